@@ -1,0 +1,59 @@
+"""What can go wrong, by kind; the command line maps each kind to one exit code."""
+
+
+class VircError(Exception):
+    """A mistake or failure with one clear sentence and, where there is one, the next thing to type.
+
+    Args:
+        message: lower-case sentence without a full stop: what is wrong.
+        hint: what to do, preferably a command to paste.
+    """
+
+    kind = "failure"
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(VircError):
+    """The command line itself is wrong."""
+
+    kind = "usage"
+
+
+class ConfigError(VircError):
+    """A setting, model name, protocol or endpoint answer (400, 401, 403, 404) is wrong."""
+
+    kind = "config"
+
+
+class SetupError(VircError):
+    """This machine lacks an extra, a device or the memory."""
+
+    kind = "environment"
+
+
+class DataError(VircError):
+    """An image, a row or a file given as data is wrong."""
+
+    kind = "data"
+
+
+class NetworkError(VircError):
+    """A server is unreachable, times out, keeps failing or answers garbage."""
+
+    kind = "network"
+
+
+class EngineError(VircError):
+    """A model or engine ran and failed."""
+
+    kind = "engine"
+
+
+class NoAnswerError(VircError):
+    """The model finished without an answer it stands by."""
+
+    kind = "no_answer"

@@ -1,0 +1,84 @@
+"""Wording is data: the exact system message and turn sentences a checkpoint was trained with.
+
+`virc_protocol.json` beside the weights holds one `Protocol`. A model that has none gets `own_protocol()`,
+this project's wording.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+Coordinates = Literal["pixel", "permille"]
+SCHEMA = "virc.protocol/1"
+FILE_NAME = "virc_protocol.json"
+
+_PLACEHOLDER = re.compile(r"\{(index|width|height|question|images)\}")
+
+
+class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One model's wording. Templates hold {index}, {width}, {height}, {question}, {images} and are filled in one pass.
+
+    Args:
+        system: whole system message, tool schemas included.
+        first: first user turn; `{images}` stands for one `image_line` per input image, joined by newlines.
+        image_line: how one image is announced, `width` and `height` in pixels as shown.
+        after_image: user turn after `crop_image` and `display_image`.
+        after_scale: user turn after `scale_image`.
+        tools: names of the tools the wording offers; others are refused.
+        coordinates: what the model's boxes mean: pixels of the image as shown, or 0..999 of its sides.
+        images: `smart` resizes to the patch grid, `square_1000` shows every input at 1000 x 1000 (D36).
+        repeat_limit: a reply in which a pattern stands this often in a row is rejected; 0 is off (D48).
+        refusals: answers that mean "I cannot tell"; they end without an answer.
+        name: `own` for this project's default, `trained` for wording found beside weights.
+    """
+
+    system: str
+    first: str
+    image_line: str
+    after_image: str
+    after_scale: str
+    tools: tuple[str, ...] = ("crop_image", "scale_image", "display_image")
+    coordinates: Coordinates = "pixel"
+    images: Literal["smart", "square_1000"] = "smart"
+    repeat_limit: int = 8
+    refusals: tuple[str, ...] = ("unreadable",)
+    name: str = "trained"
+    schema: Literal["virc.protocol/1"] = SCHEMA
+
+
+def fill(template: str, **values: object) -> str:
+    """Put values into a template in one pass, so that braces inside a question stay as they are."""
+    return _PLACEHOLDER.sub(lambda match: str(values.get(match[1], match[0])), template)
+
+
+def own_protocol(schemas: Sequence[Mapping[str, object]], coordinates: Coordinates = "pixel") -> Protocol:
+    """This project's own wording for the given tool schemas (Qwen/Hermes function style, one a line)."""
+    listed = "\n".join(json.dumps(schema) for schema in schemas)
+    return Protocol(
+        system=(
+            "You answer questions about pictures, and you look closer before you trust what you see.\n\n"
+            f"<tools>\n{listed}\n</tools>\n\n"
+            "A tool is called by a JSON object with its name and its arguments inside <tool_call></tool_call>."
+        ),
+        first=(
+            "{images}\nQuestion: {question}\n\nReason in small steps. Every reply is <think>...</think> followed by "
+            "either one <tool_call>...</tool_call> to look closer or <answer>...</answer> to finish."
+        ),
+        image_line="Image {index}: {width} x {height}.",
+        after_image="Image {index}: {width} x {height}. Go on; look again wherever that helps.",
+        after_scale=(
+            "Image {index}: {width} x {height}. The question was: {question} Go on; look again wherever that helps."
+        ),
+        tools=tuple(str(_function(schema)["name"]) for schema in schemas),
+        coordinates=coordinates,
+        name="own",
+    )
+
+
+def _function(schema: Mapping[str, object]) -> Mapping[str, object]:
+    function = schema["function"]
+    assert isinstance(function, Mapping)
+    return function
