@@ -1,0 +1,37 @@
+"""What every tool speaks: a call, the view it is checked against, and the verdict."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from virc_recipes.reasoning.protocol import Coordinates
+
+Size = tuple[int, int]
+Box = tuple[int, int, int, int]
+
+
+class ToolError(ValueError):
+    """The call cannot be carried out under any reading; the message says why in one clause."""
+
+
+class View(msgspec.Struct, frozen=True):
+    """What the model has seen: sizes (width, height) in pixels of every image as shown, oldest first."""
+
+    sizes: Sequence[Size]
+    coordinates: Coordinates = "pixel"
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A checked call, ready to apply: `index` >= 0 into the history, `box` in pixels of that image as shown."""
+
+    name: str
+    index: int
+    box: Box | None = None
+    factor: float | None = None
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """The call and the names of what had to be forgiven to read it so (`box_clamped`, `factor_snapped`, ...)."""
+
+    call: Call
+    deviations: tuple[str, ...] = ()
