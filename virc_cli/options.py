@@ -1,0 +1,38 @@
+"""Options that several commands share, so that each reads the same everywhere; the settings of every app."""
+
+from typing import Annotated
+
+import typer
+
+
+def group(help_text: str, epilog: str | None = None) -> typer.Typer:
+    """A Typer app without Rich (its import triples the start-up) and without Typer's traceback printer."""
+    return typer.Typer(
+        help=help_text,
+        epilog=epilog,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+
+
+Model = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="Folder, short name or hub id; with an endpoint, the name it serves."),
+]
+Endpoint = Annotated[
+    str | None, typer.Option(metavar="URL", help="OpenAI-compatible server, e.g. http://localhost:8000/v1.")
+]
+System = Annotated[
+    str | None, typer.Option(metavar="SYSTEM", help="System whose wording and tools are used.")
+]
+Device = Annotated[
+    str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:N or mps; default: the best found.")
+]
+MaxPixels = Annotated[
+    int | None, typer.Option(min=1, metavar="PIXELS", help="Pixels an image is shown with at most.")
+]
+Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", help="Longest wait for one reply.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout; it looks the same on failure.")
+]

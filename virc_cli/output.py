@@ -1,0 +1,127 @@
+"""What reaches the terminal: data on stdout, everything else on stderr, errors in one shape.
+
+A command prints through this file only, so that `--json`, NO_COLOR and errors are answered in one place.
+"""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from typing import TextIO
+
+from virc_recipes.errors import (
+    ConfigError,
+    DataError,
+    EngineError,
+    NetworkError,
+    NoAnswerError,
+    SetupError,
+    UsageError,
+    VircError,
+)
+
+
+class CancelledError(VircError):
+    """Ctrl-C."""
+
+    kind = "interrupted"
+
+
+class TerminatedError(VircError):
+    """SIGTERM."""
+
+    kind = "terminated"
+
+
+EXIT_CODES: dict[type[BaseException], tuple[int, str]] = {
+    VircError: (1, "failure"),
+    UsageError: (2, "wrong usage"),
+    ConfigError: (3, "config, model or protocol"),
+    SetupError: (4, "environment or hardware"),
+    DataError: (5, "data"),
+    NetworkError: (6, "network or checksum"),
+    EngineError: (7, "engine"),
+    NoAnswerError: (8, "no answer"),
+    CancelledError: (130, "Ctrl-C"),
+    BrokenPipeError: (141, "stdout closed by its reader"),
+    TerminatedError: (143, "SIGTERM"),
+}
+"""Exception class -> exit code and its meaning; `virc --help` prints this table."""
+
+_known: dict[str, object] = {}
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code of an error: that of its nearest class in `EXIT_CODES`, else 1."""
+    return next((EXIT_CODES[cls][0] for cls in type(error).__mro__ if cls in EXIT_CODES), 1)
+
+
+def error_fields(error: VircError) -> dict[str, object]:
+    """The `error` object of `--json` and of a batch row: code, kind, message, hint."""
+    return {"code": exit_code(error), "kind": error.kind, "message": error.message, "hint": error.hint}
+
+
+def know(**fields: object) -> None:
+    """Say what is known so far (model, protocol …): it stands in the `--json` object if the command fails."""
+    _known.update(fields)
+
+
+def forget() -> None:
+    """Drop what `know` collected; each call of `main` starts with it."""
+    _known.clear()
+
+
+def emit(fields: Mapping[str, object]) -> None:
+    """Print one JSON object as one line on stdout."""
+    line(json.dumps(fields, ensure_ascii=False, allow_nan=False))
+
+
+def emit_failure(schema: str, error: VircError, fields: Mapping[str, object]) -> None:
+    """Print the `--json` object of a failed command: what success looks like, with `error` filled."""
+    emit({"schema": schema, **fields, **_known, "error": error_fields(error)})
+
+
+def line(text: str) -> None:
+    """Print one line of data on stdout, at once."""
+    print(text, flush=True)
+
+
+def note(text: str, end: str = "\n", dim: bool = False) -> None:
+    """Print progress or thoughts on stderr, at once; control characters are made visible."""
+    _stderr((style(clean(text), "2") if dim else clean(text)) + end)
+
+
+def warn(message: str, hint: str | None = None) -> None:
+    """Print `warning: message` and its hint on stderr."""
+    _headed("warning", "33", message, hint)
+
+
+def error(failure: VircError) -> None:
+    """Print `error: message` and its hint on stderr."""
+    _headed("error", "31", failure.message, failure.hint)
+
+
+def _headed(head: str, colour: str, message: str, hint: str | None) -> None:
+    lines = [(head, colour, message)] + ([("hint", "36", hint)] if hint else [])
+    _stderr("".join(f"{style(word + ':', '1', code)} {clean(text)}\n" for word, code, text in lines))
+
+
+def _stderr(text: str) -> None:
+    print(text, end="", file=sys.stderr, flush=True)
+
+
+def clean(text: str) -> str:
+    """Text with control characters written out, so that a model or a server cannot drive the terminal."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def style(text: str, *codes: str) -> str:
+    """Text in ANSI `codes` (1 bold, 2 dim, 31 red …) where stderr shows colour."""
+    return f"\x1b[{';'.join(codes)}m{text}\x1b[0m" if colourful(sys.stderr) else text
+
+
+def colourful(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that wants colour (NO_COLOR unset, TERM not dumb)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
