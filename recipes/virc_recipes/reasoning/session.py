@@ -4,25 +4,34 @@
 driver (solve resamples warmer, RL never retries; D5).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import msgspec
+from PIL import Image
 
-from virc_recipes.reasoning.images import Shown
+from virc_recipes import tools
+from virc_recipes.reasoning.images import Shown, show, show_square
+from virc_recipes.reasoning.messages import FormatError, ToolText, Turn, parse, printable
+from virc_recipes.reasoning.protocol import Protocol, fill
+from virc_recipes.reasoning.repetition import repeats
+from virc_recipes.reasoning.resize import Grid
+from virc_recipes.reasoning.trace import (
+    Failure,
+    FailureKind,
+    ImageRecord,
+    Message,
+    Rejected,
+    RejectionKind,
+    Trace,
+    Unit,
+)
+from virc_recipes.tools import Checked, ToolError, View
 
+__all__ = ["SOLVE", "Ask", "Done", "Message", "Rejected", "Reply", "Session", "Unit"]
 
-class Message(msgspec.Struct, frozen=True):
-    """One chat message: its images (indices into the history) stand before its text.
-
-    `token_ids` are an assistant turn's ids as sampled, without the end-of-turn token; they are appended, never
-    encoded again, because decoding and encoding do not round-trip.
-    """
-
-    role: Literal["system", "user", "assistant"]
-    text: str
-    images: tuple[int, ...] = ()
-    token_ids: tuple[int, ...] | None = None
+SOLVE = frozenset({"box_clamped", "factor_snapped"})
+_MOST_CHARACTERS = 200_000
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -40,3 +49,183 @@ class Reply(msgspec.Struct, frozen=True):
     finish: Literal["stop", "length"] = "stop"
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+
+
+class Done(msgspec.Struct, frozen=True):
+    """The problem is over; the trace has an answer or a failure."""
+
+    trace: Trace
+
+
+class _Refused(Exception):
+    """A reply that is not taken, on its way from the check that found the fault."""
+
+    def __init__(self, kind: RejectionKind, reason: str) -> None:
+        super().__init__(reason)
+        self.kind: RejectionKind = kind
+        self.reason = reason
+
+
+class Session:
+    """One problem from its first question to its answer.
+
+    Args:
+        protocol: the wording and the rules of the model that is asked.
+        question: as the user wrote it.
+        images: at least one upright RGB picture (`open_image`), in the order the question means.
+        grid: the patch grid the model sees images on.
+        tolerate: the deviations of tool calls that are forgiven; replies with others are rejected.
+        max_turns: accepted units after which the problem ends without an answer.
+
+    Raises:
+        ValueError: there is no image, or one cannot be shown.
+    """
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        question: str,
+        images: Sequence[Image.Image],
+        grid: Grid = Grid(),
+        tolerate: Collection[str] = SOLVE,
+        max_turns: int = 16,
+    ) -> None:
+        if not images:
+            raise ValueError("a problem needs at least one image")
+        self.protocol, self.question, self.grid = protocol, printable(question), grid
+        self.tolerate, self.max_turns = tolerate, max_turns
+        square = protocol.images == "square_1000"
+        self.images = [show_square(image) if square else show(image, grid) for image in images]
+        self._messages = [Message("system", protocol.system), self._first()]
+        self._units: list[Unit] = []
+        self._pending: list[Rejected] = []
+        self._answer: str | None = None
+        self._failure: Failure | None = None
+
+    def next(self) -> Ask | Done:
+        """What to ask the model now, or the finished trace; asking twice changes nothing."""
+        if self._answer is None and self._failure is None:
+            return Ask(tuple(self._messages), tuple(self.images))
+        return Done(self.trace())
+
+    def feed(self, reply: Reply) -> Unit | Rejected:
+        """Take a reply: a Unit where it was accepted, Rejected where the state stayed as it was.
+
+        Raises:
+            RuntimeError: the problem is over.
+        """
+        if isinstance(self.next(), Done):
+            raise RuntimeError("the problem is over: no reply was asked for")
+        text = printable(reply.text[:_MOST_CHARACTERS])
+        try:
+            turn = self._read(text, reply)
+            checked = self._check(turn.tool) if turn.tool else None
+            shown = self._apply(checked) if checked else None
+        except _Refused as refused:
+            rejected = Rejected(text, refused.kind, refused.reason)
+            self._pending.append(rejected)
+            return rejected
+        return self._accept(reply, text, turn, checked, shown)
+
+    def stop(self, kind: FailureKind, message: str) -> None:
+        """End without an answer, for a reason outside the conversation; a problem that is over stays as it is."""
+        if self._answer is None and self._failure is None:
+            self._failure = Failure(kind, message)
+
+    def trace(self) -> Trace:
+        """Everything up to now, finished or not."""
+        return Trace(
+            question=self.question,
+            protocol=self.protocol,
+            images=[
+                ImageRecord(index, shown.width, shown.height, f"image-{index}.png", shown.parent, shown.box)
+                for index, shown in enumerate(self.images)
+            ],
+            messages=list(self._messages),
+            units=list(self._units),
+            answer=self._answer,
+            failure=self._failure,
+            pending=tuple(self._pending),
+        )
+
+    def _first(self) -> Message:
+        lines = (
+            fill(self.protocol.image_line, index=index, width=shown.width, height=shown.height)
+            for index, shown in enumerate(self.images)
+        )
+        text = fill(self.protocol.first, images="\n".join(lines), question=self.question)
+        return Message("user", text, tuple(range(len(self.images))))
+
+    def _read(self, text: str, reply: Reply) -> Turn:
+        if len(reply.text) > _MOST_CHARACTERS:
+            raise _Refused("length", f"the reply is longer than {_MOST_CHARACTERS} characters")
+        if repeats(text, self.protocol.repeat_limit):
+            times = self.protocol.repeat_limit
+            raise _Refused("repetition", f"the reply repeats a pattern {times} times in a row")
+        try:
+            return parse(text)
+        except FormatError as error:
+            if reply.finish == "length" and error.kind == "tags":
+                raise _Refused("length", "the token limit cut the reply before its last tag") from None
+            raise _Refused(error.kind, str(error)) from None
+
+    def _check(self, tool: ToolText) -> Checked:
+        view = View([shown.size for shown in self.images], self.protocol.coordinates)
+        try:
+            if tool.name not in self.protocol.tools:
+                offered = ", ".join(self.protocol.tools) or "none"
+                raise ToolError(f"there is no tool {tool.name[:40]!r}; there are: {offered}")
+            checked: Checked = tools.get(tool.name).check(tool.arguments, view)
+        except ToolError as error:
+            raise _Refused("tool", str(error)) from None
+        intolerable = [name for name in checked.deviations if name not in self.tolerate]
+        if intolerable:
+            raise _Refused("deviation", f"the call is not exact: {', '.join(intolerable)}")
+        return checked
+
+    def _apply(self, checked: Checked) -> Shown:
+        call = checked.call
+        result = tools.get(call.name).apply(call, self.images[call.index].pixels)
+        try:
+            return show(result, self.grid, parent=call.index, box=call.box)
+        except ValueError as error:  # an image of aspect 200 may be shown a little longer than that
+            raise _Refused("tool", str(error)) from None
+
+    def _accept(
+        self, reply: Reply, text: str, turn: Turn, checked: Checked | None, shown: Shown | None
+    ) -> Unit:
+        unit = Unit(
+            text=text,
+            think=turn.think,
+            call=checked.call if checked else None,
+            deviations=checked.deviations if checked else (),
+            answer=turn.answer,
+            shown=len(self.images) if shown else None,
+            rejected=tuple(self._pending),
+            token_ids=reply.token_ids,
+            prompt_tokens=reply.prompt_tokens,
+            completion_tokens=reply.completion_tokens,
+        )
+        self._units.append(unit)
+        self._pending.clear()
+        self._messages.append(Message("assistant", text, token_ids=reply.token_ids))
+        if turn.answer is not None:
+            self._finish(turn.answer)
+        elif checked and shown:
+            self._show(checked.call.name, shown)
+        return unit
+
+    def _finish(self, answer: str) -> None:
+        if answer.casefold() in {"", *(refusal.strip().casefold() for refusal in self.protocol.refusals)}:
+            self._failure = Failure("no_answer", f"the model answered {answer!r}")
+        else:
+            self._answer = answer
+
+    def _show(self, tool: str, shown: Shown) -> None:
+        index = len(self.images)
+        self.images.append(shown)
+        template = getattr(self.protocol, tools.get(tool).WORDING)
+        text = fill(template, index=index, width=shown.width, height=shown.height, question=self.question)
+        self._messages.append(Message("user", text, (index,)))
+        if len(self._units) >= self.max_turns:
+            self._failure = Failure("turns", f"no answer after {self.max_turns} turns")

@@ -48,6 +48,4 @@ def get(name: str) -> ModuleType:
 
 def schemas(names: Iterable[str], coordinates: Coordinates = "pixel") -> Sequence[Mapping[str, Any]]:
     """The function schemas of the named tools, boxes described in the given coordinates."""
-    return [
-        json.loads(json.dumps(get(name).SCHEMA).replace("{unit}", _UNITS[coordinates])) for name in names
-    ]
+    return [json.loads(json.dumps(get(name).SCHEMA).replace("{unit}", _UNITS[coordinates])) for name in names]

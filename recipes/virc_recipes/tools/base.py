@@ -1,6 +1,6 @@
 """What every tool speaks: a call, the view it is checked against, and the verdict."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -35,3 +35,9 @@ class Checked(msgspec.Struct, frozen=True):
 
     call: Call
     deviations: tuple[str, ...] = ()
+
+
+def require_keys(arguments: Mapping[str, object], *names: str) -> None:
+    """Raise ToolError unless the arguments are exactly those named."""
+    if set(arguments) != set(names):
+        raise ToolError(f"the arguments must be exactly {' and '.join(names)}")

@@ -1,6 +1,13 @@
 """`crop_image`: cut a box out of an image shown before."""
 
+from collections.abc import Mapping
 from typing import Any
+
+from PIL import Image
+
+from virc_recipes.reasoning.coordinates import resolve_box, resolve_index
+from virc_recipes.reasoning.resize import MAX_ASPECT, too_long
+from virc_recipes.tools.base import Call, Checked, ToolError, View, require_keys
 
 NAME = "crop_image"
 WORDING = "after_image"
@@ -25,3 +32,27 @@ SCHEMA: dict[str, Any] = {
         },
     },
 }
+
+
+def check(arguments: Mapping[str, object], view: View) -> Checked:
+    """Read a crop call.
+
+    Returns:
+        The call, and of `index_negative` and `box_clamped` those that had to be forgiven.
+
+    Raises:
+        ToolError: wrong keys or types, no such image, a box without pixels or over 200 times as long as wide.
+    """
+    require_keys(arguments, "bbox_2d", "image_index")
+    index, odd_index = resolve_index(arguments["image_index"], len(view.sizes))
+    box, odd_box = resolve_box(arguments["bbox_2d"], view.sizes[index], view.coordinates)
+    width, height = box[2] - box[0], box[3] - box[1]
+    if too_long(width, height):
+        raise ToolError(f"one side of the crop of {width} x {height} px is over {MAX_ASPECT} times the other")
+    return Checked(Call(NAME, index, box=box), odd_index + odd_box)
+
+
+def apply(call: Call, source: Image.Image) -> Image.Image:
+    """The pixels inside the call's box."""
+    assert call.box is not None
+    return source.crop(call.box)

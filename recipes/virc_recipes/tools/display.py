@@ -1,6 +1,12 @@
 """`display_image`: show an image again."""
 
+from collections.abc import Mapping
 from typing import Any
+
+from PIL import Image
+
+from virc_recipes.reasoning.coordinates import resolve_index
+from virc_recipes.tools.base import Call, Checked, View, require_keys
 
 NAME = "display_image"
 WORDING = "after_image"
@@ -11,10 +17,27 @@ SCHEMA: dict[str, Any] = {
         "description": "Show an image again.",
         "parameters": {
             "type": "object",
-            "properties": {
-                "image_index": {"type": "integer", "description": "which image, 0 is the first"}
-            },
+            "properties": {"image_index": {"type": "integer", "description": "which image, 0 is the first"}},
             "required": ["image_index"],
         },
     },
 }
+
+
+def check(arguments: Mapping[str, object], view: View) -> Checked:
+    """Read a display call.
+
+    Returns:
+        The call, and `index_negative` where it had to be forgiven.
+
+    Raises:
+        ToolError: wrong keys or types, or no such image.
+    """
+    require_keys(arguments, "image_index")
+    index, deviations = resolve_index(arguments["image_index"], len(view.sizes))
+    return Checked(Call(NAME, index), deviations)
+
+
+def apply(call: Call, source: Image.Image) -> Image.Image:
+    """The image itself."""
+    return source

@@ -1,0 +1,207 @@
+"""Pictures: opened from hostile bytes, made upright RGB, and shown on the model's grid."""
+
+import base64
+import io
+import warnings
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from virc_recipes.errors import DataError
+from virc_recipes.reasoning.resize import MAX_ASPECT, Grid, smart_resize, too_long
+from virc_recipes.tools.base import Box, Size
+
+FORMATS = ("PNG", "JPEG", "MPO", "GIF", "WEBP", "BMP", "TIFF", "PPM")
+MOST_BYTES = 256 * 2**20
+MOST_PIXELS = 100_000_000
+FEWEST_PIXELS = 16
+SQUARE = (1000, 1000)
+
+# Each fault below is one sentence of ours; Pillow's own warnings (odd metadata, large sizes) would stand beside it.
+warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+
+
+class Shown:
+    """An image as the model sees it.
+
+    Args:
+        pixels: RGB at the size shown.
+        parent: index of the image it was made from; None for an input.
+        box: pixels of the parent as shown that it was cut from, or None.
+    """
+
+    def __init__(self, pixels: Image.Image, parent: int | None = None, box: Box | None = None) -> None:
+        self.pixels, self.parent, self.box = pixels, parent, box
+        self.encodings = 0
+        self._png: bytes | None = None
+        self._data_url: str | None = None
+
+    @property
+    def size(self) -> Size:
+        """(width, height) in pixels."""
+        return self.pixels.size
+
+    @property
+    def width(self) -> int:
+        """Pixels across."""
+        return self.pixels.width
+
+    @property
+    def height(self) -> int:
+        """Pixels down."""
+        return self.pixels.height
+
+    @property
+    def png(self) -> bytes:
+        """The image as a PNG file; encoded at first use, `encodings` counts how often."""
+        if self._png is None:
+            file = io.BytesIO()
+            self.pixels.save(file, "PNG")
+            self.encodings += 1
+            self._png = file.getvalue()
+        return self._png
+
+    @property
+    def data_url(self) -> str:
+        """The PNG as a data URL; made at first use."""
+        if self._data_url is None:
+            self._data_url = "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
+        return self._data_url
+
+
+def show(image: Image.Image, grid: Grid, parent: int | None = None, box: Box | None = None) -> Shown:
+    """The image at its smart-resize size, by Lanczos.
+
+    Raises:
+        ValueError: one side is over 200 times the other.
+    """
+    return Shown(_resized(image, smart_resize(*image.size, grid)), parent, box)
+
+
+def show_square(image: Image.Image) -> Shown:
+    """The image at 1000 x 1000 pixels, whatever its proportions (`images: square_1000`)."""
+    return Shown(_resized(image, SQUARE))
+
+
+def open_image(source: bytes | Path, name: str) -> Image.Image:
+    """Open a picture as upright RGB, transparent parts on white, the first frame of several.
+
+    Args:
+        source: the file's bytes, or where it lies.
+        name: what the user calls it, for messages.
+
+    Raises:
+        DataError: it is missing, empty, damaged, no picture, or too large, small or long to be shown.
+    """
+    data = source if isinstance(source, bytes) else _read(source, name)
+    if len(data) > MOST_BYTES:
+        raise DataError(f"{name} is over {MOST_BYTES // 2**20} MiB", "make it smaller first")
+    image = _open(data, name)
+    _check_size(image.size, name)
+    try:
+        return _rgb(_upright(image))
+    except Exception as error:  # decoders raise nearly everything on hostile bytes
+        raise DataError(f"{name} is damaged or cut short: {_clause(error)}") from None
+
+
+def _resized(image: Image.Image, size: Size) -> Image.Image:
+    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise DataError(f"there is no file {name}") from None
+    except IsADirectoryError:
+        raise DataError(f"{name} is a folder, not a picture") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{name} cannot be read: {_clause(error)}") from None
+
+
+def _open(data: bytes, name: str) -> Image.Image:
+    """The picture with its header read and nothing decoded."""
+    if not data:
+        raise DataError(f"{name} is empty")
+    try:
+        if data[4:8] == b"ftyp":
+            return _open_heif(data, name)
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except DataError:
+        raise
+    except Image.DecompressionBombError:
+        raise DataError(f"{name} is over {MOST_PIXELS // 10**6} million pixels", "make it smaller") from None
+    except Exception as error:
+        raise _unknown(data, name, error) from None
+
+
+def _unknown(data: bytes, name: str, error: Exception) -> DataError:
+    start = data[:1024].lstrip().lower()
+    if start.startswith(b"%pdf"):
+        return DataError(f"{name} is a PDF, not a picture", f"pdftoppm -r 200 -png {name} page")
+    if b"<svg" in start:
+        return DataError(f"{name} is an SVG drawing, not a picture of pixels", "export it as PNG")
+    known = ", ".join(FORMATS)
+    if isinstance(error, Image.UnidentifiedImageError):
+        return DataError(f"{name} is not a picture that can be read ({known})")
+    return DataError(f"{name} is damaged or cut short: {_clause(error)}")
+
+
+def _open_heif(data: bytes, name: str) -> Image.Image:
+    try:
+        import pillow_heif  # type: ignore[import-not-found, unused-ignore]  # noqa: PLC0415
+    except ImportError:
+        hint = f"pip install 'virc[heic]', or on a Mac: sips -s format png {name} --out picture.png"
+        raise DataError(f"{name} is a HEIC picture, which needs the extra heic", hint) from None
+    file = pillow_heif.open_heif(io.BytesIO(data))
+    _check_size(file.size, name)
+    image: Image.Image = file.to_pillow()
+    return image
+
+
+def _check_size(size: Size, name: str) -> None:
+    width, height = size
+    if width * height > MOST_PIXELS:
+        sentence = f"{name} has {width} x {height} px, over {MOST_PIXELS // 10**6} million"
+        raise DataError(sentence, "make it smaller first")
+    if width * height < FEWEST_PIXELS:
+        raise DataError(f"{name} has {width} x {height} px, too few to see anything")
+    if too_long(width, height):
+        sentence = f"{name} has {width} x {height} px, one side over {MAX_ASPECT} times the other"
+        raise DataError(sentence, "cut out the part that matters")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a damaged EXIF block is no reason to refuse the pixels
+        return image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        image = _eight_bit(image)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        paper = Image.new("RGBA", layer.size, "white")
+        image = Image.alpha_composite(paper, layer)
+    plain = image.convert("RGB")
+    plain.info = {}  # what a camera wrote about place and owner must not travel with the pixels
+    return plain
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Greyscale of over 8 bits at its whole range: 16 bits as 0..65535, wider numbers from least to most."""
+    wide = image if image.mode == "F" else image.convert("I")
+    low, high = wide.getextrema()
+    if image.mode != "F" and low >= 0 and high <= 65535:
+        low, high = 0, 65535
+    scale = 255 / ((high - low) or 1)
+    return wide.point(lambda value: value * scale + (0.5 - low * scale)).convert("L")
+
+
+def _clause(error: BaseException) -> str:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (reason.splitlines() or [type(error).__name__])[0][:120].rstrip(".").lower()

@@ -1,0 +1,58 @@
+"""Smart-resize: the size at which a picture is shown, so that it falls on the model's patch grid (D6)."""
+
+import math
+
+import msgspec
+
+MAX_ASPECT = 200
+
+
+class Grid(msgspec.Struct, frozen=True):
+    """What a model's image processor wants of the sizes it is shown; defaults are those of Qwen2 and Qwen2.5-VL.
+
+    Args:
+        factor: sides are multiples of this many pixels (patch size x merge size: 14 x 2, 16 x 2 for Qwen3-VL).
+        min_pixels: smallest area in pixels.
+        max_pixels: largest area in pixels.
+    """
+
+    factor: int = 28
+    min_pixels: int = 4 * 28 * 28
+    max_pixels: int = 16384 * 28 * 28
+
+
+def too_long(width: int, height: int) -> bool:
+    """Whether one side is more than 200 times the other, which no processor takes."""
+    return max(width, height) > MAX_ASPECT * min(width, height)
+
+
+def smart_resize(width: int, height: int, grid: Grid = Grid()) -> tuple[int, int]:
+    """The size in pixels at which an image of `width` x `height` pixels is shown.
+
+    Sides go to the nearest multiple of the grid's factor, ties to the even multiple (Python's `round`); an area
+    outside the limits is brought inside by one square-root ratio, then floor (shrinking) or ceil (growing). An
+    image with a side under the factor is first enlarged as a whole until that side is one factor long.
+
+    Returns:
+        (width, height), multiples of `grid.factor`. Only a `max_pixels` under 200 factors squared can be passed,
+        by very long images, because no side goes under one factor.
+
+    Raises:
+        ValueError: a side is not positive, or one side is over 200 times the other.
+    """
+    if min(width, height) < 1:
+        raise ValueError(f"an image of {width} x {height} px has nothing to show")
+    if too_long(width, height):
+        raise ValueError(f"one side of {width} x {height} px is over {MAX_ASPECT} times the other")
+    factor = grid.factor
+    grow = max(1.0, factor / min(width, height))
+    wide, high = width * grow, height * grow
+    columns, rows = round(wide / factor), round(high / factor)
+    area = columns * rows * factor * factor
+    if area > grid.max_pixels:
+        ratio = math.sqrt(wide * high / grid.max_pixels)
+        columns, rows = (max(1, math.floor(side / ratio / factor)) for side in (wide, high))
+    elif area < grid.min_pixels:
+        ratio = math.sqrt(grid.min_pixels / (wide * high))
+        columns, rows = (math.ceil(side * ratio / factor) for side in (wide, high))
+    return columns * factor, rows * factor
