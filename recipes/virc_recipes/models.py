@@ -1,0 +1,184 @@
+"""What a model name means: a folder with weights on this machine, and the wording its model was trained with.
+
+Nothing is downloaded here: a model not on this machine is an error that names the command to fetch it.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from virc_recipes import systems, tools
+from virc_recipes.errors import ConfigError
+from virc_recipes.nearest import did_you_mean
+from virc_recipes.reasoning.protocol import FILE_NAME, Protocol, own_protocol
+from virc_recipes.systems import Model, System
+
+EMBEDDED = "tiny"
+REAL_MODELS = (
+    "for a real model: `virc config set endpoint URL`, or `--model FOLDER`, "
+    "or `hf download LeonMiao/ViRC-7B --local-dir models/ViRC-7B` and `--model ViRC-7B`"
+)
+
+
+class Weights(msgspec.Struct, frozen=True):
+    """A model on this machine: the name asked for, its folder, and the system it belongs to, if any."""
+
+    name: str
+    folder: Path
+    system: System | None = None
+    model: Model | None = None
+
+
+class Wording(msgspec.Struct, frozen=True):
+    """The protocol to speak and whether the model was `trained` with it; `own` is this project's default."""
+
+    protocol: Protocol
+    origin: str
+
+
+def find(name: str | None, workspace: Path, system: str | None = None) -> Weights:
+    """Find the weights a name stands for.
+
+    Args:
+        name: folder, short name, name under the workspace's `models/`, or hub id; None: the embedded model.
+        workspace: folder whose `models/` is looked into.
+        system: the system the model belongs to, where its name does not say so.
+
+    Raises:
+        ConfigError: no such model, or it is not on this machine.
+    """
+    name = name or None
+    family, model = known(name or EMBEDDED, system)
+    places = _places(name, model, workspace)
+    name = name or EMBEDDED
+    for place in places:
+        if (place / "config.json").is_file():
+            return Weights(name, place, family, model)
+    for place in places:
+        if (place / "adapter_config.json").is_file():
+            raise ConfigError(f"{place} holds a LoRA adapter, not a whole model", _adapter_hint(place))
+    raise _missing(name, model, workspace)
+
+
+def known(name: str, system: str | None = None) -> tuple[System | None, Model | None]:
+    """The system and model that a short name, a hub id or a path ending in a short name stands for.
+
+    Raises:
+        ConfigError: there is no system of the given name.
+    """
+    family = systems.get(system) if system else None
+    for candidate in (family,) if family else systems.discover().values():
+        for short, model in candidate.models.items():
+            if name == model.hub or Path(name).name == short:
+                return candidate, model
+    return family, None
+
+
+def wording(
+    option: str | None,
+    system: System | None,
+    model: Model | None,
+    folder: Path | None = None,
+    published: Callable[[], Protocol | None] = lambda: None,
+) -> Wording:
+    """Find the wording: `--protocol`, beside the weights, published by the endpoint, else our own.
+
+    Args:
+        option: file, or `default` for our own wording.
+        folder: the weights, when they are loaded by us.
+        published: asks the endpoint; called only when nothing before it answers.
+
+    Raises:
+        ConfigError: the file is wrong; or weights of a known system have none here, and were never trained
+            with ours.
+    """
+    own = Wording(own_wording(system, model), "own")
+    if option:
+        return own if option == "default" else Wording(read_protocol(Path(option)), "trained")
+    if folder and (folder / FILE_NAME).is_file():
+        return Wording(read_protocol(folder / FILE_NAME), "trained")
+    found = published()
+    if found:
+        return Wording(found, "trained")
+    if folder and system:
+        raise ConfigError(
+            f"no wording for {folder.name}: the sentences it was trained with are not beside its weights",
+            f"put its {FILE_NAME} into {folder}, or insist on untrained wording with `--protocol default`",
+        )
+    return own
+
+
+def own_wording(system: System | None, model: Model | None) -> Protocol:
+    """Our own wording with every tool, in that model's coordinates; plain models may repeat (D48)."""
+    coordinates = (model and model.coordinates) or (system.coordinates if system else "pixel")
+    protocol = own_protocol(tools.schemas(tools.discover(), coordinates), coordinates)
+    return msgspec.structs.replace(protocol, repeat_limit=0, images=system.images if system else "smart")
+
+
+def read_protocol(path: Path) -> Protocol:
+    """Read a wording file.
+
+    Raises:
+        ConfigError: it is missing, no JSON, or not of the schema `virc.protocol/1`.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Protocol)
+    except OSError as error:
+        raise ConfigError(f"cannot read the wording {path}: {error.strerror}") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no wording file: {error}") from error
+
+
+def _places(name: str | None, model: Model | None, workspace: Path) -> list[Path]:
+    """Where the weights of that name may lie, the likeliest first."""
+    embedded = Path(__file__).parent / "models" / EMBEDDED
+    if name is None:
+        return [embedded]
+    places = [Path(name).expanduser(), workspace / "models" / Path(name).name]
+    hub_id = _hub_id(name, model)
+    if hub_id:
+        return [*places, *_cached(hub_id)]
+    return [*places, embedded] if name == EMBEDDED else places
+
+
+def _hub_id(name: str, model: Model | None) -> str | None:
+    """The hub id a name stands for: itself if it looks like one, else that of its short name."""
+    if "/" not in name:
+        return model.hub if model else None
+    return name if name.count("/") == 1 and name[0] not in "./~" else None
+
+
+def _cached(hub_id: str) -> Iterator[Path]:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        yield Path(snapshot_download(hub_id, local_files_only=True))
+    except (HFValidationError, LocalEntryNotFoundError):
+        return
+
+
+def _missing(name: str, model: Model | None, workspace: Path) -> ConfigError:
+    if name == EMBEDDED:
+        return ConfigError("the embedded model is missing from this installation", REAL_MODELS)
+    if Path(name).expanduser().is_dir():
+        return ConfigError(f"{name} is no model folder: it holds no config.json")
+    hub_id = _hub_id(name, model)
+    if hub_id:
+        fetch = f"hf download {hub_id} --local-dir models/{Path(name).name}"
+        return ConfigError(f"the model {name} is not on this machine", f"`{fetch}` fetches it")
+    names = {short for system in systems.discover().values() for short in system.models}
+    names |= {config.parent.name for config in (workspace / "models").glob("*/config.json")}
+    return ConfigError(f"there is no model {name!r}", did_you_mean(name, names))
+
+
+def _adapter_hint(folder: Path) -> str:
+    try:
+        base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))[
+            "base_model_name_or_path"
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        base = "its base"
+    return f"merge it into {base} first, and name the merged folder"

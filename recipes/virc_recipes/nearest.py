@@ -1,0 +1,12 @@
+"""Which known word was meant."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint: the nearest known word, or all of them where none is near."""
+    names = sorted(known)
+    lower = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(word.lower(), lower, n=1)
+    return f"did you mean {lower[near[0]]!r}?" if near else f"there are {', '.join(names)}"
