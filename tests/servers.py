@@ -1,0 +1,269 @@
+"""An OpenAI-compatible server on the loopback that answers from a script, and misbehaves where told to.
+
+`with serve(turns) as server:` gives `server.url` (ends in /v1) and `server.requests`. A reply depends on the
+request alone: turn k answers a conversation that holds k assistant messages, so tries and parallel
+conversations need no state here. A fault (see faults.py) takes the exchange and writes whatever a broken server
+would.
+"""
+
+import base64
+import io
+import json
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from PIL import Image
+
+MODEL = "virc-scripted"
+CHAT = "/v1/chat/completions"
+MODELS = "/v1/models"
+
+Body = dict[str, Any]
+Turns = Sequence[str] | Callable[[Body], str]
+
+
+@dataclass
+class Request:
+    """One request as it arrived; `body` is the decoded JSON, None for a GET."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: Body | None = None
+
+
+@dataclass
+class Script:
+    """What the server serves and how: see `serve`."""
+
+    turns: Turns = ()
+    models: Sequence[str] = (MODEL,)
+    owned_by: str = "vllm"
+    extra: Mapping[str, object] = field(default_factory=dict)
+    keep: int | None = None
+    usage: bool = True
+    stream: bool = True
+    fault: "Fault | None" = None
+    fault_on: str = CHAT
+    times: int | None = None
+
+
+class Server(ThreadingHTTPServer):
+    """The running server: `url`, `requests`, `wait_for(n)`."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, script: Script) -> None:
+        super().__init__(("127.0.0.1", 0), Exchange)
+        self.script = script
+        self.requests: list[Request] = []
+        self.stopping = threading.Event()
+        self._changed = threading.Condition()
+        self._faults_left = script.times
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def chats(self) -> list[Body]:
+        """The bodies of all completion requests so far."""
+        return [
+            request.body for request in self.requests if request.path == CHAT and request.body is not None
+        ]
+
+    def record(self, request: Request) -> None:
+        with self._changed:
+            self.requests.append(request)
+            self._changed.notify_all()
+
+    def wait_for(self, count: int, path: str = CHAT) -> bool:
+        """Wait until `count` requests for `path` have arrived; False after a minute without them."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: sum(r.path == path for r in self.requests) >= count, timeout=60
+            )
+
+    def takes_fault(self, path: str) -> bool:
+        """Whether the request now at hand is one that shall go wrong."""
+        with self._changed:
+            if self.script.fault is None or path != self.script.fault_on or self._faults_left == 0:
+                return False
+            if self._faults_left is not None:
+                self._faults_left -= 1
+            return True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that hang up are part of the tests."""
+
+
+class Exchange(BaseHTTPRequestHandler):
+    """One connection; faults get it to write on."""
+
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the test output clean."""
+
+    def do_GET(self) -> None:
+        self._handle(None)
+
+    def do_POST(self) -> None:
+        self._handle(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+    def _handle(self, body: Body | None) -> None:
+        self.server.record(Request(self.path, dict(self.headers), body))
+        script = self.server.script
+        if self.server.takes_fault(self.path):
+            assert script.fault is not None
+            script.fault(self)
+        elif self.path == MODELS:
+            models = [{"id": name, "owned_by": script.owned_by, **script.extra} for name in script.models]
+            self.send_json({"object": "list", "data": models})
+        elif self.path == CHAT and body is not None:
+            self._complete(body, script)
+        else:
+            self.send_json({"detail": "Not Found"}, 404)
+
+    def _complete(self, body: Body, script: Script) -> None:
+        if body["model"] not in script.models:
+            self.send_json(error(f"The model `{body['model']}` does not exist."), 404)
+            return
+        text = script.turns(body) if callable(script.turns) else script.turns[turn_of(body)]
+        usage = count_usage(body, text, script.keep) if script.usage else None
+        if body.get("stream") and script.stream:
+            asked = (body.get("stream_options") or {}).get("include_usage")
+            self.send_events(text, usage if asked else None)
+        else:
+            message = {"role": "assistant", "content": text}
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            self.send_json({"object": "chat.completion", "choices": [choice], "usage": usage})
+
+    def send_json(self, value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        self.send_body(
+            json.dumps(value).encode(), status, {"Content-Type": "application/json", **(headers or {})}
+        )
+
+    def send_body(self, body: bytes, status: int, headers: Mapping[str, str]) -> None:
+        self.start(status, {"Content-Length": str(len(body)), **headers})
+        self.wfile.write(body)
+
+    def start(self, status: int, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def start_events(self, status: int = 200, kind: str = "text/event-stream") -> None:
+        self.start(status, {"Content-Type": kind, "Transfer-Encoding": "chunked"})
+
+    def send_chunk(self, data: bytes) -> None:
+        """One HTTP chunk; an empty one ends the body."""
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+        self.wfile.flush()
+
+    def send_event(self, value: object) -> None:
+        self.send_chunk(b"data: " + json.dumps(value).encode() + b"\n\n")
+
+    def send_events(self, text: str, usage: Mapping[str, int] | None, finish: str | None = "stop") -> None:
+        self.start_events()
+        for start in range(0, len(text), 16):
+            self.send_event(piece(text[start : start + 16]))
+        self.send_event(piece("", finish))
+        if usage is not None:
+            self.send_event({"object": "chat.completion.chunk", "choices": [], "usage": usage})
+        self.send_chunk(b"data: [DONE]\n\n")
+        self.send_chunk(b"")
+
+    def hang_up(self) -> None:
+        """Close the connection in the middle of whatever was being sent."""
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+
+Fault = Callable[[Exchange], None]
+
+
+@contextmanager
+def serve(turns: Turns = (), **options: Any) -> Iterator[Server]:
+    """Serve `turns` on a free port of the loopback until the block ends.
+
+    Args:
+        turns: assistant turns in order, or a function of the request body.
+        options: `models` and `owned_by` of /v1/models, `extra` keys of each of its entries; `keep`: count (as
+            a server that dropped the rest would) only the system message and the last `keep` messages; `usage`
+            and `stream`: whether the server knows them; `fault`: what to do wrong, `fault_on` which path (CHAT
+            or MODELS), for the first `times` requests (None: always).
+    """
+    server = Server(Script(turns, **options))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.stopping.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def dead_url() -> str:
+    """An endpoint on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
+
+
+def piece(text: str, finish: str | None = None) -> Body:
+    """One streamed chunk."""
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
+    return {"object": "chat.completion.chunk", "choices": [choice]}
+
+
+def error(message: str) -> Body:
+    """An error object as the API words it."""
+    return {"error": {"message": message, "type": "error", "code": None}}
+
+
+def turn_of(body: Body) -> int:
+    """How many assistant turns the conversation already holds."""
+    return sum(message["role"] == "assistant" for message in body["messages"])
+
+
+def count_usage(body: Body, reply: str, keep: int | None = None) -> dict[str, int]:
+    """Token counts of a model with 28 px image patches and words of at most five letters."""
+    messages = body["messages"]
+    if keep is not None:
+        messages = [m for i, m in enumerate(messages) if m["role"] == "system" or i >= len(messages) - keep]
+    prompt = sum(3 + sum(map(_part_tokens, _parts(message))) for message in messages)
+    completion = _text_tokens(reply)
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def _parts(message: Body) -> list[Body]:
+    content = message["content"]
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _part_tokens(part: Body) -> int:
+    if part["type"] == "text":
+        return _text_tokens(part["text"])
+    with Image.open(io.BytesIO(image_bytes(part))) as image:
+        return image.width * image.height // 28**2
+
+
+def image_bytes(part: Body) -> bytes:
+    """The PNG inside an image part of a message."""
+    kind, _, data = part["image_url"]["url"].partition(",")
+    assert kind == "data:image/png;base64"
+    return base64.b64decode(data, validate=True)
+
+
+def _text_tokens(text: str) -> int:
+    return len(re.findall(r" ?\w{1,5}|[^\w\s]|\s+", text))
