@@ -30,7 +30,7 @@ def resolve_box(value: object, size: Size, coordinates: Coordinates) -> tuple[Bo
     In permille a coordinate c is round(c / 999 * side) pixels (ties to even).
 
     Returns:
-        The box (left, top, right, bottom) inside the image, and the deviations: `box_clamped` where it was not.
+        The box (left, top, right, bottom) inside the image, and `box_clamped` where it was not inside.
 
     Raises:
         ToolError: it is not four whole numbers, or holds no pixel.

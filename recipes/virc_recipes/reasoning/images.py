@@ -2,10 +2,12 @@
 
 import base64
 import io
+import shlex
 import warnings
 from pathlib import Path
+from typing import cast
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from virc_recipes.errors import DataError
 from virc_recipes.reasoning.resize import MAX_ASPECT, Grid, smart_resize, too_long
@@ -17,7 +19,7 @@ MOST_PIXELS = 100_000_000
 FEWEST_PIXELS = 16
 SQUARE = (1000, 1000)
 
-# Each fault below is one sentence of ours; Pillow's own warnings (odd metadata, large sizes) would stand beside it.
+# A fault below is one sentence of ours; Pillow's warnings (odd metadata, large sizes) would stand beside it.
 warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
 
 
@@ -139,20 +141,22 @@ def _open(data: bytes, name: str) -> Image.Image:
 def _unknown(data: bytes, name: str, error: Exception) -> DataError:
     start = data[:1024].lstrip().lower()
     if start.startswith(b"%pdf"):
-        return DataError(f"{name} is a PDF, not a picture", f"pdftoppm -r 200 -png {name} page")
+        return DataError(f"{name} is a PDF, not a picture", f"pdftoppm -r 200 -png {shlex.quote(name)} page")
     if b"<svg" in start:
         return DataError(f"{name} is an SVG drawing, not a picture of pixels", "export it as PNG")
     known = ", ".join(FORMATS)
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return DataError(f"{name} is not a picture that can be read ({known})")
     return DataError(f"{name} is damaged or cut short: {_clause(error)}")
 
 
 def _open_heif(data: bytes, name: str) -> Image.Image:
     try:
-        import pillow_heif  # type: ignore[import-not-found, unused-ignore]  # noqa: PLC0415
+        import pillow_heif  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
-        hint = f"pip install 'virc[heic]', or on a Mac: sips -s format png {name} --out picture.png"
+        hint = (
+            f"pip install 'virc[heic]', or on a Mac: sips -s format png {shlex.quote(name)} --out picture.png"
+        )
         raise DataError(f"{name} is a HEIC picture, which needs the extra heic", hint) from None
     file = pillow_heif.open_heif(io.BytesIO(data))
     _check_size(file.size, name)
@@ -195,7 +199,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _eight_bit(image: Image.Image) -> Image.Image:
     """Greyscale of over 8 bits at its whole range: 16 bits as 0..65535, wider numbers from least to most."""
     wide = image if image.mode == "F" else image.convert("I")
-    low, high = wide.getextrema()
+    low, high = cast(tuple[float, float], wide.getextrema())
     if image.mode != "F" and low >= 0 and high <= 65535:
         low, high = 0, 65535
     scale = 255 / ((high - low) or 1)

@@ -41,8 +41,8 @@ def parse(text: str) -> Turn:
     between and after these two pairs is ignored, as the published check does.
 
     Raises:
-        FormatError: the tags are others, or the tool call is not one JSON object with exactly `name` (a string)
-            and `arguments` (an object), without repeated keys, NaN, infinities or numbers of over 18 digits.
+        FormatError: the tags are others, or the tool call is not one JSON object with exactly `name` (a
+            string) and `arguments` (an object), without repeated keys, NaN, infinities or huge numbers.
     """
     tags = [(match[0], match.start(), match.end()) for match in _TAG.finditer(text)]
     names = [name for name, _, _ in tags]

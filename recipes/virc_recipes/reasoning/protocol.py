@@ -12,14 +12,14 @@ from typing import Literal
 import msgspec
 
 Coordinates = Literal["pixel", "permille"]
-SCHEMA = "virc.protocol/1"
+SCHEMA: Literal["virc.protocol/1"] = "virc.protocol/1"
 FILE_NAME = "virc_protocol.json"
 
 _PLACEHOLDER = re.compile(r"\{(index|width|height|question|images)\}")
 
 
 class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One model's wording. Templates hold {index}, {width}, {height}, {question}, {images} and are filled in one pass.
+    """One model's wording. Templates hold {index}, {width}, {height}, {question}, {images} for `fill`.
 
     Args:
         system: whole system message, tool schemas included.
@@ -61,16 +61,18 @@ def own_protocol(schemas: Sequence[Mapping[str, object]], coordinates: Coordinat
         system=(
             "You answer questions about pictures, and you look closer before you trust what you see.\n\n"
             f"<tools>\n{listed}\n</tools>\n\n"
-            "A tool is called by a JSON object with its name and its arguments inside <tool_call></tool_call>."
+            "A tool is called by a JSON object with its name and its arguments inside "
+            "<tool_call></tool_call>."
         ),
         first=(
-            "{images}\nQuestion: {question}\n\nReason in small steps. Every reply is <think>...</think> followed by "
-            "either one <tool_call>...</tool_call> to look closer or <answer>...</answer> to finish."
+            "{images}\nQuestion: {question}\n\nReason in small steps. Every reply is <think>...</think> "
+            "followed by either one <tool_call>...</tool_call> to look closer or <answer>...</answer> to finish."
         ),
         image_line="Image {index}: {width} x {height}.",
         after_image="Image {index}: {width} x {height}. Go on; look again wherever that helps.",
         after_scale=(
-            "Image {index}: {width} x {height}. The question was: {question} Go on; look again wherever that helps."
+            "Image {index}: {width} x {height}. The question was: {question} Go on; "
+            "look again wherever that helps."
         ),
         tools=tuple(str(_function(schema)["name"]) for schema in schemas),
         coordinates=coordinates,

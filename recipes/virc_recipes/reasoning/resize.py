@@ -8,10 +8,10 @@ MAX_ASPECT = 200
 
 
 class Grid(msgspec.Struct, frozen=True):
-    """What a model's image processor wants of the sizes it is shown; defaults are those of Qwen2 and Qwen2.5-VL.
+    """What a model's image processor wants of sizes; the defaults are those of Qwen2-VL and Qwen2.5-VL.
 
     Args:
-        factor: sides are multiples of this many pixels (patch size x merge size: 14 x 2, 16 x 2 for Qwen3-VL).
+        factor: sides are multiples of this many pixels (patch x merge: 14 x 2, for Qwen3-VL 16 x 2).
         min_pixels: smallest area in pixels.
         max_pixels: largest area in pixels.
     """
@@ -21,21 +21,24 @@ class Grid(msgspec.Struct, frozen=True):
     max_pixels: int = 16384 * 28 * 28
 
 
+QWEN2 = Grid()
+
+
 def too_long(width: int, height: int) -> bool:
     """Whether one side is more than 200 times the other, which no processor takes."""
     return max(width, height) > MAX_ASPECT * min(width, height)
 
 
-def smart_resize(width: int, height: int, grid: Grid = Grid()) -> tuple[int, int]:
+def smart_resize(width: int, height: int, grid: Grid = QWEN2) -> tuple[int, int]:
     """The size in pixels at which an image of `width` x `height` pixels is shown.
 
-    Sides go to the nearest multiple of the grid's factor, ties to the even multiple (Python's `round`); an area
-    outside the limits is brought inside by one square-root ratio, then floor (shrinking) or ceil (growing). An
-    image with a side under the factor is first enlarged as a whole until that side is one factor long.
+    Sides go to the nearest multiple of the grid's factor, ties to the even multiple (Python's `round`). An
+    area outside the limits is brought inside by one square-root ratio, then floor (shrinking) or ceil (growing). A
+    picture with a side under the factor is first enlarged as a whole until that side is one factor long.
 
     Returns:
-        (width, height), multiples of `grid.factor`. Only a `max_pixels` under 200 factors squared can be passed,
-        by very long images, because no side goes under one factor.
+        (width, height), multiples of `grid.factor`. No side goes under one factor, so a very long image can
+        pass a `max_pixels` of less than 200 squared factors.
 
     Raises:
         ValueError: a side is not positive, or one side is over 200 times the other.

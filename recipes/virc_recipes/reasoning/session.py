@@ -1,7 +1,7 @@
 """A problem as a state machine without I/O: what the model is asked next, and what its reply means.
 
-`Session.next()` says what to ask; `Session.feed()` takes the reply. Transport, tries and sampling belong to the
-driver (solve resamples warmer, RL never retries; D5).
+`Session.next()` says what to ask, `Session.feed()` takes the reply. Transport, tries and sampling belong to
+the driver (solve resamples warmer, RL never retries; D5).
 """
 
 from collections.abc import Collection, Sequence
@@ -15,7 +15,7 @@ from virc_recipes.reasoning.images import Shown, show, show_square
 from virc_recipes.reasoning.messages import FormatError, ToolText, Turn, parse, printable
 from virc_recipes.reasoning.protocol import Protocol, fill
 from virc_recipes.reasoning.repetition import repeats
-from virc_recipes.reasoning.resize import Grid
+from virc_recipes.reasoning.resize import QWEN2, Grid
 from virc_recipes.reasoning.trace import (
     Failure,
     FailureKind,
@@ -57,7 +57,7 @@ class Done(msgspec.Struct, frozen=True):
     trace: Trace
 
 
-class _Refused(Exception):
+class _RefusalError(Exception):
     """A reply that is not taken, on its way from the check that found the fault."""
 
     def __init__(self, kind: RejectionKind, reason: str) -> None:
@@ -86,7 +86,8 @@ class Session:
         protocol: Protocol,
         question: str,
         images: Sequence[Image.Image],
-        grid: Grid = Grid(),
+        grid: Grid = QWEN2,
+        *,
         tolerate: Collection[str] = SOLVE,
         max_turns: int = 16,
     ) -> None:
@@ -121,14 +122,14 @@ class Session:
             turn = self._read(text, reply)
             checked = self._check(turn.tool) if turn.tool else None
             shown = self._apply(checked) if checked else None
-        except _Refused as refused:
+        except _RefusalError as refused:
             rejected = Rejected(text, refused.kind, refused.reason)
             self._pending.append(rejected)
             return rejected
         return self._accept(reply, text, turn, checked, shown)
 
     def stop(self, kind: FailureKind, message: str) -> None:
-        """End without an answer, for a reason outside the conversation; a problem that is over stays as it is."""
+        """End without an answer, for a reason outside the conversation; what is over stays as it is."""
         if self._answer is None and self._failure is None:
             self._failure = Failure(kind, message)
 
@@ -158,16 +159,16 @@ class Session:
 
     def _read(self, text: str, reply: Reply) -> Turn:
         if len(reply.text) > _MOST_CHARACTERS:
-            raise _Refused("length", f"the reply is longer than {_MOST_CHARACTERS} characters")
+            raise _RefusalError("length", f"the reply is longer than {_MOST_CHARACTERS} characters")
         if repeats(text, self.protocol.repeat_limit):
             times = self.protocol.repeat_limit
-            raise _Refused("repetition", f"the reply repeats a pattern {times} times in a row")
+            raise _RefusalError("repetition", f"the reply repeats a pattern {times} times in a row")
         try:
             return parse(text)
         except FormatError as error:
             if reply.finish == "length" and error.kind == "tags":
-                raise _Refused("length", "the token limit cut the reply before its last tag") from None
-            raise _Refused(error.kind, str(error)) from None
+                raise _RefusalError("length", "the token limit cut the reply before its last tag") from None
+            raise _RefusalError(error.kind, str(error)) from None
 
     def _check(self, tool: ToolText) -> Checked:
         view = View([shown.size for shown in self.images], self.protocol.coordinates)
@@ -177,10 +178,10 @@ class Session:
                 raise ToolError(f"there is no tool {tool.name[:40]!r}; there are: {offered}")
             checked: Checked = tools.get(tool.name).check(tool.arguments, view)
         except ToolError as error:
-            raise _Refused("tool", str(error)) from None
+            raise _RefusalError("tool", str(error)) from None
         intolerable = [name for name in checked.deviations if name not in self.tolerate]
         if intolerable:
-            raise _Refused("deviation", f"the call is not exact: {', '.join(intolerable)}")
+            raise _RefusalError("deviation", f"the call is not exact: {', '.join(intolerable)}")
         return checked
 
     def _apply(self, checked: Checked) -> Shown:
@@ -189,7 +190,7 @@ class Session:
         try:
             return show(result, self.grid, parent=call.index, box=call.box)
         except ValueError as error:  # an image of aspect 200 may be shown a little longer than that
-            raise _Refused("tool", str(error)) from None
+            raise _RefusalError("tool", str(error)) from None
 
     def _accept(
         self, reply: Reply, text: str, turn: Turn, checked: Checked | None, shown: Shown | None

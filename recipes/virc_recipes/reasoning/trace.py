@@ -14,8 +14,8 @@ RejectionKind = Literal["repetition", "length", "tags", "json", "tool", "deviati
 class Message(msgspec.Struct, frozen=True):
     """One chat message: its images (indices into the history) stand before its text.
 
-    `token_ids` are an assistant turn's ids as sampled, without the end-of-turn token; they are appended, never
-    encoded again, because decoding and encoding do not round-trip.
+    `token_ids` are an assistant turn's ids as sampled, without the end-of-turn token. They are appended,
+    never encoded again, because decoding and encoding do not round-trip.
     """
 
     role: Literal["system", "user", "assistant"]

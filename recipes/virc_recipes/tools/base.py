@@ -22,7 +22,7 @@ class View(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A checked call, ready to apply: `index` >= 0 into the history, `box` in pixels of that image as shown."""
+    """A checked call: `index` >= 0 into the history, `box` in pixels of that image as shown."""
 
     name: str
     index: int
@@ -31,7 +31,7 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """The call and the names of what had to be forgiven to read it so (`box_clamped`, `factor_snapped`, ...)."""
+    """The call and the names of what was forgiven to read it so (`box_clamped`, `factor_snapped`)."""
 
     call: Call
     deviations: tuple[str, ...] = ()

@@ -35,8 +35,8 @@ def check(arguments: Mapping[str, object], view: View) -> Checked:
     """Read a scale call; its factor becomes the nearest that is offered, of two equally near the smaller.
 
     Returns:
-        The call with the offered factor (the one asked for stands in `arguments`), and of `index_negative` and
-        `factor_snapped` those that had to be forgiven.
+        The call with the offered factor (the one asked for stands in `arguments`), and of `index_negative`
+        and `factor_snapped` those that had to be forgiven.
 
     Raises:
         ToolError: wrong keys or types, no such image, or a factor outside 0.25 to 4.
@@ -56,8 +56,8 @@ def apply(call: Call, source: Image.Image) -> Image.Image:
     """The image at int(side * factor): by area when shrinking, by Lanczos when enlarging."""
     factor = call.factor
     assert factor is not None
-    # What is over the limit is shrunk again to be shown. Half the factor keeps the proportions to the last bit,
-    # so the shown size is the same, and a hostile run of enlargements stays within bounded memory.
+    # What is over the limit is shrunk again to be shown. Half the factor keeps the proportions exactly, so
+    # the shown size is the same, and a hostile run of enlargements stays within bounded memory.
     while source.width * source.height * factor * factor > _MOST_PIXELS and factor > 1:
         factor /= 2
     size = max(1, int(source.width * factor)), max(1, int(source.height * factor))
