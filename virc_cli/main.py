@@ -1,4 +1,4 @@
-"""The `virc` command: finds the commands, runs one, turns what went wrong into a sentence and an exit code."""
+"""The `virc` command: finds the commands, runs one, turns a failure into a sentence and an exit code."""
 
 import importlib
 import io

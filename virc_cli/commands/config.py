@@ -1,10 +1,63 @@
-"""`virc config`: the defaults kept for this user."""
+"""`virc config`: the defaults kept for this user, and where each comes from."""
 
-from virc_cli.options import group
+import os
+from typing import Annotated
 
-command = group("Show or change this user's defaults.")
+import typer
+
+from virc_cli import output
+from virc_cli.options import Json, group
+
+command = group("Show or change this user's defaults: model, endpoint, system, device, max_pixels, timeout.")
+
+FAILURE: dict[str, object] = {"path": None, "settings": None}
+
+Key = Annotated[str, typer.Argument(metavar="KEY", help="Name of the setting.", show_default=False)]
+
+
+@command.command("show")
+def show(as_json: Json = False) -> None:
+    """Print every setting, its value, and where it comes from."""
+    from virc_recipes import config
+
+    path = config.config_path(os.environ)
+    resolved = config.resolve({}, os.environ, config.read(path))
+    rows = {key: (_shown(key, setting.value), setting.source) for key, setting in resolved.items()}
+    if as_json:
+        settings = {key: {"value": value, "source": source} for key, (value, source) in rows.items()}
+        output.emit({"schema": "virc.config/1", "path": str(path), "settings": settings, "error": None})
+        return
+    for key, (value, source) in rows.items():
+        text = "-" if value is None else str(value)
+        output.line(f"{key:<11} {text:<30} {f'file {path}' if source == 'file' else source}")
+
+
+def _shown(key: str, value: object) -> object:
+    return "set" if key == "api_key" and value else value
+
+
+@command.command("set", context_settings={"ignore_unknown_options": True})
+def set_(
+    key: Key, value: Annotated[str, typer.Argument(metavar="VALUE", help="Its value.", show_default=False)]
+) -> None:
+    """Keep a setting, e.g. `virc config set model ViRC-3B`."""
+    from virc_recipes import config
+
+    path = config.config_path(os.environ)
+    output.note(f"{key} is now {config.store(path, key, value)} in {path}")
+
+
+@command.command("unset")
+def unset(key: Key) -> None:
+    """Forget a setting: its default holds again."""
+    from virc_recipes import config
+
+    config.remove(config.config_path(os.environ), key)
 
 
 @command.command("path")
 def path() -> None:
-    """Print where the config file is."""
+    """Print where the config file is, there or not."""
+    from virc_recipes import config
+
+    output.line(str(config.config_path(os.environ)))
