@@ -13,7 +13,8 @@ from virc_recipes.errors import DataError
 from virc_recipes.reasoning.resize import MAX_ASPECT, Grid, smart_resize, too_long
 from virc_recipes.tools.base import Box, Size
 
-FORMATS = ("PNG", "JPEG", "MPO", "GIF", "WEBP", "BMP", "TIFF", "PPM")
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 MOST_BYTES = 256 * 2**20
 MOST_PIXELS = 100_000_000
 FEWEST_PIXELS = 16
@@ -127,9 +128,10 @@ def _open(data: bytes, name: str) -> Image.Image:
     if not data:
         raise DataError(f"{name} is empty")
     try:
-        if data[4:8] == b"ftyp":
+        if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
             return _open_heif(data, name)
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        Image.init()
+        return Image.open(io.BytesIO(data), formats=[kind for kind in FORMATS if kind in Image.OPEN])
     except DataError:
         raise
     except Image.DecompressionBombError:

@@ -66,7 +66,8 @@ def own_protocol(schemas: Sequence[Mapping[str, object]], coordinates: Coordinat
         ),
         first=(
             "{images}\nQuestion: {question}\n\nReason in small steps. Every reply is <think>...</think> "
-            "followed by either one <tool_call>...</tool_call> to look closer or <answer>...</answer> to finish."
+            "followed by either one <tool_call>...</tool_call> to look closer or "
+            "<answer>...</answer> to finish."
         ),
         image_line="Image {index}: {width} x {height}.",
         after_image="Image {index}: {width} x {height}. Go on; look again wherever that helps.",
