@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 import shlex
 import warnings
 from pathlib import Path
@@ -130,8 +131,7 @@ def _open(data: bytes, name: str) -> Image.Image:
     try:
         if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
             return _open_heif(data, name)
-        Image.init()
-        return Image.open(io.BytesIO(data), formats=[kind for kind in FORMATS if kind in Image.OPEN])
+        return Image.open(io.BytesIO(data), formats=_formats())
     except DataError:
         raise
     except Image.DecompressionBombError:
@@ -144,12 +144,20 @@ def _unknown(data: bytes, name: str, error: Exception) -> DataError:
     start = data[:1024].lstrip().lower()
     if start.startswith(b"%pdf"):
         return DataError(f"{name} is a PDF, not a picture", f"pdftoppm -r 200 -png {shlex.quote(name)} page")
-    if b"<svg" in start:
+    if b"<svg" in start and not start.startswith((b"<!doctype html", b"<html")):
         return DataError(f"{name} is an SVG drawing, not a picture of pixels", "export it as PNG")
-    known = ", ".join(FORMATS)
-    if isinstance(error, UnidentifiedImageError):
-        return DataError(f"{name} is not a picture that can be read ({known})")
-    return DataError(f"{name} is damaged or cut short: {_clause(error)}")
+    if not isinstance(error, UnidentifiedImageError):
+        return DataError(f"{name} is damaged or cut short: {_clause(error)}")
+    accepts = (Image.OPEN[kind][1] for kind in _formats())
+    if any(accept and accept(data[:16]) is True for accept in accepts):
+        return DataError(f"{name} is damaged or cut short")
+    return DataError(f"{name} is not a picture that can be read", f"known are {', '.join(_formats())}")
+
+
+def _formats() -> list[str]:
+    """Those of our formats that this build of Pillow reads."""
+    Image.init()
+    return [kind for kind in FORMATS if kind in Image.OPEN]
 
 
 def _open_heif(data: bytes, name: str) -> Image.Image:
@@ -202,6 +210,8 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     """Greyscale of over 8 bits at its whole range: 16 bits as 0..65535, wider numbers from least to most."""
     wide = image if image.mode == "F" else image.convert("I")
     low, high = cast(tuple[float, float], wide.getextrema())
+    if not math.isfinite(high - low):
+        raise ValueError("it holds numbers without a limit")
     if image.mode != "F" and low >= 0 and high <= 65535:
         low, high = 0, 65535
     scale = 255 / ((high - low) or 1)
