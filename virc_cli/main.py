@@ -75,8 +75,8 @@ def _root(
 
 
 def _exit_codes() -> str:
-    listed = ", ".join(f"{code} {meaning}" for code, meaning in output.EXIT_CODES.values())
-    return f"Exit codes: 0 done, {listed}. VIRC_DEBUG=1 shows the traceback of an error."
+    listed = "; ".join(f"{code} {meaning}" for code, meaning in output.EXIT_CODES.values())
+    return f"Exit codes: 0 done; {listed}. VIRC_DEBUG=1 shows the traceback of an error."
 
 
 def _run(words: Sequence[str], modules: dict[str, ModuleType], received: list[int]) -> int:

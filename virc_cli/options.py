@@ -12,7 +12,6 @@ def group(help_text: str, epilog: str | None = None) -> typer.Typer:
         epilog=epilog,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        add_completion=False,
     )
 
 

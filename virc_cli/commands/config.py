@@ -8,7 +8,7 @@ import typer
 from virc_cli import output
 from virc_cli.options import Json, group
 
-command = group("Show or change this user's defaults: model, endpoint, system, device, max_pixels, timeout.")
+command = group("Show or change this user's defaults (model, endpoint, device ...).")
 
 FAILURE: dict[str, object] = {"path": None, "settings": None}
 

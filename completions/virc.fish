@@ -1,0 +1,1 @@
+complete --command virc --no-files --arguments "(env _VIRC_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) virc)" --condition "env _VIRC_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) virc"

@@ -1,0 +1,28 @@
+"""Write the generated files again: `python tests/regenerate.py` (a test fails while one is stale)."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COMPLETIONS = {"bash": "virc.bash", "zsh": "_virc", "fish": "virc.fish"}
+
+
+def completion(shell: str) -> str:
+    """The completion script for a shell, as Typer writes it."""
+    paths = os.pathsep.join((str(ROOT), str(ROOT / "recipes")))
+    environment = {**os.environ, "PYTHONPATH": paths, "_VIRC_COMPLETE": f"source_{shell}"}
+    command = [sys.executable, "-m", "virc_cli"]
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    return printed.strip() + "\n"
+
+
+def generated() -> dict[Path, str]:
+    """Every generated file and what must stand in it."""
+    return {ROOT / "completions" / name: completion(shell) for shell, name in COMPLETIONS.items()}
+
+
+if __name__ == "__main__":
+    for path, content in generated().items():
+        path.write_text(content, encoding="utf-8")
