@@ -1,0 +1,123 @@
+"""What `tiny` learns from, easiest first: read a crop, find the corners, subtract, then whole trajectories.
+
+Every example is a short conversation in the chat format of the real task, so one encoder serves all. The label of
+an example is every assistant turn.
+"""
+
+import random
+from collections.abc import Sequence
+
+import msgspec
+from PIL import Image
+
+from virc_recipes.data import diagrams, unfamiliar, worked
+from virc_recipes.data.diagrams import CROP, GRID, NAMES, Diagram
+from virc_recipes.data.glyphs import mask
+from virc_recipes.pretraining.architecture import MAX_PIXELS, MERGE, MIN_PIXELS, PATCH
+from virc_recipes.reasoning.protocol import Protocol, own_protocol
+from virc_recipes.reasoning.resize import Grid, smart_resize
+from virc_recipes.reasoning.session import Done, Message, Reply, Session
+from virc_recipes.tools import schemas
+
+GRID_OF_TINY = Grid(factor=PATCH * MERGE, min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
+PROTOCOL = own_protocol(schemas(("crop_image", "scale_image", "display_image")))
+
+
+class Example(msgspec.Struct, frozen=True):
+    """Messages to learn from and the images they show, sized on the patch grid."""
+
+    messages: list[Message]
+    images: list[Image.Image]
+
+
+def read_crop(rng: random.Random) -> Example:
+    """A crop around a corner, a little off: its letter and value."""
+    diagram = diagrams.generate(rng)
+    corner = rng.choice(diagram.corners)
+    left, top, _, _ = diagrams.crop_of(corner, diagram.width, diagram.height)
+    x = _clamp(left + rng.randint(-10, 10), diagram.width)
+    y = _clamp(top + rng.randint(-10, 10), diagram.height)
+    crop = diagrams.draw(diagram).crop((x, y, x + CROP, y + CROP))
+    return _pair("Read.", f"{corner.letter} is {corner.printed}.", crop)
+
+
+def place_letters(rng: random.Random) -> Example:
+    """Two to four letters on an empty page: where each stands, in steps of the crop grid."""
+    width, height = rng.choice((196, 224, 252)), rng.choice((196, 224, 252))
+    page = Image.new("L", (width, height), rng.choice((255, 255, 245)))
+    face = diagrams._look(rng).face
+    places: list[tuple[str, int, int]] = []
+    for letter in rng.sample(NAMES, rng.randint(2, 4)):
+        x, y = rng.randint(10, width - 10), rng.randint(10, height - 10)
+        if all(abs(x - px) + abs(y - py) > 40 for _, px, py in places):
+            glyph = mask(letter, face)
+            page.paste(0, (x - glyph.width // 2, y - glyph.height // 2), glyph)
+            places.append((letter, x, y))
+    places.sort(key=lambda place: place[1])
+    asked = " ".join(letter for letter, _, _ in places)
+    told = " ".join(f"{letter} {x // GRID * GRID} {y // GRID * GRID}" for letter, x, y in places)
+    return _pair(f"Where {asked}?", told, page.convert("RGB"))
+
+
+def list_corners(rng: random.Random) -> Example:
+    """A diagram: the box of every corner, in reading order, as the trajectory will write them."""
+    diagram = diagrams.generate(rng)
+    boxes = [diagrams.crop_of(corner, diagram.width, diagram.height) for corner in diagram.reading_order()]
+    told = " ".join(f"[{', '.join(map(str, box))}]" for box in boxes)
+    return _pair("List.", told, diagrams.draw(diagram))
+
+
+def subtract(rng: random.Random) -> Example:
+    """The sums of a solution, operands drawn evenly, without a picture."""
+    count = rng.choice((2, 2, 3))
+    total, known = 180 * (count - 1), []
+    for _ in range(count):
+        known.append(rng.randint(20, min(160, total - sum(known) - 20 * (count - len(known)))))
+    return Example([Message("user", "Subtract " + " ".join(map(str, known))),
+                    Message("assistant", worked.arithmetic(known))], [])  # fmt: skip
+
+
+def trajectory(rng: random.Random, sides: Sequence[int] = (3, 4)) -> Example:
+    """A diagram solved by looking at each corner, in the exact wording of inference."""
+    return solve(diagrams.generate(rng, sides=sides))
+
+
+def solve(diagram: Diagram) -> Example:
+    """The worked solution of a diagram, driven through the same Session that inference uses."""
+    return _driven(diagram.question, diagrams.draw(diagram), worked.replies(diagram))
+
+
+def refusal(rng: random.Random) -> Example:
+    """A picture or a question from outside the family, which ends at once without an answer."""
+    family = diagrams.generate(rng)
+    strange = rng.random()
+    picture = diagrams.draw(family) if strange < 0.2 else unfamiliar.picture(rng)
+    asked = family.question if strange > 0.6 else unfamiliar.question(rng)
+    size = smart_resize(picture.width, picture.height, GRID_OF_TINY)
+    return _driven(asked, picture.resize(size, Image.Resampling.BICUBIC), [worked.UNREADABLE])
+
+
+def direct(rng: random.Random) -> Example:
+    """The same diagram answered from the overview alone: what the no-tool control learns (D16)."""
+    diagram = diagrams.generate(rng)
+    *_, last = worked.replies(diagram)
+    values = " ".join(f"{c.letter} is {c.printed}." for c in diagram.reading_order())
+    said = last.replace("<think>", f"<think>{values} ", 1)
+    return _driven(diagram.question, diagrams.draw(diagram), [said])
+
+
+def _driven(question: str, picture: Image.Image, replies: list[str]) -> Example:
+    session = Session(PROTOCOL, question, [picture], grid=GRID_OF_TINY)
+    for text in replies:
+        session.feed(Reply(text))
+    done = session.next()
+    assert isinstance(done, Done)
+    return Example(list(done.trace.messages), [shown.pixels for shown in session.images])
+
+
+def _pair(asked: str, told: str, image: Image.Image) -> Example:
+    return Example([Message("user", asked, (0,)), Message("assistant", told)], [image])
+
+
+def _clamp(start: int, side: int) -> int:
+    return max(0, min(side - CROP, start))

@@ -1,0 +1,199 @@
+"""The training loop: a mix of tasks that shifts from perception to whole trajectories, saved so that it can go on.
+
+    python -m virc_recipes.pretraining.loop OUT --minutes 60 [--from FOLDER] [--phase base|sft|direct] [--seed 0]
+    torchrun --standalone --nproc-per-node 2 -m virc_recipes.pretraining.loop OUT ...
+"""
+
+import argparse
+import json
+import math
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from virc_recipes.pretraining import curriculum
+from virc_recipes.pretraining.architecture import build_model, build_tokenizer, save
+from virc_recipes.pretraining.corpus import constants, words
+from virc_recipes.pretraining.curriculum import Example
+from virc_recipes.pretraining.encode import IGNORE, collate
+
+Task = Callable[[random.Random], Example]
+TASKS: Mapping[str, tuple[Task, int]] = {  # task and examples a step, about as long as one another
+    "read": (curriculum.read_crop, 96),
+    "place": (curriculum.place_letters, 32),
+    "list": (curriculum.list_corners, 32),
+    "subtract": (curriculum.subtract, 64),
+    "triangle": (partial(curriculum.trajectory, sides=(3,)), 24),
+    "quadrilateral": (partial(curriculum.trajectory, sides=(4,)), 16),
+    "refusal": (curriculum.refusal, 24),
+    "direct": (curriculum.direct, 32),
+}
+# Share of steps of each task: from the first row at the start of a phase to the second at its end.
+PHASES: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
+    "base": (
+        {"read": 0.6, "place": 0.3, "subtract": 0.1},
+        {"read": 0.3, "place": 0.1, "list": 0.2, "subtract": 0.1, "triangle": 0.25, "refusal": 0.05},
+    ),
+    "sft": (
+        {"read": 0.15, "list": 0.1, "subtract": 0.1, "triangle": 0.4, "quadrilateral": 0.15, "refusal": 0.1},
+        {"read": 0.05, "list": 0.05, "triangle": 0.45, "quadrilateral": 0.3, "refusal": 0.15},
+    ),
+    "direct": (
+        {"read": 0.15, "list": 0.1, "subtract": 0.1, "direct": 0.55, "refusal": 0.1},
+        {"read": 0.05, "list": 0.05, "direct": 0.75, "refusal": 0.15},
+    ),
+}
+WARMUP = 100  # steps
+
+
+def optimizers(model: Any, rate: float) -> list[Any]:
+    """Muon for the hidden matrices, AdamW for embeddings, norms, biases and the patch filter (Jordan et al., 2024)."""
+    import torch
+
+    matrices, others = [], []
+    for name, weight in model.named_parameters():
+        hidden = weight.ndim == 2 and "embed" not in name and "lm_head" not in name
+        (matrices if hidden else others).append(weight)
+    return [
+        torch.optim.Muon(matrices, lr=rate * 10, momentum=0.95, weight_decay=0.01),
+        torch.optim.AdamW(others, lr=rate * 1.5, betas=(0.9, 0.98), weight_decay=0.01),
+    ]
+
+
+def mixture(phase: str, progress: float) -> dict[str, float]:
+    """The share of each task at a point of a phase, `progress` 0..1."""
+    start, end = PHASES[phase]
+    return {task: (1 - progress) * start.get(task, 0) + progress * end.get(task, 0) for task in {**start, **end}}
+
+
+def rate_at(phase: str, step: int, progress: float) -> float:
+    """Factor on the learning rate: warm up, stay, and (but for `base`, which others go on from) fall to a twentieth."""
+    warm = min(1.0, (step + 1) / WARMUP)
+    return warm * (1.0 if phase == "base" or progress < 2 / 3 else 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (progress * 3 - 2))))
+
+
+def train(
+    out: Path, minutes: float, phase: str = "base", start: Path | None = None, seed: int = 0,
+    rate: float = 2e-3, device: str = "cpu",
+) -> None:  # fmt: skip
+    """Train for a number of minutes and leave weights, tokenizer and `log.jsonl` in `out`; saved every five minutes."""
+    import torch
+
+    workers, worker = _join_workers()
+    torch.manual_seed(seed)
+    schedule, rng = random.Random(f"{seed} {phase}"), random.Random(f"{seed} {phase} {worker}")
+    model, tokenizer = _load(start) if start else _new()
+    model.to(device).train()
+    stack = optimizers(model, rate)
+    for optimizer in stack:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    out.mkdir(parents=True, exist_ok=True)
+    begin = saved = time.monotonic()
+    with (out / "log.jsonl").open("a") as log:
+        step = 0
+        while (progress := _agree((time.monotonic() - begin) / (minutes * 60), workers)) < 1:
+            shares = mixture(phase, progress)
+            name = schedule.choices(list(shares), list(shares.values()))[0]
+            task, count = TASKS[name]
+            batch = {k: v.to(device) for k, v in collate([task(rng) for _ in range(count)], tokenizer).items()}
+            output = model(**batch)
+            output.loss.backward()
+            _average_gradients(model, workers)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for optimizer in stack:
+                for group in optimizer.param_groups:
+                    group["lr"] = group["peak"] * rate_at(phase, step, progress)
+                optimizer.step()
+                optimizer.zero_grad()
+            if step % 10 == 0 and worker == 0:
+                row = {"step": step, "seconds": round(time.monotonic() - begin), "task": name, "rows": count}
+                print(json.dumps({**row, **_scores(output, batch)}), file=log, flush=True)
+            step += 1
+            if worker == 0 and time.monotonic() - saved > 300:
+                save(out, model, tokenizer)
+                saved = time.monotonic()
+    if worker == 0:
+        save(out, model, tokenizer)
+
+
+def _join_workers() -> tuple[int, int]:
+    """How many processes train together (torchrun says) and which of them this is."""
+    import torch.distributed
+
+    if "WORLD_SIZE" not in os.environ:
+        return 1, 0
+    torch.distributed.init_process_group("gloo")
+    return torch.distributed.get_world_size(), torch.distributed.get_rank()
+
+
+def _agree(progress: float, workers: int) -> float:
+    """The first worker's clock, so that all stop at the same step."""
+    import torch
+
+    if workers == 1:
+        return progress
+    shared = torch.tensor(progress, dtype=torch.float64)
+    torch.distributed.broadcast(shared, 0)
+    return float(shared)
+
+
+def _average_gradients(model: Any, workers: int) -> None:
+    import torch
+    import torch.distributed
+
+    if workers == 1:
+        return
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    flat = torch.cat([(torch.zeros_like(w) if w.grad is None else w.grad).flatten() for w in weights])
+    torch.distributed.all_reduce(flat)
+    for weight, grad in zip(weights, flat.split([w.numel() for w in weights]), strict=True):
+        weight.grad = (grad / workers).view_as(weight)
+
+
+def _scores(output: Any, batch: Mapping[str, Any]) -> dict[str, float]:
+    """Loss, and the share of turns' tokens and of whole rows predicted right under teacher forcing."""
+    guess, label = output.logits[:, :-1].argmax(-1), batch["labels"][:, 1:]
+    right, counted = guess == label, label != IGNORE
+    return {
+        "loss": round(output.loss.item(), 4),
+        "tokens_right": round((right & counted).sum().item() / counted.sum().item(), 4),
+        "rows_right": round((right | ~counted).all(1).float().mean().item(), 3),
+    }
+
+
+def _new() -> tuple[Any, Any]:
+    tokenizer = build_tokenizer(constants(curriculum.PROTOCOL), words())
+    return build_model(tokenizer), tokenizer
+
+
+def _load(folder: Path) -> tuple[Any, Any]:
+    import torch
+    from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
+
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    return model, PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--phase", choices=sorted(PHASES), default="base")
+    parser.add_argument("--from", dest="start", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    train(options.out, options.minutes, options.phase, options.start, options.seed, options.rate, options.device)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
