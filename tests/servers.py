@@ -2,7 +2,7 @@
 
 `with serve(turns) as server:` gives `server.url` (ends in /v1) and `server.requests`. A reply depends on the
 request alone: turn k answers a conversation that holds k assistant messages, so tries and parallel
-conversations need no state here. A fault (see faults.py) takes the exchange and writes whatever a broken server
+conversations need no state here. A fault (see faults.py) takes the exchange and writes what a broken server
 would.
 """
 
@@ -196,10 +196,10 @@ def serve(turns: Turns = (), **options: Any) -> Iterator[Server]:
 
     Args:
         turns: assistant turns in order, or a function of the request body.
-        options: `models` and `owned_by` of /v1/models, `extra` keys of each of its entries; `keep`: count (as
-            a server that dropped the rest would) only the system message and the last `keep` messages; `usage`
-            and `stream`: whether the server knows them; `fault`: what to do wrong, `fault_on` which path (CHAT
-            or MODELS), for the first `times` requests (None: always).
+        options: `models` and `owned_by` of /v1/models, `extra` keys of each of its entries; `keep`: count
+            (as a server that dropped the rest would) only the system message and the last `keep` messages;
+            `usage` and `stream`: whether the server knows them; `fault`: what to do wrong, `fault_on` which
+            path (CHAT or MODELS), for the first `times` requests (None: always).
     """
     server = Server(Script(turns, **options))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

@@ -1,0 +1,231 @@
+"""One endpoint over the official client: bounded in bytes and time, every failure one clear sentence."""
+
+import math
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from virc_recipes.backends.openai_wire import (
+    PATIENCE,
+    Served,
+    WireError,
+    bounded,
+    error_text,
+    plain,
+    read_models,
+    read_reply,
+)
+from virc_recipes.errors import ConfigError, NetworkError, VircError
+from virc_recipes.reasoning.session import Reply
+
+if TYPE_CHECKING:
+    import openai
+
+_CONNECT_SECONDS = 5.0
+_MOST_LISTING = 8 * 2**20
+_MOST_ERROR = 64 * 2**10
+# An event of one token is some 250 bytes; a token has at most a few dozen characters (runs of spaces).
+_BYTES_PER_TOKEN, _CHARACTERS_PER_TOKEN = 4096, 64
+_BUSY = frozenset({408, 409, 425, 429})
+_HINTS = (
+    (
+        "context",
+        "serve it with a longer context (vLLM: --max-model-len), or send smaller images: --max-pixels",
+    ),
+    (
+        "image",
+        "serve a vision model and allow 17 images a prompt (vLLM: --limit-mm-per-prompt '{\"image\": 17}')",
+    ),
+)
+
+
+class Link:
+    """A connection pool to one endpoint; threads may share it.
+
+    Args:
+        endpoint: address up to and with /v1.
+        api_key: sent as the bearer token; None sends a placeholder, never a key from the environment.
+        timeout: seconds after which one answer is given up: tries and pauses together, and any silence.
+        max_retries: further tries after a refused connection, a time-out, 408, 409, 429 or 5xx, by the
+            client's own back-off (0.5 s doubled each time, or what Retry-After asks for if that is in time).
+
+    Raises:
+        ConfigError: the address or the key cannot be used.
+    """
+
+    def __init__(self, endpoint: str, api_key: str | None, timeout: float, max_retries: int) -> None:
+        import openai
+
+        self.endpoint = _address(endpoint)
+        self.timeout = timeout
+        self.names: tuple[str, ...] = ()
+        self._key = _checked_key(api_key)
+        self._thread = threading.local()
+        self._client = openai.OpenAI(
+            base_url=endpoint.strip(),
+            api_key=self._key or "none",
+            timeout=openai.Timeout(timeout, connect=min(_CONNECT_SECONDS, timeout)),
+            max_retries=max_retries,
+            # A compressed body would be bounded only after it was unpacked.
+            default_headers={"Accept-Encoding": "identity"},
+            http_client=openai.DefaultHttpxClient(
+                # Pictures go to the endpoint that was named and to no other.
+                follow_redirects=False,
+                event_hooks={"request": [self._before], "response": [self._after]},
+            ),
+        )
+
+    def models(self) -> list[Served]:
+        """What /v1/models lists.
+
+        Raises:
+            ConfigError, NetworkError: it could not be had.
+        """
+        with self._answer(self._client.models.with_streaming_response.list) as response:
+            listed = read_models(bounded(response.iter_bytes(), _MOST_LISTING, self._thread.until))
+        self.names = tuple(served.id for served in listed)
+        return listed
+
+    def complete(
+        self, request: Mapping[str, Any], max_tokens: int, on_text: Callable[[str], None] | None
+    ) -> Reply:
+        """Draw one completion, streamed where the server can.
+
+        Raises:
+            ConfigError: the endpoint refuses the request (400, 401, 403, 404 and the like).
+            NetworkError: it is down, busy, silent, broken off, or its answer is garbage or endless.
+        """
+        most = max_tokens * _BYTES_PER_TOKEN + 2**20
+        create: Any = self._client.chat.completions.with_streaming_response.create
+        with self._answer(lambda: create(**request)) as response:
+            streamed = "json" not in response.headers.get("content-type", "")
+            pieces = bounded(response.iter_bytes(), most, self._thread.until)
+            return read_reply(pieces, streamed, max_tokens * _CHARACTERS_PER_TOKEN, on_text)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    @contextmanager
+    def _answer(self, send: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
+        import openai
+
+        self._thread.until = time.monotonic() + self.timeout
+        try:
+            with send() as response:
+                yield response
+        # `from None`: these errors quote the server, which may quote the key.
+        except openai.APIStatusError as error:
+            raise self._refusal(error) from None
+        except openai.APITimeoutError:
+            raise NetworkError(f"{self.endpoint} gave no answer in {self.timeout:g} s", PATIENCE) from None
+        except openai.OpenAIError as error:
+            cause = re.sub(r"^\[Errno -?\d+\] ", "", str(error.__cause__ or error))
+            hint = f"is it running? curl {self.endpoint}/models"
+            raise NetworkError(f"{self.endpoint} cannot be reached: {self._said(cause)}", hint) from None
+        except WireError as error:
+            raise NetworkError(f"{self.endpoint} {self._said(error)}", error.hint) from None
+
+    def _before(self, request: Any) -> None:
+        """Keep the client from another try when the time is over."""
+        import openai
+
+        if time.monotonic() > self._thread.until:
+            raise openai.APITimeoutError(request=request)
+
+    def _after(self, response: Any) -> None:
+        """Bound what the client itself reads of a response: an error's body, and how long to wait."""
+        headers = response.headers
+        headers.pop("content-encoding", None)
+        if response.status_code < 300:
+            return
+        until = self._thread.until
+        headers["content-type"] = "application/json"
+        response.stream = type(response)(200, content=_start(response.stream, until)).stream
+        headers.pop("retry-after-ms", None)
+        wait = headers.get("retry-after")
+        if wait is not None and _seconds(wait) > until - time.monotonic():
+            headers["x-should-retry"] = "false"
+
+    def _refusal(self, error: "openai.APIStatusError") -> VircError:
+        """The sentence for an HTTP error (D29)."""
+        code = error.status_code
+        said = self._said(error_text(error.body))
+        tail = f" ({code}): {said}" if said else f" ({code})"
+        if code in _BUSY or code >= 500:
+            wait = error.response.headers.get("retry-after")
+            hint = f"it asks to be left alone for {wait} s" if wait and _seconds(wait) < math.inf else None
+            return NetworkError(f"{self.endpoint} {'is too busy' if code in _BUSY else 'fails'}{tail}", hint)
+        if code < 400:
+            target = self._said(error.response.headers.get("location", "nowhere"))
+            return ConfigError(
+                f"{self.endpoint} redirects to {target}", "give --endpoint the address it moved to"
+            )
+        if code in {401, 403}:
+            return ConfigError(
+                f"{self.endpoint} refuses the key{tail}", "set VIRC_API_KEY to a key it accepts"
+            )
+        if code == 404:
+            return ConfigError(
+                f"{self.endpoint} does not know what was asked for{tail}", self._missing_hint()
+            )
+        hints = [hint for word, hint in _HINTS if word in said.lower()]
+        return ConfigError(f"{self.endpoint} refuses the request{tail}", hints[0] if hints else None)
+
+    def _missing_hint(self) -> str:
+        if self.names:
+            return "--model " + names_hint(self.names)
+        if not self.endpoint.endswith("/v1"):
+            return f"most endpoints end in /v1: --endpoint {self.endpoint}/v1"
+        return f"its models are named by: curl {self.endpoint}/models"
+
+    def _said(self, text: object) -> str:
+        line = plain(text)
+        return line.replace(self._key, "***") if self._key else line
+
+
+def names_hint(names: tuple[str, ...]) -> str:
+    """Model names to choose from, on one line."""
+    more = f" | … ({len(names)} in all)" if len(names) > 8 else ""
+    return " | ".join(names[:8]) + more
+
+
+def _address(endpoint: str) -> str:
+    """The endpoint as it may be printed: without user, password and query."""
+    hint = "like --endpoint http://localhost:8000/v1"
+    try:
+        parts = urlsplit(endpoint.strip())
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or parts.scheme not in {"http", "https"} or not re.fullmatch(r"[!-~]+", endpoint.strip()):
+        raise ConfigError(f"{plain(endpoint, 100)!r} is no address of an endpoint", hint)
+    place = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{place}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
+
+
+def _checked_key(api_key: str | None) -> str:
+    key = (api_key or "").strip()
+    if not re.fullmatch(r"[!-~]*", key):
+        raise ConfigError("the API key holds characters that no key has", "set VIRC_API_KEY again, one line")
+    return key
+
+
+def _start(stream: Any, until: float) -> bytes:
+    """The first bytes of an error's body; the rest is not read."""
+    data = b""
+    for piece in stream:
+        data += piece
+        if len(data) > _MOST_ERROR or time.monotonic() > until:
+            break
+    stream.close()
+    return data[:_MOST_ERROR]
+
+
+def _seconds(retry_after: str) -> float:
+    """Seconds that a Retry-After header asks for; infinite where it is a date."""
+    return float(retry_after) if re.fullmatch(r"\d{1,9}(\.\d{1,3})?", retry_after) else math.inf

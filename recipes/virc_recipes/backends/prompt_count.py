@@ -1,0 +1,89 @@
+"""Whether a server read all that was sent: its token counts held against a lower bound of our own (C6).
+
+Some servers drop the oldest turns, or images, of a prompt longer than their context, and answer all the same.
+No tokenizer is at hand here, so the bound is made of what holds for every tokenizer: a word is at least one
+token, and a prompt that grew is at least as long as it was plus what was added.
+"""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from virc_recipes.errors import EngineError
+from virc_recipes.reasoning.session import Ask, Message, Reply
+
+SLACK = 0.8
+_KEPT = 4096
+# Pixels of a side that one token stands for: 28 in Qwen2-VL and Qwen2.5-VL, 32 in Qwen3-VL. The served name
+# does not say for certain which, and an honest server must not be accused.
+_TOKEN_SIDE = 32
+
+
+class PromptCounts:
+    """Remembers how long each conversation's prompt must be by now; several threads may share one.
+
+    Args:
+        images: whether the model spends tokens on images by the Qwen grid; otherwise they count nothing.
+    """
+
+    def __init__(self, images: bool) -> None:
+        self._images = images
+        self._lock = threading.Lock()
+        self._least: OrderedDict[bytes, int] = OrderedDict()
+
+    def check(self, ask: Ask, reply: Reply, server: str) -> None:
+        """Hold the prompt tokens of a reply to `ask` against the bound, and set the bound of the next turn.
+
+        A server that reports none (or 0, as some do for a cached prompt) is not judged.
+
+        Raises:
+            EngineError: over 20 % of the conversation cannot have been read.
+        """
+        least = self.least(ask)
+        if reply.prompt_tokens and reply.prompt_tokens < SLACK * least:
+            raise EngineError(
+                f"the server dropped part of the conversation: {server} read {reply.prompt_tokens:,} tokens "
+                f"of at least {least:,}",
+                hint="give it a longer context (Ollama: OLLAMA_CONTEXT_LENGTH=32768, vLLM: --max-model-len "
+                "32768) or send smaller images (--max-pixels)",
+            )
+        answered = [*ask.messages, Message("assistant", reply.text)]
+        self._remember(_key(answered, ask), max(reply.prompt_tokens or 0, least) + _words(answered[-1]))
+
+    def least(self, ask: Ask) -> int:
+        """Tokens that a prompt with all of `ask` has at least."""
+        known = max(
+            (i + 1 for i, message in enumerate(ask.messages) if message.role == "assistant"), default=0
+        )
+        with self._lock:
+            before = self._least.get(_key(ask.messages[:known], ask), 0)
+        whole = self._bound(ask.messages, ask)
+        return max(whole, before + self._bound(ask.messages[known:], ask)) if before else whole
+
+    def _bound(self, messages: Sequence[Message], ask: Ask) -> int:
+        images = (
+            [ask.images[index] for message in messages for index in message.images] if self._images else []
+        )
+        return sum(map(_words, messages)) + sum(i.width * i.height // _TOKEN_SIDE**2 for i in images)
+
+    def _remember(self, key: bytes, tokens: int) -> None:
+        with self._lock:
+            self._least[key] = tokens
+            self._least.move_to_end(key)
+            if len(self._least) > _KEPT:
+                self._least.popitem(last=False)
+
+
+def _words(message: Message) -> int:
+    """Words of a message, without an assistant's thoughts: thinking models' templates drop them later on."""
+    kept = message.text.rpartition("</think>")[2] if message.role == "assistant" else message.text
+    return len(kept.split())
+
+
+def _key(messages: Sequence[Message], ask: Ask) -> bytes:
+    """What a conversation's length depends on: its texts and the sizes of its images."""
+    shape = [
+        (message.role, message.text, [ask.images[i].size for i in message.images]) for message in messages
+    ]
+    return hashlib.sha256(repr(shape).encode(errors="surrogatepass")).digest()
