@@ -1,0 +1,256 @@
+"""A trace as one self-contained page: no script, no network, every image embedded once.
+
+All text that a model, a server or a user wrote is escaped, and characters that would hide or reorder it are
+shown by their code point.
+"""
+
+import base64
+import hashlib
+import html
+import unicodedata
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from string import Template
+
+import msgspec
+
+from virc_recipes.reasoning.images import Shown
+from virc_recipes.reasoning.trace import FailureKind, ImageRecord, Rejected, Trace, Unit
+from virc_recipes.tools.base import Box, Call
+
+_LONG_TEXT = 160  # characters from which a question or answer is set small
+_WIDEST, _TALLEST = 560, 420  # px on the page of a large picture, before the page narrows it
+_SMALL, _MOST_ENLARGED = (
+    240,
+    4,
+)  # px on the page of a small picture's longer side, and how far that may enlarge it
+_JOINERS = "\u200c\u200d"  # needed to spell some scripts, so left alone
+_HIDING = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode categories: control, format, lone surrogate, separators
+_FAILURES: Mapping[FailureKind, str] = {
+    "no_answer": "Cannot tell",
+    "turns": "Out of turns",
+    "tries": "No usable reply",
+    "interrupted": "Interrupted",
+    "network": "The server failed",
+    "engine": "The model failed",
+}
+
+
+def render_page(trace: Trace, images: Sequence[Shown], meta: Mapping[str, object]) -> str:
+    """The page of one trace, finished or not.
+
+    Args:
+        trace: what happened.
+        images: every image shown, oldest first; as many as `trace.images`.
+        meta: what else to state, such as `model`, `sampling` and `versions`; everything in it is printed.
+
+    Returns:
+        One HTML document. It holds no script and loads nothing; a policy inside it forbids both.
+    """
+    style = _asset("trace_page.css")
+    title = trace.question if len(trace.question) <= _LONG_TEXT else trace.question[:_LONG_TEXT] + "…"
+    return Template(_asset("trace_page.html")).substitute(
+        style=style,
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        title=_safe(title, "[{}]"),
+        store="\n".join(
+            f'<image id="image-{at}" width="{image.width}" height="{image.height}" href="{image.data_url}"/>'
+            for at, image in enumerate(images)
+        ),
+        question=_safe(trace.question),
+        question_class=_long(trace.question),
+        outcome=_outcome(trace),
+        byline=_byline(trace, meta),
+        inputs=_inputs(trace),
+        units="\n".join(_unit(number, unit, trace) for number, unit in enumerate(trace.units, 1)),
+        pending=_pending(trace),
+        facts=_facts(trace, meta),
+        wording="\n".join(
+            f'<p class="reason">{message.role}</p><pre dir="auto">{_safe(message.text)}</pre>'
+            for message in trace.messages
+            if message.role != "assistant"
+        ),
+    )
+
+
+def in_words(call: Call) -> str:
+    """A call as a phrase, such as `crop 140,56–224,140 of image 0`."""
+    verb = call.name.removesuffix("_image").replace("_", " ")
+    where = f"image {call.index}"
+    if call.box is not None:
+        where = f"{_corners(call.box)} of {where}"
+    return f"{verb} {where}" + (f" by {call.factor:g}" if call.factor is not None else "")
+
+
+def _corners(box: Box) -> str:
+    left, top, right, bottom = box
+    return f"{left},{top}–{right},{bottom}"
+
+
+def _asset(name: str) -> str:
+    return files("virc_recipes").joinpath(name).read_text(encoding="utf-8")
+
+
+def _safe(text: str, mark: str = '<span class="char">{}</span>') -> str:
+    """Escaped text in which characters that hide or reorder others stand as marked code points."""
+
+    def visible(character: str) -> str:
+        if character in "\n\t" or character in _JOINERS or unicodedata.category(character) not in _HIDING:
+            return character
+        return mark.format(f"U+{ord(character):04X}")
+
+    return "".join(map(visible, html.escape(text)))
+
+
+def _long(text: str) -> str:
+    return ' class="long"' if len(text) > _LONG_TEXT else ""
+
+
+def _outcome(trace: Trace) -> str:
+    if trace.answer is not None:
+        answer = f'<strong dir="auto"{_long(trace.answer)}>{_safe(trace.answer)}</strong>'
+        return f'<div class="outcome"><span>Answer</span>{answer}</div>'
+    heading, message = "Unfinished", ""
+    if trace.failure is not None:
+        heading, message = _FAILURES[trace.failure.kind], trace.failure.message
+    return (
+        f'<div class="outcome failed"><span>No answer</span><strong>{heading}</strong>'
+        f'<p dir="auto">{_safe(message)}</p></div>'
+    )
+
+
+def _inputs(trace: Trace) -> str:
+    inputs = [record for record in trace.images if record.parent is None]
+    return "\n".join(_figure(record, f"Image {record.index}") for record in inputs)
+
+
+def _figure(record: ImageRecord, caption: str, box: Box | None = None, css: str = "") -> str:
+    """One picture with its caption in words, and the box drawn on it in the picture's own pixels."""
+    width, height = record.width, record.height
+    enlarged = min(max(1, _SMALL / max(width, height)), _MOST_ENLARGED)
+    size = min(enlarged, _WIDEST / width, _TALLEST / height)
+    label = f"{caption}, {width} × {height} px"
+    marked = f", box {_corners(box)} marked" if box else ""
+    return (
+        f'<figure{css}><svg class="picture" role="img" aria-label="{label}{marked}" '
+        f'width="{width * size:.0f}" height="{height * size:.0f}" viewBox="0 0 {width} {height}">'
+        f'<use href="#image-{record.index}"/>{_frame(box, width, height) if box else ""}</svg>'
+        f"<figcaption>{label}</figcaption></figure>"
+    )
+
+
+def _frame(box: Box, width: int, height: int) -> str:
+    """A box that stands out on any picture: a coloured line inside a white one, the rest dimmed a little."""
+    left, top, right, bottom = box
+    inner = f"M{left} {top}H{right}V{bottom}H{left}Z"
+    return (
+        f'<path class="veil" fill-rule="evenodd" d="M0 0H{width}V{height}H0Z{inner}"/>'
+        f'<path class="halo" d="{inner}"/><path class="box" d="{inner}"/>'
+    )
+
+
+def _unit(number: int, unit: Unit, trace: Trace) -> str:
+    heading = "answer" if unit.call is None else in_words(unit.call)
+    return (
+        f'<article class="unit" aria-labelledby="unit-{number}"><header>'
+        f'<h3 id="unit-{number}"><span class="number">{number}</span>{_safe(heading.capitalize())}</h3>'
+        f'<p class="cost">{_cost(unit)}</p></header>\n'
+        f'<div><div class="thought" dir="auto">{_safe(unit.think)}</div>{_deviations(unit)}</div>\n'
+        f"{_look(unit, trace)}\n"
+        f'<div class="folds">{_tries(unit.rejected)}'
+        f'<details><summary>Reply as written</summary><pre dir="auto">{_safe(unit.text)}</pre></details>'
+        "</div></article>"
+    )
+
+
+def _cost(unit: Unit) -> str:
+    counts = (("prompt", unit.prompt_tokens), ("new", unit.completion_tokens))
+    known = [f"{count:,} {name}" for name, count in counts if count is not None]
+    return " + ".join(known) + " tokens" if known else ""
+
+
+def _deviations(unit: Unit) -> str:
+    if not unit.deviations:
+        return ""
+    names = ", ".join(f"<code>{_safe(name)}</code>" for name in unit.deviations)
+    return f'<p class="note">Read with a correction: {names}</p>'
+
+
+def _look(unit: Unit, trace: Trace) -> str:
+    """What the unit looked at beside what it got, or its answer."""
+    if unit.call is None:
+        css = "final" if trace.answer is not None else "final failed"
+        return f'<p class="{css}" dir="auto">{_safe(unit.answer or "")}</p>'
+    call, source = unit.call, trace.images[unit.call.index]
+    pictures = []
+    if call.box is not None or call.factor is not None:
+        pictures.append(_figure(source, f"From image {call.index}", call.box))
+    if unit.shown is not None:
+        pictures.append(
+            _figure(trace.images[unit.shown], f"Image {unit.shown}{_made(call)}", css=' class="cut"')
+        )
+    return f'<div class="pictures pair">{"".join(pictures)}</div>'
+
+
+def _made(call: Call) -> str:
+    if call.box is not None:
+        return ""
+    return f": image {call.index} " + ("again" if call.factor is None else f"scaled by {call.factor:g}")
+
+
+def _tries(rejected: Sequence[Rejected], opened: str = "") -> str:
+    if not rejected:
+        return ""
+    count = "1 rejected try" if len(rejected) == 1 else f"{len(rejected)} rejected tries"
+    tries = "".join(
+        f'<p class="reason" dir="auto"><code>{_safe(each.kind)}</code> {_safe(each.reason)}</p>'
+        f'<pre dir="auto">{_safe(each.text)}</pre>'
+        for each in rejected
+    )
+    return f"<details{opened}><summary>{count}</summary>{tries}</details>"
+
+
+def _pending(trace: Trace) -> str:
+    """The unit that never came: why, and what was tried for it."""
+    answered = bool(trace.units) and trace.units[-1].answer is not None
+    if trace.failure is None or answered:
+        return ""
+    number = len(trace.units) + 1
+    return (
+        f'<article class="unit" aria-labelledby="unit-{number}"><header><h3 id="unit-{number}">'
+        f'<span class="number">{number}</span>{_safe(_FAILURES[trace.failure.kind])}</h3></header>'
+        f'<div><p dir="auto">{_safe(trace.failure.message)}</p>{_tries(trace.pending, " open")}</div>'
+        "</article>"
+    )
+
+
+def _byline(trace: Trace, meta: Mapping[str, object]) -> str:
+    counts = [unit.completion_tokens for unit in trace.units if unit.completion_tokens is not None]
+    parts = [
+        str(meta.get("model") or "model not stated"),
+        f"{len(trace.units)} unit{'s' * (len(trace.units) != 1)}",
+        f"{sum(counts):,} new tokens" if counts else "",
+    ]
+    return _safe(" · ".join(filter(None, parts)))
+
+
+def _facts(trace: Trace, meta: Mapping[str, object]) -> str:
+    plain: dict[str, object] = msgspec.to_builtins(meta, enc_hook=str)
+    facts = {"wording": f"{trace.protocol.name}, {trace.protocol.coordinates} coordinates"} | plain
+    return "\n".join(
+        f'<dt>{_safe(_name(key).capitalize())}</dt><dd dir="auto">{_safe(_in_line(value))}</dd>'
+        for key, value in facts.items()
+        if value is not None and key != "model"
+    )
+
+
+def _in_line(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_name(key)} {_in_line(item)}" for key, item in value.items() if item is not None)
+    if isinstance(value, list):
+        return ", ".join(map(_in_line, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _name(key: str) -> str:
+    return key.replace("_", " ")

@@ -1,0 +1,106 @@
+"""A headless browser driven over its own pipe (Chrome DevTools Protocol): a page as a reader sees it."""
+
+import fcntl
+import itertools
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-pipe",
+]
+
+
+class Tab:
+    """One tab; messages end with a NUL byte and answers carry the number of the question."""
+
+    def __init__(self, to: int, back: int) -> None:
+        self.to, self.back = to, back
+        self.numbers, self.buffer, self.session = itertools.count(1), b"", ""
+        self.events: list[dict[str, Any]] = []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **params: object) -> dict[str, Any]:
+        number = next(self.numbers)
+        message = {"id": number, "method": method, "params": params}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.to, json.dumps(message).encode() + b"\0")
+        while (answer := self._read()).get("id") != number:
+            self.events.append(answer)
+        assert "error" not in answer, answer
+        found: dict[str, Any] = answer["result"]
+        return found
+
+    def open(self, path: Path, width: int, scheme: str = "light") -> None:
+        """Load a file at a width in CSS px and wait until it stands."""
+        self.events.clear()
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=900,
+            deviceScaleFactor=1,
+            mobile=width < 500,
+        )
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.call("Page.navigate", url=path.as_uri())
+        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+            self.events.append(self._read())
+
+    def value(self, expression: str) -> Any:
+        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+
+    @property
+    def complaints(self) -> list[dict[str, Any]]:
+        """What the browser refused or found wrong since the page was opened."""
+        kinds = {"Log.entryAdded", "Runtime.exceptionThrown", "Page.javascriptDialogOpening"}
+        return [event["params"] for event in self.events if event["method"] in kinds]
+
+    def _read(self) -> dict[str, Any]:
+        while b"\0" not in self.buffer:
+            data = os.read(self.back, 1 << 20)
+            assert data, "the browser is gone"
+            self.buffer += data
+        line, self.buffer = self.buffer.split(b"\0", 1)
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+
+@contextmanager
+def tab(profile: Path) -> Iterator[Tab]:
+    """A fresh browser with one tab; it reads commands from descriptor 3 and answers on 4."""
+    assert CHROMIUM
+    # numbers of 10 and above cannot collide with 3 and 4
+    ends = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (*os.pipe(), *os.pipe())]
+    read_commands, send, receive, write_answers = ends
+    line = f'exec "$@" 3<&{read_commands} 4>&{write_answers}'
+    process = subprocess.Popen(
+        ["bash", "-c", line, "bash", CHROMIUM, *FLAGS, f"--user-data-dir={profile}"],
+        pass_fds=(read_commands, write_answers),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield Tab(send, receive)
+    finally:
+        process.kill()
+        process.wait()
+        for end in ends:
+            os.close(end)
