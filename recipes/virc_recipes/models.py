@@ -1,21 +1,21 @@
-"""What a model name means: a folder with weights on this machine, and the wording its model was trained with.
+"""What a model name means: a folder with weights on this machine, and the system it belongs to.
 
 Nothing is downloaded here: a model not on this machine is an error that names the command to fetch it.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from virc_recipes import systems, tools
+from virc_recipes import systems
 from virc_recipes.errors import ConfigError
 from virc_recipes.nearest import did_you_mean
-from virc_recipes.reasoning.protocol import FILE_NAME, Protocol, own_protocol
 from virc_recipes.systems import Model, System
 
 EMBEDDED = "tiny"
+EMBEDDED_FOLDER = Path(__file__).parent / "models" / EMBEDDED
 REAL_MODELS = (
     "for a real model: `virc config set endpoint URL`, or `--model FOLDER`, "
     "or `hf download LeonMiao/ViRC-7B --local-dir models/ViRC-7B` and `--model ViRC-7B`"
@@ -29,13 +29,6 @@ class Weights(msgspec.Struct, frozen=True):
     folder: Path
     system: System | None = None
     model: Model | None = None
-
-
-class Wording(msgspec.Struct, frozen=True):
-    """The protocol to speak and whether the model was `trained` with it; `own` is this project's default."""
-
-    protocol: Protocol
-    origin: str
 
 
 def find(name: str | None, workspace: Path, system: str | None = None) -> Weights:
@@ -76,71 +69,17 @@ def known(name: str, system: str | None = None) -> tuple[System | None, Model | 
     return family, None
 
 
-def wording(
-    option: str | None,
-    system: System | None,
-    model: Model | None,
-    folder: Path | None = None,
-    published: Callable[[], Protocol | None] = lambda: None,
-) -> Wording:
-    """Find the wording: `--protocol`, beside the weights, published by the endpoint, else our own.
-
-    Args:
-        option: file, or `default` for our own wording.
-        folder: the weights, when they are loaded by us.
-        published: asks the endpoint; called only when nothing before it answers.
-
-    Raises:
-        ConfigError: the file is wrong; or weights of a known system have none here, and were never trained
-            with ours.
-    """
-    own = Wording(own_wording(system, model), "own")
-    if option:
-        return own if option == "default" else Wording(read_protocol(Path(option)), "trained")
-    if folder and (folder / FILE_NAME).is_file():
-        return Wording(read_protocol(folder / FILE_NAME), "trained")
-    found = published()
-    if found:
-        return Wording(found, "trained")
-    if folder and system:
-        raise ConfigError(
-            f"no wording for {folder.name}: the sentences it was trained with are not beside its weights",
-            f"put its {FILE_NAME} into {folder}, or insist on untrained wording with `--protocol default`",
-        )
-    return own
-
-
-def own_wording(system: System | None, model: Model | None) -> Protocol:
-    """Our own wording with every tool, in that model's coordinates; plain models may repeat (D48)."""
-    coordinates = (model and model.coordinates) or (system.coordinates if system else "pixel")
-    protocol = own_protocol(tools.schemas(tools.discover(), coordinates), coordinates)
-    return msgspec.structs.replace(protocol, repeat_limit=0, images=system.images if system else "smart")
-
-
-def read_protocol(path: Path) -> Protocol:
-    """Read a wording file.
-
-    Raises:
-        ConfigError: it is missing, no JSON, or not of the schema `virc.protocol/1`.
-    """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Protocol)
-    except OSError as error:
-        raise ConfigError(f"cannot read the wording {path}: {error.strerror}") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no wording file: {error}") from error
-
-
 def _places(name: str | None, model: Model | None, workspace: Path) -> list[Path]:
     """Where the weights of that name may lie, the likeliest first."""
-    embedded = Path(__file__).parent / "models" / EMBEDDED
     if name is None:
-        return [embedded]
-    places = [Path(name).expanduser(), workspace / "models" / Path(name).name]
+        return [EMBEDDED_FOLDER]
+    places = [Path(name).expanduser()]
+    if "/" not in name or (model and name == model.hub):  # any other path or hub id means itself alone
+        places.append(workspace / "models" / Path(name).name)
     hub_id = _hub_id(name, model)
     if hub_id:
         return [*places, *_cached(hub_id)]
-    return [*places, embedded] if name == EMBEDDED else places
+    return [*places, EMBEDDED_FOLDER] if name == EMBEDDED else places
 
 
 def _hub_id(name: str, model: Model | None) -> str | None:
@@ -167,8 +106,9 @@ def _missing(name: str, model: Model | None, workspace: Path) -> ConfigError:
         return ConfigError(f"{name} is no model folder: it holds no config.json")
     hub_id = _hub_id(name, model)
     if hub_id:
-        fetch = f"hf download {hub_id} --local-dir models/{Path(name).name}"
-        return ConfigError(f"the model {name} is not on this machine", f"`{fetch}` fetches it")
+        place = f"models/{Path(name).name}"
+        fetch = f"hf download {hub_id} --local-dir {place}"
+        return ConfigError(f"the model {name} is not on this machine", f"`{fetch}`, then --model {place}")
     names = {short for system in systems.discover().values() for short in system.models}
     names |= {config.parent.name for config in (workspace / "models").glob("*/config.json")}
     return ConfigError(f"there is no model {name!r}", did_you_mean(name, names))
@@ -176,9 +116,8 @@ def _missing(name: str, model: Model | None, workspace: Path) -> ConfigError:
 
 def _adapter_hint(folder: Path) -> str:
     try:
-        base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))[
-            "base_model_name_or_path"
-        ]
+        settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        base = settings["base_model_name_or_path"]
     except (OSError, ValueError, KeyError, TypeError):
         base = "its base"
     return f"merge it into {base} first, and name the merged folder"

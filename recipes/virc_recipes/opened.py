@@ -1,0 +1,104 @@
+"""A model ready to be asked: found or reached, loaded, with the wording it is spoken to in."""
+
+from pathlib import Path
+
+import msgspec
+
+from virc_recipes import models, wording
+from virc_recipes.backends import Backend
+from virc_recipes.errors import ConfigError
+from virc_recipes.reasoning.resize import Grid
+from virc_recipes.wording import Wording
+
+REPLY_SECONDS = 120.0
+"""Longest wait for one reply of an endpoint."""
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """Which model is asked, and how.
+
+    Args:
+        model: what `models.find` takes; with an endpoint, the name it serves.
+        endpoint: address of an OpenAI-compatible server; None: the model runs in this process.
+        api_key: sent to that endpoint only.
+        system: the system the model belongs to, where its name does not say so.
+        protocol: wording file, or `default`.
+        device: cpu, cuda, cuda:N or mps; None: the best found.
+        max_pixels: largest area an image is shown with, in pixels; None: the model's own limit.
+        timeout: seconds after which a reply of the endpoint is given up.
+    """
+
+    model: str | None = None
+    endpoint: str | None = None
+    api_key: str | None = None
+    system: str | None = None
+    protocol: str | None = None
+    device: str | None = None
+    max_pixels: int | None = None
+    timeout: float = REPLY_SECONDS
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A model ready to be asked.
+
+    Args:
+        name: what it is called in output.
+        device: where it runs; None on an endpoint.
+        warnings: what the user should know, one line each.
+        embedded: whether it is the model inside the package.
+    """
+
+    name: str
+    backend: Backend
+    wording: Wording
+    device: str | None = None
+    warnings: tuple[str, ...] = ()
+    embedded: bool = False
+
+
+def open_model(choice: Choice, workspace: Path = Path()) -> Opened:
+    """Reach the endpoint, or load the model from this machine.
+
+    Raises:
+        ConfigError: no such model, system or wording; the endpoint refuses.
+        SetupError: an extra is missing, or device or memory do not do.
+        NetworkError: the endpoint is down.
+    """
+    return _endpoint(choice, choice.endpoint) if choice.endpoint else _weights(choice, workspace)
+
+
+def _endpoint(choice: Choice, endpoint: str) -> Opened:
+    from virc_recipes.backends.openai import OpenAIBackend
+
+    grid = _grid(choice.max_pixels)
+    backend = OpenAIBackend(endpoint, choice.model, choice.api_key, timeout=choice.timeout, grid=grid)
+    system, model = models.known(backend.model, choice.system)
+    spoken = wording.of_endpoint(backend.published_protocol(), system, model, choice.protocol)
+    return Opened(backend.model, backend, spoken, warnings=_untrained(spoken, backend.model, choice))
+
+
+def _weights(choice: Choice, workspace: Path) -> Opened:
+    weights = models.find(choice.model, workspace, choice.system)
+    spoken = wording.of_weights(weights, choice.protocol)  # before the weights: it fails in no time
+    from virc_recipes.backends.local import load
+
+    backend = load(weights.folder, choice.device, max_pixels=choice.max_pixels)
+    warnings = backend.warnings + _untrained(spoken, weights.name, choice)
+    embedded = weights.folder == models.EMBEDDED_FOLDER
+    return Opened(weights.name, backend, spoken, backend.device, warnings, embedded)
+
+
+def _grid(max_pixels: int | None) -> Grid:
+    """The grid an endpoint's images are shown on: that of Qwen2.5-VL, which it does not tell."""
+    grid = Grid()
+    if max_pixels is None:
+        return grid
+    if max_pixels < grid.min_pixels:
+        raise ConfigError(f"max_pixels {max_pixels} is under the smallest image, {grid.min_pixels} pixels")
+    return msgspec.structs.replace(grid, max_pixels=min(max_pixels, grid.max_pixels))
+
+
+def _untrained(spoken: Wording, name: str, choice: Choice) -> tuple[str, ...]:
+    if spoken.origin == "trained" or choice.protocol:
+        return ()
+    return (f"{name} is asked in this project's own wording, not in what it was trained with",)

@@ -1,0 +1,198 @@
+"""One problem, from pictures and a question to an answer: draws replies and feeds them to a Session.
+
+A rejected reply is drawn again, warmer and from another seed, so that a greedy failure does not repeat.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+from PIL import Image
+
+from virc_recipes.backends import Backend, Sampling
+from virc_recipes.deadline import Deadline, TimeUp
+from virc_recipes.errors import DataError, NetworkError, NoAnswerError, VircError
+from virc_recipes.reasoning.images import Shown
+from virc_recipes.reasoning.protocol import Protocol
+from virc_recipes.reasoning.session import Ask, Rejected, Reply, Session, Unit
+from virc_recipes.reasoning.trace import FailureKind, Trace
+
+SCHEMA = "virc.solve/1"
+_WARMER = (0.0, 0.5, 0.8, 1.0)
+"""Lowest temperature of each try; the last one holds for all that follow."""
+
+
+class SolveConfig(msgspec.Struct, frozen=True):
+    """How a problem is solved.
+
+    Args:
+        temperature: of every first try; 0 is greedy. None: 0, or 1 when there are several samples.
+        seed: of the first try of the first sample; every other try has its own, derived from it.
+        samples: independent answers, of which the commonest is given.
+        timeout: seconds for the whole problem, all samples together; None: no end.
+        max_turns: accepted turns of one sample.
+        tries: replies drawn for one turn.
+    """
+
+    temperature: float | None = None
+    seed: int = 0
+    samples: int = 1
+    timeout: float | None = None
+    max_turns: int = 16
+    tries: int = 4
+
+    @property
+    def first_temperature(self) -> float:
+        """The temperature of every first try."""
+        return float(self.samples > 1) if self.temperature is None else self.temperature
+
+    def samplings(self, sample: int) -> list[Sampling]:
+        """How each try of a turn is drawn: greedy, or from the nucleus the published runs sampled from."""
+        return [self._sampling(attempt, sample * self.tries + attempt) for attempt in range(self.tries)]
+
+    def _sampling(self, attempt: int, offset: int) -> Sampling:
+        temperature = max(self.first_temperature, _WARMER[min(attempt, len(_WARMER) - 1)])
+        seed = (self.seed + offset) % 2**31
+        if temperature == 0:
+            return Sampling(seed=seed)
+        return Sampling(temperature=temperature, top_p=0.95, top_k=50, seed=seed)
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """A piece of a reply while it is drawn."""
+
+    text: str
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One sample: its trace, finished or not, every image shown, and what broke it off, if anything did."""
+
+    trace: Trace
+    images: Sequence[Shown]
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    broken: BaseException | None = None
+
+
+class Solved(msgspec.Struct, frozen=True):
+    """What came of a problem: an answer, or the error that stands for it (KeyboardInterrupt included)."""
+
+    attempts: Sequence[Attempt]
+    answer: str | None = None
+    error: BaseException | None = None
+
+
+Event = Piece | Unit | Rejected
+OnEvent = Callable[[Event], None]
+
+
+def solve(
+    config: SolveConfig,
+    backend: Backend,
+    protocol: Protocol,
+    images: Sequence[Image.Image],
+    question: str,
+    *,
+    on_event: OnEvent = lambda _: None,
+) -> Solved:
+    """Solve one problem.
+
+    Args:
+        images: upright RGB (`open_image`), at least one.
+        on_event: told of every piece, accepted unit and rejected try as it comes. What it raises breaks the
+            attempt off as a failure of the backend does.
+
+    Raises:
+        DataError: an image cannot be shown to this model.
+    """
+    deadline = Deadline(config.timeout)
+    attempts: list[Attempt] = []
+    for sample in range(config.samples):
+        try:
+            session = Session(protocol, question, images, backend.grid, max_turns=config.max_turns)
+        except ValueError as error:
+            raise DataError(str(error)) from error
+        attempts.append(_attempt(session, backend, config.samplings(sample), deadline, on_event))
+        if attempts[-1].broken:
+            return Solved(attempts, error=attempts[-1].broken)
+    return _voted(attempts)
+
+
+def _attempt(
+    session: Session, backend: Backend, samplings: Sequence[Sampling], deadline: Deadline, on_event: OnEvent
+) -> Attempt:
+    """Run one session to its end, or to what breaks it off; the trace is kept either way."""
+    replies: list[Reply] = []
+    broken: BaseException | None = None
+
+    def heard(text: str) -> None:
+        deadline.check()
+        on_event(Piece(text))
+
+    def draw(ask: Ask, sampling: Sampling) -> Reply:
+        deadline.check()
+        replies.append(backend.reply(ask, sampling, heard))
+        return replies[-1]
+
+    try:
+        with deadline.armed():
+            while isinstance(ask := session.next(), Ask):
+                _turn(session, ask, draw, samplings, on_event)
+    except (VircError, KeyboardInterrupt) as error:
+        broken = error
+    except TimeUp:
+        broken = NetworkError(
+            f"no answer within {deadline.seconds:g} s", "a longer --timeout, or fewer --max-pixels"
+        )
+    if broken:
+        session.stop(_failure(broken), str(broken) or "interrupted")
+    return Attempt(
+        session.trace(),
+        session.images,
+        _total(reply.prompt_tokens for reply in replies),
+        _total(reply.completion_tokens for reply in replies),
+        broken,
+    )
+
+
+def _turn(
+    session: Session,
+    ask: Ask,
+    draw: Callable[[Ask, Sampling], Reply],
+    samplings: Sequence[Sampling],
+    on_event: OnEvent,
+) -> None:
+    """Draw one turn until a try is accepted; without one, the session ends."""
+    reason = ""
+    for sampling in samplings:
+        verdict = session.feed(draw(ask, sampling))
+        on_event(verdict)
+        if isinstance(verdict, Unit):
+            return
+        reason = verdict.reason
+    session.stop("tries", f"{len(samplings)} replies in a row could not be used; the last: {reason}")
+
+
+def _failure(error: BaseException) -> FailureKind:
+    match error:
+        case KeyboardInterrupt():
+            return "interrupted"
+        case NetworkError():
+            return "network"
+    return "engine"
+
+
+def _total(counts: Iterable[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _voted(attempts: Sequence[Attempt]) -> Solved:
+    """The commonest answer, the earlier one of two equally common."""
+    answers = [attempt.trace.answer for attempt in attempts if attempt.trace.answer is not None]
+    if answers:
+        return Solved(attempts, answer=Counter(answers).most_common(1)[0][0])
+    failure = attempts[0].trace.failure
+    assert failure
+    several = f"none of {len(attempts)} samples has an answer; the first: " if len(attempts) > 1 else ""
+    return Solved(attempts, error=NoAnswerError(several + failure.message))

@@ -1,0 +1,124 @@
+"""Where a picture comes from: a path, an http(s) URL, a data URL or standard input."""
+
+import base64
+import binascii
+import http.client
+import queue
+import re
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+
+from virc_recipes.errors import DataError, NetworkError
+from virc_recipes.reasoning.images import MOST_BYTES, open_image
+
+SECONDS = 60.0
+_MOST_FETCHED = 64 * 2**20
+_HANDLERS = (
+    urllib.request.ProxyHandler,
+    urllib.request.HTTPHandler,
+    urllib.request.HTTPSHandler,
+    urllib.request.HTTPDefaultErrorHandler,
+    urllib.request.HTTPRedirectHandler,
+    urllib.request.HTTPErrorProcessor,
+    urllib.request.UnknownHandler,
+)
+
+
+def open_source(source: str, base: Path = Path(), offline: bool = False) -> Image.Image:
+    """Open a picture named by a user, as upright RGB.
+
+    Args:
+        source: path, `http://`, `https://` or `data:` URL, or `-` for standard input.
+        base: folder that relative paths start from.
+        offline: refuse to fetch URLs.
+
+    Raises:
+        DataError: there is no such picture, or it cannot be shown.
+        NetworkError: the URL cannot be fetched.
+    """
+    if source == "-":
+        return open_image(_standard_input(), "standard input")
+    if source[:5].lower() == "data:":
+        return open_image(_data_url(source), "the data URL")
+    if not re.match(r"https?://", source, re.IGNORECASE):
+        return open_image(base / Path(source).expanduser(), source)
+    if offline:
+        raise NetworkError(f"{source} is on the network, and --offline forbids it")
+    return open_image(_fetch(source), source)
+
+
+def _standard_input() -> bytes:
+    content = sys.stdin.buffer.read(MOST_BYTES + 1)
+    if not content:
+        raise DataError("standard input is empty", "virc solve - 'question' < picture.png")
+    return content
+
+
+def _data_url(url: str) -> bytes:
+    head, comma, body = url.partition(",")
+    if not comma or not head.lower().endswith(";base64"):
+        raise DataError("a data URL must begin like data:image/png;base64,")
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise DataError(f"the data URL is no base64: {str(error).lower()}") from error
+
+
+def _fetch(url: str) -> bytes:
+    """The body behind a URL, in a thread of its own: no socket time-out ends a server that drips."""
+    result: queue.Queue[bytes | Exception] = queue.Queue()
+
+    def work() -> None:
+        try:
+            result.put(_download(url))
+        except Exception as error:  # raised again below, in the caller's thread
+            result.put(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        content = result.get(timeout=SECONDS)
+    except queue.Empty:
+        raise NetworkError(f"{url} did not arrive within {SECONDS:.0f} s") from None
+    if isinstance(content, Exception):
+        raise _sentence(url, content)
+    return content
+
+
+def _download(url: str) -> bytes:
+    opener = urllib.request.OpenerDirector()  # http and https alone, also after a redirect
+    for handler in _HANDLERS:
+        opener.add_handler(handler())
+    request = urllib.request.Request(url, headers={"User-Agent": "virc"})
+    end, content = time.monotonic() + SECONDS, bytearray()
+    with opener.open(request, timeout=SECONDS) as response:
+        body: _Body = response
+        while chunk := body.read1(2**16):
+            content += chunk
+            if len(content) > _MOST_FETCHED:
+                raise DataError(f"{url} is over {_MOST_FETCHED >> 20} MiB")
+            if time.monotonic() > end:  # nobody waits for it any more
+                break
+    return bytes(content)
+
+
+class _Body(Protocol):
+    def read1(self, size: int) -> bytes: ...
+
+
+def _sentence(url: str, error: Exception) -> Exception:
+    match error:
+        case DataError():
+            return error
+        case urllib.error.HTTPError(code=code, reason=reason):
+            kind = DataError if 400 <= code < 500 else NetworkError
+            return kind(f"{url} answers {code} {reason}")
+        case OSError() | http.client.HTTPException() | ValueError():
+            return NetworkError(f"cannot fetch {url}: {getattr(error, 'reason', None) or error}")
+    return error

@@ -1,0 +1,84 @@
+"""Which wording a model is spoken to with: what it was trained with, wherever that is, else our own (D3)."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from virc_recipes import tools
+from virc_recipes.errors import ConfigError
+from virc_recipes.models import Weights
+from virc_recipes.reasoning.protocol import FILE_NAME, Protocol, own_protocol
+from virc_recipes.systems import Model, System
+
+DEFAULT = "default"
+"""What `--protocol` says to insist on our own wording."""
+
+
+class Wording(msgspec.Struct, frozen=True):
+    """The protocol to speak, and whether the model was `trained` with it or it is our `own` default."""
+
+    protocol: Protocol
+    origin: Literal["trained", "own"]
+
+
+def of_weights(weights: Weights, option: str | None = None) -> Wording:
+    """The wording of a model on this machine.
+
+    Args:
+        option: `--protocol`: a file, or `default` for our own.
+
+    Raises:
+        ConfigError: the file is wrong; or the model belongs to a known system, so that it was never trained with
+            our wording, and its own is not beside it.
+    """
+    beside = weights.folder / FILE_NAME
+    if option or not beside.is_file():
+        chosen = _chosen(option, weights.system, weights.model)
+        if chosen is None and weights.system:
+            raise ConfigError(
+                f"no wording for {weights.name}: what it was trained with does not lie beside its weights",
+                f"put {FILE_NAME} into {weights.folder}, or insist on other wording: --protocol {DEFAULT}",
+            )
+        return chosen or _own(weights.system, weights.model)
+    return Wording(read_protocol(beside), "trained")
+
+
+def of_endpoint(
+    published: Protocol | None, system: System | None, model: Model | None, option: str | None = None
+) -> Wording:
+    """The wording of a served model: `--protocol`, what the endpoint publishes, else our own.
+
+    Raises:
+        ConfigError: the file of `--protocol` is wrong.
+    """
+    chosen = _chosen(option, system, model)
+    return chosen or (Wording(published, "trained") if published else _own(system, model))
+
+
+def read_protocol(path: Path) -> Protocol:
+    """Read a wording file.
+
+    Raises:
+        ConfigError: it is missing, no JSON, or not of the schema `virc.protocol/1`.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Protocol)
+    except OSError as error:
+        raise ConfigError(f"cannot read the wording {path}: {error.strerror}") from error
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"{path} is no wording file: {error}") from error
+
+
+def _chosen(option: str | None, system: System | None, model: Model | None) -> Wording | None:
+    if option is None:
+        return None
+    return _own(system, model) if option == DEFAULT else Wording(read_protocol(Path(option)), "trained")
+
+
+def _own(system: System | None, model: Model | None) -> Wording:
+    """Our own wording with every tool, in that model's coordinates; plain models may repeat (D48)."""
+    coordinates = (model and model.coordinates) or (system.coordinates if system else "pixel")
+    protocol = own_protocol(tools.schemas(tools.discover(), coordinates), coordinates)
+    images = system.images if system else "smart"
+    return Wording(msgspec.structs.replace(protocol, repeat_limit=0, images=images), "own")
