@@ -1,0 +1,26 @@
+"""Fixtures that several areas share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from virc_recipes import tools
+from virc_recipes.reasoning.protocol import Protocol, own_protocol
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def sample() -> Path:
+    """The folder of the published sample: VIRC_SAMPLES, else shared/samples/virc beside the repository."""
+    folder = Path(os.environ.get("VIRC_SAMPLES") or ROOT.parent / "shared" / "samples" / "virc")
+    if not (folder / "conversation.json").is_file():
+        pytest.skip(f"the published sample is not at {folder}: set VIRC_SAMPLES to its folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def own() -> Protocol:
+    """This project's own wording with all three tools, in pixels."""
+    return own_protocol(tools.schemas(["crop_image", "scale_image", "display_image"]))

@@ -1,0 +1,261 @@
+"""Pictures from hostile bytes: upright RGB, or one sentence."""
+
+import io
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from virc_recipes.errors import DataError
+from virc_recipes.reasoning.images import open_image, show, show_square
+from virc_recipes.reasoning.resize import Grid
+
+RED, WHITE = (255, 0, 0), (255, 255, 255)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png(width: int, height: int, extra: bytes = b"") -> bytes:
+    """A PNG with the header of any size and next to no pixels."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + extra + chunk(b"IDAT", zlib.compress(bytes(400))) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def marked(width: int = 30, height: int = 20) -> Image.Image:
+    """White, with the upper left corner red."""
+    image = Image.new("RGB", (width, height), WHITE)
+    image.paste(RED, (0, 0, 10, 10))
+    return image
+
+
+def refusal(source: bytes | Path, name: str = "it.png") -> DataError:
+    with pytest.raises(DataError) as caught:
+        open_image(source, name)
+    message = caught.value.message
+    assert name in message
+    assert "\n" not in message
+    assert not message.endswith(".")
+    return caught.value
+
+
+BOMBS = {
+    "pixels": png(100_000, 100_000),
+    "pixels below Pillow's own limit": png(10_000, 10_001),
+    "profile": png(10, 10, chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(50_000_000)))),
+    "text": png(10, 10, chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(50_000_000)))),
+    "many texts": png(10, 10, chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(900_000))) * 100),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_bombs_are_refused_before_they_unfold(bomb: str) -> None:
+    limit = Image.MAX_IMAGE_PIXELS
+    refusal(BOMBS[bomb])
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize(
+    ("data", "says", "hints"),
+    [
+        (b"", "is empty", None),
+        (b"hello", "is not a picture", "PNG"),
+        (b"<!doctype html><html><svg></svg>", "is not a picture", "PNG"),
+        (b"%PDF-1.7\n1 0 obj", "is a PDF", "pdftoppm -r 200 -png 'my file'"),
+        (b"<?xml version='1.0'?><svg xmlns=''/>", "is an SVG", "PNG"),
+        (b"\0\0\0\x18ftypmp42" + bytes(40), "is not a picture", "PNG"),
+        (encoded(marked(1, 1)), "has 1 x 1 px, too few", None),
+        (encoded(marked(1, 201)), "one side over 200 times the other", "cut out"),
+        (encoded(marked(201, 1)), "one side over 200 times the other", "cut out"),
+        (encoded(Image.new("F", (9, 9), float("inf")), "TIFF"), "numbers without a limit", None),
+    ],
+)
+def test_what_is_no_picture_is_named(data: bytes, says: str, hints: str | None) -> None:
+    error = refusal(data, "my file")
+    assert says in error.message
+    assert error.hint is None if hints is None else hints in (error.hint or "")
+
+
+def test_paths_that_hold_no_picture(tmp_path: Path) -> None:
+    assert "there is no file" in refusal(tmp_path / "none.png").message
+    assert "is a folder" in refusal(tmp_path).message
+    assert "cannot be read" in refusal(Path("a\0b")).message
+    assert "is over 256 MiB" in refusal(Path("/dev/zero")).message
+    locked = tmp_path / "locked.png"
+    locked.write_bytes(encoded(marked()))
+    assert open_image(locked, "locked.png").size == (30, 20)
+    locked.chmod(0)
+    if not os.access(locked, os.R_OK):
+        assert "permission denied" in refusal(locked).message
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM"])
+def test_a_picture_cut_anywhere_is_one_sentence(kind: str) -> None:
+    data = encoded(Image.radial_gradient("L").convert("RGB"), kind)
+    assert open_image(data, "whole").size == (256, 256)
+    for size in (1, 3, 16, 40, len(data) // 3, len(data) // 2, len(data) * 9 // 10):
+        error = refusal(data[:size])
+        if size >= 16:
+            assert "is damaged or cut short" in error.message
+
+
+def test_a_damaged_compressed_tiff_is_one_sentence() -> None:
+    data = bytearray(encoded(Image.radial_gradient("L").convert("RGB"), "TIFF", compression="tiff_lzw"))
+    data[300:400] = bytes(byte ^ 0x5A for byte in data[300:400])
+    assert "is damaged" in refusal(bytes(data)).message
+
+
+def test_pillow_adds_no_warning_to_our_sentence(tmp_path: Path) -> None:
+    exif = b"Exif\0\0II*\0\xff\xff\xff\xff" + bytes(9)
+    (tmp_path / "exif.jpg").write_bytes(encoded(marked(), "JPEG", exif=exif))
+    (tmp_path / "large.png").write_bytes(png(9_900, 9_900))
+    code = (
+        "import sys, pathlib\n"
+        "from virc_recipes.reasoning.images import open_image\n"
+        "for path in sys.argv[1:]:\n"
+        "    try: open_image(pathlib.Path(path), path)\n"
+        "    except Exception as error: print(type(error).__name__)\n"
+    )
+    files = [str(tmp_path / "exif.jpg"), str(tmp_path / "large.png")]
+    done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("DataError\n", "")
+
+
+def near(pixel: object, colour: tuple[int, int, int], by: int = 4) -> bool:
+    assert isinstance(pixel, tuple)
+    return all(abs(one - two) <= by for one, two in zip(pixel, colour, strict=True))
+
+
+def test_cmyk_keeps_its_colours() -> None:
+    for kind in ("JPEG", "TIFF"):
+        image = open_image(encoded(Image.new("CMYK", (20, 20), (0, 255, 255, 0)), kind), "cmyk")
+        assert image.mode == "RGB"
+        assert near(image.getpixel((5, 5)), RED)
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("I;16", "PNG"), ("I;16", "TIFF"), ("I", "PPM"), ("F", "TIFF")])
+def test_sixteen_bits_become_eight_without_clipping(mode: str, kind: str) -> None:
+    wide = Image.new("F" if mode == "F" else "I", (256, 8))
+    wide.putdata([float(level) * 257 if mode == "F" else level * 257 for level in range(256)] * 8)
+    image = open_image(encoded(wide.convert(mode) if mode == "I;16" else wide, kind), "grey")
+    assert [image.getpixel((level, 3)) for level in range(256)] == [(level,) * 3 for level in range(256)]
+
+
+def test_numbers_wider_than_sixteen_bits_go_from_least_to_most() -> None:
+    wide = Image.new("I", (3, 8))
+    wide.putdata([-(2**30), 0, 2**30] * 8)
+    image = open_image(encoded(wide, "TIFF"), "wide")
+    assert [image.getpixel((x, 0)) for x in range(3)] == [(0, 0, 0), (128, 128, 128), WHITE]
+
+
+def test_transparent_parts_are_white() -> None:
+    clear = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
+    clear.paste((255, 0, 0, 255), (0, 0, 10, 20))
+    palette = Image.new("P", (20, 20), 0)
+    palette.putpalette([0, 0, 0, 255, 0, 0])
+    palette.paste(1, (0, 0, 10, 20))
+    grey = Image.new("LA", (20, 20), (0, 0))
+    for data in (encoded(clear), encoded(palette, transparency=0), encoded(palette, transparency=b"\0\xff")):
+        image = open_image(data, "clear")
+        assert (image.getpixel((2, 2)), image.getpixel((15, 5))) == (RED, WHITE)
+    assert open_image(encoded(grey), "grey").getpixel((1, 1)) == WHITE
+
+
+@pytest.mark.parametrize(
+    ("orientation", "corner"),
+    [(1, (0, 0)), (2, (1, 0)), (3, (1, 1)), (4, (0, 1)), (5, (0, 0)), (6, (1, 0)), (7, (1, 1)), (8, (0, 1))],
+)
+def test_rotated_photos_stand_upright(orientation: int, corner: tuple[int, int]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = open_image(encoded(marked(), "JPEG", exif=exif, quality=95), "photo")
+    assert image.size == ((30, 20) if orientation < 5 else (20, 30))
+    at = (corner[0] * (image.width - 6) + 3, corner[1] * (image.height - 6) + 3)
+    assert near(image.getpixel(at), RED, 20)
+
+
+def test_a_damaged_exif_block_does_not_cost_the_picture() -> None:
+    data = encoded(marked(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff" + bytes(9))
+    assert open_image(data, "photo").size == (30, 20)
+
+
+def test_where_a_photo_was_taken_does_not_travel_with_it() -> None:
+    exif = Image.Exif()
+    exif[0x8825] = {1: "N", 2: (52.0, 31.0, 12.0)}
+    data = encoded(marked(56, 56), "JPEG", exif=exif, icc_profile=b"profile" * 9, comment=b"me")
+    assert b"Exif" in data
+    shown = show(open_image(data, "photo"), Grid())
+    kinds = [shown.png[at + 4 : at + 8] for at in _chunks(shown.png)]
+    assert set(kinds) == {b"IHDR", b"IDAT", b"IEND"}
+
+
+def _chunks(data: bytes) -> list[int]:
+    places, at = [], 8
+    while at < len(data):
+        places.append(at)
+        at += 12 + int(struct.unpack_from(">I", data, at)[0])
+    return places
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_several_frames_the_first_is_taken(kind: str) -> None:
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue", "green")]
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+    assert near(open_image(data, "frames").getpixel((3, 3)), RED, 6)
+
+
+def test_heic_opens_with_its_extra_and_names_it_without() -> None:
+    try:
+        import pillow_heif  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        error = refusal(b"\0\0\0\x18ftypheic" + bytes(40), "IMG 2041.HEIC")
+        assert "virc[heic]" in (error.hint or "")
+        assert "sips -s format png 'IMG 2041.HEIC'" in (error.hint or "")
+        return
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pillow_heif.from_pillow(marked(64, 32)).save(file, quality=95, exif=exif.tobytes())
+    image = open_image(file.getvalue(), "photo")
+    assert image.size == (32, 64)
+    assert near(image.getpixel((28, 3)), RED, 20)
+    assert "is damaged" in refusal(file.getvalue()[:200]).message
+
+
+def test_pictures_open_alike_in_many_threads() -> None:
+    files = [encoded(Image.new("RGB", (64, 48), (level, 0, 9))) for level in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        images = list(pool.map(lambda data: open_image(data, "one"), files))
+    assert [image.getpixel((1, 1)) for image in images] == [(level, 0, 9) for level in range(40)]
+
+
+def test_an_image_is_encoded_once_and_without_loss() -> None:
+    shown = show(open_image(encoded(Image.radial_gradient("L").convert("RGB")), "one"), Grid())
+    assert (shown.encodings, shown.size) == (0, (252, 252))
+    urls = {shown.data_url for _ in range(3)}
+    assert shown.encodings == 1
+    assert len(urls) == 1
+    assert Image.open(io.BytesIO(shown.png)).tobytes() == shown.pixels.tobytes()
+    assert shown.encodings == 1
+
+
+def test_square_images_are_a_thousand_a_side() -> None:
+    shown = show_square(marked(60, 30))
+    assert shown.size == (1000, 1000)
+    assert near(shown.pixels.getpixel((50, 100)), RED)
+    assert near(shown.pixels.getpixel((300, 600)), WHITE)

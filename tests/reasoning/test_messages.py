@@ -1,0 +1,126 @@
+"""The three-tag format, read strictly."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from virc_recipes.reasoning.messages import FormatError, ToolText, Turn, parse, printable
+
+CALL = '{"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 3, 4], "image_index": 0}}'
+
+
+def called(text: str) -> str:
+    return f"<think>so</think><tool_call>{text}</tool_call>"
+
+
+def test_a_call_and_an_answer_are_read() -> None:
+    assert parse(f"<think>\nlook \n</think>\n\n<tool_call>\n{CALL}\n</tool_call>") == Turn(
+        "look", ToolText("crop_image", {"bbox_2d": [1, 2, 3, 4], "image_index": 0})
+    )
+    assert parse("<think>a < b</think> <answer>\n 9\n7 </answer>") == Turn("a < b", answer="9\n7")
+
+
+def test_text_outside_the_tags_is_ignored() -> None:
+    assert parse("so <think>a</think> hence <answer>97</answer><|end|>") == Turn("a", answer="97")
+
+
+def test_backslashes_stay() -> None:
+    name = r"\\frac \" \u0041"
+    turn = parse(rf'<think>\(x\)</think><tool_call>{{"name": "{name}", "arguments": {{}}}}</tool_call>')
+    assert (turn.think, turn.tool) == (r"\(x\)", ToolText('\\frac " A', {}))
+    assert parse(r"<think></think><answer>\frac{1}{2}\\</answer>").answer == "\\frac{1}{2}\\\\"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "97",
+        "<think>a</think>",
+        "<answer>97</answer>",
+        "<think>a</think><answer>97",
+        "<think>a<answer>97</answer></think>",
+        "<answer>97</answer><think>a</think>",
+        "<think>a</think><think>b</think>",
+        "<think>a</think></answer>97<answer>",
+        "<think>a</think><answer>97</tool_call>",
+        "<think>a</think><answer>97</answer><answer>98</answer>",
+        f"<think>a</think><tool_call>{CALL}</tool_call><answer>97</answer>",
+        f"<think>a</think><tool_call>{CALL}</tool_call><tool_call>{CALL}</tool_call>",
+        "<think>I write <answer> last</think><answer>97</answer>",
+        "<Think>a</Think><answer>97</answer>",
+        "< think>a</think><answer>97</answer>",
+    ],
+)
+def test_other_tags_are_refused(text: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        parse(text)
+    assert caught.value.kind == "tags"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "not JSON"),
+        (CALL[:-1], "not JSON"),
+        (CALL + CALL, "not JSON"),
+        (CALL.replace('"', "'"), "not JSON"),
+        (f"```json\n{CALL}\n```", "not JSON"),
+        (f"[{CALL}]", "exactly name and arguments"),
+        ('"crop_image"', "exactly name and arguments"),
+        ('{"name": "crop_image"}', "exactly name and arguments"),
+        (CALL[:-1] + ', "id": 1}', "exactly name and arguments"),
+        ('{"name": 3, "arguments": {}}', "name must be a string"),
+        ('{"name": null, "arguments": {}}', "name must be a string"),
+        ('{"name": "x", "arguments": []}', "arguments an object"),
+        ('{"name": "x", "arguments": "{}"}', "arguments an object"),
+        ('{"name": "x", "name": "y", "arguments": {}}', "repeats a key"),
+        ('{"name": "x", "arguments": {"a": 1, "a": 1}}', "repeats a key"),
+        ('{"name": "x", "arguments": {"a": NaN}}', "holds NaN"),
+        ('{"name": "x", "arguments": {"a": -Infinity}}', "holds -Infinity"),
+        ('{"name": "x", "arguments": {"a": 1e999}}', "too large"),
+        ('{"name": "x", "arguments": {"a": ' + "9" * 19 + "}}", "19 digits"),
+        ('{"name": "x", "arguments": {"a": ' + "9" * 100_000 + "}}", "100000 digits"),
+        ('{"name": "x", "arguments": ' + '{"a":' * 100_000 + "}" * 100_000, "nested too deeply"),
+        ('{"name": "x", "arguments": {"a": ' + "[" * 100_000 + "}}", "nested too deeply"),
+    ],
+)
+def test_other_json_is_refused_with_its_reason(text: str, says: str) -> None:
+    with pytest.raises(FormatError, match=says) as caught:
+        parse(called(text))
+    assert caught.value.kind == "json"
+    assert len(str(caught.value)) < 120
+
+
+plain = st.text().filter(lambda text: "<" not in text)
+
+
+@given(plain, plain, plain)
+def test_what_is_written_in_the_format_is_read_back(think: str, name: str, key: str) -> None:
+    arguments = {key: [1, -2.5, None, True, {"x": "y"}]}
+    written = json.dumps({"name": name, "arguments": arguments})
+    turn = parse(f"<think>{think}</think><tool_call>{written}</tool_call>")
+    assert turn == Turn(think.strip(), ToolText(name, arguments))
+
+
+pieces = st.sampled_from(
+    ["<think>", "</think>", "<answer>", "</answer>", "<tool_call>", "</tool_call>", CALL, "a"]
+)
+
+
+@given(st.lists(pieces | st.text(max_size=5), max_size=8))
+def test_any_text_is_a_turn_or_a_format_error(parts: list[str]) -> None:
+    try:
+        turn = parse("".join(parts))
+    except FormatError:
+        return
+    assert (turn.tool is None) != (turn.answer is None)
+
+
+@given(st.text(st.characters(codec=None), max_size=20))
+def test_printable_text_can_be_written(text: str) -> None:
+    written = printable(text).encode("utf-8").decode("utf-8")
+    assert len(written) == len(text)
+    assert all(one == two or "\ud800" <= two <= "\udfff" for one, two in zip(written, text, strict=True))

@@ -1,0 +1,240 @@
+"""One check per tool: what it refuses, what it forgives by name, and what the call then does."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from virc_recipes import tools
+from virc_recipes.reasoning.protocol import Coordinates
+from virc_recipes.reasoning.resize import smart_resize
+from virc_recipes.tools import Call, Checked, ToolError, View
+
+PIXELS = View(((336, 252), (168, 56)))
+PERMILLE = View(((336, 252), (168, 56)), "permille")
+
+
+def checked(name: str, view: View = PIXELS, /, **arguments: object) -> Checked:
+    result = tools.get(name).check(arguments, view)
+    assert isinstance(result, Checked)
+    return result
+
+
+def refused(name: str, view: View = PIXELS, /, **arguments: object) -> str:
+    with pytest.raises(ToolError) as caught:
+        tools.get(name).check(arguments, view)
+    message = str(caught.value)
+    assert message
+    assert len(message) < 150
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("box", "view", "pixels", "deviations"),
+    [
+        ([0, 0, 336, 252], PIXELS, (0, 0, 336, 252), ()),
+        ([168, 101, 336, 151], PIXELS, (168, 101, 336, 151), ()),
+        ([-5, 3, 400, 9], PIXELS, (0, 3, 336, 9), ("box_clamped",)),
+        ([1, 1, 10**17, 10**17], PIXELS, (1, 1, 336, 252), ("box_clamped",)),
+        ([335, 251, 336, 252], PIXELS, (335, 251, 336, 252), ()),
+        ([0, 0, 999, 999], PERMILLE, (0, 0, 336, 252), ()),
+        ([500, 100, 999, 501], PERMILLE, (168, 25, 336, 126), ()),
+        ([-1, 0, 1000, 999], PERMILLE, (0, 0, 336, 252), ("box_clamped",)),
+    ],
+)
+def test_boxes_are_read_in_their_unit_and_clamped_by_name(
+    box: list[int], view: View, pixels: tuple[int, int, int, int], deviations: tuple[str, ...]
+) -> None:
+    assert checked("crop_image", view, bbox_2d=box, image_index=0) == Checked(
+        Call("crop_image", 0, box=pixels), deviations
+    )
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        [10, 10, 10, 20],  # empty
+        [20, 10, 10, 20],  # inverted
+        [336, 0, 400, 252],  # right of the image
+        [-9, -9, 0, 0],
+        [0, 0, 336],
+        [0, 0, 336, 252, 1],
+        [],
+        "0, 0, 336, 252",
+        [0, 0, 336, "252"],
+        [0, 0, 336.0, 252],
+        [False, 0, 336, 252],
+        [[0, 0], [336, 252]],
+        [None] * 4,
+        {"x": 1},
+        None,
+        [0, 0, 336, 1],  # 336 times as long as wide
+    ],
+)
+@pytest.mark.parametrize("view", [PIXELS, PERMILLE])
+def test_boxes_without_a_reading_are_refused(box: object, view: View) -> None:
+    if view is PERMILLE and box == [336, 0, 400, 252]:
+        box = [999, 0, 1400, 999]
+    refused("crop_image", view, bbox_2d=box, image_index=0)
+
+
+def test_numbers_too_long_to_print_are_clamped_or_refused_like_others() -> None:
+    huge = 10**5000
+    for view, box in ((PIXELS, [0, 0, huge, huge]), (PERMILLE, [-huge, -huge, huge, huge])):
+        result = checked("crop_image", view, bbox_2d=box, image_index=0)
+        assert (result.call.box, result.deviations) == ((0, 0, 336, 252), ("box_clamped",))
+        refused("crop_image", view, bbox_2d=[huge, 0, huge + 1, 9], image_index=0)
+    for number in (huge, -huge):
+        assert "image_index" in refused("display_image", image_index=number)
+        assert "scale_factor" in refused("scale_image", scale_factor=number, image_index=0)
+
+
+def test_a_permille_box_narrower_than_a_pixel_is_refused() -> None:
+    refused("crop_image", PERMILLE, bbox_2d=[500, 0, 501, 999], image_index=1)
+
+
+@pytest.mark.parametrize(("name", "more"), [("display_image", {}), ("scale_image", {"scale_factor": 2})])
+@pytest.mark.parametrize("index", [2, -3, True, False, 0.0, 1.0, "0", None, [0], float("nan")])
+def test_an_index_that_names_no_image_is_refused(name: str, more: Mapping[str, Any], index: object) -> None:
+    assert "image_index" in refused(name, image_index=index, **more)
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("display_image", {}), ("scale_image", {"scale_factor": 2}), ("crop_image", {"bbox_2d": [0, 0, 9, 9]})],
+)
+def test_a_negative_index_counts_from_the_end_and_is_named(name: str, more: Mapping[str, Any]) -> None:
+    result = checked(name, image_index=-1, **more)
+    assert result.call.index == 1
+    assert result.deviations == ("index_negative",)
+
+
+@pytest.mark.parametrize(
+    ("asked", "factor"),
+    [
+        (0.25, 0.25),
+        (0.3, 0.25),
+        (0.375, 0.25),  # of two equally near the smaller
+        (0.5, 0.5),
+        (1, 0.5),
+        (1.01, 1.5),
+        (1.5, 1.5),
+        (2, 2.0),
+        (2.0, 2.0),
+        (2.3, 2.5),
+        (3.25, 2.5),
+        (3.3, 4.0),
+        (4, 4.0),
+    ],
+)
+def test_factors_snap_to_the_nearest_offered(asked: float, factor: float) -> None:
+    deviations = () if asked == factor else ("factor_snapped",)
+    assert checked("scale_image", scale_factor=asked, image_index=0) == Checked(
+        Call("scale_image", 0, factor=factor), deviations
+    )
+
+
+@pytest.mark.parametrize(
+    "factor",
+    [0, 0.2499, 4.0001, -2, float("nan"), float("inf"), True, "2", None, [2], 2 + 0j],
+)
+def test_factors_out_of_reach_are_refused(factor: object) -> None:
+    assert "scale_factor" in refused("scale_image", scale_factor=factor, image_index=0)
+
+
+GOOD: Mapping[str, Mapping[str, object]] = {
+    "crop_image": {"bbox_2d": [0, 0, 9, 9], "image_index": 0},
+    "scale_image": {"scale_factor": 2, "image_index": 0},
+    "display_image": {"image_index": 0},
+}
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_the_arguments_are_exactly_those_of_the_schema(name: str) -> None:
+    schema = tools.get(name).SCHEMA["function"]["parameters"]
+    assert set(GOOD[name]) == set(schema["properties"]) == set(schema["required"])
+    checked(name, PIXELS, **GOOD[name])
+    for key in GOOD[name]:
+        refused(name, PIXELS, **{other: value for other, value in GOOD[name].items() if other != key})
+    assert "exactly" in refused(name, PIXELS, **GOOD[name], label="x")
+
+
+def test_an_unknown_tool_is_named_beside_those_there_are() -> None:
+    with pytest.raises(ToolError, match="'rotate'; there are crop_image, display_image, scale_image"):
+        tools.get("rotate")
+
+
+integers = st.integers(-2000, 2000) | st.integers()
+
+
+@given(st.lists(integers, min_size=4, max_size=4), integers, st.sampled_from(["pixel", "permille"]))
+def test_any_accepted_box_can_be_cut_out(box: list[int], index: int, coordinates: Coordinates) -> None:
+    sizes = ((336, 252), (28, 5600), (56, 56))
+    try:
+        call = checked("crop_image", View(sizes, coordinates), bbox_2d=box, image_index=index).call
+    except ToolError:
+        return
+    assert call.box is not None
+    left, top, right, bottom = call.box
+    width, height = sizes[call.index]
+    assert 0 <= left < right <= width
+    assert 0 <= top < bottom <= height
+    source = Image.new("1", sizes[call.index])
+    assert tools.get("crop_image").apply(call, source).size == (right - left, bottom - top)
+
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.sampled_from(sorted(GOOD)),
+    st.dictionaries(st.sampled_from(["bbox_2d", "image_index", "scale_factor", "x"]), junk, max_size=4),
+)
+def test_any_arguments_are_a_call_or_a_tool_error(name: str, arguments: dict[str, object]) -> None:
+    try:
+        checked(name, PIXELS, **arguments)
+    except ToolError as error:
+        message = str(error)
+    else:
+        return
+    assert 0 < len(message) < 150
+
+
+def test_a_crop_holds_the_pixels_of_its_box() -> None:
+    source = Image.new("RGB", (40, 30), "white")
+    source.paste("red", (10, 5, 20, 15))
+    cut = tools.get("crop_image").apply(Call("crop_image", 0, box=(10, 5, 20, 15)), source)
+    assert cut.getcolors() == [(100, (255, 0, 0))]
+    assert tools.get("display_image").apply(Call("display_image", 0), source).tobytes() == source.tobytes()
+
+
+def test_shrinking_averages_areas_and_enlarging_is_lanczos() -> None:
+    source = Image.new("L", (4, 4))
+    source.putdata([0, 8, 90, 98, 16, 24, 106, 114, 200, 208, 40, 48, 216, 224, 56, 64])
+    scale = tools.get("scale_image").apply
+    assert list(scale(Call("scale_image", 0, factor=0.5), source).tobytes()) == [12, 102, 212, 52]
+    large = scale(Call("scale_image", 0, factor=2.5), source)
+    assert large.tobytes() == source.resize((10, 10), Image.Resampling.LANCZOS).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("side", "factor", "scaled"), [(30, 0.25, 7), (31, 1.5, 46), (33, 2.5, 82), (3, 0.25, 1)]
+)
+def test_sides_are_cut_to_whole_pixels(side: int, factor: float, scaled: int) -> None:
+    call = Call("scale_image", 0, factor=factor)
+    assert tools.get("scale_image").apply(call, Image.new("1", (side, side))).size == (scaled, scaled)
+
+
+def test_enlarging_the_largest_image_stays_within_memory_and_is_shown_alike() -> None:
+    for size in ((3584, 3584), (4116, 3080), (16212, 784)):
+        scaled = tools.get("scale_image").apply(Call("scale_image", 0, factor=4.0), Image.new("1", size))
+        assert scaled.width * scaled.height <= 64_000_000
+        assert smart_resize(*scaled.size) == smart_resize(size[0] * 4, size[1] * 4)
