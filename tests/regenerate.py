@@ -8,6 +8,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COMPLETIONS = {"bash": "virc.bash", "zsh": "_virc", "fish": "virc.fish"}
 
+# Typer's zsh script only registers itself; found through fpath it must also answer the key that loaded it.
+AUTOLOADED = """
+if [[ "$funcstack[1]" == "_virc" ]]; then
+  _virc_completion "$@"
+fi
+"""
+
 
 def completion(shell: str) -> str:
     """The completion script for a shell, as Typer writes it."""
@@ -15,7 +22,7 @@ def completion(shell: str) -> str:
     environment = {**os.environ, "PYTHONPATH": paths, "_VIRC_COMPLETE": f"source_{shell}"}
     command = [sys.executable, "-m", "virc_cli"]
     printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    return printed.strip() + "\n"
+    return printed.strip() + "\n" + (AUTOLOADED if shell == "zsh" else "")
 
 
 def generated() -> dict[Path, str]:
