@@ -30,7 +30,7 @@ Turns = Sequence[str] | Callable[[Body], str]
 
 @dataclass
 class Request:
-    """One request as it arrived; `body` is the decoded JSON, None for a GET."""
+    """One request as it arrived: header names in lower case, `body` the decoded JSON, None for a GET."""
 
     path: str
     headers: Mapping[str, str]
@@ -118,7 +118,8 @@ class Exchange(BaseHTTPRequestHandler):
         self._handle(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
     def _handle(self, body: Body | None) -> None:
-        self.server.record(Request(self.path, dict(self.headers), body))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.record(Request(self.path, headers, body))
         script = self.server.script
         if self.server.takes_fault(self.path):
             assert script.fault is not None

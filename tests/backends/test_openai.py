@@ -1,0 +1,282 @@
+"""The openai backend against a server that behaves."""
+
+import io
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from asks import ANSWER, LOOK, ask, further
+from faults import body, stall, status
+from PIL import Image, ImageDraw
+from servers import CHAT, MODELS, Body, image_bytes, serve
+
+from virc_recipes.backends import Sampling
+from virc_recipes.backends.openai import OpenAIBackend
+from virc_recipes.errors import ConfigError
+from virc_recipes.reasoning.protocol import Protocol
+from virc_recipes.reasoning.session import Done, Session
+
+GREEDY = Sampling()
+
+
+def test_a_streamed_reply_arrives_in_pieces_that_join_to_its_text() -> None:
+    pieces: list[str] = []
+    with serve([ANSWER]) as server:
+        reply = OpenAIBackend(server.url).reply(ask(), GREEDY, pieces.append)
+    assert reply.text == "".join(pieces) == ANSWER
+    assert len(pieces) > 2
+    assert reply.finish == "stop"
+    assert reply.prompt_tokens is not None
+    assert reply.prompt_tokens > 224 * 168 // 784
+    assert reply.completion_tokens is not None
+
+
+def test_the_first_piece_is_handed_on_while_the_server_still_writes() -> None:
+    heard = threading.Event()
+
+    def wait_then_end(exchange: Any) -> None:
+        exchange.start_events()
+        exchange.send_event({"choices": [{"delta": {"content": "one "}}]})
+        text = "two" if heard.wait(30) else "never heard"
+        exchange.send_event({"choices": [{"delta": {"content": text}, "finish_reason": "stop"}]})
+        exchange.send_chunk(b"")
+
+    with serve(fault=wait_then_end) as server:
+        reply = OpenAIBackend(server.url).reply(ask(), GREEDY, lambda _: heard.set())
+    assert reply.text == "one two"
+
+
+@pytest.mark.parametrize("options", [{"stream": False}, {"usage": False}, {"stream": False, "usage": False}])
+def test_servers_that_know_neither_streaming_nor_usage_serve_too(options: dict[str, bool]) -> None:
+    with serve([ANSWER], **options) as server:
+        reply = OpenAIBackend(server.url).reply(ask(), GREEDY)
+    assert reply.text == ANSWER
+    assert (reply.prompt_tokens is None) == ("usage" in options)
+
+
+def test_a_reply_that_the_token_limit_cut_says_so() -> None:
+    with serve(fault=lambda exchange: exchange.send_events("<think>half", None, "length")) as server:
+        assert OpenAIBackend(server.url).reply(ask(), GREEDY).finish == "length"
+
+
+@pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
+def test_thoughts_that_a_server_parts_from_the_content_are_put_back_in_their_tags(name: str) -> None:
+    def part(exchange: Any) -> None:
+        exchange.start_events()
+        for delta in ({name: "I "}, {name: "look."}, {"content": "<answer>9"}, {"content": "7</answer>"}):
+            exchange.send_event({"choices": [{"delta": delta}]})
+        exchange.send_chunk(b"data: [DONE]\n\n")
+        exchange.send_chunk(b"")
+
+    with serve(fault=part) as server:
+        text = OpenAIBackend(server.url).reply(ask(), GREEDY).text
+    assert text == "<think>I look.</think>\n<answer>97</answer>"
+
+
+def test_the_request_carries_the_sampling_and_each_image_before_its_text() -> None:
+    sampling = Sampling(temperature=0.7, top_p=0.9, top_k=20, max_tokens=77, seed=5)
+    first = ask("What is this?")
+    with serve([LOOK, ANSWER]) as server:
+        OpenAIBackend(server.url).reply(further(first, LOOK), sampling)
+        sent = server.chats()[0]
+    wanted = {"temperature": 0.7, "top_p": 0.9, "top_k": 20, "max_tokens": 77, "seed": 5}
+    assert {key: sent.get(key) for key in wanted} == wanted
+    assert [message["role"] for message in sent["messages"]] == ["system", "user", "assistant", "user"]
+    assert sent["messages"][2]["content"] == LOOK
+    image, text = sent["messages"][1]["content"]
+    assert text == {"type": "text", "text": "What is this?"}
+    assert Image.open(io.BytesIO(image_bytes(image))).tobytes() == first.images[0].pixels.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("owner", "top_k", "sent"),
+    [("vllm", 1, 1), ("sglang", None, -1), ("vLLM", None, -1), ("library", 1, None), ("openai", 50, None)],
+)
+def test_top_k_goes_only_to_servers_that_know_it(owner: str, top_k: int | None, sent: int | None) -> None:
+    with serve([ANSWER], owned_by=owner) as server:
+        OpenAIBackend(server.url).reply(ask(), Sampling(top_k=top_k))
+        assert server.chats()[0].get("top_k") == sent
+
+
+def test_without_a_name_the_only_served_model_is_asked() -> None:
+    with serve([ANSWER], models=["some/model"]) as server:
+        backend = OpenAIBackend(server.url)
+        backend.reply(ask(), GREEDY)
+        assert backend.model == server.chats()[0]["model"] == "some/model"
+
+
+@pytest.mark.parametrize(
+    ("models", "hint"), [(["a/b", "c"], "--model a/b | c"), ([], "name one: --model NAME")]
+)
+def test_without_a_name_several_models_or_none_are_a_mistake(models: Sequence[str], hint: str) -> None:
+    with serve(models=models) as server, pytest.raises(ConfigError) as raised:
+        OpenAIBackend(server.url)
+    assert raised.value.hint == hint
+
+
+@pytest.mark.parametrize("listing", [None, status(404), status(403)])
+def test_a_named_model_needs_no_list(listing: Any) -> None:
+    with serve([ANSWER], models=["listed", "hidden"], fault=listing, fault_on=MODELS) as server:
+        assert OpenAIBackend(server.url, "hidden").reply(ask(), GREEDY).text == ANSWER
+
+
+def test_a_model_that_is_not_served_is_a_mistake_that_names_those_that_are() -> None:
+    with serve([ANSWER], models=["one", "two"]) as server:
+        backend = OpenAIBackend(server.url, "three")
+        with pytest.raises(ConfigError, match="three") as raised:
+            backend.reply(ask(), GREEDY)
+    assert raised.value.hint == "--model one | two"
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["localhost:8000", "ftp://host/v1", "http://", "http://[::1/v1", "http://h:99999/v1", "http://a b/v1"],
+)
+def test_an_address_that_is_none_is_a_mistake(endpoint: str) -> None:
+    with pytest.raises(ConfigError, match="no address") as raised:
+        OpenAIBackend(endpoint)
+    assert "http://localhost:8000/v1" in str(raised.value.hint)
+
+
+def test_the_key_goes_to_the_endpoint_and_one_from_the_environment_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
+    with serve([ANSWER]) as server:
+        OpenAIBackend(server.url, api_key=" sk-given\n").reply(ask(), GREEDY)
+        OpenAIBackend(server.url).reply(ask(), GREEDY)
+        keys = [request.headers["authorization"] for request in server.requests]
+    assert keys == ["Bearer sk-given"] * 2 + ["Bearer none"] * 2
+
+
+def test_a_key_that_no_header_can_carry_is_a_mistake_that_does_not_print_it() -> None:
+    with pytest.raises(ConfigError) as raised:
+        OpenAIBackend("http://127.0.0.1:9/v1", api_key="sk-one\nsk-two")
+    assert "sk-" not in f"{raised.value.message} {raised.value.hint}"
+
+
+def test_pictures_go_to_no_other_address_than_the_endpoint() -> None:
+    with serve([ANSWER]) as elsewhere:
+        moved = status(307, headers={"Location": f"{elsewhere.url}/chat/completions"})
+        with serve(fault=moved) as server, pytest.raises(ConfigError, match="redirects to http"):
+            OpenAIBackend(server.url).reply(ask(), GREEDY)
+    assert not elsewhere.requests
+
+
+def test_a_published_wording_is_read_and_none_is_none(own: Protocol) -> None:
+    with serve(extra={"virc_protocol": msgspec.to_builtins(own)}) as server:
+        assert OpenAIBackend(server.url).published_protocol() == own
+    with serve() as server:
+        assert OpenAIBackend(server.url).published_protocol() is None
+
+
+@pytest.mark.parametrize(
+    "published",
+    [
+        "text",
+        7,
+        [],
+        {},
+        {"system": 1},
+        {"schema": "virc.protocol/9"},
+        {"coordinates": "\x1b[31mmiles"},
+        {"more": 1},
+    ],
+)
+def test_a_published_wording_that_cannot_be_read_is_a_mistake(published: object, own: Protocol) -> None:
+    if isinstance(published, dict):
+        published = {**msgspec.to_builtins(own), **published} if published else {}
+    with serve(extra={"virc_protocol": published}) as server:
+        backend = OpenAIBackend(server.url)
+        with pytest.raises(ConfigError, match="wording") as raised:
+            backend.published_protocol()
+    assert raised.value.message.isprintable()
+
+
+def test_entries_whose_names_cannot_be_printed_are_not_listed() -> None:
+    with serve(models=["\x1b[31mred", "plain"]) as server:
+        assert OpenAIBackend(server.url).model == "plain"
+
+
+def test_each_image_is_encoded_once_in_a_conversation(own: Protocol) -> None:
+    looks = [LOOK, LOOK.replace("0, 0, 112", "8, 0, 112"), LOOK.replace("0, 0, 112", "16, 0, 112"), ANSWER]
+    picture = Image.new("RGB", (224, 168), "white")
+    ImageDraw.Draw(picture).ellipse((20, 20, 100, 100), fill="teal")
+    session = Session(own, "How large is angle H?", [picture])
+    with serve(looks) as server:
+        backend = OpenAIBackend(server.url)
+        while not isinstance(step := session.next(), Done):
+            session.feed(backend.reply(step, GREEDY))
+        last = server.chats()[-1]
+    assert step.trace.answer == "97"
+    assert [shown.encodings for shown in session.images] == [1, 1, 1, 1]
+    parts = [
+        part
+        for message in last["messages"]
+        if isinstance(message["content"], list)
+        for part in message["content"]
+    ]
+    assert [image_bytes(part) for part in parts if part["type"] == "image_url"] == [
+        s.png for s in session.images
+    ]
+
+
+def test_conversations_in_parallel_get_their_own_replies() -> None:
+    def echo(sent: Body) -> str:
+        return f"{sent['messages'][1]['content'][1]['text']} / turn {len(sent['messages'])}"
+
+    def converse(backend: OpenAIBackend, name: str) -> list[str]:
+        first = backend.reply(ask(name), GREEDY).text
+        return [first, backend.reply(further(ask(name), first), GREEDY).text]
+
+    names = [f"question {number}" for number in range(24)]
+    with serve(echo) as server, ThreadPoolExecutor(8) as pool:
+        backend = OpenAIBackend(server.url)
+        replies = list(pool.map(lambda name: converse(backend, name), names))
+    assert replies == [[f"{name} / turn 2", f"{name} / turn 4"] for name in names]
+
+
+def test_importing_the_backend_imports_no_client() -> None:
+    heavy = {"openai", "httpx2", "pydantic"}
+    code = f"import sys, virc_recipes.backends.openai; print({heavy} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+INTERRUPTED = """
+import sys
+sys.path[:0] = sys.argv[2:]
+from asks import ask
+from virc_recipes.backends import Sampling
+from virc_recipes.backends.openai import OpenAIBackend
+backend = OpenAIBackend(sys.argv[1], timeout=600)
+try:
+    backend.reply(ask(), Sampling(), lambda text: print("heard", text, flush=True))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_in_the_middle_of_a_reply_leaves_at_once() -> None:
+    here = Path(__file__).parent
+    with serve(fault=stall) as server:
+        command = [sys.executable, "-c", INTERRUPTED, server.url, str(here), str(here.parent)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "heard <think>\n"
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=60)[0] == "interrupted\n"
+
+
+def test_a_list_with_other_fields_than_ours_is_read() -> None:
+    listing = body(b'{"object": "list", "data": [{"id": "m", "owned_by": null, "permission": [{"x": 1}]}]}')
+    with serve(models=["m"], turns=[ANSWER], fault=listing, fault_on=MODELS) as server:
+        assert OpenAIBackend(server.url).reply(ask(), GREEDY).text == ANSWER
+    assert CHAT in [request.path for request in server.requests]

@@ -1,0 +1,232 @@
+"""The openai backend against servers that are down, refuse, break off, send garbage or never end."""
+
+import gzip
+import itertools
+import json
+from collections.abc import Sequence
+
+import pytest
+from asks import ANSWER, ask
+from faults import body, cut, endless, hang, stall, status, unfinished
+from hypothesis import given
+from hypothesis import strategies as st
+from servers import CHAT, MODELS, Fault, dead_url, error, piece, serve
+
+from virc_recipes.backends import Sampling
+from virc_recipes.backends.openai import OpenAIBackend
+from virc_recipes.backends.openai_wire import WireError, read_models, read_reply
+from virc_recipes.errors import ConfigError, NetworkError, VircError
+
+GREEDY = Sampling()
+KEY = "sk-secret-key"
+EVENTS = "text/event-stream"
+
+
+def failure(fault: Fault, timeout: float = 30.0, tries: int = 0, on: str = CHAT) -> tuple[VircError, int]:
+    """The error that a faulty server leads to, and how often it was asked."""
+
+    def use(url: str) -> None:
+        backend = OpenAIBackend(url, api_key=KEY, timeout=timeout, max_retries=tries)
+        backend.reply(ask(), GREEDY)
+
+    with serve([ANSWER], fault=fault, fault_on=on) as server:
+        with pytest.raises(VircError) as raised:
+            use(server.url)
+        asked = sum(request.path == on for request in server.requests)
+    return raised.value, asked
+
+
+def test_an_endpoint_that_is_down_is_a_network_error_with_its_address() -> None:
+    url = dead_url()
+    with pytest.raises(NetworkError, match="cannot be reached") as raised:
+        OpenAIBackend(url)
+    assert url in raised.value.message
+    assert raised.value.hint == f"is it running? curl {url}/models"
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 413, 422])
+def test_a_request_that_is_refused_is_a_mistake_and_not_tried_again(code: int) -> None:
+    refused, asked = failure(status(code, "because"), tries=2)
+    assert isinstance(refused, ConfigError)
+    assert f"({code}): because" in refused.message
+    assert asked == 1
+
+
+@pytest.mark.parametrize("code", [429, 500, 502, 503])
+def test_a_busy_or_failing_server_is_tried_again_and_then_a_network_error(code: int) -> None:
+    failed, asked = failure(status(code), tries=1)
+    assert isinstance(failed, NetworkError)
+    assert str(code) in failed.message
+    assert asked == 2
+
+
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "0.1"}])
+def test_a_server_that_is_busy_once_serves_the_next_try(headers: dict[str, str]) -> None:
+    with serve([ANSWER], fault=status(429, headers=headers), times=1) as server:
+        assert OpenAIBackend(server.url).reply(ask(), GREEDY).text == ANSWER
+        assert len(server.chats()) == 2
+
+
+@pytest.mark.parametrize("wait", ["3600", "Fri, 31 Dec 2100 23:59:59 GMT", "-1", "nan", "9" * 400])
+def test_a_server_that_asks_for_more_patience_than_there_is_is_not_waited_for(wait: str) -> None:
+    failed, asked = failure(status(429, headers={"Retry-After": wait}), tries=2)
+    assert isinstance(failed, NetworkError)
+    assert asked == 1
+    assert failed.hint == ("it asks to be left alone for 3600 s" if wait == "3600" else None)
+
+
+GARBAGE = {
+    "a web page": body(b"<html>Welcome</html>", "text/html"),
+    "no JSON": body(b"<html>Welcome</html>"),
+    "an empty body": body(b""),
+    "other JSON": body(b'{"hello": "world"}'),
+    "a list": body(b"[1, 2]"),
+    "text as a number": body(b'{"choices": [{"message": {"content": 97}}]}'),
+    "a negative count": body(b'{"choices": [{"message": {}}], "usage": {"prompt_tokens": -1}}'),
+    "events of no JSON": body(b"data: {'a': 1}\n\ndata: [DONE]\n\n", EVENTS),
+    "no event": body(b"\n\n: nothing\n\n", EVENTS),
+    "only the end": body(b"data: [DONE]\n\n", EVENTS),
+    "no UTF-8": body(b'data: {"choices": [{"delta": {"content": "\xff"}}]}\n\ndata: [DONE]\n\n', EVENTS),
+    "half a surrogate": body(b'data: {"choices": [{"delta": {"content": "\\ud800"}}]}\n\n', EVENTS),
+    "deep nesting": body(b'data: {"x": ' + b"[" * 100_000 + b"\n\n", EVENTS),
+    "an error in the stream": body(b"data: " + json.dumps(error("out of memory")).encode() + b"\n\n", EVENTS),
+}
+
+
+@pytest.mark.parametrize("kind", GARBAGE)
+def test_garbage_is_a_network_error(kind: str) -> None:
+    failed, asked = failure(GARBAGE[kind], tries=2)
+    assert isinstance(failed, NetworkError)
+    assert failed.message.isprintable()
+    assert asked == 1
+
+
+@pytest.mark.parametrize("kind", ["a web page", "no JSON", "an empty body", "other JSON", "a list"])
+def test_garbage_for_a_list_of_models_is_a_network_error(kind: str) -> None:
+    assert isinstance(failure(GARBAGE[kind], on=MODELS)[0], NetworkError)
+
+
+@pytest.mark.parametrize("fault", [cut, unfinished])
+def test_a_reply_that_breaks_off_is_a_network_error_not_a_short_reply(fault: Fault) -> None:
+    failed, _ = failure(fault)
+    assert isinstance(failed, NetworkError)
+    assert "before its answer was whole" in failed.message
+
+
+@pytest.mark.parametrize("on", [CHAT, MODELS])
+def test_a_server_that_says_nothing_is_given_up_when_the_time_is_over(on: str) -> None:
+    failed, asked = failure(hang, timeout=0.3, tries=5, on=on)
+    assert isinstance(failed, NetworkError)
+    assert "0.3 s" in failed.message
+    assert asked == 1
+
+
+def test_a_server_that_stops_in_the_middle_is_given_up() -> None:
+    failed, _ = failure(stall, timeout=0.3)
+    assert isinstance(failed, NetworkError)
+    assert failed.hint is not None
+    assert "--timeout" in failed.hint
+
+
+WORD = b"data: " + json.dumps(piece("word " * 100)).encode() + b"\n\n"
+ENDLESS = {
+    "words": endless(WORD),
+    "a line": endless(b"x" * 65536),
+    "JSON": endless(b" " * 65536, kind="application/json"),
+    "events without text": endless(b"data: " + json.dumps(piece("")).encode() + b" " * 4000 + b"\n\n"),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_a_reply_without_end_is_cut_at_a_size(kind: str) -> None:
+    failed, _ = failure(ENDLESS[kind], timeout=120)
+    assert isinstance(failed, NetworkError)
+    assert "sent over" in failed.message
+
+
+def test_a_reply_that_trickles_without_end_is_cut_when_the_time_is_over() -> None:
+    failed, _ = failure(endless(b": still there\n\n"), timeout=0.3)
+    assert isinstance(failed, NetworkError)
+    assert "not done in time" in failed.message
+
+
+def test_the_body_of_an_error_is_not_read_without_end() -> None:
+    failed, _ = failure(endless(b"x" * 1000, code=400, kind="text/plain; charset=zlib_codec"), timeout=120)
+    assert isinstance(failed, ConfigError)
+    assert len(failed.message) < 500
+
+
+def test_a_compressed_body_is_not_unpacked() -> None:
+    bomb = gzip.compress(json.dumps(piece("a" * 10**6, "stop")).encode())
+    packed = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    failed, _ = failure(lambda exchange: exchange.send_body(bomb, 200, packed))
+    assert isinstance(failed, NetworkError)
+    assert "cannot be read" in failed.message
+
+
+@pytest.mark.parametrize("code", [400, 401, 404, 500])
+def test_what_a_server_says_is_one_short_line_without_the_key(code: int) -> None:
+    failed, _ = failure(status(code, f"wrong key {KEY}\x1b[31m\r\nred\u202e. " + "long " * 1000))
+    assert "wrong key *** [31m red" in failed.message
+    assert failed.message.isprintable()
+    assert len(failed.message) < 500
+
+
+def test_an_address_with_a_password_is_printed_without_it() -> None:
+    url = dead_url().replace("http://", "http://someone:pass-word@")
+    with pytest.raises(NetworkError) as raised:
+        OpenAIBackend(f"{url}?token=abc", max_retries=0)
+    assert not {"pass-word", "someone", "token"} & {*f"{raised.value.message} {raised.value.hint}".split("/")}
+    assert "pass-word" not in f"{raised.value.message} {raised.value.hint}"
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ("This model's maximum context length is 4096 tokens", "--max-model-len"),
+        ("At most 1 image(s) may be provided in one prompt", "--limit-mm-per-prompt"),
+    ],
+)
+def test_a_prompt_that_a_server_cannot_take_has_a_hint(said: str, hint: str) -> None:
+    assert hint in str(failure(status(400, said))[0].hint)
+
+
+def test_an_address_without_its_version_is_told_so() -> None:
+    with serve([ANSWER]) as server, pytest.raises(ConfigError) as raised:
+        OpenAIBackend(server.url.removesuffix("/v1"))
+    assert raised.value.hint == f"most endpoints end in /v1: --endpoint {server.url}"
+
+
+STREAM = b"".join(
+    (
+        b": welcome\n\nevent: message\nid: 1\n",
+        b"data: " + json.dumps(piece("<think>\u00e9")).encode() + b"\r\n\r\n",
+        b"data:" + json.dumps(piece("</think>", "stop"), ensure_ascii=False).encode() + b"\n\n",
+        b'data: {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}}\n\n',
+        b"data: [DONE]\n\n",
+    )
+)
+
+
+@given(st.lists(st.integers(0, len(STREAM))))
+def test_a_stream_means_the_same_wherever_it_is_split(cuts: Sequence[int]) -> None:
+    edges = [0, *sorted(cuts), len(STREAM)]
+    pieces = [STREAM[start:end] for start, end in itertools.pairwise(edges)]
+    reply = read_reply(pieces, streamed=True, most=100)
+    assert (reply.text, reply.prompt_tokens, reply.completion_tokens) == ("<think>\u00e9</think>", 5, 2)
+
+
+SCRAPS = st.sampled_from(
+    [b'{"choices":[{"delta":{"content":"a"}}]}', b"data: ", b"\n", b"[DONE]", b'"', b"{", b"null"]
+)
+
+
+@given(st.lists(st.one_of(st.binary(max_size=20), SCRAPS)), st.booleans())
+def test_any_bytes_are_a_reply_or_a_wire_error(pieces: list[bytes], streamed: bool) -> None:
+    said = ""
+    for read in (lambda: read_reply(pieces, streamed, 100), lambda: read_models(pieces)):
+        try:
+            read()
+        except WireError as wrong:
+            said += str(wrong)
+    assert said.isprintable()

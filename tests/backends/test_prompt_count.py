@@ -1,0 +1,142 @@
+"""The check that a server read the whole conversation (C6)."""
+
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from asks import ANSWER, LOOK, ask, further
+from servers import MODEL, serve
+
+from virc_recipes.backends import Sampling
+from virc_recipes.backends.openai import OpenAIBackend
+from virc_recipes.backends.prompt_count import PromptCounts
+from virc_recipes.errors import EngineError
+from virc_recipes.reasoning.session import Ask, Reply
+
+GREEDY = Sampling()
+Count = Callable[[Ask], int]
+LONG_LOOK = LOOK.replace("I look closer", "I look closer because " + "the label is small and blurred, " * 60)
+
+
+def words(text: str) -> int:
+    return len(re.findall(r" ?\w{1,5}|[^\w\s]|\s+", text))
+
+
+def honest(side: int, thoughts: bool = True) -> Count:
+    """A server that counts all, one token per `side` x `side` px; some templates drop earlier `thoughts`."""
+
+    def count(step: Ask) -> int:
+        texts = [
+            m.text if thoughts or m.role == "user" else m.text.rpartition("</think>")[2]
+            for m in step.messages
+        ]
+        images = [step.images[index] for message in step.messages for index in message.images]
+        return sum(map(words, texts)) + sum(image.width * image.height // side**2 for image in images)
+
+    return count
+
+
+def converse(counts: PromptCounts, count: Count, first: Ask, turns: int = 6) -> None:
+    step = first
+    for _ in range(turns):
+        counts.check(
+            step, Reply(LONG_LOOK, prompt_tokens=count(step), completion_tokens=words(LONG_LOOK)), "it"
+        )
+        step = further(step, LONG_LOOK, "Go on; look again wherever that helps.", (448, 336))
+
+
+@pytest.mark.parametrize(
+    "count", [honest(28), honest(32), honest(28, thoughts=False), honest(32, thoughts=False)]
+)
+@pytest.mark.parametrize("size", [(28, 28), (336, 252), (2800, 1400)])
+def test_a_server_that_reads_all_is_never_accused(count: Count, size: tuple[int, int]) -> None:
+    converse(PromptCounts(images=True), count, ask("What is it? " + "- " * 50, size))
+
+
+def test_a_server_that_tells_no_count_is_not_accused() -> None:
+    counts = PromptCounts(images=True)
+    for told in (None, 0):
+        counts.check(ask(size=(2800, 1400)), Reply(ANSWER, prompt_tokens=told), "it")
+
+
+def test_a_first_prompt_whose_image_was_dropped_is_an_engine_error() -> None:
+    first = ask(size=(560, 560))
+    read = honest(28)(first)
+    with pytest.raises(EngineError, match="the server dropped part of the conversation"):
+        PromptCounts(images=True).check(first, Reply(ANSWER, prompt_tokens=read - 400), "it")
+    PromptCounts(images=False).check(first, Reply(ANSWER, prompt_tokens=read - 400), "it")
+
+
+def test_a_prompt_that_grew_and_is_counted_shorter_is_an_engine_error_for_any_model() -> None:
+    counts = PromptCounts(images=False)
+    first = ask()
+    counts.check(first, Reply(LOOK, prompt_tokens=1000), "it")
+    with pytest.raises(EngineError):
+        counts.check(further(first, LOOK), Reply(ANSWER, prompt_tokens=700), "it")
+
+
+def test_a_context_that_is_full_and_slides_is_found_within_a_few_turns() -> None:
+    with pytest.raises(EngineError):
+        converse(PromptCounts(images=True), lambda step: min(honest(28)(step), 1000), ask(size=(448, 336)))
+
+
+def test_a_rejected_try_does_not_lengthen_the_conversation() -> None:
+    counts = PromptCounts(images=True)
+    first = ask()
+    for reply in ("no tags at all " * 200, LOOK):
+        counts.check(first, Reply(reply, prompt_tokens=honest(28)(first)), "it")
+    second = further(first, LOOK)
+    counts.check(second, Reply(ANSWER, prompt_tokens=honest(28)(second)), "it")
+
+
+def test_conversations_do_not_mix_though_they_run_at_once() -> None:
+    counts = PromptCounts(images=True)
+
+    def run(number: int) -> None:
+        size = (28 * (1 + number % 40), 280)
+        converse(counts, honest(28), ask(f"question {number} " * (number % 7 + 1), size))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(run, range(100)))
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("virc_recipes.backends.prompt_count._KEPT", 10)
+    counts = PromptCounts(images=True)
+    for number in range(50):
+        counts.check(ask(f"question {number}"), Reply(ANSWER, prompt_tokens=1000), "it")
+    assert len(counts._least) == 10
+    with pytest.raises(EngineError):
+        counts.check(further(ask("question 49"), ANSWER), Reply(ANSWER, prompt_tokens=700), "it")
+
+
+def test_a_truncating_server_is_found_out_with_a_hint_for_ollama_and_vllm() -> None:
+    with serve([LOOK, ANSWER], keep=1) as server:
+        backend = OpenAIBackend(server.url)
+        first = ask(size=(560, 560))
+        said = backend.reply(first, GREEDY).text
+        with pytest.raises(EngineError, match="dropped part") as raised:
+            backend.reply(further(first, said), GREEDY)
+    assert "OLLAMA_CONTEXT_LENGTH" in str(raised.value.hint)
+    assert "--max-model-len" in str(raised.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "accused"),
+    [
+        (MODEL, None, True),
+        ("Qwen/Qwen2.5-VL-3B", None, True),
+        ("gpt", None, False),
+        ("gpt", True, True),
+        (MODEL, False, False),
+    ],
+)
+def test_images_count_for_models_known_to_use_the_grid(name: str, flag: bool | None, accused: bool) -> None:
+    with serve([ANSWER], models=[name], keep=0) as server:
+        backend = OpenAIBackend(server.url, counts_image_tokens=flag)
+        if accused:
+            with pytest.raises(EngineError):
+                backend.reply(ask("?", size=(560, 560)), GREEDY)
+        else:
+            assert backend.reply(ask("?", size=(560, 560)), GREEDY).text == ANSWER

@@ -1,0 +1,84 @@
+"""The published sample, its recorded replies served over HTTP and solved through Session."""
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from servers import image_bytes, serve
+
+from virc_recipes.backends import Sampling
+from virc_recipes.backends.openai import OpenAIBackend
+from virc_recipes.backends.replay import Recorded, read_conversation
+from virc_recipes.reasoning.images import open_image
+from virc_recipes.reasoning.protocol import Protocol
+from virc_recipes.reasoning.session import Done, Session
+
+
+def recorded_wording(messages: list[Recorded]) -> tuple[Protocol, str]:
+    """The recording's turn sentences as templates, and its question; it holds no system message."""
+    first, later = messages[0].content, messages[2].content
+    found = re.search(r"Question: (.+)\n\n", first)
+    size = r"\d+ x \d+"
+    assert found
+    head, question = first.partition("\n")[0], found[1]
+    template = first.replace(head, "{images}").replace(question, "{question}")
+    after = re.sub(r"Image \d+: " + size, "Image {index}: {width} x {height}", later)
+    line = re.sub(r"Image \d+: " + size, "Image {index}: {width} x {height}", head)
+    return Protocol("Tools: crop_image.", template, line, after, after), question
+
+
+def pixels(data: bytes | Path) -> Any:
+    with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as image:
+        return np.asarray(image.convert("RGB"), dtype=np.int16)
+
+
+@pytest.fixture(scope="module")
+def solved(sample: Path) -> tuple[Session, list[dict[str, Any]], list[Recorded]]:
+    """The finished session, the requests the server got, and the recording."""
+    recording = read_conversation(sample / "conversation.json")
+    protocol, question = recorded_wording(recording)
+    session = Session(protocol, question, [open_image(sample / "image.png", "image.png")])
+    with serve([m.content for m in recording if m.role == "assistant"]) as server:
+        backend = OpenAIBackend(server.url)
+        while not isinstance(step := session.next(), Done):
+            session.feed(backend.reply(step, Sampling()))
+        backend.close()
+        return session, server.chats(), recording
+
+
+def test_the_sample_is_answered_with_97(solved: Any) -> None:
+    trace = solved[0].trace()
+    assert trace.answer == "97"
+    assert [unit.call.name if unit.call else None for unit in trace.units] == [
+        "crop_image",
+        "crop_image",
+        None,
+    ]
+    assert [unit.deviations for unit in trace.units] == [(), (), ()]
+
+
+def test_every_turn_says_what_the_recording_says_sizes_included(solved: Any) -> None:
+    _, requests, recording = solved
+    said = [
+        m["content"] if isinstance(m["content"], str) else m["content"][-1]["text"]
+        for m in requests[-1]["messages"][1:]
+    ]
+    assert said == [message.content for message in recording[:-1]]
+
+
+def test_the_server_is_sent_the_recorded_images(solved: Any, sample: Path) -> None:
+    _, requests, _ = solved
+    users = [m["content"] for m in requests[-1]["messages"] if m["role"] == "user"]
+    images = [pixels(image_bytes(content[0])) for content in users]
+    assert [image.shape[1::-1] for image in images] == [(336, 252), (336, 252), (168, 56)]
+    wanted = [pixels(sample / f"image-{index}.png") for index in range(3)]
+    assert np.array_equal(images[0], wanted[0])
+    assert np.array_equal(images[1], wanted[1])
+    # Pillow's Lanczos filter against the one that made the recording.
+    difference = np.abs(images[2] - wanted[2])
+    assert difference.max() <= 8
+    assert difference.mean() <= 0.2
