@@ -1,0 +1,318 @@
+"""The Session: wording, tools, and every hostile reply, fed as a driver feeds them."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from virc_recipes.reasoning.protocol import Protocol
+from virc_recipes.reasoning.resize import Grid
+from virc_recipes.reasoning.session import SOLVE, Ask, Done, Reply, Session
+from virc_recipes.reasoning.trace import Failure, ImageRecord, Message, Rejected, Trace, Unit
+
+QUESTION = "What is {index}, and what is {question}?"
+
+
+def picture(width: int = 336, height: int = 252) -> Image.Image:
+    return Image.linear_gradient("L").convert("RGB").resize((width, height))
+
+
+def answer(text: str, **more: Any) -> Reply:
+    return Reply(f"<think>so</think>\n<answer>{text}</answer>", **more)
+
+
+def call(name: str = "display_image", **arguments: object) -> Reply:
+    arguments.setdefault("image_index", 0)
+    return Reply(
+        f"<think>look</think><tool_call>{json.dumps({'name': name, 'arguments': arguments})}</tool_call>"
+    )
+
+
+def finished(session: Session) -> Trace:
+    done = session.next()
+    assert isinstance(done, Done)
+    return done.trace
+
+
+def asked(session: Session) -> Ask:
+    ask = session.next()
+    assert isinstance(ask, Ask)
+    return ask
+
+
+def test_a_problem_runs_from_question_to_answer(own: Protocol) -> None:
+    session = Session(own, QUESTION, [picture()])
+    first = asked(session)
+    assert [message.role for message in first.messages] == ["system", "user"]
+    assert first.messages[0].text == own.system
+    assert first.messages[1].images == (0,)
+    assert first.messages[1].text.startswith(f"Image 0: 336 x 252.\nQuestion: {QUESTION}\n\nReason")
+
+    cut = session.feed(call("crop_image", bbox_2d=[0, 0, 100, 60]))
+    assert isinstance(cut, Unit)
+    assert (cut.think, cut.shown, cut.answer) == ("look", 1, None)
+    second = asked(session)
+    assert second.messages[3].text.startswith("Image 1: 112 x 56. Go on;")
+    assert second.images[1].size == (112, 56)
+
+    grown = session.feed(call("scale_image", scale_factor=2, image_index=1))
+    assert isinstance(grown, Unit)
+    assert (
+        asked(session).messages[5].text.startswith(f"Image 2: 224 x 112. The question was: {QUESTION} Go on;")
+    )
+    session.feed(call("display_image", image_index=0))
+    assert asked(session).images[3].pixels.tobytes() == first.images[0].pixels.tobytes()
+
+    assert isinstance(session.feed(answer("\n 97\n")), Unit)
+    trace = finished(session)
+    assert (trace.answer, trace.failure, trace.question) == ("97", None, QUESTION)
+    assert [message.images for message in trace.messages] == [(), (0,), (), (1,), (), (2,), (), (3,), ()]
+    assert trace.images == [
+        ImageRecord(0, 336, 252, "image-0.png"),
+        ImageRecord(1, 112, 56, "image-1.png", 0, (0, 0, 100, 60)),
+        ImageRecord(2, 224, 112, "image-2.png", 1),
+        ImageRecord(3, 336, 252, "image-3.png", 0),
+    ]
+
+
+def test_a_crop_is_cut_from_the_image_as_shown(own: Protocol) -> None:
+    image = Image.new("RGB", (322, 245), "white")
+    image.paste("black", (0, 0, 161, 245))
+    session = Session(own, "?", [image])
+    session.feed(call("crop_image", bbox_2d=[168, 0, 336, 252]))
+    assert asked(session).images[1].pixels.crop((8, 0, 168, 252)).getextrema() == ((255, 255),) * 3
+
+
+def test_several_pictures_are_announced_before_the_question(own: Protocol) -> None:
+    session = Session(own, "Which?", [picture(), picture(56, 84)])
+    message = asked(session).messages[1]
+    assert message.images == (0, 1)
+    assert message.text.startswith("Image 0: 336 x 252.\nImage 1: 56 x 84.\nQuestion: Which?")
+    unit = session.feed(call(image_index=1))
+    assert isinstance(unit, Unit)
+    assert unit.shown == 2
+    with pytest.raises(ValueError, match="at least one"):
+        Session(own, "Which?", [])
+
+
+def test_a_model_of_squares_sees_inputs_at_a_thousand_and_crops_in_permille(own: Protocol) -> None:
+    square = msgspec.structs.replace(own, images="square_1000", coordinates="permille")
+    session = Session(square, "?", [picture(400, 100)])
+    assert asked(session).images[0].size == (1000, 1000)
+    unit = session.feed(call("crop_image", bbox_2d=[0, 0, 999, 500]))
+    assert isinstance(unit, Unit)
+    assert unit.call is not None
+    assert unit.call.box == (0, 0, 1000, 501)
+    assert asked(session).images[1].size == (1008, 504)
+
+
+def test_images_are_shown_on_the_grid_of_the_model(own: Protocol) -> None:
+    session = Session(own, "?", [picture()], Grid(32, 4 * 1024, 64 * 1024))
+    assert asked(session).images[0].size == (288, 192)
+
+
+FAULTS = {
+    "no tags": (Reply("97"), "tags"),
+    "two answers": (Reply("<think></think><answer>1</answer><answer>2</answer>"), "tags"),
+    "cut": (Reply("<think>so I", finish="length"), "length"),
+    "endless": (Reply("<think>a</think><answer>" + "x" * 200_000 + "</answer>"), "length"),
+    "repetition": (Reply("<think>" + "no. " * 8 + "</think><answer>1</answer>"), "repetition"),
+    "repetition, cut": (Reply("<think>" + "wait, " * 900, finish="length"), "repetition"),
+    "broken JSON": (Reply('<think></think><tool_call>{"name": </tool_call>'), "json"),
+    "NaN": (call("scale_image", scale_factor=float("nan")), "json"),
+    "infinity": (call("scale_image", scale_factor=float("inf")), "json"),
+    "huge integer": (call("crop_image", bbox_2d=[0, 0, 1234567890123456789, 9]), "json"),
+    "deep": (Reply('<think></think><tool_call>{"name": ' + "[{" * 90_000 + "</tool_call>"), "repetition"),
+    "deep without repetition": (
+        Reply("<think></think><tool_call>" + "".join(f'{{"{n}":' for n in range(20_000)) + "</tool_call>"),
+        "json",
+    ),
+    "unknown tool": (call("rotate_image"), "tool"),
+    "private name": (call("__class__"), "tool"),
+    "other keys": (call("display_image", angle=3), "tool"),
+    "index too large": (call(image_index=1), "tool"),
+    "index far below": (call(image_index=-2), "tool"),
+    "index boolean": (call(image_index=False), "tool"),
+    "index text": (call(image_index="0"), "tool"),
+    "index negative": (call(image_index=-1), "deviation"),
+    "empty box": (call("crop_image", bbox_2d=[9, 9, 9, 20]), "tool"),
+    "inverted box": (call("crop_image", bbox_2d=[20, 9, 9, 20]), "tool"),
+    "box outside": (call("crop_image", bbox_2d=[900, 0, 999, 99]), "tool"),
+    "box too long": (call("crop_image", bbox_2d=[0, 0, 336, 1]), "tool"),
+    "factor": (call("scale_image", scale_factor=5), "tool"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_faulty_reply_is_rejected_and_changes_nothing(own: Protocol, fault: str) -> None:
+    reply, kind = FAULTS[fault]
+    session = Session(own, "?", [picture()])
+    before = asked(session)
+    rejected = session.feed(reply)
+    assert isinstance(rejected, Rejected)
+    assert rejected.kind == kind
+    assert 0 < len(rejected.reason) < 200
+    assert "\n" not in rejected.reason
+    assert len(rejected.text) <= 200_000
+    assert asked(session) == before
+    assert session.trace().pending == (rejected,)
+
+    unit = session.feed(answer("97"))
+    assert isinstance(unit, Unit)
+    assert unit.rejected == (rejected,)
+    assert finished(session).pending == ()
+    assert msgspec.json.decode(msgspec.json.encode(finished(session)), type=Trace) == finished(session)
+
+
+def test_the_reason_for_a_cut_reply_is_the_token_limit_only_where_it_is(own: Protocol) -> None:
+    session = Session(own, "?", [picture()])
+    cut = session.feed(Reply("<think>so I", finish="length"))
+    assert isinstance(cut, Rejected)
+    assert "token limit" in cut.reason
+    whole = session.feed(answer("97", finish="length"))
+    assert isinstance(whole, Unit)
+
+
+def test_what_is_tolerated_is_named_and_the_rest_rejected(own: Protocol) -> None:
+    clamped = call("crop_image", bbox_2d=[-9, 0, 400, 252])
+    snapped = call("scale_image", scale_factor=1.9)
+    session = Session(own, "?", [picture()])
+    for reply, name in ((clamped, "box_clamped"), (snapped, "factor_snapped")):
+        unit = session.feed(reply)
+        assert isinstance(unit, Unit)
+        assert unit.deviations == (name,)
+    strict = Session(own, "?", [picture()], tolerate=())
+    for reply, name in ((clamped, "box_clamped"), (snapped, "factor_snapped")):
+        rejected = strict.feed(reply)
+        assert isinstance(rejected, Rejected)
+        assert rejected.kind == "deviation"
+        assert name in rejected.reason
+    lenient = Session(own, "?", [picture()], tolerate=SOLVE | {"index_negative"})
+    last = lenient.feed(call(image_index=-1))
+    assert isinstance(last, Unit)
+    assert last.call is not None
+    assert last.call.index == 0
+
+
+def test_a_tool_outside_the_wording_is_rejected(own: Protocol) -> None:
+    session = Session(msgspec.structs.replace(own, tools=("crop_image",)), "?", [picture()])
+    rejected = session.feed(call("display_image"))
+    assert isinstance(rejected, Rejected)
+    assert "there are: crop_image" in rejected.reason
+    renamed = Session(msgspec.structs.replace(own, tools=("zoom",)), "?", [picture()])
+    assert isinstance(renamed.feed(call("zoom")), Rejected)
+
+
+def test_the_repetition_limit_is_that_of_the_wording(own: Protocol) -> None:
+    text = "<think>" + "no. " * 20 + "</think><answer>1</answer>"
+    off = Session(msgspec.structs.replace(own, repeat_limit=0), "?", [picture()])
+    assert isinstance(off.feed(Reply(text)), Unit)
+    across_lines = "<think>" + "no.\n" * 20 + "</think><answer>1</answer>"
+    assert isinstance(Session(own, "?", [picture()]).feed(Reply(across_lines)), Unit)
+
+
+def test_endless_tool_calls_end_without_an_answer(own: Protocol) -> None:
+    session = Session(own, "?", [picture()])
+    for turn in range(16):
+        assert isinstance(asked(session), Ask)
+        assert isinstance(session.feed(call(image_index=turn)), Unit)
+        assert isinstance(session.feed(Reply("?")), Rejected) if turn < 15 else True
+    trace = finished(session)
+    assert trace.failure == Failure("turns", "no answer after 16 turns")
+    assert (trace.answer, len(trace.units), len(trace.images)) == (None, 16, 17)
+    with pytest.raises(RuntimeError):
+        session.feed(answer("97"))
+
+
+def test_an_answer_in_the_last_turn_counts(own: Protocol) -> None:
+    session = Session(own, "?", [picture()], max_turns=2)
+    session.feed(call())
+    session.feed(answer("97"))
+    assert finished(session).answer == "97"
+
+
+@pytest.mark.parametrize("text", ["unreadable", " Unreadable \n", "UNREADABLE", "", "  "])
+def test_a_refusal_is_no_answer(own: Protocol, text: str) -> None:
+    session = Session(own, "?", [picture()])
+    session.feed(answer(text))
+    trace = finished(session)
+    assert trace.answer is None
+    assert trace.failure is not None
+    assert trace.failure.kind == "no_answer"
+    assert trace.units[0].answer == text.strip()
+
+
+def test_a_session_stopped_from_outside_keeps_what_there_is(own: Protocol) -> None:
+    session = Session(own, "?", [picture()])
+    session.feed(call())
+    rejected = session.feed(Reply("?"))
+    session.stop("interrupted", "stopped by Ctrl-C")
+    session.stop("network", "and this comes too late")
+    trace = finished(session)
+    assert trace.failure == Failure("interrupted", "stopped by Ctrl-C")
+    assert (len(trace.units), trace.pending) == (1, (rejected,))
+
+    answered = Session(own, "?", [picture()])
+    answered.feed(answer("97"))
+    answered.stop("interrupted", "too late")
+    assert (finished(answered).answer, finished(answered).failure) == ("97", None)
+
+
+def test_an_image_that_grew_too_long_to_be_shown_is_a_rejected_call(own: Protocol) -> None:
+    session = Session(own, "?", [picture(6000, 30)])
+    assert asked(session).images[0].size == (5992, 28)
+    for reply in (call(), call("scale_image", scale_factor=2), call("crop_image", bbox_2d=[0, 0, 5992, 28])):
+        rejected = session.feed(reply)
+        assert isinstance(rejected, Rejected)
+        assert rejected.kind == "tool"
+    assert isinstance(session.feed(call("crop_image", bbox_2d=[0, 0, 3000, 28])), Unit)
+
+
+def test_sampled_ids_and_counts_are_kept(own: Protocol) -> None:
+    session = Session(own, "?", [picture()])
+    reply = answer("97", token_ids=(5, 6, 7), prompt_tokens=100, completion_tokens=3)
+    unit = session.feed(reply)
+    assert isinstance(unit, Unit)
+    assert (unit.token_ids, unit.prompt_tokens, unit.completion_tokens) == ((5, 6, 7), 100, 3)
+    assert finished(session).messages[-1] == Message("assistant", reply.text, token_ids=(5, 6, 7))
+
+
+def test_an_ask_is_a_snapshot(own: Protocol) -> None:
+    session = Session(own, "?", [picture()])
+    ask = asked(session)
+    session.feed(call())
+    assert (len(ask.messages), len(ask.images)) == (2, 1)
+
+
+def test_text_no_file_can_hold_is_replaced(own: Protocol) -> None:
+    session = Session(own, "what \udcff?", [picture()])
+    session.feed(answer("a \ud800 b"))
+    trace = finished(session)
+    assert (trace.question, trace.answer) == ("what ??", "a ? b")
+    assert msgspec.json.decode(msgspec.json.encode(trace), type=Trace) == trace
+
+
+pieces = st.sampled_from(
+    ["<think>", "</think>", "<answer>", "</answer>", "<tool_call>", "</tool_call>", "unreadable", call().text]
+)
+replies = st.lists(pieces | st.text(st.characters(codec=None), max_size=6), max_size=7).map("".join)
+
+
+@given(st.lists(replies, max_size=6), st.sampled_from(["stop", "length"]))
+def test_any_replies_leave_a_trace_that_can_be_written_and_read(
+    own: Protocol, texts: list[str], finish: Any
+) -> None:
+    session = Session(own, "?", [picture(56, 56)], max_turns=3)
+    fed = 0
+    for text in texts:
+        if isinstance(session.next(), Done):
+            break
+        session.feed(Reply(text, finish=finish))
+        fed += 1
+    trace = session.trace()
+    assert len(trace.units) + len(trace.pending) + sum(len(unit.rejected) for unit in trace.units) == fed
+    assert msgspec.json.decode(msgspec.json.encode(trace), type=Trace) == trace
