@@ -55,6 +55,18 @@ def test_box_lies_where_it_was_cut_at_every_width(browser: Tab, page: Path) -> N
         )
 
 
+@pytest.mark.parametrize("width", [360, 1400])
+def test_pictures_keep_their_proportions(browser: Tab, page: Path, width: int) -> None:
+    browser.open(page, width)
+    ratios = browser.value(
+        "[...document.querySelectorAll('.picture')].map(each => {"
+        "const box = each.getBoundingClientRect(), whole = each.viewBox.baseVal;"
+        "return box.width / box.height / (whole.width / whole.height) })"
+    )
+    assert len(ratios) == 7
+    assert ratios == pytest.approx([1.0] * 7, rel=0.02)
+
+
 def test_pages_follow_the_scheme_of_the_reader(browser: Tab, page: Path) -> None:
     grounds = []
     for scheme in ("light", "dark"):

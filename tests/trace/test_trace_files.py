@@ -83,6 +83,7 @@ def test_record_follows_its_schema_and_gives_the_trace_back(
         lambda record: record.update(schema="virc.trace/2"),
         lambda record: record.update(answer=None),
         lambda record: record.update(failure={"kind": "turns", "message": ""}),
+        lambda record: record.update(answer=None, failure={"kind": "turns"}),
         lambda record: record["units"][0].pop("token_ids"),
         lambda record: record["units"][0]["call"].update(box=[1, 2, 3]),
         lambda record: record["images"][0].update(index=-1),
