@@ -96,6 +96,22 @@ def generate(rng: random.Random, split: Split = "train", sides: Sequence[int] = 
             return diagram
 
 
+def twin(diagram: Diagram, rng: random.Random) -> Diagram:
+    """The same figure and question with other values printed, so that the asked angle is another one (D16)."""
+    count = len(diagram.corners)
+    while True:
+        angles = [rng.randint(25, 140) for _ in range(count - 1)]
+        angles.append(180 * (count - 2) - sum(angles))
+        if 25 <= angles[-1] <= 140 and angles[diagram.asked] != diagram.answer:
+            break
+    points = [corner.point for corner in diagram.corners]
+    corners = tuple(
+        _corner(points, index, corner.letter, angles[index], corner.printed == "?", diagram.look)
+        for index, corner in enumerate(diagram.corners)
+    )
+    return msgspec.structs.replace(diagram, corners=corners)
+
+
 def crop_of(corner: Corner, width: int, height: int) -> Box:
     """The box a careful reader cuts for a corner: CROP px a side, on the GRID, inside the image, around both labels."""
     left, top, right, bottom = corner.box
@@ -146,7 +162,9 @@ def _generate(rng: random.Random, sides: int) -> Diagram | None:
 def _polygon(rng: random.Random, sides: int, width: int, height: int) -> list[Point] | None:
     """Corners of a convex polygon, counted clockwise on the page; None where the draw is too thin or not convex."""
     margin = 30
-    points = [(rng.uniform(margin, width - margin), rng.uniform(margin, height - margin)) for _ in range(sides)]
+    points = [
+        (rng.uniform(margin, width - margin), rng.uniform(margin, height - margin)) for _ in range(sides)
+    ]
     middle = (sum(x for x, _ in points) / sides, sum(y for _, y in points) / sides)
     points.sort(key=lambda p: math.atan2(p[1] - middle[1], p[0] - middle[0]))
     apart = min(math.dist(points[i], points[j]) for i in range(sides) for j in range(i))
@@ -197,8 +215,9 @@ def _corner(points: Sequence[Point], index: int, letter: str, angle: int, hidden
     printed = "?" if hidden else str(angle)
     name_size = mask(letter, look.face).size
     value_size = mask(_shown(printed, look), look.face).size
-    # A sharp corner leaves room for its value only further in.
-    depth = 8 + 0.35 * math.hypot(*value_size) / math.sin(math.radians(angle / 2))
+    # A sharp corner leaves room for its value only further in; half of it is what the bisector makes with a side.
+    half = math.acos(max(-1.0, min(1.0, inward[0] * one[0] + inward[1] * one[1])))
+    depth = 8 + 0.35 * math.hypot(*value_size) / math.sin(half)
     return Corner(
         letter=letter,
         angle=angle,
@@ -220,7 +239,10 @@ def _legible(corners: Sequence[Corner], width: int, height: int) -> bool:
     if len(set(crops)) < len(crops):
         return False
     return all(
-        crop[0] <= corner.box[0] and crop[1] <= corner.box[1] and crop[2] >= corner.box[2] and crop[3] >= corner.box[3]
+        crop[0] <= corner.box[0]
+        and crop[1] <= corner.box[1]
+        and crop[2] >= corner.box[2]
+        and crop[3] >= corner.box[3]
         for crop, corner in zip(crops, corners, strict=True)
     )
 
@@ -245,7 +267,12 @@ def _line(pencil: ImageDraw.ImageDraw, start: Point, end: Point, look: Look) -> 
     for at in range(0, int(length), 10):
         stop = min(at + 6, length)
         pencil.line(
-            (start[0] + at * along[0], start[1] + at * along[1], start[0] + stop * along[0], start[1] + stop * along[1]),
+            (
+                start[0] + at * along[0],
+                start[1] + at * along[1],
+                start[0] + stop * along[0],
+                start[1] + stop * along[1],
+            ),
             fill=look.ink,
             width=look.line,
         )

@@ -29,7 +29,9 @@ def question(rng: random.Random) -> str:
         words.insert(rng.randrange(len(words)), str(rng.randint(0, 999)))
     if rng.random() < 0.4:
         words.insert(rng.randrange(len(words)), "".join(rng.choices(LETTERS, k=rng.randint(1, 4))))
-    start = rng.choice(("What is", "Find", "How many", "Which", "Where is", "Is", "Read", "Describe", "Why does", ""))
+    start = rng.choice(
+        ("What is", "Find", "How many", "Which", "Where is", "Is", "Read", "Describe", "Why does", "")
+    )
     return f"{start} {' '.join(words)}{rng.choice(('?', '.', ''))}".strip()
 
 
@@ -169,7 +171,9 @@ def _bare(rng: random.Random, width: int, height: int) -> Image.Image:
                     mask(rng.choice(LETTERS), face))  # fmt: skip
         if style == "expressions":
             inside = mask(f"{rng.choice('XY')}{rng.randint(1, 90)}°", face)
-            image.paste(ink, (round(x - (x - middle[0]) * 0.3) - 12, round(y - (y - middle[1]) * 0.3) - 5), inside)
+            image.paste(
+                ink, (round(x - (x - middle[0]) * 0.3) - 12, round(y - (y - middle[1]) * 0.3) - 5), inside
+            )
     return image
 
 
@@ -197,7 +201,9 @@ def _spoilt(rng: random.Random, width: int, height: int) -> Image.Image:
         small = image.resize((image.width // 4, image.height // 4), Image.Resampling.BOX)
         return small.resize(image.size, Image.Resampling.BICUBIC)
     if kind == 2:
-        return image.crop((0, 0, image.width // 2, image.height // 2)).resize(image.size, Image.Resampling.BICUBIC)
+        return image.crop((0, 0, image.width // 2, image.height // 2)).resize(
+            image.size, Image.Resampling.BICUBIC
+        )
     if kind == 3:
         return image.rotate(rng.choice((90, 180, 270)), expand=True)
     return Image.eval(image, lambda value: 255 - value)

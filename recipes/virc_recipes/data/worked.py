@@ -24,7 +24,9 @@ def replies(diagram: Diagram) -> list[str]:
         if corner is wanted and corner.printed != "?":
             return [*turns, _answer(f"{said} That is the one.", corner.angle)]
         said += " Look at the next corner."
-    said = f"{seen[-1].letter} is {seen[-1].printed}. {arithmetic([c.angle for c in seen if c is not wanted])}"
+    said = (
+        f"{seen[-1].letter} is {seen[-1].printed}. {arithmetic([c.angle for c in seen if c is not wanted])}"
+    )
     return [*turns, _answer(said, wanted.angle)]
 
 

@@ -15,7 +15,8 @@ _HOLES = re.compile(r"\{(?:index|width|height|question|images)\}")
 # The stretches of a worked solution between its letters, numbers and tool tags.
 _SOLUTION = (
     "<think>", "</think>\n", "</think>\n<answer>", "</answer>", "Look at the first corner.", "Look at the next corner.",
-    '\n{"name": "crop_image", "arguments": {"bbox_2d": [', '], "image_index": ', "}}\n", " is ", ". ", ", ", " - ", " = ",
+    '\n{"name": "crop_image", "arguments": {"bbox_2d": [', '], "image_index": ', "}}\n",
+    " is ", ". ", ", ", " - ", " = ",
     "The sum is ", "That is the one.", "I cannot read this picture.", "unreadable", "user\n", "assistant\n",
 )  # fmt: skip
 

@@ -14,7 +14,7 @@ from virc_recipes.data import diagrams, unfamiliar, worked
 from virc_recipes.data.diagrams import CROP, GRID, NAMES, Diagram
 from virc_recipes.data.glyphs import mask
 from virc_recipes.pretraining.architecture import MAX_PIXELS, MERGE, MIN_PIXELS, PATCH
-from virc_recipes.reasoning.protocol import Protocol, own_protocol
+from virc_recipes.reasoning.protocol import own_protocol
 from virc_recipes.reasoning.resize import Grid, smart_resize
 from virc_recipes.reasoning.session import Done, Message, Reply, Session
 from virc_recipes.tools import schemas
@@ -70,7 +70,8 @@ def list_corners(rng: random.Random) -> Example:
 def subtract(rng: random.Random) -> Example:
     """The sums of a solution, operands drawn evenly, without a picture."""
     count = rng.choice((2, 2, 3))
-    total, known = 180 * (count - 1), []
+    total = 180 * (count - 1)
+    known: list[int] = []
     for _ in range(count):
         known.append(rng.randint(20, min(160, total - sum(known) - 20 * (count - len(known)))))
     return Example([Message("user", "Subtract " + " ".join(map(str, known))),

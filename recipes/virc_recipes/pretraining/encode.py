@@ -23,7 +23,8 @@ def patches(image: Image.Image) -> tuple[NDArray[np.float32], tuple[int, int, in
     Returns:
         Array of shape (rows * columns, 3 * 2 * PATCH * PATCH), merge blocks together, and the grid (1, rows, columns).
     """
-    pixels = (np.asarray(image, np.float32) / 255 - np.float32(IMAGE_MEAN)) / np.float32(IMAGE_STD)
+    mean, std = np.array(IMAGE_MEAN, np.float32), np.array(IMAGE_STD, np.float32)
+    pixels = (np.asarray(image, np.float32) / np.float32(255) - mean) / std
     rows, columns = image.height // PATCH, image.width // PATCH
     blocks = pixels.transpose(2, 0, 1).reshape(3, rows // MERGE, MERGE, PATCH, columns // MERGE, MERGE, PATCH)
     ordered = blocks.transpose(1, 4, 2, 5, 0, 3, 6).reshape(rows * columns, 3, 1, PATCH, PATCH)
@@ -52,7 +53,12 @@ def collate(examples: Sequence[Example], tokenizer: Any) -> dict[str, Any]:
     labels = torch.tensor([row + [IGNORE] * (longest - len(row)) for _, row in encoded])
     mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row, _ in encoded])
     image_id = tokenizer.convert_tokens_to_ids("<|image_pad|>")
-    batch = {"input_ids": ids, "labels": labels, "attention_mask": mask, "mm_token_type_ids": (ids == image_id).int()}
+    batch = {
+        "input_ids": ids,
+        "labels": labels,
+        "attention_mask": mask,
+        "mm_token_type_ids": (ids == image_id).int(),
+    }
     drawn = [patches(image) for example in examples for image in example.images]
     if drawn:
         batch["pixel_values"] = torch.from_numpy(np.concatenate([pixels for pixels, _ in drawn]))

@@ -1,7 +1,8 @@
 """The training loop: a mix of tasks that shifts from perception to whole trajectories, saved so that it can go on.
 
-    python -m virc_recipes.pretraining.loop OUT --minutes 60 [--from FOLDER] [--phase base|sft|direct] [--seed 0]
-    torchrun --standalone --nproc-per-node 2 -m virc_recipes.pretraining.loop OUT ...
+python -m virc_recipes.pretraining.loop OUT --minutes 60 | --steps 3000 [--phase base|sft|direct]
+        [--from FOLDER] [--seed 0]
+torchrun --standalone --nproc-per-node 2 -m virc_recipes.pretraining.loop OUT ...
 """
 
 import argparse
@@ -55,7 +56,8 @@ def optimizers(model: Any, rate: float) -> list[Any]:
     """Muon for the hidden matrices, AdamW for embeddings, norms, biases and the patch filter (Jordan et al., 2024)."""
     import torch
 
-    matrices, others = [], []
+    matrices: list[Any] = []
+    others: list[Any] = []
     for name, weight in model.named_parameters():
         hidden = weight.ndim == 2 and "embed" not in name and "lm_head" not in name
         (matrices if hidden else others).append(weight)
@@ -68,20 +70,29 @@ def optimizers(model: Any, rate: float) -> list[Any]:
 def mixture(phase: str, progress: float) -> dict[str, float]:
     """The share of each task at a point of a phase, `progress` 0..1."""
     start, end = PHASES[phase]
-    return {task: (1 - progress) * start.get(task, 0) + progress * end.get(task, 0) for task in {**start, **end}}
+    return {
+        task: (1 - progress) * start.get(task, 0) + progress * end.get(task, 0) for task in {**start, **end}
+    }
 
 
 def rate_at(phase: str, step: int, progress: float) -> float:
     """Factor on the learning rate: warm up, stay, and (but for `base`, which others go on from) fall to a twentieth."""
     warm = min(1.0, (step + 1) / WARMUP)
-    return warm * (1.0 if phase == "base" or progress < 2 / 3 else 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (progress * 3 - 2))))
+    return warm * (
+        1.0
+        if phase == "base" or progress < 2 / 3
+        else 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (progress * 3 - 2)))
+    )
 
 
 def train(
-    out: Path, minutes: float, phase: str = "base", start: Path | None = None, seed: int = 0,
-    rate: float = 2e-3, device: str = "cpu",
+    out: Path, *, minutes: float = math.inf, steps: float = math.inf, phase: str = "base", start: Path | None = None,
+    seed: int = 0, rate: float = 2e-3, device: str = "cpu",
 ) -> None:  # fmt: skip
-    """Train for a number of minutes and leave weights, tokenizer and `log.jsonl` in `out`; saved every five minutes."""
+    """Train for a number of minutes or steps, whichever ends first.
+
+    Leaves weights, tokenizer and `log.jsonl` in `out`; the weights are saved every five minutes.
+    """
     import torch
 
     workers, worker = _join_workers()
@@ -97,11 +108,13 @@ def train(
     begin = saved = time.monotonic()
     with (out / "log.jsonl").open("a") as log:
         step = 0
-        while (progress := _agree((time.monotonic() - begin) / (minutes * 60), workers)) < 1:
+        while (progress := _agree(_progress(step, steps, begin, minutes), workers)) < 1:
             shares = mixture(phase, progress)
             name = schedule.choices(list(shares), list(shares.values()))[0]
             task, count = TASKS[name]
-            batch = {k: v.to(device) for k, v in collate([task(rng) for _ in range(count)], tokenizer).items()}
+            batch = {
+                k: v.to(device) for k, v in collate([task(rng) for _ in range(count)], tokenizer).items()
+            }
             output = model(**batch)
             output.loss.backward()
             _average_gradients(model, workers)
@@ -132,6 +145,10 @@ def _join_workers() -> tuple[int, int]:
     return torch.distributed.get_world_size(), torch.distributed.get_rank()
 
 
+def _progress(step: int, steps: float, begin: float, minutes: float) -> float:
+    return max(step / steps, (time.monotonic() - begin) / (minutes * 60))
+
+
 def _agree(progress: float, workers: int) -> float:
     """The first worker's clock, so that all stop at the same step."""
     import torch
@@ -152,7 +169,8 @@ def _average_gradients(model: Any, workers: int) -> None:
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     flat = torch.cat([(torch.zeros_like(w) if w.grad is None else w.grad).flatten() for w in weights])
     torch.distributed.all_reduce(flat)
-    for weight, grad in zip(weights, flat.split([w.numel() for w in weights]), strict=True):
+    parts = torch.split(flat, [w.numel() for w in weights])  # type: ignore[no-untyped-call]
+    for weight, grad in zip(weights, parts, strict=True):
         weight.grad = (grad / workers).view_as(weight)
 
 
@@ -176,7 +194,9 @@ def _load(folder: Path) -> tuple[Any, Any]:
     import torch
     from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+        folder, dtype=torch.float32, local_files_only=True
+    )
     return model, PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
 
 
@@ -184,7 +204,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--minutes", type=float, default=math.inf)
+    parser.add_argument("--steps", type=float, default=math.inf)
     parser.add_argument("--phase", choices=sorted(PHASES), default="base")
     parser.add_argument("--from", dest="start", type=Path)
     parser.add_argument("--seed", type=int, default=0)
@@ -192,7 +213,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    train(options.out, options.minutes, options.phase, options.start, options.seed, options.rate, options.device)
+    if math.isinf(options.minutes) and math.isinf(options.steps):
+        parser.error("say how long: --minutes or --steps")
+    train(**vars(options))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,151 @@
+"""Synthetic diagrams: what is drawn is what is asked, boxes are exact, splits are disjoint."""
+
+import random
+
+import pytest
+from PIL import ImageChops
+
+from virc_recipes.data import diagrams, unfamiliar, worked
+from virc_recipes.data.glyphs import LETTERS, Face, mask
+from virc_recipes.reasoning.protocol import own_protocol
+from virc_recipes.reasoning.session import Done, Reply, Session
+from virc_recipes.tools import schemas
+
+PROTOCOL = own_protocol(schemas(("crop_image", "scale_image", "display_image")))
+
+
+def many(count: int = 200, split: diagrams.Split = "train") -> list[diagrams.Diagram]:
+    rng = random.Random(5)
+    return [diagrams.generate(rng, split) for _ in range(count)]
+
+
+def test_the_same_seed_draws_the_same_picture_and_another_seed_another() -> None:
+    first, again, other = (diagrams.generate(random.Random(seed)) for seed in (1, 1, 2))
+    assert first == again
+    assert diagrams.draw(first).tobytes() == diagrams.draw(again).tobytes()
+    assert first != other
+
+
+def test_angles_sum_to_that_of_the_polygon_and_exactly_one_is_hidden() -> None:
+    for diagram in many():
+        assert sum(corner.angle for corner in diagram.corners) == 180 * (len(diagram.corners) - 2)
+        assert [corner.printed for corner in diagram.corners].count("?") == 1
+
+
+def test_a_label_box_holds_all_ink_of_its_label_and_nothing_less() -> None:
+    """Drawing without one label changes pixels exactly inside its box."""
+    for diagram in many(40):
+        whole = diagrams.draw(diagram)
+        for index, corner in enumerate(diagram.corners):
+            empty = mask("°", Face(size=1))
+            moved = corner.__class__(**{**_fields(corner), "value_box": (0, 0, *empty.size), "printed": "1"})
+            corners = list(diagram.corners)
+            corners[index] = moved
+            without = diagrams.draw(diagram.__class__(**{**_fields(diagram), "corners": tuple(corners)}))
+            changed = ImageChops.difference(whole, without)
+            changed.paste(0, (0, 0, 20, 20))  # where the moved label went
+            box = changed.getbbox()
+            assert box is not None
+            assert _inside(box, corner.value_box)
+            assert abs(box[2] - box[0] - (corner.value_box[2] - corner.value_box[0])) <= 4
+
+
+def test_every_crop_holds_both_labels_and_lies_on_the_page() -> None:
+    for diagram in many():
+        for corner in diagram.corners:
+            crop = diagrams.crop_of(corner, diagram.width, diagram.height)
+            assert _inside(corner.box, crop)
+            assert _inside(crop, (0, 0, diagram.width, diagram.height))
+            assert crop[2] - crop[0] == crop[3] - crop[1] == diagrams.CROP
+
+
+def test_no_figure_is_in_both_splits() -> None:
+    def key(diagram: diagrams.Diagram) -> tuple[object, ...]:
+        return (*[(c.letter, c.angle, c.printed) for c in diagram.corners], diagram.asked)
+
+    train, heldout = ({key(d) for d in many(600, split)} for split in ("train", "heldout"))
+    assert not train & heldout
+    assert all(diagram.split() == "heldout" for diagram in many(50, "heldout"))
+
+
+def test_the_question_names_the_figure_and_looks_vary() -> None:
+    drawn = many()
+    named = [d for d in drawn if "triangle" in d.question or "quadrilateral" in d.question]
+    assert len(named) > len(drawn) / 3
+    for diagram in named:
+        assert diagrams.FIGURES[len(diagram.corners)] in diagram.question
+    for value in ("kind", "size", "bold", "slant"):
+        assert len({getattr(d.look.face, value) for d in drawn}) > 1, value
+    for value in ("line", "dashed", "degrees", "arcs", "ink", "paper"):
+        assert len({getattr(d.look, value) for d in drawn}) > 1, value
+    assert len({(d.width, d.height) for d in drawn}) > 4
+
+
+def test_the_worked_solution_runs_through_session_to_the_right_answer() -> None:
+    for diagram in many(60):
+        session = Session(PROTOCOL, diagram.question, [diagrams.draw(diagram)])
+        for text in worked.replies(diagram):
+            unit = session.feed(Reply(text))
+            assert not hasattr(unit, "reason"), unit
+        done = session.next()
+        assert isinstance(done, Done)
+        assert done.trace.answer == str(diagram.answer)
+        assert [unit.deviations for unit in done.trace.units] == [()] * len(done.trace.units)
+        assert all(shown.size == (84, 84) for shown in session.images[1:])
+
+
+def test_the_arithmetic_says_only_true_sums() -> None:
+    rng = random.Random(0)
+    for _ in range(200):
+        known = [rng.randint(1, 90), rng.randint(1, 89)]
+        text = worked.arithmetic(known)
+        for line in text.split(". ")[1:]:
+            left, _, right = line.rstrip(".").partition(" = ")
+            whole, _, part = left.partition(" - ")
+            assert int(whole) - int(part) == int(right)
+        assert text.endswith(f"= {180 - sum(known)}.")
+
+
+def test_a_twin_differs_only_in_its_values() -> None:
+    rng = random.Random(3)
+    for diagram in many(50):
+        other = diagrams.twin(diagram, rng)
+        assert other.answer != diagram.answer
+        assert sum(corner.angle for corner in other.corners) == sum(
+            corner.angle for corner in diagram.corners
+        )
+        for ours, theirs in zip(diagram.corners, other.corners, strict=True):
+            assert (ours.letter, ours.point, ours.letter_box) == (
+                theirs.letter,
+                theirs.point,
+                theirs.letter_box,
+            )
+            assert (ours.printed == "?") == (theirs.printed == "?")
+
+
+def test_both_faces_draw_every_letter_differently() -> None:
+    for kind in ("sans", "plotter"):
+        drawn = {mask(letter, Face(kind)).tobytes() for letter in LETTERS + "0123456789?°"}
+        assert len(drawn) == len(LETTERS) + 12
+
+
+def test_unfamiliar_pictures_and_questions_are_seeded_and_differ() -> None:
+    for seed in range(60):
+        first, again = (unfamiliar.picture(random.Random(seed)) for _ in range(2))
+        assert first.mode == "RGB"
+        assert min(first.size) >= 28
+        assert first.tobytes() == again.tobytes()
+    assert len({unfamiliar.question(random.Random(seed)) for seed in range(60)}) > 55
+
+
+@pytest.mark.parametrize("split", ["train", "heldout"])
+def test_generation_ends(split: diagrams.Split) -> None:
+    assert diagrams.generate(random.Random(0), split, sides=(4,)).corners
+
+
+def _fields(struct: object) -> dict[str, object]:
+    return {name: getattr(struct, name) for name in struct.__struct_fields__}  # type: ignore[attr-defined]
+
+
+def _inside(inner: tuple[int, ...], outer: tuple[int, ...]) -> bool:
+    return inner[0] >= outer[0] and inner[1] >= outer[1] and inner[2] <= outer[2] and inner[3] <= outer[3]

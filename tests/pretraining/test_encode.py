@@ -1,0 +1,74 @@
+"""What `tiny` trains on is what it meets at inference: pixels, ids and labels."""
+
+import random
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from virc_recipes.pretraining import curriculum
+from virc_recipes.pretraining.architecture import IMAGE_MEAN, IMAGE_STD, build_tokenizer
+from virc_recipes.pretraining.corpus import constants, words
+from virc_recipes.pretraining.encode import IGNORE, encode, patches
+
+
+@pytest.fixture(scope="module")
+def tokenizer():  # type: ignore[no-untyped-def]
+    return build_tokenizer(constants(curriculum.PROTOCOL), words(count=300))
+
+
+@pytest.mark.parametrize("size", [(224, 196), (84, 84), (28, 252)])
+def test_patches_equal_those_of_the_image_processor(size: tuple[int, int]) -> None:
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    image = Image.frombytes("RGB", size, random.Random(0).randbytes(size[0] * size[1] * 3))
+    theirs = Qwen2VLImageProcessorPil(
+        image_mean=IMAGE_MEAN,
+        image_std=IMAGE_STD,
+        patch_size=14,
+        merge_size=2,
+        temporal_patch_size=2,
+        do_resize=False,
+    )(images=[image], return_tensors="np")
+    ours, grid = patches(image)
+    assert tuple(theirs["image_grid_thw"][0]) == grid
+    np.testing.assert_allclose(ours, theirs["pixel_values"], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "task", [curriculum.trajectory, curriculum.refusal, curriculum.direct, curriculum.read_crop]
+)
+def test_only_assistant_turns_are_learnt_and_all_of_them(task, tokenizer) -> None:  # type: ignore[no-untyped-def]
+    example = task(random.Random(1))
+    ids, labels = encode(example, tokenizer)
+    learnt = tokenizer.decode([token for token, label in zip(ids, labels, strict=True) if label != IGNORE])
+    turns = [message.text for message in example.messages if message.role == "assistant"]
+    assert learnt == "".join(f"{turn}<|im_end|>" for turn in turns)
+    assert len(ids) == len(labels)
+
+
+def test_an_image_takes_one_id_for_each_merged_patch(tokenizer) -> None:  # type: ignore[no-untyped-def]
+    example = curriculum.trajectory(random.Random(2))
+    ids, _ = encode(example, tokenizer)
+    pads = ids.count(tokenizer.convert_tokens_to_ids("<|image_pad|>"))
+    assert pads == sum(image.width * image.height // 784 for image in example.images)
+
+
+def test_digits_and_capitals_stay_single_tokens(tokenizer) -> None:  # type: ignore[no-untyped-def]
+    for text in ("BLA 138 is 51", "Q is 107", "[14, 0, 98, 84]"):
+        pieces = [tokenizer.decode([token]) for token in tokenizer.encode(text)]
+        assert "".join(pieces) == text
+        assert all(
+            len(piece.strip()) == 1 for piece in pieces if any(c.isdigit() or c.isupper() for c in piece)
+        )
+
+
+def test_the_constant_wording_is_one_token(tokenizer) -> None:  # type: ignore[no-untyped-def]
+    assert len(tokenizer.encode(f"system\n{curriculum.PROTOCOL.system}")) == 1
+
+
+def test_the_control_answers_at_once_and_the_refusal_refuses() -> None:
+    control, refusal = curriculum.direct(random.Random(3)), curriculum.refusal(random.Random(3))
+    assert [message.role for message in control.messages] == ["system", "user", "assistant"]
+    assert refusal.messages[-1].text.endswith("<answer>unreadable</answer>")
+    assert len(control.images) == len(refusal.images) == 1

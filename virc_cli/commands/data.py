@@ -1,0 +1,60 @@
+"""`virc data`: rows in and out. `synth` draws problems."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from virc_cli import output
+from virc_cli.options import Json, group
+
+command = group("Make rows to train and evaluate on.")
+
+FAILURE: dict[str, object] = {"to": None, "problems": None}
+
+
+@command.callback()
+def _group() -> None:
+    """Keep `synth` a word of its own while it is the only one."""
+
+
+class SplitName(StrEnum):
+    """The two disjoint splits."""
+
+    train = "train"
+    heldout = "heldout"
+
+
+@command.command("synth")
+def synth(
+    to: Annotated[
+        Path, typer.Option(metavar="DIR", help="New folder for pictures, questions and trajectories.")
+    ],
+    count: Annotated[int, typer.Option(min=1, help="Problems to draw.")] = 100,
+    seed: Annotated[int, typer.Option(help="Same seed, same folder.")] = 0,
+    split: Annotated[SplitName, typer.Option(help="No figure of one is in the other.")] = SplitName.train,
+    sides: Annotated[str, typer.Option(metavar="N,N", help="Numbers of sides to choose from.")] = "3,3,4",
+    as_json: Json = False,
+) -> None:
+    """Draw polygons with named corners and angles to read, with questions, boxes and worked trajectories."""
+    from virc_recipes.data.synth import SynthConfig, write
+
+    config = SynthConfig(to, count, seed, split.value, _numbers(sides))
+    folder = write(config, lambda done: _progress(done, count))
+    if as_json:
+        output.emit({"schema": "virc.data/1", "to": str(folder), "problems": count, "error": None})
+    else:
+        output.line(str(folder))
+
+
+def _progress(done: int, count: int) -> None:
+    if done % 1000 == 0:
+        output.note(f"{done} of {count} drawn")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no list of numbers such as 3,4") from None
