@@ -1,0 +1,124 @@
+"""The package as users get it: sdist to wheel, installed outside the checkout, on every platform we name."""
+
+import os
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from entry import ROOT, Done, Env
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+PLATFORMS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-apple-darwin")
+PACKAGES = {"virc_cli": ROOT / "virc_cli", "virc_recipes": ROOT / "recipes" / "virc_recipes"}
+
+
+def run(command: Sequence[str | Path], folder: Path, env: Env | None = None) -> Done:
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=800)
+
+
+def uv(*words: str | Path, folder: Path = ROOT) -> str:
+    done = run([sys.executable, "-m", "uv", *words], folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist of this checkout and the wheel built from that sdist."""
+    folder = tmp_path_factory.mktemp("dist")
+    uv("build", ROOT, "--out-dir", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of a new environment into which only the wheel was installed, base dependencies only."""
+    folder = tmp_path_factory.mktemp("user")
+    uv("venv", "--python", sys.executable, folder / "venv", folder=folder)
+    uv("pip", "install", "--python", folder / "venv", *built.glob("*.whl"), folder=folder)
+    return folder / "venv" / "bin"
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Env:
+    return {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LANG": "C.UTF-8"}
+
+
+def shipped(folder: Path) -> set[str]:
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert names == {f"{package}/{file}" for package, folder in PACKAGES.items() for file in shipped(folder)}
+
+
+def test_the_sdist_holds_what_its_tests_need(built: Path) -> None:
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    expected = {f"tests/{file}" for file in shipped(ROOT / "tests")}
+    expected |= {f"completions/{file}" for file in shipped(ROOT / "completions")}
+    assert expected | {"LICENSE", "README.md", "CHANGELOG.md", "CITATION.cff", ".ci/run"} <= names
+
+
+def test_the_installed_wheel_runs_outside_the_checkout(installed: Path, bare: Env, tmp_path: Path) -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert run([installed / "virc", "--version"], tmp_path, bare).stdout == f"virc {version}\n"
+    assert "Exit codes: 0 done" in run([installed / "virc", "--help"], tmp_path, bare).stdout
+    where = run(
+        [installed / "python", "-c", "import virc_recipes; print(virc_recipes.__file__)"], tmp_path, bare
+    )
+    assert where.stdout.startswith(str(installed.parent))
+
+
+def test_solve_on_the_base_install_names_the_missing_extra(
+    installed: Path, bare: Env, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (280, 280), "white").save(tmp_path / "picture.png")
+    done = run([installed / "virc", "solve", "picture.png", "How large is angle A?"], tmp_path, bare)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "pip install 'virc[local]'" in done.stderr
+    assert "--endpoint" in done.stderr
+
+
+@pytest.mark.parametrize("extra", [(), ("--extra", "local")], ids=["base", "local"])
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_dependencies_resolve_on_every_platform_we_name(platform: str, extra: tuple[str, ...]) -> None:
+    target = ("--python-platform", platform, "--python-version", "3.11")
+    pinned = uv("pip", "compile", "pyproject.toml", *extra, *target, "--quiet")
+    assert ("torch==" in pinned) is bool(extra)
+    assert "typer==" in pinned
+
+
+def test_the_house_stands_on_the_oldest_versions_we_allow(tmp_path: Path) -> None:
+    uv("venv", "--python", sys.executable, tmp_path / "venv", folder=tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    uv("pip", "install", "--python", python, "--resolution", "lowest-direct", "-e", ROOT, folder=tmp_path)
+    uv("pip", "install", "--python", python, "pytest", "pytest-timeout", "hypothesis", folder=tmp_path)
+    oldest = {"typer": "0.24.0", "msgspec": "0.19.0", "pillow": "11.0.0", "pyyaml": "6.0"}
+    frozen = uv("pip", "freeze", "--python", python, folder=tmp_path)
+    assert {f"{name}=={version}" for name, version in oldest.items()} <= set(frozen.splitlines())
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/house"], ROOT, env)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_the_license_is_the_whole_standard_text() -> None:
+    text = (ROOT / "LICENSE").read_text()
+    assert "Version 2.0, January 2004" in text
+    assert text.rstrip().endswith("limitations under the License.")
+    assert len(text.splitlines()) > 200
