@@ -149,7 +149,7 @@ def _unknown(data: bytes, name: str, error: Exception) -> DataError:
     if not isinstance(error, UnidentifiedImageError):
         return DataError(f"{name} is damaged or cut short: {_clause(error)}")
     accepts = (Image.OPEN[kind][1] for kind in _formats())
-    if any(accept and accept(data[:16]) is True for accept in accepts):
+    if any(accept and accept(data[:16].ljust(16)) is True for accept in accepts):
         return DataError(f"{name} is damaged or cut short")
     return DataError(f"{name} is not a picture that can be read", f"known are {', '.join(_formats())}")
 
