@@ -1,8 +1,8 @@
 """Messages to token ids, in ChatML as the Qwen2-VL families were trained on it. Needs no torch.
 
-Control tokens are put in as ids; text never becomes one, so a question that contains `<|im_end|>` stays a question.
-An assistant turn is encoded apart from its header, as it stands when it is sampled; a turn that was sampled keeps
-its own ids.
+Control tokens are put in as ids; text never becomes one, so a question that contains `<|im_end|>` stays a
+question. An assistant turn is encoded apart from its header, as it stands when it is sampled; a turn that was
+sampled keeps its own ids.
 """
 
 from collections.abc import Sequence
@@ -30,8 +30,9 @@ class Tokenizer(Protocol):
 class Span(msgspec.Struct, frozen=True):
     """Ids `start` to `stop` (exclusive) of one message: its images, its text and the end-of-turn token.
 
-    The newline after it is outside, and so is the header before it, but for a system or user message without images,
-    whose `role` line is encoded in one piece with its text. A trainer learns the spans of role `assistant`.
+    The newline after it is outside, and so is the header before it, but for a system or user message without
+    images, whose `role` line is encoded in one piece with its text. A trainer learns the spans of role
+    `assistant`.
     """
 
     role: Literal["system", "user", "assistant"]

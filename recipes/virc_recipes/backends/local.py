@@ -1,0 +1,255 @@
+"""A Qwen2-VL, Qwen2.5-VL or Qwen3-VL model in this process, by transformers, without torchvision."""
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from virc_recipes.backends import OnText, Sampling, checkpoint, devices
+from virc_recipes.backends.chatml import CONTROLS, Rendered, render
+from virc_recipes.backends.kv_cache import CachedModel
+from virc_recipes.backends.sampling import Text, pick, seeded
+from virc_recipes.errors import ConfigError, EngineError, SetupError
+from virc_recipes.reasoning.images import Shown
+from virc_recipes.reasoning.resize import Grid
+from virc_recipes.reasoning.session import Ask, Message, Reply
+
+if TYPE_CHECKING:
+    import torch
+
+_DTYPES = ("float32", "bfloat16", "float16")
+_SMALL = 500_000_000
+_END = "<|im_end|>"
+_NEVER_SAID = (*(name for name in CONTROLS if name != _END), "<|vision_pad|>", "<|video_pad|>")
+
+
+class LocalBackend:
+    """Draws replies from a model in this process; made by `load`.
+
+    One conversation's KV cache is kept between calls (`CachedModel`). Calls from several threads take turns.
+
+    Attributes:
+        model: name of the model's folder.
+        grid: the patch grid its images are shown on.
+        device: where it runs, as torch names it.
+        warnings: what the user should know, one line each.
+        cached: the model with its counters `tokens_fed` and `vision_encodings`.
+    """
+
+    def __init__(
+        self, model: str, tokenizer: Any, cached: CachedModel, warnings: tuple[str, ...] = ()
+    ) -> None:
+        self.model, self.grid, self.cached, self.warnings = model, cached.grid, cached, warnings
+        self.device = str(cached.network.device)
+        self._tokenizer = tokenizer
+        self._lock = threading.Lock()
+        config, generation = cached.network.config, cached.network.generation_config
+        ends = generation.eos_token_id
+        self._ends = {tokenizer.convert_tokens_to_ids(_END), *(ends if isinstance(ends, list) else [ends])}
+        self._context: int = config.get_text_config().max_position_embeddings
+        self._never = _never_said(tokenizer, config.get_text_config().vocab_size)
+
+    def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None) -> Reply:
+        """Draw one assistant turn.
+
+        Args:
+            ask: the conversation; assistant turns with `token_ids` are fed as they were sampled.
+            sampling: how ids are drawn, see `pick`.
+            on_text: gets the text piece by piece, whole characters only.
+
+        Returns:
+            The text, its ids without the end of turn, and the counts (the end of turn is a completion token).
+
+        Raises:
+            EngineError: the conversation is longer than the model takes, or the model failed.
+        """
+        with self._lock:
+            conversation = self._render(ask.messages, ask.images)
+            room = self._context - len(conversation.ids)
+            if room < 1:
+                raise EngineError(
+                    f"the conversation has {len(conversation.ids)} tokens, the model takes {self._context}",
+                    hint="lower --max-pixels or --max-turns",
+                )
+            text = Text(self._tokenizer, on_text)
+            ids, ended = self._draw(conversation, ask.images, sampling, min(sampling.max_tokens, room), text)
+            return Reply(
+                text.finish(),
+                tuple(ids),
+                "stop" if ended else "length",
+                prompt_tokens=len(conversation.ids),
+                completion_tokens=len(ids) + ended,
+            )
+
+    def estimate(self, image_tokens: int) -> tuple[float, float]:
+        """Time this machine on a small image and a few tokens, beside the conversation held.
+
+        Args:
+            image_tokens: ids that the images to come take.
+
+        Returns:
+            Seconds to read that many, in proportion (attention makes large images slower than that), and
+            seconds a token drawn.
+        """
+        with self._lock:
+            probe = CachedModel(self.cached.network, self.cached.processor, self.grid)
+            for side in (2, 8):  # the first, small, only warms up
+                fed, read_seconds, draw_seconds = self._time(probe, side * self.grid.factor)
+        return image_tokens * read_seconds / fed, draw_seconds
+
+    def close(self) -> None:
+        """Release the memory of model and cache; the backend draws nothing more."""
+        with self._lock:
+            self.cached.clear()
+            self.cached.network = None
+
+    def _render(self, messages: Sequence[Message], images: Sequence[Shown]) -> Rendered:
+        counts = [self.cached.image_tokens(shown) for shown in images]
+        return render(messages, counts, self._tokenizer, generate=True)
+
+    def _draw(
+        self, conversation: Rendered, images: Sequence[Shown], sampling: Sampling, most: int, text: Text
+    ) -> tuple[list[int], bool]:
+        """Ids drawn, and whether the turn ended by itself. An id is fed when the one after it is wanted."""
+        generator = seeded(sampling.seed)
+        ids: list[int] = []
+        while len(ids) < most:
+            logits = self.cached.append(ids[-1]) if ids else self.cached.read(conversation, images)
+            token = pick(
+                logits.index_fill(0, self._never.to(logits.device), float("-inf")), sampling, generator
+            )
+            if token in self._ends:
+                return ids, True
+            ids.append(token)
+            text.add(token)
+        return ids, False
+
+    def _time(self, probe: CachedModel, side: int) -> tuple[int, float, float]:
+        """Ids read, seconds to read them, seconds a token drawn."""
+        from PIL import Image
+
+        probe.clear()
+        images = [Shown(Image.new("RGB", (side, side), "white"))]
+        conversation = self._render([Message("user", "What is this?", (0,))], images)
+        start = time.perf_counter()
+        token = int(probe.read(conversation, images).argmax())
+        read = time.perf_counter()
+        for _ in range(3):
+            token = int(probe.append(token).argmax())
+        return len(conversation.ids), read - start, (time.perf_counter() - read) / 3
+
+
+def load(
+    folder: Path, device: str | None = None, dtype: str | None = None, max_pixels: int | None = None
+) -> LocalBackend:
+    """Load a model from a folder with `config.json`, safetensors weights and `tokenizer.json`.
+
+    Args:
+        folder: the model.
+        device: `cuda`, `cuda:N`, `mps` or `cpu`; default the best that works.
+        dtype: `float32`, `bfloat16` or `float16`; default float32 under half a billion parameters, else
+            bfloat16.
+        max_pixels: lowers the model's own limit on an image's area, in pixels.
+
+    Raises:
+        SetupError: torch or transformers is missing, the device does not work, or the model is larger than
+            its free memory.
+        ConfigError: the folder is no such model, or an argument is wrong.
+    """
+    torch, transformers = _quiet_imports()
+    folder = Path(folder)
+    checkpoint.check(folder)
+    settings = checkpoint.image_settings(folder)
+    grid = checkpoint.image_grid(settings, max_pixels)
+    if dtype not in (None, *_DTYPES):
+        raise ConfigError(f"unknown dtype {dtype!r}", hint=", ".join(_DTYPES))
+    where, warning = devices.choose(device)
+    count = checkpoint.parameters(folder)
+    number = getattr(torch, dtype or ("float32" if count < _SMALL else "bfloat16"))
+    _check_fits(folder, count * number.itemsize, where)
+    try:
+        tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+        processor = _processor(settings, grid)
+        network = _network(transformers, folder, number).to(where)
+        _check_tokens(folder, tokenizer, network.config)
+    except torch.OutOfMemoryError as error:
+        raise SetupError(f"{folder.name} does not fit: {_first_line(error)}", hint="--device cpu") from error
+    except ConfigError:
+        raise
+    except Exception as error:  # damage of every kind ends here, each kind with its own exception
+        reason = f"{type(error).__name__}: {_first_line(error)}"
+        raise ConfigError(f"{folder} cannot be loaded: {reason}") from error
+    cached = CachedModel(network, processor, grid)
+    return LocalBackend(folder.resolve().name, tokenizer, cached, (warning,) if warning else ())
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _quiet_imports() -> tuple[Any, Any]:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        import torch
+        import transformers
+        import transformers.models.qwen2_vl.image_processing_pil_qwen2_vl
+    except ImportError as error:
+        message = f"a model in this process needs torch and transformers 5.16 or newer: {error}"
+        raise SetupError(message, hint="pip install 'virc[local]', or --endpoint URL of a server") from None
+    logging: Any = transformers.utils.logging
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    return torch, transformers
+
+
+def _processor(settings: dict[str, object], grid: Grid) -> Any:
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    # Limits go in as `size`: min_pixels and max_pixels would be written into the class's defaults.
+    kept = {key: value for key, value in settings.items() if key not in ("min_pixels", "max_pixels")}
+    size = {"shortest_edge": grid.min_pixels, "longest_edge": grid.max_pixels}
+    return Qwen2VLImageProcessorPil.from_dict({**kept, "size": size})
+
+
+def _network(transformers: Any, folder: Path, number: Any) -> Any:
+    network, report = transformers.AutoModelForImageTextToText.from_pretrained(
+        folder,
+        dtype=number,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ConfigError(f"{folder} is incomplete: {len(missing)} weights are missing, {missing[0]} first")
+    return network.eval()
+
+
+def _check_tokens(folder: Path, tokenizer: Any, config: Any) -> None:
+    """Refuse a tokenizer without ChatML, or one that would take a control token out of a user's text."""
+    known = tokenizer.get_vocab()
+    for name in CONTROLS:
+        written = tokenizer.encode(name, add_special_tokens=False, split_special_tokens=True)
+        if name not in known or known[name] in written:
+            raise ConfigError(f"{folder} is no ChatML model: its tokenizer has no special token {name}")
+    if known["<|image_pad|>"] != config.image_token_id:
+        raise ConfigError(f"{folder} contradicts itself: tokenizer and config name different image tokens")
+
+
+def _check_fits(folder: Path, needed: int, where: "torch.device") -> None:
+    free = devices.free_memory(where)
+    if free is not None and needed > free:
+        figures = f"needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free on {where.type}"
+        raise SetupError(f"{folder.name} {figures}", hint="a smaller model, or --endpoint URL of a server")
+
+
+def _never_said(tokenizer: Any, vocabulary: int) -> "torch.Tensor":
+    """Ids that a reply never holds: image and header tokens, and numbers past the tokenizer's last."""
+    import torch
+
+    known = tokenizer.get_vocab()
+    named = [known[name] for name in _NEVER_SAID if name in known]
+    return torch.tensor([*named, *range(max(known.values()) + 1, vocabulary)])

@@ -1,0 +1,69 @@
+"""From logits to an id, and from ids to text as they come."""
+
+from typing import TYPE_CHECKING, Any
+
+from virc_recipes.backends import OnText, Sampling
+
+if TYPE_CHECKING:
+    import torch
+
+
+def seeded(seed: int | None) -> "torch.Generator":
+    """A CPU generator, from a seed or from chance."""
+    import torch
+
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+        return generator
+    return generator.manual_seed(seed)
+
+
+def pick(logits: "torch.Tensor", sampling: Sampling, generator: "torch.Generator") -> int:
+    """Draw one id from logits of shape (vocabulary,).
+
+    Greedy at temperature 0. Else from softmax(logits / temperature), cut to the `top_k` likeliest (0 and None: all)
+    and of those to the fewest whose share reaches `top_p`, at least one; on the CPU, so that a seed means the same
+    on every device.
+    """
+    import torch
+
+    if sampling.temperature == 0:
+        return int(logits.argmax())
+    scaled = logits.float().cpu() / sampling.temperature
+    likeliest, ids = scaled.topk(min(sampling.top_k or len(scaled), len(scaled)))
+    shares = likeliest.softmax(0)
+    shares[1:] *= (shares.cumsum(0)[:-1] < sampling.top_p).float()
+    return int(ids[torch.multinomial(shares, 1, generator=generator)])
+
+
+class Text:
+    """Ids to text as they come; bytes of a character that is not whole yet are held back.
+
+    Args:
+        tokenizer: a `transformers` tokenizer.
+        on_text: gets every piece.
+    """
+
+    def __init__(self, tokenizer: Any, on_text: OnText | None = None) -> None:
+        self._tokenizer, self._on_text = tokenizer, on_text
+        self._pending: list[int] = []
+        self._pieces: list[str] = []
+
+    def add(self, token: int) -> None:
+        """Take one id."""
+        self._pending.append(token)
+        piece = self._tokenizer.decode(self._pending, skip_special_tokens=True)
+        if not piece.endswith("\ufffd"):
+            self._pass_on(piece)
+
+    def finish(self) -> str:
+        """The whole text; what was held back is passed on as it is."""
+        self._pass_on(self._tokenizer.decode(self._pending, skip_special_tokens=True))
+        return "".join(self._pieces)
+
+    def _pass_on(self, piece: str) -> None:
+        self._pending.clear()
+        self._pieces.append(piece)
+        if piece and self._on_text:
+            self._on_text(piece)

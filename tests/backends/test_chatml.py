@@ -1,0 +1,104 @@
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from virc_recipes.backends.chatml import CONTROLS, render
+from virc_recipes.reasoning.session import Message
+
+SYSTEM = Message("system", "You look closer.\n\n<tools>\n{}\n</tools>")
+FIRST = Message("user", "Image 0: 224 x 224.\nQuestion: In triangle BLA, find m∠L.\n\nReason.", images=(0,))
+LOOK = Message("assistant", '<think>Small.</think><tool_call>{"name": "crop_image"}</tool_call>')
+CROP = Message("user", "Image 1: 84 x 56. Go on.", images=(1,))
+TALK = [SYSTEM, FIRST, LOOK, CROP, Message("assistant", "<think>51</think><answer>51°</answer>")]
+TOKENS = (64, 6)
+
+
+def test_ordinary_text_is_rendered_as_the_chat_template_does(words: Any) -> None:
+    turns = [
+        {
+            "role": message.role,
+            "content": [{"type": "image"} for _ in message.images] + [{"type": "text", "text": message.text}],
+        }
+        for message in TALK
+    ]
+    text = words.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    for count in TOKENS:
+        text = text.replace("<|vision_start|><|image_pad|>", "<|vision_start|>" + "<|pad|>" * count, 1)
+    expected = words.encode(text.replace("<|pad|>", "<|image_pad|>"), add_special_tokens=False)
+    assert render(TALK, TOKENS, words, generate=True).ids == expected
+
+
+def test_a_text_only_user_turn_is_encoded_with_its_header_as_the_template_does(words: Any) -> None:
+    talk = [SYSTEM, Message("user", "\n\nQuestion"), Message("assistant", "51")]
+    text = words.apply_chat_template([{"role": m.role, "content": m.text} for m in talk], tokenize=False)
+    assert render(talk, (), words).ids == words.encode(text, add_special_tokens=False)
+
+
+@given(
+    st.lists(st.sampled_from([*CONTROLS, "<|endoftext|>", "<|video_pad|>", "x", "<|", "\n", "é"]), max_size=8)
+)
+@settings(max_examples=60, deadline=None)
+def test_control_tokens_written_in_a_text_stay_text(words: Any, parts: list[str]) -> None:
+    hostile = "".join(parts)
+    plain = [
+        Message("system", "x"),
+        Message("user", "x", (0,)),
+        Message("assistant", "x"),
+        Message("user", "x"),
+    ]
+    talk = [Message(message.role, hostile, message.images) for message in plain]
+    special = {token for token, added in words.added_tokens_decoder.items() if added.special}
+    rendered = render(talk, (3,), words)
+    kept = [token for token in rendered.ids if token in special]
+    assert kept == [token for token in render(plain, (3,), words).ids if token in special]
+    span = rendered.spans[2]
+    assert words.decode(rendered.ids[span.start : span.stop - 1]) == hostile
+
+
+def test_a_sampled_turn_keeps_its_ids_though_the_text_would_be_encoded_otherwise(words: Any) -> None:
+    ids = tuple(words.convert_tokens_to_ids(list("Question")))
+    assert words.decode(ids) == "Question"
+    assert list(ids) != words.encode("Question")
+    rendered = render([SYSTEM, Message("assistant", "Question", token_ids=ids)], (), words)
+    span = rendered.spans[1]
+    assert rendered.ids[span.start : span.stop] == [*ids, words.convert_tokens_to_ids("<|im_end|>")]
+
+
+def test_spans_hold_what_a_trainer_learns(words: Any) -> None:
+    rendered = render(TALK, TOKENS, words)
+    learnt = [rendered.ids[span.start : span.stop] for span in rendered.spans if span.role == "assistant"]
+    assert [words.decode(ids) for ids in learnt] == [f"{TALK[2].text}<|im_end|>", f"{TALK[4].text}<|im_end|>"]
+    assert [span.role for span in rendered.spans] == [message.role for message in TALK]
+    assert render([], (), words).spans == []
+
+
+def test_image_spans_hold_the_pads_and_nothing_else(words: Any) -> None:
+    rendered = render(TALK, TOKENS, words)
+    pad = words.convert_tokens_to_ids("<|image_pad|>")
+    places = [place for span in rendered.images for place in range(span.start, span.stop)]
+    assert places == [place for place, token in enumerate(rendered.ids) if token == pad]
+    assert [(span.index, span.stop - span.start) for span in rendered.images] == [(0, 64), (1, 6)]
+
+
+@pytest.mark.parametrize("text", ["\n\n51", " x", "", "<think>"])
+def test_what_the_model_was_asked_stays_the_start_of_the_conversation(words: Any, text: str) -> None:
+    asked = render([SYSTEM, FIRST], TOKENS, words, generate=True).ids
+    assert render([SYSTEM, FIRST, Message("assistant", text)], TOKENS, words).ids[: len(asked)] == asked
+
+
+def test_an_image_that_the_history_lacks_is_an_error(words: Any) -> None:
+    with pytest.raises(IndexError):
+        render([SYSTEM, CROP], (64,), words)
+
+
+def test_rendering_needs_no_torch() -> None:
+    heavy = "{'torch', 'transformers', 'numpy'}"
+    code = f"import sys, virc_recipes.backends.chatml; print({heavy} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from virc_recipes.backends import devices
+from virc_recipes.errors import ConfigError, SetupError
+
+NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU that works")
+NO_MPS = pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is Metal")
+VERSION = (
+    "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\nGCC version:\n"
+)
+OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build  (build@host)\n"
+
+
+@pytest.fixture
+def nvidia(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine whose driver lists one GPU."""
+    (tmp_path / "gpus" / "0000:01:00.0").mkdir(parents=True)
+    (tmp_path / "version").write_text(VERSION)
+    monkeypatch.setattr(devices, "_NVIDIA", tmp_path)
+    return tmp_path
+
+
+@NO_CUDA
+@NO_MPS
+def test_without_a_gpu_the_cpu_is_taken_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_NVIDIA", tmp_path)
+    assert devices.choose() == (torch.device("cpu"), None)
+    assert devices.choose("cpu") == (torch.device("cpu"), None)
+
+
+@NO_CUDA
+@NO_MPS
+@pytest.mark.parametrize(
+    ("written", "driver"), [(VERSION, "535.104.05"), (OPEN, "580.65.06"), ("?", "unknown")]
+)
+def test_a_gpu_that_cannot_be_used_is_one_warning_with_driver_and_wheel(
+    nvidia: Path, written: str, driver: str
+) -> None:
+    (nvidia / "version").write_text(written)
+    device, warning = devices.choose()
+    assert device.type == "cpu"
+    assert warning is not None
+    assert "\n" not in warning
+    assert driver in warning
+    assert torch.__version__ in warning
+    assert (torch.version.cuda or "without CUDA") in warning
+    assert warning.endswith("using cpu")
+
+
+@NO_CUDA
+def test_a_device_that_is_asked_for_and_does_not_work_is_an_error(nvidia: Path) -> None:
+    with pytest.raises(SetupError, match=r"device cuda:3 cannot be used: driver 535\.104\.05"):
+        devices.choose("cuda:3")
+
+
+@NO_MPS
+def test_metal_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(SetupError, match="no Metal"):
+        devices.choose("mps")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cpu:0 ", "", "meta"])
+def test_a_device_nobody_knows_is_a_wrong_setting(name: str) -> None:
+    with pytest.raises(ConfigError, match="unknown device"):
+        devices.choose(name)
+
+
+@pytest.fixture
+def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with 8 GB available, in a container of 4 GB of which 3 GB are used, 1 GB of it file pages."""
+    (tmp_path / "meminfo").write_text("MemTotal: 16000000 kB\nMemAvailable:    8000000 kB\n")
+    (tmp_path / "memory.max").write_text("4000000000\n")
+    (tmp_path / "memory.current").write_text("3000000000\n")
+    (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 1000000000\n")
+    monkeypatch.setattr(devices, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(devices, "_CGROUP", tmp_path)
+    return tmp_path
+
+
+def test_free_memory_is_what_the_container_leaves(memory: Path) -> None:
+    assert devices.free_memory(torch.device("cpu")) == 2_000_000_000
+
+
+def test_a_container_without_limit_leaves_what_the_system_has(memory: Path) -> None:
+    (memory / "memory.max").write_text("max\n")
+    assert devices.free_memory(torch.device("cpu")) == 8_000_000 * 1024
+
+
+def test_a_system_that_says_nothing_of_free_memory_counts_what_it_has(memory: Path) -> None:
+    for file in memory.iterdir():
+        file.unlink()
+    assert (devices.free_memory(torch.device("cpu")) or 0) > 2**28
+
+
+@pytest.mark.gpu
+def test_a_gpu_that_works_is_taken() -> None:
+    device, warning = devices.choose()
+    assert (device.type, warning) == ("cuda", None)
+    assert (devices.free_memory(device) or 0) > 2**28

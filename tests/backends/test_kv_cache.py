@@ -1,0 +1,192 @@
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from virc_recipes.backends import checkpoint
+from virc_recipes.backends.chatml import Rendered, render
+from virc_recipes.backends.kv_cache import CachedModel
+from virc_recipes.backends.local import LocalBackend, load
+from virc_recipes.errors import EngineError
+from virc_recipes.reasoning.images import Shown, show
+from virc_recipes.reasoning.session import Message
+
+FAMILIES = pytest.mark.parametrize("family", checkpoint.FAMILIES)
+SIZES = ((230, 170), (60, 90), (150, 31), (90, 90))
+
+
+def picture(size: tuple[int, int], seed: int = 0) -> Image.Image:
+    """Coloured noise that is the same for the same seed."""
+    import numpy as np
+
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(pixels, "RGB")
+
+
+def talk(turns: int) -> list[Message]:
+    """A conversation whose user turns each show one more image; the assistant's ids are any text ids."""
+    messages = [Message("system", "You look closer.")]
+    for turn in range(turns):
+        messages.append(Message("user", f"Image {turn}: what is it?", (turn,)))
+        messages.append(Message("assistant", "", token_ids=tuple(range(20 + turn, 29 + 2 * turn))))
+    return messages[:-1]
+
+
+def rendered(backend: LocalBackend, messages: Sequence[Message], images: Sequence[Shown]) -> Rendered:
+    counts = [backend.cached.image_tokens(shown) for shown in images]
+    return render(messages, counts, backend._tokenizer, generate=True)
+
+
+def fresh(cached: CachedModel, ids: list[int], pictures: Sequence[Image.Image]) -> Any:
+    """Logits of the next token by one forward over everything, positions left to the model."""
+    import torch
+
+    tokens = torch.tensor([ids])
+    kinds = (tokens == cached.network.config.image_token_id).int()
+    patches = cached.processor(images=list(pictures), do_resize=False, return_tensors="pt")
+    with torch.inference_mode():
+        return cached.network(input_ids=tokens, mm_token_type_ids=kinds, **patches).logits[0, -1]
+
+
+@pytest.fixture
+def backend(tiny: Callable[..., Path]) -> LocalBackend:
+    return load(tiny(), device="cpu")
+
+
+@FAMILIES
+def test_logits_equal_a_fresh_forward_at_every_turn_also_after_a_rejected_try(
+    tiny: Callable[..., Path], family: str
+) -> None:
+    import torch
+
+    backend = load(tiny(family), device="cpu")
+    cached = backend.cached
+    images = [show(picture(size, seed), backend.grid) for seed, size in enumerate(SIZES)]
+    seen = []
+    for turn in range(1, 5):
+        pictures = [shown.pixels for shown in images[:turn]]
+        conversation = rendered(backend, talk(turn), images[:turn])
+        for tried in ((30, 31, 32), talk(turn + 1)[-2].token_ids):
+            ids = list(conversation.ids)
+            logits = cached.read(conversation, images[:turn])
+            for token in tried or ():
+                torch.testing.assert_close(logits, fresh(cached, ids, pictures), atol=1e-4, rtol=1e-4)
+                logits = cached.append(token)
+                ids.append(token)
+            torch.testing.assert_close(logits, fresh(cached, ids, pictures), atol=1e-4, rtol=1e-4)
+            seen.append(logits)
+    assert all(not torch.allclose(one, other, atol=0.1) for one, other in itertools.pairwise(seen))
+
+
+def test_a_conversation_costs_its_length_and_a_rejected_try_only_itself(backend: LocalBackend) -> None:
+    cached = backend.cached
+    images = [show(picture(size), backend.grid) for size in SIZES]
+    for turn in range(1, 5):
+        conversation = rendered(backend, talk(turn), images[:turn])
+        cached.read(conversation, images[:turn])
+        for token in talk(turn + 1)[-2].token_ids or ():
+            cached.append(token)
+    final = len(conversation.ids) + len(talk(5)[-2].token_ids or ())
+    assert (cached.tokens_fed, cached.vision_encodings) == (final, 4)
+    cached.read(conversation, images)
+    cached.append(40)
+    assert (cached.tokens_fed, cached.vision_encodings) == (final + 2, 4)
+
+
+def test_an_equal_picture_keeps_the_cache_and_another_of_its_size_does_not(backend: LocalBackend) -> None:
+    import torch
+
+    cached = backend.cached
+    first, equal, other = (show(picture((84, 84), seed), backend.grid) for seed in (1, 1, 2))
+    conversation = rendered(backend, talk(1), [first])
+    logits = cached.read(conversation, [first])
+    torch.testing.assert_close(cached.read(conversation, [equal]), logits, atol=1e-4, rtol=1e-4)
+    assert cached.vision_encodings == 1
+    expected = fresh(cached, conversation.ids, [other.pixels])
+    torch.testing.assert_close(cached.read(conversation, [other]), expected, atol=1e-4, rtol=1e-4)
+    assert cached.vision_encodings == 2
+
+
+def test_a_larger_picture_in_the_same_place_is_read_whole(backend: LocalBackend) -> None:
+    import torch
+
+    cached = backend.cached
+    for size in ((56, 56), (84, 84)):
+        shown = show(picture(size), backend.grid)
+        conversation = rendered(backend, talk(1), [shown])
+        logits = cached.read(conversation, [shown])
+    torch.testing.assert_close(logits, fresh(cached, conversation.ids, [shown.pixels]), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize("step", ["read", "append"])
+def test_an_interrupt_in_any_layer_leaves_the_cache_right(
+    backend: LocalBackend, layer: int, step: str
+) -> None:
+    import torch
+
+    cached = backend.cached
+    images = [show(picture(size, seed), backend.grid) for seed, size in enumerate(SIZES[:2])]
+    cached.read(rendered(backend, talk(1), images[:1]), images[:1])
+    conversation = rendered(backend, talk(2), images)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    hook = cached.network.model.language_model.layers[layer].mlp.register_forward_pre_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        cached.read(conversation, images) if step == "read" else cached.append(40)
+    hook.remove()
+    expected = fresh(cached, conversation.ids, [shown.pixels for shown in images])
+    torch.testing.assert_close(cached.read(conversation, images), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("said", ["CUDA out of memory. Tried", "DefaultCPUAllocator: can't allocate memory"])
+def test_memory_that_runs_out_is_an_engine_error_with_a_way_out(backend: LocalBackend, said: str) -> None:
+    shown = show(picture((84, 84)), backend.grid)
+    conversation = rendered(backend, talk(1), [shown])
+
+    def fail(*_: object) -> None:
+        raise RuntimeError(said)
+
+    hook = backend.cached.network.model.language_model.layers[1].register_forward_pre_hook(fail)
+    with pytest.raises(EngineError, match="out of memory while reading") as caught:
+        backend.cached.read(conversation, [shown])
+    assert caught.value.hint == "lower --max-pixels"
+    hook.remove()
+    backend.cached.read(conversation, [shown])
+    assert backend.cached.tokens_fed == len(conversation.ids)
+
+
+def test_weights_that_are_not_numbers_are_an_engine_error(backend: LocalBackend) -> None:
+    import torch
+
+    with torch.no_grad():
+        backend.cached.network.model.language_model.norm.weight.fill_(float("nan"))
+    shown = show(picture((84, 84)), backend.grid)
+    with pytest.raises(EngineError, match="not a number"):
+        backend.cached.read(rendered(backend, talk(1), [shown]), [shown])
+
+
+def test_an_image_off_the_grid_is_seen_as_the_image_processor_would_size_it(backend: LocalBackend) -> None:
+    import torch
+
+    shown = Shown(picture((1000, 1000)))
+    assert backend.cached.image_tokens(shown) == 36 * 36
+    ours = backend.cached._patches([shown])
+    theirs = backend.cached.processor(images=[shown.pixels], return_tensors="pt")
+    torch.testing.assert_close(ours["pixel_values"], theirs["pixel_values"])
+    assert ours["image_grid_thw"].tolist() == [[1, 72, 72]]
+
+
+def test_a_conversation_without_images_is_read(backend: LocalBackend) -> None:
+    import torch
+
+    conversation = rendered(backend, [Message("user", "What is 2 + 3?")], [])
+    logits = backend.cached.read(conversation, [])
+    with torch.inference_mode():
+        expected = backend.cached.network(input_ids=torch.tensor([conversation.ids])).logits[0, -1]
+    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)

@@ -1,0 +1,203 @@
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from test_kv_cache import FAMILIES, SIZES, picture, rendered
+
+from virc_recipes.backends import Sampling
+from virc_recipes.backends.local import LocalBackend, load
+from virc_recipes.errors import EngineError
+from virc_recipes.reasoning.images import show
+from virc_recipes.reasoning.session import Ask, Message, Reply
+
+GREEDY = Sampling(max_tokens=12)
+WARM = Sampling(temperature=1.0, top_p=0.95, top_k=50, seed=5, max_tokens=12)
+
+
+@pytest.fixture
+def backend(tiny: Callable[..., Path]) -> LocalBackend:
+    return load(tiny(), device="cpu")
+
+
+def first(backend: LocalBackend, seed: int = 0, question: str = "What is it?") -> Ask:
+    images = [show(picture(SIZES[0], seed), backend.grid)]
+    return Ask([Message("system", "You look closer."), Message("user", question, (0,))], images)
+
+
+def after(backend: LocalBackend, ask: Ask, reply: Reply) -> Ask:
+    """The next Ask: the reply is taken and one more image, of another size, is shown."""
+    turn = len(ask.images)
+    taken = Message("assistant", reply.text, token_ids=reply.token_ids)
+    images = [*ask.images, show(picture(SIZES[turn], turn), backend.grid)]
+    return Ask([*ask.messages, taken, Message("user", "Go on.", (turn,))], images)
+
+
+@FAMILIES
+def test_greedy_ids_equal_those_of_generate_at_every_turn(tiny: Callable[..., Path], family: str) -> None:
+    import torch
+
+    backend = load(tiny(family), device="cpu")
+    network, words = backend.cached.network, backend._tokenizer
+    unsaid = [
+        "<|im_start|>",
+        "<|vision_start|>",
+        "<|vision_end|>",
+        "<|vision_pad|>",
+        "<|image_pad|>",
+        "<|video_pad|>",
+    ]
+    suppressed = [
+        *words.convert_tokens_to_ids(unsaid),
+        *range(len(words), network.config.get_text_config().vocab_size),
+    ]
+    ask, said = first(backend), set()
+    for turn in range(4):
+        reply = backend.reply(ask, GREEDY)
+        tokens = torch.tensor([rendered(backend, ask.messages, ask.images).ids])
+        pictures = [shown.pixels for shown in ask.images]
+        output = network.generate(
+            input_ids=tokens,
+            mm_token_type_ids=(tokens == network.config.image_token_id).int(),
+            **backend.cached.processor(images=pictures, do_resize=False, return_tensors="pt"),
+            do_sample=False,
+            max_new_tokens=12,
+            suppress_tokens=suppressed,
+        )
+        expected = output[0, tokens.shape[1] :].tolist()
+        assert list(reply.token_ids or ()) == [token for token in expected if token != words.eos_token_id]
+        said.update(reply.token_ids or ())
+        if turn < 3:
+            ask = after(backend, ask, reply)
+    assert len(said) > 10
+
+
+def test_four_turns_cost_the_tokens_of_the_last_conversation(backend: LocalBackend) -> None:
+    ask = first(backend)
+    for turn in range(4):
+        reply = backend.reply(ask, GREEDY)
+        assert reply.prompt_tokens == len(rendered(backend, ask.messages, ask.images).ids)
+        if turn < 3:
+            ask = after(backend, ask, reply)
+    assert reply.finish == "length"
+    unfed = 1  # nobody asked for what comes after the last id drawn
+    assert backend.cached.tokens_fed == (reply.prompt_tokens or 0) + 12 - unfed
+    assert backend.cached.vision_encodings == 4
+
+
+def test_tries_and_samples_of_one_picture_encode_it_once(backend: LocalBackend) -> None:
+    for seed in range(3):
+        again = first(backend)  # equal pixels, another object, as every sample has its own session
+        backend.reply(again, Sampling(temperature=1.0, seed=seed, max_tokens=12))
+    asked = len(rendered(backend, again.messages, again.images).ids)
+    assert backend.cached.vision_encodings == 1
+    assert backend.cached.tokens_fed == asked + 11 + 2 * (1 + 11)
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, WARM])
+def test_a_reply_depends_on_the_ask_and_the_sampling_alone(
+    backend: LocalBackend, tiny: Callable[..., Path], sampling: Sampling
+) -> None:
+    start = first(backend)
+    second = after(backend, start, backend.reply(start, GREEDY))
+    other = first(backend, seed=9)
+    asks = (second, start, other, second, other)
+    assert [backend.reply(ask, sampling) for ask in asks] == [
+        load(tiny(), device="cpu").reply(ask, sampling) for ask in asks
+    ]
+
+
+def test_threads_take_turns_and_get_the_replies_they_would_get_alone(backend: LocalBackend) -> None:
+    asks = [first(backend, seed) for seed in range(4)]
+    alone = [backend.reply(ask, GREEDY) for ask in asks]
+    together: dict[int, Reply] = {}
+
+    def work(number: int) -> None:
+        together[number] = backend.reply(asks[number], GREEDY)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [together[number] for number in range(4)] == alone
+    assert len({reply.text for reply in alone}) == 4
+
+
+def test_an_interrupt_while_text_streams_spoils_nothing(backend: LocalBackend) -> None:
+    ask = first(backend)
+    expected = backend.reply(ask, GREEDY)
+    pieces: list[str] = []
+
+    def interrupt(piece: str) -> None:
+        pieces.append(piece)
+        if len(pieces) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        backend.reply(ask, WARM, interrupt)
+    assert backend.reply(ask, GREEDY) == expected
+
+
+def test_the_text_streams_while_it_is_drawn(backend: LocalBackend) -> None:
+    fed: list[int] = []
+    pieces: list[str] = []
+
+    def watch(piece: str) -> None:
+        pieces.append(piece)
+        fed.append(backend.cached.tokens_fed)
+
+    reply = backend.reply(first(backend), GREEDY, watch)
+    assert "".join(pieces) == reply.text == backend._tokenizer.decode(reply.token_ids)
+    assert len(set(fed)) > 5
+
+
+def test_a_reply_ends_at_any_end_token_the_model_names_and_does_not_hold_it(
+    backend: LocalBackend, tiny: Callable[..., Path], tmp_path: Path
+) -> None:
+    whole = backend.reply(first(backend), GREEDY)
+    ids = whole.token_ids or ()
+    end = next(place for place in range(3, 12) if ids[place] not in ids[:place])
+    folder = Path(shutil.copytree(tiny(), tmp_path / "model"))
+    settings = json.loads((folder / "generation_config.json").read_text())
+    settings["eos_token_id"] = [ids[end], settings["eos_token_id"]]
+    (folder / "generation_config.json").write_text(json.dumps(settings))
+    reply = load(folder, device="cpu").reply(first(backend), GREEDY)
+    assert (whole.finish, whole.completion_tokens) == ("length", 12)
+    assert (reply.token_ids, reply.finish, reply.completion_tokens) == (ids[:end], "stop", end + 1)
+
+
+def test_a_reply_never_holds_image_or_header_tokens(backend: LocalBackend) -> None:
+    words = backend._tokenizer
+    reply = backend.reply(first(backend), Sampling(temperature=1000.0, seed=0, max_tokens=1500))
+    assert len(set(reply.token_ids or ())) > 200
+    special = {token for token, added in words.added_tokens_decoder.items() if added.special}
+    assert set(reply.token_ids or ()) & special <= {words.convert_tokens_to_ids("<|endoftext|>")}
+    assert max(reply.token_ids or ()) < len(words)
+
+
+def test_a_conversation_longer_than_the_model_takes_is_an_error_and_a_reply_ends_where_it_ends(
+    backend: LocalBackend,
+) -> None:
+    long = first(backend, question="é" * 1980)
+    asked = len(rendered(backend, long.messages, long.images).ids)
+    assert 4000 < asked < 4096
+    reply = backend.reply(long, Sampling(max_tokens=200))
+    assert (reply.completion_tokens, reply.finish) == (4096 - asked, "length")
+    with pytest.raises(EngineError, match="the model takes 4096") as caught:
+        backend.reply(first(backend, question="é" * 2100), GREEDY)
+    assert "--max-pixels" in (caught.value.hint or "")
+
+
+def test_an_estimate_leaves_the_conversation_as_it_is(backend: LocalBackend) -> None:
+    ask = first(backend)
+    backend.reply(ask, GREEDY)
+    fed = backend.cached.tokens_fed
+    prefill, decode = backend.estimate(1000)
+    assert prefill > 0
+    assert decode > 0
+    assert backend.cached.tokens_fed == fed
+    backend.reply(ask, GREEDY)
+    assert backend.cached.tokens_fed == fed + 12

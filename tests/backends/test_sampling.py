@@ -1,0 +1,88 @@
+from typing import Any
+
+import pytest
+import torch
+
+from virc_recipes.backends import Sampling
+from virc_recipes.backends.sampling import Text, pick, seeded
+
+LOGITS = torch.tensor([0.5, 2.0, -1.0, 1.5, float("-inf")])
+
+
+def drawn(sampling: Sampling, times: int = 400, seed: int = 0) -> list[int]:
+    generator = seeded(seed)
+    return [pick(LOGITS, sampling, generator) for _ in range(times)]
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(),
+        Sampling(temperature=1.0, top_k=1),
+        Sampling(temperature=1.0, top_p=0.0),
+        Sampling(temperature=1e-6),
+    ],
+)
+def test_four_ways_to_ask_for_the_likeliest_give_the_likeliest(sampling: Sampling) -> None:
+    assert set(drawn(sampling, 50)) == {1}
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_ids_are_drawn_in_proportion_to_the_softmax(temperature: float) -> None:
+    ids = drawn(Sampling(temperature=temperature), 4000)
+    shares = torch.bincount(torch.tensor(ids), minlength=5) / len(ids)
+    torch.testing.assert_close(shares, (LOGITS / temperature).softmax(0), atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "kept"),
+    [
+        (Sampling(temperature=3.0), {0, 1, 2, 3}),
+        (Sampling(temperature=3.0, top_k=2), {1, 3}),
+        (Sampling(temperature=3.0, top_k=0), {0, 1, 2, 3}),
+        (Sampling(temperature=3.0, top_k=99), {0, 1, 2, 3}),
+        (Sampling(temperature=3.0, top_p=0.60), {1, 3}),
+        (Sampling(temperature=3.0, top_p=0.70), {0, 1, 3}),
+        (Sampling(temperature=3.0, top_k=3, top_p=0.85), {1, 3, 0}),
+    ],
+)
+def test_top_k_and_top_p_cut_the_unlikely_off(sampling: Sampling, kept: set[int]) -> None:
+    assert set(drawn(sampling)) == kept
+
+
+def test_a_seed_draws_the_same_again_and_none_draws_by_chance() -> None:
+    warm = Sampling(temperature=3.0)
+    assert drawn(warm, 30, seed=7) == drawn(warm, 30, seed=7)
+    assert drawn(warm, 30, seed=7) != drawn(warm, 30, seed=8)
+    assert seeded(None).initial_seed() != seeded(None).initial_seed()
+
+
+def spoken(words: Any, ids: list[int]) -> tuple[list[str], str]:
+    pieces: list[str] = []
+    text = Text(words, pieces.append)
+    for token in ids:
+        text.add(token)
+    return pieces, text.finish()
+
+
+def test_characters_are_passed_on_whole(words: Any) -> None:
+    said = "naïve: 数学 🙂 m∠H = 97°"
+    ids = words.encode(said, add_special_tokens=False)
+    assert len(ids) > len(said)
+    pieces, text = spoken(words, ids)
+    assert text == "".join(pieces) == said
+    assert not any("\ufffd" in piece for piece in pieces)
+    assert len(pieces) > 15
+
+
+def test_bytes_that_are_no_text_come_out_as_the_tokenizer_decodes_them(words: Any) -> None:
+    generator = seeded(3)
+    for _ in range(50):
+        ids = torch.randint(0, 340, (40,), generator=generator).tolist()
+        pieces, text = spoken(words, ids)
+        assert text == "".join(pieces) == words.decode(ids, skip_special_tokens=True)
+
+
+def test_the_start_of_a_character_at_the_end_is_not_lost(words: Any) -> None:
+    ids = words.encode("数", add_special_tokens=False)[:-1]
+    assert spoken(words, ids) == (["\ufffd"], "\ufffd")

@@ -1,0 +1,131 @@
+"""Random models of the real architectures, small enough to build in a test, with a tokenizer of their own."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+SPECIAL = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+TAGS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<answer>", "</answer>")
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
+    "{% if m['content'] is string %}{{ m['content'] }}{% else %}{% for c in m['content'] %}"
+    "{% if c['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_CORPUS = [
+    "system\nuser\nassistant\nQuestion: In triangle BLA, find the angle. Image 0: 224 x 224.\n\nReason.",
+    '{"name": "crop_image", "arguments": {"bbox_2d": [0, 1, 2, 3], "image_index": 0}}\n\n',
+]
+
+
+def tokenizer() -> Any:
+    """A byte-level BPE tokenizer with Qwen2's word pattern and ChatML's special tokens."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_WORDS), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False)
+    bpe.train_from_iterator(_CORPUS * 20, trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    fast.add_tokens([AddedToken(name, special=True) for name in SPECIAL], special_tokens=True)
+    fast.add_tokens([AddedToken(name, special=False, normalized=False) for name in TAGS])
+    fast.chat_template = TEMPLATE
+    return fast
+
+
+def build(folder: Path, family: str = "qwen2_5_vl", seed: int = 0) -> Path:
+    """Write a random model of one family with its tokenizer and preprocessor settings to `folder`."""
+    import torch
+
+    torch.manual_seed(seed)
+    words = tokenizer()
+    model = _model(family, {name: words.convert_tokens_to_ids(name) for name in SPECIAL}, len(words))
+    _widen(model)
+    model.generation_config.eos_token_id = words.convert_tokens_to_ids("<|im_end|>")
+    model.generation_config.pad_token_id = words.convert_tokens_to_ids("<|endoftext|>")
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(_preprocessor(family)))
+    return folder
+
+
+def _model(family: str, ids: dict[str, int], vocabulary: int) -> Any:
+    import transformers
+
+    text = {
+        "vocab_size": (vocabulary + 63) // 64 * 64,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 4096,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 100.0, "mrope_section": [2, 3, 3]},
+        "eos_token_id": ids["<|im_end|>"],
+        "tie_word_embeddings": True,
+    }
+    vision = {"depth": 2, "num_heads": 2, "patch_size": 14}
+    if family == "qwen2_vl":
+        name, vision = "Qwen2VL", vision | {"embed_dim": 32, "hidden_size": 64, "mlp_ratio": 2}
+    elif family == "qwen2_5_vl":
+        sizes = {"hidden_size": 32, "intermediate_size": 64, "out_hidden_size": 64}
+        name, vision = "Qwen2_5_VL", vision | sizes | {"window_size": 56, "fullatt_block_indexes": [1]}
+    else:
+        sizes = {"hidden_size": 32, "intermediate_size": 64, "out_hidden_size": 64, "patch_size": 16}
+        name, vision = (
+            "Qwen3VL",
+            vision | sizes | {"num_position_embeddings": 64, "deepstack_visual_indexes": [0]},
+        )
+        text |= {"head_dim": 16}
+    config = getattr(transformers, f"{name}Config")(
+        text_config=text,
+        vision_config=vision,
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+        tie_word_embeddings=True,
+    )
+    return getattr(transformers, f"{name}ForConditionalGeneration")(config).eval()
+
+
+def _widen(model: Any) -> None:
+    """Draw weights wide enough that what is said next depends on everything said and shown before."""
+    import torch
+
+    for name, weight in model.named_parameters():
+        if weight.dim() > 1:
+            fan_in = weight[0].numel()
+            width = 1.0 if "embed" in name and "patch" not in name else 2.0 * fan_in**-0.5
+            torch.nn.init.normal_(weight, std=width)
+
+
+def _preprocessor(family: str) -> dict[str, object]:
+    shared = {"temporal_patch_size": 2, "merge_size": 2, "image_processor_type": "Qwen2VLImageProcessor"}
+    statistics = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+    if family == "qwen3_vl":
+        size = {"shortest_edge": 4 * 32 * 32, "longest_edge": 4096 * 32 * 32}
+        return shared | statistics | {"patch_size": 16, "size": size}
+    return shared | statistics | {"patch_size": 14, "min_pixels": 4 * 28 * 28, "max_pixels": 4096 * 28 * 28}
