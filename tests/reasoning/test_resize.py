@@ -60,6 +60,7 @@ def test_scaled_sizes_are_those_of_the_table(factor: float) -> None:
         ((56, 28), Grid(), (84, 56)),  # 1,568 px grow to at least 3,136
         ((8000, 6000), Grid(), (4116, 3080)),
         ((2000, 1000), Grid(max_pixels=100 * 784), (392, 196)),
+        ((5600, 28), Grid(max_pixels=4 * 784), (784, 28)),  # no side goes under one unit
         ((96, 144), Grid(32, 4 * 1024, 16384 * 1024), (96, 128)),  # 4.5 units of 32
     ],
 )

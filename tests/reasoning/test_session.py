@@ -1,47 +1,16 @@
-"""The Session: wording, tools, and every hostile reply, fed as a driver feeds them."""
-
-import json
-from typing import Any
+"""The Session: wording, images, tolerance, and how it ends."""
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
+from replies import answer, asked, call, finished, picture
 
 from virc_recipes.reasoning.protocol import Protocol
 from virc_recipes.reasoning.resize import Grid
-from virc_recipes.reasoning.session import SOLVE, Ask, Done, Reply, Session
+from virc_recipes.reasoning.session import SOLVE, Reply, Session
 from virc_recipes.reasoning.trace import Failure, ImageRecord, Message, Rejected, Trace, Unit
 
 QUESTION = "What is {index}, and what is {question}?"
-
-
-def picture(width: int = 336, height: int = 252) -> Image.Image:
-    return Image.linear_gradient("L").convert("RGB").resize((width, height))
-
-
-def answer(text: str, **more: Any) -> Reply:
-    return Reply(f"<think>so</think>\n<answer>{text}</answer>", **more)
-
-
-def call(name: str = "display_image", **arguments: object) -> Reply:
-    arguments.setdefault("image_index", 0)
-    return Reply(
-        f"<think>look</think><tool_call>{json.dumps({'name': name, 'arguments': arguments})}</tool_call>"
-    )
-
-
-def finished(session: Session) -> Trace:
-    done = session.next()
-    assert isinstance(done, Done)
-    return done.trace
-
-
-def asked(session: Session) -> Ask:
-    ask = session.next()
-    assert isinstance(ask, Ask)
-    return ask
 
 
 def test_a_problem_runs_from_question_to_answer(own: Protocol) -> None:
@@ -115,68 +84,6 @@ def test_images_are_shown_on_the_grid_of_the_model(own: Protocol) -> None:
     assert asked(session).images[0].size == (288, 192)
 
 
-FAULTS = {
-    "no tags": (Reply("97"), "tags"),
-    "two answers": (Reply("<think></think><answer>1</answer><answer>2</answer>"), "tags"),
-    "cut": (Reply("<think>so I", finish="length"), "length"),
-    "endless": (Reply("<think>a</think><answer>" + "x" * 200_000 + "</answer>"), "length"),
-    "repetition": (Reply("<think>" + "no. " * 8 + "</think><answer>1</answer>"), "repetition"),
-    "repetition, cut": (Reply("<think>" + "wait, " * 900, finish="length"), "repetition"),
-    "broken JSON": (Reply('<think></think><tool_call>{"name": </tool_call>'), "json"),
-    "NaN": (call("scale_image", scale_factor=float("nan")), "json"),
-    "infinity": (call("scale_image", scale_factor=float("inf")), "json"),
-    "huge integer": (call("crop_image", bbox_2d=[0, 0, 1234567890123456789, 9]), "json"),
-    "deep": (Reply('<think></think><tool_call>{"name": ' + "[{" * 90_000 + "</tool_call>"), "repetition"),
-    "deep without repetition": (
-        Reply("<think></think><tool_call>" + "".join(f'{{"{n}":' for n in range(20_000)) + "</tool_call>"),
-        "json",
-    ),
-    "unknown tool": (call("rotate_image"), "tool"),
-    "private name": (call("__class__"), "tool"),
-    "other keys": (call("display_image", angle=3), "tool"),
-    "index too large": (call(image_index=1), "tool"),
-    "index far below": (call(image_index=-2), "tool"),
-    "index boolean": (call(image_index=False), "tool"),
-    "index text": (call(image_index="0"), "tool"),
-    "index negative": (call(image_index=-1), "deviation"),
-    "empty box": (call("crop_image", bbox_2d=[9, 9, 9, 20]), "tool"),
-    "inverted box": (call("crop_image", bbox_2d=[20, 9, 9, 20]), "tool"),
-    "box outside": (call("crop_image", bbox_2d=[900, 0, 999, 99]), "tool"),
-    "box too long": (call("crop_image", bbox_2d=[0, 0, 336, 1]), "tool"),
-    "factor": (call("scale_image", scale_factor=5), "tool"),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_faulty_reply_is_rejected_and_changes_nothing(own: Protocol, fault: str) -> None:
-    reply, kind = FAULTS[fault]
-    session = Session(own, "?", [picture()])
-    before = asked(session)
-    rejected = session.feed(reply)
-    assert isinstance(rejected, Rejected)
-    assert rejected.kind == kind
-    assert 0 < len(rejected.reason) < 200
-    assert "\n" not in rejected.reason
-    assert len(rejected.text) <= 200_000
-    assert asked(session) == before
-    assert session.trace().pending == (rejected,)
-
-    unit = session.feed(answer("97"))
-    assert isinstance(unit, Unit)
-    assert unit.rejected == (rejected,)
-    assert finished(session).pending == ()
-    assert msgspec.json.decode(msgspec.json.encode(finished(session)), type=Trace) == finished(session)
-
-
-def test_the_reason_for_a_cut_reply_is_the_token_limit_only_where_it_is(own: Protocol) -> None:
-    session = Session(own, "?", [picture()])
-    cut = session.feed(Reply("<think>so I", finish="length"))
-    assert isinstance(cut, Rejected)
-    assert "token limit" in cut.reason
-    whole = session.feed(answer("97", finish="length"))
-    assert isinstance(whole, Unit)
-
-
 def test_what_is_tolerated_is_named_and_the_rest_rejected(own: Protocol) -> None:
     clamped = call("crop_image", bbox_2d=[-9, 0, 400, 252])
     snapped = call("scale_image", scale_factor=1.9)
@@ -213,19 +120,6 @@ def test_the_repetition_limit_is_that_of_the_wording(own: Protocol) -> None:
     assert isinstance(off.feed(Reply(text)), Unit)
     across_lines = "<think>" + "no.\n" * 20 + "</think><answer>1</answer>"
     assert isinstance(Session(own, "?", [picture()]).feed(Reply(across_lines)), Unit)
-
-
-def test_endless_tool_calls_end_without_an_answer(own: Protocol) -> None:
-    session = Session(own, "?", [picture()])
-    for turn in range(16):
-        assert isinstance(asked(session), Ask)
-        assert isinstance(session.feed(call(image_index=turn)), Unit)
-        assert isinstance(session.feed(Reply("?")), Rejected) if turn < 15 else True
-    trace = finished(session)
-    assert trace.failure == Failure("turns", "no answer after 16 turns")
-    assert (trace.answer, len(trace.units), len(trace.images)) == (None, 16, 17)
-    with pytest.raises(RuntimeError):
-        session.feed(answer("97"))
 
 
 def test_an_answer_in_the_last_turn_counts(own: Protocol) -> None:
@@ -293,26 +187,4 @@ def test_text_no_file_can_hold_is_replaced(own: Protocol) -> None:
     session.feed(answer("a \ud800 b"))
     trace = finished(session)
     assert (trace.question, trace.answer) == ("what ??", "a ? b")
-    assert msgspec.json.decode(msgspec.json.encode(trace), type=Trace) == trace
-
-
-pieces = st.sampled_from(
-    ["<think>", "</think>", "<answer>", "</answer>", "<tool_call>", "</tool_call>", "unreadable", call().text]
-)
-replies = st.lists(pieces | st.text(st.characters(codec=None), max_size=6), max_size=7).map("".join)
-
-
-@given(st.lists(replies, max_size=6), st.sampled_from(["stop", "length"]))
-def test_any_replies_leave_a_trace_that_can_be_written_and_read(
-    own: Protocol, texts: list[str], finish: Any
-) -> None:
-    session = Session(own, "?", [picture(56, 56)], max_turns=3)
-    fed = 0
-    for text in texts:
-        if isinstance(session.next(), Done):
-            break
-        session.feed(Reply(text, finish=finish))
-        fed += 1
-    trace = session.trace()
-    assert len(trace.units) + len(trace.pending) + sum(len(unit.rejected) for unit in trace.units) == fed
     assert msgspec.json.decode(msgspec.json.encode(trace), type=Trace) == trace
