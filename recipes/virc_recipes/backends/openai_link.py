@@ -121,12 +121,8 @@ class Link:
         # `from None`: these errors quote the server, which may quote the key.
         except openai.APIStatusError as error:
             raise self._refusal(error) from None
-        except openai.APITimeoutError:
-            raise NetworkError(f"{self.endpoint} gave no answer in {self.timeout:g} s", PATIENCE) from None
         except openai.OpenAIError as error:
-            cause = re.sub(r"^\[Errno -?\d+\] ", "", str(error.__cause__ or error))
-            hint = f"is it running? curl {self.endpoint}/models"
-            raise NetworkError(f"{self.endpoint} cannot be reached: {self._said(cause)}", hint) from None
+            raise self._unreached(error) from None
         except WireError as error:
             raise NetworkError(f"{self.endpoint} {self._said(error)}", error.hint) from None
 
@@ -150,6 +146,16 @@ class Link:
         wait = headers.get("retry-after")
         if wait is not None and _seconds(wait) > until - time.monotonic():
             headers["x-should-retry"] = "false"
+
+    def _unreached(self, error: "openai.OpenAIError") -> NetworkError:
+        import openai
+
+        # Version 2 of the client wraps the error that `_before` raises; version 3 passes it on.
+        if openai.APITimeoutError in {type(error), type(error.__cause__)}:
+            return NetworkError(f"{self.endpoint} gave no answer in {self.timeout:g} s", PATIENCE)
+        cause = re.sub(r"^\[Errno -?\d+\] ", "", str(error.__cause__ or error))
+        hint = f"is it running? curl {self.endpoint}/models"
+        return NetworkError(f"{self.endpoint} cannot be reached: {self._said(cause)}", hint)
 
     def _refusal(self, error: "openai.APIStatusError") -> VircError:
         """The sentence for an HTTP error (D29)."""
