@@ -182,7 +182,7 @@ def other_image_token(folder: Path) -> None:
     edit(folder / "config.json", image_token_id=3)
 
 
-FAULTS = {
+FAULTS: dict[Callable[[Path], None], str] = {
     no_config: "no config.json",
     adapter: "LoRA adapter",
     broken_config: "is no JSON",

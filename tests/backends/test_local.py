@@ -53,7 +53,8 @@ def test_greedy_ids_equal_those_of_generate_at_every_turn(tiny: Callable[..., Pa
         *words.convert_tokens_to_ids(unsaid),
         *range(len(words), network.config.get_text_config().vocab_size),
     ]
-    ask, said = first(backend), set()
+    said: set[int] = set()
+    ask = first(backend)
     for turn in range(4):
         reply = backend.reply(ask, GREEDY)
         tokens = torch.tensor([rendered(backend, ask.messages, ask.images).ids])

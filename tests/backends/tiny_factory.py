@@ -34,8 +34,8 @@ _CORPUS = [
 
 def tokenizer() -> Any:
     """A byte-level BPE tokenizer with Qwen2's word pattern and ChatML's special tokens."""
+    import transformers
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -48,7 +48,8 @@ def tokenizer() -> Any:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False)
     bpe.train_from_iterator(_CORPUS * 20, trainer)
-    fast = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    wrap: Any = transformers.PreTrainedTokenizerFast
+    fast = wrap(tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     fast.add_tokens([AddedToken(name, special=True) for name in SPECIAL], special_tokens=True)
     fast.add_tokens([AddedToken(name, special=False, normalized=False) for name in TAGS])
     fast.chat_template = TEMPLATE
@@ -74,7 +75,7 @@ def build(folder: Path, family: str = "qwen2_5_vl", seed: int = 0) -> Path:
 def _model(family: str, ids: dict[str, int], vocabulary: int) -> Any:
     import transformers
 
-    text = {
+    text: dict[str, object] = {
         "vocab_size": (vocabulary + 63) // 64 * 64,
         "hidden_size": 64,
         "intermediate_size": 128,
@@ -86,7 +87,7 @@ def _model(family: str, ids: dict[str, int], vocabulary: int) -> Any:
         "eos_token_id": ids["<|im_end|>"],
         "tie_word_embeddings": True,
     }
-    vision = {"depth": 2, "num_heads": 2, "patch_size": 14}
+    vision: dict[str, object] = {"depth": 2, "num_heads": 2, "patch_size": 14}
     if family == "qwen2_vl":
         name, vision = "Qwen2VL", vision | {"embed_dim": 32, "hidden_size": 64, "mlp_ratio": 2}
     elif family == "qwen2_5_vl":
