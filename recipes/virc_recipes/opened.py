@@ -1,5 +1,6 @@
 """A model ready to be asked: found or reached, loaded, with the wording it is spoken to in."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -46,6 +47,7 @@ class Opened(msgspec.Struct, frozen=True):
         device: where it runs; None on an endpoint.
         warnings: what the user should know, one line each.
         embedded: whether it is the model inside the package.
+        estimate: on a CPU, seconds to read that many image tokens and seconds a token drawn.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Opened(msgspec.Struct, frozen=True):
     device: str | None = None
     warnings: tuple[str, ...] = ()
     embedded: bool = False
+    estimate: Callable[[int], tuple[float, float]] | None = None
 
 
 def open_model(choice: Choice, workspace: Path = Path()) -> Opened:
@@ -84,8 +87,15 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
 
     backend = load(weights.folder, choice.device, max_pixels=choice.max_pixels)
     warnings = backend.warnings + _untrained(spoken, weights.name, choice)
-    embedded = weights.folder == models.EMBEDDED_FOLDER
-    return Opened(weights.name, backend, spoken, backend.device, warnings, embedded)
+    return Opened(
+        weights.name,
+        backend,
+        spoken,
+        backend.device,
+        warnings,
+        embedded=weights.folder == models.EMBEDDED_FOLDER,
+        estimate=backend.estimate if backend.device == "cpu" else None,
+    )
 
 
 def _grid(max_pixels: int | None) -> Grid:

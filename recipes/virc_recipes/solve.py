@@ -64,6 +64,13 @@ class Piece(msgspec.Struct, frozen=True):
     text: str
 
 
+class Start(msgspec.Struct, frozen=True):
+    """A sample begins, the `number`th of `total`, counted from 1."""
+
+    number: int
+    total: int
+
+
 class Attempt(msgspec.Struct, frozen=True):
     """One sample: its trace, finished or not, every image shown, and what broke it off, if anything did."""
 
@@ -82,7 +89,7 @@ class Solved(msgspec.Struct, frozen=True):
     error: BaseException | None = None
 
 
-Event = Piece | Unit | Rejected
+Event = Start | Piece | Unit | Rejected
 OnEvent = Callable[[Event], None]
 
 
@@ -112,6 +119,7 @@ def solve(
             session = Session(protocol, question, images, backend.grid, max_turns=config.max_turns)
         except ValueError as error:
             raise DataError(str(error)) from error
+        on_event(Start(sample + 1, config.samples))
         attempts.append(_attempt(session, backend, config.samplings(sample), deadline, on_event))
         if attempts[-1].broken:
             return Solved(attempts, error=attempts[-1].broken)

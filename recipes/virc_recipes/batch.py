@@ -1,0 +1,148 @@
+"""Many problems: rows of a JSONL file, several at a time, each to one line of output.
+
+A row is `{"id", "image" or "images", "question"}`, and `choices` where there are some; other fields pass through.
+Images are paths relative to the file, http(s) URLs or data URLs.
+"""
+
+import hashlib
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any
+from urllib.parse import quote
+
+import msgspec
+
+from virc_recipes.errors import DataError
+from virc_recipes.ledger import Id
+
+MOST_LINE_BYTES = 256 * 2**20
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One problem of a batch.
+
+    Args:
+        line: its line in the file, from 1.
+        id: None where the row has none that can be read.
+        images: paths and URLs.
+        digest: hash of its content, by which a row that changed is known.
+        passed: the fields that stand in the output as they came.
+        fault: why it cannot be asked, in a row that is wrong.
+    """
+
+    line: int
+    id: Id | None = None
+    images: tuple[str, ...] = ()
+    question: str = ""
+    digest: str | None = None
+    passed: dict[str, Any] = {}
+    fault: DataError | None = None
+
+
+class _Fields(msgspec.Struct):
+    id: Id
+    question: str
+    image: str | None = None
+    images: list[str] | None = None
+    choices: list[str | int | float] | None = None
+
+
+def read_rows(file: IO[bytes]) -> Iterator[Row]:
+    """Read rows one at a time; a wrong one comes as a row with its fault, blank lines are skipped."""
+    number = 0
+    while text := file.readline(MOST_LINE_BYTES):
+        number += 1
+        if len(text) == MOST_LINE_BYTES and not text.endswith(b"\n"):
+            _skip_line(file)
+            yield Row(number, fault=DataError(f"line {number} is over {MOST_LINE_BYTES >> 20} MiB"))
+        elif text.strip():
+            yield _row(number, text.removeprefix(b"\xef\xbb\xbf"))
+
+
+def in_parallel(
+    rows: Iterable[Row], work: Callable[[Row], None], workers: int, stop: threading.Event
+) -> None:
+    """Do `work` on every row, `workers` of them at a time.
+
+    Rows are read no further ahead than the workers need. What `work` raises sets `stop`, ends the rest and is
+    raised here. An interruption sets `stop` too and does not wait for what is under way.
+    """
+    tasks: queue.Queue[Row | None] = queue.Queue(maxsize=1)
+    raised: list[BaseException] = []
+
+    def loop() -> None:
+        while row := tasks.get():
+            if stop.is_set():
+                continue
+            try:
+                work(row)
+            except BaseException as error:  # raised again below, in the caller's thread
+                raised.append(error)
+                stop.set()
+
+    threads = [threading.Thread(target=loop, daemon=True) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    try:
+        for row in rows:
+            if stop.is_set():
+                break
+            tasks.put(row)
+        for _ in threads:
+            tasks.put(None)
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        stop.set()
+        raise
+    if raised:
+        raise raised[0]
+
+
+def folder_name(row: Row) -> str:
+    """The row's id as the name of a folder, whatever stands in it."""
+    name = quote(str(row.id), safe=" ")
+    if name.strip(" .") and not name.startswith((".", " ")) and len(name) < 100:
+        return name
+    return hashlib.sha256(str(row.id).encode()).hexdigest()[:16]
+
+
+def _skip_line(file: IO[bytes]) -> None:
+    while (text := file.readline(2**20)) and not text.endswith(b"\n"):
+        pass
+
+
+def _row(number: int, text: bytes) -> Row:
+    id: Id | None = None
+    try:
+        content = msgspec.json.decode(text, type=dict[str, Any])
+        id = content["id"] if type(content.get("id")) in (str, int) else None
+        fields = msgspec.json.decode(text, type=_Fields)
+        images = _images(fields)
+    except (msgspec.MsgspecError, DataError, RecursionError) as error:
+        return Row(number, id, fault=DataError(f"line {number}: {_clause(error)}"))
+    question = fields.question + (f" Choices: {_listed(fields.choices)}" if fields.choices else "")
+    if not fields.question.strip():
+        return Row(number, id, fault=DataError(f"line {number}: the question is empty"))
+    passed = {key: value for key, value in content.items() if key not in ("id", "image", "images")}
+    digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
+    return Row(number, fields.id, images, question, digest, passed)
+
+
+def _images(fields: _Fields) -> tuple[str, ...]:
+    images = tuple(fields.images or ()) + ((fields.image,) if fields.image else ())
+    if not images or (fields.image and fields.images):
+        raise DataError("a row has either an image or images")
+    # '-' means standard input only where a user types it
+    return tuple("./-" if source == "-" else source for source in images)
+
+
+def _listed(choices: list[str | int | float]) -> str:
+    texts = [str(choice) for choice in choices]
+    return ("; " if any(" " in text for text in texts) else " ").join(texts)
+
+
+def _clause(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,129 @@
+"""What the shell made of a command line, and what was meant: one exact hint for each usual mistake."""
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from virc_recipes.errors import UsageError
+
+_FLAGS = ("--json", "--offline", "--help")
+_URL = re.compile(r"(https?://|data:)", re.IGNORECASE)
+
+
+def explain(words: Sequence[str], error: UsageError) -> UsageError | None:
+    """A better error for a command line that the parser refused, or None.
+
+    Args:
+        words: what stands after `virc solve`.
+        error: what the parser said.
+    """
+    options, free = split(words)
+    if error.message.startswith("no such option"):
+        question = next((word for word in words if _is_dashed_text(word)), None)
+        if question is None:
+            return None
+        others = [word for word in words if word not in (question, "--")]
+        return UsageError(
+            "a question that begins with '-' looks like an option",
+            f"{_line(others)} -- {shlex.quote(question)}",
+        )
+    if "unexpected extra argument" in error.message:
+        return _too_many(options, free)
+    return None
+
+
+def check_one(image: str | None, question: str | None, out: str | None, concurrency: int | None) -> None:
+    """Refuse image and question that were mixed up, and options of a batch.
+
+    Raises:
+        UsageError: the two are swapped, the question is a second picture, or there is no image.
+    """
+    if out is not None or concurrency is not None:
+        raise UsageError(
+            "--out and --concurrency belong to --batch", "virc solve --batch in.jsonl --out out.jsonl"
+        )
+    if image is None:
+        raise UsageError("there is no image", "virc solve IMAGE 'QUESTION'")
+    if question is None or not is_file(question):
+        return
+    if is_image(image):
+        raise UsageError(
+            f"the question {question} is a file",
+            f"{_line([image])} 'QUESTION' --image {shlex.quote(question)} asks about both; "
+            f"--question-file {shlex.quote(question)} reads the question from it",
+        )
+    raise UsageError("image and question are swapped", _line([question, image]))
+
+
+def check_batch(
+    image: str | None,
+    question: str | None,
+    question_file: str | None,
+    more_images: Sequence[str] | None,
+    as_json: bool,
+) -> None:
+    """Refuse what a batch has in its rows.
+
+    Raises:
+        UsageError: an image, a question or --json is given beside --batch.
+    """
+    if image is not None or question is not None or question_file is not None or more_images:
+        raise UsageError(
+            "with --batch, images and questions stand in its rows", "virc solve --batch in.jsonl"
+        )
+    if as_json:
+        raise UsageError("--batch writes JSON anyway", "leave --json out")
+
+
+def is_image(word: str) -> bool:
+    """Whether a word can be meant as a picture: a file that is there, a URL, or standard input."""
+    return word == "-" or bool(_URL.match(word)) or is_file(word)
+
+
+def is_file(word: str) -> bool:
+    """Whether a word names a file; a long or odd one does not."""
+    try:
+        return Path(word).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The options with their values, and the free words."""
+    options: list[str] = []
+    free: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word == "--":
+            free.extend(rest)
+        elif not word.startswith("-") or word == "-":
+            free.append(word)
+        else:
+            options.append(word)
+            if word not in _FLAGS and "=" not in word:
+                options.extend(value for value in [next(rest, None)] if value is not None)
+    return options, free
+
+
+def _too_many(options: Sequence[str], free: Sequence[str]) -> UsageError | None:
+    images = [word for word in free if is_image(word)]
+    if len(images) > 1:
+        question = " ".join(word for word in free if word not in images) or "QUESTION"
+        listed = " ".join(map(shlex.quote, images))
+        return UsageError(
+            f"{len(images)} images at once",
+            f'for f in {listed}; do virc solve "$f" {shlex.quote(question)}; done, '
+            "or --batch rows.jsonl, or --image for more pictures of one question",
+        )
+    question = " ".join(free[1:])
+    return UsageError("the question is several words", _line([*options, free[0], question]))
+
+
+def _is_dashed_text(word: str) -> bool:
+    """Whether a word begins with '-' and is no option: options are letters and dashes."""
+    return bool(re.match(r"-(?!-?[A-Za-z][A-Za-z-]*(=|$))", word)) and word not in ("-", "--")
+
+
+def _line(words: Sequence[str]) -> str:
+    return shlex.join(["virc", "solve", *words])

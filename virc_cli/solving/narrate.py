@@ -1,0 +1,79 @@
+"""Tells on stderr, while it happens, what the model thinks and where it looks."""
+
+import re
+
+from virc_cli import output
+from virc_recipes.reasoning.session import Rejected, Unit
+from virc_recipes.solve import Event, Piece, Start
+from virc_recipes.tools import Call
+
+_TAG = re.compile(r"</?(think|tool_call|answer)>")
+_PART_OF_TAG = re.compile(r"</?[a-z_]{0,9}$")
+_HIDDEN = ("tool_call", "answer")
+
+
+class Thoughts:
+    """The thoughts in a streamed reply: its tags, its tool call and its answer are left out."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._inside = ""
+
+    def feed(self, piece: str) -> str:
+        """The text to show now; what may become a tag is held back until it is clear."""
+        text = self._held + piece
+        half = _PART_OF_TAG.search(text)
+        text, self._held = (text[: half.start()], half[0]) if half else (text, "")
+        shown, position = "", 0
+        for tag in _TAG.finditer(text):
+            shown += self._visible(text[position : tag.start()])
+            self._inside = "" if tag[0].startswith("</") else tag[1]
+            position = tag.end()
+        return shown + self._visible(text[position:])
+
+    def _visible(self, text: str) -> str:
+        return "" if self._inside in _HIDDEN else text
+
+
+class Narrator:
+    """Told of every event of a problem. Thoughts are dim where there is colour, tool calls stand in words."""
+
+    def __init__(self) -> None:
+        self._thoughts = Thoughts()
+        self._line = ""  # what the current line of stderr holds
+
+    def __call__(self, event: Event) -> None:
+        """Tell of one event."""
+        if isinstance(event, Piece):
+            self._say(self._thoughts.feed(event.text))
+            return
+        self._thoughts = Thoughts()
+        if self._line:
+            output.note("")
+            self._line = ""
+        if isinstance(event, Start):
+            if event.total > 1:
+                output.note(f"-- sample {event.number} of {event.total}")
+        elif isinstance(event, Rejected):
+            output.note(f"-> this reply cannot be used: {event.reason}")
+        elif event.call:
+            output.note(f"-> {in_words(event.call, event)}")
+
+    def _say(self, text: str) -> None:
+        text = re.sub(r"\n\s*", "\n", text)
+        if not self._line:
+            text = text.lstrip()
+        if text:
+            output.note(text, end="", dim=True)
+            self._line = text if "\n" not in text else text.rpartition("\n")[2]
+
+
+def in_words(call: Call, unit: Unit) -> str:
+    """A tool call as one would say it: `crop image 0 at 10,20 to 200,150: image 1`."""
+    words = f"{call.name.removesuffix('_image')} image {call.index}"
+    if call.box:
+        left, top, right, bottom = call.box
+        words += f" at {left},{top} to {right},{bottom}"
+    if call.factor is not None:
+        words += f" by {call.factor:g}"
+    return f"{words}: image {unit.shown}"

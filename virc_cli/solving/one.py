@@ -1,0 +1,132 @@
+"""One problem: thoughts on stderr, the answer on stdout."""
+
+import math
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from virc_cli import output
+from virc_cli.solving.narrate import Narrator
+from virc_cli.solving.setup import (
+    Setup,
+    failure_of,
+    open_chosen,
+    outcome,
+    trace_folders,
+    write_traces,
+)
+from virc_recipes.errors import DataError, UsageError
+from virc_recipes.opened import Opened
+from virc_recipes.reasoning.resize import smart_resize
+from virc_recipes.solve import SCHEMA, solve
+from virc_recipes.sources import open_source
+
+_LONG = 60.0
+_TOKENS_OF_A_TURN = 200
+_MOST_QUESTION = 2**20
+
+
+def run(
+    setup: Setup, sources: Sequence[str], question: str, as_json: bool, blank: Mapping[str, object]
+) -> None:
+    """Solve one problem and print what came of it.
+
+    Args:
+        sources: paths, URLs or `-`, at least one.
+        blank: the fields of `--json` before anything is known.
+
+    Raises:
+        VircError: there is no answer.
+    """
+    images = [open_source(source, offline=setup.offline) for source in sources]
+    folders = trace_folders(setup.trace, setup.config) if setup.trace else []
+    opened, known = open_chosen(setup)
+    try:
+        _estimate(opened, images)
+        protocol = opened.wording.protocol
+        solved = solve(setup.config, opened.backend, protocol, images, question, on_event=Narrator())
+    finally:
+        opened.backend.close()
+    fields = known | outcome(solved)
+    output.know(**fields)
+    if solved.answer is not None and not as_json:
+        output.line(one_line(solved.answer))
+    if setup.trace:
+        write_traces(folders, solved.attempts, known)
+        fields["trace"] = str(setup.trace)
+        output.know(trace=str(setup.trace))
+    error = failure_of(solved, opened)
+    if error:
+        raise error
+    if as_json:
+        output.emit({"schema": SCHEMA, **blank, **fields, "error": None})
+
+
+def one_line(answer: str) -> str:
+    """An answer as one line: its line ends become spaces, nothing else changes."""
+    return re.sub(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", " ", answer)
+
+
+def read_question(question: str | None, file: str | None, sources: Sequence[str]) -> str:
+    """The question: as typed, or from `--question-file`.
+
+    Raises:
+        UsageError: there is none, or two.
+        DataError: the file cannot be read or is empty.
+    """
+    if file is None:
+        if question is None or not question.strip():
+            raise UsageError("there is no question", "virc solve IMAGE 'QUESTION'")
+        if question.count("$") % 2:
+            output.warn(
+                "the question has an odd number of $: the shell may have eaten a part of it",
+                "put it in single quotes, or use --question-file FILE",
+            )
+        return question
+    if question is not None:
+        raise UsageError("there are two questions: QUESTION and --question-file", "leave one out")
+    if file == "-" and "-" in sources:
+        raise UsageError("standard input cannot be both image and question", "name a file for one of them")
+    return _from_file(file)
+
+
+def _from_file(file: str) -> str:
+    try:
+        if file == "-":
+            content = sys.stdin.buffer.read(_MOST_QUESTION + 1)
+        else:
+            with Path(file).open("rb") as opened:
+                content = opened.read(_MOST_QUESTION + 1)
+        question = content.decode("utf-8-sig").strip()
+    except OSError as error:
+        raise DataError(f"cannot read the question {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"the question {file} is no UTF-8 text") from error
+    if not question or len(content) > _MOST_QUESTION:
+        raise DataError(f"the question {file} is {'empty' if not question else 'over 1 MiB'}")
+    return question
+
+
+def _estimate(opened: Opened, images: Sequence[Image.Image]) -> None:
+    """On a CPU: how much there is to read, how long the first turn takes, and what would cut that (C7)."""
+    if opened.estimate is None:
+        return
+    grid = opened.backend.grid
+    areas = [math.prod(smart_resize(*image.size, grid)) for image in images]
+    tokens = sum(areas) // grid.factor**2
+    reading, a_token = opened.estimate(tokens)
+    drawing = _TOKENS_OF_A_TURN * a_token
+    text = f"on the CPU: {tokens:,} image tokens, about {_duration(reading + drawing)} for the first turn"
+    if reading > _LONG:
+        pixels = max(int(max(areas) * _LONG / reading), grid.min_pixels)
+        text += f"; --max-pixels {pixels} would make it about {_duration(_LONG + drawing)}"
+    output.note(text)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return "1 s"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
