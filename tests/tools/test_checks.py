@@ -43,6 +43,7 @@ def refused(name: str, view: View = PIXELS, /, **arguments: object) -> str:
         ([335, 251, 336, 252], PIXELS, (335, 251, 336, 252), ()),
         ([0, 0, 999, 999], PERMILLE, (0, 0, 336, 252), ()),
         ([500, 100, 999, 501], PERMILLE, (168, 25, 336, 126), ()),
+        ([600, 0, 999, 998], PERMILLE, (202, 0, 336, 252), ()),  # to the nearest pixel
         ([-1, 0, 1000, 999], PERMILLE, (0, 0, 336, 252), ("box_clamped",)),
     ],
 )
