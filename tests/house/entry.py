@@ -33,6 +33,8 @@ def command(what: str, as_json: Json = False, size: int = 0) -> None:
     elif what == "write":
         for _ in range(size):
             output.line("x" * 1000)
+    elif what == "print":
+        print("left in the buffer")
     elif what == "say":
         output.line("\\u2220 = 50\\u00b0")
         output.note("a\\x1b[2Jb")

@@ -164,7 +164,7 @@ def test_an_interrupted_command_keeps_its_work(
 def test_a_closed_stdout_ends_the_command_quietly(boom: list[str], environment: Env) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    for words in ([*boom, "write", "--size", "5000"], [*boom[:-1], "--help"]):
+    for words in ([*boom, "write", "--size", "5000"], [*boom, "print"], [*boom[:-1], "--help"]):
         done = subprocess.run(words, env=environment, stdout=writing, stderr=subprocess.PIPE, text=True)
         assert (done.returncode, done.stderr) == (141, "")
     os.close(writing)

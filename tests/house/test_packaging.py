@@ -1,6 +1,7 @@
 """The package as users get it: sdist to wheel, installed outside the checkout, on every platform we name."""
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -13,6 +14,8 @@ import pytest
 from entry import ROOT, Done, Env
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+CACHE = re.compile(r"(^|/)(\.|__pycache__)")
 
 PLATFORMS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-apple-darwin")
 PACKAGES = {"virc_cli": ROOT / "virc_cli", "virc_recipes": ROOT / "recipes" / "virc_recipes"}
@@ -54,7 +57,7 @@ def shipped(folder: Path) -> set[str]:
     return {
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not CACHE.search(path.relative_to(folder).as_posix())
     }
 
 
