@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from virc_recipes.clauses import clause
 from virc_recipes.errors import DataError
 from virc_recipes.ledger import Id
 
@@ -121,7 +122,7 @@ def _row(number: int, text: bytes) -> Row:
         fields = msgspec.json.decode(text, type=_Fields)
         images = _images(fields)
     except (msgspec.MsgspecError, DataError, RecursionError) as error:
-        return Row(number, id, fault=DataError(f"line {number}: {_clause(error)}"))
+        return Row(number, id, fault=DataError(f"line {number}: {clause(error)}"))
     question = fields.question + (f" Choices: {_listed(fields.choices)}" if fields.choices else "")
     if not fields.question.strip():
         return Row(number, id, fault=DataError(f"line {number}: the question is empty"))
@@ -141,8 +142,3 @@ def _images(fields: _Fields) -> tuple[str, ...]:
 def _listed(choices: list[str | int | float]) -> str:
     texts = [str(choice) for choice in choices]
     return ("; " if any(" " in text for text in texts) else " ").join(texts)
-
-
-def _clause(error: Exception) -> str:
-    text = str(error) or type(error).__name__
-    return text[:1].lower() + text[1:]

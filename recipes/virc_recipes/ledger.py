@@ -15,6 +15,7 @@ from typing import IO, Any, Self
 
 import msgspec
 
+from virc_recipes.clauses import clause
 from virc_recipes.errors import ConfigError, DataError, VircError
 
 if sys.platform == "win32":
@@ -162,7 +163,7 @@ class Ledger(Claims):
                 try:
                     line = msgspec.json.decode(text, type=_Line)
                 except msgspec.MsgspecError as error:
-                    raise self._foreign(f"line {number}: {error}") from error
+                    raise self._foreign(f"line {number}: {clause(error)}") from error
                 if line.schema != self._schema:
                     raise self._foreign(f"line {number} is of schema {line.schema!r}")
                 yield text, line
@@ -197,7 +198,7 @@ def _disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise VircError(f"cannot write {path}: {error.strerror or error}") from error
+        raise VircError(f"cannot write {path}: {clause(error)}") from error
 
 
 def _after_last_newline(file: IO[bytes]) -> int:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from PIL import Image
 
+from virc_recipes.clauses import clause
 from virc_recipes.errors import DataError, NetworkError
 from virc_recipes.reasoning.images import MOST_BYTES, open_image
 
@@ -68,7 +69,7 @@ def _data_url(url: str) -> bytes:
     try:
         return base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise DataError(f"the data URL is no base64: {str(error).lower()}") from error
+        raise DataError(f"the data URL is no base64: {clause(error)}") from error
 
 
 def _fetch(url: str) -> bytes:
@@ -120,5 +121,10 @@ def _sentence(url: str, error: Exception) -> Exception:
             kind = DataError if 400 <= code < 500 else NetworkError
             return kind(f"{url} answers {code} {reason}")
         case OSError() | http.client.HTTPException() | ValueError():
-            return NetworkError(f"cannot fetch {url}: {getattr(error, 'reason', None) or error}")
+            return NetworkError(f"cannot fetch {url}: {_reason(error)}")
     return error
+
+
+def _reason(error: Exception) -> str:
+    inner = getattr(error, "reason", None)  # urllib wraps the reason, mostly an OSError
+    return clause(inner) if isinstance(inner, Exception) else clause(error)

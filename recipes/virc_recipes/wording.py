@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from virc_recipes import tools
+from virc_recipes.clauses import clause
 from virc_recipes.errors import ConfigError
 from virc_recipes.models import Weights
 from virc_recipes.reasoning.protocol import FILE_NAME, Protocol, own_protocol
@@ -65,9 +66,9 @@ def read_protocol(path: Path) -> Protocol:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Protocol)
     except OSError as error:
-        raise ConfigError(f"cannot read the wording {path}: {error.strerror}") from error
+        raise ConfigError(f"cannot read the wording {path}: {clause(error)}") from error
     except msgspec.MsgspecError as error:
-        raise ConfigError(f"{path} is no wording file: {error}") from error
+        raise ConfigError(f"{path} is no wording file: {clause(error)}") from error
 
 
 def _chosen(option: str | None, system: System | None, model: Model | None) -> Wording | None:

@@ -20,6 +20,7 @@ from virc_cli.solving.setup import (
     write_traces,
 )
 from virc_recipes.batch import Row, folder_name, in_parallel, read_rows
+from virc_recipes.clauses import clause
 from virc_recipes.errors import DataError, NoAnswerError, UsageError, VircError
 from virc_recipes.ledger import Claims, Ledger
 from virc_recipes.opened import Opened
@@ -124,7 +125,7 @@ def _open_rows(source: str, out: str | None) -> tuple[AbstractContextManager[IO[
     try:
         return Path(source).open("rb"), Path(source).parent
     except OSError as error:
-        raise DataError(f"cannot read the rows {source}: {(error.strerror or '').lower()}") from error
+        raise DataError(f"cannot read the rows {source}: {clause(error)}") from error
 
 
 def _workers(at_once: int | None, opened: Opened) -> int:

@@ -18,6 +18,7 @@ from virc_cli.solving.setup import (
     trace_folders,
     write_traces,
 )
+from virc_recipes.clauses import clause
 from virc_recipes.errors import DataError, UsageError
 from virc_recipes.opened import Opened
 from virc_recipes.reasoning.resize import smart_resize
@@ -102,7 +103,7 @@ def _from_file(file: str) -> str:
                 content = opened.read(_MOST_QUESTION + 1)
         question = content.decode("utf-8-sig").strip()
     except OSError as error:
-        raise DataError(f"cannot read the question {file}: {error.strerror}") from error
+        raise DataError(f"cannot read the question {file}: {clause(error)}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"the question {file} is no UTF-8 text") from error
     if not question or len(content) > _MOST_QUESTION:

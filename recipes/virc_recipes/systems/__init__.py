@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 import yaml
 
+from virc_recipes.clauses import clause
 from virc_recipes.errors import ConfigError
 from virc_recipes.nearest import did_you_mean
 from virc_recipes.reasoning.protocol import Coordinates
@@ -74,13 +75,13 @@ def load(path: Path) -> System:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{path} cannot be read: {clause(error)}") from error
     for key, known in _unknown_keys(content):
         raise ConfigError(f"unknown key {key!r} in {path}", did_you_mean(key, known))
     try:
         return msgspec.convert(content, System, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {clause(error)}") from error
 
 
 def _unknown_keys(content: object) -> Iterator[tuple[str, tuple[str, ...]]]:

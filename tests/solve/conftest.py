@@ -1,0 +1,62 @@
+"""An environment of its own for every test, so that no config file or variable of the machine is read."""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from solving import ROOT, picture
+
+from virc_recipes import systems
+from virc_recipes.systems import System
+
+OURS = ("VIRC_MODEL", "VIRC_ENDPOINT", "VIRC_API_KEY", "OPENAI_API_KEY", "HF_HUB_OFFLINE", "DO_NOT_TRACK")
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A working folder without models, an empty config, and the environment put back afterwards."""
+    for name in OURS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")  # set by the command; this puts it back
+    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    monkeypatch.chdir(workspace)
+    return workspace
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """What a process of its own sees: PATH, an empty home, and this checkout importable."""
+    paths = os.pathsep.join((str(ROOT), str(ROOT / "recipes")))
+    home = {"HOME": str(tmp_path), "VIRC_CONFIG": str(tmp_path / "config.yaml")}
+    return {
+        "PATH": os.environ["PATH"],
+        "LANG": "C.UTF-8",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": paths,
+        **home,
+    }
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A picture of 112 x 84 px."""
+    return picture(tmp_path / "figure.png")
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the real architecture with random weights: loads in a moment, never says anything sensible."""
+    sys.path.insert(0, str(ROOT / "tests" / "backends"))
+    factory = importlib.import_module("tiny_factory")
+    return Path(factory.build(tmp_path_factory.mktemp("models") / "random"))
+
+
+@pytest.fixture
+def virc_system() -> System:
+    """The system of the released models."""
+    return systems.get("virc")

@@ -1,0 +1,89 @@
+"""What the tests of solve share: scripted turns, pictures, and the entry point in this process or its own."""
+
+import io
+import json
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Done(NamedTuple):
+    """What one call left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one object on stdout."""
+        assert self.out.count("\n") == 1, self.out
+        value: dict[str, Any] = json.loads(self.out)
+        return value
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """Every line of stdout as an object."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def think(thought: str, then: str) -> str:
+    """One turn in the three-tag format."""
+    return f"<think>\n{thought}\n</think>\n{then}"
+
+
+def answer(text: str, thought: str = "Now it is clear.") -> str:
+    """A turn that ends the problem."""
+    return think(thought, f"<answer>\n{text}\n</answer>")
+
+
+def call(name: str, thought: str = "I look closer.", **arguments: object) -> str:
+    """A turn that calls a tool."""
+    return think(thought, f"<tool_call>\n{json.dumps({'name': name, 'arguments': arguments})}\n</tool_call>")
+
+
+CROP = call("crop_image", bbox_2d=[0, 0, 56, 56], image_index=0)
+
+
+def picture(path: Path, width: int = 112, height: int = 84) -> Path:
+    """Write a small picture with something on it."""
+    image = Image.radial_gradient("L").resize((width, height)).convert("RGB")
+    image.save(path)
+    return path
+
+
+def virc(*words: object, stdin: bytes = b"") -> Done:
+    """Run the real entry point in this process."""
+    from virc_cli.main import main
+
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
+    before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(stdin), "utf-8")
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            code = main([str(word) for word in words])
+    finally:
+        sys.stdin = before
+    texts = []
+    for stream in (out, err):
+        stream.flush()
+        stream.seek(0)
+        texts.append(stream.read())
+    return Done(code, *texts)
+
+
+def start(*words: object, env: dict[str, str], **streams: Any) -> subprocess.Popen[bytes]:
+    """Start the real entry point in a process of its own."""
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+    return subprocess.Popen([sys.executable, "-m", "virc_cli", *map(str, words)], env=env, **streams)
+
+
+def ended(process: subprocess.Popen[bytes]) -> Done:
+    """Wait for a process and take what it said."""
+    out, err = process.communicate(timeout=60)
+    return Done(process.returncode, (out or b"").decode(), (err or b"").decode())

@@ -1,0 +1,198 @@
+"""Rows of a batch: what is read, what is wrong with them, and how many are in memory."""
+
+import io
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from virc_recipes import batch
+from virc_recipes.batch import Row, folder_name, in_parallel, read_rows
+
+
+def rows(*lines: object) -> list[Row]:
+    texts = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
+    return list(read_rows(io.BytesIO(b"\n".join(texts))))
+
+
+def test_a_row_has_its_images_question_and_what_passes_through() -> None:
+    (row,) = rows({"id": 1, "image": "a.png", "question": "q", "answer": "3", "level": {"n": 2}})
+    assert (row.id, row.images, row.question, row.fault) == (1, ("a.png",), "q", None)
+    assert row.passed == {"question": "q", "answer": "3", "level": {"n": 2}}
+
+
+def test_several_images_keep_their_order() -> None:
+    assert rows({"id": 1, "images": ["b", "a"], "question": "q"})[0].images == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("choices", "question"),
+    [
+        ([97, "102"], "q Choices: 97 102"),
+        (["red car", "bus"], "q Choices: red car; bus"),
+        ([], "q"),
+        (None, "q"),
+    ],
+)
+def test_choices_stand_behind_the_question(choices: object, question: str) -> None:
+    (row,) = rows({"id": 1, "image": "a", "question": "q", "choices": choices})
+    assert row.question == question
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"\xff\xfe",
+        b"[1]",
+        b"NaN",
+        b"[" * 100_000,
+        b'{"id": 1, "image": "a", "question": ' + b"[" * 100_000,
+        b'{"id": "\\ud800", "image": "a", "question": "q"}',
+        {"image": "a", "question": "q"},
+        {"id": None, "image": "a", "question": "q"},
+        {"id": True, "image": "a", "question": "q"},
+        {"id": 1.5, "image": "a", "question": "q"},
+        {"id": 1, "question": "q"},
+        {"id": 1, "image": "a"},
+        {"id": 1, "image": "a", "question": "  "},
+        {"id": 1, "image": "a", "images": ["b"], "question": "q"},
+        {"id": 1, "image": 3, "question": "q"},
+        {"id": 1, "images": [], "question": "q"},
+        {"id": 1, "image": "a", "question": "q", "choices": [[]]},
+    ],
+    ids=lambda content: str(content)[:40],
+)
+def test_a_wrong_row_is_a_fault_that_names_its_line_and_the_next_goes_on(content: object) -> None:
+    good = {"id": "next", "image": "a", "question": "q"}
+    before, wrong, after = rows(good, content, good)
+    assert wrong.fault
+    assert wrong.fault.message.startswith("line 2: ")
+    assert "\n" not in wrong.fault.message
+    assert (before.fault, after.fault) == (None, None)
+
+
+def test_the_id_of_a_wrong_row_is_known_where_it_can_be_read() -> None:
+    assert rows({"id": "x", "question": 3})[0].id == "x"
+
+
+def test_a_line_that_never_ends_is_skipped_within_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "MOST_LINE_BYTES", 1000)
+    good = {"id": 1, "image": "a", "question": "q"}
+    wrong, after = rows(b'{"id": 0, "question": "' + b"x" * 5000 + b'"}', good)
+    assert wrong.fault
+    assert after.id == 1
+
+
+def test_blank_lines_a_byte_order_mark_and_a_missing_last_newline_are_no_fault() -> None:
+    text = b'\xef\xbb\xbf{"id":1,"image":"a","question":"q"}\r\n\n  \n{"id":2,"image":"a","question":"q"}'
+    found = list(read_rows(io.BytesIO(text)))
+    assert [(row.id, row.line, row.fault) for row in found] == [(1, 1, None), (2, 4, None)]
+
+
+def test_a_dash_in_a_row_is_a_file_not_standard_input() -> None:
+    assert rows({"id": 1, "image": "-", "question": "q"})[0].images == ("./-",)
+
+
+def test_the_hash_is_of_the_content_not_of_how_it_is_written() -> None:
+    one, same, other = rows(
+        b'{"id": 1, "image": "a", "question": "q"}',
+        b'{"question":"\\u0071","image":"a","id":1}',
+        b'{"id": 1, "image": "a", "question": "r"}',
+    )
+    assert one.digest == same.digest != other.digest
+
+
+@given(st.one_of(st.text(st.characters(exclude_categories=["Cs"])), st.integers()))
+def test_any_id_names_one_folder_below_the_given_one(id: str | int) -> None:
+    from pathlib import PurePath
+
+    name = folder_name(Row(1, id))
+    assert PurePath(name).parts == (name,)
+    assert name not in (".", "..")
+    assert len(name.encode()) < 200
+
+
+def test_ids_that_look_alike_get_folders_of_their_own() -> None:
+    names = [folder_name(Row(1, id)) for id in ("a/b", "a%2Fb", "..", ".", "", "x" * 300, "x" * 301, "a b")]
+    assert len(set(names)) == len(names)
+
+
+def test_rows_are_read_no_further_ahead_than_needed() -> None:
+    taken: list[int] = []
+    gate = threading.Event()
+
+    def endless() -> Iterator[Row]:
+        for number in range(1000):
+            taken.append(number)
+            if number == 100:
+                raise AssertionError("rows are taken without end")
+            yield Row(number)
+
+    def work(row: Row) -> None:
+        gate.wait(10)
+
+    stop = threading.Event()
+    runner = threading.Thread(target=in_parallel, args=(endless(), work, 3, stop), daemon=True)
+    runner.start()
+    deadline = time.monotonic() + 10
+    while len(taken) < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    assert len(taken) <= 5
+    stop.set()
+    gate.set()
+    runner.join(10)
+    assert not runner.is_alive()
+
+
+def test_rows_are_worked_on_at_the_same_time() -> None:
+    together = threading.Barrier(4, timeout=10)
+    in_parallel([Row(n) for n in range(8)], lambda _: together.wait() and None, 4, threading.Event())
+
+
+def test_every_row_is_worked_on_once() -> None:
+    seen: list[int] = []
+    in_parallel([Row(n) for n in range(500)], lambda row: seen.append(row.line), 5, threading.Event())
+    assert sorted(seen) == list(range(500))
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_what_work_raises_ends_the_batch_and_is_raised(workers: int) -> None:
+    done: list[int] = []
+
+    def work(row: Row) -> None:
+        if row.line == 10:
+            raise ZeroDivisionError
+        done.append(row.line)
+
+    stop = threading.Event()
+    with pytest.raises(ZeroDivisionError):
+        in_parallel((Row(n) for n in range(10_000)), work, workers, stop)
+    assert stop.is_set()
+    assert len(done) < 1000
+
+
+def test_an_interruption_while_rows_are_read_does_not_wait_for_the_work() -> None:
+    def interrupted() -> Iterator[Row]:
+        yield Row(1)
+        raise KeyboardInterrupt
+
+    stop = threading.Event()
+    busy = threading.Event()
+    with pytest.raises(KeyboardInterrupt):
+        in_parallel(interrupted(), lambda _: busy.wait(60) and None, 1, stop)
+    assert stop.is_set()
+    busy.set()
+
+
+def test_numbers_pass_through_as_they_came() -> None:
+    passed: dict[str, Any] = rows(b'{"id":1,"image":"a","question":"q","n":12345678901234567890,"f":1.5}')[
+        0
+    ].passed
+    assert (passed["n"], passed["f"]) == (12345678901234567890, 1.5)

@@ -1,0 +1,123 @@
+"""What a model name means, and that nothing is ever downloaded to find out."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from virc_recipes import models
+from virc_recipes.errors import ConfigError
+
+
+def model_at(folder: Path, name: str = "config.json") -> Path:
+    folder.mkdir(parents=True)
+    (folder / name).write_text("{}")
+    return folder
+
+
+def cached(hub: Path, repo: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Lay a model into the hub's cache, as a download leaves it."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(hub))
+    home = hub / f"models--{repo.replace('/', '--')}"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs" / "main").write_text("0123abc")
+    return model_at(home / "snapshots" / "0123abc")
+
+
+@pytest.fixture(autouse=True)
+def no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
+
+
+def test_a_folder_is_itself(tmp_path: Path) -> None:
+    folder = model_at(tmp_path / "mine")
+    found = models.find(str(folder), tmp_path)
+    assert (found.folder, found.system) == (folder, None)
+
+
+def test_a_short_name_is_found_in_the_workspace_and_knows_its_system(tmp_path: Path) -> None:
+    folder = model_at(tmp_path / "models" / "ViRC-7B")
+    found = models.find("ViRC-7B", tmp_path)
+    assert found.folder == folder
+    assert found.system
+    assert found.system.name == "virc"
+
+
+def test_any_name_under_models_is_found(tmp_path: Path) -> None:
+    folder = model_at(tmp_path / "models" / "mine")
+    assert models.find("mine", tmp_path).folder == folder
+
+
+@pytest.mark.parametrize("name", ["ViRC-3B", "LeonMiao/ViRC-3B"])
+def test_a_model_in_the_hub_cache_is_found(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = cached(tmp_path / "cache", "LeonMiao/ViRC-3B", monkeypatch)
+    found = models.find(name, tmp_path)
+    assert found.folder == folder
+    assert found.system
+    assert found.system.name == "virc"
+
+
+def test_a_copy_by_someone_else_is_not_the_released_model(tmp_path: Path) -> None:
+    model_at(tmp_path / "models" / "ViRC-7B")
+    with pytest.raises(ConfigError, match="someone/ViRC-7B is not on this machine"):
+        models.find("someone/ViRC-7B", tmp_path)
+
+
+def test_a_path_that_is_not_there_is_not_looked_for_elsewhere(tmp_path: Path) -> None:
+    model_at(tmp_path / "models" / "ViRC-7B")
+    with pytest.raises(ConfigError):
+        models.find("./runs/ViRC-7B", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ViRC-7B", "LeonMiao/ViRC-7B"])
+def test_a_model_not_here_names_the_command_that_fetches_it(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not on this machine") as caught:
+        models.find(name, tmp_path)
+    assert "hf download LeonMiao/ViRC-7B --local-dir models/ViRC-7B" in str(caught.value.hint)
+
+
+def test_a_misspelt_name_gets_the_nearest(tmp_path: Path) -> None:
+    model_at(tmp_path / "models" / "household")
+    for typed, meant in (("virc7b", "ViRC-7B"), ("ViRC-8B", "ViRC-"), ("househld", "household")):
+        with pytest.raises(ConfigError, match="there is no model") as caught:
+            models.find(typed, tmp_path)
+        assert f"did you mean '{meant}" in str(caught.value.hint)
+
+
+def test_an_adapter_names_its_base(tmp_path: Path) -> None:
+    folder = model_at(tmp_path / "lora", "adapter_config.json")
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "some/base"}))
+    with pytest.raises(ConfigError, match="LoRA adapter") as caught:
+        models.find(str(folder), tmp_path)
+    assert "some/base" in str(caught.value.hint)
+
+
+def test_a_folder_without_a_model_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"holds no config\.json"):
+        models.find(str(tmp_path), tmp_path)
+
+
+def test_no_name_is_the_embedded_model_whatever_lies_around(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded = model_at(tmp_path / "package" / "tiny")
+    monkeypatch.setattr(models, "EMBEDDED_FOLDER", embedded)
+    monkeypatch.chdir(tmp_path)
+    other = model_at(tmp_path / "tiny")
+    assert models.find(None, tmp_path).folder == embedded
+    assert models.find("tiny", tmp_path).folder.resolve() == other
+
+
+def test_an_installation_without_its_model_names_the_ways_to_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "EMBEDDED_FOLDER", tmp_path / "gone")
+    with pytest.raises(ConfigError, match="embedded model") as caught:
+        models.find(None, tmp_path)
+    assert caught.value.hint == models.REAL_MODELS

@@ -1,0 +1,162 @@
+"""Where pictures come from: what is fetched, how much of it, how long, and from where not."""
+
+import base64
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from solving import virc
+
+from virc_recipes import sources
+from virc_recipes.errors import DataError, NetworkError
+from virc_recipes.sources import open_source
+
+Serve = Callable[[BaseHTTPRequestHandler], None]
+
+
+def png() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (40, 30), "red").save(file, "PNG")
+    return file.getvalue()
+
+
+def send(handler: BaseHTTPRequestHandler, body: bytes, status: int = 200, **headers: str) -> None:
+    handler.send_response(status)
+    for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+@pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, dict[str, Serve]]]:
+    """A web server on the loopback: its address, and what it does on each path."""
+    pages: dict[str, Serve] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with suppress(OSError):
+                pages[self.path](self)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    monkeypatch.setenv("no_proxy", "*")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", pages
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_url_is_fetched_also_through_a_redirect(web: tuple[str, dict[str, Serve]]) -> None:
+    url, pages = web
+    pages["/a.png"] = lambda handler: send(handler, png())
+    pages["/b"] = lambda handler: send(handler, b"", 302, Location="/a.png")
+    assert open_source(f"{url}/a.png").size == (40, 30)
+    assert open_source(f"{url}/b").size == (40, 30)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(404, DataError), (403, DataError), (500, NetworkError)])
+def test_a_refused_url_is_named_with_its_status(
+    status: int, kind: type[Exception], web: tuple[str, dict[str, Serve]]
+) -> None:
+    url, pages = web
+    pages["/a"] = lambda handler: send(handler, b"no", status)
+    with pytest.raises(kind, match=f"{url}/a answers {status}"):
+        open_source(f"{url}/a")
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:image/png;base64,AAAA"])
+def test_a_redirect_leads_to_http_alone(target: str, web: tuple[str, dict[str, Serve]]) -> None:
+    url, pages = web
+    pages["/a"] = lambda handler: send(handler, b"", 302, Location=target)
+    with pytest.raises((NetworkError, DataError)) as caught:
+        open_source(f"{url}/a")
+    assert f"{url}/a" in str(caught.value)
+
+
+def test_a_server_that_sends_too_much_is_left(
+    web: tuple[str, dict[str, Serve]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, pages = web
+    monkeypatch.setattr(sources, "_MOST_FETCHED", 2**20)
+    sent: list[int] = []
+
+    def endless(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        while True:
+            sent.append(handler.wfile.write(b"x" * 2**16))
+
+    pages["/a"] = endless
+    with pytest.raises(DataError, match="over 1 MiB"):
+        open_source(f"{url}/a")
+    assert sum(sent) < 16 * 2**20
+
+
+@pytest.mark.parametrize("where", ["body", "head"])
+def test_a_server_that_drips_is_left(
+    where: str, web: tuple[str, dict[str, Serve]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, pages = web
+    monkeypatch.setattr(sources, "SECONDS", 0.5)
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        if where == "body":
+            handler.send_response(200)
+            handler.end_headers()
+        while True:
+            handler.wfile.write(b"x" if where == "body" else b"HTTP/1.0 200 OK\r\nX: 1\r\n")
+            time.sleep(0.1)
+
+    pages["/a"] = drip
+    with pytest.raises(NetworkError, match="did not arrive"):
+        open_source(f"{url}/a")
+
+
+def test_an_address_where_nobody_is_is_a_network_error() -> None:
+    with pytest.raises(NetworkError, match="cannot fetch http://127"):
+        open_source("http://127.0.0.1:9/a.png")
+
+
+@pytest.mark.parametrize("url", ["http://", "https://[::1/x", "http://a b/c", "http://127.0.0.1:99999/"])
+def test_a_broken_url_is_a_network_error(url: str) -> None:
+    with pytest.raises(NetworkError, match="cannot fetch"):
+        open_source(url)
+
+
+def test_offline_fetches_nothing(web: tuple[str, dict[str, Serve]], monkeypatch: pytest.MonkeyPatch) -> None:
+    url, pages = web
+    asked: list[object] = []
+    pages["/a"] = asked.append
+    done = virc("solve", f"{url}/a", "q", "--offline")
+    assert (done.code, asked) == (6, [])
+    assert "--offline forbids it" in done.err
+
+
+def test_a_data_url_is_read(tmp_path: Path) -> None:
+    url = "data:image/png;base64," + base64.b64encode(png()).decode()
+    assert open_source(url).size == (40, 30)
+
+
+@pytest.mark.parametrize(
+    "url", ["data:image/png,abc", "data:image/png;base64,a*b", "data:;base64,é", "data:"]
+)
+def test_a_broken_data_url_is_a_data_error(url: str) -> None:
+    with pytest.raises(DataError, match="data URL"):
+        open_source(url)
+
+
+def test_paths_start_from_the_given_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    assert open_source("a.png", tmp_path).size == (40, 30)
+    with pytest.raises(DataError, match=r"no file a\.png"):
+        open_source("a.png")

@@ -1,0 +1,84 @@
+"""A model is spoken to in what it was trained with; never silently in anything else."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from virc_recipes import models, wording
+from virc_recipes.errors import ConfigError
+from virc_recipes.models import Weights
+from virc_recipes.reasoning.protocol import FILE_NAME, Protocol, own_protocol
+from virc_recipes.systems import System
+
+
+def write(path: Path, system: str) -> Protocol:
+    protocol = msgspec.structs.replace(own_protocol([]), system=system, name="trained")
+    path.write_bytes(msgspec.json.encode(protocol))
+    return protocol
+
+
+def test_the_option_goes_before_the_file_beside_the_weights(tmp_path: Path, virc_system: System) -> None:
+    beside = write(tmp_path / FILE_NAME, "beside")
+    given = write(tmp_path / "other.json", "given")
+    weights = Weights("m", tmp_path, virc_system)
+    assert wording.of_weights(weights).protocol == beside
+    assert wording.of_weights(weights, str(tmp_path / "other.json")).protocol == given
+    assert wording.of_weights(weights).origin == "trained"
+
+
+def test_a_released_model_without_its_wording_is_refused(tmp_path: Path, virc_system: System) -> None:
+    with pytest.raises(ConfigError, match="no wording for ViRC-7B") as caught:
+        wording.of_weights(Weights("ViRC-7B", tmp_path, virc_system))
+    assert "--protocol default" in str(caught.value.hint)
+
+
+def test_our_own_wording_can_be_insisted_on(tmp_path: Path, virc_system: System) -> None:
+    assert wording.of_weights(Weights("ViRC-7B", tmp_path, virc_system), "default").origin == "own"
+
+
+def test_a_model_of_no_system_is_asked_in_our_own_wording(tmp_path: Path) -> None:
+    assert wording.of_weights(Weights("mine", tmp_path)).origin == "own"
+
+
+def test_our_own_wording_lets_plain_models_repeat_and_offers_every_tool() -> None:
+    from virc_recipes import tools
+
+    protocol = wording.of_endpoint(None, None, None).protocol
+    assert protocol.repeat_limit == 0
+    assert set(protocol.tools) == set(tools.discover())
+
+
+def test_an_endpoint_is_spoken_to_in_what_it_publishes(tmp_path: Path) -> None:
+    published = write(tmp_path / "p.json", "published")
+    given = write(tmp_path / "g.json", "given")
+    assert wording.of_endpoint(published, None, None).protocol == published
+    assert wording.of_endpoint(published, None, None, str(tmp_path / "g.json")).protocol == given
+    assert wording.of_endpoint(published, None, None, "default").origin == "own"
+
+
+@pytest.mark.parametrize("name", ["ViRC-Qwen2VL-7B", "LeonMiao/ViRC-Qwen2VL-2B", "served/ViRC-Qwen2VL-7B"])
+def test_boxes_are_in_the_coordinates_of_the_model_that_is_served(name: str) -> None:
+    protocol = wording.of_endpoint(None, *models.known(name)).protocol
+    assert protocol.coordinates == "permille"
+    assert "thousandths" in protocol.system
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"system": "x"}', '{"schema": "virc.protocol/2"}', "\xff"])
+def test_a_file_that_is_no_wording_is_a_config_error(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"p\.json is no wording file"):
+        wording.read_protocol(path)
+
+
+def test_an_unknown_key_in_a_wording_is_refused(tmp_path: Path) -> None:
+    content = msgspec.to_builtins(own_protocol([])) | {"sytem": "x"}
+    (tmp_path / "p.json").write_bytes(msgspec.json.encode(content))
+    with pytest.raises(ConfigError, match="sytem"):
+        wording.read_protocol(tmp_path / "p.json")
+
+
+def test_a_missing_wording_file_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        wording.read_protocol(tmp_path / "p.json")
