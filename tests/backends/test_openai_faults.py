@@ -67,12 +67,12 @@ def test_a_server_that_is_busy_once_serves_the_next_try(headers: dict[str, str])
         assert len(server.chats()) == 2
 
 
-@pytest.mark.parametrize("wait", ["3600", "Fri, 31 Dec 2100 23:59:59 GMT", "-1", "nan", "9" * 400])
+@pytest.mark.parametrize("wait", ["100", "Fri, 31 Dec 2100 23:59:59 GMT", "-1", "nan", "9" * 400])
 def test_a_server_that_asks_for_more_patience_than_there_is_is_not_waited_for(wait: str) -> None:
     failed, asked = failure(status(429, headers={"Retry-After": wait}), tries=2)
     assert isinstance(failed, NetworkError)
     assert asked == 1
-    assert failed.hint == ("it asks to be left alone for 3600 s" if wait == "3600" else None)
+    assert failed.hint == ("it asks to be left alone for 100 s" if wait == "100" else None)
 
 
 GARBAGE = {
