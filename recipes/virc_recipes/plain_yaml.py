@@ -55,8 +55,7 @@ def parse(text: str, name: str) -> dict[str, object]:
         _refuse_doubles(root, name)
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an integer of more than 4,300 digits
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
+        where = _line(getattr(error, "problem_mark", None))
         reason = getattr(error, "problem", None) or "a value cannot be read"
         raise ConfigError(f"{name} is not YAML{where}: {reason}") from error
     if content is None:
@@ -64,6 +63,10 @@ def parse(text: str, name: str) -> dict[str, object]:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ConfigError(f"{name} does not hold lines of the form `key: value`")
     return content
+
+
+def _line(mark: object) -> str:
+    return f" at line {getattr(mark, 'line', 0) + 1}" if mark else ""
 
 
 def _refuse_bombs(text: str, name: str) -> None:
@@ -75,7 +78,7 @@ def _refuse_bombs(text: str, name: str) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if isinstance(event, yaml.AliasEvent) or depth > DEPTH:
             kind = "nested too deeply" if depth > DEPTH else "using anchors, which are not read here"
-            raise ConfigError(f"{name} is {kind} at line {event.start_mark.line + 1}")
+            raise ConfigError(f"{name} is {kind}{_line(event.start_mark)}")
 
 
 def _refuse_doubles(node: object, name: str) -> None:
@@ -89,7 +92,7 @@ def _refuse_doubles(node: object, name: str) -> None:
     seen: set[str] = set()
     for key, value in node.value:
         if isinstance(key, yaml.ScalarNode) and key.value in seen:
-            raise ConfigError(f"{name} says {key.value!r} twice, again at line {key.start_mark.line + 1}")
+            raise ConfigError(f"{name} says {key.value!r} twice, again{_line(key.start_mark)}")
         seen.add(str(key.value))
         _refuse_doubles(value, name)
 
