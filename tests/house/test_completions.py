@@ -44,6 +44,7 @@ def with_virc(environment: Env, tmp_path: Path) -> Env:
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m virc_cli "$@"\n')
     program.chmod(0o755)
     (tmp_path / "picture.png").touch()
+    (tmp_path / "folder").mkdir()
     path = f"{program.parent}{os.pathsep}{environment['PATH']}"
     return {**environment, "PATH": path, "TERM": "dumb", "PS1": "$ ", "INPUTRC": "/dev/null"}
 
@@ -83,7 +84,13 @@ STARTS = {
 
 @pytest.mark.parametrize("shell", STARTS)
 @pytest.mark.parametrize(
-    ("keys", "expected"), [("virc conf\t", "virc config"), ("virc config show --js\t", "show --json")]
+    ("keys", "expected"),
+    [
+        ("virc conf\t", "virc config"),
+        ("virc config show --js\t", "show --json"),
+        ("virc solve pic\t", "solve picture.png"),
+        ("virc solve --trace fol\t", "--trace folder/"),
+    ],
 )
 def test_the_tab_key_completes(shell: str, keys: str, expected: str, with_virc: Env, tmp_path: Path) -> None:
     options, load = STARTS[shell]

@@ -86,13 +86,23 @@ def test_the_installed_wheel_runs_outside_the_checkout(installed: Path, bare: En
     assert where.stdout.startswith(str(installed.parent))
 
 
+EMBEDDED = PACKAGES["virc_recipes"] / "models" / "tiny" / "config.json"
+unless_embedded = pytest.mark.skipif(not EMBEDDED.exists(), reason="no embedded model in this checkout")
+
+
+@pytest.mark.parametrize(
+    "model", [pytest.param((), marks=unless_embedded), ("--model", "mine")], ids=["tiny", "mine"]
+)
 def test_solve_on_the_base_install_names_the_missing_extra(
-    installed: Path, bare: Env, tmp_path: Path
+    model: tuple[str, ...], installed: Path, bare: Env, tmp_path: Path
 ) -> None:
     from PIL import Image
 
     Image.new("RGB", (280, 280), "white").save(tmp_path / "picture.png")
-    done = run([installed / "virc", "solve", "picture.png", "How large is angle A?"], tmp_path, bare)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
+    words = ["solve", "picture.png", "How large is angle A?", *model]
+    done = run([installed / "virc", *words], tmp_path, bare)
     assert (done.returncode, done.stdout) == (4, "")
     assert "pip install 'virc[local]'" in done.stderr
     assert "--endpoint" in done.stderr
