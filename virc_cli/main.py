@@ -32,16 +32,14 @@ def main(args: Sequence[str] | None = None) -> int:
     _open_streams()
     output.forget()
     name = next((word for word in words if not word.startswith("-")), "")
-    found = [module.name for module in pkgutil.iter_modules(commands.__path__)]
-    modules = {each: _load(each) for each in ([name] if name in found else found)}
     with _sigterm() as received:
         try:
-            return _run(words, modules, received)
+            return _run(words, name)
         except BrokenPipeError as closed:  # as every Unix tool that SIGPIPE ends: quietly
             _silence_stdout()
             return output.exit_code(closed)
-        except Exception as error:  # the one place where any failure becomes a sentence
-            return _report(error, words, name, modules.get(name))
+        except (Exception, KeyboardInterrupt) as error:  # the one place where any failure becomes a sentence
+            return _report(error, words, name, stopped=bool(received))
 
 
 def build(modules: dict[str, ModuleType]) -> typer.Typer:
@@ -79,7 +77,10 @@ def _exit_codes() -> str:
     return f"Exit codes: 0 done; {listed}. VIRC_DEBUG=1 shows the traceback of an error."
 
 
-def _run(words: Sequence[str], modules: dict[str, ModuleType], received: list[int]) -> int:
+def _run(words: Sequence[str], name: str) -> int:
+    """Load the command that is named, or all of them for help and completion, and run the line."""
+    found = [module.name for module in pkgutil.iter_modules(commands.__path__)]
+    modules = {each: _load(each) for each in ([name] if name in found else found)}
     if COMPLETION in os.environ:
         # Typer renders the help lines of completions with Rich where it is found; None hides it (170 ms).
         sys.modules["rich"] = None  # type: ignore[assignment]
@@ -90,30 +91,14 @@ def _run(words: Sequence[str], modules: dict[str, ModuleType], received: list[in
         if isinstance(stop.__context__, BrokenPipeError):
             raise stop.__context__ from None
         raise
-    if result == output.EXIT_CODES[output.CancelledError][0]:  # Typer's own answer to KeyboardInterrupt
-        raise (
-            output.TerminatedError("stopped by SIGTERM") if received else output.CancelledError("interrupted")
-        )
+    except Exception as error:
+        if not is_usage_error(error):
+            raise
+        arguments = words[words.index(name) + 1 :] if name in modules else words
+        raise _explained(translate(error), arguments, modules.get(name)) from error
+    if result == output.EXIT_CODES[output.CancelledError][0]:  # Typer's own answer to Ctrl-C
+        raise KeyboardInterrupt
     return result if isinstance(result, int) else 0
-
-
-def _report(error: Exception, words: Sequence[str], name: str, module: ModuleType | None) -> int:
-    """Print an error on stderr, and as JSON on stdout where `--json` was asked; return its exit code."""
-    if os.environ.get("VIRC_DEBUG"):
-        import traceback
-
-        traceback.print_exception(error)
-    if is_usage_error(error):
-        arguments = words[words.index(name) + 1 :] if name else words
-        error = _explained(translate(error), arguments, module)
-    failure = _as_virc_error(error)
-    try:
-        if "--json" in words[: words.index("--") if "--" in words else None]:
-            output.emit_failure(f"virc.{name}/1", failure, getattr(module, "FAILURE", {}))
-    except OSError:  # stdout itself is what failed
-        _silence_stdout()
-    output.error(failure)
-    return output.exit_code(failure)
 
 
 def _explained(error: UsageError, arguments: Sequence[str], module: ModuleType | None) -> VircError:
@@ -121,19 +106,36 @@ def _explained(error: UsageError, arguments: Sequence[str], module: ModuleType |
     return (explain and explain(arguments, error)) or error
 
 
-def _as_virc_error(error: Exception) -> VircError:
+def _report(error: Exception | KeyboardInterrupt, words: Sequence[str], name: str, stopped: bool) -> int:
+    """Print an error on stderr, and as JSON on stdout where `--json` was asked; return its exit code."""
+    if os.environ.get("VIRC_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    failure = _as_virc_error(error, stopped)
+    try:
+        if "--json" in words[: words.index("--") if "--" in words else None]:
+            fields = getattr(sys.modules.get(f"{commands.__name__}.{name}"), "FAILURE", {})
+            output.emit_failure(f"virc.{name}/1", failure, fields)
+    except OSError:  # stdout itself is what failed
+        _silence_stdout()
+    output.error(failure)
+    return output.exit_code(failure)
+
+
+def _as_virc_error(error: Exception | KeyboardInterrupt, stopped: bool) -> VircError:
     match error:
         case VircError():
             return error
-        case typer.Abort():
+        case KeyboardInterrupt() | typer.Abort() if stopped:
+            return output.TerminatedError("stopped by SIGTERM")
+        case KeyboardInterrupt() | typer.Abort():
             return output.CancelledError("interrupted")
         case MemoryError():
             return SetupError("out of memory")
-        case OSError(strerror=str(reason)):
-            return VircError(
-                reason[:1].lower() + reason[1:] + (f": {error.filename}" if error.filename else "")
-            )
-    return VircError(f"internal: {type(error).__name__}: {error}", hint="VIRC_DEBUG=1 virc … shows where")
+        case OSError(strerror=str(reason), filename=file):
+            return VircError(reason[:1].lower() + reason[1:] + (f": {file}" if file else ""))
+    return VircError(f"internal: {type(error).__name__}: {error}", hint="VIRC_DEBUG=1 virc ... shows where")
 
 
 @contextmanager
@@ -154,11 +156,12 @@ def _sigterm() -> Iterator[list[int]]:
 
 
 def _open_streams() -> None:
-    """UTF-8 on stdout whatever the locale; a stream that was closed at the start swallows what is written."""
+    """UTF-8 for programs that read stdout, whatever the locale; a stream closed at the start swallows all."""
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 (open to the end)
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+        encoding = None if sys.stdout.isatty() else "utf-8"
+        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 def _silence_stdout() -> None:

@@ -36,7 +36,7 @@ def command(what: str, as_json: Json = False, size: int = 0) -> None:
     elif what == "print":
         print("left in the buffer")
     elif what == "say":
-        output.line("\\u2220 = 50\\u00b0")
+        output.line("\\u2220 = 50\\u00b0 \\ud800")
         output.note("a\\x1b[2Jb")
         output.warn("careful", "slowly")
     elif what == "wait":
