@@ -42,7 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     system: Text | None = None
     device: Device | None = None
     max_pixels: Pixels | None = None
-    timeout: Seconds = 120.0
+    timeout: Seconds | None = None
     api_key: Text | None = None
 
 

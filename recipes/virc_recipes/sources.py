@@ -3,6 +3,7 @@
 import base64
 import binascii
 import http.client
+import io
 import queue
 import re
 import sys
@@ -11,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from PIL import Image
 
@@ -55,8 +56,13 @@ def open_source(source: str, base: Path = Path(), offline: bool = False) -> Imag
     return open_image(_fetch(source), source)
 
 
+def standard_input() -> IO[bytes]:
+    """Standard input; an empty one where it was closed at the start."""
+    return sys.stdin.buffer if sys.stdin else io.BytesIO()
+
+
 def _standard_input() -> bytes:
-    content = sys.stdin.buffer.read(MOST_BYTES + 1)
+    content = standard_input().read(MOST_BYTES + 1)
     if not content:
         raise DataError("standard input is empty", "virc solve - 'question' < picture.png")
     return content

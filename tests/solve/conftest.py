@@ -3,10 +3,14 @@
 import importlib
 import os
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from solving import ROOT, picture
+from solving import ROOT, Serve, picture
 
 from virc_recipes import systems
 from virc_recipes.systems import System
@@ -60,3 +64,25 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def virc_system() -> System:
     """The system of the released models."""
     return systems.get("virc")
+
+
+@pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, dict[str, Serve]]]:
+    """A web server on the loopback: its address, and what it does on each path."""
+    pages: dict[str, Serve] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with suppress(OSError):
+                pages[self.path](self)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    monkeypatch.setenv("no_proxy", "*")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", pages
+    server.shutdown()
+    server.server_close()

@@ -4,12 +4,15 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image
 
+Serve = Callable[[BaseHTTPRequestHandler], None]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -87,3 +90,12 @@ def ended(process: subprocess.Popen[bytes]) -> Done:
     """Wait for a process and take what it said."""
     out, err = process.communicate(timeout=60)
     return Done(process.returncode, (out or b"").decode(), (err or b"").decode())
+
+
+def send(handler: BaseHTTPRequestHandler, body: bytes, status: int = 200, **headers: str) -> None:
+    """Answer one request of the web server."""
+    handler.send_response(status)
+    for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    handler.wfile.write(body)

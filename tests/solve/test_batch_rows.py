@@ -153,7 +153,11 @@ def test_rows_are_read_no_further_ahead_than_needed() -> None:
 
 def test_rows_are_worked_on_at_the_same_time() -> None:
     together = threading.Barrier(4, timeout=10)
-    in_parallel([Row(n) for n in range(8)], lambda _: together.wait() and None, 4, threading.Event())
+
+    def work(_: Row) -> None:
+        together.wait()
+
+    in_parallel([Row(n) for n in range(8)], work, 4, threading.Event())
 
 
 def test_every_row_is_worked_on_once() -> None:
@@ -185,8 +189,12 @@ def test_an_interruption_while_rows_are_read_does_not_wait_for_the_work() -> Non
 
     stop = threading.Event()
     busy = threading.Event()
+
+    def work(_: Row) -> None:
+        busy.wait(60)
+
     with pytest.raises(KeyboardInterrupt):
-        in_parallel(interrupted(), lambda _: busy.wait(60) and None, 1, stop)
+        in_parallel(interrupted(), work, 1, stop)
     assert stop.is_set()
     busy.set()
 

@@ -2,58 +2,23 @@
 
 import base64
 import io
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from solving import virc
+from solving import Serve, send, virc
 
 from virc_recipes import sources
 from virc_recipes.errors import DataError, NetworkError
 from virc_recipes.sources import open_source
-
-Serve = Callable[[BaseHTTPRequestHandler], None]
 
 
 def png() -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (40, 30), "red").save(file, "PNG")
     return file.getvalue()
-
-
-def send(handler: BaseHTTPRequestHandler, body: bytes, status: int = 200, **headers: str) -> None:
-    handler.send_response(status)
-    for name, value in {"Content-Length": str(len(body)), **headers}.items():
-        handler.send_header(name, value)
-    handler.end_headers()
-    handler.wfile.write(body)
-
-
-@pytest.fixture
-def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, dict[str, Serve]]]:
-    """A web server on the loopback: its address, and what it does on each path."""
-    pages: dict[str, Serve] = {}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            with suppress(OSError):
-                pages[self.path](self)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    monkeypatch.setenv("no_proxy", "*")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", pages
-    server.shutdown()
-    server.server_close()
 
 
 def test_a_url_is_fetched_also_through_a_redirect(web: tuple[str, dict[str, Serve]]) -> None:

@@ -61,9 +61,7 @@ def command(
     ] = 1,
     max_pixels: options.MaxPixels = None,
     max_turns: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Turns of one solution.")] = 16,
-    timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Longest time for a problem, all its turns.")
-    ] = None,
+    timeout: options.Timeout = None,
     temperature: Annotated[
         float | None, typer.Option(metavar="T", help="0 is greedy; default 0, or 1 with several samples.")
     ] = None,

@@ -121,8 +121,8 @@ def _too_many(options: Sequence[str], free: Sequence[str]) -> UsageError | None:
 
 
 def _is_dashed_text(word: str) -> bool:
-    """Whether a word begins with '-' and is no option: options are letters and dashes."""
-    return bool(re.match(r"-(?!-?[A-Za-z][A-Za-z-]*(=|$))", word)) and word not in ("-", "--")
+    """Whether a word begins with '-' and cannot be meant as an option: those are letters and dashes."""
+    return bool(re.match(r"-(?!-)", word)) and len(word) > 1 and not word[1:].replace("-", "").isalpha()
 
 
 def _line(words: Sequence[str]) -> str:

@@ -1,6 +1,5 @@
 """Many problems: rows in, one JSON line each out, progress on stderr."""
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +24,7 @@ from virc_recipes.errors import DataError, NoAnswerError, UsageError, VircError
 from virc_recipes.ledger import Claims, Ledger
 from virc_recipes.opened import Opened
 from virc_recipes.solve import SCHEMA, Event, solve
-from virc_recipes.sources import open_source
+from virc_recipes.sources import open_source, standard_input
 
 STREAM = "-"
 _SERVED_AT_ONCE = 16
@@ -119,7 +118,7 @@ def run(setup: Setup, source: str, out: str | None, at_once: int | None, blank: 
 def _open_rows(source: str, out: str | None) -> tuple[AbstractContextManager[IO[bytes]], Path]:
     """The rows, and the folder their image paths start from."""
     if source == STREAM:
-        return nullcontext(sys.stdin.buffer), Path()
+        return nullcontext(standard_input()), Path()
     if out not in (None, STREAM) and Path(str(out)).resolve() == Path(source).resolve():
         raise UsageError("--batch and --out are the same file", "--out answers.jsonl")
     try:
@@ -172,7 +171,7 @@ def _answer(
         protocol = opened.wording.protocol
         solved = solve(setup.config, opened.backend, protocol, images, row.question, on_event=_unless(stop))
         fields |= outcome(solved)
-        write_traces(folders, solved.attempts, known)
+        write_traces(folders, solved.attempts, setup, known)
         fields["trace"] = folder and str(folder)
         error = failure_of(solved, opened)
         if error:

@@ -2,7 +2,6 @@
 
 import math
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from virc_recipes.errors import DataError, UsageError
 from virc_recipes.opened import Opened
 from virc_recipes.reasoning.resize import smart_resize
 from virc_recipes.solve import SCHEMA, solve
-from virc_recipes.sources import open_source
+from virc_recipes.sources import open_source, standard_input
 
 _LONG = 60.0
 _TOKENS_OF_A_TURN = 200
@@ -56,7 +55,7 @@ def run(
     if solved.answer is not None and not as_json:
         output.line(one_line(solved.answer))
     if setup.trace:
-        write_traces(folders, solved.attempts, known)
+        write_traces(folders, solved.attempts, setup, known)
         fields["trace"] = str(setup.trace)
         output.know(trace=str(setup.trace))
     error = failure_of(solved, opened)
@@ -97,7 +96,7 @@ def read_question(question: str | None, file: str | None, sources: Sequence[str]
 def _from_file(file: str) -> str:
     try:
         if file == "-":
-            content = sys.stdin.buffer.read(_MOST_QUESTION + 1)
+            content = standard_input().read(_MOST_QUESTION + 1)
         else:
             with Path(file).open("rb") as opened:
                 content = opened.read(_MOST_QUESTION + 1)

@@ -51,7 +51,6 @@ def set_up(
     here = flags["endpoint"] == HERE
     asked = {**flags, "endpoint": None} if here else flags
     found = config.resolve(asked, os.environ, config.read(config.config_path(os.environ)))
-    timeout = found["timeout"].value if found["timeout"].source != "default" else None
     settings = config.values(found)
     endpoint = None if here else settings.endpoint
     choice = Choice(
@@ -62,11 +61,10 @@ def set_up(
         protocol=protocol,
         device=settings.device,
         max_pixels=settings.max_pixels,
-        timeout=min(REPLY_SECONDS, float(timeout or math.inf)),
+        timeout=min(REPLY_SECONDS, settings.timeout or math.inf),
     )
-    return Setup(
-        choice, msgspec.structs.replace(solving, timeout=timeout), Path(trace) if trace else None, offline
-    )
+    solving = msgspec.structs.replace(solving, timeout=settings.timeout)
+    return Setup(choice, solving, Path(trace) if trace else None, offline)
 
 
 def open_chosen(setup: Setup) -> tuple[Opened, dict[str, object]]:
@@ -129,17 +127,21 @@ def trace_folders(folder: Path, config: SolveConfig) -> list[Path]:
     return folders
 
 
-def write_traces(folders: Sequence[Path], attempts: Sequence[Attempt], known: Mapping[str, object]) -> None:
+def write_traces(
+    folders: Sequence[Path], attempts: Sequence[Attempt], setup: Setup, known: Mapping[str, object]
+) -> None:
     """Write the trace of every attempt, finished or not.
 
     Raises:
         VircError: the disk refuses.
     """
+    settings = known["settings"]
+    assert isinstance(settings, dict)
     meta = {
         "model": known["model"],
         "wording": known["protocol"],
         "device": known["device"],
-        "sampling": known["settings"],
+        "sampling": {**settings, "tries": msgspec.to_builtins(setup.config.samplings(0))},
         "versions": {name: found for name in ("virc", "torch", "transformers") if (found := _version(name))},
     }
     for folder, attempt in zip(

@@ -1,0 +1,96 @@
+"""`virc solve` with a model in this process: of the real architecture, its weights random."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from solving import Done, ended, picture, start, virc
+
+from virc_recipes import models
+from virc_recipes.errors import ConfigError
+
+WATCHED = '''
+"""Ends the process when it opens a connection."""
+import os, socket
+def refuse(*args): os.write(2, b"a connection was opened"); os._exit(99)
+socket.socket.connect = socket.socket.connect_ex = refuse
+socket.getaddrinfo = refuse
+'''
+
+SILENT = ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_OFFLINE", "DO_NOT_TRACK")
+
+
+@pytest.fixture
+def local(random_model: Path) -> Path:
+    """The random model; its replies are never well-formed, so that every run ends by its time or its tries."""
+    return random_model
+
+
+def ask(image: Path, model: Path, *words: object) -> Done:
+    return virc("solve", image, "q", "--model", model, "--device", "cpu", "--timeout", 1, "--json", *words)
+
+
+def test_it_runs_here_and_says_how_long_a_turn_takes(image: Path, local: Path) -> None:
+    done = ask(image, local)
+    assert done.code in (6, 8)
+    assert (done.json["device"], done.json["model"], done.json["protocol"]) == ("cpu", str(local), "own")
+    assert "on the CPU: 12 image tokens, about " in done.err
+    assert done.err.count("not in what it was trained with") == 1
+
+
+def test_fewer_pixels_are_fewer_tokens(tmp_path: Path, local: Path) -> None:
+    image = picture(tmp_path / "large.png", 280, 280)
+    told = [ask(image, local, *words).err for words in ([], ["--max-pixels", 78_400 // 4])]
+    assert "100 image tokens" in told[0]
+    assert "25 image tokens" in told[1]
+
+
+def test_a_released_model_without_its_wording_is_refused_before_it_is_loaded(
+    image: Path, local: Path, clean: Path
+) -> None:
+    shutil.copytree(local, clean / "models" / "ViRC-7B")
+    (clean / "models" / "ViRC-7B" / "model.safetensors").write_bytes(b"")
+    done = ask(image, Path("ViRC-7B"))
+    assert (done.code, "no wording for ViRC-7B" in done.err) == (3, True)
+    assert "--protocol default" in done.err
+    done = ask(image, Path("ViRC-7B"), "--protocol", "default")
+    assert (done.code, "safetensors" in done.err) == (3, True)
+
+
+def test_a_model_here_does_one_row_at_a_time(image: Path, local: Path, clean: Path) -> None:
+    (clean / "in.jsonl").write_text(json.dumps({"id": 1, "image": str(image), "question": "q"}))
+    words = ("solve", "--batch", "in.jsonl", "--model", local, "--device", "cpu", "--timeout", 1)
+    assert virc(*words, "--concurrency", 2).code == 2
+    done = virc(*words)
+    assert done.lines[0]["error"]["code"] in (6, 8)
+    assert done.lines[0]["device"] == "cpu"
+
+
+def test_nothing_leaves_the_machine(
+    image: Path, local: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    watch = tmp_path / "watch"
+    watch.mkdir()
+    (watch / "sitecustomize.py").write_text(WATCHED)
+    env = {**environment, "PYTHONPATH": f"{watch}:{environment['PYTHONPATH']}"}
+    done = ended(start("solve", image, "q", "--model", local, "--timeout", 1, env=env))
+    assert done.code in (6, 8), done.err
+    assert ended(start("solve", image, "q", "--endpoint", "http://127.0.0.1:9/v1", env=env)).code == 99
+
+
+def test_telemetry_is_off_before_anything_could_send_it(
+    image: Path, local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in SILENT:
+        monkeypatch.delenv(name, raising=False)
+    seen: dict[str, str] = {}
+
+    def find(*_: object) -> None:
+        seen.update(os.environ)
+        raise ConfigError("far enough")
+
+    monkeypatch.setattr(models, "find", find)
+    assert virc("solve", image, "q", "--model", local).code == 3
+    assert [seen.get(name) for name in SILENT] == ["1"] * 3
