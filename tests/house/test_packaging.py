@@ -63,7 +63,9 @@ def shipped(folder: Path) -> set[str]:
 
 def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
-    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    listed = zipfile.ZipFile(wheel).namelist()
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in listed)
+    names = {name for name in listed if ".dist-info/" not in name}
     assert names == {f"{package}/{file}" for package, folder in PACKAGES.items() for file in shipped(folder)}
 
 
@@ -108,7 +110,9 @@ def test_solve_on_the_base_install_names_the_missing_extra(
     assert "--endpoint" in done.stderr
 
 
-@pytest.mark.parametrize("extra", [(), ("--extra", "local")], ids=["base", "local"])
+@pytest.mark.parametrize(
+    "extra", [(), ("--extra", "local"), ("--extra", "all")], ids=["base", "local", "all"]
+)
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_dependencies_resolve_on_every_platform_we_name(platform: str, extra: tuple[str, ...]) -> None:
     target = ("--python-platform", platform, "--python-version", "3.11")
