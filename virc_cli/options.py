@@ -31,7 +31,9 @@ Device = Annotated[
 MaxPixels = Annotated[
     int | None, typer.Option(min=1, metavar="PIXELS", help="Pixels an image is shown with at most.")
 ]
-Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", help="Longest time for a problem, all its turns.")]
+Timeout = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="Longest time for a problem, all its turns.")
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout; it looks the same on failure.")
 ]

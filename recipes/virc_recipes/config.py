@@ -115,8 +115,7 @@ def check(key: str, value: object, name: str, error: type[VircError] = ConfigErr
     Raises:
         VircError: of class `error`: the setting does not take this value.
     """
-    hint = get_type_hints(Settings, include_extras=True)[key]
-    kind = hint if hasattr(hint, "__metadata__") else get_args(hint)[0]
+    kind = get_args(get_type_hints(Settings, include_extras=True)[key])[0]  # every field is `kind | None`
     textual = kind.__origin__ is str
     if isinstance(value, str) and not textual:
         value = value.replace("_", "")  # 1_000, which YAML reads and Python's numbers allow

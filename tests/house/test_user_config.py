@@ -213,7 +213,7 @@ def test_set_show_and_unset_go_together(virc: Run, environment: dict[str, str]) 
     rows = {line.split(maxsplit=2)[0]: line.split(maxsplit=2)[1:] for line in shown.splitlines()}
     assert rows["model"] == ["ViRC-3B", f"file {path}"]
     assert rows["endpoint"] == ["http://h/v1", "env VIRC_ENDPOINT"]
-    assert rows["timeout"] == ["120.0", "default"]
+    assert rows["timeout"] == ["-", "default"]
     assert rows["api_key"] == ["set", "env VIRC_API_KEY"]
     assert virc("config", "unset", "model").returncode == 0
     assert path.read_text() == ""
