@@ -146,7 +146,7 @@ def _generate(rng: random.Random, sides: int) -> Diagram | None:
     angles = _angles(points)
     if angles is None:
         return None
-    look = _look(rng)
+    look = random_look(rng)
     letters = rng.sample(NAMES, sides)
     hidden = rng.randrange(sides)
     corners = tuple(
@@ -189,7 +189,8 @@ def _angles(points: Sequence[Point]) -> list[int] | None:
     return whole
 
 
-def _look(rng: random.Random) -> Look:
+def random_look(rng: random.Random) -> Look:
+    """How one diagram is drawn."""
     face = Face(
         kind=rng.choice(("sans", "sans", "plotter")),
         size=rng.choice((11, 12, 13, 14)),

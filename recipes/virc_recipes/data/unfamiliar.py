@@ -44,6 +44,11 @@ def picture(rng: random.Random) -> Image.Image:
     return image if rng.random() < 0.85 else image.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 3)))
 
 
+def empty_picture(rng: random.Random) -> Image.Image:
+    """A picture without a single character."""
+    return rng.choice((_noise, _blank, _gradient))(rng, rng.choice(_SIDES), rng.choice(_SIDES))
+
+
 _SIDES = (84, 112, 140, 168, 196, 224, 224, 252, 252, 280, 300)
 
 

@@ -30,6 +30,18 @@ class Example(msgspec.Struct, frozen=True):
     images: list[Image.Image]
 
 
+def read_glyphs(rng: random.Random) -> Example:
+    """One to three characters on a slip of paper, anywhere on it: what they are."""
+    face = diagrams.random_look(rng).face
+    text = rng.choice((rng.choice(NAMES), rng.choice("0123456789?"), str(rng.randint(10, 150))))
+    glyphs = mask(text, face)
+    width, height = 28 if glyphs.width < 20 else 56, 28
+    slip = Image.new("L", (width, height), rng.choice((255, 255, 245)))
+    place = rng.randint(0, width - glyphs.width), rng.randint(0, height - glyphs.height)
+    slip.paste(rng.choice((0, 0, 40, 80)), place, glyphs)
+    return _pair("Read.", text, slip.convert("RGB"))
+
+
 def read_crop(rng: random.Random) -> Example:
     """A crop around a corner, a little off: its letter and value."""
     diagram = diagrams.generate(rng)
@@ -45,7 +57,7 @@ def place_letters(rng: random.Random) -> Example:
     """Two to four letters on an empty page: where each stands, in steps of the crop grid."""
     width, height = rng.choice((196, 224, 252)), rng.choice((196, 224, 252))
     page = Image.new("L", (width, height), rng.choice((255, 255, 245)))
-    face = diagrams._look(rng).face
+    face = diagrams.random_look(rng).face
     places: list[tuple[str, int, int]] = []
     for letter in rng.sample(NAMES, rng.randint(2, 4)):
         x, y = rng.randint(10, width - 10), rng.randint(10, height - 10)

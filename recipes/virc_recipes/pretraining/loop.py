@@ -1,6 +1,6 @@
 """The training loop: a mix of tasks that shifts from perception to whole trajectories, saved so that it can go on.
 
-python -m virc_recipes.pretraining.loop OUT --minutes 60 | --steps 3000 [--phase base|sft|direct]
+python -m virc_recipes.pretraining.loop OUT --minutes 60 | --steps 3000 [--phase sight|base|sft|direct]
         [--from FOLDER] [--seed 0]
 torchrun --standalone --nproc-per-node 2 -m virc_recipes.pretraining.loop OUT ...
 """
@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from virc_recipes.pretraining import curriculum
+from virc_recipes.pretraining import curriculum, sight
 from virc_recipes.pretraining.architecture import build_model, build_tokenizer, save
 from virc_recipes.pretraining.corpus import constants, words
 from virc_recipes.pretraining.curriculum import Example
@@ -25,20 +25,29 @@ from virc_recipes.pretraining.encode import IGNORE, collate
 
 Task = Callable[[random.Random], Example]
 TASKS: Mapping[str, tuple[Task, int]] = {  # task and examples a step, about as long as one another
-    "read": (curriculum.read_crop, 96),
-    "place": (curriculum.place_letters, 32),
-    "list": (curriculum.list_corners, 32),
+    "glyphs": (curriculum.read_glyphs, 128),
+    "read": (curriculum.read_crop, 64),
+    "place": (curriculum.place_letters, 24),
+    "list": (curriculum.list_corners, 24),
     "subtract": (curriculum.subtract, 64),
-    "triangle": (partial(curriculum.trajectory, sides=(3,)), 24),
-    "quadrilateral": (partial(curriculum.trajectory, sides=(4,)), 16),
-    "refusal": (curriculum.refusal, 24),
-    "direct": (curriculum.direct, 32),
+    "triangle": (partial(curriculum.trajectory, sides=(3,)), 16),
+    "quadrilateral": (partial(curriculum.trajectory, sides=(4,)), 12),
+    "refusal": (curriculum.refusal, 16),
+    "direct": (curriculum.direct, 24),
 }
 # Share of steps of each task: from the first row at the start of a phase to the second at its end.
 PHASES: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
     "base": (
-        {"read": 0.6, "place": 0.3, "subtract": 0.1},
-        {"read": 0.3, "place": 0.1, "list": 0.2, "subtract": 0.1, "triangle": 0.25, "refusal": 0.05},
+        {"glyphs": 0.3, "read": 0.4, "place": 0.15, "subtract": 0.15},
+        {
+            "glyphs": 0.05,
+            "read": 0.35,
+            "place": 0.1,
+            "list": 0.15,
+            "subtract": 0.1,
+            "triangle": 0.2,
+            "refusal": 0.05,
+        },
     ),
     "sft": (
         {"read": 0.15, "list": 0.1, "subtract": 0.1, "triangle": 0.4, "quadrilateral": 0.15, "refusal": 0.1},
@@ -49,7 +58,7 @@ PHASES: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
         {"read": 0.05, "list": 0.05, "direct": 0.75, "refusal": 0.15},
     ),
 }
-WARMUP = 100  # steps
+WARMUP = 30  # steps
 
 
 def optimizers(model: Any, rate: float) -> list[Any]:
@@ -59,7 +68,7 @@ def optimizers(model: Any, rate: float) -> list[Any]:
     matrices: list[Any] = []
     others: list[Any] = []
     for name, weight in model.named_parameters():
-        hidden = weight.ndim == 2 and "embed" not in name and "lm_head" not in name
+        hidden = weight.ndim == 2 and not any(part in name for part in ("embed", "lm_head", "head."))
         (matrices if hidden else others).append(weight)
     return [
         torch.optim.Muon(matrices, lr=rate * 10, momentum=0.95, weight_decay=0.01),
@@ -76,11 +85,11 @@ def mixture(phase: str, progress: float) -> dict[str, float]:
 
 
 def rate_at(phase: str, step: int, progress: float) -> float:
-    """Factor on the learning rate: warm up, stay, and (but for `base`, which others go on from) fall to a twentieth."""
+    """Factor on the learning rate: warm up, stay, and (not where others go on from here) fall to a twentieth."""
     warm = min(1.0, (step + 1) / WARMUP)
     return warm * (
         1.0
-        if phase == "base" or progress < 2 / 3
+        if phase in ("sight", "base") or progress < 2 / 3
         else 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (progress * 3 - 2)))
     )
 
@@ -97,42 +106,90 @@ def train(
 
     workers, worker = _join_workers()
     torch.manual_seed(seed)
-    schedule, rng = random.Random(f"{seed} {phase}"), random.Random(f"{seed} {phase} {worker}")
+    rng = random.Random(f"{seed} {phase} {worker}")
     model, tokenizer = _load(start) if start else _new()
     model.to(device).train()
-    stack = optimizers(model, rate)
-    for optimizer in stack:
-        for group in optimizer.param_groups:
-            group["peak"] = group["lr"]
+    learner, learn = (_seeing if phase == "sight" else _speaking)(model, tokenizer, phase, seed, rng)
+    stack = optimizers(learner.to(device), rate)
     out.mkdir(parents=True, exist_ok=True)
     begin = saved = time.monotonic()
     with (out / "log.jsonl").open("a") as log:
         step = 0
         while (progress := _agree(_progress(step, steps, begin, minutes), workers)) < 1:
-            shares = mixture(phase, progress)
-            name = schedule.choices(list(shares), list(shares.values()))[0]
-            task, count = TASKS[name]
-            batch = {
-                k: v.to(device) for k, v in collate([task(rng) for _ in range(count)], tokenizer).items()
-            }
-            output = model(**batch)
-            output.loss.backward()
-            _average_gradients(model, workers)
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for optimizer in stack:
-                for group in optimizer.param_groups:
-                    group["lr"] = group["peak"] * rate_at(phase, step, progress)
-                optimizer.step()
-                optimizer.zero_grad()
-            if step % 10 == 0 and worker == 0:
-                row = {"step": step, "seconds": round(time.monotonic() - begin), "task": name, "rows": count}
-                print(json.dumps({**row, **_scores(output, batch)}), file=log, flush=True)
+            loss, scores = learn(progress, step % 10 == 0 and worker == 0)
+            loss.backward()
+            _average_gradients(learner, workers)
+            torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+            _descend(stack, rate_at(phase, step, progress))
+            if scores:
+                print(
+                    json.dumps({"step": step, "seconds": round(time.monotonic() - begin), **scores}),
+                    file=log,
+                    flush=True,
+                )
             step += 1
             if worker == 0 and time.monotonic() - saved > 300:
                 save(out, model, tokenizer)
                 saved = time.monotonic()
     if worker == 0:
         save(out, model, tokenizer)
+
+
+Learn = Callable[[float, bool], tuple[Any, dict[str, Any] | None]]
+"""(progress 0..1, whether to score) -> the loss of a fresh batch, and its scores for the log."""
+
+
+def _seeing(model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Random) -> tuple[Any, Learn]:
+    """The vision tower and its throw-away head; slips of paper first, then pages."""
+    import torch
+
+    head = sight.head(model.config.text_config.hidden_size)
+
+    def learn(progress: float, score: bool) -> tuple[Any, dict[str, Any] | None]:
+        loss, found = sight.loss(model, head, rng, slips=max(0.1, 1 - 4 * progress))
+        return loss, {
+            "task": phase,
+            "loss": round(loss.item(), 4),
+            "found": round(found, 3),
+        } if score else None
+
+    return torch.nn.ModuleDict({"visual": model.model.visual, "head": head}), learn
+
+
+def _speaking(model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Random) -> tuple[Any, Learn]:
+    """The whole model on the tasks of a phase; all workers take the same task at the same step."""
+    schedule = random.Random(f"{seed} {phase}")
+
+    def learn(progress: float, score: bool) -> tuple[Any, dict[str, Any] | None]:
+        shares = mixture(phase, progress)
+        name = schedule.choices(list(shares), list(shares.values()))[0]
+        task, count = TASKS[name]
+        batch = {
+            k: v.to(model.device) for k, v in collate([task(rng) for _ in range(count)], tokenizer).items()
+        }
+        output = model(**batch)
+        return output.loss, {"task": name, "rows": count, **_scores(output, batch)} if score else None
+
+    return model, learn
+
+
+def _descend(stack: list[Any], factor: float) -> None:
+    for optimizer in stack:
+        for group in optimizer.param_groups:
+            group["lr"] = group.setdefault("peak", group["lr"]) * factor
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def _scores(output: Any, batch: Mapping[str, Any]) -> dict[str, float]:
+    """Loss, and the share of turns' tokens and of whole rows predicted right under teacher forcing."""
+    guess, label = output.logits[:, :-1].argmax(-1), batch["labels"][:, 1:]
+    right, counted = guess == label, label != IGNORE
+    return {
+        "loss": round(output.loss.item(), 4),
+        "tokens_right": round((right & counted).sum().item() / counted.sum().item(), 4),
+        "rows_right": round((right | ~counted).all(1).float().mean().item(), 3),
+    }
 
 
 def _join_workers() -> tuple[int, int]:
@@ -174,17 +231,6 @@ def _average_gradients(model: Any, workers: int) -> None:
         weight.grad = (grad / workers).view_as(weight)
 
 
-def _scores(output: Any, batch: Mapping[str, Any]) -> dict[str, float]:
-    """Loss, and the share of turns' tokens and of whole rows predicted right under teacher forcing."""
-    guess, label = output.logits[:, :-1].argmax(-1), batch["labels"][:, 1:]
-    right, counted = guess == label, label != IGNORE
-    return {
-        "loss": round(output.loss.item(), 4),
-        "tokens_right": round((right & counted).sum().item() / counted.sum().item(), 4),
-        "rows_right": round((right | ~counted).all(1).float().mean().item(), 3),
-    }
-
-
 def _new() -> tuple[Any, Any]:
     tokenizer = build_tokenizer(constants(curriculum.PROTOCOL), words())
     return build_model(tokenizer), tokenizer
@@ -206,7 +252,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--steps", type=float, default=math.inf)
-    parser.add_argument("--phase", choices=sorted(PHASES), default="base")
+    parser.add_argument("--phase", choices=["sight", *PHASES], default="base")
     parser.add_argument("--from", dest="start", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=2e-3)

@@ -1,0 +1,108 @@
+"""Sight before speech: the vision tower learns which character stands where, by dense labels on every patch.
+
+A character that the tower cannot tell apart no language loss will teach soon; asked directly, on every image token at
+once, it is learnt in minutes. The head is thrown away afterwards.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from virc_recipes.data import diagrams, unfamiliar
+from virc_recipes.data.diagrams import CROP, NAMES, Diagram
+from virc_recipes.data.glyphs import mask
+from virc_recipes.pretraining.architecture import MERGE, PATCH
+from virc_recipes.pretraining.encode import patches
+
+CHARACTERS = f"0123456789?{NAMES}"
+_TALL, _WIDE = PATCH, PATCH // 2  # px of a label cell: two digits of a number stand in two cells
+_TOKEN = PATCH * MERGE
+CELLS = (_TOKEN // _TALL) * (_TOKEN // _WIDE)  # label cells in one image token
+Mark = tuple[str, float, float]  # a character and its middle in px
+
+
+def marks(diagram: Diagram) -> list[Mark]:
+    """Every character of a diagram and where its middle is; those of one label share its width evenly."""
+    found = []
+    for corner in diagram.corners:
+        for text, box in ((corner.letter, corner.letter_box), (corner.printed, corner.value_box)):
+            shown = len(text) + (0.6 if diagram.look.degrees and text.isdigit() else 0)
+            step = (box[2] - box[0]) / shown
+            found += [(c, box[0] + (i + 0.5) * step, (box[1] + box[3]) / 2) for i, c in enumerate(text)]
+    return found
+
+
+def labels(found: Sequence[Mark], width: int, height: int) -> NDArray[np.float32]:
+    """Where each character is: shape (image tokens, CELLS * characters), 1.0 where its middle lies in that cell."""
+    page = np.zeros((height // _TALL, width // _WIDE, len(CHARACTERS)), np.float32)
+    for character, x, y in found:
+        if 0 <= x < width and 0 <= y < height:
+            page[int(y) // _TALL, int(x) // _WIDE, CHARACTERS.index(character)] = 1
+    down, across = _TOKEN // _TALL, _TOKEN // _WIDE
+    tokens = page.reshape(height // _TOKEN, down, width // _TOKEN, across, -1).transpose(0, 2, 1, 3, 4)
+    return tokens.reshape(-1, CELLS * len(CHARACTERS))
+
+
+def sample(rng: random.Random) -> tuple[Image.Image, NDArray[np.float32]]:
+    """A page or a crop of one with its labels; one in ten is a picture without any."""
+    if rng.random() < 0.1:
+        picture = unfamiliar.empty_picture(rng).resize((CROP * 2, CROP))
+        return picture, labels([], *picture.size)
+    diagram = diagrams.generate(rng)
+    page, found = diagrams.draw(diagram), marks(diagram)
+    if rng.random() < 0.4:
+        return page, labels(found, *page.size)
+    corner = rng.choice(diagram.corners)
+    left, top, _, _ = diagrams.crop_of(corner, diagram.width, diagram.height)
+    x = max(0, min(page.width - CROP, left + rng.randint(-14, 14)))
+    y = max(0, min(page.height - CROP, top + rng.randint(-14, 14)))
+    return page.crop((x, y, x + CROP, y + CROP)), labels(
+        [(c, mx - x, my - y) for c, mx, my in found], CROP, CROP
+    )
+
+
+def slip(rng: random.Random) -> tuple[Image.Image, NDArray[np.float32]]:
+    """One or two characters on a slip of paper, anywhere on it."""
+    face = diagrams.random_look(rng).face
+    text = rng.choice((rng.choice(CHARACTERS), str(rng.randint(10, 99))))
+    glyphs = mask(text, face)
+    width = _TOKEN * rng.randint(1, 2)
+    paper = Image.new("L", (width, _TOKEN), rng.choice((255, 255, 245)))
+    left, top = rng.randint(0, width - glyphs.width), rng.randint(0, _TOKEN - glyphs.height)
+    paper.paste(rng.choice((0, 0, 40, 80)), (left, top), glyphs)
+    step, middle = glyphs.width / len(text), top + glyphs.height / 2
+    found = [(c, left + (i + 0.5) * step, middle) for i, c in enumerate(text)]
+    return paper.convert("RGB"), labels(found, *paper.size)
+
+
+def head(width: int) -> Any:
+    """The throw-away classifier on image tokens of `width` features; starts from 'nothing here'."""
+    import torch
+
+    layer = torch.nn.Linear(width, CELLS * len(CHARACTERS))
+    torch.nn.init.constant_(layer.bias, -5.0)
+    return layer
+
+
+def loss(model: Any, classifier: Any, rng: random.Random, slips: float) -> tuple[Any, float]:
+    """Binary cross-entropy a true mark on fresh samples, and the share of marks found where they are.
+
+    Args:
+        slips: how often slips of paper are drawn instead of pages and crops.
+    """
+    import torch
+
+    drawn = [slip(rng) for _ in range(96)] if rng.random() < slips else [sample(rng) for _ in range(24)]
+    cut = [patches(image) for image, _ in drawn]
+    device = classifier.weight.device
+    pixels = torch.from_numpy(np.concatenate([array for array, _ in cut])).to(device)
+    grid = torch.tensor([shape for _, shape in cut]).to(device)
+    wanted = torch.from_numpy(np.concatenate([truth for _, truth in drawn])).to(device)
+    told = classifier(model.model.visual(pixels, grid_thw=grid).pooler_output)
+    total = torch.nn.functional.binary_cross_entropy_with_logits(told, wanted, reduction="sum")
+    found = ((told > 0) & (wanted > 0)).sum().item() / max(1.0, wanted.sum().item())
+    return total / wanted.sum().clamp(min=1), found
