@@ -144,21 +144,43 @@ def test_an_interrupt_in_any_layer_leaves_the_cache_right(
     torch.testing.assert_close(cached.read(conversation, images), expected, atol=1e-4, rtol=1e-4)
 
 
+def test_what_was_cut_before_an_interrupt_is_not_taken_for_held(backend: LocalBackend) -> None:
+    import torch
+
+    cached = backend.cached
+    first, other = (show(picture((84, 84), seed), backend.grid) for seed in (1, 2))
+    conversation = rendered(backend, talk(1), [first])
+    cached.read(conversation, [first])
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    hook = cached.network.model.language_model.layers[1].mlp.register_forward_pre_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        cached.read(conversation, [other])
+    hook.remove()
+    expected = fresh(cached, conversation.ids, [first.pixels])
+    torch.testing.assert_close(cached.read(conversation, [first]), expected, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("said", ["CUDA out of memory. Tried", "DefaultCPUAllocator: can't allocate memory"])
 def test_memory_that_runs_out_is_an_engine_error_with_a_way_out(backend: LocalBackend, said: str) -> None:
-    shown = show(picture((84, 84)), backend.grid)
-    conversation = rendered(backend, talk(1), [shown])
+    images = [show(picture((84, 84)), backend.grid)]
+    first = rendered(backend, talk(1), images)
+    backend.cached.read(first, images)
+    images.append(show(picture((56, 84)), backend.grid))
+    second = rendered(backend, talk(2), images)
 
     def fail(*_: object) -> None:
         raise RuntimeError(said)
 
     hook = backend.cached.network.model.language_model.layers[1].register_forward_pre_hook(fail)
     with pytest.raises(EngineError, match="out of memory while reading") as caught:
-        backend.cached.read(conversation, [shown])
+        backend.cached.read(second, images)
     assert caught.value.hint == "lower --max-pixels"
     hook.remove()
-    backend.cached.read(conversation, [shown])
-    assert backend.cached.tokens_fed == len(conversation.ids)
+    backend.cached.read(second, images)  # nothing was kept: its memory is free for the next picture
+    assert backend.cached.tokens_fed == len(first.ids) + len(second.ids)
 
 
 def test_weights_that_are_not_numbers_are_an_engine_error(backend: LocalBackend) -> None:
@@ -180,6 +202,12 @@ def test_an_image_off_the_grid_is_seen_as_the_image_processor_would_size_it(back
     theirs = backend.cached.processor(images=[shown.pixels], return_tensors="pt")
     torch.testing.assert_close(ours["pixel_values"], theirs["pixel_values"])
     assert ours["image_grid_thw"].tolist() == [[1, 72, 72]]
+
+
+def test_an_image_on_the_grid_is_never_resized_even_under_the_smallest_size(backend: LocalBackend) -> None:
+    shown = Shown(picture((56, 28)))
+    assert backend.cached.image_tokens(shown) == 2
+    assert backend.cached._patches([shown])["image_grid_thw"].tolist() == [[1, 2, 4]]
 
 
 def test_a_conversation_without_images_is_read(backend: LocalBackend) -> None:
