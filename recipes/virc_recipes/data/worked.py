@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from virc_recipes.data.diagrams import Corner, Diagram, crop_of
 
-UNREADABLE = "<think>I cannot read this picture.</think>\n<answer>unreadable</answer>"
+_CANNOT = "I cannot read this picture."
+UNREADABLE = f"<think>{_CANNOT}</think>\n<answer>unreadable</answer>"
 
 
 def replies(diagram: Diagram) -> list[str]:
@@ -13,21 +14,18 @@ def replies(diagram: Diagram) -> list[str]:
 
     Stops early where the asked angle is printed; otherwise looks at every corner before computing.
     """
-    wanted = diagram.corners[diagram.asked]
-    said = "Look at the first corner."
-    turns: list[str] = []
-    seen: list[Corner] = []
-    for corner in diagram.reading_order():
-        turns.append(_look(said, crop_of(corner, diagram.width, diagram.height)))
-        seen.append(corner)
-        said = f"{corner.letter} is {corner.printed}."
-        if corner is wanted and corner.printed != "?":
-            return [*turns, _answer(f"{said} That is the one.", corner.angle)]
-        said += " Look at the next corner."
-    said = (
-        f"{seen[-1].letter} is {seen[-1].printed}. {arithmetic([c.angle for c in seen if c is not wanted])}"
-    )
-    return [*turns, _answer(said, wanted.angle)]
+    wanted, corners = diagram.corners[diagram.asked], diagram.reading_order()
+    if wanted.printed != "?":
+        seen = corners[: corners.index(wanted) + 1]
+        return [*_looks(diagram, seen), _answer(f"{_reads(wanted)} That is the one.", str(wanted.angle))]
+    sums = arithmetic([corner.angle for corner in corners if corner is not wanted])
+    return [*_looks(diagram, corners), _answer(f"{_reads(corners[-1])} {sums}", str(wanted.angle))]
+
+
+def replies_without(diagram: Diagram) -> list[str]:
+    """The turns where the question is about a corner that the figure does not have: look at all, then give up."""
+    corners = diagram.reading_order()
+    return [*_looks(diagram, corners), _answer(f"{_reads(corners[-1])} {_CANNOT}", "unreadable")]
 
 
 def arithmetic(known: Sequence[int]) -> str:
@@ -41,10 +39,24 @@ def arithmetic(known: Sequence[int]) -> str:
     return " ".join(steps)
 
 
+def _looks(diagram: Diagram, corners: Sequence[Corner]) -> list[str]:
+    """One crop a corner; each turn begins with what the crop before it showed."""
+    said = [
+        "Look at the first corner.",
+        *(f"{_reads(corner)} Look at the next corner." for corner in corners[:-1]),
+    ]
+    boxes = (crop_of(corner, diagram.width, diagram.height) for corner in corners)
+    return [_look(thought, box) for thought, box in zip(said, boxes, strict=True)]
+
+
+def _reads(corner: Corner) -> str:
+    return f"{corner.letter} is {corner.printed}."
+
+
 def _look(said: str, box: Sequence[int]) -> str:
     call = json.dumps({"name": "crop_image", "arguments": {"bbox_2d": list(box), "image_index": 0}})
     return f"<think>{said}</think>\n<tool_call>\n{call}\n</tool_call>"
 
 
-def _answer(said: str, angle: int) -> str:
-    return f"<think>{said}</think>\n<answer>{angle}</answer>"
+def _answer(said: str, answer: str) -> str:
+    return f"<think>{said}</think>\n<answer>{answer}</answer>"

@@ -110,12 +110,23 @@ def refusal(rng: random.Random) -> Example:
     return _driven(asked, picture.resize(size, Image.Resampling.BICUBIC), [worked.UNREADABLE])
 
 
-def direct(rng: random.Random) -> Example:
-    """The same diagram answered from the overview alone: what the no-tool control learns (D16)."""
+def missing_corner(rng: random.Random) -> Example:
+    """A diagram and a question about a corner it does not have."""
     diagram = diagrams.generate(rng)
-    *_, last = worked.replies(diagram)
-    values = " ".join(f"{c.letter} is {c.printed}." for c in diagram.reading_order())
-    said = last.replace("<think>", f"<think>{values} ", 1)
+    there = {corner.letter for corner in diagram.corners}
+    letters = rng.sample([letter for letter in NAMES if letter not in there], len(there))
+    asked = rng.choice(diagrams.QUESTIONS).format(
+        figure=diagrams.FIGURES[len(there)], name="".join(letters), corner=letters[0]
+    )
+    return _driven(asked, diagrams.draw(diagram), worked.replies_without(diagram))
+
+
+def direct(rng: random.Random, sides: Sequence[int] = (3, 3, 4)) -> Example:
+    """A diagram answered from the overview alone, in the same words: what the no-tool control learns (D16)."""
+    diagram = diagrams.generate(rng, sides=sides)
+    *looks, last = worked.replies(diagram)
+    values = [f"{corner.letter} is {corner.printed}." for corner in diagram.reading_order()]
+    said = last.replace("<think>", " ".join(["<think>", *values[: len(looks) - 1], ""]).replace("> ", ">"), 1)
     return _driven(diagram.question, diagrams.draw(diagram), [said])
 
 

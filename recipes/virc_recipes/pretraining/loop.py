@@ -33,7 +33,8 @@ TASKS: Mapping[str, tuple[Task, int]] = {  # task and examples a step, about as 
     "triangle": (partial(curriculum.trajectory, sides=(3,)), 16),
     "quadrilateral": (partial(curriculum.trajectory, sides=(4,)), 12),
     "refusal": (curriculum.refusal, 16),
-    "direct": (curriculum.direct, 24),
+    "missing": (curriculum.missing_corner, 12),
+    "direct": (curriculum.direct, 14),
 }
 # Share of steps of each task: from the first row at the start of a phase to the second at its end.
 PHASES: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
@@ -50,12 +51,26 @@ PHASES: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
         },
     ),
     "sft": (
-        {"read": 0.15, "list": 0.1, "subtract": 0.1, "triangle": 0.4, "quadrilateral": 0.15, "refusal": 0.1},
-        {"read": 0.05, "list": 0.05, "triangle": 0.45, "quadrilateral": 0.3, "refusal": 0.15},
+        {
+            "read": 0.15,
+            "list": 0.1,
+            "subtract": 0.1,
+            "triangle": 0.35,
+            "quadrilateral": 0.15,
+            "refusal": 0.15,
+        },
+        {
+            "read": 0.05,
+            "list": 0.03,
+            "triangle": 0.42,
+            "quadrilateral": 0.3,
+            "missing": 0.05,
+            "refusal": 0.15,
+        },
     ),
     "direct": (
-        {"read": 0.15, "list": 0.1, "subtract": 0.1, "direct": 0.55, "refusal": 0.1},
-        {"read": 0.05, "list": 0.05, "direct": 0.75, "refusal": 0.15},
+        {"read": 0.15, "list": 0.1, "subtract": 0.1, "direct": 0.5, "refusal": 0.15},
+        {"read": 0.05, "list": 0.03, "direct": 0.77, "refusal": 0.15},
     ),
 }
 WARMUP = 30  # steps
