@@ -266,8 +266,8 @@ def test_the_tokenizer_is_used_as_its_file_stands(folder: Path) -> None:
     from tokenizers import Tokenizer
 
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    digits = {"type": "Split", "pattern": {"Regex": r"\d"}, "behavior": "Isolated", "invert": False}
-    tokenizer["pre_tokenizer"]["pretokenizers"][0] = digits
+    letters = {"type": "Split", "pattern": {"Regex": r"\p{L}"}, "behavior": "Isolated", "invert": False}
+    tokenizer["pre_tokenizer"]["pretokenizers"][0] = letters
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     edit(folder / "tokenizer_config.json", tokenizer_class="Qwen2Tokenizer")
     text = "Question: In triangle BLA, find 224."

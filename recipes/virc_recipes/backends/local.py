@@ -13,7 +13,6 @@ from virc_recipes.backends.kv_cache import CachedModel
 from virc_recipes.backends.sampling import Text, pick, seeded
 from virc_recipes.errors import ConfigError, EngineError, SetupError
 from virc_recipes.reasoning.images import Shown
-from virc_recipes.reasoning.resize import Grid
 from virc_recipes.reasoning.session import Ask, Message, Reply
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ def load(
             its free memory.
         ConfigError: the folder is no such model, or an argument is wrong.
     """
-    torch, transformers = _quiet_imports()
+    torch = _quiet_torch()
     folder = Path(folder)
     checkpoint.check(folder)
     settings = checkpoint.image_settings(folder)
@@ -169,11 +168,25 @@ def load(
     count = checkpoint.parameters(folder)
     number = getattr(torch, dtype or ("float32" if count < _SMALL else "bfloat16"))
     _check_fits(folder, count * number.itemsize, where)
+    tokenizer, processor, network = _load(folder, settings, number, where)
+    cached = CachedModel(network, processor, grid)
+    return LocalBackend(folder.resolve().name, tokenizer, cached, (warning,) if warning else ())
+
+
+def _load(
+    folder: Path, settings: dict[str, object], number: Any, where: "torch.device"
+) -> tuple[Any, Any, Any]:
+    """Tokenizer, image processor and network."""
+    import torch
+    import transformers
+
     try:
+        # The automatic class would rebuild tokenizer.json by its family's rules; a model may have rules of its own.
         tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-        processor = _processor(settings, grid)
-        network = _network(transformers, folder, number).to(where)
+        processor = _image_processor().from_dict(settings)
+        network = _network(folder, number).to(where)
         _check_tokens(folder, tokenizer, network.config)
+        return tokenizer, processor, network
     except torch.OutOfMemoryError as error:
         raise SetupError(f"{folder.name} does not fit: {_first_line(error)}", hint="--device cpu") from error
     except ConfigError:
@@ -181,40 +194,41 @@ def load(
     except Exception as error:  # damage of every kind ends here, each kind with its own exception
         reason = f"{type(error).__name__}: {_first_line(error)}"
         raise ConfigError(f"{folder} cannot be loaded: {reason}") from error
-    cached = CachedModel(network, processor, grid)
-    return LocalBackend(folder.resolve().name, tokenizer, cached, (warning,) if warning else ())
 
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _quiet_imports() -> tuple[Any, Any]:
+def _quiet_torch() -> Any:
+    """Torch, with transformers' bars and notices off."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         import torch
         import transformers
-        import transformers.models.qwen2_vl.image_processing_pil_qwen2_vl
+
+        _image_processor()
     except ImportError as error:
         message = f"a model in this process needs torch and transformers 5.16 or newer: {error}"
         raise SetupError(message, hint="pip install 'virc[local]', or --endpoint URL of a server") from None
     logging: Any = transformers.utils.logging
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    return torch, transformers
+    return torch
 
 
-def _processor(settings: dict[str, object], grid: Grid) -> Any:
+def _image_processor() -> Any:
+    """The class that needs no torchvision; the automatic one does."""
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-    # Limits go in as `size`: min_pixels and max_pixels would be written into the class's defaults.
-    kept = {key: value for key, value in settings.items() if key not in ("min_pixels", "max_pixels")}
-    size = {"shortest_edge": grid.min_pixels, "longest_edge": grid.max_pixels}
-    return Qwen2VLImageProcessorPil.from_dict({**kept, "size": size})
+    return Qwen2VLImageProcessorPil
 
 
-def _network(transformers: Any, folder: Path, number: Any) -> Any:
-    network, report = transformers.AutoModelForImageTextToText.from_pretrained(
+def _network(folder: Path, number: Any) -> Any:
+    import transformers
+
+    automatic: Any = transformers.AutoModelForImageTextToText
+    network, report = automatic.from_pretrained(
         folder,
         dtype=number,
         local_files_only=True,
