@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,26 @@ def test_row_after_row_failing_alike_ends_the_batch(
         assert len(server.chats()) < 50
     assert done.code == 3
     assert "20 rows in a row failed" in done.err
+
+
+def test_a_row_in_work_when_the_batch_ends_is_not_written(
+    batch: Callable[..., Any], image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "_HOPELESS_IN_A_ROW", 1)
+    out = tmp_path / "out"
+
+    def turn(body: Body) -> str:
+        if asked(body) == "q bad":
+            raise ConnectionError  # the server hangs up
+        end = time.monotonic() + 20
+        while not out.read_bytes() and time.monotonic() < end:
+            time.sleep(0.05)
+        time.sleep(0.2)
+        return answer("1")
+
+    with serve(turn) as server:
+        assert batch(problems(image, "bad", "slow"), server).code == 6
+    assert [line["id"] for line in read(out)] == ["bad"]
 
 
 def test_traces_lie_in_a_folder_a_row(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:

@@ -168,6 +168,7 @@ def test_outside_the_main_thread_the_time_is_checked_with_every_piece(own: Proto
     thread.start()
     thread.join()
     assert isinstance(results[0].error, NetworkError)
+    assert results[0].attempts[0].trace.units == []  # left at the piece, not at the end of the turn
 
 
 def test_a_fast_problem_is_not_touched_by_its_time(own: Protocol) -> None:

@@ -270,6 +270,23 @@ def test_a_refusal_of_the_embedded_model_names_three_ways_to_a_real_one(
         assert way in done.json["error"]["hint"]
 
 
+def test_a_long_wait_on_a_cpu_names_the_pixels_that_cut_it(
+    tmp_path: Path, own: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def estimate(tokens: int) -> tuple[float, float]:
+        return tokens * 0.06, 0.1  # 1,000 tokens a minute
+
+    backend = ReplayBackend([answer("97")])
+    opened = Opened("m", backend, Wording(own, "trained"), "cpu", estimate=estimate)
+    monkeypatch.setattr(setup, "open_model", lambda _: opened)
+    large, small = picture(tmp_path / "l.png", 2800, 1400), picture(tmp_path / "s.png")
+    told = virc("solve", large, "q", "--image", small).err
+    assert "on the CPU: 5,012 image tokens, about 5 min for the first turn; --max-pixels " in told
+    pixels = int(told.partition("--max-pixels ")[2].split()[0])
+    assert 0.9 < pixels / 28**2 / 1000 < 1.1
+    assert "--max-pixels" not in virc("solve", small, "q").err
+
+
 def test_a_refusal_of_another_model_names_none(image: Path) -> None:
     with serve([answer("unreadable")]) as server:
         assert virc("solve", image, "q", "--endpoint", server.url, "--json").json["error"]["hint"] is None
