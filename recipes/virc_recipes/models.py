@@ -74,12 +74,17 @@ def _places(name: str | None, model: Model | None, workspace: Path) -> list[Path
     if name is None:
         return [EMBEDDED_FOLDER]
     places = [Path(name).expanduser()]
-    if "/" not in name or (model and name == model.hub):  # any other path or hub id means itself alone
+    if _in_workspace(name, model):
         places.append(workspace / "models" / Path(name).name)
     hub_id = _hub_id(name, model)
     if hub_id:
         return [*places, *_cached(hub_id)]
     return [*places, EMBEDDED_FOLDER] if name == EMBEDDED else places
+
+
+def _in_workspace(name: str, model: Model | None) -> bool:
+    """Whether the name may mean a folder of the workspace; any other path or hub id means itself alone."""
+    return "/" not in name or (model is not None and name == model.hub)
 
 
 def _hub_id(name: str, model: Model | None) -> str | None:
@@ -107,8 +112,9 @@ def _missing(name: str, model: Model | None, workspace: Path) -> ConfigError:
     hub_id = _hub_id(name, model)
     if hub_id:
         place = f"models/{Path(name).name}"
-        fetch = f"hf download {hub_id} --local-dir {place}"
-        return ConfigError(f"the model {name} is not on this machine", f"`{fetch}`, then --model {place}")
+        fetch = f"`hf download {hub_id} --local-dir {place}`"
+        again = name if _in_workspace(name, model) else place
+        return ConfigError(f"the model {name} is not on this machine", f"{fetch}, then --model {again}")
     names = {short for system in systems.discover().values() for short in system.models}
     names |= {config.parent.name for config in (workspace / "models").glob("*/config.json")}
     return ConfigError(f"there is no model {name!r}", did_you_mean(name, names))

@@ -83,6 +83,17 @@ def test_a_closed_stdout_is_no_traceback(image: Path, tmp_path: Path, environmen
             assert "Broken" not in done.err
 
 
+def test_a_closed_stdout_keeps_the_trace(image: Path, tmp_path: Path, environment: Env) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with serve([CROP, answer("1")]) as server:
+        words = ("--endpoint", server.url, "--trace", tmp_path / "t")
+        process = start("solve", image, "q", *words, env=environment, stdout=writing)
+        os.close(writing)
+        assert ended(process).code == 141
+    assert json.loads((tmp_path / "t" / "trace.json").read_text())["answer"] == "1"
+
+
 def test_a_stdin_that_is_closed_is_an_empty_one(image: Path, environment: Env) -> None:
     command = f"exec {sys.executable} -m virc_cli solve - q <&-"
     done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, timeout=60)

@@ -8,7 +8,7 @@ from virc_recipes.solve import Event, Piece, Start
 from virc_recipes.tools import Call
 
 _TAG = re.compile(r"</?(think|tool_call|answer)>")
-_PART_OF_TAG = re.compile(r"</?[a-z_]{0,9}$")
+_PART_OF_TAG = re.compile(r"</?[a-z_]{0,9}\Z")
 _HIDDEN = ("tool_call", "answer")
 
 

@@ -18,7 +18,7 @@ from virc_cli.solving.setup import (
     write_traces,
 )
 from virc_recipes.clauses import clause
-from virc_recipes.errors import DataError, UsageError
+from virc_recipes.errors import DataError, UsageError, VircError
 from virc_recipes.opened import Opened
 from virc_recipes.reasoning.resize import smart_resize
 from virc_recipes.solve import SCHEMA, solve
@@ -52,13 +52,15 @@ def run(
         opened.backend.close()
     fields = known | outcome(solved)
     output.know(**fields)
+    error = failure_of(solved, opened)
+    try:
+        write_traces(folders, solved.attempts, setup, known)
+        fields["trace"] = setup.trace and str(setup.trace)
+        output.know(trace=fields["trace"])
+    except VircError as refused:  # an answer is worth more than its trace
+        error = error or refused
     if solved.answer is not None and not as_json:
         output.line(one_line(solved.answer))
-    if setup.trace:
-        write_traces(folders, solved.attempts, setup, known)
-        fields["trace"] = str(setup.trace)
-        output.know(trace=str(setup.trace))
-    error = failure_of(solved, opened)
     if error:
         raise error
     if as_json:
