@@ -5,6 +5,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from virc_recipes.reasoning.protocol import FILE_NAME, Protocol
+
 SPECIAL = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>",
     "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
@@ -117,8 +121,8 @@ def _widen(model: Any) -> None:
             torch.nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
 
 
-def save(folder: Path, model: Any, tokenizer: Any) -> None:
-    """Write bf16 weights, tokenizer and preprocessor settings as every engine reads them."""
+def save(folder: Path, model: Any, tokenizer: Any, protocol: Protocol) -> None:
+    """Write bf16 weights, tokenizer and preprocessor settings as every engine reads them, and the trained wording."""
     import copy
 
     import torch
@@ -131,4 +135,6 @@ def save(folder: Path, model: Any, tokenizer: Any) -> None:
         "min_pixels": MIN_PIXELS, "max_pixels": MAX_PIXELS, "patch_size": PATCH, "merge_size": MERGE,
         "temporal_patch_size": 2, "image_mean": IMAGE_MEAN, "image_std": IMAGE_STD,
     }  # fmt: skip
-    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n")
+    trained = msgspec.to_builtins(msgspec.structs.replace(protocol, name="trained"))
+    for name, content in (("preprocessor_config.json", preprocessor), (FILE_NAME, trained)):
+        (folder / name).write_text(json.dumps(content, indent=2) + "\n")

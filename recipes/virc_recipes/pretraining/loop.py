@@ -144,10 +144,10 @@ def train(
                 )
             step += 1
             if worker == 0 and time.monotonic() - saved > 300:
-                save(out, model, tokenizer)
+                save(out, model, tokenizer, curriculum.PROTOCOL)
                 saved = time.monotonic()
     if worker == 0:
-        save(out, model, tokenizer)
+        save(out, model, tokenizer, curriculum.PROTOCOL)
 
 
 Learn = Callable[[float, bool], tuple[Any, dict[str, Any] | None]]
