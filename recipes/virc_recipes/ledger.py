@@ -111,7 +111,7 @@ class Ledger(Claims):
             self._lock = _lock(self.path)
             try:
                 self._take_up()
-                self._file = self.path.open("ab")
+                self._file = self.path.open("ab", buffering=0)  # closing must not write once more
             except BaseException:
                 _unlock(self._lock)
                 raise
@@ -120,15 +120,28 @@ class Ledger(Claims):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        _unlock(self._lock)
+        try:
+            with _disk(self.path):
+                self._file.close()
+        finally:
+            _unlock(self._lock)
 
     def append(self, line: bytes) -> None:
-        """Add one line, given without its newline; on return it is on disk."""
+        """Add one line, given without its newline; on return it is on disk.
+
+        Raises:
+            VircError: the disk refuses; nothing of the line stays.
+        """
         with _disk(self.path):
-            self._file.write(line + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            end = self._file.seek(0, os.SEEK_END)
+            try:
+                rest = memoryview(line + b"\n")
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+                os.fsync(self._file.fileno())
+            except OSError:
+                self._file.truncate(end)  # what is appended next begins a line
+                raise
 
     def _take_up(self) -> None:
         """Cut the torn tail, learn what is done, drop the lines of failed rows."""
@@ -141,7 +154,8 @@ class Ledger(Claims):
                 failed = True
                 continue
             self._check(line)
-            self.answered(line.id or 0, line.row or "")
+            if line.id is not None:
+                self.answered(line.id, line.row or "")
             self.resumed += 1
         if failed:
             self._drop_failed()
@@ -162,7 +176,7 @@ class Ledger(Claims):
             for number, text in enumerate(file, 1):
                 try:
                     line = msgspec.json.decode(text, type=_Line)
-                except msgspec.MsgspecError as error:
+                except (ValueError, RecursionError) as error:  # ValueError: msgspec's, and bytes of no UTF-8
                     raise self._foreign(f"line {number}: {clause(error)}") from error
                 if line.schema != self._schema:
                     raise self._foreign(f"line {number} is of schema {line.schema!r}")

@@ -48,6 +48,12 @@ def test_what_was_appended_is_done_the_next_time(tmp_path: Path) -> None:
         assert (out.claim("a", "r"), out.claim(2, "r"), out.claim("c", "r")) == (False, False, True)
 
 
+def test_every_id_of_a_line_is_known_again_also_an_empty_one(tmp_path: Path) -> None:
+    written(tmp_path / "out", line(""))
+    with ledger(tmp_path / "out") as out:
+        assert (out.claim("", "r"), out.claim(0, "r")) == (False, True)
+
+
 def test_a_torn_last_line_is_cut_wherever_it_was_torn(tmp_path: Path) -> None:
     path = tmp_path / "out"
     first, second = line("a", text="∠"), line("b", text="é")
@@ -139,6 +145,63 @@ def test_a_finished_run_leaves_nothing_but_its_file(tmp_path: Path) -> None:
     written(tmp_path / "deep" / "out", line("a"), line("b", code=6))
     written(tmp_path / "deep" / "out", line("b"))
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of a file")
+def test_a_disk_that_is_full_is_one_sentence_and_leaves_whole_lines_and_no_lock(tmp_path: Path) -> None:
+    import resource
+
+    path = tmp_path / "full" / "out"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def overfill() -> None:
+        with ledger(path) as out:
+            out.append(line("a"))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, before[1]))
+            out.append(line("b"))
+
+    try:
+        with pytest.raises(VircError, match="cannot write"):
+            overfill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == line("a") + b"\n"
+    assert [each.name for each in path.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no open file")
+def test_a_lock_whose_file_was_taken_away_meanwhile_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    taken: list[Path] = []
+    flock = fcntl.flock
+
+    def late(file: Any, how: int) -> None:
+        if not taken:  # the run that held it ends between our opening and locking
+            taken.append(Path(file.name))
+            taken[0].unlink()
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with (
+        ledger(tmp_path / "out"),
+        pytest.raises(ConfigError, match="another run is writing"),
+        ledger(tmp_path / "out"),
+    ):
+        pass
+    assert taken
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+def test_who_may_read_the_file_does_not_change_when_failed_rows_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    written(path, line("a"), line("b", code=6))
+    path.chmod(0o600)
+    written(path)
+    assert path.read_bytes() == line("a") + b"\n"
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
