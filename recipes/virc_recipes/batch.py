@@ -16,6 +16,7 @@ import msgspec
 from virc_recipes.clauses import clause
 from virc_recipes.errors import DataError
 from virc_recipes.ledger import Id
+from virc_recipes.problem import check_problem
 
 MOST_LINE_BYTES = 256 * 2**20
 
@@ -121,11 +122,10 @@ def _row(number: int, text: bytes) -> Row:
         id = content["id"] if type(content.get("id")) in (str, int) else None
         fields = msgspec.json.decode(text, type=_Fields)
         images = _images(fields)
-    except (msgspec.MsgspecError, DataError, RecursionError) as error:
+        question = fields.question + (f" Choices: {_listed(fields.choices)}" if fields.choices else "")
+        check_problem(images, question if fields.question.strip() else "")
+    except (ValueError, DataError, RecursionError) as error:  # ValueError: msgspec's, and bytes of no UTF-8
         return Row(number, id, fault=DataError(f"line {number}: {clause(error)}"))
-    question = fields.question + (f" Choices: {_listed(fields.choices)}" if fields.choices else "")
-    if not fields.question.strip():
-        return Row(number, id, fault=DataError(f"line {number}: the question is empty"))
     passed = {key: value for key, value in content.items() if key not in ("id", "image", "images")}
     digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
     return Row(number, fields.id, images, question, digest, passed)

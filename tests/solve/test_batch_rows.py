@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from virc_recipes import batch
 from virc_recipes.batch import Row, folder_name, in_parallel, read_rows
+from virc_recipes.problem import MOST_IMAGES, MOST_QUESTION
 
 
 def rows(*lines: object) -> list[Row]:
@@ -61,9 +62,13 @@ def test_choices_stand_behind_the_question(choices: object, question: str) -> No
         {"id": 1, "question": "q"},
         {"id": 1, "image": "a"},
         {"id": 1, "image": "a", "question": "  "},
+        {"id": 1, "image": "a", "question": "  ", "choices": [1]},
         {"id": 1, "image": "a", "images": ["b"], "question": "q"},
         {"id": 1, "image": 3, "question": "q"},
         {"id": 1, "images": [], "question": "q"},
+        {"id": 1, "images": ["a"] * (MOST_IMAGES + 1), "question": "q"},
+        {"id": 1, "image": "a", "question": "x" * (MOST_QUESTION + 1)},
+        {"id": 1, "image": "a", "question": "q", "choices": ["x" * MOST_QUESTION]},
         {"id": 1, "image": "a", "question": "q", "choices": [[]]},
     ],
     ids=lambda content: str(content)[:40],
@@ -149,6 +154,23 @@ def test_rows_are_read_no_further_ahead_than_needed() -> None:
     gate.set()
     runner.join(10)
     assert not runner.is_alive()
+
+
+def test_a_row_already_handed_out_when_the_batch_ends_is_not_begun() -> None:
+    stop, handed_out = threading.Event(), threading.Event()
+    begun: list[int] = []
+
+    def two() -> Iterator[Row]:
+        yield from (Row(1), Row(2))
+        handed_out.set()
+
+    def work(row: Row) -> None:
+        begun.append(row.line)
+        assert handed_out.wait(10)
+        stop.set()
+
+    in_parallel(two(), work, 1, stop)
+    assert begun == [1]
 
 
 def test_rows_are_worked_on_at_the_same_time() -> None:
