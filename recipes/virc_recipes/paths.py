@@ -1,0 +1,45 @@
+"""Files that a user names: where they are, and what they hold, in bounded memory."""
+
+import errno
+from pathlib import Path
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with `~` and `~user` as the home folder they stand for; as it is where there is no such home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether a file is there; a name that no file can have is none."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether a folder is there; a name that no folder can have is none."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def contents(path: Path, most: int) -> bytes:
+    """The bytes of a file of at most `most` bytes.
+
+    Raises:
+        OSError: it cannot be read, or is larger; `clause` makes the reason a part of a sentence.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "no file can have that name", str(path)) from error
+    if len(data) > most:
+        size = f"{most >> 20} MiB" if most >= 2**20 else f"{most >> 10} KiB"
+        raise OSError(errno.EFBIG, f"it is over {size}", str(path))
+    return data
