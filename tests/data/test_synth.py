@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from virc_cli.main import main
+from virc_recipes.data.synth import SynthConfig, write
+from virc_recipes.errors import UsageError
 
 pytestmark = pytest.mark.usefixtures("capfd")
 
@@ -80,6 +82,32 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "a/mine.txt").write_text("keep")
     assert synth(tmp_path / "a") == 2
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["mine.txt"]
+
+
+def test_an_empty_folder_and_a_new_path_are_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert main(["data", "synth", "--to", ".", "--count", "2"]) == 0
+    assert (tmp_path / "empty/problems.jsonl").is_file()
+    assert synth(tmp_path / "new/deep") == 0
+    assert (tmp_path / "new/deep").stat().st_mode & 0o777 == (tmp_path / "new").stat().st_mode & 0o777
+
+
+def test_two_runs_into_one_folder_leave_one_whole_folder(tmp_path: Path) -> None:
+    """The second ends while the first draws: the first finds its place taken and takes nothing away."""
+    others: list[int] = []
+
+    def other(done: int) -> None:
+        if done == 2:
+            write(SynthConfig(tmp_path / "a", count=4, seed=9))
+            others.append(done)
+
+    with pytest.raises(UsageError, match="in use"):
+        write(SynthConfig(tmp_path / "a", count=3), other)
+    assert others == [2]
+    rows = (tmp_path / "a/problems.jsonl").read_text().splitlines()
+    assert [json.loads(row)["id"] for row in rows] == [f"train-9-{number:06d}" for number in range(4)]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_json_says_where_and_how_many(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,89 +1,102 @@
-"""The model in the package does what its card says: reads crops, refuses strangers, fits the package."""
+"""The model in the package does what its card says: reads crops, refuses strangers, fits the package.
+
+The card's own figures are held against what was promised; small samples here say whether they still come out.
+"""
 
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from virc_recipes.backends.local import load
-from virc_recipes.data import diagrams, unfamiliar
+from virc_recipes.data import diagrams
+from virc_recipes.models import EMBEDDED_FOLDER as FOLDER
+from virc_recipes.opened import Opened
 from virc_recipes.pretraining import measure
+from virc_recipes.pretraining.loop import PHASES
 
-FOLDER = Path(measure.__file__).parents[1] / "models" / "tiny"
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def tiny():  # type: ignore[no-untyped-def]
-    return load(FOLDER, device="cpu")
+def tiny() -> Opened:
+    return measure.opened(FOLDER)
 
 
 @pytest.fixture(scope="module")
-def measured() -> dict[str, dict[str, float]]:
-    figures: dict[str, dict[str, float]] = json.loads((FOLDER / "measured.json").read_text())
+def card() -> dict[str, Any]:
+    figures: dict[str, Any] = json.loads((FOLDER / "measured.json").read_text())
     return figures
+
+
+def agrees(again: dict[str, Any], told: dict[str, Any]) -> bool:
+    """Whether two measured shares can be of one truth: their 95 % intervals meet."""
+    (low, high), (least, most) = again["interval_95"], told["interval_95"]
+    return bool(low <= most and least <= high)
 
 
 def test_weights_fit_the_package() -> None:
     assert (FOLDER / "model.safetensors").stat().st_size <= 4_000_000
 
 
-def test_accuracy_on_unseen_diagrams_is_within_what_the_card_says(tiny, measured) -> None:  # type: ignore[no-untyped-def]
-    figures = measure.tools(tiny, measure.heldout(100, seed=7))
-    low, _ = measured["tools"]["interval_95"]  # type: ignore[misc]
-    assert figures["interval_95"][1] >= low, figures
-    assert figures["refused"] <= 0.05
+def test_answers_follow_the_crops(card: dict[str, Any]) -> None:
+    """D16: a twin's crops give the twin's answer; blank crops leave guessing; without tools it does worse."""
+    assert card["tools"]["of"] >= 500
+    assert card["twin"]["share"] >= 0.8
+    assert card["blank"]["share"] <= card["blank"]["commonest_answer"] + 0.03
+    assert card["control"]["of"] == card["tools"]["of"]
 
 
-def test_answers_follow_the_crops_to_a_twin(tiny) -> None:  # type: ignore[no-untyped-def]
-    assert measure.twin(tiny, measure.heldout(40, seed=8))["interval_95"][1] >= 0.8
+def test_strangers_are_refused_and_the_family_is_not(card: dict[str, Any]) -> None:
+    """C1: at least 95 % of pictures from outside, at most 2 % of the family."""
+    assert card["strangers"]["of"] >= 200
+    assert card["strangers"]["share"] >= 0.95
+    assert card["unfamiliar"]["share"] >= 0.95
+    assert card["tools"]["refused"]["share"] <= 0.02
 
 
-def test_blank_crops_leave_guessing(tiny) -> None:  # type: ignore[no-untyped-def]
-    figures = measure.blank(tiny, measure.heldout(40, seed=9))
-    assert figures["share"] <= figures["commonest_answer"] + 0.05, figures
+def test_a_hundred_unseen_diagrams_agree_with_the_card(tiny: Opened, card: dict[str, Any]) -> None:
+    assert agrees(measure.tools(tiny, measure.heldout(100, seed=7)), card["tools"])
 
 
-def test_strangers_are_refused(tiny) -> None:  # type: ignore[no-untyped-def]
-    assert measure.refusals(tiny, 60)["interval_95"][1] >= 0.95
+def test_swaps_and_strangers_agree_with_the_card(tiny: Opened, card: dict[str, Any]) -> None:
+    assert agrees(measure.twin(tiny, measure.heldout(30, seed=8)), card["twin"])
+    assert agrees(measure.blank(tiny, measure.heldout(30, seed=9)), card["blank"])
+    assert agrees(measure.strangers_refused(tiny, 60), card["strangers"])
 
 
-def test_the_published_sample_is_refused(tiny, sample) -> None:  # type: ignore[no-untyped-def]
+def test_the_published_sample_is_refused(tiny: Opened, sample: Path) -> None:
     with Image.open(sample / "image.png") as picture:
         assert measure.answer(tiny, picture.convert("RGB"), "Find angle H. Choices: 97 102 107 122") is None
 
 
-def test_a_corner_that_is_not_there_gets_no_number(tiny) -> None:  # type: ignore[no-untyped-def]
+def test_a_corner_that_is_not_there_gets_no_number(tiny: Opened) -> None:
     rng, told = random.Random(10), []
     for diagram in measure.heldout(20, seed=10):
-        missing = rng.choice(
-            [c for c in diagrams.NAMES if c not in {corner.letter for corner in diagram.corners}]
-        )
+        there = {corner.letter for corner in diagram.corners}
+        missing = rng.choice([letter for letter in diagrams.NAMES if letter not in there])
         told.append(measure.answer(tiny, diagrams.draw(diagram), f"Find angle {missing}."))
     assert sum(answer is not None for answer in told) <= 4, told
 
 
-def test_figures_in_the_readmes_are_the_measured_ones(measured) -> None:  # type: ignore[no-untyped-def]
+def test_figures_in_the_readmes_are_the_measured_ones(card: dict[str, Any]) -> None:
+    low, high = card["tools"]["interval_95"]
     for file in (ROOT / "README.md", FOLDER / "README.md"):
         text = file.read_text()
-        low, high = measured["tools"]["interval_95"]  # type: ignore[misc]
-        assert f"{measured['tools']['share']:.1%}" in text, file
+        assert f"{card['tools']['share']:.1%}" in text, file
         assert f"{low:.1%} to {high:.1%}" in text, file
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_every_figure_of_the_card_comes_out_again(measured) -> None:  # type: ignore[no-untyped-def]
+def test_every_figure_of_the_card_comes_out_again(card: dict[str, Any]) -> None:
     again = measure.measure(FOLDER, 500)
-    for name in ("tools", "twin", "blank", "unfamiliar"):
-        assert again[name]["share"] == pytest.approx(measured[name]["share"], abs=0.03), name
+    for name in ("tools", "twin", "blank", "unfamiliar", "strangers"):
+        assert again[name]["share"] == pytest.approx(card[name]["share"], abs=0.03), name
 
 
 def test_unfamiliar_pictures_are_a_tenth_of_what_it_learns() -> None:
-    from virc_recipes.pretraining.loop import PHASES
-
     for mix in PHASES["sft"]:
         assert mix["refusal"] / sum(mix.values()) >= 0.1
-    assert unfamiliar.picture(random.Random(0)).mode == "RGB"

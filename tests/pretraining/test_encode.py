@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from virc_recipes.pretraining import curriculum
+from virc_recipes.data import diagrams
+from virc_recipes.pretraining import curriculum, places, sight
 from virc_recipes.pretraining.architecture import IMAGE_MEAN, IMAGE_STD, build_tokenizer
 from virc_recipes.pretraining.corpus import constants, words
-from virc_recipes.pretraining.encode import IGNORE, encode, patches
+from virc_recipes.pretraining.encode import IGNORE, collate, encode, patches
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,45 @@ def test_digits_and_capitals_stay_single_tokens(tokenizer) -> None:  # type: ign
 
 def test_the_constant_wording_is_one_token(tokenizer) -> None:  # type: ignore[no-untyped-def]
     assert len(tokenizer.encode(f"system\n{curriculum.PROTOCOL.system}")) == 1
+
+
+def test_sight_labels_name_the_cell_a_character_stands_in() -> None:
+    labels = sight.labels([("7", 30.0, 5.0), ("A", 3.0, 50.0), ("B", 99.0, 5.0)], 56, 56)
+    found = [(token, *divmod(place, len(sight.CHARACTERS))) for token, place in np.argwhere(labels).tolist()]
+    # Tokens run along rows of 28 px; in each, cells of 7 x 14 px do. What lies off the page has no label.
+    assert [(token, cell, sight.CHARACTERS[code]) for token, cell, code in found] == [
+        (1, 0, "7"),
+        (2, 4, "A"),
+    ]
+
+
+def test_sight_marks_lie_inside_the_label_boxes() -> None:
+    rng = random.Random(4)
+    for _ in range(20):
+        diagram = diagrams.generate(rng)
+        marks = sight.marks(diagram)
+        assert len(marks) == sum(1 + len(corner.printed) for corner in diagram.corners)
+        boxes = [box for corner in diagram.corners for box in (corner.letter_box, corner.value_box)]
+        assert all(any(b[0] <= x <= b[2] and b[1] <= y <= b[3] for b in boxes) for _, x, y in marks)
+
+
+def test_places_ask_every_image_token_for_its_own_row_and_column(tokenizer) -> None:  # type: ignore[no-untyped-def]
+    import torch
+
+    batch = collate([curriculum.list_corners(random.Random(seed)) for seed in (1, 2)], tokenizer)
+    hidden = torch.zeros(*batch["input_ids"].shape, 80)
+    grids = [(rows // 2, columns // 2) for _, rows, columns in batch["image_grid_thw"].tolist()]
+    where = [(row, column) for rows, columns in grids for row in range(rows) for column in range(columns)]
+    for at, (row, column) in zip(batch["mm_token_type_ids"].nonzero(), where, strict=True):
+        hidden[tuple(at)][[row, 40 + column]] = 1.0
+    classifier = places.head(80)
+    torch.nn.init.zeros_(classifier.bias)
+    torch.nn.init.zeros_(classifier.weight)
+    with torch.no_grad():
+        for place in range(36):
+            classifier.weight[place, place] = classifier.weight[36 + place, 40 + place] = 10.0
+    assert places.loss(classifier, hidden, batch) < 0.01
+    assert places.loss(classifier, hidden.roll(1, dims=1), batch) > 1
 
 
 def test_the_control_answers_at_once_and_the_refusal_refuses() -> None:

@@ -1,8 +1,10 @@
 """A folder of synthetic problems: pictures, questions with exact boxes, and worked trajectories to train on."""
 
 import json
+import os
 import random
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,17 +57,34 @@ def write(config: SynthConfig, on_progress: Callable[[int], None] = lambda done:
         raise UsageError(
             f"no figure has {', '.join(map(str, sorted(unknown))) or 'no'} sides here", "--sides 3,4"
         )
+    taken = UsageError(f"{config.to} is in use", "choose another folder with --to")
     if config.to.exists() and (not config.to.is_dir() or any(config.to.iterdir())):
-        raise UsageError(f"{config.to} is in use", "choose another folder with --to")
-    partial = config.to.with_name(f".{config.to.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / "images").mkdir(parents=True)
+        raise taken
+    to = config.to.resolve()
+    partial = Path(tempfile.mkdtemp(prefix=f".{to.name}.", suffix=".partial", dir=_made(to.parent)))
+    partial.chmod(0o777 & ~_umask())
+    (partial / "images").mkdir()
     try:
         _fill(partial, config, on_progress)
-        partial.replace(config.to)
+        try:
+            partial.replace(to)
+        except OSError as error:  # somebody else filled it meanwhile
+            raise taken from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return config.to
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _umask() -> int:
+    """What this process withholds from new folders; `mkdtemp` withholds more."""
+    current = os.umask(0o077)
+    os.umask(current)
+    return current
 
 
 def problem(diagram: Diagram, name: str, image: str) -> dict[str, Any]:
@@ -88,22 +107,24 @@ def problem(diagram: Diagram, name: str, image: str) -> dict[str, Any]:
 def _fill(folder: Path, config: SynthConfig, on_progress: Callable[[int], None]) -> None:
     rng = random.Random(f"{config.seed} {config.split}")
     protocol = own_protocol(schemas(("crop_image", "scale_image", "display_image")))
-    trajectories = []
-    with (folder / "problems.jsonl").open("w", encoding="utf-8") as problems:
+    trajectories, written = folder / "trajectories.json", folder / "problems.jsonl"
+    with written.open("w", encoding="utf-8") as problems, trajectories.open("w", encoding="utf-8") as solved:
         for number in range(config.count):
             name = f"{config.split}-{config.seed}-{number:06d}"
             diagram = diagrams.generate(rng, config.split, config.sides)
-            trajectories.append(_trajectory(folder, name, diagram, protocol))
-            row = problem(diagram, name, trajectories[-1]["images"][0])
-            problems.write(json.dumps(row, ensure_ascii=False) + "\n")
+            row = _trajectory(folder, name, diagram, protocol)
+            problems.write(_line(problem(diagram, name, row["images"][0])))
+            solved.write(
+                ("[" if number == 0 else ",") + _line(row)
+            )  # row by row: a million do not fit in memory
             on_progress(number + 1)
+        solved.write("]\n")
     info = {
         DATASET: {
             "file_name": "trajectories.json", "formatting": "sharegpt",
             "columns": {"messages": "messages", "images": "images"}, "tags": _SHAREGPT_TAGS,
         }
     }  # fmt: skip
-    _dump(folder / "trajectories.json", trajectories)
     _dump(folder / "dataset_info.json", info)
     _dump(folder / FILE_NAME, msgspec.to_builtins(protocol))
 
@@ -122,6 +143,10 @@ def _trajectory(folder: Path, name: str, diagram: Diagram, protocol: Protocol) -
         for message in trace.messages
     ]
     return {"id": name, "messages": messages, "images": list(files), "answer": trace.answer}
+
+
+def _line(row: object) -> str:
+    return json.dumps(row, ensure_ascii=False) + "\n"
 
 
 def _dump(path: Path, value: object) -> None:

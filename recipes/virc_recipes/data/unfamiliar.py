@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Callable
 
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from virc_recipes.data import diagrams
 from virc_recipes.data.glyphs import LETTERS, Face, mask
@@ -88,18 +88,38 @@ def _gradient(rng: random.Random, width: int, height: int) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 4)))
 
 
+def _photo(rng: random.Random, width: int, height: int) -> Image.Image:
+    """Texture on every scale, as photographs of grass, walls or clouds have it."""
+    image = Image.new("RGB", (width, height), _shade(rng))
+    scale, strength = rng.choice((2, 3, 4)), rng.uniform(0.4, 0.7)
+    while scale < max(width, height):
+        low = Image.frombytes("RGB", (scale, scale), rng.randbytes(scale * scale * 3))
+        image = Image.blend(image, low.resize((width, height), Image.Resampling.BICUBIC), strength)
+        scale, strength = scale * 2, strength * rng.uniform(0.6, 0.9)
+    return image if rng.random() < 0.7 else image.convert("L").convert("RGB")
+
+
 def _text(rng: random.Random, width: int, height: int) -> Image.Image:
-    image = Image.new("RGB", (width, height), _pale(rng))
+    """A page of words: printed lower case as in books, or capitals in the faces of the diagrams."""
+    image = Image.new("RGB", (width, height), rng.choice((_pale, _pale, _shade))(rng))
+    pencil = ImageDraw.Draw(image)
     face = Face(rng.choice(("sans", "plotter")), rng.choice((6, 7, 8, 10, 12, 16)), rng.random() < 0.3)
+    font = ImageFont.load_default(size=face.size * 1.4)
+    book = rng.random() < 0.6
     y = margin = rng.randint(2, 16)
     ink = (rng.randrange(110),) * 3
-    while y < height - face.size - 2:
+    while y < height - face.size - 2 and rng.random() < 0.95:
         x = margin
         while x < width - margin and rng.random() < 0.95:
-            word = "".join(rng.choices(LETTERS + "0123456789", k=rng.randint(1, 9)))
-            glyphs = mask(word, face) if rng.random() < 0.02 else _word(rng, face)
-            image.paste(ink, (x, y), glyphs)
-            x += glyphs.width + face.size // 2
+            if book:
+                word = rng.choice(_WORDS)
+                pencil.text((x, y), word, fill=ink, font=font)
+                x += round(pencil.textlength(word, font=font))
+            else:
+                glyphs = _word(rng, face)
+                image.paste(ink, (x, y), glyphs)
+                x += glyphs.width
+            x += face.size // 2
         y += round(face.size * rng.choice((1.4, 1.8)))
     return image
 
@@ -215,5 +235,5 @@ def _spoilt(rng: random.Random, width: int, height: int) -> Image.Image:
 
 
 _KINDS: tuple[Callable[[random.Random, int, int], Image.Image], ...] = (
-    _noise, _blank, _gradient, _gradient, _text, _text, _chart, _chart, _shapes, _bare, _bare, _scattered, _spoilt,
+    _noise, _blank, _gradient, _photo, _photo, _text, _text, _chart, _chart, _shapes, _bare, _bare, _scattered, _spoilt,
 )  # fmt: skip

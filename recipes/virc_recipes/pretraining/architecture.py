@@ -23,8 +23,9 @@ VOCABULARY = 512
 _WIDTH, _LAYERS, _HEADS, _KV_HEADS = 128, 4, 4, 2
 _VISION_WIDTH, _VISION_LAYERS, _VISION_HEADS = 96, 3, 3
 # Qwen2.5-VL gives the page's width the lowest rotary frequencies: at this head size the usual 10,000 leaves
-# neighbouring columns .003 rad apart, and the model never learns where on the page a thing is.
-_ROPE_THETA = 100.0
+# neighbouring columns .003 rad apart, and the model never learns where on the page a thing is. Asked for its column,
+# an image token is right in 53 of 100 cases after 90 steps with 100, in 96 with 10.
+_ROPE_THETA = 10.0
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"

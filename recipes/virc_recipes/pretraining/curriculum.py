@@ -11,7 +11,7 @@ import msgspec
 from PIL import Image
 
 from virc_recipes.data import diagrams, unfamiliar, worked
-from virc_recipes.data.diagrams import CROP, GRID, NAMES, Diagram
+from virc_recipes.data.diagrams import CROP, NAMES, Diagram
 from virc_recipes.data.glyphs import mask
 from virc_recipes.pretraining.architecture import MAX_PIXELS, MERGE, MIN_PIXELS, PATCH
 from virc_recipes.reasoning.protocol import own_protocol
@@ -31,7 +31,7 @@ class Example(msgspec.Struct, frozen=True):
 
 
 def read_glyphs(rng: random.Random) -> Example:
-    """One to three characters on a slip of paper, anywhere on it: what they are."""
+    """One to three characters on a slip of paper: what they are. Ties what the vision tower sees to tokens."""
     face = diagrams.random_look(rng).face
     text = rng.choice((rng.choice(NAMES), rng.choice("0123456789?"), str(rng.randint(10, 150))))
     glyphs = mask(text, face)
@@ -51,24 +51,6 @@ def read_crop(rng: random.Random) -> Example:
     y = _clamp(top + rng.randint(-10, 10), diagram.height)
     crop = diagrams.draw(diagram).crop((x, y, x + CROP, y + CROP))
     return _pair("Read.", f"{corner.letter} is {corner.printed}.", crop)
-
-
-def place_letters(rng: random.Random) -> Example:
-    """Two to four letters on an empty page: where each stands, in steps of the crop grid."""
-    width, height = rng.choice((196, 224, 252)), rng.choice((196, 224, 252))
-    page = Image.new("L", (width, height), rng.choice((255, 255, 245)))
-    face = diagrams.random_look(rng).face
-    places: list[tuple[str, int, int]] = []
-    for letter in rng.sample(NAMES, rng.randint(2, 4)):
-        x, y = rng.randint(10, width - 10), rng.randint(10, height - 10)
-        if all(abs(x - px) + abs(y - py) > 40 for _, px, py in places):
-            glyph = mask(letter, face)
-            page.paste(0, (x - glyph.width // 2, y - glyph.height // 2), glyph)
-            places.append((letter, x, y))
-    places.sort(key=lambda place: place[1])
-    asked = " ".join(letter for letter, _, _ in places)
-    told = " ".join(f"{letter} {x // GRID * GRID} {y // GRID * GRID}" for letter, x, y in places)
-    return _pair(f"Where {asked}?", told, page.convert("RGB"))
 
 
 def list_corners(rng: random.Random) -> Example:

@@ -1,4 +1,4 @@
-"""The training loop: a mix of tasks that shifts from perception to whole trajectories, saved so that it can go on.
+"""The training loop: a mix of tasks that shifts from perception to whole trajectories. Needs torch 2.9 for Muon.
 
 python -m virc_recipes.pretraining.loop OUT --minutes 60 | --steps 3000 [--phase sight|base|sft|direct]
         [--from FOLDER] [--seed 0]
@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from virc_recipes.pretraining import curriculum, sight
+from virc_recipes.pretraining import curriculum, places, sight
 from virc_recipes.pretraining.architecture import build_model, build_tokenizer, save
 from virc_recipes.pretraining.corpus import constants, words
 from virc_recipes.pretraining.curriculum import Example
@@ -27,7 +27,6 @@ Task = Callable[[random.Random], Example]
 TASKS: Mapping[str, tuple[Task, int]] = {  # task and examples a step, about as long as one another
     "glyphs": (curriculum.read_glyphs, 128),
     "read": (curriculum.read_crop, 64),
-    "place": (curriculum.place_letters, 24),
     "list": (curriculum.list_corners, 24),
     "subtract": (curriculum.subtract, 64),
     "triangle": (partial(curriculum.trajectory, sides=(3,)), 16),
@@ -39,16 +38,8 @@ TASKS: Mapping[str, tuple[Task, int]] = {  # task and examples a step, about as 
 # Share of steps of each task: from the first row at the start of a phase to the second at its end.
 PHASES: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
     "base": (
-        {"glyphs": 0.3, "read": 0.4, "place": 0.15, "subtract": 0.15},
-        {
-            "glyphs": 0.05,
-            "read": 0.35,
-            "place": 0.1,
-            "list": 0.15,
-            "subtract": 0.1,
-            "triangle": 0.2,
-            "refusal": 0.05,
-        },
+        {"glyphs": 0.35, "read": 0.45, "list": 0.1, "subtract": 0.1},
+        {"read": 0.2, "list": 0.25, "subtract": 0.1, "triangle": 0.4, "refusal": 0.05},
     ),
     "sft": (
         {
@@ -173,7 +164,10 @@ def _seeing(model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Rando
 
 def _speaking(model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Random) -> tuple[Any, Learn]:
     """The whole model on the tasks of a phase; all workers take the same task at the same step."""
+    import torch
+
     schedule = random.Random(f"{seed} {phase}")
+    head = places.head(model.config.text_config.hidden_size)
 
     def learn(progress: float, score: bool) -> tuple[Any, dict[str, Any] | None]:
         shares = mixture(phase, progress)
@@ -182,10 +176,13 @@ def _speaking(model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Ran
         batch = {
             k: v.to(model.device) for k, v in collate([task(rng) for _ in range(count)], tokenizer).items()
         }
-        output = model(**batch)
-        return output.loss, {"task": name, "rows": count, **_scores(output, batch)} if score else None
+        output = model(**batch, output_hidden_states=True)
+        loss = output.loss
+        if phase != "base" or progress > 0.15:  # before it reads, places are all it would learn
+            loss = loss + 0.2 * places.loss(head, output.hidden_states[places.LAYER], batch)
+        return loss, {"task": name, "rows": count, **_scores(output, batch)} if score else None
 
-    return model, learn
+    return torch.nn.ModuleDict({"model": model, "head": head}), learn
 
 
 def _descend(stack: list[Any], factor: float) -> None:

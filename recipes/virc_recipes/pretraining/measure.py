@@ -6,7 +6,8 @@
 * `twin`: crops come from a twin with other values; how many answers become the twin's (D16).
 * `blank`: crops are white; how many answers are right by guessing, beside the commonest answer's share.
 * `control`: a model of equal training that answers from the overview alone.
-* `unfamiliar`: pictures from outside the family, and the published sort of question, refused.
+* `unfamiliar`: pictures drawn as those it learnt to refuse; how many are refused.
+* `strangers`: pictures made by other means (Matplotlib, spectral noise); how many are refused.
 """
 
 import argparse
@@ -20,13 +21,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from PIL import Image
 
 from virc_recipes.backends import Backend, OnText, Sampling
-from virc_recipes.backends.local import load
 from virc_recipes.data import diagrams, unfamiliar
 from virc_recipes.data.diagrams import Diagram
-from virc_recipes.pretraining.curriculum import PROTOCOL
+from virc_recipes.opened import Choice, Opened, open_model
+from virc_recipes.pretraining.strangers import stranger
 from virc_recipes.reasoning.images import Shown
 from virc_recipes.reasoning.session import Ask, Reply
 from virc_recipes.solve import SolveConfig, solve
@@ -67,9 +69,14 @@ def heldout(count: int, seed: int = SEED) -> list[Diagram]:
     return [diagrams.generate(rng, "heldout") for _ in range(count)]
 
 
-def answer(backend: Backend, picture: Image.Image, question: str) -> str | None:
+def answer(model: Opened, picture: Image.Image, question: str) -> str | None:
     """What `virc solve` would print, or None."""
-    return solve(SolveConfig(), backend, PROTOCOL, [picture], question).answer
+    return solve(SolveConfig(), model.backend, model.wording.protocol, [picture], question).answer
+
+
+def opened(folder: Path) -> Opened:
+    """The model as `virc solve --model FOLDER --device cpu` opens it."""
+    return open_model(Choice(model=str(folder), device="cpu"))
 
 
 def interval(right: int, count: int) -> tuple[float, float]:
@@ -80,9 +87,9 @@ def interval(right: int, count: int) -> tuple[float, float]:
     return round(middle - half, 3), round(middle + half, 3)
 
 
-def tools(backend: Backend, problems: Sequence[Diagram]) -> dict[str, Any]:
+def tools(model: Opened, problems: Sequence[Diagram]) -> dict[str, Any]:
     """Accuracy on diagrams, with the share refused and the accuracy for each number of sides."""
-    answers = [answer(backend, diagrams.draw(diagram), diagram.question) for diagram in problems]
+    answers = [answer(model, diagrams.draw(diagram), diagram.question) for diagram in problems]
     right = [told == str(diagram.answer) for told, diagram in zip(answers, problems, strict=True)]
     by_sides = {
         f"{sides} sides": _share(
@@ -90,59 +97,75 @@ def tools(backend: Backend, problems: Sequence[Diagram]) -> dict[str, Any]:
         )
         for sides in sorted({len(diagram.corners) for diagram in problems})
     }
-    return {**_share(right), "refused": sum(told is None for told in answers) / len(problems), **by_sides}
+    return {**_share(right), "refused": _share([told is None for told in answers]), **by_sides}
 
 
-def twin(backend: Backend, problems: Sequence[Diagram]) -> dict[str, Any]:
-    """Of the problems whose crops come from a twin, the share answered with the twin's answer."""
+def twin(model: Opened, problems: Sequence[Diagram]) -> dict[str, Any]:
+    """Of the answers given when crops come from a twin with other values, the share that is the twin's."""
     rng = random.Random(SEED)
     followed = []
     for diagram in problems:
         other = diagrams.twin(diagram, rng)
-        page = diagrams.draw(other)
-        swapped = Swapped(backend, lambda shown, page=page: page.crop(shown.box))  # type: ignore[misc]
-        told = answer(swapped, diagrams.draw(diagram), diagram.question)
-        followed.append(told == str(other.answer))
+        told = answer(_swapped(model, _from(diagrams.draw(other))), diagrams.draw(diagram), diagram.question)
+        followed += [] if told is None else [told == str(other.answer)]
     return _share(followed)
 
 
-def blank(backend: Backend, problems: Sequence[Diagram]) -> dict[str, Any]:
+def blank(model: Opened, problems: Sequence[Diagram]) -> dict[str, Any]:
     """Accuracy when every crop is white, beside the share of the commonest answer."""
-    swapped = [Swapped(backend, lambda shown: Image.new("RGB", shown.size, "white")) for _ in problems]
     right = [
-        answer(each, diagrams.draw(diagram), diagram.question) == str(diagram.answer)
-        for each, diagram in zip(swapped, problems, strict=True)
+        answer(_swapped(model, _white), diagrams.draw(diagram), diagram.question) == str(diagram.answer)
+        for diagram in problems
     ]
     commonest = Counter(diagram.answer for diagram in problems).most_common(1)[0][1] / len(problems)
     return {**_share(right), "commonest_answer": round(commonest, 3)}
 
 
-def refusals(backend: Backend, count: int) -> dict[str, Any]:
-    """The share of pictures from outside the family that get no answer; half of them with a family question."""
+def unfamiliar_refused(model: Opened, count: int) -> dict[str, Any]:
+    """The share refused of pictures drawn as those it learnt to refuse; half of them with a family question."""
     rng = random.Random(SEED + 1)
     refused = []
     for number in range(count):
         family = diagrams.generate(rng, "heldout").question
         question = family if number % 2 else unfamiliar.question(rng)
-        refused.append(answer(backend, unfamiliar.picture(rng), question) is None)
+        refused.append(answer(model, unfamiliar.picture(rng), question) is None)
     return _share(refused)
 
 
+def strangers_refused(model: Opened, count: int) -> dict[str, Any]:
+    """The share refused of pictures made by other means than those it learnt to refuse."""
+    rng = random.Random(SEED + 2)
+    return _share([answer(model, *stranger(rng)) is None for _ in range(count)])
+
+
 def measure(folder: Path, count: int, control: Path | None = None) -> dict[str, Any]:
-    """Every figure of the card, on `count` problems each (a fifth of them for the swaps and refusals)."""
+    """Every figure of the card, on `count` problems each (a fifth of them for the swaps, two for the refusals)."""
     begin = time.monotonic()
-    backend, problems = load(folder, device="cpu"), heldout(count)
-    few = problems[: max(1, count // 5)]
+    model, problems = opened(folder), heldout(count)
+    few, some = problems[: max(1, count // 5)], max(1, count * 2 // 5)
     figures = {
         "seed": SEED,
-        "tools": tools(backend, problems),
-        "twin": twin(backend, few),
-        "blank": blank(backend, few),
-        "unfamiliar": refusals(backend, max(1, count * 2 // 5)),
+        "tools": tools(model, problems),
+        "twin": twin(model, few),
+        "blank": blank(model, few),
+        "unfamiliar": unfamiliar_refused(model, some),
+        "strangers": strangers_refused(model, some),
     }
     if control:
-        figures["control"] = tools(load(control, device="cpu"), problems)
+        figures["control"] = tools(opened(control), problems)
     return {**figures, "seconds": round(time.monotonic() - begin)}
+
+
+def _swapped(model: Opened, recut: Recut) -> Opened:
+    return msgspec.structs.replace(model, backend=Swapped(model.backend, recut))
+
+
+def _from(page: Image.Image) -> Recut:
+    return lambda shown: page.crop(shown.box)
+
+
+def _white(shown: Shown) -> Image.Image:
+    return Image.new("RGB", shown.size, "white")
 
 
 def _share(hits: Sequence[bool]) -> dict[str, Any]:
