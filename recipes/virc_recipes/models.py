@@ -12,6 +12,7 @@ import msgspec
 from virc_recipes import systems
 from virc_recipes.errors import ConfigError
 from virc_recipes.nearest import did_you_mean
+from virc_recipes.paths import contents, expanded, is_file, is_folder
 from virc_recipes.systems import Model, System
 
 EMBEDDED = "tiny"
@@ -47,10 +48,10 @@ def find(name: str | None, workspace: Path, system: str | None = None) -> Weight
     places = _places(name, model, workspace)
     name = name or EMBEDDED
     for place in places:
-        if (place / "config.json").is_file():
+        if is_file(place / "config.json"):
             return Weights(name, place, family, model)
     for place in places:
-        if (place / "adapter_config.json").is_file():
+        if is_file(place / "adapter_config.json"):
             raise ConfigError(f"{place} holds a LoRA adapter, not a whole model", _adapter_hint(place))
     raise _missing(name, model, workspace)
 
@@ -73,7 +74,7 @@ def _places(name: str | None, model: Model | None, workspace: Path) -> list[Path
     """Where the weights of that name may lie, the likeliest first."""
     if name is None:
         return [EMBEDDED_FOLDER]
-    places = [Path(name).expanduser()]
+    places = [expanded(name)]
     if _in_workspace(name, model):
         places.append(workspace / "models" / Path(name).name)
     hub_id = _hub_id(name, model)
@@ -107,7 +108,7 @@ def _cached(hub_id: str) -> Iterator[Path]:
 def _missing(name: str, model: Model | None, workspace: Path) -> ConfigError:
     if name == EMBEDDED:
         return ConfigError("the embedded model is missing from this installation", REAL_MODELS)
-    if Path(name).expanduser().is_dir():
+    if is_folder(expanded(name)):
         return ConfigError(f"{name} is no model folder: it holds no config.json")
     hub_id = _hub_id(name, model)
     if hub_id:
@@ -122,8 +123,8 @@ def _missing(name: str, model: Model | None, workspace: Path) -> ConfigError:
 
 def _adapter_hint(folder: Path) -> str:
     try:
-        settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        settings = json.loads(contents(folder / "adapter_config.json", 2**20))
         base = settings["base_model_name_or_path"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         base = "its base"
     return f"merge it into {base} first, and name the merged folder"

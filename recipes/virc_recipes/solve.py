@@ -32,6 +32,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
         timeout: seconds for the whole problem, all samples together; None: no end.
         max_turns: accepted turns of one sample.
         tries: replies drawn for one turn.
+        keep_images: whether an attempt keeps the images shown in it, as its trace needs them.
     """
 
     temperature: float | None = None
@@ -40,6 +41,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
     timeout: float | None = None
     max_turns: int = 16
     tries: int = 4
+    keep_images: bool = True
 
     @property
     def first_temperature(self) -> float:
@@ -72,7 +74,7 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """One sample: its trace, finished or not, every image shown, and what broke it off, if anything did."""
+    """One sample: its trace, finished or not, the images shown, and what broke it off, if anything did."""
 
     trace: Trace
     images: Sequence[Shown]
@@ -114,20 +116,27 @@ def solve(
     """
     deadline = Deadline(config.timeout)
     attempts: list[Attempt] = []
+    given: Sequence[Image.Image | Shown] = images
     for sample in range(config.samples):
         try:
-            session = Session(protocol, question, images, backend.grid, max_turns=config.max_turns)
+            session = Session(protocol, question, given, backend.grid, max_turns=config.max_turns)
         except ValueError as error:
             raise DataError(str(error)) from error
+        given = session.images[: len(images)]  # resized and encoded once for all samples
         on_event(Start(sample + 1, config.samples))
-        attempts.append(_attempt(session, backend, config.samplings(sample), deadline, on_event))
+        attempts.append(_attempt(session, backend, config, sample, deadline, on_event))
         if attempts[-1].broken:
             return Solved(attempts, error=attempts[-1].broken)
     return _voted(attempts)
 
 
 def _attempt(
-    session: Session, backend: Backend, samplings: Sequence[Sampling], deadline: Deadline, on_event: OnEvent
+    session: Session,
+    backend: Backend,
+    config: SolveConfig,
+    sample: int,
+    deadline: Deadline,
+    on_event: OnEvent,
 ) -> Attempt:
     """Run one session to its end, or to what breaks it off; the trace is kept either way."""
     replies: list[Reply] = []
@@ -145,7 +154,7 @@ def _attempt(
     try:
         with deadline.armed():
             while isinstance(ask := session.next(), Ask):
-                _turn(session, ask, draw, samplings, on_event)
+                _turn(session, ask, draw, config.samplings(sample), on_event)
     except (VircError, KeyboardInterrupt) as error:
         broken = error
     except TimeUp:
@@ -156,9 +165,9 @@ def _attempt(
         session.stop(_failure(broken), str(broken) or "interrupted")
     return Attempt(
         session.trace(),
-        session.images,
-        _total(reply.prompt_tokens for reply in replies),
-        _total(reply.completion_tokens for reply in replies),
+        session.images if config.keep_images else (),
+        total(reply.prompt_tokens for reply in replies),
+        total(reply.completion_tokens for reply in replies),
         broken,
     )
 
@@ -190,7 +199,8 @@ def _failure(error: BaseException) -> FailureKind:
     return "engine"
 
 
-def _total(counts: Iterable[int | None]) -> int | None:
+def total(counts: Iterable[int | None]) -> int | None:
+    """The sum of the counts that are known; None where none is."""
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
 

@@ -18,11 +18,13 @@ from pathlib import Path
 import msgspec
 
 from virc_recipes.errors import UsageError, VircError
+from virc_recipes.paths import contents
 from virc_recipes.reasoning.images import Shown
 from virc_recipes.reasoning.trace import Trace
 from virc_recipes.trace_page import render_page
 
 SCHEMA = "virc.trace/1"
+_MOST_BYTES = 256 * 2**20
 _OURS = re.compile(r"conversation\.json|trace\.json|index\.html|image-\d+\.png")
 
 
@@ -126,7 +128,7 @@ def _fault(folder: Path) -> str | None:
 
 def _is_trace(path: Path) -> bool:
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(contents(path, _MOST_BYTES))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and found.get("schema") == SCHEMA

@@ -236,7 +236,7 @@ def _byline(trace: Trace, meta: Mapping[str, object]) -> str:
 
 def _facts(trace: Trace, meta: Mapping[str, object]) -> str:
     plain: dict[str, object] = msgspec.to_builtins(meta, enc_hook=str)
-    facts = {"wording": f"{trace.protocol.name}, {trace.protocol.coordinates} coordinates"} | plain
+    facts = {"wording": trace.protocol.name, "coordinates": trace.protocol.coordinates} | plain
     return "\n".join(
         f'<dt>{_safe(_name(key).capitalize())}</dt><dd dir="auto">{_safe(_in_line(value))}</dd>'
         for key, value in facts.items()

@@ -1,7 +1,6 @@
 """Which wording a model is spoken to with: what it was trained with, wherever that is, else our own (D3)."""
 
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
@@ -9,8 +8,11 @@ from virc_recipes import tools
 from virc_recipes.clauses import clause
 from virc_recipes.errors import ConfigError
 from virc_recipes.models import Weights
+from virc_recipes.paths import contents, expanded
 from virc_recipes.reasoning.protocol import FILE_NAME, Protocol, own_protocol
 from virc_recipes.systems import Model, System
+
+_MOST_BYTES = 16 * 2**20
 
 DEFAULT = "default"
 """What `--protocol` says to insist on our own wording."""
@@ -20,7 +22,11 @@ class Wording(msgspec.Struct, frozen=True):
     """The protocol to speak, and whether the model was `trained` with it or it is our `own` default."""
 
     protocol: Protocol
-    origin: Literal["trained", "own"]
+
+    @property
+    def origin(self) -> str:
+        """`trained` or `own`, as the protocol's name says."""
+        return self.protocol.name
 
 
 def of_weights(weights: Weights, option: str | None = None) -> Wording:
@@ -42,7 +48,7 @@ def of_weights(weights: Weights, option: str | None = None) -> Wording:
                 f"put {FILE_NAME} into {weights.folder}, or insist on other wording: --protocol {DEFAULT}",
             )
         return chosen or _own(weights.system, weights.model)
-    return Wording(read_protocol(beside), "trained")
+    return _trained(read_protocol(beside))
 
 
 def of_endpoint(
@@ -54,27 +60,27 @@ def of_endpoint(
         ConfigError: the file of `--protocol` is wrong.
     """
     chosen = _chosen(option, system, model)
-    return chosen or (Wording(published, "trained") if published else _own(system, model))
+    return chosen or (_trained(published) if published else _own(system, model))
 
 
 def read_protocol(path: Path) -> Protocol:
     """Read a wording file.
 
     Raises:
-        ConfigError: it is missing, no JSON, or not of the schema `virc.protocol/1`.
+        ConfigError: it is missing, over 16 MiB, no JSON, or not of the schema `virc.protocol/1`.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Protocol)
+        return msgspec.json.decode(contents(path, _MOST_BYTES), type=Protocol)
     except OSError as error:
         raise ConfigError(f"cannot read the wording {path}: {clause(error)}") from error
-    except msgspec.MsgspecError as error:
+    except ValueError as error:  # ValueError: msgspec's, and bytes of no UTF-8
         raise ConfigError(f"{path} is no wording file: {clause(error)}") from error
 
 
 def _chosen(option: str | None, system: System | None, model: Model | None) -> Wording | None:
     if option is None:
         return None
-    return _own(system, model) if option == DEFAULT else Wording(read_protocol(Path(option)), "trained")
+    return _own(system, model) if option == DEFAULT else _trained(read_protocol(expanded(option)))
 
 
 def _own(system: System | None, model: Model | None) -> Wording:
@@ -82,4 +88,9 @@ def _own(system: System | None, model: Model | None) -> Wording:
     coordinates = (model and model.coordinates) or (system.coordinates if system else "pixel")
     protocol = own_protocol(tools.schemas(tools.discover(), coordinates), coordinates)
     images = system.images if system else "smart"
-    return Wording(msgspec.structs.replace(protocol, repeat_limit=0, images=images), "own")
+    return Wording(msgspec.structs.replace(protocol, repeat_limit=0, images=images))
+
+
+def _trained(protocol: Protocol) -> Wording:
+    """Wording found beside weights, whatever its file calls itself."""
+    return Wording(msgspec.structs.replace(protocol, name="trained"))

@@ -52,6 +52,12 @@ def test_settings_inside_the_processor_config_are_found(folder: Path) -> None:
     assert load(folder, device="cpu").grid.min_pixels == 784
 
 
+def test_an_empty_part_of_the_processor_config_does_not_hide_the_image_settings(folder: Path) -> None:
+    edit(folder / "preprocessor_config.json", min_pixels=6272)
+    (folder / "processor_config.json").write_text('{"image_processor": {}}')
+    assert load(folder, device="cpu").grid.min_pixels == 6272
+
+
 def test_max_pixels_lowers_the_limit_and_never_raises_it(folder: Path) -> None:
     assert load(folder, device="cpu", max_pixels=50_000).grid.max_pixels == 50_000
     assert load(folder, device="cpu", max_pixels=10**9).grid.max_pixels == 4096 * 784
@@ -113,10 +119,6 @@ def no_config(folder: Path) -> None:
     (folder / "config.json").unlink()
 
 
-def adapter(folder: Path) -> None:
-    (folder / "config.json").rename(folder / "adapter_config.json")
-
-
 def broken_config(folder: Path) -> None:
     (folder / "config.json").write_text("{")
 
@@ -139,6 +141,14 @@ def no_settings(folder: Path) -> None:
 
 def odd_settings(folder: Path) -> None:
     edit(folder / "preprocessor_config.json", patch_size="14")
+
+
+def true_for_one(folder: Path) -> None:
+    edit(folder / "preprocessor_config.json", merge_size=True)
+
+
+def upside_down(folder: Path) -> None:
+    edit(folder / "preprocessor_config.json", min_pixels=50_000, max_pixels=3136)
 
 
 def cut_short(folder: Path) -> None:
@@ -184,13 +194,14 @@ def other_image_token(folder: Path) -> None:
 
 FAULTS: dict[Callable[[Path], None], str] = {
     no_config: "no config.json",
-    adapter: "LoRA adapter",
     broken_config: "is no JSON",
     nested_config: "is no JSON",
     other_family: "model of type 'llama'",
     no_tokenizer: "tokenizer.json is missing",
     no_settings: "preprocessor_config.json is missing",
     odd_settings: "no whole numbers",
+    true_for_one: "no whole numbers",
+    upside_down: "smallest image, 50000 pixels, is over its largest, 3136",
     cut_short: "damaged",
     missing_shard: "model-00001-of-00002.safetensors is missing",
     missing_weight: "1 weights are missing",

@@ -21,9 +21,11 @@ def drawn(sampling: Sampling, times: int = 400, seed: int = 0) -> list[int]:
         Sampling(temperature=1.0, top_k=1),
         Sampling(temperature=1.0, top_p=0.0),
         Sampling(temperature=1e-6),
+        Sampling(temperature=1e-38, top_k=50, top_p=0.95),
+        Sampling(temperature=5e-324),
     ],
 )
-def test_four_ways_to_ask_for_the_likeliest_give_the_likeliest(sampling: Sampling) -> None:
+def test_every_way_to_ask_for_the_likeliest_give_the_likeliest(sampling: Sampling) -> None:
     assert set(drawn(sampling, 50)) == {1}
 
 

@@ -239,6 +239,29 @@ def test_heic_opens_with_its_extra_and_names_it_without() -> None:
     assert "is damaged" in refusal(file.getvalue()[:200]).message
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+@pytest.mark.parametrize("mode", ["P", "LA", "RGBA", "RGB"])
+def test_the_largest_picture_opens_in_less_than_a_gigabyte(mode: str, tmp_path: Path) -> None:
+    import re
+
+    image = Image.new("P" if mode == "P" else mode, (10_000, 10_000))
+    options: dict[str, Any] = {"transparency": 0} if mode == "P" else {}
+    image.save(tmp_path / "large.png", compress_level=1, **options)
+    opens = "open_image(pathlib.Path('large.png'), 'large')"
+    code = (
+        "import pathlib; from virc_recipes.reasoning.images import open_image\n"
+        f"image = {opens}; print(image.mode, image.getpixel((9999, 9999)))\n"
+        "print(pathlib.Path('/proc/self/status').read_text())"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    colour = (0, 0, 0) if mode == "RGB" else WHITE
+    assert done.stdout.startswith(f"RGB {colour}\n"), done.stderr
+    peak = re.search(r"VmHWM:\s+(\d+) kB", done.stdout)
+    assert peak
+    assert int(peak[1]) < 950_000
+
+
 def test_pictures_open_alike_in_many_threads() -> None:
     files = [encoded(Image.new("RGB", (64, 48), (level, 0, 9))) for level in range(40)]
     with ThreadPoolExecutor(8) as pool:

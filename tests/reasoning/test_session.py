@@ -166,6 +166,38 @@ def test_an_image_that_grew_too_long_to_be_shown_is_a_rejected_call(own: Protoco
     assert isinstance(session.feed(call("crop_image", bbox_2d=[0, 0, 3000, 28])), Unit)
 
 
+def test_an_image_shown_again_is_encoded_once_for_all_its_showings(own: Protocol) -> None:
+    session = Session(own, "?", [picture()])
+    for index in (0, 1, 0):
+        assert isinstance(session.feed(call(image_index=index)), Unit)
+    assert (
+        len({shown.data_url for shown in session.images}) == len({shown.png for shown in session.images}) == 1
+    )
+    assert sum(shown.encodings for shown in session.images) == 1
+    assert [shown.parent for shown in session.images] == [None, 0, 1, 0]
+
+
+def test_sessions_on_one_problem_share_its_pictures_and_nothing_else(own: Protocol) -> None:
+    first = Session(own, "?", [picture(400, 100), picture()])
+    first.feed(call())
+    second = Session(own, "?", first.images[:2])
+    assert [shown is other for shown, other in zip(second.images, first.images, strict=False)] == [True, True]
+    assert asked(second).messages == asked(Session(own, "?", [picture(400, 100), picture()])).messages
+    second.feed(call("scale_image", scale_factor=2))
+    assert (len(first.images), len(second.images)) == (3, 3)
+
+
+def test_what_tools_make_holds_no_more_than_the_largest_picture(own: Protocol) -> None:
+    session = Session(own, "?", [Image.new("RGB", (3560, 3560))])  # 12.5 million pixels
+    for _ in range(7):
+        assert isinstance(session.feed(call()), Unit)
+    rejected = session.feed(call())
+    assert isinstance(rejected, Rejected)
+    assert (rejected.kind, len(session.images)) == ("tool", 8)
+    assert "over 100 million pixels together" in rejected.reason
+    assert isinstance(session.feed(call("crop_image", bbox_2d=[0, 0, 28, 28])), Unit)
+
+
 def test_sampled_ids_and_counts_are_kept(own: Protocol) -> None:
     session = Session(own, "?", [picture()])
     reply = answer("97", token_ids=(5, 6, 7), prompt_tokens=100, completion_tokens=3)

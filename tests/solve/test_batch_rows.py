@@ -50,6 +50,8 @@ def test_choices_stand_behind_the_question(choices: object, question: str) -> No
     [
         b"{",
         b"\xff\xfe",
+        b'{"id": 1, "image": "a", "question": "caf\xe9"}',
+        b'{"id": "\xe9", "image": "a", "question": "q"}',
         b"[1]",
         b"NaN",
         b"[" * 100_000,

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -11,6 +12,7 @@ from solving import CROP, answer, call
 
 from virc_recipes.backends import OnText, Sampling
 from virc_recipes.errors import ConfigError, DataError, EngineError, NetworkError, NoAnswerError
+from virc_recipes.reasoning.images import Shown
 from virc_recipes.reasoning.protocol import Protocol
 from virc_recipes.reasoning.resize import Grid
 from virc_recipes.reasoning.session import Ask, Rejected, Reply, Unit
@@ -66,6 +68,36 @@ def test_an_answer_comes_with_its_trace_and_images(own: Protocol) -> None:
     assert [unit.answer for unit in attempt.trace.units] == [None, "97"]
     assert [image.size for image in attempt.images] == [(112, 84), (56, 56)]
     assert attempt.trace.failure is None
+
+
+def test_a_picture_is_encoded_once_for_all_samples(own: Protocol) -> None:
+    replies = (call("display_image", image_index=0), answer("97")) * 4
+    solved, backend = run(own, *replies, config=SolveConfig(samples=4))
+    shown = {id(image): image for ask in backend.asks for image in ask.images}.values()
+    assert len({image.data_url for image in shown}) == 1
+    assert sum(image.encodings for image in shown) == 1
+    assert [len(attempt.images) for attempt in solved.attempts] == [2] * 4
+
+
+def test_images_of_a_finished_sample_are_let_go_where_nobody_wants_them(own: Protocol) -> None:
+    made: list[weakref.ref[Shown]] = []
+
+    def begun() -> str:
+        alive.append(sum(image() is not None for image in made))
+        return CROP
+
+    def seen() -> str:
+        made.append(weakref.ref(backend.asks.pop().images[1]))
+        backend.asks.clear()
+        return answer("97")
+
+    alive: list[int] = []
+    backend = Scripted(*(begun, seen) * 3)
+    config = SolveConfig(samples=3, keep_images=False)
+    solved = solve(config, backend, own, [Image.new("RGB", (112, 84), "white")], "Find x")
+    assert (solved.answer, alive) == ("97", [0, 0, 0])
+    assert [attempt.images for attempt in solved.attempts] == [()] * 3
+    assert [len(attempt.trace.images) for attempt in solved.attempts] == [2] * 3
 
 
 def test_the_first_try_is_greedy_and_every_further_one_warmer_from_another_seed(own: Protocol) -> None:

@@ -81,6 +81,8 @@ def test_a_file_of_something_else_is_not_touched(tmp_path: Path) -> None:
         b"my thesis",
         b'{"a": 1}\n',
         line("a") + b"\nnot json\n",
+        line("a", model="x").replace(b'"x"', b'"\xe9"') + b"\n",
+        b'{"settings": ' + b'{"a": ' * 5000 + b"\n",
         b"\x00\x00",
         line("a", schema="x/1") + b"\n",
     ):

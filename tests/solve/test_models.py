@@ -1,6 +1,7 @@
 """What a model name means, and that nothing is ever downloaded to find out."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,23 @@ def test_a_misspelt_name_gets_the_nearest(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="there is no model") as caught:
             models.find(typed, tmp_path)
         assert f"did you mean '{meant}" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "~nobody-has-this-name/m", "~nobody-has-this-name", "a\0b"])
+def test_a_name_that_no_folder_can_have_is_no_model(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no model|not on this machine"):
+        models.find(name, tmp_path)
+
+
+def test_a_home_that_is_not_known_matters_only_where_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as where the account has no entry
+    folder = model_at(tmp_path / "mine")
+    assert models.find(str(folder), tmp_path).folder == folder
+    with pytest.raises(ConfigError, match="no model"):
+        models.find("~/models/mine/deep", tmp_path)
 
 
 def test_an_adapter_names_its_base(tmp_path: Path) -> None:

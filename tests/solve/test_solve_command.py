@@ -260,9 +260,7 @@ def test_no_answer_prints_nothing_and_exits_8(image: Path) -> None:
 def test_a_refusal_of_the_embedded_model_names_three_ways_to_a_real_one(
     image: Path, own: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = Opened(
-        "tiny", ReplayBackend([answer("unreadable")]), Wording(own, "trained"), "cpu", embedded=True
-    )
+    opened = Opened("tiny", ReplayBackend([answer("unreadable")]), Wording(own), "cpu", embedded=True)
     monkeypatch.setattr(setup, "open_model", lambda _: opened)
     done = virc("solve", image, "q", "--json")
     assert (done.code, done.json["answer"]) == (8, None)
@@ -277,7 +275,7 @@ def test_a_long_wait_on_a_cpu_names_the_pixels_that_cut_it(
         return tokens * 0.06, 0.1  # 1,000 tokens a minute
 
     backend = ReplayBackend([answer("97")])
-    opened = Opened("m", backend, Wording(own, "trained"), "cpu", estimate=estimate)
+    opened = Opened("m", backend, Wording(own), "cpu", estimate=estimate)
     monkeypatch.setattr(setup, "open_model", lambda _: opened)
     large, small = picture(tmp_path / "l.png", 2800, 1400), picture(tmp_path / "s.png")
     told = virc("solve", large, "q", "--image", small).err

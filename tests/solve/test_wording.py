@@ -64,7 +64,9 @@ def test_boxes_are_in_the_coordinates_of_the_model_that_is_served(name: str) -> 
     assert "thousandths" in protocol.system
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"system": "x"}', '{"schema": "virc.protocol/2"}', "\xff"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"system": "x"}', '{"schema": "virc.protocol/2"}', "\xff", '{"system": "\xff"}']
+)
 def test_a_file_that_is_no_wording_is_a_config_error(text: str, tmp_path: Path) -> None:
     path = tmp_path / "p.json"
     path.write_bytes(text.encode("latin-1"))
@@ -77,6 +79,18 @@ def test_an_unknown_key_in_a_wording_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_bytes(msgspec.json.encode(content))
     with pytest.raises(ConfigError, match="sytem"):
         wording.read_protocol(tmp_path / "p.json")
+
+
+def test_wording_beside_weights_is_what_they_were_trained_with_whatever_it_calls_itself(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / FILE_NAME).write_bytes(msgspec.json.encode(own_protocol([])))
+    assert wording.of_weights(Weights("mine", tmp_path)).origin == "trained"
+
+
+def test_a_wording_file_without_end_is_not_read_to_its_end() -> None:
+    with pytest.raises(ConfigError, match="over 16 MiB"):
+        wording.read_protocol(Path("/dev/zero"))
 
 
 def test_a_missing_wording_file_is_a_config_error(tmp_path: Path) -> None:

@@ -165,8 +165,12 @@ def test_the_arguments_are_exactly_those_of_the_schema(name: str) -> None:
 
 
 def test_an_unknown_tool_is_named_beside_those_there_are() -> None:
-    with pytest.raises(ToolError, match="'rotate'; there are crop_image, display_image, scale_image"):
+    with pytest.raises(ToolError, match="'rotate'; there are: crop_image, display_image, scale_image"):
         tools.get("rotate")
+    with pytest.raises(ToolError, match=r"'scale_image'; there are: crop_image$"):
+        tools.get("scale_image", ("crop_image", "rotate"))
+    with pytest.raises(ToolError, match="'crop_image'; there are: none"):
+        tools.get("crop_image", ())
 
 
 integers = st.integers(-2000, 2000) | st.integers()

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from html.parser import HTMLParser
 from importlib.resources import files
+from itertools import pairwise
 from typing import get_args
 
 import msgspec
@@ -75,6 +76,13 @@ def test_page_shows_question_answer_model_and_every_unit_in_order() -> None:
     assert "1,503 prompt + 43 new tokens" in page.text
     assert "temperature 0, top p 1, max tokens 1024, seed 3" in page.text
     assert "You answer questions about pictures" in page.text
+
+
+def test_coordinates_of_the_boxes_and_origin_of_the_wording_are_stated_whatever_else_is() -> None:
+    page = Page(render_page(*solved(), META | {"device": "cpu"}))
+    facts = [data for tag, data in page.texts if tag in ("dt", "dd")]
+    assert ("Wording", "own") in pairwise(facts)
+    assert ("Coordinates", "pixel") in pairwise(facts)
 
 
 def test_box_is_drawn_on_the_image_it_was_cut_from() -> None:

@@ -14,7 +14,7 @@ from virc_recipes.config import Setting, Value
 from virc_recipes.errors import UsageError, VircError
 from virc_recipes.models import REAL_MODELS
 from virc_recipes.opened import REPLY_SECONDS, Choice, Opened, open_model
-from virc_recipes.solve import Attempt, SolveConfig, Solved
+from virc_recipes.solve import Attempt, SolveConfig, Solved, total
 from virc_recipes.trace_files import check_folder, write_trace
 
 HERE = "none"
@@ -63,7 +63,7 @@ def set_up(
         max_pixels=settings.max_pixels,
         timeout=min(REPLY_SECONDS, settings.timeout or math.inf),
     )
-    solving = msgspec.structs.replace(solving, timeout=settings.timeout)
+    solving = msgspec.structs.replace(solving, timeout=settings.timeout, keep_images=trace is not None)
     return Setup(choice, solving, Path(trace) if trace else None, offline)
 
 
@@ -95,8 +95,8 @@ def outcome(solved: Solved) -> dict[str, object]:
         "answer": solved.answer,
         "turns": len(chosen.trace.units),
         "tokens": {
-            "prompt": _sum([attempt.prompt_tokens for attempt in solved.attempts]),
-            "completion": _sum([attempt.completion_tokens for attempt in solved.attempts]),
+            "prompt": total(attempt.prompt_tokens for attempt in solved.attempts),
+            "completion": total(attempt.completion_tokens for attempt in solved.attempts),
         },
     }
     if len(answers) > 1:
@@ -139,7 +139,6 @@ def write_traces(
     assert isinstance(settings, dict)
     meta = {
         "model": known["model"],
-        "wording": known["protocol"],
         "device": known["device"],
         "sampling": {**settings, "tries": msgspec.to_builtins(setup.config.samplings(0))},
         "versions": {name: found for name in ("virc", "torch", "transformers") if (found := _version(name))},
@@ -165,11 +164,6 @@ def _settings(setup: Setup, max_pixels: int | None) -> dict[str, object]:
         "seed": setup.config.seed,
         "samples": setup.config.samples,
     }
-
-
-def _sum(counts: Sequence[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
 
 
 def _version(package: str) -> str | None:

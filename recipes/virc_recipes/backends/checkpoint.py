@@ -5,25 +5,24 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from virc_recipes.clauses import clause
 from virc_recipes.errors import ConfigError
+from virc_recipes.paths import contents
 from virc_recipes.reasoning.resize import Grid
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+_MOST_BYTES = 64 * 2**20
 
 
 def check(folder: Path) -> None:
     """Refuse a folder that is no model of a supported family with safetensors weights.
 
     Raises:
-        ConfigError: the folder is missing, an adapter, of another architecture, pickled or incomplete.
+        ConfigError: the folder is missing, of another architecture, pickled or incomplete.
     """
     if not folder.is_dir():
         raise ConfigError(f"no model folder {folder}")
     if not (folder / "config.json").is_file():
-        if (folder / "adapter_config.json").is_file():
-            raise ConfigError(
-                f"{folder} is a LoRA adapter, which is not applied in-process", hint=f"virc merge {folder}"
-            )
         raise ConfigError(f"{folder} is no model: it has no config.json")
     family = read_json(folder / "config.json").get("model_type")
     if family not in FAMILIES:
@@ -76,15 +75,15 @@ def image_settings(folder: Path) -> dict[str, object]:
     """The image processor's settings: `preprocessor_config.json`, or its part of `processor_config.json`.
 
     Raises:
-        ConfigError: neither is there.
+        ConfigError: neither is there, or what is there is empty.
     """
     for name, key in (("processor_config.json", "image_processor"), ("preprocessor_config.json", None)):
         if (folder / name).is_file():
             settings = read_json(folder / name)
             part = settings if key is None else settings.get(key)
-            if isinstance(part, dict):
+            if isinstance(part, dict) and part:
                 return part
-    raise ConfigError(f"{folder} is incomplete: preprocessor_config.json is missing")
+    raise ConfigError(f"{folder} is incomplete: preprocessor_config.json is missing or empty")
 
 
 def image_grid(settings: Mapping[str, object], max_pixels: int | None = None) -> Grid:
@@ -95,34 +94,36 @@ def image_grid(settings: Mapping[str, object], max_pixels: int | None = None) ->
         max_pixels: lowers the model's own limit, in pixels.
 
     Raises:
-        ConfigError: the settings are no numbers, or `max_pixels` is under the smallest image.
+        ConfigError: the settings are no numbers, or contradict themselves or `max_pixels`.
     """
     size = settings.get("size")
     size = size if isinstance(size, Mapping) else {}
     least = settings.get("min_pixels") or size.get("shortest_edge") or Grid().min_pixels
     most = settings.get("max_pixels") or size.get("longest_edge") or Grid().max_pixels
     patch, merge = settings.get("patch_size", 14), settings.get("merge_size", 2)
-    numbers = [number for number in (patch, merge, least, most) if isinstance(number, int) and number > 0]
+    numbers = [number for number in (patch, merge, least, most) if type(number) is int and number > 0]
     if len(numbers) < 4:
         raise ConfigError(
             f"the model's image settings hold no whole numbers: {patch}, {merge}, {least}, {most}"
         )
     patch, merge, least, most = numbers
-    if max_pixels is not None and max_pixels < least:
-        raise ConfigError(f"max_pixels {max_pixels} is under the model's smallest image, {least} pixels")
-    return Grid(patch * merge, least, min(most, max_pixels or most))
+    if least > most:
+        raise ConfigError(f"the model's smallest image, {least} pixels, is over its largest, {most}")
+    return Grid(patch * merge, least, most).limited(max_pixels)
 
 
 def read_json(path: Path) -> dict[str, object]:
     """A JSON object from a file.
 
     Raises:
-        ConfigError: it holds anything else.
+        ConfigError: it cannot be read, is over 64 MiB, or holds anything else.
     """
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is no JSON: {error}") from None
+        value = json.loads(contents(path, _MOST_BYTES))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {clause(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is no JSON: {clause(error)}") from None
     if not isinstance(value, dict):
         raise ConfigError(f"{path} holds no JSON object")
     return value

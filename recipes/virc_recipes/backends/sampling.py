@@ -30,10 +30,10 @@ def pick(logits: "torch.Tensor", sampling: Sampling, generator: "torch.Generator
 
     if sampling.temperature == 0:
         return int(logits.argmax())
-    scaled = logits.float().cpu() / sampling.temperature
-    likeliest, ids = scaled.topk(min(sampling.top_k or len(scaled), len(scaled)))
-    shares = likeliest.softmax(0)
-    shares[1:] *= (shares.cumsum(0)[:-1] < sampling.top_p).float()
+    likeliest, ids = logits.float().cpu().topk(min(sampling.top_k or len(logits), len(logits)))
+    # at most 0 before it is divided, and in float64: no temperature overflows to a share that is no number
+    shares = ((likeliest - likeliest[0]).double() / sampling.temperature).softmax(0)
+    shares[1:] *= shares.cumsum(0)[:-1] < sampling.top_p
     return int(ids[torch.multinomial(shares, 1, generator=generator)])
 
 

@@ -5,12 +5,15 @@ import io
 import math
 import shlex
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from virc_recipes.clauses import clause
 from virc_recipes.errors import DataError
+from virc_recipes.paths import contents
 from virc_recipes.reasoning.resize import MAX_ASPECT, Grid, smart_resize, too_long
 from virc_recipes.tools.base import Box, Size
 
@@ -20,6 +23,7 @@ MOST_BYTES = 256 * 2**20
 MOST_PIXELS = 100_000_000
 FEWEST_PIXELS = 16
 SQUARE = (1000, 1000)
+_STRIP = 256  # rows
 
 # A fault below is one sentence of ours; Pillow's warnings (odd metadata, large sizes) would stand beside it.
 warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
@@ -32,13 +36,25 @@ class Shown:
         pixels: RGB at the size shown.
         parent: index of the image it was made from; None for an input.
         box: pixels of the parent as shown that it was cut from, or None.
+        twin: the same pixels, shown before; they are encoded for both.
     """
 
-    def __init__(self, pixels: Image.Image, parent: int | None = None, box: Box | None = None) -> None:
+    def __init__(
+        self,
+        pixels: Image.Image,
+        parent: int | None = None,
+        box: Box | None = None,
+        twin: "Shown | None" = None,
+    ) -> None:
         self.pixels, self.parent, self.box = pixels, parent, box
         self.encodings = 0
+        self._twin = twin
         self._png: bytes | None = None
         self._data_url: str | None = None
+
+    def again(self, parent: int) -> "Shown":
+        """The same image once more, made from the one of that index; both have one encoding."""
+        return Shown(self.pixels, parent, twin=self)
 
     @property
     def size(self) -> Size:
@@ -58,6 +74,8 @@ class Shown:
     @property
     def png(self) -> bytes:
         """The image as a PNG file; encoded at first use, `encodings` counts how often."""
+        if self._twin:
+            return self._twin.png
         if self._png is None:
             file = io.BytesIO()
             self.pixels.save(file, "PNG")
@@ -68,6 +86,8 @@ class Shown:
     @property
     def data_url(self) -> str:
         """The PNG as a data URL; made at first use."""
+        if self._twin:
+            return self._twin.data_url
         if self._data_url is None:
             self._data_url = "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
         return self._data_url
@@ -105,7 +125,7 @@ def open_image(source: bytes | Path, name: str) -> Image.Image:
     try:
         return _rgb(_upright(image))
     except Exception as error:  # decoders raise nearly everything on hostile bytes
-        raise DataError(f"{name} is damaged or cut short: {_clause(error)}") from None
+        raise DataError(f"{name} is damaged or cut short: {clause(error)}") from None
 
 
 def _resized(image: Image.Image, size: Size) -> Image.Image:
@@ -114,14 +134,13 @@ def _resized(image: Image.Image, size: Size) -> Image.Image:
 
 def _read(path: Path, name: str) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(MOST_BYTES + 1)
+        return contents(path, MOST_BYTES)
     except FileNotFoundError:
         raise DataError(f"there is no file {name}") from None
     except IsADirectoryError:
         raise DataError(f"{name} is a folder, not a picture") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{name} cannot be read: {_clause(error)}") from None
+    except OSError as error:
+        raise DataError(f"{name} cannot be read: {clause(error)}") from None
 
 
 def _open(data: bytes, name: str) -> Image.Image:
@@ -147,7 +166,7 @@ def _unknown(data: bytes, name: str, error: Exception) -> DataError:
     if b"<svg" in start and not start.startswith((b"<!doctype html", b"<html")):
         return DataError(f"{name} is an SVG drawing, not a picture of pixels", "export it as PNG")
     if not isinstance(error, UnidentifiedImageError):
-        return DataError(f"{name} is damaged or cut short: {_clause(error)}")
+        return DataError(f"{name} is damaged or cut short: {clause(error)}")
     accepts = (Image.OPEN[kind][1] for kind in _formats())
     if any(accept and accept(data[:16].ljust(16)) is True for accept in accepts):
         return DataError(f"{name} is damaged or cut short")
@@ -188,22 +207,28 @@ def _check_size(size: Size, name: str) -> None:
 
 def _upright(image: Image.Image) -> Image.Image:
     image.load()
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a damaged EXIF block is no reason to refuse the pixels
-        return image
+    with suppress(Exception):  # a damaged EXIF block is no reason to refuse the pixels
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         image = _eight_bit(image)
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        paper = Image.new("RGBA", layer.size, "white")
-        image = Image.alpha_composite(paper, layer)
+        return _on_white(image)
     plain = image.convert("RGB")
     plain.info = {}  # what a camera wrote about place and owner must not travel with the pixels
     return plain
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """RGB with transparent parts on white; by strips, because whole layers of 100 million pixels fill a GiB."""
+    paper = Image.new("RGB", image.size, "white")
+    for top in range(0, image.height, _STRIP):
+        strip = image.crop((0, top, image.width, min(top + _STRIP, image.height))).convert("RGBA")
+        paper.paste(strip, (0, top), strip)
+    return paper
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -216,8 +241,3 @@ def _eight_bit(image: Image.Image) -> Image.Image:
         low, high = 0, 65535
     scale = 255 / ((high - low) or 1)
     return wide.point(lambda value: value * scale + (0.5 - low * scale)).convert("L")
-
-
-def _clause(error: BaseException) -> str:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return (reason.splitlines() or [type(error).__name__])[0][:120].rstrip(".").lower()

@@ -4,6 +4,8 @@ import math
 
 import msgspec
 
+from virc_recipes.errors import ConfigError
+
 MAX_ASPECT = 200
 
 
@@ -19,6 +21,19 @@ class Grid(msgspec.Struct, frozen=True):
     factor: int = 28
     min_pixels: int = 4 * 28 * 28
     max_pixels: int = 16384 * 28 * 28
+
+    def limited(self, max_pixels: int | None) -> "Grid":
+        """This grid with `max_pixels` as its largest area where that is smaller; None changes nothing.
+
+        Raises:
+            ConfigError: `max_pixels` is under the smallest area.
+        """
+        if max_pixels is None:
+            return self
+        if max_pixels < self.min_pixels:
+            reason = f"is under the model's smallest image, {self.min_pixels} pixels"
+            raise ConfigError(f"max_pixels {max_pixels} {reason}")
+        return msgspec.structs.replace(self, max_pixels=min(self.max_pixels, max_pixels))
 
 
 QWEN2 = Grid()

@@ -11,7 +11,7 @@ import msgspec
 from PIL import Image
 
 from virc_recipes import tools
-from virc_recipes.reasoning.images import Shown, show, show_square
+from virc_recipes.reasoning.images import MOST_PIXELS, Shown, show, show_square
 from virc_recipes.reasoning.messages import FormatError, ToolText, Turn, parse, printable
 from virc_recipes.reasoning.protocol import Protocol, fill
 from virc_recipes.reasoning.repetition import repeats
@@ -72,7 +72,8 @@ class Session:
     Args:
         protocol: the wording and the rules of the model that is asked.
         question: as the user wrote it.
-        images: at least one upright RGB picture (`open_image`), in the order the question means.
+        images: at least one upright RGB picture (`open_image`), in the order the question means; or what
+            another session on the same problem made of it (its first `images`), so that both share it.
         grid: the patch grid the model sees images on.
         tolerate: the deviations of tool calls that are forgiven; replies with others are rejected.
         max_turns: accepted units after which the problem ends without an answer.
@@ -85,7 +86,7 @@ class Session:
         self,
         protocol: Protocol,
         question: str,
-        images: Sequence[Image.Image],
+        images: Sequence[Image.Image | Shown],
         grid: Grid = QWEN2,
         *,
         tolerate: Collection[str] = SOLVE,
@@ -95,8 +96,7 @@ class Session:
             raise ValueError("a problem needs at least one image")
         self.protocol, self.question, self.grid = protocol, printable(question), grid
         self.tolerate, self.max_turns = tolerate, max_turns
-        square = protocol.images == "square_1000"
-        self.images = [show_square(image) if square else show(image, grid) for image in images]
+        self.images = [image if isinstance(image, Shown) else self._shown(image) for image in images]
         self._messages = [Message("system", protocol.system), self._first()]
         self._units: list[Unit] = []
         self._pending: list[Rejected] = []
@@ -149,6 +149,9 @@ class Session:
             pending=tuple(self._pending),
         )
 
+    def _shown(self, image: Image.Image) -> Shown:
+        return show_square(image) if self.protocol.images == "square_1000" else show(image, self.grid)
+
     def _first(self) -> Message:
         lines = (
             fill(self.protocol.image_line, index=index, width=shown.width, height=shown.height)
@@ -173,10 +176,7 @@ class Session:
     def _check(self, tool: ToolText) -> Checked:
         view = View([shown.size for shown in self.images], self.protocol.coordinates)
         try:
-            if tool.name not in self.protocol.tools:
-                offered = ", ".join(self.protocol.tools) or "none"
-                raise ToolError(f"there is no tool {tool.name[:40]!r}; there are: {offered}")
-            checked: Checked = tools.get(tool.name).check(tool.arguments, view)
+            checked: Checked = tools.get(tool.name, self.protocol.tools).check(tool.arguments, view)
         except ToolError as error:
             raise _RefusalError("tool", str(error)) from None
         intolerable = [name for name in checked.deviations if name not in self.tolerate]
@@ -186,11 +186,16 @@ class Session:
 
     def _apply(self, checked: Checked) -> Shown:
         call = checked.call
-        result = tools.get(call.name).apply(call, self.images[call.index].pixels)
+        source = self.images[call.index]
         try:
-            return show(result, self.grid, parent=call.index, box=call.box)
+            shown = show(tools.get(call.name).apply(call, source.pixels), self.grid, call.index, call.box)
         except ValueError as error:  # an image of aspect 200 may be shown a little longer than that
             raise _RefusalError("tool", str(error)) from None
+        made = [shown, *(image for image in self.images if image.parent is not None)]
+        if sum(image.width * image.height for image in made) > MOST_PIXELS:
+            most = f"{MOST_PIXELS // 10**6} million pixels"
+            raise _RefusalError("tool", f"the images made by tools would hold over {most} together")
+        return shown if shown.pixels is not source.pixels else source.again(call.index)
 
     def _accept(
         self, reply: Reply, text: str, turn: Turn, checked: Checked | None, shown: Shown | None

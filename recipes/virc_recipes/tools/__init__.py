@@ -15,7 +15,7 @@ caller states which deviations it tolerates (D4).
 import importlib
 import json
 import pkgutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -39,10 +39,11 @@ def discover() -> Mapping[str, ModuleType]:
     return {module.NAME: module for module in modules}
 
 
-def get(name: str) -> ModuleType:
-    """The tool of that name; raises ToolError naming the tools there are."""
-    if name not in discover():
-        raise ToolError(f"unknown tool {name[:40]!r}; there are {', '.join(sorted(discover()))}")
+def get(name: str, offered: Collection[str] | None = None) -> ModuleType:
+    """The tool of that name, of those offered (None: of all); raises ToolError naming them."""
+    known = [each for each in sorted(discover()) if offered is None or each in offered]
+    if name not in known:
+        raise ToolError(f"there is no tool {name[:40]!r}; there are: {', '.join(known) or 'none'}")
     return discover()[name]
 
 
