@@ -8,6 +8,7 @@ from PIL import ImageChops
 
 from virc_recipes.data import diagrams, unfamiliar, worked
 from virc_recipes.data.glyphs import LETTERS, Face, mask
+from virc_recipes.data.plane import inside
 from virc_recipes.reasoning.protocol import own_protocol
 from virc_recipes.reasoning.session import Done, Reply, Session
 from virc_recipes.tools import schemas
@@ -46,7 +47,7 @@ def test_a_label_box_holds_all_ink_of_its_label_and_nothing_less() -> None:
             changed.paste(0, (0, 0, 20, 20))  # where the moved label went
             box = changed.getbbox()
             assert box is not None
-            assert _inside(box, corner.value_box)
+            assert inside(box, corner.value_box)
             assert abs(box[2] - box[0] - (corner.value_box[2] - corner.value_box[0])) <= 4
 
 
@@ -54,8 +55,8 @@ def test_every_crop_holds_both_labels_and_lies_on_the_page() -> None:
     for diagram in many():
         for corner in diagram.corners:
             crop = diagrams.crop_of(corner, diagram.width, diagram.height)
-            assert _inside(corner.box, crop)
-            assert _inside(crop, (0, 0, diagram.width, diagram.height))
+            assert inside(corner.box, crop)
+            assert inside(crop, (0, 0, diagram.width, diagram.height))
             assert crop[2] - crop[0] == crop[3] - crop[1] == diagrams.CROP
 
 
@@ -154,7 +155,3 @@ def test_unfamiliar_pictures_and_questions_are_seeded_and_differ() -> None:
 @pytest.mark.parametrize("split", ["train", "heldout"])
 def test_generation_ends(split: diagrams.Split) -> None:
     assert diagrams.generate(random.Random(0), split, sides=(4,)).corners
-
-
-def _inside(inner: tuple[int, ...], outer: tuple[int, ...]) -> bool:
-    return inner[0] >= outer[0] and inner[1] >= outer[1] and inner[2] <= outer[2] and inner[3] <= outer[3]

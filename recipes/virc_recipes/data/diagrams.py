@@ -15,10 +15,10 @@ import msgspec
 from PIL import Image, ImageDraw
 
 from virc_recipes.data.glyphs import Face, mask
+from virc_recipes.data.plane import Point, around, inside, meet, unit
 from virc_recipes.tools.base import Box
 
 Split = Literal["train", "heldout"]
-Point = tuple[float, float]
 NAMES = "ABCDEFGHKLMPQRXY"
 FIGURES = {3: "triangle", 4: "quadrilateral"}
 QUESTIONS = (
@@ -212,8 +212,8 @@ def random_look(rng: random.Random) -> Look:
 def _corner(points: Sequence[Point], index: int, letter: str, angle: int, hidden: bool, look: Look) -> Corner:
     """Place the letter outside along the bisector and the value inside."""
     (x, y), before, after = points[index], points[index - 1], points[(index + 1) % len(points)]
-    one, two = _unit((x, y), before), _unit((x, y), after)
-    inward = _unit((0, 0), (one[0] + two[0], one[1] + two[1]))
+    one, two = unit((x, y), before), unit((x, y), after)
+    inward = unit((0, 0), (one[0] + two[0], one[1] + two[1]))
     printed = "?" if hidden else str(angle)
     name_size = mask(letter, look.face).size
     value_size = mask(_shown(printed, look), look.face).size
@@ -225,8 +225,8 @@ def _corner(points: Sequence[Point], index: int, letter: str, angle: int, hidden
         angle=angle,
         printed=printed,
         point=(x, y),
-        letter_box=_around((x - 12 * inward[0], y - 12 * inward[1]), name_size),
-        value_box=_around((x + min(depth, 34) * inward[0], y + min(depth, 34) * inward[1]), value_size),
+        letter_box=around((x - 12 * inward[0], y - 12 * inward[1]), name_size),
+        value_box=around((x + min(depth, 34) * inward[0], y + min(depth, 34) * inward[1]), value_size),
     )
 
 
@@ -235,18 +235,12 @@ def _legible(corners: Sequence[Corner], width: int, height: int) -> bool:
     boxes = [box for corner in corners for box in (corner.letter_box, corner.value_box)]
     if any(b[0] < 1 or b[1] < 1 or b[2] > width - 1 or b[3] > height - 1 for b in boxes):
         return False
-    if any(_meet(boxes[i], boxes[j]) for i in range(len(boxes)) for j in range(i)):
+    if any(meet(boxes[i], boxes[j]) for i in range(len(boxes)) for j in range(i)):
         return False
     crops = [crop_of(corner, width, height) for corner in corners]
     if len(set(crops)) < len(crops):
         return False
-    return all(
-        crop[0] <= corner.box[0]
-        and crop[1] <= corner.box[1]
-        and crop[2] >= corner.box[2]
-        and crop[3] >= corner.box[3]
-        for crop, corner in zip(crops, corners, strict=True)
-    )
+    return all(inside(corner.box, crop) for corner, crop in zip(corners, crops, strict=True))
 
 
 def _question(rng: random.Random, corners: Sequence[Corner], asked: int) -> str:
@@ -265,7 +259,7 @@ def _line(pencil: ImageDraw.ImageDraw, start: Point, end: Point, look: Look) -> 
         pencil.line((start, end), fill=look.ink, width=look.line)
         return
     length = math.dist(start, end)
-    along = _unit(start, end)
+    along = unit(start, end)
     for at in range(0, int(length), 10):
         stop = min(at + 6, length)
         pencil.line(
@@ -289,18 +283,3 @@ def _arc(pencil: ImageDraw.ImageDraw, points: Sequence[Point], index: int, look:
 
 def _label(image: Image.Image, text: str, box: Box, look: Look) -> None:
     image.paste(look.ink, (box[0], box[1]), mask(text, look.face))
-
-
-def _unit(origin: Point, target: Point) -> Point:
-    dx, dy = target[0] - origin[0], target[1] - origin[1]
-    length = math.hypot(dx, dy) or 1.0
-    return dx / length, dy / length
-
-
-def _around(middle: Point, size: tuple[int, int]) -> Box:
-    left, top = round(middle[0] - size[0] / 2), round(middle[1] - size[1] / 2)
-    return left, top, left + size[0], top + size[1]
-
-
-def _meet(a: Box, b: Box) -> bool:
-    return a[0] < b[2] + 1 and b[0] < a[2] + 1 and a[1] < b[3] + 1 and b[1] < a[3] + 1
