@@ -1,5 +1,6 @@
 """What a broken or hostile server does: values for `serve(fault=...)`."""
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -19,6 +20,20 @@ def body(data: bytes, kind: str = "application/json", code: int = 200) -> Fault:
 def hang(exchange: Exchange) -> None:
     """Take the request and say nothing."""
     exchange.server.stopping.wait()
+
+
+def drip(exchange: Exchange) -> None:
+    """Send headers, each in time for a socket's time-out; the answer itself comes after some seconds."""
+    exchange.wfile.write(b"HTTP/1.1 200 OK\r\n")
+    with suppress(OSError):
+        for _ in range(40):
+            exchange.wfile.write(b"X-Patience: yes\r\n")
+            if exchange.server.stopping.wait(0.1):
+                return
+        exchange.send_header("Content-Type", "text/event-stream")
+        exchange.end_headers()
+        exchange.wfile.write(b"data: " + json.dumps(piece("<answer>1</answer>", "stop")).encode() + b"\n\n")
+    exchange.close_connection = True
 
 
 def stall(exchange: Exchange) -> None:

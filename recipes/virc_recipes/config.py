@@ -1,5 +1,6 @@
 """This user's defaults: where they are kept, what may stand in them, and which of several values wins."""
 
+import re
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -10,8 +11,10 @@ import msgspec
 from msgspec import Meta
 
 from virc_recipes import plain_yaml
+from virc_recipes.clauses import clause
 from virc_recipes.errors import ConfigError, UsageError, VircError
 from virc_recipes.nearest import did_you_mean
+from virc_recipes.paths import expanded
 
 ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "model": ("VIRC_MODEL",),
@@ -24,8 +27,11 @@ _SECRETS = ("key", "token", "secret", "password")
 
 Text = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]+\Z", description="one line of text")]
 Url = Annotated[
-    str, Meta(pattern=r"^https?://[^\s/]\S*\Z", description="a URL like http://localhost:8000/v1")
+    str, Meta(pattern=r"^https?://[^\s/@]+(/\S*)?\Z", description="a URL like http://localhost:8000/v1")
 ]
+Secret = Annotated[
+    str, Meta(description="a key")
+]  # refused where it is used, by a sentence that shows none of it
 Device = Annotated[str, Meta(pattern=r"^(cpu|mps|cuda(:\d+)?)\Z", description="cpu, cuda, cuda:N or mps")]
 Pixels = Annotated[int, Meta(gt=0, le=2**31, description="a whole number of pixels, 1 or more")]
 Seconds = Annotated[float, Meta(gt=0, le=1e6, description="a number of seconds above 0, at most a million")]
@@ -43,7 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     device: Device | None = None
     max_pixels: Pixels | None = None
     timeout: Seconds | None = None
-    api_key: Text | None = None
+    api_key: Secret | None = None
 
 
 KEPT = tuple(key for key in Settings.__struct_fields__ if key != "api_key")
@@ -66,18 +72,27 @@ def config_path(env: Mapping[str, str], platform: str = sys.platform) -> Path:
     Args:
         env: environment variables.
         platform: as `sys.platform`.
+
+    Raises:
+        ConfigError: this user has no home folder, and no variable names another.
     """
     if env.get("VIRC_CONFIG"):
-        return Path(env["VIRC_CONFIG"])
-    home = Path(env.get("HOME") or Path.home())
+        return expanded(env["VIRC_CONFIG"])
     if platform == "win32":
-        folder = Path(env.get("APPDATA") or home / "AppData" / "Roaming")
+        folder = Path(env.get("APPDATA") or _home(env) / "AppData" / "Roaming")
     elif platform == "darwin":
-        folder = home / "Library" / "Application Support"
+        folder = _home(env) / "Library" / "Application Support"
     else:
         given = env.get("XDG_CONFIG_HOME", "")
-        folder = Path(given) if PurePath(given).is_absolute() else home / ".config"
+        folder = Path(given) if PurePath(given).is_absolute() else _home(env) / ".config"
     return folder / "virc" / "config.yaml"
+
+
+def _home(env: Mapping[str, str]) -> Path:
+    home = Path(env["HOME"]) if env.get("HOME") else expanded("~")
+    if home == Path("~"):
+        raise ConfigError("there is no home folder to keep settings in", "export VIRC_CONFIG=FILE")
+    return home
 
 
 def read(path: Path) -> dict[str, Value]:
@@ -122,10 +137,17 @@ def check(key: str, value: object, name: str, error: type[VircError] = ConfigErr
     try:
         converted: Value = msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError as refused:
+        if isinstance(value, str) and kind is Url and names_user(value):
+            raise error(f"{name} must hold no user and password", "export VIRC_API_KEY=...") from None
         quotes = "put the value in quotes" if textual and isinstance(value, bool | int | float) else None
         message = f"{name} must be {kind.__metadata__[0].description}, not {_shortened(value)}"
         raise error(message, quotes) from refused
     return converted
+
+
+def names_user(url: str) -> bool:
+    """Whether there is a user, and perhaps a password, before the host."""
+    return bool(re.match(r"\s*(\w+:)?/*[^/?#]*@", url))
 
 
 def _shortened(value: object) -> str:
@@ -155,8 +177,8 @@ def _resolved(key: str, flag: Value | None, env: Mapping[str, str], file: Mappin
     if flag is not None:
         return Setting(check(key, flag, f"--{key.replace('_', '-')}", UsageError), "flag")
     for variable in ENVIRONMENT.get(key, ()):
-        if env.get(variable):
-            return Setting(check(key, env[variable], variable), f"env {variable}")
+        if text := env.get(variable, "").strip():  # a file with Windows line ends leaves a \r
+            return Setting(check(key, text, variable), f"env {variable}")
     if key in file:
         return Setting(file[key], "file")
     return Setting(getattr(Settings(), key), "default")
@@ -215,4 +237,4 @@ def _write(path: Path, text: str) -> None:
         finally:
             Path(name).unlink(missing_ok=True)
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+        raise ConfigError(f"cannot write {path}: {clause(error)}") from error

@@ -1,15 +1,24 @@
 """An end to how long something may take, whatever it is doing then."""
 
+import queue
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
+
+_Said = TypeVar("_Said")
+_Result = TypeVar("_Result")
 
 
 class TimeUp(BaseException):
     """The time is over. No `Exception`, so that no client's retry takes it for a failure of its own."""
+
+
+class LateError(Exception):
+    """The time for a piece of work is over; raised by `within`."""
 
 
 class Deadline:
@@ -48,3 +57,59 @@ class Deadline:
 
 def _ring(_number: int, _frame: FrameType | None) -> None:
     raise TimeUp
+
+
+def within(
+    end: float,
+    work: Callable[[Callable[[_Said], None]], _Result],
+    hear: Callable[[_Said], None] = lambda _: None,
+) -> _Result:
+    """The result of `work`, done in a thread of its own and left at `end`, whatever it waits for then.
+
+    Args:
+        end: time in seconds, as `time.monotonic` counts.
+        work: gets a function to say things with on the way; where nobody listens any more, it raises.
+        hear: told in the caller's thread of what `work` says.
+
+    Raises:
+        LateError: the time is over.
+        Exception: what `work` raises.
+    """
+    happened: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()  # to be done by the caller
+    results: list[_Result] = []
+    left = threading.Event()
+
+    def say(thing: _Said) -> None:
+        if left.is_set():
+            raise LateError
+        happened.put(lambda: hear(thing))
+
+    def run() -> None:
+        try:
+            results.append(work(say))
+            happened.put(lambda: None)
+        except Exception as error:
+            failure = error  # the name `error` ends with this block
+            happened.put(lambda: _raise(failure))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        while not (results and happened.empty()):
+            _next(happened, end)()
+    finally:
+        left.set()
+    return results[0]
+
+
+def _next(happened: "queue.SimpleQueue[Callable[[], None]]", end: float) -> Callable[[], None]:
+    rest = end - time.monotonic()
+    try:
+        if rest > 0:
+            return happened.get(timeout=rest)
+    except queue.Empty:
+        pass
+    raise LateError
+
+
+def _raise(error: Exception) -> None:
+    raise error

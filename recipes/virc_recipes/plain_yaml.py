@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from virc_recipes.clauses import clause
 from virc_recipes.errors import ConfigError
+from virc_recipes.paths import contents
 
 LIMIT = 64 * 1024  # bytes
 DEPTH = 16
@@ -24,15 +26,11 @@ def read_text(path: Path) -> str:
         ConfigError: it cannot be read, is too long, or is not UTF-8.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(LIMIT + 1)
-        if len(content) > LIMIT:
-            raise ConfigError(f"{path} is longer than {LIMIT // 1024} KiB")
-        return content.decode("utf-8-sig")
+        return contents(path, LIMIT).decode("utf-8-sig")
     except FileNotFoundError:
         return ""
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+        raise ConfigError(f"cannot read {path}: {clause(error)}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text") from error
 
@@ -41,7 +39,7 @@ def parse(text: str, name: str) -> dict[str, object]:
     """Parse YAML text whose root is a mapping with string keys.
 
     Args:
-        text: YAML 1.1; anchors, keys that stand twice and more than `DEPTH` levels are refused.
+        text: YAML 1.1; anchors, tags, keys that stand twice and more than `DEPTH` levels are refused.
         name: what errors call it.
 
     Raises:
@@ -49,12 +47,14 @@ def parse(text: str, name: str) -> dict[str, object]:
     """
     import yaml
 
+    if len(text.encode(errors="surrogatepass")) > LIMIT:
+        raise ConfigError(f"{name} is over {LIMIT >> 10} KiB")
     try:
-        _refuse_bombs(text, name)
+        _refuse_tricks(text, name)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         _refuse_doubles(root, name)
         content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: an integer of more than 4,300 digits
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter two: numbers of endless digits
         where = _line(getattr(error, "problem_mark", None))
         reason = getattr(error, "problem", None) or "a value cannot be read"
         raise ConfigError(f"{name} is not YAML{where}: {reason}") from error
@@ -69,16 +69,21 @@ def _line(mark: object) -> str:
     return f" at line {getattr(mark, 'line', 0) + 1}" if mark else ""
 
 
-def _refuse_bombs(text: str, name: str) -> None:
-    """Refuse aliases, which multiply, and depth, which the loader would follow recursively."""
+def _refuse_tricks(text: str, name: str) -> None:
+    """Refuse aliases, which multiply, depth, which the loader would follow, and tags, which mislead it."""
     import yaml
 
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if isinstance(event, yaml.AliasEvent) or depth > DEPTH:
-            kind = "nested too deeply" if depth > DEPTH else "using anchors, which are not read here"
-            raise ConfigError(f"{name} is {kind}{_line(event.start_mark)}")
+        tricks = {
+            "nested too deeply": depth > DEPTH,
+            "using anchors, which are not read here": isinstance(event, yaml.AliasEvent),
+            "using tags, which are not read here": getattr(event, "tag", None) is not None,
+        }
+        for trick, played in tricks.items():
+            if played:
+                raise ConfigError(f"{name} is {trick}{_line(event.start_mark)}")
 
 
 def _refuse_doubles(node: object, name: str) -> None:
@@ -98,7 +103,11 @@ def _refuse_doubles(node: object, name: str) -> None:
 
 
 def changed(text: str, key: str, value: str | int | float | None) -> str:
-    """The text with one root key set, or removed for None; other lines and comments stay as they are."""
+    """The text with one root key set, or removed for None; other lines and comments stay as they are.
+
+    Raises:
+        ConfigError: the file could not be read then.
+    """
     import yaml
 
     wanted = {**parse(text, "the file"), key: value}
@@ -111,7 +120,9 @@ def changed(text: str, key: str, value: str | int | float | None) -> str:
             return edited
     except ConfigError:
         pass
-    return yaml.safe_dump(wanted, allow_unicode=True, sort_keys=False)  # flow style and the like
+    whole = yaml.safe_dump(wanted, allow_unicode=True, sort_keys=False)  # flow style and the like
+    parse(whole, "the file with this change")
+    return whole
 
 
 def _edited(text: str, key: str, line: str) -> str:

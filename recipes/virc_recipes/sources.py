@@ -4,10 +4,8 @@ import base64
 import binascii
 import http.client
 import io
-import queue
 import re
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -16,8 +14,10 @@ from typing import IO, Protocol
 
 from PIL import Image
 
-from virc_recipes.clauses import clause
+from virc_recipes.clauses import clause, plain
+from virc_recipes.deadline import LateError, within
 from virc_recipes.errors import DataError, NetworkError
+from virc_recipes.paths import expanded
 from virc_recipes.reasoning.images import MOST_BYTES, open_image
 
 SECONDS = 60.0
@@ -50,7 +50,7 @@ def open_source(source: str, base: Path = Path(), offline: bool = False) -> Imag
     if source[:5].lower() == "data:":
         return open_image(_data_url(source), "the data URL")
     if not re.match(r"https?://", source, re.IGNORECASE):
-        return open_image(base / Path(source).expanduser(), source)
+        return open_image(base / expanded(source), source)
     if offline:
         raise NetworkError(f"{source} is on the network, and --offline forbids it")
     return open_image(_fetch(source), source)
@@ -79,31 +79,27 @@ def _data_url(url: str) -> bytes:
 
 
 def _fetch(url: str) -> bytes:
-    """The body behind a URL, in a thread of its own: no socket time-out ends a server that drips."""
-    result: queue.Queue[bytes | Exception] = queue.Queue()
-
-    def work() -> None:
-        try:
-            result.put(_download(url))
-        except Exception as error:  # raised again below, in the caller's thread
-            result.put(error)
-
-    threading.Thread(target=work, daemon=True).start()
+    """The body behind a URL; left from outside, since no socket time-out ends a server that drips."""
+    end = time.monotonic() + SECONDS
     try:
-        content = result.get(timeout=SECONDS)
-    except queue.Empty:
+        return within(end, lambda _: _download(url, end))
+    except LateError:
         raise NetworkError(f"{url} did not arrive within {SECONDS:.0f} s") from None
-    if isinstance(content, Exception):
-        raise _sentence(url, content)
-    return content
+    except urllib.error.HTTPError as error:
+        kind = DataError if 400 <= error.code < 500 else NetworkError
+        raise kind(f"{url} answers {error.code} {plain(error.reason)}".rstrip()) from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        inner = getattr(error, "reason", None)  # urllib wraps the reason, mostly an OSError
+        reason = clause(inner if isinstance(inner, Exception) else error)
+        raise NetworkError(f"cannot fetch {url}: {reason}") from None
 
 
-def _download(url: str) -> bytes:
+def _download(url: str, end: float) -> bytes:
     opener = urllib.request.OpenerDirector()  # http and https alone, also after a redirect
     for handler in _HANDLERS:
         opener.add_handler(handler())
     request = urllib.request.Request(url, headers={"User-Agent": "virc"})
-    end, content = time.monotonic() + SECONDS, bytearray()
+    content = bytearray()
     with opener.open(request, timeout=SECONDS) as response:
         body: _Body = response
         while chunk := body.read1(2**16):
@@ -117,20 +113,3 @@ def _download(url: str) -> bytes:
 
 class _Body(Protocol):
     def read1(self, size: int) -> bytes: ...
-
-
-def _sentence(url: str, error: Exception) -> Exception:
-    match error:
-        case DataError():
-            return error
-        case urllib.error.HTTPError(code=code, reason=reason):
-            kind = DataError if 400 <= code < 500 else NetworkError
-            return kind(f"{url} answers {code} {reason}")
-        case OSError() | http.client.HTTPException() | ValueError():
-            return NetworkError(f"cannot fetch {url}: {_reason(error)}")
-    return error
-
-
-def _reason(error: Exception) -> str:
-    inner = getattr(error, "reason", None)  # urllib wraps the reason, mostly an OSError
-    return clause(inner) if isinstance(inner, Exception) else clause(error)

@@ -145,15 +145,20 @@ def test_an_address_that_is_none_is_a_mistake(endpoint: str) -> None:
     assert "http://localhost:8000/v1" in str(raised.value.hint)
 
 
-def test_the_key_goes_to_the_endpoint_and_one_from_the_environment_does_not(
+def test_the_key_goes_to_the_endpoint_and_nothing_from_the_environment_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-environment")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "project-environment")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Mine: environment\nAuthorization: Bearer environment")
     with serve([ANSWER]) as server:
         OpenAIBackend(server.url, api_key=" sk-given\n").reply(ask(), GREEDY)
         OpenAIBackend(server.url).reply(ask(), GREEDY)
-        keys = [request.headers["authorization"] for request in server.requests]
-    assert keys == ["Bearer sk-given"] * 2 + ["Bearer none"] * 2
+        keys = [request.headers.get("authorization") for request in server.requests]
+        sent = str([request.headers for request in server.requests])
+    assert keys == ["Bearer sk-given"] * 2 + [None] * 2
+    assert "environment" not in sent
 
 
 def test_a_key_that_no_header_can_carry_is_a_mistake_that_does_not_print_it() -> None:

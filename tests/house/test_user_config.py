@@ -96,6 +96,8 @@ def test_a_value_means_what_its_setting_says(line: str, key: str, value: object,
         ("max_pixels: 2.5", "whole number", None),
         ("max_pixels: [1, 2]", "not a list", None),
         ("endpoint: localhost:8000", "a URL like", None),
+        ("endpoint: http://me:sk-1@h/v1", "must hold no user and password", "VIRC_API_KEY"),
+        ("endpoint: me:sk-1@h", "must hold no user and password", "VIRC_API_KEY"),
         ("device: gpu", "cpu, cuda, cuda:N or mps", None),
         ('model: "a\\nb"', "must be one line of text", None),
         ("modle: x", "unknown key 'modle'", "'model'"),
@@ -125,13 +127,19 @@ MERGES = "a: &a {k: 1}\n" + "".join(
         ("a: " + "[" * 5000, "nested too deeply"),
         ("a: " + "{b: " * 5000, "nested too deeply"),
         ("a: " + "9" * 50_000, "a value cannot be read"),
-        ("# " + "x" * 70_000, "longer than 64 KiB"),
+        ("# " + "x" * 70_000, "over 64 KiB"),
         ("- 1\n- 2\n", "lines of the form"),
         ("just text", "lines of the form"),
         ("1: 2", "lines of the form"),
         ("model: a\nmodel: b\n", "'model' twice, again at line 2"),
         ("model: [\n", "not YAML at line 2"),
-        ("a: !!python/object/apply:os.system [x]", "not YAML at line 1"),
+        ("a: !!python/object/apply:os.system [x]", "using tags.* at line 1"),
+        ("model: !!bool foo", "using tags.* at line 1"),
+        ("\ntimeout: !!int ''", "using tags.* at line 2"),
+        ("timeout: !!float ''", "using tags"),
+        ("timeout: !!timestamp foo", "using tags"),
+        ("timeout: !mine 3", "using tags"),
+        ("timeout: " + "1:" * 200 + "1.0", "a value cannot be read"),
         ("? [a]\n: b\n", "not YAML at line 1"),
         ("a: \x07", "not YAML"),
         ("--- 1\n--- 2\n", "not YAML"),
@@ -147,7 +155,7 @@ def test_a_file_that_is_no_text_or_no_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not UTF-8"):
         plain_yaml.read(tmp_path / "binary")
-    with pytest.raises(ConfigError, match=r"Is a directory|Permission denied"):
+    with pytest.raises(ConfigError, match=r"is a directory|permission denied"):
         plain_yaml.read(tmp_path)
 
 
@@ -192,6 +200,35 @@ def test_the_file_is_replaced_whole_with_its_mode_and_through_a_link(tmp_path: P
     assert link.is_symlink()
     assert (real.read_text(), real.stat().st_mode & 0o777) == ("model: b\n", 0o640)
     assert [path.name for path in real.parent.iterdir()] == ["virc.yaml"]
+
+
+def test_a_change_after_which_the_file_could_not_be_read_is_refused(file: Path) -> None:
+    file.write_text("model: a\n")
+    with pytest.raises(ConfigError, match="over 64 KiB"):
+        config.store(file, "model", "x" * 70_000)
+    assert config.read(file) == {"model": "a"}
+
+
+def test_a_word_of_the_shell_that_is_no_text_is_kept_as_it_is(file: Path) -> None:
+    config.store(file, "model", "caf\udce9")
+    assert config.read(file) == {"model": "caf\udce9"}
+
+
+def test_a_key_never_stops_a_call_and_is_stripped() -> None:
+    found = config.resolve({}, {"VIRC_API_KEY": "sk-1\r\n"}, {})
+    assert found["api_key"].value == "sk-1"
+    assert config.resolve({}, {"VIRC_API_KEY": "sk-\r1"}, {})["api_key"].source == "env VIRC_API_KEY"
+
+
+def test_without_a_home_the_file_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda _: (_ for _ in ()).throw(KeyError("uid")))
+    with pytest.raises(ConfigError, match="no home folder") as caught:
+        config.config_path({})
+    assert "VIRC_CONFIG" in str(caught.value.hint)
+    assert config.config_path({"XDG_CONFIG_HOME": "/x"}, "linux") == Path("/x/virc/config.yaml")
+    assert config.config_path({"APPDATA": "/a"}, "win32") == Path("/a/virc/config.yaml")
+    assert config.config_path({"VIRC_CONFIG": "~nobody-here/c"}) == Path("~nobody-here/c")
 
 
 def test_a_refused_value_leaves_the_file_alone(file: Path) -> None:
@@ -250,6 +287,10 @@ def test_unset_mends_a_file_that_show_refuses(virc: Run, tmp_path: Path) -> None
         (
             ["set", "api_key", "sk-1"],
             "error: api_key: secrets are not kept in files\nhint: export VIRC_API_KEY=...\n",
+        ),
+        (
+            ["set", "endpoint", "https://me:secret@host/v1"],
+            "error: endpoint must hold no user and password\nhint: export VIRC_API_KEY=...\n",
         ),
         (["unset", "model"], "error: model is not set in "),
     ],

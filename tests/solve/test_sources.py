@@ -125,3 +125,20 @@ def test_paths_start_from_the_given_folder(tmp_path: Path) -> None:
     assert open_source("a.png", tmp_path).size == (40, 30)
     with pytest.raises(DataError, match=r"no file a\.png"):
         open_source("a.png")
+
+
+def test_what_a_server_says_with_its_status_is_one_line(web: tuple[str, dict[str, Serve]]) -> None:
+    url, pages = web
+
+    def refuse(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.0 404 \x1b[31mnot\x0bhere.\r\n\r\n")
+
+    pages["/a"] = refuse
+    with pytest.raises(DataError) as caught:
+        open_source(f"{url}/a")
+    assert caught.value.message == f"{url}/a answers 404 [31mnot here"
+
+
+def test_a_home_that_is_not_there_is_no_file() -> None:
+    with pytest.raises(DataError, match=r"no file ~there-is-no-such-user/a\.png"):
+        open_source("~there-is-no-such-user/a.png")

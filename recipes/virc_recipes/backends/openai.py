@@ -6,14 +6,13 @@ import msgspec
 
 from virc_recipes.backends import OnText, Sampling
 from virc_recipes.backends.openai_link import Link, names_hint
-from virc_recipes.backends.openai_wire import Served, plain
+from virc_recipes.backends.openai_wire import Served
 from virc_recipes.backends.prompt_count import PromptCounts
 from virc_recipes.errors import ConfigError
 from virc_recipes.reasoning.protocol import Protocol
-from virc_recipes.reasoning.resize import Grid
+from virc_recipes.reasoning.resize import QWEN2, Grid
 from virc_recipes.reasoning.session import Ask, Message, Reply
 
-_GRID = Grid()
 _TOP_K_SERVERS = frozenset({"vllm", "sglang"})
 _GRID_FAMILIES = ("qwen", "virc")
 
@@ -45,7 +44,7 @@ class OpenAIBackend:
         model: str | None = None,
         api_key: str | None = None,
         timeout: float = 120.0,
-        grid: Grid = _GRID,
+        grid: Grid = QWEN2,
         *,
         max_retries: int = 2,
         counts_image_tokens: bool | None = None,
@@ -87,7 +86,9 @@ class OpenAIBackend:
         try:
             return msgspec.convert(self._published, Protocol)
         except (ValueError, RecursionError) as error:
-            sentence = f"{self._link.endpoint} publishes a wording that cannot be read: {plain(error)}"
+            sentence = (
+                f"{self._link.endpoint} publishes a wording that cannot be read: {self._link.said(error)}"
+            )
             raise ConfigError(sentence, "give the wording yourself: --protocol FILE") from None
 
     def close(self) -> None:

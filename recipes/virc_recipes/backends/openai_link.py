@@ -4,21 +4,22 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from virc_recipes.backends.openai_wire import (
-    PATIENCE,
     Served,
     WireError,
     bounded,
     error_text,
-    plain,
     read_models,
     read_reply,
 )
+from virc_recipes.clauses import plain
+from virc_recipes.config import names_user
+from virc_recipes.deadline import LateError, within
 from virc_recipes.errors import ConfigError, NetworkError, VircError
 from virc_recipes.reasoning.session import Reply
 
@@ -31,16 +32,29 @@ _MOST_ERROR = 64 * 2**10
 # An event of one token is some 250 bytes; a token has at most a few dozen characters (runs of spaces).
 _BYTES_PER_TOKEN, _CHARACTERS_PER_TOKEN = 4096, 64
 _BUSY = frozenset({408, 409, 425, 429})
+_PATIENCE = "a slow server needs a longer --timeout"
 _HINTS = (
     (
-        "context",
+        r"context",
         "serve it with a longer context (vLLM: --max-model-len), or send smaller images: --max-pixels",
     ),
     (
-        "image",
-        "serve a vision model and allow 17 images a prompt (vLLM: --limit-mm-per-prompt '{\"image\": 17}')",
+        r"(at most|too many|limit|maximum)[^.]{0,40}\bimage",
+        "allow as many images a prompt as --max-turns and the pictures of the question together, 17 by default "
+        "(vLLM: --limit-mm-per-prompt '{\"image\": 17}')",
     ),
+    (r"not support[^.]{0,20}\bimage|\bimage[^.]{0,20}not support|multi-?modal", "serve a vision model"),
 )
+# What is sent besides the key. The client adds what it finds in OPENAI_ORG_ID, OPENAI_PROJECT_ID and
+# OPENAI_CUSTOM_HEADERS, which are meant for another service, and what machine it runs on. The last of these
+# is by what the client itself knows that the body is left to us.
+_HEADERS = frozenset(
+    {
+        *("host", "accept", "accept-encoding", "connection", "user-agent"),
+        *("content-type", "content-length", "transfer-encoding", "x-stainless-raw-response"),
+    }
+)
+_T = TypeVar("_T")
 
 
 class Link:
@@ -48,8 +62,8 @@ class Link:
 
     Args:
         endpoint: address up to and with /v1.
-        api_key: sent as the bearer token; None sends a placeholder, never a key from the environment.
-        timeout: seconds after which one answer is given up: tries and pauses together, and any silence.
+        api_key: sent as the bearer token; None sends none, nor one from the environment.
+        timeout: seconds after which one answer is given up: tries, pauses and all that trickles in together.
         max_retries: further tries after a refused connection, a time-out, 408, 409, 429 or 5xx, by the
             client's own back-off (0.5 s doubled each time, or what Retry-After asks for if that is in time).
 
@@ -85,8 +99,11 @@ class Link:
         Raises:
             ConfigError, NetworkError: it could not be had.
         """
-        with self._answer(self._client.models.with_streaming_response.list) as response:
-            listed = read_models(bounded(response.iter_bytes(), _MOST_LISTING, self._thread.until))
+
+        def read(response: Any, until: float, _: Callable[[str], None]) -> list[Served]:
+            return read_models(bounded(response.iter_bytes(), _MOST_LISTING, until))
+
+        listed = self._answer(self._client.models.with_streaming_response.list, read)
         self.names = tuple(served.id for served in listed)
         return listed
 
@@ -99,39 +116,58 @@ class Link:
             ConfigError: the endpoint refuses the request (400, 401, 403, 404 and the like).
             NetworkError: it is down, busy, silent, broken off, or its answer is garbage or endless.
         """
-        most = max_tokens * _BYTES_PER_TOKEN + 2**20
         create: Any = self._client.chat.completions.with_streaming_response.create
-        with self._answer(lambda: create(**request)) as response:
+
+        def read(response: Any, until: float, say: Callable[[str], None]) -> Reply:
             streamed = "json" not in response.headers.get("content-type", "")
-            pieces = bounded(response.iter_bytes(), most, self._thread.until)
-            return read_reply(pieces, streamed, max_tokens * _CHARACTERS_PER_TOKEN, on_text)
+            pieces = bounded(response.iter_bytes(), max_tokens * _BYTES_PER_TOKEN + 2**20, until)
+            return read_reply(pieces, streamed, max_tokens * _CHARACTERS_PER_TOKEN, say)
+
+        return self._answer(lambda: create(**request), read, on_text)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    @contextmanager
-    def _answer(self, send: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
+    def _answer(
+        self,
+        send: Callable[[], AbstractContextManager[Any]],
+        read: Callable[[Any, float, Callable[[str], None]], _T],
+        hear: Callable[[str], None] | None = None,
+    ) -> _T:
+        """What `read` makes of the response, a time until which it may do so, and `hear`."""
         import openai
 
-        self._thread.until = time.monotonic() + self.timeout
-        try:
+        until = time.monotonic() + self.timeout
+
+        def work(say: Callable[[str], None]) -> _T:
+            self._thread.until = until
             with send() as response:
-                yield response
+                return read(response, until, say)
+
+        try:
+            return within(until, work, hear or (lambda _: None))
         # `from None`: these errors quote the server, which may quote the key.
+        except LateError:
+            raise self._silent() from None
         except openai.APIStatusError as error:
             raise self._refusal(error) from None
         except openai.OpenAIError as error:
             raise self._unreached(error) from None
         except WireError as error:
-            raise NetworkError(f"{self.endpoint} {self._said(error)}", error.hint) from None
+            quoted = self.said(error.quoted)
+            raise NetworkError(f"{self.endpoint} {error}{quoted and ': ' + quoted}") from None
 
     def _before(self, request: Any) -> None:
-        """Keep the client from another try when the time is over."""
+        """Keep the client from another try when the time is over, and from sending more than is meant."""
         import openai
 
         if time.monotonic() > self._thread.until:
             raise openai.APITimeoutError(request=request)
+        for name in set(request.headers) - _HEADERS:
+            del request.headers[name]
+        if self._key:
+            request.headers["authorization"] = f"Bearer {self._key}"
 
     def _after(self, response: Any) -> None:
         """Bound what the client itself reads of a response: an error's body, and how long to wait."""
@@ -147,27 +183,30 @@ class Link:
         if wait is not None and _seconds(wait) > until - time.monotonic():
             headers["x-should-retry"] = "false"
 
+    def _silent(self) -> NetworkError:
+        return NetworkError(f"{self.endpoint} gave no whole answer in {self.timeout:g} s", _PATIENCE)
+
     def _unreached(self, error: "openai.OpenAIError") -> NetworkError:
         import openai
 
         # Version 2 of the client wraps the error that `_before` raises; version 3 passes it on.
         if openai.APITimeoutError in {type(error), type(error.__cause__)}:
-            return NetworkError(f"{self.endpoint} gave no answer in {self.timeout:g} s", PATIENCE)
+            return self._silent()
         cause = re.sub(r"^\[Errno -?\d+\] ", "", str(error.__cause__ or error))
         hint = f"is it running? curl {self.endpoint}/models"
-        return NetworkError(f"{self.endpoint} cannot be reached: {self._said(cause)}", hint)
+        return NetworkError(f"{self.endpoint} cannot be reached: {self.said(cause)}", hint)
 
     def _refusal(self, error: "openai.APIStatusError") -> VircError:
         """The sentence for an HTTP error (D29)."""
         code = error.status_code
-        said = self._said(error_text(error.body))
+        said = self.said(error_text(error.body))
         tail = f" ({code}): {said}" if said else f" ({code})"
         if code in _BUSY or code >= 500:
             wait = error.response.headers.get("retry-after")
             hint = f"it asks to be left alone for {wait} s" if wait and _seconds(wait) < math.inf else None
             return NetworkError(f"{self.endpoint} {'is too busy' if code in _BUSY else 'fails'}{tail}", hint)
         if code < 400:
-            target = self._said(error.response.headers.get("location", "nowhere"))
+            target = self.said(error.response.headers.get("location", "nowhere"))
             return ConfigError(
                 f"{self.endpoint} redirects to {target}", "give --endpoint the address it moved to"
             )
@@ -179,7 +218,7 @@ class Link:
             return ConfigError(
                 f"{self.endpoint} does not know what was asked for{tail}", self._missing_hint()
             )
-        hints = [hint for word, hint in _HINTS if word in said.lower()]
+        hints = [hint for pattern, hint in _HINTS if re.search(pattern, said.lower())]
         return ConfigError(f"{self.endpoint} refuses the request{tail}", hints[0] if hints else None)
 
     def _missing_hint(self) -> str:
@@ -189,9 +228,9 @@ class Link:
             return f"most endpoints end in /v1: --endpoint {self.endpoint}/v1"
         return f"its models are named by: curl {self.endpoint}/models"
 
-    def _said(self, text: object) -> str:
-        line = plain(text)
-        return line.replace(self._key, "***") if self._key else line
+    def said(self, text: object) -> str:
+        """A server's text as part of a printed line, without the key."""
+        return plain(str(text).replace(self._key, "***") if self._key else text)
 
 
 def names_hint(names: tuple[str, ...]) -> str:
@@ -201,13 +240,15 @@ def names_hint(names: tuple[str, ...]) -> str:
 
 
 def _address(endpoint: str) -> str:
-    """The endpoint as it may be printed: without user, password and query."""
+    """The endpoint as it may be printed: without query."""
     hint = "like --endpoint http://localhost:8000/v1"
     try:
         parts = urlsplit(endpoint.strip())
         host, port = parts.hostname, parts.port
     except ValueError:
         host = port = None
+    if names_user(endpoint):
+        raise ConfigError("the endpoint's address must hold no user and password", "export VIRC_API_KEY=...")
     if not host or parts.scheme not in {"http", "https"} or not re.fullmatch(r"[!-~]+", endpoint.strip()):
         raise ConfigError(f"{plain(endpoint, 100)!r} is no address of an endpoint", hint)
     place = f"[{host}]" if ":" in host else host

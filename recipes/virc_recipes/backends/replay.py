@@ -7,11 +7,12 @@ from typing import Literal
 import msgspec
 
 from virc_recipes.backends import OnText, Sampling
+from virc_recipes.clauses import clause
 from virc_recipes.errors import DataError, EngineError
-from virc_recipes.reasoning.resize import Grid
+from virc_recipes.paths import contents
+from virc_recipes.reasoning.resize import QWEN2, Grid
 from virc_recipes.reasoning.session import Ask, Reply
 
-_GRID = Grid()
 _MOST_BYTES = 64 * 2**20
 
 
@@ -31,7 +32,7 @@ class ReplayBackend:
         grid: the patch grid images are shown on.
     """
 
-    def __init__(self, turns: Sequence[str], grid: Grid = _GRID) -> None:
+    def __init__(self, turns: Sequence[str], grid: Grid = QWEN2) -> None:
         self.model = "replay"
         self.grid = grid
         self._turns = tuple(turns)
@@ -60,18 +61,13 @@ def read_conversation(path: Path) -> list[Recorded]:
         DataError: the file is missing, too large or laid out otherwise.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise DataError(f"{path} cannot be read: {(reason or 'unknown reason').lower()}") from None
-    if len(data) > _MOST_BYTES:
-        raise DataError(f"{path} is over {_MOST_BYTES // 2**20} MiB")
+        data = contents(path, _MOST_BYTES)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {clause(error)}") from None
     try:
         return msgspec.json.decode(data, type=list[Recorded])
     except (ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else "nothing can be read"
-        raise DataError(f"{path} is no recorded conversation: {reason}") from None
+        raise DataError(f"{path} is no recorded conversation: {clause(error)}") from None
 
 
 def replay_file(path: Path) -> ReplayBackend:
