@@ -118,7 +118,7 @@ def _missing(name: str, model: Model | None, workspace: Path) -> ConfigError:
         return ConfigError(f"the model {name} is not on this machine", f"{fetch}, then --model {again}")
     names = {short for system in systems.discover().values() for short in system.models}
     names |= {config.parent.name for config in (workspace / "models").glob("*/config.json")}
-    return ConfigError(f"there is no model {name!r}", did_you_mean(name, names))
+    return ConfigError(f"there is no model {name[:200]!r}", did_you_mean(name, names))
 
 
 def _adapter_hint(folder: Path) -> str:
