@@ -36,7 +36,7 @@ def main(args: Sequence[str] | None = None) -> int:
         try:
             return _run(words, name)
         except BrokenPipeError as closed:  # as every Unix tool that SIGPIPE ends: quietly
-            _silence_stdout()
+            output.silence(sys.stdout)
             return output.exit_code(closed)
         except (Exception, KeyboardInterrupt) as error:  # the one place where any failure becomes a sentence
             return _report(error, words, name, stopped=bool(received))
@@ -68,7 +68,7 @@ def _root(
         output.line(f"virc {installed('virc')}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help(), err=True)
+        output.note(context.get_help())
         raise typer.Exit(output.EXIT_CODES[UsageError][0])
 
 
@@ -111,14 +111,15 @@ def _report(error: Exception | KeyboardInterrupt, words: Sequence[str], name: st
     if os.environ.get("VIRC_DEBUG"):
         import traceback
 
-        traceback.print_exception(error)
+        output.note("".join(traceback.format_exception(error)), end="")
     failure = _as_virc_error(error, stopped)
     try:
         if "--json" in words[: words.index("--") if "--" in words else None]:
-            fields = getattr(sys.modules.get(f"{commands.__name__}.{name}"), "FAILURE", {})
-            output.emit_failure(f"virc.{name}/1", failure, fields)
+            module = sys.modules.get(f"{commands.__name__}.{name}")
+            schema = f"virc.{name}/1" if module else "virc/1"
+            output.emit_failure(schema, failure, getattr(module, "FAILURE", {}))
     except OSError:  # stdout itself is what failed
-        _silence_stdout()
+        output.silence(sys.stdout)
     output.error(failure)
     return output.exit_code(failure)
 
@@ -162,8 +163,3 @@ def _open_streams() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         encoding = None if sys.stdout.isatty() else "utf-8"
         sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
-
-
-def _silence_stdout() -> None:
-    """Point stdout at nothing, so that the interpreter's last flush does not fail a second time."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -23,7 +23,11 @@ Endpoint = Annotated[
     str | None, typer.Option(metavar="URL", help="OpenAI-compatible server, e.g. http://localhost:8000/v1.")
 ]
 System = Annotated[
-    str | None, typer.Option(metavar="SYSTEM", help="System whose wording and tools are used.")
+    str | None,
+    typer.Option(
+        metavar="SYSTEM",
+        help="System the model belongs to: what its boxes mean, and whether it needs its own wording.",
+    ),
 ]
 Device = Annotated[
     str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:N or mps; default: the best found.")

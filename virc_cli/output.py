@@ -84,8 +84,8 @@ def emit_failure(schema: str, error: VircError, fields: Mapping[str, object]) ->
 
 
 def line(text: str) -> None:
-    """Print one line of data on stdout, at once."""
-    print(text, flush=True)
+    """Print one line of data on stdout, at once; on a terminal, control characters are made visible."""
+    print(clean(text) if sys.stdout.isatty() else text, flush=True)
 
 
 def note(text: str, end: str = "\n", dim: bool = False) -> None:
@@ -109,12 +109,24 @@ def _headed(head: str, colour: str, message: str, hint: str | None) -> None:
 
 
 def _stderr(text: str) -> None:
-    print(text, end="", file=sys.stderr, flush=True)
+    """Thoughts and sentences are not the data: where nobody can read them, the command goes on."""
+    try:
+        print(text, end="", file=sys.stderr, flush=True)
+    except OSError:
+        silence(sys.stderr)
+
+
+def silence(stream: TextIO) -> None:
+    """Point a stream at nothing, so that the interpreter's last flush does not fail a second time."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def clean(text: str) -> str:
-    """Text with control characters written out, so that a model or a server cannot drive the terminal."""
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    """Text with control characters written out, so that a model or a server cannot drive the terminal.
+
+    They are written as JSON writes them, so that JSON stays what it was.
+    """
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def style(text: str, *codes: str) -> str:

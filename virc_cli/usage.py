@@ -1,11 +1,11 @@
 """Turns what Typer's parser says about a wrong command line into our one sentence and a hint."""
 
-import difflib
 import re
 
 import typer
 
 from virc_recipes.errors import UsageError
+from virc_recipes.nearest import did_you_mean
 
 # Typer exports only this one class of its parser's errors; its base is what they all share.
 _PARSER_ERROR: type[BaseException] = typer.BadParameter.__mro__[1]
@@ -24,8 +24,7 @@ def translate(error: Exception) -> UsageError:
     help_hint = f"{context.command_path if context else 'virc'} --help"
     if unknown := _UNKNOWN.match(message):
         kind, word = unknown.groups()
-        near = difflib.get_close_matches(word, _names(context, kind), n=1)
-        return UsageError(f"no such {kind} '{word}'", f"did you mean '{near[0]}'?" if near else help_hint)
+        return UsageError(f"no such {kind} '{word}'", did_you_mean(word, _names(context, kind), help_hint))
     return UsageError(message[:1].lower() + message[1:].rstrip("."), help_hint)
 
 

@@ -7,8 +7,7 @@ import msgspec
 
 from virc_recipes import models, wording
 from virc_recipes.backends import Backend
-from virc_recipes.errors import ConfigError
-from virc_recipes.reasoning.resize import Grid
+from virc_recipes.reasoning.resize import QWEN2
 from virc_recipes.wording import Wording
 
 REPLY_SECONDS = 120.0
@@ -73,7 +72,7 @@ def open_model(choice: Choice, workspace: Path = Path()) -> Opened:
 def _endpoint(choice: Choice, endpoint: str) -> Opened:
     from virc_recipes.backends.openai import OpenAIBackend
 
-    grid = _grid(choice.max_pixels)
+    grid = QWEN2.limited(choice.max_pixels)  # an endpoint does not tell its model's
     backend = OpenAIBackend(endpoint, choice.model, choice.api_key, timeout=choice.timeout, grid=grid)
     system, model = models.known(backend.model, choice.system)
     spoken = wording.of_endpoint(backend.published_protocol(), system, model, choice.protocol)
@@ -96,16 +95,6 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
         embedded=weights.folder == models.EMBEDDED_FOLDER,
         estimate=backend.estimate if backend.device == "cpu" else None,
     )
-
-
-def _grid(max_pixels: int | None) -> Grid:
-    """The grid an endpoint's images are shown on: that of Qwen2.5-VL, which it does not tell."""
-    grid = Grid()
-    if max_pixels is None:
-        return grid
-    if max_pixels < grid.min_pixels:
-        raise ConfigError(f"max_pixels {max_pixels} is under the smallest image, {grid.min_pixels} pixels")
-    return msgspec.structs.replace(grid, max_pixels=min(max_pixels, grid.max_pixels))
 
 
 def _untrained(spoken: Wording, name: str, choice: Choice) -> tuple[str, ...]:

@@ -39,6 +39,9 @@ def command(what: str, as_json: Json = False, size: int = 0) -> None:
         output.line("\\u2220 = 50\\u00b0 \\ud800")
         output.note("a\\x1b[2Jb")
         output.warn("careful", "slowly")
+    elif what == "hostile":
+        output.line("97\\x1b]0;title\\x07\\u202e")
+        raise errors.NoAnswerError("csi \\x9b2J")
     elif what == "wait":
         try:
             output.line("ready")

@@ -62,6 +62,13 @@ def test_json_is_printed_when_the_command_line_is_wrong(boom: list[str], environ
     assert (printed["answer"], printed["model"], printed["error"]["code"]) == (None, None, 2)
 
 
+@pytest.mark.parametrize(
+    ("words", "schema"), [([], "virc/1"), (["nosuch"], "virc/1"), (["config"], "virc.config/1")]
+)
+def test_the_schema_names_a_command_that_is_there(words: list[str], schema: str, virc: Run) -> None:
+    assert json.loads(virc(*words, "--json").stdout)["schema"] == schema
+
+
 def test_json_behind_the_double_dash_is_an_argument(boom: list[str], environment: Env) -> None:
     done = run([*boom, "--", "UsageError", "--json"], environment)
     assert (done.returncode, done.stdout) == (2, "")
@@ -178,6 +185,36 @@ def test_a_full_disk_is_one_sentence(boom: list[str], environment: Env) -> None:
     assert (done.returncode, done.stderr) == (1, "error: no space left on device\n")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize(
+    "words", [["say"], ["NoAnswerError", "--json"], ["bug"], ["--nosuch"], ["wait", "--json"]]
+)
+def test_a_stderr_that_takes_nothing_changes_neither_data_nor_code(
+    words: list[str], boom: list[str], environment: Env
+) -> None:
+    def done(stderr: object) -> tuple[int, bytes]:
+        pipe, env = subprocess.PIPE, {**environment, "VIRC_DEBUG": "1"}
+        with subprocess.Popen([*boom, *words], env=env, stdout=pipe, stderr=stderr) as child:  # type: ignore[call-overload]
+            assert child.stdout is not None
+            first = child.stdout.readline()
+            if words[0] == "wait":
+                child.send_signal(signal.SIGINT)
+            return child.wait(60), first + child.stdout.read()
+
+    reading, writing = os.pipe()
+    os.close(reading)
+    with Path("/dev/full").open("w") as full:
+        assert done(subprocess.DEVNULL) == done(full) == done(writing)
+    os.close(writing)
+
+
+def test_no_words_are_a_usage_error_also_where_the_help_cannot_be_read(environment: Env) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    assert subprocess.run([sys.executable, "-m", "virc_cli"], env=environment, stderr=writing).returncode == 2
+    os.close(writing)
+
+
 def test_streams_that_are_closed_from_the_start_do_no_harm(boom: list[str], environment: Env) -> None:
     command = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *boom, "say"]
     assert run(command, environment).returncode == 0
@@ -189,7 +226,19 @@ def test_stdout_is_utf8_whatever_the_locale(boom: list[str], environment: Env) -
 
 
 def test_control_characters_cannot_drive_the_terminal(boom: list[str], environment: Env) -> None:
-    assert run([*boom, "say"], environment).stderr == "a\\x1b[2Jb\nwarning: careful\nhint: slowly\n"
+    assert run([*boom, "say"], environment).stderr == "a\\u001b[2Jb\nwarning: careful\nhint: slowly\n"
+
+
+def test_data_cannot_drive_a_terminal_and_json_stays_what_it_is(boom: list[str], environment: Env) -> None:
+    controller, terminal = pty.openpty()
+    words = [*boom, "hostile", "--json"]
+    done = subprocess.run(words, env=environment, stdout=terminal, stderr=subprocess.PIPE, check=False)
+    os.close(terminal)
+    shown, printed = os.read(controller, 10_000).decode().splitlines()
+    os.close(controller)
+    assert (done.returncode, shown) == (8, "97\\u001b]0;title\\u0007\\u202e")
+    assert json.loads(printed)["error"]["message"] == "csi \u009b2J"
+    assert printed.isprintable()
 
 
 @pytest.mark.parametrize(

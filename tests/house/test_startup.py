@@ -1,11 +1,19 @@
 """What a call imports before it has work to do."""
 
+import ast
 import json
+import pkgutil
+import re
 import subprocess
 import sys
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 from entry import Env
+
+import virc_cli.commands
+import virc_recipes
 
 HEAVY = {
     *("torch", "transformers", "openai", "pydantic", "numpy", "PIL", "yaml", "rich", "httpx2", "httpx"),
@@ -44,10 +52,6 @@ def test_help_and_version_import_nothing_heavy(words: list[str], code: int, envi
 
 
 def test_every_command_shows_its_help_without_heavy_imports(environment: Env) -> None:
-    import pkgutil
-
-    import virc_cli.commands
-
     for module in pkgutil.iter_modules(virc_cli.commands.__path__):
         returned, modules, _ = imported([module.name, "--help"], environment)
         assert (module.name, returned, modules & HEAVY) == (module.name, 0, set())
@@ -67,27 +71,25 @@ def test_completion_imports_nothing_heavy(shell: str, environment: Env) -> None:
     assert modules & HEAVY == set()
 
 
-def test_the_light_side_imports_no_click(environment: Env) -> None:
-    from pathlib import Path
+def imports_of(package: ModuleType) -> dict[Path, set[str]]:
+    """Every name that each file of a package imports."""
+    found: dict[Path, set[str]] = {}
+    for source in Path(package.__path__[0]).rglob("*.py"):
+        names = found.setdefault(source, set())
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    assert len(found) > 5
+    return found
 
-    import virc_cli
 
-    sources = list(Path(virc_cli.__path__[0]).rglob("*.py"))
-    assert len(sources) > 5
-    for source in sources:
-        assert "import click" not in source.read_text(encoding="utf-8").replace(
-            "typer._click", "import click"
-        )
+def test_the_command_line_knows_its_parser_by_typer_alone() -> None:
+    for source, names in imports_of(virc_cli).items():
+        assert not [name for name in names if re.match(r"(click|typer\._)", name)], source
 
 
 def test_recipes_know_nothing_of_the_command_line() -> None:
-    import ast
-    from pathlib import Path
-
-    import virc_recipes
-
-    for source in Path(virc_recipes.__path__[0]).rglob("*.py"):
-        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not {name.partition(".")[0] for name in names} & {"virc_cli", "typer", "click"}, source
+    for source, names in imports_of(virc_recipes).items():
+        assert not {name.partition(".")[0] for name in names} & {"virc_cli", "typer", "click"}, source

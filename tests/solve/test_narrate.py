@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from solving import CROP, answer, think
 
-from virc_cli.solving.narrate import Narrator, Thoughts, in_words
+from virc_cli.solving.narrate import Narrator, Thoughts
 from virc_recipes.reasoning.session import Rejected, Unit
 from virc_recipes.solve import Piece
 from virc_recipes.tools import Call
@@ -49,13 +49,14 @@ def test_the_cut_into_pieces_changes_nothing(data: st.DataObject) -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (Call("crop_image", 0, box=(1, 2, 30, 40)), "crop image 0 at 1,2 to 30,40: image 3"),
+        (Call("crop_image", 0, box=(1, 2, 30, 40)), "crop 1,2–30,40 of image 0: image 3"),
         (Call("scale_image", 2, factor=2.5), "scale image 2 by 2.5: image 3"),
         (Call("display_image", 1), "display image 1: image 3"),
     ],
 )
-def test_a_call_stands_in_words(call: Call, words: str) -> None:
-    assert in_words(call, Unit("", "", call=call, shown=3)) == words
+def test_a_call_stands_in_words(call: Call, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Narrator()(Unit("", "", call=call, shown=3))
+    assert capsys.readouterr().err == f"-> {words}\n"
 
 
 def test_every_turn_begins_on_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:

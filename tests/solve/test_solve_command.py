@@ -39,7 +39,7 @@ def question_of(server: Server) -> str:
 def test_the_answer_alone_is_on_stdout_and_the_thoughts_on_stderr(server: Server, image: Path) -> None:
     done = virc("solve", image, "Find $x$", "--endpoint", server.url)
     assert (done.code, done.out) == (0, "97\n")
-    assert "I look closer.\n-> crop image 0 at 0,0 to 56,56: image 1\nNow it is clear.\n" in done.err
+    assert "I look closer.\n-> crop 0,0–56,56 of image 0: image 1\nNow it is clear.\n" in done.err
     assert "<" not in done.err
     assert "\x1b" not in done.err
 

@@ -190,3 +190,21 @@ def test_a_model_that_is_not_there_is_one_sentence(
 ) -> None:
     done = virc("solve", image, "q", *words)
     assert (done.code, done.out, told in done.err) == (code, "", True), done.err
+
+
+def test_a_key_that_is_none_is_shown_nowhere_and_stops_only_what_needs_it(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIRC_API_KEY", "sk-one\rsk-two\r\n")
+    done = virc("solve", image, "q", "--endpoint", "http://127.0.0.1:9/v1", "--json")
+    assert (done.code, done.json["error"]["kind"]) == (3, "config")
+    assert "sk-" not in done.out + done.err
+    shown = virc("config", "show")
+    assert (shown.code, "sk-" in shown.out + shown.err) == (0, False)
+
+
+@pytest.mark.parametrize("flag", ["https://me:secret-word@host/v1", "me:secret-word@host"])
+def test_a_password_in_an_address_is_shown_nowhere(flag: str, image: Path) -> None:
+    done = virc("solve", image, "q", "--endpoint", flag, "--json")
+    assert (done.code, "VIRC_API_KEY" in done.err) == (2, True)
+    assert "secret-word" not in done.out + done.err

@@ -35,7 +35,6 @@ def test_the_released_models_have_their_hub_ids_and_coordinates() -> None:
     [
         ("name: x\nmodls: {}\n", "unknown key 'modls'", "'models'"),
         ("name: x\nmodels: {m: {hubb: a/b}}\n", "unknown key 'hubb'", "'hub'"),
-        ("name: x\nprotocol_source: {repo: a/b, pixels: f}\n", "unknown key 'pixels'", "'pixel'"),
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest_one(

@@ -3,11 +3,12 @@
 import re
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
+from inspect import signature
+from typing import get_args
 
 from virc_recipes.errors import UsageError
+from virc_recipes.paths import is_file
 
-_FLAGS = ("--json", "--offline", "--help")
 _URL = re.compile(r"(https?://|data:)", re.IGNORECASE)
 
 
@@ -81,18 +82,11 @@ def is_image(word: str) -> bool:
     return word == "-" or bool(_URL.match(word)) or is_file(word)
 
 
-def is_file(word: str) -> bool:
-    """Whether a word names a file; a long or odd one does not."""
-    try:
-        return Path(word).is_file()
-    except (OSError, ValueError):
-        return False
-
-
 def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """The options with their values, and the free words."""
     options: list[str] = []
     free: list[str] = []
+    flags = _flags()
     rest = iter(words)
     for word in rest:
         if word == "--":
@@ -101,9 +95,21 @@ def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
             free.append(word)
         else:
             options.append(word)
-            if word not in _FLAGS and "=" not in word:
+            if word not in flags and "=" not in word:
                 options.extend(value for value in [next(rest, None)] if value is not None)
     return options, free
+
+
+def _flags() -> set[str]:
+    """Options of `virc solve` that take no value."""
+    from virc_cli.commands.solve import command
+
+    flags = {"--help"}
+    for parameter in signature(command).parameters.values():
+        kind, *option = get_args(parameter.annotation)
+        if kind is bool:
+            flags.update(option[0].param_decls)
+    return flags
 
 
 def _too_many(options: Sequence[str], free: Sequence[str]) -> UsageError | None:

@@ -3,9 +3,9 @@
 import re
 
 from virc_cli import output
-from virc_recipes.reasoning.session import Rejected, Unit
+from virc_recipes.reasoning.session import Rejected
 from virc_recipes.solve import Event, Piece, Start
-from virc_recipes.tools import Call
+from virc_recipes.trace_page import in_words
 
 _TAG = re.compile(r"</?(think|tool_call|answer)>")
 _PART_OF_TAG = re.compile(r"</?[a-z_]{0,9}\Z")
@@ -57,7 +57,7 @@ class Narrator:
         elif isinstance(event, Rejected):
             output.note(f"-> this reply cannot be used: {event.reason}")
         elif event.call:
-            output.note(f"-> {in_words(event.call, event)}")
+            output.note(f"-> {in_words(event.call)}: image {event.shown}")
 
     def _say(self, text: str) -> None:
         text = re.sub(r"\n\s*", "\n", text)
@@ -66,14 +66,3 @@ class Narrator:
         if text:
             output.note(text, end="", dim=True)
             self._line = text if "\n" not in text else text.rpartition("\n")[2]
-
-
-def in_words(call: Call, unit: Unit) -> str:
-    """A tool call as one would say it: `crop image 0 at 10,20 to 200,150: image 1`."""
-    words = f"{call.name.removesuffix('_image')} image {call.index}"
-    if call.box:
-        left, top, right, bottom = call.box
-        words += f" at {left},{top} to {right},{bottom}"
-    if call.factor is not None:
-        words += f" by {call.factor:g}"
-    return f"{words}: image {unit.shown}"

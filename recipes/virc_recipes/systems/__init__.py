@@ -22,21 +22,11 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         hub: its hub id; None when its weights travel in this package.
-        base: hub id of the model it was trained from.
         coordinates: what its boxes mean where that differs from its system's.
     """
 
     hub: str | None = None
-    base: str | None = None
     coordinates: Coordinates | None = None
-
-
-class ProtocolSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The dataset whose records hold the wording, and its file for each kind of coordinates."""
-
-    repo: str
-    pixel: str | None = None
-    permille: str | None = None
 
 
 class System(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,7 +36,6 @@ class System(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: Mapping[str, Model] = {}
     coordinates: Coordinates = "pixel"
     images: Literal["smart", "square_1000"] = "smart"
-    protocol_source: ProtocolSource | None = None
 
 
 @cache
@@ -89,7 +78,6 @@ def _unknown_keys(content: object) -> Iterator[tuple[str, tuple[str, ...]]]:
     if not isinstance(content, Mapping):
         return
     yield from _unknown(content, System)
-    yield from _unknown(content.get("protocol_source"), ProtocolSource)
     models = content.get("models")
     for model in models.values() if isinstance(models, Mapping) else ():
         yield from _unknown(model, Model)
