@@ -1,5 +1,6 @@
 """The package as users get it: sdist to wheel, installed outside the checkout, on every platform we name."""
 
+import json
 import os
 import re
 import subprocess
@@ -8,6 +9,8 @@ import tarfile
 import tomllib
 import zipfile
 from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 CACHE = re.compile(r"(^|/)(\.|__pycache__)")
 
 PLATFORMS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-apple-darwin")
+TEST_TOOLS = ("pytest", "pytest-timeout", "hypothesis", "jsonschema")
+OF_THE_LOCAL_BACKEND = [f"tests/backends/test_{name}.py" for name in ("local", "load", "kv_cache", "chatml")]
 PACKAGES = {"virc_cli": ROOT / "virc_cli", "virc_recipes": ROOT / "recipes" / "virc_recipes"}
 
 
@@ -25,10 +30,26 @@ def run(command: Sequence[str | Path], folder: Path, env: Env | None = None) -> 
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=800)
 
 
+@cache
+def links() -> str:
+    """Where wheels lie beside the index, such as the CPU build of torch: uv does not read pip's settings."""
+    said = run([sys.executable, "-m", "pip", "config", "get", "global.find-links"], ROOT).stdout
+    of_pip = os.environ.get("PIP_FIND_LINKS", said)
+    return os.environ.get("UV_FIND_LINKS", ",".join(of_pip.split()))
+
+
 def uv(*words: str | Path, folder: Path = ROOT) -> str:
-    done = run([sys.executable, "-m", "uv", *words], folder)
+    done = run([sys.executable, "-m", "uv", *words], folder, {**os.environ, "UV_FIND_LINKS": links()})
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def environment(folder: Path, *wanted: str) -> Path:
+    """The programs of a new environment with the torch of this one, which is linked from uv's cache."""
+    uv("venv", "--python", sys.executable, folder / "venv", folder=folder)
+    torch = f"torch=={version('torch')}"
+    uv("pip", "install", "--python", folder / "venv", torch, *wanted, folder=folder)
+    return folder / "venv" / "bin"
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +67,13 @@ def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     uv("venv", "--python", sys.executable, folder / "venv", folder=folder)
     uv("pip", "install", "--python", folder / "venv", *built.glob("*.whl"), folder=folder)
     return folder / "venv" / "bin"
+
+
+@pytest.fixture(scope="module")
+def complete(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of a new environment with the wheel, its extra `local` and what runs our tests."""
+    (wheel,) = built.glob("*.whl")
+    return environment(tmp_path_factory.mktemp("complete"), f"virc[local] @ {wheel.as_uri()}", *TEST_TOOLS)
 
 
 @pytest.fixture
@@ -88,13 +116,7 @@ def test_the_installed_wheel_runs_outside_the_checkout(installed: Path, bare: En
     assert where.stdout.startswith(str(installed.parent))
 
 
-EMBEDDED = PACKAGES["virc_recipes"] / "models" / "tiny" / "config.json"
-unless_embedded = pytest.mark.skipif(not EMBEDDED.exists(), reason="no embedded model in this checkout")
-
-
-@pytest.mark.parametrize(
-    "model", [pytest.param((), marks=unless_embedded), ("--model", "mine")], ids=["tiny", "mine"]
-)
+@pytest.mark.parametrize("model", [(), ("--model", "mine")], ids=["tiny", "mine"])
 def test_solve_on_the_base_install_names_the_missing_extra(
     model: tuple[str, ...], installed: Path, bare: Env, tmp_path: Path
 ) -> None:
@@ -108,6 +130,43 @@ def test_solve_on_the_base_install_names_the_missing_extra(
     assert (done.returncode, done.stdout) == (4, "")
     assert "pip install 'virc[local]'" in done.stderr
     assert "--endpoint" in done.stderr
+
+
+def test_the_installed_wheel_solves_a_diagram_of_its_own_with_the_embedded_model(
+    complete: Path, bare: Env, tmp_path: Path
+) -> None:
+    virc, env = complete / "virc", bare | {"OMP_NUM_THREADS": "1"}
+    done = run([virc, "data", "synth", "--to", "drawn", "--count", "1", "--split", "heldout"], tmp_path, env)
+    assert done.returncode == 0, done.stderr
+    row = json.loads((tmp_path / "drawn" / "problems.jsonl").read_text())
+    words = [tmp_path / "drawn" / row["image"], row["question"], "--trace", "trace"]
+    done = run([virc, "solve", *words], tmp_path, env)
+    assert done.returncode in (0, 8), done.stderr
+    trace = json.loads((tmp_path / "trace" / "trace.json").read_text())
+    assert (trace["model"], trace["protocol"]["name"]) == ("tiny", "trained")
+    assert done.stdout == (f"{trace['answer']}\n" if done.returncode == 0 else "")
+    assert ("error: " in done.stderr) == (done.returncode == 8)
+    assert "Traceback" not in done.stderr
+    assert "\x1b" not in done.stderr
+    assert (tmp_path / "trace" / "index.html").read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize("end", ["oldest", "newest"])
+def test_the_local_backend_stands_on_both_ends_of_the_transformers_we_allow(
+    end: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    (oldest,) = re.findall(r'"transformers>=([\d.]+),', (ROOT / "pyproject.toml").read_text())
+    if end == "newest":
+        python = request.getfixturevalue("complete") / "python"
+    elif version("transformers").startswith(f"{oldest}."):
+        python = Path(sys.executable)
+    else:
+        python = (
+            environment(tmp_path, "-e", f"{ROOT}[local]", f"transformers=={oldest}.*", *TEST_TOOLS) / "python"
+        )
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *OF_THE_LOCAL_BACKEND], ROOT, env)
+    assert done.returncode == 0, done.stdout[-3000:]
 
 
 @pytest.mark.parametrize(
@@ -125,17 +184,7 @@ def test_all_but_torch_stands_on_the_oldest_versions_we_allow(tmp_path: Path) ->
     uv("venv", "--python", sys.executable, tmp_path / "venv", folder=tmp_path)
     python = tmp_path / "venv" / "bin" / "python"
     uv("pip", "install", "--python", python, "--resolution", "lowest-direct", "-e", ROOT, folder=tmp_path)
-    uv(
-        "pip",
-        "install",
-        "--python",
-        python,
-        "pytest",
-        "pytest-timeout",
-        "hypothesis",
-        "jsonschema",
-        folder=tmp_path,
-    )
+    uv("pip", "install", "--python", python, *TEST_TOOLS, folder=tmp_path)
     oldest = {"typer": "0.24.0", "msgspec": "0.19.0", "pillow": "11.0.0", "pyyaml": "6.0"}
     frozen = uv("pip", "freeze", "--python", python, folder=tmp_path)
     assert {f"{name}=={version}" for name, version in oldest.items()} <= set(frozen.splitlines())
