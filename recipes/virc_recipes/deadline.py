@@ -33,6 +33,20 @@ class Deadline:
         if self._end is not None and time.monotonic() >= self._end:
             raise TimeUp
 
+    def left(self) -> float | None:
+        """Seconds until then, at least 0; None: no end."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let the time stand still inside."""
+        before = time.monotonic()
+        try:
+            yield
+        finally:
+            if self._end is not None:
+                self._end += time.monotonic() - before
+
     @contextmanager
     def armed(self) -> Iterator[None]:
         """Let TimeUp come by itself inside, in the midst of whatever is waited for.

@@ -10,6 +10,8 @@ class VircError(Exception):
     """
 
     kind = "failure"
+    everywhere = False
+    """Whether any other request would fail alike: the endpoint is down, or refuses the key or the model."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)

@@ -90,6 +90,22 @@ class Solved(msgspec.Struct, frozen=True):
     answer: str | None = None
     error: BaseException | None = None
 
+    @property
+    def votes(self) -> list[tuple[str | None, int]]:
+        """How many samples gave each answer: the commonest first, the earlier of two, last those without."""
+        counts = Counter(attempt.trace.answer for attempt in self.attempts)
+        return sorted(counts.items(), key=lambda vote: (vote[0] is None, -vote[1]))
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """Tokens read in all samples."""
+        return _total(attempt.prompt_tokens for attempt in self.attempts)
+
+    @property
+    def completion_tokens(self) -> int | None:
+        """Tokens drawn in all samples."""
+        return _total(attempt.completion_tokens for attempt in self.attempts)
+
 
 Event = Start | Piece | Unit | Rejected
 OnEvent = Callable[[Event], None]
@@ -99,24 +115,26 @@ def solve(
     config: SolveConfig,
     backend: Backend,
     protocol: Protocol,
-    images: Sequence[Image.Image],
+    images: Sequence[Image.Image | Shown],
     question: str,
     *,
     on_event: OnEvent = lambda _: None,
+    deadline: Deadline | None = None,
 ) -> Solved:
     """Solve one problem.
 
     Args:
-        images: upright RGB (`open_image`), at least one.
+        images: upright RGB (`open_image`), at least one; or as a session shows them.
         on_event: told of every piece, accepted unit and rejected try as it comes. What it raises breaks the
             attempt off as a failure of the backend does.
+        deadline: when the time is over, where it began before; None: the config's timeout from now.
 
     Raises:
         DataError: an image cannot be shown to this model.
     """
-    deadline = Deadline(config.timeout)
+    deadline = deadline or Deadline(config.timeout)
     attempts: list[Attempt] = []
-    given: Sequence[Image.Image | Shown] = images
+    given = images
     for sample in range(config.samples):
         try:
             session = Session(protocol, question, given, backend.grid, max_turns=config.max_turns)
@@ -148,7 +166,11 @@ def _attempt(
 
     def draw(ask: Ask, sampling: Sampling) -> Reply:
         deadline.check()
-        replies.append(backend.reply(ask, sampling, heard))
+        try:
+            replies.append(backend.reply(ask, sampling, heard, deadline.left()))
+        except NetworkError:
+            deadline.check()  # it was given up because the time for the problem is over
+            raise
         return replies[-1]
 
     try:
@@ -166,8 +188,8 @@ def _attempt(
     return Attempt(
         session.trace(),
         session.images if config.keep_images else (),
-        total(reply.prompt_tokens for reply in replies),
-        total(reply.completion_tokens for reply in replies),
+        _total(reply.prompt_tokens for reply in replies),
+        _total(reply.completion_tokens for reply in replies),
         broken,
     )
 
@@ -199,17 +221,17 @@ def _failure(error: BaseException) -> FailureKind:
     return "engine"
 
 
-def total(counts: Iterable[int | None]) -> int | None:
-    """The sum of the counts that are known; None where none is."""
+def _total(counts: Iterable[int | None]) -> int | None:
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
 
 
 def _voted(attempts: Sequence[Attempt]) -> Solved:
-    """The commonest answer, the earlier one of two equally common."""
-    answers = [attempt.trace.answer for attempt in attempts if attempt.trace.answer is not None]
-    if answers:
-        return Solved(attempts, answer=Counter(answers).most_common(1)[0][0])
+    """The commonest answer."""
+    solved = Solved(attempts)
+    answer, _ = solved.votes[0]
+    if answer is not None:
+        return msgspec.structs.replace(solved, answer=answer)
     failure = attempts[0].trace.failure
     assert failure
     several = f"none of {len(attempts)} samples has an answer; the first: " if len(attempts) > 1 else ""

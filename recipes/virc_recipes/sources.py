@@ -33,13 +33,16 @@ _HANDLERS = (
 )
 
 
-def open_source(source: str, base: Path = Path(), offline: bool = False) -> Image.Image:
+def open_source(
+    source: str, base: Path = Path(), offline: bool = False, seconds: float | None = None
+) -> Image.Image:
     """Open a picture named by a user, as upright RGB.
 
     Args:
         source: path, `http://`, `https://` or `data:` URL, or `-` for standard input.
         base: folder that relative paths start from.
         offline: refuse to fetch URLs.
+        seconds: longest time for a fetch, where it is shorter than `SECONDS`.
 
     Raises:
         DataError: there is no such picture, or it cannot be shown.
@@ -53,7 +56,7 @@ def open_source(source: str, base: Path = Path(), offline: bool = False) -> Imag
         return open_image(base / expanded(source), source)
     if offline:
         raise NetworkError(f"{source} is on the network, and --offline forbids it")
-    return open_image(_fetch(source), source)
+    return open_image(_fetch(source, SECONDS if seconds is None else min(SECONDS, seconds)), source)
 
 
 def standard_input() -> IO[bytes]:
@@ -78,13 +81,13 @@ def _data_url(url: str) -> bytes:
         raise DataError(f"the data URL is no base64: {clause(error)}") from error
 
 
-def _fetch(url: str) -> bytes:
+def _fetch(url: str, seconds: float) -> bytes:
     """The body behind a URL; left from outside, since no socket time-out ends a server that drips."""
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + seconds
     try:
         return within(end, lambda _: _download(url, end))
     except LateError:
-        raise NetworkError(f"{url} did not arrive within {SECONDS:.0f} s") from None
+        raise NetworkError(f"{url} did not arrive within {round(seconds, 2):g} s") from None
     except urllib.error.HTTPError as error:
         kind = DataError if 400 <= error.code < 500 else NetworkError
         raise kind(f"{url} answers {error.code} {plain(error.reason)}".rstrip()) from None

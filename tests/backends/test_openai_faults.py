@@ -44,6 +44,24 @@ def test_an_endpoint_that_is_down_is_a_network_error_with_its_address() -> None:
     assert raised.value.hint == f"is it running? curl {url}/models"
 
 
+def test_a_reply_is_given_up_when_its_own_time_is_over() -> None:
+    with serve([ANSWER], fault=hang) as server:
+        backend = OpenAIBackend(server.url)
+        with pytest.raises(NetworkError, match=r"no whole answer in 0\.3 s"):
+            backend.reply(ask(), GREEDY, seconds=0.3)
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 413, 422, 429, 500, 503])
+def test_what_any_request_would_meet_is_told_from_what_is_wrong_with_one(code: int) -> None:
+    failed, _ = failure(status(code))
+    assert failed.everywhere == (code not in {400, 413, 422})
+
+
+def test_an_endpoint_that_hangs_up_fails_everywhere_and_one_that_is_slow_does_not() -> None:
+    assert failure(lambda exchange: exchange.hang_up())[0].everywhere
+    assert not failure(hang, timeout=0.3)[0].everywhere
+
+
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 413, 422])
 def test_a_request_that_is_refused_is_a_mistake_and_not_tried_again(code: int) -> None:
     refused, asked = failure(status(code, "because"), tries=2)

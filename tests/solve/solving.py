@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from http.server import BaseHTTPRequestHandler
@@ -90,6 +91,16 @@ def ended(process: subprocess.Popen[bytes]) -> Done:
     """Wait for a process and take what it said."""
     out, err = process.communicate(timeout=60)
     return Done(process.returncode, (out or b"").decode(), (err or b"").decode())
+
+
+def late(body: bytes) -> Serve:
+    """Answer with it after 20 s."""
+
+    def serve(handler: BaseHTTPRequestHandler) -> None:
+        time.sleep(20)
+        send(handler, body)
+
+    return serve
 
 
 def send(handler: BaseHTTPRequestHandler, body: bytes, status: int = 200, **headers: str) -> None:

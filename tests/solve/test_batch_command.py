@@ -2,19 +2,25 @@
 
 import base64
 import json
+import os
+import shutil
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import faults
+import msgspec
 import pytest
 from PIL import Image
-from servers import Body, Server, serve
-from solving import CROP, answer, picture, virc
+from servers import Body, Server, dead_url, serve
+from solving import CROP, Serve, answer, late, picture, virc
 
 from virc_cli.solving import many
+from virc_recipes import solve_batch, sources, tools
+from virc_recipes.reasoning.protocol import own_protocol
 
 Rows = Sequence[object]
 
@@ -185,6 +191,20 @@ def test_other_settings_are_refused_for_a_file_that_has_answers(
         assert batch(problems(image, "a", "b"), server, "--timeout", 60).code == 0
 
 
+def test_another_wording_is_refused_for_a_file_that_has_answers(
+    batch: Callable[..., Any], image: Path, tmp_path: Path
+) -> None:
+    words = own_protocol(tools.schemas(tools.discover()))
+    for name, system in (("a", "Look."), ("b", "Look twice.")):
+        protocol = msgspec.structs.replace(words, system=system)
+        (tmp_path / name).write_bytes(msgspec.json.encode(protocol))
+    with serve(echo) as server:
+        assert batch(problems(image, 1), server, "--protocol", tmp_path / "a").code == 0
+        done = batch(problems(image, 1, 2), server, "--protocol", tmp_path / "b")
+        assert (done.code, "made with wording " in done.err) == (3, True)
+        assert batch(problems(image, 1, 2), server, "--protocol", tmp_path / "a").code == 0
+
+
 def test_as_many_rows_as_asked_are_in_work_at_a_time(batch: Callable[..., Any], image: Path) -> None:
     together = threading.Barrier(4, timeout=20)
 
@@ -213,6 +233,37 @@ def test_every_row_has_its_own_time(batch: Callable[..., Any], image: Path, tmp_
     assert codes == {"slow": 6, "fast": None}
 
 
+def test_the_time_of_a_row_also_ends_a_fetch(
+    batch: Callable[..., Any], image: Path, tmp_path: Path, web: tuple[str, dict[str, Serve]]
+) -> None:
+    url, pages = web
+    pages["/a.png"] = late(image.read_bytes())
+    with serve(echo) as server:
+        batch([{"id": 1, "image": f"{url}/a.png", "question": "q"}], server, "--timeout", 1)
+        assert server.chats() == []
+    (line,) = read(tmp_path / "out")
+    assert "did not arrive within 1 s" in line["error"]["message"]
+
+
+def test_a_row_has_one_picture_at_its_full_size_in_memory(
+    batch: Callable[..., Any], image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[weakref.ref[Image.Image]] = []
+    held: list[int] = []
+
+    def watched(*args: Any, **options: Any) -> Image.Image:
+        held.append(sum(picture() is not None for picture in opened))
+        picture = sources.open_source(*args, **options)
+        opened.append(weakref.ref(picture))
+        return picture
+
+    monkeypatch.setattr(solve_batch, "open_source", watched)
+    rows = [{"id": 1, "images": [str(image)] * 4, "question": "q"}]
+    with serve(echo) as server:
+        assert batch(rows, server, "--max-pixels", 6000).code == 0
+    assert held == [0] * 4
+
+
 def test_row_after_row_failing_alike_ends_the_batch(
     batch: Callable[..., Any], image: Path, tmp_path: Path
 ) -> None:
@@ -223,10 +274,31 @@ def test_row_after_row_failing_alike_ends_the_batch(
     assert "20 rows in a row failed" in done.err
 
 
+@pytest.mark.parametrize("reason", ["refused", "late", "dead address", "offline"])
+def test_rows_that_fail_for_a_reason_of_their_own_never_end_the_batch(
+    reason: str, batch: Callable[..., Any], image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(solve_batch, "HOPELESS_IN_A_ROW", 2)
+    bad = problems(image, 0, 1, 2)
+    if reason in ("dead address", "offline"):
+        bad = [{**row, "image": dead_url() + "/a.png"} for row in bad]
+    words: dict[str, list[object]] = {
+        "late": ["--timeout", 2, "--concurrency", 3],
+        "offline": ["--offline"],
+    }
+    fault = {"refused": faults.status(400, "maximum context length"), "late": faults.hang}.get(reason)
+    with serve(echo, fault=fault, times=3) as server:
+        done = batch([*bad, *problems(image, "good")], server, *words.get(reason, ["--concurrency", 1]))
+    assert done.code == 1
+    codes = {line["id"]: line["error"] and line["error"]["code"] for line in read(tmp_path / "out")}
+    code = {"refused": 3, "late": 6}.get(reason, 5)
+    assert codes == {0: code, 1: code, 2: code, "good": None}
+
+
 def test_a_row_in_work_when_the_batch_ends_is_not_written(
     batch: Callable[..., Any], image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(many, "_HOPELESS_IN_A_ROW", 1)
+    monkeypatch.setattr(solve_batch, "HOPELESS_IN_A_ROW", 1)
     out = tmp_path / "out"
 
     def turn(body: Body) -> str:
@@ -251,6 +323,59 @@ def test_traces_lie_in_a_folder_a_row(batch: Callable[..., Any], image: Path, tm
     for folder in lines.values():
         assert Path(folder).parent == tmp_path / "traces"
         assert (Path(folder) / "index.html").is_file()
+
+
+def test_a_folder_of_traces_that_cannot_be_is_known_before_a_model_is_paid_for(
+    batch: Callable[..., Any], image: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with serve(echo) as server:
+        for traces in (tmp_path / "file", tmp_path / "file" / "traces"):
+            done = batch(problems(image, "a"), server, "--trace", traces)
+            assert (done.code, "cannot write traces to" in done.err) == (1, True)
+        assert server.chats() == []
+
+
+def test_an_answer_whose_trace_cannot_be_kept_is_an_answer(
+    batch: Callable[..., Any], image: Path, tmp_path: Path
+) -> None:
+    traces = tmp_path / "traces"
+
+    def spoil(body: Body) -> str:
+        shutil.rmtree(traces)
+        traces.write_text("")
+        return answer("1")
+
+    with serve(spoil) as server:
+        done = batch(problems(image, "a"), server, "--trace", traces)
+        assert (done.code, "row 'a': cannot write the trace" in done.err) == (0, True)
+        assert batch(problems(image, "a"), server).code == 0
+        assert len(server.chats()) == 1
+    (line,) = read(tmp_path / "out")
+    assert (line["answer"], line["error"], line["trace"]) == ("1", None, None)
+
+
+def test_a_name_that_is_no_utf_8_costs_no_line(
+    batch: Callable[..., Any], image: Path, tmp_path: Path
+) -> None:
+    with serve(echo) as server:
+        for _ in range(2):
+            assert batch(problems(image, "a"), server, "--trace", tmp_path / "tr\udcff").code == 0
+        assert len(server.chats()) == 1
+    (line,) = read(tmp_path / "out")
+    assert line["trace"] == str(tmp_path / "tr\\udcff" / "a")
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="files are not numbered here")
+def test_image_paths_of_rows_that_come_through_a_pipe_start_from_here(clean: Path) -> None:
+    picture(clean / "here.png")
+    reading, writing = os.pipe()
+    os.write(writing, json.dumps({"id": 1, "image": "here.png", "question": "q"}).encode())
+    os.close(writing)
+    with serve(echo) as server:
+        done = virc("solve", "--batch", f"/dev/fd/{reading}", "--endpoint", server.url)
+    os.close(reading)
+    assert [line["answer"] for line in done.lines] == ["q"]
 
 
 def test_samples_vote_in_every_row(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:

@@ -31,9 +31,13 @@ class Scripted:
         self.replies = iter(replies)
         self.samplings: list[Sampling] = []
         self.asks: list[Ask] = []
+        self.seconds: list[float | None] = []
 
-    def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None) -> Reply:
+    def reply(
+        self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None
+    ) -> Reply:
         self.asks.append(ask)
+        self.seconds.append(seconds)
         self.samplings.append(sampling)
         reply = next(self.replies)
         text = reply if isinstance(reply, str) else reply()
@@ -201,6 +205,29 @@ def test_outside_the_main_thread_the_time_is_checked_with_every_piece(own: Proto
     thread.join()
     assert isinstance(results[0].error, NetworkError)
     assert results[0].attempts[0].trace.units == []  # left at the piece, not at the end of the turn
+
+
+def test_every_reply_gets_the_time_that_is_left(own: Protocol) -> None:
+    _, backend = run(own, "no", CROP, answer("1"), answer("1"), config=SolveConfig(timeout=30, samples=2))
+    times = [seconds for seconds in backend.seconds if seconds is not None]
+    assert len(times) == 4
+    assert 30 >= times[0] > times[1] > times[2] > times[3] > 0
+    _, backend = run(own, answer("1"))
+    assert backend.seconds == [None]
+
+
+def test_a_reply_given_up_at_the_end_of_the_time_is_the_end_of_the_time(own: Protocol) -> None:
+    def late() -> str:
+        time.sleep(0.2)
+        raise NetworkError("gave no whole answer in 0.1 s")
+
+    results: list[Solved] = []
+    thread = threading.Thread(  # where the time is not rung in
+        target=lambda: results.append(run(own, late, config=SolveConfig(timeout=0.1))[0])
+    )
+    thread.start()
+    thread.join()
+    assert "no answer within 0.1 s" in str(results[0].error)
 
 
 def test_a_fast_problem_is_not_touched_by_its_time(own: Protocol) -> None:

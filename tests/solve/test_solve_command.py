@@ -2,13 +2,15 @@
 
 import io
 import json
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 from PIL import Image
-from servers import Server, dead_url, image_bytes, serve
+from servers import Body, Server, dead_url, image_bytes, serve
 from solving import CROP, Serve, answer, call, picture, send, virc
 
 from virc_cli.solving import setup
@@ -62,6 +64,7 @@ def test_json_says_what_was_asked_and_how(server: Server, image: Path) -> None:
     found = done.json
     assert found["tokens"]["prompt"] > found["tokens"]["completion"] > 0
     del found["tokens"]
+    assert re.fullmatch("[0-9a-f]{16}", found["settings"].pop("wording"))
     assert found == {
         "schema": "virc.solve/1",
         "answer": "97",
@@ -86,17 +89,31 @@ def test_json_says_what_was_asked_and_how(server: Server, image: Path) -> None:
 def test_every_setting_is_echoed_and_reaches_the_server(server: Server, image: Path) -> None:
     words = "--max-pixels 6000 --max-turns 3 --timeout 50 --temperature 0.7 --seed 9".split()
     found = virc("solve", image, "q", "--endpoint", server.url, "--json", *words).json
-    assert found["settings"] == {
+    assert found["settings"] | {"wording": None} == {
         "max_pixels": 6000,
         "max_turns": 3,
         "timeout": 50,
         "temperature": 0.7,
         "seed": 9,
         "samples": 1,
+        "wording": None,
     }
     request = server.chats()[0]
     assert (request["temperature"], request["seed"]) == (0.7, 9)
     assert sent_images(server)[0] == (84, 56)
+
+
+def test_a_longer_time_for_the_problem_is_one_for_each_reply(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(_: Body) -> str:
+        time.sleep(1)
+        return answer("97")
+
+    monkeypatch.setattr(setup, "REPLY_SECONDS", 0.3)
+    with serve(slow) as server:
+        for words, code in ((["--timeout", 30], 0), ([], 6)):
+            assert virc("solve", image, "q", "--endpoint", server.url, *words).code == code
 
 
 def test_images_come_from_files_urls_and_standard_input(

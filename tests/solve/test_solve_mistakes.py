@@ -7,6 +7,8 @@ import pytest
 from servers import serve
 from solving import answer, picture, virc
 
+from virc_recipes.problem import MOST_IMAGES, MOST_QUESTION
+
 
 def hint(*words: object, stdin: bytes = b"") -> str:
     """What a wrong command line is told, after checking that it is a usage error in one sentence."""
@@ -141,6 +143,14 @@ def test_a_question_file_that_is_no_question_is_a_data_error(
         done = virc("solve", image, "--question-file", *words, stdin=stdin)
         assert (done.code, sentence in done.err) == (5, True)
     assert virc("solve", image, "--question-file", tmp_path / "gone").code == 5
+
+
+def test_a_problem_has_its_limits(image: Path) -> None:
+    more = ["--image", image] * MOST_IMAGES
+    done = virc("solve", image, "q", *more)
+    assert (done.code, "17 images are too many" in done.err) == (5, True)
+    assert virc("solve", image, "q", *more[2:], "--model", "nothing").code == 3
+    assert virc("solve", image, "x" * (MOST_QUESTION + 1)).code == 5
 
 
 def test_empty_standard_input_is_a_data_error() -> None:

@@ -56,11 +56,13 @@ def test_a_signal_ends_a_batch_and_the_next_run_does_the_rest(
             answer("1") if asked(body) in ("q 0", "q 1") else str(server.stopping.wait(60))
         )
         words = ("solve", "--batch", source, "--out", tmp_path / "out", "--endpoint", server.url)
-        process = start(*words, "--concurrency", 2, env=environment)
+        process = start(*words, "--concurrency", 2, "--trace", tmp_path / "t", env=environment)
         assert server.wait_for(4)
         process.send_signal(number)
         done = ended(process)
         assert (done.code, "Traceback" in done.err) == (code, False)
+        assert "rows in work were broken off: they have no line and no trace\n2 rows: 2 answered" in done.err
+        assert {path.name for path in (tmp_path / "t").iterdir()} == {"0", "1"}
         assert {line["id"] for line in read(tmp_path / "out")} == {0, 1}
         server.script.turns = lambda body: answer("2")
         assert ended(start(*words, env=environment)).code == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from solving import Serve, send, virc
+from solving import Serve, late, send, virc
 
 from virc_recipes import sources
 from virc_recipes.errors import DataError, NetworkError
@@ -96,6 +96,13 @@ def test_an_address_where_nobody_is_is_a_network_error() -> None:
 def test_a_broken_url_is_a_network_error(url: str) -> None:
     with pytest.raises(NetworkError, match="cannot fetch"):
         open_source(url)
+
+
+def test_the_time_of_a_problem_also_ends_a_fetch(image: Path, web: tuple[str, dict[str, Serve]]) -> None:
+    url, pages = web
+    pages["/a"] = late(image.read_bytes())
+    done = virc("solve", f"{url}/a", "q", "--timeout", 1)
+    assert (done.code, "did not arrive within 1 s" in done.err) == (6, True)
 
 
 def test_offline_fetches_nothing(web: tuple[str, dict[str, Serve]], monkeypatch: pytest.MonkeyPatch) -> None:

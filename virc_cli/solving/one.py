@@ -9,24 +9,20 @@ from PIL import Image
 
 from virc_cli import output
 from virc_cli.solving.narrate import Narrator
-from virc_cli.solving.setup import (
-    Setup,
-    failure_of,
-    open_chosen,
-    outcome,
-    trace_folders,
-    write_traces,
-)
+from virc_cli.solving.setup import Setup, open_chosen
 from virc_recipes.clauses import clause
+from virc_recipes.deadline import Deadline
 from virc_recipes.errors import DataError, UsageError, VircError
 from virc_recipes.opened import Opened
+from virc_recipes.outcome import failure_of, outcome, trace_folders, write_traces
+from virc_recipes.paths import contents
+from virc_recipes.problem import MOST_QUESTION, check_problem
 from virc_recipes.reasoning.resize import smart_resize
 from virc_recipes.solve import SCHEMA, solve
 from virc_recipes.sources import open_source, standard_input
 
 _LONG = 60.0
 _TOKENS_OF_A_TURN = 200
-_MOST_QUESTION = 2**20
 
 
 def run(
@@ -41,20 +37,31 @@ def run(
     Raises:
         VircError: there is no answer.
     """
-    images = [open_source(source, offline=setup.offline) for source in sources]
+    check_problem(sources, question)
+    deadline = Deadline(setup.config.timeout)
+    images = [open_source(source, offline=setup.offline, seconds=deadline.left()) for source in sources]
     folders = trace_folders(setup.trace, setup.config) if setup.trace else []
-    opened, known = open_chosen(setup)
+    with deadline.paused():
+        opened, known = open_chosen(setup)
     try:
         _estimate(opened, images)
         protocol = opened.wording.protocol
-        solved = solve(setup.config, opened.backend, protocol, images, question, on_event=Narrator())
+        solved = solve(
+            setup.config,
+            opened.backend,
+            protocol,
+            images,
+            question,
+            on_event=Narrator(),
+            deadline=deadline,
+        )
     finally:
         opened.backend.close()
     fields = known | outcome(solved)
     output.know(**fields)
     error = failure_of(solved, opened)
     try:
-        write_traces(folders, solved.attempts, setup, known)
+        write_traces(folders, solved.attempts, setup.config, known)
         fields["trace"] = setup.trace and str(setup.trace)
         output.know(trace=fields["trace"])
     except VircError as refused:  # an answer is worth more than its trace
@@ -97,17 +104,14 @@ def read_question(question: str | None, file: str | None, sources: Sequence[str]
 
 def _from_file(file: str) -> str:
     try:
-        if file == "-":
-            content = standard_input().read(_MOST_QUESTION + 1)
-        else:
-            with Path(file).open("rb") as opened:
-                content = opened.read(_MOST_QUESTION + 1)
+        piped = standard_input().read(MOST_QUESTION + 1) if file == "-" else None
+        content = contents(Path(file), MOST_QUESTION) if piped is None else piped
         question = content.decode("utf-8-sig").strip()
     except OSError as error:
         raise DataError(f"cannot read the question {file}: {clause(error)}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"the question {file} is no UTF-8 text") from error
-    if not question or len(content) > _MOST_QUESTION:
+    if not question or len(content) > MOST_QUESTION:
         raise DataError(f"the question {file} is {'empty' if not question else 'over 1 MiB'}")
     return question
 

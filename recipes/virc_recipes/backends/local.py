@@ -50,13 +50,16 @@ class LocalBackend:
         self._context: int = config.get_text_config().max_position_embeddings
         self._never = _never_said(tokenizer, config.get_text_config().vocab_size)
 
-    def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None) -> Reply:
+    def reply(
+        self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None
+    ) -> Reply:
         """Draw one assistant turn.
 
         Args:
             ask: the conversation; assistant turns with `token_ids` are fed as they were sampled.
             sampling: how ids are drawn, see `pick`.
-            on_text: gets the text piece by piece, whole characters only.
+            on_text: gets the text piece by piece, whole characters only; what it raises ends the reply.
+            seconds: not heeded, since a step of the network cannot be left.
 
         Returns:
             The text, its ids without the end of turn, and the counts (the end of turn is a completion token).

@@ -63,15 +63,20 @@ class OpenAIBackend:
             counts_image_tokens = any(family in self.model.lower() for family in _GRID_FAMILIES)
         self._counts = PromptCounts(counts_image_tokens)
 
-    def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None) -> Reply:
+    def reply(
+        self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None
+    ) -> Reply:
         """Draw one assistant turn; `on_text` gets it as it streams in.
+
+        Args:
+            seconds: give up after them, where the time for any reply is longer.
 
         Raises:
             ConfigError: the endpoint refuses the request.
             NetworkError: the endpoint is down, busy, silent, broken off or answers garbage.
             EngineError: the server dropped part of the conversation.
         """
-        reply = self._link.complete(self._request(ask, sampling), sampling.max_tokens, on_text)
+        reply = self._link.complete(self._request(ask, sampling), sampling.max_tokens, on_text, seconds)
         self._counts.check(ask, reply, self._link.endpoint)
         return reply
 

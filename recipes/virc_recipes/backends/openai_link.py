@@ -32,6 +32,7 @@ _MOST_ERROR = 64 * 2**10
 # An event of one token is some 250 bytes; a token has at most a few dozen characters (runs of spaces).
 _BYTES_PER_TOKEN, _CHARACTERS_PER_TOKEN = 4096, 64
 _BUSY = frozenset({408, 409, 425, 429})
+_OF_ALL = frozenset({401, 403, 404, 429})  # what is wrong is not in the request
 _PATIENCE = "a slow server needs a longer --timeout"
 _HINTS = (
     (
@@ -108,9 +109,13 @@ class Link:
         return listed
 
     def complete(
-        self, request: Mapping[str, Any], max_tokens: int, on_text: Callable[[str], None] | None
+        self,
+        request: Mapping[str, Any],
+        max_tokens: int,
+        on_text: Callable[[str], None] | None,
+        seconds: float | None = None,
     ) -> Reply:
-        """Draw one completion, streamed where the server can.
+        """Draw one completion, streamed where the server can; given up after `seconds`, if they are fewer.
 
         Raises:
             ConfigError: the endpoint refuses the request (400, 401, 403, 404 and the like).
@@ -123,7 +128,7 @@ class Link:
             pieces = bounded(response.iter_bytes(), max_tokens * _BYTES_PER_TOKEN + 2**20, until)
             return read_reply(pieces, streamed, max_tokens * _CHARACTERS_PER_TOKEN, say)
 
-        return self._answer(lambda: create(**request), read, on_text)
+        return self._answer(lambda: create(**request), read, on_text, seconds)
 
     def close(self) -> None:
         """Close the connections."""
@@ -134,11 +139,13 @@ class Link:
         send: Callable[[], AbstractContextManager[Any]],
         read: Callable[[Any, float, Callable[[str], None]], _T],
         hear: Callable[[str], None] | None = None,
+        seconds: float | None = None,
     ) -> _T:
         """What `read` makes of the response, a time until which it may do so, and `hear`."""
         import openai
 
-        until = time.monotonic() + self.timeout
+        seconds = self.timeout if seconds is None else min(seconds, self.timeout)
+        until = time.monotonic() + seconds
 
         def work(say: Callable[[str], None]) -> _T:
             self._thread.until = until
@@ -149,11 +156,13 @@ class Link:
             return within(until, work, hear or (lambda _: None))
         # `from None`: these errors quote the server, which may quote the key.
         except LateError:
-            raise self._silent() from None
+            raise self._silent(seconds) from None
         except openai.APIStatusError as error:
-            raise self._refusal(error) from None
+            refusal = self._refusal(error)
+            refusal.everywhere = error.status_code in _OF_ALL or error.status_code >= 500
+            raise refusal from None
         except openai.OpenAIError as error:
-            raise self._unreached(error) from None
+            raise self._unreached(error, seconds) from None
         except WireError as error:
             quoted = self.said(error.quoted)
             raise NetworkError(f"{self.endpoint} {error}{quoted and ': ' + quoted}") from None
@@ -183,18 +192,20 @@ class Link:
         if wait is not None and _seconds(wait) > until - time.monotonic():
             headers["x-should-retry"] = "false"
 
-    def _silent(self) -> NetworkError:
-        return NetworkError(f"{self.endpoint} gave no whole answer in {self.timeout:g} s", _PATIENCE)
+    def _silent(self, seconds: float) -> NetworkError:
+        return NetworkError(f"{self.endpoint} gave no whole answer in {round(seconds, 2):g} s", _PATIENCE)
 
-    def _unreached(self, error: "openai.OpenAIError") -> NetworkError:
+    def _unreached(self, error: "openai.OpenAIError", seconds: float) -> NetworkError:
         import openai
 
         # Version 2 of the client wraps the error that `_before` raises; version 3 passes it on.
         if openai.APITimeoutError in {type(error), type(error.__cause__)}:
-            return self._silent()
+            return self._silent(seconds)
         cause = re.sub(r"^\[Errno -?\d+\] ", "", str(error.__cause__ or error))
         hint = f"is it running? curl {self.endpoint}/models"
-        return NetworkError(f"{self.endpoint} cannot be reached: {self.said(cause)}", hint)
+        unreached = NetworkError(f"{self.endpoint} cannot be reached: {self.said(cause)}", hint)
+        unreached.everywhere = True
+        return unreached
 
     def _refusal(self, error: "openai.APIStatusError") -> VircError:
         """The sentence for an HTTP error (D29)."""

@@ -37,8 +37,10 @@ class ReplayBackend:
         self.grid = grid
         self._turns = tuple(turns)
 
-    def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None) -> Reply:
-        """The recorded turn; the sampling changes nothing.
+    def reply(
+        self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None
+    ) -> Reply:
+        """The recorded turn; neither the sampling nor the time changes it.
 
         Raises:
             EngineError: the recording ends before this turn.

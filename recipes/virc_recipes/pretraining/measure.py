@@ -45,13 +45,15 @@ class Swapped:
         self.model, self.grid = backend.model, backend.grid
         self._cut: dict[int, Shown] = {}
 
-    def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None) -> Reply:
+    def reply(
+        self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None
+    ) -> Reply:
         """Draw a turn over the swapped images."""
         images = [
             shown if shown.box is None else self._other(index, shown)
             for index, shown in enumerate(ask.images)
         ]
-        return self.backend.reply(Ask(ask.messages, images), sampling, on_text)
+        return self.backend.reply(Ask(ask.messages, images), sampling, on_text, seconds)
 
     def close(self) -> None:
         """Nothing of its own to release."""

@@ -66,6 +66,15 @@ class _RefusalError(Exception):
         self.reason = reason
 
 
+def show_input(image: Image.Image, protocol: Protocol, grid: Grid = QWEN2) -> Shown:
+    """A picture of the question as a model of that wording and grid sees it.
+
+    Raises:
+        ValueError: it cannot be shown.
+    """
+    return show_square(image) if protocol.images == "square_1000" else show(image, grid)
+
+
 class Session:
     """One problem from its first question to its answer.
 
@@ -73,7 +82,7 @@ class Session:
         protocol: the wording and the rules of the model that is asked.
         question: as the user wrote it.
         images: at least one upright RGB picture (`open_image`), in the order the question means; or what
-            another session on the same problem made of it (its first `images`), so that both share it.
+            `show_input` made of it, so that sessions on the same problem share it.
         grid: the patch grid the model sees images on.
         tolerate: the deviations of tool calls that are forgiven; replies with others are rejected.
         max_turns: accepted units after which the problem ends without an answer.
@@ -96,7 +105,9 @@ class Session:
             raise ValueError("a problem needs at least one image")
         self.protocol, self.question, self.grid = protocol, printable(question), grid
         self.tolerate, self.max_turns = tolerate, max_turns
-        self.images = [image if isinstance(image, Shown) else self._shown(image) for image in images]
+        self.images = [
+            image if isinstance(image, Shown) else show_input(image, protocol, grid) for image in images
+        ]
         self._messages = [Message("system", protocol.system), self._first()]
         self._units: list[Unit] = []
         self._pending: list[Rejected] = []
@@ -148,9 +159,6 @@ class Session:
             failure=self._failure,
             pending=tuple(self._pending),
         )
-
-    def _shown(self, image: Image.Image) -> Shown:
-        return show_square(image) if self.protocol.images == "square_1000" else show(image, self.grid)
 
     def _first(self) -> Message:
         lines = (

@@ -1,0 +1,107 @@
+"""What is said of a problem that was solved or not: the fields of `virc.solve/1`, and its trace."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc_recipes.errors import VircError
+from virc_recipes.models import REAL_MODELS
+from virc_recipes.opened import Opened
+from virc_recipes.solve import Attempt, SolveConfig, Solved
+from virc_recipes.trace_files import check_folder, write_trace
+
+Fields = dict[str, Any]
+
+
+def facts(opened: Opened, config: SolveConfig) -> Fields:
+    """What is known before a problem is asked: model, protocol, device, settings."""
+    return {
+        "model": opened.name,
+        "protocol": opened.wording.origin,
+        "device": opened.device,
+        "settings": settings(config, opened.backend.grid.max_pixels, opened),
+    }
+
+
+def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None = None) -> Fields:
+    """How a problem is solved. `wording` is a hash of all that is said to the model, None until it is known."""
+    protocol = opened and msgspec.json.encode(opened.wording.protocol)
+    return {
+        "max_pixels": max_pixels,
+        "max_turns": config.max_turns,
+        "timeout": config.timeout,
+        "temperature": config.first_temperature,
+        "seed": config.seed,
+        "samples": config.samples,
+        "wording": protocol and hashlib.sha256(protocol).hexdigest()[:16],
+    }
+
+
+def outcome(solved: Solved) -> Fields:
+    """What came of it: answer, turns, tokens and, of several samples, votes."""
+    chosen = next((one for one in solved.attempts if one.trace.answer == solved.answer), solved.attempts[-1])
+    fields: Fields = {
+        "answer": solved.answer,
+        "turns": len(chosen.trace.units),
+        "tokens": {
+            "prompt": solved.prompt_tokens,
+            "completion": solved.completion_tokens,
+        },
+    }
+    if len(solved.attempts) > 1:
+        fields["votes"] = [{"answer": answer, "count": count} for answer, count in solved.votes]
+    return fields
+
+
+def failure_of(solved: Solved, opened: Opened) -> BaseException | None:
+    """The error that stands for an answer, with the way to a real model where it was the embedded one's."""
+    error = solved.error
+    if isinstance(error, VircError) and error.kind == "no_answer" and opened.embedded:
+        error.hint = REAL_MODELS
+    return error
+
+
+def trace_folders(folder: Path, config: SolveConfig) -> list[Path]:
+    """Where the trace of each sample goes: the folder itself if there is but one.
+
+    Raises:
+        UsageError: a folder holds something else than a trace.
+    """
+    samples = range(1, config.samples + 1)
+    folders = [folder / f"sample-{number}" for number in samples] if config.samples > 1 else [folder]
+    for each in folders:
+        check_folder(each)
+    return folders
+
+
+def write_traces(
+    folders: Sequence[Path], attempts: Sequence[Attempt], config: SolveConfig, known: Mapping[str, Any]
+) -> None:
+    """Write the trace of every attempt, finished or not.
+
+    Args:
+        known: the `facts`.
+
+    Raises:
+        VircError: the disk refuses.
+    """
+    meta = {
+        "model": known["model"],
+        "device": known["device"],
+        "sampling": {**known["settings"], "tries": msgspec.to_builtins(config.samplings(0))},
+        "versions": {name: found for name in ("virc", "torch", "transformers") if (found := _version(name))},
+    }
+    # a sample that was broken off has no successor
+    for folder, attempt in zip(folders, attempts, strict=False):
+        write_trace(folder, attempt.trace, attempt.images, meta)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
