@@ -189,15 +189,6 @@ def values(resolved: Mapping[str, Setting]) -> Settings:
     return Settings(**{key: setting.value for key, setting in resolved.items()})  # type: ignore[arg-type]
 
 
-def load(flags: Mapping[str, Value | None], env: Mapping[str, str]) -> Settings:
-    """The settings of this call: `resolve` with this user's config file.
-
-    Raises:
-        VircError: as `read` and `resolve`.
-    """
-    return values(resolve(flags, env, read(config_path(env))))
-
-
 def store(path: Path, key: str, text: str) -> Value:
     """Set one key of the config file, from text as typed; the file is made if need be. Returns the value.
 

@@ -19,7 +19,7 @@ EMBEDDED = "tiny"
 EMBEDDED_FOLDER = Path(__file__).parent / "models" / EMBEDDED
 REAL_MODELS = (
     "for a real model: `virc config set endpoint URL`, or `--model FOLDER`, "
-    "or `hf download LeonMiao/ViRC-7B --local-dir models/ViRC-7B` and `--model ViRC-7B`"
+    "or `hf download LeonMiao/ViRC-7B --local-dir models/ViRC-7B` and `--model ViRC-7B --protocol default`"
 )
 
 
@@ -53,7 +53,7 @@ def find(name: str | None, workspace: Path, system: str | None = None) -> Weight
     for place in places:
         if is_file(place / "adapter_config.json"):
             raise ConfigError(f"{place} holds a LoRA adapter, not a whole model", _adapter_hint(place))
-    raise _missing(name, model, workspace)
+    raise _missing(name, family, model, workspace)
 
 
 def known(name: str, system: str | None = None) -> tuple[System | None, Model | None]:
@@ -105,7 +105,7 @@ def _cached(hub_id: str) -> Iterator[Path]:
         return
 
 
-def _missing(name: str, model: Model | None, workspace: Path) -> ConfigError:
+def _missing(name: str, family: System | None, model: Model | None, workspace: Path) -> ConfigError:
     if name == EMBEDDED:
         return ConfigError("the embedded model is missing from this installation", REAL_MODELS)
     if is_folder(expanded(name)):
@@ -115,6 +115,8 @@ def _missing(name: str, model: Model | None, workspace: Path) -> ConfigError:
         place = f"models/{Path(name).name}"
         fetch = f"`hf download {hub_id} --local-dir {place}`"
         again = name if _in_workspace(name, model) else place
+        if family:  # whose released weights come without their wording
+            again += " --protocol default"
         return ConfigError(f"the model {name} is not on this machine", f"{fetch}, then --model {again}")
     names = {short for system in systems.discover().values() for short in system.models}
     names |= {config.parent.name for config in (workspace / "models").glob("*/config.json")}

@@ -5,12 +5,14 @@ import binascii
 import http.client
 import io
 import re
+import string
 import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import IO, Protocol
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from PIL import Image
 
@@ -21,6 +23,7 @@ from virc_recipes.paths import expanded
 from virc_recipes.reasoning.images import MOST_BYTES, open_image
 
 SECONDS = 60.0
+_USER = re.compile(r"//[^/?#]*@")
 _MOST_FETCHED = 64 * 2**20
 _HANDLERS = (
     urllib.request.ProxyHandler,
@@ -54,6 +57,11 @@ def open_source(
         return open_image(_data_url(source), "the data URL")
     if not re.match(r"https?://", source, re.IGNORECASE):
         return open_image(base / expanded(source), source)
+    if _USER.search(source):
+        place = _USER.sub("//", source)
+        raise DataError(
+            f"{place} holds a user and password, which are not sent", "download the picture first"
+        )
     if offline:
         raise NetworkError(f"{source} is on the network, and --offline forbids it")
     return open_image(_fetch(source, SECONDS if seconds is None else min(SECONDS, seconds)), source)
@@ -85,7 +93,8 @@ def _fetch(url: str, seconds: float) -> bytes:
     """The body behind a URL; left from outside, since no socket time-out ends a server that drips."""
     end = time.monotonic() + seconds
     try:
-        return within(end, lambda _: _download(url, end))
+        address = _ascii(url)
+        return within(end, lambda _: _download(address, end))
     except LateError:
         raise NetworkError(f"{url} did not arrive within {round(seconds, 2):g} s") from None
     except urllib.error.HTTPError as error:
@@ -95,6 +104,13 @@ def _fetch(url: str, seconds: float) -> bytes:
         inner = getattr(error, "reason", None)  # urllib wraps the reason, mostly an OSError
         reason = clause(inner if isinstance(inner, Exception) else error)
         raise NetworkError(f"cannot fetch {url}: {reason}") from None
+
+
+def _ascii(url: str) -> str:
+    """A URL as it is sent: names by IDNA, other letters and spaces in percent."""
+    parts = urlsplit(url)
+    path, query = (quote(part, safe=string.punctuation) for part in (parts.path, parts.query))
+    return urlunsplit((parts.scheme, parts.netloc.encode("idna").decode(), path, query, ""))
 
 
 def _download(url: str, end: float) -> bytes:

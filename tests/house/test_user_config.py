@@ -62,12 +62,6 @@ def test_a_wrong_flag_is_a_usage_error_that_names_it() -> None:
         config.resolve({"max_pixels": -1}, {}, {})
 
 
-def test_load_reads_the_file_of_this_environment(file: Path) -> None:
-    file.write_text("timeout: 5\n")
-    settings = config.load({"model": "m"}, {"VIRC_CONFIG": str(file)})
-    assert (settings.model, settings.timeout, settings.device) == ("m", 5.0, None)
-
-
 @pytest.mark.parametrize(
     ("line", "key", "value"),
     [

@@ -181,6 +181,19 @@ def test_the_config_file_names_model_and_endpoint_together(image: Path) -> None:
         assert virc("solve", image, "q", "--json", "--model", "a").json["model"] == "a"
 
 
+def test_a_folder_asked_of_an_endpoint_names_the_way_to_run_it_here(
+    server: Server, image: Path, clean: Path
+) -> None:
+    virc("config", "set", "endpoint", server.url)
+    (clean / "mine").mkdir()
+    done = virc("solve", image, "q", "--model", "./mine")
+    assert (done.code, "hint: --endpoint none runs the folder ./mine on this machine" in done.err) == (
+        3,
+        True,
+    )
+    assert "--endpoint none" not in virc("solve", image, "q", "--model", "./yours").err
+
+
 def test_no_endpoint_can_be_asked_for_against_the_config_file(
     server: Server, image: Path, clean: Path
 ) -> None:
@@ -281,7 +294,12 @@ def test_a_refusal_of_the_embedded_model_names_three_ways_to_a_real_one(
     monkeypatch.setattr(setup, "open_model", lambda _: opened)
     done = virc("solve", image, "q", "--json")
     assert (done.code, done.json["answer"]) == (8, None)
-    for way in ("virc config set endpoint", "--model FOLDER", "hf download LeonMiao/ViRC-7B"):
+    for way in (
+        "virc config set endpoint",
+        "--model FOLDER",
+        "hf download LeonMiao/ViRC-7B",
+        "`--model ViRC-7B --protocol default`",
+    ):
         assert way in done.json["error"]["hint"]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -57,6 +58,16 @@ def test_a_released_model_without_its_wording_is_refused_before_it_is_loaded(
     assert "--protocol default" in done.err
     done = ask(image, Path("ViRC-7B"), "--protocol", "default")
     assert (done.code, "safetensors" in done.err) == (3, True)
+
+
+@pytest.mark.parametrize("name", ["ViRC-7B", "LeonMiao/ViRC-7B", "someone/ViRC-7B", "someone/model"])
+def test_following_the_hint_of_a_model_that_is_not_here_asks_it(
+    name: str, image: Path, local: Path, clean: Path
+) -> None:
+    fetch, _, again = ask(image, Path(name)).json["error"]["hint"].partition(", then ")
+    shutil.copytree(local, clean / shlex.split(fetch.strip("`"))[-1])  # as it lies on the hub: no wording
+    done = virc("solve", image, "q", "--device", "cpu", "--timeout", 1, *shlex.split(again))
+    assert done.code in (6, 8)
 
 
 def test_a_model_here_does_one_row_at_a_time(image: Path, local: Path, clean: Path) -> None:

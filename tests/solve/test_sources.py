@@ -98,6 +98,26 @@ def test_a_broken_url_is_a_network_error(url: str) -> None:
         open_source(url)
 
 
+def test_a_url_may_hold_any_letters(web: tuple[str, dict[str, Serve]]) -> None:
+    url, pages = web
+    pages["/%C3%A4%20b%2F.png?q=%C3%A9%7C&a=b"] = lambda handler: send(handler, png())
+    assert open_source(f"{url}/ä b%2F.png?q=é%7C&a=b#ü").size == (40, 30)
+    with pytest.raises(NetworkError, match=r"cannot fetch http://ä\.invalid/a: "):
+        open_source("http://ä.invalid/a")
+
+
+def test_a_password_in_a_url_is_neither_sent_nor_shown(web: tuple[str, dict[str, Serve]]) -> None:
+    url, pages = web
+    asked: list[object] = []
+    pages["/a"] = asked.append
+    for words in ([], ["--offline"]):
+        done = virc("solve", url.replace("http://", "HTTP://me:se@cret@") + "/a", "q", "--json", *words)
+        assert (done.code, done.json["error"]["kind"]) == (5, "data")
+        assert f"{url.removeprefix('http://')}/a holds a user and password" in done.err
+        assert "cret" not in done.out + done.err
+    assert asked == []
+
+
 def test_the_time_of_a_problem_also_ends_a_fetch(image: Path, web: tuple[str, dict[str, Serve]]) -> None:
     url, pages = web
     pages["/a"] = late(image.read_bytes())

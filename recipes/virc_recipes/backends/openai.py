@@ -56,7 +56,7 @@ class OpenAIBackend:
         except BaseException:
             self._link.close()
             raise
-        self.model = served.id
+        self.model = self._link.model = served.id
         self._published = served.virc_protocol
         self._takes_top_k = str(served.owned_by).lower() in _TOP_K_SERVERS
         if counts_image_tokens is None:

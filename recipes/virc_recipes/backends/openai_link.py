@@ -21,6 +21,7 @@ from virc_recipes.clauses import plain
 from virc_recipes.config import names_user
 from virc_recipes.deadline import LateError, within
 from virc_recipes.errors import ConfigError, NetworkError, VircError
+from virc_recipes.paths import expanded, is_folder
 from virc_recipes.reasoning.session import Reply
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ _T = TypeVar("_T")
 class Link:
     """A connection pool to one endpoint; threads may share it.
 
+    Its `names` are the models that were listed, its `model` the one that is asked: both are for hints.
+
     Args:
         endpoint: address up to and with /v1.
         api_key: sent as the bearer token; None sends none, nor one from the environment.
@@ -78,6 +81,7 @@ class Link:
         self.endpoint = _address(endpoint)
         self.timeout = timeout
         self.names: tuple[str, ...] = ()
+        self.model: str | None = None
         self._key = _checked_key(api_key)
         self._thread = threading.local()
         self._client = openai.OpenAI(
@@ -233,6 +237,8 @@ class Link:
         return ConfigError(f"{self.endpoint} refuses the request{tail}", hints[0] if hints else None)
 
     def _missing_hint(self) -> str:
+        if self.model and is_folder(expanded(self.model)):
+            return f"--endpoint none runs the folder {self.model} on this machine"
         if self.names:
             return "--model " + names_hint(self.names)
         if not self.endpoint.endswith("/v1"):
