@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from virc_recipes.clauses import clause
 from virc_recipes.errors import UsageError, VircError
 from virc_recipes.paths import contents
 from virc_recipes.reasoning.images import Shown
@@ -48,7 +49,7 @@ def write_trace(folder: Path, trace: Trace, images: Sequence[Shown], meta: Mappi
         folder.parent.mkdir(parents=True, exist_ok=True)
         _replace(folder, _contents(trace, images, meta))
     except OSError as error:
-        raise VircError(f"cannot write the trace to {folder}: {error.strerror or error}") from error
+        raise VircError(f"cannot write the trace to {folder}: {clause(error)}") from error
 
 
 def check_folder(folder: Path) -> None:
@@ -64,7 +65,7 @@ def check_folder(folder: Path) -> None:
         RuntimeError,
         ValueError,
     ) as error:  # no right to look, a loop of links, a NUL in the name
-        fault = f"cannot be looked into: {getattr(error, 'strerror', None) or error}"
+        fault = f"cannot be looked into: {clause(error)}"
     if fault:
         raise UsageError(f"{folder} {fault}", hint="name a new folder: --trace NEW_FOLDER")
 
