@@ -80,14 +80,14 @@ def trace_folders(folder: Path, config: SolveConfig) -> list[Path]:
 
 def write_traces(
     folders: Sequence[Path], attempts: Sequence[Attempt], config: SolveConfig, known: Mapping[str, Any]
-) -> None:
+) -> VircError | None:
     """Write the trace of every attempt, finished or not.
 
     Args:
         known: the `facts`.
 
-    Raises:
-        VircError: the disk refuses.
+    Returns:
+        Why the disk refused, if it did: an answer is worth more than its trace.
     """
     meta = {
         "model": known["model"],
@@ -95,9 +95,13 @@ def write_traces(
         "sampling": {**known["settings"], "tries": msgspec.to_builtins(config.samplings(0))},
         "versions": {name: found for name in ("virc", "torch", "transformers") if (found := _version(name))},
     }
-    # a sample that was broken off has no successor
-    for folder, attempt in zip(folders, attempts, strict=False):
-        write_trace(folder, attempt.trace, attempt.images, meta)
+    try:
+        # a sample that was broken off has no successor
+        for folder, attempt in zip(folders, attempts, strict=False):
+            write_trace(folder, attempt.trace, attempt.images, meta)
+    except VircError as refused:
+        return refused
+    return None
 
 
 def _version(package: str) -> str | None:

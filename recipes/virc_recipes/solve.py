@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 from PIL import Image
 
-from virc_recipes.backends import Backend, Sampling
+from virc_recipes.backends import Backend, OnText, Sampling
 from virc_recipes.deadline import Deadline, TimeUp
 from virc_recipes.errors import DataError, NetworkError, NoAnswerError, VircError
 from virc_recipes.reasoning.images import Shown
@@ -165,12 +165,7 @@ def _attempt(
         on_event(Piece(text))
 
     def draw(ask: Ask, sampling: Sampling) -> Reply:
-        deadline.check()
-        try:
-            replies.append(backend.reply(ask, sampling, heard, deadline.left()))
-        except NetworkError:
-            deadline.check()  # it was given up because the time for the problem is over
-            raise
+        replies.append(_reply(backend, ask, sampling, heard, deadline))
         return replies[-1]
 
     try:
@@ -192,6 +187,15 @@ def _attempt(
         _total(reply.completion_tokens for reply in replies),
         broken,
     )
+
+
+def _reply(backend: Backend, ask: Ask, sampling: Sampling, heard: OnText, deadline: Deadline) -> Reply:
+    deadline.check()
+    try:
+        return backend.reply(ask, sampling, heard, deadline.left())
+    except NetworkError:
+        deadline.check()  # it was given up because the time for the problem is over
+        raise
 
 
 def _turn(

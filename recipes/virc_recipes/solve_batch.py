@@ -167,11 +167,8 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row, stop: threading.Ev
         if isinstance(solved.error, KeyboardInterrupt):
             raise solved.error
         fields |= outcome(solved)
-        try:
-            write_traces(folders, solved.attempts, config.solving, facts(opened, config.solving))
-            fields["trace"] = folder and str(folder)
-        except VircError as refused:  # an answer is worth more than its trace
-            untraced = refused
+        untraced = write_traces(folders, solved.attempts, config.solving, facts(opened, config.solving))
+        fields["trace"] = str(folder) if folder and not untraced else None
         if error := failure_of(solved, opened):
             raise error
     except VircError as error:

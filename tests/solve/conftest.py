@@ -4,13 +4,16 @@ import importlib
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
-from solving import ROOT, Serve, picture
+from batches import Rows, write
+from servers import Server
+from solving import ROOT, Serve, picture, virc
 
 from virc_recipes import systems
 from virc_recipes.systems import System
@@ -50,6 +53,19 @@ def environment(tmp_path: Path) -> dict[str, str]:
 def image(tmp_path: Path) -> Path:
     """A picture of 112 x 84 px."""
     return picture(tmp_path / "figure.png")
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> Callable[..., Any]:
+    """Run a batch over rows against a server."""
+
+    def run(rows: Rows, server: Server, *words: object, out: object = None) -> Any:
+        source = write(tmp_path / "in.jsonl", rows)
+        return virc(
+            "solve", "--batch", source, "--out", out or tmp_path / "out", "--endpoint", server.url, *words
+        )
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from batches import asked, problems, read, write
 from servers import CHAT, Body, Server, serve
 from solving import CROP, answer, ended, start
-from test_batch_command import asked, problems, read, write
 
 Env = dict[str, str]
 

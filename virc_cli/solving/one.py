@@ -12,7 +12,7 @@ from virc_cli.solving.narrate import Narrator
 from virc_cli.solving.setup import Setup, open_chosen
 from virc_recipes.clauses import clause
 from virc_recipes.deadline import Deadline
-from virc_recipes.errors import DataError, UsageError, VircError
+from virc_recipes.errors import DataError, UsageError
 from virc_recipes.opened import Opened
 from virc_recipes.outcome import failure_of, outcome, trace_folders, write_traces
 from virc_recipes.paths import contents
@@ -45,27 +45,17 @@ def run(
         opened, known = open_chosen(setup)
     try:
         _estimate(opened, images)
-        protocol = opened.wording.protocol
-        solved = solve(
-            setup.config,
-            opened.backend,
-            protocol,
-            images,
-            question,
-            on_event=Narrator(),
-            deadline=deadline,
-        )
+        asked = (setup.config, opened.backend, opened.wording.protocol, images, question)
+        solved = solve(*asked, on_event=Narrator(), deadline=deadline)
     finally:
         opened.backend.close()
     fields = known | outcome(solved)
     output.know(**fields)
-    error = failure_of(solved, opened)
-    try:
-        write_traces(folders, solved.attempts, setup.config, known)
-        fields["trace"] = setup.trace and str(setup.trace)
+    untraced = write_traces(folders, solved.attempts, setup.config, known)
+    if setup.trace and not untraced:
+        fields["trace"] = str(setup.trace)
         output.know(trace=fields["trace"])
-    except VircError as refused:  # an answer is worth more than its trace
-        error = error or refused
+    error = failure_of(solved, opened) or untraced
     if solved.answer is not None and not as_json:
         output.line(one_line(solved.answer))
     if error:
