@@ -114,8 +114,13 @@ def twin(diagram: Diagram, rng: random.Random) -> Diagram:
 
 
 def crop_of(corner: Corner, width: int, height: int) -> Box:
-    """The box a careful reader cuts for a corner: CROP px a side, on the GRID, inside the image, around both labels."""
-    left, top, right, bottom = corner.box
+    """The box a careful reader cuts for a corner: around both its labels."""
+    return crop_around(corner.box, width, height)
+
+
+def crop_around(label: Box, width: int, height: int) -> Box:
+    """CROP px a side around a label, on the GRID, inside a page of that size."""
+    left, top, right, bottom = label
     x = round(((left + right) / 2 - CROP / 2) / GRID) * GRID
     y = round(((top + bottom) / 2 - CROP / 2) / GRID) * GRID
     x, y = max(0, min(width - CROP, x)), max(0, min(height - CROP, y))

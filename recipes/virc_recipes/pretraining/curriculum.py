@@ -13,14 +13,19 @@ from PIL import Image
 from virc_recipes.data import diagrams, unfamiliar, worked
 from virc_recipes.data.diagrams import CROP, NAMES, Diagram
 from virc_recipes.data.glyphs import mask
+from virc_recipes.data.plane import meet
 from virc_recipes.pretraining.architecture import MAX_PIXELS, MERGE, MIN_PIXELS, PATCH
 from virc_recipes.reasoning.protocol import own_protocol
 from virc_recipes.reasoning.resize import Grid, smart_resize
 from virc_recipes.reasoning.session import Done, Message, Reply, Session
 from virc_recipes.tools import schemas
+from virc_recipes.tools.base import Box
 
 GRID_OF_TINY = Grid(factor=PATCH * MERGE, min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
 PROTOCOL = own_protocol(schemas(("crop_image", "scale_image", "display_image")))
+
+
+_LABEL_PAGES = (112, 112, 140, 168, 196, 224, 252)  # px a side
 
 
 class Example(msgspec.Struct, frozen=True):
@@ -53,12 +58,37 @@ def read_crop(rng: random.Random) -> Example:
     return _pair("Read.", f"{corner.letter} is {corner.printed}.", crop)
 
 
+def list_labels(rng: random.Random) -> Example:
+    """One to three labels on an empty page, and the box of each in reading order: what a place is, before figures.
+
+    On a small page a label is one token of ten, not of eighty: there the model finds out where to look.
+    """
+    width, height = rng.choice(_LABEL_PAGES), rng.choice(_LABEL_PAGES)
+    look = diagrams.random_look(rng)
+    page = Image.new("L", (width, height), look.paper)
+    boxes: list[Box] = []
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        glyphs = [
+            mask(text, look.face)
+            for text in (rng.choice(NAMES), rng.choice(("?", str(rng.randint(24, 150)))))
+        ]
+        wide, high = max(glyph.width for glyph in glyphs), sum(glyph.height for glyph in glyphs) + 8
+        left, top = rng.randint(2, width - wide - 2), rng.randint(2, height - high - 2)
+        label = (left, top, left + wide, top + high)
+        if any(meet(label, (b[0] - 20, b[1] - 20, b[2] + 20, b[3] + 20)) for b in boxes):
+            continue
+        boxes.append(label)
+        rng.shuffle(glyphs)
+        page.paste(look.ink, (left, top), glyphs[0])
+        page.paste(look.ink, (left, top + high - glyphs[1].height), glyphs[1])
+    return _boxes(sorted(diagrams.crop_around(box, width, height) for box in boxes), page.convert("RGB"))
+
+
 def list_corners(rng: random.Random) -> Example:
     """A diagram: the box of every corner, in reading order, as the trajectory will write them."""
     diagram = diagrams.generate(rng)
     boxes = [diagrams.crop_of(corner, diagram.width, diagram.height) for corner in diagram.reading_order()]
-    told = " ".join(f"[{', '.join(map(str, box))}]" for box in boxes)
-    return _pair("List.", told, diagrams.draw(diagram))
+    return _boxes(boxes, diagrams.draw(diagram))
 
 
 def subtract(rng: random.Random) -> Example:
@@ -119,6 +149,10 @@ def _driven(question: str, picture: Image.Image, replies: list[str]) -> Example:
     done = session.next()
     assert isinstance(done, Done)
     return Example(list(done.trace.messages), [shown.pixels for shown in session.images])
+
+
+def _boxes(boxes: Sequence[Box], page: Image.Image) -> Example:
+    return _pair("List.", " ".join(f"[{', '.join(map(str, box))}]" for box in boxes), page)
 
 
 def _pair(asked: str, told: str, image: Image.Image) -> Example:

@@ -1,6 +1,6 @@
 """The training loop: a mix of tasks that shifts from perception to whole trajectories. Needs torch 2.9 for Muon.
 
-python -m virc_recipes.pretraining.loop OUT --minutes 60 | --steps 3000 [--phase sight|base|sft|direct]
+python -m virc_recipes.pretraining.loop OUT --minutes 60 | --steps 3000 [--phase sight|read|place|sft|direct]
         [--from FOLDER] [--seed 0]
 torchrun --standalone --nproc-per-node 2 -m virc_recipes.pretraining.loop OUT ...
 """
@@ -27,6 +27,7 @@ Task = Callable[[random.Random], Example]
 TASKS: Mapping[str, tuple[Task, int]] = {  # task and examples a step, about as long as one another
     "glyphs": (curriculum.read_glyphs, 128),
     "read": (curriculum.read_crop, 64),
+    "labels": (curriculum.list_labels, 32),
     "list": (curriculum.list_corners, 24),
     "subtract": (curriculum.subtract, 64),
     "triangle": (partial(curriculum.trajectory, sides=(3,)), 16),
@@ -37,9 +38,13 @@ TASKS: Mapping[str, tuple[Task, int]] = {  # task and examples a step, about as 
 }
 # Share of steps of each task: from the first row at the start of a phase to the second at its end.
 PHASES: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
-    "base": (
+    "read": (
         {"glyphs": 0.35, "read": 0.45, "list": 0.1, "subtract": 0.1},
         {"read": 0.2, "list": 0.25, "subtract": 0.1, "triangle": 0.4, "refusal": 0.05},
+    ),
+    "place": (
+        {"read": 0.1, "labels": 0.85, "subtract": 0.05},
+        {"read": 0.1, "labels": 0.2, "list": 0.5, "subtract": 0.1, "triangle": 0.1},
     ),
     "sft": (
         {
@@ -74,6 +79,8 @@ def optimizers(model: Any, rate: float) -> list[Any]:
     matrices: list[Any] = []
     others: list[Any] = []
     for name, weight in model.named_parameters():
+        if not weight.requires_grad:
+            continue
         hidden = weight.ndim == 2 and not any(part in name for part in ("embed", "lm_head", "head."))
         (matrices if hidden else others).append(weight)
     return [
@@ -95,13 +102,13 @@ def rate_at(phase: str, step: int, progress: float) -> float:
     warm = min(1.0, (step + 1) / WARMUP)
     return warm * (
         1.0
-        if phase in ("sight", "base") or progress < 2 / 3
+        if phase in ("sight", "read", "place") or progress < 2 / 3
         else 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (progress * 3 - 2)))
     )
 
 
 def train(
-    out: Path, *, minutes: float = math.inf, steps: float = math.inf, phase: str = "base", start: Path | None = None,
+    out: Path, *, minutes: float = math.inf, steps: float = math.inf, phase: str = "read", start: Path | None = None,
     seed: int = 0, rate: float = 2e-3, device: str = "cpu",
 ) -> None:  # fmt: skip
     """Train for a number of minutes or steps, whichever ends first.
@@ -167,6 +174,7 @@ def _speaking(model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Ran
     import torch
 
     schedule = random.Random(f"{seed} {phase}")
+    model.model.visual.requires_grad_(phase != "place")  # what it shows is known by then; where, is not
     head = places.head(model.config.text_config.hidden_size)
 
     def learn(progress: float, score: bool) -> tuple[Any, dict[str, Any] | None]:
@@ -178,7 +186,7 @@ def _speaking(model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Ran
         }
         output = model(**batch, output_hidden_states=True)
         loss = output.loss
-        if phase != "base" or progress > 0.15:  # before it reads, places are all it would learn
+        if phase != "read" or progress > 0.15:  # before it reads, places are all it would learn
             loss = loss + 0.2 * places.loss(head, output.hidden_states[places.LAYER], batch)
         return loss, {"task": name, "rows": count, **_scores(output, batch)} if score else None
 
@@ -264,7 +272,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--steps", type=float, default=math.inf)
-    parser.add_argument("--phase", choices=["sight", *PHASES], default="base")
+    parser.add_argument("--phase", choices=["sight", *PHASES], default="read")
     parser.add_argument("--from", dest="start", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=2e-3)
