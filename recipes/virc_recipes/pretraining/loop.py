@@ -47,26 +47,12 @@ PHASES: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
         {"read": 0.1, "labels": 0.2, "list": 0.5, "subtract": 0.1, "triangle": 0.1},
     ),
     "sft": (
-        {
-            "read": 0.15,
-            "list": 0.1,
-            "subtract": 0.1,
-            "triangle": 0.35,
-            "quadrilateral": 0.15,
-            "refusal": 0.15,
-        },
-        {
-            "read": 0.05,
-            "list": 0.03,
-            "triangle": 0.42,
-            "quadrilateral": 0.3,
-            "missing": 0.05,
-            "refusal": 0.15,
-        },
+        {"read": 0.25, "list": 0.3, "subtract": 0.1, "triangle": 0.25, "refusal": 0.1},
+        {"read": 0.05, "list": 0.05, "triangle": 0.4, "quadrilateral": 0.3, "missing": 0.05, "refusal": 0.15},
     ),
     "direct": (
-        {"read": 0.15, "list": 0.1, "subtract": 0.1, "direct": 0.5, "refusal": 0.15},
-        {"read": 0.05, "list": 0.03, "direct": 0.77, "refusal": 0.15},
+        {"read": 0.25, "list": 0.3, "subtract": 0.1, "direct": 0.25, "refusal": 0.1},
+        {"read": 0.05, "list": 0.05, "direct": 0.75, "refusal": 0.15},
     ),
 }
 WARMUP = 30  # steps
