@@ -10,6 +10,9 @@ from virc_recipes.backends import Backend
 from virc_recipes.reasoning.resize import QWEN2
 from virc_recipes.wording import Wording
 
+DEMONSTRATION = (
+    "no model was chosen: tiny, in the package, only shows how it works and is mostly wrong (README)"
+)
 REPLY_SECONDS = 120.0
 """Longest wait for one reply of an endpoint."""
 
@@ -85,14 +88,17 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
     from virc_recipes.backends.local import load
 
     backend = load(weights.folder, choice.device, max_pixels=choice.max_pixels)
+    embedded = weights.folder == models.EMBEDDED_FOLDER
     warnings = backend.warnings + _untrained(spoken, weights.name, choice)
+    if embedded and choice.model is None:
+        warnings += (DEMONSTRATION,)
     return Opened(
         weights.name,
         backend,
         spoken,
         backend.device,
         warnings,
-        embedded=weights.folder == models.EMBEDDED_FOLDER,
+        embedded=embedded,
         estimate=backend.estimate if backend.device == "cpu" else None,
     )
 

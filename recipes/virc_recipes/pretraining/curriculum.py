@@ -92,21 +92,14 @@ def list_corners(rng: random.Random) -> Example:
 
 
 def subtract(rng: random.Random) -> Example:
-    """The sums of a solution from what its turns read, without a picture: values drawn evenly, one of them hidden."""
+    """The sums of a solution, operands drawn evenly, without a picture."""
     count = rng.choice((2, 2, 3))
     total = 180 * (count - 1)
     known: list[int] = []
     for _ in range(count):
         known.append(rng.randint(20, min(160, total - sum(known) - 20 * (count - len(known)))))
-    read: list[str] = [str(angle) for angle in known]
-    read.insert(rng.randrange(count + 1), "?")
-    turns = [f"{letter} is {text}." for letter, text in zip(rng.sample(NAMES, count + 1), read, strict=True)]
-    messages = [Message("user", "Subtract.")]
-    for before in turns[:-1]:
-        messages.append(Message("assistant", f"<think>{before} Look at the next corner.</think>"))
-        messages.append(Message("user", "Go on."))
-    messages.append(Message("assistant", f"<think>{turns[-1]} {worked.arithmetic(known)}</think>"))
-    return Example(messages, [])
+    return Example([Message("user", "Subtract " + " ".join(map(str, known))),
+                    Message("assistant", worked.arithmetic(known))], [])  # fmt: skip
 
 
 def trajectory(rng: random.Random, sides: Sequence[int] = (3, 4)) -> Example:

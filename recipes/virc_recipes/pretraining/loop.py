@@ -50,10 +50,6 @@ PHASES: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
         {"read": 0.25, "list": 0.3, "subtract": 0.1, "triangle": 0.25, "refusal": 0.1},
         {"read": 0.05, "list": 0.05, "triangle": 0.4, "quadrilateral": 0.3, "missing": 0.05, "refusal": 0.15},
     ),
-    "sums": (
-        {"subtract": 0.45, "read": 0.1, "list": 0.1, "triangle": 0.2, "quadrilateral": 0.1, "refusal": 0.05},
-        {"subtract": 0.25, "read": 0.1, "list": 0.05, "triangle": 0.3, "quadrilateral": 0.2, "refusal": 0.1},
-    ),
     "direct": (
         {"read": 0.25, "list": 0.3, "subtract": 0.1, "direct": 0.25, "refusal": 0.1},
         {"read": 0.05, "list": 0.05, "direct": 0.75, "refusal": 0.15},
