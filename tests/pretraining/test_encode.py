@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from virc_recipes.data import diagrams
+from virc_recipes.data import diagrams, worked
 from virc_recipes.pretraining import curriculum, places, sight
 from virc_recipes.pretraining.architecture import IMAGE_MEAN, IMAGE_STD, build_tokenizer
 from virc_recipes.pretraining.corpus import constants, words
@@ -15,7 +15,7 @@ from virc_recipes.pretraining.encode import IGNORE, collate, encode, patches
 
 @pytest.fixture(scope="module")
 def tokenizer():  # type: ignore[no-untyped-def]
-    return build_tokenizer(constants(curriculum.PROTOCOL), words(count=300))
+    return build_tokenizer(constants(worked.PROTOCOL), words(count=300))
 
 
 @pytest.mark.parametrize("size", [(224, 196), (84, 84), (28, 252)])
@@ -65,7 +65,7 @@ def test_digits_and_capitals_stay_single_tokens(tokenizer) -> None:  # type: ign
 
 
 def test_the_constant_wording_is_one_token(tokenizer) -> None:  # type: ignore[no-untyped-def]
-    assert len(tokenizer.encode(f"system\n{curriculum.PROTOCOL.system}")) == 1
+    assert len(tokenizer.encode(f"system\n{worked.PROTOCOL.system}")) == 1
 
 
 def test_sight_labels_name_the_cell_a_character_stands_in() -> None:

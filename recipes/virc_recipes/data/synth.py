@@ -14,9 +14,8 @@ import msgspec
 from virc_recipes.data import diagrams, worked
 from virc_recipes.data.diagrams import Diagram, Split
 from virc_recipes.errors import UsageError
-from virc_recipes.reasoning.protocol import FILE_NAME, Protocol, own_protocol
+from virc_recipes.reasoning.protocol import FILE_NAME
 from virc_recipes.reasoning.session import Reply, Session
-from virc_recipes.tools import schemas
 
 DATASET = "virc_synth"
 _SHAREGPT_TAGS = {
@@ -106,13 +105,12 @@ def problem(diagram: Diagram, name: str, image: str) -> dict[str, Any]:
 
 def _fill(folder: Path, config: SynthConfig, on_progress: Callable[[int], None]) -> None:
     rng = random.Random(f"{config.seed} {config.split}")
-    protocol = own_protocol(schemas(("crop_image", "scale_image", "display_image")))
     trajectories, written = folder / "trajectories.json", folder / "problems.jsonl"
     with written.open("w", encoding="utf-8") as problems, trajectories.open("w", encoding="utf-8") as solved:
         for number in range(config.count):
             name = f"{config.split}-{config.seed}-{number:06d}"
             diagram = diagrams.generate(rng, config.split, config.sides)
-            row = _trajectory(folder, name, diagram, protocol)
+            row = _trajectory(folder, name, diagram)
             problems.write(_line(problem(diagram, name, row["images"][0])))
             solved.write(
                 ("[" if number == 0 else ",") + _line(row)
@@ -126,12 +124,12 @@ def _fill(folder: Path, config: SynthConfig, on_progress: Callable[[int], None])
         }
     }  # fmt: skip
     _dump(folder / "dataset_info.json", info)
-    _dump(folder / FILE_NAME, msgspec.to_builtins(protocol))
+    _dump(folder / FILE_NAME, msgspec.to_builtins(worked.PROTOCOL))
 
 
-def _trajectory(folder: Path, name: str, diagram: Diagram, protocol: Protocol) -> dict[str, Any]:
+def _trajectory(folder: Path, name: str, diagram: Diagram) -> dict[str, Any]:
     """Solve the diagram through Session and keep its messages and every image it showed."""
-    session = Session(protocol, diagram.question, [diagrams.draw(diagram)])
+    session = Session(worked.PROTOCOL, diagram.question, [diagrams.draw(diagram)])
     for text in worked.replies(diagram):
         session.feed(Reply(text))
     trace = session.trace()

@@ -4,6 +4,11 @@ import json
 from collections.abc import Sequence
 
 from virc_recipes.data.diagrams import Corner, Diagram, crop_of
+from virc_recipes.reasoning.protocol import own_protocol
+from virc_recipes.tools import schemas
+
+# The wording of every trajectory made here: the datasets of `virc data synth` and what `tiny` is trained on.
+PROTOCOL = own_protocol(schemas(("crop_image", "scale_image", "display_image")))
 
 _CANNOT = "I cannot read this picture."
 UNREADABLE = f"<think>{_CANNOT}</think>\n<answer>unreadable</answer>"

@@ -15,14 +15,11 @@ from virc_recipes.data.diagrams import CROP, NAMES, Diagram
 from virc_recipes.data.glyphs import mask
 from virc_recipes.data.plane import meet
 from virc_recipes.pretraining.architecture import MAX_PIXELS, MERGE, MIN_PIXELS, PATCH
-from virc_recipes.reasoning.protocol import own_protocol
 from virc_recipes.reasoning.resize import Grid, smart_resize
 from virc_recipes.reasoning.session import Done, Message, Reply, Session
-from virc_recipes.tools import schemas
 from virc_recipes.tools.base import Box
 
 GRID_OF_TINY = Grid(factor=PATCH * MERGE, min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
-PROTOCOL = own_protocol(schemas(("crop_image", "scale_image", "display_image")))
 
 
 _LABEL_PAGES = (112, 112, 140, 168, 196, 224, 252)  # px a side
@@ -143,7 +140,7 @@ def direct(rng: random.Random, sides: Sequence[int] = (3, 3, 4)) -> Example:
 
 
 def _driven(question: str, picture: Image.Image, replies: list[str]) -> Example:
-    session = Session(PROTOCOL, question, [picture], grid=GRID_OF_TINY)
+    session = Session(worked.PROTOCOL, question, [picture], grid=GRID_OF_TINY)
     for text in replies:
         session.feed(Reply(text))
     done = session.next()

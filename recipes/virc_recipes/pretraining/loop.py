@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from virc_recipes.data import worked
 from virc_recipes.pretraining import curriculum, places, sight
 from virc_recipes.pretraining.architecture import build_model, build_tokenizer, save
 from virc_recipes.pretraining.corpus import constants, words
@@ -128,10 +129,10 @@ def train(
                 )
             step += 1
             if worker == 0 and time.monotonic() - saved > 300:
-                save(out, model, tokenizer, curriculum.PROTOCOL)
+                save(out, model, tokenizer, worked.PROTOCOL)
                 saved = time.monotonic()
     if worker == 0:
-        save(out, model, tokenizer, curriculum.PROTOCOL)
+        save(out, model, tokenizer, worked.PROTOCOL)
 
 
 Learn = Callable[[float, bool], tuple[Any, dict[str, Any] | None]]
@@ -238,7 +239,7 @@ def _average_gradients(model: Any, workers: int) -> None:
 
 
 def _new() -> tuple[Any, Any]:
-    tokenizer = build_tokenizer(constants(curriculum.PROTOCOL), words())
+    tokenizer = build_tokenizer(constants(worked.PROTOCOL), words())
     return build_model(tokenizer), tokenizer
 
 
