@@ -115,13 +115,24 @@ def _report(error: Exception | KeyboardInterrupt, words: Sequence[str], name: st
     failure = _as_virc_error(error, stopped)
     try:
         if "--json" in words[: words.index("--") if "--" in words else None]:
-            module = sys.modules.get(f"{commands.__name__}.{name}")
-            schema = f"virc.{name}/1" if module else "virc/1"
-            output.emit_failure(schema, failure, getattr(module, "FAILURE", {}))
+            path, module = _command(words)
+            output.emit_failure(".".join(["virc", *path]) + "/1", failure, getattr(module, "FAILURE", {}))
     except OSError:  # stdout itself is what failed
         output.silence(sys.stdout)
     output.error(failure)
     return output.exit_code(failure)
+
+
+def _command(words: Sequence[str]) -> tuple[list[str], ModuleType | None]:
+    """The names of the command that these words run (`data`, `check`), and its module where it was loaded."""
+    path: list[str] = []
+    module: ModuleType | None = None
+    for word in (word for word in words if not word.startswith("-")):
+        inner = sys.modules.get(".".join([commands.__name__, *path, word]))
+        if inner is None:
+            break
+        path, module = [*path, word], inner
+    return path, module
 
 
 def _as_virc_error(error: Exception | KeyboardInterrupt, stopped: bool) -> VircError:

@@ -6,9 +6,8 @@ so that they are done again, and a lock keeps a second run away.
 
 import hashlib
 import os
-import sys
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -17,11 +16,7 @@ import msgspec
 
 from virc_recipes.clauses import clause
 from virc_recipes.errors import ConfigError, DataError, VircError
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+from virc_recipes.locks import lock, unlock
 
 Id = str | int
 
@@ -108,12 +103,12 @@ class Ledger(Claims):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.exists() and not self.path.is_file():
                 raise ConfigError(f"{self.path} is no file", "--out -")
-            self._lock = _lock(self.path)
+            self._lock = lock(self.path)
             try:
                 self._take_up()
                 self._file = self.path.open("ab", buffering=0)  # closing must not write once more
             except BaseException:
-                _unlock(self._lock)
+                unlock(self._lock)
                 raise
         return self
 
@@ -124,7 +119,7 @@ class Ledger(Claims):
             with _disk(self.path):
                 self._file.close()
         finally:
-            _unlock(self._lock)
+            unlock(self._lock)
 
     def append(self, line: bytes) -> None:
         """Add one line, given without its newline; on return it is on disk.
@@ -226,33 +221,3 @@ def _after_last_newline(file: IO[bytes]) -> int:
             return start + at + 1
         end = start
     return 0
-
-
-def _lock(path: Path) -> IO[bytes]:
-    """Hold the file beside `path` that stands for it: `path` itself is replaced on the way.
-
-    Raises:
-        ConfigError: another run holds it.
-    """
-    place = path.with_name(f".{path.name}.lock")
-    while True:
-        file = place.open("ab")
-        try:
-            if sys.platform == "win32":
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            file.close()
-            raise ConfigError(f"another run is writing {path}", "wait for it, or use another --out") from None
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), place.stat()):
-                return file
-        file.close()  # it was taken away between opening and locking
-
-
-def _unlock(file: IO[bytes]) -> None:
-    """Take the lock's file away, then let it go; in this order nobody holds a file that is not there."""
-    with suppress(OSError):  # Windows removes no open file; then it stays, unlocked
-        Path(file.name).unlink()
-    file.close()

@@ -113,4 +113,4 @@ def test_two_runs_into_one_folder_leave_one_whole_folder(tmp_path: Path) -> None
 def test_json_says_where_and_how_many(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert synth(tmp_path / "a", "--json") == 0
     told = json.loads(capfd.readouterr().out)
-    assert told == {"schema": "virc.data/1", "to": str(tmp_path / "a"), "problems": 12, "error": None}
+    assert told == {"schema": "virc.data.synth/1", "to": str(tmp_path / "a"), "problems": 12, "error": None}

@@ -1,4 +1,4 @@
-"""What `tiny` learns from, easiest first: read a crop, find the corners, subtract, then whole trajectories.
+"""What `tiny` learns from, easiest first: read a crop, find the corners, do the sums, then whole trajectories.
 
 Every example is a short conversation in the chat format of the real task, so one encoder serves all. The label of
 an example is every assistant turn.
@@ -88,15 +88,15 @@ def list_corners(rng: random.Random) -> Example:
     return _boxes(boxes, diagrams.draw(diagram))
 
 
-def subtract(rng: random.Random) -> Example:
-    """The sums of a solution, operands drawn evenly, without a picture."""
-    count = rng.choice((2, 2, 3))
-    total = 180 * (count - 1)
-    known: list[int] = []
-    for _ in range(count):
-        known.append(rng.randint(20, min(160, total - sum(known) - 20 * (count - len(known)))))
-    return Example([Message("user", "Subtract " + " ".join(map(str, known))),
-                    Message("assistant", worked.arithmetic(known))], [])  # fmt: skip
+def sums(rng: random.Random, sides: Sequence[int] = (3, 3, 4)) -> Example:
+    """The last turn of a solution whose earlier turns and readings are given as text: sums, without a picture."""
+    diagram = diagrams.generate(rng, sides=sides)
+    while diagram.corners[diagram.asked].printed != "?":
+        diagram = diagrams.generate(rng, sides=sides)
+    *looks, last = worked.replies(diagram)
+    shown = f"{diagram.reading_order()[-1].letter} is {diagram.reading_order()[-1].printed}."
+    given = [Message("user", text) for text in (diagram.question, *looks, shown)]
+    return Example([*given, Message("assistant", last)], [])
 
 
 def trajectory(rng: random.Random, sides: Sequence[int] = (3, 4)) -> Example:

@@ -30,7 +30,7 @@ TASKS: Mapping[str, tuple[Task, int]] = {  # task and examples a step, about as 
     "read": (curriculum.read_crop, 64),
     "labels": (curriculum.list_labels, 32),
     "list": (curriculum.list_corners, 24),
-    "subtract": (curriculum.subtract, 64),
+    "sums": (curriculum.sums, 48),
     "triangle": (partial(curriculum.trajectory, sides=(3,)), 16),
     "quadrilateral": (partial(curriculum.trajectory, sides=(4,)), 12),
     "refusal": (curriculum.refusal, 16),
@@ -40,20 +40,20 @@ TASKS: Mapping[str, tuple[Task, int]] = {  # task and examples a step, about as 
 # Share of steps of each task: from the first row at the start of a phase to the second at its end.
 PHASES: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
     "read": (
-        {"glyphs": 0.35, "read": 0.45, "list": 0.1, "subtract": 0.1},
-        {"read": 0.2, "list": 0.25, "subtract": 0.1, "triangle": 0.4, "refusal": 0.05},
+        {"glyphs": 0.35, "read": 0.45, "list": 0.1, "sums": 0.1},
+        {"read": 0.2, "list": 0.25, "sums": 0.1, "triangle": 0.4, "refusal": 0.05},
     ),
     "place": (
-        {"read": 0.1, "labels": 0.85, "subtract": 0.05},
-        {"read": 0.1, "labels": 0.2, "list": 0.5, "subtract": 0.1, "triangle": 0.1},
+        {"read": 0.1, "labels": 0.85, "sums": 0.05},
+        {"read": 0.1, "labels": 0.2, "list": 0.5, "sums": 0.1, "triangle": 0.1},
     ),
     "sft": (
-        {"read": 0.25, "list": 0.3, "subtract": 0.1, "triangle": 0.25, "refusal": 0.1},
-        {"read": 0.05, "list": 0.05, "triangle": 0.4, "quadrilateral": 0.3, "missing": 0.05, "refusal": 0.15},
+        {"read": 0.2, "list": 0.2, "sums": 0.2, "triangle": 0.3, "refusal": 0.1},
+        {"read": 0.05, "sums": 0.1, "triangle": 0.4, "quadrilateral": 0.25, "missing": 0.05, "refusal": 0.15},
     ),
     "direct": (
-        {"read": 0.25, "list": 0.3, "subtract": 0.1, "direct": 0.25, "refusal": 0.1},
-        {"read": 0.05, "list": 0.05, "direct": 0.75, "refusal": 0.15},
+        {"read": 0.2, "list": 0.2, "sums": 0.2, "direct": 0.3, "refusal": 0.1},
+        {"read": 0.05, "sums": 0.1, "direct": 0.7, "refusal": 0.15},
     ),
 }
 WARMUP = 30  # steps

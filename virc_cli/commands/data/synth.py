@@ -1,4 +1,4 @@
-"""`virc data`: rows in and out. `synth` draws problems."""
+"""`virc data synth`: draw problems, with boxes and worked trajectories."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -7,16 +7,9 @@ from typing import Annotated
 import typer
 
 from virc_cli import output
-from virc_cli.options import Json, group
-
-command = group("Make rows to train and evaluate on.")
+from virc_cli.options import Json
 
 FAILURE: dict[str, object] = {"to": None, "problems": None}
-
-
-@command.callback()
-def _group() -> None:
-    """Keep `synth` a word of its own while it is the only one."""
 
 
 class SplitName(StrEnum):
@@ -26,8 +19,7 @@ class SplitName(StrEnum):
     heldout = "heldout"
 
 
-@command.command("synth")
-def synth(
+def command(
     to: Annotated[
         Path, typer.Option(metavar="DIR", help="New folder for pictures, questions and trajectories.")
     ],
@@ -43,7 +35,7 @@ def synth(
     config = SynthConfig(to, count, seed, split.value, _numbers(sides))
     folder = write(config, lambda done: _progress(done, count))
     if as_json:
-        output.emit({"schema": "virc.data/1", "to": str(folder), "problems": count, "error": None})
+        output.emit({"schema": "virc.data.synth/1", "to": str(folder), "problems": count, "error": None})
     else:
         output.line(str(folder))
 

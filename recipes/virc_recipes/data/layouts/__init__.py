@@ -1,0 +1,150 @@
+"""Layouts of rows on disk, one file each; adding one is adding a file here.
+
+A layout module has:
+    NAME: str                 what the user calls it (`--as NAME`)
+    SUMMARY: str              one line for help
+    LOST: str                 what a record loses when it is written so and read again; "" where nothing
+    recognises(path: Path) -> bool
+                              whether a file is of this layout, from its name and its beginning; never raises
+    read(source: Source) -> Iterator[Row]
+                              rows in order, one at a time, in bounded memory; a wrong row comes with its fault
+    write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int
+                              the files of a dataset `name` in an existing folder; returns the rows written
+"""
+
+import importlib
+import json
+import pkgutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from virc_recipes.clauses import clause
+from virc_recipes.data.pictures import PictureStore
+from virc_recipes.data.record import Record
+from virc_recipes.errors import DataError
+from virc_recipes.nearest import did_you_mean
+from virc_recipes.paths import contents
+
+INFO = "dataset_info.json"
+_MOST_INFO_BYTES = 16 * 2**20
+
+
+class Source(msgspec.Struct, frozen=True):
+    """One file of rows.
+
+    Args:
+        file: where it lies.
+        layout: name of its layout.
+        name: of the dataset: its key in `dataset_info.json`, else the file's stem.
+        info: its entry in `dataset_info.json` (`formatting`, `columns`, `tags`); empty where there is none.
+    """
+
+    file: Path
+    layout: str
+    name: str
+    info: dict[str, Any] = {}
+
+    @property
+    def media(self) -> Path:
+        """The folder that image names of its rows start from."""
+        return self.file.parent
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One row: its number in the file, from 1, and its record or why it has none."""
+
+    number: int
+    record: Record | None = None
+    fault: DataError | None = None
+
+
+class Writing(msgspec.Struct, frozen=True):
+    """How a layout is written.
+
+    Args:
+        pictures: where images go; gives each its name in the rows.
+        to: where the folder will lie when it is whole (rows of verl name images by absolute path).
+        embed: put the images' bytes into the rows, as the published RL files do (D37).
+    """
+
+    pictures: PictureStore
+    to: Path
+    embed: bool = False
+
+
+def names() -> list[str]:
+    """The layouts there are."""
+    return [found.name for found in pkgutil.iter_modules(__path__)]
+
+
+def get(name: str) -> ModuleType:
+    """The layout of that name.
+
+    Raises:
+        DataError: there is none.
+    """
+    if name not in names():
+        hint = did_you_mean(name, names(), f"layouts are {', '.join(names())}")
+        raise DataError(f"there is no layout {name}", hint)
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def sources(path: Path) -> list[Source]:
+    """The files of rows at a path: the file itself; of a folder those its `dataset_info.json` names, and its parquet
+    and JSONL files.
+
+    Raises:
+        DataError: there is nothing there, or no layout recognises it.
+    """
+    if path.is_dir():
+        found = _in_folder(path)
+        if not found:
+            raise DataError(f"{path} holds no rows", f"name a file, or a folder with {INFO} or parquet files")
+        return found
+    if not path.is_file():
+        raise DataError(f"there is no file {path}")
+    named = {entry.get("file_name"): (name, entry) for name, entry in read_info(path.parent).items()}
+    return [_source(path, *named.get(path.name, (path.stem, {})))]
+
+
+def read_info(folder: Path) -> dict[str, dict[str, Any]]:
+    """`dataset_info.json` of a folder: entries by dataset name; empty where there is none.
+
+    Raises:
+        DataError: it is no JSON object of objects.
+    """
+    try:
+        content = json.loads(contents(folder / INFO, _MOST_INFO_BYTES))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{folder / INFO} cannot be read: {clause(error)}") from None
+    if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
+        raise DataError(f"{folder / INFO} is not an object with one object a dataset")
+    return content
+
+
+def _in_folder(folder: Path) -> list[Source]:
+    found = []
+    info = read_info(folder)
+    for name, entry in info.items():
+        file = entry.get("file_name")
+        if not isinstance(file, str):
+            continue  # a dataset on a hub
+        if not (folder / file).is_file():
+            raise DataError(f"{INFO} names {file} for {name}, which is not there")
+        found.append(_source(folder / file, name, entry))
+    listed = {source.file for source in found}
+    others = sorted(file for file in folder.iterdir() if file.suffix in (".parquet", ".jsonl"))
+    return found + [_source(file, file.stem, {}) for file in others if file not in listed]
+
+
+def _source(file: Path, name: str, info: Mapping[str, Any]) -> Source:
+    for layout in names():
+        if get(layout).recognises(file):
+            return Source(file, layout, name, dict(info))
+    raise DataError(f"{file} is of no known layout", f"layouts are {', '.join(names())}")
