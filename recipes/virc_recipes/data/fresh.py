@@ -1,12 +1,13 @@
-"""A new folder that appears whole or not at all, and what a killed run left of it is cleared by the next."""
+"""A new folder that appears whole or not at all; what a killed run left of it is cleared by the next."""
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from virc_recipes.errors import UsageError
-from virc_recipes.locks import held
+from virc_recipes.clauses import clause
+from virc_recipes.errors import UsageError, VircError
+from virc_recipes.locks import lock, unlock
 
 
 @contextmanager
@@ -16,21 +17,51 @@ def fresh_folder(to: Path) -> Iterator[Path]:
     Raises:
         UsageError: `to` is in use.
         ConfigError: another run is making it.
+        VircError: the disk refuses.
     """
-    taken = UsageError(f"{to} is in use", "choose another folder with --to")
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise taken
-    whole = to.resolve()
-    whole.parent.mkdir(parents=True, exist_ok=True)
-    partial = whole.with_name(f".{whole.name}.partial")
-    with held(whole):
+    with _disk(to):
+        whole = _free(to)
+        whole.parent.mkdir(parents=True, exist_ok=True)
+        partial = whole.with_name(f".{whole.name}.partial")
+        file = lock(whole)
+    try:
+        with _disk(to):
+            _free(to)  # another run may have ended between the first look and the lock
+            if partial.exists():
+                shutil.rmtree(partial)
+            partial.mkdir()
+        yield partial
+        _put(partial, whole, to)
+    finally:
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        try:
-            yield partial
-            try:
-                partial.replace(whole)
-            except OSError as error:  # somebody else filled it meanwhile
-                raise taken from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        unlock(file)
+
+
+def _free(to: Path) -> Path:
+    """Where the folder will lie: at `to`, if nothing is there but perhaps an empty folder."""
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise _taken(to)
+    return to.resolve()
+
+
+def _put(partial: Path, whole: Path, to: Path) -> None:
+    try:
+        if whole.is_dir():
+            shutil.copymode(whole, partial)
+            with suppress(OSError):
+                whole.rmdir()  # Windows replaces no folder, not even an empty one
+        partial.replace(whole)
+    except OSError as error:  # somebody else filled it meanwhile
+        raise _taken(to) from error
+
+
+def _taken(to: Path) -> UsageError:
+    return UsageError(f"{to} is in use", "choose another folder with --to")
+
+
+@contextmanager
+def _disk(to: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links; a NUL
+        raise VircError(f"cannot make the folder {to}: {clause(error)}") from error

@@ -37,17 +37,27 @@ def resolve_box(value: object, size: Size, coordinates: Coordinates) -> tuple[Bo
     """
     if not isinstance(value, list) or len(value) != 4 or any(type(side) is not int for side in value):
         raise ToolError(f"bbox_2d is {_short(value)}, not four whole numbers")
-    limits = size * 2 if coordinates == "pixel" else (PERMILLE,) * 4
-    inside = [min(max(side, 0), limit) for side, limit in zip(value, limits, strict=True)]
-    box = inside if coordinates == "pixel" else _from_permille(inside, size)
+    sides = sides_of(size, coordinates)
+    inside = [min(max(side, 0), limit) for side, limit in zip(value, sides * 2, strict=True)]
+    box = inside if coordinates == "pixel" else scale_box(inside, sides, size)
     left, top, right, bottom = box
     if left >= right or top >= bottom:
         raise ToolError(f"bbox_2d {_short(value)} holds no pixel of an image of {size[0]} x {size[1]}")
     return (left, top, right, bottom), () if inside == value else ("box_clamped",)
 
 
-def _from_permille(box: Sequence[int], size: Size) -> list[int]:
-    return [round(side / PERMILLE * pixels) for side, pixels in zip(box, size * 2, strict=True)]
+def sides_of(size: Size, coordinates: Coordinates) -> Size:
+    """What boxes of an image of `size` (width, height) px are counted in: its pixels, or 999 for each side."""
+    return size if coordinates == "pixel" else (PERMILLE, PERMILLE)
+
+
+def scale_box(box: Sequence[int], sides: Size, onto: Size) -> list[int]:
+    """A box counted in `sides`, counted in `onto`: c becomes round(c / side * onto), ties to even.
+
+    From pixels to permille and back every box is the same where no side is over 999 px; on a longer side a coordinate
+    comes back up to side / 1998 px from where it was (that number rounded).
+    """
+    return [round(c / side * other) for c, side, other in zip(box, sides * 2, onto * 2, strict=True)]
 
 
 def _short(value: object) -> str:
