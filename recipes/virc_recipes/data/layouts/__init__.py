@@ -3,6 +3,8 @@
 A layout module has:
     NAME: str                 what the user calls it (`--as NAME`)
     SUMMARY: str              one line for help
+    HOLDS: Holds              what its rows are: "solutions" (conversations up to the answer), "prompts" (where a model
+                              goes on) or "problems" (no conversation)
     LOST: str                 what a record loses when it is written so and read again; "" where nothing
     recognises(path: Path) -> bool
                               whether a file is of this layout, from its name and its beginning; never raises
@@ -18,7 +20,7 @@ import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -29,6 +31,7 @@ from virc_recipes.errors import DataError
 from virc_recipes.nearest import did_you_mean
 from virc_recipes.paths import contents
 
+Holds = Literal["solutions", "prompts", "problems"]
 INFO = "dataset_info.json"
 _MOST_INFO_BYTES = 16 * 2**20
 
