@@ -1,0 +1,188 @@
+"""Rows of parquet files: read one at a time from files that others made, and written in groups of bounded size."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from virc_recipes.clauses import clause
+from virc_recipes.errors import DataError, SetupError
+
+MAGIC = b"PAR1"
+MOST_BATCH_BYTES = 8 * 2**20
+MOST_BATCH_ROWS = 256
+MOST_ROW_BYTES = 2**30
+GROUP_BYTES = 32 * 2**20
+GROUP_ROWS = 4096
+_DICTIONARY_BYTES = 2 * GROUP_BYTES
+
+Fields = dict[str, Any]
+Read = tuple[int, Fields | DataError]
+"""A row's number in the file, from 1, and its fields or why it has none."""
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file begins and ends as parquet does; never raises."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+            file.seek(-4, 2)
+            return start == file.read(4) == MAGIC
+    except (OSError, ValueError):
+        return False
+
+
+def load() -> Any:
+    """`pyarrow.parquet`, which is imported only where it is used.
+
+    Raises:
+        SetupError: it is not installed.
+    """
+    try:
+        import pyarrow.parquet  # type: ignore[import-untyped, unused-ignore]
+    except ImportError:
+        raise SetupError("parquet files need the extra data", "pip install 'virc[data]'") from None
+    return pyarrow.parquet
+
+
+def open_file(path: Path) -> Any:
+    """The file as pyarrow's `ParquetFile`, of which nothing but the footer is read.
+
+    Raises:
+        DataError: it is not there, not parquet, or its footer is damaged.
+        SetupError: as `load` does.
+    """
+    parquet = load()
+    try:
+        metadata = parquet.read_metadata(path)
+        texts = [
+            column.path
+            for column in (metadata.schema.column(index) for index in range(metadata.num_columns))
+            if column.physical_type == "BYTE_ARRAY"
+        ]
+        # as dictionaries: a value that is repeated in a thousand rows then takes its room once
+        file = parquet.ParquetFile(
+            path, read_dictionary=texts, buffer_size=2**16, pre_buffer=False, metadata=metadata
+        )
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}") from None
+    except Exception as error:  # pyarrow raises nearly everything on hostile bytes
+        raise DataError(f"{path} cannot be read as parquet: {clause(error)}") from None
+    if file.metadata.num_rows > path.stat().st_size:  # a row takes more than a byte, also where it repeats
+        raise DataError(f"{path} claims {file.metadata.num_rows} rows, more than it has bytes")
+    return file
+
+
+def column_names(path: Path) -> dict[str, bool]:
+    """Dotted names of the file's columns, down to the values; for each whether it holds bytes that are not text.
+
+    Raises:
+        DataError, SetupError: as `open_file` does.
+    """
+    columns = open_file(path).metadata.schema
+    found = (columns.column(index) for index in range(len(columns)))
+    return {
+        column.path: column.physical_type == "BYTE_ARRAY" and column.logical_type.type == "NONE"
+        for column in found
+    }
+
+
+def read_rows(path: Path, columns: Iterable[str] | None = None) -> Iterator[Read]:
+    """The rows of a file in order, in bounded memory.
+
+    Where a group of rows cannot be read, its first row alone comes, with the fault of all of them.
+
+    Args:
+        columns: dotted names of those to read; None reads all.
+
+    Raises:
+        DataError: nothing of the file can be read.
+        SetupError: as `load` does.
+    """
+    file = open_file(path)
+    chosen = None if columns is None else list(columns)
+    number = 1
+    for index in range(file.num_row_groups):
+        end = number + max(0, file.metadata.row_group(index).num_rows)
+        next_row = number
+        try:
+            for fields in _group(file, index, chosen):
+                yield next_row, fields
+                next_row += 1
+        except DataError as error:
+            yield next_row, DataError(f"rows {next_row} to {end - 1} cannot be read: {error.message}")
+        number = end
+
+
+def write_rows(path: Path, schema: Any, rows: Iterable[Fields]) -> int:
+    """Write rows, as many in a group as `GROUP_BYTES` hold; returns how many there were.
+
+    Repeated values (an image in every row of its problem) are stored once a group.
+
+    Args:
+        schema: pyarrow's.
+
+    Raises:
+        DataError: a row is too large, or holds what parquet cannot.
+    """
+    parquet = load()
+    written, size, group = 0, 0, list[Fields]()
+    with parquet.ParquetWriter(
+        path, schema, compression="zstd", dictionary_pagesize_limit=_DICTIONARY_BYTES
+    ) as writer:
+        for fields in rows:
+            more = size_of(fields)
+            if more > MOST_ROW_BYTES:
+                raise DataError(f"row {written + 1} would be over {MOST_ROW_BYTES >> 20} MiB")
+            if group and (size + more > GROUP_BYTES or len(group) == GROUP_ROWS):
+                writer.write_table(_table(group, schema))
+                group, size = [], 0
+            group.append(fields)
+            size += more
+            written += 1
+        if group or not written:
+            writer.write_table(_table(group, schema))
+    return written
+
+
+def size_of(value: object) -> int:
+    """Roughly the bytes that a value takes in a row."""
+    if isinstance(value, str | bytes):
+        return len(value) + 4
+    if isinstance(value, dict):
+        return sum(map(size_of, value.values()))
+    if isinstance(value, list | tuple):
+        return 4 + sum(map(size_of, value))
+    return 8
+
+
+def _table(rows: list[Fields], schema: Any) -> Any:
+    import pyarrow  # type: ignore[import-untyped, unused-ignore]
+
+    try:
+        return pyarrow.Table.from_pylist(rows, schema=schema)
+    except (ValueError, TypeError, OverflowError, pyarrow.ArrowException) as error:
+        raise DataError(f"a row cannot be written as parquet: {clause(error)}") from None
+
+
+def _group(file: Any, index: int, columns: list[str] | None) -> Iterator[Fields | DataError]:
+    """The rows of one row group; DataError where its bytes are damaged."""
+    try:
+        size = _batch_rows(file.metadata.row_group(index))
+        for batch in file.iter_batches(size, row_groups=[index], columns=columns, use_threads=False):
+            yield from _fields(batch)
+    except Exception as error:  # as in open_file
+        raise DataError(clause(error)) from None
+
+
+def _batch_rows(group: Any) -> int:
+    bytes_a_row: int = max(1, group.total_byte_size) // max(1, group.num_rows) + 1
+    return min(MOST_BATCH_ROWS, max(1, MOST_BATCH_BYTES // bytes_a_row))
+
+
+def _fields(batch: Any) -> Iterator[Fields | DataError]:
+    """Each row of a batch; one at a time where one of them cannot be turned into Python values."""
+    for row in range(batch.num_rows):
+        try:
+            yield batch.slice(row, 1).to_pylist()[0]
+        except Exception as error:  # no UTF-8, dates out of range, fields of one name
+            yield DataError(clause(error))
