@@ -58,11 +58,15 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One row: its number in the file, from 1, and its record or why it has none."""
+    """One row: its number in the file, from 1, and its record or why it has none.
+
+    `flaws` are what an engine would stumble over in a row whose record is known all the same.
+    """
 
     number: int
     record: Record | None = None
     fault: DataError | None = None
+    flaws: tuple[str, ...] = ()
 
 
 class Writing(msgspec.Struct, frozen=True):
