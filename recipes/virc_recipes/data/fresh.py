@@ -20,13 +20,14 @@ def fresh_folder(to: Path) -> Iterator[Path]:
         VircError: the disk refuses.
     """
     with _disk(to):
-        whole = _free(to)
+        whole = to.resolve()
         whole.parent.mkdir(parents=True, exist_ok=True)
         partial = whole.with_name(f".{whole.name}.partial")
         file = lock(whole)
     try:
         with _disk(to):
-            _free(to)  # another run may have ended between the first look and the lock
+            if to.exists() and (not to.is_dir() or any(to.iterdir())):
+                raise _taken(to)
             if partial.exists():
                 shutil.rmtree(partial)
             partial.mkdir()
@@ -35,13 +36,6 @@ def fresh_folder(to: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         unlock(file)
-
-
-def _free(to: Path) -> Path:
-    """Where the folder will lie: at `to`, if nothing is there but perhaps an empty folder."""
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise _taken(to)
-    return to.resolve()
 
 
 def _put(partial: Path, whole: Path, to: Path) -> None:

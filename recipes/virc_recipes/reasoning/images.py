@@ -3,13 +3,14 @@
 import base64
 import io
 import math
+import re
 import shlex
 import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from virc_recipes.clauses import clause
 from virc_recipes.errors import DataError
@@ -24,6 +25,7 @@ MOST_PIXELS = 100_000_000
 FEWEST_PIXELS = 16
 SQUARE = (1000, 1000)
 _STRIP = 256  # rows
+_TURN = re.compile(rb"exif|orientation", re.IGNORECASE)
 
 # A fault below is one sentence of ours; Pillow's warnings (odd metadata, large sizes) would stand beside it.
 warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
@@ -126,6 +128,22 @@ def open_image(source: bytes | Path, name: str) -> Image.Image:
         return _rgb(_upright(image))
     except Exception as error:  # decoders raise nearly everything on hostile bytes
         raise DataError(f"{name} is damaged or cut short: {clause(error)}") from None
+
+
+def image_size(source: bytes | Path, name: str) -> Size:
+    """(width, height) in px of the picture that `open_image` gives, without decoding it.
+
+    Raises:
+        DataError: as `open_image`, where the header already says so.
+    """
+    data = source if isinstance(source, bytes) else _read(source, name)
+    image = _open(data, name)
+    _check_size(image.size, name)
+    turned = False
+    if image.format != "PNG" or _TURN.search(data):  # a PNG is decoded in search of what it has not
+        with suppress(Exception):
+            turned = image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
+    return (image.height, image.width) if turned else image.size
 
 
 def _resized(image: Image.Image, size: Size) -> Image.Image:

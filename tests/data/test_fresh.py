@@ -1,0 +1,136 @@
+"""A folder that appears whole or not at all."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from virc_recipes.data.fresh import fresh_folder
+from virc_recipes.errors import ConfigError, UsageError, VircError
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from virc_recipes.data.fresh import fresh_folder
+with fresh_folder(Path(sys.argv[1])) as folder:
+    (folder / "rows.jsonl").write_text("half")
+    print("filling", flush=True)
+    time.sleep(600)
+"""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def fill(to: Path, text: str = "whole") -> None:
+    with fresh_folder(to) as folder:
+        assert not names(folder)
+        (folder / "rows.jsonl").write_text(text)
+
+
+def test_nothing_is_there_until_it_is_whole(tmp_path: Path) -> None:
+    with fresh_folder(tmp_path / "new/deep") as folder:
+        (folder / "rows.jsonl").write_text("whole")
+        assert not (tmp_path / "new/deep").exists()
+        assert folder.parent == tmp_path / "new"
+    assert (tmp_path / "new/deep/rows.jsonl").read_text() == "whole"
+    assert names(tmp_path / "new") == ["deep"]
+
+
+def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
+    def stopped() -> None:
+        with fresh_folder(tmp_path / "a") as folder:
+            (folder / "rows.jsonl").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert not names(tmp_path)
+
+
+def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "a"], stdout=subprocess.PIPE) as run:
+        assert run.stdout
+        assert run.stdout.readline() == b"filling\n"
+        with pytest.raises(ConfigError, match="another run is writing"):
+            fill(tmp_path / "a")
+        run.send_signal(signal.SIGKILL)
+    assert names(tmp_path) == [".a.lock", ".a.partial"]
+    fill(tmp_path / "a")
+    assert names(tmp_path) == ["a"]
+    assert names(tmp_path / "a") == ["rows.jsonl"]
+    assert (tmp_path / "a/rows.jsonl").read_text() == "whole"
+
+
+def test_a_run_killed_after_its_last_step_leaves_no_lock_behind_either(tmp_path: Path) -> None:
+    fill(tmp_path / "a")
+    (tmp_path / ".a.lock").touch()
+    (tmp_path / "b").mkdir()
+    with pytest.raises(UsageError, match="in use"):
+        fill(tmp_path / "a")
+    assert names(tmp_path) == ["a", "b"]
+
+
+def test_a_run_that_ended_meanwhile_keeps_what_it_made(tmp_path: Path) -> None:
+    def late() -> None:
+        with fresh_folder(tmp_path / "a"):
+            (tmp_path / "a").mkdir()
+            (tmp_path / "a/mine.txt").write_text("keep")
+
+    with pytest.raises(UsageError, match="in use"):
+        late()
+    assert names(tmp_path) == ["a"]
+    assert names(tmp_path / "a") == ["mine.txt"]
+
+
+def test_an_empty_folder_is_filled_and_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir(mode=0o700)
+    fill(tmp_path / "a")
+    assert names(tmp_path / "a") == ["rows.jsonl"]
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_link_to_an_empty_folder_leads_to_a_filled_one(tmp_path: Path) -> None:
+    (tmp_path / "disk/a").mkdir(parents=True)
+    (tmp_path / "a").symlink_to(tmp_path / "disk/a")
+    fill(tmp_path / "a")
+    assert (tmp_path / "a").is_symlink()
+    assert names(tmp_path / "disk/a") == ["rows.jsonl"]
+    assert names(tmp_path / "disk") == ["a"]
+
+
+def test_a_folder_or_file_in_use_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/mine.txt").write_text("keep")
+    (tmp_path / "b").write_text("keep")
+    for name in ("a", "a/mine.txt", "b"):
+        with pytest.raises(UsageError, match="in use"):
+            fill(tmp_path / name)
+    assert names(tmp_path) == ["a", "b"]
+    assert names(tmp_path / "a") == ["mine.txt"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that not even root can write")
+def test_a_parent_that_cannot_be_written_is_said() -> None:
+    with pytest.raises(VircError, match="cannot make the folder /proc/a: "):
+        fill(Path("/proc/a"))
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "file/a", "a\0b"])
+def test_a_place_where_no_folder_can_be_is_one_sentence(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("keep")
+    with pytest.raises(VircError, match="cannot make the folder"):
+        fill(tmp_path / name)
+    assert names(tmp_path) == ["file"]
+
+
+def test_what_is_no_folder_of_ours_in_the_way_is_said(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/mine.txt").write_text("keep")
+    (tmp_path / ".a.partial").symlink_to(tmp_path / "other")
+    with pytest.raises(VircError, match="cannot make the folder"):
+        fill(tmp_path / "a")
+    assert names(tmp_path / "other") == ["mine.txt"]
