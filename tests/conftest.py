@@ -4,9 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from virc_recipes import tools
 from virc_recipes.reasoning.protocol import Protocol, own_protocol
+
+# How long a case takes says nothing on a machine that others use too.
+settings.register_profile("virc", deadline=None)
+settings.load_profile("virc")
 
 ROOT = Path(__file__).resolve().parents[1]
 

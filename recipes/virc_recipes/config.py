@@ -79,20 +79,29 @@ def config_path(env: Mapping[str, str], platform: str = sys.platform) -> Path:
     if env.get("VIRC_CONFIG"):
         return expanded(env["VIRC_CONFIG"])
     if platform == "win32":
-        folder = Path(env.get("APPDATA") or _home(env) / "AppData" / "Roaming")
+        folder = Path(env.get("APPDATA") or home(env) / "AppData" / "Roaming")
     elif platform == "darwin":
-        folder = _home(env) / "Library" / "Application Support"
+        folder = home(env) / "Library" / "Application Support"
     else:
         given = env.get("XDG_CONFIG_HOME", "")
-        folder = Path(given) if PurePath(given).is_absolute() else _home(env) / ".config"
+        folder = Path(given) if PurePath(given).is_absolute() else home(env) / ".config"
     return folder / "virc" / "config.yaml"
 
 
-def _home(env: Mapping[str, str]) -> Path:
-    home = Path(env["HOME"]) if env.get("HOME") else expanded("~")
-    if home == Path("~"):
-        raise ConfigError("there is no home folder to keep settings in", "export VIRC_CONFIG=FILE")
-    return home
+def home(env: Mapping[str, str], instead: str = "VIRC_CONFIG=FILE") -> Path:
+    """This user's home folder.
+
+    Args:
+        env: environment variables.
+        instead: the variable that would do without a home.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    found = Path(env["HOME"]) if env.get("HOME") else expanded("~")
+    if found == Path("~"):
+        raise ConfigError("there is no home folder to keep files in", f"export {instead}")
+    return found
 
 
 def read(path: Path) -> dict[str, Value]:

@@ -1,0 +1,81 @@
+"""`virc env`: environments for the engines, one each, because their versions exclude one another."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from virc_cli import output
+from virc_cli.options import Json, group
+
+command = group("Make, list and remove the environments that engines run in.")
+
+FAILURE: dict[str, object] = {"environments": None}
+
+Engine = Annotated[str, typer.Argument(metavar="ENGINE", help="sft, rl or serve.", show_default=False)]
+Device = Annotated[
+    str | None, typer.Option(metavar="DEVICE", help="cpu or cuda; default: cuda where a driver is loaded.")
+]
+
+
+@command.command("create")
+def create(engine: Engine, device: Device = None) -> None:
+    """Install an engine with every version pinned, and check that it starts; gigabytes are downloaded."""
+    from virc_cli import envs
+
+    environment = envs.find(engine, device)
+    if not environment.marker.exists():
+        size = environment.engine.gib[environment.device]
+        output.note(
+            f"{environment.engine.what} for {environment.device}: about {size} GiB in {environment.folder}"
+        )
+        envs.create(environment, lambda step: output.note(step.says))
+    output.line(str(environment.folder))
+
+
+@command.command("ls")
+def ls(as_json: Json = False) -> None:
+    """Print every environment, made or not."""
+    from virc_cli import envs
+    from virc_recipes import environments
+    from virc_recipes.envs import DEVICES, discover
+
+    rows = [environments.as_row(envs.find(engine, device)) for engine in discover() for device in DEVICES]
+    if as_json:
+        output.emit({"schema": "virc.env/1", "environments": rows, "error": None})
+        return
+    for row in rows:
+        about = f"about {row['gib']} GiB" if row["state"] == "not made" else row["python"]
+        output.line(f"{row['engine']:<6} {row['device']:<5} {row['state']:<11} {row['what']:<24} {about}")
+
+
+@command.command("use")
+def use(
+    engine: Engine,
+    python: Annotated[Path, typer.Argument(metavar="PYTHON", help="Its interpreter.", show_default=False)],
+    device: Device = None,
+) -> None:
+    """Use an environment of your own: checked, and its versions compared with the tested ones."""
+    from virc_cli import envs
+
+    environment = envs.find(engine, device)
+    for difference in envs.register(environment, python):
+        output.warn(f"not the tested version: {difference}")
+    output.note(f"{environment.name} is now {python}")
+
+
+@command.command("remove")
+def remove(engine: Engine, device: Device = None) -> None:
+    """Delete an environment; one of your own is only forgotten."""
+    from virc_cli import envs
+
+    for path in envs.remove(envs.find(engine, device)):
+        output.note(f"removed {path}")
+
+
+@command.command("path")
+def path(engine: Engine, device: Device = None) -> None:
+    """Print the interpreter of an environment."""
+    from virc_cli import envs
+
+    output.line(str(envs.ready(envs.find(engine, device))))

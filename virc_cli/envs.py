@@ -1,0 +1,102 @@
+"""Makes, registers and removes engine environments; what stands in them is decided in `virc_recipes`."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from virc_cli import launch
+from virc_recipes import environments
+from virc_recipes.envs import Environment, get
+from virc_recipes.errors import EngineError, SetupError
+from virc_recipes.locks import held
+from virc_recipes.plan import Step
+
+
+def find(engine: str, device: str | None) -> Environment:
+    """The environment of an engine in this user's cache; the device is the best found where none is named."""
+    return get(engine, device or environments.default_device(), environments.cache_folder(os.environ))
+
+
+def create(environment: Environment, on_step: Callable[[Step], None]) -> None:
+    """Make an environment, whole or not at all; what a killed run left is cleared first.
+
+    Raises:
+        SetupError: it cannot work on this machine.
+        EngineError: a package could not be installed, or the import that matters fails.
+        ConfigError: another run is making it.
+    """
+    from uv import find_uv_bin
+
+    environments.check_machine(environment)
+    environment.folder.parent.mkdir(parents=True, exist_ok=True)
+    log = log_of(environment)
+    with held(environment.folder):
+        if environment.marker.exists():
+            return
+        shutil.rmtree(environment.folder, ignore_errors=True)
+        log.unlink(missing_ok=True)
+        try:
+            for step in environments.steps(environment, find_uv_bin()):
+                on_step(step)
+                launch.run(step, log)
+            environment.marker.write_text(json.dumps({"pins": environment.pins.name}) + "\n")
+        except BaseException:
+            shutil.rmtree(environment.folder, ignore_errors=True)
+            raise
+
+
+def register(environment: Environment, python: Path) -> list[str]:
+    """Let somebody's own interpreter stand for an environment; returns where its versions differ from the tested.
+
+    Raises:
+        EngineError: it does not run, or the import that matters fails in it.
+    """
+    path = python.absolute()  # not resolved: the link is what makes a virtual environment
+    try:
+        versions = json.loads(launch.output(environments.versions_step(path)))
+    except ValueError as error:
+        raise EngineError(f"{python} does not list its packages: is it a Python interpreter?") from error
+    launch.output(environments.check_step(environment, path))
+    environment.registration.parent.mkdir(parents=True, exist_ok=True)
+    partial = environment.registration.with_suffix(".partial")
+    partial.write_text(json.dumps({"python": str(path)}) + "\n")
+    partial.replace(environment.registration)
+    return environments.differences(environment, versions)
+
+
+def remove(environment: Environment) -> list[Path]:
+    """Remove what there is of an environment and its former pins; a registered interpreter itself stays.
+
+    Raises:
+        ConfigError: another run is making it.
+    """
+    environment.folder.parent.mkdir(parents=True, exist_ok=True)
+    with held(environment.folder):
+        found = environments.removable(environment)
+        for path in found:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    log_of(environment).unlink(missing_ok=True)
+    return found
+
+
+def ready(environment: Environment) -> Path:
+    """The interpreter of an environment that was made or registered.
+
+    Raises:
+        SetupError: it was not.
+    """
+    python = environments.interpreter(environment)
+    if python is None:
+        hint = f"virc env create {environment.engine.name} --device {environment.device}"
+        raise SetupError(f"the environment {environment.name} has not been made", hint)
+    return python
+
+
+def log_of(environment: Environment) -> Path:
+    """What the making of it wrote."""
+    return environment.folder.with_name(f"{environment.name}.log")
