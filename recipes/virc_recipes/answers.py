@@ -1,0 +1,245 @@
+"""Whether an answer is right by rule: one equality for sampling, evaluation and reward.
+
+It sees through spelling, ways to write one number, a unit left out and letters of choices. It does no algebra:
+what is equal only after a calculation with letters is not equal here.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+_MOST = 2000
+"""Characters of an answer that is read; longer ones are compared as they stand."""
+_MOST_OF_A_NUMBER = 120
+_PASSES = 8
+"""Depth to which LaTeX commands may stand in one another."""
+
+
+def same(answer: str, reference: str, choices: Sequence[str] | None = None) -> bool:
+    """Whether two answers to one question say the same; either may be the reference.
+
+    Args:
+        answer: what was answered. Nothing in it raises, and time and memory grow with its length at most.
+        reference: the answer known to be right.
+        choices: contents of the choices in order, where there are some: then `B`, `(B)`, `B. 102` and `102` are
+            the same if the second is 102.
+    """
+    one, other = answer.strip(), reference.strip()
+    if one == other:
+        return one != ""
+    if max(len(one), len(other)) > _MOST:
+        return False
+    one, other = _plain(one), _plain(other)
+    if not one or not other:
+        return False
+    if choices:
+        contents = _contents(choices)
+        chosen = _chosen(one, contents), _chosen(other, contents)
+        if chosen != (None, None):
+            return chosen[0] == chosen[1]
+    return _alike(one, other) or _alike_labelled(one, other)
+
+
+_LABELLED = re.compile(r"(?:option |choice )?\(?([a-z])(?:(?:\)[.:]?|[.:]) ?(.*))?")
+_WRITTEN_OUT = re.compile(r"(?:option |choice )?\(?([a-h])(?:\)[.:]?|\. ) ?(.+)")
+_BARE = re.compile(r"(?:option |choice )?\(?([a-h])\)?")
+
+
+def _contents(choices: Sequence[str]) -> list[str]:
+    """The choices in plain form, without the letters before them where all have theirs."""
+    plain = [_plain(choice) if len(choice) <= _MOST else choice.strip() for choice in choices]
+    labels = [_LABELLED.fullmatch(choice) for choice in plain]
+    if all(label and label[2] and _index(label[1]) == at for at, label in enumerate(labels)):
+        return [label[2] for label in labels if label]
+    return plain
+
+
+def _chosen(text: str, contents: Sequence[str]) -> int | None:
+    """Which choice a text names, by content or by letter; None where that is not clear."""
+    if text in contents:
+        return contents.index(text)
+    label = _LABELLED.fullmatch(text)
+    # where the choices are letters themselves, a letter is a content
+    if label and not any(_BARE.fullmatch(content) for content in contents):
+        at, said = _index(label[1]), label[2]
+        if at < len(contents) and (not said or _alike(said, contents[at])):
+            return at
+    found = [at for at, content in enumerate(contents) if _alike(text, content)]
+    return found[0] if len(found) == 1 else None
+
+
+def _index(letter: str) -> int:
+    return ord(letter) - ord("a")
+
+
+def _alike_labelled(one: str, other: str) -> bool:
+    """Whether, of choices that are not known, one is the letter or the content and the other `B. 102` or `(B)`."""
+    letter = _letter(one)
+    if letter is not None and letter == _letter(other):
+        return True
+    for bare, written in ((one, _WRITTEN_OUT.fullmatch(other)), (other, _WRITTEN_OUT.fullmatch(one))):
+        if written and (_letter(bare) == written[1] or _alike(bare, written[2])):
+            return True
+    return False
+
+
+def _letter(text: str) -> str | None:
+    found = _BARE.fullmatch(text)
+    return found[1] if found else None
+
+
+_UNITS = {
+    name: names.split()[0]
+    for names in (
+        "° deg degree degrees", "rad radian radians", "% percent", "dollar dollars usd", "cent cents", "unit units",
+        "mm millimeter millimeters millimetre millimetres", "cm centimeter centimeters centimetre centimetres",
+        "m meter meters metre metres", "km kilometer kilometers kilometre kilometres", "in inch inches",
+        "ft foot feet", "yd yard yards", "mi mile miles", "mg", "g gram grams", "kg kilogram kilograms",
+        "lb lbs pound pounds", "oz ounce ounces", "ml milliliter milliliters", "l liter liters litre litres",
+        "s sec secs second seconds", "min mins minute minutes", "h hr hrs hour hours", "day days", "week weeks",
+        "month months", "year years", "km/h kmh", "m/s", "mph", "°c", "°f",
+    )
+    for name in names.split()
+}  # fmt: skip
+_DECIMAL = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+(?:\.\d*)?|\.\d+)"
+_NUMBER = re.compile(
+    rf"(?P<sign>[-+]?)(?:(?P<whole>\d+) )?(?P<top>{_DECIMAL})(?:/(?P<bottom>{_DECIMAL}))?"
+    r"(?:(?:e|\*10\^)(?P<power>[-+]?\d{1,3}))?(?P<unit> ?[^\d\s.,*+=-].*)?"
+)
+_UNIT = re.compile(r"(?P<before>square|sq\.?|cubic|cu\.?)? ?(?P<name>[a-z°%/]+)\.?(?:\^(?P<after>[23]))?")
+_NAMED = re.compile(r"[^\d=*/+^<>≤≥≠±!~-]{1,20}=([^=]+)")
+
+
+class _Number(NamedTuple):
+    value: Fraction
+    unit: tuple[str, int] | None  # its name and power
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether two plain texts are the same text or number, or one is that with a name before it, as `x=5`."""
+    if one == other:
+        return True
+    named = [_NAMED.fullmatch(text) for text in (one, other)]
+    if (named[0] is None) != (named[1] is None):
+        one, other = (found[1] if found else text for found, text in zip(named, (one, other), strict=True))
+    numbers = _number(one), _number(other)
+    if numbers[0] and numbers[1]:
+        return _equal(numbers[0], numbers[1])
+    return one == other
+
+
+def _equal(one: _Number, other: _Number) -> bool:
+    """Equal numbers; a unit may be missing on one side (the question has it), and 50% is also a half."""
+    if one.unit == other.unit or one.unit is None or other.unit is None:
+        return one.value == other.value or (one.unit != other.unit and _share(one) == _share(other))
+    return False
+
+
+def _share(number: _Number) -> Fraction:
+    return number.value / 100 if number.unit == ("%", 1) else number.value
+
+
+def _number(text: str) -> _Number | None:
+    """The number that a plain text is, exactly; None where it is something else or needs too many digits."""
+    found = _NUMBER.fullmatch(text) if len(text) <= _MOST_OF_A_NUMBER else None
+    if not found or (found["whole"] and not found["bottom"]):
+        return None
+    parts = [(found[name] or "").replace(",", "") for name in ("whole", "top", "bottom")]
+    whole, top, bottom = (Fraction(f"0{part}0" if "." in part else part or "0") for part in parts)
+    if found["bottom"]:
+        if not bottom:
+            return None
+        top /= bottom
+    value = (whole + top) * Fraction(10) ** int(found["power"] or 0)
+    unit = _unit(found["unit"]) if found["unit"] else None
+    if found["unit"] and not unit:
+        return None
+    return _Number(-value if found["sign"] == "-" else value, unit)
+
+
+def _unit(text: str) -> tuple[str, int] | None:
+    """The unit that stands behind a number; a letter close to it is a variable, as in `5m`."""
+    found = _UNIT.fullmatch(text.strip())
+    name = _UNITS.get(found["name"]) if found else None
+    if not found or not name or (len(found["name"]) == 1 and found["name"].isalpha() and text[0] != " "):
+        return None
+    before = {"s": 2, "c": 3}.get((found["before"] or "")[:1], 1)
+    return name, int(found["after"] or before)
+
+
+_ALIKE_CHARACTERS = str.maketrans(
+    {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
+    | {
+        fraction: " " + unicodedata.normalize("NFKC", fraction).replace("⁄", "/")
+        for fraction in "¼½¾⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
+    }
+    | dict.fromkeys("−–—‐‑", "-")
+    | dict.fromkeys("º˚", "°")
+    | dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff", "")
+    | {
+        "⁄": "/",
+        "∕": "/",
+        "×": "*",
+        "·": "*",
+        "⋅": "*",
+        "∗": "*",
+        "÷": "/",
+        "²": "^2",
+        "³": "^3",
+        "’": "'",
+        "。": ".",
+    }
+)
+_WORDS = {
+    "pi": "π", "theta": "θ", "alpha": "α", "beta": "β", "gamma": "γ", "infty": "∞", "angle": "∠", "triangle": "△",
+    "circ": "°", "degree": "°", "cdot": "*", "times": "*", "div": "/", "pm": "±", "sqrt": "√", "neq": "≠", "ne": "≠",
+    "leq": "≤", "le": "≤", "geq": "≥", "ge": "≥", "left": "", "right": "", "displaystyle": "", "quad": " ",
+}  # fmt: skip
+_WRAPPED = re.compile(r"\\(?:text|mathrm|mbox)\s*\{([^{}\\]*)\}")
+_STYLED = re.compile(
+    r"\\(?:text(?:bf|it|rm|sf)|math(?:bf|it|sf|bb)|boldsymbol|operatorname|boxed)\s*\{([^{}]*)\}"
+)
+_FRACTION = re.compile(r"\\[dtc]?frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))")
+_ROOT = re.compile(r"(?:\\sqrt\s*\{([^{}]*)\}|√\(([^()]*)\)|(?<![a-z\\])sqrt\s*\(([^()]*)\))")
+_POWER = re.compile(r"\^\s*\{(-?\d+|\w|\\circ)\}")
+_COMMAND = re.compile(r"\\([a-zA-Z]+) ?")
+_SIMPLE = re.compile(r"-?(?:\d+(?:\.\d+)?|\w)")
+
+
+def _plain(text: str) -> str:
+    """A text without what only spells it: LaTeX, case, spaces, look-alikes, quotes, the last full stop."""
+    text = unicodedata.normalize("NFC", text).translate(_ALIKE_CHARACTERS)
+    text = _without_latex(text).casefold()
+    text = re.sub(r" ?([-+*/=,:;<>≤≥≠±()\[\]{}^|%°√]) ?", r"\1", " ".join(text.split()))
+    while len(text) > 1 and text[0] == text[-1] and text[0] in "*\"'`_":
+        text = text[1:-1].strip()
+    return re.sub(r"[. ]+\Z", "", text).strip()
+
+
+def _without_latex(text: str) -> str:
+    text = re.sub(r"(?<=\d)(?:\\,|\\!|\{,\}|,\\!)(?=\d{3})", ",", text)
+    text = re.sub(r"\\[,;: ]|~", " ", text)
+    text = re.sub(r"\\[!()\[\]]|\\?\$", "", text)
+    text = re.sub(r"\\([%{}&#_])", r"\1", text)
+    for _ in range(_PASSES):
+        before = text
+        text = _POWER.sub(r"^\1", _STYLED.sub(r"\1", _WRAPPED.sub(r" \1", text)))
+        text = _ROOT.sub(lambda found: "√" + _grouped(next(filter(None, found.groups()), "")), text)
+        text = _FRACTION.sub(_over, text)
+        if text == before:
+            break
+    text = _COMMAND.sub(lambda found: _WORDS.get(found[1], f"{found[1]} "), text)
+    return text.replace("^°", "°")
+
+
+def _over(found: re.Match[str]) -> str:
+    top, bottom = found[1] or found[2] or "", found[3] or found[4] or ""
+    return f" {_grouped(top)}/{_grouped(bottom)}"
+
+
+def _grouped(text: str) -> str:
+    """What stands above, below or under a sign, in brackets where it would else run into what follows."""
+    text = text.strip()
+    return text if _SIMPLE.fullmatch(text) else f"({text})"
