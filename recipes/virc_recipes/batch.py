@@ -14,6 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from virc_recipes.clauses import clause
+from virc_recipes.data.json_rows import lines
 from virc_recipes.errors import DataError
 from virc_recipes.ledger import Id
 from virc_recipes.problem import check_problem
@@ -52,14 +53,8 @@ class _Fields(msgspec.Struct):
 
 def read_rows(file: IO[bytes]) -> Iterator[Row]:
     """Read rows one at a time; a wrong one comes as a row with its fault, blank lines are skipped."""
-    number = 0
-    while text := file.readline(MOST_LINE_BYTES):
-        number += 1
-        if len(text) == MOST_LINE_BYTES and not text.endswith(b"\n"):
-            _skip_line(file)
-            yield Row(number, fault=DataError(f"line {number} is over {MOST_LINE_BYTES >> 20} MiB"))
-        elif text.strip():
-            yield _row(number, text.removeprefix(b"\xef\xbb\xbf"))
+    for number, text in lines(file, MOST_LINE_BYTES):
+        yield Row(number, fault=text) if isinstance(text, DataError) else _row(number, text)
 
 
 def in_parallel(
@@ -108,11 +103,6 @@ def folder_name(row: Row) -> str:
     if name.strip(" .") and not name.startswith((".", " ")) and len(name) < 100:
         return name
     return hashlib.sha256(str(row.id).encode()).hexdigest()[:16]
-
-
-def _skip_line(file: IO[bytes]) -> None:
-    while (text := file.readline(2**20)) and not text.endswith(b"\n"):
-        pass
 
 
 def _row(number: int, text: bytes) -> Row:

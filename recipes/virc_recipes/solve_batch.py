@@ -3,8 +3,6 @@
 What fails in one row costs that row alone; what the endpoint does to every row ends the batch.
 """
 
-import json
-import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,6 +12,7 @@ import msgspec
 
 from virc_recipes.batch import Row, folder_name, in_parallel
 from virc_recipes.clauses import clause
+from virc_recipes.data.json_rows import one_line
 from virc_recipes.deadline import Deadline
 from virc_recipes.errors import DataError, NetworkError, UsageError, VircError
 from virc_recipes.ledger import Claims
@@ -105,9 +104,7 @@ def as_line(done: RowDone, known: Mapping[str, object], error: Mapping[str, obje
     row = done.row
     fields = {"schema": SCHEMA, "id": row.id, "row": row.digest, **known, **done.fields}
     fields |= {"error": error, "input": row.passed}
-    text = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    # half a character, as in a file name that is no UTF-8, cannot stand in JSON
-    return re.sub("[\ud800-\udfff]", lambda half: rf"\\u{ord(half[0]):04x}", text).encode()
+    return one_line(fields).encode()
 
 
 class _Endpoint:

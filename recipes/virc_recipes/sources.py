@@ -54,7 +54,7 @@ def open_source(
     if source == "-":
         return open_image(_standard_input(), "standard input")
     if source[:5].lower() == "data:":
-        return open_image(_data_url(source), "the data URL")
+        return open_image(data_url_bytes(source), "the data URL")
     if not re.match(r"https?://", source, re.IGNORECASE):
         return open_image(base / expanded(source), source)
     if _USER.search(source):
@@ -79,7 +79,12 @@ def _standard_input() -> bytes:
     return content
 
 
-def _data_url(url: str) -> bytes:
+def data_url_bytes(url: str) -> bytes:
+    """What a `data:` URL holds.
+
+    Raises:
+        DataError: it is not of base64.
+    """
     head, comma, body = url.partition(",")
     if not comma or not head.lower().endswith(";base64"):
         raise DataError("a data URL must begin like data:image/png;base64,")

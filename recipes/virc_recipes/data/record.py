@@ -5,6 +5,7 @@ image. Wording, tags and tool calls stay exactly as they were written.
 """
 
 import errno
+import stat
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ import msgspec
 
 from virc_recipes.paths import contents
 from virc_recipes.reasoning.images import MOST_BYTES
+from virc_recipes.reasoning.messages import FormatError, parse
 
 MARK = "<image>"
 Role = Literal["system", "user", "assistant"]
@@ -42,12 +44,19 @@ class Picture(msgspec.Struct, frozen=True):
     data: bytes | None = None
     confined: bool = True
 
+    @property
+    def on_network(self) -> bool:
+        """Whether its name is a URL to fetch; such an image has no file here."""
+        return self.data is None and self.name[:8].lower().startswith(("http://", "https://"))
+
     def path(self) -> Path:
         """Where the file lies.
 
         Raises:
-            OSError: it is confined and lies elsewhere, or no file can have that name.
+            OSError: it is on the network, it is confined and lies elsewhere, or no file can have that name.
         """
+        if self.on_network:
+            raise OSError(errno.EINVAL, "it is on the network, not in a file", self.name)
         try:
             path = (self.folder / self.name.removeprefix("file://")).resolve()
         except (ValueError, RuntimeError) as error:  # a NUL, a loop of links
@@ -56,13 +65,28 @@ class Picture(msgspec.Struct, frozen=True):
             raise OSError(errno.EPERM, "it lies outside the dataset's folder", self.name)
         return path
 
+    def file(self) -> Path:
+        """Where the file lies, which is there and can be an image.
+
+        Raises:
+            OSError: as `path` does; there is no such file, it is over `MOST_BYTES`, or it is something that may
+                never end.
+        """
+        path = self.path()
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is no file", self.name)
+        if found.st_size > MOST_BYTES:
+            raise OSError(errno.EFBIG, f"it is over {MOST_BYTES >> 20} MiB", self.name)
+        return path
+
     def read(self) -> bytes:
         """The file's bytes, undecoded.
 
         Raises:
-            OSError: as `path` does; there is no such file, it cannot be read, or it is over `MOST_BYTES`.
+            OSError: as `file` does; it cannot be read.
         """
-        return contents(self.path(), MOST_BYTES) if self.data is None else self.data
+        return contents(self.file(), MOST_BYTES) if self.data is None else self.data
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -104,3 +128,13 @@ def inputs_of(record: Record) -> list[int]:
         if message.role == "user":
             return indices
     return []
+
+
+def final_answer(record: Record) -> str | None:
+    """The answer that the conversation ends with; None where it ends otherwise."""
+    if not record.messages or record.messages[-1].role != "assistant":
+        return None
+    try:
+        return parse(record.messages[-1].content).answer
+    except FormatError:
+        return None

@@ -17,6 +17,7 @@ A layout module has:
 import importlib
 import json
 import pkgutil
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -27,7 +28,7 @@ import msgspec
 from virc_recipes.clauses import clause
 from virc_recipes.data.pictures import PictureStore
 from virc_recipes.data.record import Record
-from virc_recipes.errors import DataError
+from virc_recipes.errors import DataError, UsageError
 from virc_recipes.nearest import did_you_mean
 from virc_recipes.paths import contents
 
@@ -98,6 +99,17 @@ def get(name: str) -> ModuleType:
         hint = did_you_mean(name, names(), f"layouts are {', '.join(names())}")
         raise DataError(f"there is no layout {name}", hint)
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def file_for(folder: Path, name: str, ending: str) -> Path:
+    """The file that a layout writes the rows of dataset `name` to.
+
+    Raises:
+        UsageError: no file can be called so everywhere, or it would lie in another folder.
+    """
+    if not re.fullmatch(r"(?![. ])[^\x00-\x1f\x7f/\\:*?\"<>|\ud800-\udfff]{1,100}", name):
+        raise UsageError(f"{name!r} cannot name a dataset", "use letters, digits, - and _")
+    return folder / f"{name}{ending}"
 
 
 def sources(path: Path) -> list[Source]:
