@@ -1,0 +1,83 @@
+"""Work of several processes: results in order, few items under way, nobody left behind."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from typing import TypeVar
+
+from virc_recipes.errors import SetupError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def cores() -> int:
+    """How many processes this one may keep busy."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """What `work` makes of each item, in the order of the items.
+
+    Args:
+        work: a function of a module, or a `partial` of one: it goes to the workers by its name.
+        items: taken as the results are asked for, at most twice as many ahead as there are workers.
+        workers: processes; 1 works in this one. They end with the iteration, and with this process if that is killed.
+
+    Raises:
+        SetupError: a worker was killed.
+        Exception: what `work` raises, at its item's turn.
+    """
+    if workers == 1:
+        yield from map(work, items)
+        return
+    # A forked worker would share the locks of this process and hold them after its death.
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _serve)
+    under_way: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            with _interruptions_put_off():
+                under_way.append(pool.submit(work, item))
+            if len(under_way) > 2 * workers:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    except BrokenProcessPool:
+        raise SetupError("a worker process was killed, perhaps for lack of memory", "--workers 1") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interruptions_put_off() -> Iterator[None]:
+    """Take a Ctrl-C only afterwards. A process begun meanwhile never takes one, not even while it starts."""
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # the pool would begin it, and it takes the mask off
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve() -> None:
+    """Leave Ctrl-C, which reaches every process of a terminal, to the parent; end when that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
