@@ -19,6 +19,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class LostWorkerError(SetupError):
+    """A worker process was killed, by the system or by what it worked on."""
+
+
 def cores() -> int:
     """How many processes this one may keep busy."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -33,7 +37,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int
         workers: processes; 1 works in this one. They end with the iteration, and with this process if that is killed.
 
     Raises:
-        SetupError: a worker was killed.
+        LostWorkerError: a worker was killed.
         Exception: what `work` raises, at its item's turn.
     """
     if workers == 1:
@@ -51,7 +55,8 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int
         while under_way:
             yield under_way.popleft().result()
     except BrokenProcessPool:
-        raise SetupError("a worker process was killed, perhaps for lack of memory", "--workers 1") from None
+        sentence = "a worker process was killed, perhaps for lack of memory"
+        raise LostWorkerError(sentence, "--workers 1") from None
     finally:
         pool.shutdown(cancel_futures=True)
 
