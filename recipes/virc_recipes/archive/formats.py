@@ -1,0 +1,209 @@
+"""What an archive is, by its first bytes, and its content a piece at a time: LZ4 frames, gzip, or as it is."""
+
+import shlex
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from tarfile import BLOCKSIZE, HeaderError, TarInfo
+from typing import BinaryIO, NamedTuple
+
+from virc_recipes.errors import DataError
+
+ENOUGH = 1 << 20
+"""Bytes of a piece, about; smaller ones are joined."""
+_READ = 1 << 18
+_LZ4, _GZIP = b"\x04\x22\x4d\x18", b"\x1f\x8b"
+_LZ4_BLOCKS = {4: 1 << 16, 5: 1 << 18, 6: 1 << 20, 7: 1 << 22}  # id in a frame's header -> bytes of a block
+_OTHERS = {
+    b"\x02\x21\x4c\x18": ("an LZ4 archive of the old form", "lz4 -dc {} | tar -xf -"),
+    b"\x28\xb5\x2f\xfd": ("a Zstandard archive", "zstd -dc {} | tar -xf -"),
+    b"\xfd7zXZ\0": ("an xz archive", "tar -xJf {}"),
+    b"BZh": ("a bzip2 archive", "tar -xjf {}"),
+    b"PK": ("a zip archive", "unzip {}"),
+    b"7z\xbc\xaf\x27\x1c": ("a 7-Zip archive", "7z x {}"),
+    b"Rar!": ("a RAR archive", "unrar x {}"),
+    b"version https://git-lfs": ("a pointer of Git LFS, not the archive", "git lfs pull"),
+}
+
+
+class Piece(NamedTuple):
+    """Some content, and the bytes of the archive that it was made of; `plain` where they are the same bytes."""
+
+    data: bytes
+    begins: int
+    ends: int
+    plain: bool = False
+
+
+def pieces(file: BinaryIO, path: Path) -> Iterator[Piece]:
+    """The content of an archive in pieces of about 1 MiB; at most 5 MiB.
+
+    What stands before a fault is given before the fault is raised, so that all of it can be used.
+
+    Args:
+        file: the archive, opened at its beginning; read to its end, with all checksums.
+        path: its name, for sentences.
+
+    Raises:
+        DataError: at once where this is no archive that can be unpacked; on the way where it is damaged or cut off.
+    """
+    head = file.read(BLOCKSIZE)
+    file.seek(0)
+    return _gathered(_reader(head, path)(_Source(file)))
+
+
+def damaged(where: str, why: str) -> DataError:
+    """The archive is not what it was when it was made."""
+    return DataError(f"the archive is damaged {where}: {why}", _AGAIN)
+
+
+def cut_off(end: int) -> DataError:
+    """The archive ends too early.
+
+    Args:
+        end: its size, bytes.
+    """
+    return DataError(f"the archive is cut off: it ends at byte {end}, too early", _AGAIN)
+
+
+_AGAIN = "get the archive again; files that are complete stay, and are not unpacked again"
+
+
+class _Source:
+    """The archive's own bytes, counted."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.at = 0
+
+    def some(self, most: int) -> bytes:
+        data = self._file.read(most)
+        self.at += len(data)
+        return data
+
+    def exactly(self, count: int) -> bytes:
+        data = self.some(count)
+        if len(data) < count:
+            raise cut_off(self.at)
+        return data
+
+    def skip(self, count: int) -> None:
+        while count:
+            count -= len(self.exactly(min(count, _READ)))
+
+
+def _reader(head: bytes, path: Path) -> Callable[[_Source], Iterator[Piece]]:
+    if head.startswith(_LZ4) or _is_skippable(head[:4]):
+        return _lz4
+    if head.startswith(_GZIP):
+        return _gzip
+    for magic, (what, command) in _OTHERS.items():
+        if head.startswith(magic):
+            raise DataError(f"{path} is {what}", command.format(shlex.quote(str(path))))
+    with suppress(HeaderError):
+        TarInfo.frombuf(head, "utf-8", "surrogateescape")
+        return _plain
+    if not head:
+        raise DataError(f"{path} is empty", "get the archive again")
+    raise DataError(f"{path} is no tar archive, plain or in LZ4 or gzip")
+
+
+def _gathered(found: Iterator[Piece]) -> Iterator[Piece]:
+    """Join small pieces that follow each other; a fault comes after all that is good."""
+    held: list[Piece] = []
+    fault = None
+    while True:
+        try:
+            piece = next(found, None)
+        except DataError as error:
+            piece, fault = None, error
+        if piece is not None:
+            held.append(piece)
+        if held and (piece is None or sum(len(each.data) for each in held) >= ENOUGH):
+            data = held[0].data if len(held) == 1 else b"".join(each.data for each in held)
+            yield Piece(data, held[0].begins, held[-1].ends, held[0].plain)
+            held = []
+        if fault is not None:
+            raise fault
+        if piece is None:
+            return
+
+
+def _plain(source: _Source) -> Iterator[Piece]:
+    while data := source.some(ENOUGH):
+        yield Piece(data, source.at - len(data), source.at, plain=True)
+
+
+def _gzip(source: _Source) -> Iterator[Piece]:
+    """Member after member; zeros may follow each, as some programs fill a file up to whole blocks."""
+    packed = source.some(_READ)
+    while packed:
+        decoder = zlib.decompressobj(wbits=31)
+        while not decoder.eof:
+            packed = packed or source.some(_READ)
+            if not packed:
+                raise cut_off(source.at)
+            begins = source.at - len(packed)
+            try:
+                data = decoder.decompress(packed, ENOUGH)
+            except zlib.error as error:
+                reason = str(error).rpartition(": ")[2]
+                raise damaged(f"between bytes {begins} and {source.at}", reason) from None
+            packed = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
+            yield Piece(data, begins, source.at - len(packed))
+        packed = packed.lstrip(b"\0")
+        while not packed and (more := source.some(_READ)):
+            packed = more.lstrip(b"\0")
+
+
+def _lz4(source: _Source) -> Iterator[Piece]:
+    """Frame after frame."""
+    import lz4.frame  # type: ignore[import-untyped]
+
+    context = lz4.frame.create_decompression_context()
+
+    def feed(packed: bytes, most: int = 0) -> bytes:
+        try:
+            data: bytes = lz4.frame.decompress_chunk(context, packed, max_length=most)[0]
+        except RuntimeError as error:
+            reason = str(error).rpartition("ERROR_")[2].replace("_", " ")
+            raise damaged(f"between bytes {source.at - len(packed)} and {source.at}", reason) from None
+        return data
+
+    while magic := source.some(4):
+        if _is_skippable(magic):
+            source.skip(int.from_bytes(source.exactly(4), "little"))
+        elif magic == _LZ4:
+            yield from _lz4_frame(source, feed)
+        elif len(magic) < 4:
+            raise cut_off(source.at)
+        else:
+            raise damaged(f"at byte {source.at - 4}", "no LZ4 frame begins there")
+
+
+def _lz4_frame(source: _Source, feed: Callable[..., bytes]) -> Iterator[Piece]:
+    """A frame behind its first four bytes, a block at a time, so that a fault is at known bytes."""
+    flags, sizes, _ = head = source.exactly(3)
+    has_size, has_dictionary = flags & 8, flags & 1
+    block_check, frame_check = 4 * bool(flags & 16), 4 * bool(flags & 4)
+    feed(_LZ4 + head + source.exactly(8 * bool(has_size) + 4 * has_dictionary))
+    if has_dictionary:
+        raise DataError(
+            "the archive was packed with an LZ4 dictionary", "lz4 -dc -D DICTIONARY ARCHIVE | tar -xf -"
+        )
+    most = _LZ4_BLOCKS[sizes >> 4]
+    while True:
+        size = source.exactly(4)
+        feed(size)
+        length = int.from_bytes(size, "little") & 0x7FFF_FFFF  # the highest bit: stored as it is
+        if not length:
+            break
+        begins = source.at - 4
+        yield Piece(feed(source.exactly(length + block_check), most), begins, source.at)
+    if frame_check:
+        feed(source.exactly(frame_check))
+
+
+def _is_skippable(magic: bytes) -> bool:
+    return magic[1:4] == b"\x2a\x4d\x18" and magic[0] >> 4 == 5

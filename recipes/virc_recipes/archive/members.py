@@ -1,0 +1,193 @@
+"""What the members of a tar archive say they are, and which of them nobody should unpack."""
+
+import math
+import re
+import tarfile
+from collections.abc import Iterator
+from enum import Enum
+from tarfile import BLOCKSIZE, TarInfo
+from typing import NamedTuple, NoReturn
+
+from virc_recipes.archive.formats import damaged
+from virc_recipes.archive.stream import Stream
+from virc_recipes.clauses import plain
+from virc_recipes.errors import DataError
+
+_MOST_EXTRA = 1 << 20  # bytes of a long name, or of pax fields
+_LONGEST = 4096  # characters of a name
+_LATEST = 1 << 33  # seconds; later times are none that a disk keeps
+_ZEROS = bytes(BLOCKSIZE)
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+class Kind(Enum):
+    """What is made of a member."""
+
+    file = b"0"
+    hard_link = b"1"
+    link = b"2"
+    folder = b"5"
+
+
+_KINDS = {kind.value: kind for kind in Kind} | {tarfile.AREGTYPE: Kind.file, tarfile.CONTTYPE: Kind.file}
+_REFUSED = {
+    tarfile.CHRTYPE: "a device",
+    tarfile.BLKTYPE: "a device",
+    tarfile.FIFOTYPE: "a pipe",
+    tarfile.GNUTYPE_SPARSE: "a sparse file",
+}
+
+
+class Member(NamedTuple):
+    """A member whose claims are harmless by themselves; where its links lead is for the folder to find out."""
+
+    name: str
+    """Relative, of plain parts joined by `/`; empty for the folder that all others are in."""
+    kind: Kind
+    size: int
+    """Bytes of content; 0 but for a file."""
+    mode: int
+    mtime_ns: int
+    target: str
+    """What a link says it leads to."""
+
+
+def members(stream: Stream) -> Iterator[Member]:
+    """The members of a tar archive up to its end mark; take the content of each before you ask for the next.
+
+    Raises:
+        DataError: a member that is refused, by name; or the archive is damaged, or cut off.
+    """
+    everywhere: dict[str, str] = {}
+    own: dict[str, str] = {}
+    while (block := stream.take(BLOCKSIZE)) != _ZEROS:
+        info = _header(block, stream)
+        match info.type:
+            case tarfile.GNUTYPE_LONGNAME:
+                own["path"] = _long_name(_extra(info, stream))
+            case tarfile.GNUTYPE_LONGLINK:
+                own["linkpath"] = _long_name(_extra(info, stream))
+            case tarfile.XHDTYPE | tarfile.SOLARIS_XHDTYPE:
+                own |= _pax(_extra(info, stream), stream)
+            case tarfile.XGLTYPE:
+                everywhere |= _pax(_extra(info, stream), stream)
+            case _:
+                member = _member(info, everywhere | own)
+                own = {}
+                yield member
+                stream.take(-member.size % BLOCKSIZE)
+
+
+def refuse(name: str, why: str, hint: str | None = None) -> NoReturn:
+    """Raise the DataError that names a member and says what is wrong with it."""
+    raise DataError(f"refused {plain(repr(name))}: {why}", hint)
+
+
+def plain_name(name: str, member: str) -> str:
+    """A name in an archive as plain parts joined by `/`: no `.`, no empty ones.
+
+    Args:
+        member: name of the member that gives it, for sentences.
+
+    Raises:
+        DataError: it is empty, absolute, a name of Windows, or leads out of its folder.
+    """
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if not name:
+        refuse(member, "it has no name")
+    if len(name) > _LONGEST:
+        refuse(member, f"a name of {len(name)} characters")
+    if "\0" in name:
+        refuse(member, "there is a zero byte in its name")
+    if name.startswith("/"):
+        refuse(member, "its name is absolute")
+    if "\\" in name or _DRIVE.match("".join(parts[:1])):
+        refuse(member, "on Windows its name would lead elsewhere")
+    if ".." in parts:
+        refuse(member, "its name leads out of the folder")
+    return "/".join(parts)
+
+
+def _header(block: bytes, stream: Stream) -> TarInfo:
+    try:
+        info = TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError as error:
+        raise damaged(stream.where(BLOCKSIZE), f"no header of a member is there ({error})") from None
+    if info.size < 0:
+        raise damaged(stream.where(BLOCKSIZE), "a size is negative")
+    return info
+
+
+def _extra(info: TarInfo, stream: Stream) -> bytes:
+    """The content of a member that only describes the next one."""
+    if info.size > _MOST_EXTRA:
+        raise damaged(stream.where(BLOCKSIZE), f"a description of {info.size} bytes")
+    return stream.take(info.size + -info.size % BLOCKSIZE)[: info.size]
+
+
+def _long_name(data: bytes) -> str:
+    return data.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def _pax(data: bytes, stream: Stream) -> dict[str, str]:
+    """The fields of a pax header, each `LENGTH KEY=VALUE` and a newline."""
+    fields = {}
+    at = 0
+    try:
+        while at < len(data):
+            begins = data.index(b" ", at, at + 20) + 1
+            ends = at + int(data[at:begins])
+            key, equals, value = data[begins : ends - 1].partition(b"=")
+            if not equals or data[ends - 1 : ends] != b"\n":
+                raise ValueError
+            fields[key.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
+            at = ends
+    except ValueError:
+        raise damaged(stream.where(len(data)), "its pax fields cannot be read") from None
+    return fields
+
+
+def _member(info: TarInfo, fields: dict[str, str]) -> Member:
+    fields = {key: value for key, value in fields.items() if value}  # an empty one takes an earlier one back
+    raw = fields.get("path", info.name)
+    name = plain_name(raw, raw)
+    kind = _KINDS.get(info.type)
+    if kind is None:
+        refuse(raw, f"it is {_REFUSED.get(info.type, f'of a kind that is not unpacked ({info.type!r})')}")
+    if any(key.startswith("GNU.sparse") for key in fields):
+        refuse(raw, "it is a sparse file")
+    size = _number(fields.get("size"), info.size, raw)
+    if kind is Kind.file:
+        _check_file(raw, name, info.mode)
+    elif size:
+        refuse(raw, "it has content, and is no file")
+    elif not name and kind is not Kind.folder:
+        refuse(raw, "it has no name")
+    mtime = _seconds(fields.get("mtime"), info.mtime)
+    return Member(name, kind, size, info.mode & 0o777, mtime, fields.get("linkpath", info.linkname))
+
+
+def _check_file(raw: str, name: str, mode: int) -> None:
+    if not name:
+        refuse(raw, "it has no name")
+    if raw.endswith("/"):
+        refuse(raw, "its name is that of a folder, and it is a file")
+    if mode & 0o6000:
+        refuse(raw, "it would run as another user (setuid or setgid)")
+
+
+def _number(text: str | None, otherwise: int, member: str) -> int:
+    if text is None:
+        return otherwise
+    if not re.fullmatch("[0-9]{1,19}", text):
+        refuse(member, "its size cannot be read")
+    return int(text)
+
+
+def _seconds(text: str | None, otherwise: float) -> int:
+    """A time in ns, between 1970 and the last that disks keep."""
+    try:
+        time = otherwise if text is None else float(text)
+    except ValueError:
+        time = otherwise
+    return int(min(max(time if math.isfinite(time) else 0, 0), _LATEST) * 1e9)

@@ -1,0 +1,64 @@
+"""`virc unpack`: an archive becomes the folder it was made of."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from virc_cli import output
+from virc_cli.options import Json
+
+FAILURE: dict[str, object] = {"to": None, "files": None, "bytes": None, "skipped": None, "removed": None}
+
+
+def command(
+    archive: Annotated[
+        Path,
+        typer.Argument(
+            metavar="ARCHIVE", help=".tar.lz4, .tar.gz or .tar, whatever its name.", show_default=False
+        ),
+    ],
+    to: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to; default: the folder the archive is in.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Do not remove the archive.")] = False,
+    max_ratio: Annotated[
+        float, typer.Option(min=1, metavar="N", help="Content is at most N times as large as the archive.")
+    ] = 100,
+    max_bytes: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="BYTES", help="Most to write; default: what the disk has free."),
+    ] = None,
+    max_files: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Most files, folders and links.")
+    ] = 2_000_000,
+    as_json: Json = False,
+) -> None:
+    """Unpack an archive, and remove it when every file is safe on disk; the folder is printed.
+
+    After an interruption, run it again: what is complete is compared and skipped. Nothing is ever overwritten or
+    written outside the folder.
+    """
+    from virc_cli.progress import shown
+    from virc_recipes.unpack import UnpackConfig, unpack
+
+    config = UnpackConfig(archive, to, keep, max_ratio, max_bytes, max_files)
+    with shown() as show:
+        done = unpack(config, lambda at, size: show(f"{_size(at)} of {_size(size)} of the archive"))
+    there = f", {done.skipped} were there" if done.skipped else ""
+    output.note(f"{done.files} files, {_size(done.bytes)}{there}")
+    output.note(f"kept {archive}: {done.kept}" if done.kept else f"removed {archive}")
+    if as_json:
+        counts = {"files": done.files, "bytes": done.bytes, "skipped": done.skipped}
+        fields = {"to": str(done.to), **counts, "removed": done.kept is None}
+        output.emit({"schema": "virc.unpack/1", **fields, "error": None})
+    else:
+        output.line(str(done.to))
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.4g} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
