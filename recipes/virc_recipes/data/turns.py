@@ -1,0 +1,136 @@
+"""The user turns and tool calls of conversations, as far as the wording shows in them."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import accumulate
+
+import msgspec
+
+from virc_recipes import tools
+from virc_recipes.clauses import clause
+from virc_recipes.data.record import MARK, Record, images_of
+from virc_recipes.data.votes import First
+from virc_recipes.errors import DataError
+from virc_recipes.reasoning.images import image_size
+from virc_recipes.reasoning.messages import FormatError, ToolText, parse
+from virc_recipes.tools.base import Size, ToolError
+
+_MOST_TEXT = 64 * 2**20  # characters of user turns that are kept
+_LOOKED_AT = 8  # rows whose images are looked at, to tell width from height
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """A user turn after a tool; `kind` is the template that makes it."""
+
+    text: str
+    index: int
+    kind: str
+    size: Size | None
+
+
+class Conversation(msgspec.Struct, frozen=True):
+    """What is kept of a record.
+
+    Args:
+        number: of the row, from 1.
+        system: the system message.
+        first: the first user turn.
+        turns: the others.
+        calls: those that can be read, each with the number of images shown before it.
+        units: replies.
+    """
+
+    number: int
+    system: str
+    first: First
+    turns: list[Turn]
+    calls: list[tuple[ToolText, int]]
+    units: int
+
+
+def gathered(records: Iterable[Record]) -> list[Conversation]:
+    """What is kept of these records, of the first of them where their texts are too many to be kept.
+
+    Raises:
+        DataError: there are none, or one is no conversation with images that a session could have shown.
+    """
+    rows: list[Conversation] = []
+    room = _MOST_TEXT
+    for number, record in enumerate(records, 1):
+        try:
+            row = _row(number, record)
+        except (DataError, FormatError, ToolError) as error:
+            raise DataError(f"row {number}: {clause(error)}") from None
+        rows.append(row)
+        room -= len(row.first.text) + sum(len(turn.text) for turn in row.turns)
+        if room < 0:
+            break
+    if not rows:
+        raise DataError("there are no rows to find a wording in")
+    return rows
+
+
+def _row(number: int, record: Record) -> Conversation:
+    messages, shown = list(record.messages), images_of(record)
+    if len(messages) < 2 or messages[0].role != "system":
+        raise DataError("it has no system message" if messages else "it has no conversation")
+    if any(message.role != ("user", "assistant")[at % 2] for at, message in enumerate(messages[1:])):
+        raise DataError("its turns are not user and assistant one after the other")
+    if not shown[1]:
+        raise DataError("its first user turn shows no image")
+    first = First(
+        number,
+        _behind_marks(messages[1].content, 2),
+        len(shown[1]),
+        record.question,
+        _size(number, record, 0),
+    )
+    turns, calls = [], []
+    seen_before = list(accumulate(map(len, shown), initial=0))
+    for at in range(2, len(messages), 2):
+        call, seen = _call(messages[at].content), seen_before[at]
+        calls += [(call, seen)] if call else []
+        if at + 1 < len(messages):
+            tool = (call or _said(messages[at].content)).name
+            if len(shown[at + 1]) != 1:
+                raise DataError(f"message {at + 2} shows {len(shown[at + 1])} images where a tool gives one")
+            text = _behind_marks(messages[at + 1].content, at + 2)
+            turns.append(Turn(text, seen, tools.get(tool).WORDING, _size(number, record, seen)))
+    return Conversation(number, messages[0].content, first, turns, calls, len(messages[2::2]))
+
+
+def _behind_marks(content: str, number: int) -> str:
+    count = content.count(MARK)
+    if not content.startswith(MARK * count):
+        raise DataError(
+            f"message {number} has an image within its text, where a session shows images before it"
+        )
+    return content[len(MARK) * count :]
+
+
+def _call(content: str) -> ToolText | None:
+    """The tool call of a turn, where it can be read and there is one."""
+    with suppress(FormatError):
+        return parse(content).tool
+    return None
+
+
+def _said(content: str) -> ToolText:
+    """The tool call of a turn that others follow.
+
+    Raises:
+        FormatError: it cannot be read.
+        DataError: it is an answer.
+    """
+    tool = parse(content).tool
+    if tool is None:
+        raise DataError("it goes on after its answer")
+    return tool
+
+
+def _size(number: int, record: Record, index: int) -> Size | None:
+    if number > _LOOKED_AT or index >= len(record.images):
+        return None
+    with suppress(OSError, DataError):
+        return image_size(record.images[index].read(), "")
+    return None
