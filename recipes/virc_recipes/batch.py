@@ -7,7 +7,7 @@ Images are paths relative to the file, http(s) URLs or data URLs.
 import hashlib
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any
 from urllib.parse import quote
 
@@ -112,7 +112,7 @@ def _row(number: int, text: bytes) -> Row:
         id = content["id"] if type(content.get("id")) in (str, int) else None
         fields = msgspec.json.decode(text, type=_Fields)
         images = _images(fields)
-        question = fields.question + (f" Choices: {_listed(fields.choices)}" if fields.choices else "")
+        question = with_choices(fields.question, fields.choices or [])
         check_problem(images, question if fields.question.strip() else "")
     except (ValueError, DataError, RecursionError) as error:  # ValueError: msgspec's, and bytes of no UTF-8
         return Row(number, id, fault=DataError(f"line {number}: {clause(error)}"))
@@ -127,8 +127,3 @@ def _images(fields: _Fields) -> tuple[str, ...]:
         raise DataError("a row has either an image or images")
     # '-' means standard input only where a user types it
     return tuple("./-" if source == "-" else source for source in images)
-
-
-def _listed(choices: list[str | int | float]) -> str:
-    texts = [str(choice) for choice in choices]
-    return ("; " if any(" " in text for text in texts) else " ").join(texts)
