@@ -105,6 +105,13 @@ def folder_name(row: Row) -> str:
     return hashlib.sha256(str(row.id).encode()).hexdigest()[:16]
 
 
+def with_choices(question: str, choices: Sequence[str | int | float]) -> str:
+    """The question as it is asked: its choices, where there are some, stand behind it."""
+    texts = [str(choice) for choice in choices]
+    listed = ("; " if any(" " in text for text in texts) else " ").join(texts)
+    return f"{question} Choices: {listed}" if texts else question
+
+
 def _row(number: int, text: bytes) -> Row:
     id: Id | None = None
     try:
