@@ -38,6 +38,16 @@ MaxPixels = Annotated[
 Timeout = Annotated[
     float | None, typer.Option(metavar="SECONDS", help="Longest time for a problem, all its turns.")
 ]
+Protocol = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Wording the model was trained with; `default`: this project's own."),
+]
+MaxTurns = Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Turns of one solution.")]
+Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Of all that is drawn at random.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Fetch no picture from the network.")]
+Concurrency = Annotated[
+    int | None, typer.Option(min=1, max=1024, metavar="N", help="Rows at a time; default 16 on an endpoint.")
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout; it looks the same on failure.")
 ]

@@ -38,9 +38,14 @@ class _Line(msgspec.Struct):
 
 
 class Claims:
-    """Which rows were met: every id may come once."""
+    """Which rows were met: every id may come once.
 
-    def __init__(self) -> None:
+    Args:
+        option: the one that names the output, for hints.
+    """
+
+    def __init__(self, option: str = "--out") -> None:
+        self._elsewhere = f"use another {option}"
         self._answered: dict[bytes, str | None] = {}  # None: met in this run
 
     def claim(self, id: Id, row: str) -> bool:
@@ -61,7 +66,7 @@ class Claims:
             raise DataError(f"the id {id!r} comes twice", "give every row an id of its own")
         raise DataError(
             f"the row {id!r} has changed since it was answered",
-            "take its line out of the output, or use another --out",
+            f"take its line out of the output, or {self._elsewhere}",
         )
 
     def answered(self, id: Id, row: str) -> None:
@@ -81,6 +86,7 @@ class Ledger(Claims):
         schema: what its lines carry; a file with other lines is not touched.
         made_with: `model`, `protocol` and the settings that all answers in one file share.
         results: error codes that are a result, not a failure; such lines stay.
+        option: the one that names the output, for hints.
 
     Attributes:
         resumed: how many rows were done when it was opened.
@@ -91,9 +97,14 @@ class Ledger(Claims):
     """
 
     def __init__(
-        self, path: Path, schema: str, made_with: Mapping[str, object], results: Collection[int]
+        self,
+        path: Path,
+        schema: str,
+        made_with: Mapping[str, object],
+        results: Collection[int],
+        option: str = "--out",
     ) -> None:
-        super().__init__()
+        super().__init__(option)
         self.path = path.resolve()  # through a link, the file it leads to
         self.resumed = 0
         self._schema, self._made_with, self._results = schema, made_with, results
@@ -102,7 +113,7 @@ class Ledger(Claims):
         with _disk(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.exists() and not self.path.is_file():
-                raise ConfigError(f"{self.path} is no file", "--out -")
+                raise ConfigError(f"{self.path} is no file", self._elsewhere)
             self._lock = lock(self.path)
             try:
                 self._take_up()
@@ -186,7 +197,7 @@ class Ledger(Claims):
             if theirs.get(key) != value:
                 raise ConfigError(
                     f"{self.path} holds answers made with {key} {theirs.get(key)}, not {value}",
-                    "use another --out, or the same settings",
+                    f"{self._elsewhere}, or the same settings",
                 )
 
     def _drop_failed(self) -> None:
@@ -199,7 +210,7 @@ class Ledger(Claims):
         new.replace(self.path)
 
     def _foreign(self, reason: str) -> ConfigError:
-        return ConfigError(f"{self.path} is no output of a batch: {reason}", "use another --out")
+        return ConfigError(f"{self.path} is no output of a batch: {reason}", self._elsewhere)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ A rejected reply is drawn again, warmer and from another seed, so that a greedy 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 from PIL import Image
@@ -14,7 +14,7 @@ from virc_recipes.deadline import Deadline, TimeUp
 from virc_recipes.errors import DataError, NetworkError, NoAnswerError, VircError
 from virc_recipes.reasoning.images import Shown
 from virc_recipes.reasoning.protocol import Protocol
-from virc_recipes.reasoning.session import Ask, Rejected, Reply, Session, Unit
+from virc_recipes.reasoning.session import SOLVE, Ask, Rejected, Reply, Session, Unit
 from virc_recipes.reasoning.trace import FailureKind, Trace
 
 SCHEMA = "virc.solve/1"
@@ -33,6 +33,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
         max_turns: accepted turns of one sample.
         tries: replies drawn for one turn.
         keep_images: whether an attempt keeps the images shown in it, as its trace needs them.
+        tolerate: the deviations of tool calls that are forgiven.
     """
 
     temperature: float | None = None
@@ -42,6 +43,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
     max_turns: int = 16
     tries: int = 4
     keep_images: bool = True
+    tolerate: frozenset[str] = SOLVE
 
     @property
     def first_temperature(self) -> float:
@@ -132,20 +134,46 @@ def solve(
     Raises:
         DataError: an image cannot be shown to this model.
     """
+    done: list[Attempt] = []
+    for attempt in attempts(
+        config, backend, protocol, images, question, on_event=on_event, deadline=deadline
+    ):
+        done.append(attempt)
+        if attempt.broken:
+            return Solved(done, error=attempt.broken)
+    return _voted(done)
+
+
+def attempts(
+    config: SolveConfig,
+    backend: Backend,
+    protocol: Protocol,
+    images: Sequence[Image.Image | Shown],
+    question: str,
+    *,
+    on_event: OnEvent = lambda _: None,
+    deadline: Deadline | None = None,
+) -> Iterator[Attempt]:
+    """The samples of one problem, each drawn when it is asked for, also after one that was broken off.
+
+    Args:
+        images, on_event, deadline: as `solve` takes them.
+
+    Raises:
+        DataError: an image cannot be shown to this model.
+    """
     deadline = deadline or Deadline(config.timeout)
-    attempts: list[Attempt] = []
     given = images
     for sample in range(config.samples):
         try:
-            session = Session(protocol, question, given, backend.grid, max_turns=config.max_turns)
+            session = Session(
+                protocol, question, given, backend.grid, tolerate=config.tolerate, max_turns=config.max_turns
+            )
         except ValueError as error:
             raise DataError(str(error)) from error
         given = session.images[: len(images)]  # resized and encoded once for all samples
         on_event(Start(sample + 1, config.samples))
-        attempts.append(_attempt(session, backend, config, sample, deadline, on_event))
-        if attempts[-1].broken:
-            return Solved(attempts, error=attempts[-1].broken)
-    return _voted(attempts)
+        yield _attempt(session, backend, config, sample, deadline, on_event)
 
 
 def _attempt(

@@ -3,6 +3,8 @@
 What fails in one row costs that row alone; what the endpoint does to every row ends the batch.
 """
 
+import json
+import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,7 +14,6 @@ import msgspec
 
 from virc_recipes.batch import Row, folder_name, in_parallel
 from virc_recipes.clauses import clause
-from virc_recipes.data.json_rows import one_line
 from virc_recipes.deadline import Deadline
 from virc_recipes.errors import DataError, NetworkError, UsageError, VircError
 from virc_recipes.ledger import Claims
@@ -20,7 +21,7 @@ from virc_recipes.opened import Opened
 from virc_recipes.outcome import Fields, facts, failure_of, outcome, trace_folders, write_traces
 from virc_recipes.reasoning.images import Shown
 from virc_recipes.reasoning.session import show_input
-from virc_recipes.solve import SCHEMA, Event, SolveConfig, Solved, solve
+from virc_recipes.solve import SCHEMA, Event, OnEvent, SolveConfig, solve
 from virc_recipes.sources import open_source
 
 HOPELESS_IN_A_ROW = 20
@@ -71,20 +72,87 @@ def solve_batch(
         UsageError: several rows at a time are asked of a model in this process.
         VircError: traces cannot be written, or the endpoint failed row after row for a reason of its own.
     """
-    workers = _workers(config.at_once, opened)
+    workers = workers_for(config.at_once, opened)
     if config.traces:
         _check_writable(config.traces)
+
+    def work(row: Row, on_event: OnEvent) -> RowDone:
+        return _solve_row(config, opened, row, on_event)
+
+    through(rows, claims, work, on_row, workers)
+
+
+def through(
+    rows: Iterable[Row],
+    claims: Claims,
+    work: Callable[[Row, OnEvent], RowDone],
+    on_row: Callable[[RowDone], None],
+    workers: int,
+) -> None:
+    """Do `work` on every row that is still to be done, some at a time; what fails in one costs that one.
+
+    Args:
+        claims, on_row: as `solve_batch` takes them; nobody is told of a row any more when this returns or raises.
+        work: gets a function to tell of every event; it breaks the row off when the others have ended.
+        workers: rows in work at a time.
+
+    Raises:
+        VircError: the endpoint failed row after row for a reason of its own.
+    """
     stop, lock, endpoint = threading.Event(), threading.Lock(), _Endpoint()
 
-    def work(row: Row) -> None:
-        done = _solve_row(config, opened, row, stop)
+    def unless_stopped(_: Event) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+
+    def do(row: Row) -> None:
+        done = _done(row, work, unless_stopped)
         with lock:
             if stop.is_set():  # broken off, so that it is done again
                 return
             on_row(done)
             endpoint.did(done.error)
 
-    in_parallel(_unanswered(rows, claims), work, workers, stop)
+    try:
+        in_parallel(_unanswered(rows, claims), do, workers, stop)
+    finally:
+        stop.set()
+        with lock:  # who is telling comes to an end
+            pass
+
+
+def workers_for(at_once: int | None, opened: Opened) -> int:
+    """How many rows are in work at a time: as asked, else 16 on an endpoint and 1 here.
+
+    Raises:
+        UsageError: several are asked of a model in this process.
+    """
+    if opened.device is None:
+        return at_once or _SERVED_AT_ONCE
+    if at_once is not None and at_once > 1:
+        raise UsageError(
+            "a model in this process does one row at a time", "--endpoint URL, or --concurrency 1"
+        )
+    return 1
+
+
+def shown_images(config: BatchConfig, opened: Opened, row: Row, deadline: Deadline) -> list[Shown]:
+    """The pictures of a row as the model sees them.
+
+    Raises:
+        DataError: one cannot be opened or shown.
+    """
+    protocol, grid = opened.wording.protocol, opened.backend.grid
+    try:
+        # small as soon as it is opened: many rows are in work, and each may have many large pictures
+        return [
+            show_input(open_source(source, config.base, config.offline, deadline.left()), protocol, grid)
+            for source in row.images
+        ]
+    except NetworkError as error:  # not our endpoint's fault, but that of the address in the row
+        raise DataError(error.message, error.hint) from error
+    except ValueError as error:
+        raise DataError(str(error)) from error
 
 
 def made_with(known: Fields) -> Fields:
@@ -94,17 +162,22 @@ def made_with(known: Fields) -> Fields:
     return shared
 
 
-def as_line(done: RowDone, known: Mapping[str, object], error: Mapping[str, object] | None) -> bytes:
+def as_line(
+    done: RowDone, known: Mapping[str, object], error: Mapping[str, object] | None, schema: str = SCHEMA
+) -> bytes:
     """A row's line of output, without its newline.
 
     Args:
         known: what stands in every line.
         error: `done.error` as an object.
+        schema: what the line calls itself.
     """
     row = done.row
-    fields = {"schema": SCHEMA, "id": row.id, "row": row.digest, **known, **done.fields}
+    fields = {"schema": schema, "id": row.id, "row": row.digest, **known, **done.fields}
     fields |= {"error": error, "input": row.passed}
-    return one_line(fields).encode()
+    text = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # half a character, as in a file name that is no UTF-8, cannot stand in JSON that everyone reads
+    return re.sub("[\ud800-\udfff]", lambda half: rf"\\u{ord(half[0]):04x}", text).encode()
 
 
 class _Endpoint:
@@ -120,16 +193,6 @@ class _Endpoint:
         self._failed += 1
         if self._failed >= HOPELESS_IN_A_ROW:
             raise type(error)(f"{self._failed} rows in a row failed; the last: {error.message}", error.hint)
-
-
-def _workers(at_once: int | None, opened: Opened) -> int:
-    if opened.device is None:
-        return at_once or _SERVED_AT_ONCE
-    if at_once is not None and at_once > 1:
-        raise UsageError(
-            "a model in this process does one row at a time", "--endpoint URL, or --concurrency 1"
-        )
-    return 1
 
 
 def _check_writable(traces: Path) -> None:
@@ -152,52 +215,30 @@ def _unanswered(rows: Iterable[Row], claims: Claims) -> Iterator[Row]:
             yield msgspec.structs.replace(row, fault=fault)
 
 
-def _solve_row(config: BatchConfig, opened: Opened, row: Row, stop: threading.Event) -> RowDone:
-    fields: Fields = {}
-    untraced = None
+def _done(row: Row, work: Callable[[Row, OnEvent], RowDone], on_event: OnEvent) -> RowDone:
     try:
         if row.fault:
             raise row.fault
-        folder = config.traces / folder_name(row) if config.traces else None
-        folders = trace_folders(folder, config.solving) if folder else []
-        solved = _solved(config, opened, row, stop)
-        if isinstance(solved.error, KeyboardInterrupt):
-            raise solved.error
-        fields |= outcome(solved)
-        untraced = write_traces(folders, solved.attempts, config.solving, facts(opened, config.solving))
-        fields["trace"] = str(folder) if folder and not untraced else None
-        if error := failure_of(solved, opened):
-            raise error
+        return work(row, on_event)
     except VircError as error:
-        return RowDone(row, fields, error, untraced)
+        return RowDone(row, {}, error)
     except KeyboardInterrupt:  # `stop` is set: nobody is told
-        return RowDone(row, fields)
+        return RowDone(row, {})
     except Exception as error:  # a fault of ours in one row must not cost the others
-        return RowDone(row, fields, VircError(f"internal: {type(error).__name__}: {error}"))
-    return RowDone(row, fields, None, untraced)
+        return RowDone(row, {}, VircError(f"internal: {type(error).__name__}: {error}"))
 
 
-def _solved(config: BatchConfig, opened: Opened, row: Row, stop: threading.Event) -> Solved:
+def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_event: OnEvent) -> RowDone:
     deadline = Deadline(config.solving.timeout)
-    protocol, backend = opened.wording.protocol, opened.backend
-
-    def shown(source: str) -> Shown:
-        """Small as soon as it is opened: many rows are in work, and each may have many large pictures."""
-        return show_input(
-            open_source(source, config.base, config.offline, deadline.left()), protocol, backend.grid
-        )
-
-    try:
-        images = [shown(source) for source in row.images]
-    except NetworkError as error:  # not our endpoint's fault, but that of the address in the row
-        raise DataError(error.message, error.hint) from error
-    except ValueError as error:
-        raise DataError(str(error)) from error
-
-    def unless_stopped(_: Event) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-
-    return solve(
-        config.solving, backend, protocol, images, row.question, on_event=unless_stopped, deadline=deadline
-    )
+    folder = config.traces / folder_name(row) if config.traces else None
+    folders = trace_folders(folder, config.solving) if folder else []
+    images = shown_images(config, opened, row, deadline)
+    asked = (config.solving, opened.backend, opened.wording.protocol, images, row.question)
+    solved = solve(*asked, on_event=on_event, deadline=deadline)
+    if isinstance(solved.error, KeyboardInterrupt):
+        raise solved.error
+    untraced = write_traces(folders, solved.attempts, config.solving, facts(opened, config.solving))
+    fields = outcome(solved) | {"trace": str(folder) if folder and not untraced else None}
+    error = failure_of(solved, opened)
+    assert error is None or isinstance(error, VircError)
+    return RowDone(row, fields, error, untraced)

@@ -46,12 +46,7 @@ def command(
     model: options.Model = None,
     endpoint: options.Endpoint = None,
     system: options.System = None,
-    protocol: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="Wording the model was trained with; `default`: this project's own."
-        ),
-    ] = None,
+    protocol: options.Protocol = None,
     as_json: options.Json = False,
     trace: Annotated[
         str | None, typer.Option(metavar="DIR", help="Keep conversation, images and a page to look at.")
@@ -60,14 +55,14 @@ def command(
         int, typer.Option(min=1, max=1000, metavar="N", help="Independent answers; the commonest is given.")
     ] = 1,
     max_pixels: options.MaxPixels = None,
-    max_turns: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Turns of one solution.")] = 16,
+    max_turns: options.MaxTurns = 16,
     timeout: options.Timeout = None,
     temperature: Annotated[
         float | None, typer.Option(metavar="T", help="0 is greedy; default 0, or 1 with several samples.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of all that is drawn at random.")] = 0,
+    seed: options.Seed = 0,
     device: options.Device = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Fetch no picture from the network.")] = False,
+    offline: options.Offline = False,
     batch: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="JSONL rows: id, image or images, question; - for stdin."),
@@ -75,10 +70,7 @@ def command(
     out: Annotated[
         str | None, typer.Option(metavar="FILE", help="Answers to a batch; taken up again where it stopped.")
     ] = None,
-    concurrency: Annotated[
-        int | None,
-        typer.Option(min=1, max=1024, metavar="N", help="Rows at a time; default 16 on an endpoint."),
-    ] = None,
+    concurrency: options.Concurrency = None,
 ) -> None:
     """Answer a question about a picture: thoughts on stderr, the answer alone on stdout.
 

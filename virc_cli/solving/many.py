@@ -31,26 +31,42 @@ class Stream(Claims):
         output.line(line.decode())
 
 
-class Tally:
-    """How many rows have an answer, have none, or failed; told every few seconds."""
+class Progress:
+    """What came of the rows so far: a failed one is told at once, `str` of it every few seconds."""
 
     def __init__(self, resumed: int) -> None:
-        self.resumed, self.answered, self.unanswered, self.failed = resumed, 0, 0, 0
+        self.resumed, self.failed = resumed, 0
         self._told = time.monotonic()
 
     def add(self, done: RowDone) -> None:
         """Count one row, and tell what is wrong with it."""
-        error = done.error
-        self.answered += error is None
-        self.unanswered += isinstance(error, NoAnswerError)
-        if error and not isinstance(error, NoAnswerError):
+        if done.error and not isinstance(done.error, NoAnswerError):
             self.failed += 1
-            output.warn(f"row {done.row.id!r}: {error.message}")
+            output.warn(f"row {done.row.id!r}: {done.error.message}")
         if done.untraced:
             output.warn(f"row {done.row.id!r}: {done.untraced.message}")
         if time.monotonic() - self._told > _PROGRESS_SECONDS:
             self._told = time.monotonic()
             output.note(str(self))
+
+    def check(self) -> None:
+        """Raise VircError if a row failed."""
+        if self.failed:
+            raise VircError(f"{self.failed} rows failed", "the same command does them again, and only them")
+
+
+class Tally(Progress):
+    """How many rows have an answer, have none, or failed."""
+
+    def __init__(self, resumed: int) -> None:
+        super().__init__(resumed)
+        self.answered, self.unanswered = 0, 0
+
+    def add(self, done: RowDone) -> None:
+        """Count one row."""
+        self.answered += done.error is None
+        self.unanswered += isinstance(done.error, NoAnswerError)
+        super().add(done)
 
     def __str__(self) -> str:
         before = f"; {self.resumed} were done before" if self.resumed else ""
@@ -71,7 +87,9 @@ def run(setup: Setup, source: str, out: str | None, at_once: int | None, blank: 
     Raises:
         VircError: a row failed, or all of it cannot be done.
     """
-    file, base = _open_rows(source, out)
+    if source != STREAM and out not in (None, STREAM) and Path(str(out)).resolve() == Path(source).resolve():
+        raise UsageError("--batch and --out are the same file", "--out answers.jsonl")
+    file, base = open_rows(source)
     config = BatchConfig(setup.config, base, setup.trace, setup.offline, at_once)
     with file as rows:
         opened, known = open_chosen(setup)
@@ -91,16 +109,20 @@ def run(setup: Setup, source: str, out: str | None, at_once: int | None, blank: 
             finally:
                 output.note(str(tally))
         opened.backend.close()
-    if tally.failed:
-        raise VircError(f"{tally.failed} rows failed", "the same command does them again, and only them")
+    tally.check()
 
 
-def _open_rows(source: str, out: str | None) -> tuple[AbstractContextManager[IO[bytes]], Path]:
-    """The rows, and the folder their image paths start from: that of their file, where it is one."""
+def open_rows(source: str) -> tuple[AbstractContextManager[IO[bytes]], Path]:
+    """The rows, and the folder their image paths start from: that of their file, where it is one.
+
+    Args:
+        source: JSONL file, or `-` for standard input.
+
+    Raises:
+        DataError: the file cannot be opened.
+    """
     if source == STREAM:
         return nullcontext(standard_input()), Path()
-    if out not in (None, STREAM) and Path(str(out)).resolve() == Path(source).resolve():
-        raise UsageError("--batch and --out are the same file", "--out answers.jsonl")
     try:
         return Path(source).open("rb"), Path(source).parent if Path(source).is_file() else Path()
     except OSError as error:
