@@ -1,0 +1,58 @@
+"""Rows checked by several processes, verdicts in order; a row that ends its process costs no other."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import islice
+
+from virc_recipes.data.checks.row import check_row, lost
+from virc_recipes.data.checks.verdict import Rules, Verdict
+from virc_recipes.data.layouts import Row
+from virc_recipes.parallel import LostWorkerError, in_order
+
+_AT_ONCE = 8
+"""Rows that a process gets together: enough to outweigh the way there, few enough to stop soon."""
+
+
+def verdicts(rows: Iterable[Row], rules: Rules, workers: int) -> Iterator[tuple[Row, Verdict]]:
+    """Each row with its verdict, in order; with 1 worker they are checked in this process."""
+    if workers == 1:
+        yield from ((row, check_row(rules, row)) for row in rows)
+        return
+    under_way: deque[list[Row]] = deque()
+    chunks = _chunks(iter(rows), under_way)
+    ended = False
+    while not ended:
+        try:
+            for found in in_order(partial(_check, rules), chunks, workers):
+                yield from zip(under_way.popleft(), found, strict=True)
+            ended = True
+        except LostWorkerError:
+            left = [row for chunk in under_way for row in chunk]
+            under_way.clear()
+            yield from zip(left, _carefully(left, rules), strict=True)
+
+
+def _chunks(rows: Iterator[Row], under_way: deque[list[Row]]) -> Iterator[list[Row]]:
+    while chunk := list(islice(rows, _AT_ONCE)):
+        under_way.append(chunk)
+        yield chunk
+
+
+def _check(rules: Rules, rows: list[Row]) -> list[Verdict]:
+    return [check_row(rules, row) for row in rows]
+
+
+def _carefully(rows: list[Row], rules: Rules) -> Iterator[Verdict]:
+    """Verdicts on rows of which some end their process: halved until those stand alone."""
+    try:
+        [found] = in_order(partial(_check, rules), [rows], 2)
+    except LostWorkerError:
+        if len(rows) == 1:
+            yield lost(rows[0])
+            return
+        half = len(rows) // 2
+        yield from _carefully(rows[:half], rules)
+        yield from _carefully(rows[half:], rules)
+    else:
+        yield from found
