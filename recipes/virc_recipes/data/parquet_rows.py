@@ -14,6 +14,7 @@ MOST_ROW_BYTES = 2**30
 GROUP_BYTES = 32 * 2**20
 GROUP_ROWS = 4096
 _DICTIONARY_BYTES = 2 * GROUP_BYTES
+_COMPACT_BYTES = 2 * GROUP_BYTES
 
 Fields = dict[str, Any]
 Read = tuple[int, Fields | DataError]
@@ -44,8 +45,11 @@ def load() -> Any:
     return pyarrow.parquet
 
 
-def open_file(path: Path) -> Any:
+def open_file(path: Path, as_dictionaries: bool = False) -> Any:
     """The file as pyarrow's `ParquetFile`, of which nothing but the footer is read.
+
+    Args:
+        as_dictionaries: texts and bytes come as pyarrow's dictionaries, in which a repeated value stands once.
 
     Raises:
         DataError: it is not there, not parquet, or its footer is damaged.
@@ -54,21 +58,21 @@ def open_file(path: Path) -> Any:
     parquet = load()
     try:
         metadata = parquet.read_metadata(path)
-        texts = [
-            column.path
-            for column in (metadata.schema.column(index) for index in range(metadata.num_columns))
-            if column.physical_type == "BYTE_ARRAY"
-        ]
-        # as dictionaries: a value that is repeated in a thousand rows then takes its room once
+        texts = [column.path for column in _columns(metadata) if column.physical_type == "BYTE_ARRAY"]
         file = parquet.ParquetFile(
-            path, read_dictionary=texts, buffer_size=2**16, pre_buffer=False, metadata=metadata
+            path,
+            metadata=metadata,
+            read_dictionary=texts if as_dictionaries else None,
+            buffer_size=2**16,
+            pre_buffer=False,  # else whole groups are held
         )
+        size = path.stat().st_size
     except FileNotFoundError:
         raise DataError(f"there is no file {path}") from None
     except Exception as error:  # pyarrow raises nearly everything on hostile bytes
         raise DataError(f"{path} cannot be read as parquet: {clause(error)}") from None
-    if file.metadata.num_rows > path.stat().st_size:  # a row takes more than a byte, also where it repeats
-        raise DataError(f"{path} claims {file.metadata.num_rows} rows, more than it has bytes")
+    if metadata.num_rows > size:  # a row of verl's takes more than a byte, also where it repeats
+        raise DataError(f"{path} claims {metadata.num_rows} rows, more than it has bytes")
     return file
 
 
@@ -78,11 +82,9 @@ def column_names(path: Path) -> dict[str, bool]:
     Raises:
         DataError, SetupError: as `open_file` does.
     """
-    columns = open_file(path).metadata.schema
-    found = (columns.column(index) for index in range(len(columns)))
     return {
         column.path: column.physical_type == "BYTE_ARRAY" and column.logical_type.type == "NONE"
-        for column in found
+        for column in _columns(open_file(path).metadata)
     }
 
 
@@ -98,14 +100,14 @@ def read_rows(path: Path, columns: Iterable[str] | None = None) -> Iterator[Read
         DataError: nothing of the file can be read.
         SetupError: as `load` does.
     """
-    file = open_file(path)
+    file, compact = open_file(path), open_file(path, as_dictionaries=True)
     chosen = None if columns is None else list(columns)
     number = 1
     for index in range(file.num_row_groups):
         end = number + max(0, file.metadata.row_group(index).num_rows)
         next_row = number
         try:
-            for fields in _group(file, index, chosen):
+            for fields in _group(file, compact, index, chosen):
                 yield next_row, fields
                 next_row += 1
         except DataError as error:
@@ -164,25 +166,59 @@ def _table(rows: list[Fields], schema: Any) -> Any:
         raise DataError(f"a row cannot be written as parquet: {clause(error)}") from None
 
 
-def _group(file: Any, index: int, columns: list[str] | None) -> Iterator[Fields | DataError]:
+def _columns(metadata: Any) -> list[Any]:
+    return [metadata.schema.column(index) for index in range(metadata.num_columns)]
+
+
+def _group(file: Any, compact: Any, index: int, columns: list[str] | None) -> Iterator[Fields | DataError]:
     """The rows of one row group; DataError where its bytes are damaged."""
     try:
-        size = _batch_rows(file.metadata.row_group(index))
+        group = file.metadata.row_group(index)
+        if group.total_byte_size <= _COMPACT_BYTES:
+            file, size = compact, GROUP_ROWS
+        else:  # of large pages every batch would copy the whole dictionary
+            size = min(16, max(1, MOST_BATCH_BYTES * group.num_rows // group.total_byte_size))
         for batch in file.iter_batches(size, row_groups=[index], columns=columns, use_threads=False):
-            yield from _fields(batch)
+            for start in range(0, batch.num_rows, MOST_BATCH_ROWS):
+                yield from _fields(batch.slice(start, MOST_BATCH_ROWS))
     except Exception as error:  # as in open_file
         raise DataError(clause(error)) from None
 
 
-def _batch_rows(group: Any) -> int:
-    bytes_a_row: int = max(1, group.total_byte_size) // max(1, group.num_rows) + 1
-    return min(MOST_BATCH_ROWS, max(1, MOST_BATCH_BYTES // bytes_a_row))
-
-
 def _fields(batch: Any) -> Iterator[Fields | DataError]:
-    """Each row of a batch; one at a time where one of them cannot be turned into Python values."""
-    for row in range(batch.num_rows):
+    """Each row of a batch; apart from the others where they are large, or one cannot become Python values."""
+    if batch.num_rows > 1:
         try:
-            yield batch.slice(row, 1).to_pylist()[0]
-        except Exception as error:  # no UTF-8, dates out of range, fields of one name
-            yield DataError(clause(error))
+            whole = batch.to_pylist() if _expanded(batch) <= 4 * MOST_BATCH_BYTES else None
+        except Exception:  # as in open_file; below it is known in which row
+            whole = None
+        if whole is None:
+            for row in range(batch.num_rows):
+                yield from _fields(batch.slice(row, 1))
+        else:
+            yield from whole
+        return
+    try:
+        size = _expanded(batch)
+        if size > MOST_ROW_BYTES:
+            raise DataError(f"it is over {MOST_ROW_BYTES >> 20} MiB")
+        yield from batch.to_pylist()
+    except Exception as error:  # no UTF-8, dates out of range, fields of one name
+        yield DataError(clause(error))
+
+
+def _expanded(array: Any) -> int:
+    """Bytes of an array (or batch) when every value stands for itself; a few KB of parquet can hold terabytes."""
+    import pyarrow
+    import pyarrow.compute  # type: ignore[import-untyped, unused-ignore]
+
+    if isinstance(array, pyarrow.RecordBatch):
+        return sum(map(_expanded, array.columns))
+    if isinstance(array, pyarrow.DictionaryArray):
+        lengths = pyarrow.compute.binary_length(array.dictionary).take(array.indices).cast(pyarrow.int64())
+        return 8 * len(array) + (pyarrow.compute.sum(lengths).as_py() or 0)
+    if pyarrow.types.is_nested(array.type):
+        parts = array.flatten()
+        return sum(map(_expanded, parts)) if isinstance(parts, list) else 8 * len(array) + _expanded(parts)
+    size: int = array.nbytes
+    return size

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import msgspec
 
-from virc_recipes.data.layouts import Row, Source, Writing, rl
+from virc_recipes.data.layouts import Holds, Row, Source, Writing, rl
 from virc_recipes.data.record import Record
 
 NAME = "prompts"
 SUMMARY = "parquet for verl, one row a problem (multi-turn rollouts)"
+HOLDS: Holds = "prompts"
 LOST = "the trajectory: all but the question with its images and the answer"
 
 

@@ -9,13 +9,14 @@ import msgspec
 
 from virc_recipes.clauses import clause
 from virc_recipes.data import parquet_rows, verl_rows
-from virc_recipes.data.layouts import Row, Source, Writing
+from virc_recipes.data.layouts import Holds, Row, Source, Writing
 from virc_recipes.data.record import Picture, Record, images_of
 from virc_recipes.errors import DataError
 from virc_recipes.reasoning.messages import FormatError, Turn, parse
 
 NAME = "rl"
 SUMMARY = "parquet for verl, one row a reasoning unit (stage 3)"
+HOLDS: Holds = "prompts"
 LOST = (
     "the last unit where a file has no extra_info.reference, as published; "
     "a record without an answer gets that of its last unit"
