@@ -93,11 +93,11 @@ def get(name: str) -> ModuleType:
     """The layout of that name.
 
     Raises:
-        DataError: there is none.
+        UsageError: there is none.
     """
     if name not in names():
         hint = did_you_mean(name, names(), f"layouts are {', '.join(names())}")
-        raise DataError(f"there is no layout {name}", hint)
+        raise UsageError(f"there is no layout {name}", hint)
     return importlib.import_module(f"{__name__}.{name}")
 
 
@@ -126,8 +126,23 @@ def sources(path: Path) -> list[Source]:
         return found
     if not path.is_file():
         raise DataError(f"there is no file {path}")
-    named = {entry.get("file_name"): (name, entry) for name, entry in read_info(path.parent).items()}
-    return [_source(path, *named.get(path.name, (path.stem, {})))]
+    for name, entry in read_info(path.parent).items():
+        if entry.get("file_name") == path.name:
+            return [_source(path, name, entry)]
+    return [_source(path, path.stem, {})]
+
+
+def only_source(path: Path) -> Source:
+    """The one file of rows at a path.
+
+    Raises:
+        DataError: as `sources` does; or a folder has several.
+    """
+    found = sources(path)
+    if len(found) > 1:
+        files = ", ".join(source.file.name for source in found[:8]) + ", …" * (len(found) > 8)
+        raise DataError(f"{path} has {len(found)} files of rows: {files}", "name one of them")
+    return found[0]
 
 
 def read_info(folder: Path) -> dict[str, dict[str, Any]]:
