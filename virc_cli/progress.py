@@ -1,4 +1,4 @@
-"""A line on stderr that says how far a long command is."""
+"""How far a long command is, as a line on stderr; sizes as people read them."""
 
 import sys
 import time
@@ -30,3 +30,12 @@ def shown() -> Iterator[Callable[[str], None]]:
     finally:
         if width:
             output.note(" " * width, end="\r")
+
+
+def sized(count: float) -> str:
+    """A number of bytes in the unit that fits."""
+    for unit in ("bytes", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.4g} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

@@ -39,14 +39,14 @@ def command(
     After an interruption, run it again: what is complete is compared and skipped. Nothing is ever overwritten or
     written outside the folder.
     """
-    from virc_cli.progress import shown
+    from virc_cli.progress import shown, sized
     from virc_recipes.unpack import UnpackConfig, unpack
 
     config = UnpackConfig(archive, to, keep, max_ratio, max_bytes, max_files)
     with shown() as show:
-        done = unpack(config, lambda at, size: show(f"{_size(at)} of {_size(size)} of the archive"))
+        done = unpack(config, lambda at, size: show(f"{sized(at)} of {sized(size)} of the archive"))
     there = f", {done.skipped} were there" if done.skipped else ""
-    output.note(f"{done.files} files, {_size(done.bytes)}{there}")
+    output.note(f"{done.files} files, {sized(done.bytes)}{there}")
     output.note(f"kept {archive}: {done.kept}" if done.kept else f"removed {archive}")
     if as_json:
         counts = {"files": done.files, "bytes": done.bytes, "skipped": done.skipped}
@@ -54,11 +54,3 @@ def command(
         output.emit({"schema": "virc.unpack/1", **fields, "error": None})
     else:
         output.line(str(done.to))
-
-
-def _size(count: float) -> str:
-    for unit in ("bytes", "KB", "MB"):
-        if count < 1000:
-            return f"{count:.4g} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"

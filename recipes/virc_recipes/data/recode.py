@@ -69,7 +69,7 @@ def replayed(record: Record, question: str, source: Protocol, target: Protocol, 
     """A trajectory gone through again from its input images: boxes scaled, images and user turns made anew.
 
     Args:
-        record: with messages.
+        record: a trajectory, or a problem alone, which is put in the words of `target`.
         question: as the user wrote it.
         source: the wording the record is written in.
         target: the wording it goes through again in. With `square_1000` its inputs become 1000 x 1000 px; with
@@ -172,7 +172,7 @@ def _feed(session: Session, text: str, before: View, boxes: Boxes) -> None:
 def _told(session: Session, record: Record) -> Record:
     """What the session holds, ending where the record ended."""
     told = session.trace().messages
-    if told[-1].role == "user" and record.messages[-1].role == "assistant":
+    if told[-1].role == "user" and record.messages and record.messages[-1].role == "assistant":
         told.pop()
     messages = tuple(Message(each.role, MARK * len(each.images) + each.text) for each in told)
     kept = record.images if session.protocol.images == "smart" else ()

@@ -1,0 +1,245 @@
+"""What happens to a record between two datasets: its question is found, its boxes and images are changed."""
+
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from virc_recipes import tools
+from virc_recipes.batch import with_choices
+from virc_recipes.clauses import clause, plain
+from virc_recipes.data.extract import extract, question_of
+from virc_recipes.data.layouts import Holds, Row, rl
+from virc_recipes.data.recode import Boxes, recoded, replayed
+from virc_recipes.data.record import MARK, Picture, Record, final_answer, inputs_of
+from virc_recipes.errors import ConfigError, DataError
+from virc_recipes.paths import expanded
+from virc_recipes.problem import check_problem
+from virc_recipes.reasoning.protocol import FILE_NAME, Coordinates, Protocol, own_protocol
+from virc_recipes.wording import DEFAULT, read_protocol
+
+Images = Literal["smart", "square_1000"]
+_LINE = re.compile(r"^Question: (.+)$", re.MULTILINE)
+_MOST_READ = 200  # rows in which a wording is looked for
+_TURNS = ("first", "image_line", "after_image", "after_scale")
+
+
+class Change(msgspec.Struct, frozen=True):
+    """How the records of one source are changed.
+
+    Args:
+        holds: what the rows of the target are.
+        wording: the wording they are written in, where it is known.
+        goal: the wording they are to be written in; None: as they are.
+    """
+
+    holds: Holds
+    wording: Protocol | None = None
+    goal: Protocol | None = None
+
+    @property
+    def result(self) -> Protocol | None:
+        """The wording of the records after the change, where it is known."""
+        return self.goal or self.wording
+
+    @property
+    def replays(self) -> bool:
+        """Whether images or user turns are made anew."""
+        here, there = self.wording, self.goal
+        if here is None or there is None:
+            return False
+        return here.images != there.images or any(
+            getattr(here, turn) != getattr(there, turn) for turn in _TURNS
+        )
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What is wanted of the rows' wording; None where it is to stay.
+
+    Args:
+        coordinates: what boxes are to be counted in.
+        images: how inputs are to be shown.
+        protocol: file of the wording to write where that changes, else of the wording the rows have; or `default`.
+    """
+
+    coordinates: Coordinates | None = None
+    images: Images | None = None
+    protocol: str | None = None
+
+
+def change_for(file: Path, records: Iterable[Record], kinds: tuple[Holds, Holds], wanted: Wanted) -> Change:
+    """How the records of a file are changed.
+
+    Args:
+        file: where they lie; its wording may lie beside it.
+        records: of the file; some are read where the wording has to be found in them.
+        kinds: what the rows of the file are and what those of the target are.
+
+    Raises:
+        ConfigError: a wording file is wrong, or the wording to write is not known.
+        DataError: boxes or images are to be changed, and the rows do not show their wording.
+    """
+    given, beside = _given(wanted), _beside(file)
+    source, holds = kinds
+    moves = wanted.coordinates is not None or wanted.images is not None
+    if source == "problems":
+        goal = given or beside
+        if holds == "prompts" and goal is None:
+            raise ConfigError(
+                f"{file} holds problems, and in which words they are to be put is not known",
+                f"--protocol FILE, or --protocol {DEFAULT} for this project's own wording",
+            )
+        return Change(holds, goal=goal)
+    wording = beside if moves else given or beside
+    if wording is None and moves:
+        wording = extract(islice(records, _MOST_READ))
+    elif wording is None and holds != "solutions":
+        with suppress(DataError):  # then the question may still have a line of its own
+            wording = extract(islice(records, _MOST_READ))
+    return Change(holds, wording, _goal(file, wording, given, wanted) if wording and moves else None)
+
+
+def changed(change: Change, row: Row) -> tuple[Row, Boxes]:
+    """The row with its record changed, or with a fault; and what was done to its boxes."""
+    boxes = Boxes()
+    if row.record is None:
+        return row, boxes
+    try:
+        return Row(row.number, _changed(change, row.record, boxes)), boxes
+    except DataError as error:
+        return Row(row.number, fault=DataError(f"row {row.number}: {error.message}", error.hint)), Boxes()
+
+
+def _changed(change: Change, record: Record, boxes: Boxes) -> Record:
+    if change.holds != "solutions":
+        answer = final_answer(record) if record.answer is None else record.answer
+        record = msgspec.structs.replace(record, answer=answer)
+    if change.holds != "solutions" or change.replays:
+        record = _asked(record, change.wording)
+    if change.goal and not record.messages and change.holds == "prompts":
+        record = replayed(record, _to_ask(record), change.goal, change.goal, boxes)
+    elif change.goal and change.wording and record.messages:
+        assert record.question is not None or not change.replays
+        record = (
+            replayed(record, record.question or "", change.wording, change.goal, boxes)
+            if change.replays
+            else recoded(record, change.wording, change.goal, boxes)
+        )
+    return _ready(record, change.holds)
+
+
+def _asked(record: Record, wording: Protocol | None) -> Record:
+    """The record with its question."""
+    first = next((message for message in record.messages if message.role == "user"), None)
+    if record.question is not None or first is None:
+        return record
+    text = first.content.replace(MARK, "")
+    if wording:
+        question = question_of(text, wording, len(inputs_of(record)))
+    else:
+        line = _LINE.search(text)
+        question = line[1] if line else None
+    if not question:
+        hint = f"name the wording: --protocol {FILE_NAME}"
+        raise DataError("its question is not known, only the wording around it", hint)
+    return msgspec.structs.replace(record, question=question)
+
+
+def _to_ask(record: Record) -> str:
+    """The question of a problem as `virc solve --batch` asks it."""
+    choices = record.extra.get("choices")
+    return with_choices(record.question or "", choices if isinstance(choices, list) else [])
+
+
+def _ready(record: Record, holds: Holds) -> Record:
+    """The record as a layout of that kind can hold it, with images that are there."""
+    pictures = record.images
+    if holds == "solutions":
+        if not record.messages:
+            raise DataError("it has no trajectory, only a problem", "virc data sample makes trajectories")
+        if rl.is_cut(record):
+            raise DataError("the reply to its last message is not known", "--as prompts keeps the problem")
+    elif holds == "prompts":
+        record = rl.complete(record)
+        _check_text(record)
+    else:
+        pictures = tuple(record.images[at] for at in inputs_of(record) if at < len(record.images))
+        check_problem([picture.name for picture in pictures], record.question or "")
+    for picture in pictures:
+        _check(picture, holds)
+    return record
+
+
+def _check_text(record: Record) -> None:
+    """Refuse half a character, as JSON can hold it and parquet cannot."""
+    labels = [value for value in record.extra.values() if isinstance(value, str)]
+    texts = [
+        *(message.content for message in record.messages),
+        str(record.id),
+        record.question,
+        record.answer,
+    ]
+    try:
+        "".join([text for text in texts if text] + labels).encode()
+    except ValueError as error:
+        raise DataError(f"it is no UTF-8: {clause(error)}") from None
+
+
+def _check(picture: Picture, holds: Holds) -> None:
+    if picture.data is not None or (picture.on_network and holds == "problems"):
+        return
+    try:
+        picture.file()
+    except OSError as error:
+        raise DataError(f"image {plain(picture.name, 80)} cannot be read: {clause(error)}") from None
+
+
+def _given(wanted: Wanted) -> Protocol | None:
+    """The wording the user names."""
+    if wanted.protocol is None:
+        return None
+    if wanted.protocol == DEFAULT:
+        coordinates = wanted.coordinates or "pixel"
+        own = own_protocol(tools.schemas(tools.discover(), coordinates), coordinates)
+        return msgspec.structs.replace(own, images=wanted.images or "smart")
+    given = read_protocol(expanded(wanted.protocol))
+    for key in ("coordinates", "images"):
+        theirs, ours = getattr(given, key), getattr(wanted, key)
+        if ours is not None and theirs != ours:
+            raise ConfigError(f"the wording {wanted.protocol} is for {key} {theirs}, not {ours}")
+    return given
+
+
+def _beside(file: Path) -> Protocol | None:
+    path = file.parent / FILE_NAME
+    return read_protocol(path) if path.is_file() else None
+
+
+def _goal(file: Path, wording: Protocol, given: Protocol | None, wanted: Wanted) -> Protocol | None:
+    """The wording to write; None where it is the one that is there."""
+    goal = given or msgspec.structs.replace(
+        wording,
+        coordinates=wanted.coordinates or wording.coordinates,
+        images=wanted.images or wording.images,
+    )
+    if given is None and goal.coordinates != wording.coordinates:
+        if wording.system != _own_system(wording.tools, wording.coordinates):
+            raise ConfigError(
+                f"the system message of {file} is not this project's own, so how it would name other boxes "
+                "is not known",
+                f"name the wording for {goal.coordinates} boxes: --protocol FILE",
+            )
+        system = _own_system(goal.tools, goal.coordinates)
+        goal = msgspec.structs.replace(goal, system=system)
+    return None if goal == wording else goal
+
+
+def _own_system(names: Sequence[str], coordinates: Coordinates) -> str | None:
+    """The system message of our own wording; None where a tool is not ours."""
+    if not tools.discover().keys() >= set(names):
+        return None
+    return own_protocol(tools.schemas(names, coordinates), coordinates).system

@@ -1,0 +1,181 @@
+"""`virc data convert`: rows of one layout become rows of another, all of them or some."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from virc_cli import output
+from virc_cli.options import Json, Seed
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from virc_recipes.data.convert import Report, Split
+
+FAILURE: dict[str, object] = {
+    "to": None, "layout": None, "datasets": [], "lost": None, "faults": [], "boxes": None, "images_bytes": None,
+    "unshared_bytes": None, "rows_bytes": None, "wordings": None,
+}  # fmt: skip
+
+
+class CoordinatesName(StrEnum):
+    """What boxes are counted in."""
+
+    pixel = "pixel"
+    permille = "permille"
+
+
+class ImagesName(StrEnum):
+    """How inputs are shown."""
+
+    smart = "smart"
+    square_1000 = "square_1000"
+
+
+def command(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SRC...", help="Files of rows, or folders of them.")
+    ],
+    to: Annotated[Path, typer.Option(metavar="DIR", help="New folder; it appears whole or not at all.")],
+    layout: Annotated[
+        str, typer.Option("--as", metavar="LAYOUT", help="sft, trajectories, rl, prompts or batch.")
+    ],
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Make one dataset of that name of all sources.")
+    ] = None,
+    embed: Annotated[
+        bool, typer.Option("--embed", help="Put images into the rows (rl, prompts), as published files do.")
+    ] = False,
+    coordinates: Annotated[
+        CoordinatesName | None,
+        typer.Option(
+            help="Count boxes in pixels or 0 to 999. Images of up to 999 px lose nothing on the way there and back, "
+            "on longer sides a box may come back side / 1998 px off."
+        ),
+    ] = None,
+    images: Annotated[
+        ImagesName | None,
+        typer.Option(
+            help="Show inputs on the patch grid, or at 1000 x 1000 px: boxes are scaled, other images and user turns "
+            "made anew. Inputs that are 1000 x 1000 stay so; their proportions are lost."
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Wording to write where boxes or images change, else the wording of the rows; `default`: this "
+            "project's own. Without: virc_protocol.json beside SRC, else what the rows show.",
+        ),
+    ] = None,
+    take: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Rows of each dataset; a smaller N is within a larger one."),
+    ] = None,
+    seed: Seed = 0,
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="N,N", help="Mix the sources in these proportions; with --take N rows in all."),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=SHARE",
+            help="Set rows aside, e.g. val=0.05; no input picture is on both sides.",
+        ),
+    ] = None,
+    skip_faulty: Annotated[
+        bool, typer.Option("--skip-faulty", help="Leave out rows that cannot be read or written.")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Processes that make images; default: one for each core."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write rows in another layout, for another model, or some of them; images are kept once.
+
+    Layouts: sft and trajectories (LLaMA-Factory), rl (verl, a row for each unit), prompts (verl, multi-turn), batch.
+    The folder is printed.
+    """
+    from virc_cli.progress import shown
+    from virc_recipes.data.change import Wanted
+    from virc_recipes.data.convert import ConvertConfig, convert
+    from virc_recipes.parallel import cores
+
+    wanted = Wanted(coordinates.value if coordinates else None, images.value if images else None, protocol)
+    config = ConvertConfig(
+        sources, to, layout, name, wanted, embed, take, _weights(weights), seed, _split(split), skip_faulty,
+        workers or cores(),
+    )  # fmt: skip
+    with shown() as show:
+        report = convert(config, lambda rows: show(f"{rows} rows"))
+    _tell(report, coordinates)
+    if as_json:
+        output.emit({"schema": "virc.data.convert/1", **_fields(report, to, layout), "error": None})
+    else:
+        output.line(str(to))
+
+
+def _tell(report: "Report", coordinates: CoordinatesName | None) -> None:
+    from virc_cli.progress import sized
+
+    if report.lost:
+        output.note(f"lost in this layout: {report.lost}")
+    boxes = report.boxes
+    if boxes.written:
+        back = (
+            f"{boxes.inexact} of them would come back changed"
+            if boxes.inexact
+            else "all exact on the way back"
+        )
+        most = f", by up to {boxes.error} {'thousandths' if coordinates == 'pixel' else 'px'}"
+        output.note(f"{boxes.written} boxes written anew, {back}{most if boxes.inexact else ''}")
+    for fault in report.faults:
+        output.note(f"left out: {fault}")
+    for dataset in report.datasets:
+        left = f", {dataset.left_out} left out" if dataset.left_out else ""
+        output.note(f"{dataset.name}: {dataset.rows_in} rows read, {dataset.rows_out} written{left}")
+    if report.wordings > 1:
+        output.warn(
+            f"the datasets have {report.wordings} wordings, so none lies beside them",
+            "virc data protocol FILE finds that of one",
+        )
+    images, unshared = sized(report.images_bytes), sized(report.unshared_bytes)
+    output.note(f"rows {sized(report.rows_bytes)}, images {images}; {unshared} if every row held its own")
+
+
+def _fields(report: "Report", to: Path, layout: str) -> dict[str, Any]:
+    import msgspec
+
+    fields: dict[str, Any] = msgspec.to_builtins(report)
+    return {"to": str(to), "layout": layout, **fields}
+
+
+def _weights(text: str | None) -> "list[Fraction]":
+    from fractions import Fraction
+
+    try:
+        weights = [Fraction(part) for part in (text or "").split(",") if text]
+    except (ValueError, ZeroDivisionError):
+        weights = [Fraction(0)]
+    if any(weight <= 0 for weight in weights):
+        raise typer.BadParameter(f"{text!r} is no list of weights such as 2,1")
+    return weights
+
+
+def _split(text: str | None) -> "Split | None":
+    from virc_recipes.data.convert import Split
+
+    if text is None:
+        return None
+    name, _, share = text.partition("=")
+    try:
+        split = Split(name, float(share))
+    except ValueError:
+        split = Split(name, 0)
+    if not 0 < split.share < 1 or name in ("", "train"):
+        raise typer.BadParameter(f"{text!r} is no part to set aside such as val=0.05")
+    return split
