@@ -5,20 +5,25 @@ is and which tool the reference calls.
 """
 
 import json
+import math
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from virc_recipes.clauses import clause
-from virc_recipes.data.record import Message, Picture, Record
+from virc_recipes.data.json_rows import MOST_DEPTH, one_line
+from virc_recipes.data.record import MARK, Message, Picture, Record
 from virc_recipes.errors import DataError
 
 OF_ROW = ("turn", "tool_info_gt", "index")
 """Fields of `extra` that tell of one row, not of its problem."""
 LABELS = {"data_source": "virc", "ability": "math", "style": "rule"}
 """Columns that every row must have, and what stands there where a record has no field of that name."""
+FOREIGN_MARKS = ("<video>", "<audio>")
+_OBJECTS = ("extra_info", "reward_model")
 
 
 def schema(embed: bool, turns: bool) -> Any:
@@ -58,6 +63,9 @@ def fields_of(record: Record, index: int, images: list[dict[str, Any]], turns: b
         index: the row's number, from 0.
         images: as the row calls them.
         turns: as in `schema`.
+
+    Raises:
+        DataError: a field of `extra` holds what JSON has not.
     """
     known = turns and record.messages[-1].role == "assistant"
     prompt = msgspec.to_builtins(record.messages[:-1] if known else record.messages)
@@ -66,7 +74,7 @@ def fields_of(record: Record, index: int, images: list[dict[str, Any]], turns: b
     info = {
         "index": index, "question": record.question, "images": images, "prompt": prompt,
         "id": None if record.id is None else str(record.id), "id_is_int": isinstance(record.id, int),
-        "extra": json.dumps(carried),
+        "extra": _as_json(carried),
     }  # fmt: skip
     if turns:
         tool = record.extra.get("tool_info_gt")
@@ -79,6 +87,13 @@ def fields_of(record: Record, index: int, images: list[dict[str, Any]], turns: b
         "data_source": labels["data_source"], "prompt": prompt, "images": images, "ability": labels["ability"],
         "reward_model": {"style": labels["style"], "ground_truth": record.answer}, "extra_info": info,
     }  # fmt: skip
+
+
+def _as_json(extra: Mapping[str, Any]) -> str:
+    try:
+        return one_line(extra)
+    except ValueError as error:
+        raise DataError(f"a field cannot be JSON: {clause(error)}") from None
 
 
 def record_of(fields: Mapping[str, Any], folder: Path) -> Record:
@@ -113,6 +128,35 @@ def record_of(fields: Mapping[str, Any], folder: Path) -> Record:
     )
 
 
+def flaws_of(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """What verl would stumble over in the fields of a row that are readable all the same."""
+    images = fields.get("images")
+    flaws = [
+        f"{name} is text, not an object: verl stops at it" for name in _OBJECTS if _is_text(fields.get(name))
+    ]
+    if not isinstance(fields.get("prompt"), list):
+        flaws.append("prompt is not a list of messages: verl stops at it")
+    elif images and any(foreign in str(fields["prompt"]) for foreign in FOREIGN_MARKS):
+        flaws.append(f"prompt holds {' or '.join(FOREIGN_MARKS)}, for which verl wants a file")
+    if not images and MARK in str(fields.get("prompt")):
+        flaws.append("prompt has image marks, and the column images is empty: verl shows no image")
+    if any(not isinstance(image, dict | str) for image in images or ()):
+        flaws.append("an image is neither an object nor a name: verl stops at it")
+    if any(_is_unseen(image) for image in images or ()):
+        flaws.append("an image has a path, but neither bytes nor image: verl cannot open it")
+    if not fields.get("data_source"):
+        flaws.append("there is no data_source: verl's reward stops at it")
+    return tuple(flaws)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_unseen(image: object) -> bool:
+    return isinstance(image, dict) and not image.get("bytes") and not image.get("image")
+
+
 def _carried(rest: dict[str, Any], info: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
     """The fields that pass through. Of a row of ours: what the record had, and what others added or changed."""
     for key in ("images", "prompt"):
@@ -128,20 +172,25 @@ def _carried(rest: dict[str, Any], info: dict[str, Any], model: dict[str, Any]) 
     del info["extra"]
     info.pop("index", None)
     changed = {key: value for key, value in (rest | model).items() if value != LABELS.get(key)}
-    return own | _plain_fields(changed | info)
+    return _plain_fields(own | changed | info)
 
 
-def _plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {str(key): _plain(value) for key, value in fields.items() if not isinstance(value, bytes)}
+def _plain_fields(fields: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
+    kept = {key: value for key, value in fields.items() if not isinstance(value, bytes)}
+    return {str(key): _plain(value, depth + 1) for key, value in kept.items()}
 
 
-def _plain(value: Any) -> Any:
-    """As JSON can hold it: dates and decimals as text; what is binary stays behind."""
+def _plain(value: Any, depth: int = 0) -> Any:
+    """As JSON can hold it: dates and decimals as text, numbers that are none as null; bytes stay behind."""
+    if depth > MOST_DEPTH:
+        raise DataError("it is nested too deeply")
     if isinstance(value, dict):
-        return _plain_fields(value)
+        return _plain_fields(value, depth)
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value if not isinstance(item, bytes)]
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+        return [_plain(item, depth + 1) for item in value if not isinstance(item, bytes)]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int) else str(value)
 
 
 def _object(fields: dict[str, Any], name: str) -> dict[str, Any]:
@@ -195,8 +244,12 @@ def _picture(value: Any, number: int, folder: Path) -> Picture:
 
 def _relative(name: str, folder: Path) -> str:
     """The name from the folder on where it is a URL into it, so that other layouts can keep it."""
-    home = f"file://{folder.absolute().as_posix()}/"
-    return name.removeprefix(home) or name
+    return name.removeprefix(_home(folder)) or name
+
+
+@lru_cache(maxsize=16)
+def _home(folder: Path) -> str:
+    return f"file://{folder.resolve().as_posix()}/"
 
 
 def _tool(value: Any) -> dict[str, Any] | None:

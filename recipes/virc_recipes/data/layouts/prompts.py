@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from virc_recipes.data.layouts import Holds, Row, Source, Writing, rl
-from virc_recipes.data.record import Record
+from virc_recipes.data.layouts import Holds, Row, Source, Writing, file_for, rl
+from virc_recipes.data.record import MARK, Record
 
 NAME = "prompts"
 SUMMARY = "parquet for verl, one row a problem (multi-turn rollouts)"
@@ -30,7 +30,7 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
     Raises:
         DataError: as `rl.write` does.
     """
-    return rl.write_as(folder / f"{name}.parquet", map(opening, records), settings, turns=False)
+    return rl.write_as(file_for(folder, name, ".parquet"), map(opening, records), settings, turns=False)
 
 
 def opening(record: Record) -> Record:
@@ -41,5 +41,5 @@ def opening(record: Record) -> Record:
     """
     record = rl.complete(record)
     end = next(at for at, message in enumerate(record.messages) if message.role == "user") + 1
-    images = record.images[: sum(message.content.count("<image>") for message in record.messages[:end])]
+    images = record.images[: sum(message.content.count(MARK) for message in record.messages[:end])]
     return msgspec.structs.replace(record, messages=record.messages[:end], images=images)

@@ -2,24 +2,23 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
 
-from virc_recipes.clauses import clause
+from virc_recipes.clauses import clause, plain
 from virc_recipes.data import parquet_rows, verl_rows
-from virc_recipes.data.layouts import Holds, Row, Source, Writing
-from virc_recipes.data.record import Picture, Record, images_of
+from virc_recipes.data.layouts import Holds, Row, Source, Writing, file_for
+from virc_recipes.data.record import MARK, Picture, Record, final_answer, images_of
 from virc_recipes.errors import DataError
-from virc_recipes.reasoning.messages import FormatError, Turn, parse
+from virc_recipes.reasoning.messages import FormatError, parse, printable
 
 NAME = "rl"
 SUMMARY = "parquet for verl, one row a reasoning unit (stage 3)"
 HOLDS: Holds = "prompts"
 LOST = (
-    "the last unit where a file has no extra_info.reference, as published; "
-    "a record without an answer gets that of its last unit"
+    "nothing while extra_info.reference stays; without it, as in published files, the last unit of a problem"
 )
 
 
@@ -40,7 +39,8 @@ def read(source: Source) -> Iterator[Row]:
         try:
             if isinstance(fields, DataError):
                 raise fields
-            yield Row(number, verl_rows.record_of(fields, source.media))
+            flaws = verl_rows.flaws_of(fields)
+            yield Row(number, verl_rows.record_of(fields, source.media), flaws=flaws)
         except DataError as error:
             yield Row(number, fault=DataError(f"row {number}: {error.message}", error.hint))
 
@@ -52,17 +52,21 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
         DataError: a record has no conversation, question or answer, or one that verl would refuse.
     """
     rows = (row for record in records for row in split(record))
-    return write_as(folder / f"{name}.parquet", rows, settings, turns=True)
+    return write_as(file_for(folder, name, ".parquet"), rows, settings, turns=True)
 
 
 def split(record: Record) -> Iterator[Record]:
     """One record for every reply of a whole trajectory, and for the reply still to be written: what came before it,
-    the reply, the images shown before it; `extra` with its `turn`, from 0, and `tool_info_gt`.
+    the reply, the images shown before it; `extra` with its `turn`, from 0, and `tool_info_gt`. A record that has
+    both, as `read` gives it, is such a one already.
 
     Raises:
         DataError: as `write` does.
     """
     record = complete(record)
+    if {"turn", "tool_info_gt"} <= record.extra.keys():
+        yield record
+        return
     shown = images_of(record)
     kept = {key: value for key, value in record.extra.items() if key not in verl_rows.OF_ROW}
     turn = count()
@@ -70,7 +74,7 @@ def split(record: Record) -> Iterator[Record]:
         if message.role != "user":
             continue
         reply = record.messages[at + 1 : at + 2]
-        tool = _tool_of(reply[0].content) if reply else record.extra.get("tool_info_gt")
+        tool = _tool(reply[0].content) if reply else record.extra.get("tool_info_gt")
         yield msgspec.structs.replace(
             record,
             messages=record.messages[: at + 2],
@@ -120,25 +124,8 @@ def complete(record: Record) -> Record:
     Raises:
         DataError: as `write` does.
     """
-    roles = [message.role for message in record.messages]
-    talk = roles[1:] if roles[:1] == ["system"] else roles
-    fault = None
-    answer = record.answer if record.answer is not None else _answer_of(record)
-    if not talk:
-        fault = "has no conversation"
-    elif talk != (["user", "assistant"] * len(talk))[: len(talk)]:
-        fault = "has roles that do not alternate"
-    elif any("<image>" in message.content for message in record.messages if message.role == "assistant"):
-        fault = "has a reply with an image mark"
-    elif any(not message.content for message in record.messages if message.role == "assistant"):
-        fault = "has an empty reply"
-    elif (marks := sum(map(len, images_of(record)))) != len(record.images):
-        fault = f"has {marks} image marks and {len(record.images)} images"
-    elif record.question is None:
-        fault = "has no question apart from its conversation"
-    elif answer is None:
-        fault = "has no answer"
-    if fault:
+    answer = final_answer(record) if record.answer is None else record.answer
+    if fault := _fault(record, answer):
         raise DataError(f"record {record.id!r} {fault}")
     return msgspec.structs.replace(record, answer=answer)
 
@@ -194,15 +181,44 @@ def _columns(path: Path) -> list[str]:
     ]
 
 
+def _fault(record: Record, answer: str | None) -> str | None:
+    replies = [message.content for message in record.messages if message.role == "assistant"]
+    roles = [message.role for message in record.messages]
+    turns = roles[1:] if roles[:1] == ["system"] else roles
+    marks = sum(map(len, images_of(record)))
+    foreign = [
+        mark
+        for mark in verl_rows.FOREIGN_MARKS
+        if any(mark in message.content for message in record.messages)
+    ]
+    faults = {
+        "has no conversation": not turns,
+        "has roles that do not alternate": turns != (["user", "assistant"] * len(turns))[: len(turns)],
+        "has an empty reply": not all(replies),
+        "has a reply with an image mark": any(MARK in reply for reply in replies),
+        f"has {marks} image marks and {len(record.images)} images": marks != len(record.images),
+        f"has {foreign} in its text, for which verl wants a file": bool(foreign and record.images),
+        "has no question apart from its conversation": record.question is None,
+        "has no answer": answer is None,
+    }
+    return next((fault for fault, found in faults.items() if found), None)
+
+
 def _image(picture: Picture, record: Record, settings: Writing) -> dict[str, Any]:
-    try:
-        if settings.embed:
-            return {"bytes": picture.read(), "path": picture.name or None}
-        place = settings.to.absolute() / settings.pictures.add(picture)
+    if not settings.embed:
+        place = settings.to.absolute() / settings.pictures.name(picture, record)
         return {"image": f"file://{place.as_posix()}"}
+    try:
+        return {"bytes": picture.read(), "path": _path(picture.name)}
     except OSError as error:
-        sentence = f"record {record.id!r}: image {picture.name} cannot be read: {clause(error)}"
+        sentence = f"image {plain(picture.name, 80)} of row {record.id!r} cannot be read: {clause(error)}"
         raise DataError(sentence) from None
+
+
+def _path(name: str) -> str | None:
+    """What an image that lies in its row is called: nothing that tells of this machine."""
+    own = PurePosixPath(name).name if "://" in name or Path(name).is_absolute() else name
+    return printable(own) or None
 
 
 def _continues(row: Record, before: Record) -> bool:
@@ -215,19 +231,10 @@ def _continues(row: Record, before: Record) -> bool:
     )
 
 
-def _turn(text: str) -> Turn | None:
+def _tool(reply: str) -> dict[str, str] | None:
+    """`tool_info_gt` of a unit; None where it answers, or is in no format."""
     try:
-        return parse(text)
+        tool = parse(reply).tool
     except FormatError:
         return None
-
-
-def _tool_of(reply: str) -> dict[str, str] | None:
-    turn = _turn(reply)
-    return {"name": turn.tool.name} if turn and turn.tool else None
-
-
-def _answer_of(record: Record) -> str | None:
-    last = record.messages[-1] if record.messages else None
-    turn = _turn(last.content) if last and last.role == "assistant" else None
-    return turn.answer if turn else None
+    return {"name": tool.name} if tool else None
