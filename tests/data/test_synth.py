@@ -1,33 +1,107 @@
 """`virc data synth`: a folder that is whole, reproducible, and readable by others."""
 
-import filecmp
 import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from virc_cli.main import main
+from virc_recipes.data import layouts
+from virc_recipes.data.record import Record
 from virc_recipes.data.synth import SynthConfig, write
-from virc_recipes.errors import UsageError
+from virc_recipes.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("capfd")
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 
 def synth(to: Path, *options: str) -> int:
     return main(["data", "synth", "--to", str(to), "--count", "12", *options])
 
 
-def test_the_same_seed_makes_the_same_folder_byte_for_byte(tmp_path: Path) -> None:
-    assert synth(tmp_path / "a") == synth(tmp_path / "b") == 0
-    names = sorted(
-        str(path.relative_to(tmp_path / "a")) for path in (tmp_path / "a").rglob("*") if path.is_file()
-    )
-    _, different, missing = filecmp.cmpfiles(tmp_path / "a", tmp_path / "b", names, shallow=False)
-    assert not different
-    assert not missing
-    assert synth(tmp_path / "c", "--seed", "1") == 0
-    assert (tmp_path / "a/problems.jsonl").read_bytes() != (tmp_path / "c/problems.jsonl").read_bytes()
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def records(file: Path) -> list[Record]:
+    (source,) = layouts.sources(file)
+    rows = list(layouts.get(source.layout).read(source))
+    assert not [row.fault or row.flaws for row in rows if row.fault or row.flaws]
+    return [row.record for row in rows if row.record]
+
+
+def test_the_same_seed_makes_the_same_folder_byte_for_byte_with_any_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("virc_recipes.data.synth._CHUNK", 3)
+    for name, workers in (("a", 1), ("b", 2), ("c", 3)):
+        write(SynthConfig(tmp_path / name, count=20, workers=workers))
+    first = contents(tmp_path / "a")
+    assert len(first) > 20
+    assert first == contents(tmp_path / "b") == contents(tmp_path / "c")
+    assert synth(tmp_path / "d", "--seed", "1") == 0
+    theirs = contents(tmp_path / "d")["problems.jsonl"].splitlines()
+    assert not {line[10:] for line in theirs} & {line[10:] for line in first["problems.jsonl"].splitlines()}
+
+
+def test_fewer_problems_are_the_first_of_more(tmp_path: Path) -> None:
+    assert synth(tmp_path / "more") == 0
+    assert synth(tmp_path / "few", "--count", "5") == 0
+    few, more = contents(tmp_path / "few"), contents(tmp_path / "more")
+    assert few["problems.jsonl"] == b"".join(more["problems.jsonl"].splitlines(keepends=True)[:5])
+    images = {name for name in few if name.endswith(".png")}
+    assert len(images) > 5
+    assert all(few[name] == more[name] for name in images)
+
+
+def test_images_of_so_many_problems_lie_in_a_folder_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("virc_recipes.data.synth._IN_A_FOLDER", 5)
+    write(SynthConfig(tmp_path / "a", count=11))
+    assert sorted(path.name for path in (tmp_path / "a/images").iterdir()) == ["000", "001", "002"]
+    images = {
+        Path(image.name) for record in records(tmp_path / "a/trajectories.json") for image in record.images
+    }
+    assert images == {path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.png")}
+    assert {image.parent.name for image in images if "-000009-" in image.name} == {"001"}
+
+
+def test_the_layouts_of_all_stages_tell_of_the_same_problems(tmp_path: Path) -> None:
+    assert synth(tmp_path / "a", "--layouts", "sft,rl,prompts,batch,trajectories") == 0
+    solved = records(tmp_path / "a/trajectories.json")
+    assert records(tmp_path / "a/lines.jsonl") == solved
+    problems, prompts = records(tmp_path / "a/problems.jsonl"), records(tmp_path / "a/prompts.parquet")
+    for known in (problems, prompts):
+        assert [(row.id, row.question, row.answer) for row in known] == [
+            (row.id, row.question, row.answer) for row in solved
+        ]
+    assert [row.messages for row in prompts] == [row.messages[:2] for row in solved]
+    units = records(tmp_path / "a/rl.parquet")
+    assert [(row.id, row.messages, row.answer) for row in units] == [
+        (row.id, row.messages[:end], row.answer)
+        for row in solved
+        for end in range(3, len(row.messages) + 1, 2)
+    ]
+    ours = (tmp_path / "a").resolve()
+    assert all(image.path().is_relative_to(ours) and image.read() for row in units for image in row.images)
+
+
+def test_embedded_images_are_those_of_the_files_and_need_none(tmp_path: Path) -> None:
+    assert synth(tmp_path / "a", "--layouts", "rl,prompts", "--embed") == 0
+    assert sorted(contents(tmp_path / "a")) == ["prompts.parquet", "rl.parquet", "virc_protocol.json"]
+    assert synth(tmp_path / "b", "--layouts", "sft,rl", "--embed") == 0
+    files = {file for name, file in contents(tmp_path / "b").items() if name.endswith(".png")}
+    for folder in ("a", "b"):
+        held = {image.data for record in records(tmp_path / folder / "rl.parquet") for image in record.images}
+        assert held == files
 
 
 def test_problems_name_pictures_that_open_and_boxes_inside_them(tmp_path: Path) -> None:
@@ -45,7 +119,7 @@ def test_problems_name_pictures_that_open_and_boxes_inside_them(tmp_path: Path) 
 
 def test_trajectories_are_a_dataset_as_llamafactory_reads_it(tmp_path: Path) -> None:
     assert synth(tmp_path / "a") == 0
-    info = json.loads((tmp_path / "a/dataset_info.json").read_text())["virc_synth"]
+    (info,) = json.loads((tmp_path / "a/dataset_info.json").read_text()).values()
     rows = json.loads((tmp_path / "a" / info["file_name"]).read_text())
     for row in rows:
         roles = [message["role"] for message in row["messages"]]
@@ -67,6 +141,10 @@ def test_sides_are_chosen_from_those_asked_for(tmp_path: Path) -> None:
         (["--sides", "5"], 2, "5 sides"),
         (["--sides", "x"], 2, "list of numbers"),
         (["--count", "0"], 2, "count"),
+        (["--layouts", "sft,parket"], 2, "no layout parket"),
+        (["--layouts", ","], 2, "no layout to write"),
+        (["--embed"], 2, "only parquet files hold their images"),
+        (["--workers", "0"], 2, "workers"),
     ],
 )
 def test_bad_options_are_said_and_leave_nothing(
@@ -93,20 +171,20 @@ def test_an_empty_folder_and_a_new_path_are_filled(tmp_path: Path, monkeypatch: 
     assert (tmp_path / "new/deep").stat().st_mode & 0o777 == (tmp_path / "new").stat().st_mode & 0o777
 
 
-def test_two_runs_into_one_folder_leave_one_whole_folder(tmp_path: Path) -> None:
-    """The second ends while the first draws: the first finds its place taken and takes nothing away."""
-    others: list[int] = []
+def test_of_two_runs_into_one_folder_the_second_is_refused(tmp_path: Path) -> None:
+    refused: list[str] = []
 
-    def other(done: int) -> None:
-        if done == 2:
+    def other(what: str, done: int) -> None:
+        with pytest.raises(ConfigError, match="another run") as raised:
             write(SynthConfig(tmp_path / "a", count=4, seed=9))
-            others.append(done)
+        refused.append(raised.value.message)
 
-    with pytest.raises(UsageError, match="in use"):
-        write(SynthConfig(tmp_path / "a", count=3), other)
-    assert others == [2]
-    rows = (tmp_path / "a/problems.jsonl").read_text().splitlines()
-    assert [json.loads(row)["id"] for row in rows] == [f"train-9-{number:06d}" for number in range(4)]
+    write(SynthConfig(tmp_path / "a", count=2), other)
+    assert refused
+    assert [record.id for record in records(tmp_path / "a/problems.jsonl")] == [
+        "train-0-000000",
+        "train-0-000001",
+    ]
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
@@ -114,3 +192,87 @@ def test_json_says_where_and_how_many(tmp_path: Path, capfd: pytest.CaptureFixtu
     assert synth(tmp_path / "a", "--json") == 0
     told = json.loads(capfd.readouterr().out)
     assert told == {"schema": "virc.data.synth/1", "to": str(tmp_path / "a"), "problems": 12, "error": None}
+
+
+def started(to: Path, count: int) -> "subprocess.Popen[str]":
+    """The real command with workers, as it runs in a terminal."""
+    words = [
+        "data",
+        "synth",
+        "--to",
+        str(to),
+        "--count",
+        str(count),
+        "--workers",
+        "2",
+        "--layouts",
+        "batch,sft,rl",
+    ]
+    program = "import sys; from virc_cli.main import main; sys.exit(main())"
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+
+
+def reached(to: Path, files: int, process: "subprocess.Popen[str]") -> None:
+    """Wait until so many images are drawn."""
+    while len(list(to.parent.rglob("*.png"))) < files:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+
+
+@POSIX
+def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+    with started(tmp_path / "a", 10**6) as process:
+        reached(tmp_path / "a", 50, process)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=60)
+    assert (process.returncode, *said) == (130, "", "error: interrupted\n")
+    assert not list(tmp_path.iterdir())
+
+
+@POSIX
+@pytest.mark.parametrize("moments", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_rerun_completes_what_a_killed_run_left(tmp_path: Path, moments: int) -> None:
+    rng = random.Random(0)
+    for _ in range(moments):
+        with started(tmp_path / "a", 10**6) as process:
+            reached(tmp_path / "a", rng.randrange(1, 2000 if moments > 2 else 300), process)
+            process.kill()
+            process.communicate(timeout=60)  # ends when the workers have ended
+        assert not (tmp_path / "a").exists()
+    with started(tmp_path / "a", 120) as process:
+        process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    write(SynthConfig(tmp_path / "b", count=120))
+    left, right = contents(tmp_path / "a"), contents(tmp_path / "b")
+    assert left.pop("rl.parquet")
+    assert left == right
+
+
+@POSIX
+@pytest.mark.slow
+def test_ten_times_the_problems_need_no_more_memory(tmp_path: Path) -> None:
+    program = (
+        "import resource, sys; from virc_cli.main import main; code = main();"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
+    )
+    peaks = []
+    for count in (500, 5000):
+        words = [
+            "--to",
+            str(tmp_path / str(count)),
+            "--count",
+            str(count),
+            "--layouts",
+            "batch,sft,rl,prompts",
+        ]
+        done = subprocess.run(
+            [sys.executable, "-c", program, "data", "synth", *words],
+            capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )  # fmt: skip
+        peaks.append(int(done.stdout.split()[-1]))
+    assert peaks[1] - peaks[0] < 20 * 2**10  # KiB; 4,500 records with their names take over 40 MiB

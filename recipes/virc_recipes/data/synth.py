@@ -1,27 +1,38 @@
-"""A folder of synthetic problems: pictures, questions with exact boxes, and worked trajectories to train on."""
+"""A folder of synthetic problems: pictures, questions with exact boxes, and worked trajectories, in any layout."""
 
 import json
-import os
 import random
 import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from virc_recipes.data import diagrams, worked
+from virc_recipes.data import diagrams, layouts, parquet_rows, worked
 from virc_recipes.data.diagrams import Diagram, Split
+from virc_recipes.data.fresh import fresh_folder
+from virc_recipes.data.layouts import Writing
+from virc_recipes.data.pictures import FOLDER, PictureStore
+from virc_recipes.data.record import MARK, Message, Picture, Record
 from virc_recipes.errors import UsageError
+from virc_recipes.parallel import cores, in_order
 from virc_recipes.reasoning.protocol import FILE_NAME
 from virc_recipes.reasoning.session import Reply, Session
 
-DATASET = "virc_synth"
-_SHAREGPT_TAGS = {
-    "role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant",
-    "system_tag": "system",
-}  # fmt: skip
+DEFAULT_LAYOUTS = ("batch", "sft")
+_NAMES = {
+    "batch": "problems",
+    "sft": "trajectories",
+    "trajectories": "lines",
+}  # of datasets; else as the layout
+_PARQUET = {"rl", "prompts"}
+_CHUNK = 100  # problems a worker draws at once
+_IN_A_FOLDER = 1000  # problems
+
+Drawn = tuple[bytes, dict[str, bytes]]
+"""A record as JSON, and its images by name."""
 
 
 class SynthConfig(msgspec.Struct, frozen=True):
@@ -29,10 +40,13 @@ class SynthConfig(msgspec.Struct, frozen=True):
 
     Args:
         to: folder to make; it must not exist, or be empty.
-        count: problems.
-        seed: same seed, split and sides: same folder, byte for byte.
+        count: problems; the first of them are the same whatever the count.
+        seed: same seed, split and sides: same folder, byte for byte, but for parquet files that name it.
         split: `train` or `heldout`; no figure of one is in the other.
         sides: numbers of sides to choose from, 3 or 4; a number given twice is drawn twice as often.
+        layouts: names of layouts to write.
+        embed: parquet files hold the images, as the published ones do, and do not name files.
+        workers: processes that draw; None is one a core. It changes nothing about the folder.
     """
 
     to: Path
@@ -40,54 +54,98 @@ class SynthConfig(msgspec.Struct, frozen=True):
     seed: int = 0
     split: Split = "train"
     sides: tuple[int, ...] = (3, 3, 4)
+    layouts: tuple[str, ...] = DEFAULT_LAYOUTS
+    embed: bool = False
+    workers: int | None = None
 
 
-def write(config: SynthConfig, on_progress: Callable[[int], None] = lambda done: None) -> Path:
+Progress = Callable[[str, int], None]
+"""Told what is done (`drawn`, `written as sft`) and to how many problems."""
+
+
+def write(config: SynthConfig, on_progress: Progress = lambda what, count: None) -> Path:
     """Make the folder, whole or not at all.
 
-    It holds `problems.jsonl` (the batch layout, with boxes), `trajectories.json` with `dataset_info.json` (CRUX as
-    LLaMA-Factory reads it), `virc_protocol.json` (the wording of the trajectories) and `images/`.
+    It holds `problems.jsonl` (batch, with boxes), `trajectories.json` with `dataset_info.json` (sft), `rl.parquet`,
+    `prompts.parquet` or `lines.jsonl` (trajectories), as asked for; `virc_protocol.json`, the wording of the
+    trajectories; and `images/` where files are named.
 
     Raises:
-        UsageError: the folder is in use, or a figure of that many sides is not drawn.
+        UsageError: the folder is in use, a figure of that many sides is not drawn, or there is no such layout.
+        ConfigError: another run is making the folder.
+        SetupError: pyarrow is not installed, or a worker was killed.
     """
+    _check(config)
+    with fresh_folder(config.to) as folder:
+        _draw_all(folder, config, partial(on_progress, "drawn"))
+        writing = Writing(_InPlace(folder), config.to.resolve(), config.embed)
+        for name in config.layouts:
+            records = _counted(_records(folder), partial(on_progress, f"written as {name}"))
+            layouts.get(name).write(folder, _NAMES.get(name, name), records, writing)
+        _spool(folder).unlink()
+        if config.embed and _PARQUET.issuperset(config.layouts):
+            shutil.rmtree(folder / FOLDER)
+        wording = json.dumps(msgspec.to_builtins(worked.PROTOCOL), ensure_ascii=False, indent=1)
+        (folder / FILE_NAME).write_text(wording + "\n", encoding="utf-8")
+    return config.to
+
+
+class _InPlace(PictureStore):
+    """Images that already lie where they belong; it remembers none of them, however many they are."""
+
+    def add(self, picture: Picture) -> str:
+        return picture.name
+
+
+def _check(config: SynthConfig) -> None:
     unknown = set(config.sides) - set(diagrams.FIGURES)
     if unknown or not config.sides:
         raise UsageError(
             f"no figure has {', '.join(map(str, sorted(unknown))) or 'no'} sides here", "--sides 3,4"
         )
-    taken = UsageError(f"{config.to} is in use", "choose another folder with --to")
-    if config.to.exists() and (not config.to.is_dir() or any(config.to.iterdir())):
-        raise taken
-    to = config.to.resolve()
-    partial = Path(tempfile.mkdtemp(prefix=f".{to.name}.", suffix=".partial", dir=_made(to.parent)))
-    partial.chmod(0o777 & ~_umask())
-    (partial / "images").mkdir()
-    try:
-        _fill(partial, config, on_progress)
-        try:
-            partial.replace(to)
-        except OSError as error:  # somebody else filled it meanwhile
-            raise taken from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return config.to
+    strange = [name for name in config.layouts if name not in layouts.names()]
+    if strange or not config.layouts:
+        known = ",".join(layouts.names())
+        raise UsageError(f"there is no layout {', '.join(strange) or 'to write'}", f"--layouts {known}")
+    if not _PARQUET.isdisjoint(config.layouts):
+        parquet_rows.load()
+    elif config.embed:
+        raise UsageError("only parquet files hold their images", "--layouts rl --embed")
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _draw_all(folder: Path, config: SynthConfig, on_progress: Callable[[int], None]) -> None:
+    """Put every image into its place and every record into the spool."""
+    chunks = (range(at, min(at + _CHUNK, config.count)) for at in range(0, config.count, _CHUNK))
+    workers = min(config.workers or cores(), -(-config.count // _CHUNK))
+    drawn = chain.from_iterable(in_order(partial(_draw_some, config), chunks, workers))
+    with _spool(folder).open("wb") as spool:
+        for number, (record, images) in enumerate(drawn):
+            if number % _IN_A_FOLDER == 0:
+                (folder / _place(number)).mkdir(parents=True)
+            for name, data in images.items():
+                (folder / name).write_bytes(data)
+            spool.write(record + b"\n")
+            on_progress(number + 1)
 
 
-def _umask() -> int:
-    """What this process withholds from new folders; `mkdtemp` withholds more."""
-    current = os.umask(0o077)
-    os.umask(current)
-    return current
+def _draw_some(config: SynthConfig, numbers: Sequence[int]) -> list[Drawn]:
+    return [_draw(config, number) for number in numbers]
 
 
-def problem(diagram: Diagram, name: str, image: str) -> dict[str, Any]:
-    """One row in the batch layout; boxes are left, top, right, bottom in px."""
+def _draw(config: SynthConfig, number: int) -> Drawn:
+    """Draw the problem of that number, which depends on no other, and solve it through Session."""
+    rng = random.Random(f"{config.seed} {config.split} {number}")
+    diagram = diagrams.generate(rng, config.split, config.sides)
+    session = Session(worked.PROTOCOL, diagram.question, [diagrams.draw(diagram)])
+    for text in worked.replies(diagram):
+        session.feed(Reply(text))
+    name = f"{config.split}-{config.seed}-{number:06d}"
+    images = {f"{_place(number)}/{name}-{at}.png": shown.png for at, shown in enumerate(session.images)}
+    return _encoded(_record(diagram, session, name, images)), images
+
+
+def _record(diagram: Diagram, session: Session, name: str, images: Iterable[str]) -> Record:
+    """The problem with its trajectory; boxes of its corners are left, top, right, bottom in px."""
     corners = [
         {
             "letter": corner.letter,
@@ -98,54 +156,39 @@ def problem(diagram: Diagram, name: str, image: str) -> dict[str, Any]:
         }
         for corner in diagram.reading_order()
     ]
-    return {
-        "id": name, "image": image, "question": diagram.question, "answer": str(diagram.answer), "corners": corners
-    }  # fmt: skip
+    return Record(
+        tuple(Message(said.role, MARK * len(said.images) + said.text) for said in session.trace().messages),
+        tuple(map(Picture, images)),
+        name,
+        diagram.question,
+        str(diagram.answer),
+        {"corners": corners},
+    )
 
 
-def _fill(folder: Path, config: SynthConfig, on_progress: Callable[[int], None]) -> None:
-    rng = random.Random(f"{config.seed} {config.split}")
-    trajectories, written = folder / "trajectories.json", folder / "problems.jsonl"
-    with written.open("w", encoding="utf-8") as problems, trajectories.open("w", encoding="utf-8") as solved:
-        for number in range(config.count):
-            name = f"{config.split}-{config.seed}-{number:06d}"
-            diagram = diagrams.generate(rng, config.split, config.sides)
-            row = _trajectory(folder, name, diagram)
-            problems.write(_line(problem(diagram, name, row["images"][0])))
-            solved.write(
-                ("[" if number == 0 else ",") + _line(row)
-            )  # row by row: a million do not fit in memory
-            on_progress(number + 1)
-        solved.write("]\n")
-    info = {
-        DATASET: {
-            "file_name": "trajectories.json", "formatting": "sharegpt",
-            "columns": {"messages": "messages", "images": "images"}, "tags": _SHAREGPT_TAGS,
-        }
-    }  # fmt: skip
-    _dump(folder / "dataset_info.json", info)
-    _dump(folder / FILE_NAME, msgspec.to_builtins(worked.PROTOCOL))
+def _place(number: int) -> str:
+    """The folder of the images of a problem."""
+    return f"{FOLDER}/{number // _IN_A_FOLDER:03d}"
 
 
-def _trajectory(folder: Path, name: str, diagram: Diagram) -> dict[str, Any]:
-    """Solve the diagram through Session and keep its messages and every image it showed."""
-    session = Session(worked.PROTOCOL, diagram.question, [diagrams.draw(diagram)])
-    for text in worked.replies(diagram):
-        session.feed(Reply(text))
-    trace = session.trace()
-    files: Sequence[str] = [f"images/{name}-{index}.png" for index in range(len(session.images))]
-    for file, shown in zip(files, session.images, strict=True):
-        (folder / file).write_bytes(shown.png)
-    messages = [
-        {"role": message.role, "content": "<image>" * len(message.images) + message.text}
-        for message in trace.messages
-    ]
-    return {"id": name, "messages": messages, "images": list(files), "answer": trace.answer}
+def _spool(folder: Path) -> Path:
+    """The file where records wait, one a line, until every layout has been written."""
+    return folder / ".drawn"
 
 
-def _line(row: object) -> str:
-    return json.dumps(row, ensure_ascii=False) + "\n"
+_encoded = msgspec.json.Encoder(enc_hook=str).encode
+_decoded = msgspec.json.Decoder(Record, dec_hook=lambda kind, text: kind(text)).decode
 
 
-def _dump(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+def _records(folder: Path) -> Iterator[Record]:
+    with _spool(folder).open("rb") as spool:
+        for line in spool:
+            record = _decoded(line)
+            images = tuple(Picture(image.name, folder) for image in record.images)
+            yield msgspec.structs.replace(record, images=images)
+
+
+def _counted(records: Iterable[Record], on_progress: Callable[[int], None]) -> Iterator[Record]:
+    for number, record in enumerate(records, 1):
+        yield record
+        on_progress(number)

@@ -27,22 +27,32 @@ def command(
     seed: Annotated[int, typer.Option(help="Same seed, same folder.")] = 0,
     split: Annotated[SplitName, typer.Option(help="No figure of one is in the other.")] = SplitName.train,
     sides: Annotated[str, typer.Option(metavar="N,N", help="Numbers of sides to choose from.")] = "3,3,4",
+    layouts: Annotated[
+        str, typer.Option(metavar="NAME,NAME", help="Of batch, sft, rl, prompts and trajectories.")
+    ] = "batch,sft",
+    embed: Annotated[
+        bool, typer.Option("--embed", help="Parquet files (rl, prompts) hold the images, as published ones.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes that draw; default: one a core.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Draw polygons with named corners and angles to read, with questions, boxes and worked trajectories."""
     from virc_recipes.data.synth import SynthConfig, write
 
-    config = SynthConfig(to, count, seed, split.value, _numbers(sides))
-    folder = write(config, lambda done: _progress(done, count))
+    names = tuple(name.strip() for name in layouts.split(",") if name.strip())
+    config = SynthConfig(to, count, seed, split.value, _numbers(sides), names, embed, workers)
+    folder = write(config, lambda what, done: _progress(what, done, count))
     if as_json:
         output.emit({"schema": "virc.data.synth/1", "to": str(folder), "problems": count, "error": None})
     else:
         output.line(str(folder))
 
 
-def _progress(done: int, count: int) -> None:
-    if done % 1000 == 0:
-        output.note(f"{done} of {count} drawn")
+def _progress(what: str, done: int, count: int) -> None:
+    if done % max(1000, count // 20) == 0:
+        output.note(f"{done} of {count} {what}")
 
 
 def _numbers(text: str) -> tuple[int, ...]:
