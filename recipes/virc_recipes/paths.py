@@ -43,3 +43,22 @@ def contents(path: Path, most: int) -> bytes:
         size = f"{most >> 20} MiB" if most >= 2**20 else f"{most >> 10} KiB"
         raise OSError(errno.EFBIG, f"it is over {size}", str(path))
     return data
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is there whole or not at all; through a link, the file it leads to.
+
+    Raises:
+        OSError: the disk refuses, or no file can have that name.
+    """
+    try:
+        path = path.resolve()
+        new = path.with_name(f".{path.name}.new")  # always the same: what a killed run left is written over
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            new.write_bytes(data)
+            new.replace(path)
+        finally:
+            new.unlink(missing_ok=True)
+    except (ValueError, RuntimeError) as error:  # a NUL, a loop of links
+        raise OSError(errno.EINVAL, "no file can have that name", str(path)) from error

@@ -42,7 +42,8 @@ def render_page(trace: Trace, images: Sequence[Shown], meta: Mapping[str, object
     Args:
         trace: what happened.
         images: every image shown, oldest first; as many as `trace.images`.
-        meta: what else to state, such as `model`, `sampling` and `versions`; everything in it is printed.
+        meta: what else to state, such as `model` (or the `row` of a dataset), `sampling` and `versions`; everything
+            in it is printed.
 
     Returns:
         One HTML document. It holds no script and loads nothing; a policy inside it forbids both.
@@ -120,8 +121,8 @@ def _outcome(trace: Trace) -> str:
 
 
 def _inputs(trace: Trace) -> str:
-    inputs = [record for record in trace.images if record.parent is None]
-    return "\n".join(_figure(record, f"Image {record.index}") for record in inputs)
+    inputs = next((message.images for message in trace.messages if message.role == "user"), ())
+    return "\n".join(_figure(trace.images[index], f"Image {index}") for index in inputs)
 
 
 def _figure(record: ImageRecord, caption: str, box: Box | None = None, css: str = "") -> str:
@@ -150,14 +151,15 @@ def _frame(box: Box, width: int, height: int) -> str:
 
 
 def _unit(number: int, unit: Unit, trace: Trace) -> str:
-    heading = "answer" if unit.call is None else in_words(unit.call)
+    unusable = unit.call is None and unit.answer is None  # only in data that others made
+    heading = in_words(unit.call) if unit.call else "not usable" if unusable else "answer"
     return (
         f'<article class="unit" aria-labelledby="unit-{number}"><header>'
         f'<h3 id="unit-{number}"><span class="number">{number}</span>{_safe(heading.capitalize())}</h3>'
         f'<p class="cost">{_cost(unit)}</p></header>\n'
         f'<div><div class="thought" dir="auto">{_safe(unit.think)}</div>{_deviations(unit)}</div>\n'
         f"{_look(unit, trace)}\n"
-        f'<div class="folds">{_tries(unit.rejected)}'
+        f'<div class="folds">{_tries(unit.rejected, " open" * unusable)}'
         f'<details><summary>Reply as written</summary><pre dir="auto">{_safe(unit.text)}</pre></details>'
         "</div></article>"
     )
@@ -178,17 +180,15 @@ def _deviations(unit: Unit) -> str:
 
 def _look(unit: Unit, trace: Trace) -> str:
     """What the unit looked at beside what it got, or its answer."""
-    if unit.call is None:
+    if unit.answer is not None:
         css = "final" if trace.answer is not None else "final failed"
-        return f'<p class="{css}" dir="auto">{_safe(unit.answer or "")}</p>'
-    call, source = unit.call, trace.images[unit.call.index]
-    pictures = []
-    if call.box is not None or call.factor is not None:
-        pictures.append(_figure(source, f"From image {call.index}", call.box))
+        return f'<p class="{css}" dir="auto">{_safe(unit.answer)}</p>'
+    call, pictures = unit.call, []
+    if call and (call.box is not None or call.factor is not None):
+        pictures.append(_figure(trace.images[call.index], f"From image {call.index}", call.box))
     if unit.shown is not None:
-        pictures.append(
-            _figure(trace.images[unit.shown], f"Image {unit.shown}{_made(call)}", css=' class="cut"')
-        )
+        made = _made(call) if call else ""
+        pictures.append(_figure(trace.images[unit.shown], f"Image {unit.shown}{made}", css=' class="cut"'))
     return f'<div class="pictures pair">{"".join(pictures)}</div>'
 
 
@@ -227,7 +227,7 @@ def _pending(trace: Trace) -> str:
 def _byline(trace: Trace, meta: Mapping[str, object]) -> str:
     counts = [unit.completion_tokens for unit in trace.units if unit.completion_tokens is not None]
     parts = [
-        str(meta.get("model") or "model not stated"),
+        str(meta.get("model") or meta.get("row") or "model not stated"),
         f"{len(trace.units)} unit{'s' * (len(trace.units) != 1)}",
         f"{sum(counts):,} new tokens" if counts else "",
     ]
@@ -240,7 +240,7 @@ def _facts(trace: Trace, meta: Mapping[str, object]) -> str:
     return "\n".join(
         f'<dt>{_safe(_name(key).capitalize())}</dt><dd dir="auto">{_safe(_in_line(value))}</dd>'
         for key, value in facts.items()
-        if value is not None and key != "model"
+        if value is not None and key not in ("model", "row")
     )
 
 

@@ -9,12 +9,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any, Literal
 
 import msgspec
 
 from virc_recipes import tools
 from virc_recipes.clauses import clause, plain
+from virc_recipes.data.layouts import Row, Source, get
 from virc_recipes.data.record import Record
 from virc_recipes.data.templates import departure, question_of, read_after, read_first
 from virc_recipes.data.turns import Conversation, gathered
@@ -26,10 +28,11 @@ from virc_recipes.reasoning.images import SQUARE
 from virc_recipes.reasoning.protocol import Coordinates, Protocol
 from virc_recipes.tools.base import Size, ToolError
 
-__all__ = ["Found", "extract", "question_of", "study"]
+__all__ = ["Found", "extract", "question_of", "study", "study_file", "unit_named"]
 
 Images = Literal["smart", "square_1000"]
 
+_SPACE = re.compile(r"\s*")
 _BLOCK = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
 _UNITS: dict[Coordinates, re.Pattern[str]] = {
     "pixel": re.compile(r"pixel|\bpx\b|absolute", re.IGNORECASE),
@@ -99,6 +102,37 @@ def study(
     return Found(protocol, len(rows), sum(row.units for row in rows), dict(calls), told_by, notes)
 
 
+def study_file(
+    source: Source, most: int = 1000, coordinates: Coordinates | None = None, images: Images | None = None
+) -> Found:
+    """The wording of the first `most` rows of a file; see `study`.
+
+    Raises:
+        DataError: as `study` does, or one of these rows cannot be read.
+        SetupError: an extra is missing.
+    """
+    layout = get(source.layout)
+    if layout.HOLDS == "problems":
+        raise DataError(f"{source.file} holds problems, and no conversation that would show a wording")
+    return study(map(_record, islice(layout.read(source), most)), coordinates, images)
+
+
+def _record(row: Row) -> Record:
+    if row.record is None:
+        raise row.fault or DataError(f"row {row.number} cannot be read")
+    return row.record
+
+
+def unit_named(record: Record) -> Coordinates | None:
+    """What the system message of a record says that boxes are counted in; None where it does not say one thing."""
+    if not record.messages or record.messages[0].role != "system":
+        return None
+    try:
+        return _named(_offered(record.messages[0].content))
+    except DataError:
+        return None
+
+
 def _one_system(rows: Sequence[Conversation]) -> str:
     counts = Counter(row.system for row in rows)
     if len(counts) == 1:
@@ -107,8 +141,8 @@ def _one_system(rows: Sequence[Conversation]) -> str:
     raise DataError(f"the rows hold {len(counts)} system messages: {listed}")
 
 
-def _offered(system: str) -> dict[str, Any]:
-    """The tools that a system message offers, by name and in order, with their schemas.
+def _offered(system: str) -> dict[str, str]:
+    """The tools that a system message offers, by name and in order, with their schemas as they are written.
 
     Raises:
         DataError: there are none, or one that this project does not have.
@@ -117,7 +151,7 @@ def _offered(system: str) -> dict[str, Any]:
     if not listed:
         raise DataError("the system message lists no tools inside <tools></tools>")
     offered = {}
-    for schema in _values(listed):
+    for schema, text in _values(listed):
         function = schema.get("function", schema) if isinstance(schema, dict) else None
         name = function.get("name") if isinstance(function, dict) else None
         if not isinstance(name, str):
@@ -127,18 +161,19 @@ def _offered(system: str) -> dict[str, Any]:
             raise DataError(
                 f"the system message offers the tool {plain(name, 40)}, which is not there to be called", hint
             )
-        offered[name] = schema
+        offered[name] = text
     return offered
 
 
-def _values(text: str) -> Iterator[Any]:
-    """JSON values that stand one behind the other."""
-    decoder, at = json.JSONDecoder(), 0
+def _values(text: str) -> Iterator[tuple[Any, str]]:
+    """JSON values that stand one behind the other, each as a value and as it is written."""
+    decoder, start = json.JSONDecoder(), 0
     try:
-        while at < len(text):
-            value, at = decoder.raw_decode(text, at)
-            yield value
-            at += len(text) - at - len(text[at:].lstrip())
+        while start < len(text):
+            value, end = decoder.raw_decode(text, start)
+            yield value, text[start:end]
+            space = _SPACE.match(text, end)
+            start = space.end() if space else end
     except (ValueError, RecursionError) as error:
         raise DataError(f"the tools of the system message are not JSON: {clause(error)}") from None
 
@@ -222,16 +257,19 @@ def _fits(rows: Sequence[Conversation], sizes: Sequence[Sequence[Size]]) -> Coun
 
 
 def _coordinates(
-    offered: dict[str, Any], fits: Counter[Coordinates], given: Coordinates | None
+    offered: dict[str, str], fits: Counter[Coordinates], given: Coordinates | None
 ) -> tuple[Coordinates, Literal["caller", "schema", "boxes", "nothing"]]:
     if given:
         return given, "caller"
-    said = json.dumps(
-        [schema for schema in offered.values() if "bbox_2d" in json.dumps(schema)], ensure_ascii=False
-    )
-    named = [unit for unit, words in _UNITS.items() if words.search(said)]
-    if len(named) == 1:
-        return named[0], "schema"
+    if named := _named(offered):
+        return named, "schema"
     if fits["pixel"] == fits["permille"]:
         return "pixel", "nothing"
     return max(_UNITS, key=lambda unit: fits[unit]), "boxes"
+
+
+def _named(offered: dict[str, str]) -> Coordinates | None:
+    """What the schemas say that boxes are counted in, if they say one thing."""
+    said = "\n".join(schema for schema in offered.values() if "bbox_2d" in schema)
+    named = [unit for unit, words in _UNITS.items() if words.search(said)]
+    return named[0] if len(named) == 1 else None

@@ -1,0 +1,131 @@
+"""`virc data protocol`: the wording that a dataset was made with, as a file to solve with."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from virc_cli import output
+from virc_cli.options import Json
+
+if TYPE_CHECKING:
+    from virc_recipes.data.extract import Found
+
+FAILURE: dict[str, object] = {"file": None, "rows": None, "units": None, "calls": None, "notes": [], "to": None,
+                              "protocol": None}  # fmt: skip
+
+
+class CoordinatesName(StrEnum):
+    """What boxes mean."""
+
+    pixel = "pixel"
+    permille = "permille"
+
+
+class ImagesName(StrEnum):
+    """How inputs are shown."""
+
+    smart = "smart"
+    square_1000 = "square_1000"
+
+
+def command(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Conversations, or a folder with one file of them.")
+    ],
+    rows: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Rows to read, and to hold the wording against.")
+    ] = 1000,
+    coordinates: Annotated[
+        CoordinatesName | None, typer.Option(help="What boxes mean; default: what the rows say.")
+    ] = None,
+    images: Annotated[
+        ImagesName | None, typer.Option(help="How inputs are shown; default: as the rows announce them.")
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write it there, as virc_protocol.json; default: print it."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Find the system message and the turns that conversations were made with, and print them as data.
+
+    Every row that is read must be made exactly by the wording found. `virc solve --protocol FILE` speaks it.
+    """
+    from virc_recipes.data.extract import study_file
+    from virc_recipes.data.layouts import only_source
+
+    source = only_source(file)
+    output.know(file=str(source.file))
+    found = study_file(
+        source, rows, coordinates.value if coordinates else None, images.value if images else None
+    )
+    _tell(found, str(source.file))
+    text = _document(found)
+    if to:
+        _write(to, text)
+    if as_json:
+        output.emit(_object(found, str(source.file), to))
+    elif to:
+        output.line(str(to))
+    else:
+        output.line(text)
+
+
+def _tell(found: "Found", file: str) -> None:
+    """Say on stderr what the wording was derived from, and what these rows do not show."""
+    calls = ", ".join(f"{name} {count:,}" for name, count in found.calls.items()) or "none"
+    protocol = found.protocol
+    output.note(
+        f"{file}: {found.rows:,} rows with {found.units:,} replies, all in this wording; calls: {calls}\n"
+        f"tools offered: {', '.join(protocol.tools)}; coordinates: {protocol.coordinates} ({_why(found)}); "
+        f"images: {protocol.images}"
+    )
+    for note in found.notes:
+        output.warn(note, "more --rows, or another file of the same dataset")
+
+
+def _why(found: "Found") -> str:
+    return {
+        "caller": "as --coordinates says",
+        "schema": "as the tool's schema says",
+        "boxes": "as more boxes fit so",
+        "nothing": "nothing tells, --coordinates permille is the other",
+    }[found.told_by]
+
+
+def _document(found: "Found") -> str:
+    import json
+
+    import msgspec
+
+    return json.dumps(msgspec.to_builtins(found.protocol), ensure_ascii=False, indent=1)
+
+
+def _write(to: Path, text: str) -> None:
+    from virc_recipes.clauses import clause
+    from virc_recipes.errors import VircError
+    from virc_recipes.paths import write_whole
+
+    try:
+        # a lone surrogate, which UTF-8 cannot hold, becomes its JSON escape
+        write_whole(to, f"{text}\n".encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise VircError(f"cannot write {to}: {clause(error)}") from error
+
+
+def _object(found: "Found", file: str, to: Path | None) -> dict[str, object]:
+    import msgspec
+
+    return {
+        "schema": "virc.data.protocol/1",
+        "file": file,
+        "rows": found.rows,
+        "units": found.units,
+        "calls": found.calls,
+        "notes": list(found.notes),
+        "to": str(to) if to else None,
+        "protocol": msgspec.to_builtins(found.protocol),
+        "error": None,
+    }

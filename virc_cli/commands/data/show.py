@@ -1,0 +1,170 @@
+"""`virc data show`: one row of a dataset, to read in the terminal or as a page."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from virc_cli import output
+from virc_cli.options import Json
+
+if TYPE_CHECKING:
+    from virc_recipes.data.layouts import Source
+    from virc_recipes.data.show import Told
+    from virc_recipes.reasoning.trace import Unit
+
+FAILURE: dict[str, object] = {"file": None, "layout": None, "row": None, "rows": None, "id": None, "question": None,
+                              "answer": None, "images": [], "messages": [], "faults": [], "html": None}  # fmt: skip
+_LABEL = 10  # characters
+
+
+class SchemaName(StrEnum):
+    """Rows with a JSON schema."""
+
+    batch = "batch"
+
+
+def command(
+    path: Annotated[
+        Path | None, typer.Argument(metavar="PATH", help="Rows, or a folder with one file of them.")
+    ] = None,
+    row: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Its number in the file; of lines, that of its line.")
+    ] = 1,
+    id: Annotated[str | None, typer.Option(metavar="X", help="Its id, instead of its number.")] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|DIR", help="Write it as a page, to FILE.html or to row-N.html in the folder."
+        ),
+    ] = None,
+    schema: Annotated[
+        SchemaName | None, typer.Option(help="Print the JSON schema of such rows instead; needs no PATH.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what one row asks, which images it has, what each turn thinks, calls and answers, and its faults."""
+    from virc_recipes.errors import UsageError
+
+    if schema:
+        output.line(_schema(schema.value))
+        return
+    if path is None:
+        raise UsageError("missing argument 'PATH'", "virc data show trajectories.json --row 3")
+    from virc_recipes.data.layouts import only_source
+    from virc_recipes.data.show import find, row_count, tell
+
+    source = only_source(path)
+    output.know(file=str(source.file), layout=source.layout)
+    told = tell(source, find(source, row, id))
+    count = row_count(source)
+    page = _write_page(html, told, source) if html else None
+    if as_json:
+        output.emit(_object(told, source, count, page))
+        return
+    for line in _lines(told, source, count):
+        output.line(line)
+    if page:
+        output.note(f"page: {page}")
+
+
+def _schema(name: str) -> str:
+    from importlib.resources import files
+
+    return files("virc_recipes").joinpath("schemas", f"{name}.json").read_text(encoding="utf-8").rstrip()
+
+
+def _lines(told: "Told", source: "Source", count: int | None) -> Iterator[str]:
+    """The row as text."""
+    of = f" of {count:,}" if count is not None else ""
+    yield _line(f"row {told.number:,}{of}", f"{source.file} ({source.layout})")
+    if told.record.id is not None:
+        yield _line("id", str(told.record.id))
+    yield _line("question", told.trace.question)
+    if told.record.answer is not None:
+        yield _line("answer", told.record.answer)
+    for index, image in enumerate(told.images):
+        size = f"{image.shown.width} x {image.shown.height} px" if image.fault is None else image.fault
+        yield _line(f"image {index}", f"{image.name}  {size}".strip())
+    if len(told.images) < len(told.record.images):
+        yield _line("images", f"{len(told.record.images):,} in all, too large to be shown together")
+    for number, unit in enumerate(told.trace.units, 1):
+        yield ""
+        yield _line(f"turn {number}", unit.think if unit.think or not unit.rejected else unit.text)
+        yield _line("", _outcome(unit))
+    faults = [fault for fault in told.faults if fault not in {image.fault for image in told.images}]
+    if faults:
+        yield ""
+    for fault in faults:
+        yield _line("fault", fault)
+
+
+def _outcome(unit: "Unit") -> str:
+    from virc_recipes.trace_page import in_words
+
+    if unit.answer is not None:
+        return f"answer: {unit.answer}"
+    if unit.call is None:
+        return "not usable: " + "; ".join(each.reason for each in unit.rejected)
+    forgiven = f" ({', '.join(unit.deviations)})" if unit.deviations else ""
+    made = f", shown as image {unit.shown}" if unit.shown is not None else ""
+    return in_words(unit.call) + forgiven + made
+
+
+def _line(label: str, text: str) -> str:
+    """A label and its text, whose further lines stand below its first."""
+    indent = "\n" + " " * (_LABEL + 1)
+    return f"{label:{_LABEL}} {indent.join(text.strip().splitlines())}".rstrip()
+
+
+def _write_page(html: Path, told: "Told", source: "Source") -> str:
+    from virc_recipes.clauses import clause
+    from virc_recipes.errors import VircError
+    from virc_recipes.paths import write_whole
+    from virc_recipes.trace_page import render_page
+
+    path = html if html.suffix.lower() in (".html", ".htm") else html / f"row-{told.number}.html"
+    faults = f" · {len(told.faults)} fault{'s' * (len(told.faults) != 1)}" * bool(told.faults)
+    meta = {
+        "row": f"row {told.number} of {source.file.name}{faults}",
+        "faults": told.faults or None,
+        "id": told.record.id,
+        "reference answer": told.record.answer,
+        "wording": None,  # that of the row, as it stands on the page
+        "coordinates": f"{told.trace.protocol.coordinates}, {told.why}",
+        "layout": source.layout,
+    }
+    page = render_page(told.trace, [image.shown for image in told.images], meta)
+    try:
+        write_whole(path, page.encode("utf-8", "replace"))
+    except OSError as error:
+        raise VircError(f"cannot write {path}: {clause(error)}") from error
+    return str(path)
+
+
+def _object(told: "Told", source: "Source", count: int | None, page: str | None) -> dict[str, object]:
+    return {
+        "schema": "virc.data.show/1",
+        "file": str(source.file),
+        "layout": source.layout,
+        "row": told.number,
+        "rows": count,
+        "id": told.record.id,
+        "question": told.trace.question,
+        "answer": told.record.answer,
+        "images": [
+            {
+                "name": image.name,
+                "width": image.size[0] if image.size else None,
+                "height": image.size[1] if image.size else None,
+                "fault": image.fault,
+            }
+            for image in told.images
+        ],
+        "messages": [{"role": message.role, "content": message.content} for message in told.record.messages],
+        "faults": told.faults,
+        "html": page,
+        "error": None,
+    }
