@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from virc_cli import output
-from virc_cli.options import Json
+from virc_cli.options import Json, Seed
 
 FAILURE: dict[str, object] = {"to": None, "problems": None}
 
@@ -24,7 +24,7 @@ def command(
         Path, typer.Option(metavar="DIR", help="New folder for pictures, questions and trajectories.")
     ],
     count: Annotated[int, typer.Option(min=1, help="Problems to draw.")] = 100,
-    seed: Annotated[int, typer.Option(help="Same seed, same folder.")] = 0,
+    seed: Seed = 0,
     split: Annotated[SplitName, typer.Option(help="No figure of one is in the other.")] = SplitName.train,
     sides: Annotated[str, typer.Option(metavar="N,N", help="Numbers of sides to choose from.")] = "3,3,4",
     layouts: Annotated[
@@ -38,21 +38,21 @@ def command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Draw polygons with named corners and angles to read, with questions, boxes and worked trajectories."""
+    """Draw polygons with named corners and angles to read, with questions, boxes and worked trajectories.
+
+    The same seed makes the same folder, and a smaller count the first problems of it.
+    """
+    from virc_cli.progress import shown
     from virc_recipes.data.synth import SynthConfig, write
 
     names = tuple(name.strip() for name in layouts.split(",") if name.strip())
     config = SynthConfig(to, count, seed, split.value, _numbers(sides), names, embed, workers)
-    folder = write(config, lambda what, done: _progress(what, done, count))
+    with shown() as show:
+        folder = write(config, lambda what, done: show(f"{done} of {count} {what}"))
     if as_json:
         output.emit({"schema": "virc.data.synth/1", "to": str(folder), "problems": count, "error": None})
     else:
         output.line(str(folder))
-
-
-def _progress(what: str, done: int, count: int) -> None:
-    if done % max(1000, count // 20) == 0:
-        output.note(f"{done} of {count} {what}")
 
 
 def _numbers(text: str) -> tuple[int, ...]:
