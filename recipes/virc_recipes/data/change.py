@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -95,11 +94,14 @@ def change_for(file: Path, records: Iterable[Record], kinds: tuple[Holds, Holds]
             )
         return Change(holds, goal=goal)
     wording = beside if moves else given or beside
-    if wording is None and moves:
-        wording = extract(islice(records, _MOST_READ))
-    elif wording is None and holds != "solutions":
-        with suppress(DataError):  # then the question may still have a line of its own
+    if wording is None and (moves or holds != "solutions"):
+        try:
             wording = extract(islice(records, _MOST_READ))
+        except DataError as error:
+            if moves:
+                hint = f"put the wording they are written in beside them, as {FILE_NAME}"
+                raise DataError(f"the wording of {file} is not plain: {error.message}", hint) from None
+            # else the question may still have a line of its own
     return Change(holds, wording, _goal(file, wording, given, wanted) if wording and moves else None)
 
 
@@ -160,7 +162,7 @@ def _ready(record: Record, holds: Holds) -> Record:
     pictures = record.images
     if holds == "solutions":
         if not record.messages:
-            raise DataError("it has no trajectory, only a problem", "virc data sample makes trajectories")
+            raise DataError("it has no conversation")
         if rl.is_cut(record):
             raise DataError("the reply to its last message is not known", "--as prompts keeps the problem")
     elif holds == "prompts":

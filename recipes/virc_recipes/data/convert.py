@@ -136,6 +136,9 @@ def _planned(config: ConvertConfig) -> list[Dataset]:
 def _part(source: Source, config: ConvertConfig) -> Part:
     """The source, with what happens to its records; some are read where their wording has to be found."""
     kinds = layouts.get(source.layout).HOLDS, layouts.get(config.layout).HOLDS
+    if kinds == ("problems", "solutions"):
+        hint = "name the other files alone, or make trajectories first: virc data sample"
+        raise DataError(f"{source.file} holds problems without trajectories", hint)
     # Units that are written as units again may stand in any order; what is not joined need not be found together.
     joined = source.layout == rl.NAME != config.layout
     part = Part(source, Change(kinds[1]), joined, config.skip_faulty)

@@ -1,0 +1,245 @@
+"""Boxes in other coordinates and trajectories on other images: exact where that can be, stated where not."""
+
+import io
+import json
+import random
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from virc_recipes import tools
+from virc_recipes.data import diagrams, worked
+from virc_recipes.data.recode import Boxes, recoded, replayed, rewritten
+from virc_recipes.data.record import MARK, Message, Picture, Record
+from virc_recipes.errors import DataError
+from virc_recipes.reasoning.messages import FormatError, parse
+from virc_recipes.reasoning.protocol import Coordinates, Protocol, own_protocol
+from virc_recipes.reasoning.session import Reply, Session, Unit
+from virc_recipes.tools import ToolError, View
+from virc_recipes.tools.base import Size
+
+NAMES = ("crop_image", "scale_image", "display_image")
+PIXEL = worked.PROTOCOL
+PERMILLE = own_protocol(tools.schemas(NAMES, "permille"), "permille")
+
+
+def turn(box: str, index: int = 0, think: str = "look") -> str:
+    call = f'{{"name": "crop_image", "arguments": {{"bbox_2d": {box}, "image_index": {index}}}}}'
+    return f"<think>{think}</think>\n<tool_call>\n{call}\n</tool_call>"
+
+
+def there_and_back(text: str, size: Size, boxes: Boxes) -> tuple[str, str]:
+    pixel, permille = View([size], "pixel"), View([size], "permille")
+    there = rewritten(text, pixel, permille, boxes)
+    return there, rewritten(there, permille, pixel, Boxes())
+
+
+def png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+@st.composite
+def boxes_on(draw: st.DrawFn, most: int) -> tuple[Size, list[int]]:
+    """A size and a box of at least 5 px a side on it, so that it holds something in thousandths of `most`."""
+    size = draw(st.integers(28, most)), draw(st.integers(28, most))
+    least = 1 if most <= 999 else most // 999 + 2
+    left, top = (draw(st.integers(0, side - least)) for side in size)
+    right, bottom = draw(st.integers(left + least, size[0])), draw(st.integers(top + least, size[1]))
+    return size, [left, top, right, bottom]
+
+
+def check_exact(drawn: tuple[Size, list[int]], space: str) -> None:
+    size, box = drawn
+    text = turn(f"[{space}{f',{space}'.join(map(str, box))}{space}]", think='the "bbox_2d": [1, 2, 3, 4]')
+    counted = Boxes()
+    there, back = there_and_back(text, size, counted)
+    assert back == text
+    assert counted == Boxes(written=1)
+    read = parse(there).tool
+    assert read is not None
+    assert read.arguments["bbox_2d"] == [round(c / side * 999) for c, side in zip(box, size * 2, strict=True)]
+
+
+@settings(max_examples=300)
+@given(boxes_on(999), st.sampled_from(["", " ", "\n  "]))
+def test_up_to_999_px_every_box_comes_back_from_permille(drawn: tuple[Size, list[int]], space: str) -> None:
+    check_exact(drawn, space)
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, deadline=None)
+@given(boxes_on(999), st.sampled_from(["", " ", "\n  "]))
+def test_up_to_999_px_every_box_comes_back_from_permille_at_length(
+    drawn: tuple[Size, list[int]], space: str
+) -> None:
+    check_exact(drawn, space)
+
+
+@settings(max_examples=300)
+@given(boxes_on(12_000))
+def test_on_longer_sides_the_error_is_bounded_and_counted(drawn: tuple[Size, list[int]]) -> None:
+    size, box = drawn
+    counted = Boxes()
+    _, back = there_and_back(turn(json.dumps(box)), size, counted)
+    tool = parse(back).tool
+    assert tool is not None
+    errors = [abs(new - old) for new, old in zip(tool.arguments["bbox_2d"], box, strict=True)]
+    assert all(error <= side / 1998 + 0.5 for error, side in zip(errors, size * 2, strict=True))
+    assert counted == Boxes(1, int(max(errors) > 0), max(errors))
+
+
+def test_only_the_numbers_change() -> None:
+    text = '<think>at [5, 6, 7, 8] {"bbox_2d": [5, 6, 7, 8]}\r\n</think> so\t'
+    text += '<tool_call>{ "arguments" : {"image_index":0,"bbox_2d"  :[ 100 ,200,\t300, 400 ]} , "name":"crop_image"}</tool_call>\n\n'
+    there, back = there_and_back(text, (500, 800), Boxes())
+    assert there == text.replace("[ 100 ,200,\t300, 400 ]", "[ 200 ,250,\t599, 500 ]")
+    assert back == text
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("no tags", FormatError),
+        (turn("[1, 2, 3.5, 4]"), FormatError),
+        (turn("[1, 2, 3]"), FormatError),
+        (turn('"[1, 2, 3, 4]"'), FormatError),
+        (turn("[true, 2, 3, 4]"), FormatError),
+        (turn("[1, 2, 3, 4]").replace("bbox_2d", "bbox\\u005f2d"), FormatError),
+        (turn("[1, 2, 300, 400]", index=1), ToolError),
+        (turn("[1, 2, 300, 400]").replace('"image_index": 0', '"other": 0'), ToolError),
+        (turn("[101, 100, 102, 400]"), ToolError),
+    ],
+)
+def test_a_box_that_cannot_be_rewritten_is_a_fault(text: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        there_and_back(text, (3000, 3000), Boxes())
+
+
+def drawn(seed: int) -> tuple[Session, Record]:
+    """A worked trajectory and its record, with its images as bytes."""
+    diagram = diagrams.generate(random.Random(seed))
+    session = Session(PIXEL, diagram.question, [diagrams.draw(diagram)])
+    for text in worked.replies(diagram):
+        session.feed(Reply(text))
+    messages = (Message(each.role, MARK * len(each.images) + each.text) for each in session.trace().messages)
+    pictures = (Picture("", data=shown.png) for shown in session.images)
+    return session, Record(tuple(messages), tuple(pictures), id=seed, question=diagram.question)
+
+
+def units(record: Record, protocol: Protocol) -> list[Unit]:
+    """What a session makes of a record's replies."""
+    assert record.question is not None
+    inputs = [Image.open(io.BytesIO(record.images[0].data or b"")).convert("RGB")]
+    session = Session(protocol, record.question, inputs)
+    found = [session.feed(Reply(each.content)) for each in record.messages if each.role == "assistant"]
+    assert all(isinstance(unit, Unit) for unit in found)
+    return found  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_model_of_the_other_coordinates_would_cut_the_same_boxes(seed: int) -> None:
+    session, record = drawn(seed)
+    counted = Boxes()
+    there = recoded(record, PIXEL, PERMILLE, counted)
+    assert there.messages[0].content == PERMILLE.system
+    assert [each.content for each in there.messages if each.role == "user"] == [
+        each.content for each in record.messages if each.role == "user"
+    ]
+    assert [unit.call for unit in units(there, PERMILLE)] == [unit.call for unit in session.trace().units]
+    assert counted.written == len(session.images) - 1
+    assert recoded(there, PERMILLE, PIXEL, Boxes()) == record
+
+
+def test_a_system_message_of_another_wording_is_a_fault() -> None:
+    _, record = drawn(0)
+    other = msgspec.structs.replace(PIXEL, system="another")
+    with pytest.raises(DataError, match="message 1: the system message is not that of the wording"):
+        recoded(record, other, PERMILLE, Boxes())
+
+
+def test_sides_are_those_of_the_image_as_shown() -> None:
+    """A file of 250 x 210 px is shown at 252 x 224: the box is a share of that."""
+    _, record = drawn(0)
+    small = Picture("", data=png(Image.new("RGB", (250, 210))))
+    record = msgspec.structs.replace(
+        record,
+        messages=(*record.messages[:2], Message("assistant", turn("[0, 0, 126, 112]"))),
+        images=(small,),
+    )
+    there = recoded(record, PIXEL, PERMILLE, Boxes())
+    assert "[0, 0, 500, 500]" in there.messages[2].content
+
+
+@pytest.mark.parametrize("coordinates", ["pixel", "permille"])
+def test_on_square_images_the_crops_hold_the_same_part_of_the_picture(coordinates: Coordinates) -> None:
+    session, record = drawn(1)
+    target = msgspec.structs.replace(
+        own_protocol(tools.schemas(NAMES, coordinates), coordinates), images="square_1000"
+    )
+    assert record.question is not None
+    there = replayed(record, record.question, PIXEL, target, Boxes())
+    sizes = [Image.open(io.BytesIO(picture.data or b"")).size for picture in there.images]
+    assert sizes[0] == (1000, 1000)
+    assert f"{MARK}Image 0: 1000 x 1000.\n" in there.messages[1].content
+    assert len(there.messages) == len(record.messages)
+    width, height = session.images[0].size
+    for before, after in zip(session.trace().units, units(there, target), strict=True):
+        assert before.think == after.think
+        if before.call and before.call.box and after.call and after.call.box:
+            scaled = [c / side * 1000 for c, side in zip(before.call.box, (width, height) * 2, strict=True)]
+            assert all(abs(c - other) <= 1 for c, other in zip(after.call.box, scaled, strict=True))
+    back = replayed(there, record.question, target, PIXEL, Boxes())
+    assert back.images[0] == there.images[0]
+    assert "Image 0: 1008 x 1008." in back.messages[1].content
+
+
+def test_going_through_a_trajectory_again_as_it_is_changes_nothing() -> None:
+    _, record = drawn(2)
+    assert record.question is not None
+    assert replayed(record, record.question, PIXEL, PIXEL, Boxes()) == record
+
+
+def test_a_problem_alone_is_put_in_the_words_of_the_wording() -> None:
+    _, record = drawn(0)
+    problem = msgspec.structs.replace(record, messages=(), images=record.images[:1])
+    assert record.question is not None
+    there = replayed(problem, record.question, PIXEL, PIXEL, Boxes())
+    assert there.messages == record.messages[:2]
+    assert there.images == record.images[:1]
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (turn("[0, 0, 50, 50]", index=3), "message 3: image_index is 3"),
+        (turn("[9, 9, 9, 50]"), "message 3: bbox_2d .* holds no pixel"),
+        (turn("[0, 0, 50, 50]").replace("crop_image", "zoom"), "message 3: there is no tool 'zoom'"),
+        ("I give up", "message 3: the tags are not"),
+    ],
+)
+def test_a_unit_that_the_session_rejects_is_a_fault_of_its_row(reply: str, said: str) -> None:
+    _, record = drawn(0)
+    messages = (*record.messages[:2], Message("assistant", reply))
+    record = msgspec.structs.replace(record, messages=messages, images=record.images[:1])
+    with pytest.raises(DataError, match=said):
+        replayed(record, "?", PIXEL, msgspec.structs.replace(PIXEL, images="square_1000"), Boxes())
+
+
+def test_a_row_that_goes_on_after_its_answer_is_a_fault() -> None:
+    _, record = drawn(0)
+    record = msgspec.structs.replace(record, messages=(*record.messages, *record.messages[1:3]))
+    with pytest.raises(DataError, match="goes on after its answer"):
+        replayed(record, "?", PIXEL, PIXEL, Boxes())
+
+
+def test_an_image_that_is_not_there_is_said(tmp_path: Path) -> None:
+    _, record = drawn(0)
+    record = msgspec.structs.replace(record, images=(Picture("../a.png", tmp_path), *record.images[1:]))
+    with pytest.raises(DataError, match=r"\.\./a\.png cannot be read: it lies outside"):
+        recoded(record, PIXEL, PERMILLE, Boxes())
