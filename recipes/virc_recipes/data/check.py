@@ -21,7 +21,7 @@ from virc_recipes.data.fresh import fresh_folder
 from virc_recipes.data.layouts import Row, Source, Writing, get, sources
 from virc_recipes.data.pictures import PictureStore
 from virc_recipes.data.record import Record
-from virc_recipes.errors import DataError
+from virc_recipes.errors import DataError, UsageError
 from virc_recipes.reasoning.protocol import FILE_NAME, Coordinates
 
 HELD_OUT = re.compile(
@@ -64,10 +64,13 @@ def check(
     Raises:
         DataError: there is nothing to check, or `clean` cannot be written.
         ConfigError: a wording beside the rows cannot be read.
-        UsageError: `clean` is in use.
+        UsageError: `clean` is in use, or two datasets of one name would be in it.
         VircError: the disk refuses.
     """
-    turns = _in_turn(_files(config.paths), _files(config.against))
+    own = _files(config.paths)
+    turns = _in_turn(own, _files(config.against))
+    if config.clean:
+        _check_names(own.values())
     with Seen() as seen, fresh_folder(config.clean) if config.clean else nullcontext() as folder:
         run = _Run(config, seen, on_fault, on_row)
         cleaned = _Cleaned(folder, config.clean) if folder and config.clean else None
@@ -155,9 +158,8 @@ class _Cleaned:
             return 0
         embed = any(picture.data is not None for picture in first.images)
         settings = msgspec.structs.replace(self._settings, embed=embed)
-        layout = get(source.layout)
-        write = getattr(layout, "write_rows", layout.write)  # rows of units, which others would be split into
-        written: int = write(self._folder, source.name, chain([first], records), settings)
+        records = chain([first], records)
+        written: int = get(source.layout).write(self._folder, source.name, records, settings)
         if (source.media / FILE_NAME).is_file():
             shutil.copyfile(source.media / FILE_NAME, self._folder / FILE_NAME)
         return written
@@ -166,6 +168,12 @@ class _Cleaned:
 def _files(paths: Iterable[Path]) -> dict[Path, Source]:
     """The files of rows at some paths, each once, by where they really are."""
     return {source.file.resolve(): source for path in paths for source in sources(path)}
+
+
+def _check_names(files: Iterable[Source]) -> None:
+    for name, count in Counter(source.name.casefold() for source in files).items():
+        if count > 1:
+            raise UsageError(f"{count} datasets would be called {name}", "clean them one by one")
 
 
 def _in_turn(own: dict[Path, Source], others: dict[Path, Source]) -> list[tuple[Source, bool, bool]]:

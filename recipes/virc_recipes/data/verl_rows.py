@@ -144,6 +144,9 @@ def flaws_of(fields: Mapping[str, Any]) -> tuple[str, ...]:
         flaws.append("an image is neither an object nor a name: verl stops at it")
     if any(_is_unseen(image) for image in images or ()):
         flaws.append("an image has a path, but neither bytes nor image: verl cannot open it")
+    info = fields.get("extra_info")
+    if isinstance(info, dict) and info.get("prompt") not in (None, fields.get("prompt")):
+        flaws.append("extra_info.prompt is not the prompt: the reward judges another conversation")
     if not fields.get("data_source"):
         flaws.append("there is no data_source: verl's reward stops at it")
     return tuple(flaws)

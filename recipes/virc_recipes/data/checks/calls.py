@@ -83,9 +83,10 @@ def offered(rules: Rules) -> Sequence[str]:
 
 def _walk(record: Record, sizes: _Sizes) -> Iterator[tuple[Message, _Sizes, _Sizes]]:
     """Each message with the images it shows and those shown before it; marks beyond the images count as unknown."""
-    known = [*sizes, *[None] * sum(map(len, images_of(record)))]
+    images = images_of(record)
+    known = [*sizes, *[None] * sum(map(len, images))]
     shown = 0
-    for message, indices in zip(record.messages, images_of(record), strict=True):
+    for message, indices in zip(record.messages, images, strict=True):
         yield message, known[shown : shown + len(indices)], known[:shown]
         shown += len(indices)
 

@@ -5,6 +5,7 @@ LLaMA-Factory drops most of what is wrong here with no more than a warning, or c
 
 from collections.abc import Iterator
 
+from virc_recipes.data.checks.problem import has_reference
 from virc_recipes.data.checks.verdict import Fault
 from virc_recipes.data.layouts import Holds
 from virc_recipes.data.record import MARK, Record
@@ -37,7 +38,7 @@ def _end(record: Record, holds: Holds) -> Iterator[Fault]:
     last = record.messages[-1].role
     if holds == "solutions" and last != "assistant":
         yield Fault("end", f"it ends with a message of {last}, not assistant: {_DROPPED}")
-    if holds == "prompts" and last != "user":
+    if holds == "prompts" and last != "user" and not has_reference(record):
         yield Fault("end", f"it ends with a message of {last}, not user: the model would go on after itself")
 
 

@@ -167,17 +167,17 @@ def kind(path: Path) -> bool | None:
 
 
 def _columns(path: Path) -> list[str]:
-    """What to read. Images and prompt stand twice in a row: once is enough; of other columns no bytes can pass."""
+    """What to read. Images stand twice in a row, and once is enough; of other columns no bytes can pass."""
     names = parquet_rows.column_names(path)
     tops = {name.partition(".")[0] for name in names}
     if "prompt" not in tops:
         raise DataError(f"{path} has no column prompt")
     known = ("prompt", "images", "extra_info", "reward_model")
-    skipped = tuple(f"extra_info.{name}." for name in ("images", "prompt") if name in tops)
     return [
         name
         for name, binary in names.items()
-        if not name.startswith(skipped) and (name.partition(".")[0] in known or not binary)
+        if not ("images" in tops and name.startswith("extra_info.images."))
+        and (name.partition(".")[0] in known or not binary)
     ]
 
 

@@ -1,0 +1,174 @@
+"""Each fault of a conversation, in a good set broken in exactly one way, is found, named and placed."""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checking import FILE, NAME, Rows, broken, good_set, report, write
+
+Change = Callable[[Rows, Path], object]
+
+
+def test_a_good_set_has_no_fault(tmp_path: Path) -> None:
+    found = report(good_set(tmp_path / "a"))
+    assert found["faults"] == {}
+    assert (found["rows"], found["good"], found["error"]) == (7, 7, None)
+
+
+def content(rows: Rows, row: int, message: int, pattern: str, text: str) -> None:
+    """Replace the one place where a pattern stands in a message."""
+    of = rows[row]["messages"][message]
+    of["content"], count = re.subn(pattern, lambda _: text, of["content"])
+    assert count == 1
+
+
+def whole_content(rows: Rows, row: int, message: int, text: str) -> None:
+    rows[row]["messages"][message]["content"] = text
+
+
+def image(rows: Rows, folder: Path, row: int, index: int) -> Path:
+    return folder / rows[row]["images"][index]
+
+
+def new_file(path: Path, data: bytes) -> None:
+    path.unlink()  # the good set's own is a link to it
+    path.write_bytes(data)
+
+
+def outside(rows: Rows, folder: Path) -> None:
+    os.link(image(rows, folder, 0, 0), folder.parent / "x.png")
+    rows[0]["images"][0] = "../x.png"
+
+
+def swap_image(rows: Rows, folder: Path) -> None:
+    rows[1]["images"][1] = rows[0]["images"][1]
+    text = rows[0]["messages"][3]["content"]
+    line = re.search(r"Image 1: \d+ x \d+", text)
+    assert line
+    content(rows, 1, 3, r"Image 1: \d+ x \d+", line[0])
+    whole_content(rows, 1, 4, "<think>t</think><answer>1</answer>")
+    del rows[1]["messages"][5:], rows[1]["images"][2:]
+
+
+def twice(message: dict[str, str]) -> None:
+    """Show another image of the same size with the one that is due."""
+    message["content"] += "<image>" + message["content"].replace("<image>", "").replace(
+        "Image 1:", "Image 2:"
+    )
+
+
+CALL = '<think>t</think><tool_call>{"name": "display_image", "arguments": {"image_index": 0}}</tool_call>'
+BROKEN: list[tuple[str, str, int, Change]] = [
+    ("no_messages", "drops such a row", 1, lambda rows, _: rows[0].update(messages=[], images=[])),
+    ("roles", "message 3 is of user", 1, lambda rows, _: rows[0]["messages"][2].update(role="user")),
+    ("row", "the role 'function'", 1, lambda rows, _: rows[0]["messages"][2].update(role="function")),
+    ("row", "no text as content", 1, lambda rows, _: rows[0]["messages"][2].pop("content")),
+    ("row", "no messages", 1, lambda rows, _: rows[0].pop("messages")),
+    ("end", "not assistant", 1, lambda rows, _: rows[0]["messages"].pop()),
+    ("marks", "2 <image> marks for 1", 1, lambda rows, _: rows[0]["images"].pop()),
+    ("marks", "2 <image> marks for 3", 1, lambda rows, _: rows[0]["images"].append(rows[0]["images"][0])),
+    (
+        "mark_misplaced", "of assistant", 1,
+        lambda rows, _: (content(rows, 0, -1, "$", "<image>"), rows[0]["images"].append(rows[0]["images"][0])),
+    ),
+    ("image_missing", "there is no file", 1, lambda rows, folder: image(rows, folder, 0, 0).unlink()),
+    ("image_outside", "outside the dataset's folder", 1, outside),
+    ("image_broken", "damaged or cut short", 1, lambda rows, folder: new_file(
+        image(rows, folder, 0, 0), image(rows, folder, 0, 0).read_bytes()[:300])),
+    ("image_broken", "not a picture", 1, lambda rows, folder: new_file(image(rows, folder, 0, 0), b"hello")),
+    ("image_unreadable", "no file", 1, lambda rows, folder: rows[0]["images"].__setitem__(0, "ViRC_images")),
+    ("image_unreadable", "no file can have", 1, lambda rows, _: rows[0]["images"].__setitem__(0, "a\0b")),
+    ("tags", "turn 1", 1, lambda rows, _: content(rows, 0, 2, "</think>", "")),
+    ("json", "turn 1", 1, lambda rows, _: content(rows, 0, 2, '"name": ', '"name" ')),
+    ("repetition", "8 times", 1, lambda rows, _: content(rows, 0, 2, "<think>\n", "<think>" + "look " * 8)),
+    (
+        "answer_early", "turn 1 answers", 1,
+        lambda rows, _: whole_content(rows, 0, 2, "<think>t</think><answer>1</answer>"),
+    ),
+    ("no_answer", "the last turn, 2", 1, lambda rows, _: whole_content(rows, 0, -1, CALL)),
+    (
+        "no_answer", "answers nothing", 1,
+        lambda rows, _: whole_content(rows, 0, -1, "<think>t</think><answer> </answer>"),
+    ),
+    ("answer_differs", "'no such'", 1, lambda rows, _: rows[0].update(answer="no such")),
+    ("tool", "images are 0 to 0", 1, lambda rows, _: content(rows, 0, 2, '"image_index": 0', '"image_index": 1')),
+    ("tool", "no tool 'rotate'", 1, lambda rows, _: content(rows, 0, 2, "crop_image", "rotate")),
+    ("tool", "holds no pixel", 1, lambda rows, _: content(rows, 0, 2, r"\[.*\]", "[9, 9, 9, 20]")),
+    ("box_clamped", "leaves the image", 2, lambda rows, _: content(rows, 1, 2, r", (\d+)\]", ", 5000]")),
+    ("factor_snapped", "none of those", 3, lambda rows, _: content(rows, 2, 2, "1.5", "1.6")),
+    (
+        "index_negative", "from the end", 1,
+        lambda rows, _: content(rows, 0, 2, '"image_index": 0', '"image_index": -1'),
+    ),
+    ("result_differs", "the call of turn 1 makes", 1, lambda rows, _: content(rows, 0, 2, r"\[.*\]", "[0, 0, 9, 9]")),
+    ("result_differs", "the image after it has", 2, swap_image),
+    (
+        "result_differs", "there are 2 images", 1,
+        lambda rows, _: (twice(rows[0]["messages"][3]), rows[0]["images"].append(rows[0]["images"][1])),
+    ),
+    ("size_differs", "is said to be 28 x 28", 1, lambda rows, _: content(rows, 0, 1, r"\d+ x \d+", "28 x 28")),
+    ("size_differs", "as image 7", 1, lambda rows, _: content(rows, 0, 1, "Image 0:", "Image 7:")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "said", "row", "change"), BROKEN)
+def test_one_fault_is_found_named_and_placed(
+    tmp_path: Path, kind: str, said: str, row: int, change: Change
+) -> None:
+    found = report(broken(tmp_path / "a", change))
+    assert found["faults"] == {kind: 1}
+    [first] = found["first"]
+    assert said in first["message"]
+    assert (first["row"], first["kind"], Path(first["file"]).name) == (row, kind, FILE)
+    assert (found["rows"], found["good"]) == (7, 6)
+
+
+def test_the_same_id_twice_is_a_fault_of_the_second(tmp_path: Path) -> None:
+    def change(rows: Rows, _: Path) -> None:
+        for row, name in zip(rows, [7, "7", "a", "b", "a", "c", "d"], strict=True):
+            row["id"] = name
+
+    [first] = report(broken(tmp_path / "a", change))["first"]
+    assert (first["row"], first["id"], first["kind"]) == (5, "a", "duplicate_id")
+    assert "row 3" in first["message"]
+
+
+def test_right_answers_are_told_from_wrong_ones_by_their_sense(tmp_path: Path) -> None:
+    def change(rows: Rows, _: Path) -> None:
+        for row in rows:
+            answer = re.search(r"<answer>\s*(.*?)\s*</answer>", row["messages"][-1]["content"])
+            assert answer
+            row["answer"] = f"{answer[1]}.0"
+
+    assert report(broken(tmp_path / "a", change))["faults"] == {}
+
+
+INFO: list[tuple[str, str, dict[str, Any]]] = [
+    ("formatting", "another wording", {"formatting": "openai"}),
+    ("formatting", "without formatting", {"formatting": None}),
+    ("columns", "name no images", {"columns": {"messages": "messages"}}),
+    ("tags_unnamed", "every row with a system message", {"tags": {"system_tag": None}}),
+    ("tags_unnamed", "drops every row", {"tags": {"assistant_tag": None}}),
+]
+
+
+@pytest.mark.parametrize(("kind", "said", "entry"), INFO)
+def test_what_an_entry_makes_of_all_rows_is_a_fault(
+    tmp_path: Path, kind: str, said: str, entry: dict[str, Any]
+) -> None:
+    folder = good_set(tmp_path / "a")
+    info = json.loads((folder / "dataset_info.json").read_text())
+    for key, value in entry.items():
+        info[NAME][key] = info[NAME][key] | value if key == "tags" else value
+        if value is None:
+            del info[NAME][key]
+    write(folder / "dataset_info.json", info)
+    found = report(folder)
+    assert found["faults"][kind] == 1
+    whole = [fault for fault in found["first"] if fault["row"] is None]
+    assert [fault["kind"] for fault in whole] == [kind]
+    assert said in whole[0]["message"]

@@ -1,0 +1,226 @@
+"""What `virc data check` says of files as a whole, and what it keeps of them."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import crux
+import pytest
+from checking import FILE, NAME, Rows, broken, checked, good_set, report, whole, write
+from PIL import Image
+from solve.solving import virc
+
+
+def faulty(rows: Rows, folder: Path) -> None:
+    """Faults of three kinds, one of them in many rows, and one row in another wording."""
+    for row in rows[1:]:
+        row["messages"][-1]["content"] += "</answer>"
+    rows[0]["messages"][0]["content"] = "Another system."
+    rows[2]["images"].pop()
+    (folder / rows[3]["images"][0]).unlink()
+
+
+def test_the_output_is_the_same_for_any_number_of_workers(tmp_path: Path) -> None:
+    folder = broken(tmp_path / "a", faulty)
+    rows = json.loads((folder / FILE).read_text()) * 5  # more than a process gets together
+    write(folder / FILE, rows)
+    one, two = checked(folder), checked(folder, workers=2)
+    assert one == two
+    assert one.code == 5
+    assert f"{folder / FILE}:2: tags: turn" in one.out
+    assert "error: 30 of 35 rows have faults" in one.err
+
+
+def test_as_many_faults_of_each_kind_are_told_as_asked_for_and_all_are_counted(tmp_path: Path) -> None:
+    folder = broken(tmp_path / "a", faulty)
+    lines = checked(folder, "--first", 2).out.splitlines()
+    assert sum(": tags: " in line for line in lines) == 2
+    assert sum(": marks: " in line for line in lines) == 1
+    assert lines[-4:] == ["7 rows, 1 good, faults:", "  tags 6", "  image_missing 1", "  marks 1"]
+    assert [fault["row"] for fault in report(folder, "--first", 1)["first"]] == [2, 3, 4]
+
+
+def test_rows_tell_what_they_hold(tmp_path: Path) -> None:
+    [dataset] = report(broken(tmp_path / "a", faulty))["datasets"]
+    assert (dataset["name"], dataset["layout"], dataset["rows"], dataset["good"]) == (NAME, "sft", 7, 1)
+    assert [(each["rows"], each["first"]) for each in dataset["wordings"]] == [(1, 1), (6, 2)]
+    held = dataset["held"]
+    assert (held["images"], held["square"], held["on_grid"] + held["off_grid"]) == (17, 0, 7)
+    assert held["boxes"] == held["both"] == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "coordinates", "why"),
+    [
+        ("any_scale_fixed", [], "permille", "name"),
+        ("any", [], "pixel", "fit both"),
+        ("any_scale_fixed", ["--coordinates", "pixel"], "pixel", "--coordinates"),
+    ],
+)
+def test_what_boxes_mean_is_said_and_why(
+    tmp_path: Path, name: str, words: list[str], coordinates: str, why: str
+) -> None:
+    folder = good_set(tmp_path / "a")
+    (folder / FILE).rename(folder / f"{name}.json")
+    (folder / "dataset_info.json").unlink()
+    [dataset] = report(folder / f"{name}.json", *words)["datasets"]
+    assert dataset["coordinates"] == coordinates
+    assert why in dataset["why"]
+
+
+def test_boxes_that_fit_only_one_way_decide(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    (folder / "i").mkdir(parents=True)
+    Image.new("RGB", (280, 280), "white").save(folder / "i/0.png")
+    Image.new("RGB", (112, 112), "white").save(folder / "i/1.png")
+    call = json.dumps(
+        {"name": "crop_image", "arguments": {"bbox_2d": [600, 600, 999, 999], "image_index": 0}}
+    )
+    messages = [
+        {"role": "user", "content": "<image>Image 0: 280 x 280.\nQuestion: q"},
+        {"role": "assistant", "content": f"<think>t</think><tool_call>{call}</tool_call>"},
+        {"role": "user", "content": "<image>Image 1: 112 x 112. Go on."},
+        {"role": "assistant", "content": "<think>t</think><answer>1</answer>"},
+    ]
+    write(folder / "rows.json", [{"messages": messages, "images": ["i/0.png", "i/1.png"]}] * 3)
+    found = report(folder / "rows.json")
+    assert found["faults"] == {}
+    assert (found["datasets"][0]["coordinates"], found["datasets"][0]["held"]["permille"]) == ("permille", 3)
+    assert report(folder / "rows.json", "--coordinates", "pixel")["faults"] == {"tool": 3}
+
+
+def protocol(**fields: Any) -> dict[str, Any]:
+    texts = {"system": "s", "first": "{images} {question}", "after_image": "a", "after_scale": "a"}
+    return {
+        **texts,
+        "image_line": "Image {index}: {width} x {height}.",
+        "schema": "virc.protocol/1",
+        **fields,
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        ({"coordinates": "permille"}, "result_differs"),
+        ({"tools": ["crop_image", "scale_image"]}, "tool"),
+        ({"repeat_limit": 2}, "repetition"),
+        ({"images": "square_1000"}, "size_differs"),
+        ({}, None),
+    ],
+)
+def test_the_wording_beside_rows_is_what_they_are_held_against(
+    tmp_path: Path, fields: dict[str, Any], kind: str | None
+) -> None:
+    folder = good_set(tmp_path / "a")
+    write(folder / "virc_protocol.json", protocol(**fields))
+    faults = report(folder)["faults"]
+    assert (kind in faults) if kind else faults == {}
+
+
+def test_good_rows_are_kept_in_their_layout_and_order(tmp_path: Path) -> None:
+    folder, clean = broken(tmp_path / "a", faulty), tmp_path / "clean"
+    write(folder / "virc_protocol.json", protocol(name="trained"))
+    done = checked(folder, "--clean", clean)
+    assert done.code == 5
+    assert "1 rows are in" in done.err
+    assert "6 with faults were left out" in done.err
+    rows = json.loads((folder / FILE).read_text())
+    assert json.loads((clean / FILE).read_text()) == rows[:1]
+    assert json.loads((clean / "dataset_info.json").read_text()).keys() == {NAME}
+    assert (clean / "virc_protocol.json").read_bytes() == (folder / "virc_protocol.json").read_bytes()
+    assert report(clean)["faults"] == {}
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
+    folder = good_set(tmp_path / "a")
+    before = sorted(folder.iterdir())
+    done = checked(folder, "--clean", folder)
+    assert (done.code, sorted(folder.iterdir())) == (2, before)
+    assert not list(tmp_path.glob(".*"))
+
+
+def reencoded(path: Path) -> bytes:
+    """The same pixels in another file."""
+    data = io.BytesIO()
+    with Image.open(path) as image:
+        image.save(data, "PNG", compress_level=9)
+    assert data.getvalue() != path.read_bytes()
+    return data.getvalue()
+
+
+@pytest.fixture
+def batches(tmp_path: Path) -> Path:
+    """Three problems to train on, and two to measure on; one of these has a picture of the others."""
+    folder = tmp_path / "b"
+    folder.mkdir()
+    for number in range(4):
+        Image.radial_gradient("L").resize((100 + number, 90)).save(folder / f"{number}.png", compress_level=1)
+    (folder / "again.png").write_bytes(reencoded(folder / "1.png"))
+    lines(folder / "train.jsonl", [problem(number, f"{number}.png") for number in range(3)])
+    lines(folder / "val.jsonl", [problem(3, "3.png"), problem(4, "again.png")])
+    return folder
+
+
+def problem(number: int, image: str, **fields: Any) -> dict[str, Any]:
+    return {"id": number, "image": image, "question": "how many?", **fields}
+
+
+def lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_a_picture_that_is_held_out_is_found_in_another_file(batches: Path) -> None:
+    for found in (report(batches), report(batches / "train.jsonl", "--against", batches / "val.jsonl")):
+        [fault] = found["first"]
+        assert (fault["kind"], fault["row"], Path(fault["file"]).name) == ("leak", 2, "train.jsonl")
+        assert "val, row 2" in fault["message"]
+        assert {each["name"]: each["held_out"] for each in found["datasets"]} == {"train": False, "val": True}
+    assert report(batches / "val.jsonl")["faults"] == {}
+
+
+def test_what_is_held_out_is_not_among_the_rows_that_are_kept(batches: Path, tmp_path: Path) -> None:
+    done = checked(batches / "train.jsonl", "--against", batches / "val.jsonl", "--clean", tmp_path / "c")
+    assert done.code == 5
+    kept = [json.loads(line) for line in (tmp_path / "c/train.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in kept] == [0, 2]
+    assert not (tmp_path / "c/val.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [
+        (problem(0, "0.png", answer="5", choices=["1", "2"]), "answer_not_offered"),
+        (problem(0, "none.png"), "image_missing"),
+        (problem(0, "0.png", question=" "), "row"),
+        (problem(1, "0.png"), "duplicate_id"),
+        ({"id": 0, "question": "q"}, "row"),
+    ],
+)
+def test_faults_of_problems_are_found(batches: Path, row: dict[str, Any], kind: str) -> None:
+    lines(batches / "train.jsonl", [problem(1, "0.png", answer="B", choices=["1", "2"]), row])
+    found = report(batches / "train.jsonl")
+    assert (found["faults"], found["first"][0]["row"]) == ({kind: 1}, 2)
+
+
+def test_pictures_on_the_network_are_counted_and_not_fetched(batches: Path) -> None:
+    lines(batches / "train.jsonl", [problem(1, "http://127.0.0.1:9/x.png"), problem(2, "0.png")])
+    found = report(batches / "train.jsonl")
+    assert found["faults"] == {}
+    assert (found["datasets"][0]["held"]["unseen"], found["datasets"][0]["held"]["images"]) == (1, 2)
+
+
+def test_nothing_to_check_is_a_mistake_that_looks_like_any_other(tmp_path: Path) -> None:
+    done = virc("data", "check", tmp_path, "--json")
+    assert done.code == 5
+    assert (done.json["schema"], done.json["rows"], done.json["first"]) == ("virc.data.check/1", None, [])
+    assert "holds no rows" in done.json["error"]["message"]
+
+
+def test_the_published_files_have_no_fault() -> None:
+    found = report(whole().folder)
+    assert found["faults"] == {}
+    held = {each["name"]: each["held_out"] for each in found["datasets"]}
+    assert sum(held.values()) == 1
+    assert held[crux.RL.format(split="val").removesuffix(".parquet")]
