@@ -96,7 +96,8 @@ def test_on_longer_sides_the_error_is_bounded_and_counted(drawn: tuple[Size, lis
 
 def test_only_the_numbers_change() -> None:
     text = '<think>at [5, 6, 7, 8] {"bbox_2d": [5, 6, 7, 8]}\r\n</think> so\t'
-    text += '<tool_call>{ "arguments" : {"image_index":0,"bbox_2d"  :[ 100 ,200,\t300, 400 ]} , "name":"crop_image"}</tool_call>\n\n'
+    text += '<tool_call>{ "arguments" : {"image_index":0,"bbox_2d"  :[ 100 ,200,\t300, 400 ]} , '
+    text += '"name":"crop_image"}</tool_call>\n\n'
     there, back = there_and_back(text, (500, 800), Boxes())
     assert there == text.replace("[ 100 ,200,\t300, 400 ]", "[ 200 ,250,\t599, 500 ]")
     assert back == text
