@@ -32,7 +32,7 @@ _PLANS: tuple[tuple[int, tuple[tuple[str, int, Any], ...]], ...] = (
     (1, ((_DISPLAY, 0, None),)),
     (1, ()),
     (2, ((_CROP, 1, [80, 80, 700, 900]),)),
-    (1, ((_SCALE, 0, 0.5), (_DISPLAY, 0, None), (_CROP, 2, [10, 300, 510, 830]))),
+    (1, ((_SCALE, 0, 0.5), (_DISPLAY, 0, None), (_CROP, 1, [10, 300, 510, 830]))),
 )
 _INSTRUCTION = (
     "Work through it one step after another. Where a step needs a closer look, use a tool, else give the answer, "
@@ -146,8 +146,9 @@ def _turn(rng: random.Random, tag: str, inner: str) -> dict[str, str]:
 
 
 def _picture(rng: random.Random, number: int, fixed: bool) -> Image.Image:
-    """A drawing, of 1000 x 1000 px or of any size near some hundred; no two are alike."""
-    size = (1000, 1000) if fixed else (rng.randint(170, 420), rng.randint(150, 360))
+    """A drawing, of 1000 x 1000 px or of any size, in one of seven over 1000 px wide; no two are alike."""
+    wide = 900 * (number % 7 == 1)
+    size = (1000, 1000) if fixed else (wide + rng.randint(250, 420), rng.randint(230, 360))
     image = Image.new("RGB", size, "white")
     pencil = ImageDraw.Draw(image)
     points = [(rng.randrange(size[0]), rng.randrange(size[1])) for _ in range(6)]
