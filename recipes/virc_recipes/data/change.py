@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
@@ -96,13 +96,20 @@ def change_for(file: Path, records: Iterable[Record], kinds: tuple[Holds, Holds]
     wording = beside if moves else given or beside
     if wording is None and (moves or holds != "solutions"):
         try:
-            wording = extract(islice(records, _MOST_READ))
+            wording = _found(records, moves)
         except DataError as error:
             if moves:
                 hint = f"put the wording they are written in beside them, as {FILE_NAME}"
                 raise DataError(f"the wording of {file} is not plain: {error.message}", hint) from None
             # else the question may still have a line of its own
     return Change(holds, wording, _goal(file, wording, given, wanted) if wording and moves else None)
+
+
+def _found(records: Iterable[Record], moves: bool) -> Protocol | None:
+    """The wording that the first records show; None where it is not needed, as the first has its question."""
+    read = islice(records, _MOST_READ)
+    first = list(islice(read, 1))
+    return extract(chain(first, read)) if moves or not first or first[0].question is None else None
 
 
 def changed(change: Change, row: Row) -> tuple[Row, Boxes]:

@@ -1,0 +1,60 @@
+"""What tests of conversions need: datasets to convert, the command, and what is in a dataset."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc_cli.main import main
+from virc_recipes.data import layouts
+from virc_recipes.data.layouts import rl
+from virc_recipes.data.pictures import PictureStore
+from virc_recipes.data.record import Record
+
+
+def convert(*words: object) -> int:
+    """The exit code of `virc data convert` with these words; trajectories are gone through in this process."""
+    return main(["data", "convert", *map(str, words), "--workers", "1"])
+
+
+def write(folder: Path, layout: str, records: Sequence[Record], name: str = "rows") -> Path:
+    """A dataset in a new folder."""
+    folder.mkdir(parents=True)
+    layouts.get(layout).write(folder, name, records, layouts.Writing(PictureStore(folder), folder))
+    return folder
+
+
+def records(path: Path, joined: bool = True) -> dict[str, list[Record]]:
+    """The records of each dataset at a path, their images as bytes without names."""
+    found = {}
+    for source in layouts.sources(path):
+        rows = layouts.get(source.layout).read(source)
+        rows = rl.merged(rows) if source.layout == "rl" and joined else rows
+        found[source.name] = [bare(row.record) for row in rows if row.record]
+    return found
+
+
+def bare(record: Record) -> Record:
+    """The record with its images as bytes without names."""
+    pictures = tuple(
+        msgspec.structs.replace(picture, name="", folder=Path(), data=picture.read(), confined=True)
+        for picture in record.images
+    )
+    return msgspec.structs.replace(record, images=pictures)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder and its bytes."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def told(out: str) -> dict[str, Any]:
+    """The one JSON object on stdout."""
+    value: dict[str, Any] = json.loads(out)
+    return value

@@ -1,0 +1,271 @@
+"""`virc data convert`: what goes in comes out, in every layout, or it is said."""
+
+import io
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pytest
+from data import crux
+from data.converted import bare, convert, records, told, tree, write
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from virc_recipes.data import layouts, worked
+from virc_recipes.data.layouts import prompts
+from virc_recipes.data.record import MARK, Message, Picture, Record
+from virc_recipes.data.synth import SynthConfig
+from virc_recipes.data.synth import write as draw
+from virc_recipes.reasoning.protocol import FILE_NAME
+
+pytestmark = pytest.mark.usefixtures("capfd")
+LAYOUTS = ("sft", "trajectories", "rl", "prompts", "batch")
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few worked trajectories with their wording."""
+    folder = tmp_path_factory.mktemp("drawn") / "set"
+    draw(SynthConfig(folder, count=6))
+    return folder / "trajectories.json"
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> crux.Crux:
+    """A set in the shape of CRUX, unpacked."""
+    return crux.build(tmp_path_factory.mktemp("crux") / "set", rows=7, unpacked=True)
+
+
+@pytest.fixture(scope="module")
+def everywhere(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same rows in every layout."""
+    home = tmp_path_factory.mktemp("everywhere")
+    for layout in LAYOUTS:
+        assert convert(drawn, "--to", home / layout, "--as", layout, "--name", "rows") == 0
+    return {layout: home / layout for layout in LAYOUTS}
+
+
+def left(record: Record, layout: str) -> Record:
+    """What that layout keeps of a record."""
+    if layout not in ("prompts", "batch") or not record.messages:
+        return record
+    opening = prompts.opening(record)
+    return msgspec.structs.replace(opening, messages=()) if layout == "batch" else opening
+
+
+@pytest.mark.parametrize("target", LAYOUTS)
+@pytest.mark.parametrize("source", LAYOUTS)
+def test_every_pair_of_layouts_keeps_all_that_both_can_hold(
+    everywhere: dict[str, Path], drawn: Path, tmp_path: Path, source: str, target: str
+) -> None:
+    (whole,) = records(drawn).values()
+    to = tmp_path / "out"
+    code = convert(everywhere[source], "--to", to, "--as", target, "--protocol", drawn.parent / FILE_NAME)
+    if source in ("prompts", "batch") and target in ("sft", "trajectories"):
+        assert code == 5
+        assert not to.exists()
+        return
+    assert code == 0
+    # of a problem, prompts are made in the wording that is named
+    known = [record if source == "batch" != target else left(record, source) for record in whole]
+    kept = [prompts.opening(record) if source == "batch" and target == "rl" else record for record in known]
+    assert records(to) == {"rows": [left(record, target) for record in kept]}
+    wording = msgspec.json.decode((to / FILE_NAME).read_bytes(), type=type(worked.PROTOCOL))
+    assert msgspec.structs.replace(wording, name="own") == worked.PROTOCOL
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="<"), min_size=1, max_size=20)
+DATA = [b"\x89PNG" + bytes([number]) * (number + 1) for number in range(4)]
+
+
+@st.composite
+def made(draw: st.DrawFn) -> Record:
+    """A trajectory of any texts and a few images, some of them the same."""
+    turns = draw(st.integers(1, 3))
+    replies = [f"<think>{draw(TEXT)}</think><tool_call>{{}}</tool_call>" for _ in range(turns - 1)]
+    replies.append(f"<think>{draw(TEXT)}</think><answer>{draw(TEXT)}</answer>")
+    messages = [Message("system", draw(TEXT))] if draw(st.booleans()) else []
+    for reply in replies:
+        messages += [Message("user", MARK + draw(TEXT)), Message("assistant", reply)]
+    images = tuple(Picture("", data=draw(st.sampled_from(DATA))) for _ in range(turns))
+    extra = draw(st.dictionaries(st.sampled_from("abc"), st.one_of(st.none(), st.integers(), TEXT)))
+    id = draw(st.one_of(st.none(), TEXT, st.integers(-(2**60), 2**60)))
+    return Record(tuple(messages), images, id, draw(TEXT), draw(TEXT), extra)
+
+
+def check_round_trip(rows: list[Record], there: str, back: str) -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        write(folder / "a", there, rows)
+        assert convert(folder / "a", "--to", folder / "b", "--as", back) == 0
+        assert convert(folder / "b", "--to", folder / "c", "--as", there) == 0
+        assert records(folder / "c") == records(folder / "a") == {"rows": [bare(row) for row in rows]}
+
+
+ROWS = st.lists(made(), min_size=1, max_size=4, unique_by=lambda record: (record.id, record.messages))
+HOLDING = st.sampled_from(["sft", "trajectories", "rl"])
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(ROWS, HOLDING, HOLDING)
+def test_any_trajectory_comes_back_as_it_was(rows: list[Record], there: str, back: str) -> None:
+    check_round_trip(rows, there, back)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(ROWS, HOLDING, HOLDING)
+def test_any_trajectory_comes_back_as_it_was_at_length(rows: list[Record], there: str, back: str) -> None:
+    check_round_trip(rows, there, back)
+
+
+def test_published_rl_files_go_in_and_come_out_as_they_were(published: crux.Crux, tmp_path: Path) -> None:
+    assert convert(published.train, "--to", tmp_path / "out", "--as", "rl", "--embed") == 0
+    (file,) = (tmp_path / "out").glob("*.parquet")
+    before, after = pq.read_table(published.train).to_pylist(), pq.read_table(file).to_pylist()
+    assert len(before) == len(after)
+    for old, new in zip(before, after, strict=True):
+        for key in ("data_source", "prompt", "ability", "reward_model"):
+            assert new[key] == old[key]
+        for key in ("index", "question", "prompt", "tool_info_gt"):
+            assert new["extra_info"][key] == old["extra_info"][key]
+        assert [image["bytes"] for image in new["images"]] == [image["bytes"] for image in old["images"]]
+        assert new["extra_info"]["images"] == new["images"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [file.name]
+
+
+def test_published_rl_files_without_their_last_replies_are_no_trajectories(
+    published: crux.Crux, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert convert(published.train, "--to", tmp_path / "out", "--as", "sft") == 5
+    said = capfd.readouterr().err
+    assert f"{published.train}, row 1: the reply to its last message is not known" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_questions_are_taken_out_of_a_wording_that_nobody_told(published: crux.Crux, tmp_path: Path) -> None:
+    """The SFT file holds the questions within its turns alone; the RL file of the same problems tells them."""
+    assert convert(published.dynamic, "--to", tmp_path / "sft", "--as", "batch") == 0
+    assert convert(published.train, "--to", tmp_path / "rl", "--as", "batch") == 0
+    (found,), (known,) = records(tmp_path / "sft").values(), records(tmp_path / "rl").values()
+    assert [(row.question, row.answer) for row in found] == [(row.question, row.answer) for row in known]
+
+
+@pytest.mark.parametrize("line", ["Question: What is {x}?", "Question: 已知 ∠A"])
+def test_without_any_wording_the_question_is_the_line_that_says_so(tmp_path: Path, line: str) -> None:
+    messages = (
+        Message("user", f"{MARK}{line}\nThink."),
+        Message("assistant", "<think>a</think><answer>7</answer>"),
+    )
+    write(tmp_path / "a", "sft", [Record(messages, (Picture("", data=DATA[0]),))])
+    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--as", "batch") == 0
+    (row,) = records(tmp_path / "b")["rows"]
+    assert (row.question, row.answer) == (line.removeprefix("Question: "), "7")
+
+
+def test_a_question_that_nothing_tells_is_a_fault(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    messages = (Message("user", f"{MARK}Well?"), Message("assistant", "<think>a</think><answer>7</answer>"))
+    write(tmp_path / "a", "sft", [Record(messages, (Picture("", data=DATA[0]),))])
+    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--as", "prompts") == 5
+    assert "row 1: its question is not known" in capfd.readouterr().err
+
+
+def test_problems_become_prompts_in_a_wording_that_is_named(
+    everywhere: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lone = tmp_path / "lone"
+    write(
+        lone,
+        "batch",
+        [msgspec.structs.replace(row, messages=()) for row in records(everywhere["batch"])["rows"]],
+    )
+    assert convert(lone, "--to", tmp_path / "out", "--as", "prompts") == 3
+    assert "--protocol default" in capfd.readouterr().err
+    assert convert(lone, "--to", tmp_path / "out", "--as", "prompts", "--protocol", "default") == 0
+    (row, *_) = records(tmp_path / "out")["rows"]
+    assert [message.role for message in row.messages] == ["system", "user"]
+    assert f"Question: {row.question}\n" in row.messages[1].content
+
+
+def test_choices_are_asked_with_the_question(tmp_path: Path) -> None:
+    image = io.BytesIO()
+    Image.new("RGB", (56, 56)).save(image, "PNG")
+    record = Record((), (Picture("", data=image.getvalue()),), 1, "Which?", "b", {"choices": ["a", "b"]})
+    write(tmp_path / "a", "batch", [record])
+    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--as", "prompts", "--protocol", "default") == 0
+    (row,) = records(tmp_path / "b")["rows"]
+    assert "Question: Which? Choices: a b\n" in row.messages[1].content
+    assert (row.question, row.extra["choices"]) == ("Which?", ["a", "b"])
+
+
+def test_boxes_go_to_permille_and_back_with_the_wording_beside_them(drawn: Path, tmp_path: Path) -> None:
+    assert convert(drawn, "--to", tmp_path / "a", "--as", "sft", "--coordinates", "permille") == 0
+    wording = json.loads((tmp_path / "a" / FILE_NAME).read_text())
+    assert wording["coordinates"] == "permille"
+    assert "thousandths" in wording["system"]
+    assert records(tmp_path / "a") != records(drawn)
+    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--as", "sft", "--coordinates", "pixel") == 0
+    assert records(tmp_path / "b") == records(drawn)
+    assert convert(tmp_path / "b", "--to", tmp_path / "c", "--as", "sft", "--coordinates", "pixel") == 0
+    assert tree(tmp_path / "c") == tree(tmp_path / "b")
+
+
+def test_rows_of_units_get_other_boxes_in_the_same_rows(everywhere: dict[str, Path], tmp_path: Path) -> None:
+    beside = everywhere["rl"]
+    assert convert(beside, "--to", tmp_path / "a", "--as", "rl", "--coordinates", "permille") == 0
+    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--as", "rl", "--coordinates", "pixel") == 0
+    assert records(tmp_path / "a") != records(beside)
+    assert records(tmp_path / "b", joined=False) == records(beside, joined=False)
+
+
+def test_a_foreign_wording_of_other_boxes_has_to_be_named(
+    published: crux.Crux, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = (published.dynamic, "--to", tmp_path / "out", "--as", "sft", "--coordinates", "permille")
+    assert convert(*words) == 3
+    assert "--protocol FILE" in capfd.readouterr().err
+    assert convert(published.fixed, "--to", tmp_path / "fixed", "--as", "batch") == 0
+    wording = tmp_path / "fixed" / FILE_NAME
+    assert json.loads(wording.read_text())["coordinates"] == "permille"
+    target = json.loads(wording.read_text()) | {"images": "smart"}
+    (tmp_path / "target.json").write_text(json.dumps(target))
+    assert convert(*words, "--protocol", tmp_path / "target.json") == 0
+    (rows,) = records(tmp_path / "out").values()
+    assert {row.messages[0].content for row in rows} == {target["system"]}
+
+
+def test_trajectories_move_onto_square_images_and_back(drawn: Path, tmp_path: Path) -> None:
+    assert convert(drawn, "--to", tmp_path / "a", "--as", "sft", "--images", "square_1000") == 0
+    (rows,) = records(tmp_path / "a").values()
+    for row in rows:
+        sizes = [Image.open(io.BytesIO(picture.data or b"")).size for picture in row.images]
+        assert sizes[0] == (1000, 1000)
+        assert all(side > 200 for size in sizes[1:] for side in size)
+    assert json.loads((tmp_path / "a" / FILE_NAME).read_text())["images"] == "square_1000"
+    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--as", "trajectories", "--images", "smart") == 0
+    (back,) = records(tmp_path / "b").values()
+    assert all("1008 x 1008" in row.messages[1].content for row in back)
+
+
+def test_layouts_and_what_is_said_about_them(capfd: pytest.CaptureFixture[str]) -> None:
+    assert set(layouts.names()) == set(LAYOUTS)
+    assert convert("x.json", "--to", "y", "--as", "stf") == 2
+    assert "sft" in capfd.readouterr().err
+
+
+def test_json_tells_rows_and_sizes(drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert convert(drawn, "--to", tmp_path / "out", "--as", "rl", "--json") == 0
+    fields = told(capfd.readouterr().out)
+    (dataset,) = fields["datasets"]
+    units = sum(len(row.messages) // 2 for rows in records(drawn).values() for row in rows)
+    assert (dataset["rows_in"], dataset["rows_out"], dataset["left_out"]) == (6, units, 0)
+    assert fields["schema"] == "virc.data.convert/1"
+    assert fields["images_bytes"] < fields["unshared_bytes"]
+    assert fields["error"] is None
+    assert convert(drawn, "--to", tmp_path / "out", "--as", "rl", "--json") == 2
+    failed = told(capfd.readouterr().out)
+    assert failed.keys() == fields.keys()
+    assert failed["error"]["message"] == f"{tmp_path / 'out'} is in use"
