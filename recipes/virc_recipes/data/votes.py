@@ -101,21 +101,20 @@ def _commonest(ballots: Sequence[Iterable[str]], least: float = 0) -> str | None
     return best if best is not None and counts[best] > least * len(ballots) else None
 
 
-def _announcements(text: str, index: int, size: Size | None) -> Iterator[list[Place]]:
-    """Where three numbers in a row may be an image's index and its sides."""
+def _announcements(text: str, index: int, size: Size | None) -> list[list[Place]]:
+    """Where three numbers in a row may be an image's index and its sides; first where they are those of its file."""
     numbers = list(islice(NUMBER.finditer(text), _MOST_NUMBERS))
+    shown = (size, smart_resize(*size), SQUARE) if size else ()
+    found: list[tuple[bool, list[Place]]] = []
     for order in _ORDERS:
         for three in zip(numbers, numbers[1:], numbers[2:], strict=False):
             value = {name: int(number[0]) for name, number in zip(order, three, strict=True)}
             sides = value["width"], value["height"]
-            if value["index"] == index and all(sides) and _possible(sides, size):
-                yield [(*number.span(), name) for name, number in zip(order, three, strict=True)]
-
-
-def _possible(sides: Size, size: Size | None) -> bool:
-    """Whether these may be the sides of a file of that size, as far as the order of the two tells."""
-    shown = (size, smart_resize(*size), SQUARE) if size else ()
-    return sides in shown or sides[::-1] not in shown
+            turned = sides not in shown and sides[::-1] in shown
+            if value["index"] == index and all(sides) and not turned:
+                places = [(*number.span(), name) for name, number in zip(order, three, strict=True)]
+                found.append((sides not in shown, places))
+    return [places for _, places in sorted(found, key=lambda each: each[0])][:_MOST_PLACES]
 
 
 def _template(text: str, places: Iterable[Place], offset: int = 0) -> str:
@@ -127,7 +126,7 @@ def _template(text: str, places: Iterable[Place], offset: int = 0) -> str:
 def _lines(first: First) -> Iterator[str]:
     """Templates of an announcement: the whole line, and where that may hold more, the line up to its last number."""
     text = first.text
-    for places in islice(_announcements(text, 0, first.size), _MOST_PLACES):
+    for places in _announcements(text, 0, first.size):
         start, last = text.rfind("\n", 0, places[0][0]) + 1, places[-1][1]
         end = text.find("\n", last)
         whole = text[start : end if end >= 0 else len(text)]
@@ -203,7 +202,7 @@ def _closing(one: str, other: str | None, with_images: bool) -> Iterator[str]:
 
 def _after_templates(turn: After, reminds: bool) -> Iterator[str]:
     by_chance = not reminds and len(turn.question) <= _SHORT
-    for places in islice(_announcements(turn.text, turn.index, turn.size), _MOST_PLACES):
+    for places in _announcements(turn.text, turn.index, turn.size):
         plain = _template(turn.text, places)
         reminding = [
             _template(turn.text, [*places, (start, start + len(turn.question), "question")])

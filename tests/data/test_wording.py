@@ -1,0 +1,214 @@
+"""The wording of a dataset, found in its conversations."""
+
+import json
+from pathlib import Path
+
+import crux
+import msgspec
+import pytest
+from wordings import (
+    ANSWER,
+    CROP,
+    DISPLAY,
+    NAMES,
+    OWN,
+    QUESTIONS,
+    SCALE,
+    WORDINGS,
+    reworded,
+    spoken,
+    trained,
+)
+
+from virc_recipes import tools
+from virc_recipes.data import layouts
+from virc_recipes.data.extract import extract, study
+from virc_recipes.data.record import MARK, Message, Record
+from virc_recipes.errors import DataError
+from virc_recipes.reasoning.protocol import Protocol, own_protocol
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> crux.Crux:
+    return crux.build(tmp_path_factory.mktemp("crux") / "set")
+
+
+def records(file: Path) -> list[Record]:
+    [source] = layouts.sources(file)
+    return [row.record for row in layouts.get(source.layout).read(source)]
+
+
+def templates(protocol: Protocol) -> tuple[str, ...]:
+    return protocol.first, protocol.image_line, protocol.after_image, protocol.after_scale
+
+
+@pytest.mark.parametrize("name", WORDINGS)
+def test_any_wording_of_the_same_parts_is_found_to_the_letter(name: str) -> None:
+    wording = WORDINGS[name]
+    found = extract(spoken(wording, question) for question in QUESTIONS)
+    assert templates(found) == templates(wording)
+    assert found == wording
+
+
+def test_announcements_of_several_inputs_are_found_between_those_of_one() -> None:
+    rows = [spoken(OWN, question, inputs=1 + at % 3) for at, question in enumerate(QUESTIONS)]
+    assert extract(rows) == trained()
+    assert extract(rows[1:2]) == trained()
+
+
+@pytest.mark.parametrize("part", ["dynamic", "fixed", "train", "val"])
+def test_published_files_tell_their_wording(published: crux.Crux, part: str) -> None:
+    found = extract(records(getattr(published, part)))
+    fixed = part == "fixed"
+    line = "Image {index}: {width} x {height}."
+    assert found == Protocol(
+        system=crux._system(fixed),
+        first=f"{{images}}\nQuestion: {{question}}\n\n{crux._INSTRUCTION}",
+        image_line=line,
+        after_image=f"{line} {crux._NEXT}",
+        after_scale=f"{line} Remember: {{question}} {crux._NEXT}",
+        tools=NAMES,
+        coordinates="permille" if fixed else "pixel",
+        images="square_1000" if fixed else "smart",
+    )
+
+
+def test_one_record_is_enough_and_what_it_does_not_show_is_said(published: crux.Crux) -> None:
+    rows = records(published.dynamic)
+    whole = extract(rows)
+    assert extract(rows[2:3]) == whole  # it cuts and scales; its images are not there
+    found = study(rows[:1])  # it cuts only
+    assert found.notes == ("no row scales an image: after_scale is taken from after_image",)
+    assert templates(found.protocol) == (*templates(whole)[:3], whole.after_image)
+    assert (found.rows, found.units, found.calls) == (1, 2, {"crop_image": 1})
+
+
+def test_a_known_question_shows_its_place_in_one_record() -> None:
+    wording = trained(first="{images}\n{question}\n\nThink.\n\nAnswer.")
+    record = spoken(wording, "What\n\nis it?")
+    with pytest.raises(DataError, match="where the question begins"):
+        extract([record])
+    assert extract([msgspec.structs.replace(record, question="What\n\nis it?")]) == wording
+
+
+def test_a_question_that_rows_tell_in_other_words_does_not_matter() -> None:
+    rows = [
+        msgspec.structs.replace(spoken(OWN, f"{question} Choices: {at}"), question=question)
+        for at, question in enumerate(QUESTIONS)
+    ]
+    assert extract(rows) == trained()
+
+
+@pytest.mark.parametrize("at", [0, 3, 5])
+def test_an_odd_row_is_named_with_where_it_differs(at: int) -> None:
+    rows = [spoken(OWN, question) for question in QUESTIONS]
+    for number, old, new in (
+        (1, "Reason in", "Argue in"),
+        (3, "Go on;", "Carry on;"),
+        (5, "question was", "task is"),
+    ):
+        odd = [reworded(row, number, old, new) if each == at else row for each, row in enumerate(rows)]
+        with pytest.raises(DataError) as caught:
+            extract(odd)
+        assert caught.value.message.startswith(f"row {at + 1}: ")
+        assert "stands where the others have" in caught.value.message
+    assert "task is: What" in caught.value.message or at
+
+
+def test_a_number_that_is_not_the_images_own_is_a_fault() -> None:
+    rows = [spoken(OWN, question) for question in QUESTIONS]
+    rows[2] = reworded(rows[2], 3, "Image 1:", "Image 2:")
+    with pytest.raises(DataError, match=r"^row 3: the turn that shows image 1 .* its numbers"):
+        extract(rows)
+
+
+def test_a_question_that_a_reminder_changes_is_a_fault() -> None:
+    rows = [spoken(OWN, question) for question in QUESTIONS]
+    rows[1] = reworded(rows[1], 5, "How long", "How short")
+    with pytest.raises(DataError, match=r"^row 2: .* the question in it"):
+        extract(rows)
+
+
+def test_several_system_messages_are_counted() -> None:
+    rows = [spoken(OWN, question) for question in QUESTIONS]
+    rows[4] = reworded(rows[4], 0, "You answer", "You solve")
+    with pytest.raises(DataError, match=r"2 system messages: 5 rows 'You answer .*'; 1 rows? 'You solve"):
+        extract(rows)
+
+
+@pytest.mark.parametrize(
+    ("number", "old", "new", "said"),
+    [
+        (0, '"crop_image"', '"zoom_image"', "the tool zoom_image"),
+        (0, "<tools>", "<list>", "lists no tools"),
+        (0, '{"type": "function"', "{type", "not JSON"),
+        (1, "Image 0:", "Image:", "announces"),
+        (1, MARK, "", "shows no image"),
+        (1, "Question:", f"{MARK}Question:", "within its text"),
+        (2, "</think>", "", "the tags are not"),
+        (2, "crop_image", "zoom_image", "no tool 'zoom_image'"),
+        (3, MARK, MARK * 2, "shows 2 images"),
+    ],
+)
+def test_rows_that_no_session_could_have_had_are_refused(number: int, old: str, new: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        extract([reworded(spoken(OWN, QUESTIONS[0]), number, old, new)])
+
+
+def test_rows_without_a_conversation_or_with_other_roles_are_refused() -> None:
+    record = spoken(OWN, QUESTIONS[0])
+    twice = (*record.messages[:2], *record.messages[1:])
+    for messages, said in (
+        ((), "no conversation"), (record.messages[1:], "no system"), (twice, "one after the other"),
+        ((*record.messages, record.messages[1], record.messages[2]), "goes on after its answer"),
+    ):  # fmt: skip
+        with pytest.raises(DataError, match=f"row 1: .*{said}"):
+            extract([msgspec.structs.replace(record, messages=messages)])
+    with pytest.raises(DataError, match="no rows"):
+        extract([])
+
+
+def unnamed(box: list[int]) -> Record:
+    """A record whose schema does not say what its boxes are counted in."""
+    record = spoken(OWN, QUESTIONS[0], (CROP, ANSWER))
+    record = reworded(record, 0, "in pixels of that image as shown", "of a part")
+    return reworded(record, 2, "[0, 0, 84, 56]", json.dumps(box))
+
+
+def test_coordinates_are_what_caller_schema_or_boxes_say() -> None:
+    permille = own_protocol(tools.schemas(NAMES, "permille"), "permille")
+    rows = [spoken(permille, question) for question in QUESTIONS]
+    assert (study(rows).protocol.coordinates, study(rows).told_by) == ("permille", "schema")
+    assert extract(rows, coordinates="pixel").coordinates == "pixel"
+    for box, told in (
+        ([0, 0, 500, 900], ("permille", "boxes")),
+        ([0, 0, 50, 60], ("pixel", "nothing")),
+    ):
+        found = study([unnamed(box)])
+        assert (found.protocol.coordinates, found.told_by) == told
+
+
+def test_images_are_as_the_caller_or_the_announcements_say() -> None:
+    square = msgspec.structs.replace(OWN, images="square_1000")
+    rows = [spoken(square, question) for question in QUESTIONS]
+    assert extract(rows).images == "square_1000"
+    assert extract(rows, images="smart").images == "smart"
+    assert extract([*rows, spoken(OWN, "Another?")]).images == "smart"
+
+
+def test_a_turn_is_held_against_the_tool_that_came_before_it() -> None:
+    rows = [spoken(OWN, question, (DISPLAY, SCALE, CROP, ANSWER)) for question in QUESTIONS]
+    assert extract(rows) == trained()
+    cut = [row.messages[3].content for row in rows]
+    swapped = [
+        msgspec.structs.replace(
+            row,
+            messages=(
+                *row.messages[:5],
+                Message("user", text.replace("Image 1", "Image 2")),
+                *row.messages[6:],
+            ),
+        )
+        for row, text in zip(rows, cut, strict=True)
+    ]
+    assert extract(swapped).after_scale == OWN.after_image
