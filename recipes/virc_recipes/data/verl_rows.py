@@ -130,30 +130,28 @@ def record_of(fields: Mapping[str, Any], folder: Path) -> Record:
 
 def flaws_of(fields: Mapping[str, Any]) -> tuple[str, ...]:
     """What verl would stumble over in the fields of a row that are readable all the same."""
-    images = fields.get("images")
-    flaws = [
-        f"{name} is text, not an object: verl stops at it" for name in _OBJECTS if _is_text(fields.get(name))
-    ]
-    if not isinstance(fields.get("prompt"), list):
-        flaws.append("prompt is not a list of messages: verl stops at it")
-    elif images and any(foreign in str(fields["prompt"]) for foreign in FOREIGN_MARKS):
-        flaws.append(f"prompt holds {' or '.join(FOREIGN_MARKS)}, for which verl wants a file")
-    if not images and MARK in str(fields.get("prompt")):
-        flaws.append("prompt has image marks, and the column images is empty: verl shows no image")
-    if any(not isinstance(image, dict | str) for image in images or ()):
-        flaws.append("an image is neither an object nor a name: verl stops at it")
-    if any(_is_unseen(image) for image in images or ()):
-        flaws.append("an image has a path, but neither bytes nor image: verl cannot open it")
-    info = fields.get("extra_info")
-    if isinstance(info, dict) and info.get("prompt") not in (None, fields.get("prompt")):
-        flaws.append("extra_info.prompt is not the prompt: the reward judges another conversation")
-    if not fields.get("data_source"):
-        flaws.append("there is no data_source: verl's reward stops at it")
-    return tuple(flaws)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+    info, prompt, shown = fields.get("extra_info"), fields.get("prompt"), fields.get("images")
+    images = shown if isinstance(shown, list) else []
+    lists = {"prompt": isinstance(prompt, list), "images": isinstance(shown, list | None)}
+    faults = {f"{name} is no list: verl stops at it": not fine for name, fine in lists.items()}
+    faults |= {
+        f"{name} is text, not an object: verl stops at it": isinstance(fields.get(name), str)
+        for name in _OBJECTS
+    }
+    text = str(prompt)
+    faults |= {
+        f"prompt holds {' or '.join(FOREIGN_MARKS)}, for which verl wants a file": bool(images)
+        and any(mark in text for mark in FOREIGN_MARKS),
+        "prompt has image marks, and images is empty: verl shows no image": not shown and MARK in text,
+        "an image is neither an object nor a name: verl stops at it": not all(
+            isinstance(image, dict | str) for image in images
+        ),
+        "an image has a path, but neither bytes nor image: verl cannot open it": any(map(_is_unseen, images)),
+        "extra_info.prompt is not the prompt: the reward judges another conversation": isinstance(info, dict)
+        and info.get("prompt") not in (None, prompt),
+        "there is no data_source: verl's reward stops at it": not fields.get("data_source"),
+    }
+    return tuple(fault for fault, found in faults.items() if found)
 
 
 def _is_unseen(image: object) -> bool:

@@ -34,8 +34,8 @@ def read(source: Source) -> Iterator[Row]:
         DataError: it is no parquet file with prompts.
         SetupError: pyarrow is not installed.
     """
-    columns = _columns(source.file)
-    for number, fields in parquet_rows.read_rows(source.file, columns):
+    chosen = columns(source.file)
+    for number, fields in parquet_rows.read_rows(source.file, chosen):
         try:
             if isinstance(fields, DataError):
                 raise fields
@@ -166,7 +166,7 @@ def kind(path: Path) -> bool | None:
     return any(name.startswith(("extra_info.tool_info_gt", "extra_info.reference")) for name in names)
 
 
-def _columns(path: Path) -> list[str]:
+def columns(path: Path) -> list[str]:
     """What to read. Images stand twice in a row, and once is enough; of other columns no bytes can pass."""
     names = parquet_rows.column_names(path)
     tops = {name.partition(".")[0] for name in names}

@@ -1,0 +1,347 @@
+"""RL rows and prompts in parquet: what is written comes back, in columns that verl takes, and images stand once."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pytest
+from data import crux
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from virc_recipes.data import layouts, verl_rows
+from virc_recipes.data.layouts import Row, Source, Writing, prompts, rl, sft
+from virc_recipes.data.pictures import PictureStore
+from virc_recipes.data.record import Id, Message, Picture, Record, final_answer
+from virc_recipes.errors import DataError
+
+CALL = '<think>look</think><tool_call>{"name": "crop_image", "arguments": {"image_index": 0}}</tool_call>'
+ANSWER = "<think>clear</think><answer>97</answer>"
+
+words = st.text(st.characters(exclude_categories=["Cs"]), max_size=30).filter(
+    lambda text: not any(mark in text for mark in ("<image>", *verl_rows.FOREIGN_MARKS))
+)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | words,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(words, inner, max_size=2),
+    max_leaves=4,
+)
+names = words.filter(lambda name: name not in verl_rows.OF_ROW) | st.sampled_from(["ability", "style", "id"])
+
+
+@st.composite
+def records(draw: st.DrawFn) -> Record:
+    """Trajectories as SFT files hold them, whole or up to a user message."""
+    units = draw(st.integers(1, 4))
+    shown = [draw(st.integers(0, 2)) for _ in range(units)]
+    messages = [Message("system", draw(words))] if draw(st.booleans()) else []
+    for count in shown:
+        messages.append(Message("user", "<image>" * count + draw(words)))
+        messages.append(Message("assistant", draw(st.sampled_from([CALL, ANSWER]) | words.filter(bool))))
+    if draw(st.booleans()):
+        messages.pop()
+    images = tuple(Picture(f"images/{draw(st.integers(0, 5))}.png") for _ in range(sum(shown)))
+    extra = draw(st.dictionaries(names, values, max_size=3))
+    return Record(
+        tuple(messages), images, draw(st.none() | st.integers() | words), draw(words), draw(words), extra
+    )
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset's folder with six images."""
+    folder = tmp_path_factory.mktemp("media")
+    (folder / "images").mkdir()
+    for number in range(6):
+        (folder / f"images/{number}.png").write_bytes(b"\x89PNG" + os.urandom(100))
+    return folder
+
+
+def placed(record: Record, folder: Path) -> Record:
+    """The record with its images in a folder."""
+    images = tuple(Picture(picture.name, folder) for picture in record.images)
+    return msgspec.structs.replace(record, images=images)
+
+
+def with_bytes(record: Record) -> Record:
+    images = tuple(Picture(picture.name, Path(), picture.read()) for picture in record.images)
+    return msgspec.structs.replace(record, images=images)
+
+
+def written(to: Path, module: Any, found: Sequence[Record], embed: bool = False, name: str = "set") -> Source:
+    """Write records into a folder, as converting does: in a hidden one that then becomes `to`."""
+    partial = to.with_name(f".{to.name}.partial")
+    partial.mkdir(parents=True)
+    module.write(partial, name, found, Writing(PictureStore(partial), to, embed))
+    partial.rename(to)
+    return Source(to / f"{name}.parquet", module.NAME, name)
+
+
+def known(rows: Sequence[Row]) -> list[Record]:
+    """The records of rows, none of which may have a fault or flaw."""
+    assert not [row for row in rows if row.fault or row.flaws]
+    return [row.record for row in rows if row.record]
+
+
+def example(count: int = 3, folder: Path = Path(), id: Id | None = "a") -> Record:
+    """A trajectory of so many units, which shows an image in each."""
+    messages = [Message("system", "Look."), Message("user", "<image>Find it.")]
+    for _ in range(count - 1):
+        messages += [Message("assistant", CALL), Message("user", "<image>Go on.")]
+    images = tuple(Picture(f"images/{number}.png", folder) for number in range(count))
+    return Record((*messages, Message("assistant", ANSWER)), images, id, "Find it.", "97")
+
+
+def round_trips(found: list[Record], embed: bool, media: Path, fresh: Callable[[], Path]) -> None:
+    there = [placed(record, media) for record in found]
+    source = written(fresh(), rl, there, embed)
+    back = known(list(rl.merged(rl.read(source))))
+    assert [with_bytes(record) for record in back] == [with_bytes(record) for record in there]
+    assert layouts.sources(source.file.parent) == [source]
+    source = written(fresh(), prompts, there, embed)
+    back = known(list(prompts.read(source)))
+    expected = [prompts.opening(record) for record in there]
+    assert [with_bytes(record) for record in back] == [with_bytes(record) for record in expected]
+    assert layouts.sources(source.file.parent) == [source]
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Callable[[], Path]:
+    numbers = iter(range(10**6))
+    return lambda: tmp_path / str(next(numbers))
+
+
+@given(st.lists(records(), max_size=3), st.booleans())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_trajectories_come_back_exactly(
+    media: Path, fresh: Callable[[], Path], found: list[Record], embed: bool
+) -> None:
+    round_trips(found, embed, media, fresh)
+
+
+@pytest.mark.slow
+@given(st.lists(records(), max_size=3), st.booleans())
+@settings(max_examples=3000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_many_trajectories_come_back_exactly(
+    media: Path, fresh: Callable[[], Path], found: list[Record], embed: bool
+) -> None:
+    round_trips(found, embed, media, fresh)
+
+
+@pytest.mark.parametrize("embed", [False, True])
+def test_columns_are_those_of_the_published_files_and_never_change_with_what_is_null(
+    tmp_path: Path, media: Path, embed: bool
+) -> None:
+    published = pq.read_schema(crux.build(tmp_path / "crux", rows=2).train)
+    full = msgspec.structs.replace(example(folder=media), extra={"choices": [1, 2]})
+    bare = Record((Message("user", ""), Message("assistant", "no format")), question="", answer="")
+    schemas = [
+        pq.read_schema(written(tmp_path / name, rl, found, embed).file)
+        for name, found in (("full", [full]), ("bare", [bare]), ("none", []))
+    ]
+    assert schemas[0] == schemas[1] == schemas[2]
+    assert schemas[0].names == published.names
+    for name in ("data_source", "prompt", "ability", "reward_model", *(["images"] if embed else [])):
+        assert schemas[0].field(name).type == published.field(name).type
+    ours, theirs = (found.field("extra_info").type for found in (schemas[0], published))
+    for field in theirs:
+        if embed or field.name != "images":
+            assert ours.field(field.name).type == field.type
+
+
+@pytest.mark.parametrize("embed", [False, True])
+def test_every_row_has_what_verl_needs(tmp_path: Path, media: Path, embed: bool) -> None:
+    source = written(tmp_path / "to", rl, [example(3, media), example(2, media, 5)], embed)
+    rows = pq.read_table(source.file).to_pylist()
+    assert len(rows) == 5
+    for number, row in enumerate(rows):
+        info = row["extra_info"]
+        assert row["prompt"][-1]["role"] == "user"
+        assert sum(message["content"].count("<image>") for message in row["prompt"]) == len(row["images"])
+        assert info["images"] == row["images"]
+        assert info["prompt"] == row["prompt"]
+        assert info["index"] == number
+        assert row["reward_model"]["ground_truth"] == "97"
+        assert row["data_source"]
+        for at, image in enumerate(row["images"]):
+            data = (media / f"images/{at}.png").read_bytes()
+            if embed:
+                assert image == {"bytes": data, "path": f"images/{at}.png"}
+            else:
+                assert image == {"image": f"file://{tmp_path}/to/images/{at}.png"}
+                assert Path(image["image"].removeprefix("file://")).read_bytes() == data
+    tools = [row["extra_info"]["tool_info_gt"] for row in rows]
+    assert tools == [{"name": "crop_image"}, {"name": "crop_image"}, None, {"name": "crop_image"}, None]
+    assert [row["extra_info"]["turn"] for row in rows] == [0, 1, 2, 0, 1]
+    assert [row["extra_info"]["reference"] for row in rows] == [CALL, CALL, ANSWER, CALL, ANSWER]
+    assert (tmp_path / "to/images").exists() is not embed
+
+
+def test_published_rows_are_trajectories_without_their_last_unit(tmp_path: Path) -> None:
+    made = crux.build(tmp_path, rows=8, unpacked=True)
+    rows = list(rl.merged(rl.read(Source(made.train, "rl", "train"))))
+    whole = known(list(sft.read(layouts.sources(made.dynamic)[0])))
+    cut = known(rows)
+    assert [record.messages for record in cut] == [record.messages[:-1] for record in whole]
+    assert all(rl.is_cut(record) for record in cut)
+    assert not any(rl.is_cut(record) for record in whole)
+    assert [record.answer for record in cut] == [final_answer(record) for record in whole]
+    pictures = [[picture.read() for picture in record.images] for record in cut]
+    assert pictures == [[picture.read() for picture in record.images] for record in whole]
+    assert all(record.question and record.question in record.messages[1].content for record in cut)
+    numbers = [row.number for row in rows]
+    assert numbers == sorted(numbers)
+    assert numbers[:3] == [1, 3, 6]  # of each problem its first row
+
+
+def test_published_rows_written_again_are_the_same_rows(tmp_path: Path) -> None:
+    made = crux.build(tmp_path / "crux", rows=8)
+    units = known(list(rl.read(Source(made.train, "rl", "train"))))
+    joined = known(list(rl.merged(rl.read(Source(made.train, "rl", "train")))))
+    theirs = pq.read_table(made.train).to_pylist()
+    for name, found in (("units", units), ("joined", joined)):
+        ours = pq.read_table(written(tmp_path / name, rl, found, embed=True).file).to_pylist()
+        for row in ours:
+            for key in ("id", "id_is_int", "extra", "turn", "reference"):
+                del row["extra_info"][key]
+        assert ours == theirs
+
+
+def test_rows_are_joined_only_where_one_continues_the_other() -> None:
+    def row(number: int, record: Record) -> Row:
+        return Row(number, record)
+
+    first, again, other = example(2), example(2), example(1, id="b")
+    units = [unit for record in (first, again, other) for unit in rl.split(record)]
+    fault = Row(9, fault=DataError("row 9: broken"))
+    rows = [row(number, unit) for number, unit in enumerate(units, 1)]
+    joined = list(rl.merged([*rows[:4], fault, *rows[4:]]))
+    assert [found.record for found in joined] == [first, again, None, other]
+    assert [found.number for found in joined] == [1, 3, 9, 5]
+    assert joined[2] is fault
+    apart = msgspec.structs.replace(units[1], id="c")
+    assert [found.number for found in rl.merged([row(1, units[0]), row(2, apart)])] == [1, 2]
+    elsewhere = msgspec.structs.replace(units[1], images=(Picture("x.png"), *units[1].images[1:]))
+    assert [found.number for found in rl.merged([row(1, units[0]), row(2, elsewhere)])] == [1, 2]
+    swapped = list(rl.merged([row(1, units[1]), row(2, units[0])]))
+    assert [found.record.messages for found in swapped if found.record] == [
+        units[1].messages,
+        units[0].messages,
+    ]
+
+
+def test_the_tool_of_an_unknown_unit_survives_joining() -> None:
+    asked = msgspec.structs.replace(example(2), messages=example(2).messages[:-1])
+    units = list(rl.split(msgspec.structs.replace(asked, extra={"tool_info_gt": {"name": "scale_image"}})))
+    assert [unit.extra["tool_info_gt"]["name"] for unit in units] == ["crop_image", "scale_image"]
+    (joined,) = rl.merged([Row(1, units[0]), Row(2, units[1])])
+    assert joined.record
+    assert joined.record.extra == {"tool_info_gt": {"name": "scale_image"}}
+
+
+def noise(folder: Path, count: int, size: int) -> None:
+    (folder / "images").mkdir(parents=True)
+    for number in range(count):
+        (folder / f"images/{number}.png").write_bytes(b"\x89PNG" + os.urandom(size))
+
+
+def test_references_take_no_room_for_images_and_embedded_images_stand_once(tmp_path: Path) -> None:
+    """Figures of a set of 12 images of 40 KB, shown in 78 places."""
+    sizes = {}
+    for size in (1_000, 40_000):
+        media = tmp_path / f"media{size}"
+        noise(media, 12, size)
+        for embed in (False, True):
+            source = written(tmp_path / f"{embed}{size}", rl, [example(12, media)], embed)
+            sizes[size, embed] = source.file.stat().st_size
+    assert abs(sizes[40_000, False] - sizes[1_000, False]) < 100
+    grown = sizes[40_000, True] - sizes[1_000, True]
+    twice = 2 * 12 * 39_000  # in images and again in extra_info, but not in every turn
+    assert 0.95 * twice < grown < 1.05 * twice
+
+
+def test_a_group_of_rows_is_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise(tmp_path / "media", 4, 30_000)
+    monkeypatch.setattr("virc_recipes.data.parquet_rows.GROUP_BYTES", 500_000)
+    found = [example(4, tmp_path / "media", number) for number in range(5)]
+    source = written(tmp_path / "to", rl, found, embed=True)
+    metadata = pq.read_metadata(source.file)
+    assert metadata.num_rows == 20
+    groups = pq.ParquetFile(source.file)
+    assert metadata.num_row_groups > 3
+    for index in range(metadata.num_row_groups):
+        rows = groups.read_row_group(index).to_pylist()
+        assert sum(2 * len(image["bytes"]) for row in rows for image in row["images"]) <= 500_000
+    assert [with_bytes(record) for record in known(list(rl.merged(rl.read(source))))] == list(
+        map(with_bytes, found)
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"messages": ()}, "has no conversation"),
+        ({"messages": (Message("system", "s"),)}, "has no conversation"),
+        ({"messages": (Message("user", ""), Message("user", ""))}, "has roles that do not alternate"),
+        ({"messages": (Message("assistant", "a"),)}, "has roles that do not alternate"),
+        ({"messages": (Message("user", ""), Message("system", ""))}, "has roles that do not alternate"),
+        ({"messages": (Message("user", "<image>"), Message("assistant", ""))}, "has an empty reply"),
+        ({"messages": (Message("user", ""), Message("assistant", "<image>"))}, "a reply with an image mark"),
+        ({"images": ()}, "has 1 image marks and 0 images"),
+        (
+            {"messages": (Message("user", "<image><audio>"), Message("assistant", "a"))},
+            "for which verl wants",
+        ),
+        ({"question": None}, "has no question apart from its conversation"),
+        (
+            {"answer": None, "messages": (Message("user", "<image>"), Message("assistant", CALL))},
+            "has no answer",
+        ),
+        ({"images": (Picture("../../x.png"),)}, "it lies outside the dataset's folder"),
+        ({"images": (Picture("none.png"),)}, "no such file"),
+        ({"extra": {"x": float("nan")}}, "a field cannot be JSON"),
+        ({"question": "\ud800"}, "cannot be written as parquet"),
+    ],
+)
+@pytest.mark.parametrize("embed", [False, True])
+@pytest.mark.parametrize("module", [rl, prompts])
+def test_what_verl_would_refuse_is_not_written(
+    tmp_path: Path, media: Path, module: Any, embed: bool, change: dict[str, Any], sentence: str
+) -> None:
+    if "images" in change:
+        change = {"images": tuple(Picture(picture.name, media) for picture in change["images"])}
+    record = msgspec.structs.replace(example(1, media), **change)
+    with pytest.raises(DataError, match=sentence):
+        module.write(tmp_path, "set", [record], Writing(PictureStore(tmp_path), tmp_path, embed))
+
+
+def test_an_unknown_answer_is_that_of_the_last_unit(tmp_path: Path, media: Path) -> None:
+    record = msgspec.structs.replace(example(2, media), answer=None)
+    for module in (rl, prompts):
+        source = written(tmp_path / module.NAME, module, [record])
+        assert {found.answer for found in known(list(module.read(source)))} == {"97"}
+
+
+def test_rows_tell_nothing_of_where_embedded_images_lay(tmp_path: Path, media: Path) -> None:
+    record = example(2)
+    images = (Picture(f"{media}/images/0.png", media), Picture(f"file://{media}/images/1.png", media))
+    source = written(tmp_path / "to", rl, [msgspec.structs.replace(record, images=images)], embed=True)
+    paths = [picture.name for found in known(list(rl.read(source))) for picture in found.images]
+    assert paths == ["0.png", "0.png", "1.png"]
+
+
+def test_what_others_change_or_add_in_our_rows_is_read(tmp_path: Path, media: Path) -> None:
+    record = msgspec.structs.replace(example(1, media), extra={"data_source": "geo", "level": 3})
+    source = written(tmp_path / "to", rl, [record])
+    rows = pq.read_table(source.file).to_pylist()
+    rows[0]["data_source"] = "other"
+    rows[0]["extra_info"]["passed"] = 0.5
+    rows[0]["split"] = "train"
+    pq.write_table(pa.Table.from_pylist(rows), source.file)
+    (unit,) = known(list(rl.read(source)))
+    added = {"data_source": "other", "level": 3, "passed": 0.5, "split": "train"}
+    assert unit.extra == added | {"turn": 0, "tool_info_gt": None}
