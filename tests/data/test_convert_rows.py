@@ -1,0 +1,292 @@
+"""`virc data convert`: which rows are written, faulty and hostile ones, and runs that are killed."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from data.converted import convert, records, told, tree, write
+
+from virc_recipes.data.record import MARK, Message, Picture, Record
+from virc_recipes.data.synth import SynthConfig
+from virc_recipes.data.synth import write as draw
+
+pytestmark = pytest.mark.usefixtures("capfd")
+
+
+def picture(number: int) -> Picture:
+    return Picture(f"images/{number}.png", data=b"\x89PNG" + number.to_bytes(4, "big") * 500)
+
+
+def row(id: int, shown: Sequence[int] = (0,)) -> Record:
+    """A trajectory with an answer at once, about pictures of these numbers."""
+    reply = f"<think>{id}</think><answer>{id}</answer>"
+    messages = Message("user", f"{MARK * len(shown)}Question: {id}?"), Message("assistant", reply)
+    return Record(messages, tuple(map(picture, shown)), id, f"{id}?", str(id))
+
+
+def dataset(folder: Path, count: int, pictures: int = 1, start: int = 0) -> Path:
+    numbers = range(start, start + count)
+    return write(folder, "trajectories", [row(number, [number % pictures]) for number in numbers])
+
+
+def ids(path: Path) -> dict[str, list[object]]:
+    return {name: [record.id for record in rows] for name, rows in records(path).items()}
+
+
+def test_a_subset_is_exact_ordered_seeded_and_within_a_larger_one(tmp_path: Path) -> None:
+    source = dataset(tmp_path / "a", 100)
+    found = []
+    for number, (count, seed) in enumerate([(50, 7), (75, 7), (50, 8)]):
+        to = tmp_path / f"out-{number}"
+        assert convert(source, "--to", to, "--as", "sft", "--take", count, "--seed", seed) == 0
+        found.append(ids(to)["rows"])
+    half, more, other = found
+    assert (len(half), len(more), len(other)) == (50, 75, 50)
+    assert half == [id for id in range(100) if id in half]
+    assert set(half) < set(more)
+    assert set(half) != set(other)
+    assert (
+        convert(tmp_path / "out-1", "--to", tmp_path / "again", "--as", "sft", "--take", 50, "--seed", 7) == 0
+    )
+    assert ids(tmp_path / "again")["rows"] == half
+
+
+def test_too_few_rows_are_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    source = dataset(tmp_path / "a", 10)
+    assert convert(source, "--to", tmp_path / "b", "--as", "sft", "--take", 11) == 5
+    assert "rows has 10 rows, and 11 are to be taken of it" in capfd.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_mix_has_its_weights_and_one_name(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    sources = [dataset(tmp_path / "a", 70), dataset(tmp_path / "b", 40, start=1000)]
+    words = (*sources, "--as", "sft", "--weights", "2,1")
+    assert convert(*words, "--to", tmp_path / "mix", "--take", 90) == 0
+    mixed = ids(tmp_path / "mix")["mix"]
+    assert [sum(1 for id in mixed if int(str(id)) < 1000), len(mixed)] == [60, 90]
+    assert convert(*words, "--to", tmp_path / "all", "--name", "both") == 0
+    assert len(ids(tmp_path / "all")["both"]) == 105
+    assert convert(*words, "--to", tmp_path / "more", "--take", 120) == 5
+    assert "rows has 70 rows, and 80 are to be taken of it" in capfd.readouterr().err
+    assert convert(*sources, "--as", "sft", "--weights", "2", "--to", tmp_path / "more") == 2
+    assert convert(*sources, "--as", "sft", "--weights", "2,0", "--to", tmp_path / "more") == 2
+
+
+def test_several_datasets_keep_their_names_or_become_one(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "a", "sft", [row(1)], "one")
+    write(tmp_path / "b", "sft", [row(2)], "two")
+    assert convert(tmp_path / "a", tmp_path / "b", "--to", tmp_path / "apart", "--as", "trajectories") == 0
+    assert ids(tmp_path / "apart") == {"one": [1], "two": [2]}
+    assert convert(tmp_path / "apart", "--to", tmp_path / "joined", "--as", "sft", "--name", "all") == 0
+    assert ids(tmp_path / "joined") == {"all": [1, 2]}
+    assert convert(tmp_path / "a", tmp_path / "a", "--to", tmp_path / "c", "--as", "sft") == 2
+    assert "two datasets would be called one" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("layout", ["sft", "rl"])
+def test_a_split_never_shows_one_picture_on_both_sides(tmp_path: Path, layout: str) -> None:
+    """Pictures under two names, alone and beside others; of two datasets at once."""
+    rng = random.Random(3)
+    rows = [row(id, rng.sample(range(30), rng.choice((1, 1, 1, 2)))) for id in range(80)]
+    write(tmp_path / "a", "trajectories", rows[:50], "one")
+    copies = [
+        Record(each.messages, tuple(Picture("", data=shown.data) for shown in each.images), each.id, "?", "1")
+        for each in rows[50:]
+    ]
+    write(tmp_path / "b", "trajectories", copies, "two")
+    words = (tmp_path / "a", tmp_path / "b", "--as", layout, "--split", "val=0.25")
+    assert convert(*words, "--to", tmp_path / "out") == 0
+    sides: dict[str, set[bytes]] = {"train": set(), "val": set()}
+    counts = {"train": 0, "val": 0}
+    for name, found in records(tmp_path / "out").items():
+        side = name.rpartition("_")[2]
+        counts[side] += len(found)
+        sides[side] |= {shown.data or b"" for record in found for shown in record.images}
+    assert not sides["train"] & sides["val"]
+    assert sum(counts.values()) == 80
+    assert 0 < counts["val"] <= 20
+    assert convert(*words, "--to", tmp_path / "again") == 0
+    assert ids(tmp_path / "again") == ids(tmp_path / "out")
+
+
+def test_rows_of_one_picture_cannot_be_split(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    source = dataset(tmp_path / "a", 10)
+    assert convert(source, "--to", tmp_path / "b", "--as", "sft", "--split", "val=0.2") == 5
+    assert "0.2 of 10 rows cannot be set aside" in capfd.readouterr().err
+    for part in ("val=1", "val", "=0.1", "train=0.1", "val=x"):
+        assert convert(source, "--to", tmp_path / "b", "--as", "sft", "--split", part) == 2
+
+
+def test_size_grows_with_images_not_with_turns(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    asked, said = f"{MARK}Question: why?", "<think>look</think><answer>7</answer>"
+    turns = [Message("user", asked), Message("assistant", said)] * 8
+    rows = [
+        Record(tuple(turns), tuple(picture(number) for number in range(8)), id, "Why?", "7")
+        for id in range(5)
+    ]
+    write(tmp_path / "a", "sft", rows)
+    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--as", "rl", "--json") == 0
+    fields = told(capfd.readouterr().out)
+    size = len(picture(0).data or b"")
+    assert fields["images_bytes"] == 8 * size
+    assert fields["unshared_bytes"] == 5 * sum(range(1, 9)) * size
+    assert sum(len(data) for name, data in tree(tmp_path / "b").items() if name.endswith(".png")) == 8 * size
+
+
+def spoil(folder: Path, changes: dict[int, object]) -> Path:
+    """The dataset with other text in these lines."""
+    file = folder / "rows.jsonl"
+    lines = file.read_text().splitlines()
+    for number, value in changes.items():
+        lines[number - 1] = value if isinstance(value, str) else json.dumps(value)
+    file.write_text("\n".join(lines) + "\n")
+    return folder
+
+
+FAULTS: dict[int, object] = {
+    2: "no JSON",
+    4: {"messages": [{"role": "user", "content": "only"}], "images": []},
+    5: {
+        "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
+        "images": ["no.png"],
+    },
+}
+
+
+def test_a_faulty_row_is_an_error_before_anything_is_there(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for number, what in ((2, "JSON"), (4, "last message"), (5, "no.png cannot be read")):
+        source = spoil(dataset(tmp_path / f"a{number}", 6), {number: FAULTS[number]})
+        assert convert(source, "--to", tmp_path / "out", "--as", "sft") == 5
+        said = capfd.readouterr().err
+        assert f"{source / 'rows.jsonl'}, " in said
+        assert f" {number}: " in said
+        assert what in said
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("target", ["sft", "trajectories", "rl", "prompts", "batch"])
+def test_faulty_rows_can_be_left_out(tmp_path: Path, capfd: pytest.CaptureFixture[str], target: str) -> None:
+    source = spoil(dataset(tmp_path / "a", 6), FAULTS)
+    words = (source, "--to", tmp_path / "out", "--as", target, "--skip-faulty", "--json")
+    assert convert(*words) == 0
+    fields = told(capfd.readouterr().out)
+    (counts,) = fields["datasets"]
+    assert counts["left_out"] == len(fields["faults"]) == 3
+    assert (counts["rows_in"], counts["rows_out"]) == (6, 3)
+    assert ids(tmp_path / "out")["rows"] == [0, 2, 5]
+
+
+def test_a_subset_of_rows_with_faults_is_of_the_others(tmp_path: Path) -> None:
+    source = spoil(dataset(tmp_path / "a", 20, pictures=20), {2: "no JSON"})
+    words = (source, "--to", tmp_path / "out", "--as", "sft", "--skip-faulty")
+    assert convert(*words, "--take", 19, "--split", "val=0.2") == 0
+    found = ids(tmp_path / "out")
+    assert sorted(int(str(id)) for each in found.values() for id in each) == [0, *range(2, 20)]
+
+
+def test_no_row_left_is_an_error(tmp_path: Path) -> None:
+    source = spoil(dataset(tmp_path / "a", 1), {1: "no JSON"})
+    assert convert(source, "--to", tmp_path / "out", "--as", "sft", "--skip-faulty") == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../secret.png",
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "images/../../secret.png",
+        "a\0b",
+        "link.png",
+        "~/x",
+    ],
+)
+def test_images_from_elsewhere_never_come_in(tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    source = dataset(tmp_path / "a", 2)
+    (source / "link.png").symlink_to(tmp_path / "secret.png")
+    line = json.loads((source / "rows.jsonl").read_text().splitlines()[0]) | {"images": [name]}
+    spoil(source, {1: line})
+    for layout in ("sft", "rl", "batch"):
+        assert convert(source, "--to", tmp_path / "out", "--as", layout) == 5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "secret.png"]
+
+
+@pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/b", "..", "", ".hidden", "a\nb", "x" * 300])
+def test_names_of_datasets_never_leave_the_folder(tmp_path: Path, name: str) -> None:
+    source = dataset(tmp_path / "in" / "a", 2)
+    info = json.loads((source / "dataset_info.json").read_text())
+    (source / "dataset_info.json").write_text(json.dumps({name: info["rows"]}))
+    before = tree(tmp_path)
+    for layout in ("sft", "trajectories", "rl", "prompts", "batch"):
+        assert convert(source, "--to", tmp_path / "out", "--as", layout) == 2
+    assert tree(tmp_path) == before
+    assert convert(source, "--to", tmp_path / "out", "--as", "sft", "--name", "good") == 0
+
+
+KILLED = """
+import os, signal, sys
+from virc_cli.main import main
+left = int(sys.argv[1])
+def count(event, args):
+    global left
+    if event.split(".")[0] in ("open", "os", "shutil", "fcntl") and any("out" in str(arg) for arg in args):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(count)
+code = main(sys.argv[2:])
+print(10**9 - left if int(sys.argv[1]) == 10**9 else left, flush=True)
+sys.exit(code)
+"""
+
+
+def killed(after: int, words: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    """Run the command in a process that kills itself at that moment, counted in its calls on files of the target."""
+    path = os.pathsep.join(sys.path)
+    run = [sys.executable, "-c", KILLED, str(after), *words]
+    return subprocess.run(run, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+
+
+def check_kills(tmp_path: Path, moments: int) -> None:
+    draw(SynthConfig(tmp_path / "set", count=4))
+    home = tmp_path / "home"
+    home.mkdir()
+    source = str(tmp_path / "set/trajectories.json")
+    words = ["data", "convert", source, "--to", str(home / "out"), "--as", "sft", "--coordinates", "permille"]
+    undisturbed = killed(10**9, words)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    calls, whole = int(undisturbed.stdout.split()[-1]), tree(home / "out")
+    assert calls > 40
+    rng = random.Random(11)
+    for moment in sorted(rng.sample(range(1, calls + 1), moments)):
+        shutil.rmtree(home / "out")
+        assert killed(moment, words).returncode == -signal.SIGKILL
+        names = {path.name for path in home.iterdir()}
+        assert names <= {"out", ".out.partial", ".out.lock"}
+        if "out" in names:  # it was done but for taking the lock away: another run changes nothing
+            assert tree(home / "out") == whole
+        assert convert(*words[2:]) == (2 if "out" in names else 0)
+        assert [path.name for path in home.iterdir()] == ["out"]
+        assert tree(home / "out") == whole
+
+
+def test_killed_at_any_moment_a_rerun_completes_and_leaves_nothing_else(tmp_path: Path) -> None:
+    check_kills(tmp_path, 5)
+
+
+@pytest.mark.slow
+def test_killed_at_many_moments_a_rerun_completes_and_leaves_nothing_else(tmp_path: Path) -> None:
+    check_kills(tmp_path, 50)
