@@ -28,19 +28,22 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+def in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], workers: int, apart: bool = False
+) -> Iterator[Result]:
     """What `work` makes of each item, in the order of the items.
 
     Args:
         work: a function of a module, or a `partial` of one: it goes to the workers by its name.
         items: taken as the results are asked for, at most twice as many ahead as there are workers.
         workers: processes; 1 works in this one. They end with the iteration, and with this process if that is killed.
+        apart: 1 works in another one too, and where it ends is the first item without a result.
 
     Raises:
         LostWorkerError: a worker was killed.
         Exception: what `work` raises, at its item's turn.
     """
-    if workers == 1:
+    if workers == 1 and not apart:
         yield from map(work, items)
         return
     # A forked worker would share the locks of this process and hold them after its death.

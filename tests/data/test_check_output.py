@@ -224,3 +224,19 @@ def test_the_published_files_have_no_fault() -> None:
     held = {each["name"]: each["held_out"] for each in found["datasets"]}
     assert sum(held.values()) == 1
     assert held[crux.RL.format(split="val").removesuffix(".parquet")]
+
+
+def test_the_published_conversation_has_no_fault(tmp_path: Path, sample: Path) -> None:
+    turns = json.loads((sample / "conversation.json").read_text())
+    names = [f"image-{index}.png" for index in range(3)]
+    for name in names:
+        (tmp_path / name).write_bytes((sample / name).read_bytes())
+    messages = [
+        {"role": turn["role"], "content": "<image>" * ("image" in turn) + turn["content"]} for turn in turns
+    ]
+    write(tmp_path / "rows.json", [{"messages": messages, "images": names, "answer": "97"}])
+    found = report(tmp_path / "rows.json")
+    assert found["faults"] == {}
+    [dataset] = found["datasets"]
+    assert (dataset["wordings"], dataset["held"]["boxes"]) == ([{"sha256": "", "rows": 1, "first": 1}], 2)
+    assert dataset["coordinates"] == "pixel"

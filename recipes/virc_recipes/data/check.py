@@ -74,9 +74,9 @@ def check(
     with Seen() as seen, fresh_folder(config.clean) if config.clean else nullcontext() as folder:
         run = _Run(config, seen, on_fault, on_row)
         cleaned = _Cleaned(folder, config.clean) if folder and config.clean else None
-        for source, held_out, own in turns:
+        for source, held_out in turns:
             good = run.through(source, held_out)
-            if cleaned and own:
+            if cleaned and source.file.resolve() in own:
                 run.report.kept += cleaned.write(source, good)
             for _ in good:  # those that nobody took
                 pass
@@ -176,11 +176,11 @@ def _check_names(files: Iterable[Source]) -> None:
             raise UsageError(f"{count} datasets would be called {name}", "clean them one by one")
 
 
-def _in_turn(own: dict[Path, Source], others: dict[Path, Source]) -> list[tuple[Source, bool, bool]]:
-    """Files with whether they are held out and whether they are of the user's own; held-out ones come first."""
+def _in_turn(own: dict[Path, Source], others: dict[Path, Source]) -> list[tuple[Source, bool]]:
+    """Files with whether they are held out; those that are come first."""
     named = {path for path, source in own.items() if HELD_OUT.search(source.name)}
     held_out = {*others, *(named if len(named) < len(own) else ())}
-    turns = [(source, path in held_out, path in own) for path, source in {**own, **others}.items()]
+    turns = [(source, path in held_out) for path, source in {**own, **others}.items()]
     return sorted(turns, key=lambda turn: not turn[1])
 
 

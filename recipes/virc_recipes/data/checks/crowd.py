@@ -44,15 +44,14 @@ def _check(rules: Rules, rows: list[Row]) -> list[Verdict]:
 
 
 def _carefully(rows: list[Row], rules: Rules) -> Iterator[Verdict]:
-    """Verdicts on rows of which some end their process: halved until those stand alone."""
-    try:
-        [found] = in_order(partial(_check, rules), [rows], 2)
-    except LostWorkerError:
-        if len(rows) == 1:
-            yield lost(rows[0])
-            return
-        half = len(rows) // 2
-        yield from _carefully(rows[:half], rules)
-        yield from _carefully(rows[half:], rules)
-    else:
-        yield from found
+    """Verdicts of one process, row by row, so that it is known at which it ends; the next begins behind that."""
+    while rows:
+        done = 0
+        try:
+            for verdict in in_order(partial(check_row, rules), rows, 1, apart=True):
+                done += 1
+                yield verdict
+        except LostWorkerError:
+            yield lost(rows[done])
+            done += 1
+        rows = rows[done:]

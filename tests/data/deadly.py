@@ -1,0 +1,14 @@
+"""An image that a decoder dies of; in a module of its own, for worker processes import it."""
+
+import os
+import signal
+
+from virc_recipes.data.record import Picture
+
+
+class Deadly(Picture, frozen=True):
+    """An image whose decoder takes its process with it."""
+
+    def read(self) -> bytes:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return b""

@@ -1,0 +1,247 @@
+"""Rows of any kind, killed processes, a great many rows: `virc data check` says what is wrong, or nothing is left."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from checking import FILE, good_set, whole, write
+from deadly import Deadly
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from virc_recipes.data.check import CheckConfig, check
+from virc_recipes.data.checks.crowd import verdicts
+from virc_recipes.data.checks.verdict import Rules
+from virc_recipes.data.layouts import Row
+from virc_recipes.data.record import Message, Picture, Record
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20)
+    | st.sampled_from(["<image>", "user", "assistant", "<think>", "</think><answer>", "Image 0: 99999999999 x 1."]),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(st.sampled_from(["messages", "images", "role", "content", "id", "x"]), inner, max_size=4),
+    max_leaves=8,
+)  # fmt: skip
+MESSAGE = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant", "system", "tool"]) | JSON, "content": st.text() | JSON}
+)
+CONVERSATION = st.fixed_dictionaries(
+    {"messages": st.lists(MESSAGE | JSON, max_size=5) | JSON, "images": JSON},
+    optional={"id": JSON, "answer": JSON, "choices": JSON, "question": JSON},
+)
+PROBLEM = st.fixed_dictionaries(
+    {"id": JSON, "question": JSON},
+    optional={"image": st.just("0.png") | JSON, "images": JSON, "answer": JSON, "choices": JSON},
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = good_set(tmp_path_factory.mktemp("hostile") / "a")
+    Image.new("RGB", (60, 60), "white").save(folder / "0.png")
+    return folder
+
+
+def looked_through(folder: Path, name: str, row: object) -> None:
+    """Check a file of one row, beside one that is good."""
+    good = json.loads(whole().dynamic.read_text())[0]
+    problem = {"id": "good", "image": "0.png", "question": "q"}
+    if name == FILE:
+        write(folder / name, [good, row])
+    else:
+        (folder / name).write_text(json.dumps(problem) + "\n" + json.dumps(row) + "\n")
+    report = check(CheckConfig([folder / name]))
+    assert (report.rows, report.good) in ((2, 1 + (not report.faults)), (3, 1))
+    json.dumps(msgspec.to_builtins(report), allow_nan=False)
+
+
+def settled(cases: int) -> settings:
+    return settings(
+        max_examples=cases, deadline=None, derandomize=True, phases=[Phase.generate],
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+    )  # fmt: skip
+
+
+def any_row(cases: int, folder: Path) -> None:
+    @settled(cases)
+    @given(st.one_of(CONVERSATION.map(lambda row: (FILE, row)), PROBLEM.map(lambda row: ("x.jsonl", row))))
+    def run(case: tuple[str, Any]) -> None:
+        looked_through(folder, *case)
+
+    run()
+
+
+def mutated_row(cases: int, folder: Path) -> None:
+    rows = json.loads(whole().dynamic.read_text())
+
+    @settled(cases)
+    @given(st.data())
+    def run(data: st.DataObject) -> None:
+        row = json.loads(json.dumps(data.draw(st.sampled_from(rows))))
+        mutate(data, row)
+        looked_through(folder, FILE, row)
+
+    run()
+
+
+def mutate(data: st.DataObject, value: Any) -> None:
+    """Change one place somewhere in a value: text is cut and joined with other text, the rest replaced or dropped."""
+    keys = list(value) if isinstance(value, dict) else list(range(len(value)))
+    key = data.draw(st.sampled_from(keys))
+    inner = value[key]
+    if isinstance(inner, dict | list) and inner and data.draw(st.integers(0, 9)):
+        mutate(data, inner)
+    elif isinstance(inner, str) and data.draw(st.integers(0, 3)):
+        start, end = sorted((data.draw(st.integers(0, len(inner))), data.draw(st.integers(0, len(inner)))))
+        value[key] = inner[:start] + data.draw(st.text(max_size=6) | st.just("<image>")) + inner[end:]
+    elif data.draw(st.booleans()):
+        value[key] = data.draw(JSON)
+    else:
+        del value[key]
+
+
+def test_rows_of_any_shape_are_looked_through(folder: Path) -> None:
+    any_row(500, folder)
+
+
+def test_good_rows_with_anything_changed_are_looked_through(folder: Path) -> None:
+    mutated_row(500, folder)
+
+
+@pytest.mark.slow
+def test_ten_thousand_rows_of_any_shape_are_looked_through(folder: Path) -> None:
+    any_row(5000, folder)
+    mutated_row(5000, folder)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_row_that_ends_its_process_is_a_fault_and_costs_no_other() -> None:
+    def row(number: int) -> Row:
+        picture = Deadly("x.png") if number in (3, 14) else Picture("none.png")
+        return Row(number, Record((Message("user", "<image>"),), (picture,), id=number))
+
+    found = list(verdicts(map(row, range(1, 21)), Rules("prompts"), 2))
+    assert [pair[0].number for pair in found] == [pair[1].number for pair in found] == list(range(1, 21))
+    crashed = [verdict.number for _, verdict in found if verdict.faults[0].kind == "crash"]
+    assert crashed == [3, 14]
+    assert {verdict.faults[0].kind for _, verdict in found} == {"crash", "image_missing"}
+
+
+MEASURED = """
+import resource, sys
+from pathlib import Path
+from virc_recipes.data.check import CheckConfig, check
+report = check(CheckConfig([Path(sys.argv[1])]))
+print(report.rows, report.good, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def memory(file: Path, rows: int) -> int:
+    """Most memory of a process that checks a file, in bytes."""
+    command = [sys.executable, "-c", MEASURED, file]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
+    read, good, size = map(int, done.stdout.split())
+    assert read == good == rows
+    return size
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count memory in other units")
+def test_a_row_takes_at_most_100_bytes(folder: Path) -> None:
+    few, many = 1000, 10000
+    for rows in (few, many):
+        with (folder / f"{rows}.jsonl").open("w") as file:
+            for number in range(rows):
+                file.write(
+                    json.dumps({"id": f"row {number}", "image": "0.png", "question": f"{number}?"}) + "\n"
+                )
+    growth = memory(folder / f"{many}.jsonl", many) - memory(folder / f"{few}.jsonl", few)
+    assert growth <= 100 * (many - few)
+
+
+def many_rows(folder: Path) -> Path:
+    """A good set that takes a while."""
+    good_set(folder)
+    rows = json.loads((folder / FILE).read_text())
+    write(folder / FILE, [row | {"id": f"{turn} {at}"} for turn in range(100) for at, row in enumerate(rows)])
+    return folder
+
+
+def started(source: Path, clean: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "virc_cli", "data", "check", source, "--clean", clean, "--workers", "2"]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=environment(),
+    )
+    while process.poll() is None and not list(clean.parent.glob(".*.partial")):
+        time.sleep(0.005)
+    return process
+
+
+def ended(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    """What it said; its output is at its end only when no worker holds it any more."""
+    return process.communicate(timeout=60)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_killed_run_leaves_nothing_half_and_the_next_completes(tmp_path: Path) -> None:
+    source, clean = many_rows(tmp_path / "a"), tmp_path / "clean"
+    killed = kills(source, clean, 5)
+    assert killed
+    process = started(source, clean)
+    out, _ = ended(process)
+    assert process.returncode == 0
+    assert out.splitlines()[-1] == "700 rows, 700 good"
+    assert len(json.loads((clean / FILE).read_text())) == 700
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def kills(source: Path, clean: Path, count: int) -> int:
+    """How many of so many runs were killed before their end; the folder is whole or not there after each."""
+    rng, killed = random.Random(1), 0
+    for _ in range(count):
+        process = started(source, clean)
+        time.sleep(rng.uniform(0, 0.6))
+        process.kill()
+        ended(process)
+        if clean.exists():
+            assert len(json.loads((clean / FILE).read_text())) == 700
+            clean.rename(clean.with_name(f"done-{killed}-{time.monotonic_ns()}"))
+        else:
+            killed += 1
+    return killed
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_fifty_kills_leave_nothing_half(tmp_path: Path) -> None:
+    source, clean = many_rows(tmp_path / "a"), tmp_path / "clean"
+    assert kills(source, clean, 50) > 10
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_ends_all_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+    source, clean = many_rows(tmp_path / "a"), tmp_path / "clean"
+    process = started(source, clean)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = ended(process)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
