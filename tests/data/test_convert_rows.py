@@ -195,6 +195,23 @@ def test_a_subset_of_rows_with_faults_is_of_the_others(tmp_path: Path) -> None:
     assert sorted(int(str(id)) for each in found.values() for id in each) == [0, *range(2, 20)]
 
 
+def test_half_a_character_stays_in_json_and_is_a_fault_of_its_row_in_parquet(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    messages = (
+        Message("user", f"{MARK}why \ud83d?"),
+        Message("assistant", "<think>a</think><answer>7</answer>"),
+    )
+    odd = Record(messages, (picture(0),), 3, "why?", "7")
+    write(tmp_path / "a", "trajectories", [row(1), odd, row(2)])
+    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--as", "sft") == 0
+    assert records(tmp_path / "b") == records(tmp_path / "a")
+    assert convert(tmp_path / "b", "--to", tmp_path / "c", "--as", "rl") == 5
+    assert "row 2: it is no UTF-8" in capfd.readouterr().err
+    assert convert(tmp_path / "b", "--to", tmp_path / "c", "--as", "rl", "--skip-faulty") == 0
+    assert ids(tmp_path / "c")["rows"] == [1, 2]
+
+
 def test_no_row_left_is_an_error(tmp_path: Path) -> None:
     source = spoil(dataset(tmp_path / "a", 1), {1: "no JSON"})
     assert convert(source, "--to", tmp_path / "out", "--as", "sft", "--skip-faulty") == 5

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from virc_recipes.errors import DataError
-from virc_recipes.reasoning.images import open_image, show, show_square
+from virc_recipes.reasoning.images import image_size, open_image, show, show_square
 from virc_recipes.reasoning.resize import Grid
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -284,3 +284,29 @@ def test_square_images_are_a_thousand_a_side() -> None:
     assert shown.size == (1000, 1000)
     assert near(shown.pixels.getpixel((50, 100)), RED)
     assert near(shown.pixels.getpixel((300, 600)), WHITE)
+
+
+def turned(kind: str, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encoded(marked(), kind, exif=exif)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_the_size_by_the_header_is_that_of_the_upright_picture(kind: str, orientation: int) -> None:
+    data = turned(kind, orientation)
+    assert image_size(data, "it") == open_image(data, "it").size
+
+
+def test_the_size_is_known_without_decoding() -> None:
+    cut = encoded(Image.effect_noise((300, 200), 50))[:2000]
+    assert image_size(cut, "it") == (300, 200)
+    with pytest.raises(DataError):
+        open_image(cut, "it")
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", png(20_000, 20_000), png(1, 3)])
+def test_the_size_of_what_cannot_be_shown_is_refused(data: bytes) -> None:
+    with pytest.raises(DataError, match=r"it\.png"):
+        image_size(data, "it.png")

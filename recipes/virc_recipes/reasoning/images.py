@@ -140,7 +140,8 @@ def image_size(source: bytes | Path, name: str) -> Size:
     image = _open(data, name)
     _check_size(image.size, name)
     turned = False
-    if image.format != "PNG" or _TURN.search(data):  # a PNG is decoded in search of what it has not
+    # Pillow gives the upright size of a TIFF itself, and decodes a PNG in search of a turn that it may not have.
+    if image.format != "TIFF" and (image.format != "PNG" or _TURN.search(data)):
         with suppress(Exception):
             turned = image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
     return (image.height, image.width) if turned else image.size
