@@ -47,14 +47,14 @@ def test_rows_tell_what_they_hold(tmp_path: Path) -> None:
     assert [(each["rows"], each["first"]) for each in dataset["wordings"]] == [(1, 1), (6, 2)]
     held = dataset["held"]
     assert (held["images"], held["square"], held["on_grid"] + held["off_grid"]) == (17, 0, 7)
-    assert held["boxes"] == held["both"] == 6
+    assert held["boxes"] == held["pixel"] + held["both"] == 6
 
 
 @pytest.mark.parametrize(
     ("name", "words", "coordinates", "why"),
     [
         ("any_scale_fixed", [], "permille", "name"),
-        ("any", [], "pixel", "fit both"),
+        ("any", [], "pixel", "boxes"),
         ("any_scale_fixed", ["--coordinates", "pixel"], "pixel", "--coordinates"),
     ],
 )
