@@ -14,11 +14,13 @@ from virc_recipes.errors import DataError
 
 MOST_ROW_BYTES = 64 * 2**20
 """Of a row, which names its images and does not hold them."""
+MOST_DEPTH = 100
+"""Objects and lists within each other: what is read can also be copied, sent to another process and written."""
 
 _BOM = b"\xef\xbb\xbf"
 _CHUNK = 2**20
 _SPACE = b" \t\r\n"
-_UP_TO_BRACKET = re.compile(rb'[^"{}\[\]]*+(?:"(?:[^"\\]++|\\.)*+"[^"{}\[\]]*+)*+', re.DOTALL)
+_UP_TO_BRACKET = re.compile(rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*+', re.DOTALL)
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 Fields = dict[str, Any]
@@ -171,12 +173,20 @@ def _fields(text: bytes) -> Fields:
     value = json.loads(text.decode(), object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite)
     if not isinstance(value, dict):
         raise ValueError("it is not an object")
-    return value
+    level: list[Any] = [value]
+    for _ in range(MOST_DEPTH):
+        inner = (part for whole in level for part in (whole.values() if isinstance(whole, dict) else whole))
+        level = [part for part in inner if isinstance(part, dict | list)]
+        if not level:
+            return value
+    raise RecursionError
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"it is not JSON: {error.msg} at character {error.pos}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8 at byte {error.start}"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     return clause(error)
