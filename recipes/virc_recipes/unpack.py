@@ -4,7 +4,6 @@ A rerun reads the archive again from its beginning (its checksums allow no other
 it and writes what is missing.
 """
 
-import errno
 import os
 import stat
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from typing import BinaryIO
 
 from virc_recipes.archive.folder import Folder, opened
 from virc_recipes.archive.formats import pieces
-from virc_recipes.archive.members import Kind, Member, members, refuse
+from virc_recipes.archive.members import Kind, Member, members
 from virc_recipes.archive.stream import Stream, ahead
 from virc_recipes.clauses import clause
 from virc_recipes.errors import DataError
@@ -22,8 +21,6 @@ from virc_recipes.paths import expanded, is_file
 
 Progress = Callable[[int, int], None]
 """Told the bytes of the archive that are done, and all of them."""
-
-_NO_NAME_HERE = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ELOOP, errno.ENOTDIR}
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ def unpack(config: UnpackConfig, progress: Progress = lambda done, size: None) -
             for member in members(stream):
                 _put(member, stream, folder, done)
             is_whole = stream.is_blank_to_its_end()
-            done.kept = _why_kept(config, archive, file, is_whole, done) or _removed(archive)
+        done.kept = _why_kept(config, archive, file, is_whole, done) or _removed(archive)
     return done
 
 
@@ -96,14 +93,7 @@ def _opened_archive(path: Path) -> BinaryIO:
 
 
 def _put(member: Member, stream: Stream, folder: Folder, done: Unpacked) -> None:
-    try:
-        is_new = folder.put(member, stream)
-    except UnicodeEncodeError:
-        refuse(member.name, "no file can have its name here")
-    except OSError as error:
-        if error.errno in _NO_NAME_HERE:
-            refuse(member.name, clause(error))
-        raise
+    is_new = folder.put(member, stream)
     if member.kind is Kind.folder:
         return
     if is_new:

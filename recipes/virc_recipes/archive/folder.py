@@ -10,20 +10,20 @@ import shutil
 import stat
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 from virc_recipes.archive.links import why_not
-from virc_recipes.archive.members import Kind, Member, plain_name, refuse
+from virc_recipes.archive.members import Kind, Member, naming, plain_name, refuse
 from virc_recipes.archive.stream import Stream
+from virc_recipes.archive.writers import Writers, writers
 from virc_recipes.clauses import plain
 from virc_recipes.errors import ConfigError, UsageError
 from virc_recipes.locks import lock, unlock
 
 _PARTIAL = "virc-unpack.partial"
 _LOCK = f".{_PARTIAL}.lock"
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _OLD = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _MOST_FOLDERS = 4096  # whose names are kept
 _MORE_ROOM = "make room, or choose another disk with --to; --max-bytes sets the limit itself"
@@ -34,43 +34,41 @@ class Folder:
 
     Args:
         root: its path, without links.
+        writers: what writes its files.
         room: bytes that may be written.
         most: files, folders and links there may be.
     """
 
-    def __init__(self, root: Path, room: int, most: int) -> None:
-        self._root = str(root)
-        self._partial = str(root / _PARTIAL)
+    def __init__(self, root: Path, writers: Writers, room: int, most: int) -> None:
+        self._root, self._writers = str(root), writers
         self._room, self._entries, self._most = room, 0, most
         self._folders = {""}  # known to be there, and no links
         self._met: set[int] = set()  # hashes of the names of files and links
         self._folds = os.path.lexists(root / _LOCK.upper())
 
     def put(self, member: Member, stream: Stream) -> bool:
-        """Put a member there, its content taken from the stream; whether it was not there before.
+        """Put a member there, its content taken from the stream, now or soon; whether it was not there before.
 
         Raises:
-            DataError: it would replace something, leave the folder or break a limit.
+            DataError: it, or one before it, would replace something, leave the folder or break a limit.
             OSError: the disk refuses.
         """
         if member.name.split("/", 1)[0].casefold() in (_PARTIAL, _LOCK):
             refuse(member.name, "virc itself uses that name while it unpacks")
-        if member.kind is Kind.folder:
-            return self._make_folder(member.name, member.name)
-        self._count(member.name)
-        self._make_folder(member.name.rpartition("/")[0], member.name)
-        key = self._key(member.name)
-        if key in self._met:
-            refuse(member.name, "it comes twice")
-        self._met.add(key)
-        path = f"{self._root}/{member.name}"
-        match member.kind:
-            case Kind.file:
+        with naming(member):
+            if member.kind is Kind.folder:
+                return self._make_folder(member.name, member.name)
+            self._count(member.name)
+            self._make_folder(member.name.rpartition("/")[0], member.name)
+            key = self._key(member.name)
+            if key in self._met:
+                refuse(member.name, "it comes twice")
+            self._met.add(key)
+            path = f"{self._root}/{member.name}"
+            if member.kind is Kind.file:
                 return self._put_file(path, member, stream)
-            case Kind.link:
-                return self._put_link(path, member)
-            case _:
-                return self._put_hard_link(path, member)
+            self._writers.settle()  # where a link leads depends on what is there
+            return (self._put_link if member.kind is Kind.link else self._put_hard_link)(path, member)
 
     def _count(self, name: str) -> None:
         self._entries += 1
@@ -98,6 +96,8 @@ class Folder:
 
     def _made(self, name: str, member: str) -> bool:
         path = f"{self._root}/{name}"
+        if self._key(name) in self._met:
+            self._writers.settle()
         try:
             os.mkdir(path)  # noqa: PTH102 (a Path for each of many members costs more than the call)
         except FileExistsError:
@@ -120,15 +120,7 @@ class Folder:
         if member.size > self._room:
             refuse(member.name, f"it takes {member.size} bytes, and {self._room} are left", _MORE_ROOM)
         self._room -= member.size
-        descriptor = os.open(self._partial, _NEW, member.mode | 0o600)
-        try:
-            for span in stream.spans(member.size):
-                while span:
-                    span = span[os.write(descriptor, span) :]  # noqa: PLW2901
-        finally:
-            os.close(descriptor)
-        os.utime(self._partial, ns=(member.mtime_ns, member.mtime_ns))
-        os.rename(self._partial, path)  # noqa: PTH104
+        self._writers.write(path, member, stream.spans(member.size))
         return True
 
     def _put_link(self, path: str, member: Member) -> bool:
@@ -188,7 +180,9 @@ def _holds(path: str, spans: Iterator[memoryview]) -> bool:
 
 @contextmanager
 def opened(root: Path, room: int | None, most: int) -> Iterator[Folder]:
-    """Make a folder if need be and hold it alone; what a killed run left half-written is cleared.
+    """Make a folder if need be and hold it alone; after the `with` block all files are written.
+
+    What a killed run left half-written is cleared.
 
     Args:
         room: bytes that may be written there; None: as many as its disk has.
@@ -207,11 +201,10 @@ def opened(root: Path, room: int | None, most: int) -> Iterator[Folder]:
     except ConfigError:
         hint = "wait for it, or choose another folder with --to"
         raise ConfigError(f"another run is unpacking into {root}", hint) from None
-    partial = root / _PARTIAL
     try:
-        partial.unlink(missing_ok=True)
-        yield Folder(root, shutil.disk_usage(root).free if room is None else room, most)
+        with writers(root / _PARTIAL) as threads:
+            folder = Folder(root, threads, shutil.disk_usage(root).free if room is None else room, most)
+            yield folder
+            threads.settle()
     finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         unlock(held)

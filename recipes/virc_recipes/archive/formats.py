@@ -10,11 +10,9 @@ from typing import BinaryIO, NamedTuple
 
 from virc_recipes.errors import DataError
 
-ENOUGH = 1 << 20
-"""Bytes of a piece, about; smaller ones are joined."""
-_READ = 1 << 18
+ENOUGH = 1 << 18
+"""Bytes of a piece, about; smaller ones are joined. Much larger ones cost more: their memory is mapped anew each."""
 _LZ4, _GZIP = b"\x04\x22\x4d\x18", b"\x1f\x8b"
-_LZ4_BLOCKS = {4: 1 << 16, 5: 1 << 18, 6: 1 << 20, 7: 1 << 22}  # id in a frame's header -> bytes of a block
 _OTHERS = {
     b"\x02\x21\x4c\x18": ("an LZ4 archive of the old form", "lz4 -dc {} | tar -xf -"),
     b"\x28\xb5\x2f\xfd": ("a Zstandard archive", "zstd -dc {} | tar -xf -"),
@@ -37,7 +35,7 @@ class Piece(NamedTuple):
 
 
 def pieces(file: BinaryIO, path: Path) -> Iterator[Piece]:
-    """The content of an archive in pieces of about 1 MiB; at most 5 MiB.
+    """The content of an archive in pieces of about 256 KiB, at most twice that.
 
     What stands before a fault is given before the fault is raised, so that all of it can be used.
 
@@ -90,7 +88,7 @@ class _Source:
 
     def skip(self, count: int) -> None:
         while count:
-            count -= len(self.exactly(min(count, _READ)))
+            count -= len(self.exactly(min(count, ENOUGH)))
 
 
 def _reader(head: bytes, path: Path) -> Callable[[_Source], Iterator[Piece]]:
@@ -137,11 +135,11 @@ def _plain(source: _Source) -> Iterator[Piece]:
 
 def _gzip(source: _Source) -> Iterator[Piece]:
     """Member after member; zeros may follow each, as some programs fill a file up to whole blocks."""
-    packed = source.some(_READ)
+    packed = source.some(ENOUGH)
     while packed:
         decoder = zlib.decompressobj(wbits=31)
         while not decoder.eof:
-            packed = packed or source.some(_READ)
+            packed = packed or source.some(ENOUGH)
             if not packed:
                 raise cut_off(source.at)
             begins = source.at - len(packed)
@@ -153,7 +151,7 @@ def _gzip(source: _Source) -> Iterator[Piece]:
             packed = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
             yield Piece(data, begins, source.at - len(packed))
         packed = packed.lstrip(b"\0")
-        while not packed and (more := source.some(_READ)):
+        while not packed and (more := source.some(ENOUGH)):
             packed = more.lstrip(b"\0")
 
 
@@ -163,13 +161,17 @@ def _lz4(source: _Source) -> Iterator[Piece]:
 
     context = lz4.frame.create_decompression_context()
 
-    def feed(packed: bytes, most: int = 0) -> bytes:
-        try:
-            data: bytes = lz4.frame.decompress_chunk(context, packed, max_length=most)[0]
-        except RuntimeError as error:
-            reason = str(error).rpartition("ERROR_")[2].replace("_", " ")
-            raise damaged(f"between bytes {source.at - len(packed)} and {source.at}", reason) from None
-        return data
+    def feed(packed: bytes) -> Iterator[bytes]:
+        rest = memoryview(packed)
+        data = b""
+        while rest or len(data) == ENOUGH:  # then there may be more of it
+            try:
+                data, used, _ = lz4.frame.decompress_chunk(context, rest, max_length=ENOUGH)
+            except RuntimeError as error:
+                reason = str(error).rpartition("ERROR_")[2].replace("_", " ")
+                raise damaged(f"between bytes {source.at - len(packed)} and {source.at}", reason) from None
+            rest = rest[used:]
+            yield data
 
     while magic := source.some(4):
         if _is_skippable(magic):
@@ -182,27 +184,32 @@ def _lz4(source: _Source) -> Iterator[Piece]:
             raise damaged(f"at byte {source.at - 4}", "no LZ4 frame begins there")
 
 
-def _lz4_frame(source: _Source, feed: Callable[..., bytes]) -> Iterator[Piece]:
-    """A frame behind its first four bytes, a block at a time, so that a fault is at known bytes."""
-    flags, sizes, _ = head = source.exactly(3)
-    has_size, has_dictionary = flags & 8, flags & 1
-    block_check, frame_check = 4 * bool(flags & 16), 4 * bool(flags & 4)
-    feed(_LZ4 + head + source.exactly(8 * bool(has_size) + 4 * has_dictionary))
+def _lz4_frame(source: _Source, feed: Callable[[bytes], Iterator[bytes]]) -> Iterator[Piece]:
+    """A frame behind its first four bytes; read by its own lengths, so that a fault is at known bytes."""
+
+    def fed(count: int) -> Iterator[Piece]:
+        while count:
+            packed = source.exactly(min(count, ENOUGH))
+            count -= len(packed)
+            for data in feed(packed):
+                yield Piece(data, source.at - len(packed), source.at)
+
+    head = source.exactly(3)
+    flags = head[0]
+    has_dictionary = flags & 1
+    list(feed(_LZ4 + head + source.exactly(8 * (flags >> 3 & 1) + 4 * has_dictionary)))
     if has_dictionary:
         raise DataError(
             "the archive was packed with an LZ4 dictionary", "lz4 -dc -D DICTIONARY ARCHIVE | tar -xf -"
         )
-    most = _LZ4_BLOCKS[sizes >> 4]
     while True:
         size = source.exactly(4)
-        feed(size)
+        list(feed(size))
         length = int.from_bytes(size, "little") & 0x7FFF_FFFF  # the highest bit: stored as it is
         if not length:
             break
-        begins = source.at - 4
-        yield Piece(feed(source.exactly(length + block_check), most), begins, source.at)
-    if frame_check:
-        feed(source.exactly(frame_check))
+        yield from fed(length + 4 * (flags >> 4 & 1))
+    yield from fed(4 * (flags >> 2 & 1))
 
 
 def _is_skippable(magic: bytes) -> bool:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from virc_recipes.archive.formats import Piece, cut_off
 from virc_recipes.errors import DataError
 
-_AHEAD = 4
+_AHEAD = 8
 _SMALL = 64 << 20  # below it, no ratio is a bomb: a tar archive of one short text is mostly zeros
 
 
@@ -85,7 +85,7 @@ class Stream:
 
 @contextmanager
 def ahead(pieces: Iterator[Piece]) -> Iterator[Iterator[Piece]]:
-    """The same pieces, made by another thread while the last ones are used; at most four wait."""
+    """The same pieces, made by another thread while the last ones are used; a few wait."""
     with ThreadPoolExecutor(1) as pool:
 
         def ordered() -> Iterator[Piece]:

@@ -1,0 +1,82 @@
+"""Files written by two threads while the next ones are read: making a file costs a disk more than its bytes do."""
+
+import os
+import shutil
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+from virc_recipes.archive.members import Member, naming
+
+_THREADS = 2
+_WAITING = 16  # files
+_SMALL = 1 << 20  # bytes of a file that may wait in memory
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+
+
+class Writers:
+    """The threads, and the folder where files are until they are whole; see `writers`."""
+
+    def __init__(self, partial: Path, pool: ThreadPoolExecutor) -> None:
+        self._partial, self._pool = str(partial), pool
+        self._numbers = count()
+        self._waiting: deque[Future[None]] = deque()
+
+    def write(self, path: str, member: Member, content: Iterable[memoryview]) -> None:
+        """Write a new file, at once or soon.
+
+        Raises:
+            DataError, OSError: this file could not be written, or one before it.
+        """
+        partial = f"{self._partial}/{next(self._numbers)}"
+        if member.size > _SMALL:
+            _write(partial, path, member, content)
+            return
+        self._waiting.append(self._pool.submit(_write, partial, path, member, list(content)))
+        if len(self._waiting) > _WAITING:
+            self._waiting.popleft().result()
+
+    def settle(self) -> None:
+        """Wait until all are written; raises as `write`."""
+        while self._waiting:
+            self._waiting.popleft().result()
+
+
+@contextmanager
+def writers(partial: Path) -> Iterator[Writers]:
+    """Start the threads; what an earlier run or this one left half-written goes.
+
+    Args:
+        partial: a folder of ours on the disk of the files.
+    """
+    _clear(partial)
+    partial.mkdir()
+    try:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            try:
+                yield Writers(partial, pool)
+            finally:
+                pool.shutdown(cancel_futures=True)
+    finally:
+        _clear(partial)
+
+
+def _clear(partial: Path) -> None:
+    if os.path.lexists(partial):
+        shutil.rmtree(partial)
+
+
+def _write(partial: str, path: str, member: Member, content: Iterable[memoryview]) -> None:
+    with naming(member):
+        descriptor = os.open(partial, _NEW, member.mode | 0o600)
+        try:
+            for span in content:
+                while span:
+                    span = span[os.write(descriptor, span) :]  # noqa: PLW2901
+        finally:
+            os.close(descriptor)
+        os.utime(partial, ns=(member.mtime_ns, member.mtime_ns))
+        os.rename(partial, path)  # noqa: PTH104 (a Path for each of many files costs more than the call)

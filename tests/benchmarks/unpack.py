@@ -1,0 +1,85 @@
+"""How `virc unpack` compares with `lz4 -dc A | tar -xf -`: `python tests/benchmarks/unpack.py [FILES [ROUNDS]]`.
+
+It makes its own archives of files of 5-60 KB that do not compress, as pictures are, and unpacks them in turns, so
+that a busy machine slows both. Memory is the peak of one process, at 1x and 10x the number of files.
+"""
+
+import io
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import lz4.frame
+
+ROOT = Path(__file__).resolve().parents[2]
+VIRC = [sys.executable, "-m", "virc_cli", "unpack", "--keep"]
+NAIVE = """
+import lz4.frame, sys, tarfile
+with lz4.frame.open(sys.argv[1]) as content, tarfile.open(fileobj=content, mode="r|") as tar:
+    tar.extractall(sys.argv[2], filter="data")
+"""
+
+
+def archive(path: Path, files: int) -> Path:
+    """A .tar.lz4 of that many files, 256 to a folder."""
+    chance = random.Random(files)
+    block = chance.randbytes(1 << 20)
+    with (
+        lz4.frame.open(path, "wb", content_checksum=True) as out,
+        tarfile.open(fileobj=out, mode="w|") as tar,
+    ):
+        for number in range(files):
+            info = tarfile.TarInfo(f"images/{number // 256:04}/{number:07}.png")
+            info.size, info.mtime = chance.randint(5000, 60_000), 1_700_000_000
+            begins = chance.randrange(len(block) - info.size)
+            tar.addfile(info, io.BytesIO(block[begins : begins + info.size]))
+    return path
+
+
+def measured(command: list[str], to: Path) -> tuple[float, float]:
+    """Wall time, s, and peak memory, MiB, of one command that fills a new folder."""
+    to.mkdir()
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "recipes")))}
+    began = time.perf_counter()
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - began
+    assert status == 0, command
+    shutil.rmtree(to)
+    return seconds, usage.ru_maxrss / 1024
+
+
+def pipeline(path: Path, to: Path) -> tuple[str, list[str]]:
+    """What to compare with, and its name: the two programs where they are, else what a script would do."""
+    if shutil.which("lz4") and shutil.which("tar"):
+        return "lz4 -dc | tar -xf -", ["sh", "-c", 'lz4 -dc "$0" | tar -xf - -C "$1"', str(path), str(to)]
+    return "lz4.frame + tarfile (no lz4 or tar here)", [sys.executable, "-c", NAIVE, str(path), str(to)]
+
+
+def main(files: int = 20_000, rounds: int = 5) -> None:
+    """Print the medians, their ratio, and the peak memory at both sizes."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        path, to = archive(folder / "one.tar.lz4", files), folder / "to"
+        name, other = pipeline(path, to)
+        ours = [*VIRC, "--to", str(to), str(path)]
+        pairs = [(measured(ours, to), measured(other, to)) for _ in range(rounds)]
+        virc, theirs = (median(each[0] for each in column) for column in zip(*pairs, strict=True))
+        print(f"{files} files, {path.stat().st_size / 1e6:.0f} MB: virc unpack --keep {virc:.2f} s, ", end="")
+        print(f"{name} {theirs:.2f} s, ratio {virc / theirs:.2f} (aim: 1.00)")
+        path.unlink()
+        big = archive(folder / "ten.tar.lz4", 10 * files)
+        peak = median(each[1] for each, _ in pairs)
+        print(f"peak memory {peak:.0f} MiB at 1x, ", end="", flush=True)
+        print(f"{measured([*VIRC, '--to', str(to), str(big)], to)[1]:.0f} MiB at 10x")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
