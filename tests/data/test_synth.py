@@ -42,9 +42,9 @@ def test_the_same_seed_makes_the_same_folder_byte_for_byte_with_any_workers(
 ) -> None:
     monkeypatch.setattr("virc_recipes.data.synth._CHUNK", 3)
     for name, workers in (("a", 1), ("b", 2), ("c", 3)):
-        write(SynthConfig(tmp_path / name, count=20, workers=workers))
+        write(SynthConfig(tmp_path / name, count=30, workers=workers))
     first = contents(tmp_path / "a")
-    assert len(first) > 20
+    assert len(first) > 30
     assert first == contents(tmp_path / "b") == contents(tmp_path / "c")
     assert synth(tmp_path / "d", "--seed", "1") == 0
     theirs = contents(tmp_path / "d")["problems.jsonl"].splitlines()

@@ -184,8 +184,8 @@ def test_pixels_become_thousandths_in_the_other_wording_and_pixels_again(set_: C
     pixel, permille = tmp_path / "pixel.json", tmp_path / "permille.json"
     virc("data", "protocol", set_.dynamic, "--to", pixel)
     virc("data", "protocol", set_.fixed, "--to", permille)
-    fixed = ["--coordinates", "permille", "--images", "square_1000", "--protocol", permille]
-    dynamic = ["--coordinates", "pixel", "--images", "smart", "--protocol", pixel]
+    fixed: list[str | Path] = ["--coordinates", "permille", "--images", "square_1000", "--protocol", permille]
+    dynamic: list[str | Path] = ["--coordinates", "pixel", "--images", "smart", "--protocol", pixel]
     virc("data", "convert", set_.dynamic, "--as", "sft", "--to", tmp_path / "fixed", *fixed)
     virc("data", "convert", tmp_path / "fixed", "--as", "sft", "--to", tmp_path / "again", *dynamic)
     for made, like in (("fixed", set_.fixed), ("again", set_.dynamic)):
@@ -233,7 +233,7 @@ def test_a_row_is_shown_as_text_and_as_a_page(
     virc("data", "show", set_.folder / name, "--row", "3", "--html", tmp_path / "page.html")
     said = capsys.readouterr().out
     row = rows_of(set_.folder / name)[2]
-    first = next(text["content"] for text in row.get("messages", row.get("prompt")) if text["role"] == "user")
+    first = next(text["content"] for text in (row.get("messages") or row["prompt"]) if text["role"] == "user")
     question = first.partition("Question: ")[2].partition("\n\n")[0]
     assert question in said
     assert "fault" not in said

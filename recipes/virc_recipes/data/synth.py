@@ -28,7 +28,7 @@ _NAMES = {
     "trajectories": "lines",
 }  # of datasets; else as the layout
 _PARQUET = {"rl", "prompts"}
-_CHUNK = 100  # problems a worker draws at once
+_CHUNK = 25  # problems a worker draws at once; a worker that draws fewer than four times as many is not worth its start
 _IN_A_FOLDER = 1000  # problems
 
 Drawn = tuple[bytes, dict[str, bytes]]
@@ -116,7 +116,7 @@ def _check(config: SynthConfig) -> None:
 def _draw_all(folder: Path, config: SynthConfig, on_progress: Callable[[int], None]) -> None:
     """Put every image into its place and every record into the spool."""
     chunks = (range(at, min(at + _CHUNK, config.count)) for at in range(0, config.count, _CHUNK))
-    workers = min(config.workers or cores(), -(-config.count // _CHUNK))
+    workers = min(config.workers or cores(), -(-config.count // (4 * _CHUNK)))
     drawn = chain.from_iterable(in_order(partial(_draw_some, config), chunks, workers))
     with _spool(folder).open("wb") as spool:
         for number, (record, images) in enumerate(drawn):
