@@ -250,6 +250,21 @@ def test_trajectories_move_onto_square_images_and_back(drawn: Path, tmp_path: Pa
     assert all("1008 x 1008" in row.messages[1].content for row in back)
 
 
+def test_going_through_a_trajectory_again_asks_all_that_was_asked(drawn: Path, tmp_path: Path) -> None:
+    """Also what is not in the question of the row, as choices are not."""
+    (rows,) = records(drawn).values()
+    first = rows[0].messages[1]
+    asked = f"{rows[0].question} Choices: 5 6"
+    other = Message("user", first.content.replace(str(rows[0].question), asked))
+    row = msgspec.structs.replace(rows[0], messages=(rows[0].messages[0], other, *rows[0].messages[2:]))
+    write(tmp_path / "a", "sft", [row])
+    (tmp_path / "a" / FILE_NAME).write_bytes((drawn.parent / FILE_NAME).read_bytes())
+    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--as", "sft", "--images", "square_1000") == 0
+    (there,) = records(tmp_path / "b")["rows"]
+    assert f"Question: {asked}\n" in there.messages[1].content
+    assert there.question == row.question
+
+
 def test_layouts_and_what_is_said_about_them(capfd: pytest.CaptureFixture[str]) -> None:
     assert set(layouts.names()) == set(LAYOUTS)
     assert convert("x.json", "--to", "y", "--as", "stf") == 2

@@ -241,7 +241,9 @@ def test_images_from_elsewhere_never_come_in(tmp_path: Path, name: str) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "secret.png"]
 
 
-@pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/b", "..", "", ".hidden", "a\nb", "x" * 300])
+@pytest.mark.parametrize(
+    "name", ["../evil", "/tmp/evil", "a/b", "..", "", ".hidden", "a\nb", "x" * 300, "dataset_info"]
+)
 def test_names_of_datasets_never_leave_the_folder(tmp_path: Path, name: str) -> None:
     source = dataset(tmp_path / "in" / "a", 2)
     info = json.loads((source / "dataset_info.json").read_text())

@@ -126,27 +126,20 @@ def changed(change: Change, row: Row) -> tuple[Row, Boxes]:
 def _changed(change: Change, record: Record, boxes: Boxes) -> Record:
     if change.holds != "solutions":
         answer = final_answer(record) if record.answer is None else record.answer
-        record = msgspec.structs.replace(record, answer=answer)
-    if change.holds != "solutions" or change.replays:
-        record = _asked(record, change.wording)
-    if change.goal and not record.messages and change.holds == "prompts":
+        question = _asked(record, change.wording) if record.question is None else record.question
+        record = msgspec.structs.replace(record, question=question, answer=answer)
+    if change.goal and change.holds == "prompts" and not record.messages:
         record = replayed(record, _to_ask(record), change.goal, change.goal, boxes)
-    elif change.goal and change.wording and record.messages:
-        assert record.question is not None or not change.replays
-        record = (
-            replayed(record, record.question or "", change.wording, change.goal, boxes)
-            if change.replays
-            else recoded(record, change.wording, change.goal, boxes)
-        )
+    elif change.goal and change.wording and change.replays:
+        record = replayed(record, _asked(record, change.wording), change.wording, change.goal, boxes)
+    elif change.goal and change.wording:
+        record = recoded(record, change.wording, change.goal, boxes)
     return _ready(record, change.holds)
 
 
-def _asked(record: Record, wording: Protocol | None) -> Record:
-    """The record with its question."""
-    first = next((message for message in record.messages if message.role == "user"), None)
-    if record.question is not None or first is None:
-        return record
-    text = first.content.replace(MARK, "")
+def _asked(record: Record, wording: Protocol | None) -> str:
+    """What the conversation asks."""
+    text = next((each.content for each in record.messages if each.role == "user"), "").replace(MARK, "")
     if wording:
         question = question_of(text, wording, len(inputs_of(record)))
     else:
@@ -155,7 +148,7 @@ def _asked(record: Record, wording: Protocol | None) -> Record:
     if not question:
         hint = f"name the wording: --protocol {FILE_NAME}"
         raise DataError("its question is not known, only the wording around it", hint)
-    return msgspec.structs.replace(record, question=question)
+    return question
 
 
 def _to_ask(record: Record) -> str:

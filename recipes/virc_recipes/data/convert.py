@@ -150,7 +150,8 @@ def _part(source: Source, config: ConvertConfig) -> Part:
 def _check_names(config: ConvertConfig, datasets: Sequence[Dataset]) -> None:
     taken = set()
     for dataset in datasets:
-        layouts.file_for(Path(), dataset.name, "")
+        if layouts.file_for(Path(), dataset.name, ".json").name in (layouts.INFO, FILE_NAME):
+            raise UsageError(f"no dataset can be called {dataset.name}", "choose another name: --name")
         if dataset.name.casefold() in taken:
             hint = "convert them one by one, or make one of them: --name"
             raise UsageError(f"two datasets would be called {dataset.name}", hint)

@@ -112,16 +112,20 @@ def command(
     )  # fmt: skip
     with shown() as show:
         report = convert(config, lambda rows: show(f"{rows} rows"))
-    _tell(report, coordinates)
+    _tell(report, coordinates, images)
     if as_json:
         output.emit({"schema": "virc.data.convert/1", **_fields(report, to, layout), "error": None})
     else:
         output.line(str(to))
 
 
-def _tell(report: "Report", coordinates: CoordinatesName | None) -> None:
+def _tell(report: "Report", coordinates: CoordinatesName | None, images: ImagesName | None) -> None:
     from virc_cli.progress import sized
 
+    if images == ImagesName.smart:
+        output.note(
+            "inputs stay the files they are: those of 1000 x 1000 px do not get their proportions back"
+        )
     if report.lost:
         output.note(f"lost in this layout: {report.lost}")
     boxes = report.boxes
@@ -143,8 +147,11 @@ def _tell(report: "Report", coordinates: CoordinatesName | None) -> None:
             f"the datasets have {report.wordings} wordings, so none lies beside them",
             "virc data protocol FILE finds that of one",
         )
-    images, unshared = sized(report.images_bytes), sized(report.unshared_bytes)
-    output.note(f"rows {sized(report.rows_bytes)}, images {images}; {unshared} if every row held its own")
+    stored, unshared = sized(report.images_bytes), sized(report.unshared_bytes)
+    within = (
+        f"images {stored}; {unshared} if every row held its own" if report.images_bytes else "images in them"
+    )
+    output.note(f"rows {sized(report.rows_bytes)}, {within}")
 
 
 def _fields(report: "Report", to: Path, layout: str) -> dict[str, Any]:
