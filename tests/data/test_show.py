@@ -57,6 +57,8 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self.words: list[str] = []
         self.boxes: list[str | None] = []
+        self.widths: list[str | None] = []
+        self.opened = 0
         self.feed(path.read_text(encoding="utf-8"))
         self.close()
         self.text = "".join(self.words)
@@ -64,6 +66,9 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         found = dict(attrs)
+        self.opened += tag == "details" and "open" in found
+        if tag == "image":
+            self.widths.append(found["width"])
         if found.get("class") == "box":
             self.boxes.append(found["d"])
 
@@ -120,6 +125,7 @@ def test_the_page_shows_every_turn_and_draws_the_boxes_cut(published: crux.Crux,
     assert done.code == 0
     page = Page(tmp_path / "row.html")
     assert page.boxes == ["M0 0H1000V1000H0Z", "M336 252H908V757H336Z"]  # 0..999 of 1000 and of 1008 px
+    assert page.widths == ["1000", "1008", "560"]
     assert page.text.count("Step ") >= 3
     assert f"row 2 of {published.fixed.name} · 3 units" in page.text
     assert "permille, as its system message says" in page.text
@@ -201,6 +207,7 @@ def test_a_reply_that_breaks_the_protocol_is_shown_with_its_fault(
     page = Page(tmp_path / "page.html")
     assert said in page.text
     assert "Not usable" in page.text
+    assert page.opened == 1
     assert "4Answer" in page.text.replace("\n", "")
 
 

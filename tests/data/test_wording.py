@@ -50,6 +50,13 @@ def test_any_wording_of_the_same_parts_is_found_to_the_letter(name: str) -> None
     assert found == wording
 
 
+def test_square_pictures_leave_it_to_the_others_which_side_comes_first() -> None:
+    wording = WORDINGS["height before width"]
+    square, wide = spoken(wording, "Square?", side=112), spoken(wording, "Wide?")
+    assert extract([square, square, wide]) == wording
+    assert templates(extract([square])) != templates(wording)  # nothing tells: width comes first
+
+
 def test_announcements_of_several_inputs_are_found_between_those_of_one() -> None:
     rows = [spoken(OWN, question, inputs=1 + at % 3) for at, question in enumerate(QUESTIONS)]
     assert extract(rows) == trained()

@@ -40,9 +40,10 @@ def spoken(
     question: str,
     replies: Sequence[str] = (CROP, SCALE, DISPLAY, ANSWER),
     inputs: int = 1,
+    side: int = 168,
 ) -> Record:
-    """The record of a conversation in that wording, whose images are within it."""
-    pictures = [Image.new("RGB", (168 + 28 * each, 112), "white") for each in range(inputs)]
+    """The record of a conversation in that wording, whose images are within it; the first is `side` x 112 px."""
+    pictures = [Image.new("RGB", (side + 28 * each, 112), "white") for each in range(inputs)]
     session = Session(protocol, question, pictures)
     for text in replies:
         session.feed(Reply(text))
