@@ -1,5 +1,6 @@
 """What `tiny` trains on is what it meets at inference: pixels, ids and labels."""
 
+import json
 import random
 
 import numpy as np
@@ -70,9 +71,9 @@ def test_the_constant_wording_is_one_token(tokenizer) -> None:  # type: ignore[n
 
 def test_sight_labels_name_the_cell_a_character_stands_in() -> None:
     labels = sight.labels([("7", 30.0, 5.0), ("A", 3.0, 50.0), ("B", 99.0, 5.0)], 56, 56)
-    found = [(token, *divmod(place, len(sight.CHARACTERS))) for token, place in np.argwhere(labels).tolist()]
+    found = [(token, *divmod(place, len(sight.CLASSES))) for token, place in np.argwhere(labels).tolist()]
     # Tokens run along rows of 28 px; in each, cells of 7 x 14 px do. What lies off the page has no label.
-    assert [(token, cell, sight.CHARACTERS[code]) for token, cell, code in found] == [
+    assert [(token, cell, sight.CLASSES[code]) for token, cell, code in found] == [
         (1, 0, "7"),
         (2, 4, "A"),
     ]
@@ -86,6 +87,18 @@ def test_sight_marks_lie_inside_the_label_boxes() -> None:
         assert len(marks) == sum(1 + len(corner.printed) for corner in diagram.corners)
         boxes = [box for corner in diagram.corners for box in (corner.letter_box, corner.value_box)]
         assert all(any(b[0] <= x <= b[2] and b[1] <= y <= b[3] for b in boxes) for _, x, y in marks)
+
+
+def test_turns_are_asked_in_the_order_of_the_trajectory_at_the_middle_of_its_crops() -> None:
+    diagram = diagrams.generate(random.Random(6), sides=(4,))
+    cut = [
+        json.loads(text.split("<tool_call>")[1].split("</tool_call>")[0])
+        for text in worked.replies(diagram)[:-1]
+    ]
+    boxes = [call["arguments"]["bbox_2d"] for call in cut]
+    middles = [((left + right) / 2, (top + bottom) / 2) for left, top, right, bottom in boxes]
+    assert [(x, y) for _, x, y in sight.turns(diagram)][: len(middles)] == middles
+    assert [turn for turn, _, _ in sight.turns(diagram)] == list(sight.TURNS)
 
 
 def test_places_ask_every_image_token_for_its_own_row_and_column(tokenizer) -> None:  # type: ignore[no-untyped-def]

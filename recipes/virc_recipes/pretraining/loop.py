@@ -48,8 +48,16 @@ PHASES: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
         {"read": 0.1, "labels": 0.2, "list": 0.5, "sums": 0.1, "triangle": 0.1},
     ),
     "sft": (
-        {"read": 0.2, "list": 0.2, "sums": 0.2, "triangle": 0.3, "refusal": 0.1},
-        {"read": 0.05, "sums": 0.1, "triangle": 0.4, "quadrilateral": 0.25, "missing": 0.05, "refusal": 0.15},
+        {"read": 0.15, "list": 0.25, "sums": 0.2, "triangle": 0.3, "refusal": 0.1},
+        {
+            "read": 0.05,
+            "list": 0.05,
+            "sums": 0.1,
+            "triangle": 0.35,
+            "quadrilateral": 0.25,
+            "missing": 0.05,
+            "refusal": 0.15,
+        },
     ),
     "direct": (
         {"read": 0.2, "list": 0.2, "sums": 0.2, "direct": 0.3, "refusal": 0.1},
@@ -68,7 +76,7 @@ def optimizers(model: Any, rate: float) -> list[Any]:
     for name, weight in model.named_parameters():
         if not weight.requires_grad:
             continue
-        hidden = weight.ndim == 2 and not any(part in name for part in ("embed", "lm_head", "head."))
+        hidden = weight.ndim == 2 and not any(part in name for part in ("embed", "lm_head", "head.", "eye."))
         (matrices if hidden else others).append(weight)
     return [
         torch.optim.Muon(matrices, lr=rate * 10, momentum=0.95, weight_decay=0.01),
@@ -150,7 +158,7 @@ def _seeing(model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Rando
         return loss, {
             "task": phase,
             "loss": round(loss.item(), 4),
-            "found": round(found, 3),
+            **found,
         } if score else None
 
     return torch.nn.ModuleDict({"visual": model.model.visual, "head": head}), learn
@@ -162,7 +170,8 @@ def _speaking(model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Ran
 
     schedule = random.Random(f"{seed} {phase}")
     model.model.visual.requires_grad_(phase != "place")  # what it shows is known by then; where, is not
-    head = places.head(model.config.text_config.hidden_size)
+    width = model.config.text_config.hidden_size
+    head, eye = places.head(width), sight.head(width)
 
     def learn(progress: float, score: bool) -> tuple[Any, dict[str, Any] | None]:
         shares = mixture(phase, progress)
@@ -175,9 +184,13 @@ def _speaking(model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Ran
         loss = output.loss
         if phase != "read" or progress > 0.15:  # before it reads, places are all it would learn
             loss = loss + 0.2 * places.loss(head, output.hidden_states[places.LAYER], batch)
-        return loss, {"task": name, "rows": count, **_scores(output, batch)} if score else None
+        seen: dict[str, float] = {}
+        if phase in ("sft", "direct"):  # what is seen goes on getting sharper
+            blur, seen = sight.loss(model, eye, rng, slips=0.1, pages=6)
+            loss = loss + 0.1 * blur
+        return loss, {"task": name, "rows": count, **_scores(output, batch), **seen} if score else None
 
-    return torch.nn.ModuleDict({"model": model, "head": head}), learn
+    return torch.nn.ModuleDict({"model": model, "head": head, "eye": eye}), learn
 
 
 def _descend(stack: list[Any], factor: float) -> None:

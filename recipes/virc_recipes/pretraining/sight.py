@@ -1,7 +1,8 @@
 """Sight before speech: the vision tower learns which character stands where, by dense labels on every patch.
 
 A character that the tower cannot tell apart no language loss will teach soon; asked directly, on every image token at
-once, it is learnt in minutes. The head is thrown away afterwards.
+once, it is learnt in minutes. So is where the crop of each corner lies and when its turn comes: the language model,
+which reads the page once from top to bottom, finds that out slowly. The head is thrown away afterwards.
 """
 
 import random
@@ -13,16 +14,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from virc_recipes.data import diagrams, unfamiliar
-from virc_recipes.data.diagrams import CROP, NAMES, Diagram
+from virc_recipes.data.diagrams import CROP, NAMES, Diagram, crop_of
 from virc_recipes.data.glyphs import mask
 from virc_recipes.pretraining.architecture import MERGE, PATCH
 from virc_recipes.pretraining.encode import patches
 
 CHARACTERS = f"0123456789?{NAMES}"
+TURNS = ("1st", "2nd", "3rd", "4th")  # the middle of the crop that a careful reader cuts then
+CLASSES = (*CHARACTERS, *TURNS)
 _TALL, _WIDE = PATCH, PATCH // 2  # px of a label cell: two digits of a number stand in two cells
 _TOKEN = PATCH * MERGE
 CELLS = (_TOKEN // _TALL) * (_TOKEN // _WIDE)  # label cells in one image token
-Mark = tuple[str, float, float]  # a character and its middle in px
+Mark = tuple[str, float, float]  # a character or turn, and its middle in px
 
 
 def marks(diagram: Diagram) -> list[Mark]:
@@ -36,15 +39,23 @@ def marks(diagram: Diagram) -> list[Mark]:
     return found
 
 
+def turns(diagram: Diagram) -> list[Mark]:
+    """The middle of every corner's crop, by the turn in which it is cut."""
+    crops = (crop_of(corner, diagram.width, diagram.height) for corner in diagram.reading_order())
+    return [
+        (turn, left + CROP / 2, top + CROP / 2) for turn, (left, top, _, _) in zip(TURNS, crops, strict=False)
+    ]
+
+
 def labels(found: Sequence[Mark], width: int, height: int) -> NDArray[np.float32]:
-    """Where each character is: shape (image tokens, CELLS * characters), 1.0 where its middle lies in that cell."""
-    page = np.zeros((height // _TALL, width // _WIDE, len(CHARACTERS)), np.float32)
-    for character, x, y in found:
+    """Where each thing is: shape (image tokens, CELLS * classes), 1.0 where its middle lies in that cell."""
+    page = np.zeros((height // _TALL, width // _WIDE, len(CLASSES)), np.float32)
+    for seen, x, y in found:
         if 0 <= x < width and 0 <= y < height:
-            page[int(y) // _TALL, int(x) // _WIDE, CHARACTERS.index(character)] = 1
+            page[int(y) // _TALL, int(x) // _WIDE, CLASSES.index(seen)] = 1
     down, across = _TOKEN // _TALL, _TOKEN // _WIDE
     tokens = page.reshape(height // _TOKEN, down, width // _TOKEN, across, -1).transpose(0, 2, 1, 3, 4)
-    return tokens.reshape(-1, CELLS * len(CHARACTERS))
+    return tokens.reshape(-1, CELLS * len(CLASSES))
 
 
 def sample(rng: random.Random) -> tuple[Image.Image, NDArray[np.float32]]:
@@ -54,8 +65,8 @@ def sample(rng: random.Random) -> tuple[Image.Image, NDArray[np.float32]]:
         return picture, labels([], *picture.size)
     diagram = diagrams.generate(rng)
     page, found = diagrams.draw(diagram), marks(diagram)
-    if rng.random() < 0.4:
-        return page, labels(found, *page.size)
+    if rng.random() < 0.6:
+        return page, labels([*found, *turns(diagram)], *page.size)
     corner = rng.choice(diagram.corners)
     left, top, _, _ = diagrams.crop_of(corner, diagram.width, diagram.height)
     x = max(0, min(page.width - CROP, left + rng.randint(-14, 14)))
@@ -83,20 +94,25 @@ def head(width: int) -> Any:
     """The throw-away classifier on image tokens of `width` features; starts from 'nothing here'."""
     import torch
 
-    layer = torch.nn.Linear(width, CELLS * len(CHARACTERS))
+    layer = torch.nn.Linear(width, CELLS * len(CLASSES))
     torch.nn.init.constant_(layer.bias, -5.0)
     return layer
 
 
-def loss(model: Any, classifier: Any, rng: random.Random, slips: float) -> tuple[Any, float]:
-    """Binary cross-entropy a true mark on fresh samples, and the share of marks found where they are.
+def loss(
+    model: Any, classifier: Any, rng: random.Random, slips: float, pages: int = 24
+) -> tuple[Any, dict[str, float]]:
+    """Binary cross-entropy a true mark on fresh samples, and the share of characters and turns found where they are.
 
     Args:
         slips: how often slips of paper are drawn instead of pages and crops.
+        pages: how many pages and crops are drawn, or four times as many slips.
     """
     import torch
 
-    drawn = [slip(rng) for _ in range(96)] if rng.random() < slips else [sample(rng) for _ in range(24)]
+    drawn = (
+        [slip(rng) for _ in range(4 * pages)] if rng.random() < slips else [sample(rng) for _ in range(pages)]
+    )
     cut = [patches(image) for image, _ in drawn]
     device = classifier.weight.device
     pixels = torch.from_numpy(np.concatenate([array for array, _ in cut])).to(device)
@@ -104,5 +120,8 @@ def loss(model: Any, classifier: Any, rng: random.Random, slips: float) -> tuple
     wanted = torch.from_numpy(np.concatenate([truth for _, truth in drawn])).to(device)
     told = classifier(model.model.visual(pixels, grid_thw=grid).pooler_output)
     total = torch.nn.functional.binary_cross_entropy_with_logits(told, wanted, reduction="sum")
-    found = ((told > 0) & (wanted > 0)).sum().item() / max(1.0, wanted.sum().item())
-    return total / wanted.sum().clamp(min=1), found
+    hit = ((told > 0) & (wanted > 0)).reshape(-1, CELLS, len(CLASSES)).sum((0, 1))
+    there = wanted.reshape(-1, CELLS, len(CLASSES)).sum((0, 1)).clamp(min=1e-6)
+    parts = {"found": slice(len(CHARACTERS)), "turns_found": slice(len(CHARACTERS), None)}
+    shares = {name: round((hit[part].sum() / there[part].sum()).item(), 3) for name, part in parts.items()}
+    return total / wanted.sum().clamp(min=1), shares
