@@ -9,6 +9,7 @@ from virc_recipes.data.checks.problem import has_reference
 from virc_recipes.data.checks.verdict import Fault
 from virc_recipes.data.layouts import Holds
 from virc_recipes.data.record import MARK, Record
+from virc_recipes.data.verl_rows import FOREIGN_MARKS
 
 _DROPPED = "LLaMA-Factory drops such a row"
 
@@ -20,7 +21,7 @@ def check(record: Record, holds: Holds) -> Iterator[Fault]:
         return
     yield from _roles(record)
     yield from _end(record, holds)
-    yield from _marks(record)
+    yield from _marks(record, holds)
 
 
 def _roles(record: Record) -> Iterator[Fault]:
@@ -42,7 +43,7 @@ def _end(record: Record, holds: Holds) -> Iterator[Fault]:
         yield Fault("end", f"it ends with a message of {last}, not user: the model would go on after itself")
 
 
-def _marks(record: Record) -> Iterator[Fault]:
+def _marks(record: Record, holds: Holds) -> Iterator[Fault]:
     marks = sum(message.content.count(MARK) for message in record.messages)
     if marks != len(record.images):
         yield Fault("marks", f"{marks} {MARK} marks for {len(record.images)} images: the engine stops at it")
@@ -50,4 +51,9 @@ def _marks(record: Record) -> Iterator[Fault]:
         if message.role != "user" and MARK in message.content:
             yield Fault(
                 "mark_misplaced", f"message {at}, of {message.role}, holds {MARK}: only users show images"
+            )
+        found = [mark for mark in FOREIGN_MARKS if mark in message.content]
+        if found and holds == "solutions":  # readers of prompts say what verl makes of them
+            yield Fault(
+                "mark_foreign", f"message {at} holds {found[0]}, for which LLaMA-Factory wants a file"
             )

@@ -52,7 +52,8 @@ def _look(picture: Picture) -> Look:
     try:
         image = open_image(picture.read(), name)
     except FileNotFoundError:
-        return Look(fault=Fault("image_missing", f"there is no file {name} in the dataset's folder"))
+        where = " in the dataset's folder, and engines look for it where they are started" * picture.confined
+        return Look(fault=Fault("image_missing", f"there is no file {name}{where}"))
     except OSError as error:
         kind = "image_outside" if error.errno == errno.EPERM else "image_unreadable"
         return Look(fault=Fault(kind, f"{name}: {clause(error)}"))
