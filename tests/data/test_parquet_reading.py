@@ -467,7 +467,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 edits = st.lists(
     st.tuples(
-        st.sampled_from(["set", "cut", "add", "drop"]),
+        st.sampled_from(["set", "set", "set", "cut", "add", "drop"]),
         st.floats(0, 1),
         st.booleans(),
         st.binary(min_size=1, max_size=8),

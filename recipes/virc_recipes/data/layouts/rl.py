@@ -1,4 +1,7 @@
-"""RL rows for verl, one reasoning unit each: the conversation before it, the images shown so far, its reference."""
+"""RL rows for verl, one reasoning unit each: the conversation before it, the images shown so far, its reference.
+
+Published files have no `extra_info.reference`, so the last unit of every trajectory is not in them.
+"""
 
 from collections.abc import Iterable, Iterator
 from itertools import count
@@ -17,9 +20,7 @@ from virc_recipes.reasoning.messages import FormatError, parse, printable
 NAME = "rl"
 SUMMARY = "parquet for verl, one row a reasoning unit (stage 3)"
 HOLDS: Holds = "prompts"
-LOST = (
-    "nothing while extra_info.reference stays; without it, as in published files, the last unit of a problem"
-)
+LOST = ""
 
 
 def recognises(path: Path) -> bool:
@@ -27,7 +28,7 @@ def recognises(path: Path) -> bool:
     return kind(path) is True
 
 
-def read(source: Source) -> Iterator[Row]:
+def read(source: Source, start: int = 1) -> Iterator[Row]:
     """One record a row: the prompt, and the reference reply where it is known.
 
     Raises:
@@ -35,7 +36,7 @@ def read(source: Source) -> Iterator[Row]:
         SetupError: pyarrow is not installed.
     """
     chosen = columns(source.file)
-    for number, fields in parquet_rows.read_rows(source.file, chosen):
+    for number, fields in parquet_rows.read_rows(source.file, chosen, start):
         try:
             if isinstance(fields, DataError):
                 raise fields
@@ -223,10 +224,11 @@ def _path(name: str) -> str | None:
 
 def _continues(row: Record, before: Record) -> bool:
     known = len(before.messages)
+    prompt = row.messages if is_cut(row) else row.messages[:-1]
     return (
         (row.id is None or before.id is None or row.id == before.id)
-        and len(row.messages) > known
-        and row.messages[:known] == before.messages
+        and len(prompt) > known
+        and prompt[:known] == before.messages
         and row.images[: len(before.images)] == before.images
     )
 
