@@ -51,9 +51,9 @@ class _Fields(msgspec.Struct):
     choices: list[str | int | float] | None = None
 
 
-def read_rows(file: IO[bytes]) -> Iterator[Row]:
-    """Read rows one at a time; a wrong one comes as a row with its fault, blank lines are skipped."""
-    for number, text in lines(file, MOST_LINE_BYTES):
+def read_rows(file: IO[bytes], start: int = 1) -> Iterator[Row]:
+    """Read rows one at a time, from the line `start` on; a wrong one comes with its fault, blank lines are skipped."""
+    for number, text in lines(file, MOST_LINE_BYTES, start):
         yield Row(number, fault=text) if isinstance(text, DataError) else _row(number, text)
 
 

@@ -26,8 +26,10 @@ _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 Fields = dict[str, Any]
 
 
-def array_rows(file: IO[bytes]) -> Iterator[tuple[int, Fields | DataError]]:
+def array_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | DataError]]:
     """The objects of a file that is one JSON array, numbered from 1; a fault stands for a row that is wrong.
+
+    Those before the row `start` are passed over.
 
     A row has no repeated keys, no NaN or infinity, and at most `MOST_ROW_BYTES`. A file that goes on or ends in
     another way than an array does gives one fault with the number of the next row, and no more.
@@ -37,7 +39,8 @@ def array_rows(file: IO[bytes]) -> Iterator[tuple[int, Fields | DataError]]:
         text.begin()
         while item := text.next_object(first=number == 1):
             try:
-                yield number, _fields(item)
+                if number >= start:
+                    yield number, _fields(item)
             except json.JSONDecodeError as error:
                 raise DataError(_reason(error)) from None
             except (ValueError, RecursionError) as error:
@@ -47,9 +50,9 @@ def array_rows(file: IO[bytes]) -> Iterator[tuple[int, Fields | DataError]]:
         yield number, DataError(f"row {number}: {fault.message}", fault.hint)
 
 
-def line_rows(file: IO[bytes]) -> Iterator[tuple[int, Fields | DataError]]:
+def line_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | DataError]]:
     """The objects of a JSONL file with their line numbers; the rules are those of `array_rows`, line by line."""
-    for number, text in lines(file, MOST_ROW_BYTES):
+    for number, text in lines(file, MOST_ROW_BYTES, start):
         if isinstance(text, DataError):
             yield number, text
             continue
@@ -59,13 +62,20 @@ def line_rows(file: IO[bytes]) -> Iterator[tuple[int, Fields | DataError]]:
             yield number, DataError(f"line {number}: {_reason(error)}")
 
 
-def lines(file: IO[bytes], most: int) -> Iterator[tuple[int, bytes | DataError]]:
-    """The lines of a file with their numbers, from 1; blank ones are skipped, one over `most` bytes is a fault."""
+def lines(file: IO[bytes], most: int, start: int = 1) -> Iterator[tuple[int, bytes | DataError]]:
+    """The lines of a file with their numbers, from 1; one over `most` bytes is a fault.
+
+    Blank ones and those before the line `start` are passed over.
+    """
     number = 0
     while text := file.readline(most):
         number += 1
         if len(text) == most and not text.endswith(b"\n"):
             _skip_line(file)
+            text = b""
+        if number < start:
+            continue
+        if not text:
             yield number, DataError(f"line {number} is over {most >> 20} MiB")
         elif text.strip():
             yield number, text.removeprefix(_BOM)

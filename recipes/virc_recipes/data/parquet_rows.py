@@ -88,13 +88,14 @@ def column_names(path: Path) -> dict[str, bool]:
     }
 
 
-def read_rows(path: Path, columns: Iterable[str] | None = None) -> Iterator[Read]:
+def read_rows(path: Path, columns: Iterable[str] | None = None, start: int = 1) -> Iterator[Read]:
     """The rows of a file in order, in bounded memory.
 
     Where a group of rows cannot be read, its first row alone comes, with the fault of all of them.
 
     Args:
         columns: dotted names of those to read; None reads all.
+        start: number of the first row to read; groups before it are passed over.
 
     Raises:
         DataError: nothing of the file can be read.
@@ -105,9 +106,9 @@ def read_rows(path: Path, columns: Iterable[str] | None = None) -> Iterator[Read
     number = 1
     for index in range(file.num_row_groups):
         end = number + max(0, file.metadata.row_group(index).num_rows)
-        next_row = number
+        next_row = max(number, start)
         try:
-            for fields in _group(file, compact, index, chosen):
+            for fields in _group(file, compact, index, chosen, next_row - number) if next_row < end else ():
                 yield next_row, fields
                 next_row += 1
         except DataError as error:
@@ -170,8 +171,10 @@ def _columns(metadata: Any) -> list[Any]:
     return [metadata.schema.column(index) for index in range(metadata.num_columns)]
 
 
-def _group(file: Any, compact: Any, index: int, columns: list[str] | None) -> Iterator[Fields | DataError]:
-    """The rows of one row group; DataError where its bytes are damaged."""
+def _group(
+    file: Any, compact: Any, index: int, columns: list[str] | None, skip: int
+) -> Iterator[Fields | DataError]:
+    """The rows of one row group but for the first `skip`; DataError where its bytes are damaged."""
     try:
         group = file.metadata.row_group(index)
         if group.total_byte_size <= _COMPACT_BYTES:
@@ -179,8 +182,9 @@ def _group(file: Any, compact: Any, index: int, columns: list[str] | None) -> It
         else:  # of large pages every batch would copy the whole dictionary
             size = min(16, max(1, MOST_BATCH_BYTES * group.num_rows // group.total_byte_size))
         for batch in file.iter_batches(size, row_groups=[index], columns=columns, use_threads=False):
-            for start in range(0, batch.num_rows, MOST_BATCH_ROWS):
+            for start in range(min(skip, batch.num_rows), batch.num_rows, MOST_BATCH_ROWS):
                 yield from _fields(batch.slice(start, MOST_BATCH_ROWS))
+            skip = max(0, skip - batch.num_rows)
     except Exception as error:  # as in open_file
         raise DataError(clause(error)) from None
 

@@ -74,15 +74,16 @@ def find(source: Source, number: int = 1, id: str | None = None) -> Row:
     Raises:
         DataError: there is none.
     """
-    last, rows = 0, cast(Iterator[Row], get(source.layout).read(source))
-    for row in rows:
-        last = row.number
-        if last == number if id is None else row.record and str(row.record.id) == id:
+    layout = get(source.layout)
+    if id is None:
+        row: Row | None = next(layout.read(source, number), None)
+        if row and row.number == number:  # a blank line has no row
             return row
-        if id is None and last > number:  # a blank line has no row
-            break
-    wanted = f"row {number}" if id is None else f"row with the id {plain(id, 80)}"
-    raise DataError(f"{source.file} has no {wanted}", f"its last row is {last}" if last < number else None)
+        raise DataError(f"{source.file} has no row {number}")
+    for row in cast(Iterator[Row], layout.read(source)):
+        if row.record and str(row.record.id) == id:
+            return row
+    raise DataError(f"{source.file} has no row with the id {plain(id, 80)}")
 
 
 def row_count(source: Source) -> int | None:

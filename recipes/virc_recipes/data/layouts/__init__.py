@@ -8,8 +8,9 @@ A layout module has:
     LOST: str                 what a record loses when it is written so and read again; "" where nothing
     recognises(path: Path) -> bool
                               whether a file is of this layout, from its name and its beginning; never raises
-    read(source: Source) -> Iterator[Row]
-                              rows in order, one at a time, in bounded memory; a wrong row comes with its fault
+    read(source: Source, start: int = 1) -> Iterator[Row]
+                              rows in order, one at a time, in bounded memory; a wrong row comes with its fault; rows
+                              before the number `start` are passed over without being decoded
     write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int
                               the files of a dataset `name` in an existing folder; returns the rows written
 """

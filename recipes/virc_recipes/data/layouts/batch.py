@@ -31,14 +31,14 @@ def recognises(path: Path) -> bool:
     )  # fmt: skip
 
 
-def read(source: Source) -> Iterator[Row]:
+def read(source: Source, start: int = 1) -> Iterator[Row]:
     """The problems of the file, by the rules of `virc solve --batch`.
 
     Raises:
         DataError: the file cannot be opened.
     """
     with opened(source.file) as file:
-        for problem in read_rows(file):
+        for problem in read_rows(file, start):
             if problem.fault:
                 yield Row(problem.line, fault=problem.fault)
                 continue

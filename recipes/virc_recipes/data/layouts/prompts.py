@@ -19,9 +19,9 @@ def recognises(path: Path) -> bool:
     return rl.kind(path) is False
 
 
-def read(source: Source) -> Iterator[Row]:
+def read(source: Source, start: int = 1) -> Iterator[Row]:
     """One record a row, whose conversation is the prompt; as `rl.read` does."""
-    return map(rl.whole, rl.read(source))
+    return map(rl.whole, rl.read(source, start))
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:

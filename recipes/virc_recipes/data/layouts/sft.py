@@ -31,14 +31,14 @@ def recognises(path: Path) -> bool:
     return b"".join(start).startswith((b"[{", b"[]"))
 
 
-def read(source: Source) -> Iterator[Row]:
+def read(source: Source, start: int = 1) -> Iterator[Row]:
     """The rows of the file, with the columns and tags that its info names.
 
     Raises:
         DataError: the info makes no sense of any row, or the file cannot be opened.
     """
     with opened(source.file) as file:
-        yield from rows(source, array_rows(file), "row")
+        yield from rows(source, array_rows(file, start), "row")
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:

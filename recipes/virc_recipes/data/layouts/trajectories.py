@@ -34,14 +34,14 @@ def first_row(path: Path) -> Fields | None:
         return None
 
 
-def read(source: Source) -> Iterator[Row]:
+def read(source: Source, start: int = 1) -> Iterator[Row]:
     """The rows of the file, with the columns and tags that its info names.
 
     Raises:
         DataError: the info makes no sense of any row, or the file cannot be opened.
     """
     with sft.opened(source.file) as file:
-        yield from rows(source, line_rows(file), "line")
+        yield from rows(source, line_rows(file, start), "line")
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
