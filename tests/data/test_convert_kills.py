@@ -1,0 +1,73 @@
+"""`virc data convert` killed at any moment: nothing half is there, and a rerun completes."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from data.converted import convert, tree
+
+from virc_recipes.data.synth import SynthConfig
+from virc_recipes.data.synth import write as draw
+
+pytestmark = pytest.mark.usefixtures("capfd")
+
+KILLED = """
+import os, signal, sys
+from virc_cli.main import main
+left = int(sys.argv[1])
+def count(event, args):
+    global left
+    if event.split(".")[0] in ("open", "os", "shutil", "fcntl") and any("out" in str(arg) for arg in args):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(count)
+code = main(sys.argv[2:])
+print(10**9 - left if int(sys.argv[1]) == 10**9 else left, flush=True)
+sys.exit(code)
+"""
+
+
+def killed(after: int, words: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    """Run the command in a process that kills itself at that moment, counted in its calls on files of the target."""
+    path = os.pathsep.join(sys.path)
+    run = [sys.executable, "-c", KILLED, str(after), *words]
+    return subprocess.run(run, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+
+
+def check_kills(tmp_path: Path, moments: int) -> None:
+    draw(SynthConfig(tmp_path / "set", count=4))
+    home = tmp_path / "home"
+    home.mkdir()
+    source = str(tmp_path / "set/trajectories.json")
+    words = ["data", "convert", source, "--to", str(home / "out"), "--as", "sft", "--coordinates", "permille"]
+    undisturbed = killed(10**9, words)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    calls, whole = int(undisturbed.stdout.split()[-1]), tree(home / "out")
+    assert calls > 40
+    rng = random.Random(11)
+    for moment in sorted(rng.sample(range(1, calls + 1), moments)):
+        shutil.rmtree(home / "out")
+        assert killed(moment, words).returncode == -signal.SIGKILL
+        names = {path.name for path in home.iterdir()}
+        assert names <= {"out", ".out.partial", ".out.lock"}
+        if "out" in names:  # it was done but for taking the lock away: another run changes nothing
+            assert tree(home / "out") == whole
+        assert convert(*words[2:]) == (2 if "out" in names else 0)
+        assert [path.name for path in home.iterdir()] == ["out"]
+        assert tree(home / "out") == whole
+
+
+def test_killed_at_any_moment_a_rerun_completes_and_leaves_nothing_else(tmp_path: Path) -> None:
+    check_kills(tmp_path, 5)
+
+
+@pytest.mark.slow
+def test_killed_at_many_moments_a_rerun_completes_and_leaves_nothing_else(tmp_path: Path) -> None:
+    check_kills(tmp_path, 50)
