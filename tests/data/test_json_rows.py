@@ -94,6 +94,7 @@ def test_no_bytes_make_it_fail(pieces: list[bytes]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @settings(max_examples=10_000, deadline=None)
 @given(st.lists(PIECE | st.binary(max_size=3), max_size=40))
 def test_no_bytes_make_it_fail_in_many_tries(pieces: list[bytes]) -> None:
@@ -184,6 +185,23 @@ def test_a_long_file_takes_the_memory_of_a_few_rows() -> None:
     faults, memory = peak(array_rows(file))
     assert not faults
     assert memory < 2**23
+
+
+def test_a_long_row_is_not_looked_through_again_for_every_piece_of_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(json_rows, "_CHUNK", 1024)
+
+    class Counted(io.BytesIO):
+        reads = 0
+
+        def read(self, size: int | None = -1) -> bytes:
+            self.reads += 1
+            return super().read(size)
+
+    file = Counted(b'[{"a":"' + b"x" * 2**20 + b'"}]')
+    assert [len(row["a"]) for _, row in array_rows(file) if isinstance(row, dict)] == [2**20]
+    assert file.reads < 20
 
 
 @pytest.mark.parametrize("value", [{"a": float("nan")}, {"a": b"x"}, {"a": {1}}])

@@ -116,6 +116,7 @@ def test_problems_come_back_from_a_batch(records: list[Record]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @settings(max_examples=10_000, deadline=None)
 @given(SOLVED, PROBLEM)
 def test_records_come_back_in_many_tries(solved: Record, problem: Record) -> None:
@@ -213,6 +214,7 @@ def test_a_row_means_what_llamafactory_takes_it_for(entry: dict[str, Any], row: 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @settings(max_examples=10_000, deadline=None)
 @given(entries(), ROW)
 def test_a_row_means_what_llamafactory_takes_it_for_in_many_tries(
@@ -308,6 +310,16 @@ def test_an_info_that_llamafactory_could_not_use_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=re.escape(reason)):
         read_one(tmp_path, [{"messages": []}], entry)
+
+
+def test_fields_that_are_called_like_our_columns_do_not_take_their_place(tmp_path: Path) -> None:
+    row = {"dialog": [{"from": "human", "value": "q"}], "messages": "note", "images": ["x"], "pictures": []}
+    entry = {"formatting": "sharegpt", "columns": {"messages": "dialog", "images": "pictures"}}
+    record = read_one(tmp_path, [row], entry).record
+    assert record == Record((Message("user", "q"),), extra={"messages": "note", "images": ["x"]})
+    (tmp_path / "to").mkdir()
+    (again,) = written(sft, [record], tmp_path / "to")
+    assert again.record == Record((Message("user", "q"),))
 
 
 def test_an_info_stands_beside_those_that_are_there(tmp_path: Path) -> None:
