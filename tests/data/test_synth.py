@@ -254,26 +254,20 @@ def test_a_rerun_completes_what_a_killed_run_left(tmp_path: Path, moments: int) 
     assert left == right
 
 
-@POSIX
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_ten_times_the_problems_need_no_more_memory(tmp_path: Path) -> None:
+    """Of text; parquet gathers groups of rows, whatever their number, and has its own test."""
     program = (
-        "import resource, sys; from virc_cli.main import main; code = main();"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
+        "import sys; from virc_cli.main import main; code = main();"
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]); sys.exit(code)"
     )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     peaks = []
-    for count in (500, 5000):
-        words = [
-            "--to",
-            str(tmp_path / str(count)),
-            "--count",
-            str(count),
-            "--layouts",
-            "batch,sft,rl,prompts",
-        ]
-        done = subprocess.run(
-            [sys.executable, "-c", program, "data", "synth", *words],
-            capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )  # fmt: skip
+    for count in (300, 3000):
+        options = ["--to", str(tmp_path / str(count)), "--count", str(count), "--layouts", "batch,sft"]
+        words = [sys.executable, "-c", program, "data", "synth", *options]
+        done = subprocess.run(words, capture_output=True, text=True, check=True, env=env)
         peaks.append(int(done.stdout.split()[-1]))
-    assert peaks[1] - peaks[0] < 20 * 2**10  # KiB; 4,500 records with their names take over 40 MiB
+    assert peaks[1] - peaks[0] < 10 * 2**10, peaks  # KiB; 2,700 records with their images are over 30 MiB
