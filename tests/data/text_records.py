@@ -1,0 +1,79 @@
+"""Records of any kind, and how they are written and read by layouts of text."""
+
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hypothesis import strategies as st
+
+from virc_recipes.data import layouts
+from virc_recipes.data.layouts import Row, Writing
+from virc_recipes.data.pictures import PictureStore
+from virc_recipes.data.record import Message, Picture, Record
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
+    ["<image>\n<image>", 'a "b" \\']
+)
+HALVES = st.text(st.characters(), max_size=8).filter(
+    lambda text: not re.search("[\ud800-\udbff][\udc00-\udfff]", text)
+)
+OURS = {"id", "messages", "conversations", "images", "image", "question", "answer", "choices"}
+PICTURES = st.builds(
+    Picture,
+    name=st.sampled_from(["", "images/a.png", "b.jpg", "../c.png", "/d.png", "images/é ü.PNG"]) | HALVES,
+    data=st.sampled_from([b"\x89PNG 1", b"\xff\xd8\xff 2", b"", b"other"]),
+)
+
+
+def values(text: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
+    plain = (
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text
+    )
+    return st.recursive(
+        plain,
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(text, inner, max_size=2),
+        max_leaves=4,
+    )
+
+
+def extras(text: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.dictionaries(text.filter(lambda key: key not in OURS), values(text), max_size=2)
+
+
+MESSAGES = st.lists(
+    st.builds(Message, st.sampled_from(["system", "user", "assistant"]), HALVES | TEXT),
+    min_size=1,
+    max_size=5,
+)
+SOLVED = st.builds(
+    Record,
+    messages=MESSAGES.map(tuple),
+    images=st.lists(PICTURES, max_size=3).map(tuple),
+    id=st.none() | st.integers() | HALVES,
+    question=st.none() | HALVES,
+    answer=st.none() | HALVES,
+    extra=extras(HALVES),
+)
+CHOICES = st.lists(TEXT | st.integers() | st.floats(allow_nan=False, allow_infinity=False), max_size=3)
+PROBLEM = st.builds(
+    Record,
+    images=st.lists(PICTURES, min_size=1, max_size=3).map(tuple),
+    id=st.integers() | TEXT,
+    question=TEXT.filter(str.strip),
+    answer=st.none() | TEXT,
+    extra=st.builds(
+        lambda extra, choices: extra | choices,
+        extras(TEXT),
+        st.fixed_dictionaries({}, optional={"choices": CHOICES}),
+    ),
+)
+
+
+def written(layout: ModuleType, records: list[Record], folder: Path) -> list[Row]:
+    """The rows of records that were written so, found as a user's are."""
+    writing = Writing(PictureStore(folder), folder)
+    assert layout.write(folder, "rows", records, writing) == len(records)
+    (source,) = [source for source in layouts.sources(folder) if source.name == "rows"]
+    assert source.layout == layout.NAME
+    return list(layout.read(source))
