@@ -192,3 +192,12 @@ def test_a_set_in_the_shape_of_crux_is_read_and_written_as_it_is(tmp_path: Path)
     assert store.stored_bytes == sum(
         (crux.folder / name).stat().st_size for name in {n for r in published for n in r["images"]}
     )
+
+
+def test_an_info_that_names_a_file_outside_its_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret.json").write_text('[{"messages": [{"role": "user", "content": "hello"}]}]')
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "dataset_info.json").write_text('{"one": {"file_name": "../secret.json"}}')
+    with pytest.raises(DataError, match="outside the folder"):
+        layouts.sources(folder)

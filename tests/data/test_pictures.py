@@ -186,3 +186,8 @@ def test_a_disk_that_refuses_is_no_fault_of_the_image(source: Path, store: Pictu
     with pytest.raises(VircError, match="in the way") as raised:
         store.names(Record(images=(Picture("images/a.png", source),), id=1))
     assert not isinstance(raised.value, DataError)
+
+
+def test_bytes_with_a_bare_name_lie_among_the_images_not_among_the_rows(store: PictureStore) -> None:
+    assert store.add(Picture("figure.png", data=b"one")) == "images/figure.png"
+    assert store.add(Picture("set/figure.png", data=b"two")) == "set/figure.png"

@@ -80,6 +80,8 @@ class PictureStore:
         if picture.data is None:
             picture.file()
         kept = _kept(picture.name)
+        if kept and picture.data is not None and "/" not in kept:
+            kept = f"{FOLDER}/{kept}"  # bytes have bare names in published rows; they belong together
         if kept and self._holds(self.folder / kept, picture):
             return kept
         name = _by_content(picture)

@@ -170,6 +170,10 @@ def _in_folder(folder: Path) -> list[Source]:
         file = entry.get("file_name")
         if not isinstance(file, str):
             continue  # a dataset on a hub
+        if not (folder / file).resolve().is_relative_to(folder.resolve()):
+            raise DataError(
+                f"{INFO} names {file} for {name}, which lies outside the folder", "name the file itself"
+            )
         if not (folder / file).is_file():
             raise DataError(f"{INFO} names {file} for {name}, which is not there")
         found.append(_source(folder / file, name, entry))

@@ -16,7 +16,7 @@ from virc_recipes.errors import DataError
 NAME = "sft"
 SUMMARY = "trajectories for supervised training, a JSON array as LLaMA-Factory reads it"
 HOLDS: Holds = "solutions"
-LOST = "a field messages or images of a row whose info names other columns for them"
+LOST = ""
 
 
 def recognises(path: Path) -> bool:
