@@ -510,7 +510,7 @@ def test_no_bytes_crash_the_reader(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 @given(which=st.integers(0, 6), changes=edits)
 @settings(hostile, max_examples=10_000)
 def test_ten_thousand_mutations_do_not_crash_the_reader(
