@@ -17,7 +17,7 @@ from virc_recipes.clauses import clause, plain
 from virc_recipes.errors import DataError
 
 _MOST_EXTRA = 1 << 20  # bytes of a long name, or of pax fields
-_LONGEST = 4096  # characters of a name
+_LONGEST, _DEEPEST = 4096, 100  # characters and parts of a name
 _LATEST = 1 << 33  # seconds; later times are none that a disk keeps
 _NO_NAME = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ELOOP, errno.ENOTDIR, errno.EISDIR}
 _ZEROS = bytes(BLOCKSIZE)
@@ -115,6 +115,8 @@ def plain_name(name: str, member: str) -> str:
         refuse(member, "it has no name")
     if len(name) > _LONGEST:
         refuse(member, f"a name of {len(name)} characters")
+    if len(parts) > _DEEPEST:
+        refuse(member, f"it is {len(parts)} folders deep")  # many programs could not even remove them
     if "\0" in name:
         refuse(member, "there is a zero byte in its name")
     if name.startswith("/"):

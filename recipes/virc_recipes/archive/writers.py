@@ -55,11 +55,8 @@ def writers(partial: Path) -> Iterator[Writers]:
     _clear(partial)
     partial.mkdir()
     try:
-        with ThreadPoolExecutor(_THREADS) as pool:
-            try:
-                yield Writers(partial, pool)
-            finally:
-                pool.shutdown(cancel_futures=True)
+        with ThreadPoolExecutor(_THREADS) as pool:  # left by an error, it still writes the files that wait
+            yield Writers(partial, pool)
     finally:
         _clear(partial)
 

@@ -1,0 +1,138 @@
+"""Archives that are cut off or changed: which byte, what stays, and that nothing half-written has a name."""
+
+import gzip
+import random
+import re
+from pathlib import Path
+
+import pytest
+from archives import PACKED, file, lz4ed, many, tar, tree, virc
+
+from virc_recipes.errors import DataError
+from virc_recipes.unpack import UnpackConfig, unpack
+
+ENTRIES = many(30, seed=3, sizes=(0, 20_000))
+WHOLE = {info.name: data for info, data in ENTRIES}
+FORMS = {
+    **PACKED,
+    "stored blocks": lambda data: lz4ed(data, block_size=4, block_checksum=True, store_size=False),
+    "two frames": lambda data: lz4ed(data[:100_000]) + lz4ed(data[100_000:], block_linked=False),
+    "two members": lambda data: gzip.compress(data[:100_000]) + gzip.compress(data[100_000:]),
+}
+ARCHIVES = {form: pack(tar(*ENTRIES)) for form, pack in FORMS.items()}
+
+
+def fault(data: bytes, folder: Path) -> tuple[str, dict[str, bytes]]:
+    """What is said about a bad archive, and what came out of it; its end is as the tests' names say."""
+    archive, to = folder / "archive", folder / "to"
+    archive.write_bytes(data)
+    with pytest.raises(DataError) as raised:
+        unpack(UnpackConfig(archive, to))
+    assert archive.read_bytes() == data
+    found = {name: data for name, data in tree(to).items() if isinstance(data, bytes)}
+    assert {name: len(data) for name, data in found.items()} == {name: len(WHOLE[name]) for name in found}
+    return raised.value.message, found
+
+
+@pytest.mark.parametrize("form", ARCHIVES)
+def test_a_cut_archive_says_where_it_ends_and_leaves_complete_files(form: str, tmp_path: Path) -> None:
+    data = ARCHIVES[form]
+    chance = random.Random(form)
+    counts = []
+    for number, end in enumerate(sorted(chance.sample(range(600, len(data) - 12), 12))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        if form == "tar" and not data[end:].strip(b"\0"):
+            continue  # what is cut is padding only
+        message, found = fault(data[:end], folder)
+        assert message == f"the archive is cut off: it ends at byte {end}, too early"
+        assert found.items() <= WHOLE.items()
+        counts.append(len(found))
+    assert counts == sorted(counts)
+    assert counts[-1] > 3
+
+
+@pytest.mark.parametrize("form", sorted(ARCHIVES.keys() - {"tar"}))
+def test_a_changed_byte_is_found_and_placed(form: str, tmp_path: Path) -> None:
+    data = ARCHIVES[form]
+    chance = random.Random(form)
+    head = [] if data.startswith(b"\x1f") else [4, 5, 6, 7, 10]  # gzip does not check its time and system
+    for place in [*head, *chance.sample(range(20, len(data) - 8), 20), *range(len(data) - 4, len(data))]:
+        changed = bytearray(data)
+        changed[place] ^= 1 << chance.randrange(8)
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        message, _ = fault(bytes(changed), folder)
+        numbers = [int(number) for number in re.findall(r"\d+", message)]
+        assert re.search(r"at byte \d|between bytes \d+ and \d", message), message
+        assert place <= max(numbers) <= len(data)
+
+
+def test_a_wrong_block_is_placed_within_itself(tmp_path: Path) -> None:
+    data = bytearray(ARCHIVES["stored blocks"])
+    first = 7 + 4 + (int.from_bytes(data[7:11], "little") & 0x7FFF_FFFF) + 4
+    size = int.from_bytes(data[first : first + 4], "little") & 0x7FFF_FFFF
+    data[first + size // 2] ^= 1
+    message, _ = fault(bytes(data), tmp_path)
+    begins, ends = map(int, re.findall(r"\d+", message)[:2])
+    assert (begins, ends) == (first + 4, first + 4 + size + 4)
+
+
+def test_a_wrong_header_in_a_plain_archive_is_placed_to_the_byte(tmp_path: Path) -> None:
+    data = bytearray(ARCHIVES["tar"])
+    place = data.index(ENTRIES[12][0].name.encode())
+    data[place] ^= 1
+    message, found = fault(bytes(data), tmp_path)
+    assert message.startswith(f"the archive is damaged at byte {place}: ")
+    assert len(found) == 12
+
+
+def test_words_after_the_last_frame_are_damage(tmp_path: Path) -> None:
+    for number, (data, reason) in enumerate(
+        [(ARCHIVES["tar.lz4"], "no LZ4 frame begins there"), (ARCHIVES["tar.gz"], "incorrect header check")]
+    ):
+        (tmp_path / str(number)).mkdir()
+        message, found = fault(data + b"words", tmp_path / str(number))
+        assert reason in message
+        assert found == WHOLE
+
+
+def test_an_archive_without_its_end_mark_is_cut_off(tmp_path: Path) -> None:
+    data = tar(*ENTRIES).rstrip(b"\0")
+    data += bytes(-len(data) % 512)
+    message, found = fault(lz4ed(data), tmp_path)
+    assert "is cut off" in message
+    assert found == WHOLE
+
+
+def test_a_frame_that_needs_a_dictionary_is_named_so(tmp_path: Path) -> None:
+    header = bytearray(lz4ed(b"", content_checksum=False, store_size=False)[:6])
+    header[4] |= 1
+    said = []
+    for checksum in range(256):  # of the header: one of them is right
+        with pytest.raises(DataError) as raised:
+            unpack(UnpackConfig(written(tmp_path / "a", bytes(header) + b"dict" + bytes([checksum]))))
+        said.append(raised.value.message)
+    assert sum("dictionary" in message for message in said) == 1
+    assert sum("headerChecksum invalid" in message for message in said) == 255
+
+
+def test_a_fresh_archive_completes_what_a_damaged_one_began(tmp_path: Path) -> None:
+    data = ARCHIVES["tar.lz4"]
+    _, found = fault(data[: len(data) // 2], tmp_path)
+    (tmp_path / "archive").write_bytes(data)
+    done = virc("unpack", tmp_path / "archive", "--to", tmp_path / "to", "--json").json
+    assert (done["skipped"], done["files"]) == (len(found), len(WHOLE) - len(found))
+    assert tree(tmp_path / "to") == WHOLE
+
+
+def test_a_file_that_a_damaged_archive_left_wrong_is_not_taken_for_complete(tmp_path: Path) -> None:
+    data = tar(file("f", b"right content"))
+    unpack(UnpackConfig(written(tmp_path / "bad", data.replace(b"right", b"wrong")), tmp_path / "to"))
+    with pytest.raises(DataError, match="something else is there already"):
+        unpack(UnpackConfig(written(tmp_path / "good", data), tmp_path / "to"))
+
+
+def written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path

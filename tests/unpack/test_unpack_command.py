@@ -1,0 +1,265 @@
+"""`virc unpack` as a user types it: what comes out, what is printed, and when the archive goes."""
+
+import bz2
+import gzip
+import json
+import lzma
+import os
+import pty
+import shutil
+import stat
+import subprocess
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from archives import (
+    PACKED,
+    contents,
+    file,
+    folder,
+    hard_link,
+    link,
+    lz4ed,
+    many,
+    start,
+    tar,
+    tree,
+    virc,
+)
+
+from virc_cli import progress
+from virc_recipes.locks import held
+
+DIALECTS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
+LONG = "/".join(["a folder with a long name"] * 6) + "/é.png"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("packed", PACKED)
+def test_every_form_of_archive_becomes_its_folder(packed: str, dialect: int, tmp_path: Path) -> None:
+    entries = [
+        folder("./"),
+        folder("empty"),
+        file("./images/1.png", b"one", mode=0o755, mtime=1_600_000_000),
+        file("nothing", b""),
+        file("large", bytes(range(256)) * 5000),
+        file(LONG, b"long"),
+        link("images/l", "../images/1.png"),
+        hard_link("same", "images/1.png"),
+    ]
+    archive = tmp_path / "named as you like"
+    archive.write_bytes(PACKED[packed](tar(*entries, dialect=dialect)))
+    done = virc("unpack", archive, "--to", tmp_path / "to")
+    assert (done.code, done.out) == (0, f"{tmp_path / 'to'}\n")
+    assert tree(tmp_path / "to") == {
+        "empty": None,
+        "images/1.png": b"one",
+        "nothing": b"",
+        "large": bytes(range(256)) * 5000,
+        LONG: b"long",
+        "images/l": "-> ../images/1.png",
+        "same": b"one",
+    }
+    made = (tmp_path / "to" / "images" / "1.png").stat()
+    assert (made.st_mtime, stat.S_IMODE(made.st_mode) & 0o700) == (1_600_000_000, 0o700)
+    assert not archive.exists()
+
+
+@pytest.mark.skipif(not (shutil.which("tar") and shutil.which("lz4")), reason="there is no tar or lz4 here")
+@pytest.mark.parametrize("options", ["-B4", "-B7 -BD -BX", "-B5 --no-frame-crc", "-12 --content-size"])
+def test_what_the_programs_make_is_unpacked(options: str, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for info, data in [*many(40), file("zeros", bytes(3_000_000)), file("name\nof two lines")]:
+        path = source / info.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    archive = tmp_path / "a.tar.lz4"
+    command = f'tar -cf - -C "{source}" . | lz4 {options} - - > "{archive}"'
+    subprocess.run(["sh", "-c", command], check=True, stderr=subprocess.DEVNULL)
+    assert virc("unpack", archive, "--to", tmp_path / "to").code == 0
+    assert tree(tmp_path / "to") == tree(source)
+
+
+def test_frames_and_members_may_follow_each_other(tmp_path: Path) -> None:
+    entries = many(60)
+    data = tar(*entries)
+    middle = 512 * 17 + 100
+    skipped = b"\x50\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"notes"
+    halves = {
+        "lz4": [skipped, lz4ed(data[:middle], block_linked=True), skipped, lz4ed(data[middle:]), skipped],
+        "gz": [gzip.compress(data[:middle]), bytes(600), gzip.compress(data[middle:]), bytes(10)],
+    }
+    for name, parts in halves.items():
+        archive = tmp_path / name
+        archive.write_bytes(b"".join(parts))
+        assert virc("unpack", archive, "--to", tmp_path / f"to-{name}").code == 0
+        assert tree(tmp_path / f"to-{name}") == contents(entries)
+        assert not archive.exists()
+
+
+def test_the_folder_of_the_archive_is_where_files_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.tar").write_bytes(tar(file("images/1.png")))
+    monkeypatch.chdir(tmp_path)
+    assert virc("unpack", "data/a.tar").out == "data\n"
+    assert tree(tmp_path) == {"data/images/1.png": b"x"}
+
+
+def test_a_second_run_skips_what_is_there_and_json_says_so(tmp_path: Path) -> None:
+    archive = tmp_path / "a.tar.lz4"
+    entries = [*many(20), link("l", "images"), hard_link("h", "images/0/0.png")]
+    archive.write_bytes(lz4ed(tar(*entries)))
+    size = sum(len(data) for _, data in entries)
+    first = virc("unpack", archive, "--to", tmp_path / "to", "--keep", "--json").json
+    fields = {"schema": "virc.unpack/1", "to": str(tmp_path / "to"), "error": None}
+    assert first == {**fields, "files": 22, "bytes": size, "skipped": 0, "removed": False}
+    before = {path: path.lstat().st_ctime_ns for path in (tmp_path / "to").rglob("*")}
+    second = virc("unpack", archive, "--to", tmp_path / "to", "--json").json
+    assert second == {**fields, "files": 0, "bytes": 0, "skipped": 22, "removed": True}
+    after = {path: path.lstat().st_ctime_ns for path in (tmp_path / "to").rglob("*") if path.is_file()}
+    assert after.items() <= before.items()
+
+
+def test_json_looks_the_same_on_failure(tmp_path: Path) -> None:
+    done = virc("unpack", tmp_path / "none.tar", "--json")
+    assert (done.code, done.json["schema"], done.json["error"]["kind"]) == (5, "virc.unpack/1", "data")
+    assert {key for key, value in done.json.items() if value is None} == {
+        *("to", "files", "bytes", "skipped", "removed")
+    }
+
+
+def test_an_archive_that_is_a_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "blob").write_bytes(tar(file("f")))
+    (tmp_path / "a.tar").symlink_to("blob")
+    done = virc("unpack", tmp_path / "a.tar", "--to", tmp_path / "to")
+    assert (done.code, (tmp_path / "a.tar").exists()) == (0, True)
+    assert "it is a link" in done.err
+
+
+def test_an_archive_with_more_behind_its_end_stays(tmp_path: Path) -> None:
+    two = tar(file("f")) + tar(file("g"))
+    for name, packed in PACKED.items():
+        archive = tmp_path / name
+        archive.write_bytes(packed(two))
+        done = virc("unpack", archive, "--to", tmp_path / "to")
+        assert (done.code, archive.exists()) == (0, True)
+        assert "follows the end" in done.err
+
+
+def test_an_archive_without_files_stays(tmp_path: Path) -> None:
+    archive = tmp_path / "a.tar.lz4"
+    archive.write_bytes(lz4ed(tar(folder("empty"))))
+    done = virc("unpack", archive, "--to", tmp_path / "to")
+    assert (done.code, archive.exists(), "no file in it" in done.err) == (0, True, True)
+
+
+def test_a_replaced_archive_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = tmp_path / "a.tar"
+    archive.write_bytes(tar(file("f")))
+    (tmp_path / "newer").write_bytes(b"newer")
+
+    def replace() -> None:
+        (tmp_path / "newer").replace(archive)
+
+    from virc_recipes import unpack
+
+    config = unpack.UnpackConfig(archive, tmp_path / "to")
+    assert unpack.unpack(config, lambda done, size: replace()).kept == "another file has its name now"
+    assert archive.read_bytes() == b"newer"
+
+
+OTHERS = {
+    "zip": "unzip",
+    "xz": "tar -xJf",
+    "bz2": "tar -xjf",
+    "zst": "zstd -dc",
+    "legacy": "lz4 -dc",
+    "lfs": "git lfs pull",
+}
+
+
+@pytest.mark.parametrize("form", OTHERS)
+def test_other_archives_are_named_with_the_command_that_unpacks_them(form: str, tmp_path: Path) -> None:
+    data, archive = tar(file("f")), tmp_path / "it's.tar.lz4"
+    match form:
+        case "zip":
+            with zipfile.ZipFile(archive, "w") as made:
+                made.writestr("f", "x")
+        case "xz":
+            archive.write_bytes(lzma.compress(data))
+        case "bz2":
+            archive.write_bytes(bz2.compress(data))
+        case "zst":
+            archive.write_bytes(b"\x28\xb5\x2f\xfd" + data)
+        case "legacy":
+            archive.write_bytes(b"\x02\x21\x4c\x18" + data)
+        case _:
+            archive.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n")
+    done = virc("unpack", archive, "--to", tmp_path / "to")
+    assert (done.code, "\nhint: " + OTHERS[form] in done.err) == (5, True)
+    assert not (tmp_path / "to").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "is empty"),
+        (b"words", "is no tar archive"),
+        (bytes(10_240), "is no tar archive"),
+        (b"<html>" * 200, "is no tar archive"),
+        (lz4ed(b"no tar" * 200), "the archive is damaged between bytes"),
+        (gzip.compress(b""), "the archive is cut off"),
+    ],
+)
+def test_what_is_no_archive_is_said_in_one_sentence(content: bytes, sentence: str, tmp_path: Path) -> None:
+    archive = tmp_path / "a.tar.lz4"
+    archive.write_bytes(content)
+    done = virc("unpack", archive, "--to", tmp_path / "to")
+    assert (done.code, sentence in done.err, archive.read_bytes()) == (5, True, content)
+    assert sum(line.startswith("error: ") for line in done.err.splitlines()) == 1
+
+
+def test_a_target_that_is_a_file_is_a_wrong_use(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(tar(file("f")))
+    assert virc("unpack", tmp_path / "a.tar", "--to", tmp_path / "a.tar").code == 2
+
+
+def test_a_second_run_on_the_folder_is_refused(tmp_path: Path) -> None:
+    archive, to = tmp_path / "a.tar", tmp_path / "to"
+    archive.write_bytes(tar(file("f")))
+    to.mkdir()
+    (tmp_path / "same").symlink_to("to")
+    with held(to / "virc-unpack.partial"):
+        done = virc("unpack", archive, "--to", tmp_path / "same")
+    assert (done.code, archive.exists()) == (3, True)
+    assert f"another run is unpacking into {to}" in done.err
+    assert virc("unpack", archive, "--to", to).code == 0
+    assert tree(to) == {"f": b"x"}
+
+
+def test_progress_is_lines_where_stderr_is_no_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_IN_FILES", 0)
+    (tmp_path / "a.tar").write_bytes(tar(file("f", bytes(600_000))))
+    lines = virc("unpack", tmp_path / "a.tar").err.splitlines()
+    assert lines[0] == "262.1 KB of 604.2 KB of the archive"
+    assert lines[-1] == f"removed {tmp_path / 'a.tar'}"
+
+
+def test_progress_is_one_line_on_a_terminal(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(tar(*many(3000)))
+    controller, terminal = pty.openpty()
+    process = start("unpack", tmp_path / "a.tar", "--json", stderr=terminal)
+    os.close(terminal)
+    shown = b""
+    while b"removed" not in shown:
+        shown += os.read(controller, 10_000)
+    os.close(controller)
+    out, _ = process.communicate()
+    assert json.loads(out)["files"] == 3000
+    assert shown.count(b"\n") == 2
+    for line in shown.split(b"\r"):
+        assert b"of the archive" not in line or line.rstrip().endswith(b"of the archive")
