@@ -214,7 +214,16 @@ def test_a_refused_name_cannot_drive_the_terminal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "records", [b"garbage", b"9999 path=a\n", b"0 path=a\n", b"10 path\n", b"8 path=a\n", b"-5 path=a\n"]
+    "records",
+    [
+        b"garbage",
+        b"9999 path=a\n",
+        b"0 path=a\n",
+        b"10 path\n",
+        b"8 path=a\n",
+        b"-5 path=a\n",
+        b"-7 a=b\n-7 a=b\n",
+    ],
 )
 def test_pax_fields_that_cannot_be_read_are_damage(records: bytes, tmp_path: Path) -> None:
     info = tarfile.TarInfo("extra")

@@ -22,6 +22,7 @@ _LATEST = 1 << 33  # seconds; later times are none that a disk keeps
 _NO_NAME = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ELOOP, errno.ENOTDIR, errno.EISDIR}
 _ZEROS = bytes(BLOCKSIZE)
 _HEADER = struct.Struct("100s8s16x12s12s8sc100s6s82x155s12x")
+_FIELDS = {"path", "linkpath", "size", "mtime", "sparse"}
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -173,7 +174,7 @@ def _extra(info: _Header, stream: Stream) -> bytes:
 
 
 def _pax(data: bytes, stream: Stream) -> dict[str, str]:
-    """The fields of a pax header, each `LENGTH KEY=VALUE` and a newline."""
+    """Those fields of a pax header that matter here; each is `LENGTH KEY=VALUE` and a newline."""
     fields = {}
     at = 0
     try:
@@ -181,9 +182,11 @@ def _pax(data: bytes, stream: Stream) -> dict[str, str]:
             begins = data.index(b" ", at, at + 20) + 1
             ends = at + int(data[at:begins])
             key, equals, value = data[begins : ends - 1].partition(b"=")
-            if not equals or data[ends - 1 : ends] != b"\n":
+            if ends <= begins or not equals or data[ends - 1 : ends] != b"\n":
                 raise ValueError
-            fields[key.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
+            name = "sparse" if key.startswith(b"GNU.sparse") else key.decode("utf-8", "replace")
+            if name in _FIELDS:
+                fields[name] = value.decode("utf-8", "surrogateescape")
             at = ends
     except ValueError:
         raise damaged(stream.where(len(data)), "its pax fields cannot be read") from None
@@ -197,7 +200,7 @@ def _member(info: _Header, fields: dict[str, str]) -> Member:
     kind = _KINDS.get(info.kind)
     if kind is None:
         refuse(raw, f"it is {_REFUSED.get(info.kind, f'of a kind that is not unpacked ({info.kind!r})')}")
-    if any(key.startswith("GNU.sparse") for key in fields):
+    if "sparse" in fields:
         refuse(raw, "it is a sparse file")
     size = _number(fields.get("size"), info.size, raw)
     if kind is Kind.file:
