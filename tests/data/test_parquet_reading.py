@@ -286,16 +286,19 @@ def test_a_damaged_group_of_rows_costs_that_group_alone(tmp_path: Path) -> None:
     assert fault.message.startswith("row 11: rows 11 to 20 cannot be read: ")
 
 
-def test_a_row_that_repeats_an_image_beyond_all_memory_is_refused(tmp_path: Path) -> None:
-    """100,000 times the same 10 MB, a TB, in a file of a few KB."""
-    image = pa.DictionaryArray.from_arrays(pa.array([0] * 100_000, pa.int32()), pa.array([bytes(10_000_000)]))
+def test_a_row_that_repeats_an_image_beyond_all_measure_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1,000 times the same 100 KB in a file of a few KB; with more of both it would be a TB."""
+    monkeypatch.setattr(parquet_rows, "MOST_ROW_BYTES", 50 * 2**20)
+    image = pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int32()), pa.array([bytes(100_000)]))
     path = tmp_path / "x.parquet"
-    images = pa.ListArray.from_arrays(pa.array([0, 100_000, 100_000], pa.int32()), image)
+    images = pa.ListArray.from_arrays(pa.array([0, 1000, 1000], pa.int32()), image)
     pq.write_table(pa.table({"prompt": [PROMPT, PROMPT], "images": images}), path, compression="zstd")
-    assert path.stat().st_size < 50_000
+    assert path.stat().st_size < 10_000
     first, second = rl.read(Source(path, "rl", "x"))
     assert first.fault
-    assert "it is over 1024 MiB" in first.fault.message
+    assert "it is over 50 MiB" in first.fault.message
     assert second.record
 
 
