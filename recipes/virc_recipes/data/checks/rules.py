@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable
-from itertools import islice
+from itertools import chain, islice
 from typing import Literal
 
 from virc_recipes.data.checks import calls
@@ -13,7 +13,7 @@ from virc_recipes.data.layouts import Holds, Row, Source, get
 from virc_recipes.data.record import Picture, inputs_of
 from virc_recipes.errors import DataError
 from virc_recipes.reasoning.images import SQUARE, image_size
-from virc_recipes.reasoning.protocol import FILE_NAME, Coordinates
+from virc_recipes.reasoning.protocol import FILE_NAME, Coordinates, Protocol
 from virc_recipes.tools.base import Size
 from virc_recipes.wording import read_protocol
 
@@ -26,14 +26,17 @@ def rules_for(source: Source, rows: Iterable[Row], asked: Coordinates | Literal[
 
     Args:
         rows: of the file; the first `SURVEYED` of them are looked at where nothing else tells.
-        asked: what the user says; `auto` asks the wording beside the file, its name, then its boxes.
+        asked: what the user says; `auto` asks the wording beside the file where it is that of the rows, then the
+            file's name, then its boxes.
 
     Raises:
         ConfigError: the wording beside the file cannot be read.
     """
     holds: Holds = get(source.layout).HOLDS
     beside = source.media / FILE_NAME
-    protocol = read_protocol(beside) if beside.is_file() else None
+    rows = iter(rows)
+    first = next(rows, None)
+    protocol = _spoken(read_protocol(beside), first) if beside.is_file() else None
     named = next(
         (each for word, each in _NAMES if re.search(word, f"{source.name} {source.file.name}")), None
     )
@@ -47,8 +50,15 @@ def rules_for(source: Source, rows: Iterable[Row], asked: Coordinates | Literal[
     elif holds == "problems":
         coordinates, why = "pixel", "no boxes"
     else:
-        coordinates, why = _surveyed(rows)
+        coordinates, why = _surveyed(chain([first] if first else [], rows))
     return Rules(holds, coordinates, protocol), why
+
+
+def _spoken(protocol: Protocol, first: Row | None) -> Protocol | None:
+    """The wording beside a file, unless the file's first row has another system message: then it is of other rows."""
+    messages = first.record.messages if first and first.record else ()
+    other = messages and messages[0].role == "system" and messages[0].content != protocol.system
+    return None if other else protocol
 
 
 def _surveyed(rows: Iterable[Row]) -> tuple[Coordinates, str]:
