@@ -227,6 +227,9 @@ def test_rows_are_joined_only_where_one_continues_the_other() -> None:
     assert [found.number for found in rl.merged([row(1, units[0]), row(2, apart)])] == [1, 2]
     elsewhere = msgspec.structs.replace(units[1], images=(Picture("x.png"), *units[1].images[1:]))
     assert [found.number for found in rl.merged([row(1, units[0]), row(2, elsewhere)])] == [1, 2]
+    foreign = (Message("system", "Another."), *units[1].messages[1:])
+    unlike = msgspec.structs.replace(units[1], messages=foreign)
+    assert [found.number for found in rl.merged([row(1, units[0]), row(2, unlike)])] == [1, 2]
     unsolved = msgspec.structs.replace(units[0], messages=units[0].messages[:-1])
     assert [found.number for found in rl.merged([row(1, unsolved), row(2, units[0])])] == [1, 2]
     swapped = list(rl.merged([row(1, units[1]), row(2, units[0])]))

@@ -211,6 +211,7 @@ def test_further_columns_pass_and_their_bytes_stay_behind(tmp_path: Path) -> Non
         ({"reward_model": [1]}, "reward_model is not an object"),
         (info(question=5), "extra_info.question is not text"),
         (info(reference=[1]), "extra_info.reference is not text"),
+        (info(extra='{"x": ' + "[" * 500 + "]" * 500 + "}"), "it is nested too deeply"),
         (info(id=1.5), "extra_info.id is neither"),
         (info(id="x", id_is_int=True), "extra_info.id is not the whole number"),
     ],
