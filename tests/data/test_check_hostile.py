@@ -205,7 +205,7 @@ def started(source: Path, clean: Path) -> "subprocess.Popen[str]":
 
 def ended(process: "subprocess.Popen[str]") -> tuple[str, str]:
     """What it said; its output is at its end only when no worker holds it any more."""
-    return process.communicate(timeout=60)
+    return process.communicate(timeout=240)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

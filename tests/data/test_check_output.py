@@ -204,6 +204,17 @@ def test_faults_of_problems_are_found(batches: Path, row: dict[str, Any], kind: 
     assert (found["faults"], found["first"][0]["row"]) == ({kind: 1}, 2)
 
 
+def test_the_place_of_a_row_that_cannot_be_read_is_said_once(batches: Path) -> None:
+    with (batches / "train.jsonl").open("a") as file:
+        file.write('\n{"id": 5\n')
+    place = f"{batches / 'train.jsonl'}:5: row: "
+    (said,) = [line for line in checked(batches / "train.jsonl").out.splitlines() if line.startswith(place)]
+    assert "line 5" not in said
+    (batches / "rows.json").write_text('[{"messages": [], "images": []}, {"messages": [}]')
+    out = checked(batches / "rows.json").out
+    assert f"{batches / 'rows.json'}:2: row: it is not JSON" in out
+
+
 def test_pictures_on_the_network_are_counted_and_not_fetched(batches: Path) -> None:
     lines(batches / "train.jsonl", [problem(1, "http://127.0.0.1:9/x.png"), problem(2, "0.png")])
     found = report(batches / "train.jsonl")

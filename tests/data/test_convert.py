@@ -226,7 +226,9 @@ def test_a_foreign_wording_of_other_boxes_has_to_be_named(
 ) -> None:
     words = (published.dynamic, "--to", tmp_path / "out", "--as", "sft", "--coordinates", "permille")
     assert convert(*words) == 3
-    assert "--protocol FILE" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "--protocol FILE" in said
+    assert "--protocol default" in said
     assert convert(published.fixed, "--to", tmp_path / "fixed", "--as", "batch") == 0
     wording = tmp_path / "fixed" / FILE_NAME
     assert json.loads(wording.read_text())["coordinates"] == "permille"
@@ -269,6 +271,13 @@ def test_layouts_and_what_is_said_about_them(capfd: pytest.CaptureFixture[str]) 
     assert set(layouts.names()) == set(LAYOUTS)
     assert convert("x.json", "--to", "y", "--as", "stf") == 2
     assert "sft" in capfd.readouterr().err
+
+
+def test_weights_are_one_for_each_dataset(
+    drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert convert(drawn, "--to", tmp_path / "out", "--as", "sft", "--weights", "1,2") == 2
+    assert "--weights needs one number a dataset, and has 2 for trajectories" in capfd.readouterr().err
 
 
 def test_json_tells_rows_and_sizes(drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

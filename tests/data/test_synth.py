@@ -228,7 +228,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     with started(tmp_path / "a", 10**6) as process:
         reached(tmp_path / "a", 50, process)
         os.killpg(process.pid, signal.SIGINT)
-        out, said = process.communicate(timeout=60)
+        out, said = process.communicate(timeout=240)
     assert (process.returncode, out) == (130, "")
     assert [line for line in said.splitlines() if not line.endswith("drawn")] == ["error: interrupted"]
     assert not list(tmp_path.iterdir())
@@ -242,10 +242,10 @@ def test_a_rerun_completes_what_a_killed_run_left(tmp_path: Path, moments: int) 
         with started(tmp_path / "a", 10**6) as process:
             reached(tmp_path / "a", rng.randrange(1, 2000 if moments > 2 else 300), process)
             process.kill()
-            process.communicate(timeout=60)  # ends when the workers have ended
+            process.communicate(timeout=240)  # ends when the workers have ended
         assert not (tmp_path / "a").exists()
     with started(tmp_path / "a", 120) as process:
-        process.communicate(timeout=120)
+        process.communicate(timeout=240)
     assert process.returncode == 0
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     write(SynthConfig(tmp_path / "b", count=120))

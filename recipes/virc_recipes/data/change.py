@@ -233,7 +233,7 @@ def _goal(file: Path, wording: Protocol, given: Protocol | None, wanted: Wanted)
             raise ConfigError(
                 f"the system message of {file} is not this project's own, so how it would name other boxes "
                 "is not known",
-                f"name the wording for {goal.coordinates} boxes: --protocol FILE",
+                f"name the wording for {goal.coordinates} boxes: --protocol FILE, or --protocol {DEFAULT} for ours",
             )
         system = _own_system(goal.tools, goal.coordinates)
         goal = msgspec.structs.replace(goal, system=system)

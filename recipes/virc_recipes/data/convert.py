@@ -121,7 +121,7 @@ def _planned(config: ConvertConfig) -> list[Dataset]:
     parts = [_part(source, config) for path in config.sources for source in layouts.sources(path)]
     if config.weights and len(config.weights) != len(parts):
         listed = ", ".join(plain(part.source.name, 60) for part in parts)
-        raise UsageError(f"there are {len(config.weights)} weights, but {len(parts)} datasets: {listed}")
+        raise UsageError(f"--weights needs one number a dataset, and has {len(config.weights)} for {listed}")
     datasets = [Dataset(part.source.name, [part]) for part in parts]
     if config.name or config.weights:
         datasets = [Dataset(config.name or MIX, parts)]

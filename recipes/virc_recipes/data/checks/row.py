@@ -1,5 +1,6 @@
 """One row, checked by all that concerns rows of its kind; it runs in any process."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -10,7 +11,6 @@ from virc_recipes.data.checks.images import Look, look
 from virc_recipes.data.checks.verdict import Fault, Held, Rules, Verdict
 from virc_recipes.data.layouts import Row
 from virc_recipes.data.record import Record, inputs_of
-from virc_recipes.errors import DataError
 from virc_recipes.reasoning.images import SQUARE
 from virc_recipes.reasoning.resize import smart_resize
 from virc_recipes.tools.base import Size
@@ -19,7 +19,7 @@ from virc_recipes.tools.base import Size
 def check_row(rules: Rules, row: Row) -> Verdict:
     """What is wrong with a row, and what it holds."""
     if row.record is None:
-        return Verdict(row.number, faults=(_unread(row.fault),))
+        return Verdict(row.number, faults=(_unread(row),))
     record = row.record
     looks = [look(picture) for picture in record.images]
     shown = sizes.as_shown(record, [each.size for each in looks], rules)
@@ -46,8 +46,10 @@ def lost(row: Row) -> Verdict:
     return Verdict(row.number, row.record.id if row.record else None, (fault,))
 
 
-def _unread(fault: DataError | None) -> Fault:
-    return Fault("row", plain(fault.message if fault else "it cannot be read"))
+def _unread(row: Row) -> Fault:
+    """The fault without its place, which stands beside it."""
+    message = row.fault.message if row.fault else "it cannot be read"
+    return Fault("row", plain(re.sub(rf"^(?:row|line) {row.number}: ", "", message)))
 
 
 def _faults(record: Record, shown: Sequence[Size | None], rules: Rules) -> Iterator[Fault]:
