@@ -91,7 +91,9 @@ def test_boxes_that_fit_only_one_way_decide(tmp_path: Path) -> None:
 
 
 def protocol(**fields: Any) -> dict[str, Any]:
-    texts = {"system": "s", "first": "{images} {question}", "after_image": "a", "after_scale": "a"}
+    """A wording of the good set: its rows have that system message."""
+    system = json.loads(whole().dynamic.read_text())[0]["messages"][0]["content"]
+    texts = {"system": system, "first": "{images} {question}", "after_image": "a", "after_scale": "a"}
     return {
         **texts,
         "image_line": "Image {index}: {width} x {height}.",
