@@ -107,6 +107,8 @@ def _why_kept(
     config: UnpackConfig, archive: Path, file: BinaryIO, is_whole: bool, done: Unpacked
 ) -> str | None:
     """Why the archive stays, if it does: where anything is doubtful, it does."""
+    if not os.path.lexists(archive):
+        return None  # another run unpacked it too, and removed it
     opened_one, there = os.fstat(file.fileno()), os.lstat(archive)
     reasons = {
         "--keep": config.keep,
@@ -123,7 +125,7 @@ def _removed(archive: Path) -> str | None:
     """Remove the archive when its files would survive a loss of power; why not, if it cannot be."""
     os.sync()
     try:
-        archive.unlink()
+        archive.unlink(missing_ok=True)
     except OSError as error:
         return clause(error)
     return None

@@ -1,6 +1,7 @@
 """Layouts of text: what is written is read again, and files are known by their beginning."""
 
 import json
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -201,3 +202,20 @@ def test_an_info_that_names_a_file_outside_its_folder_is_refused(tmp_path: Path)
     (folder / "dataset_info.json").write_text('{"one": {"file_name": "../secret.json"}}')
     with pytest.raises(DataError, match="outside the folder"):
         layouts.sources(folder)
+
+
+@pytest.mark.parametrize("name", ["x\0.json", "x\ud800.json", "loop/x.json", "x" * 300, "x\x1b[2J.json"])
+def test_an_info_that_names_what_no_file_can_be_called_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / layouts.INFO).write_text(json.dumps({"a": {"file_name": name}}))
+    with pytest.raises(DataError, match="which is not there") as raised:
+        layouts.sources(tmp_path)
+    assert raised.value.message.isprintable()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
+def test_what_is_called_like_a_file_of_rows_and_is_none_is_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").mkdir()
+    os.mkfifo(tmp_path / "b.jsonl")
+    (tmp_path / "c.jsonl").write_text(json.dumps({"messages": []}) + "\n")
+    assert [source.name for source in layouts.sources(tmp_path)] == ["c"]

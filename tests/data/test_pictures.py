@@ -62,7 +62,8 @@ def test_images_are_counted_once_on_disk_and_each_time_they_are_shown(
     [
         "../x.png", "a/../../x.png", "/x.png", "c:/x.png", "con:x.png", "con.png", "a/NUL.png", "\\\\host\\x.png",
         "a\\x.png", ".hidden.png", ".to.partial/x.png", "a /x.png", "a\nb.png", "a\0b.png", "\udc80.png",
-        "x" * 300 + ".png", "d/" * 30 + "x.png", "dataset_info.json", "virc_protocol.json", "train.jsonl", "x", "",
+        "x" * 300 + ".png", "图" * 90 + ".png", f"{'图' * 80}/" * 18 + "x.png",
+        "d/" * 30 + "x.png", "dataset_info.json", "virc_protocol.json", "train.jsonl", "x", "",
         "data:image/png;base64,AAAA", "images/0123456789abcdef01234567.png", "a.png:stream", 'a"b.png',
     ],
 )  # fmt: skip

@@ -1,17 +1,20 @@
 """Archives that somebody made to do harm, drawn at random: refused in a sentence, or unpacked in their folder."""
 
+import io
 import os
 import tarfile
 import tempfile
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from archives import PACKED, Entry, file, folder, hard_link, link, many, other, tar, tree
+from archives import PACKED, Entry, file, folder, hard_link, link, lz4ed, many, other, tar, tree
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from virc_recipes.archive import formats
 from virc_recipes.errors import DataError
 from virc_recipes.unpack import UnpackConfig, unpack
 
@@ -136,6 +139,43 @@ def test_no_archive_writes_outside_its_folder(data: bytes, packed: str) -> None:
 @given(mutated())
 def test_no_changed_byte_breaks_out(data: bytes) -> None:
     check(data)
+
+
+class Counted(bytes):
+    """Content that knows how often its length was asked for, of all such content together."""
+
+    asked = 0
+
+    def __len__(self) -> int:
+        Counted.asked += 1
+        return super().__len__()
+
+
+@pytest.mark.parametrize("content", [b"", b"x"])
+def test_tiny_pieces_cost_the_same_however_many_there_are(
+    content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 3000
+    monkeypatch.setattr(Counted, "asked", 0)
+    monkeypatch.setattr(formats, "_plain", lambda source: made)
+    made = (formats.Piece(Counted(content), at, at + 1) for at in range(count))
+    found = list(formats.pieces(io.BytesIO(tar(file("f"))), Path("a.tar")))
+    assert [(len(piece.data), piece.begins, piece.ends) for piece in found] == [
+        (count * len(content), 0, count)
+    ]
+    assert Counted.asked <= 4 * count
+
+
+def test_empty_frames_are_not_held(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(lz4ed(b"", store_size=False) * 20_000 + lz4ed(tar(file("f"))))
+    lz4ed(b"")  # imported before memory is measured
+    tracemalloc.start()
+    try:
+        with (tmp_path / "a").open("rb") as opened:
+            assert sum(len(piece.data) for piece in formats.pieces(opened, tmp_path / "a")) == 10_240
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.slow

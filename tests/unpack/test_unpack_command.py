@@ -170,6 +170,16 @@ def test_a_replaced_archive_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert archive.read_bytes() == b"newer"
 
 
+def test_an_archive_that_another_run_removed_is_no_fault(tmp_path: Path) -> None:
+    archive = tmp_path / "a.tar"
+    archive.write_bytes(tar(file("f")))
+
+    from virc_recipes import unpack
+
+    done = unpack.unpack(unpack.UnpackConfig(archive, tmp_path / "to"), lambda at, size: archive.unlink())
+    assert (done.files, done.kept) == (1, None)
+
+
 OTHERS = {
     "zip": "unzip",
     "xz": "tar -xJf",
@@ -255,7 +265,7 @@ def test_progress_is_one_line_on_a_terminal(tmp_path: Path) -> None:
     process = start("unpack", tmp_path / "a.tar", "--json", stderr=terminal)
     os.close(terminal)
     shown = b""
-    while b"removed" not in shown:
+    while b"removed" not in shown or not shown.endswith(b"\n"):
         shown += os.read(controller, 10_000)
     os.close(controller)
     out, _ = process.communicate()

@@ -108,20 +108,26 @@ def _reader(head: bytes, path: Path) -> Callable[[_Source], Iterator[Piece]]:
 
 
 def _gathered(found: Iterator[Piece]) -> Iterator[Piece]:
-    """Join small pieces that follow each other; a fault comes after all that is good."""
+    """Join small pieces that follow each other; a fault comes after all that is good.
+
+    However many are tiny or empty, each is looked at once and no empty ones are held: a bomb may be made of them.
+    """
     held: list[Piece] = []
-    fault = None
+    size, fault = 0, None
     while True:
         try:
             piece = next(found, None)
         except DataError as error:
             piece, fault = None, error
-        if piece is not None:
+        if held and piece is not None and not piece.data:
+            held[-1] = held[-1]._replace(ends=piece.ends)
+        elif piece is not None:
             held.append(piece)
-        if held and (piece is None or sum(len(each.data) for each in held) >= ENOUGH):
+            size += len(piece.data)
+        if held and (piece is None or size >= ENOUGH):
             data = held[0].data if len(held) == 1 else b"".join(each.data for each in held)
             yield Piece(data, held[0].begins, held[-1].ends, held[0].plain)
-            held = []
+            held, size = [], 0
         if fault is not None:
             raise fault
         if piece is None:

@@ -156,6 +156,7 @@ class _Text:
             depth += 1 if self._held[self._at + seen] in b"{[" else -1
             seen += 1
             if depth == 0:
+                _check_size(seen)
                 self._at += seen
                 return self._held[self._at - seen : self._at]
 
@@ -166,8 +167,7 @@ class _Text:
             seen = match.end() - self._at
             if self._held[match.end() : match.end() + 1] not in (b"", b'"'):
                 return seen
-            if len(self._held) - self._at > MOST_ROW_BYTES:
-                raise DataError(f"it is over {MOST_ROW_BYTES >> 20} MiB")
+            _check_size(len(self._held) - self._at)
             if not self._more():
                 raise DataError("the file ends within it")
 
@@ -177,6 +177,11 @@ class _Text:
         new = self._file.read(max(_CHUNK, len(held)))
         self._held, self._at = held + new, 0
         return bool(new)
+
+
+def _check_size(size: int) -> None:
+    if size > MOST_ROW_BYTES:
+        raise DataError(f"it is over {MOST_ROW_BYTES >> 20} MiB")
 
 
 def _fields(text: bytes) -> Fields:

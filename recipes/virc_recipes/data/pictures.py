@@ -20,6 +20,7 @@ _PART = re.compile(
     r"(?![. ]|(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[^\x00-\x1f\x7f/\\:*?\"<>|\ud800-\udfff]{1,99}(?<![. ])",
     re.IGNORECASE,
 )
+_MOST_NAME = 240  # bytes; disks take 255 for a part of it, and a file has some more while it is written
 _BY_CONTENT = re.compile(rf"{FOLDER}/[0-9a-f]{{24}}(?:\.\w+)?", re.IGNORECASE)
 
 
@@ -115,7 +116,8 @@ def _kept(name: str) -> str | None:
     """The name in its shortest form, if it can stay: no other file of a dataset has such a one."""
     path = PurePosixPath(name)
     fits = path.suffix.lower() in _ENDINGS and len(path.parts) < 20 and all(map(_PART.fullmatch, path.parts))
-    return str(path) if fits and not _BY_CONTENT.fullmatch(str(path)) else None
+    fits = fits and len(str(path).encode()) <= _MOST_NAME and not _BY_CONTENT.fullmatch(str(path))
+    return str(path) if fits else None
 
 
 def _by_content(picture: Picture) -> str:

@@ -26,12 +26,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from virc_recipes.clauses import clause
+from virc_recipes.clauses import clause, plain
 from virc_recipes.data.pictures import PictureStore
 from virc_recipes.data.record import Record
 from virc_recipes.errors import DataError, UsageError
 from virc_recipes.nearest import did_you_mean
-from virc_recipes.paths import contents
+from virc_recipes.paths import contents, is_file
 
 Holds = Literal["solutions", "prompts", "problems"]
 INFO = "dataset_info.json"
@@ -170,15 +170,16 @@ def _in_folder(folder: Path) -> list[Source]:
         file = entry.get("file_name")
         if not isinstance(file, str):
             continue  # a dataset on a hub
+        named = f"{INFO} names {plain(file, 80)} for {plain(name, 80)}"
+        if not is_file(folder / file):
+            raise DataError(f"{named}, which is not there")
         if not (folder / file).resolve().is_relative_to(folder.resolve()):
-            raise DataError(
-                f"{INFO} names {file} for {name}, which lies outside the folder", "name the file itself"
-            )
-        if not (folder / file).is_file():
-            raise DataError(f"{INFO} names {file} for {name}, which is not there")
+            raise DataError(f"{named}, which lies outside the folder", "name the file itself")
         found.append(_source(folder / file, name, entry))
     listed = {source.file for source in found}
-    others = sorted(file for file in folder.iterdir() if file.suffix in (".parquet", ".jsonl"))
+    others = sorted(
+        file for file in folder.iterdir() if file.suffix in (".parquet", ".jsonl") and file.is_file()
+    )
     return found + [_source(file, file.stem, {}) for file in others if file not in listed]
 
 
