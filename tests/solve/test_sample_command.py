@@ -209,7 +209,7 @@ def test_rows_that_cannot_be_sampled_are_named_and_counted_and_the_others_are_do
             for sentence in (
                 "row 'none': line 1: it has no answer", "row 'empty': line 2: it has no answer",
                 "row 'list': line 3: it has no answer", "line 4: the question holds <image>", "no file gone.png",
-                "row None: line 6", "the id 'good' comes twice", "7 rows failed",
+                "warning: line 6", "the id 'good' comes twice", "7 rows failed",
             ):  # fmt: skip
                 assert sentence in done.err
         assert len(server.chats()) == 2
@@ -220,6 +220,17 @@ def test_nothing_right_is_no_dataset(source: Path, tmp_path: Path) -> None:
         done = sample(source, tmp_path / "out", server.url, "--n", 2, "--json")
     assert (done.code, done.json["rollouts"], done.json["right"], done.json["pass_rate"]) == (8, 4, 0, 0)
     assert "none of 4 rollouts is right" in done.err
+
+
+def test_an_array_of_rows_is_refused_with_the_way_to_lines(source: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.json"
+    rows.write_text(json.dumps(read(source), indent=1))
+    with serve([RIGHT[0]]) as server:
+        done = sample(rows, tmp_path / "out", server.url)
+        assert not server.chats()
+    assert done.code == 5
+    assert f"virc data convert {rows} --to DIR --as batch" in done.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_file_without_rows_is_an_error_of_data(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def words(source: Path, to: Path, server: Server) -> list[str]:
 
 def killed(at: int, arguments: list[str], environment: Env) -> int:
     done = subprocess.run(
-        [sys.executable, "-c", DYING, str(at), *arguments], env=environment, capture_output=True, timeout=60
+        [sys.executable, "-c", DYING, str(at), *arguments], env=environment, capture_output=True, timeout=240
     )
     return done.returncode
 

@@ -42,7 +42,8 @@ class Progress:
         """Count one row, and tell what is wrong with it."""
         if done.error and not isinstance(done.error, NoAnswerError):
             self.failed += 1
-            output.warn(f"row {done.row.id!r}: {done.error.message}")
+            row = "" if done.row.id is None else f"row {done.row.id!r}: "  # else the message names its line
+            output.warn(f"{row}{done.error.message}")
         if done.untraced:
             output.warn(f"row {done.row.id!r}: {done.untraced.message}")
         if time.monotonic() - self._told > _PROGRESS_SECONDS:
@@ -119,14 +120,23 @@ def open_rows(source: str) -> tuple[AbstractContextManager[IO[bytes]], Path]:
         source: JSONL file, or `-` for standard input.
 
     Raises:
-        DataError: the file cannot be opened.
+        DataError: the file cannot be opened, or holds one array.
     """
     if source == STREAM:
         return nullcontext(standard_input()), Path()
+    path = Path(source)
     try:
-        return Path(source).open("rb"), Path(source).parent if Path(source).is_file() else Path()
+        if path.is_file() and _begins_as_array(path):
+            hint = f"virc data convert {source} --to DIR --as batch"
+            raise DataError(f"{source} is an array, where one object a line is due", hint)
+        return path.open("rb"), path.parent if path.is_file() else Path()
     except OSError as error:
         raise DataError(f"cannot read the rows {source}: {clause(error)}") from error
+
+
+def _begins_as_array(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(1) == b"["
 
 
 def _sink(out: str | None, known: Fields) -> AbstractContextManager[Ledger | Stream]:
