@@ -1,7 +1,7 @@
 """RL rows and prompts in parquet: what is written comes back, in columns that verl takes, and images stand once."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,23 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from data import crux
+from data.parquet_sets import (
+    ANSWER,
+    CALL,
+    example,
+    known,
+    placed,
+    with_bytes,
+    written,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from virc_recipes.data import layouts, verl_rows
-from virc_recipes.data.layouts import Row, Source, Writing, prompts, rl, sft
+from virc_recipes.data.layouts import Writing, prompts, rl
 from virc_recipes.data.pictures import PictureStore
-from virc_recipes.data.record import Id, Message, Picture, Record, final_answer
+from virc_recipes.data.record import Message, Picture, Record
 from virc_recipes.errors import DataError
-
-CALL = '<think>look</think><tool_call>{"name": "crop_image", "arguments": {"image_index": 0}}</tool_call>'
-ANSWER = "<think>clear</think><answer>97</answer>"
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=30).filter(
     lambda text: not any(mark in text for mark in ("<image>", *verl_rows.FOREIGN_MARKS))
@@ -59,41 +65,6 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(6):
         (folder / f"images/{number}.png").write_bytes(b"\x89PNG" + os.urandom(100))
     return folder
-
-
-def placed(record: Record, folder: Path) -> Record:
-    """The record with its images in a folder."""
-    images = tuple(Picture(picture.name, folder) for picture in record.images)
-    return msgspec.structs.replace(record, images=images)
-
-
-def with_bytes(record: Record) -> Record:
-    images = tuple(Picture(picture.name, Path(), picture.read()) for picture in record.images)
-    return msgspec.structs.replace(record, images=images)
-
-
-def written(to: Path, module: Any, found: Sequence[Record], embed: bool = False, name: str = "set") -> Source:
-    """Write records into a folder, as converting does: in a hidden one that then becomes `to`."""
-    partial = to.with_name(f".{to.name}.partial")
-    partial.mkdir(parents=True)
-    module.write(partial, name, found, Writing(PictureStore(partial), to, embed))
-    partial.rename(to)
-    return Source(to / f"{name}.parquet", module.NAME, name)
-
-
-def known(rows: Sequence[Row]) -> list[Record]:
-    """The records of rows, none of which may have a fault or flaw."""
-    assert not [row for row in rows if row.fault or row.flaws]
-    return [row.record for row in rows if row.record]
-
-
-def example(count: int = 3, folder: Path = Path(), id: Id | None = "a") -> Record:
-    """A trajectory of so many units, which shows an image in each."""
-    messages = [Message("system", "Look."), Message("user", "<image>Find it.")]
-    for _ in range(count - 1):
-        messages += [Message("assistant", CALL), Message("user", "<image>Go on.")]
-    images = tuple(Picture(f"images/{number}.png", folder) for number in range(count))
-    return Record((*messages, Message("assistant", ANSWER)), images, id, "Find it.", "97")
 
 
 def round_trips(found: list[Record], embed: bool, media: Path, fresh: Callable[[], Path]) -> None:
@@ -179,73 +150,6 @@ def test_every_row_has_what_verl_needs(tmp_path: Path, media: Path, embed: bool)
     assert [row["extra_info"]["turn"] for row in rows] == [0, 1, 2, 0, 1]
     assert [row["extra_info"]["reference"] for row in rows] == [CALL, CALL, ANSWER, CALL, ANSWER]
     assert (tmp_path / "to/images").exists() is not embed
-
-
-def test_published_rows_are_trajectories_without_their_last_unit(tmp_path: Path) -> None:
-    made = crux.build(tmp_path, rows=8, unpacked=True)
-    rows = list(rl.merged(rl.read(Source(made.train, "rl", "train"))))
-    whole = known(list(sft.read(layouts.sources(made.dynamic)[0])))
-    cut = known(rows)
-    assert [record.messages for record in cut] == [record.messages[:-1] for record in whole]
-    assert all(rl.is_cut(record) for record in cut)
-    assert not any(rl.is_cut(record) for record in whole)
-    assert [record.answer for record in cut] == [final_answer(record) for record in whole]
-    pictures = [[picture.read() for picture in record.images] for record in cut]
-    assert pictures == [[picture.read() for picture in record.images] for record in whole]
-    assert all(record.question and record.question in record.messages[1].content for record in cut)
-    numbers = [row.number for row in rows]
-    assert numbers == sorted(numbers)
-    assert numbers[:3] == [1, 3, 6]  # of each problem its first row
-
-
-def test_published_rows_written_again_are_the_same_rows(tmp_path: Path) -> None:
-    made = crux.build(tmp_path / "crux", rows=8)
-    units = known(list(rl.read(Source(made.train, "rl", "train"))))
-    joined = known(list(rl.merged(rl.read(Source(made.train, "rl", "train")))))
-    theirs = pq.read_table(made.train).to_pylist()
-    for name, found in (("units", units), ("joined", joined)):
-        ours = pq.read_table(written(tmp_path / name, rl, found, embed=True).file).to_pylist()
-        for row in ours:
-            for key in ("id", "id_is_int", "extra", "turn", "reference"):
-                del row["extra_info"][key]
-        assert ours == theirs
-
-
-def test_rows_are_joined_only_where_one_continues_the_other() -> None:
-    def row(number: int, record: Record) -> Row:
-        return Row(number, record)
-
-    first, again, other = example(2), example(2), example(1, id="b")
-    units = [unit for record in (first, again, other) for unit in rl.split(record)]
-    fault = Row(9, fault=DataError("row 9: broken"))
-    rows = [row(number, unit) for number, unit in enumerate(units, 1)]
-    joined = list(rl.merged([*rows[:4], fault, *rows[4:]]))
-    assert [found.record for found in joined] == [first, again, None, other]
-    assert [found.number for found in joined] == [1, 3, 9, 5]
-    assert joined[2] is fault
-    apart = msgspec.structs.replace(units[1], id="c")
-    assert [found.number for found in rl.merged([row(1, units[0]), row(2, apart)])] == [1, 2]
-    elsewhere = msgspec.structs.replace(units[1], images=(Picture("x.png"), *units[1].images[1:]))
-    assert [found.number for found in rl.merged([row(1, units[0]), row(2, elsewhere)])] == [1, 2]
-    foreign = (Message("system", "Another."), *units[1].messages[1:])
-    unlike = msgspec.structs.replace(units[1], messages=foreign)
-    assert [found.number for found in rl.merged([row(1, units[0]), row(2, unlike)])] == [1, 2]
-    unsolved = msgspec.structs.replace(units[0], messages=units[0].messages[:-1])
-    assert [found.number for found in rl.merged([row(1, unsolved), row(2, units[0])])] == [1, 2]
-    swapped = list(rl.merged([row(1, units[1]), row(2, units[0])]))
-    assert [found.record.messages for found in swapped if found.record] == [
-        units[1].messages,
-        units[0].messages,
-    ]
-
-
-def test_the_tool_of_an_unknown_unit_survives_joining() -> None:
-    asked = msgspec.structs.replace(example(2), messages=example(2).messages[:-1])
-    units = list(rl.split(msgspec.structs.replace(asked, extra={"tool_info_gt": {"name": "scale_image"}})))
-    assert [unit.extra["tool_info_gt"]["name"] for unit in units] == ["crop_image", "scale_image"]
-    (joined,) = rl.merged([Row(1, units[0]), Row(2, units[1])])
-    assert joined.record
-    assert joined.record.extra == {"tool_info_gt": {"name": "scale_image"}}
 
 
 def noise(folder: Path, count: int, size: int) -> None:

@@ -1,0 +1,137 @@
+"""Parquet that is damaged, of another kind, or made to fill the memory: a fault says so, and what is sound is read."""
+
+import os
+import sys
+from pathlib import Path
+
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pytest
+from data import crux
+from data.parquet_sets import PROMPT, info, row, source
+
+from virc_recipes.data import layouts, parquet_rows
+from virc_recipes.data.layouts import Source, Writing, prompts, rl
+from virc_recipes.data.pictures import PictureStore
+from virc_recipes.errors import DataError, SetupError
+
+
+def test_text_that_is_no_utf8_costs_its_row_alone(tmp_path: Path) -> None:
+    content = pa.array([b"good", b"bad \xff\xfe", b"good"], pa.binary()).view(pa.string())
+    message = pa.StructArray.from_arrays([pa.array(["user"] * 3), content], ["role", "content"])
+    prompt = pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()), message)
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"prompt": prompt}), path)
+    rows = list(rl.read(Source(path, "rl", "x")))
+    assert [found.number for found in rows] == [1, 2, 3]
+    assert [found.fault is None for found in rows] == [True, False, True]
+    assert rows[1].fault
+    assert "utf-8" in rows[1].fault.message
+
+
+def test_a_damaged_group_of_rows_costs_that_group_alone(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    rows = [row(images=[{"bytes": os.urandom(500), "path": None}]) for _ in range(30)]
+    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=10, compression="zstd")
+    column = next(
+        index for index in range(20) if pq.read_metadata(path).schema.column(index).path.endswith("bytes")
+    )
+    start = pq.read_metadata(path).row_group(1).column(column).data_page_offset
+    data = bytearray(path.read_bytes())
+    data[start : start + 60] = bytes(60)
+    path.write_bytes(data)
+    found = list(rl.read(Source(path, "rl", "x")))
+    assert [each.number for each in found if each.record] == [*range(1, 11), *range(21, 31)]
+    (fault,) = (each.fault for each in found if each.fault)
+    assert fault.message.startswith("row 11: rows 11 to 20 cannot be read: ")
+
+
+def test_a_row_that_repeats_an_image_beyond_all_measure_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1,000 times the same 100 KB in a file of a few KB; with more of both it would be a TB."""
+    monkeypatch.setattr(parquet_rows, "MOST_ROW_BYTES", 50 * 2**20)
+    image = pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int32()), pa.array([bytes(100_000)]))
+    path = tmp_path / "x.parquet"
+    images = pa.ListArray.from_arrays(pa.array([0, 1000, 1000], pa.int32()), image)
+    pq.write_table(pa.table({"prompt": [PROMPT, PROMPT], "images": images}), path, compression="zstd")
+    assert path.stat().st_size < 10_000
+    first, second = rl.read(Source(path, "rl", "x"))
+    assert first.fault
+    assert "it is over 50 MiB" in first.fault.message
+    assert second.record
+
+
+def test_more_rows_than_bytes_are_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"prompt": pa.array([None] * 100_000, pa.string())}), path)
+    with pytest.raises(DataError, match="claims 100000 rows, more than it has bytes"):
+        list(rl.read(Source(path, "rl", "x")))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "cannot be read as parquet"),
+        (b"PAR1", "cannot be read as parquet"),
+        (b"PAR1PAR1", "cannot be read as parquet"),
+        (b"PAR1" + b"\xff" * 100 + b"\xff\xff\xff\x7fPAR1", "cannot be read as parquet"),
+        (b"PAR1" + bytes(100) + b"\x10\x00\x00\x00PAR1", "cannot be read as parquet"),
+        (b'[{"id": 1}]', "cannot be read as parquet"),
+    ],
+)
+def test_what_is_no_parquet_is_neither_recognised_nor_read(
+    tmp_path: Path, content: bytes, sentence: str
+) -> None:
+    path = tmp_path / "x.parquet"
+    path.write_bytes(content)
+    assert not rl.recognises(path)
+    assert not prompts.recognises(path)
+    for module in (rl, prompts):
+        with pytest.raises(DataError, match=sentence):
+            list(module.read(Source(path, module.NAME, "x")))
+
+
+def test_parquet_of_other_columns_is_of_no_layout(tmp_path: Path) -> None:
+    found = source(tmp_path, {"text": "x"})
+    assert not rl.recognises(found.file)
+    assert not prompts.recognises(found.file)
+    with pytest.raises(DataError, match="has no column prompt"):
+        list(rl.read(found))
+    with pytest.raises(DataError, match="of no known layout"):
+        layouts.sources(found.file)
+
+
+def test_layouts_are_recognised_by_their_columns(tmp_path: Path) -> None:
+    made = crux.build(tmp_path, rows=2)
+    assert [found.layout for found in layouts.sources(made.train)] == ["rl"]
+    for name, rows, layout in (
+        ("a", row(**info(reference="x")), "rl"),
+        ("b", row(**info()), "prompts"),
+        ("c", row(extra_info=...), "prompts"),
+    ):
+        (tmp_path / name).mkdir()
+        assert [found.layout for found in layouts.sources(source(tmp_path / name, rows).file)] == [layout]
+    assert not rl.recognises(tmp_path)
+    assert not rl.recognises(tmp_path / "none")
+    assert not rl.recognises(Path("\0"))
+
+
+def test_without_pyarrow_reading_and_writing_say_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = source(tmp_path, row())
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    assert rl.recognises(found.file)
+    assert not rl.recognises(Path(__file__))
+    writing = Writing(PictureStore(tmp_path), tmp_path)
+    for act in (lambda: list(rl.read(found)), lambda: rl.write(tmp_path, "set", [], writing)):
+        with pytest.raises(SetupError, match="need the extra data") as raised:
+            act()
+        assert raised.value.hint == "pip install 'virc[data]'"
+
+
+def test_images_that_stand_twice_are_read_once(tmp_path: Path) -> None:
+    made = crux.build(tmp_path, rows=1)
+    assert any(name.startswith("extra_info.images.") for name in parquet_rows.column_names(made.train))
+    assert not any(name.startswith("extra_info.images.") for name in rl.columns(made.train))
