@@ -195,6 +195,12 @@ def test_a_set_in_the_shape_of_crux_is_read_and_written_as_it_is(tmp_path: Path)
     )
 
 
+def test_a_file_beside_the_rows_that_holds_none_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"id": 1, "image": "a.png", "question": "How many?"}\n')
+    (tmp_path / "trainer_log.jsonl").write_text('{"loss": 1.5}\n')
+    assert [source.file.name for source in layouts.sources(tmp_path)] == ["rows.jsonl"]
+
+
 def test_an_info_that_names_a_file_outside_its_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "secret.json").write_text('[{"messages": [{"role": "user", "content": "hello"}]}]')
     folder = tmp_path / "set"

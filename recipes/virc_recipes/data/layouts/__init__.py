@@ -180,11 +180,18 @@ def _in_folder(folder: Path) -> list[Source]:
     others = sorted(
         file for file in folder.iterdir() if file.suffix in (".parquet", ".jsonl") and file.is_file()
     )
-    return found + [_source(file, file.stem, {}) for file in others if file not in listed]
+    rows = ((file, _layout(file)) for file in others if file not in listed)
+    return found + [
+        Source(file, layout, file.stem) for file, layout in rows if layout
+    ]  # others are logs and the like
 
 
 def _source(file: Path, name: str, info: Mapping[str, Any]) -> Source:
-    for layout in names():
-        if get(layout).recognises(file):
-            return Source(file, layout, name, dict(info))
-    raise DataError(f"{file} is of no known layout", f"layouts are {', '.join(names())}")
+    layout = _layout(file)
+    if layout is None:
+        raise DataError(f"{file} is of no known layout", f"layouts are {', '.join(names())}")
+    return Source(file, layout, name, dict(info))
+
+
+def _layout(file: Path) -> str | None:
+    return next((layout for layout in names() if get(layout).recognises(file)), None)
