@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from archives import Tree, contents, lz4ed, many, start, tar, tree
+from archives import Tree, contents, file, lz4ed, many, start, tar, tree
 
 PARTIAL = "virc-unpack.partial"
-ENTRIES = many(1500, seed=7, sizes=(2000, 30_000))
+# The large one at the end takes its time, so that a kill meant for the last small ones does not come too late.
+ENTRIES = [*many(1500, seed=7, sizes=(2000, 30_000)), file("last", random.Random(7).randbytes(32 << 20))]
 WHOLE = contents(ENTRIES)
 
 
