@@ -40,6 +40,4 @@ def example(entry: dict[str, Any], row: dict[str, Any]) -> Example | None:
     if len(found) % 2 or not found:
         return None
     images = row.get(columns["images"]) if columns["images"] else None
-    return Example(
-        system, found, [] if images is None else images if isinstance(images, list) else [images]
-    )
+    return Example(system, found, [] if images is None else images if isinstance(images, list) else [images])

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from virc_recipes.archive.links import why_not
+from virc_recipes.archive.links import PARTIAL, why_not
 from virc_recipes.archive.members import Kind, Member, naming, plain_name, refuse
 from virc_recipes.archive.stream import Stream
 from virc_recipes.archive.writers import Writers, writers
@@ -22,8 +22,7 @@ from virc_recipes.clauses import plain
 from virc_recipes.errors import ConfigError, UsageError
 from virc_recipes.locks import lock, unlock
 
-_PARTIAL = "virc-unpack.partial"
-_LOCK = f".{_PARTIAL}.lock"
+_LOCK = f".{PARTIAL}.lock"
 _OLD = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _MOST_FOLDERS = 4096  # whose names are kept
 _MORE_ROOM = "make room, or choose another disk with --to; --max-bytes sets the limit itself"
@@ -53,7 +52,7 @@ class Folder:
             DataError: it, or one before it, would replace something, leave the folder or break a limit.
             OSError: the disk refuses.
         """
-        if member.name.split("/", 1)[0].casefold() in (_PARTIAL, _LOCK):
+        if member.name.split("/", 1)[0].casefold() in (PARTIAL, _LOCK):
             refuse(member.name, "virc itself uses that name while it unpacks")
         with naming(member):
             if member.kind is Kind.folder:
@@ -197,12 +196,12 @@ def opened(root: Path, room: int | None, most: int) -> Iterator[Folder]:
     root.mkdir(parents=True, exist_ok=True)
     root = root.resolve()
     try:
-        held = lock(root / _PARTIAL)
+        held = lock(root / PARTIAL)
     except ConfigError:
         hint = "wait for it, or choose another folder with --to"
         raise ConfigError(f"another run is unpacking into {root}", hint) from None
     try:
-        with writers(root / _PARTIAL) as threads:
+        with writers(root / PARTIAL) as threads:
             folder = Folder(root, threads, shutil.disk_usage(root).free if room is None else room, most)
             yield folder
             threads.settle()

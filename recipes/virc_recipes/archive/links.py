@@ -5,6 +5,9 @@ import stat
 
 from virc_recipes.clauses import plain
 
+PARTIAL = "virc-unpack.partial"
+"""The folder that is there while an archive is unpacked, and not after."""
+
 _LONGEST = 4096  # characters, and
 _MOST_LINKS = 40  # links in a row: what Linux follows
 
@@ -34,7 +37,8 @@ def why_not(root: str, name: str, target: str) -> str | None:
             here.pop()
             continue
         here.append(step)
-        mode = _mode("/".join([root, *here])) if is_there else None
+        stays = is_there and [part.casefold() for part in here] != [PARTIAL]
+        mode = _mode("/".join([root, *here])) if stays else None
         if mode is None:
             is_there = False
         elif stat.S_ISLNK(mode):
