@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from conftest import ROOT
 from data import crux
 from data.parquet_sets import (
     IMAGE,
@@ -23,6 +22,8 @@ from hypothesis import strategies as st
 from virc_recipes.data.layouts import Source, Writing, prompts, rl
 from virc_recipes.data.pictures import PictureStore
 from virc_recipes.data.record import Message, Picture, Record
+
+ROOT = Path(__file__).parents[2]
 
 odd = st.recursive(
     st.sampled_from([pa.null(), pa.int8(), pa.float64(), pa.bool_(), pa.string(), pa.binary(), pa.date32(),
