@@ -116,6 +116,13 @@ def test_links_that_stay_in_the_folder_are_made(tmp_path: Path) -> None:
     assert (to / "a" / "down").resolve() == to / "b" / "f"
 
 
+def test_links_in_a_circle_lead_nowhere_and_are_there_on_a_rerun_too(tmp_path: Path) -> None:
+    archive = tar(link("self", "self"), link("one", "two"), link("two", "one"))
+    unpacked(archive, tmp_path)
+    unpacked(archive, tmp_path)
+    assert sorted(tree(tmp_path / "to")) == ["one", "self", "two"]
+
+
 def test_nothing_goes_through_a_link_that_is_in_the_folder_already(tmp_path: Path) -> None:
     (tmp_path / "to").mkdir()
     (tmp_path / "outside").mkdir()

@@ -8,8 +8,8 @@ from virc_recipes.clauses import plain
 PARTIAL = "virc-unpack.partial"
 """The folder that is there while an archive is unpacked, and not after."""
 
-_LONGEST = 4096  # characters, and
-_MOST_LINKS = 40  # links in a row: what Linux follows
+_LONGEST = 4096  # characters
+_MOST_LINKS = 255  # links in a row; no system follows so many
 
 
 def why_not(root: str, name: str, target: str) -> str | None:
@@ -29,7 +29,9 @@ def why_not(root: str, name: str, target: str) -> str | None:
     is_there = True
     while ahead:
         step = ahead.pop()
-        if step == "/" or (step == ".." and not here) or links > _MOST_LINKS:
+        if links > _MOST_LINKS:
+            return None  # a circle: it leads nowhere
+        if step == "/" or (step == ".." and not here):
             return f"it links to {plain(target)}, out of the folder"
         if step == "..":
             if not is_there:
