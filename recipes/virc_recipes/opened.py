@@ -11,7 +11,7 @@ from virc_recipes.reasoning.resize import QWEN2
 from virc_recipes.wording import Wording
 
 DEMONSTRATION = (
-    "no model was chosen: tiny, in the package, only shows how it works and is mostly wrong (README)"
+    "no model was chosen: tiny, in the package, only shows how it works and is often wrong (README)"
 )
 REPLY_SECONDS = 120.0
 """Longest wait for one reply of an endpoint."""
