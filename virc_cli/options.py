@@ -1,5 +1,6 @@
 """Options that several commands share, so that each reads the same everywhere; the settings of every app."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -13,6 +14,20 @@ def group(help_text: str, epilog: str | None = None) -> typer.Typer:
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
+
+
+class CoordinatesName(StrEnum):
+    """What boxes are counted in."""
+
+    pixel = "pixel"
+    permille = "permille"
+
+
+class ImagesName(StrEnum):
+    """How inputs are shown."""
+
+    smart = "smart"
+    square_1000 = "square_1000"
 
 
 Model = Annotated[

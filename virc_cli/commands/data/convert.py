@@ -1,13 +1,12 @@
 """`virc data convert`: rows of one layout become rows of another, all of them or some."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from virc_cli import output
-from virc_cli.options import Json, Seed
+from virc_cli.options import CoordinatesName, ImagesName, Json, Seed
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -18,20 +17,6 @@ FAILURE: dict[str, object] = {
     "to": None, "layout": None, "datasets": [], "lost": None, "faults": [], "boxes": None, "images_bytes": None,
     "unshared_bytes": None, "rows_bytes": None, "wordings": None,
 }  # fmt: skip
-
-
-class CoordinatesName(StrEnum):
-    """What boxes are counted in."""
-
-    pixel = "pixel"
-    permille = "permille"
-
-
-class ImagesName(StrEnum):
-    """How inputs are shown."""
-
-    smart = "smart"
-    square_1000 = "square_1000"
 
 
 def command(

@@ -1,33 +1,18 @@
 """`virc data protocol`: the wording that a dataset was made with, as a file to solve with."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from virc_cli import output
-from virc_cli.options import Json
+from virc_cli.options import CoordinatesName, ImagesName, Json
 
 if TYPE_CHECKING:
     from virc_recipes.data.extract import Found
 
 FAILURE: dict[str, object] = {"file": None, "rows": None, "units": None, "calls": None, "notes": [], "to": None,
                               "protocol": None}  # fmt: skip
-
-
-class CoordinatesName(StrEnum):
-    """What boxes mean."""
-
-    pixel = "pixel"
-    permille = "permille"
-
-
-class ImagesName(StrEnum):
-    """How inputs are shown."""
-
-    smart = "smart"
-    square_1000 = "square_1000"
 
 
 def command(
