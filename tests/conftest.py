@@ -1,6 +1,7 @@
 """Fixtures that several areas share."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ from hypothesis import settings
 
 from virc_recipes import tools
 from virc_recipes.reasoning.protocol import Protocol, own_protocol
+
+# A job in the background begins with Ctrl-C ignored, and so would every program that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long a case takes says nothing on a machine that others use too.
 settings.register_profile("virc", deadline=None)
