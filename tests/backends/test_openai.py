@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -246,6 +247,54 @@ def test_conversations_in_parallel_get_their_own_replies() -> None:
         backend = OpenAIBackend(server.url)
         replies = list(pool.map(lambda name: converse(backend, name), names))
     assert replies == [[f"{name} / turn 2", f"{name} / turn 4"] for name in names]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_connection_serves_request_after_request(stream: bool) -> None:
+    with serve([ANSWER], stream=stream) as server:
+        backend = OpenAIBackend(server.url)
+        for _ in range(20):
+            backend.reply(ask(), GREEDY)
+            time.sleep(0.02)  # until what is left of the answer has been read
+        assert server.accepted < 10
+
+
+def test_a_reply_is_there_when_it_is_whole_even_if_its_body_never_ends() -> None:
+    def endless(exchange: Any) -> None:
+        exchange.start_events()
+        exchange.send_event({"choices": [{"delta": {"content": ANSWER}, "finish_reason": "stop"}]})
+        exchange.send_chunk(b"data: [DONE]\n\n")
+        exchange.server.stopping.wait()
+
+    with serve(fault=endless) as server:
+        backend = OpenAIBackend(server.url)
+        for _ in range(2):
+            assert backend.reply(ask(), GREEDY, seconds=60).text == ANSWER
+
+
+@pytest.mark.parametrize(
+    ("owner", "grid", "together"),
+    [("vllm", {"factor": 28}, True), ("vllm", None, False), ("virc", {"factor": 28}, False)],
+    ids=["vLLM of virc serve", "another vLLM", "virc serve without vLLM"],
+)
+def test_tokens_come_together_where_several_replies_are_drawn(
+    owner: str, grid: object, together: bool
+) -> None:
+    both = threading.Barrier(2, timeout=30)
+
+    def turn(sent: Body) -> str:
+        if sent["messages"][1]["content"][1]["text"] != "alone":
+            both.wait()
+        return ANSWER
+
+    with serve(turn, owned_by=owner, extra={"virc_grid": grid}) as server, ThreadPoolExecutor(2) as pool:
+        backend = OpenAIBackend(server.url)
+        backend.reply(ask("alone"), GREEDY)
+        list(pool.map(lambda name: backend.reply(ask(name), GREEDY), ("one", "two")))
+        backend.reply(ask("alone"), GREEDY)
+        asked = [body.get("stream_interval") for body in server.chats()]
+    assert asked[0] is asked[3] is None
+    assert any(asked[1:3]) == together
 
 
 def test_importing_the_backend_imports_no_client() -> None:

@@ -10,7 +10,7 @@ from asks import ANSWER, ask
 from faults import body, cut, drip, endless, hang, stall, status, unfinished
 from hypothesis import given
 from hypothesis import strategies as st
-from servers import CHAT, MODELS, Fault, dead_url, error, piece, serve
+from servers import CHAT, MODELS, Exchange, Fault, dead_url, error, piece, serve
 
 from virc_recipes.backends import Sampling
 from virc_recipes.backends.openai import OpenAIBackend
@@ -55,6 +55,42 @@ def test_a_reply_is_given_up_when_its_own_time_is_over() -> None:
 def test_what_any_request_would_meet_is_told_from_what_is_wrong_with_one(code: int) -> None:
     failed, _ = failure(status(code))
     assert failed.everywhere == (code not in {400, 413, 422})
+
+
+def aborted(exchange: Exchange) -> None:
+    """End the reply as vLLM does when it is ended itself."""
+    exchange.send_events("<think>half a ", None, "abort")
+
+
+def told(exchange: Exchange) -> None:
+    """Say in the midst of a reply that the engine died."""
+    exchange.start_events()
+    exchange.send_event(piece("<think>half a "))
+    exchange.send_event(error("EngineCore encountered an issue"))
+    exchange.send_chunk(b"")
+
+
+@pytest.mark.parametrize(
+    ("fault", "broken"),
+    [
+        (lambda exchange: exchange.hang_up(), True),
+        (cut, True),
+        (unfinished, True),
+        (aborted, True),
+        (told, True),
+        (status(500), False),
+        (status(429), False),
+        (body(b"garbage"), False),
+        (endless(b"data: x" * 1000), False),
+    ],
+    ids=["no answer", "cut", "unfinished", "aborted", "engine died", "500", "429", "garbage", "endless"],
+)
+def test_what_a_server_that_is_ended_does_is_told_from_what_a_bad_one_does(
+    fault: Fault, broken: bool
+) -> None:
+    failed, _ = failure(fault)
+    assert isinstance(failed, NetworkError)
+    assert failed.broken == broken
 
 
 def test_an_endpoint_that_hangs_up_fails_everywhere_and_one_that_is_slow_does_not() -> None:

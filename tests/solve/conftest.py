@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from batches import Rows, write
+from called import virc
 from servers import Server
-from solving import ROOT, Serve, picture, virc
+from solving import ROOT, Serve, picture
 
 from virc_recipes import systems
 from virc_recipes.systems import System

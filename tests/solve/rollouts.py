@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from batches import asked
+from called import Done, virc
 from servers import Body, turn_of
-from solving import CROP, Done, answer, call, think, virc
+from solving import CROP, answer, call, think
 
 RIGHT = [answer("97")]
 LOOKED = [CROP, answer("97°", "I looked.")]

@@ -1,40 +1,19 @@
 """What the tests of solve share: scripted turns, pictures, and the entry point in this process or its own."""
 
-import io
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from called import Done
 from PIL import Image
 
 Serve = Callable[[BaseHTTPRequestHandler], None]
 ROOT = Path(__file__).resolve().parents[2]
-
-
-class Done(NamedTuple):
-    """What one call left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        """The one object on stdout."""
-        assert self.out.count("\n") == 1, self.out
-        value: dict[str, Any] = json.loads(self.out)
-        return value
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        """Every line of stdout as an object."""
-        return [json.loads(line) for line in self.out.splitlines()]
 
 
 def think(thought: str, then: str) -> str:
@@ -60,25 +39,6 @@ def picture(path: Path, width: int = 112, height: int = 84) -> Path:
     image = Image.radial_gradient("L").resize((width, height)).convert("RGB")
     image.save(path)
     return path
-
-
-def virc(*words: object, stdin: bytes = b"") -> Done:
-    """Run the real entry point in this process."""
-    from virc_cli.main import main
-
-    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
-    before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(stdin), "utf-8")
-    try:
-        with redirect_stdout(out), redirect_stderr(err):
-            code = main([str(word) for word in words])
-    finally:
-        sys.stdin = before
-    texts = []
-    for stream in (out, err):
-        stream.flush()
-        stream.seek(0)
-        texts.append(stream.read())
-    return Done(code, *texts)
 
 
 def start(*words: object, env: dict[str, str], **streams: Any) -> subprocess.Popen[bytes]:

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 from batches import asked, echo, problems, read, write
+from called import virc
 from servers import Body, serve
-from solving import answer, picture, virc
+from solving import answer, picture
 
 from virc_cli.solving import many
 from virc_recipes import tools
@@ -226,3 +227,19 @@ def test_progress_is_told_now_and_then(
 def test_an_empty_batch_is_done(batch: Callable[..., Any]) -> None:
     with serve(echo) as server:
         assert batch([], server).code == 0
+
+
+@pytest.mark.parametrize(("kind", "most"), [("vllm", 32), ("sglang", 32), ("llamacpp", 16)])
+def test_servers_that_compute_replies_together_are_asked_more_at_a_time(
+    kind: str, most: int, batch: Callable[..., Any], image: Path
+) -> None:
+    """Nobody is answered before so many ask; one more would break the next round."""
+    together = threading.Barrier(most, timeout=30)
+
+    def wait_for_all(body: Body) -> str:
+        together.wait()
+        return echo(body)
+
+    with serve(wait_for_all, owned_by=kind) as server:
+        assert batch(problems(image, *range(2 * most)), server).code == 0
+    assert not together.broken

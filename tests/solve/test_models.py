@@ -110,10 +110,13 @@ def test_a_home_that_is_not_known_matters_only_where_it_is_named(
 
 def test_an_adapter_names_its_base(tmp_path: Path) -> None:
     folder = model_at(tmp_path / "lora", "adapter_config.json")
-    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "some/base"}))
-    with pytest.raises(ConfigError, match="LoRA adapter") as caught:
+    settings = {"peft_type": "LORA", "base_model_name_or_path": "some/base"}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    with pytest.raises(
+        ConfigError, match=r"base of the LoRA adapter .* is not on this machine: some/base"
+    ) as caught:
         models.find(str(folder), tmp_path)
-    assert "some/base" in str(caught.value.hint)
+    assert "hf download some/base" in str(caught.value.hint)
 
 
 def test_a_folder_without_a_model_says_so(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import faults
 import msgspec
 import pytest
 from batches import asked, problems, read, write
+from called import virc
 from PIL import Image
 from rollouts import (
     BAD_JSON,
@@ -28,7 +29,7 @@ from rollouts import (
     sample,
 )  # fmt: skip
 from servers import serve
-from solving import answer, virc
+from solving import answer
 
 from virc_recipes import solve_batch
 from virc_recipes.answers import same

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from batches import asked, problems, read, write
+from called import virc
 from rollouts import LOOKED, NO_TAGS, RIGHT, SHOWN_AGAIN, WRONG, Rollouts, files, progress
 from servers import Body, Server, serve
-from solving import ended, picture, start, virc
+from solving import ended, picture, start
 
 Env = dict[str, str]
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from called import virc
 from PIL import Image
 from servers import Body, Server, dead_url, image_bytes, serve
-from solving import CROP, Serve, answer, call, picture, send, virc
+from solving import CROP, Serve, answer, call, picture, send
 
 from virc_cli.solving import setup
 from virc_recipes.backends.replay import ReplayBackend
@@ -73,6 +74,7 @@ def test_json_says_what_was_asked_and_how(server: Server, image: Path) -> None:
         "protocol": "own",
         "device": None,
         "turns": 2,
+        "calls": {"crop_image": 1},
         "settings": {
             "max_pixels": 12845056,
             "max_turns": 16,

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from solving import Done, ended, picture, start, virc
+from called import Done, virc
+from solving import ended, picture, start
 
 from virc_recipes import models
 from virc_recipes.errors import ConfigError

@@ -4,8 +4,9 @@ import shlex
 from pathlib import Path
 
 import pytest
+from called import virc
 from servers import serve
-from solving import answer, picture, virc
+from solving import answer, picture
 
 from virc_recipes.problem import MOST_IMAGES, MOST_QUESTION
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import jsonschema
 import pytest
+from called import Done, virc
 from servers import dead_url, serve
-from solving import CROP, Done, answer, virc
+from solving import CROP, answer
 
 from virc_cli import output
 from virc_recipes import errors

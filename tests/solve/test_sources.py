@@ -7,8 +7,9 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from called import virc
 from PIL import Image
-from solving import Serve, late, send, virc
+from solving import Serve, late, send
 
 from virc_recipes import sources
 from virc_recipes.errors import DataError, NetworkError

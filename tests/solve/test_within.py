@@ -38,6 +38,24 @@ def test_work_that_waits_for_ever_is_left() -> None:
     never.set()
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_done_afterwards_keeps_nobody_waiting(fails: bool) -> None:
+    waiting, ended = threading.Event(), threading.Event()
+
+    def afterwards() -> None:
+        waiting.wait(FAR)
+        ended.set()
+        raise OSError
+
+    try:
+        assert within(time.monotonic() + FAR, lambda _: 1 // (not fails), afterwards=afterwards) == 1
+    except ZeroDivisionError:
+        assert fails
+    assert not ended.is_set()
+    waiting.set()
+    assert ended.wait(30)
+
+
 @pytest.mark.parametrize("late", [True, False])
 def test_work_that_is_left_ends_when_it_next_says_something(late: bool) -> None:
     left, ended = threading.Event(), threading.Event()

@@ -1,0 +1,113 @@
+"""The program of the process that `Symbolic` asks: a question a line, a verdict a line.
+
+It is started by its path and imports nothing of this package, so that it starts wherever math-verify is. What it
+reads is hostile: it may loop, take all memory or break the interpreter, and is ended then, here or from outside.
+"""
+
+import json
+import logging
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+_MOST_BYTES = 2 * 2**30
+"""Of address space."""
+_MOST_KEPT = 2**29
+"""Bytes of memory after a question; a process that keeps more ends, and a fresh one is started."""
+
+
+def main(seconds: float) -> None:
+    """Say `ready`, then answer `[answer, reference]`, two texts in LaTeX, with `true` or `false`.
+
+    Args:
+        seconds: of CPU that one question may take; then the kernel ends the process, also when nobody is left to.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this one
+    verdicts, sys.stdout = sys.stdout, sys.stderr
+    logging.disable(logging.CRITICAL)
+    _equal("2(x+1)", "2x+2")  # imports all that a question needs
+    _refuse_code()
+    _bound()
+    print("ready", file=verdicts, flush=True)
+    for line in sys.stdin:
+        _alarm(seconds)
+        verdict = _equal(*json.loads(line))
+        _alarm(0)
+        print(json.dumps(verdict), file=verdicts, flush=True)
+        if _kept() > _MOST_KEPT:
+            return
+
+
+def _equal(answer: str, reference: str) -> bool:
+    """Whether two texts in LaTeX are equal by algebra; the roles differ in that `x = 5` answers 5."""
+    import math_verify  # type: ignore[import-untyped, unused-ignore]
+
+    try:
+        one, other = _read(answer), _read(reference)
+        # None: its time limits raise, and what they interrupt may catch that
+        return bool(one and other and math_verify.verify(other, one, timeout_seconds=None))
+    except Exception:  # whatever a parser meets in such texts, it has not found them equal
+        return False
+
+
+def _read(text: str) -> list[Any]:
+    """What math-verify reads in LaTeX. Its reader of plain expressions is never asked: that one runs them as code."""
+    from latex2sympy2_extended import NormalizationConfig  # type: ignore[import-untyped, unused-ignore]
+    from math_verify import LatexExtractionConfig, parse
+
+    # units and boxes were seen to before
+    spelling = NormalizationConfig(basic_latex=True, malformed_operators=True, nits=True, boxed="none")
+    target = LatexExtractionConfig(normalization_config=spelling)
+    read: list[Any] = parse(f"${text}$", [target], fallback_mode="no_fallback", parsing_timeout=None)
+    return read
+
+
+def _refuse_code() -> None:
+    """Keep SymPy from running text as Python, as it does to read any text, be it the 2 in `2x`.
+
+    math-verify hands it the numbers of a formula only. They are read here; a name, as SymPy's own modules hand it,
+    is a symbol; all else is refused.
+    """
+    import sympy  # type: ignore[import-untyped, unused-ignore]
+    from sympy.parsing import sympy_parser  # type: ignore[import-untyped, unused-ignore]
+
+    def read(text: str, *_: object, **__: object) -> Any:
+        if re.fullmatch(r"[a-zA-Z]+", text):
+            return sympy.Symbol(text)
+        if not re.fullmatch(r"[-+]?(\d+(\.\d*)?|\.\d+)", text, re.ASCII):
+            raise ValueError("no number")
+        return sympy.Float(text) if "." in text else sympy.Integer(int(text))
+
+    def refuse(*_: object) -> NoReturn:
+        raise ValueError("no text is run")
+
+    sympy_parser.parse_expr = read  # what `sympify` calls
+    sympy_parser.eval_expr = refuse  # what those call who took `parse_expr` before
+
+
+def _bound() -> None:
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _alarm(seconds: float) -> None:
+    """Let SIGPROF, which nobody handles, end this process after `seconds` of CPU; 0 takes that back."""
+    if sys.platform != "win32":
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
+def _kept() -> int:
+    """Bytes of memory now held; 0 where the system does not say."""
+    if sys.platform != "linux":
+        return 0
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]))

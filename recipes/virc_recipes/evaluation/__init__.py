@@ -1,0 +1,1 @@
+"""What answers are worth: shares with their intervals, models compared on the same problems, a page to look at."""

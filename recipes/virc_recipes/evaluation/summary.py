@@ -1,0 +1,232 @@
+"""What came of an evaluation, model by model and pair by pair: `virc.eval/1`."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import msgspec
+
+from virc_recipes.evaluation.statistics import Interval, mcnemar, paired, wilson
+from virc_recipes.ledger import Id
+from virc_recipes.scoring import Decider
+
+SCHEMA = "virc.eval/1"
+
+Categories = Mapping[str, tuple[str, ...]]
+"""Division -> the parts of it that a problem belongs to."""
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """What one model made of one problem.
+
+    Args:
+        answer: None where it gave none.
+        right: None where nobody could say: the judge failed.
+        by: who decided.
+        seconds: from the problem's pictures to its answer.
+        tokens: drawn in all tries; None where the server does not tell.
+        trace: folder of its trace, relative to the report's.
+        reason: why there is no answer.
+    """
+
+    answer: str | None
+    right: bool | None
+    by: Decider | None = None
+    turns: int = 0
+    calls: int = 0
+    seconds: float = 0.0
+    tokens: int | None = None
+    trace: str | None = None
+    reason: str | None = None
+
+
+class Result(msgspec.Struct, frozen=True):
+    """One problem and what came of it.
+
+    Args:
+        answers: model -> what it made of the problem; one that has no result is not in it.
+    """
+
+    id: Id
+    question: str
+    reference: str
+    categories: Categories
+    answers: Mapping[str, Answered]
+
+
+class Score(msgspec.Struct, frozen=True):
+    """A share of right answers, with its 95 % interval."""
+
+    right: int
+    of: int
+    interval: Interval
+
+    @property
+    def share(self) -> float:
+        """From 0 to 1; 0 of nothing."""
+        return self.right / self.of if self.of else 0.0
+
+
+class Means(msgspec.Struct, frozen=True):
+    """Of one answer, on average over all of them; None where it is not known.
+
+    Args:
+        turns: accepted units; `calls`: tool calls among them.
+        seconds: from its pictures to its answer, other rows in work beside it.
+        tokens: drawn.
+    """
+
+    turns: float | None
+    calls: float | None
+    seconds: float | None
+    tokens: float | None
+
+
+class ModelSummary(msgspec.Struct, frozen=True):
+    """How one model did.
+
+    Args:
+        score: over the problems that were decided.
+        unanswered: problems it gave no answer to; they are not right.
+        missing: problems without a result: it was not asked, or something else than the model failed. They are not
+            counted.
+        undecided: answers the judge could not be asked about; they are not counted.
+        deciders: how many answers were decided by whom.
+        categories: division -> part -> score.
+        settings: what it was asked with.
+    """
+
+    name: str
+    score: Score
+    unanswered: int
+    missing: int
+    undecided: int
+    deciders: Mapping[Decider, int]
+    means: Means
+    categories: Mapping[str, Mapping[str, Score]]
+    protocol: str | None = None
+    settings: Mapping[str, Any] = {}
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """Two models on the problems that were decided for both.
+
+    Args:
+        difference: the share of `one` less that of `other`, with its paired 95 % `interval`.
+        p: of McNemar's exact test.
+        only_one, only_other: problems that only one of them solves.
+    """
+
+    one: str
+    other: str
+    of: int
+    difference: float
+    interval: Interval
+    p: float
+    only_one: Sequence[Id]
+    only_other: Sequence[Id]
+
+
+class Reported(msgspec.Struct, frozen=True):
+    """A figure somebody published, beside ours.
+
+    Args:
+        model: ours; `published` is theirs.
+        source: where theirs stands.
+        theirs: share from 0 to 1; None where the source names none for this benchmark.
+        differs: setting -> (theirs, ours).
+    """
+
+    model: str
+    published: str
+    source: str
+    theirs: float | None
+    ours: Score
+    differs: Mapping[str, tuple[Any, Any]]
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """All of it."""
+
+    benchmark: str
+    problems: int
+    models: Sequence[ModelSummary]
+    pairs: Sequence[Pair]
+    against: Sequence[Reported] = ()
+
+
+def score(verdicts: Iterable[bool]) -> Score:
+    """The share of right ones among verdicts."""
+    decided = list(verdicts)
+    return Score(sum(decided), len(decided), wilson(sum(decided), len(decided)))
+
+
+def summarise(benchmark: str, results: Sequence[Result], models: Mapping[str, Mapping[str, Any]]) -> Summary:
+    """Count.
+
+    Args:
+        results: one for each problem.
+        models: name -> `protocol` and `settings`, in the order they are shown.
+    """
+    return Summary(
+        benchmark=benchmark,
+        problems=len(results),
+        models=[_model(name, results, facts) for name, facts in models.items()],
+        pairs=[_pair(one, other, results) for one, other in combinations(models, 2)],
+    )
+
+
+def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any]) -> ModelSummary:
+    met = [result for result in results if name in result.answers]
+    answers = [result.answers[name] for result in met]
+    parts: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for result, answered in zip(met, answers, strict=True):
+        for division, names in result.categories.items() if answered.right is not None else ():
+            for part in names:
+                parts[division][part].append(bool(answered.right))
+    return ModelSummary(
+        name=name,
+        score=score(answered.right for answered in answers if answered.right is not None),
+        unanswered=sum(answered.answer is None for answered in answers),
+        missing=len(results) - len(met),
+        undecided=sum(answered.right is None for answered in answers),
+        deciders=Counter(answered.by for answered in answers if answered.by),
+        means=Means(
+            turns=_mean(answered.turns for answered in answers),
+            calls=_mean(answered.calls for answered in answers),
+            seconds=_mean(answered.seconds for answered in answers),
+            tokens=_mean(answered.tokens for answered in answers if answered.tokens is not None),
+        ),
+        categories={
+            division: {part: score(verdicts) for part, verdicts in sorted(named.items())}
+            for division, named in parts.items()
+        },
+        protocol=facts.get("protocol"),
+        settings=facts.get("settings") or {},
+    )
+
+
+def _pair(one: str, other: str, results: Sequence[Result]) -> Pair:
+    split: dict[tuple[bool, bool], list[Id]] = defaultdict(list)
+    for result in results:
+        rights = tuple(result.answers[name].right for name in (one, other) if name in result.answers)
+        if len(rights) == 2 and None not in rights:
+            split[bool(rights[0]), bool(rights[1])].append(result.id)
+    counts = [len(split[key]) for key in ((True, True), (True, False), (False, True), (False, False))]
+    of = sum(counts)
+    return Pair(
+        one=one,
+        other=other,
+        of=of,
+        difference=(counts[1] - counts[2]) / of if of else 0.0,
+        interval=paired(*counts),
+        p=mcnemar(counts[1], counts[2]),
+        only_one=split[True, False],
+        only_other=split[False, True],
+    )
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    known = list(values)
+    return sum(known) / len(known) if known else None

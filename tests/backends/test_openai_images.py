@@ -1,0 +1,161 @@
+"""Images that a server keeps by id: sent once, and again where it has lost them."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from asks import ANSWER, LOOK, ask, further
+from faults import status
+from PIL import Image
+from servers import Body, Exchange, Server, error, images_of, serve
+
+from virc_recipes.backends import Sampling, openai_images
+from virc_recipes.backends.openai import OpenAIBackend
+from virc_recipes.errors import ConfigError, NetworkError
+from virc_recipes.reasoning.images import Shown
+from virc_recipes.reasoning.session import Ask, Message
+
+GREEDY = Sampling()
+FIRST = ask()
+SECOND = further(FIRST, LOOK)
+
+
+def sent(server: Server) -> list[list[bool]]:
+    """Of every request so far, whether each image came with its data."""
+    return [[bool(image["image_url"]) for image in images_of(body)] for body in server.chats()]
+
+
+def of_level(level: int) -> Ask:
+    """A first turn with a picture of its own."""
+    image = Shown(Image.new("RGB", (56, 56), (level % 256, level // 256, 0)))
+    return Ask((Message("user", f"q {level}", (0,)),), (image,))
+
+
+def test_an_image_is_sent_once_and_named_by_its_id_from_then_on() -> None:
+    with serve([LOOK, ANSWER], kept={}) as server:
+        backend = OpenAIBackend(server.url)
+        for _ in range(2):
+            assert backend.reply(FIRST, GREEDY).text == LOOK
+            assert backend.reply(SECOND, GREEDY).text == ANSWER
+        assert sent(server) == [[True], [False, True], [False], [False, False]]
+        ids = [[image["uuid"] for image in images_of(body)] for body in server.chats()]
+    assert ids[1] == ids[3]
+    assert len(set(ids[1])) == 2
+    assert [shown.encodings for shown in SECOND.images] == [1, 1]
+
+
+def test_the_same_pixels_are_one_image_however_often_they_are_shown() -> None:
+    twins = (FIRST.images[0], FIRST.images[0].again(0), Shown(FIRST.images[0].pixels.copy()))
+    with serve([ANSWER], kept={}) as server:
+        backend = OpenAIBackend(server.url)
+        backend.reply(FIRST, GREEDY)
+        backend.reply(Ask((Message("user", "q", (0, 1, 2)),), twins), GREEDY)
+        assert sent(server) == [[True], [False, False, False]]
+
+
+def test_two_clients_name_one_image_differently_so_that_none_can_guess_the_others_ids() -> None:
+    with serve([ANSWER], kept={}) as server:
+        for _ in range(2):
+            OpenAIBackend(server.url).reply(FIRST, GREEDY)
+        assert sent(server) == [[True], [True]]
+        assert server.script.kept is not None
+        assert len(server.script.kept) == 2
+        assert not any(FIRST.images[0].digest.hex()[:16] in id for id in server.script.kept)
+
+
+@pytest.mark.parametrize("extra", [{}, {"virc_image_ids": False}, {"virc_image_ids": "yes"}])
+def test_other_servers_get_no_ids(extra: dict[str, object]) -> None:
+    with serve([LOOK, ANSWER], extra=extra) as server:
+        backend = OpenAIBackend(server.url)
+        backend.reply(FIRST, GREEDY)
+        backend.reply(SECOND, GREEDY)
+        assert sent(server) == [[True], [True, True]]
+        assert not any("uuid" in image for body in server.chats() for image in images_of(body))
+
+
+def test_what_the_server_has_lost_is_sent_again_at_once() -> None:
+    with serve([LOOK, ANSWER], kept={}) as server:
+        backend = OpenAIBackend(server.url)
+        backend.reply(FIRST, GREEDY)
+        assert server.script.kept is not None
+        server.script.kept.clear()
+        assert backend.reply(SECOND, GREEDY).text == ANSWER
+        assert backend.reply(SECOND, GREEDY).text == ANSWER
+        assert sent(server) == [[True], [False, True], [True, True], [False, False]]
+
+
+class Forgetful(dict[str, Body]):
+    """Keeps nothing."""
+
+    def __setitem__(self, id: str, image: Body) -> None:
+        pass
+
+
+def test_a_server_that_keeps_nothing_is_sent_everything_at_once_after_some_misses() -> None:
+    most = openai_images.MOST_MISSES
+    with serve([ANSWER], kept=Forgetful()) as server:
+        backend = OpenAIBackend(server.url)
+        for _ in range(most + 3):
+            assert backend.reply(FIRST, GREEDY).text == ANSWER
+        assert sent(server) == [[True], *([[False], [True]] * most), [True], [True]]
+        assert not any("uuid" in image for body in server.chats()[-2:] for image in images_of(body))
+
+
+def test_a_miss_of_what_was_sent_is_the_refusal_that_it_is() -> None:
+    fault = status(400, "Cache miss for image at index 0 but data is not provided.")
+    with serve([ANSWER], kept={}, fault=fault) as server:
+        backend = OpenAIBackend(server.url)
+        with pytest.raises(ConfigError, match="refuses the request"):
+            backend.reply(FIRST, GREEDY)
+        assert sent(server) == [[True]]
+        server.script.fault = None
+        backend.reply(FIRST, GREEDY)
+        server.script.fault = fault
+        with pytest.raises(ConfigError, match="refuses the request"):
+            backend.reply(FIRST, GREEDY)
+        assert sent(server) == [[True], [True], [False], [True]]
+
+
+def test_a_server_that_failed_is_sent_everything_again() -> None:
+    with serve([ANSWER], kept={}) as server:
+        backend = OpenAIBackend(server.url, max_retries=0)
+        backend.reply(FIRST, GREEDY)
+        server.script.fault, server._faults_left = status(500), 1
+        with pytest.raises(NetworkError):
+            backend.reply(FIRST, GREEDY)
+        backend.reply(FIRST, GREEDY)
+        assert sent(server) == [[True], [False], [True]]
+
+
+def test_what_is_remembered_is_bounded_and_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_images, "MOST_KEPT", 3)
+    with serve([ANSWER] * 9, kept={}) as server:
+        backend = OpenAIBackend(server.url)
+        for level in (0, 1, 2, 0, 3, 0, 1):
+            backend.reply(of_level(level), GREEDY)
+        assert [data for (data,) in sent(server)] == [True, True, True, False, True, False, True]
+
+
+def test_the_time_of_a_reply_holds_for_both_its_requests() -> None:
+    def lost_and_slow(exchange: Exchange) -> None:
+        if exchange.server.stopping.wait(1 if len(exchange.server.chats()) == 2 else 30):
+            return
+        exchange.send_json(error("Cache miss for image at index 0 but data is not provided."), 400)
+
+    with serve([ANSWER], kept={}) as server:
+        backend = OpenAIBackend(server.url)
+        backend.reply(FIRST, GREEDY)
+        server.script.fault = lost_and_slow
+        with pytest.raises(NetworkError, match=r"no whole answer in 0\.\d+ s"):
+            backend.reply(FIRST, GREEDY, seconds=1.9)
+        assert sent(server) == [[True], [False], [True]]
+
+
+def test_threads_share_what_was_sent() -> None:
+    asks = [of_level(level) for level in range(20)]
+    with serve(lambda body: body["messages"][0]["content"][-1]["text"], kept={}) as server:
+        backend = OpenAIBackend(server.url)
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(3):
+                texts = list(pool.map(lambda each: backend.reply(each, GREEDY).text, asks))
+                assert texts == [f"q {level}" for level in range(20)]
+        assert sum(data for (data,) in sent(server)) == 20

@@ -1,0 +1,56 @@
+"""How many replies a core rewards in a second, by every term that neither asks a judge nor does algebra.
+
+PYTHONPATH=tests python tests/benchmarks/reward.py
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+
+from rewards.prompts import answer, crop, prompt, tool
+
+from virc_recipes import rewards
+from virc_recipes.rewards.means import Means
+from virc_recipes.rewards.sample import Prompt, sample
+
+_WORDS = (
+    "the angle at B is half of the arc so we look at side AC which the figure marks with 12 and the label next to "
+    "point H reads 97 degrees therefore triangle MBH has two equal sides and we still need the length from M to H"
+).split()
+_COUNT = 4000
+
+
+def thought(rng: random.Random, length: int) -> str:
+    """A thought of about so many characters."""
+    return " ".join(rng.choices(_WORDS, k=length))[:length]
+
+
+async def rewarded(replies: Sequence[str], known: Prompt) -> float:
+    """Replies a second of processor time."""
+    total = rewards.find("rules")
+    began = time.process_time()
+    for reply in replies:
+        await rewards.score(sample(reply, known), total, Means())
+    return len(replies) / (time.process_time() - began)
+
+
+def main() -> None:
+    """Print one line per length of a thought."""
+    rng = random.Random(6)
+    known = prompt(
+        ((560, 392), (280, 196)), before=[tool(crop(0, 0, 280, 196))], strict="own", box=[20, 20, 200, 150]
+    )
+    for length in (100, 300, 700):
+        replies = []
+        for number in range(_COUNT):
+            box = (rng.randrange(90), rng.randrange(90), 100 + rng.randrange(90), 100 + rng.randrange(90))
+            said = thought(rng, length)
+            replies.append(answer("5", said) if number % 4 == 0 else tool(crop(*box, index=number % 2), said))
+        print(
+            f"thoughts of {length} characters: {asyncio.run(rewarded(replies, known)):,.0f} replies/s of a core"
+        )
+
+
+if __name__ == "__main__":
+    main()

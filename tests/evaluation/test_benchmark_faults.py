@@ -1,0 +1,251 @@
+"""Benchmarks that are damaged or made to do harm: a fault says what is wrong, and the sound rows are read."""
+
+import json
+import os
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pytest
+from evaluation.published import (
+    Fields,
+    choice,
+    figure,
+    mathvista,
+    mathvista_json,
+    picture,
+    search,
+    vstar,
+    vstar_parquet,
+)
+
+from virc_recipes.batch import Row
+from virc_recipes.benchmarks import find
+from virc_recipes.errors import DataError
+from virc_recipes.sources import open_source
+
+
+def rows(folder: Path) -> list[Row]:
+    return list(find(str(folder), Path()).rows())
+
+
+def fault(folder: Path) -> str:
+    """The one fault there is; the row behind it is sound."""
+    wrong, right = rows(folder)
+    assert right.fault is None
+    assert (wrong.line, right.line) == (1, 2)
+    assert wrong.fault
+    return wrong.fault.message
+
+
+FIGURES: list[tuple[Fields, str]] = [
+    ({"answer": None}, "it has no answer"),
+    ({"answer": ""}, "it has no answer"),
+    ({"question": None}, "expected `str`, got `null` - at `$.question`"),
+    ({"question": " "}, "the question is empty"),
+    ({"question": "x" * (2**20 + 1)}, "the question is over 1 MiB"),
+    ({"pid": None}, "expected `str`, got `null` - at `$.pid`"),
+    ({"precision": -1.0}, "its precision -1 is no number of decimals from 0 to 15"),
+    ({"precision": 1e300}, "its precision 1e+300 is no number of decimals"),
+    ({"precision": 0.5}, "its precision 0.5 is no number of decimals"),
+    ({"image": None, "decoded_image": None}, "it has no image"),
+    ({"image": None, "decoded_image": {"bytes": None, "path": None}}, "it has no image"),
+    ({"image": "images/none.jpg", "decoded_image": None}, "the image images/none.jpg cannot be read: no such file"),
+    ({"image": "/etc/passwd", "decoded_image": None}, "it lies outside the dataset's folder"),
+    ({"image": None, "decoded_image": {"path": "../../etc/passwd"}}, "it lies outside the dataset's folder"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("at", range(len(FIGURES)))
+def test_a_wrong_row_of_mathvista_says_what_is_wrong(tmp_path: Path, at: int) -> None:
+    changed, sentence = FIGURES[at]
+    mathvista(tmp_path / "mathvista", [figure("1", **changed), choice("2")])
+    said = fault(tmp_path / "mathvista")
+    assert said.startswith("testmini-00000-of-00001-7256.parquet, row 1: ")
+    assert sentence in said
+    assert "line 1" not in said
+
+
+OBJECTS: list[tuple[Any, str]] = [
+    (5, "it is not an object"),
+    (None, "it is not an object"),
+    ({}, "object missing required field `question`"),
+    (figure("1", question=5), "expected `str`, got `int` - at `$.question`"),
+    (figure("1", answer=["1.2"]), "expected `str | null`, got `array` - at `$.answer`"),
+    (figure("1", choices="A B"), "expected `array | null`, got `str` - at `$.choices`"),
+    (figure("1", precision="1"), "expected `float | null`, got `str` - at `$.precision`"),
+    (figure("1", metadata=[]), "expected `object | null`, got `array` - at `$.metadata`"),
+    (figure("1", image="images/../../x.jpg"), "it lies outside the dataset's folder"),
+    (figure("1", image="https://example.org/x.jpg"), "it is on the network, not in a file"),
+    (figure("1", image="data:image/png;base64,AAAA"), "no such file"),
+    (figure("1", image="images"), "it is no file"),
+    (figure("1", image="a\0b"), "no file can have that name"),
+    (figure("1", question="half \ud800"), "surrogates not allowed"),
+]
+
+
+@pytest.mark.parametrize("at", range(len(OBJECTS)))
+def test_a_wrong_object_of_mathvista_says_what_is_wrong(tmp_path: Path, at: int) -> None:
+    value, sentence = OBJECTS[at]
+    (tmp_path / "x.jpg").write_bytes(picture(1))
+    file = mathvista_json(tmp_path / "mathvista", [figure("1"), choice("2")])
+    file.write_text(json.dumps({"1": value, "2": choice("2")}))
+    said = fault(tmp_path / "mathvista")
+    assert said.startswith("annot_testmini.json, problem 1: ")
+    assert sentence in said
+    assert "line 1" not in said
+
+
+def test_a_number_that_json_has_not_stands_for_none(tmp_path: Path) -> None:
+    mathvista_json(tmp_path / "mathvista", [figure("1", precision=float("nan"))])
+    (row,) = rows(tmp_path / "mathvista")
+    assert row.fault is None
+    assert "decimals" not in row.passed
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("", "cannot be read: expecting value"),
+        ("[]", "is not an object with one object a problem"),
+        ('{"1": ', "cannot be read"),
+        ("[" * 10**6, "cannot be read"),
+    ],
+)
+def test_a_broken_file_of_mathvista_says_so(tmp_path: Path, content: str, sentence: str) -> None:
+    mathvista_json(tmp_path / "mathvista", [figure("1")]).write_text(content)
+    with pytest.raises(DataError, match=sentence):
+        rows(tmp_path / "mathvista")
+
+
+def test_a_folder_without_its_files_says_what_to_type(tmp_path: Path) -> None:
+    for name, message in (
+        ("mathvista", "holds neither data/testmini-"),
+        ("vstar", "holds no test_questions"),
+    ):
+        (tmp_path / name).mkdir()
+        with pytest.raises(DataError, match=message) as caught:
+            rows(tmp_path / name)
+        assert (caught.value.hint or "").startswith("hf download ")
+        assert f"--local-dir {tmp_path / name}" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("column", ["pid", "question", "answer"])
+def test_a_missing_column_is_said_once(tmp_path: Path, column: str) -> None:
+    taken: Any = {column: ...}
+    mathvista(tmp_path / "mathvista", [figure("1", **taken)])
+    with pytest.raises(DataError, match=f"has no column {column}"):
+        rows(tmp_path / "mathvista")
+
+
+def test_columns_of_another_type_cost_their_rows(tmp_path: Path) -> None:
+    file = mathvista(tmp_path / "mathvista", [figure("1")])
+    pq.write_table(pa.table({"pid": [1, 2], "question": ["?", "?"], "answer": ["a", "b"]}), file)
+    assert [
+        row.fault and "expected `str`, got `int` - at `$.pid`" in row.fault.message
+        for row in rows(file.parents[1])
+    ] == [
+        True,
+        True,
+    ]
+
+
+def test_half_a_file_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    file = mathvista(tmp_path / "mathvista", [figure(str(number)) for number in range(20)])
+    file.write_bytes(file.read_bytes()[:2000])
+    with pytest.raises(DataError, match="cannot be read as parquet"):
+        find(str(tmp_path / "mathvista"), Path()).rows()
+
+
+def test_a_damaged_group_costs_its_rows_and_is_not_read_ahead(tmp_path: Path) -> None:
+    file = mathvista(tmp_path / "mathvista", [figure(str(number)) for number in range(6)], group=2)
+    group = pq.read_metadata(file).row_group(1)
+    start = group.column(0).dictionary_page_offset or group.column(0).data_page_offset
+    data = bytearray(file.read_bytes())
+    data[start : start + 40] = bytes(40)
+    found = find(str(tmp_path / "mathvista"), Path()).rows()
+    first = list(islice(found, 2))
+    file.write_bytes(data)  # in place: pyarrow holds the file open
+    rest = list(found)
+    assert [row.id for row in first if row.fault is None] == ["0", "1"]
+    assert [row.id for row in rest if row.fault is None] == ["4", "5"]
+    (fault,) = (row.fault for row in rest if row.fault)
+    assert fault.message.startswith(f"{file.name}, row 3: rows 3 to 4 cannot be read: ")
+
+
+def test_a_broken_image_is_a_fault_of_its_row(tmp_path: Path) -> None:
+    whole = picture(3)
+    for name, data in (
+        ("half", whole[: len(whole) // 2]),
+        ("text", b"no image"),
+        ("bomb", b"\x89PNG" + b"\xff" * 99),
+    ):
+        mathvista(
+            tmp_path / name / "mathvista", [figure("1", decoded_image={"bytes": data, "path": "1.jpg"})]
+        )
+        found = find(str(tmp_path / name / "mathvista"), Path())
+        (row,) = found.rows()
+        assert row.fault is None  # it is opened when it is asked about
+        with pytest.raises(DataError):
+            open_source(row.images[0], found.base)
+
+
+SEARCHES: list[tuple[Fields, str]] = [
+    ({"label": "C", "text": "Which?\n(A) x\n(B) y"}, "its label 'C' is none of its 2 choices"),
+    ({"label": ""}, "its label '' is none of its 4 choices"),
+    ({"label": "AB"}, "its label 'AB' is none of its 4 choices"),
+    ({"text": ...}, "object missing required field `text`"),
+    ({"text": 5}, "expected `str`, got `int` - at `$.text`"),
+    ({"text": "\n(A) x\n(B) y"}, "the question is empty"),
+    ({"image": 5}, "expected `str | object`, got `int` - at `$.image`"),
+    ({"image": "../x.jpg"}, "the image ../x.jpg cannot be read: it lies outside the dataset's folder"),
+    ({"image": "link.jpg"}, "the image link.jpg cannot be read: it lies outside the dataset's folder"),
+    ({"image": "direct_attributes/none.jpg"}, "cannot be read: no such file"),
+    ({"image": "~/x.jpg"}, "the image ~/x.jpg has a name that begins with ~"),
+    ({"question_id": None}, "at `$.question_id`"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("at", range(len(SEARCHES)))
+def test_a_wrong_row_of_vstar_says_what_is_wrong(tmp_path: Path, at: int) -> None:
+    changed, sentence = SEARCHES[at]
+    folder = tmp_path / "vstar"
+    vstar(folder, [search(0, **changed), search(1)])
+    (tmp_path / "x.jpg").write_bytes(picture(1))
+    (folder / "link.jpg").symlink_to(tmp_path / "x.jpg")
+    (folder / "~").mkdir()
+    (folder / "~" / "x.jpg").write_bytes(picture(1))
+    said = fault(folder)
+    assert said.startswith("test_questions.jsonl:1: ")
+    assert sentence in said
+    assert "line 1" not in said
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "[]", '"a"', '{"image": 1e999}', "\xff", '{"a": 1, "a": 2}', "[" * 10**5]
+)
+def test_a_wrong_line_of_vstar_costs_itself(tmp_path: Path, line: str) -> None:
+    folder = tmp_path / "vstar"
+    file = vstar(folder, [search(0), search(1)])
+    file.write_bytes(line.encode("latin-1") + b"\n" + file.read_bytes().splitlines(keepends=True)[1])
+    assert fault(folder).startswith("test_questions.jsonl:1: ")
+
+
+def test_vstar_in_parquet_of_other_columns_says_what_is_missing(tmp_path: Path) -> None:
+    file = vstar_parquet(tmp_path / "vstar", 1)
+    pq.write_table(pa.table({"text": ["?"], "label": ["A"]}), file)
+    (row,) = rows(tmp_path / "vstar")
+    assert row.fault
+    assert "object missing required field" in row.fault.message
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs named pipes")
+def test_a_pipe_among_the_images_is_not_waited_for(tmp_path: Path) -> None:
+    folder = tmp_path / "vstar"
+    vstar(folder, [search(0), search(1)])
+    image = folder / "direct_attributes" / "sa_0.jpg"
+    image.unlink()
+    os.mkfifo(image)
+    assert "it is no file" in fault(folder)

@@ -1,0 +1,498 @@
+"""`virc eval` as a user meets it: a scripted server with two models, a judge, and what goes wrong."""
+
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import faults
+import published
+import pytest
+from called import virc
+from servers import Server, dead_url, serve
+from solve.solving import CROP, answer, picture
+
+from virc_cli import evaluating
+from virc_recipes import outage
+from virc_recipes.judge import Judge
+
+REFUSAL = "unreadable"
+TOLD = {  # problem -> what each model answers
+    "1": {"good": "2", "bad": "2"},
+    "2": {"good": "4", "bad": "5"},
+    "3": {"good": "x = 6", "bad": REFUSAL},
+    "4": {"good": r"\boxed{8}", "bad": "eight, I think"},
+    "5": {"good": "about <b>eleven</b>", "bad": "10"},
+    "6": {"good": "B", "bad": "A"},
+}
+
+
+def solve(body: dict[str, Any]) -> str:
+    """Look once, then answer."""
+    if len(body["messages"]) == 2:
+        return CROP
+    said = json.dumps(body["messages"])
+    found = re.search(r"problem (\d)", said)
+    assert found
+    return answer(TOLD[found[1]][body["model"]])
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serve(solve, models=("good", "bad")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
+    for name in ("VIRC_MODEL", "VIRC_ENDPOINT", "VIRC_API_KEY", "OPENAI_API_KEY", "VIRC_JUDGE_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def problems(here: Path) -> Path:
+    picture(here / "a.png")
+    rows: list[dict[str, Any]] = [
+        {"id": id, "image": "a.png", "question": f"problem {id}", "answer": str(2 * int(id)),
+         "category": {"parity": "odd" if int(id) % 2 else "even", "size": ["small", "all"]}}
+        for id in "12345"
+    ]  # fmt: skip
+    rows.append(
+        {"id": "6", "image": "a.png", "question": "problem 6", "answer": "12", "choices": ["11", "12"]}
+    )
+    file = here / "sums.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def evaluated(server: Server, problems: Path, *words: object) -> dict[str, Any]:
+    done = virc("eval", problems, "--endpoint", server.url, "--json", *words)
+    assert done.code == 0, done.err
+    return done.json
+
+
+BOTH = ("--model", "good", "--model", "bad")
+
+
+def test_two_models_are_scored_and_compared(server: Server, problems: Path) -> None:
+    found = evaluated(server, problems, *BOTH)
+    good, bad = found["models"]
+    assert (good["name"], good["score"]["right"], good["score"]["of"], good["unanswered"]) == (
+        "good",
+        5,
+        6,
+        0,
+    )
+    assert (bad["name"], bad["score"]["right"], bad["score"]["of"], bad["unanswered"]) == ("bad", 2, 6, 1)
+    assert good["means"]["turns"] == 2
+    assert good["means"]["calls"] == 1
+    assert good["means"]["tokens"] > 0
+    assert good["means"]["seconds"] > 0
+    (pair,) = found["pairs"]
+    assert pair["only_one"] == ["2", "3", "4", "6"]
+    assert pair["only_other"] == ["5"]
+    assert pair["difference"] == pytest.approx(0.5)
+    odd = good["categories"]["parity"]["odd"]
+    assert (odd["right"], odd["of"]) == (2, 3)
+    assert set(bad["categories"]["size"]) == {"small", "all"}
+
+
+def test_the_table_has_a_line_for_each_model_and_part(server: Server, problems: Path) -> None:
+    done = virc("eval", problems, "--endpoint", server.url, *BOTH)
+    assert done.code == 0, done.err
+    assert re.search(r"^good +83\.3% +43\.6 to 97\.0 +6 ", done.out, re.MULTILINE)
+    assert "good less bad: +50.0 points" in done.out
+    assert "only bad solves 5" in done.out
+    assert re.search(r"^odd +66\.7% of 3 +66\.7% of 3$", done.out, re.MULTILINE)
+    assert "evals/sums/report.html" in done.err
+
+
+class Links(HTMLParser):
+    """What a page leads to."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value or "" for name, value in attrs if name in ("href", "src")]
+
+
+def test_every_wrong_answer_opens_as_a_trace_and_right_ones_keep_none(
+    server: Server, problems: Path, here: Path
+) -> None:
+    evaluated(server, problems, *BOTH)
+    folder = here / "evals" / "sums"
+    kept = {str(path.relative_to(folder).parent) for path in folder.glob("traces/*/*/index.html")}
+    assert kept == {"traces/good/5", *(f"traces/bad/{id}" for id in "2346")}
+    links = Links((folder / "report.html").read_text()).found
+    pages = [link.removeprefix("./") for link in links if not link.startswith("#")]
+    assert sorted(pages) == sorted(f"{place}/index.html" for place in kept)
+
+
+def test_of_several_samples_one_opens_that_came_to_the_answer(problems: Path, here: Path) -> None:
+    def turns(body: dict[str, Any]) -> str:
+        return CROP if len(body["messages"]) == 2 else answer("first" if body["seed"] < 4 else "other")
+
+    with serve(turns) as server:
+        evaluated(server, problems, "--samples", 3, "--take", 1, "--seed", 3)
+    (link,) = [link for link in Links((here / "evals/sums/report.html").read_text()).found if link[0] != "#"]
+    assert json.loads((here / "evals/sums" / link).with_name("trace.json").read_text())["answer"] == "other"
+    assert "sample-1" not in link
+
+
+@pytest.mark.parametrize(("kind", "count"), [("all", 12), ("none", 0)])
+def test_which_traces_are_kept_can_be_chosen(
+    server: Server, problems: Path, here: Path, kind: str, count: int
+) -> None:
+    evaluated(server, problems, *BOTH, "--traces", kind)
+    assert len(list(here.glob("evals/sums/traces/*/*/index.html"))) == count
+
+
+def test_the_same_command_asks_nothing_again_and_another_model_joins_the_table(
+    server: Server, problems: Path
+) -> None:
+    first = evaluated(server, problems, "--model", "good")
+    asked = len(server.chats())
+    assert evaluated(server, problems, "--model", "good") == first
+    assert len(server.chats()) == asked
+    both = evaluated(server, problems, "--model", "bad")
+    assert {body["model"] for body in server.chats()[asked:]} == {"bad"}
+    assert [model["name"] for model in both["models"]] == ["bad", "good"]
+    assert both["models"][1] == first["models"][0]
+    assert both["pairs"][0]["only_one"] == ["5"]
+
+
+def test_other_settings_need_another_folder(server: Server, problems: Path) -> None:
+    evaluated(server, problems, "--model", "good")
+    done = virc("eval", problems, "--endpoint", server.url, "--model", "good", "--max-turns", 3)
+    assert done.code == 3
+    assert "--to" in done.err
+    assert (
+        evaluated(server, problems, "--model", "good", "--max-turns", 3, "--to", "evals/short")["problems"]
+        == 6
+    )
+
+
+def test_only_the_first_problems(server: Server, problems: Path) -> None:
+    few = evaluated(server, problems, "--model", "good", "--take", 2)
+    assert (few["problems"], few["models"][0]["score"]["of"]) == (2, 2)
+    assert evaluated(server, problems, "--model", "good")["models"][0]["score"]["of"] == 6
+    assert evaluated(server, problems, "--model", "good", "--take", 2)["models"] == few["models"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"id": 1, "image": "a.png", "question": "q"}, "line 2: .*answer"),
+        ({"id": 1, "question": "q", "answer": "2"}, "line 2: .*image"),
+        ({"id": "1", "image": "a.png", "question": "q", "answer": "2"}, "line 2: the id '1' comes twice"),
+        (
+            {"id": 1, "image": "a.png", "question": "q", "answer": "2", "category": [1.5]},
+            "line 2: .*category",
+        ),
+    ],
+    ids=["no answer", "no image", "twice", "category"],
+)
+def test_a_row_that_cannot_be_scored_is_found_before_anything_is_asked(
+    server: Server, problems: Path, row: dict[str, Any], message: str
+) -> None:
+    first = problems.read_text().splitlines()[0]
+    problems.write_text(f"{first}\n{json.dumps(row)}\n")
+    done = virc("eval", problems, "--endpoint", server.url, "--model", "good", "--json")
+    assert done.code == 5
+    assert re.search(message, done.err)
+    assert done.json["error"]["code"] == 5
+    assert server.chats() == []
+
+
+def test_a_row_that_was_published_wrong_is_left_out_and_said(server: Server, here: Path) -> None:
+    published.vstar(here / "data" / "vstar_bench", [published.search(0), published.search(1, label="Z")])
+    with serve([answer("A")]) as every:
+        done = virc("eval", "vstar", "--endpoint", every.url)
+    assert done.code == 0, done.err
+    assert "vstar: 1 problems" in done.out
+    assert "rows of vstar left out: 1; the first: test_questions.jsonl:2: its label 'Z'" in done.err
+
+
+def test_an_id_that_was_published_twice_is_asked_once(server: Server, here: Path) -> None:
+    published.vstar(here / "data" / "vstar_bench", [published.search(0), published.search(0)])
+    with serve([answer("A")]) as every:
+        done = virc("eval", "vstar", "--endpoint", every.url, "--json")
+        assert len(every.chats()) == 1
+    assert done.code == 0, done.err
+    assert "rows of vstar left out: 1" in done.err
+    assert "1 of 1 problems" in done.err
+
+
+def test_a_failed_row_is_not_counted_as_wrong(server: Server, problems: Path, here: Path) -> None:
+    rows = problems.read_text().replace('"id": "2", "image": "a.png"', '"id": "2", "image": "gone.png"')
+    problems.write_text(rows)
+    done = virc("eval", problems, "--endpoint", server.url, "--model", "good", "--json")
+    assert done.code == 1
+    model = done.json["models"][0]
+    assert (model["score"]["right"], model["score"]["of"], model["missing"]) == (4, 5, 1)
+    picture(here / "gone.png")
+    assert evaluated(server, problems, "--model", "good")["models"][0]["score"]["of"] == 6
+
+
+def test_a_model_all_of_whose_rows_failed_stands_in_the_table_without_a_share(
+    server: Server, problems: Path
+) -> None:
+    problems.write_text(problems.read_text().replace("a.png", "gone.png"))
+    done = virc("eval", problems, "--endpoint", server.url, "--model", "good")
+    assert done.code == 1
+    assert "6 rows failed" in done.err
+    assert re.search(r"^good +- +0.0 to 100.0 +0 +0 +6 ", done.out, re.MULTILINE)
+
+
+def test_what_was_not_asked_is_missing_and_no_failure(server: Server, problems: Path) -> None:
+    evaluated(server, problems, "--model", "good", "--take", 2)
+    bad, good = evaluated(server, problems, "--model", "bad")["models"]
+    assert (bad["score"]["of"], bad["missing"]) == (6, 0)
+    assert (good["score"]["of"], good["missing"]) == (2, 4)
+
+
+def test_a_problem_that_changed_is_found_before_anything_is_asked(
+    server: Server, problems: Path, here: Path
+) -> None:
+    evaluated(server, problems, "--model", "good", "--take", 5)
+    answers = here / "evals" / "sums" / "answers" / "good.jsonl"
+    before, asked = answers.read_bytes(), len(server.chats())
+    problems.write_text(problems.read_text().replace('"answer": "4"', '"answer": "5"'))
+    done = virc("eval", problems, "--endpoint", server.url, "--model", "good", "--json")
+    assert done.code == 5
+    assert "changed since good answered them: 1, the first is '2'" in done.err
+    assert done.json["error"]["code"] == 5
+    assert (answers.read_bytes(), len(server.chats())) == (before, asked)
+    other = evaluated(server, problems, "--model", "bad")["models"][1]  # good's other answers still count
+    assert (other["name"], other["score"]["of"], other["missing"]) == ("good", 4, 2)
+
+
+def test_a_line_that_another_run_is_writing_is_not_read(server: Server, problems: Path, here: Path) -> None:
+    evaluated(server, problems, *BOTH)
+    answers = here / "evals" / "sums" / "answers" / "bad.jsonl"
+    answers.write_bytes(answers.read_bytes()[:-30])
+    good, bad = evaluated(server, problems, "--model", "good")["models"]
+    assert (good["missing"], bad["missing"], bad["score"]["of"]) == (0, 1, 5)
+
+
+def test_a_file_of_something_else_among_the_answers_is_named(
+    server: Server, problems: Path, here: Path
+) -> None:
+    evaluated(server, problems, "--model", "good")
+    (here / "evals/sums/answers/notes.jsonl").write_text('{"a": 1}\n')
+    done = virc("eval", problems, "--endpoint", server.url, "--model", "good")
+    assert done.code == 5
+    assert "error: evals/sums/answers/notes.jsonl holds something else than answers: line 1" in done.err
+
+
+def test_a_model_that_is_named_twice_is_asked_once(server: Server, problems: Path) -> None:
+    words = ("--model", "good", "--model", "good", "--endpoint", server.url)
+    problems.write_text(problems.read_text().replace("a.png", "gone.png", 1))
+    done = virc("eval", problems, *words)
+    assert done.code == 1
+    assert "error: 1 rows failed" in done.err
+
+
+def test_what_fails_says_the_same_as_what_succeeds(server: Server, problems: Path) -> None:
+    words = ("eval", problems, "--endpoint", server.url, "--json", "--model")
+    keys = virc(*words, "good").json.keys()
+    late = virc(*words, "good", "--max-turns", 3)
+    for failed in (virc(*words, "nobody"), late, virc(*words, "good", "--split", "half")):
+        assert failed.code != 0
+        assert failed.json.keys() == keys
+
+
+def test_the_answer_of_a_right_row_names_no_trace(server: Server, problems: Path, here: Path) -> None:
+    evaluated(server, problems, "--model", "good")
+    lines = map(json.loads, (here / "evals/sums/answers/good.jsonl").read_text().splitlines())
+    traces = {line["id"]: line["trace"] for line in lines}
+    assert traces == {**dict.fromkeys("12346"), "5": "evals/sums/traces/good/5"}
+
+
+def test_figures_stand_beside_published_ones(server: Server, problems: Path, here: Path) -> None:
+    (here / "mine.yaml").write_text(
+        "name: mine\nmodels: {good: {hub: a/good}}\n"
+        "reported: {source: a paper, settings: {max_turns: 8}, figures: {good: {sums: 70}, best: {sums: 90}}}\n"
+    )
+    words = ("--model", "good", "--against", "paper", "--protocol", "default", "--system", "./mine.yaml")
+    found = evaluated(server, problems, *words)["against"]
+    assert [(each["published"], each["theirs"]) for each in found] == [("good", 0.7)]
+    assert found[0]["differs"] == {"max_turns": [8, 16]}
+    assert found[0]["ours"]["right"] == 5
+    done = virc("eval", problems, "--endpoint", server.url, *words)
+    assert "good: 83.3% (43.6 to 97.0); good: 70.0%, a paper" in done.out
+    assert "max_turns: 8 there, 16 here" in done.out
+
+
+def test_a_model_of_no_known_system_has_nothing_to_be_held_against(server: Server, problems: Path) -> None:
+    done = virc("eval", problems, "--endpoint", server.url, "--model", "good", "--against", "paper")
+    assert done.code == 3
+    assert "--system" in done.err
+    assert server.chats() == []
+
+
+def test_only_models_that_are_asked_stand_beside_published_figures(
+    server: Server, problems: Path, here: Path
+) -> None:
+    evaluated(server, problems, "--model", "bad")
+    (here / "mine.yaml").write_text(
+        "name: mine\nmodels: {good: {hub: a/good}}\nreported: {source: a paper, figures: {good: {sums: 70}}}\n"
+    )
+    words = ("--model", "good", "--against", "paper", "--protocol", "default", "--system", "./mine.yaml")
+    found = evaluated(server, problems, *words)
+    assert [model["name"] for model in found["models"]] == ["good", "bad"]
+    assert [each["model"] for each in found["against"]] == ["good"]
+
+
+def test_the_figure_of_tiny_is_that_of_its_card() -> None:
+    from virc_recipes import systems
+    from virc_recipes.models import EMBEDDED_FOLDER
+
+    reported = systems.get("tiny").reported
+    assert reported is not None
+    share = json.loads((EMBEDDED_FOLDER / "measured.json").read_text())["tools"]["share"]
+    assert reported.figures["tiny"]["diagrams"] == pytest.approx(100 * share)
+
+
+def judgement(body: dict[str, Any]) -> str:
+    """What a judge says of `eight, I think`, and of anything else."""
+    asked = json.loads(body["messages"][-1]["content"])
+    same = asked == {"question": "problem 4", "reference": "8", "answer": "eight, I think"}
+    return f"The answer means something.\nverdict: {'same' if same else 'different'}"
+
+
+def test_a_judge_is_asked_once_about_what_no_rule_finds_right(
+    server: Server, problems: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIRC_JUDGE_KEY", "for-the-judge")
+    monkeypatch.setenv("VIRC_API_KEY", "for-the-endpoint")
+    with serve(judgement, models=("judge",)) as judge:
+        words = ("--model", "bad", "--judge-endpoint", judge.url)
+        found = evaluated(server, problems, *words)
+        model = found["models"][0]
+        assert (model["score"]["right"], model["score"]["of"]) == (3, 6)
+        assert model["deciders"] == {"rule": 2, "judge": 3}
+        assert len(judge.chats()) == 3
+        assert evaluated(server, problems, *words) == found
+        assert len(judge.chats()) == 3
+        keys = {request.headers["authorization"] for request in judge.requests}
+        assert keys == {"Bearer for-the-judge"}
+    assert {request.headers["authorization"] for request in server.requests} == {"Bearer for-the-endpoint"}
+
+
+def test_a_judge_without_a_verdict_decides_nothing(server: Server, problems: Path) -> None:
+    def sometimes(body: dict[str, Any]) -> str:
+        return "hm" if '"5"' in body["messages"][-1]["content"] else judgement(body)
+
+    with serve(sometimes, models=("judge",)) as judge:
+        done = virc(
+            *("eval", problems, "--endpoint", server.url, "--model", "bad", "--json"),
+            *("--judge-endpoint", judge.url),
+        )
+    assert done.code == 6
+    model = done.json["models"][0]
+    assert (model["score"]["right"], model["score"]["of"], model["undecided"]) == (3, 5, 1)
+
+
+def test_a_judge_that_is_down_is_told_before_anything_is_asked(
+    server: Server, problems: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluating, "Judge", partial(Judge, max_retries=0))  # which would take 7 s
+    done = virc("eval", problems, "--endpoint", server.url, "--model", "bad", "--judge-endpoint", dead_url())
+    assert done.code == 6
+    assert done.out == ""
+    assert server.chats() == []
+
+
+def test_a_judge_that_goes_away_is_waited_for(
+    server: Server, problems: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outage, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(evaluating, "Judge", partial(Judge, max_retries=0))
+    with ExitStack() as stack:
+        judge = stack.enter_context(serve(judgement, models=("judge",), fault=faults.hang))
+
+        def die_and_come_back() -> None:
+            judge.wait_for(3)
+            judge.die()
+            time.sleep(0.3)
+            port = judge.server_address[1]
+            stack.enter_context(serve(judgement, models=("judge",), port=port))
+
+        thread = threading.Thread(target=die_and_come_back)
+        thread.start()
+        words = ("--endpoint", server.url, "--model", "bad", "--judge-endpoint", judge.url, "--json")
+        done = virc("eval", problems, *words)
+        thread.join()
+    assert done.code == 0, done.err
+    assert "rows in work wait until the endpoint answers" in done.err
+    assert done.json["models"][0]["deciders"] == {"rule": 2, "judge": 3}
+    assert len((here / "evals/sums/judged/judge.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_benchmark_that_does_not_exist(here: Path) -> None:
+    done = virc("eval", "diagram", "--json")
+    assert done.code == 3
+    assert "diagrams" in done.err
+    assert done.json["models"] is None
+
+
+def test_a_name_that_is_empty_is_no_benchmark(server: Server, here: Path) -> None:
+    done = virc("eval", "", "--endpoint", server.url, "--model", "good")
+    assert done.code == 2
+    assert "empty" in done.err
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("..jsonl", "problems"), ("a\nb.jsonl", "a_b"), (os.fsdecode(b"\xe9.jsonl"), "_")]
+)
+def test_the_name_of_a_file_that_no_folder_should_have(
+    server: Server, problems: Path, here: Path, file: str, name: str
+) -> None:
+    (here / file).write_bytes(problems.read_bytes())
+    found = evaluated(server, here / file, "--model", "good", "--take", 1)
+    assert (found["benchmark"], found["folder"]) == (name, f"evals/{name}")
+
+
+def test_the_model_of_a_judge_needs_its_endpoint(server: Server, problems: Path) -> None:
+    words = ("--endpoint", server.url, "--model", "good", "--judge-model", "judge")
+    done = virc("eval", problems, *words)
+    assert done.code == 2
+    assert "hint: --judge-endpoint URL" in done.err
+    assert server.chats() == []
+
+
+def test_who_names_no_benchmark_is_told_which_there_are(here: Path) -> None:
+    done = virc("eval", "--take", 3)
+    assert done.code == 2
+    assert "hint: virc eval diagrams | mathvista | vstar | FILE.jsonl" in done.err
+
+
+def test_the_readme_lists_every_benchmark() -> None:
+    from virc_recipes import benchmarks
+
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    for name in benchmarks.names():
+        assert f"| `{name}` |" in readme
+        assert str(benchmarks.get(name).HUB or "nowhere") in readme
+
+
+def test_an_endpoint_that_is_down_keeps_what_there_is(server: Server, problems: Path) -> None:
+    evaluated(server, problems, "--model", "good")
+    done = virc("eval", problems, "--endpoint", dead_url(), "--model", "bad")
+    assert done.code == 6
+    assert evaluated(server, problems, "--model", "good")["models"][0]["score"]["of"] == 6

@@ -1,0 +1,115 @@
+"""The report as a browser lays it out, and its filters as a reader uses them."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from browser import CHROMIUM, Tab, tab
+from parsed import HOSTILE
+from reported import WRONG, outcomes, result, summary_of
+
+from virc_recipes.evaluation.report import render
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+NAMES = ("one", "other")
+SHOWN = "[...document.querySelectorAll('.list tbody tr')].filter(row => row.offsetHeight).map(row => row.id)"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both right, each alone, none, no verdict."""
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    results = outcomes("rr", "rw", "wr", "ww", "uf", names=NAMES)
+    path.write_text(render(summary_of(results, *NAMES), results), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four models; names, parts and answers are hostile and words of hundreds of letters."""
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    words = HOSTILE + "".join(map(str, range(400)))
+    names = [f"{number} {words}" for number in range(4)]
+    answers = {name: msgspec.structs.replace(WRONG, answer=words) for name in names}
+    results = [result(f"{at} {words}", answers, words, {words: (words,)}) for at in range(3)]
+    path.write_text(render(summary_of(results, *names, benchmark=words), results), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    with tab(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("width", [360, 700, 1400])
+def test_nothing_is_wider_than_the_window_and_nothing_is_refused(
+    browser: Tab, crowded: Path, width: int
+) -> None:
+    browser.open(crowded, width)
+    browser.value("document.querySelectorAll('details').forEach(each => each.open = true)")
+    assert browser.value("innerWidth") == width
+    assert 0 < browser.value("document.documentElement.scrollWidth") <= width
+    assert browser.complaints == []
+
+
+def test_filters_show_what_they_name_by_click_and_by_key(browser: Tab, page: Path) -> None:
+    browser.open(page, 1400)
+    assert browser.value(SHOWN) == ["p1", "p2", "p3"]
+    expected = {
+        "all": ["p0", "p1", "p2", "p3", "p4"],
+        "hard": ["p3"],
+        "only0": ["p1"],
+        "only1": ["p2"],
+        "open": ["p4"],
+    }
+    for key, rows in expected.items():
+        browser.value(f"document.querySelector('label[for={key}]').click()")
+        assert browser.value(SHOWN) == rows
+    browser.value("document.getElementById('wrong').focus()")
+    for kind in ("keyDown", "keyUp"):
+        arrow = {"key": "ArrowRight", "code": "ArrowRight", "windowsVirtualKeyCode": 39}
+        browser.call("Input.dispatchKeyEvent", type=kind, **arrow)
+    assert browser.value("document.activeElement.id") == "hard"
+    assert browser.value(SHOWN) == ["p3"]
+
+
+def test_link_to_a_problem_shows_it_whatever_the_filter(browser: Tab, page: Path) -> None:
+    browser.open(page, 1400)
+    browser.value("document.querySelector('label[for=hard]').click()")
+    browser.value("document.querySelectorAll('details').forEach(each => each.open = true)")
+    browser.value("document.querySelector('.only a[href=\"#p2\"]').click()")
+    assert browser.value(SHOWN) == ["p2", "p3"]
+
+
+@pytest.mark.parametrize("width", [360, 1400])
+def test_list_is_a_table_to_a_screen_reader_at_every_width(browser: Tab, page: Path, width: int) -> None:
+    browser.open(page, width)
+    browser.value(
+        "document.getElementById('p2').scrollIntoView()"
+    )  # rows far from the window are not laid out
+    wanted = {("rowheader", "2"), ("cell", "wrong: 5 judge"), ("radio", "only one right 1")}
+    browser.call("Accessibility.enable")
+    for _ in range(100):
+        nodes = browser.call("Accessibility.getFullAXTree")["nodes"]
+        named = [(node["role"]["value"], node["name"]["value"]) for node in nodes if "name" in node]
+        if wanted <= set(named):
+            break
+        time.sleep(0.05)  # they are laid out with the next frame
+    browser.call("Accessibility.disable")
+    assert wanted <= set(named)
+    assert [role for role, _ in named].count("table") == 6
+    assert ("image", "50.0%, 95 % interval 15.0% to 85.0%") in named
+
+
+def test_columns_of_the_list_lie_under_their_heads(browser: Tab, page: Path) -> None:
+    for width in (360, 1400):
+        browser.open(page, width)
+        heads, cells = browser.value(
+            "['thead', '#p1'].map(row => [...document.querySelectorAll(`.list ${row} :is(th, td)`)]"
+            ".slice(2).map(cell => cell.getBoundingClientRect().left))"
+        )
+        assert len(cells) == 3
+        assert heads == pytest.approx(cells, abs=1)

@@ -1,0 +1,309 @@
+"""Equality by algebra with the real math-verify, and its process: hostile questions, kills, threads, the end."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from virc_recipes import algebra
+from virc_recipes.deadline import Deadline, TimeUp
+from virc_recipes.errors import SetupError
+from virc_recipes.scoring import Key, Verdict, score
+from virc_recipes.symbolic import Symbolic, formula
+
+EQUAL = [
+    ("2(x+1)", "2x+2"), (r"\frac{1}{2}x", r"\frac{x}{2}"), ("√12", "2√3"), ("sqrt(12)", r"2\sqrt{3}"),
+    ("x^10 + 0", "x^{10}"), ("x**2", "x^2"), ("sin(x)", r"\sin x"), (r"5\pi", "5π cm"), ("x = 2 or x = 3", "3, 2"),
+    (r"25\pi\text{ cm}^2", r"5^2 π cm^2"), ("x=±2", "-2, 2"), ("2*x", "2x"), ("2^(x+1)", "2 * 2^x"), ("1/√2", "√2/2"),
+    ("(x-1)(x+1)", "x^2-1"), (r"\dfrac{\sqrt{3}}{3}", r"\frac{1}{\sqrt3}"), ("y=2x+1", "1+2x"), ("a+b", "b+a"),
+    ("x ≥ 5", "5 ≤ x"), ("x^-1", "1/x"), (r"$\{1,2\}$", r"\{2,1\}"), ("**2x + 2**", "2(x+1)"), ("90+7", "97"),
+    ("ln(e^2)", "2"), ("log_2 8", "3"), ("e^x e^y", "e^(x+y)"), ("|x-1|", "|1-x|"), ("3!", "6"), ("4√2+4", "4(1+√2)"),
+    (r"x = 2 \text{ and } y = 3", "x=2, y=3"),
+    (r"\begin{pmatrix}1&2\end{pmatrix}", r"\begin{bmatrix}1&1+1\end{bmatrix}"),
+    (r"\sin^2 x + \cos^2 x", "1"), ("So the answer is 2(x+1).", "2x+2"), (r"\boxed{x^2+2x+1}", "(x+1)^2"),
+]  # fmt: skip
+
+DIFFERENT = [
+    ("x+1", "x+2"), ("2x", "3x"), ("5m", "5"), ("5π cm", "5π m"), ("not 97", "97"), ("97 or 98", "97"), ("no", "on"),
+    ("AB", "BA"), ("(1,2)", "(2,1)"), ("[1,2]", "(1,2)"), ("x<97", "97"), ("x>3", "x<3"), ("x=5", "y=5"),
+    ("2,3", "2"),
+    ("1/2x", r"\frac{1}{2}x"), ("1,2", "1.2"), ("I do not know", "x"), ("97 x", "97"), ("±2", "2"), ("", "x"),
+    ("x", ""),
+    ("0.333333", "x/3"), ("√2", "1.41"), (r"\text{not } x+1", "x+1"), ("the value is x+1", "x+1"), ("x+1?", "1+x"),
+    ("2x+2 = 2(x+2)", "2x+2"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def symbolic() -> Iterator[Symbolic]:
+    with Symbolic(seconds=1.0) as one:
+        yield one
+
+
+def process_of(symbolic: Symbolic) -> "subprocess.Popen[bytes]":
+    """The process, which answers; what was asked before is forgotten."""
+    symbolic._equal.cache_clear()
+    assert symbolic.same("x+1", "1+x")
+    process = symbolic._process
+    assert process
+    return process
+
+
+@pytest.mark.parametrize(("answer", "reference"), EQUAL)
+def test_these_are_equal_only_by_algebra(symbolic: Symbolic, answer: str, reference: str) -> None:
+    assert not score(answer, Key(reference)).right
+    assert score(answer, Key(reference), symbolic.same) == Verdict(True, "symbolic")
+
+
+@pytest.mark.parametrize(("answer", "reference"), DIFFERENT)
+def test_these_are_not(symbolic: Symbolic, answer: str, reference: str) -> None:
+    assert not symbolic.same(answer, reference)
+
+
+# whether they are read as a formula or not: nothing may raise, last, or break what comes after
+HOSTILE = [
+    "9^9^9^9", "10**10**10", "(" * 240 + "x" + ")" * 240, "{" * 100_000, "\x00", "\ud800+1", "1/0",
+    r"\frac{1}{0}", "0^{-1}",
+    "[" * 400, "x_" * 200, "x,y" * 150, r"\begin{matrix}" * 30, "x" + "'" * 400, "\\" * 400,
+    r"\frac{" * 70 + "1", "||",
+]  # fmt: skip
+LATE = [
+    "10^{10^{10}}", "2^{2^{2^{2^{2^{2}}}}}", "10000000!", "9999!!!!", r"\binom{10^9}{10^8}", "2^{9999999999}x",
+    r"\sqrt{" * 70 + "x" + "}" * 70, "x^{" * 60 + "1" + "}" * 60, r"\sin " * 90 + "x", "((x+y)^{99}+1)^{99}",
+    "|" * 400, "1" + "0" * 490, "+" * 400, "(x+1)^{5000}", r"\sqrt{9^{9^9}}", "e^{e^{e^{e^{e}}}}", "x^{100000}-1",
+]  # fmt: skip
+
+
+def ask_hostile(symbolic: Symbolic, texts: list[str]) -> None:
+    for text in texts:
+        began = time.monotonic()
+        assert not symbolic.same(text, "x+1"), text[:30]
+        assert not symbolic.same("x+1", text), text[:30]
+        assert time.monotonic() - began < 30, text[:30]
+    assert symbolic.same("x+x+1", "2x+1")
+
+
+def test_a_hostile_answer_is_wrong_in_time_and_the_next_is_read(symbolic: Symbolic) -> None:
+    ask_hostile(symbolic, HOSTILE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", LATE, ids=lambda text: text[:20])
+def test_an_answer_without_end_is_wrong_in_time(symbolic: Symbolic, text: str) -> None:
+    ask_hostile(symbolic, [text])
+
+
+CODE = [
+    '__import__("os").system("touch {0}")', "__import__('os').system('touch {0}')", 'eval("open(\'{0}\', \'w\')")',
+    'open("{0}","w")', r"\mathrm{{open}}('{0}', 'w')", r"\operatorname{{open}}(\text{{'{0}'}}, \text{{'w'}})",
+    "x=__import__('os').system('touch {0}')", "1+open('{0}','w').close()", "Lambda(x, open('{0}','w'))",
+    "$(touch {0})", "`touch {0}`", "\n]\n[\"x\", \"x\"]\n", "lambda: open('{0}', 'w')", r"\input{{|touch {0}}}",
+    r"\write18{{touch {0}}}", "S('open(\"{0}\", \"w\")')", r"x_{{open('{0}','w')}}", r"\text{{open('{0}','w')}}",
+    "().__class__.__base__.__subclasses__()", r"\int open('{0}','w') dx", r"\sum_{{open('{0}','w')}}^2 x",
+]  # fmt: skip
+
+
+def test_no_text_is_run(tmp_path: Path, symbolic: Symbolic) -> None:
+    for number, text in enumerate(CODE):
+        made = tmp_path / f"made{number}"
+        assert not symbolic.same(text.format(made), "x+1")
+        assert not symbolic.same("x+1", text.format(made))
+        assert not made.exists(), text
+    assert not list(tmp_path.iterdir())
+
+
+# Code in the process itself, past the check for formulas: first as SymPy is, then as it is made to be there.
+PROBE = """
+import sys
+from virc_recipes import algebra
+from sympy import sympify
+
+def put(texts):
+    for text in texts:
+        for read in (sympify, lambda text: algebra._equal(text, text), algebra._read):
+            try:
+                read(text)
+            except Exception:
+                pass
+
+before, after = (part.split("\\0") for part in sys.stdin.read().split("\\0\\0"))
+put(before)
+algebra._refuse_code()
+put(after)
+"""
+
+
+def test_the_process_runs_no_text_even_if_it_gets_it(tmp_path: Path) -> None:
+    for folder in ("before", "after"):
+        (tmp_path / folder).mkdir()
+    texts = [
+        "\0".join(text.format(tmp_path / when / "made") for text in CODE) for when in ("before", "after")
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE], input="\0\0".join(texts), text=True, stderr=subprocess.DEVNULL, timeout=120,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert list((tmp_path / "before").iterdir())  # SymPy runs what it reads
+    assert not list((tmp_path / "after").iterdir())
+
+
+def test_a_question_that_is_late_costs_the_process_and_no_more(symbolic: Symbolic) -> None:
+    first = process_of(symbolic)
+    assert not symbolic.same("10000000!", "x+1")
+    assert first.returncode == (-signal.SIGPROF if hasattr(signal, "SIGPROF") else 1)
+    assert symbolic._process is None
+    assert not symbolic.same("10000000!", "x+1")
+    assert symbolic._process is None  # known, so nobody is asked
+    assert process_of(symbolic).pid != first.pid
+
+
+def test_a_process_that_was_killed_is_replaced_and_the_question_asked_again(symbolic: Symbolic) -> None:
+    process = process_of(symbolic)
+    process.kill()
+    process.wait()
+    assert symbolic.same("3(x+1)", "3x+3")
+    assert process_of(symbolic).pid != process.pid
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_process_that_is_stopped_is_given_up_after_a_while(
+    symbolic: Symbolic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = process_of(symbolic)
+    process.send_signal(signal.SIGSTOP)
+    monkeypatch.setattr(symbolic, "_seconds", 0.05)
+    assert not symbolic.same("4(x+1)", "4x+4")
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_an_interruption_leaves_no_answer_for_the_next_question(symbolic: Symbolic) -> None:
+    process = process_of(symbolic)
+    process.send_signal(signal.SIGSTOP)
+    with pytest.raises(TimeUp), Deadline(0.1).armed():
+        symbolic.same("5(x+1)", "5x+5")
+    assert process.returncode == -signal.SIGKILL
+    assert not symbolic.same("6(x+1)", "6x+7")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system does not say")
+def test_memory_is_bounded_and_a_process_that_keeps_much_ends(symbolic: Symbolic) -> None:
+    limits = Path(f"/proc/{process_of(symbolic).pid}/limits").read_text()
+    assert int(limits.split("Max address space")[1].split()[0]) == algebra._MOST_BYTES
+    program = (
+        "import sys; sys.path.append(sys.argv[1]); import algebra; algebra._MOST_KEPT = 0; algebra.main(2.0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(Path(algebra.__file__).parent)],
+        input=b'["x+1", "1+x"]\n["x+1", "1+x"]\n', stdout=subprocess.PIPE, timeout=120,
+    )  # fmt: skip
+    assert done.stdout == b"ready\ntrue\n"  # it answered one question and ended
+
+
+def test_threads_share_one(symbolic: Symbolic) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        questions = [(f"{n}(x+1)", f"{n}x+{n + n % 2}") for n in range(12, 32)]
+        verdicts = list(threads.map(lambda question: symbolic.same(*question), questions))
+    assert verdicts == [n % 2 == 0 for n in range(12, 32)]
+
+
+def test_nothing_is_left_when_it_is_closed() -> None:
+    threads = threading.active_count()
+    with Symbolic() as symbolic:
+        process = process_of(symbolic)
+    assert process.returncode is not None
+    assert threading.active_count() <= threads
+    symbolic.close()
+
+
+PROGRAM = """
+import sys, threading
+from virc_recipes.symbolic import Symbolic
+symbolic = Symbolic(1.0)
+symbolic.same("x+1", "1+x")
+print(symbolic._process.pid, flush=True)
+if sys.argv[1] == "at work":
+    symbolic.same("10000000!", "x+1")
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("moment", [pytest.param("idle", marks=pytest.mark.slow), "at work"])
+def test_the_process_ends_with_its_parent_however_that_ends(moment: str) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, moment], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, text=True,
+    )  # fmt: skip
+    with parent:
+        assert parent.stdout
+        pid = int(parent.stdout.readline())
+        time.sleep(0.1 if moment == "at work" else 0)
+        parent.kill()
+        parent.wait()
+    end = time.monotonic() + 30
+    while _alive(pid) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not _alive(pid)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def test_without_math_verify_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "math_verify", None)
+    with pytest.raises(SetupError, match="needs the extra eval") as raised:
+        Symbolic()
+    assert raised.value.hint == "pip install 'virc[eval]'"
+
+
+def test_a_math_verify_that_does_not_start_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "math_verify.py").write_text("raise RuntimeError('broken')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Symbolic() as symbolic, pytest.raises(SetupError, match="does not start"):
+        symbolic.same("7(x+1)", "7x+7")
+
+
+WORDS = r"x y 2 1.5 + - * / ^ ( ) { } [ ] , = < \frac \sqrt \pi \text{ cm or and not √ π ° ² sin $ \{ & | ! ' _ % \ ٣"
+PIECES = WORDS.split()
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.sampled_from([*PIECES, " ", "\n", "\ud800"]), max_size=20).map("".join) | st.text())
+def test_what_is_asked_is_one_line_of_formula(text: str) -> None:
+    found = formula(text)
+    if found:
+        assert found.latex.isascii()
+        assert "\n" not in found.latex
+        assert "$" not in found.latex
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None)
+@given(text=st.lists(st.sampled_from([*PIECES, " "]), max_size=20).map("".join))
+def test_every_formula_has_a_verdict(symbolic: Symbolic, text: str) -> None:
+    assert isinstance(symbolic.same(text, "x+1"), bool)
+    assert process_of(symbolic)
+
+
+def test_time_to_find_a_formula_grows_no_faster_than_answers_may_get_long() -> None:
+    for one in PIECES:
+        for other in PIECES:
+            began = time.process_time()
+            formula((f"{one} {other}" * 500)[:500])
+            assert time.process_time() - began < 0.5  # measured: 0.01 s

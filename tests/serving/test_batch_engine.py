@@ -1,0 +1,107 @@
+"""Batches on the real vLLM: images by their ids change no answer, and killing it loses and doubles nothing."""
+
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from real_server import VIRC, Real, real_server
+
+from virc_recipes.backends.openai import OpenAIBackend
+from virc_recipes.batch import read_rows
+from virc_recipes.reasoning.session import Message
+from virc_recipes.solve import SolveConfig, solve
+from virc_recipes.sources import open_source
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+
+COUNT = 80
+
+
+def answers(file: Path) -> dict[str, tuple[object, ...]]:
+    """id -> what was answered; every id once."""
+    lines = [msgspec.json.decode(line) for line in file.read_bytes().splitlines()]
+    found = {line["id"]: (line["answer"], line["turns"], line["tokens"]["completion"]) for line in lines}
+    assert len(found) == len(lines)
+    return found
+
+
+def batch(folder: Path, server: Real, out: str) -> "subprocess.Popen[str]":
+    words = (
+        "solve",
+        "--batch",
+        "held/problems.jsonl",
+        "--out",
+        out,
+        "--endpoint",
+        server.url,
+        "--temperature",
+        "0",
+    )
+    return subprocess.Popen([*VIRC, *words], cwd=folder, stderr=subprocess.PIPE, text=True)
+
+
+def said(server: Real, folder: Path, by_id: bool) -> list[Sequence[Message]]:
+    """What is said in the first conversations, images by their ids or with all their data each time."""
+    backend = OpenAIBackend(server.url)
+    sent = backend._images
+    assert sent
+    if not by_id:
+        backend._images = None
+    protocol = backend.published_protocol()
+    assert protocol is not None
+    said = []
+    with (folder / "held" / "problems.jsonl").open("rb") as file:
+        for row, _ in zip(read_rows(file), range(16), strict=False):
+            image = open_source(row.images[0], folder / "held")
+            (attempt,) = solve(SolveConfig(), backend, protocol, [image], row.question).attempts
+            said.append(attempt.trace.messages)
+    assert sent._misses == 0
+    assert bool(sent._kept) == by_id
+    return said
+
+
+def restarted_in_its_midst(running: "subprocess.Popen[str]", server: Real, out: Path) -> str:
+    """Kill the server when a third is answered, start another on its port, and await the batch: its stderr."""
+    errors: list[str] = []
+    reader = threading.Thread(target=lambda: errors.append(running.communicate(timeout=600)[1]))
+    reader.start()
+    while running.poll() is None and (not out.exists() or out.read_bytes().count(b"\n") < COUNT // 3):
+        time.sleep(0.05)
+    assert running.poll() is None
+    server.kill()
+    with real_server(server.port):
+        reader.join()
+    return errors[0]
+
+
+def test_a_batch_outlives_vllm_and_images_by_id_change_nothing(tmp_path: Path) -> None:
+    synth: Any = (
+        "data",
+        "synth",
+        "--to",
+        "held",
+        "--count",
+        str(COUNT),
+        "--seed",
+        "20000",
+        "--split",
+        "heldout",
+    )
+    subprocess.run([*VIRC, *synth, "--layouts", "batch"], cwd=tmp_path, check=True, capture_output=True)
+    with real_server() as server:
+        assert said(server, tmp_path, by_id=True) == said(server, tmp_path, by_id=False)
+        undisturbed = batch(tmp_path, server, "undisturbed.jsonl")
+        assert undisturbed.wait(600) == 0
+        disturbed = batch(tmp_path, server, "disturbed.jsonl")
+        errors = restarted_in_its_midst(disturbed, server, tmp_path / "disturbed.jsonl")
+    assert disturbed.returncode == 0, errors
+    assert errors.count("rows in work wait until the endpoint answers") == 1
+    assert "0 failed" in errors.splitlines()[-1]
+    expected = answers(tmp_path / "undisturbed.jsonl")
+    assert len(expected) == COUNT
+    assert answers(tmp_path / "disturbed.jsonl") == expected

@@ -1,0 +1,165 @@
+"""What a chat completion request may hold, and what it is told where it does not."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from virc_recipes.backends import Sampling
+from virc_recipes.engines.chat_request import ChatRequest, RefusedError, read
+from virc_recipes.reasoning.session import Message
+
+URL = "data:image/png;base64,AAAA"
+PICTURE = {"type": "image_url", "image_url": {"url": URL}}
+TEXT = {"type": "text", "text": "What is it?"}
+
+
+def asked(**fields: Any) -> bytes:
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "What is it?"}]}
+    return json.dumps({**body, **fields}).encode()
+
+
+def taken(body: bytes) -> ChatRequest:
+    return read(body, most_images=2, most_characters=1000)
+
+
+def refusal(body: bytes) -> RefusedError:
+    with pytest.raises(RefusedError) as caught:
+        taken(body)
+    return caught.value
+
+
+def test_images_count_through_the_conversation_and_stand_before_the_text() -> None:
+    messages = [
+        {"role": "system", "content": "Look closer."},
+        {"role": "user", "content": [TEXT, PICTURE]},
+        {"role": "assistant", "content": [TEXT, {"type": "text", "text": " Or not?"}]},
+        {"role": "user", "content": [PICTURE]},
+    ]
+    request = taken(asked(messages=messages))
+    assert request.messages == (
+        Message("system", "Look closer."),
+        Message("user", "What is it?", (0,)),
+        Message("assistant", "What is it? Or not?"),
+        Message("user", "", (1,)),
+    )
+    assert request.pictures == (URL, URL)
+
+
+def test_what_is_not_said_is_as_the_api_has_it() -> None:
+    request = taken(asked())
+    assert request.sampling == Sampling(temperature=1.0, max_tokens=2**31)
+    assert (request.streamed, request.counted) == (False, False)
+
+
+def test_what_is_said_is_honoured() -> None:
+    said = {"temperature": 0.5, "top_p": 0.9, "top_k": 20, "seed": -3, "stream": True, "user": "me"}
+    request = taken(
+        asked(**said, max_tokens=9, max_completion_tokens=7, stream_options={"include_usage": True})
+    )
+    assert request.sampling == Sampling(temperature=0.5, top_p=0.9, top_k=20, seed=-3, max_tokens=7)
+    assert (request.streamed, request.counted) == (True, True)
+    assert taken(asked(top_k=-1)).sampling.top_k is None
+    assert taken(asked(top_k=0)).sampling.top_k is None
+
+
+@pytest.mark.parametrize(
+    "neutral",
+    [
+        {"n": 1, "logprobs": False, "stop": [], "tools": [], "presence_penalty": 0.0},
+        {"n": None, "logprobs": None, "stop": None, "tools": None, "response_format": None},
+        {"response_format": {"type": "text"}, "logit_bias": {}},
+    ],
+)
+def test_parameters_that_ask_for_nothing_are_taken(neutral: dict[str, Any]) -> None:
+    assert taken(asked(**neutral)) == taken(asked())
+
+
+def test_nulls_inside_a_message_are_as_if_they_were_not_there() -> None:
+    message = {"role": "assistant", "content": "Yes.", "refusal": None, "tool_calls": None}
+    assert taken(asked(messages=[message])).messages == (Message("assistant", "Yes."),)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "said"),
+    [
+        ({"n": 2}, "n", "n cannot be honoured"),
+        ({"tools": [{"type": "function"}]}, "tools", "tools cannot be honoured"),
+        ({"response_format": {"type": "json_object"}}, "response_format", "cannot be honoured"),
+        ({"logprobs": True}, "logprobs", "cannot be honoured"),
+        ({"stop": ["\n"]}, "stop", "cannot be honoured"),
+        ({"temprature": 0}, "temprature", "did you mean 'temperature'?"),
+        ({"mxyzptlk": 0}, "mxyzptlk", "it is not honoured here"),
+        ({"temperature": "0"}, "temperature", "expected float, got str"),
+        ({"temperature": -1}, "temperature", ">= 0"),
+        ({"top_p": 0}, "top_p", "> 0"),
+        ({"max_tokens": 0}, "max_tokens", ">= 1"),
+        ({"seed": 2**70}, "seed", "expected int <="),
+        ({"stream": "yes"}, "stream", "expected bool"),
+        ({"stream_options": {"chunk": 1}}, "stream_options", "unknown field"),
+        ({"model": 3}, "model", "expected str"),
+        ({"messages": []}, "messages", ">= 1"),
+        ({"messages": "hello"}, "messages", "expected array"),
+        ({"messages": [{"role": "tool", "content": ""}]}, "messages[0].role", "'tool'"),
+        ({"messages": [{"role": "user"}]}, "messages[0]", "content"),
+        ({"messages": [{"role": "user", "content": "", "name": "me"}]}, "messages[0]", "name"),
+        ({"messages": [{"role": "user", "content": [{"type": "video_url"}]}]}, "type", "video_url"),
+        ({"messages": [{"role": "user", "content": [{**PICTURE, "uuid": "1"}]}]}, "content[0]", "uuid"),
+        ({"messages": [{"role": "system", "content": [PICTURE]}]}, "messages[0]", "only a message of role user"),
+        ({"messages": [{"role": "user", "content": [PICTURE] * 3}]}, "messages", "at most 2 images"),
+        ({"messages": [{"role": "user", "content": "x" * 1001}]}, "messages", "context length"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_honoured_is_refused_by_name(fields: dict[str, Any], param: str, said: str) -> None:
+    refused = refusal(asked(**fields))
+    assert refused.status == 400
+    assert said in refused.message
+    assert refused.param is not None
+    assert refused.param.endswith(param)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/x.png",
+        "https://example.org/x.png",
+        "file:///etc/hostname",
+        "/etc/hostname",
+        "ftp://x",
+        "",
+    ],
+)
+def test_a_picture_that_does_not_travel_with_the_request_is_refused(url: str) -> None:
+    content = [{"type": "image_url", "image_url": {"url": url}}]
+    refused = refusal(asked(messages=[{"role": "user", "content": content}]))
+    assert "must be a data URL" in refused.message
+    assert refused.param == "messages[0].content[0].image_url"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b"[" * 100_000, b'{"a":' * 9999],
+    ids=["nothing", "cut", "list", "null", "text", "no UTF-8", "deep list", "deep object"],
+)
+def test_what_is_no_object_is_refused(body: bytes) -> None:
+    assert refusal(body).message in ("the body is no JSON", "the body is no JSON object")
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=9,
+)
+NAMES = st.sampled_from(
+    ["messages", "model", "stop", "temperature", "stream_options", "n", "seed", "tools", "user"]
+)
+
+
+@given(st.dictionaries(NAMES, ANYTHING), st.lists(ANYTHING, max_size=3))
+def test_any_body_is_taken_or_refused(fields: dict[str, Any], messages: list[Any]) -> None:
+    for body in (asked(**fields), asked(**{**fields, "messages": messages})):
+        with suppress(RefusedError):
+            assert len(taken(body).pictures) <= 2

@@ -1,0 +1,59 @@
+"""What vLLM's process does not let through, in front of an app of ours that answers everything."""
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+
+from virc_recipes.engines.vllm_gate import OPEN, Gate
+
+
+async def nothing() -> dict[str, Any]:
+    return {"type": "http.disconnect"}
+
+
+def sent(scope: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a client gets; the app behind answers 200 to all."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    messages: list[dict[str, Any]] = []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        messages.append(dict(message))
+
+    asyncio.run(Gate(app)(scope, nothing, send))
+    return messages
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(OPEN))
+def test_what_a_chat_endpoint_needs_is_open(method: str, path: str) -> None:
+    assert sent({"type": "http", "method": method, "path": path})[0]["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/invocations"),
+        ("POST", "/scale_elastic_ep"),
+        ("POST", "/inference/v1/abort_requests"),
+        ("POST", "/v1/load_lora_adapter"),
+        ("POST", "/v1/chat/completions/"),
+        ("POST", "/v1/chat/completions/render"),
+        ("POST", "//v1/chat/completions"),
+        ("POST", "/health"),
+        ("GET", "/docs"),
+        ("OPTIONS", "/v1/models"),
+    ],
+)
+def test_every_other_route_is_closed(method: str, path: str) -> None:
+    start, body = sent({"type": "http", "method": method, "path": path})
+    assert start["status"] == 404
+    assert path.encode() in body["body"]
+
+
+def test_a_websocket_is_closed_and_the_life_of_the_server_goes_on() -> None:
+    assert sent({"type": "websocket", "path": "/v1/models"}) == [{"type": "websocket.close"}]
+    assert sent({"type": "lifespan"})[0]["status"] == 200

@@ -1,0 +1,262 @@
+"""`virc serve` up to the moment vLLM would start."""
+
+import json
+import shutil
+import socket
+from pathlib import Path
+
+import msgspec
+import pytest
+from called import virc
+
+from virc_recipes import models, systems
+from virc_recipes.errors import SetupError
+from virc_recipes.machine import Gpu, Machine
+from virc_recipes.models import EMBEDDED_FOLDER
+from virc_recipes.serve import Config, choose_engine, refuse_unfit, weights_gib
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
+    return folder
+
+
+def option(command: list[str], name: str) -> str:
+    return command[command.index(name) + 1]
+
+
+def test_a_dry_run_is_the_exact_command_and_shows_no_key(workspace: Path) -> None:
+    words = (
+        "--dtype",
+        "float32",
+        "--port",
+        8123,
+        "--images",
+        7,
+        "--api-key",
+        "abc123",
+        "--device",
+        "cpu",
+        "--json",
+    )
+    done = virc("serve", "tiny", "--dry-run", *words)
+    assert done.code == 0, done.err
+    said = done.json
+    command = said["command"]
+    assert option(command, "--model") == str(EMBEDDED_FOLDER)
+    assert option(command, "--served-model-name") == "tiny"
+    assert option(command, "--port") == "8123"
+    assert json.loads(option(command, "--limit-mm-per-prompt")) == {"image": 7, "video": 0}
+    assert "abc123" not in done.out
+    assert said["environment"]["VLLM_API_KEY"] == "***"
+    assert said["environment"]["VLLM_NO_USAGE_STATS"] == "1"
+    published = json.loads(said["files"][said["environment"]["VIRC_PUBLISHED"]])
+    assert published["virc_protocol"]["system"].startswith("You answer")
+    assert published["virc_grid"] == {"factor": 28, "min_pixels": 3136, "max_pixels": 63504}
+    assert not list(workspace.parent.joinpath("workspace").iterdir())
+
+
+def test_an_adapter_is_served_under_its_name_beside_its_base(workspace: Path) -> None:
+    adapter = workspace / "mine"
+    adapter.mkdir()
+    settings = {
+        "peft_type": "LORA",
+        "base_model_name_or_path": str(EMBEDDED_FOLDER),
+        "r": 12,
+        "lora_alpha": 24,
+    }
+    (adapter / "adapter_config.json").write_text(json.dumps(settings))
+    (adapter / "adapter_model.safetensors").write_bytes(b"")
+    shutil.copy(EMBEDDED_FOLDER / "virc_protocol.json", adapter)
+    command = virc("serve", "mine", "--dry-run", "--json", "--device", "cpu").json["command"]
+    assert option(command, "--lora-modules") == f"mine={adapter}"
+    assert option(command, "--max-lora-rank") == "16"
+    assert option(command, "--served-model-name") == "mine-base"
+
+
+def test_a_port_in_use_is_said_before_anything_is_installed() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = virc("serve", "tiny", "--device", "cpu", "--port", taken.getsockname()[1])
+    assert done.code == 3
+    assert "is in use" in done.err
+    assert "making the environment" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["nothing-like-it"], 3, "no model 'nothing-like-it'"),
+        (["tiny", "--host", "http://localhost"], 3, "no address to listen on"),
+        (["tiny", "--port", "0"], 2, "--port"),
+        (["tiny", "--device", "gpu"], 2, "gpu"),
+        (["tiny", "--device", "mps"], 2, "vLLM does not run on mps"),
+        (["tiny", "--engine", "sglang"], 2, "sglang"),
+        (["tiny", "--engine", "transformers", "--tensor", "2"], 2, "--tensor means nothing"),
+        (["tiny", "--engine", "transformers", "--image-cache", "0"], 2, "--image-cache means nothing"),
+        (["tiny", "--context", "40000"], 3, "takes 32768 tokens, fewer than 40000"),
+    ],
+)
+def test_a_mistake_is_one_sentence(words: list[str], code: int, said: str) -> None:
+    done = virc("serve", *words)
+    assert done.code == code, done.err
+    assert said in done.err
+
+
+def machine(*gib: float, memory: float = 100) -> Machine:
+    gpus = tuple(Gpu("GPU", each, each, "570") for each in gib)
+    return Machine(cores=8, memory_gib=memory, free_gib=memory, disk_gib=100, gpus=gpus)
+
+
+CUDA, CPU = Config(device="cuda"), Config(device="cpu", cache_gib=4)
+
+
+def refused(config: Config, gib: float, here: Machine) -> tuple[str, str | None]:
+    judges = systems.get("virc").judges
+    with pytest.raises(SetupError) as caught:
+        refuse_unfit(config, "judge", gib, here, judges)
+    return caught.value.message, caught.value.hint
+
+
+def test_a_model_that_does_not_fit_is_refused_with_what_does() -> None:
+    refuse_unfit(CUDA, "seven", 15.5, machine(24))
+    message, hint = refused(CUDA, 136.8, machine(80, 80, 80, 80))
+    assert message == "judge needs 157.3 GiB, and 72.0 GiB may be taken of a GPU"
+    assert hint == "--tensor 4"
+    assert refused(CUDA, 136.8, machine(80, 80))[1] == "virc serve judge-32b"
+    assert refused(CUDA, 136.8, machine(40, 40, 40, 40))[1] == "virc serve judge-32b --tensor 2"
+    assert refused(CUDA, 136.8, machine(24))[1] == "virc serve judge-7b"
+    assert refused(CUDA, 7, machine(2))[1] == "a smaller model, or a larger machine"
+    two = msgspec.structs.replace(CUDA, tensor=2)
+    assert refused(two, 7, machine(24))[0] == "judge is to be served on 2 GPUs, here are 1"
+    assert "here are none" in refused(CUDA, 7, machine())[0]
+
+
+def test_main_memory_holds_the_weights_and_the_cache_where_there_is_no_gpu() -> None:
+    refuse_unfit(CPU, "three", 7, machine(memory=13))
+    message, hint = refused(CPU, 136.8, machine(memory=13))
+    assert message == "judge needs 161.3 GiB, and 13.0 GiB of main memory are free"
+    assert hint == "virc serve judge-3b"
+    assert (
+        "of main memory are free"
+        in refused(msgspec.structs.replace(CPU, cache_gib=8), 7, machine(memory=13))[0]
+    )
+
+
+def test_quantised_weights_count_as_they_lie_in_their_files(tmp_path: Path) -> None:
+    plain = weights_gib(EMBEDDED_FOLDER, "auto")
+    assert weights_gib(EMBEDDED_FOLDER, "float32") == 2 * plain
+    folder = tmp_path / "quantised"
+    shutil.copytree(EMBEDDED_FOLDER, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": {"bits": 4}}))
+    size = (folder / "model.safetensors").stat().st_size
+    assert weights_gib(folder, "float32") == size / 2**30
+
+
+JUDGES = """
+name: school
+judges:
+  teacher: {folder: weights}
+"""
+
+
+def test_a_judge_is_served_in_plain_chat_with_room_for_an_answer(workspace: Path) -> None:
+    (workspace / "school.yaml").write_text(JUDGES)
+    shutil.copytree(EMBEDDED_FOLDER, workspace / "weights")
+    words = ("serve", "teacher", "--system", "./school.yaml", "--dry-run", "--json", "--device", "cpu")
+    said = virc(*words).json
+    command = said["command"]
+    assert option(command, "--served-model-name") == "teacher"
+    assert json.loads(option(command, "--limit-mm-per-prompt"))["image"] == 4
+    assert option(command, "--max-model-len") == "32768"
+    published = json.loads(said["files"][said["environment"]["VIRC_PUBLISHED"]])
+    assert "virc_protocol" not in published
+    assert published["virc_grid"]["factor"] == 28
+    command = virc(*words, "--images", 9, "--context", 4096).json["command"]
+    assert json.loads(option(command, "--limit-mm-per-prompt"))["image"] == 9
+    assert option(command, "--max-model-len") == "4096"
+
+
+def test_a_judge_that_is_not_here_is_named_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", "nowhere")
+    done = virc("serve", "judge-3b", "--dry-run")
+    assert done.code == 3
+    assert "Qwen/Qwen2.5-VL-3B-Instruct, 7 GiB, is not on this machine" in done.err
+    assert "then virc serve judge-3b" in done.err
+    assert "did you mean 'judge-3b'?" in virc("serve", "judge-3bb", "--dry-run").err
+
+
+def test_a_base_that_is_also_a_judge_still_belongs_to_no_system() -> None:
+    assert models.known("Qwen/Qwen2.5-VL-7B-Instruct") == (None, None)
+    assert set(models.judges("judge")) == {"judge", "judge-72b-awq", "judge-32b", "judge-7b", "judge-3b"}
+    assert models.judges("tiny") == {}
+
+
+def test_vllm_is_the_engine_where_it_has_builds() -> None:
+    assert choose_engine(None, "linux") == "vllm"
+    assert choose_engine("transformers", "linux") == "transformers"
+    assert choose_engine(None, "darwin") == choose_engine(None, "win32") == "transformers"
+    with pytest.raises(SetupError, match="Linux only"):
+        choose_engine("vllm", "darwin")
+
+
+def test_the_command_for_gpus(workspace: Path) -> None:
+    words = (
+        "--device",
+        "cuda",
+        "--tensor",
+        4,
+        "--data",
+        2,
+        "--memory",
+        0.85,
+        "--image-cache",
+        0.5,
+        "--context",
+        8192,
+    )
+    said = virc("serve", "tiny", "--dry-run", "--json", *words).json
+    files = workspace.parent / "cache" / "serve" / "tiny-8000"
+    assert said["command"][1:] == [
+        *(
+            "-m",
+            "virc_recipes.orphans",
+            "vllm.entrypoints.openai.api_server",
+            "--model",
+            str(EMBEDDED_FOLDER),
+            "--host",
+            "127.0.0.1",
+        ),
+        *(
+            "--port",
+            "8000",
+            "--dtype",
+            "auto",
+            "--tensor-parallel-size",
+            "4",
+            "--pipeline-parallel-size",
+            "1",
+        ),
+        *("--data-parallel-size", "2", "--limit-mm-per-prompt", '{"image": 20, "video": 0}'),
+        *("--middleware", "virc_recipes.engines.vllm_published.Published"),
+        *("--middleware", "virc_recipes.engines.vllm_gate.Gate"),
+        *("--mm-processor-cache-gb", "0.5", "--enable-prefix-caching", "--max-model-len", "8192"),
+        *("--gpu-memory-utilization", "0.85", "--served-model-name", "tiny"),
+    ]
+    environment = said["environment"]
+    assert environment["VLLM_MEDIA_CONNECTOR"] == "virc_recipes.engines.vllm_media"
+    assert environment["VIRC_PUBLISHED"] == str(files / "published.json")
+    assert "VLLM_CPU_KVCACHE_SPACE" not in environment
+    assert json.loads(said["files"][str(files / "published.json")])["virc_image_ids"] is True
+
+
+def test_images_have_no_ids_where_none_are_kept() -> None:
+    said = virc("serve", "tiny", "--dry-run", "--json", "--device", "cpu", "--image-cache", 0).json
+    assert option(said["command"], "--mm-processor-cache-gb") == "0"
+    assert "virc_image_ids" not in json.loads(said["files"][said["environment"]["VIRC_PUBLISHED"]])

@@ -1,0 +1,232 @@
+"""The real vLLM behind `virc serve`, with the model in the package."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from real_server import VIRC, free_port, pids
+
+from virc_cli import serving_vllm
+from virc_recipes.environments import cache_folder
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
+
+TAKEN = 100
+
+
+def virc(folder: Path, *words: str) -> str:
+    done = subprocess.run([*VIRC, *words], cwd=folder, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def processes_on(port: int) -> list[str]:
+    """Command lines of vLLM's processes that were told this port."""
+    return [Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode() for pid in pids(port)]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("workspace")
+
+
+@pytest.fixture(scope="module")
+def here(workspace: Path) -> Iterator["subprocess.Popen[str]"]:
+    """The same evaluation in a process without vLLM, in work while vLLM starts."""
+    words = (
+        "eval",
+        "diagrams",
+        "--take",
+        str(TAKEN),
+        "--json",
+        "--to",
+        "here",
+        "--model",
+        "tiny",
+        "--device",
+        "cpu",
+    )
+    with subprocess.Popen(
+        [*VIRC, *words], cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    port = free_port()
+    words = ("serve", "tiny", "--device", "cpu", "--dtype", "float32", "--port", str(port), "--api-key", "sesame",
+             "--context", "8192")  # fmt: skip
+    process = subprocess.Popen([*VIRC, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    url = process.stdout.readline().strip()
+    assert url == f"http://127.0.0.1:{port}/v1", process.communicate()[1]
+    yield process, url
+    process.kill()
+    process.communicate()
+
+
+def test_the_official_client_gets_an_answer_with_the_key_only(
+    here: object, server: tuple[object, str]
+) -> None:
+    import openai
+
+    messages = [{"role": "user", "content": "What is this?"}]
+    for key, expected in (("sesame", None), ("wrong", openai.AuthenticationError)):
+        client = openai.OpenAI(base_url=server[1], api_key=key, max_retries=0)
+        if expected:
+            with pytest.raises(expected):
+                client.chat.completions.create(model="tiny", messages=messages, max_tokens=4)  # type: ignore[arg-type]
+        else:
+            said = client.chat.completions.create(model="tiny", messages=messages, max_tokens=4)  # type: ignore[arg-type]
+            assert said.usage is not None
+            assert said.usage.completion_tokens > 0
+
+
+def test_an_evaluation_has_the_answers_of_the_model_in_this_process(
+    here: "subprocess.Popen[str]",
+    server: tuple[object, str],
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """100 held-out diagrams at temperature 0 in float32: the same answers, turns and calls, one by one."""
+    monkeypatch.setenv("VIRC_API_KEY", "sesame")
+    words = ("eval", "diagrams", "--take", str(TAKEN), "--json", "--to")
+    served = json.loads(virc(workspace, *words, "served", "--endpoint", server[1]))
+    out, errors = here.communicate(timeout=1100)
+    assert here.returncode == 0, errors
+    answers = {name: evaluated(workspace / name) for name in ("served", "here")}
+    differing = [id for id, said in answers["here"].items() if answers["served"][id] != said]
+    assert differing == [], f"{len(differing)} of {TAKEN} differ"
+    (model,), (local,) = served["models"], json.loads(out)["models"]
+    assert model["protocol"] == "trained"
+    assert model["score"] == local["score"]
+    assert model["score"]["of"] == TAKEN
+    assert 0.35 < model["score"]["right"] / TAKEN < 0.62
+    assert model["means"]["calls"] > 2
+    pages = [path.parent.name for path in workspace.glob("served/traces/tiny/*/index.html")]
+    assert len(pages) == TAKEN - model["score"]["right"]
+    report = (workspace / "served" / "report.html").read_text()
+    assert all(f"traces/tiny/{name}/index.html" in report for name in pages)
+
+
+def evaluated(folder: Path) -> dict[str, tuple[object, ...]]:
+    lines = [json.loads(line) for line in (folder / "answers" / "tiny.jsonl").read_text().splitlines()]
+    assert len(lines) == TAKEN
+    return {line["id"]: (line["answer"], line["turns"], line["calls"]) for line in lines}
+
+
+def asked(url: str, content: object, **fields: object) -> tuple[int, dict[str, Any]]:
+    body = {"model": "tiny", "max_tokens": 1, "messages": [{"role": "user", "content": content}], **fields}
+    headers = {"Content-Type": "application/json", "Authorization": "Bearer sesame"}
+    request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+def test_it_fetches_nothing_and_reads_no_file_for_a_client(server: tuple[object, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/x.png"
+        for url in (address, address.replace("http", "HTTP"), "file:///etc/hostname", "FILE:///etc/hostname"):
+            status, said = asked(server[1], [{"type": "image_url", "image_url": {"url": url}}])
+            assert status == 400
+            assert "an image must be a data URL" in said["error"]["message"]
+        for kind in ("video_url", "audio_url"):
+            assert asked(server[1], [{"type": kind, kind: {"url": address}}])[0] == 400
+        listener.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            listener.accept()
+
+
+def test_what_it_serves_is_a_chat_and_nothing_else(server: tuple[object, str]) -> None:
+    root = server[1].removesuffix("/v1")
+    for path in (
+        "/invocations",
+        "/scale_elastic_ep",
+        "/v1/responses",
+        "/tokenize",
+        "/inference/v1/abort_requests",
+    ):
+        request = urllib.request.Request(root + path, b"{}", {"Authorization": "Bearer sesame"})
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(request, timeout=60)
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{root}/openapi.json", timeout=60)
+
+
+def metric(url: str, name: str) -> float:
+    with urllib.request.urlopen(f"{url.removesuffix('/v1')}/metrics", timeout=60) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"vllm:{name}{{"))
+
+
+def test_the_options_it_gets_do_what_they_say(server: tuple[object, str]) -> None:
+    url = server[1]
+    white = {"type": "image_url", "image_url": {"url": serving_vllm._white()}}
+    assert asked(url, "word " * 9000)[0] == 400  # --max-model-len
+    status, said = asked(url, [white] * 21)  # --limit-mm-per-prompt
+    assert status == 400
+    assert "20 image" in said["error"]["message"]
+    for name in (
+        "prefix_cache_hits_total",
+        "mm_cache_hits_total",
+    ):  # --enable-prefix-caching, --mm-processor-cache-gb
+        before = metric(url, name)
+        for _ in range(2):
+            assert asked(url, [white, {"type": "text", "text": f"{name}? " * 40}])[0] == 200
+        assert metric(url, name) > before
+
+
+def test_a_port_that_a_server_has_is_refused(server: tuple[object, str]) -> None:
+    port = server[1].split(":")[2].split("/")[0]
+    done = subprocess.run(
+        [*VIRC, "serve", "tiny", "--port", port], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 3
+    assert "is in use" in done.stderr
+
+
+def test_it_ends_with_all_it_started(server: tuple["subprocess.Popen[str]", str]) -> None:
+    process, url = server
+    port = int(url.split(":")[2].split("/")[0])
+    assert processes_on(port)
+    assert "sesame" not in "".join(processes_on(port))
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(60) == 143
+    assert processes_on(port) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_stays_when_it_ends_while_the_engine_starts(
+    number: signal.Signals,
+) -> None:
+    port = free_port()
+    words = ("serve", "tiny", "--device", "cpu", "--port", str(port))
+    process = subprocess.Popen([*VIRC, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    log = cache_folder(os.environ) / "serve" / f"tiny-{port}" / "server.log"
+    until(lambda: log.exists() and b"Initializing a V1" in log.read_bytes(), 300)
+    assert processes_on(port)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == (143 if number == signal.SIGTERM else -9)
+    until(lambda: not processes_on(port), 60)
+
+
+def until(true: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)

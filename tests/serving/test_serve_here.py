@@ -1,0 +1,82 @@
+"""`virc serve --engine transformers`: what it says, answers and leaves behind."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from functools import partial
+
+import pytest
+from called import virc
+from real_server import VIRC, free_port
+
+from virc_recipes import serve
+
+HERE = ("serve", "tiny", "--engine", "transformers", "--device", "cpu")
+
+
+def test_a_dry_run_says_that_no_process_is_started() -> None:
+    done = virc(*HERE, "--dry-run", "--port", 8123, "--name", "small", "--api-key", "abc123")
+    assert done.code == 0, done.err
+    assert "served in this process by transformers" in done.out
+    assert "url=http://127.0.0.1:8123/v1" in done.out
+    assert "abc123" not in done.out
+    said = virc(*HERE, "--dry-run", "--json").json
+    assert (said["engine"], said["command"], said["files"]) == ("transformers", None, {})
+
+
+def test_a_port_in_use_is_said_before_the_model_is_loaded() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = virc(*HERE, "--port", taken.getsockname()[1])
+    assert done.code == 3
+    assert "is in use" in done.err
+
+
+def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    done = virc(*HERE, "--port", free_port())
+    assert done.code == 4
+    assert "needs fastapi and uvicorn" in done.err
+    assert "hint: pip install 'virc[local,serve]'" in done.err
+
+
+def test_where_vllm_has_no_build_it_is_the_engine_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "choose_engine", partial(serve.choose_engine, platform="darwin"))
+    done = virc("serve", "tiny", "--dry-run", "--json")
+    assert done.json["engine"] == "transformers"
+    assert "vLLM has no build for this system" in done.err
+    done = virc("serve", "tiny", "--engine", "vllm", "--dry-run")
+    assert done.code == 4
+    assert "vLLM runs on Linux only" in done.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_it_answers_and_a_signal_ends_it_in_the_midst_of_a_reply(number: signal.Signals, code: int) -> None:
+    port = free_port()
+    words = (*HERE, "--port", str(port), "--json", "--api-key", "sesame", "--context", "4096")
+    process = subprocess.Popen([*VIRC, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline()) == {
+            "schema": "virc.serve/1", "url": f"http://127.0.0.1:{port}/v1", "model": "tiny", "log": None, "error": None,
+        }  # fmt: skip
+        headers = {"Authorization": "Bearer sesame", "Content-Type": "application/json"}
+        url = f"http://127.0.0.1:{port}/v1"
+        with urllib.request.urlopen(urllib.request.Request(f"{url}/models", None, headers)) as answer:
+            assert json.loads(answer.read())["data"][0]["max_model_len"] == 4096
+        body = {"model": "tiny", "stream": True, "messages": [{"role": "user", "content": "What is it?"}]}
+        request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request) as answer:
+            answer.read(200)
+            process.send_signal(number)
+            assert process.wait(30) == code
+        _, err = process.communicate()
+        assert "Traceback" not in err
+    finally:
+        process.kill()
+        process.communicate()

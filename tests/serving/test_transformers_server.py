@@ -1,0 +1,318 @@
+"""The server in this process, with the model in the package, over real connections."""
+
+import asyncio
+import base64
+import http.client
+import io
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from called import virc
+from PIL import Image
+
+from virc_recipes import wording
+from virc_recipes.backends import Sampling
+from virc_recipes.backends.local import LocalBackend, load
+from virc_recipes.engines import transformers_server
+from virc_recipes.engines.transformers_server import Served
+from virc_recipes.models import EMBEDDED_FOLDER, Weights
+from virc_recipes.reasoning.images import open_image, show
+from virc_recipes.reasoning.session import Ask, Message
+from virc_recipes.serve import published
+
+PICTURE = Path(__file__).parents[1] / "pictures" / "triangle.png"
+Answer = tuple[int, dict[str, Any]]
+
+
+@contextmanager
+def listening(served: Served) -> Iterator[int]:
+    """A running server; gives its port."""
+    place = socket.socket()
+    place.bind(("127.0.0.1", 0))
+    place.listen()
+    server = uvicorn.Server(
+        uvicorn.Config(transformers_server.app(served), lifespan="off", log_level="critical")
+    )
+    thread = threading.Thread(target=server.run, args=([place],))
+    thread.start()
+    try:
+        yield place.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def backend() -> LocalBackend:
+    return load(EMBEDDED_FOLDER, "cpu")
+
+
+@pytest.fixture(scope="module")
+def served(backend: LocalBackend) -> Served:
+    weights = Weights("tiny", EMBEDDED_FOLDER)
+    told = published(weights, wording.of_weights(weights).protocol, image_ids=False)
+    return Served(backend, "tiny", json.loads(told), images=20)
+
+
+@pytest.fixture(scope="module")
+def port(served: Served) -> Iterator[int]:
+    with listening(served) as found:
+        yield found
+
+
+def sent(port: int, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        content = response.read()
+        return response.status, json.loads(content) if content else {}
+    finally:
+        connection.close()
+
+
+def data_url(picture: Image.Image) -> str:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def body(content: object = "What is this?", **fields: object) -> bytes:
+    whole = {"model": "tiny", "temperature": 0, "messages": [{"role": "user", "content": content}]}
+    return json.dumps({**whole, **fields}).encode()
+
+
+def asked(port: int, content: object = "What is this?", **fields: object) -> Answer:
+    return sent(port, "POST", "/v1/chat/completions", body(content, **fields))
+
+
+def about(url: str) -> list[dict[str, object]]:
+    return [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "Go on."}]
+
+
+def test_clients_are_told_the_wording_and_the_sizes(port: int) -> None:
+    assert sent(port, "GET", "/health") == (200, {})
+    status, listed = sent(port, "GET", "/v1/models")
+    (model,) = listed["data"]
+    assert status == 200
+    assert (model["id"], model["owned_by"], model["max_model_len"]) == ("tiny", "virc", 32768)
+    assert model["virc_protocol"]["system"].startswith("You answer")
+    assert model["virc_grid"]["factor"] == 28
+
+
+def test_the_answer_is_that_of_the_model_whole_and_streamed(port: int, backend: LocalBackend) -> None:
+    import openai
+
+    picture = open_image(PICTURE, "a picture")
+    expected = backend.reply(
+        Ask([Message("user", "Go on.", (0,))], [show(picture, backend.grid)]), Sampling(max_tokens=30)
+    )
+    shown = show(picture, backend.grid).data_url
+    client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0)
+    messages: Any = [{"role": "user", "content": about(shown)}]
+    whole = client.chat.completions.create(model="tiny", messages=messages, max_tokens=30, temperature=0)
+    assert whole.choices[0].message.content == expected.text
+    assert whole.choices[0].finish_reason == expected.finish
+    assert whole.usage is not None
+    assert whole.usage.prompt_tokens == expected.prompt_tokens
+    assert whole.usage.completion_tokens == expected.completion_tokens
+    pieces = list(
+        client.chat.completions.create(
+            model="tiny", messages=messages, max_tokens=30, temperature=0, stream=True,
+            stream_options={"include_usage": True},
+        )
+    )  # fmt: skip
+    assert "".join(piece.choices[0].delta.content or "" for piece in pieces[:-1]) == expected.text
+    assert len(pieces) > 5
+    assert pieces[-2].choices[0].finish_reason == expected.finish
+    assert pieces[-1].usage == whole.usage
+
+
+def test_a_batch_on_it_has_the_answers_of_the_model_in_this_process(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("--count", 4, "--seed", 30_000, "--split", "heldout", "--layouts", "batch")
+    assert virc("data", "synth", "--to", "held", *words).code == 0
+    answers = {}
+    where = {"served": ("--endpoint", f"http://127.0.0.1:{port}/v1"), "here": ("--model", "tiny")}
+    for name, options in where.items():
+        out = tmp_path / f"{name}.jsonl"
+        done = virc("solve", "--batch", "held/problems.jsonl", "--out", out, *options)
+        assert done.code in (0, 1), done.err
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+        answers[name] = {row["id"]: (row["answer"], row["turns"], row["calls"]) for row in rows}
+        assert {row["protocol"] for row in rows} == {"trained"}
+    assert len(answers["here"]) == 4
+    assert answers["served"] == answers["here"]
+
+
+def test_a_picture_off_the_grid_is_resized_as_the_models_own_processor_does(
+    port: int, backend: LocalBackend
+) -> None:
+    picture = open_image(PICTURE, "a picture").resize((301, 199))
+    fitted = transformers_server._fitted(picture, backend.grid, backend.cached.processor.resample)
+    assert fitted.size[0] % 28 == fitted.size[1] % 28 == 0
+    for each in (picture, fitted):
+        _, said = asked(port, about(data_url(each)), max_tokens=12)
+        assert said["usage"]["prompt_tokens"] > fitted.width * fitted.height // 28**2
+    long = Image.new("RGB", (28 * 120, 28), "white")  # as `show` makes one: over the largest area
+    assert transformers_server._fitted(long, backend.grid, backend.cached.processor.resample) is long
+    large = Image.new("RGB", (28 * 40, 28 * 40), "white")
+    assert transformers_server._fitted(large, backend.grid, backend.cached.processor.resample).width < 28 * 40
+
+
+def test_what_is_wrong_with_a_request_is_told_in_the_apis_shape(port: int) -> None:
+    png = data_url(Image.new("RGB", (56, 56), "white"))
+    cases = {
+        ("there is no model 'other', served is 'tiny'", 404, "model_not_found"): asked(port, model="other"),
+        ("image 0 is not a picture that can be read", 400, None): asked(
+            port, about("data:image/png;base64,AAAA")
+        ),
+        ("image 0: the data URL is no base64", 400, None): asked(port, about("data:image/png;base64,A_A")),
+        ("at most 20 images are taken in a conversation, not 21", 400, None): asked(
+            port, about(png)[:1] * 21
+        ),
+        ("n cannot be honoured by this server: leave it out", 400, None): asked(port, n=2),
+        ("the conversation has", 400, "context_length_exceeded"): asked(port, "a b " * 40_000),
+        ("not found", 404, None): sent(port, "GET", "/v1/embeddings"),
+        ("method not allowed", 405, None): sent(port, "GET", "/v1/chat/completions"),
+    }
+    for (message, status, code), (found, said) in cases.items():
+        assert found == status, said
+        assert said["error"]["message"].startswith(message)
+        assert said["error"]["type"] == "invalid_request_error"
+        assert said["error"]["code"] == code
+    assert asked(port, "Still there?", max_tokens=1)[0] == 200
+
+
+def test_a_body_is_bounded_also_where_it_does_not_say_its_size(port: int) -> None:
+    most = transformers_server.MOST_BODY
+    status, said = sent(port, "POST", "/v1/chat/completions", b"x", **{"Content-Length": str(most + 1)})
+    assert (status, said["error"]["message"]) == (413, "the body is over 64 MiB")
+    with socket.create_connection(("127.0.0.1", port), 60) as connection:
+        head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(head.encode())
+        with pytest.raises((BrokenPipeError, ConnectionResetError, AssertionError)):  # noqa: PT012
+            for _ in range(2 * most // 2**20):
+                connection.sendall(b"100000\r\n" + bytes(2**20) + b"\r\n")
+            raise AssertionError("it took twice its limit")
+    assert sent(port, "GET", "/health")[0] == 200
+
+
+def test_the_key_is_asked_of_all_but_health(served: Served, backend: LocalBackend) -> None:
+    with listening(Served(backend, "tiny", {}, images=2, api_key="sésame")) as guarded:
+        assert sent(guarded, "GET", "/health")[0] == 200
+        for path in ("/v1/models", "/v1/chat/completions"):
+            method = "GET" if path.endswith("models") else "POST"
+            for header in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic sésame"}):
+                encoded = {key: value.encode().decode("latin-1") for key, value in header.items()}
+                status, said = sent(guarded, method, path, b"{}", **encoded)
+                assert (status, said["error"]["code"]) == (401, "invalid_api_key")
+        key = "Bearer sésame".encode().decode("latin-1")
+        assert sent(guarded, "GET", "/v1/models", b"", Authorization=key)[0] == 200
+
+
+class Slow:
+    """Stands in front of the real model and lets a test see when a reply begins, and hold it."""
+
+    def __init__(self, backend: LocalBackend) -> None:
+        self._backend = backend
+        self.grid, self.context, self.cached = backend.grid, backend.context, backend.cached
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+        self.go = threading.Event()
+
+    def reply(self, ask: Ask, sampling: Sampling, on_text: Callable[[str], None]) -> Any:
+        self.begun.append(ask.messages[-1].text)
+        try:
+            while not self.go.wait(0.02):
+                on_text("…")
+            return self._backend.reply(ask, sampling, on_text)
+        finally:
+            self.ended.append(ask.messages[-1].text)
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def held(port: int, text: str, stream: bool) -> socket.socket:
+    """A request that was sent and not read."""
+    connection = socket.create_connection(("127.0.0.1", port), 60)
+    content = body(text, stream=stream, max_tokens=2)
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
+    connection.sendall(head.encode() + content)
+    return connection
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_requests_take_turns_and_one_who_hangs_up_is_not_computed(
+    backend: LocalBackend, stream: bool
+) -> None:
+    slow = Slow(backend)
+    with listening(Served(slow, "tiny", {}, images=2)) as port:  # type: ignore[arg-type]
+        first = held(port, "first", stream)
+        until(lambda: slow.begun == ["first"])
+        waiting = []
+        for text in ("second", "third", "fourth"):
+            waiting.append(held(port, text, stream))
+            time.sleep(0.1)
+        waiting[0].close()  # before its turn
+        first.close()  # in its turn
+        until(lambda: slow.begun == ["first", "third"])
+        assert slow.ended == ["first"]
+        slow.go.set()
+        for connection in waiting[1:]:
+            assert b"200 OK" in connection.recv(2**16)
+        until(lambda: slow.ended == ["first", "third", "fourth"])
+        for connection in waiting[1:]:
+            connection.close()
+
+
+def test_a_failure_of_the_model_is_told_and_the_next_request_is_answered(backend: LocalBackend) -> None:
+    class Failing(Slow):
+        def reply(self, ask: Ask, sampling: Sampling, on_text: Callable[[str], None]) -> Any:
+            if ask.messages[-1].text == "fail":
+                on_text("a ")
+                raise RuntimeError("secret: /root/weights")
+            return self._backend.reply(ask, sampling, on_text)
+
+    with listening(Served(Failing(backend), "tiny", {}, images=2)) as port:  # type: ignore[arg-type]
+        status, said = asked(port, "fail")
+        assert status == 500
+        assert said["error"]["message"] == "internal: RuntimeError"
+        assert said["error"]["type"] == "server_error"
+        connection = held(port, "fail", stream=True)
+        received = b""
+        while b"0\r\n\r\n" not in received:
+            received += connection.recv(2**16)
+        connection.close()
+        assert b'"content": "a "' in received
+        assert b"internal: RuntimeError" in received
+        assert b"[DONE]" not in received
+        assert asked(port, "go on", max_tokens=1)[0] == 200
+
+
+def test_many_at_once_are_all_answered(port: int) -> None:
+    async def all_of() -> list[Answer]:
+        return await asyncio.gather(
+            *(asyncio.to_thread(asked, port, f"Is it {number}?", max_tokens=3) for number in range(24))
+        )
+
+    alone = asked(port, "Is it 7?", max_tokens=3)[1]["choices"]
+    answers = asyncio.run(all_of())
+    assert {status for status, _ in answers} == {200}
+    assert answers[7][1]["choices"] == alone

@@ -1,0 +1,136 @@
+"""`virc eval`: how many problems models solve, and which."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from virc_cli import options
+
+if TYPE_CHECKING:
+    from virc_recipes.errors import UsageError
+
+FAILURE: dict[str, object] = {
+    "folder": None,
+    "benchmark": None,
+    "problems": None,
+    "models": None,
+    "pairs": None,
+    "against": None,
+}
+
+
+class TracesName(StrEnum):
+    """Which answers keep their trace."""
+
+    wrong = "wrong"
+    all = "all"
+    none = "none"
+
+
+class AgainstName(StrEnum):
+    """What figures are held against."""
+
+    paper = "paper"
+
+
+def benchmark_names(incomplete: str) -> list[str]:
+    """Benchmarks that begin so, for the shell's completion."""
+    from virc_recipes import benchmarks
+
+    return [name for name in benchmarks.names() if name.startswith(incomplete)]
+
+
+def explain_usage(args: Sequence[str], error: "UsageError") -> "UsageError | None":
+    """Name the benchmarks to who names none."""
+    from virc_recipes import benchmarks
+    from virc_recipes.errors import UsageError
+
+    if "BENCHMARK" not in error.message:
+        return None
+    return UsageError(error.message, f"virc eval {' | '.join(benchmarks.names())} | FILE.jsonl")
+
+
+def command(
+    benchmark: Annotated[
+        str,
+        typer.Argument(
+            metavar="BENCHMARK|FILE.jsonl",
+            help="A benchmark by its name, or rows of a batch with an answer each.",
+            autocompletion=benchmark_names,
+        ),
+    ],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL", help="May be repeated; with an endpoint, names it serves."),
+    ] = None,
+    endpoint: options.Endpoint = None,
+    system: options.System = None,
+    protocol: options.Protocol = None,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Where answers and report go; default evals/BENCHMARK."),
+    ] = None,
+    take: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N problems.")] = None,
+    split: Annotated[str | None, typer.Option(metavar="NAME", help="Part of the benchmark.")] = None,
+    judge_endpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Server asked about answers no rule finds right; its key: VIRC_JUDGE_KEY."
+        ),
+    ] = None,
+    judge_model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which model there; default: the only one.")
+    ] = None,
+    traces: Annotated[TracesName, typer.Option(help="Answers that keep their trace.")] = TracesName.wrong,
+    against: Annotated[
+        AgainstName | None, typer.Option(help="Also show the published figures, and what differs.")
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="N", help="Answers of a problem; the commonest counts.")
+    ] = 1,
+    max_pixels: options.MaxPixels = None,
+    max_turns: options.MaxTurns = 16,
+    timeout: options.Timeout = None,
+    temperature: Annotated[
+        float | None, typer.Option(metavar="T", help="0 is greedy; default 0, or 1 with several samples.")
+    ] = None,
+    seed: options.Seed = 0,
+    device: options.Device = None,
+    offline: options.Offline = False,
+    concurrency: options.Concurrency = None,
+    as_json: options.Json = False,
+) -> None:
+    """Ask models the problems of a benchmark, score their answers, and compare the models.
+
+    Every model that has answered the same problems in the folder stands in the table and in report.html there, where
+    each wrong answer opens as a trace. What there is after a stop is taken up by the same command.
+    """
+    from virc_cli import evaluating
+    from virc_cli.solving import setup
+    from virc_recipes.solve import SolveConfig
+
+    config = SolveConfig(temperature=temperature, seed=seed, samples=samples, max_turns=max_turns)
+    flags = {
+        "endpoint": endpoint,
+        "system": system,
+        "device": device,
+        "max_pixels": max_pixels,
+        "timeout": timeout,
+    }
+    names: list[str | None] = [*dict.fromkeys(model)] if model else [None]
+    setups = [setup.set_up({**flags, "model": name}, config, protocol, None, offline) for name in names]
+    asked = evaluating.Asked(
+        benchmark=benchmark,
+        setups=setups,
+        to=to,
+        take=take,
+        split=split,
+        judge_endpoint=judge_endpoint,
+        judge_model=judge_model,
+        traces=traces.value,
+        against=against is not None,
+        at_once=concurrency,
+    )
+    evaluating.run(asked, as_json)

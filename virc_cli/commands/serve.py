@@ -1,0 +1,104 @@
+"""`virc serve`: an OpenAI-compatible endpoint for a model, by vLLM or in this process."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+import typer
+
+from virc_cli.options import Json, Protocol, System
+
+FAILURE: dict[str, object] = {"url": None, "model": None, "log": None}
+
+
+class DeviceName(StrEnum):
+    """Where an engine runs."""
+
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+class Dtype(StrEnum):
+    """Of weights and activations."""
+
+    auto = "auto"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+    float32 = "float32"
+
+
+def command(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="Folder, short name, hub id, run, RUN@STEP, adapter or judge."),
+    ],
+    engine: Annotated[
+        Literal["vllm", "transformers"] | None,
+        typer.Option(
+            help="transformers: in this process, one request at a time. Default: vllm, where there is one."
+        ),
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Where to listen. Default: 127.0.0.1.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65_535, metavar="N", help="Port. Default: 8000.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What clients call the model. Default: its name.")
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", envvar="VIRC_SERVE_KEY", help="Clients must send it.", show_envvar=True),
+    ] = None,
+    device: Annotated[DeviceName | None, typer.Option(help="Default: the best found.")] = None,
+    dtype: Annotated[Dtype | None, typer.Option(help="Of weights. Default: auto, as the model says.")] = None,
+    context: Annotated[
+        int | None, typer.Option(min=1, metavar="TOKENS", help="Longest conversation. Default: the model's.")
+    ] = None,
+    images: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=1000, metavar="N", help="Images of one conversation. Default: 20; of a judge: 4."
+        ),
+    ] = None,
+    tensor: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="vLLM: GPUs that share every layer. Default: 1.")
+    ] = None,
+    pipeline: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="vLLM: GPUs that take layers in turn. Default: 1.")
+    ] = None,
+    data: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="vLLM: copies of the model. Default: 1.")
+    ] = None,
+    memory: Annotated[
+        float | None,
+        typer.Option(min=0.05, max=1, metavar="SHARE", help="vLLM: of each GPU's memory. Default: 0.9."),
+    ] = None,
+    image_cache: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="GIB", help="vLLM: main memory for images that come again. Default: 4; 0: none."
+        ),
+    ] = None,
+    system: System = None,
+    protocol: Protocol = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be started, or served; start nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Serve a model until Ctrl-C. Its address is printed when it has given a first answer.
+
+    The wording the model was trained with is told to clients: virc solve --endpoint needs nothing else.
+    """
+    from virc_cli import serving
+    from virc_cli.serving import Asked
+
+    chosen = {
+        "host": host, "port": port, "name": name, "api_key": api_key, "device": device and device.value,
+        "dtype": dtype and dtype.value, "context": context, "images": images, "tensor": tensor,
+        "pipeline": pipeline, "data": data, "memory": memory, "image_cache": image_cache,
+    }  # fmt: skip
+    settings = {key: value for key, value in chosen.items() if value is not None}
+    serving.run(Asked(model, system, protocol, engine, settings), dry_run, as_json)

@@ -1,0 +1,104 @@
+"""Serves a model: finds it, settles how it is served, and hands it to its engine."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc_cli import endpoint, envs, output, plans, serving_here, serving_vllm
+from virc_cli.machines import find as this_machine
+from virc_recipes import environments, models, serve, wording
+from virc_recipes.engines import vllm
+from virc_recipes.engines.vllm import Place
+from virc_recipes.models import Weights
+from virc_recipes.serve import Config, Engine
+from virc_recipes.systems import Model
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What to serve, as it was asked for.
+
+    Args:
+        engine: None: vLLM where it has builds.
+        settings: those of `Config` that were chosen.
+    """
+
+    model: str
+    system: str | None = None
+    protocol: str | None = None
+    engine: Engine | None = None
+    settings: Mapping[str, Any] = {}
+
+
+def run(asked: Asked, dry_run: bool, as_json: bool) -> None:
+    """Serve until it is interrupted, or print what would be started.
+
+    Raises:
+        ConfigError: no such model or wording, or the port is in use.
+        SetupError: the model does not fit this machine, or something is missing.
+        EngineError: vLLM ended.
+        KeyboardInterrupt: it was asked to end, and has ended.
+    """
+    serve.check_address(asked.settings.get("host", Config().host))
+    engine = serve.choose_engine(asked.engine)
+    if engine != "vllm" and asked.engine is None:
+        output.note("vLLM has no build for this system: transformers serves, one request at a time")
+    if not dry_run:
+        _refuse_large_judge(asked, engine)
+    weights = models.find(asked.model, Path.cwd(), asked.system)
+    config = serve.configure(engine, asked.settings, weights)
+    if engine == "vllm":
+        _by_vllm(_with_device(config), asked, weights, dry_run, as_json)
+        return
+    show = serving_here.show_plan if dry_run else serving_here.run
+    show(config, weights, _published(asked, weights, image_ids=False), as_json)
+
+
+def _by_vllm(config: Config, asked: Asked, weights: Weights, dry_run: bool, as_json: bool) -> None:
+    published = _published(asked, weights, image_ids=config.image_cache > 0)
+    environment = envs.find("serve", config.device)
+    name = serve.served_name(config, weights)
+    if not dry_run:
+        endpoint.taken(config).close()  # vLLM would say that it is in use only when the model is loaded
+        gib = serve.weights_gib(weights.folder, config.dtype)
+        serve.refuse_unfit(config, weights.name, gib, this_machine(Path.cwd()), _others(asked))
+        envs.made(environment)
+    place = Place(
+        weights=weights,
+        published=published,
+        files=environments.cache_folder(os.environ) / "serve" / f"{name}-{config.port}",
+        python=environments.interpreter(environment) or environment.python,
+        recipes=(environments.recipes_place if dry_run else environments.recipes_in)(environment),
+    )
+    plan = vllm.plan(config, place)
+    if dry_run and as_json:
+        output.emit({"schema": "virc.serve.plan/1", "engine": "vllm", **plans.fields(plan), "error": None})
+    elif dry_run:
+        plans.show(plan)
+    else:
+        serving_vllm.run(config, plan, name, place.files / "server.log", as_json)
+
+
+def _published(asked: Asked, weights: Weights, image_ids: bool) -> str:
+    """What clients are told; a judge is asked in plain chat unless a wording was chosen."""
+    plain = weights.judge and asked.protocol is None
+    protocol = None if plain else wording.of_weights(weights, asked.protocol).protocol
+    return serve.published(weights, protocol, image_ids)
+
+
+def _with_device(config: Config) -> Config:
+    return msgspec.structs.replace(config, device=config.device or environments.default_device())
+
+
+def _others(asked: Asked) -> Mapping[str, Model]:
+    return models.judges(asked.model, asked.system)
+
+
+def _refuse_large_judge(asked: Asked, engine: Engine) -> None:
+    """A judge that does not fit is refused before it is looked for: the next hint would be to download it."""
+    judge = _others(asked).get(asked.model)
+    if judge and judge.gib and engine == "vllm":
+        config = _with_device(Config(**asked.settings))
+        serve.refuse_unfit(config, asked.model, judge.gib, this_machine(Path.cwd()), _others(asked))
