@@ -1,0 +1,102 @@
+"""A system's reward on the rows of a file: what their own replies, or one reply, would be given."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice, pairwise
+from typing import cast
+
+import msgspec
+
+from virc_recipes import rewards
+from virc_recipes.data.checks.rules import rules_for
+from virc_recipes.data.layouts import Row, Source, get
+from virc_recipes.data.record import Message, Record
+from virc_recipes.errors import ConfigError, DataError
+from virc_recipes.rewards import Scored, Total
+from virc_recipes.rewards.means import Means
+from virc_recipes.rewards.sample import Prompt, prompt_of, sample
+from virc_recipes.systems import Reward, System
+
+_LAYOUT = "rl"
+_AT_ONCE = 64
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """A reply that was scored: the number of its row, from 1, what it does (None: it is not taken), its reward."""
+
+    row: int
+    turn: str | None
+    scored: Scored
+
+
+def reward_of(system: System) -> tuple[Reward, Total]:
+    """What a system rewards.
+
+    Raises:
+        ConfigError: it names no reward, or one that cannot be used.
+    """
+    if system.reward is None:
+        raise ConfigError(f"the system {system.name} has no reward", "reward: {total: NAME}; virc rewards ls")
+    return system.reward, rewards.find(system.reward.total, system.file.parent)
+
+
+def prompts(source: Source, reward: Reward, most: int) -> Iterator[tuple[int, Prompt]]:
+    """The first rows as prompts, each with its number; their references as far as they are known.
+
+    A published row holds none: there it stands in the row after it, where that continues the same solution.
+
+    Raises:
+        DataError: they are no rows of single units, or one of them cannot be read.
+        SetupError: pyarrow is not installed.
+    """
+    if source.layout != _LAYOUT:
+        raise DataError(
+            f"{source.file} is of the layout {source.layout}, and rewards are for single units",
+            f"virc data convert {source.file} --to DIR --as {_LAYOUT}",
+        )
+    layout = get(source.layout)
+    coordinates = rules_for(source, layout.read(source), "auto")[0].coordinates
+    rows = cast(Iterator[Row], layout.read(source))
+    for row, following in islice(pairwise(chain(rows, [None])), most):
+        assert row
+        if row.record is None:
+            raise row.fault or DataError(f"row {row.number} cannot be read")
+        record = _with_reference(row.record, following.record if following else None)
+        yield row.number, prompt_of(record, coordinates, reward.strict)
+
+
+def tried(
+    rows: Iterable[tuple[int, Prompt]], reply: str | None, total: Total, means: Means
+) -> Iterator[Tried]:
+    """The rewards of the rows' references, or of one reply to each row; rows without a reference are passed over.
+
+    Raises:
+        VircError: as `rewards.score` does, with the number of the row.
+    """
+    texts = ((number, prompt, prompt.reference if reply is None else reply) for number, prompt in rows)
+    replies = ((number, prompt, text) for number, prompt, text in texts if text is not None)
+
+    async def one(number: int, prompt: Prompt, text: str) -> Tried:
+        try:
+            read = sample(text, prompt)
+            return Tried(number, read.kind, await rewards.score(read, total, means))
+        except DataError as error:
+            raise DataError(f"row {number}: {error.message}", error.hint) from error
+
+    with asyncio.Runner() as runner:  # one loop for all: the judge's connections belong to it
+
+        async def some() -> list[Tried]:
+            return await asyncio.gather(*(one(*each) for each in islice(replies, _AT_ONCE)))
+
+        while found := runner.run(some()):
+            yield from found
+
+
+def _with_reference(record: Record, following: Record | None) -> Record:
+    known = len(record.messages)
+    if record.messages[-1].role == "assistant" or following is None:
+        return record
+    reply: tuple[Message, ...] = following.messages[known : known + 1]
+    if following.messages[:known] != record.messages or not reply or reply[0].role != "assistant":
+        return record
+    return msgspec.structs.replace(record, messages=record.messages + reply)

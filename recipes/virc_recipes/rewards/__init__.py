@@ -1,0 +1,285 @@
+"""Rewards: terms, one file each, and totals, plain functions of terms. Adding one is adding a file.
+
+A term file defines
+
+    NAME: str                                       what totals read it by
+    score(sample, means) -> float | None            None where the term does not apply; `async` where it asks a judge
+
+`sample` is a `rewards.sample.Sample`: the reply, its turn or fault, the prompt with its images and columns. `means` is
+a `rewards.means.Means`. A term that cannot be had without what is not there (a judge, a column) raises
+`UnscoredError`; what it says of its value it puts into `sample.why[NAME]`.
+
+A total file defines
+
+    TERMS: tuple[str, ...]                          the terms it reads
+    total(t) -> float                               `t.NAME` is a term's value, `t.turn` "answer", "tool" or None
+
+A term may also stand in the file of the total that reads it, as a function of its name.
+
+They are looked for in this folder, then beside the YAML of the system that names them, then in the folders of
+`VIRC_PATH`; Python from outside this package is loaded only where a system names it (D8).
+"""
+
+import asyncio
+import importlib
+import importlib.util
+import inspect
+import math
+import os
+import pkgutil
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, cast
+
+import msgspec
+
+from virc_recipes.clauses import clause
+from virc_recipes.errors import ConfigError, VircError
+from virc_recipes.nearest import did_you_mean
+from virc_recipes.paths import expanded, is_file
+from virc_recipes.rewards.means import Means, UnscoredError
+from virc_recipes.rewards.sample import Sample
+from virc_recipes.systems import SEARCH_PATH
+
+Score = Callable[[Sample, Means], float | Awaitable[float | None] | None]
+
+
+class Term(msgspec.Struct, frozen=True):
+    """A term by its name, what it is (one line), and the file it stands in."""
+
+    name: str
+    score: Score
+    about: str
+    file: Path
+
+
+class Total(msgspec.Struct, frozen=True):
+    """A total by its name, the terms it reads, what it is (one line), and its file."""
+
+    name: str
+    terms: Sequence[Term]
+    total: Callable[["Terms"], float]
+    about: str
+    file: Path
+
+
+class Terms:
+    """What a total is a function of: the values of terms, by their names.
+
+    Args:
+        turn: what the reply does; None where it is not taken.
+        values: of the terms; None where one does not apply.
+        unscored: terms that could not be had, and why; a total that reads one ends there.
+    """
+
+    def __init__(
+        self, turn: str | None, values: Mapping[str, float | None], unscored: Mapping[str, str]
+    ) -> None:
+        self.turn, self._values, self._unscored = turn, values, unscored
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._unscored:
+            raise UnscoredError(self._unscored[name])
+        if name not in self._values:
+            raise AttributeError(name)
+        return self._values[name]
+
+
+class Scored(msgspec.Struct, frozen=True):
+    """The reward of a reply.
+
+    Args:
+        total: None where a term that it needs could not be had.
+        terms: their values; None where one does not apply, or could not be had.
+        why: what terms say of their values, by their names.
+        unscored: terms that could not be had, and why.
+    """
+
+    total: float | None
+    terms: Mapping[str, float | None]
+    why: Mapping[str, str]
+    unscored: Mapping[str, str]
+
+
+def discover() -> tuple[list[Term], list[Total]]:
+    """The terms and totals of this package."""
+    terms = [_term(importlib.import_module(f"{__name__}.{name}")) for name in _names("NAME")]
+    return terms, [find(name) for name in _names("TERMS")]
+
+
+def find(name: str, beside: Path | None = None) -> Total:
+    """The total that a system names, with its terms.
+
+    Args:
+        name: as it stands in the system's YAML; a path is absolute there.
+        beside: the folder of that file.
+
+    Raises:
+        ConfigError: there is none of that name, or its file cannot be used.
+    """
+    if fault := missing(name, beside):
+        raise fault
+    folders = _folders(beside)
+    module = _loaded(Path(name)) if _is_path(name) else _module(name, "TERMS", folders)
+    assert module
+    return _total(module, Path(name).stem, folders)
+
+
+def missing(name: str, beside: Path | None = None) -> ConfigError | None:
+    """Why there is no total of that name, None where there is one; nothing outside this package is loaded for it."""
+    if _is_path(name):
+        return None if is_file(name) else ConfigError(f"there is no file {name}", "virc rewards ls")
+    if name in _names("TERMS") or _file(name, _folders(beside)):
+        return None
+    return ConfigError(f"there is no reward {name!r}", did_you_mean(name, _names("TERMS")))
+
+
+async def score(sample: Sample, total: Total, means: Means) -> Scored:
+    """The reward of a reply; terms that ask a judge do so at the same time.
+
+    Raises:
+        NetworkError: the judge is down and stays so.
+        ConfigError: the judge refuses; or a term or total gives what is no number.
+        DataError: the row lacks what a term needs of every row, or an image of it cannot be read.
+    """
+    found = await _values(sample, total.terms, means)
+    unscored = {name: str(lacking) for name, lacking in found.items() if isinstance(lacking, UnscoredError)}
+    values = {name: None if isinstance(each, UnscoredError) else each for name, each in found.items()}
+    whole: float | None
+    try:
+        whole = _number(total.total(Terms(sample.kind, values, unscored)), "total", total.file)
+    except UnscoredError:
+        whole = None
+    except VircError:
+        raise
+    except Exception as error:
+        raise _broken(total.file, error) from error
+    return Scored(whole, values, sample.why, unscored)
+
+
+async def _values(
+    sample: Sample, terms: Sequence[Term], means: Means
+) -> dict[str, float | UnscoredError | None]:
+    async def value(term: Term) -> float | UnscoredError | None:
+        try:
+            found = term.score(sample, means)
+            return _number(await found if inspect.isawaitable(found) else found, term.name, term.file)
+        except UnscoredError as lacking:
+            return lacking
+        except VircError:
+            raise
+        except Exception as error:
+            raise _broken(term.file, error) from error
+
+    # a task for each costs more than the terms themselves, where nobody is waited for
+    found = await asyncio.gather(*map(value, terms)) if means.judge else [await value(term) for term in terms]
+    return {term.name: each for term, each in zip(terms, found, strict=True)}
+
+
+def _broken(file: Path, error: Exception) -> ConfigError:
+    """The error of a term or total of somebody's own, which may fail in any way."""
+    return ConfigError(f"{file} fails: {type(error).__name__}: {clause(error)}", "VIRC_DEBUG=1 shows where")
+
+
+def _number(value: object, name: str, file: Path) -> float | None:
+    if value is None and name != "total":
+        return None
+    if not isinstance(value, bool | int | float) or not math.isfinite(value):
+        raise ConfigError(f"{name} of {file} gives {str(value)[:40]!r}, which is no number")
+    return float(value)
+
+
+def _folders(beside: Path | None) -> list[Path]:
+    named = [expanded(folder) for folder in os.environ.get(SEARCH_PATH, "").split(os.pathsep) if folder]
+    return [*([beside] if beside else []), *named]
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith(".py") or "/" in name
+
+
+@cache
+def _names(mark: Literal["NAME", "TERMS"]) -> list[str]:
+    """Names of the terms (NAME) or totals (TERMS) of this package."""
+    found = [info.name for info in pkgutil.iter_modules(__path__)]
+    return [name for name in found if hasattr(importlib.import_module(f"{__name__}.{name}"), mark)]
+
+
+def _module(name: str, mark: Literal["NAME", "TERMS"], folders: Sequence[Path]) -> ModuleType | None:
+    """The term or total of that name: of this package, else the file in the first folder that has it."""
+    if name in _names(mark):
+        return importlib.import_module(f"{__name__}.{name}")
+    file = _file(name, folders)
+    return _loaded(file) if file else None
+
+
+def _file(name: str, folders: Sequence[Path]) -> Path | None:
+    files = (folder / f"{name}.py" for folder in folders) if name.isidentifier() else iter(())
+    return next((file for file in files if is_file(file)), None)
+
+
+@cache
+def _loaded(file: Path) -> ModuleType:
+    """The module that a file outside this package is."""
+    name = f"virc_reward_{sha256(str(file).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{file} is no Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # it is the user's own code, and may fail in any way
+        del sys.modules[name]
+        raise ConfigError(f"{file} cannot be loaded: {type(error).__name__}: {clause(error)}") from error
+    return module
+
+
+def _term(module: ModuleType) -> Term:
+    name, function = getattr(module, "NAME", None), getattr(module, "score", None)
+    if not isinstance(name, str) or not callable(function):
+        raise ConfigError(
+            f"{module.__file__} is no term of a reward", "a term has NAME and score(sample, means)"
+        )
+    return Term(name, function, _about(module), Path(module.__file__ or ""))
+
+
+def _total(module: ModuleType, name: str, folders: Sequence[Path]) -> Total:
+    """The total in a module, with its terms.
+
+    Raises:
+        ConfigError: it is none, or reads a term that there is not.
+    """
+    names, function, file = (
+        getattr(module, "TERMS", None),
+        getattr(module, "total", None),
+        module.__file__ or "",
+    )
+    if not isinstance(names, tuple | list) or not all(isinstance(each, str) for each in names):
+        names = None
+    if names is None or not callable(function):
+        raise ConfigError(
+            f"{file} has no TERMS, a tuple of names, and total(t)", "virc rewards ls shows some"
+        )
+    return Total(name, [*_terms(module, names, folders)], function, _about(module), Path(file))
+
+
+def _terms(module: ModuleType, names: Sequence[str], folders: Sequence[Path]) -> Iterator[Term]:
+    for name in names:
+        own = getattr(module, name, None)
+        if callable(own):
+            yield Term(name, cast(Score, own), _about(own), Path(module.__file__ or ""))
+            continue
+        found = _module(name, "NAME", folders)
+        if found is None:
+            sentence = f"{module.__file__} reads {name!r}, and there is no such term"
+            raise ConfigError(sentence, did_you_mean(name, _names("NAME")))
+        yield _term(found)
+
+
+def _about(described: object) -> str:
+    return (inspect.getdoc(described) or "").partition("\n")[0]

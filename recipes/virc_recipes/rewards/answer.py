@@ -1,0 +1,35 @@
+"""Whether the answer is right: 1 or 0; of replies that answer only.
+
+Source: in the published reward a judge decides alone. Ours asks it about what no rule and no algebra finds right, and
+without a judge these decide.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from virc_recipes.rewards import published
+from virc_recipes.scoring import score as by_rule
+
+if TYPE_CHECKING:
+    from virc_recipes.rewards.means import Means
+    from virc_recipes.rewards.sample import Sample
+
+NAME = "answer"
+
+
+async def score(sample: "Sample", means: "Means") -> float | None:
+    """1 where the answer is right."""
+    if sample.kind != "answer" or sample.turn is None or sample.turn.answer is None:
+        return None
+    answer, key = sample.turn.answer, sample.prompt.key
+    if means.judge is None or sample.prompt.strict == "own":
+        verdict = by_rule(answer, key)
+        if not verdict.right and means.symbolic:
+            verdict = await asyncio.to_thread(by_rule, answer, key, means.symbolic.same)
+        if verdict.right or means.judge is None:
+            sample.why[NAME] = "by algebra" if verdict.by == "symbolic" else "by rule"
+            return float(verdict.right)
+    asked = {"question": sample.prompt.question, "reference": key.answer, "answer": answer}
+    found = await means.judge.ask(NAME, asked, (), published.read_verdict)
+    sample.why[NAME] = found.why
+    return found.value

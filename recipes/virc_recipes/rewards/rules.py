@@ -1,0 +1,17 @@
+"""The reward of ViRC as far as rules can give it, without a judge: where the thought was judged, the box counts.
+
+Its own reward, not a published one: rows must have boxes (see `overlap`). From -1 to 1.
+"""
+
+from typing import Any
+
+TERMS = ("format", "answer", "overlap", "tool_choice")
+
+
+def total(t: Any) -> float:
+    """The reward of one unit."""
+    if not t.format:
+        return -1.0
+    if t.turn == "answer":
+        return float(0.8 * t.answer)
+    return float(0.4 * t.overlap + 0.1 * t.tool_choice)

@@ -1,0 +1,222 @@
+"""What a reward is given for: a reply, and all that was known before it."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from typing import Any, Literal
+
+import msgspec
+from PIL import Image
+
+from virc_recipes import tools
+from virc_recipes.data.checks.sizes import as_shown
+from virc_recipes.data.checks.verdict import Rules
+from virc_recipes.data.record import Picture, Record, images_of
+from virc_recipes.errors import DataError
+from virc_recipes.reasoning.images import Shown, image_size, open_image
+from virc_recipes.reasoning.messages import FormatError, Turn, parse
+from virc_recipes.reasoning.protocol import Coordinates
+from virc_recipes.reasoning.repetition import repeats
+from virc_recipes.rewards import published
+from virc_recipes.scoring import Key, key_of
+from virc_recipes.tools import Call, ToolError, View
+from virc_recipes.tools.base import Size
+
+Strict = Literal["own", "published"]
+"""Whose checks decide what is well-formed: ours, or those of the published program with all its quirks (D4)."""
+
+REPEAT_LIMIT = 8
+
+
+class Seen:
+    """An image of the history; its file is opened when that is first needed.
+
+    Raises, where it is asked for anything:
+        DataError: the file cannot be read, or is no picture.
+    """
+
+    def __init__(self, picture: Picture) -> None:
+        self._picture = picture
+
+    @cached_property
+    def size(self) -> Size:
+        """(width, height) in px of the file."""
+        return image_size(self._bytes(), self._picture.name or "an image")
+
+    def pixels(self, size: Size | None = None) -> Shown:
+        """The image at the size of its file, or at another, (width, height) in px."""
+        image = open_image(self._bytes(), self._picture.name or "an image")
+        return Shown(image.resize(size, Image.Resampling.LANCZOS) if size else image)
+
+    def _bytes(self) -> bytes:
+        try:
+            return self._picture.read()
+        except OSError as error:
+            raise DataError(f"image {self._picture.name} cannot be read: {error.strerror}") from None
+
+
+class Prompt(msgspec.Struct, frozen=True, dict=True):
+    """What was known before a reply.
+
+    Args:
+        record: the conversation up to the reply; `images` as far as they were shown.
+        coordinates: what boxes mean.
+        strict: whose checks decide.
+        reference: the reply of the row, where it has one.
+    """
+
+    record: Record
+    coordinates: Coordinates = "pixel"
+    strict: Strict = "own"
+    reference: str | None = None
+
+    @property
+    def question(self) -> str:
+        """As the user wrote it."""
+        return self.record.question or ""
+
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """The other fields of the row."""
+        return self.record.extra
+
+    @property
+    def reference_tool(self) -> str | None:
+        """The name of the tool that the reference calls; None where it answers, or nobody knows."""
+        named = self.record.extra.get("tool_info_gt")
+        return str(named["name"]) if isinstance(named, dict) and named.get("name") else None
+
+    @cached_property
+    def key(self) -> Key:
+        """The right answer.
+
+        Raises:
+            DataError: the row has none, or says wrongly how it is to be compared.
+        """
+        fields = {name: self.columns.get(name) for name in ("choices", "decimals", "tolerance")}
+        return key_of({"answer": self.record.answer, **fields})
+
+    @cached_property
+    def images(self) -> Sequence[Seen]:
+        """The history, oldest first."""
+        return [Seen(picture) for picture in self.record.images]
+
+    @cached_property
+    def view(self) -> View:
+        """What tool calls are held against: the sizes as shown; the published program takes those of the files."""
+        files = [image.size for image in self.images]
+        if self.strict == "published":
+            return View(files, self.coordinates)
+        shown = as_shown(self.record, files, Rules("prompts", self.coordinates))
+        return View([size for size in shown if size], self.coordinates)
+
+    @cached_property
+    def before(self) -> Sequence[Turn | None]:
+        """The replies before this one; None for what is not in the format."""
+        replies = (message for message in self.record.messages if message.role == "assistant")
+        return [_parsed(message.content) for message in replies]
+
+    @property
+    def thoughts(self) -> list[str]:
+        """What was thought before."""
+        return [turn.think for turn in self.before if turn]
+
+    @cached_property
+    def made_by(self) -> Sequence[Call | None]:
+        """For each image of the history the call that made it; None for inputs, and for what nobody can read."""
+        made: list[Call | None] = []
+        call: Call | None = None
+        for message, shown in zip(self.record.messages, images_of(self.record), strict=True):
+            if message.role == "assistant":
+                call = self._call(message.content, len(made))
+            else:
+                made += [call] * len(shown)
+        return made
+
+    def _call(self, reply: str, count: int) -> Call | None:
+        turn = _parsed(reply)
+        if turn is None or turn.tool is None:
+            return None
+        sizes = self.view.sizes[:count]
+        with suppress(ToolError):
+            checked: Call = (
+                tools.get(turn.tool.name).check(turn.tool.arguments, View(sizes, self.coordinates)).call
+            )
+            return checked
+        return None
+
+
+def prompt_of(record: Record, coordinates: Coordinates = "pixel", strict: Strict = "own") -> Prompt:
+    """The prompt of a row of single units; the reply that its record ends with, where it does, is the reference."""
+    if record.messages and record.messages[-1].role == "assistant":
+        before = msgspec.structs.replace(record, messages=record.messages[:-1])
+        return Prompt(before, coordinates, strict, record.messages[-1].content)
+    return Prompt(record, coordinates, strict)
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """A reply under reward: what terms are functions of.
+
+    Args:
+        text: the reply.
+        prompt: what was known before it.
+        turn: the reply as it was read; None where it is not in the format.
+        call: its tool call, with the box in pixels of the image it is of, as that was shown.
+        fault: why the reply is not taken; None where it is.
+        group: the other replies to the same prompt, where they are known.
+        why: what terms say about their values, each under its name.
+    """
+
+    text: str
+    prompt: Prompt
+    turn: Turn | None = None
+    call: Call | None = None
+    fault: str | None = None
+    group: Sequence[str] = ()
+    why: dict[str, str] = {}
+
+    @property
+    def kind(self) -> Literal["answer", "tool"] | None:
+        """What a reply that is taken does."""
+        if self.fault or not self.turn:
+            return None
+        return "tool" if self.turn.tool else "answer"
+
+
+def sample(text: str, prompt: Prompt, group: Sequence[str] = ()) -> Sample:
+    """Read a reply as the prompt's `strict` says; nothing in the reply raises.
+
+    Raises:
+        DataError: an image of the prompt that the reply calls for cannot be read.
+    """
+    if repeats(text, REPEAT_LIMIT):
+        return Sample(text, prompt, fault=f"it repeats a pattern {REPEAT_LIMIT} times in a row", group=group)
+    try:
+        turn = published.parse(text) if prompt.strict == "published" else parse(text)
+        call = _checked(turn, prompt)
+    except (FormatError, ToolError) as error:
+        return Sample(text, prompt, fault=str(error), group=group)
+    return Sample(text, prompt, turn, call, group=group)
+
+
+def _checked(turn: Turn, prompt: Prompt) -> Call | None:
+    """The call of a turn, of which nothing is forgiven.
+
+    Raises:
+        ToolError: it cannot be carried out as it is written.
+    """
+    if turn.tool is None:
+        return None
+    if prompt.strict == "published":
+        return published.check(turn.tool, prompt.view)
+    checked = tools.get(turn.tool.name).check(turn.tool.arguments, prompt.view)
+    if checked.deviations:
+        raise ToolError(f"the call is not exact: {', '.join(checked.deviations)}")
+    call: Call = checked.call
+    return call
+
+
+def _parsed(reply: str) -> Turn | None:
+    with suppress(FormatError):
+        return parse(reply)
+    return None

@@ -1,0 +1,169 @@
+"""Rewards of one's own: found beside the YAML and in VIRC_PATH, loaded only where a system names them."""
+
+import asyncio
+import inspect
+from pathlib import Path
+
+import pytest
+from rewards.prompts import answer, prompt
+
+from virc_recipes import rewards, systems
+from virc_recipes.errors import ConfigError, VircError
+from virc_recipes.rewards.means import Means
+from virc_recipes.rewards.sample import sample
+from virc_recipes.systems import files
+from virc_recipes.systems.check import check
+
+SHORT = '''"""The shorter the thought, the better."""
+
+TERMS = ("format", "short")
+
+
+def short(sample, means):
+    """One over the characters of the thought."""
+    return 1 / (1 + len(sample.turn.think)) if sample.turn else None
+
+
+def total(t):
+    return t.short if t.format else -1.0
+'''
+
+
+def of_file(folder: Path, text: str, name: str = "mine") -> rewards.Total:
+    (folder / f"{name}.py").write_text(text)
+    return rewards.find(str(folder / f"{name}.py"))
+
+
+def value(total: rewards.Total, reply: str) -> float | None:
+    return asyncio.run(rewards.score(sample(reply, prompt(strict="own")), total, Means())).total
+
+
+def test_a_total_is_at_most_ten_lines() -> None:
+    totals = rewards.discover()[1]
+    assert {total.name for total in totals} >= {"virc", "rules"}
+    assert all(len(inspect.getsource(total.total).splitlines()) <= 10 for total in totals)
+
+
+def test_every_term_says_what_it_is_and_where_that_comes_from() -> None:
+    for term in rewards.discover()[0]:
+        module = inspect.getmodule(term.score)
+        assert term.name == term.file.stem
+        assert "Source: " in (inspect.getdoc(module) or "")
+
+
+def test_one_file_is_a_reward(tmp_path: Path) -> None:
+    total = of_file(tmp_path, SHORT)
+    assert [term.name for term in total.terms] == ["format", "short"]
+    assert value(total, answer("5", "abc")) == 0.25
+    assert value(total, "no tags") == -1.0
+
+
+def test_terms_are_found_beside_the_yaml_and_in_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside, path = tmp_path / "beside", tmp_path / "path"
+    for folder in (beside, path):
+        folder.mkdir()
+        text = f'NAME = "{folder.name}"\n\nasync def score(sample, means):\n    return {len(folder.name)}\n'
+        (folder / f"{folder.name}.py").write_text(text)
+    monkeypatch.setenv("VIRC_PATH", str(path))
+    (beside / "both.py").write_text(
+        'TERMS = ("beside", "path")\n\ndef total(t):\n    return t.beside + t.path\n'
+    )
+    assert value(rewards.find("both", beside), answer("5")) == 10.0
+
+
+def test_a_system_names_its_reward_and_its_copy_still_finds_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(SHORT)
+    file = tmp_path / "s.yaml"
+    file.write_text("name: s\nreward: {total: ./mine.py}\n")
+    assert check(file) == []
+    system = systems.load(file)
+    assert system.reward
+    assert system.reward.total == str(tmp_path / "mine.py")
+    copy = tmp_path / "elsewhere" / "c.yaml"
+    files.write(copy, files.copied(system, copy, "c"))
+    copied = systems.load(copy).reward
+    assert copied
+    assert Path(copied.total).samefile(tmp_path / "mine.py")
+    assert rewards.find(copied.total).name == "mine"
+    assert "total: ../mine.py" in copy.read_text()
+
+
+def test_a_file_without_a_folder_lies_beside_the_yaml(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(SHORT)
+    (tmp_path / "s.yaml").write_text("name: s\nreward: {total: mine.py}\n")
+    reward = systems.load(tmp_path / "s.yaml").reward
+    assert reward
+    assert reward.total == str(tmp_path / "mine.py")
+
+
+def test_nothing_is_loaded_by_a_check_or_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n" + SHORT)
+    (tmp_path / "s.yaml").write_text("name: s\nreward: {total: ./mine.py}\n")
+    monkeypatch.setenv("VIRC_PATH", str(tmp_path))
+    assert check(tmp_path / "s.yaml") == []
+    assert systems.get("s").reward
+    rewards.discover()
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("yaml", "message", "hint"),
+    [
+        ("{totl: virc}", "unknown key 'reward.totl'", "did you mean 'total'?"),
+        (
+            "{strict: publshed}",
+            "reward.strict must be `own` or `published`, not 'publshed'",
+            "did you mean 'published'?",
+        ),
+        ("{total: vric}", "there is no reward 'vric'", "did you mean 'virc'?"),
+        ("{total: ./none.py}", "there is no file ", "virc rewards ls"),
+        ("{judge: {endpoint: here}}", "reward.judge.endpoint must be a URL", None),
+        ("{judge: {at_once: 0}}", "reward.judge.at_once must be a whole number from 1 to 1024, not 0", None),
+    ],
+    ids=["key", "word", "name", "file", "url", "range"],
+)
+def test_misspelt_rewards_are_refused(yaml: str, message: str, hint: str | None, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(f"name: s\nreward: {yaml}\n")
+    (found,) = check(tmp_path / "s.yaml")
+    assert found.line == 2
+    assert found.message.startswith(message)
+    if hint:
+        assert found.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("def total(t): return 1.0", "has no TERMS, a tuple of names, and total"),
+        ('TERMS = ("format",)', "has no TERMS, a tuple of names, and total"),
+        ('TERMS = "format"\ndef total(t): return 1.0', "has no TERMS, a tuple of names, and total"),
+        ('TERMS = ("formt",)\ndef total(t): return 1.0', "reads 'formt', and there is no such term"),
+        ("def total(t) return", "cannot be loaded: SyntaxError"),
+        ("import no_such_module", "cannot be loaded: ModuleNotFoundError"),
+        ("1 / 0", "cannot be loaded: ZeroDivisionError"),
+    ],
+    ids=["terms", "total", "text", "unknown", "syntax", "import", "division"],
+)
+def test_what_is_no_reward_is_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        of_file(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("TERMS = ()\ndef total(t): return 1 / 0", "fails: ZeroDivisionError"),
+        ("TERMS = ()\ndef total(t): return None", "total of .* gives 'None', which is no number"),
+        ("TERMS = ()\ndef total(t): return float('nan')", "gives 'nan'"),
+        ("TERMS = ()\ndef total(t): return t.format", "fails: AttributeError: format"),
+        ("TERMS = ('a',)\ndef a(s, m): return 'x'\ndef total(t): return 1", "a of .* gives 'x'"),
+        ("TERMS = ('a',)\ndef a(s, m): raise KeyError('x')\ndef total(t): return 1", "fails: KeyError"),
+    ],
+    ids=["division", "none", "nan", "unread", "text", "raises"],
+)
+def test_what_fails_says_whose_it_is(text: str, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(VircError, match=sentence) as failed:
+        value(of_file(tmp_path, text), answer("5"))
+    assert str(tmp_path) in failed.value.message

@@ -1,0 +1,148 @@
+"""`virc rewards`: the real command on real rows."""
+
+from pathlib import Path
+
+import pytest
+from called import virc
+from data import crux
+from rewards.test_discovery import SHORT
+from rewards.test_verl import judge
+from servers import dead_url, serve
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rows") / "polygons"
+    assert virc("data", "synth", "--to", folder, "--count", 3, "--seed", 1, "--layouts", "rl,sft").code == 0
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_ls_lists_totals_and_terms() -> None:
+    done = virc("rewards", "ls", "--json")
+    assert done.code == 0
+    totals = {each["name"]: each["terms"] for each in done.json["totals"]}
+    assert totals["virc"] == ["format", "answer", "reasoning", "focus", "tool_choice"]
+    assert {each["name"] for each in done.json["terms"]} >= {*totals["virc"], *totals["rules"]}
+    assert virc("rewards", "ls").out.startswith("total  rules        The reward of ViRC as far as rules")
+
+
+def test_references_of_drawn_rows_by_rules(rows: Path) -> None:
+    done = virc("rewards", "try", "tiny", "--data", rows / "rl.parquet", "--rows", 6)
+    assert (done.code, done.err) == (0, "")
+    head, *lines, last = done.out.splitlines()
+    assert head.split() == ["row", "turn", "format", "answer", "overlap", "tool_choice", "total", "why"]
+    assert [line.split()[0] for line in lines] == list("123456")
+    assert lines[0].split()[1:7] == ["tool", "1", "-", "1", "1", "0.5"]
+    assert last.startswith("6 of 6 rows are scored (100%), ")
+
+
+def test_without_a_judge_the_judged_terms_say_so(rows: Path) -> None:
+    done = virc("rewards", "try", "virc", "--data", rows / "rl.parquet", "--rows", 5, "--json")
+    assert done.code == 0
+    looks = [row for row in done.json["rows"] if row["turn"] == "tool"]
+    assert {row["total"] for row in looks} == {None}
+    assert looks[0]["unscored"] == {"reasoning": "needs a judge", "focus": "needs a judge"}
+    assert done.json["scored"] == len(done.json["rows"]) - len(looks) == 1
+    text = virc("rewards", "try", "virc", "--data", rows / "rl.parquet", "--rows", 5).out
+    assert "reasoning: needs a judge; focus: needs a judge" in text
+    assert text.splitlines()[-1] == "1 of 5 rows are scored (20%), 0.8 on average"
+
+
+def test_with_a_judge_all_rows_are_scored(rows: Path, cache: Path) -> None:
+    words = ("rewards", "try", "virc", "--data", rows / "rl.parquet", "--rows", 5, "--json")
+    with serve(judge) as server:
+        done = virc(*words, "--judge-endpoint", server.url)
+        again = virc(*words, "--judge-endpoint", server.url)
+        assert len(server.chats()) == 9  # two for each of four looks, one for the answer; then they are kept
+    assert done.code == 0
+    assert (done.json["scored"], done.json["judge"]) == (5, server.url)
+    assert [round(row["total"], 9) for row in done.json["rows"]] == [0.6, 0.6, 0.6, 0.6, 0.8]
+    assert again.json["rows"] == done.json["rows"]
+    assert any(cache.rglob("*.json"))
+
+
+def test_published_rows_have_their_reply_in_the_next_row(tmp_path: Path) -> None:
+    made = crux.build(tmp_path / "crux", rows=3)
+    (tmp_path / "s.yaml").write_text("name: s\nreward: {strict: own}\n")
+    done = virc("rewards", "try", tmp_path / "s.yaml", "--data", made.train, "--json")
+    assert done.code == 0
+    found = done.json["rows"]
+    assert [row["row"] for row in found] == [1, 3, 4, 6, 7]
+    assert {row["turn"] for row in found} == {"tool"}  # the answers are in no row
+    assert {row["terms"]["tool_choice"] for row in found} == {1.0}
+
+
+def test_published_checks_hold_boxes_against_files(tmp_path: Path) -> None:
+    """In row 3 the whole of 1176 x 280 px, as shown, is cut out of a file of 1185 x 274 px."""
+    made = crux.build(tmp_path / "crux", rows=3)
+    done = virc("rewards", "try", "virc", "--data", made.train, "--json")
+    totals = {row["row"]: row["total"] for row in done.json["rows"]}
+    assert totals == {1: None, 3: -1.0, 4: None, 6: None, 7: None}
+
+
+def test_one_reply_to_every_row(rows: Path, tmp_path: Path) -> None:
+    (tmp_path / "reply.txt").write_text("<think>so</think><answer>80</answer>")
+    done = virc(
+        "rewards", "try", "virc", "--data", rows / "rl.parquet", "--reply", tmp_path / "reply.txt", "--json"
+    )
+    assert done.code == 0
+    assert {row["turn"] for row in done.json["rows"]} == {"answer"}
+    assert {row["total"] for row in done.json["rows"]} == {0.0, 0.8}
+
+
+def test_a_reward_of_ones_own(rows: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(SHORT)
+    (tmp_path / "s.yaml").write_text("name: s\nreward: {total: ./mine.py}\n")
+    done = virc("rewards", "try", tmp_path / "s.yaml", "--data", rows / "rl.parquet", "--rows", 1)
+    assert done.code == 0
+    assert done.out.splitlines()[0].split() == ["row", "turn", "format", "short", "total", "why"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["virc", "--data", "none.parquet"], 5, "there is no file none.parquet"),
+        (["vric", "--data", "none.parquet"], 3, "there is no system 'vric'"),
+        (
+            ["virc", "--data", "{rows}/trajectories.json"],
+            5,
+            "is of the layout sft, and rewards are for single units",
+        ),
+        (["{bare}", "--data", "{rows}/rl.parquet"], 3, "the system bare has no reward"),
+        (
+            ["virc", "--data", "{rows}/rl.parquet", "--reply", "none.txt"],
+            5,
+            "the reply none.txt cannot be read",
+        ),
+        (
+            ["virc", "--data", "{rows}/rl.parquet", "--judge-endpoint", "here"],
+            2,
+            "--judge-endpoint must be a URL",
+        ),
+        (["virc"], 2, "--data"),
+    ],
+    ids=["file", "system", "layout", "no_reward", "reply", "url", "missing"],
+)
+def test_mistakes_are_one_sentence(
+    words: list[str], code: int, message: str, rows: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bare.yaml").write_text("name: bare\n")
+    filled = [word.format(rows=rows, bare=tmp_path / "bare.yaml") for word in words]
+    done = virc("rewards", "try", *filled, "--json")
+    assert (done.code, done.json["error"]["code"]) == (code, code)
+    assert message in done.json["error"]["message"]
+    assert done.json["rows"] is None
+
+
+def test_a_judge_that_is_away_ends_with_the_network_code(rows: Path, tmp_path: Path) -> None:
+    judge_at = f"{{endpoint: {dead_url()!r}, patience: 1}}"
+    (tmp_path / "s.yaml").write_text(f"name: s\nreward: {{judge: {judge_at}}}\n")
+    done = virc("rewards", "try", tmp_path / "s.yaml", "--data", rows / "rl.parquet", "--rows", 3, "--json")
+    assert (done.code, done.json["error"]["kind"], done.json["rows"]) == (6, "network", None)
+    assert done.err.count("wait until it answers") == 1

@@ -1,0 +1,160 @@
+"""Our own checks and the terms that rules give."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+from rewards.prompts import answer, crop, display, prompt, scale, tool
+
+from virc_recipes import rewards
+from virc_recipes.errors import DataError
+from virc_recipes.rewards import Scored
+from virc_recipes.rewards.means import Means
+from virc_recipes.rewards.sample import Prompt, sample
+from virc_recipes.symbolic import Symbolic
+
+TWO = ((280, 196), (84, 84))
+
+
+def scored(reply: str, known: Prompt, total: str = "rules", means: Means | None = None) -> Scored:
+    return asyncio.run(rewards.score(sample(reply, known), rewards.find(total), means or Means()))
+
+
+@pytest.mark.parametrize(
+    ("reply", "own", "published"),
+    [
+        (tool(crop(0, 0, 280, 196)), True, True),
+        (tool(crop(0, 0, 281, 196)), False, False),
+        (tool(crop(0.5, 0, 280, 196)), False, True),
+        (tool(scale(2)), True, True),
+        (tool(scale(3)), False, True),
+        (tool(scale(0.5)), True, True),
+        (tool(display(-1)), False, True),
+        (tool(display(True)), False, True),
+        (tool(crop(0, 0, 9, 9)).replace('{"bbox_2d"', '{"bbox_2d": 1, "bbox_2d"'), False, True),
+        (tool(crop(0, 0, 280, 1)), False, False),
+        (answer("5", "ab\n" * 9), True, True),
+        (answer("5", "-" * 8), False, False),
+    ],
+    ids=[
+        *("whole", "over", "fractions", "twice", "not_offered", "half", "from_end", "true", "repeated_key"),
+        *("line", "lines", "rule"),
+    ],
+)
+def test_ours_forgives_nothing_that_the_published_checks_let_pass(
+    reply: str, own: bool, published: bool
+) -> None:
+    taken = [sample(reply, prompt(TWO, strict=strict)).fault is None for strict in ("own", "published")]
+    assert taken == [own, published]
+
+
+def test_ours_holds_boxes_against_what_was_shown() -> None:
+    known = prompt([(300, 200)], strict="own")  # shown at 308 x 196
+    assert sample(tool(crop(0, 0, 308, 196)), known).fault is None
+    assert sample(tool(crop(0, 0, 300, 200)), known).fault == "the call is not exact: box_clamped"
+    permille = prompt([(300, 200)], strict="own", coordinates="permille")
+    assert sample(tool(crop(0, 0, 999, 999)), permille).fault is None
+
+
+@pytest.mark.parametrize(
+    ("said", "right", "value", "why"),
+    [
+        ("5", "5", 1.0, "by rule"),
+        ("x = 5.0", "5", 1.0, "by rule"),
+        (r"2\sqrt{3}", r"\sqrt{12}", 1.0, "by algebra"),
+        ("2(x+1)", "2x+2", 1.0, "by algebra"),
+        ("6", "5", 0.0, "by rule"),
+        ("", "5", 0.0, "by algebra"),
+        ("9^9^9^9", "x+5", 0.0, "by algebra"),
+    ],
+    ids=["same", "named", "root", "factored", "wrong", "empty", "hostile"],
+)
+def test_answers_by_rule_and_algebra(said: str, right: str, value: float, why: str) -> None:
+    with Symbolic() as symbolic:
+        found = scored(answer(said), prompt(right=right, strict="own"), means=Means(symbolic=symbolic))
+    assert (found.terms["answer"], found.why["answer"], found.total) == (value, why, 0.8 * value)
+
+
+def test_choices_and_tolerance_of_the_row_count() -> None:
+    choices = prompt(right="102", choices=["97", "102"], strict="own")
+    assert scored(answer("B"), choices).total == 0.8
+    assert scored(answer("A"), choices).total == 0.0
+    assert scored(answer("98"), prompt(right="100", tolerance=0.05, strict="own")).total == 0.8
+
+
+def test_a_row_without_an_answer_is_a_fault_of_the_row() -> None:
+    with pytest.raises(DataError, match="no answer"):
+        scored(answer("5"), prompt(right=" ", strict="own"))
+
+
+@pytest.mark.parametrize(
+    ("box", "reply", "iou"),
+    [
+        ([0, 0, 140, 196], crop(0, 0, 140, 196), 1.0),
+        ([0, 0, 140, 196], crop(70, 0, 210, 196), 1 / 3),
+        ([0, 0, 140, 98], crop(0, 0, 280, 196), 0.25),
+        ([0, 0, 70, 98], crop(140, 98, 280, 196), 0.0),
+        ([0, 0, 140, 98], display(), 0.25),
+        ([0, 0, 140, 98], scale(2), 0.25),
+        # image 1 is the left upper quarter, shown at 84 x 84
+        ([0, 0, 140, 98], display(1), 1.0),
+        ([0, 0, 140, 98], crop(0, 0, 84, 84, index=1), 1.0),
+        ([0, 0, 140, 98], crop(0, 0, 42, 84, index=1), 0.5),
+    ],
+    ids=[
+        "same",
+        "third",
+        "quarter",
+        "apart",
+        "display",
+        "scale",
+        "crop_again",
+        "crop_of_crop",
+        "half_of_crop",
+    ],
+)
+def test_overlap_is_iou_on_the_input_through_all_crops(box: list[int], reply: str, iou: float) -> None:
+    known = prompt(TWO, before=[tool(crop(0, 0, 140, 98))], strict="own", box=box)
+    found = scored(tool(reply), known)
+    assert found.terms["overlap"] == pytest.approx(iou)
+    called = "crop_image" in reply
+    assert found.total == pytest.approx(0.4 * iou + 0.1 * called)
+
+
+def test_the_reference_shows_where_no_box_does() -> None:
+    known = prompt(strict="own", reference=tool(crop(0, 0, 140, 196)))
+    assert scored(tool(crop(0, 0, 280, 196)), known).terms["overlap"] == 0.5
+
+
+@pytest.mark.parametrize("reference", [None, answer("5")], ids=["none", "answer"])
+def test_without_box_or_reference_a_look_cannot_be_scored(reference: str | None) -> None:
+    found = scored(tool(crop(0, 0, 9, 9)), prompt(strict="own", reference=reference))
+    assert found.total is None
+    assert found.unscored == {"overlap": "the row has no box, nor a reference that calls a tool"}
+
+
+@pytest.mark.parametrize(
+    "box", ["1,2,3,4", [1, 2, 3], [1, 2, 3, "x"], {"a": 1}], ids=["text", "three", "word", "object"]
+)
+def test_a_box_that_is_none_is_a_fault_of_the_row(box: Any) -> None:
+    with pytest.raises(DataError, match="the row's box is not four numbers"):
+        scored(tool(crop(0, 0, 9, 9)), prompt(strict="own", box=box))
+
+
+def test_without_a_judge_its_terms_are_not_zero_but_not_there() -> None:
+    known = prompt(strict="own")
+    found = scored(tool(crop(0, 0, 9, 9)), known, "virc")
+    assert (found.total, found.unscored) == (None, {"reasoning": "needs a judge", "focus": "needs a judge"})
+    assert scored("no tags", known, "virc").total == -1.0
+    assert scored(answer("5"), known, "virc").total == 0.8
+
+
+def test_an_image_that_is_gone_is_a_fault_of_the_row_and_not_of_the_reply() -> None:
+    known = prompt(strict="own")
+    picture = known.record.images[0]
+    gone = msgspec.structs.replace(
+        known.record, images=(msgspec.structs.replace(picture, name="x.png", data=None),)
+    )
+    with pytest.raises(DataError, match=r"image x\.png cannot be read"):
+        scored(tool(display()), Prompt(gone))

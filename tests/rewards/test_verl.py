@@ -1,0 +1,141 @@
+"""The entry for verl, called as verl 0.9.1 calls it: by keywords, awaited, with what its data set holds of a row."""
+
+import asyncio
+import inspect
+import json
+from functools import partial
+from importlib import import_module
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from called import virc
+from data import crux
+from servers import Body, dead_url, images_of, serve
+
+from virc_recipes.errors import ConfigError, DataError, NetworkError
+from virc_recipes.reasoning.protocol import Coordinates
+from virc_recipes.rewards.verl import Settings
+from virc_recipes.systems import Judging, Reward
+
+Row = dict[str, Any]
+QUIET = Reward("rules")
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
+    """Rows as `virc data synth` writes them: images by reference."""
+    folder = tmp_path_factory.mktemp("drawn") / "polygons"
+    assert virc("data", "synth", "--to", folder, "--count", 4, "--seed", 1, "--layouts", "rl").code == 0
+    return read(folder / "rl.parquet")
+
+
+def read(file: Path) -> list[Row]:
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    rows: list[Row] = pq.read_table(file).to_pylist()
+    return rows
+
+
+def settings(
+    folder: Path, reward: Reward, images: Path | None = None, coordinates: Coordinates = "pixel", **more: Any
+) -> str:
+    file = folder / "reward.json"
+    file.write_bytes(
+        msgspec.json.encode(Settings(reward, str(images or folder), coordinates=coordinates, **more))
+    )
+    return str(file)
+
+
+def rewarded(row: Row, reply: str, file: str) -> dict[str, float]:
+    """As verl's loader and its naive reward manager do it."""
+    function = import_module("virc_recipes.rewards.verl").compute_score
+    assert inspect.iscoroutinefunction(function)
+    info = {**row["extra_info"], "num_turns": 2, "rollout_reward_scores": {}}
+    loaded = partial(function, settings=file)
+    answer = row["reward_model"]["ground_truth"]
+    found: dict[str, float] = asyncio.run(
+        loaded(data_source=row["data_source"], solution_str=reply, ground_truth=answer, extra_info=info)
+    )
+    return found
+
+
+def place_of(row: Row) -> Path:
+    return Path(row["extra_info"]["images"][0]["image"].removeprefix("file://")).parents[2]
+
+
+def test_references_of_our_own_rows_have_the_whole_reward(drawn: list[Row], tmp_path: Path) -> None:
+    file = settings(tmp_path, QUIET, place_of(drawn[0]))
+    totals = [rewarded(row, row["extra_info"]["reference"], file) for row in drawn]
+    assert {found["score"] for found in totals} == {0.5, 0.8}
+    assert len({tuple(found) for found in totals}) == 1  # verl wants the same keys of all rows
+    answered = next(found for found in totals if found["score"] == 0.8)
+    assert answered["answer"] == 1.0
+    assert isnan(answered["overlap"])
+    json.dumps(totals)
+
+
+def test_what_is_not_taken_is_minus_one(drawn: list[Row], tmp_path: Path) -> None:
+    file = settings(tmp_path, QUIET, place_of(drawn[0]))
+    assert rewarded(drawn[0], "no tags", file)["score"] == -1.0
+    far = '<think>a</think><tool_call>{"name": "display_image", "arguments": {"image_index": 9}}</tool_call>'
+    assert rewarded(drawn[0], far, file)["score"] == -1.0
+
+
+def judge(body: Body) -> str:
+    return (r"\boxed{1}", r"\boxed{0.6}", r"\boxed{0.5}")[len(images_of(body))]
+
+
+@pytest.mark.parametrize("strict", ["own", "published"])
+@pytest.mark.parametrize("kind", ["dynamic", "fixed"])
+def test_published_rows_with_a_judge(strict: Any, kind: str, tmp_path: Path) -> None:
+    made = crux.build(tmp_path / "crux", rows=4)
+    rows = read(made.train)
+    looks = [row for row in rows if (row["extra_info"]["tool_info_gt"] or {}).get("name") == "crop_image"]
+    box = '{"name": "crop_image", "arguments": {"bbox_2d": [5, 5, 100, 100], "image_index": 0}}'
+    look = f"<think>A is small</think><tool_call>{box}</tool_call>"
+    coordinates: Coordinates = "permille" if kind == "fixed" else "pixel"
+    with serve(judge) as server:
+        reward = Reward("virc", strict, Judging(server.url))
+        file = settings(tmp_path, reward, made.folder, coordinates, kept=str(tmp_path / "kept"))
+        found = rewarded(looks[0], look, file)
+        assert found["score"] == pytest.approx(0.5 * 0.6 + 0.4 * 0.5 + 0.1)
+        assert rewarded(rows[0], "<think>so</think><answer>12</answer>", file)["score"] == 0.8
+        assert len(server.chats()) == 3
+        assert rewarded(looks[0], look, file) == pytest.approx(found, nan_ok=True)  # kept
+        assert len(server.chats()) == 3
+
+
+def test_a_judge_that_stays_away_stops_the_run(
+    drawn: list[Row], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reward = Reward("virc", "own", Judging(dead_url(), patience=1.0))
+    file = settings(tmp_path, reward, place_of(drawn[0]))
+    with pytest.raises(NetworkError, match="the judge gave no answer for 1 s"):
+        rewarded(drawn[0], drawn[0]["extra_info"]["reference"], file)
+    assert capsys.readouterr().err.count("wait until it answers") == 1
+
+
+def test_a_row_that_rules_cannot_score_is_not_zero(drawn: list[Row], tmp_path: Path) -> None:
+    file = settings(tmp_path, Reward("virc"), place_of(drawn[0]))
+    with pytest.raises(
+        ConfigError, match="row 0 cannot be scored: reasoning needs a judge; focus needs a judge"
+    ):
+        rewarded(drawn[0], drawn[0]["extra_info"]["reference"], file)
+
+
+def test_images_elsewhere_are_not_opened(drawn: list[Row], tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    file = settings(tmp_path, QUIET, tmp_path / "other")
+    with pytest.raises(DataError, match="it lies outside the dataset's folder"):
+        rewarded(drawn[0], drawn[0]["extra_info"]["reference"], file)
+
+
+def test_settings_that_cannot_be_read_are_one_sentence(drawn: list[Row], tmp_path: Path) -> None:
+    for content in (b"{", b'{"reward": {"totl": "virc"}, "folder": "."}'):
+        file = tmp_path / f"{len(content)}.json"
+        file.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"the reward's settings .* cannot be read"):
+            rewarded(drawn[0], "x", str(file))

@@ -1,0 +1,29 @@
+"""`virc rewards ls`: every reward and term of this package, and what systems name of their own."""
+
+from virc_cli import output
+from virc_cli.options import Json
+
+FAILURE: dict[str, object] = {"totals": None, "terms": None}
+
+
+def command(as_json: Json = False) -> None:
+    """Print every total with the terms it reads, and every term.
+
+    A system names a total as `reward: {total: NAME}`, or a file of its own. `virc rewards try` shows what
+    replies get.
+    """
+    from virc_cli.run_lines import table
+    from virc_recipes import rewards
+
+    terms, totals = rewards.discover()
+    if as_json:
+        listed = [
+            {"name": each.name, "terms": [term.name for term in each.terms], "about": each.about}
+            for each in totals
+        ]
+        named = [{"name": each.name, "about": each.about} for each in terms]
+        output.emit({"schema": "virc.rewards.ls/1", "totals": listed, "terms": named, "error": None})
+        return
+    rows = [("total", each.name, each.about) for each in totals]
+    for line in table(rows + [("term", each.name, each.about) for each in terms]):
+        output.line(line)

@@ -1,0 +1,143 @@
+"""`virc rewards try`: what replies would be rewarded with, term by term, and why."""  # noqa: N999 (the command's name)
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from virc_cli import output
+from virc_cli.options import Json
+
+if TYPE_CHECKING:
+    from virc_recipes.reward_trial import Tried
+    from virc_recipes.rewards.means import Means
+    from virc_recipes.systems import Reward
+
+FAILURE: dict[str, object] = {
+    "system": None, "total": None, "strict": None, "judge": None, "rows": None, "scored": None, "mean": None,
+}  # fmt: skip
+_MOST_REPLY = 2**20
+
+
+def command(
+    system: Annotated[
+        str, typer.Argument(metavar="SYSTEM", help="A system, or the path of its YAML.", show_default=False)
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(metavar="PATH", help="Rows of the layout rl: parquet for verl.", show_default=False),
+    ],
+    rows: Annotated[int, typer.Option(min=1, metavar="N", help="The first N rows.")] = 20,
+    reply: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Score this reply to every row instead of the rows' own replies."),
+    ] = None,
+    judge_endpoint: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Server with a judge, over the system's; its key: VIRC_JUDGE_KEY."),
+    ] = None,
+    judge_model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which model there; default: the only one.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Score replies as RL would: a line for each row with its terms, its total, and the reasons.
+
+    Without a judge, terms that need one say so, and the last line tells how many rows rules alone can score.
+    """
+    from virc_recipes import reward_trial, systems
+    from virc_recipes.data.layouts import only_source
+
+    reward, total = reward_trial.reward_of(systems.get(system))
+    reward = _with_judge(reward, judge_endpoint, judge_model)
+    output.know(system=system, total=total.name, strict=reward.strict, judge=reward.judge.endpoint)
+    said = _reply(reply) if reply else None
+    prompts = reward_trial.prompts(only_source(data), reward, rows)
+    means = _means(reward)
+    try:
+        found = list(reward_trial.tried(prompts, said, total, means))
+    finally:
+        means.close()
+    fields = _fields(found)
+    output.know(**fields)
+    if as_json:
+        known = {
+            "system": system,
+            "total": total.name,
+            "strict": reward.strict,
+            "judge": reward.judge.endpoint,
+        }
+        output.emit({"schema": "virc.rewards.try/1", **known, **fields, "error": None})
+        return
+    for line in _lines(found, [term.name for term in total.terms], fields):
+        output.line(line)
+
+
+def _with_judge(reward: "Reward", endpoint: str | None, model: str | None) -> "Reward":
+    import msgspec
+
+    from virc_recipes import config
+    from virc_recipes.errors import UsageError
+
+    if endpoint is None and model is None:
+        return reward
+    if endpoint is not None:
+        config.check("endpoint", endpoint, "--judge-endpoint", UsageError)
+    judge = msgspec.structs.replace(
+        reward.judge, endpoint=endpoint or reward.judge.endpoint, model=model or reward.judge.model
+    )
+    return msgspec.structs.replace(reward, judge=judge)
+
+
+def _means(reward: "Reward") -> "Means":
+    import os
+
+    from virc_recipes.environments import cache_folder
+    from virc_recipes.rewards.means import JUDGE_KEY, means_of
+
+    kept = cache_folder(os.environ) / "judged" if reward.judge.endpoint else None
+    return means_of(reward.judge, os.environ.get(JUDGE_KEY), kept, output.warn)
+
+
+def _reply(file: Path) -> str:
+    from virc_recipes.clauses import clause
+    from virc_recipes.errors import DataError
+    from virc_recipes.paths import contents, expanded
+
+    try:
+        return contents(expanded(file), _MOST_REPLY).decode()
+    except (OSError, ValueError) as error:
+        raise DataError(f"the reply {file} cannot be read: {clause(error)}") from error
+
+
+def _fields(found: Sequence["Tried"]) -> dict[str, Any]:
+    import msgspec
+
+    totals = [each.scored.total for each in found if each.scored.total is not None]
+    rows = [{"row": each.row, "turn": each.turn, **msgspec.to_builtins(each.scored)} for each in found]
+    return {"rows": rows, "scored": len(totals), "mean": sum(totals) / len(totals) if totals else None}
+
+
+def _lines(found: Sequence["Tried"], terms: Sequence[str], fields: dict[str, Any]) -> Iterator[str]:
+    from virc_cli.run_lines import number, table
+
+    def value(each: float | None) -> str:
+        return "-" if each is None else number(each)
+
+    cells = [
+        (
+            str(each.row),
+            each.turn or "not taken",
+            *("?" if name in each.scored.unscored else value(each.scored.terms[name]) for name in terms),
+            value(each.scored.total),
+            "; ".join(f"{name}: {why}" for name, why in {**each.scored.why, **each.scored.unscored}.items()),
+        )
+        for each in found
+    ]
+    yield from table([("row", "turn", *terms, "total", "why"), *cells])
+    if not found:
+        yield "none of these rows has a reply of its own: give one with --reply FILE"
+    else:
+        share = f"{fields['scored']} of {len(found)} rows are scored ({fields['scored'] / len(found):.0%})"
+        yield share + (f", {number(fields['mean'])} on average" if fields["scored"] else "")
