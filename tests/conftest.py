@@ -20,6 +20,11 @@ settings.load_profile("virc")
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """The fast suite runs on all cores; slow and engine tests keep them busy by themselves, one after the other."""
+    return None if "not slow" in config.getoption("markexpr") else 0
+
+
 @pytest.fixture(scope="session")
 def sample() -> Path:
     """The folder of the published sample: VIRC_SAMPLES, else shared/samples/virc beside the repository."""

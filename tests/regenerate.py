@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from training import slurm_cases, stage_plans
+
 ROOT = Path(__file__).resolve().parent.parent
 COMPLETIONS = {"bash": "virc.bash", "zsh": "_virc", "fish": "virc.fish"}
 
@@ -27,7 +29,8 @@ def completion(shell: str) -> str:
 
 def generated() -> dict[Path, str]:
     """Every generated file and what must stand in it."""
-    return {ROOT / "completions" / name: completion(shell) for shell, name in COMPLETIONS.items()}
+    completions = {ROOT / "completions" / name: completion(shell) for shell, name in COMPLETIONS.items()}
+    return completions | slurm_cases.golden() | stage_plans.golden()
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ would.
 """
 
 import base64
+import copy
 import io
 import json
 import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -51,6 +52,7 @@ class Script:
     fault: "Fault | None" = None
     fault_on: str = CHAT
     times: int | None = None
+    kept: dict[str, Body] | None = None
 
 
 class Server(ThreadingHTTPServer):
@@ -59,10 +61,12 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, script: Script) -> None:
-        super().__init__(("127.0.0.1", 0), Exchange)
+    def __init__(self, script: Script, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Exchange)
         self.script = script
         self.requests: list[Request] = []
+        self.connections: set[socket.socket] = set()
+        self.accepted = 0
         self.stopping = threading.Event()
         self._changed = threading.Condition()
         self._faults_left = script.times
@@ -76,6 +80,15 @@ class Server(ThreadingHTTPServer):
         return [
             request.body for request in self.requests if request.path == CHAT and request.body is not None
         ]
+
+    def die(self) -> None:
+        """End as a killed process does: nothing listens any more, and every connection is cut."""
+        self.shutdown()
+        self.server_close()
+        for connection in list(self.connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.stopping.set()
 
     def record(self, request: Request) -> None:
         with self._changed:
@@ -108,6 +121,15 @@ class Exchange(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Server
 
+    def setup(self) -> None:
+        self.server.connections.add(self.request)
+        self.server.accepted += 1
+        super().setup()
+
+    def finish(self) -> None:
+        self.server.connections.discard(self.request)
+        super().finish()
+
     def log_message(self, format: str, *args: object) -> None:
         """Keep the test output clean."""
 
@@ -125,7 +147,8 @@ class Exchange(BaseHTTPRequestHandler):
             assert script.fault is not None
             script.fault(self)
         elif self.path == MODELS:
-            models = [{"id": name, "owned_by": script.owned_by, **script.extra} for name in script.models]
+            told = script.extra if script.kept is None else {"virc_image_ids": True, **script.extra}
+            models = [{"id": name, "owned_by": script.owned_by, **told} for name in script.models]
             self.send_json({"object": "list", "data": models})
         elif self.path == CHAT and body is not None:
             self._complete(body, script)
@@ -136,6 +159,13 @@ class Exchange(BaseHTTPRequestHandler):
         if body["model"] not in script.models:
             self.send_json(error(f"The model `{body['model']}` does not exist."), 404)
             return
+        if script.kept is not None:
+            body = with_kept(body, script.kept)
+            there = [bool(image["image_url"]) for image in images_of(body)]
+            if not all(there):
+                sentence = f"Cache miss for image at index {there.index(False)} but data is not provided."
+                self.send_json(error(sentence), 400)
+                return
         text = script.turns(body) if callable(script.turns) else script.turns[turn_of(body)]
         usage = count_usage(body, text, script.keep) if script.usage else None
         if body.get("stream") and script.stream:
@@ -192,25 +222,25 @@ Fault = Callable[[Exchange], None]
 
 
 @contextmanager
-def serve(turns: Turns = (), **options: Any) -> Iterator[Server]:
-    """Serve `turns` on a free port of the loopback until the block ends.
+def serve(turns: Turns = (), *, port: int = 0, **options: Any) -> Iterator[Server]:
+    """Serve `turns` on the loopback until the block ends.
 
     Args:
+        port: where; 0: on a free one.
         turns: assistant turns in order, or a function of the request body.
         options: `models` and `owned_by` of /v1/models, `extra` keys of each of its entries; `keep`: count
             (as a server that dropped the rest would) only the system message and the last `keep` messages;
             `usage` and `stream`: whether the server knows them; `fault`: what to do wrong, `fault_on` which
-            path (CHAT or MODELS), for the first `times` requests (None: always).
+            path (CHAT or MODELS), for the first `times` requests (None: always); `kept`: where the server keeps
+            images by id as vLLM does, and says so in /v1/models.
     """
-    server = Server(Script(turns, **options))
+    server = Server(Script(turns, **options), port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
         yield server
     finally:
-        server.stopping.set()
-        server.shutdown()
-        server.server_close()
+        server.die()
         thread.join()
 
 
@@ -257,6 +287,22 @@ def _part_tokens(part: Body) -> int:
         return _text_tokens(part["text"])
     with Image.open(io.BytesIO(image_bytes(part))) as image:
         return image.width * image.height // 28**2
+
+
+def images_of(body: Body) -> list[Body]:
+    """The image parts of a conversation, in order."""
+    return [part for message in body["messages"] for part in _parts(message) if part["type"] == "image_url"]
+
+
+def with_kept(body: Body, kept: dict[str, Body]) -> Body:
+    """The request with the images that it only names, as far as they are kept; those that it brings are kept."""
+    whole: Body = copy.deepcopy(body)
+    for image in images_of(whole):
+        url, id = image["image_url"], image.get("uuid")
+        if url and id:
+            kept[id] = url
+        image["image_url"] = url or kept.get(id)
+    return whole
 
 
 def image_bytes(part: Body) -> bytes:

@@ -6,11 +6,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from virc_cli import launch
+from virc_cli import launch, output
 from virc_recipes import environments
 from virc_recipes.envs import Environment, get
 from virc_recipes.errors import EngineError, SetupError
 from virc_recipes.locks import held
+from virc_recipes.paths import write_whole
 from virc_recipes.plan import Step
 
 
@@ -59,10 +60,7 @@ def register(environment: Environment, python: Path) -> list[str]:
     except ValueError as error:
         raise EngineError(f"{python} does not list its packages: is it a Python interpreter?") from error
     launch.output(environments.check_step(environment, path))
-    environment.registration.parent.mkdir(parents=True, exist_ok=True)
-    partial = environment.registration.with_suffix(".partial")
-    partial.write_text(json.dumps({"python": str(path)}) + "\n")
-    partial.replace(environment.registration)
+    write_whole(environment.registration, json.dumps({"python": str(path)}).encode() + b"\n")
     return environments.differences(environment, versions)
 
 
@@ -82,6 +80,21 @@ def remove(environment: Environment) -> list[Path]:
                 path.unlink()
     log_of(environment).unlink(missing_ok=True)
     return found
+
+
+def made(environment: Environment) -> Path:
+    """The interpreter of an environment, which is made where it was not, after a line that says how large it is.
+
+    Raises:
+        SetupError: it cannot work on this machine.
+        EngineError: it could not be made.
+    """
+    if environments.interpreter(environment) is None:
+        size = environment.engine.gib[environment.device]
+        what = environment.engine.what
+        output.note(f"making the environment of {what}, about {size} GiB, in {environment.folder}")
+        create(environment, lambda step: output.note(step.says))
+    return ready(environment)
 
 
 def ready(environment: Environment) -> Path:

@@ -1,18 +1,100 @@
 """The one place that starts processes."""
 
 import os
+import selectors
 import signal
 import subprocess
+import sys
+import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from virc_recipes.clauses import clause
 from virc_recipes.errors import EngineError, SetupError
+from virc_recipes.orphans import end_with_parent
 from virc_recipes.plan import Step
+from virc_recipes.runs import started as started_at
 
 _GRACE = 10.0  # seconds between asking a process group to end and ending it
+_LOOK = 0.05  # seconds between two looks whether it has ended
 _LAST_LINES = 12
+
+
+class Process:
+    """A step that was started; all it starts itself is in its process group.
+
+    Attributes:
+        pid: its id, which is the group's too.
+    """
+
+    def __init__(self, step: Step, popen: "subprocess.Popen[bytes]") -> None:
+        self.pid = popen.pid
+        self._step, self._popen = step, popen
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """Its exit code; None where it still runs after that time."""
+        try:
+            return self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def ask_to_save(self) -> None:
+        """Send the signal on which it saves its work and ends, to itself or its children as the step says."""
+        number = signal.Signals[self._step.saves_on]
+        for pid in _children(self.pid) if self._step.through else [self.pid]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def end(self) -> None:
+        """End the process and all it started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGTERM)
+        if not self._gone_within(_GRACE):
+            kill(self.pid)
+            self._gone_within(_GRACE)
+
+    def _gone_within(self, seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while self.wait(0) is None or _group_lives(self.pid):
+            if time.monotonic() > end:
+                return False
+            time.sleep(_LOOK)
+        return True
+
+
+def kill(group: int) -> None:
+    """Kill a process group and the children of its leader, torchrun's workers, which have sessions of their own."""
+    workers = _children(group)
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    for pid in workers:  # after the leader, which would otherwise see them end and go on
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    end = time.monotonic() + _GRACE
+    while any(started_at(pid) for pid in workers) and time.monotonic() < end:
+        time.sleep(_LOOK)
+
+
+@contextmanager
+def started(step: Step, log: Path) -> Iterator[Process]:
+    """Start a step; what it writes is added to `log`. It does not outlive the block, nor this process.
+
+    Raises:
+        SetupError: the program is not there.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        file.write(f"$ {' '.join(step.argv)}\n".encode("utf-8", "replace"))
+        file.flush()
+        process = Process(step, _popen(step, file, subprocess.STDOUT))
+        try:
+            yield process
+        finally:
+            if process.wait(0) != 0:  # a launcher that was killed leaves its workers
+                process.end()
 
 
 def run(step: Step, log: Path) -> None:
@@ -24,65 +106,88 @@ def run(step: Step, log: Path) -> None:
         EngineError: it failed; the message has its exit code and last line, the hint the log.
         SetupError: the program is not there.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as file:
-        file.write(f"$ {' '.join(step.argv)}\n".encode("utf-8", "replace"))
-        file.flush()
-        code = _wait(_start(step, stdout=file.fileno(), stderr=subprocess.STDOUT))
+    with started(step, log) as process:
+        code = process.wait()
     if code:
-        raise EngineError(f"could not {step.says}: {_said(log, code)}", f"see {log}")
+        raise EngineError(f"could not {step.says}: {last_words(log, code)}", f"see {log}")
 
 
-def output(step: Step) -> str:
-    """What a short step prints.
+def output(step: Step, on_line: Callable[[str], None] = lambda line: None) -> str:
+    """What a step prints.
+
+    Args:
+        on_line: gets each line of its stderr as it comes.
 
     Raises:
         EngineError: it failed.
         SetupError: the program is not there.
     """
-    process = _start(step, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    popen = _popen(step, subprocess.PIPE, subprocess.PIPE)
     try:
-        out, err = process.communicate()
+        out, last = _communicate(popen, on_line)
     except BaseException:
-        _end(process)
+        Process(step, popen).end()
         raise
-    if process.returncode:
-        last = err.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no word"]
-        raise EngineError(f"could not {step.says}: exit code {process.returncode}, {last[0]}")
+    if popen.returncode:
+        raise EngineError(f"could not {step.says}: exit code {popen.returncode}, {last or 'no word'}")
     return out.decode("utf-8", "replace")
 
 
-def _start(step: Step, stdout: int, stderr: int) -> "subprocess.Popen[bytes]":
-    env = {**os.environ, **step.env}
-    env = {name: value for name, value in env.items() if value or name not in step.env}
-    try:
-        return subprocess.Popen(
-            step.argv, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True
-        )
-    except OSError as error:
-        raise SetupError(f"{step.argv[0]} cannot be started: {clause(error)}") from error
+def _communicate(popen: "subprocess.Popen[bytes]", on_line: Callable[[str], None]) -> tuple[bytes, str]:
+    """Stdout, and the last line of stderr; both are read as they come, so that neither can fill up."""
+    out, pending, last = bytearray(), b"", ""
+    with popen, selectors.DefaultSelector() as selector:
+        for stream in (popen.stdout, popen.stderr):
+            assert stream is not None
+            selector.register(stream, selectors.EVENT_READ)
+        while selector.get_map():
+            for key, _ in selector.select():
+                data = os.read(key.fd, 2**16)
+                if not data:
+                    selector.unregister(key.fileobj)
+                elif key.fileobj is popen.stdout:
+                    out += data
+                else:
+                    *lines, pending = (pending + data).split(b"\n")
+                    for line in (line.decode("utf-8", "replace").strip() for line in lines):
+                        last = line or last
+                        on_line(line)
+    return bytes(out), pending.decode("utf-8", "replace").strip() or last
 
 
-def _wait(process: "subprocess.Popen[bytes]") -> int:
-    try:
-        return process.wait()
-    except BaseException:
-        _end(process)
-        raise
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End the process and all it started."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE)
-            return
-
-
-def _said(log: Path, code: int) -> str:
+def last_words(log: Path, code: int | None) -> str:
+    """`exit code N, …` with the last line of a log."""
     with log.open("rb") as file:
         lines = deque((line.decode("utf-8", "replace").strip() for line in file), _LAST_LINES)
     last = next((line for line in reversed(lines) if line and not line.startswith("$ ")), "it said nothing")
     return f"exit code {code}, {last[:300]}"
+
+
+def _popen(step: Step, stdout: int | IO[bytes], stderr: int) -> "subprocess.Popen[bytes]":
+    env = {**os.environ, **step.env}
+    env = {name: value for name, value in env.items() if value or name not in step.env}
+    try:
+        return subprocess.Popen(
+            step.argv, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True,
+            # Nobody would look after the engine when virc is killed.
+            preexec_fn=end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 (no threads run here)
+        )  # fmt: skip
+    except OSError as error:
+        raise SetupError(f"{step.argv[0]} cannot be started: {clause(error)}") from error
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if stat.read_text().rsplit(")", 1)[1].split()[1] == str(pid):
+                found.append(int(stat.parent.name))
+    return found
+
+
+def _group_lives(pid: int) -> bool:
+    try:
+        os.killpg(pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True

@@ -1,6 +1,7 @@
 """Options that several commands share, so that each reads the same everywhere; the settings of every app."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,12 @@ def group(help_text: str, epilog: str | None = None) -> typer.Typer:
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
+
+
+def run_names(incomplete: str) -> list[str]:
+    """Names of this workspace's runs that begin so, for the shell's completion."""
+    names = (path.parent.name for path in Path("runs").glob("[!.]*/run.json"))
+    return sorted(name for name in names if name.startswith(incomplete))
 
 
 class CoordinatesName(StrEnum):
@@ -32,7 +39,10 @@ class ImagesName(StrEnum):
 
 Model = Annotated[
     str | None,
-    typer.Option(metavar="MODEL", help="Folder, short name or hub id; with an endpoint, the name it serves."),
+    typer.Option(
+        metavar="MODEL",
+        help="Folder, short name, hub id, run or RUN@STEP; with an endpoint, the name it serves.",
+    ),
 ]
 Endpoint = Annotated[
     str | None, typer.Option(metavar="URL", help="OpenAI-compatible server, e.g. http://localhost:8000/v1.")
@@ -61,8 +71,37 @@ MaxTurns = Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Turns
 Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Of all that is drawn at random.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Fetch no picture from the network.")]
 Concurrency = Annotated[
-    int | None, typer.Option(min=1, max=1024, metavar="N", help="Rows at a time; default 16 on an endpoint.")
+    int | None,
+    typer.Option(
+        min=1,
+        max=1024,
+        metavar="N",
+        help="Rows at a time; default 32 on vLLM and SGLang, else 16 on an endpoint.",
+    ),
 ]
+_RUN = "A run, as `virc runs ls` names it."
+RunName = Annotated[str, typer.Argument(metavar="NAME", help=_RUN, autocompletion=run_names)]
+RunNames = Annotated[list[str], typer.Argument(metavar="NAME...", help=_RUN, autocompletion=run_names)]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout; it looks the same on failure.")
 ]
+With = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        metavar="NAMES",
+        help="Overlays of the system, separated by commas; `virc systems show SYSTEM` lists them.",
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="One setting, over all others; a dotted key reaches inside."
+    ),
+]
+
+
+def names_of(values: list[str] | None) -> tuple[str, ...]:
+    """The names in a repeatable option that also takes several, separated by commas (`--with 3b,lora`)."""
+    names = [name.strip() for value in values or () for name in value.split(",")]
+    return tuple(dict.fromkeys(name for name in names if name))

@@ -98,6 +98,14 @@ def warn(message: str, hint: str | None = None) -> None:
     _headed("warning", "33", message, hint)
 
 
+def confirmed(question: str) -> bool | None:
+    """Ask on the terminal; None where nobody is there to answer."""
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    note(f"{question} [y/N] ", end="")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def error(failure: VircError) -> None:
     """Print `error: message` and its hint on stderr."""
     _headed("error", "31", failure.message, failure.hint)

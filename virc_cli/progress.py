@@ -1,5 +1,6 @@
 """How far a long command is, as a line on stderr; sizes as people read them."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ _ON_TERMINAL, _IN_FILES = 0.1, 5.0  # seconds between two lines
 def shown() -> Iterator[Callable[[str], None]]:
     """Give a function that shows a line: rewritten on a terminal, else added every few seconds."""
     rewrites = sys.stderr.isatty()
-    last, width = time.monotonic(), 0
+    last, width = time.monotonic(), 0  # a line as wide as the terminal would be followed, not rewritten
 
     def show(text: str) -> None:
         nonlocal last, width
@@ -22,14 +23,24 @@ def shown() -> Iterator[Callable[[str], None]]:
         if now - last < (_ON_TERMINAL if rewrites else _IN_FILES):
             return
         last = now
-        output.note(text.ljust(width), end="\r" if rewrites else "\n")
+        if rewrites:
+            text = text[: room()]
+        output.note(text.ljust(min(width, room())), end="\r" if rewrites else "\n")
         width = len(text) if rewrites else 0
 
     try:
         yield show
     finally:
         if width:
-            output.note(" " * width, end="\r")
+            output.note(" " * min(width, room()), end="\r")
+
+
+def room() -> int:
+    """Characters that a line on stderr may have to be rewritten."""
+    try:
+        return max(1, os.get_terminal_size(sys.stderr.fileno()).columns - 1)
+    except (OSError, ValueError):
+        return 79
 
 
 def sized(count: float) -> str:
@@ -39,3 +50,14 @@ def sized(count: float) -> str:
             return f"{count:.4g} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
+
+
+def duration(seconds: float) -> str:
+    """A time in the units that fit."""
+    if seconds < 120:
+        return f"{max(1.0, seconds):.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"

@@ -4,13 +4,14 @@ It sees through spelling, ways to write one number, a unit left out and letters 
 what is equal only after a calculation with letters is not equal here.
 """
 
+import operator
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-_MOST = 2000
+MOST = 2000
 """Characters of an answer that is read; longer ones are compared as they stand."""
 _MOST_OF_A_NUMBER = 120
 _PASSES = 8
@@ -29,7 +30,7 @@ def same(answer: str, reference: str, choices: Sequence[str] | None = None) -> b
     one, other = answer.strip(), reference.strip()
     if one == other:
         return one != ""
-    if max(len(one), len(other)) > _MOST:
+    if max(len(one), len(other)) > MOST:
         return False
     one, other = _plain(one), _plain(other)
     if not one or not other:
@@ -42,14 +43,31 @@ def same(answer: str, reference: str, choices: Sequence[str] | None = None) -> b
     return _alike(one, other) or _alike_labelled(one, other)
 
 
-_LABELLED = re.compile(r"(?:option |choice )?\(?([a-z])(?:(?:\)[.:]?|[.:]) ?(.*))?")
-_WRITTEN_OUT = re.compile(r"(?:option |choice )?\(?([a-h])(?:\)[.:]?|\. ) ?(.+)")
-_BARE = re.compile(r"(?:option |choice )?\(?([a-h])\)?")
+def numbers_agree(
+    answer: str, reference: str, agree: Callable[[Fraction, Fraction], bool] = operator.eq
+) -> bool | None:
+    """Whether two answers that are numbers agree; None where one is no number.
+
+    Args:
+        answer: what was answered; as in `same`, nothing in it raises or takes long.
+        reference: the answer known to be right.
+        agree: what is asked of the two values, the answer's first; units are seen to here, as in `same`.
+    """
+    if max(len(answer), len(reference)) > MOST:
+        return None
+    one, other = map(_number, _unnamed(_plain(answer), _plain(reference)))
+    return _equal(one, other, agree) if one and other else None
+
+
+_OPTION = r"(?:(?:option|choice)(?: |(?=\()))?"  # a space before a bracket is gone from a plain text
+_LABELLED = re.compile(rf"{_OPTION}\(?([a-z])(?:(?:\)[.:]?|[.:]) ?(.*))?")
+_WRITTEN_OUT = re.compile(rf"{_OPTION}\(?([a-h])(?:\)[.:]?|\. ) ?(.+)")
+_BARE = re.compile(rf"{_OPTION}\(?([a-h])\)?")
 
 
 def _contents(choices: Sequence[str]) -> list[str]:
     """The choices in plain form, without the letters before them where all have theirs."""
-    plain = [_plain(choice) if len(choice) <= _MOST else choice.strip() for choice in choices]
+    plain = [_plain(choice) if len(choice) <= MOST else choice.strip() for choice in choices]
     labels = [_LABELLED.fullmatch(choice) for choice in plain]
     if all(label and label[2] and _index(label[1]) == at for at, label in enumerate(labels)):
         return [label[2] for label in labels if label]
@@ -121,19 +139,27 @@ def _alike(one: str, other: str) -> bool:
     """Whether two plain texts are the same text or number, or one is that with a name before it, as `x=5`."""
     if one == other:
         return True
-    named = [_NAMED.fullmatch(text) for text in (one, other)]
-    if (named[0] is None) != (named[1] is None):
-        one, other = (found[1] if found else text for found, text in zip(named, (one, other), strict=True))
+    one, other = _unnamed(one, other)
     numbers = _number(one), _number(other)
     if numbers[0] and numbers[1]:
-        return _equal(numbers[0], numbers[1])
+        return _equal(numbers[0], numbers[1], operator.eq)
     return one == other
 
 
-def _equal(one: _Number, other: _Number) -> bool:
-    """Equal numbers; a unit may be missing on one side (the question has it), and 50% is also a half."""
-    if one.unit == other.unit or one.unit is None or other.unit is None:
-        return one.value == other.value or (one.unit != other.unit and _share(one) == _share(other))
+def _unnamed(one: str, other: str) -> tuple[str, str]:
+    """Two plain texts, without the name before the value where only one has it."""
+    named = _NAMED.fullmatch(one), _NAMED.fullmatch(other)
+    if (named[0] is None) == (named[1] is None):
+        return one, other
+    return named[0][1] if named[0] else one, named[1][1] if named[1] else other
+
+
+def _equal(one: _Number, other: _Number, agree: Callable[[Fraction, Fraction], bool]) -> bool:
+    """Numbers that agree; a unit may be missing on one side (the question has it), and 50% is also a half."""
+    if one.unit == other.unit:
+        return agree(one.value, other.value)
+    if one.unit is None or other.unit is None:
+        return agree(one.value, other.value) or agree(_share(one), _share(other))
     return False
 
 
@@ -153,14 +179,14 @@ def _number(text: str) -> _Number | None:
             return None
         top /= bottom
     value = (whole + top) * Fraction(10) ** int(found["power"] or 0)
-    unit = _unit(found["unit"]) if found["unit"] else None
+    unit = unit_of(found["unit"]) if found["unit"] else None
     if found["unit"] and not unit:
         return None
     return _Number(-value if found["sign"] == "-" else value, unit)
 
 
-def _unit(text: str) -> tuple[str, int] | None:
-    """The unit that stands behind a number; a letter close to it is a variable, as in `5m`."""
+def unit_of(text: str) -> tuple[str, int] | None:
+    """The unit that stands behind a number, and its power; a letter close to it is a variable, as in `5m`."""
     found = _UNIT.fullmatch(text.strip())
     name = _UNITS.get(found["name"]) if found else None
     if not found or not name or (len(found["name"]) == 1 and found["name"].isalpha() and text[0] != " "):
@@ -208,10 +234,14 @@ _COMMAND = re.compile(r"\\([a-zA-Z]+) ?")
 _SIMPLE = re.compile(r"-?(?:\d+(?:\.\d+)?|\w)")
 
 
+def same_signs(text: str) -> str:
+    """A text in which signs that mean the same are one sign: `−` is `-`, `×` is `*`, `²` is `^2`."""
+    return unicodedata.normalize("NFC", text).translate(_ALIKE_CHARACTERS)
+
+
 def _plain(text: str) -> str:
     """A text without what only spells it: LaTeX, case, spaces, look-alikes, quotes, the last full stop."""
-    text = unicodedata.normalize("NFC", text).translate(_ALIKE_CHARACTERS)
-    text = _without_latex(text).casefold()
+    text = _without_latex(same_signs(text)).casefold()
     text = re.sub(r" ?([-+*/=,:;<>≤≥≠±()\[\]{}^|%°√]) ?", r"\1", " ".join(text.split()))
     while len(text) > 1 and text[0] == text[-1] and text[0] in "*\"'`_":
         text = text[1:-1].strip()

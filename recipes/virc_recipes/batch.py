@@ -7,7 +7,7 @@ Images are paths relative to the file, http(s) URLs or data URLs.
 import hashlib
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 from urllib.parse import quote
 
@@ -97,12 +97,12 @@ def in_parallel(
         raise raised[0]
 
 
-def folder_name(row: Row) -> str:
-    """The row's id as the name of a folder, whatever stands in it."""
-    name = quote(str(row.id), safe=" ")
+def file_name(text: str) -> str:
+    """An id or a model's name as the name of a file or folder, whatever stands in it."""
+    name = quote(text, safe=" ")
     if name.strip(" .") and not name.startswith((".", " ")) and len(name) < 100:
         return name
-    return hashlib.sha256(str(row.id).encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def with_choices(question: str, choices: Sequence[str | int | float]) -> str:
@@ -112,20 +112,31 @@ def with_choices(question: str, choices: Sequence[str | int | float]) -> str:
     return f"{question} Choices: {listed}" if texts else question
 
 
-def _row(number: int, text: bytes) -> Row:
-    id: Id | None = None
+def as_row(number: int, content: Mapping[str, Any]) -> Row:
+    """A row from its fields; a wrong one has its fault.
+
+    Args:
+        number: its line in the file, from 1.
+        content: JSON values.
+    """
+    id: Id | None = content["id"] if type(content.get("id")) in (str, int) else None
     try:
-        content = msgspec.json.decode(text, type=dict[str, Any])
-        id = content["id"] if type(content.get("id")) in (str, int) else None
-        fields = msgspec.json.decode(text, type=_Fields)
+        fields = msgspec.convert(content, _Fields)
         images = _images(fields)
         question = with_choices(fields.question, fields.choices or [])
         check_problem(images, question if fields.question.strip() else "")
-    except (ValueError, DataError, RecursionError) as error:  # ValueError: msgspec's, and bytes of no UTF-8
+    except (ValueError, DataError) as error:
         return Row(number, id, fault=DataError(f"line {number}: {clause(error)}"))
     passed = {key: value for key, value in content.items() if key not in ("id", "image", "images")}
     digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
     return Row(number, fields.id, images, question, digest, passed)
+
+
+def _row(number: int, text: bytes) -> Row:
+    try:
+        return as_row(number, msgspec.json.decode(text, type=dict[str, Any]))
+    except (ValueError, RecursionError) as error:  # ValueError: msgspec's, and bytes of no UTF-8
+        return Row(number, fault=DataError(f"line {number}: {clause(error)}"))
 
 
 def _images(fields: _Fields) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TypeVar
 
@@ -77,6 +77,7 @@ def within(
     end: float,
     work: Callable[[Callable[[_Said], None]], _Result],
     hear: Callable[[_Said], None] = lambda _: None,
+    afterwards: Callable[[], None] = lambda: None,
 ) -> _Result:
     """The result of `work`, done in a thread of its own and left at `end`, whatever it waits for then.
 
@@ -84,6 +85,7 @@ def within(
         end: time in seconds, as `time.monotonic` counts.
         work: gets a function to say things with on the way; where nobody listens any more, it raises.
         hear: told in the caller's thread of what `work` says.
+        afterwards: done in the thread of `work` when its result or error was handed over; what it raises is dropped.
 
     Raises:
         LateError: the time is over.
@@ -105,6 +107,8 @@ def within(
         except Exception as error:
             failure = error  # the name `error` ends with this block
             happened.put(lambda: _raise(failure))
+        with suppress(Exception):
+            afterwards()
 
     threading.Thread(target=run, daemon=True).start()
     try:

@@ -14,14 +14,14 @@ import msgspec
 
 from virc_recipes.clauses import clause
 from virc_recipes.config import home
-from virc_recipes.envs import PYTHON, Environment, driver_needed, pinned
+from virc_recipes.envs import PYTHON, Device, Environment, driver_needed, pinned
 from virc_recipes.errors import ConfigError, SetupError
 from virc_recipes.paths import contents, expanded
 from virc_recipes.plan import Step
 
 _INSTEAD = "VIRC_CACHE=FOLDER"
 _PACKAGE = Path(__file__).parent
-_DRIVER = Path("/proc/driver/nvidia/version")
+DRIVER = Path("/proc/driver/nvidia/version")
 _COPIED = {".py", ".yaml", ".json"}
 _LIST_VERSIONS = (
     "import json; from importlib.metadata import distributions as d; "
@@ -51,7 +51,7 @@ def cache_folder(env: Mapping[str, str], platform: str = sys.platform) -> Path:
     return (given if given.is_absolute() else home(env, _INSTEAD) / ".cache") / "virc"
 
 
-def default_device(driver: Path = _DRIVER) -> str:
+def default_device(driver: Path = DRIVER) -> Device:
     """`cuda` where an NVIDIA driver is loaded, else `cpu`."""
     return "cuda" if driver.exists() else "cpu"
 
@@ -106,7 +106,7 @@ def differences(environment: Environment, found: Mapping[str, str]) -> list[str]
     ]
 
 
-def check_machine(environment: Environment, driver: Path = _DRIVER) -> None:
+def check_machine(environment: Environment, driver: Path = DRIVER) -> None:
     """Refuse before anything is downloaded what cannot work here.
 
     Raises:
@@ -129,7 +129,7 @@ def check_machine(environment: Environment, driver: Path = _DRIVER) -> None:
         )
 
 
-def driver_branch(driver: Path = _DRIVER) -> int | None:
+def driver_branch(driver: Path = DRIVER) -> int | None:
     """The branch of the loaded NVIDIA driver, such as 580; None where there is none or it does not say."""
     try:
         found = re.search(r"\s(\d{3,4})\.\d+", contents(driver, 2**16).decode("utf-8", "replace"))
@@ -165,10 +165,7 @@ def recipes_in(environment: Environment, package: Path = _PACKAGE) -> Path:
     code it began with. Copied atomically; weights stay out.
     """
     files = _code(package)
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.relative_to(package)}\0".encode() + file.read_bytes() + b"\0")
-    whole = environment.folder.parent / "recipes" / digest.hexdigest()[:16]
+    whole = recipes_place(environment, package)
     if not whole.exists():
         whole.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{whole.name}.", dir=whole.parent))
@@ -183,6 +180,14 @@ def recipes_in(environment: Environment, package: Path = _PACKAGE) -> Path:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return whole
+
+
+def recipes_place(environment: Environment, package: Path = _PACKAGE) -> Path:
+    """Where `recipes_in` puts this code, or has put it; the name is a hash of it."""
+    digest = hashlib.sha256()
+    for file in _code(package):
+        digest.update(f"{file.relative_to(package)}\0".encode() + file.read_bytes() + b"\0")
+    return environment.folder.parent / "recipes" / digest.hexdigest()[:16]
 
 
 def removable(environment: Environment) -> list[Path]:

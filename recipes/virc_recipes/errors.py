@@ -47,6 +47,8 @@ class NetworkError(VircError):
     """A server is unreachable, times out, keeps failing or answers garbage."""
 
     kind = "network"
+    broken = False
+    """Whether there was no connection, or it broke before the answer was whole: asked again, it may answer."""
 
 
 class EngineError(VircError):

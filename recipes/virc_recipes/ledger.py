@@ -69,6 +69,10 @@ class Claims:
             f"take its line out of the output, or {self._elsewhere}",
         )
 
+    def before(self, id: Id) -> str | None:
+        """The hash of the row that a former run answered under that id; None where none did."""
+        return self._answered.get(_key(id))
+
     def answered(self, id: Id, row: str) -> None:
         """Learn that a former run has an answer to that row."""
         self._answered[_key(id)] = row

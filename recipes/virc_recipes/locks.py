@@ -16,20 +16,20 @@ else:
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
+def held(path: Path, busy: ConfigError | None = None) -> Iterator[None]:
     """Hold the lock of `path` while the block lasts; see `lock`."""
-    file = lock(path)
+    file = lock(path, busy)
     try:
         yield
     finally:
         unlock(file)
 
 
-def lock(path: Path) -> IO[bytes]:
+def lock(path: Path, busy: ConfigError | None = None) -> IO[bytes]:
     """Hold the file beside `path` that stands for it: `path` itself is replaced on the way.
 
     Raises:
-        ConfigError: another run holds it.
+        ConfigError: another run holds it; `busy`, where that says it better.
     """
     place = path.with_name(f".{path.name}.lock")
     while True:
@@ -41,7 +41,7 @@ def lock(path: Path) -> IO[bytes]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             file.close()
-            raise ConfigError(
+            raise busy or ConfigError(
                 f"another run is writing {path}", "wait for it, or choose another name"
             ) from None
         with suppress(FileNotFoundError):

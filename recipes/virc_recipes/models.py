@@ -1,18 +1,20 @@
-"""What a model name means: a folder with weights on this machine, and the system it belongs to.
+"""What a model name means: a folder with weights on this machine, perhaps an adapter, and the system it belongs to.
 
 Nothing is downloaded here: a model not on this machine is an error that names the command to fetch it.
 """
 
-import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
-from virc_recipes import systems
+from virc_recipes import adapters, runs, systems
+from virc_recipes.checkpoints import checkpoint, checkpoints
 from virc_recipes.errors import ConfigError
 from virc_recipes.nearest import did_you_mean
-from virc_recipes.paths import contents, expanded, is_file, is_folder
+from virc_recipes.paths import expanded, is_file, is_folder
+from virc_recipes.runs import Run
 from virc_recipes.systems import Model, System
 
 EMBEDDED = "tiny"
@@ -22,52 +24,164 @@ REAL_MODELS = (
     "or `hf download LeonMiao/ViRC-7B --local-dir models/ViRC-7B` and `--model ViRC-7B --protocol default`"
 )
 
+_MODEL = "config.json"
+_HUB_ID = r"[\w.-]{1,96}/[\w.-]{1,96}"
+
 
 class Weights(msgspec.Struct, frozen=True):
-    """A model on this machine: the name asked for, its folder, and the system it belongs to, if any."""
+    """A model on this machine.
+
+    Args:
+        name: as asked for; of a run, `NAME@STEP`.
+        folder: its weights; of an adapter, those of its base.
+        system, model: what it belongs to, if anything.
+        adapter: folder of a LoRA adapter on these weights.
+        judge: it was named as a judge of answers, which is spoken to in plain chat and belongs to no system.
+    """
 
     name: str
     folder: Path
     system: System | None = None
     model: Model | None = None
+    adapter: Path | None = None
+    judge: bool = False
 
 
-def find(name: str | None, workspace: Path, system: str | None = None) -> Weights:
+def find(name: str | None, workspace: Path, system: str | System | None = None) -> Weights:
     """Find the weights a name stands for.
 
     Args:
-        name: folder, short name, name under the workspace's `models/`, or hub id; None: the embedded model.
-        workspace: folder whose `models/` is looked into.
-        system: the system the model belongs to, where its name does not say so.
+        name: folder, short name, name under the workspace's `models/`, or hub id; or a run, which stands for its
+            newest whole checkpoint, or `RUN@STEP`. None: the only model of `system`, else the embedded one.
+        workspace: folder whose `models/` and `runs/` are looked into.
+        system: the one the model belongs to, or its name or file, where the model's name does not say so.
 
     Raises:
-        ConfigError: no such model, or it is not on this machine.
+        ConfigError: no such model, or it or the base of an adapter is not on this machine; or the run has saved
+            nothing, or not at that step.
     """
-    name = name or None
-    family, model = known(name or EMBEDDED, system)
-    places = _places(name, model, workspace)
-    name = name or EMBEDDED
-    for place in places:
-        if is_file(place / "config.json"):
-            return Weights(name, place, family, model)
-    for place in places:
-        if is_file(place / "adapter_config.json"):
-            raise ConfigError(f"{place} holds a LoRA adapter, not a whole model", _adapter_hint(place))
-    raise _missing(name, family, model, workspace)
+    family = _system(system)
+    if not name and family and len(family.models) == 1:
+        (name,) = family.models
+    found = _lookup(name or None, workspace, family)
+    if found is None:
+        raise _missing(name or EMBEDDED, family, workspace)
+    return found if is_file(found.folder / _MODEL) else _on_base(found, workspace)
 
 
-def known(name: str, system: str | None = None) -> tuple[System | None, Model | None]:
+def run_of(folder: Path) -> Run | None:
+    """The run whose folder, or one of whose checkpoints, a folder is."""
+    place = folder.resolve()
+    for run in (Run(place), Run(place.parent.parent)):
+        if is_file(run.folder / "run.json") and place.parent in (run.folder.parent, run.checkpoints):
+            return run
+    return None
+
+
+def known(name: str, system: str | System | None = None) -> tuple[System | None, Model | None]:
     """The system and model that a short name, a hub id or a path ending in a short name stands for.
 
     Raises:
         ConfigError: there is no system of the given name.
     """
-    family = systems.get(system) if system else None
+    family = _system(system)
     for candidate in (family,) if family else systems.discover().values():
         for short, model in candidate.models.items():
             if name == model.hub or Path(name).name == short:
                 return candidate, model
     return family, None
+
+
+def judges(name: str, system: str | System | None = None) -> Mapping[str, Model]:
+    """The judges among which one has that short name; none where it names no judge.
+
+    Raises:
+        ConfigError: there is no system of the given name.
+    """
+    family = _system(system)
+    candidates = (family,) if family else systems.discover().values()
+    return next((each.judges for each in candidates if name in each.judges), {})
+
+
+def _system(system: str | System | None) -> System | None:
+    if isinstance(system, System):
+        return system
+    return systems.get(system) if system else None
+
+
+def _lookup(name: str | None, workspace: Path, system: System | None) -> Weights | None:
+    """The weights of that name, where an adapter counts as weights too."""
+    family, model = known(name or EMBEDDED, system)
+    judge = judges(name or EMBEDDED, system).get(name or EMBEDDED) if model is None else None
+    if judge:
+        found = (place for place in _places(name, judge, workspace) if is_file(place / _MODEL))
+        return next((Weights(name or EMBEDDED, place, judge=True) for place in found), None)
+    places = _places(name, model, workspace)
+    for file in (_MODEL, adapters.SETTINGS):
+        for place in places:
+            if is_file(place / file):
+                return Weights(name or EMBEDDED, place, *_origin(place, family, model))
+    saved = _saved(name or EMBEDDED, workspace)
+    return saved and Weights(saved[0], saved[1], *_origin(saved[1], family, model))
+
+
+def _origin(folder: Path, family: System | None, model: Model | None) -> tuple[System | None, Model | None]:
+    """The system and model of a folder whose name says one of them or neither: those of the run that made it."""
+    run = run_of(folder) if model is None else None
+    if run is None:
+        return family, model
+    about = runs.info(run)
+    family = family or systems.discover().get(about.system)
+    return known(about.root, family) if family else (None, None)
+
+
+def _saved(name: str, workspace: Path) -> tuple[str, Path] | None:
+    """`NAME@STEP` and the checkpoint of a run that a name stands for."""
+    stem, at, step = name.rpartition("@")
+    run = _run(name, workspace)
+    if run:
+        found = checkpoints(run)
+        if not found:
+            raise _nothing_saved(run)
+        return f"{run.name}@{found[-1].step}", found[-1].folder
+    run = _run(stem, workspace) if at and stem else None
+    return (f"{run.name}@{step}", checkpoint(run, step).folder) if run else None
+
+
+def _run(name: str, workspace: Path) -> Run | None:
+    """The run that a path leads to, or else of that name."""
+    if is_file(expanded(name) / "run.json"):
+        return Run(expanded(name).resolve())
+    run = Run(workspace / runs.FOLDER / name)
+    return run if Path(name).name == name and is_file(run.folder / "run.json") else None
+
+
+def _nothing_saved(run: Run) -> ConfigError:
+    if runs.state(run).progress == "running":
+        return ConfigError(
+            f"the run {run.name} has saved no whole checkpoint yet",
+            f"it is running: virc runs tail {run.name}",
+        )
+    return ConfigError(f"the run {run.name} has saved no whole checkpoint", f"virc runs show {run.name}")
+
+
+def _on_base(found: Weights, workspace: Path) -> Weights:
+    """An adapter with the base that its settings name."""
+    adapter = found.folder
+    name = adapters.read(adapter).base
+    base = _lookup(name, workspace, found.system)
+    if base is None:
+        fetch = f"`hf download {name}`, then the same again" if re.fullmatch(_HUB_ID, name) else None
+        moved = f"write where it lies now as base_model_name_or_path into {adapter / adapters.SETTINGS}"
+        raise ConfigError(
+            f"the base of the LoRA adapter {found.name} is not on this machine: {name[:200]}", fetch or moved
+        )
+    if not is_file(base.folder / _MODEL):
+        raise ConfigError(
+            f"the base of the LoRA adapter {found.name} is an adapter itself: {base.folder}",
+            "merge that one into its own base first",
+        )
+    return Weights(found.name, base.folder, base.system, found.model or base.model, adapter)
 
 
 def _places(name: str | None, model: Model | None, workspace: Path) -> list[Path]:
@@ -76,6 +190,7 @@ def _places(name: str | None, model: Model | None, workspace: Path) -> list[Path
         return [EMBEDDED_FOLDER]
     places = [expanded(name)]
     if _in_workspace(name, model):
+        places += [Path(model.folder)] if model and model.folder else []
         places.append(workspace / "models" / Path(name).name)
     hub_id = _hub_id(name, model)
     if hub_id:
@@ -105,11 +220,18 @@ def _cached(hub_id: str) -> Iterator[Path]:
         return
 
 
-def _missing(name: str, family: System | None, model: Model | None, workspace: Path) -> ConfigError:
+def _missing(name: str, system: System | None, workspace: Path) -> ConfigError:
+    family, model = known(name, system)
+    judge = None if model else judges(name, system).get(name)
+    if judge:
+        return _missing_judge(name, judge)
     if name == EMBEDDED:
         return ConfigError("the embedded model is missing from this installation", REAL_MODELS)
     if is_folder(expanded(name)):
         return ConfigError(f"{name} is no model folder: it holds no config.json")
+    if family and model and model.folder:
+        hint = f"mend `folder` of {name} in {family.file}"
+        return ConfigError(f"no model is in {model.folder}: it holds no config.json", hint)
     hub_id = _hub_id(name, model)
     if hub_id:
         place = f"models/{Path(name).name}"
@@ -118,15 +240,15 @@ def _missing(name: str, family: System | None, model: Model | None, workspace: P
         if family:  # whose released weights come without their wording
             again += " --protocol default"
         return ConfigError(f"the model {name} is not on this machine", f"{fetch}, then --model {again}")
-    names = {short for system in systems.discover().values() for short in system.models}
+    names = {short for each in systems.discover().values() for short in (*each.models, *each.judges)}
     names |= {config.parent.name for config in (workspace / "models").glob("*/config.json")}
+    names |= {run.name for run in runs.discover(workspace)}
     return ConfigError(f"there is no model {name[:200]!r}", did_you_mean(name, names))
 
 
-def _adapter_hint(folder: Path) -> str:
-    try:
-        settings = json.loads(contents(folder / "adapter_config.json", 2**20))
-        base = settings["base_model_name_or_path"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        base = "its base"
-    return f"merge it into {base} first, and name the merged folder"
+def _missing_judge(name: str, judge: Model) -> ConfigError:
+    if not judge.hub:
+        return ConfigError(f"no model is in {judge.folder}: it holds no config.json")
+    size = f", {judge.gib:.0f} GiB" if judge.gib else ""
+    fetch = f"`hf download {judge.hub} --local-dir models/{name}`, then virc serve {name}"
+    return ConfigError(f"{name}, which is {judge.hub}{size}, is not on this machine", fetch)

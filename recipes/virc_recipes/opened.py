@@ -50,6 +50,8 @@ class Opened(msgspec.Struct, frozen=True):
         warnings: what the user should know, one line each.
         embedded: whether it is the model inside the package.
         estimate: on a CPU, seconds to read that many image tokens and seconds a token drawn.
+        at_once: problems it is asked at a time where nobody says how many.
+        answers: asks whether the endpoint can be reached now; None in this process.
     """
 
     name: str
@@ -59,6 +61,8 @@ class Opened(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     embedded: bool = False
     estimate: Callable[[int], tuple[float, float]] | None = None
+    at_once: int = 1
+    answers: Callable[[], bool] | None = None
 
 
 def open_model(choice: Choice, workspace: Path = Path()) -> Opened:
@@ -79,7 +83,10 @@ def _endpoint(choice: Choice, endpoint: str) -> Opened:
     backend = OpenAIBackend(endpoint, choice.model, choice.api_key, timeout=choice.timeout, grid=grid)
     system, model = models.known(backend.model, choice.system)
     spoken = wording.of_endpoint(backend.published_protocol(), system, model, choice.protocol)
-    return Opened(backend.model, backend, spoken, warnings=_untrained(spoken, backend.model, choice))
+    warnings = _untrained(spoken, backend.model, choice)
+    return Opened(
+        backend.model, backend, spoken, warnings=warnings, at_once=backend.at_once, answers=backend.answers
+    )
 
 
 def _weights(choice: Choice, workspace: Path) -> Opened:
@@ -87,8 +94,8 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
     spoken = wording.of_weights(weights, choice.protocol)  # before the weights: it fails in no time
     from virc_recipes.backends.local import load
 
-    backend = load(weights.folder, choice.device, max_pixels=choice.max_pixels)
-    embedded = weights.folder == models.EMBEDDED_FOLDER
+    backend = load(weights.folder, choice.device, max_pixels=choice.max_pixels, adapter=weights.adapter)
+    embedded = weights.folder == models.EMBEDDED_FOLDER and weights.adapter is None
     warnings = backend.warnings + _untrained(spoken, weights.name, choice)
     if embedded and choice.model is None:
         warnings += (DEMONSTRATION,)

@@ -1,7 +1,9 @@
 """What is said of a problem that was solved or not: the fields of `virc.solve/1`, and its trace."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -42,11 +44,12 @@ def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None 
 
 
 def outcome(solved: Solved) -> Fields:
-    """What came of it: answer, turns, tokens and, of several samples, votes."""
+    """What came of it: answer, turns, tool calls by name, tokens and, of several samples, votes."""
     chosen = next((one for one in solved.attempts if one.trace.answer == solved.answer), solved.attempts[-1])
     fields: Fields = {
         "answer": solved.answer,
         "turns": len(chosen.trace.units),
+        "calls": dict(Counter(unit.call.name for unit in chosen.trace.units if unit.call)),
         "tokens": {
             "prompt": solved.prompt_tokens,
             "completion": solved.completion_tokens,
@@ -104,6 +107,7 @@ def write_traces(
     return None
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return version(package)

@@ -1,6 +1,8 @@
 """Files that a user names: where they are, and what they hold, in bounded memory."""
 
 import errno
+import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -26,6 +28,16 @@ def is_folder(path: str | Path) -> bool:
         return Path(path).is_dir()
     except (OSError, ValueError):
         return False
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder; what links lead to is not counted, nor what vanishes meanwhile."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += (Path(place) / name).lstat().st_size
+    return total
 
 
 def contents(path: Path, most: int) -> bytes:
@@ -62,3 +74,10 @@ def write_whole(path: Path, data: bytes) -> None:
             new.unlink(missing_ok=True)
     except (ValueError, RuntimeError) as error:  # a NUL, a loop of links
         raise OSError(errno.EINVAL, "no file can have that name", str(path)) from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as JSON that people can read, as `write_whole` does."""
+    import msgspec
+
+    write_whole(path, msgspec.json.format(msgspec.json.encode(value)) + b"\n")

@@ -1,6 +1,15 @@
-"""YAML from a user's file in bounded memory and time: one mapping, no anchors, no key twice."""
+"""YAML from a user's file in bounded memory and time: one mapping, no anchors, no key twice.
 
+Read as YAML 1.2 reads it where 1.1 would surprise: `1e-6` is a number, a date is text, `<<` is a key as any other.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from virc_recipes.clauses import clause
 from virc_recipes.errors import ConfigError
@@ -45,36 +54,127 @@ def parse(text: str, name: str) -> dict[str, object]:
     Raises:
         ConfigError: the text is something else.
     """
-    import yaml
-
-    if len(text.encode(errors="surrogatepass")) > LIMIT:
-        raise ConfigError(f"{name} is over {LIMIT >> 10} KiB")
-    try:
-        _refuse_tricks(text, name)
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        _refuse_doubles(root, name)
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter two: numbers of endless digits
-        where = _line(getattr(error, "problem_mark", None))
-        reason = getattr(error, "problem", None) or "a value cannot be read"
-        raise ConfigError(f"{name} is not YAML{where}: {reason}") from error
+    content = _content(text, name)
     if content is None:
         return {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ConfigError(f"{name} does not hold lines of the form `key: value`")
+    _refuse_keys(content, name)
     return content
+
+
+def value(text: str, name: str) -> object:
+    """Parse the YAML of one value, as it stands behind `key:`; the same is refused as by `parse`.
+
+    Raises:
+        ConfigError: it is no YAML.
+    """
+    content = _content(text, name)
+    _refuse_keys(content, name)
+    return content
+
+
+def lines(text: str) -> dict[tuple[str, ...], int]:
+    """Every key of a text that `parse` reads, as the keys that lead to it, and its line, from 1."""
+    import yaml
+
+    found: dict[tuple[str, ...], int] = {}
+
+    def follow(node: object, path: tuple[str, ...]) -> None:
+        for key, inner in node.value if isinstance(node, yaml.MappingNode) else ():
+            found[*path, key.value] = key.start_mark.line + 1
+            follow(inner, (*path, key.value))
+
+    follow(yaml.compose(text, Loader=_reading_1_2(yaml.SafeLoader)), ())
+    return found
+
+
+def replaced(text: str, values: Mapping[tuple[str, ...], str]) -> str:
+    """The text with other texts as the values of these keys; all else, comments too, stays as it is."""
+    import yaml
+
+    spans: list[tuple[int, int, str]] = []
+
+    def follow(node: object, path: tuple[str, ...]) -> None:
+        if isinstance(node, yaml.ScalarNode) and path in values:
+            spans.append((node.start_mark.index, node.end_mark.index, _scalar(values[path])))
+        for key, inner in node.value if isinstance(node, yaml.MappingNode) else ():
+            follow(inner, (*path, key.value))
+
+    follow(yaml.compose(text, Loader=_reading_1_2(yaml.SafeLoader)), ())
+    for start, end, new in sorted(spans, reverse=True):
+        text = text[:start] + new + text[end:]
+    return text
+
+
+def _scalar(text: str) -> str:
+    simple = re.fullmatch(r"[\w./+-]+", text) and _content(text, "it") == text
+    return text if simple else json.dumps(text, ensure_ascii=False)
+
+
+@cache
+def _reading_1_2(kind: Any) -> Any:
+    changed: Any = type(kind.__name__, (kind,), {})
+    _resolve_as_1_2(changed)
+    return changed
+
+
+def _resolve_as_1_2(kind: Any) -> None:
+    unwanted = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")
+    kind.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in known if tag not in unwanted]
+        for first, known in kind.yaml_implicit_resolvers.items()
+    }
+    number = re.compile(r"[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+\Z")
+    kind.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
+
+
+def _content(text: str, name: str) -> object:
+    import yaml
+
+    if len(text.encode(errors="surrogatepass")) > LIMIT:
+        raise ConfigError(f"{name} is over {LIMIT >> 10} KiB")
+    fast = getattr(yaml, "CSafeLoader", None)  # in C where PyYAML has it, and twenty times as fast
+    if fast:
+        with suppress(yaml.YAMLError, ValueError, OverflowError):
+            return _loaded(text, name, _reading_1_2(fast))
+    try:
+        return _loaded(text, name, _reading_1_2(yaml.SafeLoader))
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter two: numbers of endless digits
+        where = _line(getattr(error, "problem_mark", None))
+        reason = getattr(error, "problem", None) or "a value cannot be read"
+        raise ConfigError(f"{name} is not YAML{where}: {reason}") from error
+
+
+def _loaded(text: str, name: str, loader: Any) -> object:
+    import yaml
+
+    _refuse_tricks(text, name, loader)
+    _refuse_doubles(yaml.compose(text, Loader=loader), name)
+    return yaml.load(text, Loader=loader)  # a safe loader, as its parent is
+
+
+def _refuse_keys(content: object, name: str) -> None:
+    """Refuse keys that are no text, such as `1` and `on`, at any depth."""
+    if isinstance(content, list):
+        for inner in content:
+            _refuse_keys(inner, name)
+    for key, inner in content.items() if isinstance(content, dict) else ():
+        if not isinstance(key, str):
+            raise ConfigError(f"{name} has the key {key!r}, which is no text", "put it in quotes")
+        _refuse_keys(inner, name)
 
 
 def _line(mark: object) -> str:
     return f" at line {getattr(mark, 'line', 0) + 1}" if mark else ""
 
 
-def _refuse_tricks(text: str, name: str) -> None:
+def _refuse_tricks(text: str, name: str, loader: Any) -> None:
     """Refuse aliases, which multiply, depth, which the loader would follow, and tags, which mislead it."""
     import yaml
 
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         tricks = {
             "nested too deeply": depth > DEPTH,
@@ -113,14 +213,22 @@ def changed(text: str, key: str, value: str | int | float | None) -> str:
     wanted = {**parse(text, "the file"), key: value}
     if value is None:
         del wanted[key]
-    line = "" if value is None else yaml.safe_dump({key: value}, allow_unicode=True, width=LIMIT).strip()
+    line = (
+        ""
+        if value is None
+        else yaml.dump(
+            {key: value}, Dumper=_reading_1_2(yaml.SafeDumper), allow_unicode=True, width=LIMIT
+        ).strip()
+    )
     edited = _edited(text, key, line)
     try:
         if parse(edited, "") == wanted:
             return edited
     except ConfigError:
         pass
-    whole = yaml.safe_dump(wanted, allow_unicode=True, sort_keys=False)  # flow style and the like
+    whole = yaml.dump(
+        wanted, Dumper=_reading_1_2(yaml.SafeDumper), allow_unicode=True, sort_keys=False
+    )  # flow style and the like
     parse(whole, "the file with this change")
     return whole
 
@@ -128,7 +236,7 @@ def changed(text: str, key: str, value: str | int | float | None) -> str:
 def _edited(text: str, key: str, line: str) -> str:
     import yaml
 
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    root = yaml.compose(text, Loader=_reading_1_2(yaml.SafeLoader))
     for name, value in root.value if isinstance(root, yaml.MappingNode) else ():
         if name.value == key:
             start, end = name.start_mark.index, value.end_mark.index

@@ -1,6 +1,8 @@
 """What a command is going to start: plain values that can be printed before anything runs."""
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -12,8 +14,44 @@ class Step(msgspec.Struct, frozen=True):
         argv: program and arguments, handed over without a shell.
         says: what it does, for people; one clause.
         env: variables it gets beside those of this process; an empty value takes the variable away.
+        saves_on: name of the signal that asks it to save its work and end.
+        through: that signal goes to its child processes, not to itself: a launcher would end them before they saved.
     """
 
     argv: tuple[str, ...]
     says: str
     env: Mapping[str, str] = {}
+    saves_on: str = "SIGTERM"
+    through: bool = False
+
+
+class Change(msgspec.Struct, frozen=True):
+    """An engine's setting that is not what the published script says (D11).
+
+    Args:
+        key: the engine's own name for it.
+        published: the value there; None: it does not name the key.
+        ours: the value here; None: the key is not given to the engine.
+        why: the reason, one clause.
+    """
+
+    key: str
+    published: Any
+    ours: Any
+    why: str
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """One attempt at a stage, as an engine will get it.
+
+    Args:
+        step: the process; started in no particular folder, every path in it is absolute.
+        files: what it reads beside data and weights: absolute path -> text.
+        changes: where the settings differ from the published ones.
+        loadable: a checkpoint's folder and the one where it is to be written again so that the engine loads it.
+    """
+
+    step: Step
+    files: Mapping[str, str]
+    changes: tuple[Change, ...] = ()
+    loadable: tuple[Path, Path] | None = None

@@ -1,23 +1,26 @@
 """Many problems and one model: rows in, one result each out, several in work at a time.
 
-What fails in one row costs that row alone; what the endpoint does to every row ends the batch.
+What fails in one row costs that row alone; what the endpoint does to every row ends the batch. An endpoint that goes
+away is waited for.
 """
 
 import json
 import re
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
-from virc_recipes.batch import Row, folder_name, in_parallel
+from virc_recipes.batch import Row, file_name, in_parallel
 from virc_recipes.clauses import clause
 from virc_recipes.deadline import Deadline
 from virc_recipes.errors import DataError, NetworkError, UsageError, VircError
 from virc_recipes.ledger import Claims
 from virc_recipes.opened import Opened
+from virc_recipes.outage import Outage
 from virc_recipes.outcome import Fields, facts, failure_of, outcome, trace_folders, write_traces
 from virc_recipes.reasoning.images import Shown
 from virc_recipes.reasoning.session import show_input
@@ -25,7 +28,8 @@ from virc_recipes.solve import SCHEMA, Event, OnEvent, SolveConfig, solve
 from virc_recipes.sources import open_source
 
 HOPELESS_IN_A_ROW = 20
-_SERVED_AT_ONCE = 16
+_TIMES = 3
+"""How often a row is done whose endpoint goes away: one that kills the server must not do so for ever."""
 
 
 class BatchConfig(msgspec.Struct, frozen=True):
@@ -36,7 +40,7 @@ class BatchConfig(msgspec.Struct, frozen=True):
         base: folder that image paths of the rows start from.
         traces: folder in which the trace of every row gets one of its own; None keeps none.
         offline: fetch no picture.
-        at_once: rows in work at a time; None: 16 on an endpoint, 1 here.
+        at_once: rows in work at a time; None: as many as suit the model.
     """
 
     solving: SolveConfig
@@ -61,15 +65,18 @@ def solve_batch(
     rows: Iterable[Row],
     claims: Claims,
     on_row: Callable[[RowDone], None],
+    on_wait: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Solve every row that is still to be done.
 
     Args:
         claims: which rows are done.
         on_row: told of every row when it is done, one at a time. A row in work when the batch ends is not told.
+        on_wait: told when the endpoint has gone away, and is waited for.
 
     Raises:
         UsageError: several rows at a time are asked of a model in this process.
+        NetworkError: the endpoint went away and did not come back.
         VircError: traces cannot be written, or the endpoint failed row after row for a reason of its own.
     """
     workers = workers_for(config.at_once, opened)
@@ -79,7 +86,7 @@ def solve_batch(
     def work(row: Row, on_event: OnEvent) -> RowDone:
         return _solve_row(config, opened, row, on_event)
 
-    through(rows, claims, work, on_row, workers)
+    through(rows, claims, work, on_row, workers, outage_of(opened, on_wait))
 
 
 def through(
@@ -88,6 +95,7 @@ def through(
     work: Callable[[Row, OnEvent], RowDone],
     on_row: Callable[[RowDone], None],
     workers: int,
+    outage: Outage | None = None,
 ) -> None:
     """Do `work` on every row that is still to be done, some at a time; what fails in one costs that one.
 
@@ -95,9 +103,10 @@ def through(
         claims, on_row: as `solve_batch` takes them; nobody is told of a row any more when this returns or raises.
         work: gets a function to tell of every event; it breaks the row off when the others have ended.
         workers: rows in work at a time.
+        outage: of the endpoint that all rows are asked of; None: what it fails is failed.
 
     Raises:
-        VircError: the endpoint failed row after row for a reason of its own.
+        VircError: the endpoint stayed away, or failed row after row for a reason of its own.
     """
     stop, lock, endpoint = threading.Event(), threading.Lock(), _Endpoint()
 
@@ -106,7 +115,11 @@ def through(
             raise KeyboardInterrupt
 
     def do(row: Row) -> None:
-        done = _done(row, work, unless_stopped)
+        for _ in range(_TIMES):
+            began = time.monotonic()
+            done = _done(row, work, unless_stopped)
+            if not (outage and isinstance(done.error, NetworkError) and outage.over(done.error, began, stop)):
+                break
         with lock:
             if stop.is_set():  # broken off, so that it is done again
                 return
@@ -121,14 +134,19 @@ def through(
             pass
 
 
+def outage_of(opened: Opened, say: Callable[[str], None]) -> Outage | None:
+    """What waits for the endpoint of a model, and says so; None for a model in this process."""
+    return Outage(opened.answers, say) if opened.answers else None
+
+
 def workers_for(at_once: int | None, opened: Opened) -> int:
-    """How many rows are in work at a time: as asked, else 16 on an endpoint and 1 here.
+    """How many rows are in work at a time: as asked, else as many as suit the model, 1 of them in this process.
 
     Raises:
         UsageError: several are asked of a model in this process.
     """
     if opened.device is None:
-        return at_once or _SERVED_AT_ONCE
+        return at_once or opened.at_once
     if at_once is not None and at_once > 1:
         raise UsageError(
             "a model in this process does one row at a time", "--endpoint URL, or --concurrency 1"
@@ -229,8 +247,8 @@ def _done(row: Row, work: Callable[[Row, OnEvent], RowDone], on_event: OnEvent) 
 
 
 def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_event: OnEvent) -> RowDone:
-    deadline = Deadline(config.solving.timeout)
-    folder = config.traces / folder_name(row) if config.traces else None
+    began, deadline = time.monotonic(), Deadline(config.solving.timeout)
+    folder = config.traces / file_name(str(row.id)) if config.traces else None
     folders = trace_folders(folder, config.solving) if folder else []
     images = shown_images(config, opened, row, deadline)
     asked = (config.solving, opened.backend, opened.wording.protocol, images, row.question)
@@ -239,6 +257,7 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_event: OnEvent)
         raise solved.error
     untraced = write_traces(folders, solved.attempts, config.solving, facts(opened, config.solving))
     fields = outcome(solved) | {"trace": str(folder) if folder and not untraced else None}
+    fields["seconds"] = round(time.monotonic() - began, 3)
     error = failure_of(solved, opened)
     assert error is None or isinstance(error, VircError)
     return RowDone(row, fields, error, untraced)

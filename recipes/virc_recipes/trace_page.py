@@ -4,16 +4,11 @@ All text that a model, a server or a user wrote is escaped, and characters that 
 shown by their code point.
 """
 
-import base64
-import hashlib
-import html
-import unicodedata
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
-from string import Template
 
 import msgspec
 
+from virc_recipes.pages import fill, in_line, key_name, safe
 from virc_recipes.reasoning.images import Shown
 from virc_recipes.reasoning.trace import FailureKind, ImageRecord, Rejected, Trace, Unit
 from virc_recipes.tools.base import Box, Call
@@ -24,8 +19,6 @@ _SMALL, _MOST_ENLARGED = (
     240,
     4,
 )  # px on the page of a small picture's longer side, and how far that may enlarge it
-_JOINERS = "\u200c\u200d"  # needed to spell some scripts, so left alone
-_HIDING = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode categories: control, format, lone surrogate, separators
 _FAILURES: Mapping[FailureKind, str] = {
     "no_answer": "Cannot tell",
     "turns": "Out of turns",
@@ -48,17 +41,15 @@ def render_page(trace: Trace, images: Sequence[Shown], meta: Mapping[str, object
     Returns:
         One HTML document. It holds no script and loads nothing; a policy inside it forbids both.
     """
-    style = _asset("trace_page.css")
     title = trace.question if len(trace.question) <= _LONG_TEXT else trace.question[:_LONG_TEXT] + "…"
-    return Template(_asset("trace_page.html")).substitute(
-        style=style,
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        title=_safe(title, "[{}]"),
+    return fill(
+        "trace_page",
+        title=safe(title, "[{}]"),
         store="\n".join(
             f'<image id="image-{at}" width="{image.width}" height="{image.height}" href="{image.data_url}"/>'
             for at, image in enumerate(images)
         ),
-        question=_safe(trace.question),
+        question=safe(trace.question),
         question_class=_long(trace.question),
         outcome=_outcome(trace),
         byline=_byline(trace, meta),
@@ -67,7 +58,7 @@ def render_page(trace: Trace, images: Sequence[Shown], meta: Mapping[str, object
         pending=_pending(trace),
         facts=_facts(trace, meta),
         wording="\n".join(
-            f'<p class="reason">{message.role}</p><pre dir="auto">{_safe(message.text)}</pre>'
+            f'<p class="reason">{message.role}</p><pre dir="auto">{safe(message.text)}</pre>'
             for message in trace.messages
             if message.role != "assistant"
         ),
@@ -88,35 +79,20 @@ def _corners(box: Box) -> str:
     return f"{left},{top}–{right},{bottom}"
 
 
-def _asset(name: str) -> str:
-    return files("virc_recipes").joinpath(name).read_text(encoding="utf-8")
-
-
-def _safe(text: str, mark: str = '<span class="char">{}</span>') -> str:
-    """Escaped text in which characters that hide or reorder others stand as marked code points."""
-
-    def visible(character: str) -> str:
-        if character in "\n\t" or character in _JOINERS or unicodedata.category(character) not in _HIDING:
-            return character
-        return mark.format(f"U+{ord(character):04X}")
-
-    return "".join(map(visible, html.escape(text)))
-
-
 def _long(text: str) -> str:
     return ' class="long"' if len(text) > _LONG_TEXT else ""
 
 
 def _outcome(trace: Trace) -> str:
     if trace.answer is not None:
-        answer = f'<strong dir="auto"{_long(trace.answer)}>{_safe(trace.answer)}</strong>'
+        answer = f'<strong dir="auto"{_long(trace.answer)}>{safe(trace.answer)}</strong>'
         return f'<div class="outcome"><span>Answer</span>{answer}</div>'
     heading, message = "Unfinished", ""
     if trace.failure is not None:
         heading, message = _FAILURES[trace.failure.kind], trace.failure.message
     return (
         f'<div class="outcome failed"><span>No answer</span><strong>{heading}</strong>'
-        f'<p dir="auto">{_safe(message)}</p></div>'
+        f'<p dir="auto">{safe(message)}</p></div>'
     )
 
 
@@ -155,12 +131,12 @@ def _unit(number: int, unit: Unit, trace: Trace) -> str:
     heading = in_words(unit.call) if unit.call else "not usable" if unusable else "answer"
     return (
         f'<article class="unit" aria-labelledby="unit-{number}"><header>'
-        f'<h3 id="unit-{number}"><span class="number">{number}</span>{_safe(heading.capitalize())}</h3>'
+        f'<h3 id="unit-{number}"><span class="number">{number}</span>{safe(heading.capitalize())}</h3>'
         f'<p class="cost">{_cost(unit)}</p></header>\n'
-        f'<div><div class="thought" dir="auto">{_safe(unit.think)}</div>{_deviations(unit)}</div>\n'
+        f'<div><div class="thought" dir="auto">{safe(unit.think)}</div>{_deviations(unit)}</div>\n'
         f"{_look(unit, trace)}\n"
         f'<div class="folds">{_tries(unit.rejected, " open" * unusable)}'
-        f'<details><summary>Reply as written</summary><pre dir="auto">{_safe(unit.text)}</pre></details>'
+        f'<details><summary>Reply as written</summary><pre dir="auto">{safe(unit.text)}</pre></details>'
         "</div></article>"
     )
 
@@ -174,7 +150,7 @@ def _cost(unit: Unit) -> str:
 def _deviations(unit: Unit) -> str:
     if not unit.deviations:
         return ""
-    names = ", ".join(f"<code>{_safe(name)}</code>" for name in unit.deviations)
+    names = ", ".join(f"<code>{safe(name)}</code>" for name in unit.deviations)
     return f'<p class="note">Read with a correction: {names}</p>'
 
 
@@ -182,7 +158,7 @@ def _look(unit: Unit, trace: Trace) -> str:
     """What the unit looked at beside what it got, or its answer."""
     if unit.answer is not None:
         css = "final" if trace.answer is not None else "final failed"
-        return f'<p class="{css}" dir="auto">{_safe(unit.answer)}</p>'
+        return f'<p class="{css}" dir="auto">{safe(unit.answer)}</p>'
     call, pictures = unit.call, []
     if call and (call.box is not None or call.factor is not None):
         pictures.append(_figure(trace.images[call.index], f"From image {call.index}", call.box))
@@ -203,8 +179,8 @@ def _tries(rejected: Sequence[Rejected], opened: str = "") -> str:
         return ""
     count = "1 rejected try" if len(rejected) == 1 else f"{len(rejected)} rejected tries"
     tries = "".join(
-        f'<p class="reason" dir="auto"><code>{_safe(each.kind)}</code> {_safe(each.reason)}</p>'
-        f'<pre dir="auto">{_safe(each.text)}</pre>'
+        f'<p class="reason" dir="auto"><code>{safe(each.kind)}</code> {safe(each.reason)}</p>'
+        f'<pre dir="auto">{safe(each.text)}</pre>'
         for each in rejected
     )
     return f"<details{opened}><summary>{count}</summary>{tries}</details>"
@@ -218,8 +194,8 @@ def _pending(trace: Trace) -> str:
     number = len(trace.units) + 1
     return (
         f'<article class="unit" aria-labelledby="unit-{number}"><header><h3 id="unit-{number}">'
-        f'<span class="number">{number}</span>{_safe(_FAILURES[trace.failure.kind])}</h3></header>'
-        f'<div><p dir="auto">{_safe(trace.failure.message)}</p>{_tries(trace.pending, " open")}</div>'
+        f'<span class="number">{number}</span>{safe(_FAILURES[trace.failure.kind])}</h3></header>'
+        f'<div><p dir="auto">{safe(trace.failure.message)}</p>{_tries(trace.pending, " open")}</div>'
         "</article>"
     )
 
@@ -231,26 +207,14 @@ def _byline(trace: Trace, meta: Mapping[str, object]) -> str:
         f"{len(trace.units)} unit{'s' * (len(trace.units) != 1)}",
         f"{sum(counts):,} new tokens" if counts else "",
     ]
-    return _safe(" · ".join(filter(None, parts)))
+    return safe(" · ".join(filter(None, parts)))
 
 
 def _facts(trace: Trace, meta: Mapping[str, object]) -> str:
     plain: dict[str, object] = msgspec.to_builtins(meta, enc_hook=str)
     facts = {"wording": trace.protocol.name, "coordinates": trace.protocol.coordinates} | plain
     return "\n".join(
-        f'<dt>{_safe(_name(key).capitalize())}</dt><dd dir="auto">{_safe(_in_line(value))}</dd>'
+        f'<dt>{safe(key_name(key).capitalize())}</dt><dd dir="auto">{safe(in_line(value))}</dd>'
         for key, value in facts.items()
         if value is not None and key not in ("model", "row")
     )
-
-
-def _in_line(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{_name(key)} {_in_line(item)}" for key, item in value.items() if item is not None)
-    if isinstance(value, list):
-        return ", ".join(map(_in_line, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _name(key: str) -> str:
-    return key.replace("_", " ")

@@ -7,8 +7,8 @@ import msgspec
 from virc_recipes import tools
 from virc_recipes.clauses import clause
 from virc_recipes.errors import ConfigError
-from virc_recipes.models import Weights
-from virc_recipes.paths import contents, expanded
+from virc_recipes.models import Weights, run_of
+from virc_recipes.paths import contents, expanded, is_file
 from virc_recipes.reasoning.protocol import FILE_NAME, Protocol, own_protocol
 from virc_recipes.systems import Model, System
 
@@ -30,7 +30,7 @@ class Wording(msgspec.Struct, frozen=True):
 
 
 def of_weights(weights: Weights, option: str | None = None) -> Wording:
-    """The wording of a model on this machine.
+    """The wording of a model on this machine: that beside its weights, or of the run that made them.
 
     Args:
         option: `--protocol`: a file, or `default` for our own.
@@ -39,13 +39,14 @@ def of_weights(weights: Weights, option: str | None = None) -> Wording:
         ConfigError: the file is wrong; or the model belongs to a known system, so that it was never trained with
             our wording, and its own is not beside it.
     """
-    beside = weights.folder / FILE_NAME
-    if option or not beside.is_file():
+    beside = _beside(weights)
+    if option or beside is None:
         chosen = _chosen(option, weights.system, weights.model)
         if chosen is None and weights.system:
             raise ConfigError(
                 f"no wording for {weights.name}: what it was trained with does not lie beside its weights",
-                f"put {FILE_NAME} into {weights.folder}, or insist on other wording: --protocol {DEFAULT}",
+                f"put {FILE_NAME} into {weights.adapter or weights.folder}, "
+                f"or insist on other wording: --protocol {DEFAULT}",
             )
         return chosen or _own(weights.system, weights.model)
     return _trained(read_protocol(beside))
@@ -75,6 +76,16 @@ def read_protocol(path: Path) -> Protocol:
         raise ConfigError(f"cannot read the wording {path}: {clause(error)}") from error
     except ValueError as error:  # ValueError: msgspec's, and bytes of no UTF-8
         raise ConfigError(f"{path} is no wording file: {clause(error)}") from error
+
+
+def _beside(weights: Weights) -> Path | None:
+    """The wording file of a model: its adapter's before its base's, a checkpoint's before its run's."""
+    for folder in (weights.adapter, weights.folder):
+        run = run_of(folder) if folder else None
+        for place in (folder, run and run.folder):
+            if place and is_file(place / FILE_NAME):
+                return place / FILE_NAME
+    return None
 
 
 def _chosen(option: str | None, system: System | None, model: Model | None) -> Wording | None:

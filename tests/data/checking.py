@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import crux
-from solve.solving import Done, virc
+from called import Done, virc
 
 Rows = list[dict[str, Any]]
 NAME = "ViRC_scale_dynamic"

@@ -69,6 +69,10 @@ BROKEN: list[tuple[str, str, int, Change]] = [
     ("row", "no text as content", 1, lambda rows, _: rows[0]["messages"][2].pop("content")),
     ("row", "no messages", 1, lambda rows, _: rows[0].pop("messages")),
     ("end", "not assistant", 1, lambda rows, _: rows[0]["messages"].pop()),
+    (
+        "row", "note is a number, and text in row 1", 2,
+        lambda rows, _: (rows[0].update(note="x"), rows[1].update(note=5)),
+    ),
     ("marks", "2 <image> marks for 1", 1, lambda rows, _: rows[0]["images"].pop()),
     ("marks", "2 <image> marks for 3", 1, lambda rows, _: rows[0]["images"].append(rows[0]["images"][0])),
     (
@@ -133,8 +137,9 @@ def test_the_same_id_twice_is_a_fault_of_the_second(tmp_path: Path) -> None:
         for row, name in zip(rows, [7, "7", "a", "b", "a", "c", "d"], strict=True):
             row["id"] = name
 
-    [first] = report(broken(tmp_path / "a", change))["first"]
-    assert (first["row"], first["id"], first["kind"]) == (5, "a", "duplicate_id")
+    found = report(broken(tmp_path / "a", change))["first"]
+    [first] = [each for each in found if each["kind"] == "duplicate_id"]
+    assert (first["row"], first["id"]) == (5, "a")
     assert "row 3" in first["message"]
 
 
@@ -154,6 +159,15 @@ INFO: list[tuple[str, str, dict[str, Any]]] = [
     ("columns", "name no images", {"columns": {"messages": "messages"}}),
     ("tags_unnamed", "every row with a system message", {"tags": {"system_tag": None}}),
     ("tags_unnamed", "drops every row", {"tags": {"assistant_tag": None}}),
+    ("entry", "does not read the file", {"hf_hub_url": "who/what"}),
+    ("entry", "at random", {"num_samples": 3}),
+    ("entry", "another kind of training", {"ranking": True}),
+    ("entry", "only train", {"split": "test"}),
+    (
+        "entry",
+        "columns name tools",
+        {"columns": {"messages": "messages", "images": "images", "tools": "tools"}},
+    ),
 ]
 
 

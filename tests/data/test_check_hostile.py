@@ -111,11 +111,11 @@ def mutate(data: st.DataObject, value: Any) -> None:
 
 
 def test_rows_of_any_shape_are_looked_through(folder: Path) -> None:
-    any_row(500, folder)
+    any_row(200, folder)
 
 
 def test_good_rows_with_anything_changed_are_looked_through(folder: Path) -> None:
-    mutated_row(500, folder)
+    mutated_row(200, folder)
 
 
 @pytest.mark.slow

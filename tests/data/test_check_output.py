@@ -7,9 +7,9 @@ from typing import Any
 
 import crux
 import pytest
+from called import virc
 from checking import FILE, NAME, Rows, broken, checked, good_set, report, whole, write
 from PIL import Image
-from solve.solving import virc
 
 
 def faulty(rows: Rows, folder: Path) -> None:

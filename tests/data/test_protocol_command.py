@@ -5,8 +5,8 @@ from pathlib import Path
 
 import crux
 import pytest
+from called import virc
 from servers import Body, serve
-from solve.solving import virc
 
 from virc_recipes.reasoning.protocol import Protocol
 from virc_recipes.wording import read_protocol

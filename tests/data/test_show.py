@@ -11,9 +11,9 @@ from typing import Any
 import crux
 import jsonschema
 import pytest
+from called import virc
 from PIL import Image
 from pyarrow import parquet  # type: ignore[import-untyped]
-from solve.solving import virc
 from wordings import CROP, OWN, QUESTIONS, look, spoken, trained
 
 from virc_cli.main import main

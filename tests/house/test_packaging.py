@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 CACHE = re.compile(r"(^|/)(\.|__pycache__)")
 
 PLATFORMS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-apple-darwin")
-TEST_TOOLS = ("pytest", "pytest-timeout", "hypothesis", "jsonschema")
+TEST_TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonschema")
 OF_THE_LOCAL_BACKEND = [f"tests/backends/test_{name}.py" for name in ("local", "load", "kv_cache", "chatml")]
 PACKAGES = {"virc_cli": ROOT / "virc_cli", "virc_recipes": ROOT / "recipes" / "virc_recipes"}
 

@@ -169,6 +169,7 @@ def test_changing_one_key_changes_nothing_else(
     import yaml
 
     text = yaml.safe_dump(content, allow_unicode=True)
+    content = plain_yaml.parse(text, "t")  # type: ignore[assignment]
     assert plain_yaml.parse(plain_yaml.changed(text, key, value), "t") == {**content, key: value}
     if key in content:
         rest = {name: each for name, each in content.items() if name != key}

@@ -62,10 +62,12 @@ def test_looking_closer_is_what_helps(card: dict[str, Any]) -> None:
     assert card["twin"]["share"] > 0.25
 
 
+@pytest.mark.slow
 def test_unseen_diagrams_agree_with_the_card(tiny: Opened, card: dict[str, Any]) -> None:
     assert agrees(measure.tools(tiny, measure.heldout(30, seed=7)), card["tools"])
 
 
+@pytest.mark.slow
 def test_swaps_and_strangers_agree_with_the_card(tiny: Opened, card: dict[str, Any]) -> None:
     assert agrees(measure.twin(tiny, measure.heldout(10, seed=8)), card["twin"])
     assert agrees(measure.blank(tiny, measure.heldout(10, seed=9)), card["blank"])

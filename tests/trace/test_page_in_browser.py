@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, Tab, tab
+from parsed import HOSTILE
 from problems import META, solved
-from test_trace_page import HOSTILE
 
 from virc_recipes.trace_page import render_page
 

@@ -5,7 +5,6 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping
-from html.parser import HTMLParser
 from importlib.resources import files
 from itertools import pairwise
 from typing import get_args
@@ -14,50 +13,13 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from parsed import HOSTILE, Page
 from problems import META, interrupted, look, session, solved
 
 from virc_recipes.reasoning.session import Reply
 from virc_recipes.reasoning.trace import Failure, FailureKind
 from virc_recipes.tools import Call
 from virc_recipes.trace_page import in_words, render_page
-
-HOSTILE = (
-    "</title></pre></svg><script>alert(1)</script><img src=x onerror='x'> \"&amp; ${style} \u202e\u0007 "
-)
-
-
-class Page(HTMLParser):
-    """A page as elements (tag, attributes) in order, its text, and the text of each tag."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[tuple[str, str]] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append((self.elements[-1][0] if self.elements else "", data))
-
-    def all(self, tag: str, css: str | None = None) -> list[dict[str, str | None]]:
-        return [found for name, found in self.elements if name == tag and css in (None, found.get("class"))]
-
-    @property
-    def text(self) -> str:
-        return "".join(data for tag, data in self.texts if tag != "style")
-
-    @property
-    def skeleton(self) -> list[tuple[str, dict[str, str | None]]]:
-        """The elements but for the marks of odd characters, and without what depends on a text's length."""
-        marks = {"class": "char"}
-        return [
-            (tag, found if found.get("class") != "long" else {k: v for k, v in found.items() if k != "class"})
-            for tag, found in self.elements
-            if found != marks
-        ]
 
 
 def test_page_shows_question_answer_model_and_every_unit_in_order() -> None:
@@ -272,7 +234,7 @@ def _contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark", "print"])
 def test_colours_reach_aa_contrast(scheme: str) -> None:
-    style = files("virc_recipes").joinpath("trace_page.css").read_text()
+    style = files("virc_recipes").joinpath("page.css").read_text()
     light, dark, paper = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
     colours = dict(re.findall(r"--(\w+): (#\w+);", light))
     colours |= dict(re.findall(r"--(\w+): (#\w+);", {"light": "", "dark": dark, "print": paper}[scheme]))

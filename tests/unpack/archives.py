@@ -2,16 +2,14 @@
 
 import gzip
 import io
-import json
 import os
 import random
 import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lz4.frame
 
@@ -24,31 +22,6 @@ ENVIRONMENT = {
 
 Entry = tuple[tarfile.TarInfo, bytes]
 Tree = dict[str, object]
-
-
-class Done(NamedTuple):
-    """What one call left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        """The one object on stdout."""
-        assert self.out.count("\n") == 1, self.out
-        value: dict[str, Any] = json.loads(self.out)
-        return value
-
-
-def virc(*words: object) -> Done:
-    """Run the real entry point in this process."""
-    from virc_cli.main import main
-
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        code = main([str(word) for word in words])
-    return Done(code, out.getvalue(), err.getvalue())
 
 
 def start(*words: object, **streams: Any) -> subprocess.Popen[bytes]:

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from archives import PACKED, file, lz4ed, many, tar, tree, virc
+from archives import PACKED, file, lz4ed, many, tar, tree
+from called import virc
 
 from virc_recipes.errors import DataError
 from virc_recipes.unpack import UnpackConfig, unpack

@@ -129,7 +129,7 @@ def check(data: bytes) -> None:
             assert (again.files, tree(root)) == (0, after)
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(hostile, st.sampled_from(list(PACKED)))
 def test_no_archive_writes_outside_its_folder(data: bytes, packed: str) -> None:
     check(PACKED[packed](data))

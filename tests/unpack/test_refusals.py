@@ -6,7 +6,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from archives import Entry, file, folder, gzip, hard_link, link, lz4ed, other, tar, tree, virc
+from archives import Entry, file, folder, gzip, hard_link, link, lz4ed, other, tar, tree
+from called import virc
 
 from virc_recipes.errors import DataError
 from virc_recipes.unpack import UnpackConfig, unpack

@@ -16,6 +16,7 @@ FAILURE: dict[str, object] = {
     "protocol": None,
     "device": None,
     "turns": None,
+    "calls": None,
     "tokens": None,
     "settings": None,
     "trace": None,

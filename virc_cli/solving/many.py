@@ -82,7 +82,7 @@ def run(setup: Setup, source: str, out: str | None, at_once: int | None, blank: 
     Args:
         source: JSONL file, or `-` for standard input.
         out: file the lines go to, or `-` for stdout, which is the default.
-        at_once: rows in work at a time; None: 16 on an endpoint, 1 here.
+        at_once: rows in work at a time; None: as many as suit the model.
         blank: the fields of a line before anything is known.
 
     Raises:
@@ -103,7 +103,7 @@ def run(setup: Setup, source: str, out: str | None, at_once: int | None, blank: 
                 tally.add(done)
 
             try:
-                solve_batch(config, opened, read_rows(rows), sink, on_row)
+                solve_batch(config, opened, read_rows(rows), sink, on_row, output.note)
             except KeyboardInterrupt:
                 output.note("rows in work were broken off: they have no line and no trace")
                 raise

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from virc_cli import output
+from virc_cli.progress import duration
 from virc_cli.solving.narrate import Narrator
 from virc_cli.solving.setup import Setup, open_chosen
 from virc_recipes.clauses import clause
@@ -115,14 +116,8 @@ def _estimate(opened: Opened, images: Sequence[Image.Image]) -> None:
     tokens = sum(areas) // grid.factor**2
     reading, a_token = opened.estimate(tokens)
     drawing = _TOKENS_OF_A_TURN * a_token
-    text = f"on the CPU: {tokens:,} image tokens, about {_duration(reading + drawing)} for the first turn"
+    text = f"on the CPU: {tokens:,} image tokens, about {duration(reading + drawing)} for the first turn"
     if reading > _LONG:
         pixels = max(int(max(areas) * _LONG / reading), grid.min_pixels)
-        text += f"; --max-pixels {pixels} would make it about {_duration(_LONG + drawing)}"
+        text += f"; --max-pixels {pixels} would make it about {duration(_LONG + drawing)}"
     output.note(text)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 1:
-        return "1 s"
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

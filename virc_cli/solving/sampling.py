@@ -55,7 +55,7 @@ def run(
         source: JSONL file, or `-` for standard input.
         to: `NAME.jsonl` or a folder.
         keep: most trajectories of one problem.
-        at_once: rows in work at a time; None: 16 on an endpoint, 1 here.
+        at_once: rows in work at a time; None: as many as suit the model.
         blank: the fields of `--json` before anything is known.
 
     Raises:
@@ -82,7 +82,7 @@ def run(
 
             finished = False
             try:
-                sample(config, opened, read_rows(rows), ledger, on_row)
+                sample(config, opened, read_rows(rows), ledger, on_row, output.note)
                 finished = True
             finally:
                 totals = publish(place, finished)

@@ -65,18 +65,23 @@ def set_up(
 
 
 def open_chosen(setup: Setup) -> tuple[Opened, Fields]:
-    """Open the model and say what the user should know.
+    """Open the model; what is said of it stands in the `--json` object, also if the command fails.
 
     Returns:
         The model, and what the output says of it.
     """
     output.know(settings=settings(setup.config, setup.choice.max_pixels), model=setup.choice.model)
+    opened, known = open_one(setup)
+    output.know(**known)
+    return opened, known
+
+
+def open_one(setup: Setup) -> tuple[Opened, Fields]:
+    """Open one of several models, as `open_chosen` opens the only one."""
     opened = open_model(setup.choice)
     for warning in opened.warnings:
         output.warn(warning)
-    known = facts(opened, setup.config)
-    output.know(**known)
-    return opened, known
+    return opened, facts(opened, setup.config)
 
 
 def _at_least(one: Setting, other: Setting) -> bool:

@@ -59,16 +59,34 @@ def parameters(folder: Path) -> int:
     Raises:
         ConfigError: a file is no safetensors file.
     """
+    return sum(count(folder / name) for name in _weights(folder))
+
+
+def file_bytes(folder: Path) -> int:
+    """Bytes of the weights as they lie in their files.
+
+    Raises:
+        ConfigError: one is missing.
+    """
+    try:
+        return sum((folder / name).stat().st_size for name in _weights(folder))
+    except OSError as error:
+        raise ConfigError(f"{folder} is incomplete: {clause(error)}") from None
+
+
+def count(path: Path) -> int:
+    """How many numbers a safetensors file holds, from its header.
+
+    Raises:
+        ConfigError: it is no safetensors file.
+    """
     from safetensors import SafetensorError, safe_open
 
-    count = 0
-    for name in _weights(folder):
-        try:
-            with safe_open(folder / name, framework="np") as file:
-                count += sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise ConfigError(f"{folder / name} is no safetensors file or is damaged: {error}") from None
-    return count
+    try:
+        with safe_open(path, framework="np") as file:
+            return sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ConfigError(f"{path} is no safetensors file or is damaged: {error}") from None
 
 
 def image_settings(folder: Path) -> dict[str, object]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virc_recipes.backends import OnText, Sampling, checkpoint, devices
+from virc_recipes.backends import OnText, Sampling, checkpoint, devices, lora
 from virc_recipes.backends.chatml import CONTROLS, Rendered, render
 from virc_recipes.backends.kv_cache import CachedModel
 from virc_recipes.backends.sampling import Text, pick, seeded
@@ -24,21 +24,31 @@ _END = "<|im_end|>"
 _NEVER_SAID = (*(name for name in CONTROLS if name != _END), "<|vision_pad|>", "<|video_pad|>")
 
 
+class TooLongError(EngineError):
+    """A conversation is longer than the model's context."""
+
+
 class LocalBackend:
     """Draws replies from a model in this process; made by `load`.
 
     One conversation's KV cache is kept between calls (`CachedModel`). Calls from several threads take turns.
 
     Attributes:
-        model: name of the model's folder.
+        model: name of the model's folder, or of its adapter's.
         grid: the patch grid its images are shown on.
         device: where it runs, as torch names it.
         warnings: what the user should know, one line each.
+        context: longest conversation in tokens, the reply included.
         cached: the model with its counters `tokens_fed` and `vision_encodings`.
     """
 
     def __init__(
-        self, model: str, tokenizer: Any, cached: CachedModel, warnings: tuple[str, ...] = ()
+        self,
+        model: str,
+        tokenizer: Any,
+        cached: CachedModel,
+        warnings: tuple[str, ...] = (),
+        context: int | None = None,
     ) -> None:
         self.model, self.grid, self.cached, self.warnings = model, cached.grid, cached, warnings
         self.device = str(cached.network.device)
@@ -47,7 +57,8 @@ class LocalBackend:
         config, generation = cached.network.config, cached.network.generation_config
         ends = generation.eos_token_id
         self._ends = {tokenizer.convert_tokens_to_ids(_END), *(ends if isinstance(ends, list) else [ends])}
-        self._context: int = config.get_text_config().max_position_embeddings
+        longest: int = config.get_text_config().max_position_embeddings
+        self.context = min(context or longest, longest)
         self._never = _never_said(tokenizer, config.get_text_config().vocab_size)
 
     def reply(
@@ -65,14 +76,15 @@ class LocalBackend:
             The text, its ids without the end of turn, and the counts (the end of turn is a completion token).
 
         Raises:
-            EngineError: the conversation is longer than the model takes, or the model failed.
+            TooLongError: the conversation is longer than the model takes.
+            EngineError: the model failed.
         """
         with self._lock:
             conversation = self._render(ask.messages, ask.images)
-            room = self._context - len(conversation.ids)
+            room = self.context - len(conversation.ids)
             if room < 1:
-                raise EngineError(
-                    f"the conversation has {len(conversation.ids)} tokens, the model takes {self._context}",
+                raise TooLongError(
+                    f"the conversation has {len(conversation.ids)} tokens, the model takes {self.context}",
                     hint="lower --max-pixels or --max-turns",
                 )
             text = Text(self._tokenizer, on_text)
@@ -144,7 +156,12 @@ class LocalBackend:
 
 
 def load(
-    folder: Path, device: str | None = None, dtype: str | None = None, max_pixels: int | None = None
+    folder: Path,
+    device: str | None = None,
+    dtype: str | None = None,
+    max_pixels: int | None = None,
+    adapter: Path | None = None,
+    context: int | None = None,
 ) -> LocalBackend:
     """Load a model from a folder with `config.json`, safetensors weights and `tokenizer.json`.
 
@@ -154,11 +171,13 @@ def load(
         dtype: `float32`, `bfloat16` or `float16`; default float32 under half a billion parameters, else
             bfloat16.
         max_pixels: lowers the model's own limit on an image's area, in pixels.
+        adapter: folder of a LoRA adapter, which is added to the weights.
+        context: lowers the model's own limit on a conversation, in tokens.
 
     Raises:
         SetupError: torch or transformers is missing, the device does not work, or the model is larger than
             its free memory.
-        ConfigError: the folder is no such model, or an argument is wrong.
+        ConfigError: the folder is no such model, the adapter is none of it, or an argument is wrong.
     """
     torch = _quiet_torch()
     folder = Path(folder)
@@ -170,14 +189,16 @@ def load(
     where, warning = devices.choose(device)
     count = checkpoint.parameters(folder)
     number = getattr(torch, dtype or ("float32" if count < _SMALL else "bfloat16"))
-    _check_fits(folder, count * number.itemsize, where)
-    tokenizer, processor, network = _load(folder, settings, number, where)
+    added = lora.check(adapter) if adapter else 0
+    _check_fits(folder, count * number.itemsize + added, where)
+    tokenizer, processor, network = _load(folder, settings, number, where, adapter)
     cached = CachedModel(network, processor, grid)
-    return LocalBackend(folder.resolve().name, tokenizer, cached, (warning,) if warning else ())
+    name = (adapter or folder).resolve().name
+    return LocalBackend(name, tokenizer, cached, (warning,) if warning else (), context)
 
 
 def _load(
-    folder: Path, settings: dict[str, object], number: Any, where: "torch.device"
+    folder: Path, settings: dict[str, object], number: Any, where: "torch.device", adapter: Path | None
 ) -> tuple[Any, Any, Any]:
     """Tokenizer, image processor and network."""
     import torch
@@ -188,6 +209,8 @@ def _load(
         tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
         processor = _image_processor().from_dict(settings)
         network = _network(folder, number).to(where)
+        if adapter:
+            lora.merge(network, adapter)
         _check_tokens(folder, tokenizer, network.config)
         return tokenizer, processor, network
     except torch.OutOfMemoryError as error:

@@ -1,20 +1,28 @@
 """Replies from any OpenAI-compatible endpoint: vLLM, SGLang, llama.cpp, Ollama, `virc serve`, hosted ones."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
 from virc_recipes.backends import OnText, Sampling
+from virc_recipes.backends.openai_images import AsPart, SentImages, whole
 from virc_recipes.backends.openai_link import Link, names_hint
 from virc_recipes.backends.openai_wire import Served
 from virc_recipes.backends.prompt_count import PromptCounts
+from virc_recipes.deadline import Deadline
 from virc_recipes.errors import ConfigError
 from virc_recipes.reasoning.protocol import Protocol
 from virc_recipes.reasoning.resize import QWEN2, Grid
 from virc_recipes.reasoning.session import Ask, Message, Reply
 
-_TOP_K_SERVERS = frozenset({"vllm", "sglang"})
+_TOP_K_SERVERS = frozenset({"virc", "vllm", "sglang"})
+_BATCHING_SERVERS = frozenset({"vllm", "sglang"})
 _GRID_FAMILIES = ("qwen", "virc")
+_TOGETHER = 16
+"""Tokens that a server sends at once while several replies are drawn: nobody reads along, and each piece costs both."""
 
 
 class OpenAIBackend:
@@ -28,10 +36,14 @@ class OpenAIBackend:
         model: the name to ask for; None takes the only one that is served.
         api_key: bearer token, sent to this endpoint only and never printed; None sends none.
         timeout: seconds after which one reply is given up.
-        grid: the patch grid images are shown on.
+        grid: the patch grid images are shown on, where the endpoint does not publish its model's; it limits that.
         max_retries: further tries by the client's own back-off while the endpoint is down or busy.
         counts_image_tokens: whether the server spends tokens on images by the Qwen grid, for the check; None
             decides by the model's name (qwen or virc in it).
+
+    Attributes:
+        at_once: conversations it is asked at a time where nobody says how many: servers that compute many replies
+            together are kept busy.
 
     Raises:
         ConfigError: the address, key or model is wrong, or several models are served and none was named.
@@ -49,7 +61,6 @@ class OpenAIBackend:
         max_retries: int = 2,
         counts_image_tokens: bool | None = None,
     ) -> None:
-        self.grid = grid
         self._link = Link(endpoint, api_key, timeout, max_retries)
         try:
             served = self._choose(model)
@@ -58,10 +69,17 @@ class OpenAIBackend:
             raise
         self.model = self._link.model = served.id
         self._published = served.virc_protocol
-        self._takes_top_k = str(served.owned_by).lower() in _TOP_K_SERVERS
+        self.grid = self._published_grid(served, grid)
+        self._images = SentImages() if served.virc_image_ids is True else None
+        self._sends_together = served.owned_by == "vllm" and served.virc_grid is not None
+        self._drawing, self._lock = 0, threading.Lock()
+        kind = str(served.owned_by).lower()
+        self._takes_top_k = kind in _TOP_K_SERVERS
+        self.at_once = 32 if kind in _BATCHING_SERVERS else 16
         if counts_image_tokens is None:
             counts_image_tokens = any(family in self.model.lower() for family in _GRID_FAMILIES)
-        self._counts = PromptCounts(counts_image_tokens)
+        # `virc serve` refuses what is too long; and its model's tokenizer may be of any kind.
+        self._counts = None if self._published else PromptCounts(counts_image_tokens)
 
     def reply(
         self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None
@@ -76,9 +94,21 @@ class OpenAIBackend:
             NetworkError: the endpoint is down, busy, silent, broken off or answers garbage.
             EngineError: the server dropped part of the conversation.
         """
-        reply = self._link.complete(self._request(ask, sampling), sampling.max_tokens, on_text, seconds)
-        self._counts.check(ask, reply, self._link.endpoint)
+        deadline = Deadline(seconds)
+
+        def drawn(as_part: AsPart) -> Reply:
+            request = self._request(ask, sampling, as_part)
+            return self._link.complete(request, sampling.max_tokens, on_text, deadline.left())
+
+        with self._counted():
+            reply = self._images.draw(ask.images, drawn) if self._images else drawn(whole)
+        if self._counts:
+            self._counts.check(ask, reply, self._link.endpoint)
         return reply
+
+    def answers(self) -> bool:
+        """Whether the endpoint can be asked now."""
+        return self._link.answers()
 
     def published_protocol(self) -> Protocol | None:
         """The wording the endpoint publishes for its model in /v1/models (`virc serve` does), or None.
@@ -95,6 +125,18 @@ class OpenAIBackend:
                 f"{self._link.endpoint} publishes a wording that cannot be read: {self._link.said(error)}"
             )
             raise ConfigError(sentence, "give the wording yourself: --protocol FILE") from None
+
+    def _published_grid(self, served: Served, otherwise: Grid) -> Grid:
+        """The grid the endpoint publishes for its model, no larger than the other."""
+        if served.virc_grid is None:
+            return otherwise
+        try:
+            grid = msgspec.convert(served.virc_grid, Grid)
+        except (ValueError, RecursionError):
+            grid = Grid(0)
+        if not (14 <= grid.factor <= 256 and 0 < grid.min_pixels <= grid.max_pixels <= 2**31):
+            raise ConfigError(f"{self._link.endpoint} publishes image sizes that make no sense")
+        return grid.limited(otherwise.max_pixels)
 
     def close(self) -> None:
         """Close the connections."""
@@ -117,10 +159,21 @@ class OpenAIBackend:
         sentence = f"{self._link.endpoint} serves {len(listed)} models and none was chosen"
         raise ConfigError(sentence, f"--model {names_hint(self._link.names)}")
 
-    def _request(self, ask: Ask, sampling: Sampling) -> dict[str, Any]:
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count the replies that are drawn at a time."""
+        with self._lock:
+            self._drawing += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._drawing -= 1
+
+    def _request(self, ask: Ask, sampling: Sampling, as_part: AsPart) -> dict[str, Any]:
         request: dict[str, Any] = {
             "model": self.model,
-            "messages": [_message(message, ask) for message in ask.messages],
+            "messages": [_message(message, ask, as_part) for message in ask.messages],
             "stream": True,
             "stream_options": {"include_usage": True},
             "temperature": sampling.temperature,
@@ -132,15 +185,15 @@ class OpenAIBackend:
         if self._takes_top_k:
             # -1 is all tokens. Left out, these servers take top_k from the model's generation_config.json,
             # where it may be 1, and then every try is the same.
-            request["extra_body"] = {"top_k": -1 if sampling.top_k is None else sampling.top_k}
+            request["top_k"] = -1 if sampling.top_k is None else sampling.top_k
+        if self._sends_together and self._drawing > 1:
+            request["stream_interval"] = _TOGETHER
         return request
 
 
-def _message(message: Message, ask: Ask) -> dict[str, Any]:
+def _message(message: Message, ask: Ask, as_part: AsPart) -> dict[str, Any]:
     """A chat message as the API has it, images before text."""
     if not message.images:
         return {"role": message.role, "content": message.text}
-    images = [
-        {"type": "image_url", "image_url": {"url": ask.images[index].data_url}} for index in message.images
-    ]
+    images = [as_part(ask.images[index]) for index in message.images]
     return {"role": message.role, "content": [*images, {"type": "text", "text": message.text}]}

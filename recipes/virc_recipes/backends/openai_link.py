@@ -4,11 +4,13 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from virc_recipes.backends.openai_images import MISSED, MissedError
 from virc_recipes.backends.openai_wire import (
     Served,
     WireError,
@@ -27,7 +29,7 @@ from virc_recipes.reasoning.session import Reply
 if TYPE_CHECKING:
     import openai
 
-_CONNECT_SECONDS = 5.0
+_CONNECT_SECONDS = _LOOK_SECONDS = 5.0
 _MOST_LISTING = 8 * 2**20
 _MOST_ERROR = 64 * 2**10
 # An event of one token is some 250 bytes; a token has at most a few dozen characters (runs of spaces).
@@ -98,17 +100,23 @@ class Link:
             ),
         )
 
+    def answers(self) -> bool:
+        """Whether it can be asked now: /v1/models answers within seconds, if only with a refusal."""
+        try:
+            self._listed(self._client.with_options(max_retries=0), _LOOK_SECONDS)
+        except NetworkError:
+            return False
+        except ConfigError:
+            pass
+        return True
+
     def models(self) -> list[Served]:
         """What /v1/models lists.
 
         Raises:
             ConfigError, NetworkError: it could not be had.
         """
-
-        def read(response: Any, until: float, _: Callable[[str], None]) -> list[Served]:
-            return read_models(bounded(response.iter_bytes(), _MOST_LISTING, until))
-
-        listed = self._answer(self._client.models.with_streaming_response.list, read)
+        listed = self._listed(self._client)
         self.names = tuple(served.id for served in listed)
         return listed
 
@@ -126,38 +134,57 @@ class Link:
             NetworkError: it is down, busy, silent, broken off, or its answer is garbage or endless.
         """
         create: Any = self._client.chat.completions.with_streaming_response.create
+        model, stream = request["model"], request.get("stream", False)
 
-        def read(response: Any, until: float, say: Callable[[str], None]) -> Reply:
-            streamed = "json" not in response.headers.get("content-type", "")
-            pieces = bounded(response.iter_bytes(), max_tokens * _BYTES_PER_TOKEN + 2**20, until)
-            return read_reply(pieces, streamed, max_tokens * _CHARACTERS_PER_TOKEN, say)
+        def send() -> AbstractContextManager[Any]:
+            # What the client is told as messages it goes through part by part, which takes longer than to send it.
+            sent: AbstractContextManager[Any] = create(
+                model=model, messages=(), stream=stream, extra_body=request
+            )
+            return sent
 
-        return self._answer(lambda: create(**request), read, on_text, seconds)
+        def read(kind: str, pieces: Iterator[bytes], say: Callable[[str], None]) -> Reply:
+            return read_reply(pieces, "json" not in kind, max_tokens * _CHARACTERS_PER_TOKEN, say)
+
+        return self._answer(send, read, max_tokens * _BYTES_PER_TOKEN + 2**20, on_text, seconds)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
+    def _listed(self, client: "openai.OpenAI", seconds: float | None = None) -> list[Served]:
+        def read(kind: str, pieces: Iterator[bytes], _: Callable[[str], None]) -> list[Served]:
+            return read_models(pieces)
+
+        return self._answer(client.models.with_streaming_response.list, read, _MOST_LISTING, seconds=seconds)
+
     def _answer(
         self,
         send: Callable[[], AbstractContextManager[Any]],
-        read: Callable[[Any, float, Callable[[str], None]], _T],
+        read: Callable[[str, Iterator[bytes], Callable[[str], None]], _T],
+        most: int,
         hear: Callable[[str], None] | None = None,
         seconds: float | None = None,
     ) -> _T:
-        """What `read` makes of the response, a time until which it may do so, and `hear`."""
+        """What `read` makes of the response's type, its body of up to `most` bytes, and `hear`."""
         import openai
 
         seconds = self.timeout if seconds is None else min(seconds, self.timeout)
         until = time.monotonic() + seconds
 
+        afterwards = ExitStack()
+
         def work(say: Callable[[str], None]) -> _T:
             self._thread.until = until
-            with send() as response:
-                return read(response, until, say)
+            response = afterwards.enter_context(send())
+            pieces = bounded(response.iter_bytes(), most, until)
+            answer = read(response.headers.get("content-type", ""), pieces, say)
+            # A connection serves the next request only if nothing of this answer is left on it.
+            afterwards.callback(deque, pieces, 0)
+            return answer
 
         try:
-            return within(until, work, hear or (lambda _: None))
+            return within(until, work, hear or (lambda _: None), afterwards.close)
         # `from None`: these errors quote the server, which may quote the key.
         except LateError:
             raise self._silent(seconds) from None
@@ -169,7 +196,9 @@ class Link:
             raise self._unreached(error, seconds) from None
         except WireError as error:
             quoted = self.said(error.quoted)
-            raise NetworkError(f"{self.endpoint} {error}{quoted and ': ' + quoted}") from None
+            failed = NetworkError(f"{self.endpoint} {error}{quoted and ': ' + quoted}")
+            failed.broken = error.broken
+            raise failed from None
 
     def _before(self, request: Any) -> None:
         """Keep the client from another try when the time is over, and from sending more than is meant."""
@@ -197,7 +226,9 @@ class Link:
             headers["x-should-retry"] = "false"
 
     def _silent(self, seconds: float) -> NetworkError:
-        return NetworkError(f"{self.endpoint} gave no whole answer in {round(seconds, 2):g} s", _PATIENCE)
+        return NetworkError(
+            f"{self.endpoint} gave no whole answer in {math.ceil(seconds * 10) / 10:g} s", _PATIENCE
+        )
 
     def _unreached(self, error: "openai.OpenAIError", seconds: float) -> NetworkError:
         import openai
@@ -208,7 +239,7 @@ class Link:
         cause = re.sub(r"^\[Errno -?\d+\] ", "", str(error.__cause__ or error))
         hint = f"is it running? curl {self.endpoint}/models"
         unreached = NetworkError(f"{self.endpoint} cannot be reached: {self.said(cause)}", hint)
-        unreached.everywhere = True
+        unreached.everywhere = unreached.broken = True
         return unreached
 
     def _refusal(self, error: "openai.APIStatusError") -> VircError:
@@ -234,7 +265,8 @@ class Link:
                 f"{self.endpoint} does not know what was asked for{tail}", self._missing_hint()
             )
         hints = [hint for pattern, hint in _HINTS if re.search(pattern, said.lower())]
-        return ConfigError(f"{self.endpoint} refuses the request{tail}", hints[0] if hints else None)
+        kind = MissedError if MISSED in said.lower() else ConfigError
+        return kind(f"{self.endpoint} refuses the request{tail}", hints[0] if hints else None)
 
     def _missing_hint(self) -> str:
         if self.model and is_folder(expanded(self.model)):

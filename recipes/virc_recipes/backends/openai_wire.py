@@ -10,6 +10,7 @@ from virc_recipes.deadline import LateError
 from virc_recipes.reasoning.session import Reply
 
 _T = TypeVar("_T")
+_BROKEN_OFF = frozenset({"abort", "error"})  # what vLLM says of a reply that it was ended in
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 
 
@@ -19,19 +20,22 @@ class WireError(Exception):
     Args:
         message: goes on from the endpoint's name.
         quoted: what the server sent, as it came: it may hold the key, or drive the terminal.
+        broken: its answer ended before it was whole, as that of a server that is ended does.
     """
 
-    def __init__(self, message: str, quoted: str = "") -> None:
+    def __init__(self, message: str, quoted: str = "", broken: bool = False) -> None:
         super().__init__(message)
-        self.quoted = quoted
+        self.quoted, self.broken = quoted, broken
 
 
 class Served(msgspec.Struct, frozen=True):
-    """One entry of /v1/models; `virc_protocol` is there where `virc serve` publishes its model's wording."""
+    """One entry of /v1/models; `virc serve` publishes its wording, its patch grid, and that it keeps images by id."""
 
     id: str
     owned_by: Any = None
     virc_protocol: Any = None
+    virc_grid: Any = None
+    virc_image_ids: Any = None
 
 
 class _Listing(msgspec.Struct):
@@ -87,7 +91,7 @@ def bounded(pieces: Iterator[bytes], most: int, until: float) -> Iterator[bytes]
         except StopIteration:
             return
         except Exception:  # its class depends on the HTTP library under the client; all mean the connection
-            raise WireError("cut the connection before its answer was whole") from None
+            raise WireError("cut the connection before its answer was whole", broken=True) from None
         size += len(piece)
         if size > most:
             raise WireError(f"sent over {most:,} bytes for one answer")
@@ -143,7 +147,7 @@ class _Gathered:
 
     def add(self, chunk: _Chunk) -> None:
         if chunk.error:
-            raise WireError("failed", error_text(chunk.error))
+            raise WireError("failed", error_text(chunk.error), broken=True)
         self._usage = chunk.usage or self._usage
         for choice in chunk.choices or ():
             self._chosen = True
@@ -170,8 +174,8 @@ class _Gathered:
     def reply(self) -> Reply:
         if not self._chosen:
             raise WireError("sent something that is no chat completion")
-        if not (self.done or self._finish):
-            raise WireError("stopped before its answer was whole")
+        if not (self.done or self._finish) or self._finish in _BROKEN_OFF:
+            raise WireError("stopped before its answer was whole", broken=True)
         return Reply(
             text="".join(self._text),
             finish="length" if self._finish == "length" else "stop",

@@ -70,7 +70,10 @@ def extract(
 
 
 def study(
-    records: Iterable[Record], coordinates: Coordinates | None = None, images: Images | None = None
+    records: Iterable[Record],
+    coordinates: Coordinates | None = None,
+    images: Images | None = None,
+    numbers: Iterable[int] | None = None,
 ) -> Found:
     """Find the wording of these records, and make sure that it makes every user turn of them exactly.
 
@@ -78,15 +81,16 @@ def study(
     images need not be there.
 
     Args:
-        records: with conversations, counted from 1 in messages.
+        records: with conversations.
         coordinates: what boxes mean, where the caller knows it.
         images: how inputs are shown, where the caller knows it; else `square_1000` where every input is announced
             with that size, which no other rule leads to.
+        numbers: of the records' rows, for messages; from 1 where none are given.
 
     Raises:
         DataError: there is no one wording, or a turn is worded in another way.
     """
-    rows = gathered(records)
+    rows = gathered(records, numbers)
     system = _one_system(rows)
     offered = _offered(system)
     protocol, notes = _worded(rows, Protocol(system, "", "", "", "", tools=tuple(offered)))

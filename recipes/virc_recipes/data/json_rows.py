@@ -20,7 +20,8 @@ MOST_DEPTH = 100
 _BOM = b"\xef\xbb\xbf"
 _CHUNK = 2**20
 _SPACE = b" \t\r\n"
-_UP_TO_BRACKET = re.compile(rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*+', re.DOTALL)
+# The outer group is not possessive: before 3.11.5, Python mismatches a possessive group that holds another (gh-106052).
+_UP_TO_BRACKET = re.compile(rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*', re.DOTALL)
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 Fields = dict[str, Any]

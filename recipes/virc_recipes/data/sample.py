@@ -22,7 +22,7 @@ from virc_recipes.opened import Opened
 from virc_recipes.outcome import Fields
 from virc_recipes.reasoning.trace import Trace
 from virc_recipes.solve import Attempt, OnEvent, SolveConfig, attempts
-from virc_recipes.solve_batch import BatchConfig, RowDone, shown_images, through, workers_for
+from virc_recipes.solve_batch import BatchConfig, RowDone, outage_of, shown_images, through, workers_for
 
 
 class SampleConfig(msgspec.Struct, frozen=True):
@@ -46,6 +46,7 @@ def sample(
     rows: Iterable[Row],
     claims: Claims,
     on_row: Callable[[RowDone], None],
+    on_wait: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Roll out every problem that is still to be done.
 
@@ -54,16 +55,19 @@ def sample(
         on_row: told of every problem when it is done, one at a time: its fields are `line`, `rollouts`, `right`,
             `pass_rate`, `ended` (how many rollouts ended in which way), `answers` and `kept` (rows of the
             trajectories layout, whose images are in place).
+        on_wait: told when the endpoint has gone away, and is waited for.
 
     Raises:
         UsageError: several rows at a time are asked of a model in this process.
+        NetworkError: the endpoint went away and did not come back.
         VircError: the endpoint failed row after row for a reason of its own.
     """
 
     def work(row: Row, on_event: OnEvent) -> RowDone:
         return RowDone(row, _sampled(config, opened, row, on_event))
 
-    through(rows, claims, work, on_row, workers_for(config.batch.at_once, opened))
+    workers = workers_for(config.batch.at_once, opened)
+    through(rows, claims, work, on_row, workers, outage_of(opened, on_wait))
 
 
 def sampling_facts(known: Fields, keep: int) -> Fields:

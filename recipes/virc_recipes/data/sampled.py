@@ -7,7 +7,6 @@ dataset_info.json    its entry, beside those of other datasets
 virc_protocol.json   the wording of the rows
 """
 
-import hashlib
 import os
 import re
 import threading
@@ -141,7 +140,7 @@ def store(place: Place, shown: Shown) -> str:
     Raises:
         VircError: the disk refuses.
     """
-    path = place.images / f"{hashlib.sha256(shown.png).hexdigest()[:32]}.png"
+    path = place.images / f"{shown.digest.hex()[:32]}.png"
     try:
         if not path.exists():
             path.parent.mkdir(exist_ok=True)

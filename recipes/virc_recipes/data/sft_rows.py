@@ -8,6 +8,7 @@ import msgspec
 
 from virc_recipes.clauses import plain
 from virc_recipes.data.json_rows import Fields
+from virc_recipes.data.kinds import Kinds
 from virc_recipes.data.layouts import INFO, Row, Source
 from virc_recipes.data.record import Message, Picture, Record, Role
 from virc_recipes.errors import DataError
@@ -46,12 +47,14 @@ def rows(source: Source, values: Iterable[tuple[int, Fields | DataError]], place
         DataError: the info makes no sense of any row.
     """
     named = _named(source.info) if source.info else None
+    kinds = Kinds()
     for number, value in values:
         if isinstance(value, DataError):
             yield Row(number, fault=value)
             continue
         try:
-            yield Row(number, _record(value, named or _sniffed(value), source.media))
+            record = _record(value, named or _named(guessed(value)), source.media)
+            yield Row(number, record, flaws=tuple(kinds.flaws(number, value)))
         except DataError as fault:
             yield Row(number, fault=DataError(f"{place} {number}: {fault.message}", fault.hint))
 
@@ -94,14 +97,22 @@ def _texts(entry: Mapping[str, Any], key: str, default: dict[str, str]) -> dict[
     return {what: name for what, name in named.items() if name is not None}
 
 
-def _sniffed(row: Fields) -> _Columns:
-    """Where a row without an info seems to have what."""
+def guessed(row: Fields) -> dict[str, Any]:
+    """The entry of `dataset_info.json` that a file with such a row seems to want.
+
+    Raises:
+        DataError: it has no column of conversations.
+    """
     column = next((name for name in COLUMNS if name in row), None)
     if column is None:
         raise DataError(f"it has neither {' nor '.join(COLUMNS)}")
     first = next(iter(row[column]), None) if isinstance(row[column], list) else None
     tags = _DEFAULT_TAGS if isinstance(first, dict) and "from" in first else TAGS
-    return _columns({"messages": column, "images": "images"}, tags)
+    return {
+        "formatting": "sharegpt",
+        "columns": {"messages": column, "images": "images"},
+        "tags": dict(tags),
+    }
 
 
 def _record(row: Fields, columns: _Columns, media: Path) -> Record:

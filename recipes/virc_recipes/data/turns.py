@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from itertools import accumulate
+from itertools import accumulate, count
 
 import msgspec
 
@@ -48,15 +48,18 @@ class Conversation(msgspec.Struct, frozen=True):
     units: int
 
 
-def gathered(records: Iterable[Record]) -> list[Conversation]:
+def gathered(records: Iterable[Record], numbers: Iterable[int] | None = None) -> list[Conversation]:
     """What is kept of these records, of the first of them where their texts are too many to be kept.
+
+    Args:
+        numbers: of their rows; from 1 where none are given.
 
     Raises:
         DataError: there are none, or one is no conversation with images that a session could have shown.
     """
     rows: list[Conversation] = []
     room = _MOST_TEXT
-    for number, record in enumerate(records, 1):
+    for number, record in zip(numbers or count(1), records, strict=False):
         try:
             row = _row(number, record)
         except (DataError, FormatError, ToolError) as error:

@@ -18,6 +18,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ import msgspec
 from PIL import Image
 
 from virc_recipes.backends import Backend, OnText, Sampling
+from virc_recipes.benchmarks import diagrams as benchmark
+from virc_recipes.benchmarks.diagrams import SEED
 from virc_recipes.data import diagrams, unfamiliar
 from virc_recipes.data.diagrams import Diagram
 from virc_recipes.opened import Choice, Opened, open_model
@@ -33,7 +36,6 @@ from virc_recipes.reasoning.images import Shown
 from virc_recipes.reasoning.session import Ask, Reply
 from virc_recipes.solve import SolveConfig, solve
 
-SEED = 20_000  # of the measured diagrams
 Recut = Callable[[Shown], Image.Image]
 
 
@@ -66,9 +68,8 @@ class Swapped:
 
 
 def heldout(count: int, seed: int = SEED) -> list[Diagram]:
-    """Diagrams of the held-out split."""
-    rng = random.Random(seed)
-    return [diagrams.generate(rng, "heldout") for _ in range(count)]
+    """Diagrams of the held-out split; those of the benchmark `diagrams` are the first."""
+    return list(islice(benchmark.heldout(seed), count))
 
 
 def answer(model: Opened, picture: Image.Image, question: str) -> str | None:

@@ -25,8 +25,10 @@ def _line_repeats(line: str, times: int) -> bool:
     for period in range(1, length // times + 1):
         needed = (times - 1) * period
         block = max(1, needed // 2)
-        for start in range(0, length - period - block + 1, block):
-            if line[start] != line[start + period]:
+        last = block - 1
+        for start in range(0, length - period - last, block):
+            # most blocks differ in their first or last character already
+            if line[start] != line[start + period] or line[start + last] != line[start + period + last]:
                 continue
             ahead = _common(line, start, start + period, needed)
             if ahead >= block and ahead + _behind(line, start, period, needed - ahead) >= needed:

@@ -19,6 +19,9 @@ _UNNAMED = {
     "system_tag": "LLaMA-Factory drops every row with a system message",
 }
 
+_ELSEWHERE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
+_FOREIGN = ("tools", "videos", "audios", "chosen", "rejected", "kto_tag")
+
 
 def check(source: Source) -> Iterator[Fault]:
     """The faults of the entry of a file, if it has one."""
@@ -33,6 +36,25 @@ def check(source: Source) -> Iterator[Fault]:
         yield Fault("formatting", f"{named} is not read as messages, so {_DROPPED} or stops; name sharegpt")
     yield from _columns(source.info)
     yield from _tags(source.info)
+    yield from _others(source.info)
+
+
+def _others(info: Mapping[str, Any]) -> Iterator[Fault]:
+    """Keys and columns that make LLaMA-Factory train on other things than conversations with images in this file."""
+    columns = info.get("columns")
+    columns = columns if isinstance(columns, dict) else {}
+    for key in _ELSEWHERE:
+        if info.get(key):
+            yield Fault("entry", f"{key} is named, so LLaMA-Factory does not read the file")
+    if info.get("num_samples") is not None:
+        yield Fault("entry", "num_samples makes LLaMA-Factory draw that many rows at random")
+    if info.get("ranking"):
+        yield Fault("entry", "ranking is on: LLaMA-Factory stops, as that is for another kind of training")
+    if info.get("split", "train") != "train":
+        yield Fault("entry", f"there is no split {plain(info['split'], 40)} of a file, only train")
+    for column in _FOREIGN:
+        if columns.get(column):
+            yield Fault("entry", f"columns name {column}, of which this project knows nothing")
 
 
 def _columns(info: Mapping[str, Any]) -> Iterator[Fault]:

@@ -19,7 +19,7 @@ from virc_recipes.tools.base import Size
 def check_row(rules: Rules, row: Row) -> Verdict:
     """What is wrong with a row, and what it holds."""
     if row.record is None:
-        return Verdict(row.number, faults=(_unread(row),))
+        return Verdict(row.number, faults=(unread(row),))
     record = row.record
     looks = [look(picture) for picture in record.images]
     shown = sizes.as_shown(record, [each.size for each in looks], rules)
@@ -46,8 +46,8 @@ def lost(row: Row) -> Verdict:
     return Verdict(row.number, row.record.id if row.record else None, (fault,))
 
 
-def _unread(row: Row) -> Fault:
-    """The fault without its place, which stands beside it."""
+def unread(row: Row) -> Fault:
+    """The fault of a row that has no record, without its place, which stands beside it."""
     message = row.fault.message if row.fault else "it cannot be read"
     return Fault("row", plain(re.sub(rf"^(?:row|line) {row.number}: ", "", message)))
 

@@ -1,0 +1,189 @@
+"""All that is said of a stage's rows before an engine starts, found by one process in the engine's interpreter.
+
+`python -m virc_recipes.preflight REQUEST` takes a `Request` as JSON, or the name of a file that holds it. It prints one
+JSON object on stdout and how far it is on stderr. A user's mistake is in that object too, with exit code 0.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from virc_recipes.data.layouts import Source
+from virc_recipes.errors import EngineError, VircError
+from virc_recipes.paths import contents
+from virc_recipes.plan import Step
+from virc_recipes.reasoning.protocol import Protocol
+
+_EVERY = 5.0  # seconds between two lines on stderr
+_MOST_BYTES = 16 * 2**20
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What to look at. Every path is absolute.
+
+    Args:
+        source: the rows.
+        base: folder of the weights, with config.json, tokenizer.json and the image processor's file.
+        name: of the base, for people.
+        cutoff: longest row in tokens, images included.
+        min_pixels, max_pixels: LLaMA-Factory's limits of an image.
+        overlong: what to do about longer rows: refuse them, or leave them out.
+        probe: train on this many of the longest rows only; 0: on all.
+        folder: new folder for the rows to train on, where those are not all rows of `source`.
+        protocol: file of the rows' wording; None: the one beside the rows, else the one they show.
+        mixed_coordinates: take boxes that the base was not trained to write.
+        workers: processes that count.
+    """
+
+    source: Source
+    base: Path
+    name: str
+    cutoff: int
+    min_pixels: int
+    max_pixels: int
+    overlong: Literal["error", "drop"] = "error"
+    probe: int = 0
+    folder: Path | None = None
+    protocol: Path | None = None
+    mixed_coordinates: bool = False
+    workers: int = 1
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found. Lengths are tokens, images included.
+
+    Args:
+        rows: that LLaMA-Factory trains on: its own `Num examples`.
+        dropped: rows left out because they are longer than the cutoff.
+        longest, mean, total: of the rows it trains on.
+        percentiles: 50, 90 and 99, of the same rows.
+        longest_rows: numbers, in the file of the request, of the longest rows within the cutoff, the longest first.
+        images: shown in the rows it trains on.
+        shrunk: of them those over `max_pixels` or the base's own limit; boxes in pixels no longer fit them.
+        turned: images of all rows that LLaMA-Factory would show turned: it does not heed EXIF, as `virc solve` does.
+        looked_at: rows whose images were decoded and whose turns were parsed.
+        faults: of those, rows with a fault of each kind that does not keep LLaMA-Factory from training on them.
+        otherwise: rows with another system message than the wording's.
+        protocol: the rows' wording.
+        file, dataset, entry: file of rows to train on, a name for it, and what `dataset_info.json` is to say of it.
+        media: folder that names of images start from.
+    """
+
+    rows: int
+    dropped: int
+    longest: int
+    mean: float
+    total: int
+    percentiles: tuple[int, int, int]
+    longest_rows: tuple[int, ...]
+    images: int
+    shrunk: int
+    turned: int
+    looked_at: int
+    faults: dict[str, int]
+    otherwise: int
+    protocol: Protocol
+    file: Path
+    dataset: str
+    entry: dict[str, Any]
+    media: Path
+
+
+class Mistake(msgspec.Struct, frozen=True):
+    """A `VircError` as JSON."""
+
+    kind: str
+    message: str
+    hint: str | None = None
+
+
+class _Said(msgspec.Struct, frozen=True, omit_defaults=True):
+    result: Result | None = None
+    error: Mistake | None = None
+
+
+def step(request: Request, python: Path, recipes: Path) -> Step:
+    """The process that looks.
+
+    Args:
+        python: the engine's interpreter.
+        recipes: folder with the code of this package.
+    """
+    env = {
+        "PYTHONPATH": str(recipes),
+        "PYTHONDONTWRITEBYTECODE": "",
+        "OMP_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",  # there are several processes already
+    }
+    return Step(
+        (str(python), "-m", "virc_recipes.preflight", _encoded(request).decode()),
+        "look through the rows",
+        env,
+    )
+
+
+def read(stdout: str) -> Result:
+    """What such a process printed.
+
+    Raises:
+        VircError: of the class that the mistake it found has.
+        EngineError: it printed something else.
+    """
+    try:
+        said = msgspec.json.decode(stdout, type=_Said, dec_hook=_path)
+    except msgspec.MsgspecError as error:
+        raise EngineError("the look through the rows ended without a word that makes sense") from error
+    if said.result:
+        return said.result
+    if said.error is None:
+        raise EngineError("the look through the rows found nothing, not even a mistake")
+    classes: Mapping[str, type[VircError]] = {each.kind: each for each in VircError.__subclasses__()}
+    raise classes.get(said.error.kind, VircError)(said.error.message, said.error.hint)
+
+
+def main(words: list[str]) -> int:
+    """The program: prints what it found, or the mistake."""
+    from virc_recipes.data.training_rows import looked_through
+
+    try:
+        said = _Said(looked_through(_request(words[0]), _progress()))
+    except VircError as error:
+        said = _Said(error=Mistake(error.kind, error.message, error.hint))
+    print(_encoded(said).decode())
+    return 0
+
+
+def _request(word: str) -> Request:
+    try:
+        text = word.encode() if word.startswith("{") else contents(Path(word), _MOST_BYTES)
+        return msgspec.json.decode(text, type=Request, dec_hook=_path)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise VircError(f"that is no request: {error}") from error
+
+
+def _progress() -> Callable[[str], None]:
+    last = time.monotonic()
+
+    def show(text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _EVERY:
+            last = time.monotonic()
+            print(text, file=sys.stderr, flush=True)
+
+    return show
+
+
+def _encoded(value: Request | _Said) -> bytes:
+    return msgspec.json.encode(value, enc_hook=str)
+
+
+def _path(kind: type, value: Any) -> Any:
+    return kind(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

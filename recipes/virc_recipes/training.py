@@ -1,0 +1,228 @@
+"""What a stage starts from: the weights, the rows, and the folder of the run; nothing here starts a process."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc_recipes import models, runs, sft, stages
+from virc_recipes.checkpoints import checkpoints
+from virc_recipes.clauses import clause
+from virc_recipes.data.layouts import INFO, Source, only_source, read_info
+from virc_recipes.engines.llamafactory import Place
+from virc_recipes.errors import ConfigError, DataError, SetupError
+from virc_recipes.models import Weights
+from virc_recipes.nearest import did_you_mean
+from virc_recipes.paths import contents, expanded, is_file, is_folder
+from virc_recipes.runs import Info, Run
+from virc_recipes.stages import Resolved
+from virc_recipes.systems import System
+
+DATA = "data"
+_LAYOUTS = ("sft", "trajectories")
+
+
+class Base(msgspec.Struct, frozen=True):
+    """The weights a stage starts from.
+
+    Args:
+        name: as people know it: a hub id, a folder or a run.
+        folder: where they lie.
+        model_type: as in their config.json.
+        adapter: folder of a LoRA adapter on them that training goes on with.
+        root: name of the model at the beginning of the chain of stages.
+    """
+
+    name: str
+    folder: Path
+    model_type: str
+    root: str
+    adapter: Path | None = None
+
+
+def base(resolved: Resolved, workspace: Path) -> Base:
+    """The weights that the stage starts from.
+
+    Raises:
+        ConfigError: they are not on this machine, no run of the stage before has finished, or what that run made is
+            an adapter and this stage trains whole weights.
+    """
+    config = resolved.config
+    if config.base is not None:
+        return _checked(_base_of(config.base, workspace, resolved.system), resolved)
+    if config.after is None:
+        raise ConfigError(f"{resolved.name} names neither `base` nor `after`", "--from MODEL")
+    root = stages.root_of(resolved)
+    run = runs.newest_finished(workspace, resolved.system.name, config.after, root)
+    if run is None:
+        chosen = f" --with {','.join(resolved.overlays)}" if resolved.overlays else ""
+        raise ConfigError(
+            f"no run of the stage {config.after} that began with {root} has finished in {workspace / runs.FOLDER}",
+            f"virc train {resolved.system.called} --stage {config.after}{chosen}, or name what to start from: --from",
+        )
+    return _checked(_base_of(run.name, workspace, resolved.system), resolved)
+
+
+def rows(resolved: Resolved, workspace: Path) -> Source:
+    """The rows that the stage learns from.
+
+    Raises:
+        ConfigError: `data` has a {…} that `variant` does not fill.
+        DataError: there is no such file or dataset, or its layout holds no solutions.
+    """
+    named = sft.data_name(resolved.config)
+    file = expanded(named)
+    is_path = file.is_absolute() or is_file(file)
+    source = only_source(file) if is_path else _of_dataset(named, workspace)
+    if source.layout not in _LAYOUTS:
+        raise DataError(
+            f"{source.file} is of the layout {source.layout}, which LLaMA-Factory does not read",
+            f"virc data convert {source.file} --to DIR --as sft",
+        )
+    return source
+
+
+def settings_text(resolved: Resolved) -> str:
+    """The stage's settings as YAML that `--config` takes, each with where it comes from."""
+    import yaml
+
+    lines = [f"# {resolved.name}; virc train {resolved.system.called} --stage {resolved.stage} --config THIS"]
+    for key, value in msgspec.to_builtins(resolved.config).items():
+        text = yaml.safe_dump(
+            value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6
+        )
+        text = f"{key}: {text.strip().removesuffix('...').strip()}"
+        found = sorted({of for name, of in resolved.origins.items() if name.split(".")[0] == key})
+        lines.append(text + (f"  # {', '.join(found)}" if found else ""))
+    return "\n".join(lines) + "\n"
+
+
+def model_type(folder: Path) -> str:
+    """The `model_type` of a model folder.
+
+    Raises:
+        ConfigError: its config.json cannot be read or names none.
+    """
+    file = folder / "config.json"
+    try:
+        return str(json.loads(contents(file, 2**20))["model_type"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ConfigError(f"{file} names no model_type: {clause(error)}") from error
+
+
+def _base_of(name: str, workspace: Path, system: System) -> Base:
+    weights = _weights(name, workspace, system)
+    made_by = models.run_of(weights.adapter or weights.folder)
+    root = runs.info(made_by).root if made_by else name
+    return Base(
+        name=name,
+        folder=weights.folder.absolute(),
+        model_type=model_type(weights.folder),
+        root=root,
+        adapter=weights.adapter and weights.adapter.absolute(),
+    )
+
+
+def _weights(name: str, workspace: Path, system: System) -> Weights:
+    """A base lies in the workspace under the last part of its hub id, as in the hint to fetch it."""
+    fetched = workspace / "models" / Path(name).name
+    written_so = name.count("/") == 1 and name[0] not in "./~" and not name.startswith("models/")
+    is_hub_id = written_so and not is_folder(expanded(name))
+    if is_hub_id and is_file(fetched / "config.json"):
+        return models.find(str(fetched), workspace, system)
+    try:
+        return models.find(name, workspace, system)
+    except ConfigError as error:
+        model = models.known(name)[1]
+        hub = name if is_hub_id else model and model.hub
+        hint = f"hf download {hub} --local-dir models/{fetched.name}" if hub else error.hint
+        raise ConfigError(error.message, hint) from error
+
+
+def _checked(found: Base, resolved: Resolved) -> Base:
+    if found.adapter and resolved.config.lora is None:
+        raise ConfigError(
+            f"{found.name} is a LoRA adapter, and {resolved.name} trains whole weights",
+            "go on with the adapter: --with lora",
+        )
+    return found
+
+
+def _of_dataset(named: str, workspace: Path) -> Source:
+    folder, _, name = named.rpartition("/")
+    place = workspace / DATA / folder
+    info = place / INFO
+    if not folder or not is_file(info):
+        raise DataError(
+            f"there is no file {named}, and no {DATA}/{folder or named}/{INFO} either", _data_hint(folder)
+        )
+    known = read_info(place)
+    if name not in known:
+        raise DataError(f"{info} has no dataset {name!r}", did_you_mean(name, known) if known else None)
+    file = place / str(known[name].get("file_name"))
+    if not is_file(file):
+        raise DataError(
+            f"{info} names {file.name} for {name}, which is not there", f"virc data check {place}"
+        )
+    return only_source(file)
+
+
+def _data_hint(folder: str) -> str:
+    if folder == "polygons":
+        return "virc data synth --to data/polygons --count 2000 --seed 1 --layouts sft"
+    if folder == "CRUX":
+        return "hf download LeonMiao/CRUX --repo-type dataset --local-dir data/CRUX"
+    return "--data FILE names rows of your own"
+
+
+def config_of(info: Info) -> Any:
+    """The settings a run was begun with, whatever the system's file says by now.
+
+    Raises:
+        ConfigError: they are none of this version.
+    """
+    try:
+        return msgspec.convert(info.settings, stages.recipe(info.kind).Config, strict=False)
+    except (ImportError, AttributeError, msgspec.ValidationError) as error:
+        raise ConfigError(
+            f"the settings in the run.json of {info.name} are not of this version of virc: {clause(error)}"
+        ) from error
+
+
+def still_there(run: Run, info: Info) -> None:
+    """Check that what a run was begun with is where it was.
+
+    Raises:
+        ConfigError: weights or rows are gone.
+        SetupError: the interpreter is gone.
+    """
+    weights = Path(info.base) / "config.json"
+    adapter = [Path(info.adapter) / "adapter_config.json"] if info.adapter else []
+    for path in (weights, *adapter, Path(info.data)):
+        if not is_file(path):
+            raise ConfigError(f"{run.name} was begun with {path}, which is gone", "put it back where it was")
+    if not is_file(info.python):
+        raise SetupError(
+            f"{run.name} was begun with the environment of {info.python}, which is gone",
+            f"virc env create {info.kind} --device {info.device}",
+        )
+
+
+def place_of(info: Info, run: Run, attempt: int) -> Place:
+    """What an attempt of a run works on; it goes on from the newest checkpoint that can be resumed, if there is one."""
+    resumable = [checkpoint for checkpoint in checkpoints(run) if checkpoint.resumable]
+    return Place(
+        base=Path(info.base),
+        model_type=model_type(Path(info.base)),
+        adapter=Path(info.adapter) if info.adapter else None,
+        data=Path(info.data),
+        dataset=info.dataset,
+        entry=info.entry,
+        media=Path(info.media or Path(info.data).parent),
+        output=run.checkpoints.absolute(),
+        files=run.attempt(attempt).absolute(),
+        resume=resumable[-1].folder.absolute() if resumable else None,
+        python=Path(info.python),
+        recipes=Path(info.recipes),
+    )

@@ -1,0 +1,70 @@
+"""What LLaMA-Factory's reader of JSON stops at, field by field."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from virc_recipes.data.kinds import Kinds
+from virc_recipes.data.layouts import get, only_source
+
+TURNS = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+
+
+def flaws(*rows: dict[str, Any]) -> list[list[str]]:
+    kinds = Kinds()
+    return [list(kinds.flaws(number, row)) for number, row in enumerate(rows, 1)]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        (1, "x", "text, and a number in row 1"),
+        ("x", ["x"], "a list, and text in row 1"),
+        (1, True, "true or false, and a number"),
+        ({"a": 1}, {"a": "x"}, "field.a is text"),
+        ([1], ["x"], "field[] is text"),
+        ([{"a": [1]}], [{"a": [{}]}], "field[].a[] is an object"),
+    ],
+)
+def test_a_field_of_two_kinds_is_a_flaw_of_the_second_row(first: Any, second: Any, said: str) -> None:
+    none, [flaw] = flaws({"field": first}, {"field": second})
+    assert none == []
+    assert said in flaw
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(1, 1.5), (None, "x"), ([], [1]), ({"a": 1}, {"b": "x"}), ("x", None), ("数学", "🙂")],
+)
+def test_what_the_reader_takes_is_none(first: Any, second: Any) -> None:
+    assert flaws({"field": first}, {"field": second}, {}) == [[], [], []]
+
+
+def test_a_list_of_two_kinds_is_a_flaw_of_its_own_row() -> None:
+    [[flaw]] = flaws({"field": [1, "x"]})
+    assert "field[]" in flaw
+
+
+def test_half_a_character_is_a_flaw() -> None:
+    [[flaw]] = flaws({"field": ["\ud800"]})
+    assert "half a character" in flaw
+
+
+def test_fields_without_end_are_not_all_remembered() -> None:
+    kinds = Kinds()
+    for number in range(1, 30_000):
+        assert not list(kinds.flaws(number, {f"field{number}": 1}))
+    assert len(kinds._first) <= 10_000
+
+
+def test_rows_come_with_the_flaws_of_their_fields(tmp_path: Path) -> None:
+    rows = [{"messages": TURNS, "answer": answer} for answer in (4, "4")]
+    file = tmp_path / "a.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = only_source(file)
+    first, second = get(source.layout).read(source)
+    assert first.flaws == ()
+    assert second.record
+    assert "answer is text, and a number in row 1" in second.flaws[0]

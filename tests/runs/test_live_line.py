@@ -1,0 +1,41 @@
+"""The line that shows how far a command is, on terminals of several widths."""
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+
+import pytest
+
+from virc_cli.training import follow
+
+_SHOW = """
+import sys, time
+from virc_cli import progress
+with progress.shown() as show:
+    for length in (30, 300):
+        time.sleep(0.15)
+        show("x" * length)
+"""
+
+
+@pytest.mark.parametrize("columns", [40, 100])
+def test_a_line_never_reaches_the_end_of_the_terminal(columns: int) -> None:
+    """It would wrap, and the next one would stand below it."""
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    subprocess.run([sys.executable, "-c", _SHOW], stderr=terminal, check=True)
+    os.close(terminal)
+    said = os.read(controller, 10_000).decode()
+    os.close(controller)
+    assert "\n" not in said
+    assert [len(line) for line in said.split("\r")] == [30, columns - 1, columns - 1, 0]
+
+
+def test_the_newest_losses_are_drawn_where_there_is_room_for_few() -> None:
+    falling = [float(each) for each in range(100, 0, -1)]
+    assert [len(follow._picture(falling, room)) for room in (-3, 0, 1, 5, 40)] == [0, 0, 0, 5, 40]
+    assert follow._picture([*falling, 500.0], 5)[-1] == "█"

@@ -1,0 +1,171 @@
+"""`virc runs plot` draws what runs measured."""
+
+import io
+import math
+import random
+import sys
+from pathlib import Path
+
+import pytest
+from called import virc
+from hypothesis import given
+from hypothesis import strategies as st
+from made import add, make, metric
+from PIL import Image, ImageChops
+
+from virc_recipes import plots
+from virc_recipes.metrics import Metric
+from virc_recipes.runs import Run
+
+Colour = tuple[int, int, int]
+BLUE, ORANGE = (31, 119, 180), (255, 127, 14)  # the first two of matplotlib's
+
+
+def falling(run: Run, count: int) -> Run:
+    draw = random.Random(1)
+    add(run, *(metric(step, count, loss=5 / step**0.5 + draw.random() / 5) for step in range(1, count + 1)))
+    return run
+
+
+def drawn(path: Path) -> dict[Colour, int]:
+    """The colours of a picture, and how many pixels have each."""
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        assert picture.size == (1200, 900)
+        rgb = picture.convert("RGB")
+        colours = rgb.getcolors(1200 * 900)
+    assert colours is not None
+    return {colour: count for count, colour in colours}  # type: ignore[misc]
+
+
+def test_a_run_is_drawn_beside_its_metrics(workspace: Path) -> None:
+    run = falling(make(workspace, "a"), 200)
+    done = virc("runs", "plot", "a")
+    path = run.folder / "plots" / "metrics.png"
+    assert (done.code, done.out, done.err) == (0, f"{path}\n", "")
+    colours = drawn(path)
+    assert colours[BLUE] > 1000
+    assert ORANGE not in colours
+    assert [each.name for each in path.parent.iterdir()] == ["metrics.png"]
+
+
+def test_many_points_are_pale_and_their_mean_is_not(workspace: Path) -> None:
+    for name, count in (("few", 30), ("many", 31)):
+        add(make(workspace, name), *(Metric(step=step, loss=step % 2) for step in range(count)))
+    few, many = (drawn(Path(virc("runs", "plot", name).out.strip())) for name in ("few", "many"))
+    across = 1000  # pixels from the first point to the last, at least
+    assert few[BLUE] > 5 * across  # up and down at every step
+    assert across < many[BLUE] < few[BLUE] / 2
+
+
+def test_several_runs_have_a_colour_each(workspace: Path) -> None:
+    first = falling(make(workspace, "a"), 200)
+    falling(make(workspace, "b"), 100)
+    done = virc("runs", "plot", "a", "b")
+    assert done.out == f"{first.folder / 'plots' / 'compared.png'}\n"
+    colours = drawn(Path(done.out.strip()))
+    assert min(colours[BLUE], colours[ORANGE]) > 500
+
+
+def test_a_picture_may_go_elsewhere(workspace: Path) -> None:
+    falling(make(workspace, "a"), 5)
+    assert virc("runs", "plot", "a", "--to", "figures/loss.PNG").out == "figures/loss.PNG\n"
+    assert drawn(workspace / "figures" / "loss.PNG")
+    done = virc("runs", "plot", "a", "--to", "loss.pdf")
+    assert (done.code, done.out, (workspace / "loss.pdf").exists()) == (2, "", False)
+    (workspace / "file").touch()
+    done = virc("runs", "plot", "a", "--to", "file/loss.png")
+    assert (done.code, done.err.startswith("error: cannot write file/loss.png: ")) == (1, True)
+
+
+def test_a_run_without_metrics_is_named(workspace: Path) -> None:
+    falling(make(workspace, "a"), 5)
+    make(workspace, "b")
+    done = virc("runs", "plot", "a", "b")
+    assert (done.code, done.out) == (3, "")
+    assert done.err.startswith("error: b has no metrics yet\n")
+
+
+def test_without_matplotlib_the_extra_is_named(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    falling(make(workspace, "a"), 5)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done = virc("runs", "plot", "a")
+    assert done.code == 4
+    assert done.err.endswith("hint: pip install 'virc[plot]'\n")
+
+
+HOSTILE = {
+    "one": '{"step": 1, "loss": 1}',
+    "nan": '{"step": 1, "loss": NaN}\n{"step": 2, "loss": -Infinity}',
+    "null": '{"step": 1, "loss": null, "learning_rate": 1e-6}',
+    "huge": '{"step": 1, "loss": 1e308}\n{"step": 2, "loss": -1e308}\n{"step": 3, "loss": 1}',
+    "steps": '{"step": -5, "loss": 1}\n{"step": 9223372036854775807, "loss": 2}\n{"step": 1, "loss": 2}',
+    "tiny": '{"step": 1, "loss": 1e-320}\n{"step": 2, "loss": 0}',
+    "back": '{"step": 9, "loss": 1}\n{"step": 2, "loss": 2, "attempt": 7}\n{"step": 2, "loss": 3}',
+    "eval": '{"step": 9, "eval_loss": 1}',
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.filterwarnings("error")
+def test_odd_metrics_are_drawn_too(text: str, workspace: Path) -> None:
+    run = make(workspace, "a")
+    run.metrics.write_text(text + "\n")
+    run.folder.rename(workspace / "runs" / "$x^{$ 图")
+    done = virc("runs", "plot", "$x^{$ 图")
+    assert (done.code, done.err) == (0, "")
+    assert drawn(Path(done.out.strip()))[BLUE] > 0
+
+
+def test_every_number_that_is_measured_is_drawn(workspace: Path) -> None:
+    run = make(workspace, "a")
+    add(run, metric(1, epoch=0.1, tokens=5), metric(2, loss=None, learning_rate=None, eval_loss=0.5))
+    courses = plots.read(run).courses
+    assert set(courses) == {"loss", "eval_loss", "learning_rate", "tokens_per_second"}
+    assert (courses["eval_loss"].steps, courses["eval_loss"].values) == ([2], [0.5])
+
+
+def test_steps_without_a_number_are_kept_apart(workspace: Path) -> None:
+    run = make(workspace, "a")
+    add(run, metric(1, loss=2.0), metric(2, loss=math.nan))
+    with run.metrics.open("a") as file:
+        file.write('{"step": 3, "loss": Infinity}\n')
+    course = plots.read(run).courses["loss"]
+    assert (course.steps, course.values, course.bad) == ([1], [2.0], [2, 3])
+
+
+def test_attempts_are_marked(workspace: Path) -> None:
+    pictures = []
+    for attempt in (1, 4):
+        run = make(workspace, f"a{attempt}")
+        add(run, *(metric(step) for step in range(1, 50)), metric(50, attempt=attempt))
+        assert plots.read(run).resumed == ([(50, 4)] if attempt == 4 else [])
+        pictures.append(Image.open(io.BytesIO(plots.draw([run], "the same"))).convert("RGB"))
+    left, top, right, bottom = ImageChops.difference(*pictures).getbbox() or (0, 0, 0, 0)
+    assert right > left
+    assert bottom - top > 700  # a line through every panel
+
+
+def test_an_outlier_does_not_flatten_the_rest(workspace: Path) -> None:
+    run = falling(make(workspace, "a"), 400)
+    values = sorted(plots.read(run).courses["loss"].values)
+    assert plots.limits([*values, 900.0]) == plots.limits([*values, 90.0])
+    low, high = plots.limits([*values, 900.0]) or (0.0, 0.0)
+    assert low < values[0]
+    assert values[395] < high < 10
+    assert plots.limits([1.0, 900.0]) == pytest.approx((1 - 44.95, 900 + 44.95))
+    assert plots.limits([]) is None
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300))
+def test_the_running_mean_lies_among_the_values(values: list[float]) -> None:
+    means = plots.running_mean(values)
+    assert len(means) == len(values)
+    assert all(min(values) - 1e-3 <= mean <= max(values) + 1e-3 for mean in means)
+    assert means[0] == pytest.approx(values[0], abs=1e-3)
+
+
+def test_the_running_mean_of_a_line_is_that_line() -> None:
+    line = [float(number) for number in range(200)]
+    assert plots.running_mean(line)[:195] == pytest.approx(line[:195])
+    assert plots.running_mean([0.0] * 50 + [1.0] * 50)[48:52] == pytest.approx([0.2, 0.4, 0.6, 0.8])

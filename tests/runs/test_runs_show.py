@@ -1,0 +1,130 @@
+"""`virc runs show` says all about a run."""
+
+from pathlib import Path
+
+from called import virc
+from made import add, make, metric, running, save, write_log
+
+from virc_recipes import attempts, runs
+from virc_recipes.attempts import Attempt
+from virc_recipes.runs import Run
+
+
+def failed(workspace: Path) -> Run:
+    run = make(workspace, "a", base="/models/base", adapter="/models/adapter")
+    add(run, *(metric(step) for step in range(1, 61)))
+    for number, code in ((1, -9), (2, 1)):
+        write_log(run, number, "words")
+        attempts.write(run, Attempt(number=number, began=f"2026-03-0{number}T10:00:00+00:00", exit=code))
+    save(run, 20, resumable=False)
+    save(run, 40)
+    runs.write_state(
+        run,
+        progress="failed",
+        attempt=2,
+        step=60,
+        total=100,
+        loss=0.5,
+        seconds=4000.0,
+        error="the disk is full",
+    )
+    return run
+
+
+def lines(text: str, word: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines() if line.split()[0] == word]
+
+
+def test_it_says_what_is_trained_from_what(workspace: Path) -> None:
+    failed(workspace)
+    out = virc("runs", "show", "a").out
+    assert lines(out, "stage") == [["stage", "instruct", "of", "tiny", "with", "lora"]]
+    assert "/models/base with the adapter /models/adapter" in out
+    assert "/data/rows.json, 1,234 rows of at most 567 tokens" in out
+    assert "60/100, loss 0.5, 1 h 7 min so far" in out
+
+
+def test_settings_that_are_no_defaults_come_with_their_origin(workspace: Path) -> None:
+    make(workspace, "a")
+    out = virc("runs", "show", "a").out
+    assert lines(out, "seed") == [["seed", "7", "(--set)"]]
+    assert lines(out, "lora.rank") == [["lora.rank", "8", "(overlay", "lora)"]]
+    assert lines(out, "schedule") == []
+
+
+def test_a_failed_run_says_why_and_where_its_log_is(workspace: Path) -> None:
+    run = failed(workspace)
+    out = virc("runs", "show", "a").out
+    assert "a ended at step 60/100: the disk is full" in out
+    (first,) = lines(out, "1")
+    (second,) = lines(out, "2")
+    assert first[2:] == ["ended", "by", "SIGKILL", str(run.log(1))]
+    assert second[2:] == ["exit", "1", str(run.log(2)), "the", "disk", "is", "full"]
+
+
+def test_checkpoints_say_their_size_and_whether_they_can_be_resumed(workspace: Path) -> None:
+    run = failed(workspace)
+    out = virc("runs", "show", "a").out
+    (first,) = lines(out, str(run.checkpoints / "checkpoint-20"))
+    (second,) = lines(out, str(run.checkpoints / "checkpoint-40"))
+    assert first[1:] == ["3.023", "KB", "weights", "alone"]
+    assert second[1:] == ["3.523", "KB", "can", "be", "resumed"]
+
+
+def test_the_last_metrics_are_shown(workspace: Path) -> None:
+    failed(workspace)
+    steps = [line[1] for line in lines(virc("runs", "show", "a").out, "step") if "/100" in line[1]]
+    assert steps == ["60/100,", "56/100", "57/100", "58/100", "59/100", "60/100"]
+
+
+def test_a_running_run_names_its_process(workspace: Path) -> None:
+    run = make(workspace, "a")
+    with running(run) as child:
+        runs.write_state(run, job="77")
+        out = virc("runs", "show", "a").out
+    (process,) = lines(out, "process")
+    assert (process[1], process[-2:]) == (str(child.pid), ["job", "77"])
+
+
+def test_json_holds_the_same(workspace: Path) -> None:
+    run = failed(workspace)
+    shown = virc("runs", "show", "a", "--json").json
+    assert shown["schema"] == "virc.runs.show/1"
+    assert (shown["info"]["rows"], shown["state"]["progress"]) == (1234, "failed")
+    assert [(each["exit"], each["log"]) for each in shown["attempts"]] == [
+        (-9, str(run.log(1))),
+        (1, str(run.log(2))),
+    ]
+    assert [(each["step"], each["bytes"], each["resumable"]) for each in shown["checkpoints"]] == [
+        (20, 3023, False),
+        (40, 3523, True),
+    ]
+    assert [each["step"] for each in shown["metrics"]] == [56, 57, 58, 59, 60]
+    assert shown["log"] == str(run.log(2))
+
+
+def test_json_looks_the_same_where_the_run_cannot_be_read(workspace: Path) -> None:
+    whole = failed(workspace)
+    good = virc("runs", "show", "a", "--json").json
+    (whole.folder / "run.json").write_bytes(b"\xff")
+    done = virc("runs", "show", "a", "--json")
+    assert done.code == 3
+    assert list(done.json) == list(good)
+    assert (done.json["name"], done.json["error"]["code"]) == ("a", 3)
+
+
+def test_a_step_without_a_number_does_not_break_the_json(workspace: Path) -> None:
+    run = make(workspace, "a")
+    run.metrics.write_text('{"step": 1, "loss": NaN, "learning_rate": 1e-5}\n{"step": 2, "los')
+    assert virc("runs", "show", "a", "--json").json["metrics"] == [
+        {"step": 1, "loss": None, "learning_rate": 1e-5}
+    ]
+    assert "step 1  loss nan  lr 1e-5" in virc("runs", "show", "a").out
+
+
+def test_words_of_others_do_not_drive_the_terminal(workspace: Path) -> None:
+    run = make(workspace, "a")
+    runs.write_state(run, progress="failed", error="x" * 10 + "\x1b]0;title\x07")
+    done = virc("runs", "tail", "a")
+    assert done.code == 7
+    assert "\x1b" not in done.err

@@ -1,0 +1,202 @@
+"""`virc runs stop` ends a run, its engine too, and nothing else."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from called import virc
+from made import make, running, save
+
+from virc_recipes import runs
+from virc_recipes.runs import Run
+
+
+@pytest.fixture
+def engine() -> "Iterator[subprocess.Popen[bytes]]":
+    """A process that leads a group and has a child that never ends by itself."""
+    command = ["sh", "-c", "trap '' TERM; sleep 600 & echo $!; wait"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def of_engine(process: "subprocess.Popen[bytes]") -> dict[str, Any]:
+    return {"engine": process.pid, "engine_started": runs.started(process.pid)}
+
+
+def test_a_run_is_asked_to_save_and_waited_for(workspace: Path) -> None:
+    run = make(workspace, "a")
+    with running(run, step=38) as holder:
+        runs.write_state(run, step=37, total=100)
+        save(run, 38)
+        done = virc("runs", "stop", "a")
+        assert holder.wait(60) == 0
+    assert done.code == 0
+    assert done.out == "a was stopped at step 38/100; its newest checkpoint is of step 38\n"
+    assert done.err.startswith("asked a to save and end, at step 37/100\n")
+    assert "virc train --resume --name a" in done.err
+
+
+def test_what_was_lost_is_said(workspace: Path) -> None:
+    run = make(workspace, "a")
+    save(run, 30)
+    save(run, 35, resumable=False)
+    with running(run, step=38):
+        assert "its newest checkpoint is of step 30, 8 steps before" in virc("runs", "stop", "a").out
+    with running(make(workspace, "b"), step=3):
+        assert "no checkpoint was saved" in virc("runs", "stop", "b").out
+
+
+def test_a_run_that_fails_while_it_ends_is_an_error(workspace: Path) -> None:
+    with running(make(workspace, "a"), progress="failed", error="the disk is full"):
+        done = virc("runs", "stop", "a")
+    assert (done.code, done.out) == (7, "")
+    assert "the disk is full" in done.err
+
+
+@pytest.mark.parametrize("now", [[], ["--now"]])
+@pytest.mark.parametrize(
+    ("progress", "says"), [("new", "not begun"), ("finished", "finished"), ("failed", "full")]
+)
+def test_what_is_not_running_is_not_stopped(
+    progress: str, says: str, now: list[str], workspace: Path
+) -> None:
+    runs.write_state(make(workspace, "a"), progress=progress, error="the disk is full", attempt=1)
+    done = virc("runs", "stop", "a", *now)
+    assert (done.code, done.out) == (3, "")
+    assert done.err.startswith("error: nothing to stop: ")
+    assert says in done.err
+
+
+def test_now_ends_the_attempt_and_all_its_engine_started(
+    workspace: Path, engine: "subprocess.Popen[bytes]"
+) -> None:
+    assert engine.stdout is not None
+    grandchild = int(engine.stdout.readline())
+    run = make(workspace, "a")
+    save(run, 3)
+    with running(run) as holder:
+        runs.write_state(run, step=5, **of_engine(engine))
+        done = virc("runs", "stop", "a", "--now")
+        assert (holder.wait(60), engine.wait(60)) == (-signal.SIGKILL, -signal.SIGKILL)
+    assert done.out == "a was stopped at step 5; its newest checkpoint is of step 3, 2 steps before\n"
+    assert runs.state(run).progress == "stopped"
+    assert runs.started(grandchild) is None
+
+
+def test_an_engine_left_by_a_run_that_died_is_named_and_ended(
+    workspace: Path, engine: "subprocess.Popen[bytes]"
+) -> None:
+    run = make(workspace, "a")
+    with running(run) as holder:
+        runs.write_state(run, **of_engine(engine))
+        holder.kill()
+        holder.wait()
+    done = virc("runs", "stop", "a")
+    assert (done.code, engine.poll()) == (3, None)
+    assert "its engine is still running\nhint: virc runs stop a --now" in done.err
+    assert virc("runs", "stop", "a", "--now").code == 0
+    assert engine.wait(60) == -signal.SIGKILL
+
+
+def test_processes_that_took_over_an_id_are_left_alone(
+    workspace: Path, engine: "subprocess.Popen[bytes]"
+) -> None:
+    run = make(workspace, "a")
+    other = of_engine(engine)
+    with running(run):
+        runs.write_state(run, engine=engine.pid, engine_started=other["engine_started"] - 1)
+        assert virc("runs", "stop", "a", "--now").code == 0
+    runs.write_state(
+        run,
+        progress="running",
+        **{**runs.this_process(), "pid": engine.pid, "started": other["engine_started"] - 1},
+    )
+    assert virc("runs", "stop", "a").code == 3
+    assert engine.poll() is None
+
+
+def elsewhere(workspace: Path, **changes: Any) -> Run:
+    run = make(workspace, "a")
+    runs.write_state(run, progress="running", pid=os.getpid(), host="elsewhere", started=1, **changes)
+    return run
+
+
+def test_a_run_on_another_machine_is_stopped_there(workspace: Path) -> None:
+    elsewhere(workspace)
+    done = virc("runs", "stop", "a")
+    assert done.code == 3
+    assert done.err == "error: a runs on elsewhere\nhint: there: virc runs stop a\n"
+
+
+def test_without_scancel_the_command_for_the_job_is_named(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere(workspace, job="77")
+    monkeypatch.setenv("PATH", str(workspace))
+    assert virc("runs", "stop", "a").err.endswith("hint: scancel --batch --signal=TERM 77\n")
+    assert virc("runs", "stop", "a", "--now").err.endswith("hint: scancel 77\n")
+
+
+@pytest.mark.parametrize(("now", "words"), [([], "--batch --signal=TERM 77"), (["--now"], "77")])
+def test_a_job_of_the_cluster_is_signalled_through_it(
+    now: list[str], words: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = elsewhere(workspace, job="77")
+    program = workspace / "scancel"
+    write = "import sys; from pathlib import Path; from virc_recipes import runs"
+    program.write_text(
+        f'#!/bin/sh\necho "$*" > {workspace}/said\n'
+        f'{sys.executable} -c \'{write}; runs.write_state(runs.Run(Path("{run.folder}")), progress="stopped")\'\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{workspace}{os.pathsep}{os.environ['PATH']}")
+    assert virc("runs", "stop", "a", *now).code == 0
+    assert (workspace / "said").read_text() == words + "\n"
+
+
+def test_a_job_in_the_queue_is_named(workspace: Path) -> None:
+    runs.write_state(make(workspace, "a"), job="77")
+    assert "hint: scancel 77 takes its job out of the queue" in virc("runs", "stop", "a").err
+
+
+@pytest.fixture
+def stubborn() -> "Iterator[subprocess.Popen[str]]":
+    """A process that says that it was asked to end, and goes on."""
+    hold = (
+        "import signal, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('asked', flush=True))\n"
+        "print('ready', flush=True)\n"
+        "while True: time.sleep(9)"
+    )
+    with subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_ctrl_c_ends_the_waiting_only(workspace: Path, stubborn: "subprocess.Popen[str]") -> None:
+    process = {**runs.this_process(), "pid": stubborn.pid, "started": runs.started(stubborn.pid)}
+    runs.write_state(make(workspace, "a"), progress="running", **process)
+    command = [sys.executable, "-m", "virc_cli", "runs", "stop", "a"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
+        assert stubborn.stdout is not None
+        assert stubborn.stdout.readline() == "asked\n"
+        assert child.stderr is not None
+        assert child.stderr.readline().startswith("asked a to save")
+        child.send_signal(signal.SIGINT)
+        assert "a has been told, and ends without being waited for" in child.stderr.read()
+    assert child.returncode == 130
+    assert stubborn.poll() is None

@@ -1,0 +1,299 @@
+"""What a stage's settings are, and where each comes from: system, overlays, a file, `--set`, options."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from virc_recipes import stages, systems
+from virc_recipes.errors import ConfigError, UsageError, VircError
+from virc_recipes.systems import Overlay, Stage, System
+
+SYSTEM = System(
+    name="s",
+    stages={
+        "instruct": Stage("sft", {"base": "b", "data": "d", "learning_rate": 1e-5, "batch": 3}),
+        "practice": Stage("sft", {"after": "instruct", "data": "d", "learning_rate": 1e-6}),
+    },
+    everywhere={"batch": 2, "cutoff": 100, "variant": {"a": "one", "b": "one"}},
+    overlays={
+        "small": Overlay("", {"cutoff": 50, "variant": {"b": "two"}}, {"practice": {"cutoff": 25}}),
+        "smaller": Overlay("", {"cutoff": 25}),
+        "lora": Overlay("", {"lora": {"rank": 8, "alpha": 16}}),
+        "whole": Overlay("", {"lora": None}),
+    },
+)
+
+
+def value_of(*assignments: str, overlays: tuple[str, ...] = (), stage: str = "instruct") -> Any:
+    return stages.resolve(SYSTEM, stage, overlays, assignments=assignments).config
+
+
+def refusal(*assignments: str, overlays: tuple[str, ...] = (), stage: str = "instruct") -> VircError:
+    with pytest.raises(VircError) as caught:
+        value_of(*assignments, overlays=overlays, stage=stage)
+    return caught.value
+
+
+def test_each_layer_wins_over_those_before_it(tmp_path: Path) -> None:
+    file = tmp_path / "more.yaml"
+    file.write_text("max_grad_norm: 3\nepochs: 3\nwarmup: 0.3\n")
+    found = stages.resolve(
+        SYSTEM, "instruct", ["small"], file, ["epochs=4", "warmup=0.4"], {"warmup": 0.5, "data": "mine"}
+    )
+    rows = {name: (value, origin) for name, value, origin in stages.rows(found)}
+    assert rows["nodes"] == (1, "default")
+    assert rows["batch"] == (3, "s")
+    assert rows["cutoff"] == (50, "overlay small")
+    assert rows["max_grad_norm"] == (3.0, str(file))
+    assert rows["epochs"] == (4.0, "--set")
+    assert (rows["warmup"], rows["data"]) == ((0.5, "option"), ("mine", "option"))
+
+
+def test_mappings_are_merged_key_by_key() -> None:
+    found = stages.resolve(SYSTEM, "instruct", ["small"], assignments=["variant.c=three"])
+    assert found.config.variant == {"a": "one", "b": "two", "c": "three"}
+    assert {name: origin for name, _, origin in stages.rows(found) if name.startswith("variant")} == {
+        "variant.a": "s", "variant.b": "overlay small", "variant.c": "--set",
+    }  # fmt: skip
+
+
+def test_an_overlay_may_say_more_of_one_stage() -> None:
+    assert value_of(overlays=("small",), stage="practice").cutoff == 25
+
+
+def test_a_mapping_that_is_taken_away_leaves_no_origins_behind() -> None:
+    found = stages.resolve(SYSTEM, "instruct", ["lora"], assignments=["lora=null"])
+    assert found.config.lora is None
+    assert {name: origin for name, origin in found.origins.items() if name.startswith("lora")} == {
+        "lora": "--set"
+    }
+
+
+def test_what_becomes_a_mapping_again_has_the_origins_of_its_parts() -> None:
+    found = stages.resolve(SYSTEM, "instruct", ["whole"], assignments=["lora.rank=4"])
+    assert {name: origin for name, origin in found.origins.items() if name.startswith("lora")} == {
+        "lora.rank": "--set"
+    }
+    assert [origin for name, _, origin in stages.rows(found) if name == "lora.alpha"] == ["default"]
+
+
+def test_an_empty_mapping_is_one_of_defaults() -> None:
+    assert value_of("lora={}", overlays=("lora",)).lora.rank == 16
+    assert [
+        row[2]
+        for row in stages.rows(stages.resolve(SYSTEM, "instruct", assignments=["lora={}"]))
+        if row[0] == "lora.rank"
+    ] == ["--set"]
+
+
+def test_resolving_leaves_the_system_as_it_was() -> None:
+    system = System(name="s", stages=SYSTEM.stages, everywhere={"variant": {}})
+    stages.resolve(system, "instruct", assignments=["variant.a=x"])
+    assert system.everywhere == {"variant": {}}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "name", "value"),
+    [
+        ("learning_rate=1e-6", "learning_rate", 1e-6),
+        ("learning_rate=1E-6", "learning_rate", 1e-6),
+        ("cutoff=1_000", "cutoff", 1000),
+        ("offload=off", "offload", False),
+        ("liger=no", "liger", False),
+        ("checkpointing=On", "checkpointing", True),
+        ("steps=null", "steps", None),
+        ("base=", "base", None),
+        ("base=123", "base", "123"),
+        ("base=1e5", "base", "1e5"),
+        ("base=2024-01-01", "base", "2024-01-01"),
+        ("base='null'", "base", "null"),
+        ("data={a}/x", "data", "{a}/x"),
+        ("data=rows: [", "data", "rows: ["),
+        ("data=a=b", "data", "a=b"),
+        ("save=epoch", "save", "epoch"),
+        ("save=7", "save", 7),
+        ("frozen=[vision]", "frozen", ("vision",)),
+        ("variant.a=50", "variant", {"a": "50", "b": "one"}),
+        (" batch = 8 ", "batch", 8),
+        ("engine.optim=adamw_torch", "engine", {"optim": "adamw_torch"}),
+        ("engine.weight_decay=1e-2", "engine", {"weight_decay": 0.01}),
+        ("engine.x=2024-01-01", "engine", {"x": "2024-01-01"}),
+        ("engine.a.b=[1, x]", "engine", {"a": {"b": [1, "x"]}}),
+    ],
+)
+def test_an_assignment_is_read_as_its_setting_wants(assignment: str, name: str, value: object) -> None:
+    assert getattr(value_of(assignment), name) == value
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message", "hint"),
+    [
+        ("learning_rate=fast", "learning_rate must be a number above 0, not 'fast' (--set)", None),
+        ("learning_rate=0", "learning_rate must be a number above 0, not 0 (--set)", None),
+        ("learning_rate=.nan", "learning_rate must be a number above 0, not nan (--set)", None),
+        ("epochs=.inf", "epochs must be a number with an end, not inf (--set)", None),
+        ("warmup=2", "warmup must be a number of at least 0 and below 1, not 2 (--set)", None),
+        ("lora.dropout=2", "lora.dropout must be a number from 0 to 1, not 2 (--set)", None),
+        ("batch=0", "batch must be a whole number of at least 1, not 0 (--set)", None),
+        ("batch=2.5", "batch must be a whole number of at least 1, not 2.5 (--set)", None),
+        ("batch=", "batch must be a whole number of at least 1, not nothing (--set)", None),
+        ("liger=maybe", "liger must be true or false, not 'maybe' (--set)", None),
+        ("zero=off", "zero must be `0`, `2` or `3`, not false (--set)", None),
+        (
+            "schedule=cosin",
+            "schedule must be `constant`, `cosine` or `linear`, not 'cosin' (--set)",
+            "did you mean 'cosine'?",
+        ),
+        ("trackers=[wandbb]", "each of trackers must be `swanlab`, `tensorboard` or `wandb`, not 'wandbb' (--set)",
+         "did you mean 'wandb'?"),
+        ("frozen=vision",
+         "frozen must be a list, such as [`language`, `projector`, `vision`], not 'vision' (--set)", None),
+        ("lora.rank=x", "lora.rank must be a whole number of at least 1, not 'x' (--set)", None),
+        ("lora=yes", "lora must be lines of the form `key: value` (rank, alpha, dropout, targets) or null, not true "
+         "(--set)", None),
+        ("variant=x", "variant must be lines of the form `key: value`, not 'x' (--set)", None),
+        ("epoch=3", "unknown setting 'epoch' (--set)", "did you mean 'epochs'?"),
+        ("weight_decay=3", "unknown setting 'weight_decay' (--set)",
+         "an engine's own key is set as engine.weight_decay"),
+        ("lora.rnk=3", "unknown setting 'lora.rnk' (--set)", "did you mean 'rank'?"),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_is_named_with_what_is_wanted_what_was_given_and_its_origin(
+    assignment: str, message: str, hint: str | None
+) -> None:
+    error = refusal(assignment)
+    assert isinstance(error, ConfigError)
+    assert (error.message, error.hint) == (message, hint)
+
+
+def test_a_wrong_setting_of_the_system_or_of_an_overlay_is_said_to_be_theirs() -> None:
+    system = System(
+        name="s",
+        stages={"one": Stage("sft", {"data": "d", "learning_rate": "x"})},
+        overlays={"o": Overlay("", {"lora": {"rnk": 3}})},
+    )
+    with pytest.raises(ConfigError, match=r"not 'x' \(s\)$"):
+        stages.resolve(system, "one")
+    with pytest.raises(ConfigError, match=r"unknown setting 'lora\.rnk' \(overlay o\)$"):
+        stages.resolve(system, "one", ["o"], assignments=["learning_rate=1"])
+
+
+def test_a_setting_without_which_nothing_can_be_trained_is_asked_for() -> None:
+    system = System(name="s", stages={"one": Stage("sft", {"learning_rate": 1})})
+    with pytest.raises(ConfigError, match="s-one lacks the setting data") as caught:
+        stages.resolve(system, "one")
+    assert caught.value.hint == "for example --set data=VALUE"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "learning_rate",
+        "=3",
+        "a..b=1",
+        ".a=1",
+        "batch=[1",
+        "batch=" + "[" * 5000,
+        "batch=!!python/name:os 1",
+        "batch=9" + "9" * 5000,
+    ],
+)
+def test_a_text_that_is_no_assignment_is_wrong_usage(text: str) -> None:
+    error = refusal(text)
+    assert isinstance(error, UsageError)
+    assert "--set" in error.message
+    assert len(error.message) < 200
+
+
+def test_two_overlays_may_say_the_same() -> None:
+    assert value_of(overlays=("smaller", "small"), stage="practice").cutoff == 25
+
+
+@pytest.mark.parametrize(
+    ("overlays", "message"),
+    [
+        (("small", "smaller"), "overlay small sets cutoff to 50, and overlay smaller to 25"),
+        (
+            ("lora", "whole"),
+            "overlay lora sets lora to lines of the form `key: value`, and overlay whole to nothing",
+        ),
+        (
+            ("whole", "lora"),
+            "overlay whole sets lora to nothing, and overlay lora to lines of the form `key: value`",
+        ),
+    ],
+)
+def test_overlays_that_exclude_one_another_are_refused(overlays: tuple[str, ...], message: str) -> None:
+    error = refusal(overlays=overlays)
+    assert isinstance(error, ConfigError)
+    assert (error.message, "--set" in str(error.hint)) == (message, True)
+
+
+def test_a_misspelt_overlay_gets_the_right_name() -> None:
+    assert refusal(overlays=("smal",)).hint == "did you mean 'small'?"
+    assert refusal(overlays=("x",)).hint == "there are lora, small, smaller, whole"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("1", "did you mean 'instruct'?"),
+        ("2", "did you mean 'practice'?"),
+        ("stage_2", "did you mean 'practice'?"),
+        ("Stage-1", "did you mean 'instruct'?"),
+        ("sft", "did you mean 'instruct' or 'practice'?"),
+        ("instuct", "did you mean 'instruct'?"),
+        ("Practice", "did you mean 'practice'?"),
+        ("3", "stages are instruct, practice"),
+        ("²", "stages are instruct, practice"),
+        ("9" * 10_000, "stages are instruct, practice"),
+    ],
+)
+def test_what_people_call_a_stage_is_understood(name: str, hint: str) -> None:
+    error = refusal(stage=name)
+    assert (type(error), error.hint) == (UsageError, hint)
+
+
+def test_a_system_without_stages_says_so() -> None:
+    with pytest.raises(UsageError, match="s has no stages to train"):
+        stages.resolve(System(name="s"), "instruct")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("learning_rate: x\n", "learning_rate must be a number above 0, not 'x' ({file})"),
+        ("lerning_rate: 1\n", "unknown setting 'lerning_rate' ({file})"),
+        ("variant: {1: a}\n", "{file} has the key 1, which is no text"),
+        ("variant: {on: a}\n", "{file} has the key True, which is no text"),
+        ("variant: {a: 50}\n", "variant.a must be text, not 50 ({file})"),
+        ("a: &a [1]\nb: *a\n", "{file} is using anchors, which are not read here at line 2"),
+        ("a: " + "[" * 50 + "\n", "{file} is nested too deeply at line 1"),
+        ("a: " + "x" * 70_000, "cannot read {file}: it is over 64 KiB"),
+        ("lora: {<<: {rank: 3}}\n", "unknown setting 'lora.<<' ({file})"),
+        ("batch: 1\nbatch: 2\n", "{file} says 'batch' twice, again at line 2"),
+    ],
+)
+def test_a_wrong_file_of_settings_is_one_sentence(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        stages.resolve(SYSTEM, "instruct", file=file)
+    assert caught.value.message == message.format(file=file)
+
+
+def test_a_file_of_settings_that_is_not_there_is_not_an_empty_one(tmp_path: Path) -> None:
+    for file in (tmp_path / "gone.yaml", tmp_path):
+        with pytest.raises(ConfigError, match="there is no file"):
+            stages.resolve(SYSTEM, "instruct", file=file)
+
+
+@pytest.mark.parametrize("system", ["virc", "tiny"])
+def test_every_stage_of_this_package_resolves_alone_and_with_each_overlay(system: str) -> None:
+    found = systems.get(system)
+    for name in found.stages:
+        for overlay in ((), *((each,) for each in found.overlays)):
+            resolved = stages.resolve(found, name, overlay)
+            assert resolved.name == f"{system}-{name}"
+            assert set(resolved.origins.values()) <= {system, *(f"overlay {each}" for each in overlay)}

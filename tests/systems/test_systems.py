@@ -1,0 +1,175 @@
+"""Systems are YAML files, found by being there; a key nobody reads is an error."""
+
+from pathlib import Path
+
+import pytest
+
+from virc_recipes import systems
+from virc_recipes.errors import ConfigError
+
+FOLDER = Path(systems.__file__).parent
+
+
+def written(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_every_file_is_a_system_named_as_the_file() -> None:
+    assert set(systems.discover()) == {path.stem for path in FOLDER.glob("*.yaml")} >= {"virc", "tiny"}
+
+
+def test_short_names_stand_for_one_model_of_one_system() -> None:
+    names = [name for system in systems.discover().values() for name in system.models]
+    assert len(names) == len(set(names))
+
+
+def test_the_released_models_have_their_hub_ids_and_coordinates() -> None:
+    models = systems.get("virc").models
+    assert {name: model.hub for name, model in models.items()} == {
+        name: f"LeonMiao/{name}" for name in models
+    }
+    assert {name for name, model in models.items() if model.coordinates == "permille"} == {
+        "ViRC-Qwen2VL-7B",
+        "ViRC-Qwen2VL-2B",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("name: x\nmodls: {}\n", "2: unknown key 'modls'", "did you mean 'models'?"),
+        ("name: x\nmodels: {m: {hubb: a/b}}\n", "2: unknown key 'models.m.hubb'", "did you mean 'hub'?"),
+        ("name: x\nfile: /etc/passwd\n", "2: unknown key 'file'", None),
+        ("", "1: name is missing", None),
+        ("name: x\nstages:\n  a:\n    settings: {}\n", "3: stages.a.kind is missing", None),
+        ("name: x\ncoordinates: inches\n", "2: coordinates must be `permille` or `pixel`, not 'inches'", None),
+        ("name: x\nmodels: 3\n", "2: models must be lines of the form `key: value`, not 3", None),
+        ("name: x\nstages: {a: {kind: sfft}}\n", "2: stages.a.kind must be `sft`, not 'sfft'", "did you mean 'sft'?"),
+        ("name: 7\n", "1: name must be at most 50 letters", "put it in quotes"),
+        ("name: ../x\n", "1: name must be at most 50 letters", None),
+        ("name: x\nstages: {a/b: {kind: sft}}\n", "2: the name stages.a/b must be at most 50 letters", None),
+        ("name: x\noverlays: {'a,b': {about: x}}\n", "2: the name overlays.a,b must be at most 50 letters", None),
+        ("name: x\noverlays: {o: {settings: {engine: {a: [.inf]}}}}\n", "2: overlays.o.settings.engine", None),
+    ],
+)  # fmt: skip
+def test_a_wrong_key_is_named_with_its_line_and_the_nearest_one(
+    text: str, message: str, hint: str | None, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "x.yaml", text)
+    with pytest.raises(ConfigError) as caught:
+        systems.load(path)
+    assert caught.value.message.startswith(f"{path}:{message}")
+    assert hint is None or caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- 1\n",
+        "name: [1\n",
+        "name: &a x\nmodels: *a\n",
+        "name: x\nmodels: " + "{a: " * 20 + "\n",
+        "# " + "x" * 70_000,
+        "name: !!python/object/apply:os.system [true]\n",
+        "name: x\nname: y\n",
+        "name: x\nstages: {on: {kind: sft}}\n",
+    ],
+)
+def test_hostile_text_is_one_sentence_that_names_the_file(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"x\.yaml"):
+        systems.load(written(tmp_path / "x.yaml", text))
+
+
+def test_a_misspelt_system_gets_the_right_name() -> None:
+    with pytest.raises(ConfigError, match="no system 'vric'") as caught:
+        systems.get("vric")
+    assert caught.value.hint == "did you mean 'virc'?"
+
+
+def test_systems_of_the_folders_of_the_search_path_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path / "one" / "a.yaml", "name: mine\n")
+    written(tmp_path / "two" / "b.yml", "name: yours\n")
+    written(tmp_path / "two" / "notes.txt", "no system\n")
+    monkeypatch.setenv("VIRC_PATH", f"{tmp_path / 'one'}:{tmp_path / 'two'}:")
+    assert [*systems.discover()][-2:] == ["mine", "yours"]
+    assert systems.get("yours").file == tmp_path / "two" / "b.yml"
+
+
+def test_a_name_is_taken_over_only_on_purpose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(tmp_path / "one" / "virc.yaml", "name: virc\nabout: mine\n")
+    monkeypatch.setenv("VIRC_PATH", str(tmp_path / "one"))
+    with pytest.raises(ConfigError, match=f"{file} names its system 'virc', as ") as caught:
+        systems.get("tiny")
+    assert "replace: true" in str(caught.value.hint)
+    written(tmp_path / "two" / "virc.yaml", "name: virc\nabout: mine\nreplace: true\n")
+    monkeypatch.setenv("VIRC_PATH", str(tmp_path / "two"))
+    assert systems.get("virc").about == "mine"
+
+
+def test_a_folder_of_the_search_path_that_is_not_there_is_named_where_something_is_not_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIRC_PATH", str(tmp_path / "typo"))
+    assert "virc" in systems.discover()
+    with pytest.raises(ConfigError, match="no system 'qqqq'") as caught:
+        systems.get("qqqq")
+    assert caught.value.hint == f"VIRC_PATH names {tmp_path / 'typo'}, which is no folder"
+
+
+def test_a_system_may_be_named_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path / "mine.yaml", "name: other\n")
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine.yaml", "./mine.yaml", str(tmp_path / "mine.yaml")):
+        assert (systems.get(name).name, systems.get(name).file) == ("other", tmp_path / "mine.yaml")
+    for name in ("./mine", "gone.yaml", "./", "a\0.yaml", "/"):
+        with pytest.raises(ConfigError, match="there is no file"):
+            systems.get(name)
+
+
+def test_a_command_names_a_system_so_that_it_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(tmp_path / "mine.yaml", "name: mine\n")
+    assert (systems.get("virc").called, systems.load(file).called) == ("virc", str(file))
+    monkeypatch.setenv("VIRC_PATH", str(tmp_path))
+    assert systems.load(file).called == "mine"
+    written(tmp_path / "wrong.yaml", "nam: x\n")
+    systems._discovered.cache_clear()
+    assert systems.load(file).called == str(file)
+
+
+def test_paths_are_counted_from_the_file_wherever_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """
+name: mine
+models: {a: {folder: weights}, b: {folder: /weights}, c: {hub: ./x}}
+everywhere: {engine: {x: ../y}}
+stages:
+  one:
+    kind: sft
+    settings: {base: ./weights, data: CRUX/rows}
+    published: {media_dir: ./data}
+overlays:
+  o: {about: ./x, settings: {data: ./rows.json}, stages: {one: {base: ./weights}}}
+"""
+    written(tmp_path / "folder" / "mine.yaml", text)
+    monkeypatch.chdir(tmp_path)
+    found = systems.get("folder/mine.yaml")
+    assert [model.folder for model in found.models.values()] == [
+        f"{tmp_path}/folder/weights",
+        "/weights",
+        None,
+    ]
+    assert found.everywhere == {"engine": {"x": f"{tmp_path}/folder/../y"}}
+    assert found.stages["one"].settings == {"base": f"{tmp_path}/folder/weights", "data": "CRUX/rows"}
+    assert found.stages["one"].published == {"media_dir": "./data"}
+    assert found.overlays["o"].settings == {"data": f"{tmp_path}/folder/rows.json"}
+    assert (found.overlays["o"].about, found.overlays["o"].stages) == (
+        "./x",
+        {"one": {"base": f"{tmp_path}/folder/weights"}},
+    )

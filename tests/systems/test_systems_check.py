@@ -1,0 +1,206 @@
+"""`virc systems check`: all faults of a system's YAML, each with its line, and none where there is none."""
+
+from pathlib import Path
+
+import pytest
+from called import virc
+
+from virc_recipes import systems
+from virc_recipes.systems.check import MOST, check
+
+STAGE = "name: s\nstages:\n  one:\n    kind: sft\n    settings: {base: b, data: d, learning_rate: 1"
+SMALL = ", devices: 1, zero: 0"
+PACKAGE = Path(systems.__file__).parent
+
+
+def faults_of(folder: Path, text: str) -> list[tuple[int, str, str | None]]:
+    file = folder / "s.yaml"
+    file.write_text(text)
+    return [(found.line, found.message, found.hint) for found in check(file)]
+
+
+@pytest.mark.parametrize("file", sorted(PACKAGE.glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_systems_of_this_package_have_no_fault(file: Path) -> None:
+    assert check(file) == []
+
+
+def test_all_faults_are_listed_by_line(tmp_path: Path) -> None:
+    text = """modles: {}
+coordinates: inches
+stages:
+  one:
+    kind: sft
+    settings:
+      base: tiny
+      data: rows_{size}
+      learning_rate: fast
+      engine: {optm: x, learning_rate: 1, weight_decay: 1e-2}
+  two:
+    kind: sft
+    settings: {after: oen, data: x, learning_rate: 1, lerning_rate: 2, zero: 0, devices: 1}
+  three:
+    settings: {x: 1}
+everywhere: {batch: 7, zero: 0, devices: 2}
+overlays:
+  a,b: {about: x}
+  c:
+    about: 3
+    settings: {lora: {rnk: 1}}
+    stages: {owt: {}}
+    verified: {tow: x}
+"""
+    faults = faults_of(tmp_path, text)
+    assert [(line, message.partition(" (")[0]) for line, message, _ in faults] == [
+        (1, "unknown key 'modles'"),
+        (1, "name is missing"),
+        (2, "coordinates must be `permille` or `pixel`, not 'inches'"),
+        (8, "data is 'rows_{size}', and variant does not say what {size} is"),
+        (9, "learning_rate must be a number above 0, not 'fast'"),
+        (10, "LLaMA-Factory 0.9.5 has no key 'optm'"),
+        (10, "engine.learning_rate follows from the setting learning_rate"),
+        (13, "unknown setting 'lerning_rate'"),
+        (13, "there is no stage 'oen'"),
+        (14, "stages.three.kind is missing"),
+        (16, faults[10][1].partition(" (")[0]),
+        (18, "the name overlays.a,b must be at most 50 letters, digits, `-`, `_`, `.` or `+`, a letter or digit "
+             "first, not 'a,b'"),
+        (20, "overlays.c.about must be text, not 3"),
+        (21, "unknown setting 'lora.rnk'"),
+        (22, "there is no stage 'owt'"),
+        (23, "there is no stage 'tow'"),
+    ]  # fmt: skip
+    assert "batch of 7" in faults[10][1]
+    assert [hint for line, _, hint in faults if line in (13, 23)] == [
+        "did you mean 'learning_rate'?", "did you mean 'one'?", "did you mean 'two'?",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        (", devices: 1", "zero 3 spreads over devices, and there is only one"),
+        (", devices: 1, offload: true", None),
+        (", devices: 1, nodes: 2", None),
+        (", zero: 0", None),
+        (SMALL + ", offload: true", "offload is done by DeepSpeed ZeRO, and zero is 0"),
+        (SMALL + ", device: cpu", "the kernels of liger need a GPU, and device is cpu"),
+        (SMALL + ", device: cpu, liger: false", None),
+        (SMALL + ", device: cpu, liger: false, attention: fa2", "flash-attn needs a GPU, and device is cpu"),
+        (SMALL + ", min_pixels: 10, max_pixels: 9", "min_pixels 10 is over max_pixels 9"),
+        (SMALL + ", frozen: [vision, projector, language]", "every part of the model is frozen"),
+        (SMALL + ", frozen: [language]", None),
+        (SMALL + ", batch: 12, micro_batch: 5", "a batch of 12 rows is no multiple of"),
+        (SMALL + ", after: one", "with `base` the stage does not start from 'one'"),
+        (SMALL + ", engine: {per_device_train_batch_size: 2}", "follows from the setting micro_batch"),
+    ],
+)
+def test_settings_that_make_no_sense_together_are_faults(
+    settings: str, fault: str | None, tmp_path: Path
+) -> None:
+    messages = [message for _, message, _ in faults_of(tmp_path, STAGE + settings + "}\n")]
+    assert messages == [] if fault is None else any(fault in message for message in messages), messages
+
+
+def test_a_batch_that_cannot_be_shared_is_told_one_that_can(tmp_path: Path) -> None:
+    ((line, _, hint),) = faults_of(tmp_path, STAGE + ", batch: 100, micro_batch: 4, devices: 6}\n")
+    assert (line, "batch=96" in str(hint)) == (5, True)
+
+
+def test_an_overlay_is_tried_with_every_stage_and_named_with_its_line(tmp_path: Path) -> None:
+    text = (
+        STAGE
+        + SMALL
+        + "}\noverlays:\n  two:\n    about: x\n    settings:\n      devices: 3\n      batch: 64\n"
+    )
+    ((line, message, _),) = faults_of(tmp_path, text)
+    assert (line, message.endswith("(stage one, with the overlay two)")) == (11, True)
+
+
+@pytest.mark.parametrize(
+    ("after", "message"),
+    [
+        (("one", "one"), "one after one: stages in a circle"),
+        (("two", "one"), "one after two after one: stages in a circle"),
+        (("three", "one"), "there is no stage 'three'"),
+        ((None, None), "the stage one names neither `base` nor `after`"),
+    ],
+)
+def test_stages_come_after_one_another_and_begin_with_a_model(
+    after: tuple[str | None, str | None], message: str, tmp_path: Path
+) -> None:
+    text = "name: s\nstages:\n"
+    for name, before in zip(("one", "two"), after, strict=True):
+        start = f"after: {before}" if before else "steps: 1"
+        text += f"  {name}: {{kind: sft, settings: {{{start}, data: d, learning_rate: 1}}}}\n"
+    faults = faults_of(tmp_path, text)
+    assert faults[0][:2] == (3, message)
+    assert len([each for each in faults if "circle" in each[1]]) == ("circle" in message)
+
+
+def test_a_fault_of_a_stage_alone_is_not_told_again_of_its_overlays(tmp_path: Path) -> None:
+    text = STAGE + ", devices: 1}\noverlays: {o: {about: x, settings: {zero: 3, devices: 1}}}\n"
+    assert [line for line, _, _ in faults_of(tmp_path, text)] == [5]
+
+
+def test_a_word_that_fills_nothing_is_a_fault(tmp_path: Path) -> None:
+    text = STAGE.replace("data: d", "data: 'd_{size}', variant: {size: big}") + SMALL
+    text += "}\noverlays:\n  small: {about: x, settings: {variant: {sise: small}}}\n"
+    assert faults_of(tmp_path, text) == [(7, "no `data` has a {sise} to be filled", "did you mean 'size'?")]
+
+
+def test_a_missing_setting_hides_no_other_fault(tmp_path: Path) -> None:
+    text = "name: s\nstages: {one: {kind: sft, settings: {base: b, min_pixels: 9, max_pixels: 8, zero: 0}}}\n"
+    messages = [message for _, message, _ in faults_of(tmp_path, text)]
+    assert messages == [
+        "the setting data is missing (stage one)",
+        "the setting learning_rate is missing (stage one)",
+        "min_pixels 9 is over max_pixels 8 (stage one)",
+    ]
+
+
+def test_hostile_files_have_bounded_lists_of_faults(tmp_path: Path) -> None:
+    names = [f"k{number:x}" for number in range(1000)]
+    assert len(faults_of(tmp_path, "".join(f"{name}: 1\n" for name in names))) == MOST
+    wrong = "".join(f"{name}: 1, " for name in names)
+    assert len(faults_of(tmp_path, f"name: s\nstages: {{{wrong}}}\n")) == MOST
+    alone = "".join(
+        f"{name}: {{kind: sft, settings: {{base: b, batch: 7, devices: 2}}}}, " for name in names[:99]
+    )
+    assert len(faults_of(tmp_path, f"name: s\nstages: {{{alone}}}\n")) == MOST
+    assert "has at least 100 faults" in virc("systems", "check", tmp_path / "s.yaml").err
+
+
+def test_more_stages_and_overlays_than_can_be_tried_are_a_fault(tmp_path: Path) -> None:
+    stages = "".join(f"s{number}: {{kind: sft}}, " for number in range(60))
+    overlays = "".join(f"o{number}: {{about: x}}, " for number in range(60))
+    settings = "{base: b, data: d, learning_rate: 1}"
+    text = f"name: s\nstages: {{{stages}}}\neverywhere: {settings}\noverlays: {{{overlays}}}\n"
+    assert "too many to try" in faults_of(tmp_path, text)[0][1]
+
+
+def test_the_command_prints_every_fault_and_exits_with_3(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text("name: s\nmodles: {}\nstags: {}\n")
+    done = virc("systems", "check", file)
+    assert (done.code, done.out.splitlines()) == (3, [
+        f"{file}:2: unknown key 'modles'; did you mean 'models'?",
+        f"{file}:3: unknown key 'stags'; did you mean 'stages'?",
+    ])  # fmt: skip
+    assert done.err == f"error: {file} has 2 faults\n"
+    found = virc("systems", "check", file, "--json").json
+    assert found["faults"][1] == {
+        "line": 3, "where": "stags", "message": "unknown key 'stags'", "hint": "did you mean 'stages'?",
+    }  # fmt: skip
+    assert (found["file"], found["error"]["code"]) == (str(file), 3)
+
+
+def test_a_file_that_cannot_be_checked_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("name: [\n")
+    for file, message in ((tmp_path / "s.yaml", "is not YAML"), (tmp_path / "gone.yaml", "there is no file")):
+        done = virc("systems", "check", file, "--json")
+        assert (done.code, done.json["faults"], message in done.err) == (3, None, True)
+
+
+def test_a_name_is_checked_as_its_file_is() -> None:
+    done = virc("systems", "check", "tiny", "--json")
+    assert (done.code, done.json["file"], done.json["faults"]) == (0, str(PACKAGE / "tiny.yaml"), [])

@@ -1,0 +1,20 @@
+#!/bin/bash
+#SBATCH --job-name=virc-instruct
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=64
+#SBATCH --gres=gpu:8
+#SBATCH --output=/scratch/ann/figures/runs/virc-instruct/logs/slurm-%j.log
+#SBATCH --open-mode=append
+#SBATCH --signal=B:USR1@300
+#SBATCH --requeue
+
+cd /scratch/ann/figures || exit
+export HF_HUB_OFFLINE=1
+export VIRC_JOB=$SLURM_JOB_ID
+# Where the processes of all nodes meet: --master-addr and --master-port of torchrun.
+PET_MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+PET_MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000))
+export PET_MASTER_ADDR PET_MASTER_PORT
+# In place of this shell, so that the signal before the end reaches it.
+exec /scratch/virc/bin/python -m virc_cli train --resume --name virc-instruct

@@ -1,0 +1,60 @@
+"""Rows and a base for tests of the preflight: those that `virc data synth` draws, and the embedded model."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from called import virc
+
+from virc_recipes.data.layouts import only_source
+from virc_recipes.models import EMBEDDED_FOLDER
+from virc_recipes.preflight import Request
+from virc_recipes.reasoning.protocol import FILE_NAME
+from virc_recipes.wording import read_protocol
+
+COUNT = 16
+Rows = list[dict[str, Any]]
+
+
+def drawn(folder: Path, layouts: str = "sft") -> Path:
+    """A folder of `COUNT` rows in pixels, with their wording."""
+    words = ("--count", COUNT, "--seed", 3, "--workers", 1, "--layouts", layouts)
+    assert virc("data", "synth", "--to", folder, *words).code == 0
+    return folder / "trajectories.json"
+
+
+def copied(file: Path, folder: Path, change: Callable[[Rows], object] = lambda rows: None) -> Path:
+    """A copy of a dataset whose rows were changed."""
+    shutil.copytree(file.parent, folder)
+    new = folder / file.name
+    rows = json.loads(file.read_text())
+    change(rows)
+    new.write_text(json.dumps(rows))
+    return new
+
+
+def request(file: Path, **values: Any) -> Request:
+    """A look at a file's rows for the embedded model, which finds nothing wrong with those drawn."""
+    usual = {"name": "tiny", "cutoff": 2048, "min_pixels": 3136, "max_pixels": 12_845_056}
+    return Request(**{"source": only_source(file), "base": EMBEDDED_FOLDER, **usual, **values})
+
+
+def base_of_type(folder: Path, model_type: str) -> Path:
+    """The embedded model's files under another `model_type`, without its weights."""
+    folder.mkdir()
+    for file in EMBEDDED_FOLDER.glob("*.json"):
+        shutil.copy(file, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": model_type}))
+    return folder
+
+
+def wording(folder: Path, **values: Any) -> Path:
+    """A file with the embedded model's wording, changed."""
+    protocol = msgspec.structs.replace(read_protocol(EMBEDDED_FOLDER / FILE_NAME), **values)
+    file = folder / "wording.json"
+    file.write_bytes(msgspec.json.encode(protocol))
+    return file

@@ -1,0 +1,114 @@
+"""A LoRA adapter that LLaMA-Factory trained answers here as it does once LLaMA-Factory has merged it."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import engine_source
+import pytest
+import yaml
+from runs.made import make
+
+from virc_recipes import models
+from virc_recipes.backends import Sampling
+from virc_recipes.backends.local import LocalBackend, load
+from virc_recipes.data.synth import SynthConfig, write
+from virc_recipes.errors import ConfigError
+from virc_recipes.models import EMBEDDED_FOLDER
+from virc_recipes.reasoning.images import show
+from virc_recipes.reasoning.session import Ask, Message
+from virc_recipes.runs import Run
+
+pytestmark = pytest.mark.engine
+
+COMMON = {"template": "qwen2_vl", "trust_remote_code": False}
+TRAIN = {
+    **COMMON, "stage": "sft", "do_train": True, "finetuning_type": "lora", "lora_rank": 8, "lora_alpha": 16,
+    "dataset": "trajectories", "cutoff_len": 2048, "preprocessing_num_workers": 1, "logging_steps": 10,
+    "per_device_train_batch_size": 4, "max_steps": 20, "save_steps": 10, "learning_rate": 5.0e-3,
+    "report_to": "none", "use_cpu": True, "disable_gradient_checkpointing": True,
+}  # fmt: skip
+EXPORT = {**COMMON, "export_device": "cpu", "infer_dtype": "float32"}
+
+
+def llamafactory(task: str, file: Path, **keys: object) -> None:
+    """Run one of its commands."""
+    file.write_text(yaml.safe_dump(keys))
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    program = engine_source.interpreter().with_name("llamafactory-cli")
+    done = subprocess.run([program, task, file], env=env, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Problems drawn by this package."""
+    return write(SynthConfig(tmp_path_factory.mktemp("rows") / "polygons", count=64, layouts=("sft",)))
+
+
+@pytest.fixture(scope="module")
+def trained(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of the embedded model, as `virc train --with lora` leaves it."""
+    folder = tmp_path_factory.mktemp("workspace")
+    run = make(folder, "light")
+    places = {"dataset_dir": str(rows), "media_dir": str(rows), "output_dir": str(run.checkpoints)}
+    llamafactory("train", folder / "train.yaml", model_name_or_path=str(EMBEDDED_FOLDER), **TRAIN, **places)
+    return run
+
+
+@pytest.fixture(scope="module")
+def merged(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run's model, merged by LLaMA-Factory; on float32 weights, as it would round the product to the base's."""
+    folder = tmp_path_factory.mktemp("merged")
+    base = Path(shutil.copytree(EMBEDDED_FOLDER, folder / "base"))
+    load(EMBEDDED_FOLDER, device="cpu", dtype="float32").cached.network.save_pretrained(base)
+    places = {
+        "adapter_name_or_path": str(trained.checkpoints / "checkpoint-20"),
+        "export_dir": str(folder / "whole"),
+    }
+    llamafactory("export", folder / "export.yaml", model_name_or_path=str(base), **EXPORT, **places)
+    return folder / "whole"
+
+
+def replies(backend: LocalBackend, rows: Path) -> list[tuple[int, ...] | None]:
+    """What a model says first to some of the problems, greedily."""
+    from PIL import Image
+
+    said = []
+    for row in json.loads((rows / "trajectories.json").read_text())[:6]:
+        system, user = (message["content"] for message in row["messages"][:2])
+        image = show(Image.open(rows / row["images"][0]).convert("RGB"), backend.grid)
+        ask = Ask([Message("system", system), Message("user", user.replace("<image>", "", 1), (0,))], [image])
+        said.append(backend.reply(ask, Sampling(max_tokens=100)).token_ids)
+    return said
+
+
+def test_its_answers_are_not_its_bases_and_are_those_of_the_merged_model(
+    trained: Run, merged: Path, rows: Path
+) -> None:
+    import torch
+
+    found = models.find("light", trained.folder.parents[1])
+    assert (found.name, found.folder) == ("light@20", EMBEDDED_FOLDER)
+    adapted = load(found.folder, device="cpu", adapter=found.adapter)
+    whole = load(merged, device="cpu")
+    said = replies(adapted, rows)
+    assert said == replies(whole, rows)
+    assert said != replies(load(found.folder, device="cpu"), rows)
+    ours, theirs = (dict(backend.cached.network.state_dict()) for backend in (adapted, whole))
+    assert ours.keys() == theirs.keys()
+    for name, weight in ours.items():
+        torch.testing.assert_close(weight, theirs[name], msg=name)
+
+
+def test_on_a_model_that_it_was_not_trained_on_it_is_an_error(trained: Run, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    adapter = Path(shutil.copytree(trained.checkpoints / "checkpoint-20", tmp_path / "lora"))
+    file = adapter / "adapter_model.safetensors"
+    save_file({key.replace("layers", "blocks"): value for key, value in load_file(file).items()}, file)
+    with pytest.raises(ConfigError, match="does not belong to this base"):
+        load(EMBEDDED_FOLDER, device="cpu", adapter=adapter)

@@ -1,0 +1,189 @@
+"""A user's keys for LLaMA-Factory: what is refused, with which sentence, and what is taken."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from virc_recipes import sft
+from virc_recipes.engines import accepted, keys
+from virc_recipes.engines.llamafactory_changes import OWN
+from virc_recipes.envs import FOLDER as PINS
+from virc_recipes.errors import ConfigError
+
+KEYS = keys.accepted().keys
+REFUSED = keys.refused()
+RECIPES = Path(accepted.__file__).parents[2]
+
+
+def refusal(given: dict[str, Any]) -> tuple[str, str | None]:
+    """Message and hint of the error that keys from `--set` end in."""
+    with pytest.raises(ConfigError) as caught:
+        keys.check(given, OWN, {f"engine.{name}": "--set" for name in given})
+    return caught.value.message, caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("given", "message", "hint"),
+    [
+        ("weight_deca", "has no key 'weight_deca' (--set)", "did you mean 'weight_decay'?"),
+        (
+            "lerning_rate",
+            "has no key 'lerning_rate'",
+            "it is a setting of its own: --set learning_rate=VALUE",
+        ),
+        ("lora_rnk", "has no key 'lora_rnk'", "it is a setting of its own: --set lora.rank=VALUE"),
+        ("batch", "has no key 'batch'", "it is a setting of its own: --set batch=VALUE"),
+        ("outputdir", "has no key 'outputdir'", "output_dir is not to be set: it is the run's folder"),
+        ("qqqq", "has no key 'qqqq'", f"{RECIPES}/virc_recipes/engines/llamafactory_keys.json lists them"),
+    ],
+)
+def test_an_unknown_key_names_the_one_that_was_meant(given: str, message: str, hint: str) -> None:
+    said, hinted = refusal({given: 1})
+    assert message in said
+    assert "LLaMA-Factory 0.9.5" in said
+    assert hinted == hint
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_no_key_that_a_setting_of_ours_stands_for_can_be_set(name: str) -> None:
+    message, hint = refusal({name: KEYS[name].default})
+    assert message.startswith(f"engine.{name} ")
+    assert OWN[name] in message
+    assert hint is None or hint == f"--set {OWN[name]}=VALUE"
+
+
+@pytest.mark.parametrize("name", [name for name in KEYS if keys.verdict(name) and name not in OWN])
+def test_no_key_of_the_tables_can_be_set(name: str) -> None:
+    verdict = r"(does nothing in a stage: |is not taken: |follows from the setting )\w+"
+    assert re.match(rf"engine\.{name} {verdict}", refusal({name: KEYS[name].default})[0])
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in KEYS if name.endswith(("_token", "_key", "_secret", "_webhook_url"))]
+)
+def test_a_secret_is_refused_and_not_repeated(name: str) -> None:
+    said = " ".join(map(str, refusal({name: "sk-4711"})))
+    assert "no place for a secret" in said or "SWANLAB_API_KEY" in said
+    assert "4711" not in said
+
+
+@pytest.mark.parametrize("name", ["trust_remote_code", "push_to_hub", "use_swanlab"])
+def test_nothing_that_runs_code_of_strangers_or_uploads_can_be_turned_on(name: str) -> None:
+    assert refusal({name: True})[0].startswith(f"engine.{name} ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message", "hint"),
+    [
+        ("weight_decay", "much", "must be a number, not 'much'", None),
+        ("weight_decay", [1], "must be a number, not a list", None),
+        ("weight_decay", float("inf"), "must be a number with an end, not inf", None),
+        ("max_samples", 2.5, "must be a whole number or null, not 2.5", None),
+        ("packing", "perhaps", "must be true or false or null, not 'perhaps'", None),
+        ("run_name", 5, "must be text or null, not 5", "put it in quotes"),
+        ("label_names", "labels", "must be a list, such as [text] or null, not 'labels'", None),
+        ("optim", None, "must be text, not nothing", None),
+        ("optim", "sdg", "cannot be 'sdg'", "did you mean 'sgd'?"),
+        ("optim", "paged_adamw", "cannot be 'paged_adamw'", "there are paged_adamw_32bit, paged_adamw_8bit"),
+        (
+            "log_level",
+            "loud",
+            "cannot be 'loud'",
+            "there are critical, debug, detail, error, info, passive, warning",
+        ),
+    ],
+)
+def test_a_value_that_the_key_does_not_take_is_refused(
+    name: str, value: Any, message: str, hint: str | None
+) -> None:
+    assert refusal({name: value}) == (f"engine.{name} {message} (--set)", hint)
+
+
+def test_values_come_back_as_the_engine_takes_them() -> None:
+    given = {
+        "weight_decay": "1e-2", "max_samples": "10", "tf32": "true", "optim": "sgd", "logging_first_step": True,
+        "lr_scheduler_kwargs": {"num_cycles": 2}, "label_names": ["labels"], "data_seed": None,
+        "val_size": 0.1, "eval_strategy": "steps", "use_galore": True, "galore_rank": 4,
+    }  # fmt: skip
+    as_numbers = {"weight_decay": 0.01, "max_samples": 10, "tf32": True}
+    found = keys.check(given, OWN, {})
+    assert found == {**given, **as_numbers}
+    assert yaml.safe_load(yaml.safe_dump(found)) == found
+
+
+def test_no_without_quotes_is_the_word() -> None:
+    assert keys.check(yaml.safe_load("eval_strategy: no"), OWN, {}) == {"eval_strategy": "no"}
+
+
+@pytest.mark.parametrize(
+    ("given", "without", "hint"),
+    [
+        ({"galore_rank": 4}, "use_galore", "--set engine.use_galore=true"),
+        ({"galore_rank": 4, "use_galore": False}, "use_galore", "--set engine.use_galore=true"),
+        ({"val_size": 0.1}, "eval_strategy or do_eval", "--set engine.eval_strategy=VALUE"),
+        (
+            {"val_size": 0.1, "eval_strategy": False},
+            "eval_strategy or do_eval",
+            "--set engine.eval_strategy=VALUE",
+        ),
+        ({"eval_strategy": "steps"}, "val_size", "--set engine.val_size=VALUE"),
+        ({"ref_model": "x"}, "use_asft_loss", "--set engine.use_asft_loss=true"),
+        ({"quantization_type": "nf4"}, "quantization_bit", "--set engine.quantization_bit=VALUE"),
+    ],
+)
+def test_a_key_that_does_nothing_alone_names_the_other(
+    given: dict[str, Any], without: str, hint: str
+) -> None:
+    message, hinted = refusal(given)
+    assert message.endswith(f"does nothing without {without} (--set)")
+    assert hinted == hint
+
+
+def test_the_origin_of_a_key_of_several_parts_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"\(overlay odd\)"):
+        keys.check({"deepspeed": {"a": {"b": 1}}}, OWN, {"engine.deepspeed.a.b": "overlay odd"})
+
+
+def test_every_fault_is_found_at_once() -> None:
+    found = list(keys.faults({"nonsense": 1, "seed": 1, "optim": "sdg", "weight_decay": 0.1}, OWN))
+    assert [fault.path for fault in found] == [
+        ("engine", "nonsense"),
+        ("engine", "seed"),
+        ("engine", "optim"),
+    ]
+
+
+def test_the_tables_name_only_what_there_is() -> None:
+    known = {*KEYS, *(key.group for key in KEYS.values())}
+    switches = {each for switch in REFUSED.needs for each in switch.split(" or ")}
+    named = {*REFUSED.dead, *REFUSED.refused, *REFUSED.instead, *switches}
+    named |= {each for names in REFUSED.needs.values() for each in names}
+    assert named <= known
+    settings = set(sft.Config.__struct_fields__)
+    assert {setting.split(".")[0] for setting in REFUSED.instead.values()} <= settings
+
+
+def test_what_changes_how_many_rows_there_are_can_be_set() -> None:
+    assert set(KEYS) >= keys.OTHER_ROWS
+    assert not [each for each in keys.OTHER_ROWS if keys.verdict(each) or each in OWN]
+
+
+def test_what_turns_something_on_can_be_set() -> None:
+    switches = {each for switch in REFUSED.needs for each in switch.split(" or ")}
+    assert not [each for each in switches if keys.verdict(each) or each in OWN]
+
+
+def test_what_our_settings_stand_for_is_known_on_both_sides() -> None:
+    assert set(OWN) <= set(KEYS)
+    named = {setting.split(".")[0] for setting in OWN.values() if " " not in setting}
+    assert named <= set(sft.Config.__struct_fields__)
+
+
+def test_the_list_is_of_the_pinned_versions() -> None:
+    for device in ("cpu", "cuda"):
+        pins = (PINS / f"sft-{device}.txt").read_text()
+        for package, version in keys.accepted().versions.items():
+            assert f"\n{package}=={version}\n" in pins, f"after new pins: {accepted.__doc__}"

@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pytest
+
+from virc_recipes.engines import llamafactory_log as engine_log
+
+ELASTIC = """[rank1]: Traceback (most recent call last):
+[rank1]:   File "x.py", line 3, in f
+[rank1]: ValueError: Some keys are not used by the HfArgumentParser: ['learnin_rate']
+E1120 torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+"""
+
+
+def line(**fields: object) -> bytes:
+    import json
+
+    return json.dumps({"current_steps": 3, "total_steps": 12, "lr": 1e-4, **fields}).encode()
+
+
+def test_a_line_of_the_engine_becomes_the_metric_of_all_engines() -> None:
+    found = engine_log.metric(
+        line(loss=0.4, epoch=0.5, throughput=812.5, total_tokens=4096.0, elapsed_time="1 day, 2:03:04"), 2
+    )
+    assert found is not None
+    assert (found.step, found.total, found.attempt, found.loss) == (3, 12, 2, 0.4)
+    assert (found.tokens, found.tokens_per_second, found.seconds) == (4096, 812.5, 86400 + 7384)
+
+
+def test_a_loss_that_is_no_number_is_a_step_without_a_loss() -> None:
+    found = engine_log.metric(line(loss=float("nan")), 1)
+    assert found is not None
+    assert found.loss is None
+    assert found.step == 3
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b'{"current_steps": 3', b"[1]", b'{"current_steps": 12, "total_steps": 12}', b"\xff"]
+)
+def test_what_is_no_step_is_none(text: bytes) -> None:
+    assert engine_log.metric(text, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.50 GiB.", 1, "ran out of memory"),
+        ("OSError: [Errno 28] No space left on device", 1, "disk is full"),
+        (
+            "ValueError: Image features and image tokens do not match: tokens: 0, features 76",
+            1,
+            "longer than the cutoff",
+        ),
+        (ELASTIC, 1, "Some keys are not used by the HfArgumentParser: ['learnin_rate']"),
+        ("KeyError: 'messages'\nValueError: second\n", 1, "ValueError: second"),
+        ("nothing of use", 3, "exit code 3: nothing of use"),
+        ("", 1, "it said nothing"),
+        ("loading\n", -9, "killed"),
+    ],
+)
+def test_the_reason_of_a_failure_is_one_clause(tmp_path: Path, text: str, code: int, said: str) -> None:
+    log = tmp_path / "engine.log"
+    log.write_text(f"$ python -m llamafactory.launcher engine.yaml\n{text}")
+    clause, _ = engine_log.cause(log, code)
+    assert said in clause
+    assert "\n" not in clause
+
+
+def test_the_number_of_rows_is_read_with_its_commas(tmp_path: Path) -> None:
+    log = tmp_path / "engine.log"
+    log.write_text("***** Running training *****\n  Num examples = 48,112\n")
+    assert engine_log.rows(log) == 48112
+
+
+def test_tensors_that_a_checkpoint_lacks_are_named_but_for_a_tied_output_layer(tmp_path: Path) -> None:
+    log = tmp_path / "engine.log"
+    warning = "There were missing keys in the checkpoint model loaded: "
+    log.write_text(f"{warning}['lm_head.weight'].\n")
+    assert engine_log.not_loaded(log) == []
+    log.write_text(f"{warning}['model.visual.a', 'lm_head.weight', 'model.b'].\n")
+    assert engine_log.not_loaded(log) == ["model.visual.a", "model.b"]

@@ -1,0 +1,410 @@
+"""The estimate, held against transformers' models: their parameters, and every byte that PyTorch holds in a step."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+from held import Held
+from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers import AutoModelForImageTextToText
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+import virc_recipes
+from virc_cli import envs
+from virc_recipes import shape
+from virc_recipes.activations import Moment, Work, kept, moments
+from virc_recipes.engines.llamafactory_start import keep_gradients_out
+from virc_recipes.errors import ConfigError
+from virc_recipes.estimate import GIB, OVERHEAD, Estimate, estimate
+from virc_recipes.models import EMBEDDED_FOLDER
+from virc_recipes.sft import Config, Lora
+from virc_recipes.shape import Shape
+
+SHAPES = Path(shape.__file__).parent / "shapes"
+THREE_B = "Qwen/Qwen2.5-VL-3B-Instruct"
+ROPE = {"rope_type": "default", "type": "mrope", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}
+STAYS = {"frozen weights", "trained weights", "gradients", "Adam moments"}
+QWEN3: dict[str, Any] = {
+    "model_type": "qwen3_vl", "tie_word_embeddings": True,
+    "text_config": {
+        "model_type": "qwen3_vl_text", "vocab_size": 1000, "hidden_size": 512, "intermediate_size": 1024,
+        "num_hidden_layers": 3, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 128,
+    },
+    "vision_config": {
+        "model_type": "qwen3_vl_vision", "depth": 4, "hidden_size": 256, "intermediate_size": 600, "num_heads": 4,
+        "patch_size": 16, "out_hidden_size": 512, "deepstack_visual_indexes": [1, 2], "num_position_embeddings": 64,
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Small sums on a machine that others use: a second thread only waits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def content(name: str, **changes: Any) -> dict[str, Any]:
+    """The config.json of a published base, as far as it lies in the package."""
+    file = SHAPES / f"{name.replace('/', '--')}.json"
+    read: dict[str, Any] = json.loads(file.read_text())
+    return read | {"rope_scaling": ROPE} | changes
+
+
+def shaped(folder: Path, config: dict[str, Any]) -> Shape:
+    (folder / "config.json").write_text(json.dumps(config))
+    return shape.of_folder(folder)
+
+
+def made(config: dict[str, Any], **how: Any) -> Any:
+    kind = CONFIG_MAPPING[config["model_type"]]
+    build: Any = AutoModelForImageTextToText.from_config
+    return build(kind.from_dict(config), **how)
+
+
+def parts_of(model: Any) -> dict[str, int]:
+    """Parameters by the part that LLaMA-Factory counts them to."""
+    counted = {"vision": 0, "projector": 0, "language": 0}
+    for name, parameter in model.named_parameters():
+        part = "projector" if "visual.merger" in name else "vision" if "visual." in name else "language"
+        counted[part] += parameter.numel()
+    return counted
+
+
+def settings(**changes: Any) -> Config:
+    plain = {"data": "x", "learning_rate": 1e-5, "liger": False, "zero": 0, "devices": 1, "cutoff": 65_536}
+    return msgspec.convert(plain | changes, Config)
+
+
+def state(found: Estimate) -> dict[str, float]:
+    return {term.name: round(term.gib * GIB) for term in found.terms}
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in SHAPES.glob("*.json")))
+def test_parameters_of_published_bases_are_those_of_transformers(name: str) -> None:
+    known = shape.published(name.replace("--", "/"))
+    assert known is not None
+    with torch.device("meta"):
+        assert known.parameters() == parts_of(made(content(name)))
+
+
+@pytest.mark.parametrize("name", [*sorted(file.stem for file in SHAPES.glob("*.json")), "qwen3"])
+def test_the_nested_form_of_config_json_says_the_same(name: str, tmp_path: Path) -> None:
+    config = QWEN3 if name == "qwen3" else content(name)
+    with torch.device("meta"):
+        model = made(config)
+    model.config.save_pretrained(tmp_path)
+    assert "text_config" in json.loads((tmp_path / "config.json").read_text())
+    assert shape.of_folder(tmp_path).parameters() == parts_of(model)
+
+
+def test_the_embedded_model_is_counted_too() -> None:
+    assert (
+        sum(shape.of_folder(EMBEDDED_FOLDER).parameters().values()) == 1_527_424
+    )  # as LLaMA-Factory logs it
+
+
+@pytest.mark.parametrize(
+    ("targets", "frozen", "trained"),
+    [
+        (("all",), ("vision", "projector"), 77_824),
+        (("all",), ("projector",), 119_296),
+        (("q_proj", "v_proj"), ("vision", "projector"), 14_336),
+    ],
+)
+def test_an_adapter_has_the_parameters_that_the_engine_logs(
+    targets: tuple[str, ...], frozen: Any, trained: int
+) -> None:
+    """The numbers are LLaMA-Factory 0.9.5's `trainable params` for the embedded model at rank 8."""
+    embedded = shape.of_folder(EMBEDDED_FOLDER)
+    assert embedded.adapter(Lora(rank=8, targets=targets), frozen) == trained
+
+
+def test_an_adapter_leaves_out_the_last_layer() -> None:
+    adapter = base("Qwen/Qwen2.5-VL-7B-Instruct").adapter(Lora(rank=16), ("vision", "projector"))
+    assert adapter == 40_370_176  # as peft says of Qwen2.5-7B
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", '{"model_type": "llama"}', '{"model_type": "qwen2_vl", "vision_config": []}', "[" * 100_000,
+     json.dumps(content(THREE_B, hidden_size=-1)), json.dumps(content(THREE_B, num_hidden_layers=10**30))],
+)  # fmt: skip
+def test_a_config_that_says_no_sizes_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ConfigError, match="how large the model is"):
+        shape.of_folder(tmp_path)
+
+
+def backward(loss: Any) -> None:
+    loss.backward()
+
+
+def most_held(config: dict[str, Any], mode: str, checkpointing: bool, tokens: int) -> tuple[int, int]:
+    """Bytes held at most in two steps of training a language model of real width, without computing them; and those
+    that stay between steps. What LLaMA-Factory does: trained weights in float32 but for `pure`, mask of a padded row,
+    reentrant checkpointing, gradients of one micro-batch there while the next is computed."""
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model = made(config, attn_implementation="sdpa", dtype=torch.bfloat16)
+        model.model.visual.requires_grad_(False)
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        for parameter in trained if mode != "pure" else ():
+            parameter.data = parameter.data.float()
+        model.config.text_config.use_cache = False
+        model.train()
+        if checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": True})
+        optimizer = torch.optim.AdamW(trained, fused=True)
+
+        def loss() -> torch.Tensor:
+            ids = torch.ones(1, tokens, dtype=torch.long)
+            mask = torch.ones(1, 1, tokens, tokens, dtype=torch.bool)
+            places = torch.zeros(3, 1, tokens, dtype=torch.long)
+            cast = torch.autocast("cpu", dtype=torch.bfloat16) if mode == "amp" else nullcontext()
+            with cast:
+                out = model(input_ids=ids, position_ids=places, attention_mask=mask, labels=ids)
+            found: torch.Tensor = out.loss
+            return found
+
+        with Held(model) as held:
+            backward(loss())
+            optimizer.step()
+            held.from_here()
+            backward(loss())
+            optimizer.step()
+            return held.most, held.now
+
+
+@pytest.mark.parametrize(
+    ("mode", "checkpointing", "vocabulary", "layers", "tokens"),
+    [
+        ("amp", True, 151_936, 4, 4096),
+        ("amp", False, 151_936, 2, 2048),
+        ("float32", True, 1000, 2, 16_384),
+        ("float32", False, 151_936, 2, 2048),
+    ],
+)
+def test_a_step_holds_what_the_estimate_says(
+    mode: str, checkpointing: bool, vocabulary: int, layers: int, tokens: int, tmp_path: Path
+) -> None:
+    config = content(THREE_B, num_hidden_layers=layers, vocab_size=vocabulary)
+    config["vision_config"]["depth"] = 2
+    chosen = settings(
+        precision="bf16" if mode == "amp" else mode, checkpointing=checkpointing, max_pixels=784
+    )
+    found = estimate(chosen, shaped(tmp_path, config), tokens)
+    most, between = most_held(config, mode, checkpointing, tokens)
+    estimated = (found.device_gib - OVERHEAD["cuda"]) * GIB
+    assert most == pytest.approx(estimated, rel=0.08)
+    stays = sum(size for name, size in state(found).items() if name in STAYS)
+    assert between == pytest.approx(stays, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("mode", "checkpointing", "layers", "tokens"),
+    [("pure", True, 2, 16_384), ("pure", False, 2, 4096), ("amp", True, 12, 16_384)],
+)
+def test_a_pass_adds_what_the_estimate_says(
+    mode: str, checkpointing: bool, layers: int, tokens: int, tmp_path: Path
+) -> None:
+    """`pure`: bf16 as DeepSpeed runs it, whose own partitions are not there."""
+    config = content(THREE_B, num_hidden_layers=layers, vocab_size=1000)
+    chosen = settings(zero=3 if mode == "pure" else 0, checkpointing=checkpointing, max_pixels=784)
+    work = Work.of(chosen, shaped(tmp_path, config), tokens, None)
+    most, between = most_held(config, mode, checkpointing, tokens)
+    assert most - between == pytest.approx(added(work), rel=0.12)
+
+
+def added(work: Work) -> float:
+    """Bytes that a pass adds to what stays."""
+    return sum(each.size for each in kept(work)) + max(each.size for each in moments(work))
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+@pytest.mark.parametrize("adapter", [True, False])
+def test_a_frozen_vision_tower_holds_what_the_estimate_says(
+    family: str, adapter: bool, tmp_path: Path
+) -> None:
+    """On the CPU. For an adapter peft asks for gradients of all embeddings; the engine's process takes that back."""
+    names = {"qwen2_vl": "Qwen/Qwen2-VL-2B-Instruct", "qwen2_5_vl": THREE_B}
+    text = {"num_hidden_layers": 1, "vocab_size": 99, "hidden_size": 256, "intermediate_size": 256}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    config = QWEN3 if family == "qwen3_vl" else content(names[family], **text, **heads)
+    width = {
+        "qwen2_vl": {"embed_dim": 640, "hidden_size": 256},
+        "qwen2_5_vl": {"hidden_size": 640, "intermediate_size": 1710, "out_hidden_size": 256},
+    }
+    small = {"depth": 4, "fullatt_block_indexes": [0, 2], "deepstack_visual_indexes": [1]}
+    config = config | {"vision_config": config["vision_config"] | small | width.get(family, {})}
+    known = shaped(tmp_path, config)
+    model = made(config, attn_implementation="sdpa", dtype=torch.bfloat16)
+    tower = model.model.visual.requires_grad_(False)
+    if adapter:
+        model.enable_input_require_grads()
+        keep_gradients_out(model)
+    with Held(tower) as held:
+        before = held.now
+        pixels = torch.ones(256, known.vision.pixels)
+        result = tower(pixels, grid_thw=torch.tensor([[1, 16, 16]]))
+        most = held.most - before
+    work = Work.of(settings(lora=Lora() if adapter else None, checkpointing=True), known, 1024, 64)
+    assert work.patches == 256
+    assert result is not None
+    assert "vision tower" not in {each.name for each in kept(work)}
+    assert most == pytest.approx(named("vision tower", moments(work)), rel=0.15)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_an_adapter_in_the_engine_holds_what_the_estimate_says(checkpointing: bool, tmp_path: Path) -> None:
+    """Real peft and LLaMA-Factory's own checkpointing; gradients are kept out of the frozen vision tower."""
+    config = content(THREE_B, num_hidden_layers=2, vocab_size=1000, image_token_id=5, video_token_id=6)
+    config |= {"vision_start_token_id": 7, "rope_parameters": ROPE}
+    config["vision_config"]["depth"] = 4
+    known = shaped(tmp_path, config)
+    script = Path(__file__).with_name("held_by_adapter.py")
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    env["PYTHONPATH"] = os.pathsep.join((str(script.parent), str(Path(virc_recipes.__file__).parents[1])))
+    words = [envs.ready(envs.find("sft", "cpu")), script, tmp_path / "config.json", int(checkpointing)]
+    done = subprocess.run(list(map(str, words)), env=env, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    work = Work.of(settings(lora=Lora(), checkpointing=checkpointing), known, 512, 256)
+    assert found["trained"] == work.trained
+    assert found["added"] == pytest.approx(added(work), rel=0.15)
+
+
+def named(name: str, found: Any) -> float:
+    of_name: list[Moment] = [each for each in found if each.name == name]
+    return of_name[0].size
+
+
+def base(name: str = THREE_B) -> Shape:
+    known = shape.published(name)
+    assert known is not None
+    return known
+
+
+def test_zero_divides_what_it_divides() -> None:
+    one = {stage: state(estimate(settings(zero=stage), base(), 4096)) for stage in (2, 3)}
+    eight = {stage: state(estimate(settings(zero=stage, devices=8), base(), 4096)) for stage in (2, 3)}
+    for name in ("float32 weights", "gradients", "Adam moments"):
+        assert eight[2][name] == eight[3][name] == pytest.approx(one[2][name] / 8, rel=1e-6)
+    for name in ("frozen weights", "trained weights"):
+        assert eight[2][name] == one[2][name]
+        assert eight[3][name] == pytest.approx(one[3][name] / 8, rel=1e-6)
+    assert "float32 weights" not in state(estimate(settings(zero=3, precision="float32"), base(), 4096))
+
+
+def test_without_zero_every_device_holds_everything() -> None:
+    alone, eight = (estimate(settings(devices=count), base(), 4096) for count in (1, 8))
+    assert eight.device_gib - alone.device_gib == pytest.approx(
+        state(eight)["gradient buckets"] / GIB, rel=1e-6
+    )
+
+
+def test_offloading_moves_the_optimizer_to_main_memory() -> None:
+    plain, offloaded = (
+        estimate(settings(zero=3, devices=2, offload=each), base(), 4096) for each in (False, True)
+    )
+    trained = base().parameters()["language"]
+    assert "Adam moments" not in state(offloaded)
+    moved = {term.name: term.gib for term in offloaded.host}
+    assert moved["offloaded optimizer"] * GIB == pytest.approx(16 * trained)
+    assert offloaded.device_gib < plain.device_gib
+    assert offloaded.host_gib > plain.host_gib + 40
+
+
+def test_liger_and_checkpointing_and_fewer_pixels_take_less() -> None:
+    plain = settings(lora=Lora(), checkpointing=False)
+    for change in ({"liger": True}, {"checkpointing": True, "max_pixels": 784}):
+        less = msgspec.structs.replace(plain, **change)
+        assert estimate(less, base(), 8192).device_gib < estimate(plain, base(), 8192).device_gib - 1
+    qwen3 = msgspec.structs.replace(base(), family="qwen3_vl")  # LLaMA-Factory has no kernels for it
+    liger = msgspec.structs.replace(plain, liger=True)
+    assert estimate(liger, qwen3, 8192).device_gib == estimate(plain, qwen3, 8192).device_gib
+
+
+def test_the_logits_are_three_copies_of_tokens_times_vocabulary() -> None:
+    found = estimate(settings(lora=Lora()), base(), 8192)
+    assert state(found)["logits"] == 3 * 8192 * 151_936 * 4
+
+
+def test_the_sums_are_those_of_the_terms() -> None:
+    found = estimate(settings(zero=3, devices=8, offload=True), base(), 4096, rows=1000, total_tokens=10**6)
+    assert found.disk is not None
+    for terms, whole in (
+        (found.terms, found.device_gib),
+        (found.host, found.host_gib),
+        (found.disk, found.disk_gib),
+    ):
+        assert whole == pytest.approx(sum(term.gib for term in terms))
+        assert [term.gib for term in terms] == sorted((term.gib for term in terms), reverse=True)
+        assert all(term.formula for term in terms)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rows", "steps"),
+    [
+        ({"batch": 8, "micro_batch": 4, "steps": 12}, 96, 12),
+        ({"batch": 16, "micro_batch": 4, "epochs": 3}, 96, 18),
+        ({"batch": 64, "devices": 8, "epochs": 3}, 50_000, 2346),
+        ({"batch": 64, "epochs": 0.5}, 10, 1),
+        ({"batch": 64}, None, None),
+    ],
+)
+def test_steps_are_counted_as_the_engine_counts_them(
+    changes: dict[str, Any], rows: int | None, steps: int | None
+) -> None:
+    assert estimate(settings(**changes), base(), 100, rows=rows).steps == steps
+
+
+def test_disk_holds_every_checkpoint_and_the_newest_resume_states() -> None:
+    trained = base().parameters()["language"]
+    frozen = sum(base().parameters().values()) - trained
+    found = estimate(settings(batch=10, save=2, keep=None), base(), 100, rows=100)  # 5 checkpoints
+    assert found.disk is not None
+    sizes = {term.name: round(term.gib * GIB) for term in found.disk}
+    assert sizes == {"weights": 6 * (4 * trained + 2 * frozen), "resume state": 3 * 8 * trained}
+    kept_two = estimate(settings(batch=10, save=2, keep=2), base(), 100, rows=100)
+    assert (kept_two.disk_gib or 0) < (found.disk_gib or 0)
+    assert estimate(settings(save=2), base(), 100).disk is None
+    assert estimate(settings(save="epoch", epochs=3), base(), 100).disk_gib is not None
+
+
+def test_disk_is_what_the_engine_wrote_for_the_embedded_model() -> None:
+    """Sizes of a checkpoint of LLaMA-Factory 0.9.5: model.safetensors and optimizer.pt, in bytes."""
+    found = estimate(
+        settings(batch=8, save=1, steps=1, device="cpu"), shape.of_folder(EMBEDDED_FOLDER), 100, rows=8
+    )
+    assert found.disk is not None
+    sizes = {term.name: term.gib * GIB for term in found.disk}
+    assert sizes["weights"] / 2 == pytest.approx(4_772_544, rel=0.01)
+    assert sizes["resume state"] == pytest.approx(6_874_251, rel=0.01)
+
+
+def test_hours_follow_from_parameters_tokens_and_passes() -> None:
+    one = settings(epochs=1, checkpointing=False, batch=10, max_pixels=784)
+    rows, tokens = 1000, 1_000_000
+    found = estimate(one, base(), 1000, rows=rows, total_tokens=tokens)
+    language = base().parameters()["language"]
+    assert found.gpu_hours == pytest.approx(6 * language * tokens / (312e12 * 0.35 * 3600), rel=0.06)
+    assert found.gpu_hours is not None
+    assert found.assumed == "35% of the 312 TFLOP/s of one A100"
+    three = estimate(
+        settings(epochs=3, checkpointing=True, batch=10, max_pixels=784), base(), 1000, rows, tokens
+    )
+    assert three.gpu_hours is not None
+    assert three.gpu_hours / found.gpu_hours == pytest.approx(3 * 8 / 6, rel=0.01)
+    faster = estimate(one, base(), 1000, rows, tokens, gpu="NVIDIA H100 80GB HBM3")
+    assert faster.gpu_hours == pytest.approx(found.gpu_hours * 312 / 989)
+    assert estimate(settings(device="cpu"), base(), 1000, rows, tokens).gpu_hours is None
+    assert estimate(one, base(), 1000, rows, tokens, gpu="unheard-of").gpu_hours is None

@@ -1,0 +1,92 @@
+"""`virc train --resume` on runs whose surroundings are not what they were."""
+
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from called import virc
+
+from virc_cli.training import attempt
+from virc_recipes import attempts, runs, stages, systems
+from virc_recipes.models import EMBEDDED_FOLDER
+from virc_recipes.runs import Info, Run
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
+    made = Run(tmp_path / "runs" / "mine")
+    made.folder.mkdir(parents=True)
+    (tmp_path / "code").mkdir()
+    (tmp_path / "rows.json").write_text("[]")
+    shutil.copy(EMBEDDED_FOLDER / "virc_protocol.json", made.folder)
+    write(made)
+    return made
+
+
+def write(run: Run, **about: Any) -> None:
+    workspace = run.folder.parent.parent
+    config = stages.resolve(systems.get("tiny"), "instruct", []).config
+    fields: dict[str, Any] = {
+        "name": "another", "system": "tiny", "stage": "instruct", "kind": "sft", "created": "2026-01-01T00:00:00+00:00",
+        "base": str(EMBEDDED_FOLDER), "root": "tiny", "data": str(workspace / "rows.json"), "dataset": "rows",
+        "rows": 4, "longest": 9, "settings": msgspec.to_builtins(config), "origins": {}, "environment": "sft-cpu",
+        "device": "cpu", "python": sys.executable, "recipes": str(workspace / "code"),
+    }  # fmt: skip
+    (run.folder / "run.json").write_bytes(msgspec.json.encode(Info(**(fields | about))))
+
+
+@pytest.mark.parametrize(
+    ("about", "code", "said"),
+    [
+        ({"base": "/gone"}, 3, "mine was begun with /gone/config.json, which is gone"),
+        ({"adapter": "/gone"}, 3, "mine was begun with /gone/adapter_config.json, which is gone"),
+        ({"data": "/gone.json"}, 3, "mine was begun with /gone.json, which is gone"),
+        ({"python": "/gone"}, 4, "virc env create sft --device cpu"),
+        ({"settings": {"batch": []}}, 3, "not of this version of virc"),
+        ({"kind": "unknown"}, 3, "not of this version of virc"),
+        ({"kind": "runs"}, 3, "not of this version of virc"),
+    ],
+)
+def test_what_is_gone_is_said_before_an_engine_starts(
+    run: Run, about: dict[str, Any], code: int, said: str
+) -> None:
+    write(run, **about)
+    done = virc("train", "--resume", "--name", "mine")
+    assert done.code == code, done.err
+    assert said in done.err
+    assert not run.attempt(1).exists()
+    assert runs.state(run).progress == "new"
+
+
+def test_code_that_is_gone_is_replaced_by_that_of_today(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    write(run, recipes="/gone")
+    begun = attempt._begun_with(run)
+    assert (Path(begun.recipes) / "virc_recipes" / "runs.py").is_file()
+    assert "the code that mine was begun with is gone" in capsys.readouterr().err
+
+
+def test_two_processes_do_not_train_one_run(run: Run) -> None:
+    with attempts.alone(run):
+        done = virc("train", "--resume", "--name", "mine")
+    assert done.code == 3
+    assert "another process trains or removes mine" in done.err
+
+
+@pytest.mark.parametrize(("before", "asked"), [(signal.SIG_DFL, True), (signal.SIG_IGN, False)])
+def test_a_terminal_that_is_closed_asks_to_save_unless_nohup_was_said(before: Any, asked: bool) -> None:
+    former = signal.signal(signal.SIGHUP, before)
+    try:
+        with attempt._signals() as received:
+            assert (signal.getsignal(signal.SIGHUP) != before) == asked
+            if asked:
+                os.kill(os.getpid(), signal.SIGHUP)
+        assert received == [signal.SIGHUP] * asked
+    finally:
+        signal.signal(signal.SIGHUP, former)

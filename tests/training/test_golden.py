@@ -1,0 +1,129 @@
+"""The published stages: every key and value that LLaMA-Factory gets, and where they are not the published ones."""
+
+import itertools
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import engine_source
+import pytest
+import stage_plans
+
+from virc_recipes import stages, systems
+from virc_recipes.engines import keys
+from virc_recipes.engines.llamafactory import SETTINGS
+from virc_recipes.engines.llamafactory_changes import OWN
+from virc_recipes.stages import Resolved
+
+SYSTEMS = [
+    system for system in systems.discover().values() if any(s.published for s in system.stages.values())
+]
+
+
+def test_the_golden_files_are_what_the_engine_gets() -> None:
+    found = {path: path.read_text(encoding="utf-8") for path in stage_plans.GOLDEN.glob("*.yaml")}
+    assert found == stage_plans.golden(), "run: python tests/regenerate.py"
+
+
+def published_stages() -> list[Resolved]:
+    """Every published stage as it is and with each overlay, and the cases of the golden files."""
+    found = list(stage_plans.cases())
+    for system in SYSTEMS:
+        for stage, overlays in itertools.product(system.stages, ((), *((name,) for name in system.overlays))):
+            found.append(stages.resolve(system, stage, overlays))
+    return list({stage_plans.name(resolved): resolved for resolved in found}.values())
+
+
+@pytest.mark.parametrize("resolved", published_stages(), ids=stage_plans.name)
+def test_every_published_key_is_the_same_or_its_change_has_a_reason(resolved: Resolved) -> None:
+    planned = stage_plans.plan(resolved)
+    ours = stage_plans.engine_keys(planned)
+    changes = {change.key: change for change in planned.changes}
+    named = resolved.published.keys() | ours.keys()
+    assert set(changes) == {key for key in named if ours.get(key) != resolved.published.get(key)}
+    for key, change in changes.items():
+        assert (change.published, change.ours) == (resolved.published.get(key), ours.get(key))
+        assert change.why not in ("", "as by default", resolved.system.name), key
+
+
+@pytest.mark.parametrize("resolved", published_stages(), ids=stage_plans.name)
+def test_what_the_engine_gets_is_ours_alone_and_the_engine_knows_it(resolved: Resolved) -> None:
+    ours = stage_plans.engine_keys(stage_plans.plan(resolved))
+    assert not list(keys.faults(ours, {}))
+    assert set(ours) <= set(OWN), "a user could set it over ours"
+
+
+def test_an_overlay_that_changes_a_key_is_its_reason() -> None:
+    resolved = stages.resolve(systems.get("virc"), "practice", ("fixed", "100k", "1x24g", "lora"))
+    why = {change.key: change.why for change in stage_plans.plan(resolved).changes}
+    assert why["dataset"] == "overlay fixed, overlay 100k"
+    assert why["gradient_accumulation_steps"] == "overlay 1x24g"
+    assert why["learning_rate"] == "overlay lora"
+
+
+def test_a_key_set_for_the_engine_itself_is_its_own_reason() -> None:
+    given = ["engine.val_size=0.1", "engine.eval_strategy=epoch", "engine.weight_decay=0.1"]
+    resolved = stages.resolve(systems.get("virc"), "practice", assignments=given)
+    planned = stage_plans.plan(resolved)
+    why = {change.key: change.why for change in planned.changes}
+    assert (why["val_size"], why["eval_strategy"], why["weight_decay"]) == ("--set", "--set", "--set")
+    assert stage_plans.engine_keys(planned)["weight_decay"] == 0.1
+
+
+# The engine's own parser. This machine may lack a GPU and the packages that need one: then it is told of a GPU that
+# computes in bf16, and of liger-kernel, and checks everything else as ever. DeepSpeed, which joins the one process,
+# would compile an operation for minutes.
+PARSE = """
+import sys
+from importlib.util import find_spec
+import deepspeed, torch, yaml
+from llamafactory.hparams import parser
+from transformers import training_args
+
+check = parser.check_version
+deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+if not torch.cuda.is_available():
+    training_args.is_torch_bf16_gpu_available = lambda: True
+if find_spec("liger_kernel") is None:
+    parser.check_version = lambda what, mandatory=False: what == "liger-kernel" or check(what, mandatory)
+for file in sys.argv[1:]:
+    _, _, training, tuning, _ = parser.get_train_args(yaml.safe_load(open(file)))
+    print("taken", file, training.get_warmup_steps(1000), tuning.finetuning_type)
+"""
+
+
+def written(resolved: Resolved, folder: Path) -> Path:
+    """The case's files, written as a run would; returns the one with the engine's keys."""
+    planned = stage_plans.plan(resolved, folder / stage_plans.name(resolved))
+    for file, text in planned.files.items():
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text(text, encoding="utf-8")
+    return next(Path(file) for file in planned.files if file.endswith(SETTINGS))
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("spread", [False, True], ids=["alone", "torchrun"])
+def test_the_engine_takes_every_golden_file(spread: bool, tmp_path: Path) -> None:
+    chosen = [resolved for resolved in stage_plans.cases() if bool(resolved.config.zero) == spread]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+    rank = {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+    }
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "-1"}
+    environment |= {"DS_ACCELERATOR": "cpu", **(rank if spread else {})}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    python = engine_source.interpreter()
+    environment["PATH"] = f"{python.parent}{os.pathsep}{environment['PATH']}"
+    command = [str(python), "-c", PARSE, *(str(written(resolved, tmp_path)) for resolved in chosen)]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    taken = [line.split() for line in done.stdout.splitlines() if line.startswith("taken ")]
+    assert len(taken) == len(chosen) > 0, done.stderr[-2000:]
+    for resolved, (*_, warmup, method) in zip(chosen, taken, strict=True):
+        assert int(warmup) == 1000 * resolved.published["warmup_ratio"]
+        assert method == ("lora" if resolved.config.lora else "full")

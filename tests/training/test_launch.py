@@ -1,0 +1,50 @@
+"""Processes that are started, and what becomes of all they started in turn."""
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from virc_cli import launch
+from virc_recipes.plan import Step
+from virc_recipes.runs import started
+
+_LEAVES_A_WORKER = """
+import os, signal, subprocess, sys
+worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+open(sys.argv[1], "w").write(str(worker.pid))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+_DEAF = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+open(sys.argv[1] + ".new", "w").write(str(worker.pid))
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+time.sleep(600)
+"""
+
+
+def step(code: str, *words: Path) -> Step:
+    return Step((sys.executable, "-c", code, *map(str, words)), "try it")
+
+
+def test_workers_end_when_their_launcher_was_killed(tmp_path: Path) -> None:
+    with launch.started(step(_LEAVES_A_WORKER, tmp_path / "worker"), tmp_path / "log") as process:
+        assert process.wait() == -9
+        worker = int((tmp_path / "worker").read_text())
+        assert started(worker) is not None
+    assert started(worker) is None
+
+
+def test_a_launcher_that_does_not_end_when_asked_is_killed_with_its_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "_GRACE", 1.0)
+    worker = tmp_path / "worker"
+    with launch.started(step(_DEAF, worker), tmp_path / "log") as process:
+        while not worker.exists():
+            time.sleep(0.01)
+    assert process.wait(0) == -9
+    assert started(int(worker.read_text())) is None

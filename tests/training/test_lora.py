@@ -1,0 +1,226 @@
+"""A LoRA adapter is added to its base as its definition says, or refused; never left out in silence."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_lora
+from small_lora import ALPHA, LAYER, PREFIX, RANK, tensors
+
+from virc_recipes.backends import checkpoint, devices
+from virc_recipes.backends.local import LocalBackend, load
+from virc_recipes.errors import ConfigError, SetupError
+from virc_recipes.models import EMBEDDED_FOLDER
+
+Weights = dict[str, Any]
+
+
+def opened(adapter: Path | None = None, base: Path = EMBEDDED_FOLDER) -> LocalBackend:
+    return load(base, device="cpu", adapter=adapter)
+
+
+def weights(backend: LocalBackend) -> Weights:
+    return dict(backend.cached.network.state_dict())
+
+
+def test_every_named_weight_gets_its_scaled_product_and_no_other_changes(tmp_path: Path) -> None:
+    import torch
+
+    drawn = tensors()
+    before, after = weights(opened()), weights(opened(small_lora.write(tmp_path / "lora")))
+    named = {LAYER.format(layer) + ".weight" for layer in range(4)}
+    assert {name for name in before if not torch.equal(before[name], after[name])} == named
+    for layer in range(4):
+        name, key = LAYER.format(layer), PREFIX + LAYER.format(layer)
+        product = drawn[f"{key}.lora_B.weight"] @ drawn[f"{key}.lora_A.weight"]
+        change = after[f"{name}.weight"] - before[f"{name}.weight"]
+        torch.testing.assert_close(change, ALPHA / RANK * product, atol=1e-5, rtol=1e-4)
+
+
+def test_rank_stabilised_scaling_is_over_the_root_of_the_rank_that_the_factors_have(tmp_path: Path) -> None:
+    import torch
+
+    key = PREFIX + LAYER.format(0)
+    halved = {f"{key}.lora_A.weight": torch.ones(9, 384), f"{key}.lora_B.weight": torch.ones(128, 9)}
+    before = weights(opened())
+    after = weights(opened(small_lora.write(tmp_path / "lora", halved, use_rslora=True, lora_alpha=6, r=4)))
+    change = (after[f"{LAYER.format(0)}.weight"] - before[f"{LAYER.format(0)}.weight"]).mean().item()
+    assert change == pytest.approx(6 / 9**0.5 * 9, rel=1e-4)
+
+
+def test_names_from_before_transformers_4_52_are_those_of_today(tmp_path: Path) -> None:
+    import torch
+
+    visual = "model.visual.blocks.0.attn.proj"
+    rows, columns = weights(opened())[f"{visual}.weight"].shape
+    drawn = tensors() | {
+        f"{PREFIX}{visual}.lora_A.weight": torch.randn(2, columns),
+        f"{PREFIX}{visual}.lora_B.weight": torch.randn(rows, 2),
+    }
+    former = {
+        key.replace("model.language_model.", "model.").replace("model.visual.", "visual."): value
+        for key, value in drawn.items()
+    }
+    now = weights(opened(small_lora.write(tmp_path / "now", drawn)))
+    then = weights(opened(small_lora.write(tmp_path / "then", former)))
+    assert set(former) != set(drawn)
+    assert all(torch.equal(now[name], then[name]) for name in now)
+
+
+def test_a_whole_weight_takes_the_place_of_the_bases_and_of_no_weight_tied_to_it(tmp_path: Path) -> None:
+    import torch
+
+    before = weights(opened())
+    head = torch.randn(before["lm_head.weight"].shape)
+    after = weights(opened(small_lora.write(tmp_path / "lora", {f"{PREFIX}lm_head.weight": head})))
+    assert torch.equal(before["lm_head.weight"], before["model.language_model.embed_tokens.weight"])
+    assert torch.equal(after["lm_head.weight"], head)
+    assert torch.equal(
+        after["model.language_model.embed_tokens.weight"], before["model.language_model.embed_tokens.weight"]
+    )
+
+
+def renamed(drawn: Weights) -> Weights:
+    return {key.replace("layers", "blocks"): value for key, value in drawn.items()}
+
+
+def one_of_another_layer(drawn: Weights) -> Weights:
+    return {key.replace("layers.3.", "layers.400."): value for key, value in drawn.items()}
+
+
+def without_one_b(drawn: Weights) -> Weights:
+    return {key: value for key, value in drawn.items() if "layers.2" not in key or "lora_A" in key}
+
+
+def without_one_a(drawn: Weights) -> Weights:
+    return {key: value for key, value in drawn.items() if "layers.2" not in key or "lora_B" in key}
+
+
+def of_a_larger_base(drawn: Weights) -> Weights:
+    import torch
+
+    return {key: torch.zeros(tuple(2 * side for side in value.shape)) for key, value in drawn.items()}
+
+
+def that_would_fill_the_memory(drawn: Weights) -> Weights:
+    import torch
+
+    key = PREFIX + LAYER.format(0)
+    return {
+        f"{key}.lora_A.weight": torch.zeros(1, 2_000_000),
+        f"{key}.lora_B.weight": torch.zeros(2_000_000, 1),
+    }
+
+
+def of_other_ranks(drawn: Weights) -> Weights:
+    return {key: value[:2] if "lora_A" in key else value for key, value in drawn.items()}
+
+
+def of_no_rank(drawn: Weights) -> Weights:
+    cut = {
+        key: value[:0] if "lora_A" in key else value[:, :0]
+        for key, value in drawn.items()
+        if "layers.0" in key
+    }
+    return drawn | cut
+
+
+def of_no_dimension(drawn: Weights) -> Weights:
+    return {key: value.sum() for key, value in drawn.items()}
+
+
+def with_magnitudes(drawn: Weights) -> Weights:
+    import torch
+
+    return drawn | {f"{PREFIX}{LAYER.format(0)}.lora_magnitude_vector": torch.ones(128)}
+
+
+def nothing(drawn: Weights) -> Weights:
+    return {}
+
+
+WRONG = {
+    renamed: "does not belong to this base, which has no model.language_model.blocks.0.mlp.down_proj.weight",
+    one_of_another_layer: "which has no model.language_model.layers.400.",
+    without_one_b: "is incomplete: it has one factor only for model.language_model.layers.2.",
+    without_one_a: "which has no model.language_model.layers.2.mlp.down_proj.lora_B",
+    of_a_larger_base: "model.language_model.layers.0.mlp.down_proj.weight is of another size",
+    that_would_fill_the_memory: "is of another size",
+    of_other_ranks: "is of another size",
+    of_no_rank: "is of another size",
+    of_no_dimension: "is of another size",
+    with_magnitudes: "down_proj.lora_magnitude_vector",
+    nothing: "holds no weights",
+}
+
+
+@pytest.mark.parametrize("change", WRONG, ids=lambda change: change.__name__)
+def test_weights_that_are_not_for_this_base_are_refused(
+    tmp_path: Path, change: Callable[[Weights], Weights]
+) -> None:
+    adapter = small_lora.write(tmp_path / "lora", change(tensors()))
+    with pytest.raises(ConfigError) as caught:
+        opened(adapter)
+    assert WRONG[change] in caught.value.message
+    assert str(adapter) in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"use_dora": True}, "use_dora"),
+        ({"use_qalora": True}, "use_qalora"),
+        ({"use_what_comes_next": True}, "use_what_comes_next"),
+        ({"alpha_pattern": {"(a+)+$": 1}}, "alpha_pattern"),
+        ({"megatron_config": {"x": 1}, "megatron_core": "antigravity"}, "megatron_config"),
+        ({"layer_replication": [[0, 2]]}, "layer_replication"),
+        ({"trainable_token_indices": [1]}, "trainable_token_indices"),
+        ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights: pissa_niter_4"),
+    ],
+)
+def test_what_is_more_than_a_plain_adapter_is_refused_before_anything_heavy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, object], named: str
+) -> None:
+    monkeypatch.setattr("virc_recipes.backends.local._load", None)
+    with pytest.raises(ConfigError, match="is no plain LoRA adapter") as caught:
+        opened(small_lora.write(tmp_path / "lora", **settings))
+    assert named in caught.value.message
+    assert "merge it into its base" in str(caught.value.hint)
+
+
+def test_pickled_cut_or_missing_weights_are_refused_unread(tmp_path: Path) -> None:
+    adapter = small_lora.write(tmp_path / "lora")
+    file = adapter / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ConfigError, match=r"adapter_model\.safetensors is no safetensors file or is damaged"):
+        opened(adapter)
+    file.unlink()
+    with pytest.raises(ConfigError, match=r"incomplete: adapter_model\.safetensors is missing"):
+        opened(adapter)
+    (adapter / "adapter_model.bin").write_bytes(b"\x80\x04.")
+    with pytest.raises(ConfigError, match="pickled weights only, and unpickling runs code"):
+        opened(adapter)
+
+
+def test_memory_is_counted_with_the_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter = small_lora.write(tmp_path / "lora")
+    added = (adapter / "adapter_model.safetensors").stat().st_size
+    needed = 4 * checkpoint.parameters(EMBEDDED_FOLDER)
+    monkeypatch.setattr(devices, "free_memory", lambda _: needed + added - 1)
+    opened()
+    with pytest.raises(SetupError, match="tiny needs"):
+        opened(adapter)
+
+
+def test_an_adapter_of_a_model_in_half_precision_is_added_before_it_is_rounded(tmp_path: Path) -> None:
+    import torch
+
+    base = Path(shutil.copytree(EMBEDDED_FOLDER, tmp_path / "base"))
+    adapter = small_lora.write(tmp_path / "lora")
+    exact = weights(opened(adapter, base))
+    rounded = load(base, device="cpu", dtype="bfloat16", adapter=adapter).cached.network.state_dict()
+    name = LAYER.format(0) + ".weight"
+    assert rounded[name].dtype == torch.bfloat16
+    assert torch.equal(rounded[name], exact[name].bfloat16())

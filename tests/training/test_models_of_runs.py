@@ -1,0 +1,270 @@
+"""A run and an adapter are models wherever a model is named, and what they are spoken to in is theirs."""
+
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+import small_lora
+from called import virc
+from runs.made import make, running, save
+
+from virc_recipes import models, systems, wording
+from virc_recipes.errors import ConfigError
+from virc_recipes.models import EMBEDDED_FOLDER
+from virc_recipes.opened import Choice, open_model
+from virc_recipes.reasoning.protocol import FILE_NAME, own_protocol
+from virc_recipes.runs import Run
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder without models, and an empty cache of the hub."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
+    for name in ("VIRC_MODEL", "VIRC_ENDPOINT", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def saved(run: Run, step: int) -> Path:
+    """A whole checkpoint, as a folder that is a model."""
+    folder = save(run, step)
+    (folder / "config.json").write_text("{}")
+    return folder
+
+
+def adapted(run: Run, step: int, **settings: object) -> Path:
+    """A whole checkpoint that is an adapter."""
+    folder = small_lora.write(run.checkpoints / f"checkpoint-{step}", **settings)
+    (folder / "trainer_state.json").write_text("{}")
+    return folder
+
+
+def picture(folder: Path) -> Path:
+    """A picture to ask about."""
+    from PIL import Image
+
+    Image.new("RGB", (56, 56), "white").save(folder / "figure.png")
+    return folder / "figure.png"
+
+
+def wording_in(folder: Path) -> str:
+    """Put a wording of its own into a folder; returns what its system calls itself there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    protocol = msgspec.structs.replace(own_protocol([]), system=folder.name)
+    (folder / FILE_NAME).write_bytes(msgspec.json.encode(protocol))
+    return folder.name
+
+
+def test_a_run_is_its_newest_whole_checkpoint(workspace: Path) -> None:
+    run = make(workspace, "first")
+    saved(run, 8)
+    newest = saved(run, 12)
+    saved(run, 9)
+    (saved(run, 100) / "trainer_state.json").unlink()  # as a kill leaves it
+    for name in ("first", "runs/first", str(run.folder)):
+        found = models.find(name, workspace)
+        assert (found.name, found.folder.resolve(), found.adapter) == ("first@12", newest, None)
+
+
+def test_a_step_chooses_the_checkpoint(workspace: Path) -> None:
+    run = make(workspace, "first")
+    chosen = saved(run, 8)
+    saved(run, 12)
+    for name in ("first@8", "runs/first@8"):
+        found = models.find(name, workspace)
+        assert (found.name, found.folder.resolve()) == ("first@8", chosen)
+
+
+@pytest.mark.parametrize("step", ["7", "latest", "", "08"])
+def test_an_unknown_step_names_those_there_are(workspace: Path, step: str) -> None:
+    run = make(workspace, "first")
+    saved(run, 8)
+    saved(run, 12)
+    with pytest.raises(ConfigError, match=f"first has no checkpoint of step '{step}'") as caught:
+        models.find(f"first@{step}", workspace)
+    assert "8, 12" in str(caught.value.hint)
+
+
+def test_a_checkpoint_named_by_its_path_belongs_to_its_run(workspace: Path) -> None:
+    run = make(workspace, "first")
+    folder = saved(run, 8)
+    said = wording_in(run.folder)
+    found = models.find("runs/first/checkpoints/checkpoint-8", workspace)
+    assert found.folder.resolve() == folder
+    assert found.system == systems.get("tiny")
+    assert wording.of_weights(found).protocol.system == said
+
+
+def test_a_folder_goes_before_a_run_of_that_name(workspace: Path) -> None:
+    saved(make(workspace, "mine"), 8)
+    for folder in (workspace / "models" / "mine", workspace / "mine"):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+        assert models.find("mine", workspace).folder.resolve() == folder
+
+
+def test_a_run_goes_before_no_short_name(workspace: Path) -> None:
+    saved(make(workspace, "tiny"), 8)
+    assert models.find("tiny", workspace).folder == EMBEDDED_FOLDER
+    assert models.find("tiny@8", workspace).name == "tiny@8"
+
+
+def test_a_run_that_saved_nothing_says_so_and_what_to_type(workspace: Path) -> None:
+    run = make(workspace, "first")
+    with pytest.raises(ConfigError, match="the run first has saved no whole checkpoint") as caught:
+        models.find("first", workspace)
+    assert caught.value.hint == "virc runs show first"
+    with running(run), pytest.raises(ConfigError, match="checkpoint yet") as caught:
+        models.find("first", workspace)
+    assert "virc runs tail first" in str(caught.value.hint)
+
+
+def test_a_misspelt_run_gets_the_nearest_whatever_else_is_broken(workspace: Path) -> None:
+    make(workspace, "tiny-instruct")
+    broken = make(workspace, "broken")
+    (broken.folder / "run.json").write_text("{")
+    with pytest.raises(ConfigError, match="there is no model") as caught:
+        models.find("tiny-instrct", workspace)
+    assert caught.value.hint == "did you mean 'tiny-instruct'?"
+
+
+@pytest.mark.parametrize("name", ["first/../first@8", "../here/runs", ".", "first@8@8", "@8", "@", "a\0b@8"])
+def test_a_name_that_no_run_has_is_none(workspace: Path, name: str) -> None:
+    saved(make(workspace, "first"), 8)
+    with pytest.raises(ConfigError, match=r"no model|not on this machine"):
+        models.find(name, workspace)
+
+
+def test_the_system_of_a_run_is_the_one_it_was_trained_in(workspace: Path) -> None:
+    saved(make(workspace, "late", system="virc", root="ViRC-Qwen2VL-7B"), 8)
+    found = models.find("late", workspace)
+    assert found.system == systems.get("virc")
+    assert found.model == systems.get("virc").models["ViRC-Qwen2VL-7B"]
+    assert models.find("late", workspace, "tiny").system == systems.get("tiny")
+    saved(make(workspace, "gone", system="elsewhere"), 8)
+    assert models.find("gone", workspace).system is None
+
+
+def test_an_adapter_lies_on_the_base_that_it_names(workspace: Path) -> None:
+    folder = small_lora.describe(workspace / "lora")
+    found = models.find("lora", workspace)
+    assert (found.folder, found.adapter) == (EMBEDDED_FOLDER, Path("lora"))
+    assert found.system == systems.get("tiny")
+    cached = workspace.parent / "cache" / "models--LeonMiao--ViRC-7B"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("0123abc")
+    (cached / "snapshots" / "0123abc").mkdir(parents=True)
+    (cached / "snapshots" / "0123abc" / "config.json").write_text("{}")
+    small_lora.describe(folder, base_model_name_or_path="LeonMiao/ViRC-7B")
+    found = models.find("lora", workspace)
+    assert (found.folder, found.adapter) == (cached / "snapshots" / "0123abc", Path("lora"))
+    assert found.system == systems.get("virc")
+
+
+def test_a_run_may_have_trained_an_adapter_on_a_run(workspace: Path) -> None:
+    base = saved(make(workspace, "full"), 4)
+    run = make(workspace, "light", system="virc")
+    adapter = adapted(run, 8, base_model_name_or_path=str(base))
+    found = models.find("light", workspace)
+    assert (found.name, found.folder, found.adapter) == ("light@8", base, adapter)
+    assert found.system == systems.get("virc")
+
+
+@pytest.mark.parametrize(
+    ("base", "hint"),
+    [
+        ("some/base", "`hf download some/base`"),
+        ("/gone/away", "base_model_name_or_path into"),
+        ("a b/$(date)", "base_model_name_or_path into"),
+        ("../../etc", "base_model_name_or_path into"),
+    ],
+)
+def test_a_base_that_is_not_here_is_named_with_what_to_do(workspace: Path, base: str, hint: str) -> None:
+    small_lora.describe(workspace / "lora", base_model_name_or_path=base)
+    with pytest.raises(ConfigError, match="base of the LoRA adapter lora is not on this machine") as caught:
+        models.find("lora", workspace)
+    assert base in caught.value.message
+    assert hint in str(caught.value.hint)
+
+
+def test_an_adapter_on_an_adapter_is_refused_be_it_on_itself(workspace: Path) -> None:
+    small_lora.describe(workspace / "lora", base_model_name_or_path="lora")
+    with pytest.raises(ConfigError, match="base of the LoRA adapter lora is an adapter itself"):
+        models.find("lora", workspace)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", '{"peft_type": "LORA"}', '{"peft_type": "LORA", "base_model_name_or_path": null}',
+        '{"peft_type": "LORA", "base_model_name_or_path": "a\\u0000b"}',
+        '{"peft_type": "XLORA", "base_model_name_or_path": "tiny"}', "[" * 100_000, " " * (2**20 + 1),
+        '{"peft_type": "LORA", "base_model_name_or_path": "tiny", "lora_alpha": "2"}', "\xff",
+    ],
+)  # fmt: skip
+def test_settings_that_describe_no_adapter_are_refused_in_a_line(workspace: Path, text: str) -> None:
+    (workspace / "lora").mkdir()
+    (workspace / "lora" / "adapter_config.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"adapter_config\.json describes no LoRA adapter") as caught:
+        models.find("lora", workspace)
+    assert "\n" not in caught.value.message
+
+
+def test_the_wording_is_the_nearest_to_what_was_trained_last(workspace: Path) -> None:
+    base_run, run = make(workspace, "base-run"), make(workspace, "run")
+    base = saved(base_run, 4)
+    adapter = adapted(run, 8, base_model_name_or_path=str(base))
+    found = models.find("run", workspace)
+    for folder in (base_run.folder, base, run.folder, adapter):  # the farthest first
+        said = wording_in(folder)
+        assert wording.of_weights(found).protocol.system == said
+        assert wording.of_weights(found).origin == "trained"
+
+
+def test_an_adapter_whose_model_never_had_our_wording_is_not_asked_in_it(workspace: Path) -> None:
+    base = saved(make(workspace, "full", system="elsewhere"), 4)
+    small_lora.describe(workspace / "lora", base_model_name_or_path=str(base))
+    with pytest.raises(ConfigError, match="no wording for lora") as caught:
+        wording.of_weights(models.find("lora", workspace, "virc"))
+    assert f"put {FILE_NAME} into lora" in str(caught.value.hint)
+
+
+def test_solve_asks_a_run_in_what_it_was_trained_with(workspace: Path) -> None:
+    run = make(workspace, "first")
+    folder = save(run, 8)
+    shutil.copytree(EMBEDDED_FOLDER, folder, dirs_exist_ok=True)
+    (folder / FILE_NAME).rename(run.folder / FILE_NAME)
+    words = ("--model", "first", "--device", "cpu", "--timeout", 1, "--json")
+    done = virc("solve", picture(workspace), "Which?", *words)
+    assert (done.json["model"], done.json["protocol"]) == ("first@8", "trained"), done.err
+
+
+def test_an_adapter_of_the_model_of_this_package_is_not_that_model(workspace: Path) -> None:
+    small_lora.write(workspace / "lora")
+    opened = [open_model(Choice(model=name, device="cpu"), workspace) for name in ("tiny", "lora")]
+    assert [(each.name, each.embedded, each.wording.origin) for each in opened] == [
+        ("tiny", True, "trained"),
+        ("lora", False, "trained"),
+    ]
+
+
+@pytest.mark.parametrize("way", ["flag", "variable", "config"])
+def test_a_run_is_a_model_however_it_is_named(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    make(workspace, "first")
+    words = ["--model", "first"] if way == "flag" else []
+    if way == "variable":
+        monkeypatch.setenv("VIRC_MODEL", "first")
+    if way == "config":
+        assert virc("config", "set", "model", "first").code == 0
+    done = virc("solve", picture(workspace), "Which?", "--json", *words)
+    assert done.code == 3
+    assert done.json["error"]["message"] == "the run first has saved no whole checkpoint"

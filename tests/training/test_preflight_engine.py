@@ -1,0 +1,70 @@
+"""Counts of tokens held against those of LLaMA-Factory itself, and rows against those that it reads."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import odd_rows
+import pytest
+from engine_source import interpreter
+from stage_rows import COUNT, drawn, request
+
+from virc_recipes import preflight
+from virc_recipes.data.training_rows import looked_through
+from virc_recipes.models import EMBEDDED_FOLDER
+
+pytestmark = pytest.mark.engine
+RECIPES = Path(preflight.__file__).parents[1]
+
+
+def ran(*words: str, **env: str) -> str:
+    """What a program prints that the engine's interpreter runs."""
+    there = {**os.environ, "PYTHONPATH": str(RECIPES), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **env}
+    there.pop("PYTHONDONTWRITEBYTECODE", None)
+    done = subprocess.run(
+        (str(interpreter()), *words), env=there, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def case(folder: Path, name: str, base: Path, **values: Any) -> dict[str, Any]:
+    usual = {"template": "qwen2_vl", "min_pixels": 3136, "max_pixels": 12_845_056}
+    return {"folder": str(folder), "dataset": name, "base": str(base), **usual, **values}
+
+
+def test_every_row_is_as_long_as_the_engine_makes_it(tmp_path: Path) -> None:
+    odd = tmp_path / "odd"
+    odd_rows.build(odd)
+    qwen3 = odd_rows.qwen3(tmp_path / "qwen3")
+    good = drawn(tmp_path / "good")
+    whole = looked_through(request(good))
+    fewer = looked_through(
+        request(good, cutoff=whole.percentiles[0], overlong="drop", folder=tmp_path / "fewer")
+    )
+    assert 0 < fewer.rows < COUNT
+    cases = [
+        case(odd, "odd", EMBEDDED_FOLDER),
+        case(odd, "odd", EMBEDDED_FOLDER, min_pixels=5000, max_pixels=40_001),
+        case(odd, "odd", qwen3, template="qwen3_vl_nothink", min_pixels=784, max_pixels=150_000),
+        case(odd, "odd", odd_rows.like_published(tmp_path / "published")),
+        case(fewer.file.parent, fewer.dataset, EMBEDDED_FOLDER),
+    ]
+    (tmp_path / "cases.json").write_text(json.dumps(cases))
+    script = str(Path(__file__).with_name("real_lengths.py"))
+    found = json.loads(ran(script, str(tmp_path / "cases.json"), HF_DATASETS_CACHE=str(tmp_path / "cache")))
+    for each, asked in zip(found, cases, strict=True):
+        assert each["ours"] == each["theirs"], asked
+    assert [len(each["theirs"]) for each in found] == [*[odd_rows.COUNT] * 4, fewer.rows]
+    assert sum(found[-1]["theirs"]) == fewer.total
+    assert len({sum(each["theirs"]) for each in found[:4]}) == 4  # the cases are no copies of one another
+
+
+def test_the_look_through_the_rows_runs_in_the_engines_interpreter(tmp_path: Path) -> None:
+    asked = request(drawn(tmp_path / "rows"))
+    planned = preflight.step(asked, interpreter(), RECIPES)
+    assert preflight.read(ran(*planned.argv[1:])) == looked_through(asked)
+    said = ran("-c", "import sys, virc_recipes.data.training_rows, tokenizers; print('torch' in sys.modules)")
+    assert said == "False\n"

@@ -1,0 +1,259 @@
+"""What is said of a stage's rows before an engine starts."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from PIL import Image
+from stage_rows import COUNT, Rows, base_of_type, copied, drawn, request, wording
+
+from virc_recipes.data.layouts import only_source
+from virc_recipes.data.training_rows import looked_through
+from virc_recipes.errors import ConfigError, DataError, UsageError
+from virc_recipes.reasoning.protocol import FILE_NAME
+from virc_recipes.wording import read_protocol
+
+Change = Callable[[Rows], object]
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return drawn(tmp_path_factory.mktemp("drawn") / "rows")
+
+
+def content(rows: Rows, row: int, turn: int, before: str, after: str) -> None:
+    message = rows[row]["messages"][turn]
+    assert before in message["content"]
+    message["content"] = message["content"].replace(before, after)
+
+
+def test_good_rows_are_counted(rows: Path) -> None:
+    found = looked_through(request(rows))
+    records = json.loads(rows.read_text())
+    assert (found.rows, found.dropped, found.looked_at, found.faults) == (COUNT, 0, COUNT, {})
+    assert found.images == sum(len(record["images"]) for record in records)
+    assert found.total == pytest.approx(found.mean * COUNT)
+    assert found.percentiles[0] <= found.mean * 1.3
+    assert found.percentiles[2] == found.longest
+    assert found.longest_rows[0] in range(1, COUNT + 1)
+    assert (found.file, found.dataset, found.media) == (rows, "trajectories", rows.parent)
+    assert found.entry == {key: value for key, value in only_source(rows).info.items() if key != "file_name"}
+
+
+BROKEN: list[tuple[str, int, Change]] = [
+    ("where assistant is due", 3, lambda rows: rows[2]["messages"][2].update(role="user")),
+    ("not assistant", 3, lambda rows: rows[2]["messages"].pop()),
+    ("has no messages", 3, lambda rows: rows[2].update(messages=[], images=[])),
+    ("marks for", 3, lambda rows: rows[2]["images"].pop()),
+    ("there is no file", COUNT, lambda rows: rows[-1]["images"].__setitem__(0, "images/no.png")),
+    ("there is no file", 3, lambda rows: rows[2]["images"].__setitem__(0, "https://host/a.png")),
+    ("the role 'tool'", 3, lambda rows: rows[2]["messages"][1].update(role="tool")),
+    ("<|image_pad|>", 3, lambda rows: content(rows, 2, 1, "Question:", "<|image_pad|>Question:")),
+    ("<video>", 3, lambda rows: content(rows, 2, 1, "Question:", "<video>Question:")),
+    ("a number, and text in row 1", 2, lambda rows: rows[1].update(id=2)),
+    ("half a character", 3, lambda rows: rows[2].update(note="\ud800")),
+]
+
+
+@pytest.mark.parametrize(("said", "row", "change"), BROKEN)
+def test_what_the_engine_drops_or_stops_at_is_one_sentence(
+    rows: Path, tmp_path: Path, said: str, row: int, change: Change
+) -> None:
+    with pytest.raises(DataError) as error:
+        looked_through(request(copied(rows, tmp_path / "a", change)))
+    assert f"1 of {COUNT} rows" in error.value.message
+    assert f"row {row}: " in error.value.message
+    assert said in error.value.message
+    assert "--clean" in (error.value.hint or "")
+
+
+def test_the_number_of_rows_that_would_be_lost_is_that_of_rows_not_of_faults(
+    rows: Path, tmp_path: Path
+) -> None:
+    def change(rows: Rows) -> None:
+        for row in rows[4:11]:
+            row["messages"].pop()
+            row["images"].pop()
+
+    with pytest.raises(DataError, match=rf"7 of {COUNT} rows .*7 end.*row 5: "):
+        looked_through(request(copied(rows, tmp_path / "a", change)))
+
+
+def test_an_image_that_does_not_decode_is_found_among_the_rows_looked_at_closely(
+    rows: Path, tmp_path: Path
+) -> None:
+    file = copied(rows, tmp_path / "a")
+    image = file.parent / json.loads(file.read_text())[3]["images"][0]
+    image.write_bytes(image.read_bytes()[:200])
+    with pytest.raises(DataError, match=r"row 4: .*damaged or cut short"):
+        looked_through(request(file))
+
+
+def test_an_image_without_a_readable_header_is_named_wherever_it_is(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "<image>?"}, {"role": "assistant", "content": "a"}]
+    Image.new("RGB", (40, 40)).save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    names = ["good.png"] * 700
+    names[601] = "bad.png"  # neither among the first rows nor among those between
+    lines = [json.dumps({"messages": turns, "images": [name]}) + "\n" for name in names]
+    (tmp_path / "rows.jsonl").write_text("".join(lines))
+    protocol = wording(tmp_path, system="")
+    with pytest.raises(DataError, match=r"row 602: .*bad\.png cannot be opened"):
+        looked_through(request(tmp_path / "rows.jsonl", protocol=protocol))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("[]", "holds no rows"), ('[{"messages": []}, {"messages"', "1 row"), ("\ufeff[{}]", "byte order mark")],
+)
+def test_files_that_end_early_or_begin_oddly(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "rows.json").write_text(text)
+    with pytest.raises(DataError, match=said):
+        looked_through(request(tmp_path / "rows.json"))
+
+
+def test_an_entry_that_names_other_data_is_refused(rows: Path, tmp_path: Path) -> None:
+    file = copied(rows, tmp_path / "a")
+    info = json.loads((file.parent / "dataset_info.json").read_text())
+    info["trajectories"]["num_samples"] = 5
+    (file.parent / "dataset_info.json").write_text(json.dumps(info))
+    with pytest.raises(DataError, match="at random"):
+        looked_through(request(file))
+
+
+def test_problems_and_prompts_are_not_trained_on(tmp_path: Path) -> None:
+    file = drawn(tmp_path / "a", "batch,sft").with_name("problems.jsonl")
+    with pytest.raises(DataError, match="which LLaMA-Factory does not read"):
+        looked_through(request(file))
+
+
+def test_what_the_engine_does_not_mind_is_counted_and_no_error(rows: Path, tmp_path: Path) -> None:
+    def change(rows: Rows) -> None:
+        content(rows, 5, 2, "</think>", "")
+        rows[7]["answer"] = "no such"
+
+    found = looked_through(request(copied(rows, tmp_path / "a", change)))
+    assert found.faults == {"tags": 1, "answer_differs": 1}
+    assert found.rows == COUNT
+
+
+def test_images_may_be_named_by_absolute_path(rows: Path, tmp_path: Path) -> None:
+    def change(each: Rows) -> None:
+        for row in each:
+            row["images"] = [str(rows.parent / name) for name in row["images"]]
+
+    found = looked_through(request(copied(rows, tmp_path / "a", change)))
+    assert found.total == looked_through(request(rows)).total
+
+
+def test_a_file_without_an_entry_gets_one_that_fits_its_rows(rows: Path, tmp_path: Path) -> None:
+    def change(rows: Rows) -> None:
+        names = {"system": "system", "user": "human", "assistant": "gpt"}
+        for row in rows:
+            turns = row.pop("messages")
+            row["conversations"] = [{"from": names[each["role"]], "value": each["content"]} for each in turns]
+
+    file = copied(rows, tmp_path / "a", change)
+    (file.parent / "dataset_info.json").unlink()
+    found = looked_through(request(file))
+    assert found.entry["columns"] == {"messages": "conversations", "images": "images"}
+    assert found.entry["tags"]["assistant_tag"] == "gpt"
+    assert found.total == looked_through(request(rows)).total
+
+
+def test_a_column_of_images_that_no_row_has_is_not_named(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "a"}]
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
+    found = looked_through(request(tmp_path / "rows.jsonl", protocol=wording(tmp_path, system="")))
+    assert found.entry["columns"] == {"messages": "messages"}
+
+
+def test_the_wording_is_that_beside_the_rows_if_it_is_theirs(rows: Path, tmp_path: Path) -> None:
+    beside = read_protocol(rows.with_name(FILE_NAME))
+    assert looked_through(request(rows)).protocol == beside
+    file = copied(rows, tmp_path / "a")
+    shutil.copy(wording(tmp_path, system="of other rows"), file.with_name(FILE_NAME))
+    found = looked_through(request(file)).protocol
+    assert (found.system, found.first) == (beside.system, beside.first)
+
+
+def test_the_wording_is_found_in_the_rows(rows: Path, tmp_path: Path) -> None:
+    file = copied(rows, tmp_path / "a")
+    file.with_name(FILE_NAME).unlink()
+    found, beside = looked_through(request(file)).protocol, read_protocol(rows.with_name(FILE_NAME))
+    assert (found.system, found.first, found.after_image, found.coordinates) == (
+        beside.system, beside.first, beside.after_image, beside.coordinates,
+    )  # fmt: skip
+
+
+def test_rows_without_one_wording_name_the_row_and_the_way_out(rows: Path, tmp_path: Path) -> None:
+    def change(rows: Rows) -> None:
+        for row in rows[:4]:
+            row["messages"][2]["content"] = "no tags"  # not looked at for the wording
+        content(rows, 9, 1, "Reason in small steps", "Hurry")
+
+    file = copied(rows, tmp_path / "a", change)
+    file.with_name(FILE_NAME).unlink()
+    with pytest.raises(DataError, match="row 10: ") as error:
+        looked_through(request(file))
+    assert FILE_NAME in (error.value.hint or "")
+
+
+def test_a_wording_given_must_be_that_of_the_rows(rows: Path, tmp_path: Path) -> None:
+    other = wording(tmp_path, system="of other rows")
+    with pytest.raises(DataError, match=r"no row of .* has the system message"):
+        looked_through(request(rows, protocol=other))
+    with pytest.raises(ConfigError, match="cannot read the wording"):
+        looked_through(request(rows, protocol=tmp_path / "none"))
+
+
+def test_rows_with_another_system_message_are_counted(rows: Path, tmp_path: Path) -> None:
+    file = copied(rows, tmp_path / "a", lambda rows: rows[4]["messages"][0].update(content="else"))
+    assert looked_through(request(file)).otherwise == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "model_type"),
+    [("permille", "qwen2_5_vl"), ("pixel", "qwen2_vl"), ("pixel", "qwen3_vl")],
+)
+def test_boxes_that_the_base_does_not_write_are_refused(
+    rows: Path, tmp_path: Path, written: str, model_type: str
+) -> None:
+    file = copied(rows, tmp_path / "a")
+    protocol = wording(tmp_path, **_as_in(rows, coordinates=written))
+    base = base_of_type(tmp_path / "base", model_type)
+    asked = request(file, protocol=protocol, base=base, name="a base")
+    with pytest.raises(DataError, match="thousandths of the sides") as error:
+        looked_through(asked)
+    assert "a base" in error.value.message
+    assert model_type in error.value.message
+    assert looked_through(msgspec.structs.replace(asked, mixed_coordinates=True)).rows == COUNT
+
+
+def _as_in(rows: Path, **values: Any) -> dict[str, Any]:
+    beside = read_protocol(rows.with_name(FILE_NAME))
+    return {name: getattr(beside, name) for name in beside.__struct_fields__} | values
+
+
+def test_a_base_that_is_none_is_said_first(rows: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"config\.json"):
+        looked_through(request(rows, base=tmp_path))
+    base = base_of_type(tmp_path / "base", "qwen2_5_vl")
+    (base / "tokenizer.json").write_text("{}")
+    with pytest.raises(ConfigError, match="is no tokenizer"):
+        looked_through(request(rows, base=base))
+    with pytest.raises(ConfigError, match="llava"):
+        looked_through(request(rows, base=base_of_type(tmp_path / "other", "llava")))
+
+
+def test_fewer_rows_need_a_folder_of_their_own(rows: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no folder"):
+        looked_through(request(rows, probe=4))
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "mine").touch()
+    with pytest.raises(UsageError, match="in use"):
+        looked_through(request(rows, probe=4, folder=tmp_path / "used"))

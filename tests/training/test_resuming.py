@@ -1,0 +1,234 @@
+"""What is done with a run's folder between two attempts."""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from virc_cli.training import attempt, follow
+from virc_recipes import runs
+from virc_recipes.checkpoints import checkpoints
+from virc_recipes.engines.llamafactory_resume import loadable
+from virc_recipes.errors import EngineError
+from virc_recipes.metrics import Metric, metrics
+from virc_recipes.models import EMBEDDED_FOLDER
+from virc_recipes.runs import Info, Run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    made = Run(tmp_path / "runs" / "mine")
+    made.checkpoints.mkdir(parents=True)
+    about = Info(
+        name="mine", system="tiny", stage="instruct", kind="sft", created="2026-01-01T00:00:00+00:00",
+        base=str(EMBEDDED_FOLDER), root="tiny", data="rows.json", dataset="rows", rows=4, longest=9,
+        settings={"engine": {}}, origins={}, environment="sft-cpu", device="cpu", python="python", recipes="recipes",
+    )  # fmt: skip
+    (made.folder / "run.json").write_bytes(msgspec.json.encode(about))
+    shutil.copy(EMBEDDED_FOLDER / "virc_protocol.json", made.folder)
+    return made
+
+
+def checkpoint(run: Run, step: int, whole: bool = True) -> Path:
+    folder = run.checkpoints / f"checkpoint-{step}"
+    folder.mkdir()
+    for name in ("config.json", "tokenizer_config.json", "tokenizer.json", "model.safetensors"):
+        shutil.copy(EMBEDDED_FOLDER / name, folder)
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        (folder / name).write_bytes(b"state")
+    (folder / "global_step1").mkdir()
+    if whole:
+        (folder / "trainer_state.json").write_text(json.dumps({"global_step": step}))
+    return folder
+
+
+def said(step: int) -> str:
+    return json.dumps({"current_steps": step, "total_steps": 9, "lr": 0.1, "loss": step / 10}) + "\n"
+
+
+def steps(run: Run) -> list[int]:
+    return [each.step for each in metrics(run)]
+
+
+def test_metrics_that_nobody_took_in_are_taken_over(run: Run) -> None:
+    run.metrics.write_bytes(msgspec.json.encode(Metric(step=1, loss=0.1)) + b"\n")
+    engines = run.checkpoints / "trainer_log.jsonl"
+    engines.write_text(said(1) + said(2) + said(3) + '{"current_steps": 4, "lo')
+    follow.take_over(run)
+    assert steps(run) == [1, 2, 3]
+    assert not engines.exists()
+
+
+def test_metrics_after_the_checkpoint_are_dropped(run: Run) -> None:
+    run.metrics.write_text("".join(f'{{"step":{step},"loss":1.0}}\n' for step in (1, 2, 3, 4)))
+    follow.drop_after(run, 2)
+    assert steps(run) == [1, 2]
+
+
+def test_half_a_checkpoint_is_removed_and_a_whole_one_is_completed(run: Run) -> None:
+    half, whole = checkpoint(run, 4, whole=False), checkpoint(run, 2)
+    follow.take_over(run)
+    assert not half.exists()
+    assert (whole / "virc_protocol.json").exists()
+    assert (whole / "preprocessor_config.json").exists()
+
+
+def test_resume_state_stays_with_the_newest_two(run: Run) -> None:
+    folders = [checkpoint(run, step) for step in (1, 2, 3)]
+    follow.Follower(run, runs.info(run), 1, 0, lambda text: None).tend()
+    assert [(folder / "optimizer.pt").exists() for folder in folders] == [False, True, True]
+    assert [(folder / "global_step1").exists() for folder in folders] == [False, True, True]
+    assert all((folder / "model.safetensors").exists() for folder in folders)
+
+
+def test_the_engines_second_copy_of_the_last_checkpoint_goes(run: Run) -> None:
+    checkpoint(run, 3)
+    copy = run.checkpoints / "model.safetensors"
+    copy.write_bytes(b"the same again")
+    state = run.checkpoints / "trainer_state.json"
+    state.write_text(json.dumps({"global_step": 2}))
+    follow.clear_copy(run, checkpoints(run)[-1])
+    assert copy.exists()  # it is of another step
+    state.write_text(json.dumps({"global_step": 3}))
+    follow.clear_copy(run, checkpoints(run)[-1])
+    assert [path.name for path in run.checkpoints.iterdir()] == ["checkpoint-3"]
+
+
+def test_other_rows_than_were_checked_end_the_run(run: Run) -> None:
+    run.attempt(1).mkdir(parents=True)
+    run.log(1).write_text("  Num examples = 3\n")
+    (run.checkpoints / "trainer_log.jsonl").write_text(said(1))
+    with pytest.raises(EngineError, match="trains on 3 rows, and 4 were checked"):
+        follow.Follower(run, runs.info(run), 1, 0, lambda text: None).look()
+
+
+def test_a_checkpoint_is_written_again_under_the_models_own_names(tmp_path: Path) -> None:
+    names = {
+        "model.embed_tokens.weight": "model.language_model.embed_tokens.weight",
+        "visual.blocks.0.weight": "model.visual.blocks.0.weight",
+        "model.visual.x": "model.visual.x",
+        "model.language_model.y": "model.language_model.y",
+        "lm_head.weight": "lm_head.weight",
+    }
+    tensors = {
+        name: torch.randn(3, 5).to(torch.bfloat16 if "visual" in name else torch.float32) for name in names
+    }
+    saved = tmp_path / "checkpoint-7"
+    saved.mkdir()
+    parts = {
+        "model-00001-of-00002.safetensors": list(names)[:3],
+        "model-00002-of-00002.safetensors": list(names)[3:],
+    }
+    for file, inside in parts.items():
+        save_file({name: tensors[name] for name in inside}, saved / file, metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": {name: file for file, inside in parts.items() for name in inside}}
+    (saved / "model.safetensors.index.json").write_text(json.dumps(index))
+    (saved / "optimizer.pt").write_bytes(b"state")
+
+    loadable(saved, tmp_path / "resume")
+    for file, inside in parts.items():
+        found = load_file(tmp_path / "resume" / file)
+        assert found.keys() == {names[name] for name in inside}
+        assert all(torch.equal(found[names[name]], tensors[name]) for name in inside)
+        assert all(found[names[name]].dtype == tensors[name].dtype for name in inside)
+    again = json.loads((tmp_path / "resume" / "model.safetensors.index.json").read_text())
+    assert again["weight_map"] == {names[name]: file for name, file in index["weight_map"].items()}  # type: ignore[attr-defined]
+    assert (tmp_path / "resume" / "optimizer.pt").read_bytes() == b"state"
+
+
+def test_weights_that_are_no_safetensors_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"\x80\x04pickle or what it may be")
+    with pytest.raises(EngineError, match="no safetensors file"):
+        loadable(tmp_path, tmp_path / "resume")
+
+
+def follower(run: Run) -> follow.Follower:
+    run.attempt(1).mkdir(parents=True, exist_ok=True)
+    run.log(1).write_text("  Num examples = 4\n")
+    return follow.Follower(run, runs.info(run), 1, 0, lambda text: None)
+
+
+def test_a_disk_that_is_full_for_a_while_costs_neither_the_run_nor_a_line(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = follower(run)
+    (run.checkpoints / "trainer_log.jsonl").write_text(said(1))
+    run.metrics.symlink_to("/dev/full")
+    seen.look()
+    seen.look()
+    assert capsys.readouterr().err.count("no space left on device") == 1
+    run.metrics.unlink()
+    with (run.checkpoints / "trainer_log.jsonl").open("a") as file:
+        file.write(said(2))
+    seen.look()
+    assert steps(run) == [1, 2]
+    assert runs.state(run).step == 2
+
+
+def test_a_loss_that_is_no_number_from_the_first_step_on_is_said_and_ends_nothing(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run.checkpoints / "trainer_log.jsonl").write_text(said(1).replace('"loss": 0.1', '"loss": NaN'))
+    follower(run).look()
+    assert "the loss at step 1 is not a number" in capsys.readouterr().err
+    assert steps(run) == [1]
+
+
+def test_a_line_of_metrics_cut_short_swallows_none_that_is_taken_over(run: Run) -> None:
+    run.metrics.write_text('{"step":1,"loss":1.0}\n{"step":2,"lo')
+    (run.checkpoints / "trainer_log.jsonl").write_text(said(1) + said(2) + said(3))
+    follow.take_over(run)
+    assert steps(run) == [1, 2, 3]
+
+
+def test_a_checkpoint_with_a_long_history_is_whole(run: Run) -> None:
+    folder = checkpoint(run, 3)
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": [0.123456789] * 2_000_000}))
+    assert [each.step for each in checkpoints(run)] == [3]
+
+
+def test_folders_that_are_no_checkpoints_stay(run: Run) -> None:
+    notes = run.checkpoints / "checkpoint-notes"
+    notes.mkdir()
+    (run.checkpoints / "checkpoint-²").mkdir()
+    follow.take_over(run)
+    assert notes.exists()
+    assert checkpoints(run) == []
+
+
+def test_a_second_copy_of_weights_that_a_killed_attempt_was_resumed_from_goes(run: Run) -> None:
+    copy = run.attempt(2) / "resume" / "model.safetensors"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(b"as large as the model")
+    follow.take_over(run)
+    assert not copy.parent.exists()
+    assert run.attempt(2).exists()
+
+
+def test_the_speed_of_a_resumed_attempt_is_without_the_tokens_of_those_before(run: Run) -> None:
+    run.metrics.write_bytes(msgspec.json.encode(Metric(step=1, tokens=900)) + b"\n")
+    seen = follow.Follower(run, runs.info(run), 2, 1, lambda text: None)
+    run.attempt(2).mkdir(parents=True)
+    run.log(2).touch()
+    more = '"throughput": 5000, "total_tokens": 1000}'  # 100 tokens in 0.2 seconds
+    (run.checkpoints / "trainer_log.jsonl").write_text(said(2).replace("}", f", {more}"))
+    seen.look()
+    assert list(metrics(run))[-1].tokens_per_second == pytest.approx(500)
+
+
+def test_an_engine_that_was_asked_to_save_and_could_not_is_said(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint(run, 1)
+    seen = follower(run)
+    (run.checkpoints / "trainer_log.jsonl").write_text(said(3))
+    seen.look()
+    run.log(1).write_text("OSError: [Errno 28] No space left on device\n")
+    ended = attempt._conclude(run, 1, 1, signal.SIGINT, seen)
+    assert (ended.finished, ended.step) == (False, 1)
+    assert "step 3 was not saved: the disk is full" in capsys.readouterr().err

@@ -1,0 +1,262 @@
+"""Slurm: the scripts, the site file, and a job on two nodes that saves, goes back into the queue, and finishes."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import pytest
+import slurm_cases
+import slurm_cluster
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from virc_recipes import slurm
+from virc_recipes.errors import ConfigError, EngineError, SetupError
+from virc_recipes.plan import Step
+from virc_recipes.runs import Run
+from virc_recipes.slurm import Site
+
+ROOT = Path(__file__).resolve().parents[2]
+LINE = st.text(st.characters(min_codepoint=32, exclude_categories=("Cs", "Cc")), min_size=1)
+
+
+def _sites(path: Path, text: str) -> Site:
+    path.write_text(text, encoding="utf-8")
+    return slurm.read_site(path, {})
+
+
+def _options(script: str) -> list[str]:
+    """The options of a script, read as sbatch reads them."""
+    lines = [line.removeprefix("#SBATCH") for line in script.split("\n") if line.startswith("#SBATCH")]
+    return [word for line in lines for word in shlex.split(line, comments=True)]
+
+
+def test_the_golden_files_are_the_scripts_of_the_cases_and_bash_reads_them() -> None:
+    assert {
+        path: path.read_text(encoding="utf-8") for path in slurm_cases.GOLDEN.glob("slurm-*")
+    } == slurm_cases.golden()
+    for path in slurm_cases.GOLDEN.glob("slurm-*.sh"):
+        subprocess.run(["bash", "-n", path], check=True)
+
+
+@given(LINE)
+@example("x\"; rm -rf '$(id)' # \\")
+@example("hetjob")
+def test_values_reach_sbatch_as_they_are(value: str) -> None:
+    run = Run(Path("/w/runs/a"))
+    script = slurm.job_script(run, slurm_cases.SETTINGS, Path("/w"), Site(account=value), "python")
+    assert f"--account={value}" in _options(script)
+
+
+@given(LINE.filter(lambda text: "/" not in text and text not in {".", ".."}))
+@example('it\'s 100% "mine"; $(id) `id`')
+def test_a_workspace_may_have_any_name(name: str) -> None:
+    folder = Path("/w") / name
+    run = Run(folder / "runs" / "a")
+    script = slurm.job_script(run, slurm_cases.SETTINGS, folder, Site(), "python")
+    assert f"--output=/w/{name.replace('%', '%%')}/runs/a/logs/slurm-%j.log" in _options(script)
+    change = next(line for line in script.split("\n") if line.startswith("cd "))
+    assert shlex.split(change)[1] == str(folder)
+
+
+@given(LINE, LINE)
+@example("$HOME `id` $(id) 'x' \"y\" \\", "!!")
+def test_a_node_runs_arguments_and_variables_as_they_are(argument: str, value: str) -> None:
+    step = Step((sys.executable, argument), "x", {"KEPT": value, "GONE": ""})
+    head = slurm.node_script(step).split("\n\n")[0]
+    shown = 'printf "%s\\0" "${engine[@]}" "$KEPT" "${GONE-unset}"'
+    done = subprocess.run(
+        ["bash"],
+        input=f"{head}\n{shown}",
+        env={"GONE": "here", "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split("\0")[:-1] == [sys.executable, argument, value, "unset"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("accout: geometry", "unknown key 'accout'", "did you mean 'account'?"),
+        ("time: 24:00:00", "time must be a time like", "put it in quotes"),
+        ("time: tomorrow", "time must be a time like", None),
+        ('account: "a\\n#SBATCH --uid=0"', "account must be one line of text", None),
+        ("cpus: 0", "cpus must be a number of cores", None),
+        ("extra: [nice]", "each of extra must be an option of sbatch", None),
+        ('extra: ["--nice\\n--uid=0"]', "each of extra must be an option of sbatch", None),
+        ("shared: [scratch]", "each of shared must be a folder from the root on", None),
+        ("setup: module load cuda", "setup must be a list", None),
+    ],
+)
+def test_a_wrong_site_file_is_one_sentence(tmp_path: Path, text: str, message: str, hint: str | None) -> None:
+    with pytest.raises(ConfigError) as refused:
+        _sites(tmp_path / "slurm.yaml", text)
+    assert message in refused.value.message
+    assert "\n" not in refused.value.message
+    assert refused.value.hint == hint
+
+
+def test_the_site_file_lies_beside_the_config_file(tmp_path: Path) -> None:
+    env = {"VIRC_CONFIG": str(tmp_path / "config.yaml")}
+    assert slurm.read_site(None, env) == Site()
+    (tmp_path / "slurm.yaml").write_text("account: geometry\nqos:\n")
+    assert slurm.read_site(None, env) == Site(account="geometry")
+
+
+def test_a_site_file_that_is_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no file"):
+        slurm.read_site(tmp_path / "slurm.yaml", {})
+
+
+def test_a_run_keeps_its_site() -> None:
+    for site in slurm_cases.SITES.values():
+        info = slurm_cases.info(site)
+        assert slurm.site_of(msgspec.json.decode(msgspec.json.encode(info), type=type(info))) == site
+
+
+def test_paths_that_the_nodes_do_not_see_are_refused(tmp_path: Path) -> None:
+    shared, local = tmp_path / "shared", tmp_path / "local"
+    shared.mkdir()
+    local.mkdir()
+    (shared / "link").symlink_to(local)
+    site = Site(shared=(str(shared),))
+    assert slurm.check_paths({"the data": shared / "rows.json"}, site) is None
+    for path in (local, shared / "link" / "rows.json", shared.with_name("shared2")):
+        with pytest.raises(SetupError, match="the nodes do not see the data"):
+            slurm.check_paths({"the workspace": shared, "the data": path}, site)
+    assert "shared:" in (slurm.check_paths({"the data": local}, Site()) or "")
+
+
+@pytest.mark.parametrize("printed", ["1234\n", "1234;main\n", "sbatch: a word of the site\n1234\n"])
+def test_the_answer_of_sbatch_is_a_job(printed: str) -> None:
+    assert slurm.job_id(printed) == "1234"
+
+
+@pytest.mark.parametrize("printed", ["", "Submitted batch job 1234", "12 34"])
+def test_other_answers_of_sbatch_are_errors(printed: str) -> None:
+    with pytest.raises(EngineError, match="sbatch named no job"):
+        slurm.job_id(printed)
+
+
+def test_only_the_jobs_own_script_is_in_the_job() -> None:
+    assert slurm.in_job({"VIRC_JOB": "7", "SLURM_JOB_ID": "7"}) == "7"
+    assert slurm.in_job({"SLURM_JOB_ID": "7"}) is None
+    assert slurm.in_job({"VIRC_JOB": "7", "SLURM_JOB_ID": "8"}) is None
+
+
+class Cluster:
+    """A cluster of this machine's loopback addresses, and a workspace with the run `toy`."""
+
+    def __init__(self, folder: Path, **toy: object) -> None:
+        self.folder, self.spool = folder / "it's mine", folder / "spool"
+        self.spool.mkdir()
+        self.nodes = toy["nodes"]
+        self.run = Run(self.folder / "runs" / "toy")
+        (self.run.folder / slurm.LOGS).mkdir(parents=True)
+        paths = os.pathsep.join(map(str, (ROOT, ROOT / "recipes", Path(__file__).parent)))
+        self.env: Mapping[str, str] = {
+            **os.environ, **slurm_cluster.environment(self.spool), "PYTHONPATH": paths,
+            **{f"TOY_{name.upper()}": str(value) for name, value in toy.items()},
+        }  # fmt: skip
+
+    def submit(self) -> str:
+        """Hand the run's script over; its program is the toy in place of virc."""
+        virc = self.folder / "python"
+        virc.write_text(
+            f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("slurm_toy_virc.py")} "$@"\n'
+        )
+        virc.chmod(0o755)
+        settings, site = {**slurm_cases.SMALL, "nodes": self.nodes}, Site(setup=("export SITE=loopback",))
+        script = slurm.job_script(self.run, settings, self.folder, site, str(virc))
+        (self.run.folder / slurm.SCRIPT).write_text(script)
+        argv = slurm.submit_step(self.run).argv
+        done = subprocess.run(argv, env=self.env, capture_output=True, text=True, check=True)
+        return slurm.job_id(done.stdout)
+
+    def ended(self, job: str) -> int:
+        """The job's exit code."""
+        return slurm_cluster.ended(self.spool, job, lambda: self.log)
+
+    @property
+    def log(self) -> str:
+        """What the job's script and the engine wrote."""
+        files = [*(self.run.folder / slurm.LOGS).glob("slurm-*.log"), self.run.log(1)]
+        return "".join(path.read_text() for path in files if path.exists())
+
+    def counts(self) -> list[int]:
+        """Steps that each node has done."""
+        return [int(path.read_text()) for path in sorted(self.folder.glob("node-*"))]
+
+
+def test_a_job_of_two_nodes_finishes(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, nodes=2, steps=3, each=0.02)
+    job = cluster.submit()
+    assert cluster.ended(job) == 0, cluster.log
+    assert cluster.counts() == [3, 3]
+    assert "node 0 meets at 127.0.0.1" in cluster.log
+    assert "node 1 meets at 127.0.0.1" in cluster.log
+
+
+def test_a_job_told_to_end_saves_on_every_node_and_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where slurm is set to signal all that a task started (SignalChildrenProcesses)."""
+    monkeypatch.setenv("SLURM_STUB_SIGNALS", "everything")
+    cluster = Cluster(tmp_path, nodes=2, steps=30, each=0.1)
+    job = cluster.submit()
+    for node in range(2):
+        slurm_cluster.until((cluster.folder / f"began-{node}").exists, lambda: cluster.log)
+    slurm_cluster.tell(cluster.spool, job)
+    assert cluster.ended(job) == 0, cluster.log
+    assert cluster.counts() == [30, 30]
+    begun = [int(line.split()[-1]) for line in cluster.log.splitlines() if line.startswith("from step")]
+    assert len(begun) == 4, cluster.log  # two nodes, twice
+    assert begun[:2] == [0, 0]
+    assert all(0 < step < 30 for step in begun[2:])
+    assert cluster.log.count("exit code 0 on loopback") == 2  # of both times
+
+
+def test_a_node_that_fails_fails_the_job(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, nodes=2, steps=600, each=0.1, broken=1)
+    job = cluster.submit()
+    assert cluster.ended(job) == 3, cluster.log
+    assert cluster.counts()[0] < 600
+
+
+def test_an_engine_that_saves_by_itself_is_told_itself() -> None:
+    """One process that is no launcher: the signal goes to it, and its exit code comes back."""
+    ended = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))"
+    engine = f"import signal, sys; {ended}; print(flush=True); signal.pause()"
+    script = slurm.node_script(Step((sys.executable, "-c", engine), "wait"))
+    process = subprocess.Popen(
+        ["bash", "-c", script],
+        env={**os.environ, "SLURM_NODEID": "0"},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait() == 9
+    process.stdout.close()
+
+
+def test_a_launcher_without_workers_is_ended() -> None:
+    launcher = "import signal; print(flush=True); signal.pause()"
+    step = Step((sys.executable, "-c", launcher), "wait", through=True)
+    process = subprocess.Popen(
+        ["bash", "-c", slurm.node_script(step)],
+        env={**os.environ, "SLURM_NODEID": "0"},
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait() == 128 + signal.SIGTERM
+    process.stdout.close()

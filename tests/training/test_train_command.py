@@ -1,0 +1,196 @@
+"""`virc train` up to the moment an engine would start."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import small_lora
+from called import virc
+
+from virc_recipes.models import EMBEDDED_FOLDER
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
+    return folder
+
+
+@pytest.fixture
+def rows(workspace: Path) -> Path:
+    assert virc("data", "synth", "--to", "data/polygons", "--count", 4, "--layouts", "sft").code == 0
+    return workspace / "data" / "polygons" / "trajectories.json"
+
+
+def everything(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))
+
+
+def test_a_stage_must_be_named(workspace: Path) -> None:
+    done = virc("train", "tiny")
+    assert done.code == 2
+    assert "no stage is named" in done.err
+    assert "--stage instruct, then --stage practice" in done.err
+
+
+def test_gpus_are_counted_before_gigabytes_are_installed(
+    workspace: Path, rows: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # no nvidia-smi
+    words = ("--set", "device=cuda", "--set", "precision=bf16", "--set", "devices=1")
+    done = virc("train", "tiny", "--stage", "instruct", *words)
+    assert done.code == 4
+    assert "needs 1 GPU, here none" in done.err
+    assert "making the environment" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["virc", "--stage", "2"], 2, "did you mean 'practice'?"),
+        (["viirc", "--stage", "instruct"], 3, "did you mean 'virc'?"),
+        (["--stage", "instruct", "--with", "3c"], 2, "no overlay '3c'"),
+        (["--stage", "instruct", "--with", "3b,fixed"], 3, "overlay 3b sets base"),
+        (["--stage", "instruct", "--set", "lerning_rate=1"], 3, "did you mean 'learning_rate'?"),
+        (["--stage", "instruct", "--set", "engine.warmup_stepz=1"], 3, "warmup"),
+        (["--stage", "instruct", "--set", "engine.learning_rate=1"], 3, "learning_rate"),
+        (["--stage", "instruct", "--set", "batch=30"], 3, "--set batch=32"),
+        (
+            ["tiny", "--stage", "instruct", "--set", "devices=2"],
+            3,
+            "cannot be resumed without DeepSpeed ZeRO",
+        ),
+        (["tiny", "--stage", "practice"], 3, "virc train tiny --stage instruct"),
+        (["tiny", "--stage", "instruct"], 5, "virc data synth"),
+        (["tiny", "--stage", "instruct", "--data", "absent.json"], 5, "there is no file"),
+        (["tiny", "--stage", "instruct", "--from", "nothing-like-it"], 3, "no model 'nothing-like-it'"),
+        (["--stage", "instruct", "--launcher", "slurm", "--site", "absent.yaml"], 3, "absent.yaml"),
+        (["--resume"], 2, "--name RUN"),
+        (["--resume", "--name", "absent", "--set", "steps=9"], 2, "it takes no settings"),
+        (["--resume", "--name", "absent"], 3, "no run 'absent'"),
+        (["tiny", "--stage", "instruct", "--resume"], 3, "no run of tiny instruct"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_leaves_nothing(
+    workspace: Path, words: list[str], code: int, said: str
+) -> None:
+    done = virc("train", *words)
+    assert done.code == code, done.err
+    assert said in done.err
+    assert done.err.count("error:") == 1
+    assert "Traceback" not in done.err
+    assert not [path for path in everything(workspace) if path.is_file()]
+
+
+def test_a_dry_run_says_what_is_missing_and_writes_nothing(workspace: Path) -> None:
+    done = virc("train", "--stage", "instruct", "--dry-run", "--json")
+    assert done.code == 0, done.err
+    said = done.json
+    assert said["schema"] == "virc.train.plan/1"
+    assert [error["kind"] for error in said["missing"]] == ["config", "environment", "data"]
+    assert {change["key"] for change in said["changes"]} >= {
+        "flash_attn",
+        "save_only_model",
+        "trust_remote_code",
+    }
+    assert "--nproc-per-node" in said["command"]
+    assert said["command"][-1] in said["files"]
+    assert not everything(workspace)
+
+
+def test_a_dry_run_is_the_plan_of_this_workspace(workspace: Path, rows: Path) -> None:
+    done = virc(
+        "train", "tiny", "--stage", "instruct", "--dry-run", "--json", "--set", "steps=7", "--name", "mine"
+    )
+    said = done.json
+    import yaml
+
+    keys = yaml.safe_load(said["files"][said["command"][-1]])
+    assert keys["model_name_or_path"] == str(EMBEDDED_FOLDER)
+    assert keys["output_dir"] == str(workspace / "runs" / "mine" / "checkpoints")
+    assert keys["max_steps"] == 7
+    assert "num_train_epochs" not in keys
+    info = json.loads(said["files"][str(Path(said["command"][-1]).with_name("dataset_info.json"))])
+    assert info["trajectories"]["file_name"] == str(rows)
+    assert said["environment"]["HF_HUB_OFFLINE"] == "1"
+    assert said["environment"]["DO_NOT_TRACK"] == "1"
+    assert not (workspace / "runs").exists()
+
+
+def test_a_base_is_found_in_the_workspace_by_the_end_of_its_hub_id(workspace: Path, rows: Path) -> None:
+    shutil.copytree(EMBEDDED_FOLDER, workspace / "models" / "Some-Base")
+    done = virc("train", "tiny", "--stage", "instruct", "--from", "someone/Some-Base", "--dry-run", "--json")
+    assert str(workspace / "models" / "Some-Base") in "".join(done.json["files"].values())
+    absent = virc("train", "tiny", "--stage", "instruct", "--from", "someone/Other", "--dry-run")
+    assert "hf download someone/Other --local-dir models/Other" in absent.err
+
+
+def test_the_settings_a_run_keeps_are_those_that_config_takes(workspace: Path, rows: Path) -> None:
+    from virc_recipes import stages, systems, training
+
+    before = stages.resolve(
+        systems.get("virc"), "instruct", ["3b", "lora", "1x24g"], assignments=["engine.val_size=0.1"]
+    )
+    file = workspace / "mine.yaml"
+    file.write_text(training.settings_text(before))
+    after = stages.resolve(systems.get("virc"), "instruct", file=file)
+    assert after.config == before.config
+    assert "# overlay lora" in file.read_text()
+
+
+@pytest.mark.parametrize("name", ["models/ViRC-3B", "ViRC-3B", "LeonMiao/ViRC-3B"])
+def test_a_model_that_is_not_here_is_fetched_by_its_hub_id(workspace: Path, name: str) -> None:
+    done = virc("train", "--stage", "practice", "--from", name)
+    assert done.code == 3
+    assert done.err.endswith("\nhint: hf download LeonMiao/ViRC-3B --local-dir models/ViRC-3B\n")
+
+
+def test_a_folder_of_rows_is_its_only_file(workspace: Path, rows: Path) -> None:
+    done = virc("train", "tiny", "--stage", "instruct", "--data", "data/polygons", "--dry-run", "--json")
+    assert not [error for error in done.json["missing"] if error["kind"] == "data"]
+    assert str(rows) in "".join(done.json["files"].values())
+    absent = virc("train", "tiny", "--stage", "instruct", "--data", "data/none")
+    assert (absent.code, "data//" in absent.err) == (5, False)
+
+
+def test_a_system_in_this_folder_is_named_by_its_path(workspace: Path) -> None:
+    assert virc("systems", "new", "lab").code == 0
+    done = virc("train", "lab", "--stage", "instruct")
+    assert (done.code, "./lab.yaml" in done.err) == (3, True)
+
+
+def test_an_adapter_named_by_a_relative_path_is_found_from_everywhere(workspace: Path, rows: Path) -> None:
+    """A job, and a run that goes on, start in another folder."""
+    small_lora.describe(workspace / "adapter", base_model_name_or_path=str(EMBEDDED_FOLDER))
+    words = ("--with", "lora", "--from", "adapter", "--dry-run", "--json")
+    done = virc("train", "tiny", "--stage", "instruct", *words)
+    assert f"adapter_name_or_path: {workspace / 'adapter'}" in "".join(done.json["files"].values())
+
+
+def test_a_run_that_another_process_began_meanwhile_is_not_begun_again(
+    workspace: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from virc_cli.training import begin
+
+    @contextmanager
+    def held(folder: Path) -> Iterator[None]:
+        (folder / "checkpoints").mkdir(parents=True)
+        yield
+
+    monkeypatch.setattr(begin, "held", held)
+    done = virc("train", "tiny", "--stage", "instruct", "--name", "mine")
+    assert done.code == 3
+    assert "there is a run mine already" in done.err
+    assert [path.name for path in (workspace / "runs").iterdir()] == ["mine"]
+
+
+def test_rows_of_the_paper_that_are_not_here_are_fetched_by_name(workspace: Path) -> None:
+    done = virc("train", "--stage", "instruct", "--from", "tiny")
+    assert done.code == 5
+    assert "hf download LeonMiao/CRUX --repo-type dataset --local-dir data/CRUX" in done.err

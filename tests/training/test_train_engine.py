@@ -1,0 +1,236 @@
+"""Stages of `tiny` in the real LLaMA-Factory, through `virc train`: losses, weights and signals, not exit codes."""
+
+import json
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import workspaces
+
+from virc_recipes.checkpoints import checkpoints
+from virc_recipes.runs import Run
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
+
+ROWS = 48
+STEPS = ("--set", "steps=10", "--set", "save=4")
+LORA = ("--with", "lora", "--set", "learning_rate=1e-2", "--set", "steps=6", "--set", "save=3",
+        "--set", "trackers=[tensorboard]")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("workspace")
+    workspaces.synth(folder, ROWS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def instruct(workspace: Path) -> Path:
+    """A run of the first stage that nothing interrupted."""
+    done = workspaces.run(workspace, "train", "tiny", "--stage", "instruct", *STEPS, cpu=workspace / "cpu")
+    assert done.returncode == 0, done.stderr
+    run = Path(done.stdout.strip())
+    assert run == workspace / "runs" / "tiny-instruct"
+    return run
+
+
+@pytest.fixture(scope="module")
+def lora(workspace: Path) -> Path:
+    done = workspaces.run(workspace, "train", "tiny", "--stage", "instruct", *LORA, "--name", "lora")
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
+def weights(run: Path, step: int, name: str = "model.safetensors") -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return dict(load_file(run / "checkpoints" / f"checkpoint-{step}" / name))
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
+
+
+def test_the_first_stage_learns(instruct: Path) -> None:
+    loss = workspaces.losses(instruct)
+    assert list(loss) == list(range(1, 11))
+    assert sum(loss[step] for step in (8, 9, 10)) < 0.8 * sum(loss[step] for step in (1, 2, 3))
+    assert workspaces.state(instruct)["progress"] == "finished"
+
+
+def test_weights_stay_at_every_save_and_resume_state_with_the_newest_two(instruct: Path) -> None:
+    saved = {
+        folder.name: (folder / "optimizer.pt").exists() for folder in (instruct / "checkpoints").iterdir()
+    }
+    assert saved == {"checkpoint-4": False, "checkpoint-8": True, "checkpoint-10": True}
+    assert all((folder / "virc_protocol.json").exists() for folder in (instruct / "checkpoints").iterdir())
+
+
+def test_virc_itself_uses_next_to_no_cpu(instruct: Path, workspace: Path) -> None:
+    wall = workspaces.state(instruct)["seconds"]
+    assert float((workspace / "cpu").read_text()) <= 2 + 0.002 * wall
+
+
+def test_the_second_stage_starts_from_the_first(instruct: Path, workspace: Path) -> None:
+    done = workspaces.run(workspace, "train", "tiny", "--stage", "practice", "--set", "steps=2")
+    assert done.returncode == 0, done.stderr
+    assert "from tiny-instruct" in done.stderr
+    practice = Path(done.stdout.strip())
+    assert json.loads((practice / "run.json").read_bytes())["base"] == str(
+        instruct / "checkpoints" / "checkpoint-10"
+    )
+    assert workspaces.losses(practice)[1] < 0.9 * workspaces.losses(instruct)[1]
+
+
+def test_a_run_killed_and_stopped_and_resumed_is_the_run_that_nothing_interrupted(
+    instruct: Path, workspace: Path
+) -> None:
+    run = workspace / "runs" / "again"
+    first = workspaces.start(workspace, "train", "tiny", "--stage", "instruct", *STEPS, "--name", "again")
+    workspaces.until_step(first, run, 5)
+    workspaces.kill_all(first, run)
+    assert "died" in workspaces.run(workspace, "runs", "ls").stdout
+
+    second = workspaces.start(workspace, "train", "--resume", "--name", "again")
+    workspaces.until_step(second, run, 6)
+    second.send_signal(signal.SIGTERM)
+    said = second.communicate()[1]
+    assert second.returncode == 143, said
+    assert "going on from step 4" in said
+    assert workspaces.state(run)["progress"] == "stopped"
+    saved = workspaces.state(run)["step"]
+    assert saved >= 6
+    assert f"saved at step {saved}" in said
+
+    third = workspaces.run(workspace, "train", "--resume", "--name", "again")
+    assert third.returncode == 0, third.stderr
+    assert f"going on from step {saved}" in third.stderr
+    assert workspaces.losses(run) == workspaces.losses(instruct)
+    assert same(weights(run, 10), weights(instruct, 10))
+
+
+def test_an_adapter_trains_and_goes_on_where_it_was_killed(lora: Path, workspace: Path) -> None:
+    loss = workspaces.losses(lora)
+    assert loss[6] < 0.6 * loss[1]
+    run = workspace / "runs" / "lora-again"
+    first = workspaces.start(workspace, "train", "tiny", "--stage", "instruct", *LORA, "--name", "lora-again")
+    workspaces.until_step(first, run, 4)
+    workspaces.kill_all(first, run)
+    second = workspaces.run(workspace, "train", "--resume", "--name", "lora-again")
+    assert second.returncode == 0, second.stderr
+    assert "going on from step 3" in second.stderr
+    assert workspaces.losses(run) == loss
+    name = "adapter_model.safetensors"
+    assert same(weights(run, 6, name), weights(lora, 6, name))
+
+
+def test_a_tracker_gets_the_run_too(lora: Path) -> None:
+    assert list(lora.rglob("events.out.tfevents.*"))
+
+
+def test_a_run_answers(instruct: Path, lora: Path, workspace: Path) -> None:
+    picture = Path(__file__).parents[1] / "pictures" / "triangle.png"
+    for run in (instruct, lora):
+        done = workspaces.run(
+            workspace, "solve", "--json", "--model", run.name, str(picture), "What is m∠B in triangle MBH?"
+        )
+        said = json.loads(done.stdout)
+        assert done.returncode == 0, said
+        assert said["protocol"] == "trained"
+        assert said["answer"].isdecimal()
+
+
+def test_two_processes_share_weights_and_optimizer(workspace: Path) -> None:
+    steps = ("--set", "steps=3", "--set", "save=3", "--set", "learning_rate=1e-3", "--name", "two")
+    done = workspaces.run(workspace, "train", "tiny", "--stage", "instruct", "--with", "2x", *steps)
+    assert done.returncode == 0, done.stderr
+    run = Path(done.stdout.strip())
+    loss = workspaces.losses(run)
+    assert loss[3] < loss[1]
+    states = list(
+        (run / "checkpoints" / "checkpoint-3" / "global_step3").glob("*zero_pp_rank_*_optim_states.pt")
+    )
+    assert len(states) == 2
+
+
+def test_two_processes_save_and_end_together_when_their_launcher_is_killed(workspace: Path) -> None:
+    words = ("--with", "2x", "--set", "steps=60", "--set", "save=60", "--name", "orphans")
+    process = workspaces.start(workspace, "train", "tiny", "--stage", "instruct", *words)
+    run = Run(workspace / "runs" / "orphans")
+    workspaces.until_step(process, run.folder, 1)
+    workspaces.kill_all(process, run.folder)
+    end = time.monotonic() + 60
+    while not checkpoints(run):
+        assert time.monotonic() < end, "its workers go on"
+        time.sleep(0.2)
+    assert checkpoints(run)[-1].step < 60
+
+
+def test_a_probe_measures_and_leaves_no_run(workspace: Path) -> None:
+    before = (
+        {path.name for path in (workspace / "runs").iterdir()} if (workspace / "runs").exists() else set()
+    )
+    done = workspaces.run(workspace, "train", "tiny", "--stage", "instruct", "--probe", "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["seconds_a_step"] > 0
+    assert 0.3 < said["gib"] < 16
+    assert {path.name for path in (workspace / "runs").iterdir()} == before
+
+
+def no_image(row: dict[str, Any]) -> None:
+    row["images"][0] = "images/absent.png"
+
+
+def one_mark_more(row: dict[str, Any]) -> None:
+    row["messages"][-2]["content"] += "<image>"
+
+
+def roles_out_of_turn(row: dict[str, Any]) -> None:
+    row["messages"].insert(1, row["messages"][1])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words", "said"),
+    [
+        (no_image, (), "absent.png"),
+        (one_mark_more, (), "marks"),
+        (roles_out_of_turn, (), "row 2"),
+        (None, ("--set", "cutoff=200"), "cutoff"),
+        (None, ("--set", "max_pixels=10000"), "max_pixels"),
+    ],
+)
+def test_rows_that_the_engine_would_drop_cut_or_stop_at_are_refused_before_it_starts(
+    workspace: Path,
+    tmp_path: Path,
+    spoil: Callable[[dict[str, Any]], None] | None,
+    words: tuple[str, ...],
+    said: str,
+) -> None:
+    folder = tmp_path / "rows"
+    shutil.copytree(workspace / "data" / "polygons", folder)
+    rows = json.loads((folder / "trajectories.json").read_bytes())
+    if spoil:
+        spoil(rows[1])
+    (folder / "trajectories.json").write_text(json.dumps(rows))
+    before = {path.name for path in (workspace / "runs").iterdir()}
+    data = str(folder / "trajectories.json")
+    done = workspaces.run(workspace, "train", "tiny", "--stage", "instruct", "--data", data, *words)
+    assert done.returncode == 5, done.stderr
+    assert said in done.stderr
+    assert done.stderr.count("error:") == 1
+    assert {path.name for path in (workspace / "runs").iterdir()} == before
+
+
+def test_an_engine_that_fails_ends_in_one_sentence_and_the_place_of_its_log(workspace: Path) -> None:
+    words = ("--set", "engine.optim=adamw_bnb_8bit", "--name", "failing")  # needs a package that is not there
+    done = workspaces.run(workspace, "train", "tiny", "--stage", "instruct", *words)
+    assert done.returncode == 7, done.stderr
+    assert done.stderr.count("error:") == 1
+    assert str(workspace / "runs" / "failing" / "logs" / "attempt_1" / "engine.log") in done.stderr
+    assert workspaces.state(workspace / "runs" / "failing")["progress"] == "failed"

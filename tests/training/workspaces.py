@@ -1,0 +1,102 @@
+"""A workspace with rows for `tiny`, and `virc` as a process in it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_CPU = (
+    "import resource, sys\n"
+    "from virc_cli.main import main\n"
+    "code = main(sys.argv[2:])\n"
+    "used = resource.getrusage(resource.RUSAGE_SELF)\n"
+    "open(sys.argv[1], 'w').write(str(used.ru_utime + used.ru_stime))\n"
+    "sys.exit(code)\n"
+)
+_PATIENCE = 600.0  # seconds
+
+
+def synth(folder: Path, count: int) -> None:
+    """Rows of diagrams in `data/polygons` of a workspace."""
+    words = (
+        "data",
+        "synth",
+        "--to",
+        "data/polygons",
+        "--count",
+        str(count),
+        "--seed",
+        "3",
+        "--layouts",
+        "sft",
+    )
+    done = run(folder, *words)
+    assert done.returncode == 0, done.stderr
+
+
+def run(folder: Path, *words: str, cpu: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run `virc` to its end in a workspace; `cpu` gets the seconds of CPU that it used itself."""
+    return subprocess.run(
+        _argv(words, cpu), cwd=folder, env=_env(), capture_output=True, text=True, timeout=_PATIENCE
+    )
+
+
+def start(folder: Path, *words: str) -> "subprocess.Popen[str]":
+    """Start `virc` in a workspace."""
+    return subprocess.Popen(
+        _argv(words, None), cwd=folder, env=_env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def until_step(process: "subprocess.Popen[str]", run_folder: Path, step: int) -> None:
+    """Wait until a run has logged a step."""
+    end = time.monotonic() + _PATIENCE
+    while max(losses(run_folder), default=0) < step:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end, "it never came so far"
+        time.sleep(0.2)
+
+
+def kill_all(process: "subprocess.Popen[str]", run_folder: Path) -> None:
+    """Kill virc and its engine at the same moment, as a power cut would."""
+    os.killpg(state(run_folder)["engine"], signal.SIGKILL)
+    process.kill()
+    process.communicate()
+
+
+def losses(run_folder: Path) -> dict[int, float]:
+    """The loss of each step in a run's metrics."""
+    file = run_folder / "metrics.jsonl"
+    lines = file.read_text().splitlines() if file.exists() else []
+    found: Mapping[int, float] = {}
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:  # it is just being written
+            continue
+        if row.get("loss") is not None:
+            found = {**found, row["step"]: row["loss"]}
+    return dict(found)
+
+
+def state(run_folder: Path) -> dict[str, Any]:
+    """The run's state as its file says it."""
+    found: dict[str, Any] = json.loads((run_folder / "state.json").read_bytes())
+    return found
+
+
+def _argv(words: tuple[str, ...], cpu: Path | None) -> list[str]:
+    return [sys.executable, *(("-c", _CPU, str(cpu)) if cpu else ("-m", "virc_cli")), *words]
+
+
+def _env() -> dict[str, str]:
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("VIRC_") or name == "VIRC_CACHE"
+    }

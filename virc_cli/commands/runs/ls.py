@@ -1,0 +1,63 @@
+"""`virc runs ls`: every run of the workspace, the newest last."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from virc_cli import output
+from virc_cli.options import Json
+
+if TYPE_CHECKING:
+    from virc_recipes.runs import Run
+
+FAILURE: dict[str, object] = {"runs": None}
+_HEAD = ("name", "state", "step", "loss", "begun")
+
+
+def command(as_json: Json = False) -> None:
+    """Print every run in this folder's runs/. How far it is, its last loss, its age or the time left."""
+    from virc_cli.run_lines import table
+    from virc_recipes.runs import FOLDER, discover
+
+    rows = [_fields(run) for run in discover(Path.cwd())]
+    for row in rows:
+        if row["error"] and row["progress"] is None:
+            output.warn(str(row["error"]))
+    if as_json:
+        output.emit({"schema": "virc.runs.ls/1", "runs": rows, "error": None})
+    elif rows:
+        for line in table([_HEAD, *map(_cells, rows)]):
+            output.line(line)
+    else:
+        output.note(f"no run is in {Path.cwd() / FOLDER}: virc train begins one")
+
+
+def _fields(run: "Run") -> dict[str, object]:
+    from virc_recipes import runs
+    from virc_recipes.errors import ConfigError
+    from virc_recipes.following import time_left
+
+    fields: dict[str, object] = dict.fromkeys(
+        ("system", "stage", "progress", "step", "total", "loss", "created", "seconds", "seconds_left", "job")
+    )
+    try:
+        info, state = runs.info(run), runs.state(run)
+    except ConfigError as error:
+        return {"name": run.name, **fields, "error": error.message}
+    for name in fields:
+        fields[name] = getattr(state, name, getattr(info, name, None))
+    fields["seconds_left"] = time_left(run) if state.progress == "running" else None
+    return {"name": run.name, **fields, "error": state.error}
+
+
+def _cells(row: dict[str, object]) -> tuple[str, ...]:
+    from virc_cli.progress import duration
+    from virc_cli.run_lines import age, number, steps
+
+    step, total, loss, left = row["step"], row["total"], row["loss"], row["seconds_left"]
+    return (
+        str(row["name"]),
+        str(row["progress"] or "unreadable"),
+        steps(step, total if isinstance(total, int) else None) if isinstance(step, int) else "-",
+        number(loss) if isinstance(loss, float) else "-",
+        f"{duration(left)} left" if isinstance(left, float) else age(str(row["created"])) or "-",
+    )

@@ -1,0 +1,24 @@
+"""`virc runs path`: where a run, or one of its checkpoints, lies."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from virc_cli import output
+from virc_cli.options import run_names
+
+
+def command(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME[@STEP]", help="A run, or a step it saved at.", autocompletion=run_names),
+    ],
+) -> None:
+    """Print the folder of a run or checkpoint."""
+    from virc_recipes import runs
+    from virc_recipes.checkpoints import checkpoint
+
+    named, at, step = name.partition("@")
+    run = runs.find(Path.cwd(), named)
+    output.line(str(checkpoint(run, step).folder if at else run.folder))

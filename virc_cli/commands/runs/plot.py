@@ -1,0 +1,48 @@
+"""`virc runs plot`: pictures of the metrics."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from virc_cli import output
+from virc_cli.options import RunNames
+
+if TYPE_CHECKING:
+    from virc_recipes.runs import Run
+
+
+def command(
+    names: RunNames,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png", help="Where the picture goes; default: plots/ in the first run's folder."
+        ),
+    ] = None,
+) -> None:
+    """Draw what runs measured as a PNG. Loss, learning rate, speed, several runs over each other."""
+    from virc_recipes import plots, runs
+    from virc_recipes.clauses import clause
+    from virc_recipes.errors import UsageError, VircError
+    from virc_recipes.paths import write_whole
+
+    if to and to.suffix.lower() != ".png":
+        raise UsageError(f"pictures are PNG, and {to} does not end in .png", f"--to {to}.png")
+    chosen = [runs.find(Path.cwd(), name) for name in dict.fromkeys(names)]
+    path = to or _default(chosen)
+    picture = plots.draw(chosen, _title(chosen))
+    try:
+        write_whole(path, picture)
+    except OSError as error:
+        raise VircError(f"cannot write {path}: {clause(error)}") from error
+    output.line(str(path))
+
+
+def _default(chosen: "list[Run]") -> Path:
+    name = "metrics.png" if len(chosen) == 1 else "compared.png"
+    return chosen[0].folder / "plots" / name
+
+
+def _title(chosen: "list[Run]") -> str:
+    return chosen[0].name if len(chosen) == 1 else f"{len(chosen)} runs"

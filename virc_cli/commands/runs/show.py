@@ -1,0 +1,184 @@
+"""`virc runs show`: what a run is, how far it is, and what it left."""
+
+import signal
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from virc_cli import output
+from virc_cli.options import Json, RunName
+
+if TYPE_CHECKING:
+    from virc_recipes.attempts import Attempt
+    from virc_recipes.checkpoints import Checkpoint
+    from virc_recipes.metrics import Metric
+    from virc_recipes.runs import Info, Run, State
+
+FAILURE: dict[str, object] = dict.fromkeys(
+    ("name", "folder", "info", "state", "seconds_left", "attempts", "checkpoints", "metrics", "log")
+)
+_LAST = 5  # lines of metrics
+
+
+def command(name: RunName, as_json: Json = False) -> None:
+    """Show all about a run. What it trains from what and how, how far it is, its attempts and checkpoints."""
+    from virc_recipes import attempts, runs
+    from virc_recipes.checkpoints import checkpoints
+    from virc_recipes.following import time_left
+    from virc_recipes.metrics import metrics
+
+    run = runs.find(Path.cwd(), name)
+    output.know(name=run.name, folder=str(run.folder))
+    info, state = runs.info(run), runs.state(run)
+    left = time_left(run) if state.progress == "running" else None
+    tried, saved = attempts.attempts(run), checkpoints(run)
+    last = list(deque(metrics(run), _LAST))
+    if as_json:
+        output.emit(_object(run, info, state, left, tried, saved, last))
+        return
+    for line in [
+        *_about(info, state),
+        *_progress(run, info, state, left),
+        *_settings(info),
+        *_attempts(run, state, tried),
+        *_checkpoints(saved),
+        *_metrics(last),
+    ]:
+        output.line(line)
+
+
+def _about(info: "Info", state: "State") -> Iterator[str]:
+    chosen = f" with {', '.join(info.overlays)}" * bool(info.overlays)
+    yield _line("run", f"{info.name}, {state.progress}")
+    yield _line("stage", f"{info.stage} of {info.system}{chosen}")
+    yield _line("base", info.base + (f" with the adapter {info.adapter}" if info.adapter else ""))
+    yield _line("data", f"{info.data}, {info.rows:,} rows of at most {info.longest:,} tokens")
+    yield _line("engine", f"{info.environment} on {info.device}, {info.python}")
+
+
+def _progress(run: "Run", info: "Info", state: "State", left: float | None) -> Iterator[str]:
+    from virc_cli.progress import duration
+    from virc_cli.run_lines import age, ended, next_step, number, steps
+
+    parts = [
+        steps(state.step, state.total),
+        "" if state.loss is None else f"loss {number(state.loss)}",
+        f"{duration(state.seconds)} so far" if state.seconds else "",
+        "" if left is None else f"{duration(left)} left",
+        f"begun {age(info.created)}",
+    ]
+    yield _line("step", ", ".join(part for part in parts if part))
+    if state.progress == "running":
+        job = f", job {state.job}" * bool(state.job)
+        yield _line("process", f"{state.pid} on {state.host}{job}")
+    elif state.progress in ("stopped", "failed", "died"):
+        yield _line("ended", ended(run, state))
+        yield _line("next", next_step(run, state))
+    yield _line("folder", str(run.folder))
+
+
+def _settings(info: "Info") -> Iterator[str]:
+    from virc_cli.run_lines import value_text
+
+    rows = [
+        (name, value_text(_setting(info.settings, name)), f"({origin})")
+        for name, origin in info.origins.items()
+    ]
+    yield from _section("settings that are no defaults", rows)
+
+
+def _setting(settings: Any, name: str) -> Any:
+    for key in name.split("."):
+        settings = settings.get(key) if isinstance(settings, dict) else None
+    return settings
+
+
+def _attempts(run: "Run", state: "State", tried: "list[Attempt]") -> Iterator[str]:
+    rows = []
+    for attempt in tried:
+        newest = attempt.number == state.attempt
+        error = attempt.error or (state.error if newest else None)
+        how = "running" if newest and state.progress == "running" else _exit(attempt.exit)
+        rows.append(
+            (str(attempt.number), attempt.began or "-", how, str(run.log(attempt.number)), error or "")
+        )
+    yield from _section("attempts", rows)
+
+
+def _exit(code: int | None) -> str:
+    if code is None:
+        return "no end recorded"
+    try:
+        return f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit {code}"
+    except ValueError:
+        return f"exit {code}"
+
+
+def _checkpoints(saved: "list[Checkpoint]") -> Iterator[str]:
+    from virc_cli.progress import sized
+    from virc_recipes.paths import size_of
+
+    rows = [
+        (
+            str(each.folder),
+            sized(size_of(each.folder)),
+            "can be resumed" if each.resumable else "weights alone",
+        )
+        for each in saved
+    ]
+    yield from _section("checkpoints", rows)
+
+
+def _metrics(last: "list[Metric]") -> Iterator[str]:
+    from virc_cli.run_lines import step_line
+
+    yield from _section("metrics", [(step_line(metric, None),) for metric in last])
+
+
+def _section(title: str, rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    from virc_cli.run_lines import table
+
+    if rows:
+        yield title
+        yield from (f"  {line}" for line in table(rows))
+
+
+def _line(label: str, text: str) -> str:
+    return f"{label:8} {text}"
+
+
+def _object(
+    run: "Run",
+    info: "Info",
+    state: "State",
+    left: float | None,
+    tried: "list[Attempt]",
+    saved: "list[Checkpoint]",
+    last: "list[Metric]",
+) -> dict[str, object]:
+    import msgspec
+
+    from virc_recipes.paths import size_of
+
+    return {
+        "schema": "virc.runs.show/1",
+        "name": run.name,
+        "folder": str(run.folder),
+        "info": msgspec.to_builtins(info),
+        "state": msgspec.to_builtins(state),
+        "seconds_left": left,
+        "attempts": [{**msgspec.to_builtins(each), "log": str(run.log(each.number))} for each in tried],
+        "checkpoints": [
+            {
+                "step": each.step,
+                "folder": str(each.folder),
+                "bytes": size_of(each.folder),
+                "resumable": each.resumable,
+            }
+            for each in saved
+        ],
+        "metrics": [msgspec.json.decode(msgspec.json.encode(each)) for each in last],
+        "log": str(run.log(state.attempt)) if state.attempt else None,
+        "error": None,
+    }

@@ -1,0 +1,52 @@
+"""`virc runs stop`: end a run so that it can be resumed."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from virc_cli import output
+from virc_cli.options import RunName
+
+if TYPE_CHECKING:
+    from virc_recipes.runs import Run
+
+
+def command(
+    name: RunName,
+    now: Annotated[
+        bool, typer.Option("--now", help="End it at once; what it did since its last checkpoint is lost.")
+    ] = False,
+) -> None:
+    """Ask a run to save and end. Waits until it has; Ctrl-C ends the waiting only."""
+    from virc_cli import stopping
+    from virc_cli.run_lines import ended, next_step, steps
+    from virc_recipes import runs
+    from virc_recipes.errors import EngineError
+
+    run = runs.find(Path.cwd(), name)
+    state = runs.state(run)
+    (stopping.kill if now else stopping.ask)(run, state)
+    try:
+        if not now:
+            output.note(f"asked {run.name} to save and end, at step {steps(state.step, state.total)}")
+        last = stopping.wait(run)
+    except KeyboardInterrupt:
+        output.note(f"{run.name} has been told, and ends without being waited for")
+        raise
+    if last.progress in ("failed", "died"):
+        raise EngineError(ended(run, last), next_step(run, last))
+    output.line(f"{ended(run, last)}; {_saved(run, last.step)}")
+    if last.progress == "stopped":
+        output.note(next_step(run, last))
+
+
+def _saved(run: "Run", step: int) -> str:
+    from virc_recipes.checkpoints import checkpoints
+
+    resumable = [each for each in checkpoints(run) if each.resumable]
+    if not resumable:
+        return "no checkpoint was saved"
+    newest = resumable[-1]
+    lost = f", {step - newest.step} steps before" * (newest.step < step)
+    return f"its newest checkpoint is of step {newest.step}{lost}"

@@ -1,0 +1,142 @@
+"""`virc runs tail`: a run's steps, or its engine's words, as they come."""
+
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from virc_cli import output
+from virc_cli.options import run_names
+
+if TYPE_CHECKING:
+    from virc_recipes.metrics import Metric
+    from virc_recipes.runs import Run, State
+
+FAILURE: dict[str, object] = {"name": None}
+_EVERY = 0.5  # seconds between two looks
+_BEFORE = 20  # lines shown of what was there before
+_BEFORE_BYTES = 2**16
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+def command(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="A run; default: the newest that is running.", autocompletion=run_names
+        ),
+    ] = None,
+    log: Annotated[
+        bool, typer.Option("--log", help="What the engine writes instead of the metrics.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print every line of metrics as a JSON object, from the first on.")
+    ] = False,
+) -> None:
+    """Follow a run until it ends. Prints one line for each step; Ctrl-C ends the following only."""
+    from virc_cli.run_lines import ended, next_step
+    from virc_recipes import runs
+    from virc_recipes.errors import EngineError, UsageError
+
+    if log and as_json:
+        raise UsageError("--log and --json exclude one another: the engine's log is text")
+    run = runs.find(Path.cwd(), name) if name else _newest_running(Path.cwd())
+    output.know(name=run.name)
+    if runs.state(run).progress == "new":
+        output.note(f"{run.name} has not begun; waiting for it")
+    last = _follow_log(run) if log else _follow_metrics(run, as_json)
+    if last.progress in ("failed", "died"):
+        raise EngineError(ended(run, last), next_step(run, last))
+    output.note(ended(run, last))
+    if last.progress == "stopped":
+        output.note(next_step(run, last))
+
+
+def _newest_running(workspace: Path) -> "Run":
+    from virc_recipes import runs
+    from virc_recipes.errors import ConfigError
+
+    found = runs.discover(workspace)
+    for run in reversed(found):
+        try:
+            if runs.state(run).progress == "running":
+                return run
+        except ConfigError:
+            continue
+    hint = f"virc runs tail {found[-1].name} shows how the newest ended" if found else "virc train begins one"
+    raise ConfigError("no run is running here", hint)
+
+
+def _follow_metrics(run: "Run", as_json: bool) -> "State":
+    import msgspec
+
+    from virc_cli.run_lines import step_line
+    from virc_recipes.following import Mark, mark, seconds_left
+    from virc_recipes.metrics import as_metric
+
+    shown: Mark | None = None
+    first: Metric | None = None
+
+    def said(line: bytes) -> str | None:
+        nonlocal shown, first
+        metric = as_metric(line)
+        if metric is None or (shown is not None and mark(metric) <= shown):
+            return None
+        if first is None or metric.attempt != first.attempt:
+            first = metric
+        shown = mark(metric)
+        if as_json:
+            return msgspec.json.encode(metric).decode()
+        return step_line(metric, seconds_left(first, metric))
+
+    return _follow(run, lambda _: run.metrics, said, None, None if as_json else _BEFORE)
+
+
+def _follow_log(run: "Run") -> "State":
+    def said(line: bytes) -> str | None:
+        # Of a progress bar that was drawn over and over, what is left standing.
+        text = _COLOURS.sub("", line.decode("utf-8", "replace").rstrip()).rsplit("\r", 1)[-1]
+        return text or None
+
+    return _follow(run, run.log, said, _BEFORE_BYTES, _BEFORE)
+
+
+def _follow(
+    run: "Run",
+    path_of: Callable[[int], Path],
+    said: Callable[[bytes], str | None],
+    last: int | None,
+    before: int | None,
+) -> "State":
+    """Print what is said of each line until the run has ended; returns how it ended.
+
+    Args:
+        path_of: the file to follow in an attempt.
+        said: what to print of a line, if anything.
+        last: bytes of the file's end to begin with; None: all of it.
+        before: how many of the lines that are there already are printed; None: all.
+    """
+    from virc_recipes import following, runs
+    from virc_recipes.errors import ConfigError
+
+    path: Path | None = None
+    lines: Iterator[bytes | None] = iter(())
+    while True:
+        if not (run.folder / "run.json").exists():
+            raise ConfigError(f"{run.name} has been removed")
+        state = runs.state(run)  # before the lines, so that none is missed when it has ended
+        if path != path_of(state.attempt):
+            path = path_of(state.attempt)
+            lines = following.lines(path, last)
+        new = (said(line) for line in iter(partial(next, lines), None))
+        for text in deque((text for text in new if text is not None), before):
+            output.line(text)
+        before = None
+        if state.progress not in ("new", "running"):
+            return state
+        time.sleep(_EVERY)

@@ -1,0 +1,11 @@
+"""`virc systems`: models, wording, stages and overlays, one YAML each; one file per subcommand, named as it."""
+
+import importlib
+import pkgutil
+
+from virc_cli.options import group
+
+command = group("List, show, copy, check and begin systems: the YAMLs that say what is trained, and how.")
+
+for _found in pkgutil.iter_modules(__path__):
+    command.command(_found.name)(importlib.import_module(f"{__name__}.{_found.name}").command)

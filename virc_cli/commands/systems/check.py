@@ -1,0 +1,42 @@
+"""`virc systems check`: what is wrong with a system's YAML, before anything else is there."""
+
+from typing import Annotated
+
+import typer
+
+from virc_cli import output
+from virc_cli.options import Json
+
+FAILURE: dict[str, object] = {"file": None, "faults": None}
+
+
+def command(
+    system: Annotated[
+        str, typer.Argument(metavar="FILE|NAME", help="A system's YAML, or its name.", show_default=False)
+    ],
+    as_json: Json = False,
+) -> None:
+    """List every fault of a system's YAML.
+
+    Faults are unknown keys, wrong values, and stages and overlays that do not fit together. Nothing is
+    started or fetched: weights and rows need not be there. Exit code 3 where there are any.
+    """
+    import msgspec
+
+    from virc_recipes import systems
+    from virc_recipes.errors import ConfigError
+    from virc_recipes.paths import expanded
+    from virc_recipes.systems.check import MOST, check
+
+    file = expanded(system) if systems.is_path(system) else systems.get(system).file
+    findings = check(file)
+    output.know(file=str(file), faults=msgspec.to_builtins(findings))
+    for found in () if as_json else findings:
+        output.line(f"{file}:{found.line}: {found.message}" + (f"; {found.hint}" if found.hint else ""))
+    if findings:
+        count = f"{'at least ' * (len(findings) == MOST)}{len(findings)}"
+        raise ConfigError(f"{file} has {count} fault{'s' * (len(findings) > 1)}")
+    if as_json:
+        output.emit({"schema": "virc.systems.check/1", "file": str(file), "faults": [], "error": None})
+    else:
+        output.note(f"{file}: no fault found")

@@ -1,0 +1,29 @@
+"""`virc systems cp`: a system of one's own, from one that is there."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from virc_cli import output
+
+
+def command(
+    system: Annotated[
+        str, typer.Argument(metavar="NAME", help="A system, or the path of its YAML.", show_default=False)
+    ],
+    to: Annotated[Path, typer.Argument(metavar="TO.yaml", help="A new file.", show_default=False)],
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the copy; default: that of the file.")
+    ] = None,
+) -> None:
+    """Copy a system's YAML under a name of its own.
+
+    Comments are kept, and relative paths in it still lead to the same.
+    """
+    from virc_recipes import systems
+    from virc_recipes.systems import files
+
+    chosen = files.checked_name(name, to)
+    files.write(to, files.copied(systems.get(system), to, chosen))
+    output.note(f"{to} is the system {chosen}; virc systems check {to}")

@@ -1,0 +1,187 @@
+"""`virc systems show`: what a system is, or every setting of one of its stages."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from virc_cli import output
+from virc_cli.options import Json, Set, With, names_of
+
+if TYPE_CHECKING:
+    from virc_recipes.stages import Resolved
+    from virc_recipes.systems import System
+
+FAILURE: dict[str, object] = {
+    "name": None, "about": None, "file": None, "coordinates": None, "images": None, "models": None, "judges": None,
+    "stages": None, "overlays": None, "reward": None, "reported": None, "stage": None,
+}  # fmt: skip
+
+
+def command(
+    system: Annotated[
+        str, typer.Argument(metavar="NAME", help="A system, or the path of its YAML.", show_default=False)
+    ],
+    stage: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="Show every setting of this stage instead.")
+    ] = None,
+    with_: With = None,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Print what a system is, or every setting of a stage.
+
+    Without --stage: models, wording, stages and overlays. With it: each setting and where it comes from, and what is
+    changed from the published script.
+    """
+    from virc_recipes import stages, systems
+    from virc_recipes.errors import UsageError
+
+    found = systems.get(system)
+    if stage is None and (with_ or set_):
+        raise UsageError(
+            "--with and --set choose settings of a stage", f"--stage {next(iter(found.stages), 'STAGE')}"
+        )
+    fields = _fields(found)
+    output.know(**fields)
+    resolved = stages.resolve(found, stage, names_of(with_), assignments=set_ or ()) if stage else None
+    of_stage = _stage_fields(resolved) if resolved else None
+    if as_json:
+        output.emit({"schema": "virc.systems.show/1", **fields, "stage": of_stage, "error": None})
+        return
+    for line in _stage_lines(of_stage) if of_stage else _lines(fields):
+        output.line(line)
+
+
+def _fields(system: "System") -> dict[str, Any]:
+    import msgspec
+
+    fields: dict[str, Any] = msgspec.to_builtins(
+        {
+            name: getattr(system, name)
+            for name in (
+                "name",
+                "about",
+                "coordinates",
+                "images",
+                "models",
+                "judges",
+                "overlays",
+                "reward",
+                "reported",
+            )
+        }
+    )
+    return fields | {
+        "file": str(system.file),
+        "stages": {name: _about_stage(system, name) for name in system.stages},
+    }
+
+
+def _about_stage(system: "System", name: str) -> dict[str, Any]:
+    from virc_recipes import stages
+
+    settings, _ = stages.merged(stages.of_system(system, name))
+    stage = system.stages[name]
+    shown = {key: settings.get(key) for key in ("base", "after", "data", "variant")}
+    return {"kind": stage.kind, **shown, "notes": list(stage.notes)}
+
+
+def _stage_fields(resolved: "Resolved") -> dict[str, Any]:
+    import msgspec
+
+    from virc_recipes import stages
+
+    kind = stages.recipe(resolved.kind)
+    changes = (
+        kind.changes(resolved.config, resolved.published, resolved.origins, resolved.name)
+        if resolved.published
+        else ()
+    )
+    for fault in kind.contradictions(resolved.config):
+        output.warn(fault.message, fault.hint)
+    rows = stages.rows(resolved)
+    return {
+        "name": resolved.stage,
+        "overlays": list(resolved.overlays),
+        "settings": {name: {"value": value, "from": origin} for name, value, origin in rows},
+        "notes": list(resolved.system.stages[resolved.stage].notes),
+        "published": dict(resolved.published),
+        "changed": msgspec.to_builtins(changes),
+    }
+
+
+def _stage_lines(stage: dict[str, Any]) -> Iterator[str]:
+    from virc_cli.run_lines import table, value_text
+
+    yield from table(
+        [(name, value_text(row["value"]), row["from"]) for name, row in stage["settings"].items()]
+    )
+    yield from (f"note: {note}" for note in stage["notes"])
+    if not stage["published"]:
+        return
+    same = len(stage["published"].keys() - {row["key"] for row in stage["changed"]})
+    yield ""
+    yield f"changed from published ({same} of {len(stage['published'])} keys are the same)"
+    head = ("key", "published", "here", "why")
+    rows = [
+        (row["key"], value_text(row["published"]), value_text(row["ours"]), row["why"])
+        for row in stage["changed"]
+    ]
+    yield from (f"  {line}" for line in table([head, *rows]))
+
+
+def _lines(fields: dict[str, Any]) -> Iterator[str]:
+    from virc_cli.run_lines import table
+
+    yield f"{fields['name']}: {fields['about']}" if fields["about"] else fields["name"]
+    yield f"file         {fields['file']}"
+    yield f"coordinates  {fields['coordinates']}"
+    yield f"images       {fields['images']}"
+    if fields["models"]:
+        yield "models"
+        rows = [
+            (name, model["hub"] or model["folder"] or _nameless(name), model["coordinates"] or "")
+            for name, model in fields["models"].items()
+        ]
+        yield from (f"  {line}" for line in table(rows))
+    if fields["judges"]:
+        yield "judges"
+        rows = [
+            (name, judge["hub"] or judge["folder"] or _nameless(name), f"{judge['gib'] or '?'} GiB")
+            for name, judge in fields["judges"].items()
+        ]
+        yield from (f"  {line}" for line in table(rows))
+    if fields["stages"]:
+        yield "stages"
+    for name, stage in fields["stages"].items():
+        start = f"after {stage['after']}" if stage["after"] else f"from {stage['base']}"
+        words = ", ".join(f"{key} {word}" for key, word in (stage["variant"] or {}).items())
+        yield f"  {name} ({stage['kind']}) {start}, data {stage['data']}" + (f" ({words})" if words else "")
+        yield from (f"    note: {note}" for note in stage["notes"])
+    if fields["overlays"]:
+        yield "overlays, chosen by --with"
+        rows = [(name, each["about"], _verified(each)) for name, each in fields["overlays"].items()]
+        yield from (f"  {line}" for line in table(rows))
+    if fields["reward"]:
+        reward, judge = fields["reward"], fields["reward"]["judge"]
+        yield f"reward {reward['total']}, checks {reward['strict']}, judge {judge['endpoint'] or 'none'}"
+    if fields["reported"]:
+        yield from _reported(fields["reported"])
+
+
+def _reported(reported: dict[str, Any]) -> Iterator[str]:
+    yield f"reported in {reported['source']}; virc eval --against paper holds ours against them"
+    for model, figures in reported["figures"].items():
+        yield f"  {model}: " + ", ".join(f"{name} {percent:g}%" for name, percent in figures.items())
+    yield from (f"  note: {note}" for note in reported["notes"])
+
+
+def _nameless(name: str) -> str:
+    from virc_recipes.models import EMBEDDED
+
+    return "in this package" if name == EMBEDDED else f"models/{name}"
+
+
+def _verified(overlay: dict[str, Any]) -> str:
+    return "; ".join(f"{stage}: {said}" for stage, said in overlay["verified"].items()) or "never run"

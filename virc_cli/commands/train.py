@@ -1,0 +1,84 @@
+"""`virc train`: one stage of a system, in its engine, as a run that can be stopped and resumed."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from virc_cli.options import Json, Set, With, names_of, run_names
+
+FAILURE: dict[str, object] = {"run": None, "progress": None, "step": None}
+
+
+class Launcher(StrEnum):
+    """What starts the engine."""
+
+    local = "local"
+    slurm = "slurm"
+
+
+def command(
+    system: Annotated[str, typer.Argument(metavar="[SYSTEM]", help="A system, or its YAML.")] = "virc",
+    stage: Annotated[str | None, typer.Option(metavar="NAME", help="Stage: instruct or practice.")] = None,
+    overlays: With = None,
+    base: Annotated[
+        str | None, typer.Option("--from", metavar="MODEL", help="Start from this model or run instead.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(metavar="FILE", help="Rows to learn from instead.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML of settings, after overlays.")
+    ] = None,
+    assignments: Set = None,
+    protocol: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Wording of the rows; default: beside them, or found in them."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Name of the run.", autocompletion=run_names)
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run from its newest checkpoint.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the exact command, environment and files; start nothing.")
+    ] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Two steps on the longest rows: memory and time. Leaves no run.")
+    ] = False,
+    launcher: Annotated[Launcher, typer.Option(help="Here, or as a job of a cluster.")] = Launcher.local,
+    site: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What your cluster wants; default: slurm.yaml beside the config."),
+    ] = None,
+    no_submit: Annotated[
+        bool, typer.Option("--no-submit", help="Write the job's script, submit nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train one stage. Ctrl-C saves a checkpoint and stops; --resume goes on from it.
+
+    Without --from a stage starts from the newest finished run of the stage before. The run's folder is printed.
+    """
+    from virc_cli.training import train
+    from virc_cli.training.begin import Wanted
+    from virc_recipes import systems
+    from virc_recipes.errors import UsageError
+
+    if not stage and not resume:
+        names = ", then ".join(f"--stage {name}" for name in systems.get(system).stages)
+        raise UsageError("no stage is named", names or None)
+    if resume and any((overlays, base, data, config, assignments, protocol)):
+        raise UsageError(
+            "--resume goes on with a run as it was begun: it takes no settings",
+            "virc runs show prints the run's",
+        )
+    wanted = stage and Wanted(
+        system=system, stage=stage, overlays=names_of(overlays), base=base, data=data, config=config,
+        assignments=tuple(assignments or ()), protocol=protocol, name=name,
+    )  # fmt: skip
+    options = train.Options(
+        resume=resume, dry_run=dry_run, probe=probe, launcher=launcher.value, site=site, submit=not no_submit,
+        as_json=as_json,
+    )  # fmt: skip
+    train.train(wanted or None, name, options)

@@ -1,0 +1,50 @@
+"""A plan as a dry run shows it: exactly what a process would get, but for secrets."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from virc_cli import output
+from virc_cli.run_lines import table, value_text
+from virc_recipes.paths import write_whole
+from virc_recipes.plan import Plan
+
+_SECRET = ("KEY", "TOKEN", "PASSWORD")
+
+
+def write(plan: Plan) -> None:
+    """Write its files, each whole or not at all."""
+    for path, text in plan.files.items():
+        write_whole(Path(path), text.encode())
+
+
+def show(plan: Plan) -> None:
+    """Print it on stdout."""
+    output.line("# environment; an empty value takes the variable away")
+    for name, value in _shown(plan.step.env).items():
+        output.line(f"{name}={value}")
+    output.line("\n# command")
+    output.line(" \\\n  ".join(plan.step.argv))
+    for path, text in plan.files.items():
+        output.line(f"\n# {path}")
+        output.line(text.rstrip("\n"))
+    if plan.changes:
+        output.line("\n# changed from published")
+        rows = [
+            (each.key, value_text(each.published), value_text(each.ours), each.why) for each in plan.changes
+        ]
+        for line in table([("key", "published", "here", "why"), *rows]):
+            output.line(line)
+
+
+def fields(plan: Plan) -> dict[str, Any]:
+    """It as a part of a JSON object."""
+    return {
+        "command": list(plan.step.argv),
+        "environment": _shown(plan.step.env),
+        "files": dict(plan.files),
+    }
+
+
+def _shown(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: "***" if value and name.endswith(_SECRET) else value for name, value in env.items()}

@@ -1,0 +1,205 @@
+"""One attempt at a run: starts the engine, looks after it, and says how it ended."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
+
+import msgspec
+
+from virc_cli import envs, launch, output, plans, progress
+from virc_cli.training.follow import Follower, clear_copy, complete, drop_after, forget_copies, take_over
+from virc_recipes import attempts, environments, runs, slurm, stages, training
+from virc_recipes.attempts import Attempt
+from virc_recipes.checkpoints import checkpoints
+from virc_recipes.clauses import clause
+from virc_recipes.engines import llamafactory_log as engine_log
+from virc_recipes.engines.llamafactory_resume import loadable
+from virc_recipes.errors import ConfigError, EngineError, VircError
+from virc_recipes.paths import is_folder
+from virc_recipes.plan import Plan
+from virc_recipes.runs import Info, Run
+
+_LOOK = 1.0  # seconds
+_FORMER_ENGINE = 120.0  # seconds that the engine of a killed attempt gets to save and end
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How an attempt ended, when it did not fail.
+
+    Args:
+        finished: every step was done.
+        step: of the newest whole checkpoint.
+        signal: what asked it to end before.
+    """
+
+    finished: bool
+    step: int | None
+    signal: int | None = None
+
+
+def attempt(run: Run, job: str | None = None) -> Ended:
+    """Train until the end of the run, or until it is asked to save and end: by Ctrl-C, SIGTERM, SIGUSR1 or a terminal
+    that is closed.
+
+    Args:
+        job: id of the cluster's job this process is in: the engine is started on all its nodes.
+
+    Raises:
+        ConfigError: another process is at it.
+        EngineError: the engine failed, or trains on other rows than were checked.
+        KeyboardInterrupt: it was interrupted a second time and ended at once.
+    """
+    with attempts.alone(run):
+        state = runs.state(run)
+        if state.progress == "finished":
+            raise ConfigError(f"the run {run.name} has finished", f"virc runs show {run.name}")
+        _await_former_engine(run, state)
+        number = state.attempt + 1
+        take_over(run)
+        plan, step = _planned(run, number, job)
+        drop_after(run, step)
+        runs.write_state(
+            run, progress="running", attempt=number, step=step, error=None, **runs.this_process()
+        )
+        try:
+            return _conclude(run, number, *_trained(run, plan, number, step))
+        except BaseException as error:
+            _fail(run, number, error)
+            raise
+
+
+def _planned(run: Run, number: int, job: str | None) -> tuple[Plan, int]:
+    """The plan of the next attempt, its files written; and the step it goes on from."""
+    info = _begun_with(run)
+    config = training.config_of(info)
+    place = training.place_of(info, run, number)
+    plan: Plan = stages.engine(info.kind).plan(config, place, {}, info.origins)
+    if job:
+        plan = slurm.on_nodes(plan, run.attempt(number).absolute(), info.settings, slurm.site_of(info))
+    if plan.loadable:
+        loadable(*plan.loadable)
+    plans.write(plan)
+    step = int(place.resume.name.removeprefix("checkpoint-")) if place.resume else 0
+    if step:
+        output.note(f"going on from step {step}")
+    attempts.write(run, Attempt(number=number, began=_now()))
+    return plan, step
+
+
+def _begun_with(run: Run) -> Info:
+    """What the run was begun with, all of it still there; in place of code that is gone, that of today."""
+    info = runs.info(run)
+    training.still_there(run, info)
+    if is_folder(info.recipes):
+        return info
+    output.warn(f"the code that {run.name} was begun with is gone: it goes on with that of this version")
+    return msgspec.structs.replace(
+        info, recipes=str(environments.recipes_in(envs.find(info.kind, info.device)))
+    )
+
+
+def _trained(run: Run, plan: Plan, number: int, step: int) -> tuple[int, int | None, Follower]:
+    """Run the engine; returns its exit code, the signal that asked it to end, and what was seen of it."""
+    info = runs.info(run)
+    with progress.shown() as show, _signals() as asked:
+        follower = Follower(run, info, number, step, show)
+        with launch.started(plan.step, run.log(number)) as process:
+            runs.write_state(run, engine=process.pid, engine_started=runs.started(process.pid))
+            code = _watch(process, follower, asked)
+        follower.look()
+        follower.tend()
+        complete(run)
+    return code, next(iter(asked), None), follower
+
+
+def _watch(process: launch.Process, follower: Follower, asked: list[int]) -> int:
+    told = False
+    while (code := process.wait(_LOOK)) is None:
+        follower.look()
+        if asked and not told:
+            told = True
+            process.ask_to_save()
+            output.note(
+                "saving a checkpoint; a second Ctrl-C ends at once and loses what came after the last"
+            )
+        if signal.SIGINT in asked[1:]:
+            raise KeyboardInterrupt
+    return code
+
+
+def _conclude(run: Run, number: int, code: int, asked: int | None, follower: Follower) -> Ended:
+    forget_copies(run)
+    whole = checkpoints(run)
+    last = whole[-1] if whole else None
+    finished = code == 0 and last is not None and follower.total is not None and last.step >= follower.total
+    if not finished and asked is None:
+        message, hint = (
+            engine_log.cause(run.log(number), code) if code else ("it ended before its last step", None)
+        )
+        raise EngineError(f"LLaMA-Factory failed: {message}", hint or f"see {run.log(number)}")
+    if code and follower.step > (last.step if last else 0):
+        output.warn(f"step {follower.step} was not saved: {engine_log.cause(run.log(number), code)[0]}")
+    if last is not None:
+        clear_copy(run, last)
+    _end(run, number, "finished" if finished else "stopped", code, None, step=last.step if last else 0)
+    return Ended(finished, last.step if last else None, asked)
+
+
+def _fail(run: Run, number: int, error: BaseException) -> None:
+    stopped = isinstance(error, KeyboardInterrupt)
+    sentence = error.message if isinstance(error, VircError) else "interrupted" if stopped else clause(error)
+    forget_copies(run)
+    with suppress(OSError, VircError):
+        _end(run, number, "stopped" if stopped else "failed", None, sentence)
+
+
+def _end(
+    run: Run, number: int, state: runs.Progress, code: int | None, error: str | None, **fields: Any
+) -> None:
+    began = next((each.began for each in attempts.attempts(run) if each.number == number), None)
+    attempts.write(
+        run,
+        Attempt(number=number, began=began, ended=_now(), exit=code, error=error, saved=fields.get("step")),
+    )
+    runs.write_state(run, progress=state, error=error, pid=None, engine=None, **fields)
+
+
+def _await_former_engine(run: Run, state: runs.State) -> None:
+    """Where virc was killed the engine saves and ends by itself; two of them must not train in one folder."""
+    end = time.monotonic() + _FORMER_ENGINE
+    if runs.engine_lives(state):
+        output.note("waiting for the engine of the attempt before to save and end")
+    while runs.engine_lives(state):
+        if time.monotonic() > end:
+            raise ConfigError(
+                f"the engine of the attempt before still runs (process {state.engine})",
+                f"virc runs stop {run.name} --now",
+            )
+        time.sleep(_LOOK)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect signals that ask to end, instead of ending."""
+    asked: list[int] = []
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        numbers.append(signal.SIGHUP)
+    before = [signal.signal(number, ask) for number in numbers]
+    try:
+        yield asked
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,283 @@
+"""The beginning of a run: everything is found and checked first; then its folder appears, whole."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc_cli import envs, launch, output, progress
+from virc_recipes import environments, fits, preflight, runs, shape, stages, systems, training
+from virc_recipes.data.layouts import Source
+from virc_recipes.engines import keys
+from virc_recipes.envs import Environment, pinned
+from virc_recipes.errors import ConfigError, DataError, SetupError
+from virc_recipes.estimate import USUAL, Estimate, estimate
+from virc_recipes.locks import held
+from virc_recipes.machine import Machine
+from virc_recipes.parallel import cores
+from virc_recipes.paths import expanded, write_json, write_whole
+from virc_recipes.preflight import Request, Result
+from virc_recipes.reasoning.protocol import FILE_NAME
+from virc_recipes.runs import Info, Run
+from virc_recipes.stages import Resolved
+from virc_recipes.training import Base
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for.
+
+    Args:
+        base: a model or run to start from, over what the stage says.
+        data: a file of rows, over what the stage says.
+        config: a YAML of settings.
+        protocol: a file with the wording of the rows.
+        name: of the run.
+    """
+
+    system: str
+    stage: str
+    overlays: tuple[str, ...] = ()
+    base: str | None = None
+    data: Path | None = None
+    config: Path | None = None
+    assignments: tuple[str, ...] = ()
+    protocol: Path | None = None
+    name: str | None = None
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stage needs, as it is on this machine."""
+
+    resolved: Resolved
+    base: Base
+    result: Result
+    environment: Environment
+    python: Path
+
+
+def settings(wanted: Wanted) -> Resolved:
+    """The stage's settings, its engine's own keys checked too.
+
+    Raises:
+        UsageError, ConfigError: as `stages.resolve` and `keys.check` do.
+    """
+    given: dict[str, Any] = {}
+    if wanted.base:
+        given |= {"base": wanted.base, "after": None}
+    if wanted.data:
+        given |= {"data": str(expanded(wanted.data).absolute())}
+    system = systems.get(wanted.system)
+    resolved = stages.resolve(system, wanted.stage, wanted.overlays, wanted.config, wanted.assignments, given)
+    engine = stages.engine(resolved.kind)
+    checked = keys.check(resolved.config.engine, engine.OWN, resolved.origins)
+    for fault in stages.recipe(resolved.kind).contradictions(resolved.config):
+        raise ConfigError(fault.message, fault.hint)
+    config = msgspec.structs.replace(resolved.config, engine=checked)
+    return msgspec.structs.replace(resolved, config=config)
+
+
+def environment_of(resolved: Resolved) -> Environment:
+    """The environment that the stage's engine runs in."""
+    return envs.find(resolved.kind, resolved.config.device)
+
+
+def interpreter(resolved: Resolved, environment: Environment) -> Path:
+    """The environment's interpreter; the environment is made where there is none.
+
+    Raises:
+        SetupError: it cannot work here, or lacks a package that the settings need.
+        EngineError: it could not be made.
+    """
+    python = envs.made(environment)
+    _check_packages(resolved, environment, python)
+    return python
+
+
+def _preflight(
+    wanted: Wanted, resolved: Resolved, base: Base, source: Source, folder: Path, probe: int
+) -> Request:
+    """What to look at in the rows of a stage."""
+    config = resolved.config
+    return Request(
+        source=source,
+        base=base.folder,
+        name=base.name,
+        cutoff=config.cutoff,
+        min_pixels=config.min_pixels,
+        max_pixels=config.max_pixels,
+        overlong=config.overlong,
+        probe=probe,
+        folder=folder,
+        mixed_coordinates=config.mixed_coordinates,
+        protocol=wanted.protocol and expanded(wanted.protocol).absolute(),
+        workers=cores(),
+    )
+
+
+def find(wanted: Wanted, resolved: Resolved, folder: Path, here: Machine | None, probe: int = 0) -> Found:
+    """Everything the stage needs; what is cheap to find out comes before gigabytes are installed.
+
+    Args:
+        folder: for the rows to train on, where those are not all.
+        probe: train on this many of the longest only.
+        here: this machine, where it is to run on it.
+
+    Raises:
+        VircError: something is missing or wrong; nothing was begun.
+    """
+    base = training.base(resolved, Path.cwd())
+    source = training.rows(resolved, Path.cwd())
+    if here:
+        fits.refuse_few_gpus(resolved.config, here)
+    environment = environment_of(resolved)
+    python = interpreter(resolved, environment)
+    request = _preflight(wanted, resolved, base, source, folder, probe)
+    step = preflight.step(request, python, environments.recipes_in(environment))
+    with progress.shown() as show:
+        result = preflight.read(launch.output(step, show))
+    return Found(resolved=resolved, base=base, result=result, environment=environment, python=python)
+
+
+@contextmanager
+def beginning(wanted: Wanted, resolved: Resolved) -> Iterator[tuple[Run, Path]]:
+    """A run to be, and a folder that becomes the run's when the block ends well.
+
+    Raises:
+        ConfigError: the name is taken.
+    """
+    run = runs.new(Path.cwd(), wanted.name, resolved.name)
+    run.folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = run.folder.with_name(f".{run.name}.new")
+    with held(run.folder):
+        runs.new(Path.cwd(), run.name, resolved.name)  # again: another may have begun it meanwhile
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        try:
+            yield run, partial
+            partial.rename(run.folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def write(run: Run, partial: Path, found: Found, launcher: str, site: Mapping[str, Any]) -> Info:
+    """Write what the run is into its folder to be."""
+    about = _info(run, partial, found, launcher, site)
+    write_json(partial / "run.json", about)
+    write_whole(partial / "settings.yaml", training.settings_text(found.resolved).encode())
+    write_json(partial / FILE_NAME, found.result.protocol)
+    packages = _packages(found.environment, found.python)
+    lines = [f"{name}=={version}\n" for name, version in sorted(packages.items())]
+    write_whole(partial / "environment.txt", "".join(lines).encode())
+    return about
+
+
+def _info(run: Run, partial: Path, found: Found, launcher: str, site: Mapping[str, Any]) -> Info:
+    resolved, base, result = found.resolved, found.base, found.result
+
+    def moved(path: Path) -> str:
+        return str(run.folder / path.relative_to(partial) if path.is_relative_to(partial) else path)
+
+    return Info(
+        name=run.name, system=resolved.system.name, stage=resolved.stage,
+        kind=resolved.kind, overlays=resolved.overlays,
+        created=datetime.now(UTC).isoformat(timespec="seconds"), base=str(base.folder),
+        adapter=str(base.adapter) if base.adapter else None, root=base.root, data=moved(result.file),
+        dataset=result.dataset, entry=result.entry, media=moved(result.media), rows=result.rows,
+        longest=result.longest, settings=msgspec.to_builtins(resolved.config), origins=dict(resolved.origins),
+        environment=found.environment.name, device=found.environment.device, python=str(found.python),
+        recipes=str(environments.recipes_in(found.environment)), launcher=launcher, site=dict(site),
+    )  # fmt: skip
+
+
+def _check_packages(resolved: Resolved, environment: Environment, python: Path) -> None:
+    needed = stages.engine(environment.engine.name).needs(resolved.config)
+    there = _packages(environment, python) if needed else {}
+    for package, setting in needed.items():
+        if package not in there:
+            raise SetupError(
+                f"{resolved.name} needs {package}, which the environment {environment.name} does not hold",
+                f"--set {setting}, or an environment of your own that has it: virc env use {environment.engine.name}",
+            )
+
+
+def _packages(environment: Environment, python: Path) -> dict[str, str]:
+    if environments.registered(environment) is None:
+        return pinned(environment)
+    found: dict[str, str] = json.loads(launch.output(environments.versions_step(python)))
+    return found
+
+
+def tell(found: Found) -> None:
+    """Say what was found that people should know before hours of training.
+
+    Raises:
+        DataError: images would not be shown as the rows' boxes say.
+    """
+    result = found.result
+    if result.turned:
+        raise DataError(
+            f"{result.turned} images are stored turned (EXIF orientation), and LLaMA-Factory would show them so",
+            "store them upright: mogrify -auto-orient FILES",
+        )
+    if result.shrunk and result.protocol.coordinates == "pixel":
+        raise DataError(
+            f"{result.shrunk} of {result.images} images are over max_pixels ({found.resolved.config.max_pixels}) or "
+            "the base's own limit: they would be shown smaller, and boxes in pixels would miss",
+            "--set max_pixels=N, or rows whose images are that small: virc data sample --max-pixels N makes such",
+        )
+    output.note(
+        f"{result.rows} rows, {result.images} images; tokens a row: mean {result.mean:.0f}, 99 % at most "
+        f"{result.percentiles[2]}, longest {result.longest}"
+    )
+    if result.dropped:
+        output.warn(f"{result.dropped} rows longer than {found.resolved.config.cutoff} tokens are left out")
+    for kind, count in result.faults.items():
+        output.warn(
+            f"{count} of {result.looked_at} rows looked at closely have the fault {kind}", "virc data check"
+        )
+    if result.otherwise:
+        output.warn(f"{result.otherwise} rows have another system message than the wording's")
+
+
+def estimated(found: Found, here: Machine) -> Estimate:
+    """What the stage needs, counted for its rows."""
+    result = found.result
+    return estimate(
+        found.resolved.config,
+        shape.of_folder(found.base.folder),
+        result.longest,
+        result.rows,
+        result.total,
+        gpu=here.gpus[0].name if here.gpus else USUAL,
+    )
+
+
+def check_machine(found: Found, here: Machine, launcher: str) -> None:
+    """Say what the stage needs, and refuse what does not fit this machine; a job's machine is not this one.
+
+    Raises:
+        SetupError: too few devices, too little memory or disk.
+    """
+    needed = estimated(found, here)
+    output.note(in_short(needed, found.resolved))
+    if launcher == "local":
+        fits.refuse_unfit(needed, found.resolved.config, here)
+
+
+def in_short(needed: Estimate, resolved: Resolved) -> str:
+    """An estimate in one line."""
+    device = "of main memory" if resolved.config.device == "cpu" else "a GPU"
+    size = needed.host_gib if resolved.config.device == "cpu" else needed.device_gib
+    parts = [f"about {size:.3g} GiB {device}"]
+    if needed.disk_gib is not None:
+        parts.append(f"{needed.disk_gib:.3g} GiB of disk")
+    if needed.steps is not None:
+        parts.append(f"{needed.steps} step{'s' * (needed.steps > 1)}")
+    if needed.gpu_hours is not None:
+        parts.append(f"{needed.gpu_hours:.3g} GPU-hours at {needed.assumed}")
+    return ", ".join(parts)
