@@ -1,6 +1,5 @@
 """Supervised fine-tuning: the settings of a stage. What LLaMA-Factory gets of them is in `engines/llamafactory.py`."""
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -11,6 +10,7 @@ from msgspec import Meta
 from virc_recipes.errors import ConfigError
 from virc_recipes.fitting import Fault
 from virc_recipes.plan import Change
+from virc_recipes.variants import filled
 
 ENGINE = "llamafactory"
 """The module of `engines/` that runs such a stage."""
@@ -124,16 +124,7 @@ def data_name(config: Config) -> str:
     Raises:
         ConfigError: `variant` lacks a word.
     """
-
-    def word(match: "re.Match[str]") -> str:
-        if match[1] not in config.variant:
-            raise ConfigError(
-                f"data is {config.data!r}, and variant does not say what {match[0]} is",
-                f"--set variant.{match[1]}=WORD",
-            )
-        return config.variant[match[1]]
-
-    return re.sub(r"\{(\w*)\}", word, config.data)
+    return filled(config.data, config.variant)
 
 
 def changes(
@@ -147,8 +138,9 @@ def changes(
     Raises:
         ConfigError: the settings do not fit together.
     """
-    from virc_recipes.engines.llamafactory import Place, settings
+    from virc_recipes.engines.llamafactory import settings
     from virc_recipes.engines.llamafactory_changes import changes
+    from virc_recipes.place import Place
 
     folder = Path("runs") / name
     data = Path("data") / data_name(config)

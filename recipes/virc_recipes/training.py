@@ -10,11 +10,11 @@ from virc_recipes import models, runs, sft, stages
 from virc_recipes.checkpoints import checkpoints
 from virc_recipes.clauses import clause
 from virc_recipes.data.layouts import INFO, Source, only_source, read_info
-from virc_recipes.engines.llamafactory import Place
 from virc_recipes.errors import ConfigError, DataError, SetupError
 from virc_recipes.models import Weights
 from virc_recipes.nearest import did_you_mean
 from virc_recipes.paths import contents, expanded, is_file, is_folder
+from virc_recipes.place import Place
 from virc_recipes.runs import Info, Run
 from virc_recipes.stages import Resolved
 from virc_recipes.systems import System

@@ -14,9 +14,9 @@ from virc_cli.training.begin import Wanted
 from virc_recipes import environments, runs, sft, shape, stages, training
 from virc_recipes.data.layouts import Source
 from virc_recipes.data.layouts import sft as sft_layout
-from virc_recipes.engines.llamafactory import Place
 from virc_recipes.errors import SetupError, VircError
 from virc_recipes.estimate import Estimate, estimate
+from virc_recipes.place import Place
 from virc_recipes.plan import Plan
 from virc_recipes.runs import Run
 from virc_recipes.slurm import Site

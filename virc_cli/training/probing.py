@@ -16,9 +16,9 @@ from virc_cli.training import begin
 from virc_cli.training.begin import Found, Wanted
 from virc_recipes import environments, stages
 from virc_recipes.engines import llamafactory_log as engine_log
-from virc_recipes.engines.llamafactory import Place
 from virc_recipes.errors import EngineError
 from virc_recipes.locks import held
+from virc_recipes.place import Place
 from virc_recipes.runs import FOLDER
 from virc_recipes.stages import Resolved
 

@@ -10,6 +10,7 @@ from virc_recipes import engines
 from virc_recipes.engines.llamafactory_changes import OWN, changes
 from virc_recipes.engines.llamafactory_resume import RESUME
 from virc_recipes.errors import ConfigError
+from virc_recipes.place import Place
 from virc_recipes.plan import Plan, Step
 from virc_recipes.sft import Config
 
@@ -22,36 +23,6 @@ START = "virc_recipes.engines.llamafactory_start"
 
 TEMPLATES = {"qwen2_vl": "qwen2_vl", "qwen2_5_vl": "qwen2_vl", "qwen3_vl": "qwen3_vl_nothink"}
 """`model_type` in a base's config.json -> LLaMA-Factory's template."""
-
-
-class Place(msgspec.Struct, frozen=True):
-    """What an attempt works on, beside its settings.
-
-    Args:
-        base: folder of the weights.
-        model_type: of the base, as in its config.json.
-        adapter: folder of the LoRA adapter it goes on with.
-        data: file of rows; `dataset` is its name for the engine, `entry` its columns and tags in `dataset_info.json`.
-        media: folder that names of images start from.
-        output: folder for checkpoints.
-        files: folder for this attempt's files.
-        resume: folder of the checkpoint to go on from.
-        python: the engine's interpreter.
-        recipes: folder with the code of this package.
-    """
-
-    base: Path
-    model_type: str
-    data: Path
-    dataset: str
-    entry: Mapping[str, Any]
-    media: Path
-    output: Path
-    files: Path
-    python: Path
-    recipes: Path
-    adapter: Path | None = None
-    resume: Path | None = None
 
 
 def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:

@@ -1,0 +1,43 @@
+"""What an attempt at a stage works on, beside its settings."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """What an attempt works on, for every engine alike. Every path is absolute.
+
+    Args:
+        base: folder of the weights.
+        model_type: of the base, as in its config.json.
+        adapter: folder of the LoRA adapter it goes on with.
+        data: file of rows; `dataset` is its name for the engine, `entry` its columns and tags in `dataset_info.json`.
+        media: folder that names of images start from.
+        validation: file of rows that are only rolled out and scored; for RL.
+        protocol: file with the wording of the rows; for RL.
+        reward: file with the settings of the reward; for RL.
+        output: folder for checkpoints.
+        files: folder for this attempt's files.
+        resume: folder of the checkpoint to go on from.
+        python: the engine's interpreter.
+        recipes: folder with the code of this package.
+    """
+
+    base: Path
+    model_type: str
+    data: Path
+    media: Path
+    output: Path
+    files: Path
+    python: Path
+    recipes: Path
+    dataset: str = ""
+    entry: Mapping[str, Any] = {}
+    adapter: Path | None = None
+    resume: Path | None = None
+    validation: Path | None = None
+    protocol: Path | None = None
+    reward: Path | None = None

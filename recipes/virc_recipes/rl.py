@@ -1,0 +1,171 @@
+"""Reinforcement learning: the settings of a stage. What verl gets of them is in `engines/verl.py`."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from virc_recipes.sft import Count, Lora, Part
+from virc_recipes.systems import Reward
+from virc_recipes.variants import filled
+
+ENGINE = "verl"
+"""The module of `engines/` that runs such a stage."""
+
+Positive = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Health = Literal["tools", "variance", "length", "format", "judge", "correlation"]
+"""What a run is watched for; `health.py` says when each is amiss."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A stage of kind `rl`: GRPO (Shao et al., 2024) with the refinements of DAPO (Yu et al., 2025) as knobs.
+
+    Args:
+        base: model it starts from: short name, hub id, folder or run; None where `after` names a stage.
+        after: stage whose newest finished run it starts from.
+        data: a file of rows, or its name under `data/`.
+        validation: rows that are rolled out and scored without learning from them, named as `data` is; None: none.
+        variant: words for the {…} in `data` and `validation`, so that overlays can choose one each.
+        rollout: `per_cru`: each row is a prefix of a solution, and the model writes its next unit (as published);
+            `multi_turn`: each row is a problem, and the model solves it with its tools.
+        sampler: what writes the rollouts: vLLM, or transformers in the process, which is slower and needs nothing.
+        fidelity: `as_run`: what the published program does: it trains the vision tower and fuses no kernels;
+            `as_written`: what its script says: the tower is frozen, and liger is on.
+        frozen: parts of the model that stay as they are; None: as `fidelity` says.
+        liger: fused kernels; None: as `fidelity` says, where there is a GPU.
+        learning_rate: constant.
+        warmup: share of all steps over which it rises.
+        epochs: passes over the data.
+        steps: optimizer steps instead of `epochs`.
+        batch: prompts a step.
+        mini_batch: prompts an update of the weights; a batch of several is partly off-policy.
+        micro_batch: replies a device takes at a time.
+        samples: replies to each prompt: the group whose rewards are compared.
+        temperature, top_p: of the rollouts. `top_k`: 0 is off.
+        prompt_length: longest prompt in tokens, images included.
+        response_length: longest response in tokens; of several turns together, what tools show included.
+        max_turns: units of a solution, for `multi_turn`.
+        overlong: what to do about longer prompts: refuse to start, or leave them out.
+        min_pixels, max_pixels: pixels an image is shown with.
+        clip_low, clip_high: how far the probability ratio may fall or rise before it is clipped.
+        mean: of the loss: over all tokens, over the responses of a token mean each, or of their sums over a fixed
+            length (Dr. GRPO).
+        scale: divide an advantage by the standard deviation of its group.
+        kl: weight of the distance to the base in the loss; 0 is none, and no reference model is held.
+        entropy: weight of the entropy in the loss.
+        dynamic_sampling: draw again until a batch is full of groups whose rewards differ.
+        max_grad_norm: longest gradient; longer ones are shortened to it.
+        lora: train an adapter instead of the weights.
+        precision: of the forward pass.
+        attention: `sdpa` is PyTorch's own, `fa2` needs flash-attn in the environment and takes no padding along.
+        checkpointing: recompute activations in the backward pass: less memory, about a third more time.
+        offload: weights and optimizer wait in main memory while the rollouts are written.
+        tensor_parallel: devices that share one copy of the sampler.
+        sampler_memory: share of a device's memory that vLLM takes.
+        max_images: images of a prompt and its tools together.
+        device: where it runs.
+        devices: processes a node, one for each GPU.
+        nodes: machines.
+        gpus: numbers of the GPUs that are taken on each node; None: the first ones.
+        judge_gpus: GPUs that the judge takes beside the policy's; they count in what the stage needs.
+        save: steps between checkpoints.
+        keep: newest checkpoints to keep beside the best; None: all. Resume state stays with the newest two only.
+        validate: steps between validations; None: never.
+        rollouts: steps between two that leave their rollouts as traces in the run's folder; None: none does.
+        stop_on: signs of ill health that end the run.
+        reward: what replies are rewarded for; it goes over the system's.
+        trackers: where verl also reports: tensorboard, wandb, swanlab.
+        seed: of the order of rows and of the sampling.
+        engine: further keys for verl, by its own dotted names.
+    """
+
+    base: str | None = None
+    after: str | None = None
+    data: str
+    validation: str | None = None
+    variant: dict[str, str] = {}
+    rollout: Literal["per_cru", "multi_turn"] = "per_cru"
+    sampler: Literal["vllm", "transformers"] = "vllm"
+    fidelity: Literal["as_run", "as_written"] = "as_run"
+    frozen: tuple[Part, ...] | None = None
+    liger: bool | None = None
+    learning_rate: Positive = 1e-6
+    warmup: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    epochs: Count = 1
+    steps: Count | None = None
+    batch: Count = 64
+    mini_batch: Count = 64
+    micro_batch: Count = 1
+    samples: Annotated[int, Meta(ge=2)] = 8
+    temperature: Positive = 1.0
+    top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Meta(ge=0)] = 0
+    prompt_length: Count = 8_192
+    response_length: Count = 512
+    max_turns: Count = 16
+    overlong: Literal["error", "drop"] = "drop"
+    min_pixels: Count = 3_136
+    max_pixels: Count = 12_845_056
+    clip_low: Positive = 0.2
+    clip_high: Positive = 0.28
+    mean: Literal["token", "response", "constant"] = "token"
+    scale: bool = True
+    kl: NotNegative = 0.0
+    entropy: float = 0.0
+    dynamic_sampling: bool = False
+    max_grad_norm: Positive = 1.0
+    lora: Lora | None = None
+    precision: Literal["bf16", "float32"] = "bf16"
+    attention: Literal["sdpa", "fa2"] = "sdpa"
+    checkpointing: bool = True
+    offload: bool = True
+    tensor_parallel: Count = 4
+    sampler_memory: Annotated[float, Meta(gt=0, lt=1)] = 0.6
+    max_images: Count = 64
+    device: Literal["cuda", "cpu"] = "cuda"
+    devices: Count = 8
+    nodes: Count = 1
+    gpus: tuple[Annotated[int, Meta(ge=0)], ...] | None = None
+    judge_gpus: Annotated[int, Meta(ge=0)] = 0
+    save: Count = 10
+    keep: Count | None = None
+    validate: Count | None = None
+    rollouts: Count | None = 10
+    stop_on: tuple[Health, ...] = ()
+    reward: Reward = Reward()
+    trackers: tuple[Literal["tensorboard", "wandb", "swanlab"], ...] = ()
+    seed: Annotated[int, Meta(ge=0)] = 42
+    engine: dict[str, Any] = {}
+
+    @property
+    def stays(self) -> tuple[Part, ...]:
+        """The parts of the model that are frozen."""
+        if self.frozen is not None:
+            return self.frozen
+        return ("vision",) if self.fidelity == "as_written" else ()
+
+    @property
+    def fused(self) -> bool:
+        """Whether liger's kernels are used."""
+        if self.liger is not None:
+            return self.liger
+        return self.fidelity == "as_written" and self.device == "cuda"
+
+
+def data_name(config: Config) -> str:
+    """The setting `data` with its {…} filled.
+
+    Raises:
+        ConfigError: `variant` lacks a word.
+    """
+    return filled(config.data, config.variant)
+
+
+def validation_name(config: Config) -> str | None:
+    """The setting `validation` with its {…} filled.
+
+    Raises:
+        ConfigError: `variant` lacks a word.
+    """
+    return config.validation and filled(config.validation, config.variant, "validation")
