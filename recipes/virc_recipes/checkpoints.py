@@ -1,25 +1,13 @@
-"""A run's checkpoints: which of them are whole, and what in them only resuming needs."""
+"""A run's checkpoints, whatever engine saved them: which of them are whole, and which can be resumed from."""
 
-import json
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 
+from virc_recipes import runs, stages
 from virc_recipes.errors import ConfigError
-from virc_recipes.paths import contents
 from virc_recipes.runs import Run
-
-_MOST_BYTES = 2**28  # the trainer's state holds every step that was logged
-_RESUME_STATE = (
-    "optimizer.pt",
-    "scheduler.pt",
-    "scaler.pt",
-    "rng_state*.pth",
-    "global_step*",
-    "latest",
-    "zero_to_*.py",
-)
-_INCOMPLETE = "checkpoint-is-incomplete.txt"  # transformers' own mark, while it saves on a signal
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -27,26 +15,44 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     Args:
         resumable: the optimizer's state is there too.
+        merged: its folder is a model; else it holds the shards of one, which `virc merge` makes a model of.
     """
 
     folder: Path
     step: int
     resumable: bool
+    merged: bool = True
+
+
+def engine_of(run: Run) -> ModuleType:
+    """The module that knows the checkpoints of the run's engine, `engines/ENGINE_checkpoints.py`.
+
+    Raises:
+        ConfigError: the run cannot be read.
+    """
+    return stages.engine(runs.info(run).kind, "_checkpoints")
 
 
 def checkpoints(run: Run) -> list[Checkpoint]:
     """The run's whole checkpoints, the newest last; what a kill left half-written is none."""
+    engine = engine_of(run)
     return [
-        Checkpoint(folder, step, (folder / "scheduler.pt").is_file())
+        Checkpoint(folder, step, engine.resumable(folder), engine.MERGED)
         for step, folder in sorted(folders(run).items())
-        if whole(folder)
+        if engine.whole(folder)
     ]
 
 
 def folders(run: Run) -> dict[int, Path]:
     """Step -> folder of each checkpoint, also of one that is being saved or was left half-written."""
-    named = {path.name.removeprefix("checkpoint-"): path for path in run.checkpoints.glob("checkpoint-*")}
+    prefix: str = engine_of(run).PREFIX
+    named = {path.name.removeprefix(prefix): path for path in run.checkpoints.glob(f"{prefix}*")}
     return {int(step): path for step, path in named.items() if step.isdecimal()}
+
+
+def step_of(run: Run, folder: Path) -> int:
+    """The step of a checkpoint, by the name of its folder."""
+    return int(folder.name.removeprefix(engine_of(run).PREFIX))
 
 
 def checkpoint(run: Run, step: str) -> Checkpoint:
@@ -63,35 +69,3 @@ def checkpoint(run: Run, step: str) -> Checkpoint:
     raise ConfigError(
         f"{run.name} has no checkpoint of step {step[:20]!r}", f"there are {steps}" if found else None
     )
-
-
-def whole(folder: Path) -> bool:
-    """Whether a checkpoint holds weights, tokenizer and the trainer's state, which the engine writes last.
-
-    It writes the image processor later still; that is the base's, and need not be there.
-    """
-    if (folder / _INCOMPLETE).exists():
-        return False
-    try:
-        json.loads(contents(folder / "trainer_state.json", _MOST_BYTES))
-    except (OSError, ValueError):
-        return False
-    if (folder / "adapter_model.safetensors").is_file():
-        return (folder / "adapter_config.json").is_file()
-    return (folder / "tokenizer_config.json").is_file() and _has_weights(folder)
-
-
-def _has_weights(folder: Path) -> bool:
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        return (folder / "model.safetensors").is_file()
-    try:
-        parts = set(json.loads(contents(index, _MOST_BYTES))["weight_map"].values())
-    except (OSError, ValueError, KeyError, AttributeError):
-        return False
-    return all((folder / part).is_file() for part in parts)
-
-
-def resume_state(checkpoint: Checkpoint) -> list[Path]:
-    """Files and folders of a checkpoint that only resuming needs; they are several times the weights."""
-    return [path for pattern in _RESUME_STATE for path in checkpoint.folder.glob(pattern)]

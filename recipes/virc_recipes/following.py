@@ -64,7 +64,7 @@ def _replaced(path: Path, file: BinaryIO) -> bool:
 
 def mark(metric: Metric) -> Mark:
     """Grows from line to line of a run's metrics: a resumed attempt rewrites the file, and begins with lines known."""
-    return metric.attempt, metric.step, metric.eval_loss is not None
+    return metric.attempt, metric.step, metric.aside
 
 
 def seconds_left(first: Metric, last: Metric) -> float | None:

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_AXES = ("step", "attempt", "total", "tokens", "seconds", "epoch")  # what metrics are drawn over, not drawn
+_AXES = (
+    "step",
+    "attempt",
+    "total",
+    "tokens",
+    "seconds",
+    "epoch",
+    "terms",
+    "parts",
+)  # not drawn by themselves
 _MAIN = "loss"
 _EXACT = ("learning_rate",)  # what is set, not measured, and so needs no mean
 _FEW = 30  # points that are told apart

@@ -7,7 +7,9 @@ metrics.jsonl       one line for each logged step (`metrics.Metric`)
 virc_protocol.json  the wording of its data
 environment.txt     every package of the engine's environment
 logs/attempt_N/     the engine's files, the exact command, and what the engine wrote
-checkpoints/        `checkpoint-STEP` folders, as the engine leaves them
+checkpoints/        a folder for each step that was saved, as the engine leaves it
+rollouts/           of RL: `step_N/`, some replies of that step as traces
+health.jsonl        of RL: what was amiss, from when to when
 plots/              pictures of the metrics
 """
 
@@ -47,6 +49,7 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
         adapter: folder of a LoRA adapter on `base` that it goes on with.
         root: name of the model at the beginning of its chain of stages; a later stage looks for it.
         data: the file of rows; `dataset` is its name, `entry` its columns and tags in a `dataset_info.json`.
+        validation: file of rows that are only tried.
         media: folder that names of images start from.
         rows, longest: number of rows, and tokens of the longest.
         settings, origins: every setting of the stage, and where those that are no default come from.
@@ -70,6 +73,7 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     data: str
     dataset: str
     entry: dict[str, Any] = {}
+    validation: str | None = None
     media: str = ""
     rows: int
     longest: int
@@ -90,7 +94,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         progress: `died` is never written: it is what a run is whose `running` process is gone.
         attempt: number of the newest attempt, from 1; 0: none yet.
         step, total: optimizer steps.
-        loss: the last one logged.
+        loss, reward: the last one logged.
+        best: step of the checkpoint that did best on the validation rows, and `best_validation` how well.
         seconds: over all attempts.
         error: the sentence a failed attempt ended with.
         pid, host, started: the process of the running attempt; `started` is that of /proc, in clock ticks.
@@ -104,6 +109,9 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     step: int = 0
     total: int | None = None
     loss: float | None = None
+    reward: float | None = None
+    best: int | None = None
+    best_validation: float | None = None
     seconds: float = 0.0
     error: str | None = None
     pid: int | None = None

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -61,9 +61,22 @@ def recipe(kind: str) -> ModuleType:
     return importlib.import_module(f"virc_recipes.{kind}")
 
 
-def engine(kind: str) -> ModuleType:
-    """The module of `engines/` that runs stages of that kind."""
-    return importlib.import_module(f"virc_recipes.engines.{recipe(kind).ENGINE}")
+def engine(kind: str, part: Literal["", "_log", "_checkpoints"] = "") -> ModuleType:
+    """The module of `engines/` that runs stages of that kind; or what it knows of that engine's log or checkpoints.
+
+    Raises:
+        ConfigError: no engine runs such stages.
+    """
+    try:
+        name = recipe(kind).ENGINE
+    except (ImportError, AttributeError):
+        raise ConfigError(f"stages of kind {plain(kind, 40)!r} are not of this version of virc") from None
+    return importlib.import_module(f"virc_recipes.engines.{name}{part}")
+
+
+def estimates(kind: str) -> ModuleType:
+    """The module that counts what stages of that kind need: `estimate`, and `longest` for rows nobody has looked at."""
+    return importlib.import_module(f"virc_recipes.{recipe(kind).ESTIMATE}")
 
 
 def stage(system: System, name: str) -> Stage:

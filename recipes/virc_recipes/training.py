@@ -15,11 +15,14 @@ from virc_recipes.models import Weights
 from virc_recipes.nearest import did_you_mean
 from virc_recipes.paths import contents, expanded, is_file, is_folder
 from virc_recipes.place import Place
+from virc_recipes.reasoning.protocol import FILE_NAME
 from virc_recipes.runs import Info, Run
 from virc_recipes.stages import Resolved
 from virc_recipes.systems import System
 
 DATA = "data"
+REWARD = "reward.json"
+"""The settings of a run's reward, in its folder; for RL."""
 _LAYOUTS = ("sft", "trajectories")
 
 
@@ -223,6 +226,9 @@ def place_of(info: Info, run: Run, attempt: int) -> Place:
         output=run.checkpoints.absolute(),
         files=run.attempt(attempt).absolute(),
         resume=resumable[-1].folder.absolute() if resumable else None,
+        validation=Path(info.validation) if info.validation else None,
+        protocol=(run.folder / FILE_NAME).absolute(),
+        reward=(run.folder / REWARD).absolute(),
         python=Path(info.python),
         recipes=Path(info.recipes),
     )

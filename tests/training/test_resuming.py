@@ -92,10 +92,10 @@ def test_the_engines_second_copy_of_the_last_checkpoint_goes(run: Run) -> None:
     copy.write_bytes(b"the same again")
     state = run.checkpoints / "trainer_state.json"
     state.write_text(json.dumps({"global_step": 2}))
-    follow.clear_copy(run, checkpoints(run)[-1])
+    follow.forget_spare(run, checkpoints(run)[-1])
     assert copy.exists()  # it is of another step
     state.write_text(json.dumps({"global_step": 3}))
-    follow.clear_copy(run, checkpoints(run)[-1])
+    follow.forget_spare(run, checkpoints(run)[-1])
     assert [path.name for path in run.checkpoints.iterdir()] == ["checkpoint-3"]
 
 

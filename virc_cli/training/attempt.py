@@ -5,19 +5,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import msgspec
 
 from virc_cli import envs, launch, output, plans, progress
-from virc_cli.training.follow import Follower, clear_copy, complete, drop_after, forget_copies, take_over
+from virc_cli.training.follow import Follower, complete, drop_after, forget_spare, take_over
 from virc_recipes import attempts, environments, runs, slurm, stages, training
 from virc_recipes.attempts import Attempt
-from virc_recipes.checkpoints import checkpoints
+from virc_recipes.checkpoints import checkpoints, engine_of, step_of
 from virc_recipes.clauses import clause
-from virc_recipes.engines import llamafactory_log as engine_log
-from virc_recipes.engines.llamafactory_resume import loadable
 from virc_recipes.errors import ConfigError, EngineError, VircError
 from virc_recipes.paths import is_folder
 from virc_recipes.plan import Plan
@@ -77,13 +75,13 @@ def _planned(run: Run, number: int, job: str | None) -> tuple[Plan, int]:
     info = _begun_with(run)
     config = training.config_of(info)
     place = training.place_of(info, run, number)
-    plan: Plan = stages.engine(info.kind).plan(config, place, {}, info.origins)
+    plan: Plan = _engine(run).plan(config, place, {}, info.origins)
     if job:
         plan = slurm.on_nodes(plan, run.attempt(number).absolute(), info.settings, slurm.site_of(info))
     if plan.loadable:
-        loadable(*plan.loadable)
+        engine_of(run).loadable(*plan.loadable)
     plans.write(plan)
-    step = int(place.resume.name.removeprefix("checkpoint-")) if place.resume else 0
+    step = step_of(run, place.resume) if place.resume else 0
     if step:
         output.note(f"going on from step {step}")
     attempts.write(run, Attempt(number=number, began=_now()))
@@ -132,28 +130,36 @@ def _watch(process: launch.Process, follower: Follower, asked: list[int]) -> int
 
 
 def _conclude(run: Run, number: int, code: int, asked: int | None, follower: Follower) -> Ended:
-    forget_copies(run)
     whole = checkpoints(run)
     last = whole[-1] if whole else None
+    forget_spare(run, last)
     finished = code == 0 and last is not None and follower.total is not None and last.step >= follower.total
     if not finished and asked is None:
-        message, hint = (
-            engine_log.cause(run.log(number), code) if code else ("it ended before its last step", None)
-        )
-        raise EngineError(f"LLaMA-Factory failed: {message}", hint or f"see {run.log(number)}")
+        message, hint = _cause(run, number, code)
+        raise EngineError(f"{_engine(run).NAME} failed: {message}", hint or f"see {run.log(number)}")
     if code and follower.step > (last.step if last else 0):
-        output.warn(f"step {follower.step} was not saved: {engine_log.cause(run.log(number), code)[0]}")
-    if last is not None:
-        clear_copy(run, last)
+        output.warn(f"step {follower.step} was not saved: {_cause(run, number, code)[0]}")
     _end(run, number, "finished" if finished else "stopped", code, None, step=last.step if last else 0)
     return Ended(finished, last.step if last else None, asked)
+
+
+def _engine(run: Run) -> ModuleType:
+    return stages.engine(runs.info(run).kind)
+
+
+def _cause(run: Run, number: int, code: int) -> tuple[str, str | None]:
+    """Why an engine ended by itself, as a clause, and what to do about it."""
+    if not code:
+        return "it ended before its last step", None
+    found: tuple[str, str | None] = stages.engine(runs.info(run).kind, "_log").cause(run.log(number), code)
+    return found
 
 
 def _fail(run: Run, number: int, error: BaseException) -> None:
     stopped = isinstance(error, KeyboardInterrupt)
     sentence = error.message if isinstance(error, VircError) else "interrupted" if stopped else clause(error)
-    forget_copies(run)
     with suppress(OSError, VircError):
+        forget_spare(run, None)
         _end(run, number, "stopped" if stopped else "failed", None, sentence)
 
 

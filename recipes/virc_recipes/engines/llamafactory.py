@@ -14,8 +14,9 @@ from virc_recipes.place import Place
 from virc_recipes.plan import Plan, Step
 from virc_recipes.sft import Config
 
-__all__ = ["OWN", "changes", "plan", "settings"]
+__all__ = ["NAME", "OWN", "changes", "plan", "settings"]
 
+NAME = "LLaMA-Factory"
 SETTINGS = "engine.yaml"
 DEEPSPEED = "deepspeed.json"
 INFO = "dataset_info.json"

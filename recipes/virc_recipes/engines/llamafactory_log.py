@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,15 @@ from typing import Any
 import msgspec
 
 from virc_recipes.clauses import plain
+from virc_recipes.engines import keys
+from virc_recipes.errors import EngineError
 from virc_recipes.metrics import Metric
+from virc_recipes.runs import Info
 
-METRICS = "trainer_log.jsonl"
-"""The file in the folder of checkpoints that it adds a line to at each logged step."""
+METRICS = "checkpoints/trainer_log.jsonl"
+"""The file in the run's folder that it adds a line to at each logged step."""
+STARTING = "LLaMA-Factory reads the rows and loads the model"
+"""What it does before its first step."""
 
 _END = 2**16  # bytes of a log's end in which the reason of a failure stands
 _START = 2**22  # bytes of a log's beginning in which all stands that it says before the first step
@@ -45,6 +51,17 @@ class _Line(msgspec.Struct):
     throughput: float | None = None
     total_tokens: float | None = None
     elapsed_time: str | None = None
+
+
+def reader(info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes], Metric | None]:
+    """What reads the lines of an attempt, in their order, as `metric` does.
+
+    Args:
+        info: of the run; not needed.
+        known: the run's metrics so far, also those of this attempt.
+    """
+    before = max((each.tokens or 0 for each in known if each.attempt < attempt), default=0)
+    return lambda line: metric(line, attempt, before)
 
 
 def metric(line: bytes, attempt: int, before: int = 0) -> Metric | None:
@@ -81,6 +98,27 @@ def _throughput(said: _Line, before: int) -> float | None:
     return said.throughput * max(0.0, 1 - before / said.total_tokens)
 
 
+def started(log: Path, info: Info, step: int) -> None:
+    """Check, at its first line of metrics, that it trains on what it was given: it warns, and goes on without.
+
+    Args:
+        log: what it wrote.
+        step: that it was to go on from.
+
+    Raises:
+        EngineError: it dropped rows that it could not read, or goes on from other weights than the checkpoint's.
+    """
+    if step and (missing := not_loaded(log)):
+        lost = f"{missing[0]} and {len(missing) - 1} more tensors" if missing[1:] else missing[0]
+        raise EngineError(f"LLaMA-Factory did not load {lost} of step {step}", f"see {log}")
+    taken = None if keys.OTHER_ROWS & info.settings["engine"].keys() else rows(log)
+    if taken is not None and taken != info.rows:
+        raise EngineError(
+            f"LLaMA-Factory trains on {taken} rows, and {info.rows} were checked",
+            f"virc data check {info.data}",
+        )
+
+
 def rows(log: Path) -> int | None:
     """The number of rows it trains on; None where it has not said so yet."""
     with log.open("rb") as file:
@@ -108,7 +146,7 @@ def seconds_a_step(output: Path) -> float:
 
 def device_gib(output: Path) -> float | None:
     """The most memory that was reserved on its GPU; None where it used none."""
-    lines = (output / METRICS).read_bytes().splitlines()
+    lines = (output / Path(METRICS).name).read_bytes().splitlines()
     found = [float(said["vram_reserved"]) for said in map(json.loads, lines) if "vram_reserved" in said]
     return max(found, default=0) or None
 
