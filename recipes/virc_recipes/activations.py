@@ -170,8 +170,7 @@ def kept(work: Work) -> Iterator[Moment]:
 
 
 def moments(work: Work) -> Iterator[Moment]:
-    """What is held for a moment; no two of them at the same time."""
-    yield _logits(work)
+    """What is held for a moment beside the logits; no two of them at the same time, nor with those."""
     if work.config.checkpointing:
         layer, what = _layer(work)
         mask = work.width * work.tokens * work.longest if work.config.attention == "sdpa" else 0
@@ -224,7 +223,8 @@ def _vision_kept(work: Work) -> Moment:
     return Moment("vision tower", work.patches * patch, formula)
 
 
-def _logits(work: Work) -> Moment:
+def logits(work: Work) -> Moment:
+    """The last layer's numbers and what the loss makes of them, held for a moment."""
     text = work.shape.text
     if work.fused:
         head = text.vocab_size * text.hidden_size * work.width

@@ -8,7 +8,7 @@ import math
 
 import msgspec
 
-from virc_recipes.activations import Moment, Work, kept, moments
+from virc_recipes.activations import Moment, Work, kept, logits, moments
 from virc_recipes.sft import Config
 from virc_recipes.shape import Shape
 
@@ -48,6 +48,7 @@ class Estimate(msgspec.Struct, frozen=True):
         gpu_hours: of all GPUs together; None without rows, without a GPU, or where its speed is not known.
         assumed: what the hours assume.
         steps: optimizer steps; None where the rows are not known.
+        judge_calls: fewest and most questions to the judge in a step; None where none is asked.
     """
 
     terms: tuple[Term, ...]
@@ -59,6 +60,12 @@ class Estimate(msgspec.Struct, frozen=True):
     gpu_hours: float | None
     assumed: str | None
     steps: int | None
+    judge_calls: tuple[int, int] | None = None
+
+
+def longest(config: Config) -> int:
+    """Tokens of the longest row that a stage takes."""
+    return config.cutoff
 
 
 def estimate(
@@ -81,13 +88,13 @@ def estimate(
         gpu: name of the GPUs, for the hours.
     """
     work = Work.of(config, shape, min(longest_tokens, config.cutoff), image_tokens)
-    terms = _largest_first([*_state(work), *_kept(work), _moment(work), _overhead(config)])
+    terms = largest_first([*_state(work), *_kept(work), _moment(work), _overhead(config)])
     device = math.fsum(term.gib for term in terms)
-    host = _largest_first(_host(work, device))
+    host = largest_first(_host(work, device))
     steps, passes = _steps(config, rows)
     disk = _disk(work, _saves(config, steps, passes))
     hours = _hours(work, rows, total_tokens, passes, gpu)
-    assumed = f"{UTILISATION:.0%} of the {PEAK.get(_known(gpu), 0)} TFLOP/s of one {_known(gpu)}"
+    assumed = f"{UTILISATION:.0%} of the {PEAK.get(known_gpu(gpu), 0)} TFLOP/s of one {known_gpu(gpu)}"
     return Estimate(
         terms=terms,
         device_gib=device,
@@ -101,23 +108,25 @@ def estimate(
     )
 
 
-def _largest_first(terms: list[Term]) -> tuple[Term, ...]:
+def largest_first(terms: list[Term]) -> tuple[Term, ...]:
+    """Terms that are not nothing, the largest first."""
     return tuple(sorted((term for term in terms if term.gib > 0), key=lambda term: -term.gib))
 
 
-def _term(name: str, size: float, formula: str) -> Term:
+def term_of(name: str, size: float, formula: str) -> Term:
+    """A term of so many bytes."""
     return Term(name, size / GIB, formula)
 
 
 def _kept(work: Work) -> list[Term]:
-    return [_term(each.name, each.size, each.formula) for each in kept(work)]
+    return [term_of(each.name, each.size, each.formula) for each in kept(work)]
 
 
 def _moment(work: Work) -> Term:
     """What is held for a moment only: the largest of all such moments, for no two are at the same time."""
-    found = [*moments(work), *_optimizer_moment(work)]
+    found = [logits(work), *moments(work), *_optimizer_moment(work)]
     largest = max(found, key=lambda each: each.size)
-    return _term(largest.name, largest.size, largest.formula)
+    return term_of(largest.name, largest.size, largest.formula)
 
 
 def _overhead(config: Config) -> Term:
@@ -133,16 +142,16 @@ def _state(work: Work) -> list[Term]:
 
 def _state_alone(work: Work) -> list[Term]:
     trained, file = work.trained, work.shape.weight_bytes
-    each = f"{_count(trained)} parameters x 4 bytes"
-    frozen = f"{_count(work.frozen)} parameters x {file} bytes, as in their files"
+    each = f"{people(trained)} parameters x 4 bytes"
+    frozen = f"{people(work.frozen)} parameters x {file} bytes, as in their files"
     terms = [
-        _term("frozen weights", work.frozen * file, frozen),
-        _term("trained weights", trained * 4, f"{each}: LLaMA-Factory makes them float32"),
-        _term("gradients", trained * 4, each),
-        _term("Adam moments", trained * 8, f"{_count(trained)} parameters x 2 moments x 4 bytes"),
+        term_of("frozen weights", work.frozen * file, frozen),
+        term_of("trained weights", trained * 4, f"{each}: LLaMA-Factory makes them float32"),
+        term_of("gradients", trained * 4, each),
+        term_of("Adam moments", trained * 8, f"{people(trained)} parameters x 2 moments x 4 bytes"),
     ]
     if work.devices > 1:
-        terms.append(_term("gradient buckets", trained * 4, f"{each}: on their way to other devices"))
+        terms.append(term_of("gradient buckets", trained * 4, f"{each}: on their way to other devices"))
     return terms
 
 
@@ -155,21 +164,21 @@ def _state_spread(work: Work) -> list[Term]:
     terms = []
     if not (work.offloads and work.config.zero == 3):
         for name, count in (("frozen weights", work.frozen), ("trained weights", trained)):
-            what = f"{_count(count)} parameters x {width} bytes{of_weights}"
-            terms.append(_term(name, count * width / by_weights, what))
+            what = f"{people(count)} parameters x {width} bytes{of_weights}"
+            terms.append(term_of(name, count * width / by_weights, what))
     if not work.offloads:
         terms += [
-            _term("float32 weights", _master(work), f"{_count(trained)} trained parameters x 4 bytes{among}"),
-            _term("gradients", trained * width / over, f"{_count(trained)} parameters x {width} bytes{among}"),
-            _term("Adam moments", trained * 8 / over, f"{_count(trained)} parameters x 2 moments x 4 bytes{among}"),
+            term_of("float32 weights", _master(work), f"{people(trained)} trained parameters x 4 bytes{among}"),
+            term_of("gradients", trained * width / over, f"{people(trained)} parameters x {width} bytes{among}"),
+            term_of("Adam moments", trained * 8 / over, f"{people(trained)} parameters x 2 moments x 4 bytes{among}"),
         ]  # fmt: skip
     if work.config.zero == 3:
         live = min(trained + work.frozen, _LIVE)
-        what = f"at most {_count(live)} parameters at a time x {width} bytes"
-        return [*terms, _term("weights brought together", live * width, what)]
+        what = f"at most {people(live)} parameters at a time x {width} bytes"
+        return [*terms, term_of("weights brought together", live * width, what)]
     bucket = min(trained, _BUCKET)
-    what = f"a bucket of {_count(bucket)} parameters x {width} bytes"
-    return [*terms, _term("gradients brought together", bucket * width, what)]
+    what = f"a bucket of {people(bucket)} parameters x {width} bytes"
+    return [*terms, term_of("gradients brought together", bucket * width, what)]
 
 
 def _master(work: Work) -> float:
@@ -182,7 +191,7 @@ def _optimizer_moment(work: Work) -> list[Moment]:
     if work.config.zero == 0 or work.offloads or work.width == 4:
         return []
     count = min(work.trained // work.devices, _LIVE if work.config.zero == 3 else work.trained)
-    what = f"{_count(count)} parameters x 4 bytes, while the optimizer steps"
+    what = f"{people(count)} parameters x 4 bytes, while the optimizer steps"
     return [Moment("float32 gradients", count * 4, what)]
 
 
@@ -197,14 +206,14 @@ def _host(work: Work, device_gib: float) -> list[Term]:
     terms = [Term("training processes", config.devices * PROCESS, processes), loading]
     weights = (work.trained + work.frozen) * work.shape.weight_bytes
     if config.zero == 3:
-        terms.append(_term("weights while they are read", weights, "all of them, once on each machine"))
+        terms.append(term_of("weights while they are read", weights, "all of them, once on each machine"))
     if work.offloads:
         share = config.devices / work.devices
         what = "of the trained parameters: float32 weights, gradients and two moments, 16 bytes each"
-        terms.append(_term("offloaded optimizer", work.trained * 16 * share, what))
+        terms.append(term_of("offloaded optimizer", work.trained * 16 * share, what))
     if work.offloads and config.zero == 3:
         size = (work.trained + work.frozen) * work.width * share
-        terms.append(_term("offloaded weights", size, f"all parameters x {work.width} bytes"))
+        terms.append(term_of("offloaded weights", size, f"all parameters x {work.width} bytes"))
     return terms
 
 
@@ -238,26 +247,27 @@ def _disk(work: Work, saves: int | None) -> tuple[Term, ...] | None:
         ("weights", stay, size, formula, "checkpoints, and the end's"),
         ("resume state", states, state, why, which),
     )
-    return _largest_first(
+    return largest_first(
         [
-            _term(name, count * each, f"{count} x {each / GIB:.2f} GiB ({what}): {of}")
+            term_of(name, count * each, f"{count} x {each / GIB:.2f} GiB ({what}): {of}")
             for name, count, each, what, of in sizes
         ]
     )
 
 
 def _hours(work: Work, rows: int | None, tokens: int | None, passes: float | None, gpu: str) -> float | None:
-    peak = PEAK.get(_known(gpu))
+    peak = PEAK.get(known_gpu(gpu))
     if work.config.device == "cpu" or not rows or tokens is None or passes is None or peak is None:
         return None
     return passes * work.flops(tokens, tokens / rows) / (peak * 1e12 * UTILISATION) / 3600
 
 
-def _known(gpu: str) -> str:
+def known_gpu(gpu: str) -> str:
+    """The name in `PEAK` that a GPU's own name holds, else that name."""
     return next((name for name in PEAK if name in gpu.upper().replace(" ", "")), gpu)
 
 
-def _count(parameters: float) -> str:
+def people(parameters: float) -> str:
     """A number of parameters as people read it."""
     for unit, size in (("billion", 1e9), ("million", 1e6)):
         if parameters >= size:

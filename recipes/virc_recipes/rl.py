@@ -11,6 +11,8 @@ from virc_recipes.variants import filled
 
 ENGINE = "verl"
 """The module of `engines/` that runs such a stage."""
+ESTIMATE = "estimate_rl"
+"""The module that counts what such a stage needs."""
 
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]

@@ -14,6 +14,8 @@ from virc_recipes.variants import filled
 
 ENGINE = "llamafactory"
 """The module of `engines/` that runs such a stage."""
+ESTIMATE = "estimate"
+"""The module that counts what such a stage needs."""
 
 Part = Literal["vision", "projector", "language"]
 Count = Annotated[int, Meta(ge=1)]
