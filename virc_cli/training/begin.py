@@ -15,8 +15,8 @@ from virc_recipes import environments, fits, preflight, runs, shape, stages, sys
 from virc_recipes.data.layouts import Source
 from virc_recipes.engines import keys
 from virc_recipes.envs import Environment, pinned
-from virc_recipes.errors import ConfigError, DataError, SetupError
-from virc_recipes.estimate import USUAL, Estimate, estimate
+from virc_recipes.errors import ConfigError, DataError, SetupError, UsageError
+from virc_recipes.estimate import USUAL, Estimate
 from virc_recipes.locks import held
 from virc_recipes.machine import Machine
 from virc_recipes.parallel import cores
@@ -37,6 +37,9 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         config: a YAML of settings.
         protocol: a file with the wording of the rows.
         name: of the run.
+        judge_endpoint: address of the judge of the reward, which then takes no GPU of this stage.
+        stop_on: signs of ill health that end the run, over what the stage says.
+        tools: `+NAME` each: tools that the wording of the rows is to get beside its own.
     """
 
     system: str
@@ -48,6 +51,9 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     assignments: tuple[str, ...] = ()
     protocol: Path | None = None
     name: str | None = None
+    judge_endpoint: str | None = None
+    stop_on: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,12 +72,8 @@ def settings(wanted: Wanted) -> Resolved:
     Raises:
         UsageError, ConfigError: as `stages.resolve` and `keys.check` do.
     """
-    given: dict[str, Any] = {}
-    if wanted.base:
-        given |= {"base": wanted.base, "after": None}
-    if wanted.data:
-        given |= {"data": str(expanded(wanted.data).absolute())}
     system = systems.get(wanted.system)
+    given = _given(wanted, stages.stage(system, wanted.stage).kind)
     resolved = stages.resolve(system, wanted.stage, wanted.overlays, wanted.config, wanted.assignments, given)
     engine = stages.engine(resolved.kind)
     checked = keys.check(resolved.config.engine, engine.OWN, resolved.origins)
@@ -79,6 +81,32 @@ def settings(wanted: Wanted) -> Resolved:
         raise ConfigError(fault.message, fault.hint)
     config = msgspec.structs.replace(resolved.config, engine=checked)
     return msgspec.structs.replace(resolved, config=config)
+
+
+def _given(wanted: Wanted, kind: str) -> dict[str, Any]:
+    """The settings that options of their own stand for.
+
+    Raises:
+        UsageError: one of them means nothing to stages of that kind.
+    """
+    of_rl = {
+        "--judge-endpoint": wanted.judge_endpoint,
+        "--stop-on": wanted.stop_on,
+        "--tools": wanted.tools,
+    }
+    foreign = next((name for name, value in of_rl.items() if value and kind != "rl"), None)
+    if foreign:
+        raise UsageError(f"{foreign} is for stages of kind rl, and {wanted.stage} is of kind {kind}")
+    given: dict[str, Any] = {}
+    if wanted.base:
+        given |= {"base": wanted.base, "after": None}
+    if wanted.data:
+        given |= {"data": str(expanded(wanted.data).absolute())}
+    if wanted.judge_endpoint:
+        given |= {"reward": {"judge": {"endpoint": wanted.judge_endpoint}}, "judge_gpus": 0}
+    if wanted.stop_on:
+        given |= {"stop_on": list(wanted.stop_on)}
+    return given
 
 
 def environment_of(resolved: Resolved) -> Environment:
@@ -247,7 +275,7 @@ def tell(found: Found) -> None:
 def estimated(found: Found, here: Machine) -> Estimate:
     """What the stage needs, counted for its rows."""
     result = found.result
-    return estimate(
+    estimated: Estimate = stages.estimates(found.resolved.kind).estimate(
         found.resolved.config,
         shape.of_folder(found.base.folder),
         result.longest,
@@ -255,6 +283,7 @@ def estimated(found: Found, here: Machine) -> Estimate:
         result.total,
         gpu=here.gpus[0].name if here.gpus else USUAL,
     )
+    return estimated
 
 
 def check_machine(found: Found, here: Machine, launcher: str) -> None:
@@ -278,6 +307,8 @@ def in_short(needed: Estimate, resolved: Resolved) -> str:
         parts.append(f"{needed.disk_gib:.3g} GiB of disk")
     if needed.steps is not None:
         parts.append(f"{needed.steps} step{'s' * (needed.steps > 1)}")
+    if needed.judge_calls:
+        parts.append(f"{needed.judge_calls[0]:,} to {needed.judge_calls[1]:,} questions to the judge a step")
     if needed.gpu_hours is not None:
         parts.append(f"{needed.gpu_hours:.3g} GPU-hours at {needed.assumed}")
     return ", ".join(parts)
