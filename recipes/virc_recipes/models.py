@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from virc_recipes import adapters, runs, systems
-from virc_recipes.checkpoints import checkpoint, checkpoints
+from virc_recipes import adapters, origin, runs, shards, systems
+from virc_recipes.checkpoints import Checkpoint, checkpoint, checkpoints
 from virc_recipes.errors import ConfigError
 from virc_recipes.nearest import did_you_mean
 from virc_recipes.paths import expanded, is_file, is_folder
@@ -70,12 +70,30 @@ def find(name: str | None, workspace: Path, system: str | System | None = None) 
 
 
 def run_of(folder: Path) -> Run | None:
-    """The run whose folder, or one of whose checkpoints, a folder is."""
+    """The run whose folder, or one of whose checkpoints, or the actor of one, a folder is."""
     place = folder.resolve()
+    if place.name == shards.ACTOR:
+        place = place.parent
     for run in (Run(place), Run(place.parent.parent)):
         if is_file(run.folder / "run.json") and place.parent in (run.folder.parent, run.checkpoints):
             return run
     return None
+
+
+def root_of(folder: Path, name: str) -> str:
+    """The name of the model at the beginning of the chain of stages that made a folder's weights.
+
+    Args:
+        name: of the weights, which begin a chain where nothing says otherwise.
+
+    Raises:
+        ConfigError: the `run.json` of their run cannot be read.
+    """
+    run = run_of(folder)
+    if run:
+        return runs.info(run).root
+    merged = origin.read(folder)
+    return merged.root if merged and merged.root else name
 
 
 def known(name: str, system: str | System | None = None) -> tuple[System | None, Model | None]:
@@ -121,31 +139,44 @@ def _lookup(name: str | None, workspace: Path, system: System | None) -> Weights
         for place in places:
             if is_file(place / file):
                 return Weights(name or EMBEDDED, place, *_origin(place, family, model))
-    saved = _saved(name or EMBEDDED, workspace)
-    return saved and Weights(saved[0], saved[1], *_origin(saved[1], family, model))
+    saved = checkpoint_of(name or EMBEDDED, workspace)
+    if saved is None:
+        return None
+    run, chosen = saved
+    called = f"{run.name}@{chosen.step}"
+    if shards.actor_of(chosen.folder):
+        raise _in_shards(called, name or EMBEDDED)
+    return Weights(called, chosen.folder, *_origin(chosen.folder, family, model))
 
 
 def _origin(folder: Path, family: System | None, model: Model | None) -> tuple[System | None, Model | None]:
     """The system and model of a folder whose name says one of them or neither: those of the run that made it."""
-    run = run_of(folder) if model is None else None
-    if run is None:
+    if model is not None:
         return family, model
-    about = runs.info(run)
-    family = family or systems.discover().get(about.system)
-    return known(about.root, family) if family else (None, None)
+    run = run_of(folder)
+    merged = None if run else origin.read(folder)
+    system = runs.info(run).system if run else merged and merged.system
+    if not system:
+        return family, model
+    family = family or systems.discover().get(system)
+    return known(root_of(folder, folder.name), family) if family else (None, None)
 
 
-def _saved(name: str, workspace: Path) -> tuple[str, Path] | None:
-    """`NAME@STEP` and the checkpoint of a run that a name stands for."""
+def checkpoint_of(name: str, workspace: Path) -> tuple[Run, Checkpoint] | None:
+    """The run and the whole checkpoint of it that a name stands for: a run, its newest, or `RUN@STEP`.
+
+    Raises:
+        ConfigError: the run has saved nothing whole, or not at that step.
+    """
     stem, at, step = name.rpartition("@")
     run = _run(name, workspace)
     if run:
         found = checkpoints(run)
         if not found:
             raise _nothing_saved(run)
-        return f"{run.name}@{found[-1].step}", found[-1].folder
+        return run, found[-1]
     run = _run(stem, workspace) if at and stem else None
-    return (f"{run.name}@{step}", checkpoint(run, step).folder) if run else None
+    return (run, checkpoint(run, step)) if run else None
 
 
 def _run(name: str, workspace: Path) -> Run | None:
@@ -228,7 +259,8 @@ def _missing(name: str, system: System | None, workspace: Path) -> ConfigError:
     if name == EMBEDDED:
         return ConfigError("the embedded model is missing from this installation", REAL_MODELS)
     if is_folder(expanded(name)):
-        return ConfigError(f"{name} is no model folder: it holds no config.json")
+        no_model = ConfigError(f"{name} is no model folder: it holds no config.json")
+        return _in_shards(name, name) if shards.actor_of(expanded(name)) else no_model
     if family and model and model.folder:
         hint = f"mend `folder` of {name} in {family.file}"
         return ConfigError(f"no model is in {model.folder}: it holds no config.json", hint)
@@ -241,9 +273,15 @@ def _missing(name: str, system: System | None, workspace: Path) -> ConfigError:
             again += " --protocol default"
         return ConfigError(f"the model {name} is not on this machine", f"{fetch}, then --model {again}")
     names = {short for each in systems.discover().values() for short in (*each.models, *each.judges)}
-    names |= {config.parent.name for config in (workspace / "models").glob("*/config.json")}
+    names |= {config.parent.name for config in (workspace / "models").glob("[!.]*/config.json")}
     names |= {run.name for run in runs.discover(workspace)}
     return ConfigError(f"there is no model {name[:200]!r}", did_you_mean(name, names))
+
+
+def _in_shards(what: str, name: str) -> ConfigError:
+    return ConfigError(
+        f"{what} is saved in shards, which nothing but its own training loads", f"virc merge {name}"
+    )
 
 
 def _missing_judge(name: str, judge: Model) -> ConfigError:

@@ -59,7 +59,7 @@ class LocalBackend:
         self._ends = {tokenizer.convert_tokens_to_ids(_END), *(ends if isinstance(ends, list) else [ends])}
         longest: int = config.get_text_config().max_position_embeddings
         self.context = min(context or longest, longest)
-        self._never = _never_said(tokenizer, config.get_text_config().vocab_size)
+        self._never = never_said(tokenizer, config.get_text_config().vocab_size)
 
     def reply(
         self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None
@@ -208,7 +208,7 @@ def _load(
         # The automatic class would rebuild tokenizer.json by its family's rules; a model may have rules of its own.
         tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
         processor = _image_processor().from_dict(settings)
-        network = _network(folder, number).to(where)
+        network = read_network(folder, number).to(where)
         if adapter:
             lora.merge(network, adapter)
         _check_tokens(folder, tokenizer, network.config)
@@ -250,7 +250,12 @@ def _image_processor() -> Any:
     return Qwen2VLImageProcessorPil
 
 
-def _network(folder: Path, number: Any) -> Any:
+def read_network(folder: Path, number: Any) -> Any:
+    """The network of a model folder, in that dtype; `auto`: in that of its config.
+
+    Raises:
+        ConfigError: weights are missing.
+    """
     import transformers
 
     automatic: Any = transformers.AutoModelForImageTextToText
@@ -286,7 +291,7 @@ def _check_fits(folder: Path, needed: int, where: "torch.device") -> None:
         raise SetupError(f"{folder.name} {figures}", hint="a smaller model, or --endpoint URL of a server")
 
 
-def _never_said(tokenizer: Any, vocabulary: int) -> "torch.Tensor":
+def never_said(tokenizer: Any, vocabulary: int) -> "torch.Tensor":
     """Ids that a reply never holds: image and header tokens, and numbers past the tokenizer's last."""
     import torch
 

@@ -1,0 +1,116 @@
+"""Merges a checkpoint: finds it, starts the process that writes its weights, and asks the model that comes of it."""
+
+import random
+import sys
+from pathlib import Path
+
+from virc_cli import envs, launch, output, plans, progress
+from virc_recipes import environments, extras, runs
+from virc_recipes import merge as recipe
+from virc_recipes.data import diagrams
+from virc_recipes.data.fresh import fresh_folder
+from virc_recipes.engines import merging
+from virc_recipes.errors import SetupError
+from virc_recipes.merge import Source
+from virc_recipes.opened import Choice, open_model
+from virc_recipes.paths import expanded
+from virc_recipes.reasoning.protocol import FILE_NAME
+from virc_recipes.solve import SolveConfig, solve
+
+_PACKAGE = Path(recipe.__file__).parents[1]
+_PATIENCE = 300.0  # seconds for the one answer
+_DOES = {"shards": "merging the shards of", "adapter": "adding to its base the adapter", "model": "copying"}
+
+
+def merge(name: str, to: Path | None, dry_run: bool, as_json: bool) -> None:
+    """Merge what a name stands for, and print the model's folder.
+
+    Raises:
+        ConfigError: there is no such checkpoint, it is incomplete, or the folder is there already.
+        SetupError: the environment is missing, or the model fits neither disk nor memory.
+        EngineError: the process failed.
+    """
+    source = recipe.find(name, Path())
+    folder = recipe.target(source, Path(), to and expanded(to))
+    origin = source.origin
+    known = {"to": str(folder), "source": origin.source, "kind": origin.kind, "step": origin.step}
+    output.know(**known)
+    python, recipes = _interpreter(source)
+    if dry_run:
+        _show(source, python, recipes, folder, as_json)
+        return
+    output.note(f"{_DOES[origin.kind]} {origin.source}, {progress.sized(source.bytes)}, into {folder}")
+    with fresh_folder(folder) as partial:
+        plan = recipe.plan(source, python, recipes, partial)
+        parameters = merging.read(launch.output(plan.step)) if plan else recipe.copy_weights(source, partial)
+        recipe.complete(source, partial, folder.name, parameters)
+        answer = _asked(source, partial)
+    if source.wording is None:
+        output.warn(
+            f"no wording lies beside {origin.source}: what it was trained with is not known",
+            f"put its {FILE_NAME} into {folder}",
+        )
+    output.note(f"{parameters:,} parameters; to publish it: hf upload USER/{folder.name} {folder}")
+    if as_json:
+        fields = known | {
+            "parameters": parameters,
+            "protocol": source.wording and "trained",
+            "answer": answer,
+        }
+        output.emit({"schema": "virc.merge/1", **fields, "error": None})
+    else:
+        output.line(str(folder))
+
+
+def _interpreter(source: Source) -> tuple[Path, Path]:
+    """The interpreter that merges, and the folder with the code it imports.
+
+    Raises:
+        SetupError: verl's environment was not made, or this one lacks torch.
+    """
+    if source.origin.kind == "shards":
+        device = runs.info(source.run).device if source.run else None
+        environment = envs.find("rl", device)
+        return envs.ready(environment), environments.recipes_in(environment)
+    for extra in extras.discover():
+        if extra.name == "local" and extra.missing and source.origin.kind == "adapter":
+            raise SetupError(f"adding an adapter needs {', '.join(extra.missing)}", extra.install)
+    return Path(sys.executable), _PACKAGE
+
+
+def _show(source: Source, python: Path, recipes: Path, folder: Path, as_json: bool) -> None:
+    plan = recipe.plan(source, python, recipes, folder)
+    if as_json:
+        step = plans.fields(plan) if plan else None
+        fields = {"to": str(folder), "source": source.origin.source, "kind": source.origin.kind}
+        output.emit({"schema": "virc.merge.plan/1", **fields, "plan": step, "error": None})
+    elif plan:
+        plans.show(plan)
+    else:
+        output.line(f"# the weights of {source.folder} are copied to {folder}")
+
+
+def _asked(source: Source, folder: Path) -> str | None:
+    """What the merged model says about a drawn diagram; None where it says nothing, or is not asked.
+
+    Raises:
+        ConfigError: it cannot be loaded.
+    """
+    try:
+        opened = open_model(Choice(model=str(folder), protocol=None if source.wording else "default"))
+    except SetupError as error:
+        output.warn(f"the merged model was not asked: {error.message}", "virc solve --model DIR asks it")
+        return None
+    diagram = diagrams.generate(random.Random(0), "heldout")
+    try:
+        solved = solve(
+            SolveConfig(timeout=_PATIENCE), opened.backend, opened.wording.protocol, [diagrams.draw(diagram)],
+            diagram.question,
+        )  # fmt: skip
+    finally:
+        opened.backend.close()
+    said = solved.answer or f"nothing ({solved.error})"
+    output.note(
+        f"asked about a drawn diagram, {diagram.question!r}, it says {said}; right is {diagram.answer}"
+    )
+    return solved.answer
