@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 
-_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
 _LOOK, _GRACE = 1.0, 10.0  # seconds between two looks, and from the end of the parent to that of the group
 
 
@@ -20,6 +20,12 @@ def end_with_parent() -> None:
     """Ask the kernel for a SIGTERM to this process when its parent is killed; elsewhere than on Linux, nothing."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def adopt_orphans() -> None:
+    """Ask the kernel to make this process the parent of descendants whose own has ended; elsewhere, nothing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def end_group_with_parent() -> None:

@@ -1,0 +1,167 @@
+"""The agent loop of verl 0.9.1 that drives our Session: whole problems (`multi_turn`), or one unit (`per_cru`).
+
+Registered by a file that `rollout.agent.agent_loop_config_path` names: a list with `name: virc`, `_target_:
+virc_recipes.engines.verl_agent.VircLoop` and the arguments of `VircLoop`.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+import msgspec
+from verl.experimental.agent_loop.agent_loop import (  # type: ignore[import-not-found]
+    AgentLoopBase,
+    AgentLoopMetrics,
+    AgentLoopOutput,
+)
+
+from virc_recipes.data import verl_rows
+from virc_recipes.data.record import Record, inputs_of
+from virc_recipes.engines.verl_agent_ids import Ids, speech
+from virc_recipes.engines.verl_agent_prefix import Prefix
+from virc_recipes.errors import DataError
+from virc_recipes.reasoning.images import open_image
+from virc_recipes.reasoning.protocol import Protocol
+from virc_recipes.reasoning.session import Ask, Done, Rejected, Reply, Session
+from virc_recipes.wording import read_protocol
+
+_BARRED = -100.0  # added to a logit that vLLM must not draw
+
+
+class VircLoop(AgentLoopBase):  # type: ignore[misc]
+    """One rollout.
+
+    Args:
+        protocol: file of the wording that conversations are held in.
+        folder: of the rows' images; others are not opened.
+        rollout: the whole problem, or one unit after the conversation of the row.
+        max_turns: units after which a rollout ends.
+        max_tokens: longest reply, the end of its turn included; None bounds it by `response_length` alone.
+        tolerate: deviations of tool calls that are forgiven, see `Session`. A rejected reply ends the rollout.
+        max_pixels: lowers the model's own limit on an image, in pixels.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        protocol: str,
+        folder: str,
+        rollout: Literal["multi_turn", "per_cru"] = "multi_turn",
+        max_turns: int = 16,
+        max_tokens: int | None = None,
+        tolerate: Sequence[str] = (),
+        max_pixels: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._protocol, self._folder = _protocol(protocol), Path(folder)
+        self._speech = speech(str(self.config.actor_rollout_ref.model.path), max_pixels)
+        self._talk = self._session if rollout == "multi_turn" else self._prefix
+        self._max_turns, self._max_tokens, self._tolerate = max_turns, max_tokens, tuple(tolerate)
+
+    async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
+        """Hold the conversation of a row.
+
+        Args:
+            sampling_params: verl's.
+            row: columns of the layouts `prompts` (for `multi_turn`) or `rl`.
+
+        Raises:
+            DataError: the row cannot be read, or its prompt is longer than `rollout.prompt_length`.
+        """
+        talk = await asyncio.to_thread(self._talk, _record(row, self._folder))
+        ask = talk.next()
+        ids = Ids(self._prompt(ask, row), self._speech, self.rollout_config.response_length)
+        request, metrics = uuid4().hex, AgentLoopMetrics()
+        first: int | None = None
+        while isinstance(ask, Ask):
+            asked, began = ask, time.perf_counter()
+            output = await self.server_manager.generate(
+                request_id=request,
+                prompt_ids=ids.all,
+                sampling_params=self._sampling(sampling_params, ids.room),
+                image_data=[shown.pixels for shown in ask.images],
+            )
+            metrics.generate_sequences += time.perf_counter() - began
+            began = time.perf_counter()
+            reply = ids.reply(output.token_ids, output.log_probs)
+            ask = await asyncio.to_thread(self._next, talk, ids, reply)
+            metrics.tool_calls += time.perf_counter() - began
+            first = output.extra_fields.get("min_global_steps") if first is None else first
+        trace = talk.trace()
+        return AgentLoopOutput(
+            prompt_ids=ids.prompt,
+            response_ids=ids.response,
+            response_mask=ids.mask,
+            response_logprobs=ids.chances if output.log_probs else None,
+            multi_modal_data={"images": [shown.pixels for shown in asked.images]},
+            num_turns=len(trace.messages) - 1,
+            metrics=metrics,
+            extra_fields={
+                **output.extra_fields,
+                "min_global_steps": first,
+                "turn_scores": [],
+                "tool_rewards": [],
+                "rollout": msgspec.json.encode(trace).decode(),
+            },
+        )
+
+    def _session(self, record: Record) -> Session:
+        images = [
+            open_image(picture.read(), picture.name or "an image")
+            for picture in (record.images[index] for index in inputs_of(record))
+        ]
+        return Session(
+            self._protocol,
+            record.question or "",
+            images,
+            self._speech.grid,
+            tolerate=self._tolerate,
+            max_turns=self._max_turns,
+        )
+
+    def _prefix(self, record: Record) -> Prefix:
+        return Prefix(record, self._protocol, self._speech.grid)
+
+    def _prompt(self, ask: Ask, row: Mapping[str, Any]) -> list[int]:
+        ids = self._speech.encode(ask)
+        most = self.rollout_config.prompt_length
+        if len(ids) > most:
+            sentence = f"the prompt of row {row.get('index')} has {len(ids)} tokens, over {most}"
+            raise DataError(sentence, "raise data.max_prompt_length, or lower max_pixels")
+        return ids
+
+    def _sampling(self, given: Mapping[str, Any], room: int) -> dict[str, Any]:
+        """verl's sampling parameters, with the longest reply, and without images of the model's own."""
+        sampling = {**given, "max_tokens": min(self._max_tokens or room, room)}
+        if self.rollout_config.name == "vllm":
+            sampling["logit_bias"] = dict.fromkeys(self._speech.never, _BARRED)
+        return sampling
+
+    def _next(self, talk: Session | Prefix, ids: Ids, reply: Reply) -> Ask | Done:
+        """Feed a reply. A rollout goes on where the reply was taken and another one has room."""
+        rejected = isinstance(talk.feed(reply), Rejected)
+        ask = talk.next()
+        if isinstance(ask, Done):
+            return ask
+        if rejected:
+            return Done(talk.trace())
+        if not ids.go_on(self._speech.encode(ask)):
+            assert isinstance(talk, Session)
+            talk.stop("turns", "no answer within the tokens of a rollout")
+            return Done(talk.trace())
+        return ask
+
+
+@cache
+def _protocol(file: str) -> Protocol:
+    return read_protocol(Path(file))
+
+
+def _record(row: Mapping[str, Any], folder: Path) -> Record:
+    """The conversation of a row and its images, as the reward reads them too."""
+    return verl_rows.record_of({key: row.get(key) for key in ("extra_info", "reward_model")}, folder)

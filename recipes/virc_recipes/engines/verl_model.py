@@ -1,0 +1,69 @@
+"""Parts of the model that stay as they are in verl 0.9.1, whose own switch for that (`freeze_vision_tower`) is dead.
+
+verl imports this where `actor_rollout_ref.model.external_lib` names it, in every process that builds a model. The
+variable `VIRC_FROZEN` lists the parts, comma-separated.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+PARTS: dict[str, Callable[[str], bool]] = {
+    "vision": lambda name: "visual." in name and "merger" not in name,
+    "projector": lambda name: "visual." in name and "merger" in name,
+    "language": lambda name: "visual." not in name,
+}
+"""Which weights of Qwen2-VL, Qwen2.5-VL and Qwen3-VL belong to a part, by their names in the whole model."""
+
+
+def frozen() -> tuple[str, ...]:
+    """The parts that this process keeps.
+
+    Raises:
+        ValueError: one is unknown, or they are the whole model.
+    """
+    parts = tuple(filter(None, os.environ.get("VIRC_FROZEN", "").split(",")))
+    if unknown := sorted(set(parts) - PARTS.keys()):
+        raise ValueError(f"VIRC_FROZEN names no parts of a model: {', '.join(unknown)}")
+    if set(parts) == PARTS.keys():
+        raise ValueError("VIRC_FROZEN leaves nothing to train")
+    return parts
+
+
+def freeze(model: Any, parts: Sequence[str]) -> int:
+    """Take the gradients from parts of a model.
+
+    Returns:
+        How many weights (tensors) are frozen.
+
+    Raises:
+        ValueError: the model has no such part.
+    """
+    count = 0
+    for part in parts:
+        weights = [weight for name, weight in model.named_parameters() if PARTS[part](name)]
+        if not weights:
+            raise ValueError(f"the model has no part {part} to freeze")
+        for weight in weights:
+            weight.requires_grad_(False)
+        count += len(weights)
+    return count
+
+
+def _freeze_what_is_built(parts: Sequence[str]) -> None:
+    """Freeze between building and sharding; afterwards the optimizer has the weights already."""
+    from verl.workers.engine.fsdp.transformer_impl import FSDPEngine  # type: ignore[import-not-found]
+
+    build = FSDPEngine._build_module
+
+    def _build_module(engine: Any) -> Any:
+        model = build(engine)
+        count = freeze(model, parts)
+        print(f"virc: {count} weights are frozen: {', '.join(parts)}", flush=True)
+        return model
+
+    FSDPEngine._build_module = _build_module
+
+
+if frozen():
+    _freeze_what_is_built(frozen())
