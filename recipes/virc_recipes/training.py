@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from virc_recipes import models, runs, sft, stages
+from virc_recipes import models, rl, runs, stages
 from virc_recipes.checkpoints import checkpoints
 from virc_recipes.clauses import clause
 from virc_recipes.data.layouts import INFO, Source, only_source, read_info
@@ -24,6 +24,9 @@ DATA = "data"
 REWARD = "reward.json"
 """The settings of a run's reward, in its folder; for RL."""
 _LAYOUTS = ("sft", "trajectories")
+_UNITS = ("rl", *_LAYOUTS)
+_PROBLEMS = ("prompts", "batch", *_LAYOUTS)
+"""Layouts that RL takes: of single units, into which solutions are split, and of whole problems."""
 
 
 class Base(msgspec.Struct, frozen=True):
@@ -74,16 +77,52 @@ def rows(resolved: Resolved, workspace: Path) -> Source:
         ConfigError: `data` has a {…} that `variant` does not fill.
         DataError: there is no such file or dataset, or its layout holds no solutions.
     """
-    named = sft.data_name(resolved.config)
-    file = expanded(named)
-    is_path = file.is_absolute() or is_file(file)
-    source = only_source(file) if is_path else _of_dataset(named, workspace)
-    if source.layout not in _LAYOUTS:
-        raise DataError(
-            f"{source.file} is of the layout {source.layout}, which LLaMA-Factory does not read",
-            f"virc data convert {source.file} --to DIR --as sft",
-        )
+    source = _source(stages.recipe(resolved.kind).data_name(resolved.config), workspace)
+    _check_layout(source, resolved)
     return source
+
+
+def validation(resolved: Resolved, workspace: Path) -> Source | None:
+    """The rows that the stage is only tried on; None where it names none.
+
+    Raises:
+        ConfigError, DataError: as `rows` does.
+    """
+    named = rl.validation_name(resolved.config) if resolved.kind == "rl" else None
+    if named is None:
+        return None
+    source = _source(named, workspace)
+    _check_layout(source, resolved)
+    return source
+
+
+def _source(named: str, workspace: Path) -> Source:
+    """The file of that name: a path, an entry of a dataset_info.json, or a parquet file under `data/`."""
+    file = expanded(named)
+    if file.is_absolute() or is_file(file):
+        return only_source(file)
+    fetched = workspace / DATA / (named if named.endswith(".parquet") else f"{named}.parquet")
+    return only_source(fetched) if is_file(fetched) else _of_dataset(named, workspace)
+
+
+def _check_layout(source: Source, resolved: Resolved) -> None:
+    """Refuse rows of a layout that the stage does not take.
+
+    Raises:
+        DataError: so they are; the hint is the command that makes them over.
+    """
+    if resolved.kind != "rl":
+        takes, whose, convert = _LAYOUTS, "LLaMA-Factory does not read", "sft"
+    elif resolved.config.rollout == "per_cru":
+        takes, whose, convert = _UNITS, "has no single units to go on from (rollout: per_cru)", "rl"
+    else:
+        takes, whose, convert = _PROBLEMS, "has single units, not whole problems (rollout: multi_turn)", "prompts"
+    if source.layout in takes:
+        return
+    hint = f"virc data convert {source.file} --to DIR --as {convert}"
+    if convert == "rl":
+        hint = f"--set rollout=multi_turn, or solve them first: virc data sample {source.file} --to FILE.jsonl"
+    raise DataError(f"{source.file} is of the layout {source.layout}, which {whose}", hint)
 
 
 def settings_text(resolved: Resolved) -> str:
@@ -116,13 +155,11 @@ def model_type(folder: Path) -> str:
 
 def _base_of(name: str, workspace: Path, system: System) -> Base:
     weights = _weights(name, workspace, system)
-    made_by = models.run_of(weights.adapter or weights.folder)
-    root = runs.info(made_by).root if made_by else name
     return Base(
         name=name,
         folder=weights.folder.absolute(),
         model_type=model_type(weights.folder),
-        root=root,
+        root=models.root_of(weights.adapter or weights.folder, name),
         adapter=weights.adapter and weights.adapter.absolute(),
     )
 
