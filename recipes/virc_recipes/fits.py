@@ -2,26 +2,36 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from virc_recipes import stages
 from virc_recipes.errors import ConfigError, SetupError
-from virc_recipes.estimate import Estimate, Term, estimate
+from virc_recipes.estimate import Estimate, Term
 from virc_recipes.machine import Machine
-from virc_recipes.sft import Config
 from virc_recipes.shape import Shape
 from virc_recipes.systems import System
 
 _STATE = {
     "trained weights", "gradients", "Adam moments", "float32 weights", "bf16 copies", "gradient buckets",
-    "float32 gradients", "gradients brought together", "offloaded optimizer",
+    "float32 gradients", "gradients brought together", "offloaded optimizer", "offloaded state",
 }  # fmt: skip
 _BY_ROWS = {"activations", "one layer recomputed", "attention mask", "logits", "logits, a chunk at a time"}
-_WEIGHTS = {"frozen weights", "weights brought together", "weights while they are read", "offloaded weights"}
+_WEIGHTS = {
+    "frozen weights", "weights brought together", "weights while they are read", "offloaded weights", "actor",
+    "sampler's weights",
+}  # fmt: skip
 
 ShapeOf = Callable[[str], Shape | None]
+Config = Any
+"""The settings of a stage of any kind: `sft.Config`, `rl.Config`."""
+
+JUDGES = (
+    "--judge-endpoint URL of one that is served elsewhere; --with judge-split for one on four of these GPUs; a "
+    "smaller one, such as virc serve judge-72b-awq --gpus N; or --with rules, which needs none"
+)
+"""Ways to a judge (B3)."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -62,16 +72,19 @@ def verdict(
 ) -> Verdict:
     """Judge one combination of overlays."""
     resolved = stages.resolve(system, stage, overlays)
-    config: Config = resolved.config
+    config = resolved.config
     root = stages.root_of(resolved)
     shape = shape_of(root)
     if shape is None:
         few = _few_gpus(config, machine)
         unknown = f"the base {root} is not on this machine, and its sizes are not known"
         return Verdict(overlays, False if few else None, _devices(config), few.clause if few else unknown)
-    needed = estimate(config, shape, config.cutoff)
+    estimates = stages.estimates(resolved.kind)
+    needed: Estimate = estimates.estimate(config, shape, estimates.longest(config))
     lack = next(lacking(needed, config, machine), None)
     helps = next((f"less with {cure}" for cure in _cures(lack.terms, config)), None) if lack else None
+    if lack and lack.kind == "gpus" and _elsewhere(config, machine):
+        helps = "--judge-endpoint URL, or rules alone, leave out the judge's"
     return Verdict(
         overlays,
         lack is None,
@@ -135,19 +148,52 @@ def lacking(needed: Estimate, config: Config, machine: Machine, free: bool = Fal
         yield Lack("disk", clause, needed.disk or ())
 
 
+def gpus(config: Config) -> str:
+    """The GPUs of a stage on one node, the judge's counted: `8 GPUs`, `policy 8 + judge 4 GPUs`."""
+    judge = _of_judge(config)
+    policy = f"{config.devices} GPU{'s' * (config.devices > 1)}"
+    return f"policy {config.devices} + judge {judge} GPUs" if judge else policy
+
+
+def _of_judge(config: Config) -> int:
+    """GPUs that the judge takes beside those of the stage, on the same node."""
+    return int(getattr(config, "judge_gpus", 0))
+
+
 def _few_gpus(config: Config, machine: Machine) -> Lack | None:
-    if config.device == "cpu" or len(machine.gpus) >= config.devices:
+    chosen = getattr(config, "gpus", None) or ()
+    enough = max(config.devices + _of_judge(config), *(number + 1 for number in chosen), 0)
+    if config.device == "cpu" or len(machine.gpus) >= enough:
         return None
     here = len(machine.gpus) or "none"
-    return Lack("gpus", f"needs {config.devices} GPU{'s' * (config.devices > 1)}, here {here}")
+    beyond = f", among them number {max(chosen)}" if enough > config.devices + _of_judge(config) else ""
+    return Lack("gpus", f"needs {gpus(config)}{beyond}, here {here}")
+
+
+def _elsewhere(config: Config, machine: Machine) -> str | None:
+    """What helps where there are enough GPUs but for the judge's."""
+    return JUDGES if _of_judge(config) and len(machine.gpus) >= config.devices else None
+
+
+def refuse_no_judge(config: Config) -> None:
+    """Refuse a stage whose reward asks a judge that nobody has named, before anything is read or installed.
+
+    Raises:
+        ConfigError: the judge has GPUs and no address.
+    """
+    if _of_judge(config) and config.reward.judge.endpoint is None:
+        raise ConfigError(f"the reward asks a judge, and none is named (this stage: {gpus(config)})", JUDGES)
 
 
 def _small_gpus(needed: Estimate, config: Config, machine: Machine, free: bool) -> Iterator[Lack]:
-    """The GPUs with the most memory are taken; the smallest of them must hold what one device needs."""
-    sizes = sorted((gpu.free_gib if free else gpu.gib for gpu in machine.gpus), reverse=True)
+    """The GPUs with the most memory are taken where none are named; the smallest must hold what one device needs."""
+    chosen = getattr(config, "gpus", None)
+    taken = [machine.gpus[number] for number in chosen] if chosen else machine.gpus
+    sizes = sorted((gpu.free_gib if free else gpu.gib for gpu in taken), reverse=True)
     least = sizes[config.devices - 1]
     if needed.device_gib > least:
-        there = "the largest here has" if config.devices == 1 else "one of those here has"
+        alone = "that" if chosen else "the largest here"
+        there = f"{alone} has" if config.devices == 1 else "one of those here has"
         clause = f"needs {_gib(needed.device_gib)} a device, {there} {_gib(least)}{' free' if free else ''}"
         yield Lack("device", clause, needed.terms)
 
@@ -160,7 +206,8 @@ def refuse_few_gpus(config: Config, machine: Machine) -> None:
     """
     lack = _few_gpus(config, machine)
     if lack:
-        raise SetupError(f"this stage {lack.clause}", machine.trouble or "virc doctor says what fits here")
+        hint = _elsewhere(config, machine) or machine.trouble or "virc doctor says what fits here"
+        raise SetupError(f"this stage {lack.clause}", hint)
 
 
 def refuse_unfit(needed: Estimate, config: Config, machine: Machine) -> None:
@@ -190,28 +237,35 @@ def _with_way_out(judged: Verdict, fitting: list[tuple[str, ...]]) -> Verdict:
 
 def _cures(terms: tuple[Term, ...], config: Config) -> list[str]:
     """What would help, the most important first."""
-    found = [cure for term in terms if (cure := _cure(term.name, config))]
+    found = [way for term in terms if (way := cure(term.name, config))]
     return list(dict.fromkeys(found))
 
 
-def _cure(term: str, config: Config) -> str | None:
+def cure(term: str, config: Config) -> str | None:
     """What makes a part of an estimate smaller; None where nothing simple does."""
     ways: Mapping[str, bool] = {}
     if term in _STATE:
-        spread = config.devices * config.nodes > 1 and config.zero < 3
-        apart = config.zero > 0 and not config.offload and config.device == "cuda"
-        ways = {"--with lora": config.lora is None, "--set zero=3": spread, "--set offload=true": apart}
+        ways = {"--with lora": config.lora is None, **_apart(config)}
     elif term in _BY_ROWS:
         ways = {
             "--set checkpointing=true": not config.checkpointing,
-            "--set liger=true": not config.liger and config.device == "cuda",
+            "--set liger=true": not config.liger and config.device == "cuda" and hasattr(config, "zero"),
             f"--set micro_batch={config.micro_batch // 2}": config.micro_batch > 1,
-            f"--set cutoff={config.cutoff // 2} --set max_pixels={config.max_pixels // 2}": True,
+            _shorter(config): True,
         }
     elif term == "vision tower":
-        ways = {f"--set max_pixels={config.max_pixels // 2}": True}
+        ways = {
+            f"--set max_pixels={config.max_pixels // 2}": hasattr(config, "cutoff"),
+            _shorter(config): True,
+        }
     elif term == "image readers":
         ways = {f"--set loaders={config.loaders // 2}": True}
+    elif term == "images of a step":
+        ways = {f"--set batch={config.batch // 2} --set mini_batch={config.batch // 2}": config.batch > 1}
+    elif term == "left unused":
+        ways = {"--set sampler_memory=0.8": config.sampler_memory < 0.8}
+    elif term == "reference model":
+        ways = {"--set kl=0": True}
     elif term in _WEIGHTS:
         ways = {"a smaller base": True}
     elif term in {"weights", "resume state"}:
@@ -219,11 +273,25 @@ def _cure(term: str, config: Config) -> str | None:
     return next((way for way, helps in ways.items() if helps), None)
 
 
+def _apart(config: Config) -> Mapping[str, bool]:
+    """Ways to have less of the weights' state on one device, which DeepSpeed offers; FSDP has spread it already."""
+    if not hasattr(config, "zero"):
+        return {}
+    spread = config.devices * config.nodes > 1 and config.zero < 3
+    offload = config.zero > 0 and not config.offload and config.device == "cuda"
+    return {"--set zero=3": spread, "--set offload=true": offload}
+
+
+def _shorter(config: Config) -> str:
+    length = "cutoff" if hasattr(config, "cutoff") else "prompt_length"
+    return f"--set {length}={getattr(config, length) // 2} --set max_pixels={config.max_pixels // 2}"
+
+
 def _devices(config: Config) -> str:
     nodes = f" on each of {config.nodes} nodes" if config.nodes > 1 else ""
-    what = "GPU" if config.device == "cuda" else "process"
-    many = "" if config.devices == 1 else "s" if what == "GPU" else "es"
-    return f"{config.devices} {what}{many}{nodes}"
+    if config.device == "cuda":
+        return f"{gpus(config)}{nodes}"
+    return f"{config.devices} process{'es' * (config.devices > 1)}{nodes}"
 
 
 def _needs(needed: Estimate, config: Config) -> str:

@@ -1,0 +1,228 @@
+"""The estimate of a stage of RL, held against sums made by hand; and the GPUs of policy and judge together."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from virc_recipes import estimate_rl, fits, shape
+from virc_recipes.errors import ConfigError, SetupError
+from virc_recipes.estimate import GIB, OVERHEAD, Estimate, Term
+from virc_recipes.machine import Gpu, Machine
+from virc_recipes.rl import Config
+from virc_recipes.shape import Shape
+
+SEVEN_B, THREE_B = "Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen2.5-VL-3B-Instruct"
+ALL_OF_7B, ALL_OF_3B = 8_292_166_656, 3_754_622_976
+"""Parameters, as transformers builds these models (a test in test_estimate.py counts them)."""
+LARGE = Gpu("NVIDIA A100-SXM4-80GB", 79.6, 79.1, "570.86")
+
+
+def base(name: str = SEVEN_B) -> Shape:
+    found = shape.published(name)
+    assert found is not None
+    return found
+
+
+def settings(**changes: Any) -> Config:
+    return msgspec.convert({"data": "x"} | changes, Config)
+
+
+def estimated(longest: int = 8192, of: str = SEVEN_B, rows: int | None = None, **changes: Any) -> Estimate:
+    return estimate_rl.estimate(settings(**changes), base(of), longest, rows)
+
+
+def sizes(terms: tuple[Term, ...] | None) -> dict[str, int]:
+    return {term.name: round(term.gib * GIB) for term in terms or ()}
+
+
+def machine(*gpus: Gpu) -> Machine:
+    return Machine(cores=64, memory_gib=1000, free_gib=1000, disk_gib=9000, gpus=gpus)
+
+
+def test_the_published_stage_spreads_sixteen_bytes_a_parameter_over_its_devices() -> None:
+    found = estimated()
+    terms = sizes(found.terms)
+    assert sum(base().parameters().values()) == ALL_OF_7B
+    assert terms["trained weights"] == terms["gradients"] == ALL_OF_7B * 4 // 8
+    assert terms["Adam moments"] == ALL_OF_7B * 8 // 8
+    assert "frozen weights" not in terms
+    tokens = 8192 + 512
+    assert terms["logits"] == tokens * 152_064 * 2 * 5
+    assert terms["activations"] == tokens * 3584 * 2 * 28  # the inputs of 28 layers, in bf16
+    words = 2 * 152_064 * 3584
+    two_layers = (base().parameters()["language"] - words) / 28 * 2
+    assert terms["weights brought together"] == round((words + two_layers) * 2)
+    assert found.device_gib == pytest.approx(sum(terms.values()) / GIB)
+    assert found.device_gib < 79.6
+
+
+def test_a_vision_tower_as_written_is_frozen_and_has_neither_gradients_nor_moments() -> None:
+    terms = sizes(estimated(fidelity="as_written").terms)
+    tower = base().parameters()["vision"]
+    assert terms["frozen weights"] == tower * 4 // 8
+    assert terms["Adam moments"] == (ALL_OF_7B - tower) * 8 // 8
+
+
+def test_an_adapter_leaves_the_weights_float32_and_nothing_else_of_them() -> None:
+    lora = {"rank": 16, "alpha": 32}
+    frozen = ["vision", "projector"]
+    terms = sizes(
+        estimated(devices=1, tensor_parallel=1, micro_batch=2, lora=lora, frozen=frozen).terms
+    )  # so many rows that learning takes the most
+    adapter = 40_370_176  # as peft says of rank 16 on Qwen2.5-7B
+    assert terms["frozen weights"] == ALL_OF_7B * 4
+    assert terms["Adam moments"] == adapter * 8
+    assert terms["gradients"] == adapter * 4
+
+
+def test_rollouts_need_a_device_of_which_vllm_gets_its_share() -> None:
+    """With little to learn from at a time, what vLLM needs decides: weights, one reply's keys and values, its room."""
+    short = {"prompt_length": 256, "response_length": 256, "max_pixels": 50_176}
+    changes = {"devices": 64, "tensor_parallel": 1, "sampler_memory": 0.5, **short}
+    found = estimated(256, **changes)
+    keys = 2 * 28 * 4 * 128 * 2 * 512
+    inside = ALL_OF_7B * 2 + keys + 3 * GIB
+    assert sizes(found.terms)["sampler's keys and values"] == keys
+    assert found.device_gib * GIB == pytest.approx(inside / 0.5)
+    assert "left unused" in sizes(found.terms)
+    beside = estimated(256, offload=False, **{**changes, "sampler_memory": 0.9})
+    state = ALL_OF_7B * 16 / 64 + OVERHEAD["cuda"] * GIB
+    assert beside.device_gib * GIB == pytest.approx(max(state / 0.1, inside / 0.9))
+
+
+def test_taking_over_weights_needs_both_copies() -> None:
+    """One device with an adapter: the actor's float32 weights, vLLM's bf16 ones, and a bucket between."""
+    changes = {"prompt_length": 64, "response_length": 64, "max_pixels": 12_544}
+    lora = {"rank": 8, "alpha": 16}
+    frozen = ["vision", "projector"]
+    found = estimated(
+        64, devices=1, tensor_parallel=1, sampler_memory=0.9, lora=lora, frozen=frozen, **changes
+    )
+    adapter = 40_370_176 // 2
+    count = ALL_OF_7B + adapter
+    assert sizes(found.terms) == {
+        "actor": count * 4, "sampler's weights": count * 2, "weights on their way": 2 * GIB, "framework": 2 * GIB,
+    }  # fmt: skip
+
+
+def test_main_memory_holds_what_waits_while_rollouts_are_written() -> None:
+    host = sizes(estimated().host)
+    assert host["offloaded state"] == ALL_OF_7B * 12
+    assert host["weights while they are read"] == ALL_OF_7B * 4  # by one process, for its words are not tied
+    assert "reference model" not in host
+    assert sizes(estimated(kl=0.01).host)["reference model"] == ALL_OF_7B * 4
+    assert "offloaded state" not in sizes(estimated(offload=False).host)
+    tied = sizes(estimated(of=THREE_B, devices=4).host)
+    assert tied["weights while they are read"] == 4 * ALL_OF_3B * 4
+    assert sizes(estimated(nodes=2).host)["offloaded state"] == ALL_OF_7B * 12 // 2
+
+
+def test_images_of_a_step_wait_as_pixels() -> None:
+    """512 replies to prompts of one image of 1,003,520 pixels: 1,280 tokens, 5,120 patches of 1,176 float32 numbers."""
+    host = sizes(estimated(max_pixels=1_003_520).host)
+    assert host["images of a step"] == 512 * 5120 * 1176 * 4
+
+
+def test_disk_is_every_save_and_the_resume_state_of_three() -> None:
+    found = estimated(rows=6400)
+    assert found.steps == 100
+    disk = sizes(found.disk)
+    assert disk["weights"] == 10 * ALL_OF_7B * 4
+    assert disk["resume state"] == 3 * ALL_OF_7B * 8
+    kept = sizes(estimated(rows=6400, keep=2, validate=10).disk)
+    assert kept["weights"] == 4 * ALL_OF_7B * 4  # two, the best, and the one being written
+    assert estimated().disk is None
+
+
+def test_steps_are_whole_batches_and_a_judge_is_asked_once_or_twice_a_reply() -> None:
+    assert estimated(rows=6463).steps == 100
+    assert estimated(rows=6400, epochs=2).steps == 200
+    assert estimated(rows=6400, steps=7).steps == 7
+    assert estimated().judge_calls is None
+    assert estimated(judge_gpus=4).judge_calls == (512, 1024)
+    judge = {"judge": {"endpoint": "http://judge:8000/v1"}}
+    assert estimated(reward=judge).judge_calls == (512, 1024)
+    assert estimated(reward=judge, rollout="multi_turn", max_turns=4).judge_calls == (512, 4096)
+
+
+def test_hours_follow_from_steps_and_not_from_passes() -> None:
+    once, twice = estimated(rows=6400), estimated(rows=6400, epochs=2)
+    assert once.gpu_hours is not None
+    assert twice.gpu_hours == pytest.approx(2 * once.gpu_hours)
+    assert "a judge nobody waits for" in str(once.assumed)
+    with_reference = estimated(rows=6400, kl=0.1).gpu_hours
+    assert with_reference == pytest.approx(
+        once.gpu_hours * 12 / 10
+    )  # two forward passes before 8 of learning
+    assert estimated(rows=6400, device="cpu", devices=1).gpu_hours is None
+
+
+def test_a_cpu_holds_actor_and_sampler_at_the_same_time() -> None:
+    changes = {"device": "cpu", "devices": 2, "precision": "float32", "sampler": "transformers"}
+    found = estimated(of=THREE_B, **changes)
+    terms = sizes(found.terms)
+    assert terms["sampler's weights"] == ALL_OF_3B * 4
+    assert terms["trained weights"] == ALL_OF_3B * 4 // 2
+    host = sizes(found.host)
+    assert host["training processes"] == pytest.approx(2 * found.device_gib * GIB)
+    assert host["helpers"] == round(5 * 0.78 * GIB)
+
+
+def test_what_is_more_needs_more() -> None:
+    """Nothing in an estimate falls where the work grows."""
+    least = estimated(4096, micro_batch=1)
+    for changes in ({"micro_batch": 2}, {"checkpointing": False}, {"response_length": 4096}):
+        assert estimated(4096, **changes).device_gib > least.device_gib
+    assert estimated(8192).device_gib > least.device_gib
+    assert estimated(4096, devices=16).device_gib < least.device_gib
+
+
+def test_the_gpus_of_the_judge_count() -> None:
+    config = settings(judge_gpus=4)
+    assert fits.gpus(config) == "policy 8 + judge 4 GPUs"
+    with pytest.raises(SetupError) as refused:
+        fits.refuse_few_gpus(config, machine(*[LARGE] * 8))
+    assert refused.value.message == "this stage needs policy 8 + judge 4 GPUs, here 8"
+    for way in ("--judge-endpoint", "--with judge-split", "awq", "--with rules"):
+        assert way in str(refused.value.hint)
+    fits.refuse_few_gpus(config, machine(*[LARGE] * 12))
+    fits.refuse_few_gpus(settings(), machine(*[LARGE] * 8))
+
+
+def test_a_judge_that_nobody_has_named_is_refused_whatever_the_machine_has() -> None:
+    with pytest.raises(ConfigError, match=r"none is named \(this stage: policy 8 \+ judge 4 GPUs\)"):
+        fits.refuse_no_judge(settings(judge_gpus=4))
+    named = {"judge": {"endpoint": "http://127.0.0.1:8005/v1"}}
+    fits.refuse_no_judge(settings(judge_gpus=4, devices=4, reward=named))
+    fits.refuse_no_judge(settings())
+
+
+def test_gpus_that_are_named_must_be_there_and_be_large_enough() -> None:
+    with pytest.raises(SetupError, match="needs 2 GPUs, among them number 5, here 4"):
+        fits.refuse_few_gpus(settings(devices=2, gpus=[4, 5]), machine(*[LARGE] * 4))
+    busy = msgspec.structs.replace(LARGE, free_gib=1.0)
+    config = settings(devices=1, gpus=[1], lora={"rank": 8}, tensor_parallel=1)
+    needed = estimate_rl.estimate(config, base(), 8192)
+    fits.refuse_unfit(needed, config, machine(busy, LARGE))
+    with pytest.raises(SetupError, match=r"a device, that has 1\.0 GiB free"):
+        fits.refuse_unfit(needed, config, machine(LARGE, busy))
+
+
+def test_every_way_out_that_can_be_typed_makes_the_estimate_smaller() -> None:
+    config = settings(micro_batch=4, checkpointing=False, kl=0.1, keep=3, sampler_memory=0.3)
+    before = estimate_rl.estimate(config, base(), 8192, 6400)
+    for term in (*before.terms, *before.host, *(before.disk or ())):
+        cure = fits.cure(term.name, config)
+        if cure is None or not cure.startswith("--set"):
+            continue
+        given = dict(
+            part.removeprefix("--set ").split("=") for part in cure.replace(" --set", "|--set").split("|")
+        )
+        cured = msgspec.convert({**msgspec.to_builtins(config), **given}, Config, strict=False)
+        after = estimate_rl.estimate(cured, base(), 8192, 6400)
+        parts = (before.device_gib, before.host_gib, before.disk_gib or 0)
+        assert any(
+            now < then
+            for now, then in zip((after.device_gib, after.host_gib, after.disk_gib or 0), parts, strict=True)
+        ), cure
