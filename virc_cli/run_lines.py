@@ -76,7 +76,7 @@ def ended(run: Run, state: State) -> str:
         case "finished":
             return f"{run.name} finished {at}"
         case "stopped":
-            return f"{run.name} was stopped {at}"
+            return f"{run.name} was stopped {at}" + (f": {state.error}" if state.error else "")
         case "died":
             return f"{run.name} died {at}: its process is gone and said nothing"
         case "failed":

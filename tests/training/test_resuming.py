@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from virc_cli.training import attempt, follow
+from virc_cli.training import attempt, follow, tending
 from virc_recipes import runs
 from virc_recipes.checkpoints import checkpoints
 from virc_recipes.engines.llamafactory_resume import loadable
@@ -92,10 +92,10 @@ def test_the_engines_second_copy_of_the_last_checkpoint_goes(run: Run) -> None:
     copy.write_bytes(b"the same again")
     state = run.checkpoints / "trainer_state.json"
     state.write_text(json.dumps({"global_step": 2}))
-    follow.forget_spare(run, checkpoints(run)[-1])
+    tending.forget_spare(run, checkpoints(run)[-1])
     assert copy.exists()  # it is of another step
     state.write_text(json.dumps({"global_step": 3}))
-    follow.forget_spare(run, checkpoints(run)[-1])
+    tending.forget_spare(run, checkpoints(run)[-1])
     assert [path.name for path in run.checkpoints.iterdir()] == ["checkpoint-3"]
 
 

@@ -11,14 +11,16 @@ from typing import Any
 import msgspec
 
 from virc_cli import envs, launch, output, plans, progress
-from virc_cli.training.follow import Follower, complete, drop_after, forget_spare, take_over
+from virc_cli.training import remains
+from virc_cli.training.follow import Follower, drop_after, take_over
+from virc_cli.training.tending import complete, forget_spare
 from virc_recipes import attempts, environments, runs, slurm, stages, training
 from virc_recipes.attempts import Attempt
 from virc_recipes.checkpoints import checkpoints, engine_of, step_of
 from virc_recipes.clauses import clause
 from virc_recipes.errors import ConfigError, EngineError, VircError
 from virc_recipes.paths import is_folder
-from virc_recipes.plan import Plan
+from virc_recipes.plan import Plan, Step
 from virc_recipes.runs import Info, Run
 
 _LOOK = 1.0  # seconds
@@ -32,11 +34,15 @@ class Ended(msgspec.Struct, frozen=True):
         finished: every step was done.
         step: of the newest whole checkpoint.
         signal: what asked it to end before.
+        lost: optimizer steps that were done and not saved.
+        unwell: the sign of ill health that ended it.
     """
 
     finished: bool
     step: int | None
     signal: int | None = None
+    lost: int = 0
+    unwell: str | None = None
 
 
 def attempt(run: Run, job: str | None = None) -> Ended:
@@ -56,6 +62,7 @@ def attempt(run: Run, job: str | None = None) -> Ended:
         if state.progress == "finished":
             raise ConfigError(f"the run {run.name} has finished", f"virc runs show {run.name}")
         _await_former_engine(run, state)
+        remains.clear(run)
         number = state.attempt + 1
         take_over(run)
         plan, step = _planned(run, number, job)
@@ -105,42 +112,52 @@ def _trained(run: Run, plan: Plan, number: int, step: int) -> tuple[int, int | N
     info = runs.info(run)
     with progress.shown() as show, _signals() as asked:
         follower = Follower(run, info, number, step, show)
-        with launch.started(plan.step, run.log(number)) as process:
+        with remains.none_after(run), launch.started(_marked(plan.step, run), run.log(number)) as process:
             runs.write_state(run, engine=process.pid, engine_started=runs.started(process.pid))
-            code = _watch(process, follower, asked)
+            code = _watch(run, process, follower, asked)
         follower.look()
         follower.tend()
         complete(run)
     return code, next(iter(asked), None), follower
 
 
-def _watch(process: launch.Process, follower: Follower, asked: list[int]) -> int:
+def _marked(step: Step, run: Run) -> Step:
+    return msgspec.structs.replace(step, env={**step.env, **remains.mark(run)})
+
+
+def _watch(run: Run, process: launch.Process, follower: Follower, asked: list[int]) -> int:
     told = False
     while (code := process.wait(_LOOK)) is None:
         follower.look()
-        if asked and not told:
+        if (asked or follower.watch.reason) and not told:
             told = True
             process.ask_to_save()
-            output.note(
-                "saving a checkpoint; a second Ctrl-C ends at once and loses what came after the last"
-            )
+            output.note(_told(run))
         if signal.SIGINT in asked[1:]:
             raise KeyboardInterrupt
     return code
 
 
+def _told(run: Run) -> str:
+    if engine_of(run).SAVES_WHEN_ASKED:
+        return "saving a checkpoint; a second Ctrl-C ends at once and loses what came after the last"
+    return f"stopping; {_engine(run).NAME} saves nothing when it is asked to end"
+
+
 def _conclude(run: Run, number: int, code: int, asked: int | None, follower: Follower) -> Ended:
     whole = checkpoints(run)
-    last = whole[-1] if whole else None
-    forget_spare(run, last)
-    finished = code == 0 and last is not None and follower.total is not None and last.step >= follower.total
-    if not finished and asked is None:
+    last = whole[-1].step if whole else 0
+    forget_spare(run, whole[-1] if whole else None)
+    finished = code == 0 and last > 0 and follower.total is not None and last >= follower.total
+    unwell = follower.watch.reason
+    if not finished and asked is None and unwell is None:
         message, hint = _cause(run, number, code)
         raise EngineError(f"{_engine(run).NAME} failed: {message}", hint or f"see {run.log(number)}")
-    if code and follower.step > (last.step if last else 0):
+    lost = max(0, follower.step - last)
+    if code and lost and engine_of(run).SAVES_WHEN_ASKED:
         output.warn(f"step {follower.step} was not saved: {_cause(run, number, code)[0]}")
-    _end(run, number, "finished" if finished else "stopped", code, None, step=last.step if last else 0)
-    return Ended(finished, last.step if last else None, asked)
+    _end(run, number, "finished" if finished else "stopped", code, None if finished else unwell, step=last)
+    return Ended(finished, last or None, asked, lost, unwell)
 
 
 def _engine(run: Run) -> ModuleType:

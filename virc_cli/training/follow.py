@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,15 +11,15 @@ import msgspec
 from virc_cli import output
 from virc_cli.progress import room
 from virc_cli.run_lines import step_line
-from virc_recipes import runs, stages
-from virc_recipes.checkpoints import Checkpoint, checkpoints, engine_of, folders
+from virc_cli.training.tending import Tender, complete, forget_halves, forget_spare
+from virc_cli.training.watching import Watch
+from virc_recipes import health, rollouts, runs, stages
 from virc_recipes.clauses import clause
+from virc_recipes.errors import EngineError
 from virc_recipes.metrics import Metric, diverged, metrics
 from virc_recipes.paths import write_whole
-from virc_recipes.reasoning.protocol import FILE_NAME
 from virc_recipes.runs import Info, Run
 
-_RESUMABLE = 2  # newest checkpoints whose resume state is kept
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40  # losses, or rewards, in the small picture, where the terminal is wide enough
 
@@ -33,6 +32,7 @@ class Follower:
 
     Attributes:
         step, total: optimizer steps done, and those there are, as far as the engine has said.
+        watch: over the run's health.
     """
 
     def __init__(self, run: Run, info: Info, attempt: int, step: int, show: Callable[[str], None]) -> None:
@@ -48,7 +48,9 @@ class Follower:
         self._read = self._log.reader(info, attempt, known)
         self._newest: dict[str, float] = {}
         self._new: list[Metric] = []
-        self._tended: set[Path] = set()
+        self._tried = {each.step: each.validation for each in known if each.validation is not None}
+        self._tender = Tender(run)
+        self.watch = Watch(run, info, known)
         self._began = self._alive = time.monotonic()
         self._before = runs.state(run).seconds
         self._checked = self._failing = False
@@ -85,16 +87,10 @@ class Follower:
             self._show(f"{self._log.STARTING}, {now - self._began:.0f} s")
 
     def tend(self) -> None:
-        """Put the wording beside new checkpoints; take the resume state of all but the newest ones away."""
-        if self._tended.issuperset(folders(self._run).values()):  # whether one is whole costs reading it
-            return
-        found = checkpoints(self._run)
-        for checkpoint in found:
-            if checkpoint.folder not in self._tended:
-                shutil.copyfile(self._run.folder / FILE_NAME, checkpoint.folder / FILE_NAME)
-        for checkpoint in found[:-_RESUMABLE]:
-            _remove(engine_of(self._run).resume_state(checkpoint.folder))
-        self._tended.update(checkpoint.folder for checkpoint in found)
+        """Look after checkpoints, and make pages of rollouts that the engine has left."""
+        self._tender.tend(self._tried)
+        for fault in rollouts.render(self._run.folder / rollouts.FOLDER, self._run.name):
+            output.warn(f"a rollout is no page: {fault}")
 
     @property
     def seconds(self) -> float:
@@ -115,10 +111,9 @@ class Follower:
         return [each for each in map(self._read, lines) if each is not None]
 
     def _take(self) -> None:
-        if not self._checked:
-            self._log.started(self._run.log(self._attempt), self._info, self._first)
-            self._checked = True
         new = self._new
+        if not self._checked:
+            self._check_start(new[0])
         _append(self._run.metrics, _lines(new))
         self._new = []
         self.step, self.total = new[-1].step, new[-1].total
@@ -126,10 +121,19 @@ class Follower:
         for each in new:
             said = {"loss": each.loss, "reward": each.reward}
             self._newest |= {name: value for name, value in said.items() if value is not None}
+        self._tried |= {each.step: each.validation for each in new if each.validation is not None}
         if any(map(diverged, new)):
             what = "reward or gradient" if new[-1].response_length is not None else "loss"
             output.warn(f"the {what} at step {self.step} is not a number", "lower learning_rate")
         self._show(self._line(new[-1]))
+        self.watch.take(new)
+
+    def _check_start(self, first: Metric) -> None:
+        log = self._run.log(self._attempt)
+        self._log.started(log, self._info, self._first)
+        if first.step <= self._first and not first.aside:
+            raise EngineError(f"the engine did not go on from step {self._first}", f"see {log}")
+        self._checked = True
 
     def _line(self, metric: Metric) -> str:
         left = None
@@ -155,14 +159,7 @@ def _append(path: Path, data: bytes) -> None:
 def drop_after(run: Run, step: int) -> None:
     """Take the metrics after a step out: the attempt that goes on from there writes them anew."""
     write_whole(run.metrics, _lines(each for each in metrics(run) if each.step <= step))
-
-
-def complete(run: Run) -> None:
-    """Put beside weights, once the engine has ended, what it may lack: the wording, and what a kill left out."""
-    base = Path(runs.info(run).base)
-    for checkpoint in checkpoints(run):
-        shutil.copyfile(run.folder / FILE_NAME, checkpoint.folder / FILE_NAME)
-        engine_of(run).complete(checkpoint.folder, base)
+    health.drop_after(run, step)
 
 
 def take_over(run: Run) -> None:
@@ -177,24 +174,9 @@ def take_over(run: Run) -> None:
         known += [each for each in found if each is not None and each.step > last]
         write_whole(run.metrics, _lines(known))  # not added: the last line may be cut short
         source.unlink()
-    for folder in folders(run).values():
-        if not engine_of(run).whole(folder):
-            shutil.rmtree(folder)
+    forget_halves(run)
     forget_spare(run, None)
     complete(run)
-
-
-def forget_spare(run: Run, last: Checkpoint | None) -> None:
-    """Remove the second copies of weights that an attempt which has ended leaves."""
-    _remove(engine_of(run).spare(run.folder, last and last.step))
-
-
-def _remove(paths: Iterable[Path]) -> None:
-    for path in paths:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
 
 
 def _picture(losses: list[float], width: int) -> str:

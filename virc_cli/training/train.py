@@ -22,7 +22,7 @@ SCHEMA = "virc.train/1"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How it is to be trained; `submit` is for the launcher `slurm`."""
+    """How it is to be trained; `site` and `submit` are for the launcher `slurm`, `ray_address` for `ray`."""
 
     resume: bool = False
     dry_run: bool = False
@@ -30,6 +30,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     launcher: str = "local"
     site: Path | None = None
     submit: bool = True
+    ray_address: str | None = None
     as_json: bool = False
 
 
@@ -134,7 +135,11 @@ def _run(run: Run, options: Options, inside: str | None) -> None:
 def _report(run: Run, ended: Ended, options: Options) -> None:
     if not ended.finished:
         saved = f"saved at step {ended.step}" if ended.step else "nothing was saved yet"
-        output.note(f"stopped, {saved}; virc train --resume --name {run.name} goes on")
+        lost = f", {ended.lost} step{'s' * (ended.lost > 1)} lost" if ended.lost else ""
+        again = f"virc train --resume --name {run.name} goes on"
+        if ended.unwell and ended.signal is None:
+            raise EngineError(f"stopped: {ended.unwell}; {saved}{lost}", again)
+        output.note(f"stopped, {saved}{lost}; {again}")
         if ended.signal == signal.SIGTERM:
             signal.raise_signal(signal.SIGTERM)  # main knows by it that it was no Ctrl-C
         raise KeyboardInterrupt

@@ -109,9 +109,9 @@ def tell(source: Source, row: Row) -> Told:
         why = "as its system message says"
     if rules.protocol is None:
         rules = msgspec.structs.replace(rules, protocol=_wording(record, rules))
-    images = _seen(record, rules)
+    images = seen(record, rules)
     faults = [fault.message for fault in check_row(rules, row).faults]
-    return Told(row.number, record, _trace(record, images, rules), images, faults, why)
+    return Told(row.number, record, trace_of(record, images, rules), images, faults, why)
 
 
 def _wording(record: Record, rules: Rules) -> Protocol | None:
@@ -122,7 +122,7 @@ def _wording(record: Record, rules: Rules) -> Protocol | None:
     return None
 
 
-def _seen(record: Record, rules: Rules) -> list[Seen]:
+def seen(record: Record, rules: Rules) -> list[Seen]:
     """The images, up to those with which they would be too large together."""
     looks = [look(picture) for picture in record.images]
     sizes = as_shown(record, [each.size for each in looks], rules)
@@ -163,19 +163,20 @@ def _placeholder(sentence: str, size: Size | None) -> Shown:
     return Shown(image)
 
 
-def _trace(record: Record, images: Sequence[Seen], rules: Rules) -> Trace:
+def trace_of(record: Record, images: Sequence[Seen], rules: Rules) -> Trace:
+    """A conversation as if it had just been had; a reply that cannot be used is a rejected try of its unit."""
     shown = [tuple(index for index in indices if index < len(images)) for indices in images_of(record)]
     messages = [
         Message(message.role, message.content.removeprefix(MARK * message.content.count(MARK)), indices)
         for message, indices in zip(record.messages, shown, strict=True)
     ]
     sizes = [image.size for image in images]
-    units, seen = [], 0
+    units, before = [], 0
     for at, message in enumerate(messages):
         if message.role == "assistant":
             made = messages[at + 1].images if at + 1 < len(messages) else ()
-            units.append(_unit(message.text, sizes[:seen], made[0] if made else None, rules))
-        seen += len(message.images)
+            units.append(_unit(message.text, sizes[:before], made[0] if made else None, rules))
+        before += len(message.images)
     question = _question(record, messages, rules.protocol)
     if not messages:
         messages = [Message("user", question, tuple(range(len(images))))]

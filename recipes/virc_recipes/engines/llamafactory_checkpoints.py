@@ -8,12 +8,16 @@ from pathlib import Path
 from virc_recipes.engines.llamafactory_resume import RESUME, loadable
 from virc_recipes.paths import contents
 
-__all__ = ["MERGED", "PREFIX", "complete", "loadable", "resumable", "resume_state", "spare", "whole"]
+__all__ = ["KEEPS_ALL", "MERGED", "PREFIX", "SAVES_WHEN_ASKED", "loadable"]
 
 PREFIX = "checkpoint-"
 """Of the names of its folders; the step follows."""
 MERGED = True
 """Whether a folder is a model as it lies there."""
+KEEPS_ALL = False
+"""Whether the engine leaves older checkpoints to us."""
+SAVES_WHEN_ASKED = True
+"""Whether it saves on a signal before it ends."""
 
 _MOST_BYTES = 2**28  # the trainer's state holds every step that was logged
 _RESUME_STATE = (

@@ -1,0 +1,221 @@
+"""What verl 0.9.1 says while it runs: its metrics, how many rows it took, and why it ended."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc_recipes.clauses import plain
+from virc_recipes.errors import EngineError
+from virc_recipes.metrics import Metric
+from virc_recipes.runs import Info
+
+METRICS = "logs/verl.jsonl"
+"""The file in the run's folder that verl's `file` logger writes a line to after each step."""
+STARTING = "verl starts Ray, reads the rows and loads the model"
+"""What it does before its first step."""
+
+_START, _END = (
+    2**24,
+    2**18,
+)  # bytes of a log in which all stands that it says before the first step, and of its end
+_FIELDS: Mapping[str, str] = {
+    "learning_rate": "actor/lr",
+    "reward": "critic/score/mean",
+    "reward_min": "critic/score/min",
+    "reward_max": "critic/score/max",
+    "reward_std": "virc/reward_std",
+    "advantage": "critic/advantages/mean",
+    "advantage_min": "critic/advantages/min",
+    "advantage_max": "critic/advantages/max",
+    "response_length": "response_length/mean",
+    "response_length_max": "response_length/max",
+    "prompt_length": "prompt_length/mean",
+    "cut": "virc/cut",
+    "turns": "virc/units",
+    "tool_calls": "virc/tool_calls",
+    "malformed": "virc/malformed",
+    "same": "virc/same",
+    "entropy": "actor/entropy",
+    "kl": "actor/kl_loss",
+    "clip_fraction": "actor/pg_clipfrac",
+    "grad_norm": "actor/grad_norm",
+    "correlation": "training/rollout_actor_probs_pearson_corr",
+    "judge_failures": "virc/judge_failures",
+}
+"""Field of `Metric` -> verl's name; those of `virc/` it has from `verl_trainer`. What verl calls `clip_ratio`
+is the share of responses as long as the longest of the batch, which is never 0; `virc/cut` is held against the limit.
+"""
+_PARTS: Mapping[str, tuple[str, ...]] = {
+    "rollout": ("gen", "reward"),
+    "probabilities": ("old_log_prob", "ref"),
+    "update": ("update_actor", "adv"),
+    "weights": ("update_weights",),
+    "save": ("save_checkpoint",),
+    "validation": ("testing",),
+}
+"""What a step is spent on -> verl's timers. Rewards are had while other replies are still written."""
+_TERMS = "virc/terms/"
+_VALIDATION = re.compile(r"val-core/.*/reward/mean@\d+")
+
+
+class _Line(msgspec.Struct):
+    step: int
+    data: dict[str, Any]
+
+
+def reader(info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes], Metric | None]:
+    """What reads the lines of an attempt, in their order; None for one that is cut short.
+
+    A number that is none is null there, and left out.
+
+    Args:
+        info: of the run.
+        known: the run's metrics so far, also those of this attempt.
+    """
+    before = max((each.tokens or 0 for each in known if each.attempt < attempt), default=0)
+    total, tokens, seconds = steps(info), before, 0.0
+
+    def read(line: bytes) -> Metric | None:
+        nonlocal tokens, seconds
+        try:
+            said = msgspec.json.decode(line, type=_Line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        numbers = {name: float(value) for name, value in said.data.items() if isinstance(value, int | float)}
+        spent = numbers.get("timing_s/step", 0.0)
+        tokens += int(numbers.get("perf/total_num_tokens", 0))
+        seconds += spent + numbers.get("timing_s/testing", 0.0)
+        tried = [value for name, value in numbers.items() if _VALIDATION.fullmatch(name)]
+        wait = numbers.get("virc/judge_seconds")
+        return Metric(
+            step=said.step,
+            attempt=attempt,
+            total=total,
+            epoch=numbers.get("training/epoch"),
+            terms={
+                name.removeprefix(_TERMS): value for name, value in numbers.items() if name.startswith(_TERMS)
+            },
+            validation=sum(tried) / len(tried) if tried else None,
+            judge_wait=wait / spent if wait is not None and spent else None,
+            parts=_parts(numbers),
+            tokens=tokens,
+            tokens_per_second=(tokens - before) / seconds if spent else None,
+            seconds=seconds,
+            **{field: numbers.get(name) for field, name in _FIELDS.items()},
+        )
+
+    return read
+
+
+def steps(info: Info) -> int:
+    """Optimizer steps of a run: as many as were asked for, else those of its epochs; verl leaves a last part out."""
+    settings = info.settings
+    return int(settings["steps"] or info.rows // settings["batch"] * settings["epochs"])
+
+
+def _parts(numbers: Mapping[str, float]) -> dict[str, float]:
+    found = {
+        part: sum(numbers.get(f"timing_s/{timer}", 0.0) for timer in timers)
+        for part, timers in _PARTS.items()
+    }
+    return {part: seconds for part, seconds in found.items() if seconds}
+
+
+def started(log: Path, info: Info, step: int) -> None:
+    """Check, at its first line of metrics, that it trains on what it was given: it leaves rows out without a word.
+
+    Args:
+        log: what it wrote.
+        step: that it was to go on from; its first line shows that it did.
+
+    Raises:
+        EngineError: it left rows out that were to be learnt from.
+    """
+    lengths = re.findall(r"filter dataset len: (\d+)", _part(log, 0, _START))
+    if lengths and int(lengths[0]) != info.rows:
+        raise EngineError(
+            f"verl trains on {lengths[0]} rows, and {info.rows} were checked", f"virc data check {info.data}"
+        )
+
+
+_OURS = re.compile(r"^(?:.*?\) )?(?:virc_recipes\.errors\.)(\w+Error): (.+)$", re.MULTILINE)
+_CAUSES: tuple[tuple[str, str, str | None], ...] = (
+    (r"(?:torch\.)?(?:cuda\.)?OutOfMemoryError|CUDA out of memory", "a GPU ran out of memory",
+     "lower micro_batch, sampler_memory or response_length, or train an adapter: --with lora"),
+    (r"No available memory for the cache blocks|KV cache is needed, which is larger than the available",
+     "vLLM has no memory left for its cache", "raise sampler_memory, or lower prompt_length and response_length"),
+    (r"ray\.exceptions\.OutOfMemoryError|Workers \(tasks / actors\) killed due to memory pressure",
+     "Ray ended a process since the main memory was full", "fewer devices, offload=false or a smaller batch need less"),
+    (r"Engine core initialization failed[^\n]*|EngineDeadError[^\n]*|EngineCore encountered a fatal error",
+     "vLLM failed{1}", None),
+    (r"[Tt]rain dataloader is empty|num_samples should be a positive integer value, but got num_samples=0",
+     "not enough rows are left for one batch", "lower batch, raise prompt_length, or give more rows"),
+    (r"No space left on device", "the disk is full", "make room, or keep fewer checkpoints: --set keep=1"),
+    (r"Total available GPUs [\d.]+ is less than total desired GPUs [\d.]+",
+     "Ray sees too few GPUs", "lower devices, or free the GPUs that others use"),
+    (r"EADDRINUSE|[Aa]ddress already in use", "a port that it needs is taken", "start it again"),
+    (r"NCCL error[^\n]*|NCCL Error[^\n]*", "the GPUs could not speak to each other: {0}", "NCCL_DEBUG=INFO says more"),
+    (r"Failed to (?:register worker|start the raylet|connect to GCS)[^\n]*|Timed out waiting for[^\n]*gcs[^\n]*",
+     "Ray could not be started: {0}", "ray's own log lies in /tmp/ray; is its temporary folder full?"),
+)  # fmt: skip
+_ERROR = re.compile(
+    r"^(?:\x1b\[\d+m)?(?:\([^)\n]*pid=[^)\n]*\) )?(?:\x1b\[0m)?\s*"
+    r"((?:\w+\.)*\w*(?:Error|Exception|Interrupt)): (\S.*)$",
+    re.MULTILINE,
+)
+_RAYS = re.compile(
+    r"(?:ray\.exceptions\.)?(?:RayTaskError|RayActorError|ActorDiedError|ActorUnavailableError)"
+)
+_FOLLOWS = re.compile(r"stands above$")
+_DIED = re.compile(r"(?:ActorDiedError|RayActorError|worker (?:died|crashed))", re.IGNORECASE)
+
+
+def cause(log: Path, code: int | None) -> tuple[str, str | None]:
+    """Why an attempt failed, as a clause, and what to do about it.
+
+    Args:
+        log: what it and its workers wrote; Ray repeats a worker's error in each process that waited for it.
+        code: its exit code; negative: the signal that ended it.
+    """
+    text = _part(log, -_END, _END)
+    if ours := _OURS.findall(text):
+        kind, sentence = ours[0]
+        return plain(sentence), _hint(kind, sentence)
+    errors = [(kind.rsplit(".", 1)[-1], said) for kind, said in _ERROR.findall(text) if _tells(kind, said)]
+    for pattern, clause, hint in _CAUSES:
+        if found := re.search(pattern, text):
+            first = f": {errors[0][0]}: {plain(errors[0][1], 200)}" if errors else ""
+            return clause.format(plain(found[0], 200), first), hint
+    if errors:
+        return f"{errors[0][0]}: {plain(errors[0][1])}", None
+    if _DIED.search(text) or code == -9:
+        return (
+            "one of its processes was killed, perhaps for want of memory",
+            "free memory, or lower batch and micro_batch",
+        )
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("$ ")]
+    return f"exit code {code}: {plain(lines[-1]) if lines else 'it said nothing'}", None
+
+
+def _tells(kind: str, said: str) -> bool:
+    """Whether an error is one that others were raised for."""
+    return not _RAYS.search(kind) and not _RAYS.match(said) and not _FOLLOWS.search(said)
+
+
+def _hint(kind: str, sentence: str) -> str | None:
+    if "judge" not in sentence:
+        return None
+    if kind == "NetworkError":
+        return "see that the judge answers, then --resume; virc rewards try asks it about one reply"
+    return "--judge-endpoint URL names a judge, --set reward.total=rules does without"
+
+
+def _part(log: Path, start: int, most: int) -> str:
+    """So many bytes of a log from there on, as text; a negative start counts from the end."""
+    with log.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size + start) if start < 0 else start)
+        return file.read(most).decode("utf-8", "replace")

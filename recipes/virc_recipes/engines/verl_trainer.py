@@ -1,0 +1,72 @@
+"""verl's trainer with what it does not measure itself: reward terms, groups without variance, replies cut at the limit.
+
+It runs in the process of verl's `TaskRunnerV1`, whose trackers then get these numbers too, and leaves some rollouts of
+a step to look at where VIRC_ROLLOUTS, `EVERY:FOLDER`, says so.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import transfer_queue as tq  # type: ignore[import-not-found]
+from verl.trainer.ppo.v1 import trainer_base  # type: ignore[import-not-found]
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync  # type: ignore[import-not-found]
+
+from virc_recipes import rollouts
+from virc_recipes.reasoning.trace import Trace
+from virc_recipes.rollouts import Rollout
+
+LEAVES = "VIRC_ROLLOUTS"
+_FIELDS = ["extra_fields", "extra_info", "responses", "rm_scores"]
+
+
+def install() -> None:
+    """Make verl train with `Trainer`; to be called where the trainer is made, before."""
+    trainer_base.TRAINER_REGISTRY["sync"] = Trainer
+
+
+class Trainer(PPOTrainerSync):  # type: ignore[misc]
+    """verl's own trainer, with further metrics of each step."""
+
+    def _compute_metrics(
+        self, batch: Any, metrics: dict[str, Any], timing_raw: dict[str, float], global_steps: int, epoch: int
+    ) -> None:
+        super()._compute_metrics(batch, metrics, timing_raw, global_steps=global_steps, epoch=epoch)
+        found = _rollouts(batch)
+        metrics.update(rollouts.measures(found, self.config.data.max_response_length))
+        every, _, folder = os.environ.get(LEAVES, "").partition(":")
+        if folder and found and (global_steps % int(every) == 0 or global_steps == 1):
+            rollouts.leave(Path(folder), global_steps, found)
+
+
+def _rollouts(batch: Any) -> list[Rollout]:
+    """The rollouts of a step, without the rows that verl fills a batch up with."""
+    there = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
+    if not there:
+        return []
+    data = tq.kv_batch_get(keys=there, partition_id=batch.partition_id, select_fields=_FIELDS)
+    columns = (
+        data["extra_fields"].tolist(),
+        data["extra_info"].tolist(),
+        data["responses"],
+        data["rm_scores"],
+    )
+    found = []
+    for key, extra, info, response, scores in zip(there, *columns, strict=True):
+        if "rollout" in extra:
+            found.append(
+                Rollout(
+                    group=key.rsplit("_", 2)[0],
+                    reward=float(scores.sum()),
+                    said=_numbers(extra.get("reward_extra_info", {})),
+                    tokens=len(response),
+                    trace=msgspec.json.decode(extra["rollout"], type=Trace),
+                    images=[image["image"] for image in info.get("images") or [] if image.get("image")],
+                )
+            )
+    return found
+
+
+def _numbers(said: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in said.items() if isinstance(value, int | float)}
