@@ -160,6 +160,9 @@ def complete(source: Source, folder: Path, name: str, parameters: int) -> None:
 
 
 def _of_run(run: Run, saved: Checkpoint, name: str) -> Source:
+    is_newest = not name.endswith(f"@{saved.step}")
+    if is_newest:
+        _check_newest(run, saved)
     actor = shards.actor_of(saved.folder)
     if actor:
         found = _of_shards(actor, run)
@@ -168,8 +171,15 @@ def _of_run(run: Run, saved: Checkpoint, name: str) -> Source:
         found = _of_adapter(saved.folder, base.folder, run)
     else:
         found = _of_model(saved.folder, run)
-    chosen = f"{run.name}@{saved.step}" if name.endswith(f"@{saved.step}") else run.name
-    return msgspec.structs.replace(found, name=chosen)
+    return msgspec.structs.replace(found, name=run.name if is_newest else f"{run.name}@{saved.step}")
+
+
+def _check_newest(run: Run, saved: Checkpoint) -> None:
+    """Take no older checkpoint in silence for one that verl has saved and that was damaged since."""
+    noted = shards.newest(run.checkpoints)
+    if noted is not None and noted > saved.step:
+        sentence = f"the newest checkpoint of {run.name}, of step {noted}, is gone or damaged"
+        raise ConfigError(sentence, f"the one before: virc merge {run.name}@{saved.step}")
 
 
 def _of_shards(actor: Path, run: Run | None) -> Source:

@@ -144,7 +144,7 @@ def _lookup(name: str | None, workspace: Path, system: System | None) -> Weights
         return None
     run, chosen = saved
     called = f"{run.name}@{chosen.step}"
-    if shards.actor_of(chosen.folder):
+    if not chosen.merged:
         raise _in_shards(called, name or EMBEDDED)
     return Weights(called, chosen.folder, *_origin(chosen.folder, family, model))
 

@@ -16,6 +16,7 @@ from virc_recipes.envs import get
 from virc_recipes.errors import ConfigError
 from virc_recipes.models import EMBEDDED_FOLDER
 from virc_recipes.origin import Origin
+from virc_recipes.runs import Run
 
 
 @pytest.fixture
@@ -133,13 +134,49 @@ def test_shards_of_a_run_bring_its_wording_base_and_chain(workspace: Path) -> No
     run = make(workspace, "tiny-rl", 9, kind="rl", stage="strategic", base=str(EMBEDDED_FOLDER), root="tiny")
     (run.folder / "virc_protocol.json").write_bytes((EMBEDDED_FOLDER / "virc_protocol.json").read_bytes())
     lay_out(run.checkpoints / "global_step_5")
-    for name in ("runs/tiny-rl/checkpoints/global_step_5", "runs/tiny-rl/checkpoints/global_step_5/actor"):
+    note(run, 5)
+    place = "runs/tiny-rl/checkpoints/global_step_5"
+    for name in ("tiny-rl", "tiny-rl@5", "runs/tiny-rl", place, f"{place}/actor"):
         found = merge.find(name, workspace)
+        assert found.name == ("tiny-rl" if name.endswith("tiny-rl") else "tiny-rl@5")
         assert found.origin == Origin(
             kind="shards", source="tiny-rl@5", system="tiny", stage="strategic", step=5, steps=9, root="tiny"
         )
         assert (found.run, found.base) == (run, EMBEDDED_FOLDER)
         assert found.wording == run.folder / "virc_protocol.json"
+
+
+def note(run: Run, step: int) -> None:
+    """Say that saving ended, as verl says it."""
+    (run.checkpoints / "latest_checkpointed_iteration.txt").write_text(str(step))
+
+
+def test_a_run_saved_in_shards_is_a_model_once_it_is_merged(workspace: Path) -> None:
+    run = make(workspace, "tiny-rl", 9, kind="rl", base=str(EMBEDDED_FOLDER))
+    lay_out(run.checkpoints / "global_step_5")
+    note(run, 5)
+    for name in ("tiny-rl", "tiny-rl@5", "runs/tiny-rl"):
+        with pytest.raises(ConfigError, match=r"tiny-rl@5 is saved in shards") as caught:
+            models.find(name, workspace)
+        assert caught.value.hint == f"virc merge {name}"
+    for name in ("tiny-rl", "tiny-rl@5"):
+        folder = workspace / "models" / name
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+        assert models.find(name, workspace).folder == folder
+
+
+def test_an_older_checkpoint_is_not_taken_for_the_newest_that_is_damaged(workspace: Path) -> None:
+    run = make(workspace, "tiny-rl", 9, kind="rl", base=str(EMBEDDED_FOLDER))
+    for step in (5, 10):
+        lay_out(run.checkpoints / f"global_step_{step}")
+    note(run, 10)
+    assert merge.find("tiny-rl", workspace).origin.step == 10
+    (run.checkpoints / "global_step_10" / "actor" / "model_world_size_2_rank_1.pt").unlink()
+    with pytest.raises(ConfigError, match=r"the newest checkpoint of tiny-rl, of step 10, is gone") as caught:
+        merge.find("tiny-rl", workspace)
+    assert caught.value.hint == "the one before: virc merge tiny-rl@5"
+    assert merge.find("tiny-rl@5", workspace).origin.step == 5
 
 
 def test_a_whole_checkpoint_of_a_run_is_copied(workspace: Path) -> None:
