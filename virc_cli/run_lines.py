@@ -16,11 +16,18 @@ def step_line(metric: Metric, left: float | None) -> str:
         left: seconds the attempt still takes.
     """
     parts = [f"step {steps(metric.step, metric.total)}"]
-    loss = nan if diverged(metric) else metric.loss
-    for name, value in (("loss", loss), ("eval loss", metric.eval_loss), ("lr", metric.learning_rate)):
-        if value is not None:
-            parts.append(f"{name} {number(value)}")
-    if metric.tokens_per_second is not None:
+    main = "reward" if metric.response_length is not None else "loss"
+    shown = (
+        (main, nan if diverged(metric) and metric.main is None else metric.main),
+        ("eval loss", metric.eval_loss),
+        ("validation", metric.validation),
+        ("length", metric.response_length),
+        ("turns", metric.turns),
+        ("entropy", metric.entropy),
+        ("lr", metric.learning_rate if main == "loss" else None),
+    )
+    parts += [f"{name} {number(value)}" for name, value in shown if value is not None]
+    if metric.tokens_per_second is not None and main == "loss":
         parts.append(f"{thousands(metric.tokens_per_second)} tok/s")
     if left:
         parts.append(f"{duration(left)} left")

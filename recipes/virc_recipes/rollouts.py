@@ -1,8 +1,4 @@
-"""The rollouts of a step of RL: what is measured of them, and some of them as traces to look at.
-
-The engine's process leaves a few in `rollouts/step_N.json`; the process that follows the run makes folders of them, as
-`virc solve --trace` does: `rollouts/step_N/GROUP-REPLY/index.html`.
-"""
+"""The rollouts of a step of RL: what is measured of them; a few are left for `rollout_pages`."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,19 +8,9 @@ from statistics import fmean, pstdev
 
 import msgspec
 
-from virc_recipes import tools
-from virc_recipes.clauses import clause
-from virc_recipes.data import show
-from virc_recipes.data.checks.verdict import Rules
-from virc_recipes.data.record import MARK, Message, Picture, Record
-from virc_recipes.errors import DataError
-from virc_recipes.paths import contents, write_json
-from virc_recipes.reasoning.images import Shown, open_image
+from virc_recipes.paths import write_json
 from virc_recipes.reasoning.trace import Trace
-from virc_recipes.tools import ToolError
-from virc_recipes.trace_files import write_trace
 
-FOLDER = "rollouts"
 GROUPS, REPLIES = 2, 8
 """The most groups of a step that are left as traces, and the most replies of each."""
 OUT_OF_TOKENS = "no answer within the tokens of a rollout"
@@ -32,7 +18,6 @@ OUT_OF_TOKENS = "no answer within the tokens of a rollout"
 
 _BESIDE = ("score", "units", "tool_calls", "answered", "taken")  # what a reward says that is no term of it
 _JUDGE = "judge_"
-_MOST_BYTES = 64 * 2**20
 _EQUAL = 1e-9
 
 
@@ -63,7 +48,7 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Left(msgspec.Struct, frozen=True):
-    """What the engine's process leaves of a step."""
+    """What the engine's process leaves of a step, `step_N.json`."""
 
     step: int
     rollouts: Sequence[Rollout]
@@ -137,70 +122,3 @@ def leave(folder: Path, step: int, rollouts: Sequence[Rollout]) -> None:
     chosen = [each for group in groups for each in [one for one in rollouts if one.group == group][:REPLIES]]
     folder.mkdir(exist_ok=True)
     write_json(folder / f"step_{step}.json", Left(step, chosen))
-
-
-def render(folder: Path, model: str) -> list[str]:
-    """Make traces of what an engine's process has left, and take that away.
-
-    Args:
-        folder: `rollouts/` of the run.
-        model: as the page is to name it.
-
-    Returns:
-        Why some could not be made, one clause each.
-    """
-    faults = []
-    for file in sorted(folder.glob("step_*.json")):
-        try:
-            left = msgspec.json.decode(contents(file, _MOST_BYTES), type=Left)
-            _write(folder / file.stem, left, model)
-        except (OSError, ValueError, LookupError, ToolError, DataError) as error:
-            faults.append(f"{file.name}: {clause(error)}")
-        file.unlink()
-    return faults
-
-
-def _write(folder: Path, left: Left, model: str) -> None:
-    groups = list(dict.fromkeys(each.group for each in left.rollouts))
-    for number, group in enumerate(groups, 1):
-        for reply, each in enumerate((one for one in left.rollouts if one.group == group), 1):
-            trace, images = shown(each)
-            meta = {"model": f"{model}, step {left.step}", "reward": each.reward, "terms": each.terms}
-            write_trace(folder / f"{number}-{reply}", trace, images, meta)
-
-
-def shown(rollout: Rollout) -> tuple[Trace, list[Shown]]:
-    """A rollout's trace with its images; those that tools made are made again.
-
-    Raises:
-        DataError: an image cannot be read.
-        OSError: it is not there.
-        ToolError: a tool is not known here.
-    """
-    if not rollout.trace.units and not rollout.trace.pending:
-        return _one_unit(rollout)
-    calls = {unit.shown: unit.call for unit in rollout.trace.units}
-    images: list[Shown] = []
-    for record in rollout.trace.images:
-        if call := calls.get(record.index):
-            pixels = tools.get(call.name).apply(call, images[call.index].pixels)
-        else:
-            pixels = open_image(_picture(rollout.images[record.index]).read(), rollout.images[record.index])
-        images.append(Shown(pixels.resize((record.width, record.height)), record.parent, record.box))
-    return rollout.trace, images
-
-
-def _one_unit(rollout: Rollout) -> tuple[Trace, list[Shown]]:
-    """A conversation of a row and the one unit after it; its replies are read as those of a row that is looked at."""
-    trace = rollout.trace
-    messages = tuple(
-        Message(each.role, MARK * len(each.images) + each.text.replace(MARK, "")) for each in trace.messages
-    )
-    record = Record(messages, tuple(map(_picture, rollout.images)), question=trace.question)
-    rules = Rules("prompts", trace.protocol.coordinates, protocol=trace.protocol)
-    seen = show.seen(record, rules)
-    return show.trace_of(record, seen, rules), [each.shown for each in seen]
-
-
-def _picture(name: str) -> Picture:
-    return Picture(name, confined=False)

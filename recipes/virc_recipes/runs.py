@@ -5,6 +5,9 @@ settings.yaml       the settings alone, as `--config` takes them
 state.json          how far it is (`State`); replaced whole, also as a sign of life
 metrics.jsonl       one line for each logged step (`metrics.Metric`)
 virc_protocol.json  the wording of its data
+data/               of RL, the rows as verl reads them; of supervised training those to train on, where not all
+reward.json         of RL, what replies are rewarded for (`rewards.verl.Settings`)
+code/               of RL, copies of the user's own files of reward and tools
 environment.txt     every package of the engine's environment
 logs/attempt_N/     the engine's files, the exact command, and what the engine wrote
 checkpoints/        a folder for each step that was saved, as the engine leaves it
@@ -56,6 +59,7 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
         environment, device: the engine's environment, and `cpu` or `cuda`.
         python: the environment's interpreter.
         recipes: folder with the code of `virc_recipes` that the engine's process imports.
+        code: of RL, SHA-256 of the user's own files of reward and tools, by their names in `code/`.
         launcher: `local` or `slurm`.
         site: settings of the cluster, for `slurm`.
     """
@@ -83,6 +87,7 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     python: str
     recipes: str
+    code: dict[str, str] = {}
     launcher: str = "local"
     site: dict[str, Any] = {}
 
@@ -141,6 +146,11 @@ class Run(msgspec.Struct, frozen=True):
     def metrics(self) -> Path:
         """The file of metrics."""
         return self.folder / "metrics.jsonl"
+
+    @property
+    def rollouts(self) -> Path:
+        """Where rollouts are left."""
+        return self.folder / "rollouts"
 
     def attempt(self, number: int) -> Path:
         """The folder of an attempt's files and log."""

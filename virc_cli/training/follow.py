@@ -13,7 +13,7 @@ from virc_cli.progress import room
 from virc_cli.run_lines import step_line
 from virc_cli.training.tending import Tender, complete, forget_halves, forget_spare
 from virc_cli.training.watching import Watch
-from virc_recipes import health, rollouts, runs, stages
+from virc_recipes import health, rollout_pages, runs, stages
 from virc_recipes.clauses import clause
 from virc_recipes.errors import EngineError
 from virc_recipes.metrics import Metric, diverged, metrics
@@ -89,7 +89,7 @@ class Follower:
     def tend(self) -> None:
         """Look after checkpoints, and make pages of rollouts that the engine has left."""
         self._tender.tend(self._tried)
-        for fault in rollouts.render(self._run.folder / rollouts.FOLDER, self._run.name):
+        for fault in rollout_pages.render(self._run.rollouts, self._run.name):
             output.warn(f"a rollout is no page: {fault}")
 
     @property

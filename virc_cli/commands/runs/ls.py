@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from virc_recipes.runs import Run
 
 FAILURE: dict[str, object] = {"runs": None}
-_HEAD = ("name", "state", "step", "loss", "begun")
+_HEAD = ("name", "state", "step", "loss", "reward", "begun")
 
 
 def command(as_json: Json = False) -> None:
-    """Print every run in this folder's runs/. How far it is, its last loss, its age or the time left."""
+    """Print every run in this folder's runs/. How far it is, its last loss or reward, its age or the time left."""
     from virc_cli.run_lines import table
     from virc_recipes.runs import FOLDER, discover
 
@@ -25,10 +25,18 @@ def command(as_json: Json = False) -> None:
     if as_json:
         output.emit({"schema": "virc.runs.ls/1", "runs": rows, "error": None})
     elif rows:
-        for line in table([_HEAD, *map(_cells, rows)]):
+        for line in table(_without_empty([_HEAD, *map(_cells, rows)])):
             output.line(line)
     else:
         output.note(f"no run is in {Path.cwd() / FOLDER}: virc train begins one")
+
+
+def _without_empty(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """A table without its column of rewards where no run has one; losses stay."""
+    at = _HEAD.index("reward")
+    if any(row[at] != "-" for row in rows[1:]):
+        return rows
+    return [(*row[:at], *row[at + 1 :]) for row in rows]
 
 
 def _fields(run: "Run") -> dict[str, object]:
@@ -37,7 +45,19 @@ def _fields(run: "Run") -> dict[str, object]:
     from virc_recipes.following import time_left
 
     fields: dict[str, object] = dict.fromkeys(
-        ("system", "stage", "progress", "step", "total", "loss", "created", "seconds", "seconds_left", "job")
+        (
+            "system",
+            "stage",
+            "progress",
+            "step",
+            "total",
+            "loss",
+            "reward",
+            "created",
+            "seconds",
+            "seconds_left",
+            "job",
+        )
     )
     try:
         info, state = runs.info(run), runs.state(run)
@@ -53,11 +73,11 @@ def _cells(row: dict[str, object]) -> tuple[str, ...]:
     from virc_cli.progress import duration
     from virc_cli.run_lines import age, number, steps
 
-    step, total, loss, left = row["step"], row["total"], row["loss"], row["seconds_left"]
+    step, total, left = row["step"], row["total"], row["seconds_left"]
     return (
         str(row["name"]),
         str(row["progress"] or "unreadable"),
         steps(step, total if isinstance(total, int) else None) if isinstance(step, int) else "-",
-        number(loss) if isinstance(loss, float) else "-",
+        *(number(value) if isinstance(value, float) else "-" for value in (row["loss"], row["reward"])),
         f"{duration(left)} left" if isinstance(left, float) else age(str(row["created"])) or "-",
     )

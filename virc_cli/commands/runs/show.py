@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from virc_recipes.runs import Info, Run, State
 
 FAILURE: dict[str, object] = dict.fromkeys(
-    ("name", "folder", "info", "state", "seconds_left", "attempts", "checkpoints", "metrics", "log")
-)
+    ("name", "folder", "info", "state", "seconds_left", "attempts", "checkpoints", "metrics", "health", "rollouts",
+     "log")
+)  # fmt: skip
 _LAST = 5  # lines of metrics
 
 
@@ -42,8 +43,10 @@ def command(name: RunName, as_json: Json = False) -> None:
         *_progress(run, info, state, left),
         *_settings(info),
         *_attempts(run, state, tried),
-        *_checkpoints(saved),
+        *_checkpoints(run, state, saved),
         *_metrics(last),
+        *_health(run),
+        *_rollouts(run),
     ]:
         output.line(line)
 
@@ -64,6 +67,7 @@ def _progress(run: "Run", info: "Info", state: "State", left: float | None) -> I
     parts = [
         steps(state.step, state.total),
         "" if state.loss is None else f"loss {number(state.loss)}",
+        "" if state.reward is None else f"reward {number(state.reward)}",
         f"{duration(state.seconds)} so far" if state.seconds else "",
         "" if left is None else f"{duration(left)} left",
         f"begun {age(info.created)}",
@@ -115,25 +119,48 @@ def _exit(code: int | None) -> str:
         return f"exit {code}"
 
 
-def _checkpoints(saved: "list[Checkpoint]") -> Iterator[str]:
+def _checkpoints(run: "Run", state: "State", saved: "list[Checkpoint]") -> Iterator[str]:
     from virc_cli.progress import sized
     from virc_recipes.paths import size_of
 
     rows = [
-        (
-            str(each.folder),
-            sized(size_of(each.folder)),
-            "can be resumed" if each.resumable else "weights alone",
-        )
+        (str(each.folder), sized(size_of(each.folder)), ", ".join(_of_checkpoint(run, state, each)))
         for each in saved
     ]
     yield from _section("checkpoints", rows)
+
+
+def _of_checkpoint(run: "Run", state: "State", saved: "Checkpoint") -> Iterator[str]:
+    from virc_cli.run_lines import number
+
+    yield "can be resumed" if saved.resumable else "weights alone"
+    if saved.step == state.best and state.best_validation is not None:
+        yield f"best on the validation rows, {number(state.best_validation)}"
+    if not saved.merged:
+        yield f"virc merge {run.name}@{saved.step}"
 
 
 def _metrics(last: "list[Metric]") -> Iterator[str]:
     from virc_cli.run_lines import step_line
 
     yield from _section("metrics", [(step_line(metric, None),) for metric in last])
+
+
+def _health(run: "Run") -> Iterator[str]:
+    from virc_recipes import health
+
+    yield from _section("amiss", sorted(health.amiss(run).items()))
+
+
+def _rollouts(run: "Run") -> Iterator[str]:
+    rows = [(str(folder / "*" / "index.html"),) for folder in _rollout_folders(run)]
+    yield from _section("rollouts to look at", rows[-_LAST:])
+
+
+def _rollout_folders(run: "Run") -> list[Path]:
+    """Folders of steps with rollouts, the newest last."""
+    found = [path for path in run.rollouts.glob("step_*") if path.is_dir()]
+    return sorted(found, key=lambda path: (len(path.name), path.name))
 
 
 def _section(title: str, rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
@@ -159,6 +186,7 @@ def _object(
 ) -> dict[str, object]:
     import msgspec
 
+    from virc_recipes import health
     from virc_recipes.paths import size_of
 
     return {
@@ -175,10 +203,14 @@ def _object(
                 "folder": str(each.folder),
                 "bytes": size_of(each.folder),
                 "resumable": each.resumable,
+                "merged": each.merged,
+                "best": each.step == state.best,
             }
             for each in saved
         ],
         "metrics": [msgspec.json.decode(msgspec.json.encode(each)) for each in last],
+        "health": [msgspec.to_builtins(note) for note in health.notes(run)],
+        "rollouts": [str(folder) for folder in _rollout_folders(run)],
         "log": str(run.log(state.attempt)) if state.attempt else None,
         "error": None,
     }
