@@ -88,16 +88,17 @@ def counting(base: Path, min_pixels: int, max_pixels: int, cutoff: int) -> Count
     """
     model_type = str(read_json(base / "config.json").get("model_type"))
     template(model_type)
-    _tokenizer(base)
+    tokenizer(base)
     grid = image_grid({"size": _UNSAID, **image_settings(base)})
     return Counting(base, model_type, grid, min_pixels, max_pixels, cutoff)
 
 
 def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
     """The length of each row."""
-    tokenizer = _tokenizer(counting.base)
+    spoken = tokenizer(counting.base)
     parts = [_parts(row.messages) for row in rows]
-    encoded = tokenizer.encode_batch_fast([part for each in parts for part in each], add_special_tokens=False)
+    spoken.encode_special_tokens = False
+    encoded = spoken.encode_batch_fast([part for each in parts for part in each], add_special_tokens=False)
     counts = iter(map(len, encoded))
     return [
         _length(counting, row, sum(next(counts) for _ in each)) for row, each in zip(rows, parts, strict=True)
@@ -196,11 +197,16 @@ def _turn(role: str, content: str) -> str:
 @lru_cache(64)
 def _system_tokens(base: Path, system: str) -> int:
     text = f"<|im_start|>system\n{system}<|im_end|>\n"
-    return len(_tokenizer(base).encode(text, add_special_tokens=False)) if system else 0
+    return len(tokenizer(base).encode(text, add_special_tokens=False)) if system else 0
 
 
 @lru_cache(1)
-def _tokenizer(base: Path) -> Any:
+def tokenizer(base: Path) -> Any:
+    """The tokenizer of a base, of the library tokenizers.
+
+    Raises:
+        ConfigError: there is none, or it is no Qwen-VL's.
+    """
     from tokenizers import Tokenizer
 
     file = base / "tokenizer.json"

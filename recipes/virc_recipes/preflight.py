@@ -17,13 +17,14 @@ from virc_recipes.errors import EngineError, VircError
 from virc_recipes.paths import contents
 from virc_recipes.plan import Step
 from virc_recipes.reasoning.protocol import Protocol
+from virc_recipes.systems import Reward
 
 _EVERY = 5.0  # seconds between two lines on stderr
 _MOST_BYTES = 16 * 2**20
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What to look at. Every path is absolute.
+class Request(msgspec.Struct, frozen=True, kw_only=True, tag="solutions"):
+    """What to look at in the rows of supervised training. Every path is absolute.
 
     Args:
         source: the rows.
@@ -53,6 +54,43 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 1
 
 
+class Prompts(msgspec.Struct, frozen=True, kw_only=True, tag="prompts"):
+    """What to look at in the rows of a stage of RL. Every path is absolute.
+
+    Args:
+        source: the rows to learn from.
+        validation: rows that are only rolled out and scored.
+        base, name, overlong, probe, protocol, workers: as in `Request`.
+        rollout: what a row is: one unit, or a whole problem.
+        prompt_length: longest prompt in tokens, images included.
+        batch: prompts of a step; fewer rows would make none.
+        max_pixels: lowers the base's own limit of an image.
+        folder: new folder for the rows that verl reads; `home` is where it will lie.
+        wording: of the base, for rows that are problems.
+        tools: names of tools to offer beside those of the wording.
+        reward: what replies are rewarded for; `beside` is the folder where its own files lie.
+    """
+
+    source: Source
+    validation: Source | None = None
+    base: Path
+    name: str
+    rollout: Literal["per_cru", "multi_turn"]
+    prompt_length: int
+    batch: int
+    max_pixels: int
+    overlong: Literal["error", "drop"] = "drop"
+    probe: int = 0
+    folder: Path
+    home: Path
+    protocol: Path | None = None
+    wording: Protocol
+    tools: tuple[str, ...] = ()
+    reward: Reward
+    beside: Path | None = None
+    workers: int = 1
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What was found. Lengths are tokens, images included.
 
@@ -70,7 +108,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         otherwise: rows with another system message than the wording's.
         protocol: the rows' wording.
         file, dataset, entry: file of rows to train on, a name for it, and what `dataset_info.json` is to say of it.
-        media: folder that names of images start from.
+        media: folder that names of images start from; of RL: that holds them all.
+        validation, validation_rows: file of rows that are only tried, and how many.
+        off_grid: of RL, inputs looked at closely that are not shown at the size of their file.
+        by_rules: of RL without a judge: rows whose reward is known by rules, whatever is replied.
+        lacking: term -> rows that lack something for it; `lacks` says what, as a clause.
     """
 
     rows: int
@@ -91,6 +133,12 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     dataset: str
     entry: dict[str, Any]
     media: Path
+    validation: Path | None = None
+    validation_rows: int = 0
+    off_grid: int = 0
+    by_rules: int = 0
+    lacking: dict[str, int] = {}
+    lacks: str = ""
 
 
 class Mistake(msgspec.Struct, frozen=True):
@@ -106,7 +154,7 @@ class _Said(msgspec.Struct, frozen=True, omit_defaults=True):
     error: Mistake | None = None
 
 
-def step(request: Request, python: Path, recipes: Path) -> Step:
+def step(request: Request | Prompts, python: Path, recipes: Path) -> Step:
     """The process that looks.
 
     Args:
@@ -147,20 +195,24 @@ def read(stdout: str) -> Result:
 
 def main(words: list[str]) -> int:
     """The program: prints what it found, or the mistake."""
-    from virc_recipes.data.training_rows import looked_through
+    from virc_recipes.data import prompt_rows, training_rows
 
     try:
-        said = _Said(looked_through(_request(words[0]), _progress()))
+        request = _request(words[0])
+        if isinstance(request, Prompts):
+            said = _Said(prompt_rows.looked_through(request, _progress()))
+        else:
+            said = _Said(training_rows.looked_through(request, _progress()))
     except VircError as error:
         said = _Said(error=Mistake(error.kind, error.message, error.hint))
     print(_encoded(said).decode())
     return 0
 
 
-def _request(word: str) -> Request:
+def _request(word: str) -> Request | Prompts:
     try:
         text = word.encode() if word.startswith("{") else contents(Path(word), _MOST_BYTES)
-        return msgspec.json.decode(text, type=Request, dec_hook=_path)
+        return msgspec.json.decode(text, type=Request | Prompts, dec_hook=_path)  # type: ignore[arg-type]
     except (OSError, msgspec.MsgspecError) as error:
         raise VircError(f"that is no request: {error}") from error
 
@@ -177,7 +229,7 @@ def _progress() -> Callable[[str], None]:
     return show
 
 
-def _encoded(value: Request | _Said) -> bytes:
+def _encoded(value: Request | Prompts | _Said) -> bytes:
     return msgspec.json.encode(value, enc_hook=str)
 
 

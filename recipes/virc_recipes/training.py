@@ -111,17 +111,24 @@ def _check_layout(source: Source, resolved: Resolved) -> None:
     Raises:
         DataError: so they are; the hint is the command that makes them over.
     """
+    takes: tuple[str, ...]
     if resolved.kind != "rl":
         takes, whose, convert = _LAYOUTS, "LLaMA-Factory does not read", "sft"
     elif resolved.config.rollout == "per_cru":
         takes, whose, convert = _UNITS, "has no single units to go on from (rollout: per_cru)", "rl"
     else:
-        takes, whose, convert = _PROBLEMS, "has single units, not whole problems (rollout: multi_turn)", "prompts"
+        takes, whose, convert = (
+            _PROBLEMS,
+            "has single units, not whole problems (rollout: multi_turn)",
+            "prompts",
+        )
     if source.layout in takes:
         return
     hint = f"virc data convert {source.file} --to DIR --as {convert}"
     if convert == "rl":
-        hint = f"--set rollout=multi_turn, or solve them first: virc data sample {source.file} --to FILE.jsonl"
+        hint = (
+            f"--set rollout=multi_turn, or solve them first: virc data sample {source.file} --to FILE.jsonl"
+        )
     raise DataError(f"{source.file} is of the layout {source.layout}, which {whose}", hint)
 
 

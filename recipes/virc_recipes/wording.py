@@ -1,5 +1,6 @@
 """Which wording a model is spoken to with: what it was trained with, wherever that is, else our own (D3)."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -9,7 +10,7 @@ from virc_recipes.clauses import clause
 from virc_recipes.errors import ConfigError
 from virc_recipes.models import Weights, run_of
 from virc_recipes.paths import contents, expanded, is_file
-from virc_recipes.reasoning.protocol import FILE_NAME, Protocol, own_protocol
+from virc_recipes.reasoning.protocol import FILE_NAME, Protocol, own_protocol, with_tools
 from virc_recipes.systems import Model, System
 
 _MOST_BYTES = 16 * 2**20
@@ -64,18 +65,34 @@ def of_endpoint(
     return chosen or (_trained(published) if published else _own(system, model))
 
 
-def read_protocol(path: Path) -> Protocol:
-    """Read a wording file.
+def read_protocol(path: Path, beside: Path | None = None) -> Protocol:
+    """Read a wording file; tools of one's own that it names are loaded where they are found.
+
+    Args:
+        beside: a folder where they may lie, beside those of `VIRC_PATH`.
 
     Raises:
-        ConfigError: it is missing, over 16 MiB, no JSON, or not of the schema `virc.protocol/1`.
+        ConfigError: it is missing, over 16 MiB, no JSON, or not of the schema `virc.protocol/1`; or a tool's file
+            cannot be used.
     """
     try:
-        return msgspec.json.decode(contents(path, _MOST_BYTES), type=Protocol)
+        protocol = msgspec.json.decode(contents(path, _MOST_BYTES), type=Protocol)
     except OSError as error:
         raise ConfigError(f"cannot read the wording {path}: {clause(error)}") from error
     except ValueError as error:  # ValueError: msgspec's, and bytes of no UTF-8
         raise ConfigError(f"{path} is no wording file: {clause(error)}") from error
+    tools.load(protocol.tools, beside, missing_ok=True)
+    return protocol
+
+
+def offering(protocol: Protocol, names: Iterable[str], beside: Path | None = None) -> Protocol:
+    """A wording that offers further tools, by their names or files; those it has stay as they are.
+
+    Raises:
+        ConfigError: there is no such tool, or the wording lists none that it could stand with.
+    """
+    new = [name for name in tools.load(names, beside) if name not in protocol.tools]
+    return with_tools(protocol, tools.schemas(new, protocol.coordinates)) if new else protocol
 
 
 def _beside(weights: Weights) -> Path | None:

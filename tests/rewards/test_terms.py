@@ -127,9 +127,14 @@ def test_the_reference_shows_where_no_box_does() -> None:
     assert scored(tool(crop(0, 0, 280, 196)), known).terms["overlap"] == 0.5
 
 
-@pytest.mark.parametrize("reference", [None, answer("5")], ids=["none", "answer"])
-def test_without_box_or_reference_a_look_cannot_be_scored(reference: str | None) -> None:
-    found = scored(tool(crop(0, 0, 9, 9)), prompt(strict="own", reference=reference))
+def test_a_look_has_no_point_where_the_reference_answers() -> None:
+    found = scored(tool(crop(0, 0, 9, 9)), prompt(strict="own", reference=answer("5"), reference_tool=None))
+    assert found.terms["overlap"] == 0.0
+    assert found.total == 0.0
+
+
+def test_without_box_or_reference_a_look_cannot_be_scored() -> None:
+    found = scored(tool(crop(0, 0, 9, 9)), prompt(strict="own"))
     assert found.total is None
     assert found.unscored == {"overlap": "the row has no box, nor a reference that calls a tool"}
 

@@ -104,7 +104,10 @@ def test_published_rows_with_a_judge(strict: Any, kind: str, tmp_path: Path) -> 
         assert found["score"] == pytest.approx(0.5 * 0.6 + 0.4 * 0.5 + 0.1)
         assert rewarded(rows[0], "<think>so</think><answer>12</answer>", file)["score"] == 0.8
         assert len(server.chats()) == 3
-        assert rewarded(looks[0], look, file) == pytest.approx(found, nan_ok=True)  # kept
+        again = rewarded(looks[0], look, file)  # kept
+        assert again | {"judge_seconds": 0} == pytest.approx(found | {"judge_seconds": 0}, nan_ok=True)
+        assert found["judge_asked"] == 2
+        assert 0 < found["judge_seconds"] < 60
         assert len(server.chats()) == 3
 
 

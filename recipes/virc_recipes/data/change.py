@@ -129,7 +129,7 @@ def _changed(change: Change, record: Record, boxes: Boxes) -> Record:
         question = _asked(record, change.wording) if record.question is None else record.question
         record = msgspec.structs.replace(record, question=question, answer=answer)
     if change.goal and change.holds == "prompts" and not record.messages:
-        record = replayed(record, _to_ask(record), change.goal, change.goal, boxes)
+        record = replayed(record, asked_of(record), change.goal, change.goal, boxes)
     elif change.goal and change.wording and change.replays:
         record = replayed(record, _asked(record, change.wording), change.wording, change.goal, boxes)
     elif change.goal and change.wording:
@@ -151,8 +151,8 @@ def _asked(record: Record, wording: Protocol | None) -> str:
     return question
 
 
-def _to_ask(record: Record) -> str:
-    """The question of a problem as `virc solve --batch` asks it."""
+def asked_of(record: Record) -> str:
+    """The question of a problem as `virc solve --batch` asks it: its choices stand behind it."""
     choices = record.extra.get("choices")
     return with_choices(record.question or "", choices if isinstance(choices, list) else [])
 

@@ -2,22 +2,22 @@
 
 import heapq
 from array import array
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 import msgspec
 
 from virc_recipes.data.checks import engine
-from virc_recipes.data.layouts import Row, Source, get
+from virc_recipes.data.layouts import Row
 from virc_recipes.errors import DataError
-from virc_recipes.lengths import Counting, Text, lengths
+from virc_recipes.lengths import Length, Text
 from virc_recipes.parallel import in_order
 from virc_recipes.reasoning.protocol import Coordinates
 
 _AT_ONCE = 64  # rows that a process gets together
 _FEW = 2000  # rows that one process has counted before another has started
 _TOLD = 5
+Measure = Callable[[Sequence[Text]], list[Length]]
 
 
 def _none_yet() -> "array[int]":
@@ -61,22 +61,24 @@ class Counted(msgspec.Struct):
 
 
 def count(
-    counting: Counting, source: Source, rows: int, workers: int, on_row: Callable[[int], None]
+    measure: Measure, cutoff: int, read: Iterable[Row], rows: int, workers: int, on_row: Callable[[int], None]
 ) -> Counted:
     """Count all rows, which are known to be whole.
 
     Args:
-        rows: how many there are.
+        measure: what counts some of them; it goes to other processes.
+        cutoff: longest row in tokens.
+        read: the rows; `rows` is how many there are.
         workers: most processes to do it with.
         on_row: told how many are counted, now and then.
 
     Raises:
         DataError: an image cannot be opened.
     """
-    counted = Counted(counting.cutoff)
+    counted = Counted(cutoff)
     workers = max(1, min(workers, rows // _FEW))
-    chunks = _chunks(get(source.layout).read(source), counted.numbers)
-    for found in in_order(partial(lengths, counting), chunks, workers):
+    chunks = _chunks(read, counted.numbers)
+    for found in in_order(measure, chunks, workers):
         for length in found:
             number = counted.numbers[len(counted.tokens)]
             if length.fault:
@@ -85,7 +87,7 @@ def count(
             counted.images.append(length.images)
             counted.shrunk.append(length.shrunk)
             counted.turned += length.turned
-            if length.tokens > counting.cutoff:
+            if length.tokens > cutoff:
                 counted.fits = length.fits if counted.fits is None else min(counted.fits, length.fits)
         on_row(len(counted.tokens))
     return counted
@@ -98,21 +100,22 @@ def percentiles(tokens: "array[int]") -> tuple[int, int, int]:
     return half, most, nearly_all
 
 
-def too_long(counted: Counted, coordinates: Coordinates) -> DataError:
+def too_long(counted: Counted, coordinates: Coordinates, setting: str = "cutoff") -> DataError:
     """What to say where rows are longer than the cutoff, and what would help.
 
     Args:
         coordinates: what boxes of the rows mean; pixels are those of images that are not made smaller.
+        setting: the stage's name for the cutoff.
     """
     over = counted.over
     longest = max(over, key=lambda at: counted.tokens[at])
     first = ", ".join(str(counted.numbers[at]) for at in over[:_TOLD]) + ", …" * (len(over) > _TOLD)
     tokens = counted.tokens[longest]
     sentence = (
-        f"{len(over):,} of {len(counted.tokens):,} rows are longer than the cutoff of {counted.cutoff:,} tokens, "
+        f"{len(over):,} of {len(counted.tokens):,} rows are longer than the {setting} of {counted.cutoff:,} tokens, "
         f"and would be cut: rows {first}; the longest, row {counted.numbers[longest]}, has {tokens:,}"
     )
-    ways = [f"--set cutoff={tokens} holds all"]
+    ways = [f"--set {setting}={tokens} holds all"]
     if counted.fits:
         blurred = " (boxes in pixels then miss)" if coordinates == "pixel" else ""
         ways.append(f"--set max_pixels={counted.fits} shrinks images until all fit{blurred}")

@@ -160,8 +160,8 @@ def _offered(system: str) -> dict[str, str]:
         name = function.get("name") if isinstance(function, dict) else None
         if not isinstance(name, str):
             raise DataError("a tool of the system message has no name")
-        if name not in tools.discover():
-            hint = did_you_mean(name, tools.discover(), f"there are {', '.join(tools.discover())}")
+        if name not in tools.known():
+            hint = did_you_mean(name, tools.known(), f"there are {', '.join(tools.known())}")
             raise DataError(
                 f"the system message offers the tool {plain(name, 40)}, which is not there to be called", hint
             )

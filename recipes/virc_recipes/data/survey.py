@@ -1,7 +1,7 @@
 """All rows of a file gone through once: what an engine stops at, and some rows to be looked at closely."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
@@ -52,10 +52,17 @@ def survey(source: Source, on_row: Callable[[int], None] = lambda number: None) 
     Raises:
         DataError: it cannot be opened, or its entry in `dataset_info.json` makes no sense of any row.
     """
+    return through(get(source.layout).read(source), engine.check, on_row)
+
+
+def through(
+    rows: Iterable[Row], check: Callable[[Row], Iterable[Fault]], on_row: Callable[[int], None]
+) -> Survey:
+    """Go through rows, each held against `check`; otherwise as `survey`."""
     found, keeping = Survey(), _Keeping()
-    for row in get(source.layout).read(source):
+    for row in rows:
         found.rows += 1
-        faults = list(engine.check(row))
+        faults = list(check(row))
         found.faulty += bool(faults)
         found.faults.update({fault.kind for fault in faults})
         if faults and len(found.wrong) < _TOLD:

@@ -3,6 +3,7 @@
 from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from virc_recipes.data.record import Picture, Record
 from virc_recipes.data.sft_rows import guessed
 from virc_recipes.data.survey import Survey, survey
 from virc_recipes.errors import DataError, UsageError
-from virc_recipes.lengths import counting
+from virc_recipes.lengths import counting, lengths
 from virc_recipes.paths import is_file, write_whole
 from virc_recipes.preflight import Request, Result
 from virc_recipes.reasoning.protocol import FILE_NAME, Coordinates, Protocol
@@ -32,7 +33,7 @@ from virc_recipes.wording import read_protocol
 TAKES: dict[str, Coordinates] = {"qwen2_vl": "permille", "qwen2_5_vl": "pixel", "qwen3_vl": "permille"}
 """What models of a type were trained to count boxes in."""
 _IN_WORDS: dict[Coordinates, str] = {"pixel": "pixels", "permille": "thousandths of the sides"}
-_STOPS = {"row", "image_missing", "image_unreadable", "image_broken"}
+STOPS = {"row", "image_missing", "image_unreadable", "image_broken"}
 """Faults of a row looked at closely that keep it from being trained on, or shown to the trained model."""
 _LONGEST = 16
 
@@ -59,10 +60,12 @@ def looked_through(request: Request, on_progress: OnProgress = lambda text: None
     good, faults = _closely(source, found, given)
     protocol, told = (given, True) if given else _wording_found(source, good)
     if told and not request.mixed_coordinates:
-        _check_coordinates(request, rules.model_type, protocol.coordinates)
+        check_coordinates(request.source, request.name, rules.model_type, protocol.coordinates)
+    rows = get(source.layout).read(source)
     counted = counts.count(
-        rules, source, found.rows, request.workers, lambda rows: on_progress(f"row {rows} of {found.rows}")
-    )
+        partial(lengths, rules), request.cutoff, rows, found.rows, request.workers,
+        lambda number: on_progress(f"row {number} of {found.rows}"),
+    )  # fmt: skip
     if counted.over and (request.overlong == "error" or not counted.within):
         raise counts.too_long(counted, protocol.coordinates)
     chosen = counted.longest(request.probe) if request.probe else counted.within
@@ -97,10 +100,15 @@ def _check_rows(source: Source, found: Survey) -> None:
         raise DataError(f"{source.file} holds no rows")
     if found.wrong:
         number, fault = found.wrong[0]
-        raise _useless(source, f"{found.faulty:,} of {found.rows:,} rows", found.faults, number, fault)
+        raise useless(source, f"{found.faulty:,} of {found.rows:,} rows", found.faults, number, fault)
 
 
-def _useless(source: Source, rows: str, kinds: Counter[str], number: int, fault: Fault) -> DataError:
+def useless(source: Source, rows: str, kinds: Counter[str], number: int, fault: Fault) -> DataError:
+    """What to say where rows cannot be trained on.
+
+    Args:
+        rows: how many; `kinds` are their faults, `fault` that of row `number`.
+    """
     listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
     return DataError(
         f"{rows} cannot be trained on ({listed}); row {number}: {fault.message}",
@@ -144,8 +152,8 @@ def _closely(source: Source, found: Survey, protocol: Protocol | None) -> tuple[
     for row in found.kept:
         its = check_row(rules, row).faults
         for fault in its:
-            if fault.kind in _STOPS:
-                raise _useless(source, "some rows", Counter([fault.kind]), row.number, fault)
+            if fault.kind in STOPS:
+                raise useless(source, "some rows", Counter([fault.kind]), row.number, fault)
         faults.update({fault.kind for fault in its})
         good += [] if its else [row]
     return good or found.kept, faults
@@ -166,13 +174,18 @@ def _wording_found(source: Source, rows: Sequence[Row]) -> tuple[Protocol, bool]
     return found.protocol, found.told_by != "nothing"
 
 
-def _check_coordinates(request: Request, model_type: str, written: Coordinates) -> None:
+def check_coordinates(source: Source, base: str, model_type: str, written: Coordinates) -> None:
+    """Refuse rows whose boxes the base was not trained to write.
+
+    Raises:
+        DataError: so it is.
+    """
     taken = TAKES[model_type]
     if written != taken:
         raise DataError(
-            f"boxes of {request.source.name} are counted in {_IN_WORDS[written]}, and {request.name}, of type "
-            f"{model_type}, counts in {_IN_WORDS[taken]}",
-            f"choose another base, or virc data convert {request.source.file} --to DIR --coordinates {taken}",
+            f"boxes of {source.name} are counted in {_IN_WORDS[written]}, and {base}, of type {model_type}, counts "
+            f"in {_IN_WORDS[taken]}",
+            f"choose another base, or virc data convert {source.file} --to DIR --coordinates {taken}",
         )
 
 

@@ -11,10 +11,13 @@ from typing import Literal
 
 import msgspec
 
+from virc_recipes.errors import ConfigError
+
 Coordinates = Literal["pixel", "permille"]
 SCHEMA: Literal["virc.protocol/1"] = "virc.protocol/1"
 FILE_NAME = "virc_protocol.json"
 
+_LIST_END = "\n</tools>"
 _PLACEHOLDER = re.compile(r"\{(index|width|height|question|images)\}")
 
 
@@ -78,6 +81,23 @@ def own_protocol(schemas: Sequence[Mapping[str, object]], coordinates: Coordinat
         tools=tuple(str(_function(schema)["name"]) for schema in schemas),
         coordinates=coordinates,
         name="own",
+    )
+
+
+def with_tools(protocol: Protocol, schemas: Sequence[Mapping[str, object]]) -> Protocol:
+    """A wording that lists further tools, behind those that its system message lists.
+
+    Raises:
+        ConfigError: that has no list of tools.
+    """
+    before, end, after = protocol.system.rpartition(_LIST_END)
+    if not end:
+        raise ConfigError(f"the system message has no {_LIST_END.strip()}: tools cannot be added to it")
+    listed = "".join(f"\n{json.dumps(schema)}" for schema in schemas)
+    return msgspec.structs.replace(
+        protocol,
+        system=before + listed + end + after,
+        tools=protocol.tools + tuple(str(_function(schema)["name"]) for schema in schemas),
     )
 
 

@@ -14,6 +14,8 @@ A total file defines
     TERMS: tuple[str, ...]                          the terms it reads
     total(t) -> float                               `t.NAME` is a term's value, `t.turn` "answer", "tool" or None
 
+and may define `whole(units, t) -> float`, the reward of a whole rollout; see `rollouts`.
+
 A term may also stand in the file of the total that reads it, as a function of its name.
 
 They are looked for in this folder, then beside the YAML of the system that names them, then in the folders of
@@ -22,28 +24,24 @@ They are looked for in this folder, then beside the YAML of the system that name
 
 import asyncio
 import importlib
-import importlib.util
 import inspect
 import math
-import os
 import pkgutil
-import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, cast
 
 import msgspec
 
+from virc_recipes import own_code
 from virc_recipes.clauses import clause
 from virc_recipes.errors import ConfigError, VircError
 from virc_recipes.nearest import did_you_mean
-from virc_recipes.paths import expanded, is_file
+from virc_recipes.paths import is_file
 from virc_recipes.rewards.means import Means, UnscoredError
 from virc_recipes.rewards.sample import Sample
-from virc_recipes.systems import SEARCH_PATH
 
 Score = Callable[[Sample, Means], float | Awaitable[float | None] | None]
 
@@ -58,13 +56,14 @@ class Term(msgspec.Struct, frozen=True):
 
 
 class Total(msgspec.Struct, frozen=True):
-    """A total by its name, the terms it reads, what it is (one line), and its file."""
+    """A total by its name, the terms it reads, what it is (one line), its file; `whole` is of rollouts, see there."""
 
     name: str
     terms: Sequence[Term]
     total: Callable[["Terms"], float]
     about: str
     file: Path
+    whole: Callable[[Sequence[float], "Terms"], float] | None = None
 
 
 class Terms:
@@ -123,17 +122,17 @@ def find(name: str, beside: Path | None = None) -> Total:
     """
     if fault := missing(name, beside):
         raise fault
-    folders = _folders(beside)
-    module = _loaded(Path(name)) if _is_path(name) else _module(name, "TERMS", folders)
+    folders = own_code.folders(beside)
+    module = own_code.loaded(Path(name)) if own_code.is_path(name) else _module(name, "TERMS", folders)
     assert module
     return _total(module, Path(name).stem, folders)
 
 
 def missing(name: str, beside: Path | None = None) -> ConfigError | None:
     """Why there is no total of that name, None where there is one; nothing outside this package is loaded for it."""
-    if _is_path(name):
+    if own_code.is_path(name):
         return None if is_file(name) else ConfigError(f"there is no file {name}", "virc rewards ls")
-    if name in _names("TERMS") or _file(name, _folders(beside)):
+    if name in _names("TERMS") or own_code.file_of(name, own_code.folders(beside)):
         return None
     return ConfigError(f"there is no reward {name!r}", did_you_mean(name, _names("TERMS")))
 
@@ -151,14 +150,25 @@ async def score(sample: Sample, total: Total, means: Means) -> Scored:
     values = {name: None if isinstance(each, UnscoredError) else each for name, each in found.items()}
     whole: float | None
     try:
-        whole = _number(total.total(Terms(sample.kind, values, unscored)), "total", total.file)
+        whole = called(total.total, total.file, Terms(sample.kind, values, unscored))
     except UnscoredError:
         whole = None
-    except VircError:
+    return Scored(whole, values, sample.why, unscored)
+
+
+def called(function: Callable[..., float], file: Path, *arguments: object) -> float:
+    """What a function of a total's file gives.
+
+    Raises:
+        UnscoredError: it reads a term that could not be had.
+        ConfigError: it fails, or gives what is no number.
+    """
+    try:
+        return cast(float, _number(function(*arguments), "total", file))
+    except (UnscoredError, VircError):
         raise
     except Exception as error:
-        raise _broken(total.file, error) from error
-    return Scored(whole, values, sample.why, unscored)
+        raise _broken(file, error) from error
 
 
 async def _values(
@@ -193,15 +203,6 @@ def _number(value: object, name: str, file: Path) -> float | None:
     return float(value)
 
 
-def _folders(beside: Path | None) -> list[Path]:
-    named = [expanded(folder) for folder in os.environ.get(SEARCH_PATH, "").split(os.pathsep) if folder]
-    return [*([beside] if beside else []), *named]
-
-
-def _is_path(name: str) -> bool:
-    return name.endswith(".py") or "/" in name
-
-
 @cache
 def _names(mark: Literal["NAME", "TERMS"]) -> list[str]:
     """Names of the terms (NAME) or totals (TERMS) of this package."""
@@ -213,30 +214,8 @@ def _module(name: str, mark: Literal["NAME", "TERMS"], folders: Sequence[Path]) 
     """The term or total of that name: of this package, else the file in the first folder that has it."""
     if name in _names(mark):
         return importlib.import_module(f"{__name__}.{name}")
-    file = _file(name, folders)
-    return _loaded(file) if file else None
-
-
-def _file(name: str, folders: Sequence[Path]) -> Path | None:
-    files = (folder / f"{name}.py" for folder in folders) if name.isidentifier() else iter(())
-    return next((file for file in files if is_file(file)), None)
-
-
-@cache
-def _loaded(file: Path) -> ModuleType:
-    """The module that a file outside this package is."""
-    name = f"virc_reward_{sha256(str(file).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{file} is no Python")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # it is the user's own code, and may fail in any way
-        del sys.modules[name]
-        raise ConfigError(f"{file} cannot be loaded: {type(error).__name__}: {clause(error)}") from error
-    return module
+    file = own_code.file_of(name, folders)
+    return own_code.loaded(file) if file else None
 
 
 def _term(module: ModuleType) -> Term:
@@ -265,7 +244,10 @@ def _total(module: ModuleType, name: str, folders: Sequence[Path]) -> Total:
         raise ConfigError(
             f"{file} has no TERMS, a tuple of names, and total(t)", "virc rewards ls shows some"
         )
-    return Total(name, [*_terms(module, names, folders)], function, _about(module), Path(file))
+    whole = getattr(module, "whole", None)
+    if whole is not None and not callable(whole):
+        raise ConfigError(f"whole of {file} is no function", "whole(units, t) gives the reward of a rollout")
+    return Total(name, [*_terms(module, names, folders)], function, _about(module), Path(file), whole)
 
 
 def _terms(module: ModuleType, names: Sequence[str], folders: Sequence[Path]) -> Iterator[Term]:

@@ -11,8 +11,9 @@ import random
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -65,6 +66,37 @@ class Counts(msgspec.Struct):
     kept: int = 0
     unread: int = 0
     away: float = 0.0
+
+
+class Waited:
+    """How long one reward has waited for judges.
+
+    Attributes:
+        seconds: in which at least one question was open.
+        asked: questions.
+    """
+
+    def __init__(self) -> None:
+        self.seconds, self.asked = 0.0, 0
+        self._open, self._since = 0, 0.0
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """While a question is open."""
+        self.asked += 1
+        if not self._open:
+            self._since = time.monotonic()
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
+            if not self._open:
+                self.seconds += time.monotonic() - self._since
+
+
+WAITED: ContextVar[Waited | None] = ContextVar("WAITED", default=None)
+"""Of the reward that is being found; coroutines that find one set their own."""
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -139,11 +171,12 @@ class Judge:
             (Message("system", questions()["system"]), Message("user", user, tuple(range(len(images))))),
             images,
         )
-        for number in range(TRIES):
-            said = await self._reply(ask, number)
-            value = read(said)
-            if value is not None:
-                return Verdict(value, f"the judge: {plain(said[-200:], 160)}")
+        with (WAITED.get() or Waited()).asking():
+            for number in range(TRIES):
+                said = await self._reply(ask, number)
+                value = read(said)
+                if value is not None:
+                    return Verdict(value, f"the judge: {plain(said[-200:], 160)}")
         self.counts.unread += 1
         return Verdict(0.0, f"the judge gave no score in {TRIES} tries")
 

@@ -1,7 +1,8 @@
 """How well the region a tool call shows matches the one annotated: intersection over union, 0 to 1; without a judge.
 
 Both are regions of an input, whichever crop of it they are written on. Annotated is `box` of the row (left, top, right,
-bottom in pixels of the first image), else the region that the row's reference reply shows.
+bottom in pixels of the first image), else the region that the row's reference reply shows; where that answers, there is
+nothing to look at, and no region has a point.
 Source: Everingham et al., The Pascal Visual Object Classes Challenge, IJCV 2010, section 4.2.
 """
 
@@ -28,6 +29,9 @@ def score(sample: "Sample", means: "Means") -> float | None:
     if sample.kind != "tool" or sample.call is None:
         return None
     wanted = _annotated(sample.prompt)
+    if wanted is None and sample.prompt.reference:
+        sample.why[NAME] = "the reference looks at nothing"
+        return 0.0
     if wanted is None:
         raise UnscoredError("the row has no box, nor a reference that calls a tool")
     return _iou(_region(sample.call, sample.prompt), wanted)

@@ -55,6 +55,19 @@ class Seen:
             raise DataError(f"image {self._picture.name} cannot be read: {error.strerror}") from None
 
 
+class Given:
+    """An image of the history as it was shown, in place of a file."""
+
+    def __init__(self, shown: Shown) -> None:
+        self._shown, self.size = shown, shown.size
+
+    def pixels(self, size: Size | None = None) -> Shown:
+        """The image as it was shown, or at another size, (width, height) in px."""
+        if size is None or size == self.size:
+            return self._shown
+        return Shown(self._shown.pixels.resize(size, Image.Resampling.LANCZOS))
+
+
 class Prompt(msgspec.Struct, frozen=True, dict=True):
     """What was known before a reply.
 
@@ -63,12 +76,16 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         coordinates: what boxes mean.
         strict: whose checks decide.
         reference: the reply of the row, where it has one.
+        shown: the images as they were shown, where they are known; else those of the record are.
+        offered: names of the tools that may be called; None: all.
     """
 
     record: Record
     coordinates: Coordinates = "pixel"
     strict: Strict = "own"
     reference: str | None = None
+    shown: Sequence[Shown] = ()
+    offered: Sequence[str] | None = None
 
     @property
     def question(self) -> str:
@@ -97,15 +114,17 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         return key_of({"answer": self.record.answer, **fields})
 
     @cached_property
-    def images(self) -> Sequence[Seen]:
+    def images(self) -> Sequence[Seen | Given]:
         """The history, oldest first."""
+        if self.shown:
+            return [Given(shown) for shown in self.shown]
         return [Seen(picture) for picture in self.record.images]
 
     @cached_property
     def view(self) -> View:
         """What tool calls are held against: the sizes as shown; the published program takes those of the files."""
         files = [image.size for image in self.images]
-        if self.strict == "published":
+        if self.strict == "published" or self.shown:
             return View(files, self.coordinates)
         shown = as_shown(self.record, files, Rules("prompts", self.coordinates))
         return View([size for size in shown if size], self.coordinates)
@@ -209,7 +228,7 @@ def _checked(turn: Turn, prompt: Prompt) -> Call | None:
         return None
     if prompt.strict == "published":
         return published.check(turn.tool, prompt.view)
-    checked = tools.get(turn.tool.name).check(turn.tool.arguments, prompt.view)
+    checked = tools.get(turn.tool.name, prompt.offered).check(turn.tool.arguments, prompt.view)
     if checked.deviations:
         raise ToolError(f"the call is not exact: {', '.join(checked.deviations)}")
     call: Call = checked.call

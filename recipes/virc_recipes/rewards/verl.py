@@ -12,18 +12,25 @@ from collections.abc import Mapping
 from functools import cache
 from math import nan
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from virc_recipes import rewards
+from virc_recipes.backends.checkpoint import image_grid, image_settings
 from virc_recipes.clauses import clause, plain
 from virc_recipes.data import verl_rows
-from virc_recipes.errors import ConfigError
-from virc_recipes.reasoning.protocol import Coordinates
+from virc_recipes.data.record import Record
+from virc_recipes.errors import ConfigError, DataError
+from virc_recipes.reasoning.protocol import Coordinates, Protocol
+from virc_recipes.reasoning.resize import QWEN2, Grid
+from virc_recipes.reasoning.trace import Trace
+from virc_recipes.rewards import Scored, rollouts
+from virc_recipes.rewards.judging import WAITED, Waited
 from virc_recipes.rewards.means import JUDGE_KEY, Means, means_of
-from virc_recipes.rewards.sample import prompt_of, sample
+from virc_recipes.rewards.sample import Sample, prompt_of, sample
 from virc_recipes.systems import Reward
+from virc_recipes.wording import read_protocol
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,9 +39,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         reward: as in the system's YAML, paths absolute.
         folder: of the rows' images; others are not opened.
-        beside: folder of the system's YAML, where totals and terms may lie.
+        beside: folder where totals, terms and tools of the user's own lie.
         coordinates: what the rows' boxes mean.
         kept: folder for the judge's replies.
+        rollout: what is scored: one unit, or a whole solution.
+        protocol: file of the wording that rollouts are held in.
+        base: folder of the weights, whose image settings say how images are shown in a whole rollout.
+        max_turns, max_pixels: of a whole rollout.
     """
 
     reward: Reward
@@ -42,11 +53,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     beside: str | None = None
     coordinates: Coordinates = "pixel"
     kept: str | None = None
+    rollout: Literal["per_cru", "multi_turn"] = "per_cru"
+    protocol: str | None = None
+    base: str | None = None
+    max_turns: int = 16
+    max_pixels: int | None = None
 
 
 class _Ready(msgspec.Struct, frozen=True):
     settings: Settings
     total: rewards.Total
+    protocol: Protocol | None
+    grid: Grid
 
 
 _MEANS: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Means]]" = weakref.WeakKeyDictionary()
@@ -61,17 +79,21 @@ async def compute_score(
     settings: str,
     **_: Any,
 ) -> dict[str, float]:
-    """The reward of one unit.
+    """The reward of one unit, or of one whole rollout.
 
     Args:
         data_source: column of the row; not needed.
-        solution_str: the reply.
+        solution_str: the reply; of a whole rollout it is not read.
         ground_truth: the right answer.
-        extra_info: as the layout `rl` writes it, or the published files have it.
+        extra_info: as the layouts `rl` and `prompts` write it, or the published files have it; of a whole rollout
+            also `rollout`, its trace as JSON.
         settings: path of a `Settings`; `reward.custom_reward_function.reward_kwargs` hands it over.
 
     Returns:
-        `score`, and every term by its name; one that does not apply is not a number.
+        `score`, and every term by its name; one that does not apply is not a number, and of a rollout it is the mean
+        over the units that it applies to. Beside them, `judge_seconds` and `judge_asked`: how long this reward waited
+        for a judge, and how many questions it had; `units` taken, `tool_calls` among them, whether there is an
+        answer (`answered`), and whether every reply was `taken`.
 
     Raises:
         ConfigError: the settings cannot be used; or the reward needs of this row what is not there.
@@ -83,15 +105,41 @@ async def compute_score(
     record = verl_rows.record_of(
         {"extra_info": info, "reward_model": {"ground_truth": ground_truth}}, Path(given.folder)
     )
-    prompt = prompt_of(record, given.coordinates, given.reward.strict)
-    found = await rewards.score(sample(solution_str, prompt), ready.total, _means(settings, given))
-    if found.total is None:
-        lacking = "; ".join(f"{name} {why}" for name, why in found.unscored.items())
-        sentence = f"row {plain(info.get('index'), 20)} cannot be scored: {lacking}"
+    waited = Waited()
+    WAITED.set(waited)
+    means = _means(settings, given)
+    if given.rollout == "multi_turn":
+        total, units, terms = await _of_rollout(ready, record, info, means)
+    else:
+        read = sample(solution_str, prompt_of(record, given.coordinates, given.reward.strict))
+        found = await rewards.score(read, ready.total, means)
+        total, units, terms = found.total, [(read, found)], found.terms
+    if total is None:
+        lacking = {f"{name} {why}": None for _, each in units for name, why in each.unscored.items()}
+        sentence = f"row {plain(info.get('index'), 20)} cannot be scored: {'; '.join(lacking)}"
         raise ConfigError(sentence, "name a judge in the system's `reward`, or leave such rows out")
-    return {"score": found.total} | {
-        name: nan if each is None else each for name, each in found.terms.items()
-    }
+    kinds = [read.kind for read, _ in units]
+    return (
+        {"score": total}
+        | {name: nan if each is None else each for name, each in terms.items()}
+        | {"judge_seconds": waited.seconds, "judge_asked": float(waited.asked)}
+        | {"units": float(len(kinds) - kinds.count(None)), "tool_calls": float(kinds.count("tool"))}
+        | {"answered": float("answer" in kinds), "taken": float(None not in kinds)}
+    )
+
+
+async def _of_rollout(
+    ready: _Ready, record: Record, info: Mapping[str, Any], means: Means
+) -> tuple[float | None, list[tuple[Sample, Scored]], Mapping[str, float | None]]:
+    """The reward of a whole rollout, its units with theirs, and the means of terms."""
+    assert ready.protocol
+    try:
+        trace = msgspec.json.decode(info["rollout"], type=Trace)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"row {plain(info.get('index'), 20)} has no rollout: {clause(error)}") from error
+    samples, ended = rollouts.samples_of(record, trace, ready.protocol, ready.grid, ready.settings.max_turns)
+    found = await rollouts.score(samples, ended, ready.total, means)
+    return found.total, list(zip(samples, found.units, strict=True)), found.terms
 
 
 @cache
@@ -101,7 +149,9 @@ def _ready(file: str) -> _Ready:
     except (OSError, ValueError) as error:
         raise ConfigError(f"the reward's settings {file} cannot be read: {clause(error)}") from error
     beside = Path(settings.beside) if settings.beside else None
-    return _Ready(settings, rewards.find(settings.reward.total, beside))
+    protocol = read_protocol(Path(settings.protocol), beside) if settings.protocol else None
+    grid = image_grid(image_settings(Path(settings.base)), settings.max_pixels) if settings.base else QWEN2
+    return _Ready(settings, rewards.find(settings.reward.total, beside), protocol, grid)
 
 
 def _means(file: str, settings: Settings) -> Means:

@@ -78,7 +78,7 @@ def boxes(record: Record, sizes: _Sizes) -> Iterator[tuple[bool, bool]]:
 
 def offered(rules: Rules) -> Sequence[str]:
     """Names of the tools that the rows may call."""
-    return rules.protocol.tools if rules.protocol else sorted(tools.discover())
+    return rules.protocol.tools if rules.protocol else sorted(tools.known())
 
 
 def _walk(record: Record, sizes: _Sizes) -> Iterator[tuple[Message, _Sizes, _Sizes]]:
