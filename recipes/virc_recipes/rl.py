@@ -1,10 +1,15 @@
 """Reinforcement learning: the settings of a stage. What verl gets of them is in `engines/verl.py`."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
+from virc_recipes.errors import ConfigError
+from virc_recipes.fitting import Fault
+from virc_recipes.plan import Change
 from virc_recipes.sft import Count, Lora, Part
 from virc_recipes.systems import Reward
 from virc_recipes.variants import filled
@@ -171,3 +176,154 @@ def validation_name(config: Config) -> str | None:
         ConfigError: `variant` lacks a word.
     """
     return config.validation and filled(config.validation, config.variant, "validation")
+
+
+def changes(
+    config: Config, published: Mapping[str, Any], origins: Mapping[str, str], name: str
+) -> tuple[Change, ...]:
+    """Where verl gets other values than the published ones, before weights and rows are looked for.
+
+    Args:
+        name: of the run to be.
+
+    Raises:
+        ConfigError: the settings do not fit together.
+    """
+    from virc_recipes.engines import verl
+    from virc_recipes.place import Place
+
+    run = Path("runs") / name
+    validation = validation_name(config)
+    place = Place(
+        base=Path(config.base or f"the newest run of {config.after}"),
+        model_type="qwen2_5_vl",  # that of every published stage
+        data=Path("data") / data_name(config),
+        media=Path("data"),
+        validation=Path("data") / validation if validation else None,
+        reward=run / "reward.json",
+        protocol=run / "virc_protocol.json",
+        output=run / "checkpoints",
+        files=run / "logs" / "attempt_1",
+        python=Path("python"),
+        recipes=Path(),
+    )
+    return verl.changes(verl.flat(config, place, published), published, origins)
+
+
+def contradictions(config: Config) -> Iterator[Fault]:
+    """Settings that each are fine and together make no sense, by the setting to change."""
+    from virc_recipes.engines import verl
+
+    for setting, name in (("data", data_name), ("validation", validation_name)):
+        try:
+            name(config)
+        except ConfigError as error:
+            yield Fault((setting,), error.message, error.hint)
+    for nonsense in (_of_batches, _of_devices, _of_cpu, _of_sampling, _of_model, _of_run):
+        yield from (Fault((setting,), message, hint) for setting, message, hint in nonsense(config))
+    yield from verl.faults(config.engine)
+
+
+_Said = Iterator[tuple[str, str, str]]
+"""The setting to change, what is wrong, what to do."""
+
+
+def _of_batches(config: Config) -> _Said:
+    """verl fills up what cannot be divided with made-up replies, which count in the loss's mean."""
+    if config.batch % config.mini_batch:
+        yield (
+            "mini_batch",
+            f"a batch of {config.batch} prompts is no multiple of mini_batch {config.mini_batch}",
+            f"mini_batch: {config.batch}",
+        )
+    at_a_time = config.micro_batch * config.devices * config.nodes
+    if config.mini_batch * config.samples % at_a_time:
+        yield (
+            "micro_batch",
+            f"{config.mini_batch} x {config.samples} replies (mini_batch x samples) are no multiple of the "
+            f"{at_a_time} that are taken at a time (micro_batch x devices x nodes)",
+            "micro_batch: 1, or other devices",
+        )
+
+
+def _of_devices(config: Config) -> _Said:
+    if config.devices % config.tensor_parallel:
+        yield (
+            "tensor_parallel",
+            f"{config.devices} devices are no multiple of tensor_parallel {config.tensor_parallel}",
+            f"tensor_parallel: {max(n for n in range(1, config.devices + 1) if config.devices % n == 0 and n <= 8)}",
+        )
+    if config.gpus is not None and len(set(config.gpus)) != config.devices:
+        yield (
+            "gpus",
+            f"gpus names {len(set(config.gpus))} different GPUs, and devices is {config.devices}",
+            f"devices: {len(set(config.gpus))}",
+        )
+
+
+def _of_cpu(config: Config) -> _Said:
+    if config.device != "cpu":
+        return
+    if config.attention == "fa2":
+        yield "attention", "flash-attn needs a GPU, and device is cpu", "attention: sdpa"
+    if config.fused:
+        yield "liger", "the kernels of liger need a GPU, and device is cpu", "liger: false"
+    if config.offload:
+        yield "offload", "offload spares the memory of GPUs, and device is cpu", "offload: false"
+    if config.tensor_parallel > 1:
+        yield "tensor_parallel", "a sampler on CPUs is not shared, and device is cpu", "tensor_parallel: 1"
+    if config.judge_gpus:
+        yield "judge_gpus", "judge_gpus counts GPUs, and device is cpu", "judge_gpus: 0"
+    if config.gpus is not None:
+        yield "gpus", "gpus names GPUs, and device is cpu", "gpus: null"
+    if config.kl:
+        yield "kl", "verl keeps the reference model in memory that only machines with GPUs have", "kl: 0"
+
+
+def _of_sampling(config: Config) -> _Said:
+    if config.sampler == "transformers" and config.tensor_parallel > 1:
+        yield "tensor_parallel", "the sampler transformers runs on one device", "tensor_parallel: 1"
+    if config.clip_low >= 1:
+        yield "clip_low", "the probability ratio cannot fall by 1 or more", "clip_low: 0.2"
+    if config.rollout == "per_cru":
+        return
+    if config.max_images <= config.max_turns:
+        yield (
+            "max_images",
+            f"{config.max_turns} turns can show {config.max_turns} images beside that of the problem, and max_images "
+            f"is {config.max_images}",
+            f"max_images: {config.max_turns + 1}",
+        )
+    if config.response_length < _TURN * config.max_turns:
+        yield (
+            "response_length",
+            f"{config.max_turns} turns with what tools show do not fit into {config.response_length} tokens",
+            f"response_length: {4096 if config.max_turns > 4 else 1024}, or fewer max_turns",
+        )
+
+
+_TURN = 32
+"""Tokens of the shortest turn: a thought, a call, and a small image in return."""
+
+
+def _of_model(config: Config) -> _Said:
+    if {*config.stays} == {*get_args(Part)}:
+        yield "frozen", "every part of the model is frozen, so nothing is trained", "frozen: [vision]"
+    if config.lora:
+        if config.lora.dropout:
+            yield "lora", "verl trains adapters without dropout", "lora.dropout: 0"
+        if "language" in config.stays:
+            yield "frozen", "an adapter trains the language model, which frozen names", "frozen: [vision]"
+    if config.min_pixels > config.max_pixels:
+        yield (
+            "min_pixels",
+            f"min_pixels {config.min_pixels} is over max_pixels {config.max_pixels}",
+            "min_pixels: 3136",
+        )
+
+
+def _of_run(config: Config) -> _Said:
+    if config.validate and not config.validation:
+        yield "validate", "there are no rows to validate with", "validation: FILE, or validate: null"
+    if config.validation and not config.validate:
+        yield "validation", "it is never looked at, since validate is not set", "validate: 10"

@@ -163,9 +163,7 @@ def changes(
 
 def contradictions(config: Config) -> Iterator[Fault]:
     """Settings that each are fine and together make no sense, by the setting to change."""
-    from virc_recipes.engines.keys import faults
-    from virc_recipes.engines.llamafactory import accumulation
-    from virc_recipes.engines.llamafactory_changes import OWN
+    from virc_recipes.engines.llamafactory import accumulation, faults
 
     checks = (("data", data_name), ("batch", accumulation))
     for setting, check in checks:
@@ -174,7 +172,7 @@ def contradictions(config: Config) -> Iterator[Fault]:
         except ConfigError as error:
             yield Fault((setting,), error.message, error.hint)
     yield from (Fault((setting,), message, hint) for setting, message, hint in _nonsense(config))
-    yield from faults(config.engine, OWN)
+    yield from faults(config.engine)
 
 
 def _nonsense(config: Config) -> Iterator[tuple[str, str, str]]:

@@ -14,7 +14,7 @@ from virc_recipes.clauses import plain
 from virc_recipes.errors import ConfigError, UsageError
 from virc_recipes.nearest import did_you_mean
 from virc_recipes.paths import is_file
-from virc_recipes.systems import Stage, System
+from virc_recipes.systems import Reward, Stage, System
 
 ENGINE = "engine"
 """The setting whose keys are the engine's own; they are checked against the pinned engine's list."""
@@ -147,8 +147,37 @@ def of_system(system: System, stage_name: str, overlays: Iterable[str] = ()) -> 
         ConfigError: two overlays set one setting differently.
     """
     own = stage(system, stage_name).settings
-    layers: list[Layer] = [(system.name, system.everywhere), (system.name, own)]
+    everywhere = of_kind(system, stage_name, system.everywhere)
+    reward = {"reward": _written_reward(system)} if "reward" in _fields(system, stage_name) else {}
+    layers: list[Layer] = [(system.name, reward), (system.name, everywhere), (system.name, own)]
     return layers + _of_overlays(system, stage_name, overlays)
+
+
+def of_kind(system: System, stage_name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the settings for every stage that are for this one too: others that stages of another kind have go."""
+    others = {name for each in kinds(system) for name in recipe(each).Config.__struct_fields__}
+    own = _fields(system, stage_name)
+    return {name: value for name, value in settings.items() if name in own or name not in others}
+
+
+def _fields(system: System, stage_name: str) -> tuple[str, ...]:
+    fields: tuple[str, ...] = recipe(stage(system, stage_name).kind).Config.__struct_fields__
+    return fields
+
+
+def _written_reward(system: System) -> dict[str, Any]:
+    """What a system's YAML says of its reward beyond the defaults."""
+    found: dict[str, Any] = {}
+    usual = dict(nested.leaves(msgspec.to_builtins(Reward())))
+    for path, value in nested.leaves(msgspec.to_builtins(system.reward or Reward())):
+        if value != usual[path]:
+            nested.put(found, path, value)
+    return found
+
+
+def kinds(system: System) -> tuple[str, ...]:
+    """The kinds of its stages, each once."""
+    return tuple(dict.fromkeys(each.kind for each in system.stages.values()))
 
 
 def merged(layers: Iterable[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -240,7 +269,8 @@ def _of_overlays(system: System, stage_name: str, names: Iterable[str]) -> list[
         if overlay is None:
             hint = did_you_mean(name, system.overlays) if system.overlays else None
             raise UsageError(f"{system.name} has no overlay {name!r}", hint)
-        settings, _ = merged([("", overlay.settings), ("", overlay.stages.get(stage_name, {}))])
+        general = of_kind(system, stage_name, overlay.settings)
+        settings, _ = merged([("", general), ("", overlay.stages.get(stage_name, {}))])
         for other, before in layers:
             _refuse_conflict(other, before, f"overlay {name}", settings)
         layers.append((f"overlay {name}", settings))

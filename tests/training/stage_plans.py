@@ -1,4 +1,4 @@
-"""The published stages, and what LLaMA-Factory gets of them; the golden files hold it, every key and value."""
+"""Stages, and what their engines get of them; the golden files hold it, every key and value."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,30 +7,35 @@ from typing import Any
 import msgspec
 import yaml
 
-from virc_recipes import sft, stages, systems
+from virc_recipes import nested, rl, sft, stages, systems
 from virc_recipes.data.layouts.sft import info
-from virc_recipes.engines import llamafactory
-from virc_recipes.engines.llamafactory import Place
+from virc_recipes.place import Place
 from virc_recipes.plan import Plan
 from virc_recipes.stages import Resolved
 
 GOLDEN = Path(__file__).parent / "golden"
 OVERLAYS: tuple[tuple[str, ...], ...] = ((), ("3b", "lora", "1x24g"), ("fixed", "100k"), ("cpu",))
+CASES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    *(("virc", stage, overlays) for stage in ("instruct", "practice") for overlays in OVERLAYS),
+    *(("virc", "rl", overlays) for overlays in (
+        (), ("3b", "lora", "1x80g"), ("judge-split",), ("multi-turn", "fixed"), ("as-written",), ("cpu",)
+    )),
+    *(("tiny", "rl", overlays) for overlays in ((), ("multi-turn", "vllm"), ("lora",))),
+)  # fmt: skip
+"""System, stage and overlays of every golden file."""
+
 WORKSPACE = Path("/home/ann/figures")
 _CACHE = Path("/home/ann/.cache/virc/envs")
 
 
 def cases() -> Iterator[Resolved]:
     """Every case that has a golden file."""
-    virc = systems.get("virc")
-    for stage in virc.stages:
-        for overlays in OVERLAYS:
-            yield stages.resolve(virc, stage, overlays)
+    for system, stage, overlays in CASES:
+        yield stages.resolve(systems.get(system), stage, overlays)
 
 
 def place(resolved: Resolved, folder: Path = WORKSPACE) -> Place:
     """Where the case would lie in a workspace; nothing of it is there."""
-    data = folder / "data" / f"{sft.data_name(resolved.config)}.json"
     run = folder / "runs" / resolved.name
     first = folder / "models" / stages.root_of(resolved)
     before = None if resolved.config.base else folder / "runs" / "virc-instruct" / "checkpoints" / "step-2343"
@@ -39,26 +44,46 @@ def place(resolved: Resolved, folder: Path = WORKSPACE) -> Place:
         base=first if adapter or not before else before,
         adapter=adapter,
         model_type="qwen2_vl" if "fixed" in resolved.overlays else "qwen2_5_vl",
-        data=data,
-        dataset=data.stem,
-        entry=info(data.name),
-        media=data.parent,
         output=run / "checkpoints",
-        files=run / "attempt_1",
-        python=_CACHE / f"sft-{resolved.config.device}" / "bin" / "python",
+        files=run / "logs" / "attempt_1",
+        python=_CACHE / f"{resolved.kind}-{resolved.config.device}" / "bin" / "python",
         recipes=_CACHE / "recipes",
+        **(_sft if resolved.kind == "sft" else _rl)(resolved, folder / "data", run),
     )
+
+
+def _sft(resolved: Resolved, data: Path, run: Path) -> dict[str, Any]:
+    rows = data / f"{sft.data_name(resolved.config)}.json"
+    return {"data": rows, "dataset": rows.stem, "entry": info(rows.name), "media": rows.parent}
+
+
+def _rl(resolved: Resolved, data: Path, run: Path) -> dict[str, Any]:
+    named = {"protocol": run / "virc_protocol.json", "reward": run / "reward.json"}
+    validation = run / "data" / "validation.parquet" if resolved.config.validation else None
+    rows = {"data": run / "data" / "train.parquet", "validation": validation}
+    return rows | named | {"media": (data / rl.data_name(resolved.config)).parent}
 
 
 def plan(resolved: Resolved, folder: Path = WORKSPACE) -> Plan:
     """What the engine gets of the case."""
-    return llamafactory.plan(resolved.config, place(resolved, folder), resolved.published, resolved.origins)
+    engine = stages.engine(resolved.kind)
+    planned: Plan = engine.plan(
+        resolved.config, place(resolved, folder), resolved.published, resolved.origins
+    )
+    return planned
 
 
 def engine_keys(planned: Plan) -> dict[str, Any]:
-    """The engine's keys and values."""
-    file = next(text for path, text in planned.files.items() if path.endswith(llamafactory.SETTINGS))
-    return dict(yaml.safe_load(file))
+    """The engine's keys and values; nested ones by dotted names."""
+    return {
+        ".".join(path): value
+        for path, value in nested.leaves(yaml.safe_load(planned.files[settings(planned)]))
+    }
+
+
+def settings(planned: Plan) -> str:
+    """The file with the engine's keys."""
+    return next(path for path in planned.files if path.endswith("engine.yaml"))
 
 
 def name(resolved: Resolved) -> str:

@@ -10,10 +10,11 @@ import engine_source
 import pytest
 from called import virc
 
-from virc_recipes.engines import accepted, keys
+from virc_recipes.engines import accepted
+from virc_recipes.engines.llamafactory import KEYS as ENGINE
 from virc_recipes.engines.llamafactory import TEMPLATES
 
-KEYS = keys.accepted().keys
+KEYS = ENGINE.accepted.keys
 RECIPES = Path(accepted.__file__).parents[2]
 
 # Where dead keys are read without effect.
@@ -61,7 +62,7 @@ WITHOUT_EFFECT = {
 
 def dead() -> list[str]:
     """Every key of which we say that a stage does not read it."""
-    return [name for name in KEYS if (keys.verdict(name) or ("",))[0] == "dead"]
+    return [name for name in KEYS if (ENGINE.verdict(name) or ("",))[0] == "dead"]
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def test_no_stage_reads_a_dead_key_to_any_effect(readers: dict[str, set[str]]) -
 
 @pytest.mark.engine
 def test_every_key_that_no_stage_reads_is_called_dead_or_refused(readers: dict[str, set[str]]) -> None:
-    assert not [name for name in KEYS if not readers.get(name) and not keys.verdict(name)]
+    assert not [name for name in KEYS if not readers.get(name) and not ENGINE.verdict(name)]
 
 
 @pytest.mark.engine

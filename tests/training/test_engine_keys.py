@@ -8,20 +8,21 @@ import pytest
 import yaml
 
 from virc_recipes import sft
-from virc_recipes.engines import accepted, keys
-from virc_recipes.engines.llamafactory_changes import OWN
+from virc_recipes.engines import accepted
+from virc_recipes.engines.llamafactory import KEYS as ENGINE
+from virc_recipes.engines.llamafactory import OTHER_ROWS, OWN
 from virc_recipes.envs import FOLDER as PINS
 from virc_recipes.errors import ConfigError
 
-KEYS = keys.accepted().keys
-REFUSED = keys.refused()
+KEYS = ENGINE.accepted.keys
+REFUSED = ENGINE.refused
 RECIPES = Path(accepted.__file__).parents[2]
 
 
 def refusal(given: dict[str, Any]) -> tuple[str, str | None]:
     """Message and hint of the error that keys from `--set` end in."""
     with pytest.raises(ConfigError) as caught:
-        keys.check(given, OWN, {f"engine.{name}": "--set" for name in given})
+        ENGINE.check(given, OWN, {f"engine.{name}": "--set" for name in given})
     return caught.value.message, caught.value.hint
 
 
@@ -55,7 +56,7 @@ def test_no_key_that_a_setting_of_ours_stands_for_can_be_set(name: str) -> None:
     assert hint is None or hint == f"--set {OWN[name]}=VALUE"
 
 
-@pytest.mark.parametrize("name", [name for name in KEYS if keys.verdict(name) and name not in OWN])
+@pytest.mark.parametrize("name", [name for name in KEYS if ENGINE.verdict(name) and name not in OWN])
 def test_no_key_of_the_tables_can_be_set(name: str) -> None:
     verdict = r"(does nothing in a stage: |is not taken: |follows from the setting )\w+"
     assert re.match(rf"engine\.{name} {verdict}", refusal({name: KEYS[name].default})[0])
@@ -109,13 +110,13 @@ def test_values_come_back_as_the_engine_takes_them() -> None:
         "val_size": 0.1, "eval_strategy": "steps", "use_galore": True, "galore_rank": 4,
     }  # fmt: skip
     as_numbers = {"weight_decay": 0.01, "max_samples": 10, "tf32": True}
-    found = keys.check(given, OWN, {})
+    found = ENGINE.check(given, OWN, {})
     assert found == {**given, **as_numbers}
     assert yaml.safe_load(yaml.safe_dump(found)) == found
 
 
 def test_no_without_quotes_is_the_word() -> None:
-    assert keys.check(yaml.safe_load("eval_strategy: no"), OWN, {}) == {"eval_strategy": "no"}
+    assert ENGINE.check(yaml.safe_load("eval_strategy: no"), OWN, {}) == {"eval_strategy": "no"}
 
 
 @pytest.mark.parametrize(
@@ -144,11 +145,11 @@ def test_a_key_that_does_nothing_alone_names_the_other(
 
 def test_the_origin_of_a_key_of_several_parts_is_named() -> None:
     with pytest.raises(ConfigError, match=r"\(overlay odd\)"):
-        keys.check({"deepspeed": {"a": {"b": 1}}}, OWN, {"engine.deepspeed.a.b": "overlay odd"})
+        ENGINE.check({"deepspeed": {"a": {"b": 1}}}, OWN, {"engine.deepspeed.a.b": "overlay odd"})
 
 
 def test_every_fault_is_found_at_once() -> None:
-    found = list(keys.faults({"nonsense": 1, "seed": 1, "optim": "sdg", "weight_decay": 0.1}, OWN))
+    found = list(ENGINE.faults({"nonsense": 1, "seed": 1, "optim": "sdg", "weight_decay": 0.1}, OWN))
     assert [fault.path for fault in found] == [
         ("engine", "nonsense"),
         ("engine", "seed"),
@@ -167,13 +168,13 @@ def test_the_tables_name_only_what_there_is() -> None:
 
 
 def test_what_changes_how_many_rows_there_are_can_be_set() -> None:
-    assert set(KEYS) >= keys.OTHER_ROWS
-    assert not [each for each in keys.OTHER_ROWS if keys.verdict(each) or each in OWN]
+    assert set(KEYS) >= OTHER_ROWS
+    assert not [each for each in OTHER_ROWS if ENGINE.verdict(each) or each in OWN]
 
 
 def test_what_turns_something_on_can_be_set() -> None:
     switches = {each for switch in REFUSED.needs for each in switch.split(" or ")}
-    assert not [each for each in switches if keys.verdict(each) or each in OWN]
+    assert not [each for each in switches if ENGINE.verdict(each) or each in OWN]
 
 
 def test_what_our_settings_stand_for_is_known_on_both_sides() -> None:
@@ -185,5 +186,5 @@ def test_what_our_settings_stand_for_is_known_on_both_sides() -> None:
 def test_the_list_is_of_the_pinned_versions() -> None:
     for device in ("cpu", "cuda"):
         pins = (PINS / f"sft-{device}.txt").read_text()
-        for package, version in keys.accepted().versions.items():
+        for package, version in ENGINE.accepted.versions.items():
             assert f"\n{package}=={version}\n" in pins, f"after new pins: {accepted.__doc__}"

@@ -23,7 +23,10 @@ _PLAIN = (bool, int, float, str, list, dict)
 
 def main(arguments: list[str]) -> None:
     """Write the list to the named file, else over the one of this package."""
-    write_whole(Path(arguments[0]) if arguments else FILE, _text(accepted()).encode())
+    write_whole(
+        Path(arguments[0]) if arguments else FILE,
+        text(accepted(), {package: version(package) for package in PACKAGES}).encode(),
+    )
 
 
 def accepted() -> dict[str, dict[str, Any]]:
@@ -81,11 +84,10 @@ def _choices(members: list[Any]) -> list[Any]:
     return found
 
 
-def _text(keys: dict[str, dict[str, Any]]) -> str:
+def text(keys: dict[str, dict[str, Any]], versions: dict[str, str]) -> str:
     """JSON with a line for each key."""
     lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(key)}" for name, key in keys.items())
-    versions = json.dumps({package: version(package) for package in PACKAGES})
-    return f'{{\n"versions": {versions},\n"keys": {{\n{lines}\n}}\n}}\n'
+    return f'{{\n"versions": {json.dumps(versions)},\n"keys": {{\n{lines}\n}}\n}}\n'
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""The keys that LLaMA-Factory accepts, and which of them a user may set as `engine.KEY`.
+"""The keys that an engine accepts, and which of them a user may set as `engine.KEY`.
 
-`llamafactory_keys.json` is made by `accepted.py`. `llamafactory_refused.yaml` says which accepted keys are not taken
-from a user, and why.
+`ENGINE_keys.json` is made by `accepted.py` and `verl_accepted.py`. `ENGINE_refused.yaml` says which accepted keys are
+not taken from a user, and why. Keys of nested settings have dotted names.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, reduce
 from operator import or_
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from virc_recipes import fitting
+from virc_recipes import fitting, nested
 from virc_recipes.clauses import plain
 from virc_recipes.errors import ConfigError
 from virc_recipes.fitting import Fault
@@ -20,14 +20,10 @@ from virc_recipes.nearest import did_you_mean, nearest
 from virc_recipes.stages import ENGINE
 
 _FOLDER = Path(__file__).parent
-_ACCEPTED = _FOLDER / "llamafactory_keys.json"
-_REFUSED = _FOLDER / "llamafactory_refused.yaml"
 _TYPES: Mapping[str, Any] = {
-    "bool": bool, "int": int, "float": float, "str": str, "list": tuple[str, ...], "dict": dict[str, Any],
+    "bool": bool, "int": int, "float": float, "str": str, "list": tuple[str, ...],
+    "values": tuple[int | float | str, ...], "dict": dict[str, Any],
 }  # fmt: skip
-
-OTHER_ROWS = frozenset({"max_samples", "neat_packing", "packing", "streaming", "val_size"})
-"""With one of these the engine counts other rows than there are in the file."""
 
 
 class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,14 +31,14 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         type: names of Python's types for its value, with ` | ` between them; empty: no plain value is one.
-        group: the class that declares it.
+        group: the class that declares it; empty where it is told by the key's name.
         none: whether null is a value.
         choices: all its values but null, where they are listed.
         default: where it is plain; null also where it is not.
     """
 
     type: str
-    group: str
+    group: str = ""
     none: bool = False
     choices: tuple[Any, ...] = ()
     default: Any = None
@@ -62,105 +58,205 @@ class Accepted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Refused(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Keys, or classes of keys, that are not taken from a user.
+    """Keys, classes of keys, or beginnings of dotted keys, that are not taken from a user.
 
     Args:
         dead: not read in a stage: name -> what it is for.
         refused: name -> why it is not wanted.
         instead: name -> the setting of ours that does the same.
         needs: keys that turn something on, ` or ` between them -> names that do nothing without.
+        gone: keys that earlier versions had -> what to do instead.
     """
 
     dead: Mapping[str, str]
     refused: Mapping[str, str]
     instead: Mapping[str, str]
     needs: Mapping[str, tuple[str, ...]]
+    gone: Mapping[str, str] = {}
+
+    def verdict(self, names: Iterable[str]) -> tuple[str, str] | None:
+        """Which of the tables refuses a key, and what it says.
+
+        Args:
+            names: what the tables may call the key; the first that one of them knows counts.
+        """
+        for called in names:
+            if any(called in dependent for dependent in self.needs.values()):
+                return None
+            for table in ("instead", "refused", "dead"):
+                if called in getattr(self, table):
+                    return table, getattr(self, table)[called]
+        return None
 
 
 @cache
-def accepted() -> Accepted:
-    """What the pinned version accepts."""
-    return msgspec.json.decode(_ACCEPTED.read_bytes(), type=Accepted)
+def _accepted(package: str) -> Accepted:
+    return msgspec.json.decode((_FOLDER / f"{package}_keys.json").read_bytes(), type=Accepted)
 
 
 @cache
-def refused() -> Refused:
-    """What of it is not taken."""
-    return msgspec.yaml.decode(_REFUSED.read_bytes(), type=Refused)
+def _refused(package: str) -> Refused:
+    return msgspec.yaml.decode((_FOLDER / f"{package}_refused.yaml").read_bytes(), type=Refused)
 
 
-def check(given: Mapping[str, Any], ours: Mapping[str, str], origins: Mapping[str, str]) -> dict[str, Any]:
-    """Check keys that a user gives for the engine.
+@cache
+def _sections(package: str) -> frozenset[str]:
+    """What dotted keys begin with."""
+    parts = (name.split(".") for name in _accepted(package).keys)
+    return frozenset(".".join(each[:length]) for each in parts for length in range(1, len(each)))
+
+
+class Keys(msgspec.Struct, frozen=True):
+    """The keys of one engine.
 
     Args:
-        given: by the engine's names.
-        ours: engine key -> the setting of ours that it follows from, or a sentence: why it is not to be set.
-        origins: `engine.KEY` -> where it comes from.
-
-    Returns:
-        The values as the engine gets them: a number that came as text is a number.
-
-    Raises:
-        ConfigError: a key is unknown, not the user's, without effect or unwanted, or its value is none of its values.
+        package: its name as a package, which its files here have too.
+        name: as people write it.
     """
-    for fault in faults(given, ours):
-        name = ".".join(fault.path)
-        origin = next((of for each, of in origins.items() if f"{each}.".startswith(f"{name}.")), None)
-        raise ConfigError(f"{fault.message} ({origin})" if origin else fault.message, fault.hint)
-    return {name: _converted(accepted().keys[name], value) for name, value in given.items()}
 
+    package: str
+    name: str
 
-def faults(given: Mapping[str, Any], ours: Mapping[str, str]) -> Iterator[Fault]:
-    """Everything that is wrong with such keys; arguments as of `check`."""
-    for name, value in given.items():
-        path = (ENGINE, name)
-        said = ".".join(path)
-        if name not in accepted().keys:
-            yield _unknown(name, ours)
-        elif name in ours:
-            yield Fault(path, *_not_yours(said, ours[name]))
-        elif verdict(name):
-            yield Fault(path, *_not_taken(said, name))
-        elif off := _switches_off(name, value, given):
-            on = "true" if accepted().keys[off[0]].type == "bool" else "VALUE"
-            without = f"{said} does nothing without {' or '.join(off)}"
-            yield Fault(path, without, f"--set {ENGINE}.{off[0]}={on}")
+    @property
+    def accepted(self) -> Accepted:
+        """What the pinned version accepts."""
+        return _accepted(self.package)
+
+    @property
+    def refused(self) -> Refused:
+        """What of it is not taken."""
+        return _refused(self.package)
+
+    def check(
+        self, given: Mapping[str, Any], ours: Mapping[str, str], origins: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Check keys that a user gives for the engine.
+
+        Args:
+            given: by the engine's names, dotted or nested.
+            ours: engine key -> the setting of ours that it follows from, or a sentence: why it is not to be set.
+            origins: `engine.KEY` -> where it comes from.
+
+        Returns:
+            The values as the engine gets them, by dotted names: a number that came as text is a number.
+
+        Raises:
+            ConfigError: a key is unknown, not the user's, without effect or unwanted, or its value is none of its
+                values.
+        """
+        for fault in self.faults(given, ours):
+            name = ".".join(fault.path)
+            origin = next((of for each, of in origins.items() if f"{each}.".startswith(f"{name}.")), None)
+            raise ConfigError(f"{fault.message} ({origin})" if origin else fault.message, fault.hint)
+        return {
+            name: _converted(self.accepted.keys[name], value) for name, value in self.leaves(given).items()
+        }
+
+    def faults(self, given: Mapping[str, Any], ours: Mapping[str, str]) -> Iterator[Fault]:
+        """Everything that is wrong with such keys; arguments as of `check`."""
+        leaves = self.leaves(given)
+        for name, value in leaves.items():
+            path = (ENGINE, name)
+            said = ".".join(path)
+            inner = _inner(name, value, ours)
+            if name not in self.accepted.keys:
+                yield self._unknown(name, ours)
+            elif name in ours:
+                yield Fault(path, *_not_yours(said, ours[name]))
+            elif inner:
+                yield Fault((ENGINE, inner), *_not_yours(f"{ENGINE}.{inner}", ours[inner]))
+            elif verdict := self.verdict(name):
+                yield Fault(path, *_not_taken(said, *verdict))
+            elif off := self._switches_off(name, value, leaves):
+                on = "true" if self.accepted.keys[off[0]].type == "bool" else "VALUE"
+                without = f"{said} does nothing without {' or '.join(off)}"
+                yield Fault(path, without, f"--set {ENGINE}.{off[0]}={on}")
+            else:
+                yield from _misfits(self.accepted.keys[name], value, path)
+
+    def verdict(self, name: str) -> tuple[str, str] | None:
+        """Whether an accepted key is not taken: which of the tables of `Refused` says so, and what it says."""
+        return self.refused.verdict(self._names(name))
+
+    def is_default(self, name: str, value: Any) -> bool:
+        """Whether a key has that value where nobody sets it."""
+        key = self.accepted.keys.get(name)
+        return key is not None and key.default == value and (value is not None or key.none)
+
+    def leaves(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Nested or dotted keys by the names of accepted ones; what is in a free mapping stays a mapping."""
+        found: dict[str, Any] = {}
+        for name, value in self._leaves(given, ()):
+            home = next((each for each in _beginnings(name)[1:] if each in self.accepted.keys), None)
+            if home is None or name in self.accepted.keys or "dict" not in self.accepted.keys[home].type:
+                found[name] = value
+            else:
+                nested.put(found.setdefault(home, {}), tuple(name[len(home) + 1 :].split(".")), value)
+        return found
+
+    def _leaves(self, given: Mapping[str, Any], path: nested.Path) -> Iterator[tuple[str, Any]]:
+        for key, value in given.items():
+            name = ".".join((*path, key))
+            if isinstance(value, Mapping) and name in _sections(self.package):
+                yield from self._leaves(value, (*path, key))
+            else:
+                yield name, value
+
+    def _names(self, name: str) -> tuple[str, ...]:
+        """What a table may call a key: its name, what it begins with, or its class; the nearest comes first."""
+        return *_beginnings(name), self.accepted.keys[name].group
+
+    def _unknown(self, name: str, ours: Mapping[str, str]) -> Fault:
+        """The fault of an unknown key; the hint names our setting of that name, or the engine's nearest key."""
+        known = self.accepted.keys
+        message = f"{self.name} {self.accepted.versions[self.package]} has no key {plain(name, 100)!r}"
+        if name in _sections(self.package):
+            return Fault((ENGINE, name), message, f"there are keys that begin with {name}.")
+        gone = self.refused.gone.get(name)
+        if gone:
+            return Fault((ENGINE, name), message, gone)
+        near = nearest(name, known) or self._elsewhere(name)
+        whose = name if name in ours.values() else ours.get(near or "")
+        if whose is None:
+            listed = f"{_FOLDER / f'{self.package}_keys.json'} lists them"
+            hint = f"did you mean {near!r}?" if near else listed
+        elif _is_setting(whose):
+            hint = f"it is a setting of its own: --set {whose}=VALUE"
         else:
-            yield from _misfits(accepted().keys[name], value, path)
+            hint = f"{near} is not to be set: {whose}"
+        return Fault((ENGINE, name), message, hint)
+
+    def _elsewhere(self, name: str) -> str | None:
+        """The only key of that last name, where its beginning was left out or is another."""
+        last = name.rsplit(".", 1)[-1]
+        ending = [each for each in self.accepted.keys if each.endswith(f".{last}") and not self.verdict(each)]
+        return ending[0] if len(ending) == 1 else None
+
+    def _switches_off(self, name: str, value: Any, given: Mapping[str, Any]) -> tuple[str, ...]:
+        """The keys of which one must be on for this one to do anything, where none is."""
+        for called in self._names(name):
+            for switch, dependent in self.refused.needs.items():
+                if called in dependent and name != switch:
+                    switches = tuple(switch.split(" or "))
+                    on = _off(value) or not all(_off(given.get(each)) for each in switches)
+                    return () if on else switches
+        return ()
 
 
-def verdict(name: str) -> tuple[str, str] | None:
-    """Whether an accepted key is not taken: which of the tables of `Refused` says so, and what it says."""
-    if any(name in names for names in refused().needs.values()):
-        return None
-    for called in _names(name):
-        for table in ("instead", "refused", "dead"):
-            if called in getattr(refused(), table):
-                return table, getattr(refused(), table)[called]
-    return None
+def _beginnings(name: str) -> tuple[str, ...]:
+    """A dotted name and what it begins with, the longest first."""
+    parts = name.split(".")
+    return tuple(".".join(parts[:length]) for length in range(len(parts), 0, -1))
 
 
-def _names(name: str) -> tuple[str, str]:
-    """What a table may call a key: its name, which comes first, or its class."""
-    return name, accepted().keys[name].group
+def _inner(name: str, value: Any, ours: Mapping[str, str]) -> str | None:
+    """The first key of ours in a free mapping."""
+    inside = nested.leaves(value) if isinstance(value, Mapping) else ()
+    return next((full for path, _ in inside if (full := ".".join((name, *path))) in ours), None)
 
 
 def _is_setting(text: str) -> bool:
     return " " not in text
-
-
-def _unknown(name: str, ours: Mapping[str, str]) -> Fault:
-    """The fault of an unknown key; the hint names the setting of ours of that name, or the engine's nearest key."""
-    message = f"LLaMA-Factory {accepted().versions['llamafactory']} has no key {plain(name, 60)!r}"
-    near = nearest(name, accepted().keys)
-    whose = name if name in ours.values() else ours.get(near or "")
-    if whose is None:
-        hint = did_you_mean(name, accepted().keys, f"{_ACCEPTED} lists them")
-    elif _is_setting(whose):
-        hint = f"it is a setting of its own: --set {whose}=VALUE"
-    else:
-        hint = f"{near} is not to be set: {whose}"
-    return Fault((ENGINE, name), message, hint)
 
 
 def _not_yours(said: str, whose: str) -> tuple[str, str | None]:
@@ -170,25 +266,13 @@ def _not_yours(said: str, whose: str) -> tuple[str, str | None]:
     return f"{said} is not to be set: {whose}", None
 
 
-def _not_taken(said: str, name: str) -> tuple[str, str | None]:
-    table, text = verdict(name) or ("", "")
+def _not_taken(said: str, table: str, text: str) -> tuple[str, str | None]:
     if table == "instead":
         return _not_yours(said, text)
     return (
         f"{said} does nothing in a stage: {text}" if table == "dead" else f"{said} is not taken: {text}",
         None,
     )
-
-
-def _switches_off(name: str, value: Any, given: Mapping[str, Any]) -> tuple[str, ...]:
-    """The keys of which one must be on for this one to do anything, where none is."""
-    for called in _names(name):
-        for switch, dependent in refused().needs.items():
-            if called in dependent and name != switch:
-                switches = tuple(switch.split(" or "))
-                on = _off(value) or not all(_off(given.get(each)) for each in switches)
-                return () if on else switches
-    return ()
 
 
 def _off(value: Any) -> bool:

@@ -1,22 +1,28 @@
 """LLaMA-Factory 0.9.5: what it gets of a stage of supervised fine-tuning: its keys, its files, its command."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from virc_recipes import engines
+from virc_recipes.engines import keys as known
 from virc_recipes.engines.llamafactory_changes import OWN, changes
 from virc_recipes.engines.llamafactory_resume import RESUME
 from virc_recipes.errors import ConfigError
+from virc_recipes.fitting import Fault
 from virc_recipes.place import Place
 from virc_recipes.plan import Plan, Step
 from virc_recipes.sft import Config
 
-__all__ = ["NAME", "OWN", "changes", "plan", "settings"]
+__all__ = ["NAME", "OWN", "changes", "check", "faults", "needs", "plan", "settings"]
 
 NAME = "LLaMA-Factory"
+KEYS = known.Keys("llamafactory", NAME)
+OTHER_ROWS = frozenset({"max_samples", "neat_packing", "packing", "streaming", "val_size"})
+"""With one of these the engine counts other rows than there are in the file."""
+
 SETTINGS = "engine.yaml"
 DEEPSPEED = "deepspeed.json"
 INFO = "dataset_info.json"
@@ -24,6 +30,20 @@ START = "virc_recipes.engines.llamafactory_start"
 
 TEMPLATES = {"qwen2_vl": "qwen2_vl", "qwen2_5_vl": "qwen2_vl", "qwen3_vl": "qwen3_vl_nothink"}
 """`model_type` in a base's config.json -> LLaMA-Factory's template."""
+
+
+def check(given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
+    """Keys that a user gives for LLaMA-Factory, as it gets them.
+
+    Raises:
+        ConfigError: as `keys.Keys.check` does.
+    """
+    return KEYS.check(given, OWN, origins)
+
+
+def faults(given: Mapping[str, Any]) -> Iterator[Fault]:
+    """Everything that is wrong with such keys."""
+    return KEYS.faults(given, OWN)
 
 
 def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:

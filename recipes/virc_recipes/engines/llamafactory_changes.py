@@ -1,9 +1,8 @@
 """Which setting of ours each key of LLaMA-Factory follows from, and why its value is not the published one (D11)."""
 
 from collections.abc import Mapping
-from typing import Any
 
-from virc_recipes.plan import Change
+from virc_recipes.engines.changed import Reasons
 
 _OURS: Mapping[str, str] = {
     "model_name_or_path": "base", "adapter_name_or_path": "base", "finetuning_type": "lora",
@@ -62,25 +61,5 @@ _WHY: Mapping[str, str] = {
 }
 
 
-def changes(
-    keys: Mapping[str, Any], published: Mapping[str, Any], origins: Mapping[str, str]
-) -> tuple[Change, ...]:
-    """Where the engine's keys are not the published ones, each with its reason: ours, or who asked for it."""
-    both = {key: (published.get(key), keys.get(key)) for key in {**published, **keys} if published}
-    return tuple(
-        Change(key, theirs, ours, _why(key, origins))
-        for key, (theirs, ours) in both.items()
-        if theirs != ours
-    )
-
-
-def _why(key: str, origins: Mapping[str, str]) -> str:
-    """Who asked for what the key follows from; else our reason; else where its setting comes from."""
-    settings = _SEVERAL.get(key) or (_OURS.get(key, "").split(".")[0],)
-    asked = dict.fromkeys(
-        origin
-        for name, origin in origins.items()
-        if name.split(".")[0] in settings or f"{name}.".startswith(f"engine.{key}.")
-    )
-    chosen = [origin for origin in asked if origin.startswith(("overlay", "--", "option")) or "." in origin]
-    return ", ".join(chosen) or _WHY.get(key) or next(iter(asked), "as by default")
+changes = Reasons(OWN, _SEVERAL, _WHY).changes
+"""Where the engine's keys are not the published ones; see `changed.Reasons.changes`."""

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from virc_recipes.clauses import plain
-from virc_recipes.engines import keys
+from virc_recipes.engines.llamafactory import OTHER_ROWS
 from virc_recipes.errors import EngineError
 from virc_recipes.metrics import Metric
 from virc_recipes.runs import Info
@@ -111,7 +111,7 @@ def started(log: Path, info: Info, step: int) -> None:
     if step and (missing := not_loaded(log)):
         lost = f"{missing[0]} and {len(missing) - 1} more tensors" if missing[1:] else missing[0]
         raise EngineError(f"LLaMA-Factory did not load {lost} of step {step}", f"see {log}")
-    taken = None if keys.OTHER_ROWS & info.settings["engine"].keys() else rows(log)
+    taken = None if OTHER_ROWS & info.settings["engine"].keys() else rows(log)
     if taken is not None and taken != info.rows:
         raise EngineError(
             f"LLaMA-Factory trains on {taken} rows, and {info.rows} were checked",

@@ -28,7 +28,7 @@ PACKAGE = Path(__file__).parent
 SUFFIXES = (".yaml", ".yml")
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,49}\Z"
 
-Kind = Literal["sft"]
+Kind = Literal["sft", "rl"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """Kinds of stages: modules of `virc_recipes`, each with a `Config` and `contradictions(config)`."""
 
@@ -79,7 +79,7 @@ class Overlay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         about: what it is for, one line.
-        settings: for every stage.
+        settings: for every stage whose kind has them.
         stages: for some stages, by their names.
         verified: stage -> where it has run, and what it took there (`--probe` prints such a line).
     """
@@ -146,8 +146,9 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         models: by short name.
         judges: models that say whether an answer is right, by short name; they are spoken to in plain chat.
         coordinates, images: as in `Protocol`.
+        tools: names of the tools that its wording offers, or files of one's own beside it; empty: all of this package.
         stages: by name, in the order they are run.
-        everywhere: settings of every stage; what a stage itself sets wins over them.
+        everywhere: settings of every stage whose kind has them; what a stage itself sets wins over them.
         overlays: by name.
         reward: what replies are rewarded for in RL.
         reported: what `virc eval --against paper` holds our figures against.
@@ -160,6 +161,7 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     judges: Mapping[Name, Model] = {}
     coordinates: Coordinates = "pixel"
     images: Literal["smart", "square_1000"] = "smart"
+    tools: tuple[Text, ...] = ()
     stages: Mapping[Name, Stage] = {}
     everywhere: dict[str, Any] = {}
     overlays: Mapping[Name, Overlay] = {}
@@ -246,9 +248,16 @@ def built(content: Mapping[str, Any], path: Path) -> System:
     """The system that a file at `path` with this content is; it has no misfits."""
     changed = nested.without(content, set())
     for keys, text in relative_paths(content):
-        nested.put(changed, keys, str(path.absolute().parent / expanded(text)))
+        nested.put(changed, keys, _beside(text, path))
     written = msgspec.convert(changed, Written, strict=False)
+    tools = tuple(_beside(tool, path) if tool.endswith(".py") else tool for tool in written.tools)
+    written = msgspec.structs.replace(written, tools=tools)
     return System(**msgspec.structs.asdict(written), file=path.absolute())
+
+
+def _beside(file: str, path: Path) -> str:
+    """A file that a system's YAML names, counted from the folder of that YAML."""
+    return str(path.absolute().parent / expanded(file))
 
 
 def relative_paths(content: Mapping[str, Any]) -> Iterator[tuple[nested.Path, str]]:

@@ -89,15 +89,19 @@ def _sound(content: Mapping[str, Any], faults: list[Fault]) -> tuple[dict[str, A
 def _of_single_keys(content: Mapping[str, Any]) -> Iterator[Fault]:
     """What is unknown or of the wrong type, each key by itself."""
     yield from fitting.faults(content, Written)
-    for path, kind in _layers(content):
+    told: set[tuple[nested.Path, str]] = set()
+    for path, kind, others in _layers(content):
         settings = nested.at(content, path)
         for fault in fitting.faults(settings, kind, noun="setting") if isinstance(settings, Mapping) else ():
-            if not isinstance(fault, fitting.Missing):
-                yield Fault((*path, *fault.path), fault.message, stages.hint_for(fault))
+            foreign = isinstance(fault, fitting.Unknown) and fault.path[1:] == () and fault.path[0] in others
+            where = (*path, *fault.path)
+            if not isinstance(fault, fitting.Missing) and not foreign and (where, fault.message) not in told:
+                told.add((where, fault.message))
+                yield Fault(where, fault.message, stages.hint_for(fault))
 
 
-def _layers(content: Mapping[str, Any]) -> Iterator[tuple[nested.Path, Any]]:
-    """Where settings stand, and the `Config` that says which there are."""
+def _layers(content: Mapping[str, Any]) -> Iterator[tuple[nested.Path, Any, frozenset[str]]]:
+    """Where settings stand, the `Config` that says which there are, and those that stages of another kind may have."""
     written = _mappings(content.get("stages"))
     kinds = {
         name: stages.recipe(stage["kind"]).Config
@@ -105,17 +109,21 @@ def _layers(content: Mapping[str, Any]) -> Iterator[tuple[nested.Path, Any]]:
         if stage.get("kind") in systems.KINDS
     }
     everywhere = list(dict.fromkeys(kinds.values()))
+    every = frozenset(field for kind in everywhere for field in kind.__struct_fields__)
+    none: frozenset[str] = frozenset()
     yield from (
-        (("stages", name, "settings"), kind) for name, kind in kinds.items() if "settings" in written[name]
+        (("stages", name, "settings"), kind, none)
+        for name, kind in kinds.items()
+        if "settings" in written[name]
     )
     if "everywhere" in content:
-        yield from ((("everywhere",), kind) for kind in everywhere)
+        yield from ((("everywhere",), kind, every) for kind in everywhere)
     for name, overlay in _mappings(content.get("overlays")).items():
         if "settings" in overlay:
-            yield from ((("overlays", name, "settings"), kind) for kind in everywhere)
+            yield from ((("overlays", name, "settings"), kind, every) for kind in everywhere)
         for stage in _mappings(overlay.get("stages")):
             if stage in kinds:
-                yield ("overlays", name, "stages", stage), kinds[stage]
+                yield ("overlays", name, "stages", stage), kinds[stage], none
 
 
 def _mappings(value: Any) -> dict[str, Mapping[str, Any]]:
@@ -134,9 +142,8 @@ def _of_names(content: Mapping[str, Any]) -> Iterator[Fault]:
                     hint = did_you_mean(stage, known) if known else None
                     yield Fault(("overlays", name, part, stage), f"there is no stage {stage!r}", hint)
     leaves = list(nested.leaves(content))
-    used = {
-        word for path, value in leaves if path[-1] == "data" for word in re.findall(r"\{(\w+)\}", str(value))
-    }
+    named = [str(value) for path, value in leaves if path[-1] in ("data", "validation")]
+    used = {word for value in named for word in re.findall(r"\{(\w+)\}", value)}
     for path, _ in leaves:
         if path[-2:-1] == ("variant",) and path[-1] not in used:
             yield Fault(
