@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from virc_cli import envs, launch, output, progress
+from virc_cli.training import rewarding
 from virc_recipes import environments, fits, preflight, runs, shape, stages, systems, training
 from virc_recipes.data.layouts import Source
-from virc_recipes.engines import keys
 from virc_recipes.envs import Environment, pinned
 from virc_recipes.errors import ConfigError, DataError, SetupError, UsageError
 from virc_recipes.estimate import USUAL, Estimate
@@ -21,7 +21,7 @@ from virc_recipes.locks import held
 from virc_recipes.machine import Machine
 from virc_recipes.parallel import cores
 from virc_recipes.paths import expanded, write_json, write_whole
-from virc_recipes.preflight import Request, Result
+from virc_recipes.preflight import Prompts, Request, Result
 from virc_recipes.reasoning.protocol import FILE_NAME
 from virc_recipes.runs import Info, Run
 from virc_recipes.stages import Resolved
@@ -57,26 +57,27 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stage needs, as it is on this machine."""
+    """What a stage needs, as it is on this machine; `tools` are those offered beside the wording's."""
 
     resolved: Resolved
     base: Base
     result: Result
     environment: Environment
     python: Path
+    tools: tuple[str, ...] = ()
 
 
 def settings(wanted: Wanted) -> Resolved:
     """The stage's settings, its engine's own keys checked too.
 
     Raises:
-        UsageError, ConfigError: as `stages.resolve` and `keys.check` do.
+        UsageError, ConfigError: as `stages.resolve` and the engine's `check` do.
     """
     system = systems.get(wanted.system)
     given = _given(wanted, stages.stage(system, wanted.stage).kind)
     resolved = stages.resolve(system, wanted.stage, wanted.overlays, wanted.config, wanted.assignments, given)
     engine = stages.engine(resolved.kind)
-    checked = keys.check(resolved.config.engine, engine.OWN, resolved.origins)
+    checked = engine.check(resolved.config.engine, resolved.origins)
     for fault in stages.recipe(resolved.kind).contradictions(resolved.config):
         raise ConfigError(fault.message, fault.hint)
     config = msgspec.structs.replace(resolved.config, engine=checked)
@@ -147,28 +148,48 @@ def _preflight(
     )
 
 
-def find(wanted: Wanted, resolved: Resolved, folder: Path, here: Machine | None, probe: int = 0) -> Found:
+def find(
+    wanted: Wanted,
+    resolved: Resolved,
+    folder: Path,
+    here: Machine | None,
+    probe: int = 0,
+    home: Path | None = None,
+) -> Found:
     """Everything the stage needs; what is cheap to find out comes before gigabytes are installed.
 
     Args:
-        folder: for the rows to train on, where those are not all.
+        folder: for the rows to train on, where those are not all; of RL, for all.
+        home: where that folder will lie, if not there.
         probe: train on this many of the longest only.
         here: this machine, where it is to run on it.
 
     Raises:
         VircError: something is missing or wrong; nothing was begun.
     """
+    fits.refuse_no_judge(resolved.config)
     base = training.base(resolved, Path.cwd())
     source = training.rows(resolved, Path.cwd())
     if here:
         fits.refuse_few_gpus(resolved.config, here)
+    tools: tuple[str, ...] = ()
+    if resolved.kind == "rl":
+        rewarding.check_judge(resolved, source, here is not None)
+        tools = rewarding.tools_of(resolved, wanted.tools)
     environment = environment_of(resolved)
     python = interpreter(resolved, environment)
-    request = _preflight(wanted, resolved, base, source, folder, probe)
+    request: Request | Prompts
+    if resolved.kind == "rl":
+        places = folder, home or folder
+        request = rewarding.request(resolved, base, source, places, probe, wanted.protocol, tools)
+    else:
+        request = _preflight(wanted, resolved, base, source, folder, probe)
     step = preflight.step(request, python, environments.recipes_in(environment))
     with progress.shown() as show:
         result = preflight.read(launch.output(step, show))
-    return Found(resolved=resolved, base=base, result=result, environment=environment, python=python)
+    return Found(
+        resolved=resolved, base=base, result=result, environment=environment, python=python, tools=tools
+    )
 
 
 @contextmanager
@@ -195,6 +216,9 @@ def beginning(wanted: Wanted, resolved: Resolved) -> Iterator[tuple[Run, Path]]:
 def write(run: Run, partial: Path, found: Found, launcher: str, site: Mapping[str, Any]) -> Info:
     """Write what the run is into its folder to be."""
     about = _info(run, partial, found, launcher, site)
+    if found.resolved.kind == "rl":
+        code = rewarding.write(run, partial, found.resolved, found.base, found.result, found.tools)
+        about = msgspec.structs.replace(about, code=code)
     write_json(partial / "run.json", about)
     write_whole(partial / "settings.yaml", training.settings_text(found.resolved).encode())
     write_json(partial / FILE_NAME, found.result.protocol)
@@ -216,7 +240,8 @@ def _info(run: Run, partial: Path, found: Found, launcher: str, site: Mapping[st
         created=datetime.now(UTC).isoformat(timespec="seconds"), base=str(base.folder),
         adapter=str(base.adapter) if base.adapter else None, root=base.root, data=moved(result.file),
         dataset=result.dataset, entry=result.entry, media=moved(result.media), rows=result.rows,
-        longest=result.longest, settings=msgspec.to_builtins(resolved.config), origins=dict(resolved.origins),
+        longest=result.longest, validation=str(result.validation) if result.validation else None,
+        settings=msgspec.to_builtins(resolved.config), origins=dict(resolved.origins),
         environment=found.environment.name, device=found.environment.device, python=str(found.python),
         recipes=str(environments.recipes_in(found.environment)), launcher=launcher, site=dict(site),
     )  # fmt: skip
@@ -247,6 +272,8 @@ def tell(found: Found) -> None:
         DataError: images would not be shown as the rows' boxes say.
     """
     result = found.result
+    if found.resolved.kind == "rl":
+        rewarding.check(result, found.resolved.config.reward)
     if result.turned:
         raise DataError(
             f"{result.turned} images are stored turned (EXIF orientation), and LLaMA-Factory would show them so",
@@ -263,7 +290,8 @@ def tell(found: Found) -> None:
         f"{result.percentiles[2]}, longest {result.longest}"
     )
     if result.dropped:
-        output.warn(f"{result.dropped} rows longer than {found.resolved.config.cutoff} tokens are left out")
+        most = stages.estimates(found.resolved.kind).longest(found.resolved.config)
+        output.warn(f"{result.dropped} rows longer than {most} tokens are left out")
     for kind, count in result.faults.items():
         output.warn(
             f"{count} of {result.looked_at} rows looked at closely have the fault {kind}", "virc data check"

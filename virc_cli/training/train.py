@@ -93,7 +93,9 @@ def _begun(wanted: Wanted, options: Options) -> Run:
     site = _site(options)
     with begin.beginning(wanted, resolved) as (run, partial):
         here = this_machine(Path.cwd())
-        found = begin.find(wanted, resolved, partial / "data", None if site else here)
+        found = begin.find(
+            wanted, resolved, partial / "data", None if site else here, home=run.folder / "data"
+        )
         begin.tell(found)
         begin.check_machine(found, here, options.launcher)
         info = begin.write(run, partial, found, options.launcher, msgspec.to_builtins(site) if site else {})

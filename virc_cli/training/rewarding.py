@@ -1,0 +1,176 @@
+"""The beginning of a run of RL: what its rows and its reward need, found out before anything starts."""
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+
+from virc_cli import output
+from virc_recipes import models, rewards, training, wording
+from virc_recipes import tools as tool_files
+from virc_recipes.data.layouts import Source, get, rl
+from virc_recipes.data.record import Record
+from virc_recipes.errors import ConfigError, DataError, VircError
+from virc_recipes.fits import JUDGES
+from virc_recipes.judge import Judge
+from virc_recipes.parallel import cores
+from virc_recipes.paths import expanded, write_json
+from virc_recipes.preflight import Prompts, Result
+from virc_recipes.reasoning.protocol import FILE_NAME
+from virc_recipes.rewards import kept
+from virc_recipes.rewards.means import JUDGE_KEY
+from virc_recipes.rewards.needs import asks_judge, without_judge
+from virc_recipes.rewards.sample import Strict
+from virc_recipes.rewards.verl import Settings
+from virc_recipes.runs import Run
+from virc_recipes.stages import Resolved
+from virc_recipes.systems import Reward
+from virc_recipes.training import Base
+
+_LOOKED_AT = 200  # rows, to say how many of them rules can score
+
+
+def check_judge(resolved: Resolved, source: Source, here: bool) -> None:
+    """Refuse a reward that asks a judge of whom nobody knows, or who does not answer.
+
+    Args:
+        here: the run starts now, on this machine: elsewhere the judge may come up with it.
+
+    Raises:
+        ConfigError: none is named; the hint has the ways to one, and the share of rows that rules can score.
+        NetworkError: it does not answer.
+    """
+    config = resolved.config
+    judge = config.reward.judge
+    total = rewards.find(config.reward.total, resolved.system.file.parent)
+    if not asks_judge(total):
+        return
+    if judge.endpoint is None:
+        sentence = f"the reward {total.name} asks a judge, and none is named"
+        raise ConfigError(sentence, f"{JUDGES}{_share(source)}")
+    if here:
+        key = os.environ.get(JUDGE_KEY)
+        with Judge(judge.endpoint, judge.model, key, max_retries=0) as found:
+            output.note(f"the judge is {found.model}, at {judge.endpoint}")
+
+
+def _share(source: Source) -> str:
+    """How many rows rules can score, as a clause; nothing where that cannot be told here."""
+    try:
+        found = without_judge(islice(_records(source), _LOOKED_AT), rewards.find("rules"), "pixel")
+    except VircError:
+        return ""
+    return f" ({found.share:.0%} of the first {found.rows} rows can be scored so)" if found.rows else ""
+
+
+def _records(source: Source) -> Iterator[Record]:
+    for row in get(source.layout).read(source):
+        if row.record:
+            yield from rl.split(row.record) if row.record.messages else iter([row.record])
+
+
+def request(
+    resolved: Resolved,
+    base: Base,
+    source: Source,
+    places: tuple[Path, Path],
+    probe: int,
+    protocol: Path | None,
+    tools: tuple[str, ...],
+) -> Prompts:
+    """What to look at in the rows.
+
+    Args:
+        places: folder for the rows that verl reads, and where it will lie.
+        probe: roll out this many of the longest only; 0: all.
+        protocol: file with the wording of the rows.
+        tools: to be offered beside the wording's.
+
+    Raises:
+        ConfigError: a tool is not there, or the base's wording cannot be read.
+    """
+    config = resolved.config
+    weights = models.Weights(base.name, base.folder, adapter=base.adapter)
+    return Prompts(
+        source=source,
+        validation=training.validation(resolved, Path.cwd()),
+        base=base.folder,
+        name=base.name,
+        rollout=config.rollout,
+        prompt_length=config.prompt_length,
+        batch=config.batch,
+        max_pixels=config.max_pixels,
+        overlong=config.overlong,
+        probe=probe,
+        folder=places[0].absolute(),
+        home=places[1].absolute(),
+        protocol=protocol and expanded(protocol).absolute(),
+        wording=wording.of_weights(weights).protocol,
+        tools=tools,
+        reward=config.reward,
+        beside=resolved.system.file.parent,
+        workers=cores(),
+    )
+
+
+def tools_of(resolved: Resolved, asked: tuple[str, ...]) -> tuple[str, ...]:
+    """The tools to offer beside those of the wording: the system's own, and those of `--tools +NAME`, as files.
+
+    Raises:
+        ConfigError: one is not there.
+    """
+    beside = resolved.system.file.parent
+    names = [*getattr(resolved.system, "tools", ()), *(name.removeprefix("+") for name in asked)]
+    tool_files.load(names, beside)
+    return tuple(str(tool_files.file_of(name, beside) or name) for name in names)
+
+
+def check(result: Result, reward: Reward) -> None:
+    """Refuse rows that the reward cannot be had of.
+
+    Raises:
+        DataError: there are some.
+    """
+    if result.lacking:
+        most = max(result.lacking.values())
+        hint = "leave such rows out, or choose another total: virc rewards ls"
+        raise DataError(f"{most} rows cannot be rewarded by {reward.total}: {result.lacks}", hint)
+
+
+def write(
+    run: Run, partial: Path, resolved: Resolved, base: Base, result: Result, tools: tuple[str, ...]
+) -> dict[str, str]:
+    """Write `reward.json` and the copies of the user's own files; returns the SHA-256 of each by its name."""
+    reward, beside = resolved.config.reward, resolved.system.file.parent
+    code = kept.copy(kept.own_files(reward, beside, tools), partial / kept.CODE)
+    home = run.folder.absolute()
+    strict = strict_of(reward, resolved, result)
+    settings = Settings(
+        reward=msgspec.structs.replace(kept.moved(reward, beside, home / kept.CODE), strict=strict),
+        folder=str(result.media),
+        beside=str(home / kept.CODE),
+        coordinates=result.protocol.coordinates,
+        kept=str(home / kept.JUDGED),
+        rollout=resolved.config.rollout,
+        protocol=str(home / FILE_NAME),
+        base=str(base.folder),
+        max_turns=resolved.config.max_turns,
+        max_pixels=resolved.config.max_pixels,
+    )
+    write_json(partial / training.REWARD, settings)
+    return code
+
+
+def strict_of(reward: Reward, resolved: Resolved, result: Result) -> Strict:
+    """Whose checks decide: the published ones hold boxes against files, which must then be as they are shown."""
+    if reward.strict == "own" or resolved.config.rollout == "multi_turn":
+        return "own"
+    if result.off_grid and result.protocol.coordinates == "pixel":
+        output.warn(
+            f"{result.off_grid} of the images looked at closely are shown at another size than their files have: "
+            "reward.strict is own, as the published checks would hold boxes against the files"
+        )
+        return "own"
+    return "published"
