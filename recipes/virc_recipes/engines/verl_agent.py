@@ -6,7 +6,7 @@ virc_recipes.engines.verl_agent.VircLoop` and the arguments of `VircLoop`.
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -27,8 +27,10 @@ from virc_recipes.errors import DataError
 from virc_recipes.reasoning.images import open_image
 from virc_recipes.reasoning.protocol import Protocol
 from virc_recipes.reasoning.session import Ask, Done, Rejected, Reply, Session
+from virc_recipes.reasoning.trace import Trace
 from virc_recipes.wording import read_protocol
 
+OUT_OF_TOKENS = "no answer within the tokens of a rollout"
 _BARRED = -100.0  # added to a logit that vLLM must not draw
 
 
@@ -60,6 +62,7 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._protocol, self._folder = _protocol(protocol), Path(folder)
         self._speech = speech(str(self.config.actor_rollout_ref.model.path), max_pixels)
+        self._talk: Callable[[Record], Session | Prefix]
         self._talk = self._session if rollout == "multi_turn" else self._prefix
         self._max_turns, self._max_tokens, self._tolerate = max_turns, max_tokens, tuple(tolerate)
 
@@ -70,6 +73,10 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
             sampling_params: verl's.
             row: columns of the layouts `prompts` (for `multi_turn`) or `rl`.
 
+        Returns:
+            The ids with their mask; for reward and traces `rollout` (a `Trace` as JSON), `replies` and `finish` (texts
+            as they were fed, each with `stop` or `length`), and `ended` (`answer`, `format`, `turns`, `length`).
+
         Raises:
             DataError: the row cannot be read, or its prompt is longer than `rollout.prompt_length`.
         """
@@ -78,6 +85,7 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         ids = Ids(self._prompt(ask, row), self._speech, self.rollout_config.response_length)
         request, metrics = uuid4().hex, AgentLoopMetrics()
         first: int | None = None
+        replies: list[Reply] = []
         while isinstance(ask, Ask):
             asked, began = ask, time.perf_counter()
             output = await self.server_manager.generate(
@@ -88,8 +96,8 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
             )
             metrics.generate_sequences += time.perf_counter() - began
             began = time.perf_counter()
-            reply = ids.reply(output.token_ids, output.log_probs)
-            ask = await asyncio.to_thread(self._next, talk, ids, reply)
+            replies.append(ids.reply(output.token_ids, output.log_probs))
+            ask = await asyncio.to_thread(self._next, talk, ids, replies[-1])
             metrics.tool_calls += time.perf_counter() - began
             first = output.extra_fields.get("min_global_steps") if first is None else first
         trace = talk.trace()
@@ -107,6 +115,9 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
                 "turn_scores": [],
                 "tool_rewards": [],
                 "rollout": msgspec.json.encode(trace).decode(),
+                "replies": [reply.text for reply in replies],
+                "finish": [reply.finish for reply in replies],
+                "ended": _ended(trace, ids.room),
             },
         )
 
@@ -127,7 +138,8 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
     def _prefix(self, record: Record) -> Prefix:
         return Prefix(record, self._protocol, self._speech.grid)
 
-    def _prompt(self, ask: Ask, row: Mapping[str, Any]) -> list[int]:
+    def _prompt(self, ask: Ask | Done, row: Mapping[str, Any]) -> list[int]:
+        assert isinstance(ask, Ask)  # nothing is over that has not begun
         ids = self._speech.encode(ask)
         most = self.rollout_config.prompt_length
         if len(ids) > most:
@@ -152,9 +164,18 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
             return Done(talk.trace())
         if not ids.go_on(self._speech.encode(ask)):
             assert isinstance(talk, Session)
-            talk.stop("turns", "no answer within the tokens of a rollout")
+            talk.stop("turns", OUT_OF_TOKENS)
             return Done(talk.trace())
         return ask
+
+
+def _ended(trace: Trace, room: int) -> str:
+    """Why a rollout was over: `answer`, `format` (the reply was not taken), `turns`, or `length`."""
+    if trace.pending:
+        return "format" if room else "length"
+    if trace.failure and trace.failure.kind == "turns":
+        return "length" if trace.failure.message == OUT_OF_TOKENS else "turns"
+    return "answer"
 
 
 @cache

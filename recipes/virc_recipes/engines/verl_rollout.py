@@ -134,7 +134,8 @@ class Server:
         self._config = omega_conf_to_dataclass(config)
         model = omega_conf_to_dataclass(model_config, dataclass_type=HFModelConfig)
         self._processor, self._tokenizer = model.processor, model.tokenizer
-        self._model: Any = AutoModelForImageTextToText.from_pretrained(
+        automatic: Any = AutoModelForImageTextToText
+        self._model = automatic.from_pretrained(
             model.local_path,
             dtype=getattr(torch, self._config.dtype),
             attn_implementation="sdpa",
