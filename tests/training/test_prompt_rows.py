@@ -1,0 +1,244 @@
+"""The rows of a stage of RL before verl reads them: what is counted, written, left out and refused."""
+
+import json
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pytest
+from data import crux
+from PIL import Image
+from stage_rows import COUNT, drawn
+
+from virc_recipes.data import verl_rows
+from virc_recipes.data.layouts import Source, only_source
+from virc_recipes.data.prompt_rows import looked_through
+from virc_recipes.errors import DataError
+from virc_recipes.models import EMBEDDED_FOLDER
+from virc_recipes.preflight import Prompts, Result
+from virc_recipes.reasoning.protocol import FILE_NAME, Protocol
+from virc_recipes.reasoning.session import Ask, Session
+from virc_recipes.systems import Judging, Reward
+from virc_recipes.wording import read_protocol
+
+WORDING = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
+JUDGED = Reward("virc", "published", Judging("http://judge/v1"))
+Row = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the drawn rows in every layout that RL takes."""
+    return drawn(tmp_path_factory.mktemp("drawn") / "rows", "rl,prompts,batch,sft").parent
+
+
+def asked(source: Path | Source, folder: Path, **values: Any) -> Prompts:
+    usual: dict[str, Any] = {
+        "base": EMBEDDED_FOLDER, "name": "tiny", "rollout": "per_cru", "prompt_length": 2048, "batch": 4,
+        "max_pixels": 12_845_056, "folder": folder, "home": folder, "wording": WORDING, "reward": Reward("rules"),
+    }  # fmt: skip
+    return Prompts(
+        **{"source": only_source(source) if isinstance(source, Path) else source, **usual, **values}
+    )
+
+
+def written(result: Result) -> list[Row]:
+    found: list[Row] = pq.read_table(result.file).to_pylist()
+    return found
+
+
+def changed(rows: Path, folder: Path, change: Callable[[list[Row]], object]) -> Path:
+    """The file of single units with some rows changed."""
+    folder.mkdir()
+    shutil.copy(rows / FILE_NAME, folder)
+    shutil.copytree(rows / "images", folder / "images")
+    table = pq.read_table(rows / "rl.parquet")
+    content = json.loads(json.dumps(table.to_pylist()).replace(str(rows), str(folder)))
+    change(content)
+    pq.write_table(table.from_pylist(content, schema=table.schema), folder / "rl.parquet")
+    return folder / "rl.parquet"
+
+
+def test_single_units_are_written_as_verl_and_the_reward_read_them(rows: Path, tmp_path: Path) -> None:
+    result = looked_through(asked(rows / "rl.parquet", tmp_path / "run"))
+    before, after = pq.read_table(rows / "rl.parquet").to_pylist(), written(result)
+    assert result.rows == len(before) == len(after)
+    assert (result.dropped, result.faults, result.lacking, result.otherwise) == (0, {}, {}, 0)
+    assert [row["prompt"] for row in after] == [row["prompt"] for row in before]
+    assert [row["extra_info"]["index"] for row in after] == list(range(len(after)))
+    assert result.protocol.system == WORDING.system
+    for one, other in zip(before, after, strict=True):
+        records = [verl_rows.record_of(row, result.media) for row in (one, other)]
+        assert [picture.read() for picture in records[0].images] == [
+            each.read() for each in records[1].images
+        ]
+        assert records[0].answer == records[1].answer
+        assert records[0].messages == records[1].messages
+        assert records[0].extra["tool_info_gt"] == records[1].extra["tool_info_gt"]
+
+
+def test_solutions_become_the_same_units(rows: Path, tmp_path: Path) -> None:
+    units = looked_through(asked(rows / "rl.parquet", tmp_path / "units"))
+    split = looked_through(asked(rows / "trajectories.json", tmp_path / "split"))
+    assert split.rows == units.rows > COUNT
+    assert split.total == units.total
+    one, other = (written(each) for each in (units, split))
+    assert [row["prompt"] for row in one] == [row["prompt"] for row in other]
+    assert [row["extra_info"]["reference"] for row in one] == [
+        row["extra_info"]["reference"] for row in other
+    ]
+
+
+@pytest.mark.parametrize("file", ["prompts.parquet", "problems.jsonl", "trajectories.json"])
+def test_whole_problems_are_asked_as_a_session_asks_them(file: str, rows: Path, tmp_path: Path) -> None:
+    many = asked(rows / file, tmp_path / "run", rollout="multi_turn", reward=Reward("outcome"))
+    result = looked_through(many)
+    assert result.rows == COUNT
+    for row in written(result):
+        (place,) = (image["image"].removeprefix("file://") for image in row["images"])
+        with Image.open(place) as image:
+            session = Session(WORDING, row["extra_info"]["question"], [image.convert("RGB")])
+        ask = session.next()
+        assert isinstance(ask, Ask)
+        texts = [message["content"].replace("<image>", "") for message in row["prompt"]]
+        assert texts == [message.text for message in ask.messages]
+        assert row["reward_model"]["ground_truth"]
+
+
+def test_published_files_work_as_they_are(tmp_path: Path) -> None:
+    made = crux.build(tmp_path / "crux", rows=8)
+    source, tried = only_source(made.train), only_source(made.val)
+    home = tmp_path / "runs" / "one" / "data"
+    look = asked(source, tmp_path / "new", home=home, validation=tried, reward=JUDGED, name="base")
+    result = looked_through(msgspec.structs.replace(look, prompt_length=8192))
+    assert result.rows == pq.read_metadata(made.train).num_rows
+    assert result.validation_rows == pq.read_metadata(made.val).num_rows
+    assert result.protocol.tools == ("crop_image", "scale_image", "display_image")
+    assert result.file.parent == home
+    assert result.shrunk > 0  # the embedded model takes images of at most 63,504 pixels
+    home.parent.mkdir(parents=True)
+    (tmp_path / "new").rename(home)
+    for row, before in zip(written(result), pq.read_table(made.train).to_pylist(), strict=True):
+        record = verl_rows.record_of(row, result.media)
+        assert [picture.read() for picture in record.images] == [image["bytes"] for image in before["images"]]
+        assert record.extra["tool_info_gt"] == before["extra_info"]["tool_info_gt"]
+        assert row["prompt"] == before["prompt"]
+
+
+def test_prompts_that_are_too_long_are_left_out_or_refused(rows: Path, tmp_path: Path) -> None:
+    all_rows = looked_through(asked(rows / "rl.parquet", tmp_path / "all"))
+    limit = all_rows.longest - 1
+    some = looked_through(asked(rows / "rl.parquet", tmp_path / "some", prompt_length=limit))
+    assert some.dropped == all_rows.rows - some.rows > 0
+    assert some.longest <= limit
+    assert len(written(some)) == some.rows
+    assert [row["extra_info"]["index"] for row in written(some)] == list(range(some.rows))
+    strict = asked(rows / "rl.parquet", tmp_path / "none", prompt_length=limit, overlong="error")
+    with pytest.raises(DataError, match=f"longer than the prompt_length of {limit} tokens") as refused:
+        looked_through(strict)
+    assert f"--set prompt_length={all_rows.longest}" in str(refused.value.hint)
+
+
+def test_a_probe_takes_the_longest(rows: Path, tmp_path: Path) -> None:
+    longest = looked_through(asked(rows / "rl.parquet", tmp_path / "probe", probe=4))
+    assert longest.rows == 4
+    assert longest.longest == looked_through(asked(rows / "rl.parquet", tmp_path / "all")).longest
+
+
+def put(row: Row, path: str, value: object) -> None:
+    *way, last = path.split(".")
+    for key in way:
+        row = row[int(key)] if key.isdigit() else row[key]
+    row[last] = value  # type: ignore[index]
+
+
+FAULTS: list[tuple[str, Callable[[list[Row]], object]]] = [
+    ("has 1 image marks and 0 images", lambda rows: put(rows[0], "images", [])),
+    ("has no answer", lambda rows: put(rows[0], "reward_model.ground_truth", None)),
+    ("no answer to hold replies against", lambda rows: put(rows[0], "reward_model.ground_truth", " ")),
+    ("marks and 1 images", lambda rows: put(rows[0]["prompt"][1], "content", "no mark at all")),
+    ("no image", lambda rows: (put(rows[0], "images", []), put(rows[0]["prompt"][1], "content", "no mark"))),
+    ("<|image_pad|>", lambda rows: put(rows[0]["prompt"][1], "content", "<image><|image_pad|>")),
+    ("cannot be read", lambda rows: put(rows[0]["images"][0], "image", "file:///nowhere/a.png")),
+]
+
+
+@pytest.mark.parametrize(("sentence", "change"), FAULTS, ids=[sentence[:16] for sentence, _ in FAULTS])
+def test_what_verl_would_stumble_over_is_one_sentence(
+    sentence: str, change: Callable[[list[Row]], object], rows: Path, tmp_path: Path
+) -> None:
+    file = changed(rows, tmp_path / "changed", change)
+    with pytest.raises(DataError, match="cannot be trained on") as refused:
+        looked_through(asked(file, tmp_path / "run"))
+    assert sentence in refused.value.message
+    assert "row 1:" in refused.value.message
+    assert not (tmp_path / "run" / "train.parquet").exists()
+
+
+def test_fewer_rows_than_a_step_takes_are_refused(rows: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"rows are fewer than the 512 prompts of a step"):
+        looked_through(asked(rows / "rl.parquet", tmp_path / "run", batch=512))
+
+
+def test_rows_that_rules_cannot_score_are_counted(rows: Path, tmp_path: Path) -> None:
+    def forget(content: list[Row]) -> None:
+        for row in content[:3]:
+            row["extra_info"]["reference"] = ""
+
+    result = looked_through(asked(changed(rows, tmp_path / "changed", forget), tmp_path / "run"))
+    assert result.lacking == {"overlap": 3}
+    assert result.by_rules == result.rows - 3
+    assert result.lacks == "overlap the row has no box, nor a reference that calls a tool"
+    outcome = asked(
+        rows / "prompts.parquet", tmp_path / "all", rollout="multi_turn", reward=Reward("outcome")
+    )
+    assert looked_through(outcome).by_rules == COUNT
+
+
+def test_ids_that_stand_twice_are_said(rows: Path, tmp_path: Path) -> None:
+    file = changed(rows, tmp_path / "changed", lambda content: content.append(content[0]))
+    assert looked_through(asked(file, tmp_path / "run")).faults == {"id_repeated": 1}
+
+
+def test_boxes_that_the_base_does_not_write_are_refused(rows: Path, tmp_path: Path) -> None:
+    wording = tmp_path / "permille.json"
+    wording.write_bytes(msgspec.json.encode(msgspec.structs.replace(WORDING, coordinates="permille")))
+    with pytest.raises(DataError, match="counted in thousandths of the sides, and tiny, of type qwen2_5_vl"):
+        looked_through(asked(rows / "rl.parquet", tmp_path / "run", protocol=wording))
+
+
+def test_validation_is_worded_as_the_rows_are(rows: Path, tmp_path: Path) -> None:
+    other = crux.build(tmp_path / "crux", rows=4)
+    look = asked(rows / "rl.parquet", tmp_path / "run", validation=only_source(other.val), reward=JUDGED)
+    with pytest.raises(DataError, match="is worded in another way than"):
+        looked_through(look)
+
+
+def spoken(wording: Protocol, file: Path) -> Path:
+    file.write_bytes(msgspec.json.encode(wording))
+    return file
+
+
+def test_the_wording_of_a_model_that_was_trained_wins_over_that_of_problems(
+    rows: Path, tmp_path: Path
+) -> None:
+    trained = msgspec.structs.replace(WORDING, first="{images}\nAsked: {question}", name="trained")
+    look = partial(asked, rows / "trajectories.json", rollout="multi_turn", reward=Reward("outcome"))
+    result = looked_through(look(tmp_path / "run", wording=trained))
+    assert result.protocol.first == trained.first
+    assert all("Asked: " in row["prompt"][1]["content"] for row in written(result))
+    given = spoken(
+        msgspec.structs.replace(trained, first="{images}\nTold: {question}"), tmp_path / "given.json"
+    )
+    result = looked_through(look(tmp_path / "other", wording=trained, protocol=given))
+    assert all("Told: " in row["prompt"][1]["content"] for row in written(result))
+
+
+def test_images_of_another_size_than_announced_are_counted(rows: Path, tmp_path: Path) -> None:
+    assert looked_through(asked(rows / "rl.parquet", tmp_path / "run")).shrunk == 0
+    small = looked_through(asked(rows / "rl.parquet", tmp_path / "small", max_pixels=28 * 28 * 16))
+    assert small.shrunk > 0
