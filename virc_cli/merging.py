@@ -10,10 +10,12 @@ from virc_recipes import merge as recipe
 from virc_recipes.data import diagrams
 from virc_recipes.data.fresh import fresh_folder
 from virc_recipes.engines import merging
+from virc_recipes.envs import DEVICES, Environment
 from virc_recipes.errors import SetupError
 from virc_recipes.merge import Source
 from virc_recipes.opened import Choice, open_model
 from virc_recipes.paths import expanded
+from virc_recipes.plan import Step
 from virc_recipes.reasoning.protocol import FILE_NAME
 from virc_recipes.solve import SolveConfig, solve
 
@@ -42,7 +44,7 @@ def merge(name: str, to: Path | None, dry_run: bool, as_json: bool) -> None:
     output.note(f"{_DOES[origin.kind]} {origin.source}, {progress.sized(source.bytes)}, into {folder}")
     with fresh_folder(folder) as partial:
         plan = recipe.plan(source, python, recipes, partial)
-        parameters = merging.read(launch.output(plan.step)) if plan else recipe.copy_weights(source, partial)
+        parameters = _run(plan.step) if plan else recipe.copy_weights(source, partial)
         recipe.complete(source, partial, folder.name, parameters)
         answer = _asked(source, partial)
     if source.wording is None:
@@ -69,13 +71,30 @@ def _interpreter(source: Source) -> tuple[Path, Path]:
         SetupError: verl's environment was not made, or this one lacks torch.
     """
     if source.origin.kind == "shards":
-        device = runs.info(source.run).device if source.run else None
-        environment = envs.find("rl", device)
+        environment = _of_verl(runs.info(source.run).device if source.run else None)
         return envs.ready(environment), environments.recipes_in(environment)
     for extra in extras.discover():
         if extra.name == "local" and extra.missing and source.origin.kind == "adapter":
             raise SetupError(f"adding an adapter needs {', '.join(extra.missing)}", extra.install)
     return Path(sys.executable), _PACKAGE
+
+
+def _of_verl(device: str | None) -> Environment:
+    """verl's environment for a device, else for another: merging needs none."""
+    wanted = envs.find("rl", device)
+    others = [envs.find("rl", other) for other in DEVICES]
+    return next((each for each in (wanted, *others) if environments.interpreter(each)), wanted)
+
+
+def _run(step: Step) -> int:
+    """Run the process that merges; returns how many numbers the weights are."""
+    with progress.shown() as show:
+
+        def heard(line: str) -> None:
+            if line.startswith(merging.TOLD):
+                show(line.removeprefix(merging.TOLD))
+
+        return merging.read(launch.output(step, heard))
 
 
 def _show(source: Source, python: Path, recipes: Path, folder: Path, as_json: bool) -> None:

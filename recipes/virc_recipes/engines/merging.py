@@ -22,6 +22,8 @@ from virc_recipes.preflight import Mistake
 if TYPE_CHECKING:
     import torch
 
+TOLD = "merge: "
+"""What lines that say how far it is begin with; the others are the libraries'."""
 MARGIN = 2**26
 """Bytes of disk that a model needs beside its weights."""
 
@@ -73,6 +75,11 @@ def quiet() -> None:
     logging.disable_progress_bar()
 
 
+def tell(text: str) -> None:
+    """Say how far it is, on stderr."""
+    print(f"{TOLD}{text}", file=sys.stderr, flush=True)
+
+
 def tied(network: Any) -> list[list[str]]:
     """Names of weights that are one and the same, group by group."""
     names: dict[int, list[str]] = defaultdict(list)
@@ -116,6 +123,7 @@ def save(network: Any, folder: Path) -> int:
     """
     from safetensors import SafetensorError
 
+    tell("writing the weights")
     try:
         network.save_pretrained(folder, max_shard_size=_FILE)
         for file in folder.glob("*.safetensors"):  # safetensors lets nobody else read them

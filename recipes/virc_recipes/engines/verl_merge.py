@@ -24,6 +24,8 @@ from virc_recipes.shards import Shards
 _PREFIX = "base_model.model."  # of PEFT, which wraps the network
 _A, _B = ".lora_A.default.weight", ".lora_B.default.weight"
 
+_TOLD_EVERY = 50
+
 State = Mapping[str, Any]
 """What one process saved: name -> tensor, a DTensor where the weight is spread."""
 
@@ -83,7 +85,10 @@ def joined(states: Sequence[State], network: Any, found: Shards) -> dict[str, to
         raise ConfigError(f"{found.folder} contradicts itself: its processes saved different weights")
     twins = {name: group for group in merging.tied(network) for name in group}
     weights: dict[str, torch.Tensor] = {}
-    for name, like in network.state_dict().items():
+    wanted = network.state_dict()
+    for number, (name, like) in enumerate(wanted.items()):
+        if number % _TOLD_EVERY == 0:
+            merging.tell(f"{number} of {len(wanted)} weights")
         saved = _saved(name, left)
         if saved is not None:
             left.discard(saved)
