@@ -1,0 +1,76 @@
+"""Runs in the engine's interpreter: what the platform plug-in touches there, and how it looks."""
+
+import importlib
+import importlib.metadata
+import inspect
+import json
+
+import torch
+import verl
+from verl.plugin import platform
+from verl.workers.rollout.base import _ROLLOUT_REGISTRY, BaseRollout
+from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry, TokenOutput
+
+
+def parameters(what: object) -> list[str]:
+    return list(inspect.signature(what).parameters)  # type: ignore[arg-type]
+
+
+def found(module: str, name: str) -> object:
+    value: object = importlib.import_module(module)
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+PATCHED = {
+    "init_process_group": torch.distributed.init_process_group,
+    "pin_memory": torch.Tensor.pin_memory,
+    "version": importlib.metadata.version,
+}
+HOOKS = (
+    "verl.workers.rollout.base:BaseRollout.update_weights",
+    "verl.workers.rollout.replica:RolloutReplica.launch_servers",
+    "verl.workers.rollout.replica:RolloutReplicaRegistry.register",
+    "verl.workers.engine.fsdp.transformer_impl:FSDPEngine._build_module",
+    "verl.trainer.ppo.v1.replay_buffer:ReplayBuffer._sync_metadata_from_transfer_queue",
+    "verl.trainer.main_ppo:run_ppo",
+    "verl.trainer.constants_ppo:get_ppo_ray_runtime_env",
+    "verl.utils.config:validate_config",
+    "verl.experimental.agent_loop.agent_loop:AgentLoopBase.run",
+    "torch:distributed.init_process_group",
+    "vllm.model_executor.layers.utils:dispatch_cpu_unquantized_gemm",
+)
+
+cpu = vars(platform.PlatformRegistry.get("cpu") or object)
+base = vars(platform.PlatformBase)
+print(
+    json.dumps(
+        {
+            "verl": verl.__version__,
+            "platforms": sorted(platform.PlatformRegistry.registered_names()),
+            "device": platform.get_platform().device_name,
+            "device functions": sorted(vars(platform.get_platform().device_module)),
+            "wanted of a platform": sorted(platform.PlatformBase.__abstractmethods__),
+            "unknown to a platform": sorted(
+                name for name in cpu if not name.startswith("_") and name not in base
+            ),
+            "other parameters": sorted(
+                name
+                for name, own in cpu.items()
+                if inspect.isfunction(own) and parameters(own) != parameters(base[name])
+            ),
+            "rollouts": sorted(name for name, _ in _ROLLOUT_REGISTRY),
+            "replicas": sorted(RolloutReplicaRegistry._registry),
+            "wanted of a rollout": sorted(BaseRollout.__abstractmethods__),
+            "wanted of a replica": sorted(RolloutReplica.__abstractmethods__),
+            "a reply": sorted(TokenOutput.model_fields),
+            "patched": sorted(
+                name
+                for name, what in PATCHED.items()
+                if str(getattr(what, "__module__", None)).startswith("virc")
+            ),
+            "parameters": {name: parameters(found(*name.split(":"))) for name in HOOKS},
+        }
+    )
+)
