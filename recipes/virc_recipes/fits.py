@@ -82,9 +82,13 @@ def verdict(
     estimates = stages.estimates(resolved.kind)
     needed: Estimate = estimates.estimate(config, shape, estimates.longest(config))
     lack = next(lacking(needed, config, machine), None)
-    helps = next((f"less with {cure}" for cure in _cures(lack.terms, config)), None) if lack else None
-    if lack and lack.kind == "gpus" and _elsewhere(config, machine):
-        helps = "--judge-endpoint URL, or rules alone, leave out the judge's"
+    helps = None
+    if lack and _elsewhere(config, machine):
+        without = msgspec.structs.replace(config, judge_gpus=0)
+        helps = "--judge-endpoint URL, or --with rules, leaves out the judge's"
+        lack = next(lacking(needed, without, machine), lack)
+    if lack and lack.terms:
+        helps = next((f"less with {each}" for each in _cures(lack.terms, config)), None)
     return Verdict(
         overlays,
         lack is None,
@@ -97,8 +101,8 @@ def verdict(
 
 def combinations(system: System, stage: str) -> Iterator[tuple[str, ...]]:
     """Overlays that go together, none twice: for the hardware, for the base alone, and for an adapter."""
-    settings = {name: _settings(system, name) for name in system.overlays}
-    bases = [name for name, keys in settings.items() if keys == {"base"}]
+    settings = {name: _settings(system, name, stage) for name in system.overlays}
+    bases = [name for name in system.overlays if _settings(system, name) == {"base"}]
     hardware = [name for name, keys in settings.items() if keys & {"device", "devices"}]
     adapters = [name for name, keys in settings.items() if "lora" in keys]
     plain = stages.resolve(system, stage).config
@@ -113,10 +117,11 @@ def combinations(system: System, stage: str) -> Iterator[tuple[str, ...]]:
         yield chosen
 
 
-def _settings(system: System, overlay: str) -> set[str]:
-    """The settings an overlay has for any stage."""
+def _settings(system: System, overlay: str, stage: str | None = None) -> set[str]:
+    """The settings an overlay has for a stage; None: for any."""
     content = system.overlays[overlay]
-    return {key for part in (content.settings, *content.stages.values()) for key in part}
+    chosen = content.stages.values() if stage is None else [content.stages.get(stage, {})]
+    return {key for part in (content.settings, *chosen) for key in part}
 
 
 class Lack(msgspec.Struct, frozen=True):

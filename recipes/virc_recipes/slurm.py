@@ -1,8 +1,9 @@
 """Slurm: a run as a batch job that saves before its time is over, goes back into the queue, and resumes.
 
-On the first node the job's script becomes `virc train --resume`, which starts the engine on every node by one `srun`.
-The batch step alone is told of the end, by USR1. `srun` hands USR1 on to `slurm_node.sh` on each node, which tells the
-engine; a TERM it answers by killing all of them.
+On the first node the job's script becomes `virc train --resume`, which starts a script on every node by one `srun`: the
+engine itself, whose processes torchrun brings together; or Ray, which the engine then joins on the first node. The
+batch step alone is told of the end, by USR1. `srun` hands USR1 on to those scripts, which tell the engine; a TERM it
+answers by killing all of them.
 """
 
 import re
@@ -27,7 +28,24 @@ NODE_SCRIPT = "node.sh"
 LOGS = "logs"
 
 _NOTICE = 300  # seconds before the end of the job's time
-_NODE = Path(__file__).with_name("slurm_node.sh")
+_NODES = {"sft": "slurm_node.sh", "rl": "slurm_ray_node.sh"}
+"""Kind of stage -> what runs on each node."""
+_MEETING = {
+    "sft": (
+        "# Where the processes of all nodes meet: --master-addr and --master-port of torchrun.",
+        'PET_MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
+        "PET_MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000))",
+        "export PET_MASTER_ADDR PET_MASTER_PORT",
+    ),
+    "rl": (
+        "# Where the nodes meet: Ray on the first of them.",
+        'VIRC_RAY_HOST=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
+        "VIRC_RAY_PORT=$((20000 + SLURM_JOB_ID % 10000))",
+        "RAY_AUTH_TOKEN=$(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \\n')",
+        "export VIRC_RAY_HOST VIRC_RAY_PORT RAY_AUTH_TOKEN RAY_AUTH_MODE=token",
+    ),
+}
+_RAY_CORES = 8  # for each device: its actor, its sampler, and their share of verl's helpers
 
 Time = Annotated[
     str, Meta(pattern=r"^(\d+-)?\d+(:\d+){0,2}\Z", description='a time like "24:00:00" or "2-00:00:00"')
@@ -131,12 +149,15 @@ def check_paths(paths: Mapping[str, Path], site: Site) -> str | None:
     return None
 
 
-def job_script(run: Run, settings: Mapping[str, Any], workspace: Path, site: Site, python: str) -> str:
+def job_script(
+    run: Run, settings: Mapping[str, Any], workspace: Path, site: Site, python: str, kind: str = "sft"
+) -> str:
     """The batch script of a run, which is also what resumes it. Its log needs the folder `run.folder / LOGS`.
 
     Args:
         settings: of the run's stage.
         python: interpreter that has virc.
+        kind: of the run's stage.
     """
     options = [f"#SBATCH {option}" for option in (*_options(run, settings, site), *site.extra)]
     command = shlex.join((python, "-m", "virc_cli", "train", "--resume", "--name", run.name))
@@ -148,10 +169,7 @@ def job_script(run: Run, settings: Mapping[str, Any], workspace: Path, site: Sit
         *site.setup,
         "export HF_HUB_OFFLINE=1",
         "export VIRC_JOB=$SLURM_JOB_ID",
-        "# Where the processes of all nodes meet: --master-addr and --master-port of torchrun.",
-        'PET_MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
-        "PET_MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000))",
-        "export PET_MASTER_ADDR PET_MASTER_PORT",
+        *_MEETING[kind],
         "# In place of this shell, so that the signal before the end reaches it.",
         f"exec {command}",
     ]
@@ -183,8 +201,8 @@ def _options(run: Run, settings: Mapping[str, Any], site: Site) -> list[str]:
 
 
 def _cpus(settings: Mapping[str, Any], site: Site) -> int:
-    readers: int = settings["devices"] * max(1, settings["loaders"])
-    return site.cpus or readers
+    each: int = max(1, settings.get("loaders", _RAY_CORES))
+    return site.cpus or settings["devices"] * each
 
 
 def _quoted(value: str) -> str:
@@ -194,22 +212,23 @@ def _quoted(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def on_nodes(plan: Plan, folder: Path, settings: Mapping[str, Any], site: Site) -> Plan:
-    """The same attempt, with its process on every node of the job.
+def on_nodes(plan: Plan, folder: Path, settings: Mapping[str, Any], site: Site, kind: str = "sft") -> Plan:
+    """The same attempt, with its process on every node of the job; for RL on the first, and Ray on all of them.
 
     Args:
         plan: its process is the one of each node; torchrun learns from `node.sh` which node that is.
         folder: of the attempt's files.
         settings: of the run's stage.
+        kind: of the run's stage.
     """
     script = folder / NODE_SCRIPT
     step = _srun_step(script, settings, site)
-    files = {**plan.files, str(script): node_script(plan.step)}
+    files = {**plan.files, str(script): node_script(plan.step, kind, settings["devices"])}
     return msgspec.structs.replace(plan, step=step, files=files)
 
 
-def node_script(step: Step) -> str:
-    """What runs on each node: the step's process, and how it is asked to save."""
+def node_script(step: Step, kind: str = "sft", devices: int = 1) -> str:
+    """What runs on each node: the step's process, and how it is asked to save; for RL also its GPUs."""
     variables = [
         f"export {name}={shlex.quote(value)}" if value else f"unset {name}"
         for name, value in step.env.items()
@@ -218,10 +237,10 @@ def node_script(step: Step) -> str:
         "#!/bin/bash",
         *variables,
         f"engine=({shlex.join(step.argv)})",
-        f"through={'yes' if step.through else 'no'}",
+        f"devices={devices}" if kind == "rl" else f"through={'yes' if step.through else 'no'}",
         f"saves_on={step.saves_on.removeprefix('SIG')}",
     ]
-    return "\n".join(head) + "\n" + _NODE.read_text(encoding="utf-8")
+    return "\n".join(head) + "\n" + Path(__file__).with_name(_NODES[kind]).read_text(encoding="utf-8")
 
 
 def _srun_step(script: Path, settings: Mapping[str, Any], site: Site) -> Step:

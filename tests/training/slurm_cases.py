@@ -13,6 +13,11 @@ from virc_recipes.slurm import Site
 GOLDEN = Path(__file__).parent / "golden"
 WORKSPACE = Path("/scratch/ann/figures")
 SETTINGS = {"nodes": 2, "devices": 8, "loaders": 8, "device": "cuda"}
+RL_SETTINGS = {"nodes": 2, "devices": 8, "device": "cuda"}
+RL_ENGINE = (
+    "/scratch/env/bin/python", "-m", "virc_recipes.engines.ray_nodes", "/scratch/ann/my figures/ray_nodes.json", "--",
+    "/scratch/env/bin/python", "-m", "virc_recipes.engines.verl_start", "/scratch/ann/my figures/engine.yaml",
+)  # fmt: skip
 SMALL = {**SETTINGS, "devices": 1, "loaders": 0, "device": "cpu"}
 
 SITES = {
@@ -62,4 +67,18 @@ def golden() -> dict[Path, str]:
         files[GOLDEN / f"slurm-{name}.sh"] = script
         files[GOLDEN / f"slurm-{name}.srun"] = "\n".join(plan.step.argv) + "\n"
         files[GOLDEN / "slurm-node.sh"] = plan.files[str(run.attempt(1) / slurm.NODE_SCRIPT)]
-    return files
+    return files | _golden_rl()
+
+
+def _golden_rl() -> dict[Path, str]:
+    """Ray on two nodes, the engine on the first."""
+    site = SITES["full"]
+    run = Run(WORKSPACE / "runs" / "virc-rl")
+    step = msgspec.structs.replace(engine(), argv=(*RL_ENGINE,), through=False)
+    plan = slurm.on_nodes(Plan(step, {}), run.attempt(1), RL_SETTINGS, site, "rl")
+    script = slurm.job_script(run, RL_SETTINGS, WORKSPACE, site, "/scratch/virc/bin/python", "rl")
+    return {
+        GOLDEN / "slurm-rl.sh": script,
+        GOLDEN / "slurm-rl.srun": "\n".join(plan.step.argv) + "\n",
+        GOLDEN / "slurm-rl-node.sh": plan.files[str(run.attempt(1) / slurm.NODE_SCRIPT)],
+    }

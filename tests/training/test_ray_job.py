@@ -1,0 +1,72 @@
+"""`--launcher ray`: what a job is told, without a cluster."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+import slurm_cases
+
+from virc_recipes import ray_job
+from virc_recipes.errors import ConfigError, UsageError
+from virc_recipes.plan import Plan, Step
+from virc_recipes.runs import Run
+from virc_recipes.slurm import Site
+
+PYTHON = "/shared/env/bin/python"
+ENGINE = Step(
+    (PYTHON, "-m", "engine", "/w/it's mine/engine.yaml"),
+    "train",
+    {"PYTHONPATH": "/shared/recipes", "A": "", "B": "1"},
+)
+RUN = Run(Path("/w/it's mine/runs/toy"))
+
+
+def job(plan: Plan) -> dict[str, object]:
+    found: dict[str, object] = json.loads(plan.files[str(RUN.attempt(2) / ray_job.JOB)])
+    return found
+
+
+def test_the_job_is_the_engines_command_after_a_look_at_the_nodes() -> None:
+    asked = ray_job.asked_of(
+        {"nodes": 2, "devices": 8}, {"the data": "/w/rows", "the adapter": None}, {"ray": "2", "x": "1"}
+    )
+    assert asked == {"nodes": 2, "gpus": 8, "paths": {"the data": "/w/rows"}, "versions": {"ray": "2"}}
+    folder = RUN.attempt(2)
+    checked = ray_job.checked(Plan(ENGINE, {"/w/engine.yaml": "x"}), folder, asked)
+    plan = ray_job.on_cluster(checked, RUN, 2, ray_job.cluster("http://head:8265/"))
+    entry = shlex.split(str(job(plan)["entrypoint"]))
+    assert entry[:2] == [PYTHON, "-m"]
+    assert entry[entry.index("--") + 1 :] == list(ENGINE.argv)
+    assert json.loads(plan.files[entry[3]]) == asked
+    assert plan.files["/w/engine.yaml"] == "x"
+    assert job(plan)["address"] == "http://head:8265"
+    assert plan.step.argv == (PYTHON, "-m", "virc_recipes.engines.ray_submit", str(folder / ray_job.JOB))
+    assert plan.step.saves_on == ENGINE.saves_on
+
+
+def test_the_job_gets_the_plans_variables_and_its_interpreter() -> None:
+    runtime = job(ray_job.on_cluster(Plan(ENGINE, {}), RUN, 2, ray_job.Cluster(address="http://h")))[
+        "runtime_env"
+    ]
+    assert isinstance(runtime, dict)
+    assert runtime["py_executable"] == PYTHON
+    variables = runtime["env_vars"]
+    assert variables["B"] == "1"
+    assert "A" not in variables  # an empty one takes a variable away, and a job can only set them
+    assert not set(ray_job.KEYS) & set(variables)
+
+
+@pytest.mark.parametrize(
+    "address", [None, "", "auto", "head:6379", "ray://head:10001", "http://head:8265/api jobs"]
+)
+def test_an_address_that_takes_no_jobs_is_refused(address: str | None) -> None:
+    with pytest.raises(UsageError) as refused:
+        ray_job.cluster(address)
+    assert refused.value.hint
+    assert "http://HEAD:8265" in refused.value.hint
+
+
+def test_a_run_that_does_not_say_where_its_cluster_is_is_refused() -> None:
+    with pytest.raises(ConfigError, match="does not say where its cluster is"):
+        ray_job.cluster_of(slurm_cases.info(Site(account="a")))
