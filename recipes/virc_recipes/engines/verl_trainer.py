@@ -47,8 +47,8 @@ def _rollouts(batch: Any) -> list[Rollout]:
         return []
     data = tq.kv_batch_get(keys=there, partition_id=batch.partition_id, select_fields=_FIELDS)
     columns = (
-        data["extra_fields"].tolist(),
-        data["extra_info"].tolist(),
+        [getattr(each, "data", each) for each in data["extra_fields"]],
+        [getattr(each, "data", each) for each in data["extra_info"]],
         data["responses"],
         data["rm_scores"],
     )
