@@ -13,11 +13,12 @@ from virc_recipes.engines import merging
 from virc_recipes.envs import DEVICES, Environment
 from virc_recipes.errors import SetupError
 from virc_recipes.merge import Source
-from virc_recipes.opened import Choice, open_model
+from virc_recipes.opened import Choice, Opened, open_model
 from virc_recipes.paths import expanded
 from virc_recipes.plan import Step
 from virc_recipes.reasoning.protocol import FILE_NAME
 from virc_recipes.solve import SolveConfig, solve
+from virc_recipes.wording import DEFAULT
 
 _PACKAGE = Path(recipe.__file__).parents[1]
 _PATIENCE = 300.0  # seconds for the one answer
@@ -46,12 +47,13 @@ def merge(name: str, to: Path | None, dry_run: bool, as_json: bool) -> None:
         plan = recipe.plan(source, python, recipes, partial)
         parameters = _run(plan.step) if plan else recipe.copy_weights(source, partial)
         recipe.complete(source, partial, folder.name, parameters)
-        answer = _asked(source, partial)
+        opened = _opened(source, partial)
     if source.wording is None:
         output.warn(
             f"no wording lies beside {origin.source}: what it was trained with is not known",
             f"put its {FILE_NAME} into {folder}",
         )
+    answer = _asked(opened) if opened else None
     output.note(f"{parameters:,} parameters; to publish it: hf upload USER/{folder.name} {folder}")
     if as_json:
         fields = known | {
@@ -74,8 +76,10 @@ def _interpreter(source: Source) -> tuple[Path, Path]:
         environment = _of_verl(runs.info(source.run).device if source.run else None)
         return envs.ready(environment), environments.recipes_in(environment)
     for extra in extras.discover():
-        if extra.name == "local" and extra.missing and source.origin.kind == "adapter":
-            raise SetupError(f"adding an adapter needs {', '.join(extra.missing)}", extra.install)
+        if extra.name == "local" and extra.missing:
+            raise SetupError(
+                f"merging {source.origin.source} needs {', '.join(extra.missing)}", extra.install
+            )
     return Path(sys.executable), _PACKAGE
 
 
@@ -109,27 +113,32 @@ def _show(source: Source, python: Path, recipes: Path, folder: Path, as_json: bo
         output.line(f"# the weights of {source.folder} are copied to {folder}")
 
 
-def _asked(source: Source, folder: Path) -> str | None:
-    """What the merged model says about a drawn diagram; None where it says nothing, or is not asked.
+def _opened(source: Source, folder: Path) -> Opened | None:
+    """The merged model, loaded; None where this machine cannot.
 
     Raises:
-        ConfigError: it cannot be loaded.
+        ConfigError: nothing can load it.
     """
     try:
-        opened = open_model(Choice(model=str(folder), protocol=None if source.wording else "default"))
+        return open_model(Choice(model=str(folder), protocol=None if source.wording else DEFAULT))
     except SetupError as error:
-        output.warn(f"the merged model was not asked: {error.message}", "virc solve --model DIR asks it")
+        output.warn(
+            f"the merged model is not asked anything: {error.message}", "virc solve --model DIR asks it"
+        )
         return None
+
+
+def _asked(opened: Opened) -> str | None:
+    """What the merged model says about a drawn diagram; None where it says nothing."""
     diagram = diagrams.generate(random.Random(0), "heldout")
+    picture, question = diagrams.draw(diagram), diagram.question
     try:
-        solved = solve(
-            SolveConfig(timeout=_PATIENCE), opened.backend, opened.wording.protocol, [diagrams.draw(diagram)],
-            diagram.question,
-        )  # fmt: skip
+        config = SolveConfig(timeout=_PATIENCE)
+        solved = solve(config, opened.backend, opened.wording.protocol, [picture], question)
     finally:
         opened.backend.close()
+    if isinstance(solved.error, KeyboardInterrupt):  # the model stays, it is whole
+        raise solved.error
     said = solved.answer or f"nothing ({solved.error})"
-    output.note(
-        f"asked about a drawn diagram, {diagram.question!r}, it says {said}; right is {diagram.answer}"
-    )
+    output.note(f"asked about a drawn diagram, {question!r}, it says {said}; right is {diagram.answer}")
     return solved.answer

@@ -13,9 +13,9 @@ import msgspec
 from virc_recipes import adapters, engines, model_card, models, origin, runs, shards
 from virc_recipes.backends import checkpoint
 from virc_recipes.checkpoints import Checkpoint
-from virc_recipes.clauses import clause
+from virc_recipes.clauses import clause, plain
 from virc_recipes.errors import ConfigError, VircError
-from virc_recipes.origin import Origin
+from virc_recipes.origin import Kind, Origin
 from virc_recipes.paths import contents, expanded, is_file, is_folder, write_whole
 from virc_recipes.plan import Plan, Step
 from virc_recipes.reasoning.protocol import FILE_NAME
@@ -200,10 +200,10 @@ def _of_shards(actor: Path, run: Run | None) -> Source:
 
 
 def _of_adapter(adapter: Path, base: Path, run: Run | None) -> Source:
-    adapters.read(adapter)
+    named = adapters.read(adapter).base
     _check_family(base)
     size = checkpoint.file_bytes(base)
-    return _source("adapter", adapter, base, base, run, adapter, size, ending="-merged")
+    return _source("adapter", adapter, base, base, run, adapter, size, models.root_of(base, named))
 
 
 def _of_model(folder: Path, run: Run | None) -> Source:
@@ -218,34 +218,35 @@ def _of_model(folder: Path, run: Run | None) -> Source:
 
 
 def _source(
-    kind: str,
+    kind: Kind,
     folder: Path,
     texts: Path,
     base: Path | None,
     run: Run | None,
     named: Path,
     size: int,
-    ending: str = "",
+    root: str = "",
 ) -> Source:
     """A source with where it comes from and its wording; `named` is the folder it is called after."""
     step = _step(named)
     info = runs.info(run) if run else None
-    source = f"{run.name}@{step}" if run and step is not None else named.resolve().name
-    about = {
-        "kind": kind,
-        "source": source,
-        "system": info and info.system,
-        "stage": info and info.stage,
-        "step": step,
-        "steps": runs.state(run).total if run else None,
-        "root": info.root if info else base and models.root_of(base, base.name),
-    }
+    source = f"{run.name}@{step}" if run and step is not None else plain(named.resolve().name)
+    root = info.root if info else root
+    about = Origin(
+        kind=kind,
+        source=source,
+        system=info.system if info else None,
+        stage=info.stage if info else None,
+        step=step,
+        steps=runs.state(run).total if run else None,
+        root=origin.called(root) if root else None,
+    )
     places = (folder, named, run and run.folder, base)
     return Source(
         folder=folder,
         texts=texts,
-        name=source if run else source + ending,
-        origin=msgspec.convert(about, Origin),
+        name=f"{source}-merged" if kind == "adapter" and run is None else source,
+        origin=about,
         base=base,
         wording=next((place / FILE_NAME for place in places if place and is_file(place / FILE_NAME)), None),
         run=run,

@@ -4,10 +4,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from virc_recipes.clauses import plain
-from virc_recipes.origin import Origin
+from virc_recipes.origin import HUB_ID, Origin, called
 from virc_recipes.runs import Info
 
-_HUB_ID = r"\w[\w.-]{0,95}/\w[\w.-]{0,95}"
 _KINDS = {
     "shards": "the shards of its training were put together and rounded to bfloat16",
     "adapter": "the adapter was added to the weights of its base",
@@ -32,7 +31,7 @@ def text(name: str, origin: Origin, info: Info | None, parameters: int, licences
 
 def _head(origin: Origin) -> list[str]:
     """What the hub reads; a licence is named by whoever publishes it."""
-    base = [f"base_model: {origin.root}"] if origin.root and re.fullmatch(_HUB_ID, origin.root) else []
+    base = [f"base_model: {origin.root}"] if origin.root and re.fullmatch(HUB_ID, origin.root) else []
     return ["---", "library_name: transformers", "pipeline_tag: image-text-to-text", *base, "---", ""]
 
 
@@ -50,7 +49,7 @@ def _body(
     yield "The wording it was trained with is in `virc_protocol.json`; asked in other words it answers worse."
     yield from ("", "## Licence", "")
     beside = f" ({', '.join(map(plain, licences))} beside this file)" if licences else ""
-    base = _called(origin.root) if origin.root else "its base"
+    base = called(origin.root) if origin.root else "its base"
     yield f"The weights derive from {base} and are under its licence{beside}. The rows may add terms of their own."
     yield ""
 
@@ -59,18 +58,13 @@ def _facts(origin: Origin, info: Info | None, parameters: int) -> Iterator[tuple
     yield "made from", f"{origin.source}: {_KINDS[origin.kind]}"
     yield "parameters", f"{parameters:,}"
     if origin.root:
-        yield "began as", _called(origin.root)
+        yield "began as", called(origin.root)
     if info:
         yield "system, stage", f"{info.system}, {info.stage}"
         yield "overlays", ", ".join(info.overlays) or "none"
         yield "rows", f"{info.rows:,} of {info.dataset}"
     if origin.step is not None:
         yield "step", f"{origin.step:,}" + (f" of {origin.steps:,}" if origin.steps else "")
-
-
-def _called(model: str) -> str:
-    """A hub id, or the last part of a path: where a folder lay says something of a machine."""
-    return plain(model if re.fullmatch(_HUB_ID, model) else model.rstrip("/").rsplit("/", 1)[-1])
 
 
 def _tells(value: object) -> bool:

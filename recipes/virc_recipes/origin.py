@@ -1,14 +1,19 @@
 """Where a merged model comes from: a small file beside its weights."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from virc_recipes.clauses import plain
 from virc_recipes.paths import contents, is_file, write_json
 
 FILE_NAME = "virc_origin.json"
+
+HUB_ID = r"\w[\w.-]{0,95}/\w[\w.-]{0,95}"
+Kind = Literal["shards", "adapter", "model"]
 
 _MOST_BYTES = 2**20
 _Line = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,4096}\Z")]
@@ -26,13 +31,18 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     schema: Literal["virc.origin/1"] = "virc.origin/1"
-    kind: Literal["shards", "adapter", "model"]
+    kind: Kind
     source: _Line
     system: _Line | None = None
     stage: _Line | None = None
     step: int | None = None
     steps: int | None = None
     root: _Line | None = None
+
+
+def called(model: str) -> str:
+    """A hub id as it is, of a path its last part: a merged model may be published, and paths tell of a machine."""
+    return plain(model if re.fullmatch(HUB_ID, model) else model.rstrip("/").rsplit("/", 1)[-1])
 
 
 def read(folder: Path) -> Origin | None:

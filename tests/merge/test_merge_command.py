@@ -59,6 +59,7 @@ def test_an_adapter_is_added_in_this_environment(workspace: Path) -> None:
     ]  # fmt: skip
     assert said["to"] == "merged"
     assert virc("merge", "lora", "--dry-run", "--json").json["to"] == "models/lora-merged"
+    assert merge.find("lora", workspace).origin == Origin(kind="adapter", source="lora", root="tiny")
 
 
 def test_without_the_environment_the_command_that_makes_it_is_named(workspace: Path) -> None:
