@@ -29,7 +29,7 @@ def test_ls_lists_totals_and_terms() -> None:
     totals = {each["name"]: each["terms"] for each in done.json["totals"]}
     assert totals["virc"] == ["format", "answer", "reasoning", "focus", "tool_choice"]
     assert {each["name"] for each in done.json["terms"]} >= {*totals["virc"], *totals["rules"]}
-    assert virc("rewards", "ls").out.startswith("total  rules        The reward of ViRC as far as rules")
+    assert virc("rewards", "ls").out.startswith("total  outcome      The outcome alone, by rules")
 
 
 def test_references_of_drawn_rows_by_rules(rows: Path) -> None:

@@ -74,10 +74,11 @@ class Waited:
     Attributes:
         seconds: in which at least one question was open.
         asked: questions.
+        unread: of them those with no score in any try.
     """
 
     def __init__(self) -> None:
-        self.seconds, self.asked = 0.0, 0
+        self.seconds, self.asked, self.unread = 0.0, 0, 0
         self._open, self._since = 0, 0.0
 
     @contextmanager
@@ -171,13 +172,15 @@ class Judge:
             (Message("system", questions()["system"]), Message("user", user, tuple(range(len(images))))),
             images,
         )
-        with (WAITED.get() or Waited()).asking():
+        waited = WAITED.get() or Waited()
+        with waited.asking():
             for number in range(TRIES):
                 said = await self._reply(ask, number)
                 value = read(said)
                 if value is not None:
                     return Verdict(value, f"the judge: {plain(said[-200:], 160)}")
         self.counts.unread += 1
+        waited.unread += 1
         return Verdict(0.0, f"the judge gave no score in {TRIES} tries")
 
     async def _reply(self, ask: Ask, number: int) -> str:

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
+from PIL import Image
 
 from virc_recipes import rewards
-from virc_recipes.data.record import MARK, Message, Record
+from virc_recipes.data.record import MARK, Message, Picture, Record
 from virc_recipes.errors import DataError
 from virc_recipes.reasoning.images import open_image
 from virc_recipes.reasoning.protocol import Protocol
@@ -105,7 +106,7 @@ def samples_of(
     session = Session(
         protocol,
         record.question or "",
-        [open_image(picture.read(), picture.name or "an image") for picture in record.images],
+        [_opened(picture) for picture in record.images],
         grid,
         tolerate=(),
         max_turns=max_turns,
@@ -119,6 +120,13 @@ def samples_of(
     if not samples:
         raise DataError("the rollout holds no reply")
     return samples, _ended(trace)
+
+
+def _opened(picture: Picture) -> Image.Image:
+    try:
+        return open_image(picture.read(), picture.name or "an image")
+    except OSError as error:
+        raise DataError(f"image {picture.name} cannot be read: {error.strerror}") from None
 
 
 def _prompt(record: Record, session: Session) -> Prompt:

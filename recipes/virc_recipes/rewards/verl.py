@@ -91,9 +91,9 @@ async def compute_score(
 
     Returns:
         `score`, and every term by its name; one that does not apply is not a number, and of a rollout it is the mean
-        over the units that it applies to. Beside them, `judge_seconds` and `judge_asked`: how long this reward waited
-        for a judge, and how many questions it had; `units` taken, `tool_calls` among them, whether there is an
-        answer (`answered`), and whether every reply was `taken`.
+        over the units that it applies to. Beside them, `judge_seconds`, `judge_asked` and `judge_failed`: how long
+        this reward waited for a judge, its questions, and those that got no score; `units` taken, `tool_calls` among
+        them, whether there is an answer (`answered`), and whether every reply was `taken`.
 
     Raises:
         ConfigError: the settings cannot be used; or the reward needs of this row what is not there.
@@ -122,7 +122,11 @@ async def compute_score(
     return (
         {"score": total}
         | {name: nan if each is None else each for name, each in terms.items()}
-        | {"judge_seconds": waited.seconds, "judge_asked": float(waited.asked)}
+        | {
+            "judge_seconds": waited.seconds,
+            "judge_asked": float(waited.asked),
+            "judge_failed": float(waited.unread),
+        }
         | {"units": float(len(kinds) - kinds.count(None)), "tool_calls": float(kinds.count("tool"))}
         | {"answered": float("answer" in kinds), "taken": float(None not in kinds)}
     )

@@ -1,0 +1,233 @@
+"""Whole rollouts under reward: their units as a total scores them, and what is made of those."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import partial
+from importlib import import_module
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from PIL import Image
+from rewards.prompts import answer, crop, scale, tool
+from servers import Body, images_of, serve
+
+from virc_recipes import rewards
+from virc_recipes.data.record import Picture, Record
+from virc_recipes.models import EMBEDDED_FOLDER
+from virc_recipes.reasoning.protocol import FILE_NAME
+from virc_recipes.reasoning.resize import QWEN2
+from virc_recipes.reasoning.session import Done, Rejected, Reply, Session
+from virc_recipes.rewards import rollouts
+from virc_recipes.rewards.kept import copy, moved, own_files
+from virc_recipes.rewards.means import Means
+from virc_recipes.rewards.verl import Settings
+from virc_recipes.systems import Judging, Reward
+from virc_recipes.wording import read_protocol
+
+WORDING = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
+QUESTION = "How long is AB?"
+RIGHT = answer("5")
+LOOK = tool(crop(0, 0, 56, 56))
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    file = tmp_path / "picture.png"
+    Image.effect_noise((280, 196), 60).convert("RGB").save(file)
+    return file
+
+
+def trace_of(replies: Sequence[str], picture: Path, most: int = 16) -> str:
+    """What a rollout of these replies leaves, as the agent loop hands it over."""
+    with Image.open(picture) as image:
+        session = Session(WORDING, QUESTION, [image.convert("RGB")], tolerate=(), max_turns=most)
+    for reply in replies:
+        if isinstance(session.feed(Reply(reply)), Rejected) or isinstance(session.next(), Done):
+            break
+    return msgspec.json.encode(session.trace()).decode()
+
+
+def scored(
+    replies: Sequence[str], picture: Path, total: str = "outcome", means: Means | None = None, **columns: Any
+) -> rollouts.Rollout:
+    record = Record(
+        (), (Picture(picture.name, picture.parent),), question=QUESTION, answer="5", extra=columns
+    )
+    trace = msgspec.json.decode(trace_of(replies, picture), type=rollouts.Trace)
+    samples, ended = rollouts.samples_of(record, trace, WORDING, QWEN2, 16)
+    assert [sample.text for sample in samples] == list(replies)
+    return asyncio.run(rollouts.score(samples, ended, rewards.find(total), means or Means()))
+
+
+BOX = [0, 0, 56, 56]
+
+
+@pytest.mark.parametrize(
+    ("replies", "total", "columns", "ended", "value"),
+    [
+        ([RIGHT], "outcome", {}, "answer", 1.0),
+        ([answer("6")], "outcome", {}, "answer", 0.0),
+        ([LOOK, RIGHT], "outcome", {}, "answer", 1.0),
+        (["no tags"], "outcome", {}, "format", -1.0),
+        ([LOOK, "no tags"], "outcome", {}, "format", -1.0),
+        ([LOOK, tool(crop(0, 0, 9, 9, index=7))], "outcome", {}, "format", -1.0),
+        ([LOOK, LOOK], "outcome", {}, "length", 0.0),
+        ([LOOK, RIGHT], "rules", {"box": BOX}, "answer", 0.8 + 0.4),
+        ([LOOK, tool(crop(0, 0, 56, 28)), RIGHT], "rules", {"box": BOX}, "answer", 0.8 + 0.4 * 0.75),
+        ([tool(crop(0, 0, 112, 112)), tool(crop(0, 0, 56, 56, index=1)), RIGHT], "rules", {"box": BOX}, "answer",
+         0.8 + 0.4 * (0.25 + 1) / 2),
+        ([tool(scale(1.5)), RIGHT], "rules", {"box": [0, 0, 280, 196]}, "answer", 0.8 + 0.4),
+        ([LOOK, answer("6")], "rules", {"box": BOX}, "answer", 0.4),
+        ([LOOK, "no tags"], "rules", {"box": BOX}, "format", -1.0),
+    ],
+)  # fmt: skip
+def test_rollouts_by_hand(
+    replies: list[str], total: str, columns: dict[str, Any], ended: str, value: float, picture: Path
+) -> None:
+    found = scored(replies, picture, total, **columns)
+    assert found.ended == ended
+    assert found.total == pytest.approx(value)
+
+
+def test_terms_are_means_over_the_units_they_apply_to(picture: Path) -> None:
+    found = scored([LOOK, tool(crop(0, 0, 56, 28)), RIGHT], picture, "rules", box=BOX)
+    assert found.terms == {"format": 1.0, "answer": 1.0, "overlap": pytest.approx(0.75), "tool_choice": 0.0}
+    assert scored(["x"], picture).terms == {"format": 0.0, "answer": None}
+
+
+def test_a_unit_without_a_reward_leaves_the_rollout_without(picture: Path) -> None:
+    found = scored([LOOK, RIGHT], picture, "virc")
+    assert found.total is None
+    assert found.units[0].unscored.keys() == {"reasoning", "focus"}
+
+
+def test_a_tool_that_the_wording_does_not_offer_is_a_fault(picture: Path) -> None:
+    record = Record((), (Picture(picture.name, picture.parent),), question=QUESTION, answer="5")
+    wording = msgspec.structs.replace(WORDING, tools=("scale_image",))
+    trace = msgspec.json.decode(trace_of([LOOK, RIGHT], picture), type=rollouts.Trace)
+    samples, _ = rollouts.samples_of(record, trace, wording, QWEN2, 16)
+    assert "there is no tool 'crop_image'" in (samples[0].fault or "")
+
+
+def settings(folder: Path, reward: Reward, **more: Any) -> str:
+    file = folder / "reward.json"
+    wording = str(EMBEDDED_FOLDER / FILE_NAME)
+    file.write_bytes(
+        msgspec.json.encode(
+            Settings(
+                reward, str(folder), rollout="multi_turn", protocol=wording, base=str(EMBEDDED_FOLDER), **more
+            )
+        )
+    )
+    return str(file)
+
+
+def given(picture: Path, trace: str) -> dict[str, Any]:
+    """What verl's naive reward manager hands over for a rollout of our agent loop."""
+    info = {
+        "index": 0, "question": QUESTION, "images": [{"image": f"file://{picture}"}], "extra": "{}",
+        "prompt": [{"role": "user", "content": f"<image>{QUESTION}"}], "num_turns": 4, "rollout": trace,
+    }  # fmt: skip
+    return {"data_source": "virc", "solution_str": "?", "ground_truth": "5", "extra_info": info}
+
+
+def rewarded(picture: Path, replies: Sequence[str], file: str) -> dict[str, float]:
+    compute = partial(import_module("virc_recipes.rewards.verl").compute_score, settings=file)
+    found: dict[str, float] = asyncio.run(compute(**given(picture, trace_of(replies, picture))))
+    return found
+
+
+def test_verl_gets_the_same_keys_of_every_rollout(picture: Path, tmp_path: Path) -> None:
+    file = settings(tmp_path, Reward("outcome"))
+    right, wrong = (rewarded(picture, replies, file) for replies in ([LOOK, RIGHT], [LOOK, LOOK, "x"]))
+    assert right.keys() == wrong.keys()
+    assert (right["score"], wrong["score"]) == (1.0, -1.0)
+    assert (right["units"], right["tool_calls"], right["answered"], right["taken"]) == (2, 1, 1, 1)
+    assert (wrong["units"], wrong["tool_calls"], wrong["answered"], wrong["taken"]) == (2, 2, 0, 0)
+    assert isnan(wrong["answer"])
+    json.dumps([right, wrong])
+
+
+def judge(body: Body) -> str:
+    return (r"\boxed{1}", r"\boxed{0.6}", r"\boxed{0.5}")[len(images_of(body))]
+
+
+def test_a_judge_scores_every_look_and_the_answer(picture: Path, tmp_path: Path) -> None:
+    with serve(judge) as server:
+        file = settings(tmp_path, Reward("virc", "own", Judging(server.url)))
+        found = rewarded(picture, [LOOK, tool(crop(0, 0, 84, 84)), answer("five")], file)
+        assert found["score"] == pytest.approx(0.8 + 0.5 * 0.6 + 0.4 * 0.5)
+        assert (found["judge_asked"], found["judge_failed"]) == (5, 0)
+        assert len(server.chats()) == 5
+
+
+def test_a_judge_that_gives_no_score_is_counted(picture: Path, tmp_path: Path) -> None:
+    with serve(lambda body: "no idea") as server:
+        file = settings(tmp_path, Reward("virc", "own", Judging(server.url)))
+        found = rewarded(picture, [answer("five")], file)
+        assert (found["score"], found["judge_asked"], found["judge_failed"]) == (0.0, 1, 1)
+
+
+OWN = '''"""Short solutions."""
+
+TERMS = ("format", "short")
+
+
+def short(sample, means):
+    """One over the characters of the thought."""
+    return 1 / len(sample.turn.think) if sample.turn else None
+
+
+def total(t):
+    return t.short if t.format else -1.0
+
+
+def whole(units, t):
+    return len(units) + t.short if t.ended == "answer" else -2.0
+'''
+
+
+def test_a_total_says_what_a_rollout_is_worth(picture: Path, tmp_path: Path) -> None:
+    (tmp_path / "short.py").write_text(OWN)
+    file = settings(tmp_path, Reward(str(tmp_path / "short.py")))
+    assert rewarded(picture, [LOOK, answer("5", "abcd")], file)["score"] == 2.25
+    assert rewarded(picture, [LOOK, "x"], file)["score"] == -2.0
+
+
+WORKER = """
+import asyncio, json, sys
+from virc_recipes.rewards.verl import compute_score
+found = asyncio.run(compute_score(**json.loads(sys.argv[1]), settings=sys.argv[2]))
+print(json.dumps(found))
+"""
+
+
+def test_workers_load_the_copies_of_the_users_files(picture: Path, tmp_path: Path) -> None:
+    own, run = tmp_path / "own", tmp_path / "run"
+    own.mkdir()
+    run.mkdir()
+    (own / "mine.py").write_text(OWN.replace('"short")', '"brief")').replace("t.short", "t.brief"))
+    (own / "brief.py").write_text('NAME = "brief"\n\n\ndef score(sample, means):\n    return 0.5\n')
+    reward = Reward(str(own / "mine.py"))
+    hashes = copy(own_files(reward, own, []), run / "code")
+    assert hashes.keys() == {"mine.py", "brief.py"}
+    kept = moved(reward, own, run / "code")
+    file = settings(run, kept, beside=str(run / "code"))
+    folder = json.loads(Path(file).read_text()) | {"folder": str(tmp_path)}
+    Path(file).write_text(json.dumps(folder))
+    for each in own.iterdir():
+        each.unlink()
+    words = json.dumps(given(picture, trace_of([LOOK, RIGHT], picture)))
+    recipes = str(Path(rewards.__file__).parents[2])
+    env = {**os.environ, "PYTHONPATH": recipes}
+    done = subprocess.run(
+        [sys.executable, "-c", WORKER, words, file], env=env, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["score"] == 2.5
