@@ -19,13 +19,13 @@ from verl.utils.checkpoint.fsdp_checkpoint_manager import (  # type: ignore[impo
 
 
 def main(model: str, folder: str, rank: int = 0, alpha: int = 0) -> None:
-    """Save it; weights are moved a little, so that they are not representable in bfloat16."""
+    """Save it; weights are moved, so that they are others and no numbers of bfloat16."""
     dist.init_process_group("gloo")
     torch.manual_seed(0)
     network = AutoModelForImageTextToText.from_pretrained(model, dtype=torch.float32)
     with torch.no_grad():
         for weight in network.parameters():
-            weight.mul_(1 + 1e-4 * torch.randn(weight.shape))
+            weight.mul_(1 + 0.01 * torch.randn(weight.shape))
     if rank:
         network = adapted(network, rank, alpha)
     if dist.get_rank() == 0:
