@@ -43,7 +43,7 @@ def planned(run: Run, head: str, steps: int, number: int = 1, **asked: Any) -> S
     engine = Step(
         (python, str(TOY), str(run.folder), str(steps), "0.1"),
         "train",
-        {"PYTHONPATH": paths, "NOTE": "it's $HOME"},
+        {"PYTHONPATH": paths, "NOTE": "it's mine"},
     )
     needs = {"nodes": 1, "gpus": 1, "paths": {"the run": str(run.folder)}, "versions": {}} | asked
     plan = ray_job.checked(Plan(engine, {}), run.attempt(number), needs)
@@ -69,7 +69,7 @@ def test_workers_get_the_plans_code_interpreter_and_variables(
     assert "from step 0\ndone" in run.log(1).read_text()
     (seen,) = json.loads((run.folder / "seen.json").read_text())
     assert seen["python"] == str(ray_cluster.python())
-    assert seen["note"] == "it's $HOME"
+    assert seen["note"] == "it's mine"
     assert seen["mine"] == str(run.folder / "code" / "mine.py")
     assert seen["recipes"] == str(ray_cluster.recipes() / "virc_recipes")
     assert seen["key"] == "secret"

@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 
 from virc_cli import envs, launch, output, plans, progress
+from virc_cli.training import job as jobs
 from virc_cli.training import remains
 from virc_cli.training.follow import Follower, drop_after, take_over
 from virc_cli.training.tending import complete, forget_spare
-from virc_recipes import attempts, environments, runs, slurm, stages, training
+from virc_recipes import attempts, environments, runs, stages, training
 from virc_recipes.attempts import Attempt
 from virc_recipes.checkpoints import checkpoints, engine_of, step_of
 from virc_recipes.clauses import clause
@@ -83,8 +84,7 @@ def _planned(run: Run, number: int, job: str | None) -> tuple[Plan, int]:
     config = training.config_of(info)
     place = training.place_of(info, run, number)
     plan: Plan = _engine(run).plan(config, place, {}, info.origins)
-    if job:
-        plan = slurm.on_nodes(plan, run.attempt(number).absolute(), info.settings, slurm.site_of(info))
+    plan = jobs.placed(plan, run, info, number, place, job)
     if plan.loadable:
         engine_of(run).loadable(*plan.loadable)
     plans.write(plan)

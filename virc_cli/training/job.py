@@ -1,5 +1,6 @@
-"""A run as a job of a cluster: its script, its way into the queue, and back into it."""
+"""A run on a cluster: its process there, a job's script, its way into the queue, and back into it."""
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,44 +9,113 @@ from typing import Any
 import msgspec
 
 from virc_cli import launch, output
-from virc_recipes import attempts, runs, slurm
-from virc_recipes.errors import ConfigError, EngineError
-from virc_recipes.paths import write_whole
+from virc_recipes import attempts, ray_job, runs, slurm
+from virc_recipes.errors import ConfigError, EngineError, UsageError
+from virc_recipes.paths import contents, write_whole
+from virc_recipes.place import Place
 from virc_recipes.plan import Plan
+from virc_recipes.ray_job import Cluster
 from virc_recipes.runs import Info, Run
 from virc_recipes.slurm import Site
+from virc_recipes.stages import Resolved
 
+Versions = Mapping[str, str]
+_MOST_BYTES = 2**20
 _FRUITLESS = 3  # attempts one after another that saved nothing new
 
 
-def preview(plan: Plan, run: Run, settings: Mapping[str, Any], site: Site) -> Plan:
-    """The plan as a job gets it, with the script of the job among its files."""
-    plan = slurm.on_nodes(plan, run.attempt(1), settings, site)
-    script = {str(run.folder / slurm.SCRIPT): _script(run, settings, site)}
+Where = Site | Cluster
+"""The cluster that a run is for: one of Slurm, or one of Ray that runs already."""
+
+
+def where(launcher: str, kind: str, site: Path | None, ray_address: str | None) -> Where | None:
+    """The cluster that is asked for; None: this machine.
+
+    Args:
+        kind: of the stage.
+        site: file with what a Slurm cluster wants; None: this user's own.
+        ray_address: where a Ray cluster takes jobs.
+
+    Raises:
+        UsageError: an option means nothing here, or one is missing.
+        ConfigError: the site file is wrong.
+    """
+    if launcher == "slurm":
+        return slurm.read_site(site, os.environ)
+    if launcher != "ray":
+        return None
+    if kind != "rl":
+        raise UsageError(f"Ray runs stages of kind rl, and this one is of kind {kind}", "--launcher slurm")
+    return ray_job.cluster(ray_address)
+
+
+def preview(plan: Plan, run: Run, resolved: Resolved, place: Place, versions: Versions, there: Where) -> Plan:
+    """The plan as the cluster gets it; with the script of the job among its files, if there is one."""
+    settings = msgspec.to_builtins(resolved.config)
+    plan = _moved(plan, run, 1, resolved.kind, settings, place, versions, there)
+    if isinstance(there, Cluster):
+        return plan
+    script = {str(run.folder / slurm.SCRIPT): _script(run, resolved.kind, settings, there)}
     return msgspec.structs.replace(plan, files={**script, **plan.files})
 
 
-def write(run: Run, folder: Path, info: Info, site: Site) -> None:
-    """Write the script of a run into its folder to be.
+def write(run: Run, folder: Path, info: Info, there: Where) -> None:
+    """Write the script of a run into its folder to be; a Ray job has none, and its nodes are looked at when it starts.
 
     Raises:
         SetupError: the nodes do not see what the run needs.
     """
+    (folder / slurm.LOGS).mkdir(exist_ok=True)
+    if isinstance(there, Cluster):
+        return
     interpreters = {"the environment": Path(info.python), "virc": Path(sys.executable)}
     named = {
         "the model": info.base, "the adapter": info.adapter, "the data": info.data, "the images": info.media,
         "virc's code": info.recipes, "the workspace": Path.cwd(),
     }  # fmt: skip
     paths = {what: Path(path) for what, path in named.items() if path}
-    doubt = slurm.check_paths({what: path.parent for what, path in interpreters.items()} | paths, site)
+    doubt = slurm.check_paths({what: path.parent for what, path in interpreters.items()} | paths, there)
     if doubt:
         output.warn(doubt)
-    write_whole(folder / slurm.SCRIPT, _script(run, info.settings, site).encode())
-    (folder / slurm.LOGS).mkdir(exist_ok=True)
+    write_whole(folder / slurm.SCRIPT, _script(run, info.kind, info.settings, there).encode())
 
 
-def _script(run: Run, settings: Mapping[str, Any], site: Site) -> str:
-    return slurm.job_script(run, settings, Path.cwd(), site, sys.executable)
+def placed(plan: Plan, run: Run, info: Info, number: int, place: Place, job: str | None) -> Plan:
+    """The plan of an attempt, its process where the run is to be: here, on a Ray cluster, or on a job's nodes.
+
+    Args:
+        number: of the attempt.
+        job: id of the Slurm job this process is in.
+
+    Raises:
+        ConfigError: the run's `run.json` does not say which cluster it is for.
+    """
+    if not job and info.launcher != "ray":
+        return plan
+    there = slurm.site_of(info) if job else ray_job.cluster_of(info)
+    lines = contents(run.folder / "environment.txt", _MOST_BYTES).decode().splitlines()
+    versions = dict(line.split("==", 1) for line in lines if "==" in line)
+    return _moved(plan, run, number, info.kind, info.settings, place, versions, there)
+
+
+def _moved(
+    plan: Plan, run: Run, number: int, kind: str, settings: Mapping[str, Any], place: Place, versions: Versions,
+    there: Where,
+) -> Plan:  # fmt: skip
+    folder = run.attempt(number).absolute()
+    if kind == "rl":
+        paths = {
+            "the model": place.base, "the adapter": place.adapter, "the data": place.data,
+            "the images": place.media, "virc's code": place.recipes, "the run": place.output.parent,
+        }  # fmt: skip
+        plan = ray_job.checked(plan, folder, ray_job.asked_of(settings, paths, versions))
+    if isinstance(there, Cluster):
+        return ray_job.on_cluster(plan, run, number, there)
+    return slurm.on_nodes(plan, folder, settings, there, kind)
+
+
+def _script(run: Run, kind: str, settings: Mapping[str, Any], site: Site) -> str:
+    return slurm.job_script(run, settings, Path.cwd(), site, sys.executable, kind)
 
 
 def submit(run: Run) -> None:

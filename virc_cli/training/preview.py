@@ -9,47 +9,56 @@ from typing import Any
 import msgspec
 
 from virc_cli import output, plans
+from virc_cli.machines import find as this_machine
 from virc_cli.training import begin, job
 from virc_cli.training.begin import Wanted
-from virc_recipes import environments, runs, sft, shape, stages, training
+from virc_cli.training.job import Where
+from virc_recipes import environments, fits, runs, shape, stages, training
 from virc_recipes.data.layouts import Source
 from virc_recipes.data.layouts import sft as sft_layout
+from virc_recipes.data.prompt_rows import TRAIN, VALIDATION
+from virc_recipes.envs import pinned
 from virc_recipes.errors import SetupError, VircError
-from virc_recipes.estimate import Estimate, estimate
+from virc_recipes.estimate import Estimate
+from virc_recipes.machine import Machine
 from virc_recipes.place import Place
 from virc_recipes.plan import Plan
+from virc_recipes.reasoning.protocol import FILE_NAME
 from virc_recipes.runs import Run
-from virc_recipes.slurm import Site
 from virc_recipes.stages import Resolved
 from virc_recipes.training import Base
 
 SCHEMA = "virc.train.plan/1"
 
 
-def print_plan(wanted: Wanted, site: Site | None, as_json: bool) -> None:
+def print_plan(wanted: Wanted, resolved: Resolved, there: Where | None, as_json: bool) -> None:
     """Print the plan of a stage's first attempt.
 
     Args:
-        site: of the cluster, if it is to be a job there.
+        there: the cluster it is to run on; None: this machine.
 
     Raises:
-        UsageError, ConfigError: the settings are wrong.
+        ConfigError: the settings are wrong.
     """
-    resolved = begin.settings(wanted)
     missing: list[VircError] = []
     base = _base(resolved, missing)
     place = _place(wanted, resolved, base, missing)
     engine = stages.engine(resolved.kind)
     plan: Plan = engine.plan(resolved.config, place, resolved.published, resolved.origins)
-    if site:
-        run = Run(place.files.parents[1])
-        plan = job.preview(plan, run, msgspec.to_builtins(resolved.config), site)
+    if there:
+        versions = pinned(begin.environment_of(resolved))
+        plan = job.preview(plan, Run(place.files.parents[1]), resolved, place, versions, there)
     needed = _needed(resolved, base)
+    here = None if there else this_machine(Path.cwd())
+    try:
+        fits.refuse_no_judge(resolved.config)
+    except VircError as error:
+        missing.append(error)
     if as_json:
-        output.emit(_as_json(plan, needed, missing))
+        output.emit(_as_json(plan, needed, resolved, here, missing))
         return
     plans.show(plan)
-    _print_needs(needed, resolved)
+    _print_needs(needed, resolved, here)
     for error in missing:
         output.warn(error.message, error.hint)
 
@@ -61,18 +70,37 @@ def _place(wanted: Wanted, resolved: Resolved, base: Base, missing: list[VircErr
         missing.append(_not_made(environment.name))
     source = _source(resolved, missing)
     run = runs.new(Path.cwd(), wanted.name, resolved.name)
-    return Place(
+    place = Place(
         base=base.folder,
         model_type=base.model_type,
         adapter=base.adapter,
         data=source.file.absolute(),
-        dataset=source.name,
-        entry=source.info or sft_layout.info(source.file.name),
         media=source.media.absolute(),
         output=run.checkpoints.absolute(),
         files=run.attempt(1).absolute(),
         python=python or environment.python,
         recipes=environments.recipes_place(environment),
+    )
+    if resolved.kind == "rl":
+        return _of_rl(place, resolved, run, missing)
+    entry = source.info or sft_layout.info(source.file.name)
+    return msgspec.structs.replace(place, dataset=source.name, entry=entry)
+
+
+def _of_rl(place: Place, resolved: Resolved, run: Run, missing: list[VircError]) -> Place:
+    """The rows as a run lays them down for verl, and the files that it writes beside them."""
+    home = run.folder.absolute()
+    try:
+        tried = training.validation(resolved, Path.cwd())
+    except VircError as error:
+        missing.append(error)
+        tried = None
+    return msgspec.structs.replace(
+        place,
+        data=home / "data" / TRAIN,
+        validation=home / "data" / VALIDATION if tried else None,
+        protocol=home / FILE_NAME,
+        reward=home / training.REWARD,
     )
 
 
@@ -96,20 +124,27 @@ def _source(resolved: Resolved, missing: list[VircError]) -> Source:
         return training.rows(resolved, Path.cwd())
     except VircError as error:
         missing.append(error)
-        named = Path(sft.data_name(resolved.config))
-        return Source(Path.cwd() / training.DATA / named.parent / f"{named.name}.json", "sft", named.name)
+        named = Path(stages.recipe(resolved.kind).data_name(resolved.config))
+        suffix = named.suffix or (".parquet" if resolved.kind == "rl" else ".json")
+        file = Path.cwd() / training.DATA / named.parent / f"{named.name.removesuffix(named.suffix)}{suffix}"
+        return Source(file, resolved.kind, named.name)
 
 
 def _needed(resolved: Resolved, base: Base) -> Estimate | None:
-    """Counted for rows as long as the cutoff: the rows themselves are looked at when a run begins."""
+    """Counted for rows as long as they may be: the rows themselves are looked at when a run begins."""
     known = (
         shape.of_folder(base.folder) if base.folder.is_dir() else shape.published(stages.root_of(resolved))
     )
-    return estimate(resolved.config, known, resolved.config.cutoff) if known else None
+    estimates = stages.estimates(resolved.kind)
+    return estimates.estimate(resolved.config, known, estimates.longest(resolved.config)) if known else None
 
 
-def _print_needs(needed: Estimate | None, resolved: Resolved) -> None:
-    output.line(f"\n# what it needs for a row of {resolved.config.cutoff} tokens (about; --probe measures)")
+def _print_needs(needed: Estimate | None, resolved: Resolved, here: Machine | None) -> None:
+    longest = stages.estimates(resolved.kind).longest(resolved.config)
+    output.line(f"\n# what it needs for a row of {longest} tokens (about; --probe measures)")
+    if resolved.config.device == "cuda":
+        count = f"; here {len(here.gpus)}" if here else ""
+        output.line(f"{fits.gpus(resolved.config)}{count}")
     if needed is None:
         output.line("not known: the sizes of the base are not here")
         return
@@ -117,16 +152,28 @@ def _print_needs(needed: Estimate | None, resolved: Resolved) -> None:
     for term in needed.terms:
         output.line(f"{term.gib:8.3g} GiB    {term.name}: {term.formula}")
     output.line(f"{needed.host_gib:8.3g} GiB  main memory of a machine")
+    for term in needed.host if resolved.kind == "rl" else ():
+        output.line(f"{term.gib:8.3g} GiB    {term.name}: {term.formula}")
     for term in needed.disk or ():
         output.line(f"{term.gib:8.3g} GiB  disk, {term.name}: {term.formula}")
+    if needed.judge_calls:
+        fewest, most = needed.judge_calls
+        output.line(f"{fewest:,} to {most:,} questions to the judge a step")
 
 
-def _as_json(plan: Plan, needed: Estimate | None, missing: list[VircError]) -> dict[str, Any]:
+def _as_json(
+    plan: Plan, needed: Estimate | None, resolved: Resolved, here: Machine | None, missing: list[VircError]
+) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         **plans.fields(plan),
         "changes": [msgspec.to_builtins(change) for change in plan.changes],
         "estimate": None if needed is None else msgspec.to_builtins(needed),
+        "gpus": {
+            "policy": resolved.config.devices if resolved.config.device == "cuda" else 0,
+            "judge": getattr(resolved.config, "judge_gpus", 0),
+            "here": None if here is None else len(here.gpus),
+        },
         "missing": [output.error_fields(error) for error in missing],
         "error": None,
     }

@@ -57,7 +57,9 @@ def train(wanted: Wanted | None, name: str | None, options: Options) -> None:
         return
     assert wanted is not None
     if options.dry_run:
-        preview.print_plan(wanted, _site(options), options.as_json)
+        resolved = begin.settings(wanted)
+        there = _where(options, resolved.kind)
+        preview.print_plan(wanted, resolved, there, options.as_json)
         return
     if options.probe:
         probing.probe(wanted, options.as_json)
@@ -90,29 +92,30 @@ def _to_resume(name: str | None, wanted: Wanted | None) -> Run:
 
 def _begun(wanted: Wanted, options: Options) -> Run:
     resolved = begin.settings(wanted)
-    site = _site(options)
+    there = _where(options, resolved.kind)
     with begin.beginning(wanted, resolved) as (run, partial):
         here = this_machine(Path.cwd())
         found = begin.find(
-            wanted, resolved, partial / "data", None if site else here, home=run.folder / "data"
+            wanted, resolved, partial / "data", None if there else here, home=run.folder / "data"
         )
         begin.tell(found)
         begin.check_machine(found, here, options.launcher)
-        info = begin.write(run, partial, found, options.launcher, msgspec.to_builtins(site) if site else {})
-        if site:
-            job.write(run, partial, info, site)
+        about = msgspec.to_builtins(there) if there else {}
+        info = begin.write(run, partial, found, options.launcher, about)
+        if there:
+            job.write(run, partial, info, there)
     output.note(f"{run.name}: {found.result.rows} rows, from {found.base.name}, in {run.folder}")
     return run
 
 
-def _site(options: Options) -> slurm.Site | None:
-    return slurm.read_site(options.site, os.environ) if options.launcher == "slurm" else None
+def _where(options: Options, kind: str) -> job.Where | None:
+    return job.where(options.launcher, kind, options.site, options.ray_address)
 
 
 def _start(run: Run, options: Options) -> None:
-    """An attempt here, or on the nodes of the job that this process is in; or a job for it."""
+    """An attempt, looked after here or on the nodes of the job that this process is in; or a job for it."""
     inside = slurm.in_job(os.environ)
-    if runs.info(run).launcher == "local" or inside:
+    if runs.info(run).launcher != "slurm" or inside:
         _run(run, options, inside)
     elif options.submit:
         job.submit(run)
