@@ -1,6 +1,7 @@
 """Serves a model: finds it, settles how it is served, and hands it to its engine."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from virc_cli.machines import find as this_machine
 from virc_recipes import environments, models, serve, wording
 from virc_recipes.engines import vllm
 from virc_recipes.engines.vllm import Place
+from virc_recipes.errors import UsageError
 from virc_recipes.models import Weights
 from virc_recipes.serve import Config, Engine
 from virc_recipes.systems import Model
@@ -30,6 +32,24 @@ class Asked(msgspec.Struct, frozen=True):
     protocol: str | None = None
     engine: Engine | None = None
     settings: Mapping[str, Any] = {}
+
+
+def on_gpus(
+    named: str | None, tensor: int | None, pipeline: int | None, data: int | None
+) -> dict[str, object]:
+    """The settings that `--gpus 4,5,6,7` stands for: those GPUs, which share every layer unless it is said otherwise.
+
+    Raises:
+        UsageError: it is no list of numbers, or names one twice.
+    """
+    if named is None:
+        return {}
+    words = [word.strip() for word in named.split(",")]
+    if not all(re.fullmatch(r"[0-9]{1,4}", word) for word in words) or len({*map(int, words)}) < len(words):
+        raise UsageError(f"--gpus {named[:60]} is no list of numbers", "for example --gpus 4,5,6,7")
+    numbers = tuple(map(int, words))
+    alone = tensor is None and pipeline is None and data is None
+    return {"gpus": numbers, "tensor": len(numbers) if alone else tensor}
 
 
 def run(asked: Asked, dry_run: bool, as_json: bool) -> None:

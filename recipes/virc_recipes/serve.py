@@ -23,7 +23,7 @@ OF_A_JUDGE: Mapping[str, int] = {"images": INPUTS, "context": 32_768}
 
 Count = Annotated[int, Meta(ge=1)]
 _OVERHEAD = 1.15  # of the weights, before any cache of keys and values
-_OF_VLLM = ("tensor", "pipeline", "data", "memory", "image_cache")
+_OF_VLLM = ("gpus", "tensor", "pipeline", "data", "memory", "image_cache")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +36,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         dtype: of weights and activations; `auto`: as in the model's config.
         tensor, pipeline, data: devices that share every layer, that take layers in turn, and that hold a copy each.
         memory: share of each GPU's memory that vLLM takes.
+        gpus: numbers of the GPUs that it takes; None: the first ones.
         cache_gib: main memory for keys and values, where the device is the CPU.
         context: longest conversation in tokens; None: as long as the model takes.
         images: most images of one conversation.
@@ -52,6 +53,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     pipeline: Count = 1
     data: Count = 1
     memory: Annotated[float, Meta(gt=0, le=1)] = 0.9
+    gpus: tuple[Annotated[int, Meta(ge=0)], ...] | None = None
     cache_gib: Count = 4
     context: Count | None = None
     images: Count = TURNS + INPUTS
@@ -166,7 +168,13 @@ def _misfit(config: Config, gib: float, here: Machine) -> str | None:
             return (
                 f"is to be served on {devices} GPU{'s' * (devices > 1)}, here are {len(here.gpus) or 'none'}"
             )
-        least = min(sorted((gpu.free_gib for gpu in here.gpus), reverse=True)[:devices])
+        chosen = config.gpus or range(len(here.gpus))
+        if max(chosen) >= len(here.gpus):
+            return f"is to be served on GPU {max(chosen)}, and the last here is {len(here.gpus) - 1}"
+        free = sorted((here.gpus[number].free_gib for number in chosen), reverse=True)
+        if len(free) < devices:
+            return f"is to be served on {devices} GPUs, and {len(free)} are named"
+        least = free[devices - 1]
         needed, there = size / (config.tensor * config.pipeline), least * config.memory
         what = "may be taken of a GPU"
     else:
@@ -188,7 +196,7 @@ def _what_fits(config: Config, gib: float, here: Machine, others: Mapping[str, M
 
 def _tensor(config: Config, gib: float, here: Machine) -> int | None:
     """The fewest devices, a power of two, over which weights of that size fit; None where they do not."""
-    most = len(here.gpus) if config.device == "cuda" else 1
+    most = len(config.gpus or here.gpus) if config.device == "cuda" else 1
     for tensor in (1 << power for power in range(most.bit_length())):
         if _misfit(msgspec.structs.replace(config, tensor=tensor), gib, here) is None:
             return tensor

@@ -99,6 +99,9 @@ def test_a_port_in_use_is_said_before_anything_is_installed() -> None:
         (["tiny", "--engine", "sglang"], 2, "sglang"),
         (["tiny", "--engine", "transformers", "--tensor", "2"], 2, "--tensor means nothing"),
         (["tiny", "--engine", "transformers", "--image-cache", "0"], 2, "--image-cache means nothing"),
+        (["tiny", "--engine", "transformers", "--gpus", "1"], 2, "--gpus means nothing"),
+        (["tiny", "--gpus", "1,two"], 2, "--gpus 1,two is no list of numbers"),
+        (["tiny", "--gpus", "1,1"], 2, "--gpus 1,1 is no list of numbers"),
         (["tiny", "--context", "40000"], 3, "takes 32768 tokens, fewer than 40000"),
     ],
 )
@@ -135,6 +138,26 @@ def test_a_model_that_does_not_fit_is_refused_with_what_does() -> None:
     two = msgspec.structs.replace(CUDA, tensor=2)
     assert refused(two, 7, machine(24))[0] == "judge is to be served on 2 GPUs, here are 1"
     assert "here are none" in refused(CUDA, 7, machine())[0]
+
+
+def test_gpus_that_are_named_are_those_that_count() -> None:
+    judge = msgspec.structs.replace(CUDA, gpus=(4, 5, 6, 7), tensor=4)
+    refuse_unfit(judge, "judge", 136.8, machine(*[5] * 4, *[80] * 4))
+    message, _ = refused(judge, 136.8, machine(*[80] * 4, *[5] * 4))
+    assert message == "judge needs 157.3 GiB, and 4.5 GiB may be taken of a GPU"
+    assert "on GPU 7, and the last here is 5" in refused(judge, 136.8, machine(*[80] * 6))[0]
+    few = msgspec.structs.replace(judge, gpus=(4, 5))
+    assert "on 4 GPUs, and 2 are named" in refused(few, 136.8, machine(*[80] * 8))[0]
+
+
+def test_named_gpus_share_every_layer_and_are_all_that_vllm_sees(workspace: Path) -> None:
+    said = virc("serve", "tiny", "--dry-run", "--json", "--device", "cuda", "--gpus", "4,5,6,7").json
+    assert said["environment"]["CUDA_VISIBLE_DEVICES"] == "4,5,6,7"
+    command = said["command"]
+    assert command[command.index("--tensor-parallel-size") + 1] == "4"
+    words = ("--device", "cuda", "--gpus", "4,5", "--data", 2)
+    command = virc("serve", "tiny", "--dry-run", "--json", *words).json["command"]
+    assert command[command.index("--tensor-parallel-size") + 1] == "1"
 
 
 def test_main_memory_holds_the_weights_and_the_cache_where_there_is_no_gpu() -> None:

@@ -75,6 +75,13 @@ def command(
         float | None,
         typer.Option(min=0.05, max=1, metavar="SHARE", help="vLLM: of each GPU's memory. Default: 0.9."),
     ] = None,
+    gpus: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N",
+            help="vLLM: numbers of the GPUs to take, which share every layer. Default: the first.",
+        ),
+    ] = None,
     image_cache: Annotated[
         float | None,
         typer.Option(
@@ -99,6 +106,7 @@ def command(
         "host": host, "port": port, "name": name, "api_key": api_key, "device": device and device.value,
         "dtype": dtype and dtype.value, "context": context, "images": images, "tensor": tensor,
         "pipeline": pipeline, "data": data, "memory": memory, "image_cache": image_cache,
+        **serving.on_gpus(gpus, tensor, pipeline, data),
     }  # fmt: skip
     settings = {key: value for key, value in chosen.items() if value is not None}
     serving.run(Asked(model, system, protocol, engine, settings), dry_run, as_json)

@@ -52,8 +52,8 @@ def print_plan(wanted: Wanted, resolved: Resolved, there: Where | None, as_json:
     here = None if there else this_machine(Path.cwd())
     try:
         fits.refuse_no_judge(resolved.config)
-    except VircError as error:
-        missing.append(error)
+    except VircError as refused:
+        missing.append(refused)
     if as_json:
         output.emit(_as_json(plan, needed, resolved, here, missing))
         return
@@ -91,14 +91,13 @@ def _of_rl(place: Place, resolved: Resolved, run: Run, missing: list[VircError])
     """The rows as a run lays them down for verl, and the files that it writes beside them."""
     home = run.folder.absolute()
     try:
-        tried = training.validation(resolved, Path.cwd())
+        training.validation(resolved, Path.cwd())
     except VircError as error:
         missing.append(error)
-        tried = None
     return msgspec.structs.replace(
         place,
         data=home / "data" / TRAIN,
-        validation=home / "data" / VALIDATION if tried else None,
+        validation=home / "data" / VALIDATION if resolved.config.validation else None,
         protocol=home / FILE_NAME,
         reward=home / training.REWARD,
     )

@@ -98,6 +98,8 @@ def environment(config: Config, place: Place) -> dict[str, str]:
         "VIRC_PUBLISHED": str(place.files / PUBLISHED),
         "VLLM_API_KEY": config.api_key or "",
     }
+    if config.gpus:
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, config.gpus))
     if config.device == "cpu":
         env |= {
             "VLLM_CPU_KVCACHE_SPACE": str(config.cache_gib),
