@@ -158,13 +158,15 @@ class Keys(msgspec.Struct, frozen=True):
         for name, value in leaves.items():
             path = (ENGINE, name)
             said = ".".join(path)
-            inner = _inner(name, value, ours)
+            inner, gone = _inner(name, value, ours), _inner(name, value, self.refused.gone)
             if name not in self.accepted.keys:
                 yield self._unknown(name, ours)
             elif name in ours:
                 yield Fault(path, *_not_yours(said, ours[name]))
             elif inner:
                 yield Fault((ENGINE, inner), *_not_yours(f"{ENGINE}.{inner}", ours[inner]))
+            elif gone:
+                yield Fault((ENGINE, gone), self._has_no(gone), self.refused.gone[gone])
             elif verdict := self.verdict(name):
                 yield Fault(path, *_not_taken(said, *verdict))
             elif off := self._switches_off(name, value, leaves):
@@ -209,13 +211,14 @@ class Keys(msgspec.Struct, frozen=True):
     def _unknown(self, name: str, ours: Mapping[str, str]) -> Fault:
         """The fault of an unknown key; the hint names our setting of that name, or the engine's nearest key."""
         known = self.accepted.keys
-        message = f"{self.name} {self.accepted.versions[self.package]} has no key {plain(name, 100)!r}"
+        message = self._has_no(name)
         if name in _sections(self.package):
             return Fault((ENGINE, name), message, f"there are keys that begin with {name}.")
         gone = self.refused.gone.get(name)
         if gone:
             return Fault((ENGINE, name), message, gone)
-        near = nearest(name, known) or self._elsewhere(name)
+        likely = [each for each in known if each in ours or not self.verdict(each)]
+        near = nearest(name, likely) or _elsewhere(name, likely) or nearest(name, known)
         whose = name if name in ours.values() else ours.get(near or "")
         if whose is None:
             listed = f"{_FOLDER / f'{self.package}_keys.json'} lists them"
@@ -226,11 +229,8 @@ class Keys(msgspec.Struct, frozen=True):
             hint = f"{near} is not to be set: {whose}"
         return Fault((ENGINE, name), message, hint)
 
-    def _elsewhere(self, name: str) -> str | None:
-        """The only key of that last name, where its beginning was left out or is another."""
-        last = name.rsplit(".", 1)[-1]
-        ending = [each for each in self.accepted.keys if each.endswith(f".{last}") and not self.verdict(each)]
-        return ending[0] if len(ending) == 1 else None
+    def _has_no(self, name: str) -> str:
+        return f"{self.name} {self.accepted.versions[self.package]} has no key {plain(name, 100)!r}"
 
     def _switches_off(self, name: str, value: Any, given: Mapping[str, Any]) -> tuple[str, ...]:
         """The keys of which one must be on for this one to do anything, where none is."""
@@ -243,16 +243,25 @@ class Keys(msgspec.Struct, frozen=True):
         return ()
 
 
+def _elsewhere(name: str, known: Iterable[str]) -> str | None:
+    """The only key whose last part is nearest, where the beginning was left out or is another."""
+    ending: dict[str, list[str]] = {}
+    for each in known:
+        ending.setdefault(each.rsplit(".", 1)[-1], []).append(each)
+    found = ending.get(nearest(name.rsplit(".", 1)[-1], ending) or "", [])
+    return found[0] if len(found) == 1 else None
+
+
 def _beginnings(name: str) -> tuple[str, ...]:
     """A dotted name and what it begins with, the longest first."""
     parts = name.split(".")
     return tuple(".".join(parts[:length]) for length in range(len(parts), 0, -1))
 
 
-def _inner(name: str, value: Any, ours: Mapping[str, str]) -> str | None:
-    """The first key of ours in a free mapping."""
+def _inner(name: str, value: Any, known: Mapping[str, str]) -> str | None:
+    """The first key in a free mapping that is one of these."""
     inside = nested.leaves(value) if isinstance(value, Mapping) else ()
-    return next((full for path, _ in inside if (full := ".".join((name, *path))) in ours), None)
+    return next((full for path, _ in inside if (full := ".".join((name, *path))) in known), None)
 
 
 def _is_setting(text: str) -> bool:

@@ -34,14 +34,14 @@ from typing import Any
 
 from virc_recipes import engines, nested
 from virc_recipes.engines import keys as known
-from virc_recipes.engines.verl_changes import OWN, changes
+from virc_recipes.engines.verl_changes import OWN, YOURS, changes
 from virc_recipes.fitting import Fault
 from virc_recipes.place import Place
 from virc_recipes.plan import Plan, Step
 from virc_recipes.rl import Config
 from virc_recipes.sft import Lora
 
-__all__ = ["NAME", "OWN", "changes", "check", "faults", "flat", "needs", "plan", "settings"]
+__all__ = ["NAME", "OWN", "YOURS", "changes", "check", "faults", "flat", "needs", "plan", "settings"]
 
 NAME = "verl"
 KEYS = known.Keys("verl", NAME)

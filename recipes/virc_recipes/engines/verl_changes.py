@@ -33,7 +33,6 @@ _OURS: Mapping[str, str] = {
         "loss_scale_factor": "mean", "entropy_coeff": "entropy", "use_kl_loss": "kl", "kl_loss_coef": "kl",
         "optim.lr": "learning_rate", "optim.lr_warmup_steps_ratio": "warmup", "optim.clip_grad": "max_grad_norm",
         "fsdp_config.param_offload": "offload", "fsdp_config.optimizer_offload": "offload", **_PRECISION,
-        "fsdp_config.use_torch_compile": "device",
     }),
     **_of(_REF, {"log_prob_micro_batch_size_per_gpu": "micro_batch", **_PRECISION}),
     **_of(_ROLLOUT, {
@@ -41,23 +40,29 @@ _OURS: Mapping[str, str] = {
         "seed": "seed", "dtype": "precision", "tensor_model_parallel_size": "tensor_parallel",
         "log_prob_micro_batch_size_per_gpu": "micro_batch", "gpu_memory_utilization": "sampler_memory",
         "max_model_len": "response_length", "max_num_batched_tokens": "prompt_length", "limit_images": "max_images",
-        "free_cache_engine": "device", "enable_sleep_mode": "device", "enforce_eager": "device",
-        "agent.num_workers": "device",
-        "checkpoint_engine.update_weights_bucket_megabytes": "device",
     }),
     **_of("trainer", {
         "logger": "trackers", "nnodes": "nodes", "n_gpus_per_node": "devices", "total_epochs": "epochs",
         "total_training_steps": "steps", "save_freq": "save", "test_freq": "validate",
         "val_before_train": "validate", "device": "device", "max_actor_ckpt_to_keep": "keep",
     }),
-    "data.dataloader_num_workers": "device",
-    "reward.num_workers": "device", "transfer_queue.backend.SimpleStorage.num_data_storage_units": "device",
     **_of("trainer.v1.sampler.sampler_kwargs", {
         "filter_groups_metric": "dynamic_sampling", "train_batch_size": "batch", "gen_batch_size": "dynamic_sampling",
         "max_inflight_gen_batches": "dynamic_sampling", "poll_interval": "device",
     }),
     "ray_kwargs.ray_init.num_cpus": "device", "ray_kwargs.ray_init.num_gpus": "devices",
 }  # fmt: skip
+YOURS: Mapping[str, str] = {
+    **_of(_ROLLOUT, dict.fromkeys(
+        ("free_cache_engine", "enable_sleep_mode", "enforce_eager", "agent.num_workers",
+         "checkpoint_engine.update_weights_bucket_megabytes"),
+        "device",
+    )),
+    f"{_ACTOR}.fsdp_config.use_torch_compile": "device", "data.dataloader_num_workers": "device",
+    "reward.num_workers": "device", "transfer_queue.backend.SimpleStorage.num_data_storage_units": "device",
+}  # fmt: skip
+"""Engine key -> the setting of ours that it follows from where a user does not set it."""
+
 _FIXED: Mapping[str, str] = {
     "algorithm.adv_estimator": "a stage is GRPO, whose groups the other settings are about",
     "algorithm.use_kl_in_reward": "the distance to the base is in the loss, `kl`",
@@ -140,5 +145,5 @@ _WHY: Mapping[str, str] = {
     ),
 }  # fmt: skip
 
-changes = Reasons(OWN, _SEVERAL, _WHY).changes
+changes = Reasons({**OWN, **YOURS}, _SEVERAL, _WHY).changes
 """Where verl's keys are not the published ones; see `changed.Reasons.changes`."""
