@@ -67,6 +67,10 @@ Protocol = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Wording the model was trained with; `default`: this project's own."),
 ]
+Tools = Annotated[
+    list[str] | None,
+    typer.Option(metavar="+NAME", help="A tool of your own, offered beside those of the model's wording."),
+]
 MaxTurns = Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Turns of one solution.")]
 Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Of all that is drawn at random.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Fetch no picture from the network.")]

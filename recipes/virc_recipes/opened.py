@@ -5,9 +5,10 @@ from pathlib import Path
 
 import msgspec
 
-from virc_recipes import models, wording
+from virc_recipes import models, tools, wording
 from virc_recipes.backends import Backend
 from virc_recipes.reasoning.resize import QWEN2
+from virc_recipes.systems import System
 from virc_recipes.wording import Wording
 
 DEMONSTRATION = (
@@ -29,6 +30,7 @@ class Choice(msgspec.Struct, frozen=True):
         device: cpu, cuda, cuda:N or mps; None: the best found.
         max_pixels: largest area an image is shown with, in pixels; None: the model's own limit.
         timeout: seconds after which a reply of the endpoint is given up.
+        tools: names or files of tools to offer beside those of the wording.
     """
 
     model: str | None = None
@@ -39,6 +41,7 @@ class Choice(msgspec.Struct, frozen=True):
     device: str | None = None
     max_pixels: int | None = None
     timeout: float = REPLY_SECONDS
+    tools: tuple[str, ...] = ()
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -83,6 +86,7 @@ def _endpoint(choice: Choice, endpoint: str) -> Opened:
     backend = OpenAIBackend(endpoint, choice.model, choice.api_key, timeout=choice.timeout, grid=grid)
     system, model = models.known(backend.model, choice.system)
     spoken = wording.of_endpoint(backend.published_protocol(), system, model, choice.protocol)
+    spoken = _with_tools(spoken, system, choice)
     warnings = _untrained(spoken, backend.model, choice)
     return Opened(
         backend.model, backend, spoken, warnings=warnings, at_once=backend.at_once, answers=backend.answers
@@ -92,6 +96,7 @@ def _endpoint(choice: Choice, endpoint: str) -> Opened:
 def _weights(choice: Choice, workspace: Path) -> Opened:
     weights = models.find(choice.model, workspace, choice.system)
     spoken = wording.of_weights(weights, choice.protocol)  # before the weights: it fails in no time
+    spoken = _with_tools(spoken, weights.system, choice)
     from virc_recipes.backends.local import load
 
     backend = load(weights.folder, choice.device, max_pixels=choice.max_pixels, adapter=weights.adapter)
@@ -110,7 +115,15 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
     )
 
 
+def _with_tools(spoken: Wording, system: System | None, choice: Choice) -> Wording:
+    beside = system.file.parent if system else None
+    return Wording(wording.offering(spoken.protocol, choice.tools, beside))
+
+
 def _untrained(spoken: Wording, name: str, choice: Choice) -> tuple[str, ...]:
+    lacking = [each for each in spoken.protocol.tools if each not in tools.known()]
+    if lacking:
+        return (f"the wording of {name} offers {', '.join(lacking)}, which is not here to be called",)
     if spoken.origin == "trained" or choice.protocol:
         return ()
     return (f"{name} is asked in this project's own wording, not in what it was trained with",)

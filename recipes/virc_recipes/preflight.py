@@ -37,6 +37,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, tag="solutions"):
         folder: new folder for the rows to train on, where those are not all rows of `source`.
         protocol: file of the rows' wording; None: the one beside the rows, else the one they show.
         mixed_coordinates: take boxes that the base was not trained to write.
+        loads: files of tools of the user's own that the rows' wording may name.
         workers: processes that count.
     """
 
@@ -51,6 +52,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, tag="solutions"):
     folder: Path | None = None
     protocol: Path | None = None
     mixed_coordinates: bool = False
+    loads: tuple[str, ...] = ()
     workers: int = 1
 
 
@@ -67,7 +69,7 @@ class Prompts(msgspec.Struct, frozen=True, kw_only=True, tag="prompts"):
         max_pixels: lowers the base's own limit of an image.
         folder: new folder for the rows that verl reads; `home` is where it will lie.
         wording: of the base, for rows that are problems.
-        tools: names of tools to offer beside those of the wording.
+        tools: names or files of tools to offer beside those of the wording; `loads` as in `Request`.
         reward: what replies are rewarded for; `beside` is the folder where its own files lie.
     """
 
@@ -86,6 +88,7 @@ class Prompts(msgspec.Struct, frozen=True, kw_only=True, tag="prompts"):
     protocol: Path | None = None
     wording: Protocol
     tools: tuple[str, ...] = ()
+    loads: tuple[str, ...] = ()
     reward: Reward
     beside: Path | None = None
     workers: int = 1
@@ -195,10 +198,12 @@ def read(stdout: str) -> Result:
 
 def main(words: list[str]) -> int:
     """The program: prints what it found, or the mistake."""
+    from virc_recipes import tools
     from virc_recipes.data import prompt_rows, training_rows
 
     try:
         request = _request(words[0])
+        tools.load(request.loads)
         if isinstance(request, Prompts):
             said = _Said(prompt_rows.looked_through(request, _progress()))
         else:

@@ -7,7 +7,7 @@ import msgspec
 
 from virc_recipes import tools
 from virc_recipes.clauses import clause
-from virc_recipes.errors import ConfigError
+from virc_recipes.errors import ConfigError, UsageError
 from virc_recipes.models import Weights, run_of
 from virc_recipes.paths import contents, expanded, is_file
 from virc_recipes.reasoning.protocol import FILE_NAME, Protocol, own_protocol, with_tools
@@ -40,6 +40,7 @@ def of_weights(weights: Weights, option: str | None = None) -> Wording:
         ConfigError: the file is wrong; or the model belongs to a known system, so that it was never trained with
             our wording, and its own is not beside it.
     """
+    load_tools(weights.system)
     beside = _beside(weights)
     if option or beside is None:
         chosen = _chosen(option, weights.system, weights.model)
@@ -61,6 +62,7 @@ def of_endpoint(
     Raises:
         ConfigError: the file of `--protocol` is wrong.
     """
+    load_tools(system)
     chosen = _chosen(option, system, model)
     return chosen or (_trained(published) if published else _own(system, model))
 
@@ -83,6 +85,27 @@ def read_protocol(path: Path, beside: Path | None = None) -> Protocol:
         raise ConfigError(f"{path} is no wording file: {clause(error)}") from error
     tools.load(protocol.tools, beside, missing_ok=True)
     return protocol
+
+
+def load_tools(system: System | None) -> list[str]:
+    """Load the tools of one's own that a system names; returns the names of all it names.
+
+    Raises:
+        ConfigError: there is none of a name, or its file is no tool.
+    """
+    return tools.load(system.tools, system.file.parent) if system else []
+
+
+def added(names: Iterable[str]) -> tuple[str, ...]:
+    """The tools that `--tools +NAME` asks for.
+
+    Raises:
+        UsageError: a name has no `+`: those of the wording cannot be replaced, or the model would not know the rest.
+    """
+    for name in names:
+        if not name.startswith("+") or len(name) < 2:
+            raise UsageError(f"--tools {name} is not +NAME", "a tool is added to those of the wording")
+    return tuple(name[1:] for name in names)
 
 
 def offering(protocol: Protocol, names: Iterable[str], beside: Path | None = None) -> Protocol:
@@ -112,9 +135,11 @@ def _chosen(option: str | None, system: System | None, model: Model | None) -> W
 
 
 def _own(system: System | None, model: Model | None) -> Wording:
-    """Our own wording with every tool, in that model's coordinates; plain models may repeat (D48)."""
+    """Our own wording with the system's tools, else every one, in that model's coordinates; plain models may repeat
+    (D48).
+    """
     coordinates = (model and model.coordinates) or (system.coordinates if system else "pixel")
-    protocol = own_protocol(tools.schemas(tools.discover(), coordinates), coordinates)
+    protocol = own_protocol(tools.schemas(load_tools(system) or tools.discover(), coordinates), coordinates)
     images = system.images if system else "smart"
     return Wording(msgspec.structs.replace(protocol, repeat_limit=0, images=images))
 

@@ -48,6 +48,7 @@ def command(
     endpoint: options.Endpoint = None,
     system: options.System = None,
     protocol: options.Protocol = None,
+    tools: options.Tools = None,
     as_json: options.Json = False,
     trace: Annotated[
         str | None, typer.Option(metavar="DIR", help="Keep conversation, images and a page to look at.")
@@ -93,7 +94,7 @@ def command(
         hints.check_batch(image, question, question_file, more_images, as_json)
     else:
         hints.check_one(image, question, out, concurrency)
-    chosen = setup.set_up(flags, config, protocol, trace, offline)
+    chosen = setup.set_up(flags, config, protocol, trace, offline, options.names_of(tools))
     if batch is not None:
         from virc_cli.solving import many
 

@@ -1,7 +1,7 @@
 """The model and the settings of one call, from flags, environment and config file."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -13,6 +13,7 @@ from virc_recipes.errors import UsageError
 from virc_recipes.opened import REPLY_SECONDS, Choice, Opened, open_model
 from virc_recipes.outcome import Fields, facts, settings
 from virc_recipes.solve import SolveConfig
+from virc_recipes.wording import added
 
 HERE = "none"
 """What `--endpoint` says to ask no endpoint, whatever the config file names."""
@@ -36,6 +37,7 @@ def set_up(
     protocol: str | None,
     trace: str | None,
     offline: bool,
+    tools: Iterable[str] = (),
 ) -> Setup:
     """Complete the flags by environment and config file; nothing is loaded yet.
 
@@ -59,6 +61,7 @@ def set_up(
         device=wanted.device,
         max_pixels=wanted.max_pixels,
         timeout=wanted.timeout or REPLY_SECONDS,
+        tools=added(tools),
     )
     solving = msgspec.structs.replace(solving, timeout=wanted.timeout, keep_images=trace is not None)
     return Setup(choice, solving, Path(trace) if trace else None, offline)

@@ -12,7 +12,7 @@ import msgspec
 
 from virc_cli import envs, launch, output, progress
 from virc_cli.training import rewarding
-from virc_recipes import environments, fits, preflight, runs, shape, stages, systems, training
+from virc_recipes import environments, fits, preflight, runs, shape, stages, systems, tools, training, wording
 from virc_recipes.data.layouts import Source
 from virc_recipes.envs import Environment, pinned
 from virc_recipes.errors import ConfigError, DataError, SetupError, UsageError
@@ -57,14 +57,13 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stage needs, as it is on this machine; `tools` are those offered beside the wording's."""
+    """What a stage needs, as it is on this machine."""
 
     resolved: Resolved
     base: Base
     result: Result
     environment: Environment
     python: Path
-    tools: tuple[str, ...] = ()
 
 
 def settings(wanted: Wanted) -> Resolved:
@@ -144,6 +143,7 @@ def _preflight(
         folder=folder,
         mixed_coordinates=config.mixed_coordinates,
         protocol=wanted.protocol and expanded(wanted.protocol).absolute(),
+        loads=_own(resolved),
         workers=cores(),
     )
 
@@ -172,24 +172,29 @@ def find(
     source = training.rows(resolved, Path.cwd())
     if here:
         fits.refuse_few_gpus(resolved.config, here)
-    tools: tuple[str, ...] = ()
+    wording.load_tools(resolved.system)
     if resolved.kind == "rl":
         rewarding.check_judge(resolved, source, here is not None)
-        tools = rewarding.tools_of(resolved, wanted.tools)
     environment = environment_of(resolved)
     python = interpreter(resolved, environment)
     request: Request | Prompts
     if resolved.kind == "rl":
-        places = folder, home or folder
-        request = rewarding.request(resolved, base, source, places, probe, wanted.protocol, tools)
+        places, asked = (folder, home or folder), rewarding.tools_of(resolved, wanted.tools)
+        request = rewarding.request(
+            resolved, base, source, places, probe, wanted.protocol, asked, _own(resolved)
+        )
     else:
         request = _preflight(wanted, resolved, base, source, folder, probe)
     step = preflight.step(request, python, environments.recipes_in(environment))
     with progress.shown() as show:
         result = preflight.read(launch.output(step, show))
-    return Found(
-        resolved=resolved, base=base, result=result, environment=environment, python=python, tools=tools
-    )
+    return Found(resolved=resolved, base=base, result=result, environment=environment, python=python)
+
+
+def _own(resolved: Resolved) -> tuple[str, ...]:
+    """The files of the tools of their own that systems name."""
+    beside = resolved.system.file.parent
+    return tuple(str(file) for name in resolved.system.tools if (file := tools.file_of(name, beside)))
 
 
 @contextmanager
@@ -217,7 +222,7 @@ def write(run: Run, partial: Path, found: Found, launcher: str, site: Mapping[st
     """Write what the run is into its folder to be."""
     about = _info(run, partial, found, launcher, site)
     if found.resolved.kind == "rl":
-        code = rewarding.write(run, partial, found.resolved, found.base, found.result, found.tools)
+        code = rewarding.write(run, partial, found.resolved, found.base, found.result)
         about = msgspec.structs.replace(about, code=code)
     write_json(partial / "run.json", about)
     write_whole(partial / "settings.yaml", training.settings_text(found.resolved).encode())

@@ -8,8 +8,7 @@ from pathlib import Path
 import msgspec
 
 from virc_cli import output
-from virc_recipes import models, rewards, training, wording
-from virc_recipes import tools as tool_files
+from virc_recipes import models, rewards, tools, training, wording
 from virc_recipes.data.layouts import Source, get, rl
 from virc_recipes.data.record import Record
 from virc_recipes.errors import ConfigError, DataError, VircError
@@ -78,7 +77,8 @@ def request(
     places: tuple[Path, Path],
     probe: int,
     protocol: Path | None,
-    tools: tuple[str, ...],
+    asked: tuple[str, ...],
+    loads: tuple[str, ...],
 ) -> Prompts:
     """What to look at in the rows.
 
@@ -86,7 +86,7 @@ def request(
         places: folder for the rows that verl reads, and where it will lie.
         probe: roll out this many of the longest only; 0: all.
         protocol: file with the wording of the rows.
-        tools: to be offered beside the wording's.
+        asked: tools to be offered beside the wording's; `loads` are files of those that it may name.
 
     Raises:
         ConfigError: a tool is not there, or the base's wording cannot be read.
@@ -108,7 +108,8 @@ def request(
         home=places[1].absolute(),
         protocol=protocol and expanded(protocol).absolute(),
         wording=wording.of_weights(weights).protocol,
-        tools=tools,
+        tools=asked,
+        loads=loads,
         reward=config.reward,
         beside=resolved.system.file.parent,
         workers=cores(),
@@ -116,15 +117,16 @@ def request(
 
 
 def tools_of(resolved: Resolved, asked: tuple[str, ...]) -> tuple[str, ...]:
-    """The tools to offer beside those of the wording: the system's own, and those of `--tools +NAME`, as files.
+    """The tools that `--tools +NAME` asks for: files of the user's own, names of this package's.
 
     Raises:
+        UsageError: it is not +NAME.
         ConfigError: one is not there.
     """
     beside = resolved.system.file.parent
-    names = [*getattr(resolved.system, "tools", ()), *(name.removeprefix("+") for name in asked)]
-    tool_files.load(names, beside)
-    return tuple(str(tool_files.file_of(name, beside) or name) for name in names)
+    names = wording.added(asked)
+    tools.load(names, beside)
+    return tuple(str(tools.file_of(name, beside) or name) for name in names)
 
 
 def check(result: Result, reward: Reward) -> None:
@@ -139,12 +141,10 @@ def check(result: Result, reward: Reward) -> None:
         raise DataError(f"{most} rows cannot be rewarded by {reward.total}: {result.lacks}", hint)
 
 
-def write(
-    run: Run, partial: Path, resolved: Resolved, base: Base, result: Result, tools: tuple[str, ...]
-) -> dict[str, str]:
+def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Result) -> dict[str, str]:
     """Write `reward.json` and the copies of the user's own files; returns the SHA-256 of each by its name."""
     reward, beside = resolved.config.reward, resolved.system.file.parent
-    code = kept.copy(kept.own_files(reward, beside, tools), partial / kept.CODE)
+    code = kept.copy(kept.own_files(reward, beside, result.protocol.tools), partial / kept.CODE)
     home = run.folder.absolute()
     strict = strict_of(reward, resolved, result)
     settings = Settings(

@@ -1,7 +1,7 @@
 """What a run keeps of its reward, so that every worker on every node finds it: settings, and the user's own files."""
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,34 +18,35 @@ JUDGED = "judge"
 _PACKAGE = Path(rewards.__file__).parents[1]
 
 
-def own_files(reward: Reward, beside: Path | None, names: Iterable[str]) -> list[Path]:
-    """The files outside this package that a reward and tools stand in.
+def own_files(reward: Reward, beside: Path | None, names: Iterable[str]) -> dict[str, Path]:
+    """The files outside this package that a reward and tools stand in, by the names their copies are found by.
 
     Args:
         beside: folder of the system's YAML.
-        names: of tools, or of their files.
+        names: of tools that a wording offers.
 
     Raises:
         ConfigError: there is none of a name, or two files have one name.
     """
     total = rewards.find(reward.total, beside)
-    files = [total.file, *(term.file for term in total.terms)]
-    files += [file for name in names if (file := tools.file_of(name, beside))]
-    own = dict.fromkeys(file.resolve() for file in files if not file.resolve().is_relative_to(_PACKAGE))
-    by_name: dict[str, Path] = {}
-    for file in own:
-        if by_name.setdefault(file.name, file) != file:
-            raise ConfigError(f"{by_name[file.name]} and {file} have one name", "give one of them another")
-    return list(own)
+    files = [(file.name, file) for file in (total.file, *(term.file for term in total.terms))]
+    loaded = tools.load(names, beside)
+    files += [(f"{name}.py", Path(str(tools.known()[name].__file__))) for name in loaded]
+    own: dict[str, Path] = {}
+    for name, file in files:
+        place = file.resolve()
+        if not place.is_relative_to(_PACKAGE) and own.setdefault(name, place) != place:
+            raise ConfigError(f"{own[name]} and {place} have one name", "give one of them another")
+    return own
 
 
-def copy(files: Iterable[Path], to: Path) -> dict[str, str]:
+def copy(files: Mapping[str, Path], to: Path) -> dict[str, str]:
     """Copy files into a new folder; returns the SHA-256 of each by its name."""
     hashes = {}
-    for file in files:
+    for name, file in files.items():
         to.mkdir(exist_ok=True)
-        shutil.copyfile(file, to / file.name)
-        hashes[file.name] = sha256((to / file.name).read_bytes()).hexdigest()
+        shutil.copyfile(file, to / name)
+        hashes[name] = sha256((to / name).read_bytes()).hexdigest()
     return hashes
 
 

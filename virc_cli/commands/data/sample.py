@@ -43,6 +43,7 @@ def command(
     endpoint: options.Endpoint = None,
     system: options.System = None,
     protocol: options.Protocol = None,
+    tools: options.Tools = None,
     as_json: options.Json = False,
     max_pixels: options.MaxPixels = None,
     max_turns: options.MaxTurns = 16,
@@ -70,5 +71,5 @@ def command(
         "timeout": timeout,
     }
     config = SolveConfig(temperature=temperature, seed=seed, samples=n, max_turns=max_turns)
-    chosen = setup.set_up(flags, config, protocol, None, offline)
+    chosen = setup.set_up(flags, config, protocol, None, offline, options.names_of(tools))
     sampling.run(chosen, file, to, keep, concurrency, as_json, FAILURE)

@@ -78,7 +78,10 @@ def boxes(record: Record, sizes: _Sizes) -> Iterator[tuple[bool, bool]]:
 
 def offered(rules: Rules) -> Sequence[str]:
     """Names of the tools that the rows may call."""
-    return rules.protocol.tools if rules.protocol else sorted(tools.known())
+    if rules.protocol is None:
+        return sorted(tools.known())
+    tools.load(rules.protocol.tools, missing_ok=True)  # rows are checked in processes of their own
+    return rules.protocol.tools
 
 
 def _walk(record: Record, sizes: _Sizes) -> Iterator[tuple[Message, _Sizes, _Sizes]]:

@@ -1,0 +1,185 @@
+"""Tools of one's own: found where the user says, loaded where they are named, offered where the wording has them."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from called import virc
+from PIL import Image
+from servers import images_of, serve
+from solve.solving import answer, call, picture
+
+from virc_recipes import tools, wording
+from virc_recipes.errors import ConfigError, UsageError
+from virc_recipes.models import EMBEDDED_FOLDER
+from virc_recipes.reasoning.protocol import FILE_NAME
+from virc_recipes.reasoning.session import Reply, Session, Unit
+from virc_recipes.wording import offering, read_protocol
+
+ROTATE = '''\
+"""`rotate_image`: turn an image shown before by a quarter or a half."""
+
+from virc_recipes.reasoning.coordinates import resolve_index
+from virc_recipes.tools.base import Call, Checked, ToolError, require_keys
+
+NAME = "rotate_image"
+WORDING = "after_image"  # the sentence that follows its result
+SCHEMA = {
+    "type": "function",
+    "function": {
+        "name": NAME,
+        "description": "Turn an image clockwise.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "degrees": {"type": "integer", "enum": [90, 180, 270]},
+                "image_index": {"type": "integer", "description": "which image, 0 is the first"},
+            },
+            "required": ["degrees", "image_index"],
+        },
+    },
+}
+
+
+def check(arguments, view):
+    """The call, where it can be carried out."""
+    require_keys(arguments, "degrees", "image_index")
+    index, deviations = resolve_index(arguments["image_index"], len(view.sizes))
+    if arguments["degrees"] not in (90, 180, 270):
+        raise ToolError("degrees is not 90, 180 or 270")
+    return Checked(Call(NAME, index, factor=float(arguments["degrees"])), deviations)
+
+
+def apply(call, source):
+    """The turned image."""
+    return source.rotate(-call.factor, expand=True)
+'''
+TURN = call("rotate_image", degrees=90, image_index=0)
+WORDING = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
+
+
+@pytest.fixture(autouse=True)
+def none_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "_OWN", {})
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of `VIRC_PATH` with the tool."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "rotate_image.py").write_text(ROTATE)
+    monkeypatch.setenv("VIRC_PATH", str(folder))
+    return folder
+
+
+def test_a_session_offers_and_carries_out_an_own_tool(own: Path) -> None:
+    protocol = offering(WORDING, ["rotate_image"])
+    assert protocol.tools == (*WORDING.tools, "rotate_image")
+    session = Session(protocol, "What is it?", [Image.radial_gradient("L").resize((112, 56)).convert("RGB")])
+    assert isinstance(session.feed(Reply(TURN)), Unit)
+    assert [shown.size for shown in session.images] == [(112, 56), (56, 112)]
+    assert session.images[1].pixels.tobytes() == session.images[0].pixels.rotate(-90, expand=True).tobytes()
+
+
+def test_a_wording_without_it_does_not_get_it(own: Path) -> None:
+    tools.load(["rotate_image"])
+    session = Session(WORDING, "What is it?", [Image.new("RGB", (112, 56))])
+    assert "there is no tool 'rotate_image'" in getattr(session.feed(Reply(TURN)), "reason", "")
+    assert "rotate_image" not in wording.of_endpoint(None, None, None).protocol.tools
+
+
+def test_the_texts_of_the_other_tools_stay(own: Path) -> None:
+    protocol = offering(WORDING, ["rotate_image"])
+    schema = json.dumps(tools.schemas(["rotate_image"])[0])
+    assert protocol.system == WORDING.system.replace("\n</tools>", f"\n{schema}\n</tools>")
+    assert offering(protocol, ["rotate_image", "crop_image"]) == protocol
+
+
+def test_a_wording_that_was_kept_finds_its_tool_again(own: Path, tmp_path: Path) -> None:
+    file = tmp_path / FILE_NAME
+    file.write_bytes(msgspec.json.encode(offering(WORDING, ["rotate_image"])))
+    tools._OWN.clear()
+    assert read_protocol(file).tools[-1] == "rotate_image"
+    assert tools.get("rotate_image").SCHEMA["function"]["name"] == "rotate_image"
+
+
+def test_nothing_is_loaded_that_nobody_names(own: Path) -> None:
+    (own / "loud.py").write_text(f"open({str(own / 'ran')!r}, 'w')\n" + ROTATE)
+    with pytest.raises(tools.ToolError):
+        tools.get("loud")
+    assert tools.file_of("loud") == own / "loud.py"
+    read_protocol(EMBEDDED_FOLDER / FILE_NAME)
+    assert not (own / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("x = 1", "it has no NAME of its own, which the model writes; no SCHEMA"),
+        (ROTATE.replace("def check(", "def chek("), r"it has no check\(arguments, view\)"),
+        (ROTATE.replace('"after_image"', '"after"'), "it has no WORDING, one of after_image and after_scale"),
+        (ROTATE.replace('NAME = "rotate_image"', 'NAME = "crop_image"'), "it has no NAME of its own"),
+        ("import no_such_module", "cannot be loaded: ModuleNotFoundError"),
+    ],
+    ids=["empty", "check", "wording", "taken", "import"],
+)
+def test_what_is_no_tool_is_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=sentence):
+        tools.load([str(file)])
+
+
+def test_a_tool_that_is_not_there_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="there is no tool 'crop_imag'") as refused:
+        tools.load(["crop_imag"])
+    assert refused.value.hint == "did you mean 'crop_image'?"
+    with pytest.raises(ConfigError, match=r"there is no file ./no.py"):
+        tools.load(["./no.py"])
+    with pytest.raises(UsageError, match=r"--tools rotate_image is not \+NAME"):
+        wording.added(["rotate_image"])
+
+
+def test_solve_offers_it_where_it_is_asked_for(own: Path, tmp_path: Path) -> None:
+    image = picture(tmp_path / "a.png", 112, 56)
+    with serve([TURN, answer("7")]) as server:
+        words = ("solve", image, "What is it?", "--endpoint", server.url, "--tools", "+rotate_image")
+        done = virc(*words, "--json")
+        assert (done.code, done.json["answer"]) == (0, "7")
+        first, second = server.chats()
+        assert '"name": "rotate_image"' in json.dumps(first["messages"][0]).replace('\\\\"', '"').replace(
+            '\\"', '"'
+        )
+        assert len(images_of(second)) == 2
+    with serve([TURN, TURN, TURN, TURN]) as server:
+        refused = virc("solve", image, "What is it?", "--endpoint", server.url)
+        assert refused.code == 8
+
+
+def test_a_system_names_its_tools(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VIRC_PATH")
+    (tmp_path / "mine.yaml").write_text("name: mine\ntools: [crop_image, own/rotate_image.py]\n")
+    image = picture(tmp_path / "a.png", 112, 56)
+    with serve([TURN, answer("7")]) as server:
+        words = ("solve", image, "What is it?", "--endpoint", server.url, "--system", tmp_path / "mine.yaml")
+        assert virc(*words).out == "7\n"
+        system = server.chats()[0]["messages"][0]["content"]
+        assert "rotate_image" in str(system)
+        assert "scale_image" not in str(system)
+
+
+def test_rows_are_sampled_with_it_and_keep_the_wording(own: Path, tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", 112, 56)
+    row = {"id": "1", "image": "a.png", "question": "What is it?", "answer": "7"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    with serve([TURN, answer("7")] * 2) as server:
+        words = ("data", "sample", tmp_path / "rows.jsonl", "--to", tmp_path / "made", "--n", 1)
+        done = virc(*words, "--endpoint", server.url, "--tools", "+rotate_image")
+        assert done.code == 0
+    kept = read_protocol(tmp_path / "made" / FILE_NAME)
+    assert kept.tools[-1] == "rotate_image"
+    made = next((tmp_path / "made").glob("*.jsonl")).read_text()
+    assert json.loads(made.splitlines()[0])["messages"][0]["content"] == kept.system
+    assert virc("data", "check", tmp_path / "made").code == 0
