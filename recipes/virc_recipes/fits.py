@@ -28,9 +28,9 @@ Config = Any
 """The settings of a stage of any kind: `sft.Config`, `rl.Config`."""
 
 JUDGES = (
-    "--judge-endpoint URL of one that is served elsewhere; --with judge-split for one on four of these GPUs (virc serve "
-    "judge --gpus 4,5,6,7 --port 8005); a smaller one, such as virc serve judge-72b-awq --gpus N; or --with rules, "
-    "which needs none"
+    "--judge-endpoint URL of one that is served elsewhere; --with judge-split for one on four of these GPUs (virc "
+    "serve judge --gpus 4,5,6,7 --port 8005); a smaller one, such as virc serve judge-72b-awq --gpus N; or "
+    "--with rules, which needs none"
 )
 """Ways to a judge (B3)."""
 

@@ -169,7 +169,7 @@ def _misfit(config: Config, gib: float, here: Machine) -> str | None:
                 f"is to be served on {devices} GPU{'s' * (devices > 1)}, here are {len(here.gpus) or 'none'}"
             )
         chosen = config.gpus or range(len(here.gpus))
-        if max(chosen) >= len(here.gpus):
+        if max(chosen, default=-1) >= len(here.gpus):
             return f"is to be served on GPU {max(chosen)}, and the last here is {len(here.gpus) - 1}"
         free = sorted((here.gpus[number].free_gib for number in chosen), reverse=True)
         if len(free) < devices:

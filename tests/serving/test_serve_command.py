@@ -144,7 +144,7 @@ def test_gpus_that_are_named_are_those_that_count() -> None:
     judge = msgspec.structs.replace(CUDA, gpus=(4, 5, 6, 7), tensor=4)
     refuse_unfit(judge, "judge", 136.8, machine(*[5] * 4, *[80] * 4))
     message, _ = refused(judge, 136.8, machine(*[80] * 4, *[5] * 4))
-    assert message == "judge needs 157.3 GiB, and 4.5 GiB may be taken of a GPU"
+    assert message == "judge needs 39.3 GiB, and 4.5 GiB may be taken of a GPU"
     assert "on GPU 7, and the last here is 5" in refused(judge, 136.8, machine(*[80] * 6))[0]
     few = msgspec.structs.replace(judge, gpus=(4, 5))
     assert "on 4 GPUs, and 2 are named" in refused(few, 136.8, machine(*[80] * 8))[0]
