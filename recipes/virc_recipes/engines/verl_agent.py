@@ -21,6 +21,7 @@ from verl.experimental.agent_loop.agent_loop import (  # type: ignore[import-not
 
 from virc_recipes.data import verl_rows
 from virc_recipes.data.record import Record, inputs_of
+from virc_recipes.engines.verl_agent_failures import tell
 from virc_recipes.engines.verl_agent_ids import Ids, speech
 from virc_recipes.engines.verl_agent_prefix import Prefix
 from virc_recipes.errors import DataError
@@ -60,6 +61,7 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        tell()
         self._protocol, self._folder = _protocol(protocol), Path(folder)
         self._speech = speech(str(self.config.actor_rollout_ref.model.path), max_pixels)
         self._talk: Callable[[Record], Session | Prefix]

@@ -1,13 +1,23 @@
-"""A rollout that failed stops the run.
+"""A rollout that failed, or its reward, stops the run.
 
 verl 0.9.1 would pad its group with empty rows and go on, so that a judge that is down would teach nothing, silently.
-Set `trainer.v1.sampler.custom_sampler` to `{path: pkg://virc_recipes.engines.verl_agent_failures, name: Strict}`.
+Set `trainer.v1.sampler.custom_sampler` to `{path: pkg://virc_recipes.engines.verl_agent_failures, name: Strict}`. The
+reason comes from another process, whose log verl writes it to; it travels by Ray's own table of keys and values.
 """
 
+import logging
+from functools import cache
 from typing import Any
 
+import ray  # type: ignore[import-not-found]
 from omegaconf import OmegaConf  # type: ignore[import-not-found]
+from ray.experimental import internal_kv  # type: ignore[import-not-found]
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer  # type: ignore[import-not-found]
+
+from virc_recipes.engines.verl_cause import cause
+
+_LOGGER = "verl.trainer.ppo.v1.agent_loop_tq"
+_MOST = 2000  # characters of a reason
 
 
 class Strict(ReplayBuffer):  # type: ignore[misc]
@@ -26,8 +36,23 @@ class Strict(ReplayBuffer):  # type: ignore[misc]
 
     def _sync_metadata_from_transfer_queue(self) -> None:
         super()._sync_metadata_from_transfer_queue()
-        failed = sum(len(groups) for groups in self.failure_keys.values())
-        if failed:
-            raise RuntimeError(
-                f"rollouts of {failed} prompts failed, or their rewards: the reason stands above"
-            )
+        if any(self.failure_keys.values()):
+            told = internal_kv._internal_kv_get(_key())
+            reason = told.decode() if told else "its log stands above"
+            raise RuntimeError(f"a rollout or its reward failed: {reason}")
+
+
+class _Tells(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and record.exc_info[1]:
+            internal_kv._internal_kv_put(_key(), cause(record.exc_info[1])[:_MOST].encode(), overwrite=False)
+
+
+@cache
+def tell() -> None:
+    """Tell `Strict` what verl logs of failed rollouts in this process, of which the first is the reason."""
+    logging.getLogger(_LOGGER).addHandler(_Tells())
+
+
+def _key() -> str:
+    return f"virc_failure_{ray.get_runtime_context().get_job_id()}"

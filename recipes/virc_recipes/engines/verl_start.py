@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 import psutil  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
+from virc_recipes.engines.verl_cause import cause
 from virc_recipes.orphans import adopt_orphans, end_with_parent
 
 _OF_A_START = ("_temp_dir", "num_cpus", "num_gpus", "include_dashboard", "object_store_memory", "resources")
@@ -71,7 +72,7 @@ def ray_arguments(config: Any, folder: str) -> dict[str, Any]:
     else:  # workers inherit the environment
         os.environ.setdefault(
             "RAY_AUTH_TOKEN", secrets.token_hex(32)
-        )  # or Ray would keep one in the home folder
+        )  # Ray would keep one in the user's home
         arguments |= {"_temp_dir": folder, "include_dashboard": False}
     variables = runtime["env_vars"] | (own.get("env_vars") or {})
     return {**arguments, "runtime_env": {**runtime, **own, "env_vars": variables}}
@@ -86,14 +87,6 @@ def folder_prefix() -> str:
 def joins() -> bool:
     """Whether a cluster runs already."""
     return bool(os.environ.get("RAY_ADDRESS"))
-
-
-def cause(error: BaseException) -> str:
-    """The error that others were raised for, in one line; Ray's carry that of another process."""
-    while (inner := getattr(error, "cause", None) or error.__cause__) is not None:
-        error = inner
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"
 
 
 def stop_ray(folder: str) -> None:
