@@ -18,6 +18,7 @@ RL_ENGINE = (
     "/scratch/env/bin/python", "-m", "virc_recipes.engines.ray_nodes", "/scratch/ann/my figures/ray_nodes.json", "--",
     "/scratch/env/bin/python", "-m", "virc_recipes.engines.verl_start", "/scratch/ann/my figures/engine.yaml",
 )  # fmt: skip
+RL_SMALL = {"nodes": 2, "devices": 1, "device": "cpu"}
 SMALL = {**SETTINGS, "devices": 1, "loaders": 0, "device": "cpu"}
 
 SITES = {

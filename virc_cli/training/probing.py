@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -14,12 +15,10 @@ from virc_cli import launch, output, plans, progress
 from virc_cli.machines import find as this_machine
 from virc_cli.training import begin
 from virc_cli.training.begin import Found, Wanted
-from virc_recipes import environments, stages
-from virc_recipes.engines import llamafactory_log as engine_log
+from virc_recipes import memory, stages, training
 from virc_recipes.errors import EngineError
 from virc_recipes.locks import held
-from virc_recipes.place import Place
-from virc_recipes.runs import FOLDER
+from virc_recipes.runs import FOLDER, Run
 from virc_recipes.stages import Resolved
 
 SCHEMA = "virc.train.probe/1"
@@ -34,27 +33,33 @@ def probe(wanted: Wanted, as_json: bool) -> None:
         VircError: something is missing or wrong, or the engine failed; it does not fit, then.
     """
     resolved = begin.settings(wanted)
-    config = resolved.config
-    rows = _STEPS * config.at_a_time
+    config, a_step = resolved.config, _rows(resolved.config)
     here = this_machine(Path.cwd())
     with _folder() as folder:
-        found = begin.find(wanted, resolved, folder / "data", here, probe=rows)
-        seconds, gib = _measured(_shortened(resolved), found, folder)
+        found = begin.find(wanted, resolved, folder / "data", here, probe=_STEPS * a_step)
+        short = msgspec.structs.replace(found, resolved=_shortened(resolved, a_step))
+        seconds, gib = _measured(short, folder)
     needed = begin.estimated(found, here)
     estimated = needed.host_gib if config.device == "cpu" else needed.device_gib
     longest = found.result.longest
     if as_json:
         measured = {"longest": longest, "seconds_a_step": seconds, "gib": gib, "estimated_gib": estimated}
-        output.emit({"schema": SCHEMA, **measured, "error": None})
+        output.emit({"schema": SCHEMA, "rows_a_step": a_step, **measured, "error": None})
         return
+    what = f"{a_step} prompts, {config.samples} replies each" if resolved.kind == "rl" else f"{a_step} rows"
     output.line(f"longest row     {longest} tokens")
-    output.line(f"a step          {seconds:.3g} s, of {rows // _STEPS} rows at a time")
+    output.line(f"a step          {seconds:.3g} s, of {what} at a time")
     output.line(f"memory          {gib:.3g} GiB, estimated {estimated:.3g}")
     where = here.gpus[0].name if here.gpus and config.device == "cuda" else f"{here.cores} cores"
     measured_here = f"{where}, {date.today()}: {gib:.3g} GiB, {seconds:.3g} s/step"
     output.line(f"verified        {resolved.stage}: {measured_here}")
     for term in needed.terms:
         output.line(f"  {term.gib:8.3g} GiB  {term.name}: {term.formula}")
+
+
+def _rows(config: Any) -> int:
+    """Rows of a step: as few as all devices take, for what a device holds does not depend on that."""
+    return config.at_a_time if hasattr(config, "at_a_time") else config.devices * config.nodes
 
 
 @contextmanager
@@ -79,40 +84,39 @@ def _folder() -> Iterator[Path]:
         folder.parent.rmdir()
 
 
-def _shortened(resolved: Resolved) -> Resolved:
-    """The same stage for two steps, without accumulation: what a step holds in memory does not depend on that."""
+def _shortened(resolved: Resolved, rows: int) -> Resolved:
+    """The same stage for two steps of few rows, with nothing saved or tried beside them."""
     config = resolved.config
-    engine = {**config.engine, "save_strategy": "no"}
-    short = msgspec.structs.replace(
-        config, steps=_STEPS, batch=config.at_a_time, log_every=1, trackers=(), engine=engine
-    )
+    changes: dict[str, Any] = {"steps": _STEPS, "batch": rows, "trackers": ()}
+    if resolved.kind == "rl":
+        engine = {**config.engine, "trainer.save_freq": -1}
+        changes |= {"mini_batch": rows, "validation": None, "validate": None, "rollouts": None}
+    else:
+        engine = {**config.engine, "save_strategy": "no"}
+        changes |= {"log_every": 1}
+    short = msgspec.structs.replace(config, **changes, engine=engine)
     return msgspec.structs.replace(resolved, config=short)
 
 
-def _measured(resolved: Resolved, found: Found, folder: Path) -> tuple[float, float]:
-    """Seconds a step, and GiB of the fullest device (on a CPU: of the largest process)."""
-    place = _place(found, folder)
-    engine = stages.engine(resolved.kind)
-    plan = engine.plan(resolved.config, place, {}, {})
+def _measured(found: Found, folder: Path) -> tuple[float, float]:
+    """Seconds a step, and GiB of the fullest device; on a CPU of the largest process, of RL of all together."""
+    resolved, run = found.resolved, Run(folder)
+    info = begin.write(run, folder, found, "local", {})
+    place = training.place_of(info, run, 1)
+    plan = stages.engine(resolved.kind).plan(resolved.config, place, {}, {})
     plans.write(plan)
-    log, began = folder / "engine.log", time.monotonic()
+    engine_log = stages.engine(resolved.kind, "_log")
+    log, began, most = run.log(1), time.monotonic(), 0.0
     with progress.shown() as show, launch.started(plan.step, log) as process:
         while (code := process.wait(_LOOK)) is None:
             show(f"{_STEPS} steps on the longest rows, {time.monotonic() - began:.0f} s")
+            most = max(most, memory.of_tree(process.pid) if resolved.kind == "rl" else 0.0)
     if code:
         message, hint = engine_log.cause(log, code)
         raise EngineError(f"the probe failed: {message}", hint)
-    return engine_log.seconds_a_step(place.output), engine_log.device_gib(place.output) or _largest_child()
+    on_cpu = most or _largest_child()
+    return engine_log.seconds_a_step(place.output), engine_log.device_gib(place.output) or on_cpu
 
 
 def _largest_child() -> float:
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-
-
-def _place(found: Found, folder: Path) -> Place:
-    base, result = found.base, found.result
-    return Place(
-        base=base.folder, model_type=base.model_type, adapter=base.adapter, data=result.file, dataset=result.dataset,
-        entry=result.entry, media=result.media, output=folder / "checkpoints", files=folder / "attempt",
-        python=found.python, recipes=environments.recipes_in(found.environment),
-    )  # fmt: skip

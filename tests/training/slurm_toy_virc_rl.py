@@ -1,0 +1,45 @@
+"""Like `virc train --resume` of a run of RL in a job: Ray on every node, the engine on the first, told to end in time."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import ray_cluster
+import slurm_cases
+
+from virc_cli import launch
+from virc_recipes import ray_job, slurm
+from virc_recipes.paths import write_whole
+from virc_recipes.plan import Plan, Step
+from virc_recipes.runs import Run
+from virc_recipes.slurm import Site
+
+assert sys.argv[1:] == ["-m", "virc_cli", "train", "--resume", "--name", "toy"], sys.argv
+folder, steps, each = Path.cwd(), os.environ["TOY_STEPS"], os.environ["TOY_EACH"]
+run = Run(folder / "runs" / "toy")
+number = 1 + len(list((run.folder / "logs").glob("attempt_*")))
+python = str(ray_cluster.python())
+paths = os.pathsep.join((str(ray_cluster.recipes()), str(run.folder / "code")))
+engine = Step(
+    (python, str(Path(__file__).with_name("ray_toy_engine.py")), str(run.folder), steps, each), "count",
+    {"PYTHONPATH": paths, "NOTE": "it's mine", "RAY_worker_niceness": "0"},
+)  # fmt: skip
+asked_of_nodes = ray_job.asked_of(slurm_cases.RL_SMALL, {"the run": run.folder}, {})
+plan = ray_job.checked(Plan(engine, {}), run.attempt(number), asked_of_nodes)
+plan = slurm.on_nodes(plan, run.attempt(number), slurm_cases.RL_SMALL, Site(cpus=8), "rl")
+for path, text in plan.files.items():
+    write_whole(Path(path), text.encode())
+
+asked: list[int] = []
+signal.signal(signal.SIGUSR1, lambda number, frame: asked.append(number))
+with launch.started(plan.step, run.log(number)) as process:
+    while (code := process.wait(0.05)) is None:
+        if asked and asked.pop():
+            process.ask_to_save()
+print(f"exit code {code}", flush=True)
+job = slurm.in_job(os.environ)
+if code == 128 + signal.SIGTERM and job:
+    launch.run(slurm.requeue_step(job), run.folder / "requeue.log")
+    signal.pause()  # slurm ends it
+sys.exit(code)
