@@ -46,7 +46,11 @@ def test_the_released_models_have_their_hub_ids_and_coordinates() -> None:
         ("name: x\nstages:\n  a:\n    settings: {}\n", "3: stages.a.kind is missing", None),
         ("name: x\ncoordinates: inches\n", "2: coordinates must be `permille` or `pixel`, not 'inches'", None),
         ("name: x\nmodels: 3\n", "2: models must be lines of the form `key: value`, not 3", None),
-        ("name: x\nstages: {a: {kind: sfft}}\n", "2: stages.a.kind must be `rl` or `sft`, not 'sfft'", "did you mean 'sft'?"),
+        (
+            "name: x\nstages: {a: {kind: sfft}}\n",
+            "2: stages.a.kind must be `rl` or `sft`, not 'sfft'",
+            "did you mean 'sft'?",
+        ),
         ("name: 7\n", "1: name must be at most 50 letters", "put it in quotes"),
         ("name: ../x\n", "1: name must be at most 50 letters", None),
         ("name: x\nstages: {a/b: {kind: sft}}\n", "2: the name stages.a/b must be at most 50 letters", None),

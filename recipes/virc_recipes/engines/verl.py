@@ -129,7 +129,7 @@ def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[
         for key, value in keys.items()
         if value is not None and (key in published or not KEYS.is_default(key, value))
     }
-    return {**ours, **KEYS.leaves(config.engine)}
+    return {**ours, **_flattened(KEYS.leaves(config.engine))}
 
 
 def needs(config: Config) -> dict[str, str]:
@@ -150,9 +150,9 @@ def environment(config: Config, place: Place) -> dict[str, str]:
         "RAY_DEDUP_LOGS": "0",
         "VLLM_NO_USAGE_STATS": "1",
         "VERL_FILE_LOGGER_PATH": str(place.files.parent / METRICS),
-        "TENSORBOARD_DIR": str(run / "tensorboard") if "tensorboard" in config.trackers else "",
-        "WANDB_DIR": str(run) if "wandb" in config.trackers else "",
-        "SWANLAB_LOG_DIR": str(run / "swanlog") if "swanlab" in config.trackers else "",
+        "TENSORBOARD_DIR": str(run / "tensorboard") if "tensorboard" in config.trackers else None,
+        "WANDB_DIR": str(run) if "wandb" in config.trackers else None,
+        "SWANLAB_LOG_DIR": str(run / "swanlog") if "swanlab" in config.trackers else None,
         "VIRC_PATH": str(run / "code"),
         "VIRC_ROLLOUTS": f"{config.rollouts}:{run / 'rollouts'}" if config.rollouts else "",
         "VIRC_FROZEN": ",".join(config.stays),
@@ -164,7 +164,8 @@ def environment(config: Config, place: Place) -> dict[str, str]:
             "VERL_PLATFORM": "cpu",
             # The name under which verl registers FSDP; the processes still compute on CPUs.
             "VERL_ENGINE_DEVICE": "cuda",
-            "CUDA_VISIBLE_DEVICES": "",
+            # One for each GPU that Ray is told of: it counts them.
+            "CUDA_VISIBLE_DEVICES": ",".join(["-1"] * config.devices),
             # A second thread makes a step of a small model ten times slower where other work runs beside it.
             "OMP_NUM_THREADS": "1",
             "RAY_worker_niceness": "0",
@@ -376,6 +377,11 @@ def _on_cpu(config: Config) -> dict[str, Any]:
 
 def _under(prefix: str, keys: Mapping[str, Any]) -> dict[str, Any]:
     return {f"{prefix}.{key}": value for key, value in keys.items()}
+
+
+def _flattened(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys with what stands in free mappings by names of their own, beside ours in the same mappings."""
+    return {".".join(path): value for path, value in nested.leaves(keys)}
 
 
 def _nested(keys: Mapping[str, Any]) -> dict[str, Any]:

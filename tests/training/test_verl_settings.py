@@ -1,0 +1,238 @@
+"""Settings of a stage of RL: which of verl's keys each becomes, and which of them make no sense together."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from virc_recipes import rl, stages, systems
+from virc_recipes.engines import verl
+from virc_recipes.place import Place
+from virc_recipes.rl import Config
+from virc_recipes.sft import Lora
+
+RUN = Path("/w/runs/r")
+ACTOR, ROLLOUT, MODEL = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model"))
+FSDP = f"{ACTOR}.fsdp_config"
+PACKED = f"{MODEL}.use_remove_padding"  # of which true is verl's default
+
+
+def place(**changed: Any) -> Place:
+    """Where a run would lie."""
+    given = {
+        "base": Path("/w/base"), "model_type": "qwen2_5_vl", "media": Path("/w/data"), "data": RUN / "train.parquet",
+        "output": RUN / "checkpoints", "files": RUN / "logs/attempt_1", "python": Path("/env/python"),
+        "recipes": Path("/r"), "protocol": RUN / "virc_protocol.json", "reward": RUN / "reward.json",
+    }  # fmt: skip
+    return Place(**{**given, **changed})
+
+
+def keys(config: Config, **changed: Any) -> dict[str, Any]:
+    """What verl gets of a stage."""
+    return verl.flat(config, place(**changed))
+
+
+def config(**given: Any) -> Config:
+    """Eight GPUs, and what is given."""
+    return Config(data="d", **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"mean": "response"}, {f"{ACTOR}.loss_agg_mode": "seq-mean-token-mean", f"{ACTOR}.loss_scale_factor": None}),
+        (
+            {"mean": "constant", "response_length": 300},
+            {f"{ACTOR}.loss_agg_mode": "seq-mean-token-sum-norm", f"{ACTOR}.loss_scale_factor": 300},
+        ),
+        ({"scale": False}, {"algorithm.norm_adv_by_std_in_grpo": False}),
+        ({"clip_low": 0.1, "clip_high": 0.3}, {f"{ACTOR}.clip_ratio_low": 0.1, f"{ACTOR}.clip_ratio_high": 0.3}),
+        ({"entropy": 0.01}, {f"{ACTOR}.entropy_coeff": 0.01}),
+        ({"max_grad_norm": 0.5}, {f"{ACTOR}.optim.clip_grad": 0.5, f"{ACTOR}.grad_clip": None}),
+        ({"warmup": 0.1}, {f"{ACTOR}.optim.lr_warmup_steps_ratio": 0.1}),
+        (
+            {"kl": 0.02},
+            {
+                f"{ACTOR}.use_kl_loss": True, f"{ACTOR}.kl_loss_coef": 0.02,
+                "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu": 1,
+            },
+        ),
+        ({}, {f"{ACTOR}.use_kl_loss": None, "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu": None}),
+        ({"top_k": 0}, {f"{ROLLOUT}.top_k": None}),
+        ({"top_k": 50, "top_p": 0.9}, {f"{ROLLOUT}.top_k": 50, f"{ROLLOUT}.top_p": 0.9}),
+        ({"steps": 7}, {"trainer.total_epochs": 7, "trainer.total_training_steps": 7}),
+        ({"epochs": 3}, {"trainer.total_epochs": 3, "trainer.total_training_steps": None}),
+        ({"trackers": ("wandb",)}, {"trainer.logger": ["console", "file", "wandb"]}),
+        ({"attention": "fa2"}, dict.fromkeys((f"{MODEL}.override_config.attn_implementation", PACKED))),
+        ({}, {f"{MODEL}.override_config.attn_implementation": "sdpa", PACKED: False}),
+        ({"fidelity": "as_written"}, {f"{MODEL}.use_liger": True, f"{MODEL}.external_lib": verl.FREEZE}),
+        ({"fidelity": "as_run"}, {f"{MODEL}.use_liger": None, f"{MODEL}.external_lib": None}),
+        ({"frozen": ("projector",)}, {f"{MODEL}.external_lib": verl.FREEZE}),
+        (
+            {"precision": "float32"},
+            {f"{ACTOR}.fsdp_config.mixed_precision.param_dtype": "fp32", f"{ROLLOUT}.dtype": "float32"},
+        ),
+        ({"offload": False}, dict.fromkeys((f"{FSDP}.param_offload", f"{FSDP}.optimizer_offload"))),
+        ({}, {f"{FSDP}.param_offload": True, f"{FSDP}.optimizer_offload": True}),
+        ({"sampler": "transformers"}, {f"{ROLLOUT}.name": "virc", f"{ROLLOUT}.gpu_memory_utilization": None}),
+        ({"max_images": 9}, {f"{ROLLOUT}.limit_images": 9}),
+        (
+            {"prompt_length": 100, "response_length": 28},
+            {f"{ROLLOUT}.max_model_len": 128, f"{ROLLOUT}.max_num_batched_tokens": 128},
+        ),
+        ({"validate": None}, {"data.val_max_samples": 1, "trainer.val_before_train": False, "trainer.test_freq": None}),
+        ({"engine": {ACTOR: {"ppo_epochs": 2}}}, {f"{ACTOR}.ppo_epochs": 2}),
+        (
+            {"engine": {f"{verl.VLLM}.max_logprobs": 5}},
+            {f"{verl.VLLM}.max_logprobs": 5, f"{verl.VLLM}.mm_processor_cache_gb": 0},
+        ),
+    ],
+)  # fmt: skip
+def test_a_setting_becomes_verls_key(given: dict[str, Any], wanted: dict[str, Any]) -> None:
+    found = keys(config(**given))
+    assert {name: found.get(name) for name in wanted} == wanted
+
+
+def test_batches_with_groups_that_differ_are_drawn_by_the_sampler_of_batches() -> None:
+    sampler = "trainer.v1.sampler.sampler_kwargs"
+    found = keys(config(dynamic_sampling=True, batch=16))
+    assert found["algorithm.filter_groups.enable"] is True
+    assert (found[f"{sampler}.filter_groups_metric"], found[f"{sampler}.train_batch_size"]) == ("reward", 16)
+    assert not [name for name in keys(config()) if name.startswith((sampler, "algorithm.filter_groups"))]
+
+
+def test_an_adapter_is_trained_on_the_language_model_and_goes_on_from_one() -> None:
+    lora = Lora(rank=4, alpha=8)
+    found = keys(config(lora=lora), adapter=Path("/w/adapter"))
+    assert (found[f"{MODEL}.lora_rank"], found[f"{MODEL}.lora_alpha"]) == (4, 8)
+    assert found[f"{MODEL}.exclude_modules"] == r".*visual\..*"
+    assert found[f"{MODEL}.lora_adapter_path"] == "/w/adapter"
+    assert f"{MODEL}.lora.merge" not in found
+    assert keys(config(lora=lora, sampler="transformers"))[f"{MODEL}.lora.merge"] is True
+    named = keys(config(lora=msgspec.structs.replace(lora, targets=("q_proj",))))
+    assert (named[f"{MODEL}.target_modules"], named.get(f"{MODEL}.exclude_modules")) == (["q_proj"], None)
+
+
+def test_a_run_goes_on_from_the_checkpoint_it_is_given() -> None:
+    found = keys(config(), resume=RUN / "checkpoints/global_step_20")
+    assert found["trainer.resume_mode"] == "resume_path"
+    assert found["trainer.resume_from_path"] == "/w/runs/r/checkpoints/global_step_20"
+    assert found[f"{MODEL}.path"] == "/w/base"
+    assert keys(config())["trainer.resume_mode"] == "disable"
+
+
+def test_validation_looks_at_all_of_its_rows() -> None:
+    found = keys(config(validation="v", validate=5), validation=RUN / "data/validation.parquet")
+    assert (found["data.val_files"], found["trainer.test_freq"]) == ("/w/runs/r/data/validation.parquet", 5)
+    assert not {"data.val_max_samples", "trainer.val_before_train"} & found.keys()
+
+
+def test_the_loop_is_told_the_wording_and_how_far_a_rollout_goes() -> None:
+    for rollout, whole in (("per_cru", {}), ("multi_turn", {"max_turns": 16, "max_tokens": 1024})):
+        planned = verl.plan(config(rollout=rollout), place(), {}, {})
+        file = verl.flat(config(), place())[f"{ROLLOUT}.agent.agent_loop_config_path"]
+        (loop,) = yaml.safe_load(planned.files[file])
+        assert loop.pop("_target_") == "virc_recipes.engines.verl_agent.VircLoop"
+        told = {"protocol": "/w/runs/r/virc_protocol.json", "folder": "/w/data", "max_pixels": 12_845_056}
+        assert loop == {"name": "virc", "rollout": rollout, **told, **whole}
+
+
+def test_nothing_leaves_the_machine_unless_a_tracker_is_asked_for() -> None:
+    env = verl.environment(config(), place())
+    assert (env["RAY_USAGE_STATS_ENABLED"], env["VLLM_NO_USAGE_STATS"], env["DO_NOT_TRACK"]) == (
+        "0",
+        "1",
+        "1",
+    )
+    assert "wandb" not in keys(config())["trainer.logger"]
+    assert not [name for name in env if name.startswith(("WANDB", "SWANLAB", "TENSORBOARD"))]
+    asked = verl.environment(config(trackers=("tensorboard", "wandb", "swanlab")), place())
+    assert {asked[name] for name in ("TENSORBOARD_DIR", "WANDB_DIR", "SWANLAB_LOG_DIR")} == {
+        "/w/runs/r/tensorboard", "/w/runs/r", "/w/runs/r/swanlog",
+    }  # fmt: skip
+
+
+def test_the_engine_finds_a_users_code_and_knows_what_is_frozen() -> None:
+    env = verl.environment(config(fidelity="as_written", gpus=(2, 3), devices=2), place())
+    assert (env["VIRC_PATH"], env["VIRC_FROZEN"], env["CUDA_VISIBLE_DEVICES"]) == (
+        "/w/runs/r/code",
+        "vision",
+        "2,3",
+    )
+    assert env["VERL_FILE_LOGGER_PATH"] == "/w/runs/r/logs/verl.jsonl"
+    assert "VERL_PLATFORM" not in env
+    assert verl.environment(config(device="cpu"), place())["VERL_PLATFORM"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("given", "setting", "said"),
+    [
+        ({"mini_batch": 48}, "mini_batch", "a batch of 64 prompts is no multiple of mini_batch 48"),
+        ({"mini_batch": 128}, "mini_batch", "a batch of 64 prompts is no multiple of mini_batch 128"),
+        (
+            {"micro_batch": 3},
+            "micro_batch",
+            "64 x 8 replies (mini_batch x samples) are no multiple of the 24",
+        ),
+        (
+            {"devices": 6, "tensor_parallel": 4},
+            "tensor_parallel",
+            "6 devices are no multiple of tensor_parallel 4",
+        ),
+        ({"gpus": (0, 1)}, "gpus", "gpus names 2 different GPUs, and devices is 8"),
+        ({"gpus": (0,) * 8}, "gpus", "gpus names 1 different GPUs, and devices is 8"),
+        ({"device": "cpu"}, "offload", "offload spares the memory of GPUs"),
+        ({"device": "cpu"}, "tensor_parallel", "a sampler on CPUs is not shared"),
+        ({"device": "cpu", "attention": "fa2"}, "attention", "flash-attn needs a GPU"),
+        ({"device": "cpu", "liger": True}, "liger", "the kernels of liger need a GPU"),
+        ({"device": "cpu", "judge_gpus": 1}, "judge_gpus", "judge_gpus counts GPUs"),
+        ({"device": "cpu", "kl": 0.1}, "kl", "verl keeps the reference model in memory"),
+        ({"sampler": "transformers"}, "tensor_parallel", "the sampler transformers runs on one device"),
+        ({"rollout": "multi_turn", "max_images": 16}, "max_images", "16 turns can show 16 images"),
+        ({"rollout": "multi_turn", "response_length": 300}, "response_length", "do not fit into 300 tokens"),
+        ({"clip_low": 1.0}, "clip_low", "cannot fall by 1 or more"),
+        ({"frozen": ("vision", "projector", "language")}, "frozen", "every part of the model is frozen"),
+        ({"lora": Lora(dropout=0.1)}, "lora", "verl trains adapters without dropout"),
+        ({"lora": Lora(), "frozen": ("language",)}, "frozen", "an adapter trains the language model"),
+        ({"min_pixels": 10, "max_pixels": 5}, "min_pixels", "min_pixels 10 is over max_pixels 5"),
+        ({"validate": 5}, "validate", "there are no rows to validate with"),
+        ({"validation": "v"}, "validation", "it is never looked at"),
+        ({"validation": "v_{scale}", "validate": 5}, "validation", "scale"),
+        ({"engine": {"trainer": {"use_v1": False}}}, "engine", "engine.trainer.use_v1 is not taken"),
+    ],
+)
+def test_settings_that_make_no_sense_together_are_named(
+    given: dict[str, Any], setting: str, said: str
+) -> None:
+    found = {fault.path[0]: fault for fault in rl.contradictions(config(**given)) if said in fault.message}
+    assert list(found) == [setting]
+    assert found[setting].hint or setting == "engine"
+
+
+def test_what_a_hint_says_helps() -> None:
+    given: dict[str, Any] = {"devices": 6, "tensor_parallel": 4, "batch": 48, "mini_batch": 48}
+    assert [fault.hint for fault in rl.contradictions(config(**given))] == ["tensor_parallel: 6"]
+    assert not list(rl.contradictions(config(**{**given, "tensor_parallel": 6})))
+
+
+def test_what_is_as_by_default_fits_together() -> None:
+    assert not list(rl.contradictions(config()))
+
+
+@pytest.mark.parametrize("name", ["virc", "tiny"])
+def test_every_stage_of_rl_fits_together_alone_and_with_each_overlay(name: str) -> None:
+    system = systems.get(name)
+    for overlay in ((), *((each,) for each in system.overlays)):
+        if overlay != ("cpu",) or name != "virc":
+            found = stages.resolve(system, "rl", overlay)
+            assert not list(rl.contradictions(found.config)), overlay
+
+
+def test_a_systems_reward_is_the_first_layer_of_the_stages() -> None:
+    found = stages.resolve(systems.get("virc"), "rl", assignments=["reward.judge.model=m"])
+    assert (found.config.reward.total, found.config.reward.strict) == ("virc", "published")
+    assert found.config.reward.judge.model == "m"
+    assert found.origins["reward.strict"] == "virc"
+    assert stages.resolve(systems.get("virc"), "rl", ["rules"]).config.reward.total == "rules"
