@@ -1,0 +1,133 @@
+"""The ids of a rollout, the errors that end one, and the parts that stay: what needs no verl."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+
+from virc_recipes import backends
+from virc_recipes.engines import verl_model
+from virc_recipes.engines.verl_agent_ids import Ids, Speech, speech
+from virc_recipes.engines.verl_cause import cause
+from virc_recipes.errors import EngineError
+
+TINY = Path(backends.__file__).parents[1] / "models" / "tiny"
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Speech:
+    return speech(str(TINY))
+
+
+def test_a_prompt_that_changes_is_refused(tiny: Speech) -> None:
+    ids = Ids([1, 2, 3], tiny, 20)
+    ids.reply([4, 5, tiny.end])
+    with pytest.raises(EngineError, match="not those of its conversation"):
+        ids.go_on([1, 2, 3, 4, 9, tiny.end, 6])
+
+
+def test_what_was_not_sampled_is_masked(tiny: Speech) -> None:
+    ids = Ids([1, 2, 3], tiny, 20)
+    reply = ids.reply([4, 5, tiny.end], [-1.0, -2.0, -3.0])
+    assert (reply.finish, reply.token_ids, reply.prompt_tokens, reply.completion_tokens) == (
+        "stop",
+        (4, 5),
+        3,
+        3,
+    )
+    assert ids.go_on([1, 2, 3, 4, 5, tiny.end, 6, 7])
+    reply = ids.reply([8], [-4.0])
+    assert (reply.finish, reply.prompt_tokens) == ("length", 8)
+    assert ids.response == [4, 5, tiny.end, 6, 7, 8]
+    assert ids.mask == [1, 1, 1, 0, 0, 1]
+    assert ids.chances == [-1.0, -2.0, -3.0, 0.0, 0.0, -4.0]
+    assert ids.room == 14
+
+
+@pytest.mark.parametrize(("room", "fits"), [(5, False), (6, True)])
+def test_a_turn_needs_room_for_one_id_at_least(tiny: Speech, room: int, fits: bool) -> None:
+    ids = Ids([1, 2, 3], tiny, room)
+    ids.reply([4, 5, tiny.end])
+    assert ids.go_on([1, 2, 3, 4, 5, tiny.end, 6, 7]) is fits
+    assert len(ids.response) == (5 if fits else 3)
+
+
+def test_an_empty_reply_is_one(tiny: Speech) -> None:
+    ids = Ids([1], tiny, 5)
+    assert ids.reply([tiny.end]).text == ""
+    assert ids.mask == [1]
+
+
+def test_no_reply_holds_an_image(tiny: Speech) -> None:
+    names = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|im_start|>")
+    assert set(tiny.tokenizer.convert_tokens_to_ids(list(names))) <= set(tiny.never)
+    assert tiny.end not in tiny.never
+
+
+class _OfRay(Exception):
+    def __init__(self, inner: Exception) -> None:
+        super().__init__("a long\ntraceback")
+        self.cause = inner
+
+
+def test_the_cause_is_the_innermost_error() -> None:
+    try:
+        try:
+            raise _OfRay(ValueError("two\n  lines"))
+        except _OfRay as error:
+            raise RuntimeError("outside") from error
+    except RuntimeError as error:
+        assert cause(error) == "ValueError: two lines"
+
+
+class _Model(torch.nn.Module):
+    """Weights under the names of the Qwen-VL models."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.visual, self.language_model = torch.nn.Module(), torch.nn.Linear(2, 2)
+        self.visual.blocks, self.visual.merger = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+        self.visual.deepstack_merger_list = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
+
+
+@pytest.mark.parametrize(
+    ("parts", "learn"),
+    [
+        (("vision",), {"visual.merger", "visual.deepstack_merger_list.0", "language_model"}),
+        (("vision", "projector"), {"language_model"}),
+        (("language",), {"visual.blocks", "visual.merger", "visual.deepstack_merger_list.0"}),
+    ],
+)
+def test_parts_are_frozen(parts: tuple[str, ...], learn: set[str]) -> None:
+    model = _Model()
+    assert verl_model.freeze(model, parts) == 2 * (4 - len(learn))
+    left = {name.rpartition(".")[0] for name, weight in model.named_parameters() if weight.requires_grad}
+    assert left == learn
+
+
+def test_a_part_must_be_there() -> None:
+    with pytest.raises(ValueError, match="no part vision"):
+        verl_model.freeze(torch.nn.Linear(2, 2), ["vision"])
+
+
+@pytest.mark.parametrize(
+    ("said", "match"),
+    [("tower", "names no parts of a model: tower"), ("vision,projector,language", "leaves nothing to train")],
+)
+def test_parts_that_cannot_be_frozen(monkeypatch: pytest.MonkeyPatch, said: str, match: str) -> None:
+    monkeypatch.setenv("VIRC_FROZEN", said)
+    with pytest.raises(ValueError, match=match):
+        verl_model.frozen()
+
+
+def test_a_run_finds_its_folders_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from virc_recipes.engines.verl_start import folder_prefix
+
+    monkeypatch.setenv("VIRC_RUN", "/a/run")
+    assert folder_prefix() == f"virc-ray-{hashlib.blake2s(b'/a/run').hexdigest()[:8]}-"
+    # The longest socket of Ray lies at FOLDER/session_DATE_TIME_MICROSECONDS_PID/sockets/plasma_store.7
+    longest = (
+        f"/tmp/{folder_prefix()}12345678/session_2026-11-20_22-24-33_123456_1234567/sockets/plasma_store.7"
+    )
+    assert len(longest) <= 107
