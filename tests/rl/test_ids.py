@@ -10,6 +10,7 @@ from virc_recipes import backends
 from virc_recipes.engines import verl_model
 from virc_recipes.engines.verl_agent_ids import Ids, Speech, speech
 from virc_recipes.engines.verl_cause import cause
+from virc_recipes.engines.verl_start import folder_prefix
 from virc_recipes.errors import EngineError
 
 TINY = Path(backends.__file__).parents[1] / "models" / "tiny"
@@ -65,20 +66,16 @@ def test_no_reply_holds_an_image(tiny: Speech) -> None:
     assert tiny.end not in tiny.never
 
 
-class _OfRay(Exception):
+class _OfRayError(Exception):
     def __init__(self, inner: Exception) -> None:
         super().__init__("a long\ntraceback")
         self.cause = inner
 
 
 def test_the_cause_is_the_innermost_error() -> None:
-    try:
-        try:
-            raise _OfRay(ValueError("two\n  lines"))
-        except _OfRay as error:
-            raise RuntimeError("outside") from error
-    except RuntimeError as error:
-        assert cause(error) == "ValueError: two lines"
+    with pytest.raises(RuntimeError) as raised:
+        raise RuntimeError("outside") from _OfRayError(ValueError("two\n  lines"))
+    assert cause(raised.value) == "ValueError: two lines"
 
 
 class _Model(torch.nn.Module):
@@ -122,8 +119,6 @@ def test_parts_that_cannot_be_frozen(monkeypatch: pytest.MonkeyPatch, said: str,
 
 
 def test_a_run_finds_its_folders_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    from virc_recipes.engines.verl_start import folder_prefix
-
     monkeypatch.setenv("VIRC_RUN", "/a/run")
     assert folder_prefix() == f"virc-ray-{hashlib.blake2s(b'/a/run').hexdigest()[:8]}-"
     # The longest socket of Ray lies at FOLDER/session_DATE_TIME_MICROSECONDS_PID/sockets/plasma_store.7

@@ -17,8 +17,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-import psutil  # type: ignore[import-untyped, import-not-found, unused-ignore]
-
 from virc_recipes.engines.verl_cause import cause
 from virc_recipes.orphans import adopt_orphans, end_with_parent
 
@@ -91,6 +89,7 @@ def joins() -> bool:
 
 def stop_ray(folder: str) -> None:
     """Leave the cluster; where it was started here, end its processes and remove its files."""
+    import psutil  # type: ignore[import-untyped, import-not-found, unused-ignore]
     import ray
 
     ray.shutdown()
