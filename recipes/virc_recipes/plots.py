@@ -6,64 +6,24 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from virc_recipes.errors import ConfigError, SetupError
-from virc_recipes.metrics import Metric, diverged, metrics
+from virc_recipes.courses import MAIN, Course, Drawn, Panel, panels, read
+from virc_recipes.errors import SetupError
 from virc_recipes.runs import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_AXES = (
-    "step",
-    "attempt",
-    "total",
-    "tokens",
-    "seconds",
-    "epoch",
-    "terms",
-    "parts",
-)  # not drawn by themselves
-_MAIN = "loss"
 _EXACT = ("learning_rate",)  # what is set, not measured, and so needs no mean
 _FEW = 30  # points that are told apart
 _MEAN = 50  # running means that stand side by side in a picture
 _ROBUST = 200  # points from which on outliers do not decide the axis
 _NAME = 48  # characters of a name
-_LARGEST = 1e30  # numbers beyond are as good as infinite
 _MANY = 1000  # points that are drawn thinly
 _PALE = 0.35
 _INCHES = (10.0, 7.5)
+_ROW = 1.25  # inches of a row of panels, at least
 _DPI = 120
-
-
-class Course(msgspec.Struct, frozen=True):
-    """One number of one run over its steps.
-
-    Args:
-        steps, values: as logged.
-        bad: steps at which it was not a number, or no finite one.
-    """
-
-    steps: list[int]
-    values: list[float]
-    bad: list[int]
-
-
-class Drawn(msgspec.Struct, frozen=True):
-    """What is drawn of a run.
-
-    Args:
-        name: in the legend.
-        courses: by field of `Metric`.
-        resumed: first step of each further attempt, and its number.
-    """
-
-    name: str
-    courses: dict[str, Course]
-    resumed: list[tuple[int, int]]
 
 
 def draw(runs: Sequence[Run], title: str) -> bytes:
@@ -91,80 +51,68 @@ def draw(runs: Sequence[Run], title: str) -> bytes:
     return picture.getvalue()
 
 
-def read(run: Run) -> Drawn:
-    """What is drawn of a run.
-
-    Raises:
-        ConfigError: it has no metrics.
-    """
-    names = [name for name in Metric.__struct_fields__ if name not in _AXES]
-    courses = {name: Course([], [], []) for name in names}
-    resumed: list[tuple[int, int]] = []
-    attempt = None
-    for metric in metrics(run):
-        if attempt is not None and metric.attempt != attempt:
-            resumed.append((metric.step, metric.attempt))
-        attempt = metric.attempt
-        for name, course in courses.items():
-            value = math.nan if name == _MAIN and diverged(metric) else getattr(metric, name)
-            if value is not None and abs(metric.step) < _LARGEST:
-                _add(course, metric.step, value)
-    courses = {name: course for name, course in courses.items() if course.steps or course.bad}
-    if not courses:
-        raise ConfigError(f"{run.name} has no metrics yet", f"virc runs tail {run.name}")
-    return Drawn(run.name, courses, resumed)
-
-
-def _add(course: Course, step: int, value: float) -> None:
-    if abs(value) < _LARGEST:
-        course.steps.append(step)
-        course.values.append(value)
-    else:
-        course.bad.append(step)
-
-
 def _fill(figure: "Figure", drawn: Sequence[Drawn], title: str) -> None:
-    """Draw the panels: the loss across the picture, the others in pairs below."""
-    names = [name for name in Metric.__struct_fields__ if any(name in run.courses for run in drawn)]
-    lower = [name for name in names if name != _MAIN]
-    rows = -(-len(lower) // 2)
-    heights = [2.0] * (_MAIN in names) + [1.0] * rows
+    """Draw the panels: the loss or reward across the picture, the others in pairs below."""
+    shown = panels(drawn)
+    wide = [panel for panel in shown if panel.title in MAIN]
+    lower = [panel for panel in shown if panel.title not in MAIN]
+    heights = [2.0] * len(wide) + [1.0] * -(-len(lower) // 2)
+    figure.set_figheight(max(_INCHES[1], _ROW * sum(heights)))
     grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
-    places: list[tuple[str, Any]] = [(_MAIN, grid[0, :])] if _MAIN in names else []
-    for index, name in enumerate(lower):
+    places: list[tuple[Panel, Any]] = [(panel, grid[row, :]) for row, panel in enumerate(wide)]
+    for index, panel in enumerate(lower):
         alone = index == len(lower) - 1 and index % 2 == 0
-        row = index // 2 + (_MAIN in names)
-        places.append((name, grid[row, :] if alone else grid[row, index % 2]))
-    colours = _colours(len(drawn))
+        row = len(wide) + index // 2
+        places.append((panel, grid[row, :] if alone else grid[row, index % 2]))
     first: Axes | None = None
-    for name, place in places:
+    for panel, place in places:
         axes = figure.add_subplot(place, sharex=first)
         first = first or axes
-        _panel(axes, name, drawn, colours)
+        _panel(axes, panel, drawn)
     figure.suptitle(_plain(title), fontsize="large", fontweight="bold")
     if len(drawn) > 1:
-        _legend(figure, drawn, colours)
+        _legend(figure, drawn, _colours(len(drawn)))
 
 
-def _panel(axes: "Axes", name: str, drawn: Sequence[Drawn], colours: Sequence[Any]) -> None:
-    axes.set_title(name.replace("_", " ").replace(" per ", " / "), loc="left", fontsize="medium")
+def _panel(axes: "Axes", panel: Panel, drawn: Sequence[Drawn]) -> None:
+    """One run has a colour for each line of a panel; several have one each, and only the first line."""
+    several = len(drawn) > 1
+    names = panel.names[:1] if several else panel.names
+    colours = _colours(len(drawn) if several else len(names))
+    axes.set_title(panel.title.replace("_", " ").replace(" per ", " / "), loc="left", fontsize="medium")
     axes.set_xlabel("step", fontsize="small")
     axes.tick_params(labelsize="small")
     axes.grid(visible=True, alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.01)
-    ends = limits(sorted(value for run in drawn for value in _values(run, name)))
+    ends = limits(sorted(value for run in drawn for name in names for value in _values(run, name)))
     _ticks(axes, ends)
     marked = False
-    for run, colour in zip(drawn, colours, strict=True):
+    for index, run in enumerate(drawn):
         for step, _ in run.resumed:
-            axes.axvline(step, color=colour if len(drawn) > 1 else "0.4", linestyle=":", linewidth=1)
-        if name in run.courses:
-            marked |= _course(axes, run.courses[name], colour, ends, smooth=name not in _EXACT)
+            axes.axvline(step, color=colours[index] if several else "0.4", linestyle=":", linewidth=1)
+        for number, name in enumerate(names):
+            if name in run.courses:
+                colour = colours[index if several else number]
+                marked |= _course(axes, run.courses[name], colour, ends, smooth=name not in _EXACT)
     if marked:
-        axes.set_title("▲ beyond the axis, or not a number", loc="right", fontsize="small", color="0.4")
-    if name == _MAIN and len(drawn) == 1:
+        place: Any = "right" if len(names) == 1 else "center"
+        axes.set_title("▲ beyond the axis, or not a number", loc=place, fontsize="small", color="0.4")
+    if len(names) > 1:
+        _name_lines(axes, names, colours)
+    if panel.title in MAIN and not several:
         _label_attempts(axes, drawn[0].resumed)
+
+
+def _name_lines(axes: "Axes", names: Sequence[str], colours: Sequence[Any]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color=colour, linewidth=2) for colour in colours]
+    words = [_plain(name.rpartition(".")[2].replace("_", " ")) for name in names]
+    axes.legend(
+        handles, words, loc="lower right", bbox_to_anchor=(1, 0.98), ncols=len(words), frameon=False,
+        fontsize="x-small", handlelength=1, columnspacing=1,
+    )  # fmt: skip
 
 
 def _values(run: Drawn, name: str) -> list[float]:

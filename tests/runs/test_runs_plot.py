@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from made import add, make, metric
 from PIL import Image, ImageChops
 
-from virc_recipes import plots
+from virc_recipes import courses, plots
 from virc_recipes.metrics import Metric
 from virc_recipes.runs import Run
 
@@ -120,9 +120,9 @@ def test_odd_metrics_are_drawn_too(text: str, workspace: Path) -> None:
 def test_every_number_that_is_measured_is_drawn(workspace: Path) -> None:
     run = make(workspace, "a")
     add(run, metric(1, epoch=0.1, tokens=5), metric(2, loss=None, learning_rate=None, eval_loss=0.5))
-    courses = plots.read(run).courses
-    assert set(courses) == {"loss", "eval_loss", "learning_rate", "tokens_per_second"}
-    assert (courses["eval_loss"].steps, courses["eval_loss"].values) == ([2], [0.5])
+    found = courses.read(run).courses
+    assert set(found) == {"loss", "eval_loss", "learning_rate", "tokens_per_second"}
+    assert (found["eval_loss"].steps, found["eval_loss"].values) == ([2], [0.5])
 
 
 def test_steps_without_a_number_are_kept_apart(workspace: Path) -> None:
@@ -130,7 +130,7 @@ def test_steps_without_a_number_are_kept_apart(workspace: Path) -> None:
     add(run, metric(1, loss=2.0), metric(2, loss=math.nan))
     with run.metrics.open("a") as file:
         file.write('{"step": 3, "loss": Infinity}\n')
-    course = plots.read(run).courses["loss"]
+    course = courses.read(run).courses["loss"]
     assert (course.steps, course.values, course.bad) == ([1], [2.0], [2, 3])
 
 
@@ -139,7 +139,7 @@ def test_attempts_are_marked(workspace: Path) -> None:
     for attempt in (1, 4):
         run = make(workspace, f"a{attempt}")
         add(run, *(metric(step) for step in range(1, 50)), metric(50, attempt=attempt))
-        assert plots.read(run).resumed == ([(50, 4)] if attempt == 4 else [])
+        assert courses.read(run).resumed == ([(50, 4)] if attempt == 4 else [])
         pictures.append(Image.open(io.BytesIO(plots.draw([run], "the same"))).convert("RGB"))
     left, top, right, bottom = ImageChops.difference(*pictures).getbbox() or (0, 0, 0, 0)
     assert right > left
@@ -148,7 +148,7 @@ def test_attempts_are_marked(workspace: Path) -> None:
 
 def test_an_outlier_does_not_flatten_the_rest(workspace: Path) -> None:
     run = falling(make(workspace, "a"), 400)
-    values = sorted(plots.read(run).courses["loss"].values)
+    values = sorted(courses.read(run).courses["loss"].values)
     assert plots.limits([*values, 900.0]) == plots.limits([*values, 90.0])
     low, high = plots.limits([*values, 900.0]) or (0.0, 0.0)
     assert low < values[0]
