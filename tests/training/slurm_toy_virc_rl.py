@@ -1,4 +1,4 @@
-"""Like `virc train --resume` of a run of RL in a job: Ray on every node, the engine on the first, told to end in time."""
+"""Like `virc train --resume` of RL in a job: Ray on every node, the engine on the first, told to end in time."""
 
 import os
 import signal

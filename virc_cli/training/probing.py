@@ -59,7 +59,7 @@ def probe(wanted: Wanted, as_json: bool) -> None:
 
 def _rows(config: Any) -> int:
     """Rows of a step: as few as all devices take, for what a device holds does not depend on that."""
-    return config.at_a_time if hasattr(config, "at_a_time") else config.devices * config.nodes
+    return int(getattr(config, "at_a_time", config.devices * config.nodes))
 
 
 @contextmanager

@@ -1,0 +1,152 @@
+"""`virc train --stage rl` before anything starts: its options, its dry run here and on clusters, what it refuses."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from called import virc
+
+SITE = "account: geometry\nshared: [/]\n"
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty workspace, and a cache without environments."""
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
+    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+def planned(*words: str) -> dict[str, Any]:
+    done = virc("train", *words, "--dry-run", "--json")
+    assert done.code == 0, done.err
+    said: dict[str, Any] = done.json
+    return said
+
+
+def file_of(said: Mapping[str, Any], name: str) -> str:
+    (text,) = (text for path, text in said["files"].items() if Path(path).name == name)
+    return str(text)
+
+
+def messages(said: Mapping[str, Any]) -> str:
+    return "\n".join(f"{error['message']} | {error['hint']}" for error in said["missing"])
+
+
+def test_a_dry_run_counts_the_judge_and_names_every_way_to_one() -> None:
+    done = virc("train", "--stage", "rl", "--dry-run")
+    assert done.code == 0, done.err
+    assert "\npolicy 8 + judge 4 GPUs; here " in done.out
+    assert "512 to 1,024 questions to the judge a step" in done.out
+    for way in ("--judge-endpoint URL", "--with judge-split", "judge-72b-awq", "--with rules"):
+        assert way in done.err
+    said = planned("--stage", "rl")
+    assert (said["gpus"]["policy"], said["gpus"]["judge"]) == (8, 4)
+    assert said["estimate"]["judge_calls"] == [512, 1024]
+    assert said["estimate"]["device_gib"] < 80
+
+
+def test_a_judge_that_is_named_takes_no_gpu_of_the_stage() -> None:
+    said = planned("--stage", "rl", "--judge-endpoint", "http://judge:8000/v1")
+    assert said["gpus"]["judge"] == 0
+    assert said["estimate"]["judge_calls"] == [512, 1024]
+    assert "none is named" not in messages(said)
+
+
+def test_judge_split_leaves_half_of_the_gpus_to_the_judge() -> None:
+    said = planned("--stage", "rl", "--with", "judge-split")
+    assert (said["gpus"]["policy"], said["gpus"]["judge"]) == (4, 4)
+    assert said["environment"]["CUDA_VISIBLE_DEVICES"] == "0,1,2,3"
+    assert "none is named" not in messages(said)
+
+
+def test_rules_need_no_judge() -> None:
+    said = planned("--stage", "rl", "--with", "rules")
+    assert said["gpus"]["judge"] == 0
+    assert said["estimate"]["judge_calls"] is None
+    assert "none is named" not in messages(said)
+
+
+def test_rows_and_reward_lie_in_the_folder_of_the_run(workspace: Path) -> None:
+    said = planned("--stage", "rl", "--with", "rules", "--name", "mine")
+    keys = yaml.safe_load(file_of(said, "engine.yaml"))
+    run = workspace / "runs" / "mine"
+    assert keys["data"]["train_files"] == str(run / "data" / "train.parquet")
+    assert keys["data"]["val_files"] == str(run / "data" / "validation.parquet")
+    assert str(run / "reward.json") in file_of(said, "engine.yaml")
+    assert not (workspace / "runs").exists()
+
+
+def test_on_slurm_ray_runs_on_every_node_and_the_engine_on_the_first(workspace: Path) -> None:
+    (workspace / "site.yaml").write_text(SITE)
+    words = ("--launcher", "slurm", "--site", "site.yaml", "--set", "nodes=2", "--name", "far")
+    said = planned("--stage", "rl", "--with", "rules", *words)
+    assert said["command"][0] == "srun"
+    script, node = file_of(said, "slurm.sh"), file_of(said, "node.sh")
+    assert "#SBATCH --nodes=2\n" in script
+    assert "#SBATCH --gres=gpu:8\n" in script
+    assert "VIRC_RAY_PORT" in script
+    assert "devices=8\n" in node
+    engine = next(line for line in node.splitlines() if line.startswith("engine=("))
+    assert "virc_recipes.engines.ray_nodes" in engine
+    assert "virc_recipes.engines.verl_start" in engine
+    asked = json.loads(file_of(said, "ray_nodes.json"))
+    assert (asked["nodes"], asked["gpus"]) == (2, 8)
+    assert asked["versions"]["verl"] == "0.9.1"
+    assert asked["paths"]["the run"] == str(workspace / "runs" / "far")
+
+
+def test_on_ray_the_same_command_is_a_job(workspace: Path) -> None:
+    words = ("--launcher", "ray", "--ray-address", "http://head:8265", "--name", "far")
+    said = planned("--stage", "rl", "--with", "rules", *words)
+    assert said["command"][1:3] == ["-m", "virc_recipes.engines.ray_submit"]
+    job = json.loads(said["files"][said["command"][3]])
+    assert job["address"] == "http://head:8265"
+    entry = shlex.split(job["entrypoint"])
+    here = planned("--stage", "rl", "--with", "rules", "--name", "far")
+    assert entry[entry.index("--") + 1 :] == here["command"]
+    variables = job["runtime_env"]["env_vars"]
+    assert {name: value for name, value in here["environment"].items() if value}.items() <= variables.items()
+    assert job["runtime_env"]["py_executable"] == here["command"][0]
+    assert said["gpus"]["here"] is None  # those of the cluster are not known here
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--stage", "rl"], 3, "the reward asks a judge, and none is named"),
+        (["--stage", "rl", "--launcher", "ray"], 2, "--ray-address http://HEAD:8265"),
+        (["--stage", "rl", "--launcher", "ray", "--ray-address", "auto"], 2, "not where a Ray cluster takes jobs"),
+        (["--stage", "instruct", "--launcher", "ray", "--ray-address", "http://h:1"], 2, "Ray runs stages of kind rl"),
+        (["--stage", "instruct", "--judge-endpoint", "http://h:1/v1"], 2, "--judge-endpoint is for stages of kind rl"),
+        (["--stage", "practice", "--stop-on", "tools"], 2, "--stop-on is for stages of kind rl"),
+        (["--stage", "practice", "--tools", "+zoom"], 2, "--tools is for stages of kind rl"),
+        (["--stage", "rl", "--with", "rules", "--stop-on", "varience"], 3, "stop_on"),
+        (["--stage", "rl", "--judge-endpoint", "judge:8000"], 3, "reward.judge.endpoint"),
+        (["--resume", "--name", "x", "--stop-on", "tools"], 2, "it takes no settings"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_sentence(words: list[str], code: int, said: str) -> None:
+    done = virc("train", *words)
+    assert done.code == code, done.err
+    assert said in done.err
+    assert done.err.count("error:") == 1
+    assert "Traceback" not in done.err
+
+
+def test_signs_that_end_a_run_go_into_its_settings() -> None:
+    done = virc("train", "--stage", "rl", "--with", "rules", "--stop-on", "tools,length", "--dry-run")
+    assert done.code == 0, done.err
+    from virc_cli.training import begin
+    from virc_cli.training.begin import Wanted
+
+    wanted = Wanted(system="virc", stage="rl", overlays=("rules",), stop_on=("tools", "length"))
+    assert begin.settings(wanted).config.stop_on == ("tools", "length")
