@@ -43,7 +43,7 @@ class Sampling(msgspec.Struct, frozen=True):
     stop_token_ids: tuple[int, ...] = ()
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, eq=False):
     """One prompt and where its reply goes."""
 
     ids: list[int]
