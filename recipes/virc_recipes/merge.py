@@ -193,10 +193,21 @@ def _of_shards(actor: Path, run: Run | None) -> Source:
             f"virc merge {run.name}@{noted}" if run else None,
         )
     found = shards.read(actor)
+    if run and found.adapter:
+        _check_scale(run)
     _check_family(found.texts)
     base = Path(runs.info(run).base) if run else None
     size = sum(file.stat().st_size for file in found.files)
     return _source("shards", actor, found.texts, base, run, folder, size)
+
+
+def _check_scale(run: Run) -> None:
+    """Refuse an adapter that goes on with one scaled in another way: verl notes rank and alpha alone."""
+    began = runs.info(run).adapter
+    if began and is_file(Path(began) / adapters.SETTINGS) and adapters.read(Path(began)).rslora:
+        raise ConfigError(
+            f"{run.name} went on with an adapter of use_rslora, whose scale its shards do not say"
+        )
 
 
 def _of_adapter(adapter: Path, base: Path, run: Run | None) -> Source:

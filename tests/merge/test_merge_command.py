@@ -147,6 +147,20 @@ def test_shards_of_a_run_bring_its_wording_base_and_chain(workspace: Path) -> No
         assert found.wording == run.folder / "virc_protocol.json"
 
 
+@pytest.mark.parametrize("rslora", [True, False])
+def test_an_adapter_scaled_otherwise_than_its_shards_say_is_refused(workspace: Path, rslora: bool) -> None:
+    began = small_lora.describe(workspace / "lora", use_rslora=rslora)
+    run = make(workspace, "tiny-rl", 9, kind="rl", base=str(EMBEDDED_FOLDER), adapter=str(began))
+    actor = lay_out(run.checkpoints / "global_step_5")
+    (actor / "lora_train_meta.json").write_text('{"r": 4, "lora_alpha": 8}')
+    note(run, 5)
+    if rslora:
+        with pytest.raises(ConfigError, match="use_rslora, whose scale its shards do not say"):
+            merge.find("tiny-rl", workspace)
+    else:
+        assert merge.find("tiny-rl", workspace).folder == actor
+
+
 def note(run: Run, step: int) -> None:
     """Say that saving ended, as verl says it."""
     (run.checkpoints / "latest_checkpointed_iteration.txt").write_text(str(step))
