@@ -84,13 +84,18 @@ def lines(text: str) -> dict[tuple[str, ...], int]:
         for key, inner in node.value if isinstance(node, yaml.MappingNode) else ():
             found[*path, key.value] = key.start_mark.line + 1
             follow(inner, (*path, key.value))
+        for number, inner in enumerate(node.value if isinstance(node, yaml.SequenceNode) else ()):
+            follow(inner, (*path, str(number)))
 
     follow(yaml.compose(text, Loader=_reading_1_2(yaml.SafeLoader)), ())
     return found
 
 
 def replaced(text: str, values: Mapping[tuple[str, ...], str]) -> str:
-    """The text with other texts as the values of these keys; all else, comments too, stays as it is."""
+    """The text with other texts as the values of these keys; all else, comments too, stays as it is.
+
+    In a list, its number stands for a key.
+    """
     import yaml
 
     spans: list[tuple[int, int, str]] = []
@@ -100,6 +105,8 @@ def replaced(text: str, values: Mapping[tuple[str, ...], str]) -> str:
             spans.append((node.start_mark.index, node.end_mark.index, _scalar(values[path])))
         for key, inner in node.value if isinstance(node, yaml.MappingNode) else ():
             follow(inner, (*path, key.value))
+        for number, inner in enumerate(node.value if isinstance(node, yaml.SequenceNode) else ()):
+            follow(inner, (*path, str(number)))
 
     follow(yaml.compose(text, Loader=_reading_1_2(yaml.SafeLoader)), ())
     for start, end, new in sorted(spans, reverse=True):

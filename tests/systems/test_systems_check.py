@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from called import virc
 
-from virc_recipes import systems
+from virc_recipes import stages, systems
 from virc_recipes.systems.check import MOST, check
 
 STAGE = "name: s\nstages:\n  one:\n    kind: sft\n    settings: {base: b, data: d, learning_rate: 1"
@@ -204,3 +204,42 @@ def test_a_file_that_cannot_be_checked_is_one_error(tmp_path: Path) -> None:
 def test_a_name_is_checked_as_its_file_is() -> None:
     done = virc("systems", "check", "tiny", "--json")
     assert (done.code, done.json["file"], done.json["faults"]) == (0, str(PACKAGE / "tiny.yaml"), [])
+
+
+TWO_KINDS = """name: s
+stages:
+  one: {kind: sft, settings: {base: b, data: d, learning_rate: 1e-5}}
+  two: {kind: rl, settings: {after: one, data: d}}
+everywhere: {cutoff: 100, devices: 4, tensor_parallel: 2, micro_batch: 2}
+overlays:
+  o: {about: x, settings: {zero: 2, samples: 4, max_pixels: 5000}}
+"""
+
+
+def test_settings_that_one_kind_of_stage_has_are_none_of_the_others_faults(tmp_path: Path) -> None:
+    assert faults_of(tmp_path, TWO_KINDS) == []
+    found = systems.load(tmp_path / "s.yaml")
+    one, two = (stages.resolve(found, name, ["o"]).config for name in ("one", "two"))
+    assert (one.cutoff, one.zero, one.devices, one.max_pixels) == (100, 2, 4, 5000)
+    assert (two.tensor_parallel, two.samples, two.devices, two.max_pixels) == (2, 4, 4, 5000)
+
+
+def test_settings_that_no_kind_of_stage_has_are_faults_told_once(tmp_path: Path) -> None:
+    faults = faults_of(
+        tmp_path, TWO_KINDS.replace("cutoff: 100", "cutof: 100").replace("zero: 2", "zeroo: 2")
+    )
+    assert [(line, message) for line, message, _ in faults] == [
+        (5, "unknown setting 'cutof'"),
+        (7, "unknown setting 'zeroo'"),
+    ]
+
+
+def test_a_tool_that_there_is_not_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "zoom.py").write_text("raise SystemExit  # a check runs no code of others")
+    faults = faults_of(tmp_path, TWO_KINDS + "tools: [crop_image, ./zoom.py, crop_imag, ./gone.py]\n")
+    gone = tmp_path / "gone.py"
+    assert [message for _, message, _ in faults] == [
+        "there is no tool 'crop_imag'",
+        f"there is no file {gone}",
+    ]
+    assert faults[0][2] == "did you mean 'crop_image'?"

@@ -181,6 +181,23 @@ def test_paths_in_a_copy_still_lead_to_the_same(
         assert Path(plain.data).resolve() == tmp_path / "rows" / "é {kind}.json"
 
 
+def test_tools_of_ones_own_are_found_from_a_copy(mine: Path, tmp_path: Path) -> None:
+    file = mine / "tools.yaml"
+    file.write_text(
+        f"{MINE}tools: [crop_image, ./zoom.py]   # one of them my own\n".replace("name: mine", "name: own")
+    )
+    assert virc("systems", "cp", file, tmp_path / "copy.yaml").code == 0
+    assert (
+        "tools: [crop_image, ./systems/zoom.py]   # one of them my own"
+        in (tmp_path / "copy.yaml").read_text()
+    )
+    for system in (file, tmp_path / "copy.yaml"):
+        crop, zoom = systems.load(system).tools
+        assert (crop, Path(zoom).resolve()) == ("crop_image", mine / "zoom.py")
+    shown = virc("systems", "show", file).out
+    assert f"tools        crop_image, {mine / 'zoom.py'}\n" in shown
+
+
 def test_a_copy_beside_the_original_keeps_its_paths(mine: Path) -> None:
     assert virc("systems", "cp", mine / "mine.yaml", mine / "copy.yaml").code == 0
     assert 'base: ./weights, data: "../rows/é {kind}.json"' in (mine / "copy.yaml").read_text()

@@ -11,8 +11,8 @@ published                                      here                             
                                                liger is on
 model.use_remove_padding=True                  false, with attn_implementation sdpa; true  flash-attn is in no tested
                                                where `attention` is fa2                    environment
-actor.strategy fsdp, by default                fsdp2                                       the newer wrapping, tested
-                                                                                           on GPUs and CPUs alike
+actor.strategy fsdp, by default                fsdp2                                       fsdp does not run without
+                                                                                           GPUs
 rollout.max_num_batched_tokens=8192            what a prompt and its response need         verl would raise it, to the
                                                                                            model's 128,000
 engine_kwargs.vllm.                            engine_kwargs.vllm.mm_processor_cache_gb=0  renamed by vLLM

@@ -25,6 +25,7 @@ SEARCH_PATH = "VIRC_PATH"
 """The variable that names further folders of systems, separated as in PATH."""
 
 PACKAGE = Path(__file__).parent
+_LISTED = "tools"
 SUFFIXES = (".yaml", ".yml")
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,49}\Z"
 
@@ -248,9 +249,10 @@ def built(content: Mapping[str, Any], path: Path) -> System:
     """The system that a file at `path` with this content is; it has no misfits."""
     changed = nested.without(content, set())
     for keys, text in relative_paths(content):
-        nested.put(changed, keys, _beside(text, path))
+        if keys[0] != _LISTED:
+            nested.put(changed, keys, _beside(text, path))
     written = msgspec.convert(changed, Written, strict=False)
-    tools = tuple(_beside(tool, path) if tool.endswith(".py") else tool for tool in written.tools)
+    tools = tuple(_beside(tool, path) if _is_relative_file(tool) else tool for tool in written.tools)
     written = msgspec.structs.replace(written, tools=tools)
     return System(**msgspec.structs.asdict(written), file=path.absolute())
 
@@ -260,16 +262,26 @@ def _beside(file: str, path: Path) -> str:
     return str(path.absolute().parent / expanded(file))
 
 
+def _is_relative_file(text: str) -> bool:
+    """Whether it names a file of Python by a path counted from another."""
+    return text.endswith(".py") and not expanded(text).is_absolute()
+
+
 def relative_paths(content: Mapping[str, Any]) -> Iterator[tuple[nested.Path, str]]:
-    """Every text in a system's YAML that is a path counted from the folder of the file, and its keys."""
+    """Every text in a system's YAML that is a path counted from the folder of the file, and its keys.
+
+    In a list, its number stands for a key.
+    """
+    listed = content.get(_LISTED)
+    for number, tool in enumerate(listed if isinstance(listed, list) else ()):
+        if isinstance(tool, str) and _is_relative_file(tool):
+            yield (_LISTED, str(number)), tool
     for keys, value in nested.leaves(content):
         match keys:
             case ("models" | "judges", _, "folder"):
                 relative = isinstance(value, str) and not expanded(value).is_absolute()
             case ("reward", "total"):
-                relative = (
-                    isinstance(value, str) and value.endswith(".py") and not expanded(value).is_absolute()
-                )
+                relative = isinstance(value, str) and _is_relative_file(value)
             case (
                 ("everywhere", *_)
                 | ("stages", _, "settings", *_)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from virc_recipes import fitting, nested, plain_yaml, stages, systems
+from virc_recipes.clauses import plain
 from virc_recipes.errors import ConfigError
 from virc_recipes.fitting import Fault
 from virc_recipes.nearest import did_you_mean
@@ -64,6 +65,7 @@ def _faults(content: Mapping[str, Any], path: Path) -> Iterator[Fault]:
     system = systems.built(rest, path)
     yield from _of_order(system)
     yield from _of_reward(system)
+    yield from _of_tools(system)
     told: set[tuple[nested.Path, str]] = set()
     if len(system.stages) * len(system.overlays) > _MOST_TRIES:
         yield Fault(
@@ -162,6 +164,21 @@ def _of_reward(system: System) -> Iterator[Fault]:
     fault = rewards.missing(system.reward.total, system.file.parent)
     if fault:
         yield Fault(("reward", "total"), fault.message, fault.hint)
+
+
+def _of_tools(system: System) -> Iterator[Fault]:
+    """Tools that there are none of; a file is not loaded for it."""
+    from virc_recipes import tools
+
+    for name in system.tools:
+        if name in tools.discover() or tools.file_of(name, system.file.parent):
+            continue
+        if name.endswith(".py"):
+            yield Fault(("tools",), f"there is no file {plain(name, 200)}")
+        else:
+            known = f"there are {', '.join(tools.discover())}; or ./FILE.py beside this file"
+            hint = did_you_mean(name, tools.discover(), known)
+            yield Fault(("tools",), f"there is no tool {plain(name, 60)!r}", hint)
 
 
 def _of_order(system: System) -> Iterator[Fault]:

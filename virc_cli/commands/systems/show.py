@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FAILURE: dict[str, object] = {
     "name": None, "about": None, "file": None, "coordinates": None, "images": None, "models": None, "judges": None,
-    "stages": None, "overlays": None, "reward": None, "reported": None, "stage": None,
+    "tools": None, "stages": None, "overlays": None, "reward": None, "reported": None, "stage": None,
 }  # fmt: skip
 
 
@@ -66,6 +66,7 @@ def _fields(system: "System") -> dict[str, Any]:
                 "images",
                 "models",
                 "judges",
+                "tools",
                 "overlays",
                 "reward",
                 "reported",
@@ -138,6 +139,8 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
     yield f"file         {fields['file']}"
     yield f"coordinates  {fields['coordinates']}"
     yield f"images       {fields['images']}"
+    if fields["tools"]:
+        yield f"tools        {', '.join(fields['tools'])}"
     if fields["models"]:
         yield "models"
         rows = [
