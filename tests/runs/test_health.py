@@ -1,0 +1,124 @@
+"""Signs of ill health are told from metrics alone, and each is said once when it begins and once when it ends."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from made import add, make
+
+from virc_cli.training.watching import Watch
+from virc_recipes import health, rl, runs
+from virc_recipes.health import Note
+from virc_recipes.metrics import Metric, metrics
+from virc_recipes.runs import Run
+
+
+def step(number: int, **fields: Any) -> Metric:
+    healthy = {
+        "reward": 0.5, "grad_norm": 1.0, "response_length": 100.0, "tool_calls": 2.0, "same": 0.3, "cut": 0.0,
+        "malformed": 0.05, "correlation": 0.9999, "judge_failures": 0.0,
+    }  # fmt: skip
+    return Metric(step=number, **{**healthy, **fields})
+
+
+def steps(count: int, **fields: Any) -> list[Metric]:
+    return [step(number, **fields) for number in range(1, count + 1)]
+
+
+@pytest.fixture
+def run(workspace: Path) -> Run:
+    return make(workspace, "a", kind="rl", settings=msgspec.to_builtins(rl.Config(data="rows")))
+
+
+def watch(run: Run, *stop_on: str) -> Watch:
+    info = runs.info(run)
+    settings = {**info.settings, "stop_on": list(stop_on)}
+    return Watch(run, msgspec.structs.replace(info, settings=settings), list(metrics(run)))
+
+
+def test_a_healthy_run_has_no_sign() -> None:
+    assert health.signs([]) == {}
+    assert health.signs([*steps(40), step(41, validation=0.5)]) == {}
+    assert health.signs([Metric(step=1, loss=0.5, learning_rate=1e-5)]) == {}
+
+
+@pytest.mark.parametrize(
+    ("sign", "bad", "good", "says"),
+    [
+        ("tools", {"tool_calls": 0.99}, {"tool_calls": 1.01}, "tool calls a reply fell to 0.99, from 2"),
+        ("variance", {"same": 0.81}, {"same": 0.79}, "in 81% of groups"),
+        ("length", {"cut": 0.21}, {"cut": 0.19}, "21% of replies are cut"),
+        ("format", {"malformed": 0.16}, {"malformed": 0.14}, "16% of replies are not in the format, from 5%"),
+        ("judge", {"judge_failures": 3.0}, {"judge_failures": 0.0}, "failed on 3 replies"),
+        ("correlation", {"correlation": 0.9899}, {"correlation": 0.99}, "at 0.9899"),
+    ],
+)  # fmt: skip
+def test_each_sign_has_its_threshold(
+    sign: str, bad: dict[str, float], good: dict[str, float], says: str
+) -> None:
+    before = steps(5)
+    found = health.signs([*before, *(step(number, **bad) for number in (6, 7, 8))])
+    assert list(found) == [sign]
+    assert says in found[sign]  # type: ignore[index]
+    assert health.signs([*before, *(step(number, **good) for number in (6, 7, 8))]) == {}
+
+
+def test_what_is_held_against_the_first_steps_needs_later_ones() -> None:
+    assert health.signs([step(1), *(step(number, tool_calls=0.0) for number in (2, 3, 4, 5))]) == {}
+
+
+def test_one_noisy_step_is_no_sign_where_a_mean_is_meant() -> None:
+    assert health.signs([*steps(10), step(11, tool_calls=0.0, same=0.9, cut=0.3)]) == {}
+
+
+def test_a_number_that_is_not_measured_is_no_sign() -> None:
+    assert health.signs([step(number, correlation=None, tool_calls=None) for number in range(1, 9)]) == {}
+
+
+def test_a_sign_is_said_and_noted_when_it_begins_and_when_it_ends(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = watch(run)
+    seen.take([step(1), step(2, correlation=0.5), step(3, correlation=0.4), step(4), step(5)])
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if "correlate" in line] == [
+        "warning: correlation: the sampler's probabilities correlate with the trainer's at 0.5000: it samples from "
+        "other weights"
+    ]
+    assert "correlation: no longer amiss at step 4" in said
+    assert [(note.step, note.sign, note.begins) for note in health.notes(run)] == [
+        (2, "correlation", True),
+        (4, "correlation", False),
+    ]
+    assert (health.amiss(run), seen.reason) == ({}, None)
+
+
+def test_a_sign_of_stop_on_is_the_reason_to_end_and_others_are_not(run: Run) -> None:
+    seen = watch(run, "length", "judge")
+    seen.take([step(1, correlation=0.5)])
+    assert seen.reason is None
+    seen.take([step(2, cut=1.0)])
+    assert seen.reason == "50% of replies are cut at the length limit"  # of both steps
+
+
+def test_a_resumed_run_goes_on_past_a_sign_that_has_begun(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(run, step(1, correlation=0.5))
+    health.write(run, [Note(1, "correlation", True, "it is low")])
+    seen = watch(run, "correlation")
+    seen.take([step(2, correlation=0.5)])
+    assert seen.reason is None
+    assert capsys.readouterr().err == ""
+    seen.take([step(3), step(4, correlation=0.5)])
+    assert seen.reason is not None
+
+
+def test_notes_after_the_checkpoint_are_dropped_and_half_a_line_is_none(run: Run) -> None:
+    health.write(run, [Note(number, "length", True, "long") for number in (1, 2, 3)])
+    with (run.folder / health.FILE).open("a") as file:
+        file.write('{"step": 4, "sign"')
+    health.drop_after(run, 2)
+    assert [note.step for note in health.notes(run)] == [1, 2]
+    assert (run.folder / health.FILE).read_text().count("\n") == 2
