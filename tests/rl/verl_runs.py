@@ -1,6 +1,7 @@
 """Runs of verl on settings made by hand: what they log, and what they leave behind."""
 
 import hashlib
+import json
 import re
 import socket
 import subprocess
@@ -12,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from rl_engine import HERE, TINY, environment, interpreter
 
 FP32 = {"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
@@ -53,7 +53,7 @@ def settings(folder: Path, data: Path, rollout: str) -> dict[str, Any]:
         "rollout": rollout,
         "max_turns": 6,
     }
-    (folder / "agents.yaml").write_text(yaml.safe_dump([agent]))
+    (folder / "agents.yaml").write_text(json.dumps([agent]))
     rows = str(data / ("prompts.parquet" if rollout == "multi_turn" else "rl.parquet"))
     room = 640 if rollout == "multi_turn" else 96
     sizes = {"train_batch_size": 2, "max_prompt_length": 1024, "max_response_length": room}
@@ -150,7 +150,7 @@ class Started:
     def __init__(self, folder: Path, config: Mapping[str, Any], **variables: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         file, self._log = folder / "engine.yaml", folder / "log"
-        file.write_text(yaml.safe_dump(dict(config)))
+        file.write_text(json.dumps(config))  # which is YAML
         self._checkpoints = folder / "checkpoints"
         self.mark = f"{folder}-{uuid.uuid4()}"
         argv = [str(interpreter()), "-m", "virc_recipes.engines.verl_start", str(file)]
