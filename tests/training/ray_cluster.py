@@ -47,7 +47,7 @@ def running() -> Iterator[str]:
     argv = [
         str(python()), "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats",
         f"--port={_port()}", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}", f"--temp-dir={folder}",
-        "--num-cpus=4", "--num-gpus=1",
+        "--num-cpus=16", "--num-gpus=1",
     ]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("RAY_")]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import ray_cluster
+import workspaces
 
 from virc_cli import launch
 from virc_recipes import ray_job
@@ -71,7 +72,9 @@ def test_workers_get_the_plans_code_interpreter_and_variables(
     assert seen["python"] == str(ray_cluster.python())
     assert seen["note"] == "it's mine"
     assert seen["mine"] == str(run.folder / "code" / "mine.py")
-    assert seen["recipes"] == str(ray_cluster.recipes() / "virc_recipes")
+    job = json.loads((run.attempt(1) / ray_job.JOB).read_text())
+    ours, _ = job["runtime_env"]["env_vars"]["PYTHONPATH"].split(os.pathsep)
+    assert seen["recipes"] == str(Path(ours) / "virc_recipes")
     assert seen["key"] == "secret"
     assert not any("secret" in path.read_text() for path in run.attempt(1).glob("*.json"))
 
@@ -153,3 +156,23 @@ def _of(run: Run, head: str) -> list[dict[str, Any]]:
         for job in ray_cluster.answer(f"{head}/api/jobs/")
         if (job.get("metadata") or {}).get("virc_run") == str(run.folder)
     ]
+
+
+def test_verl_trains_on_a_cluster_and_its_run_lies_here(head: str, tmp_path: Path) -> None:
+    words = ("--to", "data/polygons", "--count", "8", "--seed", "3", "--layouts", "rl")
+    made = workspaces.run(tmp_path, "data", "synth", *words)
+    assert made.returncode == 0, made.stderr
+    few = [
+        word
+        for each in ("steps=1", "save=1", "batch=2", "mini_batch=2", "samples=2")
+        for word in ("--set", each)
+    ]
+    done = workspaces.run(
+        tmp_path, "train", "tiny", "--stage", "rl", "--from", "tiny", "--name", "far", *few,
+        "--launcher", "ray", "--ray-address", head,
+    )  # fmt: skip
+    run = Run(tmp_path / "runs" / "far")
+    assert done.returncode == 0, done.stderr + run.log(1).read_text()[-5000:]
+    assert workspaces.state(run.folder)["progress"] == "finished"
+    assert (run.checkpoints / "global_step_1" / "actor").is_dir()
+    assert [job["status"] for job in _of(run, head)] == ["SUCCEEDED"]
