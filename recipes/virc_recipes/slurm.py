@@ -46,6 +46,10 @@ _MEETING = {
     ),
 }
 _RAY_CORES = 8  # for each device: its actor, its sampler, and their share of verl's helpers
+_ASKED_FOR = (
+    16,
+    4,
+)  # cores that verl's processes ask Ray for, and more of them for each device; most only wait
 
 Time = Annotated[
     str, Meta(pattern=r"^(\d+-)?\d+(:\d+){0,2}\Z", description='a time like "24:00:00" or "2-00:00:00"')
@@ -223,21 +227,26 @@ def on_nodes(plan: Plan, folder: Path, settings: Mapping[str, Any], site: Site, 
     """
     script = folder / NODE_SCRIPT
     step = _srun_step(script, settings, site)
-    files = {**plan.files, str(script): node_script(plan.step, kind, settings["devices"])}
+    files = {
+        **plan.files,
+        str(script): node_script(plan.step, kind, settings["devices"], _cpus(settings, site)),
+    }
     return msgspec.structs.replace(plan, step=step, files=files)
 
 
-def node_script(step: Step, kind: str = "sft", devices: int = 1) -> str:
-    """What runs on each node: the step's process, and how it is asked to save; for RL also its GPUs."""
+def node_script(step: Step, kind: str = "sft", devices: int = 1, cores: int = 1) -> str:
+    """What runs on each node: the step's process, and how it is asked to save; for RL also what Ray is told it has."""
     variables = [
         f"export {name}={shlex.quote(value)}" if value else f"unset {name}"
         for name, value in step.env.items()
     ]
+    always, each = _ASKED_FOR
+    of_ray = [f"devices={devices}", f"cores={max(cores, always + each * devices)}"]
     head = [
         "#!/bin/bash",
         *variables,
         f"engine=({shlex.join(step.argv)})",
-        f"devices={devices}" if kind == "rl" else f"through={'yes' if step.through else 'no'}",
+        *(of_ray if kind == "rl" else [f"through={'yes' if step.through else 'no'}"]),
         f"saves_on={step.saves_on.removeprefix('SIG')}",
     ]
     return "\n".join(head) + "\n" + Path(__file__).with_name(_NODES[kind]).read_text(encoding="utf-8")

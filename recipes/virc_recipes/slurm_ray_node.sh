@@ -3,7 +3,7 @@
 ended=$(dirname "$0")/ended
 place=/tmp/virc-ray-$SLURM_JOB_ID # short, for the path of a socket has at most 107 bytes
 ray=("${engine[0]}" -m ray.scripts.scripts start --block --disable-usage-stats
-    --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="$devices")
+    --num-cpus="$cores" --num-gpus="$devices")
 
 begin() {
     (trap '' USR1; exec "$@") & # slurm may be set to signal every process of a job

@@ -4,13 +4,14 @@ export NOTE='it'"'"'s $HOME'
 unset PYTHONDONTWRITEBYTECODE
 engine=(/scratch/env/bin/python -m virc_recipes.engines.ray_nodes '/scratch/ann/my figures/ray_nodes.json' -- /scratch/env/bin/python -m virc_recipes.engines.verl_start '/scratch/ann/my figures/engine.yaml')
 devices=8
+cores=96
 saves_on=TERM
 
 # Ray on every node of the job. On the first one the engine joins it and, when it has ended, tells the others by a file.
 ended=$(dirname "$0")/ended
 place=/tmp/virc-ray-$SLURM_JOB_ID # short, for the path of a socket has at most 107 bytes
 ray=("${engine[0]}" -m ray.scripts.scripts start --block --disable-usage-stats
-    --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="$devices")
+    --num-cpus="$cores" --num-gpus="$devices")
 
 begin() {
     (trap '' USR1; exec "$@") & # slurm may be set to signal every process of a job
