@@ -54,7 +54,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         response_length: longest response in tokens; of several turns together, what tools show included.
         max_turns: units of a solution, for `multi_turn`.
         overlong: what to do about longer prompts: refuse to start, or leave them out.
-        min_pixels, max_pixels: pixels an image is shown with.
+        max_pixels: pixels that an image is shown with at most; it lowers the base's own limit.
         clip_low, clip_high: how far the probability ratio may fall or rise before it is clipped.
         mean: of the loss: over all tokens, over the responses of a token mean each, or of their sums over a fixed
             length (Dr. GRPO).
@@ -112,7 +112,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     response_length: Count = 512
     max_turns: Count = 16
     overlong: Literal["error", "drop"] = "drop"
-    min_pixels: Count = 3_136
     max_pixels: Count = 12_845_056
     clip_low: Positive = 0.2
     clip_high: Positive = 0.28
@@ -276,8 +275,6 @@ def _of_cpu(config: Config) -> _Said:
         yield "judge_gpus", "judge_gpus counts GPUs, and device is cpu", "judge_gpus: 0"
     if config.gpus is not None:
         yield "gpus", "gpus names GPUs, and device is cpu", "gpus: null"
-    if config.kl:
-        yield "kl", "verl keeps the reference model in memory that only machines with GPUs have", "kl: 0"
 
 
 def _of_sampling(config: Config) -> _Said:
@@ -314,12 +311,6 @@ def _of_model(config: Config) -> _Said:
             yield "lora", "verl trains adapters without dropout", "lora.dropout: 0"
         if "language" in config.stays:
             yield "frozen", "an adapter trains the language model, which frozen names", "frozen: [vision]"
-    if config.min_pixels > config.max_pixels:
-        yield (
-            "min_pixels",
-            f"min_pixels {config.min_pixels} is over max_pixels {config.max_pixels}",
-            "min_pixels: 3136",
-        )
 
 
 def _of_run(config: Config) -> _Said:
