@@ -41,7 +41,7 @@ from virc_recipes.plan import Plan, Step
 from virc_recipes.rl import Config
 from virc_recipes.sft import Lora
 
-__all__ = ["NAME", "OWN", "YOURS", "changes", "check", "faults", "flat", "needs", "plan", "settings"]
+__all__ = ["NAME", "OWN", "YOURS", "changes", "check", "faults", "flat", "needs", "plan"]
 
 NAME = "verl"
 KEYS = known.Keys("verl", NAME)
@@ -101,11 +101,6 @@ def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Ma
         files=files,
         changes=changes(keys, published, origins) if published else (),
     )
-
-
-def settings(config: Config, place: Place, published: Collection[str] = ()) -> dict[str, Any]:
-    """Every key that verl gets, nested as in its files; arguments as of `flat`."""
-    return _nested(flat(config, place, published))
 
 
 def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[str, Any]:
