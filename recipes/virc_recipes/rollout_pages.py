@@ -4,6 +4,7 @@ The engine's process leaves a few in `rollouts/step_N.json`; the process that fo
 `rollouts/step_N/GROUP-REPLY/index.html`.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -38,20 +39,25 @@ def render(folder: Path, model: str) -> list[str]:
     for file in sorted(folder.glob("step_*.json")):
         try:
             left = msgspec.json.decode(contents(file, _MOST_BYTES), type=Left)
-            _write(folder / file.stem, left, model)
-        except (OSError, ValueError, LookupError, ToolError, VircError) as error:
+        except (OSError, ValueError) as error:
             faults.append(f"{file.name}: {clause(error)}")
+        else:
+            faults += _pages(folder / file.stem, left, model)
         file.unlink()
     return faults
 
 
-def _write(folder: Path, left: Left, model: str) -> None:
+def _pages(folder: Path, left: Left, model: str) -> Iterator[str]:
     groups = list(dict.fromkeys(each.group for each in left.rollouts))
     for number, group in enumerate(groups, 1):
         for reply, each in enumerate((one for one in left.rollouts if one.group == group), 1):
-            trace, images = shown(each)
-            meta = {"model": f"{model}, step {left.step}", "reward": each.reward, "terms": each.terms}
-            write_trace(folder / f"{number}-{reply}", trace, images, meta)
+            page = folder / f"{number}-{reply}"
+            try:
+                trace, images = shown(each)
+                meta = {"model": f"{model}, step {left.step}", "reward": each.reward, "terms": each.terms}
+                write_trace(page, trace, images, meta)
+            except (OSError, ValueError, LookupError, ToolError, VircError) as error:
+                yield f"{folder.name}/{page.name}: {clause(error)}"
 
 
 def shown(rollout: Rollout) -> tuple[Trace, list[Shown]]:
@@ -84,7 +90,11 @@ def _one_unit(rollout: Rollout) -> tuple[Trace, list[Shown]]:
     record = Record(messages, tuple(map(_picture, rollout.images)), question=trace.question)
     rules = Rules("prompts", trace.protocol.coordinates, protocol=trace.protocol)
     seen = show.seen(record, rules)
-    return show.trace_of(record, seen, rules), [each.shown for each in seen]
+    read = show.trace_of(record, seen, rules)
+    images = [
+        msgspec.structs.replace(each, file=f"image-{index}.png") for index, each in enumerate(read.images)
+    ]
+    return msgspec.structs.replace(read, images=images), [each.shown for each in seen]
 
 
 def _picture(name: str) -> Picture:

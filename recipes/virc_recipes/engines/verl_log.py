@@ -121,7 +121,10 @@ def _parts(numbers: Mapping[str, float]) -> dict[str, float]:
         part: sum(numbers.get(f"timing_s/{timer}", 0.0) for timer in timers)
         for part, timers in _PARTS.items()
     }
-    return {part: seconds for part, seconds in found.items() if seconds}
+    rest = (
+        numbers.get("timing_s/step", 0.0) - sum(found.values()) + found["validation"]
+    )  # which is beside the step
+    return {part: seconds for part, seconds in {**found, "other": rest}.items() if seconds > 0}
 
 
 def started(log: Path, info: Info, step: int) -> None:
@@ -134,10 +137,13 @@ def started(log: Path, info: Info, step: int) -> None:
     Raises:
         EngineError: it left rows out that were to be learnt from.
     """
-    lengths = re.findall(r"filter dataset len: (\d+)", _part(log, 0, _START))
-    if lengths and int(lengths[0]) != info.rows:
+    said = re.findall(r"(filter )?dataset len: (\d+)", _part(log, 0, _START))
+    lengths = [
+        int(count) for _, count in said[: 2 if said[1:] and said[1][0] else 1]
+    ]  # then those to validate with
+    if lengths and lengths[-1] != info.rows:
         raise EngineError(
-            f"verl trains on {lengths[0]} rows, and {info.rows} were checked", f"virc data check {info.data}"
+            f"verl trains on {lengths[-1]} rows, and {info.rows} were checked", f"virc data check {info.data}"
         )
 
 
@@ -166,6 +172,7 @@ _ERROR = re.compile(
     r"((?:\w+\.)*\w*(?:Error|Exception|Interrupt)): (\S.*)$",
     re.MULTILINE,
 )
+_LAST = re.compile(r"^virc: (\w+): (\S.*)$", re.MULTILINE)  # what verl_start says at its end
 _RAYS = re.compile(
     r"(?:ray\.exceptions\.)?(?:RayTaskError|RayActorError|ActorDiedError|ActorUnavailableError)"
 )
@@ -212,7 +219,8 @@ def cause(log: Path, code: int | None) -> tuple[str, str | None]:
     if ours := _OURS.findall(text):
         kind, sentence = ours[0]
         return plain(sentence), _hint(kind, sentence)
-    errors = [(kind.rsplit(".", 1)[-1], said) for kind, said in _ERROR.findall(text) if _tells(kind, said)]
+    said = [*_LAST.findall(text)[-1:], *_ERROR.findall(text)]
+    errors = [(kind.rsplit(".", 1)[-1], words) for kind, words in said if _tells(kind, words)]
     for pattern, clause, hint in _CAUSES:
         if found := re.search(pattern, text):
             first = f": {errors[0][0]}: {plain(errors[0][1], 200)}" if errors else ""

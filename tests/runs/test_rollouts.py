@@ -1,0 +1,187 @@
+"""Rollouts of a step: what is measured of them, and some of them as pages that can be opened."""
+
+import json
+from collections.abc import Sequence
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from PIL import Image
+
+from virc_recipes import rollout_pages, rollouts
+from virc_recipes.data.record import MARK, Message, Picture, Record
+from virc_recipes.engines.verl_agent_prefix import Prefix
+from virc_recipes.models import EMBEDDED_FOLDER
+from virc_recipes.reasoning.protocol import FILE_NAME, Protocol
+from virc_recipes.reasoning.resize import QWEN2
+from virc_recipes.reasoning.session import Reply, Session
+from virc_recipes.reasoning.trace import Rejected, Trace
+from virc_recipes.rollouts import Rollout
+from virc_recipes.wording import read_protocol
+
+CROP = (
+    "<think>look</think><tool_call>"
+    '{"name": "crop_image", "arguments": {"image_index": 0, "bbox_2d": [0, 0, 56, 84]}}</tool_call>'
+)
+ANSWER = "<think>so</think><answer>7</answer>"
+
+
+@pytest.fixture
+def wording() -> Protocol:
+    return read_protocol(EMBEDDED_FOLDER / FILE_NAME)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "figure.png"
+    Image.linear_gradient("L").resize((112, 168)).convert("RGB").save(path)
+    return path
+
+
+def session(wording: Protocol, picture: Path, *replies: str) -> Trace:
+    with Image.open(picture) as image:
+        held = Session(wording, "How many?", [image.convert("RGB")], tolerate=())
+    for reply in replies:
+        held.feed(Reply(reply))
+    return held.trace()
+
+
+def rollout(trace: Trace, group: str = "a", reward: float = 0.5, **fields: Any) -> Rollout:
+    said = {"score": reward, "format": 1.0, "judge_seconds": 2.0, "units": 1.0, **fields.pop("said", {})}
+    return Rollout(**{"group": group, "reward": reward, "said": said, "tokens": 20, "trace": trace, **fields})
+
+
+def measures(rollouts_: Sequence[Rollout], limit: int = 100) -> dict[str, float]:
+    return {name.removeprefix("virc/"): value for name, value in rollouts.measures(rollouts_, limit).items()}
+
+
+def test_a_term_is_averaged_over_the_replies_that_it_applies_to(wording: Protocol, picture: Path) -> None:
+    trace = session(wording, picture, ANSWER)
+    found = measures(
+        [
+            rollout(trace, said={"answer": 1.0, "overlap": nan}),
+            rollout(trace, said={"answer": 0.0, "overlap": 0.25}),
+            rollout(trace, said={"answer": 0.5, "overlap": None}),
+        ]
+    )
+    assert {name: value for name, value in found.items() if name.startswith("terms/")} == {
+        "terms/answer": 0.5,
+        "terms/format": 1.0,
+        "terms/overlap": 0.25,
+    }
+    assert found["judge_seconds"] == 2.0
+
+
+def test_groups_alike_are_counted_whatever_the_order(wording: Protocol, picture: Path) -> None:
+    trace = session(wording, picture, ANSWER)
+    mixed = [("a", 1.0), ("b", 0.2), ("c", 0.5), ("a", 1.0), ("b", 0.3), ("c", 0.5)]
+    found = measures([rollout(trace, group, reward) for group, reward in mixed])
+    assert found["same"] == pytest.approx(2 / 3)
+    assert found["reward_std"] == pytest.approx(0.3131, abs=1e-4)
+
+
+def test_replies_cut_and_refused_and_calls_are_counted_from_the_traces(
+    wording: Protocol, picture: Path
+) -> None:
+    solved = session(wording, picture, CROP, CROP, ANSWER)
+    refused = session(wording, picture, CROP, "no tags")
+    cut = msgspec.structs.replace(refused, pending=(Rejected("x", "length", "cut"),))
+    full = session(wording, picture, CROP)
+    held = Session(wording, "How many?", [Image.new("RGB", (112, 112))])
+    held.stop("turns", rollouts.OUT_OF_TOKENS)
+    found = measures(
+        [
+            rollout(solved), rollout(refused), rollout(cut), rollout(full, tokens=100),
+            rollout(msgspec.structs.replace(full, failure=held.trace().failure)),
+        ],
+    )  # fmt: skip
+    assert found["cut"] == pytest.approx(3 / 5)
+    assert found["malformed"] == pytest.approx(2 / 5)
+    assert found["tool_calls"] == pytest.approx((2 + 1 + 1 + 1 + 1) / 5)
+    assert found["units"] == pytest.approx((3 + 2 + 2 + 1 + 1) / 5)
+
+
+def test_of_a_single_unit_the_reward_says_what_it_is(wording: Protocol, picture: Path) -> None:
+    trace = msgspec.structs.replace(session(wording, picture, ANSWER), units=[])
+    found = measures(
+        [rollout(trace, said={"taken": 0.0}), rollout(trace, said={"taken": 1.0, "tool_calls": 1.0})]
+    )
+    assert (found["malformed"], found["tool_calls"], found["units"]) == (0.5, 0.5, 1.0)
+
+
+def test_a_step_without_rollouts_has_no_measures() -> None:
+    assert rollouts.measures([], 100) == {}
+
+
+def test_a_few_groups_become_pages_with_reward_and_terms(
+    wording: Protocol, picture: Path, tmp_path: Path
+) -> None:
+    trace = session(wording, picture, CROP, ANSWER)
+    folder = tmp_path / "rollouts"
+    several = [
+        rollout(trace, group, 0.75, images=[f"file://{picture}"]) for group in "abcd" for _ in range(9)
+    ]
+    rollouts.leave(folder, 10, several)
+    assert [path.name for path in folder.iterdir()] == ["step_10.json"]
+    assert rollout_pages.render(folder, "mine") == []
+    pages = sorted(path.name for path in (folder / "step_10").iterdir())
+    assert pages == [f"{group}-{reply}" for group in (1, 2) for reply in range(1, 9)]
+    assert not (folder / "step_10.json").exists()
+    page = folder / "step_10" / "2-8"
+    assert sorted(path.name for path in page.iterdir()) == [
+        "conversation.json", "image-0.png", "image-1.png", "index.html", "trace.json",
+    ]  # fmt: skip
+    said = json.loads((page / "trace.json").read_text())
+    assert (said["reward"], said["terms"], said["answer"]) == (0.75, {"format": 1.0}, "7")
+    assert said["model"] == "mine, step 10"
+    text = (page / "index.html").read_text()
+    assert "0.75" in text
+    assert "Crop 0,0–56,84 of image 0".casefold() in text.casefold()
+    with Image.open(page / "image-1.png") as crop, Image.open(picture) as given:
+        assert crop.size == (56, 84)
+        assert crop.getpixel((5, 80)) == given.getpixel((5, 80))
+
+
+def test_a_single_unit_after_a_stored_conversation_is_a_page_too(
+    wording: Protocol, picture: Path, tmp_path: Path
+) -> None:
+    crop = tmp_path / "crop.png"
+    with Image.open(picture) as given:
+        given.crop((0, 0, 56, 84)).save(crop)
+    messages = (
+        Message("system", wording.system),
+        Message("user", f"{MARK}How many?"),
+        Message("assistant", CROP),
+        Message("user", f"{MARK}Image 1"),
+    )
+    record = Record(
+        messages, tuple(Picture(str(path), tmp_path) for path in (picture, crop)), question="How many?"
+    )
+    talk = Prefix(record, wording, QWEN2)
+    talk.feed(Reply(ANSWER))
+    folder = tmp_path / "rollouts"
+    names = [f"file://{picture}", f"file://{crop}"]
+    rollouts.leave(folder, 1, [rollout(talk.trace(), images=names, said={"answer": 1.0, "focus": nan})])
+    assert rollout_pages.render(folder, "mine") == []
+    said = json.loads((folder / "step_1" / "1-1" / "trace.json").read_text())
+    assert [unit["answer"] for unit in said["units"]] == [None, "7"]
+    assert said["units"][0]["call"]["box"] == [0, 0, 56, 84]
+    assert said["terms"] == {"format": 1.0, "answer": 1.0}
+    assert len(list((folder / "step_1" / "1-1").glob("image-*.png"))) == 2
+
+
+def test_one_that_cannot_be_shown_is_said_and_stops_no_other(
+    wording: Protocol, picture: Path, tmp_path: Path
+) -> None:
+    trace = session(wording, picture, ANSWER)
+    folder = tmp_path / "rollouts"
+    given = [rollout(trace, images=[str(path)]) for path in (tmp_path / "gone.png", picture)]
+    rollouts.leave(folder, 1, given)
+    (folder / "step_2.json").write_text("{")
+    first, second = rollout_pages.render(folder, "mine")
+    assert first.startswith("step_1/1-1: ")
+    assert second.startswith("step_2.json: ")
+    assert [path.name for path in (folder / "step_1").iterdir()] == ["1-2"]
+    assert list(folder.glob("*.json")) == []
