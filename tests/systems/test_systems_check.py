@@ -243,3 +243,14 @@ def test_a_tool_that_there_is_not_is_a_fault(tmp_path: Path) -> None:
         f"there is no file {gone}",
     ]
     assert faults[0][2] == "did you mean 'crop_image'?"
+
+
+@pytest.mark.parametrize("dotted", [False, True])
+def test_an_engines_nested_key_is_found_on_its_line(dotted: bool, tmp_path: Path) -> None:
+    nested = "actor_rollout_ref:\n          actor:\n            ppo_epoch: 2"
+    key = "actor_rollout_ref.actor.ppo_epoch: 2" if dotted else nested
+    stage = f"kind: rl\n    settings:\n      base: b\n      data: d\n      engine:\n        {key}\n"
+    faults = faults_of(tmp_path, f"name: s\nstages:\n  two:\n    {stage}")
+    assert [(line, hint) for line, _, hint in faults] == [
+        (9 if dotted else 11, "did you mean 'actor_rollout_ref.actor.ppo_epochs'?")
+    ]

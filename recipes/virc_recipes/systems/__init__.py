@@ -295,7 +295,12 @@ def relative_paths(content: Mapping[str, Any]) -> Iterator[tuple[nested.Path, st
 
 
 def line_of(path: nested.Path, lines: Mapping[nested.Path, int]) -> int:
-    """The line of a key, or of the nearest one around it that is there."""
+    """The line of a key, or of the nearest one around it that is there; a dotted key may stand there nested."""
+    parts = tuple(part for key in path for part in key.split("."))
+    return max(_line_of(path, lines), _line_of(parts, lines))
+
+
+def _line_of(path: nested.Path, lines: Mapping[nested.Path, int]) -> int:
     while path and path not in lines:
         path = path[:-1]
     return lines.get(path, 1)
