@@ -21,7 +21,7 @@ from virc_recipes.engines.verl_cause import cause
 from virc_recipes.orphans import adopt_orphans, end_with_parent
 
 _OF_A_START = ("_temp_dir", "num_cpus", "num_gpus", "include_dashboard", "object_store_memory", "resources")
-_FOR_WORKERS = ("VERL_", "VIRC_", "VLLM_", "HF_", "TRANSFORMERS_", "WANDB_", "MLFLOW_", "TENSORBOARD_", "OMP_",
+_FOR_WORKERS = ("VERL_", "VIRC_", "VLLM_", "HF_H", "TRANSFORMERS_", "WANDB_", "MLFLOW_", "TENSORBOARD_", "OMP_",
                 "PYTHON", "DO_NOT_TRACK")  # fmt: skip
 _GRACE = 10.0  # seconds
 
