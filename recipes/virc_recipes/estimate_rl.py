@@ -118,7 +118,7 @@ def _fullest(config: Config, work: Work) -> tuple[Term, ...]:
 
 def _learning(config: Config, work: Work) -> list[Term]:
     """While weights are learnt vLLM sleeps, and all of the actor is on the device."""
-    largest = max([_logits(work), *moments(work)], key=lambda each: each.size)
+    largest = max([_logits(config, work), *moments(work)], key=lambda each: each.size)
     return [
         *_state(config, work),
         _gathered(work),
@@ -151,10 +151,12 @@ def _gathered(work: Work) -> Term:
     return term_of("weights brought together", (layers + words) * work.width, what)
 
 
-def _logits(work: Work) -> Moment:
-    """verl keeps the logits, those of real tokens, their log-softmax row by row, and the gradients of two of them."""
-    size = 5 * work.width * work.tokens * work.shape.text.vocab_size
-    what = f"{work.tokens:,} tokens x {work.shape.text.vocab_size:,} words x {work.width} bytes x 5 copies"
+def _logits(config: Config, work: Work) -> Moment:
+    """What verl's way from logits to the loss holds, gradients included; a test counts the copies in its own code."""
+    copies = 7 if config.entropy else 5 if config.precision == "bf16" else 6
+    size = copies * work.width * work.tokens * work.shape.text.vocab_size
+    words = work.shape.text.vocab_size
+    what = f"{work.tokens:,} tokens x {words:,} words x {work.width} bytes x {copies} copies"
     return Moment("logits", size, what)
 
 
