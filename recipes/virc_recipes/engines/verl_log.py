@@ -138,25 +138,21 @@ def started(log: Path, info: Info, step: int) -> None:
         EngineError: it left rows out that were to be learnt from.
     """
     said = re.findall(r"(filter )?dataset len: (\d+)", _part(log, 0, _START))
-    lengths = [
-        int(count) for _, count in said[: 2 if said[1:] and said[1][0] else 1]
-    ]  # then those to validate with
+    first = said[: 2 if said[1:] and said[1][0] else 1]  # then come those to validate with
+    lengths = [int(count) for _, count in first]
     if lengths and lengths[-1] != info.rows:
         raise EngineError(
             f"verl trains on {lengths[-1]} rows, and {info.rows} were checked", f"virc data check {info.data}"
         )
 
 
-_OURS = re.compile(r"^(?:.*?\) )?(?:virc_recipes\.errors\.)(\w+Error): (.+)$", re.MULTILINE)
 _CAUSES: tuple[tuple[str, str, str | None], ...] = (
-    (r"(?:torch\.)?(?:cuda\.)?OutOfMemoryError|CUDA out of memory", "a GPU ran out of memory",
+    (r"ray\.exceptions\.OutOfMemoryError|killed due to the node running low on memory",
+     "Ray ended a process since the main memory was full", "smaller batches and fewer devices need less"),
+    (r"OutOfMemoryError|CUDA out of memory", "a GPU ran out of memory",
      "lower micro_batch, sampler_memory or response_length, or train an adapter: --with lora"),
     (r"No available memory for the cache blocks|KV cache is needed, which is larger than the available",
      "vLLM has no memory left for its cache", "raise sampler_memory, or lower prompt_length and response_length"),
-    (r"ray\.exceptions\.OutOfMemoryError|Workers \(tasks / actors\) killed due to memory pressure",
-     "Ray ended a process since the main memory was full", "fewer devices, offload=false or a smaller batch need less"),
-    (r"Engine core initialization failed[^\n]*|EngineDeadError[^\n]*|EngineCore encountered a fatal error",
-     "vLLM failed{1}", None),
     (r"[Tt]rain dataloader is empty|num_samples should be a positive integer value, but got num_samples=0",
      "not enough rows are left for one batch", "lower batch, raise prompt_length, or give more rows"),
     (r"No space left on device", "the disk is full", "make room, or keep fewer checkpoints: --set keep=1"),
@@ -164,20 +160,24 @@ _CAUSES: tuple[tuple[str, str, str | None], ...] = (
      "Ray sees too few GPUs", "lower devices, or free the GPUs that others use"),
     (r"EADDRINUSE|[Aa]ddress already in use", "a port that it needs is taken", "start it again"),
     (r"NCCL error[^\n]*|NCCL Error[^\n]*", "the GPUs could not speak to each other: {0}", "NCCL_DEBUG=INFO says more"),
-    (r"Failed to (?:register worker|start the raylet|connect to GCS)[^\n]*|Timed out waiting for[^\n]*gcs[^\n]*",
-     "Ray could not be started: {0}", "ray's own log lies in /tmp/ray; is its temporary folder full?"),
+    (r"timed out during startup|[Ff]ailed to connect to GCS", "Ray could not be started",
+     "a machine that is less busy, or more room in /tmp"),
+    (r"Engine core initialization failed|EngineDeadError|EngineCore encountered", "vLLM failed: {first}", None),
 )  # fmt: skip
-_ERROR = re.compile(
-    r"^(?:\x1b\[\d+m)?(?:\([^)\n]*pid=[^)\n]*\) )?(?:\x1b\[0m)?\s*"
-    r"((?:\w+\.)*\w*(?:Error|Exception|Interrupt)): (\S.*)$",
-    re.MULTILINE,
-)
+"""What stands in an error, what it means, and what to do."""
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")
+_PREFIX = r"^(?:\([^)\n]*pid=[^)\n]*\) )*(?:ERROR [^\]\n]*\] )?"  # Ray's and vLLM's
+_ERROR = re.compile(_PREFIX + r"((?:\w+\.)*\w*(?:Error|Exception|Interrupt)): (\S.*)$", re.MULTILINE)
 _LAST = re.compile(r"^virc: (\w+): (\S.*)$", re.MULTILINE)  # what verl_start says at its end
-_RAYS = re.compile(
-    r"(?:ray\.exceptions\.)?(?:RayTaskError|RayActorError|ActorDiedError|ActorUnavailableError)"
+_ROLLOUT = re.compile(r"a rollout or its reward failed: (\w+): (.+)")
+_CARRIES = re.compile(
+    r"RayTaskError|ActorDiedError|RayActorError|ActorUnavailableError|stands above$|root cause above"
 )
-_FOLLOWS = re.compile(r"stands above$")
-_DIED = re.compile(r"(?:ActorDiedError|RayActorError|worker (?:died|crashed))", re.IGNORECASE)
+_OURS = ("ConfigError", "DataError", "NetworkError", "SetupError", "EngineError")
+_KILLED = (
+    "one of its processes was killed, perhaps for want of memory",
+    "free memory, or lower batch and micro_batch",
+)
 
 
 def seconds_a_step(output: Path) -> float:
@@ -216,42 +216,47 @@ def cause(log: Path, code: int | None) -> tuple[str, str | None]:
         code: its exit code; negative: the signal that ended it.
     """
     text = _part(log, -_END, _END)
-    if ours := _OURS.findall(text):
-        kind, sentence = ours[0]
-        return plain(sentence), _hint(kind, sentence)
-    said = [*_LAST.findall(text)[-1:], *_ERROR.findall(text)]
-    errors = [(kind.rsplit(".", 1)[-1], words) for kind, words in said if _tells(kind, words)]
+    errors = _errors(text)
+    first = next(iter(errors), None)
+    for kind, said in errors:
+        if kind.rpartition(".")[2] in _OURS:
+            return plain(said), _hint(kind, said)
+    told = "\n".join(f"{kind}: {said}" for kind, said in _ERROR.findall(text))
     for pattern, clause, hint in _CAUSES:
-        if found := re.search(pattern, text):
-            first = f": {errors[0][0]}: {plain(errors[0][1], 200)}" if errors else ""
-            return clause.format(plain(found[0], 200), first), hint
-    if errors:
-        return f"{errors[0][0]}: {plain(errors[0][1])}", None
-    if _DIED.search(text) or code == -9:
-        return (
-            "one of its processes was killed, perhaps for want of memory",
-            "free memory, or lower batch and micro_batch",
-        )
+        if found := re.search(pattern, told):
+            return clause.format(
+                plain(found[0], 200), first=_named(first) if first else "its log says why"
+            ), hint
+    if first:
+        return _named(first), None
+    if code == -9 or _CARRIES.search(text):
+        return _KILLED
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("$ ")]
     return f"exit code {code}: {plain(lines[-1]) if lines else 'it said nothing'}", None
 
 
-def _tells(kind: str, said: str) -> bool:
-    """Whether an error is one that others were raised for."""
-    return not _RAYS.search(kind) and not _RAYS.match(said) and not _FOLLOWS.search(said)
+def _errors(text: str) -> list[tuple[str, str]]:
+    """The errors in a log, kind and words, that are not there only since another was; first what verl_start names."""
+    found = [*_LAST.findall(text)[-1:], *_ERROR.findall(text)]
+    inner = [carried.groups() if (carried := _ROLLOUT.match(said)) else (kind, said) for kind, said in found]
+    return [(kind, said) for kind, said in inner if not _CARRIES.search(f"{kind}: {said}")]
+
+
+def _named(error: tuple[str, str]) -> str:
+    return f"{error[0].rpartition('.')[2]}: {plain(error[1])}"
 
 
 def _hint(kind: str, sentence: str) -> str | None:
     if "judge" not in sentence:
         return None
-    if kind == "NetworkError":
+    if kind.endswith("NetworkError"):
         return "see that the judge answers, then --resume; virc rewards try asks it about one reply"
     return "--judge-endpoint URL names a judge, --set reward.total=rules does without"
 
 
 def _part(log: Path, start: int, most: int) -> str:
-    """So many bytes of a log from there on, as text; a negative start counts from the end."""
+    """So many bytes of a log from there on, as text without colours; a negative start counts from the end."""
     with log.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size + start) if start < 0 else start)
-        return file.read(most).decode("utf-8", "replace")
+        return _COLOURS.sub("", file.read(most).decode("utf-8", "replace"))

@@ -1,0 +1,195 @@
+"""What verl says: lines that a run of `tiny` logged, and ends of logs of runs that failed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from made import make
+
+from virc_recipes import rl, runs
+from virc_recipes.engines import verl_log
+from virc_recipes.errors import EngineError
+from virc_recipes.metrics import Metric
+from virc_recipes.runs import Info
+
+RECORDED = Path(__file__).parent / "verl" / "steps.jsonl"
+
+
+def info(workspace: Path, rows: int = 164, **settings: Any) -> Info:
+    given = msgspec.to_builtins(rl.Config(data="rows", batch=8, mini_batch=8)) | settings
+    return runs.info(make(workspace, "a", kind="rl", rows=rows, settings=given, origins={}))
+
+
+def reader(workspace: Path, attempt: int = 1, *known: Metric) -> Callable[[bytes], Metric | None]:
+    return verl_log.reader(info(workspace, steps=2), attempt, known)
+
+
+def test_a_step_becomes_the_metric_of_all_engines(workspace: Path) -> None:
+    first, second = map(reader(workspace), RECORDED.read_bytes().splitlines())
+    assert first is not None
+    assert second is not None
+    assert (first.step, first.total, first.attempt, first.epoch, first.loss) == (1, 2, 1, 0.0, None)
+    assert first.terms == pytest.approx(
+        {"answer": 0.125, "format": 1.0, "overlap": 0.670154, "tool_choice": 0.833333}, abs=1e-6
+    )
+    assert (first.reward, first.reward_min, first.reward_max) == pytest.approx((0.288546, 0.0, 0.8), abs=1e-6)
+    assert (first.response_length, first.response_length_max, first.prompt_length) == (31.8125, 60.0, 183.125)
+    assert (first.cut, first.same, first.malformed, first.turns, first.tool_calls) == (
+        0.0,
+        0.25,
+        0.0,
+        1.0,
+        0.75,
+    )
+    assert (first.entropy, first.clip_fraction, first.grad_norm) == pytest.approx(
+        (0.0775, 0, 0.2592), abs=1e-4
+    )
+    assert (first.correlation, first.learning_rate, first.kl, first.validation) == (1.0, 1e-5, None, None)
+    assert sum(first.parts.values()) == pytest.approx(14.174008)
+    assert second.parts["save"] == pytest.approx(0.0688386)
+    assert second.tokens == 6878 + 5301
+    assert second.seconds == pytest.approx(14.174008 + 3.947826)
+    assert second.tokens_per_second == pytest.approx(12179 / 18.121834)
+
+
+def test_tokens_go_on_in_a_resumed_attempt_and_its_speed_does_not(workspace: Path) -> None:
+    read = reader(
+        workspace, 2, Metric(step=1, attempt=1, tokens=1000), Metric(step=9, attempt=2, tokens=5000)
+    )
+    found = read(RECORDED.read_bytes().splitlines()[0])
+    assert found is not None
+    assert (found.tokens, found.attempt) == (1000 + 6878, 2)
+    assert found.tokens_per_second == pytest.approx(6878 / 14.174008)
+
+
+def line(**data: object) -> bytes:
+    return json.dumps({"step": 4, "data": data}).encode()
+
+
+def test_validation_is_the_mean_reward_over_the_kinds_of_rows(workspace: Path) -> None:
+    said = {
+        "val-core/virc/reward/mean@1": 0.25,
+        "val-core/other/reward/mean@1": 0.75,
+        "val-aux/virc/format/mean@1": 1,
+    }
+    found = reader(workspace)(line(**said))
+    assert found is not None
+    assert (found.validation, found.aside, found.reward) == (0.5, True, None)
+
+
+def test_a_number_that_is_none_is_left_out(workspace: Path) -> None:
+    found = reader(workspace)(
+        line(**{"critic/score/mean": None, "actor/grad_norm": None, "response_length/mean": 3})
+    )
+    assert found is not None
+    assert (found.reward, found.grad_norm, found.aside) == (None, None, False)
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b'{"step": 4, "data": {"a"', b"[1]", b"\xff", b'{"step": "x", "data": {}}']
+)
+def test_what_is_no_step_is_none(workspace: Path, text: bytes) -> None:
+    assert reader(workspace)(text) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "total"), [({"steps": 7}, 7), ({"epochs": 2}, 40), ({"epochs": 1, "batch": 3}, 54)]
+)
+def test_the_steps_there_are_follow_from_the_settings(
+    workspace: Path, settings: dict[str, int], total: int
+) -> None:
+    assert verl_log.steps(info(workspace, **settings)) == total
+
+
+LENGTHS = (
+    "(Runner pid=1) dataset len: {}\n(Runner pid=1) Using dataset class\n(Runner pid=1) dataset len: 1\n"
+)
+FILTERED = (
+    "(Runner pid=1) dataset len: 200\n(Runner pid=1) filter dataset len: {}\n"
+    "(Runner pid=1) dataset len: 9\n(Runner pid=1) filter dataset len: 8\n"
+)
+
+
+@pytest.mark.parametrize("text", [LENGTHS, FILTERED])
+def test_rows_that_verl_left_out_end_the_run(workspace: Path, text: str) -> None:
+    log = workspace / "engine.log"
+    about = info(workspace)
+    log.write_text(text.format(164))
+    verl_log.started(log, about, 0)
+    log.write_text(text.format(160))
+    with pytest.raises(EngineError, match="verl trains on 160 rows, and 164 were checked"):
+        verl_log.started(log, about, 0)
+
+
+UNKNOWN_KEY = """Traceback (most recent call last):
+    raise ConfigError(f"verl has no key {'.'.join(path)!r}", str(file))
+virc_recipes.errors.ConfigError: verl has no key 'actor_rollout_ref.actor.x'
+virc: ConfigError: verl has no key 'actor_rollout_ref.actor.x'
+"""
+WORKER = """\x1b[36m(WorkerDict pid=23647)\x1b[0m UserWarning: no megatron: ModuleNotFoundError("No module")
+ray.exceptions.RayTaskError(AttributeError): \x1b[36mray::TaskRunnerV1.run()\x1b[39m (pid=23310, repr=<Runner at 0x7f>)
+    data["extra_fields"].tolist(),
+    ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+AttributeError: 'LinkedList' object has no attribute 'tolist'
+virc: AttributeError: 'LinkedList' object has no attribute 'tolist'
+"""
+JUDGE = """\x1b[36m(AgentLoop pid=5)\x1b[0m ERROR:Error in _run_prompt for uid=2c
+\x1b[36m(AgentLoop pid=5)\x1b[0m ray.exceptions.RayTaskError(NetworkError): ray::compute_score() (pid=7)
+\x1b[36m(AgentLoop pid=5)\x1b[0m virc_recipes.errors.NetworkError: the judge at http://x/v1 does not answer
+RuntimeError: a rollout or its reward failed: NetworkError: the judge at http://x/v1 does not answer
+virc: RuntimeError: a rollout or its reward failed: NetworkError: the judge at http://x/v1 does not answer
+"""
+NO_JUDGE = "virc: RuntimeError: a rollout or its reward failed: ConfigError: row 3: focus needs a judge\n"
+VLLM = """(EngineCore pid=77) ERROR 11-20 22:50:01 [core.py:893] ValueError: No available memory for the cache blocks.
+RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}
+virc: RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}
+"""
+VLLM_OTHERWISE = """(EngineCore pid=77) ERROR 11-20 22:50:01 [core.py:893] KeyError: 'visual.blocks'
+RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}
+virc: RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}
+"""
+DIED = "ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task.\n"
+LOST = "virc: FileNotFoundError: [Errno 2] No such file or directory: '/x/global_step_1/actor/model.pt'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "hinted"),
+    [
+        (UNKNOWN_KEY, "verl has no key 'actor_rollout_ref.actor.x'", None),
+        (WORKER, "AttributeError: 'LinkedList' object has no attribute 'tolist'", None),
+        (JUDGE, "the judge at http://x/v1 does not answer", "see that the judge answers"),
+        (NO_JUDGE, "row 3: focus needs a judge", "--judge-endpoint URL"),
+        (VLLM, "vLLM has no memory left for its cache", "sampler_memory"),
+        (VLLM_OTHERWISE, "vLLM failed: KeyError: 'visual.blocks'", None),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to", "a GPU ran out of memory", "micro_batch"),
+        ("ray.exceptions.OutOfMemoryError: Task was killed", "the main memory was full", "smaller batches"),
+        ("ValueError: Total available GPUs 2 is less than total desired GPUs 4", "too few GPUs", "devices"),
+        ("AssertionError: Train dataloader is empty!", "not enough rows are left for one batch", "batch"),
+        ("OSError: [Errno 28] No space left on device", "the disk is full", "keep"),
+        (LOST, "FileNotFoundError: [Errno 2] No such file or directory", None),
+        (DIED, "one of its processes was killed", "memory"),
+        ("nothing of use", "exit code 1: nothing of use", None),
+        ("", "it said nothing", None),
+    ],
+)  # fmt: skip
+def test_the_reason_of_a_failure_is_found_in_the_noise(
+    tmp_path: Path, text: str, said: str, hinted: str | None
+) -> None:
+    log = tmp_path / "engine.log"
+    noise = "(TaskRunner pid=1) INFO: address already in use is no error here\n" * 50
+    log.write_text(
+        "$ python -m virc_recipes.engines.verl_start engine.yaml\n" + (noise if text else "") + text
+    )
+    clause, hint = verl_log.cause(log, 1)
+    assert said in clause
+    assert "\n" not in clause
+    assert hint is None if hinted is None else hinted in (hint or "")
+
+
+def test_a_process_that_was_killed_is_said_to_be(tmp_path: Path) -> None:
+    log = tmp_path / "engine.log"
+    log.write_text("loading\n")
+    assert "killed" in verl_log.cause(log, -9)[0]
