@@ -47,13 +47,7 @@ def copies(dtype: torch.dtype, entropy: bool) -> float:
         return (held.most - before) / (TOKENS * WORDS * last.weight.element_size())
 
 
-kinds = {"bf16": torch.bfloat16, "float32": torch.float32}
-print(
-    json.dumps(
-        {
-            f"{name}{'+entropy' * more}": copies(kind, more)
-            for name, kind in kinds.items()
-            for more in (False, True)
-        }
-    )
-)
+found = {}
+for name, kind in (("bf16", torch.bfloat16), ("float32", torch.float32)):
+    found |= {name: copies(kind, False), f"{name}+entropy": copies(kind, True)}
+print(json.dumps(found))

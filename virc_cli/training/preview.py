@@ -3,6 +3,7 @@
 What is missing on this machine (environment, weights, rows) is said, and stands in the plan where it would lie.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 
 from virc_cli import output, plans
 from virc_cli.machines import find as this_machine
-from virc_cli.training import begin, job
+from virc_cli.training import begin, job, rewarding
 from virc_cli.training.begin import Wanted
 from virc_cli.training.job import Where
 from virc_recipes import environments, fits, runs, shape, stages, training
@@ -50,10 +51,8 @@ def print_plan(wanted: Wanted, resolved: Resolved, there: Where | None, as_json:
         plan = job.preview(plan, Run(place.files.parents[1]), resolved, place, versions, there)
     needed = _needed(resolved, base)
     here = None if there else this_machine(Path.cwd())
-    try:
-        fits.refuse_no_judge(resolved.config)
-    except VircError as refused:
-        missing.append(refused)
+    if resolved.kind == "rl":
+        _check_judge(resolved, missing)
     if as_json:
         output.emit(_as_json(plan, needed, resolved, here, missing))
         return
@@ -61,6 +60,16 @@ def print_plan(wanted: Wanted, resolved: Resolved, there: Where | None, as_json:
     _print_needs(needed, resolved, here)
     for error in missing:
         output.warn(error.message, error.hint)
+
+
+def _check_judge(resolved: Resolved, missing: list[VircError]) -> None:
+    source = None
+    with suppress(VircError):  # it has been said that there are no rows
+        source = training.rows(resolved, Path.cwd())
+    try:
+        rewarding.check_judge(resolved, source, here=False)
+    except VircError as error:
+        missing.append(error)
 
 
 def _place(wanted: Wanted, resolved: Resolved, base: Base, missing: list[VircError]) -> Place:

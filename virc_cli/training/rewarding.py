@@ -31,10 +31,11 @@ from virc_recipes.training import Base
 _LOOKED_AT = 200  # rows, to say how many of them rules can score
 
 
-def check_judge(resolved: Resolved, source: Source, here: bool) -> None:
+def check_judge(resolved: Resolved, source: Source | None, here: bool) -> None:
     """Refuse a reward that asks a judge of whom nobody knows, or who does not answer.
 
     Args:
+        source: its rows, if they are there.
         here: the run starts now, on this machine: elsewhere the judge may come up with it.
 
     Raises:
@@ -48,7 +49,7 @@ def check_judge(resolved: Resolved, source: Source, here: bool) -> None:
         return
     if judge.endpoint is None:
         sentence = f"the reward {total.name} asks a judge, and none is named"
-        raise ConfigError(sentence, f"{JUDGES}{_share(source)}")
+        raise ConfigError(sentence, JUDGES + (_share(source) if source else ""))
     if here:
         key = os.environ.get(JUDGE_KEY)
         with Judge(judge.endpoint, judge.model, key, max_retries=0) as found:
