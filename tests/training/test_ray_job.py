@@ -4,11 +4,15 @@ import json
 import shlex
 from pathlib import Path
 
+import msgspec
 import pytest
 import slurm_cases
 
-from virc_recipes import ray_job
+from virc_cli.training import job as jobs
+from virc_recipes import ray_job, runs
 from virc_recipes.errors import ConfigError, UsageError
+from virc_recipes.paths import write_json, write_whole
+from virc_recipes.place import Place
 from virc_recipes.plan import Plan, Step
 from virc_recipes.runs import Run
 from virc_recipes.slurm import Site
@@ -70,3 +74,34 @@ def test_an_address_that_takes_no_jobs_is_refused(address: str | None) -> None:
 def test_a_run_that_does_not_say_where_its_cluster_is_is_refused() -> None:
     with pytest.raises(ConfigError, match="does not say where its cluster is"):
         ray_job.cluster_of(slurm_cases.info(Site(account="a")))
+
+
+def test_a_run_on_ray_goes_on_where_it_is_said(tmp_path: Path) -> None:
+    run = Run(tmp_path / "runs" / "far")
+    run.folder.mkdir(parents=True)
+    about = slurm_cases.info(Site(), launcher="ray", kind="rl", settings=slurm_cases.RL_SMALL)
+    about = msgspec.structs.replace(about, site={"address": "http://old:8265"})
+    write_json(run.folder / "run.json", about)
+    write_whole(run.folder / "environment.txt", b"verl==0.9.1\nray==2.60.0\n")
+    place = Place(
+        base=tmp_path, model_type="qwen2_5_vl", data=tmp_path, media=tmp_path, output=run.checkpoints,
+        files=run.attempt(1), python=Path(PYTHON), recipes=tmp_path,
+    )  # fmt: skip
+
+    def address() -> str:
+        found = jobs.placed(Plan(ENGINE, {}), run, runs.info(run), 1, place, None)
+        nodes = json.loads(found.files[str(run.attempt(1) / ray_job.NODES)])
+        assert nodes["versions"] == {"verl": "0.9.1", "ray": "2.60.0"}
+        said: str = json.loads(found.files[str(run.attempt(1) / ray_job.JOB)])["address"]
+        return said
+
+    assert address() == "http://old:8265"
+    jobs.move(run, "http://new:8265")
+    assert address() == "http://new:8265"
+    with pytest.raises(UsageError):
+        jobs.move(run, "auto")
+    here = msgspec.structs.replace(runs.info(run), launcher="local", site={})
+    write_json(run.folder / "run.json", here)
+    jobs.move(run, "http://new:8265")
+    assert runs.info(run) == here
+    assert jobs.placed(Plan(ENGINE, {}), run, here, 1, place, None) == Plan(ENGINE, {})

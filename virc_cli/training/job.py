@@ -11,7 +11,7 @@ import msgspec
 from virc_cli import launch, output
 from virc_recipes import attempts, ray_job, runs, slurm
 from virc_recipes.errors import ConfigError, EngineError, UsageError
-from virc_recipes.paths import contents, write_whole
+from virc_recipes.paths import contents, write_json, write_whole
 from virc_recipes.place import Place
 from virc_recipes.plan import Plan
 from virc_recipes.ray_job import Cluster
@@ -78,6 +78,18 @@ def write(run: Run, folder: Path, info: Info, there: Where) -> None:
     if doubt:
         output.warn(doubt)
     write_whole(folder / slurm.SCRIPT, _script(run, info.kind, info.settings, there).encode())
+
+
+def move(run: Run, ray_address: str) -> None:
+    """Let a run on a Ray cluster go on on another, whose nodes see its folder too; other runs have no such address.
+
+    Raises:
+        UsageError: no cluster takes jobs at such an address.
+    """
+    info = runs.info(run)
+    if info.launcher == "ray":
+        there = msgspec.to_builtins(ray_job.cluster(ray_address))
+        write_json(run.folder / "run.json", msgspec.structs.replace(info, site=there))
 
 
 def placed(plan: Plan, run: Run, info: Info, number: int, place: Place, job: str | None) -> Plan:

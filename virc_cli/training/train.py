@@ -53,6 +53,8 @@ def train(wanted: Wanted | None, name: str | None, options: Options) -> None:
             )
         run = _to_resume(name, wanted)
         output.know(run=str(run.folder))
+        if options.ray_address:
+            job.move(run, options.ray_address)
         _start(run, options)
         return
     assert wanted is not None
