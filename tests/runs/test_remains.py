@@ -1,0 +1,73 @@
+"""Nothing of an engine is left, wherever its processes hang."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from made import make
+
+from virc_cli import launch
+from virc_cli.training import remains
+from virc_recipes.plan import Step
+from virc_recipes.runs import Run
+
+SLEEPS = "import time; time.sleep(600)"
+LEAVES = f"""
+import os, subprocess, sys
+subprocess.Popen([sys.executable, "-c", {SLEEPS!r}], start_new_session=True)  # as Ray's daemons do
+print("started", flush=True)
+"""
+
+
+@pytest.fixture
+def run(workspace: Path) -> Run:
+    made = make(workspace, "a")
+    made.attempt(1).mkdir(parents=True)
+    return made
+
+
+@pytest.fixture
+def stranger() -> Iterator["subprocess.Popen[bytes]"]:
+    """A process of another run."""
+    env = {**os.environ, remains.MARK: "/somewhere/runs/a"}
+    with subprocess.Popen([sys.executable, "-c", SLEEPS], env=env) as child:
+        yield child
+        child.kill()
+
+
+def wait_for(run: Run, count: int) -> None:
+    end = time.monotonic() + 20
+    while len(remains.processes(run)) != count:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_what_an_engine_started_and_left_is_ended_with_it(
+    run: Run, stranger: "subprocess.Popen[bytes]"
+) -> None:
+    step = Step((sys.executable, "-c", LEAVES), "leave a process", remains.mark(run))
+    with remains.none_after(run), launch.started(step, run.log(1)) as process:
+        assert process.wait(20) == 0
+        wait_for(run, 1)
+    assert remains.processes(run) == []
+    assert stranger.poll() is None
+
+
+def test_what_a_kill_left_is_cleared_up_before_the_next_attempt(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remains, "_TEMPORARY", run.folder)
+    env = {**os.environ, **remains.mark(run)}
+    subprocess.run([sys.executable, "-c", LEAVES], env=env, stdout=subprocess.DEVNULL, check=True)
+    wait_for(run, 1)
+    own = run.folder / f"virc-ray-{remains._short(run)}-x1"
+    other = run.folder / "virc-ray-00000000-x1"
+    for folder in (own / "session", other):
+        folder.mkdir(parents=True)
+    remains.clear(run)
+    assert remains.processes(run) == []
+    assert (own.exists(), other.exists()) == (False, True)

@@ -1,0 +1,156 @@
+"""Attempts at a run of RL, with a process that logs and saves as verl does: stopped, resumed, ended for its health."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from made import make
+
+from virc_cli.training import remains
+from virc_cli.training.attempt import attempt
+from virc_cli.training.train import Options, train
+from virc_recipes import health, rl, runs
+from virc_recipes.engines import verl
+from virc_recipes.errors import EngineError
+from virc_recipes.metrics import metrics
+from virc_recipes.models import EMBEDDED_FOLDER
+from virc_recipes.place import Place
+from virc_recipes.plan import Plan, Step
+from virc_recipes.reasoning.protocol import FILE_NAME
+from virc_recipes.runs import Run
+
+HERE = Path(__file__).parent
+Begin = Callable[..., Run]
+
+
+@pytest.fixture
+def begin(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Begin:
+    """Makes a run whose engine is the toy."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parent), *sys.path]))
+
+    def begun(correlation: float = 1.0, last: int = 6, **settings: Any) -> Run:
+        def plan(config: object, place: Place, *_: object) -> Plan:
+            first = int(place.resume.name.removeprefix("global_step_")) + 1 if place.resume else 1
+            words = (str(place.output.parent), *map(str, (first, last, 2, correlation)))
+            return Plan(Step((sys.executable, str(HERE / "toy_verl.py"), *words), "train"), {})
+
+        monkeypatch.setattr(verl, "plan", plan)
+        rows = workspace / "rows.parquet"
+        rows.touch()
+        given = msgspec.to_builtins(rl.Config(data="rows", steps=6)) | settings
+        made = make(
+            workspace, "a", kind="rl", settings=given, origins={}, base=str(EMBEDDED_FOLDER), data=str(rows),
+            recipes=str(HERE),
+        )  # fmt: skip
+        (made.folder / FILE_NAME).write_bytes((EMBEDDED_FOLDER / FILE_NAME).read_bytes())
+        return made
+
+    return begun
+
+
+def signals_at(run: Run, step: int, number: signal.Signals) -> "subprocess.Popen[bytes]":
+    """A process that sends this one a signal once the run has logged a step."""
+    code = (
+        "import os, sys, time\n"
+        "while sys.argv[1] not in (open(sys.argv[2]).read() if os.path.exists(sys.argv[2]) else ''): time.sleep(.05)\n"
+        f"os.kill({os.getpid()}, {int(number)})\n"
+    )
+    return subprocess.Popen([sys.executable, "-c", code, f'"step":{step},', str(run.metrics)])
+
+
+def logged(run: Run) -> list[tuple[int, int]]:
+    return [(each.step, each.attempt) for each in metrics(run)]
+
+
+def test_a_run_ends_with_its_last_step(begin: Begin) -> None:
+    run = begin()
+    ended = attempt(run)
+    assert (ended.finished, ended.step, ended.lost) == (True, 6, 0)
+    state = runs.state(run)
+    assert (state.progress, state.step, state.total, state.reward, state.loss) == (
+        "finished",
+        6,
+        6,
+        0.6,
+        None,
+    )
+    assert logged(run) == [(step, 1) for step in range(1, 7)]
+    assert sorted(path.parent.name for path in run.checkpoints.glob(f"*/{FILE_NAME}")) == [
+        "global_step_2", "global_step_4", "global_step_6",
+    ]  # fmt: skip
+
+
+def test_asked_to_end_it_says_what_is_saved_and_lost_and_goes_on_from_there(
+    begin: Begin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = begin(last=16, steps=16)
+    with signals_at(run, 3, signal.SIGINT), pytest.raises(KeyboardInterrupt):
+        train(None, run.name, Options(resume=True))
+    *_, last = metrics(run)
+    step = int((run.checkpoints / "latest_checkpointed_iteration.txt").read_text())
+    lost = f", {last.step - step} step" if last.step > step else "; "
+    said = capsys.readouterr().err
+    assert "stopping; verl saves nothing when it is asked to end" in said
+    assert f"stopped, saved at step {step}{lost}" in said
+    assert "virc train --resume --name a goes on" in said
+    assert runs.state(run).progress == "stopped"
+    assert remains.processes(run) == []
+    ended = attempt(run)
+    assert (ended.finished, ended.step) == (True, 16)
+    assert logged(run) == [(each, 1 if each <= step else 2) for each in range(1, 17)]
+
+
+def test_a_checkpoint_that_was_cut_short_is_not_gone_on_from(begin: Begin) -> None:
+    run = begin(last=4)
+    with pytest.raises(EngineError, match="verl failed: it ended before its last step"):
+        attempt(run)
+    (run.checkpoints / "global_step_4" / "actor" / "model_world_size_2_rank_0.pt").write_bytes(b"PK\3\4 half")
+    with pytest.raises(EngineError):
+        attempt(run)
+    assert logged(run) == [(1, 1), (2, 1), (3, 2), (4, 2)]
+
+
+def test_a_sign_of_stop_on_ends_the_run_and_says_why(
+    begin: Begin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = begin(correlation=0.5, last=60, steps=60, stop_on=["correlation"])
+    with pytest.raises(
+        EngineError, match=r"stopped: the sampler's probabilities .*; saved at step 4"
+    ) as caught:
+        train(None, run.name, Options(resume=True))
+    assert caught.value.hint == "virc train --resume --name a goes on"
+    state = runs.state(run)
+    assert state.progress == "stopped"
+    assert state.step < 60
+    assert "correlate" in (state.error or "")
+    assert [(note.step, note.sign) for note in health.notes(run)] == [(4, "correlation")]
+    assert "warning: correlation: " in capsys.readouterr().err
+    assert remains.processes(run) == []
+
+
+def test_a_sign_that_is_none_of_stop_on_ends_nothing(begin: Begin) -> None:
+    run = begin(correlation=0.5, stop_on=["length"])
+    assert attempt(run).finished
+    assert list(health.amiss(run)) == ["correlation"]
+
+
+def test_metrics_that_a_killed_virc_did_not_take_in_are_taken_over(begin: Begin) -> None:
+    run = begin()
+    (run.folder / "logs").mkdir()
+    lines = [{"step": step, "data": {"critic/score/mean": 0.5}} for step in (1, 2, 3)]
+    (run.folder / "logs" / "verl.jsonl").write_text(
+        "".join(json.dumps(each) + "\n" for each in lines) + '{"st'
+    )
+    runs.write_state(run, progress="running", attempt=1, pid=1, started=1, host=runs.this_process()["host"])
+    began = time.monotonic()
+    assert attempt(run).finished
+    assert logged(run) == [(step, 2) for step in range(1, 7)]  # none was saved, so that all are done again
+    assert time.monotonic() - began < 30
