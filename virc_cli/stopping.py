@@ -13,6 +13,7 @@ from virc_recipes.plan import Step
 from virc_recipes.runs import Run, State
 
 _EVERY = 0.2  # seconds between two looks
+_JOB = 70.0  # seconds that a Ray job gets to end
 
 
 def ask(run: Run, state: State) -> None:
@@ -45,9 +46,20 @@ def kill(run: Run, state: State) -> None:
     if state.progress == "running":  # first, or it would say that its engine failed
         _signal(run, state.pid, signal.SIGKILL)
     if engine is not None:
+        _end_job(run, state)
         launch.kill(engine)
     _wait_for_processes(state)
     runs.write_state(run, progress="stopped", pid=None, engine=None)
+
+
+def _end_job(run: Run, state: State) -> None:
+    """What runs on a Ray cluster is ended by the process here that handed it over, which must live until it has."""
+    if runs.info(run).launcher != "ray":
+        return
+    _signal(run, state.engine, signal.SIGTERM)
+    end = time.monotonic() + _JOB
+    while runs.engine_lives(state) and time.monotonic() < end:
+        time.sleep(_EVERY)
 
 
 def wait(run: Run) -> State:

@@ -2,12 +2,15 @@
 
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 import slurm_cases
 
+from virc_cli import stopping
 from virc_cli.training import job as jobs
 from virc_recipes import ray_job, runs
 from virc_recipes.errors import ConfigError, UsageError
@@ -105,3 +108,27 @@ def test_a_run_on_ray_goes_on_where_it_is_said(tmp_path: Path) -> None:
     jobs.move(run, "http://new:8265")
     assert runs.info(run) == here
     assert jobs.placed(Plan(ENGINE, {}), run, here, 1, place, None) == Plan(ENGINE, {})
+
+
+def test_a_run_that_is_killed_ends_its_job_first(tmp_path: Path) -> None:
+    """The process here needs a moment for that; it would not have one if it were killed with all others."""
+    run, done = Run(tmp_path / "runs" / "far"), tmp_path / "job-ended"
+    run.folder.mkdir(parents=True)
+    write_json(run.folder / "run.json", slurm_cases.info(Site(), launcher="ray", kind="rl"))
+    engine = (
+        "import pathlib, signal, sys, time\n"
+        f"signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), pathlib.Path({str(done)!r}).touch(), sys.exit()))\n"
+        "print(flush=True)\n"
+        "signal.pause()\n"
+    )
+    argv = [sys.executable, "-c", engine]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        here = {**runs.this_process(), "pid": 2**22 - 1, "started": 1}  # virc itself is gone
+        runs.write_state(
+            run, progress="running", engine=process.pid, engine_started=runs.started(process.pid), **here
+        )
+        stopping.kill(run, runs.state(run))
+    assert done.exists()
+    assert runs.state(run).progress == "stopped"

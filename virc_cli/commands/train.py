@@ -97,7 +97,7 @@ def command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train one stage. Ctrl-C saves a checkpoint and stops; --resume goes on from it.
+    """Train one stage. Ctrl-C saves a checkpoint (of rl: keeps the last) and stops; --resume goes on from it.
 
     Without --from a stage starts from the newest finished run of the stage before. The run's folder is printed.
     """
