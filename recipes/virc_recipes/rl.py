@@ -59,7 +59,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         mean: of the loss: over all tokens, over the responses of a token mean each, or of their sums over a fixed
             length (Dr. GRPO).
         scale: divide an advantage by the standard deviation of its group.
-        kl: weight of the distance to the base in the loss; 0 is none, and no reference model is held.
+        kl: weight of the distance to the base in the loss; 0 is none, and no reference model is held. With an adapter
+            the base is the weights without it, also where the adapter was trained before.
         entropy: weight of the entropy in the loss.
         dynamic_sampling: draw again until a batch is full of groups whose rewards differ.
         max_grad_norm: longest gradient; longer ones are shortened to it.
