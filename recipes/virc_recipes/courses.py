@@ -17,7 +17,7 @@ _NOT_DRAWN = ("reward_min", "reward_max", "reward_std", "advantage", "advantage_
               "judge_failures")  # fmt: skip
 _TOGETHER: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "response_length": ("tokens of a reply", ("response_length", "response_length_max")),
-    "cut": ("shares of replies, and of groups alike", ("cut", "malformed", "same")),
+    "cut": ("shares of replies and groups", ("cut", "malformed", "same")),
     "turns": ("units and tool calls of a reply", ("turns", "tool_calls")),
     "correlation": ("correlation of sampler and trainer", ("correlation",)),
     "parts": ("seconds of a step", ("parts.*",)),

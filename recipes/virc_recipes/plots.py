@@ -23,6 +23,8 @@ _MANY = 1000  # points that are drawn thinly
 _PALE = 0.35
 _INCHES = (10.0, 7.5)
 _ROW = 1.25  # inches of a row of panels, at least
+_CROWD = 4  # lines whose names find room beside the title of half a row
+_FLAT = 1e-5  # of a value: what differs by less is one value to the eye
 _DPI = 120
 
 
@@ -55,15 +57,19 @@ def _fill(figure: "Figure", drawn: Sequence[Drawn], title: str) -> None:
     """Draw the panels: the loss or reward across the picture, the others in pairs below."""
     shown = panels(drawn)
     wide = [panel for panel in shown if panel.title in MAIN]
-    lower = [panel for panel in shown if panel.title not in MAIN]
-    heights = [2.0] * len(wide) + [1.0] * -(-len(lower) // 2)
+    crowded = [
+        panel for panel in shown if len(panel.names) > _CROWD and panel not in wide and len(drawn) == 1
+    ]
+    pairs = [panel for panel in shown if panel not in wide and panel not in crowded]
+    heights = [2.0] * len(wide) + [1.0] * (-(-len(pairs) // 2) + len(crowded))
     figure.set_figheight(max(_INCHES[1], _ROW * sum(heights)))
     grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
     places: list[tuple[Panel, Any]] = [(panel, grid[row, :]) for row, panel in enumerate(wide)]
-    for index, panel in enumerate(lower):
-        alone = index == len(lower) - 1 and index % 2 == 0
+    for index, panel in enumerate(pairs):
+        alone = index == len(pairs) - 1 and index % 2 == 0
         row = len(wide) + index // 2
         places.append((panel, grid[row, :] if alone else grid[row, index % 2]))
+    places += [(panel, grid[row - len(crowded), :]) for row, panel in enumerate(crowded)]
     first: Axes | None = None
     for panel, place in places:
         axes = figure.add_subplot(place, sharex=first)
@@ -91,7 +97,7 @@ def _panel(axes: "Axes", panel: Panel, drawn: Sequence[Drawn]) -> None:
     for index, run in enumerate(drawn):
         for step, _ in run.resumed:
             axes.axvline(step, color=colours[index] if several else "0.4", linestyle=":", linewidth=1)
-        for number, name in enumerate(names):
+        for number, name in reversed(list(enumerate(names))):  # so that the first lies on top
             if name in run.courses:
                 colour = colours[index if several else number]
                 marked |= _course(axes, run.courses[name], colour, ends, smooth=name not in _EXACT)
@@ -127,7 +133,7 @@ def limits(values: Sequence[float]) -> tuple[float, float] | None:
     if len(values) >= _ROBUST:
         usual = values[int(0.99 * len(values))]
         high = min(high, usual + (usual - low) / 2)
-    if low == high:
+    if high - low <= _FLAT * abs(high):
         return low - (abs(low) or 1) * 0.1, high + (abs(high) or 1) * 0.1
     return low - (high - low) * 0.05, high + (high - low) * 0.05
 
