@@ -7,6 +7,7 @@ import time
 
 from virc_cli import launch
 from virc_cli.run_lines import ended
+from virc_cli.training import remains
 from virc_recipes import runs
 from virc_recipes.errors import ConfigError, SetupError
 from virc_recipes.plan import Step

@@ -22,6 +22,7 @@ def command(
     from virc_cli import stopping
     from virc_cli.run_lines import ended, next_step, steps
     from virc_recipes import runs
+    from virc_recipes.checkpoints import engine_of
     from virc_recipes.errors import EngineError
 
     run = runs.find(Path.cwd(), name)
@@ -29,7 +30,8 @@ def command(
     (stopping.kill if now else stopping.ask)(run, state)
     try:
         if not now:
-            output.note(f"asked {run.name} to save and end, at step {steps(state.step, state.total)}")
+            saves = "save and " * engine_of(run).SAVES_WHEN_ASKED
+            output.note(f"asked {run.name} to {saves}end, at step {steps(state.step, state.total)}")
         last = stopping.wait(run)
     except KeyboardInterrupt:
         output.note(f"{run.name} has been told, and ends without being waited for")
