@@ -49,6 +49,7 @@ def kill(run: Run, state: State) -> None:
     if engine is not None:
         _end_job(run, state)
         launch.kill(engine)
+    remains.clear(run)
     _wait_for_processes(state)
     runs.write_state(run, progress="stopped", pid=None, engine=None)
 
