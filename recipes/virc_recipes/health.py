@@ -104,7 +104,7 @@ def _format(steps: Sequence[Metric]) -> str | None:
 
 def _judge(steps: Sequence[Metric]) -> str | None:
     failures = steps[-1].judge_failures
-    return f"the judge failed on {failures:.0f} replies of a step" if failures else None
+    return f"the judge gave no verdict on {failures:.0f} questions of a step" if failures else None
 
 
 def _correlation(steps: Sequence[Metric]) -> str | None:

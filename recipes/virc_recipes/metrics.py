@@ -34,8 +34,8 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         clip_fraction: share of tokens whose probability ratio was clipped.
         grad_norm: before it was shortened.
         correlation: Pearson's, between the probabilities of sampled tokens as the sampler and the trainer have them.
-        judge_wait: share of the step's time in which replies were there and their judge's verdicts were not.
-        judge_failures: replies whose judge failed.
+        judge_wait: how long a reply waited for its judge on average, as a share of the step's time.
+        judge_failures: questions that a judge was asked and gave no verdict on.
         parts: seconds of a step by what it was spent on.
     """
 

@@ -50,7 +50,7 @@ def test_a_healthy_run_has_no_sign() -> None:
         ("variance", {"same": 0.81}, {"same": 0.79}, "in 81% of groups"),
         ("length", {"cut": 0.21}, {"cut": 0.19}, "21% of replies are cut"),
         ("format", {"malformed": 0.16}, {"malformed": 0.14}, "16% of replies are not in the format, from 5%"),
-        ("judge", {"judge_failures": 3.0}, {"judge_failures": 0.0}, "failed on 3 replies"),
+        ("judge", {"judge_failures": 3.0}, {"judge_failures": 0.0}, "no verdict on 3 questions"),
         ("correlation", {"correlation": 0.9899}, {"correlation": 0.99}, "at 0.9899"),
     ],
 )  # fmt: skip

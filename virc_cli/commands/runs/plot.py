@@ -21,7 +21,7 @@ def command(
         ),
     ] = None,
 ) -> None:
-    """Draw what runs measured as a PNG. Loss, learning rate, speed, several runs over each other."""
+    """Draw what runs measured as a PNG. Loss or reward with its terms, lengths, speed, several runs over each other."""
     from virc_recipes import plots, runs
     from virc_recipes.clauses import clause
     from virc_recipes.errors import UsageError, VircError
