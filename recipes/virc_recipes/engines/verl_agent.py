@@ -29,9 +29,9 @@ from virc_recipes.reasoning.images import open_image
 from virc_recipes.reasoning.protocol import Protocol
 from virc_recipes.reasoning.session import Ask, Done, Rejected, Reply, Session
 from virc_recipes.reasoning.trace import Trace
+from virc_recipes.rollouts import OUT_OF_TOKENS
 from virc_recipes.wording import read_protocol
 
-OUT_OF_TOKENS = "no answer within the tokens of a rollout"
 _BARRED = -100.0  # added to a logit that vLLM must not draw
 
 
