@@ -240,6 +240,10 @@ def _host(config: Config, work: Work, device_gib: float, mean: float) -> list[Te
         terms.append(
             term_of("offloaded state", size, "weights x 4 bytes, and two moments of the trained ones")
         )
+    if config.lora and config.sampler == "vllm":
+        asleep = config.devices * _sampler_weights(config, work).gib
+        what = f"of {config.devices} devices: with an adapter vLLM keeps them while it sleeps"
+        terms.append(Term("sampler's weights asleep", asleep, what))
     if config.kl and not config.lora:
         what = f"{people(count)} parameters x 4 bytes: verl keeps it off the devices"
         terms.append(term_of("reference model", count * 4 / config.nodes, what))

@@ -20,7 +20,7 @@ _STATE = {
 _BY_ROWS = {"activations", "one layer recomputed", "attention mask", "logits", "logits, a chunk at a time"}
 _WEIGHTS = {
     "frozen weights", "weights brought together", "weights while they are read", "offloaded weights", "actor",
-    "sampler's weights",
+    "sampler's weights", "sampler's weights asleep",
 }  # fmt: skip
 
 ShapeOf = Callable[[str], Shape | None]

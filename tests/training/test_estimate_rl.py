@@ -118,6 +118,13 @@ def test_main_memory_holds_what_waits_while_rollouts_are_written() -> None:
     assert sizes(estimated(nodes=2).host)["offloaded state"] == ALL_OF_7B * 12 // 2
 
 
+def test_an_adapter_lets_vllm_keep_its_weights_while_it_sleeps() -> None:
+    lora = {"lora": {"rank": 16, "alpha": 32}, "frozen": ["vision", "projector"]}
+    host = sizes(estimated(devices=8, tensor_parallel=4, **lora).host)
+    assert host["sampler's weights asleep"] == (ALL_OF_7B + 40_370_176) * 2 * 2  # two copies of bf16 weights
+    assert "sampler's weights asleep" not in sizes(estimated().host)
+
+
 def test_images_of_a_step_wait_as_pixels() -> None:
     """512 replies to prompts of one image of 1,003,520 pixels: 1,280 tokens, 5,120 patches of 1,176 float32 numbers."""
     host = sizes(estimated(max_pixels=1_003_520).host)
