@@ -128,18 +128,19 @@ def main(file: str) -> int:
     adopt_orphans()
     _heed_signals()
     folder = tempfile.mkdtemp(prefix=folder_prefix(), dir="/tmp")
+    said = None
     try:
         from virc_recipes.engines.verl_config import composed
 
         run(composed(Path(file)), folder)
     except Exception as error:
         traceback.print_exc()
-        sys.stdout.flush()
-        print(f"virc: {cause(error)}", file=sys.stderr, flush=True)
-        return 1
+        said = f"virc: {cause(error)}"
     finally:
         stop_ray(folder)
-    return 0
+    if said:  # last of all, after what Ray still passes on from other processes
+        print(said, file=sys.stderr, flush=True)
+    return int(said is not None)
 
 
 if __name__ == "__main__":
