@@ -74,10 +74,12 @@ def _length(counting: Counting, row: Text) -> Length:
 
 
 def _messages(row: Text) -> list[Message]:
-    images = images_of(Record(row.messages))
+    """The prompt: the reference, which a row of one unit ends with where it is known, is no part of it."""
+    told = row.messages[:-1] if row.messages[-1].role == "assistant" else row.messages
+    images = images_of(Record(told))
     return [
         Message(message.role, message.content.replace(MARK, ""), tuple(shown))
-        for message, shown in zip(row.messages, images, strict=True)
+        for message, shown in zip(told, images, strict=True)
     ]
 
 

@@ -1,0 +1,39 @@
+"""Runs in the engine's interpreter: the prompts of a file as verl's data set gives them to our agent loop, in ids."""
+
+import json
+import sys
+from pathlib import Path
+
+from omegaconf import OmegaConf  # type: ignore[import-not-found]
+from verl.utils import hf_processor, hf_tokenizer  # type: ignore[import-not-found]
+from verl.utils.dataset.rl_dataset import RLHFDataset  # type: ignore[import-not-found]
+
+from virc_recipes.data import verl_rows
+from virc_recipes.data.record import inputs_of
+from virc_recipes.engines.verl_agent_ids import speech
+from virc_recipes.engines.verl_agent_prefix import Prefix
+from virc_recipes.reasoning.images import open_image
+from virc_recipes.reasoning.session import Session
+from virc_recipes.wording import read_protocol
+
+
+def main(file: str, model: str, protocol: str, folder: str, rollout: str) -> None:
+    """Print the number of ids of every prompt."""
+    config = OmegaConf.create({"filter_overlong_prompts": False, "return_raw_chat": True})
+    rows = RLHFDataset(file, hf_tokenizer(model), config, hf_processor(model))
+    spoken, wording = speech(model), read_protocol(Path(protocol))
+    counts = []
+    for at in range(len(rows)):
+        row = rows[at]
+        fields = {key: row[key] for key in ("extra_info", "reward_model")}
+        record = verl_rows.record_of(fields, Path(folder))
+        if rollout == "per_cru":
+            ask = Prefix(record, wording, spoken.grid).next()
+        else:
+            images = [open_image(record.images[index].read(), "") for index in inputs_of(record)]
+            ask = Session(wording, record.question or "", images, spoken.grid).next()
+        counts.append(len(spoken.encode(ask)))  # type: ignore[arg-type]
+    print(json.dumps(counts))
+
+
+main(*sys.argv[1:])
