@@ -1,6 +1,7 @@
 """Rollouts by transformers: what is drawn, how it is bounded, and the log-probabilities that are told of it."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,25 @@ def drawn(backend: LocalBackend, ask: Ask, tmp_path_factory: pytest.TempPathFact
     file.write_text(
         json.dumps([{"ids": each[0], "images": each[1], "sampling": each[2]} for each in requests.values()])
     )
-    return Drawn(list(requests), child("rollout_child.py", TINY, folder / "picture.png", file))
+    return Drawn(
+        list(requests), child("rollout_child.py", peculiar(folder / "model"), folder / "picture.png", file)
+    )
+
+
+def peculiar(folder: Path) -> Path:
+    """`tiny` with sampling of its own in `generation_config.json`, as published models have it."""
+    shutil.copytree(TINY, folder)
+    file = folder / "generation_config.json"
+    own = {
+        "repetition_penalty": 5.0,
+        "no_repeat_ngram_size": 2,
+        "temperature": 1e-6,
+        "top_p": 0.001,
+        "top_k": 1,
+        "do_sample": True,
+    }
+    file.write_text(json.dumps(json.loads(file.read_text()) | own))
+    return folder
 
 
 def test_greedy_replies_are_those_of_solve(drawn: Drawn, backend: LocalBackend, ask: Ask) -> None:

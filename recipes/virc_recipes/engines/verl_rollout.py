@@ -15,6 +15,7 @@ import ray  # type: ignore[import-not-found]
 import torch
 from transformers import (
     AutoModelForImageTextToText,
+    GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
     StoppingCriteria,
@@ -143,6 +144,8 @@ class Server:
         ).eval()
         ends = self._model.generation_config.eos_token_id
         self._ends = {*(ends if isinstance(ends, list) else [ends]), self._tokenizer.eos_token_id}
+        # A model's own settings, penalties among them, would join in untold.
+        self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
         vocabulary = self._model.config.get_text_config().vocab_size
         self._barred = never_said(self._tokenizer, vocabulary)
         self._step: int | None = None
@@ -332,8 +335,8 @@ def _server(rank: int) -> str:
 
 def _choices(sampling: Sampling) -> dict[str, Any]:
     """Arguments of `generate` that say how an id is chosen."""
-    penalty = {"repetition_penalty": sampling.repetition_penalty} if sampling.repetition_penalty != 1 else {}
+    penalty = {"repetition_penalty": sampling.repetition_penalty}
     if not sampling.temperature:
-        return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None, **penalty}
+        return {"do_sample": False, **penalty}
     chosen = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": max(sampling.top_k, 0)}
     return {"do_sample": True, **chosen, **penalty}
