@@ -3,12 +3,12 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from virc_cli import launch, output
 from virc_recipes import environments
-from virc_recipes.envs import Environment, get
+from virc_recipes.envs import Environment, get, requirement
 from virc_recipes.errors import EngineError, SetupError
 from virc_recipes.locks import held
 from virc_recipes.paths import write_whole
@@ -18,6 +18,19 @@ from virc_recipes.plan import Step
 def find(engine: str, device: str | None) -> Environment:
     """The environment of an engine in this user's cache; the device is the best found where none is named."""
     return get(engine, device or environments.default_device(), environments.cache_folder(os.environ))
+
+
+def with_packages(environment: Environment, packages: Iterable[str]) -> Environment:
+    """The same environment with further packages, which are remembered: its folder is another one.
+
+    Raises:
+        UsageError: one is no package.
+    """
+    wanted = sorted({*environment.extra, *map(requirement, packages)})
+    if tuple(wanted) != environment.extra:
+        environment.record.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(environment.record, "".join(f"{each}\n" for each in wanted).encode())
+    return find(environment.engine.name, environment.device)
 
 
 def create(environment: Environment, on_step: Callable[[Step], None]) -> None:
@@ -42,9 +55,13 @@ def create(environment: Environment, on_step: Callable[[Step], None]) -> None:
             for step in environments.steps(environment, find_uv_bin()):
                 on_step(step)
                 launch.run(step, log)
-            environment.marker.write_text(json.dumps({"pins": environment.pins.name}) + "\n")
+            made_of = {"pins": environment.pins.name, "with": list(environment.extra)}
+            environment.marker.write_text(json.dumps(made_of) + "\n")
         except BaseException:
             shutil.rmtree(environment.folder, ignore_errors=True)
+            environment.record.unlink(
+                missing_ok=True
+            )  # or nothing could be made any more where a package is wrong
             raise
 
 

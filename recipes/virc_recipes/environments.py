@@ -68,11 +68,12 @@ def steps(environment: Environment, uv: str) -> list[Step]:
     # Compiled once here, or every start of the engine would compile a thousand files again.
     install = (
         uv, "pip", "install", "--python", str(environment.python), "--compile-bytecode", *override,
-        "-r", str(environment.pins),
+        "-r", str(environment.pins), *environment.extra,
     )  # fmt: skip
+    more = f" and {', '.join(environment.extra)}" if environment.extra else ""
     return [
         Step((uv, "venv", "--python", interpreter, str(environment.folder)), f"make {environment.folder}"),
-        Step(install, f"install {len(pinned(environment))} packages"),
+        Step(install, f"install {len(pinned(environment))} packages{more}"),
         check_step(environment, environment.python),
     ]
 
@@ -196,7 +197,7 @@ def removable(environment: Environment) -> list[Path]:
     found = [
         path for path in folder.glob(f"{environment.name}-*") if re.fullmatch(r".*-[0-9a-f]{10}", path.name)
     ]
-    return sorted(found) + ([environment.registration] if environment.registration.exists() else [])
+    return sorted(found) + [file for file in (environment.registration, environment.record) if file.exists()]
 
 
 def as_row(environment: Environment) -> dict[str, Any]:
@@ -206,7 +207,7 @@ def as_row(environment: Environment) -> dict[str, Any]:
     return {
         "engine": environment.engine.name, "device": environment.device, "what": environment.engine.what,
         "state": state, "python": str(interpreter(environment) or ""),
-        "gib": environment.engine.gib[environment.device],
+        "gib": environment.engine.gib[environment.device], "with": list(environment.extra),
     }  # fmt: skip
 
 

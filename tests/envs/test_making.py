@@ -181,3 +181,35 @@ def test_remove_takes_former_pins_too_and_leaves_other_engines(
         other.mkdir()
     assert main(["env", "remove", "toy", "--device", "cpu"]) == 0
     assert sorted((tmp_path / "cache" / "envs").iterdir()) == sorted(others)
+
+
+def test_packages_of_ones_own_are_added_and_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toys.install_engine(tmp_path, monkeypatch)
+    toys.wheel(tmp_path / "wheels", "ruler", "2.0")
+    plain = folder_of(tmp_path / "cache")
+    assert main(["env", "create", "toy", "--device", "cpu", "--with", "ruler==2.0"]) == 0
+    with_ruler = folder_of(tmp_path / "cache")
+    assert with_ruler != plain
+    assert main(["env", "path", "toy", "--device", "cpu"]) == 0
+    python = capsys.readouterr().out.split()[-1]
+    assert subprocess.run([python, "-c", "import toy, ruler"]).returncode == 0
+    assert main(["env", "create", "toy", "--device", "cpu"]) == 0
+    assert main(["env", "ls"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert listed[0] == str(with_ruler)
+    assert listed[1].endswith("with ruler==2.0")
+    assert main(["env", "remove", "toy", "--device", "cpu"]) == 0
+    assert folder_of(tmp_path / "cache") == plain
+
+
+def test_a_package_that_is_not_there_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toys.install_engine(tmp_path, monkeypatch)
+    assert main(["env", "create", "toy", "--device", "cpu", "--with", "no-such-package"]) == 7
+    assert "no-such-package" in capsys.readouterr().err
+    assert main(["env", "create", "toy", "--device", "cpu", "--with=-r x.txt"]) == 2
+    assert "is no package" in capsys.readouterr().err
+    assert main(["env", "create", "toy", "--device", "cpu"]) == 0

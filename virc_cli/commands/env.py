@@ -19,11 +19,21 @@ Device = Annotated[
 
 
 @command.command("create")
-def create(engine: Engine, device: Device = None) -> None:
-    """Install an engine with every version pinned, and check that it starts; gigabytes are downloaded."""
+def create(
+    engine: Engine,
+    device: Device = None,
+    packages: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="PKG", help="One more package, for rewards and tools of your own."),
+    ] = None,
+) -> None:
+    """Install an engine with every version pinned, and check that it starts; gigabytes are downloaded.
+
+    Packages of --with are remembered: later calls make the environment with them too, until it is removed.
+    """
     from virc_cli import envs
 
-    environment = envs.find(engine, device)
+    environment = envs.with_packages(envs.find(engine, device), packages or ())
     if not environment.marker.exists():
         size = environment.engine.gib[environment.device]
         output.note(
@@ -46,6 +56,7 @@ def ls(as_json: Json = False) -> None:
         return
     for row in rows:
         about = f"about {row['gib']} GiB" if row["state"] == "not made" else row["python"]
+        about += f"  with {', '.join(row['with'])}" if row["with"] else ""
         output.line(f"{row['engine']:<6} {row['device']:<5} {row['state']:<11} {row['what']:<24} {about}")
 
 

@@ -264,7 +264,7 @@ def _check_packages(resolved: Resolved, environment: Environment, python: Path) 
 
 
 def _packages(environment: Environment, python: Path) -> dict[str, str]:
-    if environments.registered(environment) is None:
+    if environments.registered(environment) is None and not environment.extra:
         return pinned(environment)
     found: dict[str, str] = json.loads(launch.output(environments.versions_step(python)))
     return found

@@ -13,8 +13,10 @@ from typing import Literal, get_args
 
 import msgspec
 
-from virc_recipes.errors import ConfigError
+from virc_recipes.clauses import clause
+from virc_recipes.errors import ConfigError, UsageError
 from virc_recipes.nearest import did_you_mean
+from virc_recipes.paths import contents
 
 Device = Literal["cpu", "cuda"]
 DEVICES: tuple[Device, ...] = get_args(Device)
@@ -47,11 +49,13 @@ class Environment(msgspec.Struct, frozen=True):
 
     Args:
         folder: where it is made; the name holds a hash of its pins, so that new pins make a new one.
+        extra: packages that the user wants in it beside the pinned ones (`virc env create --with PKG`).
     """
 
     engine: Engine
     device: Device
     folder: Path
+    extra: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -83,6 +87,11 @@ class Environment(msgspec.Struct, frozen=True):
         """The file that names somebody's own interpreter to be used instead."""
         return self.folder.with_name(f"{self.name}.json")
 
+    @property
+    def record(self) -> Path:
+        """The file that lists `extra`, one requirement a line."""
+        return self.folder.with_name(f"{self.name}.with")
+
 
 @cache
 def discover() -> Mapping[str, Engine]:
@@ -110,8 +119,30 @@ def get(engine: str, device: str, cache_folder: Path) -> Environment:
     digest = hashlib.sha256()
     for file in (FOLDER / f"{engine}-{named}.txt", FOLDER / f"{engine}-{named}.override"):
         digest.update(file.read_bytes() if file.exists() else b"")
+    extra = _recorded(cache_folder / "envs" / f"{engine}-{named}.with")
+    digest.update("\n".join(extra).encode())
     folder = cache_folder / "envs" / f"{engine}-{named}-{digest.hexdigest()[:10]}"
-    return Environment(discover()[engine], named, folder)
+    return Environment(discover()[engine], named, folder, extra)
+
+
+def requirement(text: str) -> str:
+    """A package that is to be added: its name, and perhaps its version; no file, address or option.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(\[[\w,.-]+\])?((==|>=|<=|~=|!=|<|>)[\w.*+!-]+)?", text):
+        raise UsageError(f"--with {text[:60]!r} is no package", "--with NAME or --with NAME==VERSION")
+    return text
+
+
+def _recorded(file: Path) -> tuple[str, ...]:
+    try:
+        return tuple(sorted(set(contents(file, 2**16).decode().split())))
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file} cannot be read: {clause(error)}") from error
 
 
 def pinned(environment: Environment) -> dict[str, str]:
