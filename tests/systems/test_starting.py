@@ -1,0 +1,54 @@
+"""Rewards and tools to begin with: their own tests pass, and a system that names them uses them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from called import virc
+
+from virc_recipes import rewards, tools
+
+
+@pytest.fixture(autouse=True)
+def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tools, "_OWN", {})
+
+
+@pytest.mark.parametrize("kind", ["reward", "tool"])
+def test_what_is_written_passes_the_test_that_comes_with_it(kind: str, tmp_path: Path) -> None:
+    done = virc("systems", "new", kind, "mine")
+    assert (done.code, done.out) == (0, "")
+    assert f"mine.py is the {kind} mine, test_mine.py its test" in done.err
+    recipes = str(Path(rewards.__file__).parents[2])
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
+    ran = subprocess.run(words, cwd=tmp_path, env={"PYTHONPATH": recipes}, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout
+    assert "passed" in ran.stdout
+
+
+def test_a_system_uses_them() -> None:
+    assert virc("systems", "new", "reward", "short").code == 0
+    assert virc("systems", "new", "tool", "turn").code == 0
+    Path("s.yaml").write_text("name: s\ntools: [crop_image, ./turn.py]\nreward: {total: ./short.py}\n")
+    assert virc("systems", "check", "./s.yaml").code == 0
+    assert [term.name for term in rewards.find(str(Path("short.py").absolute())).terms][-1] == "brevity"
+    assert tools.load([str(Path("turn.py").absolute())]) == ["turn"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (("reward", "virc"), 3, "there is a reward virc already"),
+        (("tool", "crop_image"), 3, "there is a tool crop_image already"),
+        (("tool", "a-b"), 2, "'a-b' cannot name a tool"),
+        (("rewards", "mine"), 2, "'rewards' is neither reward nor tool"),
+        (("tool", "there"), 3, "there is a file there.py already"),
+    ],
+)
+def test_mistakes_are_one_sentence(words: tuple[str, ...], code: int, sentence: str) -> None:
+    Path("there.py").touch()
+    done = virc("systems", "new", *words)
+    assert done.code == code
+    assert sentence in done.err
