@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+
 from virc_recipes import tools
 from virc_recipes.clauses import clause
 from virc_recipes.errors import ConfigError, UsageError

@@ -1,0 +1,170 @@
+"""The beginning of a run of RL: its judge, its rows by name, and what its folder keeps of the reward."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from servers import dead_url, serve
+from stage_rows import drawn
+
+from virc_cli.training import begin, rewarding
+from virc_cli.training.begin import Wanted
+from virc_recipes import tools, training
+from virc_recipes.errors import ConfigError, DataError, NetworkError, UsageError
+from virc_recipes.models import EMBEDDED_FOLDER
+from virc_recipes.preflight import Result
+from virc_recipes.reasoning.protocol import FILE_NAME
+from virc_recipes.rewards.verl import Settings
+from virc_recipes.runs import Run
+from virc_recipes.stages import Resolved
+from virc_recipes.wording import read_protocol
+
+REWARD = '''"""Short thoughts."""
+
+TERMS = ("format", "short")
+
+
+def short(sample, means):
+    """One over the characters of the thought."""
+    return 1 / len(sample.turn.think) if sample.turn else None
+
+
+def total(t):
+    return t.short if t.format else -1.0
+'''
+
+
+@pytest.fixture(scope="module")
+def drawn_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return drawn(tmp_path_factory.mktemp("drawn") / "rows", "rl,prompts,batch,sft").parent
+
+
+@pytest.fixture
+def workspace(drawn_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace whose `data/polygons` has rows, and nothing loaded of tools."""
+    shutil.copytree(drawn_rows, tmp_path / "data" / "polygons")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tools, "_OWN", {})
+    return tmp_path
+
+
+def resolved(*sets: str, system: str = "tiny", **wanted: Any) -> Resolved:
+    return begin.settings(Wanted(system=system, stage="rl", base="tiny", assignments=sets, **wanted))
+
+
+def result(**values: Any) -> Result:
+    usual: dict[str, Any] = {
+        "rows": 8, "dropped": 0, "longest": 9, "mean": 8.0, "total": 64, "percentiles": (8, 9, 9), "longest_rows": (),
+        "images": 8, "shrunk": 0, "turned": 0, "looked_at": 8, "faults": {}, "otherwise": 0, "dataset": "rl",
+        "protocol": read_protocol(EMBEDDED_FOLDER / FILE_NAME), "file": Path("rl.parquet"), "entry": {},
+        "media": Path("/images"),
+    }  # fmt: skip
+    return Result(**usual | values)
+
+
+def test_rows_are_named_as_files_under_data(workspace: Path) -> None:
+    for name in ("polygons/rl", "polygons/rl.parquet", str(workspace / "data/polygons/rl.parquet")):
+        found = training.rows(resolved(f"data={name}"), workspace)
+        assert (found.file.name, found.layout) == ("rl.parquet", "rl")
+    found = training.rows(resolved("data=polygons/trajectories"), workspace)
+    assert found.layout == "sft"
+
+
+@pytest.mark.parametrize(
+    ("data", "rollout", "hint"),
+    [
+        ("problems.jsonl", "per_cru", "--set rollout=multi_turn, or solve them first: virc data sample "),
+        ("prompts.parquet", "per_cru", "--set rollout=multi_turn, or solve them first: virc data sample "),
+        ("rl.parquet", "multi_turn", "virc data convert "),
+    ],
+)
+def test_rows_of_the_wrong_kind_name_the_command(data: str, rollout: str, hint: str, workspace: Path) -> None:
+    with pytest.raises(DataError, match=rf"is of the layout \w+, which has .*rollout: {rollout}") as refused:
+        training.rows(
+            resolved(f"data=data/polygons/{data}", f"rollout={rollout}", "response_length=768"), workspace
+        )
+    assert str(refused.value.hint).startswith(hint)
+
+
+def test_a_reward_without_its_judge_is_refused_with_the_ways_to_one(
+    drawn_rows: Path, workspace: Path
+) -> None:
+    asked = resolved("reward.total=virc", f"data={drawn_rows / 'rl.parquet'}")
+    source = training.rows(asked, workspace)
+    with pytest.raises(ConfigError, match="the reward virc asks a judge, and none is named") as refused:
+        rewarding.check_judge(asked, source, here=True)
+    hint = str(refused.value.hint)
+    assert all(way in hint for way in ("--judge-endpoint URL", "--with judge-split", "judge-72b-awq"))
+    assert "(100% of the first " in hint
+
+
+def test_rewards_by_rules_ask_nobody(workspace: Path) -> None:
+    for total in ("rules", "outcome"):
+        asked = resolved(f"reward.total={total}", f"reward.judge.endpoint={dead_url()}")
+        rewarding.check_judge(asked, training.rows(asked, workspace), here=True)
+
+
+def test_a_judge_is_asked_once_whether_it_is_there(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = training.rows(resolved(), workspace)
+    with serve(models=["Qwen2.5-VL-72B"]) as server:
+        rewarding.check_judge(resolved("reward.total=virc", judge_endpoint=server.url), source, here=True)
+        assert f"the judge is Qwen2.5-VL-72B, at {server.url}" in capsys.readouterr().err
+        assert server.chats() == []
+    away = resolved("reward.total=virc", judge_endpoint=dead_url())
+    with pytest.raises(NetworkError):
+        rewarding.check_judge(away, source, here=True)
+    rewarding.check_judge(away, source, here=False)  # a job may bring its judge along
+
+
+def test_a_run_keeps_copies_of_what_the_system_names(workspace: Path) -> None:
+    own = workspace / "own"
+    own.mkdir()
+    (own / "short.py").write_text(REWARD)
+    (own / "s.yaml").write_text(
+        (Path(training.__file__).parent / "systems" / "tiny.yaml")
+        .read_text()
+        .replace("name: tiny\n", "name: mine\n")
+        .replace("total: rules", "total: ./short.py")
+    )
+    asked = resolved(system=str(own / "s.yaml"))
+    run, partial = Run(workspace / "runs" / "one"), workspace / "runs" / ".one.new"
+    partial.mkdir(parents=True)
+    base = training.base(asked, workspace)
+    code = rewarding.write(run, partial, asked, base, result())
+    assert code.keys() == {"short.py"}
+    partial.rename(run.folder)
+    shutil.rmtree(own)
+    kept = msgspec.json.decode((run.folder / "reward.json").read_bytes(), type=Settings)
+    assert kept.reward.total == str(run.folder / "code" / "short.py")
+    assert Path(kept.reward.total).read_text() == REWARD
+    assert (kept.folder, kept.beside, kept.rollout) == ("/images", str(run.folder / "code"), "per_cru")
+    assert json.loads((run.folder / "reward.json").read_text())["protocol"] == str(run.folder / FILE_NAME)
+
+
+def test_published_checks_are_kept_only_where_files_are_as_shown(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    published = resolved("reward.strict=published")
+    reward = published.config.reward
+    assert rewarding.strict_of(reward, published, result()) == "published"
+    assert rewarding.strict_of(reward, published, result(off_grid=3)) == "own"
+    assert "3 of the images looked at closely are shown at another size" in capsys.readouterr().err
+
+
+def test_rows_that_cannot_be_rewarded_are_refused() -> None:
+    lacking = result(lacking={"overlap": 3}, lacks="overlap the row has no box")
+    with pytest.raises(DataError, match="3 rows cannot be rewarded by rules: overlap the row has no box"):
+        rewarding.check(lacking, resolved().config.reward)
+
+
+def test_tools_are_added_by_name(workspace: Path) -> None:
+    assert rewarding.tools_of(resolved(), ("+scale_image",)) == ("scale_image",)
+    with pytest.raises(UsageError, match=r"--tools scale_image is not \+NAME"):
+        rewarding.tools_of(resolved(), ("scale_image",))
+    with pytest.raises(ConfigError, match="there is no tool 'turn'"):
+        rewarding.tools_of(resolved(), ("+turn",))
