@@ -53,10 +53,10 @@ def start(folder: Path, *words: str) -> "subprocess.Popen[str]":
     )
 
 
-def until_step(process: "subprocess.Popen[str]", run_folder: Path, step: int) -> None:
+def until_step(process: "subprocess.Popen[str]", run_folder: Path, step: int, measure: str = "loss") -> None:
     """Wait until a run has logged a step."""
     end = time.monotonic() + _PATIENCE
-    while max(losses(run_folder), default=0) < step:
+    while max(losses(run_folder, measure), default=0) < step:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < end, "it never came so far"
         time.sleep(0.2)
@@ -69,8 +69,8 @@ def kill_all(process: "subprocess.Popen[str]", run_folder: Path) -> None:
     process.communicate()
 
 
-def losses(run_folder: Path) -> dict[int, float]:
-    """The loss of each step in a run's metrics."""
+def losses(run_folder: Path, measure: str = "loss") -> dict[int, float]:
+    """The loss, or another measure, of each step in a run's metrics."""
     file = run_folder / "metrics.jsonl"
     lines = file.read_text().splitlines() if file.exists() else []
     found: Mapping[int, float] = {}
@@ -79,8 +79,8 @@ def losses(run_folder: Path) -> dict[int, float]:
             row = json.loads(line)
         except ValueError:  # it is just being written
             continue
-        if row.get("loss") is not None:
-            found = {**found, row["step"]: row["loss"]}
+        if row.get(measure) is not None:
+            found = {**found, row["step"]: row[measure]}
     return dict(found)
 
 
