@@ -36,10 +36,10 @@ def probe(wanted: Wanted, as_json: bool) -> None:
     config, a_step = resolved.config, _rows(resolved.config)
     here = this_machine(Path.cwd())
     with _folder() as folder:
-        found = begin.find(wanted, resolved, folder / "data", here, probe=_STEPS * a_step)
-        short = msgspec.structs.replace(found, resolved=_shortened(resolved, a_step))
-        seconds, gib = _measured(short, folder)
-    needed = begin.estimated(found, here)
+        short = _shortened(resolved, a_step)
+        found = begin.find(wanted, short, folder / "data", here, probe=_STEPS * a_step)
+        seconds, gib = _measured(found, folder)
+    needed = begin.estimated(msgspec.structs.replace(found, resolved=resolved), here)
     estimated = needed.host_gib if config.device == "cpu" else needed.device_gib
     longest = found.result.longest
     if as_json:
