@@ -1,28 +1,33 @@
 """A system's reward on the rows of a file: what their own replies, or one reply, would be given."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice, pairwise
 from typing import cast
 
 import msgspec
 
 from virc_recipes import rewards
+from virc_recipes.data.change import Wanted, change_for, changed
 from virc_recipes.data.checks.rules import rules_for
-from virc_recipes.data.layouts import Row, Source, get
+from virc_recipes.data.layouts import Row, Source, get, rl
 from virc_recipes.data.record import Message, Record
 from virc_recipes.errors import ConfigError, DataError
-from virc_recipes.rewards import Scored, Total
+from virc_recipes.rewards import Scored, Total, rollouts
 from virc_recipes.rewards.means import Means
 from virc_recipes.rewards.sample import Prompt, prompt_of, sample
 from virc_recipes.systems import Reward, System
 
 _LAYOUT = "rl"
+WHOLE = ("sft", "trajectories")
+"""Layouts of whole solutions, which are scored as rollouts."""
 _AT_ONCE = 64
 
 
 class Tried(msgspec.Struct, frozen=True):
-    """A reply that was scored: the number of its row, from 1, what it does (None: it is not taken), its reward."""
+    """A reply that was scored: the number of its row, from 1, what it does (None: it is not taken), its reward; of a
+    whole solution, how it ends, and the means of its terms.
+    """
 
     row: int
     turn: str | None
@@ -51,8 +56,8 @@ def prompts(source: Source, reward: Reward, most: int) -> Iterator[tuple[int, Pr
     """
     if source.layout != _LAYOUT:
         raise DataError(
-            f"{source.file} is of the layout {source.layout}, and rewards are for single units",
-            f"virc data convert {source.file} --to DIR --as {_LAYOUT}",
+            f"{source.file} is of the layout {source.layout}, which has no replies to score",
+            f"rows of the layout {_LAYOUT} have single units, those of {' and '.join(WHOLE)} whole solutions",
         )
     layout = get(source.layout)
     coordinates = rules_for(source, layout.read(source), "auto")[0].coordinates
@@ -63,6 +68,42 @@ def prompts(source: Source, reward: Reward, most: int) -> Iterator[tuple[int, Pr
             raise row.fault or DataError(f"row {row.number} cannot be read")
         record = _with_reference(row.record, following.record if following else None)
         yield row.number, prompt_of(record, coordinates, reward.strict)
+
+
+def solutions(source: Source, reward: Reward, most: int) -> Iterator[tuple[int, list[Prompt]]]:
+    """The first whole solutions as the prompts of their units, each with its number; their references are the replies.
+
+    Raises:
+        DataError: one of them cannot be read, or its question is not known.
+    """
+    layout = get(source.layout)
+    coordinates = rules_for(source, layout.read(source), "auto")[0].coordinates
+    records = (row.record for row in layout.read(source) if row.record)
+    change = change_for(source.file, records, ("solutions", "prompts"), Wanted())
+    for row in islice(layout.read(source), most):
+        found = changed(change, row)[0]
+        if found.record is None:
+            raise found.fault or DataError(f"row {row.number} cannot be read")
+        units = rl.split(found.record)
+        yield row.number, [prompt_of(unit, coordinates, reward.strict) for unit in units]
+
+
+def tried_whole(rows: Iterable[tuple[int, Sequence[Prompt]]], total: Total, means: Means) -> Iterator[Tried]:
+    """The rewards of whole solutions, as those of rollouts.
+
+    Raises:
+        VircError: as `rewards.score` does.
+    """
+    with asyncio.Runner() as runner:
+        for number, prompts in rows:
+            samples = [sample(prompt.reference or "", prompt) for prompt in prompts]
+            last = samples[-1].kind
+            ended: rollouts.Ended = "answer" if last == "answer" else "length" if last else "format"
+            found = runner.run(rollouts.score(samples, ended, total, means))
+            unscored = {name: why for unit in found.units for name, why in unit.unscored.items()}
+            units = ", ".join("?" if unit.total is None else f"{unit.total:.4g}" for unit in found.units)
+            why = {"units": units} | (dict(found.units[-1].why) if ended == "format" else {})
+            yield Tried(number, ended, Scored(found.total, found.terms, why, unscored))
 
 
 def tried(

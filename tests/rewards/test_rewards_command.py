@@ -13,7 +13,10 @@ from servers import dead_url, serve
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rows") / "polygons"
-    assert virc("data", "synth", "--to", folder, "--count", 3, "--seed", 1, "--layouts", "rl,sft").code == 0
+    assert (
+        virc("data", "synth", "--to", folder, "--count", 3, "--seed", 1, "--layouts", "rl,sft,prompts").code
+        == 0
+    )
     return folder
 
 
@@ -40,6 +43,16 @@ def test_references_of_drawn_rows_by_rules(rows: Path) -> None:
     assert [line.split()[0] for line in lines] == list("123456")
     assert lines[0].split()[1:7] == ["tool", "1", "-", "1", "1", "0.5"]
     assert last.startswith("6 of 6 rows are scored (100%), ")
+
+
+def test_whole_solutions_are_scored_as_rollouts(rows: Path) -> None:
+    done = virc("rewards", "try", "tiny", "--data", rows / "trajectories.json", "--json")
+    assert done.code == 0
+    assert [row["turn"] for row in done.json["rows"]] == ["answer"] * 3
+    assert [row["total"] for row in done.json["rows"]] == pytest.approx([0.5 + 0.8] * 3)
+    assert done.json["rows"][0]["why"]["units"] == "0.5, 0.5, 0.5, 0.5, 0.8"
+    judged = virc("rewards", "try", "virc", "--data", rows / "trajectories.json")
+    assert "0 of 3 rows are scored" in judged.out
 
 
 def test_without_a_judge_the_judged_terms_say_so(rows: Path) -> None:
@@ -110,9 +123,9 @@ def test_a_reward_of_ones_own(rows: Path, tmp_path: Path) -> None:
         (["virc", "--data", "none.parquet"], 5, "there is no file none.parquet"),
         (["vric", "--data", "none.parquet"], 3, "there is no system 'vric'"),
         (
-            ["virc", "--data", "{rows}/trajectories.json"],
+            ["virc", "--data", "{rows}/prompts.parquet"],
             5,
-            "is of the layout sft, and rewards are for single units",
+            "is of the layout prompts, which has no replies to score",
         ),
         (["{bare}", "--data", "{rows}/rl.parquet"], 3, "the system bare has no reward"),
         (

@@ -26,7 +26,9 @@ def command(
     ],
     data: Annotated[
         Path,
-        typer.Option(metavar="PATH", help="Rows of the layout rl: parquet for verl.", show_default=False),
+        typer.Option(
+            metavar="PATH", help="Rows of single units (rl), or whole solutions.", show_default=False
+        ),
     ],
     rows: Annotated[int, typer.Option(min=1, metavar="N", help="The first N rows.")] = 20,
     reply: Annotated[
@@ -44,6 +46,8 @@ def command(
 ) -> None:
     """Score replies as RL would: a line for each row with its terms, its total, and the reasons.
 
+    Whole solutions are scored as the rollouts of multi-turn RL: terms are means over units, units have their totals.
+
     Without a judge, terms that need one say so, and the last line tells how many rows rules alone can score.
     """
     from virc_recipes import reward_trial, systems
@@ -53,10 +57,14 @@ def command(
     reward = _with_judge(reward, judge_endpoint, judge_model)
     output.know(system=system, total=total.name, strict=reward.strict, judge=reward.judge.endpoint)
     said = _reply(reply) if reply else None
-    prompts = reward_trial.prompts(only_source(data), reward, rows)
+    source = only_source(data)
+    whole = source.layout in reward_trial.WHOLE and said is None
     means = _means(reward)
     try:
-        found = list(reward_trial.tried(prompts, said, total, means))
+        if whole:
+            found = list(reward_trial.tried_whole(reward_trial.solutions(source, reward, rows), total, means))
+        else:
+            found = list(reward_trial.tried(reward_trial.prompts(source, reward, rows), said, total, means))
     finally:
         means.close()
     fields = _fields(found)
