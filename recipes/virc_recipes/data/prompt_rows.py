@@ -53,6 +53,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
     wording: Protocol | None
     counting: Counting
     store: PictureStore
+    places: dict[tuple[str, str], str] = {}
 
     def rows(self) -> Iterator[Row]:
         """The rows as they are rolled out: units, or whole problems."""
@@ -81,9 +82,12 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(record, images=pictures)
 
     def _place(self, picture: Picture) -> str:
-        if picture.data is None:
-            return str(picture.file())
-        return str(self.store.folder / self.store.add(picture))
+        if picture.data is not None:
+            return str(self.store.folder / self.store.add(picture))
+        key = str(picture.folder), picture.name
+        if key not in self.places:  # to find where a file lies costs more than all else of a row
+            self.places[key] = str(picture.file())
+        return self.places[key]
 
     def _worded(self, record: Record) -> Record:
         """The problem in the words that the model is spoken to with, sizes as it is going to see them."""
