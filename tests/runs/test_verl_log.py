@@ -16,6 +16,7 @@ from virc_recipes.metrics import Metric
 from virc_recipes.runs import Info
 
 RECORDED = Path(__file__).parent / "verl" / "steps.jsonl"
+KILLED = RECORDED.with_name("killed.txt")
 
 
 def info(workspace: Path, rows: int = 164, **settings: Any) -> Info:
@@ -193,3 +194,7 @@ def test_a_process_that_was_killed_is_said_to_be(tmp_path: Path) -> None:
     log = tmp_path / "engine.log"
     log.write_text("loading\n")
     assert "killed" in verl_log.cause(log, -9)[0]
+
+
+def test_a_worker_that_was_killed_is_told_from_a_real_log() -> None:
+    assert verl_log.cause(KILLED, 1)[0] == "one of its processes was killed, perhaps for want of memory"
