@@ -83,7 +83,7 @@ def read_protocol(path: Path, beside: Path | None = None) -> Protocol:
         raise ConfigError(f"cannot read the wording {path}: {clause(error)}") from error
     except ValueError as error:  # ValueError: msgspec's, and bytes of no UTF-8
         raise ConfigError(f"{path} is no wording file: {clause(error)}") from error
-    tools.load(protocol.tools, beside, missing_ok=True)
+    tools.load(protocol.tools, beside, of_wording=True)
     return protocol
 
 

@@ -15,6 +15,8 @@ from virc_recipes.errors import ConfigError, UsageError
 from virc_recipes.models import EMBEDDED_FOLDER
 from virc_recipes.reasoning.protocol import FILE_NAME
 from virc_recipes.reasoning.session import Reply, Session, Unit
+from virc_recipes.rewards.kept import own_files
+from virc_recipes.systems import Reward
 from virc_recipes.wording import offering, read_protocol
 
 ROTATE = '''\
@@ -111,6 +113,22 @@ def test_nothing_is_loaded_that_nobody_names(own: Path) -> None:
         tools.get("loud")
     assert tools.file_of("loud") == own / "loud.py"
     read_protocol(EMBEDDED_FOLDER / FILE_NAME)
+    assert not (own / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["loud.py", "./loud.py", "{folder}/loud.py", "../{last}/loud"])
+def test_a_wording_loads_no_file_by_its_path(
+    name: str, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wording may come with a model that somebody else made."""
+    monkeypatch.chdir(own)
+    (own / "loud.py").write_text(f"open({str(own / 'ran')!r}, 'w')\n" + ROTATE)
+    hostile = msgspec.structs.replace(WORDING, tools=(name.format(folder=own, last=own.name),))
+    file = tmp_path / FILE_NAME
+    file.write_bytes(msgspec.json.encode(hostile))
+    assert read_protocol(file) == hostile
+    with pytest.raises(ConfigError, match="there is none of that name"):
+        own_files(Reward("outcome"), own, hostile.tools)
     assert not (own / "ran").exists()
 
 

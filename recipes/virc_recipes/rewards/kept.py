@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from virc_recipes import rewards, tools
+from virc_recipes import own_code, rewards, tools
+from virc_recipes.clauses import plain
 from virc_recipes.errors import ConfigError
 from virc_recipes.systems import Reward
 
@@ -30,7 +31,11 @@ def own_files(reward: Reward, beside: Path | None, names: Iterable[str]) -> dict
     """
     total = rewards.find(reward.total, beside)
     files = [(file.name, file) for file in (total.file, *(term.file for term in total.terms))]
-    loaded = tools.load(names, beside)
+    offered = tuple(names)
+    loaded = tools.load(offered, beside, of_wording=True)
+    if lacking := [name for name in offered if name not in loaded]:
+        sentence = f"the wording offers the tool {plain(lacking[0], 40)}, and there is none of that name"
+        raise ConfigError(sentence, f"its file beside the system's YAML or in {own_code.SEARCH_PATH}")
     files += [(f"{name}.py", Path(str(tools.known()[name].__file__))) for name in loaded]
     own: dict[str, Path] = {}
     for name, file in files:

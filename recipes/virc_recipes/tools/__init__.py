@@ -57,13 +57,14 @@ def known() -> Mapping[str, ModuleType]:
     return {**discover(), **_OWN}
 
 
-def load(names: Iterable[str], beside: Path | None = None, missing_ok: bool = False) -> list[str]:
+def load(names: Iterable[str], beside: Path | None = None, of_wording: bool = False) -> list[str]:
     """Load the tools of these names that are none of this folder.
 
     Args:
         names: of tools, or of their files.
         beside: folder of the system's YAML, where files may lie.
-        missing_ok: pass over names of which there is no file.
+        of_wording: they stand in a wording, which may come from anywhere: no path is followed, and a name of which
+            there is no file is passed over.
 
     Returns:
         The tools' own names, in that order.
@@ -73,14 +74,14 @@ def load(names: Iterable[str], beside: Path | None = None, missing_ok: bool = Fa
     """
     found = []
     for name in names:
-        file = file_of(name, beside)
+        file = None if of_wording and own_code.is_path(name) else file_of(name, beside)
         if name in known():
             found.append(name)
         elif file:
             module = _checked(own_code.loaded(file), file)
             _OWN[module.NAME] = module
             found.append(module.NAME)
-        elif not missing_ok:
+        elif not of_wording:
             raise _absent(name)
     return found
 
