@@ -21,16 +21,13 @@ def find(engine: str, device: str | None) -> Environment:
 
 
 def with_packages(environment: Environment, packages: Iterable[str]) -> Environment:
-    """The same environment with further packages, which are remembered: its folder is another one.
+    """The same environment with further packages: its folder is another one. They are remembered once it is made.
 
     Raises:
         UsageError: one is no package.
     """
-    wanted = sorted({*environment.extra, *map(requirement, packages)})
-    if tuple(wanted) != environment.extra:
-        environment.record.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(environment.record, "".join(f"{each}\n" for each in wanted).encode())
-    return find(environment.engine.name, environment.device)
+    cache = environments.cache_folder(os.environ)
+    return get(environment.engine.name, environment.device, cache, [*map(requirement, packages)])
 
 
 def create(environment: Environment, on_step: Callable[[Step], None]) -> None:
@@ -55,14 +52,18 @@ def create(environment: Environment, on_step: Callable[[Step], None]) -> None:
             for step in environments.steps(environment, find_uv_bin()):
                 on_step(step)
                 launch.run(step, log)
+            _remember(environment)
             made_of = {"pins": environment.pins.name, "with": list(environment.extra)}
             environment.marker.write_text(json.dumps(made_of) + "\n")
         except BaseException:
             shutil.rmtree(environment.folder, ignore_errors=True)
-            environment.record.unlink(
-                missing_ok=True
-            )  # or nothing could be made any more where a package is wrong
             raise
+
+
+def _remember(environment: Environment) -> None:
+    """Note the user's own packages, once it has turned out that they can be installed."""
+    if environment.extra:
+        write_whole(environment.record, "".join(f"{each}\n" for each in environment.extra).encode())
 
 
 def register(environment: Environment, python: Path) -> list[str]:

@@ -195,6 +195,8 @@ def test_packages_of_ones_own_are_added_and_remembered(
     assert main(["env", "path", "toy", "--device", "cpu"]) == 0
     python = capsys.readouterr().out.split()[-1]
     assert subprocess.run([python, "-c", "import toy, ruler"]).returncode == 0
+    assert main(["env", "create", "toy", "--device", "cpu", "--with", "no-such-package"]) == 7
+    capsys.readouterr()
     assert main(["env", "create", "toy", "--device", "cpu"]) == 0
     assert main(["env", "ls"]) == 0
     listed = capsys.readouterr().out.splitlines()

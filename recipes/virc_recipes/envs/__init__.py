@@ -6,7 +6,7 @@ An engine never shares our environment: its versions exclude ours. `ENGINE-DEVIC
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
@@ -100,11 +100,12 @@ def discover() -> Mapping[str, Engine]:
     return {file.stem: msgspec.yaml.decode(file.read_bytes(), type=Engine) for file in files}
 
 
-def get(engine: str, device: str, cache_folder: Path) -> Environment:
+def get(engine: str, device: str, cache_folder: Path, more: Iterable[str] = ()) -> Environment:
     """The environment of an engine on a device.
 
     Args:
         cache_folder: this user's cache of virc.
+        more: packages that it is to hold beside those that are remembered.
 
     Raises:
         ConfigError: there is no such engine or device.
@@ -119,7 +120,7 @@ def get(engine: str, device: str, cache_folder: Path) -> Environment:
     digest = hashlib.sha256()
     for file in (FOLDER / f"{engine}-{named}.txt", FOLDER / f"{engine}-{named}.override"):
         digest.update(file.read_bytes() if file.exists() else b"")
-    extra = _recorded(cache_folder / "envs" / f"{engine}-{named}.with")
+    extra = tuple(sorted({*_recorded(cache_folder / "envs" / f"{engine}-{named}.with"), *more}))
     digest.update("\n".join(extra).encode())
     folder = cache_folder / "envs" / f"{engine}-{named}-{digest.hexdigest()[:10]}"
     return Environment(discover()[engine], named, folder, extra)
