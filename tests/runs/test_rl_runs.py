@@ -56,6 +56,18 @@ def test_a_checkpoint_is_whole_once_verl_has_noted_it(workspace: Path) -> None:
     assert not cut.exists()
 
 
+@pytest.mark.parametrize("noted", ["", None])
+def test_checkpoints_outlive_a_note_that_a_kill_left_empty(workspace: Path, noted: str | None) -> None:
+    run = made(workspace)
+    for number in (10, 20):
+        save(run, number)
+    (save(run, 30, ended=False) / "data.pt").unlink()
+    tracker = run.checkpoints / "latest_checkpointed_iteration.txt"
+    tracker.unlink() if noted is None else tracker.write_text(noted)
+    forget_halves(run)
+    assert saved(run) == [(10, True), (20, True)]
+
+
 @pytest.mark.parametrize(
     "lost", ["actor/model_world_size_2_rank_1.pt", "actor/fsdp_config.json", "actor/huggingface/config.json"]
 )

@@ -70,6 +70,16 @@ def test_metrics_after_the_checkpoint_are_dropped(run: Run) -> None:
     assert steps(run) == [1, 2]
 
 
+@pytest.mark.parametrize(("step", "left"), [(2, [0, 1, 2]), (0, [])])
+def test_a_validation_before_the_first_step_stays_unless_all_begins_anew(
+    run: Run, step: int, left: list[int]
+) -> None:
+    lines = ['{"step":0,"validation":0.5}\n', *(f'{{"step":{each},"reward":1.0}}\n' for each in (1, 2, 3))]
+    run.metrics.write_text("".join(lines))
+    follow.drop_after(run, step)
+    assert steps(run) == left
+
+
 def test_half_a_checkpoint_is_removed_and_a_whole_one_is_completed(run: Run) -> None:
     half, whole = checkpoint(run, 4, whole=False), checkpoint(run, 2)
     follow.take_over(run)

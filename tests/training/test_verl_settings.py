@@ -123,6 +123,14 @@ def test_a_run_goes_on_from_the_checkpoint_it_is_given() -> None:
     assert keys(config())["trainer.resume_mode"] == "disable"
 
 
+def test_a_step_that_was_validated_is_not_validated_again_where_a_run_goes_on() -> None:
+    known = {"validation": "v", "validate": 5}
+    place = {"validation": RUN / "data/validation.parquet"}
+    assert "trainer.val_before_train" not in keys(config(**known), **place)
+    again = keys(config(**known), **place, resume=RUN / "checkpoints/global_step_20")
+    assert again["trainer.val_before_train"] is False
+
+
 def test_validation_looks_at_all_of_its_rows() -> None:
     found = keys(config(validation="v", validate=5), validation=RUN / "data/validation.parquet")
     assert (found["data.val_files"], found["trainer.test_freq"]) == ("/w/runs/r/data/validation.parquet", 5)

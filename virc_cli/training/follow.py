@@ -157,8 +157,8 @@ def _append(path: Path, data: bytes) -> None:
 
 
 def drop_after(run: Run, step: int) -> None:
-    """Take the metrics after a step out: the attempt that goes on from there writes them anew."""
-    write_whole(run.metrics, _lines(each for each in metrics(run) if each.step <= step))
+    """Take the metrics after a step out: the attempt that goes on from there writes them anew; from 0, all of them."""
+    write_whole(run.metrics, _lines(each for each in metrics(run) if step and each.step <= step))
     health.drop_after(run, step)
 
 
@@ -169,7 +169,7 @@ def take_over(run: Run) -> None:
     source = run.folder / log.METRICS
     if source.is_file():
         known = list(metrics(run))
-        last = max((each.step for each in known), default=0)
+        last = max((each.step for each in known), default=-1)  # a validation may come before the first step
         found = map(log.reader(info, runs.state(run).attempt, known), source.read_bytes().splitlines())
         known += [each for each in found if each is not None and each.step > last]
         write_whole(run.metrics, _lines(known))  # not added: the last line may be cut short

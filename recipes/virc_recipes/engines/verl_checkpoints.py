@@ -21,10 +21,19 @@ _DATA = "data.pt"  # how far the order of rows has been gone through
 
 def whole(folder: Path) -> bool:
     """Whether a checkpoint holds the weights of every process, and verl had ended saving it."""
-    newest = shards.newest(folder.parent)
+    newest = _newest(folder.parent)
     step = folder.name.removeprefix(PREFIX)
     ended = newest is not None and step.isdecimal() and int(step) <= newest
     return ended and shards.whole(folder / shards.ACTOR)
+
+
+def _newest(checkpoints: Path) -> int | None:
+    """The step whose saving ended last. A kill may leave verl's note of it empty; the data's state is saved before."""
+    noted = shards.newest(checkpoints)
+    if noted is not None:
+        return noted
+    saved = (file.parent.name.removeprefix(PREFIX) for file in checkpoints.glob(f"{PREFIX}*/{_DATA}"))
+    return max((int(step) for step in saved if step.isdecimal()), default=None)
 
 
 def resumable(folder: Path) -> bool:
