@@ -39,25 +39,25 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cru(workspace: Path) -> Path:
-    """Four steps on single units with rollouts by vLLM; killed in the third, and resumed."""
-    run = workspace / "runs" / "cru"
-    words = ("--with", "vllm", "--set", "steps=4", "--set", "save=2", "--name", "cru")
-    first = workspaces.start(workspace, *TINY, *words)
-    workspaces.until_step(first, run, 3, "reward")
-    workspaces.kill_all(first, run)
-    done = workspaces.run(workspace, "train", "--resume", "--name", "cru")
+    """Two steps on single units, with rollouts by vLLM."""
+    words = ("--with", "vllm", "--set", "steps=2", "--set", "save=2", "--name", "cru")
+    done = workspaces.run(workspace, *TINY, *words)
     assert done.returncode == 0, done.stderr
-    assert "going on from step 2" in done.stderr
-    return run
+    return Path(done.stdout.strip())
 
 
 @pytest.fixture(scope="module")
 def solved(workspace: Path) -> Path:
-    """Two steps on whole problems, with tools."""
-    words = ("--with", "multi-turn", "--set", "steps=2", "--set", "save=2", "--set", "rollouts=1")
-    done = workspaces.run(workspace, *TINY, *words, "--name", "solved")
+    """Four steps on whole problems, with tools; killed in the third, and resumed."""
+    run = workspace / "runs" / "solved"
+    words = ("--with", "multi-turn", "--set", "steps=4", "--set", "save=2", "--set", "rollouts=1")
+    first = workspaces.start(workspace, *TINY, *words, "--name", "solved")
+    workspaces.until_step(first, run, 3, "reward")
+    workspaces.kill_all(first, run)
+    done = workspaces.run(workspace, "train", "--resume", "--name", "solved")
     assert done.returncode == 0, done.stderr
-    return Path(done.stdout.strip())
+    assert "going on from step 2" in done.stderr
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -104,11 +104,11 @@ def merged(workspace: Path, run: Path) -> dict[str, Any]:
 
     done = workspaces.run(workspace, "merge", run.name)
     assert done.returncode == 0, done.stderr
-    return dict(load_file(Path(done.stdout.strip()) / "model.safetensors"))
+    return dict(load_file(workspace / done.stdout.strip() / "model.safetensors"))
 
 
-def test_every_step_of_a_run_that_was_killed_is_there_once(cru: Path) -> None:
-    found = steps(cru)
+def test_every_step_of_a_run_that_was_killed_is_there_once(solved: Path) -> None:
+    found = steps(solved)
     assert [each["step"] for each in found] == [1, 2, 3, 4]
     assert [each.get("attempt", 1) for each in found] == [1, 1, 2, 2]
 
