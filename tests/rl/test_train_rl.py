@@ -153,7 +153,7 @@ def test_the_merged_model_is_another_one_and_answers(cru: Path, workspace: Path)
         workspace, "solve", "--json", "--model", "cru", str(PICTURE), "What is m∠B in triangle MBH?"
     )
     said = json.loads(done.stdout)
-    assert said["protocol"] == "own"
+    assert said["protocol"] == "trained"
     assert said["answer"].isdecimal()
 
 
