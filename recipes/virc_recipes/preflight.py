@@ -114,7 +114,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         media: folder that names of images start from; of RL: that holds them all.
         validation, validation_rows: file of rows that are only tried, and how many.
         off_grid: of RL, inputs looked at closely that are not shown at the size of their file.
-        by_rules: of RL without a judge: rows whose reward is known by rules, whatever is replied.
+        by_rules: of RL: rows whose reward can be had, whatever is replied and whatever a judge says.
         lacking: term -> rows that lack something for it; `lacks` says what, as a clause.
     """
 

@@ -27,6 +27,11 @@ from virc_recipes.wording import read_protocol
 
 WORDING = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
 JUDGED = Reward("virc", "published", Judging("http://judge/v1"))
+BOTH = """TERMS = ("focus", "overlap")
+
+def total(t):
+    return t.focus * t.overlap if t.turn == "tool" else 0.0
+"""
 Row = dict[str, Any]
 
 
@@ -193,6 +198,13 @@ def test_rows_that_rules_cannot_score_are_counted(rows: Path, tmp_path: Path) ->
     assert result.lacking == {"overlap": 3}
     assert result.by_rules == result.rows - 3
     assert result.lacks == "overlap the row has no box, nor a reference that calls a tool"
+    both = tmp_path / "both.py"
+    both.write_text(BOTH)
+    judging = msgspec.structs.replace(JUDGED, total=str(both), strict="own")
+    judged = looked_through(asked(tmp_path / "changed" / "rl.parquet", tmp_path / "judged", reward=judging))
+    assert (judged.lacking, judged.by_rules) == (result.lacking, result.by_rules)
+    published = asked(tmp_path / "changed" / "rl.parquet", tmp_path / "published", reward=JUDGED)
+    assert looked_through(published).by_rules == result.rows
     outcome = asked(
         rows / "prompts.parquet", tmp_path / "all", rollout="multi_turn", reward=Reward("outcome")
     )

@@ -290,12 +290,11 @@ def _closely(part: _Part, found: Survey) -> tuple[Counter[str], int]:
 
 
 def _scorable(part: _Part, request: Prompts) -> Scorable:
-    """How many rows rules can score; where there is a judge, nobody asks."""
-    if request.reward.judge.endpoint:
-        return Scorable()
+    """How many rows can be scored, whatever a judge says, where there is one: a run would stop at the first other."""
     total = rewards.find(request.reward.total, request.beside)
     records = (row.record for row in part.rows() if row.record)
-    return without_judge(records, total, part.protocol.coordinates, request.reward.strict)
+    judged = request.reward.judge.endpoint is not None
+    return without_judge(records, total, part.protocol.coordinates, request.reward.strict, judged)
 
 
 def _write(file: Path, part: _Part, places: set[int], media: set[str]) -> None:

@@ -13,6 +13,9 @@ from virc_recipes.systems import Judging
 JUDGE_KEY = "VIRC_JUDGE_KEY"
 """The variable with the judge's key; no other key is sent to it."""
 
+NO_JUDGE = "needs a judge"
+"""What a term lacks that asks one, where there is none."""
+
 
 class UnscoredError(Exception):
     """A term cannot be had here; the message says what it lacks, as a clause."""
@@ -36,7 +39,7 @@ class Means(msgspec.Struct, frozen=True):
             UnscoredError: there is none.
         """
         if self.judge is None:
-            raise UnscoredError("needs a judge")
+            raise UnscoredError(NO_JUDGE)
         return self.judge
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import io
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from PIL import Image
@@ -12,9 +12,9 @@ from virc_recipes import rewards
 from virc_recipes.data.record import MARK, Message, Picture, Record
 from virc_recipes.errors import VircError
 from virc_recipes.reasoning.protocol import Coordinates
-from virc_recipes.rewards import Total
-from virc_recipes.rewards.means import Means
-from virc_recipes.rewards.sample import Strict, prompt_of, sample
+from virc_recipes.rewards import Scored, Terms, Total
+from virc_recipes.rewards.means import NO_JUDGE, Means, UnscoredError
+from virc_recipes.rewards.sample import Sample, Strict, prompt_of, sample
 
 _LOOK = '<think>a</think><tool_call>{"name": "display_image", "arguments": {"image_index": 0}}</tool_call>'
 _REPLIES = ("<think>a</think><answer>a</answer>", _LOOK)
@@ -22,11 +22,12 @@ _REPLIES = ("<think>a</think><answer>a</answer>", _LOOK)
 
 
 class Scorable(msgspec.Struct):
-    """How many of so many rows rules can score, and what the others lack, by the names of terms.
+    """How many of so many rows can be scored, and what the others lack, by the names of terms.
 
     Args:
         rows: looked at.
-        by_rules: of them those whose reward is known without a judge, whether the reply answers or calls a tool.
+        by_rules: of them those whose reward can be had, whether the reply answers or calls a tool: without a judge,
+            or but for what a judge says.
         lacking: term -> rows that lack something for it; `why` has what, of one of them.
     """
 
@@ -42,9 +43,16 @@ class Scorable(msgspec.Struct):
 
 
 def without_judge(
-    records: Iterable[Record], total: Total, coordinates: Coordinates, strict: Strict = "own"
+    records: Iterable[Record],
+    total: Total,
+    coordinates: Coordinates,
+    strict: Strict = "own",
+    judged: bool = False,
 ) -> Scorable:
-    """Try a total on rows without a judge.
+    """Try a total on rows without asking a judge.
+
+    Args:
+        judged: there will be one, and its terms are no reason.
 
     Raises:
         DataError: a row lacks what no judge gives, or an image of it cannot be read.
@@ -53,15 +61,30 @@ def without_judge(
     with asyncio.Runner() as runner:
         for record in records:
             prompt = prompt_of(record, coordinates, strict)
-            scored = [runner.run(rewards.score(sample(text, prompt), total, Means())) for text in _REPLIES]
-            unscored = {
-                name: why for each in scored if each.total is None for name, why in each.unscored.items()
-            }
+            unscored: dict[str, str] = {}
+            for reply in (sample(text, prompt) for text in _REPLIES):
+                scored = runner.run(rewards.score(reply, total, Means()))
+                unscored |= _lacking(scored, reply, total) if judged else _unscored(scored)
             found.rows += 1
-            found.by_rules += all(each.total is not None for each in scored)
+            found.by_rules += not unscored
             found.lacking.update(unscored.keys())
             found.why.update(unscored)
     return found
+
+
+def _unscored(scored: Scored) -> Mapping[str, str]:
+    return scored.unscored if scored.total is None else {}
+
+
+def _lacking(scored: Scored, reply: Sample, total: Total) -> Mapping[str, str]:
+    """What a reply lacks for its reward, whatever a judge says: 1 stands for that."""
+    lacking = {name: why for name, why in scored.unscored.items() if why != NO_JUDGE}
+    judged = dict.fromkeys(scored.unscored.keys() - lacking.keys(), 1.0)
+    try:
+        rewards.called(total.total, total.file, Terms(reply.kind, {**scored.terms, **judged}, lacking))
+    except UnscoredError:
+        return lacking
+    return {}
 
 
 def asks_judge(total: Total) -> bool:
