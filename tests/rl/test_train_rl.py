@@ -3,6 +3,7 @@
 import json
 import math
 import statistics
+import time
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,23 @@ def test_terms_of_the_reward_are_logged(cru: Path, bandit: Path) -> None:
 def test_nothing_of_ray_is_left(cru: Path, solved: Path, bandit: Path) -> None:
     for run in (cru, solved, bandit):
         assert not left_of(run)
+
+
+def test_whole_problems_by_vllm_and_nothing_left_of_virc_when_it_is_killed(workspace: Path) -> None:
+    run, before = workspace / "runs" / "killed", set(Path("/tmp").glob("virc-ray-*"))
+    process = workspaces.start(workspace, *TINY, "--with", "vllm,multi-turn", "--name", "killed")
+    workspaces.until_step(process, run, 1, "reward")
+    assert left_of(run)
+    process.kill()
+    process.communicate()
+    end = time.monotonic() + 120
+    while left_of(run) or set(Path("/tmp").glob("virc-ray-*")) - before:
+        assert time.monotonic() < end, left_of(run)
+        time.sleep(0.5)
+    (first, *_) = steps(run)
+    assert first["correlation"] > 0.99
+    assert first["turns"] > 1
+    assert "died" in workspaces.run(workspace, "runs", "ls").stdout
 
 
 def test_rollouts_with_tools_have_several_turns_and_can_be_looked_at(solved: Path) -> None:

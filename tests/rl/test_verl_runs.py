@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -107,16 +106,6 @@ def test_a_resumed_run_goes_on_with_its_optimizer(frozen: Ended, resumed: Ended)
     found = weights(resumed, 2)
     assert found["steps"] == [1, 2]  # the language model's second step, the first of what was frozen
     assert all(found["parts"][part]["change"] > 0 for part in ("vision", "projector", "language"))
-
-
-def test_nothing_of_ray_outlives_a_killed_parent(data: Path, tmp_path: Path) -> None:
-    run = Started(tmp_path, settings(tmp_path, data, "per_cru"))
-    run.until("reward loop manager initialized")
-    assert any("raylet" in command for command in run.left())
-    os.kill(run.parent.pid, signal.SIGKILL)
-    run.parent.wait()
-    wait_for(lambda: not run.left())
-    wait_for(lambda: not run.folders())
 
 
 @pytest.fixture

@@ -1,0 +1,38 @@
+"""Runs in the engine's interpreter: groups with equal rewards, as verl's sampler of batches evicts them."""
+
+import json
+from collections import Counter
+
+import transfer_queue
+from omegaconf import OmegaConf
+
+from virc_recipes.engines.verl_agent_failures import FRUITLESS, Strict
+from virc_recipes.errors import EngineError
+
+BATCH = 4
+transfer_queue.kv_clear = lambda **_: None  # there is no queue here
+buffer = Strict(
+    trainer_mode="sync",
+    trainer_config=OmegaConf.create({}),
+    max_off_policy_threshold=None,
+    max_off_policy_strategy="drop",
+    refill_fn=lambda count: None,
+    sampler_kwargs=OmegaConf.create({"filter_groups_metric": "reward", "train_batch_size": BATCH}),
+)
+
+
+def evict(step: int, groups: int) -> None:
+    equal = {f"{step}.{number}" for number in range(groups)}
+    buffer._evict_terminal_groups(step, "train", (set(), equal, set(), Counter({0.0: groups})))
+
+
+evict(1, FRUITLESS * BATCH)
+evict(2, FRUITLESS * BATCH - 1)
+evict(2, 1)
+evict(2, 0)
+try:
+    evict(2, 1)
+    said = None
+except EngineError as error:
+    said = error.message
+print(json.dumps(said))
