@@ -1,4 +1,4 @@
-"""A rollout that failed, or its reward, stops the run.
+"""A rollout that failed, or its reward, stops the run; and so does drawing without end for groups that differ.
 
 verl 0.9.1 would pad its group with empty rows and go on, so that a judge that is down would teach nothing, silently.
 Set `trainer.v1.sampler.custom_sampler` to `{path: pkg://virc_recipes.engines.verl_agent_failures, name: Strict}`. The
@@ -6,6 +6,7 @@ reason comes from another process, whose log verl writes it to; it travels by Ra
 """
 
 import logging
+from collections import Counter
 from functools import cache
 from typing import Any
 
@@ -15,13 +16,16 @@ from ray.experimental import internal_kv  # type: ignore[import-not-found]
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer  # type: ignore[import-not-found]
 
 from virc_recipes.engines.verl_cause import cause
+from virc_recipes.errors import EngineError
 
 _LOGGER = "verl.trainer.ppo.v1.agent_loop_tq"
 _MOST = 2000  # characters of a reason
+FRUITLESS = 10
+"""Batches of groups with equal rewards that are drawn for one step; verl knows no end. As DAPO's script has it."""
 
 
 class Strict(ReplayBuffer):  # type: ignore[misc]
-    """verl's own replay buffer but for failed rollouts.
+    """verl's own replay buffer but for failed rollouts, and for groups that never differ.
 
     Args:
         sampler_kwargs: further arguments of verl's, which hands none on to another class than its own:
@@ -33,6 +37,7 @@ class Strict(ReplayBuffer):  # type: ignore[misc]
     def __init__(self, *, sampler_kwargs: Any, **given: Any) -> None:
         more = {str(key): value for key, value in OmegaConf.to_container(sampler_kwargs or {}).items()}
         super().__init__(sampler_kwargs=sampler_kwargs, **given, **more)
+        self._equal: Counter[int] = Counter()  # step -> groups with equal rewards
 
     def _sync_metadata_from_transfer_queue(self) -> None:
         super()._sync_metadata_from_transfer_queue()
@@ -40,6 +45,17 @@ class Strict(ReplayBuffer):  # type: ignore[misc]
             told = internal_kv._internal_kv_get(_key())
             reason = told.decode() if told else "its log stands above"
             raise RuntimeError(f"a rollout or its reward failed: {reason}")
+
+    def _evict_terminal_groups(self, global_steps: int, *more: Any) -> Any:
+        found = super()._evict_terminal_groups(global_steps, *more)
+        self._equal[global_steps] += found[2]
+        equal = self._equal[global_steps]
+        if equal > FRUITLESS * (self.train_batch_size or equal):
+            raise EngineError(
+                f"dynamic_sampling found too few groups for step {global_steps}: in each of {equal} others all "
+                "replies have the same reward"
+            )
+        return found
 
 
 class _Tells(logging.Handler):

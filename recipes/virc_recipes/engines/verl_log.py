@@ -247,6 +247,8 @@ def _named(error: tuple[str, str]) -> str:
 
 
 def _hint(kind: str, sentence: str) -> str | None:
+    if sentence.startswith("dynamic_sampling"):
+        return "--set dynamic_sampling=false, or more samples, a higher temperature or harder rows"
     if "judge" not in sentence:
         return None
     if kind.endswith("NetworkError"):
