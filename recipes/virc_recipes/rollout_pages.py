@@ -18,6 +18,7 @@ from virc_recipes.errors import VircError
 from virc_recipes.paths import contents
 from virc_recipes.reasoning.images import Shown, open_image
 from virc_recipes.reasoning.trace import Trace
+from virc_recipes.rewards.kept import CODE
 from virc_recipes.rollouts import Left, Rollout
 from virc_recipes.tools import ToolError
 from virc_recipes.trace_files import write_trace
@@ -29,7 +30,7 @@ def render(folder: Path, model: str) -> list[str]:
     """Make traces of what an engine's process has left, and take that away.
 
     Args:
-        folder: `rollouts/` of the run.
+        folder: `rollouts/` of the run, beside which its copies of tools of the user's own lie.
         model: as the page is to name it.
 
     Returns:
@@ -53,6 +54,7 @@ def _pages(folder: Path, left: Left, model: str) -> Iterator[str]:
         for reply, each in enumerate((one for one in left.rollouts if one.group == group), 1):
             page = folder / f"{number}-{reply}"
             try:
+                tools.load(each.trace.protocol.tools, folder.parents[1] / CODE, of_wording=True)
                 trace, images = shown(each)
                 meta = {"model": f"{model}, step {left.step}", "reward": each.reward, "terms": each.terms}
                 write_trace(page, trace, images, meta)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from PIL import Image
 
-from virc_recipes import rollout_pages, rollouts
+from virc_recipes import rollout_pages, rollouts, tools
 from virc_recipes.data.record import MARK, Message, Picture, Record
 from virc_recipes.engines.verl_agent_prefix import Prefix
 from virc_recipes.models import EMBEDDED_FOLDER
@@ -19,7 +19,7 @@ from virc_recipes.reasoning.resize import QWEN2
 from virc_recipes.reasoning.session import Reply, Session
 from virc_recipes.reasoning.trace import Rejected, Trace
 from virc_recipes.rollouts import Rollout
-from virc_recipes.wording import read_protocol
+from virc_recipes.wording import offering, read_protocol
 
 CROP = (
     "<think>look</think><tool_call>"
@@ -170,6 +170,26 @@ def test_a_single_unit_after_a_stored_conversation_is_a_page_too(
     assert said["units"][0]["call"]["box"] == [0, 0, 56, 84]
     assert said["terms"] == {"format": 1.0, "answer": 1.0}
     assert len(list((folder / "step_1" / "1-1").glob("image-*.png"))) == 2
+
+
+def test_a_tool_of_ones_own_is_found_among_the_runs_copies(
+    wording: Protocol, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that goes on with a run may know nothing of where the tool came from."""
+    monkeypatch.setattr(tools, "_OWN", {})
+    code = tmp_path / "code"
+    code.mkdir()
+    source = Path(tools.get("display_image").__file__ or "").read_text()
+    (code / "peek.py").write_text(source.replace("display_image", "peek"))
+    offered = offering(wording, ["peek"], code)
+    trace = session(
+        offered, picture, CROP.replace("crop_image", "peek").replace(', "bbox_2d": [0, 0, 56, 84]', "")
+    )
+    assert [unit.call and unit.call.name for unit in trace.units] == ["peek"]
+    tools._OWN.clear()
+    rollouts.leave(tmp_path / "rollouts", 1, [rollout(trace, images=[str(picture)])])
+    assert rollout_pages.render(tmp_path / "rollouts", "mine") == []
+    assert (tmp_path / "rollouts" / "step_1" / "1-1" / "index.html").exists()
 
 
 def test_one_that_cannot_be_shown_is_said_and_stops_no_other(
