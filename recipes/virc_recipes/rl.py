@@ -316,6 +316,14 @@ def _of_model(config: Config) -> _Said:
 
 def _of_run(config: Config) -> _Said:
     if config.validate and not config.validation:
-        yield "validate", "there are no rows to validate with", "validation: FILE, or validate: null"
+        yield (
+            "validate",
+            f"validate is {config.validate}, and there are no rows to validate with",
+            "validation: FILE, or validate: null",
+        )
     if config.validation and not config.validate:
-        yield "validation", "it is never looked at, since validate is not set", "validate: 10"
+        yield (
+            "validation",
+            "validation names rows that are never looked at, since validate is not set",
+            "validate: 10",
+        )

@@ -87,9 +87,8 @@ def read(folder: Path) -> Shards:
     if missing:
         others = sorted(path.name for path in folder.glob("model_world_size_*_rank_*.pt"))
         saved = f"the shards of {len(missing)} of {world} processes are missing, {missing[0]} first"
-        raise ConfigError(
-            f"{folder} is incomplete: {saved}", f"there are {', '.join(others)[:200] or 'none'}"
-        )
+        there = f"there are {', '.join(others)[:200]}" if others else None
+        raise ConfigError(f"{folder} is incomplete: {saved}", there)
     for file in found.files:
         _check_whole(file)
     for name in ("config.json", "tokenizer.json"):

@@ -106,6 +106,15 @@ def test_an_incomplete_checkpoint_is_told_by_what_it_lacks(
     assert SPOILT[spoil] in caught.value.message
 
 
+def test_shards_of_nobody_get_no_hint_of_others(tmp_path: Path) -> None:
+    actor = lay_out(tmp_path / "global_step_5")
+    for file in actor.glob("model_*.pt"):
+        file.unlink()
+    with pytest.raises(ConfigError, match="the shards of 2 of 2 processes are missing") as caught:
+        shards.read(actor)
+    assert caught.value.hint is None
+
+
 @pytest.mark.parametrize(
     ("text", "step"), [("20", 20), ("20\n", 20), ("", None), ("-1", None), ("x" * 99, None)]
 )

@@ -122,6 +122,8 @@ def test_a_reward_of_ones_own(rows: Path, tmp_path: Path) -> None:
     [
         (["virc", "--data", "none.parquet"], 5, "there is no file none.parquet"),
         (["vric", "--data", "none.parquet"], 3, "there is no system 'vric'"),
+        (["rules", "--data", "none.parquet"], 2, "rules is a reward, and what is tried is a system"),
+        (["./mine.py", "--data", "none.parquet"], 2, "./mine.py is a reward, and what is tried is a system"),
         (
             ["virc", "--data", "{rows}/prompts.parquet"],
             5,
@@ -140,7 +142,7 @@ def test_a_reward_of_ones_own(rows: Path, tmp_path: Path) -> None:
         ),
         (["virc"], 2, "--data"),
     ],
-    ids=["file", "system", "layout", "no_reward", "reply", "url", "missing"],
+    ids=["file", "system", "total", "total_file", "layout", "no_reward", "reply", "url", "missing"],
 )
 def test_mistakes_are_one_sentence(
     words: list[str], code: int, message: str, rows: Path, tmp_path: Path

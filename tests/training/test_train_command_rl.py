@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import yaml
 from called import virc
+from servers import dead_url
 
+NOBODY = dead_url().removesuffix("/v1")
 SITE = "account: geometry\nshared: [/]\n"
 
 
@@ -130,6 +132,9 @@ def test_on_ray_the_same_command_is_a_job(workspace: Path) -> None:
         (["--stage", "practice", "--stop-on", "tools"], 2, "--stop-on is for stages of kind rl"),
         (["--stage", "practice", "--tools", "+zoom"], 2, "--tools is for stages of kind rl"),
         (["--stage", "rl", "--with", "rules", "--stop-on", "varience"], 3, "stop_on"),
+        (["--stage", "rl", "--tools", "zoom", "--dry-run"], 2, "--tools zoom is not +NAME"),
+        (["--stage", "rl", "--tools", "+zoom", "--dry-run"], 3, "there is no tool 'zoom'"),
+        (["--stage", "rl", "--launcher", "ray", "--ray-address", NOBODY], 6, "no Ray cluster answers at"),
         (["--stage", "rl", "--judge-endpoint", "judge:8000"], 3, "reward.judge.endpoint"),
         (["--resume", "--name", "x", "--stop-on", "tools"], 2, "it takes no settings"),
     ],
@@ -140,6 +145,7 @@ def test_a_mistake_is_one_sentence(words: list[str], code: int, said: str) -> No
     assert said in done.err
     assert done.err.count("error:") == 1
     assert "Traceback" not in done.err
+    assert not list(Path().glob("runs/*"))  # no run, and nothing of one
 
 
 def test_signs_that_end_a_run_go_into_its_settings() -> None:

@@ -39,9 +39,11 @@ def print_plan(wanted: Wanted, resolved: Resolved, there: Where | None, as_json:
         there: the cluster it is to run on; None: this machine.
 
     Raises:
-        ConfigError: the settings are wrong.
+        UsageError: a tool is not asked for as +NAME.
+        ConfigError: the settings are wrong, or a tool is not there.
     """
     missing: list[VircError] = []
+    rewarding.tools_of(resolved, wanted.tools)  # refused as the run would be
     base = _base(resolved, missing)
     place = _place(wanted, resolved, base, missing)
     engine = stages.engine(resolved.kind)

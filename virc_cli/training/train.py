@@ -13,7 +13,7 @@ from virc_cli.machines import find as this_machine
 from virc_cli.training import begin, job, preview, probing
 from virc_cli.training.attempt import Ended, attempt
 from virc_cli.training.begin import Wanted
-from virc_recipes import runs, slurm, stages, systems
+from virc_recipes import ray_job, runs, slurm, stages, systems
 from virc_recipes.errors import ConfigError, EngineError, UsageError
 from virc_recipes.plan import Step
 from virc_recipes.runs import Run
@@ -95,6 +95,8 @@ def _to_resume(name: str | None, wanted: Wanted | None) -> Run:
 def _begun(wanted: Wanted, options: Options) -> Run:
     resolved = begin.settings(wanted)
     there = _where(options, resolved.kind)
+    if isinstance(there, ray_job.Cluster):
+        ray_job.check_answers(there)
     with begin.beginning(wanted, resolved) as (run, partial):
         here = this_machine(Path.cwd())
         found = begin.find(

@@ -53,6 +53,7 @@ def command(
     from virc_recipes import reward_trial, systems
     from virc_recipes.data.layouts import only_source
 
+    _check_named(system)
     reward, total = reward_trial.reward_of(systems.get(system))
     reward = _with_judge(reward, judge_endpoint, judge_model)
     output.know(system=system, total=total.name, strict=reward.strict, judge=reward.judge.endpoint)
@@ -80,6 +81,19 @@ def command(
         return
     for line in _lines(found, [term.name for term in total.terms], fields):
         output.line(line)
+
+
+def _check_named(system: str) -> None:
+    """Tell a reward from a system: a reward is tried as a system's, since that says the rest of it."""
+    from virc_recipes import rewards, systems
+    from virc_recipes.errors import UsageError
+
+    names = {each.name for each in rewards.discover()[1]} - set(systems.discover())
+    if system in names or system.endswith(".py"):
+        raise UsageError(
+            f"{system} is a reward, and what is tried is a system",
+            f"virc systems cp tiny mine.yaml, in it reward: {{total: {system}}}, then virc rewards try mine.yaml",
+        )
 
 
 def _with_judge(reward: "Reward", endpoint: str | None, model: str | None) -> "Reward":
