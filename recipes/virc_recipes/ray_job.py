@@ -11,6 +11,7 @@ import shlex
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +60,14 @@ def check_answers(where: Cluster) -> None:
     """Look whether anything answers at a cluster's address, before a run is begun for it.
 
     Raises:
-        NetworkError: nothing does. A refusal is an answer: who may hand in jobs is asked when one is.
+        NetworkError: nothing does, or something else. A refusal is an answer: who may hand in jobs is asked when one is.
     """
     try:
         with urllib.request.urlopen(f"{where.address}/api/version", timeout=_ANSWER):
             pass
-    except urllib.error.HTTPError:
-        return
     except (OSError, ValueError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError) and error.code != HTTPStatus.NOT_FOUND:
+            return
         reason = getattr(error, "reason", None) or error
         raise NetworkError(
             f"no Ray cluster answers at {where.address}: {str(reason)[:200]}",

@@ -4,7 +4,10 @@ import json
 import shlex
 import subprocess
 import sys
+from contextlib import nullcontext
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import msgspec
 import pytest
@@ -13,7 +16,7 @@ import slurm_cases
 from virc_cli import stopping
 from virc_cli.training import job as jobs
 from virc_recipes import ray_job, runs
-from virc_recipes.errors import ConfigError, UsageError
+from virc_recipes.errors import ConfigError, NetworkError, UsageError
 from virc_recipes.paths import write_json, write_whole
 from virc_recipes.place import Place
 from virc_recipes.plan import Plan, Step
@@ -72,6 +75,21 @@ def test_an_address_that_takes_no_jobs_is_refused(address: str | None) -> None:
         ray_job.cluster(address)
     assert refused.value.hint
     assert "http://HEAD:8265" in refused.value.hint
+
+
+@pytest.mark.parametrize(("status", "there"), [(200, True), (401, True), (403, True), (404, False)])
+def test_what_answers_like_a_dashboard_is_a_cluster(status: int, there: bool) -> None:
+    class Dashboard(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.path == "/api/version"
+            self.send_response(status)
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), Dashboard) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        where = ray_job.cluster(f"http://127.0.0.1:{server.server_port}")
+        with nullcontext() if there else pytest.raises(NetworkError, match="no Ray cluster answers at"):
+            ray_job.check_answers(where)
 
 
 def test_a_run_that_does_not_say_where_its_cluster_is_is_refused() -> None:
