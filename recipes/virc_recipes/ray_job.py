@@ -60,7 +60,7 @@ def check_answers(where: Cluster) -> None:
     """Look whether anything answers at a cluster's address, before a run is begun for it.
 
     Raises:
-        NetworkError: nothing does, or something else. A refusal is an answer: who may hand in jobs is asked when one is.
+        NetworkError: nothing does, or something else. A refusal is an answer: a token is asked for later.
     """
     try:
         with urllib.request.urlopen(f"{where.address}/api/version", timeout=_ANSWER):
