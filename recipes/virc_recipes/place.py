@@ -22,6 +22,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         output: folder for checkpoints.
         files: folder for this attempt's files.
         resume: folder of the checkpoint to go on from.
+        untried: whether the step it begins with is still to be validated, where there is a validation; for RL.
         python: the engine's interpreter.
         recipes: folder with the code of this package.
     """
@@ -38,6 +39,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     entry: Mapping[str, Any] = {}
     adapter: Path | None = None
     resume: Path | None = None
+    untried: bool = True
     validation: Path | None = None
     protocol: Path | None = None
     reward: Path | None = None

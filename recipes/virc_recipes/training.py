@@ -11,6 +11,7 @@ from virc_recipes.checkpoints import checkpoints
 from virc_recipes.clauses import clause
 from virc_recipes.data.layouts import INFO, Source, only_source, read_info
 from virc_recipes.errors import ConfigError, DataError, SetupError
+from virc_recipes.metrics import metrics
 from virc_recipes.models import Weights
 from virc_recipes.nearest import did_you_mean
 from virc_recipes.paths import contents, expanded, is_file, is_folder
@@ -259,6 +260,7 @@ def still_there(run: Run, info: Info) -> None:
 def place_of(info: Info, run: Run, attempt: int) -> Place:
     """What an attempt of a run works on; it goes on from the newest checkpoint that can be resumed, if there is one."""
     resumable = [checkpoint for checkpoint in checkpoints(run) if checkpoint.resumable]
+    newest = resumable[-1] if resumable else None
     return Place(
         base=Path(info.base),
         model_type=model_type(Path(info.base)),
@@ -269,10 +271,18 @@ def place_of(info: Info, run: Run, attempt: int) -> Place:
         media=Path(info.media or Path(info.data).parent),
         output=run.checkpoints.absolute(),
         files=run.attempt(attempt).absolute(),
-        resume=resumable[-1].folder.absolute() if resumable else None,
+        resume=newest.folder.absolute() if newest else None,
+        untried=newest is None or _is_untried(run, info, newest.step),
         validation=Path(info.validation) if info.validation else None,
         protocol=(run.folder / FILE_NAME).absolute(),
         reward=(run.folder / REWARD).absolute(),
         python=Path(info.python),
         recipes=Path(info.recipes),
     )
+
+
+def _is_untried(run: Run, info: Info, step: int) -> bool:
+    """Whether a step was to be validated and was not: verl saves first, and may be ended before it has validated."""
+    every: int = info.settings.get("validate") or 0
+    tried = (each.step == step and each.validation is not None for each in metrics(run))
+    return every > 0 and step % every == 0 and not any(tried)

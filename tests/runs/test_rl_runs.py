@@ -11,9 +11,10 @@ from made import add, make
 from test_health import step
 
 from virc_cli.training.tending import Tender, forget_halves
-from virc_recipes import courses, health, rl, runs
+from virc_recipes import courses, health, rl, runs, training
 from virc_recipes.checkpoints import checkpoints
 from virc_recipes.health import Note
+from virc_recipes.models import EMBEDDED_FOLDER
 from virc_recipes.runs import Run
 
 
@@ -54,6 +55,20 @@ def test_a_checkpoint_is_whole_once_verl_has_noted_it(workspace: Path) -> None:
     assert saved(run) == [(10, True)]
     forget_halves(run)
     assert not cut.exists()
+
+
+@pytest.mark.parametrize(
+    ("saved_at", "tried", "untried"), [(20, 20, False), (20, 10, True), (20, None, True), (25, 20, False)]
+)
+def test_a_step_is_validated_where_a_run_goes_on_if_that_was_due_and_never_done(
+    workspace: Path, saved_at: int, tried: int | None, untried: bool
+) -> None:
+    run = made(workspace, validate=10)
+    info = msgspec.structs.replace(runs.info(run), base=str(EMBEDDED_FOLDER))
+    add(run, *(step(at, validation=0.5 if at == tried else None) for at in (10, 20, 25)))
+    assert training.place_of(info, run, 1).untried
+    save(run, saved_at)
+    assert training.place_of(info, run, 2).untried is untried
 
 
 @pytest.mark.parametrize("noted", ["", None])

@@ -127,7 +127,7 @@ def test_a_step_that_was_validated_is_not_validated_again_where_a_run_goes_on() 
     known = {"validation": "v", "validate": 5}
     place = {"validation": RUN / "data/validation.parquet"}
     assert "trainer.val_before_train" not in keys(config(**known), **place)
-    again = keys(config(**known), **place, resume=RUN / "checkpoints/global_step_20")
+    again = keys(config(**known), **place, resume=RUN / "checkpoints/global_step_20", untried=False)
     assert again["trainer.val_before_train"] is False
 
 

@@ -325,8 +325,7 @@ def _trainer(config: Config, place: Place) -> dict[str, Any]:
             "total_training_steps": config.steps,
             "save_freq": config.save,
             "test_freq": config.validate or -1,
-            # The step that it goes on from was validated by the attempt before.
-            "val_before_train": config.validate is not None and place.resume is None,
+            "val_before_train": config.validate is not None and place.untried,
             "resume_mode": "resume_path" if place.resume else "disable",
             "resume_from_path": str(place.resume) if place.resume else None,
             "default_local_dir": str(place.output),
