@@ -148,6 +148,27 @@ def test_a_mistake_is_one_sentence(words: list[str], code: int, said: str) -> No
     assert not list(Path().glob("runs/*"))  # no run, and nothing of one
 
 
+@pytest.mark.parametrize(
+    ("words", "validation", "validate"),
+    [
+        ([], None, None),
+        (["validate=50", "validation=val.parquet"], "val.parquet", 50),
+        (["validation=val.parquet"], "val.parquet", 9999),
+    ],
+)
+def test_rows_of_ones_own_are_not_validated_on_the_systems(
+    words: list[str], validation: str | None, validate: int | None
+) -> None:
+    from virc_cli.training import begin
+    from virc_cli.training.begin import Wanted
+
+    wanted = Wanted(system="virc", stage="rl", data=Path("mine.jsonl"), assignments=tuple(words))
+    config = begin.settings(wanted).config
+    assert (config.validation, config.validate) == (validation, validate)  # type: ignore[union-attr]
+    without = begin.settings(Wanted(system="virc", stage="rl")).config
+    assert "CRUX" in (without.validation or "")  # type: ignore[union-attr]
+
+
 def test_signs_that_end_a_run_go_into_its_settings() -> None:
     done = virc("train", "--stage", "rl", "--with", "rules", "--stop-on", "tools,length", "--dry-run")
     assert done.code == 0, done.err

@@ -75,6 +75,8 @@ def settings(wanted: Wanted) -> Resolved:
     system = systems.get(wanted.system)
     given = _given(wanted, stages.stage(system, wanted.stage).kind)
     resolved = stages.resolve(system, wanted.stage, wanted.overlays, wanted.config, wanted.assignments, given)
+    if wanted.data:
+        resolved = _without_the_systems_validation(resolved)
     engine = stages.engine(resolved.kind)
     checked = engine.check(resolved.config.engine, resolved.origins)
     for fault in stages.recipe(resolved.kind).contradictions(resolved.config):
@@ -107,6 +109,19 @@ def _given(wanted: Wanted, kind: str) -> dict[str, Any]:
     if wanted.stop_on:
         given |= {"stop_on": list(wanted.stop_on)}
     return given
+
+
+def _without_the_systems_validation(resolved: Resolved) -> Resolved:
+    """Other rows are not validated on the system's own, which need not even lie here; those that are named stay."""
+    of_system = {
+        name for name in ("validation", "validate") if resolved.origins.get(name) == resolved.system.name
+    }
+    if "validation" not in of_system:
+        return resolved
+    config = msgspec.structs.replace(resolved.config, **dict.fromkeys(of_system))
+    return msgspec.structs.replace(
+        resolved, config=config, origins={**resolved.origins, **dict.fromkeys(of_system, "option")}
+    )
 
 
 def environment_of(resolved: Resolved) -> Environment:
