@@ -37,7 +37,10 @@ def command(
     base: Annotated[
         str | None, typer.Option("--from", metavar="MODEL", help="Start from this model or run instead.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(metavar="FILE", help="Rows to learn from instead.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Rows to learn from instead; the system's validation is left out."),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="YAML of settings, after overlays.")
     ] = None,

@@ -33,7 +33,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         base: a model or run to start from, over what the stage says.
-        data: a file of rows, over what the stage says.
+        data: a file of rows, over what the stage says; rows that the system validates on are then left out.
         config: a YAML of settings.
         protocol: a file with the wording of the rows.
         name: of the run.
