@@ -24,6 +24,8 @@ _OF_A_START = ("_temp_dir", "num_cpus", "num_gpus", "include_dashboard", "object
 _FOR_WORKERS = ("VERL_", "VIRC_", "VLLM_", "HF_H", "TRANSFORMERS_", "WANDB_", "MLFLOW_", "TENSORBOARD_", "OMP_",
                 "PYTHON", "DO_NOT_TRACK")  # fmt: skip
 _GRACE = 10.0  # seconds
+_CODES: list[int] = []
+"""The exit code, where a signal has asked for the end: Ray, while it waits, makes 1 of every other."""
 
 
 def run(config: Any, folder: str) -> None:
@@ -115,6 +117,7 @@ def _heed_signals() -> None:
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
     signal.signal(number, signal.SIG_IGN)  # one is enough
+    _CODES.append(128 + number)
     sys.exit(128 + number)
 
 
@@ -133,6 +136,10 @@ def main(file: str) -> int:
         from virc_recipes.engines.verl_config import composed
 
         run(composed(Path(file)), folder)
+    except SystemExit:
+        if not _CODES:
+            raise
+        return _CODES[0]
     except Exception as error:
         traceback.print_exc()
         said = f"virc: {cause(error)}"
