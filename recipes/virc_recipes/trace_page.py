@@ -206,6 +206,7 @@ def _byline(trace: Trace, meta: Mapping[str, object]) -> str:
         str(meta.get("model") or meta.get("row") or "model not stated"),
         f"{len(trace.units)} unit{'s' * (len(trace.units) != 1)}",
         f"{sum(counts):,} new tokens" if counts else "",
+        f"reward {meta['reward']:.3g}" if isinstance(meta.get("reward"), int | float) else "",
     ]
     return safe(" · ".join(filter(None, parts)))
 

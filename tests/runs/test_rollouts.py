@@ -137,7 +137,7 @@ def test_a_few_groups_become_pages_with_reward_and_terms(
     assert (said["reward"], said["terms"], said["answer"]) == (0.75, {"format": 1.0}, "7")
     assert said["model"] == "mine, step 10"
     text = (page / "index.html").read_text()
-    assert "0.75" in text
+    assert " · reward 0.75<" in text
     assert "Crop 0,0–56,84 of image 0".casefold() in text.casefold()
     with Image.open(page / "image-1.png") as crop, Image.open(picture) as given:
         assert crop.size == (56, 84)
