@@ -116,10 +116,21 @@ def _headed(head: str, colour: str, message: str, hint: str | None) -> None:
     _stderr("".join(f"{style(word + ':', '1', code)} {clean(text)}\n" for word, code, text in lines))
 
 
+_rewritten = 0
+"""Characters of the line on stderr that the next one is written over."""
+
+
 def _stderr(text: str) -> None:
-    """Thoughts and sentences are not the data: where nobody can read them, the command goes on."""
+    """Thoughts and sentences are not the data: where nobody can read them, the command goes on.
+
+    A text that ends with a carriage return is to be written over: what stands after the next one goes with it.
+    """
+    global _rewritten  # noqa: PLW0603 (stderr is one, and so is the line it shows)
+    rewrites = text.endswith("\r")
+    blank = "" if rewrites else " " * _rewritten + "\r" * bool(_rewritten)
+    _rewritten = len(text.rstrip()) if rewrites else 0
     try:
-        print(text, end="", file=sys.stderr, flush=True)
+        print(blank + text, end="", file=sys.stderr, flush=True)
     except OSError:
         silence(sys.stderr)
 

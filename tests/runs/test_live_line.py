@@ -35,6 +35,27 @@ def test_a_line_never_reaches_the_end_of_the_terminal(columns: int) -> None:
     assert [len(line) for line in said.split("\r")] == [30, columns - 1, columns - 1, 0]
 
 
+_TOLD = """
+import time
+from virc_cli import output, progress
+with progress.shown() as show:
+    time.sleep(0.15)
+    show("x" * 30)
+    output.note("stopping")
+    output.note("stopped")
+"""
+
+
+def test_what_is_told_meanwhile_leaves_nothing_of_the_line() -> None:
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    subprocess.run([sys.executable, "-c", _TOLD], stderr=terminal, check=True)
+    os.close(terminal)
+    said = os.read(controller, 10_000).decode()
+    os.close(controller)
+    assert said.split("\r\n")[:2] == ["x" * 30 + "\r" + " " * 30 + "\rstopping", "stopped"]
+
+
 def test_the_newest_losses_are_drawn_where_there_is_room_for_few() -> None:
     falling = [float(each) for each in range(100, 0, -1)]
     assert [len(follow._picture(falling, room)) for room in (-3, 0, 1, 5, 40)] == [0, 0, 0, 5, 40]
