@@ -110,13 +110,13 @@ def stop_ray(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _heed_signals() -> None:
+def _heed_signals(heed: bool = True) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
+        signal.signal(number, _leave if heed else signal.SIG_IGN)
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    signal.signal(number, signal.SIG_IGN)  # one is enough
+    _heed_signals(False)  # one is enough
     _CODES.append(128 + number)
     sys.exit(128 + number)
 
@@ -144,6 +144,7 @@ def main(file: str) -> int:
         traceback.print_exc()
         said = f"virc: {cause(error)}"
     finally:
+        _heed_signals(False)  # it is ending
         stop_ray(folder)
     if said:  # last of all, after what Ray still passes on from other processes
         print(said, file=sys.stderr, flush=True)
