@@ -218,10 +218,10 @@ def _of_dataset(named: str, workspace: Path) -> Source:
 
 def _data_hint(folder: str) -> str:
     if folder == "polygons":
-        return "virc data synth --to data/polygons --count 2000 --seed 1 --layouts sft"
+        return "virc data synth --to data/polygons --count 2000 --seed 1 --layouts sft,rl,prompts"
     if folder == "CRUX":
         return "hf download LeonMiao/CRUX --repo-type dataset --local-dir data/CRUX"
-    return "--data FILE names rows of your own"
+    return "rows of your own: --data FILE; to validate with: --set validation=FILE"
 
 
 def config_of(info: Info) -> Any:

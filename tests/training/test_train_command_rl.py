@@ -169,6 +169,18 @@ def test_rows_of_ones_own_are_not_validated_on_the_systems(
     assert "CRUX" in (without.validation or "")  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["tiny", "--from", "tiny"], "--to data/polygons --count 2000 --seed 1 --layouts sft,rl,prompts"),
+        (["tiny", "--from", "tiny", "--set", "data=mine.parquet"], "--data FILE"),
+        (["virc", "--set", "validation=mine.parquet", "--with", "rules"], "--set validation=FILE"),
+    ],
+)
+def test_rows_that_are_not_there_are_named_with_where_to_get_them(words: list[str], hint: str) -> None:
+    assert hint in messages(planned(*words, "--stage", "rl"))
+
+
 def test_signs_that_end_a_run_go_into_its_settings() -> None:
     done = virc("train", "--stage", "rl", "--with", "rules", "--stop-on", "tools,length", "--dry-run")
     assert done.code == 0, done.err
