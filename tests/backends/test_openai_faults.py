@@ -232,6 +232,11 @@ def test_what_a_server_says_is_one_short_line_without_the_key(code: int) -> None
     assert len(failed.message) < 500
 
 
+def test_a_page_for_browsers_is_not_printed() -> None:
+    failed, _ = failure(status(404, "\n<!DOCTYPE html><title>Not Found</title>"))
+    assert failed.message.endswith("(404)")
+
+
 KEY_AT_A_CUT = {
     "an HTTP error": status(400, "x " * 145 + KEY),
     "an error in the stream": body(

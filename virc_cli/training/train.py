@@ -145,7 +145,7 @@ def _report(run: Run, ended: Ended, options: Options) -> None:
     if not ended.finished:
         saved = f"saved at step {ended.step}" if ended.step else "nothing was saved yet"
         lost = f", {ended.lost} step{'s' * (ended.lost > 1)} lost" if ended.lost else ""
-        again = f"virc train --resume --name {run.name} goes on"
+        again = f"virc train --resume --name {run.name} " + ("goes on" if ended.step else "begins again")
         if ended.unwell and ended.signal is None:
             raise EngineError(f"stopped: {ended.unwell}; {saved}{lost}", again)
         output.note(f"stopped, {saved}{lost}; {again}")

@@ -70,11 +70,12 @@ class _Chunk(msgspec.Struct):
 
 
 def error_text(body: object) -> str:
-    """The sentence inside an error body, whichever of the usual shapes it has, as it came."""
+    """The sentence inside an error body of any of the usual shapes, as it came; a page for browsers has none."""
     for key in ("error", "message", "detail"):
         if isinstance(body, dict) and body.get(key):
             body = body[key]
-    return str(body or "")
+    text = str(body or "")
+    return "" if text.lstrip().startswith("<") else text
 
 
 def bounded(pieces: Iterator[bytes], most: int, until: float) -> Iterator[bytes]:
