@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import sys
 import threading
@@ -15,6 +16,7 @@ from virc_recipes.engines import verl_start
 
 def run(config: Any, folder: str) -> None:
     """What `verl_start.run` does, with a task in verl's place."""
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # or Ray would keep one in the home folder
     ray.init(num_cpus=1, include_dashboard=False, _temp_dir=folder, log_to_driver=False)
     verl_start._heed_signals()
     threading.Timer(1, os.kill, (os.getpid(), signal.SIGTERM)).start()
