@@ -72,6 +72,9 @@ Tools = Annotated[
     typer.Option(metavar="+NAME", help="A tool of your own, offered beside those of the model's wording."),
 ]
 MaxTurns = Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Turns of one solution.")]
+Temperature = Annotated[
+    float | None, typer.Option(metavar="T", help="0 is greedy; default 0, or 1 with several samples.")
+]
 Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Of all that is drawn at random.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Fetch no picture from the network.")]
 Concurrency = Annotated[

@@ -93,9 +93,7 @@ def command(
     max_pixels: options.MaxPixels = None,
     max_turns: options.MaxTurns = 16,
     timeout: options.Timeout = None,
-    temperature: Annotated[
-        float | None, typer.Option(metavar="T", help="0 is greedy; default 0, or 1 with several samples.")
-    ] = None,
+    temperature: options.Temperature = None,
     seed: options.Seed = 0,
     device: options.Device = None,
     offline: options.Offline = False,
