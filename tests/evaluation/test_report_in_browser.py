@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from browser import CHROMIUM, Tab, tab
+from browser import CHROMIUM, Tab, assert_fits, tab
 from parsed import HOSTILE
 from reported import WRONG, outcomes, result, summary_of
 
@@ -48,11 +48,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 def test_nothing_is_wider_than_the_window_and_nothing_is_refused(
     browser: Tab, crowded: Path, width: int
 ) -> None:
-    browser.open(crowded, width)
-    browser.value("document.querySelectorAll('details').forEach(each => each.open = true)")
-    assert browser.value("innerWidth") == width
-    assert 0 < browser.value("document.documentElement.scrollWidth") <= width
-    assert browser.complaints == []
+    assert_fits(browser, crowded, width)
 
 
 def test_filters_show_what_they_name_by_click_and_by_key(browser: Tab, page: Path) -> None:

@@ -7,10 +7,9 @@ import subprocess
 import zipfile
 from pathlib import Path
 
-import pytest
+from engine_python import interpreter
 
 from virc_recipes import environments
-from virc_recipes.envs import get
 from virc_recipes.models import EMBEDDED_FOLDER
 
 HERE = Path(__file__).parent
@@ -31,18 +30,10 @@ def lay_out(checkpoint: Path, world: int = 2) -> Path:
     return actor
 
 
-def interpreter() -> Path:
-    """The interpreter of verl's environment on this machine."""
-    found = environments.interpreter(get("rl", "cpu", environments.cache_folder(os.environ)))
-    if found is None:
-        pytest.skip("there is no environment for verl: virc env create rl")
-    return found
-
-
 def python(*words: object, timeout: float = 300) -> "subprocess.CompletedProcess[str]":
     """Run verl's interpreter; its path holds this package and the tests of merging."""
     env = {**os.environ, "PYTHONPATH": f"{RECIPES}:{HERE}", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    command = [str(interpreter()), *map(str, words)]
+    command = [str(interpreter("rl")), *map(str, words)]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=timeout)
 
 

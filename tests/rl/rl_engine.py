@@ -6,10 +6,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
+from engine_python import interpreter
 
-from virc_recipes import engines, environments
-from virc_recipes.envs import DEVICES, get
+from virc_recipes import engines
 
 RECIPES = Path(engines.__file__).parents[2]
 TINY = RECIPES / "virc_recipes" / "models" / "tiny"
@@ -20,16 +19,6 @@ _PLATFORM = {
     "VERL_USE_EXTERNAL_MODULES": "virc_recipes.engines.verl_cpu",
 }
 _PATIENCE = 300.0  # seconds
-
-
-def interpreter() -> Path:
-    """The interpreter of the rl environment, whichever device it is for."""
-    cache = environments.cache_folder(os.environ)
-    found = (environments.interpreter(get("rl", device, cache)) for device in DEVICES)
-    python = next((each for each in found if each), None)
-    if python is None:
-        pytest.skip("there is no environment for verl: virc env create rl")
-    return python
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -55,7 +44,7 @@ def environment(**more: str) -> dict[str, str]:
 
 def child(script: str, *words: object, **more: str) -> Any:
     """What a script beside this file prints, as JSON, in the engine's interpreter."""
-    argv = [str(interpreter()), str(HERE / script), *map(str, words)]
+    argv = [str(interpreter("rl")), str(HERE / script), *map(str, words)]
     done = subprocess.run(argv, env=environment(**more), capture_output=True, text=True, timeout=_PATIENCE)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

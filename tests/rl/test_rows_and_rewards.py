@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 from called import virc
-from rl_engine import RECIPES, TINY, child, interpreter
+from engine_python import interpreter
+from rl_engine import RECIPES, TINY, child
 
 from virc_recipes import preflight
 from virc_recipes.data.layouts import only_source
@@ -35,7 +36,7 @@ def looked_at(file: Path, folder: Path, **values: Any) -> Result:
         source=only_source(file), base=TINY, folder=folder, home=folder, wording=read_protocol(TINY / FILE_NAME),
         **usual, **values,
     )  # fmt: skip
-    step = preflight.step(asked, interpreter(), RECIPES)
+    step = preflight.step(asked, interpreter("rl"), RECIPES)
     env = {name: value for name, value in step.env.items() if value}
     done = subprocess.run(step.argv, env=env, capture_output=True, text=True, check=True, cwd="/")
     return preflight.read(done.stdout)

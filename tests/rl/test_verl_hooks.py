@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rl_engine import child, interpreter
+from engine_python import interpreter
+from rl_engine import child
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
@@ -83,7 +84,7 @@ def test_the_rollout_is_registered_and_whole(asked: dict[str, Any]) -> None:
 
 def test_vllm_still_calls_what_is_patched() -> None:
     """Its linear layers look the function up when they are made ready, with `remove_weight` by name."""
-    packages = next((interpreter().parent.parent / "lib").glob("python3*/site-packages"))
+    packages = next((interpreter("rl").parent.parent / "lib").glob("python3*/site-packages"))
     source = (Path(packages) / "vllm" / "model_executor" / "layers" / "linear.py").read_text()
     assert "from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm" in source
     assert "dispatch_cpu_unquantized_gemm(layer, remove_weight=True)" in source

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from called import virc
-from rl_engine import TINY, child, environment, interpreter
+from engine_python import interpreter
+from rl_engine import TINY, child, environment
 from verl_runs import Ended, Started, changed, free_port, settings, wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
@@ -112,7 +113,7 @@ def test_a_resumed_run_goes_on_with_its_optimizer(frozen: Ended, resumed: Ended)
 def cluster(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """A cluster of one node that runs already; its `args` end with its address."""
     folder, address = Path(f"/tmp/virc-test-{os.getpid()}"), f"127.0.0.1:{free_port()}"
-    ray = [str(interpreter().parent / "ray"), "start", "--head", "--block", "--include-dashboard=false"]
+    ray = [str(interpreter("rl").parent / "ray"), "start", "--head", "--block", "--include-dashboard=false"]
     sizes = ["--num-cpus=6", "--num-gpus=1", f"--temp-dir={folder}", f"--port={address.partition(':')[2]}"]
     with (tmp_path / "cluster.log").open("wb") as log:
         node = subprocess.Popen(

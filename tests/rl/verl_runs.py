@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rl_engine import HERE, TINY, environment, interpreter
+from engine_python import interpreter
+from rl_engine import HERE, TINY, environment
 
 FP32 = {"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
 _ENGINE = {"strategy": "fsdp2", "fsdp_config": {"use_torch_compile": False, "mixed_precision": FP32}}
@@ -153,7 +154,7 @@ class Started:
         file.write_text(json.dumps(config))  # which is YAML
         self._checkpoints = folder / "checkpoints"
         self.mark = f"{folder}-{uuid.uuid4()}"
-        argv = [str(interpreter()), "-m", "virc_recipes.engines.verl_start", str(file)]
+        argv = [str(interpreter("rl")), "-m", "virc_recipes.engines.verl_start", str(file)]
         parent = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)"
         with self._log.open("wb") as log:
             self.parent = subprocess.Popen(

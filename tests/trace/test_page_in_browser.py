@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import CHROMIUM, Tab, tab
+from browser import CHROMIUM, Tab, assert_fits, tab
 from parsed import HOSTILE
 from problems import META, solved
 
@@ -34,11 +34,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 def test_nothing_is_wider_than_the_window_and_nothing_is_refused(
     browser: Tab, page: Path, width: int
 ) -> None:
-    browser.open(page, width)
-    browser.value("document.querySelectorAll('details').forEach(each => each.open = true)")
-    assert browser.value("innerWidth") == width
-    assert 0 < browser.value("document.documentElement.scrollWidth") <= width
-    assert browser.complaints == []
+    assert_fits(browser, page, width)
 
 
 def test_box_lies_where_it_was_cut_at_every_width(browser: Tab, page: Path) -> None:

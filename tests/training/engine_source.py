@@ -1,15 +1,11 @@
 """Where the installed LLaMA-Factory and transformers read a key in a stage of supervised fine-tuning."""
 
 import ast
-import os
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from virc_recipes import environments
-from virc_recipes.envs import DEVICES, get
+from engine_python import interpreter
 
 # What a stage never runs: other entry points, other trainers, the code of models, and trackers we do not offer.
 _OTHER_FILES = (
@@ -34,19 +30,9 @@ _HOLDERS |= {"generating_args", "ray_args", "profiler_args"}
 _DECLARING = ("llamafactory/hparams/", "transformers/training_args")
 
 
-def interpreter() -> Path:
-    """The interpreter of the sft environment, whichever device it is for."""
-    cache = environments.cache_folder(os.environ)
-    found = (environments.interpreter(get("sft", device, cache)) for device in DEVICES)
-    python = next((each for each in found if each), None)
-    if python is None:
-        pytest.skip("there is no environment for LLaMA-Factory: virc env create sft")
-    return python
-
-
 def packages() -> Path:
     """Its site-packages."""
-    return next((interpreter().parent.parent / "lib").glob("python3*/site-packages"))
+    return next((interpreter("sft").parent.parent / "lib").glob("python3*/site-packages"))
 
 
 def readers(names: frozenset[str]) -> dict[str, set[str]]:

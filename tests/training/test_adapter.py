@@ -6,9 +6,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import engine_source
 import pytest
 import yaml
+from engine_python import interpreter
 from runs.made import make
 
 from virc_recipes import models
@@ -38,7 +38,7 @@ def llamafactory(task: str, file: Path, **keys: object) -> None:
     file.write_text(yaml.safe_dump(keys))
     env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     env.pop("PYTHONDONTWRITEBYTECODE", None)
-    program = engine_source.interpreter().with_name("llamafactory-cli")
+    program = interpreter("sft").with_name("llamafactory-cli")
     done = subprocess.run([program, task, file], env=env, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-2000:]
 

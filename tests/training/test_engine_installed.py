@@ -9,6 +9,7 @@ from pathlib import Path
 import engine_source
 import pytest
 from called import virc
+from engine_python import interpreter
 
 from virc_recipes.engines import accepted
 from virc_recipes.engines.llamafactory import KEYS as ENGINE
@@ -125,7 +126,7 @@ def test_the_templates_of_a_stage_do_not_think() -> None:
 
 @pytest.mark.engine
 def test_the_list_is_what_the_engine_accepts(tmp_path: Path) -> None:
-    command = [str(engine_source.interpreter()), "-m", accepted.__name__, str(tmp_path / "keys.json")]
+    command = [str(interpreter("sft")), "-m", accepted.__name__, str(tmp_path / "keys.json")]
     env = {**os.environ, "PYTHONPATH": str(RECIPES), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     env.pop("PYTHONDONTWRITEBYTECODE", None)
     subprocess.run(command, env=env, check=True, timeout=240)

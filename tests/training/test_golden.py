@@ -6,9 +6,9 @@ import socket
 import subprocess
 from pathlib import Path
 
-import engine_source
 import pytest
 import stage_plans
+from engine_python import interpreter
 
 from virc_recipes import stages, systems
 from virc_recipes.stages import Resolved
@@ -120,7 +120,7 @@ def test_llamafactory_takes_every_golden_file(spread: bool, tmp_path: Path) -> N
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "-1"}
     environment |= {"DS_ACCELERATOR": "cpu", **(rank if spread else {})}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    python = engine_source.interpreter()
+    python = interpreter("sft")
     environment["PATH"] = f"{python.parent}{os.pathsep}{environment['PATH']}"
     command = [str(python), "-c", PARSE, *(str(written(resolved, tmp_path)) for resolved in chosen)]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=280)

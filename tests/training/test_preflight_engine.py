@@ -8,7 +8,7 @@ from typing import Any
 
 import odd_rows
 import pytest
-from engine_source import interpreter
+from engine_python import interpreter
 from stage_rows import COUNT, drawn, request
 
 from virc_recipes import preflight
@@ -24,7 +24,7 @@ def ran(*words: str, **env: str) -> str:
     there = {**os.environ, "PYTHONPATH": str(RECIPES), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **env}
     there.pop("PYTHONDONTWRITEBYTECODE", None)
     done = subprocess.run(
-        (str(interpreter()), *words), env=there, capture_output=True, text=True, check=False
+        (str(interpreter("sft")), *words), env=there, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
@@ -64,7 +64,7 @@ def test_every_row_is_as_long_as_the_engine_makes_it(tmp_path: Path) -> None:
 
 def test_the_look_through_the_rows_runs_in_the_engines_interpreter(tmp_path: Path) -> None:
     asked = request(drawn(tmp_path / "rows"))
-    planned = preflight.step(asked, interpreter(), RECIPES)
+    planned = preflight.step(asked, interpreter("sft"), RECIPES)
     assert preflight.read(ran(*planned.argv[1:])) == looked_through(asked)
     said = ran("-c", "import sys, virc_recipes.data.training_rows, tokenizers; print('torch' in sys.modules)")
     assert said == "False\n"

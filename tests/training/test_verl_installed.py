@@ -10,6 +10,7 @@ import pytest
 import stage_plans
 import verl_source
 import yaml
+from engine_python import interpreter
 
 from virc_recipes import nested
 from virc_recipes.engines import verl
@@ -76,7 +77,7 @@ def test_every_key_that_a_stage_gets_is_read() -> None:
 @pytest.mark.engine
 def test_what_nothing_reads_has_one_reader_that_stores_it() -> None:
     """`data.truncation` is put down by the data set, and never looked at again."""
-    packages = next((verl_source.interpreter().parent.parent / "lib").glob("python3*/site-packages"))
+    packages = next((interpreter("rl").parent.parent / "lib").glob("python3*/site-packages"))
     source = (packages / "verl/utils/dataset/rl_dataset.py").read_text()
     assert [line.strip() for line in source.splitlines() if "self.truncation" in line] == [
         'self.truncation = config.get("truncation", "error")'
@@ -95,7 +96,7 @@ def in_engine(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment |= {"PYTHONSAFEPATH": "1", "VERL_PLATFORM": "cpu", "VERL_ENGINE_DEVICE": "cuda"}
     environment |= {"VERL_USE_EXTERNAL_MODULES": verl.PLUG_IN}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    command = [str(verl_source.interpreter()), "-c", code, *arguments]
+    command = [str(interpreter("rl")), "-c", code, *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
 
 

@@ -1,16 +1,11 @@
 """Where the installed verl reads a key in a stage: FSDP, the V1 trainer in step with its rollouts, vLLM or our own."""
 
 import ast
-import os
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
-import pytest
-
-from virc_recipes import environments
-from virc_recipes.envs import DEVICES, get
+from engine_python import interpreter
 
 # What a stage never runs: other strategies, other samplers, other trainers, other commands.
 _OTHER = (
@@ -30,21 +25,11 @@ _OTHER = (
 _PACKAGES = ("verl", "transfer_queue")
 
 
-def interpreter() -> Path:
-    """The interpreter of the rl environment, whichever device it is for."""
-    cache_folder = environments.cache_folder(os.environ)
-    found = (environments.interpreter(get("rl", device, cache_folder)) for device in DEVICES)
-    python = next((each for each in found if each), None)
-    if python is None:
-        pytest.skip("there is no environment for verl: virc env create rl")
-    return python
-
-
 @cache
 def readers() -> dict[str, frozenset[str]]:
     """Last part of a dotted name -> the files that read an attribute or mention a text of that name in a stage."""
     found: dict[str, set[str]] = defaultdict(set)
-    packages = next((interpreter().parent.parent / "lib").glob("python3*/site-packages"))
+    packages = next((interpreter("rl").parent.parent / "lib").glob("python3*/site-packages"))
     for package in _PACKAGES:
         for file in sorted((packages / package).rglob("*.py")):
             relative = file.relative_to(packages).as_posix()

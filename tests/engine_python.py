@@ -1,0 +1,23 @@
+"""The interpreters of the engines' own environments."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from virc_recipes import environments
+from virc_recipes.envs import DEVICES, get
+
+
+def interpreter(engine: str) -> Path:
+    """The interpreter of an engine's environment, whichever device it is for; the test is skipped without one.
+
+    Args:
+        engine: `sft`, `rl` or `serve`.
+    """
+    cache = environments.cache_folder(os.environ)
+    found = (environments.interpreter(get(engine, device, cache)) for device in DEVICES)
+    python = next((each for each in found if each), None)
+    if python is None:
+        pytest.skip(f"there is no environment for it: virc env create {engine}")
+    return python
