@@ -1,0 +1,61 @@
+"""The Hugging Face hub: what its repositories hold, and their files, large ones by ranges that go on after a kill."""
+
+import os
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+Kind = Literal["model", "dataset"]
+Told = Callable[[int], None]
+"""Is told how many bytes came; a negative number where such bytes were thrown away again."""
+_DEFAULT = "https://huggingface.co"
+
+
+def endpoint() -> str:
+    """Address of the hub without a slash at the end: `HF_ENDPOINT` as it is now.
+
+    huggingface_hub reads it once at import, so this goes into each of its calls.
+    """
+    return (os.environ.get("HF_ENDPOINT") or _DEFAULT).rstrip("/")
+
+
+class Repo(msgspec.Struct, frozen=True):
+    """A repository of the hub.
+
+    Attributes:
+        id: `owner/name`.
+        kind: models and datasets are named apart there.
+    """
+
+    id: str
+    kind: Kind = "model"
+
+    @property
+    def url(self) -> str:
+        """Its page, for people."""
+        return f"{endpoint()}/{'datasets/' if self.kind == 'dataset' else ''}{self.id}"
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file of a repository, as the hub lists it.
+
+    Attributes:
+        name: path inside the repository, with slashes.
+        size: bytes.
+        sha256: hash of the content in hex, of a large file.
+        git: id of the blob in hex, of a small file: SHA-1 of `blob SIZE`, a NUL and the content.
+    """
+
+    name: str
+    size: int
+    sha256: str | None = None
+    git: str | None = None
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """What a repository holds at one commit."""
+
+    repo: Repo
+    commit: str
+    files: tuple[File, ...]
