@@ -7,7 +7,7 @@ from pathlib import Path
 from virc_cli import envs, launch, output, plans, progress
 from virc_recipes import environments, extras, runs
 from virc_recipes import merge as recipe
-from virc_recipes.data import diagrams
+from virc_recipes.data.families import polygons
 from virc_recipes.data.fresh import fresh_folder
 from virc_recipes.engines import merging
 from virc_recipes.envs import DEVICES, Environment
@@ -130,8 +130,8 @@ def _opened(source: Source, folder: Path) -> Opened | None:
 
 def _asked(opened: Opened) -> str | None:
     """What the merged model says about a drawn diagram; None where it says nothing."""
-    diagram = diagrams.generate(random.Random(0), "heldout")
-    picture, question = diagrams.draw(diagram), diagram.question
+    diagram = polygons.generate(random.Random(0), "heldout")
+    picture, question = polygons.draw(diagram), diagram.question
     try:
         config = SolveConfig(timeout=_PATIENCE)
         solved = solve(config, opened.backend, opened.wording.protocol, [picture], question)

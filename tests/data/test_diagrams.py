@@ -6,9 +6,11 @@ import msgspec
 import pytest
 from PIL import ImageChops
 
-from virc_recipes.data import diagrams, unfamiliar, worked
+from virc_recipes.data import unfamiliar, worked
+from virc_recipes.data.families import polygons
 from virc_recipes.data.glyphs import LETTERS, Face, mask
 from virc_recipes.data.plane import inside
+from virc_recipes.data.problem import Split
 from virc_recipes.reasoning.protocol import own_protocol
 from virc_recipes.reasoning.session import Done, Reply, Session
 from virc_recipes.tools import schemas
@@ -16,15 +18,15 @@ from virc_recipes.tools import schemas
 PROTOCOL = own_protocol(schemas(("crop_image", "scale_image", "display_image")))
 
 
-def many(count: int = 200, split: diagrams.Split = "train") -> list[diagrams.Diagram]:
+def many(count: int = 200, split: Split = "train") -> list[polygons.Diagram]:
     rng = random.Random(5)
-    return [diagrams.generate(rng, split) for _ in range(count)]
+    return [polygons.generate(rng, split) for _ in range(count)]
 
 
 def test_the_same_seed_draws_the_same_picture_and_another_seed_another() -> None:
-    first, again, other = (diagrams.generate(random.Random(seed)) for seed in (1, 1, 2))
+    first, again, other = (polygons.generate(random.Random(seed)) for seed in (1, 1, 2))
     assert first == again
-    assert diagrams.draw(first).tobytes() == diagrams.draw(again).tobytes()
+    assert polygons.draw(first).tobytes() == polygons.draw(again).tobytes()
     assert first != other
 
 
@@ -37,12 +39,12 @@ def test_angles_sum_to_that_of_the_polygon_and_exactly_one_is_hidden() -> None:
 def test_a_label_box_holds_all_ink_of_its_label_and_nothing_less() -> None:
     """Drawing without one label changes pixels exactly inside its box."""
     for diagram in many(40):
-        whole = diagrams.draw(diagram)
+        whole = polygons.draw(diagram)
         for index, corner in enumerate(diagram.corners):
             empty = mask("°", Face(size=1))
             moved = msgspec.structs.replace(corner, value_box=(0, 0, *empty.size), printed="1")
             corners = (*diagram.corners[:index], moved, *diagram.corners[index + 1 :])
-            without = diagrams.draw(msgspec.structs.replace(diagram, corners=corners))
+            without = polygons.draw(msgspec.structs.replace(diagram, corners=corners))
             changed = ImageChops.difference(whole, without)
             changed.paste(0, (0, 0, 20, 20))  # where the moved label went
             box = changed.getbbox()
@@ -54,10 +56,10 @@ def test_a_label_box_holds_all_ink_of_its_label_and_nothing_less() -> None:
 def test_every_crop_holds_both_labels_and_lies_on_the_page() -> None:
     for diagram in many():
         for corner in diagram.corners:
-            crop = diagrams.crop_of(corner, diagram.width, diagram.height)
+            crop = polygons.crop_of(corner, diagram.width, diagram.height)
             assert inside(corner.box, crop)
             assert inside(crop, (0, 0, diagram.width, diagram.height))
-            assert crop[2] - crop[0] == crop[3] - crop[1] == diagrams.CROP
+            assert crop[2] - crop[0] == crop[3] - crop[1] == polygons.CROP
 
 
 def test_no_figure_is_in_both_splits_wherever_its_corners_begin() -> None:
@@ -67,7 +69,7 @@ def test_no_figure_is_in_both_splits_wherever_its_corners_begin() -> None:
                 corners = (*diagram.corners[turn:], *diagram.corners[:turn])
                 asked = (diagram.asked - turn) % len(corners)
                 again = msgspec.structs.replace(diagram, corners=corners, asked=asked)
-                assert diagrams.draw(again).tobytes() == diagrams.draw(diagram).tobytes()
+                assert polygons.draw(again).tobytes() == polygons.draw(diagram).tobytes()
                 assert again.split() == split
 
 
@@ -76,7 +78,7 @@ def test_the_question_names_the_figure_and_looks_vary() -> None:
     named = [d for d in drawn if "triangle" in d.question or "quadrilateral" in d.question]
     assert len(named) > len(drawn) / 3
     for diagram in named:
-        assert diagrams.FIGURES[len(diagram.corners)] in diagram.question
+        assert polygons.FIGURES[len(diagram.corners)] in diagram.question
     for value in ("kind", "size", "bold", "slant"):
         assert len({getattr(d.look.face, value) for d in drawn}) > 1, value
     for value in ("line", "dashed", "degrees", "arcs", "ink", "paper"):
@@ -86,8 +88,8 @@ def test_the_question_names_the_figure_and_looks_vary() -> None:
 
 def test_the_worked_solution_runs_through_session_to_the_right_answer() -> None:
     for diagram in many(60):
-        session = Session(PROTOCOL, diagram.question, [diagrams.draw(diagram)])
-        for text in worked.replies(diagram):
+        session = Session(PROTOCOL, diagram.question, [polygons.draw(diagram)])
+        for text in worked.replies(polygons.solution(diagram)):
             unit = session.feed(Reply(text))
             assert not hasattr(unit, "reason"), unit
         done = session.next()
@@ -101,7 +103,7 @@ def test_the_arithmetic_says_only_true_sums() -> None:
     rng = random.Random(0)
     for _ in range(200):
         known = [rng.randint(1, 90), rng.randint(1, 89)]
-        text = worked.arithmetic(known)
+        text = polygons.arithmetic(known)
         for line in text.split(". ")[1:]:
             left, _, right = line.rstrip(".").partition(" = ")
             whole, _, part = left.partition(" - ")
@@ -111,8 +113,8 @@ def test_the_arithmetic_says_only_true_sums() -> None:
 
 def test_a_question_about_a_missing_corner_ends_without_a_number() -> None:
     for diagram in many(20):
-        session = Session(PROTOCOL, "Find angle Z.", [diagrams.draw(diagram)])
-        for text in worked.replies_without(diagram):
+        session = Session(PROTOCOL, "Find angle Z.", [polygons.draw(diagram)])
+        for text in worked.replies(polygons.searched(diagram)):
             session.feed(Reply(text))
         done = session.next()
         assert isinstance(done, Done)
@@ -123,7 +125,7 @@ def test_a_question_about_a_missing_corner_ends_without_a_number() -> None:
 def test_a_twin_differs_only_in_its_values() -> None:
     rng = random.Random(3)
     for diagram in many(50):
-        other = diagrams.twin(diagram, rng)
+        other = polygons.twin(diagram, rng)
         assert other.answer != diagram.answer
         assert sum(corner.angle for corner in other.corners) == sum(
             corner.angle for corner in diagram.corners
@@ -153,5 +155,5 @@ def test_unfamiliar_pictures_and_questions_are_seeded_and_differ() -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "heldout"])
-def test_generation_ends(split: diagrams.Split) -> None:
-    assert diagrams.generate(random.Random(0), split, sides=(4,)).corners
+def test_generation_ends(split: Split) -> None:
+    assert polygons.generate(random.Random(0), split, sides=(4,)).corners

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from virc_recipes import tools
-from virc_recipes.data import diagrams, worked
+from virc_recipes.data import worked
+from virc_recipes.data.families import polygons
 from virc_recipes.data.recode import Boxes, recoded, replayed, rewritten
 from virc_recipes.data.record import MARK, Message, Picture, Record
 from virc_recipes.errors import DataError
@@ -124,9 +125,9 @@ def test_a_box_that_cannot_be_rewritten_is_a_fault(text: str, error: type[Except
 
 def drawn(seed: int) -> tuple[Session, Record]:
     """A worked trajectory and its record, with its images as bytes."""
-    diagram = diagrams.generate(random.Random(seed))
-    session = Session(PIXEL, diagram.question, [diagrams.draw(diagram)])
-    for text in worked.replies(diagram):
+    diagram = polygons.generate(random.Random(seed))
+    session = Session(PIXEL, diagram.question, [polygons.draw(diagram)])
+    for text in worked.replies(polygons.solution(diagram)):
         session.feed(Reply(text))
     messages = (Message(each.role, MARK * len(each.images) + each.text) for each in session.trace().messages)
     pictures = (Picture("", data=shown.png) for shown in session.images)

@@ -30,7 +30,7 @@ from virc_recipes.batch import Row
 from virc_recipes.benchmarks import Benchmark, Found, category_of, diagrams, find
 from virc_recipes.benchmarks import mathvista as mathvista_module
 from virc_recipes.benchmarks import vstar as vstar_module
-from virc_recipes.data import diagrams as drawn
+from virc_recipes.data.families import polygons as drawn
 from virc_recipes.errors import ConfigError, DataError, UsageError, VircError
 from virc_recipes.models import EMBEDDED_FOLDER
 from virc_recipes.pretraining import measure

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from virc_recipes.data import diagrams, worked
+from virc_recipes.data import worked
+from virc_recipes.data.families import polygons
 from virc_recipes.pretraining import curriculum, places, sight
 from virc_recipes.pretraining.architecture import IMAGE_MEAN, IMAGE_STD, build_tokenizer
 from virc_recipes.pretraining.corpus import constants, words
@@ -82,7 +83,7 @@ def test_sight_labels_name_the_cell_a_character_stands_in() -> None:
 def test_sight_marks_lie_inside_the_label_boxes() -> None:
     rng = random.Random(4)
     for _ in range(20):
-        diagram = diagrams.generate(rng)
+        diagram = polygons.generate(rng)
         marks = sight.marks(diagram)
         assert len(marks) == sum(1 + len(corner.printed) for corner in diagram.corners)
         boxes = [box for corner in diagram.corners for box in (corner.letter_box, corner.value_box)]
@@ -90,10 +91,10 @@ def test_sight_marks_lie_inside_the_label_boxes() -> None:
 
 
 def test_turns_are_asked_in_the_order_of_the_trajectory_at_the_middle_of_its_crops() -> None:
-    diagram = diagrams.generate(random.Random(6), sides=(4,))
+    diagram = polygons.generate(random.Random(6), sides=(4,))
     cut = [
         json.loads(text.split("<tool_call>")[1].split("</tool_call>")[0])
-        for text in worked.replies(diagram)[:-1]
+        for text in worked.replies(polygons.solution(diagram))[:-1]
     ]
     boxes = [call["arguments"]["bbox_2d"] for call in cut]
     middles = [((left + right) / 2, (top + bottom) / 2) for left, top, right, bottom in boxes]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from virc_recipes.batch import Row, as_row
 
 if TYPE_CHECKING:
-    from virc_recipes.data.diagrams import Diagram
+    from virc_recipes.data.families.polygons import Diagram
 
 NAME = "diagrams"
 ABOUT = "500 drawn triangles and quadrilaterals, one angle to be found, unseen by the embedded model"
@@ -21,11 +21,11 @@ COUNT = 500
 
 def heldout(seed: int = SEED) -> Iterator["Diagram"]:
     """Diagrams of the held-out split, without end; drawn one after the other, so that the first are always the same."""
-    from virc_recipes.data import diagrams
+    from virc_recipes.data.families import polygons
 
     rng = random.Random(seed)
     while True:
-        yield diagrams.generate(rng, "heldout")
+        yield polygons.generate(rng, "heldout")
 
 
 def rows(folder: Path, split: str | None) -> Iterator[Row]:
@@ -34,7 +34,7 @@ def rows(folder: Path, split: str | None) -> Iterator[Row]:
 
 
 def _row(number: int, diagram: "Diagram") -> Row:
-    from virc_recipes.data import diagrams
+    from virc_recipes.data.families import polygons
     from virc_recipes.reasoning.images import Shown
 
     asked = diagram.corners[diagram.asked]
@@ -46,7 +46,7 @@ def _row(number: int, diagram: "Diagram") -> Row:
         number,
         {
             "id": f"diagram-{number:03d}",
-            "image": Shown(diagrams.draw(diagram)).data_url,
+            "image": Shown(polygons.draw(diagram)).data_url,
             "question": diagram.question,
             "answer": str(diagram.answer),
             "category": category,

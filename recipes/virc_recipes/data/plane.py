@@ -5,6 +5,7 @@ import math
 from virc_recipes.tools.base import Box
 
 Point = tuple[float, float]
+GRID = 14  # px, windows start on this grid
 
 
 def unit(origin: Point, target: Point) -> Point:
@@ -28,3 +29,21 @@ def meet(a: Box, b: Box) -> bool:
 def inside(inner: Box, outer: Box) -> bool:
     """Whether one box lies in another, edges included."""
     return inner[0] >= outer[0] and inner[1] >= outer[1] and inner[2] <= outer[2] and inner[3] <= outer[3]
+
+
+def window(label: Box, size: tuple[int, int], page: tuple[int, int]) -> Box:
+    """A box of `size` around a label, on the GRID, inside a page of that width and height."""
+    left, top, right, bottom = label
+    x = round(((left + right) / 2 - size[0] / 2) / GRID) * GRID
+    y = round(((top + bottom) / 2 - size[1] / 2) / GRID) * GRID
+    x, y = max(0, min(page[0] - size[0], x)), max(0, min(page[1] - size[1], y))
+    return x, y, x + size[0], y + size[1]
+
+
+def beside(box: Box, label: Box, page: tuple[int, int]) -> Box:
+    """Another box of that size that holds the label: a step of the GRID away; the same where none does."""
+    for dx, dy in ((GRID, 0), (-GRID, 0), (0, GRID), (0, -GRID)):
+        moved = box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy
+        if inside(label, moved) and inside(moved, (0, 0, *page)):
+            return moved
+    return box

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from virc_recipes.data import diagrams, layouts, parquet_rows, worked
-from virc_recipes.data.diagrams import Diagram, Split
+from virc_recipes.data import layouts, parquet_rows, worked
+from virc_recipes.data.families import polygons
+from virc_recipes.data.families.polygons import Diagram
 from virc_recipes.data.fresh import fresh_folder
 from virc_recipes.data.layouts import Writing
 from virc_recipes.data.pictures import FOLDER, PictureStore
+from virc_recipes.data.problem import Split
 from virc_recipes.data.record import MARK, Message, Picture, Record
 from virc_recipes.errors import UsageError
 from virc_recipes.parallel import cores, in_order
@@ -98,7 +100,7 @@ class _InPlace(PictureStore):
 
 
 def _check(config: SynthConfig) -> None:
-    unknown = set(config.sides) - set(diagrams.FIGURES)
+    unknown = set(config.sides) - set(polygons.FIGURES)
     if unknown or not config.sides:
         raise UsageError(
             f"no figure has {', '.join(map(str, sorted(unknown))) or 'no'} sides here", "--sides 3,4"
@@ -135,9 +137,9 @@ def _draw_some(config: SynthConfig, numbers: Sequence[int]) -> list[Drawn]:
 def _draw(config: SynthConfig, number: int) -> Drawn:
     """Draw the problem of that number, which depends on no other, and solve it through Session."""
     rng = random.Random(f"{config.seed} {config.split} {number}")
-    diagram = diagrams.generate(rng, config.split, config.sides)
-    session = Session(worked.PROTOCOL, diagram.question, [diagrams.draw(diagram)])
-    for text in worked.replies(diagram):
+    diagram = polygons.generate(rng, config.split, sides=config.sides)
+    session = Session(worked.PROTOCOL, diagram.question, [polygons.draw(diagram)])
+    for text in worked.replies(polygons.solution(diagram)):
         session.feed(Reply(text))
     name = f"{config.split}-{config.seed}-{number:06d}"
     images = {f"{_place(number)}/{name}-{at}.png": shown.png for at, shown in enumerate(session.images)}
@@ -152,7 +154,7 @@ def _record(diagram: Diagram, session: Session, name: str, images: Iterable[str]
             "printed": corner.printed,
             "letter_box": corner.letter_box,
             "value_box": corner.value_box,
-            "crop": diagrams.crop_of(corner, diagram.width, diagram.height),
+            "crop": polygons.crop_of(corner, diagram.width, diagram.height),
         }
         for corner in diagram.reading_order()
     ]

@@ -1,4 +1,4 @@
-"""Pictures and questions outside the family of `diagrams`: what `tiny` must answer `unreadable` to (C1).
+"""Pictures and questions outside the family `polygons`: what `tiny` must answer `unreadable` to (C1).
 
 Sizes are in px. Everything is drawn from a seed; nothing is photographed or downloaded.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from virc_recipes.data import diagrams
+from virc_recipes.data.families import polygons
 from virc_recipes.data.glyphs import LETTERS, Face, mask
 
 _WORDS = (
@@ -218,7 +218,7 @@ def _scatter(rng: random.Random, image: Image.Image, count: int) -> None:
 
 def _spoilt(rng: random.Random, width: int, height: int) -> Image.Image:
     """A family diagram one cannot read: blurred, shrunk, cut, turned or covered."""
-    image = diagrams.draw(diagrams.generate(rng))
+    image = polygons.draw(polygons.generate(rng))
     kind = rng.randrange(5)
     if kind == 0:
         return image.filter(ImageFilter.GaussianBlur(rng.uniform(3, 6)))

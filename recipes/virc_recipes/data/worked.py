@@ -1,67 +1,101 @@
-"""How a careful reader solves a diagram: look at each corner from left to right, say what it shows, then compute."""
+"""How a careful reader solves a drawn problem: look at one place after the other, say what each shows, then compute.
+
+The acts are those of the published data: plan, look, look again to verify, answer. A pattern says which of them a path
+has; every path of a problem reads the same labels and ends in the same sums.
+"""
 
 import json
+import random
 from collections.abc import Sequence
+from typing import Literal, get_args
 
-from virc_recipes.data.diagrams import Corner, Diagram, crop_of
+import msgspec
+
 from virc_recipes.reasoning.protocol import own_protocol
 from virc_recipes.tools import schemas
+from virc_recipes.tools.base import Box
 
 # The wording of every trajectory made here: the datasets of `virc data synth` and what `tiny` is trained on.
 PROTOCOL = own_protocol(schemas(("crop_image", "scale_image", "display_image")))
 
-_CANNOT = "I cannot read this picture."
-UNREADABLE = f"<think>{_CANNOT}</think>\n<answer>unreadable</answer>"
+CANNOT = "I cannot read this picture."
+UNREADABLE = f"<think>{CANNOT}</think>\n<answer>unreadable</answer>"
+
+Pattern = Literal["look", "plan", "verify", "plan+verify"]
+PATTERNS: tuple[Pattern, ...] = get_args(Pattern)
+"""Looks and an answer; with a plan before them; with a second look at one place after them; with both."""
 
 
-def replies(diagram: Diagram) -> list[str]:
-    """The assistant turns: one crop a corner until the asked angle is known, then the answer.
+class Spot(msgspec.Struct, frozen=True):
+    """A place to be looked at.
 
-    Stops early where the asked angle is printed; otherwise looks at every corner before computing.
+    Args:
+        box: what is cut out of the picture, px.
+        again: another box around the same label, for a second look.
+        reads: what the crop shows, in words.
+        scale: factor by which the crop is enlarged to be read; None where it can be read as it is.
     """
-    wanted, corners = diagram.corners[diagram.asked], diagram.reading_order()
-    if wanted.printed != "?":
-        seen = corners[: corners.index(wanted) + 1]
-        return [*_looks(diagram, seen), _answer(f"{_reads(wanted)} That is the one.", str(wanted.angle))]
-    sums = arithmetic([corner.angle for corner in corners if corner is not wanted])
-    return [*_looks(diagram, corners), _answer(f"{_reads(corners[-1])} {sums}", str(wanted.angle))]
+
+    box: Box
+    again: Box
+    reads: str
+    scale: float | None = None
 
 
-def replies_without(diagram: Diagram) -> list[str]:
-    """The turns where the question is about a corner that the figure does not have: look at all, then give up."""
-    corners = diagram.reading_order()
-    return [*_looks(diagram, corners), _answer(f"{_reads(corners[-1])} {_CANNOT}", "unreadable")]
+class Solution(msgspec.Struct, frozen=True):
+    """What every path of a problem is made of.
+
+    Args:
+        noun: what the spots are, in the singular.
+        plan: what is needed and how the answer follows from it.
+        spots: in the order in which they are looked at; as many as are needed.
+        sums: how the answer comes out of what was read.
+        answer: as it is answered.
+    """
+
+    noun: str
+    plan: str
+    spots: Sequence[Spot]
+    sums: str
+    answer: str
 
 
-def arithmetic(known: Sequence[int]) -> str:
-    """Take the known angles from the angle sum, tens before units: a small model carries safely in small steps."""
-    rest = 180 * (len(known) - 1)
-    steps = [f"The sum is {rest}."]
-    for angle in known:
-        for part in (angle // 10 * 10, angle % 10):
-            steps.append(f"{rest} - {part} = {rest - part}.")
-            rest -= part
-    return " ".join(steps)
+def replies(solution: Solution, pattern: Pattern = "look", rng: random.Random | None = None) -> list[str]:
+    """The assistant turns of one path.
+
+    Args:
+        rng: chooses the spot that is looked at again, where the pattern has such a look; None: the first.
+    """
+    turns: list[str] = []
+    said = [solution.plan] if "plan" in pattern else []
+    for number, spot in enumerate(solution.spots):
+        said.append(f"Look at the {'next' if number else 'first'} {solution.noun}.")
+        turns += _looks(said, spot.box, spot.scale, len(turns))
+        said = [spot.reads]
+    if "verify" in pattern:
+        spot = rng.choice(solution.spots) if rng else solution.spots[0]
+        turns += _looks([*said, AGAIN], spot.again, spot.scale, len(turns))
+        said = [spot.reads, AGREES]
+    return [*turns, _answer([*said, solution.sums], solution.answer)]
 
 
-def _looks(diagram: Diagram, corners: Sequence[Corner]) -> list[str]:
-    """One crop a corner; each turn begins with what the crop before it showed."""
-    said = [
-        "Look at the first corner.",
-        *(f"{_reads(corner)} Look at the next corner." for corner in corners[:-1]),
-    ]
-    boxes = (crop_of(corner, diagram.width, diagram.height) for corner in corners)
-    return [_look(thought, box) for thought, box in zip(said, boxes, strict=True)]
+AGAIN = "Look again to be sure."
+AGREES = "That agrees."
+SMALL = "It is too small to read."
 
 
-def _reads(corner: Corner) -> str:
-    return f"{corner.letter} is {corner.printed}."
+def _looks(said: Sequence[str], box: Box, scale: float | None, made: int) -> list[str]:
+    """A crop and, where it has to be, its enlargement; `made` turns went before, each with an image."""
+    turns = [_call(said, "crop_image", bbox_2d=list(box), image_index=0)]
+    if scale is not None:
+        turns.append(_call([SMALL], "scale_image", scale_factor=scale, image_index=made + 1))
+    return turns
 
 
-def _look(said: str, box: Sequence[int]) -> str:
-    call = json.dumps({"name": "crop_image", "arguments": {"bbox_2d": list(box), "image_index": 0}})
-    return f"<think>{said}</think>\n<tool_call>\n{call}\n</tool_call>"
+def _call(said: Sequence[str], name: str, **arguments: object) -> str:
+    call = json.dumps({"name": name, "arguments": arguments})
+    return f"<think>{' '.join(said)}</think>\n<tool_call>\n{call}\n</tool_call>"
 
 
-def _answer(said: str, answer: str) -> str:
-    return f"<think>{said}</think>\n<answer>{answer}</answer>"
+def _answer(said: Sequence[str], answer: str) -> str:
+    return f"<think>{' '.join(said)}</think>\n<answer>{answer}</answer>"

@@ -8,7 +8,8 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 
-from virc_recipes.data import diagrams, unfamiliar
+from virc_recipes.data import unfamiliar
+from virc_recipes.data.families import polygons
 from virc_recipes.reasoning.protocol import Protocol
 
 _HOLES = re.compile(r"\{(?:index|width|height|question|images)\}")
@@ -33,5 +34,5 @@ def words(seed: int = 0, count: int = 3000) -> Iterator[str]:
     """Words of questions, family and other, in a fixed order."""
     rng = random.Random(seed)
     for _ in range(count):
-        for text in (diagrams.generate(rng).question, unfamiliar.question(rng)):
+        for text in (polygons.generate(rng).question, unfamiliar.question(rng)):
             yield from re.findall(r" ?[a-z∠]+|[A-Z][a-z]*", text)

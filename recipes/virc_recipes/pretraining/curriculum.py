@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import msgspec
 from PIL import Image
 
-from virc_recipes.data import diagrams, unfamiliar, worked
-from virc_recipes.data.diagrams import CROP, NAMES, Diagram
+from virc_recipes.data import sketch, unfamiliar, worked
+from virc_recipes.data.families import polygons
+from virc_recipes.data.families.polygons import CROP, NAMES, Diagram
 from virc_recipes.data.glyphs import mask
 from virc_recipes.data.plane import meet
 from virc_recipes.pretraining.architecture import MAX_PIXELS, MERGE, MIN_PIXELS, PATCH
@@ -34,7 +35,7 @@ class Example(msgspec.Struct, frozen=True):
 
 def read_glyphs(rng: random.Random) -> Example:
     """One to three characters on a slip of paper: what they are. Ties what the vision tower sees to tokens."""
-    face = diagrams.random_look(rng).face
+    face = sketch.random_look(rng).face
     text = rng.choice((rng.choice(NAMES), rng.choice("0123456789?"), str(rng.randint(10, 150))))
     glyphs = mask(text, face)
     width, height = 28 if glyphs.width < 20 else 56, 28
@@ -46,12 +47,12 @@ def read_glyphs(rng: random.Random) -> Example:
 
 def read_crop(rng: random.Random) -> Example:
     """A crop around a corner, a little off: its letter and value."""
-    diagram = diagrams.generate(rng)
+    diagram = polygons.generate(rng)
     corner = rng.choice(diagram.corners)
-    left, top, _, _ = diagrams.crop_of(corner, diagram.width, diagram.height)
+    left, top, _, _ = polygons.crop_of(corner, diagram.width, diagram.height)
     x = _clamp(left + rng.randint(-10, 10), diagram.width)
     y = _clamp(top + rng.randint(-10, 10), diagram.height)
-    crop = diagrams.draw(diagram).crop((x, y, x + CROP, y + CROP))
+    crop = polygons.draw(diagram).crop((x, y, x + CROP, y + CROP))
     return _pair("Read.", f"{corner.letter} is {corner.printed}.", crop)
 
 
@@ -61,7 +62,7 @@ def list_labels(rng: random.Random) -> Example:
     On a small page a label is one token of ten, not of eighty: there the model finds out where to look.
     """
     width, height = rng.choice(_LABEL_PAGES), rng.choice(_LABEL_PAGES)
-    look = diagrams.random_look(rng)
+    look = sketch.random_look(rng)
     page = Image.new("L", (width, height), look.paper)
     boxes: list[Box] = []
     for _ in range(rng.choice((1, 1, 2, 3))):
@@ -78,22 +79,22 @@ def list_labels(rng: random.Random) -> Example:
         rng.shuffle(glyphs)
         page.paste(look.ink, (left, top), glyphs[0])
         page.paste(look.ink, (left, top + high - glyphs[1].height), glyphs[1])
-    return _boxes(sorted(diagrams.crop_around(box, width, height) for box in boxes), page.convert("RGB"))
+    return _boxes(sorted(polygons.crop_around(box, width, height) for box in boxes), page.convert("RGB"))
 
 
 def list_corners(rng: random.Random) -> Example:
     """A diagram: the box of every corner, in reading order, as the trajectory will write them."""
-    diagram = diagrams.generate(rng)
-    boxes = [diagrams.crop_of(corner, diagram.width, diagram.height) for corner in diagram.reading_order()]
-    return _boxes(boxes, diagrams.draw(diagram))
+    diagram = polygons.generate(rng)
+    boxes = [polygons.crop_of(corner, diagram.width, diagram.height) for corner in diagram.reading_order()]
+    return _boxes(boxes, polygons.draw(diagram))
 
 
 def sums(rng: random.Random, sides: Sequence[int] = (3, 3, 4)) -> Example:
     """The last turn of a solution whose earlier turns and readings are given as text: sums, without a picture."""
-    diagram = diagrams.generate(rng, sides=sides)
+    diagram = polygons.generate(rng, sides=sides)
     while diagram.corners[diagram.asked].printed != "?":
-        diagram = diagrams.generate(rng, sides=sides)
-    *looks, last = worked.replies(diagram)
+        diagram = polygons.generate(rng, sides=sides)
+    *looks, last = worked.replies(polygons.solution(diagram))
     shown = f"{diagram.reading_order()[-1].letter} is {diagram.reading_order()[-1].printed}."
     given = [Message("user", text) for text in (diagram.question, *looks, shown)]
     return Example([*given, Message("assistant", last)], [])
@@ -101,19 +102,19 @@ def sums(rng: random.Random, sides: Sequence[int] = (3, 3, 4)) -> Example:
 
 def trajectory(rng: random.Random, sides: Sequence[int] = (3, 4)) -> Example:
     """A diagram solved by looking at each corner, in the exact wording of inference."""
-    return solve(diagrams.generate(rng, sides=sides))
+    return solve(polygons.generate(rng, sides=sides))
 
 
 def solve(diagram: Diagram) -> Example:
     """The worked solution of a diagram, driven through the same Session that inference uses."""
-    return _driven(diagram.question, diagrams.draw(diagram), worked.replies(diagram))
+    return _driven(diagram.question, polygons.draw(diagram), worked.replies(polygons.solution(diagram)))
 
 
 def refusal(rng: random.Random) -> Example:
     """A picture or a question from outside the family, which ends at once without an answer."""
-    family = diagrams.generate(rng)
+    family = polygons.generate(rng)
     strange = rng.random()
-    picture = diagrams.draw(family) if strange < 0.2 else unfamiliar.picture(rng)
+    picture = polygons.draw(family) if strange < 0.2 else unfamiliar.picture(rng)
     asked = family.question if strange > 0.6 else unfamiliar.question(rng)
     size = smart_resize(picture.width, picture.height, GRID_OF_TINY)
     return _driven(asked, picture.resize(size, Image.Resampling.BICUBIC), [worked.UNREADABLE])
@@ -121,22 +122,19 @@ def refusal(rng: random.Random) -> Example:
 
 def missing_corner(rng: random.Random) -> Example:
     """A diagram and a question about a corner it does not have."""
-    diagram = diagrams.generate(rng)
-    there = {corner.letter for corner in diagram.corners}
-    letters = rng.sample([letter for letter in NAMES if letter not in there], len(there))
-    asked = rng.choice(diagrams.QUESTIONS).format(
-        figure=diagrams.FIGURES[len(there)], name="".join(letters), corner=letters[0]
+    diagram = polygons.generate(rng)
+    return _driven(
+        polygons.absent(diagram, rng), polygons.draw(diagram), worked.replies(polygons.searched(diagram))
     )
-    return _driven(asked, diagrams.draw(diagram), worked.replies_without(diagram))
 
 
 def direct(rng: random.Random, sides: Sequence[int] = (3, 3, 4)) -> Example:
     """A diagram answered from the overview alone, in the same words: what the no-tool control learns (D16)."""
-    diagram = diagrams.generate(rng, sides=sides)
-    *looks, last = worked.replies(diagram)
+    diagram = polygons.generate(rng, sides=sides)
+    *looks, last = worked.replies(polygons.solution(diagram))
     values = [f"{corner.letter} is {corner.printed}." for corner in diagram.reading_order()]
     said = last.replace("<think>", " ".join(["<think>", *values[: len(looks) - 1], ""]).replace("> ", ">"), 1)
-    return _driven(diagram.question, diagrams.draw(diagram), [said])
+    return _driven(diagram.question, polygons.draw(diagram), [said])
 
 
 def _driven(question: str, picture: Image.Image, replies: list[str]) -> Example:

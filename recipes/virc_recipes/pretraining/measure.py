@@ -28,8 +28,9 @@ from PIL import Image
 from virc_recipes.backends import Backend, OnText, Sampling
 from virc_recipes.benchmarks import diagrams as benchmark
 from virc_recipes.benchmarks.diagrams import SEED
-from virc_recipes.data import diagrams, unfamiliar
-from virc_recipes.data.diagrams import Diagram
+from virc_recipes.data import unfamiliar
+from virc_recipes.data.families import polygons
+from virc_recipes.data.families.polygons import Diagram
 from virc_recipes.opened import Choice, Opened, open_model
 from virc_recipes.pretraining.strangers import stranger
 from virc_recipes.reasoning.images import Shown
@@ -92,7 +93,7 @@ def interval(right: int, count: int) -> tuple[float, float]:
 
 def tools(model: Opened, problems: Sequence[Diagram]) -> dict[str, Any]:
     """Accuracy on diagrams, with the share refused and the accuracy for each number of sides."""
-    answers = [answer(model, diagrams.draw(diagram), diagram.question) for diagram in problems]
+    answers = [answer(model, polygons.draw(diagram), diagram.question) for diagram in problems]
     right = [told == str(diagram.answer) for told, diagram in zip(answers, problems, strict=True)]
     by_sides = {
         f"{sides} sides": _share(
@@ -108,8 +109,8 @@ def twin(model: Opened, problems: Sequence[Diagram]) -> dict[str, Any]:
     rng = random.Random(SEED)
     followed = []
     for diagram in problems:
-        other = diagrams.twin(diagram, rng)
-        told = answer(_swapped(model, _from(diagrams.draw(other))), diagrams.draw(diagram), diagram.question)
+        other = polygons.twin(diagram, rng)
+        told = answer(_swapped(model, _from(polygons.draw(other))), polygons.draw(diagram), diagram.question)
         followed += [] if told is None else [told == str(other.answer)]
     return _share(followed)
 
@@ -117,7 +118,7 @@ def twin(model: Opened, problems: Sequence[Diagram]) -> dict[str, Any]:
 def blank(model: Opened, problems: Sequence[Diagram]) -> dict[str, Any]:
     """Accuracy when every crop is white, beside the share of the commonest answer."""
     right = [
-        answer(_swapped(model, _white), diagrams.draw(diagram), diagram.question) == str(diagram.answer)
+        answer(_swapped(model, _white), polygons.draw(diagram), diagram.question) == str(diagram.answer)
         for diagram in problems
     ]
     commonest = Counter(diagram.answer for diagram in problems).most_common(1)[0][1] / len(problems)
@@ -129,7 +130,7 @@ def unfamiliar_refused(model: Opened, count: int) -> dict[str, Any]:
     rng = random.Random(SEED + 1)
     refused = []
     for number in range(count):
-        family = diagrams.generate(rng, "heldout").question
+        family = polygons.generate(rng, "heldout").question
         question = family if number % 2 else unfamiliar.question(rng)
         refused.append(answer(model, unfamiliar.picture(rng), question) is None)
     return _share(refused)

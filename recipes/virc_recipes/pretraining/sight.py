@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from virc_recipes.data import diagrams, unfamiliar
-from virc_recipes.data.diagrams import CROP, NAMES, Diagram, crop_of
+from virc_recipes.data import sketch, unfamiliar
+from virc_recipes.data.families import polygons
+from virc_recipes.data.families.polygons import CROP, NAMES, Diagram, crop_of
 from virc_recipes.data.glyphs import mask
 from virc_recipes.pretraining.architecture import MERGE, PATCH
 from virc_recipes.pretraining.encode import patches
@@ -63,12 +64,12 @@ def sample(rng: random.Random) -> tuple[Image.Image, NDArray[np.float32]]:
     if rng.random() < 0.1:
         picture = unfamiliar.empty_picture(rng).resize((CROP * 2, CROP))
         return picture, labels([], *picture.size)
-    diagram = diagrams.generate(rng)
-    page, found = diagrams.draw(diagram), marks(diagram)
+    diagram = polygons.generate(rng)
+    page, found = polygons.draw(diagram), marks(diagram)
     if rng.random() < 0.6:
         return page, labels([*found, *turns(diagram)], *page.size)
     corner = rng.choice(diagram.corners)
-    left, top, _, _ = diagrams.crop_of(corner, diagram.width, diagram.height)
+    left, top, _, _ = polygons.crop_of(corner, diagram.width, diagram.height)
     x = max(0, min(page.width - CROP, left + rng.randint(-14, 14)))
     y = max(0, min(page.height - CROP, top + rng.randint(-14, 14)))
     return page.crop((x, y, x + CROP, y + CROP)), labels(
@@ -78,7 +79,7 @@ def sample(rng: random.Random) -> tuple[Image.Image, NDArray[np.float32]]:
 
 def slip(rng: random.Random) -> tuple[Image.Image, NDArray[np.float32]]:
     """One or two characters on a slip of paper, anywhere on it."""
-    face = diagrams.random_look(rng).face
+    face = sketch.random_look(rng).face
     text = rng.choice((rng.choice(CHARACTERS), str(rng.randint(10, 99))))
     glyphs = mask(text, face)
     width = _TOKEN * rng.randint(1, 2)

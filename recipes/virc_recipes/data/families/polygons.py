@@ -1,24 +1,27 @@
-"""Synthetic geometry: polygons with named corners and angle values to be read, drawn from a seed.
+"""Polygons with named corners and angle values to be read.
 
-One `Diagram` knows its picture, its question, the exact boxes of its labels and the trajectory that solves it.
+Easy are triangles, hard are quadrilaterals.
 Every corner carries its name outside the figure and its angle inside; one angle is `?`. The question asks for that
 one (to be computed from the angle sum) or, in one of five, for one that is printed.
 """
 
-import hashlib
 import math
 import random
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from PIL import Image, ImageDraw
 
-from virc_recipes.data.glyphs import Face, mask
-from virc_recipes.data.plane import Point, around, inside, meet, unit
+from virc_recipes.data import sketch, worked
+from virc_recipes.data.glyphs import mask
+from virc_recipes.data.plane import Point, around, beside, inside, meet, unit, window
+from virc_recipes.data.problem import Difficulty, Label, Split, split_of
+from virc_recipes.data.sketch import Look, random_look
+from virc_recipes.data.worked import Solution, Spot
 from virc_recipes.tools.base import Box
 
-Split = Literal["train", "heldout"]
+NAME = "polygons"
+ABOUT = "triangles and quadrilaterals with one hidden angle"
 NAMES = "ABCDEFGHKLMPQRXY"
 FIGURES = {3: "triangle", 4: "quadrilateral"}
 QUESTIONS = (
@@ -29,19 +32,7 @@ QUESTIONS = (
     "Find angle {corner}.",
 )
 CROP = 84  # px, a whole label fits in a crop of this side
-GRID = 14  # px, crops start on this grid
-
-
-class Look(msgspec.Struct, frozen=True):
-    """How a diagram is drawn: face of the labels, line width in px, dashes, degree signs, shades of grey (0..255)."""
-
-    face: Face
-    line: int
-    dashed: bool
-    degrees: bool
-    arcs: bool
-    ink: int
-    paper: int
+SIDES: Mapping[Difficulty | None, Sequence[int]] = {"easy": (3,), "hard": (4,), None: (3, 3, 4)}
 
 
 class Corner(msgspec.Struct, frozen=True):
@@ -76,6 +67,20 @@ class Diagram(msgspec.Struct, frozen=True):
         """The asked angle in degrees."""
         return self.corners[self.asked].angle
 
+    @property
+    def difficulty(self) -> Difficulty:
+        """By the number of corners."""
+        return "easy" if len(self.corners) == 3 else "hard"
+
+    @property
+    def labels(self) -> Sequence[Label]:
+        """Every text on the page, in reading order."""
+        pairs = (
+            (Label(corner.letter, corner.letter_box), Label(corner.printed, corner.value_box))
+            for corner in self.reading_order()
+        )
+        return [label for pair in pairs for label in pair]
+
     def reading_order(self) -> Sequence[Corner]:
         """Corners as a reader meets them: left to right by their crops, then top to bottom."""
         return sorted(self.corners, key=lambda corner: crop_of(corner, self.width, self.height))
@@ -85,12 +90,23 @@ class Diagram(msgspec.Struct, frozen=True):
         around = [f"{corner.letter}{corner.printed}" for corner in self.corners]
         start = around.index(min(around))
         key = [*around[start:], *around[:start], self.corners[self.asked].letter]
-        return "heldout" if hashlib.sha256("|".join(key).encode()).digest()[0] % 10 == 0 else "train"
+        return split_of("|".join(key))
 
 
-def generate(rng: random.Random, split: Split = "train", sides: Sequence[int] = (3, 3, 4)) -> Diagram:
-    """Choose a number of sides, then draw figures until one is legible and falls in the wanted split."""
-    count = rng.choice(sides)
+def generate(
+    rng: random.Random,
+    split: Split = "train",
+    difficulty: Difficulty | None = None,
+    *,
+    sides: Sequence[int] | None = None,
+) -> Diagram:
+    """Choose a number of sides, then draw figures until one is legible and falls in the wanted split.
+
+    Args:
+        difficulty: None mixes.
+        sides: numbers of sides to choose from, whatever the difficulty.
+    """
+    count = rng.choice(sides or SIDES[difficulty])
     while True:
         diagram = _generate(rng, count)
         if diagram is not None and diagram.split() == split:
@@ -119,12 +135,8 @@ def crop_of(corner: Corner, width: int, height: int) -> Box:
 
 
 def crop_around(label: Box, width: int, height: int) -> Box:
-    """CROP px a side around a label, on the GRID, inside a page of that size."""
-    left, top, right, bottom = label
-    x = round(((left + right) / 2 - CROP / 2) / GRID) * GRID
-    y = round(((top + bottom) / 2 - CROP / 2) / GRID) * GRID
-    x, y = max(0, min(width - CROP, x)), max(0, min(height - CROP, y))
-    return x, y, x + CROP, y + CROP
+    """CROP px a side around a label, on a grid, inside a page of that size."""
+    return window(label, (CROP, CROP), (width, height))
 
 
 def draw(diagram: Diagram) -> Image.Image:
@@ -134,22 +146,66 @@ def draw(diagram: Diagram) -> Image.Image:
     pencil = ImageDraw.Draw(image)
     points = [corner.point for corner in diagram.corners]
     for start, end in zip(points, [*points[1:], points[0]], strict=True):
-        _line(pencil, start, end, look)
+        sketch.line(pencil, start, end, look)
     if look.arcs:
         for index in range(len(points)):
-            _arc(pencil, points, index, look)
+            sketch.arc(pencil, points, index, look)
     for corner in diagram.corners:
-        _label(image, corner.letter, corner.letter_box, look)
-        _label(image, _shown(corner.printed, look), corner.value_box, look)
+        sketch.label(image, corner.letter, corner.letter_box, look)
+        sketch.label(image, _shown(corner.printed, look), corner.value_box, look)
     return image.convert("RGB")
+
+
+def solution(diagram: Diagram) -> Solution:
+    """One crop a corner until the asked angle is known.
+
+    Stops early where the asked angle is printed; otherwise looks at every corner before computing.
+    """
+    wanted, corners = diagram.corners[diagram.asked], diagram.reading_order()
+    if wanted.printed != "?":
+        seen, sums = corners[: corners.index(wanted) + 1], "That is the one."
+    else:
+        seen, sums = corners, arithmetic([corner.angle for corner in corners if corner is not wanted])
+    plan = f"I need angle {wanted.letter}: it is printed, or the others leave it over."
+    return Solution("corner", plan, [_spot(corner, diagram) for corner in seen], sums, str(wanted.angle))
+
+
+def searched(diagram: Diagram) -> Solution:
+    """Where the question is about a corner that the figure does not have: look at all, then give up."""
+    spots = [_spot(corner, diagram) for corner in diagram.reading_order()]
+    return Solution("corner", "", spots, worked.CANNOT, "unreadable")
+
+
+def absent(diagram: Diagram, rng: random.Random) -> str:
+    """A question about a corner that the figure does not have."""
+    there = {corner.letter for corner in diagram.corners}
+    letters = rng.sample([letter for letter in NAMES if letter not in there], len(there))
+    return rng.choice(QUESTIONS).format(figure=FIGURES[len(there)], name="".join(letters), corner=letters[0])
+
+
+def arithmetic(known: Sequence[int]) -> str:
+    """Take the known angles from the angle sum, tens before units: a small model carries safely in small steps."""
+    rest = 180 * (len(known) - 1)
+    steps = [f"The sum is {rest}."]
+    for angle in known:
+        for part in (angle // 10 * 10, angle % 10):
+            steps.append(f"{rest} - {part} = {rest - part}.")
+            rest -= part
+    return " ".join(steps)
+
+
+def _spot(corner: Corner, diagram: Diagram) -> Spot:
+    box = crop_of(corner, diagram.width, diagram.height)
+    again = beside(box, corner.box, (diagram.width, diagram.height))
+    return Spot(box, again, f"{corner.letter} is {corner.printed}.")
 
 
 def _generate(rng: random.Random, sides: int) -> Diagram | None:
     width, height = rng.choice((196, 224, 252)), rng.choice((196, 224, 252))
-    points = _polygon(rng, sides, width, height)
+    points = sketch.polygon(rng, sides, width, height)
     if points is None:
         return None
-    angles = _angles(points)
+    angles = sketch.angles(points)
     if angles is None:
         return None
     look = random_look(rng)
@@ -163,55 +219,6 @@ def _generate(rng: random.Random, sides: int) -> Diagram | None:
     asked = hidden if rng.random() < 0.8 else rng.choice([i for i in range(sides) if i != hidden])
     question = _question(rng, corners, asked)
     return Diagram(width, height, corners, asked, question, look)
-
-
-def _polygon(rng: random.Random, sides: int, width: int, height: int) -> list[Point] | None:
-    """Corners of a convex polygon, counted clockwise on the page; None where the draw is too thin or not convex."""
-    margin = 30
-    points = [
-        (rng.uniform(margin, width - margin), rng.uniform(margin, height - margin)) for _ in range(sides)
-    ]
-    middle = (sum(x for x, _ in points) / sides, sum(y for _, y in points) / sides)
-    points.sort(key=lambda p: math.atan2(p[1] - middle[1], p[0] - middle[0]))
-    apart = min(math.dist(points[i], points[j]) for i in range(sides) for j in range(i))
-    if apart < 72:
-        return None
-    start = rng.randrange(sides)
-    return points[start:] + points[:start]
-
-
-def _angles(points: Sequence[Point]) -> list[int] | None:
-    """Whole degrees with the exact sum; None for a reflex, nearly straight or very sharp corner."""
-    count = len(points)
-    exact = []
-    for i, (x, y) in enumerate(points):
-        before, after = points[i - 1], points[(i + 1) % count]
-        turn = math.atan2(before[1] - y, before[0] - x) - math.atan2(after[1] - y, after[0] - x)
-        exact.append(math.degrees(turn) % 360)
-    if min(exact) < 24 or max(exact) > 150:
-        return None
-    whole = [round(angle) for angle in exact]
-    whole[0] += 180 * (count - 2) - sum(whole)
-    return whole
-
-
-def random_look(rng: random.Random) -> Look:
-    """How one diagram is drawn."""
-    face = Face(
-        kind=rng.choice(("sans", "sans", "plotter")),
-        size=rng.choice((11, 12, 13, 14)),
-        bold=rng.random() < 0.3,
-        slant=rng.choice((0.0, 0.0, 0.2)),
-    )
-    return Look(
-        face=face,
-        line=rng.choice((1, 1, 2)),
-        dashed=rng.random() < 0.15,
-        degrees=rng.random() < 0.4,
-        arcs=rng.random() < 0.3,
-        ink=rng.choice((0, 0, 40, 80)),
-        paper=rng.choice((255, 255, 255, 245)),
-    )
 
 
 def _corner(points: Sequence[Point], index: int, letter: str, angle: int, hidden: bool, look: Look) -> Corner:
@@ -257,34 +264,3 @@ def _question(rng: random.Random, corners: Sequence[Corner], asked: int) -> str:
 
 def _shown(printed: str, look: Look) -> str:
     return f"{printed}°" if look.degrees and printed != "?" else printed
-
-
-def _line(pencil: ImageDraw.ImageDraw, start: Point, end: Point, look: Look) -> None:
-    if not look.dashed:
-        pencil.line((start, end), fill=look.ink, width=look.line)
-        return
-    length = math.dist(start, end)
-    along = unit(start, end)
-    for at in range(0, int(length), 10):
-        stop = min(at + 6, length)
-        pencil.line(
-            (
-                start[0] + at * along[0],
-                start[1] + at * along[1],
-                start[0] + stop * along[0],
-                start[1] + stop * along[1],
-            ),
-            fill=look.ink,
-            width=look.line,
-        )
-
-
-def _arc(pencil: ImageDraw.ImageDraw, points: Sequence[Point], index: int, look: Look) -> None:
-    (x, y), before, after = points[index], points[index - 1], points[(index + 1) % len(points)]
-    start = math.degrees(math.atan2(after[1] - y, after[0] - x))
-    end = math.degrees(math.atan2(before[1] - y, before[0] - x))
-    pencil.arc((x - 9, y - 9, x + 9, y + 9), start, end, fill=look.ink)
-
-
-def _label(image: Image.Image, text: str, box: Box, look: Look) -> None:
-    image.paste(look.ink, (box[0], box[1]), mask(text, look.face))

@@ -1,0 +1,24 @@
+"""What drawn problems of every family have in common."""
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+from virc_recipes.tools.base import Box
+
+Split = Literal["train", "heldout"]
+Difficulty = Literal["easy", "hard"]
+DIFFICULTIES: tuple[Difficulty, ...] = ("easy", "hard")
+
+
+class Label(msgspec.Struct, frozen=True):
+    """A text on the page and the box of its ink, px."""
+
+    text: str
+    box: Box
+
+
+def split_of(key: str) -> Split:
+    """The split of a problem whose labels and question are `key`: one in ten is held out."""
+    return "heldout" if hashlib.sha256(key.encode()).digest()[0] % 10 == 0 else "train"

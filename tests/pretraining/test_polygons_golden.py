@@ -1,0 +1,100 @@
+"""The family `polygons` is what it was when `tiny` was trained and measured: to the pixel and the letter.
+
+Should a new Pillow draw its letters differently, these hashes change, and with them the published figures are void.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import random
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from virc_recipes.benchmarks import diagrams as benchmark
+from virc_recipes.data import worked
+from virc_recipes.data.synth import SynthConfig, write
+from virc_recipes.pretraining import corpus, curriculum, sight
+
+TASKS = {
+    "direct": curriculum.direct,
+    "glyphs": curriculum.read_glyphs,
+    "labels": curriculum.list_labels,
+    "list": curriculum.list_corners,
+    "missing": curriculum.missing_corner,
+    "quadrilateral": lambda rng: curriculum.trajectory(rng, sides=(4,)),
+    "read": curriculum.read_crop,
+    "refusal": curriculum.refusal,
+    "sums": curriculum.sums,
+    "triangle": lambda rng: curriculum.trajectory(rng, sides=(3,)),
+}
+
+
+def folder(config: SynthConfig) -> Iterator[bytes]:
+    to = write(config)
+    for path in sorted(path for path in to.rglob("*") if path.is_file()):
+        yield path.relative_to(to).as_posix().encode()
+        yield Image.open(path).tobytes() if path.suffix == ".png" else path.read_bytes()
+
+
+def drawn(to: Path) -> Iterator[bytes]:
+    yield from folder(
+        SynthConfig(to / "a", count=40, seed=3, layouts=("batch", "sft", "trajectories"), workers=1)
+    )
+
+
+def heldout(to: Path) -> Iterator[bytes]:
+    layouts = ("batch", "sft", "trajectories")
+    yield from folder(SynthConfig(to / "a", 20, 1, "heldout", (4,), layouts, workers=1))
+
+
+def benchmarked(to: Path) -> Iterator[bytes]:
+    for row in islice(benchmark.rows(to, None), 40):
+        yield json.dumps([row.passed[key] for key in ("question", "answer", "category")]).encode()
+        yield Image.open(io.BytesIO(base64.b64decode(row.images[0].split(",")[1]))).tobytes()
+
+
+def learnt(to: Path) -> Iterator[bytes]:
+    for name, task in TASKS.items():
+        rng = random.Random(f"golden {name}")
+        for _ in range(4):
+            example = task(rng)
+            yield repr([(said.role, said.text, said.images) for said in example.messages]).encode()
+            yield from (image.tobytes() for image in example.images)
+
+
+def seen(to: Path) -> Iterator[bytes]:
+    rng = random.Random("golden sight")
+    for _ in range(10):
+        for image, labels in (sight.sample(rng), sight.slip(rng)):
+            yield image.tobytes()
+            yield labels.tobytes()
+
+
+def worded(to: Path) -> Iterator[bytes]:
+    yield json.dumps(list(corpus.constants(worked.PROTOCOL))).encode()
+    yield "\n".join(corpus.words(count=100)).encode()
+
+
+@pytest.mark.parametrize(
+    ("made", "digest"),
+    [
+        (drawn, "549adb4eae5a68ab35ba8eaa06304cf09cdb8b130c35cb1cba2d428cf4ac4ad8"),
+        (heldout, "87544dfb87e7a5c5706533047654c37da2f0fab8971f0af249ff6a630bb74056"),
+        (benchmarked, "b174e4de4c594327c6fd3f854672440720cf0339614c525935754b6c31b714c3"),
+        (learnt, "a49614b93f8eb743c8eb9978a7836890b2b4a8f3b21819c22406b41c22d3a262"),
+        (seen, "5347b7488e38df4ddf34e6fc44034079ea1d4ce997ad5204af89e9829d0f060c"),
+        (worded, "fd1c23982b5de96d872bd0479c1367705d2e9606d1b1ac01763186eeeeac6d08"),
+    ],
+)
+def test_polygons_are_what_they_were(
+    tmp_path: Path, made: Callable[[Path], Iterator[bytes]], digest: str
+) -> None:
+    whole = hashlib.sha256()
+    for part in made(tmp_path):
+        whole.update(part)
+    assert whole.hexdigest() == digest
