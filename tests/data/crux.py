@@ -95,6 +95,29 @@ def build(folder: Path, rows: int = 8, seed: int = 0, *, unpacked: bool = False)
     )  # fmt: skip
 
 
+def publish(folder: Path, rows: int = 8, seed: int = 0) -> dict[str, Path]:
+    """Write every file of the repository, by its name there: both SFT stages in both scales and sizes, and stage 3.
+
+    The SFT files of one scale are alike; that of `rows` rows stands for 50,000 and for 100,000.
+    """
+    made = build(folder, rows, seed)
+    names = {}
+    for scale, file in (("dynamic", made.dynamic), ("fixed", made.fixed)):
+        for stage in ("1_InstrSFT", "2_PracSFT"):
+            for size in ("50K", "100K"):
+                name = f"ViRC_stage_{stage}_scale_{scale}_{size}"
+                names[name] = folder / f"{name}.json"
+                if names[name] != file:
+                    shutil.copyfile(file, names[name])
+    _dump(folder / "dataset_info.json", {name: _entry(name) for name in names})
+    for split, first in (("train", 0), ("val", rows)):
+        problems = [_problem(seed, first + number, fixed=True) for number in range(max(1, rows // 4))]
+        file = folder / RL.format(split=split).replace("dynamic", "fixed")
+        _parquet(file, problems, named=split == "train")
+    (folder / "README.md").write_text("CRUX, small\n")
+    return {file.name: file for file in sorted(folder.iterdir()) if file.is_file()}
+
+
 def copy(crux: Crux, to: Path) -> Crux:
     """A copy of a set to break, made anew in `to`."""
     shutil.copytree(crux.folder, to)

@@ -254,3 +254,31 @@ def test_an_engines_nested_key_is_found_on_its_line(dotted: bool, tmp_path: Path
     assert [(line, hint) for line, _, hint in faults] == [
         (9 if dotted else 11, "did you mean 'actor_rollout_ref.actor.ppo_epochs'?")
     ]
+
+
+@pytest.mark.parametrize(
+    ("source", "fault", "hint"),
+    [
+        ("rows/a", None, None),
+        ("rowz/a", "there is no dataset 'rowz'", "did you mean 'rows'?"),
+        ("rows", "'rows' is not DATASET/NAME", "NAME is of its dataset_info.json"),
+        ("rows/", "'rows/' is not DATASET/NAME", "NAME is of its dataset_info.json"),
+    ],
+)
+def test_rows_that_show_a_wording_are_of_a_dataset(
+    source: str, fault: str | None, hint: str | None, tmp_path: Path
+) -> None:
+    text = f"name: s\ndatasets: {{rows: {{hub: my/rows}}}}\nprotocol_source:\n  pixel: {source}\n"
+    assert faults_of(tmp_path, text) == ([(4, fault, hint)] if fault else [])
+
+
+@pytest.mark.parametrize("hub", ["rows", "a/b/c", "../rows", "https://host/rows", "a b/c", "é/b"])
+def test_a_dataset_is_named_by_a_hub_id(hub: str, tmp_path: Path) -> None:
+    ((line, message, _),) = faults_of(tmp_path, f"name: s\ndatasets: {{rows: {{hub: {hub!r}}}}}\n")
+    assert (line, message) == (2, f"datasets.rows.hub must be a hub id, OWNER/NAME, not {hub!r}")
+
+
+def test_boxes_mean_pixels_or_thousandths_where_a_wording_is_shown_too(tmp_path: Path) -> None:
+    text = "name: s\ndatasets: {rows: {hub: my/rows}}\nprotocol_source: {pixels: rows/a}\n"
+    ((line, message, hint),) = faults_of(tmp_path, text)
+    assert (line, "must be `permille` or `pixel`" in message, hint) == (3, True, "did you mean 'pixel'?")

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from virc_cli import envs, launch, output, progress
+from virc_cli import envs, launch, left_out, output, progress
 from virc_cli.training import rewarding
 from virc_recipes import environments, fits, preflight, runs, shape, stages, systems, tools, training, wording
 from virc_recipes.data.layouts import Source
@@ -184,6 +184,7 @@ def find(
     """
     fits.refuse_no_judge(resolved.config)
     base = training.base(resolved, Path.cwd())
+    left_out.note([Path(resolved.config.data)])
     source = training.rows(resolved, Path.cwd())
     if here:
         fits.refuse_few_gpus(resolved.config, here)

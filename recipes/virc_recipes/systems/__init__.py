@@ -42,6 +42,14 @@ Name = Annotated[
 ]
 """Runs and folders are named after systems and stages; commas separate overlays."""
 
+HubId = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}\Z",
+        description="a hub id, OWNER/NAME",
+    ),
+]
+
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model of a system.
@@ -57,6 +65,16 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     folder: str | None = None
     coordinates: Coordinates | None = None
     gib: Annotated[float, Meta(gt=0)] | None = None
+
+
+class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rows that stages learn from, which `virc download` brings.
+
+    Args:
+        hub: its hub id.
+    """
+
+    hub: HubId
 
 
 class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -146,6 +164,9 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         about: what it is, one line.
         models: by short name.
         judges: models that say whether an answer is right, by short name; they are spoken to in plain chat.
+        datasets: by short name, which names their folder under `data/` and begins the `data` of stages.
+        protocol_source: what boxes mean -> rows that show the wording of the models whose boxes mean that: a dataset of
+            `datasets`, a slash, and a name of its `dataset_info.json`.
         coordinates, images: as in `Protocol`.
         tools: names of the tools that its wording offers, or files of one's own beside it; empty: all of this package.
         stages: by name, in the order they are run.
@@ -160,6 +181,8 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     about: str = ""
     models: Mapping[Name, Model] = {}
     judges: Mapping[Name, Model] = {}
+    datasets: Mapping[Name, Dataset] = {}
+    protocol_source: Mapping[Coordinates, Text] = {}
     coordinates: Coordinates = "pixel"
     images: Literal["smart", "square_1000"] = "smart"
     tools: tuple[Text, ...] = ()

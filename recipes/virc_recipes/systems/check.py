@@ -66,6 +66,7 @@ def _faults(content: Mapping[str, Any], path: Path) -> Iterator[Fault]:
     yield from _of_order(system)
     yield from _of_reward(system)
     yield from _of_tools(system)
+    yield from _of_protocol_source(system)
     told: set[tuple[nested.Path, str]] = set()
     if len(system.stages) * len(system.overlays) > _MOST_TRIES:
         yield Fault(
@@ -179,6 +180,22 @@ def _of_tools(system: System) -> Iterator[Fault]:
             known = f"there are {', '.join(tools.discover())}; or ./FILE.py beside this file"
             hint = did_you_mean(name, tools.discover(), known)
             yield Fault(("tools",), f"there is no tool {plain(name, 60)!r}", hint)
+
+
+def _of_protocol_source(system: System) -> Iterator[Fault]:
+    """Rows that show a wording, of a dataset there is none of."""
+    for coordinates, source in system.protocol_source.items():
+        path = ("protocol_source", coordinates)
+        dataset, slash, name = source.partition("/")
+        if not slash or not name:
+            yield Fault(
+                path, f"{plain(source, 60)!r} is not DATASET/NAME", "NAME is of its dataset_info.json"
+            )
+        elif dataset not in system.datasets:
+            hint = (
+                did_you_mean(dataset, system.datasets) if system.datasets else "datasets: {NAME: {hub: ID}}"
+            )
+            yield Fault(path, f"there is no dataset {plain(dataset, 60)!r}", hint)
 
 
 def _of_order(system: System) -> Iterator[Fault]:

@@ -60,11 +60,13 @@ def command(
     Rows on which LLaMA-Factory or verl would stop, or which they would drop or change in silence, are faults too.
     Exit code 5 where there are any.
     """
+    from virc_cli import left_out
     from virc_recipes.data.check import CheckConfig, check
     from virc_recipes.errors import DataError
     from virc_recipes.parallel import cores
 
     config = CheckConfig(path, against or (), coordinates.value, first, workers or cores(), clean)
+    left_out.note([*path, *(against or ())])
     told: list[Found] = []
     report = check(config, told.append if as_json else _tell, _Progress())
     if clean:

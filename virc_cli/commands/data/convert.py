@@ -85,6 +85,7 @@ def command(
     Layouts: sft and trajectories (LLaMA-Factory), rl (verl, a row for each unit), prompts (verl, multi-turn), batch.
     The folder is printed.
     """
+    from virc_cli import left_out
     from virc_cli.progress import shown
     from virc_recipes.data.change import Wanted
     from virc_recipes.data.convert import ConvertConfig, convert
@@ -95,6 +96,7 @@ def command(
         sources, to, layout, name, wanted, embed, take, _weights(weights), seed, _split(split), skip_faulty,
         workers or cores(),
     )  # fmt: skip
+    left_out.note(sources)
     with shown() as show:
         report = convert(config, lambda rows: show(f"{rows} rows"))
     _tell(report, coordinates, images)

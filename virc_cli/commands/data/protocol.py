@@ -38,9 +38,11 @@ def command(
 
     Every row that is read must be made exactly by the wording found. `virc solve --protocol FILE` speaks it.
     """
+    from virc_cli import left_out
     from virc_recipes.data.extract import study_file
     from virc_recipes.data.layouts import only_source
 
+    left_out.note([file])
     source = only_source(file)
     output.know(file=str(source.file))
     found = study_file(

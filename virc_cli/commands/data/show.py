@@ -53,9 +53,11 @@ def command(
         return
     if path is None:
         raise UsageError("missing argument 'PATH'", "virc data show trajectories.json --row 3")
+    from virc_cli import left_out
     from virc_recipes.data.layouts import only_source
     from virc_recipes.data.show import find, row_count, tell
 
+    left_out.note([path])
     source = only_source(path)
     output.know(file=str(source.file), layout=source.layout)
     told = tell(source, find(source, row, id))

@@ -50,6 +50,7 @@ def command(
 
     Without a judge, terms that need one say so, and the last line tells how many rows rules alone can score.
     """
+    from virc_cli import left_out
     from virc_recipes import reward_trial, systems
     from virc_recipes.data.layouts import only_source
 
@@ -58,6 +59,7 @@ def command(
     reward = _with_judge(reward, judge_endpoint, judge_model)
     output.know(system=system, total=total.name, strict=reward.strict, judge=reward.judge.endpoint)
     said = _reply(reply) if reply else None
+    left_out.note([data])
     source = only_source(data)
     whole = source.layout in reward_trial.WHOLE and said is None
     means = _means(reward)

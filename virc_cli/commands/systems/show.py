@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 FAILURE: dict[str, object] = {
     "name": None, "about": None, "file": None, "coordinates": None, "images": None, "models": None, "judges": None,
-    "tools": None, "stages": None, "overlays": None, "reward": None, "reported": None, "stage": None,
+    "datasets": None, "protocol_source": None, "tools": None, "stages": None, "overlays": None, "reward": None,
+    "reported": None, "stage": None,
 }  # fmt: skip
 
 
@@ -66,6 +67,8 @@ def _fields(system: "System") -> dict[str, Any]:
                 "images",
                 "models",
                 "judges",
+                "datasets",
+                "protocol_source",
                 "tools",
                 "overlays",
                 "reward",
@@ -155,6 +158,12 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
             for name, judge in fields["judges"].items()
         ]
         yield from (f"  {line}" for line in table(rows))
+    if fields["datasets"]:
+        yield "datasets"
+        rows = [(name, dataset["hub"], f"data/{name}") for name, dataset in fields["datasets"].items()]
+        yield from (f"  {line}" for line in table(rows))
+    for coordinates, source in fields["protocol_source"].items():
+        yield f"wording of models with boxes in {coordinates}: as {source} shows it"
     if fields["stages"]:
         yield "stages"
     for name, stage in fields["stages"].items():

@@ -19,7 +19,7 @@ import importlib
 import json
 import pkgutil
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -115,7 +115,7 @@ def file_for(folder: Path, name: str, ending: str) -> Path:
 
 def sources(path: Path) -> list[Source]:
     """The files of rows at a path: the file itself; of a folder those its `dataset_info.json` names, and its parquet
-    and JSONL files.
+    and JSONL files. Files that are named and not there are left out, as who needs only some of a dataset has them.
 
     Raises:
         DataError: there is nothing there, or no layout recognises it.
@@ -131,6 +131,18 @@ def sources(path: Path) -> list[Source]:
         if entry.get("file_name") == path.name:
             return [_source(path, name, entry)]
     return [_source(path, path.stem, {})]
+
+
+def left_out(path: Path) -> list[str]:
+    """The files that the `dataset_info.json` of a folder names and that are not there, while others are.
+
+    Raises:
+        DataError: as `sources` does.
+    """
+    gone = [file for _, _, file in _named(path) if not is_file(path / file)] if path.is_dir() else []
+    if gone:
+        sources(path)
+    return gone
 
 
 def only_source(path: Path) -> Source:
@@ -153,37 +165,61 @@ def read_info(folder: Path) -> dict[str, dict[str, Any]]:
         DataError: it is no JSON object of objects.
     """
     try:
-        content = json.loads(contents(folder / INFO, _MOST_INFO_BYTES))
+        text = contents(folder / INFO, _MOST_INFO_BYTES)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
         raise DataError(f"{folder / INFO} cannot be read: {clause(error)}") from None
+    return parsed_info(text, str(folder / INFO))
+
+
+def parsed_info(text: bytes, place: str) -> dict[str, dict[str, Any]]:
+    """The entries of a `dataset_info.json` by dataset name.
+
+    Args:
+        place: where the text stands, for people.
+
+    Raises:
+        DataError: it is no JSON object of objects.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{place} cannot be read: {clause(error)}") from None
     if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
-        raise DataError(f"{folder / INFO} is not an object with one object a dataset")
+        raise DataError(f"{place} is not an object with one object a dataset")
     return content
 
 
 def _in_folder(folder: Path) -> list[Source]:
-    found = []
-    info = read_info(folder)
-    for name, entry in info.items():
-        file = entry.get("file_name")
-        if not isinstance(file, str):
-            continue  # a dataset on a hub
-        named = f"{INFO} names {plain(file, 80)} for {plain(name, 80)}"
+    found, gone = [], None
+    for name, entry, file in _named(folder):
+        said = f"{folder / INFO} names {plain(file, 80)} for {plain(name, 80)}"
         if not is_file(folder / file):
-            raise DataError(f"{named}, which is not there")
+            gone = gone or f"{said}, which is not there"
+            continue
         if not (folder / file).resolve().is_relative_to(folder.resolve()):
-            raise DataError(f"{named}, which lies outside the folder", "name the file itself")
+            raise DataError(f"{said}, which lies outside the folder", "name the file itself")
         found.append(_source(folder / file, name, entry))
     listed = {source.file for source in found}
     others = sorted(
         file for file in folder.iterdir() if file.suffix in (".parquet", ".jsonl") and file.is_file()
     )
     rows = ((file, _layout(file)) for file in others if file not in listed)
-    return found + [
+    found += [
         Source(file, layout, file.stem) for file, layout in rows if layout
     ]  # others are logs and the like
+    if gone and not found:
+        raise DataError(gone)
+    return found
+
+
+def _named(folder: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """The datasets that the `dataset_info.json` of a folder names, with their entries and files."""
+    for name, entry in read_info(folder).items():
+        file = entry.get("file_name")
+        if isinstance(file, str):  # else it is a dataset on a hub
+            yield name, entry, file
 
 
 def _source(file: Path, name: str, info: Mapping[str, Any]) -> Source:

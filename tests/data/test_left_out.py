@@ -1,0 +1,71 @@
+"""A dataset of which only some files are here, as `virc download` brings those that stages need."""
+
+import json
+from pathlib import Path
+
+import crux
+import pytest
+from called import virc
+
+from virc_recipes.data import layouts
+from virc_recipes.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose `dataset_info.json` names four times as many files as are there; its images are unpacked."""
+    folder = tmp_path_factory.mktemp("crux") / "CRUX"
+    crux.publish(folder)
+    assert virc("unpack", folder / f"{crux.IMAGES}.tar.lz4", "--to", folder).code == 0
+    for file in folder.glob("*.json"):
+        if file.stem not in (crux.DYNAMIC, crux.DYNAMIC.replace("1_Instr", "2_Prac"), "dataset_info"):
+            file.unlink()
+    return folder
+
+
+def test_a_set_of_which_some_files_are_here_is_checked_with_one_note(fetched: Path) -> None:
+    done = virc("data", "check", fetched)
+    assert done.code == 0, done.err
+    assert done.err.count("\n") == 1
+    assert done.err.startswith(
+        f"{fetched / 'dataset_info.json'} names 6 files that are not there: ViRC_stage_1_"
+    )
+    assert done.err.endswith(", …\n")
+    checked = virc("data", "check", fetched, "--json")
+    assert len(checked.json["datasets"]) == 6
+    assert checked.json["rows"] == checked.json["good"] > 30
+
+
+def test_what_is_left_out_is_what_is_not_there(fetched: Path) -> None:
+    assert len(layouts.left_out(fetched)) == 6
+    assert all(not (fetched / name).exists() for name in layouts.left_out(fetched))
+    assert layouts.left_out(fetched / f"{crux.DYNAMIC}.json") == []
+
+
+@pytest.mark.parametrize("words", [("show",), ("protocol",), ("convert", "--as", "batch", "--to", "new")])
+def test_every_reader_of_a_folder_says_so(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = crux.build(tmp_path / "set", rows=2, unpacked=True)
+    for file in (made.fixed, made.train, made.val):
+        file.unlink()
+    monkeypatch.chdir(tmp_path)
+    done = virc("data", words[0], "set", *words[1:])
+    assert done.code == 0, done.err
+    assert f"set/dataset_info.json names a file that is not there: {made.fixed.name}\n" in done.err
+
+
+def test_a_folder_with_none_of_them_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"a": {"file_name": "a.json"}}))
+    for read in (layouts.sources, layouts.left_out):
+        with pytest.raises(DataError, match=r"names a\.json for a, which is not there"):
+            read(tmp_path)
+    done = virc("data", "check", tmp_path)
+    assert (done.code, done.err.count("\n")) == (5, 1)
+
+
+def test_a_folder_whose_info_names_no_files_leaves_nothing_out(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": []}) + "\n")
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"a": {"hf_hub_url": "someone/rows"}}))
+    assert layouts.left_out(tmp_path) == []
+    assert [source.name for source in layouts.sources(tmp_path)] == ["rows"]
