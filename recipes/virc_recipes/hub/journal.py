@@ -1,0 +1,49 @@
+"""Which parts of a file are on the disk, whole and hashed, so that a run that was killed loses no other.
+
+One line a part; the last one of a part counts.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A part of a file as it was written.
+
+    Attributes:
+        begins: its first byte.
+        size: bytes.
+        sha256: its hash in hex.
+        etag: what the server called the file it came from.
+    """
+
+    begins: int
+    size: int
+    sha256: str
+    etag: str | None = None
+
+
+def append(path: Path, part: Part) -> None:
+    """Add a part whose bytes are safe on the disk; on return the line is so too. Threads may share the file."""
+    line = b"\n%s\n" % msgspec.json.encode(part)  # what a kill left of the line before stays by itself
+    with path.open("ab", buffering=0) as file:
+        file.write(line)
+        os.fsync(file.fileno())
+
+
+def read(path: Path) -> list[Part]:
+    """The parts noted, in the order of the notes; lines that a kill tore are left out."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    return [part for line in lines if (part := _decoded(line))]
+
+
+def _decoded(line: bytes) -> Part | None:
+    try:
+        return msgspec.json.decode(line, type=Part)
+    except (ValueError, RecursionError):  # ValueError: msgspec's, and bytes of no UTF-8
+        return None

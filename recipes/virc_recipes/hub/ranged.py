@@ -1,0 +1,277 @@
+"""A large file of the hub: parts by several connections, noted as they come; a kill loses only those under way."""
+
+import errno
+import hashlib
+import os
+import queue
+import threading
+import time
+from collections import deque
+from io import FileIO
+from pathlib import Path
+
+from virc_recipes.clauses import plain
+from virc_recipes.errors import NetworkError, SetupError
+from virc_recipes.hub import File, Repo, Told, journal
+from virc_recipes.hub.link import ChangedError, Link, NoRangesError, Reader, StoppedError
+
+PART = 64 << 20
+"""Bytes of a part, the last one aside."""
+CONNECTIONS = 4
+_PIECE = 1 << 20
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_LEAVE_SECONDS = 0.5
+
+
+def fetch_large(
+    repo: Repo,
+    commit: str,
+    file: File,
+    to: Path,
+    work: Path,
+    told: Told = lambda _: None,
+    part: int | None = None,
+    connections: int = CONNECTIONS,
+) -> None:
+    """Fetch a file, whole and with the right hash, or leave what is needed to go on.
+
+    Memory is bounded, whatever the size. One run at a time may use `work`.
+
+    Args:
+        repo: where it is.
+        commit: of which state.
+        file: as the hub lists it. Without `sha256` only its size is checked.
+        to: its place, on the same disk as `work`; what is there is replaced.
+        work: folder for the parts and their journal; nothing of the file stays there when it is done.
+        told: told of bytes that come, not of those `kept` from an earlier run; one call at a time, from any thread.
+        part: bytes of a part; None: PART. With another size than before it begins anew.
+        connections: how many parts are fetched at a time.
+
+    Raises:
+        NetworkError: the server fails again and again, has another file now, or the hash is wrong.
+        ConfigError: the hub refuses.
+        SetupError: the disk is full.
+        OSError: the disk fails.
+    """
+    parts = _Parts(work, file, part)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        _complete(repo, commit, parts, told, connections)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        parts.data.replace(to)  # nothing is copied, however large; the journal alone is of no use
+        parts.journal.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        sentence = f"the disk is full before {plain(file.name, 100)} is whole"
+        raise SetupError(sentence, "make room; the same command goes on from here") from None
+
+
+def kept(work: Path, file: File, part: int | None = None) -> int:
+    """Bytes of a file that an earlier run left in `work`, for the arguments of `fetch_large`."""
+    return _Parts(work, file, part).bytes_noted()
+
+
+def _complete(repo: Repo, commit: str, parts: "_Parts", told: Told, connections: int) -> None:
+    """Fetch until all parts are there and the hash of the whole is right."""
+    file = parts.file
+    count = _Count(told, parts.bytes_noted())
+    in_one = was_changed = False
+    while True:
+        count.settle(parts.bytes_noted())
+        had = count.there
+        try:
+            found = _Attempt(
+                Link(repo, commit, file, parts.etag()), parts, count, connections, in_one
+            ).sha256()
+        except NoRangesError:
+            in_one = True
+            continue
+        except ChangedError:
+            parts.drop()
+            if was_changed:
+                raise
+            was_changed = True
+            continue
+        if file.sha256 in (None, found):
+            return
+        parts.drop()
+        if not had:  # else an earlier run may have brought what is wrong
+            name = plain(file.name, 100)
+            sentence = f"{name} came with SHA-256 {found}, but the hub lists it with {plain(file.sha256, 64)}"
+            raise NetworkError(sentence, "once more; if it stays so, tell its owner")
+
+
+class _Parts:
+    """The parts of a file on the disk, and their journal.
+
+    Names are made of the content's hash: another commit with the same content goes on with them.
+    """
+
+    def __init__(self, work: Path, file: File, part: int | None) -> None:
+        content = file.sha256 or file.git or file.name
+        name = hashlib.sha256(f"{content} {file.size}".encode()).hexdigest()[:32]
+        size = PART if part is None else part
+        self.file = file
+        self.data, self.journal = work / f"{name}.part", work / f"{name}.journal"
+        self.spans = [range(at, min(at + size, file.size)) for at in range(0, file.size, size)]
+
+    def noted(self) -> dict[range, journal.Part]:
+        """Parts that an earlier run left; whether they are still right is not yet known."""
+        end = self.data.stat().st_size if self.data.is_file() else 0
+        found = {range(each.begins, each.begins + each.size): each for each in journal.read(self.journal)}
+        return {span: found[span] for span in self.spans if span in found and span.stop <= end}
+
+    def bytes_noted(self) -> int:
+        return sum(map(len, self.noted()))
+
+    def etag(self) -> str | None:
+        return next((each.etag for each in self.noted().values() if each.etag), None)
+
+    def drop(self) -> None:
+        self.journal.unlink(missing_ok=True)  # first: it may speak of no other bytes
+        self.data.unlink(missing_ok=True)
+
+
+class _Count:
+    """Tells the caller of bytes, one at a time; `there` is what it has been told so far."""
+
+    def __init__(self, told: Told, there: int) -> None:
+        self.there = there
+        self._told, self._lock = told, threading.Lock()
+
+    def add(self, count: int) -> None:
+        with self._lock:
+            self.there += count
+            self._told(count)
+
+    def settle(self, there: int) -> None:
+        """Take back what was told of, and is not there."""
+        if there != self.there:
+            self.add(there - self.there)
+
+
+class _Attempt:
+    """One try to complete a file: threads fetch what is missing while this one hashes the whole in order.
+
+    Args:
+        in_one: what is missing comes through one connection, for the server ignores ranges.
+    """
+
+    def __init__(self, link: Link, parts: _Parts, count: _Count, connections: int, in_one: bool) -> None:
+        self._link, self._parts, self._count, self._in_one = link, parts, count, in_one
+        self._kept = parts.noted()
+        missing = [span for span in parts.spans if span not in self._kept]
+        if in_one and missing:
+            missing = [span for span in parts.spans if span.start >= missing[0].start]
+            self._kept = {span: part for span, part in self._kept.items() if span.start < missing[0].start}
+            count.settle(sum(map(len, self._kept)))
+        self._to_do = deque([missing] if in_one else [[span] for span in missing])
+        self._done: queue.SimpleQueue[range | BaseException] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, daemon=True)
+            for _ in range(min(connections, len(self._to_do)))
+        ]
+
+    def sha256(self) -> str:
+        """Hash of the whole, once it is there."""
+        self._parts.data.touch()
+        try:
+            for thread in self._threads:
+                thread.start()
+            return self._hashed()
+        finally:
+            self._link.stop()
+            end = (
+                time.monotonic() + _LEAVE_SECONDS
+            )  # who hangs in a connection being made is left; it writes nothing
+            for thread in self._threads:
+                if thread.ident:
+                    thread.join(max(0.0, end - time.monotonic()))
+
+    def _hashed(self) -> str:
+        whole = hashlib.sha256()
+        come: set[range] = set()
+        with self._parts.data.open("r+b", buffering=0) as file:
+            for span in self._parts.spans:
+                if span in self._kept:
+                    alone, both = hashlib.sha256(), whole.copy()
+                    _read(file, span, alone, both)
+                    if alone.hexdigest() == self._kept[span].sha256:
+                        whole = both
+                        continue
+                    self._count.add(-len(span))
+                    self._fetch_again(span, file)
+                while not (span in self._kept or span in come):
+                    come.add(self._next_done())
+                _read(file, span, whole)
+        return whole.hexdigest()
+
+    def _fetch_again(self, span: range, file: FileIO) -> None:
+        with Reader(self._link, span.start, span.stop, self._count.add) as reader:
+            self._fetch(reader, span, file)
+
+    def _next_done(self) -> range:
+        done = self._done.get()
+        if isinstance(done, BaseException):
+            raise done
+        return done
+
+    def _work(self) -> None:
+        """What each thread does: fetch parts until there are none, or all are to stop."""
+        try:
+            with self._parts.data.open("r+b", buffering=0) as file:
+                while group := self._next_group():
+                    begins, ends = group[0].start, group[-1].stop
+                    with Reader(self._link, begins, ends, self._count.add, self._in_one) as reader:
+                        for span in group:
+                            self._fetch(reader, span, file)
+                            self._done.put(span)
+        except StoppedError:
+            pass
+        except BaseException as error:
+            self._done.put(error)
+
+    def _next_group(self) -> list[range]:
+        try:
+            return self._to_do.popleft()
+        except IndexError:  # `if` and `popleft` would be two steps, with another thread between them
+            return []
+
+    def _fetch(self, reader: Reader, span: range, file: FileIO) -> None:
+        """Write a part, and note it when it is safe on the disk."""
+        digest, left = hashlib.sha256(), len(span)
+        file.seek(span.start)
+        while left:
+            data = reader.read(left)
+            self._go_on()
+            _write(file, data)
+            digest.update(data)
+            left -= len(data)
+        os.fsync(file.fileno())
+        self._go_on()
+        journal.append(
+            self._parts.journal, journal.Part(span.start, len(span), digest.hexdigest(), self._link.etag)
+        )
+
+    def _go_on(self) -> None:
+        """A thread that was left behind touches nothing more: the parts may be dropped by now."""
+        if self._link.stopping.is_set():
+            raise StoppedError
+
+
+def _write(file: FileIO, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _read(file: FileIO, span: range, *hashes: "hashlib._Hash") -> None:
+    """Give the hashes what stands in the file; less where it ends before."""
+    buffer = memoryview(bytearray(min(_PIECE, len(span))))
+    file.seek(span.start)
+    left = len(span)
+    while left and (count := file.readinto(buffer[:left])):
+        for each in hashes:
+            each.update(buffer[:count])
+        left -= count
