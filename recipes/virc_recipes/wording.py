@@ -1,5 +1,6 @@
 """Which wording a model is spoken to with: what it was trained with, wherever that is, else our own (D3)."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -85,6 +86,12 @@ def read_protocol(path: Path, beside: Path | None = None) -> Protocol:
         raise ConfigError(f"{path} is no wording file: {clause(error)}") from error
     tools.load(protocol.tools, beside, of_wording=True)
     return protocol
+
+
+def written(protocol: Protocol) -> bytes:
+    """A wording as its file; half a character, which UTF-8 cannot hold, becomes its JSON escape."""
+    text = json.dumps(msgspec.to_builtins(protocol), ensure_ascii=False, indent=1)
+    return f"{text}\n".encode("utf-8", "backslashreplace")
 
 
 def load_tools(system: System | None) -> list[str]:

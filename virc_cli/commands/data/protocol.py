@@ -41,6 +41,7 @@ def command(
     from virc_cli import left_out
     from virc_recipes.data.extract import study_file
     from virc_recipes.data.layouts import only_source
+    from virc_recipes.wording import written
 
     left_out.note([file])
     source = only_source(file)
@@ -49,7 +50,7 @@ def command(
         source, rows, coordinates.value if coordinates else None, images.value if images else None
     )
     _tell(found, str(source.file))
-    text = _document(found)
+    text = written(found.protocol)
     if to:
         _write(to, text)
     if as_json:
@@ -57,7 +58,7 @@ def command(
     elif to:
         output.line(str(to))
     else:
-        output.line(text)
+        output.line(text.decode().rstrip("\n"))
 
 
 def _tell(found: "Found", file: str) -> None:
@@ -82,22 +83,13 @@ def _why(found: "Found") -> str:
     }[found.told_by]
 
 
-def _document(found: "Found") -> str:
-    import json
-
-    import msgspec
-
-    return json.dumps(msgspec.to_builtins(found.protocol), ensure_ascii=False, indent=1)
-
-
-def _write(to: Path, text: str) -> None:
+def _write(to: Path, text: bytes) -> None:
     from virc_recipes.clauses import clause
     from virc_recipes.errors import VircError
     from virc_recipes.paths import write_whole
 
     try:
-        # a lone surrogate, which UTF-8 cannot hold, becomes its JSON escape
-        write_whole(to, f"{text}\n".encode("utf-8", "backslashreplace"))
+        write_whole(to, text)
     except OSError as error:
         raise VircError(f"cannot write {to}: {clause(error)}") from error
 

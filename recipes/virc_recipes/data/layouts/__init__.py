@@ -35,7 +35,7 @@ from virc_recipes.paths import contents, is_file
 
 Holds = Literal["solutions", "prompts", "problems"]
 INFO = "dataset_info.json"
-_MOST_INFO_BYTES = 16 * 2**20
+MOST_INFO_BYTES = 16 * 2**20
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -165,7 +165,7 @@ def read_info(folder: Path) -> dict[str, dict[str, Any]]:
         DataError: it is no JSON object of objects.
     """
     try:
-        text = contents(folder / INFO, _MOST_INFO_BYTES)
+        text = contents(folder / INFO, MOST_INFO_BYTES)
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -205,7 +205,7 @@ def _in_folder(folder: Path) -> list[Source]:
     others = sorted(
         file for file in folder.iterdir() if file.suffix in (".parquet", ".jsonl") and file.is_file()
     )
-    rows = ((file, _layout(file)) for file in others if file not in listed)
+    rows = ((file, recognised(file)) for file in others if file not in listed)
     found += [
         Source(file, layout, file.stem) for file, layout in rows if layout
     ]  # others are logs and the like
@@ -223,11 +223,12 @@ def _named(folder: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
 
 
 def _source(file: Path, name: str, info: Mapping[str, Any]) -> Source:
-    layout = _layout(file)
+    layout = recognised(file)
     if layout is None:
         raise DataError(f"{file} is of no known layout", f"layouts are {', '.join(names())}")
     return Source(file, layout, name, dict(info))
 
 
-def _layout(file: Path) -> str | None:
+def recognised(file: Path) -> str | None:
+    """The layout of a file, from its name and its beginning; None where it has none that is known."""
     return next((layout for layout in names() if get(layout).recognises(file)), None)
