@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 
-def group(help_text: str, epilog: str | None = None) -> typer.Typer:
+def group(help_text: str, epilog: str | None = None, cls: type[TyperGroup] | None = None) -> typer.Typer:
     """A Typer app without Rich (its import triples the start-up) and without Typer's traceback printer."""
     return typer.Typer(
+        cls=cls,
         help=help_text,
         epilog=epilog,
         rich_markup_mode=None,

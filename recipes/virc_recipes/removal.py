@@ -1,4 +1,4 @@
-"""Taking run folders away, each at once or not at all."""
+"""Taking folders away, each at once or not at all."""
 
 import os
 import shutil
@@ -6,16 +6,20 @@ from pathlib import Path
 
 from virc_recipes import attempts, runs
 from virc_recipes.errors import ConfigError
-from virc_recipes.runs import FOLDER, Run
+from virc_recipes.runs import Run
 
 _REMOVED = ".removed"  # ending of the hidden name a folder has while it is deleted
 
 
 def started_from(run: Run, workspace: Path) -> list[Run]:
     """The other runs whose weights began as this run's."""
-    folder = os.path.realpath(run.folder)
-    others = [other for other in runs.discover(workspace) if other.name != run.name]
-    return [other for other in others if any(_lies_in(base, folder) for base in _bases(other))]
+    return [other for other in begun_in(run.folder, workspace) if other.name != run.name]
+
+
+def begun_in(folder: Path, workspace: Path) -> list[Run]:
+    """The runs whose weights began in a folder."""
+    place = os.path.realpath(folder)
+    return [run for run in runs.discover(workspace) if any(_lies_in(base, place) for base in _bases(run))]
 
 
 def _lies_in(base: str, folder: str) -> bool:
@@ -40,16 +44,21 @@ def remove(run: Run) -> None:
         ConfigError: somebody else works on it.
         OSError: the disk refuses.
     """
-    hidden = run.folder.with_name(f".{run.name}{_REMOVED}")
     with attempts.alone(run):
-        _delete(hidden)
-        run.folder.rename(hidden)
-        _delete(hidden)
+        take_away(run.folder)
 
 
-def sweep(workspace: Path) -> None:
-    """Delete what a removal that was killed left."""
-    for hidden in (workspace / FOLDER).glob(f".*{_REMOVED}"):
+def take_away(folder: Path) -> None:
+    """Delete a folder, which is gone under its name at once; of a link, the link alone."""
+    hidden = folder.with_name(f".{folder.name}{_REMOVED}")
+    _delete(hidden)
+    folder.rename(hidden)
+    _delete(hidden)
+
+
+def sweep(place: Path) -> None:
+    """Delete what a removal in a folder that was killed left."""
+    for hidden in place.glob(f".*{_REMOVED}"):
         _delete(hidden)
 
 

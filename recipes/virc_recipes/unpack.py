@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from virc_recipes.archive.folder import Folder, opened
-from virc_recipes.archive.formats import pieces
+from virc_recipes.archive.formats import Readable, pieces
 from virc_recipes.archive.members import Kind, Member, members
 from virc_recipes.archive.stream import Stream, ahead
 from virc_recipes.clauses import clause
@@ -73,17 +73,46 @@ def unpack(config: UnpackConfig, progress: Progress = lambda done, size: None) -
         OSError: the disk refuses.
     """
     archive = expanded(config.archive)
-    done = Unpacked(expanded(config.to) if config.to else archive.parent)
     with _opened_archive(archive) as file:
-        size = os.fstat(file.fileno()).st_size
-        found = pieces(file, archive)
-        with opened(done.to, config.max_bytes, config.max_files) as folder, ahead(found) as coming:
-            stream = Stream(coming, size, config.max_ratio, lambda at: progress(at, size))
-            for member in members(stream):
-                _put(member, stream, folder, done)
-            is_whole = stream.is_blank_to_its_end()
+        done, is_whole = pour(file, os.fstat(file.fileno()).st_size, config, progress)
         done.kept = _why_kept(config, archive, file, is_whole, done) or _removed(archive)
     return done
+
+
+def pour(
+    source: Readable,
+    size: int,
+    config: UnpackConfig,
+    progress: Progress = lambda done, size: None,
+    stop: Callable[[], None] = lambda: None,
+) -> tuple[Unpacked, bool]:
+    """Unpack an archive as it comes; nothing is removed.
+
+    Args:
+        source: the archive, at its beginning; it is read in order, but for its first bytes, which are read twice.
+        size: bytes of the archive.
+        stop: ends a read of the source that waits; called where this is left before the end, but for a bad archive.
+
+    Returns:
+        What was done, and whether nothing but zeros follows the last file.
+
+    Raises:
+        DataError, ConfigError, OSError: as `unpack`.
+    """
+    archive = expanded(config.archive)
+    done = Unpacked(expanded(config.to) if config.to else archive.parent)
+    found = pieces(source, archive)
+    with opened(done.to, config.max_bytes, config.max_files) as folder, ahead(found) as coming:
+        stream = Stream(coming, size, config.max_ratio, lambda at: progress(at, size))
+        try:
+            for member in members(stream):
+                _put(member, stream, folder, done)
+            return done, stream.is_blank_to_its_end()
+        except DataError:
+            raise
+        except BaseException:
+            stop()
+            raise
 
 
 def _opened_archive(path: Path) -> BinaryIO:

@@ -20,9 +20,11 @@ from virc_recipes.archive.stream import Stream
 from virc_recipes.archive.writers import Writers, writers
 from virc_recipes.clauses import plain
 from virc_recipes.errors import ConfigError, UsageError
+from virc_recipes.hub.record import HIDDEN
 from virc_recipes.locks import lock, unlock
 
 _LOCK = f".{PARTIAL}.lock"
+_OURS = (PARTIAL, _LOCK, HIDDEN)  # names in the folder that no member may have
 _OLD = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _MOST_FOLDERS = 4096  # whose names are kept
 _MORE_ROOM = "make room, or choose another disk with --to; --max-bytes sets the limit itself"
@@ -52,8 +54,8 @@ class Folder:
             DataError: it, or one before it, would replace something, leave the folder or break a limit.
             OSError: the disk refuses.
         """
-        if member.name.split("/", 1)[0].casefold() in (PARTIAL, _LOCK):
-            refuse(member.name, "virc itself uses that name while it unpacks")
+        if member.name.split("/", 1)[0].casefold() in _OURS:
+            refuse(member.name, "virc itself uses that name")
         with naming(member):
             if member.kind is Kind.folder:
                 return self._make_folder(member.name, member.name)

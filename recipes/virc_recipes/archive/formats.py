@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from tarfile import BLOCKSIZE, HeaderError, TarInfo
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple, Protocol
 
 from virc_recipes.errors import DataError
 
@@ -25,6 +25,16 @@ _OTHERS = {
 }
 
 
+class Readable(Protocol):
+    """What an archive is read from: a file, or what is as one in order."""
+
+    def read(self, most: int, /) -> bytes:
+        """The next `most` bytes; fewer at the end alone."""
+
+    def seek(self, at: int, /) -> int:
+        """Back to the beginning, once, after the first bytes."""
+
+
 class Piece(NamedTuple):
     """Some content, and the bytes of the archive that it was made of; `plain` where they are the same bytes."""
 
@@ -34,7 +44,7 @@ class Piece(NamedTuple):
     plain: bool = False
 
 
-def pieces(file: BinaryIO, path: Path) -> Iterator[Piece]:
+def pieces(file: Readable, path: Path) -> Iterator[Piece]:
     """The content of an archive in pieces of about 256 KiB, at most twice that.
 
     What stands before a fault is given before the fault is raised, so that all of it can be used.
@@ -71,7 +81,7 @@ _AGAIN = "get the archive again; files that are complete stay, and are not unpac
 class _Source:
     """The archive's own bytes, counted."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: Readable) -> None:
         self._file = file
         self.at = 0
 

@@ -32,7 +32,7 @@ def command(
     sizes = [size_of(run.folder) for run in chosen]
     if not yes:
         _ask(chosen, sum(sizes))
-    removal.sweep(workspace)
+    removal.sweep(workspace / runs.FOLDER)
     for run, size in zip(chosen, sizes, strict=True):
         removal.remove(run)
         output.note(f"removed {run.folder}, {sized(size)}")

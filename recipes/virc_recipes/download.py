@@ -1,0 +1,268 @@
+"""From the hub to a workspace: what is wanted, what of it is there, and the fetching of what is not.
+
+`wants.wanted` is pure, `look` asks the hub, `fetch` does the work.
+"""
+
+import difflib
+import fnmatch
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from virc_recipes import data_files, models
+from virc_recipes.clauses import plain
+from virc_recipes.data.layouts import INFO
+from virc_recipes.errors import ConfigError, DataError, SetupError
+from virc_recipes.hub import File, Listing, fetching, record
+from virc_recipes.hub.fetching import LARGE, Watch, ordered
+from virc_recipes.hub.folder import Folder, State
+from virc_recipes.hub.record import is_archive
+from virc_recipes.paths import contents, is_file, size_of
+from virc_recipes.protocol_source import Warn, fetch_wording
+from virc_recipes.wants import Want
+
+_SPARE = 2**30  # bytes of the disk that stay free
+_MOST_INFO = 16 * 2**20  # bytes
+_INDEX = "model.safetensors.index.json"
+_WEIGHTS = ("*.safetensors", "*.bin")
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A file that is wanted.
+
+    Args:
+        state: as it is in the folder.
+        kept: bytes of it that an earlier run left whole, where it is absent.
+    """
+
+    file: File
+    state: State
+    kept: int = 0
+
+    @property
+    def missing(self) -> int:
+        """Bytes that are still to be fetched."""
+        return self.file.size - self.kept if self.state in ("absent", "old") else 0
+
+
+class Item(msgspec.Struct, frozen=True):
+    """Something wanted, and what of it is there.
+
+    Args:
+        folder: where it is, or comes to.
+        size: bytes of all of it; None where nobody said.
+        commit: of its repository; None where nobody knows.
+        here: it was found whole without asking the hub.
+        listing: of its repository; None where the hub was not asked.
+        parts: its files, in the order they are fetched.
+    """
+
+    want: Want
+    folder: Path
+    size: int | None
+    commit: str | None = None
+    here: bool = False
+    listing: Listing | None = None
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def missing(self) -> int:
+        """Bytes that are still to be fetched."""
+        if self.want.told and not self.here:
+            return self.size or 0
+        return sum(part.missing for part in self.parts)
+
+    @property
+    def state(self) -> Literal["present", "partly", "missing"]:
+        """How much of it is there."""
+        if self.want.told and not self.here:
+            return "missing"
+        if all(part.state == "whole" for part in self.parts):
+            return "present"
+        return "missing" if all(part.state == "absent" and not part.kept for part in self.parts) else "partly"
+
+    @property
+    def unpacks(self) -> int:
+        """Bytes of its archives that are still to be unpacked."""
+        if self.listing is None:
+            return 0
+        kind = self.listing.repo.kind
+        return sum(
+            each.file.size
+            for each in self.parts
+            if each.state != "whole" and is_archive(each.file.name, kind)
+        )
+
+
+def look(want: Want, workspace: Path) -> Item:
+    """Find what of a want is there, and what its repository holds.
+
+    Raises:
+        ConfigError: the hub has no such repository or revision, or refuses; or a model without one is not there.
+        DataError: what is to be fetched is not in the repository, or something else is in its way.
+        NetworkError: the hub cannot be reached.
+    """
+    from virc_recipes.hub.listing import listing
+
+    found = _found(want, workspace)
+    if found:
+        known = record.read(found)
+        return Item(want, found, size_of(found), known.commit if known else None, here=True)
+    if want.told:
+        return Item(want, want.folder, int(want.gib * 2**30) if want.gib else None)
+    if want.repo is None:
+        raise ConfigError(f"{want.name} is not on this machine, and its system names no place on the hub")
+    held = listing(want.repo, want.revision)
+    folder = Folder(want.folder, held)
+    parts = tuple(_part(folder, file) for file in ordered(_chosen(want, held), held))
+    return Item(
+        want, want.folder, sum(part.file.size for part in parts), held.commit, listing=held, parts=parts
+    )
+
+
+def check_room(items: Iterable[Item], stream: bool = False) -> None:
+    """Check that each disk has room for what comes to it; nothing is written.
+
+    An archive is taken to unpack to its own size, as images do that are compressed already.
+
+    Raises:
+        SetupError: one has not.
+    """
+    needed: dict[int, int] = {}
+    places: dict[int, Path] = {}
+    for item in items:
+        place = _standing(item.folder)
+        disk = place.stat().st_dev
+        places.setdefault(disk, place)
+        streamed = _streamed(item) if stream else 0
+        needed[disk] = needed.get(disk, 0) + item.missing - streamed + item.unpacks
+    for disk, count in needed.items():
+        free = shutil.disk_usage(places[disk]).free
+        if count and count + _SPARE > free:
+            raise SetupError(
+                f"{places[disk]} has {_gb(free)} free, and {_gb(count + _SPARE)} are needed",
+                "make room, choose another disk with --to, or less with --include",
+            )
+
+
+def free(folder: Path) -> int:
+    """Bytes that are free on the disk of a folder, which need not be there yet."""
+    return shutil.disk_usage(_standing(folder)).free
+
+
+def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool = False) -> None:
+    """Fetch what is missing, of a system's model its wording too; raises as `fetching.fetch`.
+
+    Args:
+        warn: told why a model comes without its wording, which does its weights no harm.
+    """
+    if item.listing:
+        files = [part.file for part in item.parts]
+        fetching.fetch(item.folder, item.listing, files, watch, keep, stream)
+    if item.want.model and not item.want.include:
+        fetch_wording(item.want.system, item.want.model, item.folder, warn)
+
+
+def _found(want: Want, workspace: Path) -> Path | None:
+    """The folder of a model that is whole somewhere."""
+    if want.known_as is None:
+        return None
+    for name in (str(want.folder), want.known_as):
+        try:
+            weights = models.find(name, workspace, want.system)
+        except ConfigError:
+            continue
+        if weights.adapter is None and _is_whole(weights.folder):
+            return weights.folder
+    return None
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a model folder has all its weights: a copy that was broken off has not."""
+    kept = record.read(folder)
+    if kept and kept.lacking:
+        return False
+    index = folder / _INDEX
+    if not is_file(index):
+        return any(path.is_file() for glob in _WEIGHTS for path in folder.glob(glob))
+    try:
+        shards = msgspec.json.decode(contents(index, _MOST_INFO))["weight_map"].values()
+        return all(is_file(folder / str(shard)) for shard in shards)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def _part(folder: Folder, file: File) -> Part:
+    from virc_recipes.hub.ranged import kept
+
+    state = folder.state(file)
+    partial = kept(folder.parts, file) if state in ("absent", "old") and file.size >= LARGE else 0
+    return Part(file, state, partial)
+
+
+def _chosen(want: Want, listing: Listing) -> tuple[File, ...]:
+    """The files of a repository that are wanted."""
+    files = listing.files
+    if want.rows:
+        rows = {*data_files.files_of(want.rows, _info(listing), listing), INFO}
+        files = tuple(file for file in files if file.name in rows or is_archive(file.name, listing.repo.kind))
+    for glob in want.include:
+        if not any(_matches(file, glob) for file in files):
+            raise _unmatched(glob, files, listing)
+    if want.include:
+        files = tuple(file for file in files if any(_matches(file, glob) for glob in want.include))
+    if not files:
+        raise DataError(f"{listing.repo.url} holds no files")
+    return files
+
+
+def _matches(file: File, glob: str) -> bool:
+    return fnmatch.fnmatchcase(file.name, f"{glob}*" if glob.endswith("/") else glob)
+
+
+def _unmatched(glob: str, files: Sequence[File], listing: Listing) -> DataError:
+    names = [file.name for file in files]
+    bare = glob.translate(str.maketrans("", "", "*?[]"))
+    near = difflib.get_close_matches(bare, names, n=3, cutoff=0.3) or names[:3]
+    return DataError(
+        f"no file of {listing.repo.url} matches {plain(glob, 80)}",
+        f"there {'is' if len(near) == 1 else 'are'} {plain(', '.join(near))}",
+    )
+
+
+def _info(listing: Listing) -> bytes:
+    """The `dataset_info.json` of a repository; an empty one where it has none."""
+    from virc_recipes.hub.small import fetch_small
+
+    file = next((file for file in listing.files if file.name == INFO), None)
+    if file is None:
+        return b"{}"
+    if file.size > _MOST_INFO:
+        raise DataError(f"{INFO} of {listing.repo.url} is over {_MOST_INFO >> 20} MiB")
+    with tempfile.TemporaryDirectory(prefix="virc-") as folder:
+        to = Path(folder) / INFO
+        fetch_small(listing.repo, listing.commit, file, to, Path(folder) / "parts", lambda count: None)
+        return contents(to, _MOST_INFO)
+
+
+def _streamed(item: Item) -> int:
+    """Bytes of archives that are unpacked while they come, and so never lie on the disk."""
+    kind = item.listing.repo.kind if item.listing else "model"
+    return sum(part.missing for part in item.parts if is_archive(part.file.name, kind))
+
+
+def _standing(folder: Path) -> Path:
+    """The folder, or the nearest one around it that is there."""
+    place = Path(os.path.abspath(folder))  # noqa: PTH100 (links stay: the disk is that of what they lead to)
+    while not place.exists():
+        place = place.parent
+    return place
+
+
+def _gb(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"

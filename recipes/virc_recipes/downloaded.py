@@ -1,0 +1,107 @@
+"""What `virc download` brought into a workspace: found, and taken away again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from virc_recipes import removal
+from virc_recipes.clauses import plain
+from virc_recipes.errors import ConfigError
+from virc_recipes.hub import record
+from virc_recipes.hub.record import HIDDEN, Record
+from virc_recipes.locks import held
+from virc_recipes.nearest import did_you_mean
+from virc_recipes.paths import expanded, is_folder
+from virc_recipes.wants import DATA, MODELS
+
+
+class Downloaded(msgspec.Struct, frozen=True):
+    """A folder that files were fetched into."""
+
+    folder: Path
+    record: Record
+
+    @property
+    def name(self) -> str:
+        """What it is called: its folder's name."""
+        return self.folder.name
+
+
+def discover(workspace: Path) -> list[Downloaded]:
+    """All in a workspace's `models/` and `data/`, in the order of their names."""
+    return [
+        found
+        for place in (MODELS, DATA)
+        if is_folder(workspace / place)
+        for folder in sorted((workspace / place).iterdir())
+        if not folder.name.startswith(".") and (found := _in(folder))
+    ]
+
+
+def find(name: str, workspace: Path) -> Downloaded:
+    """The one of that name: its folder's, the folder itself, or its hub id.
+
+    Raises:
+        ConfigError: there is none, or several are called so.
+    """
+    known = discover(workspace)
+    found = [each for each in known if name in (each.name, each.record.repo, f"datasets/{each.record.repo}")]
+    if len(found) > 1:
+        raise ConfigError(
+            f"several are called {plain(name, 80)}", f"say {' or '.join(str(e.folder) for e in found)}"
+        )
+    here = expanded(name)
+    at_path = _in(here) if is_folder(here) else None
+    if found or at_path:
+        return found[0] if found else Downloaded(here.absolute(), at_path.record)  # type: ignore[union-attr]
+    if is_folder(here):
+        raise ConfigError(f"{here} was not made by virc download", "delete it by hand")
+    hint = did_you_mean(name, {each.name for each in known}) if known else "virc download ls"
+    raise ConfigError(f"nothing that was downloaded is called {plain(name, 80)}", hint)
+
+
+def check_removable(found: Downloaded) -> None:
+    """Check that a folder is ours alone.
+
+    Raises:
+        ConfigError: it is a link, or held files before anything was fetched into it.
+    """
+    if found.folder.is_symlink():
+        raise ConfigError(
+            f"{found.folder} is a link to {found.folder.readlink()}",
+            "delete what it leads to by hand, then the link",
+        )
+    if not found.record.ours:
+        raise ConfigError(
+            f"{found.folder} held files before virc download fetched some into it", "delete it by hand"
+        )
+
+
+def remove(found: Downloaded) -> None:
+    """Take a folder away, at once or not at all.
+
+    Raises:
+        ConfigError: a download into it is running.
+        OSError: the disk refuses.
+    """
+    busy = ConfigError(f"a download into {found.folder} is running", "wait for it, or stop it")
+    with held(found.folder / HIDDEN / "download", busy):
+        removal.take_away(found.folder)
+
+
+def sweep(workspace: Path) -> None:
+    """Delete what a removal that was killed left."""
+    for place in (MODELS, DATA):
+        removal.sweep(workspace / place)
+
+
+def _in(folder: Path) -> Downloaded | None:
+    found = record.read(folder)
+    return Downloaded(folder, found) if found else None
+
+
+def used_by(found: Downloaded, workspace: Path) -> Iterator[str]:
+    """Names of runs whose weights began as these."""
+    for run in removal.begun_in(found.folder, workspace):
+        yield run.name

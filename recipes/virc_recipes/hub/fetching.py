@@ -1,0 +1,168 @@
+"""Files of a repository come into a folder: each whole and verified or not at all, archives become what is in them.
+
+Every step is recorded on the disk before the next begins, so a download that is killed anywhere loses nothing and
+fetches nothing twice: fetched, recorded, unpacked, recorded, removed.
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal, Protocol
+
+from virc_recipes.errors import DataError, SetupError
+from virc_recipes.hub import File, Listing, Told
+from virc_recipes.hub.folder import Folder, State
+from virc_recipes.hub.moving import move_in
+from virc_recipes.hub.record import HIDDEN, is_archive
+from virc_recipes.unpack import UnpackConfig, pour
+
+LARGE = 16 * 2**20
+"""Bytes from which on a file comes in parts that are kept."""
+_LAST = ("config.json", "dataset_info.json")  # they make a folder a model or a dataset
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+Doing = Literal["fetching", "checking", "unpacking"]
+
+
+class Watch(Protocol):
+    """Who is told how far it is."""
+
+    def begin(self, doing: Doing, file: File) -> Told:
+        """Something is begun; what is returned is told how many bytes more are done."""
+
+    def end(self, doing: Doing, file: File) -> None:
+        """It is done."""
+
+
+def ordered(files: Sequence[File], listing: Listing) -> tuple[File, ...]:
+    """In the order they are fetched: archives behind others, and last what makes the folder a model or a dataset."""
+    kind = listing.repo.kind
+    return tuple(sorted(files, key=lambda file: (Path(file.name).name in _LAST, is_archive(file.name, kind))))
+
+
+def fetch(
+    root: Path,
+    listing: Listing,
+    files: Sequence[File],
+    watch: Watch,
+    keep: bool = False,
+    stream: bool = False,
+) -> None:
+    """Fetch files into a folder; those that are there stay as they are.
+
+    Args:
+        root: the folder.
+        listing: of the repository.
+        files: of the listing, which are wanted.
+        keep: leave archives beside what was in them.
+        stream: unpack archives while they come, without a file on the disk; an interruption starts them anew.
+
+    Raises:
+        ConfigError: another download works on the folder, or the hub refuses.
+        SetupError: the disk is full.
+        DataError: something else is in the way, or an archive is bad.
+        NetworkError: the hub cannot be reached, or what came is not what it listed.
+        OSError: the disk refuses.
+    """
+    folder = Folder(root, listing)
+    try:
+        with folder.alone():
+            folder.expect(tuple(files))
+            for file in ordered(files, listing):
+                _bring(folder, file, watch, keep, stream)
+            folder.finish()
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise SetupError(f"the disk of {root} is full", "make room; the same command goes on") from error
+
+
+def _bring(folder: Folder, file: File, watch: Watch, keep: bool, stream: bool) -> None:
+    archive = is_archive(file.name, folder.listing.repo.kind)
+    state = folder.state(file)
+    if state == "unsure":
+        state = _looked_at(folder, file, watch)
+    if state in ("old", "absent") and archive and stream:
+        _stream(folder, file, watch)
+        return
+    if state in ("old", "absent"):
+        _download(folder, file, watch)
+        folder.came(file)
+    if archive and state != "whole":
+        _unpack(folder, file, watch, keep)
+
+
+def _looked_at(folder: Folder, file: File, watch: Watch) -> State:
+    """What a file is that nobody recorded: one that a killed download had just finished, or somebody's own."""
+    same = folder.is_same(file, watch.begin("checking", file))
+    watch.end("checking", file)
+    if same:
+        folder.came(file)
+    return "packed" if same else "old"
+
+
+def _download(folder: Folder, file: File, watch: Watch) -> None:
+    from virc_recipes.hub.ranged import fetch_large
+    from virc_recipes.hub.small import fetch_small
+
+    to = folder.path(file)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    folder.parts.mkdir(exist_ok=True)
+    told = watch.begin("fetching", file)
+    get = fetch_large if file.size >= LARGE else fetch_small
+    get(folder.listing.repo, folder.listing.commit, file, to, folder.parts, told)
+    watch.end("fetching", file)
+
+
+def _unpack(folder: Folder, file: File, watch: Watch, keep: bool) -> None:
+    path = folder.path(file)
+    told, behind = watch.begin("unpacking", file), 0
+
+    def progress(at: int, size: int) -> None:
+        nonlocal behind
+        told(at - behind)
+        behind = at
+
+    with path.open("rb") as source:
+        _, is_whole = pour(source, file.size, UnpackConfig(path, folder.root), progress)
+    _settle()
+    folder.came(file, unpacked=True, keep=keep or not is_whole)  # what follows the last file may be wanted
+    folder.clear_spent()
+    watch.end("unpacking", file)
+
+
+def _stream(folder: Folder, file: File, watch: Watch) -> None:
+    """Unpack an archive from the network beside its place, and move all into place when its hash is right."""
+    staged = folder.root / HIDDEN / "stream"
+    right = folder.root / HIDDEN / f"verified-{folder.mark(file).partition(':')[2][:16]}"
+    if not right.is_dir():
+        shutil.rmtree(staged, ignore_errors=True)
+        _pour_from_hub(folder, file, watch, staged)
+        _settle()
+        staged.rename(right)
+    move_in(right, folder.root)
+    folder.came(file, unpacked=True)
+    watch.end("unpacking", file)
+
+
+def _pour_from_hub(folder: Folder, file: File, watch: Watch, staged: Path) -> None:
+    from virc_recipes.hub import stream
+
+    told = watch.begin("fetching", file)
+    listing = folder.listing
+    with stream.opened(listing.repo, listing.commit, file, told) as source:
+        try:
+            pour(source, file.size, UnpackConfig(Path(file.name), staged), stop=source.stop)
+        except DataError:
+            source.verify()  # where its hash is wrong too, the archive was not to blame
+            raise
+        source.verify()
+
+
+def _settle() -> None:
+    """Wait until all that was written would survive a loss of power."""
+    with suppress(AttributeError):  # not on Windows
+        os.sync()

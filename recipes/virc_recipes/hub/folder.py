@@ -1,0 +1,228 @@
+"""A folder that files of a repository are fetched into: whose they are, what is there, and one download at a time.
+
+Partial files lie in it too, not in a cache elsewhere: so a finished one is only renamed, however large it is.
+"""
+
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from virc_recipes.clauses import plain
+from virc_recipes.errors import ConfigError, DataError
+from virc_recipes.hub import File, Listing, Told, record
+from virc_recipes.hub.record import HIDDEN, Kept, Record, is_archive, mark_of
+from virc_recipes.locks import held
+
+State = Literal["whole", "packed", "unsure", "old", "absent"]
+"""Of a file: there and known; an archive that is there and known, to be unpacked; there, to be hashed; ours of an
+earlier commit; not there."""
+_PIECE = 2**20
+
+
+class Folder:
+    """The folder, and its record as it is.
+
+    Args:
+        root: where it is; it need not be there.
+        listing: what of the repository is wanted there.
+
+    Raises:
+        DataError: files of another repository were fetched into it.
+    """
+
+    def __init__(self, root: Path, listing: Listing) -> None:
+        self.root, self.listing = root, listing
+        found = record.read(root)
+        if found and found.source != listing.repo:
+            raise DataError(
+                f"{root} holds files of {found.source.url}",
+                "choose another folder with --to, or virc download rm it",
+            )
+        self._record = found or Record(
+            listing.repo.id, listing.repo.kind, listing.commit, ours=_is_empty(root)
+        )
+
+    @property
+    def parts(self) -> Path:
+        """Where files lie while they are partial."""
+        return self.root / HIDDEN / "parts"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Make the folder, and hold it: no second download works on it.
+
+        Raises:
+            ConfigError: another one does.
+        """
+        (self.root / HIDDEN).mkdir(parents=True, exist_ok=True)
+        busy = ConfigError(f"another download into {self.root} is running", "wait for it, or stop it")
+        with held(self.root / HIDDEN / "download", busy):
+            found = record.read(self.root)
+            self._record = found or self._record  # what another one did until now
+            yield
+
+    def expect(self, files: tuple[File, ...]) -> None:
+        """Record that these files are to come; what is recorded of others stays."""
+        known = dict(self._record.files)
+        for file in files:
+            if self._known(file) is None and self._kept(file) is None:
+                known[file.name] = Kept(file.size, self.mark(file))
+        self._write(files=known)
+
+    def came(self, file: File, unpacked: bool = False, keep: bool = False) -> None:
+        """Record that a file is whole, or that what is in it is."""
+        before = self._kept(file)
+        recorded = before.mtime_ns if before else None
+        mtime = recorded if unpacked else self.path(file).stat().st_mtime_ns
+        kept = Kept(file.size, self.mark(file), mtime, unpacked, keep)
+        self._write(files={**self._record.files, file.name: kept})
+
+    def finish(self) -> None:
+        """Record that all that was wanted is there, and clear what is not needed any more."""
+        self._write(commit=self.listing.commit)
+        self.clear_spent()
+        shutil.rmtree(self.parts, ignore_errors=True)
+
+    def mark(self, file: File) -> str:
+        """What the wanted content is known by."""
+        return mark_of(file, self.listing.commit)
+
+    def path(self, file: File) -> Path:
+        """Where a file goes.
+
+        Raises:
+            DataError: a link, or a file, is on the way there.
+        """
+        place = self.root
+        for part in file.name.split("/")[:-1]:
+            place /= part
+            if place.is_symlink() or (place.exists() and not place.is_dir()):
+                raise DataError(
+                    f"{plain(file.name)} needs a folder where a link or a file is: {place}",
+                    "move it away, or choose another folder with --to",
+                )
+        return self.root / file.name
+
+    def state(self, file: File) -> State:
+        """What is there of a file.
+
+        Raises:
+            DataError: something else has its name.
+        """
+        kept = self._kept(file)
+        if kept and kept.unpacked:
+            return "whole"
+        path = self.path(file)
+        there = _stat(path)
+        if there is None:
+            return "absent"
+        known = self._known(file)
+        if known and stat.S_ISREG(there.st_mode) and _is_as_recorded(there, known):
+            if kept is None:
+                return "old"
+            return "packed" if is_archive(file.name, self.listing.repo.kind) else "whole"
+        if not stat.S_ISREG(there.st_mode) or there.st_size not in (file.size, known and known.size):
+            raise self.foreign(file)
+        return "unsure"
+
+    def is_same(self, file: File, told: Told) -> bool:
+        """Whether a file that is there, and not known, is the wanted one.
+
+        Args:
+            told: of bytes that were looked at.
+
+        Returns:
+            Whether it is; else it is one that was fetched from an earlier commit.
+
+        Raises:
+            DataError: it is neither.
+        """
+        known = self._known(file)
+        found = digest(self.path(file), self.mark(file), told)
+        if found == self.mark(file):
+            return True
+        if (
+            known is None
+            or _is_unsure(known)
+            or digest(self.path(file), known.mark, lambda _: None) != known.mark
+        ):
+            raise self.foreign(file)
+        return False
+
+    def foreign(self, file: File) -> DataError:
+        """What to say of something that is in the way."""
+        return DataError(
+            f"something else is there: {self.root / plain(file.name)}",
+            "move it away, or choose another folder with --to",
+        )
+
+    def clear_spent(self) -> None:
+        """Remove archives of ours that are unpacked and were not to be kept."""
+        for name, kept in self._record.files.items():
+            path = self.root / name
+            if kept.unpacked and not kept.keep and (there := _stat(path)) and _is_as_recorded(there, kept):
+                path.unlink()
+
+    def _known(self, file: File) -> Kept | None:
+        """What is recorded under the name of a file, of whatever content."""
+        return self._record.files.get(file.name)
+
+    def _kept(self, file: File) -> Kept | None:
+        """What is recorded of the wanted content."""
+        known = self._known(file)
+        return known if known and (known.size, known.mark) == (file.size, self.mark(file)) else None
+
+    def _write(self, **changes: object) -> None:
+        self._record = msgspec.structs.replace(self._record, **changes)
+        record.write(self.root, self._record)
+
+
+def digest(path: Path, mark: str, told: Told) -> str:
+    """The mark of a file's content, of the kind that `mark` is; of a file without a hash, `mark` itself.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    kind = mark.partition(":")[0]
+    if kind == "commit":
+        return mark
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        sha = (
+            hashlib.sha256() if kind == "sha256" else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        )
+        while piece := file.read(_PIECE):
+            sha.update(piece)
+            told(len(piece))
+    return f"{kind}:{sha.hexdigest()}"
+
+
+def _is_unsure(kept: Kept) -> bool:
+    """Whether there is no hash to tell it by."""
+    return kept.mark.startswith("commit:")
+
+
+def _is_as_recorded(there: os.stat_result, kept: Kept) -> bool:
+    return (there.st_size, there.st_mtime_ns) == (kept.size, kept.mtime_ns)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """Of what a link leads to; of the link itself where it leads nowhere."""
+    for look in (path.stat, path.lstat):
+        with suppress(FileNotFoundError):
+            return look()
+    return None
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return not any(entry.name != HIDDEN for entry in os.scandir(folder))
+    except FileNotFoundError:
+        return True

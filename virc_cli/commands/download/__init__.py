@@ -1,0 +1,28 @@
+"""`virc download`: the hub to the workspace. `get.py` is the command itself; the other files are its subcommands."""
+
+import importlib
+import pkgutil
+from typing import Any
+
+from typer.core import TyperGroup
+
+from virc_cli.commands.download.get import FAILURE as FAILURE
+from virc_cli.options import group
+
+_GET = "get"
+
+
+class _Download(TyperGroup):
+    """`virc download NAME...`, unless the first word is a subcommand's."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        if args and args[0] in self.commands and args[0] != _GET:
+            return super().make_context(info_name, args, parent, **extra)
+        return self.commands[_GET].make_context(info_name, args, parent, **extra)
+
+
+command = group("Bring datasets, models, judges and benchmarks from the hub.", cls=_Download)
+
+for _found in pkgutil.iter_modules(__path__):
+    _module = importlib.import_module(f"{__name__}.{_found.name}")
+    command.command(_found.name, epilog=getattr(_module, "EPILOG", None))(_module.command)

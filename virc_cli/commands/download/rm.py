@@ -1,0 +1,86 @@
+"""`virc download rm`: delete what was downloaded."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from virc_cli import output
+from virc_cli.options import Json
+
+if TYPE_CHECKING:
+    from virc_recipes.downloaded import Downloaded
+
+FAILURE: dict[str, object] = {"removed": None, "bytes": None}
+
+
+def downloaded_names(incomplete: str) -> list[str]:
+    """Names of what was downloaded here that begin so, for the shell's completion."""
+    from virc_recipes.downloaded import discover
+
+    return [each.name for each in discover(Path.cwd()) if each.name.startswith(incomplete)]
+
+
+def command(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...",
+            help="As `virc download ls` names it, or its folder.",
+            autocompletion=downloaded_names,
+        ),
+    ],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask, not even about models that runs started from.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete what was downloaded. Folders that held files of your own before are refused."""
+    from virc_cli.progress import sized
+    from virc_recipes import downloaded
+    from virc_recipes.paths import size_of
+
+    workspace = Path.cwd()
+    chosen = list(
+        {found.folder: found for found in (downloaded.find(name, workspace) for name in names)}.values()
+    )
+    for found in chosen:
+        downloaded.check_removable(found)
+        if not yes:
+            _check_unused(found, workspace)
+    sizes = [size_of(found.folder) for found in chosen]
+    if not yes:
+        _ask(chosen, sum(sizes))
+    downloaded.sweep(workspace)
+    for found, size in zip(chosen, sizes, strict=True):
+        downloaded.remove(found)
+        output.note(f"removed {found.folder}, {sized(size)}")
+    if as_json:
+        folders = [str(found.folder) for found in chosen]
+        output.emit({"schema": "virc.download.rm/1", "removed": folders, "bytes": sum(sizes), "error": None})
+
+
+def _check_unused(found: "Downloaded", workspace: Path) -> None:
+    from virc_recipes.downloaded import used_by
+    from virc_recipes.errors import ConfigError
+
+    runs = list(used_by(found, workspace))
+    if runs:
+        raise ConfigError(
+            f"{', '.join(runs)} started from {found.name}",
+            "--yes deletes it all the same; a run whose base is gone cannot be resumed",
+        )
+
+
+def _ask(chosen: "list[Downloaded]", size: int) -> None:
+    from virc_cli.progress import sized
+    from virc_recipes.errors import UsageError, VircError
+
+    names = ", ".join(found.name for found in chosen)
+    agreed = output.confirmed(f"delete {names}, {sized(size)}?")
+    if agreed is None:
+        raise UsageError(
+            f"nobody is here to be asked whether to delete {names}", "--yes deletes without asking"
+        )
+    if not agreed:
+        raise VircError("nothing was deleted")

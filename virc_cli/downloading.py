@@ -1,0 +1,220 @@
+"""How a download reads in a terminal: the table before it, the question, and how far it is."""
+
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from virc_cli import output, progress
+from virc_cli.progress import duration, sized
+from virc_cli.run_lines import table as columns
+from virc_recipes import download
+from virc_recipes.download import Item
+from virc_recipes.errors import UsageError, VircError
+from virc_recipes.hub import File, Told
+from virc_recipes.hub.fetching import Doing
+
+_HEAD = ("what", "size", "missing", "state", "folder", "from")
+_EVERY = 0.2  # seconds between two lines
+_OVER = 10.0  # seconds that the rate is a mean of
+
+
+def width() -> int | None:
+    """Characters of a line on stderr; None where it is no terminal."""
+    return progress.room() if sys.stderr.isatty() else None
+
+
+def table(items: Sequence[Item], most: int | None) -> list[str]:
+    """What is wanted and what of it is there, one line each, and what that takes.
+
+    Args:
+        most: characters of a line; where the lines are longer, where a thing comes from stands below it.
+    """
+    rows = [_HEAD, *map(_cells, items)]
+    lines = columns(rows)
+    if most is not None and max(map(len, lines)) > most:
+        shorter = columns([row[:-1] for row in rows])
+        lines = [shorter[0]]
+        for line, row in zip(shorter[1:], rows[1:], strict=True):
+            lines += [line, f"  from {row[-1]}"] if row[-1] != "-" else [line]
+    return [*lines, *_below(items)]
+
+
+def fields(items: Sequence[Item]) -> dict[str, object]:
+    """What is wanted as `--json` prints it."""
+    return {"items": [_fields(item) for item in items], "free": download.free(Path.cwd())}
+
+
+def agree(items: Sequence[Item], yes: bool, bare: bool) -> None:
+    """Ask whether to fetch; where nobody is there, what was named is fetched.
+
+    Raises:
+        UsageError: nobody is there, and nothing was named.
+        VircError: it is not to be.
+    """
+    missing = sum(item.missing for item in items)
+    if yes:
+        return
+    agreed = output.confirmed(f"fetch {sized(missing)}?" if missing else "unpack, and check what is there?")
+    if agreed is None and bare:
+        raise UsageError(f"nobody is here to be asked whether to fetch {sized(missing)}", "--yes fetches it")
+    if agreed is False:
+        raise VircError("nothing was fetched")
+
+
+def fetch(items: Sequence[Item], keep: bool, stream: bool) -> None:
+    """Fetch what is missing, and show how far it is.
+
+    Raises:
+        KeyboardInterrupt: it was stopped; what came stays.
+        VircError: as `download.fetch`.
+    """
+    meter = Meter(sum(item.missing for item in items))
+    try:
+        with meter.shown():
+            for item in items:
+                download.fetch(item, meter, output.warn, keep, stream)
+    except KeyboardInterrupt:
+        output.note(
+            "what came is kept: the same command goes on" + " (archives of --stream begin anew)" * stream
+        )
+        raise
+
+
+class Meter:
+    """How far a download is; a `Watch`.
+
+    Args:
+        missing: bytes to be fetched in all.
+    """
+
+    def __init__(self, missing: int) -> None:
+        self._missing, self._come = missing, 0
+        self._file, self._doing, self._done = "", "fetching", 0
+        self._size = 0
+        self._past: deque[tuple[float, int]] = deque()
+
+    def begin(self, doing: Doing, file: File) -> Told:
+        """Another file, or another step with it."""
+        self._file, self._doing, self._size, self._done = file.name, doing, file.size, 0
+        self._past.clear()
+        return self._fetched if doing == "fetching" else self._worked
+
+    def end(self, doing: Doing, file: File) -> None:
+        """One line a file, where no line is rewritten."""
+        if not sys.stderr.isatty():
+            done = {"fetching": "fetched", "checking": "checked", "unpacking": "unpacked"}[doing]
+            output.note(f"{done} {file.name}, {sized(file.size)}")
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Rewrite a line on the terminal while the block lasts, also when nothing comes."""
+        ended = threading.Event()
+        with progress.shown() as show:
+            thread = threading.Thread(target=self._show, args=(show, ended), daemon=True)
+            if sys.stderr.isatty():
+                thread.start()
+            try:
+                yield
+            finally:
+                ended.set()
+                if thread.ident:
+                    thread.join()
+
+    def _show(self, show: Callable[[str], None], ended: threading.Event) -> None:
+        while not ended.wait(_EVERY):
+            if self._file:
+                show(self.line(time.monotonic()))
+
+    def _fetched(self, count: int) -> None:
+        self._come += count
+
+    def _worked(self, count: int) -> None:
+        self._done += count
+
+    def line(self, now: float) -> str:
+        """The line, as it is now.
+
+        Args:
+            now: seconds of the clock that the rate is taken by.
+        """
+        fetching = self._doing == "fetching"
+        done, size = (self._come, self._missing) if fetching else (self._done, self._size)
+        rate = self._rate(now, done)
+        parts = [f"{_of(done, size)}", f"{sized(rate)}/s" if rate else "waiting"]
+        if rate:
+            parts.append(f"{duration((size - done) / rate)} left")
+        name = self._file if fetching else f"{self._doing} {self._file}"
+        return f"{_short(name, progress.room() - 45)}  {', '.join(parts)}"
+
+    def _rate(self, now: float, done: int) -> float:
+        """Bytes per second over the last seconds."""
+        self._past.append((now, done))
+        while len(self._past) > 2 and now - self._past[0][0] > _OVER:
+            self._past.popleft()
+        then, before = self._past[0]
+        return max(0.0, (done - before) / (now - then)) if now > then else 0.0
+
+
+def _of(done: int, size: int) -> str:
+    """`3.1 of 16.6 GB`."""
+    whole = sized(size)
+    part = sized(done)
+    return f"{part.split()[0] if part.split()[1] == whole.split()[1] else part} of {whole}"
+
+
+def _short(name: str, most: int) -> str:
+    """A name of at most so many characters: its end says more than its beginning."""
+    return name if len(name) <= most else f"…{name[-max(most - 1, 8) :]}"
+
+
+def _cells(item: Item) -> tuple[str, ...]:
+    want = item.want
+    return (
+        want.name,
+        sized(item.size) if item.size is not None else "-",
+        sized(item.missing) if item.missing else "-",
+        item.state,
+        f"asked for by name: virc download {want.name}"
+        if want.told and not item.here
+        else _here(item.folder),
+        want.repo.id if want.repo else "-",
+    )
+
+
+def _here(folder: Path) -> str:
+    """A folder as seen from this one, where it lies in it."""
+    here = Path.cwd()
+    return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
+
+
+def _below(items: Sequence[Item]) -> Iterator[str]:
+    asked = [item for item in items if not item.want.told]
+    missing = sum(item.missing for item in asked)
+    free = f"{sized(download.free(Path.cwd()))} are free here"
+    if all(item.state == "present" for item in asked):
+        yield f"nothing is lacking; {free}"
+    else:
+        yield f"{sized(missing)} to fetch; {free}"
+
+
+def _fields(item: Item) -> dict[str, object]:
+    want = item.want
+    return {
+        "name": want.name,
+        "kind": want.repo.kind if want.repo else "model",
+        "repo": want.repo.id if want.repo else None,
+        "revision": want.revision,
+        "commit": item.commit,
+        "folder": str(item.folder.absolute()),
+        "bytes": item.size,
+        "missing": item.missing,
+        "state": item.state,
+        "files": [
+            {"name": part.file.name, "bytes": part.file.size, "missing": part.missing, "state": part.state}
+            for part in item.parts
+        ],
+    }
