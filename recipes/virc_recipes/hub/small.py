@@ -1,0 +1,112 @@
+"""A small file of the hub: fetched whole by the library, verified, put in place."""
+
+import hashlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+from virc_recipes.clauses import plain
+from virc_recipes.deadline import LateError, within
+from virc_recipes.errors import NetworkError
+from virc_recipes.hub import File, Repo, Told, endpoint
+from virc_recipes.hub.folder import digest
+from virc_recipes.hub.library import silence
+from virc_recipes.hub.record import mark_of
+from virc_recipes.hub.refusals import AGAIN, PassingError, as_error, host
+from virc_recipes.hub.tries import tried
+
+SECONDS = 900.0
+"""Longest time for one file, whatever waits the server asks the library for."""
+
+
+def fetch_small(
+    repo: Repo, commit: str, file: File, to: Path, work: Path, told: Told = lambda _: None
+) -> None:
+    """Fetch a file; it is there whole and verified or not at all. Without a hash, its size alone is checked.
+
+    Args:
+        commit: at which the file was listed.
+        to: where it goes; its folder is there.
+        work: a folder on the same disk, for the partial file.
+        told: of bytes that came.
+
+    Raises:
+        ConfigError: the hub refuses it.
+        NetworkError: it cannot be reached, keeps failing, or sends another content than it listed.
+        OSError: the disk refuses.
+    """
+    silence()
+    mark = mark_of(file, commit)
+    folder = work / hashlib.sha256(file.name.encode()).hexdigest()[:32]
+    try:
+        for _ in range(2):  # a bit may have flipped on the way
+            path = tried(lambda: _fetched(repo, commit, file, folder, told))
+            if path.stat().st_size == file.size and digest(path, mark, lambda _: None) == mark:
+                break
+            told(-file.size)
+        else:
+            raise NetworkError(f"{plain(file.name, 100)} came with another hash than {host()} lists", AGAIN)
+        with path.open("rb+") as whole:
+            os.fsync(whole.fileno())
+        path.replace(to)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fetched(repo: Repo, commit: str, file: File, folder: Path, told: Told) -> Path:
+    """The file as it came, in a folder that is made anew."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    came = 0
+
+    class Bar:
+        """What the library takes for a progress bar; it ends a file that does not end by itself."""
+
+        def __init__(self, **_: object) -> None: ...
+
+        def __enter__(self) -> "Bar":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def update(self, count: int) -> None:
+            nonlocal came
+            came += count
+            told(count)
+            if came > file.size:
+                raise NetworkError(f"{plain(file.name, 100)} is longer than {host()} lists it", AGAIN)
+
+    def fetch(_: object) -> str:
+        return hf_hub_download(
+            repo.id,
+            file.name,
+            repo_type=repo.kind,
+            revision=commit,
+            endpoint=endpoint(),
+            library_name="virc",
+            local_dir=folder,
+            cache_dir=folder / "none",  # a copy in the hub's own cache may be damaged
+            tqdm_class=Bar,  # type: ignore[arg-type]
+        )
+
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        path = Path(within(time.monotonic() + SECONDS, fetch))
+    except LateError:
+        raise NetworkError(
+            f"{plain(file.name, 100)} did not come within {SECONDS / 60:g} minutes", AGAIN
+        ) from None
+    except Exception as error:
+        told(-came)
+        failure = as_error(error, repo, commit)
+        if isinstance(error, LocalEntryNotFoundError) and isinstance(failure, PassingError):
+            failure = NetworkError(
+                failure.message, failure.hint
+            )  # the library tried again, for half a minute
+        if failure is error:
+            raise
+        raise failure from error
+    told(file.size - came)
+    return path

@@ -1,0 +1,311 @@
+"""Listings: of good hubs, of hubs that fail, and of hubs that would do harm."""
+
+import hashlib
+import json
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hub_server import Fault, Hub, Repo, body, drop, git_id, hub, moved, status
+from huggingface_hub import constants
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from virc_recipes.errors import ConfigError, DataError, NetworkError, VircError
+from virc_recipes.hub import File, tries
+from virc_recipes.hub import Repo as Wanted
+from virc_recipes.hub import listing as listing_module
+from virc_recipes.hub.listing import listing
+
+MODEL, DATASET, PRIVATE, GATED = "LeonMiao/ViRC-3B", "LeonMiao/CRUX", "some/private", "some/gated"
+CONFIG, WEIGHTS = b'{"model_type": "qwen2_5_vl"}', b"weights" * 1000
+TOKEN = "hf_member"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    repos = {
+        MODEL: Repo({"config.json": CONFIG, "a/b.safetensors": WEIGHTS}, {"pr 1/x": {"README.md": b"hi"}}),
+        f"datasets/{DATASET}": Repo({"images.tar.lz4": WEIGHTS}),
+        PRIVATE: Repo({"config.json": CONFIG}, private=True, members=[TOKEN]),
+        GATED: Repo({"config.json": CONFIG}, gated=True),
+    }
+    with hub(repos) as running:
+        monkeypatch.setenv("HF_ENDPOINT", running.url + "/")
+        yield running
+
+
+def test_files_come_with_sizes_and_hashes(server: Hub) -> None:
+    found = listing(Wanted(MODEL))
+    assert found.commit == server.commit(MODEL)
+    assert set(found.files) == {
+        File("config.json", len(CONFIG), git=git_id(CONFIG)),
+        File("a/b.safetensors", len(WEIGHTS), sha256=hashlib.sha256(WEIGHTS).hexdigest()),
+    }
+    assert [file.name for file in listing(Wanted(DATASET, "dataset")).files] == ["images.tar.lz4"]
+
+
+def test_a_branch_and_a_commit_are_listed(server: Hub) -> None:
+    before = server.commit(MODEL)
+    server.put(MODEL, {"other": b""})
+    assert [file.name for file in listing(Wanted(MODEL), "pr 1/x").files] == ["README.md"]
+    assert len(listing(Wanted(MODEL), before).files) == 2
+    assert listing(Wanted(MODEL)).commit == server.commit(MODEL) != before
+
+
+def test_the_token_goes_to_the_hub_alone(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert listing(Wanted(PRIVATE)).files
+    server.misbehave(moved(f"{server.storage_url}/away/x"), on="api")
+    with pytest.raises(ConfigError):
+        listing(Wanted(PRIVATE))
+    assert [request.headers.get("authorization") for request in server.asked("api")] == [
+        f"Bearer {TOKEN}"
+    ] * 2
+    (away,) = server.asked("storage")
+    assert "authorization" not in away.headers
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(status(code) for code in (408, 429, 500, 502, 503, 504)),
+        status(429, retry_after="0"),
+        status(503, retry_after="Sat, 01 Jan 2000 00:00:00 GMT"),
+        drop(10),
+        drop(0, reset=True),
+    ],
+)
+def test_what_passes_is_asked_again(server: Hub, fault: Fault) -> None:
+    server.misbehave(fault, on="api", times=2)
+    assert listing(Wanted(MODEL)).files
+    assert len(server.asked("api")) == 3
+
+
+def test_a_hub_that_keeps_failing_is_left(server: Hub) -> None:
+    server.misbehave(status(500, "out\x1b of order."), on="api", times=None)
+    with pytest.raises(NetworkError, match=r"127\.0\.0\.1:\d+ answers 500: out of order$") as failed:
+        listing(Wanted(MODEL))
+    assert failed.value.hint == "the same command goes on from here"
+    assert len(server.asked("api")) == tries.TRIES
+
+
+def test_nobody_waits_for_hours(server: Hub) -> None:
+    server.misbehave(status(429, retry_after="86400"), on="api", times=None)
+    with pytest.raises(NetworkError, match="429: too many requests") as failed:
+        listing(Wanted(MODEL))
+    assert "1440 minutes" in str(failed.value.hint)
+    assert len(server.asked("api")) == 1
+
+
+@pytest.mark.parametrize(
+    ("repo", "revision", "token", "sentence", "hint"),
+    [
+        ("no/such", None, None, "the hub has no model no/such, or it is private", "hf auth login"),
+        ("no/such", None, TOKEN, "the hub has no model no/such, or it is private", "mend the name"),
+        (PRIVATE, None, None, "the hub has no model some/private, or it is private", "hf auth login"),
+        (MODEL, "v9", None, "LeonMiao/ViRC-3B has no revision 'v9'", "/LeonMiao/ViRC-3B/commits/main"),
+        (MODEL, None, "hf_wrong", "refuses the token", "`hf auth login`, or mend HF_TOKEN"),
+        ("a/b/c", None, None, "'a/b/c' is no hub id", "owner/name"),
+        ("../../x", None, None, "'../../x' is no hub id", "owner/name"),
+    ],
+)
+def test_refusals_say_what_to_do(
+    server: Hub,
+    monkeypatch: pytest.MonkeyPatch,
+    repo: str,
+    revision: str | None,
+    token: str | None,
+    sentence: str,
+    hint: str,
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", token or "")
+    with pytest.raises(ConfigError) as refused:
+        listing(Wanted(repo), revision)
+    assert sentence in refused.value.message
+    assert hint in str(refused.value.hint)
+    assert str(token) not in f"{refused.value.message} {refused.value.hint}"
+
+
+def test_what_is_gated_is_listed_all_the_same(server: Hub) -> None:
+    assert listing(Wanted(GATED)).files
+
+
+def test_offline_nothing_is_asked(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(NetworkError, match="HF_HUB_OFFLINE forbids it"):
+        listing(Wanted(MODEL))
+    assert not server.requests
+
+
+def test_nobody_listens_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setenv("HF_ENDPOINT", f"http://somebody:secret@{address}")
+    with pytest.raises(NetworkError, match=rf"cannot reach {address}: .*refused") as failed:
+        listing(Wanted(MODEL))
+    assert failed.value.hint == "HF_ENDPOINT names it: mend or unset it"
+    assert "secret" not in failed.value.message
+
+
+def test_a_hub_that_hangs_is_left(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing_module, "ALL_SECONDS", 0.3)
+    server.misbehave(lambda reply: setattr(reply, "rate", 100), on="api")
+    with pytest.raises(NetworkError, match=r"did not list LeonMiao/ViRC-3B within 0\.3 s"):
+        listing(Wanted(MODEL))
+
+
+@pytest.mark.parametrize(
+    "address", ["nonsense", "ftp://x", "file:///etc", "http://[", "http://x:99999", "http://"]
+)
+def test_an_endpoint_that_is_no_address(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    with pytest.raises(ConfigError, match="HF_ENDPOINT is no http"):
+        listing(Wanted(MODEL))
+
+
+def test_a_token_that_no_header_can_hold_is_not_shown(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_sec\x01ret")
+    with pytest.raises(VircError) as refused:
+        listing(Wanted(MODEL))
+    assert "hf_sec" not in f"{refused.value.message} {refused.value.hint}"
+
+
+# What a hostile hub lists.
+
+COMMIT = "0123456789" * 4
+
+
+def told(*siblings: dict[str, Any], sha: Any = COMMIT) -> bytes:
+    return json.dumps({"id": MODEL, "sha": sha, "siblings": siblings}).encode()
+
+
+def sibling(name: Any, size: Any = 1, **more: Any) -> dict[str, Any]:
+    return {"rfilename": name, "size": size, "blobId": COMMIT, **more}
+
+
+def refused(server: Hub, listed: bytes, kind: type[VircError] = DataError) -> VircError:
+    server.misbehave(body(listed), on="api", times=None)
+    with pytest.raises(kind) as failed:
+        listing(Wanted(MODEL))
+    assert len(failed.value.message) < 500
+    return failed.value
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", ".", "..", "../x", "a/../b", "a/..", "/etc/passwd", "//x", "./a", "a//b", "a/", "a/./b"),
+        *(
+            "a\\b",
+            "C:/x",
+            "c:x",
+            "a\0b",
+            "a\nb",
+            "a\x1b[2Jb",
+            "\u202egpj.exe",
+            "a" * 5000,
+            "a/" * 200 + "b",
+        ),
+        *(".virc-download/record.json", ".VIRC-Download/x", ".git/config", "sub/.Git/hooks/post-checkout"),
+    ],
+)
+def test_names_that_do_harm_are_refused(server: Hub, name: str) -> None:
+    refused(server, told(sibling("config.json"), sibling(name)))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *(sibling("a", size) for size in (-1, 2**60, 10**400, 1.5, "1", None, True)),
+        *(sibling(name) for name in (None, 1, ["a"])),
+        {"rfilename": "a", "blobId": COMMIT},
+        *(sibling("a", blobId=value) for value in ("zz", COMMIT + "\n", COMMIT.upper().replace("0", "A"), 1)),
+        *(
+            sibling("a", lfs={"sha256": sha, "size": 1})
+            for sha in ("", "f" * 63, "g" * 64, "f" * 64 + "\n", None)
+        ),
+        sibling("a", lfs={"sha256": "f" * 64, "size": 2}),
+        sibling("a", lfs={"sha256": "f" * 64}),
+        sibling("a", lfs=[]),
+    ],
+)
+def test_sizes_and_hashes_that_are_none_are_refused(server: Hub, entry: dict[str, Any]) -> None:
+    refused(server, told(entry))
+
+
+@pytest.mark.parametrize("sha", [None, "", "main", "../../x", COMMIT + "0", 1])
+def test_a_commit_that_is_none_is_refused(server: Hub, sha: Any) -> None:
+    refused(server, told(sibling("a"), sha=sha))
+
+
+@pytest.mark.parametrize("names", [("a", "a"), ("a", "a/b"), ("a/b/c", "a")])
+def test_two_files_cannot_have_one_place(server: Hub, names: tuple[str, ...]) -> None:
+    refused(server, told(*(sibling(name) for name in names)))
+
+
+@pytest.mark.parametrize("names", [("a", "A"), ("Straße", "STRASSE"), ("\u00e9", "e\u0301"), ("A", "a/b")])
+def test_names_that_a_disk_takes_for_one(
+    server: Hub, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(listing_module, "_FOLDS", False)
+    server.misbehave(body(told(*(sibling(name) for name in names))), on="api")
+    assert [file.name for file in listing(Wanted(MODEL)).files] == list(names)
+    monkeypatch.setattr(listing_module, "_FOLDS", True)
+    refused(server, told(*(sibling(name) for name in names)))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>log in</html>", b"\x1f\x8b", b'{"sha": "\xff"}', told(sibling("\ud800"))]
+)
+def test_what_is_no_listing(server: Hub, content: bytes) -> None:
+    assert "no listing of LeonMiao/ViRC-3B" in refused(server, content, NetworkError).message
+
+
+@pytest.mark.parametrize("content", [b"[1]", b"[" * 10**6, b'{"siblings": []}', b'{"x": ' * 10**5])
+def test_json_that_is_another_thing(server: Hub, content: bytes) -> None:
+    refused(server, content, VircError)
+
+
+def test_too_many_files(server: Hub) -> None:
+    many = b",".join(b'{"rfilename":"%d","size":0}' % number for number in range(200_001))
+    listed = b'{"sha":"%s","siblings":[%s]}' % (COMMIT.encode(), many)
+    assert "lists 200001 files" in refused(server, listed).message
+
+
+def test_a_listing_without_end_is_left(server: Hub, tmp_path: Path) -> None:
+    endless = tmp_path / "endless"
+    with endless.open("wb") as file:
+        os.truncate(file.fileno(), 2**40)
+
+    def send(reply: Any) -> None:
+        reply.content, reply.headers = endless, {}
+
+    server.misbehave(send, on="api", times=None)
+    with pytest.raises(DataError, match="over 32 MiB"):
+        listing(Wanted(MODEL))
+    (request,) = server.asked("api")
+    assert request.sent < 64 << 20  # what sockets hold is sent too
+
+
+def test_whatever_is_taken_lies_in_the_folder(server: Hub, tmp_path: Path) -> None:
+    @settings(max_examples=100, database=None)
+    @given(names=st.lists(st.text("./\\aA:~ \0\né", max_size=6), max_size=3))
+    def check(names: list[str]) -> None:
+        server.behave()
+        server.misbehave(body(told(*(sibling(name) for name in names))), on="api")
+        try:
+            files = listing(Wanted(MODEL)).files
+        except DataError:
+            return
+        with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+            for path in (Path(folder, file.name) for file in files):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch(exist_ok=False)
+                assert path.resolve().is_relative_to(folder)
+
+    check()
