@@ -21,9 +21,11 @@ EMBEDDED = "tiny"
 EMBEDDED_FOLDER = Path(__file__).parent / "models" / EMBEDDED
 REAL_MODELS = (
     "for a real model: `virc config set endpoint URL`, or `--model FOLDER`, "
-    "or `hf download LeonMiao/ViRC-7B --local-dir models/ViRC-7B` and `--model ViRC-7B --protocol default`"
+    "or `virc download ViRC-7B` and `--model ViRC-7B`"
 )
 
+FOLDER = "models"
+"""Folder of a workspace that models lie in, each under the last part of its hub id."""
 _MODEL = "config.json"
 _HUB_ID = r"[\w.-]{1,96}/[\w.-]{1,96}"
 
@@ -67,6 +69,28 @@ def find(name: str | None, workspace: Path, system: str | System | None = None) 
     if found is None:
         raise _missing(name or EMBEDDED, family, workspace)
     return found if is_file(found.folder / _MODEL) else _on_base(found, workspace)
+
+
+def folder_of(hub_id: str, workspace: Path, by_hand: bool) -> Path | None:
+    """Where `virc download` puts that model; None where another model of the same last name is.
+
+    Args:
+        by_hand: take a folder that it did not make for that model, too.
+    """
+    from virc_recipes.hub import record
+
+    folder = workspace / FOLDER / Path(hub_id).name
+    found = record.read(folder)
+    return folder if (found.repo == hub_id if found else by_hand) else None
+
+
+def download_of(hub_id: str, system: System | None) -> str:
+    """The command that fetches a model: by its short name where it has one, for its wording comes with it."""
+    of_system = system.models.items() if system else ()
+    short = next((short for short, model in of_system if model.hub == hub_id), None)
+    if system is None or short is None:
+        return f"virc download {hub_id}"
+    return f"virc download {short}" + (f" --system {system.called}" if system.called != system.name else "")
 
 
 def run_of(folder: Path) -> Run | None:
@@ -202,7 +226,7 @@ def _on_base(found: Weights, workspace: Path) -> Weights:
     name = adapters.read(adapter).base
     base = _lookup(name, workspace, found.system)
     if base is None:
-        fetch = f"`hf download {name}`, then the same again" if re.fullmatch(_HUB_ID, name) else None
+        fetch = f"virc download {name}" if re.fullmatch(_HUB_ID, name) else None
         moved = f"write where it lies now as base_model_name_or_path into {adapter / adapters.SETTINGS}"
         raise ConfigError(
             f"the base of the LoRA adapter {found.name} is not on this machine: {name[:200]}", fetch or moved
@@ -220,12 +244,13 @@ def _places(name: str | None, model: Model | None, workspace: Path) -> list[Path
     if name is None:
         return [EMBEDDED_FOLDER]
     places = [expanded(name)]
+    hub_id = _hub_id(name, model)
     if _in_workspace(name, model):
         places += [Path(model.folder)] if model and model.folder else []
-        places.append(workspace / "models" / Path(name).name)
-    hub_id = _hub_id(name, model)
+        places.append(workspace / FOLDER / Path(name).name)
     if hub_id:
-        return [*places, *_cached(hub_id)]
+        fetched = folder_of(hub_id, workspace, by_hand=model is not None and model.hub == hub_id)
+        return [*places, *([fetched] if fetched else []), *_cached(hub_id)]
     return [*places, EMBEDDED_FOLDER] if name == EMBEDDED else places
 
 
@@ -264,16 +289,12 @@ def _missing(name: str, system: System | None, workspace: Path) -> ConfigError:
     if family and model and model.folder:
         hint = f"mend `folder` of {name} in {family.file}"
         return ConfigError(f"no model is in {model.folder}: it holds no config.json", hint)
-    hub_id = _hub_id(name, model)
+    in_models = Path(name).parent == Path(FOLDER)
+    hub_id = (model and model.hub) if in_models else _hub_id(name, model)
     if hub_id:
-        place = f"models/{Path(name).name}"
-        fetch = f"`hf download {hub_id} --local-dir {place}`"
-        again = name if _in_workspace(name, model) else place
-        if family:  # whose released weights come without their wording
-            again += " --protocol default"
-        return ConfigError(f"the model {name} is not on this machine", f"{fetch}, then --model {again}")
+        return ConfigError(f"the model {name} is not on this machine", download_of(hub_id, family))
     names = {short for each in systems.discover().values() for short in (*each.models, *each.judges)}
-    names |= {config.parent.name for config in (workspace / "models").glob("[!.]*/config.json")}
+    names |= {config.parent.name for config in (workspace / FOLDER).glob("[!.]*/config.json")}
     names |= {run.name for run in runs.discover(workspace)}
     return ConfigError(f"there is no model {name[:200]!r}", did_you_mean(name, names))
 
@@ -288,5 +309,6 @@ def _missing_judge(name: str, judge: Model) -> ConfigError:
     if not judge.hub:
         return ConfigError(f"no model is in {judge.folder}: it holds no config.json")
     size = f", {judge.gib:.0f} GiB" if judge.gib else ""
-    fetch = f"`hf download {judge.hub} --local-dir models/{name}`, then virc serve {name}"
-    return ConfigError(f"{name}, which is {judge.hub}{size}, is not on this machine", fetch)
+    message = f"{name}, which is {judge.hub}{size}, is not on this machine"
+    fetch = f"virc download {name if judges(name) else judge.hub}"
+    return ConfigError(message, f"`{fetch}`, then virc serve {name}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from virc_recipes import models, rl, runs, stages
+from virc_recipes import models, rl, runs, stages, systems
 from virc_recipes.checkpoints import checkpoints
 from virc_recipes.clauses import clause
 from virc_recipes.data.layouts import INFO, Source, only_source, read_info
@@ -78,7 +78,7 @@ def rows(resolved: Resolved, workspace: Path) -> Source:
         ConfigError: `data` has a {…} that `variant` does not fill.
         DataError: there is no such file or dataset, or its layout holds no solutions.
     """
-    source = _source(stages.recipe(resolved.kind).data_name(resolved.config), workspace)
+    source = _source(stages.recipe(resolved.kind).data_name(resolved.config), resolved, workspace)
     _check_layout(source, resolved)
     return source
 
@@ -92,18 +92,18 @@ def validation(resolved: Resolved, workspace: Path) -> Source | None:
     named = rl.validation_name(resolved.config) if resolved.kind == "rl" else None
     if named is None:
         return None
-    source = _source(named, workspace)
+    source = _source(named, resolved, workspace)
     _check_layout(source, resolved)
     return source
 
 
-def _source(named: str, workspace: Path) -> Source:
+def _source(named: str, resolved: Resolved, workspace: Path) -> Source:
     """The file of that name: a path, an entry of a dataset_info.json, or a parquet file under `data/`."""
     file = expanded(named)
     if file.is_absolute() or is_file(file):
         return only_source(file)
     fetched = workspace / DATA / (named if named.endswith(".parquet") else f"{named}.parquet")
-    return only_source(fetched) if is_file(fetched) else _of_dataset(named, workspace)
+    return only_source(fetched) if is_file(fetched) else _of_dataset(named, resolved, workspace)
 
 
 def _check_layout(source: Source, resolved: Resolved) -> None:
@@ -173,19 +173,12 @@ def _base_of(name: str, workspace: Path, system: System) -> Base:
 
 
 def _weights(name: str, workspace: Path, system: System) -> Weights:
-    """A base lies in the workspace under the last part of its hub id, as in the hint to fetch it."""
-    fetched = workspace / "models" / Path(name).name
-    written_so = name.count("/") == 1 and name[0] not in "./~" and not name.startswith("models/")
+    """A base lies in the workspace under the last part of its hub id, however it came there."""
+    written_so = name.count("/") == 1 and name[0] not in "./~" and not name.startswith(f"{models.FOLDER}/")
     is_hub_id = written_so and not is_folder(expanded(name))
-    if is_hub_id and is_file(fetched / "config.json"):
-        return models.find(str(fetched), workspace, system)
-    try:
-        return models.find(name, workspace, system)
-    except ConfigError as error:
-        model = models.known(name)[1]
-        hub = name if is_hub_id else model and model.hub
-        hint = f"hf download {hub} --local-dir models/{fetched.name}" if hub else error.hint
-        raise ConfigError(error.message, hint) from error
+    fetched = models.folder_of(name, workspace, by_hand=True) if is_hub_id else None
+    found = fetched if fetched and is_file(fetched / "config.json") else None
+    return models.find(str(found) if found else name, workspace, system)
 
 
 def _checked(found: Base, resolved: Resolved) -> Base:
@@ -197,30 +190,33 @@ def _checked(found: Base, resolved: Resolved) -> Base:
     return found
 
 
-def _of_dataset(named: str, workspace: Path) -> Source:
+def _of_dataset(named: str, resolved: Resolved, workspace: Path) -> Source:
     folder, _, name = named.rpartition("/")
     place = workspace / DATA / folder
-    info = place / INFO
+    info, hint = place / INFO, _data_hint(folder, resolved)
     if not folder or not is_file(info):
-        raise DataError(
-            f"there is no file {named}, and no {DATA}/{folder or named}/{INFO} either", _data_hint(folder)
-        )
+        raise DataError(f"there is no file {named}, and no {DATA}/{folder or named}/{INFO} either", hint)
     known = read_info(place)
+    on_hub = folder in resolved.system.datasets
     if name not in known:
-        raise DataError(f"{info} has no dataset {name!r}", did_you_mean(name, known) if known else None)
+        near = did_you_mean(name, known) if known else None
+        lacks_file = on_hub and name.endswith(".parquet")  # which no info names
+        raise DataError(f"{info} has no dataset {name!r}", hint if lacks_file else near)
     file = place / str(known[name].get("file_name"))
     if not is_file(file):
-        raise DataError(
-            f"{info} names {file.name} for {name}, which is not there", f"virc data check {place}"
-        )
+        check = f"virc data check {place}"
+        raise DataError(f"{info} names {file.name} for {name}, which is not there", hint if on_hub else check)
     return only_source(file)
 
 
-def _data_hint(folder: str) -> str:
+def _data_hint(folder: str, resolved: Resolved) -> str:
     if folder == "polygons":
         return "virc data synth --to data/polygons --count 2000 --seed 1 --layouts sft,rl,prompts"
-    if folder == "CRUX":
-        return "hf download LeonMiao/CRUX --repo-type dataset --local-dir data/CRUX"
+    system = resolved.system
+    if folder in system.datasets:
+        of_system = f" --system {system.called}" if system.called != systems.DEFAULT else ""
+        chosen = f" --with {','.join(resolved.overlays)}" if resolved.overlays else ""
+        return f"virc download {folder}{of_system}{chosen}"
     return "rows of your own: --data FILE; to validate with: --set validation=FILE"
 
 

@@ -9,7 +9,7 @@ import msgspec
 from virc_recipes import tools
 from virc_recipes.clauses import clause
 from virc_recipes.errors import ConfigError, UsageError
-from virc_recipes.models import Weights, run_of
+from virc_recipes.models import Weights, download_of, known, run_of
 from virc_recipes.paths import contents, expanded, is_file
 from virc_recipes.reasoning.protocol import FILE_NAME, Protocol, own_protocol, with_tools
 from virc_recipes.systems import Model, System
@@ -46,11 +46,7 @@ def of_weights(weights: Weights, option: str | None = None) -> Wording:
     if option or beside is None:
         chosen = _chosen(option, weights.system, weights.model)
         if chosen is None and weights.system:
-            raise ConfigError(
-                f"no wording for {weights.name}: what it was trained with does not lie beside its weights",
-                f"put {FILE_NAME} into {weights.adapter or weights.folder}, "
-                f"or insist on other wording: --protocol {DEFAULT}",
-            )
+            raise _absent(weights, weights.system)
         return chosen or _own(weights.system, weights.model)
     return _trained(read_protocol(beside))
 
@@ -123,6 +119,19 @@ def offering(protocol: Protocol, names: Iterable[str], beside: Path | None = Non
     """
     new = [name for name in tools.load(names, beside) if name not in protocol.tools]
     return with_tools(protocol, tools.schemas(new, protocol.coordinates)) if new else protocol
+
+
+def _absent(weights: Weights, system: System) -> ConfigError:
+    ways = [
+        f"put {FILE_NAME} into {weights.adapter or weights.folder}",
+        f"or insist on other wording: --protocol {DEFAULT}",
+    ]
+    named = known(weights.name, system)[1]  # what a run made of it is no such model
+    hub_id = named and named.hub
+    if hub_id and system.protocol_source:
+        ways.insert(0, f"`{download_of(hub_id, system)}` brings it")
+    message = f"no wording for {weights.name}: what it was trained with does not lie beside its weights"
+    return ConfigError(message, ", ".join(ways))
 
 
 def _beside(weights: Weights) -> Path | None:

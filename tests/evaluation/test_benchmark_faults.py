@@ -128,8 +128,8 @@ def test_a_folder_without_its_files_says_what_to_type(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         with pytest.raises(DataError, match=message) as caught:
             rows(tmp_path / name)
-        assert (caught.value.hint or "").startswith("hf download ")
-        assert f"--local-dir {tmp_path / name}" in (caught.value.hint or "")
+        assert (caught.value.hint or "").startswith("virc download eval ")
+        assert f"--to {tmp_path / name}" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("column", ["pid", "question", "answer"])

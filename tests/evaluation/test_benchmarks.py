@@ -138,9 +138,9 @@ def test_a_folder_with_the_name_of_a_benchmark_may_lie_anywhere(tmp_path: Path) 
     ("name", "split", "kind", "message", "hint"),
     [
         ("mathvista", None, ConfigError, "not on this machine",
-         "hf download AI4Math/MathVista --repo-type dataset --local-dir data/mathvista"),
+         "virc download eval mathvista"),
         ("vstar", None, ConfigError, "not on this machine",
-         "hf download craigwu/vstar_bench --repo-type dataset --local-dir data/vstar"),
+         "virc download eval vstar"),
         ("mathvist", None, ConfigError, "there is no benchmark mathvist", "did you mean 'mathvista'?"),
         ("xyz", None, ConfigError, "there is no benchmark xyz",
          "benchmarks are diagrams, mathvista, vstar; or name a JSONL file"),

@@ -80,7 +80,7 @@ def test_a_path_that_is_not_there_is_not_looked_for_elsewhere(tmp_path: Path) ->
 def test_a_model_not_here_names_the_command_that_fetches_it(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not on this machine") as caught:
         models.find(name, tmp_path)
-    assert "hf download LeonMiao/ViRC-7B --local-dir models/ViRC-7B" in str(caught.value.hint)
+    assert caught.value.hint == "virc download ViRC-7B"
 
 
 def test_a_misspelt_name_gets_the_nearest(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_an_adapter_names_its_base(tmp_path: Path) -> None:
         ConfigError, match=r"base of the LoRA adapter .* is not on this machine: some/base"
     ) as caught:
         models.find(str(folder), tmp_path)
-    assert "hf download some/base" in str(caught.value.hint)
+    assert caught.value.hint == "virc download some/base"
 
 
 def test_a_folder_without_a_model_says_so(tmp_path: Path) -> None:
@@ -142,3 +142,57 @@ def test_an_installation_without_its_model_names_the_ways_to_another(
     with pytest.raises(ConfigError, match="embedded model") as caught:
         models.find(None, tmp_path)
     assert caught.value.hint == models.REAL_MODELS
+
+
+def fetched(workspace: Path, repo: str) -> Path:
+    """A model as `virc download` leaves it in a workspace."""
+    from virc_recipes.hub import record
+
+    folder = model_at(workspace / "models" / repo.rpartition("/")[2])
+    (folder / record.HIDDEN).mkdir()
+    record.write(folder, record.Record(repo, "model", "0123abc"))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["judge-7b", "Qwen/Qwen2.5-VL-7B-Instruct", "Qwen2.5-VL-7B-Instruct"])
+def test_a_judge_is_found_where_a_base_of_the_same_hub_id_was_fetched_to(name: str, tmp_path: Path) -> None:
+    folder = fetched(tmp_path, "Qwen/Qwen2.5-VL-7B-Instruct")
+    found = models.find(name, tmp_path)
+    assert (found.folder, found.judge) == (folder, name == "judge-7b")
+
+
+def test_a_judge_that_was_put_there_by_hand_is_found_by_both_its_names(tmp_path: Path) -> None:
+    by_hub_id = model_at(tmp_path / "models" / "Qwen2.5-VL-3B-Instruct")
+    assert models.find("judge-3b", tmp_path).folder == by_hub_id
+    by_name = model_at(tmp_path / "models" / "judge-3b")
+    assert models.find("judge-3b", tmp_path).folder == by_name
+
+
+def test_a_model_that_no_system_knows_is_found_by_the_hub_id_it_was_fetched_by(tmp_path: Path) -> None:
+    folder = fetched(tmp_path, "someone/theirs")
+    assert models.find("someone/theirs", tmp_path).folder == folder
+    with pytest.raises(ConfigError, match="another/theirs is not on this machine") as caught:
+        models.find("another/theirs", tmp_path)
+    assert caught.value.hint == "virc download another/theirs"
+
+
+def test_a_copy_that_was_fetched_from_someone_else_is_not_the_released_model(tmp_path: Path) -> None:
+    folder = fetched(tmp_path, "someone/Qwen2.5-VL-7B-Instruct")
+    assert models.find("someone/Qwen2.5-VL-7B-Instruct", tmp_path).folder == folder
+    with pytest.raises(ConfigError, match=r"judge-7b, which is .* is not on this machine"):
+        models.find("judge-7b", tmp_path)
+
+
+def test_a_model_of_a_system_of_ones_own_is_fetched_with_that_system(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\nmodels: {big: {hub: me/big-1}}\njudges: {strict: {hub: me/strict-1}}\n")
+    for name, fetch in (
+        ("big", f"virc download big --system {file}"),
+        ("me/big-1", f"virc download big --system {file}"),
+        ("strict", "`virc download me/strict-1`, then virc serve strict"),
+    ):
+        with pytest.raises(ConfigError, match="not on this machine") as caught:
+            models.find(name, tmp_path, str(file))
+        assert caught.value.hint == fetch
+    folder = fetched(tmp_path, "me/big-1")
+    assert models.find("big", tmp_path, str(file)).folder == folder

@@ -299,8 +299,7 @@ def test_a_refusal_of_the_embedded_model_names_three_ways_to_a_real_one(
     for way in (
         "virc config set endpoint",
         "--model FOLDER",
-        "hf download LeonMiao/ViRC-7B",
-        "`--model ViRC-7B --protocol default`",
+        "`virc download ViRC-7B` and `--model ViRC-7B`",
     ):
         assert way in done.json["error"]["hint"]
 

@@ -190,7 +190,7 @@ def test_a_picture_of_an_impossible_shape_is_a_data_error(size: tuple[int, int],
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["--model", "ViRC-7B"], 3, "hf download LeonMiao/ViRC-7B --local-dir models/ViRC-7B"),
+        (["--model", "ViRC-7B"], 3, "virc download ViRC-7B"),
         (["--model", "ViRC7B"], 3, "did you mean 'ViRC-7B'?"),
         (["--model", "x" * 5000], 3, "there is no model"),
         (["--protocol", "gone.json", "--model", "."], 3, "holds no config.json"),

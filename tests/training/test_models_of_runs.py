@@ -180,7 +180,7 @@ def test_a_run_may_have_trained_an_adapter_on_a_run(workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("base", "hint"),
     [
-        ("some/base", "`hf download some/base`"),
+        ("some/base", "virc download some/base"),
         ("/gone/away", "base_model_name_or_path into"),
         ("a b/$(date)", "base_model_name_or_path into"),
         ("../../etc", "base_model_name_or_path into"),

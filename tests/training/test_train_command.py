@@ -128,7 +128,7 @@ def test_a_base_is_found_in_the_workspace_by_the_end_of_its_hub_id(workspace: Pa
     done = virc("train", "tiny", "--stage", "instruct", "--from", "someone/Some-Base", "--dry-run", "--json")
     assert str(workspace / "models" / "Some-Base") in "".join(done.json["files"].values())
     absent = virc("train", "tiny", "--stage", "instruct", "--from", "someone/Other", "--dry-run")
-    assert "hf download someone/Other --local-dir models/Other" in absent.err
+    assert "\nhint: virc download someone/Other\n" in absent.err
 
 
 def test_the_settings_a_run_keeps_are_those_that_config_takes(workspace: Path, rows: Path) -> None:
@@ -148,7 +148,7 @@ def test_the_settings_a_run_keeps_are_those_that_config_takes(workspace: Path, r
 def test_a_model_that_is_not_here_is_fetched_by_its_hub_id(workspace: Path, name: str) -> None:
     done = virc("train", "--stage", "practice", "--from", name)
     assert done.code == 3
-    assert done.err.endswith("\nhint: hf download LeonMiao/ViRC-3B --local-dir models/ViRC-3B\n")
+    assert done.err.endswith("\nhint: virc download ViRC-3B\n")
 
 
 def test_a_folder_of_rows_is_its_only_file(workspace: Path, rows: Path) -> None:
@@ -193,4 +193,9 @@ def test_a_run_that_another_process_began_meanwhile_is_not_begun_again(
 def test_rows_of_the_paper_that_are_not_here_are_fetched_by_name(workspace: Path) -> None:
     done = virc("train", "--stage", "instruct", "--from", "tiny")
     assert done.code == 5
-    assert "hf download LeonMiao/CRUX --repo-type dataset --local-dir data/CRUX" in done.err
+    assert done.err.endswith("\nhint: virc download CRUX\n")
+    done = virc("train", "--stage", "instruct", "--from", "tiny", "--with", "fixed,100k")
+    assert done.err.endswith("\nhint: virc download CRUX --with fixed,100k\n")
+    assert virc("systems", "cp", "virc", "mine.yaml").code == 0
+    done = virc("train", "./mine.yaml", "--stage", "instruct", "--from", "tiny")
+    assert done.err.endswith(f"\nhint: virc download CRUX --system {workspace / 'mine.yaml'}\n")

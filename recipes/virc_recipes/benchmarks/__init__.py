@@ -203,7 +203,7 @@ def _folder(benchmark: Benchmark, workspace: Path) -> Path:
     if found is None:
         raise ConfigError(
             f"the benchmark {benchmark.NAME} is not on this machine",
-            f"hf download {benchmark.HUB} --repo-type dataset --local-dir {DATA}/{benchmark.NAME}",
+            f"virc download eval {benchmark.NAME}",
         )
     return found
 

@@ -69,7 +69,7 @@ def rows(folder: Path, split: str | None) -> Iterator[Row]:
     if not files and not is_file(annotated):
         raise DataError(
             f"{folder} holds neither data/{split}-*.parquet nor {annotated.name}",
-            f"hf download {HUB} --repo-type dataset --local-dir {folder}",
+            f"virc download eval {NAME} --to {folder}",
         )
     found = _from_parquet(files) if files else _from_json(annotated)
     first = list(islice(found, 1))

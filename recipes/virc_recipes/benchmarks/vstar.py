@@ -53,9 +53,7 @@ def rows(folder: Path, split: str | None) -> Iterator[Row]:
     """The problems in order; as `Benchmark.rows`."""
     files = sorted(folder.glob("data/test-*.parquet"))
     if not is_file(folder / _QUESTIONS) and not files:
-        raise DataError(
-            f"{folder} holds no {_QUESTIONS}", f"hf download {HUB} --repo-type dataset --local-dir {folder}"
-        )
+        raise DataError(f"{folder} holds no {_QUESTIONS}", f"virc download eval {NAME} --to {folder}")
     found = _from_lines(folder / _QUESTIONS) if is_file(folder / _QUESTIONS) else _from_parquet(files)
     return problems(found, lambda fields: _as_problem(fields, folder))
 

@@ -24,6 +24,9 @@ from virc_recipes.reasoning.protocol import Coordinates
 SEARCH_PATH = "VIRC_PATH"
 """The variable that names further folders of systems, separated as in PATH."""
 
+DEFAULT = "virc"
+"""The system that is meant where a command names none."""
+
 PACKAGE = Path(__file__).parent
 _LISTED = "tools"
 SUFFIXES = (".yaml", ".yml")
