@@ -3,7 +3,6 @@
 The token goes to the hub alone: to no other host, port or scheme that it names.
 """
 
-import email.utils
 import http.client
 import random
 import re
@@ -11,20 +10,20 @@ import socket
 import ssl
 import string
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, urljoin, urlsplit
 from weakref import WeakSet
 
 from virc_recipes.clauses import clause, plain
 from virc_recipes.errors import NetworkError, VircError
-from virc_recipes.hub import File, Repo, Told, endpoint
+from virc_recipes.hub import File, Repo, Told, endpoint, library
+from virc_recipes.hub.refusals import AGAIN, PASSING, PassingError, by_status, retry_after
 
 SECONDS = 30.0
 """Longest wait for a connection, and for the next byte."""
@@ -38,8 +37,6 @@ _AT_ONCE = 1 << 18  # more costs more: such memory is mapped anew each time
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MOST_REDIRECTS = 10
 _EXPIRED = {401, 403, 410}
-_AGAIN = "the same command goes on from here"
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 
 class ChangedError(NetworkError):
@@ -54,17 +51,12 @@ class StoppedError(Exception):
     """`Link.stop` was called."""
 
 
-class _PassingError(Exception):
-    """One try failed, and another may not.
-
-    Args:
-        error: what to raise after the last try.
-        wait: seconds until the next one, as the server asks; None: our own.
-    """
-
-    def __init__(self, error: VircError, wait: float | None = None) -> None:
-        super().__init__(error.message)
-        self.error, self.wait = error, wait
+def wrong(file: File, found: str) -> NetworkError:
+    """The file is whole and has another SHA-256 than it should."""
+    sentence = (
+        f"{plain(file.name, 100)} came with SHA-256 {found}, but the hub lists {plain(file.sha256, 64)}"
+    )
+    return NetworkError(sentence, "once more; if it stays so, tell its owner")
 
 
 class Link:
@@ -76,6 +68,7 @@ class Link:
     """
 
     def __init__(self, repo: Repo, commit: str, file: File, etag: str | None = None) -> None:
+        library.silence()
         from huggingface_hub import hf_hub_url
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
@@ -89,7 +82,7 @@ class Link:
         self._web = _Web()
         self._opener = (
             urllib.request.OpenerDirector()
-        )  # http and https alone; redirects and errors come as they are
+        )  # no other schemes; redirects and refusals come as they are
         for handler in (urllib.request.ProxyHandler(), self._web, urllib.request.UnknownHandler()):
             self._opener.add_handler(handler)
 
@@ -106,7 +99,7 @@ class Link:
             ignores ranges.
 
         Raises:
-            _PassingError: another try may help.
+            PassingError: another try may help.
             VircError: the hub refuses; the file changed; a redirect leads astray.
         """
         try:
@@ -142,9 +135,7 @@ class Link:
         if response.status in (200, 206):
             return response
         response.close()
-        if url is None:
-            raise self._refused(response)
-        raise self._not_stored(response, url, signed)
+        raise self._refusal(response, url, signed)
 
     def _follow(self, url: str, asked: Mapping[str, str]) -> tuple[http.client.HTTPResponse, str | None]:
         """The answer at the end of all redirects, and where it came from; None: from the hub itself."""
@@ -172,7 +163,7 @@ class Link:
         else:
             at, total = _content_range(headers.get("Content-Range", ""))
             if at != begins:
-                raise _PassingError(NetworkError(f"{self._name} came with another range than was asked for"))
+                raise PassingError(f"{self._name} came with another range than was asked for", AGAIN)
         if total not in (str(size), "*"):
             said = plain(total, 20)
             raise ChangedError(f"{self._name} has {said} bytes on the server, not {size} as the hub lists it")
@@ -184,34 +175,35 @@ class Link:
         with self._resolving:
             self.etag = self.etag or etag
             if etag not in (None, self.etag):
-                raise ChangedError(f"{self._name} changed on the server while it was fetched", _AGAIN)
+                raise ChangedError(f"{self._name} changed on the server while it was fetched", AGAIN)
 
-    def _refused(self, response: http.client.HTTPResponse) -> Exception:
-        from virc_recipes.hub.refusals import by_status
-
-        error = by_status(response.status, response.headers, self._repo, self._commit)
-        return _PassingError(error, _retry_after(response)) if response.status in _PASSING else error
-
-    def _not_stored(self, response: http.client.HTTPResponse, url: str, signed: str | None) -> Exception:
-        """What an answer of the storage means; it often says 403 where the address has expired."""
-        status, wait = response.status, _retry_after(response)
-        error = NetworkError(f"{_host(url)}, where {self._name} is stored, answers {status}", _AGAIN)
+    def _refusal(self, response: http.client.HTTPResponse, url: str | None, signed: str | None) -> VircError:
+        """Why there is no file; a storage often says 403 where the address it was asked at has expired."""
+        status, headers = response.status, cast(Mapping[str, str], response.headers)
+        if status == 416:
+            return ChangedError(f"{self._name} is shorter on the server than the hub lists it", AGAIN)
+        if url is None:
+            return by_status(status, headers, self._repo, self._commit)
+        sentence, wait = f"{_host(url)}, where {self._name} is stored, answers {status}", retry_after(headers)
         if status in _EXPIRED and signed is not None:
             with self._resolving:
                 if self._signed == signed:
                     self._signed = None
             wait = 0.0
-        return _PassingError(error, wait) if status in _PASSING | _EXPIRED else error
+        if status in PASSING | _EXPIRED:
+            return PassingError(sentence, AGAIN, wait)
+        return NetworkError(sentence, AGAIN)
 
     def _unreachable(self, error: Exception) -> Exception:
         if self.stopping.is_set():
             return StoppedError()
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        said = clause(reason) if isinstance(reason, Exception) else plain(reason)
-        failure = NetworkError(
-            f"cannot fetch {self._name} from {_host(self._signed or self._url)}: {said}", _AGAIN
+        # What else is wrong with HTTP names addresses or headers in full, and those are secrets.
+        said = (
+            clause(reason) if isinstance(reason, OSError) else f"no proper answer ({type(reason).__name__})"
         )
-        return failure if isinstance(reason, ssl.SSLCertVerificationError) else _PassingError(failure)
+        kind = NetworkError if isinstance(reason, ssl.SSLCertVerificationError) else PassingError
+        return kind(f"cannot fetch {self._name} from {_host(self._signed or self._url)}: {said}", AGAIN)
 
     @property
     def _name(self) -> str:
@@ -260,7 +252,7 @@ class Reader:
                 raise StoppedError
             try:
                 data = self._some(min(most, self._ends - self._at, _AT_ONCE))
-            except _PassingError as failure:
+            except PassingError as failure:
                 self._close()
                 self._wait(failure)
                 continue
@@ -279,12 +271,12 @@ class Reader:
                 before -= len(self._link.received(self._response, min(before, _AT_ONCE)))
         return self._link.received(self._response, most)
 
-    def _wait(self, failure: _PassingError) -> None:
+    def _wait(self, failure: PassingError) -> None:
         self._failures = 1 if self._since >= _ENOUGH else self._failures + 1
         self._since = 0
-        wait = failure.wait
-        if self._failures >= TRIES or (wait or 0) > _MOST_ASKED:
-            raise failure.error
+        if self._failures >= TRIES:
+            raise failure
+        wait = failure.wait if failure.wait is None else min(failure.wait, _MOST_ASKED)
         if wait is None or self._failures > 2:  # an address that expires at once is no reason to hurry
             own = min(_MOST_WAIT, FIRST_WAIT * 2 ** (self._failures - 1)) * random.uniform(0.5, 1)
             wait = max(own, wait or 0)
@@ -362,13 +354,3 @@ def _content_range(header: str) -> tuple[int, str]:
     """First byte of the part that came, and the size of the whole as it is said; -1 where there is neither."""
     match = re.fullmatch(r"bytes (\d{1,15})-\d{1,15}/(\d{1,15}|\*)", header.strip())
     return (int(match[1]), match[2]) if match else (-1, "*")
-
-
-def _retry_after(response: http.client.HTTPResponse) -> float | None:
-    """Seconds that the server asks to wait, given as such or as a date."""
-    said = response.headers.get("Retry-After", "")
-    if re.fullmatch(r"\d{1,9}", said):
-        return float(said)
-    with suppress(ValueError, OverflowError):
-        return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - time.time())
-    return None

@@ -11,9 +11,9 @@ from io import FileIO
 from pathlib import Path
 
 from virc_recipes.clauses import plain
-from virc_recipes.errors import NetworkError, SetupError
+from virc_recipes.errors import SetupError
 from virc_recipes.hub import File, Repo, Told, journal
-from virc_recipes.hub.link import ChangedError, Link, NoRangesError, Reader, StoppedError
+from virc_recipes.hub.link import ChangedError, Link, NoRangesError, Reader, StoppedError, wrong
 
 PART = 64 << 20
 """Bytes of a part, the last one aside."""
@@ -97,9 +97,7 @@ def _complete(repo: Repo, commit: str, parts: "_Parts", told: Told, connections:
             return
         parts.drop()
         if not had:  # else an earlier run may have brought what is wrong
-            name = plain(file.name, 100)
-            sentence = f"{name} came with SHA-256 {found}, but the hub lists it with {plain(file.sha256, 64)}"
-            raise NetworkError(sentence, "once more; if it stays so, tell its owner")
+            raise wrong(file, found)
 
 
 class _Parts:

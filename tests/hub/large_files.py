@@ -1,0 +1,63 @@
+"""A large file on the hub of the tests, and what fetches it."""
+
+import hashlib
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hub_server import Hub, hub
+
+from virc_recipes.hub import File, Repo, link
+from virc_recipes.hub.ranged import fetch_large
+
+REPO = Repo("some/model")
+NAME = "model.safetensors"
+PART = 1 << 18
+CONTENT = random.Random(3).randbytes(10 * PART + 1000)
+TOKEN = "hf_secret"
+
+
+def listed(content: bytes) -> File:
+    """The file as the hub lists it."""
+    return File(NAME, len(content), hashlib.sha256(content).hexdigest())
+
+
+@dataclass
+class Place:
+    """Where a file goes to, and what the caller was told on the way."""
+
+    server: Hub
+    folder: Path
+    content: bytes = CONTENT
+    told: list[int] = field(default_factory=list)
+
+    @property
+    def to(self) -> Path:
+        return self.folder / "models" / NAME
+
+    @property
+    def work(self) -> Path:
+        return self.folder / "work"
+
+    def fetch(self, told: Callable[[int], None] | None = None, connections: int = 4) -> None:
+        commit = self.server.commit(REPO.id)
+        file = listed(self.content)
+        fetch_large(REPO, commit, file, self.to, self.work, told or self.told.append, PART, connections)
+
+    def is_whole(self) -> bool:
+        """Whether the file is there and right, and nothing is left beside it."""
+        return self.to.read_bytes() == self.content and not list(self.work.iterdir())
+
+
+@contextmanager
+def serving(monkeypatch: pytest.MonkeyPatch, home: Path, content: bytes = CONTENT) -> Iterator[Hub]:
+    """A hub with the one file, whose address is in the environment, with a token; no try waits for long."""
+    with hub({REPO.id: {NAME: content}}) as server:
+        server.tokens.add(TOKEN)
+        for name, value in server.env(home, TOKEN).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(link, "FIRST_WAIT", 0.001)
+        yield server
