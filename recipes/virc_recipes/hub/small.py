@@ -56,48 +56,23 @@ def fetch_small(
 
 def _fetched(repo: Repo, commit: str, file: File, folder: Path, told: Told) -> Path:
     """The file as it came, in a folder that is made anew."""
-    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     came = 0
 
-    class Bar:
-        """What the library takes for a progress bar; it ends a file that does not end by itself."""
-
-        def __init__(self, **_: object) -> None: ...
-
-        def __enter__(self) -> "Bar":
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-
-        def update(self, count: int) -> None:
-            nonlocal came
-            came += count
-            told(count)
-            if came > file.size:
-                raise NetworkError(f"{plain(file.name, 100)} is longer than {host()} lists it", AGAIN)
-
-    def fetch(_: object) -> str:
-        return hf_hub_download(
-            repo.id,
-            file.name,
-            repo_type=repo.kind,
-            revision=commit,
-            endpoint=endpoint(),
-            library_name="virc",
-            local_dir=folder,
-            cache_dir=folder / "none",  # a copy in the hub's own cache may be damaged
-            tqdm_class=Bar,  # type: ignore[arg-type]
-        )
+    def hear(count: int) -> None:
+        nonlocal came
+        came += count
+        told(count)
 
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        path = Path(within(time.monotonic() + SECONDS, fetch))
+        end = time.monotonic() + SECONDS
+        path = within(end, lambda say: _downloaded(repo, commit, file, folder, say), hear)
     except LateError:
-        raise NetworkError(
-            f"{plain(file.name, 100)} did not come within {SECONDS / 60:g} minutes", AGAIN
-        ) from None
+        told(-came)
+        name, minutes = plain(file.name, 100), f"{SECONDS / 60:g} minutes"
+        raise NetworkError(f"{name} did not come within {minutes}", AGAIN) from None
     except Exception as error:
         told(-came)
         failure = as_error(error, repo, commit)
@@ -110,3 +85,42 @@ def _fetched(repo: Repo, commit: str, file: File, folder: Path, told: Told) -> P
         raise failure from error
     told(file.size - came)
     return path
+
+
+def _downloaded(repo: Repo, commit: str, file: File, folder: Path, say: Told) -> Path:
+    """The file as the library downloads it.
+
+    Args:
+        say: told of bytes that came.
+    """
+    from huggingface_hub import hf_hub_download
+
+    class Bar:
+        """What the library takes for a progress bar; it ends a file that does not end by itself."""
+
+        def __init__(self, initial: int = 0, **_: object) -> None:
+            self._at = initial
+
+        def __enter__(self) -> "Bar":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def update(self, count: int) -> None:
+            say(count)
+            self._at += count
+            if self._at > file.size:
+                raise NetworkError(f"{plain(file.name, 100)} is longer than {host()} lists it", AGAIN)
+
+    path = hf_hub_download(
+        repo.id,
+        file.name,
+        repo_type=repo.kind,
+        revision=commit,
+        endpoint=endpoint(),
+        library_name="virc",
+        local_dir=folder,
+        cache_dir=folder / "none",  # a copy in the hub's own cache may be damaged
+        tqdm_class=Bar,  # type: ignore[arg-type]
+    )
+    return Path(path)

@@ -1,0 +1,193 @@
+"""Small files: each is there whole and verified, or not at all."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hub_server import Fault, Hub, Reply, Repo, becomes, drop, hub, short, slow, status, wrong
+
+from virc_recipes.errors import ConfigError, NetworkError, VircError
+from virc_recipes.hub import File, small, tries
+from virc_recipes.hub import Repo as Wanted
+from virc_recipes.hub.listing import listing
+from virc_recipes.hub.small import fetch_small
+
+MODEL, GATED = "LeonMiao/ViRC-3B", "some/gated"
+CONFIG, TOKENIZER = b'{"model_type": "qwen2_5_vl"}' * 100, os.urandom(300_000)
+FILES = {"config.json": CONFIG, "deep/tokenizer.bin": TOKENIZER, "empty": b""}
+MEMBER, STRANGER = "hf_member", "hf_stranger"
+
+
+class Place:
+    """Where a file goes, and what came on the way there."""
+
+    def __init__(self, folder: Path, server: Hub) -> None:
+        self.to, self.work, self.server = folder / "to", folder / "work", server
+        self.told: list[int] = []
+        self.to.mkdir()
+        self.work.mkdir()
+
+    def fetch(self, name: str, repo: str = MODEL) -> Path:
+        listed = listing(Wanted(repo))
+        (file,) = (file for file in listed.files if file.name == name)
+        to = self.to / "file"
+        fetch_small(Wanted(repo), listed.commit, file, to, self.work, self.told.append)
+        return to
+
+    def refused(self, name: str, kind: type[VircError] = NetworkError, repo: str = MODEL) -> VircError:
+        """The error of a fetch that leaves what was there before, and nothing else."""
+        old = self.to / "file"
+        old.write_bytes(b"old")
+        with pytest.raises(kind) as failed:
+            self.fetch(name, repo)
+        assert old.read_bytes() == b"old"
+        assert list(self.to.iterdir()) == [old]
+        assert not list(self.work.iterdir())
+        assert sum(self.told) == 0
+        return failed.value
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    repos = {MODEL: Repo(FILES), GATED: Repo(FILES, gated=True, members=[MEMBER])}
+    with hub(repos) as server:
+        server.tokens.add(STRANGER)
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        yield Place(tmp_path, server)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_comes_whole(place: Place, name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert place.fetch(name).read_bytes() == FILES[name]
+    assert sum(place.told) == len(FILES[name])
+    assert not list(place.work.iterdir())
+    assert capfd.readouterr() == ("", "")
+    agents = {request.headers["user-agent"].partition(";")[0] for request in place.server.requests}
+    assert {agent.partition("/")[0] for agent in agents} == {"virc"}
+
+
+def test_it_replaces_what_was_there(place: Place) -> None:
+    (place.to / "file").write_bytes(b"old")
+    assert place.fetch("config.json").read_bytes() == CONFIG
+
+
+def test_the_commit_of_the_listing_is_fetched(place: Place) -> None:
+    listed = listing(Wanted(MODEL))
+    place.server.put(MODEL, dict.fromkeys(FILES, b"new"))
+    (file,) = (file for file in listed.files if file.name == "config.json")
+    fetch_small(Wanted(MODEL), listed.commit, file, place.to / "file", place.work)
+    assert (place.to / "file").read_bytes() == CONFIG
+
+
+def test_the_token_stays_at_the_hub(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", MEMBER)
+    assert place.fetch("deep/tokenizer.bin", GATED).read_bytes() == TOKENIZER
+    assert place.server.asked("storage")
+    assert all("authorization" not in request.headers for request in place.server.asked("storage"))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [wrong(7), becomes(CONFIG.upper()), short(5), drop(9), status(500), status(503), drop(0, reset=True)],
+)
+def test_what_goes_wrong_once_is_fetched_again(
+    place: Place, fault: Fault, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place.server.misbehave(fault, on="resolve")
+    assert place.fetch("config.json").read_bytes() == CONFIG
+    assert sum(place.told) == len(CONFIG)
+    assert len([r for r in place.server.asked("resolve") if r.method == "GET"]) == 2
+    assert capfd.readouterr() == ("", "")  # the library's warnings too
+
+
+def test_another_content_than_was_listed(place: Place) -> None:
+    place.server.misbehave(wrong(7), name="deep/*", times=None)
+    error = place.refused("deep/tokenizer.bin")
+    assert "deep/tokenizer.bin came with another hash than 127.0.0.1:" in error.message
+    assert len([request for request in place.server.asked("storage") if request.method == "GET"]) == 2
+
+
+def test_another_content_of_a_file_that_git_keeps(place: Place) -> None:
+    place.server.misbehave(becomes(CONFIG.upper()), on="resolve", times=None)
+    assert "another hash" in place.refused("config.json").message
+
+
+def test_a_file_without_end_is_left(place: Place, tmp_path: Path) -> None:
+    endless = tmp_path / "endless"
+    with endless.open("wb") as file:
+        os.truncate(file.fileno(), 2**40)
+
+    def send(reply: Reply) -> None:
+        reply.code, reply.content, reply.ranges = 200, endless, False
+        reply.headers.pop("Location", None)
+
+    for method in ("GET", "HEAD"):
+        place.server.misbehave(send, on="resolve", method=method, times=None)
+    assert "is longer than 127.0.0.1:" in place.refused("config.json").message
+    assert place.server.sent() < 64 << 20
+
+
+def test_a_server_that_keeps_failing(place: Place) -> None:
+    place.server.misbehave(status(500), on="resolve", times=None)
+    assert "answers 500" in place.refused("config.json").message
+    assert len([r for r in place.server.asked("resolve") if r.method == "GET"]) == tries.TRIES
+
+
+def test_a_server_that_drips(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small, "SECONDS", 0.3)
+    place.server.misbehave(slow(100), on="resolve", times=None)
+    assert "config.json did not come within" in place.refused("config.json").message
+
+
+def test_gated(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"{place.server.url}/{GATED}"
+    error = place.refused("config.json", ConfigError, GATED)
+    assert (error.message, error.hint) == (
+        "some/gated is gated: it is for users who are logged in",
+        f"accept its terms at {url}, then `hf auth login`",
+    )
+    monkeypatch.setenv("HF_TOKEN", STRANGER)
+    error = place.refused("config.json", ConfigError, GATED)
+    assert (error.message, error.hint) == (
+        "some/gated is gated, and your account is not on its list",
+        f"accept its terms at {url} with the account of your token",
+    )
+
+
+def test_a_file_that_went_away(place: Place) -> None:
+    commit = place.server.commit(MODEL)
+    with pytest.raises(ConfigError, match="LeonMiao/ViRC-3B has no such file") as refused:
+        fetch_small(Wanted(MODEL), commit, File("none.json", 2, git="0" * 40), place.to / "x", place.work)
+    assert str(refused.value.hint).endswith("/LeonMiao/ViRC-3B/tree/main")
+
+
+def test_a_file_without_a_hash_has_its_size_checked(place: Place) -> None:
+    commit = place.server.commit(MODEL)
+    fetch_small(Wanted(MODEL), commit, File("config.json", len(CONFIG)), place.to / "x", place.work)
+    assert (place.to / "x").read_bytes() == CONFIG
+    with pytest.raises(NetworkError, match="another"):
+        fetch_small(Wanted(MODEL), commit, File("config.json", len(CONFIG) + 1), place.to / "y", place.work)
+    assert not (place.to / "y").exists()
+
+
+def test_names_that_need_quoting(place: Place) -> None:
+    name, content = "a b/ü%2F#?.json", b"{}"
+    commit = place.server.put(MODEL, {name: content})
+    file = File(name, 2, sha256=hashlib.sha256(content).hexdigest())
+    fetch_small(Wanted(MODEL), commit, file, place.to / "x", place.work)
+    assert (place.to / "x").read_bytes() == content
+
+
+def test_an_error_of_the_disk_is_no_fault_of_the_hub(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OSError, match="No such file") as failed:  # it has no folder to go to
+        fetch_small(
+            Wanted(MODEL),
+            place.server.commit(MODEL),
+            File("config.json", len(CONFIG)),
+            place.to / "none" / "x",
+            place.work,
+        )
+    assert not isinstance(failed.value, VircError)
+    assert not list(place.work.iterdir())
