@@ -1,0 +1,181 @@
+"""What the real client raises becomes one sentence and what to do."""
+
+import errno
+import socket
+from collections.abc import Callable, Iterator
+from email.message import Message
+from email.utils import formatdate
+from pathlib import Path
+from time import time
+
+import pytest
+from hub_server import Fault, Hub, Repo, body, hub, moved, short, status
+from huggingface_hub import HfApi, constants, hf_hub_download
+
+from virc_recipes.errors import ConfigError, DataError, NetworkError, VircError
+from virc_recipes.hub import Repo as Wanted
+from virc_recipes.hub.refusals import PassingError, as_error, by_status
+
+MODEL, PRIVATE, GATED = "LeonMiao/ViRC-3B", "some/private", "some/gated"
+STRANGER = "hf_stranger"
+FILES = {"config.json": b"{}" * 50}
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    repos = {MODEL: Repo(FILES), PRIVATE: Repo(FILES, private=True), GATED: Repo(FILES, gated=True)}
+    with hub(repos) as running:
+        running.tokens.add(STRANGER)
+        monkeypatch.setenv("HF_ENDPOINT", running.url)
+        yield running
+
+
+def failure(call: Callable[[], object]) -> Exception:
+    try:
+        call()
+    except Exception as error:
+        return error
+    pytest.fail("it went well")
+
+
+def listed(server_url: str, repo: str = MODEL, revision: str | None = None) -> VircError:
+    """What a listing by the client's own call fails with."""
+    api = HfApi(endpoint=server_url)
+    error = failure(lambda: api.repo_info(repo, revision=revision, files_metadata=True))
+    return as_error(error, Wanted(repo), revision)
+
+
+def fetched(server_url: str, to: Path, repo: str = MODEL, name: str = "config.json") -> VircError:
+    """What a download by the client's own call fails with."""
+    error = failure(lambda: hf_hub_download(repo, name, endpoint=server_url, local_dir=to))
+    return as_error(error, Wanted(repo))
+
+
+@pytest.mark.parametrize(
+    ("repo", "revision", "token", "kind", "sentence"),
+    [
+        ("no/such", None, "", ConfigError, "the hub has no model no/such, or it is private (HF_ENDPOINT is "),
+        ("no/such", None, STRANGER, ConfigError, "the hub has no model no/such, or it is private"),
+        (PRIVATE, None, STRANGER, ConfigError, "the hub has no model some/private, or it is private"),
+        (MODEL, "v9", "", ConfigError, "LeonMiao/ViRC-3B has no revision 'v9'"),
+        (MODEL, None, "hf_unknown", ConfigError, "refuses the token"),
+        ("x" * 200, None, "", ConfigError, "is no hub id"),
+    ],
+)
+def test_listings_that_are_refused(
+    server: Hub,
+    monkeypatch: pytest.MonkeyPatch,
+    repo: str,
+    revision: str | None,
+    token: str,
+    kind: type[VircError],
+    sentence: str,
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    error = listed(server.url, repo, revision)
+    assert type(error) is kind
+    assert sentence in error.message
+    assert error.hint
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "sentence"),
+    [
+        (status(403, "no right"), ConfigError, "forbids to read LeonMiao/ViRC-3B: no right"),
+        (status(404, "Not Found"), ConfigError, "the hub has no model LeonMiao/ViRC-3B"),
+        (status(400, "bad"), NetworkError, "answers 400: bad"),
+        (status(451, ""), NetworkError, "answers 451"),
+        (status(429), PassingError, "answers 429: too many requests"),
+        (status(429, retry_after="3600"), NetworkError, "answers 429: too many requests"),
+        (status(500, "a\x1b[31mb. " * 900), PassingError, "answers 500: a [31mb. a"),
+        (status(502), PassingError, "answers 502: scripted"),
+        (status(504, "\t"), PassingError, "answers 504"),
+        (moved("ftp://x/y"), PassingError, "cannot reach 127.0.0.1:"),
+    ],
+)
+def test_answers_that_are_no_success(server: Hub, fault: Fault, kind: type[VircError], sentence: str) -> None:
+    server.misbehave(fault, on="api")
+    error = listed(server.url)
+    assert type(error) is kind
+    assert sentence in error.message
+    assert len(error.message) < 500
+    assert error.message.isprintable()
+
+
+def test_files_that_are_refused(server: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert "gated: it is for users who are logged in" in fetched(server.url, tmp_path, GATED).message
+    monkeypatch.setenv("HF_TOKEN", STRANGER)
+    assert "gated, and your account is not on its list" in fetched(server.url, tmp_path, GATED).message
+    missing = fetched(server.url, tmp_path, name="none.json")
+    assert (type(missing), missing.message) == (ConfigError, "LeonMiao/ViRC-3B has no such file")
+
+
+def test_less_came_than_was_announced(server: Hub, tmp_path: Path) -> None:
+    server.misbehave(short(9), on="resolve", times=None)
+    error = fetched(server.url, tmp_path)
+    assert (type(error), "sent less of a file" in error.message) == (PassingError, True)
+
+
+def test_something_that_is_no_hub(server: Hub, tmp_path: Path) -> None:
+    for method in ("HEAD", "GET"):
+        server.misbehave(body(b"<html>log in</html>", "text/html"), on="resolve", method=method, times=None)
+    error = fetched(server.url, tmp_path)
+    assert (type(error), error.hint) == (NetworkError, "HF_ENDPOINT names it: mend or unset it")
+    assert "does not answer as a hub does" in error.message
+
+
+def test_offline(server: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    for error in (listed(server.url), fetched(server.url, tmp_path)):
+        assert type(error) is NetworkError
+        assert (error.message, error.hint) == (
+            "LeonMiao/ViRC-3B is on the network, and HF_HUB_OFFLINE forbids it",
+            "unset HF_HUB_OFFLINE",
+        )
+
+
+def test_nobody_listens_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setenv("HF_ENDPOINT", url)
+    error = listed(url)
+    assert type(error) is PassingError
+    assert error.message.startswith(f"cannot reach {url[7:]}: ")
+    assert "refused" in error.message
+    monkeypatch.delenv("HF_ENDPOINT")
+    assert listed(url).hint == "the same command goes on from here"
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("x"), KeyError("y")]
+)
+def test_what_is_no_error_of_the_client_stays_what_it_is(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised:
+        as_error(error, Wanted(MODEL))
+    assert raised.value is error
+
+
+def test_an_error_of_ours_stays_what_it_is() -> None:
+    error = DataError("bad")
+    assert as_error(error, Wanted(MODEL)) is error
+
+
+def test_headers_of_any_client_are_taken() -> None:
+    headers = Message()
+    headers["x-error-code"] = "RevisionNotFound"
+    assert "has no revision 'main'" in by_status(404, headers, Wanted(MODEL)).message  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("said", "wait"), [("7", 7), ("0", 0), ("soon", None), ("-1", None), ("\u0663", None), ("9" * 40, None)]
+)
+def test_how_long_a_server_asks_to_wait(said: str, wait: float | None) -> None:
+    error = by_status(503, {"Retry-After": said}, Wanted(MODEL))
+    assert isinstance(error, PassingError)
+    assert error.wait == wait
+
+
+def test_a_date_to_wait_for() -> None:
+    error = by_status(503, {"Retry-After": formatdate(time() + 100, usegmt=True)}, Wanted(MODEL))
+    assert isinstance(error, PassingError)
+    assert error.wait == pytest.approx(100, abs=5)
