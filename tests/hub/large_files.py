@@ -59,5 +59,6 @@ def serving(monkeypatch: pytest.MonkeyPatch, home: Path, content: bytes = CONTEN
         server.tokens.add(TOKEN)
         for name, value in server.env(home, TOKEN).items():
             monkeypatch.setenv(name, value)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
         monkeypatch.setattr(link, "FIRST_WAIT", 0.001)
         yield server

@@ -1,0 +1,374 @@
+"""A large file in parts over several connections: what comes is right, or nothing has its name."""
+
+import errno
+import hashlib
+import itertools
+import os
+import resource
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hub_server import (
+    Fault,
+    Hub,
+    Reply,
+    becomes,
+    drop,
+    etag,
+    ignore_range,
+    short,
+    slow,
+    status,
+    wrong,
+)
+from large_files import CONTENT, NAME, PART, REPO, Place, listed, serving
+
+from virc_recipes.errors import ConfigError, NetworkError, SetupError
+from virc_recipes.hub import File, ranged
+from virc_recipes.hub.link import TRIES, ChangedError
+
+SIZE = len(CONTENT)
+PARTS = -(-SIZE // PART)
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Place]:
+    with serving(monkeypatch, tmp_path / "home") as server:
+        yield Place(server, tmp_path)
+
+
+def broken_off(place: Place, after: int) -> int:
+    """An earlier run whose hub refuses after so many parts; returns the bytes it kept."""
+    place.server.misbehave(status(404), times=None, skip=after)
+    with pytest.raises(NetworkError, match="answers 404"):
+        place.fetch(connections=1)
+    place.server.behave()
+    place.told.clear()
+    return ranged.kept(place.work, listed(place.content), PART)
+
+
+def asked_for(server: Hub) -> list[str]:
+    return [r.headers["range"].removeprefix("bytes=") for r in server.asked("storage")]
+
+
+def test_every_part_is_asked_for_once_and_the_token_stays_at_the_hub(place: Place) -> None:
+    place.fetch()
+    assert place.is_whole()
+    assert sum(place.told) == SIZE
+    spans = [f"{at}-{min(at + PART, SIZE) - 1}" for at in range(0, SIZE, PART)]
+    assert sorted(asked_for(place.server)) == sorted(spans)
+    assert len(place.server.asked("resolve")) == 1
+    assert all("authorization" in r.headers for r in place.server.asked("resolve"))
+    assert not any("authorization" in r.headers for r in place.server.asked("storage"))
+
+
+@pytest.mark.parametrize("size", [0, 1, PART - 1, PART, PART + 1, 3 * PART])
+def test_files_of_any_size(place: Place, size: int) -> None:
+    place.content = CONTENT[:size]
+    place.server.put(REPO.id, {NAME: place.content})
+    place.fetch()
+    assert place.is_whole()
+
+
+def test_a_hub_that_sends_the_file_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a storage beside it, as a mirror may do."""
+    with serving(monkeypatch, tmp_path / "home") as server:
+        server.large = 1 << 40
+        name = "plain.weights"
+        commit = server.put(REPO.id, {name: CONTENT})
+        file = File(name, SIZE, listed(CONTENT).sha256)
+        ranged.fetch_large(REPO, commit, file, tmp_path / "to" / name, tmp_path / "work", part=PART)
+        assert (tmp_path / "to" / name).read_bytes() == CONTENT
+        assert not server.asked("storage")
+
+
+@pytest.mark.parametrize(
+    ("fault", "times"),
+    [
+        (drop(100_000), 8),
+        (drop(100_000, reset=True), 8),
+        (drop(0), 3),
+        (short(5), 3),
+        (status(503), 5),
+        (status(429, retry_after="0"), 5),
+        (status(403), 5),
+        (status(410), 5),
+    ],
+)
+def test_passing_faults_cost_no_byte_twice(place: Place, fault: Fault, times: int) -> None:
+    place.server.misbehave(fault, times=times)
+    place.fetch()
+    assert place.is_whole()
+    assert sum(place.told) == SIZE
+    assert min(place.told) > 0
+
+
+def test_signed_addresses_that_serve_three_requests(place: Place) -> None:
+    place.server.address_uses = 3
+    place.fetch()
+    assert place.is_whole()
+    assert PARTS // 3 <= len(place.server.asked("resolve")) <= PARTS
+
+
+def test_signed_addresses_that_expire_in_the_midst_of_a_part(place: Place) -> None:
+    place.server.address_bytes = PART + PART // 2
+    place.fetch()
+    assert place.is_whole()
+    assert sum(place.told) == SIZE
+
+
+def test_a_server_that_ignores_ranges_is_asked_for_the_whole_once_more(place: Place) -> None:
+    place.server.misbehave(ignore_range, times=None)
+    place.server.misbehave(slow(20_000_000), times=None)
+    place.fetch()
+    assert place.is_whole()
+    assert sum(place.told) == SIZE
+    assert len(place.server.asked("storage")) <= 6  # four at once, then one
+
+
+def test_ranges_that_are_ignored_from_some_point_on(place: Place) -> None:
+    place.server.misbehave(ignore_range, times=None, skip=5)
+    place.fetch()
+    assert place.is_whole()
+    assert sum(place.told) == SIZE
+
+
+def test_a_later_run_fetches_what_is_missing_alone(place: Place) -> None:
+    assert broken_off(place, 4) == 4 * PART
+    before = len(place.server.requests)
+    place.fetch()
+    assert place.is_whole()
+    assert sum(place.told) == SIZE - 4 * PART
+    assert len(place.server.requests) - before == 1 + PARTS - 4
+
+
+def test_a_later_run_without_ranges_reads_over_what_is_kept(place: Place) -> None:
+    assert broken_off(place, 4) == 4 * PART
+    place.server.misbehave(ignore_range, times=None)
+    place.fetch()
+    assert place.is_whole()
+    assert sum(place.told) == SIZE - 4 * PART
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_kept_part_that_rotted_is_fetched_again_alone(place: Place) -> None:
+    assert broken_off(place, 4) == 4 * PART
+    (data,) = place.work.glob("*.part")
+    flip(data, PART + 7)
+    place.fetch()
+    assert place.is_whole()
+    assert sum(place.told) == SIZE - 4 * PART
+    assert -PART in place.told
+    assert f"{PART}-{2 * PART - 1}" in asked_for(place.server)[5:]
+
+
+@pytest.mark.parametrize("left", [0, PART // 2, 3 * PART])
+def test_kept_parts_that_are_gone_are_fetched_again(place: Place, left: int) -> None:
+    assert broken_off(place, 4) == 4 * PART
+    (data,) = place.work.glob("*.part")
+    os.truncate(data, left)
+    assert ranged.kept(place.work, listed(CONTENT), PART) == left // PART * PART
+    place.fetch()
+    assert place.is_whole()
+
+
+@pytest.mark.parametrize("tail", [b'\n{"begins": 1048576, "si', b"\0" * 900, b"\xff\n[[[[", b"\n3\n"])
+def test_a_journal_with_a_torn_end_is_read_up_to_it_and_written_on(place: Place, tail: bytes) -> None:
+    broken_off(place, 3)
+    (notes,) = place.work.glob("*.journal")
+    notes.write_bytes(notes.read_bytes() + tail)
+    assert broken_off(place, 3) == 6 * PART
+    assert b"\n{" in notes.read_bytes().replace(tail, b"", 1)
+    place.fetch()
+    assert place.is_whole()
+    assert sum(place.told) == SIZE - 6 * PART
+
+
+def test_parts_of_another_size_are_not_mixed(place: Place) -> None:
+    broken_off(place, 4)
+    to, file = place.to, listed(CONTENT)
+    ranged.fetch_large(REPO, place.server.commit(REPO.id), file, to, place.work, part=PART // 2 + 1)
+    assert place.is_whole()
+
+
+def test_the_same_content_at_another_commit_goes_on(place: Place) -> None:
+    assert broken_off(place, 4) == 4 * PART
+    place.server.put(REPO.id, {NAME: CONTENT, "README.md": b"new"})
+    place.fetch()
+    assert place.is_whole()
+    assert sum(place.told) == SIZE - 4 * PART
+
+
+def test_a_file_that_changes_once_is_fetched_anew(place: Place) -> None:
+    place.server.misbehave(etag('"other"'), skip=5)
+    place.fetch()
+    assert place.is_whole()
+    assert sum(place.told) == SIZE
+    assert min(place.told) < 0
+    assert place.server.sent(NAME) > SIZE + PART
+
+
+def test_a_file_that_keeps_changing_is_given_up(place: Place) -> None:
+    numbers = itertools.count()
+
+    def new_each_time(reply: Reply) -> None:
+        reply.etag = f'"{next(numbers)}"'
+
+    place.server.misbehave(new_each_time, times=None)
+    with pytest.raises(ChangedError, match="changed on the server while it was fetched"):
+        place.fetch(connections=1)
+    assert len(place.server.asked("storage")) == 4
+    assert not place.to.exists()
+
+
+def test_a_file_that_changed_between_two_runs_is_fetched_anew(place: Place) -> None:
+    place.server.misbehave(etag('"before"'), times=4)
+    assert broken_off(place, 4) == 4 * PART
+    place.fetch()
+    assert place.is_whole()
+    assert sum(place.told) == SIZE - 4 * PART  # four parts were thrown away
+
+
+def test_another_file_of_the_same_size_is_refused(place: Place) -> None:
+    place.server.misbehave(becomes(CONTENT[::-1]), times=None, skip=3)
+    with pytest.raises(NetworkError, match="came with SHA-256"):
+        place.fetch()
+    assert not place.to.exists()
+
+
+def test_wrong_bytes_never_get_the_name_and_the_sentence_has_both_hashes(place: Place) -> None:
+    place.server.misbehave(wrong(5 * PART + 1), times=None)
+    other = bytearray(CONTENT)
+    other[5 * PART + 1] ^= 1
+    with pytest.raises(NetworkError) as raised:
+        place.fetch()
+    assert str(listed(bytes(other)).sha256) in raised.value.message
+    assert str(listed(CONTENT).sha256) in raised.value.message
+    assert not place.to.exists()
+    assert not list(place.work.iterdir())
+    assert place.server.until(lambda: place.server.sent(NAME) == SIZE)
+
+
+def test_wrong_bytes_of_an_earlier_run_are_fetched_once_more(place: Place) -> None:
+    place.server.misbehave(wrong(PART + 1), times=4)
+    assert broken_off(place, 4) == 4 * PART
+    place.fetch()
+    assert place.is_whole()
+    assert sum(place.told) == SIZE - 4 * PART
+
+
+def test_without_a_hash_the_size_is_checked(place: Place) -> None:
+    file = File(NAME, SIZE)
+    ranged.fetch_large(REPO, place.server.commit(REPO.id), file, place.to, place.work, part=PART)
+    assert place.is_whole()
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "requests"),
+    [
+        (status(500), NetworkError, TRIES),
+        (status(404, error="EntryNotFound"), ConfigError, 1),
+        (status(401, error="GatedRepo"), ConfigError, 1),
+    ],
+)
+def test_what_stays_ends_it(place: Place, fault: Fault, kind: type[Exception], requests: int) -> None:
+    place.server.misbehave(fault, on="resolve", times=None)
+    with pytest.raises(kind):
+        place.fetch(connections=1)
+    assert len(place.server.requests) == requests
+    assert not place.to.exists()
+
+
+def test_one_part_that_fails_for_good_ends_all_and_keeps_the_others(place: Place) -> None:
+    def refused(reply: Reply) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            status(500)(reply)
+
+    left = 6
+    place.server.misbehave(refused, times=None)
+    with pytest.raises(NetworkError, match="answers 500"):
+        place.fetch()
+    assert ranged.kept(place.work, listed(CONTENT), PART) == 6 * PART
+    assert no_threads()
+
+
+def no_threads() -> bool:
+    """Whether no thread of a fetch is left; those of the server have other names."""
+    return not any("_work" in thread.name for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("most", [PART // 2, 5 * PART + 1])
+def test_a_full_disk_is_named_and_later_it_goes_on(place: Place, most: int) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        with pytest.raises(SetupError, match="the disk is full") as raised:
+            place.fetch(connections=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "goes on" in str(raised.value.hint)
+    kept = ranged.kept(place.work, listed(CONTENT), PART)
+    assert kept >= most // PART * PART - PART
+    place.told.clear()
+    place.fetch()
+    assert place.is_whole()
+    assert sum(place.told) == SIZE - kept
+
+
+def test_another_fault_of_the_disk_comes_as_it_is(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "the disk is broken")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="the disk is broken"):
+        place.fetch()
+    assert not place.to.exists()
+
+
+def told_of(stop_at: int, error: type[BaseException]) -> Callable[[int], None]:
+    """A caller that raises when so many bytes came."""
+    come = 0
+
+    def told(count: int) -> None:
+        nonlocal come
+        come += count
+        if come >= stop_at:
+            raise error
+
+    return told
+
+
+def test_what_the_caller_raises_ends_it(place: Place) -> None:
+    with pytest.raises(ZeroDivisionError):
+        place.fetch(told=told_of(3 * PART, ZeroDivisionError))
+    assert no_threads()
+    place.fetch()
+    assert place.is_whole()
+
+
+def test_memory_does_not_grow_with_the_file(place: Place, tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(64 << 20)
+    commit = place.server.put(REPO.id, {NAME: large})
+    with large.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    tracemalloc.start()
+    try:
+        asked = File(NAME, large.stat().st_size, sha256)
+        ranged.fetch_large(REPO, commit, asked, place.to, place.work, part=8 << 20)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert place.to.stat().st_size == asked.size
+    assert peak < 8 << 20
