@@ -1,16 +1,19 @@
 """What the stages of a system need from the hub: files of its datasets, and the models they begin with."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 
 from virc_recipes import rl, stages
 from virc_recipes.clauses import plain
-from virc_recipes.data.layouts import INFO, parsed_info
+from virc_recipes.data.layouts import INFO, MOST_INFO_BYTES, parsed_info
 from virc_recipes.errors import DataError
 from virc_recipes.hub import Listing
 from virc_recipes.nearest import did_you_mean
+from virc_recipes.paths import contents
 from virc_recipes.stages import Resolved
 from virc_recipes.systems import System
 
@@ -60,7 +63,7 @@ def files_of(names: Iterable[str], info: bytes, listing: Listing) -> tuple[str, 
 
     Args:
         names: as in `Needed`; `.parquet` may be left out.
-        info: the text of its `dataset_info.json`; `{}` where it has none.
+        info: the text of its `dataset_info.json`, as `info_of` gives it.
 
     Raises:
         DataError: a name stands for no file of it, or the text is no such file's.
@@ -68,6 +71,26 @@ def files_of(names: Iterable[str], info: bytes, listing: Listing) -> tuple[str, 
     entries = parsed_info(info, f"{INFO} of {listing.repo.id}")
     held = {file.name for file in listing.files}
     return tuple(dict.fromkeys(file_of(name, entries, held, listing.repo.id) for name in names))
+
+
+def info_of(listing: Listing) -> bytes:
+    """The text of the `dataset_info.json` of a repository, fetched; `{}` where it has none.
+
+    Raises:
+        DataError: it is over 16 MiB.
+        ConfigError, NetworkError: it cannot be fetched.
+    """
+    from virc_recipes.hub.small import fetch_small
+
+    file = next((each for each in listing.files if each.name == INFO), None)
+    if file is None:
+        return b"{}"
+    if file.size > MOST_INFO_BYTES:
+        raise DataError(f"{INFO} of {listing.repo.id} is over {MOST_INFO_BYTES >> 20} MiB")
+    with TemporaryDirectory(prefix="virc-") as work:
+        to = Path(work) / INFO
+        fetch_small(listing.repo, listing.commit, file, to, Path(work) / "part")
+        return contents(to, MOST_INFO_BYTES)
 
 
 def file_of(name: str, entries: Mapping[str, Mapping[str, Any]], held: Collection[str], whose: str) -> str:

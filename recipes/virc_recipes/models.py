@@ -80,8 +80,8 @@ def folder_of(hub_id: str, workspace: Path, by_hand: bool) -> Path | None:
     from virc_recipes.hub import record
 
     folder = workspace / FOLDER / Path(hub_id).name
-    found = record.read(folder)
-    return folder if (found.repo == hub_id if found else by_hand) else None
+    fetched = record.repo_of(folder)
+    return folder if fetched == hub_id or (by_hand and fetched is None) else None
 
 
 def download_of(hub_id: str, system: System | None) -> str:

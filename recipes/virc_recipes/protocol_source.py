@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 from virc_recipes.clauses import clause, plain
 from virc_recipes.data.extract import Found, study_file
-from virc_recipes.data.layouts import INFO, MOST_INFO_BYTES, Source, get, parsed_info, recognised
-from virc_recipes.data_files import file_of
+from virc_recipes.data.layouts import INFO, Source, get, parsed_info, recognised
+from virc_recipes.data_files import file_of, info_of
 from virc_recipes.errors import DataError, VircError
 from virc_recipes.hub import File, Listing, Repo
 from virc_recipes.paths import is_file, write_whole
@@ -80,7 +80,7 @@ def _beginning(repo: Repo, name: str, work: Path) -> Source:
     from virc_recipes.hub.listing import listing
 
     listed = listing(repo)
-    entries = parsed_info(_info(listed, work), f"{INFO} of {repo.id}")
+    entries = parsed_info(info_of(listed), f"{INFO} of {repo.id}")
     held = {file.name: file for file in listed.files}
     file = held[file_of(name, entries, held, repo.id)]
     head = (work / "head").with_suffix(Path(file.name).suffix)
@@ -89,19 +89,6 @@ def _beginning(repo: Repo, name: str, work: Path) -> Source:
     if layout is None:
         raise DataError(f"{plain(file.name, 80)} of {repo.id} is of no known layout")
     return Source(head, layout, plain(file.name, 80), entries.get(name, {}))
-
-
-def _info(listed: Listing, work: Path) -> bytes:
-    from virc_recipes.hub.small import fetch_small
-
-    file = next((each for each in listed.files if each.name == INFO), None)
-    if file is None:
-        return b"{}"
-    if file.size > MOST_INFO_BYTES:
-        raise DataError(f"{INFO} of {listed.repo.id} is over {MOST_INFO_BYTES >> 20} MiB")
-    to = work / INFO
-    fetch_small(listed.repo, listed.commit, file, to, work / "part", lambda _: None)
-    return to.read_bytes()
 
 
 def _head(listed: Listing, file: File) -> bytes:
