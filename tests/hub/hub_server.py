@@ -265,14 +265,15 @@ class Hub:
 
     @property
     def storage_url(self) -> str:
-        return self._storage.url
+        """By another name of this machine: some clients take two ports of one host for the same place."""
+        return self._storage.url.replace("127.0.0.1", "localhost")
 
     def env(self, home: Path, token: str | None = None) -> dict[str, str]:
         """The variables of a process that uses this hub, and none of the user's own settings."""
         known = {
             "HF_ENDPOINT": self.url,
             "HF_HOME": str(home),
-            "NO_PROXY": "127.0.0.1",
+            "NO_PROXY": "127.0.0.1,localhost",
             "HF_HUB_OFFLINE": "0",
         }
         return {**known, "HF_TOKEN": token or "", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1"}

@@ -101,7 +101,7 @@ def test_a_broken_connection_goes_on_where_it_broke(server: Hub, reset: bool) ->
 
 def test_a_server_that_never_gets_further_is_given_up(server: Hub) -> None:
     server.misbehave(drop(10), times=None)
-    with pytest.raises(NetworkError, match=f"cannot fetch {NAME} from 127.0.0.1: the connection broke"):
+    with pytest.raises(NetworkError, match=f"cannot fetch {NAME} from localhost: the connection broke"):
         read(linked(server))
     assert len(server.asked("storage")) == TRIES
 
@@ -135,7 +135,7 @@ def test_an_address_good_for_few_bytes_is_asked_for_as_often_as_needed(server: H
 
 def test_a_storage_that_refuses_for_good_is_named(server: Hub) -> None:
     server.misbehave(status(403), times=None)
-    with pytest.raises(NetworkError, match=f"127.0.0.1, where {NAME} is stored, answers 403"):
+    with pytest.raises(NetworkError, match=f"localhost, where {NAME} is stored, answers 403"):
         read(linked(server))
     assert len(server.asked("storage")) == TRIES
 
