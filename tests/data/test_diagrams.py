@@ -114,7 +114,7 @@ def test_the_arithmetic_says_only_true_sums() -> None:
 def test_a_question_about_a_missing_corner_ends_without_a_number() -> None:
     for diagram in many(20):
         session = Session(PROTOCOL, "Find angle Z.", [polygons.draw(diagram)])
-        for text in worked.replies(polygons.searched(diagram)):
+        for text in worked.replies(worked.searched("corner", polygons.spots(diagram))):
             session.feed(Reply(text))
         done = session.next()
         assert isinstance(done, Done)

@@ -23,6 +23,8 @@ _STROKES = {
     "R": "06 00 30 41 42 33 03|23 46",
     "S": "41 30 10 01 02 13 33 44 45 36 16 05", "T": "00 40|20 26", "U": "00 05 16 36 45 40", "V": "00 26 40",
     "W": "00 16 23 36 40", "X": "00 46|40 06", "Y": "00 23 40|23 26", "Z": "00 40 06 46", "°": "10 20 21 11 10",
+    "x": "02 46|06 42", "y": "02 24|42 06", "n": "02 06|03 12 32 43 46", "+": "04 44|22 26", "−": "04 44",
+    "(": "30 12 14 36", ")": "10 32 34 16", ".": "26 26", " ": "",
 }  # fmt: skip
 LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"
 SUPER = 4  # labels are drawn this much larger and reduced, so that strokes have smooth edges
@@ -73,7 +75,7 @@ def _plotted(text: str, face: Face) -> Image.Image:
     large = Image.new("L", (math.ceil(len(text) * 5.6 * unit + 2 * pen), math.ceil(6 * unit + 2 * pen)))
     pencil = ImageDraw.Draw(large)
     for place, letter in enumerate(text):
-        for line in _STROKES[letter].split("|"):
+        for line in filter(None, _STROKES[letter].split("|")):
             points = [
                 (pen + (int(x) + 5.6 * place) * unit * 0.9, pen + int(y) * unit)
                 for x, y in map(tuple, line.split())

@@ -1,6 +1,7 @@
 """What drawn problems of every family have in common."""
 
 import hashlib
+import random
 from typing import Literal
 
 import msgspec
@@ -22,3 +23,8 @@ class Label(msgspec.Struct, frozen=True):
 def split_of(key: str) -> Split:
     """The split of a problem whose labels and question are `key`: one in ten is held out."""
     return "heldout" if hashlib.sha256(key.encode()).digest()[0] % 10 == 0 else "train"
+
+
+def settled(difficulty: Difficulty | None, rng: random.Random) -> Difficulty:
+    """That difficulty; None is either."""
+    return rng.choice(DIFFICULTIES) if difficulty is None else difficulty

@@ -11,7 +11,7 @@ import msgspec
 from PIL import Image, ImageDraw
 
 from virc_recipes.data.glyphs import Face, mask
-from virc_recipes.data.plane import Point, unit
+from virc_recipes.data.plane import Point, grown, inside, meet, unit
 from virc_recipes.tools.base import Box
 
 
@@ -108,3 +108,25 @@ def arc(pencil: ImageDraw.ImageDraw, points: Sequence[Point], index: int, look: 
 def label(image: Image.Image, text: str, box: Box, look: Look) -> None:
     """Put a text where its box begins."""
     image.paste(look.ink, (box[0], box[1]), mask(text, look.face))
+
+
+def arrow(pencil: ImageDraw.ImageDraw, start: Point, end: Point, look: Look) -> None:
+    """A thin line with a small head at its end."""
+    pencil.line((start, end), fill=look.ink)
+    back = unit(end, start)
+    for side in (0.5, -0.5):
+        x = back[0] * math.cos(side) - back[1] * math.sin(side)
+        y = back[0] * math.sin(side) + back[1] * math.cos(side)
+        pencil.line((end, (end[0] + 5 * x, end[1] + 5 * y)), fill=look.ink)
+
+
+def legible(figure: Image.Image, boxes: Sequence[Box], look: Look) -> bool:
+    """Whether labels may stand there: on the page, apart from each other, and 1 px or more from every line."""
+    width, height = figure.size
+    for index, box in enumerate(boxes):
+        free = grown(box, 1)
+        if not inside(free, (0, 0, width, height)) or any(meet(free, other) for other in boxes[:index]):
+            return False
+        if figure.crop(free).getextrema() != (look.paper, look.paper):
+            return False
+    return True

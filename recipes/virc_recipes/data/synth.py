@@ -10,26 +10,28 @@ from pathlib import Path
 
 import msgspec
 
-from virc_recipes.data import layouts, parquet_rows, worked
+from virc_recipes.data import families, layouts, parquet_rows, tasks, worked
 from virc_recipes.data.families import polygons
-from virc_recipes.data.families.polygons import Diagram
 from virc_recipes.data.fresh import fresh_folder
 from virc_recipes.data.layouts import Writing
 from virc_recipes.data.pictures import FOLDER, PictureStore
-from virc_recipes.data.problem import Split
+from virc_recipes.data.problem import Difficulty, Split
 from virc_recipes.data.record import MARK, Message, Picture, Record
+from virc_recipes.data.tasks import Task
 from virc_recipes.errors import UsageError
 from virc_recipes.parallel import cores, in_order
 from virc_recipes.reasoning.protocol import FILE_NAME
 from virc_recipes.reasoning.session import Reply, Session
 
 DEFAULT_LAYOUTS = ("batch", "sft")
+SIDES = (3, 3, 4)
 _NAMES = {
     "batch": "problems",
     "sft": "trajectories",
     "trajectories": "lines",
 }  # of datasets; else as the layout
 _PARQUET = {"rl", "prompts"}
+_OF_PROBLEMS = {"batch", "prompts"}  # one row a problem, however many paths solve it
 _CHUNK = 25  # problems a worker draws at once; a worker that draws fewer than four times as many is not worth its start
 _IN_A_FOLDER = 1000  # problems
 
@@ -45,20 +47,35 @@ class SynthConfig(msgspec.Struct, frozen=True):
         count: problems; the first of them are the same whatever the count.
         seed: same seed, split and sides: same folder, byte for byte, but for parquet files that name it.
         split: `train` or `heldout`; no figure of one is in the other.
-        sides: numbers of sides to choose from, 3 or 4; a number given twice is drawn twice as often.
+        sides: numbers of sides to choose from, 3 or 4; a number given twice is drawn twice as often. Only of polygons
+            drawn without the options of families.
         layouts: names of layouts to write.
         embed: parquet files hold the images, as the published ones do, and do not name files.
         workers: processes that draw; None is one a core. It changes nothing about the folder.
+        families: to choose from, each as often; None are polygons.
+        difficulty: of all problems; None mixes them.
+        paths: solutions of each problem, in different patterns; rows of problems hold the first alone.
+        refusals: share of problems, 0 to 1, whose picture or question is none of the family's; the answer to them is
+            `unreadable`.
     """
 
     to: Path
     count: int = 100
     seed: int = 0
     split: Split = "train"
-    sides: tuple[int, ...] = (3, 3, 4)
+    sides: tuple[int, ...] = SIDES
     layouts: tuple[str, ...] = DEFAULT_LAYOUTS
     embed: bool = False
     workers: int | None = None
+    families: tuple[str, ...] | None = None
+    difficulty: Difficulty | None = None
+    paths: int = 1
+    refusals: float = 0.0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether rows are of polygons in one path each, as they were before there were other families."""
+        return self.families is None and self.difficulty is None and self.paths == 1 and not self.refusals
 
 
 Progress = Callable[[str, int], None]
@@ -82,7 +99,8 @@ def write(config: SynthConfig, on_progress: Progress = lambda what, count: None)
         _draw_all(folder, config, partial(on_progress, "drawn"))
         writing = Writing(_InPlace(folder), config.to.resolve(), config.embed)
         for name in config.layouts:
-            records = _counted(_records(folder), partial(on_progress, f"written as {name}"))
+            whole = (record for record in _records(folder) if name not in _OF_PROBLEMS or _is_first(record))
+            records = _counted(whole, partial(on_progress, f"written as {name}"))
             layouts.get(name).write(folder, _NAMES.get(name, name), records, writing)
         _spool(folder).unlink()
         if config.embed and _PARQUET.issuperset(config.layouts):
@@ -100,6 +118,18 @@ class _InPlace(PictureStore):
 
 
 def _check(config: SynthConfig) -> None:
+    for name in config.families or ():
+        families.get(name)
+    if not config.is_plain and config.sides != SIDES:
+        raise UsageError(
+            "sides are chosen of polygons alone", "--family polygons --difficulty easy: triangles"
+        )
+    if not (
+        1 <= config.paths <= len(worked.PATTERNS) and 0 <= config.refusals <= 1 and config.families != ()
+    ):
+        raise UsageError(
+            f"there are 1 to {len(worked.PATTERNS)} paths a problem, one family or more, and 0 to 1 of refusals"
+        )
     unknown = set(config.sides) - set(polygons.FIGURES)
     if unknown or not config.sides:
         raise UsageError(
@@ -121,51 +151,64 @@ def _draw_all(folder: Path, config: SynthConfig, on_progress: Callable[[int], No
     workers = min(config.workers or cores(), -(-config.count // (4 * _CHUNK)))
     drawn = chain.from_iterable(in_order(partial(_draw_some, config), chunks, workers))
     with _spool(folder).open("wb") as spool:
-        for number, (record, images) in enumerate(drawn):
+        for number, paths in enumerate(drawn):
             if number % _IN_A_FOLDER == 0:
                 (folder / _place(number)).mkdir(parents=True)
-            for name, data in images.items():
-                (folder / name).write_bytes(data)
-            spool.write(record + b"\n")
+            for record, images in paths:
+                for name, data in images.items():
+                    (folder / name).write_bytes(data)
+                spool.write(record + b"\n")
             on_progress(number + 1)
 
 
-def _draw_some(config: SynthConfig, numbers: Sequence[int]) -> list[Drawn]:
+def _draw_some(config: SynthConfig, numbers: Sequence[int]) -> list[list[Drawn]]:
     return [_draw(config, number) for number in numbers]
 
 
-def _draw(config: SynthConfig, number: int) -> Drawn:
-    """Draw the problem of that number, which depends on no other, and solve it through Session."""
-    rng = random.Random(f"{config.seed} {config.split} {number}")
-    diagram = polygons.generate(rng, config.split, sides=config.sides)
-    session = Session(worked.PROTOCOL, diagram.question, [polygons.draw(diagram)])
-    for text in worked.replies(polygons.solution(diagram)):
-        session.feed(Reply(text))
+def _draw(config: SynthConfig, number: int) -> list[Drawn]:
+    """Draw the problem of that number, which depends on no other, and solve it through Session, path by path."""
+    task = _task(config, random.Random(f"{config.seed} {config.split} {number}"))
     name = f"{config.split}-{config.seed}-{number:06d}"
-    images = {f"{_place(number)}/{name}-{at}.png": shown.png for at, shown in enumerate(session.images)}
-    return _encoded(_record(diagram, session, name, images)), images
+    drawn = []
+    for path, (pattern, replies) in enumerate(task.paths.items()):
+        session = Session(worked.PROTOCOL, task.question, [task.picture])
+        for text in replies:
+            session.feed(Reply(text))
+        own = f"{name}.{path}" if path else name
+        names = [f"{_place(number)}/{name if at == 0 else own}-{at}.png" for at in range(len(session.images))]
+        record = _record(task, session, own, pattern, names)
+        images = {file: shown.png for file, shown in zip(names, session.images, strict=True)}
+        drawn.append((_encoded(record), images))
+    return drawn
 
 
-def _record(diagram: Diagram, session: Session, name: str, images: Iterable[str]) -> Record:
-    """The problem with its trajectory; boxes of its corners are left, top, right, bottom in px."""
-    corners = [
-        {
-            "letter": corner.letter,
-            "printed": corner.printed,
-            "letter_box": corner.letter_box,
-            "value_box": corner.value_box,
-            "crop": polygons.crop_of(corner, diagram.width, diagram.height),
-        }
-        for corner in diagram.reading_order()
-    ]
+def _task(config: SynthConfig, rng: random.Random) -> Task:
+    if config.is_plain:
+        return tasks.polygon(rng, config.split, config.sides)
+    family = tasks.chosen(config.families or (polygons.NAME,), rng)
+    if rng.random() < config.refusals:
+        return tasks.refusal(rng, config.split, family, config.difficulty)
+    return tasks.task(rng, config.split, family, config.difficulty, config.paths)
+
+
+def _record(task: Task, session: Session, name: str, pattern: str, images: Iterable[str]) -> Record:
+    """The problem with one of its trajectories; boxes are left, top, right, bottom in px."""
+    extra = dict(task.about)
+    if "category" in extra:
+        extra["category"] = extra["category"] | {"pattern": pattern}
     return Record(
         tuple(Message(said.role, MARK * len(said.images) + said.text) for said in session.trace().messages),
         tuple(map(Picture, images)),
         name,
-        diagram.question,
-        str(diagram.answer),
-        {"corners": corners},
+        task.question,
+        task.answer,
+        extra,
     )
+
+
+def _is_first(record: Record) -> bool:
+    """Whether it has the first path of its problem; ids of the others end in a number."""
+    return "." not in str(record.id)
 
 
 def _place(number: int) -> str:

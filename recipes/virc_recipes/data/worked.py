@@ -51,6 +51,7 @@ class Solution(msgspec.Struct, frozen=True):
         spots: in the order in which they are looked at; as many as are needed.
         sums: how the answer comes out of what was read.
         answer: as it is answered.
+        needed: indices of the spots that the answer rests on; None for all.
     """
 
     noun: str
@@ -58,13 +59,19 @@ class Solution(msgspec.Struct, frozen=True):
     spots: Sequence[Spot]
     sums: str
     answer: str
+    needed: Sequence[int] | None = None
+
+
+def searched(noun: str, spots: Sequence[Spot]) -> Solution:
+    """Where the question is about what the picture does not show: look everywhere, then give up."""
+    return Solution(noun, "", spots, CANNOT, "unreadable")
 
 
 def replies(solution: Solution, pattern: Pattern = "look", rng: random.Random | None = None) -> list[str]:
     """The assistant turns of one path.
 
     Args:
-        rng: chooses the spot that is looked at again, where the pattern has such a look; None: the first.
+        rng: chooses the spot that is looked at again, where the pattern has such a look; None: the last.
     """
     turns: list[str] = []
     said = [solution.plan] if "plan" in pattern else []
@@ -73,7 +80,8 @@ def replies(solution: Solution, pattern: Pattern = "look", rng: random.Random | 
         turns += _looks(said, spot.box, spot.scale, len(turns))
         said = [spot.reads]
     if "verify" in pattern:
-        spot = rng.choice(solution.spots) if rng else solution.spots[0]
+        needed = solution.spots if solution.needed is None else [solution.spots[at] for at in solution.needed]
+        spot = rng.choice(needed) if rng else needed[-1]
         turns += _looks([*said, AGAIN], spot.again, spot.scale, len(turns))
         said = [spot.reads, AGREES]
     return [*turns, _answer([*said, solution.sums], solution.answer)]

@@ -123,9 +123,9 @@ def refusal(rng: random.Random) -> Example:
 def missing_corner(rng: random.Random) -> Example:
     """A diagram and a question about a corner it does not have."""
     diagram = polygons.generate(rng)
-    return _driven(
-        polygons.absent(diagram, rng), polygons.draw(diagram), worked.replies(polygons.searched(diagram))
-    )
+    asked = polygons.absent(diagram, rng)
+    looked = worked.replies(worked.searched(polygons.NOUN, polygons.spots(diagram)))
+    return _driven(asked, polygons.draw(diagram), looked)
 
 
 def direct(rng: random.Random, sides: Sequence[int] = (3, 3, 4)) -> Example:

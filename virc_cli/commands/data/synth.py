@@ -12,6 +12,14 @@ from virc_cli.options import Json, Seed
 FAILURE: dict[str, object] = {"to": None, "problems": None}
 
 
+class DifficultyName(StrEnum):
+    """What a family's own page says of each; mixed is half and half."""
+
+    easy = "easy"
+    hard = "hard"
+    mixed = "mixed"
+
+
 class SplitName(StrEnum):
     """The two disjoint splits."""
 
@@ -26,7 +34,23 @@ def command(
     count: Annotated[int, typer.Option(min=1, help="Problems to draw.")] = 100,
     seed: Seed = 0,
     split: Annotated[SplitName, typer.Option(help="No figure of one is in the other.")] = SplitName.train,
-    sides: Annotated[str, typer.Option(metavar="N,N", help="Numbers of sides to choose from.")] = "3,3,4",
+    family: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,NAME", help="Of polygons, expressions, lengths, charts and far."),
+    ] = None,
+    difficulty: Annotated[
+        DifficultyName | None, typer.Option(help="Of all problems; with a family, mixed where none is said.")
+    ] = None,
+    paths: Annotated[
+        int, typer.Option(min=1, max=4, metavar="N", help="Solutions a problem, in different patterns.")
+    ] = 1,
+    refusals: Annotated[
+        float,
+        typer.Option(min=0, max=1, metavar="SHARE", help="Of strange pictures and questions: unreadable."),
+    ] = 0.0,
+    sides: Annotated[
+        str, typer.Option(metavar="N,N", help="Numbers of sides to choose from, where no family is named.")
+    ] = "3,3,4",
     layouts: Annotated[
         str, typer.Option(metavar="NAME,NAME", help="Of batch, sft, rl, prompts and trajectories.")
     ] = "batch,sft",
@@ -38,15 +62,20 @@ def command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Draw polygons with named corners and angles to read, with questions, boxes and worked trajectories.
+    """Draw diagrams and charts to read, with questions, exact boxes and worked trajectories.
 
     The same seed makes the same folder, and a smaller count the first problems of it.
     """
     from virc_cli.progress import shown
     from virc_recipes.data.synth import SynthConfig, write
 
-    names = tuple(name.strip() for name in layouts.split(",") if name.strip())
-    config = SynthConfig(to, count, seed, split.value, _numbers(sides), names, embed, workers)
+    names = _names(layouts)
+    config = SynthConfig(
+        to, count, seed, split.value, _numbers(sides), names, embed, workers,
+        families=_names(family) if family is not None else (("polygons",) if difficulty else None),
+        difficulty=None if difficulty is None or difficulty is DifficultyName.mixed else difficulty.value,
+        paths=paths, refusals=refusals,
+    )  # fmt: skip
     with shown() as show:
         folder = write(config, lambda what, done: show(f"{done} of {count} {what}"))
     if as_json:
@@ -60,3 +89,7 @@ def _numbers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no list of numbers such as 3,4") from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

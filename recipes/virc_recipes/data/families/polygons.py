@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from PIL import Image, ImageDraw
 
-from virc_recipes.data import sketch, worked
+from virc_recipes.data import sketch
 from virc_recipes.data.glyphs import mask
-from virc_recipes.data.plane import Point, around, beside, inside, meet, unit, window
+from virc_recipes.data.plane import Point, around, beside, hull, inside, meet, unit, window
 from virc_recipes.data.problem import Difficulty, Label, Split, split_of
 from virc_recipes.data.sketch import Look, random_look
 from virc_recipes.data.worked import Solution, Spot
@@ -22,6 +22,7 @@ from virc_recipes.tools.base import Box
 
 NAME = "polygons"
 ABOUT = "triangles and quadrilaterals with one hidden angle"
+NOUN = "corner"
 NAMES = "ABCDEFGHKLMPQRXY"
 FIGURES = {3: "triangle", 4: "quadrilateral"}
 QUESTIONS = (
@@ -48,8 +49,7 @@ class Corner(msgspec.Struct, frozen=True):
     @property
     def box(self) -> Box:
         """The smallest box that holds both labels."""
-        a, b = self.letter_box, self.value_box
-        return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
+        return hull(self.letter_box, self.value_box)
 
 
 class Diagram(msgspec.Struct, frozen=True):
@@ -162,18 +162,18 @@ def solution(diagram: Diagram) -> Solution:
     Stops early where the asked angle is printed; otherwise looks at every corner before computing.
     """
     wanted, corners = diagram.corners[diagram.asked], diagram.reading_order()
-    if wanted.printed != "?":
-        seen, sums = corners[: corners.index(wanted) + 1], "That is the one."
-    else:
-        seen, sums = corners, arithmetic([corner.angle for corner in corners if corner is not wanted])
+    seen = spots(diagram)
     plan = f"I need angle {wanted.letter}: it is printed, or the others leave it over."
-    return Solution("corner", plan, [_spot(corner, diagram) for corner in seen], sums, str(wanted.angle))
+    if wanted.printed != "?":
+        at = corners.index(wanted)
+        return Solution(NOUN, plan, seen[: at + 1], "That is the one.", str(wanted.angle), (at,))
+    sums = arithmetic([corner.angle for corner in corners if corner is not wanted])
+    return Solution(NOUN, plan, seen, sums, str(wanted.angle))
 
 
-def searched(diagram: Diagram) -> Solution:
-    """Where the question is about a corner that the figure does not have: look at all, then give up."""
-    spots = [_spot(corner, diagram) for corner in diagram.reading_order()]
-    return Solution("corner", "", spots, worked.CANNOT, "unreadable")
+def spots(diagram: Diagram) -> Sequence[Spot]:
+    """Every corner, in reading order."""
+    return [_spot(corner, diagram) for corner in diagram.reading_order()]
 
 
 def absent(diagram: Diagram, rng: random.Random) -> str:

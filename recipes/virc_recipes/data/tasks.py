@@ -1,0 +1,106 @@
+"""One drawn problem with the paths that solve it, or refuse it: what a row of a synthetic dataset is made from."""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from PIL import Image
+
+from virc_recipes.data import families, unfamiliar, worked
+from virc_recipes.data.families import MOST_PIXELS, Family, polygons
+from virc_recipes.data.problem import Difficulty, Split
+from virc_recipes.reasoning.resize import Grid, smart_resize
+
+GRID = Grid(max_pixels=MOST_PIXELS)
+_SHARES = {"stranger": 0.5, "question": 0.25, "absent": 0.25}  # of the refusals, by what is wrong
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A problem to be asked.
+
+    Args:
+        answer: `unreadable` where it has none.
+        paths: assistant turns by the name of their pattern; the first is the problem's own.
+        about: further fields of its row; those of a family's have a `category` and the exact boxes of all labels, px.
+    """
+
+    question: str
+    picture: Image.Image
+    answer: str
+    paths: Mapping[str, Sequence[str]]
+    about: Mapping[str, Any]
+
+
+def polygon(rng: random.Random, split: Split, sides: Sequence[int]) -> Task:
+    """A polygon with the boxes of its corners, solved in one path without a plan."""
+    diagram = polygons.generate(rng, split, sides=sides)
+    corners = [
+        {
+            "letter": corner.letter,
+            "printed": corner.printed,
+            "letter_box": corner.letter_box,
+            "value_box": corner.value_box,
+            "crop": polygons.crop_of(corner, diagram.width, diagram.height),
+        }
+        for corner in diagram.reading_order()
+    ]
+    replies = worked.replies(polygons.solution(diagram))
+    return Task(
+        diagram.question, polygons.draw(diagram), str(diagram.answer), {"look": replies}, {"corners": corners}
+    )
+
+
+def task(
+    rng: random.Random, split: Split, family: Family, difficulty: Difficulty | None = None, paths: int = 1
+) -> Task:
+    """A problem of a family, solved in so many different paths, at most one a pattern."""
+    problem = family.generate(rng, split, difficulty)
+    solution = family.solution(problem)
+    patterns = rng.sample(worked.PATTERNS, paths)
+    return Task(
+        problem.question,
+        family.draw(problem),
+        solution.answer,
+        {pattern: worked.replies(solution, pattern, rng) for pattern in patterns},
+        _about(family, problem, [spot.box for spot in solution.spots]),
+    )
+
+
+def refusal(rng: random.Random, split: Split, family: Family, difficulty: Difficulty | None = None) -> Task:
+    """A picture or a question from outside the family, or about what the picture does not show."""
+    problem = family.generate(rng, split, difficulty)
+    wrong = rng.choices(list(_SHARES), list(_SHARES.values()))[0]
+    if wrong == "absent":
+        spots = family.spots(problem)
+        replies = worked.replies(worked.searched(family.NOUN, spots))
+        about = _about(family, problem, [spot.box for spot in spots])
+        return Task(
+            family.absent(problem, rng), family.draw(problem), "unreadable", {"search": replies}, about
+        )
+    refused = {"refuse": [worked.UNREADABLE]}
+    if wrong == "question":
+        about = _about(family, problem, [])
+        return Task(unfamiliar.question(rng), family.draw(problem), "unreadable", refused, about)
+    picture = unfamiliar.picture(rng)
+    picture = picture.resize(smart_resize(*picture.size, GRID), Image.Resampling.BICUBIC)
+    asked = problem.question if rng.random() < 0.6 else unfamiliar.question(rng)
+    about = {"category": _category(family, problem)}
+    return Task(asked, picture, "unreadable", refused, about)
+
+
+def chosen(names: Sequence[str], rng: random.Random) -> Family:
+    """One of the families of these names."""
+    return families.get(rng.choice(names))
+
+
+def _about(family: Family, problem: Any, looks: Sequence[Sequence[int]]) -> dict[str, Any]:
+    return {
+        "category": _category(family, problem),
+        "labels": [{"text": label.text, "box": label.box} for label in problem.labels],
+        "looks": looks,
+    }
+
+
+def _category(family: Family, problem: Any) -> dict[str, str]:
+    return {"family": family.NAME, "difficulty": problem.difficulty}
