@@ -39,7 +39,7 @@ def kill_at(which: str, work: str) -> None:
         moment("after fsync")
 
     sys.addaudithook(heard)
-    os.fsync = watched
+    os.fsync = watched  # type: ignore[assignment]  # of a descriptor alone
 
 
 def interrupt(_number: int, _frame: object) -> None:

@@ -15,8 +15,8 @@ from large_files import NAME, REPO, Place, listed, serving
 
 from virc_recipes.hub import ranged
 
-PART = 1 << 18
-UNDER_WAY = ranged.CONNECTIONS * PART
+PART = 1 << 14
+UNDER_WAY = ranged.CONNECTIONS * ranged.ASKED * PART
 CONTENT = random.Random(5).randbytes(24 << 20)
 CHILD = Path(__file__).with_name("fetch_child.py")
 

@@ -40,9 +40,16 @@ def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Place]:
         yield Place(server, tmp_path)
 
 
+@pytest.fixture
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request a part."""
+    monkeypatch.setattr(ranged, "ASKED", 1)
+
+
 def broken_off(place: Place, after: int) -> int:
-    """An earlier run whose hub refuses after so many parts; returns the bytes it kept."""
-    place.server.misbehave(status(404), times=None, skip=after)
+    """An earlier run whose connection breaks after so many parts, for good; returns the bytes it kept."""
+    place.server.misbehave(drop(after * PART + 100))
+    place.server.misbehave(status(404), times=None, skip=1)
     with pytest.raises(NetworkError, match="answers 404"):
         place.fetch(connections=1)
     place.server.behave()
@@ -54,11 +61,12 @@ def asked_for(server: Hub) -> list[str]:
     return [r.headers["range"].removeprefix("bytes=") for r in server.asked("storage")]
 
 
-def test_every_part_is_asked_for_once_and_the_token_stays_at_the_hub(place: Place) -> None:
+def test_every_byte_is_asked_for_once_and_the_token_stays_at_the_hub(place: Place) -> None:
     place.fetch()
     assert place.is_whole()
     assert sum(place.told) == SIZE
-    spans = [f"{at}-{min(at + PART, SIZE) - 1}" for at in range(0, SIZE, PART)]
+    each = -(-PARTS // ranged.CONNECTIONS) * PART
+    spans = [f"{at}-{min(at + each, SIZE) - 1}" for at in range(0, SIZE, each)]
     assert sorted(asked_for(place.server)) == sorted(spans)
     assert len(place.server.asked("resolve")) == 1
     assert all("authorization" in r.headers for r in place.server.asked("resolve"))
@@ -106,6 +114,7 @@ def test_passing_faults_cost_no_byte_twice(place: Place, fault: Fault, times: in
     assert min(place.told) > 0
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_signed_addresses_that_serve_three_requests(place: Place) -> None:
     place.server.address_uses = 3
     place.fetch()
@@ -129,6 +138,7 @@ def test_a_server_that_ignores_ranges_is_asked_for_the_whole_once_more(place: Pl
     assert len(place.server.asked("storage")) <= 6  # four at once, then one
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_ranges_that_are_ignored_from_some_point_on(place: Place) -> None:
     place.server.misbehave(ignore_range, times=None, skip=5)
     place.fetch()
@@ -138,11 +148,13 @@ def test_ranges_that_are_ignored_from_some_point_on(place: Place) -> None:
 
 def test_a_later_run_fetches_what_is_missing_alone(place: Place) -> None:
     assert broken_off(place, 4) == 4 * PART
-    before = len(place.server.requests)
+    before = len(asked_for(place.server))
     place.fetch()
     assert place.is_whole()
     assert sum(place.told) == SIZE - 4 * PART
-    assert len(place.server.requests) - before == 1 + PARTS - 4
+    spans = [tuple(map(int, each.split("-"))) for each in asked_for(place.server)[before:]]
+    assert min(spans)[0] == 4 * PART
+    assert sum(end + 1 - at for at, end in spans) == SIZE - 4 * PART
 
 
 def test_a_later_run_without_ranges_reads_over_what_is_kept(place: Place) -> None:
@@ -207,6 +219,7 @@ def test_the_same_content_at_another_commit_goes_on(place: Place) -> None:
     assert sum(place.told) == SIZE - 4 * PART
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_a_file_that_changes_once_is_fetched_anew(place: Place) -> None:
     place.server.misbehave(etag('"other"'), skip=5)
     place.fetch()
@@ -216,6 +229,7 @@ def test_a_file_that_changes_once_is_fetched_anew(place: Place) -> None:
     assert place.server.sent(NAME) > SIZE + PART
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_a_file_that_keeps_changing_is_given_up(place: Place) -> None:
     numbers = itertools.count()
 
@@ -287,15 +301,9 @@ def test_what_stays_ends_it(place: Place, fault: Fault, kind: type[Exception], r
     assert not place.to.exists()
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_one_part_that_fails_for_good_ends_all_and_keeps_the_others(place: Place) -> None:
-    def refused(reply: Reply) -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            status(500)(reply)
-
-    left = 6
-    place.server.misbehave(refused, times=None)
+    place.server.misbehave(status(500), times=None, skip=6)
     with pytest.raises(NetworkError, match="answers 500"):
         place.fetch()
     assert ranged.kept(place.work, listed(CONTENT), PART) == 6 * PART
@@ -307,6 +315,7 @@ def no_threads() -> bool:
     return not any("_work" in thread.name for thread in threading.enumerate())
 
 
+@pytest.mark.usefixtures("one_by_one")
 @pytest.mark.parametrize("most", [PART // 2, 5 * PART + 1])
 def test_a_full_disk_is_named_and_later_it_goes_on(place: Place, most: int) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

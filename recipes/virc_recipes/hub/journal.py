@@ -4,6 +4,7 @@ One line a part; the last one of a part counts.
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -25,11 +26,13 @@ class Part(msgspec.Struct, frozen=True):
     etag: str | None = None
 
 
-def append(path: Path, part: Part) -> None:
-    """Add a part whose bytes are safe on the disk; on return the line is so too. Threads may share the file."""
-    line = b"\n%s\n" % msgspec.json.encode(part)  # what a kill left of the line before stays by itself
+def append(path: Path, parts: Iterable[Part]) -> None:
+    """Add parts whose bytes are safe on the disk; on return the lines are so too. Threads may share the file."""
+    lines = b"".join(
+        b"\n%s\n" % msgspec.json.encode(part) for part in parts
+    )  # what a kill tore stays by itself
     with path.open("ab", buffering=0) as file:
-        file.write(line)
+        file.write(lines)
         os.fsync(file.fileno())
 
 

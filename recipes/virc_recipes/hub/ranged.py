@@ -1,4 +1,7 @@
-"""A large file of the hub: parts by several connections, noted as they come; a kill loses only those under way."""
+"""A large file of the hub: parts by several connections, noted as they come; a kill loses what came in the last second.
+
+On a fast line that second is no more than one request of each connection.
+"""
 
 import errno
 import hashlib
@@ -15,9 +18,12 @@ from virc_recipes.errors import SetupError
 from virc_recipes.hub import File, Repo, Told, journal
 from virc_recipes.hub.link import ChangedError, Link, NoRangesError, Reader, StoppedError, wrong
 
-PART = 64 << 20
+PART = 1 << 20
 """Bytes of a part, the last one aside."""
+ASKED = 64
+"""Most parts that one request asks for; all of them are noted at its end, and on the way each second."""
 CONNECTIONS = 4
+_NOTE_SECONDS = 1.0
 _PIECE = 1 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LEAVE_SECONDS = 0.5
@@ -45,7 +51,7 @@ def fetch_large(
         work: folder for the parts and their journal; nothing of the file stays there when it is done.
         told: told of bytes that come, not of those `kept` from an earlier run; one call at a time, from any thread.
         part: bytes of a part; None: PART. With another size than before it begins anew.
-        connections: how many parts are fetched at a time.
+        connections: how many requests are under way at a time.
 
     Raises:
         NetworkError: the server fails again and again, has another file now, or the hash is wrong.
@@ -160,11 +166,14 @@ class _Attempt:
         self._link, self._parts, self._count, self._in_one = link, parts, count, in_one
         self._kept = parts.noted()
         missing = [span for span in parts.spans if span not in self._kept]
+        most = min(ASKED, -(-len(missing) // connections))
         if in_one and missing:
-            missing = [span for span in parts.spans if span.start >= missing[0].start]
-            self._kept = {span: part for span, part in self._kept.items() if span.start < missing[0].start}
+            most = len(parts.spans)
+            missing = parts.spans[parts.spans.index(missing[0]) :]
+            self._kept = {span: self._kept[span] for span in parts.spans[: -len(missing)]}
             count.settle(sum(map(len, self._kept)))
-        self._to_do = deque([missing] if in_one else [[span] for span in missing])
+        self._to_do = deque(_grouped(missing, most))
+        self._buffer = memoryview(bytearray(_PIECE))
         self._done: queue.SimpleQueue[range | BaseException] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, daemon=True)
@@ -172,20 +181,28 @@ class _Attempt:
         ]
 
     def sha256(self) -> str:
-        """Hash of the whole, once it is there."""
+        """Hash of the whole, once it is there and safe on the disk."""
         self._parts.data.touch()
         try:
             for thread in self._threads:
                 thread.start()
-            return self._hashed()
-        finally:
+            found = self._hashed()
+            self._join()  # the last parts are being noted
+        except Exception:
             self._link.stop()
-            end = (
-                time.monotonic() + _LEAVE_SECONDS
-            )  # who hangs in a connection being made is left; it writes nothing
-            for thread in self._threads:
-                if thread.ident:
-                    thread.join(max(0.0, end - time.monotonic()))
+            self._join()
+            raise
+        except BaseException:
+            self._link.stop()
+            self._join(_LEAVE_SECONDS)  # who hangs in a connection that is being made is left
+            raise
+        return found
+
+    def _join(self, seconds: float | None = None) -> None:
+        end = None if seconds is None else time.monotonic() + seconds
+        for thread in self._threads:
+            if thread.ident:  # it was started
+                thread.join(None if end is None else max(0.0, end - time.monotonic()))
 
     def _hashed(self) -> str:
         whole = hashlib.sha256()
@@ -194,7 +211,7 @@ class _Attempt:
             for span in self._parts.spans:
                 if span in self._kept:
                     alone, both = hashlib.sha256(), whole.copy()
-                    _read(file, span, alone, both)
+                    self._read(span, file, alone, both)
                     if alone.hexdigest() == self._kept[span].sha256:
                         whole = both
                         continue
@@ -202,12 +219,22 @@ class _Attempt:
                     self._fetch_again(span, file)
                 while not (span in self._kept or span in come):
                     come.add(self._next_done())
-                _read(file, span, whole)
+                self._read(span, file, whole)
+            os.fsync(file.fileno())  # before it gets its name
         return whole.hexdigest()
 
     def _fetch_again(self, span: range, file: FileIO) -> None:
         with Reader(self._link, span.start, span.stop, self._count.add) as reader:
-            self._fetch(reader, span, file)
+            self._fetch(reader, [span], file)
+
+    def _read(self, span: range, file: FileIO, *hashes: "hashlib._Hash") -> None:
+        """Give the hashes what stands in the file; less where it ends before."""
+        file.seek(span.start)
+        left = len(span)
+        while left and (count := file.readinto(self._buffer[:left])):
+            for each in hashes:
+                each.update(self._buffer[:count])
+            left -= count
 
     def _next_done(self) -> range:
         done = self._done.get()
@@ -222,9 +249,7 @@ class _Attempt:
                 while group := self._next_group():
                     begins, ends = group[0].start, group[-1].stop
                     with Reader(self._link, begins, ends, self._count.add, self._in_one) as reader:
-                        for span in group:
-                            self._fetch(reader, span, file)
-                            self._done.put(span)
+                        self._fetch(reader, group, file)
         except StoppedError:
             pass
         except BaseException as error:
@@ -236,40 +261,46 @@ class _Attempt:
         except IndexError:  # `if` and `popleft` would be two steps, with another thread between them
             return []
 
-    def _fetch(self, reader: Reader, span: range, file: FileIO) -> None:
-        """Write a part, and note it when it is safe on the disk."""
-        digest, left = hashlib.sha256(), len(span)
-        file.seek(span.start)
+    def _fetch(self, reader: Reader, group: list[range], file: FileIO) -> None:
+        """Write parts that follow each other, and note them: in time, and whatever ends it."""
+        written: list[journal.Part] = []
+        noted = time.monotonic()
+        file.seek(group[0].start)
+        try:
+            for span in group:
+                digest = self._copy(reader, len(span), file)
+                written.append(journal.Part(span.start, len(span), digest, self._link.etag))
+                self._done.put(span)
+                if time.monotonic() - noted >= _NOTE_SECONDS:
+                    self._note(written, file)
+                    noted = time.monotonic()
+        finally:
+            self._note(written, file)
+
+    def _note(self, written: list[journal.Part], file: FileIO) -> None:
+        if written:
+            os.fsync(file.fileno())
+            journal.append(self._parts.journal, written)
+            written.clear()
+
+    def _copy(self, reader: Reader, left: int, file: FileIO) -> str:
+        digest = hashlib.sha256()
         while left:
             data = reader.read(left)
-            self._go_on()
-            _write(file, data)
             digest.update(data)
             left -= len(data)
-        os.fsync(file.fileno())
-        self._go_on()
-        journal.append(
-            self._parts.journal, journal.Part(span.start, len(span), digest.hexdigest(), self._link.etag)
-        )
-
-    def _go_on(self) -> None:
-        """A thread that was left behind touches nothing more: the parts may be dropped by now."""
-        if self._link.stopping.is_set():
-            raise StoppedError
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+        return digest.hexdigest()
 
 
-def _write(file: FileIO, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-def _read(file: FileIO, span: range, *hashes: "hashlib._Hash") -> None:
-    """Give the hashes what stands in the file; less where it ends before."""
-    buffer = memoryview(bytearray(min(_PIECE, len(span))))
-    file.seek(span.start)
-    left = len(span)
-    while left and (count := file.readinto(buffer[:left])):
-        for each in hashes:
-            each.update(buffer[:count])
-        left -= count
+def _grouped(spans: list[range], most: int) -> list[list[range]]:
+    """Parts that follow each other, so many at most together."""
+    groups: list[list[range]] = []
+    for span in spans:
+        if groups and len(groups[-1]) < most and groups[-1][-1].stop == span.start:
+            groups[-1].append(span)
+        else:
+            groups.append([span])
+    return groups
