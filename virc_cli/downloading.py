@@ -20,6 +20,7 @@ from virc_recipes.hub.fetching import Doing
 _HEAD = ("what", "size", "missing", "state", "folder", "from")
 _EVERY = 0.2  # seconds between two lines
 _OVER = 10.0  # seconds that the rate is a mean of
+_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "KB"))
 
 
 def width() -> int | None:
@@ -144,7 +145,7 @@ class Meter:
         fetching = self._doing == "fetching"
         done, size = (self._come, self._missing) if fetching else (self._done, self._size)
         rate = self._rate(now, done)
-        parts = [f"{_of(done, size)}", f"{sized(rate)}/s" if rate else "waiting"]
+        parts = [_of(done, size), _per_second(rate) if rate else "waiting"]
         if rate:
             parts.append(f"{duration((size - done) / rate)} left")
         name = self._file if fetching else f"{self._doing} {self._file}"
@@ -160,10 +161,15 @@ class Meter:
 
 
 def _of(done: int, size: int) -> str:
-    """`3.1 of 16.6 GB`."""
-    whole = sized(size)
-    part = sized(done)
-    return f"{part.split()[0] if part.split()[1] == whole.split()[1] else part} of {whole}"
+    """`3.1 of 16.6 GB`: as wide however far it is, or the line would tremble."""
+    unit, name = next((each for each in _UNITS if size >= each[0]), _UNITS[-1])
+    return f"{done / unit:.1f} of {size / unit:.1f} {name}"
+
+
+def _per_second(rate: float) -> str:
+    """`112 MB/s`, `2.9 MB/s`."""
+    unit, name = next((each for each in _UNITS if rate >= each[0]), _UNITS[-1])
+    return f"{rate / unit:.{0 if rate >= 10 * unit else 1}f} {name}/s"
 
 
 def _short(name: str, most: int) -> str:

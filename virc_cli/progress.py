@@ -38,9 +38,10 @@ def shown() -> Iterator[Callable[[str], None]]:
 def room() -> int:
     """Characters that a line on stderr may have to be rewritten."""
     try:
-        return max(1, os.get_terminal_size(sys.stderr.fileno()).columns - 1)
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
     except (OSError, ValueError):
-        return 79
+        columns = 0
+    return columns - 1 if columns > 1 else 79  # some terminals do not know how wide they are
 
 
 def sized(count: float) -> str:

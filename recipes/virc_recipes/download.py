@@ -7,7 +7,6 @@ import difflib
 import fnmatch
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -19,7 +18,7 @@ from virc_recipes.clauses import plain
 from virc_recipes.data.layouts import INFO
 from virc_recipes.errors import ConfigError, DataError, SetupError
 from virc_recipes.hub import File, Listing, fetching, record
-from virc_recipes.hub.fetching import LARGE, Watch, ordered
+from virc_recipes.hub.fetching import Watch, ordered
 from virc_recipes.hub.folder import Folder, State
 from virc_recipes.hub.record import is_archive
 from virc_recipes.paths import contents, is_file, size_of
@@ -27,7 +26,7 @@ from virc_recipes.protocol_source import Warn, fetch_wording
 from virc_recipes.wants import Want
 
 _SPARE = 2**30  # bytes of the disk that stay free
-_MOST_INFO = 16 * 2**20  # bytes
+_MOST_INDEX = 16 * 2**20  # bytes
 _INDEX = "model.safetensors.index.json"
 _WEIGHTS = ("*.safetensors", "*.bin")
 
@@ -191,7 +190,7 @@ def _is_whole(folder: Path) -> bool:
     if not is_file(index):
         return any(path.is_file() for glob in _WEIGHTS for path in folder.glob(glob))
     try:
-        shards = msgspec.json.decode(contents(index, _MOST_INFO))["weight_map"].values()
+        shards = msgspec.json.decode(contents(index, _MOST_INDEX))["weight_map"].values()
         return all(is_file(folder / str(shard)) for shard in shards)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
@@ -201,7 +200,7 @@ def _part(folder: Folder, file: File) -> Part:
     from virc_recipes.hub.ranged import kept
 
     state = folder.state(file)
-    partial = kept(folder.parts, file) if state in ("absent", "old") and file.size >= LARGE else 0
+    partial = kept(folder.parts, file) if state in ("absent", "old") and file.size >= fetching.LARGE else 0
     return Part(file, state, partial)
 
 
@@ -209,7 +208,7 @@ def _chosen(want: Want, listing: Listing) -> tuple[File, ...]:
     """The files of a repository that are wanted."""
     files = listing.files
     if want.rows:
-        rows = {*data_files.files_of(want.rows, _info(listing), listing), INFO}
+        rows = {*data_files.files_of(want.rows, data_files.info_of(listing), listing), INFO}
         files = tuple(file for file in files if file.name in rows or is_archive(file.name, listing.repo.kind))
     for glob in want.include:
         if not any(_matches(file, glob) for file in files):
@@ -233,21 +232,6 @@ def _unmatched(glob: str, files: Sequence[File], listing: Listing) -> DataError:
         f"no file of {listing.repo.url} matches {plain(glob, 80)}",
         f"there {'is' if len(near) == 1 else 'are'} {plain(', '.join(near))}",
     )
-
-
-def _info(listing: Listing) -> bytes:
-    """The `dataset_info.json` of a repository; an empty one where it has none."""
-    from virc_recipes.hub.small import fetch_small
-
-    file = next((file for file in listing.files if file.name == INFO), None)
-    if file is None:
-        return b"{}"
-    if file.size > _MOST_INFO:
-        raise DataError(f"{INFO} of {listing.repo.url} is over {_MOST_INFO >> 20} MiB")
-    with tempfile.TemporaryDirectory(prefix="virc-") as folder:
-        to = Path(folder) / INFO
-        fetch_small(listing.repo, listing.commit, file, to, Path(folder) / "parts", lambda count: None)
-        return contents(to, _MOST_INFO)
 
 
 def _streamed(item: Item) -> int:

@@ -17,24 +17,24 @@ def started_from(run: Run, workspace: Path) -> list[Run]:
 
 
 def begun_in(folder: Path, workspace: Path) -> list[Run]:
-    """The runs whose weights began in a folder."""
+    """The runs whose weights began in a folder, or whose rows lie there."""
     place = os.path.realpath(folder)
-    return [run for run in runs.discover(workspace) if any(_lies_in(base, place) for base in _bases(run))]
+    return [run for run in runs.discover(workspace) if any(_lies_in(path, place) for path in _sources(run))]
 
 
-def _lies_in(base: str, folder: str) -> bool:
+def _lies_in(path: str, folder: str) -> bool:
     try:
-        return Path(os.path.realpath(base)).is_relative_to(folder)
+        return Path(os.path.realpath(path)).is_relative_to(folder)
     except ValueError:  # no file can have that name
         return False
 
 
-def _bases(run: Run) -> list[str]:
+def _sources(run: Run) -> list[str]:
     try:
         info = runs.info(run)
     except ConfigError:
         return []
-    return [info.base, info.adapter] if info.adapter else [info.base]
+    return [path for path in (info.base, info.adapter, info.data, info.validation) if path]
 
 
 def remove(run: Run) -> None:

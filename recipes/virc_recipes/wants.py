@@ -34,7 +34,7 @@ class DownloadConfig(msgspec.Struct, frozen=True):
     """
 
     names: tuple[str, ...] = ()
-    system: str = "virc"
+    system: str = systems.DEFAULT
     overlays: tuple[str, ...] = ()
     revision: str | None = None
     include: tuple[str, ...] = ()
@@ -162,7 +162,7 @@ def _of_own_name(config: DownloadConfig, system: System, name: str) -> Want:
         return _repo(config, Repo(owner.datasets[name].hub, "dataset"), name)
     if owner:
         return _weights(config, name, owner.judges[name])
-    if name.lower() in published():
+    if name.lower() in benchmarks.names():
         return _benchmark(config, name)
     match = _HUB_ID.fullmatch(name)
     if match is None or ".." in name:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 FAILURE: dict[str, object] = {"items": None, "free": None}
 EPILOG = """\b
-virc download                         what the stages lack: bases, rows, images
-virc download ViRC-7B                 a released model, with its wording
-virc download eval vstar mathvista    benchmarks
+virc download                       what the stages lack: bases, rows, images
+virc download ViRC-7B               a released model, with its wording
+virc download eval vstar mathvista  benchmarks
 virc download Qwen/Qwen2.5-VL-3B-Instruct --revision main
 virc download datasets/LeonMiao/CRUX --include '*.parquet'
-virc download ls                      what was downloaded here
-virc download rm NAME                 delete it
+virc download ls                    what was downloaded here
+virc download rm NAME               delete it
 """
 
 

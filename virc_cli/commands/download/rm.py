@@ -31,7 +31,7 @@ def command(
         ),
     ],
     yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask, not even about models that runs started from.")
+        bool, typer.Option("--yes", help="Do not ask, not even about what runs started from.")
     ] = False,
     as_json: Json = False,
 ) -> None:

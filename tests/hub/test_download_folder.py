@@ -1,0 +1,238 @@
+"""A folder that files are fetched into: what of it is ours, what is somebody else's, and what a kill left."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hub_server import git_id
+
+from virc_recipes.errors import ConfigError, DataError
+from virc_recipes.hub import File, Listing, Repo, record
+from virc_recipes.hub.folder import Folder, digest
+from virc_recipes.hub.moving import move_in
+from virc_recipes.hub.record import HIDDEN, Kept, Record
+
+REPO = Repo("someone/data", "dataset")
+
+
+def file(name: str, content: bytes = b"content") -> File:
+    return File(name, len(content), git=git_id(content))
+
+
+def opened(root: Path, *files: File, commit: str = "1" * 40) -> Folder:
+    return Folder(root, Listing(REPO, commit, files))
+
+
+def put(root: Path, name: str, content: bytes = b"content") -> Path:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def nothing(count: int) -> None:
+    """Told of bytes."""
+
+
+def test_a_file_is_known_by_its_record_until_it_is_touched(tmp_path: Path) -> None:
+    wanted = file("a/rows.json")
+    folder = opened(tmp_path, wanted)
+    assert folder.state(wanted) == "absent"
+    with folder.alone():
+        folder.expect((wanted,))
+        path = put(tmp_path, "a/rows.json")
+        assert folder.state(wanted) == "unsure"
+        folder.came(wanted)
+    assert opened(tmp_path, wanted).state(wanted) == "whole"
+    os.utime(path, ns=(1, 1))
+    assert opened(tmp_path, wanted).state(wanted) == "unsure"
+    assert opened(tmp_path, wanted).is_same(wanted, nothing)
+    path.write_bytes(b"CONTENT")
+    with pytest.raises(DataError, match="something else is there"):
+        opened(tmp_path, wanted).is_same(wanted, nothing)
+    path.write_bytes(b"longer than it was")
+    with pytest.raises(DataError, match="something else is there"):
+        opened(tmp_path, wanted).state(wanted)
+
+
+def test_ours_of_an_earlier_commit_is_old_and_somebody_elses_is_not(tmp_path: Path) -> None:
+    before, after = file("rows.json", b"before"), file("rows.json", b"after it")
+    with (folder := opened(tmp_path, before)).alone():
+        path = put(tmp_path, "rows.json", b"before")
+        folder.came(before)
+    new = opened(tmp_path, after, commit="2" * 40)
+    assert new.state(after) == "old"
+    path.write_bytes(b"after it")  # a download that was killed before it could say so
+    assert (new.state(after), new.is_same(after, nothing)) == ("unsure", True)
+    os.utime(put(tmp_path, "rows.json", b"before"), ns=(1, 1))
+    assert (new.state(after), new.is_same(after, nothing)) == ("unsure", False)
+
+
+@pytest.mark.parametrize("name", ["images.tar.lz4", "images.TAR.GZ", "a/images.tgz", "images.tar"])
+def test_an_archive_is_packed_until_it_is_unpacked(name: str, tmp_path: Path) -> None:
+    wanted = file(name)
+    with (folder := opened(tmp_path, wanted)).alone():
+        path = put(tmp_path, name)
+        folder.came(wanted)
+        assert folder.state(wanted) == "packed"
+        folder.came(wanted, unpacked=True)
+        assert (folder.state(wanted), path.exists()) == ("whole", True)  # killed before it was removed
+        folder.clear_spent()
+        assert (folder.state(wanted), path.exists()) == ("whole", False)
+    kept = record.read(tmp_path)
+    assert kept is not None
+    assert kept.lacking == ()
+
+
+def test_an_archive_of_somebody_else_under_that_name_is_not_removed(tmp_path: Path) -> None:
+    wanted = file("images.tar")
+    with (folder := opened(tmp_path, wanted)).alone():
+        put(tmp_path, "images.tar")
+        folder.came(wanted)
+        folder.came(wanted, unpacked=True)
+        path = put(tmp_path, "images.tar", b"another one")
+        folder.finish()
+    assert path.read_bytes() == b"another one"
+
+
+def test_archives_of_models_stay_as_they_are(tmp_path: Path) -> None:
+    wanted = file("images.tar")
+    folder = Folder(tmp_path, Listing(Repo("someone/model"), "1" * 40, (wanted,)))
+    with folder.alone():
+        put(tmp_path, "images.tar")
+        folder.came(wanted)
+    assert folder.state(wanted) == "whole"
+
+
+def test_links_and_folders_in_the_way(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    root = tmp_path / "root"
+    put(outside, "a")
+    root.mkdir()
+    (root / "link").symlink_to(outside)
+    (root / "nowhere").symlink_to(tmp_path / "none")
+    (root / "folder").mkdir()
+    put(root, "file")
+    for name in ("link/a", "link/b", "file/a", "nowhere/a"):
+        with pytest.raises(DataError, match="needs a folder where a link or a file is"):
+            opened(root).state(file(name))
+    for name in ("nowhere", "folder"):
+        with pytest.raises(DataError, match="something else is there"):
+            opened(root).state(file(name))
+    (root / "same").symlink_to(put(outside, "same"))  # weights that are shared by links
+    assert opened(root).is_same(file("same"), nothing)
+
+
+def test_a_record_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    (tmp_path / HIDDEN).mkdir()
+    for text in ("", "{", "[]", '{"repo": 1}', "\0" * 100, "[" * 100_000):
+        (tmp_path / HIDDEN / "record.json").write_text(text)
+        assert record.read(tmp_path) is None
+        assert record.repo_of(tmp_path) is None
+    with (folder := opened(tmp_path)).alone():
+        folder.expect((file("a"),))
+    assert record.read(tmp_path) == Record(
+        REPO.id, "dataset", "1" * 40, {"a": Kept(7, f"git:{git_id(b'content')}")}, ours=True
+    )
+
+
+def test_a_folder_of_another_repository_is_refused(tmp_path: Path) -> None:
+    with (folder := opened(tmp_path)).alone():
+        folder.expect(())
+    with pytest.raises(DataError, match="holds files of http"):
+        Folder(tmp_path, Listing(Repo(REPO.id, "model"), "1" * 40, ()))
+
+
+def test_one_at_a_time_and_free_again_after_it(tmp_path: Path) -> None:
+    folder, other = opened(tmp_path), opened(tmp_path)
+    with folder.alone(), pytest.raises(ConfigError, match="another download"), other.alone():
+        pass
+    with other.alone():
+        assert os.listdir(tmp_path) == [HIDDEN]  # noqa: PTH208 (names)
+
+
+def test_what_another_download_recorded_meanwhile_is_seen(tmp_path: Path) -> None:
+    wanted = file("rows.json")
+    early = opened(tmp_path, wanted)
+    with (other := opened(tmp_path, wanted)).alone():
+        put(tmp_path, "rows.json")
+        other.came(wanted)
+    with early.alone():
+        assert early.state(wanted) == "whole"
+
+
+def test_files_without_a_hash_are_told_by_size_and_commit(tmp_path: Path) -> None:
+    wanted = File("rows.json", 7)
+    with (folder := opened(tmp_path, wanted)).alone():
+        put(tmp_path, "rows.json")
+        assert folder.is_same(wanted, nothing)
+        folder.came(wanted)
+    assert opened(tmp_path, wanted).state(wanted) == "whole"
+    later = opened(tmp_path, wanted, commit="2" * 40)
+    assert later.state(wanted) == "old"
+
+
+def test_digests_are_those_of_git_and_sha256(tmp_path: Path) -> None:
+    path = put(tmp_path, "a", b"content" * 300_000)
+    seen: list[int] = []
+    assert digest(path, "git:", seen.append) == f"git:{git_id(path.read_bytes())}"
+    assert sum(seen) == len(path.read_bytes())
+    empty = put(tmp_path, "b", b"")
+    assert digest(empty, "sha256:", nothing) == (
+        "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    )
+
+
+def test_what_was_unpacked_elsewhere_moves_in_and_goes_on_after_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged, root = tmp_path / "staged", tmp_path / "root"
+    wanted = {"images/1.png": b"1", "images/deep/2.png": b"2", "new/3.png": b"3", "4.png": b"4"}
+    for name, content in wanted.items():
+        put(staged, name, content)
+    (staged / "images" / "l").symlink_to("1.png")
+    (staged / "new" / "folder").symlink_to("../images")
+    put(root, "images/1.png", b"1")
+    put(root, "images/own.png", b"own")
+    moves = 0
+    rename = Path.rename
+
+    def killed(self: Path, target: Path) -> Path:
+        nonlocal moves
+        moves += 1
+        if moves == 3:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            move_in(staged, root)
+    move_in(staged, root)
+    found = {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    }
+    assert found == wanted | {"images/own.png": b"own"}
+    assert (root / "images/l").readlink() == Path("1.png")
+    assert (root / "new/folder").readlink() == Path("../images")
+    assert not staged.exists()
+
+
+def test_moving_replaces_nothing(tmp_path: Path) -> None:
+    staged, root, outside = tmp_path / "staged", tmp_path / "root", tmp_path / "outside"
+    outside.mkdir()
+    for name, there in (("a", b"other"), ("b", None), ("c", None)):
+        put(staged, f"{name}/1", b"1")
+        if there is not None:
+            put(root, f"{name}/1", there)
+    (root / "b").symlink_to(outside)
+    put(root, "c", b"a file")
+    for name in ("a", "b", "c"):
+        only = tmp_path / f"only-{name}"
+        (staged / name).rename(put(only, "x").parent / name)
+        (only / "x").unlink()
+        with pytest.raises(DataError, match="something else is there"):
+            move_in(only, root)
+    assert ((root / "a/1").read_bytes(), list(outside.iterdir())) == (b"other", [])
