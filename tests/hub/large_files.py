@@ -52,6 +52,12 @@ class Place:
         return self.to.read_bytes() == self.content and not list(self.work.iterdir())
 
 
+def asked_for(server: Hub) -> list[range]:
+    """The bytes that the storage was asked for, in the order of the requests."""
+    spans = [r.headers["range"].removeprefix("bytes=").split("-") for r in server.asked("storage")]
+    return [range(int(begins), int(last) + 1) for begins, last in spans]
+
+
 @contextmanager
 def serving(monkeypatch: pytest.MonkeyPatch, home: Path, content: bytes = CONTENT) -> Iterator[Hub]:
     """A hub with the one file, whose address is in the environment, with a token; no try waits for long."""

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from hub_server import Fault, Hub, Reply, drop, etag, hang, ignore_range, moved, short, status
@@ -45,6 +46,17 @@ def test_the_token_goes_to_the_hub_alone(server: Hub) -> None:
     assert read(linked(server)) == CONTENT
     assert [r.headers["authorization"] for r in server.asked("resolve")] == [f"Bearer {TOKEN}"]
     assert server.asked("storage")
+    assert not any("authorization" in r.headers for r in server.asked("storage"))
+
+
+def test_another_port_of_the_same_name_is_another_host(server: Hub) -> None:
+    source = linked(server)
+    read(source, 0, 1)
+    path = urlsplit(server.asked("storage")[0].path)
+    there = f"http://127.0.0.1:{urlsplit(server.storage_url).port}{path.path}?{path.query}"
+    server.misbehave(moved(there), on="resolve")
+    assert read(linked(server)) == CONTENT
+    assert server.asked("storage")[-1].headers["host"].startswith("127.0.0.1:")
     assert not any("authorization" in r.headers for r in server.asked("storage"))
 
 

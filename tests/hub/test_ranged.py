@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from hub_server import (
     Fault,
-    Hub,
     Reply,
     becomes,
     drop,
@@ -24,7 +23,7 @@ from hub_server import (
     status,
     wrong,
 )
-from large_files import CONTENT, NAME, PART, REPO, Place, listed, serving
+from large_files import CONTENT, NAME, PART, REPO, Place, asked_for, listed, serving
 
 from virc_recipes.errors import ConfigError, NetworkError, SetupError
 from virc_recipes.hub import File, ranged
@@ -57,17 +56,13 @@ def broken_off(place: Place, after: int) -> int:
     return ranged.kept(place.work, listed(place.content), PART)
 
 
-def asked_for(server: Hub) -> list[str]:
-    return [r.headers["range"].removeprefix("bytes=") for r in server.asked("storage")]
-
-
 def test_every_byte_is_asked_for_once_and_the_token_stays_at_the_hub(place: Place) -> None:
     place.fetch()
     assert place.is_whole()
     assert sum(place.told) == SIZE
     each = -(-PARTS // ranged.CONNECTIONS) * PART
-    spans = [f"{at}-{min(at + each, SIZE) - 1}" for at in range(0, SIZE, each)]
-    assert sorted(asked_for(place.server)) == sorted(spans)
+    spans = [range(at, min(at + each, SIZE)) for at in range(0, SIZE, each)]
+    assert sorted(asked_for(place.server), key=min) == spans
     assert len(place.server.asked("resolve")) == 1
     assert all("authorization" in r.headers for r in place.server.asked("resolve"))
     assert not any("authorization" in r.headers for r in place.server.asked("storage"))
@@ -152,9 +147,21 @@ def test_a_later_run_fetches_what_is_missing_alone(place: Place) -> None:
     place.fetch()
     assert place.is_whole()
     assert sum(place.told) == SIZE - 4 * PART
-    spans = [tuple(map(int, each.split("-"))) for each in asked_for(place.server)[before:]]
-    assert min(spans)[0] == 4 * PART
-    assert sum(end + 1 - at for at, end in spans) == SIZE - 4 * PART
+    spans = asked_for(place.server)[before:]
+    assert min(map(min, spans)) == 4 * PART
+    assert sum(map(len, spans)) == SIZE - 4 * PART
+
+
+def test_parts_are_noted_in_the_midst_of_a_request(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranged, "_NOTE_SECONDS", 0)
+    seen = set()
+
+    def told(_count: int) -> None:
+        seen.add(ranged.kept(place.work, listed(CONTENT), PART))
+
+    place.fetch(told, connections=1)
+    assert len(place.server.asked("storage")) == 1
+    assert seen == {at * PART for at in range(PARTS)}
 
 
 def test_a_later_run_without_ranges_reads_over_what_is_kept(place: Place) -> None:
@@ -179,7 +186,7 @@ def test_a_kept_part_that_rotted_is_fetched_again_alone(place: Place) -> None:
     assert place.is_whole()
     assert sum(place.told) == SIZE - 4 * PART
     assert -PART in place.told
-    assert f"{PART}-{2 * PART - 1}" in asked_for(place.server)[5:]
+    assert range(PART, 2 * PART) in asked_for(place.server)[2:]
 
 
 @pytest.mark.parametrize("left", [0, PART // 2, 3 * PART])
