@@ -1,0 +1,129 @@
+"""A large file read once as a stream: it goes on after a drop, and says in the end whether it was right."""
+
+import io
+import random
+import tarfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import lz4.frame
+import pytest
+from hub_server import Hub, drop, etag, hang, ignore_range, status, wrong
+from large_files import CONTENT, NAME, REPO, asked_for, listed, serving
+
+from virc_recipes.archive.formats import pieces
+from virc_recipes.errors import NetworkError
+from virc_recipes.hub import File
+from virc_recipes.hub.link import ChangedError, StoppedError
+from virc_recipes.hub.stream import opened
+
+FILE = listed(CONTENT)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    with serving(monkeypatch, tmp_path) as running:
+        yield running
+
+
+def test_it_reads_as_a_file_does_and_is_right(server: Hub) -> None:
+    told: list[int] = []
+    chance, like = random.Random(1), io.BytesIO(CONTENT)
+    with opened(REPO, server.commit(REPO.id), FILE, told.append) as source:
+        assert source.read(512) == like.read(512)
+        source.seek(0)
+        like.seek(0)
+        while expected := like.read(count := chance.choice([0, 1, 3, 600, 5000, 1 << 18, 1 << 19]) or 7):
+            assert source.read(count) == expected
+        assert source.read(1) == b""
+        source.verify()
+    assert sum(told) == FILE.size
+    assert len(server.asked("storage")) == 1
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 10), (100, 512), (512, 512), (512, 3), (40, 5)])
+def test_the_first_bytes_can_be_read_twice(server: Hub, first: int, second: int) -> None:
+    with opened(REPO, server.commit(REPO.id), FILE) as source:
+        assert source.read(first) == CONTENT[:first]
+        source.seek(0)
+        assert source.read(second) == CONTENT[:second]
+        source.seek(0)
+        assert source.read(2 * first + second + 1) == CONTENT[: 2 * first + second + 1]
+        source.verify()
+
+
+def test_it_is_read_once_behind_them(server: Hub) -> None:
+    with opened(REPO, server.commit(REPO.id), FILE) as source:
+        source.read(513)
+        with pytest.raises(io.UnsupportedOperation):
+            source.seek(0)
+        with pytest.raises(io.UnsupportedOperation):
+            source.seek(700)
+
+
+def test_drops_and_expired_addresses_are_gone_on_from(server: Hub) -> None:
+    server.misbehave(drop(300_000), times=4)
+    server.misbehave(status(403), skip=2)
+    with opened(REPO, server.commit(REPO.id), FILE) as source:
+        assert source.read(FILE.size + 1) == CONTENT
+        source.verify()
+    assert [span.start for span in asked_for(server)] == [0, 300_000, 600_000, 600_000, 900_000]
+    assert len(server.asked("resolve")) == 2
+
+
+def test_a_drop_where_ranges_are_ignored(server: Hub) -> None:
+    server.misbehave(ignore_range, times=None)
+    server.misbehave(drop(1_000_000))
+    with opened(REPO, server.commit(REPO.id), FILE) as source:
+        assert source.read(FILE.size) == CONTENT
+        source.verify()
+
+
+@pytest.mark.parametrize("read", [0, 700, FILE.size])
+def test_wrong_bytes_are_told_by_both_hashes_however_much_was_read(server: Hub, read: int) -> None:
+    server.misbehave(wrong(FILE.size - 1))
+    with opened(REPO, server.commit(REPO.id), FILE) as source:
+        source.read(read)
+        with pytest.raises(NetworkError, match=f"came with SHA-256 .*, but the hub lists {FILE.sha256}"):
+            source.verify()
+
+
+def test_a_file_that_changes_ends_it(server: Hub) -> None:
+    server.misbehave(drop(300_000))
+    server.misbehave(etag('"other"'), skip=1)
+    with opened(REPO, server.commit(REPO.id), FILE) as source, pytest.raises(ChangedError):
+        source.read(FILE.size)
+
+
+def test_without_a_hash_nothing_is_compared(server: Hub) -> None:
+    with opened(REPO, server.commit(REPO.id), File(NAME, FILE.size)) as source:
+        source.verify()
+
+
+def test_a_read_that_waits_is_ended_from_another_thread(server: Hub) -> None:
+    server.misbehave(hang)
+    with opened(REPO, server.commit(REPO.id), FILE) as source, ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(source.read, 10)
+        assert server.until(lambda: len(server.asked("storage")) == 1)
+        began = time.monotonic()
+        source.stop()
+        with pytest.raises(StoppedError):
+            reading.result()
+    assert time.monotonic() - began < 1
+
+
+def test_an_archive_is_unpacked_from_it(server: Hub) -> None:
+    """Through the readers of archives as they are, with a connection that breaks again and again."""
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as tar:
+        info = tarfile.TarInfo("images/one.png")
+        info.size = len(CONTENT)
+        tar.addfile(info, io.BytesIO(CONTENT))
+    archive = lz4.frame.compress(plain.getvalue(), content_checksum=True)
+    commit = server.put(REPO.id, {NAME: archive})
+    server.misbehave(drop(400_000), times=None)
+    with opened(REPO, commit, listed(archive)) as source:
+        assert b"".join(piece.data for piece in pieces(source, Path(NAME))) == plain.getvalue()
+        source.verify()
