@@ -323,8 +323,8 @@ class Hub:
             return [r for r in self.requests if on in (None, r.on) and fnmatch.fnmatchcase(r.name, name)]
 
     def sent(self, name: str = "*", on: str | None = None) -> int:
-        """Bytes of bodies that left for files whose names match (GET alone), from storage and hub."""
-        return sum(r.sent for r in self.asked(on, name) if r.on != "api")
+        """Bytes of files that left, for names that match, from storage and hub."""
+        return sum(r.sent for r in self.asked(on, name) if r.on != "api" and r.code in (200, 206))
 
     def until(self, ready: Callable[[], bool], seconds: float = 60) -> bool:
         """Wait until something about the requests holds; False where it never did."""
