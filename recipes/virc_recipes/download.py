@@ -106,8 +106,10 @@ def look(want: Want, workspace: Path) -> Item:
         DataError: what is to be fetched is not in the repository, or something else is in its way.
         NetworkError: the hub cannot be reached.
     """
+    from virc_recipes.hub.library import silence
     from virc_recipes.hub.listing import listing
 
+    silence()
     found = _found(want, workspace)
     if found:
         known = record.read(found)

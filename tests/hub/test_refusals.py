@@ -1,7 +1,11 @@
 """What the real client raises becomes one sentence and what to do."""
 
 import errno
+import os
+import re
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from email.message import Message
 from email.utils import formatdate
@@ -9,6 +13,7 @@ from pathlib import Path
 from time import time
 
 import pytest
+from downloads import ROOT
 from hub_server import Fault, Hub, Repo, body, hub, moved, short, status
 from huggingface_hub import HfApi, constants, hf_hub_download
 
@@ -140,8 +145,7 @@ def test_nobody_listens_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", url)
     error = listed(url)
     assert type(error) is PassingError
-    assert error.message.startswith(f"cannot reach {url[7:]}: ")
-    assert "refused" in error.message
+    assert error.message == f"cannot reach {url[7:]}: connection refused"
     monkeypatch.delenv("HF_ENDPOINT")
     assert listed(url).hint == "the same command goes on from here"
 
@@ -179,3 +183,31 @@ def test_a_date_to_wait_for() -> None:
     error = by_status(503, {"Retry-After": formatdate(time() + 100, usegmt=True)}, Wanted(MODEL))
     assert isinstance(error, PassingError)
     assert error.wait == pytest.approx(100, abs=5)
+
+
+def test_the_library_is_silenced_before_it_is_imported(server: Hub, tmp_path: Path) -> None:
+    """Also where a model is first looked for in its cache, as a short name is."""
+    asked = """
+from virc_cli.main import main
+main(["download", "ViRC-7B"])
+from huggingface_hub import constants
+print(constants.HF_HUB_DISABLE_TELEMETRY, constants.HF_HUB_DISABLE_XET, constants.HF_HUB_DISABLE_PROGRESS_BARS)
+"""
+    env = {
+        **os.environ,
+        **server.env(tmp_path),
+        "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "recipes"))),
+    }
+    for name in (
+        "HF_HUB_DISABLE_TELEMETRY",
+        "HF_HUB_DISABLE_XET",
+        "HF_HUB_DISABLE_PROGRESS_BARS",
+        "DO_NOT_TRACK",
+    ):
+        env.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, "-c", asked], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert done.stdout == "True True True\n", done.stderr
+    (agent,) = {request.headers["user-agent"] for request in server.asked("api")}
+    assert not re.search("torch|agent", agent)

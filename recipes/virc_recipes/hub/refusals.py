@@ -152,15 +152,20 @@ def _no_repo(repo: Repo) -> ConfigError:
     """The hub says the same of a repository that is private, so that nobody learns of it."""
     at = f" (HF_ENDPOINT is {host()})" if os.environ.get("HF_ENDPOINT") else ""
     sentence = f"the hub has no {repo.kind} {plain(repo.id, 100)}, or it is private{at}"
-    return ConfigError(
-        sentence, f"mend the name; if it is private, {_LOGIN} with an account that may read it"
-    )
+    other = f", say datasets/{plain(repo.id, 100)} for a dataset" if repo.kind == "model" else ""
+    return ConfigError(sentence, f"mend the name{other}, or {_LOGIN} with an account that may read it")
 
 
 def _mend() -> str | None:
     return "HF_ENDPOINT names it: mend or unset it" if os.environ.get("HF_ENDPOINT") else None
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
+    """Why there was no connection: the words of the system, where the client wrapped them."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return clause(inner)
+        inner = inner.__cause__ or inner.__context__
     said = clause(error)
     return type(error).__name__ if "bearer" in said.lower() else said  # a token that no header can hold
