@@ -21,7 +21,8 @@ from virc_recipes.unpack import UnpackConfig, pour
 
 LARGE = 16 * 2**20
 """Bytes from which on a file comes in parts that are kept."""
-_LAST = ("config.json", "dataset_info.json")  # they make a folder a model or a dataset
+LAST = ("config.json", "dataset_info.json")
+"""Files that make a folder a model or a dataset: they come when all others are there."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 Doing = Literal["fetching", "checking", "unpacking"]
@@ -40,7 +41,7 @@ class Watch(Protocol):
 def ordered(files: Sequence[File], listing: Listing) -> tuple[File, ...]:
     """In the order they are fetched: archives behind others, and last what makes the folder a model or a dataset."""
     kind = listing.repo.kind
-    return tuple(sorted(files, key=lambda file: (Path(file.name).name in _LAST, is_archive(file.name, kind))))
+    return tuple(sorted(files, key=lambda file: (Path(file.name).name in LAST, is_archive(file.name, kind))))
 
 
 def fetch(
@@ -85,7 +86,7 @@ def _bring(folder: Folder, file: File, watch: Watch, keep: bool, stream: bool) -
     state = folder.state(file)
     if state == "unsure":
         state = _looked_at(folder, file, watch)
-    if state in ("old", "absent") and archive and stream:
+    if state in ("old", "absent") and archive and (stream or folder.verified(file).is_dir()):
         _stream(folder, file, watch)
         return
     if state in ("old", "absent"):
@@ -137,7 +138,7 @@ def _unpack(folder: Folder, file: File, watch: Watch, keep: bool) -> None:
 def _stream(folder: Folder, file: File, watch: Watch) -> None:
     """Unpack an archive from the network beside its place, and move all into place when its hash is right."""
     staged = folder.root / HIDDEN / "stream"
-    right = folder.root / HIDDEN / f"verified-{folder.mark(file).partition(':')[2][:16]}"
+    right = folder.verified(file)
     if not right.is_dir():
         shutil.rmtree(staged, ignore_errors=True)
         _pour_from_hub(folder, file, watch, staged)
@@ -145,6 +146,7 @@ def _stream(folder: Folder, file: File, watch: Watch) -> None:
         staged.rename(right)
     move_in(right, folder.root)
     folder.came(file, unpacked=True)
+    shutil.rmtree(right)  # not before: it says that the archive need not come again
     watch.end("unpacking", file)
 
 

@@ -54,6 +54,10 @@ class Folder:
         """Where files lie while they are partial."""
         return self.root / HIDDEN / "parts"
 
+    def verified(self, file: File) -> Path:
+        """Where the content of an archive waits that is known to be right, until it is moved into place."""
+        return self.root / HIDDEN / f"verified-{hashlib.sha256(self.mark(file).encode()).hexdigest()[:16]}"
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Make the folder, and hold it: no second download works on it.
@@ -88,7 +92,9 @@ class Folder:
         """Record that all that was wanted is there, and clear what is not needed any more."""
         self._write(commit=self.listing.commit)
         self.clear_spent()
-        shutil.rmtree(self.parts, ignore_errors=True)
+        for left in (self.root / HIDDEN).iterdir():
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
 
     def mark(self, file: File) -> str:
         """What the wanted content is known by."""

@@ -2,7 +2,6 @@
 
 import filecmp
 import os
-import shutil
 from pathlib import Path
 
 from virc_recipes.clauses import plain
@@ -10,7 +9,9 @@ from virc_recipes.errors import DataError
 
 
 def move_in(staged: Path, root: Path) -> None:
-    """Move all that is in one folder into another on the same disk, and remove the first; a second call goes on.
+    """Move all that is in one folder into another on the same disk; a second call goes on.
+
+    What was there already stays in the first folder, and so do folders that both have.
 
     Raises:
         DataError: something else has one of the names; nothing is ever replaced.
@@ -22,7 +23,6 @@ def move_in(staged: Path, root: Path) -> None:
         for name in [*files, *links]:
             _move(here / name, there / name)
         folders[:] = [name for name in folders if name not in links and not _moved(here / name, there / name)]
-    shutil.rmtree(staged)
 
 
 def _moved(source: Path, target: Path) -> bool:

@@ -1,0 +1,186 @@
+"""SIGKILL, Ctrl-C and SIGTERM on a real `virc download`, at any moment: nothing is lost, and little comes twice."""
+
+import io
+import os
+import random
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import lz4.frame  # type: ignore[import-untyped]
+import pytest
+from downloads import MODEL, ROOT, held, model, serving, start, weights
+from hub_server import Hub, slow
+
+from virc_recipes.hub import record
+from virc_recipes.hub.fetching import LAST
+from virc_recipes.hub.ranged import CONNECTIONS
+
+DATA, ARCHIVE = "datasets/someone/pictures", "images.tar.lz4"
+PART = 1 << 18  # as `downloads.start` has it
+IMAGES = {f"images-{number % 2}/{number % 20}/{number}.png": weights(8_000, number) for number in range(1000)}
+ROWS = {"rows.jsonl": b"{}\n", "dataset_info.json": b"{}"}
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    compressed: bytes = lz4.frame.compress(file.getvalue())
+    return compressed
+
+
+PACKED = packed(IMAGES)
+FILES = {DATA: ROWS | {ARCHIVE: PACKED}, MODEL: model(8 << 20)}
+FOLDERS = {DATA: Path("data/pictures"), MODEL: Path("models/ViRC-7B")}
+WHOLE = {DATA: ROWS | IMAGES, MODEL: FILES[MODEL]}
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with serving(monkeypatch, tmp_path, dict(FILES)) as made:
+        yield made
+
+
+def sound(name: str) -> dict[str, bytes]:
+    """What is there under final names: whole files alone, and nothing that calls itself whole too early."""
+    there = held(FOLDERS[name]) if FOLDERS[name].exists() else {}
+    found = {each: data for each, data in there.items() if "virc-unpack.partial" not in each}
+    assert found.items() <= (WHOLE[name] | FILES[name]).items(), "a half-written file has a final name"
+    if found.keys() & set(LAST):
+        assert not WHOLE[name].keys() - found.keys() - set(LAST), "it calls itself whole and is not"
+    return found
+
+
+def completed(name: str) -> None:
+    """Run it to its end; all is there, and nothing is left over."""
+    out, err = (process := start(name)).communicate(timeout=120)
+    assert process.returncode == 0, err.decode()
+    assert out.decode() == f"{FOLDERS[name]}\n"
+    assert held(FOLDERS[name]) == WHOLE[name]
+    recorded = record.read(FOLDERS[name])
+    assert recorded is not None
+    assert recorded.lacking == ()
+    assert [path.name for path in (FOLDERS[name] / record.HIDDEN).iterdir()] == ["record.json"]
+
+
+def killed_and_completed(kills: int, seed: int, name: str, server: Hub) -> None:
+    server.misbehave(slow(5_000_000), name="*", times=None)
+    chance = random.Random(seed)
+    kept: set[str] = set()
+    for _ in range(kills):
+        before = len(server.requests)
+        process = start(name)
+        assert server.until(lambda before=before: len(server.requests) > before)  # type: ignore[misc]
+        time.sleep(chance.uniform(0, 0.8))
+        process.kill()
+        process.communicate()
+        found = sound(name).keys() - {ARCHIVE}
+        assert found >= kept, "a whole file is lost"
+        kept = set(found)
+    server.behave()
+    completed(name)
+    for file, data in FILES[name].items():
+        again = kills * CONNECTIONS * (PART + (1 << 18))  # of parts under way, and what the sockets held
+        assert len(data) <= server.sent(file) <= len(data) + again, f"{file} came again"
+
+
+@pytest.mark.parametrize("name", [DATA, MODEL])
+def test_a_download_killed_at_any_moment_is_completed_by_the_next(name: str, server: Hub) -> None:
+    killed_and_completed(5, 1, name, server)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [DATA, MODEL])
+def test_a_download_killed_fifty_times_is_completed_by_the_next(name: str, server: Hub) -> None:
+    killed_and_completed(50, 2, name, server)
+
+
+HUB, UNPACKING = "virc_recipes.hub", "virc_recipes.archive.folder"
+Moment = tuple[str, str, int, str]
+# Each run is killed one step further: rows come first, then the archive, last dataset_info.json.
+STEPS: list[Moment] = [
+    (f"{HUB}.fetching", "_download", 2, "after"),  # the archive is there, and nobody knows
+    (f"{HUB}.record", "write", 2, "after"),
+    (UNPACKING, "Folder.put", 1, "before"),
+    (UNPACKING, "Folder.put", 600, "before"),
+    (f"{HUB}.fetching", "pour", 1, "after"),  # all is unpacked, and nobody knows
+    (f"{HUB}.folder", "Folder.came", 1, "before"),
+    (f"{HUB}.record", "sync", 2, "before"),
+    (f"{HUB}.folder", "Folder.clear_spent", 1, "before"),  # the archive is of no use any more
+    (f"{HUB}.folder", "Folder.clear_spent", 1, "after"),
+]
+STREAMED: list[Moment] = [
+    (f"{HUB}.stream", "Stream.verify", 1, "before"),  # until here, it begins anew
+    (f"{HUB}.fetching", "move_in", 1, "before"),
+    (f"{HUB}.moving", "_move", 1, "after"),
+    (f"{HUB}.moving", "_move", 1, "before"),
+    (f"{HUB}.fetching", "move_in", 1, "after"),  # all is in place, and nobody knows
+    (f"{HUB}.folder", "Folder.came", 1, "after"),
+]
+
+
+def dies(moment: Moment, *words: str) -> None:
+    paths = os.pathsep.join((str(ROOT), str(ROOT / "recipes")))
+    child = Path(__file__).with_name("killed_child.py")
+    done = subprocess.run(
+        [sys.executable, child, *map(str, moment), "download", *words],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == -signal.SIGKILL, (moment, done.stderr.decode())
+
+
+def test_killed_between_any_two_steps_nothing_comes_twice(server: Hub) -> None:
+    for moment in STEPS:
+        dies(moment, DATA)
+        sound(DATA)
+    assert not (FOLDERS[DATA] / ARCHIVE).exists()
+    completed(DATA)
+    for file, data in FILES[DATA].items():
+        assert server.sent(file) == len(data), f"{file} came again"
+
+
+def test_a_stream_comes_again_only_before_it_is_verified(server: Hub) -> None:
+    for moment in STREAMED:
+        dies(moment, DATA, "--stream")
+        assert not (FOLDERS[DATA] / ARCHIVE).exists()
+        if moment[1] == "Stream.verify":
+            assert sound(DATA).keys() == {"rows.jsonl"}
+    completed(DATA)  # and the rest needs no --stream
+    assert server.sent(ARCHIVE) == 2 * len(PACKED)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [
+        (signal.SIGINT, 130, [DATA, "--stream"]),
+        (signal.SIGTERM, 143, [MODEL]),
+        pytest.param(signal.SIGINT, 130, [MODEL], marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, [DATA, "--stream"], marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_ends_it_soon_and_says_what_goes_on(
+    number: int, code: int, words: list[str], server: Hub
+) -> None:
+    server.misbehave(slow(400_000), name="*", times=None)
+    process = start(*words)
+    assert server.until(lambda: server.sent() > 1_000_000)
+    process.send_signal(number)
+    began = time.monotonic()
+    out, err = process.communicate(timeout=60)
+    assert time.monotonic() - began < 3
+    assert (process.returncode, out) == (code, b"")
+    assert b"the same command goes on" in err
+    assert b"Traceback" not in err
+    sound(words[0])
+    server.behave()
+    completed(words[0])
