@@ -193,7 +193,7 @@ def _of_hub_id(config: DownloadConfig, hub_id: str, kind: Kind | None) -> Want:
                 )
         for short, dataset in system.datasets.items():
             if dataset.hub == hub_id:
-                return _repo(config, Repo(hub_id, "dataset"), short)
+                return _repo(config, Repo(hub_id, "dataset"), short, hub_id)
     benchmark = next((name for name, hub in published().items() if hub == hub_id), None)
     if benchmark and kind != "model":
         return _benchmark(config, benchmark)

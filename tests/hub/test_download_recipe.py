@@ -1,0 +1,187 @@
+"""What words behind `virc download` stand for, and how much of it is there; without a command line."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from virc_recipes import systems
+from virc_recipes.download import Item, Part, check_room
+from virc_recipes.errors import ConfigError, SetupError, UsageError
+from virc_recipes.hub import File, Listing, Repo
+from virc_recipes.hub.folder import State
+from virc_recipes.wants import DownloadConfig, Want, wanted
+
+CRUX = Repo("LeonMiao/CRUX", "dataset")
+QWEN = "Qwen/Qwen2.5-VL-7B-Instruct"
+
+
+@pytest.fixture(autouse=True)
+def _without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is wanted is found by reading the systems' files alone."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("it asks the network"))
+
+
+def found(*names: str, **fields: Any) -> list[tuple[str, str, str | None]]:
+    wants = wanted(DownloadConfig(names, **fields))
+    return [(want.name, want.folder.as_posix(), want.repo.id if want.repo else None) for want in wants]
+
+
+def test_bare_is_what_the_stages_need_and_tells_of_the_judge() -> None:
+    base, data, judge = wanted(DownloadConfig())
+    assert (base.name, base.folder, base.repo) == ("base", Path("models/Qwen2.5-VL-7B-Instruct"), Repo(QWEN))
+    assert (data.name, data.folder, data.repo) == ("dataset", Path("data/CRUX"), CRUX)
+    assert data.rows[0] == "ViRC_stage_1_InstrSFT_scale_dynamic_50K"
+    assert (judge.name, judge.told, judge.gib) == ("judge", True, 136.8)
+
+
+def test_overlays_choose_others() -> None:
+    base, data, _ = wanted(DownloadConfig(overlays=("3b", "100k")))
+    assert base.folder == Path("models/Qwen2.5-VL-3B-Instruct")
+    assert data.rows[:2] == (
+        "ViRC_stage_1_InstrSFT_scale_dynamic_100K",
+        "ViRC_stage_2_PracSFT_scale_dynamic_100K",
+    )
+    assert wanted(DownloadConfig(overlays=("fixed",)))[0].repo == Repo("Qwen/Qwen2-VL-7B-Instruct")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("model", ("ViRC-7B", "models/ViRC-7B", "LeonMiao/ViRC-7B")),
+        ("judge", ("judge", "models/Qwen2.5-VL-72B-Instruct", "Qwen/Qwen2.5-VL-72B-Instruct")),
+        ("judge-3b", ("judge-3b", "models/Qwen2.5-VL-3B-Instruct", "Qwen/Qwen2.5-VL-3B-Instruct")),
+        ("ViRC-3B", ("ViRC-3B", "models/ViRC-3B", "LeonMiao/ViRC-3B")),
+        ("CRUX", ("CRUX", "data/CRUX", CRUX.id)),
+        ("LeonMiao/CRUX", ("CRUX", "data/CRUX", CRUX.id)),
+        ("datasets/LeonMiao/CRUX", (CRUX.id, "data/CRUX", CRUX.id)),
+        ("datasets/a.b/c-d_e.F", ("a.b/c-d_e.F", "data/c-d_e.F", "a.b/c-d_e.F")),
+        ("LeonMiao/ViRC-3B", ("LeonMiao/ViRC-3B", "models/ViRC-3B", "LeonMiao/ViRC-3B")),
+        ("own/model", ("own/model", "models/model", "own/model")),
+        ("mathvista", ("mathvista", "data/mathvista", "AI4Math/MathVista")),
+        ("AI4Math/MathVista", ("mathvista", "data/mathvista", "AI4Math/MathVista")),
+        ("tiny", ("tiny", "models/tiny", None)),
+    ],
+)
+def test_what_a_name_stands_for(name: str, expected: tuple[str, str, str | None]) -> None:
+    assert found(name) == [expected]
+
+
+def test_a_whole_dataset_or_what_stages_need_of_it() -> None:
+    (needed,) = wanted(DownloadConfig(("dataset",)))
+    (whole,) = wanted(DownloadConfig(("CRUX",)))
+    assert (bool(needed.rows), whole.rows) == (True, ())
+    assert wanted(DownloadConfig(("dataset", "CRUX")))[0].rows == ()
+    assert wanted(DownloadConfig(("CRUX", "dataset")))[0].rows == ()
+
+
+def test_several_names_in_their_order_each_folder_once() -> None:
+    assert [folder for _, folder, _ in found("ViRC-3B", "judge-7b", "base", "ViRC-3B", "eval", "vstar")] == [
+        "models/ViRC-3B",
+        "models/Qwen2.5-VL-7B-Instruct",
+        "data/vstar",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", "a b", "a/b/c", "/etc/passwd", "./models/x", "a/..", "../a", "a/.b", "datasets/CRUX/", "a\n/b"],
+)
+def test_what_is_no_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="nothing to download is called"):
+        found(name)
+
+
+def test_two_repositories_for_one_folder_are_refused() -> None:
+    with pytest.raises(UsageError, match="would both come into"):
+        found("ViRC-7B", "someone/ViRC-7B")
+    with pytest.raises(UsageError, match="--to is the folder"):
+        found("base", "dataset", to=Path("x"))
+    assert found("someone/ViRC-7B", to=Path("x")) == [("someone/ViRC-7B", "x", "someone/ViRC-7B")]
+
+
+def test_a_system_of_ones_own_names_its_things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("""
+name: mine
+models: {ViRC-7B: {hub: me/ViRC-7B}, here: {folder: ./weights}}
+judges: {critic: {hub: me/critic, gib: 2}}
+datasets: {pictures: {hub: me/pictures}}
+stages:
+  first: {kind: sft, settings: {base: me/base, data: pictures/rows, learning_rate: 1e-5}}
+""")
+    own = {"system": str(file)}
+    assert found(**own) == [
+        ("base", "models/base", "me/base"),
+        ("dataset", "data/pictures", "me/pictures"),
+    ]
+    assert found("ViRC-7B", **own) == [("ViRC-7B", "models/ViRC-7B", "me/ViRC-7B")]
+    assert found("ViRC-7B") == [("ViRC-7B", "models/ViRC-7B", "LeonMiao/ViRC-7B")]
+    assert found("critic", "pictures", **own) == [
+        ("critic", "models/critic", "me/critic"),
+        ("pictures", "data/pictures", "me/pictures"),
+    ]
+    monkeypatch.setenv("VIRC_PATH", str(tmp_path))
+    assert found("critic") == [("critic", "models/critic", "me/critic")]
+    assert found("me/pictures") == [("pictures", "data/pictures", "me/pictures")]
+
+
+def item(tmp_path: Path, sizes: dict[str, tuple[int, State, int]], folder: str = "data/x") -> Item:
+    parts = tuple(Part(File(name, size), state, kept) for name, (size, state, kept) in sizes.items())
+    listing = Listing(CRUX, "1" * 40, tuple(part.file for part in parts))
+    want = Want("x", tmp_path / folder, CRUX)
+    return Item(want, want.folder, 0, listing=listing, parts=parts)
+
+
+def test_the_state_of_a_thing_is_that_of_its_files(tmp_path: Path) -> None:
+    def state(**sizes: tuple[int, State, int]) -> tuple[str, int]:
+        made = item(tmp_path, sizes)
+        return made.state, made.missing
+
+    assert state(a=(10, "absent", 0), b=(5, "absent", 0)) == ("missing", 15)
+    assert state(a=(10, "absent", 4), b=(5, "absent", 0)) == ("partly", 11)
+    assert state(a=(10, "whole", 0), b=(5, "old", 0)) == ("partly", 5)
+    assert state(a=(10, "whole", 0), b=(5, "unsure", 0)) == ("partly", 0)
+    assert state(a=(10, "whole", 0), b=(5, "packed", 0)) == ("partly", 0)
+    assert state(a=(10, "whole", 0)) == ("present", 0)
+
+
+def test_room_is_for_what_comes_and_for_what_archives_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gib = 1 << 30
+
+    class Usage:
+        free = 0
+
+    monkeypatch.setattr("shutil.disk_usage", lambda place: Usage)
+
+    def enough(*items: Item, stream: bool = False) -> int:
+        """The fewest GiB with which they would come."""
+        for free in range(40):
+            Usage.free = free * gib
+            try:
+                check_room(items, stream)
+            except SetupError:
+                continue
+            return free
+        raise AssertionError
+
+    archive = item(tmp_path, {"a.tar.lz4": (5 * gib, "absent", 0), "rows.json": (2 * gib, "absent", 0)})
+    assert enough(archive) == 5 + 5 + 2 + 1
+    assert enough(archive, stream=True) == 5 + 2 + 1
+    assert enough(item(tmp_path, {"a.tar.lz4": (5 * gib, "absent", 3 * gib)})) == 2 + 5 + 1
+    assert enough(item(tmp_path, {"a.tar.lz4": (5 * gib, "packed", 0)})) == 5 + 1
+    assert enough(item(tmp_path, {"a.tar.lz4": (5 * gib, "whole", 0)})) == 0
+    assert enough(archive, item(tmp_path, {"b": (3 * gib, "absent", 0)}, "models/y")) == 16
+
+
+def test_wants_are_values_that_can_be_printed() -> None:
+    want = wanted(DownloadConfig(("datasets/me/x",), revision="v1", include=("*.json",)))[0]
+    assert want == Want("me/x", Path("data/x"), Repo("me/x", "dataset"), "v1", ("*.json",))
+    assert msgspec.structs.replace(want, system=systems.get("tiny")).system is not None
+    with pytest.raises(AttributeError):
+        want.name = "y"  # type: ignore[misc]
