@@ -2,12 +2,15 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from virc_cli import output
 from virc_cli.options import Json, Seed
+
+if TYPE_CHECKING:
+    from virc_recipes.data.problem import Difficulty
 
 FAILURE: dict[str, object] = {"to": None, "problems": None}
 
@@ -73,7 +76,7 @@ def command(
     config = SynthConfig(
         to, count, seed, split.value, _numbers(sides), names, embed, workers,
         families=_names(family) if family is not None else (("polygons",) if difficulty else None),
-        difficulty=None if difficulty is None or difficulty is DifficultyName.mixed else difficulty.value,
+        difficulty=_difficulty(difficulty),
         paths=paths, refusals=refusals,
     )  # fmt: skip
     with shown() as show:
@@ -89,6 +92,12 @@ def _numbers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no list of numbers such as 3,4") from None
+
+
+def _difficulty(name: DifficultyName | None) -> "Difficulty | None":
+    if name is None or name is DifficultyName.mixed:
+        return None
+    return "easy" if name is DifficultyName.easy else "hard"
 
 
 def _names(text: str) -> tuple[str, ...]:

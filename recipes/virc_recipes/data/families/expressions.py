@@ -1,7 +1,7 @@
 """Polygons whose angles are expressions in x: x comes from the angle sum, the asked angle from x.
 
 Easy are triangles and quadrilaterals in which every angle is x plus or minus something. Hard are quadrilaterals and
-pentagons with multiples of x and plain numbers among them, and with arrows where a label does not fit its corner.
+pentagons with multiples of x and plain numbers among them. Where a label does not fit its corner an arrow points there.
 """
 
 import math
@@ -35,17 +35,24 @@ CROP = (140, 84)  # px, the letter and the expression of a corner fit in it
 _SIDES: Mapping[Difficulty, Sequence[int]] = {"easy": (3, 4), "hard": (4, 5)}
 _PAGES: Mapping[Difficulty, Sequence[int]] = {"easy": (280, 308, 336), "hard": (308, 336, 364)}
 _FACTORS: Mapping[Difficulty, Sequence[int]] = {"easy": (1,), "hard": (0, 1, 1, 2, 3)}
-_NEAR, _FAR = 56, 76  # px from a corner to its label; from the first on, an arrow shows what belongs together
+_TIP = 9.0  # px from a corner to the tip of its arrow
+_NEAR, _FAR = 56, 86  # px from a corner to its label; from the first on, an arrow shows what belongs together
 
 
 class Angle(msgspec.Struct, frozen=True):
-    """A corner whose angle is `factor` * x + `constant` degrees; boxes in px. `depth` px inside stands its label."""
+    """A corner whose angle is `factor` * x + `constant` degrees.
+
+    Args:
+        depth: px from the corner inwards to the middle of its label.
+        arrow: px from the corner to where an arrow to it begins; 0 where there is none.
+    """
 
     factor: int
     constant: int
     point: Point
     inward: Point
     depth: float
+    arrow: float
     letter: Label
     label: Label
 
@@ -122,10 +129,13 @@ def twin(problem: Expressions, rng: random.Random) -> Expressions:
         if found is None:
             continue
         x, constants = found
-        angles = tuple(
-            _relabelled(angle, constant, problem.look)
+        texts = [
+            _shown(angle.factor, constant, problem.look)
             for angle, constant in zip(problem.angles, constants, strict=True)
-        )
+        ]
+        if any(len(text) > len(angle.label.text) for text, angle in zip(texts, problem.angles, strict=True)):
+            continue  # it would hardly fit
+        angles = tuple(map(_relabelled, problem.angles, constants, texts, [problem.look] * count))
         other = msgspec.structs.replace(problem, angles=angles, x=x)
         if _legible(other):
             return other
@@ -181,9 +191,9 @@ def _inserted(asked: Angle, x: int) -> list[str]:
 
 def _generate(rng: random.Random, difficulty: Difficulty, sides: int) -> Expressions | None:
     width, height = rng.choice(_PAGES[difficulty]), rng.choice(_PAGES[difficulty])
-    points = sketch.polygon(rng, sides, width, height)
-    degrees = points and sketch.angles(points)
-    if not points or not degrees:
+    points = _polygon(rng, sides, width, height)
+    degrees = sketch.angles(points)
+    if degrees is None:
         return None
     factors = [rng.choice(_FACTORS[difficulty]) for _ in points]
     if sum(map(bool, factors)) < 2:
@@ -194,10 +204,9 @@ def _generate(rng: random.Random, difficulty: Difficulty, sides: int) -> Express
     x, constants = found
     look = msgspec.structs.replace(sketch.random_look(rng), dashed=False)
     letters = rng.sample(NAMES, sides)
-    most = _NEAR if difficulty == "easy" else _FAR
     angles = []
     for index, letter in enumerate(letters):
-        angle = _angle(points, index, letter, factors[index], constants[index], look, most)
+        angle = _angle(points, index, letter, factors[index], constants[index], look)
         if angle is None:
             return None
         angles.append(angle)
@@ -207,15 +216,23 @@ def _generate(rng: random.Random, difficulty: Difficulty, sides: int) -> Express
     return problem if _legible(problem) else None
 
 
+def _polygon(rng: random.Random, sides: int, width: int, height: int) -> list[Point]:
+    """Corners around the page, clockwise: a figure that fills it, for its labels need room."""
+    turn, points = rng.random(), []
+    for index in range(sides):
+        angle = math.tau * (index + turn + rng.uniform(-0.25, 0.25)) / sides
+        reach = rng.uniform(0.75, 1.0)
+        x = width / 2 + reach * (width / 2 - 32) * math.cos(angle)
+        points.append((x, height / 2 + reach * (height / 2 - 32) * math.sin(angle)))
+    return points
+
+
 def _printed(
     rng: random.Random, degrees: Sequence[int], factors: Sequence[int]
 ) -> tuple[int, list[int]] | None:
     """An x and the number that each expression adds to its multiple of x; None where a number would be too large."""
-    x = (
-        round(sum(degrees) / sum(factors) * rng.uniform(0.6, 1.1))
-        if len(set(factors)) > 1
-        else (round(sum(degrees) / sum(factors) + rng.randint(-15, 15)))
-    )
+    even = sum(degrees) / sum(factors)
+    x = round(even * rng.uniform(0.6, 1.1) if len(set(factors)) > 1 else even + rng.randint(-15, 15))
     constants = [degree - factor * x for degree, factor in zip(degrees, factors, strict=True)]
     if x < 5 or any(factor and abs(number) > 70 for factor, number in zip(factors, constants, strict=True)):
         return None
@@ -223,7 +240,7 @@ def _printed(
 
 
 def _angle(
-    points: Sequence[Point], index: int, letter: str, factor: int, constant: int, look: Look, most: int
+    points: Sequence[Point], index: int, letter: str, factor: int, constant: int, look: Look
 ) -> Angle | None:
     """Place the letter outside and the expression inside, as near to the corner as it fits; None where it does not."""
     (x, y), before, after = points[index], points[index - 1], points[(index + 1) % len(points)]
@@ -232,11 +249,19 @@ def _angle(
     name = Label(letter, around((x - 13 * inward[0], y - 13 * inward[1]), mask(letter, look.face).size))
     text = _shown(factor, constant, look)
     size = mask(text, look.face).size
-    for depth in range(12, most, 2):
+    for depth in range(12, _FAR, 2):
         box = around((x + depth * inward[0], y + depth * inward[1]), size)
         if _within(box, points):
-            return Angle(factor, constant, (x, y), inward, depth, name, Label(text, box))
+            arrow = _arrow(inward, depth, size) if depth >= _NEAR else 0.0
+            return Angle(factor, constant, (x, y), inward, depth, arrow, name, Label(text, box))
     return None
+
+
+def _arrow(inward: Point, depth: float, size: tuple[int, int]) -> float:
+    """Where the arrow from a label of that size begins, px from its corner; 0 where there is no room for one."""
+    out = min(side / 2 / abs(part) if part else math.inf for side, part in zip(size, inward, strict=True))
+    start = depth - out - 4
+    return start if start - _TIP > 8 else 0.0
 
 
 def _within(box: Box, points: Sequence[Point]) -> bool:
@@ -249,8 +274,8 @@ def _within(box: Box, points: Sequence[Point]) -> bool:
     return True
 
 
-def _relabelled(angle: Angle, constant: int, look: Look) -> Angle:
-    text = _shown(angle.factor, constant, look)
+def _relabelled(angle: Angle, constant: int, text: str, look: Look) -> Angle:
+    """The corner with another expression in the same place."""
     (x, y), (dx, dy), depth = angle.point, angle.inward, angle.depth
     box = around((x + depth * dx, y + depth * dy), mask(text, look.face).size)
     return msgspec.structs.replace(angle, constant=constant, label=Label(text, box))
@@ -275,19 +300,11 @@ def _figure(problem: Expressions) -> Image.Image:
     for start, end in zip(points, [*points[1:], points[0]], strict=True):
         sketch.line(pencil, start, end, look)
     for angle in problem.angles:
-        if angle.depth >= _NEAR:
-            _leader(pencil, angle, look)
+        if angle.arrow:
+            (x, y), (dx, dy) = angle.point, angle.inward
+            start = x + angle.arrow * dx, y + angle.arrow * dy
+            sketch.arrow(pencil, start, (x + _TIP * dx, y + _TIP * dy), look)
     return image
-
-
-def _leader(pencil: ImageDraw.ImageDraw, angle: Angle, look: Look) -> None:
-    """An arrow from beside the label towards its corner."""
-    (x, y), (dx, dy), box = angle.point, angle.inward, angle.label.box
-    half = (box[2] - box[0]) / 2, (box[3] - box[1]) / 2
-    out = min(size / abs(part) if part else math.inf for size, part in zip(half, (dx, dy), strict=True)) + 4
-    start, end = angle.depth - out, 9.0
-    if start - end > 8:
-        sketch.arrow(pencil, (x + start * dx, y + start * dy), (x + end * dx, y + end * dy), look)
 
 
 def _question(rng: random.Random, letters: Sequence[str], asked: int, answer: int) -> str:
@@ -315,7 +332,7 @@ def _sum_of(factor: int, constant: int) -> str:
 
 
 def _shown(factor: int, constant: int, look: Look) -> str:
-    """An expression as it is printed: `(2x − 5)°`, without spaces by the plotter, whose letters stand wide."""
+    """An expression as it is printed: `(2x - 5)°`, without spaces by the plotter, whose letters stand wide."""
     text = _sum_of(factor, constant)
     text = f"({text})°" if " " in text else f"{text}°"
-    return text.replace("-", "−").replace(" ", "" if look.face.kind == "plotter" else " ")
+    return text.replace(" ", "") if look.face.kind == "plotter" else text

@@ -172,7 +172,7 @@ def _generate(rng: random.Random, difficulty: Difficulty, count: int) -> Far | N
     if min(math.dist(one, other) for one in middles for other in middles if one is not other) < _APART:
         return None
     look = msgspec.structs.replace(sketch.random_look(rng), line=1)
-    face = Face("sans", HEIGHT, look.face.bold)  # the pen of the plotter is too broad for this size
+    face = Face("sans", HEIGHT)  # bold letters and those of the plotter close up at this size
     look = msgspec.structs.replace(look, face=face, ink=min(look.ink, 40))
     empty = rng.choice((1, 2)) if difficulty == "hard" else 0
     names = rng.sample(NAMES, count - empty)

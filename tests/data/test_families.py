@@ -1,0 +1,446 @@
+"""Every family: what is drawn is what is asked, boxes are exact, splits are disjoint, worked solutions are right."""
+
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from functools import cache
+from itertools import pairwise, permutations
+from math import dist
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from PIL import Image, ImageChops
+
+from virc_recipes.data import families, sums, worked
+from virc_recipes.data.families import MOST_PIXELS, Problem, far
+from virc_recipes.data.glyphs import Face, mask
+from virc_recipes.data.plane import inside, meet
+from virc_recipes.data.problem import DIFFICULTIES, Difficulty, Label, Split
+from virc_recipes.errors import UsageError
+from virc_recipes.reasoning.resize import Grid
+from virc_recipes.reasoning.session import Done, Reply, Session, Unit
+from virc_recipes.tools.base import Box
+
+NAMES = families.names()
+NEW = [name for name in NAMES if name != "polygons"]  # which has tests of its own
+COUNT = 25
+every = pytest.mark.parametrize(("name", "difficulty"), [(n, d) for n in NAMES for d in DIFFICULTIES])
+every_new = pytest.mark.parametrize(("name", "difficulty"), [(n, d) for n in NEW for d in DIFFICULTIES])
+
+
+@cache
+def drawn(name: str, difficulty: Difficulty, split: Split = "train", count: int = COUNT) -> list[Any]:
+    rng = random.Random(f"{name} {difficulty} {split}")
+    return [families.get(name).generate(rng, split, difficulty) for _ in range(count)]
+
+
+def middle(box: Box) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def nearest(labels: Sequence[Label], to: tuple[float, float]) -> Label:
+    return min(labels, key=lambda label: dist(middle(label.box), to))
+
+
+def numbers(labels: Sequence[Label]) -> list[Label]:
+    return [label for label in labels if label.text.isdigit()]
+
+
+def test_a_family_is_called_as_its_file_and_says_what_it_is() -> None:
+    assert {"polygons", "expressions", "lengths", "charts", "far"} == set(NAMES)
+    for name in NAMES:
+        family = families.get(name)
+        assert name == family.NAME
+        assert family.ABOUT[0].islower()
+    with pytest.raises(UsageError, match="no family 'chart'") as raised:
+        families.get("chart")
+    assert "charts" in str(raised.value.hint)
+
+
+@every
+def test_the_same_seed_draws_the_same_problem_and_another_seed_another(
+    name: str, difficulty: Difficulty
+) -> None:
+    family = families.get(name)
+    first, again, other = (family.generate(random.Random(seed), difficulty=difficulty) for seed in (1, 1, 2))
+    assert first == again != other
+    assert family.draw(first).tobytes() == family.draw(again).tobytes()
+    assert first.difficulty == difficulty
+    mixed = {family.generate(random.Random(seed)).difficulty for seed in range(20)}
+    assert mixed == set(DIFFICULTIES)
+
+
+@every
+def test_pictures_are_shown_as_they_are(name: str, difficulty: Difficulty) -> None:
+    for problem in drawn(name, difficulty):
+        width, height = families.get(name).draw(problem).size
+        assert width % 28 == height % 28 == 0
+        assert width * height <= MOST_PIXELS
+
+
+@every
+def test_labels_lie_on_the_page_and_apart(name: str, difficulty: Difficulty) -> None:
+    for problem in drawn(name, difficulty):
+        page = (0, 0, *families.get(name).draw(problem).size)
+        boxes = [label.box for label in problem.labels]
+        assert all(inside(box, page) for box in boxes)
+        assert not any(meet(one, other) for at, one in enumerate(boxes) for other in boxes[:at])
+
+
+@every_new
+def test_a_label_box_holds_the_ink_of_its_label_and_no_other(name: str, difficulty: Difficulty) -> None:
+    for problem in drawn(name, difficulty):
+        page = families.get(name).draw(problem).convert("L")
+        for label in problem.labels:
+            glyphs = mask(label.text, problem.look.face)
+            alone = Image.new("L", glyphs.size, problem.look.paper)
+            alone.paste(problem.look.ink, (0, 0), glyphs)
+            there = page.crop(label.box)
+            assert there.size == alone.size
+            assert ImageChops.difference(there, alone).getbbox() is None, label
+            ink = ImageChops.difference(there, Image.new("L", there.size, problem.look.paper)).getbbox()
+            assert ink is not None
+            assert all(abs(edge - side) <= 1 for edge, side in zip(ink, (0, 0, *there.size), strict=True))
+
+
+@every
+def test_both_faces_have_every_character(name: str, difficulty: Difficulty) -> None:
+    """A character that a face lacks is drawn as a box, the same for all of them."""
+    for problem in drawn(name, difficulty):
+        face = msgspec.structs.replace(problem.look.face, size=20)
+        for character in set("".join(label.text for label in problem.labels)) - {" "}:
+            if face.kind == "sans":
+                assert mask(character, face).tobytes() != mask("\uffff", face).tobytes(), character
+            assert mask(character, face).getextrema()[1] == 255
+
+
+def angle(problem: Problem) -> Fraction:
+    """x from the sum of what is printed, then the asked expression."""
+    texts = [label.text for label in problem.labels]
+    printed = dict(zip(texts[::2], texts[1::2], strict=True))
+    parsed: dict[str, tuple[int, int]] = {}
+    for letter, text in printed.items():
+        plain = re.sub(r"[()° ]", "", text)
+        found = re.fullmatch(r"(?:(\d*)x)?([+-]?\d+)?", plain)
+        assert found, text
+        parsed[letter] = (int(found[1] or 1) if "x" in plain else 0, int(found[2] or 0))
+    whole = 180 * (len(parsed) - 2) - sum(constant for _, constant in parsed.values())
+    x = Fraction(whole, sum(factor for factor, _ in parsed.values()))
+    asked = re.findall(r"(?:∠|\bangle )([A-Z])\b", problem.question)
+    assert len(asked) == 1
+    factor, constant = parsed[asked[0]]
+    return factor * x + constant
+
+
+def polygon_angle(problem: Problem) -> Fraction:
+    texts = [label.text for label in problem.labels]
+    printed = dict(zip(texts[::2], texts[1::2], strict=True))
+    asked = re.findall(r"(?:∠|\bangle )([A-Z])\b", problem.question)[0]
+    known = [int(text) for text in printed.values() if text != "?"]
+    return Fraction(int(printed[asked]) if printed[asked] != "?" else 180 * (len(printed) - 2) - sum(known))
+
+
+def length(problem: Problem) -> Fraction:
+    told = numbers(problem.labels)
+    total = sum(int(label.text) for label in told)
+    if "parallel" in problem.question:
+        return proportional(problem)
+    if given := re.search(r"perimeter.*is (\d+)", problem.question):
+        return Fraction(int(given[1]) - total)
+    return Fraction(2 * total if "midpoints" in problem.question else total)
+
+
+def proportional(problem: Problem) -> Fraction:
+    """Which number belongs to which part is told by where it stands."""
+    cut = re.search(r"([A-Z])([A-Z]) is parallel to ([A-Z])([A-Z])", problem.question)
+    asked = re.search(r"(?:How long is|Find) ([A-Z]{2})", problem.question)
+    assert cut
+    assert asked
+    d, e, b, c = cut.groups()
+    places = {label.text: middle(label.box) for label in problem.labels if label.text.isalpha()}
+    (a,) = places.keys() - {b, c, d, e}
+    parts = (a + d, d + b, a + e, e + c)
+    lengths = [label for label in problem.labels if not label.text.isalpha()]
+
+    def away(order: Sequence[Label]) -> float:
+        ends = ((places[one], places[other]) for one, other in parts)
+        return sum(
+            dist(middle(label.box), ((one[0] + other[0]) / 2, (one[1] + other[1]) / 2))
+            for label, (one, other) in zip(order, ends, strict=True)
+        )
+
+    texts = [label.text for label in min(permutations(lengths), key=away)]
+    hidden = parts.index(asked[1])
+    assert texts[hidden] == "?"
+    value = [Fraction(text) if text != "?" else Fraction(0) for text in texts]
+    return value[hidden ^ 1] * value[hidden ^ 2] / value[hidden ^ 3]
+
+
+def column_value(problem: Problem, name: Label) -> int:
+    """Printed beside the column, or where its bar or point begins, between the numbered lines."""
+    x = round(middle(name.box)[0])
+    told = [label for label in numbers(problem.labels) if label.box[0] > 56]
+    if told:
+        return int(min(told, key=lambda label: abs(middle(label.box)[0] - x)).text)
+    ticks = sorted(numbers(problem.labels), key=lambda label: int(label.text))
+    look = problem.look  # type: ignore[attr-defined]
+    page = families.get("charts").draw(problem).convert("L")
+    top = next(y for y in range(page.height) if page.getpixel((x, y)) == look.ink)
+    top += 0 if problem.bars else 3  # type: ignore[attr-defined]
+    low, high = ticks[0], ticks[-1]
+    span = middle(low.box)[1] - middle(high.box)[1]
+    step = int(ticks[1].text) - int(ticks[0].text)
+    lines = (middle(low.box)[1] - top) / span * int(high.text) / step
+    assert abs(lines - round(lines)) < 0.2
+    return round(lines) * step
+
+
+def charted(problem: Problem) -> Fraction:
+    names = {label.text: label for label in problem.labels if label.text.isalpha()}
+    asked = [word for word in re.findall(r"[A-Z][a-z]*", problem.question)[1:] if word in names]
+    return combined(problem.question, [column_value(problem, names[word]) for word in asked])
+
+
+def strewn(problem: Problem) -> Fraction:
+    names = {label.text: label for label in problem.labels if label.text.isalpha()}
+    asked = re.findall(r"\b([A-Z])\b", problem.question)
+    return combined(
+        problem.question,
+        [int(nearest(numbers(problem.labels), middle(names[name].box)).text) for name in asked],
+    )
+
+
+def combined(question: str, values: Sequence[int]) -> Fraction:
+    if "differ" in question:
+        return Fraction(max(values) - min(values))
+    assert len(values) == 1 or "sum" in question or "together" in question
+    return Fraction(sum(values))
+
+
+SOLVED: Mapping[str, Callable[[Problem], Fraction]] = {
+    "polygons": polygon_angle,
+    "expressions": angle,
+    "lengths": length,
+    "charts": charted,
+    "far": strewn,
+}
+
+
+@every
+def test_the_answer_follows_from_what_is_printed(name: str, difficulty: Difficulty) -> None:
+    for problem in drawn(name, difficulty):
+        assert SOLVED[name](problem) == problem.answer > 0, problem.question
+    assert len({problem.answer for problem in drawn(name, difficulty)}) > COUNT // 3
+
+
+@every
+def test_a_split_is_of_what_is_printed_and_asked_not_of_how(name: str, difficulty: Difficulty) -> None:
+    for split in get_args(Split):
+        for problem in drawn(name, difficulty, split, 10):
+            look = msgspec.structs.replace(problem.look, face=Face("plotter", 9), ink=80, paper=245)
+            again = msgspec.structs.replace(problem, look=look)
+            if name != "lengths":  # whose question has the names in it
+                again = msgspec.structs.replace(again, question="In other words?")
+            assert again.split() == problem.split() == split
+
+
+@every
+def test_one_in_ten_problems_is_held_out(name: str, difficulty: Difficulty) -> None:
+    told = {
+        split: {(*sorted(label.text for label in problem.labels), problem.answer) for problem in found}
+        for split in get_args(Split)
+        for found in [drawn(name, difficulty, split)]
+    }
+    assert all(len(each) > COUNT * 3 // 4 for each in told.values())
+    assert not told["train"] & told["heldout"]
+
+
+@every
+def test_a_twin_has_another_answer_and_the_same_figure_and_question(
+    name: str, difficulty: Difficulty
+) -> None:
+    family, rng = families.get(name), random.Random(3)
+    for problem in drawn(name, difficulty):
+        other = family.twin(problem, rng)
+        assert other.question == problem.question
+        assert other.answer != problem.answer
+        assert SOLVED[name](other) == other.answer
+        ours, theirs = (
+            sorted(label.text for label in each.labels if label.text.isalpha()) for each in (problem, other)
+        )
+        assert ours == theirs
+        if name in (
+            "charts",
+            "polygons",
+        ):  # a chart's values are its drawing; polygons may cross their labels
+            continue
+        pages = [family.draw(each) for each in (problem, other)]
+        for label in (*problem.labels, *other.labels):
+            for page in pages:
+                page.paste("white", label.box)
+        assert ImageChops.difference(*pages).getbbox() is None
+
+
+@every
+@pytest.mark.parametrize("pattern", worked.PATTERNS)
+def test_every_path_runs_through_session_to_the_right_answer(
+    name: str, difficulty: Difficulty, pattern: worked.Pattern
+) -> None:
+    family = families.get(name)
+    for problem in drawn(name, difficulty)[:8]:
+        solution = family.solution(problem)
+        session = Session(
+            worked.PROTOCOL,
+            problem.question,
+            [family.draw(problem)],
+            Grid(max_pixels=MOST_PIXELS),
+            tolerate=(),
+        )
+        texts = worked.replies(solution, pattern, random.Random(1))
+        units = [session.feed(Reply(text)) for text in texts]
+        done = session.next()
+        assert isinstance(done, Done)
+        assert done.trace.answer == str(problem.answer)
+        assert all(isinstance(unit, Unit) for unit in units)
+        crops = [unit.call for unit in done.trace.units if unit.call and unit.call.name == "crop_image"]
+        assert len(crops) == len(solution.spots) + ("verify" in pattern)
+        assert (solution.plan in texts[0]) == ("plan" in pattern)
+        assert any(worked.AGREES in text for text in texts) == ("verify" in pattern)
+
+
+@every
+def test_spots_hold_whole_labels_and_what_they_read_stands_there(name: str, difficulty: Difficulty) -> None:
+    for problem in drawn(name, difficulty):
+        page = (0, 0, *families.get(name).draw(problem).size)
+        spots = families.get(name).spots(problem)
+        assert len({spot.box for spot in spots}) == len(spots)
+        for spot in spots:
+            assert inside(spot.box, page)
+            assert inside(spot.again, page)
+            seen, again = (
+                {label.text for label in problem.labels if inside(label.box, box)}
+                for box in (spot.box, spot.again)
+            )
+            if name in ("polygons", "far") and spot.reads != far.EMPTY:
+                letter, value = spot.reads.removesuffix(".").split(" is ")
+                assert {letter, value} <= seen & again
+            if name == "lengths":
+                assert spot.reads.split(" is ")[1].removesuffix(".") in seen & again
+            if name == "expressions":
+                letter, said = spot.reads.removesuffix(".").split(" is ")
+                shown = {re.sub(r"[()° ]", "", text) for text in seen & again}
+                assert {letter, said.replace(" ", "")} <= shown
+
+
+@every
+def test_worked_sums_are_true(name: str, difficulty: Difficulty) -> None:
+    signs: Mapping[str, Callable[[int, int], Fraction]] = {
+        "+": lambda a, b: Fraction(a + b),
+        "-": lambda a, b: Fraction(a - b),
+        "·": lambda a, b: Fraction(a * b),
+        ":": Fraction,
+    }
+    for problem in drawn(name, difficulty):
+        text = families.get(name).solution(problem).sums
+        said = re.findall(r"(\d+) ([-+·:]) (\d+) = (-?\d+)\.", text)
+        assert all(signs[sign](int(a), int(b)) == int(c) for a, sign, b, c in said), text
+        assert text.endswith((f" {problem.answer}.", "That is the one.")), text
+
+
+def test_sums_go_by_places() -> None:
+    assert sums.moved(540, [-20, 5]) == (["540 - 20 = 520.", "520 + 5 = 525."], 525)
+    assert sums.moved(99, [111]) == (["99 + 100 = 199.", "199 + 10 = 209.", "209 + 1 = 210."], 210)
+    assert sums.divided(510, 5) == ["5 · 100 = 500.", "510 - 500 = 10.", "5 · 2 = 10.", "10 - 10 = 0."]
+    assert sums.divided(510, 1) == []
+
+
+@every
+def test_what_is_not_there_is_searched_for_and_refused(name: str, difficulty: Difficulty) -> None:
+    family, rng = families.get(name), random.Random(4)
+    for problem in drawn(name, difficulty)[:8]:
+        question = family.absent(problem, rng)
+        there = {label.text for label in problem.labels}
+        asked = set(re.findall(r"\b(?:[A-Z][a-z]{2}|[A-Z])\b", question)) - {"How", "Find"}
+        asked |= {letter for word in re.findall(r"\b[A-Z]{2,}\b", question) for letter in word}
+        assert asked - there, question
+        session = Session(worked.PROTOCOL, question, [family.draw(problem)], tolerate=())
+        for text in worked.replies(worked.searched(family.NOUN, family.spots(problem))):
+            assert isinstance(session.feed(Reply(text)), Unit)
+        done = session.next()
+        assert isinstance(done, Done)
+        assert done.trace.failure is not None
+        assert done.trace.failure.kind == "no_answer"
+
+
+def test_an_expression_of_the_published_style_is_solved_as_published() -> None:
+    """x°, (x + 20)°, (x + 5)°, (x - 5)° and (x + 10)° in a pentagon: the fourth is 97."""
+    problem = next(p for p in drawn("expressions", "hard", count=200) if len(p.angles) == 5)
+    angles = tuple(
+        msgspec.structs.replace(angle, factor=1, constant=constant)
+        for angle, constant in zip(problem.angles, (0, 20, 5, -5, 10), strict=True)
+    )
+    sample = msgspec.structs.replace(problem, angles=angles, x=102, asked=3)
+    solution = families.get("expressions").solution(sample)
+    assert solution.answer == "97"
+    assert solution.sums.startswith("The sum is 540. x. 2x. 3x. 4x. 5x. ")
+    assert solution.sums.endswith(
+        "5x = 510. 5 · 100 = 500. 510 - 500 = 10. 5 · 2 = 10. 10 - 10 = 0. x = 102. 102 - 5 = 97."
+    )
+
+
+def told_apart(shown: Callable[[Image.Image], Image.Image], face: Face, at: tuple[int, int]) -> int:
+    """How many of the numbers 10 to 99 differ, to a reader of cells of 7 x 14 px in 16 shades.
+
+    Such cells are what the vision of `tiny` is trained on: one holds a character of the other families.
+    """
+    seen = set()
+    for number in range(10, 100):
+        glyphs = mask(str(number), face)
+        page = Image.new("L", (56, 56), 255)
+        page.paste(0, (at[0] - glyphs.width // 2, at[1] - glyphs.height // 2), glyphs)
+        view = shown(page)
+        cells = view.resize((view.width // 7, view.height // 14), Image.Resampling.BOX)
+        seen.add(bytes(value // 16 for value in cells.tobytes()))
+    return len(seen)
+
+
+def test_numbers_far_apart_are_illegible_until_they_are_cut_out_and_enlarged() -> None:
+    rng = random.Random(6)
+    small, usual = Face("sans", far.HEIGHT), Face("sans", 13)
+    places = [(rng.randint(20, 36), rng.randint(20, 36)) for _ in range(8)]
+
+    def enlarged(page: Image.Image) -> Image.Image:
+        side = int(56 * far.SCALE)
+        return page.resize((side, side), Image.Resampling.LANCZOS)
+
+    overview = [told_apart(lambda page: page, small, place) for place in places]
+    closer = [told_apart(enlarged, small, place) for place in places]
+    other_families = [told_apart(lambda page: page, usual, place) for place in places]
+    assert max(overview) <= 9, overview  # of 90
+    assert min(closer) >= 40, closer
+    assert sum(closer) >= 0.9 * sum(other_families), (closer, other_families)
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_the_overview_of_far_gives_no_answer_away(difficulty: Difficulty) -> None:
+    """A page and its twin look the same in such cells, and characters are half a patch high."""
+    rng = random.Random(7)
+    for problem in drawn("far", difficulty)[:10]:
+        pages = [far.draw(each) for each in (problem, far.twin(problem, rng))]
+        cells = [
+            page.convert("L").resize((page.width // 7, page.height // 14), Image.Resampling.BOX)
+            for page in pages
+        ]
+        assert max(ImageChops.difference(*cells).tobytes()) <= 28  # of 255
+        assert all(label.box[3] - label.box[1] <= 8 for label in problem.labels)
+        middles = [plate.middle for plate in problem.plates]
+        assert all(dist(one, other) > 100 for one, other in pairwise(sorted(middles)))
+
+
+def test_far_pages_are_large_and_hard_ones_have_empty_plates() -> None:
+    assert min(p.width * p.height for p in drawn("far", "hard")) > 170_000
+    assert all(any(plate.name is None for plate in p.plates) for p in drawn("far", "hard"))
+    reads = [spot.reads for p in drawn("far", "hard") for spot in far.spots(p)]
+    assert far.EMPTY in reads
