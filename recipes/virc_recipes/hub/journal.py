@@ -1,4 +1,4 @@
-"""Which parts of a file are on the disk, whole and hashed, so that a run that was killed loses no other.
+"""Which parts of a file are on the disk, whole, so that a run that was killed loses no other.
 
 One line a part; the last one of a part counts.
 """
@@ -16,13 +16,13 @@ class Part(msgspec.Struct, frozen=True):
     Attributes:
         begins: its first byte.
         size: bytes.
-        sha256: its hash in hex.
+        crc32: its checksum, against what a disk does to it; no proof of where it came from.
         etag: what the server called the file it came from.
     """
 
     begins: int
     size: int
-    sha256: str
+    crc32: int
     etag: str | None = None
 
 
