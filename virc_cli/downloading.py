@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from virc_cli import output, progress
 from virc_cli.progress import duration, sized
@@ -23,9 +24,9 @@ _OVER = 10.0  # seconds that the rate is a mean of
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "KB"))
 
 
-def width() -> int | None:
-    """Characters of a line on stderr; None where it is no terminal."""
-    return progress.room() if sys.stderr.isatty() else None
+def width(stream: TextIO) -> int | None:
+    """Characters of a line there; None where it is no terminal."""
+    return progress.room(stream) if stream.isatty() else None
 
 
 def table(items: Sequence[Item], most: int | None) -> list[str]:
@@ -34,14 +35,24 @@ def table(items: Sequence[Item], most: int | None) -> list[str]:
     Args:
         most: characters of a line; where the lines are longer, where a thing comes from stands below it.
     """
-    rows = [_HEAD, *map(_cells, items)]
+    return [*folded([_HEAD, *map(_cells, items)], most), *_below(items)]
+
+
+def folded(rows: Sequence[tuple[str, ...]], most: int | None) -> list[str]:
+    """Rows as lines with columns below one another; where they are too long, the last column stands below its row.
+
+    Args:
+        rows: the first is the head.
+        most: characters of a line; None: any.
+    """
     lines = columns(rows)
-    if most is not None and max(map(len, lines)) > most:
-        shorter = columns([row[:-1] for row in rows])
-        lines = [shorter[0]]
-        for line, row in zip(shorter[1:], rows[1:], strict=True):
-            lines += [line, f"  from {row[-1]}"] if row[-1] != "-" else [line]
-    return [*lines, *_below(items)]
+    if most is None or max(map(len, lines)) <= most:
+        return lines
+    head, *shorter = columns([row[:-1] for row in rows])
+    lines = [head]
+    for line, row in zip(shorter, rows[1:], strict=True):
+        lines += [line, f"  {rows[0][-1]} {row[-1]}"] if row[-1] != "-" else [line]
+    return lines
 
 
 def fields(items: Sequence[Item]) -> dict[str, object]:
@@ -145,7 +156,7 @@ class Meter:
         fetching = self._doing == "fetching"
         done, size = (self._come, self._missing) if fetching else (self._done, self._size)
         rate = self._rate(now, done)
-        parts = [_of(done, size), _per_second(rate) if rate else "waiting"]
+        parts = [part_of(done, size), _per_second(rate) if rate else "waiting"]
         if rate:
             parts.append(f"{duration((size - done) / rate)} left")
         name = self._file if fetching else f"{self._doing} {self._file}"
@@ -160,15 +171,19 @@ class Meter:
         return max(0.0, (done - before) / (now - then)) if now > then else 0.0
 
 
-def _of(done: int, size: int) -> str:
+def part_of(done: int, size: int) -> str:
     """`3.1 of 16.6 GB`: as wide however far it is, or the line would tremble."""
-    unit, name = next((each for each in _UNITS if size >= each[0]), _UNITS[-1])
+    unit, name = _unit(size)
     return f"{done / unit:.1f} of {size / unit:.1f} {name}"
+
+
+def _unit(count: float) -> tuple[float, str]:
+    return next((each for each in _UNITS if count >= each[0]), _UNITS[-1])
 
 
 def _per_second(rate: float) -> str:
     """`112 MB/s`, `2.9 MB/s`."""
-    unit, name = next((each for each in _UNITS if rate >= each[0]), _UNITS[-1])
+    unit, name = _unit(rate)
     return f"{rate / unit:.{0 if rate >= 10 * unit else 1}f} {name}/s"
 
 

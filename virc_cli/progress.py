@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from virc_cli import output
 
@@ -35,10 +36,10 @@ def shown() -> Iterator[Callable[[str], None]]:
             output.note(" " * min(width, room()), end="\r")
 
 
-def room() -> int:
-    """Characters that a line on stderr may have to be rewritten."""
+def room(stream: TextIO | None = None) -> int:
+    """Characters that a line on a terminal, by default stderr, may have to be rewritten."""
     try:
-        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        columns = os.get_terminal_size((stream or sys.stderr).fileno()).columns
     except (OSError, ValueError):
         columns = 0
     return columns - 1 if columns > 1 else 79  # some terminals do not know how wide they are

@@ -51,17 +51,18 @@ def test_whole_and_partial_ones_are_listed_and_others_are_not(server: Hub) -> No
     done = virc("download", "ls")
     head, *lines = [line.split("  ") for line in done.out.splitlines()]
     cells = [[cell.strip() for cell in line if cell] for line in lines]
-    assert head[0] == "name"
+    assert head[0].strip() == "folder"
     commits = {name: server.commit(name)[:7] for name in (BASE, MODEL, ROWS)}
     assert [line[:3] for line in cells] == [
-        ["Qwen2.5-VL-7B-Instruct", "model", "partly, of 4.719 MB"],
-        ["ViRC-7B", "model", "present"],
-        ["rows", "dataset", "present"],
+        ["models/Qwen2.5-VL-7B-Instruct", "model", "partly"],
+        ["models/ViRC-7B", "model", "present"],
+        ["data/rows", "dataset", "present"],
     ]
+    assert cells[0][3].endswith(" of 4.7 MB")
     assert [line[4:] for line in cells] == [
-        [commits[BASE], BASE, "models/Qwen2.5-VL-7B-Instruct"],
-        [commits[MODEL], MODEL, "models/ViRC-7B"],
-        [commits[ROWS], "someone/rows", "data/rows"],
+        [commits[BASE], BASE],
+        [commits[MODEL], MODEL],
+        [commits[ROWS], "someone/rows"],
     ]
     partial, whole, _ = virc("download", "ls", "--json").json["downloads"]
     assert (partial["state"], "config.json" in partial["lacking"]) == ("partly", True)

@@ -56,7 +56,7 @@ def test_overlays_choose_others() -> None:
         ("judge-3b", ("judge-3b", "models/Qwen2.5-VL-3B-Instruct", "Qwen/Qwen2.5-VL-3B-Instruct")),
         ("ViRC-3B", ("ViRC-3B", "models/ViRC-3B", "LeonMiao/ViRC-3B")),
         ("CRUX", ("CRUX", "data/CRUX", CRUX.id)),
-        ("LeonMiao/CRUX", ("CRUX", "data/CRUX", CRUX.id)),
+        ("LeonMiao/CRUX", (CRUX.id, "data/CRUX", CRUX.id)),
         ("datasets/LeonMiao/CRUX", (CRUX.id, "data/CRUX", CRUX.id)),
         ("datasets/a.b/c-d_e.F", ("a.b/c-d_e.F", "data/c-d_e.F", "a.b/c-d_e.F")),
         ("LeonMiao/ViRC-3B", ("LeonMiao/ViRC-3B", "models/ViRC-3B", "LeonMiao/ViRC-3B")),
@@ -126,7 +126,7 @@ stages:
     ]
     monkeypatch.setenv("VIRC_PATH", str(tmp_path))
     assert found("critic") == [("critic", "models/critic", "me/critic")]
-    assert found("me/pictures") == [("pictures", "data/pictures", "me/pictures")]
+    assert found("me/pictures") == [("me/pictures", "data/pictures", "me/pictures")]
 
 
 def item(tmp_path: Path, sizes: dict[str, tuple[int, State, int]], folder: str = "data/x") -> Item:

@@ -1,5 +1,6 @@
 """`virc download [NAME...]`: from the hub to the workspace."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -105,7 +106,7 @@ def command(
     if dry_run:
         _print_plan(items, as_json)
         return
-    for line in downloading.table(items, downloading.width()):
+    for line in downloading.table(items, downloading.width(sys.stderr)):
         output.note(line)
     asked = [item for item in items if not item.want.told]
     download.check_room(asked, stream)
@@ -143,5 +144,5 @@ def _print_plan(items: "list[Item]", as_json: bool) -> None:
     if as_json:
         output.emit({"schema": "virc.download/1", **downloading.fields(items), "error": None})
         return
-    for line in downloading.table(items, None):
+    for line in downloading.table(items, downloading.width(sys.stdout)):
         output.line(line)

@@ -1,5 +1,6 @@
 """`virc download ls`: what was downloaded into this workspace."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,11 @@ if TYPE_CHECKING:
     from virc_recipes.downloaded import Downloaded
 
 FAILURE: dict[str, object] = {"downloads": None}
-_HEAD = ("name", "kind", "state", "size", "commit", "from", "folder")
+_HEAD = ("folder", "kind", "state", "size", "commit", "from")
 
 
 def command(as_json: Json = False) -> None:
     """Print what was downloaded into this folder's models/ and data/. Whether it is whole, its size, and where from."""
-    from virc_cli.run_lines import table
     from virc_recipes.downloaded import discover
 
     found = discover(Path.cwd())
@@ -24,7 +24,9 @@ def command(as_json: Json = False) -> None:
             {"schema": "virc.download.ls/1", "downloads": [_fields(each) for each in found], "error": None}
         )
     elif found:
-        for line in table([_HEAD, *map(_cells, found)]):
+        from virc_cli.downloading import folded, width
+
+        for line in folded([_HEAD, *map(_cells, found)], width(sys.stdout)):
             output.line(line)
     else:
         output.note(f"nothing was downloaded into {Path.cwd()}: virc download begins")
@@ -47,10 +49,16 @@ def _fields(found: "Downloaded") -> dict[str, object]:
 
 
 def _cells(found: "Downloaded") -> tuple[str, ...]:
+    from virc_cli.downloading import part_of
     from virc_cli.progress import sized
+    from virc_recipes.paths import size_of
 
-    fields, record = _fields(found), found.record
-    folder = found.folder.relative_to(Path.cwd())
-    size = sized(float(str(fields["bytes"])))
-    whole = "present" if not record.lacking else f"partly, of {sized(record.size)}"
-    return (found.name, record.kind, whole, size, record.commit[:7], record.repo, str(folder))
+    record, there = found.record, size_of(found.folder)
+    return (
+        str(found.folder.relative_to(Path.cwd())),
+        record.kind,
+        "partly" if record.lacking else "present",
+        part_of(there, record.size) if record.lacking else sized(there),
+        record.commit[:7],
+        record.repo,
+    )
