@@ -129,6 +129,29 @@ def test_a_file_without_end_is_left(place: Place, tmp_path: Path) -> None:
     assert place.server.sent() < 64 << 20
 
 
+def test_an_error_without_end_is_not_read(place: Place, tmp_path: Path) -> None:
+    endless = tmp_path / "endless"
+    with endless.open("wb") as file:
+        os.truncate(file.fileno(), 2**40)
+
+    def send(reply: Reply) -> None:
+        reply.code, reply.content, reply.ranges = 500, endless, False
+        reply.headers = {}
+
+    place.server.misbehave(send, on="resolve", times=None)
+    assert "answers 500" in place.refused("config.json").message
+    assert all(request.sent < 64 << 20 for request in place.server.requests)  # what sockets hold is sent too
+    place.server.misbehave(send, on="api", times=None)
+    assert "answers 500" in place.refused("config.json").message
+    assert all(request.sent < 64 << 20 for request in place.server.requests)
+
+
+def test_nobody_waits_for_hours(place: Place) -> None:
+    place.server.misbehave(status(429, retry_after="86400"), on="resolve", times=None)
+    error = place.refused("config.json")
+    assert ("429: too many requests" in error.message, "1440 minutes" in str(error.hint)) == (True, True)
+
+
 def test_a_server_that_keeps_failing(place: Place) -> None:
     place.server.misbehave(status(500), on="resolve", times=None)
     assert "answers 500" in place.refused("config.json").message

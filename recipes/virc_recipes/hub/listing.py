@@ -16,9 +16,9 @@ from virc_recipes.clauses import clause
 from virc_recipes.deadline import LateError, within
 from virc_recipes.errors import DataError, NetworkError, VircError
 from virc_recipes.hub import File, Listing, Repo, endpoint
-from virc_recipes.hub.library import silence
+from virc_recipes.hub.library import session, silence
 from virc_recipes.hub.record import HIDDEN
-from virc_recipes.hub.refusals import as_error, by_status, check_endpoint, host
+from virc_recipes.hub.refusals import as_error, check_endpoint, host
 from virc_recipes.hub.tries import tried
 
 SECONDS, ALL_SECONDS = 30.0, 180.0
@@ -91,7 +91,6 @@ def _asked(repo: Repo, revision: str | None) -> bytes:
 
 def _fetched(repo: Repo, revision: str | None) -> bytes:
     """What the hub answers; the library's own call would take in a listing of any length."""
-    from huggingface_hub import get_session
     from huggingface_hub.utils import build_hf_headers, validate_repo_id  # type: ignore[attr-defined]
 
     validate_repo_id(repo.id)
@@ -99,11 +98,8 @@ def _fetched(repo: Repo, revision: str | None) -> bytes:
     url += "" if revision is None else f"/revision/{quote(revision, safe='')}"
     headers = build_hf_headers(library_name="virc") | {"Accept-Encoding": "identity"}  # no bytes that swell
     content = bytearray()
-    with get_session().stream(
-        "GET", url, params={"blobs": "true"}, headers=headers, timeout=SECONDS
-    ) as response:
-        if response.status_code != 200:
-            raise by_status(response.status_code, response.headers, repo, revision)
+    options = {"params": {"blobs": "true"}, "headers": headers, "timeout": SECONDS}
+    with session() as client, client.stream("GET", url, **options) as response:
         for piece in response.iter_raw():
             content += piece
             if len(content) > _MOST_BYTES:

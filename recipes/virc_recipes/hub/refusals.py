@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from virc_recipes.clauses import clause, plain
 from virc_recipes.errors import ConfigError, NetworkError, VircError
 from virc_recipes.hub import Repo, endpoint
+from virc_recipes.hub.library import RefusedError
 
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Codes that another try may not meet."""
@@ -52,6 +53,8 @@ def as_error(error: Exception, repo: Repo, revision: str | None = None) -> VircE
             ours = NetworkError(
                 f"{repo.id} is on the network, and HF_HUB_OFFLINE forbids it", "unset HF_HUB_OFFLINE"
             )
+        case RefusedError():
+            ours = by_status(error.status, error.headers, repo, revision)
         case errors.HfHubHTTPError():
             ours = by_status(error.response.status_code, error.response.headers, repo, revision)
         case errors.HFValidationError():

@@ -11,7 +11,7 @@ from virc_recipes.deadline import LateError, within
 from virc_recipes.errors import NetworkError
 from virc_recipes.hub import File, Repo, Told, endpoint
 from virc_recipes.hub.folder import digest
-from virc_recipes.hub.library import silence
+from virc_recipes.hub.library import session, silence
 from virc_recipes.hub.record import mark_of
 from virc_recipes.hub.refusals import AGAIN, PassingError, as_error, host
 from virc_recipes.hub.tries import tried
@@ -112,15 +112,16 @@ def _downloaded(repo: Repo, commit: str, file: File, folder: Path, say: Told) ->
             if self._at > file.size:
                 raise NetworkError(f"{plain(file.name, 100)} is longer than {host()} lists it", AGAIN)
 
-    path = hf_hub_download(
-        repo.id,
-        file.name,
-        repo_type=repo.kind,
-        revision=commit,
-        endpoint=endpoint(),
-        library_name="virc",
-        local_dir=folder,
-        cache_dir=folder / "none",  # a copy in the hub's own cache may be damaged
-        tqdm_class=Bar,  # type: ignore[arg-type]
-    )
+    with session():
+        path = hf_hub_download(
+            repo.id,
+            file.name,
+            repo_type=repo.kind,
+            revision=commit,
+            endpoint=endpoint(),
+            library_name="virc",
+            local_dir=folder,
+            cache_dir=folder / "none",  # a copy in the hub's own cache may be damaged
+            tqdm_class=Bar,  # type: ignore[arg-type]
+        )
     return Path(path)
