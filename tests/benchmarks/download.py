@@ -96,31 +96,32 @@ def ours(hub: Served) -> tuple[float, float]:
     return float(said), usage.ru_maxrss / 1024
 
 
-def curl(hub: Served) -> float:
-    """Seconds."""
+def curl(hub: Served) -> tuple[float, float]:
+    """Seconds until it ends, and until what it wrote is safe on the disk, as ours is."""
     to = hub.large.with_name("theirs")
     address = f"{hub.url}/{REPO}/resolve/{hub.commit}/{NAME}"
     began = time.perf_counter()
     subprocess.run(["curl", "-sSfL", "-o", str(to), address], env=environment(), check=True)
-    seconds = time.perf_counter() - began
+    ended = time.perf_counter()
+    with to.open("rb") as file:
+        os.fsync(file.fileno())
+    safe = time.perf_counter()
     assert to.stat().st_size == hub.large.stat().st_size
     to.unlink()
-    return seconds
+    return ended - began, safe - began
 
 
 def main(mebibytes: int = 1024, rounds: int = 5) -> None:
-    """Print the medians, the ratio of the throughputs, and the peak memory at this size and at an eighth of it."""
+    """Print the medians, the ratios of the throughputs, and the peak memory at this size and at an eighth of it."""
     with tempfile.TemporaryDirectory() as temporary:
         with served(Path(temporary), mebibytes) as hub:
-            pairs = [(*ours(hub), curl(hub)) for _ in range(rounds)]
-        virc, peak, theirs = (median(column) for column in zip(*pairs, strict=True))
-        ratio = median(each[2] / each[0] for each in pairs)
-        print(
-            f"{mebibytes} MiB: virc {virc:.2f} s ({mebibytes / virc:.0f} MiB/s), curl -o {theirs:.2f} s; ",
-            end="",
-        )
-        print(f"throughput {ratio:.2f} of curl's (aim: 0.90), in rounds ", end="")
-        print(", ".join(f"{each[2] / each[0]:.2f}" for each in pairs))
+            found = [(*ours(hub), *curl(hub)) for _ in range(rounds)]
+        virc, peak, ended, safe = (median(column) for column in zip(*found, strict=True))
+        print(f"{mebibytes} MiB: virc {virc:.2f} s, curl -o {ended:.2f} s, with fsync {safe:.2f} s")
+        for name, column in (("curl -o", 2), ("curl -o and fsync", 3)):
+            ratios = [each[column] / each[0] for each in found]
+            print(f"throughput {median(ratios):.2f} of that of {name} (aim: 0.90), in rounds ", end="")
+            print(", ".join(f"{ratio:.2f}" for ratio in ratios))
         with served(Path(temporary), mebibytes // 8) as hub:
             print(f"peak memory {peak:.0f} MiB; {ours(hub)[1]:.0f} MiB at an eighth of the size")
 
