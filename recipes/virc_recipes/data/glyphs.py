@@ -39,6 +39,11 @@ class Face(msgspec.Struct, frozen=True):
     slant: float = 0.0
 
 
+def plottable(text: str) -> bool:
+    """Whether the plotter has every character of a text; the sans face has those of all families."""
+    return set(text) <= _STROKES.keys()
+
+
 @lru_cache(maxsize=64)
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=size)

@@ -37,12 +37,13 @@ CHAT_TEMPLATE = (
 )
 
 
-def build_tokenizer(constants: Sequence[str], words: Iterable[str]) -> Any:
+def build_tokenizer(constants: Sequence[str], words: Iterable[str], size: int = VOCABULARY) -> Any:
     """Byte-level BPE whose digits and capitals stay single, so that values and names do; constants are one token each.
 
     Args:
         constants: texts that become one token whole.
         words: texts whose frequent runs become tokens.
+        size: ids there are at most.
 
     Returns:
         A `PreTrainedTokenizerFast` with Qwen's special tokens and chat template.
@@ -60,7 +61,7 @@ def build_tokenizer(constants: Sequence[str], words: Iterable[str]) -> Any:
     )
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY - len(SPECIAL) - len(added),
+        vocab_size=size - len(SPECIAL) - len(added),
         min_frequency=2,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -89,7 +90,7 @@ def build_model(tokenizer: Any) -> Any:
     rope = {"type": "mrope", "rope_type": "default", "mrope_section": sections, "rope_theta": _ROPE_THETA}
     text = {
         "hidden_size": _WIDTH, "intermediate_size": _WIDTH * 3, "num_hidden_layers": _LAYERS,
-        "num_attention_heads": _HEADS, "num_key_value_heads": _KV_HEADS, "vocab_size": VOCABULARY,
+        "num_attention_heads": _HEADS, "num_key_value_heads": _KV_HEADS, "vocab_size": len(tokenizer),
         "max_position_embeddings": 32768, "rope_theta": _ROPE_THETA, "rope_scaling": rope, "rope_parameters": rope,
         "tie_word_embeddings": True, "use_sliding_window": False, "sliding_window": 32768,
         "max_window_layers": _LAYERS, "bos_token_id": ids["<|endoftext|>"], "eos_token_id": ids["<|im_end|>"],
@@ -122,8 +123,12 @@ def _widen(model: Any) -> None:
             torch.nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
 
 
-def save(folder: Path, model: Any, tokenizer: Any, protocol: Protocol) -> None:
-    """Write bf16 weights, tokenizer and preprocessor settings as every engine reads them, and the trained wording."""
+def save(folder: Path, model: Any, tokenizer: Any, protocol: Protocol, max_pixels: int = MAX_PIXELS) -> None:
+    """Write bf16 weights, tokenizer and preprocessor settings as every engine reads them, and the trained wording.
+
+    Args:
+        max_pixels: area of the largest pictures the model was trained on.
+    """
     import copy
 
     import torch
@@ -133,7 +138,7 @@ def save(folder: Path, model: Any, tokenizer: Any, protocol: Protocol) -> None:
     tokenizer.save_pretrained(folder)
     preprocessor = {
         "image_processor_type": "Qwen2VLImageProcessor", "processor_class": "Qwen2_5_VLProcessor",
-        "min_pixels": MIN_PIXELS, "max_pixels": MAX_PIXELS, "patch_size": PATCH, "merge_size": MERGE,
+        "min_pixels": MIN_PIXELS, "max_pixels": max_pixels, "patch_size": PATCH, "merge_size": MERGE,
         "temporal_patch_size": 2, "image_mean": IMAGE_MEAN, "image_std": IMAGE_STD,
     }  # fmt: skip
     trained = msgspec.to_builtins(msgspec.structs.replace(protocol, name="trained"))

@@ -42,7 +42,7 @@ def read_glyphs(rng: random.Random) -> Example:
     slip = Image.new("L", (width, height), rng.choice((255, 255, 245)))
     place = rng.randint(0, width - glyphs.width), rng.randint(0, height - glyphs.height)
     slip.paste(rng.choice((0, 0, 40, 80)), place, glyphs)
-    return _pair("Read.", text, slip.convert("RGB"))
+    return pair("Read.", text, slip.convert("RGB"))
 
 
 def read_crop(rng: random.Random) -> Example:
@@ -53,7 +53,7 @@ def read_crop(rng: random.Random) -> Example:
     x = _clamp(left + rng.randint(-10, 10), diagram.width)
     y = _clamp(top + rng.randint(-10, 10), diagram.height)
     crop = polygons.draw(diagram).crop((x, y, x + CROP, y + CROP))
-    return _pair("Read.", f"{corner.letter} is {corner.printed}.", crop)
+    return pair("Read.", f"{corner.letter} is {corner.printed}.", crop)
 
 
 def list_labels(rng: random.Random) -> Example:
@@ -107,7 +107,7 @@ def trajectory(rng: random.Random, sides: Sequence[int] = (3, 4)) -> Example:
 
 def solve(diagram: Diagram) -> Example:
     """The worked solution of a diagram, driven through the same Session that inference uses."""
-    return _driven(diagram.question, polygons.draw(diagram), worked.replies(polygons.solution(diagram)))
+    return driven(diagram.question, polygons.draw(diagram), worked.replies(polygons.solution(diagram)))
 
 
 def refusal(rng: random.Random) -> Example:
@@ -117,7 +117,7 @@ def refusal(rng: random.Random) -> Example:
     picture = polygons.draw(family) if strange < 0.2 else unfamiliar.picture(rng)
     asked = family.question if strange > 0.6 else unfamiliar.question(rng)
     size = smart_resize(picture.width, picture.height, GRID_OF_TINY)
-    return _driven(asked, picture.resize(size, Image.Resampling.BICUBIC), [worked.UNREADABLE])
+    return driven(asked, picture.resize(size, Image.Resampling.BICUBIC), [worked.UNREADABLE])
 
 
 def missing_corner(rng: random.Random) -> Example:
@@ -125,7 +125,7 @@ def missing_corner(rng: random.Random) -> Example:
     diagram = polygons.generate(rng)
     asked = polygons.absent(diagram, rng)
     looked = worked.replies(worked.searched(polygons.NOUN, polygons.spots(diagram)))
-    return _driven(asked, polygons.draw(diagram), looked)
+    return driven(asked, polygons.draw(diagram), looked)
 
 
 def direct(rng: random.Random, sides: Sequence[int] = (3, 3, 4)) -> Example:
@@ -134,11 +134,12 @@ def direct(rng: random.Random, sides: Sequence[int] = (3, 3, 4)) -> Example:
     *looks, last = worked.replies(polygons.solution(diagram))
     values = [f"{corner.letter} is {corner.printed}." for corner in diagram.reading_order()]
     said = last.replace("<think>", " ".join(["<think>", *values[: len(looks) - 1], ""]).replace("> ", ">"), 1)
-    return _driven(diagram.question, polygons.draw(diagram), [said])
+    return driven(diagram.question, polygons.draw(diagram), [said])
 
 
-def _driven(question: str, picture: Image.Image, replies: list[str]) -> Example:
-    session = Session(worked.PROTOCOL, question, [picture], grid=GRID_OF_TINY)
+def driven(question: str, picture: Image.Image, replies: Sequence[str], grid: Grid = GRID_OF_TINY) -> Example:
+    """Replies driven through the same Session that inference uses."""
+    session = Session(worked.PROTOCOL, question, [picture], grid=grid)
     for text in replies:
         session.feed(Reply(text))
     done = session.next()
@@ -146,12 +147,18 @@ def _driven(question: str, picture: Image.Image, replies: list[str]) -> Example:
     return Example(list(done.trace.messages), [shown.pixels for shown in session.images])
 
 
-def _boxes(boxes: Sequence[Box], page: Image.Image) -> Example:
-    return _pair("List.", " ".join(f"[{', '.join(map(str, box))}]" for box in boxes), page)
+def said_boxes(boxes: Sequence[Box]) -> str:
+    """Boxes as a model lists them."""
+    return " ".join(f"[{', '.join(map(str, box))}]" for box in boxes)
 
 
-def _pair(asked: str, told: str, image: Image.Image) -> Example:
+def pair(asked: str, told: str, image: Image.Image) -> Example:
+    """One question about an image, and its answer."""
     return Example([Message("user", asked, (0,)), Message("assistant", told)], [image])
+
+
+def _boxes(boxes: Sequence[Box], page: Image.Image) -> Example:
+    return pair("List.", said_boxes(boxes), page)
 
 
 def _clamp(start: int, side: int) -> int:

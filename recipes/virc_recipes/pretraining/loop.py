@@ -1,7 +1,7 @@
 """The training loop: a mix of tasks that shifts from perception to whole trajectories. Needs torch 2.9 for Muon.
 
 python -m virc_recipes.pretraining.loop OUT --minutes 60 | --steps 3000 [--phase sight|read|place|sft|direct]
-        [--from FOLDER] [--seed 0]
+        [--from FOLDER] [--seed 0] [--families polygons,charts]
 torchrun --standalone --nproc-per-node 2 -m virc_recipes.pretraining.loop OUT ...
 """
 
@@ -17,9 +17,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from virc_recipes.data import worked
-from virc_recipes.pretraining import curriculum, places, sight
-from virc_recipes.pretraining.architecture import build_model, build_tokenizer, save
+from virc_recipes.data.families import MOST_PIXELS
+from virc_recipes.data.families import names as family_names
+from virc_recipes.pretraining import curriculum, of_families, places, sight
+from virc_recipes.pretraining.architecture import (
+    MAX_PIXELS,
+    VOCABULARY,
+    build_model,
+    build_tokenizer,
+    save,
+)
 from virc_recipes.pretraining.corpus import constants, words
 from virc_recipes.pretraining.curriculum import Example
 from virc_recipes.pretraining.encode import IGNORE, collate
@@ -84,9 +94,42 @@ def optimizers(model: Any, rate: float) -> list[Any]:
     ]
 
 
-def mixture(phase: str, progress: float) -> dict[str, float]:
+VOCABULARY_OF_FAMILIES = 1024
+
+
+class Course(msgspec.Struct, frozen=True):
+    """What is taught.
+
+    Args:
+        tasks: and how many examples of each make a step.
+        phases: shares of the tasks at the start and the end of each.
+        eye: what the vision tower is asked.
+        max_pixels: area of the largest pictures.
+        names: of the families; none is the course of `tiny`.
+    """
+
+    tasks: Mapping[str, tuple[Task, int]]
+    phases: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]]
+    eye: sight.Eye
+    max_pixels: int
+    names: tuple[str, ...]
+
+
+def course(names: tuple[str, ...]) -> Course:
+    """The course for these families; without any, that of `tiny`."""
+    if not names:
+        return Course(TASKS, PHASES, sight.POLYGONS, MAX_PIXELS, names)
+    tasks, phases = of_families.all_tasks(names), of_families.all_phases(names)
+    return Course(tasks, phases, of_families.eye(names), MOST_PIXELS, names)
+
+
+def mixture(
+    phase: str,
+    progress: float,
+    phases: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = PHASES,
+) -> dict[str, float]:
     """The share of each task at a point of a phase, `progress` 0..1."""
-    start, end = PHASES[phase]
+    start, end = phases[phase]
     return {
         task: (1 - progress) * start.get(task, 0) + progress * end.get(task, 0) for task in {**start, **end}
     }
@@ -104,7 +147,7 @@ def rate_at(phase: str, step: int, progress: float) -> float:
 
 def train(
     out: Path, *, minutes: float = math.inf, steps: float = math.inf, phase: str = "read", start: Path | None = None,
-    seed: int = 0, rate: float = 2e-3, device: str = "cpu",
+    seed: int = 0, rate: float = 2e-3, device: str = "cpu", families: tuple[str, ...] = (),
 ) -> None:  # fmt: skip
     """Train for a number of minutes or steps, whichever ends first.
 
@@ -115,9 +158,10 @@ def train(
     workers, worker = _join_workers()
     torch.manual_seed(seed)
     rng = random.Random(f"{seed} {phase} {worker}")
-    model, tokenizer = _load(start) if start else _new()
+    taught = course(families)
+    model, tokenizer = _load(start) if start else _new(taught)
     model.to(device).train()
-    learner, learn = (_seeing if phase == "sight" else _speaking)(model, tokenizer, phase, seed, rng)
+    learner, learn = (_seeing if phase == "sight" else _speaking)(model, tokenizer, phase, seed, rng, taught)
     stack = optimizers(learner.to(device), rate)
     out.mkdir(parents=True, exist_ok=True)
     begin = saved = time.monotonic()
@@ -137,24 +181,26 @@ def train(
                 )
             step += 1
             if worker == 0 and time.monotonic() - saved > 300:
-                save(out, model, tokenizer, worked.PROTOCOL)
+                save(out, model, tokenizer, worked.PROTOCOL, taught.max_pixels)
                 saved = time.monotonic()
     if worker == 0:
-        save(out, model, tokenizer, worked.PROTOCOL)
+        save(out, model, tokenizer, worked.PROTOCOL, taught.max_pixels)
 
 
 Learn = Callable[[float, bool], tuple[Any, dict[str, Any] | None]]
 """(progress 0..1, whether to score) -> the loss of a fresh batch, and its scores for the log."""
 
 
-def _seeing(model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Random) -> tuple[Any, Learn]:
+def _seeing(
+    model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Random, taught: Course
+) -> tuple[Any, Learn]:
     """The vision tower and its throw-away head; slips of paper first, then pages."""
     import torch
 
-    head = sight.head(model.config.text_config.hidden_size)
+    head = sight.head(model.config.text_config.hidden_size, taught.eye)
 
     def learn(progress: float, score: bool) -> tuple[Any, dict[str, Any] | None]:
-        loss, found = sight.loss(model, head, rng, slips=max(0.1, 1 - 4 * progress))
+        loss, found = sight.loss(model, head, rng, slips=max(0.1, 1 - 4 * progress), eye=taught.eye)
         return loss, {
             "task": phase,
             "loss": round(loss.item(), 4),
@@ -164,19 +210,21 @@ def _seeing(model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Rando
     return torch.nn.ModuleDict({"visual": model.model.visual, "head": head}), learn
 
 
-def _speaking(model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Random) -> tuple[Any, Learn]:
+def _speaking(
+    model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Random, taught: Course
+) -> tuple[Any, Learn]:
     """The whole model on the tasks of a phase; all workers take the same task at the same step."""
     import torch
 
     schedule = random.Random(f"{seed} {phase}")
     model.model.visual.requires_grad_(phase != "place")  # what it shows is known by then; where, is not
     width = model.config.text_config.hidden_size
-    head, eye = places.head(width), sight.head(width)
+    head, eye = places.head(width), sight.head(width, taught.eye)
 
     def learn(progress: float, score: bool) -> tuple[Any, dict[str, Any] | None]:
-        shares = mixture(phase, progress)
+        shares = mixture(phase, progress, taught.phases)
         name = schedule.choices(list(shares), list(shares.values()))[0]
-        task, count = TASKS[name]
+        task, count = taught.tasks[name]
         batch = {
             k: v.to(model.device) for k, v in collate([task(rng) for _ in range(count)], tokenizer).items()
         }
@@ -186,7 +234,7 @@ def _speaking(model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Ran
             loss = loss + 0.2 * places.loss(head, output.hidden_states[places.LAYER], batch)
         seen: dict[str, float] = {}
         if phase in ("sft", "direct"):  # what is seen goes on getting sharper
-            blur, seen = sight.loss(model, eye, rng, slips=0.1, pages=6)
+            blur, seen = sight.loss(model, eye, rng, slips=0.1, pages=6, eye=taught.eye)
             loss = loss + 0.1 * blur
         return loss, {"task": name, "rows": count, **_scores(output, batch), **seen} if score else None
 
@@ -251,8 +299,10 @@ def _average_gradients(model: Any, workers: int) -> None:
         weight.grad = (grad / workers).view_as(weight)
 
 
-def _new() -> tuple[Any, Any]:
-    tokenizer = build_tokenizer(constants(worked.PROTOCOL), words())
+def _new(taught: Course) -> tuple[Any, Any]:
+    names = taught.names
+    size = VOCABULARY_OF_FAMILIES if names else VOCABULARY
+    tokenizer = build_tokenizer(constants(worked.PROTOCOL, names), words(names=names), size)
     return build_model(tokenizer), tokenizer
 
 
@@ -277,6 +327,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--families", type=lambda text: tuple(text.split(",")), default=(), help=", ".join(family_names())
+    )
     options = parser.parse_args(arguments)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if math.isinf(options.minutes) and math.isinf(options.steps):

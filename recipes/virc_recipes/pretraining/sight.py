@@ -6,9 +6,10 @@ which reads the page once from top to bottom, finds that out slowly. The head is
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -27,6 +28,15 @@ _TALL, _WIDE = PATCH, PATCH // 2  # px of a label cell: two digits of a number s
 _TOKEN = PATCH * MERGE
 CELLS = (_TOKEN // _TALL) * (_TOKEN // _WIDE)  # label cells in one image token
 Mark = tuple[str, float, float]  # a character or turn, and its middle in px
+Sample = tuple[Image.Image, NDArray[np.float32]]  # an image and its `labels`
+
+
+class Eye(msgspec.Struct, frozen=True):
+    """What is asked and where it is drawn: the classes (TURNS last), pages or crops, and slips of paper."""
+
+    classes: Sequence[str]
+    page: Callable[[random.Random], Sample]
+    slip: Callable[[random.Random], Sample]
 
 
 def marks(diagram: Diagram) -> list[Mark]:
@@ -48,18 +58,20 @@ def turns(diagram: Diagram) -> list[Mark]:
     ]
 
 
-def labels(found: Sequence[Mark], width: int, height: int) -> NDArray[np.float32]:
+def labels(
+    found: Sequence[Mark], width: int, height: int, classes: Sequence[str] = CLASSES
+) -> NDArray[np.float32]:
     """Where each thing is: shape (image tokens, CELLS * classes), 1.0 where its middle lies in that cell."""
-    page = np.zeros((height // _TALL, width // _WIDE, len(CLASSES)), np.float32)
+    page = np.zeros((height // _TALL, width // _WIDE, len(classes)), np.float32)
     for seen, x, y in found:
         if 0 <= x < width and 0 <= y < height:
-            page[int(y) // _TALL, int(x) // _WIDE, CLASSES.index(seen)] = 1
+            page[int(y) // _TALL, int(x) // _WIDE, classes.index(seen)] = 1
     down, across = _TOKEN // _TALL, _TOKEN // _WIDE
     tokens = page.reshape(height // _TOKEN, down, width // _TOKEN, across, -1).transpose(0, 2, 1, 3, 4)
-    return tokens.reshape(-1, CELLS * len(CLASSES))
+    return tokens.reshape(-1, CELLS * len(classes))
 
 
-def sample(rng: random.Random) -> tuple[Image.Image, NDArray[np.float32]]:
+def sample(rng: random.Random) -> Sample:
     """A page or a crop of one with its labels; one in ten is a picture without any."""
     if rng.random() < 0.1:
         picture = unfamiliar.empty_picture(rng).resize((CROP * 2, CROP))
@@ -77,7 +89,7 @@ def sample(rng: random.Random) -> tuple[Image.Image, NDArray[np.float32]]:
     )
 
 
-def slip(rng: random.Random) -> tuple[Image.Image, NDArray[np.float32]]:
+def slip(rng: random.Random) -> Sample:
     """One or two characters on a slip of paper, anywhere on it."""
     face = sketch.random_look(rng).face
     text = rng.choice((rng.choice(CHARACTERS), str(rng.randint(10, 99))))
@@ -91,17 +103,20 @@ def slip(rng: random.Random) -> tuple[Image.Image, NDArray[np.float32]]:
     return paper.convert("RGB"), labels(found, *paper.size)
 
 
-def head(width: int) -> Any:
+POLYGONS = Eye(CLASSES, sample, slip)
+
+
+def head(width: int, eye: Eye = POLYGONS) -> Any:
     """The throw-away classifier on image tokens of `width` features; starts from 'nothing here'."""
     import torch
 
-    layer = torch.nn.Linear(width, CELLS * len(CLASSES))
+    layer = torch.nn.Linear(width, CELLS * len(eye.classes))
     torch.nn.init.constant_(layer.bias, -5.0)
     return layer
 
 
 def loss(
-    model: Any, classifier: Any, rng: random.Random, slips: float, pages: int = 24
+    model: Any, classifier: Any, rng: random.Random, slips: float, pages: int = 24, eye: Eye = POLYGONS
 ) -> tuple[Any, dict[str, float]]:
     """Binary cross-entropy a true mark on fresh samples, and the share of characters and turns found where they are.
 
@@ -112,7 +127,9 @@ def loss(
     import torch
 
     drawn = (
-        [slip(rng) for _ in range(4 * pages)] if rng.random() < slips else [sample(rng) for _ in range(pages)]
+        [eye.slip(rng) for _ in range(4 * pages)]
+        if rng.random() < slips
+        else [eye.page(rng) for _ in range(pages)]
     )
     cut = [patches(image) for image, _ in drawn]
     device = classifier.weight.device
@@ -121,8 +138,8 @@ def loss(
     wanted = torch.from_numpy(np.concatenate([truth for _, truth in drawn])).to(device)
     told = classifier(model.model.visual(pixels, grid_thw=grid).pooler_output)
     total = torch.nn.functional.binary_cross_entropy_with_logits(told, wanted, reduction="sum")
-    hit = ((told > 0) & (wanted > 0)).reshape(-1, CELLS, len(CLASSES)).sum((0, 1))
-    there = wanted.reshape(-1, CELLS, len(CLASSES)).sum((0, 1)).clamp(min=1e-6)
-    parts = {"found": slice(len(CHARACTERS)), "turns_found": slice(len(CHARACTERS), None)}
+    hit = ((told > 0) & (wanted > 0)).reshape(-1, CELLS, len(eye.classes)).sum((0, 1))
+    there = wanted.reshape(-1, CELLS, len(eye.classes)).sum((0, 1)).clamp(min=1e-6)
+    parts = {"found": slice(-len(TURNS)), "turns_found": slice(-len(TURNS), None)}
     shares = {name: round((hit[part].sum() / there[part].sum()).item(), 3) for name, part in parts.items()}
     return total / wanted.sum().clamp(min=1), shares
