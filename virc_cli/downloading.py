@@ -106,13 +106,14 @@ class Meter:
     def __init__(self, missing: int) -> None:
         self._missing, self._come = missing, 0
         self._file, self._doing, self._done = "", "fetching", 0
-        self._size = 0
+        self._size, self._lock = 0, threading.Lock()
         self._past: deque[tuple[float, int]] = deque()
 
     def begin(self, doing: Doing, file: File) -> Told:
         """Another file, or another step with it."""
+        if doing != self._doing:
+            self._past.clear()
         self._file, self._doing, self._size, self._done = file.name, doing, file.size, 0
-        self._past.clear()
         return self._fetched if doing == "fetching" else self._worked
 
     def end(self, doing: Doing, file: File) -> None:
@@ -142,7 +143,8 @@ class Meter:
                 show(self.line(time.monotonic()))
 
     def _fetched(self, count: int) -> None:
-        self._come += count
+        with self._lock:  # several files may come at a time
+            self._come += count
 
     def _worked(self, count: int) -> None:
         self._done += count

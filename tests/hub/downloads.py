@@ -22,7 +22,7 @@ CONFIG = b'{"model_type": "qwen2_5_vl"}'
 _SMALL = """
 import sys
 from virc_recipes.hub import fetching, link, ranged
-fetching.LARGE, ranged.PART = 1 << 20, 1 << 18
+fetching.LARGE, ranged.PART, ranged._NOTE_SECONDS = 1 << 20, 1 << 18, 0.05
 from virc_cli.main import main
 sys.exit(main(sys.argv[1:]))
 """

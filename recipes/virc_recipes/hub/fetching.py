@@ -17,10 +17,13 @@ from virc_recipes.hub import File, Listing, Told
 from virc_recipes.hub.folder import Folder, State
 from virc_recipes.hub.moving import move_in
 from virc_recipes.hub.record import HIDDEN, is_archive
+from virc_recipes.hub.together import together
 from virc_recipes.unpack import UnpackConfig, pour
 
 LARGE = 16 * 2**20
 """Bytes from which on a file comes in parts that are kept."""
+AT_ONCE = 8
+"""Small files that are fetched at a time."""
 LAST = ("config.json", "dataset_info.json")
 """Files that make a folder a model or a dataset: they come when all others are there."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -32,7 +35,7 @@ class Watch(Protocol):
     """Who is told how far it is."""
 
     def begin(self, doing: Doing, file: File) -> Told:
-        """Something is begun; what is returned is told how many bytes more are done."""
+        """Something is begun, perhaps beside others; what is returned is told how many bytes more are done."""
 
     def end(self, doing: Doing, file: File) -> None:
         """It is done."""
@@ -72,6 +75,7 @@ def fetch(
     try:
         with folder.alone():
             folder.expect(tuple(files))
+            _bring_small(folder, files, watch)
             for file in ordered(files, listing):
                 _bring(folder, file, watch, keep, stream)
             folder.finish()
@@ -96,6 +100,36 @@ def _bring(folder: Folder, file: File, watch: Watch, keep: bool, stream: bool) -
         _unpack(folder, file, watch, keep)
 
 
+def _bring_small(folder: Folder, files: Sequence[File], watch: Watch) -> None:
+    """Fetch small files, of which there may be thousands. They mostly wait for the server: several wait at a time."""
+    from virc_recipes.hub.small import fetch_small
+
+    listing = folder.listing
+    lacking = [file for file in files if _is_small(file, listing) and folder.state(file) in ("old", "absent")]
+
+    def get(file: File) -> None:
+        told = watch.begin("fetching", file)
+        fetch_small(listing.repo, listing.commit, file, _made_place(folder, file), folder.parts, told)
+
+    for file in together(get, lacking, AT_ONCE):
+        folder.came(file)
+        watch.end("fetching", file)
+
+
+def _is_small(file: File, listing: Listing) -> bool:
+    """Whether it can come at any time, and beside others."""
+    comes_late = Path(file.name).name in LAST or is_archive(file.name, listing.repo.kind)
+    return file.size < LARGE and not comes_late
+
+
+def _made_place(folder: Folder, file: File) -> Path:
+    """Where a file goes, in folders that are there now."""
+    to = folder.path(file)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    folder.parts.mkdir(exist_ok=True)
+    return to
+
+
 def _looked_at(folder: Folder, file: File, watch: Watch) -> State:
     """What a file is that nobody recorded: one that a killed download had just finished, or somebody's own."""
     same = folder.is_same(file, watch.begin("checking", file))
@@ -109,10 +143,7 @@ def _download(folder: Folder, file: File, watch: Watch) -> None:
     from virc_recipes.hub.ranged import fetch_large
     from virc_recipes.hub.small import fetch_small
 
-    to = folder.path(file)
-    to.parent.mkdir(parents=True, exist_ok=True)
-    folder.parts.mkdir(exist_ok=True)
-    told = watch.begin("fetching", file)
+    to, told = _made_place(folder, file), watch.begin("fetching", file)
     get = fetch_large if file.size >= LARGE else fetch_small
     get(folder.listing.repo, folder.listing.commit, file, to, folder.parts, told)
     watch.end("fetching", file)

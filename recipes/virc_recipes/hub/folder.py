@@ -7,12 +7,11 @@ import hashlib
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
-
-import msgspec
 
 from virc_recipes.clauses import plain
 from virc_recipes.errors import ConfigError, DataError
@@ -24,6 +23,8 @@ State = Literal["whole", "packed", "unsure", "old", "absent"]
 """Of a file: there and known; an archive that is there and known, to be unpacked; there, to be hashed; ours of an
 earlier commit; not there."""
 _PIECE = 2**20
+_DEAR = 2**20  # bytes of a file that is recorded at once
+_SECONDS = 2.0  # between two records of smaller ones
 
 
 class Folder:
@@ -39,15 +40,7 @@ class Folder:
 
     def __init__(self, root: Path, listing: Listing) -> None:
         self.root, self.listing = root, listing
-        found = record.read(root)
-        if found and found.source != listing.repo:
-            raise DataError(
-                f"{root} holds files of {found.source.url}",
-                "choose another folder with --to, or virc download rm it",
-            )
-        self._record = found or Record(
-            listing.repo.id, listing.repo.kind, listing.commit, ours=_is_empty(root)
-        )
+        self._begin()
 
     @property
     def parts(self) -> Path:
@@ -68,29 +61,37 @@ class Folder:
         (self.root / HIDDEN).mkdir(parents=True, exist_ok=True)
         busy = ConfigError(f"another download into {self.root} is running", "wait for it, or stop it")
         with held(self.root / HIDDEN / "download", busy):
-            found = record.read(self.root)
-            self._record = found or self._record  # what another one did until now
-            yield
+            self._begin()  # another one may have been at it until now
+            try:
+                yield
+            finally:
+                if self._unwritten:
+                    self._write()
 
     def expect(self, files: tuple[File, ...]) -> None:
         """Record that these files are to come; what is recorded of others stays."""
-        known = dict(self._record.files)
         for file in files:
-            if self._known(file) is None and self._kept(file) is None:
-                known[file.name] = Kept(file.size, self.mark(file))
-        self._write(files=known)
+            self._files.setdefault(file.name, Kept(file.size, self.mark(file)))
+        self._write()
 
     def came(self, file: File, unpacked: bool = False, keep: bool = False) -> None:
-        """Record that a file is whole, or that what is in it is."""
+        """Record that a file is whole, or that what is in it is.
+
+        Of many small files the record is not written each time: one that a kill leaves without is hashed, not fetched.
+        """
         before = self._kept(file)
         recorded = before.mtime_ns if before else None
         mtime = recorded if unpacked else self.path(file).stat().st_mtime_ns
         kept = Kept(file.size, self.mark(file), mtime, unpacked, keep)
-        self._write(files={**self._record.files, file.name: kept})
+        self._files[file.name] = kept
+        self._unwritten = True
+        if file.size >= _DEAR or unpacked or time.monotonic() - self._written > _SECONDS:
+            self._write()
 
     def finish(self) -> None:
         """Record that all that was wanted is there, and clear what is not needed any more."""
-        self._write(commit=self.listing.commit)
+        self._commit = self.listing.commit
+        self._write()
         self.clear_spent()
         for left in (self.root / HIDDEN).iterdir():
             if left.is_dir():
@@ -171,23 +172,37 @@ class Folder:
 
     def clear_spent(self) -> None:
         """Remove archives of ours that are unpacked and were not to be kept."""
-        for name, kept in self._record.files.items():
+        for name, kept in self._files.items():
             path = self.root / name
             if kept.unpacked and not kept.keep and (there := _stat(path)) and _is_as_recorded(there, kept):
                 path.unlink()
 
     def _known(self, file: File) -> Kept | None:
         """What is recorded under the name of a file, of whatever content."""
-        return self._record.files.get(file.name)
+        return self._files.get(file.name)
 
     def _kept(self, file: File) -> Kept | None:
         """What is recorded of the wanted content."""
         known = self._known(file)
         return known if known and (known.size, known.mark) == (file.size, self.mark(file)) else None
 
-    def _write(self, **changes: object) -> None:
-        self._record = msgspec.structs.replace(self._record, **changes)
-        record.write(self.root, self._record)
+    def _begin(self) -> None:
+        """Read the record, or begin one."""
+        found, repo = record.read(self.root), self.listing.repo
+        if found and found.source != repo:
+            raise DataError(
+                f"{self.root} holds files of {found.source.url}",
+                "choose another folder with --to, or virc download rm it",
+            )
+        self._files = dict(found.files) if found else {}
+        self._commit = found.commit if found else self.listing.commit
+        self._ours = found.ours if found else _is_empty(self.root)
+        self._unwritten, self._written = False, time.monotonic()
+
+    def _write(self) -> None:
+        repo = self.listing.repo
+        record.write(self.root, Record(repo.id, repo.kind, self._commit, self._files, self._ours))
+        self._unwritten, self._written = False, time.monotonic()
 
 
 def digest(path: Path, mark: str, told: Told) -> str:

@@ -1,0 +1,43 @@
+"""Work that waits, several pieces at a time."""
+
+import threading
+import time
+
+import pytest
+
+from virc_recipes.hub.together import together
+
+
+def test_every_item_is_done_once_and_several_wait_at_a_time() -> None:
+    at_once, most, lock = 0, 0, threading.Lock()
+
+    def work(item: int) -> None:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.01)
+        with lock:
+            at_once -= 1
+
+    assert sorted(together(work, range(40), 4)) == list(range(40))
+    assert most == 4
+    assert list(together(work, [], 4)) == []
+
+
+def test_the_first_error_ends_it_and_keeps_nobody_waiting() -> None:
+    held, begun = threading.Event(), []
+
+    def work(item: int) -> None:
+        begun.append(item)
+        if item == 0:
+            held.wait(60)
+        if item == 3:
+            raise ValueError("three")
+
+    began = time.monotonic()
+    with pytest.raises(ValueError, match="three"):
+        list(together(work, range(1000), 2))
+    assert time.monotonic() - began < 10
+    held.set()
+    assert len(begun) < 1000
