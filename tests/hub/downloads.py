@@ -20,8 +20,9 @@ CONFIG = b'{"model_type": "qwen2_5_vl"}'
 
 # Parts, and what counts as a large file, in small; the real command all the same.
 _SMALL = """
-import sys
-from virc_recipes.hub import fetching, link, ranged
+import os, sys
+from virc_recipes.hub import fetching, ranged
+os.sync = lambda: None  # a kill, unlike a loss of power, needs none, and it waits for whoever else writes
 fetching.LARGE, ranged.PART, ranged._NOTE_SECONDS = 1 << 20, 1 << 18, 0.05
 from virc_cli.main import main
 sys.exit(main(sys.argv[1:]))

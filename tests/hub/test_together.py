@@ -34,6 +34,7 @@ def test_the_first_error_ends_it_and_keeps_nobody_waiting() -> None:
             held.wait(60)
         if item == 3:
             raise ValueError("three")
+        time.sleep(0.005)
 
     began = time.monotonic()
     with pytest.raises(ValueError, match="three"):
