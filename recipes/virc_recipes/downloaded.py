@@ -8,11 +8,11 @@ import msgspec
 from virc_recipes import removal
 from virc_recipes.clauses import plain
 from virc_recipes.errors import ConfigError
-from virc_recipes.hub import record
-from virc_recipes.hub.record import HIDDEN, Record
+from virc_recipes.hub import ranged, record
+from virc_recipes.hub.record import HIDDEN, PARTS, Record, wanted_file
 from virc_recipes.locks import held
 from virc_recipes.nearest import did_you_mean
-from virc_recipes.paths import expanded, is_folder
+from virc_recipes.paths import expanded, is_folder, size_of
 from virc_recipes.wants import DATA, MODELS
 
 
@@ -26,6 +26,17 @@ class Downloaded(msgspec.Struct, frozen=True):
     def name(self) -> str:
         """What it is called: its folder's name."""
         return self.folder.name
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes; of one that is partly there, those that need not come again."""
+        if not self.record.lacking:
+            return size_of(self.folder)
+        parts = self.folder / HIDDEN / PARTS
+        return sum(
+            kept.size if kept.mtime_ns or kept.unpacked else ranged.kept(parts, wanted_file(name, kept))
+            for name, kept in self.record.files.items()
+        )
 
 
 def discover(workspace: Path) -> list[Downloaded]:

@@ -16,7 +16,7 @@ from typing import Literal
 from virc_recipes.clauses import plain
 from virc_recipes.errors import ConfigError, DataError
 from virc_recipes.hub import File, Listing, Told, record
-from virc_recipes.hub.record import HIDDEN, Kept, Record, is_archive, mark_of
+from virc_recipes.hub.record import HIDDEN, PARTS, Kept, Record, is_archive, mark_of
 from virc_recipes.locks import held
 
 State = Literal["whole", "packed", "unsure", "old", "absent"]
@@ -45,7 +45,7 @@ class Folder:
     @property
     def parts(self) -> Path:
         """Where files lie while they are partial."""
-        return self.root / HIDDEN / "parts"
+        return self.root / HIDDEN / PARTS
 
     def verified(self, file: File) -> Path:
         """Where the content of an archive waits that is known to be right, until it is moved into place."""

@@ -11,6 +11,8 @@ from virc_recipes.paths import contents
 
 HIDDEN = ".virc-download"
 """Folder of ours inside each folder that files are fetched into."""
+PARTS = "parts"
+"""Folder in it where files lie while they are partial."""
 _FILE = "record.json"
 _MOST = 256 * 2**20  # bytes; a repository of a million files has a record of half that
 _ARCHIVES = (".tar.lz4", ".tar.gz", ".tgz", ".tar")
@@ -66,6 +68,14 @@ class Record(msgspec.Struct, frozen=True):
     def size(self) -> int:
         """Bytes of all that was asked for."""
         return sum(kept.size for kept in self.files.values())
+
+
+def wanted_file(name: str, kept: Kept) -> File:
+    """The file as the hub listed it when it was asked for."""
+    kind, _, value = kept.mark.partition(":")
+    return File(
+        name, kept.size, sha256=value if kind == "sha256" else None, git=value if kind == "git" else None
+    )
 
 
 def is_archive(name: str, kind: Kind) -> bool:

@@ -33,8 +33,6 @@ def command(as_json: Json = False) -> None:
 
 
 def _fields(found: "Downloaded") -> dict[str, object]:
-    from virc_recipes.paths import size_of
-
     record = found.record
     return {
         "name": found.name,
@@ -42,7 +40,7 @@ def _fields(found: "Downloaded") -> dict[str, object]:
         "repo": record.repo,
         "commit": record.commit,
         "folder": str(found.folder),
-        "bytes": size_of(found.folder),
+        "bytes": found.size,
         "state": "partly" if record.lacking else "present",
         "lacking": list(record.lacking),
     }
@@ -51,9 +49,8 @@ def _fields(found: "Downloaded") -> dict[str, object]:
 def _cells(found: "Downloaded") -> tuple[str, ...]:
     from virc_cli.downloading import part_of
     from virc_cli.progress import sized
-    from virc_recipes.paths import size_of
 
-    record, there = found.record, size_of(found.folder)
+    record, there = found.record, found.size
     return (
         str(found.folder.relative_to(Path.cwd())),
         record.kind,
