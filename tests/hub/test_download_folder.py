@@ -95,6 +95,23 @@ def test_an_archive_of_somebody_else_under_that_name_is_not_removed(tmp_path: Pa
     assert path.read_bytes() == b"another one"
 
 
+def test_what_is_left_of_other_files_goes_when_they_are_whole_too(tmp_path: Path) -> None:
+    large, small = file("large.bin"), file("small.json")
+    with (folder := opened(tmp_path, large, small)).alone():
+        folder.expect((large,))
+        left = put(tmp_path, f"{HIDDEN}/parts/large.part")
+    with folder.alone():  # it was interrupted, and others are fetched
+        folder.expect((small,))
+        put(tmp_path, "small.json")
+        folder.came(small)
+        folder.finish()
+        assert left.exists()
+        put(tmp_path, "large.bin")
+        folder.came(large)
+        folder.finish()
+        assert not left.parent.exists()
+
+
 def test_archives_of_models_stay_as_they_are(tmp_path: Path) -> None:
     wanted = file("images.tar")
     folder = Folder(tmp_path, Listing(Repo("someone/model"), "1" * 40, (wanted,)))

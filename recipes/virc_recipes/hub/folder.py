@@ -93,6 +93,8 @@ class Folder:
         self._commit = self.listing.commit
         self._write()
         self.clear_spent()
+        if self._record.lacking:
+            return  # what an interrupted download of other files left is still of use
         for left in (self.root / HIDDEN).iterdir():
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
@@ -199,9 +201,13 @@ class Folder:
         self._ours = found.ours if found else _is_empty(self.root)
         self._unwritten, self._written = False, time.monotonic()
 
-    def _write(self) -> None:
+    @property
+    def _record(self) -> Record:
         repo = self.listing.repo
-        record.write(self.root, Record(repo.id, repo.kind, self._commit, self._files, self._ours))
+        return Record(repo.id, repo.kind, self._commit, self._files, self._ours)
+
+    def _write(self) -> None:
+        record.write(self.root, self._record)
         self._unwritten, self._written = False, time.monotonic()
 
 
