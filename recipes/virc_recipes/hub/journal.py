@@ -27,12 +27,17 @@ class Part(msgspec.Struct, frozen=True):
 
 
 def append(path: Path, parts: Iterable[Part]) -> None:
-    """Add parts whose bytes are safe on the disk; on return the lines are so too. Threads may share the file."""
+    """Add parts whose bytes are safe on the disk; on return the lines are so too.
+
+    Raises:
+        OSError: the disk refuses, or is full before the last line.
+    """
     lines = b"".join(
         b"\n%s\n" % msgspec.json.encode(part) for part in parts
     )  # what a kill tore stays by itself
-    with path.open("ab", buffering=0) as file:
+    with path.open("ab") as file:  # buffered: else a full disk may take a part of it, and raise nothing
         file.write(lines)
+        file.flush()
         os.fsync(file.fileno())
 
 
