@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import random
 import re
 import socket
@@ -32,7 +33,7 @@ from hub_server import (
     wrong,
 )
 
-from virc_recipes.hub import fetching, link, ranged
+from virc_recipes.hub import fetching, link, ranged, record
 
 MODEL, DATASET, GATED, PRIVATE = "some/model", "datasets/some/rows", "some/gated", "some/private"
 FOLDER, ROWS = Path("models/model"), Path("data/rows")
@@ -253,6 +254,21 @@ def test_a_server_that_says_nothing(server: Hub, monkeypatch: pytest.MonkeyPatch
     fails(6, "cannot fetch model.safetensors from")
     server.behave()
     goes_on()
+
+
+def test_what_was_streamed_is_safe_in_its_place_before_it_is_recorded(
+    server: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments: list[tuple[bool, bool]] = []
+
+    def watched() -> None:
+        kept = record.read(ROWS)
+        in_place = (ROWS / next(iter(IMAGES))).exists()
+        moments.append((in_place, kept is not None and "images.tar" in kept.lacking))
+
+    monkeypatch.setattr(os, "sync", watched)
+    assert virc("download", DATASET, "--stream").code == 0
+    assert moments == [(False, True), (True, True)]
 
 
 def test_a_stream_that_cannot_go_on_leaves_no_image(server: Hub) -> None:

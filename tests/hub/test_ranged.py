@@ -351,6 +351,20 @@ def test_another_fault_of_the_disk_comes_as_it_is(place: Place, monkeypatch: pyt
     assert not place.to.exists()
 
 
+def test_the_name_is_safe_before_the_journal_goes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.to.parent.mkdir()
+    folder = place.to.parent.stat()
+    moments: list[tuple[bool, int]] = []
+
+    def watched(descriptor: int) -> None:
+        if os.path.samestat(os.fstat(descriptor), folder):
+            moments.append((place.to.exists(), len(list(place.work.glob("*.journal")))))
+
+    monkeypatch.setattr(os, "fsync", watched)
+    place.fetch()
+    assert moments == [(True, 1)]
+
+
 def told_of(stop_at: int, error: type[BaseException]) -> Callable[[int], None]:
     """A caller that raises when so many bytes came."""
     come = 0

@@ -176,6 +176,7 @@ def _stream(folder: Folder, file: File, watch: Watch) -> None:
         _settle()
         staged.rename(right)
     move_in(right, folder.root)
+    _settle()
     folder.came(file, unpacked=True)
     shutil.rmtree(right)  # not before: it says that the archive need not come again
     watch.end("unpacking", file)

@@ -19,6 +19,7 @@ from virc_recipes.clauses import plain
 from virc_recipes.errors import SetupError
 from virc_recipes.hub import File, Repo, Told, journal
 from virc_recipes.hub.link import ChangedError, Link, NoRangesError, Reader, StoppedError, wrong
+from virc_recipes.hub.record import sync
 
 PART = 1 << 20
 """Bytes of a part, the last one aside."""
@@ -67,6 +68,7 @@ def fetch_large(
         _complete(repo, commit, parts, told, connections)
         to.parent.mkdir(parents=True, exist_ok=True)
         parts.data.replace(to)  # nothing is copied, however large; the journal alone is of no use
+        sync(to.parent)  # else a loss of power might leave the old name and no journal
         parts.journal.unlink(missing_ok=True)
     except OSError as error:
         if error.errno not in _FULL:
