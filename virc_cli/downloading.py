@@ -1,5 +1,6 @@
 """How a download reads in a terminal: the table before it, the question, and how far it is."""
 
+import shlex
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from virc_recipes.download import Item
 from virc_recipes.errors import UsageError, VircError
 from virc_recipes.hub import File, Told
 from virc_recipes.hub.fetching import Doing
+from virc_recipes.wants import MODELS
 
 _HEAD = ("what", "size", "missing", "state", "folder", "from")
 _EVERY = 0.2  # seconds between two lines
@@ -78,22 +80,44 @@ def agree(items: Sequence[Item], yes: bool, bare: bool) -> None:
 
 
 def fetch(items: Sequence[Item], keep: bool, stream: bool) -> None:
-    """Fetch what is missing, and show how far it is.
+    """Fetch what is missing, show how far it is, and say at the end what came.
 
     Raises:
         KeyboardInterrupt: it was stopped; what came stays.
         VircError: as `download.fetch`.
     """
-    meter = Meter(sum(item.missing for item in items))
+    missing, begun = sum(item.missing for item in items), time.monotonic()
+    meter = Meter(missing)
     try:
         with meter.shown():
-            for item in items:
-                download.fetch(item, meter, output.warn, keep, stream)
+            wordings = [download.fetch(item, meter, output.warn, keep, stream) for item in items]
     except KeyboardInterrupt:
         output.note(
             "what came is kept: the same command goes on" + " (archives of --stream begin anew)" * stream
         )
         raise
+    for wording in filter(None, wordings):
+        output.note(f"written: {_here(wording)}, the wording it was trained in")
+    if missing:
+        output.note(f"fetched and verified: {_came(missing, time.monotonic() - begun)}")
+
+
+def is_askable(item: Item) -> bool:
+    """Whether a model of a system came, all of it; the bases of its stages are for training."""
+    return item.want.model is not None and item.want.name != "base" and not item.want.include
+
+
+def called(item: Item) -> str:
+    """The model as other commands take it, as a word of the shell."""
+    in_models = item.folder.parent == Path(MODELS)
+    short = item.want.known_as or (item.folder.name if in_models else None)
+    return short or shlex.quote(str(item.folder.absolute()))
+
+
+def _came(count: int, seconds: float) -> str:
+    """`16.6 GB in 3 min, 92 MB/s`."""
+    rate = f", {_per_second(count / seconds)}" if seconds >= 1 else ""
+    return f"{sized(count)} in {duration(seconds)}{rate}"
 
 
 class Meter:

@@ -23,6 +23,7 @@ from virc_recipes.hub.folder import Folder, State
 from virc_recipes.hub.record import is_archive
 from virc_recipes.paths import contents, is_file, size_of
 from virc_recipes.protocol_source import Warn, fetch_wording
+from virc_recipes.reasoning.protocol import FILE_NAME
 from virc_recipes.wants import Want
 
 _SPARE = 2**30  # bytes of the disk that stay free
@@ -118,6 +119,7 @@ def look(want: Want, workspace: Path) -> Item:
         return Item(want, want.folder, int(want.gib * 2**30) if want.gib else None)
     if want.repo is None:
         raise ConfigError(f"{want.name} is not on this machine, and its system names no place on the hub")
+    _check_place(want.folder)
     held = listing(want.repo, want.revision)
     folder = Folder(want.folder, held)
     parts = tuple(_part(folder, file) for file in ordered(_chosen(want, held), held))
@@ -156,17 +158,21 @@ def free(folder: Path) -> int:
     return shutil.disk_usage(_standing(folder)).free
 
 
-def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool = False) -> None:
+def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool = False) -> Path | None:
     """Fetch what is missing, of a system's model its wording too; raises as `fetching.fetch`.
 
     Args:
         warn: told why a model comes without its wording, which does its weights no harm.
+
+    Returns:
+        The file of the wording, where it is new.
     """
     if item.listing:
         files = [part.file for part in item.parts]
         fetching.fetch(item.folder, item.listing, files, watch, keep, stream)
-    if item.want.model and not item.want.include:
-        fetch_wording(item.want.system, item.want.model, item.folder, warn)
+    if not item.want.model or item.want.include or is_file(item.folder / FILE_NAME):
+        return None
+    return fetch_wording(item.want.system, item.want.model, item.folder, warn)
 
 
 def _found(want: Want, workspace: Path) -> Path | None:
@@ -184,9 +190,11 @@ def _found(want: Want, workspace: Path) -> Path | None:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a model folder has all its weights: a copy that was broken off has not."""
+    """Whether a model folder has all its weights: a copy that was broken off has not, nor one that was changed."""
     kept = record.read(folder)
-    if kept and kept.lacking:
+    if kept and (
+        kept.lacking or not all(_has(folder / name, each.size) for name, each in kept.files.items())
+    ):
         return False
     index = folder / _INDEX
     if not is_file(index):
@@ -196,6 +204,24 @@ def _is_whole(folder: Path) -> bool:
         return all(is_file(folder / str(shard)) for shard in shards)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
+
+
+def _has(file: Path, size: int) -> bool:
+    """Whether a file of that many bytes is there."""
+    try:
+        return file.stat().st_size == size
+    except OSError:
+        return False
+
+
+def _check_place(folder: Path) -> None:
+    """That no file is where the folder, or one around it, is to be."""
+    place = _standing(folder)
+    if not place.is_dir():
+        raise ConfigError(
+            f"{place} is no folder",
+            "move it away, or choose another folder with --to",
+        )
 
 
 def _part(folder: Folder, file: File) -> Part:
@@ -243,12 +269,12 @@ def _streamed(item: Item) -> int:
 
 
 def _standing(folder: Path) -> Path:
-    """The folder, or the nearest one around it that is there."""
+    """The folder, or the nearest thing around it that is there, a link to nothing too."""
     place = Path(os.path.abspath(folder))  # noqa: PTH100 (links stay: the disk is that of what they lead to)
-    while not place.exists():
+    while not os.path.lexists(place):
         place = place.parent
     return place
 
 
 def _gb(count: int) -> str:
-    return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

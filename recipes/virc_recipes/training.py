@@ -10,6 +10,7 @@ from virc_recipes import models, rl, runs, stages, systems
 from virc_recipes.checkpoints import checkpoints
 from virc_recipes.clauses import clause
 from virc_recipes.data.layouts import INFO, Source, only_source, read_info
+from virc_recipes.data_files import data_files
 from virc_recipes.errors import ConfigError, DataError, SetupError
 from virc_recipes.metrics import metrics
 from virc_recipes.models import Weights
@@ -193,7 +194,7 @@ def _checked(found: Base, resolved: Resolved) -> Base:
 def _of_dataset(named: str, resolved: Resolved, workspace: Path) -> Source:
     folder, _, name = named.rpartition("/")
     place = workspace / DATA / folder
-    info, hint = place / INFO, _data_hint(folder, resolved)
+    info, hint = place / INFO, _data_hint(named, resolved)
     if not folder or not is_file(info):
         raise DataError(f"there is no file {named}, and no {DATA}/{folder or named}/{INFO} either", hint)
     known = read_info(place)
@@ -209,14 +210,20 @@ def _of_dataset(named: str, resolved: Resolved, workspace: Path) -> Source:
     return only_source(file)
 
 
-def _data_hint(folder: str, resolved: Resolved) -> str:
+def _data_hint(named: str, resolved: Resolved) -> str:
+    folder = named.rpartition("/")[0]
     if folder == "polygons":
         return "virc data synth --to data/polygons --count 2000 --seed 1 --layouts sft,rl,prompts"
     system = resolved.system
     if folder in system.datasets:
         of_system = f" --system {system.called}" if system.called != systems.DEFAULT else ""
         chosen = f" --with {','.join(resolved.overlays)}" if resolved.overlays else ""
-        return f"virc download {folder}{of_system}{chosen}"
+        needed = next(
+            (each for each in data_files(system, resolved.overlays) if each.dataset == folder), None
+        )
+        if needed and named.partition("/")[2] in needed.names:  # all of it has the rows of every other stage
+            return f"virc download dataset{of_system}{chosen}"
+        return f"virc download {folder}{of_system}"
     return "rows of your own: --data FILE; to validate with: --set validation=FILE"
 
 

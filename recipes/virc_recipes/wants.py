@@ -17,6 +17,7 @@ from virc_recipes.systems import Model, System
 KINDS = ("dataset", "base", "model", "judge", "eval")
 """Words that stand for what a system needs; `eval` is followed by benchmarks."""
 MODELS, DATA = "models", "data"  # folders of the workspace
+_ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/", re.ASCII | re.IGNORECASE)
 _HUB_ID = re.compile(r"(datasets/)?([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95})", re.ASCII)
 
 
@@ -164,14 +165,39 @@ def _of_own_name(config: DownloadConfig, system: System, name: str) -> Want:
         return _weights(config, name, owner.judges[name])
     if name.lower() in benchmarks.names():
         return _benchmark(config, name)
-    match = _HUB_ID.fullmatch(name)
-    if match is None or ".." in name:
-        known = {*KINDS, *short_names(), *published(), "ls", "rm"}
-        raise ConfigError(
-            f"nothing to download is called {plain(name, 80)!r}",
-            did_you_mean(name, known, "names are those of virc download --help, or a hub id, OWNER/NAME"),
-        )
+    match = _HUB_ID.fullmatch(_pasted(name))
+    if match is None or ".." in name or _is_folder_of(match[2]):
+        raise _nothing_called(name)
     return _of_hub_id(config, match[2], "dataset" if match[1] else None)
+
+
+def _is_folder_of(hub_id: str) -> bool:
+    """Whether it is no hub id but the folder of a thing: nobody on the hub can be called `models` or `datasets`."""
+    owner, _, name = hub_id.partition("/")
+    return owner in (MODELS, "datasets") or (owner == DATA and name in _known())
+
+
+def _known() -> set[str]:
+    return {*KINDS, *short_names(), *published(), "ls", "rm"}
+
+
+def _pasted(name: str) -> str:
+    """A hub id as it is, or that of the page whose address a browser gave."""
+    page = _ADDRESS.match(name)
+    bare = name[page.end() :].partition("?")[0].partition("#")[0] if page else name
+    return bare.rstrip("/").removesuffix("/tree/main")
+
+
+def _nothing_called(name: str) -> ConfigError:
+    """What to say of a name: of a page of the hub, which repository it is of; of a folder, what comes into it."""
+    inner = re.match(rf"({_HUB_ID.pattern})/(?:tree|blob|resolve)/([^/?#]+)", _ADDRESS.sub("", name, count=1))
+    hint = f"virc download {inner[1]} --revision {inner[4]}" if inner else None
+    word = name.rstrip("/").rpartition("/")[2] if "/" in name else name
+    otherwise = "names are those of virc download --help, or a hub id, OWNER/NAME"
+    return ConfigError(
+        f"nothing to download is called {plain(name, 80)!r}",
+        plain(hint, 200) if hint else did_you_mean(word, _known(), otherwise),
+    )
 
 
 def _owners(system: System, name: str) -> Iterator[tuple[System, Kind | None]]:

@@ -151,7 +151,13 @@ def test_json_says_the_same_before_after_and_on_failure(server: Hub) -> None:
 def test_a_model_comes_with_its_wording_and_the_line_that_makes_it_the_default(server: Hub) -> None:
     done = virc("download", "model")
     assert (done.code, done.out) == (0, "models/ViRC-7B\n")
-    assert done.err.splitlines()[-1] == "virc config set model ViRC-7B"
+    written, came, last = done.err.splitlines()[-3:]
+    assert written == f"written: models/ViRC-7B/{FILE_NAME}, the wording it was trained in"
+    assert re.fullmatch(r"fetched and verified: 4\.719 MB in \d+ s(, [\d.]+ MB/s)?", came)
+    assert last == "virc config set model ViRC-7B"
+    again = virc("download", "model").err.splitlines()
+    assert again[-2].startswith("nothing is lacking")
+    assert again[-1] == last
     assert (Path("models/ViRC-7B") / FILE_NAME).is_file()
     assert held(Path("models/ViRC-7B")).items() >= model(seed=5).items()
 
@@ -347,7 +353,8 @@ def test_a_second_download_into_the_folder_is_refused_while_the_first_runs(serve
 def test_without_a_terminal_each_finished_file_is_a_line(server: Hub) -> None:
     lines = virc("download", "dataset").err.splitlines()
     assert "unpacked ViRC_images.tar.lz4" in "\n".join(lines)
-    assert lines[-1].startswith("fetched dataset_info.json, ")
+    assert lines[-2].startswith("fetched dataset_info.json, ")
+    assert lines[-1].startswith("fetched and verified: ")
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 1)])
@@ -379,7 +386,8 @@ def test_a_terminal_is_asked_and_shows_one_line_that_is_rewritten(
     if code == 0:
         lines = re.findall(rb"model-1.safetensors  \d\.\d of 4\.7 MB, \S+ [KM]?B/s, \d+ s left", shown)
         assert lines, shown
-        assert shown.count(b"\n") == 1  # of the answer
+        seen = [line.rpartition(b"\r")[2] for line in shown.split(b"\r\n")]  # what is not written over
+        assert [line.partition(b" ")[0] for line in seen] == [b"y", b"written:", b"fetched", b"virc", b""]
     assert not Path("models").exists() or code == 0
 
 
@@ -443,3 +451,82 @@ def test_a_missing_list_of_datasets_is_no_hindrance(server: Hub) -> None:
     assert (done.code, done.out) == (0, "data/plain\n")
     assert held(Path("data/plain")).keys() == {"rows.jsonl", "1.png"}
     assert json.loads(Path("data/plain/.virc-download/record.json").read_text())["repo"] == "someone/plain"
+
+
+@pytest.mark.parametrize(
+    ("words", "called"),
+    [
+        ((MODEL,), "ViRC-7B"),
+        ((f"https://huggingface.co/{MODEL}",), "ViRC-7B"),
+        (("ViRC-7B", "--revision", TAGGED), "ViRC-7B"),
+        (("ViRC-7B", "--to", "my models/ä"), "'{here}/my models/ä'"),
+    ],
+)
+def test_a_model_ends_with_how_to_make_it_the_default_however_it_was_named(
+    words: tuple[str, ...], called: str, server: Hub
+) -> None:
+    done = virc("download", *words)
+    assert done.code == 0
+    assert done.err.splitlines()[-1] == f"virc config set model {called.format(here=Path.cwd())}"
+
+
+@pytest.mark.parametrize("words", [("base",), ("ViRC-7B", "--include", "*.md"), ("vstar",), (BASE,)])
+def test_what_is_no_model_to_ask_names_no_default(words: tuple[str, ...], server: Hub) -> None:
+    done = virc("download", *words)
+    assert (done.code, "config set" in done.err) == (0, False)
+
+
+@pytest.mark.parametrize(
+    "page", [MODEL + "/", f"https://huggingface.co/{MODEL}", f"hf.co/{MODEL}/tree/main?not-for-all=1#top"]
+)
+def test_the_address_of_a_page_of_the_hub_is_a_name(page: str, server: Hub) -> None:
+    (item,) = virc("download", page, "--dry-run", "--json").json["items"]
+    assert item["repo"] == MODEL
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        (f"https://huggingface.co/{MODEL}/tree/v1/more", f"virc download {MODEL} --revision v1"),
+        (f"https://hf.co/datasets/{CRUX}/blob/main/a", f"virc download datasets/{CRUX} --revision main"),
+        ("models/ViRC-3B", "did you mean 'ViRC-3B'?"),
+        ("data/CRUX/", "did you mean 'CRUX'?"),
+        ("datasets/crux", "did you mean 'CRUX'?"),
+        ("https://example.org/a/b", "names are those of virc download --help, or a hub id, OWNER/NAME"),
+    ],
+)
+def test_an_address_or_a_folder_that_is_no_name_says_what_is(name: str, hint: str, server: Hub) -> None:
+    done = virc("download", name)
+    assert (done.code, done.err.splitlines()[-1]) == (3, f"hint: {hint}")
+    assert not server.requests
+
+
+def test_a_user_of_the_hub_may_be_called_data(server: Hub) -> None:
+    server.add("data/own", model())
+    assert virc("download", "data/own", "--dry-run").code == 0
+
+
+@pytest.mark.parametrize("to", ["file", "file/under", "nowhere"])
+def test_a_file_where_the_folder_is_to_be_is_said_before_anything_is_asked(to: str, server: Hub) -> None:
+    Path("file").write_text("mine")
+    Path("nowhere").symlink_to("away")
+    done = virc("download", "ViRC-7B", "--to", to)
+    in_the_way = Path.cwd() / to.partition("/")[0]
+    assert done.code == 3
+    assert done.err.startswith(
+        f"error: {in_the_way} is no folder\nhint: move it away, or choose another folder"
+    )
+    assert not server.requests
+
+
+def test_a_model_that_lost_a_file_or_changed_is_not_called_whole(server: Hub) -> None:
+    assert virc("download", "ViRC-7B").code == 0
+    readme = Path("models/ViRC-7B/README.md")
+    was = readme.read_bytes()
+    readme.unlink()
+    assert virc("download", "ViRC-7B").code == 0
+    assert readme.read_bytes() == was
+    readme.write_bytes(was + b"mine")
+    done = virc("download", "ViRC-7B")
+    assert (done.code, "something else is there" in done.err) == (5, True)
+    assert readme.read_bytes() == was + b"mine"

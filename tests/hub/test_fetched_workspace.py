@@ -1,5 +1,6 @@
 """A workspace as `virc download` leaves it: every command finds rows, bases and models there without a flag."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -65,6 +66,28 @@ def test_the_rows_are_checked_with_one_note_and_no_fault(workspace: Path) -> Non
     )
 
 
+def test_a_missing_file_that_two_datasets_name_is_noted_once(workspace: Path) -> None:
+    info = workspace / "data" / "CRUX" / "dataset_info.json"
+    entries = json.loads(info.read_text())
+    gone = "ViRC_stage_1_InstrSFT_scale_dynamic_100K"
+    info.write_text(json.dumps({**entries, "again": entries[gone]}))
+    done = virc("data", "check", "data/CRUX")
+    assert "names 6 files that are not there: " in done.err
+
+
+def test_rows_that_no_stage_names_come_with_all_of_their_dataset(workspace: Path) -> None:
+    chosen = "data=CRUX/ViRC_stage_1_InstrSFT_scale_dynamic_100K"
+    done = virc("train", "--stage", "instruct", "--set", chosen, "--dry-run")
+    assert "\nhint: virc download CRUX\n" in done.err
+
+
+def test_a_base_that_came_in_part_is_as_one_that_is_not_here(workspace: Path) -> None:
+    (workspace / "models" / "Qwen2.5-VL-7B-Instruct" / "config.json").unlink()
+    done = virc("train", "--stage", "instruct", "--dry-run")
+    assert done.code == 0
+    assert f"\nhint: virc download {BASE}\n" in done.err
+
+
 def test_a_dry_run_lacks_neither_base_nor_rows(workspace: Path) -> None:
     done = virc("train", "--stage", "instruct", "--dry-run", "--json")
     assert done.code == 0, done.err
@@ -88,8 +111,8 @@ def test_every_stage_finds_its_rows(stage: str, workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "fetch"),
     [
-        (("--stage", "instruct", "--with", "100k"), "virc download CRUX --with 100k"),
-        (("--stage", "rl", "--from", BASE, "--with", "fixed"), "virc download CRUX --with fixed"),
+        (("--stage", "instruct", "--with", "100k"), "virc download dataset --with 100k"),
+        (("--stage", "rl", "--from", BASE, "--with", "fixed"), "virc download dataset --with fixed"),
         (("--stage", "instruct", "--with", "3b"), "virc download Qwen/Qwen2.5-VL-3B-Instruct"),
     ],
 )

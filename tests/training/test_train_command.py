@@ -193,9 +193,9 @@ def test_a_run_that_another_process_began_meanwhile_is_not_begun_again(
 def test_rows_of_the_paper_that_are_not_here_are_fetched_by_name(workspace: Path) -> None:
     done = virc("train", "--stage", "instruct", "--from", "tiny")
     assert done.code == 5
-    assert done.err.endswith("\nhint: virc download CRUX\n")
+    assert done.err.endswith("\nhint: virc download dataset\n")
     done = virc("train", "--stage", "instruct", "--from", "tiny", "--with", "fixed,100k")
-    assert done.err.endswith("\nhint: virc download CRUX --with fixed,100k\n")
+    assert done.err.endswith("\nhint: virc download dataset --with fixed,100k\n")
     assert virc("systems", "cp", "virc", "mine.yaml").code == 0
     done = virc("train", "./mine.yaml", "--stage", "instruct", "--from", "tiny")
-    assert done.err.endswith(f"\nhint: virc download CRUX --system {workspace / 'mine.yaml'}\n")
+    assert done.err.endswith(f"\nhint: virc download dataset --system {workspace / 'mine.yaml'}\n")

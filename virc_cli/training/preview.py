@@ -22,6 +22,7 @@ from virc_recipes.envs import pinned
 from virc_recipes.errors import SetupError, VircError
 from virc_recipes.estimate import Estimate
 from virc_recipes.machine import Machine
+from virc_recipes.paths import is_file
 from virc_recipes.place import Place
 from virc_recipes.plan import Plan
 from virc_recipes.reasoning.protocol import FILE_NAME
@@ -143,7 +144,9 @@ def _source(resolved: Resolved, missing: list[VircError]) -> Source:
 def _needed(resolved: Resolved, base: Base) -> Estimate | None:
     """Counted for rows as long as they may be: the rows themselves are looked at when a run begins."""
     known = (
-        shape.of_folder(base.folder) if base.folder.is_dir() else shape.published(stages.root_of(resolved))
+        shape.of_folder(base.folder)
+        if is_file(base.folder / "config.json")  # a download that was broken off has none
+        else shape.published(stages.root_of(resolved))
     )
     estimates = stages.estimates(resolved.kind)
     return estimates.estimate(resolved.config, known, estimates.longest(resolved.config)) if known else None

@@ -119,23 +119,14 @@ def command(
         return
     for item in asked:
         output.line(str(item.folder))
-    for name in _models(asked):
-        output.note(f"virc config set model {name}")
+    for item in filter(downloading.is_askable, asked):
+        output.note(f"virc config set model {downloading.called(item)}")
 
 
 def _looked(want: "Want") -> "Item":
     from virc_recipes.download import look
 
     return look(want, Path.cwd())
-
-
-def _models(items: "list[Item]") -> list[str]:
-    """Short names of the models that were asked for, as other commands take them."""
-    return [
-        item.want.known_as
-        for item in items
-        if item.want.model and item.want.known_as and item.want.name != "base"
-    ]
 
 
 def _print_plan(items: "list[Item]", as_json: bool) -> None:

@@ -139,7 +139,8 @@ def left_out(path: Path) -> list[str]:
     Raises:
         DataError: as `sources` does.
     """
-    gone = [file for _, _, file in _named(path) if not is_file(path / file)] if path.is_dir() else []
+    named = dict.fromkeys(file for _, _, file in _named(path)) if path.is_dir() else ()
+    gone = [file for file in named if not is_file(path / file)]
     if gone:
         sources(path)
     return gone
