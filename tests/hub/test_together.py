@@ -42,3 +42,19 @@ def test_the_first_error_ends_it_and_keeps_nobody_waiting() -> None:
     assert time.monotonic() - began < 10
     held.set()
     assert len(begun) < 1000
+
+
+def test_what_is_under_way_ends_before_the_error_comes() -> None:
+    begun, done = threading.Event(), []
+
+    def work(item: int) -> None:
+        if item == 1:
+            begun.wait(60)
+            raise ValueError("one")
+        begun.set()
+        time.sleep(0.05)
+        done.append(item)
+
+    with pytest.raises(ValueError, match="one"):
+        list(together(work, range(2), 2))
+    assert done == [0]

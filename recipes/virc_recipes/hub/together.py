@@ -2,16 +2,18 @@
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
+_LEAVE_SECONDS = 0.5
 
 
 def together(work: Callable[[_Item], None], items: Sequence[_Item], threads: int) -> Iterator[_Item]:
     """Each item when `work` has done it; the first error ends it all, and so does leaving the iteration.
 
-    Who still waits for the network then is left behind: a thread that cannot be woken shall keep nobody.
+    Who still waits for the network half a second later is left behind: a thread that cannot be woken shall keep nobody.
 
     Raises:
         BaseException: what `work` raises.
@@ -35,8 +37,9 @@ def together(work: Callable[[_Item], None], items: Sequence[_Item], threads: int
                 error = failure
             done.put((item, error))
 
-    for _ in range(min(threads, len(items))):
-        threading.Thread(target=run, daemon=True).start()
+    started = [threading.Thread(target=run, daemon=True) for _ in range(min(threads, len(items)))]
+    for thread in started:
+        thread.start()
     try:
         for _ in items:
             item, error = done.get()
@@ -45,3 +48,6 @@ def together(work: Callable[[_Item], None], items: Sequence[_Item], threads: int
             yield item
     finally:
         ended.set()
+        end = time.monotonic() + _LEAVE_SECONDS
+        for thread in started:
+            thread.join(max(0.0, end - time.monotonic()))
