@@ -19,6 +19,7 @@ Signed addresses expire where `server.address_uses` or `server.address_bytes` is
 """
 
 import fnmatch
+import functools
 import hashlib
 import json
 import re
@@ -655,6 +656,11 @@ def _bytes(content: Content) -> bytes:
 
 def _sha256(content: Content) -> str:
     if isinstance(content, bytes):
-        return hashlib.sha256(content).hexdigest()
+        return _sha256_of(content)
     with content.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@functools.lru_cache  # most tests serve the same bytes
+def _sha256_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
