@@ -102,8 +102,12 @@ def confirmed(question: str) -> bool | None:
     """Ask on the terminal; None where nobody is there to answer."""
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         return None
-    note(f"{question} [y/N] ", end="")
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    try:
+        note(f"{question} [y/N] ", end="")
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+    except KeyboardInterrupt:
+        note("")  # what is said next begins a line
+        raise
 
 
 def error(failure: VircError) -> None:

@@ -21,7 +21,7 @@ from virc_recipes.hub import File, Listing, fetching, record
 from virc_recipes.hub.fetching import Watch, ordered
 from virc_recipes.hub.folder import Folder, State
 from virc_recipes.hub.record import is_archive
-from virc_recipes.paths import contents, is_file, size_of
+from virc_recipes.paths import contents, is_file
 from virc_recipes.protocol_source import Warn, fetch_wording
 from virc_recipes.reasoning.protocol import FILE_NAME
 from virc_recipes.wants import Want
@@ -114,7 +114,7 @@ def look(want: Want, workspace: Path) -> Item:
     found = _found(want, workspace)
     if found:
         known = record.read(found)
-        return Item(want, found, size_of(found), known.commit if known else None, here=True)
+        return Item(want, found, _size(found), known.commit if known else None, here=True)
     if want.told:
         return Item(want, want.folder, int(want.gib * 2**30) if want.gib else None)
     if want.repo is None:
@@ -129,17 +129,19 @@ def look(want: Want, workspace: Path) -> Item:
 
 
 def check_room(items: Iterable[Item], stream: bool = False) -> None:
-    """Check that each disk has room for what comes to it; nothing is written.
+    """Check that what comes may be written, and that each disk has room for it; nothing is written.
 
     An archive is taken to unpack to its own size, as images do that are compressed already.
 
     Raises:
-        SetupError: one has not.
+        SetupError: one has not, or a folder is not to be written.
     """
     needed: dict[int, int] = {}
     places: dict[int, Path] = {}
     for item in items:
         place = _standing(item.folder)
+        if item.state != "present" and not _is_writable(place):
+            raise SetupError(f"nothing can be written into {place}", "choose another folder with --to")
         disk = place.stat().st_dev
         places.setdefault(disk, place)
         streamed = _streamed(item) if stream else 0
@@ -167,7 +169,9 @@ def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool
     Returns:
         The file of the wording, where it is new.
     """
-    if item.listing:
+    if item.listing and (
+        item.state != "present" or _is_writable(item.folder)
+    ):  # it may be shared, all of it there
         files = [part.file for part in item.parts]
         fetching.fetch(item.folder, item.listing, files, watch, keep, stream)
     if not item.want.model or item.want.include or is_file(item.folder / FILE_NAME):
@@ -212,6 +216,15 @@ def _has(file: Path, size: int) -> bool:
         return file.stat().st_size == size
     except OSError:
         return False
+
+
+def _size(model: Path) -> int:
+    """Bytes of its files; in the hub's own cache they are links."""
+    return sum(path.stat().st_size for path in model.rglob("*") if is_file(path))
+
+
+def _is_writable(place: Path) -> bool:
+    return os.access(place, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _check_place(folder: Path) -> None:

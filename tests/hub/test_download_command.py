@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import signal
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -391,6 +392,21 @@ def test_a_terminal_is_asked_and_shows_one_line_that_is_rewritten(
     assert not Path("models").exists() or code == 0
 
 
+def test_ctrl_c_at_the_question_is_said_on_a_line_of_its_own(server: Hub) -> None:
+    ours, theirs = pty.openpty()
+    process = start(MODEL, stdin=theirs, stderr=theirs)
+    shown = b""
+    while b"[y/N]" not in shown:
+        shown += os.read(ours, 1000)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    shown += os.read(ours, 1000)
+    os.close(theirs)
+    os.close(ours)
+    assert (process.returncode, names()) == (130, [])
+    assert re.search(rb"\[y/N\] \r\n\S*error:", shown)
+
+
 def test_the_shell_completes_names(
     server: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -530,3 +546,47 @@ def test_a_model_that_lost_a_file_or_changed_is_not_called_whole(server: Hub) ->
     done = virc("download", "ViRC-7B")
     assert (done.code, "something else is there" in done.err) == (5, True)
     assert readme.read_bytes() == was + b"mine"
+
+
+@pytest.fixture
+def sealed(server: Hub) -> Iterator[Path]:
+    """The workspace, to be sealed by the test."""
+    yield Path.cwd()
+    for each in (Path.cwd(), *Path.cwd().rglob("*")):
+        each.chmod(0o755)
+
+
+def seal(folder: Path) -> None:
+    for each in (folder, *folder.rglob("*")):
+        each.chmod(0o555 if each.is_dir() else 0o444)
+    if os.access(folder, os.W_OK):
+        pytest.skip("root may write everywhere")
+
+
+def test_a_folder_that_may_not_be_written_is_said_before_anything_comes(sealed: Path, server: Hub) -> None:
+    seal(sealed)
+    done = virc("download", "vstar")
+    assert (done.code, server.sent()) == (4, 0)
+    assert done.err.endswith(
+        f"error: nothing can be written into {sealed}\nhint: choose another folder with --to\n"
+    )
+
+
+def test_what_is_shared_and_whole_need_not_be_written(sealed: Path, server: Hub) -> None:
+    assert virc("download", "vstar", "base").code == 0
+    seal(sealed)
+    done = virc("download", "vstar", "base")
+    assert (done.code, "nothing is lacking" in done.err) == (0, True)
+
+
+def test_a_model_in_the_cache_of_the_hub_has_the_size_of_what_its_links_lead_to(
+    server: Hub, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    kept.write_bytes(weights(5000))
+    folder = Path("models/ViRC-7B")
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_bytes(CONFIG)
+    (folder / "model.safetensors").symlink_to(kept)
+    (item,) = virc("download", "ViRC-7B", "--dry-run", "--json").json["items"]
+    assert (item["state"], item["bytes"]) == ("present", 5000 + len(CONFIG))
