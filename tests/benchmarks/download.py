@@ -85,6 +85,7 @@ def ours(hub: Served) -> tuple[float, float]:
     to = hub.large.with_name("ours")
     what = [REPO, NAME, hub.commit, str(hub.large.stat().st_size), hub.sha256, str(to)]
     env = environment(HF_ENDPOINT=hub.url)
+    os.sync()  # what the one before left is no burden of this one
     process = subprocess.Popen(
         [sys.executable, "-c", OURS, *what], env=env, stdout=subprocess.PIPE, text=True
     )
@@ -100,6 +101,7 @@ def curl(hub: Served) -> tuple[float, float]:
     """Seconds until it ends, and until what it wrote is safe on the disk, as ours is."""
     to = hub.large.with_name("theirs")
     address = f"{hub.url}/{REPO}/resolve/{hub.commit}/{NAME}"
+    os.sync()
     began = time.perf_counter()
     subprocess.run(["curl", "-sSfL", "-o", str(to), address], env=environment(), check=True)
     ended = time.perf_counter()

@@ -10,6 +10,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hub_server import (
     Fault,
@@ -250,12 +251,29 @@ def test_a_file_that_keeps_changing_is_given_up(place: Place) -> None:
     assert not place.to.exists()
 
 
-def test_a_file_that_changed_between_two_runs_is_fetched_anew(place: Place) -> None:
+def test_what_is_stored_elsewhere_by_the_next_run_goes_on(place: Place) -> None:
     place.server.misbehave(etag('"before"'), times=4)
     assert broken_off(place, 4) == 4 * PART
     place.fetch()
     assert place.is_whole()
-    assert sum(place.told) == SIZE - 4 * PART  # four parts were thrown away
+    assert sum(place.told) == SIZE - 4 * PART
+    assert min(place.told) > 0  # nothing was thrown away
+
+
+def test_without_a_hash_another_etag_in_the_next_run_begins_anew(place: Place) -> None:
+    no_hash = msgspec.structs.replace(listed(CONTENT), sha256=None, git=None)
+    commit = place.server.commit(REPO.id)
+    place.server.misbehave(etag('"before"'), times=4)
+    place.server.misbehave(drop(4 * PART + 100))
+    place.server.misbehave(status(404), times=None, skip=1)
+    with pytest.raises(NetworkError):
+        ranged.fetch_large(REPO, commit, no_hash, place.to, place.work, part=PART, connections=1)
+    assert ranged.kept(place.work, no_hash, PART) == 4 * PART
+    place.server.behave()
+    ranged.fetch_large(REPO, commit, no_hash, place.to, place.work, place.told.append, PART)
+    assert place.is_whole()
+    assert min(place.told) < 0
+    assert sum(place.told) == SIZE - 4 * PART  # those four were counted as there, and are thrown away
 
 
 def test_another_file_of_the_same_size_is_refused(place: Place) -> None:

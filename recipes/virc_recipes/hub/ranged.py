@@ -90,10 +90,10 @@ def _complete(repo: Repo, commit: str, parts: "_Parts", told: Told, connections:
     while True:
         count.settle(parts.bytes_noted())
         had = count.there
+        # Days later the hub may store the same content elsewhere: its hash says so, another ETag says nothing.
+        etag = None if file.sha256 else parts.etag()
         try:
-            found = _Attempt(
-                Link(repo, commit, file, parts.etag()), parts, count, connections, in_one
-            ).sha256()
+            found = _Attempt(Link(repo, commit, file, etag), parts, count, connections, in_one).sha256()
         except NoRangesError:
             in_one = True
             continue

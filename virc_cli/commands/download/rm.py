@@ -1,15 +1,13 @@
 """`virc download rm`: delete what was downloaded."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from virc_cli import output
+from virc_cli.deleting import agree, check_unused
 from virc_cli.options import Json
-
-if TYPE_CHECKING:
-    from virc_recipes.downloaded import Downloaded
 
 FAILURE: dict[str, object] = {"removed": None, "bytes": None}
 
@@ -47,10 +45,10 @@ def command(
     for found in chosen:
         downloaded.check_removable(found)
         if not yes:
-            _check_unused(found, workspace)
+            check_unused(found.name, list(downloaded.used_by(found, workspace)))
     sizes = [size_of(found.folder) for found in chosen]
     if not yes:
-        _ask(chosen, sum(sizes))
+        agree([found.name for found in chosen], sum(sizes))
     downloaded.sweep(workspace)
     for found, size in zip(chosen, sizes, strict=True):
         downloaded.remove(found)
@@ -58,29 +56,3 @@ def command(
     if as_json:
         folders = [str(found.folder) for found in chosen]
         output.emit({"schema": "virc.download.rm/1", "removed": folders, "bytes": sum(sizes), "error": None})
-
-
-def _check_unused(found: "Downloaded", workspace: Path) -> None:
-    from virc_recipes.downloaded import used_by
-    from virc_recipes.errors import ConfigError
-
-    runs = list(used_by(found, workspace))
-    if runs:
-        raise ConfigError(
-            f"{', '.join(runs)} started from {found.name}",
-            "--yes deletes it all the same; a run whose base is gone cannot be resumed",
-        )
-
-
-def _ask(chosen: "list[Downloaded]", size: int) -> None:
-    from virc_cli.progress import sized
-    from virc_recipes.errors import UsageError, VircError
-
-    names = ", ".join(found.name for found in chosen)
-    agreed = output.confirmed(f"delete {names}, {sized(size)}?")
-    if agreed is None:
-        raise UsageError(
-            f"nobody is here to be asked whether to delete {names}", "--yes deletes without asking"
-        )
-    if not agreed:
-        raise VircError("nothing was deleted")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from virc_cli import output
+from virc_cli.deleting import agree, check_unused
 from virc_cli.options import RunNames
 
 if TYPE_CHECKING:
@@ -28,10 +29,11 @@ def command(
     for run in chosen:
         _check_idle(run)
         if not yes:
-            _check_unused(run, chosen, workspace)
+            later = [other.name for other in removal.started_from(run, workspace) if other not in chosen]
+            check_unused(run.name, later)
     sizes = [size_of(run.folder) for run in chosen]
     if not yes:
-        _ask(chosen, sum(sizes))
+        agree([run.name for run in chosen], sum(sizes))
     removal.sweep(workspace / runs.FOLDER)
     for run, size in zip(chosen, sizes, strict=True):
         removal.remove(run)
@@ -47,29 +49,3 @@ def _check_idle(run: "Run") -> None:
         raise ConfigError(f"{run.name} is running", f"virc runs stop {run.name}")
     if runs.engine_lives(state):
         raise ConfigError(f"the engine of {run.name} is still running", f"virc runs stop {run.name} --now")
-
-
-def _check_unused(run: "Run", chosen: "list[Run]", workspace: Path) -> None:
-    from virc_recipes import removal
-    from virc_recipes.errors import ConfigError
-
-    later = [other.name for other in removal.started_from(run, workspace) if other not in chosen]
-    if later:
-        raise ConfigError(
-            f"{', '.join(later)} started from {run.name}",
-            "--yes deletes it all the same; a run whose base is gone cannot be resumed",
-        )
-
-
-def _ask(chosen: "list[Run]", size: int) -> None:
-    from virc_cli.progress import sized
-    from virc_recipes.errors import UsageError, VircError
-
-    names = ", ".join(run.name for run in chosen)
-    agreed = output.confirmed(f"delete {names}, {sized(size)}?")
-    if agreed is None:
-        raise UsageError(
-            f"nobody is here to be asked whether to delete {names}", "--yes deletes without asking"
-        )
-    if not agreed:
-        raise VircError("nothing was deleted")

@@ -1,0 +1,46 @@
+"""Deleting what a user made or fetched: only when it was agreed to, and not unseen where runs need it."""
+
+from collections.abc import Sequence
+
+from virc_cli import output
+
+
+def agree(names: Sequence[str], size: int) -> None:
+    """Ask whether to delete these.
+
+    Args:
+        size: of all, bytes.
+
+    Raises:
+        UsageError: nobody is there to answer.
+        VircError: the answer is no.
+    """
+    from virc_cli.progress import sized
+    from virc_recipes.errors import UsageError, VircError
+
+    listed = ", ".join(names)
+    agreed = output.confirmed(f"delete {listed}, {sized(size)}?")
+    if agreed is None:
+        raise UsageError(
+            f"nobody is here to be asked whether to delete {listed}", "--yes deletes without asking"
+        )
+    if not agreed:
+        raise VircError("nothing was deleted")
+
+
+def check_unused(name: str, runs: Sequence[str]) -> None:
+    """Check that no run began with it.
+
+    Args:
+        runs: names of those that did.
+
+    Raises:
+        ConfigError: one did.
+    """
+    from virc_recipes.errors import ConfigError
+
+    if runs:
+        raise ConfigError(
+            f"{', '.join(runs)} started from {name}",
+            "--yes deletes it all the same; a run whose base is gone cannot be resumed",
+        )
