@@ -250,6 +250,20 @@ def test_an_archive_that_leaves_its_folder_is_refused(server: Hub) -> None:
     assert "virc itself uses that name" in virc("download", "datasets/someone/sly").err
 
 
+@pytest.mark.parametrize("words", [[], ["--stream"]])
+@pytest.mark.parametrize("content", [b"\x1f\x8bno gzip at all", b"no archive"])
+def test_an_archive_that_was_published_damaged_need_not_come_again(
+    content: bytes, words: list[str], server: Hub
+) -> None:
+    server.add("datasets/someone/bad", {"a.tar.gz": content, "rows.json": b"[]"})
+    done = virc("download", "datasets/someone/bad", *words)
+    assert done.code == 5
+    assert done.err.endswith(
+        "\nhint: it is as the hub lists it: tell its owner, or leave it out by --include\n"
+    )
+    assert virc("download", "datasets/someone/bad", "--include", "*.json").code == 0
+
+
 def test_what_is_in_the_way_stays(server: Hub) -> None:
     folder = Path("models/ViRC-7B")
     folder.mkdir(parents=True)

@@ -364,3 +364,20 @@ def test_nobody_listens_there(server: Hub, monkeypatch: pytest.MonkeyPatch) -> N
     assert re.fullmatch(rf"error: cannot reach {address}: .*refused", sentence)
     assert hint == "hint: HF_ENDPOINT names it: mend or unset it"
     assert not FOLDER.exists()
+
+
+def test_a_proxy_that_is_away_is_named_without_its_password(
+    server: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a process of its own: the library's session keeps the proxies it began with."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    for name in ("no_proxy", "NO_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", f"http://somebody:secret@{address}")
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid")
+    out, err = (process := start(MODEL)).communicate(timeout=60)
+    assert (process.returncode, out) == (6, b"")
+    sentence, hint = err.decode().splitlines()
+    assert re.fullmatch(rf"error: cannot reach hub.invalid by the proxy {address}: .*refused", sentence)
+    assert hint == "hint: HTTP_PROXY names the proxy: mend or unset it"

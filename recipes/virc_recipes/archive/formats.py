@@ -61,18 +61,22 @@ def pieces(file: Readable, path: Path) -> Iterator[Piece]:
     return _gathered(_reader(head, path)(_Source(file)))
 
 
-def damaged(where: str, why: str) -> DataError:
+class ArchiveError(DataError):
+    """The archive itself is at fault, wherever it is unpacked."""
+
+
+def damaged(where: str, why: str) -> ArchiveError:
     """The archive is not what it was when it was made."""
-    return DataError(f"the archive is damaged {where}: {why}", _AGAIN)
+    return ArchiveError(f"the archive is damaged {where}: {why}", _AGAIN)
 
 
-def cut_off(end: int) -> DataError:
+def cut_off(end: int) -> ArchiveError:
     """The archive ends too early.
 
     Args:
         end: its size, bytes.
     """
-    return DataError(f"the archive is cut off: it ends at byte {end}, too early", _AGAIN)
+    return ArchiveError(f"the archive is cut off: it ends at byte {end}, too early", _AGAIN)
 
 
 _AGAIN = "get the archive again; files that are complete stay, and are not unpacked again"
@@ -113,8 +117,8 @@ def _reader(head: bytes, path: Path) -> Callable[[_Source], Iterator[Piece]]:
         TarInfo.frombuf(head, "utf-8", "surrogateescape")
         return _plain
     if not head:
-        raise DataError(f"{path} is empty", "get the archive again")
-    raise DataError(f"{path} is no tar archive, plain or in LZ4 or gzip")
+        raise ArchiveError(f"{path} is empty", "get the archive again")
+    raise ArchiveError(f"{path} is no tar archive, plain or in LZ4 or gzip")
 
 
 def _gathered(found: Iterator[Piece]) -> Iterator[Piece]:

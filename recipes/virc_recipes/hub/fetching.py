@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Protocol
 
+from virc_recipes.archive.formats import ArchiveError
 from virc_recipes.errors import DataError, SetupError
 from virc_recipes.hub import File, Listing, Told
 from virc_recipes.hub.folder import Folder, State
@@ -158,8 +159,11 @@ def _unpack(folder: Folder, file: File, watch: Watch, keep: bool) -> None:
         told(at - behind)
         behind = at
 
-    with path.open("rb") as source:
-        _, is_whole = pour(source, file.size, UnpackConfig(path, folder.root), progress)
+    try:
+        with path.open("rb") as source:
+            _, is_whole = pour(source, file.size, UnpackConfig(path, folder.root), progress)
+    except ArchiveError as error:
+        raise _published_so(error) from None
     _settle()
     folder.came(file, unpacked=True, keep=keep or not is_whole)  # what follows the last file may be wanted
     folder.clear_spent()
@@ -190,10 +194,17 @@ def _pour_from_hub(folder: Folder, file: File, watch: Watch, staged: Path) -> No
     with stream.opened(listing.repo, listing.commit, file, told) as source:
         try:
             pour(source, file.size, UnpackConfig(Path(file.name), staged), stop=source.stop)
-        except DataError:
+        except DataError as error:
             source.verify()  # where its hash is wrong too, the archive was not to blame
+            if isinstance(error, ArchiveError):
+                raise _published_so(error) from None
             raise
         source.verify()
+
+
+def _published_so(error: ArchiveError) -> DataError:
+    """The fault of an archive whose hash is right: to get it again would change nothing."""
+    return DataError(error.message, "it is as the hub lists it: tell its owner, or leave it out by --include")
 
 
 def _settle() -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from virc_recipes.clauses import clause, plain
 from virc_recipes.errors import ConfigError, NetworkError, VircError
@@ -62,7 +63,7 @@ def as_error(error: Exception, repo: Repo, revision: str | None = None) -> VircE
         case errors.FileMetadataError():
             ours = NetworkError(f"{host()} does not answer as a hub does", _mend())
         case errors.HTTPError():  # type: ignore[attr-defined]  # of httpx or httpx2, as the version may be
-            ours = PassingError(f"cannot reach {host()}: {_reason(error)}", _mend() or AGAIN)
+            ours = _unreachable(_reason(error))
         case OSError(errno=None):  # the library counts the bytes that came
             ours = PassingError(f"{host()} sent less of a file than it announced", AGAIN)
         case _:
@@ -157,6 +158,17 @@ def _no_repo(repo: Repo) -> ConfigError:
     sentence = f"the hub has no {repo.kind} {plain(repo.id, 100)}, or it is private{at}"
     other = f", say datasets/{plain(repo.id, 100)} for a dataset" if repo.kind == "model" else ""
     return ConfigError(sentence, f"mend the name{other}, or {_LOGIN} with an account that may read it")
+
+
+def _unreachable(reason: str) -> PassingError:
+    """No connection: where a proxy of the user's stands between, it may be to blame, and is named."""
+    parts, proxies = urlsplit(endpoint()), getproxies()
+    kind = next((kind for kind in (parts.scheme, "all") if proxies.get(kind)), None)
+    if kind is None or proxy_bypass(parts.hostname or ""):
+        return PassingError(f"cannot reach {host()}: {reason}", _mend() or AGAIN)
+    proxy = plain(urlsplit(proxies[kind]).netloc.rpartition("@")[2], 100)  # never its password
+    hint = f"{kind.upper()}_PROXY names the proxy: mend or unset it"
+    return PassingError(f"cannot reach {host()} by the proxy {proxy}: {reason}", hint)
 
 
 def _mend() -> str | None:
