@@ -55,18 +55,39 @@ class Folder:
     def alone(self) -> Iterator[None]:
         """Make the folder, and hold it: no second download works on it.
 
+        After a failure that brought nothing, what was made for it goes again.
+
         Raises:
             ConfigError: another one does.
         """
-        (self.root / HIDDEN).mkdir(parents=True, exist_ok=True)
+        is_new = not self.root.exists()
+        hidden = self.root / HIDDEN
+        hidden.mkdir(parents=True, exist_ok=True)
         busy = ConfigError(f"another download into {self.root} is running", "wait for it, or stop it")
-        with held(self.root / HIDDEN / "download", busy):
-            self._begin()  # another one may have been at it until now
-            try:
-                yield
-            finally:
-                if self._unwritten:
-                    self._write()
+        try:
+            with held(hidden / "download", busy):
+                self._begin()  # another one may have been at it until now
+                try:
+                    yield
+                except BaseException:
+                    if self._is_bare():
+                        record.remove(self.root)
+                        self._unwritten = False
+                    raise
+                finally:
+                    if self._unwritten:
+                        self._write()
+        finally:
+            for place in (hidden, self.root) if is_new else (hidden,):
+                with suppress(OSError):  # something is in it
+                    place.rmdir()
+
+    def _is_bare(self) -> bool:
+        """Whether nothing came so far, not even a part of a file."""
+        with suppress(OSError):  # it is not there, or holds parts
+            self.parts.rmdir()
+        came = any(kept.mtime_ns is not None or kept.unpacked for kept in self._files.values())
+        return not (came or any(path.is_dir() for path in (self.root / HIDDEN).iterdir()))
 
     def expect(self, files: tuple[File, ...]) -> None:
         """Record that these files are to come; what is recorded of others stays."""

@@ -120,6 +120,11 @@ def write(folder: Path, record: Record) -> None:
     sync(file.parent)
 
 
+def remove(folder: Path) -> None:
+    """Remove the record, if there is one."""
+    (folder / HIDDEN / _FILE).unlink(missing_ok=True)
+
+
 def sync(folder: Path) -> None:
     """Make names in a folder safe on the disk, where the system can."""
     if os.name != "posix":
