@@ -52,7 +52,7 @@ def in_order(
     try:
         for item in items:
             with _interruptions_put_off():
-                under_way.append(pool.submit(work, item))
+                under_way.append(_submitted(pool, work, item))
             if len(under_way) > 2 * workers:
                 yield under_way.popleft().result()
         while under_way:
@@ -62,6 +62,16 @@ def in_order(
         raise LostWorkerError(sentence, "--workers 1") from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _submitted(pool: ProcessPoolExecutor, work: Callable[[Item], Result], item: Item) -> "Future[Result]":
+    """The item under way; where the pool is broken already, that is said at its turn, behind results that came."""
+    try:
+        return pool.submit(work, item)
+    except BrokenProcessPool as error:
+        lost: Future[Result] = Future()
+        lost.set_exception(error)
+        return lost
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Several processes: results in order, few items under way, no process left when it ends or is killed."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from virc_recipes.errors import DataError, SetupError
-from virc_recipes.parallel import in_order
+from virc_recipes.parallel import LostWorkerError, in_order
 
 
 def work(item: int) -> int:
@@ -58,10 +59,24 @@ def test_a_killed_worker_is_said() -> None:
         list(in_order(work, [17], 2))
 
 
+def test_what_came_before_a_worker_was_killed_is_given_even_if_that_shows_at_the_next_item() -> None:
+    def items() -> Iterator[int]:
+        yield from (3, 17)
+        while multiprocessing.active_children():  # until it has ended
+            time.sleep(0.01)
+        time.sleep(0.1)  # and the pool has seen it
+        yield 4
+
+    results = in_order(work, items(), 1, apart=True)
+    assert next(results) == 6
+    with pytest.raises(LostWorkerError):
+        next(results)
+
+
 PROGRAM = """
 import os, sys, time
 from itertools import count
-from virc_recipes.parallel import in_order
+from virc_recipes.parallel import LostWorkerError, in_order
 
 def work(item):
     time.sleep(0.2)
