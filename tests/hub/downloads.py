@@ -24,9 +24,9 @@ _CAPBSET_DROP, _CAP_DAC_OVERRIDE = 24, 1  # of Linux: prctl(2), capabilities(7)
 # Parts, and what counts as a large file, in small; the real command all the same.
 _SMALL = """
 import os, sys
-from virc_recipes.hub import fetching, ranged
+from virc_recipes.hub import fetching, ranged, tries
 os.sync = lambda: None  # a kill, unlike a loss of power, needs none, and it waits for whoever else writes
-fetching.LARGE, ranged.PART, ranged._NOTE_SECONDS = 1 << 20, 1 << 18, 0.05
+fetching.LARGE, ranged.PART, ranged._NOTE_SECONDS, tries.FIRST_WAIT = 1 << 20, 1 << 18, 0.05, 0.01
 from virc_cli.main import main
 sys.exit(main(sys.argv[1:]))
 """

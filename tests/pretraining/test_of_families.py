@@ -100,6 +100,7 @@ def test_the_course_of_tiny_is_as_it_was_and_shares_of_others_are_whole() -> Non
         assert sum(share for task, share in mix.items() if task.startswith("refusal")) >= 0.1 - 1e-9
 
 
+@pytest.mark.slow
 def test_a_model_of_the_families_is_trained_and_says_how_large_its_pictures_may_be(tmp_path: Path) -> None:
     loop.train(tmp_path, steps=1, phase="read", families=("far",))
     settings = json.loads((tmp_path / "preprocessor_config.json").read_text())
