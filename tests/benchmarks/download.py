@@ -80,9 +80,14 @@ def environment(**more: str) -> dict[str, str]:
     }
 
 
+def new_file(hub: Served) -> Path:
+    """A name of its own: what is removed on the way, a disk may discard while the next one is measured."""
+    return hub.large.with_name(f"came-{len(list(hub.large.parent.iterdir()))}")
+
+
 def ours(hub: Served) -> tuple[float, float]:
     """Seconds, and peak memory in MiB."""
-    to = hub.large.with_name("ours")
+    to = new_file(hub)
     what = [REPO, NAME, hub.commit, str(hub.large.stat().st_size), hub.sha256, str(to)]
     env = environment(HF_ENDPOINT=hub.url)
     os.sync()  # what the one before left is no burden of this one
@@ -93,13 +98,12 @@ def ours(hub: Served) -> tuple[float, float]:
     said = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     assert status == 0
-    to.unlink()
     return float(said), usage.ru_maxrss / 1024
 
 
 def curl(hub: Served) -> tuple[float, float]:
     """Seconds until it ends, and until what it wrote is safe on the disk, as ours is."""
-    to = hub.large.with_name("theirs")
+    to = new_file(hub)
     address = f"{hub.url}/{REPO}/resolve/{hub.commit}/{NAME}"
     os.sync()
     began = time.perf_counter()
@@ -109,15 +113,24 @@ def curl(hub: Served) -> tuple[float, float]:
         os.fsync(file.fileno())
     safe = time.perf_counter()
     assert to.stat().st_size == hub.large.stat().st_size
-    to.unlink()
     return ended - began, safe - began
 
 
-def main(mebibytes: int = 1024, rounds: int = 5) -> None:
+def in_turns(hub: Served, rounds: int) -> Iterator[tuple[float, float, float, float]]:
+    """Seconds and memory of ours, seconds of curl's; who begins takes turns."""
+    for number in range(rounds):
+        if number % 2:
+            theirs = curl(hub)
+            yield (*ours(hub), *theirs)
+        else:
+            yield (*ours(hub), *curl(hub))
+
+
+def main(mebibytes: int = 512, rounds: int = 6) -> None:
     """Print the medians, the ratios of the throughputs, and the peak memory at this size and at an eighth of it."""
     with tempfile.TemporaryDirectory() as temporary:
         with served(Path(temporary), mebibytes) as hub:
-            found = [(*ours(hub), *curl(hub)) for _ in range(rounds)]
+            found = list(in_turns(hub, rounds))
         virc, peak, ended, safe = (median(column) for column in zip(*found, strict=True))
         print(f"{mebibytes} MiB: virc {virc:.2f} s, curl -o {ended:.2f} s, with fsync {safe:.2f} s")
         for name, column in (("curl -o", 2), ("curl -o and fsync", 3)):
