@@ -25,6 +25,7 @@ _SOLUTION = (
     "<think>", "</think>\n", "</think>\n<answer>", "</answer>", "Look at the first corner.", "Look at the next corner.",
     '\n{"name": "crop_image", "arguments": {"bbox_2d": [', '], "image_index": ', "}}\n",
     " is ", ". ", ", ", " - ", " = ",
+    "I need angle ", ": it is printed, or the others leave it over. ", worked.AGAIN, worked.AGREES,
     "The sum is ", "That is the one.", "I cannot read this picture.", "unreadable", "user\n", "assistant\n",
 )  # fmt: skip
 

@@ -1,6 +1,6 @@
-"""The training loop: a mix of tasks that shifts from perception to whole trajectories. Needs torch 2.9 for Muon.
+"""The training loop: a mix of tasks that shifts from perception to whole trajectories.
 
-python -m virc_recipes.pretraining.loop OUT --minutes 60 | --steps 3000 [--phase sight|read|place|sft|direct]
+python -m virc_recipes.pretraining.loop OUT --minutes 60 | --steps 3000 [--phase sight|read|place|skills|sft|direct]
         [--from FOLDER] [--seed 0] [--families polygons,charts]
 torchrun --standalone --nproc-per-node 2 -m virc_recipes.pretraining.loop OUT ...
 """
@@ -37,10 +37,10 @@ from virc_recipes.pretraining.encode import IGNORE, collate
 Task = Callable[[random.Random], Example]
 TASKS: Mapping[str, tuple[Task, int]] = {  # task and examples a step, about as long as one another
     "glyphs": (curriculum.read_glyphs, 128),
-    "read": (curriculum.read_crop, 64),
+    "read": (curriculum.read_crop, 96),
     "labels": (curriculum.list_labels, 32),
     "list": (curriculum.list_corners, 24),
-    "sums": (curriculum.sums, 48),
+    "sums": (curriculum.sums, 32),
     "triangle": (partial(curriculum.trajectory, sides=(3,)), 16),
     "quadrilateral": (partial(curriculum.trajectory, sides=(4,)), 12),
     "refusal": (curriculum.refusal, 16),
@@ -50,15 +50,19 @@ TASKS: Mapping[str, tuple[Task, int]] = {  # task and examples a step, about as 
 # Share of steps of each task: from the first row at the start of a phase to the second at its end.
 PHASES: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
     "read": (
-        {"glyphs": 0.35, "read": 0.45, "list": 0.1, "sums": 0.1},
-        {"read": 0.2, "list": 0.25, "sums": 0.1, "triangle": 0.4, "refusal": 0.05},
+        {"glyphs": 0.4, "read": 0.5, "sums": 0.1},
+        {"glyphs": 0.1, "read": 0.6, "list": 0.2, "sums": 0.1},
     ),
     "place": (
         {"read": 0.1, "labels": 0.85, "sums": 0.05},
-        {"read": 0.1, "labels": 0.2, "list": 0.5, "sums": 0.1, "triangle": 0.1},
+        {"read": 0.1, "labels": 0.2, "list": 0.6, "sums": 0.1},
+    ),
+    "skills": (
+        {"read": 0.3, "labels": 0.05, "list": 0.45, "sums": 0.2},
+        {"read": 0.35, "list": 0.35, "sums": 0.3},
     ),
     "sft": (
-        {"read": 0.15, "list": 0.25, "sums": 0.2, "triangle": 0.3, "refusal": 0.1},
+        {"read": 0.15, "list": 0.2, "sums": 0.2, "triangle": 0.35, "refusal": 0.1},
         {
             "read": 0.05,
             "list": 0.05,
@@ -81,6 +85,8 @@ def optimizers(model: Any, rate: float) -> list[Any]:
     """Muon for the hidden matrices, AdamW for embeddings, norms, biases and the patch filter (Jordan et al., 2024)."""
     import torch
 
+    from virc_recipes.pretraining.muon import Muon
+
     matrices: list[Any] = []
     others: list[Any] = []
     for name, weight in model.named_parameters():
@@ -89,7 +95,7 @@ def optimizers(model: Any, rate: float) -> list[Any]:
         hidden = weight.ndim == 2 and not any(part in name for part in ("embed", "lm_head", "head.", "eye."))
         (matrices if hidden else others).append(weight)
     return [
-        torch.optim.Muon(matrices, lr=rate * 10, momentum=0.95, weight_decay=0.01),
+        Muon(matrices, lr=rate * 10, weight_decay=0.01),
         torch.optim.AdamW(others, lr=rate * 1.5, betas=(0.9, 0.98), weight_decay=0.01),
     ]
 
@@ -233,7 +239,7 @@ def _speaking(
         if phase != "read" or progress > 0.15:  # before it reads, places are all it would learn
             loss = loss + 0.2 * places.loss(head, output.hidden_states[places.LAYER], batch)
         seen: dict[str, float] = {}
-        if phase in ("sft", "direct"):  # what is seen goes on getting sharper
+        if phase in ("skills", "sft", "direct"):  # what is seen goes on getting sharper
             blur, seen = sight.loss(model, eye, rng, slips=0.1, pages=6, eye=taught.eye)
             loss = loss + 0.1 * blur
         return loss, {"task": name, "rows": count, **_scores(output, batch), **seen} if score else None
