@@ -17,8 +17,11 @@ from virc_recipes.paths import expanded, is_file, is_folder
 from virc_recipes.runs import Run
 from virc_recipes.systems import Model, System
 
+PACKAGE = Path(__file__).parent / "models"
+"""Folder of the models inside this package, each under its name; there is no second list."""
 EMBEDDED = "tiny"
-EMBEDDED_FOLDER = Path(__file__).parent / "models" / EMBEDDED
+"""The one of them that is meant where nobody chose a model."""
+EMBEDDED_FOLDER = PACKAGE / EMBEDDED
 REAL_MODELS = (
     "for a real model: `virc config set endpoint URL`, or `--model FOLDER`, "
     "or `virc download ViRC-7B` and `--model ViRC-7B`"
@@ -69,6 +72,16 @@ def find(name: str | None, workspace: Path, system: str | System | None = None) 
     if found is None:
         raise _missing(name or EMBEDDED, family, workspace)
     return found if is_file(found.folder / _MODEL) else _on_base(found, workspace)
+
+
+def embedded() -> tuple[str, ...]:
+    """Names of the models inside this package."""
+    return tuple(sorted(config.parent.name for config in PACKAGE.glob(f"*/{_MODEL}")))
+
+
+def is_embedded(folder: Path) -> bool:
+    """Whether a folder is that of a model inside this package."""
+    return folder.parent == PACKAGE
 
 
 def folder_of(hub_id: str, workspace: Path, by_hand: bool) -> Path | None:
@@ -251,7 +264,7 @@ def _places(name: str | None, model: Model | None, workspace: Path) -> list[Path
     if hub_id:
         fetched = folder_of(hub_id, workspace, by_hand=model is not None and model.hub == hub_id)
         return [*places, *([fetched] if fetched else []), *_cached(hub_id)]
-    return [*places, EMBEDDED_FOLDER] if name == EMBEDDED else places
+    return [*places, PACKAGE / name] if name in embedded() else places
 
 
 def _in_workspace(name: str, model: Model | None) -> bool:
@@ -286,14 +299,14 @@ def _missing(name: str, system: System | None, workspace: Path) -> ConfigError:
     if is_folder(expanded(name)):
         no_model = ConfigError(f"{name} is no model folder: it holds no config.json")
         return _in_shards(name, name) if shards.actor_of(expanded(name)) else no_model
-    if family and model and model.folder:
-        hint = f"mend `folder` of {name} in {family.file}"
-        return ConfigError(f"no model is in {model.folder}: it holds no config.json", hint)
+    if family and model and (model.folder or (name in family.models and not model.hub)):
+        return _missing_by_hand(name, model, family)
     in_models = Path(name).parent == Path(FOLDER)
     hub_id = (model and model.hub) if in_models else _hub_id(name, model)
     if hub_id:
         return ConfigError(f"the model {name} is not on this machine", download_of(hub_id, family))
     names = {short for each in systems.discover().values() for short in (*each.models, *each.judges)}
+    names |= set(embedded())
     names |= {config.parent.name for config in (workspace / FOLDER).glob("[!.]*/config.json")}
     names |= {run.name for run in runs.discover(workspace)}
     return ConfigError(f"there is no model {name[:200]!r}", did_you_mean(name, names))
@@ -303,6 +316,15 @@ def _in_shards(what: str, name: str) -> ConfigError:
     return ConfigError(
         f"{what} is saved in shards, which nothing but its own training loads", f"virc merge {name}"
     )
+
+
+def _missing_by_hand(name: str, model: Model, family: System) -> ConfigError:
+    """What to say of a model that its system does not have from the hub."""
+    if model.folder:
+        hint = f"mend `folder` of {name} in {family.file}"
+        return ConfigError(f"no model is in {model.folder}: it holds no config.json", hint)
+    hint = f"put it into {FOLDER}/{name}, or give it a `hub` or a `folder` in {family.file}"
+    return ConfigError(f"the model {name} is not on this machine", hint)
 
 
 def _missing_judge(name: str, judge: Model) -> ConfigError:

@@ -51,7 +51,7 @@ class Opened(msgspec.Struct, frozen=True):
         name: what it is called in output.
         device: where it runs; None on an endpoint.
         warnings: what the user should know, one line each.
-        embedded: whether it is the model inside the package.
+        embedded: whether it is a model inside the package.
         estimate: on a CPU, seconds to read that many image tokens and seconds a token drawn.
         at_once: problems it is asked at a time where nobody says how many.
         answers: asks whether the endpoint can be reached now; None in this process.
@@ -100,7 +100,7 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
     from virc_recipes.backends.local import load
 
     backend = load(weights.folder, choice.device, max_pixels=choice.max_pixels, adapter=weights.adapter)
-    embedded = weights.folder == models.EMBEDDED_FOLDER and weights.adapter is None
+    embedded = models.is_embedded(weights.folder) and weights.adapter is None
     warnings = backend.warnings + _untrained(spoken, weights.name, choice)
     if embedded and choice.model is None:
         warnings += (DEMONSTRATION,)

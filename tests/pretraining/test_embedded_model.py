@@ -7,13 +7,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 
+from virc_recipes import models, systems
+from virc_recipes.data import worked
 from virc_recipes.models import EMBEDDED_FOLDER as FOLDER
 from virc_recipes.opened import Opened
 from virc_recipes.pretraining import measure
 from virc_recipes.pretraining.loop import PHASES
+from virc_recipes.reasoning.protocol import FILE_NAME
+from virc_recipes.wording import read_protocol
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,8 +40,24 @@ def agrees(again: dict[str, Any], told: dict[str, Any]) -> bool:
     return bool(low <= most and least <= high)
 
 
-def test_weights_fit_the_package() -> None:
-    assert (FOLDER / "model.safetensors").stat().st_size <= 4_000_000
+@pytest.mark.parametrize("name", models.embedded())
+def test_every_model_of_the_package_is_small_licensed_and_speaks_as_drawn_rows_do(name: str) -> None:
+    folder = models.PACKAGE / name
+    assert (folder / "model.safetensors").stat().st_size <= 4_000_000
+    assert "Apache-2.0" in (folder / "README.md").read_text()
+    spoken = read_protocol(folder / FILE_NAME)
+    assert msgspec.structs.replace(spoken, name="own") == worked.PROTOCOL
+
+
+def test_the_systems_of_the_package_name_every_model_in_it() -> None:
+    of_package = [system for system in systems.discover().values() if system.file.parent == systems.PACKAGE]
+    named = {
+        name
+        for system in of_package
+        for name, model in system.models.items()
+        if not (model.hub or model.folder)
+    }
+    assert named == set(models.embedded())
 
 
 def test_the_card_counts_enough_and_blank_crops_leave_guessing(card: dict[str, Any]) -> None:

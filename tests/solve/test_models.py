@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from called import virc
 
 from virc_recipes import models
 from virc_recipes.errors import ConfigError
@@ -129,7 +130,9 @@ def test_no_name_is_the_embedded_model_whatever_lies_around(
 ) -> None:
     embedded = model_at(tmp_path / "package" / "tiny")
     monkeypatch.setattr(models, "EMBEDDED_FOLDER", embedded)
+    monkeypatch.setattr(models, "PACKAGE", embedded.parent)
     monkeypatch.chdir(tmp_path)
+    assert models.find("tiny", tmp_path).folder == embedded
     other = model_at(tmp_path / "tiny")
     assert models.find(None, tmp_path).folder == embedded
     assert models.find("tiny", tmp_path).folder.resolve() == other
@@ -142,6 +145,66 @@ def test_an_installation_without_its_model_names_the_ways_to_another(
     with pytest.raises(ConfigError, match="embedded model") as caught:
         models.find(None, tmp_path)
     assert caught.value.hint == models.REAL_MODELS
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A second model in the package, and a system with both."""
+    base = model_at(tmp_path / "package" / "tiny-base")
+    model_at(tmp_path / "package" / "tiny")
+    monkeypatch.setattr(models, "EMBEDDED_FOLDER", base.parent / "tiny")
+    monkeypatch.setattr(models, "PACKAGE", base.parent)
+    (tmp_path / "two.yaml").write_text("name: tiny\nreplace: true\nmodels: {tiny: {}, tiny-base: {}}\n")
+    monkeypatch.setenv("VIRC_PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return base
+
+
+def test_another_model_of_the_package_is_found_by_its_name(base: Path, tmp_path: Path) -> None:
+    found = models.find("tiny-base", tmp_path)
+    assert (found.folder, found.system and found.system.name) == (base, "tiny")
+    assert (
+        models.find(None, tmp_path).folder
+        == models.find(None, tmp_path, "tiny").folder
+        == base.parent / "tiny"
+    )
+    own = model_at(tmp_path / "models" / "tiny-base")
+    assert models.find("tiny-base", tmp_path).folder == own
+
+
+@pytest.mark.parametrize("name", ["someone/tiny-base", "./tiny-base", "x/tiny-base/", "../tiny", ".."])
+def test_a_path_or_hub_id_that_ends_like_a_model_of_the_package_is_none(
+    name: str, base: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError):
+        models.find(name, tmp_path)
+
+
+def test_a_misspelt_model_of_the_package_gets_the_nearest(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no model") as caught:
+        models.find("tiny-bse", tmp_path)
+    assert "did you mean 'tiny-base'" in str(caught.value.hint)
+
+
+def test_a_model_that_its_system_alone_knows_is_put_where_it_is_looked_for(
+    base: Path, tmp_path: Path
+) -> None:
+    (base / "config.json").unlink()
+    with pytest.raises(ConfigError, match="tiny-base is not on this machine") as caught:
+        models.find("tiny-base", tmp_path)
+    assert "put it into models/tiny-base" in str(caught.value.hint)
+    put = model_at(tmp_path / "models" / "tiny-base")
+    assert models.find("tiny-base", tmp_path).folder == put
+
+
+def test_commands_know_every_model_of_the_package(base: Path) -> None:
+    (base / "model.safetensors").touch()
+    done = virc("download", "tiny-base", "--json")
+    assert (done.code, [item["state"] for item in done.json["items"]]) == (0, ["present"])
+    rows = virc("systems", "show", "tiny").out.splitlines()
+    assert [row.split() for row in rows if row.startswith("  tiny")] == [
+        ["tiny", "in", "this", "package"], ["tiny-base", "in", "this", "package"],
+    ]  # fmt: skip
 
 
 def fetched(workspace: Path, repo: str) -> Path:

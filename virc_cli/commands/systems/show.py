@@ -190,9 +190,9 @@ def _reported(reported: dict[str, Any]) -> Iterator[str]:
 
 
 def _nameless(name: str) -> str:
-    from virc_recipes.models import EMBEDDED
+    from virc_recipes import models
 
-    return "in this package" if name == EMBEDDED else f"models/{name}"
+    return "in this package" if name in models.embedded() else f"models/{name}"
 
 
 def _verified(overlay: dict[str, Any]) -> str:
