@@ -9,7 +9,7 @@ from virc_recipes import removal
 from virc_recipes.clauses import plain
 from virc_recipes.errors import ConfigError
 from virc_recipes.hub import ranged, record
-from virc_recipes.hub.record import HIDDEN, PARTS, Record, wanted_file
+from virc_recipes.hub.record import BUSY, HIDDEN, PARTS, Record, wanted_file
 from virc_recipes.locks import held
 from virc_recipes.nearest import did_you_mean
 from virc_recipes.paths import expanded, is_folder, size_of
@@ -97,7 +97,7 @@ def remove(found: Downloaded) -> None:
         OSError: the disk refuses.
     """
     busy = ConfigError(f"a download into {found.folder} is running", "wait for it, or stop it")
-    with held(found.folder / HIDDEN / "download", busy):
+    with held(found.folder / HIDDEN / BUSY, busy):
         removal.take_away(found.folder)
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 from virc_recipes.clauses import plain
 from virc_recipes.errors import ConfigError, DataError
 from virc_recipes.hub import File, Listing, Told, record
-from virc_recipes.hub.record import HIDDEN, PARTS, Kept, Record, is_archive, mark_of
+from virc_recipes.hub.record import BUSY, HIDDEN, PARTS, Kept, Record, is_archive, mark_of
 from virc_recipes.locks import held
 
 State = Literal["whole", "packed", "unsure", "old", "absent"]
@@ -65,7 +65,7 @@ class Folder:
         hidden.mkdir(parents=True, exist_ok=True)
         busy = ConfigError(f"another download into {self.root} is running", "wait for it, or stop it")
         try:
-            with held(hidden / "download", busy):
+            with held(hidden / BUSY, busy):
                 self._begin()  # another one may have been at it until now
                 try:
                     yield

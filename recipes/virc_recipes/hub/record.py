@@ -13,6 +13,8 @@ HIDDEN = ".virc-download"
 """Folder of ours inside each folder that files are fetched into."""
 PARTS = "parts"
 """Folder in it where files lie while they are partial."""
+BUSY = "download"
+"""File in it that a running download holds."""
 _FILE = "record.json"
 _MOST = 256 * 2**20  # bytes; a repository of a million files has a record of half that
 _ARCHIVES = (".tar.lz4", ".tar.gz", ".tgz", ".tar")
