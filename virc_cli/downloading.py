@@ -18,7 +18,7 @@ from virc_recipes.download import Item
 from virc_recipes.errors import UsageError, VircError
 from virc_recipes.hub import File, Told
 from virc_recipes.hub.fetching import Doing
-from virc_recipes.wants import MODELS
+from virc_recipes.paths import MODELS
 
 _HEAD = ("what", "size", "missing", "state", "folder", "from")
 _EVERY = 0.2  # seconds between two lines

@@ -12,8 +12,7 @@ from virc_recipes.hub import ranged, record
 from virc_recipes.hub.record import BUSY, HIDDEN, PARTS, Record, wanted_file
 from virc_recipes.locks import held
 from virc_recipes.nearest import did_you_mean
-from virc_recipes.paths import expanded, is_folder, size_of
-from virc_recipes.wants import DATA, MODELS
+from virc_recipes.paths import DATA, MODELS, expanded, is_folder, size_of
 
 
 class Downloaded(msgspec.Struct, frozen=True):

@@ -16,12 +16,10 @@ from virc_recipes.checkpoints import Checkpoint
 from virc_recipes.clauses import clause, plain
 from virc_recipes.errors import ConfigError, VircError
 from virc_recipes.origin import Kind, Origin
-from virc_recipes.paths import contents, expanded, is_file, is_folder, write_whole
+from virc_recipes.paths import MODELS, contents, expanded, is_file, is_folder, write_whole
 from virc_recipes.plan import Plan, Step
 from virc_recipes.reasoning.protocol import FILE_NAME
 from virc_recipes.runs import Run
-
-FOLDER = "models"
 
 _MOST_BYTES = 64 * 2**20
 _CONFIG = "config.json"
@@ -82,7 +80,7 @@ def target(source: Source, workspace: Path, to: Path | None) -> Path:
     Raises:
         ConfigError: something is there already.
     """
-    folder = to or workspace / FOLDER / source.name
+    folder = to or workspace / MODELS / source.name
     if folder.exists() or folder.is_symlink():
         raise ConfigError(f"{folder} is there already", "choose another folder with --to")
     return folder

@@ -13,7 +13,7 @@ from virc_recipes import adapters, origin, runs, shards, systems
 from virc_recipes.checkpoints import Checkpoint, checkpoint, checkpoints
 from virc_recipes.errors import ConfigError
 from virc_recipes.nearest import did_you_mean
-from virc_recipes.paths import expanded, is_file, is_folder
+from virc_recipes.paths import MODELS, expanded, is_file, is_folder
 from virc_recipes.runs import Run
 from virc_recipes.systems import Model, System
 
@@ -26,9 +26,6 @@ REAL_MODELS = (
     "for a real model: `virc config set endpoint URL`, or `--model FOLDER`, "
     "or `virc download ViRC-7B` and `--model ViRC-7B`"
 )
-
-FOLDER = "models"
-"""Folder of a workspace that models lie in, each under the last part of its hub id."""
 _MODEL = "config.json"
 _HUB_ID = r"[\w.-]{1,96}/[\w.-]{1,96}"
 
@@ -92,7 +89,7 @@ def folder_of(hub_id: str, workspace: Path, by_hand: bool) -> Path | None:
     """
     from virc_recipes.hub import record
 
-    folder = workspace / FOLDER / Path(hub_id).name
+    folder = workspace / MODELS / Path(hub_id).name
     fetched = record.repo_of(folder)
     return folder if fetched == hub_id or (by_hand and fetched is None) else None
 
@@ -260,7 +257,7 @@ def _places(name: str | None, model: Model | None, workspace: Path) -> list[Path
     hub_id = _hub_id(name, model)
     if _in_workspace(name, model):
         places += [Path(model.folder)] if model and model.folder else []
-        places.append(workspace / FOLDER / Path(name).name)
+        places.append(workspace / MODELS / Path(name).name)
     if hub_id:
         fetched = folder_of(hub_id, workspace, by_hand=model is not None and model.hub == hub_id)
         return [*places, *([fetched] if fetched else []), *_cached(hub_id)]
@@ -301,13 +298,13 @@ def _missing(name: str, system: System | None, workspace: Path) -> ConfigError:
         return _in_shards(name, name) if shards.actor_of(expanded(name)) else no_model
     if family and model and (model.folder or (name in family.models and not model.hub)):
         return _missing_by_hand(name, model, family)
-    in_models = Path(name).parent == Path(FOLDER)
+    in_models = Path(name).parent == Path(MODELS)
     hub_id = (model and model.hub) if in_models else _hub_id(name, model)
     if hub_id:
         return ConfigError(f"the model {name} is not on this machine", download_of(hub_id, family))
     names = {short for each in systems.discover().values() for short in (*each.models, *each.judges)}
     names |= set(embedded())
-    names |= {config.parent.name for config in (workspace / FOLDER).glob("[!.]*/config.json")}
+    names |= {config.parent.name for config in (workspace / MODELS).glob("[!.]*/config.json")}
     names |= {run.name for run in runs.discover(workspace)}
     return ConfigError(f"there is no model {name[:200]!r}", did_you_mean(name, names))
 
@@ -323,7 +320,7 @@ def _missing_by_hand(name: str, model: Model, family: System) -> ConfigError:
     if model.folder:
         hint = f"mend `folder` of {name} in {family.file}"
         return ConfigError(f"no model is in {model.folder}: it holds no config.json", hint)
-    hint = f"put it into {FOLDER}/{name}, or give it a `hub` or a `folder` in {family.file}"
+    hint = f"put it into {MODELS}/{name}, or give it a `hub` or a `folder` in {family.file}"
     return ConfigError(f"the model {name} is not on this machine", hint)
 
 

@@ -5,6 +5,11 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+MODELS = "models"
+"""Folder of a workspace that models lie in, each under the last part of its hub id."""
+DATA = "data"
+"""Folder of a workspace that datasets lie in."""
+
 
 def expanded(path: str | Path) -> Path:
     """The path with `~` and `~user` as the home folder they stand for; as it is where there is no such home."""

@@ -15,14 +15,13 @@ from virc_recipes.errors import ConfigError, DataError, SetupError
 from virc_recipes.metrics import metrics
 from virc_recipes.models import Weights
 from virc_recipes.nearest import did_you_mean
-from virc_recipes.paths import contents, expanded, is_file, is_folder
+from virc_recipes.paths import DATA, MODELS, contents, expanded, is_file, is_folder
 from virc_recipes.place import Place
 from virc_recipes.reasoning.protocol import FILE_NAME
 from virc_recipes.runs import Info, Run
 from virc_recipes.stages import Resolved
 from virc_recipes.systems import System
 
-DATA = "data"
 REWARD = "reward.json"
 """The settings of a run's reward, in its folder; for RL."""
 _LAYOUTS = ("sft", "trajectories")
@@ -175,7 +174,7 @@ def _base_of(name: str, workspace: Path, system: System) -> Base:
 
 def _weights(name: str, workspace: Path, system: System) -> Weights:
     """A base lies in the workspace under the last part of its hub id, however it came there."""
-    written_so = name.count("/") == 1 and name[0] not in "./~" and not name.startswith(f"{models.FOLDER}/")
+    written_so = name.count("/") == 1 and name[0] not in "./~" and not name.startswith(f"{MODELS}/")
     is_hub_id = written_so and not is_folder(expanded(name))
     fetched = models.folder_of(name, workspace, by_hand=True) if is_hub_id else None
     found = fetched if fetched and is_file(fetched / "config.json") else None

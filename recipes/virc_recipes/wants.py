@@ -11,12 +11,11 @@ from virc_recipes.clauses import plain
 from virc_recipes.errors import ConfigError, UsageError
 from virc_recipes.hub import Kind, Repo
 from virc_recipes.nearest import did_you_mean
-from virc_recipes.paths import expanded
+from virc_recipes.paths import DATA, MODELS, expanded
 from virc_recipes.systems import Model, System
 
 KINDS = ("dataset", "base", "model", "judge", "eval")
 """Words that stand for what a system needs; `eval` is followed by benchmarks."""
-MODELS, DATA = "models", "data"  # folders of the workspace
 _ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/", re.ASCII | re.IGNORECASE)
 _HUB_ID = re.compile(r"(datasets/)?([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95})", re.ASCII)
 

@@ -22,7 +22,7 @@ from virc_recipes.envs import pinned
 from virc_recipes.errors import SetupError, VircError
 from virc_recipes.estimate import Estimate
 from virc_recipes.machine import Machine
-from virc_recipes.paths import is_file
+from virc_recipes.paths import DATA, MODELS, is_file
 from virc_recipes.place import Place
 from virc_recipes.plan import Plan
 from virc_recipes.reasoning.protocol import FILE_NAME
@@ -125,9 +125,7 @@ def _base(resolved: Resolved, missing: list[VircError]) -> Base:
     except VircError as error:
         missing.append(error)
         name = resolved.config.base or f"RUN-OF-{resolved.config.after}"
-        return Base(
-            name=name, folder=Path.cwd() / "models" / Path(name).name, model_type="qwen2_vl", root=name
-        )
+        return Base(name=name, folder=Path.cwd() / MODELS / Path(name).name, model_type="qwen2_vl", root=name)
 
 
 def _source(resolved: Resolved, missing: list[VircError]) -> Source:
@@ -137,7 +135,7 @@ def _source(resolved: Resolved, missing: list[VircError]) -> Source:
         missing.append(error)
         named = Path(stages.recipe(resolved.kind).data_name(resolved.config))
         suffix = named.suffix or (".parquet" if resolved.kind == "rl" else ".json")
-        file = Path.cwd() / training.DATA / named.parent / f"{named.name.removesuffix(named.suffix)}{suffix}"
+        file = Path.cwd() / DATA / named.parent / f"{named.name.removesuffix(named.suffix)}{suffix}"
         return Source(file, resolved.kind, named.name)
 
 

@@ -19,9 +19,8 @@ from virc_recipes.batch import Row, as_row, read_rows
 from virc_recipes.clauses import clause, plain
 from virc_recipes.errors import ConfigError, DataError, UsageError
 from virc_recipes.nearest import did_you_mean
-from virc_recipes.paths import expanded, is_file, is_folder
+from virc_recipes.paths import DATA, expanded, is_file, is_folder
 
-DATA = "data"  # of the workspace
 PROBLEMS = "problems.jsonl"  # in a folder that `virc data synth` made
 _MOST_NAME = 100  # characters of a division or a part
 

@@ -14,7 +14,7 @@ HIDDEN = ".virc-download"
 PARTS = "parts"
 """Folder in it where files lie while they are partial."""
 BUSY = "download"
-"""File in it that a running download holds."""
+"""What a running download locks in it."""
 _FILE = "record.json"
 _MOST = 256 * 2**20  # bytes; a repository of a million files has a record of half that
 _ARCHIVES = (".tar.lz4", ".tar.gz", ".tgz", ".tar")
