@@ -1,11 +1,13 @@
 """What the tests of downloading share: a workspace, a hub with models in small, and the real command."""
 
 import ctypes
+import io
 import json
 import os
 import random
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +50,17 @@ def model(size: int = 3 << 20, seed: int = 0) -> dict[str, bytes]:
         second: weights(size // 2, seed + 1),
         "README.md": b"a model\n",
     }
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    """A tar archive of these files."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return file.getvalue()
 
 
 @contextmanager

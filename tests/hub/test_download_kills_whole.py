@@ -1,19 +1,17 @@
 """SIGKILL, Ctrl-C and SIGTERM on a real `virc download`, at any moment: nothing is lost, and little comes twice."""
 
-import io
 import os
 import random
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import lz4.frame  # type: ignore[import-untyped]
 import pytest
-from downloads import MODEL, ROOT, held, model, serving, start, weights
+from downloads import MODEL, ROOT, held, model, packed, serving, start, weights
 from hub_server import Hub, slow
 
 from virc_recipes.hub import record
@@ -24,20 +22,7 @@ DATA, ARCHIVE = "datasets/someone/pictures", "images.tar.lz4"
 PART = 1 << 18  # as `downloads.start` has it
 IMAGES = {f"images-{number % 2}/{number % 20}/{number}.png": weights(8_000, number) for number in range(1000)}
 ROWS = {"rows.jsonl": b"{}\n", "dataset_info.json": b"{}"}
-
-
-def packed(files: dict[str, bytes]) -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    compressed: bytes = lz4.frame.compress(file.getvalue())
-    return compressed
-
-
-PACKED = packed(IMAGES)
+PACKED: bytes = lz4.frame.compress(packed(IMAGES))
 FILES = {DATA: ROWS | {ARCHIVE: PACKED}, MODEL: model(8 << 20)}
 FOLDERS = {DATA: Path("data/pictures"), MODEL: Path("models/ViRC-7B")}
 WHOLE = {DATA: ROWS | IMAGES, MODEL: FILES[MODEL]}

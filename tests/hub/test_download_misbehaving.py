@@ -1,19 +1,17 @@
 """`virc download` against a hub that misbehaves: what it says, what it leaves on the disk, and that it goes on."""
 
-import io
 import json
 import os
 import random
 import re
 import socket
-import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from called import Done, virc
-from downloads import CONFIG, held, serving, start, weights
+from downloads import CONFIG, held, packed, serving, start, weights
 from hub_server import (
     Fault,
     Hub,
@@ -48,19 +46,10 @@ FILES = {
 IMAGES = {f"images/{number}.png": weights(200_000, number) for number in range(8)}
 
 
-def packed() -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
-        for name, content in IMAGES.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return file.getvalue()
-
-
+PACKED = packed(IMAGES)
 REPOS = {
     MODEL: Repo(FILES),
-    DATASET: Repo({"rows.jsonl": b"{}\n", "images.tar": packed()}),
+    DATASET: Repo({"rows.jsonl": b"{}\n", "images.tar": PACKED}),
     GATED: Repo(FILES, gated=True, members=[MEMBER]),
     PRIVATE: Repo(FILES, private=True, members=[MEMBER]),
 }
@@ -84,7 +73,7 @@ def fails(code: int, said: str, *words: str, folder: Path = FOLDER) -> str:
     assert "Traceback" not in done.err
     assert "huggingface_hub" not in done.err
     assert len(done.err.splitlines()) < 12
-    whole = FILES | IMAGES | {"rows.jsonl": b"{}\n", "images.tar": packed()}
+    whole = FILES | IMAGES | {"rows.jsonl": b"{}\n", "images.tar": PACKED}
     there = held(folder) if folder.exists() else {}
     assert all(whole[name] == content for name, content in there.items())
     assert "config.json" not in there, "it looks like a model"
