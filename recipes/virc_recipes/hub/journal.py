@@ -32,9 +32,8 @@ def append(path: Path, parts: Iterable[Part]) -> None:
     Raises:
         OSError: the disk refuses, or is full before the last line.
     """
-    lines = b"".join(
-        b"\n%s\n" % msgspec.json.encode(part) for part in parts
-    )  # what a kill tore stays by itself
+    # Each on lines of its own: what a kill tore stays by itself.
+    lines = b"".join(b"\n%s\n" % msgspec.json.encode(part) for part in parts)
     with path.open("ab") as file:  # buffered: else a full disk may take a part of it, and raise nothing
         file.write(lines)
         file.flush()

@@ -80,9 +80,8 @@ class Link:
         self._signed: str | None = None
         self._resolving = threading.Lock()
         self._web = _Web()
-        self._opener = (
-            urllib.request.OpenerDirector()
-        )  # no other schemes; redirects and refusals come as they are
+        # No other schemes; redirects and refusals come as they are.
+        self._opener = urllib.request.OpenerDirector()
         for handler in (urllib.request.ProxyHandler(), self._web, urllib.request.UnknownHandler()):
             self._opener.add_handler(handler)
 

@@ -28,9 +28,8 @@ ASKED = 32
 CONNECTIONS = 4
 _NOTE_SECONDS = 1.0
 _PIECE = 1 << 20
-_WRITTEN = (
-    1 << 16
-)  # bytes at a time: for more, Linux seeks memory in one piece, measured at up to ten times the time
+# Bytes at a time: for more, Linux seeks memory in one piece, measured at up to ten times the time.
+_WRITTEN = 1 << 16
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LEAVE_SECONDS = 0.5
 

@@ -77,9 +77,8 @@ def _fetched(repo: Repo, commit: str, file: File, folder: Path, told: Told) -> P
         told(-came)
         failure = as_error(error, repo, commit)
         if isinstance(error, LocalEntryNotFoundError) and isinstance(failure, PassingError):
-            failure = NetworkError(
-                failure.message, failure.hint
-            )  # the library tried again, for half a minute
+            # The library tried again, for half a minute.
+            failure = NetworkError(failure.message, failure.hint)
         if failure is error:
             raise
         raise failure from error
