@@ -1,5 +1,6 @@
 """The Hugging Face hub: what its repositories hold, and their files, large ones by ranges that go on after a kill."""
 
+import errno
 import os
 from collections.abc import Callable
 from typing import Literal
@@ -9,6 +10,8 @@ import msgspec
 Kind = Literal["model", "dataset"]
 Told = Callable[[int], None]
 """Is told how many bytes came; a negative number where such bytes were thrown away again."""
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Numbers of the errors of a disk that takes no more, or no file as large."""
 _DEFAULT = "https://huggingface.co"
 
 

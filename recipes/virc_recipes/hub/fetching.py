@@ -4,7 +4,6 @@ Every step is recorded on the disk before the next begins, so a download that is
 fetches nothing twice: fetched, recorded, unpacked, recorded, removed.
 """
 
-import errno
 import os
 import shutil
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import Literal, Protocol
 
 from virc_recipes.archive.formats import ArchiveError
 from virc_recipes.errors import DataError, SetupError
-from virc_recipes.hub import File, Listing, Told
+from virc_recipes.hub import FULL, File, Listing, Told
 from virc_recipes.hub.folder import Folder, State
 from virc_recipes.hub.moving import move_in
 from virc_recipes.hub.record import HIDDEN, is_archive
@@ -27,7 +26,6 @@ AT_ONCE = 8
 """Small files that are fetched at a time."""
 LAST = ("config.json", "dataset_info.json")
 """Files that make a folder a model or a dataset: they come when all others are there."""
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 Doing = Literal["fetching", "checking", "unpacking"]
 
@@ -81,7 +79,7 @@ def fetch(
                 _bring(folder, file, watch, keep, stream)
             folder.finish()
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in FULL:
             raise
         raise SetupError(f"the disk of {root} is full", "make room; the same command goes on") from error
 

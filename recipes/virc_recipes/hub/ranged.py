@@ -3,7 +3,6 @@
 On a fast line that second is no more than one request of each connection.
 """
 
-import errno
 import hashlib
 import os
 import queue
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from virc_recipes.clauses import plain
 from virc_recipes.errors import SetupError
-from virc_recipes.hub import File, Repo, Told, journal
+from virc_recipes.hub import FULL, File, Repo, Told, journal
 from virc_recipes.hub.link import ChangedError, Link, NoRangesError, Reader, StoppedError, wrong
 from virc_recipes.hub.record import sync
 
@@ -30,7 +29,6 @@ _NOTE_SECONDS = 1.0
 _PIECE = 1 << 20
 # Bytes at a time: for more, Linux seeks memory in one piece, measured at up to ten times the time.
 _WRITTEN = 1 << 16
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LEAVE_SECONDS = 0.5
 
 
@@ -73,7 +71,7 @@ def fetch_large(
         sync(to.parent)  # else a loss of power might leave the old name and no journal
         parts.journal.unlink(missing_ok=True)
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in FULL:
             raise
         sentence = f"the disk is full before {plain(file.name, 100)} is whole"
         raise SetupError(sentence, "make room; the same command goes on from here") from None
