@@ -21,7 +21,7 @@ from virc_recipes.hub import File, Listing, fetching, record
 from virc_recipes.hub.fetching import Watch, ordered
 from virc_recipes.hub.folder import Folder, State
 from virc_recipes.hub.record import is_archive
-from virc_recipes.paths import contents, is_file
+from virc_recipes.paths import IN_THE_WAY, contents, is_file
 from virc_recipes.protocol_source import Warn, fetch_wording
 from virc_recipes.reasoning.protocol import FILE_NAME
 from virc_recipes.wants import Want
@@ -231,10 +231,7 @@ def _check_place(folder: Path) -> None:
     """That no file is where the folder, or one around it, is to be."""
     place = _standing(folder)
     if not place.is_dir():
-        raise ConfigError(
-            f"{place} is no folder",
-            "move it away, or choose another folder with --to",
-        )
+        raise ConfigError(f"{place} is no folder", IN_THE_WAY)
 
 
 def _part(folder: Folder, file: File) -> Part:

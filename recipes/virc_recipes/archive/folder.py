@@ -22,6 +22,7 @@ from virc_recipes.clauses import plain
 from virc_recipes.errors import ConfigError, UsageError
 from virc_recipes.hub.record import HIDDEN
 from virc_recipes.locks import lock, unlock
+from virc_recipes.paths import IN_THE_WAY
 
 _LOCK = f".{PARTIAL}.lock"
 _OURS = (PARTIAL, _LOCK, HIDDEN)  # names in the folder that no member may have
@@ -150,11 +151,7 @@ class Folder:
         return False
 
     def _refuse_other(self, member: Member) -> NoReturn:
-        refuse(
-            member.name,
-            f"something else is there already: {self._root}/{plain(member.name)}",
-            "move it away, or choose another folder with --to",
-        )
+        refuse(member.name, f"something else is there already: {self._root}/{plain(member.name)}", IN_THE_WAY)
 
 
 def _lstat(path: str) -> os.stat_result | None:

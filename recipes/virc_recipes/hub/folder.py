@@ -18,6 +18,7 @@ from virc_recipes.errors import ConfigError, DataError
 from virc_recipes.hub import File, Listing, Told, record
 from virc_recipes.hub.record import BUSY, HIDDEN, PARTS, Kept, Record, is_archive, mark_of
 from virc_recipes.locks import held
+from virc_recipes.paths import IN_THE_WAY
 
 State = Literal["whole", "packed", "unsure", "old", "absent"]
 """Of a file: there and known; an archive that is there and known, to be unpacked; there, to be hashed; ours of an
@@ -135,8 +136,7 @@ class Folder:
             place /= part
             if place.is_symlink() or (place.exists() and not place.is_dir()):
                 raise DataError(
-                    f"{plain(file.name)} needs a folder where a link or a file is: {place}",
-                    "move it away, or choose another folder with --to",
+                    f"{plain(file.name)} needs a folder where a link or a file is: {place}", IN_THE_WAY
                 )
         return self.root / file.name
 
@@ -188,10 +188,7 @@ class Folder:
 
     def foreign(self, file: File) -> DataError:
         """What to say of something that is in the way."""
-        return DataError(
-            f"something else is there: {self.root / plain(file.name)}",
-            "move it away, or choose another folder with --to",
-        )
+        return DataError(f"something else is there: {self.root / plain(file.name)}", IN_THE_WAY)
 
     def clear_spent(self) -> None:
         """Remove archives of ours that are unpacked and were not to be kept."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from virc_recipes.clauses import plain
 from virc_recipes.errors import DataError
+from virc_recipes.paths import IN_THE_WAY
 
 
 def move_in(staged: Path, root: Path) -> None:
@@ -37,10 +38,7 @@ def _move(source: Path, target: Path) -> None:
     if not os.path.lexists(target):
         source.rename(target)
     elif not _is_same(source, target):
-        raise DataError(
-            f"something else is there: {target.parent / plain(target.name)}",
-            "move it away, or choose another folder with --to",
-        )
+        raise DataError(f"something else is there: {target.parent / plain(target.name)}", IN_THE_WAY)
 
 
 def _is_same(one: Path, other: Path) -> bool:
