@@ -27,7 +27,6 @@ REAL_MODELS = (
     "or `virc download ViRC-7B` and `--model ViRC-7B`"
 )
 _MODEL = "config.json"
-_HUB_ID = r"[\w.-]{1,96}/[\w.-]{1,96}"
 
 
 class Weights(msgspec.Struct, frozen=True):
@@ -236,7 +235,7 @@ def _on_base(found: Weights, workspace: Path) -> Weights:
     name = adapters.read(adapter).base
     base = _lookup(name, workspace, found.system)
     if base is None:
-        fetch = f"virc download {name}" if re.fullmatch(_HUB_ID, name) else None
+        fetch = f"virc download {name}" if re.fullmatch(systems.HUB_ID, name) else None
         moved = f"write where it lies now as base_model_name_or_path into {adapter / adapters.SETTINGS}"
         raise ConfigError(
             f"the base of the LoRA adapter {found.name} is not on this machine: {name[:200]}", fetch or moved

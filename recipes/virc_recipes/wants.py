@@ -17,7 +17,7 @@ from virc_recipes.systems import Model, System
 KINDS = ("dataset", "base", "model", "judge", "eval")
 """Words that stand for what a system needs; `eval` is followed by benchmarks."""
 _ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/", re.ASCII | re.IGNORECASE)
-_HUB_ID = re.compile(r"(datasets/)?([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95})", re.ASCII)
+_HUB_ID = re.compile(rf"(datasets/)?({systems.HUB_ID})")
 
 
 class DownloadConfig(msgspec.Struct, frozen=True):

@@ -45,13 +45,9 @@ Name = Annotated[
 ]
 """Runs and folders are named after systems and stages; commas separate overlays."""
 
-HubId = Annotated[
-    str,
-    Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}\Z",
-        description="a hub id, OWNER/NAME",
-    ),
-]
+HUB_ID = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}"
+"""What a hub id looks like, as a regular expression."""
+HubId = Annotated[str, Meta(pattern=rf"^{HUB_ID}\Z", description="a hub id, OWNER/NAME")]
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
