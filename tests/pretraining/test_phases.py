@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from virc_recipes.pretraining import loop, measure
+from virc_recipes.opened import Choice, open_model
+from virc_recipes.pretraining import loop
 
 
 def taught(out: Path, phase: str, start: Path | None = None) -> dict[str, torch.Tensor]:
@@ -32,4 +33,4 @@ def test_each_phase_goes_on_from_another_and_teaches_what_it_should(tmp_path: Pa
         assert bool(seeing) is (phase != "place"), "where a thing is, is learnt behind the eye"
         assert bool(changed - seeing) is (phase != "sight"), "sight alone teaches the eye alone"
         before, start = after, tmp_path / phase
-    assert measure.opened(start).wording.origin == "trained"
+    assert open_model(Choice(model=str(start), device="cpu")).wording.origin == "trained"
