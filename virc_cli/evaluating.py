@@ -14,15 +14,16 @@ from virc_cli.solving.many import Progress
 from virc_cli.solving.setup import Setup, open_one
 from virc_recipes import benchmarks, evaluate
 from virc_recipes.benchmarks import Found
+from virc_recipes.crops import Crops
 from virc_recipes.errors import DataError, NetworkError, NoAnswerError, UsageError, VircError
-from virc_recipes.evaluate import FOLDER, JUDGED, Judgement, Place, Problem, Traces
+from virc_recipes.evaluate import JUDGED, Judgement, Place, Problem, Traces
 from virc_recipes.evaluation.against import beside, published_for
-from virc_recipes.evaluation.summary import SCHEMA, ModelSummary, Pair, Reported, Score, Summary
+from virc_recipes.evaluation.summary import SCHEMA, ModelSummary, Pair, Reported, Score, Share, Summary
 from virc_recipes.judge import Judge
 from virc_recipes.ledger import Ledger
 from virc_recipes.outcome import Fields
 from virc_recipes.paths import expanded
-from virc_recipes.scoring import Verdict, score
+from virc_recipes.scoring import Verdict
 from virc_recipes.solve import SCHEMA as SOLVE
 from virc_recipes.solve_batch import BatchConfig, RowDone, as_line, made_with, solve_batch
 
@@ -42,6 +43,7 @@ _HEAD = (
     "tokens",
     "seconds",
 )
+_REFUSALS = ("model", "refused", "of those with an answer", "no usable reply", "rejected a turn")
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -51,6 +53,7 @@ class Asked(msgspec.Struct, frozen=True):
         setups: one for each model.
         to: folder of the evaluation; None: that of the benchmark.
         at_once: rows in work at a time; None: as many as suit the model.
+        crops: what crops show.
     """
 
     benchmark: str
@@ -63,6 +66,7 @@ class Asked(msgspec.Struct, frozen=True):
     traces: Traces
     against: bool
     at_once: int | None
+    crops: Crops
 
 
 class Tally(Progress):
@@ -77,8 +81,7 @@ class Tally(Progress):
         """Count one row."""
         self.done += 1
         self.unanswered += isinstance(done.error, NoAnswerError)
-        answer = done.fields.get("answer")
-        self.right += answer is not None and score(answer, self._problems[str(done.row.id)].key).right
+        self.right += evaluate.is_right(done, self._problems[str(done.row.id)])
         super().add(done)
 
     def __str__(self) -> str:
@@ -99,10 +102,11 @@ def run(asked: Asked, as_json: bool) -> None:
     if asked.judge_model and not asked.judge_endpoint:
         raise UsageError("--judge-model names a model of a judge's endpoint", "--judge-endpoint URL")
     found = benchmarks.find(asked.benchmark, Path.cwd(), asked.split)
-    place = Place(expanded(asked.to) if asked.to else Path(FOLDER) / found.name)
+    place = Place(expanded(asked.to) if asked.to else evaluate.folder_of(found.name, asked.crops))
     output.know(folder=str(place.folder), benchmark=found.name)
     faults: list[DataError] = []
-    problems = evaluate.problems_of(found, asked.take, faults.append)
+    evaluate.check_crops(place, asked.crops)
+    problems = evaluate.problems_of(found, asked.take, faults.append, asked.crops)
     if faults:
         output.warn(f"rows of {found.name} left out: {len(faults)}; the first: {faults[0].message}")
     if asked.judge_endpoint:
@@ -167,7 +171,7 @@ def _score(
     elif doubtful and not evaluate.can_do_algebra():
         output.warn("answers that are equal by algebra only count as wrong", "pip install 'virc[eval]'")
     results = evaluate.results(place, problems, models, verdicts)
-    summary = evaluate.counted(found.name, models, results)
+    summary = evaluate.counted(found.name, models, results, asked.crops)
     if asked.against:
         summary = msgspec.structs.replace(summary, against=_against(asked, summary, answered))
     evaluate.publish(place, summary, results)
@@ -232,9 +236,13 @@ class Judged(Progress):
 
 def lines(summary: Summary) -> Iterator[str]:
     """The figures as a terminal shows them."""
-    yield f"{summary.benchmark}: {summary.problems} problems"
+    swapped = "" if summary.crops == "shown" else f", crops {summary.crops}"
+    yield f"{summary.benchmark}: {summary.problems} problems{swapped}"
     yield ""
     yield from table([_HEAD, *(_model(model) for model in summary.models)])
+    yield f"the commonest answer alone: {percent(summary.commonest.share)}"
+    yield ""
+    yield from table([_REFUSALS, *(_refusals(model) for model in summary.models)])
     for pair in summary.pairs:
         yield ""
         yield from _pair(pair)
@@ -253,6 +261,11 @@ def _model(model: ModelSummary) -> tuple[str, ...]:
         *(str(count) for count in (model.score.of, model.unanswered, model.missing)),
         *(_mean(means.turns, 1), _mean(means.calls, 1), _mean(means.tokens, 0), _mean(means.seconds, 2)),
     )
+
+
+def _refusals(model: ModelSummary) -> tuple[str, ...]:
+    shares = (_counted(model.refusals), _counted(model.false_refusals))
+    return (model.name, *shares, str(model.unusable), _mean(model.format_errors, 3))
 
 
 def _pair(pair: Pair) -> Iterator[str]:
@@ -295,8 +308,8 @@ def _range(score: Score) -> str:
     return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
-def _counted(score: Score | None) -> str:
-    return f"{percent(score.share)} of {score.of}" if score else "-"
+def _counted(score: Score | Share | None) -> str:
+    return f"{percent(score.share)} of {score.of}" if score and score.of else "-"
 
 
 def _mean(value: float | None, digits: int) -> str:

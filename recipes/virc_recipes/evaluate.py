@@ -22,13 +22,15 @@ import msgspec
 from virc_recipes.batch import Row, file_name
 from virc_recipes.benchmarks import Found, category_of
 from virc_recipes.clauses import clause
-from virc_recipes.errors import DataError, NoAnswerError, SetupError, VircError
+from virc_recipes.crops import Crops, fields_of
+from virc_recipes.errors import ConfigError, DataError, NoAnswerError, SetupError, VircError
 from virc_recipes.evaluation.report import render
 from virc_recipes.evaluation.summary import SCHEMA, Answered, Categories, Result, Summary, summarise
 from virc_recipes.judge import Judge
 from virc_recipes.ledger import Claims, Id, Ledger
 from virc_recipes.outage import Outage
 from virc_recipes.paths import contents, write_json, write_whole
+from virc_recipes.reasoning.trace import FailureKind
 from virc_recipes.scoring import Key, Verdict, key_of, score
 from virc_recipes.solve_batch import RowDone, through
 from virc_recipes.symbolic import Symbolic
@@ -94,14 +96,46 @@ class Line(msgspec.Struct, frozen=True):
     calls: dict[str, int] | None = None
     tokens: dict[str, int | None] | None = None
     seconds: float | None = None
+    rejected: int = 0
+    failure: FailureKind | None = None
+
+    @property
+    def crops(self) -> Crops:
+        """What its crops showed."""
+        crops: Crops = (self.settings or {}).get("crops", "shown")
+        return crops
 
 
-def problems_of(found: Found, take: int | None, on_fault: Callable[[DataError], None]) -> dict[str, Problem]:
+def folder_of(benchmark: str, crops: Crops) -> Path:
+    """Where an evaluation goes that has no folder of its own."""
+    return Path(FOLDER) / (benchmark if crops == "shown" else f"{benchmark}-{crops}")
+
+
+def check_crops(place: Place, crops: Crops) -> None:
+    """Answers over other crops are no answers to the same problems.
+
+    Raises:
+        ConfigError: there are such answers in the folder.
+        DataError: a file of answers holds something else.
+    """
+    for file in _answers_in(place):
+        theirs = next((line.crops for line in _lines(file)), crops)
+        if theirs != crops:
+            raise ConfigError(
+                f"{file} holds answers made with crops {theirs}, not {crops}",
+                f"use another --to, or --crops {theirs}",
+            )
+
+
+def problems_of(
+    found: Found, take: int | None, on_fault: Callable[[DataError], None], crops: Crops = "shown"
+) -> dict[str, Problem]:
     """The problems by their ids, each of which can be scored.
 
     Args:
         take: only the first so many.
         on_fault: told of rows of a published benchmark that cannot be asked or scored; they are left out.
+        crops: what crops show; the right answers are those of the twins where it is these.
 
     Raises:
         DataError: there are none, or one of the user's own cannot be asked or scored.
@@ -110,7 +144,7 @@ def problems_of(found: Found, take: int | None, on_fault: Callable[[DataError], 
     first: DataError | None = None
     for row in islice(found.rows(), take):
         try:
-            problem = _problem(row)
+            problem = _problem(row, crops)
             if str(problem.id) in problems:
                 raise DataError(f"line {row.line}: the id {problem.id!r} comes twice")
         except DataError as fault:
@@ -147,11 +181,11 @@ def done_before(model: str, problems: Mapping[str, Problem], ledger: Ledger) -> 
     return sum(digest is not None for digest in before.values())
 
 
-def _problem(row: Row) -> Problem:
+def _problem(row: Row, crops: Crops) -> Problem:
     if row.fault:
         raise row.fault
     try:
-        key, categories = key_of(row.passed), category_of(row.passed)
+        key, categories = key_of(fields_of(row, crops)), category_of(row.passed)
     except DataError as error:
         raise DataError(f"line {row.line}: {error.message}", error.hint) from error
     assert row.id is not None
@@ -161,11 +195,16 @@ def _problem(row: Row) -> Problem:
 
 def tidied(place: Place, model: str, done: RowDone, problem: Problem, traces: Traces) -> RowDone:
     """A row without its trace where only those of wrong answers are kept, and its own is right by rule."""
-    answer = done.fields.get("answer")
-    if traces != "wrong" or answer is None or not score(answer, problem.key).right:
+    if traces != "wrong" or not is_right(done, problem):
         return done
     shutil.rmtree(place.traces(model) / file_name(str(done.row.id)), ignore_errors=True)
     return msgspec.structs.replace(done, fields={**done.fields, "trace": None})
+
+
+def is_right(done: RowDone, problem: Problem) -> bool:
+    """Whether what came of a row is right by the rules that take no time."""
+    verdict = _verdict(done.fields.get("answer"), done.fields.get("failure"), problem.key)
+    return verdict is not None and verdict.right
 
 
 def models_in(place: Place, first: Sequence[str]) -> dict[str, dict[str, Line]]:
@@ -178,12 +217,16 @@ def models_in(place: Place, first: Sequence[str]) -> dict[str, dict[str, Line]]:
         DataError: a file of answers holds something else.
     """
     found = {}
-    for file in sorted((place.folder / "answers").glob("*.jsonl")):
+    for file in _answers_in(place):
         lines = list(_lines(file))
         if lines and lines[0].model is not None:
             found[lines[0].model] = {str(line.id): line for line in lines}
     order = [name for name in first if name in found]
     return {name: found[name] for name in [*order, *(name for name in found if name not in order)]}
+
+
+def _answers_in(place: Place) -> list[Path]:
+    return sorted((place.folder / "answers").glob("*.jsonl"))
 
 
 def _lines(file: Path) -> Iterator[Line]:
@@ -221,15 +264,31 @@ class Judgement(msgspec.Struct, frozen=True):
 def verdicts_by_rule(
     problems: Mapping[str, Problem], models: Mapping[str, Mapping[str, Line]]
 ) -> dict[tuple[str, str], Verdict]:
-    """(model, id) -> what the rules say of each answer; by algebra too where math-verify is installed."""
+    """(model, id) -> what the rules say of each answer and of each right refusal.
+
+    Answers are also compared by algebra where math-verify is installed.
+    """
     with _symbolic() as symbolic:
         same = symbolic.same if symbolic else None
-        return {
-            (model, id): score(line.answer, problems[id].key, same)
+        found = {
+            (model, id): _verdict(line.answer, line.failure, problems[id].key, same)
             for model, lines in models.items()
             for id, line in lines.items()
-            if line.answer is not None and _is_of(line, problems.get(id))
+            if _is_of(line, problems.get(id))
         }
+    return {key: verdict for key, verdict in found.items() if verdict}
+
+
+def _verdict(
+    answer: str | None,
+    failure: FailureKind | None,
+    key: Key,
+    symbolic: Callable[[str, str], bool] | None = None,
+) -> Verdict | None:
+    """What is thought of an answer, or of a refusal where that is right; None where there is neither."""
+    if answer is not None:
+        return score(answer, key, symbolic)
+    return Verdict(True, "rule") if failure == "no_answer" and key.is_refusal else None
 
 
 def can_do_algebra() -> bool:
@@ -323,6 +382,7 @@ def results(
             question=problem.question,
             reference=problem.key.answer,
             categories=problem.categories,
+            unreadable=problem.key.is_refusal,
             answers={
                 model: _answered(place, lines[id], verdicts.get((model, id)))
                 for model, lines in models.items()
@@ -343,12 +403,14 @@ def _answered(place: Place, line: Line, verdict: Verdict | None) -> Answered:
     trace = _trace_of(place.traces(line.model or "") / file_name(str(line.id)), line.answer)
     return Answered(
         answer=line.answer,
-        right=False if line.answer is None else verdict.right if verdict else None,
+        right=verdict.right if verdict else False if line.answer is None else None,
         by=verdict.by if verdict else None,
         turns=line.turns or 0,
         calls=sum((line.calls or {}).values()),
         seconds=line.seconds or 0.0,
         tokens=(line.tokens or {}).get("completion"),
+        rejected=line.rejected,
+        failure=line.failure,
         trace=trace.relative_to(place.folder).as_posix() if trace else None,
         reason=str(line.error["message"]) if line.error else None,
     )
@@ -369,10 +431,12 @@ def _traced_answer(folder: Path) -> str | None:
         return None
 
 
-def counted(benchmark: str, models: Mapping[str, Mapping[str, Line]], found: Sequence[Result]) -> Summary:
+def counted(
+    benchmark: str, models: Mapping[str, Mapping[str, Line]], found: Sequence[Result], crops: Crops = "shown"
+) -> Summary:
     """The figures."""
     facts = {name: _facts(next(iter(lines.values()))) for name, lines in models.items()}
-    return summarise(benchmark, found, facts)
+    return summarise(benchmark, found, facts, crops)
 
 
 def _facts(line: Line) -> dict[str, Any]:

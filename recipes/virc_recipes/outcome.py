@@ -32,7 +32,8 @@ def facts(opened: Opened, config: SolveConfig) -> Fields:
 def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None = None) -> Fields:
     """How a problem is solved. `wording` is a hash of all that is said to the model, None until it is known."""
     protocol = opened and msgspec.json.encode(opened.wording.protocol)
-    return {
+    swapped = {} if config.crops == "shown" else {"crops": config.crops}
+    return swapped | {
         "max_pixels": max_pixels,
         "max_turns": config.max_turns,
         "timeout": config.timeout,
@@ -45,7 +46,7 @@ def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None 
 
 def outcome(solved: Solved) -> Fields:
     """What came of it: answer, turns, tool calls by name, tokens and, of several samples, votes."""
-    chosen = next((one for one in solved.attempts if one.trace.answer == solved.answer), solved.attempts[-1])
+    chosen = _chosen(solved)
     fields: Fields = {
         "answer": solved.answer,
         "turns": len(chosen.trace.units),
@@ -58,6 +59,18 @@ def outcome(solved: Solved) -> Fields:
     if len(solved.attempts) > 1:
         fields["votes"] = [{"answer": answer, "count": count} for answer, count in solved.votes]
     return fields
+
+
+def conduct(solved: Solved) -> Fields:
+    """How it went: tries that could not be used, and what ended the sample that is shown where it has no answer."""
+    trace = _chosen(solved).trace
+    rejected = len(trace.pending) + sum(len(unit.rejected) for unit in trace.units)
+    return {"rejected": rejected, "failure": trace.failure.kind if trace.failure else None}
+
+
+def _chosen(solved: Solved) -> Attempt:
+    """The sample that is shown: the first that came to the answer."""
+    return next((one for one in solved.attempts if one.trace.answer == solved.answer), solved.attempts[-1])
 
 
 def failure_of(solved: Solved, opened: Opened) -> BaseException | None:

@@ -19,6 +19,8 @@ from virc_recipes.clauses import clause
 from virc_recipes.errors import DataError
 
 Decider = Literal["rule", "symbolic", "judge"]
+UNREADABLE = "unreadable"
+"""The answer of a row that is to be refused."""
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -35,6 +37,11 @@ class Key(msgspec.Struct, frozen=True):
     choices: tuple[str, ...] = ()
     decimals: int | None = None
     tolerance: float | None = None
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether refusing is right, because there is nothing to answer."""
+        return not self.choices and self.answer.strip().casefold() == UNREADABLE
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ import msgspec
 from PIL import Image
 
 from virc_recipes.backends import Backend, OnText, Sampling
+from virc_recipes.crops import Crops
 from virc_recipes.deadline import Deadline, TimeUp
 from virc_recipes.errors import DataError, NetworkError, NoAnswerError, VircError
 from virc_recipes.reasoning.images import Shown
@@ -34,6 +35,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
         tries: replies drawn for one turn.
         keep_images: whether an attempt keeps the images shown in it, as its trace needs them.
         tolerate: the deviations of tool calls that are forgiven.
+        crops: what the crops of a row of a batch show.
     """
 
     temperature: float | None = None
@@ -44,6 +46,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
     tries: int = 4
     keep_images: bool = True
     tolerate: frozenset[str] = SOLVE
+    crops: Crops = "shown"
 
     @property
     def first_temperature(self) -> float:

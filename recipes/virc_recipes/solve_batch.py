@@ -16,12 +16,13 @@ import msgspec
 
 from virc_recipes.batch import Row, file_name, in_parallel
 from virc_recipes.clauses import clause
+from virc_recipes.crops import cut_from_twin, cut_from_white, twin_of
 from virc_recipes.deadline import Deadline
-from virc_recipes.errors import DataError, NetworkError, UsageError, VircError
+from virc_recipes.errors import DataError, NetworkError, VircError
 from virc_recipes.ledger import Claims
 from virc_recipes.opened import Opened
 from virc_recipes.outage import Outage
-from virc_recipes.outcome import Fields, facts, failure_of, outcome, trace_folders, write_traces
+from virc_recipes.outcome import Fields, conduct, facts, failure_of, outcome, trace_folders, write_traces
 from virc_recipes.reasoning.images import Shown
 from virc_recipes.reasoning.session import show_input
 from virc_recipes.solve import SCHEMA, Event, OnEvent, SolveConfig, solve
@@ -75,7 +76,6 @@ def solve_batch(
         on_wait: told when the endpoint has gone away, and is waited for.
 
     Raises:
-        UsageError: several rows at a time are asked of a model in this process.
         NetworkError: the endpoint went away and did not come back.
         VircError: traces cannot be written, or the endpoint failed row after row for a reason of its own.
     """
@@ -142,16 +142,12 @@ def outage_of(opened: Opened, say: Callable[[str], None]) -> Outage | None:
 def workers_for(at_once: int | None, opened: Opened) -> int:
     """How many rows are in work at a time: as asked, else as many as suit the model, 1 of them in this process.
 
-    Raises:
-        UsageError: several are asked of a model in this process.
+    A model in this process is told to draw several together.
     """
-    if opened.device is None:
-        return at_once or opened.at_once
-    if at_once is not None and at_once > 1:
-        raise UsageError(
-            "a model in this process does one row at a time", "--endpoint URL, or --concurrency 1"
-        )
-    return 1
+    workers = at_once or opened.at_once
+    if workers > 1 and opened.together:
+        opened.together()
+    return workers
 
 
 def shown_images(config: BatchConfig, opened: Opened, row: Row, deadline: Deadline) -> list[Shown]:
@@ -160,13 +156,21 @@ def shown_images(config: BatchConfig, opened: Opened, row: Row, deadline: Deadli
     Raises:
         DataError: one cannot be opened or shown.
     """
-    protocol, grid = opened.wording.protocol, opened.backend.grid
-    try:
+
+    def seen(source: str) -> Shown:
         # small as soon as it is opened: many rows are in work, and each may have many large pictures
-        return [
-            show_input(open_source(source, config.base, config.offline, deadline.left()), protocol, grid)
-            for source in row.images
-        ]
+        picture = open_source(source, config.base, config.offline, deadline.left())
+        return show_input(picture, opened.wording.protocol, opened.backend.grid)
+
+    try:
+        images = [seen(source) for source in row.images]
+        match config.solving.crops:
+            case "shown":
+                return images
+            case "blank":
+                return [cut_from_white(image) for image in images]
+            case "twin":
+                return [cut_from_twin(images[0], seen(twin_of(row).image))]
     except NetworkError as error:  # not our endpoint's fault, but that of the address in the row
         raise DataError(error.message, error.hint) from error
     except ValueError as error:
@@ -257,6 +261,7 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_event: OnEvent)
         raise solved.error
     untraced = write_traces(folders, solved.attempts, config.solving, facts(opened, config.solving))
     fields = outcome(solved) | {"trace": str(folder) if folder and not untraced else None}
+    fields |= conduct(solved)
     fields["seconds"] = round(time.monotonic() - began, 3)
     error = failure_of(solved, opened)
     assert error is None or isinstance(error, VircError)

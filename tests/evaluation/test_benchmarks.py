@@ -27,19 +27,18 @@ from PIL import Image, ImageChops
 
 from virc_recipes import benchmarks
 from virc_recipes.batch import Row
-from virc_recipes.benchmarks import Benchmark, Found, category_of, diagrams, find
+from virc_recipes.benchmarks import Benchmark, Found, category_of, diagrams, find, strangers
 from virc_recipes.benchmarks import mathvista as mathvista_module
 from virc_recipes.benchmarks import vstar as vstar_module
 from virc_recipes.data.families import polygons as drawn
-from virc_recipes.errors import ConfigError, DataError, UsageError, VircError
+from virc_recipes.errors import ConfigError, DataError, SetupError, UsageError, VircError
 from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.pretraining import measure
 from virc_recipes.reasoning.images import open_image
 from virc_recipes.scoring import key_of
 from virc_recipes.sources import open_source
 
-MODULES: list[Benchmark] = [diagrams, mathvista_module, vstar_module]
-HEAVY = {"PIL", "numpy", "pyarrow", "torch", "openai", "yaml"}
+MODULES: list[Benchmark] = [diagrams, mathvista_module, strangers, vstar_module]
+HEAVY = {"PIL", "matplotlib", "numpy", "pyarrow", "torch", "openai", "yaml"}
 
 
 def good(found: Found) -> list[Row]:
@@ -79,7 +78,7 @@ def test_nothing_heavy_is_imported_to_find_one() -> None:
 def test_diagrams_are_those_the_embedded_model_was_measured_on(tmp_path: Path) -> None:
     card = json.loads((EMBEDDED_FOLDER / "measured.json").read_text())
     assert (card["seed"], card["tools"]["of"]) == (diagrams.SEED, diagrams.COUNT)
-    known = measure.heldout(40)
+    known = islice(diagrams.heldout(), 40)
     found = find("diagrams", tmp_path)
     for row, diagram in zip(found.rows(), known, strict=False):
         assert (row.fault, row.passed["question"], row.passed["answer"]) == (
@@ -118,6 +117,21 @@ def test_there_are_500_diagrams_drawn_when_they_are_asked_for(monkeypatch: pytes
     assert len(made) == 50
 
 
+def test_strangers_are_drawn_alike_of_every_kind_and_to_be_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strangers, "COUNT", 12)  # all of them would take seconds
+    rows = good(find("strangers", Path()))
+    assert len(rows) == 12
+    assert {row.passed["category"]["kind"] for row in rows} == {"chart", "page", "texture", "static"}
+    assert all(key_of(row.passed).is_refusal for row in rows)
+
+
+def test_strangers_without_matplotlib_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(SetupError, match="need the extra plot") as caught:
+        find("strangers", Path()).rows()
+    assert caught.value.hint == "pip install 'virc[plot]'"
+
+
 @pytest.mark.parametrize("name", ["mathvista", "MathVista", "AI4Math/MathVista"])
 @pytest.mark.parametrize("folder", ["mathvista", "MathVista", "Math-Vista"])
 def test_a_benchmark_is_found_in_the_data_of_the_workspace(tmp_path: Path, name: str, folder: str) -> None:
@@ -143,7 +157,7 @@ def test_a_folder_with_the_name_of_a_benchmark_may_lie_anywhere(tmp_path: Path) 
          "virc download eval vstar"),
         ("mathvist", None, ConfigError, "there is no benchmark mathvist", "did you mean 'mathvista'?"),
         ("xyz", None, ConfigError, "there is no benchmark xyz",
-         "benchmarks are diagrams, mathvista, vstar; or name a JSONL file"),
+         "benchmarks are diagrams, mathvista, strangers, vstar; or name a JSONL file"),
         ("\x1b[2J", None, ConfigError, "there is no benchmark [2J", "benchmarks are"),
         ("some/where", None, DataError, "there is no file some/where", "benchmarks are"),
         ("mine.jsonl", None, DataError, "there is no file mine.jsonl", "benchmarks are"),

@@ -316,7 +316,7 @@ def test_tables_are_named_and_their_heads_say_what_they_are_of() -> None:
     text = page_of("rw", "wr", "nu", "rf")
     page = Page(text)
     assert all(name for name, _ in Tables(text).found)
-    assert len(page.all("caption")) == len(page.all("table")) == 6
+    assert len(page.all("caption")) == len(page.all("table")) == 7
     assert {found.get("scope") for found in page.all("th")} == {"col", "row", "colgroup"}
     drawn = [found for tag, found in page.elements if tag == "svg"]
     assert all(found["role"] == "img" and "interval" in (found["aria-label"] or "") for found in drawn)

@@ -9,15 +9,18 @@ from typing import Any
 
 import msgspec
 import pytest
+from called import virc
 from PIL import Image
 
 from virc_recipes import models, systems
+from virc_recipes.benchmarks import diagrams
 from virc_recipes.data import worked
 from virc_recipes.models import EMBEDDED_FOLDER as FOLDER
-from virc_recipes.opened import Opened
+from virc_recipes.opened import Choice, Opened, open_model
 from virc_recipes.pretraining import measure
 from virc_recipes.pretraining.loop import PHASES
 from virc_recipes.reasoning.protocol import FILE_NAME
+from virc_recipes.solve import SolveConfig, solve
 from virc_recipes.wording import read_protocol
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def tiny() -> Opened:
-    return measure.opened(FOLDER)
+    return open_model(Choice(model="tiny", device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -83,21 +86,33 @@ def test_looking_closer_is_what_helps(card: dict[str, Any]) -> None:
     assert card["twin"]["share"] > 0.25
 
 
-@pytest.mark.slow
-def test_unseen_diagrams_agree_with_the_card(tiny: Opened, card: dict[str, Any]) -> None:
-    assert agrees(measure.tools(tiny, measure.heldout(30, seed=7)), card["tools"])
+def evaluate(to: Path, counts: dict[str, int], seed: int) -> dict[str, Any]:
+    """The figures of the card once more, of so many problems each."""
+    words = ("data", "synth", "--split", "heldout", "--layouts", "batch", "--count", max(counts.values()))
+    assert virc(*words, "--to", to / "heldout", "--seed", seed, "--twins").code == 0
+    assert virc(*words, "--to", to / "strange", "--seed", seed + 1, "--refusals", 1).code == 0
+    problems = {"tools": "diagrams", "unfamiliar": to / "strange", "strangers": "strangers"}
+    for name, count in counts.items():
+        crops = name if name in ("twin", "blank") else "shown"
+        how = ("--crops", crops, "--take", count, "--to", to / name, "--traces", "none")
+        asked = problems.get(name, to / "heldout")
+        assert virc("eval", asked, "--model", "tiny", "--device", "cpu", *how).code == 0, name
+    return measure.card(to, "tiny")
 
 
 @pytest.mark.slow
-def test_swaps_and_strangers_agree_with_the_card(tiny: Opened, card: dict[str, Any]) -> None:
-    assert agrees(measure.twin(tiny, measure.heldout(10, seed=8)), card["twin"])
-    assert agrees(measure.blank(tiny, measure.heldout(10, seed=9)), card["blank"])
-    assert agrees(measure.strangers_refused(tiny, 20), card["strangers"])
+def test_few_problems_agree_with_the_card(tmp_path: Path, card: dict[str, Any]) -> None:
+    counts = {"tools": 30, "twin": 10, "blank": 10, "unfamiliar": 20, "strangers": 20}
+    again = evaluate(tmp_path, counts, seed=7)
+    for name in counts:
+        assert agrees(again[name], card[name]), name
 
 
 def test_the_published_sample_is_refused(tiny: Opened, sample: Path) -> None:
     with Image.open(sample / "image.png") as picture:
-        assert measure.answer(tiny, picture.convert("RGB"), "Find angle H. Choices: 97 102 107 122") is None
+        shown, question = picture.convert("RGB"), "Find angle H. Choices: 97 102 107 122"
+    solved = solve(SolveConfig(), tiny.backend, tiny.wording.protocol, [shown], question)
+    assert solved.answer is None
 
 
 def test_figures_in_the_readmes_are_the_measured_ones(card: dict[str, Any]) -> None:
@@ -110,9 +125,11 @@ def test_figures_in_the_readmes_are_the_measured_ones(card: dict[str, Any]) -> N
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_every_figure_of_the_card_comes_out_again(card: dict[str, Any]) -> None:
-    again = measure.measure(FOLDER, 500)
-    for name in ("tools", "twin", "blank", "unfamiliar", "strangers"):
+def test_every_figure_of_the_card_comes_out_again(tmp_path: Path, card: dict[str, Any]) -> None:
+    counts = {name: card[name]["of"] for name in ("tools", "twin", "blank", "unfamiliar", "strangers")}
+    counts["unfamiliar"] *= 2  # half of what is to be refused is a question, or about what is not there
+    again = evaluate(tmp_path, counts, diagrams.SEED)
+    for name in counts:
         assert again[name]["share"] == pytest.approx(card[name]["share"], abs=0.03), name
 
 

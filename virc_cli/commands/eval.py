@@ -17,6 +17,8 @@ FAILURE: dict[str, object] = {
     "problems": None,
     "models": None,
     "pairs": None,
+    "commonest": None,
+    "crops": None,
     "against": None,
 }
 
@@ -27,6 +29,14 @@ class TracesName(StrEnum):
     wrong = "wrong"
     all = "all"
     none = "none"
+
+
+class CropsName(StrEnum):
+    """What the crops show."""
+
+    shown = "shown"
+    blank = "blank"
+    twin = "twin"
 
 
 class AgainstName(StrEnum):
@@ -57,7 +67,7 @@ def command(
         str,
         typer.Argument(
             metavar="BENCHMARK|FILE.jsonl",
-            help="A benchmark by its name, or rows of a batch with an answer each.",
+            help="A benchmark by its name, or rows of a batch with an answer each: `unreadable` is to be refused.",
             autocompletion=benchmark_names,
         ),
     ],
@@ -70,7 +80,9 @@ def command(
     protocol: options.Protocol = None,
     to: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Where answers and report go; default evals/BENCHMARK."),
+        typer.Option(
+            metavar="DIR", help="Where answers and report go; default evals/BENCHMARK, or with -CROPS behind."
+        ),
     ] = None,
     take: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N problems.")] = None,
     split: Annotated[str | None, typer.Option(metavar="NAME", help="Part of the benchmark.")] = None,
@@ -84,6 +96,10 @@ def command(
         str | None, typer.Option(metavar="NAME", help="Which model there; default: the only one.")
     ] = None,
     traces: Annotated[TracesName, typer.Option(help="Answers that keep their trace.")] = TracesName.wrong,
+    crops: Annotated[
+        CropsName,
+        typer.Option(help="Cut from the image, blank, or from its twin, whose answer is then right."),
+    ] = CropsName.shown,
     against: Annotated[
         AgainstName | None, typer.Option(help="Also show the published figures, and what differs.")
     ] = None,
@@ -104,12 +120,17 @@ def command(
 
     Every model that has answered the same problems in the folder stands in the table and in report.html there, where
     each wrong answer opens as a trace. What there is after a stop is taken up by the same command.
+
+    Whether a model really looks shows when its crops show something else: `virc data synth --twins` draws problems
+    for it.
     """
     from virc_cli import evaluating
     from virc_cli.solving import setup
     from virc_recipes.solve import SolveConfig
 
-    config = SolveConfig(temperature=temperature, seed=seed, samples=samples, max_turns=max_turns)
+    config = SolveConfig(
+        temperature=temperature, seed=seed, samples=samples, max_turns=max_turns, crops=crops.value
+    )
     flags = {
         "endpoint": endpoint,
         "system": system,
@@ -130,5 +151,6 @@ def command(
         traces=traces.value,
         against=against is not None,
         at_once=concurrency,
+        crops=crops.value,
     )
     evaluating.run(asked, as_json)

@@ -18,8 +18,10 @@ from virc_recipes.data.pictures import FOLDER, PictureStore
 from virc_recipes.data.problem import Difficulty, Split
 from virc_recipes.data.record import MARK, Message, Picture, Record
 from virc_recipes.data.tasks import Task
+from virc_recipes.data.worked import Pattern
 from virc_recipes.errors import UsageError
 from virc_recipes.parallel import cores, in_order
+from virc_recipes.reasoning.images import Shown
 from virc_recipes.reasoning.protocol import FILE_NAME
 from virc_recipes.reasoning.session import Reply, Session
 
@@ -57,6 +59,9 @@ class SynthConfig(msgspec.Struct, frozen=True):
         paths: solutions of each problem, in different patterns; rows of problems hold the first alone.
         refusals: share of problems, 0 to 1, whose picture or question is none of the family's; the answer to them is
             `unreadable`.
+        pattern: of every solution; None draws it.
+        twins: every problem gets a picture of its twin, and what the answer is there; they stand in the rows of
+            problems alone.
     """
 
     to: Path
@@ -71,11 +76,15 @@ class SynthConfig(msgspec.Struct, frozen=True):
     difficulty: Difficulty | None = None
     paths: int = 1
     refusals: float = 0.0
+    pattern: Pattern | None = None
+    twins: bool = False
 
     @property
     def is_plain(self) -> bool:
         """Whether rows are of polygons in one path each, as they were before there were other families."""
-        return self.families is None and self.difficulty is None and self.paths == 1 and not self.refusals
+        of_polygons = self.families is None and self.difficulty is None
+        in_one_path = self.paths == 1 and self.pattern is None
+        return of_polygons and in_one_path and not self.refusals and not self.twins
 
 
 Progress = Callable[[str, int], None]
@@ -99,8 +108,7 @@ def write(config: SynthConfig, on_progress: Progress = lambda what, count: None)
         _draw_all(folder, config, partial(on_progress, "drawn"))
         writing = Writing(_InPlace(folder), config.to.resolve(), config.embed)
         for name in config.layouts:
-            whole = (record for record in _records(folder) if name not in _OF_PROBLEMS or _is_first(record))
-            records = _counted(whole, partial(on_progress, f"written as {name}"))
+            records = _counted(_records_of(folder, name), partial(on_progress, f"written as {name}"))
             layouts.get(name).write(folder, _NAMES.get(name, name), records, writing)
         _spool(folder).unlink()
         if config.embed and _PARQUET.issuperset(config.layouts):
@@ -118,18 +126,7 @@ class _InPlace(PictureStore):
 
 
 def _check(config: SynthConfig) -> None:
-    for name in config.families or ():
-        families.get(name)
-    if not config.is_plain and config.sides != SIDES:
-        raise UsageError(
-            "sides are chosen of polygons alone", "--family polygons --difficulty easy: triangles"
-        )
-    if not (
-        1 <= config.paths <= len(worked.PATTERNS) and 0 <= config.refusals <= 1 and config.families != ()
-    ):
-        raise UsageError(
-            f"there are 1 to {len(worked.PATTERNS)} paths a problem, one family or more, and 0 to 1 of refusals"
-        )
+    _check_of_families(config)
     unknown = set(config.sides) - set(polygons.FIGURES)
     if unknown or not config.sides:
         raise UsageError(
@@ -143,6 +140,27 @@ def _check(config: SynthConfig) -> None:
         parquet_rows.load()
     elif config.embed:
         raise UsageError("only parquet files hold their images", "--layouts rl --embed")
+
+
+def _check_of_families(config: SynthConfig) -> None:
+    for name in config.families or ():
+        families.get(name)
+    if not config.is_plain and config.sides != SIDES:
+        raise UsageError(
+            "sides are chosen of polygons alone", "--family polygons --difficulty easy: triangles"
+        )
+    if not (
+        1 <= config.paths <= len(worked.PATTERNS) and 0 <= config.refusals <= 1 and config.families != ()
+    ):
+        raise UsageError(
+            f"there are 1 to {len(worked.PATTERNS)} paths a problem, one family or more, and 0 to 1 of refusals"
+        )
+    if config.pattern and config.paths > 1:
+        raise UsageError("paths of a problem have different patterns", "--pattern or --paths, not both")
+    if config.twins and config.refusals:
+        raise UsageError("a problem that is refused has no twin", "--twins or --refusals, not both")
+    if config.twins and "batch" not in config.layouts:
+        raise UsageError("twins stand in the layout batch alone", "--layouts batch")
 
 
 def _draw_all(folder: Path, config: SynthConfig, on_progress: Callable[[int], None]) -> None:
@@ -167,8 +185,9 @@ def _draw_some(config: SynthConfig, numbers: Sequence[int]) -> list[list[Drawn]]
 
 def _draw(config: SynthConfig, number: int) -> list[Drawn]:
     """Draw the problem of that number, which depends on no other, and solve it through Session, path by path."""
-    task = _task(config, random.Random(f"{config.seed} {config.split} {number}"))
+    task = _task(config, number)
     name = f"{config.split}-{config.seed}-{number:06d}"
+    twin = f"{_place(number)}/{name}-twin.png"
     drawn = []
     for path, (pattern, replies) in enumerate(task.paths.items()):
         session = Session(worked.PROTOCOL, task.question, [task.picture])
@@ -176,24 +195,34 @@ def _draw(config: SynthConfig, number: int) -> list[Drawn]:
             session.feed(Reply(text))
         own = f"{name}.{path}" if path else name
         names = [f"{_place(number)}/{name if at == 0 else own}-{at}.png" for at in range(len(session.images))]
-        record = _record(task, session, own, pattern, names)
+        record = _record(task, session, own, pattern, names, twin)
         images = {file: shown.png for file, shown in zip(names, session.images, strict=True)}
+        if task.twin:
+            images[twin] = Shown(task.twin.picture).png
         drawn.append((_encoded(record), images))
     return drawn
 
 
-def _task(config: SynthConfig, rng: random.Random) -> Task:
+def _task(config: SynthConfig, number: int) -> Task:
+    key = f"{config.seed} {config.split} {number}"
+    rng = random.Random(key)
     if config.is_plain:
         return tasks.polygon(rng, config.split, config.sides)
     family = tasks.chosen(config.families or (polygons.NAME,), rng)
     if rng.random() < config.refusals:
-        return tasks.refusal(rng, config.split, family, config.difficulty)
-    return tasks.task(rng, config.split, family, config.difficulty, config.paths)
+        return tasks.refusal(rng, config.split, family, config.difficulty, direct=config.pattern == "direct")
+    twin_rng = random.Random(f"{key} twin") if config.twins else None
+    asked = (rng, config.split, family, config.difficulty, config.paths)
+    return tasks.task(*asked, pattern=config.pattern, twin_rng=twin_rng)
 
 
-def _record(task: Task, session: Session, name: str, pattern: str, images: Iterable[str]) -> Record:
+def _record(
+    task: Task, session: Session, name: str, pattern: str, images: Iterable[str], twin: str
+) -> Record:
     """The problem with one of its trajectories; boxes are left, top, right, bottom in px."""
     extra = dict(task.about)
+    if task.twin:
+        extra["twin"] = {"image": twin, "answer": task.twin.answer}
     if "category" in extra:
         extra["category"] = extra["category"] | {"pattern": pattern}
     return Record(
@@ -231,6 +260,18 @@ def _records(folder: Path) -> Iterator[Record]:
             record = _decoded(line)
             images = tuple(Picture(image.name, folder) for image in record.images)
             yield msgspec.structs.replace(record, images=images)
+
+
+def _records_of(folder: Path, layout: str) -> Iterator[Record]:
+    """The records as a layout tells them: rows of problems have the first path alone, other rows no twin."""
+    for record in _records(folder):
+        if layout in _OF_PROBLEMS and not _is_first(record):
+            continue
+        if layout == "batch" or "twin" not in record.extra:
+            yield record
+        else:
+            told = {key: value for key, value in record.extra.items() if key != "twin"}
+            yield msgspec.structs.replace(record, extra=told)
 
 
 def _counted(records: Iterable[Record], on_progress: Callable[[int], None]) -> Iterator[Record]:

@@ -10,10 +10,18 @@ from PIL import Image
 from virc_recipes.data import families, unfamiliar, worked
 from virc_recipes.data.families import MOST_PIXELS, Family, polygons
 from virc_recipes.data.problem import Difficulty, Split
+from virc_recipes.data.worked import Pattern
 from virc_recipes.reasoning.resize import Grid, smart_resize
 
 GRID = Grid(max_pixels=MOST_PIXELS)
 _SHARES = {"stranger": 0.5, "question": 0.25, "absent": 0.25}  # of the refusals, by what is wrong
+
+
+class Twin(msgspec.Struct, frozen=True):
+    """The same figure and question with other values, so that the answer is another one (D16)."""
+
+    picture: Image.Image
+    answer: str
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -23,6 +31,7 @@ class Task(msgspec.Struct, frozen=True):
         answer: `unreadable` where it has none.
         paths: assistant turns by the name of their pattern; the first is the problem's own.
         about: further fields of its row; those of a family's have a `category` and the exact boxes of all labels, px.
+        twin: None where none is wanted, and of a problem that has no answer.
     """
 
     question: str
@@ -30,6 +39,7 @@ class Task(msgspec.Struct, frozen=True):
     answer: str
     paths: Mapping[str, Sequence[str]]
     about: Mapping[str, Any]
+    twin: Twin | None = None
 
 
 def polygon(rng: random.Random, split: Split, sides: Sequence[int]) -> Task:
@@ -52,41 +62,65 @@ def polygon(rng: random.Random, split: Split, sides: Sequence[int]) -> Task:
 
 
 def task(
-    rng: random.Random, split: Split, family: Family, difficulty: Difficulty | None = None, paths: int = 1
+    rng: random.Random,
+    split: Split,
+    family: Family,
+    difficulty: Difficulty | None = None,
+    paths: int = 1,
+    *,
+    pattern: Pattern | None = None,
+    twin_rng: random.Random | None = None,
 ) -> Task:
-    """A problem of a family, solved in so many different paths, at most one a pattern."""
+    """A problem of a family, solved in so many different paths, at most one a pattern.
+
+    Args:
+        pattern: of its only path; None: as many are drawn as there are paths.
+        twin_rng: draws its twin, where one is wanted; the problem is the same with it and without.
+    """
     problem = family.generate(rng, split, difficulty)
     solution = family.solution(problem)
-    patterns = rng.sample(worked.PATTERNS, paths)
+    patterns = [pattern] if pattern else rng.sample(worked.PATTERNS, paths)
     return Task(
         problem.question,
         family.draw(problem),
         solution.answer,
-        {pattern: worked.replies(solution, pattern, rng) for pattern in patterns},
+        {name: worked.replies(solution, name, rng) for name in patterns},
         _about(family, problem, [spot.box for spot in solution.spots]),
+        _twin(family, problem, twin_rng) if twin_rng else None,
     )
 
 
-def refusal(rng: random.Random, split: Split, family: Family, difficulty: Difficulty | None = None) -> Task:
-    """A picture or a question from outside the family, or about what the picture does not show."""
+def refusal(
+    rng: random.Random,
+    split: Split,
+    family: Family,
+    difficulty: Difficulty | None = None,
+    *,
+    direct: bool = False,
+) -> Task:
+    """A picture or a question from outside the family, or about what the picture does not show.
+
+    Args:
+        direct: what is not there is looked for in the overview alone.
+    """
     problem = family.generate(rng, split, difficulty)
     wrong = rng.choices(list(_SHARES), list(_SHARES.values()))[0]
+    about = _about(family, problem, [])
+    about["category"]["refusal"] = wrong
     if wrong == "absent":
         spots = family.spots(problem)
-        replies = worked.replies(worked.searched(family.NOUN, spots))
-        about = _about(family, problem, [spot.box for spot in spots])
+        replies = worked.replies(worked.searched(family.NOUN, spots), "direct" if direct else "look")
+        about["looks"] = [spot.box for spot in spots]
         return Task(
             family.absent(problem, rng), family.draw(problem), "unreadable", {"search": replies}, about
         )
     refused = {"refuse": [worked.UNREADABLE]}
     if wrong == "question":
-        about = _about(family, problem, [])
         return Task(unfamiliar.question(rng), family.draw(problem), "unreadable", refused, about)
     picture = unfamiliar.picture(rng)
     picture = picture.resize(smart_resize(*picture.size, GRID), Image.Resampling.BICUBIC)
     asked = problem.question if rng.random() < 0.6 else unfamiliar.question(rng)
-    about = {"category": _category(family, problem)}
-    return Task(asked, picture, "unreadable", refused, about)
+    return Task(asked, picture, "unreadable", refused, {"category": about["category"]})
 
 
 def chosen(names: Sequence[str], rng: random.Random) -> Family:
@@ -94,13 +128,14 @@ def chosen(names: Sequence[str], rng: random.Random) -> Family:
     return families.get(rng.choice(names))
 
 
+def _twin(family: Family, problem: Any, rng: random.Random) -> Twin:
+    other = family.twin(problem, rng)
+    return Twin(family.draw(other), family.solution(other).answer)
+
+
 def _about(family: Family, problem: Any, looks: Sequence[Sequence[int]]) -> dict[str, Any]:
     return {
-        "category": _category(family, problem),
+        "category": {"family": family.NAME, "difficulty": problem.difficulty},
         "labels": [{"text": label.text, "box": label.box} for label in problem.labels],
         "looks": looks,
     }
-
-
-def _category(family: Family, problem: Any) -> dict[str, str]:
-    return {"family": family.NAME, "difficulty": problem.difficulty}

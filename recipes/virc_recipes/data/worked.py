@@ -1,7 +1,8 @@
 """How a careful reader solves a drawn problem: look at one place after the other, say what each shows, then compute.
 
 The acts are those of the published data: plan, look, look again to verify, answer. A pattern says which of them a path
-has; every path of a problem reads the same labels and ends in the same sums.
+has; every path of a problem reads the same labels and ends in the same sums. One that is `direct` reads them in the
+overview: what a control without tools learns (D16).
 """
 
 import json
@@ -21,8 +22,8 @@ PROTOCOL = own_protocol(schemas(("crop_image", "scale_image", "display_image")))
 CANNOT = "I cannot read this picture."
 UNREADABLE = f"<think>{CANNOT}</think>\n<answer>unreadable</answer>"
 
-Pattern = Literal["look", "plan", "verify", "plan+verify"]
-PATTERNS: tuple[Pattern, ...] = get_args(Pattern)
+Pattern = Literal["look", "plan", "verify", "plan+verify", "direct"]
+PATTERNS: tuple[Pattern, ...] = tuple(name for name in get_args(Pattern) if name != "direct")
 """Looks and an answer; with a plan before them; with a second look at one place after them; with both."""
 
 
@@ -73,6 +74,8 @@ def replies(solution: Solution, pattern: Pattern = "look", rng: random.Random | 
     Args:
         rng: chooses the spot that is looked at again, where the pattern has such a look; None: the last.
     """
+    if pattern == "direct":
+        return [_answer([*(spot.reads for spot in solution.spots), solution.sums], solution.answer)]
     turns: list[str] = []
     said = [solution.plan] if "plan" in pattern else []
     for number, spot in enumerate(solution.spots):

@@ -108,7 +108,8 @@ def _cell(answered: Answered | None) -> str:
         return '<td class="f">missing</td>'
     if answered.answer is None:
         reason = isolated(answered.reason or "no answer", _NOTE)
-        return f'<td class="n"><b>no answer: </b>{_linked(reason, answered.trace)}</td>'
+        css, word = ("r", "right") if answered.right else ("n", "no answer")
+        return f'<td class="{css}"><b>{word}: </b>{_linked(reason, answered.trace)}</td>'
     css, word = {True: ("r", "right"), False: ("w", "wrong"), None: ("u", "undecided")}[answered.right]
     by = f" <small>{answered.by}</small>" if answered.by not in (None, "rule") else ""
     shown = _linked(isolated(answered.answer, _ANSWER), answered.trace)

@@ -6,10 +6,20 @@ Text that others wrote is escaped. Long questions and answers are cut: their tra
 from collections.abc import Iterator, Mapping, Sequence
 from typing import get_args
 
+from virc_recipes.crops import Crops
 from virc_recipes.evaluation import figures
 from virc_recipes.evaluation.figures import bar, between, cut, percent, short
 from virc_recipes.evaluation.problem_list import label, problem_list, rules
-from virc_recipes.evaluation.summary import Means, ModelSummary, Pair, Reported, Result, Score, Summary
+from virc_recipes.evaluation.summary import (
+    Means,
+    ModelSummary,
+    Pair,
+    Reported,
+    Result,
+    Score,
+    Share,
+    Summary,
+)
 from virc_recipes.ledger import Id
 from virc_recipes.pages import fill, in_line, key_name, safe
 from virc_recipes.scoring import Decider
@@ -18,6 +28,10 @@ _NAME, _VALUE = 160, 400  # characters shown of a name and of a setting
 _AXIS = '<span class="ends"><span>0</span><span>50</span><span>100%</span></span>'
 _UNKNOWN = '<td class="none">not known</td>'
 
+_SWAPPED: Mapping[Crops, str] = {
+    "blank": "every crop is white",
+    "twin": "crops are those of a twin with other values, whose answer is right",
+}
 _MEANS = {"turns": "turns", "calls": "looks", "seconds": "seconds", "tokens": "tokens"}  # field -> heading
 
 
@@ -33,7 +47,7 @@ def render(summary: Summary, results: Sequence[Result]) -> str:
     """
     names = [model.name for model in summary.models]
     sections = {
-        "Accuracy": _accuracy(summary.models) + _cost(summary.models),
+        "Accuracy": _accuracy(summary) + _cost(summary.models) + _refusals(summary.models),
         "Model by model": _pairs(summary.pairs, {result.id: at for at, result in enumerate(results)}),
         "Published figures": _against(summary.against),
         "Categories": _categories(summary.models),
@@ -45,9 +59,16 @@ def render(summary: Summary, results: Sequence[Result]) -> str:
         rules(names),
         title=safe(summary.benchmark[:_NAME], "[{}]"),
         benchmark=cut(summary.benchmark, _NAME),
-        byline=f"{_count(summary.problems, 'problem')} · {_count(len(names), 'model')}",
+        byline=" · ".join(_facts(summary)),
         sections="\n".join(_section(title, body) for title, body in sections.items() if body),
     )
+
+
+def _facts(summary: Summary) -> Iterator[str]:
+    yield _count(summary.problems, "problem")
+    yield _count(len(summary.models), "model")
+    if summary.crops != "shown":
+        yield _SWAPPED[summary.crops]
 
 
 def _section(title: str, body: str) -> str:
@@ -83,17 +104,19 @@ def _row_head(name: str) -> str:
     return f'<th scope="row" dir="auto">{cut(name, _NAME)}</th>'
 
 
-def _accuracy(models: Sequence[ModelSummary]) -> str:
+def _accuracy(summary: Summary) -> str:
     rows = (
         f"{_row_head(model.name)}<td>{bar(model.score)}</td>{_share(model.score)}"
         f"<td>{model.score.right:,} of {model.score.of:,}</td>"
-        for model in models
+        for model in summary.models
     )
     head = _heads("Model", _AXIS, "Right", "Problems")
-    return _table("Share of right answers with its 95 % interval", head, rows, "accuracy")
+    guess = f'<p class="note">The commonest answer alone: {percent(summary.commonest.share)}.</p>\n'
+    table = _table("Share of right answers with its 95 % interval", head, rows, "accuracy")
+    return table + guess if summary.problems else table
 
 
-def _share(score: Score) -> str:
+def _share(score: Score | Share) -> str:
     if not score.of:
         return _UNKNOWN
     return f"<td><strong>{percent(score.share)}</strong><small>{between(score.interval)}</small></td>"
@@ -118,6 +141,18 @@ def _cost(models: Sequence[ModelSummary]) -> str:
         for model in models
     )
     return _table("What became of the problems, and what an answer took", head, rows, "numbers")
+
+
+def _refusals(models: Sequence[ModelSummary]) -> str:
+    rows = (
+        f"{_row_head(model.name)}{_share(model.refusals)}{_share(model.false_refusals)}<td>{model.unusable:,}</td>"
+        + (_UNKNOWN if model.format_errors is None else f"<td>{model.format_errors:.3f}</td>")
+        for model in models
+    )
+    head = _heads(
+        "Model", "Refused", "Refused, of those with an answer", "No usable reply", "Rejected a turn"
+    )
+    return _table("What was refused, and what could not be used", head, rows, "numbers")
 
 
 def _mean(means: Means, name: str) -> str:

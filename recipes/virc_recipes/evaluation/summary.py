@@ -7,8 +7,10 @@ from typing import Any
 
 import msgspec
 
+from virc_recipes.crops import Crops
 from virc_recipes.evaluation.statistics import Interval, mcnemar, paired, wilson
 from virc_recipes.ledger import Id
+from virc_recipes.reasoning.trace import FailureKind
 from virc_recipes.scoring import Decider
 
 SCHEMA = "virc.eval/1"
@@ -26,6 +28,8 @@ class Answered(msgspec.Struct, frozen=True):
         by: who decided.
         seconds: from the problem's pictures to its answer.
         tokens: drawn in all tries; None where the server does not tell.
+        rejected: tries that could not be used.
+        failure: what ended it where there is no answer; `no_answer` is a refusal. None where that is not known.
         trace: folder of its trace, relative to the report's.
         reason: why there is no answer.
     """
@@ -37,8 +41,20 @@ class Answered(msgspec.Struct, frozen=True):
     calls: int = 0
     seconds: float = 0.0
     tokens: int | None = None
+    rejected: int = 0
+    failure: FailureKind | None = None
     trace: str | None = None
     reason: str | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the model said that it cannot tell."""
+        return self.answer is None and self.failure == "no_answer"
+
+    @property
+    def unusable(self) -> bool:
+        """Whether it ended because no reply of a turn could be used."""
+        return self.answer is None and self.failure == "tries"
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -46,6 +62,7 @@ class Result(msgspec.Struct, frozen=True):
 
     Args:
         answers: model -> what it made of the problem; one that has no result is not in it.
+        unreadable: whether refusing is right.
     """
 
     id: Id
@@ -53,6 +70,7 @@ class Result(msgspec.Struct, frozen=True):
     reference: str
     categories: Categories
     answers: Mapping[str, Answered]
+    unreadable: bool = False
 
 
 class Score(msgspec.Struct, frozen=True):
@@ -66,6 +84,19 @@ class Score(msgspec.Struct, frozen=True):
     def share(self) -> float:
         """From 0 to 1; 0 of nothing."""
         return self.right / self.of if self.of else 0.0
+
+
+class Share(msgspec.Struct, frozen=True):
+    """A share of problems, with its 95 % interval."""
+
+    count: int
+    of: int
+    interval: Interval
+
+    @property
+    def share(self) -> float:
+        """From 0 to 1; 0 of nothing."""
+        return self.count / self.of if self.of else 0.0
 
 
 class Means(msgspec.Struct, frozen=True):
@@ -88,10 +119,14 @@ class ModelSummary(msgspec.Struct, frozen=True):
 
     Args:
         score: over the problems that were decided.
-        unanswered: problems it gave no answer to; they are not right.
+        unanswered: problems it gave no answer to; they are right only where it refused what is to be refused.
         missing: problems without a result: it was not asked, or something else than the model failed. They are not
             counted.
         undecided: answers the judge could not be asked about; they are not counted.
+        refusals: problems of which it said that it cannot tell.
+        false_refusals: the same among those that have an answer.
+        unusable: problems that ended because no reply of a turn could be used.
+        format_errors: tries a turn that could not be used; None of no turns.
         deciders: how many answers were decided by whom.
         categories: division -> part -> score.
         settings: what it was asked with.
@@ -102,6 +137,10 @@ class ModelSummary(msgspec.Struct, frozen=True):
     unanswered: int
     missing: int
     undecided: int
+    refusals: Share
+    false_refusals: Share
+    unusable: int
+    format_errors: float | None
     deciders: Mapping[Decider, int]
     means: Means
     categories: Mapping[str, Mapping[str, Score]]
@@ -147,12 +186,19 @@ class Reported(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """All of it."""
+    """All of it.
+
+    Args:
+        commonest: problems that the commonest answer alone solves: what guessing is worth.
+        crops: what crops showed.
+    """
 
     benchmark: str
     problems: int
     models: Sequence[ModelSummary]
     pairs: Sequence[Pair]
+    commonest: Share
+    crops: Crops = "shown"
     against: Sequence[Reported] = ()
 
 
@@ -162,18 +208,33 @@ def score(verdicts: Iterable[bool]) -> Score:
     return Score(sum(decided), len(decided), wilson(sum(decided), len(decided)))
 
 
-def summarise(benchmark: str, results: Sequence[Result], models: Mapping[str, Mapping[str, Any]]) -> Summary:
+def share(hits: Iterable[bool]) -> Share:
+    """The share of those that are true."""
+    known = list(hits)
+    return Share(sum(known), len(known), wilson(sum(known), len(known)))
+
+
+def summarise(
+    benchmark: str,
+    results: Sequence[Result],
+    models: Mapping[str, Mapping[str, Any]],
+    crops: Crops = "shown",
+) -> Summary:
     """Count.
 
     Args:
         results: one for each problem.
         models: name -> `protocol` and `settings`, in the order they are shown.
+        crops: what crops showed.
     """
+    ((commonest, _),) = Counter(result.reference for result in results).most_common(1) or [("", 0)]
     return Summary(
         benchmark=benchmark,
         problems=len(results),
         models=[_model(name, results, facts) for name, facts in models.items()],
         pairs=[_pair(one, other, results) for one, other in combinations(models, 2)],
+        commonest=share(result.reference == commonest for result in results),
+        crops=crops,
     )
 
 
@@ -191,6 +252,10 @@ def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any]) -> Mo
         unanswered=sum(answered.answer is None for answered in answers),
         missing=len(results) - len(met),
         undecided=sum(answered.right is None for answered in answers),
+        refusals=share(answered.refused for answered in answers),
+        false_refusals=share(result.answers[name].refused for result in met if not result.unreadable),
+        unusable=sum(answered.unusable for answered in answers),
+        format_errors=_format_errors(answers),
         deciders=Counter(answered.by for answered in answers if answered.by),
         means=Means(
             turns=_mean(answered.turns for answered in answers),
@@ -225,6 +290,12 @@ def _pair(one: str, other: str, results: Sequence[Result]) -> Pair:
         only_one=split[True, False],
         only_other=split[False, True],
     )
+
+
+def _format_errors(answers: Sequence[Answered]) -> float | None:
+    """Tries a turn that could not be used; a turn without any that could is one too."""
+    turns = sum(answered.turns + answered.unusable for answered in answers)
+    return sum(answered.rejected for answered in answers) / turns if turns else None
 
 
 def _mean(values: Iterable[float]) -> float | None:

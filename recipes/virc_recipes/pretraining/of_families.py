@@ -90,10 +90,8 @@ def direct(rng: random.Random, name: str) -> Example:
     """A problem answered from the overview alone, in the same words: what a control without tools learns (D16)."""
     family = families.get(name)
     problem = family.generate(rng)
-    solution = family.solution(problem)
-    said = " ".join([*(spot.reads for spot in solution.spots), solution.sums])
-    reply = f"<think>{said}</think>\n<answer>{solution.answer}</answer>"
-    return driven(problem.question, family.draw(problem), [reply], GRID)
+    replies = worked.replies(family.solution(problem), "direct")
+    return driven(problem.question, family.draw(problem), replies, GRID)
 
 
 def all_tasks(names: tuple[str, ...]) -> Mapping[str, tuple[Make, int]]:

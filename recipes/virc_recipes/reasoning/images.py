@@ -43,6 +43,7 @@ class Shown:
         parent: index of the image it was made from; None for an input.
         box: pixels of the parent as shown that it was cut from, or None.
         twin: the same pixels, shown before; they are encoded for both.
+        beneath: an image of the same size that crops are cut from in its place, or None.
     """
 
     def __init__(
@@ -51,8 +52,9 @@ class Shown:
         parent: int | None = None,
         box: Box | None = None,
         twin: "Shown | None" = None,
+        beneath: Image.Image | None = None,
     ) -> None:
-        self.pixels, self.parent, self.box = pixels, parent, box
+        self.pixels, self.parent, self.box, self.beneath = pixels, parent, box, beneath
         self.encodings = 0
         self._twin = twin
         self._png: bytes | None = None
@@ -61,7 +63,11 @@ class Shown:
 
     def again(self, parent: int) -> "Shown":
         """The same image once more, made from the one of that index; both have one encoding."""
-        return Shown(self.pixels, parent, twin=self)
+        return Shown(self.pixels, parent, twin=self, beneath=self.beneath)
+
+    def over(self, beneath: Image.Image) -> "Shown":
+        """The same image, crops of which are cut from another of its size."""
+        return Shown(self.pixels, self.parent, self.box, self, beneath)
 
     @property
     def size(self) -> Size:

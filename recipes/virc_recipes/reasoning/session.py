@@ -26,7 +26,7 @@ from virc_recipes.reasoning.trace import (
     Trace,
     Unit,
 )
-from virc_recipes.tools import Checked, ToolError, View
+from virc_recipes.tools import Call, Checked, ToolError, View
 
 __all__ = ["SOLVE", "Ask", "Done", "Message", "Rejected", "Reply", "Session", "Unit"]
 
@@ -196,7 +196,7 @@ class Session:
         call = checked.call
         source = self.images[call.index]
         try:
-            shown = show(tools.get(call.name).apply(call, source.pixels), self.grid, call.index, call.box)
+            shown = self._made(call, source)
         except ValueError as error:  # an image of aspect 200 may be shown a little longer than that
             raise _RefusalError("tool", str(error)) from None
         made = [shown, *(image for image in self.images if image.parent is not None)]
@@ -204,6 +204,17 @@ class Session:
             most = f"{MOST_PIXELS // 10**6} million pixels"
             raise _RefusalError("tool", f"the images made by tools would hold over {most} together")
         return shown if shown.pixels is not source.pixels else source.again(call.index)
+
+    def _made(self, call: Call, source: Shown) -> Shown:
+        """What a tool makes of an image; one with another beneath it has that in its crops, and keeps it otherwise."""
+        apply = tools.get(call.name).apply
+        if source.beneath is None:
+            return show(apply(call, source.pixels), self.grid, call.index, call.box)
+        beneath = show(apply(call, source.beneath), self.grid, call.index, call.box)
+        if call.box is not None:
+            return beneath
+        shown = show(apply(call, source.pixels), self.grid, call.index)
+        return Shown(shown.pixels, call.index, beneath=beneath.pixels)
 
     def _accept(
         self, reply: Reply, text: str, turn: Turn, checked: Checked | None, shown: Shown | None

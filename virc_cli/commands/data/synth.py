@@ -11,6 +11,7 @@ from virc_cli.options import Json, Seed
 
 if TYPE_CHECKING:
     from virc_recipes.data.problem import Difficulty
+    from virc_recipes.data.worked import Pattern
 
 FAILURE: dict[str, object] = {"to": None, "problems": None}
 
@@ -21,6 +22,16 @@ class DifficultyName(StrEnum):
     easy = "easy"
     hard = "hard"
     mixed = "mixed"
+
+
+class PatternName(StrEnum):
+    """What a path does; `direct` reads and answers from the overview, without a tool."""
+
+    look = "look"
+    plan = "plan"
+    verify = "verify"
+    plan_verify = "plan+verify"
+    direct = "direct"
 
 
 class SplitName(StrEnum):
@@ -47,6 +58,14 @@ def command(
     paths: Annotated[
         int, typer.Option(min=1, max=4, metavar="N", help="Solutions a problem, in different patterns.")
     ] = 1,
+    pattern: Annotated[
+        PatternName | None,
+        typer.Option(help="Of every solution; direct: no tool, all is read in the overview. Default: any."),
+    ] = None,
+    twins: Annotated[
+        bool,
+        typer.Option("--twins", help="Each problem also gets a picture with other values, and its answer."),
+    ] = False,
     refusals: Annotated[
         float,
         typer.Option(min=0, max=1, metavar="SHARE", help="Of strange pictures and questions: unreadable."),
@@ -77,7 +96,7 @@ def command(
         to, count, seed, split.value, _numbers(sides), names, embed, workers,
         families=_names(family) if family is not None else (("polygons",) if difficulty else None),
         difficulty=_difficulty(difficulty),
-        paths=paths, refusals=refusals,
+        paths=paths, refusals=refusals, pattern=_pattern(pattern), twins=twins,
     )  # fmt: skip
     with shown() as show:
         folder = write(config, lambda what, done: show(f"{done} of {count} {what}"))
@@ -98,6 +117,10 @@ def _difficulty(name: DifficultyName | None) -> "Difficulty | None":
     if name is None or name is DifficultyName.mixed:
         return None
     return "easy" if name is DifficultyName.easy else "hard"
+
+
+def _pattern(name: PatternName | None) -> "Pattern | None":
+    return None if name is None else name.value
 
 
 def _names(text: str) -> tuple[str, ...]:
