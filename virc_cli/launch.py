@@ -112,6 +112,29 @@ def run(step: Step, log: Path) -> None:
         raise EngineError(f"could not {step.says}: {last_words(log, code)}", f"see {log}")
 
 
+def attended(step: Step, folder: Path) -> int:
+    """Run a step in a folder, all that it prints on this process's stderr; returns its exit code.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted: the step was asked to save, and has ended; a second one ends it at once.
+        SetupError: the program is not there.
+    """
+    process = Process(
+        step, _popen(step, 2, None, folder)
+    )  # 2: where a terminal is, its own line of progress too
+    try:
+        code = process.wait()
+        assert code is not None
+        return code
+    except KeyboardInterrupt:
+        process.ask_to_save()
+        process.wait()
+        raise
+    finally:
+        if process.wait(0) is None:
+            process.end()
+
+
 def output(step: Step, on_line: Callable[[str], None] = lambda line: None) -> str:
     """What a step prints.
 
@@ -163,12 +186,15 @@ def last_words(log: Path, code: int | None) -> str:
     return f"exit code {code}, {last[:300]}"
 
 
-def _popen(step: Step, stdout: int | IO[bytes], stderr: int) -> "subprocess.Popen[bytes]":
+def _popen(
+    step: Step, stdout: int | IO[bytes], stderr: int | None, folder: Path | None = None
+) -> "subprocess.Popen[bytes]":
     env = {**os.environ, **step.env}
     env = {name: value for name, value in env.items() if value or name not in step.env}
     try:
         return subprocess.Popen(
-            step.argv, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True,
+            step.argv, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
+            start_new_session=True,
             # Nobody would look after the engine when virc is killed.
             preexec_fn=end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 (no threads run here)
         )  # fmt: skip

@@ -3,7 +3,7 @@
 import io
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc_recipes.courses import MAIN, Course, Drawn, Panel, panels, read
@@ -36,6 +36,15 @@ def draw(runs: Sequence[Run], title: str) -> bytes:
         SetupError: matplotlib is not installed.
     """
     drawn = [read(run) for run in runs]
+    return picture(lambda figure: _fill(figure, drawn, title))
+
+
+def picture(fill: Callable[["Figure"], None]) -> bytes:
+    """A PNG of what is drawn into an empty figure.
+
+    Raises:
+        SetupError: matplotlib is not installed.
+    """
     try:
         import matplotlib as mpl
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -47,10 +56,18 @@ def draw(runs: Sequence[Run], title: str) -> bytes:
         mpl.rcdefaults()
         figure = Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
         FigureCanvasAgg(figure)
-        _fill(figure, drawn, title)
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png")
-    return picture.getvalue()
+        fill(figure)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png")
+    return drawn.getvalue()
+
+
+def plain(axes: "Axes", title: str) -> None:
+    """The look of every panel: a title on the left, a pale grid, no frame above and on the right."""
+    axes.set_title(title, loc="left", fontsize="medium")
+    axes.tick_params(labelsize="small")
+    axes.grid(visible=True, alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _fill(figure: "Figure", drawn: Sequence[Drawn], title: str) -> None:
@@ -85,11 +102,8 @@ def _panel(axes: "Axes", panel: Panel, drawn: Sequence[Drawn]) -> None:
     several = len(drawn) > 1
     names = panel.names[:1] if several else panel.names
     colours = _colours(len(drawn) if several else len(names))
-    axes.set_title(panel.title.replace("_", " ").replace(" per ", " / "), loc="left", fontsize="medium")
+    plain(axes, panel.title.replace("_", " ").replace(" per ", " / "))
     axes.set_xlabel("step", fontsize="small")
-    axes.tick_params(labelsize="small")
-    axes.grid(visible=True, alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.01)
     ends = limits(sorted(value for run in drawn for name in names for value in _values(run, name)))
     _ticks(axes, ends)
@@ -100,7 +114,7 @@ def _panel(axes: "Axes", panel: Panel, drawn: Sequence[Drawn]) -> None:
         for number, name in reversed(list(enumerate(names))):  # so that the first lies on top
             if name in run.courses:
                 colour = colours[index if several else number]
-                marked |= _course(axes, run.courses[name], colour, ends, smooth=name not in _EXACT)
+                marked |= draw_course(axes, run.courses[name], colour, ends, smooth=name not in _EXACT)
     if marked:
         place: Any = "right" if len(names) == 1 else "center"
         axes.set_title("▲ beyond the axis, or not a number", loc=place, fontsize="small", color="0.4")
@@ -151,10 +165,17 @@ def _ticks(axes: "Axes", ends: tuple[float, float] | None) -> None:
     axes.yaxis.set_major_formatter(EngFormatter(sep="") if large else FuncFormatter(_number))
 
 
-def _course(
-    axes: "Axes", course: Course, colour: Any, ends: tuple[float, float] | None, smooth: bool
+def draw_course(
+    axes: "Axes", course: Course, colour: Any, ends: tuple[float, float] | None = None, smooth: bool = True
 ) -> bool:
-    """Draw a line; returns whether points had to be marked at the upper edge, since the axis has no place for them."""
+    """Draw a line, and the running mean of many points.
+
+    Args:
+        ends: of the axis, where it has some.
+
+    Returns:
+        Whether points had to be marked at the upper edge, since the axis has no place for them.
+    """
     count = len(course.values)
     smooth = smooth and count > _FEW
     axes.plot(

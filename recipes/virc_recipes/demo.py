@@ -1,0 +1,332 @@
+"""The reproduction in small: `tiny` through every stage, by command lines that anyone can type in one folder.
+
+course/, models/base    of `--full`: the base from nothing, phase by phase
+data/                   rows of each stage, problems held out, and strange pictures
+runs/, models/rl        the stages, and the last of them merged
+evals/                  every stage on the same problems
+demo.json               what was begun (`Demo`)
+steps.jsonl             how long each step took (`Took`)
+curve.json, curve.png   what came of it (`demo_curve`)
+"""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from virc_recipes import runs
+from virc_recipes.clauses import clause
+from virc_recipes.errors import ConfigError, VircError
+from virc_recipes.evaluation.summary import Summary
+from virc_recipes.paths import contents, is_file, is_folder, write_json
+from virc_recipes.runs import Run
+
+BASE = "tiny"
+"""The model that the stages start from."""
+STAGES = ("base", "instruct", "practice", "rl")
+"""What the curve shows, in order: the base, and after each stage."""
+CONTROL = "direct"
+"""The model that learns the same problems without tools."""
+ENVIRONMENTS = ("sft", "rl")
+"""The engines' environments that a demo runs in; both for the device `cpu`."""
+EXTRAS = ("local", "data", "plot")
+"""What of this package it needs beside the base."""
+
+_RECORD, _STEPS = "demo.json", "steps.jsonl"
+_MOST_BYTES = 64 * 2**20
+_PAGES = 10  # problems held out that become pages, one of which is shown
+_PATHS = 2  # solutions a problem of practice
+_LIKE = ("--family", "polygons", "--difficulty", "mixed")
+_AT_ONCE = ("--concurrency", "16")
+_PHASES = ("sight", "read", "place", "skills")
+
+
+class Size(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of everything.
+
+    Args:
+        instruct, practice: problems that those models learn from; of practice, two solutions each.
+        steps, prompts: of rl, and problems a step.
+        problems: held out, a stage.
+        minutes: of each phase of the course, where the base is made too.
+    """
+
+    instruct: int
+    practice: int
+    steps: int
+    prompts: int
+    problems: int
+    minutes: Mapping[str, float]
+
+    @property
+    def direct(self) -> int:
+        """Problems that the control learns from: one for each solution that the others are shown."""
+        return self.instruct + _PATHS * self.practice
+
+
+USUAL = Size(
+    instruct=1600, practice=400, steps=20, prompts=8, problems=1000,
+    minutes={"sight": 30, "read": 60, "place": 30, "skills": 120},
+)  # fmt: skip
+QUICK = Size(
+    instruct=32, practice=16, steps=2, prompts=4, problems=20,
+    minutes=dict.fromkeys(_PHASES, 0.1),
+)  # fmt: skip
+
+
+class Demo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a demo is; a folder holds one.
+
+    Args:
+        schema: `virc.demo.settings/1`.
+        full: the base is made from nothing, too.
+        seed: of everything drawn and trained.
+    """
+
+    schema: str = "virc.demo.settings/1"
+    full: bool
+    seed: int
+    size: Size
+
+    @property
+    def base(self) -> str:
+        """The name of the base."""
+        return "base" if self.full else BASE
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One command.
+
+    Args:
+        name: short, its own.
+        says: what it does, one clause.
+        words: the command line; the first is `virc` or `torchrun`.
+        makes: what is there once it is done, relative to the demo's folder.
+    """
+
+    name: str
+    says: str
+    words: tuple[str, ...]
+    makes: str
+
+
+class Took(msgspec.Struct, frozen=True):
+    """One try of a step.
+
+    Args:
+        seconds: from its start to its end.
+        code: its exit code.
+    """
+
+    name: str
+    seconds: float
+    code: int
+
+
+def plan(demo: Demo) -> list[Step]:
+    """Every command of a demo, in order."""
+    return [*(_course(demo) if demo.full else ()), *_stages(demo), *_control(demo), *_evaluations(demo)]
+
+
+def _course(demo: Demo) -> list[Step]:
+    """The base from nothing: each phase goes on from the one before."""
+    found: list[Step] = []
+    for phase in _PHASES:
+        start = ("--from", found[-1].makes) if found else ()
+        to = "models/base" if phase == _PHASES[-1] else f"course/{phase}"
+        words = (
+            *("torchrun", "--standalone", "--nproc-per-node", "2", "-m", "virc_recipes.pretraining.loop", to),
+            *(
+                "--phase",
+                phase,
+                *start,
+                "--minutes",
+                f"{demo.size.minutes[phase]:g}",
+                "--seed",
+                str(demo.seed),
+            ),
+        )
+        found.append(Step(phase, f"course: {phase}", words, to))
+    return found
+
+
+def _stages(demo: Demo) -> list[Step]:
+    size, mixed = demo.size, (*_LIKE, "--refusals", "0.15")
+    shown = (*mixed, "--pattern", "look")
+    hard = ("--family", "polygons", "--difficulty", "hard")
+    return [
+        _drawn(demo, "instruct", 1, size.instruct, *shown, "--layouts", "sft"),
+        _trained(demo, "instruct", demo.base, "how a solution goes"),
+        _drawn(demo, "practice", 2, size.practice, *mixed, "--paths", str(_PATHS), "--layouts", "sft"),
+        _trained(demo, "practice", "instruct", "several ways to solve a problem"),
+        _drawn(demo, "rl", 3, size.steps * size.prompts, *hard, "--layouts", "prompts"),
+        _reinforced(demo),
+        Step("merge", "the shards of rl become a model", ("virc", "merge", "rl"), "models/rl"),
+    ]
+
+
+def _control(demo: Demo) -> list[Step]:
+    """The problems of instruct, and more of them, answered from the overview alone."""
+    words = (*_LIKE, "--refusals", "0.15", "--pattern", CONTROL, "--layouts", "sft")
+    return [
+        _drawn(demo, CONTROL, 1, demo.size.direct, *words),
+        _trained(demo, CONTROL, demo.base, "the same problems, answered without looking closer", "instruct"),
+    ]
+
+
+def _drawn(demo: Demo, name: str, offset: int, count: int, *words: str) -> Step:
+    seed, to = str(10 * demo.seed + offset), f"data/{name}"
+    line = ("virc", "data", "synth", "--to", to, *words, "--count", str(count), "--seed", seed)
+    return Step(f"{name} data", f"draw {count} problems", line, to)
+
+
+def _trained(demo: Demo, name: str, start: str, says: str, stage: str | None = None) -> Step:
+    line = (
+        *("virc", "train", "tiny", "--stage", stage or name, "--from", start),
+        *("--data", f"data/{name}/trajectories.json", "--set", f"seed={demo.seed}", "--name", name),
+    )
+    return Step(name, f"train on {says}", line, f"runs/{name}")
+
+
+def _reinforced(demo: Demo) -> Step:
+    sizes = {"steps": demo.size.steps, "batch": demo.size.prompts, "mini_batch": demo.size.prompts}
+    settings = [word for name, value in sizes.items() for word in ("--set", f"{name}={value}")]
+    line = (
+        *("virc", "train", "tiny", "--stage", "rl", "--with", "multi-turn", "--from", "practice"),
+        *("--data", "data/rl/prompts.parquet", *settings, "--set", f"seed={demo.seed}", "--name", "rl"),
+    )
+    return Step("rl", "reward right answers", line, "runs/rl")
+
+
+def _evaluations(demo: Demo) -> list[Step]:
+    """Held-out problems as they are, with crops of their twins and blank ones; strange pictures; some pages."""
+    count, strange = demo.size.problems, max(1, demo.size.problems // 5)
+    heldout = ("--split", "heldout")
+    models = (demo.base, *STAGES[1:])
+    unknown = ("--family", "polygons", "--refusals", "1", "--layouts", "batch")
+    return [
+        _drawn(demo, "heldout", 4, count, *heldout, *_LIKE, "--twins", "--layouts", "batch"),
+        _drawn(demo, "strange", 5, strange, *heldout, *unknown),
+        _evaluated("shown", "heldout", (*models, CONTROL), "solve problems held out"),
+        _evaluated("twin", "heldout", models, "crops are cut from another figure", "--crops", "twin"),
+        _evaluated("blank", "heldout", models, "crops are blank", "--crops", "blank"),
+        _evaluated("strange", "strange", (*models, CONTROL), "pictures and questions to refuse"),
+        _evaluated(
+            "pages", "heldout", ("rl",), "some problems as pages", "--take", str(_PAGES), traces="all"
+        ),
+    ]
+
+
+def _evaluated(
+    name: str, data: str, models: Sequence[str], says: str, *words: str, traces: str = "none"
+) -> Step:
+    asked = tuple(word for model in models for word in ("--model", model))
+    line = ("virc", "eval", f"data/{data}/problems.jsonl", *asked, *words, *_AT_ONCE, "--traces", traces)
+    return Step(f"eval {name}", f"ask: {says}", (*line, "--to", f"evals/{name}"), f"evals/{name}")
+
+
+def typed(words: Sequence[str]) -> str:
+    """A command line as one types it."""
+    return shlex.join(words)
+
+
+def rest(step: Step, folder: Path, ended: Sequence[Took]) -> tuple[str, ...] | None:
+    """What is still to be typed of a step; None where what it makes is there, whole.
+
+    Args:
+        folder: of the demo.
+        ended: what `took` says.
+
+    Raises:
+        ConfigError: a run or an evaluation cannot be read.
+    """
+    kind, _, name = step.makes.partition("/")
+    made = folder / step.makes
+    if step.words[0] == "torchrun":  # it saves on the way: that weights are there says nothing
+        whole = any(each.name == step.name and each.code == 0 for each in ended)
+        return None if whole and is_folder(made) else step.words
+    if kind == runs.FOLDER and is_file(made / "run.json"):
+        finished = runs.state(Run(made)).progress == "finished"
+        return None if finished else ("virc", "train", "--resume", "--name", name)
+    if kind == "evals":
+        return None if _is_evaluated(step, made) else step.words
+    return None if is_folder(made) else step.words
+
+
+def _is_evaluated(step: Step, folder: Path) -> bool:
+    """Whether every model that a step asks has a result for every problem."""
+    if not is_file(folder / "summary.json"):
+        return False
+    asked = {word for before, word in zip(step.words, step.words[1:], strict=False) if before == "--model"}
+    whole = {called(each.name) for each in summary(folder).models if not each.missing}
+    return asked <= whole
+
+
+def called(model: str) -> str:
+    """The name a model was asked for by: of a run it is answered as `RUN@STEP`."""
+    return model.partition("@")[0]
+
+
+def summary(folder: Path) -> Summary:
+    """The figures of an evaluation.
+
+    Raises:
+        ConfigError: they cannot be read.
+    """
+    path = folder / "summary.json"
+    try:
+        return msgspec.json.decode(contents(path, _MOST_BYTES), type=Summary)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ConfigError(f"{path} cannot be read: {clause(error)}", f"remove {folder}") from error
+
+
+def begin(folder: Path, demo: Demo) -> None:
+    """Note what is begun in a folder, which is made; nothing where that is going on there already.
+
+    Raises:
+        ConfigError: the folder holds something else, or a demo of other settings.
+        VircError: the disk refuses.
+    """
+    another = "another folder: --to DIR"
+    record = folder / _RECORD
+    if is_file(record):
+        _check_same(record, demo, another)
+        return
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigError(f"{folder} is in use, and by no demo", another)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(record, demo)
+    except OSError as error:
+        raise VircError(f"cannot make the folder {folder}: {clause(error)}") from error
+
+
+def _check_same(record: Path, demo: Demo, another: str) -> None:
+    try:
+        before = msgspec.to_builtins(msgspec.json.decode(contents(record, _MOST_BYTES), type=Demo))
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ConfigError(f"{record} cannot be read: {clause(error)}", another) from error
+    now = msgspec.to_builtins(demo)
+    old, new = {**before.pop("size"), **before}, {**now.pop("size"), **now}
+    differ = [f"{name} {old[name]}, not {new[name]}" for name in new if old[name] != new[name]]
+    if differ:
+        sentence = f"{record.parent} holds a demo of other settings: {'; '.join(differ)}"
+        raise ConfigError(sentence, f"type what it was begun with, or choose {another}")
+
+
+def took(folder: Path) -> list[Took]:
+    """Every try of every step, in order; a line that a kill cut short is left out."""
+    found: list[Took] = []
+    if is_file(folder / _STEPS):
+        for line in contents(folder / _STEPS, _MOST_BYTES).splitlines():
+            with suppress(msgspec.MsgspecError):
+                found.append(msgspec.json.decode(line, type=Took))
+    return found
+
+
+def note(folder: Path, tried: Took) -> None:
+    """Add a try of a step to the record of them."""
+    with (folder / _STEPS).open("ab") as file:
+        file.write(msgspec.json.encode(tried) + b"\n")

@@ -1,0 +1,293 @@
+"""What came of a demo: `virc.demo/1`, the gain of each stage, and a picture of it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from virc_recipes import courses, demo, plots
+from virc_recipes.clauses import clause
+from virc_recipes.courses import Course
+from virc_recipes.demo import CONTROL, STAGES, Demo
+from virc_recipes.errors import DataError
+from virc_recipes.evaluation.statistics import Interval, mcnemar, paired
+from virc_recipes.evaluation.summary import ModelSummary, Pair, Score, Share, Summary, score
+from virc_recipes.ledger import Id
+from virc_recipes.runs import FOLDER, Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SCHEMA = "virc.demo/1"
+
+PARTS = ("easy", "hard")
+"""What problems are told apart by."""
+
+_DIVISION = "difficulty"
+_LOOKS = {
+    "easy": ("tab:blue", -0.03),
+    "hard": ("tab:orange", 0.03),
+}  # colour, and how far aside: bars stay apart
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """How one stage's model does on the problems held out.
+
+    Args:
+        name: `base`, the stage, or `direct`, which learnt to answer without tools.
+        right: of all; `easy` and `hard` of those.
+        twin: answers that are those of another figure, from which the crops were cut; None: it was not asked so.
+        blank: right answers although every crop is white; None: it was not asked so.
+        calls: tool calls an answer.
+        format_errors: replies that were not accepted, a turn.
+        strange: pictures and questions of other kinds that it refuses.
+        refused: problems that it refuses although they can be solved.
+    """
+
+    name: str
+    right: Score
+    easy: Score
+    hard: Score
+    twin: Score | None
+    blank: Score | None
+    calls: float | None
+    format_errors: float | None
+    strange: Score
+    refused: Share
+
+
+class Gain(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stage adds to the one before, on the same problems.
+
+    Args:
+        part: `all`, `easy` or `hard`.
+        of: problems.
+        difference: of the shares of right answers, with its paired 95 % `interval`.
+        p: of McNemar's exact test.
+    """
+
+    stage: str
+    before: str
+    part: str
+    of: int
+    difference: float
+    interval: Interval
+    p: float
+
+
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
+    """One step: its command line, and how long it took over all tries; None where that is not known."""
+
+    name: str
+    command: str
+    seconds: float | None
+
+
+class Curve(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it.
+
+    Args:
+        commonest: problems whose answer is the commonest one; what looks at nothing reaches as many.
+        page: of one problem, solved by the last stage, relative to the demo's folder.
+    """
+
+    schema: str = SCHEMA
+    base: str
+    full: bool
+    seed: int
+    problems: int
+    commonest: Share
+    stages: Sequence[Stage]
+    gains: Sequence[Gain]
+    steps: Sequence[Spent]
+    page: str | None
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What is read of a row of problems held out."""
+
+    id: Id
+    answer: str
+    category: dict[str, str]
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    id: Id
+    answer: str | None
+    trace: str | None = None
+
+
+Told = Mapping[str, ModelSummary]
+"""What an evaluation says of each stage."""
+Runs = Mapping[str, Mapping[str, Course]]
+"""What each run said, field by field."""
+Row = TypeVar("Row")
+
+
+def read(folder: Path, begun: Demo) -> Curve:
+    """What came of a demo all of whose steps are done.
+
+    Raises:
+        ConfigError, DataError: a file of it cannot be read.
+    """
+    problems = _rows(folder / "data" / "heldout" / "problems.jsonl", Problem)
+    summaries = {
+        name: demo.summary(folder / "evals" / name) for name in ("shown", "twin", "blank", "strange")
+    }
+    told = {name: _by_stage(summary, begun) for name, summary in summaries.items()}
+    return Curve(
+        base=begun.base,
+        full=begun.full,
+        seed=begun.seed,
+        problems=len(problems),
+        commonest=summaries["shown"].commonest,
+        stages=[_stage(name, told) for name in (*STAGES, CONTROL)],
+        gains=list(_gains(told["shown"], summaries["shown"].pairs, problems)),
+        steps=_spent(folder, begun),
+        page=_page(folder, problems),
+    )
+
+
+def _rows(file: Path, kind: type[Row]) -> list[Row]:
+    try:
+        return [msgspec.json.decode(line, type=kind) for line in file.read_bytes().splitlines()]
+    except (OSError, msgspec.MsgspecError) as error:
+        raise DataError(f"{file} cannot be read: {clause(error)}", f"remove {file.parent}") from error
+
+
+def _by_stage(summary: Summary, begun: Demo) -> Told:
+    stages = {begun.base: STAGES[0]}
+    return {stages.get(name, name): each for each in summary.models for name in [demo.called(each.name)]}
+
+
+def _stage(name: str, told: Mapping[str, Told]) -> Stage:
+    shown, twin, blank = told["shown"][name], told["twin"].get(name), told["blank"].get(name)
+    parts = shown.categories.get(_DIVISION, {})
+    easy, hard = (parts.get(part, score([])) for part in PARTS)
+    return Stage(
+        name=name,
+        right=shown.score,
+        easy=easy,
+        hard=hard,
+        twin=twin.score if twin else None,
+        blank=blank.score if blank else None,
+        calls=shown.means.calls,
+        format_errors=shown.format_errors,
+        strange=told["strange"][name].score,
+        refused=shown.false_refusals,
+    )
+
+
+def _gains(shown: Told, pairs: Sequence[Pair], problems: Sequence[Problem]) -> Iterator[Gain]:
+    for before, stage in pairwise(STAGES):
+        one, other = shown[before], shown[stage]
+        pair = next(each for each in pairs if (each.one, each.other) == (one.name, other.name))
+        for part in ("all", *PARTS):
+            ids = {each.id for each in problems if part in ("all", each.category.get(_DIVISION))}
+            lost, won = (len(ids.intersection(side)) for side in (pair.only_one, pair.only_other))
+            scored = one.score if part == "all" else one.categories.get(_DIVISION, {}).get(part)
+            if scored:
+                yield _gain(before, stage, part, scored, lost, won)
+
+
+def _gain(before: str, stage: str, part: str, scored: Score, lost: int, won: int) -> Gain:
+    """A gain by the problems that only one of the two solves, and the score of the one before."""
+    both = scored.right - lost
+    return Gain(
+        stage=stage,
+        before=before,
+        part=part,
+        of=scored.of,
+        difference=(won - lost) / scored.of,
+        interval=paired(both, won, lost, scored.of - both - won - lost),
+        p=mcnemar(won, lost),
+    )
+
+
+def _spent(folder: Path, begun: Demo) -> list[Spent]:
+    seconds: dict[str, float] = {}
+    for each in demo.took(folder):
+        seconds[each.name] = round(seconds.get(each.name, 0.0) + each.seconds, 1)
+    return [
+        Spent(name=step.name, command=demo.typed(step.words), seconds=seconds.get(step.name))
+        for step in demo.plan(begun)
+    ]
+
+
+def _page(folder: Path, problems: Sequence[Problem]) -> str | None:
+    """The page of a problem that the last stage solves, a hard one where there is one; else of any."""
+    known = {problem.id: problem for problem in problems}
+    answers = sorted((folder / "evals" / "pages" / "answers").glob("*.jsonl"))
+    traced = [each for file in answers for each in _rows(file, _Answer) if each.trace]
+
+    def rank(each: _Answer) -> tuple[bool, bool]:
+        problem = known[each.id]
+        return each.answer == problem.answer, problem.category.get(_DIVISION) == "hard"
+
+    best = max(traced, key=rank, default=None)
+    return f"{best.trace}/index.html" if best else None
+
+
+def draw(curve: Curve, folder: Path) -> bytes:
+    """A PNG: right answers by stage, and what each stage's training said meanwhile.
+
+    Args:
+        folder: of the demo, for its runs.
+
+    Raises:
+        ConfigError: a run has no metrics.
+        SetupError: matplotlib is not installed.
+    """
+    runs = {name: courses.read(Run(folder / FOLDER / name)).courses for name in STAGES[1:]}
+    return plots.picture(lambda figure: _fill(figure, curve, runs))
+
+
+def _fill(figure: "Figure", curve: Curve, runs: Runs) -> None:
+    figure.set_size_inches(11, 5.5)
+    grid = figure.add_gridspec(2, 2, width_ratios=(1.6, 1))
+    _accuracy(figure.add_subplot(grid[:, 0]), curve)
+    supervised = [(name, runs[name]["loss"]) for name in STAGES[1:3]]
+    _training(figure.add_subplot(grid[0, 1]), "loss", supervised, ("tab:green", "tab:purple"))
+    _training(figure.add_subplot(grid[1, 1]), "reward", [("rl", runs["rl"]["reward"])], ("tab:red",))
+    title = f"tiny, stage by stage, on {curve.problems:,} problems held out (seed {curve.seed})"
+    figure.suptitle(title, fontsize="large", fontweight="bold")
+
+
+def _accuracy(axes: "Axes", curve: Curve) -> None:
+    """A line for easy and one for hard problems, the control beside them; below, answers that look at other crops."""
+    plots.plain(axes, "right answers, with 95 % intervals")
+    *stages, control = curve.stages
+    for part, (colour, aside) in _LOOKS.items():
+        scores = [getattr(stage, part) for stage in stages]
+        _points(axes, [at + aside for at in range(len(stages))], scores, label=part, color=colour, marker="o")
+        alone = [getattr(control, part)]
+        _points(axes, [len(stages) + aside], alone, color=colour, marker="D", markerfacecolor="white")
+    for name, label, line in (("twin", "crops of a twin: its answer", "--"), ("blank", "crops blank", ":")):
+        shares = [getattr(stage, name).share for stage in stages if getattr(stage, name)]
+        axes.plot(range(len(shares)), shares, color="0.4", linestyle=line, linewidth=1.4, label=label)
+    axes.axvline(len(stages) - 0.5, color="0.8", linewidth=1)
+    axes.set_xticks(range(len(curve.stages)), [*(stage.name for stage in stages), "without\ntools"])
+    axes.set_xlim(-0.4, len(stages) + 0.4)
+    axes.set_ylim(-0.02, 1.02)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    axes.legend(loc="upper left", frameon=False, fontsize="small")
+
+
+def _points(axes: "Axes", at: Sequence[float], scores: Sequence[Score], **look: Any) -> None:
+    shares = [each.share for each in scores]
+    below = [each.share - each.interval[0] for each in scores]
+    above = [each.interval[1] - each.share for each in scores]
+    axes.errorbar(at, shares, yerr=(below, above), capsize=3, linewidth=1.6, elinewidth=1, **look)
+
+
+def _training(axes: "Axes", name: str, drawn: Sequence[tuple[str, Course]], colours: Sequence[str]) -> None:
+    """What runs said of themselves, step by step."""
+    plots.plain(axes, name)
+    axes.set_xlabel("step", fontsize="small")
+    for (run, course), colour in zip(drawn, colours, strict=True):
+        plots.draw_course(axes, course, colour)
+        axes.plot([], [], color=colour, label=run)
+    axes.legend(loc="best", frameon=False, fontsize="small")

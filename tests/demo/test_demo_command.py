@@ -1,0 +1,167 @@
+"""`virc demo`: what it prints, what it refuses before anything is made, and how it ends when a step does not."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import finished
+import msgspec
+import pytest
+from called import virc
+
+from virc_recipes import demo
+from virc_recipes.demo import Demo
+from virc_recipes.locks import held
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_dry_run_is_a_script_and_makes_nothing(workspace: Path) -> None:
+    done = virc("demo", "--dry-run", "--to", "my demo", "--problems", 7)
+    assert (done.code, done.err, files(workspace)) == (0, "", [])
+    first, *script = done.out.splitlines()
+    assert first == "mkdir -p 'my demo' && cd 'my demo'"
+    assert script[0].startswith("# ")
+    assert [line for line in script if not line.startswith(("# ", "virc "))] == []
+    assert str(workspace) not in done.out
+    assert "--twins --layouts batch --count 7 --seed 4" in done.out
+    assert subprocess.run(["bash", "-n"], input=done.out, text=True).returncode == 0
+
+
+def test_a_dry_run_needs_no_environment(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIRC_CACHE", str(workspace / "none"))
+    done = virc("demo", "--dry-run", "--full", "--json")
+    assert done.json["schema"] == "virc.demo.plan/1"
+    assert [step["name"] for step in done.json["steps"]][:5] == [
+        "sight",
+        "read",
+        "place",
+        "skills",
+        "instruct data",
+    ]
+    assert done.json["steps"][3]["command"].startswith(
+        "torchrun --standalone --nproc-per-node 2 -m virc_recipes."
+    )
+    assert files(workspace) == []
+
+
+def test_environments_that_are_missing_are_named_before_anything_begins(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIRC_CACHE", str(workspace.parent / "none"))
+    done = virc("demo", "--quick")
+    assert (done.code, done.out, files(workspace)) == (4, "", [])
+    assert done.err == (
+        "error: a demo needs the environment sft-cpu and the environment rl-cpu\n"
+        "hint: virc env create sft --device cpu && virc env create rl --device cpu\n"
+    )
+
+
+def test_extras_that_are_missing_are_named_before_anything_begins(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib import metadata
+
+    there = metadata.distribution
+
+    def distribution(name: str) -> metadata.Distribution:
+        if name == "matplotlib":
+            raise metadata.PackageNotFoundError(name)
+        return there(name)
+
+    monkeypatch.setattr(metadata, "distribution", distribution)
+    done = virc("demo", "--quick", "--json")
+    assert (done.code, files(workspace)) == (4, [])
+    assert done.json["error"]["message"] == "a demo needs the extra plot"
+    assert done.json["error"]["hint"] == "pip install 'virc[plot]'"
+    assert done.json["stages"] is None
+
+
+def test_a_folder_of_something_else_is_left_alone(workspace: Path) -> None:
+    (workspace / "demo").mkdir()
+    (workspace / "demo" / "mine").touch()
+    done = virc("demo", "--quick")
+    assert (done.code, done.out, files(workspace / "demo")) == (3, "", ["mine"])
+    assert done.err == "error: demo is in use, and by no demo\nhint: another folder: --to DIR\n"
+
+
+def test_a_demo_of_other_settings_is_not_gone_on_with(workspace: Path) -> None:
+    finished.finish(workspace / "demo")
+    before = (workspace / "demo" / "demo.json").read_bytes()
+    done = virc("demo", "--quick", "--seed", 1, "--problems", 30)
+    assert (done.code, done.out) == (3, "")
+    sentence = "demo holds a demo of other settings: problems 20, not 30; seed 0, not 1"
+    assert done.err.splitlines()[0] == f"error: {sentence}"
+    assert (workspace / "demo" / "demo.json").read_bytes() == before
+
+
+def test_two_at_once_do_not_share_a_folder(workspace: Path) -> None:
+    finished.finish(workspace / "demo")
+    with held(workspace / "demo" / "demo"):
+        done = virc("demo", "--quick")
+    assert done.code == 3
+    assert done.err.startswith("error: another virc demo is at work in demo\n")
+
+
+def test_a_step_that_fails_is_told_once_and_its_exit_code_is_the_demos(
+    workspace: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = workspace / "demo"
+    demo.begin(folder, finished.QUICK)
+    (folder / "data" / "instruct").mkdir(parents=True)
+    (folder / "data" / "instruct" / "trajectories.json").write_text("{}")
+    done = virc("demo", "--quick")
+    said = capfd.readouterr().err
+    assert done.code == 5
+    assert said.count("error: ") == 1
+    assert "trajectories.json" in said
+    (sentence, hint) = done.err.splitlines()[-2:]
+    assert sentence == "error: step 2 of 16, virc train tiny …, failed: exit code 5"
+    assert hint == "hint: the same virc demo goes on with it"
+    assert "step 1 of 16: draw 32 problems: done before" in done.err
+    (tried,) = demo.took(folder)
+    assert (tried.name, tried.code, tried.seconds > 0) == ("instruct", 5, True)
+
+
+def test_ctrl_c_reaches_the_step_that_is_at_work(workspace: Path) -> None:
+    begun = Demo(full=False, seed=0, size=msgspec.structs.replace(demo.QUICK, problems=3000))
+    folder, partial = workspace / "demo", workspace / "demo" / "data" / ".heldout.partial"
+    finished.finish(folder, begun)
+    shutil.rmtree(folder / "data" / "heldout")
+    words = [sys.executable, "-m", "virc_cli", "demo", "--quick", "--problems", "3000", "--json"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, env=environment(), stdout=pipe, stderr=pipe, text=True) as child:
+        end = time.monotonic() + 60
+        while not partial.is_dir() and time.monotonic() < end:
+            time.sleep(0.05)
+        child.send_signal(signal.SIGINT)
+        printed, said = child.communicate(timeout=60)
+    assert child.returncode == 130, said
+    assert json.loads(printed)["error"]["code"] == 130
+    assert "step 10 of 16, after" in said
+    assert not list((folder / "data").glob("*heldout*"))
+    assert [each.code for each in demo.took(folder) if each.name == "heldout data"] == [0, 130]
+
+
+def test_nothing_is_done_twice(workspace: Path) -> None:
+    folder = workspace / "demo"
+    finished.finish(folder)
+    first = virc("demo", "--quick")
+    made = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    second = virc("demo", "--quick")
+    assert (first.code, second.code, first.out) == (0, 0, second.out)
+    assert second.err.count(": done before\n") == len(demo.plan(finished.QUICK)) == 16
+    assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == made
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "recipes")))}

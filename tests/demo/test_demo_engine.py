@@ -1,0 +1,94 @@
+"""`virc demo --quick` with the real engines, whole: every stage trains, and the curve has them all (D20)."""
+
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_python import interpreter
+from training import workspaces
+
+from virc_recipes import demo, models
+from virc_recipes.demo import BASE, CONTROL, STAGES
+from virc_recipes.metrics import metrics
+from virc_recipes.runs import Run
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+
+WORDS = ("demo", "--quick", "--problems", "8", "--json")
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose folder `demo` holds a demo that nothing interrupted."""
+    for engine in demo.ENVIRONMENTS:
+        interpreter(engine)
+    folder = tmp_path_factory.mktemp("workspace")
+    done = workspaces.run(folder, *WORDS)
+    assert done.returncode == 0, done.stderr
+    (folder / "printed.json").write_text(done.stdout)
+    return folder
+
+
+def weights(folder: Path, name: str) -> dict[str, Any]:
+    """A model's tensors."""
+    from safetensors.torch import load_file
+
+    return dict(load_file(models.find(name, folder).folder / "model.safetensors"))
+
+
+def courses(folder: Path, run: str, field: str) -> list[float]:
+    return [getattr(each, field) for each in metrics(Run(folder / "runs" / run))]
+
+
+def test_every_stage_changes_the_weights(workspace: Path) -> None:
+    folder = workspace / "demo"
+    chain = [weights(folder, name) for name in (BASE, *STAGES[1:])]
+    for before, after in (*pairwise(chain), (chain[0], weights(folder, CONTROL))):
+        assert before.keys() == after.keys()
+        same = [
+            (before[name].to(after[name].dtype) == after[name]).all() for name in before
+        ]  # merging rounds
+        assert not all(same)
+
+
+def test_every_stage_logs_what_it_learns_by(workspace: Path) -> None:
+    folder = workspace / "demo"
+    for run in ("instruct", "practice", CONTROL):
+        losses = courses(folder, run, "loss")
+        assert len(losses) >= 2
+        assert all(0 < loss < 20 for loss in losses)
+    rewards = courses(folder, "rl", "reward")
+    assert len(rewards) == demo.QUICK.steps
+    assert all(-1 <= reward <= 1 for reward in rewards)
+    assert min(courses(folder, "rl", "same")) < 1  # a group without variance has no advantages
+
+
+def test_the_curve_has_every_stage(workspace: Path) -> None:
+    curve = json.loads((workspace / "printed.json").read_bytes())
+    assert [stage["name"] for stage in curve["stages"]] == [*STAGES, CONTROL]
+    assert {stage["right"]["of"] for stage in curve["stages"]} == {8}
+    assert [stage["blank"] is not None for stage in curve["stages"]] == [True] * 4 + [False]
+    assert curve["stages"][-1]["calls"] < curve["stages"][0]["calls"]
+    assert {gain["stage"] for gain in curve["gains"]} == set(STAGES[1:])
+    assert all(step["seconds"] > 0 for step in curve["steps"])
+    assert (workspace / "demo" / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert "<html" in (workspace / "demo" / curve["page"]).read_text()
+
+
+def test_a_second_call_does_nothing_again(workspace: Path) -> None:
+    def there() -> Iterator[tuple[Path, int]]:
+        return (
+            (file, file.stat().st_mtime_ns)
+            for file in (workspace / "demo").rglob("*")
+            if file.suffix != ".lock"
+        )
+
+    before = dict(there())
+    done = workspaces.run(workspace, *WORDS)
+    assert (done.returncode, done.stdout) == (0, (workspace / "printed.json").read_text())
+    assert done.stderr.count("done before") == 16
+    changed = {file.name for file, when in there() if before.get(file) != when}
+    assert changed <= {"demo", "curve.json", "curve.png"}

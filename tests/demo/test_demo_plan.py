@@ -1,0 +1,138 @@
+"""The steps of a demo: command lines that exist, in an order in which each finds what it reads."""
+
+import shutil
+from pathlib import Path
+
+import finished
+import msgspec
+import pytest
+from runs.made import make
+from typer.main import get_command
+
+from virc_cli.commands import data, eval, merge, train
+from virc_cli.main import build
+from virc_recipes import demo, runs
+from virc_recipes.demo import QUICK, USUAL, Demo, Step, Took
+
+PLANS = [Demo(full=full, seed=3, size=size) for full in (False, True) for size in (QUICK, USUAL)]
+COMMANDS = {"data": data, "eval": eval, "merge": merge, "train": train}
+
+
+def parsed(words: tuple[str, ...]) -> dict[str, object]:
+    """The options of a command line, as its command would get them.
+
+    Raises:
+        an error of the parser: it would refuse the line.
+    """
+    command, rest = get_command(build(COMMANDS)), list(words)
+    while hasattr(command, "resolve_command"):
+        context = command.make_context(command.name or "virc", rest)
+        _, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+    return dict(command.make_context(command.name, rest).params)
+
+
+@pytest.mark.parametrize("begun", PLANS)
+def test_every_command_line_is_one_that_virc_takes(begun: Demo) -> None:
+    lines = [step.words for step in demo.plan(begun) if step.words[0] == "virc"]
+    assert len(lines) == 16
+    assert all(parsed(words[1:]) for words in lines)
+
+
+def test_a_line_that_virc_does_not_take_is_seen() -> None:
+    with pytest.raises(Exception, match="No such option"):
+        parsed(("merge", "rl", "--twins"))
+
+
+@pytest.mark.parametrize("begun", PLANS)
+def test_every_step_reads_what_an_earlier_one_makes(begun: Demo) -> None:
+    made = {demo.BASE}
+    for step in demo.plan(begun):
+        read = {
+            after
+            for before, after in zip(step.words, step.words[1:], strict=False)
+            if before in ("--from", "--model")
+        }
+        read |= {
+            str(Path(word).parent) for word in step.words if word.endswith((".json", ".jsonl", ".parquet"))
+        }
+        assert read <= made, step
+        if step.words[:2] == ("virc", "merge"):
+            assert step.words[2] in made
+        assert step.makes not in made
+        made |= {step.makes, Path(step.makes).name}
+    assert len({step.name for step in demo.plan(begun)}) == len(demo.plan(begun))
+
+
+def test_only_evaluations_see_what_is_held_out() -> None:
+    steps = demo.plan(PLANS[1])
+    heldout = {step.makes for step in steps if "heldout" in step.words}
+    assert heldout == {"data/heldout", "data/strange"}
+    assert not [
+        step
+        for step in steps
+        if "train" in step.words and heldout & {str(Path(word).parent) for word in step.words}
+    ]
+
+
+def test_the_control_learns_from_as_many_rows_as_the_stages() -> None:
+    taught = {step.makes: parsed(step.words[1:]) for step in demo.plan(PLANS[1]) if "synth" in step.words}
+    rows = {name: words["count"] * words["paths"] for name, words in taught.items()}  # type: ignore[operator]
+    assert rows["data/direct"] == rows["data/instruct"] + rows["data/practice"]
+
+
+def test_another_seed_is_another_seed_everywhere() -> None:
+    first, second = (demo.plan(Demo(full=True, seed=seed, size=QUICK)) for seed in (0, 1))
+    seeded = [step.name for step in first if any("seed" in word for word in step.words)]
+    assert seeded == [one.name for one, other in zip(first, second, strict=True) if one.words != other.words]
+    assert len(seeded) == 4 + 6 + 4
+
+
+def step(name: str, begun: Demo = finished.QUICK) -> Step:
+    return next(each for each in demo.plan(begun) if each.name == name)
+
+
+def test_what_is_whole_is_not_made_again(tmp_path: Path) -> None:
+    steps = demo.plan(finished.QUICK)
+    finished.finish(tmp_path)
+    assert [each.name for each in steps if demo.rest(each, tmp_path, [])] == []
+    for each in steps:
+        shutil.rmtree(tmp_path / each.makes)
+        assert demo.rest(each, tmp_path, demo.took(tmp_path)) == each.words
+
+
+@pytest.mark.parametrize("progress", ["new", "stopped", "failed", "running"])
+def test_a_run_that_was_begun_goes_on(tmp_path: Path, progress: str) -> None:
+    runs.write_state(make(tmp_path, "instruct"), progress=progress)
+    resumed = ("virc", "train", "--resume", "--name", "instruct")
+    assert demo.rest(step("instruct"), tmp_path, []) == resumed
+    assert parsed(resumed[1:])["resume"] is True
+
+
+def test_an_evaluation_is_whole_once_every_model_has_answered_everything(tmp_path: Path) -> None:
+    finished.finish(tmp_path)
+    asked = step("eval shown")
+    few = {name: right for name, right in finished.RIGHT.items() if name != "direct"}
+    finished.evaluate(tmp_path, finished.QUICK, "shown", few)
+    assert demo.rest(asked, tmp_path, []) == asked.words
+    summary = demo.summary(tmp_path / "evals" / "blank")
+    short = [msgspec.structs.replace(model, missing=1) for model in summary.models]
+    (tmp_path / "evals" / "blank" / "summary.json").write_bytes(
+        msgspec.json.encode(msgspec.structs.replace(summary, models=short))
+    )
+    assert demo.rest(step("eval blank"), tmp_path, []) == step("eval blank").words
+
+
+def test_a_phase_of_the_course_is_done_when_it_has_ended(tmp_path: Path) -> None:
+    """It saves on the way: that weights are there says nothing."""
+    first = demo.plan(PLANS[2])[0]
+    (tmp_path / first.makes).mkdir(parents=True)
+    assert demo.rest(first, tmp_path, []) == first.words
+    assert demo.rest(first, tmp_path, [Took(first.name, 1, 130)]) == first.words
+    assert demo.rest(first, tmp_path, [Took(first.name, 1, 130), Took(first.name, 9, 0)]) is None
+
+
+def test_a_line_that_a_kill_cut_short_is_left_out_of_the_record(tmp_path: Path) -> None:
+    demo.note(tmp_path, Took("one", 1.5, 0))
+    with (tmp_path / "steps.jsonl").open("ab") as file:
+        file.write(b'{"name":"tw')
+    assert demo.took(tmp_path) == [Took("one", 1.5, 0)]
