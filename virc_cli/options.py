@@ -85,7 +85,8 @@ Concurrency = Annotated[
         min=1,
         max=1024,
         metavar="N",
-        help="Rows at a time; default 32 on vLLM and SGLang, else 16 on an endpoint.",
+        help="Rows at a time; default 32 on vLLM and SGLang, else 16 on an endpoint, 1 for a model here, which takes "
+        "that many in one batch.",
     ),
 ]
 _RUN = "A run, as `virc runs ls` names it."

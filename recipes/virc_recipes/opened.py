@@ -54,6 +54,7 @@ class Opened(msgspec.Struct, frozen=True):
         embedded: whether it is a model inside the package.
         estimate: on a CPU, seconds to read that many image tokens and seconds a token drawn.
         at_once: problems it is asked at a time where nobody says how many.
+        together: has a model in this process draw the replies of several threads in one batch; None on an endpoint.
         answers: asks whether the endpoint can be reached now; None in this process.
     """
 
@@ -65,6 +66,7 @@ class Opened(msgspec.Struct, frozen=True):
     embedded: bool = False
     estimate: Callable[[int], tuple[float, float]] | None = None
     at_once: int = 1
+    together: Callable[[], None] | None = None
     answers: Callable[[], bool] | None = None
 
 
@@ -112,6 +114,7 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
         warnings,
         embedded=embedded,
         estimate=backend.estimate if backend.device == "cpu" else None,
+        together=backend.draw_together,
     )
 
 

@@ -71,13 +71,18 @@ def test_following_the_hint_of_a_model_that_is_not_here_asks_it(
     assert done.code in (6, 8)
 
 
-def test_a_model_here_does_one_row_at_a_time(image: Path, local: Path, clean: Path) -> None:
-    (clean / "in.jsonl").write_text(json.dumps({"id": 1, "image": str(image), "question": "q"}))
-    words = ("solve", "--batch", "in.jsonl", "--model", local, "--device", "cpu", "--timeout", 1)
-    assert virc(*words, "--concurrency", 2).code == 2
-    done = virc(*words)
-    assert done.lines[0]["error"]["code"] in (6, 8)
-    assert done.lines[0]["device"] == "cpu"
+def test_a_model_here_does_as_many_rows_at_a_time_as_asked(image: Path, clean: Path) -> None:
+    rows = [{"id": number, "image": str(image), "question": f"Is it {number}?"} for number in range(6)]
+    (clean / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ("solve", "--batch", "in.jsonl", "--model", "tiny", "--device", "cpu", "--max-turns", 2)
+    alone, together = virc(*words), virc(*words, "--concurrency", 4)
+
+    def said(done: Done) -> dict[int, object]:
+        return {line["id"]: (line["answer"], line["tokens"], line["error"]) for line in done.lines}
+
+    assert len(said(alone)) == 6
+    assert said(together) == said(alone)
+    assert together.lines[0]["device"] == "cpu"
 
 
 def test_nothing_leaves_the_machine(

@@ -134,13 +134,13 @@ class CachedModel:
                 )
         except RuntimeError as error:
             self.clear()
-            raise _failed(error, len(ids)) from error
+            raise failed(error, len(ids), "lower --max-pixels") from error
         self.tokens_fed += len(ids)
         self.vision_encodings += len(new)
         logits: torch.Tensor = output.logits[0, -1]
         if logits.isnan().any():
             self.clear()
-            raise EngineError("the model's output is not a number: its weights are damaged or overflow")
+            raise no_number()
         return logits
 
     def _patches(self, new: Sequence[Shown]) -> dict[str, "torch.Tensor"]:
@@ -171,9 +171,15 @@ def _same(old: Shown, new: Shown) -> bool:
     return old is new or (old.size == new.size and old.pixels.tobytes() == new.pixels.tobytes())
 
 
-def _failed(error: RuntimeError, count: int) -> EngineError:
+def failed(error: Exception, count: int, hint: str) -> EngineError:
+    """What the network raised while it read `count` tokens; the hint is for where memory ran out."""
     said = str(error).strip().partition("\n")[0]
     memory = any(word in said.lower() for word in ("out of memory", "not enough memory", "allocate memory"))
     if memory:
-        return EngineError(f"out of memory while reading {count} tokens: {said}", hint="lower --max-pixels")
+        return EngineError(f"out of memory while reading {count} tokens: {said}", hint)
     return EngineError(f"the model failed: {said}")
+
+
+def no_number() -> EngineError:
+    """The error of logits that are no numbers."""
+    return EngineError("the model's output is not a number: its weights are damaged or overflow")

@@ -3,11 +3,13 @@
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virc_recipes.backends import OnText, Sampling, checkpoint, devices, lora
+from virc_recipes.backends.batched import Batch
 from virc_recipes.backends.chatml import CONTROLS, Rendered, render
 from virc_recipes.backends.kv_cache import CachedModel
 from virc_recipes.backends.sampling import Text, pick, seeded
@@ -31,7 +33,8 @@ class TooLongError(EngineError):
 class LocalBackend:
     """Draws replies from a model in this process; made by `load`.
 
-    One conversation's KV cache is kept between calls (`CachedModel`). Calls from several threads take turns.
+    One conversation's KV cache is kept between calls (`CachedModel`). Calls from several threads take turns, unless
+    they are to be drawn together.
 
     Attributes:
         model: name of the model's folder, or of its adapter's.
@@ -54,6 +57,8 @@ class LocalBackend:
         self.device = str(cached.network.device)
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
+        self._batch: Batch | None = None
+        self._encoding = threading.Lock()  # a tokenizer changes while it encodes
         config, generation = cached.network.config, cached.network.generation_config
         ends = generation.eos_token_id
         self._ends = {tokenizer.convert_tokens_to_ids(_END), *(ends if isinstance(ends, list) else [ends])}
@@ -79,7 +84,7 @@ class LocalBackend:
             TooLongError: the conversation is longer than the model takes.
             EngineError: the model failed.
         """
-        with self._lock:
+        with self._model() as cached:
             conversation = self._render(ask.messages, ask.images)
             room = self.context - len(conversation.ids)
             if room < 1:
@@ -88,7 +93,8 @@ class LocalBackend:
                     hint="lower --max-pixels or --max-turns",
                 )
             text = Text(self._tokenizer, on_text)
-            ids, ended = self._draw(conversation, ask.images, sampling, min(sampling.max_tokens, room), text)
+            most = min(sampling.max_tokens, room)
+            ids, ended = self._draw(cached, conversation, ask.images, sampling, most, text)
             return Reply(
                 text.finish(),
                 tuple(ids),
@@ -96,6 +102,14 @@ class LocalBackend:
                 prompt_tokens=len(conversation.ids),
                 completion_tokens=len(ids) + ended,
             )
+
+    def draw_together(self) -> None:
+        """From now on, draw the replies that several threads ask for in one batch; each thread's conversation is kept.
+
+        All of them take memory at a time, each as much as the longest. Texts are those of one at a time, as far as
+        float32 rounds alike.
+        """
+        self._batch = self._batch or Batch(self.cached)
 
     def estimate(self, image_tokens: int) -> tuple[float, float]:
         """Time this machine on a small image and a few tokens, beside the conversation held.
@@ -117,20 +131,37 @@ class LocalBackend:
         """Release the memory of model and cache; the backend draws nothing more."""
         with self._lock:
             self.cached.clear()
-            self.cached.network = None
+            self.cached.network = self._batch = None
+
+    @contextmanager
+    def _model(self) -> Iterator[CachedModel]:
+        """The model for one reply: in turn, or this thread's seat in the batch."""
+        if self._batch:
+            with self._batch.seat() as seat:
+                yield seat
+        else:
+            with self._lock:
+                yield self.cached
 
     def _render(self, messages: Sequence[Message], images: Sequence[Shown]) -> Rendered:
         counts = [self.cached.image_tokens(shown) for shown in images]
-        return render(messages, counts, self._tokenizer, generate=True)
+        with self._encoding:
+            return render(messages, counts, self._tokenizer, generate=True)
 
     def _draw(
-        self, conversation: Rendered, images: Sequence[Shown], sampling: Sampling, most: int, text: Text
+        self,
+        cached: CachedModel,
+        conversation: Rendered,
+        images: Sequence[Shown],
+        sampling: Sampling,
+        most: int,
+        text: Text,
     ) -> tuple[list[int], bool]:
         """Ids drawn, and whether the turn ended by itself. An id is fed when the one after it is wanted."""
         generator = seeded(sampling.seed)
         ids: list[int] = []
         while len(ids) < most:
-            logits = self.cached.append(ids[-1]) if ids else self.cached.read(conversation, images)
+            logits = cached.append(ids[-1]) if ids else cached.read(conversation, images)
             token = pick(
                 logits.index_fill(0, self._never.to(logits.device), float("-inf")), sampling, generator
             )

@@ -58,7 +58,6 @@ def sample(
         on_wait: told when the endpoint has gone away, and is waited for.
 
     Raises:
-        UsageError: several rows at a time are asked of a model in this process.
         NetworkError: the endpoint went away and did not come back.
         VircError: the endpoint failed row after row for a reason of its own.
     """

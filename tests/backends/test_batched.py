@@ -1,0 +1,198 @@
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from test_kv_cache import FAMILIES, picture, rendered
+from test_local import GREEDY, WARM, after, first
+
+from virc_recipes.backends import OnText, Sampling
+from virc_recipes.backends.local import LocalBackend, load
+from virc_recipes.errors import EngineError
+from virc_recipes.models import EMBEDDED_FOLDER
+from virc_recipes.reasoning.images import show
+from virc_recipes.reasoning.session import Ask, Message, Reply
+
+Result = list[Reply] | BaseException
+Conversation = Callable[[], list[Reply]]
+
+
+@pytest.fixture
+def backend(tiny: Callable[..., Path]) -> LocalBackend:
+    backend = load(tiny(), device="cpu")
+    backend.draw_together()
+    return backend
+
+
+def together(works: Sequence[Conversation]) -> list[Result]:
+    """What each gives or raises, all at a time in threads that begin together."""
+    results: dict[int, Result] = {}
+    begin = threading.Barrier(len(works))
+
+    def run(number: int) -> None:
+        begin.wait()
+        try:
+            results[number] = works[number]()
+        except BaseException as error:
+            results[number] = error
+
+    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(len(works))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return [results[number] for number in range(len(works))]
+
+
+def talk(
+    backend: LocalBackend, seed: int, sampling: Sampling, turns: int = 1, on_text: OnText | None = None
+) -> list[Reply]:
+    """The replies of a conversation that shows another picture at every turn."""
+    ask = first(backend, seed, question="What is it? " * (seed + 1))
+    replies = [backend.reply(ask, sampling, on_text)]
+    for _ in range(turns - 1):
+        ask = after(backend, ask, replies[-1])
+        replies.append(backend.reply(ask, sampling, on_text))
+    return replies
+
+
+@FAMILIES
+def test_replies_are_those_of_one_at_a_time(tiny: Callable[..., Path], family: str) -> None:
+    plans = [
+        (0, GREEDY, 3),
+        (1, WARM, 2),
+        (2, Sampling(max_tokens=3), 4),
+        (3, Sampling(temperature=0.7, seed=9, max_tokens=17), 1),
+        (4, Sampling(max_tokens=1), 2),
+    ]
+    alone = load(tiny(family), device="cpu")
+    expected = [talk(alone, *plan) for plan in plans]
+    several = load(tiny(family), device="cpu")
+    several.draw_together()
+    found = together([lambda plan=plan: talk(several, *plan) for plan in plans])  # type: ignore[misc]
+    assert found == expected
+
+
+def test_the_embedded_model_says_the_same_in_a_batch() -> None:
+    def ask(backend: LocalBackend, seed: int) -> Ask:
+        size = (28 * (3 + seed % 4), 28 * (8 - seed % 5))
+        return Ask([Message("user", f"Read {seed}.", (0,))], [show(picture(size, seed), backend.grid)])
+
+    alone, several = load(EMBEDDED_FOLDER, "cpu"), load(EMBEDDED_FOLDER, "cpu")
+    several.draw_together()
+    limits = [Sampling(max_tokens=20 + 3 * seed) for seed in range(12)]
+    expected = [[alone.reply(ask(alone, seed), limits[seed])] for seed in range(12)]
+    asks = [lambda seed=seed: [several.reply(ask(several, seed), limits[seed])] for seed in range(12)]  # type: ignore[misc]
+    assert together(asks) == expected
+    assert len({reply[0].token_ids for reply in expected}) > 6
+
+
+def test_a_conversation_costs_its_length_and_its_images_once(backend: LocalBackend) -> None:
+    seats: list[tuple[int, int]] = []
+
+    def work(seed: int) -> list[Reply]:
+        replies = talk(backend, seed, GREEDY, turns=3)
+        assert backend._batch is not None
+        seat = backend._batch._own_seat()
+        seats.append((seat.tokens_fed - (replies[-1].prompt_tokens or 0), seat.vision_encodings))
+        return replies
+
+    together([lambda seed=seed: work(seed) for seed in range(3)])  # type: ignore[misc]
+    assert seats == [(11, 3)] * 3  # nobody asked for what comes after the last id drawn
+
+
+def test_steps_are_shared_and_the_text_streams(backend: LocalBackend) -> None:
+    steps: list[int] = []
+    hook = backend.cached.network.lm_head.register_forward_pre_hook(
+        lambda _, given: steps.append(len(given[0]))
+    )
+    pieces: list[list[str]] = [[] for _ in range(6)]
+    works = [lambda seed=seed: talk(backend, 0, GREEDY, 1, pieces[seed].append) for seed in range(6)]  # type: ignore[misc]
+    found = together(works)
+    hook.remove()
+    assert len(steps) < sum(steps) / 2
+    for result, said in zip(found, pieces, strict=True):
+        assert isinstance(result, list)
+        assert "".join(said) == result[0].text
+        assert len(said) > 1
+
+
+def test_what_the_listener_raises_ends_that_reply_alone(
+    backend: LocalBackend, tiny: Callable[..., Path]
+) -> None:
+    said: list[str] = []
+
+    def interrupt(piece: str) -> None:
+        said.append(piece)
+        if len(said) == 3:
+            raise KeyboardInterrupt
+
+    works: list[Conversation] = [
+        lambda: talk(backend, 0, WARM, 2, interrupt),
+        lambda: talk(backend, 1, GREEDY, 2),
+        lambda: talk(backend, 2, GREEDY, 2),
+    ]
+    found = together(works)
+    alone = load(tiny(), device="cpu")
+    assert isinstance(found[0], KeyboardInterrupt)
+    assert found[1:] == [talk(alone, 1, GREEDY, 2), talk(alone, 2, GREEDY, 2)]
+    assert together(works[1:]) == found[1:]  # seats are given on
+
+
+@pytest.mark.parametrize("said", ["CUDA out of memory. Tried", "shape mismatch"])
+def test_a_failing_row_costs_itself_alone(
+    backend: LocalBackend, tiny: Callable[..., Path], said: str
+) -> None:
+    expected = [talk(load(tiny(), device="cpu"), seed, GREEDY) for seed in range(3)]
+    long = first(backend, 3, question="long " * 200)
+    assert len(rendered(backend, long.messages, long.images).ids) > 400
+
+    def fail(_: object, given: tuple[object, ...], named: dict[str, object]) -> None:
+        mask = named["attention_mask"]
+        if mask.shape[-1] > 400:  # type: ignore[attr-defined]
+            raise RuntimeError(said)
+
+    layer = backend.cached.network.model.language_model.layers[1]
+    hook = layer.register_forward_pre_hook(fail, with_kwargs=True)
+    works: list[Conversation] = [
+        lambda seed=seed: talk(backend, seed, GREEDY)  # type: ignore[misc]
+        for seed in range(3)
+    ]
+    found = together([*works, lambda: [backend.reply(long, GREEDY)]])
+    hook.remove()
+    assert found[:3] == expected
+    assert isinstance(found[3], EngineError)
+    assert ("--concurrency" in (found[3].hint or "")) == ("memory" in said)
+
+
+def test_a_conversation_that_is_too_long_fails_and_the_others_go_on(backend: LocalBackend) -> None:
+    long = first(backend, question="é" * 2100)
+    found = together([lambda: [backend.reply(long, GREEDY)], lambda: talk(backend, 1, GREEDY)])
+    assert isinstance(found[0], EngineError)
+    assert "the model takes 4096" in found[0].message
+    assert isinstance(found[1], list)
+
+
+def test_a_row_that_became_no_number_does_not_spoil_the_next_conversation_in_it(
+    backend: LocalBackend, tiny: Callable[..., Path]
+) -> None:
+    def spoil(_: object, given: tuple[object, ...]) -> object:
+        return (given[0] * float("nan"), *given[1:])  # type: ignore[operator]
+
+    ask = first(backend, question="long " * 40)
+    layer = backend.cached.network.model.language_model.layers[0]
+    hook = layer.register_forward_pre_hook(spoil)
+    with pytest.raises(EngineError, match="not a number"):
+        backend.reply(ask, GREEDY)
+    hook.remove()
+    asks = [first(backend, seed) for seed in range(2)]
+    assert [backend.reply(each, GREEDY) for each in asks] == [
+        load(tiny(), device="cpu").reply(each, GREEDY) for each in asks
+    ]
+
+
+def test_the_cache_grows_with_the_longest(backend: LocalBackend, tiny: Callable[..., Path]) -> None:
+    alone = load(tiny(), device="cpu")
+    plan = Sampling(max_tokens=300)
+    works = [lambda seed=seed: talk(backend, seed, plan) for seed in (0, 40)]  # type: ignore[misc]
+    assert together(works) == [talk(alone, seed, plan) for seed in (0, 40)]
