@@ -90,13 +90,12 @@ def _do_all(begun: Demo, folder: Path) -> None:
     steps, began = demo.plan(begun), time.monotonic()
     ended = demo.took(folder)
     for number, step in enumerate(steps, 1):
-        place = f"step {number} of {len(steps)}"
+        place = f"step {number} of {len(steps)}, {step.name}"
         words = demo.rest(step, folder, ended)
         if words is None:
-            output.note(f"{place}: {step.says}: done before", dim=True)
+            output.note(f"{place}: done before", dim=True)
             continue
-        elapsed = duration(time.monotonic() - began) if number > 1 else "0 s"
-        output.note(f"{place}, after {elapsed}: {step.says}")
+        output.note(f"{place}: {step.says}, after {duration(time.monotonic() - began)}")
         output.note(f"$ {demo.typed(words)}", dim=True)
         _do(step, words, folder, place)
 
@@ -111,7 +110,7 @@ def _do(step: Step, words: Sequence[str], folder: Path, place: str) -> None:
     finally:
         demo.note(folder, Took(step.name, round(time.monotonic() - began, 1), code))
     if code:
-        sentence = f"{place}, {demo.typed(words[:3])} …, failed: exit code {code}"
+        sentence = f"{place}, failed: exit code {code}"
         raise _kind(code)(sentence, "the same virc demo goes on with it")
 
 

@@ -40,7 +40,13 @@ _PAGES = 10  # problems held out that become pages, one of which is shown
 _PATHS = 2  # solutions a problem of practice
 _LIKE = ("--family", "polygons", "--difficulty", "mixed")
 _AT_ONCE = ("--concurrency", "16")
-_PHASES = ("sight", "read", "place", "skills")
+_LOOP = ("torchrun", "--standalone", "--nproc-per-node", "2", "-m", "virc_recipes.pretraining.loop")
+_PHASES = {
+    "sight": "the vision tower learns what stands where",
+    "read": "the model learns to read",
+    "place": "the model learns where things are",
+    "skills": "the model learns to do both, and sums",
+}
 
 
 class Size(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,22 +139,12 @@ def plan(demo: Demo) -> list[Step]:
 def _course(demo: Demo) -> list[Step]:
     """The base from nothing: each phase goes on from the one before."""
     found: list[Step] = []
-    for phase in _PHASES:
+    for phase, says in _PHASES.items():
         start = ("--from", found[-1].makes) if found else ()
-        to = "models/base" if phase == _PHASES[-1] else f"course/{phase}"
-        words = (
-            *("torchrun", "--standalone", "--nproc-per-node", "2", "-m", "virc_recipes.pretraining.loop", to),
-            *(
-                "--phase",
-                phase,
-                *start,
-                "--minutes",
-                f"{demo.size.minutes[phase]:g}",
-                "--seed",
-                str(demo.seed),
-            ),
-        )
-        found.append(Step(phase, f"course: {phase}", words, to))
+        to = "models/base" if len(found) == len(_PHASES) - 1 else f"course/{phase}"
+        for_long = ("--minutes", f"{demo.size.minutes[phase]:g}")
+        words = (*_LOOP, to, "--phase", phase, *start, *for_long, "--seed", str(demo.seed))
+        found.append(Step(phase, says, words, to))
     return found
 
 
@@ -163,7 +159,7 @@ def _stages(demo: Demo) -> list[Step]:
         _trained(demo, "practice", "instruct", "several ways to solve a problem"),
         _drawn(demo, "rl", 3, size.steps * size.prompts, *hard, "--layouts", "prompts"),
         _reinforced(demo),
-        Step("merge", "the shards of rl become a model", ("virc", "merge", "rl"), "models/rl"),
+        Step("merge", "its shards become a model", ("virc", "merge", "rl"), "models/rl"),
     ]
 
 
@@ -172,7 +168,7 @@ def _control(demo: Demo) -> list[Step]:
     words = (*_LIKE, "--refusals", "0.15", "--pattern", CONTROL, "--layouts", "sft")
     return [
         _drawn(demo, CONTROL, 1, demo.size.direct, *words),
-        _trained(demo, CONTROL, demo.base, "the same problems, answered without looking closer", "instruct"),
+        _trained(demo, CONTROL, demo.base, "the same problems without tools, for comparison", "instruct"),
     ]
 
 
@@ -187,7 +183,7 @@ def _trained(demo: Demo, name: str, start: str, says: str, stage: str | None = N
         *("virc", "train", "tiny", "--stage", stage or name, "--from", start),
         *("--data", f"data/{name}/trajectories.json", "--set", f"seed={demo.seed}", "--name", name),
     )
-    return Step(name, f"train on {says}", line, f"runs/{name}")
+    return Step(name, f"learn {says}", line, f"runs/{name}")
 
 
 def _reinforced(demo: Demo) -> Step:
@@ -197,7 +193,7 @@ def _reinforced(demo: Demo) -> Step:
         *("virc", "train", "tiny", "--stage", "rl", "--with", "multi-turn", "--from", "practice"),
         *("--data", "data/rl/prompts.parquet", *settings, "--set", f"seed={demo.seed}", "--name", "rl"),
     )
-    return Step("rl", "reward right answers", line, "runs/rl")
+    return Step("rl", "learn from rewards: right answers to hard problems", line, "runs/rl")
 
 
 def _evaluations(demo: Demo) -> list[Step]:
@@ -209,12 +205,12 @@ def _evaluations(demo: Demo) -> list[Step]:
     return [
         _drawn(demo, "heldout", 4, count, *heldout, *_LIKE, "--twins", "--layouts", "batch"),
         _drawn(demo, "strange", 5, strange, *heldout, *unknown),
-        _evaluated("shown", "heldout", (*models, CONTROL), "solve problems held out"),
-        _evaluated("twin", "heldout", models, "crops are cut from another figure", "--crops", "twin"),
-        _evaluated("blank", "heldout", models, "crops are blank", "--crops", "blank"),
-        _evaluated("strange", "strange", (*models, CONTROL), "pictures and questions to refuse"),
+        _evaluated("shown", "heldout", (*models, CONTROL), "every stage solves problems held out"),
+        _evaluated("twin", "heldout", models, "the same, with crops of their twins", "--crops", "twin"),
+        _evaluated("blank", "heldout", models, "the same, with blank crops", "--crops", "blank"),
+        _evaluated("strange", "strange", (*models, CONTROL), "every stage is asked what it is to refuse"),
         _evaluated(
-            "pages", "heldout", ("rl",), "some problems as pages", "--take", str(_PAGES), traces="all"
+            "pages", "heldout", ("rl",), "answers of rl as pages", "--take", str(_PAGES), traces="all"
         ),
     ]
 
@@ -224,7 +220,7 @@ def _evaluated(
 ) -> Step:
     asked = tuple(word for model in models for word in ("--model", model))
     line = ("virc", "eval", f"data/{data}/problems.jsonl", *asked, *words, *_AT_ONCE, "--traces", traces)
-    return Step(f"eval {name}", f"ask: {says}", (*line, "--to", f"evals/{name}"), f"evals/{name}")
+    return Step(f"eval {name}", says, (*line, "--to", f"evals/{name}"), f"evals/{name}")
 
 
 def typed(words: Sequence[str]) -> str:

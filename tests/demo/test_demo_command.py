@@ -125,9 +125,9 @@ def test_a_step_that_fails_is_told_once_and_its_exit_code_is_the_demos(
     assert said.count("error: ") == 1
     assert "trajectories.json" in said
     (sentence, hint) = done.err.splitlines()[-2:]
-    assert sentence == "error: step 2 of 16, virc train tiny …, failed: exit code 5"
+    assert sentence == "error: step 2 of 16, instruct, failed: exit code 5"
     assert hint == "hint: the same virc demo goes on with it"
-    assert "step 1 of 16: draw 32 problems: done before" in done.err
+    assert "step 1 of 16, instruct data: done before\n" in done.err
     (tried,) = demo.took(folder)
     assert (tried.name, tried.code, tried.seconds > 0) == ("instruct", 5, True)
 
@@ -147,7 +147,7 @@ def test_ctrl_c_reaches_the_step_that_is_at_work(workspace: Path) -> None:
         printed, said = child.communicate(timeout=60)
     assert child.returncode == 130, said
     assert json.loads(printed)["error"]["code"] == 130
-    assert "step 10 of 16, after" in said
+    assert "step 10 of 16, heldout data: draw 3000 problems, after " in said
     assert not list((folder / "data").glob("*heldout*"))
     assert [each.code for each in demo.took(folder) if each.name == "heldout data"] == [0, 130]
 
