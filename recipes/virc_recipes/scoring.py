@@ -80,14 +80,14 @@ def score(answer: str, key: Key, symbolic: Callable[[str, str], bool] | None = N
     Args:
         answer: what the model answered: a short answer, or a text that ends in one (see `final`).
         key: what it is held against.
-        symbolic: equality by algebra (`Symbolic.same`). It is asked where all rules failed, there are no choices,
-            and not both sides are numbers: of numbers the rules know all.
+        symbolic: equality by algebra (`Symbolic.same`). It is asked where all rules failed, there are neither choices
+            nor a refusal, and not both sides are numbers: of numbers the rules know all.
     """
     said = final(answer)
     texts = [answer] if said is None else [answer, said]
     if any(_right_by_rule(text, key) for text in texts):
         return Verdict(True, "rule")
-    if symbolic is None or key.choices or numbers_agree(texts[-1], key.answer) is not None:
+    if symbolic is None or key.choices or key.is_refusal or numbers_agree(texts[-1], key.answer) is not None:
         return Verdict(False, "rule")
     return Verdict(symbolic(texts[-1], key.answer), "symbolic")
 

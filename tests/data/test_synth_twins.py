@@ -1,0 +1,113 @@
+"""`virc data synth --twins` and `--pattern`: the same problems, with another picture or solved in one way."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from called import virc
+from PIL import Image, ImageChops
+
+from virc_recipes.data import families, tasks, worked
+from virc_recipes.data.families import polygons
+from virc_recipes.data.synth import SynthConfig, write
+from virc_recipes.pretraining import curriculum, of_families
+from virc_recipes.reasoning.messages import parse
+
+ALL = tuple(families.names())
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "problems.jsonl").read_text().splitlines()]
+
+
+def solved(folder: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((folder / "trajectories.json").read_text())
+    return found
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*")}
+
+
+def test_problems_with_twins_are_those_without_and_a_picture_more(tmp_path: Path) -> None:
+    plain, twins = (
+        write(SynthConfig(tmp_path / f"{wanted}", 30, 3, "heldout", workers=1, families=ALL, twins=wanted))
+        for wanted in (False, True)
+    )
+    known, found = files(plain), files(twins)
+    assert {name for name in found if name not in known} == {row["twin"]["image"] for row in rows(twins)}
+    assert {name for name in known if found[name] != known[name]} == {"problems.jsonl"}
+    assert [{key: value for key, value in row.items() if key != "twin"} for row in rows(twins)] == rows(plain)
+    assert {row["category"]["family"] for row in rows(twins)} == set(ALL)
+    for row in rows(twins):
+        with Image.open(twins / row["image"]) as image, Image.open(twins / row["twin"]["image"]) as twin:
+            assert image.size == twin.size
+            assert ImageChops.difference(image, twin).getbbox() is not None
+        assert row["twin"]["answer"] != row["answer"]
+    assert virc("data", "check", twins).code == 0
+
+
+def test_a_twin_is_the_same_with_any_solution_of_its_problem(tmp_path: Path) -> None:
+    made = [
+        write(SynthConfig(tmp_path / pattern, 6, 1, layouts=("batch",), pattern=pattern, twins=True))
+        for pattern in ("look", "direct")
+    ]  # fmt: skip
+    told = [[(row["question"], row["answer"], row["twin"]) for row in rows(folder)] for folder in made]
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("pattern", [*worked.PATTERNS, "direct"])
+def test_every_solution_has_the_pattern_asked_for(tmp_path: Path, pattern: str) -> None:
+    words = ("--family", ",".join(ALL), "--count", 10, "--pattern", pattern, "--layouts", "sft")
+    assert virc("data", "synth", "--to", tmp_path / "a", *words).code == 0
+    for row in solved(tmp_path / "a"):
+        replies = [said["content"] for said in row["messages"] if said["role"] == "assistant"]
+        assert row["category"]["pattern"] == pattern
+        assert parse(replies[-1]).answer == row["answer"]
+        assert (len(replies) == len(row["images"]) == 1) == (pattern == "direct")
+        assert any(worked.AGAIN in reply for reply in replies) == ("verify" in pattern)
+        assert ("I need" in replies[0]) == ("plan" in pattern)
+
+
+def test_direct_solutions_are_what_a_control_without_tools_learns() -> None:
+    for seed in range(5):
+        drawn = tasks.task(random.Random(seed), "train", polygons, pattern="direct")  # type: ignore[arg-type]
+        rng = random.Random(seed)
+        for example in (of_families.direct(rng, "polygons"), curriculum.direct(random.Random(seed))):
+            assert [example.messages[-1].text] == drawn.paths["direct"]
+            assert example.images[0].tobytes() == drawn.picture.tobytes()
+
+
+def test_who_answers_directly_refuses_directly_and_rows_say_what_is_refused(tmp_path: Path) -> None:
+    words = ("--family", "polygons", "--count", 24, "--refusals", 1)
+    for pattern, looks in (("direct", False), ("look", True)):
+        assert virc("data", "synth", "--to", tmp_path / pattern, *words, "--pattern", pattern).code == 0
+        found = solved(tmp_path / pattern)
+        assert {row["category"]["refusal"] for row in found} == {"stranger", "question", "absent"}
+        for row in found:
+            assert (len(row["images"]) > 1) == (looks and row["category"]["refusal"] == "absent")
+            assert row["answer"] == "unreadable"
+    assert [row["question"] for row in rows(tmp_path / "direct")] == [
+        row["question"] for row in rows(tmp_path / "look")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--pattern", "look", "--paths", "2"], "paths of a problem have different patterns"),
+        (["--pattern", "guess"], "--pattern"),
+        (["--twins", "--refusals", "0.5"], "a problem that is refused has no twin"),
+        (["--twins", "--layouts", "sft"], "twins stand in the layout batch alone"),
+        (["--twins", "--sides", "4"], "of polygons alone"),
+    ],
+)
+def test_what_does_not_go_together_is_said_and_leaves_nothing(
+    tmp_path: Path, options: list[str], said: str
+) -> None:
+    done = virc("data", "synth", "--to", tmp_path / "a", *options)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,242 @@
+"""`virc eval --crops`, and what refusals and unusable replies count: a server that sees what it is sent, and `tiny`."""
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+from called import Done, virc
+from PIL import Image
+from reasoning.replies import answer as answered
+from reasoning.replies import call as called
+from reasoning.replies import picture
+from servers import Server, image_bytes, images_of, serve
+from solve.solving import CROP, answer
+
+from virc_recipes.reasoning.images import show
+from virc_recipes.reasoning.protocol import Protocol
+from virc_recipes.reasoning.resize import QWEN2
+from virc_recipes.reasoning.session import Session
+
+PAGE, TWIN, WHITE = 40, 90, 255
+"""The grey of a picture, of its twin's, and of blank crops."""
+
+CUT = called("crop_image", bbox_2d=[28, 28, 140, 84])
+GROWN = called("scale_image", scale_factor=2, image_index=1)
+LARGE = called("scale_image", scale_factor=1.5)
+PART = called("crop_image", bbox_2d=[56, 56, 168, 112], image_index=3)
+AGAIN = called("display_image", image_index=1)
+WHOLE = called("display_image")
+
+
+def seen(body: dict[str, Any]) -> str:
+    """Look once, then answer what grey the crop has."""
+    if len(body["messages"]) == 2:
+        return CROP
+    page, crop = (Image.open(io.BytesIO(image_bytes(image))).getpixel((5, 5)) for image in images_of(body))
+    assert isinstance(page, tuple)
+    assert isinstance(crop, tuple)
+    return answer(f"{crop[0]}" if page[0] == PAGE else "another page")
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serve(seen, models=("one", "other")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
+    for name in ("VIRC_MODEL", "VIRC_ENDPOINT", "VIRC_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def problems(here: Path) -> Path:
+    for name, shade in (("page", PAGE), ("twin", TWIN)):
+        Image.new("RGB", (112, 84), (shade,) * 3).save(here / f"{name}.png")
+    return written(here, [row(at) for at in range(6)])
+
+
+def row(id: int | str, /, **changed: Any) -> dict[str, Any]:
+    twin = {"image": "twin.png", "answer": str(TWIN)}
+    fields = {"id": id, "image": "page.png", "question": f"problem {id}", "answer": str(PAGE), "twin": twin}
+    return {name: value for name, value in (fields | changed).items() if value is not ...}
+
+
+def written(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    file = folder / "greys.jsonl"
+    file.write_text("".join(json.dumps(each) + "\n" for each in rows))
+    return file
+
+
+def ask(server: Server, problems: Path, *words: object) -> Done:
+    return virc("eval", problems, "--endpoint", server.url, "--model", "one", "--json", *words)
+
+
+def right(done: Done) -> tuple[int, int]:
+    assert done.code == 0, done.err
+    score = done.json["models"][0]["score"]
+    return score["right"], score["of"]
+
+
+def lines(folder: Path, model: str = "one") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "answers" / f"{model}.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("crops", "folder", "told", "count"),
+    [("shown", "greys", PAGE, 6), ("twin", "greys-twin", TWIN, 6), ("blank", "greys-blank", WHITE, 0)],
+)
+def test_crops_are_those_asked_for_and_a_twins_answer_is_right(
+    server: Server, problems: Path, here: Path, crops: str, folder: str, told: int, count: int
+) -> None:
+    done = ask(server, problems, "--crops", crops, "--concurrency", 4)
+    assert right(done) == (count, 6)
+    assert (done.json["crops"], done.json["folder"]) == (crops, f"evals/{folder}")
+    found = lines(here / "evals" / folder)
+    assert {line["answer"] for line in found} == {str(told)}
+    assert {line["settings"].get("crops", "shown") for line in found} == {crops}
+    schema = Path(__file__).parents[2] / "recipes/virc_recipes/schemas/solve.json"
+    for line in found:
+        jsonschema.validate(line, json.loads(schema.read_text()))
+    page = (here / "evals" / folder / "report.html").read_text()
+    assert ("every crop is white" in page) == (crops == "blank")
+    assert ("crops are those of a twin" in page) == (crops == "twin")
+
+
+def test_a_trace_shows_what_the_model_saw(server: Server, problems: Path, here: Path) -> None:
+    assert ask(server, problems, "--crops", "blank", "--take", 1).code == 0
+    trace = here / "evals/greys-blank/traces/one/0"
+    greys = [Image.open(trace / f"image-{at}.png").getpixel((5, 5)) for at in range(2)]
+    assert greys == [(PAGE,) * 3, (WHITE,) * 3]
+    assert "blank" in (trace / "trace.json").read_text()
+
+
+@pytest.mark.parametrize(("first", "second"), [("shown", "blank"), ("blank", "shown"), ("twin", "blank")])
+def test_answers_over_other_crops_are_never_mixed(
+    server: Server, problems: Path, here: Path, first: str, second: str
+) -> None:
+    assert ask(server, problems, "--crops", first, "--to", "a").code == 0
+    asked, before = len(server.chats()), (here / "a/summary.json").read_bytes()
+    for model in ("one", "other"):
+        words = ("eval", problems, "--endpoint", server.url, "--model", model, "--to", "a")
+        done = virc(*words, "--crops", second)
+        assert done.code == 3
+        assert f"a/answers/one.jsonl holds answers made with crops {first}, not {second}" in done.err
+        assert f"hint: use another --to, or --crops {first}" in done.err
+    assert (len(server.chats()), (here / "a/summary.json").read_bytes()) == (asked, before)
+    assert ask(server, problems, "--crops", first, "--to", "a").code == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"twin": ...}, "line 2: it has no twin from which crops could be cut"),
+        ({"twin": "twin.png"}, "line 2: its twin is no object with an image and an answer"),
+        ({"twin": {"image": "twin.png"}}, "line 2: its twin is no object"),
+        ({"image": ..., "images": ["page.png", "page.png"]}, "line 2: it has a twin, which only a row of one image"),
+    ],
+)  # fmt: skip
+def test_a_row_without_a_twin_is_found_before_anything_is_asked(
+    server: Server, problems: Path, here: Path, changed: dict[str, Any], said: str
+) -> None:
+    written(here, [row(0), row(1, **changed)])
+    done = ask(server, problems, "--crops", "twin")
+    assert done.code == 5
+    assert said in done.err
+    assert server.chats() == []
+    assert not (here / "evals").exists()
+
+
+def test_a_twin_of_another_size_costs_its_row_alone(server: Server, problems: Path, here: Path) -> None:
+    Image.new("RGB", (56, 84)).save(here / "small.png")
+    written(here, [row(0), row(1, twin={"image": "small.png", "answer": "5"})])
+    done = ask(server, problems, "--crops", "twin")
+    assert done.code == 1
+    assert "row 1: the image and its twin differ in size: 112 x 84 px and 56 x 84 px" in done.err
+    assert (done.json["models"][0]["score"]["of"], done.json["models"][0]["missing"]) == (1, 1)
+
+
+def test_a_crop_and_all_that_is_made_of_it_are_cut_from_what_lies_beneath(own: Protocol) -> None:
+    page, other = picture(), picture().rotate(180)
+    swapped = Session(own, "?", [show(page, QWEN2).over(other)])
+    alone, beneath = Session(own, "?", [page]), Session(own, "?", [other])
+    for reply in (CUT, GROWN, LARGE, PART, AGAIN, WHOLE, answered("5")):
+        for session in (swapped, alone, beneath):
+            session.feed(reply)
+    kinds = ("whole", "cut", "cut", "whole", "cut", "cut", "whole")
+    assert len(swapped.images) == len(kinds)
+    for kind, mine, plain, hidden in zip(kinds, swapped.images, alone.images, beneath.images, strict=True):
+        same = hidden if kind == "cut" else plain
+        assert mine.pixels.tobytes() == same.pixels.tobytes()
+        assert plain.pixels.tobytes() != hidden.pixels.tobytes()
+        assert (mine.size, mine.parent, mine.box) == (plain.size, plain.parent, plain.box)
+    assert swapped.trace().messages == alone.trace().messages
+
+
+REPLIES = {  # problem -> what the model says, whatever it is asked
+    "answered": answer("40"),
+    "refused": answer("unreadable"),
+    "unusable": "no tags at all",
+    "circling": CROP,
+}
+
+
+def told(body: dict[str, Any]) -> str:
+    found = re.search(r"Question: (\w+)", json.dumps(body["messages"]))
+    assert found
+    return REPLIES[found[1]]
+
+
+def test_a_right_refusal_counts_and_an_unusable_reply_is_none(problems: Path, here: Path) -> None:
+    rows = [
+        row(f"{kind} {due}", question=kind, answer=due, twin=...)
+        for kind in REPLIES
+        for due in ("40", "unreadable")
+    ]
+    written(here, rows)
+    with serve(told, models=("one",)) as server:
+        done = ask(server, problems, "--max-turns", 2)
+        assert right(done) == (2, 8)
+        assert right(ask(server, problems, "--max-turns", 2)) == (2, 8)
+        shown = virc("eval", problems, "--endpoint", server.url, "--model", "one", "--max-turns", 2)
+    model = done.json["models"][0]
+    assert (model["refusals"]["count"], model["refusals"]["of"]) == (2, 8)
+    assert (model["false_refusals"]["count"], model["false_refusals"]["of"]) == (1, 4)
+    assert (model["unanswered"], model["unusable"]) == (6, 2)
+    assert model["format_errors"] == pytest.approx(2 * 4 / (4 * 1 + 2 * 1 + 2 * 2))
+    assert model["deciders"] == {"rule": 3}
+    failures = {line["id"]: line["failure"] for line in lines(here / "evals/greys")}
+    for kind, failure in (
+        ("answered", None),
+        ("refused", "no_answer"),
+        ("unusable", "tries"),
+        ("circling", "turns"),
+    ):
+        assert failures[f"{kind} 40"] == failures[f"{kind} unreadable"] == failure
+    assert re.search(r"^one +25\.0% of 8 +25\.0% of 4 +2 +0\.800$", shown.out, re.MULTILINE)
+    assert re.search(r"^the commonest answer alone: 50\.0%$", shown.out, re.MULTILINE)
+    page = (here / "evals/greys/report.html").read_text()
+    assert page.count("<b>right: </b>") == 2
+    assert page.count("the model answered &#x27;unreadable&#x27;") == 2
+    kept = {path.parent.name for path in here.glob("evals/greys/traces/one/*/index.html")}
+    assert {"answered 40", "refused unreadable"} & kept == set()
+    assert len(kept) == 6
+
+
+def test_tiny_answers_what_its_crops_show() -> None:
+    words = ("--family", "polygons", "--difficulty", "easy", "--layouts", "batch")
+    assert virc("data", "synth", "--to", "drawn", "--count", 1, "--seed", 4, *words, "--twins").code == 0
+    found = {}
+    for crops in ("shown", "twin", "blank"):
+        done = virc("eval", "drawn", "--model", "tiny", "--device", "cpu", "--crops", crops, "--json")
+        found[crops] = right(done)
+    assert found == {"shown": (1, 1), "twin": (1, 1), "blank": (0, 1)}
