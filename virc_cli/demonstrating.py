@@ -23,6 +23,7 @@ from virc_recipes.paths import expanded, write_json, write_whole
 
 _MODULES = {"virc": "virc_cli", "torchrun": "torch.distributed.run"}
 """First word of a command line -> the module of this environment that it is."""
+_ENV = {"virc": {}, "torchrun": {"OMP_NUM_THREADS": "1"}}  # as torchrun sets it anyway, and says so at length
 _RIGHT = ("stage", "right", "95 % interval", "easy", "hard", "twin", "blank")
 _MANNER = ("stage", "tool calls", "format errors", "strange refused", "wrongly refused")
 _GAINS = ("gain", "on", "points", "95 % interval", "p")
@@ -106,7 +107,7 @@ def _do(step: Step, words: Sequence[str], folder: Path, place: str) -> None:
     began = time.monotonic()
     code = 130
     try:
-        code = launch.attended(plan.Step(argv, step.says, saves_on="SIGINT"), folder)
+        code = launch.attended(plan.Step(argv, step.says, _ENV[program], saves_on="SIGINT"), folder)
     finally:
         demo.note(folder, Took(step.name, round(time.monotonic() - began, 1), code))
     if code:
