@@ -58,8 +58,8 @@ PHASES: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
         {"read": 0.1, "labels": 0.2, "list": 0.6, "sums": 0.1},
     ),
     "skills": (
-        {"read": 0.3, "labels": 0.05, "list": 0.45, "sums": 0.2},
-        {"read": 0.35, "list": 0.35, "sums": 0.3},
+        {"read": 0.2, "labels": 0.05, "list": 0.4, "sums": 0.35},
+        {"read": 0.3, "list": 0.35, "sums": 0.35},
     ),
     "sft": (
         {"read": 0.15, "list": 0.2, "sums": 0.2, "triangle": 0.35, "refusal": 0.1},
