@@ -71,7 +71,6 @@ def test_the_curve_has_every_stage(workspace: Path) -> None:
     assert [stage["name"] for stage in curve["stages"]] == [*STAGES, CONTROL]
     assert {stage["right"]["of"] for stage in curve["stages"]} == {8}
     assert [stage["blank"] is not None for stage in curve["stages"]] == [True] * 4 + [False]
-    assert curve["stages"][-1]["calls"] < curve["stages"][0]["calls"]
     assert {gain["stage"] for gain in curve["gains"]} == set(STAGES[1:])
     assert all(step["seconds"] > 0 for step in curve["steps"])
     assert (workspace / "demo" / "curve.png").read_bytes().startswith(b"\x89PNG")
