@@ -118,7 +118,8 @@ def refusal(
     if wrong == "question":
         return Task(unfamiliar.question(rng), family.draw(problem), "unreadable", refused, about)
     picture = unfamiliar.picture(rng)
-    picture = picture.resize(smart_resize(*picture.size, GRID), Image.Resampling.BICUBIC)
+    size = smart_resize(*picture.size, Grid(max_pixels=family.MOST_PIXELS))
+    picture = picture.resize(size, Image.Resampling.BICUBIC)
     asked = problem.question if rng.random() < 0.6 else unfamiliar.question(rng)
     return Task(asked, picture, "unreadable", refused, {"category": about["category"]})
 

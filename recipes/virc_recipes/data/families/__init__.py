@@ -13,12 +13,12 @@ from typing import Any, Protocol, cast
 
 from PIL import Image
 
-from virc_recipes.data.problem import Difficulty, Label, Split
+from virc_recipes.data.problem import MOST_PIXELS, Difficulty, Label, Split
 from virc_recipes.data.worked import Solution, Spot
 from virc_recipes.errors import UsageError
 from virc_recipes.nearest import did_you_mean
 
-MOST_PIXELS = 448 * 448
+__all__ = ["MOST_PIXELS", "Family", "Problem", "get", "names"]
 
 
 class Problem(Protocol):
@@ -49,11 +49,13 @@ class Family(Protocol):
         NAME: what the user calls it; the file is called so too.
         ABOUT: one line for help.
         NOUN: what a reader looks at, one after the other.
+        MOST_PIXELS: area of its largest picture; strange pictures beside it are no larger.
     """
 
     NAME: str
     ABOUT: str
     NOUN: str
+    MOST_PIXELS: int
 
     def generate(
         self, rng: random.Random, split: Split = "train", difficulty: Difficulty | None = None

@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 from PIL import Image, ImageDraw
 
-from virc_recipes.data import sketch, sums
+from virc_recipes.data import problem, sketch, sums
 from virc_recipes.data.glyphs import Face, mask
 from virc_recipes.data.plane import Point, around, beside, window
 from virc_recipes.data.problem import Difficulty, Label, Split, settled, split_of
@@ -27,6 +27,7 @@ from virc_recipes.tools.base import Box
 NAME = "far"
 ABOUT = "small numbers far apart on large pages, to be found, cut out and enlarged"
 NOUN = "plate"
+MOST_PIXELS = problem.MOST_PIXELS
 NAMES = "ABCDEFGHKLMPQRXY"
 Ask = Literal["value", "sum", "difference"]
 QUESTIONS: Mapping[Ask, Sequence[str]] = {

@@ -23,6 +23,7 @@ from virc_recipes.tools.base import Box
 NAME = "polygons"
 ABOUT = "triangles and quadrilaterals with one hidden angle"
 NOUN = "corner"
+MOST_PIXELS = 252 * 252
 NAMES = "ABCDEFGHKLMPQRXY"
 FIGURES = {3: "triangle", 4: "quadrilateral"}
 QUESTIONS = (
