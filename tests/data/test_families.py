@@ -14,10 +14,10 @@ import pytest
 from PIL import Image, ImageChops
 
 from virc_recipes.data import families, sums, worked
-from virc_recipes.data.families import MOST_PIXELS, Problem, far
+from virc_recipes.data.families import Problem, far
 from virc_recipes.data.glyphs import Face, mask
 from virc_recipes.data.plane import inside, meet
-from virc_recipes.data.problem import DIFFICULTIES, Difficulty, Label, Split
+from virc_recipes.data.problem import DIFFICULTIES, LARGEST, Difficulty, Label, Split
 from virc_recipes.errors import UsageError
 from virc_recipes.reasoning.resize import Grid
 from virc_recipes.reasoning.session import Done, Reply, Session, Unit
@@ -77,7 +77,7 @@ def test_pictures_are_shown_as_they_are(name: str, difficulty: Difficulty) -> No
     for problem in drawn(name, difficulty):
         width, height = families.get(name).draw(problem).size
         assert width % 28 == height % 28 == 0
-        assert width * height <= MOST_PIXELS
+        assert width * height <= LARGEST
 
 
 @every
@@ -295,7 +295,7 @@ def test_every_path_runs_through_session_to_the_right_answer(
             worked.PROTOCOL,
             problem.question,
             [family.draw(problem)],
-            Grid(max_pixels=MOST_PIXELS),
+            Grid(max_pixels=LARGEST),
             tolerate=(),
         )
         texts = worked.replies(solution, pattern, random.Random(1))

@@ -11,6 +11,7 @@ from called import virc
 from PIL import Image
 
 from virc_recipes.data import families, tasks, worked
+from virc_recipes.data.problem import LARGEST
 from virc_recipes.data.synth import SynthConfig, write
 from virc_recipes.reasoning.messages import parse
 
@@ -60,7 +61,7 @@ def test_labels_and_looks_are_boxes_of_the_picture(made: Path) -> None:
     for row in known:
         with Image.open(made / row["image"]) as image:
             width, height = image.size
-        assert width * height <= families.MOST_PIXELS
+        assert width * height <= LARGEST
         for box in (*(label["box"] for label in row["labels"]), *row["looks"]):
             assert 0 <= box[0] < box[2] <= width
             assert 0 <= box[1] < box[3] <= height
@@ -130,7 +131,7 @@ def test_strangers_are_no_larger_than_a_model_of_the_families_sees() -> None:
     for seed in range(40):
         picture = tasks.refusal(random.Random(seed), "train", family).picture
         assert picture.width % 28 == picture.height % 28 == 0
-        assert picture.width * picture.height <= families.MOST_PIXELS
+        assert picture.width * picture.height <= LARGEST
 
 
 @pytest.mark.parametrize(

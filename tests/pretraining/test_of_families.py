@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from virc_recipes.data import families, worked
-from virc_recipes.data.families import MOST_PIXELS
+from virc_recipes.data.problem import LARGEST
 from virc_recipes.pretraining import loop, of_families, sight
 from virc_recipes.pretraining.architecture import build_tokenizer
 from virc_recipes.pretraining.corpus import constants, words
@@ -36,7 +36,7 @@ def test_every_task_shows_pictures_as_inference_does_and_ends_with_a_reply(task:
         assert example.messages[-1].role == "assistant"
         for image in example.images:
             assert image.width % 28 == image.height % 28 == 0
-            assert image.width * image.height <= MOST_PIXELS
+            assert image.width * image.height <= LARGEST
         if task.startswith(("path", "refusal", "direct")):
             assert example.messages[0].text == worked.PROTOCOL.system
             assert parse(example.messages[-1].text).answer is not None
@@ -104,7 +104,7 @@ def test_the_course_of_tiny_is_as_it_was_and_shares_of_others_are_whole() -> Non
 def test_a_model_of_the_families_is_trained_and_says_how_large_its_pictures_may_be(tmp_path: Path) -> None:
     loop.train(tmp_path, steps=1, phase="read", families=("far",))
     settings = json.loads((tmp_path / "preprocessor_config.json").read_text())
-    assert settings["max_pixels"] == MOST_PIXELS
+    assert settings["max_pixels"] == LARGEST
     config = json.loads((tmp_path / "config.json").read_text())
     ids = json.loads((tmp_path / "tokenizer.json").read_text())
     rows = config.get("text_config", config)["vocab_size"]

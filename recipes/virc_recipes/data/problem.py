@@ -10,9 +10,9 @@ from virc_recipes.tools.base import Box
 
 Split = Literal["train", "heldout"]
 Difficulty = Literal["easy", "hard"]
-MOST_PIXELS = 448 * 448
-"""Area of the largest picture of any family."""
 DIFFICULTIES: tuple[Difficulty, ...] = ("easy", "hard")
+LARGEST = 448 * 448
+"""Area of the largest picture of any family, px."""
 
 
 class Label(msgspec.Struct, frozen=True):

@@ -8,12 +8,12 @@ import msgspec
 from PIL import Image
 
 from virc_recipes.data import families, unfamiliar, worked
-from virc_recipes.data.families import MOST_PIXELS, Family, polygons
-from virc_recipes.data.problem import Difficulty, Split
+from virc_recipes.data.families import Family, polygons
+from virc_recipes.data.problem import LARGEST, Difficulty, Split
 from virc_recipes.data.worked import Pattern
 from virc_recipes.reasoning.resize import Grid, smart_resize
 
-GRID = Grid(max_pixels=MOST_PIXELS)
+GRID = Grid(max_pixels=LARGEST)
 _SHARES = {"stranger": 0.5, "question": 0.25, "absent": 0.25}  # of the refusals, by what is wrong
 
 

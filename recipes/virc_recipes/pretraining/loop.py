@@ -20,8 +20,8 @@ from typing import Any
 import msgspec
 
 from virc_recipes.data import worked
-from virc_recipes.data.families import MOST_PIXELS
 from virc_recipes.data.families import names as family_names
+from virc_recipes.data.problem import LARGEST
 from virc_recipes.pretraining import curriculum, of_families, places, sight
 from virc_recipes.pretraining.architecture import (
     MAX_PIXELS,
@@ -126,7 +126,7 @@ def course(names: tuple[str, ...]) -> Course:
     if not names:
         return Course(TASKS, PHASES, sight.POLYGONS, MAX_PIXELS, names)
     tasks, phases = of_families.all_tasks(names), of_families.all_phases(names)
-    return Course(tasks, phases, of_families.eye(names), MOST_PIXELS, names)
+    return Course(tasks, phases, of_families.eye(names), LARGEST, names)
 
 
 def mixture(

@@ -1,7 +1,7 @@
 """What a model learns to solve problems of any families: the tasks of `curriculum`, for each family alike.
 
 Characters first, then what a spot shows, where the spots of a page are, the sums as text alone, and whole paths in
-every pattern. Pages are up to `families.MOST_PIXELS` in area, over three times those of `tiny`.
+every pattern. Pages are up to `problem.LARGEST` in area, over three times those of `tiny`.
 """
 
 import random

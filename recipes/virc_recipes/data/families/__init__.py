@@ -1,8 +1,8 @@
 """Families of drawn problems, one file each; adding one is adding a file here.
 
 A family module has what `Family` lists. Whatever it draws is drawn from a seed: no font, picture or word comes from
-the machine it runs on. Its pictures need no more pixels than MOST_PIXELS, and its sides are multiples of 28, so that
-a model of that limit sees them as they are.
+the machine it runs on. Its pictures need no more pixels than `problem.LARGEST`, and its sides are multiples of 28, so
+that a model of that limit sees them as they are.
 """
 
 import importlib
@@ -13,12 +13,10 @@ from typing import Any, Protocol, cast
 
 from PIL import Image
 
-from virc_recipes.data.problem import MOST_PIXELS, Difficulty, Label, Split
+from virc_recipes.data.problem import Difficulty, Label, Split
 from virc_recipes.data.worked import Solution, Spot
 from virc_recipes.errors import UsageError
 from virc_recipes.nearest import did_you_mean
-
-__all__ = ["MOST_PIXELS", "Family", "Problem", "get", "names"]
 
 
 class Problem(Protocol):
@@ -49,7 +47,7 @@ class Family(Protocol):
         NAME: what the user calls it; the file is called so too.
         ABOUT: one line for help.
         NOUN: what a reader looks at, one after the other.
-        MOST_PIXELS: area of its largest picture; strange pictures beside it are no larger.
+        MOST_PIXELS: area of its largest picture, px; strange pictures beside it are no larger.
     """
 
     NAME: str

@@ -11,10 +11,10 @@ from typing import Literal
 import msgspec
 from PIL import Image, ImageDraw
 
-from virc_recipes.data import problem, sketch, sums
+from virc_recipes.data import sketch, sums
 from virc_recipes.data.glyphs import mask
 from virc_recipes.data.plane import around, hull, inside
-from virc_recipes.data.problem import Difficulty, Label, Split, settled, split_of
+from virc_recipes.data.problem import LARGEST, Difficulty, Label, Split, settled, split_of
 from virc_recipes.data.sketch import Look
 from virc_recipes.data.worked import Solution, Spot
 from virc_recipes.tools.base import Box
@@ -22,7 +22,7 @@ from virc_recipes.tools.base import Box
 NAME = "charts"
 ABOUT = "bar and line charts whose values are read, compared or added"
 NOUN = "column"
-MOST_PIXELS = problem.MOST_PIXELS
+MOST_PIXELS = LARGEST
 NAMES = (
     tuple("ABCDEFGHKLMPQRXY"),
     ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from PIL import Image, ImageDraw
 
-from virc_recipes.data import problem, sketch, sums
+from virc_recipes.data import sketch, sums
 from virc_recipes.data.glyphs import mask
 from virc_recipes.data.plane import Point, around, beside, hull, inside, unit, window
-from virc_recipes.data.problem import Difficulty, Label, Split, settled, split_of
+from virc_recipes.data.problem import LARGEST, Difficulty, Label, Split, settled, split_of
 from virc_recipes.data.sketch import Look
 from virc_recipes.data.worked import Solution, Spot
 from virc_recipes.tools.base import Box
@@ -22,7 +22,7 @@ from virc_recipes.tools.base import Box
 NAME = "expressions"
 ABOUT = "polygons with angles such as (x + 20)°, of which one is asked"
 NOUN = "corner"
-MOST_PIXELS = problem.MOST_PIXELS
+MOST_PIXELS = LARGEST
 NAMES = "ABCDEFGHJKLMNPQRSTUVWXYZ"
 FIGURES = {3: "triangle", 4: "quadrilateral", 5: "pentagon"}
 QUESTIONS = (

@@ -16,10 +16,10 @@ from typing import Literal
 import msgspec
 from PIL import Image, ImageDraw
 
-from virc_recipes.data import problem, sketch, sums
+from virc_recipes.data import sketch, sums
 from virc_recipes.data.glyphs import Face, mask
 from virc_recipes.data.plane import Point, around, beside, window
-from virc_recipes.data.problem import Difficulty, Label, Split, settled, split_of
+from virc_recipes.data.problem import LARGEST, Difficulty, Label, Split, settled, split_of
 from virc_recipes.data.sketch import Look
 from virc_recipes.data.worked import Solution, Spot
 from virc_recipes.tools.base import Box
@@ -27,7 +27,7 @@ from virc_recipes.tools.base import Box
 NAME = "far"
 ABOUT = "small numbers far apart on large pages, to be found, cut out and enlarged"
 NOUN = "plate"
-MOST_PIXELS = problem.MOST_PIXELS
+MOST_PIXELS = LARGEST
 NAMES = "ABCDEFGHKLMPQRXY"
 Ask = Literal["value", "sum", "difference"]
 QUESTIONS: Mapping[Ask, Sequence[str]] = {

@@ -13,17 +13,17 @@ from typing import Literal
 import msgspec
 from PIL import Image, ImageDraw
 
-from virc_recipes.data import problem, sketch, sums
+from virc_recipes.data import sketch, sums
 from virc_recipes.data.glyphs import mask
 from virc_recipes.data.plane import Point, around, beside, inside, unit, window
-from virc_recipes.data.problem import Difficulty, Label, Split, settled, split_of
+from virc_recipes.data.problem import LARGEST, Difficulty, Label, Split, settled, split_of
 from virc_recipes.data.sketch import Look
 from virc_recipes.data.worked import Solution, Spot
 
 NAME = "lengths"
 ABOUT = "perimeters, midpoints and parallels, with lengths to be read along the figure"
 NOUN = "length"
-MOST_PIXELS = problem.MOST_PIXELS
+MOST_PIXELS = LARGEST
 NAMES = "ABCDEFGHKLMNPQRSTVXY"
 FIGURES = {3: "triangle", 4: "quadrilateral", 5: "pentagon"}
 CROP = (84, 84)  # px, a label with what stands around it
