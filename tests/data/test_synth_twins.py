@@ -33,7 +33,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_problems_with_twins_are_those_without_and_a_picture_more(tmp_path: Path) -> None:
     plain, twins = (
-        write(SynthConfig(tmp_path / f"{wanted}", 30, 3, "heldout", workers=1, families=ALL, twins=wanted))
+        write(SynthConfig(tmp_path / f"{wanted}", 15, 3, "heldout", workers=1, families=ALL, twins=wanted))
         for wanted in (False, True)
     )
     known, found = files(plain), files(twins)
@@ -47,6 +47,12 @@ def test_problems_with_twins_are_those_without_and_a_picture_more(tmp_path: Path
             assert ImageChops.difference(image, twin).getbbox() is not None
         assert row["twin"]["answer"] != row["answer"]
     assert virc("data", "check", twins).code == 0
+
+
+def test_no_twin_is_left_without_its_picture(tmp_path: Path) -> None:
+    drawn = write(SynthConfig(tmp_path / "drawn", 2, layouts=("batch",), twins=True))
+    assert virc("data", "convert", drawn, "--as", "batch", "--to", tmp_path / "other").code == 0
+    assert not any("twin" in row for row in rows(tmp_path / "other"))
 
 
 def test_a_twin_is_the_same_with_any_solution_of_its_problem(tmp_path: Path) -> None:
