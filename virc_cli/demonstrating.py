@@ -23,6 +23,7 @@ from virc_recipes.paths import expanded, write_json, write_whole
 
 _MODULES = {"virc": "virc_cli", "torchrun": "torch.distributed.run"}
 """First word of a command line -> the module of this environment that it is."""
+_SAVES_ON = {"virc": "SIGINT", "torchrun": ""}  # a phase of the course begins anew
 _ENV = {"virc": {}, "torchrun": {"OMP_NUM_THREADS": "1"}}  # as torchrun sets it anyway, and says so at length
 _RIGHT = ("stage", "right", "95 % interval", "easy", "hard", "twin", "blank")
 _MANNER = ("stage", "tool calls", "format errors", "strange refused", "wrongly refused")
@@ -36,7 +37,7 @@ def show(begun: Demo, to: Path, as_json: bool) -> None:
         commands = [{"name": step.name, "command": demo.typed(step.words)} for step in steps]
         output.emit({"schema": "virc.demo.plan/1", "folder": str(to), "steps": commands, "error": None})
         return
-    folder = shlex.quote(str(to))
+    folder = shlex.quote(str(expanded(to)))
     output.line(f"mkdir -p {folder} && cd {folder}")
     for step in steps:
         output.line(f"# {step.says}")
@@ -104,10 +105,16 @@ def _do_all(begun: Demo, folder: Path) -> None:
 def _do(step: Step, words: Sequence[str], folder: Path, place: str) -> None:
     program, *arguments = words
     argv = (sys.executable, "-m", _MODULES[program], *arguments)
+    started = plan.Step(argv, step.says, _ENV[program], _SAVES_ON[program])
     began = time.monotonic()
     code = 130
     try:
-        code = launch.attended(plan.Step(argv, step.says, _ENV[program], saves_on="SIGINT"), folder)
+        code = launch.attended(started, folder)
+    except KeyboardInterrupt:
+        output.note(f"{place}, is not done: the same virc demo goes on with it")
+        if program == "virc":
+            output.silence(sys.stderr)  # the step has told how it ended
+        raise
     finally:
         demo.note(folder, Took(step.name, round(time.monotonic() - began, 1), code))
     if code:

@@ -116,19 +116,22 @@ def attended(step: Step, folder: Path) -> int:
     """Run a step in a folder, all that it prints on this process's stderr; returns its exit code.
 
     Raises:
-        KeyboardInterrupt: it was interrupted: the step was asked to save, and has ended; a second one ends it at once.
+        KeyboardInterrupt: it was interrupted: the step was asked to save, and has ended; a second one ends it at once,
+            as the first one does where it saves nothing.
         SetupError: the program is not there.
     """
-    process = Process(
-        step, _popen(step, 2, None, folder)
-    )  # 2: where a terminal is, its own line of progress too
+    # 2: where a terminal is, its own line of progress too
+    process = Process(step, _popen(step, 2, None, folder))
     try:
         code = process.wait()
         assert code is not None
         return code
     except KeyboardInterrupt:
-        process.ask_to_save()
-        process.wait()
+        if step.saves_on:
+            process.ask_to_save()
+            process.wait()
+        else:
+            kill(process.pid)
         raise
     finally:
         if process.wait(0) is None:

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from called import virc
 
-from virc_recipes import demo
+from virc_recipes import demo, runs
 from virc_recipes.demo import Demo
 from virc_recipes.locks import held
 
@@ -148,8 +148,28 @@ def test_ctrl_c_reaches_the_step_that_is_at_work(workspace: Path) -> None:
     assert child.returncode == 130, said
     assert json.loads(printed)["error"]["code"] == 130
     assert "step 10 of 16, heldout data: draw 3000 problems, after " in said
+    assert said.count("error: ") == 1
+    assert "\nstep 10 of 16, heldout data, is not done: the same virc demo goes on with it\n" in said
     assert not list((folder / "data").glob("*heldout*"))
     assert [each.code for each in demo.took(folder) if each.name == "heldout data"] == [0, 130]
+
+
+def test_ctrl_c_ends_a_phase_of_the_course_and_its_workers_without_a_traceback(workspace: Path) -> None:
+    words = [sys.executable, "-m", "virc_cli", "demo", "--full", "--quick"]
+    with subprocess.Popen(words, env=environment(), stderr=subprocess.PIPE, text=True) as child:
+        workers: list[int] = []
+        end = time.monotonic() + 60
+        while not workers and time.monotonic() < end:
+            time.sleep(0.05)
+            workers = [pid for launcher in children(child.pid) for pid in children(launcher)]
+        child.send_signal(signal.SIGINT)
+        _, said = child.communicate(timeout=60)
+    assert workers
+    assert child.returncode == 130, said
+    assert [line for line in said.splitlines() if not line.startswith(("step 1 of 20, sight", "$ "))] == [
+        "error: interrupted"
+    ]
+    assert not any(runs.started(pid) for pid in workers)
 
 
 def test_nothing_is_done_twice(workspace: Path) -> None:
@@ -165,3 +185,8 @@ def test_nothing_is_done_twice(workspace: Path) -> None:
 
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "recipes")))}
+
+
+def children(pid: int) -> list[int]:
+    stats = [path.read_text() for path in Path("/proc").glob("[0-9]*/stat")]
+    return [int(stat.split()[0]) for stat in stats if stat.rsplit(")", 1)[1].split()[1] == str(pid)]
