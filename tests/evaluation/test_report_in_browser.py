@@ -96,7 +96,7 @@ def test_list_is_a_table_to_a_screen_reader_at_every_width(browser: Tab, page: P
         time.sleep(0.05)  # they are laid out with the next frame
     browser.call("Accessibility.disable")
     assert wanted <= set(named)
-    assert [role for role, _ in named].count("table") == 6
+    assert [role for role, _ in named].count("table") == 7
     assert ("image", "50.0%, 95 % interval 15.0% to 85.0%") in named
 
 
@@ -109,3 +109,11 @@ def test_columns_of_the_list_lie_under_their_heads(browser: Tab, page: Path) -> 
         )
         assert len(cells) == 3
         assert heads == pytest.approx(cells, abs=1)
+
+
+def test_the_head_of_models_stands_over_their_names_in_every_table(browser: Tab, page: Path) -> None:
+    browser.open(page, 1400)
+    heads = "[...document.querySelectorAll('.numbers thead tr:first-child th:first-child')]"
+    aligned = browser.value(f"{heads}.map(head => head.textContent + ' ' + getComputedStyle(head).textAlign)")
+    assert len(aligned) == 2
+    assert set(aligned) == {"Model start"}
