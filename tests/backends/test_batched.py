@@ -80,11 +80,11 @@ def test_the_embedded_model_says_the_same_in_a_batch() -> None:
 
     alone, several = load(EMBEDDED_FOLDER, "cpu"), load(EMBEDDED_FOLDER, "cpu")
     several.draw_together()
-    limits = [Sampling(max_tokens=20 + 3 * seed) for seed in range(12)]
-    expected = [[alone.reply(ask(alone, seed), limits[seed])] for seed in range(12)]
-    asks = [lambda seed=seed: [several.reply(ask(several, seed), limits[seed])] for seed in range(12)]  # type: ignore[misc]
+    limits = [Sampling(max_tokens=20 + 3 * seed) for seed in range(8)]
+    expected = [[alone.reply(ask(alone, seed), limits[seed])] for seed in range(8)]
+    asks = [lambda seed=seed: [several.reply(ask(several, seed), limits[seed])] for seed in range(8)]  # type: ignore[misc]
     assert together(asks) == expected
-    assert len({reply[0].token_ids for reply in expected}) > 6
+    assert len({reply[0].token_ids for reply in expected}) > 4
 
 
 def test_a_conversation_costs_its_length_and_its_images_once(backend: LocalBackend) -> None:
@@ -193,6 +193,6 @@ def test_a_row_that_became_no_number_does_not_spoil_the_next_conversation_in_it(
 
 def test_the_cache_grows_with_the_longest(backend: LocalBackend, tiny: Callable[..., Path]) -> None:
     alone = load(tiny(), device="cpu")
-    plan = Sampling(max_tokens=300)
+    plan = Sampling(max_tokens=220)
     works = [lambda seed=seed: talk(backend, seed, plan) for seed in (0, 40)]  # type: ignore[misc]
     assert together(works) == [talk(alone, seed, plan) for seed in (0, 40)]

@@ -54,6 +54,18 @@ def test_every_stage_changes_the_weights(workspace: Path) -> None:
         assert not all(same)
 
 
+def apart(one: dict[str, Any], other: dict[str, Any]) -> float:
+    return sum(float((one[name] - other[name]).square().sum()) for name in one)
+
+
+def test_practice_begins_with_what_instruct_left(workspace: Path) -> None:
+    folder = workspace / "demo"
+    told = json.loads((folder / "runs" / "practice" / "run.json").read_bytes())
+    assert told["base"] == str(models.find("instruct", folder).folder)
+    base, instruct, practice = (weights(folder, name) for name in (BASE, "instruct", "practice"))
+    assert apart(practice, instruct) < apart(practice, base)
+
+
 def test_every_stage_logs_what_it_learns_by(workspace: Path) -> None:
     folder = workspace / "demo"
     for run in ("instruct", "practice", CONTROL):
@@ -73,6 +85,8 @@ def test_the_curve_has_every_stage(workspace: Path) -> None:
     assert [stage["blank"] is not None for stage in curve["stages"]] == [True] * 4 + [False]
     assert {gain["stage"] for gain in curve["gains"]} == set(STAGES[1:])
     assert all(step["seconds"] > 0 for step in curve["steps"])
+    shown = json.loads((workspace / "demo" / "evals" / "shown" / "summary.json").read_bytes())
+    assert {model["protocol"] for model in shown["models"]} == {"trained"}
     assert (workspace / "demo" / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert "<html" in (workspace / "demo" / curve["page"]).read_text()
 
