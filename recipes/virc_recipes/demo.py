@@ -23,7 +23,7 @@ from virc_recipes.evaluation.summary import Summary
 from virc_recipes.paths import contents, is_file, is_folder, write_json
 from virc_recipes.runs import Run
 
-BASE = "tiny"
+BASE = "tiny-base"
 """The model that the stages start from."""
 STAGES = ("base", "instruct", "practice", "rl")
 """What the curve shows, in order: the base, and after each stage."""
@@ -73,8 +73,8 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
 
 USUAL = Size(
-    instruct=1600, practice=400, steps=20, prompts=8, problems=1000,
-    minutes={"sight": 30, "read": 60, "place": 30, "skills": 120},
+    instruct=4000, practice=1000, steps=20, prompts=8, problems=200,
+    minutes={"sight": 12, "read": 10, "place": 10, "skills": 90},
 )  # fmt: skip
 QUICK = Size(
     instruct=32, practice=16, steps=2, prompts=4, problems=20,
