@@ -89,17 +89,19 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
         schema: `virc.demo.settings/1`.
         full: the base is made from nothing, too.
         seed: of everything drawn and trained.
+        start: the model that the stages start from, where it is not made; a newer package may have another.
     """
 
     schema: str = "virc.demo.settings/1"
     full: bool
     seed: int
     size: Size
+    start: str = BASE
 
     @property
     def base(self) -> str:
         """The name of the base."""
-        return "base" if self.full else BASE
+        return "base" if self.full else self.start
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -306,10 +308,16 @@ def _check_same(record: Path, demo: Demo, another: str) -> None:
         raise ConfigError(f"{record} cannot be read: {clause(error)}", another) from error
     now = msgspec.to_builtins(demo)
     old, new = {**before.pop("size"), **before}, {**now.pop("size"), **now}
-    differ = [f"{name} {old[name]}, not {new[name]}" for name in new if old[name] != new[name]]
+    differ = [_differs(name, old[name], new[name]) for name in new if old[name] != new[name]]
     if differ:
         sentence = f"{record.parent} holds a demo of other settings: {'; '.join(differ)}"
         raise ConfigError(sentence, f"type what it was begun with, or choose {another}")
+
+
+def _differs(name: str, old: object, new: object) -> str:
+    if name == "full":
+        return "with --full, not without it" if old else "without --full, not with it"
+    return f"{name} {old}, not {new}"
 
 
 def took(folder: Path) -> list[Took]:

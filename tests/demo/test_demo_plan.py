@@ -13,6 +13,7 @@ from virc_cli.commands import data, eval, merge, train
 from virc_cli.main import build
 from virc_recipes import demo, runs
 from virc_recipes.demo import QUICK, USUAL, Demo, Step, Took
+from virc_recipes.errors import ConfigError
 
 PLANS = [Demo(full=full, seed=3, size=size) for full in (False, True) for size in (QUICK, USUAL)]
 COMMANDS = {"data": data, "eval": eval, "merge": merge, "train": train}
@@ -136,3 +137,14 @@ def test_a_line_that_a_kill_cut_short_is_left_out_of_the_record(tmp_path: Path) 
     with (tmp_path / "steps.jsonl").open("ab") as file:
         file.write(b'{"name":"tw')
     assert demo.took(tmp_path) == [Took("one", 1.5, 0)]
+
+
+def test_a_folder_of_another_start_or_of_the_other_kind_is_not_gone_on_with(tmp_path: Path) -> None:
+    begun = Demo(full=False, seed=0, size=QUICK, start="tiny")
+    demo.begin(tmp_path / "demo", begun)
+    for other, sentence in (
+        (msgspec.structs.replace(begun, start="tiny-base"), "start tiny, not tiny-base"),
+        (msgspec.structs.replace(begun, full=True), "without --full, not with it"),
+    ):
+        with pytest.raises(ConfigError, match=sentence):
+            demo.begin(tmp_path / "demo", other)
