@@ -7,29 +7,28 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import workspaces
 import yaml
 from engine_python import interpreter
-from runs.made import make
 
 from virc_recipes import models
 from virc_recipes.backends import Sampling
 from virc_recipes.backends.local import LocalBackend, load
-from virc_recipes.data.synth import SynthConfig, write
 from virc_recipes.errors import ConfigError
 from virc_recipes.models import EMBEDDED_FOLDER
 from virc_recipes.reasoning.images import show
 from virc_recipes.reasoning.session import Ask, Message
 from virc_recipes.runs import Run
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
+ROWS = 64
+LORA = (
+    *("train", "tiny", "--stage", "instruct", "--with", "lora", "--set", "learning_rate=1e-2"),
+    *("--set", "steps=20", "--set", "batch=4", "--set", "save=10", "--set", "trackers=[tensorboard]"),
+)
+NAME = "adapter_model.safetensors"
 COMMON = {"template": "qwen2_vl", "trust_remote_code": False}
-TRAIN = {
-    **COMMON, "stage": "sft", "do_train": True, "finetuning_type": "lora", "lora_rank": 8, "lora_alpha": 16,
-    "dataset": "trajectories", "cutoff_len": 2048, "preprocessing_num_workers": 1, "logging_steps": 10,
-    "per_device_train_batch_size": 4, "max_steps": 20, "save_steps": 10, "learning_rate": 5.0e-3,
-    "report_to": "none", "use_cpu": True, "disable_gradient_checkpointing": True,
-}  # fmt: skip
 EXPORT = {**COMMON, "export_device": "cpu", "infer_dtype": "float32"}
 
 
@@ -44,19 +43,24 @@ def llamafactory(task: str, file: Path, **keys: object) -> None:
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Problems drawn by this package."""
-    return write(SynthConfig(tmp_path_factory.mktemp("rows") / "polygons", count=64, layouts=("sft",)))
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with problems drawn by this package."""
+    folder = tmp_path_factory.mktemp("workspace")
+    workspaces.synth(folder, ROWS)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def trained(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of the embedded model, as `virc train --with lora` leaves it."""
-    folder = tmp_path_factory.mktemp("workspace")
-    run = make(folder, "light")
-    places = {"dataset_dir": str(rows), "media_dir": str(rows), "output_dir": str(run.checkpoints)}
-    llamafactory("train", folder / "train.yaml", model_name_or_path=str(EMBEDDED_FOLDER), **TRAIN, **places)
-    return run
+def rows(workspace: Path) -> Path:
+    return workspace / "data" / "polygons"
+
+
+@pytest.fixture(scope="module")
+def trained(workspace: Path) -> Run:
+    """A run of the embedded model that nothing interrupted."""
+    done = workspaces.run(workspace, *LORA, "--name", "light")
+    assert done.returncode == 0, done.stderr
+    return Run(Path(done.stdout.strip()))
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +90,34 @@ def replies(backend: LocalBackend, rows: Path) -> list[tuple[int, ...] | None]:
     return said
 
 
+def test_it_trains_and_goes_on_where_it_was_killed(trained: Run, workspace: Path) -> None:
+    loss = workspaces.losses(trained.folder)
+    assert loss[20] < 0.6 * loss[1]
+    run = workspace / "runs" / "again"
+    first = workspaces.start(workspace, *LORA, "--name", "again")
+    workspaces.until_step(first, run, 11)
+    workspaces.kill_all(first, run)
+    second = workspaces.run(workspace, "train", "--resume", "--name", "again")
+    assert second.returncode == 0, second.stderr
+    assert "going on from step 10" in second.stderr
+    assert workspaces.losses(run) == loss
+    assert workspaces.same(*(workspaces.weights(each, 20, NAME) for each in (run, trained.folder)))
+
+
+def test_a_tracker_gets_the_run_too(trained: Run) -> None:
+    assert list(trained.folder.rglob("events.out.tfevents.*"))
+
+
+def test_its_run_answers(trained: Run, workspace: Path) -> None:
+    picture = Path(__file__).parents[1] / "pictures" / "triangle.png"
+    words = ("solve", "--json", "--model", trained.name, str(picture), "What is m∠B in triangle MBH?")
+    done = workspaces.run(workspace, *words)
+    said = json.loads(done.stdout)
+    assert done.returncode == 0, said
+    assert said["protocol"] == "trained"
+    assert said["answer"].isdecimal()
+
+
 def test_its_answers_are_not_its_bases_and_are_those_of_the_merged_model(
     trained: Run, merged: Path, rows: Path
 ) -> None:
@@ -108,7 +140,7 @@ def test_on_a_model_that_it_was_not_trained_on_it_is_an_error(trained: Run, tmp_
     from safetensors.torch import load_file, save_file
 
     adapter = Path(shutil.copytree(trained.checkpoints / "checkpoint-20", tmp_path / "lora"))
-    file = adapter / "adapter_model.safetensors"
+    file = adapter / NAME
     save_file({key.replace("layers", "blocks"): value for key, value in load_file(file).items()}, file)
     with pytest.raises(ConfigError, match="does not belong to this base"):
         load(EMBEDDED_FOLDER, device="cpu", adapter=adapter)

@@ -13,6 +13,7 @@ import workspaces
 
 from virc_cli import launch
 from virc_recipes import ray_job
+from virc_recipes.metrics import metrics
 from virc_recipes.paths import write_whole
 from virc_recipes.plan import Plan, Step
 from virc_recipes.runs import Run
@@ -176,3 +177,7 @@ def test_verl_trains_on_a_cluster_and_its_run_lies_here(head: str, tmp_path: Pat
     assert workspaces.state(run.folder)["progress"] == "finished"
     assert (run.checkpoints / "global_step_1" / "actor").is_dir()
     assert [job["status"] for job in _of(run, head)] == ["SUCCEEDED"]
+    (step,) = metrics(run)
+    assert {"format", "tool_choice"} <= step.terms.keys()
+    assert step.reward is not None
+    assert -1 <= step.reward <= 0.8

@@ -18,8 +18,6 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 ROWS = 48
 STEPS = ("--set", "steps=10", "--set", "save=4")
-LORA = ("--with", "lora", "--set", "learning_rate=1e-2", "--set", "steps=6", "--set", "save=3",
-        "--set", "trackers=[tensorboard]")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -37,23 +35,6 @@ def instruct(workspace: Path) -> Path:
     run = Path(done.stdout.strip())
     assert run == workspace / "runs" / "tiny-instruct"
     return run
-
-
-@pytest.fixture(scope="module")
-def lora(workspace: Path) -> Path:
-    done = workspaces.run(workspace, "train", "tiny", "--stage", "instruct", *LORA, "--name", "lora")
-    assert done.returncode == 0, done.stderr
-    return Path(done.stdout.strip())
-
-
-def weights(run: Path, step: int, name: str = "model.safetensors") -> dict[str, Any]:
-    from safetensors.torch import load_file
-
-    return dict(load_file(run / "checkpoints" / f"checkpoint-{step}" / name))
-
-
-def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
 
 
 def test_the_first_stage_learns(instruct: Path) -> None:
@@ -74,17 +55,6 @@ def test_weights_stay_at_every_save_and_resume_state_with_the_newest_two(instruc
 def test_virc_itself_uses_next_to_no_cpu(instruct: Path, workspace: Path) -> None:
     wall = workspaces.state(instruct)["seconds"]
     assert float((workspace / "cpu").read_text()) <= 2 + 0.002 * wall
-
-
-def test_the_second_stage_starts_from_the_first(instruct: Path, workspace: Path) -> None:
-    done = workspaces.run(workspace, "train", "tiny", "--stage", "practice", "--set", "steps=2")
-    assert done.returncode == 0, done.stderr
-    assert "from tiny-instruct" in done.stderr
-    practice = Path(done.stdout.strip())
-    assert json.loads((practice / "run.json").read_bytes())["base"] == str(
-        instruct / "checkpoints" / "checkpoint-10"
-    )
-    assert workspaces.losses(practice)[1] < 0.9 * workspaces.losses(instruct)[1]
 
 
 def test_a_run_killed_and_stopped_and_resumed_is_the_run_that_nothing_interrupted(
@@ -111,64 +81,27 @@ def test_a_run_killed_and_stopped_and_resumed_is_the_run_that_nothing_interrupte
     assert third.returncode == 0, third.stderr
     assert f"going on from step {saved}" in third.stderr
     assert workspaces.losses(run) == workspaces.losses(instruct)
-    assert same(weights(run, 10), weights(instruct, 10))
+    found, wanted = (workspaces.weights(each, 10) for each in (run, instruct))
+    assert workspaces.same(found, wanted)
 
 
-def test_an_adapter_trains_and_goes_on_where_it_was_killed(lora: Path, workspace: Path) -> None:
-    loss = workspaces.losses(lora)
-    assert loss[6] < 0.6 * loss[1]
-    run = workspace / "runs" / "lora-again"
-    first = workspaces.start(workspace, "train", "tiny", "--stage", "instruct", *LORA, "--name", "lora-again")
-    workspaces.until_step(first, run, 4)
-    workspaces.kill_all(first, run)
-    second = workspaces.run(workspace, "train", "--resume", "--name", "lora-again")
-    assert second.returncode == 0, second.stderr
-    assert "going on from step 3" in second.stderr
-    assert workspaces.losses(run) == loss
-    name = "adapter_model.safetensors"
-    assert same(weights(run, 6, name), weights(lora, 6, name))
-
-
-def test_a_tracker_gets_the_run_too(lora: Path) -> None:
-    assert list(lora.rglob("events.out.tfevents.*"))
-
-
-def test_a_run_answers(instruct: Path, lora: Path, workspace: Path) -> None:
-    picture = Path(__file__).parents[1] / "pictures" / "triangle.png"
-    for run in (instruct, lora):
-        done = workspaces.run(
-            workspace, "solve", "--json", "--model", run.name, str(picture), "What is m∠B in triangle MBH?"
-        )
-        said = json.loads(done.stdout)
-        assert done.returncode == 0, said
-        assert said["protocol"] == "trained"
-        assert said["answer"].isdecimal()
-
-
-def test_two_processes_share_weights_and_optimizer(workspace: Path) -> None:
-    steps = ("--set", "steps=3", "--set", "save=3", "--set", "learning_rate=1e-3", "--name", "two")
-    done = workspaces.run(workspace, "train", "tiny", "--stage", "instruct", "--with", "2x", *steps)
-    assert done.returncode == 0, done.stderr
-    run = Path(done.stdout.strip())
-    loss = workspaces.losses(run)
-    assert loss[3] < loss[1]
-    states = list(
-        (run / "checkpoints" / "checkpoint-3" / "global_step3").glob("*zero_pp_rank_*_optim_states.pt")
-    )
-    assert len(states) == 2
-
-
-def test_two_processes_save_and_end_together_when_their_launcher_is_killed(workspace: Path) -> None:
-    words = ("--with", "2x", "--set", "steps=60", "--set", "save=60", "--name", "orphans")
-    process = workspaces.start(workspace, "train", "tiny", "--stage", "instruct", *words)
+def test_two_processes_share_the_optimizer_and_save_and_end_together_when_their_launcher_is_killed(
+    workspace: Path,
+) -> None:
+    steps = ("--set", "steps=60", "--set", "save=60", "--set", "learning_rate=1e-3", "--name", "orphans")
+    process = workspaces.start(workspace, "train", "tiny", "--stage", "instruct", "--with", "2x", *steps)
     run = Run(workspace / "runs" / "orphans")
-    workspaces.until_step(process, run.folder, 1)
+    workspaces.until_step(process, run.folder, 3)
     workspaces.kill_all(process, run.folder)
     end = time.monotonic() + 60
     while not checkpoints(run):
         assert time.monotonic() < end, "its workers go on"
         time.sleep(0.2)
-    assert checkpoints(run)[-1].step < 60
+    (saved,) = checkpoints(run)
+    assert saved.step < 60
+    assert len(list(saved.folder.glob("global_step*/*zero_pp_rank_*_optim_states.pt"))) == 2
+    loss = workspaces.losses(run.folder)
+    assert loss[3] < loss[1]
 
 
 def test_a_probe_measures_and_leaves_no_run(workspace: Path) -> None:
@@ -183,24 +116,14 @@ def test_a_probe_measures_and_leaves_no_run(workspace: Path) -> None:
     assert {path.name for path in (workspace / "runs").iterdir()} == before
 
 
-def no_image(row: dict[str, Any]) -> None:
-    row["images"][0] = "images/absent.png"
-
-
 def one_mark_more(row: dict[str, Any]) -> None:
     row["messages"][-2]["content"] += "<image>"
-
-
-def roles_out_of_turn(row: dict[str, Any]) -> None:
-    row["messages"].insert(1, row["messages"][1])
 
 
 @pytest.mark.parametrize(
     ("spoil", "words", "said"),
     [
-        (no_image, (), "absent.png"),
         (one_mark_more, (), "marks"),
-        (roles_out_of_turn, (), "row 2"),
         (None, ("--set", "cutoff=200"), "cutoff"),
         (None, ("--set", "max_pixels=10000"), "max_pixels"),
     ],

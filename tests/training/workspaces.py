@@ -100,3 +100,15 @@ def _env() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith("VIRC_") or name == "VIRC_CACHE"
     }
+
+
+def weights(run_folder: Path, step: int, name: str = "model.safetensors") -> dict[str, Any]:
+    """The tensors of a checkpoint of LLaMA-Factory."""
+    from safetensors.torch import load_file
+
+    return dict(load_file(run_folder / "checkpoints" / f"checkpoint-{step}" / name))
+
+
+def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two sets of tensors are equal, bit by bit."""
+    return one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
