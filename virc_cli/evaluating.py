@@ -10,12 +10,12 @@ import msgspec
 from virc_cli import output
 from virc_cli.progress import duration
 from virc_cli.run_lines import table
-from virc_cli.solving.many import Progress
+from virc_cli.solving.many import Progress, failure
 from virc_cli.solving.setup import Setup, open_one
 from virc_recipes import benchmarks, evaluate
 from virc_recipes.benchmarks import Found
 from virc_recipes.crops import Crops
-from virc_recipes.errors import DataError, NetworkError, NoAnswerError, UsageError, VircError
+from virc_recipes.errors import DataError, NetworkError, NoAnswerError, UsageError
 from virc_recipes.evaluate import JUDGED, Judgement, Place, Problem, Traces
 from virc_recipes.evaluation.against import beside, published_for
 from virc_recipes.evaluation.summary import SCHEMA, ModelSummary, Pair, Reported, Score, Share, Summary
@@ -122,7 +122,7 @@ def run(asked: Asked, as_json: bool) -> None:
         output.note(f"each problem and answer: {place.report}")
     failed = sum(tally.failed for tally in tallies)
     if failed:
-        raise VircError(f"{failed} rows failed", "the same command does them again, and only them")
+        raise failure(failed)
     if undecided:
         raise NetworkError(f"the judge failed on {undecided} answers", "the same command asks it again")
     if as_json:

@@ -303,7 +303,7 @@ def test_a_model_that_is_named_twice_is_asked_once(server: Server, problems: Pat
     problems.write_text(problems.read_text().replace("a.png", "gone.png", 1))
     done = virc("eval", problems, *words)
     assert done.code == 1
-    assert "error: 1 rows failed" in done.err
+    assert "error: 1 row failed" in done.err
 
 
 def test_what_fails_says_the_same_as_what_succeeds(server: Server, problems: Path) -> None:

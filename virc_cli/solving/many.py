@@ -53,7 +53,13 @@ class Progress:
     def check(self) -> None:
         """Raise VircError if a row failed."""
         if self.failed:
-            raise VircError(f"{self.failed} rows failed", "the same command does them again, and only them")
+            raise failure(self.failed)
+
+
+def failure(failed: int) -> VircError:
+    """What is raised where so many rows failed."""
+    rows = "1 row" if failed == 1 else f"{failed} rows"
+    return VircError(f"{rows} failed", "the same command does them again, and only them")
 
 
 class Tally(Progress):
