@@ -23,8 +23,6 @@ from virc_recipes.evaluation.summary import Summary
 from virc_recipes.paths import contents, is_file, is_folder, write_json
 from virc_recipes.runs import Run
 
-BASE = "tiny-base"
-"""The model that the stages start from."""
 STAGES = ("base", "instruct", "practice", "rl")
 """What the curve shows, in order: the base, and after each stage."""
 CONTROL = "direct"
@@ -57,6 +55,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
         steps, prompts: of rl, and problems a step.
         problems: held out, a stage.
         minutes: of each phase of the course, where the base is made too.
+        start: the model that the stages begin with, where it is not made.
     """
 
     instruct: int
@@ -65,6 +64,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     prompts: int
     problems: int
     minutes: Mapping[str, float]
+    start: str
 
     @property
     def direct(self) -> int:
@@ -75,10 +75,12 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 USUAL = Size(
     instruct=4000, practice=1000, steps=20, prompts=8, problems=200,
     minutes={"sight": 12, "read": 10, "place": 10, "skills": 90},
+    start="tiny-base",
 )  # fmt: skip
 QUICK = Size(
     instruct=32, practice=16, steps=2, prompts=4, problems=20,
     minutes=dict.fromkeys(_PHASES, 0.1),
+    start="tiny",  # which solves some already: of replies that are all malformed, two steps of rl would learn nothing
 )  # fmt: skip
 
 
@@ -89,19 +91,17 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
         schema: `virc.demo.settings/1`.
         full: the base is made from nothing, too.
         seed: of everything drawn and trained.
-        start: the model that the stages start from, where it is not made; a newer package may have another.
     """
 
     schema: str = "virc.demo.settings/1"
     full: bool
     seed: int
     size: Size
-    start: str = BASE
 
     @property
     def base(self) -> str:
         """The name of the base."""
-        return "base" if self.full else self.start
+        return "base" if self.full else self.size.start
 
 
 class Step(msgspec.Struct, frozen=True):

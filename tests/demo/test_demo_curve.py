@@ -10,7 +10,7 @@ from called import virc
 from PIL import Image
 
 from virc_recipes import demo_curve
-from virc_recipes.demo import BASE
+from virc_recipes.demo import QUICK
 from virc_recipes.demo_curve import Curve, Gain
 from virc_recipes.evaluation.statistics import wilson
 
@@ -70,7 +70,7 @@ def test_gains_are_on_the_same_problems(
 def test_the_gains_are_those_that_the_evaluation_names_itself(curve: Curve, workspace: Path) -> None:
     summary = json.loads((workspace / "demo" / "evals" / "shown" / "summary.json").read_bytes())
     pairs = {(pair["one"], pair["other"]): pair for pair in summary["pairs"]}
-    for one, other, stage in ((BASE, "instruct@40", "instruct"), ("practice@40", "rl", "rl")):
+    for one, other, stage in ((QUICK.start, "instruct@40", "instruct"), ("practice@40", "rl", "rl")):
         pair, found = pairs[one, other], gain(curve, stage, "all")
         low, high = pair["interval"]
         assert (found.difference, found.p) == (pytest.approx(-pair["difference"]), pair["p"])
@@ -98,7 +98,7 @@ def test_the_command_prints_the_curve_and_leaves_it_with_a_picture(workspace: Pa
     assert "rl less practice        hard  +50.0   +8.2 to +74.6   0.062" in lines
     assert f"a problem that rl was asked: {Path('demo/evals/pages/traces/rl/12/index.html')}\n" in done.err
     written = json.loads((workspace / "demo" / "curve.json").read_bytes())
-    assert (written["schema"], written["base"], len(written["stages"])) == ("virc.demo/1", BASE, 5)
+    assert (written["schema"], written["base"], len(written["stages"])) == ("virc.demo/1", QUICK.start, 5)
     again = virc("demo", "--quick", "--json")
     assert again.json == {**written, "folder": "demo", "plot": "demo/curve.png", "error": None}
     assert set(again.json) - {"schema", "error"} == set(virc("demo", "--nosuch", "--json").json) - {

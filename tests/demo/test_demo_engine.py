@@ -11,7 +11,7 @@ from engine_python import interpreter
 from training import workspaces
 
 from virc_recipes import demo, models
-from virc_recipes.demo import BASE, CONTROL, STAGES
+from virc_recipes.demo import CONTROL, QUICK, STAGES
 from virc_recipes.metrics import metrics
 from virc_recipes.runs import Run
 
@@ -45,7 +45,7 @@ def courses(folder: Path, run: str, field: str) -> list[float]:
 
 def test_every_stage_changes_the_weights(workspace: Path) -> None:
     folder = workspace / "demo"
-    chain = [weights(folder, name) for name in (BASE, *STAGES[1:])]
+    chain = [weights(folder, name) for name in (QUICK.start, *STAGES[1:])]
     for before, after in (*pairwise(chain), (chain[0], weights(folder, CONTROL))):
         assert before.keys() == after.keys()
         same = [
@@ -62,7 +62,7 @@ def test_practice_begins_with_what_instruct_left(workspace: Path) -> None:
     folder = workspace / "demo"
     told = json.loads((folder / "runs" / "practice" / "run.json").read_bytes())
     assert told["base"] == str(models.find("instruct", folder).folder)
-    base, instruct, practice = (weights(folder, name) for name in (BASE, "instruct", "practice"))
+    base, instruct, practice = (weights(folder, name) for name in (QUICK.start, "instruct", "practice"))
     assert apart(practice, instruct) < apart(practice, base)
 
 
@@ -73,7 +73,7 @@ def test_every_stage_logs_what_it_learns_by(workspace: Path) -> None:
         assert len(losses) >= 2
         assert all(0 < loss < 20 for loss in losses)
     rewards = courses(folder, "rl", "reward")
-    assert len(rewards) == demo.QUICK.steps
+    assert len(rewards) == QUICK.steps
     assert all(-1 <= reward <= 1 for reward in rewards)
     assert min(courses(folder, "rl", "same")) < 1  # a group without variance has no advantages
 

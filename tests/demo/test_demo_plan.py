@@ -46,7 +46,7 @@ def test_a_line_that_virc_does_not_take_is_seen() -> None:
 
 @pytest.mark.parametrize("begun", PLANS)
 def test_every_step_reads_what_an_earlier_one_makes(begun: Demo) -> None:
-    made = {demo.BASE}
+    made = {begun.size.start}
     for step in demo.plan(begun):
         read = {
             after
@@ -140,10 +140,13 @@ def test_a_line_that_a_kill_cut_short_is_left_out_of_the_record(tmp_path: Path) 
 
 
 def test_a_folder_of_another_start_or_of_the_other_kind_is_not_gone_on_with(tmp_path: Path) -> None:
-    begun = Demo(full=False, seed=0, size=QUICK, start="tiny")
+    begun = Demo(full=False, seed=0, size=QUICK)
     demo.begin(tmp_path / "demo", begun)
     for other, sentence in (
-        (msgspec.structs.replace(begun, start="tiny-base"), "start tiny, not tiny-base"),
+        (
+            msgspec.structs.replace(begun, size=msgspec.structs.replace(QUICK, start="other")),
+            "start tiny, not other",
+        ),
         (msgspec.structs.replace(begun, full=True), "without --full, not with it"),
     ):
         with pytest.raises(ConfigError, match=sentence):
