@@ -11,6 +11,7 @@ from rl_engine import TINY, child
 
 from virc_recipes.backends import Sampling
 from virc_recipes.backends.chatml import Rendered
+from virc_recipes.backends.kv_cache import CachedModel
 from virc_recipes.backends.local import LocalBackend, load
 from virc_recipes.backends.sampling import Text
 from virc_recipes.reasoning.images import Shown, open_image
@@ -47,7 +48,13 @@ class Scripted(LocalBackend):
         self.replies = list(replies)
 
     def _draw(
-        self, conversation: Rendered, images: Sequence[Shown], sampling: Sampling, most: int, text: Text
+        self,
+        cached: CachedModel,
+        conversation: Rendered,
+        images: Sequence[Shown],
+        sampling: Sampling,
+        most: int,
+        text: Text,
     ) -> tuple[list[int], bool]:
         self.fed.append(conversation.ids)
         self.sizes.append([shown.size for shown in images])
