@@ -264,7 +264,6 @@ def test_a_frozen_vision_tower_holds_what_the_estimate_says(
 
 
 @pytest.mark.engine
-@pytest.mark.timeout(1200)  # bfloat16, which some CPUs emulate: there it takes minutes
 @pytest.mark.parametrize("checkpointing", [True, False])
 def test_an_adapter_in_the_engine_holds_what_the_estimate_says(checkpointing: bool, tmp_path: Path) -> None:
     """Real peft and LLaMA-Factory's own checkpointing; gradients are kept out of the frozen vision tower."""
