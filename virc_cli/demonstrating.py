@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from virc_cli import envs, launch, output
-from virc_cli.evaluating import percent
+from virc_cli.evaluating import interval, percent
 from virc_cli.progress import duration
 from virc_cli.run_lines import table
 from virc_recipes import demo, demo_curve, environments, extras, plan
@@ -152,10 +152,8 @@ def lines(curve: Curve) -> Iterator[str]:
 
 
 def _right(stage: Stage) -> tuple[str, ...]:
-    low, high = stage.right.interval
     shares = (stage.easy, stage.hard, stage.twin, stage.blank)
-    interval = f"{100 * low:.1f} to {100 * high:.1f}"
-    return stage.name, percent(stage.right.share), interval, *map(_share, shares)
+    return stage.name, percent(stage.right.share), interval(stage.right), *map(_share, shares)
 
 
 def _manner(stage: Stage) -> tuple[str, ...]:
@@ -165,9 +163,9 @@ def _manner(stage: Stage) -> tuple[str, ...]:
 
 def _gain(gain: Gain) -> tuple[str, ...]:
     low, high = gain.interval
-    interval = f"{100 * low:+.1f} to {100 * high:+.1f}"
+    around = f"{100 * low:+.1f} to {100 * high:+.1f}"
     p = "< 0.001" if gain.p < 0.001 else f"{gain.p:.3f}"
-    return f"{gain.stage} less {gain.before}", gain.part, f"{100 * gain.difference:+.1f}", interval, p
+    return f"{gain.stage} less {gain.before}", gain.part, f"{100 * gain.difference:+.1f}", around, p
 
 
 def _share(score: Score | Share | None) -> str:

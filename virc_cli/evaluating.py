@@ -257,7 +257,7 @@ def lines(summary: Summary) -> Iterator[str]:
 def _model(model: ModelSummary) -> tuple[str, ...]:
     means = model.means
     return (
-        *(model.name, percent(model.score.share) if model.score.of else "-", _range(model.score)),
+        *(model.name, percent(model.score.share) if model.score.of else "-", interval(model.score)),
         *(str(count) for count in (model.score.of, model.unanswered, model.missing)),
         *(_mean(means.turns, 1), _mean(means.calls, 1), _mean(means.tokens, 0), _mean(means.seconds, 2)),
     )
@@ -292,7 +292,7 @@ def _division(division: str, models: Sequence[ModelSummary]) -> Iterator[str]:
 
 def _reported(each: Reported) -> Iterator[str]:
     theirs = "no figure" if each.theirs is None else percent(each.theirs)
-    ours = f"{each.model}: {percent(each.ours.share)} ({_range(each.ours)})"
+    ours = f"{each.model}: {percent(each.ours.share)} ({interval(each.ours)})"
     yield f"{ours}; {each.published}: {theirs}, {each.source}"
     for name, (their, our) in each.differs.items():
         yield f"  {name}: {their} there, {our} here"
@@ -303,7 +303,8 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
 
-def _range(score: Score) -> str:
+def interval(score: Score) -> str:
+    """`43.9 to 52.6`, in percent."""
     low, high = score.interval
     return f"{100 * low:.1f} to {100 * high:.1f}"
 

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from virc_recipes.errors import ConfigError
 from virc_recipes.fitting import Fault
+from virc_recipes.paths import DATA
 from virc_recipes.plan import Change
 from virc_recipes.sft import Count, Lora, Part
 from virc_recipes.systems import Reward
@@ -197,9 +198,9 @@ def changes(
     place = Place(
         base=Path(config.base or f"the newest run of {config.after}"),
         model_type="qwen2_5_vl",  # that of every published stage
-        data=Path("data") / data_name(config),
-        media=Path("data"),
-        validation=Path("data") / validation if validation else None,
+        data=Path(DATA) / data_name(config),
+        media=Path(DATA),
+        validation=Path(DATA) / validation if validation else None,
         reward=run / "reward.json",
         protocol=run / "virc_protocol.json",
         output=run / "checkpoints",

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from virc_recipes.errors import ConfigError
 from virc_recipes.fitting import Fault
+from virc_recipes.paths import DATA
 from virc_recipes.plan import Change
 from virc_recipes.variants import filled
 
@@ -145,7 +146,7 @@ def changes(
     from virc_recipes.place import Place
 
     folder = Path("runs") / name
-    data = Path("data") / data_name(config)
+    data = Path(DATA) / data_name(config)
     place = Place(
         base=Path(config.base or f"the newest run of {config.after}"),
         model_type="qwen2_5_vl",  # that of every published stage

@@ -22,6 +22,8 @@ from virc_recipes.reasoning.protocol import Protocol
 from virc_recipes.reasoning.resize import QWEN2
 from virc_recipes.reasoning.session import Session
 
+pytestmark = pytest.mark.usefixtures("here")
+
 PAGE, TWIN, WHITE = 40, 90, 255
 """The grey of a picture, of its twin's, and of blank crops."""
 
@@ -47,15 +49,6 @@ def seen(body: dict[str, Any]) -> str:
 def server() -> Iterator[Server]:
     with serve(seen, models=("one", "other")) as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
-    for name in ("VIRC_MODEL", "VIRC_ENDPOINT", "VIRC_API_KEY", "OPENAI_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
 
 
 @pytest.fixture

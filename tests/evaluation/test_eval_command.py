@@ -23,6 +23,8 @@ from virc_cli import evaluating
 from virc_recipes import outage
 from virc_recipes.judge import Judge
 
+pytestmark = pytest.mark.usefixtures("here")
+
 REFUSAL = "unreadable"
 TOLD = {  # problem -> what each model answers
     "1": {"good": "2", "bad": "2"},
@@ -48,15 +50,6 @@ def solve(body: dict[str, Any]) -> str:
 def server() -> Iterator[Server]:
     with serve(solve, models=("good", "bad")) as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
-    for name in ("VIRC_MODEL", "VIRC_ENDPOINT", "VIRC_API_KEY", "OPENAI_API_KEY", "VIRC_JUDGE_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from virc_recipes.data.families import Family, polygons
 from virc_recipes.data.problem import LARGEST, Difficulty, Split
 from virc_recipes.data.worked import Pattern
 from virc_recipes.reasoning.resize import Grid, smart_resize
+from virc_recipes.scoring import UNREADABLE
 
 GRID = Grid(max_pixels=LARGEST)
 _SHARES = {"stranger": 0.5, "question": 0.25, "absent": 0.25}  # of the refusals, by what is wrong
@@ -111,17 +112,15 @@ def refusal(
         spots = family.spots(problem)
         replies = worked.replies(worked.searched(family.NOUN, spots), "direct" if direct else "look")
         about["looks"] = [spot.box for spot in spots]
-        return Task(
-            family.absent(problem, rng), family.draw(problem), "unreadable", {"search": replies}, about
-        )
-    refused = {"refuse": [worked.UNREADABLE]}
+        return Task(family.absent(problem, rng), family.draw(problem), UNREADABLE, {"search": replies}, about)
+    refused = {"refuse": [worked.REFUSAL]}
     if wrong == "question":
-        return Task(unfamiliar.question(rng), family.draw(problem), "unreadable", refused, about)
+        return Task(unfamiliar.question(rng), family.draw(problem), UNREADABLE, refused, about)
     picture = unfamiliar.picture(rng)
     size = smart_resize(*picture.size, Grid(max_pixels=family.MOST_PIXELS))
     picture = picture.resize(size, Image.Resampling.BICUBIC)
     asked = problem.question if rng.random() < 0.6 else unfamiliar.question(rng)
-    return Task(asked, picture, "unreadable", refused, {"category": about["category"]})
+    return Task(asked, picture, UNREADABLE, refused, {"category": about["category"]})
 
 
 def chosen(names: Sequence[str], rng: random.Random) -> Family:

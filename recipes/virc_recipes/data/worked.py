@@ -13,6 +13,7 @@ from typing import Literal, get_args
 import msgspec
 
 from virc_recipes.reasoning.protocol import own_protocol
+from virc_recipes.scoring import UNREADABLE
 from virc_recipes.tools import schemas
 from virc_recipes.tools.base import Box
 
@@ -20,7 +21,7 @@ from virc_recipes.tools.base import Box
 PROTOCOL = own_protocol(schemas(("crop_image", "scale_image", "display_image")))
 
 CANNOT = "I cannot read this picture."
-UNREADABLE = f"<think>{CANNOT}</think>\n<answer>unreadable</answer>"
+REFUSAL = f"<think>{CANNOT}</think>\n<answer>{UNREADABLE}</answer>"
 
 Pattern = Literal["look", "plan", "verify", "plan+verify", "direct"]
 PATTERNS: tuple[Pattern, ...] = tuple(name for name in get_args(Pattern) if name != "direct")
@@ -65,7 +66,7 @@ class Solution(msgspec.Struct, frozen=True):
 
 def searched(noun: str, spots: Sequence[Spot]) -> Solution:
     """Where the question is about what the picture does not show: look everywhere, then give up."""
-    return Solution(noun, "", spots, CANNOT, "unreadable")
+    return Solution(noun, "", spots, CANNOT, UNREADABLE)
 
 
 def replies(solution: Solution, pattern: Pattern = "look", rng: random.Random | None = None) -> list[str]:

@@ -117,7 +117,7 @@ def refusal(rng: random.Random) -> Example:
     picture = polygons.draw(family) if strange < 0.2 else unfamiliar.picture(rng)
     asked = family.question if strange > 0.6 else unfamiliar.question(rng)
     size = smart_resize(picture.width, picture.height, GRID_OF_TINY)
-    return driven(asked, picture.resize(size, Image.Resampling.BICUBIC), [worked.UNREADABLE])
+    return driven(asked, picture.resize(size, Image.Resampling.BICUBIC), [worked.REFUSAL])
 
 
 def missing_corner(rng: random.Random) -> Example:
@@ -131,10 +131,8 @@ def missing_corner(rng: random.Random) -> Example:
 def direct(rng: random.Random, sides: Sequence[int] = (3, 3, 4)) -> Example:
     """A diagram answered from the overview alone, in the same words: what the no-tool control learns (D16)."""
     diagram = polygons.generate(rng, sides=sides)
-    *looks, last = worked.replies(polygons.solution(diagram))
-    values = [f"{corner.letter} is {corner.printed}." for corner in diagram.reading_order()]
-    said = last.replace("<think>", " ".join(["<think>", *values[: len(looks) - 1], ""]).replace("> ", ">"), 1)
-    return driven(diagram.question, polygons.draw(diagram), [said])
+    replies = worked.replies(polygons.solution(diagram), "direct")
+    return driven(diagram.question, polygons.draw(diagram), replies)
 
 
 def driven(question: str, picture: Image.Image, replies: Sequence[str], grid: Grid = GRID_OF_TINY) -> Example:

@@ -59,7 +59,7 @@ PHASES: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
     ),
     "skills": (
         {"read": 0.2, "labels": 0.05, "list": 0.4, "sums": 0.35},
-        {"read": 0.3, "list": 0.35, "sums": 0.35},
+        {"read": 0.15, "list": 0.4, "sums": 0.45},
     ),
     "sft": (
         {"read": 0.15, "list": 0.2, "sums": 0.2, "triangle": 0.35, "refusal": 0.1},

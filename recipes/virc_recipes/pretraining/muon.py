@@ -33,7 +33,10 @@ class Muon(torch.optim.Optimizer):
             for weight in group["params"]:
                 if weight.grad is None:
                     continue
-                momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+                state = self.state[weight]
+                if not state:
+                    state["momentum"] = torch.zeros_like(weight)
+                momentum = state["momentum"]
                 momentum.lerp_(weight.grad, 1 - _MOMENTUM)
                 along = orthogonal(weight.grad.lerp(momentum, _MOMENTUM))
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
