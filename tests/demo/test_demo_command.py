@@ -54,6 +54,15 @@ def test_a_dry_run_needs_no_environment(workspace: Path, monkeypatch: pytest.Mon
     assert files(workspace) == []
 
 
+def test_a_large_one_draws_what_the_packaged_model_learnt_from(workspace: Path) -> None:
+    done = virc("demo", "--dry-run", "--large")
+    assert f"--count {demo.LARGE.instruct} --seed 1" in done.out
+    both = virc("demo", "--dry-run", "--large", "--quick")
+    sentence = "error: --quick and --large are two sizes\nhint: leave one of them out\n"
+    assert (both.code, both.out, both.err) == (2, "", sentence)
+    assert files(workspace) == []
+
+
 def test_environments_that_are_missing_are_named_before_anything_begins(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,10 +12,10 @@ from typer.main import get_command
 from virc_cli.commands import data, eval, merge, train
 from virc_cli.main import build
 from virc_recipes import demo, runs
-from virc_recipes.demo import QUICK, USUAL, Demo, Step, Took
+from virc_recipes.demo import LARGE, QUICK, USUAL, Demo, Step, Took
 from virc_recipes.errors import ConfigError
 
-PLANS = [Demo(full=full, seed=3, size=size) for full in (False, True) for size in (QUICK, USUAL)]
+PLANS = [Demo(full=full, seed=3, size=size) for full in (False, True) for size in (QUICK, USUAL, LARGE)]
 COMMANDS = {"data": data, "eval": eval, "merge": merge, "train": train}
 
 
@@ -125,7 +125,7 @@ def test_an_evaluation_is_whole_once_every_model_has_answered_everything(tmp_pat
 
 def test_a_phase_of_the_course_is_done_when_it_has_ended(tmp_path: Path) -> None:
     """It saves on the way: that weights are there says nothing."""
-    first = demo.plan(PLANS[2])[0]
+    first = demo.plan(Demo(full=True, seed=3, size=QUICK))[0]
     (tmp_path / first.makes).mkdir(parents=True)
     assert demo.rest(first, tmp_path, []) == first.words
     assert demo.rest(first, tmp_path, [Took(first.name, 1, 130)]) == first.words

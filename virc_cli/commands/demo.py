@@ -20,8 +20,11 @@ def command(
     quick: Annotated[
         bool, typer.Option("--quick", help="A few steps of everything: minutes, and nothing is learnt.")
     ] = False,
+    large: Annotated[
+        bool, typer.Option("--large", help="As much of everything as the packaged model learnt from: hours.")
+    ] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="From nothing: first train the base too, which takes hours.")
+        bool, typer.Option("--full", help="From nothing: first train the base too, which takes hours more.")
     ] = False,
     problems: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Problems held out that each stage is asked.")
@@ -41,8 +44,11 @@ def command(
 
     from virc_cli import demonstrating
     from virc_recipes import demo
+    from virc_recipes.errors import UsageError
 
-    size = demo.QUICK if quick else demo.USUAL
+    if quick and large:
+        raise UsageError("--quick and --large are two sizes", "leave one of them out")
+    size = demo.QUICK if quick else demo.LARGE if large else demo.USUAL
     if problems is not None:
         size = msgspec.structs.replace(size, problems=problems)
     begun = demo.Demo(full=full, seed=seed, size=size)
