@@ -78,7 +78,7 @@ USUAL = Size(
     start="tiny-base",
 )  # fmt: skip
 LARGE = Size(
-    instruct=12_000, practice=4000, steps=30, prompts=16, problems=1000,
+    instruct=12_000, practice=4000, steps=60, prompts=8, problems=1000,
     minutes={"sight": 12, "read": 10, "place": 10, "skills": 120},
     start="tiny-base",
 )  # fmt: skip
