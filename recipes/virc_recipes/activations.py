@@ -91,14 +91,20 @@ class Work(msgspec.Struct, frozen=True):
         """Tokens of one row."""
         return self.tokens // self.config.micro_batch
 
+    @property
+    def frozen_bytes(self) -> int:
+        """Of a frozen weight where nothing is spread; `llamafactory_start` makes them float32 on a CPU."""
+        widened = self.config.device == "cpu" and self.config.precision == "float32"
+        return 4 if widened else self.shape.weight_bytes
+
     def saved(self) -> tuple[float, str]:
         """Bytes of the weights of one checkpoint."""
         if self.config.lora:
             return self.trained * 4, "the adapter x 4 bytes"
         if self.config.zero:
             return (self.trained + self.frozen) * self.width, f"all parameters x {self.width} bytes"
-        file = self.shape.weight_bytes
-        return self.trained * 4 + self.frozen * file, f"trained x 4 bytes, frozen x {file}"
+        each = self.frozen_bytes
+        return self.trained * 4 + self.frozen * each, f"trained x 4 bytes, frozen x {each}"
 
     def resumed(self) -> tuple[float, str]:
         """Bytes of the state of one checkpoint that only resuming needs."""

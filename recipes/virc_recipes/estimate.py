@@ -141,11 +141,12 @@ def _state(work: Work) -> list[Term]:
 
 
 def _state_alone(work: Work) -> list[Term]:
-    trained, file = work.trained, work.shape.weight_bytes
+    trained, wide = work.trained, work.frozen_bytes
     each = f"{people(trained)} parameters x 4 bytes"
-    frozen = f"{people(work.frozen)} parameters x {file} bytes, as in their files"
+    as_are = ", as in their files" if wide == work.shape.weight_bytes else ": float32, as it computes"
+    frozen = f"{people(work.frozen)} parameters x {wide} bytes{as_are}"
     terms = [
-        term_of("frozen weights", work.frozen * file, frozen),
+        term_of("frozen weights", work.frozen * wide, frozen),
         term_of("trained weights", trained * 4, f"{each}: LLaMA-Factory makes them float32"),
         term_of("gradients", trained * 4, each),
         term_of("Adam moments", trained * 8, f"{people(trained)} parameters x 2 moments x 4 bytes"),

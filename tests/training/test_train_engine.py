@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import workspaces
+from safetensors.torch import load_file
 
 from virc_recipes.checkpoints import checkpoints
+from virc_recipes.models import EMBEDDED_FOLDER
 from virc_recipes.runs import Run
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
@@ -42,6 +45,16 @@ def test_the_first_stage_learns(instruct: Path) -> None:
     assert list(loss) == list(range(1, 11))
     assert sum(loss[step] for step in (8, 9, 10)) < 0.8 * sum(loss[step] for step in (1, 2, 3))
     assert workspaces.state(instruct)["progress"] == "finished"
+
+
+def test_a_cpu_computes_in_float32_and_what_is_frozen_stays_as_it_was(instruct: Path) -> None:
+    before = load_file(EMBEDDED_FOLDER / "model.safetensors")
+    after = load_file(instruct / "checkpoints" / "checkpoint-10" / "model.safetensors")
+    assert {weight.dtype for weight in before.values()} == {torch.bfloat16}
+    assert {weight.dtype for weight in after.values()} == {torch.float32}
+    same = {name for name, weight in before.items() if (weight.float() == after[name]).all()}
+    assert same >= {name for name in before if "visual" in name}
+    assert not same >= {name for name in before if "layers" in name}
 
 
 def test_weights_stay_at_every_save_and_resume_state_with_the_newest_two(instruct: Path) -> None:

@@ -73,6 +73,25 @@ class KeepsGradientsOut(TrainerCallback):
         keep_gradients_out(model)
 
 
+class ComputesInFloat32(TrainerCallback):
+    """Makes frozen weights float32 on a CPU that trains in float32, as LLaMA-Factory makes the trained ones.
+
+    It leaves them as they are in their files, and a CPU that emulates bfloat16 takes seventeen times as long for them.
+    """
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: Any = None,
+        **_: Any,
+    ) -> None:
+        """Once, before the first step."""
+        if args.device.type == "cpu" and not args.bf16 and not args.deepspeed:
+            model.float()
+
+
 def keep_gradients_out(model: Any) -> None:
     """Take back that the patches of a frozen vision tower need gradients.
 
@@ -106,4 +125,4 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _end)
     from llamafactory.train.tuner import run_exp  # type: ignore[import-not-found]
 
-    run_exp(callbacks=[SavesWhenTold(), KeepsGradientsOut()])
+    run_exp(callbacks=[SavesWhenTold(), KeepsGradientsOut(), ComputesInFloat32()])
