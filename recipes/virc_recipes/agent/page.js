@@ -66,6 +66,8 @@ function drawn(frame, [left, top, right, bottom], [width, height], label) {
     width: `${(100 * (right - left)) / width}%`,
     height: `${(100 * (bottom - top)) / height}%`,
   });
+  const small = Math.min((right - left) / width, (bottom - top) / height) < 0.2; // a label inside would hide it
+  if (small) box.classList.add(top + bottom < height ? "under" : "over");
   frame.append(box);
   return box;
 }
@@ -167,8 +169,7 @@ async function call(path, options = {}) {
 
 async function refusal(response) {
   const said = await response.json().catch(() => null);
-  const wait = Number(response.headers.get("retry-after"));
-  return (said?.error?.message ?? `the server answered ${response.status}`) + (wait ? `; try again in ${wait} s` : "");
+  return said?.error?.message ?? `the server answered ${response.status}`;
 }
 
 /** Whether the reader gave a key. */
@@ -228,6 +229,7 @@ class Turn {
     this.began = performance.now();
     this.looks = 0;
     this.tokens = 0;
+    this.step = null;
     this.answer = "";
     this.failed = false;
     this.steps = make("ol", "steps");
@@ -255,9 +257,17 @@ class Turn {
     });
   }
 
-  think(thought) {
-    this.step = make("li", "step", words("thought", thought));
+  /** A step is a thought and what was looked at for it. */
+  open() {
+    this.thought = "";
+    this.step = make("li", "step", words("thought", ""));
     this.steps.append(this.step);
+  }
+
+  think(piece) {
+    if (!this.step) this.open();
+    this.thought += piece;
+    this.step.firstChild.textContent = text(this.thought.trim());
   }
 
   look({ tool, source, source_size: size, box, image, size: [width, height], url }) {
@@ -267,11 +277,12 @@ class Turn {
     const frame = framed(url, width, height, `Image ${image}: ${verb} ${where}`);
     const legend = make("figcaption", "", make("b", "", String(image)), ` ${verb} `);
     this.frames[image] = frame;
-    if (!this.step) this.think("");
+    if (!this.step) this.open();
     this.step.append(make("figure", "cut", frame, legend));
-    if (box && this.frames[source]) {
-      this.link(this.step, legend, where, drawn(this.frames[source], box, size, image));
-    } else legend.append(where);
+    if (pictures[source]) part.pictures.scrollLeft = pictures[source].figure.offsetLeft - pictures[0].figure.offsetLeft;
+    if (box) this.link(this.step, legend, where, drawn(this.frames[source], box, size, image));
+    else legend.append(where);
+    this.step = null;
   }
 
   /** A step and its box light up together; the button finds the box where it is out of sight. */
@@ -302,7 +313,7 @@ class Turn {
     const parts = [
       this.looks && `${this.looks} look${this.looks > 1 ? "s" : ""}`,
       this.tokens && `${this.tokens.toLocaleString("en")} tokens`,
-      `${Math.round((performance.now() - this.began) / 1000)} s`,
+      this.seconds.textContent,
     ];
     this.element.append(make("p", "cost", parts.filter(Boolean).join(" · ")));
   }
