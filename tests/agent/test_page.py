@@ -50,6 +50,7 @@ SCENES: dict[str, list[str]] = {
     "in words": [crop("Once more.", SECOND, 0), answer("ninety-seven")],
     "hostile": [crop(WORDS, FIRST, 0), answer(WORDS, WORDS)],
     "useless": ["no tags at all"] * 4,
+    "unsure": [answer("", "I cannot see it.")],
     "wait": LOOKS,
 }
 """Words of a question -> the model's replies to it."""
@@ -249,8 +250,10 @@ def test_follow_up_stands_on_what_was_said(browser: Tab, ask: Callable[[str], No
     assert all(said in model.questions[0] for said in ("How large is it?", "97", "Say it in words."))
     seen = "[...document.querySelectorAll('#pictures .box')].map(each => getComputedStyle(each).opacity)"
     assert browser.value(seen) == ["0", "1"]  # those of the first answer
-    browser.value("document.querySelector('.where').focus()")
-    assert browser.value(seen) == ["1", "0.25"]  # come back to whoever asks where a crop was
+    where = "document.querySelectorAll('.where')[{}].focus()"
+    for number, opacities in ((2, ["0", "1"]), (0, ["1", "0.25"])):  # come back to who asks where a crop was
+        browser.value(where.format(number))
+        assert browser.value(seen) == opacities
 
 
 @in_browser
@@ -296,8 +299,7 @@ def test_policy_forbids_scripts_and_html_made_of_text(browser: Tab, site: str) -
 
 
 @in_browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 390, 1400])
+@pytest.mark.parametrize(("width", "scheme"), [(320, "light"), (390, "dark"), (1400, "dark")])
 def test_nothing_is_wider_than_the_window(
     browser: Tab, site: str, picture: Path, width: int, scheme: str
 ) -> None:
@@ -342,10 +344,18 @@ def test_without_the_key_nothing_is_sent(browser: Tab, own: Protocol) -> None:
 
 
 @in_browser
-def test_no_answer_is_one_sentence(browser: Tab, ask: Callable[[str], None]) -> None:
-    ask("useless")
+@pytest.mark.parametrize(
+    ("question", "why"),
+    [
+        ("useless", r"4 replies in a row could not be used; the last: .+\."),
+        ("unsure", r"The model answered ''\."),
+    ],
+)
+def test_no_answer_is_one_sentence(browser: Tab, ask: Callable[[str], None], question: str, why: str) -> None:
+    ask(question)
     (said,) = texts(browser, ".failed p")
-    assert re.fullmatch(r"4 replies in a row could not be used; the last: .+\.", said)
+    assert re.fullmatch(why, said)
+    assert texts(browser, ".answer") == []
 
 
 @in_browser

@@ -224,7 +224,7 @@ async function loadModel() {
 class Turn {
   /** The question, a place for the steps, and the line that says that more is to come. */
   constructor(question) {
-    for (const box of document.querySelectorAll(".box")) box.classList.add("past");
+    for (const box of document.querySelectorAll("#pictures .box")) box.classList.add("past");
     this.frames = pictures.map(({ frame }) => frame);
     this.began = performance.now();
     this.looks = 0;
@@ -252,8 +252,8 @@ class Turn {
     following(() => {
       if (delta.reasoning_content) this.think(delta.reasoning_content);
       for (const { virc_look: look } of delta.annotations ?? []) if (look) this.look(look);
-      if (delta.content) this.say(delta.content);
       if (delta.refusal) this.fail("No answer", sentence(delta.refusal));
+      else if (delta.content) this.say(delta.content);
     });
   }
 
