@@ -5,7 +5,6 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from virc_recipes.plan import Plan
 
 _LOOK = 1.0  # seconds
 _END_OF_LOG = 2**14  # bytes
-_NAMELESS = {"pairs": None, "commonest": None, "crops": None, "against": None}
+_UNMEASURED = {"pairs": None, "commonest": None, "crops": None, "against": None}
 """What `virc eval` says and a harness does not measure."""
 
 
@@ -76,32 +75,21 @@ def run(asked: Asked, dry_run: bool, as_json: bool) -> None:
     folder = (expanded(asked.to) if asked.to else evaluate.folder_of(name, "shown")).absolute()
     known = {"folder": str(folder), "benchmark": name, "problems": len(ours.problems) if ours else None}
     output.know(**known)
-    environment = envs.find(ENGINE, None)
-    python = environments.interpreter(environment) or environment.python
-    recipes = environments.recipes_place(environment)
-    task = harness.task_of(name, ours is not None)
-    planned: list[tuple[Run, Plan]] = []
-    for setup in asked.setups:
-        each = Run(folder, _served(setup, dry_run), task)
-        planned.append((each, harness.plan(each, _wanted(asked, setup, ours), python, recipes)))
+    planned = _planned(asked, ours, folder, harness.task_of(name, ours is not None), dry_run)
     if dry_run:
         _show(planned, ours, known, as_json)
         return
+    environment = envs.find(ENGINE, None)
     envs.made(environment)
     environments.recipes_in(environment)
-    came = [
-        (each, _came(each, plan, ours, setup.offline))
-        for (each, plan), setup in zip(planned, asked.setups, strict=True)
-    ]
-    scores = (
-        [harness.by_rule(ours.problems, each.model, outcome.texts) for each, outcome in came] if ours else []
-    )
+    came = [(each, _came(each, plan, ours, asked.setups[0].offline)) for each, plan in planned]
+    scores = [_score(each, outcome, ours) for each, outcome in came]
     version = f"lmms-eval {pinned(environment)['lmms-eval']}"
     fields = {**known, "problems": came[0][1].problems, **_fields(version, came, scores)}
     output.know(**fields)
     _check(came)
     if as_json:
-        output.emit({"schema": SCHEMA, **fields, **_NAMELESS, "error": None})
+        output.emit({"schema": SCHEMA, **fields, **_UNMEASURED, "error": None})
         return
     output.line(f"{name}: {came[0][1].problems} problems, asked by {version}")
     output.line("")
@@ -109,6 +97,20 @@ def run(asked: Asked, dry_run: bool, as_json: bool) -> None:
         output.line(line)
     for _, outcome in came:
         output.note(f"what it wrote: {outcome.results}")
+
+
+def _planned(
+    asked: Asked, ours: Ours | None, folder: Path, task: str, dry_run: bool
+) -> list[tuple[Run, Plan]]:
+    """What is started for each model."""
+    environment = envs.find(ENGINE, None)
+    python = environments.interpreter(environment) or environment.python
+    recipes = environments.recipes_place(environment)
+    planned = []
+    for setup in asked.setups:
+        run = Run(folder, _served(setup, dry_run), task)
+        planned.append((run, harness.plan(run, _wanted(asked, setup, ours), python, recipes)))
+    return planned
 
 
 def _ours(asked: Asked) -> Ours | None:
@@ -212,12 +214,21 @@ def _check(came: Sequence[tuple[Run, Outcome]]) -> None:
             raise NetworkError(sentence, f"the same command asks all again; see {run.log}")
 
 
-def _fields(version: str, came: Sequence[tuple[Run, Outcome]], scores: Sequence[Score]) -> dict[str, Any]:
+def _score(run: Run, outcome: Outcome, ours: Ours | None) -> Score | None:
+    """The share of right answers as `virc eval` counts; None where there is no telling."""
+    if ours is None or outcome.failures:
+        return None
+    return harness.by_rule(ours.problems, run.model, outcome.texts)
+
+
+def _fields(
+    version: str, came: Sequence[tuple[Run, Outcome]], scores: Sequence[Score | None]
+) -> dict[str, Any]:
     """What came of it, as a part of the JSON object."""
     return {
         "models": [
             {"name": run.model, "score": score and msgspec.to_builtins(score)}
-            for (run, _), score in zip_longest(came, scores)
+            for (run, _), score in zip(came, scores, strict=True)
         ],
         "harness": [
             {
@@ -235,10 +246,10 @@ def _fields(version: str, came: Sequence[tuple[Run, Outcome]], scores: Sequence[
     }
 
 
-def _table(came: Sequence[tuple[Run, Outcome]], scores: Sequence[Score]) -> Iterator[tuple[str, ...]]:
+def _table(came: Sequence[tuple[Run, Outcome]], scores: Sequence[Score | None]) -> Iterator[tuple[str, ...]]:
     """Every figure of every model; that of `virc eval` has its interval."""
     yield ("model", "task", "metric", "value", "", "of")
-    for (run, outcome), score in zip_longest(came, scores):
+    for (run, outcome), score in zip(came, scores, strict=True):
         for each in outcome.figures:
             how = "" if each.filter == "none" else f" ({each.filter})"
             error = "" if each.stderr is None else f"± {each.stderr:.4f}"
@@ -260,7 +271,9 @@ def _show(
     """Print what the harness would get."""
     if as_json:
         shown = [{"model": run.model, "task": run.task, **plans.fields(plan)} for run, plan in planned]
-        output.emit({"schema": SCHEMA, **known, "models": None, "harness": shown, **_NAMELESS, "error": None})
+        output.emit(
+            {"schema": SCHEMA, **known, "models": None, "harness": shown, **_UNMEASURED, "error": None}
+        )
         return
     for run, plan in planned:
         plans.show(plan)
