@@ -4,6 +4,9 @@ import base64
 import io
 import json
 import re
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from browser import CHROMIUM, Tab, tab
+from openai import OpenAI
 from parsed import HOSTILE, Page
 from PIL import Image
 from servers import Server, error, serve, turn_of
 
-from virc_recipes.agent import page
+from virc_recipes.agent import connections, page
 from virc_recipes.agent.desk import Solving
 from virc_recipes.agent.server import Served, app
 from virc_recipes.backends.openai import OpenAIBackend
@@ -25,6 +28,7 @@ from virc_recipes.reasoning.protocol import Protocol
 from virc_recipes.solve import SolveConfig
 
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+PICTURES = Path(__file__).resolve().parents[1] / "pictures"
 WIDTH, HEIGHT = 448, 336
 FIRST, SECOND = (56, 28, 280, 196), (28, 56, 140, 140)
 WORDS = HOSTILE + "".join(map(str, range(400)))
@@ -78,17 +82,15 @@ class Model:
 def agent(upstream: Server, own: Protocol, api_key: str | None = None) -> Iterator[str]:
     """The address of an agent endpoint in front of a server."""
     solving = Solving(OpenAIBackend(upstream.url, max_retries=0), own, SolveConfig(timeout=60), at_once=4)
-    made = app(Served(solving, "scripted", 4, api_key=api_key))
-    server = uvicorn.Server(uvicorn.Config(made, port=0, log_level="error", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    finally:
-        server.should_exit = True
-        thread.join()
+    server = connections.server(app(Served(solving, "scripted", 4, api_key=api_key)))
+    with socket.create_server(("127.0.0.1", 0)) as place:
+        thread = threading.Thread(target=server.run, args=([place],), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{place.getsockname()[1]}/"
+        finally:
+            server.should_exit = server.force_exit = True
+            thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -457,3 +459,58 @@ def test_keyboard_reaches_everything_and_everything_has_a_name(
         found = [node["name"]["value"] for node in nodes if node.get("role", {}).get("value") == role]
         assert found, role
         assert all(found), role
+
+
+# ---- with a model
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Iterator[str]:
+    """The address of `virc serve tiny --agent` in a process of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as place:
+        port = place.getsockname()[1]
+    words = ["serve", "tiny", "--engine", "transformers", "--device", "cpu", "--agent", "--port", str(port)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "virc_cli", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert address == f"http://127.0.0.1:{port}/v1", process.communicate()[1]
+        yield address.removesuffix("v1")
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+@in_browser
+@pytest.mark.slow
+def test_page_shows_what_tiny_says_and_where_it_looks(browser: Tab, tiny: str) -> None:
+    picture, question = PICTURES / "triangle.png", "What is m∠B in triangle MBH?"
+    data = base64.b64encode(picture.read_bytes()).decode()
+    content: Any = [
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}},
+        {"type": "text", "text": question},
+    ]
+    completions = OpenAI(base_url=f"{tiny}v1", api_key="none").chat.completions
+    whole = completions.create(model="tiny", messages=[{"role": "user", "content": content}])
+    said = whole.choices[0].message.model_dump()
+    looks = [each["virc_look"] for each in said["annotations"]]
+    assert looks
+
+    browser.open(tiny, 1400)
+    choose(browser, picture)
+    put(browser, question)
+    browser.until("document.body.dataset.running === 'false'", 60)
+    assert texts(browser, ".answer") == [said["content"]]
+    assert "\n\n".join(texts(browser, ".thought")) == said["reasoning_content"]
+    assert browser.value("[...document.querySelectorAll('.cut img')].map(each => each.src)") == [
+        look["url"] for look in looks
+    ]
+    for number, look in enumerate(look for look in looks if look["source"] == 0):
+        box = f"#pictures .box:nth-of-type({number + 1})"
+        *corners, across, down = placed(browser, box, "#pictures .frame")
+        x, y = across / look["source_size"][0], down / look["source_size"][1]
+        left, top, right, bottom = look["box"]
+        assert corners == pytest.approx([left * x, top * y, right * x, bottom * y], abs=1)
+    assert browser.complaints == []
