@@ -55,6 +55,16 @@ class Tab:
     def open(self, page: Path | str, width: int, scheme: str = "light") -> None:
         """Load a file or address at a width in CSS px and wait until it stands; nothing on it moves."""
         self.events.clear()
+        self.resize(width)
+        wishes = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in wishes.items()]
+        self.call("Emulation.setEmulatedMedia", features=features)
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
+        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+            self.events.append(self._read())
+
+    def resize(self, width: int) -> None:
+        """Make the window that wide, in CSS px; a narrow one is a phone's."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -62,12 +72,6 @@ class Tab:
             deviceScaleFactor=1,
             mobile=width < 500,
         )
-        wishes = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
-        features = [{"name": name, "value": value} for name, value in wishes.items()]
-        self.call("Emulation.setEmulatedMedia", features=features)
-        self.call("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
-        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
-            self.events.append(self._read())
 
     def value(self, expression: str) -> Any:
         return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")

@@ -8,24 +8,19 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_server import Running, scripted
 from browser import CHROMIUM, Tab, tab
 from openai import OpenAI
 from parsed import HOSTILE, Page
 from PIL import Image
-from servers import Server, error, serve, turn_of
+from servers import MODEL, error, turn_of
 
-from virc_recipes.agent import connections, page
-from virc_recipes.agent.desk import Solving
-from virc_recipes.agent.server import Served, app
-from virc_recipes.backends.openai import OpenAIBackend
-from virc_recipes.reasoning.protocol import Protocol
-from virc_recipes.solve import SolveConfig
+from virc_recipes.agent import page
 
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 PICTURES = Path(__file__).resolve().parents[1] / "pictures"
@@ -78,30 +73,15 @@ class Model:
         return SCENES[scene][min(turn, len(SCENES[scene]) - 1)]
 
 
-@contextmanager
-def agent(upstream: Server, own: Protocol, api_key: str | None = None) -> Iterator[str]:
-    """The address of an agent endpoint in front of a server."""
-    solving = Solving(OpenAIBackend(upstream.url, max_retries=0), own, SolveConfig(timeout=60), at_once=4)
-    server = connections.server(app(Served(solving, "scripted", 4, api_key=api_key)))
-    with socket.create_server(("127.0.0.1", 0)) as place:
-        thread = threading.Thread(target=server.run, args=([place],), daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{place.getsockname()[1]}/"
-        finally:
-            server.should_exit = server.force_exit = True
-            thread.join()
-
-
 @pytest.fixture(scope="module")
 def model() -> Model:
     return Model()
 
 
 @pytest.fixture(scope="module")
-def site(model: Model, own: Protocol) -> Iterator[str]:
-    with serve(model) as upstream, agent(upstream, own) as address:
-        yield address
+def site(model: Model) -> Iterator[str]:
+    with scripted(model, at_once=4) as running:
+        yield page_of(running)
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +144,19 @@ def placed(browser: Tab, box: str, frame: str) -> list[float]:
     return found
 
 
+def assert_at(at: list[float], box: Sequence[int], size: Sequence[int]) -> None:
+    """A box as `placed` gives it lies where it does in an image of that size."""
+    *corners, across, down = at
+    assert across > 100
+    assert across / down == pytest.approx(size[0] / size[1], rel=0.02)
+    x, y = across / size[0], down / size[1]
+    assert corners == pytest.approx([box[0] * x, box[1] * y, box[2] * x, box[3] * y], abs=1)
+
+
+def page_of(running: Running) -> str:
+    return running.url.removesuffix("v1")
+
+
 # ---- the files
 
 
@@ -222,21 +215,15 @@ def test_thoughts_and_crops_appear_as_they_come_and_the_answer_last(
 
 
 @in_browser
-@pytest.mark.parametrize("width", [360, 1400])
-def test_boxes_lie_where_the_crops_were_cut(browser: Tab, site: str, picture: Path, width: int) -> None:
-    browser.open(site, width)
-    choose(browser, picture)
-    put(browser, "How large?")
-    finish(browser)
-    for box, frame, cut, size in (
-        ("#pictures .box", "#pictures .frame", FIRST, (WIDTH, HEIGHT)),
-        (".cut .box", ".cut .frame:has(.box)", SECOND, (FIRST[2] - FIRST[0], FIRST[3] - FIRST[1])),
-    ):
-        *corners, across, down = placed(browser, box, frame)
-        assert across > 100
-        assert across / down == pytest.approx(size[0] / size[1], rel=0.02)
-        x, y = across / size[0], down / size[1]
-        assert corners == pytest.approx([cut[0] * x, cut[1] * y, cut[2] * x, cut[3] * y], abs=1)
+def test_boxes_lie_where_the_crops_were_cut_at_every_width(browser: Tab, ask: Callable[[str], None]) -> None:
+    ask("How large?")
+    for width in (1400, 700, 360):
+        browser.resize(width)
+        for box, frame, cut, size in (
+            ("#pictures .box", "#pictures .frame", FIRST, (WIDTH, HEIGHT)),
+            (".cut .box", ".cut .frame:has(.box)", SECOND, (FIRST[2] - FIRST[0], FIRST[3] - FIRST[1])),
+        ):
+            assert_at(placed(browser, box, frame), cut, size)
     shown = browser.value("document.querySelector('.cut img').src")
     with Image.open(io.BytesIO(base64.b64decode(shown.partition(",")[2]))) as image:
         assert image.size == (FIRST[2] - FIRST[0], FIRST[3] - FIRST[1])
@@ -259,17 +246,17 @@ def test_follow_up_stands_on_what_was_said(browser: Tab, ask: Callable[[str], No
 
 
 @in_browser
-@pytest.mark.parametrize("how", ["Escape", "button"])
-def test_stopped_question_can_be_asked_again(
-    browser: Tab, ask: Callable[[str], None], model: Model, how: str
-) -> None:
+def test_stopped_question_can_be_asked_again(browser: Tab, ask: Callable[[str], None], model: Model) -> None:
     model.go.clear()
-    put(browser, "How large? wait")
-    browser.until("document.querySelector('.cut') !== null")
-    browser.press(how) if how == "Escape" else browser.value("document.querySelector('#send').click()")
-    finish(browser)
-    assert texts(browser, ".failed") == ["Stopped"]
-    assert browser.value("document.querySelector('#question').value") == "How large? wait"
+    browser.type("How large? wait")
+    for turn, stop in enumerate(("document.querySelector('#send').click()", None), 1):
+        browser.press("Enter")
+        browser.until(f"document.querySelector('.turn:nth-child({turn}) .cut') !== null")
+        browser.value(stop) if stop else browser.press("Escape")
+        finish(browser)
+        assert texts(browser, ".failed") == ["Stopped"] * turn
+        assert browser.value("document.querySelector('#question').value") == "How large? wait"
+        browser.value("document.querySelector('#question').focus()")
     model.go.set()
     browser.press("Enter")
     finish(browser)
@@ -283,7 +270,7 @@ def test_text_of_a_model_stays_text(browser: Tab, ask: Callable[[str], None]) ->
     assert texts(browser, ".thought") == [shown] * 2
     assert texts(browser, ".answer") == [shown]
     assert browser.value("document.querySelectorAll('#log script, #log img[onerror]').length") == 0
-    assert browser.value("document.title") == "scripted · virc"
+    assert browser.value("document.title") == f"{MODEL} · virc"
     assert browser.complaints == []
 
 
@@ -317,32 +304,25 @@ def test_nothing_is_wider_than_the_window(
 
 
 @in_browser
-def test_api_key_is_asked_for_until_it_is_right(browser: Tab, own: Protocol, picture: Path) -> None:
-    with serve(LOOKS) as upstream, agent(upstream, own, KEY) as address:
-        browser.open(address, 1400)
-        for key, why in (("wrong", "This server asks"), (KEY, "The server did not take")):
-            browser.until(f"document.querySelector('#why').textContent.startsWith({why!r})")
-            browser.until("document.activeElement.id === 'key'")
-            browser.type(key)
-            browser.press("Enter")
-        assert browser.until("document.querySelector('#model').textContent") == "scripted"
-        assert browser.value("document.querySelector('#door').open") is False
-        choose(browser, picture)
-        put(browser, "How large?")
-        finish(browser)
-        assert texts(browser, ".answer") == ["97"]
-        assert browser.value("[Object.values(sessionStorage), localStorage.length]") == [[KEY], 0]
-        assert KEY not in browser.value("document.documentElement.outerHTML")
-
-
-@in_browser
-def test_without_the_key_nothing_is_sent(browser: Tab, own: Protocol) -> None:
-    with serve(LOOKS) as upstream, agent(upstream, own, KEY) as address:
-        browser.open(address, 1400)
+def test_api_key_is_asked_for_until_it_is_right(browser: Tab, picture: Path) -> None:
+    with scripted(LOOKS, served={"api_key": KEY}) as running:
+        browser.open(page_of(running), 1400)
         browser.until("document.querySelector('#door').open")
         browser.press("Escape")
         assert browser.until("document.querySelector('#note').textContent") == "The server wants its API key."
-        assert upstream.chats() == []
+        choose(browser, picture)
+        put(browser, "How large?")
+        for key, why in (("wrong", "This server asks"), (KEY, "The server did not take")):
+            browser.until(f"document.querySelector('#why').textContent.startsWith({why!r})")
+            browser.until("document.querySelector('#door').open && document.activeElement.id === 'key'")
+            assert running.behind.chats() == []
+            browser.type(key)
+            browser.press("Enter")
+        finish(browser)
+        assert texts(browser, ".answer") == ["97"]
+        assert texts(browser, "#model") == [MODEL]
+        assert browser.value("[Object.values(sessionStorage), localStorage.length]") == [[KEY], 0]
+        assert KEY not in browser.value("document.documentElement.outerHTML")
 
 
 @in_browser
@@ -361,28 +341,20 @@ def test_no_answer_is_one_sentence(browser: Tab, ask: Callable[[str], None], que
 
 
 @in_browser
-def test_trouble_behind_the_server_is_one_sentence(browser: Tab, own: Protocol, picture: Path) -> None:
+def test_trouble_is_one_sentence(browser: Tab, picture: Path) -> None:
     def broken(exchange: Any) -> None:
         exchange.send_json(error("out of memory at 0x1234"), 500)
 
-    with serve(LOOKS, fault=broken) as upstream, agent(upstream, own) as address:
-        browser.open(address, 1400)
+    with scripted(LOOKS, {"fault": broken}) as running:
+        browser.open(page_of(running), 1400)
         choose(browser, picture)
         put(browser, "How large?")
         finish(browser)
-        (said,) = texts(browser, ".failed p")
-        assert re.fullmatch(r"The model [^.]+\.", said)
-
-
-@in_browser
-def test_server_that_is_gone_is_one_sentence(browser: Tab, own: Protocol, picture: Path) -> None:
-    with serve(LOOKS) as upstream, agent(upstream, own) as address:
-        browser.open(address, 1400)
-        choose(browser, picture)
-        browser.until("document.querySelector('#model').textContent")
-    put(browser, "How large?")
+    browser.press("Enter")  # the question has come back
     finish(browser)
-    assert texts(browser, ".failed") == ["No answerThe server cannot be reached."]
+    behind, gone = texts(browser, ".failed p")
+    assert re.fullmatch(r"The model [^.]+\.", behind)
+    assert gone == "The server cannot be reached."
 
 
 @in_browser
@@ -509,8 +481,5 @@ def test_page_shows_what_tiny_says_and_where_it_looks(browser: Tab, tiny: str) -
     ]
     for number, look in enumerate(look for look in looks if look["source"] == 0):
         box = f"#pictures .box:nth-of-type({number + 1})"
-        *corners, across, down = placed(browser, box, "#pictures .frame")
-        x, y = across / look["source_size"][0], down / look["source_size"][1]
-        left, top, right, bottom = look["box"]
-        assert corners == pytest.approx([left * x, top * y, right * x, bottom * y], abs=1)
+        assert_at(placed(browser, box, "#pictures .frame"), look["box"], look["source_size"])
     assert browser.complaints == []

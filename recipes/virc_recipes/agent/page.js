@@ -3,10 +3,11 @@
 
 const KEY = "virc-api-key"; // in sessionStorage
 const LONG = 160; // characters from which a text is set small
-const HIDING = /[^\P{C}\n\t\u200c\u200d]|[\u2028\u2029]/gu; // would hide or reorder text; the joiners spell some scripts
+// What would hide or reorder text; the joiners are needed to spell some scripts.
+const HIDING = /(?![\n\t\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
 const part = Object.fromEntries([...document.querySelectorAll("[id]")].map((each) => [each.id, each]));
-const pictures = []; // of the whole chat, in order: {name, url, frame, figure, turn}
+const pictures = []; // of the whole chat, in order; `turn` is the one that a picture was first sent in
 const answered = []; // {question, answer} of the turns that came to an answer
 let model = "";
 let running = null; // AbortController of the turn that streams
@@ -22,7 +23,8 @@ function make(tag, css = "", ...children) {
 
 /** Text of others: what would hide or reorder it stands as its code point. */
 function text(value) {
-  return String(value ?? "").replace(HIDING, (sign) => `[U+${sign.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}]`);
+  const point = (sign) => sign.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
+  return value.replace(HIDING, (sign) => `[U+${point(sign)}]`);
 }
 
 /** A paragraph of text of others, in the direction of its own script. */
@@ -95,6 +97,7 @@ function dataUrl(file) {
 }
 
 async function addPictures(files) {
+  note("");
   for (const file of files) {
     const image = new Image();
     try {
@@ -102,7 +105,6 @@ async function addPictures(files) {
       image.src = url;
       await image.decode();
       addPicture({ name: file.name, url, width: image.naturalWidth, height: image.naturalHeight });
-      note("");
     } catch {
       note(`${text(file.name)} is no picture that this browser can show.`);
     }
@@ -111,7 +113,6 @@ async function addPictures(files) {
 }
 
 function addPicture(picture) {
-  picture.turn = answered.length;
   picture.frame = framed(picture.url, picture.width, picture.height, picture.name);
   picture.caption = make("figcaption");
   picture.remove = button("remove", "×", () => {
@@ -211,9 +212,9 @@ function messages(question) {
   });
 }
 
-async function loadModel() {
+async function loadModel(options) {
   if (model) return;
-  const { data } = await (await call("v1/models")).json();
+  const { data } = await (await call("v1/models", options)).json();
   model = data[0].id;
   part.model.textContent = text(model);
   document.title = `${text(model)} · virc`;
@@ -225,7 +226,9 @@ class Turn {
   /** The question, a place for the steps, and the line that says that more is to come. */
   constructor(question) {
     for (const box of document.querySelectorAll("#pictures .box")) box.classList.add("past");
-    this.frames = pictures.map(({ frame }) => frame);
+    for (const picture of pictures) picture.turn ??= answered.length;
+    this.pictures = [...pictures];
+    this.frames = pictures.map(({ frame }) => frame); // of all images, by their numbers
     this.began = performance.now();
     this.looks = 0;
     this.tokens = 0;
@@ -279,7 +282,8 @@ class Turn {
     this.frames[image] = frame;
     if (!this.step) this.open();
     this.step.append(make("figure", "cut", frame, legend));
-    if (pictures[source]) part.pictures.scrollLeft = pictures[source].figure.offsetLeft - pictures[0].figure.offsetLeft;
+    const seen = this.pictures[source]?.figure;
+    if (seen) part.pictures.scrollLeft = seen.offsetLeft - part.pictures.firstChild.offsetLeft; // a row on phones
     if (box) this.link(this.step, legend, where, drawn(this.frames[source], box, size, image));
     else legend.append(where);
     this.step = null;
@@ -320,10 +324,10 @@ class Turn {
 }
 
 async function stream(turn, question) {
-  await loadModel();
+  const { signal } = running;
+  await loadModel({ signal });
   const body = { model, messages: messages(question), stream: true, stream_options: { include_usage: true } };
   const headers = { "content-type": "application/json" };
-  const { signal } = running;
   const response = await call("v1/chat/completions", { method: "POST", headers, body: JSON.stringify(body), signal });
   for await (const data of events(response)) {
     if (data === "[DONE]") return;
@@ -347,8 +351,9 @@ async function ask(question) {
   }
   if (!turn.failed) {
     answered.push({ question, answer: turn.answer }); // what failed is no part of the chat
-    for (const { remove } of pictures) remove.hidden = true;
+    for (const { remove } of turn.pictures) remove.hidden = true;
   }
+  running.abort(); // nothing more is read
   running = null;
   following(() => turn.end());
   stand();
@@ -367,6 +372,7 @@ function submit() {
   if (!question) return note("Ask a question first.");
   note("");
   part.question.value = "";
+  if (matchMedia("(pointer: coarse)").matches) part.question.blur(); // a keyboard on the screen would hide the answer
   ask(question);
 }
 
