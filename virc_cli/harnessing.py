@@ -192,17 +192,22 @@ def _came(run: Run, plan: Plan, ours: Ours | None, offline: bool) -> Outcome:
 
 def _followed(run: Run, plan: Plan) -> int:
     """Run it to its end, and say how far it is; returns its exit code."""
-    began = time.monotonic()
+    began = None  # asking, after it has read all its tasks
     with progress.shown() as show, launch.started(plan.step, run.log) as process:
         while (code := process.wait(_LOOK)) is None:
-            with run.log.open("rb") as log:
-                log.seek(max(0, log.seek(0, os.SEEK_END) - _END_OF_LOG))
-                far = harness.progress(log.read())
-            if far:
-                left = (time.monotonic() - began) / max(far[0], 1) * (far[1] - far[0])
-                ahead = f"; about {progress.duration(left)} left" if far[0] and left else ""
-                show(f"{run.model}: {far[0]} of {far[1]} problems{ahead}")
+            if far := harness.progress(_end_of(run.log)):
+                done, of = far
+                began = began or time.monotonic()
+                left = (time.monotonic() - began) / done * (of - done) if done else 0
+                ahead = f"; about {progress.duration(left)} left" if left else ""
+                show(f"{run.model}: {done} of {of} problems{ahead}")
     return code
+
+
+def _end_of(log: Path) -> bytes:
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _END_OF_LOG))
+        return file.read()
 
 
 def _check(came: Sequence[tuple[Run, Outcome]]) -> None:
