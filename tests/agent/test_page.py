@@ -48,6 +48,7 @@ SCENES: dict[str, list[str]] = {
     "How large": LOOKS,
     "in words": [crop("Once more.", SECOND, 0), answer("ninety-seven")],
     "hostile": [crop(WORDS, FIRST, 0), answer(WORDS, WORDS)],
+    "third": [crop("It is on the third.", SECOND, 2), answer("98")],
     "useless": ["no tags at all"] * 4,
     "unsure": [answer("", "I cannot see it.")],
     "wait": LOOKS,
@@ -279,7 +280,7 @@ def test_policy_forbids_scripts_and_html_made_of_text(browser: Tab, site: str) -
     browser.open(site, 1400)
     for attempt in (
         "document.body.innerHTML = '<b>x</b>'",
-        "document.body.append(document.createElement('script').text = 'document.title = 1')",
+        "const made = document.createElement('script'); made.text = 'document.title = 1'; document.body.append(made)",
         "document.body.setAttribute('onclick', 'document.title = 1'); document.body.click()",
     ):
         browser.value(f"try {{ {attempt} }} catch {{}}")
@@ -301,6 +302,21 @@ def test_nothing_is_wider_than_the_window(
     assert len(texts(browser, ".answer")) == 1
     assert 0 < browser.value("document.documentElement.scrollWidth") <= width
     assert browser.complaints == []
+
+
+@in_browser
+def test_picture_that_is_looked_at_comes_into_sight_on_a_phone(
+    browser: Tab, site: str, picture: Path
+) -> None:
+    browser.open(site, 390)
+    choose(browser, picture, picture, picture)
+    place = "document.querySelectorAll('#pictures .frame')[2].getBoundingClientRect()"
+    assert browser.value(f"{place}.left") > 390
+    put(browser, "Which is the third?")
+    finish(browser)
+    assert browser.value(f"{place}.left") >= 0
+    assert browser.value(f"{place}.right") <= 390
+    assert browser.value("document.querySelectorAll('#pictures figure:nth-child(3) .box').length") == 1
 
 
 @in_browser
