@@ -258,7 +258,7 @@ def _table(came: Sequence[tuple[Run, Outcome]], scores: Sequence[Score | None]) 
         for each in outcome.figures:
             how = "" if each.filter == "none" else f" ({each.filter})"
             error = "" if each.stderr is None else f"± {each.stderr:.4f}"
-            yield (run.model, each.task, each.metric + how, f"{each.value:.4f}", error, str(each.of))
+            yield (run.model, each.task, each.metric + how, f"{each.value:.4f}", error, str(each.of or "-"))
         if score:
             yield (
                 run.model,

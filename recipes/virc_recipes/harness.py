@@ -34,7 +34,8 @@ AT_ONCE = 16
 
 _MOST_RESULTS = 2**30  # bytes
 _FAILED = "[LMMS_EVAL_REQUEST_FAILED"
-_TRIES = 2  # of lmms-eval; the client below it tries each thrice
+# Of lmms-eval; the client below it tries each thrice. How long it waits, 600 s, cannot be said: `timeout` is not used.
+_TRIES = 2
 _PROGRESS = re.compile(rb"Model Responding:[^\r\n]*?\| (\d+)/(\d+) ")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _OF_OPENAI = re.compile(r"o1|o3|o4|gpt-5")
@@ -64,7 +65,7 @@ class Figure(msgspec.Struct, frozen=True):
     Args:
         filter: what it does with a reply before it counts; `none` as a rule.
         stderr: standard error of the value; None where it names none.
-        of: problems.
+        of: problems; None of a group of tasks.
     """
 
     task: str
@@ -72,7 +73,7 @@ class Figure(msgspec.Struct, frozen=True):
     filter: str
     value: float
     stderr: float | None
-    of: int
+    of: int | None
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -417,7 +418,7 @@ def _samples(results: Path, task: str) -> list[Sample]:
 
 def _figures(found: _Results, task: str, values: Mapping[str, Any]) -> list[Figure]:
     """The figures of a task, of the keys `METRIC,FILTER` and `METRIC_stderr,FILTER`."""
-    of = found.samples.get(task, {}).get("effective", 0)
+    of = found.samples.get(task, {}).get("effective")
     numbers = {key: value for key, value in values.items() if type(value) in (int, float)}
     return [
         Figure(task, metric, how, float(value), _number(numbers.get(f"{metric}_stderr,{how}")), of)
