@@ -5,7 +5,6 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 _CONNECTIONS = 1024
 _SECONDS = 600.0
+_LAST = 5.0  # seconds that a step of a model may still take
 _OWN = frozenset({"host", "port", "name", "api_key", "images"})
 
 
@@ -199,9 +199,10 @@ def _at(choice: Choice, agent: Agent, name: str | None) -> _Looking:
 def _check_extras() -> None:
     try:
         import fastapi  # noqa: F401
+        import httpcore2  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        message = f"--agent needs fastapi and uvicorn: {error}"
+        message = f"--agent needs fastapi, uvicorn and httpcore2: {error}"
         raise SetupError(message, "pip install 'virc[serve]'") from None
 
 
@@ -232,13 +233,16 @@ def _serve(
     )
     served = server.Served(solving, looking.name, inputs, looking.context, config.api_key, _trouble)
     level = "error" if os.environ.get("VIRC_DEBUG") else "critical"
-    running = connections.server(server.app(served), _ending, level)
+    made = server.app(served)
+    running = connections.server(made, _ending, level)
     if engine:
         threading.Thread(target=_end_with, args=(engine, running), daemon=True).start()
     place.listen(_CONNECTIONS)
     endpoint.announce(config, looking.name, str(log) if log else None, as_json, looks=True)
-    with closing(looking.backend):
+    try:
         running.run([place])
+    finally:
+        made.state.desk.wait(0 if running.force_exit else _LAST)
 
 
 def _end_with(engine: Callable[[], object], running: "Server") -> None:
@@ -276,4 +280,4 @@ def show_plan(config: Config, name: str | None, by: str, plan: Plan | None, as_j
         output.line("")
     output.line(f"# in this process: the loop, with replies from {by}")
     output.line(f"url={endpoint.url(config)}")
-    output.line(f"# at most {turns} turns, about {inputs} images of a chat")
+    output.line(f"# at most {turns} turns, about {inputs} image{'s' * (inputs > 1)} of a chat")

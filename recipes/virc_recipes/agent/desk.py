@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 
@@ -11,6 +10,7 @@ import msgspec
 
 from virc_recipes.agent import fetch, wire
 from virc_recipes.agent.request import Problem
+from virc_recipes.agent.workers import Workers
 from virc_recipes.backends import Backend
 from virc_recipes.backends.local import TooLongError
 from virc_recipes.deadline import Deadline
@@ -122,7 +122,7 @@ class Desk:
         self.held = self.taken = 0
         self.closing = False
         self._turns = asyncio.Semaphore(solving.at_once)
-        self._threads = ThreadPoolExecutor(solving.at_once, "agent")
+        self._workers = Workers(solving.at_once)
         self._opening = threading.Lock()  # a picture may have 100 million pixels until it is shown
 
     def check(self) -> None:
@@ -135,6 +135,10 @@ class Desk:
             raise RefusedError("the server is ending", status=503, wait=_WAIT)
         if self.taken >= self.solving.at_once + self.solving.waiting:
             raise _busy("too many requests are waiting")
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the threads of those who hung up, no longer than that."""
+        self._workers.wait(seconds)
 
     async def solve(
         self, problem: Problem, hold: Hold, gone: Callable[[], Awaitable[None]]
@@ -198,17 +202,22 @@ class Desk:
             with suppress(RuntimeError):  # the server has ended
                 loop.call_soon_threadsafe(do, *words)
 
-        def ended(solving: "asyncio.Future[None]") -> None:
+        done: asyncio.Future[None] = loop.create_future()
+
+        def ended(error: Exception | None) -> None:
             self._turns.release()
-            solving.exception()  # nobody else asks for it where the client hung up
+            if done.cancelled():  # nobody waits for it
+                return
+            if error:
+                done.set_exception(error)
+            else:
+                done.set_result(None)
 
         await self._turns.acquire()
-        solving = loop.run_in_executor(
-            self._threads, self._solve, job, partial(tell, said.put_nowait), partial(tell, hold.release)
-        )
-        solving.add_done_callback(ended)
+        solve = partial(self._solve, job, partial(tell, said.put_nowait), partial(tell, hold.release))
+        self._workers.do(solve, partial(tell, ended))
         try:
-            await asyncio.shield(solving)
+            await done
         finally:
             job.left.set()
 
