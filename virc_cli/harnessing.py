@@ -82,7 +82,9 @@ def run(asked: Asked, dry_run: bool, as_json: bool) -> None:
     environment = envs.find(ENGINE, None)
     envs.made(environment)
     environments.recipes_in(environment)
-    came = [(each, _came(each, plan, ours, asked.setups[0].offline)) for each, plan in planned]
+    came = [
+        (run, _came(run, plan, ours, setup)) for (run, plan), setup in zip(planned, asked.setups, strict=True)
+    ]
     scores = [_score(each, outcome, ours) for each, outcome in came]
     version = f"lmms-eval {pinned(environment)['lmms-eval']}"
     fields = {**known, "problems": came[0][1].problems, **_fields(version, came, scores)}
@@ -159,7 +161,7 @@ def _wanted(asked: Asked, setup: Setup, ours: Ours | None) -> harness.Wanted:
     )
 
 
-def _came(run: Run, plan: Plan, ours: Ours | None, offline: bool) -> Outcome:
+def _came(run: Run, plan: Plan, ours: Ours | None, setup: Setup) -> Outcome:
     """Have one model asked.
 
     Raises:
@@ -170,9 +172,8 @@ def _came(run: Run, plan: Plan, ours: Ours | None, offline: bool) -> Outcome:
     with held(run.place):
         plans.write(plan)
         if ours:
-            write_whole(
-                run.problems, b"".join(msgspec.json.encode(row) + b"\n" for row in ours.rows(offline))
-            )
+            rows = (msgspec.json.encode(row) + b"\n" for row in ours.rows(setup.offline))
+            write_whole(run.problems, b"".join(rows))
         before = run.results()
         run.log.unlink(missing_ok=True)
         output.note(f"lmms-eval asks {run.model}; it begins after some 20 s, and writes {run.log}")
@@ -183,7 +184,7 @@ def _came(run: Run, plan: Plan, ours: Ours | None, offline: bool) -> Outcome:
         new = run.results() - before
     if not new:
         raise harness.failure(run, run.log.read_text("utf-8", "replace"), code)
-    outcome = harness.read(new.pop(), run.task)
+    outcome = harness.read(new.pop(), run.task, setup.choice.api_key)
     if ours and len(outcome.texts) != len(ours.problems):
         sentence = f"lmms-eval asked {len(outcome.texts)} of {len(ours.problems)} problems"
         raise EngineError(sentence, f"see {run.log}")

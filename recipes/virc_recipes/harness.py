@@ -267,11 +267,10 @@ def plan(run: Run, wanted: Wanted, python: Path, recipes: Path) -> Plan:
 
 def warnings_of(model: str) -> list[str]:
     """What a user should know of how lmms-eval asks a model of that name."""
-    if not _OF_OPENAI.search(model):
-        return []
-    return [
-        f"lmms-eval takes {model} for a model of OpenAI's, by its name, and asks it without temperature and seed"
-    ]
+    sentence = (
+        f"lmms-eval takes {model} for a model of OpenAI's, by its name, and asks it without a temperature"
+    )
+    return [sentence] if _OF_OPENAI.search(model) else []
 
 
 def row_of(row: Row, problem: Problem, base: Path, offline: bool) -> dict[str, Any]:
@@ -312,11 +311,12 @@ def failure(run: Run, log: str, code: int | None) -> VircError:
     )
 
 
-def read(results: Path, task: str) -> Outcome:
+def read(results: Path, task: str, secret: str | None = None) -> Outcome:
     """What came of a task and its parts.
 
     Args:
         results: the file of results; those of its samples lie beside it.
+        secret: the key, which a server may have repeated in what it says of a failure.
 
     Raises:
         EngineError: they hold something else.
@@ -334,7 +334,7 @@ def read(results: Path, task: str) -> Outcome:
         ],
         problems=len(samples),
         answered=usage.n_api_calls,
-        failures=[sample.failure for sample in samples if sample.failure],
+        failures=[_without(secret, sample.failure) for sample in samples if sample.failure],
         texts={sample.doc_id: sample.text for sample in parts.get(task, [])},
         results=results,
     )
@@ -426,6 +426,10 @@ def _figures(found: _Results, task: str, values: Mapping[str, Any]) -> list[Figu
         for metric, comma, how in (key.partition(","),)
         if comma and "_stderr" not in metric
     ]
+
+
+def _without(secret: str | None, text: str) -> str:
+    return text.replace(secret, "***") if secret else text
 
 
 def _number(value: Any) -> float | None:

@@ -66,7 +66,9 @@ def test_a_misspelt_name_gets_the_nearest(engine: str, device: str, hint: str) -
     assert hint in str(caught.value.hint)
 
 
-def test_an_engine_that_computes_nothing_has_no_environment_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_computes_nothing_has_no_environment_for_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(environments, "default_device", lambda: "cuda")
     assert envs.find("eval", None).device == "cpu"
     assert envs.find("serve", None).device == "cuda"

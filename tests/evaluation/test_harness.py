@@ -273,6 +273,7 @@ def test_figures_and_replies_are_read_and_a_request_that_failed_is_no_reply(here
     assert outcome.figures == [harness.Figure("virc_sums", "exact_match", "none", 0.5, 0.25, 3)]
     assert (outcome.problems, outcome.answered) == (3, 2)
     assert outcome.failures == ["Error code: 500 - boom"]
+    assert harness.read(written(here), "virc_sums", "boom").failures == ["Error code: 500 - ***"]
     assert (outcome.texts[0], outcome.texts[1]) == ("97°", "B")
 
 
