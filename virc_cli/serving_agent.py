@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _CONNECTIONS = 1024
 _SECONDS = 600.0
 _LAST = 5.0  # seconds that a step of a model may still take
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _OWN = frozenset({"host", "port", "name", "api_key", "images"})
 
 
@@ -237,6 +238,8 @@ def _serve(
     running = connections.server(made, _ending, level)
     if engine:
         threading.Thread(target=_end_with, args=(engine, running), daemon=True).start()
+    if config.host not in _LOOPBACK and not config.api_key:
+        output.warn(f"whoever reaches {config.host} can ask this model", "--api-key KEY")
     place.listen(_CONNECTIONS)
     endpoint.announce(config, looking.name, str(log) if log else None, as_json, looks=True)
     try:

@@ -97,6 +97,14 @@ def test_the_key_is_asked_of_all_but_the_page_and_health(held: Held) -> None:
         assert (status, said["choices"][0]["message"]["content"]) == (200, "97")
 
 
+def test_a_page_of_another_site_does_not_get_through(endpoint: tuple[Running, Held]) -> None:
+    running, _ = endpoint
+    for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
+        given = {"Sec-Fetch-Site": site, "Content-Type": "text/plain"}
+        found, _ = running.send("POST", "/v1/chat/completions", json.dumps(chat()).encode(), **given)
+        assert found == status
+
+
 def part(url: str) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": url}}
 

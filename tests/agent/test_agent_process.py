@@ -9,54 +9,23 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import faults
 import openai
 import pytest
 import servers
-from agent_server import ANSWER, LOOK, chat, raw, received, until
+from agent_process import Process, serving
+from agent_server import ANSWER, LOOK, chat, received, until
 from called import virc
 
-VIRC = (sys.executable, "-m", "virc_cli")
 TINY = ("tiny", "--engine", "transformers", "--device", "cpu", "--concurrency", "2", "--timeout", "60")
 QUESTION = "How large is angle G?"
 
 
 HEAD = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
-
-
-class Process(NamedTuple):
-    """A server that has answered."""
-
-    popen: "subprocess.Popen[str]"
-    url: str
-    port: int
-
-    def connected(self, body: dict[str, Any]) -> socket.socket:
-        """A connection on which a request was sent."""
-        connection = socket.create_connection(("127.0.0.1", self.port), 60)
-        connection.sendall(raw(body))
-        return connection
-
-
-@contextmanager
-def serving(*words: str) -> Iterator[Process]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    command = [*VIRC, "serve", *words, "--agent", "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        assert url == f"http://127.0.0.1:{port}/v1", process.communicate()[1]
-        yield Process(process, url, port)
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture(scope="module")

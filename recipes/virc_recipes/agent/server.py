@@ -53,7 +53,7 @@ def app(served: Served) -> FastAPI:
     for path, (kind, content) in page.files().items():
         made.add_api_route(path, _file(kind, content), methods=["GET"])
     made.add_api_route("/health", _health, methods=["GET"])
-    guarded = [Depends(_check_key)]
+    guarded = [Depends(_check_site), Depends(_check_key)]
     made.add_api_route("/v1/models", _models, methods=["GET"], dependencies=guarded)
     made.add_api_route("/v1/chat/completions", _chat, methods=["POST"], dependencies=guarded)
     made.add_exception_handler(RefusedError, _refusal)
@@ -84,6 +84,12 @@ async def _models(request: Request) -> dict[str, Any]:
     if served.context:
         model["max_model_len"] = served.context
     return {"object": "list", "data": [model]}
+
+
+async def _check_site(request: Request) -> None:
+    """Refuse what a browser sends for a page of another site: it may reach this machine where its author does not."""
+    if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        raise RefusedError("a page of another site may not ask this server", status=403)
 
 
 async def _check_key(request: Request) -> None:
