@@ -68,7 +68,7 @@ function drawn(frame, [left, top, right, bottom], [width, height], label) {
     width: `${(100 * (right - left)) / width}%`,
     height: `${(100 * (bottom - top)) / height}%`,
   });
-  const small = Math.min((right - left) / width, (bottom - top) / height) < 0.2; // a label inside would hide it
+  const small = Math.min((right - left) / width, (bottom - top) / height) < 0.5; // a label inside would hide much
   if (small) box.classList.add(top + bottom < height ? "under" : "over");
   frame.append(box);
   return box;
@@ -402,15 +402,15 @@ document.onpaste = (event) => {
 document.ondragover = (event) => {
   if (!event.dataTransfer.types.includes("Files")) return;
   event.preventDefault();
-  document.body.classList.add("over");
+  document.body.classList.add("dropping");
 };
 document.ondragleave = (event) => {
-  if (!event.relatedTarget) document.body.classList.remove("over");
+  if (!event.relatedTarget) document.body.classList.remove("dropping");
 };
 document.ondrop = (event) => {
   if (!event.dataTransfer.files.length) return;
   event.preventDefault();
-  document.body.classList.remove("over");
+  document.body.classList.remove("dropping");
   addPictures([...event.dataTransfer.files]);
 };
 part.again.onclick = () => location.reload();
