@@ -48,6 +48,7 @@ class Held:
         self.begun: list[str] = []
         self.ended: list[str] = []
         self.error: Exception | None = None
+        self.after = 0
 
     def reply(
         self, ask: Ask, sampling: Sampling, on_text: Callable[[str], None], seconds: float | None
@@ -57,7 +58,7 @@ class Held:
         try:
             while not self.go.wait(0.01):
                 on_text("…")
-            if self.error:
+            if self.error and len(self.begun) > self.after:
                 raise self.error
             return Reply(LOOK if len(ask.messages) == 2 else ANSWER, prompt_tokens=1, completion_tokens=1)
         finally:
@@ -328,6 +329,19 @@ def test_a_failure_of_the_model_is_told_without_its_secrets(
         held.error = None
         assert running.ask()[0] == 200
     assert told == ([] if status == 400 else [failure, failure])
+
+
+def test_a_conversation_that_grows_too_long_ends_there_and_keeps_what_was_thought(held: Held) -> None:
+    held.go.set()
+    held.error = ConfigError("http://10.0.0.1 refuses the request (400): maximum context length is 8192")
+    held.after = 1
+    with listening(held) as running:
+        status, said = running.ask()
+    (choice,) = said["choices"]
+    assert (status, choice["finish_reason"]) == (200, "length")
+    assert choice["message"]["refusal"] == "the conversation is longer than the model's context length"
+    assert (choice["message"]["content"], choice["message"]["reasoning_content"]) == ("", "I look.")
+    assert len(choice["message"]["annotations"]) == 1
 
 
 def test_an_engine_that_is_down_is_told_without_its_address() -> None:

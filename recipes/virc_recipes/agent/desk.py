@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -66,14 +66,16 @@ class _Job:
     """A problem in its turn.
 
     Args:
-        pictures: data URLs and files.
+        pictures: addresses of its images.
 
     Attributes:
+        pictures: data URLs, and what was fetched; empty when they have been read.
         left: nobody waits for it any more.
     """
 
-    def __init__(self, problem: Problem, pictures: list[str | bytes], deadline: Deadline) -> None:
-        self.problem, self.pictures, self.deadline = problem, pictures, deadline
+    def __init__(self, problem: Problem, pictures: Sequence[str], deadline: Deadline) -> None:
+        self.problem, self.deadline = problem, deadline
+        self.pictures: list[str | bytes] = [*pictures]
         self.left = threading.Event()
 
     def check(self) -> None:
@@ -141,11 +143,12 @@ class Desk:
         self._workers.wait(seconds)
 
     async def solve(
-        self, problem: Problem, hold: Hold, gone: Callable[[], Awaitable[None]]
+        self, problem: Problem, pictures: list[str], hold: Hold, gone: Callable[[], Awaitable[None]]
     ) -> AsyncGenerator[Said, None]:
         """What happens on the way to the answers; closed before its end, the model stops.
 
         Args:
+            pictures: addresses of its images; they are taken out, so that nobody else keeps them.
             hold: what the request holds; released when it is needed no longer.
             gone: returns when the client hung up.
 
@@ -155,10 +158,12 @@ class Desk:
             VircError: the model could not be asked.
         """
         self.check()
+        job = _Job(problem, pictures, Deadline(self.solving.config.timeout))
+        pictures.clear()
         said: _Queue = asyncio.Queue()
         self.taken += 1
         tasks = [
-            asyncio.create_task(self._work(problem, hold, said)),
+            asyncio.create_task(self._work(job, hold, said)),
             asyncio.create_task(_watch(gone, said)),
         ]
         try:
@@ -172,29 +177,25 @@ class Desk:
             hold.release()
             self.taken -= 1
 
-    async def _work(self, problem: Problem, hold: Hold, said: _Queue) -> None:
+    async def _work(self, job: _Job, hold: Hold, said: _Queue) -> None:
         """Say all that happens, and last None or what went wrong."""
-        config = self.solving.config
-        deadline = Deadline(config.timeout)
         try:
-            async with asyncio.timeout(config.timeout):
-                pictures = [
-                    await self._picture(url, f"image {number}", hold)
-                    for number, url in enumerate(problem.pictures)
-                ]
-                await self._in_turn(_Job(problem, pictures, deadline), hold, said)
+            async with asyncio.timeout(job.deadline.seconds):
+                await self._fetch(job, hold)
+                await self._in_turn(job, hold, said)
             said.put_nowait(None)
         except Exception as error:
-            late = isinstance(error, TimeoutError) or deadline.left() == 0
-            said.put_nowait(_late(config) if late else error)
+            late = isinstance(error, TimeoutError) or job.deadline.left() == 0
+            said.put_nowait(_late(job.deadline) if late else error)
 
-    async def _picture(self, url: str, name: str, hold: Hold) -> str | bytes:
-        """An image: a data URL as it came, else what was fetched."""
-        if url[:5].lower() == "data:":
-            return url
-        return await fetch.fetch(url, name, self.solving.rules, hold.add)
+    async def _fetch(self, job: _Job, hold: Hold) -> None:
+        """Fetch the images that did not come with the request."""
+        for number, picture in enumerate(job.pictures):
+            if isinstance(picture, str) and picture[:5].lower() != "data:":
+                found = await fetch.fetch(picture, f"image {number}", self.solving.rules, hold.add)
+                job.pictures[number] = found
 
-    async def _in_turn(self, job: "_Job", hold: Hold, said: _Queue) -> None:
+    async def _in_turn(self, job: _Job, hold: Hold, said: _Queue) -> None:
         """Solve in a thread when it is this problem's turn, which lasts until that thread has ended."""
         loop = asyncio.get_running_loop()
 
@@ -221,7 +222,7 @@ class Desk:
         finally:
             job.left.set()
 
-    def _solve(self, job: "_Job", tell: Callable[[Said], None], opened: Callable[[], None]) -> None:
+    def _solve(self, job: _Job, tell: Callable[[Said], None], opened: Callable[[], None]) -> None:
         """Solve a problem in this thread.
 
         Args:
@@ -298,8 +299,8 @@ async def _next(said: _Queue) -> Said | Exception | None:
         return Ping()
 
 
-def _late(config: SolveConfig) -> RefusedError:
-    return RefusedError(f"no answer within {config.timeout:g} s", status=504)
+def _late(deadline: Deadline) -> RefusedError:
+    return RefusedError(f"no answer within {deadline.seconds:g} s", status=504)
 
 
 def _busy(message: str) -> RefusedError:

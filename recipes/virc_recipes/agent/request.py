@@ -23,7 +23,6 @@ class Problem(msgspec.Struct, frozen=True):
     Args:
         model: the name it asks for.
         question: as the model is asked it, what was said before included.
-        pictures: data and https URLs, unread.
         samples: independent answers.
         temperature: of every first try; None: as `virc solve` has it.
         seed: of the first try.
@@ -34,7 +33,6 @@ class Problem(msgspec.Struct, frozen=True):
 
     model: str
     question: str
-    pictures: tuple[str, ...]
     samples: int = 1
     temperature: float | None = None
     seed: int = 0
@@ -50,12 +48,15 @@ class _Body(Body):
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
 
 
-def read(body: bytes, most_images: int, most_characters: int) -> Problem:
+def read(body: bytes, most_images: int, most_characters: int) -> tuple[Problem, list[str]]:
     """Read the body of a request.
 
     Args:
         most_images: of the chat.
         most_characters: of all its texts together.
+
+    Returns:
+        The problem, and the addresses of its images: data and https URLs, unread.
 
     Raises:
         RefusedError: it is no such request, or cannot be honoured.
@@ -65,17 +66,10 @@ def read(body: bytes, most_images: int, most_characters: int) -> Problem:
     question = _question(messages)
     if not pictures:
         raise RefusedError("the chat has no image: this model answers questions about pictures", "messages")
-    return Problem(
-        asked.model,
-        question,
-        pictures,
-        asked.n,
-        asked.temperature,
-        asked.seed or 0,
-        asked.longest,
-        asked.stream,
-        asked.counted,
-    )
+    problem = Problem(
+        asked.model, question, asked.n, asked.temperature, asked.seed or 0, asked.longest, asked.stream, asked.counted
+    )  # fmt: skip
+    return problem, list(pictures)
 
 
 def _question(messages: Sequence[Message]) -> str:

@@ -23,6 +23,7 @@ from virc_recipes.errors import DataError, NetworkError, VircError
 from virc_recipes.solve import Attempt
 
 _CHARACTERS = 200_000  # of a chat's texts, as many as a reply may have
+_UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nor by a proxy before it
 _WAIT = 10  # seconds after which a model that is down may be asked again
 
 
@@ -118,18 +119,18 @@ async def _chat(request: Request) -> Response:
 
 async def _answered(request: Request, desk: Desk, hold: Hold) -> Response:
     served: Served = request.app.state.served
-    problem = read(await body_of(request, hold.add), served.inputs, _CHARACTERS)
+    problem, pictures = read(await body_of(request, hold.add), served.inputs, _CHARACTERS)
     if problem.model != served.name:
         raise RefusedError(
             f"there is no model {problem.model[:200]!r}, served is {served.name!r}", "model", "model_not_found", 404
         )  # fmt: skip
-    happening = desk.solve(problem, hold, partial(_gone, request))
+    happening = desk.solve(problem, pictures, hold, partial(_gone, request))
     while isinstance(await anext(happening), Ping):  # until the first sample begins
         pass
     framed = wire.frame(served.name)
     if problem.streamed:
         events = _events(framed, problem, happening, served)
-        return StreamingResponse(events, media_type="text/event-stream")
+        return StreamingResponse(events, headers=_UNBUFFERED, media_type="text/event-stream")
     return JSONResponse(await _whole(framed, happening))
 
 
@@ -179,8 +180,7 @@ def failure(error: Exception, served: Served) -> RefusedError:
         case DataError():
             return RefusedError(error.message, "messages")
         case VircError() if is_too_long(error):
-            message = "the conversation is longer than the model's context length"
-            return RefusedError(message, "messages", "context_length_exceeded")
+            return RefusedError(wire.TOO_LONG, "messages", "context_length_exceeded")
     served.trouble(error)
     if isinstance(error, NetworkError) and error.broken:
         return RefusedError("the model cannot be reached: ask again later", status=503, wait=_WAIT)

@@ -19,6 +19,8 @@ from virc_recipes.solve import Attempt, Look, Start
 _QUALITY = 90  # of JPEG
 PING = ": ping\n\n"
 """A comment among the events: a client that is gone is noticed when it is sent."""
+TOO_LONG = "the conversation is longer than the model's context length"
+"""What a client is told where the engine takes no more; of a sample that had begun, it is the reason of its end."""
 
 Finish = Literal["stop", "length"]
 
@@ -78,7 +80,10 @@ def said(trace: Trace) -> dict[str, str]:
         return {"content": trace.answer}
     content = (trace.units[-1].answer if trace.units else None) or ""
     assert trace.failure
-    return {"content": content, "refusal": trace.failure.message}
+    why = (
+        TOO_LONG if trace.failure.kind == "engine" else trace.failure.message
+    )  # the engine's own words stay here
+    return {"content": content, "refusal": why}
 
 
 def finish(trace: Trace) -> Finish:
