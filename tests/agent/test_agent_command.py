@@ -81,7 +81,6 @@ def test_a_judge_is_served_with_room_to_look() -> None:
         ),
         (["tiny", "--agent", "--images", "1"], 2, "--images 1 leaves the model nothing to look at"),
         (["nothing-like-it", "--agent"], 3, "no model 'nothing-like-it'"),
-        (["--agent", "--endpoint", servers.dead_url()], 6, "cannot be reached"),
     ],
 )
 def test_a_mistake_is_one_sentence(words: list[str], code: int, said: str) -> None:

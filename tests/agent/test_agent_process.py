@@ -52,6 +52,7 @@ def asked(tiny: Process, picture: Path) -> Any:
     return client.chat.completions.create(**request)
 
 
+@pytest.mark.slow
 def test_the_official_client_gets_thoughts_looks_and_an_answer(tiny: Process, picture: Path) -> None:
     said = asked(tiny, picture)
     message = said.choices[0].message
@@ -81,6 +82,7 @@ MODELS = """
 """
 
 
+@pytest.mark.slow
 def test_the_llm_command_gets_an_answer(tiny: Process, picture: Path, tmp_path: Path) -> None:
     (tmp_path / "extra-openai-models.yaml").write_text(MODELS.format(url=tiny.url))
     llm = Path(sys.executable).with_name("llm")
@@ -97,6 +99,7 @@ def resident(pid: int) -> int:
     return int(words[words.index("VmRSS:") + 1]) // 1024
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs /proc to count memory")
 def test_two_hundred_slow_and_dead_clients_cost_a_bounded_memory_and_others_are_answered() -> None:
     """Heads that never end, answers that nobody reads, and 1.6 GiB of bodies that never end."""
