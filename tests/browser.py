@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ FLAGS = [
     "--disable-sync",
     "--remote-debugging-pipe",
 ]
+KEYS = {"Enter": (13, "\r"), "Escape": (27, ""), "Tab": (9, "")}
+"""Name of a key -> its number, and what it types."""
 
 
 class Tab:
@@ -49,9 +52,19 @@ class Tab:
         found: dict[str, Any] = answer["result"]
         return found
 
-    def open(self, path: Path, width: int, scheme: str = "light") -> None:
-        """Load a file at a width in CSS px and wait until it stands."""
+    def open(self, page: Path | str, width: int, scheme: str = "light") -> None:
+        """Load a file or address at a width in CSS px and wait until it stands; nothing on it moves."""
         self.events.clear()
+        self.resize(width)
+        wishes = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in wishes.items()]
+        self.call("Emulation.setEmulatedMedia", features=features)
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
+        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+            self.events.append(self._read())
+
+    def resize(self, width: int) -> None:
+        """Make the window that wide, in CSS px; a narrow one is a phone's."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -59,13 +72,33 @@ class Tab:
             deviceScaleFactor=1,
             mobile=width < 500,
         )
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        self.call("Page.navigate", url=path.as_uri())
-        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
-            self.events.append(self._read())
 
     def value(self, expression: str) -> Any:
         return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+
+    def until(self, expression: str, seconds: float = 20) -> Any:
+        """The value of an expression as soon as it is true."""
+        end = time.monotonic() + seconds
+        while not (found := self.value(expression)):
+            assert time.monotonic() < end, f"{expression} is still {found!r}"
+            time.sleep(0.02)
+        return found
+
+    def choose(self, selector: str, *files: Path) -> None:
+        """Choose files in a field for files."""
+        field = self.call("Runtime.evaluate", expression=f"document.querySelector({selector!r})")
+        self.call("DOM.setFileInputFiles", objectId=field["result"]["objectId"], files=list(map(str, files)))
+
+    def type(self, text: str) -> None:
+        """Type into what has the focus."""
+        self.call("Input.insertText", text=text)
+
+    def press(self, key: str, shift: bool = False) -> None:
+        """Press and release a key of `KEYS`."""
+        code, text = KEYS[key]
+        pressed = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": 8 * shift}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **pressed, **({"text": text} if text else {}))
+        self.call("Input.dispatchKeyEvent", type="keyUp", **pressed)
 
     @property
     def complaints(self) -> list[dict[str, Any]]:

@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 
 from virc_recipes import environments
-from virc_recipes.envs import DEVICES, get
+from virc_recipes.envs import everywhere
 
 
 def interpreter(engine: str) -> Path:
     """The interpreter of an engine's environment, whichever device it is for; the test is skipped without one.
 
     Args:
-        engine: `sft`, `rl` or `serve`.
+        engine: `sft`, `rl`, `serve` or `eval`.
     """
     cache = environments.cache_folder(os.environ)
-    found = (environments.interpreter(get(engine, device, cache)) for device in DEVICES)
+    found = (environments.interpreter(each) for each in everywhere(cache) if each.engine.name == engine)
     python = next((each for each in found if each), None)
     if python is None:
         pytest.skip(f"there is no environment for it: virc env create {engine}")

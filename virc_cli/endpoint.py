@@ -46,15 +46,21 @@ def taken(config: Config) -> socket.socket:
     return place
 
 
-def announce(config: Config, name: str, log: str | None, as_json: bool) -> None:
+def announce(config: Config, name: str, log: str | None, as_json: bool, looks: bool = False) -> None:
     """Say that the model answers, and where.
 
     Args:
         log: the file that the engine writes to.
+        looks: whether it looks for itself, so that any client will do.
     """
     address = url(config)
     if as_json:
         output.emit({"schema": SCHEMA, "url": address, "model": name, "log": log, "error": None})
         return
     output.line(address)
-    output.note(f"{name} answers; Ctrl-C ends it. VIRC_ENDPOINT={address} virc solve picture.png 'question'")
+    how = (
+        f"Any OpenAI client asks it; a page is at {address.removesuffix('v1')}"
+        if looks
+        else f"VIRC_ENDPOINT={address} virc solve picture.png 'question'"
+    )
+    output.note(f"{name} answers; Ctrl-C ends it. {how}")

@@ -5,10 +5,11 @@ import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from virc_cli import launch, output
 from virc_recipes import environments
-from virc_recipes.envs import Environment, get, requirement
+from virc_recipes.envs import Environment, discover, everywhere, get, requirement
 from virc_recipes.errors import EngineError, SetupError
 from virc_recipes.locks import held
 from virc_recipes.paths import write_whole
@@ -17,7 +18,14 @@ from virc_recipes.plan import Step
 
 def find(engine: str, device: str | None) -> Environment:
     """The environment of an engine in this user's cache; the device is the best found where none is named."""
-    return get(engine, device or environments.default_device(), environments.cache_folder(os.environ))
+    only = list(discover()[engine].gib) if engine in discover() else []
+    best = only[0] if len(only) == 1 else environments.default_device()
+    return get(engine, device or best, environments.cache_folder(os.environ))
+
+
+def all_rows() -> list[dict[str, Any]]:
+    """What is said of every environment, made or not."""
+    return [environments.as_row(each) for each in everywhere(environments.cache_folder(os.environ))]
 
 
 def with_packages(environment: Environment, packages: Iterable[str]) -> Environment:

@@ -114,7 +114,7 @@ def run(asked: Asked, as_json: bool) -> None:
     tallies = [_answer(setup, asked, found, place, problems) for setup in asked.setups]
     answered = [tally.model for tally in tallies]
     summary, undecided = _score(asked, found, place, problems, answered)
-    fields = {**msgspec.to_builtins(summary), "folder": str(place.folder)}
+    fields = {**msgspec.to_builtins(summary), "folder": str(place.folder), "harness": None}
     output.know(**fields)
     if not as_json:
         for line in lines(summary):

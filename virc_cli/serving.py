@@ -8,13 +8,15 @@ from typing import Any
 
 import msgspec
 
-from virc_cli import endpoint, envs, output, plans, serving_here, serving_vllm
+from virc_cli import endpoint, envs, output, plans, serving_agent, serving_here, serving_vllm
 from virc_cli.machines import find as this_machine
+from virc_cli.serving_agent import Agent
 from virc_recipes import environments, models, serve, wording
 from virc_recipes.engines import vllm
 from virc_recipes.engines.vllm import Place
 from virc_recipes.errors import UsageError
 from virc_recipes.models import Weights
+from virc_recipes.opened import Choice
 from virc_recipes.serve import Config, Engine
 from virc_recipes.systems import Model
 
@@ -25,13 +27,15 @@ class Asked(msgspec.Struct, frozen=True):
     Args:
         engine: None: vLLM where it has builds.
         settings: those of `Config` that were chosen.
+        agent: the model looks for itself; None: clients run the loop.
     """
 
-    model: str
+    model: str | None
     system: str | None = None
     protocol: str | None = None
     engine: Engine | None = None
     settings: Mapping[str, Any] = {}
+    agent: Agent | None = None
 
 
 def on_gpus(
@@ -62,15 +66,26 @@ def run(asked: Asked, dry_run: bool, as_json: bool) -> None:
         KeyboardInterrupt: it was asked to end, and has ended.
     """
     serve.check_address(asked.settings.get("host", Config().host))
+    if asked.agent and asked.agent.endpoint:
+        choice = Choice(asked.model, system=asked.system, protocol=asked.protocol)
+        serving_agent.in_front(asked.agent, choice, _without_engine(asked), dry_run, as_json)
+        return
     engine = serve.choose_engine(asked.engine)
     if engine != "vllm" and asked.engine is None:
         output.note("vLLM has no build for this system: transformers serves, one request at a time")
     if not dry_run:
         _refuse_large_judge(asked, engine)
     weights = models.find(asked.model, Path.cwd(), asked.system)
+    if asked.agent:
+        weights = msgspec.structs.replace(weights, judge=False)  # it is asked to look
     config = serve.configure(engine, asked.settings, weights)
+    if asked.agent:
+        serve.looks(config.images)
     if engine == "vllm":
         _by_vllm(_with_device(config), asked, weights, dry_run, as_json)
+        return
+    if asked.agent:
+        serving_agent.here(asked.agent, config, weights, asked.protocol, dry_run, as_json)
         return
     show = serving_here.show_plan if dry_run else serving_here.run
     show(config, weights, _published(asked, weights, image_ids=False), as_json)
@@ -92,13 +107,31 @@ def _by_vllm(config: Config, asked: Asked, weights: Weights, dry_run: bool, as_j
         python=environments.interpreter(environment) or environment.python,
         recipes=(environments.recipes_place if dry_run else environments.recipes_in)(environment),
     )
-    plan = vllm.plan(config, place)
-    if dry_run and as_json:
+    behind = serving_agent.behind(config) if asked.agent else config
+    plan = vllm.plan(behind, place)
+    log = place.files / "server.log"
+    if dry_run and asked.agent:
+        serving_agent.show_plan(config, name, "vllm", plan, as_json)
+    elif dry_run and as_json:
         output.emit({"schema": "virc.serve.plan/1", "engine": "vllm", **plans.fields(plan), "error": None})
     elif dry_run:
         plans.show(plan)
+    elif asked.agent:
+        choice = Choice(name, system=asked.system, protocol=asked.protocol)
+        serving_agent.by_vllm(asked.agent, config, behind, plan, choice, log, as_json)
     else:
-        serving_vllm.run(config, plan, name, place.files / "server.log", as_json)
+        serving_vllm.run(config, plan, name, log, as_json)
+
+
+def _without_engine(asked: Asked) -> Mapping[str, Any]:
+    """The settings of an endpoint before a server that runs.
+
+    Raises:
+        UsageError: an engine is asked for too.
+    """
+    if asked.engine:
+        raise UsageError("--engine means nothing with --endpoint", "give it to the server that runs there")
+    return asked.settings
 
 
 def _published(asked: Asked, weights: Weights, image_ids: bool) -> str:
@@ -113,12 +146,13 @@ def _with_device(config: Config) -> Config:
 
 
 def _others(asked: Asked) -> Mapping[str, Model]:
-    return models.judges(asked.model, asked.system)
+    return models.judges(asked.model or "", asked.system)
 
 
 def _refuse_large_judge(asked: Asked, engine: Engine) -> None:
     """A judge that does not fit is refused before it is looked for: the next hint would be to download it."""
-    judge = _others(asked).get(asked.model)
+    name = asked.model or ""
+    judge = _others(asked).get(name)
     if judge and judge.gib and engine == "vllm":
         config = _with_device(Config(**asked.settings))
-        serve.refuse_unfit(config, asked.model, judge.gib, this_machine(Path.cwd()), _others(asked))
+        serve.refuse_unfit(config, name, judge.gib, this_machine(Path.cwd()), _others(asked))

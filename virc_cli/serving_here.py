@@ -41,14 +41,8 @@ def run(config: Config, weights: Weights, published: str, as_json: bool) -> None
         raise SetupError(message, "pip install 'virc[local,serve]'") from None
     import msgspec
 
-    from virc_recipes.backends.local import load
-
     with endpoint.taken(config) as place:
-        dtype = None if config.dtype == "auto" else config.dtype
-        backend = load(weights.folder, config.device, dtype, adapter=weights.adapter, context=config.context)
-        for warning in backend.warnings:
-            output.warn(warning)
-        _answer(backend)
+        backend = loaded(config, weights)
         name = serve.served_name(config, weights)
         told = msgspec.json.decode(published)
         app = transformers_server.app(
@@ -64,6 +58,23 @@ def run(config: Config, weights: Weights, published: str, as_json: bool) -> None
                 limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_GRACE,
             )
         ).run([place])  # fmt: skip
+
+
+def loaded(config: Config, weights: Weights) -> "LocalBackend":
+    """A model in this process that has given a first answer.
+
+    Raises:
+        ConfigError: it cannot be loaded.
+        SetupError: an extra is missing, or device or memory do not do.
+    """
+    from virc_recipes.backends.local import load
+
+    dtype = None if config.dtype == "auto" else config.dtype
+    backend = load(weights.folder, config.device, dtype, adapter=weights.adapter, context=config.context)
+    for warning in backend.warnings:
+        output.warn(warning)
+    _answer(backend)
+    return backend
 
 
 def show_plan(config: Config, weights: Weights, published: str, as_json: bool) -> None:

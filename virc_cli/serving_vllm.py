@@ -5,6 +5,8 @@ import io
 import json
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +29,29 @@ def run(config: Config, plan: Plan, name: str, log: Path, as_json: bool) -> None
         EngineError: it ended.
         KeyboardInterrupt: it was asked to end, and has ended.
     """
+    with ready(config, plan, name, log) as process:
+        endpoint.announce(config, name, str(log), as_json)
+        code = process.wait()
+    raise ended(log, code)
+
+
+@contextmanager
+def ready(config: Config, plan: Plan, name: str, log: Path) -> Iterator[Process]:
+    """A vLLM that has answered; it is ended with all it started when the block ends.
+
+    Raises:
+        EngineError: it ended before that.
+    """
     plans.write(plan)
     log.unlink(missing_ok=True)
     with launch.started(plan.step, log) as process:
         _await_ready(process, endpoint.url(config), name, config.api_key, log)
-        endpoint.announce(config, name, str(log), as_json)
-        code = process.wait()
-    raise EngineError(f"vLLM ended: {_why(log, code)}", f"see {log}")
+        yield process
+
+
+def ended(log: Path, code: int | None) -> EngineError:
+    """What is said of a vLLM that has ended by itself."""
+    return EngineError(f"vLLM ended: {_why(log, code)}", f"see {log}")
 
 
 def _await_ready(process: Process, url: str, name: str, key: str | None, log: Path) -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from virc_recipes import models, tools, wording
 from virc_recipes.backends import Backend
+from virc_recipes.errors import ConfigError
 from virc_recipes.reasoning.resize import QWEN2
 from virc_recipes.systems import System
 from virc_recipes.wording import Wording
@@ -56,6 +57,7 @@ class Opened(msgspec.Struct, frozen=True):
         at_once: problems it is asked at a time where nobody says how many.
         together: has a model in this process draw the replies of several threads in one batch; None on an endpoint.
         answers: asks whether the endpoint can be reached now; None in this process.
+        context: longest conversation in tokens, where an endpoint tells it.
     """
 
     name: str
@@ -68,13 +70,14 @@ class Opened(msgspec.Struct, frozen=True):
     at_once: int = 1
     together: Callable[[], None] | None = None
     answers: Callable[[], bool] | None = None
+    context: int | None = None
 
 
 def open_model(choice: Choice, workspace: Path = Path()) -> Opened:
     """Reach the endpoint, or load the model from this machine.
 
     Raises:
-        ConfigError: no such model, system or wording; the endpoint refuses.
+        ConfigError: no such model, system or wording; the endpoint refuses, or runs the loop itself.
         SetupError: an extra is missing, or device or memory do not do.
         NetworkError: the endpoint is down.
     """
@@ -86,13 +89,20 @@ def _endpoint(choice: Choice, endpoint: str) -> Opened:
 
     grid = QWEN2.limited(choice.max_pixels)  # an endpoint does not tell its model's
     backend = OpenAIBackend(endpoint, choice.model, choice.api_key, timeout=choice.timeout, grid=grid)
+    if backend.agent:
+        backend.close()
+        raise ConfigError(
+            f"{endpoint} runs the loop itself (virc serve --agent): ask it with any other OpenAI client",
+            "or give --endpoint the server behind it",
+        )
     system, model = models.known(backend.model, choice.system)
     spoken = wording.of_endpoint(backend.published_protocol(), system, model, choice.protocol)
     spoken = _with_tools(spoken, system, choice)
     warnings = _untrained(spoken, backend.model, choice)
     return Opened(
-        backend.model, backend, spoken, warnings=warnings, at_once=backend.at_once, answers=backend.answers
-    )
+        backend.model, backend, spoken, warnings=warnings, at_once=backend.at_once, answers=backend.answers,
+        context=backend.context,
+    )  # fmt: skip
 
 
 def _weights(choice: Choice, workspace: Path) -> Opened:

@@ -61,6 +61,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str | None = None
 
 
+def looks(images: int) -> tuple[int, int]:
+    """Turns of a solution, and images of its question, in a conversation of at most `images` images (D40).
+
+    Raises:
+        UsageError: there is no room for both.
+    """
+    if images < 2:
+        raise UsageError("--images 1 leaves the model nothing to look at but the question", "--images 2")
+    inputs = max(1, images - TURNS)
+    return min(TURNS, images - inputs), inputs
+
+
 def choose_engine(asked: Engine | None, platform: str = sys.platform) -> Engine:
     """The engine that was asked for; else vLLM where it has builds.
 

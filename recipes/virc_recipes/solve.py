@@ -33,6 +33,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
         timeout: seconds for the whole problem, all samples together; None: no end.
         max_turns: accepted turns of one sample.
         tries: replies drawn for one turn.
+        max_tokens: longest reply, in tokens.
         keep_images: whether an attempt keeps the images shown in it, as its trace needs them.
         tolerate: the deviations of tool calls that are forgiven.
         crops: what the crops of a row of a batch show.
@@ -44,6 +45,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
     timeout: float | None = None
     max_turns: int = 16
     tries: int = 4
+    max_tokens: int = Sampling().max_tokens
     keep_images: bool = True
     tolerate: frozenset[str] = SOLVE
     crops: Crops = "shown"
@@ -61,8 +63,8 @@ class SolveConfig(msgspec.Struct, frozen=True):
         temperature = max(self.first_temperature, _WARMER[min(attempt, len(_WARMER) - 1)])
         seed = (self.seed + offset) % 2**31
         if temperature == 0:
-            return Sampling(seed=seed)
-        return Sampling(temperature=temperature, top_p=0.95, top_k=50, seed=seed)
+            return Sampling(max_tokens=self.max_tokens, seed=seed)
+        return Sampling(temperature, top_p=0.95, top_k=50, max_tokens=self.max_tokens, seed=seed)
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -76,6 +78,14 @@ class Start(msgspec.Struct, frozen=True):
 
     number: int
     total: int
+
+
+class Look(msgspec.Struct, frozen=True):
+    """What the tool call of an accepted unit made, and of which image."""
+
+    unit: Unit
+    shown: Shown
+    source: Shown
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -112,7 +122,7 @@ class Solved(msgspec.Struct, frozen=True):
         return _total(attempt.completion_tokens for attempt in self.attempts)
 
 
-Event = Start | Piece | Unit | Rejected
+Event = Start | Piece | Unit | Rejected | Look
 OnEvent = Callable[[Event], None]
 
 
@@ -130,7 +140,7 @@ def solve(
 
     Args:
         images: upright RGB (`open_image`), at least one; or as a session shows them.
-        on_event: told of every piece, accepted unit and rejected try as it comes. What it raises breaks the
+        on_event: told of every piece, accepted unit, look and rejected try as it comes. What it raises breaks the
             attempt off as a failure of the backend does.
         deadline: when the time is over, where it began before; None: the config's timeout from now.
 
@@ -242,6 +252,9 @@ def _turn(
         verdict = session.feed(draw(ask, sampling))
         on_event(verdict)
         if isinstance(verdict, Unit):
+            if verdict.shown is not None:
+                shown = session.images[verdict.shown]
+                on_event(Look(verdict, shown, session.images[shown.parent or 0]))
             return
         reason = verdict.reason
     session.stop("tries", f"{len(samplings)} replies in a row could not be used; the last: {reason}")

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from virc_cli import envs
 from virc_recipes import environments
-from virc_recipes.envs import DEVICES, FOLDER, Environment, discover, driver_needed, get, pinned
+from virc_recipes.envs import FOLDER, Environment, discover, driver_needed, everywhere, get, pinned
 from virc_recipes.errors import ConfigError, SetupError
 
-EVERY = [get(engine, device, Path("/cache")) for engine in discover() for device in DEVICES]
+EVERY = everywhere(Path("/cache"))
 
 
 @pytest.mark.parametrize("environment", EVERY, ids=lambda environment: environment.name)
@@ -37,8 +38,8 @@ def test_the_pins_name_no_index_and_no_folder() -> None:
 
 def test_torch_is_the_same_in_both_files_of_an_engine() -> None:
     for engine in discover():
-        one, two = (pinned(get(engine, device, Path("/cache")))["torch"] for device in DEVICES)
-        assert one == two
+        versions = {pinned(each)["torch"] for each in EVERY if each.engine.name == engine}
+        assert len(versions) == 1
 
 
 def test_the_steps_install_the_pins_and_import_what_matters() -> None:
@@ -63,6 +64,16 @@ def test_a_misspelt_name_gets_the_nearest(engine: str, device: str, hint: str) -
     with pytest.raises(ConfigError) as caught:
         get(engine, device, Path("/cache"))
     assert hint in str(caught.value.hint)
+
+
+def test_an_engine_that_computes_nothing_has_no_environment_for_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(environments, "default_device", lambda: "cuda")
+    assert envs.find("eval", None).device == "cpu"
+    assert envs.find("serve", None).device == "cuda"
+    with pytest.raises(ConfigError, match="eval has no environment for cuda"):
+        envs.find("eval", "cuda")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from PIL import Image
 from virc_recipes import wording
 from virc_recipes.backends import Sampling
 from virc_recipes.backends.local import LocalBackend, load
-from virc_recipes.engines import transformers_server
+from virc_recipes.engines import chat_http, transformers_server
 from virc_recipes.engines.transformers_server import Served
 from virc_recipes.models import EMBEDDED_FOLDER, Weights
 from virc_recipes.reasoning.images import open_image, show
@@ -196,7 +196,7 @@ def test_what_is_wrong_with_a_request_is_told_in_the_apis_shape(port: int) -> No
 
 
 def test_a_body_is_bounded_also_where_it_does_not_say_its_size(port: int) -> None:
-    most = transformers_server.MOST_BODY
+    most = chat_http.MOST_BODY
     status, said = sent(port, "POST", "/v1/chat/completions", b"x", **{"Content-Length": str(most + 1)})
     assert (status, said["error"]["message"]) == (413, "the body is over 64 MiB")
     with socket.create_connection(("127.0.0.1", port), 60) as connection:

@@ -93,16 +93,13 @@ def _fields(machine: "Machine") -> dict[str, Any]:
     from virc_cli import envs
     from virc_recipes import environments, extras
     from virc_recipes.engines import SILENT
-    from virc_recipes.envs import DEVICES, discover
 
     return {
         "versions": {"virc": version("virc"), "python": platform.python_version()},
         "extras": msgspec.to_builtins(extras.discover()),
         "cache": str(environments.cache_folder(os.environ)),
         "machine": msgspec.to_builtins(machine),
-        "environments": [
-            environments.as_row(envs.find(engine, device)) for engine in discover() for device in DEVICES
-        ],
+        "environments": envs.all_rows(),
         "telemetry": {"off": True, "variables": dict(SILENT)},
     }
 

@@ -12,7 +12,7 @@ command = group("Make, list and remove the environments that engines run in.")
 
 FAILURE: dict[str, object] = {"environments": None}
 
-Engine = Annotated[str, typer.Argument(metavar="ENGINE", help="sft, rl or serve.", show_default=False)]
+Engine = Annotated[str, typer.Argument(metavar="ENGINE", help="sft, rl, serve or eval.", show_default=False)]
 Device = Annotated[
     str | None, typer.Option(metavar="DEVICE", help="cpu or cuda; default: cuda where a driver is loaded.")
 ]
@@ -47,10 +47,8 @@ def create(
 def ls(as_json: Json = False) -> None:
     """Print every environment, made or not."""
     from virc_cli import envs
-    from virc_recipes import environments
-    from virc_recipes.envs import DEVICES, discover
 
-    rows = [environments.as_row(envs.find(engine, device)) for engine in discover() for device in DEVICES]
+    rows = envs.all_rows()
     if as_json:
         output.emit({"schema": "virc.env/1", "environments": rows, "error": None})
         return

@@ -20,6 +20,7 @@ FAILURE: dict[str, object] = {
     "commonest": None,
     "crops": None,
     "against": None,
+    "harness": None,
 }
 
 
@@ -114,6 +115,16 @@ def command(
     device: options.Device = None,
     offline: options.Offline = False,
     concurrency: options.Concurrency = None,
+    harness: Annotated[
+        bool,
+        typer.Option(
+            "--harness",
+            help="Have lmms-eval ask the endpoint; also a task of its own, in place of BENCHMARK.",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --harness: print its command and files, start nothing.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Ask models the problems of a benchmark, score their answers, and compare the models.
@@ -124,9 +135,32 @@ def command(
     Whether a model really looks shows when its crops show something else: `virc data synth --twins` draws problems
     for it.
     """
-    from virc_cli import evaluating
+    from virc_cli import evaluating, harnessing
     from virc_cli.solving import setup
+    from virc_recipes.errors import UsageError
     from virc_recipes.solve import SolveConfig
+
+    if harness:
+        harnessing.refuse(
+            {
+                "--system": system is not None,
+                "--protocol": protocol is not None,
+                "--judge-endpoint": judge_endpoint is not None,
+                "--judge-model": judge_model is not None,
+                "--traces": traces is not TracesName.wrong,
+                "--crops": crops is not CropsName.shown,
+                "--against": against is not None,
+                "--samples": samples != 1,
+                "--max-pixels": max_pixels is not None,
+                "--max-turns": max_turns != 16,
+                "--timeout": timeout is not None,
+                "--device": device is not None,
+            }
+        )
+    elif dry_run:
+        raise UsageError(
+            "--dry-run is for --harness", "virc eval FILE.jsonl --endpoint URL --harness --dry-run"
+        )
 
     config = SolveConfig(
         temperature=temperature, seed=seed, samples=samples, max_turns=max_turns, crops=crops.value
@@ -153,4 +187,7 @@ def command(
         at_once=concurrency,
         crops=crops.value,
     )
-    evaluating.run(asked, as_json)
+    if harness:
+        harnessing.run(asked, dry_run, as_json)
+    else:
+        evaluating.run(asked, as_json)

@@ -29,9 +29,42 @@ class Dtype(StrEnum):
 
 def command(
     model: Annotated[
-        str,
-        typer.Argument(metavar="MODEL", help="Folder, short name, hub id, run, RUN@STEP, adapter or judge."),
-    ],
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="Folder, short name, hub id, run, RUN@STEP, adapter or judge; with --endpoint, the name it serves.",
+            show_default=False,
+        ),
+    ] = None,
+    agent: Annotated[
+        bool,
+        typer.Option(
+            "--agent", help="The model looks for itself: any OpenAI client gets thoughts and an answer."
+        ),
+    ] = False,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="--agent: in front of this OpenAI-compatible server; VIRC_API_KEY is sent to it.",
+        ),
+    ] = None,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1024,
+            metavar="N",
+            help="--agent: problems at a time. Default 32 on vLLM and SGLang, else 16 on an endpoint, 1 for "
+            "transformers, which takes that many in one batch.",
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="--agent: longest time for a problem, its wait included. Default: 600."
+        ),
+    ] = None,
     engine: Annotated[
         Literal["vllm", "transformers"] | None,
         typer.Option(
@@ -97,9 +130,10 @@ def command(
 ) -> None:
     """Serve a model until Ctrl-C. Its address is printed when it has given a first answer.
 
-    The wording the model was trained with is told to clients: virc solve --endpoint needs nothing else.
+    The wording the model was trained with is told to clients: virc solve --endpoint needs nothing else. With --agent
+    the server runs the loop itself, and a page to ask it stands at its address.
     """
-    from virc_cli import serving
+    from virc_cli import serving, serving_agent
     from virc_cli.serving import Asked
 
     chosen = {
@@ -109,4 +143,5 @@ def command(
         **serving.on_gpus(gpus, tensor, pipeline, data),
     }  # fmt: skip
     settings = {key: value for key, value in chosen.items() if value is not None}
-    serving.run(Asked(model, system, protocol, engine, settings), dry_run, as_json)
+    looking = serving_agent.asked(agent, model, endpoint, concurrency, timeout)
+    serving.run(Asked(model, system, protocol, engine, settings, looking), dry_run, as_json)

@@ -4,7 +4,7 @@ import re
 
 from virc_cli import output
 from virc_recipes.reasoning.session import Rejected
-from virc_recipes.solve import Event, Piece, Start
+from virc_recipes.solve import Event, Look, Piece, Start
 from virc_recipes.trace_page import in_words
 
 _TAG = re.compile(r"</?(think|tool_call|answer)>")
@@ -46,6 +46,8 @@ class Narrator:
         """Tell of one event."""
         if isinstance(event, Piece):
             self._say(self._thoughts.feed(event.text))
+            return
+        if isinstance(event, Look):  # its unit has told where
             return
         self._thoughts = Thoughts()
         if self._line:

@@ -44,6 +44,8 @@ class OpenAIBackend:
     Attributes:
         at_once: conversations it is asked at a time where nobody says how many: servers that compute many replies
             together are kept busy.
+        agent: whether the endpoint runs the loop itself, as `virc serve --agent` does.
+        context: longest conversation in tokens, where the endpoint tells it.
 
     Raises:
         ConfigError: the address, key or model is wrong, or several models are served and none was named.
@@ -68,6 +70,8 @@ class OpenAIBackend:
             self._link.close()
             raise
         self.model = self._link.model = served.id
+        self.agent = served.virc_agent is True
+        self.context = served.max_model_len if isinstance(served.max_model_len, int) else None
         self._published = served.virc_protocol
         self.grid = self._published_grid(served, grid)
         self._images = SentImages() if served.virc_image_ids is True else None

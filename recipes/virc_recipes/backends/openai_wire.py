@@ -29,13 +29,17 @@ class WireError(Exception):
 
 
 class Served(msgspec.Struct, frozen=True):
-    """One entry of /v1/models; `virc serve` publishes its wording, its patch grid, and that it keeps images by id."""
+    """One entry of /v1/models; `virc serve` publishes its wording, its patch grid, that it keeps images by id, and
+    that it runs the loop itself.
+    """
 
     id: str
     owned_by: Any = None
     virc_protocol: Any = None
     virc_grid: Any = None
     virc_image_ids: Any = None
+    virc_agent: Any = None
+    max_model_len: Any = None
 
 
 class _Listing(msgspec.Struct):

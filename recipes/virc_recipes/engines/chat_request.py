@@ -1,12 +1,12 @@
 """The body of a chat completion request, read with nothing believed (OpenAI API reference, "Create chat completion").
 
-What a server in this process cannot honour is refused, never ignored: an answer to another question than the one that
-was asked would look like a right one.
+What a server of ours cannot honour is refused, never ignored: an answer to another question than the one that was asked
+would look like a right one. `read` is for a model in this process; an agent endpoint puts the parts together otherwise.
 """
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -16,7 +16,7 @@ from virc_recipes.nearest import did_you_mean
 from virc_recipes.reasoning.session import Message
 
 _MOST_MESSAGES = 2048
-_NEUTRAL: Mapping[str, object] = {
+NEUTRAL: Mapping[str, object] = {
     "n": 1, "logprobs": False, "top_logprobs": 0, "presence_penalty": 0, "frequency_penalty": 0, "logit_bias": {},
     "stop": [], "tools": [], "tool_choice": "none", "parallel_tool_calls": True, "functions": [],
     "response_format": {"type": "text"}, "modalities": ["text"], "store": False, "repetition_penalty": 1, "min_p": 0,
@@ -33,13 +33,19 @@ class RefusedError(Exception):
         param: the part of the request that is wrong.
         code: OpenAI's word for it, where it has one.
         status: of the HTTP answer.
+        wait: seconds after which it may be asked again, where that helps.
     """
 
     def __init__(
-        self, message: str, param: str | None = None, code: str | None = None, status: int = 400
+        self,
+        message: str,
+        param: str | None = None,
+        code: str | None = None,
+        status: int = 400,
+        wait: int | None = None,
     ) -> None:
         super().__init__(message)
-        self.message, self.param, self.code, self.status = message, param, code, status
+        self.message, self.param, self.code, self.status, self.wait = message, param, code, status, wait
 
 
 class ChatRequest(msgspec.Struct, frozen=True):
@@ -72,16 +78,19 @@ class _Text(_Part, tag="text"):
 
 class _Url(msgspec.Struct, forbid_unknown_fields=True):
     url: str
-    detail: Literal["auto"] = "auto"
+    detail: Literal["auto", "low", "high", "original"] = "auto"
 
 
-class _Picture(_Part, tag="image_url"):
+class Picture(_Part, tag="image_url"):
+    """An image in a message; `uuid` is vLLM's, by which a client names an image that it sent before."""
+
     image_url: _Url
+    uuid: str | None = None
 
 
 class _Message(msgspec.Struct, forbid_unknown_fields=True):
     role: Literal["system", "user", "assistant"]
-    content: str | list[_Text | _Picture]
+    content: str | list[_Text | Picture]
 
 
 class _StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
@@ -91,24 +100,43 @@ class _StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
 _Count = Annotated[int, Meta(ge=1, le=2**31)]
 
 
-class _Body(msgspec.Struct):
-    """What is honoured, by the API's names and with its defaults; `top_k` as vLLM has it (0 and -1: all)."""
+class Body(msgspec.Struct):
+    """What every server of ours honours, by the API's names."""
 
     model: str
     messages: Annotated[list[_Message], Meta(min_length=1, max_length=_MOST_MESSAGES)]
     max_tokens: _Count | None = None
     max_completion_tokens: _Count | None = None
-    temperature: Annotated[float, Meta(ge=0)] = 1.0
-    top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
-    top_k: Annotated[int, Meta(ge=-1, le=2**31)] = -1
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     stream: bool = False
     stream_options: _StreamOptions | None = None
     user: str | None = None  # whoever asks, the answer is the same
 
+    @property
+    def longest(self) -> int | None:
+        """The smaller of the two limits on a reply, in tokens; None: there is none."""
+        limits = (self.max_tokens, self.max_completion_tokens)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    @property
+    def counted(self) -> bool:
+        """Whether a last piece is to say how many tokens it took."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+
+class _Plain(Body):
+    """What a model in this process honours, with the API's defaults; `top_k` as vLLM has it (0 and -1: all)."""
+
+    temperature: Annotated[float, Meta(ge=0)] = 1.0
+    top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Meta(ge=-1, le=2**31)] = -1
+
+
+_B = TypeVar("_B", bound=Body)
+
 
 def read(body: bytes, most_images: int, most_characters: int) -> ChatRequest:
-    """Read the body of a request.
+    """Read the body of a request to a model in this process.
 
     Args:
         most_images: of a conversation.
@@ -117,11 +145,46 @@ def read(body: bytes, most_images: int, most_characters: int) -> ChatRequest:
     Raises:
         RefusedError: it is no such request, or cannot be honoured.
     """
-    asked = _convert(_honoured(_decoded(body)))
+    asked = read_body(body, _Plain, NEUTRAL)
+    messages, pictures = conversation(asked, _data_url, most_images, most_characters)
+    sampling = Sampling(
+        temperature=asked.temperature,
+        top_p=asked.top_p,
+        top_k=asked.top_k if asked.top_k > 0 else None,
+        max_tokens=asked.longest or 2**31,
+        seed=asked.seed,
+    )
+    return ChatRequest(asked.model, messages, pictures, sampling, asked.stream, asked.counted)
+
+
+def read_body(body: bytes, kind: type[_B], neutral: Mapping[str, object]) -> _B:
+    """Read a body as that kind of request.
+
+    Args:
+        neutral: parameters that are known and not honoured -> the one value that asks for nothing.
+
+    Raises:
+        RefusedError: it is no such request, or cannot be honoured.
+    """
+    return _convert(_honoured(_decoded(body), kind, neutral), kind)
+
+
+def conversation(
+    asked: Body, url_of: Callable[[Picture, str], str], most_images: int, most_characters: int
+) -> tuple[tuple[Message, ...], tuple[str, ...]]:
+    """The messages of a request, and the addresses of its images, which count through the conversation.
+
+    Args:
+        url_of: the address of an image at a place; refuses those that are not taken.
+        most_images, most_characters: as `read` takes them.
+
+    Raises:
+        RefusedError: there are more, or an image stands where none can be.
+    """
     messages: list[Message] = []
     pictures: list[str] = []
     for number, message in enumerate(asked.messages):
-        messages.append(_message(message, f"messages[{number}]", pictures))
+        messages.append(_message(message, f"messages[{number}]", pictures, url_of))
     if len(pictures) > most_images:
         raise RefusedError(
             f"at most {most_images} images are taken in a conversation, not {len(pictures)}", "messages"
@@ -132,14 +195,7 @@ def read(body: bytes, most_images: int, most_characters: int) -> ChatRequest:
             f"the texts have {characters} characters, more than the model's context length holds", "messages",
             "context_length_exceeded",
         )  # fmt: skip
-    return ChatRequest(
-        asked.model,
-        tuple(messages),
-        tuple(pictures),
-        _sampling(asked),
-        asked.stream,
-        bool(asked.stream_options and asked.stream_options.include_usage),
-    )
+    return tuple(messages), tuple(pictures)
 
 
 def _decoded(body: bytes) -> dict[str, Any]:
@@ -165,21 +221,21 @@ def _without_nulls(content: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in content.items() if value is not None}
 
 
-def _honoured(content: dict[str, Any]) -> dict[str, Any]:
+def _honoured(content: dict[str, Any], kind: type[Body], neutral: Mapping[str, object]) -> dict[str, Any]:
     """The parameters that are honoured, where the others ask for nothing."""
-    known = {field.name for field in msgspec.structs.fields(_Body)}
+    known = {field.name for field in msgspec.structs.fields(kind)}
     for name in content.keys() - known:
-        if name not in _NEUTRAL:
-            near = did_you_mean(name[:200], known | _NEUTRAL.keys(), "it is not honoured here")
+        if name not in neutral:
+            near = did_you_mean(name[:200], known | neutral.keys(), "it is not honoured here")
             raise RefusedError(f"unknown parameter {name[:200]!r}: {near}", name[:200])
-        if content[name] != _NEUTRAL[name]:
+        if content[name] != neutral[name]:
             raise RefusedError(f"{name} cannot be honoured by this server: leave it out", name)
     return {name: content[name] for name in known & content.keys()}
 
 
-def _convert(content: dict[str, Any]) -> _Body:
+def _convert(content: dict[str, Any], kind: type[_B]) -> _B:
     try:
-        return msgspec.convert(content, _Body)
+        return msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
         said, _, where = str(error).partition(" - at `$")
         place = where.strip("`.") or "the body"
@@ -187,40 +243,35 @@ def _convert(content: dict[str, Any]) -> _Body:
         raise RefusedError(f"{place}: {sentence}", place) from None
 
 
-def _message(message: _Message, place: str, pictures: list[str]) -> Message:
+def _message(
+    message: _Message, place: str, pictures: list[str], url_of: Callable[[Picture, str], str]
+) -> Message:
     """One message as the model is shown it: images before the text, as these families were trained.
 
     Args:
-        pictures: data URLs before it; its own are added.
+        pictures: addresses before it; its own are added.
     """
     if isinstance(message.content, str):
         return Message(message.role, message.content)
     before = len(pictures)
     for number, part in enumerate(message.content):
-        if isinstance(part, _Picture):
-            pictures.append(_data_url(part.image_url.url, f"{place}.content[{number}].image_url"))
+        if isinstance(part, Picture):
+            pictures.append(url_of(part, f"{place}.content[{number}]"))
     if len(pictures) > before and message.role != "user":
         raise RefusedError(f"{place}: only a message of role user can hold images", place)
     text = "".join(part.text for part in message.content if isinstance(part, _Text))
     return Message(message.role, text, tuple(range(before, len(pictures))))
 
 
-def _data_url(url: str, place: str) -> str:
+def _data_url(picture: Picture, place: str) -> str:
+    if picture.uuid is not None or picture.image_url.detail != "auto":
+        name = "detail" if picture.uuid is None else "uuid"
+        raise RefusedError(f"{place}: {name} of an image cannot be honoured by this server", place)
+    url = picture.image_url.url
     if url[:5].lower() != "data:":
+        place = f"{place}.image_url"
         raise RefusedError(
             f"{place}: an image must be a data URL, such as data:image/png;base64,...; this server fetches nothing",
             place,
         )
     return url
-
-
-def _sampling(asked: _Body) -> Sampling:
-    """A reply may be as long as the smaller of the two limits says, and the context has room for."""
-    limits = [limit for limit in (asked.max_tokens, asked.max_completion_tokens) if limit is not None]
-    return Sampling(
-        temperature=asked.temperature,
-        top_p=asked.top_p,
-        top_k=asked.top_k if asked.top_k > 0 else None,
-        max_tokens=min(limits, default=2**31),
-        seed=asked.seed,
-    )

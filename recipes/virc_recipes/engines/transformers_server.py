@@ -5,7 +5,6 @@ Requests are hostile: all of one is bounded, its pictures travel inside it, and 
 """
 
 import asyncio
-import hmac
 import json
 import threading
 import time
@@ -23,6 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from virc_recipes.backends.local import LocalBackend, TooLongError
+from virc_recipes.engines.chat_http import NOBODY, body_of, check_key, error_fields, error_response
 from virc_recipes.engines.chat_request import ChatRequest, RefusedError, read
 from virc_recipes.errors import DataError, VircError
 from virc_recipes.reasoning.images import Shown, open_image
@@ -30,10 +30,7 @@ from virc_recipes.reasoning.resize import Grid, smart_resize
 from virc_recipes.reasoning.session import Ask, Reply
 from virc_recipes.sources import data_url_bytes
 
-MOST_BODY = 64 * 2**20
-_BODY_SECONDS = 120.0
 _CHARACTERS_PER_TOKEN = 64  # at most a few dozen, of runs of spaces
-_NOBODY = Response(status_code=499)  # nginx's number for a client that hung up: nobody reads it
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -92,7 +89,7 @@ async def _chat(request: Request) -> Response:
     """Answer a chat completion request; what is wrong with it is said before an answer begins."""
     served: Served = request.app.state.served
     try:
-        asked = read(await _body(request), served.images, served.backend.context * _CHARACTERS_PER_TOKEN)
+        asked = read(await body_of(request), served.images, served.backend.context * _CHARACTERS_PER_TOKEN)
         if asked.model != served.name:
             raise RefusedError(
                 f"there is no model {asked.model[:200]!r}, served is {served.name!r}", "model", "model_not_found", 404
@@ -107,34 +104,15 @@ async def _chat(request: Request) -> Response:
                 first = await anext(drawn)
         return JSONResponse(_whole(frame, first))
     except (ClientDisconnect, _LeftError):
-        return _NOBODY
+        return NOBODY
 
 
 async def _check_key(request: Request) -> None:
-    key: str | None = request.app.state.served.api_key
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    same = hmac.compare_digest(
-        given.strip().encode("latin-1"), (key or "").encode()
-    )  # headers are decoded so
-    if key and not (scheme.lower() == "bearer" and same):
-        raise RefusedError("the API key is missing or wrong", code="invalid_api_key", status=401)
+    check_key(request, request.app.state.served.api_key)
 
 
 async def _refusal(_: Request, error: Exception) -> Response:
-    """An error as the API has it."""
-    match error:
-        case RefusedError():
-            refused = error
-        case HTTPException():
-            refused = RefusedError(str(error.detail).lower(), status=error.status_code)
-        case _:
-            refused = _failure(error)
-    return JSONResponse({"error": _fields(refused)}, refused.status)
-
-
-def _fields(refused: RefusedError) -> dict[str, Any]:
-    kind = "server_error" if refused.status >= 500 else "invalid_request_error"
-    return {"message": refused.message, "type": kind, "param": refused.param, "code": refused.code}
+    return error_response(error, _failure)
 
 
 def _failure(error: Exception) -> RefusedError:
@@ -149,24 +127,6 @@ def _failure(error: Exception) -> RefusedError:
         case VircError():
             return RefusedError(error.message, status=500)
     return RefusedError(f"internal: {type(error).__name__}", status=500)
-
-
-async def _body(request: Request) -> bytes:
-    """The body, bounded in size and time."""
-    too_large = RefusedError(f"the body is over {MOST_BODY >> 20} MiB", status=413)
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length[:20]) > MOST_BODY:
-        raise too_large
-    body = bytearray()
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            async for piece in request.stream():
-                body += piece
-                if len(body) > MOST_BODY:
-                    raise too_large
-    except TimeoutError:
-        raise RefusedError(f"the body did not arrive within {_BODY_SECONDS:g} s", status=408) from None
-    return bytes(body)
 
 
 async def _drawn(request: Request, asked: ChatRequest) -> AsyncGenerator[str | Reply, None]:
@@ -276,7 +236,7 @@ async def _events(
             yield _event({**frame, "choices": [], "usage": _usage(first)})
         yield "data: [DONE]\n\n"
     except RefusedError as refused:
-        yield _event({"error": _fields(refused)})
+        yield _event({"error": error_fields(refused)})
     except _LeftError:
         return
     finally:

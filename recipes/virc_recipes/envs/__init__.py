@@ -35,7 +35,7 @@ class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         what: the engine and its version, to be read by people.
         check: the module whose import says whether the environment works.
-        gib: room on disk by device, about.
+        gib: room on disk by device, about; it runs on these devices alone.
     """
 
     name: str
@@ -108,7 +108,7 @@ def get(engine: str, device: str, cache_folder: Path, more: Iterable[str] = ()) 
         more: packages that it is to hold beside those that are remembered.
 
     Raises:
-        ConfigError: there is no such engine or device.
+        ConfigError: there is no such engine, or it has no such device.
     """
     if engine not in discover():
         hint = did_you_mean(engine, discover(), f"engines are {', '.join(discover())}")
@@ -117,6 +117,8 @@ def get(engine: str, device: str, cache_folder: Path, more: Iterable[str] = ()) 
     if named is None:
         hint = did_you_mean(device, DEVICES, f"devices are {', '.join(DEVICES)}")
         raise ConfigError(f"there is no device {device!r} for engines", hint)
+    if named not in discover()[engine].gib:
+        raise ConfigError(f"the engine {engine} has no environment for {named}", "leave --device away")
     digest = hashlib.sha256()
     for file in (FOLDER / f"{engine}-{named}.txt", FOLDER / f"{engine}-{named}.override"):
         digest.update(file.read_bytes() if file.exists() else b"")
@@ -124,6 +126,11 @@ def get(engine: str, device: str, cache_folder: Path, more: Iterable[str] = ()) 
     digest.update("\n".join(extra).encode())
     folder = cache_folder / "envs" / f"{engine}-{named}-{digest.hexdigest()[:10]}"
     return Environment(discover()[engine], named, folder, extra)
+
+
+def everywhere(cache_folder: Path) -> list[Environment]:
+    """Every engine on every device it runs on."""
+    return [get(engine, device, cache_folder) for engine, what in discover().items() for device in what.gib]
 
 
 def requirement(text: str) -> str:

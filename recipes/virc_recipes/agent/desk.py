@@ -1,0 +1,307 @@
+"""Takes problems in, lets them wait for their turn, and solves each in a thread: bounded in number, bytes and time."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+
+import msgspec
+
+from virc_recipes.agent import fetch, wire
+from virc_recipes.agent.request import Problem
+from virc_recipes.agent.workers import Workers
+from virc_recipes.backends import Backend
+from virc_recipes.backends.local import TooLongError
+from virc_recipes.deadline import Deadline
+from virc_recipes.engines.chat_request import RefusedError
+from virc_recipes.errors import ConfigError, DataError, VircError
+from virc_recipes.reasoning.images import Shown, open_image
+from virc_recipes.reasoning.protocol import Protocol
+from virc_recipes.reasoning.session import Unit, show_input
+from virc_recipes.solve import Attempt, Event, Look, SolveConfig, Start, attempts
+from virc_recipes.sources import data_url_bytes
+
+MOST_HELD = 256 * 2**20
+"""Bytes of requests and their images that are held at a time, all clients together."""
+WAITING = 128
+"""Requests that may wait for their turn."""
+_PING = 5.0  # seconds without anything to send
+_WAIT = 10  # seconds after which one who was turned away may ask again
+
+
+class Solving(msgspec.Struct, frozen=True):
+    """How problems are solved.
+
+    Args:
+        backend: the model.
+        protocol: its wording.
+        config: turns and time of one problem; the rest is in the requests.
+        at_once: problems that are solved at a time.
+        waiting: problems that may wait for their turn.
+        rules: which images are fetched.
+    """
+
+    backend: Backend
+    protocol: Protocol
+    config: SolveConfig
+    at_once: int = 1
+    waiting: int = WAITING
+    rules: fetch.Rules = fetch.Rules()
+
+
+class LeftError(VircError):
+    """Nobody listens any more."""
+
+
+class Ping(msgspec.Struct, frozen=True):
+    """Nothing has happened for a while."""
+
+
+Said = Start | Unit | wire.Looked | Attempt | Ping
+"""What is said of a problem on its way: a sample begins; a thought, and what was looked at; a sample's end."""
+
+
+class _Job:
+    """A problem in its turn.
+
+    Args:
+        pictures: addresses of its images.
+
+    Attributes:
+        pictures: data URLs, and what was fetched; empty when they have been read.
+        left: nobody waits for it any more.
+    """
+
+    def __init__(self, problem: Problem, pictures: Sequence[str], deadline: Deadline) -> None:
+        self.problem, self.deadline = problem, deadline
+        self.pictures: list[str | bytes] = [*pictures]
+        self.left = threading.Event()
+
+    def check(self) -> None:
+        """Raise if nobody waits for it."""
+        if self.left.is_set():
+            raise LeftError("the client hung up")
+
+
+_Queue = asyncio.Queue[Said | Exception | None]
+
+
+class Hold:
+    """Bytes that one request keeps in memory, counted against what all may."""
+
+    def __init__(self, desk: "Desk") -> None:
+        self._desk, self._bytes = desk, 0
+
+    def add(self, size: int) -> None:
+        """Count bytes that have come.
+
+        Raises:
+            RefusedError: all requests together would hold too many.
+        """
+        if self._desk.held + size > MOST_HELD:
+            raise _busy("too much is being sent to this server")
+        self._desk.held += size
+        self._bytes += size
+
+    def release(self) -> None:
+        """The bytes are kept no longer."""
+        self._desk.held -= self._bytes
+        self._bytes = 0
+
+
+class Desk:
+    """Where problems are taken in; all but the solving itself happens in the thread of the event loop.
+
+    Attributes:
+        held: bytes of requests in memory.
+        taken: problems that wait or are being solved.
+        closing: no more are taken in.
+    """
+
+    def __init__(self, solving: Solving) -> None:
+        self.solving = solving
+        self.held = self.taken = 0
+        self.closing = False
+        self._turns = asyncio.Semaphore(solving.at_once)
+        self._workers = Workers(solving.at_once)
+        self._opening = threading.Lock()  # a picture may have 100 million pixels until it is shown
+
+    def check(self) -> None:
+        """Refuse a request before its body is read.
+
+        Raises:
+            RefusedError: the server is ending, or too many are waiting.
+        """
+        if self.closing:
+            raise RefusedError("the server is ending", status=503, wait=_WAIT)
+        if self.taken >= self.solving.at_once + self.solving.waiting:
+            raise _busy("too many requests are waiting")
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the threads of those who hung up, no longer than that."""
+        self._workers.wait(seconds)
+
+    async def solve(
+        self, problem: Problem, pictures: list[str], hold: Hold, gone: Callable[[], Awaitable[None]]
+    ) -> AsyncGenerator[Said, None]:
+        """What happens on the way to the answers; closed before its end, the model stops.
+
+        Args:
+            pictures: addresses of its images; they are taken out, so that nobody else keeps them.
+            hold: what the request holds; released when it is needed no longer.
+            gone: returns when the client hung up.
+
+        Raises:
+            RefusedError: there is no place for it, its time is over, or an image cannot be had.
+            LeftError: the client hung up.
+            VircError: the model could not be asked.
+        """
+        self.check()
+        job = _Job(problem, pictures, Deadline(self.solving.config.timeout))
+        pictures.clear()
+        said: _Queue = asyncio.Queue()
+        self.taken += 1
+        tasks = [
+            asyncio.create_task(self._work(job, hold, said)),
+            asyncio.create_task(_watch(gone, said)),
+        ]
+        try:
+            while (thing := await _next(said)) is not None:
+                if isinstance(thing, Exception):
+                    raise thing
+                yield thing
+        finally:
+            for task in tasks:
+                task.cancel()
+            hold.release()
+            self.taken -= 1
+
+    async def _work(self, job: _Job, hold: Hold, said: _Queue) -> None:
+        """Say all that happens, and last None or what went wrong."""
+        try:
+            async with asyncio.timeout(job.deadline.seconds):
+                await self._fetch(job, hold)
+                await self._in_turn(job, hold, said)
+            said.put_nowait(None)
+        except Exception as error:
+            late = isinstance(error, TimeoutError) or job.deadline.left() == 0
+            said.put_nowait(_late(job.deadline) if late else error)
+
+    async def _fetch(self, job: _Job, hold: Hold) -> None:
+        """Fetch the images that did not come with the request."""
+        for number, picture in enumerate(job.pictures):
+            if isinstance(picture, str) and picture[:5].lower() != "data:":
+                found = await fetch.fetch(picture, f"image {number}", self.solving.rules, hold.add)
+                job.pictures[number] = found
+
+    async def _in_turn(self, job: _Job, hold: Hold, said: _Queue) -> None:
+        """Solve in a thread when it is this problem's turn, which lasts until that thread has ended."""
+        loop = asyncio.get_running_loop()
+
+        def tell(do: Callable[..., object], *words: object) -> None:
+            with suppress(RuntimeError):  # the server has ended
+                loop.call_soon_threadsafe(do, *words)
+
+        done: asyncio.Future[None] = loop.create_future()
+
+        def ended(error: Exception | None) -> None:
+            self._turns.release()
+            if done.cancelled():  # nobody waits for it
+                return
+            if error:
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+        await self._turns.acquire()
+        solve = partial(self._solve, job, partial(tell, said.put_nowait), partial(tell, hold.release))
+        self._workers.do(solve, partial(tell, ended))
+        try:
+            await done
+        finally:
+            job.left.set()
+
+    def _solve(self, job: _Job, tell: Callable[[Said], None], opened: Callable[[], None]) -> None:
+        """Solve a problem in this thread.
+
+        Args:
+            tell: told of all that happens.
+            opened: called when the pictures are no longer needed as they came.
+        """
+        shown = []
+        for number, picture in enumerate(job.pictures):
+            job.check()
+            shown.append(self._shown(picture, f"image {number}"))
+        job.pictures.clear()
+        opened()
+        units = 0
+
+        def heard(event: Event) -> None:
+            nonlocal units
+            job.check()
+            match event:
+                case Start():
+                    units = 0
+                    tell(event)
+                case Unit():
+                    units += 1
+                    tell(event)
+                case Look():
+                    tell(wire.looked(event, units - 1))
+
+        solving, problem = self.solving, job.problem
+        for attempt in attempts(
+            _asked(solving.config, problem), solving.backend, solving.protocol, shown, problem.question,
+            on_event=heard, deadline=job.deadline,
+        ):  # fmt: skip
+            if attempt.broken and not (attempt.trace.units and is_too_long(attempt.broken)):
+                raise attempt.broken
+            tell(attempt)
+
+    def _shown(self, picture: str | bytes, name: str) -> Shown:
+        with self._opening:
+            try:
+                content = data_url_bytes(picture) if isinstance(picture, str) else picture
+            except DataError as error:
+                raise DataError(f"{name}: {error.message}") from None
+            try:
+                return show_input(open_image(content, name), self.solving.protocol, self.solving.backend.grid)
+            except ValueError as error:
+                raise DataError(f"{name}: {error}") from None
+
+
+def _asked(config: SolveConfig, problem: Problem) -> SolveConfig:
+    longest = min(problem.max_tokens or config.max_tokens, config.max_tokens)
+    return msgspec.structs.replace(
+        config, samples=problem.samples, temperature=problem.temperature, seed=problem.seed % 2**31,
+        max_tokens=longest, keep_images=False,
+    )  # fmt: skip
+
+
+def is_too_long(error: BaseException) -> bool:
+    """Whether a conversation was longer than the model takes, as it says or its server."""
+    return isinstance(error, TooLongError) or (
+        isinstance(error, ConfigError) and "context" in error.message.lower()
+    )
+
+
+async def _watch(gone: Callable[[], Awaitable[None]], said: _Queue) -> None:
+    await gone()
+    said.put_nowait(LeftError("the client hung up"))
+
+
+async def _next(said: _Queue) -> Said | Exception | None:
+    try:
+        async with asyncio.timeout(_PING):
+            return await said.get()
+    except TimeoutError:
+        return Ping()
+
+
+def _late(deadline: Deadline) -> RefusedError:
+    return RefusedError(f"no answer within {deadline.seconds:g} s", status=504)
+
+
+def _busy(message: str) -> RefusedError:
+    return RefusedError(f"{message}: ask again later", code="rate_limit_exceeded", status=429, wait=_WAIT)

@@ -1,0 +1,144 @@
+"""What a chat may hold to be a problem, and what it is told where it does not."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from virc_recipes.agent.request import Problem, read
+from virc_recipes.engines.chat_request import RefusedError
+
+URL = "data:image/png;base64,AAAA"
+PICTURE = {"type": "image_url", "image_url": {"url": URL}}
+TEXT = {"type": "text", "text": "What is it?"}
+
+
+def asked(*messages: Any, **fields: Any) -> bytes:
+    first = [{"role": "user", "content": [PICTURE, TEXT]}]
+    return json.dumps({"model": "tiny", "messages": messages or first, **fields}).encode()
+
+
+def taken(body: bytes) -> tuple[Problem, list[str]]:
+    return read(body, most_images=2, most_characters=1000)
+
+
+def refusal(body: bytes) -> RefusedError:
+    with pytest.raises(RefusedError) as caught:
+        taken(body)
+    return caught.value
+
+
+def test_a_chat_of_one_message_is_its_text_unchanged_and_greedy() -> None:
+    assert taken(asked()) == (Problem("tiny", "What is it?"), [URL])
+    text = {"type": "text", "text": "  {question} \n<think>"}
+    assert taken(asked({"role": "user", "content": [text, PICTURE]}))[0].question == "  {question} \n<think>"
+
+
+def test_what_was_said_before_stands_before_the_question_in_order() -> None:
+    problem, pictures = taken(
+        asked(
+            {"role": "system", "content": "Answer in metres."},
+            {"role": "user", "content": [PICTURE, {"type": "text", "text": "How long is AB?"}]},
+            {"role": "assistant", "content": "5", "refusal": None, "annotations": None},
+            {"role": "user", "content": [{"type": "text", "text": "And BC?"}, PICTURE]},
+        )
+    )
+    assert problem.question == "Answer in metres.\n\nUser: How long is AB?\n\nAssistant: 5\n\nAnd BC?"
+    assert pictures == [URL, URL]
+
+
+def test_what_is_said_is_honoured() -> None:
+    said = {"n": 8, "temperature": 0.5, "seed": -3, "stream": True, "user": "me"}
+    problem, _ = taken(
+        asked(**said, max_tokens=9, max_completion_tokens=7, stream_options={"include_usage": True})
+    )
+    assert problem == Problem("tiny", "What is it?", 8, 0.5, -3, 7, True, True)
+
+
+def test_a_picture_may_lie_at_an_https_address_and_its_id_goes_no_further() -> None:
+    part = {"type": "image_url", "image_url": {"url": "HTTPS://example.org:8443/x.png?a=b", "detail": "low"}}
+    taken_so = taken(asked({"role": "user", "content": [{**part, "uuid": "theirs"}, TEXT]}))
+    assert taken_so == (Problem("tiny", "What is it?"), ["HTTPS://example.org:8443/x.png?a=b"])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.org/x.png", "file:///etc/hostname", "/etc/hostname", "ftp://x", "", "https:example.org",
+        "https://", "https:///x", "https://user@example.org/x", "https://a:b@example.org/", "https://example.org:0/",
+        "https://example.org:99999/", "https://[::1/", "https://example.org/a b", "https://exämple.org/",
+        "https://example.org/\r\nX: y", f"https://example.org/{'x' * 9000}", "//example.org/x.png",
+    ],
+)  # fmt: skip
+def test_other_addresses_are_refused(url: str) -> None:
+    refused = refusal(
+        asked({"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}, TEXT]})
+    )
+    assert "https URL" in refused.message
+    assert refused.param == "messages[0].content[0].image_url"
+
+
+USER = {"role": "user", "content": [PICTURE, TEXT]}
+
+
+@pytest.mark.parametrize(
+    ("messages", "fields", "param", "said"),
+    [
+        ([], {"n": 9}, "n", "<= 8"),
+        ([], {"n": 0}, "n", ">= 1"),
+        ([], {"temperature": 3}, "temperature", "<= 2"),
+        ([], {"top_p": 0.5}, "top_p", "top_p cannot be honoured"),
+        ([], {"tools": [{"type": "function"}]}, "tools", "tools cannot be honoured"),
+        ([], {"stop": ["\n"]}, "stop", "stop cannot be honoured"),
+        ([], {"max_token": 5}, "max_token", "did you mean 'max_tokens'?"),
+        ([{"role": "user", "content": "What is it?"}], {}, "messages", "the chat has no image"),
+        ([USER, {"role": "assistant", "content": "It"}], {}, "messages", "the last message must be of role user"),
+        ([{"role": "system", "content": "x"}], {}, "messages", "the last message must be of role user"),
+        ([{"role": "user", "content": [PICTURE]}], {}, "messages", "has no text"),
+        ([{"role": "user", "content": [PICTURE] * 3}], {}, "messages", "at most 2 images"),
+        ([{"role": "system", "content": [PICTURE]}, USER], {}, "messages[0]", "only a message of role user"),
+        ([USER, {"role": "user", "content": "x" * 1001}], {}, "messages", "context length"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_honoured_is_refused_by_name(
+    messages: list[Any], fields: dict[str, Any], param: str, said: str
+) -> None:
+    refused = refusal(asked(*messages, **fields))
+    assert (refused.status, refused.param) == (400, param)
+    assert said in refused.message
+
+
+@pytest.mark.parametrize(
+    "neutral",
+    [
+        {"n": 1, "top_p": 1.0, "logprobs": False, "stop": [], "tools": [], "presence_penalty": 0.0},
+        {"n": None, "temperature": None, "seed": None, "stop": None, "max_tokens": None, "stream": None},
+        {"response_format": {"type": "text"}, "logit_bias": {}, "top_k": -1},
+    ],
+)
+def test_parameters_that_ask_for_nothing_are_taken(neutral: dict[str, Any]) -> None:
+    assert taken(asked(**neutral)) == taken(asked())
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=9,
+)
+NAMES = st.sampled_from(
+    ["messages", "model", "n", "temperature", "stream_options", "top_p", "seed", "max_tokens"]
+)
+
+
+@given(st.dictionaries(NAMES, ANYTHING), st.lists(ANYTHING, max_size=3), st.text(max_size=40))
+def test_any_body_is_taken_or_refused(fields: dict[str, Any], messages: list[Any], url: str) -> None:
+    part = {"type": "image_url", "image_url": {"url": url}}
+    bodies = (asked(**fields), asked(*messages), asked({"role": "user", "content": [part, TEXT]}))
+    for body in bodies:
+        with suppress(RefusedError):
+            _, pictures = taken(body)
+            assert 1 <= len(pictures) <= 2
+            assert all(each[:5].lower() in ("data:", "https") for each in pictures)
