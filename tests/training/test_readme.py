@@ -18,7 +18,7 @@ from virc_recipes.wording import offering, read_protocol
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-PYTHON = [text for language, text in BLOCKS if language == "python"]
+PYTHON = [text for language, text in BLOCKS if language == "python" and "def " in text]
 SHELL = "".join(text for language, text in BLOCKS if language == "sh").replace("\\\n", "")
 STAGES = re.findall(r"^virc train .*?(?= && |$)", SHELL, re.MULTILINE)
 
