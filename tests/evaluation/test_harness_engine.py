@@ -70,7 +70,7 @@ def test_the_harness_gets_the_answers_and_the_score_that_virc_eval_gets(problems
     with agent() as url:
         done = virc("eval", problems, "--endpoint", url, "--harness", "--json")
     assert done.code == 0, done.err
-    assert f"tiny: {COUNT} of {COUNT} problems" in done.err
+    assert "lmms-eval asks tiny" in done.err  # how far it is depends on when one looks
     assert "warning" not in done.err
     found = done.json
     (model,), (part,) = found["models"], found["harness"]
