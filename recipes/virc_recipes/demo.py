@@ -73,12 +73,12 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
 
 USUAL = Size(
-    instruct=4000, practice=1000, steps=20, prompts=8, problems=200,
+    instruct=3000, practice=500, steps=15, prompts=8, problems=100,
     minutes={"sight": 12, "read": 10, "place": 10, "skills": 120},
     start="tiny-base",
 )  # fmt: skip
 LARGE = Size(
-    instruct=12_000, practice=4000, steps=60, prompts=8, problems=1000,
+    instruct=12_000, practice=4000, steps=20, prompts=8, problems=1000,
     minutes={"sight": 12, "read": 10, "place": 10, "skills": 120},
     start="tiny-base",
 )  # fmt: skip
