@@ -75,9 +75,9 @@ BOX = [0, 0, 56, 56]
         ([RIGHT], "outcome", {}, "answer", 1.0),
         ([answer("6")], "outcome", {}, "answer", 0.0),
         ([LOOK, RIGHT], "outcome", {}, "answer", 1.0),
-        (["no tags"], "outcome", {}, "format", -1.0),
-        ([LOOK, "no tags"], "outcome", {}, "format", -1.0),
-        ([LOOK, tool(crop(0, 0, 9, 9, index=7))], "outcome", {}, "format", -1.0),
+        (["no tags"], "outcome", {}, "format", 0.0),
+        ([LOOK, "no tags"], "outcome", {}, "format", 0.0),
+        ([LOOK, tool(crop(0, 0, 9, 9, index=7))], "outcome", {}, "format", 0.0),
         ([LOOK, LOOK], "outcome", {}, "length", 0.0),
         ([LOOK, RIGHT], "rules", {"box": BOX}, "answer", 0.8 + 0.4),
         ([LOOK, tool(crop(0, 0, 56, 28)), RIGHT], "rules", {"box": BOX}, "answer", 0.8 + 0.4 * 0.75),
@@ -148,7 +148,7 @@ def test_verl_gets_the_same_keys_of_every_rollout(picture: Path, tmp_path: Path)
     file = settings(tmp_path, Reward("outcome"))
     right, wrong = (rewarded(picture, replies, file) for replies in ([LOOK, RIGHT], [LOOK, LOOK, "x"]))
     assert right.keys() == wrong.keys()
-    assert (right["score"], wrong["score"]) == (1.0, -1.0)
+    assert (right["score"], wrong["score"]) == (1.0, 0.0)
     assert (right["units"], right["tool_calls"], right["answered"], right["taken"]) == (2, 1, 1, 1)
     assert (wrong["units"], wrong["tool_calls"], wrong["answered"], wrong["taken"]) == (2, 2, 0, 0)
     assert isnan(wrong["answer"])
