@@ -1,7 +1,7 @@
 """The outcome alone, by rules: 1 where the answer is right. For whole rollouts on rows without boxes, and no judge.
 
-A reply that cannot be used is worth no less than a wrong answer. Where it cost 1 and most answers were wrong, `tiny` learnt
-to look half as often and to give up: fewer replies are fewer risks.
+A reply that cannot be used is worth no less than a wrong answer. Where it cost 1 and most answers were wrong, `tiny`
+learnt to look half as often and to give up: fewer replies are fewer risks.
 
 Source: our own; outcome rewards as in DeepSeek-R1 (arXiv:2501.12948), section 2.2. From 0 to 1.
 """
