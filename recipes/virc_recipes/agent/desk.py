@@ -274,8 +274,8 @@ class Desk:
 def _asked(config: SolveConfig, problem: Problem) -> SolveConfig:
     longest = min(problem.max_tokens or config.max_tokens, config.max_tokens)
     return msgspec.structs.replace(
-        config, samples=problem.samples, temperature=problem.temperature, seed=problem.seed % 2**31,
-        max_tokens=longest, keep_images=False,
+        config, samples=problem.samples, temperature=problem.temperature, top_p=problem.top_p, top_k=problem.top_k,
+        seed=problem.seed % 2**31, max_tokens=longest, keep_images=False,
     )  # fmt: skip
 
 
