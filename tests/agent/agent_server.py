@@ -125,12 +125,12 @@ def raw(body: dict[str, Any]) -> bytes:
 
 def received(connection: socket.socket, end: bytes = b"0\r\n\r\n") -> bytes:
     """All that comes up to that end."""
-    found = b""
+    found = bytearray()
     while not found.endswith(end):
         piece = connection.recv(2**16)
-        assert piece, found
+        assert piece, bytes(found[-2000:])
         found += piece
-    return found
+    return bytes(found)
 
 
 def until(true: Callable[[], bool]) -> None:
