@@ -102,12 +102,39 @@ def test_the_key_is_asked_of_all_but_the_page_and_health(held: Held) -> None:
         assert (status, said["choices"][0]["message"]["content"]) == (200, "97")
 
 
-def test_a_page_of_another_site_does_not_get_through(endpoint: tuple[Running, Held]) -> None:
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://127.0.0.1:{port}"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Origin": "http://localhost:{port}", "Host": "LocalHost:{port}"}, 200),
+        ({"Origin": "http://[::1]:{port}", "Host": "[::1]:{port}"}, 200),
+        ({"Origin": "http://127.0.0.1:1"}, 403),
+        ({"Origin": "http://127.0.0.1"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://evil.example:{port}", "Host": "evil.example:{port}"}, 403),  # rebound to this address
+        ({"Host": "192.168.1.1"}, 403),
+        ({"Host": "localhost.evil.example"}, 403),
+        ({"Host": "[::1"}, 403),
+    ],
+)  # fmt: skip
+def test_a_page_of_another_site_does_not_get_through(
+    endpoint: tuple[Running, Held], headers: dict[str, str], status: int
+) -> None:
     running, _ = endpoint
-    for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
-        given = {"Sec-Fetch-Site": site, "Content-Type": "text/plain"}
-        found, _ = running.send("POST", "/v1/chat/completions", json.dumps(chat()).encode(), **given)
-        assert found == status
+    given = {name: value.replace("{port}", str(running.port)) for name, value in headers.items()}
+    body = json.dumps(chat()).encode()
+    found, _ = running.send("POST", "/v1/chat/completions", body, **given, **{"Content-Type": "text/plain"})
+    assert found == status
+
+
+def test_with_a_key_it_may_have_any_name(held: Held) -> None:
+    with listening(held, served={"api_key": "sesame"}) as running:
+        given = {"Host": "virc.example", "Origin": "https://virc.example", "Authorization": "Bearer sesame"}
+        assert running.send("GET", "/v1/models", **given)[0] == 200
 
 
 def part(url: str) -> dict[str, Any]:
@@ -417,6 +444,21 @@ def test_a_failure_of_the_model_is_told_without_its_secrets(
         held.error = None
         assert running.ask()[0] == 200
     assert told == ([] if status == 400 else [failure, failure])
+
+
+class Panic(BaseException):
+    """As a library in another language raises it."""
+
+
+def test_a_panic_costs_its_request_alone(held: Held) -> None:
+    held.error = Panic("at sesame")  # type: ignore[assignment]
+    held.go.set()
+    with listening(held) as running:
+        for _ in range(2):
+            status, said = running.ask()
+            assert (status, error(said)) == (500, "internal: RuntimeError")
+        held.error = None
+        assert running.ask()[0] == 200
 
 
 def test_what_times_out_behind_it_before_its_time_is_no_deadline(held: Held) -> None:

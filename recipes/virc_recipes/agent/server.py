@@ -7,7 +7,9 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from functools import partial
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from fastapi import Depends, FastAPI, Request, Response
@@ -92,9 +94,35 @@ async def _models(request: Request) -> dict[str, Any]:
 
 
 async def _check_site(request: Request) -> None:
-    """Refuse what a browser sends for a page of another site: it may reach this machine where its author does not."""
-    if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+    """Refuse what a browser sends for a page of another site: it may reach this machine where its author does not.
+
+    Browsers tell it in `Sec-Fetch-Site`, to sites that they trust, or in `Origin`. A page whose name was made to lead
+    here (DNS rebinding) is known by that name; with a key, no such page has it.
+    """
+    origin, host = request.headers.get("origin"), request.headers.get("host", "")
+    foreign = request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
+    if foreign or (origin is not None and _place(origin) != _place(f"//{host}")):
         raise RefusedError("a page of another site may not ask this server", status=403)
+    here, _ = request.scope["server"]
+    if not request.app.state.served.api_key and _is_loopback(here) and not _is_loopback(_name(host)):
+        raise RefusedError("without an API key this server is asked as localhost only", status=403)
+
+
+def _place(url: str) -> str:
+    return url.partition("//")[2].lower()
+
+
+def _name(host: str) -> str:
+    """The name in a `Host`."""
+    with suppress(ValueError):
+        return urlsplit(f"//{host}").hostname or ""
+    return ""
+
+
+def _is_loopback(name: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(name).is_loopback
+    return name == "localhost" or name.endswith(".localhost")
 
 
 async def _check_key(request: Request) -> None:
