@@ -18,11 +18,13 @@ import servers
 from agent_server import (
     ANSWER,
     LOOK,
+    LOOK_AT_ALL,
     PICTURE,
     Running,
     chat,
     data_url,
     listening,
+    noise,
     raw,
     received,
     scripted,
@@ -264,16 +266,14 @@ def deaf(running: Running, **fields: Any) -> socket.socket:
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect(("127.0.0.1", running.port))
-    file = io.BytesIO()
-    Image.effect_noise((1000, 1000), 100).convert("RGB").save(file, "JPEG")
-    client.sendall(raw(chat("?", picture(file.getvalue()), **fields)))
+    client.sendall(raw(chat("?", noise(), **fields)))
     return client
 
 
 @pytest.fixture
 def large(held: Held) -> Held:
     """Looks at all of a picture, at once."""
-    held.look = LOOK.replace("[0, 0, 100, 60]", "[0, 0, 1000, 1000]")
+    held.look = LOOK_AT_ALL
     held.go.set()
     return held
 
