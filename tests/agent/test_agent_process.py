@@ -116,7 +116,10 @@ def test_two_hundred_slow_and_dead_clients_cost_a_bounded_memory_and_others_are_
             for _ in range(16):
                 client.sendall(block)
 
-    with servers.serve([*[LOOK_AT_ALL] * 8, ANSWER]) as behind, serving("--endpoint", behind.url) as process:
+    with (
+        servers.serve([*[LOOK_AT_ALL] * 8, ANSWER]) as behind,
+        serving("--endpoint", behind.url, "--concurrency", "2") as process,
+    ):
         before, clients = resident(process.popen.pid), []
         for number in range(200):
             client = socket.create_connection(("127.0.0.1", process.port), 60)
