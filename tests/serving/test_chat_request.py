@@ -105,7 +105,7 @@ EMPTY = ",".join(["{}"] * 200_000)
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (f'{{"n": [{EMPTY}]}}', "n: the value is over"),
+        (f'{{"n": [{EMPTY}]}}', "n cannot be honoured"),
         (f'{{"model": [{EMPTY}]}}', "model: the value is over"),
         (f'{{"messages": [{EMPTY}]}}', "messages[0]: object missing"),
         (

@@ -270,10 +270,11 @@ def _unknown(name: str, known: Collection[str]) -> RefusedError:
 
 def _is_honoured(name: str, raw: msgspec.Raw, neutral: Mapping[str, object], known: bool) -> bool:
     """Whether a parameter is to be decoded; one that is not honoured must ask for nothing."""
-    if _size(raw) > _MOST_BYTES and name != _LONG:
-        raise RefusedError(f"{name}: the value is over {_MOST_BYTES} bytes", name)
-    if not known and _decoded(raw, Any, name) != neutral[name]:
+    long = _size(raw) > _MOST_BYTES and name != _LONG
+    if not known and (long or _decoded(raw, Any, name) != neutral[name]):
         raise RefusedError(f"{name} cannot be honoured by this server: leave it out", name)
+    if long:
+        raise RefusedError(f"{name}: the value is over {_MOST_BYTES} bytes", name)
     return known
 
 
