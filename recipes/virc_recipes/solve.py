@@ -21,6 +21,7 @@ from virc_recipes.reasoning.trace import FailureKind, Trace
 SCHEMA = "virc.solve/1"
 _WARMER = (0.0, 0.5, 0.8, 1.0)
 """Lowest temperature of each try; the last one holds for all that follow."""
+_TOP_P, _TOP_K = 0.95, 50  # of the published runs
 
 
 class SolveConfig(msgspec.Struct, frozen=True):
@@ -28,6 +29,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
 
     Args:
         temperature: of every first try; 0 is greedy. None: 0, or 1 when there are several samples.
+        top_p, top_k: of every try that is not greedy; None: the nucleus the published runs sampled from.
         seed: of the first try of the first sample; every other try has its own, derived from it.
         samples: independent answers, of which the commonest is given.
         timeout: seconds for the whole problem, all samples together; None: no end.
@@ -40,6 +42,8 @@ class SolveConfig(msgspec.Struct, frozen=True):
     """
 
     temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
     seed: int = 0
     samples: int = 1
     timeout: float | None = None
@@ -56,7 +60,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
         return float(self.samples > 1) if self.temperature is None else self.temperature
 
     def samplings(self, sample: int) -> list[Sampling]:
-        """How each try of a turn is drawn: greedy, or from the nucleus the published runs sampled from."""
+        """How each try of a turn is drawn: greedy, or from a nucleus."""
         return [self._sampling(attempt, sample * self.tries + attempt) for attempt in range(self.tries)]
 
     def _sampling(self, attempt: int, offset: int) -> Sampling:
@@ -64,7 +68,9 @@ class SolveConfig(msgspec.Struct, frozen=True):
         seed = (self.seed + offset) % 2**31
         if temperature == 0:
             return Sampling(max_tokens=self.max_tokens, seed=seed)
-        return Sampling(temperature, top_p=0.95, top_k=50, max_tokens=self.max_tokens, seed=seed)
+        top_p = _TOP_P if self.top_p is None else self.top_p
+        top_k = _TOP_K if self.top_k is None else self.top_k
+        return Sampling(temperature, top_p, top_k if top_k > 0 else None, self.max_tokens, seed)
 
 
 class Piece(msgspec.Struct, frozen=True):

@@ -24,6 +24,7 @@ from virc_recipes.solve import SolveConfig
 OWN = wording.of_endpoint(None, None, None).protocol
 CALL = '{"name": "crop_image", "arguments": {"image_index": 0, "bbox_2d": [0, 0, 100, 60]}}'
 LOOK = f"<think>I look.</think><tool_call>{CALL}</tool_call>"
+LOOK_AT_ALL = LOOK.replace("[0, 0, 100, 60]", "[0, 0, 1000, 1000]")
 ANSWER = "<think>It reads 97.</think><answer>97</answer>"
 MODEL = servers.MODEL
 Answer = tuple[int, dict[str, Any]]
@@ -34,6 +35,14 @@ def data_url(size: tuple[int, int] = (280, 140), colour: str = "white") -> str:
     file = io.BytesIO()
     Image.new("RGB", size, colour).save(file, "PNG")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def noise() -> dict[str, Any]:
+    """A picture of which a look takes a megabyte."""
+    file = io.BytesIO()
+    Image.effect_noise((1000, 1000), 100).convert("RGB").save(file, "JPEG")
+    url = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
 PICTURE = {"type": "image_url", "image_url": {"url": data_url()}}
@@ -119,18 +128,18 @@ class Running:
 def raw(body: dict[str, Any]) -> bytes:
     """A request as it stands on the wire."""
     content = json.dumps(body).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
     return head.encode() + content
 
 
 def received(connection: socket.socket, end: bytes = b"0\r\n\r\n") -> bytes:
     """All that comes up to that end."""
-    found = b""
+    found = bytearray()
     while not found.endswith(end):
         piece = connection.recv(2**16)
-        assert piece, found
+        assert piece, bytes(found[-2000:])
         found += piece
-    return found
+    return bytes(found)
 
 
 def until(true: Callable[[], bool]) -> None:

@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,29 @@ def test_the_official_client_gets_answer_thoughts_looks_and_the_sum_of_all_token
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
     assert usage.completion_tokens > 3 * 5
     assert usage.prompt_tokens > 3 * 280 * 140 // 28**2  # the picture is read in every turn
+
+
+@pytest.mark.parametrize("form", [lambda message: message, lambda message: message.to_dict()])
+def test_an_answer_is_fed_back_as_it_came(
+    running: Running, client: Any, form: Callable[[Any], dict[str, Any]]
+) -> None:
+    first = chat("How long is AB?")
+    answer = client.create(**first).choices[0].message
+    assert answer.annotations
+    second = [*first["messages"], form(answer), {"role": "user", "content": "And BC?"}]
+    assert client.create(**{**first, "messages": second}).choices[0].message.content == "97"
+    asked = running.behind.chats()[-1]["messages"][1]["content"][-1]["text"]
+    assert "User: How long is AB?\n\nAssistant: 97\n\nAnd BC?" in asked
+
+
+def test_what_it_is_drawn_from_is_as_it_was_asked_or_as_virc_solve_has_it(running: Running) -> None:
+    for fields in ({}, {"top_p": 1, "top_k": -1}, {"top_p": 0.5, "top_k": 7}):
+        assert running.ask(temperature=1, **fields)[0] == 200
+    drawn = [(body.get("top_p", 1), body.get("top_k")) for body in running.behind.chats()[::2]]
+    assert drawn[0] == (0.95, 50)
+    assert drawn[1][0] == 1
+    assert drawn[1][1] in (None, -1)
+    assert drawn[2] == (0.5, 7)
 
 
 def test_what_is_streamed_is_the_whole_answer_piece_by_piece(client: Any) -> None:

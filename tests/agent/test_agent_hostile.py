@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import signal
 import socket
 import struct
 import threading
@@ -17,11 +18,13 @@ import servers
 from agent_server import (
     ANSWER,
     LOOK,
+    LOOK_AT_ALL,
     PICTURE,
     Running,
     chat,
     data_url,
     listening,
+    noise,
     raw,
     received,
     scripted,
@@ -30,7 +33,7 @@ from agent_server import (
 from https_site import Site
 from PIL import Image
 
-from virc_recipes.agent import connections, desk
+from virc_recipes.agent import connections, desk, wire
 from virc_recipes.backends import Sampling
 from virc_recipes.engines import chat_http
 from virc_recipes.errors import ConfigError, EngineError
@@ -49,6 +52,7 @@ class Held:
         self.ended: list[str] = []
         self.error: Exception | None = None
         self.after = 0
+        self.look = LOOK
 
     def reply(
         self, ask: Ask, sampling: Sampling, on_text: Callable[[str], None], seconds: float | None
@@ -60,7 +64,9 @@ class Held:
                 on_text("…")
             if self.error and len(self.begun) > self.after:
                 raise self.error
-            return Reply(LOOK if len(ask.messages) == 2 else ANSWER, prompt_tokens=1, completion_tokens=1)
+            return Reply(
+                self.look if len(ask.messages) == 2 else ANSWER, prompt_tokens=1, completion_tokens=1
+            )
         finally:
             self.ended.append(name)
 
@@ -98,12 +104,39 @@ def test_the_key_is_asked_of_all_but_the_page_and_health(held: Held) -> None:
         assert (status, said["choices"][0]["message"]["content"]) == (200, "97")
 
 
-def test_a_page_of_another_site_does_not_get_through(endpoint: tuple[Running, Held]) -> None:
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://127.0.0.1:{port}"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Origin": "http://localhost:{port}", "Host": "LocalHost:{port}"}, 200),
+        ({"Origin": "http://[::1]:{port}", "Host": "[::1]:{port}"}, 200),
+        ({"Origin": "http://127.0.0.1:1"}, 403),
+        ({"Origin": "http://127.0.0.1"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://evil.example:{port}", "Host": "evil.example:{port}"}, 403),  # rebound to this address
+        ({"Host": "192.168.1.1"}, 403),
+        ({"Host": "localhost.evil.example"}, 403),
+        ({"Host": "[::1"}, 403),
+    ],
+)  # fmt: skip
+def test_a_page_of_another_site_does_not_get_through(
+    endpoint: tuple[Running, Held], headers: dict[str, str], status: int
+) -> None:
     running, _ = endpoint
-    for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
-        given = {"Sec-Fetch-Site": site, "Content-Type": "text/plain"}
-        found, _ = running.send("POST", "/v1/chat/completions", json.dumps(chat()).encode(), **given)
-        assert found == status
+    given = {name: value.replace("{port}", str(running.port)) for name, value in headers.items()}
+    body = json.dumps(chat()).encode()
+    found, _ = running.send("POST", "/v1/chat/completions", body, **given, **{"Content-Type": "text/plain"})
+    assert found == status
+
+
+def test_with_a_key_it_may_have_any_name(held: Held) -> None:
+    with listening(held, served={"api_key": "sesame"}) as running:
+        given = {"Host": "virc.example", "Origin": "https://virc.example", "Authorization": "Bearer sesame"}
+        assert running.send("GET", "/v1/models", **given)[0] == 200
 
 
 def part(url: str) -> dict[str, Any]:
@@ -226,17 +259,95 @@ def test_one_who_sends_no_head_or_takes_no_answer_is_cut(
             began = time.monotonic()
             assert silent.recv(1) == b""
             assert time.monotonic() - began < 5
-    deaf = socket.socket()
-    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    deaf.connect(("127.0.0.1", running.port))
-    noise = Image.effect_noise((1000, 1000), 100).convert("RGB")
-    file = io.BytesIO()
-    noise.save(file, "JPEG")
-    deaf.sendall(raw(chat("?", picture(file.getvalue()), n=8, stream=True)) * 4)  # megabytes of looks
-    until(lambda: running.desk.taken == 1)
-    until(lambda: not running.running.server_state.connections)
-    assert running.desk.taken == 0
-    deaf.close()
+
+
+def deaf(running: Running, **fields: Any) -> socket.socket:
+    """A client that has asked for looks of a megabyte each, and takes next to nothing of its answer."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(("127.0.0.1", running.port))
+    client.sendall(raw(chat("?", noise(), **fields)))
+    return client
+
+
+@pytest.fixture
+def large(held: Held) -> Held:
+    """Looks at all of a picture, at once."""
+    held.look = LOOK_AT_ALL
+    held.go.set()
+    return held
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_one_who_takes_no_answer_is_cut_and_keeps_no_place_and_no_bytes(
+    large: Held, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "PATIENCE", 1)
+    with listening(large, waiting=0) as running:
+        with deaf(running, n=4, stream=stream):
+            until(lambda: len(running.desk.answers) == 1 and not running.desk.taken)
+            assert running.desk.held > 2**20  # looks
+            assert running.ask()[0] == 200
+            until(lambda: not running.running.server_state.connections)
+        until(lambda: not running.desk.answers)
+        assert (running.desk.taken, running.desk.held) == (0, 0)
+
+
+def test_one_who_takes_his_time_has_the_deadline_and_no_more(
+    large: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "PATIENCE", 0.5)
+    with listening(large, config={"timeout": 1.5}) as running, deaf(running, n=8, stream=True) as client:
+        until(lambda: bool(running.desk.answers))
+        began, taken = time.monotonic(), 0
+        while running.desk.answers:
+            taken += len(client.recv(2**14))  # every piece is taken in time
+            time.sleep(0.02)
+        assert time.monotonic() - began < 10
+        assert taken < 5 * 2**20  # half of it
+
+
+def test_an_answer_is_bounded_in_bytes(large: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "MOST_HELD", 4 * 2**20)
+    with listening(large) as running:
+        with deaf(running, n=8) as client:
+            assert b"waits to be taken from it: ask again later" in received(client, b"}}")
+        assert len(large.begun) < 16  # the model stopped
+        with deaf(running, n=8, stream=True) as client:
+            until(lambda: bool(running.desk.taken))
+            until(lambda: not running.desk.taken)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
+            assert b"waits to be taken from it: ask again later" in received(client)
+        until(lambda: not running.desk.answers)
+        assert running.desk.held == 0
+        assert running.ask()[0] == 200
+
+
+def test_a_finished_answer_is_delivered_before_the_server_ends(large: Held) -> None:
+    with listening(large) as running, deaf(running, n=8) as client:
+        client.settimeout(20)
+        until(lambda: len(running.desk.answers) == 1 and not running.desk.taken)
+        running.running.handle_exit(signal.SIGTERM, None)
+        time.sleep(0.5)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
+        head, _, content = received(client, b"}}").partition(b"\r\n\r\n")
+        assert f"content-length: {len(content)}\r\n".encode() in head
+        assert len(json.loads(content)["choices"]) == 8
+        until(lambda: running.running.should_exit)
+        assert not running.running.force_exit
+
+
+def test_a_server_that_runs_nothing_ends_at_once_and_a_second_signal_ends_what_runs(held: Held) -> None:
+    with listening(held) as running:
+        running.running.handle_exit(signal.SIGTERM, None)
+        until(lambda: running.running.should_exit)
+    with listening(held) as running, running.start():
+        until(lambda: bool(held.begun))
+        running.running.handle_exit(signal.SIGTERM, None)
+        time.sleep(0.3)
+        assert not running.running.should_exit
+        running.running.handle_exit(signal.SIGTERM, None)
+        assert running.running.force_exit
 
 
 def test_more_than_can_wait_are_turned_away(held: Held) -> None:
@@ -295,13 +406,17 @@ def test_a_problem_has_an_end_in_time_wherever_it_is(held: Held) -> None:
         assert running.ask("fourth")[0] == 200
 
 
-def test_a_silent_stream_is_pinged(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_stream_is_pinged_also_while_it_waits_for_its_turn(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(desk, "_PING", 0.1)
     with listening(held) as running:
-        client = running.start(stream=True)
-        assert b": ping\n\n" in received(client, b": ping\n\n\r\n")
+        clients = [running.start(text=text, stream=True) for text in ("first", "second")]
+        pinged = [received(client, b": ping\n\n\r\n") for client in clients]
+        assert len(held.begun) == 1
         held.go.set()
-        assert b"data: [DONE]" in received(client)
+        for begun, client in zip(pinged, clients, strict=True):
+            assert (begun + received(client)).count(b'"role": "assistant"') == 1
 
 
 @pytest.mark.parametrize(
@@ -329,6 +444,29 @@ def test_a_failure_of_the_model_is_told_without_its_secrets(
         held.error = None
         assert running.ask()[0] == 200
     assert told == ([] if status == 400 else [failure, failure])
+
+
+class Panic(BaseException):
+    """As a library in another language raises it."""
+
+
+def test_a_panic_costs_its_request_alone(held: Held) -> None:
+    held.error = Panic("at sesame")  # type: ignore[assignment]
+    held.go.set()
+    with listening(held) as running:
+        for _ in range(2):
+            status, said = running.ask()
+            assert (status, error(said)) == (500, "internal: RuntimeError")
+        held.error = None
+        assert running.ask()[0] == 200
+
+
+def test_what_times_out_behind_it_before_its_time_is_no_deadline(held: Held) -> None:
+    held.error = TimeoutError("of a socket")
+    held.go.set()
+    with listening(held) as running:
+        status, said = running.ask()
+    assert (status, error(said)) == (500, "internal: TimeoutError")
 
 
 def test_a_conversation_that_grows_too_long_ends_there_and_keeps_what_was_thought(held: Held) -> None:
@@ -384,6 +522,13 @@ def test_an_image_at_an_address_is_fetched_here_and_not_by_the_engine(site: str)
             assert there.url() not in json.dumps(running.behind.chats())
     finally:
         there.close()
+
+
+def test_a_large_look_is_sent_smaller_and_its_size_is_that_of_what_was_shown() -> None:
+    shown = Image.new("RGB", (3000, 1500))
+    sent = wire.jpeg_url(shown).partition(",")[2]
+    assert Image.open(io.BytesIO(base64.b64decode(sent))).size == (1568, 784)
+    assert shown.size == (3000, 1500)
 
 
 def test_data_urls_are_shown_at_their_size() -> None:

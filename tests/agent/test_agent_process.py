@@ -18,14 +18,14 @@ import openai
 import pytest
 import servers
 from agent_process import Process, serving
-from agent_server import ANSWER, LOOK, chat, received, until
+from agent_server import ANSWER, LOOK_AT_ALL, chat, noise, received, until
 from called import virc
 
 TINY = ("tiny", "--engine", "transformers", "--device", "cpu", "--concurrency", "2", "--timeout", "60")
 QUESTION = "How large is angle G?"
 
 
-HEAD = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
+HEAD = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -102,21 +102,24 @@ def resident(pid: int) -> int:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs /proc to count memory")
 def test_two_hundred_slow_and_dead_clients_cost_a_bounded_memory_and_others_are_answered() -> None:
-    """Heads that never end, answers that nobody reads, and 1.6 GiB of bodies that never end."""
+    """Heads that never end, megabytes of looks that nobody takes, and 1.6 GiB of bodies that never end."""
     block = bytes(2**20)
+    unread = json.dumps(chat("?", noise(), stream=True, n=8))
 
     def offer(number: int, client: socket.socket) -> None:
         if number % 4 == 0:
             client.sendall(HEAD.encode()[:50])
         elif number % 4 == 1:
-            body = json.dumps(chat(stream=True, n=8))
-            client.sendall(f"{HEAD}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+            client.sendall(f"{HEAD}Content-Length: {len(unread)}\r\n\r\n{unread}".encode())
         else:
             client.sendall(f"{HEAD}Content-Length: {60 * 2**20}\r\n\r\n".encode())
             for _ in range(16):
                 client.sendall(block)
 
-    with servers.serve([*[LOOK] * 8, ANSWER]) as behind, serving("--endpoint", behind.url) as process:
+    with (
+        servers.serve([*[LOOK_AT_ALL] * 8, ANSWER]) as behind,
+        serving("--endpoint", behind.url, "--concurrency", "2") as process,
+    ):
         before, clients = resident(process.popen.pid), []
         for number in range(200):
             client = socket.create_connection(("127.0.0.1", process.port), 60)

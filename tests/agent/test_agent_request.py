@@ -51,11 +51,11 @@ def test_what_was_said_before_stands_before_the_question_in_order() -> None:
 
 
 def test_what_is_said_is_honoured() -> None:
-    said = {"n": 8, "temperature": 0.5, "seed": -3, "stream": True, "user": "me"}
+    said = {"n": 8, "temperature": 0.5, "top_p": 0.9, "top_k": 20, "seed": -3, "stream": True, "user": "me"}
     problem, _ = taken(
         asked(**said, max_tokens=9, max_completion_tokens=7, stream_options={"include_usage": True})
     )
-    assert problem == Problem("tiny", "What is it?", 8, 0.5, -3, 7, True, True)
+    assert problem == Problem("tiny", "What is it?", 8, 0.5, 0.9, 20, -3, 7, True, True)
 
 
 def test_a_picture_may_lie_at_an_https_address_and_its_id_goes_no_further() -> None:
@@ -68,7 +68,7 @@ def test_a_picture_may_lie_at_an_https_address_and_its_id_goes_no_further() -> N
     "url",
     [
         "http://example.org/x.png", "file:///etc/hostname", "/etc/hostname", "ftp://x", "", "https:example.org",
-        "https://", "https:///x", "https://user@example.org/x", "https://a:b@example.org/", "https://example.org:0/",
+        "data:image/png;base64,Ä", "https://", "https:///x", "https://user@example.org/x", "https://a:b@example.org/", "https://example.org:0/",
         "https://example.org:99999/", "https://[::1/", "https://example.org/a b", "https://exämple.org/",
         "https://example.org/\r\nX: y", f"https://example.org/{'x' * 9000}", "//example.org/x.png",
     ],
@@ -90,7 +90,8 @@ USER = {"role": "user", "content": [PICTURE, TEXT]}
         ([], {"n": 9}, "n", "<= 8"),
         ([], {"n": 0}, "n", ">= 1"),
         ([], {"temperature": 3}, "temperature", "<= 2"),
-        ([], {"top_p": 0.5}, "top_p", "top_p cannot be honoured"),
+        ([], {"top_p": 0}, "top_p", "> 0"),
+        ([], {"top_k": -2}, "top_k", ">= -1"),
         ([], {"tools": [{"type": "function"}]}, "tools", "tools cannot be honoured"),
         ([], {"stop": ["\n"]}, "stop", "stop cannot be honoured"),
         ([], {"max_token": 5}, "max_token", "did you mean 'max_tokens'?"),
@@ -114,9 +115,16 @@ def test_what_cannot_be_honoured_is_refused_by_name(
 @pytest.mark.parametrize(
     "neutral",
     [
-        {"n": 1, "top_p": 1.0, "logprobs": False, "stop": [], "tools": [], "presence_penalty": 0.0},
+        {
+            "n": 1,
+            "reasoning_effort": "none",
+            "logprobs": False,
+            "stop": [],
+            "tools": [],
+            "presence_penalty": 0.0,
+        },
         {"n": None, "temperature": None, "seed": None, "stop": None, "max_tokens": None, "stream": None},
-        {"response_format": {"type": "text"}, "logit_bias": {}, "top_k": -1},
+        {"response_format": {"type": "text"}, "logit_bias": {}, "service_tier": None, "top_p": None},
     ],
 )
 def test_parameters_that_ask_for_nothing_are_taken(neutral: dict[str, Any]) -> None:

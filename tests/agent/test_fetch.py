@@ -2,8 +2,10 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import Iterator
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 from https_site import Site
@@ -88,7 +90,7 @@ def test_the_address_that_was_checked_is_what_is_connected_to(
     """A name that has a permitted address when it is looked up first, and this site's ever after (DNS rebinding)."""
     asked: list[str] = []
 
-    async def rebound(loop: asyncio.BaseEventLoop, host: str, port: int, **_: int) -> object:
+    def rebound(host: str, port: int, **_: int) -> object:
         asked.append(host)
         return [
             (
@@ -100,7 +102,7 @@ def test_the_address_that_was_checked_is_what_is_connected_to(
             )
         ]
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", rebound)
+    monkeypatch.setattr(socket, "getaddrinfo", rebound)
     rules = site.rules(permits=lambda address: str(address) == "127.0.0.2")
     assert "no public server" in refusal(site.url(), rules)  # nothing listens there
     assert asked == ["localhost"]
@@ -182,3 +184,40 @@ def test_a_server_that_is_not_who_it_says_is_not_believed(site: Site) -> None:
         f"https://127.0.0.1:{site.port}/", site.rules()
     )  # the name is another
     assert site.paths == []
+
+
+@pytest.mark.parametrize("site", [picture], indirect=True)
+def test_a_name_server_that_never_answers_keeps_nobody_waiting(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, real = threading.Event(), socket.getaddrinfo
+
+    def slow(host: str, *words: Any, **more: Any) -> Any:
+        if host.endswith(".example"):
+            answers.wait(60)
+        return real(host, *words, **more)
+
+    async def several() -> list[Any]:
+        rules = site.rules(seconds=1)
+        names = [f"https://{number}.example/" for number in range(40)]  # more than asyncio has threads
+        urls = [*names, site.url()]
+        return await asyncio.gather(
+            *(fetch.fetch(url, "image 0", rules) for url in urls), return_exceptions=True
+        )
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    lookups = threading.BoundedSemaphore(41)
+    monkeypatch.setattr(fetch, "_LOOKUPS", lookups)
+    *late, found = asyncio.run(several())  # ends, though no name server has answered
+    assert found == b"pixels"
+    assert {str(each) for each in late} == {"image 0 did not arrive within 1 s"}
+    assert lookups.acquire(blocking=False)  # one place is left
+    with pytest.raises(RefusedError, match="too many names") as caught:
+        got(site.url(), site.rules())
+    assert caught.value.status == 429
+    lookups.release()
+    answers.set()
+    for thread in threading.enumerate():
+        if thread.name == "agent-name":
+            thread.join(20)
+    assert got(site.url(), site.rules()) == b"pixels"

@@ -51,6 +51,7 @@ SCENES: dict[str, list[str]] = {
     "third": [crop("It is on the third.", SECOND, 2), answer("98")],
     "useless": ["no tags at all"] * 4,
     "unsure": [answer("", "I cannot see it.")],
+    "too small": [answer("Unreadable", "I cannot read it.")],
     "wait": LOOKS,
 }
 """Words of a question -> the model's replies to it."""
@@ -353,6 +354,17 @@ def test_no_answer_is_one_sentence(browser: Tab, ask: Callable[[str], None], que
     ask(question)
     (said,) = texts(browser, ".failed p")
     assert re.fullmatch(why, said)
+    assert texts(browser, ".answer") == []
+
+
+@in_browser
+def test_what_the_model_says_instead_of_an_answer_stands_before_the_sentence_why(
+    browser: Tab, ask: Callable[[str], None]
+) -> None:
+    ask("too small")
+    said, why = texts(browser, ".failed p")
+    assert said == "Unreadable"
+    assert why.startswith("The model answered 'Unreadable'")
     assert texts(browser, ".answer") == []
 
 

@@ -1,6 +1,7 @@
 """What a chat completion request may hold, and what it is told where it does not."""
 
 import json
+import tracemalloc
 from contextlib import suppress
 from typing import Any
 
@@ -79,8 +80,54 @@ def test_parameters_that_ask_for_nothing_are_taken(neutral: dict[str, Any]) -> N
 
 
 def test_nulls_inside_a_message_are_as_if_they_were_not_there() -> None:
-    message = {"role": "assistant", "content": "Yes.", "refusal": None, "tool_calls": None}
+    message = {
+        "role": "assistant",
+        "content": "Yes.",
+        "refusal": None,
+        "tool_calls": None,
+        "annotations": None,
+    }
     assert taken(asked(messages=[message])).messages == (Message("assistant", "Yes."),)
+    message = {"role": "user", "content": "Yes?", "refusal": None, "name": None}
+    assert taken(asked(messages=[message])).messages == (Message("user", "Yes?"),)
+
+
+def test_an_answer_may_be_sent_back_as_it_came() -> None:
+    answer = {"role": "assistant", "refusal": "no", "reasoning_content": "Hm.", "annotations": [{"a": [1]}]}
+    messages = [{"role": "developer", "content": "Brief.", "name": "me"}, answer, {**answer, "content": "5"}]
+    told = Message("system", "Brief."), Message("assistant", ""), Message("assistant", "5")
+    assert taken(asked(messages=messages)).messages == told
+
+
+EMPTY = ",".join(["{}"] * 200_000)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (f'{{"n": [{EMPTY}]}}', "n cannot be honoured"),
+        (f'{{"model": [{EMPTY}]}}', "model: the value is over"),
+        (f'{{"messages": [{EMPTY}]}}', "messages[0]: object missing"),
+        (
+            f'{{"messages": [{{"role": "user", "content": [{EMPTY}]}}]}}',
+            "messages[0].content[0]: object missing",
+        ),
+        (f'{{"mesages": [{EMPTY}]}}', "unknown parameter 'mesages': did you mean 'messages'?"),
+        ("{" + ",".join(f'"n{number}":0' for number in range(200_000)) + "}", "unknown parameter 'n0'"),
+        (f'{{"messages": [{EMPTY},{EMPTY}]}}', "the body holds too many objects"),
+    ],
+    ids=["neutral", "honoured", "messages", "parts", "misspelt", "names", "objects"],
+)
+def test_nothing_is_made_of_what_is_refused(body: str, said: str) -> None:
+    """200,000 dictionaries would take 12 MiB."""
+    content = body.encode()
+    tracemalloc.start()
+    try:
+        refused = refusal(content)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+    assert refused.message.startswith(said)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +152,11 @@ def test_nulls_inside_a_message_are_as_if_they_were_not_there() -> None:
         ({"messages": "hello"}, "messages", "expected array"),
         ({"messages": [{"role": "tool", "content": ""}]}, "messages[0].role", "'tool'"),
         ({"messages": [{"role": "user"}]}, "messages[0]", "content"),
-        ({"messages": [{"role": "user", "content": "", "name": "me"}]}, "messages[0]", "name"),
+        ({"messages": [{"role": "user", "content": "", "mane": "me"}]}, "messages[0]", "mane"),
+        ({"messages": [{"role": "user", "content": "", "refusal": "no"}]}, "messages[0]", "refusal"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "messages[0].tool_calls", "expected null"),
+        ({"messages": [{"role": "user", "content": [TEXT] * 1025}]}, "messages[0].content", "<= 1024"),
+        ({"model": "x" * 5000}, "model", "over 4096 bytes"),
         ({"messages": [{"role": "user", "content": [{"type": "video_url"}]}]}, "type", "video_url"),
         ({"messages": [{"role": "user", "content": [{**PICTURE, "uuid": "1"}]}]}, "content[0]", "uuid"),
         ({"messages": [{"role": "system", "content": [PICTURE]}]}, "messages[0]", "only a message of role user"),
@@ -141,7 +192,7 @@ def test_a_picture_that_does_not_travel_with_the_request_is_refused(url: str) ->
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b"[" * 100_000, b'{"a":' * 9999],
+    [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b"[" * 100_000, b'{"n":' * 9999],
     ids=["nothing", "cut", "list", "null", "text", "no UTF-8", "deep list", "deep object"],
 )
 def test_what_is_no_object_is_refused(body: bytes) -> None:

@@ -12,7 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from virc_recipes.agent.desk import Desk
 
 PATIENCE = 60.0
-"""Seconds that a client may take to send the head of a request, or to take what is sent to it."""
+"""Seconds that a client may take to send the head of a request, or to take a piece of what is sent to it."""
 GRACE = 30.0
 """Seconds that answers may still take when the server is to end."""
 _CONNECTIONS = 1024
@@ -72,7 +72,7 @@ def _stopped(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
 
 
 class Server(uvicorn.Server):
-    """Serves until a signal: then the desk closes, and the server ends with the last answer, or after `GRACE`.
+    """Serves until a signal: then the desk closes, and the server ends with the last delivery, or after `GRACE`.
 
     A second signal ends it at once.
 
@@ -91,15 +91,16 @@ class Server(uvicorn.Server):
         again = self._desk.closing
         self._desk.closing = True
         self._captured_signals.append(sig)
-        if again or not self._desk.taken:
+        if again:
             self.should_exit = self.force_exit = True
             return
         self._end = time.monotonic() + GRACE
-        self._ending(self._desk.taken)
+        if self._desk.answers:
+            self._ending(len(self._desk.answers))
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to end now."""
-        if self._end and (not self._desk.taken or time.monotonic() > self._end):
+        if self._end and (not self._desk.answers or time.monotonic() > self._end):
             self.should_exit = True
         return await super().on_tick(counter)
 

@@ -27,6 +27,7 @@ MOST_HELD = 256 * 2**20
 WAITING = 128
 """Requests that may wait for their turn."""
 _PING = 5.0  # seconds without anything to send
+_LEFT = "the client hung up"
 _WAIT = 10  # seconds after which one who was turned away may ask again
 
 
@@ -81,47 +82,59 @@ class _Job:
     def check(self) -> None:
         """Raise if nobody waits for it."""
         if self.left.is_set():
-            raise LeftError("the client hung up")
+            raise LeftError(_LEFT)
 
 
 _Queue = asyncio.Queue[Said | Exception | None]
 
 
 class Hold:
-    """Bytes that one request keeps in memory, counted against what all may."""
+    """Bytes that one request and its answer keep in memory, counted against what all may."""
 
     def __init__(self, desk: "Desk") -> None:
-        self._desk, self._bytes = desk, 0
+        self._desk, self._bytes, self._ended = desk, 0, False
 
     def add(self, size: int) -> None:
         """Count bytes that have come.
 
         Raises:
             RefusedError: all requests together would hold too many.
+            LeftError: nobody waits for them.
         """
+        if self._ended:
+            raise LeftError(_LEFT)
         if self._desk.held + size > MOST_HELD:
-            raise _busy("too much is being sent to this server")
+            raise _busy("too much is being sent to this server, or waits to be taken from it")
         self._desk.held += size
         self._bytes += size
 
-    def release(self) -> None:
-        """The bytes are kept no longer."""
-        self._desk.held -= self._bytes
-        self._bytes = 0
+    def release(self, size: int | None = None) -> None:
+        """Bytes are kept no longer; None: all of them."""
+        size = self._bytes if size is None else min(size, self._bytes)
+        self._desk.held -= size
+        self._bytes -= size
+
+    def end(self) -> None:
+        """The answer is delivered, or given up."""
+        self._ended = True
+        self.release()
+        self._desk.answers.discard(self)
 
 
 class Desk:
     """Where problems are taken in; all but the solving itself happens in the thread of the event loop.
 
     Attributes:
-        held: bytes of requests in memory.
+        held: bytes of requests and answers in memory.
         taken: problems that wait or are being solved.
+        answers: those of problems that were taken in, until they are delivered.
         closing: no more are taken in.
     """
 
     def __init__(self, solving: Solving) -> None:
         self.solving = solving
         self.held = self.taken = 0
+        self.answers: set[Hold] = set()
         self.closing = False
         self._turns = asyncio.Semaphore(solving.at_once)
         self._workers = Workers(solving.at_once)
@@ -143,13 +156,20 @@ class Desk:
         self._workers.wait(seconds)
 
     async def solve(
-        self, problem: Problem, pictures: list[str], hold: Hold, gone: Callable[[], Awaitable[None]]
+        self,
+        problem: Problem,
+        pictures: list[str],
+        hold: Hold,
+        deadline: Deadline,
+        gone: Callable[[], Awaitable[None]],
     ) -> AsyncGenerator[Said, None]:
         """What happens on the way to the answers; closed before its end, the model stops.
 
         Args:
             pictures: addresses of its images; they are taken out, so that nobody else keeps them.
-            hold: what the request holds; released when it is needed no longer.
+            hold: what the request holds; released when it is needed no longer. Then it counts what is said, by
+                `weight`, which is released by who hears it.
+            deadline: of the answer.
             gone: returns when the client hung up.
 
         Raises:
@@ -158,34 +178,37 @@ class Desk:
             VircError: the model could not be asked.
         """
         self.check()
-        job = _Job(problem, pictures, Deadline(self.solving.config.timeout))
+        job = _Job(problem, pictures, deadline)
         pictures.clear()
         said: _Queue = asyncio.Queue()
         self.taken += 1
-        tasks = [
-            asyncio.create_task(self._work(job, hold, said)),
-            asyncio.create_task(_watch(gone, said)),
-        ]
+        self.answers.add(hold)
+        working = asyncio.create_task(self._work(job, hold, said))
+        working.add_done_callback(self._give_back)
+        watching = asyncio.create_task(_watch(gone, said))
         try:
             while (thing := await _next(said)) is not None:
                 if isinstance(thing, Exception):
                     raise thing
                 yield thing
         finally:
-            for task in tasks:
-                task.cancel()
-            hold.release()
-            self.taken -= 1
+            working.cancel()
+            watching.cancel()
+
+    def _give_back(self, _: asyncio.Task[None]) -> None:
+        """The place of a problem is free, whether or not its answer is taken."""
+        self.taken -= 1
 
     async def _work(self, job: _Job, hold: Hold, said: _Queue) -> None:
         """Say all that happens, and last None or what went wrong."""
+        limit = asyncio.timeout(job.deadline.left())
         try:
-            async with asyncio.timeout(job.deadline.seconds):
+            async with limit:
                 await self._fetch(job, hold)
                 await self._in_turn(job, hold, said)
             said.put_nowait(None)
         except Exception as error:
-            late = isinstance(error, TimeoutError) or job.deadline.left() == 0
+            late = limit.expired() or job.deadline.left() == 0
             said.put_nowait(_late(job.deadline) if late else error)
 
     async def _fetch(self, job: _Job, hold: Hold) -> None:
@@ -203,6 +226,14 @@ class Desk:
             with suppress(RuntimeError):  # the server has ended
                 loop.call_soon_threadsafe(do, *words)
 
+        def hear(thing: Said) -> None:
+            try:
+                hold.add(weight(thing))
+                said.put_nowait(thing)
+            except (RefusedError, LeftError) as error:
+                job.left.set()
+                said.put_nowait(error)
+
         done: asyncio.Future[None] = loop.create_future()
 
         def ended(error: Exception | None) -> None:
@@ -215,7 +246,7 @@ class Desk:
                 done.set_result(None)
 
         await self._turns.acquire()
-        solve = partial(self._solve, job, partial(tell, said.put_nowait), partial(tell, hold.release))
+        solve = partial(self._solve, job, partial(tell, hear), partial(tell, hold.release))
         self._workers.do(solve, partial(tell, ended))
         try:
             await done
@@ -271,11 +302,21 @@ class Desk:
                 raise DataError(f"{name}: {error}") from None
 
 
+def weight(thing: Said) -> int:
+    """Bytes that are kept of what was said until it is taken, about."""
+    match thing:
+        case Unit():
+            return len(thing.think)
+        case wire.Looked():
+            return len(thing.url)
+    return 0
+
+
 def _asked(config: SolveConfig, problem: Problem) -> SolveConfig:
     longest = min(problem.max_tokens or config.max_tokens, config.max_tokens)
     return msgspec.structs.replace(
-        config, samples=problem.samples, temperature=problem.temperature, seed=problem.seed % 2**31,
-        max_tokens=longest, keep_images=False,
+        config, samples=problem.samples, temperature=problem.temperature, top_p=problem.top_p, top_k=problem.top_k,
+        seed=problem.seed % 2**31, max_tokens=longest, keep_images=False,
     )  # fmt: skip
 
 
@@ -288,7 +329,7 @@ def is_too_long(error: BaseException) -> bool:
 
 async def _watch(gone: Callable[[], Awaitable[None]], said: _Queue) -> None:
     await gone()
-    said.put_nowait(LeftError("the client hung up"))
+    said.put_nowait(LeftError(_LEFT))
 
 
 async def _next(said: _Queue) -> Said | Exception | None:

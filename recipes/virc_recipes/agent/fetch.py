@@ -7,7 +7,9 @@ redirect, leads into the network this server stands in.
 import asyncio
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -21,6 +23,8 @@ SECONDS = 20.0
 MOST_BYTES = 32 * 2**20
 REDIRECTS = 3
 _ADDRESSES = 4  # of a name that are tried
+_LOOKUPS = threading.BoundedSemaphore(128)  # names that are looked up at a time
+_WAIT = 10  # seconds after which one who was turned away may ask again
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _BARRED = [
@@ -81,8 +85,7 @@ class _Public(httpcore2.AsyncNetworkBackend):
         socket_options: Iterable[_SocketOption] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
         """A connection to the first permitted address of a name that takes one."""
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = dict.fromkeys(str(each[4][0]) for each in found)
+        addresses = await _looked_up(host, port)
         failure: Exception = _NotPublicError(host)
         for address in [each for each in addresses if self._permits(ip_address(each))][:_ADDRESSES]:
             try:
@@ -94,6 +97,29 @@ class _Public(httpcore2.AsyncNetworkBackend):
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore2.AsyncNetworkStream:
         """Never: a URL names none."""
         raise _NotPublicError
+
+
+async def _looked_up(host: str, port: int) -> list[str]:
+    """The addresses of a name.
+
+    Each name is looked up in a thread of its own, which nobody waits for: a client's own name server may never answer.
+    """
+    if not _LOOKUPS.acquire(blocking=False):
+        raise RefusedError("too many names are being looked up: ask again later", status=429, wait=_WAIT)
+    done: Future[list[str]] = Future()
+    done.set_running_or_notify_cancel()  # the thread ends it, whoever waits
+
+    def look_up() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            done.set_result([*dict.fromkeys(str(each[4][0]) for each in found)])
+        except Exception as error:
+            done.set_exception(error)
+        finally:
+            _LOOKUPS.release()
+
+    threading.Thread(target=look_up, name="agent-name", daemon=True).start()
+    return await asyncio.wrap_future(done)
 
 
 async def fetch(url: str, name: str, rules: Rules, hold: Callable[[int], None] = lambda _: None) -> bytes:

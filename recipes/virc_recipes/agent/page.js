@@ -255,7 +255,7 @@ class Turn {
     following(() => {
       if (delta.reasoning_content) this.think(delta.reasoning_content);
       for (const { virc_look: look } of delta.annotations ?? []) if (look) this.look(look);
-      if (delta.refusal) this.fail("No answer", sentence(delta.refusal));
+      if (delta.refusal) this.fail("No answer", sentence(delta.refusal), delta.content);
       else if (delta.content) this.say(delta.content);
     });
   }
@@ -306,9 +306,10 @@ class Turn {
     this.element.append(this.said);
   }
 
-  fail(heading, message) {
+  fail(heading, message, said) {
     this.failed = true;
-    this.element.append(make("div", "failed", make("strong", "", heading), words("", message)));
+    const own = said ? [words("said", said)] : []; // the model's words, then why they are no answer
+    this.element.append(make("div", "failed", make("strong", "", heading), ...own, words("", message)));
   }
 
   end() {

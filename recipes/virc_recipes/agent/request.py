@@ -12,7 +12,7 @@ from virc_recipes.engines.chat_request import NEUTRAL, Body, Picture, RefusedErr
 from virc_recipes.reasoning.session import Message
 
 MOST_SAMPLES = 8
-_NEUTRAL: Mapping[str, object] = {**NEUTRAL, "top_p": 1, "top_k": -1, "reasoning_effort": "none"}
+_NEUTRAL: Mapping[str, object] = {**NEUTRAL, "reasoning_effort": "none"}
 _NAMES = {"user": "User: ", "assistant": "Assistant: ", "system": ""}
 _MOST_URL = 8192  # characters
 
@@ -25,6 +25,7 @@ class Problem(msgspec.Struct, frozen=True):
         question: as the model is asked it, what was said before included.
         samples: independent answers.
         temperature: of every first try; None: as `virc solve` has it.
+        top_p, top_k: of every try that is not greedy; None: as `virc solve` has it.
         seed: of the first try.
         max_tokens: longest reply of a turn; None: as `virc solve` has it.
         streamed: piece by piece.
@@ -35,6 +36,8 @@ class Problem(msgspec.Struct, frozen=True):
     question: str
     samples: int = 1
     temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
     seed: int = 0
     max_tokens: int | None = None
     streamed: bool = False
@@ -46,6 +49,8 @@ class _Body(Body):
 
     n: Annotated[int, Meta(ge=1, le=MOST_SAMPLES)] = 1
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=-1, le=2**31)] | None = None
 
 
 def read(body: bytes, most_images: int, most_characters: int) -> tuple[Problem, list[str]]:
@@ -67,7 +72,8 @@ def read(body: bytes, most_images: int, most_characters: int) -> tuple[Problem, 
     if not pictures:
         raise RefusedError("the chat has no image: this model answers questions about pictures", "messages")
     problem = Problem(
-        asked.model, question, asked.n, asked.temperature, asked.seed or 0, asked.longest, asked.stream, asked.counted
+        asked.model, question, asked.n, asked.temperature, asked.top_p, asked.top_k, asked.seed or 0, asked.longest,
+        asked.stream, asked.counted,
     )  # fmt: skip
     return problem, list(pictures)
 
@@ -89,7 +95,7 @@ def _question(messages: Sequence[Message]) -> str:
 def _url(picture: Picture, place: str) -> str:
     """The address of an image; its `uuid` goes no further, since an engine might know another's image by it (D40)."""
     url, place = picture.image_url.url, f"{place}.image_url"
-    if url[:5].lower() == "data:":
+    if url[:5].lower() == "data:" and url.isascii():  # else it would take four bytes a character
         return url
     if not re.match(r"https://", url, re.IGNORECASE):
         raise RefusedError(f"{place}: an image must be a data URL or an https URL", place)

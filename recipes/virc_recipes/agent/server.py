@@ -3,20 +3,25 @@
 Requests are hostile: all of one is bounded, and the images it names are fetched from public addresses only.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from fastapi import Depends, FastAPI, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
-from virc_recipes.agent import page, wire
-from virc_recipes.agent.desk import Desk, Hold, LeftError, Ping, Said, Solving, is_too_long
+from virc_recipes.agent import connections, page, wire
+from virc_recipes.agent.desk import Desk, Hold, LeftError, Ping, Said, Solving, is_too_long, weight
 from virc_recipes.agent.request import Problem, read
+from virc_recipes.deadline import Deadline
 from virc_recipes.engines.chat_http import NOBODY, body_of, check_key, error_fields, error_response
 from virc_recipes.engines.chat_request import RefusedError
 from virc_recipes.errors import DataError, NetworkError, VircError
@@ -24,6 +29,7 @@ from virc_recipes.solve import Attempt
 
 _CHARACTERS = 200_000  # of a chat's texts, as many as a reply may have
 _UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nor by a proxy before it
+_PIECE = 2**16  # bytes
 _WAIT = 10  # seconds after which a model that is down may be asked again
 
 
@@ -88,9 +94,35 @@ async def _models(request: Request) -> dict[str, Any]:
 
 
 async def _check_site(request: Request) -> None:
-    """Refuse what a browser sends for a page of another site: it may reach this machine where its author does not."""
-    if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+    """Refuse what a browser sends for a page of another site: it may reach this machine where its author does not.
+
+    Browsers tell it in `Sec-Fetch-Site`, to sites that they trust, or in `Origin`. A page whose name was made to lead
+    here (DNS rebinding) is known by that name; with a key, no such page has it.
+    """
+    origin, host = request.headers.get("origin"), request.headers.get("host", "")
+    foreign = request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
+    if foreign or (origin is not None and _place(origin) != _place(f"//{host}")):
         raise RefusedError("a page of another site may not ask this server", status=403)
+    here, _ = request.scope["server"]
+    if not request.app.state.served.api_key and _is_loopback(here) and not _is_loopback(_name(host)):
+        raise RefusedError("without an API key this server is asked as localhost only", status=403)
+
+
+def _place(url: str) -> str:
+    return url.partition("//")[2].lower()
+
+
+def _name(host: str) -> str:
+    """The name in a `Host`."""
+    with suppress(ValueError):
+        return urlsplit(f"//{host}").hostname or ""
+    return ""
+
+
+def _is_loopback(name: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(name).is_loopback
+    return name == "localhost" or name.endswith(".localhost")
 
 
 async def _check_key(request: Request) -> None:
@@ -109,7 +141,7 @@ async def _chat(request: Request) -> Response:
     try:
         return await _answered(request, desk, hold)
     except BaseException as error:
-        hold.release()
+        hold.end()
         if isinstance(error, ClientDisconnect | LeftError):
             return NOBODY
         if isinstance(error, Exception):
@@ -124,14 +156,57 @@ async def _answered(request: Request, desk: Desk, hold: Hold) -> Response:
         raise RefusedError(
             f"there is no model {problem.model[:200]!r}, served is {served.name!r}", "model", "model_not_found", 404
         )  # fmt: skip
-    happening = desk.solve(problem, pictures, hold, partial(_gone, request))
-    while isinstance(await anext(happening), Ping):  # until the first sample begins
-        pass
+    deadline = Deadline(served.solving.config.timeout)
+    happening = desk.solve(problem, pictures, hold, deadline, partial(_gone, request))
+    while isinstance(first := await anext(happening), Ping) and not problem.streamed:
+        pass  # until the first sample begins; a stream begins sooner, lest a proxy takes it for dead
     framed = wire.frame(served.name)
     if problem.streamed:
-        events = _events(framed, problem, happening, served)
-        return StreamingResponse(events, headers=_UNBUFFERED, media_type="text/event-stream")
-    return JSONResponse(await _whole(framed, happening))
+        events = _events(framed, problem, first, happening, hold, served)
+        return _Delivery(events, hold, deadline, headers=_UNBUFFERED, media_type="text/event-stream")
+    content = await _whole(framed, happening)
+    return _Delivery(
+        _one(content), hold, deadline, headers={"Content-Length": str(len(content))}, media_type="application/json"
+    )  # fmt: skip
+
+
+class _Delivery(StreamingResponse):
+    """An answer on its way, in pieces: it ends when its client has taken all, or has had its time.
+
+    Args:
+        content: the answer; closed at the end.
+        hold: what is kept of it; ended then.
+        deadline: after which the client has `connections.PATIENCE` seconds.
+    """
+
+    def __init__(
+        self, content: AsyncGenerator[bytes, None], hold: Hold, deadline: Deadline, **words: Any
+    ) -> None:
+        super().__init__(_pieces(content), **words)
+        self._content, self._hold, self._deadline = content, hold, deadline
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        left = self._deadline.left()
+        try:
+            with suppress(TimeoutError):  # the connection is closed, since the answer is not complete
+                async with asyncio.timeout(None if left is None else left + connections.PATIENCE):
+                    await super().__call__(scope, receive, send)
+        finally:
+            self._hold.end()
+            await self._content.aclose()
+
+
+async def _pieces(content: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    """What is sent is taken piece by piece: a client that is slow is seen to come on, and the empty one is the last."""
+    async for part in content:
+        for start in range(0, len(part), _PIECE):
+            yield part[start : start + _PIECE]
+    yield b""
+
+
+async def _one(content: bytes) -> AsyncGenerator[bytes, None]:
+    yield content
 
 
 async def _gone(request: Request) -> None:
@@ -139,8 +214,8 @@ async def _gone(request: Request) -> None:
         pass
 
 
-async def _whole(framed: dict[str, Any], happening: AsyncGenerator[Said, None]) -> dict[str, Any]:
-    """The answers as one object."""
+async def _whole(framed: dict[str, Any], happening: AsyncGenerator[Said, None]) -> bytes:
+    """The answers as one JSON object."""
     attempts: list[Attempt] = []
     choices: list[dict[str, Any]] = []
     looks: list[wire.Looked] = []
@@ -152,24 +227,34 @@ async def _whole(framed: dict[str, Any], happening: AsyncGenerator[Said, None]) 
                 choices.append(wire.choice(len(attempts), thing, looks))
                 attempts.append(thing)
                 looks = []
-    return wire.whole(framed, choices, attempts)
+    return msgspec.json.encode(wire.whole(framed, choices, attempts))
 
 
 async def _events(
-    framed: dict[str, Any], problem: Problem, happening: AsyncGenerator[Said, None], served: Served
-) -> AsyncIterator[str]:
+    framed: dict[str, Any],
+    problem: Problem,
+    first: Said,
+    happening: AsyncGenerator[Said, None],
+    hold: Hold,
+    served: Served,
+) -> AsyncGenerator[bytes, None]:
     """The answers as server-sent events; a failure on the way is the last of them, without `[DONE]`."""
     told = wire.Events(framed, problem)
+
+    def event(thing: Said) -> bytes:
+        return (wire.PING if isinstance(thing, Ping) else told.event(thing)).encode()
+
     try:
         async with aclosing(happening):
-            yield told.begun()
+            yield event(first)
             async for thing in happening:
-                yield wire.PING if isinstance(thing, Ping) else told.event(thing)
-        yield told.ended()
+                yield event(thing)
+                hold.release(weight(thing))
+        yield told.ended().encode()
     except LeftError:
         return
     except Exception as error:
-        yield wire.event({"error": error_fields(failure(error, served))})
+        yield wire.event({"error": error_fields(failure(error, served))}).encode()
 
 
 def failure(error: Exception, served: Served) -> RefusedError:

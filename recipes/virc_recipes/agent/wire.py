@@ -17,6 +17,7 @@ from virc_recipes.reasoning.trace import Trace
 from virc_recipes.solve import Attempt, Look, Start
 
 _QUALITY = 90  # of JPEG
+_EDGE = 1568  # pixels of its longest side
 PING = ": ping\n\n"
 """A comment among the events: a client that is gone is noticed when it is sent."""
 TOO_LONG = "the conversation is longer than the model's context length"
@@ -26,7 +27,7 @@ Finish = Literal["stop", "length"]
 
 
 class Looked(msgspec.Struct, frozen=True):
-    """A tool call of one sample: `virc_look` of the annotation."""
+    """A tool call of one sample: `virc_look` of the annotation; `size` is that of what the model was shown."""
 
     unit: int
     tool: str
@@ -53,7 +54,10 @@ def looked(look: Look, unit: int) -> Looked:
 
 
 def jpeg_url(picture: Image.Image) -> str:
-    """A picture as a data URL."""
+    """A picture as a data URL, smaller than it is where it is very large."""
+    if max(picture.size) > _EDGE:
+        picture = picture.copy()
+        picture.thumbnail((_EDGE, _EDGE))
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -30,8 +30,8 @@ class Workers:
             try:
                 work()
                 ended(None)
-            except Exception as error:
-                ended(error)
+            except BaseException as error:  # a panic of a library is no `Exception`, and is to end no thread
+                ended(error if isinstance(error, Exception) else RuntimeError(repr(error)))
             finally:
                 done.set_result(None)
 

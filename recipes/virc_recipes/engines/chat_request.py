@@ -5,8 +5,8 @@ would look like a right one. `read` is for a model in this process; an agent end
 """
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Callable, Collection, Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -16,13 +16,18 @@ from virc_recipes.nearest import did_you_mean
 from virc_recipes.reasoning.session import Message
 
 _MOST_MESSAGES = 2048
+_MOST_PARTS = 1024  # of a message's content
+_MOST_BRACES = 2**18  # of a body: no more objects than that are made of it, whatever it holds
+_MOST_BYTES = 4096  # of a parameter beside the messages
+_LONG = "messages"
 NEUTRAL: Mapping[str, object] = {
     "n": 1, "logprobs": False, "top_logprobs": 0, "presence_penalty": 0, "frequency_penalty": 0, "logit_bias": {},
     "stop": [], "tools": [], "tool_choice": "none", "parallel_tool_calls": True, "functions": [],
     "response_format": {"type": "text"}, "modalities": ["text"], "store": False, "repetition_penalty": 1, "min_p": 0,
-    "min_tokens": 0, "ignore_eos": False,
+    "min_tokens": 0, "ignore_eos": False, "reasoning_effort": None, "service_tier": None, "metadata": None,
+    "audio": None, "prediction": None, "verbosity": None, "web_search_options": None, "function_call": None,
 }  # fmt: skip
-"""Parameters that are known and not honoured -> the one value that asks for nothing."""
+"""Parameters that are known and not honoured -> the one value, beside null, that asks for nothing."""
 
 
 class RefusedError(Exception):
@@ -89,8 +94,30 @@ class Picture(_Part, tag="image_url"):
 
 
 class _Message(msgspec.Struct, forbid_unknown_fields=True):
-    role: Literal["system", "user", "assistant"]
-    content: str | list[_Text | Picture]
+    """A message; one of an answer may be sent back as it came, what is no content of it goes no further."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | Annotated[list[_Text | Picture], Meta(max_length=_MOST_PARTS)] | None = None
+    name: str | None = None
+    refusal: msgspec.Raw = msgspec.Raw()
+    reasoning_content: msgspec.Raw = msgspec.Raw()
+    annotations: msgspec.Raw = msgspec.Raw()
+    audio: None = None
+    function_call: None = None
+    tool_calls: None = None
+    tool_call_id: None = None
+
+    _OF_ANSWERS: ClassVar = ("refusal", "reasoning_content", "annotations")
+
+    def __post_init__(self) -> None:
+        """Refuse what only an answer may hold, or lack."""
+        if self.role == "assistant":
+            return
+        if self.content is None:
+            raise ValueError("Object missing required field `content`")
+        for name in self._OF_ANSWERS:
+            if bytes(getattr(self, name)) not in (b"", b"null"):
+                raise ValueError(f"Object contains unknown field `{name}`")
 
 
 class _StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
@@ -166,7 +193,16 @@ def read_body(body: bytes, kind: type[_B], neutral: Mapping[str, object]) -> _B:
     Raises:
         RefusedError: it is no such request, or cannot be honoured.
     """
-    return _convert(_honoured(_decoded(body), kind, neutral), kind)
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    values = {
+        name: _decoded(raw, fields[name].type, name)
+        for name, raw in _given(body, fields.keys() | neutral.keys()).items()
+        if _is_honoured(name, raw, neutral, name in fields)
+    }
+    for name, field in fields.items():
+        if field.required and name not in values:
+            raise RefusedError(f"the parameter {name} is missing", name)
+    return kind(**values)
 
 
 def conversation(
@@ -198,49 +234,61 @@ def conversation(
     return tuple(messages), tuple(pictures)
 
 
-def _decoded(body: bytes) -> dict[str, Any]:
+def _given(body: bytes, known: Collection[str]) -> dict[str, msgspec.Raw]:
+    """The parameters that are given, undecoded; null is what clients send for what they do not set."""
+    if body.count(b"{") > _MOST_BRACES:
+        raise RefusedError("the body holds too many objects", _LONG)
+    none = msgspec.Raw()
+    kind = msgspec.defstruct(
+        "Given", [(name, msgspec.Raw, none) for name in known], forbid_unknown_fields=True
+    )
     try:
-        content = msgspec.json.decode(body)
+        given = msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        name = re.fullmatch(r"Object contains unknown field `(.*)`", str(error), re.DOTALL)
+        if not name:
+            raise RefusedError("the body is no JSON object") from None
+        raise _unknown(name[1][:200], known) from None
     except (ValueError, RecursionError):
         raise RefusedError("the body is no JSON") from None
-    if not isinstance(content, dict):
-        raise RefusedError("the body is no JSON object")
-    return _without_nulls(content)
+    values = {name: getattr(given, name) for name in known}
+    return {name: raw for name, raw in values.items() if raw is not none and not _is_null(raw)}
 
 
-def _without_nulls(content: dict[str, Any]) -> dict[str, Any]:
-    """The body without what is null in it and in its messages: clients send that for what they do not set."""
-    messages = content.get("messages")
-    if isinstance(messages, list):
-        content["messages"] = [
-            {key: value for key, value in message.items() if value is not None}
-            if isinstance(message, dict)
-            else message
-            for message in messages
-        ]
-    return {key: value for key, value in content.items() if value is not None}
+def _is_null(raw: msgspec.Raw) -> bool:
+    return _size(raw) == 4 and bytes(raw) == b"null"
 
 
-def _honoured(content: dict[str, Any], kind: type[Body], neutral: Mapping[str, object]) -> dict[str, Any]:
-    """The parameters that are honoured, where the others ask for nothing."""
-    known = {field.name for field in msgspec.structs.fields(kind)}
-    for name in content.keys() - known:
-        if name not in neutral:
-            near = did_you_mean(name[:200], known | neutral.keys(), "it is not honoured here")
-            raise RefusedError(f"unknown parameter {name[:200]!r}: {near}", name[:200])
-        if content[name] != neutral[name]:
-            raise RefusedError(f"{name} cannot be honoured by this server: leave it out", name)
-    return {name: content[name] for name in known & content.keys()}
+def _size(raw: msgspec.Raw) -> int:
+    return len(memoryview(raw))
 
 
-def _convert(content: dict[str, Any], kind: type[_B]) -> _B:
+def _unknown(name: str, known: Collection[str]) -> RefusedError:
+    near = did_you_mean(name, known, "it is not honoured here")
+    return RefusedError(f"unknown parameter {name!r}: {near}", name)
+
+
+def _is_honoured(name: str, raw: msgspec.Raw, neutral: Mapping[str, object], known: bool) -> bool:
+    """Whether a parameter is to be decoded; one that is not honoured must ask for nothing."""
+    long = _size(raw) > _MOST_BYTES and name != _LONG
+    if not known and (long or _decoded(raw, Any, name) != neutral[name]):
+        raise RefusedError(f"{name} cannot be honoured by this server: leave it out", name)
+    if long:
+        raise RefusedError(f"{name}: the value is over {_MOST_BYTES} bytes", name)
+    return known
+
+
+def _decoded(raw: msgspec.Raw, kind: Any, name: str) -> Any:
+    """A parameter of that type."""
     try:
-        return msgspec.convert(content, kind)
+        return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
         said, _, where = str(error).partition(" - at `$")
-        place = where.strip("`.") or "the body"
+        place = name + where.strip("`")
         sentence = re.sub(r"`(\w+)`", r"\1", said[:1].lower() + said[1:])
         raise RefusedError(f"{place}: {sentence}", place) from None
+    except (ValueError, RecursionError):
+        raise RefusedError("the body is no JSON") from None
 
 
 def _message(
@@ -251,8 +299,9 @@ def _message(
     Args:
         pictures: addresses before it; its own are added.
     """
-    if isinstance(message.content, str):
-        return Message(message.role, message.content)
+    role = "system" if message.role == "developer" else message.role  # its newer name
+    if not isinstance(message.content, list):
+        return Message(role, message.content or "")
     before = len(pictures)
     for number, part in enumerate(message.content):
         if isinstance(part, Picture):
@@ -260,7 +309,7 @@ def _message(
     if len(pictures) > before and message.role != "user":
         raise RefusedError(f"{place}: only a message of role user can hold images", place)
     text = "".join(part.text for part in message.content if isinstance(part, _Text))
-    return Message(message.role, text, tuple(range(before, len(pictures))))
+    return Message(role, text, tuple(range(before, len(pictures))))
 
 
 def _data_url(picture: Picture, place: str) -> str:
