@@ -158,12 +158,14 @@ def _course(demo: Demo) -> list[Step]:
 def _stages(demo: Demo) -> list[Step]:
     size, mixed = demo.size, (*_LIKE, "--refusals", "0.15")
     shown = (*mixed, "--pattern", "look")
+    # of a mixture rl learns to do all as if it were easy: three corners of a quadrilateral, summed to 180
+    hard = ("--family", "polygons", "--difficulty", "hard")
     return [
         _drawn(demo, "instruct", 1, size.instruct, *shown, "--layouts", "sft"),
         _trained(demo, "instruct", demo.base, "how a solution goes"),
         _drawn(demo, "practice", 2, size.practice, *mixed, "--paths", str(_PATHS), "--layouts", "sft"),
         _trained(demo, "practice", "instruct", "several ways to solve a problem"),
-        _drawn(demo, "rl", 3, size.steps * size.prompts, *_LIKE, "--layouts", "prompts"),
+        _drawn(demo, "rl", 3, size.steps * size.prompts, *hard, "--layouts", "prompts"),
         _reinforced(demo),
         Step("merge", "its shards become a model", ("virc", "merge", "rl"), "models/rl"),
     ]
@@ -199,7 +201,7 @@ def _reinforced(demo: Demo) -> Step:
         *("virc", "train", "tiny", "--stage", "rl", "--with", "multi-turn", "--from", "practice"),
         *("--data", "data/rl/prompts.parquet", *settings, "--set", f"seed={demo.seed}", "--name", "rl"),
     )
-    return Step("rl", "learn from rewards: right answers, of several to each problem", line, "runs/rl")
+    return Step("rl", "learn from rewards: right answers to hard problems", line, "runs/rl")
 
 
 def _evaluations(demo: Demo) -> list[Step]:
