@@ -25,7 +25,6 @@ from virc_recipes.solve import SolveConfig
 if TYPE_CHECKING:
     from virc_recipes.agent.connections import Server
 
-_CONNECTIONS = 1024
 _SECONDS = 600.0
 _LAST = 5.0  # seconds that a step of a model may still take
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -240,7 +239,7 @@ def _serve(
         threading.Thread(target=_end_with, args=(engine, running), daemon=True).start()
     if config.host not in _LOOPBACK and not config.api_key:
         output.warn(f"whoever reaches {config.host} can ask this model", "--api-key KEY")
-    place.listen(_CONNECTIONS)
+    place.listen(connections.CONNECTIONS)
     endpoint.announce(config, looking.name, str(log) if log else None, as_json, looks=True)
     try:
         running.run([place])

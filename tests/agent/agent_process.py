@@ -2,14 +2,12 @@
 
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from agent_server import raw
-
-VIRC = (sys.executable, "-m", "virc_cli")
+from serving.real_server import VIRC, free_port
 
 
 class Process(NamedTuple):
@@ -28,9 +26,7 @@ class Process(NamedTuple):
 
 @contextmanager
 def serving(*words: str) -> Iterator[Process]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
+    port = free_port()
     command = [*VIRC, "serve", *words, "--agent", "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:

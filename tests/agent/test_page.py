@@ -4,15 +4,13 @@ import base64
 import io
 import json
 import re
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_process import serving
 from agent_server import Running, scripted
 from browser import CHROMIUM, Tab, tab
 from openai import OpenAI
@@ -467,20 +465,8 @@ def test_keyboard_reaches_everything_and_everything_has_a_name(
 @pytest.fixture(scope="module")
 def tiny() -> Iterator[str]:
     """The address of `virc serve tiny --agent` in a process of its own."""
-    with socket.create_server(("127.0.0.1", 0)) as place:
-        port = place.getsockname()[1]
-    words = ["serve", "tiny", "--engine", "transformers", "--device", "cpu", "--agent", "--port", str(port)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "virc_cli", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        address = process.stdout.readline().strip()
-        assert address == f"http://127.0.0.1:{port}/v1", process.communicate()[1]
-        yield address.removesuffix("v1")
-    finally:
-        process.terminate()
-        process.communicate(timeout=60)
+    with serving("tiny", "--engine", "transformers", "--device", "cpu") as server:
+        yield server.url.removesuffix("v1")
 
 
 @in_browser

@@ -15,7 +15,8 @@ PATIENCE = 60.0
 """Seconds that a client may take to send the head of a request, or to take a piece of what is sent to it."""
 GRACE = 30.0
 """Seconds that answers may still take when the server is to end."""
-_CONNECTIONS = 1024
+CONNECTIONS = 1024
+"""Clients that are connected, and that wait to be, at a time."""
 _FLUSH = 5  # seconds that connections get to close
 
 
@@ -114,6 +115,6 @@ def server(made: FastAPI, ending: Callable[[int], None] = lambda _: None, level:
     """
     config = uvicorn.Config(
         made, lifespan="off", ws="none", http=Patient, access_log=False, log_level=level, server_header=False,
-        limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_FLUSH,
+        limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=_FLUSH,
     )  # fmt: skip
     return Server(config, made.state.desk, ending)

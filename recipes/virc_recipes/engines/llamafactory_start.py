@@ -58,8 +58,8 @@ class SavesWhenTold(TrainerCallback):
         return bool(told.item())
 
 
-class KeepsGradientsOut(TrainerCallback):
-    """Keeps gradients out of a vision tower that nothing in it needs them for."""
+class Prepares(TrainerCallback):
+    """Makes the model ready to be trained, where LLaMA-Factory and peft leave it slower or larger than it need be."""
 
     def on_train_begin(
         self,
@@ -71,24 +71,9 @@ class KeepsGradientsOut(TrainerCallback):
     ) -> None:
         """Once, before the first step."""
         keep_gradients_out(model)
-
-
-class ComputesInFloat32(TrainerCallback):
-    """Makes frozen weights float32 on a CPU that trains in float32, as LLaMA-Factory makes the trained ones.
-
-    It leaves them as they are in their files, and a CPU that emulates bfloat16 takes seventeen times as long for them.
-    """
-
-    def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: Any = None,
-        **_: Any,
-    ) -> None:
-        """Once, before the first step."""
         if args.device.type == "cpu" and not args.bf16 and not args.deepspeed:
+            # LLaMA-Factory makes the trained weights float32 and leaves the frozen ones as they are in their files:
+            # a CPU that emulates bfloat16 takes seventeen times as long for those
             model.float()
 
 
@@ -125,4 +110,4 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _end)
     from llamafactory.train.tuner import run_exp  # type: ignore[import-not-found]
 
-    run_exp(callbacks=[SavesWhenTold(), KeepsGradientsOut(), ComputesInFloat32()])
+    run_exp(callbacks=[SavesWhenTold(), Prepares()])
