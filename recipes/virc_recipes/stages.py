@@ -170,7 +170,7 @@ def _written_reward(system: System) -> dict[str, Any]:
     found: dict[str, Any] = {}
     usual = dict(nested.leaves(msgspec.to_builtins(Reward())))
     for path, value in nested.leaves(msgspec.to_builtins(system.reward or Reward())):
-        if value != usual[path]:
+        if value != usual.get(path, {}):  # an empty mapping is not there where it is filled
             nested.put(found, path, value)
     return found
 

@@ -146,12 +146,18 @@ class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What replies are rewarded for in RL.
 
     Args:
-        total: name of a total, as `virc rewards ls` lists them, or a file of one's own.
+        total: name of a total, as `virc rewards ls` lists them, or a file of one's own; None: it is not public.
+        supply: what is not public of it; a stage starts when a total stands in its place.
+        weights: of the total `weighted`: term -> what its value is multiplied by.
+        gate: of the total `weighted`: the term without which there is no reward.
         strict: whose checks decide what is well-formed: our own, or the published ones with their quirks.
         judge: who gives the scores that no rule gives.
     """
 
-    total: Text = "virc"
+    total: Text | None = "virc"
+    supply: Text | None = None
+    weights: Mapping[Name, float] = {}
+    gate: Name | None = None
     strict: Literal["own", "published"] = "own"
     judge: Judging = Judging()
 
