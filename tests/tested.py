@@ -1,0 +1,44 @@
+"""What the engine tests say of stages that ran: `systems/state/tested.json`, from which `virc systems ls` computes
+what works. With VIRC_RECORD=1 it is written, else held against what runs.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import msgspec
+
+from virc_recipes import envs, systems
+from virc_recipes.systems import state
+from virc_recipes.systems.state import Ran, Tested
+
+
+def record(system: str, stage: str, engine: str, steps: int, file: Path = state.TESTED) -> None:
+    """Say that a stage of a system ran in its engine, with the YAML as it is now.
+
+    Args:
+        system: its name, of this package.
+        stage: its name; what ran are its settings, on a small model and on rows of ours.
+        engine: as `engine` gives it.
+        steps: optimizer steps that it ran.
+        file: where it is written; stages recorded with another content of the YAML are dropped from it.
+    """
+    told = msgspec.json.decode(file.read_bytes(), type=dict[str, Tested])
+    now, ran = state.digest(systems.get(system)), Ran(engine, steps)
+    entry = told.get(system)
+    if os.environ.get("VIRC_RECORD") != "1":
+        found = entry.stages.get(stage) if entry and entry.digest == now else None
+        again = f"of {system}, {stage} ran; run this test with VIRC_RECORD=1 and commit {file.name}"
+        assert found == ran, again
+        return
+    kept = dict(entry.stages) if entry and entry.digest == now else {}
+    order = list(systems.get(system).stages)
+    stages = dict(sorted({**kept, stage: ran}.items(), key=lambda each: order.index(each[0])))
+    written = dict(sorted({**told, system: Tested(now, stages)}.items()))
+    text = json.dumps(msgspec.to_builtins(written), indent=2) + "\n"
+    file.write_text(text, encoding="utf-8")
+
+
+def engine(kind: str) -> str:
+    """The engine of stages of a kind (`sft`, `rl`) and its version, as its environment pins it."""
+    return envs.discover()[kind].what.partition(" with ")[0]
