@@ -1,29 +1,13 @@
-"""The three-tag format: what an assistant turn says, read strictly."""
-
-import json
-import math
-import re
-from typing import Any, Literal, NoReturn
+"""What an assistant turn says, read strictly by the grammar of its wording."""
 
 import msgspec
 
-_TAG = re.compile(r"</?(?:think|tool_call|answer)>")
-_MOST_DIGITS = 18
+from virc_recipes.reasoning.bodies import FormatError, ToolText, actions_of, bare_end, bare_start, tool_of
+from virc_recipes.reasoning.grammar import TAGS, CallForm, Grammar, Mark, Marks, marks
 
+__all__ = ["FormatError", "ToolText", "Turn", "parse", "printable", "stopped"]
 
-class FormatError(ValueError):
-    """The turn is not in the format; `kind` says whether its tags or its JSON are wrong."""
-
-    def __init__(self, kind: Literal["tags", "json"], message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
-class ToolText(msgspec.Struct, frozen=True):
-    """A tool call as written: nothing about it is checked but that it is well-formed."""
-
-    name: str
-    arguments: dict[str, Any]
+_FENCE = "```"
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -34,26 +18,38 @@ class Turn(msgspec.Struct, frozen=True):
     answer: str | None = None
 
 
-def parse(text: str) -> Turn:
+def parse(text: str, grammar: Grammar = TAGS) -> Turn:
     """Read one assistant turn.
 
-    The tags in it must be exactly think, /think, X, /X, where X is tool_call or answer; what stands before,
-    between and after these two pairs is ignored, as the published check does.
+    The marks in it must be exactly those of one thought, where the grammar marks it, and behind it those of one call
+    or answer; what stands before, between and after marked parts is ignored, as the published check of ViRC does.
 
     Raises:
-        FormatError: the tags are others, or the tool call is not one JSON object with exactly `name` (a
-            string) and `arguments` (an object), without repeated keys, NaN, infinities or huge numbers.
+        FormatError: the marks are others, or the call is not written as its form says; in JSON, with repeated keys,
+            NaN, infinities or huge numbers.
     """
-    tags = [(match[0], match.start(), match.end()) for match in _TAG.finditer(text)]
-    names = [name for name, _, _ in tags]
-    last = names[2][1:-1] if len(names) > 2 else ""
-    if names != ["<think>", "</think>", f"<{last}>", f"</{last}>"] or last == "think":
-        found = " ".join(names[:8]) or "none"
-        raise FormatError("tags", f"the tags are not one think and one tool_call or answer, but {found}")
-    think, inner = (text[tags[at][2] : tags[at + 1][1]].strip() for at in (0, 2))
-    if last == "answer":
-        return Turn(think, answer=inner)
-    return Turn(think, tool=_tool(inner))
+    found = marks(text, grammar)
+    first = 2 if grammar.think else 0
+    if grammar.think and not _are(found[:first], grammar.think):
+        raise _unlike(found, grammar)
+    think = text[found[0].end : found[1].start] if grammar.think else None
+    rest = found[first:]
+    if not rest:
+        return _unmarked(text, think, found, grammar)
+    before = (text[: rest[0].start] if think is None else think).strip()
+    inner = text[rest[0].end : rest[1].start if len(rest) > 1 else len(text)].strip()
+    if grammar.answer and _are(rest, grammar.answer):
+        return Turn(before, answer=inner)
+    for form in grammar.calls:
+        if _are(rest, (form.open, form.close)):
+            return _called(before, inner, form)
+    raise _unlike(found, grammar)
+
+
+def stopped(text: str, grammar: Grammar) -> str:
+    """A reply up to the first of the texts that end one, which an engine that stops there would not have gone past."""
+    ends = [at + len(stop) for stop in grammar.stop if (at := text.find(stop)) >= 0]
+    return text[: min(ends, default=len(text))]
 
 
 def printable(text: str) -> str:
@@ -61,47 +57,39 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _tool(text: str) -> ToolText:
-    try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=_refuse,
-            parse_int=_whole,
-            parse_float=_finite,
-        )
-    except RecursionError:
-        raise FormatError("json", "the tool call is nested too deeply") from None
-    except json.JSONDecodeError as error:
-        raise FormatError(
-            "json", f"the tool call is not JSON: {error.msg} at character {error.pos}"
-        ) from None
-    if not isinstance(value, dict) or set(value) != {"name", "arguments"}:
-        raise FormatError("json", "the tool call is not an object with exactly name and arguments")
-    if not isinstance(value["name"], str) or not isinstance(value["arguments"], dict):
-        raise FormatError("json", "in the tool call, name must be a string and arguments an object")
-    return ToolText(value["name"], value["arguments"])
+def _are(found: list[Mark], parts: Marks) -> bool:
+    return [mark.text for mark in found] == [part.strip() for part in parts if part.strip()]
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise FormatError("json", "the tool call repeats a key")
-    return value
+def _called(think: str, inner: str, form: CallForm) -> Turn:
+    if form.body != "actions":
+        return Turn(think, tool_of(inner, form))
+    acted = actions_of(inner, form)
+    return Turn(acted.think or think, acted.tool, acted.answer)
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise FormatError("json", f"the tool call holds {constant}, which JSON has not")
+def _unmarked(text: str, think: str | None, found: list[Mark], grammar: Grammar) -> Turn:
+    """A turn in which no mark opens a call or an answer: it ends with a bare call, or what remains is the answer."""
+    behind = found[-1].end if found else 0
+    form = next((form for form in grammar.calls if form.bare), None)
+    start = bare_start(text, behind) if form else None
+    if form and start is not None:
+        end = bare_end(text, start)
+        if text[end:].strip() not in ("", _FENCE):
+            raise FormatError("tags", "the reply goes on behind its tool call")
+        return _called((text[:start] if think is None else think).strip(), text[start:end], form)
+    if grammar.answer:
+        raise _unlike(found, grammar)
+    return Turn((think or "").strip(), answer=text[behind:].strip())
 
 
-def _whole(digits: str) -> int:
-    if len(digits) > _MOST_DIGITS:
-        raise FormatError("json", f"the tool call holds a number of {len(digits)} digits")
-    return int(digits)
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise FormatError("json", "the tool call holds a number that is too large")
-    return value
+def _unlike(found: list[Mark], grammar: Grammar) -> FormatError:
+    """The fault of marks that are not those of one turn."""
+    behind = [
+        mark.strip("<>") or "JSON object" for mark in dict.fromkeys(form.open for form in grammar.calls)
+    ]
+    behind += [grammar.answer[0].strip("<>")] if grammar.answer else []
+    wanted = [grammar.think[0].strip("<>")] if grammar.think else []
+    wanted += [" or ".join(behind)] if behind else []
+    there = " ".join(mark.text for mark in found[:8]) or "none"
+    return FormatError("tags", f"the tags are not one {' and one '.join(wanted)}, but {there}")

@@ -1,0 +1,145 @@
+"""How a model writes a turn: the marks around its thought, its tool calls and its answer, as data.
+
+`TAGS` is the three-tag format of ViRC. The other formats of the field are other values of `Grammar`, which a wording
+holds; `messages.parse` reads a turn by any of them.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from functools import cache
+from typing import Any, Literal
+
+import msgspec
+
+Marks = tuple[str, str]
+"""What opens and closes a part of a turn. White space in a mark stands for any white space, or none."""
+
+Body = Literal["call", "arguments", "list", "actions", "function", "text"]
+
+
+class Index(StrEnum):
+    """Images that are not meant by their number."""
+
+    LAST = "last"
+
+
+class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One way to write a tool call.
+
+    Args:
+        open, close: the marks around it. Without `close` it goes on to the end of the reply. Without both it is bare:
+            the first JSON object (or list) of the reply, with nothing behind it.
+        body: what stands there: `call`, a JSON object with name and arguments; `arguments`, a JSON object of the
+            arguments alone; `list`, a JSON list, the value of one argument; `actions`, {"thought", "actions": [CALL]},
+            where the action Terminate is the answer; `function`, what stands behind NAME( with NAME( in `open`: values
+            separated by commas, as in NAME(a, b) or NAME(a) = b; `text`, the value of one argument as it is.
+        tool: the tool that is meant where the body names none.
+        names: name of a tool as it is written -> the tool.
+        keys: name of an argument as it is written -> the argument; null: it is read and not used.
+        unnamed: the arguments that are written without a name: one of `list` and `text`, those of `function` in order.
+        given: arguments that nobody writes; an `image_index` of `last` is the newest image.
+        index_from: the number of the first image.
+
+    Raises:
+        ValueError: the parts do not go together.
+    """
+
+    open: str = ""
+    close: str = ""
+    body: Body = "call"
+    tool: str | None = None
+    names: Mapping[str, str] = {}
+    keys: Mapping[str, str | None] = {}
+    unnamed: tuple[str, ...] = ()
+    given: Mapping[str, Any] = {}
+    index_from: Literal[0, 1] = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where the parts do not go together."""
+        if self.close.strip() and not self.open.strip():
+            raise ValueError("`close` needs an `open`")
+        if self.bare and self.body in ("function", "text"):
+            raise ValueError(f"a `{self.body}` needs an `open`")
+        if (self.tool is None) is (self.body not in ("call", "actions")):
+            raise ValueError("`tool` is for bodies that name none, and those need it")
+        if self.body in ("list", "text") and len(self.unnamed) != 1:
+            raise ValueError(f"a `{self.body}` is one argument: `unnamed` names it")
+        if self.body == "function" and not self.unnamed:
+            raise ValueError("a `function` has arguments: `unnamed` names them in order")
+
+    @property
+    def bare(self) -> bool:
+        """Whether no mark opens it."""
+        return not self.open.strip()
+
+
+class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a turn is written.
+
+    Args:
+        think: the marks of the thought; null: what stands before the call or the answer is the thought.
+        calls: the ways to write a tool call; none: the model calls no tools.
+        answer: the marks of the answer; null: in a turn without a call, what remains is the answer.
+        stop: texts that end a reply; they stay in it.
+
+    Raises:
+        ValueError: two parts of it could not be told apart.
+    """
+
+    think: Marks | None = ("<think>", "</think>")
+    calls: tuple[CallForm, ...] = (CallForm("<tool_call>", "</tool_call>"),)
+    answer: Marks | None = ("<answer>", "</answer>")
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where two parts could not be told apart."""
+        if self.think and not all(mark.strip() for mark in self.think):
+            raise ValueError("`think` needs both marks, or is null")
+        if self.answer and not self.answer[0].strip():
+            raise ValueError("`answer` needs an opening mark, or is null")
+        opens = ["".join(mark.split()) for mark, _ in self.parts()]
+        if len(set(opens)) < len(opens):
+            raise ValueError("two parts open with the same mark")
+
+    def parts(self) -> Iterator[Marks]:
+        """The marks of the thought, of every way to write a call (empty: bare), and of the answer."""
+        if self.think:
+            yield self.think
+        yield from ((form.open, form.close) for form in self.calls)
+        if self.answer:
+            yield self.answer
+
+
+TAGS = Grammar()
+"""The three-tag format: <think>, then <tool_call> with a JSON object, or <answer>."""
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """A mark in a reply: as the grammar writes it, and where it begins and ends."""
+
+    text: str
+    start: int
+    end: int
+
+
+def marks(text: str, grammar: Grammar) -> list[Mark]:
+    """Every mark of a grammar in a reply, in order; of two that begin at one place the longer counts."""
+    pattern, known = _pattern(tuple(mark for part in grammar.parts() for mark in part))
+    if not known:
+        return []
+    return [
+        Mark(known[found.lastindex - 1], *found.span()) for found in pattern.finditer(text) if found.lastindex
+    ]
+
+
+@cache
+def _pattern(parts: tuple[str, ...]) -> tuple[re.Pattern[str], tuple[str, ...]]:
+    """The expression that finds these marks, one group each, and the marks of its groups."""
+    known = tuple(sorted({mark.strip(): None for mark in parts if mark.strip()}, key=len, reverse=True))
+    return re.compile("|".join(f"({_loose(mark)})" for mark in known)), known
+
+
+def _loose(mark: str) -> str:
+    """An expression for a mark; no two pieces of white space in it touch, so that it is found in linear time."""
+    return r"\s*".join(re.escape(word) for word in mark.split())
