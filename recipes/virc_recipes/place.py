@@ -19,6 +19,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         validation: file of rows that are only rolled out and scored; for RL.
         protocol: file with the wording of the rows; for RL.
         reward: file with the settings of the reward; for RL.
+        sources: the same file of each further system that rows may be of, by its name.
         output: folder for checkpoints.
         files: folder for this attempt's files.
         resume: folder of the checkpoint to go on from.
@@ -43,3 +44,4 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     validation: Path | None = None
     protocol: Path | None = None
     reward: Path | None = None
+    sources: Mapping[str, Path] = {}

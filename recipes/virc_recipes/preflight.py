@@ -17,6 +17,7 @@ from virc_recipes.errors import EngineError, VircError
 from virc_recipes.paths import contents
 from virc_recipes.plan import Step
 from virc_recipes.reasoning.protocol import Protocol
+from virc_recipes.rl_sources import Speaker
 from virc_recipes.systems import Reward
 
 _EVERY = 5.0  # seconds between two lines on stderr
@@ -71,6 +72,7 @@ class Prompts(msgspec.Struct, frozen=True, kw_only=True, tag="prompts"):
         wording: of the base, for rows that are problems.
         tools: names or files of tools to offer beside those of the wording; `loads` as in `Request`.
         reward: what replies are rewarded for; `beside` is the folder where its own files lie.
+        sources: what holds in place of `wording`, `reward` and `beside` for rows of other systems, by their names.
     """
 
     source: Source
@@ -91,6 +93,7 @@ class Prompts(msgspec.Struct, frozen=True, kw_only=True, tag="prompts"):
     loads: tuple[str, ...] = ()
     reward: Reward
     beside: Path | None = None
+    sources: Mapping[str, Speaker] = {}
     workers: int = 1
 
 

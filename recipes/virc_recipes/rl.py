@@ -37,6 +37,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         variant: words for the {…} in `data` and `validation`, so that overlays can choose one each.
         rollout: `per_cru`: each row is a prefix of a solution, and the model writes its next unit (as published);
             `multi_turn`: each row is a problem, and the model solves it with its tools.
+        sources: systems beside the stage's own, for `multi_turn`: a row whose `data_source` is the name of one is put
+            in its words, solved with its tools in as many turns as its own stage has, and rewarded as it says.
         sampler: what writes the rollouts: vLLM, or transformers in the process, which is slower and needs nothing.
         fidelity: `as_run`: what the published program does: it trains the vision tower and fuses no kernels;
             `as_written`: what its script says: the tower is frozen, and liger is on.
@@ -95,6 +97,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     validation: str | None = None
     variant: dict[str, str] = {}
     rollout: Literal["per_cru", "multi_turn"] = "per_cru"
+    sources: tuple[str, ...] = ()
     sampler: Literal["vllm", "transformers"] = "vllm"
     fidelity: Literal["as_run", "as_written"] = "as_run"
     frozen: tuple[Part, ...] | None = None
@@ -285,6 +288,8 @@ def _of_sampling(config: Config) -> _Said:
     if config.clip_low >= 1:
         yield "clip_low", "the probability ratio cannot fall by 1 or more", "clip_low: 0.2"
     if config.rollout == "per_cru":
+        if config.sources:
+            yield "sources", "sources are of whole problems, and rollout is per_cru", "rollout: multi_turn"
         return
     if config.max_images <= config.max_turns:
         yield (

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from virc_recipes import models, rl, runs, stages, systems
+from virc_recipes import models, rl, rl_sources, runs, stages, systems
 from virc_recipes.checkpoints import checkpoints
 from virc_recipes.clauses import clause
 from virc_recipes.data.layouts import INFO, Source, only_source, read_info
@@ -22,7 +22,7 @@ from virc_recipes.runs import Info, Run
 from virc_recipes.stages import Resolved
 from virc_recipes.systems import System
 
-REWARD = "reward.json"
+REWARD = rl_sources.REWARD
 """The settings of a run's reward, in its folder; for RL."""
 _LAYOUTS = ("sft", "trajectories")
 _UNITS = ("rl", *_LAYOUTS)
@@ -278,6 +278,7 @@ def place_of(info: Info, run: Run, attempt: int) -> Place:
         validation=Path(info.validation) if info.validation else None,
         protocol=(run.folder / FILE_NAME).absolute(),
         reward=(run.folder / REWARD).absolute(),
+        sources=rl_sources.folders(run.folder.absolute()),
         python=Path(info.python),
         recipes=Path(info.recipes),
     )

@@ -64,6 +64,16 @@ def of_endpoint(
     return chosen or (_trained(published) if published else _own(system, model))
 
 
+def of_system(system: System) -> Wording:
+    """The wording that a system is spoken to in, whatever its models were trained with.
+
+    Raises:
+        ConfigError: there is none of its tools, or its file is no tool.
+    """
+    load_tools(system)
+    return _own(system, None)
+
+
 def read_protocol(path: Path, beside: Path | None = None) -> Protocol:
     """Read a wording file; tools of one's own that it names are loaded where they are found.
 

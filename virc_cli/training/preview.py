@@ -14,7 +14,7 @@ from virc_cli.machines import find as this_machine
 from virc_cli.training import begin, job, rewarding
 from virc_cli.training.begin import Wanted
 from virc_cli.training.job import Where
-from virc_recipes import environments, fits, runs, shape, stages, training
+from virc_recipes import environments, fits, rl_sources, runs, shape, stages, training
 from virc_recipes.data.layouts import Source
 from virc_recipes.data.layouts import sft as sft_layout
 from virc_recipes.data.prompt_rows import TRAIN, VALIDATION
@@ -26,6 +26,9 @@ from virc_recipes.paths import DATA, MODELS, is_file
 from virc_recipes.place import Place
 from virc_recipes.plan import Plan
 from virc_recipes.reasoning.protocol import FILE_NAME
+from virc_recipes.rewards import kept
+from virc_recipes.rewards.verl import Settings
+from virc_recipes.rl_sources import speakers
 from virc_recipes.runs import Run
 from virc_recipes.stages import Resolved
 from virc_recipes.training import Base
@@ -49,6 +52,7 @@ def print_plan(wanted: Wanted, resolved: Resolved, there: Where | None, as_json:
     place = _place(wanted, resolved, base, missing)
     engine = stages.engine(resolved.kind)
     plan: Plan = engine.plan(resolved.config, place, resolved.published, resolved.origins)
+    plan = msgspec.structs.replace(plan, files={**plan.files, **_of_sources(resolved, place)})
     if there:
         versions = pinned(begin.environment_of(resolved))
         plan = job.preview(plan, Run(place.files.parents[1]), resolved, place, versions, there)
@@ -112,7 +116,33 @@ def _of_rl(place: Place, resolved: Resolved, run: Run, missing: list[VircError])
         validation=home / "data" / VALIDATION if resolved.config.validation else None,
         protocol=home / FILE_NAME,
         reward=home / training.REWARD,
+        sources={name: rl_sources.settings_of(home, name) for name in speakers(resolved.config)},
     )
+
+
+def _of_sources(resolved: Resolved, place: Place) -> dict[str, str]:
+    """The wording and the settings of the reward of each further system that rows may be of."""
+    if not place.sources:
+        return {}
+    home = place.output.parent
+    own = Settings(
+        reward=resolved.config.reward,
+        folder=str(place.media),
+        rollout=resolved.config.rollout,
+        base=str(place.base),
+        max_pixels=resolved.config.max_pixels,
+        kept=str(home / kept.JUDGED),
+    )
+    files: dict[str, str] = {}
+    for name, speaker in speakers(resolved.config).items():
+        told = rewarding.source_settings(home, name, speaker, own)
+        files[str(rl_sources.wording_of(home, name))] = _json(speaker.protocol)
+        files[str(place.sources[name])] = _json(told)
+    return files
+
+
+def _json(content: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(content)).decode() + "\n"
 
 
 def _not_made(name: str) -> VircError:

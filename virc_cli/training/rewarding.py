@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from virc_cli import output
-from virc_recipes import models, rewards, tools, training, wording
+from virc_recipes import models, rewards, rl_sources, tools, training, wording
 from virc_recipes.data.layouts import Source, get, rl
 from virc_recipes.data.record import Record
 from virc_recipes.errors import ConfigError, DataError, VircError
@@ -23,6 +23,7 @@ from virc_recipes.rewards.means import JUDGE_KEY
 from virc_recipes.rewards.needs import asks_judge, without_judge
 from virc_recipes.rewards.sample import Strict
 from virc_recipes.rewards.verl import Settings
+from virc_recipes.rl_sources import Speaker, speakers
 from virc_recipes.runs import Run
 from virc_recipes.stages import Resolved
 from virc_recipes.systems import Reward
@@ -44,8 +45,8 @@ def check_judge(resolved: Resolved, source: Source | None, here: bool) -> None:
     """
     config = resolved.config
     judge = config.reward.judge
-    total = rewards.find(config.reward.total, resolved.system.file.parent)
-    if not asks_judge(total):
+    total = _asking(resolved)
+    if total is None:
         return
     if judge.endpoint is None:
         sentence = f"the reward {total.name} asks a judge, and none is named"
@@ -54,6 +55,15 @@ def check_judge(resolved: Resolved, source: Source | None, here: bool) -> None:
         key = os.environ.get(JUDGE_KEY)
         with Judge(judge.endpoint, judge.model, key, max_retries=0) as found:
             output.note(f"the judge is {found.model}, at {judge.endpoint}")
+
+
+def _asking(resolved: Resolved) -> rewards.Total | None:
+    """The first total of the stage and its sources that asks a judge."""
+    config = resolved.config
+    named = [(config.reward, resolved.system.file.parent)]
+    named += [(each.reward, each.beside) for each in speakers(config).values()]
+    totals = (rewards.of(reward, beside) for reward, beside in named)
+    return next((total for total in totals if asks_judge(total)), None)
 
 
 def _share(source: Source) -> str:
@@ -113,6 +123,7 @@ def request(
         loads=loads,
         reward=config.reward,
         beside=resolved.system.file.parent,
+        sources=speakers(config),
         workers=cores(),
     )
 
@@ -160,8 +171,41 @@ def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Resul
         max_turns=resolved.config.max_turns,
         max_pixels=resolved.config.max_pixels,
     )
-    write_json(partial / training.REWARD, settings)
+    others = speakers(resolved.config)
+    for name, speaker in others.items():
+        code |= _write_source(home, partial, name, speaker, settings)
+    files = {name: str(rl_sources.settings_of(home, name)) for name in others}
+    write_json(partial / training.REWARD, msgspec.structs.replace(settings, sources=files))
     return code
+
+
+def _write_source(home: Path, partial: Path, name: str, speaker: Speaker, own: Settings) -> dict[str, str]:
+    """Write the folder of another system whose rows are learnt from; returns the SHA-256 of its own files."""
+    folder = rl_sources.settings_of(partial, name).parent
+    folder.mkdir(parents=True)
+    files = kept.own_files(speaker.reward, speaker.beside, speaker.protocol.tools)
+    code = kept.copy(files, folder / kept.CODE)
+    write_json(rl_sources.wording_of(partial, name), speaker.protocol)
+    write_json(rl_sources.settings_of(partial, name), source_settings(home, name, speaker, own))
+    return {f"{rl_sources.FOLDER}/{name}/{file}": digest for file, digest in code.items()}
+
+
+def source_settings(home: Path, name: str, speaker: Speaker, own: Settings) -> Settings:
+    """What a run's workers are told of the rows of another system.
+
+    Args:
+        home: folder of the run.
+        own: what they are told of the stage's own rows.
+    """
+    code = rl_sources.settings_of(home, name).parent / kept.CODE
+    return msgspec.structs.replace(
+        own,
+        reward=kept.moved(speaker.reward, speaker.beside, code),
+        beside=str(code),
+        coordinates=speaker.protocol.coordinates,
+        protocol=str(rl_sources.wording_of(home, name)),
+        max_turns=speaker.max_turns,
+    )
 
 
 def strict_of(reward: Reward, resolved: Resolved, result: Result) -> Strict:

@@ -29,16 +29,18 @@ from virc_recipes.data.pictures import PictureStore
 from virc_recipes.data.record import MARK, Message, Picture, Record, inputs_of
 from virc_recipes.data.survey import Survey, through
 from virc_recipes.data.training_rows import STOPS, check_coordinates, useless
-from virc_recipes.errors import DataError
+from virc_recipes.errors import ConfigError, DataError
 from virc_recipes.paths import is_file
 from virc_recipes.preflight import Prompts, Result
 from virc_recipes.prompt_lengths import Counting, counting, lengths, shown
 from virc_recipes.reasoning.images import SQUARE, image_size
 from virc_recipes.reasoning.protocol import FILE_NAME, Protocol, fill
 from virc_recipes.rewards.needs import Scorable, without_judge
+from virc_recipes.rl_sources import Speaker
 from virc_recipes.wording import offering, read_protocol
 
 OnProgress = Callable[[str], None]
+SOURCE = "data_source"
 TRAIN, VALIDATION = "train.parquet", "validation.parquet"
 _READ = 200  # rows in which a wording is looked for
 _LONGEST = 16
@@ -91,7 +93,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
 
     def _worded(self, record: Record) -> Record:
         """The problem in the words that the model is spoken to with, sizes as it is going to see them."""
-        protocol, record = self.protocol, self._problem(record)
+        protocol, record = self.speaker_of(record).protocol, self._problem(record)
         sizes = [
             SQUARE if self.counting.square else shown(image_size(Path(each.name), each.name), self.counting)
             for each in record.images
@@ -101,8 +103,18 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
             for index, (width, height) in enumerate(sizes)
         )
         text = fill(protocol.first, images="\n".join(lines), question=record.question)
-        messages = (Message("system", protocol.system), Message("user", MARK * len(sizes) + text))
+        system = [Message("system", protocol.system)] if protocol.system else []
+        messages = (*system, Message("user", MARK * len(sizes) + text))
         return msgspec.structs.replace(record, messages=messages)
+
+    def speaker_of(self, record: Record) -> Speaker:
+        """How a row is spoken to, and what replies to it are rewarded for."""
+        return self.request.sources.get(str(record.extra.get(SOURCE)), self.own)
+
+    @property
+    def own(self) -> Speaker:
+        """The stage's own system."""
+        return Speaker(self.protocol, self.request.reward, 1, self.request.beside)
 
     def _problem(self, record: Record) -> Record:
         """The problem alone: the question with its choices, and its images."""
@@ -194,13 +206,18 @@ def _part(request: Prompts, source: Source, rules: Counting, store: PictureStore
     """The file with the wording it has, and the one it is rolled out in."""
     holds = get(source.layout).HOLDS
     given = request.protocol and read_protocol(request.protocol)
-    own = None if holds == "problems" else given or _beside(source) or _shown(source)
+    own = None if holds == "problems" else given or _beside(source)
+    if (
+        own is None and holds != "problems" and not request.sources
+    ):  # rows of several systems show no one wording
+        own = _shown(source)
     if request.rollout == "multi_turn":  # it is the model that is spoken to, whatever the rows were made with
         trained = request.wording if request.wording.name == "trained" else None
         protocol = given or trained or own or request.wording
     else:
         assert own
         protocol = own
+    _check_images(protocol, request)
     return _Part(
         request=request,
         source=source,
@@ -209,6 +226,16 @@ def _part(request: Prompts, source: Source, rules: Counting, store: PictureStore
         counting=msgspec.structs.replace(rules, square=protocol.images == "square_1000"),
         store=store,
     )
+
+
+def _check_images(protocol: Protocol, request: Prompts) -> None:
+    """Refuse sources that show images in another way: the rows of a stage are shown in one."""
+    for name, speaker in request.sources.items():
+        if speaker.protocol.images != protocol.images:
+            shown_so = f"images: {speaker.protocol.images}, and the stage itself {protocol.images}"
+            raise ConfigError(
+                f"the source {name} has {shown_so}", "train on its rows in a stage of their own"
+            )
 
 
 def _beside(source: Source) -> Protocol | None:
@@ -291,10 +318,13 @@ def _closely(part: _Part, found: Survey) -> tuple[Counter[str], int]:
 
 def _scorable(part: _Part, request: Prompts) -> Scorable:
     """How many rows can be scored, whatever a judge says, where there is one: a run would stop at the first other."""
-    total = rewards.find(request.reward.total, request.beside)
-    records = (row.record for row in part.rows() if row.record)
     judged = request.reward.judge.endpoint is not None
-    return without_judge(records, total, part.protocol.coordinates, request.reward.strict, judged)
+    found = Scorable()
+    for each in (part.own, *request.sources.values()):
+        total = rewards.of(each.reward, each.beside)
+        records = (row.record for row in part.rows() if row.record and part.speaker_of(row.record) == each)
+        found.add(without_judge(records, total, each.protocol.coordinates, each.reward.strict, judged))
+    return found
 
 
 def _write(file: Path, part: _Part, places: set[int], media: set[str]) -> None:
@@ -323,7 +353,8 @@ def _write(file: Path, part: _Part, places: set[int], media: set[str]) -> None:
 def _result(request: Prompts, trained: _Looked, tried: _Looked | None) -> Result:
     counted, chosen = trained.counted, trained.chosen
     tokens = array("q", (counted.tokens[at] for at in chosen))
-    systems = trained.found.with_system(trained.part.protocol.system)
+    spoken = {each.protocol.system for each in (trained.part.own, *request.sources.values())}
+    systems = sum(map(trained.found.with_system, spoken))
     both = [each for each in (trained, tried) if each]
     return Result(
         rows=len(tokens),

@@ -298,6 +298,7 @@ def _loop(config: Config, place: Place) -> dict[str, Any]:
         "rollout": config.rollout,
         **whole,
         "max_pixels": config.max_pixels,
+        **({"sources": {name: str(file) for name, file in place.sources.items()}} if place.sources else {}),
     }
 
 

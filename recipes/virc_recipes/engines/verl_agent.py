@@ -6,7 +6,7 @@ virc_recipes.engines.verl_agent.VircLoop` and the arguments of `VircLoop`.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -29,10 +29,18 @@ from virc_recipes.reasoning.images import open_image
 from virc_recipes.reasoning.protocol import Protocol
 from virc_recipes.reasoning.session import Ask, Done, Rejected, Reply, Session
 from virc_recipes.reasoning.trace import Trace
+from virc_recipes.rewards.verl import read_settings
 from virc_recipes.rollouts import OUT_OF_TOKENS
 from virc_recipes.wording import read_protocol
 
 _BARRED = -100.0  # added to a logit that vLLM must not draw
+
+
+class Manner(msgspec.Struct, frozen=True):
+    """How a row is spoken to: in which wording, and for how many units at most."""
+
+    protocol: Protocol
+    max_turns: int
 
 
 class VircLoop(AgentLoopBase):  # type: ignore[misc]
@@ -46,6 +54,8 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         max_tokens: longest reply, the end of its turn included; None bounds it by `response_length` alone.
         tolerate: deviations of tool calls that are forgiven, see `Session`. A rejected reply ends the rollout.
         max_pixels: lowers the model's own limit on an image, in pixels.
+        sources: the settings of the reward of other systems, by their names: they say how rows of theirs, by the
+            column `data_source`, are spoken to.
     """
 
     def __init__(
@@ -58,15 +68,16 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         max_tokens: int | None = None,
         tolerate: Sequence[str] = (),
         max_pixels: int | None = None,
+        sources: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         tell()
-        self._protocol, self._folder = _protocol(protocol), Path(folder)
+        self._own, self._folder = Manner(_protocol(protocol), max_turns), Path(folder)
+        self._sources = {name: _manner(file) for name, file in (sources or {}).items()}
         self._speech = speech(str(self.config.actor_rollout_ref.model.path), max_pixels)
-        self._talk: Callable[[Record], Session | Prefix]
         self._talk = self._session if rollout == "multi_turn" else self._prefix
-        self._max_turns, self._max_tokens, self._tolerate = max_turns, max_tokens, tuple(tolerate)
+        self._max_tokens, self._tolerate = max_tokens, tuple(tolerate)
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
         """Hold the conversation of a row.
@@ -82,7 +93,8 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         Raises:
             DataError: the row cannot be read, or its prompt is longer than `rollout.prompt_length`.
         """
-        talk = await asyncio.to_thread(self._talk, _record(row, self._folder))
+        manner = self._sources.get(str(row.get("data_source")), self._own)
+        talk = await asyncio.to_thread(self._talk, _record(row, self._folder), manner)
         ask = talk.next()
         ids = Ids(self._prompt(ask, row), self._speech, self.rollout_config.response_length)
         request, metrics = uuid4().hex, AgentLoopMetrics()
@@ -123,22 +135,22 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
             },
         )
 
-    def _session(self, record: Record) -> Session:
+    def _session(self, record: Record, manner: Manner) -> Session | Prefix:
         images = [
             open_image(picture.read(), picture.name or "an image")
             for picture in (record.images[index] for index in inputs_of(record))
         ]
         return Session(
-            self._protocol,
+            manner.protocol,
             record.question or "",
             images,
             self._speech.grid,
             tolerate=self._tolerate,
-            max_turns=self._max_turns,
+            max_turns=manner.max_turns,
         )
 
-    def _prefix(self, record: Record) -> Prefix:
-        return Prefix(record, self._protocol, self._speech.grid)
+    def _prefix(self, record: Record, manner: Manner) -> Session | Prefix:
+        return Prefix(record, manner.protocol, self._speech.grid)
 
     def _prompt(self, ask: Ask | Done, row: Mapping[str, Any]) -> list[int]:
         assert isinstance(ask, Ask)  # nothing is over that has not begun
@@ -183,6 +195,15 @@ def _ended(trace: Trace, room: int) -> str:
 @cache
 def _protocol(file: str) -> Protocol:
     return read_protocol(Path(file))
+
+
+@cache
+def _manner(file: str) -> Manner:
+    """How rows are spoken to that are rewarded by these settings."""
+    settings = read_settings(file)
+    assert settings.protocol
+    beside = Path(settings.beside) if settings.beside else None
+    return Manner(read_protocol(Path(settings.protocol), beside), settings.max_turns)
 
 
 def _record(row: Mapping[str, Any], folder: Path) -> Record:

@@ -41,6 +41,13 @@ class Scorable(msgspec.Struct):
         """Of the rows, 0 to 1."""
         return self.by_rules / self.rows if self.rows else 0.0
 
+    def add(self, other: "Scorable") -> None:
+        """Count other rows as well."""
+        self.rows += other.rows
+        self.by_rules += other.by_rules
+        self.lacking.update(other.lacking)
+        self.why.update(other.why)
+
 
 def without_judge(
     records: Iterable[Record],

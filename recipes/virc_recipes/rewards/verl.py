@@ -46,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         protocol: file of the wording that rollouts are held in.
         base: folder of the weights, whose image settings say how images are shown in a whole rollout.
         max_turns, max_pixels: of a whole rollout.
+        sources: such a file for the rows whose `data_source` is the name of another system.
     """
 
     reward: Reward
@@ -58,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     base: str | None = None
     max_turns: int = 16
     max_pixels: int | None = None
+    sources: dict[str, str] = {}
 
 
 class _Ready(msgspec.Struct, frozen=True):
@@ -65,6 +67,7 @@ class _Ready(msgspec.Struct, frozen=True):
     total: rewards.Total
     protocol: Protocol | None
     grid: Grid
+    terms: tuple[str, ...]
 
 
 _MEANS: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Means]]" = weakref.WeakKeyDictionary()
@@ -82,7 +85,7 @@ async def compute_score(
     """The reward of one unit, or of one whole rollout.
 
     Args:
-        data_source: column of the row; not needed.
+        data_source: column of the row, which may name one of the settings' `sources`.
         solution_str: the reply; of a whole rollout it is not read.
         ground_truth: the right answer.
         extra_info: as the layouts `rl` and `prompts` write it, or the published files have it; of a whole rollout
@@ -90,24 +93,24 @@ async def compute_score(
         settings: path of a `Settings`; `reward.custom_reward_function.reward_kwargs` hands it over.
 
     Returns:
-        `score`, and every term by its name; one that does not apply is not a number, and of a rollout it is the mean
-        over the units that it applies to. Beside them, `judge_seconds`, `judge_asked` and `judge_failed`: how long
-        this reward waited for a judge, its questions, and those that got no score; `units` taken, `tool_calls` among
-        them, whether there is an answer (`answered`), and whether every reply was `taken`.
+        `score`, and every term by its name, those of all sources; one that does not apply is not a number, and of a
+        rollout it is the mean over the units that it applies to. Beside them, `judge_seconds`, `judge_asked` and
+        `judge_failed`: how long this reward waited for a judge, its questions, and those that got no score; `units`
+        taken, `tool_calls` among them, whether there is an answer (`answered`), and whether every reply was `taken`.
 
     Raises:
         ConfigError: the settings cannot be used; or the reward needs of this row what is not there.
         DataError: the row cannot be read, or an image of it.
         NetworkError: the judge stays away. It never scores 0 for that.
     """
-    ready = _ready(settings)
+    ready = _ready(file := settings_for(settings, data_source))
     given, info = ready.settings, extra_info or {}
     record = verl_rows.record_of(
         {"extra_info": info, "reward_model": {"ground_truth": ground_truth}}, Path(given.folder)
     )
     waited = Waited()
     WAITED.set(waited)
-    means = _means(settings, given)
+    means = _means(file, given)
     if given.rollout == "multi_turn":
         total, units, terms = await _of_rollout(ready, record, info, means)
     else:
@@ -121,7 +124,8 @@ async def compute_score(
     kinds = [read.kind for read, _ in units]
     return (
         {"score": total}
-        | {name: nan if each is None else each for name, each in terms.items()}
+        | dict.fromkeys(_ready(settings).terms, nan)
+        | {name: each for name, each in terms.items() if each is not None}
         | {
             "judge_seconds": waited.seconds,
             "judge_asked": float(waited.asked),
@@ -146,16 +150,39 @@ async def _of_rollout(
     return found.total, list(zip(samples, found.units, strict=True)), found.terms
 
 
+def settings_for(file: str, data_source: object) -> str:
+    """The file of settings for a row: that of its source, else the one that is given."""
+    return _ready(file).settings.sources.get(str(data_source), file)
+
+
+def total_for(file: str, data_source: object) -> rewards.Total:
+    """What a row is rewarded for."""
+    return _ready(settings_for(file, data_source)).total
+
+
 @cache
-def _ready(file: str) -> _Ready:
+def read_settings(file: str) -> Settings:
+    """The settings in a file.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
-        settings = msgspec.json.decode(Path(file).read_bytes(), type=Settings)
+        return msgspec.json.decode(Path(file).read_bytes(), type=Settings)
     except (OSError, ValueError) as error:
         raise ConfigError(f"the reward's settings {file} cannot be read: {clause(error)}") from error
+
+
+@cache
+def _ready(file: str) -> _Ready:
+    settings = read_settings(file)
     beside = Path(settings.beside) if settings.beside else None
     protocol = read_protocol(Path(settings.protocol), beside) if settings.protocol else None
     grid = image_grid(image_settings(Path(settings.base)), settings.max_pixels) if settings.base else QWEN2
-    return _Ready(settings, rewards.find(settings.reward.total, beside), protocol, grid)
+    total = rewards.of(settings.reward, beside)
+    own = [term.name for term in total.terms]
+    others = [name for each in settings.sources.values() for name in _ready(each).terms]
+    return _Ready(settings, total, protocol, grid, tuple(dict.fromkeys([*own, *others])))
 
 
 def _means(file: str, settings: Settings) -> Means:
