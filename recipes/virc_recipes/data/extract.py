@@ -26,7 +26,7 @@ from virc_recipes.nearest import did_you_mean
 from virc_recipes.reasoning.coordinates import resolve_box
 from virc_recipes.reasoning.images import SQUARE
 from virc_recipes.reasoning.protocol import Coordinates, Protocol
-from virc_recipes.tools.base import Size, ToolError
+from virc_recipes.tools.base import Size, ToolError, View
 
 __all__ = ["Found", "extract", "question_of", "study", "study_file", "unit_named"]
 
@@ -255,7 +255,7 @@ def _fits(rows: Sequence[Conversation], sizes: Sequence[Sequence[Size]]) -> Coun
                 continue
             for unit in _UNITS:
                 with suppress(ToolError):
-                    _, deviations = resolve_box(call.arguments["bbox_2d"], shown[index], unit)
+                    _, deviations = resolve_box(call.arguments["bbox_2d"], View([shown[index]], unit), 0)
                     counts[unit] += not deviations
     return counts
 

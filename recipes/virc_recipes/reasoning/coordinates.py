@@ -1,11 +1,19 @@
 """Boxes and indices as a model writes them, turned into pixels and positions in the history."""
 
+import math
 from collections.abc import Sequence
 
+from virc_recipes.reasoning.grammar import Index
 from virc_recipes.reasoning.protocol import Coordinates
-from virc_recipes.tools.base import Box, Size, ToolError
+from virc_recipes.tools.base import Box, Size, ToolError, View
 
 PERMILLE = 999
+_FAR = 10**9
+_SIDES: dict[Coordinates, Size] = {
+    "permille": (PERMILLE, PERMILLE),
+    "thousand": (1000, 1000),
+    "unit": (1, 1),
+}
 
 
 def resolve_index(value: object, count: int) -> tuple[int, tuple[str, ...]]:
@@ -15,8 +23,11 @@ def resolve_index(value: object, count: int) -> tuple[int, tuple[str, ...]]:
         The index, 0 <= index < count, and the deviations: `index_negative` where it was counted from the end.
 
     Raises:
-        ToolError: it is no whole number (a boolean is none), or there is no such image.
+        ToolError: it is no whole number (a boolean is none), or there is no such image; the newest, which a grammar
+            gives, there always is.
     """
+    if value is Index.LAST and count:
+        return count - 1, ()
     if type(value) is not int:
         raise ToolError(f"image_index is {_short(value)}, not a whole number")
     if not -count <= value < count:
@@ -24,40 +35,66 @@ def resolve_index(value: object, count: int) -> tuple[int, tuple[str, ...]]:
     return (value, ()) if value >= 0 else (value + count, ("index_negative",))
 
 
-def resolve_box(value: object, size: Size, coordinates: Coordinates) -> tuple[Box, tuple[str, ...]]:
-    """The pixels of an image of `size` (width, height) that a written `bbox_2d` means.
+def resolve_box(value: object, view: View, index: int) -> tuple[Box, tuple[str, ...]]:
+    """The pixels of an image that a written `bbox_2d` means.
 
-    In permille a coordinate c is round(c / 999 * side) pixels (ties to even).
+    A coordinate c of a side of s counts is round(c * pixels / s) pixels, ties to even.
+
+    Args:
+        value: four whole numbers, or of `unit` any numbers: left, top, right, bottom, or as the view says centre x and
+            y, width, height.
+        view: the images, and what boxes are counted in.
+        index: which of them.
 
     Returns:
-        The box (left, top, right, bottom) inside the image, and `box_clamped` where it was not inside.
+        The box (left, top, right, bottom) in pixels of the image as shown, and `box_clamped` where it was not inside.
 
     Raises:
-        ToolError: it is not four whole numbers, or holds no pixel.
+        ToolError: it is not four such numbers, or holds no pixel.
     """
-    if not isinstance(value, list) or len(value) != 4 or any(type(side) is not int for side in value):
-        raise ToolError(f"bbox_2d is {_short(value)}, not four whole numbers")
-    sides = sides_of(size, coordinates)
-    inside = [min(max(side, 0), limit) for side, limit in zip(value, sides * 2, strict=True)]
-    box = inside if coordinates == "pixel" else scale_box(inside, sides, size)
-    left, top, right, bottom = box
+    size = view.sizes[index]
+    written = _numbers(value, view.coordinates)
+    corners = _corners(written) if view.box == "center" else written
+    sides = sides_of(size, view.coordinates, view.originals[index] if index < len(view.originals) else None)
+    inside = [min(max(side, 0), limit) for side, limit in zip(corners, sides * 2, strict=True)]
+    left, top, right, bottom = scale_box(inside, sides, size)
     if left >= right or top >= bottom:
         raise ToolError(f"bbox_2d {_short(value)} holds no pixel of an image of {size[0]} x {size[1]}")
-    return (left, top, right, bottom), () if inside == value else ("box_clamped",)
+    return (left, top, right, bottom), () if inside == corners else ("box_clamped",)
 
 
-def sides_of(size: Size, coordinates: Coordinates) -> Size:
-    """What boxes of an image of `size` (width, height) px are counted in: its pixels, or 999 for each side."""
-    return size if coordinates == "pixel" else (PERMILLE, PERMILLE)
+def sides_of(size: Size, coordinates: Coordinates, original: Size | None = None) -> Size:
+    """What boxes of an image of `size` (width, height) px are counted in: its pixels, those of its file, or parts of
+    each side.
+
+    Args:
+        original: (width, height) in px of its file, where it is one.
+    """
+    return (original or size) if coordinates == "original" else _SIDES.get(coordinates, size)
 
 
-def scale_box(box: Sequence[int], sides: Size, onto: Size) -> list[int]:
-    """A box counted in `sides`, counted in `onto`: c becomes round(c / side * onto), ties to even.
+def scale_box(box: Sequence[float], sides: Size, onto: Size) -> list[int]:
+    """A box counted in `sides`, counted in `onto`: c becomes round(c * onto / side), ties to even.
 
     From pixels to permille and back every box is the same where no side is over 999 px; on a longer side a coordinate
     comes back up to side / 1998 px from where it was (that number rounded).
     """
-    return [round(c / side * other) for c, side, other in zip(box, sides * 2, onto * 2, strict=True)]
+    return [round(c * other / side) for c, side, other in zip(box, sides * 2, onto * 2, strict=True)]
+
+
+def _numbers(value: object, coordinates: Coordinates) -> list[float]:
+    kinds = (int, float) if coordinates == "unit" else (int,)
+    if not isinstance(value, list) or len(value) != 4 or any(type(side) not in kinds for side in value):
+        raise ToolError(f"bbox_2d is {_short(value)}, not four {'' if float in kinds else 'whole '}numbers")
+    if any(type(side) is float and not math.isfinite(side) for side in value):
+        raise ToolError(f"bbox_2d is {_short(value)}, not four numbers")
+    return value
+
+
+def _corners(box: Sequence[float]) -> list[float]:
+    """Left, top, right, bottom of a box by its centre, width and height; what is far outside comes nearer."""
+    x, y, width, height = (min(max(number, -_FAR), _FAR) for number in box)
+    return [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
 
 
 def _short(value: object) -> str:

@@ -24,7 +24,7 @@ class Index(StrEnum):
     LAST = "last"
 
 
-class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One way to write a tool call.
 
     Args:
@@ -74,7 +74,7 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return not self.open.strip()
 
 
-class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How a turn is written.
 
     Args:

@@ -12,8 +12,10 @@ from typing import Literal
 import msgspec
 
 from virc_recipes.errors import ConfigError
+from virc_recipes.reasoning.grammar import TAGS, Grammar
 
-Coordinates = Literal["pixel", "permille"]
+Coordinates = Literal["pixel", "permille", "thousand", "unit", "original"]
+BoxForm = Literal["corners", "center"]
 SCHEMA: Literal["virc.protocol/1"] = "virc.protocol/1"
 FILE_NAME = "virc_protocol.json"
 
@@ -25,16 +27,20 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model's wording. Templates hold {index}, {width}, {height}, {question}, {images} for `fill`.
 
     Args:
-        system: whole system message, tool schemas included.
+        system: whole system message, tool schemas included; empty: there is none.
         first: first user turn; `{images}` stands for one `image_line` per input image, joined by newlines.
         image_line: how one image is announced, `width` and `height` in pixels as shown.
         after_image: user turn after `crop_image` and `display_image`.
         after_scale: user turn after `scale_image`.
         tools: names of the tools the wording offers; others are refused.
-        coordinates: what the model's boxes mean: pixels of the image as shown, or 0..999 of its sides.
+        coordinates: what the model's boxes are counted in: `pixel`, pixels of the image as shown; `permille`, 0..999
+            of its sides; `thousand`, 0..1000 of them; `unit`, 0..1 of them, as fractions; `original`, pixels of the
+            input's file (of an image that a tool made, pixels as shown).
+        box: whether a box is left, top, right, bottom, or the x and y of its centre, width and height.
         images: `smart` resizes to the patch grid, `square_1000` shows every input at 1000 x 1000 (D36).
         repeat_limit: a reply in which a pattern stands this often in a row is rejected; 0 is off (D48).
         refusals: answers that mean "I cannot tell"; they end without an answer.
+        grammar: how the model writes its turns.
         name: `own` for this project's default, `trained` for wording found beside weights.
     """
 
@@ -45,9 +51,11 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after_scale: str
     tools: tuple[str, ...] = ("crop_image", "scale_image", "display_image")
     coordinates: Coordinates = "pixel"
+    box: BoxForm = "corners"
     images: Literal["smart", "square_1000"] = "smart"
     repeat_limit: int = 8
     refusals: tuple[str, ...] = ("unreadable",)
+    grammar: Grammar = TAGS
     name: str = "trained"
     schema: Literal["virc.protocol/1"] = SCHEMA
 

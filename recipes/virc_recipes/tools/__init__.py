@@ -37,6 +37,9 @@ __all__ = ["Call", "Checked", "ToolError", "View", "discover", "file_of", "get",
 _UNITS: Mapping[Coordinates, str] = {
     "pixel": "pixels of that image as shown",
     "permille": "thousandths of that image's sides, 0 to 999",
+    "thousand": "thousandths of that image's sides, 0 to 1000",
+    "unit": "fractions of that image's sides, 0 to 1",
+    "original": "pixels of that image's file",
 }
 
 

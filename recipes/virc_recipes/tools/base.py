@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from virc_recipes.reasoning.protocol import Coordinates
+from virc_recipes.reasoning.protocol import BoxForm, Coordinates
 
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]
@@ -15,10 +15,19 @@ class ToolError(ValueError):
 
 
 class View(msgspec.Struct, frozen=True):
-    """What the model has seen: sizes (width, height) in pixels of every image as shown, oldest first."""
+    """What the model has seen, and what its boxes mean.
+
+    Args:
+        sizes: (width, height) in pixels of every image as shown, oldest first.
+        coordinates, box: as in `Protocol`.
+        originals: (width, height) in pixels of the files of the inputs, which come first; none: they were shown as
+            they are.
+    """
 
     sizes: Sequence[Size]
     coordinates: Coordinates = "pixel"
+    box: BoxForm = "corners"
+    originals: Sequence[Size] = ()
 
 
 class Call(msgspec.Struct, frozen=True):

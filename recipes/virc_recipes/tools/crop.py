@@ -45,7 +45,7 @@ def check(arguments: Mapping[str, object], view: View) -> Checked:
     """
     require_keys(arguments, "bbox_2d", "image_index")
     index, odd_index = resolve_index(arguments["image_index"], len(view.sizes))
-    box, odd_box = resolve_box(arguments["bbox_2d"], view.sizes[index], view.coordinates)
+    box, odd_box = resolve_box(arguments["bbox_2d"], view, index)
     width, height = box[2] - box[0], box[3] - box[1]
     if too_long(width, height):
         raise ToolError(f"one side of the crop of {width} x {height} px is over {MAX_ASPECT} times the other")
