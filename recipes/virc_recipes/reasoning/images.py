@@ -44,6 +44,7 @@ class Shown:
         box: pixels of the parent as shown that it was cut from, or None.
         twin: the same pixels, shown before; they are encoded for both.
         beneath: an image of the same size that crops are cut from in its place, or None.
+        original: (width, height) in pixels of an input before it was resized to be shown, or None.
     """
 
     def __init__(
@@ -53,8 +54,10 @@ class Shown:
         box: Box | None = None,
         twin: "Shown | None" = None,
         beneath: Image.Image | None = None,
+        original: Size | None = None,
     ) -> None:
         self.pixels, self.parent, self.box, self.beneath = pixels, parent, box, beneath
+        self.original = original
         self.encodings = 0
         self._twin = twin
         self._png: bytes | None = None
@@ -67,7 +70,7 @@ class Shown:
 
     def over(self, beneath: Image.Image) -> "Shown":
         """The same image, crops of which are cut from another of its size."""
-        return Shown(self.pixels, self.parent, self.box, self, beneath)
+        return Shown(self.pixels, self.parent, self.box, self, beneath, self.original)
 
     @property
     def size(self) -> Size:
@@ -121,12 +124,13 @@ def show(image: Image.Image, grid: Grid, parent: int | None = None, box: Box | N
     Raises:
         ValueError: one side is over 200 times the other.
     """
-    return Shown(_resized(image, smart_resize(*image.size, grid)), parent, box)
+    original = image.size if parent is None else None
+    return Shown(_resized(image, smart_resize(*image.size, grid)), parent, box, original=original)
 
 
 def show_square(image: Image.Image) -> Shown:
     """The image at 1000 x 1000 pixels, whatever its proportions (`images: square_1000`)."""
-    return Shown(_resized(image, SQUARE))
+    return Shown(_resized(image, SQUARE), original=image.size)
 
 
 def open_image(source: bytes | Path, name: str) -> Image.Image:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from virc_recipes import tools
 from virc_recipes.reasoning.images import MOST_PIXELS, Shown, show, show_square
-from virc_recipes.reasoning.messages import FormatError, ToolText, Turn, parse, printable
+from virc_recipes.reasoning.messages import FormatError, ToolText, Turn, parse, printable, stopped
 from virc_recipes.reasoning.protocol import Protocol, fill
 from virc_recipes.reasoning.repetition import repeats
 from virc_recipes.reasoning.resize import QWEN2, Grid
@@ -35,10 +35,15 @@ _MOST_CHARACTERS = 200_000
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """What to send: the whole conversation and every image shown so far, oldest first."""
+    """What to send: the whole conversation and every image shown so far, oldest first.
+
+    `stop` are texts that end the reply and stay in it. A backend that cannot stop there draws on; a Session cuts what
+    it then gets.
+    """
 
     messages: Sequence[Message]
     images: Sequence[Shown]
+    stop: Sequence[str] = ()
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -108,7 +113,8 @@ class Session:
         self.images = [
             image if isinstance(image, Shown) else show_input(image, protocol, grid) for image in images
         ]
-        self._messages = [Message("system", protocol.system), self._first()]
+        system = [Message("system", protocol.system)] if protocol.system else []
+        self._messages = [*system, self._first()]
         self._units: list[Unit] = []
         self._pending: list[Rejected] = []
         self._answer: str | None = None
@@ -117,7 +123,7 @@ class Session:
     def next(self) -> Ask | Done:
         """What to ask the model now, or the finished trace; asking twice changes nothing."""
         if self._answer is None and self._failure is None:
-            return Ask(tuple(self._messages), tuple(self.images))
+            return Ask(tuple(self._messages), tuple(self.images), self.protocol.grammar.stop)
         return Done(self.trace())
 
     def feed(self, reply: Reply) -> Unit | Rejected:
@@ -128,7 +134,10 @@ class Session:
         """
         if isinstance(self.next(), Done):
             raise RuntimeError("the problem is over: no reply was asked for")
-        text = printable(reply.text[:_MOST_CHARACTERS])
+        whole = printable(reply.text[:_MOST_CHARACTERS])
+        text = stopped(whole, self.protocol.grammar)
+        if text != whole:
+            reply = msgspec.structs.replace(reply, text=text, token_ids=None)
         try:
             turn = self._read(text, reply)
             checked = self._check(turn.tool) if turn.tool else None
@@ -160,6 +169,16 @@ class Session:
             pending=tuple(self._pending),
         )
 
+    @property
+    def view(self) -> View:
+        """What tool calls are held against."""
+        return View(
+            [shown.size for shown in self.images],
+            self.protocol.coordinates,
+            self.protocol.box,
+            [shown.original or shown.size for shown in self.images],
+        )
+
     def _first(self) -> Message:
         lines = (
             fill(self.protocol.image_line, index=index, width=shown.width, height=shown.height)
@@ -175,16 +194,15 @@ class Session:
             times = self.protocol.repeat_limit
             raise _RefusalError("repetition", f"the reply repeats a pattern {times} times in a row")
         try:
-            return parse(text)
+            return parse(text, self.protocol.grammar)
         except FormatError as error:
             if reply.finish == "length" and error.kind == "tags":
                 raise _RefusalError("length", "the token limit cut the reply before its last tag") from None
             raise _RefusalError(error.kind, str(error)) from None
 
     def _check(self, tool: ToolText) -> Checked:
-        view = View([shown.size for shown in self.images], self.protocol.coordinates)
         try:
-            checked: Checked = tools.get(tool.name, self.protocol.tools).check(tool.arguments, view)
+            checked: Checked = tools.get(tool.name, self.protocol.tools).check(tool.arguments, self.view)
         except ToolError as error:
             raise _RefusalError("tool", str(error)) from None
         intolerable = [name for name in checked.deviations if name not in self.tolerate]

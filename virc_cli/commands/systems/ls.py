@@ -1,49 +1,102 @@
-"""`virc systems ls`: every system that is found."""
+"""`virc systems ls`: every system that is found, and every one that is published, with how far each is supported."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from virc_cli import output
 from virc_cli.options import Json
 
 if TYPE_CHECKING:
     from virc_recipes.systems import System
+    from virc_recipes.systems.state import Row
 
-FAILURE: dict[str, object] = {"systems": None}
+FAILURE: dict[str, object] = {"systems": None, "field": None}
 
 
-def command(as_json: Json = False) -> None:
-    """Print every system that is found.
+class Support(StrEnum):
+    """How far a system is supported, from the best on."""
 
-    A line has its stages with their kinds, its models, and where it comes from. Found
-    are those of this package and the *.yaml of the folders in VIRC_PATH.
+    own = "own"
+    works = "works"
+    partly = "partly"
+    supplied = "to-be-supplied"
+    planned = "planned"
+    unsupported = "unsupported"
+
+
+def command(
+    of: Annotated[Support | None, typer.Option("--state", help="Those that are so far alone.")] = None,
+    published: Annotated[
+        bool, typer.Option("--field", help="The published ones alone, each with what it is.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Print every system and how far it is supported.
+
+    Those with a YAML, in this package or in a folder of VIRC_PATH, have their stages. Of those that are published
+    without one here, a line says what they lack: components of `virc systems show NAME`, or what is not public.
     """
     from virc_cli.run_lines import table
     from virc_recipes import systems
+    from virc_recipes.systems import state
 
-    rows = [_row(system) for system in systems.discover().values()]
+    field = [_published(row) for row in state.field()]
+    named = {row["name"] for row in field}
+    found = [_found(system) for system in systems.discover().values()]
+    found = [row for row in found if not published or row["name"] in named]
+    found, shown = (_so_far(rows, of) for rows in (found, field))
     if as_json:
-        output.emit({"schema": "virc.systems.ls/1", "systems": rows, "error": None})
+        output.emit({"schema": "virc.systems.ls/1", "systems": found, "field": shown, "error": None})
         return
+    listed = {row["name"]: row for row in (*shown, *found)}.values()
+    about = {row["name"]: row["about"] for row in shown} if published else {}
+    order = list(Support)
     cells = [
-        (
-            row["name"],
-            ", ".join(f"{name} ({kind})" for name, kind in row["stages"].items()) or "no stages",
-            ", ".join(row["models"]) or "no models",
-            row["from"],
-        )
-        for row in rows
+        (row["state"], row["name"], about.get(row["name"]) or row["what"] or _stages(row))
+        for row in sorted(listed, key=lambda row: order.index(row["state"]))
     ]
-    for line in table(cells):
+    for line in table(cells) if cells else ():
         output.line(line)
+    output.note(_counts(field))
 
 
-def _row(system: "System") -> dict[str, Any]:
-    from virc_recipes.systems import PACKAGE
+def _so_far(rows: list[dict[str, Any]], of: Support | None) -> list[dict[str, Any]]:
+    return [row for row in rows if of in (None, row["state"])]
 
+
+def _found(system: "System") -> dict[str, Any]:
+    from virc_recipes.systems import PACKAGE, state
+
+    reached = state.of_system(system, state.row(system.name))
     return {
         "name": system.name,
         "about": system.about,
+        "state": reached.kind,
+        "what": reached.what,
         "stages": {name: stage.kind for name, stage in system.stages.items()},
         "models": list(system.models),
         "from": "package" if system.file.parent == PACKAGE else str(system.file),
     }
+
+
+def _published(row: "Row") -> dict[str, Any]:
+    import msgspec
+
+    from virc_recipes.systems import state
+
+    reached = state.of(row)
+    lacks = state.lacking(row)
+    return {**msgspec.to_builtins(row), "state": reached.kind, "what": reached.what, "lacks": lacks}
+
+
+def _stages(row: dict[str, Any]) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in row["stages"].items())
+
+
+def _counts(field: Iterable[dict[str, Any]]) -> str:
+    states = [row["state"] for row in field]
+    counted = [(states.count(each), each.replace("-", " ")) for each in Support]
+    return f"of {len(states)} published systems: " + ", ".join(f"{n} {what}" for n, what in counted if n)

@@ -1,4 +1,4 @@
-"""`virc systems show`: what a system is, or every setting of one of its stages."""
+"""`virc systems show`: what a system is and what it lacks, or every setting of one of its stages."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,11 +11,12 @@ from virc_cli.options import Json, Set, With, names_of
 if TYPE_CHECKING:
     from virc_recipes.stages import Resolved
     from virc_recipes.systems import System
+    from virc_recipes.systems.state import Row
 
 FAILURE: dict[str, object] = {
-    "name": None, "about": None, "file": None, "coordinates": None, "images": None, "models": None, "judges": None,
-    "datasets": None, "protocol_source": None, "tools": None, "stages": None, "overlays": None, "reward": None,
-    "reported": None, "stage": None,
+    "name": None, "about": None, "state": None, "published": None, "file": None, "coordinates": None, "images": None,
+    "models": None, "judges": None, "datasets": None, "protocol_source": None, "tools": None, "stages": None,
+    "overlays": None, "reward": None, "reported": None, "stage": None,
 }  # fmt: skip
 
 
@@ -32,12 +33,17 @@ def command(
 ) -> None:
     """Print what a system is, or every setting of a stage.
 
-    Without --stage: models, wording, stages and overlays. With it: each setting and where it comes from, and what is
-    changed from the published script.
+    Without --stage: models, wording, stages and overlays, how far it is supported, and what it needs of this package.
+    With it: each setting and where it comes from, and what is changed from the published script.
     """
     from virc_recipes import stages, systems
     from virc_recipes.errors import UsageError
+    from virc_recipes.systems import state
 
+    listed = state.row(system)
+    if listed and system not in systems.discover() and stage is None:
+        _show_listed(listed, as_json)
+        return
     found = systems.get(system)
     if stage is None and (with_ or set_):
         raise UsageError(
@@ -54,9 +60,43 @@ def command(
         output.line(line)
 
 
+def _show_listed(row: "Row", as_json: bool) -> None:
+    """Print a published system that has no YAML."""
+    from virc_recipes.systems import state
+
+    known = {"name": row.name, "about": row.about, "state": str(state.of(row)), "published": _published(row)}
+    if as_json:
+        output.emit({"schema": "virc.systems.show/1", **FAILURE, **known, "error": None})
+        return
+    output.line(f"{row.name}: {row.about}")
+    output.line(f"state        {known['state']}")
+    for line in _published_lines(known["published"]):
+        output.line(line)
+
+
+def _published(row: "Row") -> dict[str, Any]:
+    """What is published of a system, and each component it needs: whether it is there, and what of it is not."""
+    import msgspec
+
+    from virc_recipes.systems import state
+
+    lacking = state.lacking(row)
+    needs = {each: state.components()[each] for each in row.needs}
+    return {
+        **msgspec.to_builtins(row),
+        "needs": {
+            each: {**msgspec.to_builtins(found), "there": found.is_there, "lacks": lacking.get(each) or None}
+            for each, found in needs.items()
+        },
+    }
+
+
 def _fields(system: "System") -> dict[str, Any]:
     import msgspec
 
+    from virc_recipes.systems import state
+
+    published = state.row(system.name)
     fields: dict[str, Any] = msgspec.to_builtins(
         {
             name: getattr(system, name)
@@ -77,6 +117,8 @@ def _fields(system: "System") -> dict[str, Any]:
         }
     )
     return fields | {
+        "state": str(state.of_system(system, published)),
+        "published": _published(published) if published else None,
         "file": str(system.file),
         "stages": {name: _about_stage(system, name) for name in system.stages},
     }
@@ -139,6 +181,7 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
     from virc_cli.run_lines import table
 
     yield f"{fields['name']}: {fields['about']}" if fields["about"] else fields["name"]
+    yield f"state        {fields['state']}"
     yield f"file         {fields['file']}"
     yield f"coordinates  {fields['coordinates']}"
     yield f"images       {fields['images']}"
@@ -180,6 +223,37 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
         yield f"reward {reward['total']}, checks {reward['strict']}, judge {judge['endpoint'] or 'none'}"
     if fields["reported"]:
         yield from _reported(fields["reported"])
+    if fields["published"]:
+        yield from _published_lines(fields["published"])
+
+
+def _published_lines(published: dict[str, Any]) -> Iterator[str]:
+    from virc_cli.run_lines import table
+
+    yield f"published    {published['title']}, number {published['row']} of the field"
+    yield f"  training   {published['stages']}"
+    if published["base"]:
+        yield f"  base       {published['base']}"
+    if published["repo"]:
+        yield f"  code       https://github.com/{published['repo']}"
+    for key, head in (("unknown", "not public"), ("outside", "outside")):
+        if published[key]:
+            yield f"  {head:<11}{published[key]}"
+    if needs := [_needed(*each) for each in published["needs"].items()]:
+        yield "needs"
+        yield from (f"  {line}" for line in table(needs))
+
+
+def _needed(name: str, component: dict[str, Any]) -> tuple[str, str, str]:
+    there = (
+        "partly"
+        if component["there"] and component["lacks"]
+        else "there"
+        if component["there"]
+        else "missing"
+    )
+    lacks = f"; not {component['lacks']}" if component["lacks"] else ""
+    return name, there, component["about"] + lacks
 
 
 def _reported(reported: dict[str, Any]) -> Iterator[str]:

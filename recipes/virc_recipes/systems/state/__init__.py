@@ -17,13 +17,14 @@ from msgspec import Meta
 
 from virc_recipes import plain_yaml
 from virc_recipes.errors import ConfigError
-from virc_recipes.systems import PACKAGE, HubId, Name, System
+from virc_recipes.systems import PACKAGE, HubId, Name, System, discover
 
 FIELD = PACKAGE / "field"
 COMPONENTS = Path(__file__).with_name("components.yaml")
 TESTED = Path(__file__).with_name("tested.json")
 
-Kind = Literal["works", "partly", "to be supplied", "planned", "unsupported"]
+Kind = Literal["own", "works", "partly", "to-be-supplied", "planned", "unsupported"]
+"""`own` are those of a file that is not of this package: nobody but their owner tests them."""
 Line = Annotated[str, Meta(min_length=1, pattern=r"\A[^\n]+\Z")]
 
 
@@ -99,7 +100,8 @@ class State(msgspec.Struct, frozen=True):
     what: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.what}" if self.what else self.kind
+        kind = self.kind.replace("-", " ")
+        return f"{kind}: {self.what}" if self.what else kind
 
 
 def names() -> list[str]:
@@ -112,6 +114,11 @@ def row(name: str) -> Row | None:
     if name not in names():
         return None
     return msgspec.yaml.decode((FIELD / f"{name}.yaml").read_bytes(), type=Row)
+
+
+def field() -> list[Row]:
+    """Every published system, in the order of their numbers."""
+    return sorted(filter(None, map(row, names())), key=lambda each: each.row)
 
 
 @cache
@@ -145,14 +152,20 @@ def lacking(published: Row) -> dict[str, str]:
     }
 
 
-def of_published(published: Row) -> State:
+def of(published: Row) -> State:
+    """The state of a published system."""
+    system = discover().get(published.name)
+    return of_system(system, published) if system else of_listed(published)
+
+
+def of_listed(published: Row) -> State:
     """The state of a published system without a YAML of its own."""
     if published.unsupported:
         return State("unsupported", published.unsupported)
     if lacking(published):
         return State("planned", _needs(published))
     if published.unknown:
-        return State("to be supplied", published.unknown)
+        return State("to-be-supplied", published.unknown)
     return State("planned", "needs a YAML alone")
 
 
@@ -160,8 +173,12 @@ def of_system(system: System, published: Row | None) -> State:
     """The state of a system that has a YAML.
 
     Args:
-        published: what it stands for; None for one of ours.
+        published: what it stands for; None where nobody has published it.
     """
+    if system.file.parent != PACKAGE:
+        return State("own", str(system.file))
+    if system.reward and system.reward.total is None:
+        return State("to-be-supplied", system.reward.supply or "the total of its reward")
     gaps = [*_untested(system), *(_gaps(published) if published else ())]
     return State("partly", "; ".join(gaps)) if gaps else State("works")
 
@@ -171,7 +188,7 @@ def refusal(name: str) -> ConfigError | None:
     published = row(name)
     if published is None:
         return None
-    return ConfigError(f"{name} is {of_published(published)}", f"virc systems show {name}")
+    return ConfigError(f"{name} is {of_listed(published)}", f"virc systems show {name}")
 
 
 def _untested(system: System) -> Iterator[str]:
