@@ -8,23 +8,26 @@ from typing import Literal
 
 import msgspec
 
-from virc_recipes import tools
+from virc_recipes import systems, tools
 from virc_recipes.batch import with_choices
 from virc_recipes.clauses import clause, plain
 from virc_recipes.data.extract import extract, question_of
 from virc_recipes.data.layouts import Holds, Row, rl
 from virc_recipes.data.recode import Boxes, recoded, replayed
 from virc_recipes.data.record import MARK, Picture, Record, final_answer, inputs_of
-from virc_recipes.errors import ConfigError, DataError
+from virc_recipes.data.reword import reworded
+from virc_recipes.errors import ConfigError, DataError, UsageError
 from virc_recipes.paths import expanded
 from virc_recipes.problem import check_problem
 from virc_recipes.reasoning.protocol import FILE_NAME, Coordinates, Protocol, own_protocol
-from virc_recipes.wording import DEFAULT, read_protocol
+from virc_recipes.wording import DEFAULT, of_system, read_protocol
 
 Images = Literal["smart", "square_1000"]
 _LINE = re.compile(r"^Question: (.+)$", re.MULTILINE)
 _MOST_READ = 200  # rows in which a wording is looked for
 _TURNS = ("first", "image_line", "after_image", "after_scale")
+SOURCE = "data_source"
+"""The column that names the system a row is of, for stages of RL that take rows of several."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -34,11 +37,13 @@ class Change(msgspec.Struct, frozen=True):
         holds: what the rows of the target are.
         wording: the wording they are written in, where it is known.
         goal: the wording they are to be written in; None: as they are.
+        system: the name of the system whose wording the goal is, where that was asked for.
     """
 
     holds: Holds
     wording: Protocol | None = None
     goal: Protocol | None = None
+    system: str | None = None
 
     @property
     def result(self) -> Protocol | None:
@@ -63,11 +68,13 @@ class Wanted(msgspec.Struct, frozen=True):
         coordinates: what boxes are to be counted in.
         images: how inputs are to be shown.
         protocol: file of the wording to write where that changes, else of the wording the rows have; or `default`.
+        system: name or file of a system in whose words, grammar and boxes they are to be written.
     """
 
     coordinates: Coordinates | None = None
     images: Images | None = None
     protocol: str | None = None
+    system: str | None = None
 
 
 def change_for(file: Path, records: Iterable[Record], kinds: tuple[Holds, Holds], wanted: Wanted) -> Change:
@@ -82,6 +89,8 @@ def change_for(file: Path, records: Iterable[Record], kinds: tuple[Holds, Holds]
         ConfigError: a wording file is wrong, or the wording to write is not known.
         DataError: boxes or images are to be changed, and the rows do not show their wording.
     """
+    if wanted.system:
+        return _for_system(file, records, kinds, wanted)
     given, beside = _given(wanted), _beside(file)
     source, holds = kinds
     moves = wanted.coordinates is not None or wanted.images is not None
@@ -103,6 +112,16 @@ def change_for(file: Path, records: Iterable[Record], kinds: tuple[Holds, Holds]
                 raise DataError(f"the wording of {file} is not plain: {error.message}", hint) from None
             # else the question may still have a line of its own
     return Change(holds, wording, _goal(file, wording, given, wanted) if wording and moves else None)
+
+
+def _for_system(file: Path, records: Iterable[Record], kinds: tuple[Holds, Holds], wanted: Wanted) -> Change:
+    """How the records of a file become rows of a system."""
+    if wanted.coordinates or wanted.images or wanted.protocol:
+        raise UsageError("a system says itself what its rows are like", "--system alone")
+    system = systems.get(wanted.system or "")
+    goal = of_system(system).protocol
+    spoken = None if kinds[0] == "problems" else _beside(file) or _found(records, moves=True)
+    return Change(kinds[1], spoken, goal, system.name)
 
 
 def _found(records: Iterable[Record], moves: bool) -> Protocol | None:
@@ -128,7 +147,11 @@ def _changed(change: Change, record: Record, boxes: Boxes) -> Record:
         answer = final_answer(record) if record.answer is None else record.answer
         question = _asked(record, change.wording) if record.question is None else record.question
         record = msgspec.structs.replace(record, question=question, answer=answer)
-    if change.goal and change.holds == "prompts" and not record.messages:
+    if change.system:
+        record = msgspec.structs.replace(record, extra={**record.extra, SOURCE: change.system})
+    if change.system and change.goal and change.wording and record.messages:
+        record = reworded(record, _asked(record, change.wording), change.wording, change.goal)
+    elif change.goal and change.holds == "prompts" and not record.messages:
         record = replayed(record, asked_of(record), change.goal, change.goal, boxes)
     elif change.goal and change.wording and change.replays:
         record = replayed(record, _asked(record, change.wording), change.wording, change.goal, boxes)

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from virc_recipes import systems
 from virc_recipes.data.checks import dataset_info
 from virc_recipes.data.checks.crowd import verdicts
 from virc_recipes.data.checks.report import Dataset, Found, Report
@@ -23,6 +24,7 @@ from virc_recipes.data.pictures import PictureStore
 from virc_recipes.data.record import Record
 from virc_recipes.errors import DataError, UsageError
 from virc_recipes.reasoning.protocol import FILE_NAME, Coordinates
+from virc_recipes.wording import of_system
 
 HELD_OUT = re.compile(
     r"(?<![a-z])(?:val|valid|validation|test|dev|eval|held[-_ ]?out)(?![a-z])", re.IGNORECASE
@@ -37,6 +39,7 @@ class CheckConfig(msgspec.Struct, frozen=True):
         paths: files, or folders of them.
         against: files and folders whose inputs must not be in those of `paths`; they are checked as well.
         coordinates: what boxes mean; `auto` finds out.
+        system: name or file of the system in whose wording and grammar rows are; None: that beside them, else our own.
         first: faults of each kind that are told; all are counted.
         workers: processes; 1 checks in this one.
         clean: new folder for the rows of `paths` without faults.
@@ -45,6 +48,7 @@ class CheckConfig(msgspec.Struct, frozen=True):
     paths: Sequence[Path]
     against: Sequence[Path] = ()
     coordinates: Coordinates | Literal["auto"] = "auto"
+    system: str | None = None
     first: int = 5
     workers: int = 1
     clean: Path | None = None
@@ -96,10 +100,11 @@ class _Run:
         self.report = Report()
         self._config, self._seen, self._on_fault, self._on_row = config, seen, on_fault, on_row
         self._told: Counter[str] = Counter()
+        self._spoken = of_system(systems.get(config.system)).protocol if config.system else None
 
     def through(self, source: Source, held_out: bool) -> Iterator[Record]:
         """Check a file; its records without faults, in order, as far as they are taken."""
-        rules, why = rules_for(source, _rows(source), self._config.coordinates)
+        rules, why = rules_for(source, _rows(source), self._config.coordinates, self._spoken)
         number = len(self.report.datasets)
         dataset = Dataset(source.name, str(source.file), source.layout, held_out, rules.coordinates, why)
         self.report.datasets.append(dataset)

@@ -17,7 +17,7 @@ from virc_recipes import rewards
 from virc_recipes.clauses import clause
 from virc_recipes.data import counted as counts
 from virc_recipes.data import parquet_rows, verl_rows
-from virc_recipes.data.change import Change, asked_of, changed
+from virc_recipes.data.change import SOURCE, Change, asked_of, changed
 from virc_recipes.data.checks import engine
 from virc_recipes.data.checks.images import look
 from virc_recipes.data.checks.row import check_row, unread
@@ -40,7 +40,6 @@ from virc_recipes.rl_sources import Speaker
 from virc_recipes.wording import offering, read_protocol
 
 OnProgress = Callable[[str], None]
-SOURCE = "data_source"
 TRAIN, VALIDATION = "train.parquet", "validation.parquet"
 _READ = 200  # rows in which a wording is looked for
 _LONGEST = 16

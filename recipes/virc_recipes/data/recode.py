@@ -51,9 +51,9 @@ def recoded(record: Record, source: Protocol, target: Protocol, boxes: Boxes) ->
     """
     sizes = shown_sizes(record, source)
     messages = []
-    for number, message, seen in _with_seen(record):
+    for number, message, seen in with_seen(record):
         content = message.content
-        with _fault(number):
+        with fault_of(number):
             if message.role == "assistant":
                 before, after = View(sizes[:seen], source.coordinates), View(sizes[:seen], target.coordinates)
                 content = rewritten(content, before, after, boxes)
@@ -80,13 +80,13 @@ def replayed(record: Record, question: str, source: Protocol, target: Protocol, 
         DataError: an image cannot be read, or a turn is one that the session rejects.
     """
     sizes = shown_sizes(record, source)
-    session = _session(record, question, target)
-    for number, message, seen in _with_seen(record):
+    session = session_of(record, question, target)
+    for number, message, seen in with_seen(record):
         if message.role == "assistant":
             before = View(sizes[:seen], source.coordinates)
-            with _fault(number):
+            with fault_of(number):
                 _feed(session, message.content, before, boxes)
-    return _told(session, record)
+    return told(session, record)
 
 
 def rewritten(text: str, before: View, after: View, boxes: Boxes) -> str:
@@ -126,9 +126,18 @@ def shown_sizes(record: Record, protocol: Protocol) -> list[Size]:
     """
     inputs = inputs_of(record) if protocol.images == "square_1000" else ()
     return [
-        SQUARE if index in inputs else smart_resize(*image_size(*_file(picture)))
+        SQUARE if index in inputs else smart_resize(*file_size(picture))
         for index, picture in enumerate(record.images)
     ]
+
+
+def file_size(picture: Picture) -> Size:
+    """(width, height) in px of an image's file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return image_size(*_file(picture))
 
 
 def _scaled(box: list[int], sides: Size, onto: Size, boxes: Boxes) -> list[int]:
@@ -141,7 +150,7 @@ def _scaled(box: list[int], sides: Size, onto: Size, boxes: Boxes) -> list[int]:
     return new
 
 
-def _with_seen(record: Record) -> Iterator[tuple[int, Message, int]]:
+def with_seen(record: Record) -> Iterator[tuple[int, Message, int]]:
     """Each message with its number, from 1, and how many images were shown before it."""
     seen = 0
     for number, (message, indices) in enumerate(zip(record.messages, images_of(record), strict=True), 1):
@@ -149,7 +158,12 @@ def _with_seen(record: Record) -> Iterator[tuple[int, Message, int]]:
         seen += len(indices)
 
 
-def _session(record: Record, question: str, target: Protocol) -> Session:
+def session_of(record: Record, question: str, target: Protocol) -> Session:
+    """A session that begins with a record's inputs.
+
+    Raises:
+        DataError: one cannot be read or shown.
+    """
     images = [open_image(*_file(record.images[index])) for index in inputs_of(record)]
     try:
         return Session(target, question, images, max_turns=len(record.messages))
@@ -169,16 +183,16 @@ def _feed(session: Session, text: str, before: View, boxes: Boxes) -> None:
         raise ToolError(outcome.reason)
 
 
-def _told(session: Session, record: Record) -> Record:
+def told(session: Session, record: Record) -> Record:
     """What the session holds, ending where the record ended."""
-    told = session.trace().messages
-    if told[-1].role == "user" and record.messages and record.messages[-1].role == "assistant":
-        told.pop()
-    messages = tuple(Message(each.role, MARK * len(each.images) + each.text) for each in told)
+    said = session.trace().messages
+    if said[-1].role == "user" and record.messages and record.messages[-1].role == "assistant":
+        said.pop()
+    messages = tuple(Message(each.role, MARK * len(each.images) + each.text) for each in said)
     kept = record.images if session.protocol.images == "smart" else ()
     images = tuple(
         kept[index] if index < len(inputs_of(record)) and kept else Picture("", data=shown.png)
-        for index, shown in enumerate(session.images[: sum(len(each.images) for each in told)])
+        for index, shown in enumerate(session.images[: sum(len(each.images) for each in said)])
     )
     return msgspec.structs.replace(record, messages=messages, images=images)
 
@@ -193,7 +207,7 @@ def _file(picture: Picture) -> tuple[bytes | Path, str]:
 
 
 @contextmanager
-def _fault(number: int) -> Iterator[None]:
+def fault_of(number: int) -> Iterator[None]:
     """What is wrong with a message names the message."""
     try:
         yield

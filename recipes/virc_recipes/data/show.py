@@ -25,7 +25,7 @@ from virc_recipes.reasoning.messages import FormatError, parse
 from virc_recipes.reasoning.protocol import Protocol
 from virc_recipes.reasoning.resize import QWEN2
 from virc_recipes.reasoning.trace import ImageRecord, Message, Rejected, Trace, Unit
-from virc_recipes.tools import ToolError, View
+from virc_recipes.tools import ToolError
 from virc_recipes.tools.base import Size
 
 _PLACEHOLDER = (448, 224)
@@ -195,7 +195,7 @@ def _unit(text: str, sizes: Sequence[Size | None], made: int | None, rules: Rule
     """A reply as a unit; one that cannot be used has neither call nor answer, and itself as a rejected try."""
     think = ""
     try:
-        turn = parse(text)
+        turn = parse(text, rules.grammar)
         think = turn.think
         if turn.tool is None:
             return Unit(text, think, answer=turn.answer)
@@ -203,9 +203,7 @@ def _unit(text: str, sizes: Sequence[Size | None], made: int | None, rules: Rule
         if len(known) < len(sizes):
             raise ToolError("an image before it is missing, so that its call is not checked")
         offered = rules.protocol.tools if rules.protocol else None
-        checked = tools.get(turn.tool.name, offered).check(
-            turn.tool.arguments, View(known, rules.coordinates)
-        )
+        checked = tools.get(turn.tool.name, offered).check(turn.tool.arguments, rules.view(known))
     except FormatError as error:
         return Unit(text, think, shown=made, rejected=(Rejected(text, error.kind, str(error)),))
     except ToolError as error:

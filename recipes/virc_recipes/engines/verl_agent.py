@@ -25,7 +25,9 @@ from virc_recipes.engines.verl_agent_failures import tell
 from virc_recipes.engines.verl_agent_ids import Ids, speech
 from virc_recipes.engines.verl_agent_prefix import Prefix
 from virc_recipes.errors import DataError
+from virc_recipes.reasoning.grammar import Grammar
 from virc_recipes.reasoning.images import open_image
+from virc_recipes.reasoning.messages import stopped
 from virc_recipes.reasoning.protocol import Protocol
 from virc_recipes.reasoning.session import Ask, Done, Rejected, Reply, Session
 from virc_recipes.reasoning.trace import Trace
@@ -105,12 +107,12 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
             output = await self.server_manager.generate(
                 request_id=request,
                 prompt_ids=ids.all,
-                sampling_params=self._sampling(sampling_params, ids.room),
+                sampling_params=self._sampling(sampling_params, ids.room, asked.stop),
                 image_data=[shown.pixels for shown in ask.images],
             )
             metrics.generate_sequences += time.perf_counter() - began
             began = time.perf_counter()
-            replies.append(ids.reply(output.token_ids, output.log_probs))
+            replies.append(_stopped(ids.reply(output.token_ids, output.log_probs), manner.protocol.grammar))
             ask = await asyncio.to_thread(self._next, talk, ids, replies[-1])
             metrics.tool_calls += time.perf_counter() - began
             first = output.extra_fields.get("min_global_steps") if first is None else first
@@ -161,11 +163,14 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
             raise DataError(sentence, "raise data.max_prompt_length, or lower max_pixels")
         return ids
 
-    def _sampling(self, given: Mapping[str, Any], room: int) -> dict[str, Any]:
-        """verl's sampling parameters, with the longest reply, and without images of the model's own."""
+    def _sampling(self, given: Mapping[str, Any], room: int, stop: Sequence[str]) -> dict[str, Any]:
+        """verl's sampling parameters, with the longest reply, where it stops, and without images of the model's own."""
         sampling = {**given, "max_tokens": min(self._max_tokens or room, room)}
+        if stop:
+            sampling["stop"] = list(stop)
         if self.rollout_config.name == "vllm":
             sampling["logit_bias"] = dict.fromkeys(self._speech.never, _BARRED)
+            sampling["include_stop_str_in_output"] = bool(stop)
         return sampling
 
     def _next(self, talk: Session | Prefix, ids: Ids, reply: Reply) -> Ask | Done:
@@ -181,6 +186,13 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
             talk.stop("turns", OUT_OF_TOKENS)
             return Done(talk.trace())
         return ask
+
+
+def _stopped(reply: Reply, grammar: Grammar) -> Reply:
+    """The reply up to a text that ends one. Its ids stay as sampled: the last of them may say a little more."""
+    if not any(stop in reply.text for stop in grammar.stop):
+        return reply
+    return msgspec.structs.replace(reply, text=stopped(reply.text, grammar), finish="stop")
 
 
 def _ended(trace: Trace, room: int) -> str:

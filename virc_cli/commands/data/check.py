@@ -44,6 +44,12 @@ def command(
     coordinates: Annotated[
         CoordinatesName, typer.Option(help="What boxes mean; auto finds out.")
     ] = CoordinatesName.auto,
+    system: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SYSTEM", help="Rows in the words of this system, its grammar, tools and boxes."
+        ),
+    ] = None,
     first: Annotated[int, typer.Option(min=0, metavar="N", help="Faults of each kind to print.")] = 5,
     workers: Annotated[
         int | None,
@@ -65,7 +71,7 @@ def command(
     from virc_recipes.errors import DataError
     from virc_recipes.parallel import cores
 
-    config = CheckConfig(path, against or (), coordinates.value, first, workers or cores(), clean)
+    config = CheckConfig(path, against or (), coordinates.value, system, first, workers or cores(), clean)
     left_out.note([*path, *(against or ())])
     told: list[Found] = []
     report = check(config, told.append if as_json else _tell, _Progress())

@@ -55,6 +55,14 @@ def command(
             "project's own. Without: virc_protocol.json beside SRC, else what the rows show.",
         ),
     ] = None,
+    system: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SYSTEM",
+            help="Write trajectories as this system would have had them: in its words, grammar and boxes. Calls that "
+            "it has no tool for are left out. Rows get its name as data_source.",
+        ),
+    ] = None,
     take: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Rows of each dataset; a smaller N is within a larger one."),
@@ -91,7 +99,9 @@ def command(
     from virc_recipes.data.convert import ConvertConfig, convert
     from virc_recipes.parallel import cores
 
-    wanted = Wanted(coordinates.value if coordinates else None, images.value if images else None, protocol)
+    wanted = Wanted(
+        coordinates.value if coordinates else None, images.value if images else None, protocol, system
+    )
     config = ConvertConfig(
         sources, to, layout, name, wanted, embed, take, _weights(weights), seed, _split(split), skip_faulty,
         workers or cores(),

@@ -15,6 +15,7 @@ from virc_recipes.clauses import plain
 from virc_recipes.data.checks.problem import choices_of
 from virc_recipes.data.checks.verdict import Fault, Rules
 from virc_recipes.data.record import Message, Record, images_of
+from virc_recipes.reasoning.grammar import TAGS, Grammar
 from virc_recipes.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc_recipes.reasoning.protocol import Coordinates
 from virc_recipes.reasoning.repetition import repeats
@@ -63,13 +64,13 @@ def check(record: Record, sizes: _Sizes, rules: Rules, ending: Ending) -> Iterat
             yield from _answer(turn, number, ending, record)
 
 
-def boxes(record: Record, sizes: _Sizes) -> Iterator[tuple[bool, bool]]:
+def boxes(record: Record, sizes: _Sizes, grammar: Grammar = TAGS) -> Iterator[tuple[bool, bool]]:
     """For each box written on images that open: whether it makes sense as pixels, and whether as permille."""
     for message, _, history in _walk(record, sizes):
         if message.role != "assistant" or not all(history):
             continue
         try:
-            tool = parse(message.content).tool
+            tool = parse(message.content, grammar).tool
         except FormatError:
             continue
         if tool and "bbox_2d" in tool.arguments:
@@ -99,7 +100,7 @@ def _turn(text: str, number: int, rules: Rules) -> Generator[Fault, None, Turn |
     if repeats(text, limit):
         yield Fault("repetition", f"turn {number} repeats a pattern {limit} times in a row")
     try:
-        return parse(text)
+        return parse(text, rules.grammar)
     except FormatError as error:
         yield Fault(error.kind, f"turn {number}: {error}")
         return None
@@ -125,7 +126,7 @@ def _call(tool: ToolText, number: int, history: _Sizes, rules: Rules) -> Generat
     if len(sizes) < len(history):
         return None
     try:
-        found = tools.get(tool.name, offered(rules)).check(tool.arguments, View(sizes, rules.coordinates))
+        found = tools.get(tool.name, offered(rules)).check(tool.arguments, rules.view(sizes))
         made = _made(found.call, sizes[found.call.index])
     except ValueError as error:  # a ToolError, or a result too long to be shown
         yield Fault("tool", f"turn {number}: {plain(error)}")

@@ -6,6 +6,7 @@ from virc_recipes.answers import same
 from virc_recipes.clauses import plain
 from virc_recipes.data.checks.verdict import Fault
 from virc_recipes.data.record import Record
+from virc_recipes.reasoning.grammar import TAGS, Grammar
 from virc_recipes.reasoning.messages import FormatError, parse
 
 
@@ -25,11 +26,12 @@ def check_problem(record: Record) -> Iterator[Fault]:
         yield Fault("answer_not_offered", f"its answer {answer!r} is none of its choices")
 
 
-def check_prompt(record: Record, tools: Sequence[str]) -> Iterator[Fault]:
+def check_prompt(record: Record, tools: Sequence[str], grammar: Grammar = TAGS) -> Iterator[Fault]:
     """The faults of what verl and the reward are told of a row.
 
     Args:
         tools: names of those that the rows may call.
+        grammar: how replies are written.
     """
     if not (record.question or "").strip():
         yield Fault("no_question", "extra_info has no question: the reward shows the judge none")
@@ -41,12 +43,12 @@ def check_prompt(record: Record, tools: Sequence[str]) -> Iterator[Fault]:
         listed = ", ".join(tools)
         yield Fault("tool_info", f"tool_info_gt names {plain(tool, 40)!r}, which is not offered: {listed}")
     elif has_reference(record):
-        yield from _reference(record, tool)
+        yield from _reference(record, tool, grammar)
 
 
-def _reference(record: Record, tool: str | None) -> Iterator[Fault]:
+def _reference(record: Record, tool: str | None, grammar: Grammar) -> Iterator[Fault]:
     try:
-        turn = parse(record.messages[-1].content)
+        turn = parse(record.messages[-1].content, grammar)
     except FormatError:
         return  # said of the turn itself
     called = plain(turn.tool.name, 40) if turn.tool else None

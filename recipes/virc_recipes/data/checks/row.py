@@ -11,6 +11,7 @@ from virc_recipes.data.checks.images import Look, look
 from virc_recipes.data.checks.verdict import Fault, Held, Rules, Verdict
 from virc_recipes.data.layouts import Row
 from virc_recipes.data.record import Record, inputs_of
+from virc_recipes.reasoning.grammar import Grammar
 from virc_recipes.reasoning.images import SQUARE
 from virc_recipes.reasoning.resize import smart_resize
 from virc_recipes.tools.base import Size
@@ -33,7 +34,7 @@ def check_row(rules: Rules, row: Row) -> Verdict:
         row.number,
         record.id,
         tuple(faults),
-        _held(record, looks, inputs, shown),
+        _held(record, looks, inputs, shown, rules.grammar),
         _key(record, rules),
         tuple(dict.fromkeys(each.pixels for each in inputs if each.size)),
         _system(record),
@@ -65,18 +66,22 @@ def _faults(record: Record, shown: Sequence[Size | None], rules: Rules) -> Itera
         ending = calls.Ending(replies, required=ends)
     else:
         ending = calls.Ending(replies if problem.has_reference(record) else 0)
-        yield from problem.check_prompt(record, calls.offered(rules))
+        yield from problem.check_prompt(record, calls.offered(rules), rules.grammar)
     yield from sizes.check(record, shown, rules)
     yield from calls.check(record, shown, rules, ending)
 
 
 def _held(
-    record: Record, looks: Sequence[Look], inputs: Sequence[Look], shown: Sequence[Size | None]
+    record: Record,
+    looks: Sequence[Look],
+    inputs: Sequence[Look],
+    shown: Sequence[Size | None],
+    grammar: Grammar,
 ) -> Held:
     files = [each.size for each in inputs if each.size]
     square = sum(size == SQUARE for size in files)
     on_grid = sum(size == smart_resize(*size) for size in files)
-    fits = list(calls.boxes(record, shown))
+    fits = list(calls.boxes(record, shown, grammar))
     return Held(
         images=len(looks),
         unseen=sum(each == Look() for each in looks),

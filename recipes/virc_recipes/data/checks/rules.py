@@ -21,13 +21,19 @@ SURVEYED = 200
 _NAMES: tuple[tuple[str, Coordinates], ...] = (("scale_fixed", "permille"), ("scale_dynamic", "pixel"))
 
 
-def rules_for(source: Source, rows: Iterable[Row], asked: Coordinates | Literal["auto"]) -> tuple[Rules, str]:
+def rules_for(
+    source: Source,
+    rows: Iterable[Row],
+    asked: Coordinates | Literal["auto"],
+    spoken: Protocol | None = None,
+) -> tuple[Rules, str]:
     """The rules for a file, and why its boxes mean what they do.
 
     Args:
         rows: of the file; the first `SURVEYED` of them are looked at where nothing else tells.
         asked: what the user says; `auto` asks the wording beside the file where it is that of the rows, then the
             file's name, then its boxes.
+        spoken: the wording of the rows, where the user says whose they are.
 
     Raises:
         ConfigError: the wording beside the file cannot be read.
@@ -36,13 +42,15 @@ def rules_for(source: Source, rows: Iterable[Row], asked: Coordinates | Literal[
     beside = source.media / FILE_NAME
     rows = iter(rows)
     first = next(rows, None)
-    protocol = _spoken(read_protocol(beside), first) if beside.is_file() else None
+    protocol = spoken or (_spoken(read_protocol(beside), first) if beside.is_file() else None)
     named = next(
         (each for word, each in _NAMES if re.search(word, f"{source.name} {source.file.name}")), None
     )
     coordinates: Coordinates
     if asked != "auto":
         coordinates, why = asked, "as --coordinates says"
+    elif spoken:
+        coordinates, why = spoken.coordinates, "as the system says"
     elif protocol:
         coordinates, why = protocol.coordinates, f"as {FILE_NAME} says"
     elif named:

@@ -1,10 +1,15 @@
 """What the check of one row finds: its faults, and what it holds."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from virc_recipes.data.layouts import Holds
 from virc_recipes.data.record import Id
+from virc_recipes.reasoning.grammar import TAGS, Grammar
 from virc_recipes.reasoning.protocol import Coordinates, Protocol
+from virc_recipes.tools import View
+from virc_recipes.tools.base import Size
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -26,6 +31,15 @@ class Rules(msgspec.Struct, frozen=True):
     holds: Holds
     coordinates: Coordinates = "pixel"
     protocol: Protocol | None = None
+
+    @property
+    def grammar(self) -> Grammar:
+        """How replies are written."""
+        return self.protocol.grammar if self.protocol else TAGS
+
+    def view(self, sizes: Sequence[Size]) -> View:
+        """What a call is held against that was written when images of these sizes in px had been shown."""
+        return View(sizes, self.coordinates, self.protocol.box if self.protocol else "corners")
 
 
 class Held(msgspec.Struct, frozen=True):
