@@ -24,7 +24,8 @@ from virc_recipes.reasoning.images import readable
 from virc_recipes.reasoning.resize import Grid
 from virc_recipes.tools.base import Size
 
-_SYSTEMS = {"qwen2_vl": "You are a helpful assistant."}
+USUAL_SYSTEM = "You are a helpful assistant."
+_SYSTEMS = {"qwen2_vl": USUAL_SYSTEM}
 """Template -> what it writes where a row has no system message."""
 _IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 _TOKENS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|image_pad|>", "<|vision_end|>")

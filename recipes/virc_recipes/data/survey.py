@@ -9,6 +9,7 @@ from virc_recipes.data.checks import engine
 from virc_recipes.data.checks.verdict import Fault
 from virc_recipes.data.layouts import Row, Source, get
 from virc_recipes.data.record import Record
+from virc_recipes.lengths import USUAL_SYSTEM
 
 FIRST = 32
 """Rows at the beginning that are all kept."""
@@ -39,8 +40,8 @@ class Survey(msgspec.Struct):
     kept: list[Row] = []
 
     def with_system(self, text: str) -> int:
-        """How many rows have that system message."""
-        return self.systems[hash(text)]
+        """How many rows have that system message, as LLaMA-Factory writes them: it gives one to those without."""
+        return self.systems[hash(text)] + (self.systems[hash("")] if text == USUAL_SYSTEM else 0)
 
 
 def survey(source: Source, on_row: Callable[[int], None] = lambda number: None) -> Survey:

@@ -32,7 +32,12 @@ from virc_recipes.wording import read_protocol
 
 TAKES: dict[str, Coordinates] = {"qwen2_vl": "permille", "qwen2_5_vl": "pixel", "qwen3_vl": "permille"}
 """What models of a type were trained to count boxes in."""
-_IN_WORDS: dict[Coordinates, str] = {"pixel": "pixels", "permille": "thousandths of the sides"}
+_IN_WORDS: dict[Coordinates, str] = {
+    "pixel": "pixels",
+    "permille": "thousandths of the sides",
+    "thousand": "thousandths of the sides",
+}
+"""What models come from their makers with; other boxes are for a system to teach."""
 STOPS = {"row", "image_missing", "image_unreadable", "image_broken"}
 """Faults of a row looked at closely that keep it from being trained on, or shown to the trained model."""
 _LONGEST = 16
@@ -181,7 +186,7 @@ def check_coordinates(source: Source, base: str, model_type: str, written: Coord
         DataError: so it is.
     """
     taken = TAKES[model_type]
-    if written != taken:
+    if written in _IN_WORDS and _IN_WORDS[written] != _IN_WORDS[taken]:
         raise DataError(
             f"boxes of {source.name} are counted in {_IN_WORDS[written]}, and {base}, of type {model_type}, counts "
             f"in {_IN_WORDS[taken]}",

@@ -1,0 +1,194 @@
+"""Rows of several systems in one stage of RL: each in its own system's words, under its own reward."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pytest
+from called import virc
+from stage_rows import drawn
+
+from virc_cli.training import begin, rewarding
+from virc_cli.training.begin import Wanted
+from virc_recipes import systems, training
+from virc_recipes.data.layouts import only_source
+from virc_recipes.data.prompt_rows import looked_through
+from virc_recipes.errors import ConfigError
+from virc_recipes.models import EMBEDDED_FOLDER
+from virc_recipes.preflight import Prompts
+from virc_recipes.reasoning.images import open_image
+from virc_recipes.reasoning.protocol import FILE_NAME
+from virc_recipes.reasoning.session import Reply, Session
+from virc_recipes.rewards.verl import Settings, compute_score, total_for
+from virc_recipes.rl_sources import folders, speakers
+from virc_recipes.runs import Run
+from virc_recipes.stages import Resolved
+from virc_recipes.wording import of_system, read_protocol
+
+SYSTEM = """name: brief
+about: short answers in two turns
+tools: [crop_image]
+models: {tiny: {}}
+reward: {total: ./brief.py}
+stages:
+  rl:
+    kind: rl
+    settings: {base: tiny, data: rows, rollout: multi_turn, max_turns: 2, response_length: 256}
+"""
+REWARD = '''"""Short answers."""
+
+TERMS = ("brief",)
+
+
+def brief(sample, means):
+    """One over the characters of the answer."""
+    return 1 / len(sample.turn.answer) if sample.turn and sample.turn.answer else None
+
+
+def total(t):
+    return t.brief or 0.0
+
+
+def whole(units, t):
+    return units[-1]
+'''
+SET = ("rollout=multi_turn", "response_length=768", "reward.total=outcome", "data=data/mixed/problems.jsonl")
+BRIEF = ("sources=[./brief.yaml]",)
+Row = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with sixteen problems, every other one of the system `brief`."""
+    folder = tmp_path_factory.mktemp("workspace")
+    file = drawn(folder / "data" / "mixed", "batch").with_name("problems.jsonl")
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    rows = [row | {"data_source": "brief"} if at % 2 else row for at, row in enumerate(rows)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "brief.yaml").write_text(SYSTEM)
+    (folder / "brief.py").write_text(REWARD)
+    return folder
+
+
+@pytest.fixture
+def workspace(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(made)
+    return made
+
+
+def resolved(*sets: str) -> Resolved:
+    return begin.settings(Wanted(system="tiny", stage="rl", base="tiny", assignments=(*SET, *sets)))
+
+
+def asked(folder: Path, stage: Resolved) -> Prompts:
+    return Prompts(
+        source=only_source(Path("data/mixed/problems.jsonl")),
+        base=EMBEDDED_FOLDER,
+        name="tiny",
+        rollout="multi_turn",
+        prompt_length=2048,
+        batch=4,
+        max_pixels=12_845_056,
+        folder=folder,
+        home=folder,
+        wording=read_protocol(EMBEDDED_FOLDER / FILE_NAME),
+        reward=stage.config.reward,
+        sources=speakers(stage.config),
+    )
+
+
+def rows_of(file: Path) -> list[Row]:
+    found: list[Row] = pq.read_table(file).to_pylist()
+    return found
+
+
+def rolled_out(row: Row, replies: Sequence[str], settings: Settings) -> dict[str, float]:
+    """The reward of a rollout of these replies, as verl asks for it."""
+    info = row["extra_info"]
+    picture = Path(info["images"][0]["image"].removeprefix("file://"))
+    own = settings.sources.get(row["data_source"])
+    told = msgspec.json.decode(Path(own).read_bytes(), type=Settings) if own else settings
+    session = Session(read_protocol(Path(str(told.protocol))), info["question"], [open_image(picture, "it")])
+    for reply in replies:
+        session.feed(Reply(reply))
+    trace = msgspec.json.encode(session.trace()).decode()
+    file = Path(settings.beside or "").parent / training.REWARD
+    return asyncio.run(
+        compute_score(
+            row["data_source"],
+            "",
+            row["reward_model"]["ground_truth"],
+            {**info, "rollout": trace},
+            settings=str(file),
+        )
+    )
+
+
+def test_each_row_is_in_the_words_of_its_system(workspace: Path, tmp_path: Path) -> None:
+    stage = resolved(*BRIEF)
+    result = looked_through(asked(tmp_path / "run", stage))
+    rows = rows_of(result.file)
+    own, other = result.protocol.system, of_system(systems.get("./brief.yaml")).protocol.system
+    assert own != other
+    assert "scale_image" in own
+    assert "scale_image" not in other
+    assert [row["data_source"] for row in rows] == ["virc", "brief"] * 8
+    assert [row["prompt"][0]["content"] for row in rows] == [own, other] * 8
+    assert (result.rows, result.otherwise, result.lacking) == (16, 0, {})
+
+
+def test_each_row_is_rewarded_by_its_system(workspace: Path, tmp_path: Path) -> None:
+    stage = resolved(*BRIEF)
+    result = looked_through(asked(tmp_path / "data", stage))
+    run, partial = Run(tmp_path / "run"), tmp_path / ".run.new"
+    partial.mkdir()
+    (partial / FILE_NAME).write_bytes(msgspec.json.encode(result.protocol))
+    code = rewarding.write(run, partial, stage, training.base(stage, workspace), result)
+    assert code.keys() == {"sources/brief/brief.py"}
+    partial.rename(run.folder)
+    settings = msgspec.json.decode((run.folder / training.REWARD).read_bytes(), type=Settings)
+    assert settings.sources == {name: str(file) for name, file in folders(run.folder).items()}
+    assert list(settings.sources) == ["brief"]
+    mine, theirs = rows_of(result.file)[:2]
+    answer = str(mine["reward_model"]["ground_truth"])
+    first = rolled_out(mine, [f"<think>so</think><answer>{answer}</answer>"], settings)
+    second = rolled_out(theirs, ["<think>so</think><answer>12345</answer>"], settings)
+    assert first.keys() == second.keys()  # as verl wants it
+    assert first["answer"] == 1.0
+    assert isnan(first["brief"])
+    assert second["score"] == second["brief"] == 1 / 5
+    assert isnan(second["answer"])
+    file = str(run.folder / training.REWARD)
+    assert [total_for(file, source).name for source in ("virc", "brief")] == ["outcome", "brief"]
+    turned = ["<think>a</think><tool_call>{}</tool_call>"]
+    assert rolled_out(theirs, turned, settings)["score"] == 0.0
+
+
+def test_a_dry_run_shows_every_file_of_a_source(workspace: Path) -> None:
+    sets = [word for each in (*SET, *BRIEF) for word in ("--set", each)]
+    done = virc("train", "tiny", "--stage", "rl", "--from", "tiny", "--dry-run", "--json", *sets)
+    assert done.code == 0, done.err
+    files = {str(Path(name).relative_to(workspace)): text for name, text in done.json["files"].items()}
+    folder = "runs/tiny-rl/sources/brief"
+    told = msgspec.json.decode(files[f"{folder}/reward.json"], type=Settings)
+    assert told.protocol == str(workspace / folder / FILE_NAME)
+    assert (told.max_turns, told.coordinates, told.rollout) == (2, "pixel", "multi_turn")
+    assert json.loads(files[f"{folder}/{FILE_NAME}"])["tools"] == ["crop_image"]
+    assert f"{folder}/reward.json" in files["runs/tiny-rl/logs/attempt_1/agents.yaml"]
+
+
+def test_sources_that_make_no_sense_are_refused(workspace: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="sources are of whole problems"):
+        resolved("rollout=per_cru", *BRIEF)
+    with pytest.raises(ConfigError, match="there is no system 'breif'"):
+        speakers(resolved("sources=[breif]").config)
+    with pytest.raises(ConfigError, match="two systems of `sources` are called brief"):
+        speakers(resolved("sources=[./brief.yaml, ./brief.yaml]").config)
+    (tmp_path / "bare.yaml").write_text("name: bare\n")
+    with pytest.raises(ConfigError, match="bare has no stage of kind rl"):
+        speakers(resolved(f"sources=[{tmp_path / 'bare.yaml'}]").config)
