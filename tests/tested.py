@@ -10,7 +10,7 @@ import msgspec
 
 from virc_recipes import envs, systems
 from virc_recipes.systems import state
-from virc_recipes.systems.state import Ran, Tested
+from virc_recipes.systems.state import Ran, Record
 
 
 def record(system: str, stage: str, engine: str, steps: int, file: Path = state.TESTED) -> None:
@@ -23,7 +23,7 @@ def record(system: str, stage: str, engine: str, steps: int, file: Path = state.
         steps: optimizer steps that it ran.
         file: where it is written; stages recorded with another content of the YAML are dropped from it.
     """
-    told = msgspec.json.decode(file.read_bytes(), type=dict[str, Tested])
+    told = msgspec.json.decode(file.read_bytes(), type=dict[str, Record])
     now, ran = state.digest(systems.get(system)), Ran(engine, steps)
     entry = told.get(system)
     if os.environ.get("VIRC_RECORD") != "1":
@@ -34,7 +34,7 @@ def record(system: str, stage: str, engine: str, steps: int, file: Path = state.
     kept = dict(entry.stages) if entry and entry.digest == now else {}
     order = list(systems.get(system).stages)
     stages = dict(sorted({**kept, stage: ran}.items(), key=lambda each: order.index(each[0])))
-    written = dict(sorted({**told, system: Tested(now, stages)}.items()))
+    written = dict(sorted({**told, system: Record(now, stages)}.items()))
     text = json.dumps(msgspec.to_builtins(written), indent=2) + "\n"
     file.write_text(text, encoding="utf-8")
 

@@ -44,7 +44,7 @@ def test_the_released_models_have_their_hub_ids_and_coordinates() -> None:
         ("name: x\nfile: /etc/passwd\n", "2: unknown key 'file'", None),
         ("", "1: name is missing", None),
         ("name: x\nstages:\n  a:\n    settings: {}\n", "3: stages.a.kind is missing", None),
-        ("name: x\ncoordinates: inches\n", "2: coordinates must be `permille` or `pixel`, not 'inches'", None),
+        ("name: x\ncoordinates: inches\n", "2: coordinates must be `original`, `permille`, `pixel`, `thousand`", None),
         ("name: x\nmodels: 3\n", "2: models must be lines of the form `key: value`, not 3", None),
         (
             "name: x\nstages: {a: {kind: sfft}}\n",

@@ -37,24 +37,6 @@ def mine(tmp_path: Path) -> Path:
     return folder
 
 
-def test_ls_names_each_system_with_stages_models_and_place(
-    mine: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("VIRC_PATH", str(mine))
-    lines = virc("systems", "ls").out.splitlines()
-    assert [line.split()[0] for line in lines] == ["tiny", "virc", "mine"]
-    assert lines[0].split("  ")[1:] != []
-    assert "instruct (sft), practice (sft)" in lines[1]
-    assert "ViRC-7B, ViRC-3B" in lines[1]
-    assert lines[1].endswith("  package")
-    assert lines[2].endswith(f"  {mine / 'mine.yaml'}")
-    rows = virc("systems", "ls", "--json").json["systems"]
-    assert rows[2] == {
-        "name": "mine", "about": "a model of my own", "stages": {"one": "sft"}, "models": ["mymodel"],
-        "from": str(mine / "mine.yaml"),
-    }  # fmt: skip
-
-
 def test_ls_names_the_file_that_is_wrong(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (mine / "mine.yaml").write_text("name: mine\nmodls: {}\n")
     monkeypatch.setenv("VIRC_PATH", str(mine))

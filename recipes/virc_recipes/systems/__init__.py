@@ -14,12 +14,12 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-from virc_recipes import fitting, nested, plain_yaml
+from virc_recipes import fitting, nested, plain_yaml, tools
 from virc_recipes.config import Seconds, Text, Url
 from virc_recipes.errors import ConfigError
 from virc_recipes.nearest import did_you_mean
 from virc_recipes.paths import expanded, is_file, is_folder
-from virc_recipes.reasoning.protocol import Coordinates
+from virc_recipes.reasoning.protocol import USUAL, Coordinates, Drawing, Words
 
 SEARCH_PATH = "VIRC_PATH"
 """The variable that names further folders of systems, separated as in PATH."""
@@ -147,19 +147,19 @@ class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         total: name of a total, as `virc rewards ls` lists them, or a file of one's own; None: it is not public.
+        strict: whose checks decide what is well-formed: our own, or the published ones with their quirks.
+        judge: who gives the scores that no rule gives.
         supply: what is not public of it; a stage starts when a total stands in its place.
         weights: of the total `weighted`: term -> what its value is multiplied by.
         gate: of the total `weighted`: the term without which there is no reward.
-        strict: whose checks decide what is well-formed: our own, or the published ones with their quirks.
-        judge: who gives the scores that no rule gives.
     """
 
     total: Text | None = "virc"
+    strict: Literal["own", "published"] = "own"
+    judge: Judging = Judging()
     supply: Text | None = None
     weights: Mapping[Name, float] = {}
     gate: Name | None = None
-    strict: Literal["own", "published"] = "own"
-    judge: Judging = Judging()
 
 
 class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -173,7 +173,10 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         protocol_source: what boxes mean -> rows that show the wording of the models whose boxes mean that: a dataset of
             `datasets`, a slash, and a name of its `dataset_info.json`.
         coordinates, images: as in `Protocol`.
-        tools: names of the tools that its wording offers, or files of one's own beside it; empty: all of this package.
+        tools: names of the tools that its wording offers, or files of one's own beside it; empty: those of ViRC;
+            `none`: it calls no tools.
+        wording: how it is spoken to, and how it answers, where that is not our own wording.
+        sampling: how its models are sampled where nobody says.
         stages: by name, in the order they are run.
         everywhere: settings of every stage whose kind has them; what a stage itself sets wins over them.
         overlays: by name.
@@ -190,7 +193,9 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     protocol_source: Mapping[Coordinates, Text] = {}
     coordinates: Coordinates = "pixel"
     images: Literal["smart", "square_1000"] = "smart"
-    tools: tuple[Text, ...] = ()
+    tools: tuple[Text, ...] | Literal["none"] = ()
+    wording: Words = Words()
+    sampling: Drawing = USUAL
     stages: Mapping[Name, Stage] = {}
     everywhere: dict[str, Any] = {}
     overlays: Mapping[Name, Overlay] = {}
@@ -203,6 +208,16 @@ class System(Written, frozen=True, forbid_unknown_fields=True):
     """A system, and the file it was read from."""
 
     file: Path = Path()
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """Names or files of the tools that its wording offers."""
+        return () if self.tools == "none" else self.tools or tools.DEFAULT
+
+    @property
+    def worded(self) -> bool:
+        """Whether it is spoken to in words of its own."""
+        return self.wording != Words()
 
     @property
     def called(self) -> str:
@@ -227,18 +242,26 @@ def get(name: str) -> System:
     """The system of that name, or that a file `name` holds.
 
     Raises:
-        ConfigError: there is none, the hint names the nearest; or the file is wrong.
+        ConfigError: there is none, the hint names the nearest; it is only listed in `field/`; or the file is wrong.
     """
     if is_path(name):
         return load(expanded(name))
     if name not in discover():
-        absent = [folder for folder in _folders(os.environ.get(SEARCH_PATH, "")) if not is_folder(folder)]
-        hint = f"{SEARCH_PATH} names {absent[0]}, which is no folder" if absent else None
-        here = next((file for suffix in SUFFIXES if is_file(file := Path(f"{name}{suffix}"))), None)
-        if here:
-            raise ConfigError(f"there is no system {name!r}", f"a file is named by its path: ./{here}")
-        raise ConfigError(f"there is no system {name!r}", did_you_mean(name, discover(), hint))
+        raise _absent(name)
     return discover()[name]
+
+
+def _absent(name: str) -> ConfigError:
+    """Why there is no system of that name: what is known of it, or which was meant."""
+    from virc_recipes.systems import state
+
+    here = next((file for suffix in SUFFIXES if is_file(file := Path(f"{name}{suffix}"))), None)
+    if here:
+        return ConfigError(f"there is no system {name!r}", f"a file is named by its path: ./{here}")
+    absent = [folder for folder in _folders(os.environ.get(SEARCH_PATH, "")) if not is_folder(folder)]
+    hint = f"{SEARCH_PATH} names {absent[0]}, which is no folder" if absent else "virc systems ls"
+    near = did_you_mean(name, {*discover(), *state.names()}, hint)
+    return state.refusal(name) or ConfigError(f"there is no system {name!r}", near)
 
 
 def is_path(name: str) -> bool:
@@ -280,8 +303,9 @@ def built(content: Mapping[str, Any], path: Path) -> System:
         if keys[0] != _LISTED:
             nested.put(changed, keys, _beside(text, path))
     written = msgspec.convert(changed, Written, strict=False)
-    tools = tuple(_beside(tool, path) if _is_relative_file(tool) else tool for tool in written.tools)
-    written = msgspec.structs.replace(written, tools=tools)
+    if written.tools != "none":
+        found = tuple(_beside(tool, path) if _is_relative_file(tool) else tool for tool in written.tools)
+        written = msgspec.structs.replace(written, tools=found)
     return System(**msgspec.structs.asdict(written), file=path.absolute())
 
 

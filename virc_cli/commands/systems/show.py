@@ -64,13 +64,14 @@ def _show_listed(row: "Row", as_json: bool) -> None:
     """Print a published system that has no YAML."""
     from virc_recipes.systems import state
 
-    known = {"name": row.name, "about": row.about, "state": str(state.of(row)), "published": _published(row)}
+    reached, published = str(state.of(row)), _published(row)
+    known = {"name": row.name, "about": row.about, "state": reached, "published": published}
     if as_json:
         output.emit({"schema": "virc.systems.show/1", **FAILURE, **known, "error": None})
         return
     output.line(f"{row.name}: {row.about}")
-    output.line(f"state        {known['state']}")
-    for line in _published_lines(known["published"]):
+    output.line(f"state        {reached}")
+    for line in _published_lines(published):
         output.line(line)
 
 

@@ -86,7 +86,7 @@ class Ran(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     steps: int
 
 
-class Tested(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The stages of a system that ran, and the digest of the YAML they ran with."""
 
     digest: str
@@ -128,9 +128,9 @@ def components() -> Mapping[str, Component]:
 
 
 @cache
-def tested() -> Mapping[str, Tested]:
+def tested() -> Mapping[str, Record]:
     """The systems whose stages ran in their engines."""
-    return msgspec.json.decode(TESTED.read_bytes(), type=dict[str, Tested])
+    return msgspec.json.decode(TESTED.read_bytes(), type=dict[str, Record])
 
 
 def digest(system: System) -> str:
