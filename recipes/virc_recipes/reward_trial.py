@@ -42,7 +42,7 @@ def reward_of(system: System) -> tuple[Reward, Total]:
     """
     if system.reward is None:
         raise ConfigError(f"the system {system.name} has no reward", "reward: {total: NAME}; virc rewards ls")
-    return system.reward, rewards.find(system.reward.total, system.file.parent)
+    return system.reward, rewards.of(system.reward, system.file.parent)
 
 
 def prompts(source: Source, reward: Reward, most: int) -> Iterator[tuple[int, Prompt]]:

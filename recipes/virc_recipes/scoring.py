@@ -92,6 +92,24 @@ def score(answer: str, key: Key, symbolic: Callable[[str, str], bool] | None = N
     return Verdict(symbolic(texts[-1], key.answer), "symbolic")
 
 
+def relative_error(answer: str, key: Key) -> Fraction | None:
+    """How far an answer is off the right number, as a share of that; None where one of them is no number.
+
+    Of 0 everything else is off by 1. As in `score`, the number may stand at the end of a text, and 50% is also a half.
+    """
+    errors: list[Fraction] = []
+
+    def note(number: Fraction, reference: Fraction) -> bool:
+        away = abs(number - reference)
+        errors.append(away / abs(reference) if reference else Fraction(bool(away)))
+        return False
+
+    said = final(answer)
+    for text in [answer] if said is None else [answer, said]:
+        numbers_agree(text, key.answer, note)
+    return min(errors, default=None)
+
+
 def _right_by_rule(answer: str, key: Key) -> bool:
     if same(answer, key.answer, key.choices or None):
         return True

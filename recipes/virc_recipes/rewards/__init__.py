@@ -14,7 +14,12 @@ A total file defines
     TERMS: tuple[str, ...]                          the terms it reads
     total(t) -> float                               `t.NAME` is a term's value, `t.turn` "answer", "tool" or None
 
-and may define `whole(units, t) -> float`, the reward of a whole rollout; see `rollouts`.
+and may define
+
+    whole(units, t) -> float                        the reward of a whole rollout
+    group(rewards, ts) -> list[float]               the rewards of all rollouts of one prompt, in the place of `rewards`
+
+of which `rollouts` has more. The total `weighted` is made of what a system's YAML says beside its name, see there.
 
 A term may also stand in the file of the total that reads it, as a function of its name.
 
@@ -28,7 +33,7 @@ import inspect
 import math
 import pkgutil
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, cast
@@ -36,12 +41,20 @@ from typing import Any, Literal, cast
 import msgspec
 
 from virc_recipes import own_code
-from virc_recipes.clauses import clause
+from virc_recipes.clauses import clause, plain
 from virc_recipes.errors import ConfigError, VircError
 from virc_recipes.nearest import did_you_mean
 from virc_recipes.paths import is_file
 from virc_recipes.rewards.means import Means, UnscoredError
 from virc_recipes.rewards.sample import Sample
+from virc_recipes.systems import Reward
+
+WEIGHTED = "weighted"
+"""The total that a system's YAML makes, by its weights."""
+_MORE = {
+    "whole": "whole(units, t) gives the reward of a rollout",
+    "group": "group(rewards, ts) gives the rewards of all rollouts of a prompt",
+}
 
 Score = Callable[[Sample, Means], float | Awaitable[float | None] | None]
 
@@ -56,7 +69,7 @@ class Term(msgspec.Struct, frozen=True):
 
 
 class Total(msgspec.Struct, frozen=True):
-    """A total by its name, the terms it reads, what it is (one line), its file; `whole` is of rollouts, see there."""
+    """A total by its name, the terms it reads, what it is (one line), its file; `whole` and `group` are of rollouts."""
 
     name: str
     terms: Sequence[Term]
@@ -64,6 +77,7 @@ class Total(msgspec.Struct, frozen=True):
     about: str
     file: Path
     whole: Callable[[Sequence[float], "Terms"], float] | None = None
+    group: Callable[[Sequence[float], Sequence["Terms"]], Sequence[float]] | None = None
 
 
 class Terms:
@@ -110,8 +124,40 @@ def discover() -> tuple[list[Term], list[Total]]:
     return terms, [find(name) for name in _names("TERMS")]
 
 
+def of(reward: Reward, beside: Path | None = None) -> Total:
+    """The total of a system's reward, with its terms.
+
+    Args:
+        reward: paths in it are absolute.
+        beside: the folder of the system's YAML.
+
+    Raises:
+        ConfigError: it is not public; or there is none of its name, its file cannot be used, or it has no weights.
+    """
+    if fault := lacking(reward, beside):
+        raise fault
+    if reward.total is None:
+        sentence = f"the reward of this system is not public: {plain(reward.supply or '', 200)}"
+        raise ConfigError(sentence, "--set reward.total=./mine.py; virc rewards ls shows some")
+    return weighed(reward, beside) if reward.total == WEIGHTED else find(reward.total, beside)
+
+
+def weighed(reward: Reward, beside: Path | None = None) -> Total:
+    """The total `weighted` with the weights and the gate of a reward.
+
+    Raises:
+        ConfigError: there is no such term.
+    """
+    named = tuple(dict.fromkeys((*([reward.gate] if reward.gate else []), *reward.weights)))
+    bare = find(WEIGHTED)
+    module = importlib.import_module(f"{__name__}.{WEIGHTED}")
+    terms = [*_terms(module, named, own_code.folders(beside))]
+    total = partial(module.total, weights=reward.weights, gate=reward.gate)
+    return msgspec.structs.replace(bare, terms=terms, total=total)
+
+
 def find(name: str, beside: Path | None = None) -> Total:
-    """The total that a system names, with its terms.
+    """A total by its name, with its terms; `of` is for what a system says.
 
     Args:
         name: as it stands in the system's YAML; a path is absolute there.
@@ -135,6 +181,18 @@ def missing(name: str, beside: Path | None = None) -> ConfigError | None:
     if name in _names("TERMS") or own_code.file_of(name, own_code.folders(beside)):
         return None
     return ConfigError(f"there is no reward {name!r}", did_you_mean(name, _names("TERMS")))
+
+
+def lacking(reward: Reward, beside: Path | None = None) -> ConfigError | None:
+    """What a reward lacks to be what its fields say, None where it lacks nothing; nothing is loaded for it."""
+    if reward.total is None:
+        hint = 'supply: "what is not public"'
+        return None if reward.supply else ConfigError("reward.total is null, and nothing says why", hint)
+    if reward.total == WEIGHTED and not reward.weights:
+        return ConfigError(f"the total {WEIGHTED} has no weights", "weights: {answer: 0.8, format: 0.2}")
+    if reward.total != WEIGHTED and reward.gate:
+        return ConfigError(f"reward.gate is of the total {WEIGHTED}, not of {reward.total}", "remove it")
+    return missing(reward.total, beside)
 
 
 async def score(sample: Sample, total: Total, means: Means) -> Scored:
@@ -171,6 +229,25 @@ def called(function: Callable[..., float], file: Path, *arguments: object) -> fl
         raise _broken(file, error) from error
 
 
+def called_for_all(
+    group: Callable[..., Sequence[float]], file: Path, values: Sequence[float], terms: Sequence[Terms]
+) -> list[float]:
+    """What a total's `group` gives for rewards and the terms that they are of.
+
+    Raises:
+        ConfigError: it fails, reads a term that could not be had, or does not give a number for each.
+    """
+    try:
+        found = [*group(list(values), list(terms))]
+    except VircError:
+        raise
+    except Exception as error:
+        raise _broken(file, error) from error
+    if len(found) != len(values):
+        raise ConfigError(f"group of {file} gives {len(found)} rewards for {len(values)} rollouts")
+    return [cast(float, _number(each, "group", file)) for each in found]
+
+
 async def _values(
     sample: Sample, terms: Sequence[Term], means: Means
 ) -> dict[str, float | UnscoredError | None]:
@@ -196,7 +273,7 @@ def _broken(file: Path, error: Exception) -> ConfigError:
 
 
 def _number(value: object, name: str, file: Path) -> float | None:
-    if value is None and name != "total":
+    if value is None and name not in ("total", "group"):
         return None
     if not isinstance(value, bool | int | float) or not math.isfinite(value):
         raise ConfigError(f"{name} of {file} gives {str(value)[:40]!r}, which is no number")
@@ -244,10 +321,11 @@ def _total(module: ModuleType, name: str, folders: Sequence[Path]) -> Total:
         raise ConfigError(
             f"{file} has no TERMS, a tuple of names, and total(t)", "virc rewards ls shows some"
         )
-    whole = getattr(module, "whole", None)
-    if whole is not None and not callable(whole):
-        raise ConfigError(f"whole of {file} is no function", "whole(units, t) gives the reward of a rollout")
-    return Total(name, [*_terms(module, names, folders)], function, _about(module), Path(file), whole)
+    more = {each: getattr(module, each, None) for each in _MORE}
+    for each, use in _MORE.items():
+        if more[each] is not None and not callable(more[each]):
+            raise ConfigError(f"{each} of {file} is no function", use)
+    return Total(name, [*_terms(module, names, folders)], function, _about(module), Path(file), **more)
 
 
 def _terms(module: ModuleType, names: Sequence[str], folders: Sequence[Path]) -> Iterator[Term]:

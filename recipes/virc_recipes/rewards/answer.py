@@ -18,10 +18,16 @@ NAME = "answer"
 
 
 async def score(sample: "Sample", means: "Means") -> float | None:
-    """1 where the answer is right."""
-    if sample.kind != "answer" or sample.turn is None or sample.turn.answer is None:
+    """1 where the answer is right; terms that need this too await it here, and the judge is asked once."""
+    if NAME not in sample.asked:
+        sample.asked[NAME] = asyncio.ensure_future(_score(sample, means))
+    return await sample.asked[NAME]
+
+
+async def _score(sample: "Sample", means: "Means") -> float | None:
+    if sample.answer is None:
         return None
-    answer, key = sample.turn.answer, sample.prompt.key
+    answer, key = sample.answer, sample.prompt.key
     if means.judge is None or sample.prompt.strict == "own":
         verdict = by_rule(answer, key)
         if not verdict.right and means.symbolic:

@@ -29,7 +29,7 @@ def own_files(reward: Reward, beside: Path | None, names: Iterable[str]) -> dict
     Raises:
         ConfigError: there is none of a name, or two files have one name.
     """
-    total = rewards.find(reward.total, beside)
+    total = rewards.of(reward, beside)
     files = [(file.name, file) for file in (total.file, *(term.file for term in total.terms))]
     offered = tuple(names)
     loaded = tools.load(offered, beside, of_wording=True)
@@ -57,7 +57,7 @@ def copy(files: Mapping[str, Path], to: Path) -> dict[str, str]:
 
 def moved(reward: Reward, beside: Path | None, to: Path) -> Reward:
     """The reward with its total in the copies that lie in a folder, where it is the user's own."""
-    file = rewards.find(reward.total, beside).file.resolve()
+    file = rewards.of(reward, beside).file.resolve()
     if file.is_relative_to(_PACKAGE):
         return reward
     return msgspec.structs.replace(reward, total=str(to / file.name))

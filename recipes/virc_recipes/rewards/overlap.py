@@ -1,8 +1,8 @@
 """How well the region a tool call shows matches the one annotated: intersection over union, 0 to 1; without a judge.
 
 Both are regions of an input, whichever crop of it they are written on. Annotated is `box` of the row (left, top, right,
-bottom in pixels of the first image), else the region that the row's reference reply shows; where that answers, there is
-nothing to look at, and no region has a point.
+bottom in pixels of the first image's file), else the region that the row's reference reply shows; where that answers,
+there is nothing to look at, and no region has a point.
 Source: Everingham et al., The Pascal Visual Object Classes Challenge, IJCV 2010, section 4.2.
 """
 
@@ -44,7 +44,7 @@ def _annotated(prompt: "Prompt") -> Region | None:
             left, top, right, bottom = msgspec.convert(box, tuple[float, float, float, float])
         except msgspec.ValidationError:
             raise DataError("the row's box is not four numbers") from None
-        width, height = prompt.view.sizes[0]
+        width, height = prompt.original
         return 0, left / width, top / height, right / width, bottom / height
     call = read(prompt.reference, prompt).call if prompt.reference else None
     return _region(call, prompt) if call else None

@@ -4,13 +4,16 @@ A total file may define
 
     whole(units, t) -> float        `units` are the rewards of the units in their order, `t` is the last unit's, with
                                     `t.ended` "answer", "format" (a reply was not taken) or "length" (no answer in
-                                    the turns and tokens of a rollout)
+                                    the turns and tokens of a rollout), `t.turns`, the number of its units, and
+                                    `t.tool_calls`, of them those that called a tool and were taken
+    group(rewards, ts) -> list[float]   the rewards of all rollouts of one prompt as they are compared, in the place
+                                    of `rewards`; `ts` are the last units' of each
 
-Where it defines none, `whole` here stands for it.
+Where it defines no `whole`, the one here stands for it; where it defines no `group`, rewards stay as they are.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -27,6 +30,7 @@ from virc_recipes.reasoning.trace import Trace
 from virc_recipes.rewards import Scored, Terms, Total
 from virc_recipes.rewards.means import Means, UnscoredError
 from virc_recipes.rewards.sample import Prompt, Sample, sample
+from virc_recipes.tools.base import Size
 
 Ended = Literal["answer", "format", "length"]
 
@@ -37,12 +41,17 @@ class Rollout(msgspec.Struct, frozen=True):
     Args:
         total: None where a term that it needs could not be had.
         units: the rewards of its units.
-        ended: how.
+        last: what `whole` and `group` are given of it.
     """
 
     total: float | None
     units: Sequence[Scored]
-    ended: Ended
+    last: "Last"
+
+    @property
+    def ended(self) -> Ended:
+        """How."""
+        return self.last.known.ended
 
     @property
     def terms(self) -> dict[str, float | None]:
@@ -72,21 +81,49 @@ async def score(samples: Sequence[Sample], ended: Ended, total: Total, means: Me
     units = await asyncio.gather(*(rewards.score(each, total, means) for each in samples))
     values = [unit.total for unit in units]
     known = [value for value in values if value is not None]
+    calls = sum(each.kind == "tool" for each in samples)
+    last = Last(Known(samples[-1].kind, units[-1].terms, units[-1].unscored, ended, len(units), calls))
     if len(known) < len(units):
-        return Rollout(None, units, ended)
-    t = Last(samples[-1].kind, units[-1].terms, units[-1].unscored, ended)
+        return Rollout(None, units, last)
     try:
-        return Rollout(rewards.called(total.whole or whole, total.file, known, t), units, ended)
+        return Rollout(rewards.called(total.whole or whole, total.file, known, last), units, last)
     except UnscoredError:
-        return Rollout(None, units, ended)
+        return Rollout(None, units, last)
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What is known of a rollout when it is over, as `Terms` have it of a unit; it can be written as JSON."""
+
+    turn: str | None
+    values: Mapping[str, float | None]
+    unscored: Mapping[str, str]
+    ended: Ended
+    turns: int
+    tool_calls: int
 
 
 class Last(Terms):
-    """The terms of the last unit, and how the rollout ended."""
+    """The terms of the last unit, how the rollout ended, and how many units and tool calls it has."""
 
-    def __init__(self, turn: str | None, values: Any, unscored: Any, ended: Ended) -> None:
-        super().__init__(turn, values, unscored)
-        self.ended = ended
+    def __init__(self, known: Known) -> None:
+        super().__init__(known.turn, known.values, known.unscored)
+        self.known = known
+        self.ended, self.turns, self.tool_calls = known.ended, known.turns, known.tool_calls
+
+
+def grouped(total: Total, rewards_: Sequence[float], lasts: Sequence[Last]) -> list[float]:
+    """The rewards of all rollouts of one prompt, as they are compared.
+
+    Args:
+        rewards_: as `score` gives them.
+        lasts: of the same rollouts.
+
+    Raises:
+        ConfigError: the total's `group` fails, or does not give a number for each.
+    """
+    if total.group is None:
+        return list(rewards_)
+    return rewards.called_for_all(total.group, total.file, rewards_, lasts)
 
 
 def samples_of(
@@ -103,10 +140,12 @@ def samples_of(
     Raises:
         DataError: an image of the problem cannot be read.
     """
+    images = [_opened(picture) for picture in record.images]
+    files = [image.size for image in images]
     session = Session(
         protocol,
         record.question or "",
-        [_opened(picture) for picture in record.images],
+        images,
         grid,
         tolerate=(),
         max_turns=max_turns,
@@ -115,7 +154,7 @@ def samples_of(
     for text in (*(unit.text for unit in trace.units), *(each.text for each in trace.pending)):
         if isinstance(session.next(), Done):
             break
-        samples.append(sample(text, _prompt(record, session)))
+        samples.append(sample(text, _prompt(record, session, files)))
         session.feed(Reply(text))
     if not samples:
         raise DataError("the rollout holds no reply")
@@ -129,13 +168,20 @@ def _opened(picture: Picture) -> Image.Image:
         raise DataError(f"image {picture.name} cannot be read: {error.strerror}") from None
 
 
-def _prompt(record: Record, session: Session) -> Prompt:
+def _prompt(record: Record, session: Session, files: Sequence[Size]) -> Prompt:
     """What a session has shown so far."""
     trace = session.trace()
     messages = tuple(Message(each.role, MARK * len(each.images) + each.text) for each in trace.messages)
     known = msgspec.structs.replace(record, messages=messages, images=())
+    spoken = session.protocol
     return Prompt(
-        known, session.protocol.coordinates, shown=tuple(session.images), offered=session.protocol.tools
+        known,
+        spoken.coordinates,
+        shown=tuple(session.images),
+        offered=spoken.tools,
+        grammar=spoken.grammar,
+        files=files,
+        box=spoken.box,
     )
 
 

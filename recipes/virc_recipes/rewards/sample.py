@@ -1,6 +1,6 @@
 """What a reward is given for: a reply, and all that was known before it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, Literal
@@ -11,11 +11,12 @@ from PIL import Image
 from virc_recipes import tools
 from virc_recipes.data.checks.sizes import as_shown
 from virc_recipes.data.checks.verdict import Rules
-from virc_recipes.data.record import Picture, Record, images_of
+from virc_recipes.data.record import Picture, Record, images_of, inputs_of
 from virc_recipes.errors import DataError
+from virc_recipes.reasoning.grammar import TAGS, Grammar
 from virc_recipes.reasoning.images import Shown, image_size, open_image
-from virc_recipes.reasoning.messages import FormatError, Turn, parse
-from virc_recipes.reasoning.protocol import Coordinates
+from virc_recipes.reasoning.messages import FormatError, ToolText, Turn, parse
+from virc_recipes.reasoning.protocol import BoxForm, Coordinates
 from virc_recipes.reasoning.repetition import repeats
 from virc_recipes.rewards import published
 from virc_recipes.scoring import Key, key_of
@@ -26,6 +27,22 @@ Strict = Literal["own", "published"]
 """Whose checks decide what is well-formed: ours, or those of the published program with all its quirks (D4)."""
 
 REPEAT_LIMIT = 8
+
+
+class Action(msgspec.Struct, frozen=True):
+    """One entry of the action log: a tool call of a rollout.
+
+    Args:
+        tool: as it was written; None where the reply cannot be read.
+        call: as it was carried out, with the box in pixels of the image it is of, as that was shown.
+        fault: why it was not; None where it was.
+        shown: (width, height) in px of the image it led to; None where there is none.
+    """
+
+    tool: ToolText | None
+    call: Call | None = None
+    fault: str | None = None
+    shown: Size | None = None
 
 
 class Seen:
@@ -78,6 +95,9 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         reference: the reply of the row, where it has one.
         shown: the images as they were shown, where they are known; else those of the record are.
         offered: names of the tools that may be called; None: all.
+        grammar: how replies are written.
+        files: (width, height) in px of the inputs' files, where the images are not those of the record.
+        box: how a box is written.
     """
 
     record: Record
@@ -86,6 +106,9 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
     reference: str | None = None
     shown: Sequence[Shown] = ()
     offered: Sequence[str] | None = None
+    grammar: Grammar = TAGS
+    files: Sequence[Size] = ()
+    box: BoxForm = "corners"
 
     @property
     def question(self) -> str:
@@ -120,20 +143,30 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
             return [Given(shown) for shown in self.shown]
         return [Seen(picture) for picture in self.record.images]
 
+    @property
+    def original(self) -> Size:
+        """(width, height) in px of the file of the first image.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        return self.files[0] if self.files else self.images[0].size
+
     @cached_property
     def view(self) -> View:
         """What tool calls are held against: the sizes as shown; the published program takes those of the files."""
         files = [image.size for image in self.images]
         if self.strict == "published" or self.shown:
-            return View(files, self.coordinates)
+            return View(files, self.coordinates, self.box, self.files)
         shown = as_shown(self.record, files, Rules("prompts", self.coordinates))
-        return View([size for size in shown if size], self.coordinates)
+        inputs = [files[index] for index in inputs_of(self.record)]
+        return View([size for size in shown if size], self.coordinates, self.box, inputs)
 
     @cached_property
     def before(self) -> Sequence[Turn | None]:
         """The replies before this one; None for what is not in the format."""
         replies = (message for message in self.record.messages if message.role == "assistant")
-        return [_parsed(message.content) for message in replies]
+        return [self._parsed(message.content) for message in replies]
 
     @property
     def thoughts(self) -> list[str]:
@@ -141,27 +174,54 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         return [turn.think for turn in self.before if turn]
 
     @cached_property
+    def calls(self) -> Sequence[Action]:
+        """The tool calls before this reply, oldest first; replies that cannot be read are among them."""
+        return [action for action, _ in self._log]
+
+    @cached_property
     def made_by(self) -> Sequence[Call | None]:
         """For each image of the history the call that made it; None for inputs, and for what nobody can read."""
-        made: list[Call | None] = []
-        call: Call | None = None
-        for message, shown in zip(self.record.messages, images_of(self.record), strict=True):
-            if message.role == "assistant":
-                call = self._call(message.content, len(made))
-            else:
-                made += [call] * len(shown)
+        made: list[Call | None] = [None] * len(self.view.sizes)
+        for action, images in self._log:
+            for image in images:
+                made[image] = action.call
         return made
 
-    def _call(self, reply: str, count: int) -> Call | None:
-        turn = _parsed(reply)
-        if turn is None or turn.tool is None:
+    @cached_property
+    def _log(self) -> Sequence[tuple[Action, range]]:
+        """Each call before this reply, and the images that it led to, by their places in the history."""
+        found: list[tuple[Action, range]] = []
+        count, calls = 0, False
+        for message, shown in zip(self.record.messages, images_of(self.record), strict=True):
+            if message.role == "assistant":
+                action = self._action(message.content, count)
+                calls = action is not None
+                found += [(action, range(0))] if action else []
+            elif calls and shown:
+                size = self.view.sizes[count]
+                found[-1] = (
+                    msgspec.structs.replace(found[-1][0], shown=size),
+                    range(count, count + len(shown)),
+                )
+            count += len(shown)
+        return found
+
+    def _action(self, reply: str, count: int) -> Action | None:
+        """The call of a reply that saw so many images; None where it answers."""
+        turn = self._parsed(reply)
+        if turn is None:
+            return Action(None, fault="it is not in the format")
+        if turn.tool is None:
             return None
-        sizes = self.view.sizes[:count]
-        with suppress(ToolError):
-            checked: Call = (
-                tools.get(turn.tool.name).check(turn.tool.arguments, View(sizes, self.coordinates)).call
-            )
-            return checked
+        view = msgspec.structs.replace(self.view, sizes=self.view.sizes[:count])
+        try:
+            return Action(turn.tool, tools.get(turn.tool.name).check(turn.tool.arguments, view).call)
+        except ToolError as error:
+            return Action(turn.tool, fault=str(error))
+
+    def _parsed(self, reply: str) -> Turn | None:
+        with suppress(FormatError):
+            return parse(reply, self.grammar)
         return None
 
 
@@ -179,11 +239,12 @@ class Sample(msgspec.Struct, frozen=True):
     Args:
         text: the reply.
         prompt: what was known before it.
-        turn: the reply as it was read; None where it is not in the format.
+        turn: the reply as it was read, though its call may be at fault; None where it is not in the format.
         call: its tool call, with the box in pixels of the image it is of, as that was shown.
         fault: why the reply is not taken; None where it is.
         group: the other replies to the same prompt, where they are known.
         why: what terms say about their values, each under its name.
+        asked: what terms find that others need too, each under its name, so that a judge is asked once.
     """
 
     text: str
@@ -193,6 +254,7 @@ class Sample(msgspec.Struct, frozen=True):
     fault: str | None = None
     group: Sequence[str] = ()
     why: dict[str, str] = {}
+    asked: dict[str, Awaitable[float | None]] = {}
 
     @property
     def kind(self) -> Literal["answer", "tool"] | None:
@@ -200,6 +262,19 @@ class Sample(msgspec.Struct, frozen=True):
         if self.fault or not self.turn:
             return None
         return "tool" if self.turn.tool else "answer"
+
+    @property
+    def answer(self) -> str | None:
+        """What a reply that is taken answers; None where it does not."""
+        return self.turn.answer if self.turn and not self.fault else None
+
+    @property
+    def calls(self) -> Sequence[Action]:
+        """The action log: the tool calls of the rollout up to this reply, its own as the last."""
+        if self.turn is None:
+            return [*self.prompt.calls, Action(None, fault=self.fault)]
+        own = [Action(self.turn.tool, self.call, self.fault)] if self.turn.tool else []
+        return [*self.prompt.calls, *own]
 
 
 def sample(text: str, prompt: Prompt, group: Sequence[str] = ()) -> Sample:
@@ -210,11 +285,12 @@ def sample(text: str, prompt: Prompt, group: Sequence[str] = ()) -> Sample:
     """
     if repeats(text, REPEAT_LIMIT):
         return Sample(text, prompt, fault=f"it repeats a pattern {REPEAT_LIMIT} times in a row", group=group)
+    turn = None
     try:
-        turn = published.parse(text) if prompt.strict == "published" else parse(text)
+        turn = published.parse(text) if prompt.strict == "published" else parse(text, prompt.grammar)
         call = _checked(turn, prompt)
     except (FormatError, ToolError) as error:
-        return Sample(text, prompt, fault=str(error), group=group)
+        return Sample(text, prompt, turn, fault=str(error), group=group)
     return Sample(text, prompt, turn, call, group=group)
 
 
@@ -233,9 +309,3 @@ def _checked(turn: Turn, prompt: Prompt) -> Call | None:
         raise ToolError(f"the call is not exact: {', '.join(checked.deviations)}")
     call: Call = checked.call
     return call
-
-
-def _parsed(reply: str) -> Turn | None:
-    with suppress(FormatError):
-        return parse(reply)
-    return None

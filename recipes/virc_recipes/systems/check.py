@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from virc_recipes import fitting, nested, plain_yaml, stages, systems
 from virc_recipes.clauses import plain
@@ -162,7 +163,7 @@ def _of_reward(system: System) -> Iterator[Fault]:
         return
     from virc_recipes import rewards
 
-    fault = rewards.missing(system.reward.total, system.file.parent)
+    fault = rewards.lacking(system.reward, system.file.parent)
     if fault:
         yield Fault(("reward", "total"), fault.message, fault.hint)
 
@@ -171,7 +172,13 @@ def _of_tools(system: System) -> Iterator[Fault]:
     """Tools that there are none of; a file is not loaded for it."""
     from virc_recipes import tools
 
-    for name in system.tools:
+    if system.tools == "none" and UNSET in (system.wording.system, system.wording.first):
+        yield Fault(
+            ("tools",),
+            "without tools a system needs words of its own",
+            "wording: {system: TEXT, first: TEXT}",
+        )
+    for name in system.offered:
         if name in tools.discover() or tools.file_of(name, system.file.parent):
             continue
         if name.endswith(".py"):

@@ -1,0 +1,24 @@
+"""Complete IoU of the box that the answer is and the nearest of the row's, 0 to 1; of answers only.
+
+What is under 0, boxes that are far apart, counts as 0.
+Source: Zheng et al. (arXiv:1911.08287); cut off at 0 as in Leon-LihongWang/ViRC, src/train/reward_for_scale_fixed.py,
+which defines it and never calls it.
+"""
+
+from typing import TYPE_CHECKING
+
+from virc_recipes.rewards import boxes
+
+if TYPE_CHECKING:
+    from virc_recipes.rewards.means import Means
+    from virc_recipes.rewards.sample import Sample
+
+NAME = "ciou"
+
+
+def score(sample: "Sample", means: "Means") -> float | None:
+    """The CIoU; 0 where the answer is no box."""
+    if sample.answer is None:
+        return None
+    right, found = boxes.annotated(sample.prompt), boxes.answered(sample)
+    return max((max(0.0, boxes.ciou(each.box, box)) for each in found[:1] for box in right), default=0.0)

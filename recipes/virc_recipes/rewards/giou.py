@@ -1,0 +1,24 @@
+"""Generalized IoU of the box that the answer is and the nearest of the row's, -1 to 1; of answers only.
+
+It tells how far boxes are apart that do not overlap. An answer that is no box has the least, -1.
+Source: Rezatofighi et al. (arXiv:1902.09630); VLA-R1 takes (GIoU + 1) / 2 (GigaAI-research/VLA-R1,
+RFT_training/train_utils/robot_bbox_traj_norm.py).
+"""
+
+from typing import TYPE_CHECKING
+
+from virc_recipes.rewards import boxes
+
+if TYPE_CHECKING:
+    from virc_recipes.rewards.means import Means
+    from virc_recipes.rewards.sample import Sample
+
+NAME = "giou"
+
+
+def score(sample: "Sample", means: "Means") -> float | None:
+    """The GIoU."""
+    if sample.answer is None:
+        return None
+    right, found = boxes.annotated(sample.prompt), boxes.answered(sample)
+    return max((boxes.giou(each.box, box) for each in found[:1] for box in right), default=-1.0)

@@ -1,0 +1,24 @@
+"""Intersection over union of the box that the answer is and the nearest of the row's, 0 to 1; of answers only.
+
+Of an answer with several boxes the first counts; `matching` is for many. How boxes are read: see `boxes`.
+Source: om-ai-lab/VLM-R1, src/open-r1-multimodal/src/open_r1/vlm_modules/qwen_module.py, the reward of referring
+expressions: the IoU as it is, without a threshold.
+"""
+
+from typing import TYPE_CHECKING
+
+from virc_recipes.rewards import boxes
+
+if TYPE_CHECKING:
+    from virc_recipes.rewards.means import Means
+    from virc_recipes.rewards.sample import Sample
+
+NAME = "iou"
+
+
+def score(sample: "Sample", means: "Means") -> float | None:
+    """The IoU; 0 where the answer is no box."""
+    if sample.answer is None:
+        return None
+    right, found = boxes.annotated(sample.prompt), boxes.answered(sample)
+    return max((boxes.iou(each.box, box) for each in found[:1] for box in right), default=0.0)
