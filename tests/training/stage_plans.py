@@ -21,6 +21,9 @@ CASES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         (), ("3b", "lora", "1x80g"), ("judge-split",), ("multi-turn", "fixed"), ("as-written",), ("cpu",)
     )),
     *(("tiny", "rl", overlays) for overlays in ((), ("multi-turn", "vllm"), ("lora",))),
+    *(("vlm-r3", stage, ()) for stage in ("instruct", "rl")),
+    *(("virgo", "text", overlays) for overlays in ((), ("72b",))),
+    *(("visual-rft", stage, ()) for stage in ("detect", "ground")),
 )  # fmt: skip
 """System, stage and overlays of every golden file."""
 

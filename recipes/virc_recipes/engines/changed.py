@@ -33,13 +33,17 @@ class Reasons(msgspec.Struct, frozen=True):
         """
         both = {key: (published.get(key), keys.get(key)) for key in {**published, **keys} if published}
         return tuple(
-            Change(key, theirs, ours, self._why(key, origins))
+            Change(key, theirs, ours, self._why(key, origins, key in published))
             for key, (theirs, ours) in both.items()
             if theirs != ours
         )
 
-    def _why(self, key: str, origins: Mapping[str, str]) -> str:
-        """Who asked for what the key follows from; else our reason; else where its setting comes from."""
+    def _why(self, key: str, origins: Mapping[str, str], named: bool) -> str:
+        """Who asked for what the key follows from; else our reason; else where its setting comes from.
+
+        Args:
+            named: the published script names the key.
+        """
         settings = self.several.get(key) or (self.ours.get(key, "").split(".")[0],)
         asked = dict.fromkeys(
             origin
@@ -49,4 +53,5 @@ class Reasons(msgspec.Struct, frozen=True):
         chosen = [
             origin for origin in asked if origin.startswith(("overlay", "--", "option")) or "." in origin
         ]
-        return ", ".join(chosen) or self.why.get(key) or next(iter(asked), "as by default")
+        otherwise = next(iter(asked), "as by default") if named else "the published script does not name it"
+        return ", ".join(chosen) or self.why.get(key) or otherwise
