@@ -152,7 +152,7 @@ def _wanted(asked: Asked, setup: Setup, ours: Ours | None) -> harness.Wanted:
     return harness.Wanted(
         endpoint=str(setup.choice.endpoint),
         api_key=setup.choice.api_key,
-        sampling=Sampling(setup.config.first_temperature, seed=setup.config.seed),
+        sampling=Sampling(setup.config.first_temperature(), seed=setup.config.seed),
         own=ours is not None,
         at_once=asked.at_once or harness.AT_ONCE,
         take=asked.take,

@@ -59,10 +59,13 @@ def faults(value: object, kind: Any, path: Path = (), noun: str = "key") -> Iter
             yield from _misfit(key, values[0], (*path, key), f"the name {'.'.join((*path, key))}")
             yield from faults(each, values[1], (*path, key), noun)
         return
-    items = next((get_args(each)[0] for each in inner if get_origin(each) is tuple), None)
+    items = next((get_args(each)[0] for each in inner if get_args(each)[-1:] == (...,)), None)
     if isinstance(value, list) and items:
-        for each in value:
-            yield from _misfit(each, items, path, f"each of {'.'.join(path)}")
+        for number, each in enumerate(value):
+            if isinstance(each, Mapping) and any(map(_is_struct, _members(items))):
+                yield from faults(each, items, (*path, str(number)), noun)
+            else:
+                yield from _misfit(each, items, path, f"each of {'.'.join(path)}")
         return
     yield from _misfit(value, kind, path, ".".join(path) or "the whole")
 
@@ -87,15 +90,29 @@ def _faults_of_struct(
     value: Mapping[str, object], kind: type[msgspec.Struct], path: Path, noun: str
 ) -> Iterator[Fault]:
     known = get_type_hints(kind, include_extras=True)
+    alone = True
     for key, inner in value.items():
         if key in known:
-            yield from faults(inner, known[key], (*path, key), noun)
+            for fault in faults(inner, known[key], (*path, key), noun):
+                alone = False
+                yield fault
         else:
             message = f"unknown {noun} {'.'.join((*path, key))!r}"
             yield Unknown((*path, key), message, did_you_mean(key, known), tuple(known))
     for field in msgspec.structs.fields(kind):
         if field.required and field.name not in value:
+            alone = False
             yield Missing((*path, field.name), f"{'.'.join((*path, field.name))} is missing")
+    if alone and hasattr(kind, "__post_init__"):
+        yield from _together({key: value[key] for key in value if key in known}, kind, path)
+
+
+def _together(value: Mapping[str, object], kind: type[msgspec.Struct], path: Path) -> Iterator[Fault]:
+    """What a Struct itself says of fields each of which is right."""
+    try:
+        msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        yield Fault(path, f"{'.'.join(path)}: {str(error).partition(' - at `$')[0]}")
 
 
 def _misfit(value: object, kind: Any, path: Path, name: str) -> Iterator[Fault]:
@@ -170,11 +187,17 @@ def _worded(info: inspect.Type) -> str:
             return _either([f"`{each}`" for each in info.values])
         case inspect.UnionType():
             return _either([_worded(each) for each in info.types])
-        case inspect.VarTupleType():
-            return f"a list, such as [{_worded(info.item_type).replace(' or ', ', ')}]"
+        case inspect.VarTupleType() | inspect.TupleType():
+            return _listed(info)
         case inspect.StructType():
             return f"lines of the form `key: value` ({', '.join(field.name for field in info.fields)})"
     return _PLAIN.get(type(info), "lines of the form `key: value`") + _range(info)
+
+
+def _listed(info: inspect.VarTupleType | inspect.TupleType) -> str:
+    if isinstance(info, inspect.VarTupleType):
+        return f"a list, such as [{_worded(info.item_type).replace(' or ', ', ')}]"
+    return f"a list of {len(info.item_types)}, such as [{', '.join(map(_worded, info.item_types))}]"
 
 
 def _range(info: inspect.Type) -> str:

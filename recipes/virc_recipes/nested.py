@@ -35,9 +35,18 @@ def put(values: dict[str, Any], path: Path, value: Any) -> bool:
 
 
 def without(values: Mapping[str, Any], paths: set[Path], at: Path = ()) -> dict[str, Any]:
-    """A copy of nested mappings without what stands under these keys."""
+    """A copy of nested mappings without what stands under these keys; in a list, its number stands for a key."""
     return {
-        key: without(value, paths, (*at, key)) if isinstance(value, Mapping) else value
-        for key, value in values.items()
-        if (*at, key) not in paths
+        key: _without(value, paths, (*at, key)) for key, value in values.items() if (*at, key) not in paths
     }
+
+
+def _without(value: Any, paths: set[Path], at: Path) -> Any:
+    match value:
+        case Mapping():
+            return without(value, paths, at)
+        case list():
+            places = [(*at, str(number)) for number in range(len(value))]
+            kept = zip(places, value, strict=True)
+            return [_without(each, paths, place) for place, each in kept if place not in paths]
+    return value

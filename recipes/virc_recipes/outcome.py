@@ -13,6 +13,7 @@ import msgspec
 from virc_recipes.errors import VircError
 from virc_recipes.models import REAL_MODELS
 from virc_recipes.opened import Opened
+from virc_recipes.reasoning.protocol import USUAL
 from virc_recipes.solve import Attempt, SolveConfig, Solved
 from virc_recipes.trace_files import check_folder, write_trace
 
@@ -32,12 +33,15 @@ def facts(opened: Opened, config: SolveConfig) -> Fields:
 def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None = None) -> Fields:
     """How a problem is solved. `wording` is a hash of all that is said to the model, None until it is known."""
     protocol = opened and msgspec.json.encode(opened.wording.protocol)
-    swapped = {} if config.crops == "shown" else {"crops": config.crops}
-    return swapped | {
+    usual = opened.wording.protocol.sampling if opened else USUAL
+    rare: Fields = {} if config.crops == "shown" else {"crops": config.crops}
+    if usual.repetition_penalty != 1:
+        rare["repetition_penalty"] = usual.repetition_penalty
+    return rare | {
         "max_pixels": max_pixels,
         "max_turns": config.max_turns,
         "timeout": config.timeout,
-        "temperature": config.first_temperature,
+        "temperature": config.first_temperature(usual),
         "seed": config.seed,
         "samples": config.samples,
         "wording": protocol and hashlib.sha256(protocol).hexdigest()[:16],
@@ -105,10 +109,11 @@ def write_traces(
     Returns:
         Why the disk refused, if it did: an answer is worth more than its trace.
     """
+    tries = config.samplings(0, attempts[0].trace.protocol.sampling) if attempts else []
     meta = {
         "model": known["model"],
         "device": known["device"],
-        "sampling": {**known["settings"], "tries": msgspec.to_builtins(config.samplings(0))},
+        "sampling": {**known["settings"], "tries": msgspec.to_builtins(tries)},
         "versions": {name: found for name in ("virc", "torch", "transformers") if (found := _version(name))},
     }
     try:

@@ -14,7 +14,7 @@ from virc_recipes.crops import Crops
 from virc_recipes.deadline import Deadline, TimeUp
 from virc_recipes.errors import DataError, NetworkError, NoAnswerError, VircError
 from virc_recipes.reasoning.images import Shown
-from virc_recipes.reasoning.protocol import Protocol
+from virc_recipes.reasoning.protocol import USUAL, Drawing, Protocol
 from virc_recipes.reasoning.session import SOLVE, Ask, Rejected, Reply, Session, Unit
 from virc_recipes.reasoning.trace import FailureKind, Trace
 
@@ -28,7 +28,8 @@ class SolveConfig(msgspec.Struct, frozen=True):
     """How a problem is solved.
 
     Args:
-        temperature: of every first try; 0 is greedy. None: 0, or 1 when there are several samples.
+        temperature: of every first try; 0 is greedy. None: as the wording says, else 0, or 1 when there are several
+            samples.
         top_p, top_k: of every try that is not greedy; None: the nucleus the published runs sampled from.
         seed: of the first try of the first sample; every other try has its own, derived from it.
         samples: independent answers, of which the commonest is given.
@@ -54,23 +55,24 @@ class SolveConfig(msgspec.Struct, frozen=True):
     tolerate: frozenset[str] = SOLVE
     crops: Crops = "shown"
 
-    @property
-    def first_temperature(self) -> float:
-        """The temperature of every first try."""
-        return float(self.samples > 1) if self.temperature is None else self.temperature
+    def first_temperature(self, usual: Drawing = USUAL) -> float:
+        """The temperature of every first try; `usual` is the wording's."""
+        chosen = (self.temperature, usual.temperature, float(self.samples > 1))
+        return next(temperature for temperature in chosen if temperature is not None)
 
-    def samplings(self, sample: int) -> list[Sampling]:
-        """How each try of a turn is drawn: greedy, or from a nucleus."""
-        return [self._sampling(attempt, sample * self.tries + attempt) for attempt in range(self.tries)]
+    def samplings(self, sample: int, usual: Drawing = USUAL) -> list[Sampling]:
+        """How each try of a turn is drawn: greedy, or from a nucleus; `usual` is the wording's."""
+        offset = sample * self.tries
+        return [self._sampling(attempt, offset + attempt, usual) for attempt in range(self.tries)]
 
-    def _sampling(self, attempt: int, offset: int) -> Sampling:
-        temperature = max(self.first_temperature, _WARMER[min(attempt, len(_WARMER) - 1)])
-        seed = (self.seed + offset) % 2**31
+    def _sampling(self, attempt: int, offset: int, usual: Drawing) -> Sampling:
+        temperature = max(self.first_temperature(usual), _WARMER[min(attempt, len(_WARMER) - 1)])
+        seed, penalty = (self.seed + offset) % 2**31, usual.repetition_penalty
         if temperature == 0:
-            return Sampling(max_tokens=self.max_tokens, seed=seed)
+            return Sampling(max_tokens=self.max_tokens, seed=seed, repetition_penalty=penalty)
         top_p = _TOP_P if self.top_p is None else self.top_p
         top_k = _TOP_K if self.top_k is None else self.top_k
-        return Sampling(temperature, top_p, top_k if top_k > 0 else None, self.max_tokens, seed)
+        return Sampling(temperature, top_p, top_k if top_k > 0 else None, self.max_tokens, seed, penalty)
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -205,6 +207,7 @@ def _attempt(
 ) -> Attempt:
     """Run one session to its end, or to what breaks it off; the trace is kept either way."""
     replies: list[Reply] = []
+    samplings = config.samplings(sample, session.protocol.sampling)
     broken: BaseException | None = None
 
     def heard(text: str) -> None:
@@ -218,7 +221,7 @@ def _attempt(
     try:
         with deadline.armed():
             while isinstance(ask := session.next(), Ask):
-                _turn(session, ask, draw, config.samplings(sample), on_event)
+                _turn(session, ask, draw, samplings, on_event)
     except (VircError, KeyboardInterrupt) as error:
         broken = error
     except TimeUp:

@@ -11,7 +11,7 @@ from virc_recipes.clauses import clause
 from virc_recipes.errors import ConfigError, UsageError
 from virc_recipes.models import Weights, download_of, known, run_of
 from virc_recipes.paths import contents, expanded, is_file
-from virc_recipes.reasoning.protocol import FILE_NAME, Protocol, own_protocol, with_tools
+from virc_recipes.reasoning.protocol import FILE_NAME, USUAL, Protocol, own_protocol, with_tools, worded
 from virc_recipes.systems import Model, System
 
 _MOST_BYTES = 16 * 2**20
@@ -21,13 +21,13 @@ DEFAULT = "default"
 
 
 class Wording(msgspec.Struct, frozen=True):
-    """The protocol to speak, and whether the model was `trained` with it or it is our `own` default."""
+    """The protocol to speak, and whether the model was `trained` with it, or it is the `system`'s or our `own`."""
 
     protocol: Protocol
 
     @property
     def origin(self) -> str:
-        """`trained` or `own`, as the protocol's name says."""
+        """`trained`, `system` or `own`, as the protocol's name says."""
         return self.protocol.name
 
 
@@ -42,13 +42,12 @@ def of_weights(weights: Weights, option: str | None = None) -> Wording:
             our wording, and its own is not beside it.
     """
     load_tools(weights.system)
-    beside = _beside(weights)
-    if option or beside is None:
-        chosen = _chosen(option, weights.system, weights.model)
-        if chosen is None and weights.system:
-            raise _absent(weights, weights.system)
-        return chosen or _own(weights.system, weights.model)
-    return _trained(read_protocol(beside))
+    beside = None if option else _beside(weights)
+    trained = read_protocol(beside) if beside else None
+    spoken = _spoken(option, trained, weights.system, weights.model)
+    if spoken is None and weights.system:
+        raise _absent(weights, weights.system)
+    return spoken or _own(None, weights.model)
 
 
 def of_endpoint(
@@ -60,8 +59,7 @@ def of_endpoint(
         ConfigError: the file of `--protocol` is wrong.
     """
     load_tools(system)
-    chosen = _chosen(option, system, model)
-    return chosen or (_trained(published) if published else _own(system, model))
+    return _spoken(option, published, system, model) or _own(system, model)
 
 
 def of_system(system: System) -> Wording:
@@ -70,8 +68,7 @@ def of_system(system: System) -> Wording:
     Raises:
         ConfigError: there is none of its tools, or its file is no tool.
     """
-    load_tools(system)
-    return _own(system, None)
+    return _of_system(system, None) or _own(system, None)
 
 
 def read_protocol(path: Path, beside: Path | None = None) -> Protocol:
@@ -106,7 +103,7 @@ def load_tools(system: System | None) -> list[str]:
     Raises:
         ConfigError: there is none of a name, or its file is no tool.
     """
-    return tools.load(system.tools, system.file.parent) if system else []
+    return tools.load(system.offered, system.file.parent) if system else list(tools.DEFAULT)
 
 
 def added(names: Iterable[str]) -> tuple[str, ...]:
@@ -154,10 +151,31 @@ def _beside(weights: Weights) -> Path | None:
     return None
 
 
-def _chosen(option: str | None, system: System | None, model: Model | None) -> Wording | None:
-    if option is None:
+def _spoken(
+    option: str | None, trained: Protocol | None, system: System | None, model: Model | None
+) -> Wording | None:
+    """The first of: what `--protocol` says, what the model was trained with, the words of its system."""
+    if option == DEFAULT:
+        return _own(system, model)
+    given = read_protocol(expanded(option)) if option else trained
+    return (
+        _drawn(msgspec.structs.replace(given, name="trained"), system) if given else _of_system(system, model)
+    )
+
+
+def _of_system(system: System | None, model: Model | None) -> Wording | None:
+    """The words of a system; None where it has none of its own."""
+    if system is None or not system.worded:
         return None
-    return _own(system, model) if option == DEFAULT else _trained(read_protocol(expanded(option)))
+    own = _own(system, model).protocol
+    schemas = tools.schemas(own.tools, own.coordinates)
+    return _drawn(worded(own, system.wording, schemas), system)
+
+
+def _drawn(protocol: Protocol, system: System | None) -> Wording:
+    """A wording that is sampled as the system says, where that says so."""
+    usual = system.sampling if system and system.sampling != USUAL else protocol.sampling
+    return Wording(msgspec.structs.replace(protocol, sampling=usual))
 
 
 def _own(system: System | None, model: Model | None) -> Wording:
@@ -165,11 +183,6 @@ def _own(system: System | None, model: Model | None) -> Wording:
     (D48).
     """
     coordinates = (model and model.coordinates) or (system.coordinates if system else "pixel")
-    protocol = own_protocol(tools.schemas(load_tools(system) or tools.discover(), coordinates), coordinates)
+    protocol = own_protocol(tools.schemas(load_tools(system), coordinates), coordinates)
     images = system.images if system else "smart"
-    return Wording(msgspec.structs.replace(protocol, repeat_limit=0, images=images))
-
-
-def _trained(protocol: Protocol) -> Wording:
-    """Wording found beside weights, whatever its file calls itself."""
-    return Wording(msgspec.structs.replace(protocol, name="trained"))
+    return _drawn(msgspec.structs.replace(protocol, repeat_limit=0, images=images), system)

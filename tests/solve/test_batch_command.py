@@ -152,7 +152,7 @@ def test_other_settings_are_refused_for_a_file_that_has_answers(
 def test_another_wording_is_refused_for_a_file_that_has_answers(
     batch: Callable[..., Any], image: Path, tmp_path: Path
 ) -> None:
-    words = own_protocol(tools.schemas(tools.discover()))
+    words = own_protocol(tools.schemas(tools.DEFAULT))
     for name, system in (("a", "Look."), ("b", "Look twice.")):
         protocol = msgspec.structs.replace(words, system=system)
         (tmp_path / name).write_bytes(msgspec.json.encode(protocol))

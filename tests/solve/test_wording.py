@@ -46,7 +46,7 @@ def test_our_own_wording_lets_plain_models_repeat_and_offers_every_tool() -> Non
 
     protocol = wording.of_endpoint(None, None, None).protocol
     assert protocol.repeat_limit == 0
-    assert set(protocol.tools) == set(tools.discover())
+    assert protocol.tools == tools.DEFAULT
 
 
 def test_an_endpoint_is_spoken_to_in_what_it_publishes(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def run(
     Raises:
         VircError: a row failed, nothing was right, or all of it cannot be done.
     """
-    if setup.config.first_temperature == 0 and setup.config.samples > 1:
+    if setup.config.first_temperature() == 0 and setup.config.samples > 1:
         raise UsageError(
             "at temperature 0 all rollouts of a problem are the same", "--temperature 1, or --n 1"
         )

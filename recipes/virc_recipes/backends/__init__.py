@@ -12,13 +12,18 @@ OnText = Callable[[str], None]
 
 
 class Sampling(msgspec.Struct, frozen=True):
-    """How one reply is drawn. `temperature` 0 is greedy; `top_k` None and `top_p` 1 leave the distribution whole."""
+    """How one reply is drawn. `temperature` 0 is greedy; `top_k` None and `top_p` 1 leave the distribution whole.
+
+    `repetition_penalty`: logits of ids that the conversation holds are divided by it, negative ones multiplied (CTRL,
+    arXiv:1909.05858); 1 changes nothing.
+    """
 
     temperature: float = 0.0
     top_p: float = 1.0
     top_k: int | None = None
     max_tokens: int = 1024
     seed: int | None = None
+    repetition_penalty: float = 1.0
 
 
 class Backend(Protocol):

@@ -12,7 +12,7 @@ from virc_recipes.backends import OnText, Sampling, checkpoint, devices, lora
 from virc_recipes.backends.batched import Batch
 from virc_recipes.backends.chatml import CONTROLS, Rendered, render
 from virc_recipes.backends.kv_cache import CachedModel
-from virc_recipes.backends.sampling import Text, pick, seeded
+from virc_recipes.backends.sampling import Text, penalised, pick, seeded
 from virc_recipes.errors import ConfigError, EngineError, SetupError
 from virc_recipes.reasoning.images import Shown
 from virc_recipes.reasoning.session import Ask, Message, Reply
@@ -92,13 +92,13 @@ class LocalBackend:
                     f"the conversation has {len(conversation.ids)} tokens, the model takes {self.context}",
                     hint="lower --max-pixels or --max-turns",
                 )
-            text = Text(self._tokenizer, on_text)
+            text = Text(self._tokenizer, on_text, ask.stop)
             most = min(sampling.max_tokens, room)
             ids, ended = self._draw(cached, conversation, ask.images, sampling, most, text)
             return Reply(
                 text.finish(),
                 tuple(ids),
-                "stop" if ended else "length",
+                "stop" if ended or text.stopped else "length",
                 prompt_tokens=len(conversation.ids),
                 completion_tokens=len(ids) + ended,
             )
@@ -160,8 +160,9 @@ class LocalBackend:
         """Ids drawn, and whether the turn ended by itself. An id is fed when the one after it is wanted."""
         generator = seeded(sampling.seed)
         ids: list[int] = []
-        while len(ids) < most:
+        while len(ids) < most and not text.stopped:
             logits = cached.append(ids[-1]) if ids else cached.read(conversation, images)
+            logits = penalised(logits, [*conversation.ids, *ids], sampling.repetition_penalty)
             token = pick(
                 logits.index_fill(0, self._never.to(logits.device), float("-inf")), sampling, generator
             )

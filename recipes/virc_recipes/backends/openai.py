@@ -18,8 +18,10 @@ from virc_recipes.reasoning.protocol import Protocol
 from virc_recipes.reasoning.resize import QWEN2, Grid
 from virc_recipes.reasoning.session import Ask, Message, Reply
 
-_TOP_K_SERVERS = frozenset({"virc", "vllm", "sglang"})
+_SAMPLING_SERVERS = frozenset({"virc", "vllm", "sglang"})
 _BATCHING_SERVERS = frozenset({"vllm", "sglang"})
+_KEEPS_STOP = {"vllm": "include_stop_str_in_output", "sglang": "no_stop_trim"}
+"""What has a server leave the text that ended a reply in it. Others cut it off, and nobody could tell which it was."""
 _GRID_FAMILIES = ("qwen", "virc")
 _TOGETHER = 16
 """Tokens that a server sends at once while several replies are drawn: nobody reads along, and each piece costs both."""
@@ -78,7 +80,8 @@ class OpenAIBackend:
         self._sends_together = served.owned_by == "vllm" and served.virc_grid is not None
         self._drawing, self._lock = 0, threading.Lock()
         kind = str(served.owned_by).lower()
-        self._takes_top_k = kind in _TOP_K_SERVERS
+        self._takes_more = kind in _SAMPLING_SERVERS
+        self._keeps_stop = _KEEPS_STOP.get(kind)
         self.at_once = 32 if kind in _BATCHING_SERVERS else 16
         if counts_image_tokens is None:
             counts_image_tokens = any(family in self.model.lower() for family in _GRID_FAMILIES)
@@ -186,10 +189,14 @@ class OpenAIBackend:
         }
         if sampling.seed is not None:
             request["seed"] = sampling.seed
-        if self._takes_top_k:
+        if self._takes_more:  # openai.com refuses these
             # -1 is all tokens. Left out, these servers take top_k from the model's generation_config.json,
             # where it may be 1, and then every try is the same.
             request["top_k"] = -1 if sampling.top_k is None else sampling.top_k
+            if sampling.repetition_penalty != 1:
+                request["repetition_penalty"] = sampling.repetition_penalty
+        if ask.stop and self._keeps_stop:
+            request |= {"stop": list(ask.stop), self._keeps_stop: True}
         if self._sends_together and self._drawing > 1:
             request["stream_interval"] = _TOGETHER
         return request

@@ -1,5 +1,6 @@
 """From logits to an id, and from ids to text as they come."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc_recipes.backends import OnText, Sampling
@@ -37,16 +38,36 @@ def pick(logits: "torch.Tensor", sampling: Sampling, generator: "torch.Generator
     return int(ids[torch.multinomial(shares, 1, generator=generator)])
 
 
+def penalised(logits: "torch.Tensor", ids: Sequence[int], penalty: float) -> "torch.Tensor":
+    """Logits of shape (vocabulary,) with those of ids that were seen made less likely, each once.
+
+    A logit is divided by the penalty where it is positive and multiplied by it where it is negative, as CTRL
+    (arXiv:1909.05858) and transformers' RepetitionPenaltyLogitsProcessor have it; 1 changes nothing.
+    """
+    import torch
+
+    if penalty == 1:
+        return logits
+    seen = torch.tensor(sorted(set(ids)), device=logits.device)
+    found = logits[seen]
+    return logits.index_copy(0, seen, torch.where(found < 0, found * penalty, found / penalty))
+
+
 class Text:
     """Ids to text as they come; bytes of a character that is not whole yet are held back.
 
     Args:
         tokenizer: a `transformers` tokenizer.
         on_text: gets every piece.
+        stop: texts that end a reply.
+
+    Attributes:
+        stopped: whether one of them has come.
     """
 
-    def __init__(self, tokenizer: Any, on_text: OnText | None = None) -> None:
+    def __init__(self, tokenizer: Any, on_text: OnText | None = None, stop: Sequence[str] = ()) -> None:
         self._tokenizer, self._on_text = tokenizer, on_text
+        self._stop, self._tail, self.stopped = stop, "", False
         self._pending: list[int] = []
         self._pieces: list[str] = []
 
@@ -65,5 +86,9 @@ class Text:
     def _pass_on(self, piece: str) -> None:
         self._pending.clear()
         self._pieces.append(piece)
+        if self._stop:
+            self._tail += piece
+            self.stopped = self.stopped or any(stop in self._tail for stop in self._stop)
+            self._tail = self._tail[-max(map(len, self._stop)) :]
         if piece and self._on_text:
             self._on_text(piece)

@@ -229,7 +229,7 @@ def _given(wanted: Wanted) -> Protocol | None:
         return None
     if wanted.protocol == DEFAULT:
         coordinates = wanted.coordinates or "pixel"
-        own = own_protocol(tools.schemas(tools.discover(), coordinates), coordinates)
+        own = own_protocol(tools.schemas(tools.DEFAULT, coordinates), coordinates)
         return msgspec.structs.replace(own, images=wanted.images or "smart")
     given = read_protocol(expanded(wanted.protocol))
     for key in ("coordinates", "images"):

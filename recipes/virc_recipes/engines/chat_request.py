@@ -157,6 +157,7 @@ class _Plain(Body):
     temperature: Annotated[float, Meta(ge=0)] = 1.0
     top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
     top_k: Annotated[int, Meta(ge=-1, le=2**31)] = -1
+    repetition_penalty: Annotated[float, Meta(gt=0, le=100)] = 1.0
 
 
 _B = TypeVar("_B", bound=Body)
@@ -180,6 +181,7 @@ def read(body: bytes, most_images: int, most_characters: int) -> ChatRequest:
         top_k=asked.top_k if asked.top_k > 0 else None,
         max_tokens=asked.longest or 2**31,
         seed=asked.seed,
+        repetition_penalty=asked.repetition_penalty,
     )
     return ChatRequest(asked.model, messages, pictures, sampling, asked.stream, asked.counted)
 

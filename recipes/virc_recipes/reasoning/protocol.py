@@ -7,9 +7,10 @@ this project's wording.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
 from virc_recipes.errors import ConfigError
 from virc_recipes.reasoning.grammar import TAGS, Grammar
@@ -19,8 +20,27 @@ BoxForm = Literal["corners", "center"]
 SCHEMA: Literal["virc.protocol/1"] = "virc.protocol/1"
 FILE_NAME = "virc_protocol.json"
 
+TOOLS = "{tools}"
+"""What stands for the schemas of the tools in a system message that a system's file words."""
+
 _LIST_END = "\n</tools>"
 _PLACEHOLDER = re.compile(r"\{(index|width|height|question|images)\}")
+
+
+class Drawing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How a model is sampled where nobody says.
+
+    Args:
+        temperature: of every first try; 0 is greedy. None: 0, or 1 when there are several samples.
+        repetition_penalty: what logits of tokens that the conversation holds are divided by; 1 changes nothing.
+    """
+
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0, le=100)] = 1.0
+
+
+USUAL = Drawing()
+"""How models are sampled whose wording says nothing."""
 
 
 class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,7 +61,9 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         repeat_limit: a reply in which a pattern stands this often in a row is rejected; 0 is off (D48).
         refusals: answers that mean "I cannot tell"; they end without an answer.
         grammar: how the model writes its turns.
-        name: `own` for this project's default, `trained` for wording found beside weights.
+        sampling: how it is sampled where nobody says.
+        name: `own` for this project's default, `system` for that of a system's file, `trained` for wording found
+            beside weights.
     """
 
     system: str
@@ -56,8 +78,26 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repeat_limit: int = 8
     refusals: tuple[str, ...] = ("unreadable",)
     grammar: Grammar = TAGS
+    sampling: Drawing = USUAL
     name: str = "trained"
     schema: Literal["virc.protocol/1"] = SCHEMA
+
+
+class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a system says in place of our own wording, by the fields of `Protocol`; what it leaves out stays ours.
+
+    In `system`, {tools} stands for the schemas of its tools, one a line.
+    """
+
+    system: str | UnsetType = UNSET
+    first: str | UnsetType = UNSET
+    image_line: str | UnsetType = UNSET
+    after_image: str | UnsetType = UNSET
+    after_scale: str | UnsetType = UNSET
+    refusals: tuple[str, ...] | UnsetType = UNSET
+    repeat_limit: Annotated[int, Meta(ge=0)] | UnsetType = UNSET
+    box: BoxForm | UnsetType = UNSET
+    grammar: Grammar | UnsetType = UNSET
 
 
 def fill(template: str, **values: object) -> str:
@@ -67,7 +107,7 @@ def fill(template: str, **values: object) -> str:
 
 def own_protocol(schemas: Sequence[Mapping[str, object]], coordinates: Coordinates = "pixel") -> Protocol:
     """This project's own wording for the given tool schemas (Qwen/Hermes function style, one a line)."""
-    listed = "\n".join(json.dumps(schema) for schema in schemas)
+    listed = _listed(schemas)
     return Protocol(
         system=(
             "You answer questions about pictures, and you look closer before you trust what you see.\n\n"
@@ -92,6 +132,14 @@ def own_protocol(schemas: Sequence[Mapping[str, object]], coordinates: Coordinat
     )
 
 
+def worded(own: Protocol, words: Words, schemas: Sequence[Mapping[str, object]]) -> Protocol:
+    """Our own wording for these tool schemas with a system's words in place of ours."""
+    said = {key: value for key, value in msgspec.structs.asdict(words).items() if value is not UNSET}
+    if "system" in said:
+        said["system"] = said["system"].replace(TOOLS, _listed(schemas))
+    return msgspec.structs.replace(own, **said, name="system")
+
+
 def with_tools(protocol: Protocol, schemas: Sequence[Mapping[str, object]]) -> Protocol:
     """A wording that lists further tools, behind those that its system message lists.
 
@@ -107,6 +155,10 @@ def with_tools(protocol: Protocol, schemas: Sequence[Mapping[str, object]]) -> P
         system=before + listed + end + after,
         tools=protocol.tools + tuple(str(_function(schema)["name"]) for schema in schemas),
     )
+
+
+def _listed(schemas: Sequence[Mapping[str, object]]) -> str:
+    return "\n".join(json.dumps(schema) for schema in schemas)
 
 
 def _function(schema: Mapping[str, object]) -> Mapping[str, object]:

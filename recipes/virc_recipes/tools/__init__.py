@@ -42,6 +42,8 @@ _UNITS: Mapping[Coordinates, str] = {
     "original": "pixels of that image's file",
 }
 
+DEFAULT = ("crop_image", "display_image", "scale_image")
+"""Those of ViRC, which a wording offers where nobody names any."""
 
 _TURNS = ("after_image", "after_scale")
 _OWN: dict[str, ModuleType] = {}
