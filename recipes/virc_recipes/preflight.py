@@ -37,6 +37,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, tag="solutions"):
         probe: train on this many of the longest rows only; 0: on all.
         folder: new folder for the rows to train on, where those are not all rows of `source`.
         protocol: file of the rows' wording; None: the one beside the rows, else the one they show.
+        wording: of the stage's system, where that has one: that of rows with its system message, unless another lies
+            beside them.
         mixed_coordinates: take boxes that the base was not trained to write.
         loads: files of tools of the user's own that the rows' wording may name.
         workers: processes that count.
@@ -52,6 +54,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, tag="solutions"):
     probe: int = 0
     folder: Path | None = None
     protocol: Path | None = None
+    wording: Protocol | None = None
     mixed_coordinates: bool = False
     loads: tuple[str, ...] = ()
     workers: int = 1

@@ -71,6 +71,15 @@ def of_system(system: System) -> Wording:
     return _of_system(system, None) or _own(system, None)
 
 
+def of_stage(system: System, weights: Weights) -> Wording:
+    """What a stage of a system speaks to the model that it starts from: the system's own words, else the model's.
+
+    Raises:
+        ConfigError: as `of_weights`, or as `of_system`.
+    """
+    return _of_system(system, None) or of_weights(weights)
+
+
 def read_protocol(path: Path, beside: Path | None = None) -> Protocol:
     """Read a wording file; tools of one's own that it names are loaded where they are found.
 

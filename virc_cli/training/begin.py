@@ -158,6 +158,7 @@ def _preflight(
         folder=folder,
         mixed_coordinates=config.mixed_coordinates,
         protocol=wanted.protocol and expanded(wanted.protocol).absolute(),
+        wording=wording.of_system(resolved.system).protocol if resolved.system.worded else None,
         loads=_own(resolved),
         workers=cores(),
     )
@@ -210,7 +211,7 @@ def find(
 def _own(resolved: Resolved) -> tuple[str, ...]:
     """The files of the tools of their own that systems name."""
     beside = resolved.system.file.parent
-    return tuple(str(file) for name in resolved.system.tools if (file := tools.file_of(name, beside)))
+    return tuple(str(file) for name in resolved.system.offered if (file := tools.file_of(name, beside)))
 
 
 @contextmanager

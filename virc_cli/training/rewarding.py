@@ -118,7 +118,7 @@ def request(
         folder=places[0].absolute(),
         home=places[1].absolute(),
         protocol=protocol and expanded(protocol).absolute(),
-        wording=wording.of_weights(weights).protocol,
+        wording=wording.of_stage(resolved.system, weights).protocol,
         tools=asked,
         loads=loads,
         reward=config.reward,

@@ -211,7 +211,7 @@ def _part(request: Prompts, source: Source, rules: Counting, store: PictureStore
     ):  # rows of several systems show no one wording
         own = _shown(source)
     if request.rollout == "multi_turn":  # it is the model that is spoken to, whatever the rows were made with
-        trained = request.wording if request.wording.name == "trained" else None
+        trained = request.wording if request.wording.name != "own" else None
         protocol = given or trained or own or request.wording
     else:
         assert own

@@ -122,7 +122,8 @@ def useless(source: Source, rows: str, kinds: Counter[str], number: int, fault: 
 
 
 def _wording_given(request: Request, source: Source, found: Survey) -> Protocol | None:
-    """The wording in the file that the request names; where it names none, the one beside the rows if it is theirs.
+    """The wording in the file that the request names; where it names none, of the one beside the rows and that of the
+    stage's system the first that is theirs.
 
     Raises:
         ConfigError: a file cannot be read.
@@ -130,8 +131,8 @@ def _wording_given(request: Request, source: Source, found: Survey) -> Protocol 
     """
     if request.protocol is None:
         beside = source.media / FILE_NAME
-        protocol = read_protocol(beside) if is_file(beside) else None
-        return protocol if protocol and found.with_system(protocol.system) else None
+        known = (read_protocol(beside) if is_file(beside) else None, request.wording)
+        return next((each for each in known if each and found.with_system(each.system)), None)
     protocol = read_protocol(request.protocol)
     if found.with_system(protocol.system):
         return protocol
