@@ -127,7 +127,7 @@ def _planned(config: ConvertConfig) -> list[Dataset]:
         datasets = [Dataset(config.name or MIX, parts)]
     _check_names(config, datasets)
     for dataset in datasets:
-        if len(_wordings([dataset])) > 1:
+        if layout.HOLDS != "problems" and len(_wordings([dataset])) > 1:
             sentence = f"the sources of {dataset.name} are worded in different ways"
             raise ConfigError(sentence, "make one dataset of each: without --name and --weights")
     return datasets
@@ -160,8 +160,12 @@ def _check_names(config: ConvertConfig, datasets: Sequence[Dataset]) -> None:
 
 def _wordings(datasets: Iterable[Dataset]) -> list[Protocol]:
     """The distinct wordings of what is written, as far as they are known."""
-    found = (part.change.result for dataset in datasets for part in dataset.parts)
-    return list({msgspec.structs.replace(wording, name=""): wording for wording in found if wording}.values())
+    found: list[Protocol] = []
+    for wording in (part.change.result for dataset in datasets for part in dataset.parts):
+        names = {each.name for each in found}  # which are no part of how a model is spoken to
+        if wording and not any(msgspec.structs.replace(wording, name=name) in found for name in names):
+            found.append(wording)
+    return found
 
 
 def _chosen(config: ConvertConfig, datasets: list[Dataset]) -> list[Dataset]:

@@ -11,11 +11,14 @@ from virc_recipes.reasoning.messages import ToolText, Turn, parse
 from virc_recipes.reasoning.protocol import Protocol
 from virc_recipes.reasoning.session import Done, Rejected, Reply
 from virc_recipes.reasoning.writing import written
+from virc_recipes.scoring import final
 from virc_recipes.tools import Call, ToolError, View
 from virc_recipes.tools.base import Size
 
 _CUTS = ("crop_image", "zoom_image")
 """Tools that cut a box out of an image: where a system has only another of them, that makes the look."""
+_BOXED = r"\boxed{}"
+"""Where the first words of a wording hold it, answers stand in such a box."""
 _DIGITS = 4  # behind the point, of boxes in parts of the sides
 
 
@@ -61,7 +64,8 @@ class _Way:
         turn = parse(text, self._source.grammar)
         self._thoughts.append(turn.think)
         if turn.tool is None:
-            self._feed(None, turn.answer)
+            boxed = _BOXED in self._target.first and final(turn.answer or "") is None
+            self._feed(None, rf"\boxed{{{turn.answer}}}" if boxed else turn.answer)
             return
         view = View(self._sizes[:seen], self._source.coordinates, self._source.box, self._files)
         call: Call = tools.get(turn.tool.name, self._source.tools).check(turn.tool.arguments, view).call

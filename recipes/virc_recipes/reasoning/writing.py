@@ -13,8 +13,8 @@ def written(turn: Turn, grammar: Grammar) -> str:
     """The text of a turn.
 
     Raises:
-        FormatError: the grammar has no form for its call, or would read the text in another way: a mark stands in the
-            thought, say.
+        FormatError: the grammar has no form for its call, or would not read the text so: a mark stands in the thought,
+            say.
     """
     text = _text(turn, grammar)
     if parse(text, grammar) != turn:
@@ -51,14 +51,13 @@ def _form(tool: ToolText, grammar: Grammar) -> tuple[CallForm, dict[str, Any]]:
 
 def _body(tool: ToolText, form: CallForm, arguments: Mapping[str, Any]) -> str:
     if form.body == "call":
-        return f"\n{_json(_named(tool, form, arguments))}\n"
+        return f"\n{_json(_named(tool, form, arguments))}" + ("\n" if form.close else "")
     if form.body == "arguments":
         return _json(_keyed(arguments, form))
     values = [arguments[name] for name in form.unnamed]
     if form.body == "function":
-        return ", ".join(each if isinstance(each, str) else _json(each) for each in values) + (
-            "" if ")" in form.close else ")"
-        )
+        listed = ", ".join(each if isinstance(each, str) else _json(each) for each in values)
+        return listed if ")" in form.close else f"{listed})"
     return str(values[0]) if form.body == "text" else _json(values[0])
 
 

@@ -20,6 +20,7 @@ from virc_recipes.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc_recipes.reasoning.protocol import Coordinates
 from virc_recipes.reasoning.repetition import repeats
 from virc_recipes.reasoning.resize import smart_resize
+from virc_recipes.scoring import final
 from virc_recipes.tools import Call, ToolError, View
 from virc_recipes.tools.base import Size
 
@@ -115,9 +116,15 @@ def _answer(turn: Turn, number: int, ending: Ending, record: Record) -> Iterator
             yield Fault("no_answer", f"the last turn, {number}, calls a tool and does not answer")
     elif not turn.answer:
         yield Fault("no_answer", f"turn {number} answers nothing")
-    elif record.answer is not None and not same(turn.answer, record.answer, choices_of(record)):
+    elif record.answer is not None and not _right(turn.answer, record.answer, choices_of(record)):
         said, wanted = plain(turn.answer, 40), plain(record.answer, 40)
         yield Fault("answer_differs", f"turn {number} answers {said!r}, the row's answer is {wanted!r}")
+
+
+def _right(answer: str, reference: str, choices: Sequence[str] | None) -> bool:
+    """Whether an answer, or what it ends in, is the reference."""
+    texts = [answer, final(answer)]
+    return any(text is not None and same(text, reference, choices) for text in texts)
 
 
 def _call(tool: ToolText, number: int, history: _Sizes, rules: Rules) -> Generator[Fault, None, _Made | None]:

@@ -1,0 +1,208 @@
+"""Trajectories as another system would have had them, and turns written by a grammar."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from called import virc
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from virc_recipes.data import worked
+from virc_recipes.data.record import Message, Picture, Record
+from virc_recipes.data.reword import reworded
+from virc_recipes.errors import DataError
+from virc_recipes.reasoning.grammar import TAGS, CallForm, Grammar
+from virc_recipes.reasoning.messages import FormatError, ToolText, Turn, parse
+from virc_recipes.reasoning.protocol import Protocol
+from virc_recipes.reasoning.session import Reply, Session
+from virc_recipes.reasoning.writing import written
+
+QUESTION = "How large is A?"
+BARE = Grammar(
+    think=None, calls=(CallForm(body="arguments", tool="crop_image", given={"image_index": 0}),),
+)  # fmt: skip
+MARKED = Grammar(think=("<|begin_of_thought|>", "<|end_of_thought|>"), calls=(), answer=("<|s|>", "<|e|>"))
+LISTED = Grammar(
+    think=None,
+    calls=(CallForm("<bbox>", "</bbox>", "list", "crop_image", unnamed=("bbox_2d",), given={"image_index": 0}),),
+)  # fmt: skip
+CALLED = Grammar(
+    calls=(
+        CallForm("Action:", "", "call", names={"look": "crop_image"}, keys={"area": "bbox_2d"}, index_from=1),
+    ),
+)  # fmt: skip
+ACTED = Grammar(think=None, calls=(CallForm(body="actions"),), answer=None)
+GRAMMARS = {"tags": TAGS, "bare": BARE, "marked": MARKED, "listed": LISTED, "called": CALLED, "acted": ACTED}
+CROP = ToolText("crop_image", {"bbox_2d": [28, 14, 84, 70], "image_index": 0})
+
+
+def look(thought: str, name: str, **arguments: object) -> str:
+    call = json.dumps({"name": name, "arguments": arguments})
+    return f"<think>{thought}</think>\n<tool_call>\n{call}\n</tool_call>"
+
+
+STEPS = (
+    look("Look at A.", "crop_image", bbox_2d=[28, 14, 84, 70], image_index=0),
+    look("It is too small to read.", "scale_image", scale_factor=2.0, image_index=1),
+    "<think>A is 40.</think>\n<answer>40</answer>",
+)
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Record:
+    """A crop of a picture of 112 x 84 px, its enlargement, and the answer, in our own wording."""
+    return told(tmp_path, STEPS)
+
+
+def told(folder: Path, replies: tuple[str, ...]) -> Record:
+    Image.new("RGB", (112, 84), "white").save(folder / "0.png")
+    session = Session(worked.PROTOCOL, QUESTION, [Image.open(folder / "0.png")])
+    for reply in replies:
+        session.feed(Reply(reply))
+    for at, shown in enumerate(session.images[1:], 1):
+        (folder / f"{at}.png").write_bytes(shown.png)
+    messages = tuple(
+        Message(each.role, "<image>" * len(each.images) + each.text) for each in session.trace().messages
+    )
+    pictures = tuple(Picture(f"{at}.png", folder) for at in range(len(session.images)))
+    return Record(messages, pictures, "one", QUESTION, "40")
+
+
+def wording(grammar: Grammar, *names: str, **more: Any) -> Protocol:
+    plain = Protocol("", "{question}", "", "", "", tools=names, repeat_limit=0, grammar=grammar)
+    return msgspec.structs.replace(plain, **more)
+
+
+def replies(record: Record) -> list[str]:
+    return [each.content for each in record.messages if each.role == "assistant"]
+
+
+def test_a_call_without_a_tool_is_left_out_and_its_thought_stays(record: Record) -> None:
+    found = reworded(record, QUESTION, worked.PROTOCOL, wording(MARKED))
+    thought = "Look at A. It is too small to read. A is 40."
+    said = f"<|begin_of_thought|>{thought}<|end_of_thought|>\n<|s|>40<|e|>"
+    assert found.messages == (Message("user", f"<image>{QUESTION}"), Message("assistant", said))
+    assert len(found.images) == 1
+
+
+def test_an_answer_is_boxed_where_the_wording_asks_for_it(record: Record) -> None:
+    target = wording(MARKED, first=r"{question} Put it into \boxed{}.")
+    assert replies(reworded(record, QUESTION, worked.PROTOCOL, target))[0].endswith(r"<|s|>\boxed{40}<|e|>")
+
+
+@pytest.mark.parametrize(
+    ("more", "box"),
+    [
+        ({}, "[28, 14, 84, 70]"),
+        ({"coordinates": "thousand"}, "[250, 167, 750, 833]"),  # of 112 and 84: 250, 166.67, 750, 833.33
+        ({"coordinates": "unit"}, "[0.25, 0.1667, 0.75, 0.8333]"),
+        ({"coordinates": "unit", "box": "center"}, "[0.5, 0.5, 0.5, 0.6667]"),  # 56 of 84 px high
+        ({"box": "center"}, "[56, 42, 56, 56]"),
+        ({"coordinates": "original"}, "[28, 14, 84, 70]"),
+    ],
+)
+def test_boxes_are_written_as_the_other_system_counts_them(
+    more: dict[str, Any], box: str, record: Record
+) -> None:
+    found = reworded(record, QUESTION, worked.PROTOCOL, wording(BARE, "crop_image", **more))
+    assert replies(found) == [
+        f'Look at A.\n{{"bbox_2d": {box}}}',
+        "It is too small to read. A is 40.\n<answer>40</answer>",
+    ]
+    assert [each.role for each in found.messages] == ["user", "assistant", "user", "assistant"]
+    assert len(found.images) == 2
+
+
+def test_images_that_are_not_made_any_more_are_not_looked_at(tmp_path: Path) -> None:
+    again = look("Again.", "crop_image", bbox_2d=[0, 0, 56, 56], image_index=2)
+    record = told(tmp_path, (*STEPS[:2], again, STEPS[2]))
+    with pytest.raises(DataError, match="it looks at image 2, which this system has no tool to make"):
+        reworded(record, QUESTION, worked.PROTOCOL, wording(TAGS, "crop_image"))
+    inside = look("In it.", "crop_image", bbox_2d=[0, 0, 28, 28], image_index=1)
+    record = told(tmp_path, (STEPS[0], inside, STEPS[2]))
+    with pytest.raises(DataError, match="message 5: the grammar has no way to write a call of crop_image"):
+        reworded(record, QUESTION, worked.PROTOCOL, wording(BARE, "crop_image"))
+    kept = reworded(record, QUESTION, worked.PROTOCOL, wording(CALLED, "crop_image"))
+    assert replies(kept)[1] == (
+        "<think>In it.</think>\n"
+        'Action:\n{"name": "look", "arguments": {"image_index": 2, "area": [0, 0, 28, 28]}}'
+    )
+
+
+@pytest.mark.parametrize("name", GRAMMARS)
+@given(
+    think=st.text(max_size=40),
+    answer=st.text(max_size=20),
+    box=st.lists(st.integers(0, 999), min_size=4, max_size=4),
+)
+def test_what_is_written_is_read_again(name: str, think: str, answer: str, box: list[int]) -> None:
+    grammar = GRAMMARS[name]
+    turns = [Turn(think.strip(), answer=answer.strip())]
+    if grammar.calls:
+        turns.append(Turn(think.strip(), ToolText("crop_image", {"bbox_2d": box, "image_index": 0})))
+    for turn in turns:
+        try:
+            text = written(turn, grammar)
+        except FormatError:
+            assert set("<>{}[]\\:|`") & set(think + answer) or not (think and answer)
+            continue
+        assert parse(text, grammar) == turn
+
+
+def test_a_thought_with_a_mark_in_it_cannot_be_written() -> None:
+    with pytest.raises(FormatError, match="the tags are not one think"):
+        written(Turn("a </think> b", answer="c"), TAGS)
+    with pytest.raises(FormatError, match="no way to write a call of crop_image"):
+        written(Turn("a", CROP), MARKED)
+
+
+def test_rows_of_a_system_are_in_its_words_and_pass_its_check(tmp_path: Path) -> None:
+    made = ("--count", 6, "--seed", 3, "--workers", 1, "--layouts", "sft,batch")
+    assert virc("data", "synth", "--to", tmp_path / "own", *made).code == 0
+    rows = tmp_path / "own" / "trajectories.json"
+    words = ("--as", "sft", "--system", "virgo", "--workers", 1)
+    assert virc("data", "convert", rows, "--to", tmp_path / "virgo", *words).code == 0
+    assert virc("data", "check", tmp_path / "virgo").code == 0
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    content = json.loads((tmp_path / "virgo" / "trajectories.json").read_bytes())
+    assert {row["data_source"] for row in content} == {"virgo"}
+    for row in content:  # long thoughts in text alone have no image, and often no system message
+        row["images"] = []
+        row["messages"] = [
+            each | {"content": each["content"].replace("<image>", "")} for each in row["messages"][1:]
+        ]
+    (alone / "text.json").write_text(json.dumps(content))
+    checked = virc("data", "check", alone / "text.json", "--system", "virgo", "--json")
+    assert (checked.code, checked.json["good"]) == (0, 6), checked.err
+    assert virc("data", "check", alone / "text.json", "--json").json["faults"] == {"tags": 6}
+    content[0]["answer"] = "-1"
+    (alone / "text.json").write_text(json.dumps(content))
+    wrong = virc("data", "check", alone / "text.json", "--system", "virgo", "--json")
+    assert wrong.json["faults"] == {"answer_differs": 1}
+
+
+def test_problems_of_several_systems_are_mixed_each_with_its_name(tmp_path: Path) -> None:
+    made = ("--count", 4, "--seed", 3, "--workers", 1, "--layouts", "batch")
+    assert virc("data", "synth", "--to", tmp_path / "own", *made).code == 0
+    rows = tmp_path / "own" / "problems.jsonl"
+    named = ("--as", "batch", "--system", "visual-rft")
+    assert virc("data", "convert", rows, "--to", tmp_path / "named", *named).code == 0
+    mixed = ("--as", "batch", "--name", "mix")
+    done = virc("data", "convert", rows, tmp_path / "named", "--to", tmp_path / "mix", *mixed)
+    assert done.code == 0, done.err
+    lines = [json.loads(line) for line in (tmp_path / "mix" / "mix.jsonl").read_text().splitlines()]
+    assert [line.get("data_source") for line in lines] == [None] * 4 + ["visual-rft"] * 4
+
+
+def test_a_system_says_itself_what_its_rows_are_like(tmp_path: Path) -> None:
+    made = ("--count", 1, "--workers", 1, "--layouts", "sft")
+    assert virc("data", "synth", "--to", tmp_path / "own", *made).code == 0
+    words = ("--as", "sft", "--system", "virgo", "--coordinates", "permille")
+    done = virc("data", "convert", tmp_path / "own", "--to", tmp_path / "new", *words)
+    assert done.code == 2
+    assert "a system says itself what its rows are like" in done.err
