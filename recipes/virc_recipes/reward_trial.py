@@ -97,9 +97,8 @@ def tried_whole(rows: Iterable[tuple[int, Sequence[Prompt]]], total: Total, mean
     with asyncio.Runner() as runner:
         for number, prompts in rows:
             samples = [sample(prompt.reference or "", prompt) for prompt in prompts]
-            last = samples[-1].kind
-            ended: rollouts.Ended = "answer" if last == "answer" else "length" if last else "format"
-            found = runner.run(rollouts.score(samples, ended, total, means))
+            found = runner.run(rollouts.score(samples, rollouts.ends(samples[-1]), total, means))
+            ended = found.ended
             unscored = {name: why for unit in found.units for name, why in unit.unscored.items()}
             units = ", ".join("?" if unit.total is None else f"{unit.total:.4g}" for unit in found.units)
             why = {"units": units} | (dict(found.units[-1].why) if ended == "format" else {})

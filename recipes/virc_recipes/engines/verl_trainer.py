@@ -1,5 +1,6 @@
 """verl's trainer with what it does not measure itself: reward terms, groups without variance, replies cut at the limit.
 
+Before advantages are computed, rewards of a prompt's replies become what the total's `group` makes of them.
 It runs in the process of verl's `TaskRunnerV1`, whose trackers then get these numbers too, and leaves some rollouts of
 a step to look at where VIRC_ROLLOUTS, `EVERY:FOLDER`, says so.
 """
@@ -9,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import torch
 import transfer_queue as tq  # type: ignore[import-not-found]
+from tensordict import TensorDict  # type: ignore[import-not-found]
 from verl.trainer.ppo.v1 import trainer_base  # type: ignore[import-not-found]
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync  # type: ignore[import-not-found]
 
 from virc_recipes import rollouts
 from virc_recipes.reasoning.trace import Trace
+from virc_recipes.rewards.verl import compared
 from virc_recipes.rollouts import Rollout
 
 LEAVES = "VIRC_ROLLOUTS"
@@ -27,7 +31,11 @@ def install() -> None:
 
 
 class Trainer(PPOTrainerSync):  # type: ignore[misc]
-    """verl's own trainer, with further metrics of each step."""
+    """verl's own trainer, with further metrics of each step, and rewards compared as their total says."""
+
+    def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        regroup(batch, self.config.reward.custom_reward_function.reward_kwargs.settings)
+        return super()._compute_advantage(batch, metrics)
 
     def _compute_metrics(
         self, batch: Any, metrics: dict[str, Any], timing_raw: dict[str, float], global_steps: int, epoch: int
@@ -40,9 +48,49 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
             rollouts.leave(Path(folder), global_steps, found)
 
 
+def regroup(batch: Any, settings: str) -> None:
+    """Write what rewards of a prompt's replies are compared by in their place, on their last tokens.
+
+    It is made of what `compute_score` said, so that to do it again changes nothing.
+
+    Args:
+        settings: file of the reward's settings.
+    """
+    there = _there(batch)
+    if not there:
+        return
+    data = tq.kv_batch_get(
+        keys=there, partition_id=batch.partition_id, select_fields=["extra_fields", "rm_scores"]
+    )
+    said = [getattr(each, "data", each)["reward_extra_info"] for each in data["extra_fields"]]
+    scores = [each.clone() for each in data["rm_scores"].unbind()]
+    groups: dict[str, list[int]] = {}
+    for place, key in enumerate(there):
+        groups.setdefault(_group(key), []).append(place)
+    before = [float(each["score"]) for each in said]
+    after = list(before)
+    for places in groups.values():
+        for place, reward in zip(places, compared(settings, [said[at] for at in places]), strict=True):
+            after[place] = scores[place][-1] = reward
+    if after == before:
+        return
+    fields = TensorDict({"rm_scores": torch.nested.as_nested_tensor(scores, layout=torch.jagged)}, len(there))
+    tq.kv_batch_put(keys=there, partition_id=batch.partition_id, fields=fields)
+
+
+def _there(batch: Any) -> list[str]:
+    """The keys of a batch without those of the rows that verl fills it up with."""
+    return [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
+
+
+def _group(key: str) -> str:
+    """The prompt that a reply is to: keys are PROMPT_REPLY_NUMBER."""
+    return key.rsplit("_", 2)[0]
+
+
 def _rollouts(batch: Any) -> list[Rollout]:
     """The rollouts of a step, without the rows that verl fills a batch up with."""
-    there = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
+    there = _there(batch)
     if not there:
         return []
     data = tq.kv_batch_get(keys=there, partition_id=batch.partition_id, select_fields=_FIELDS)
@@ -57,7 +105,7 @@ def _rollouts(batch: Any) -> list[Rollout]:
         if "rollout" in extra:
             found.append(
                 Rollout(
-                    group=key.rsplit("_", 2)[0],
+                    group=_group(key),
                     reward=float(scores.sum()),
                     said=_numbers(extra.get("reward_extra_info", {})),
                     tokens=len(response),

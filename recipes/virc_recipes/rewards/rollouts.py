@@ -33,6 +33,7 @@ from virc_recipes.rewards.sample import Prompt, Sample, sample
 from virc_recipes.tools.base import Size
 
 Ended = Literal["answer", "format", "length"]
+_ENDS: Mapping[str | None, Ended] = {"answer": "answer", "tool": "length", None: "format"}
 
 
 class Rollout(msgspec.Struct, frozen=True):
@@ -81,8 +82,7 @@ async def score(samples: Sequence[Sample], ended: Ended, total: Total, means: Me
     units = await asyncio.gather(*(rewards.score(each, total, means) for each in samples))
     values = [unit.total for unit in units]
     known = [value for value in values if value is not None]
-    calls = sum(each.kind == "tool" for each in samples)
-    last = Last(Known(samples[-1].kind, units[-1].terms, units[-1].unscored, ended, len(units), calls))
+    last = last_of(samples, units[-1], ended)
     if len(known) < len(units):
         return Rollout(None, units, last)
     try:
@@ -109,6 +109,17 @@ class Last(Terms):
         super().__init__(known.turn, known.values, known.unscored)
         self.known = known
         self.ended, self.turns, self.tool_calls = known.ended, known.turns, known.tool_calls
+
+
+def ends(last: Sample) -> Ended:
+    """How a rollout ends that has this for its last unit."""
+    return _ENDS[last.kind]
+
+
+def last_of(samples: Sequence[Sample], scored: Scored, ended: Ended) -> Last:
+    """What `whole` and `group` are given of a rollout, of which the last unit was scored so."""
+    calls = sum(each.kind == "tool" for each in samples)
+    return Last(Known(samples[-1].kind, scored.terms, scored.unscored, ended, len(samples), calls))
 
 
 def grouped(total: Total, rewards_: Sequence[float], lasts: Sequence[Last]) -> list[float]:

@@ -8,7 +8,7 @@ import asyncio
 import os
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from math import nan
 from pathlib import Path
@@ -31,6 +31,9 @@ from virc_recipes.rewards.means import JUDGE_KEY, Means, means_of
 from virc_recipes.rewards.sample import Sample, prompt_of, sample
 from virc_recipes.systems import Reward
 from virc_recipes.wording import read_protocol
+
+LAST = "last"
+"""What `compute_score` says for `compared`: the row's source, and what is known of the end of its rollout."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,7 +84,7 @@ async def compute_score(
     *,
     settings: str,
     **_: Any,
-) -> dict[str, float]:
+) -> dict[str, float | str]:
     """The reward of one unit, or of one whole rollout.
 
     Args:
@@ -96,7 +99,8 @@ async def compute_score(
         `score`, and every term by its name, those of all sources; one that does not apply is not a number, and of a
         rollout it is the mean over the units that it applies to. Beside them, `judge_seconds`, `judge_asked` and
         `judge_failed`: how long this reward waited for a judge, its questions, and those that got no score; `units`
-        taken, `tool_calls` among them, whether there is an answer (`answered`), and whether every reply was `taken`.
+        taken, `tool_calls` among them, whether there is an answer (`answered`), and whether every reply was `taken`;
+        `last` is what `compared` reads.
 
     Raises:
         ConfigError: the settings cannot be used; or the reward needs of this row what is not there.
@@ -112,11 +116,16 @@ async def compute_score(
     WAITED.set(waited)
     means = _means(file, given)
     if given.rollout == "multi_turn":
-        total, units, terms = await _of_rollout(ready, record, info, means)
+        total, units, terms, last = await _of_rollout(ready, record, info, means)
     else:
-        read = sample(solution_str, prompt_of(record, given.coordinates, given.reward.strict))
+        spoken = ready.protocol
+        known = prompt_of(record, given.coordinates, given.reward.strict)
+        if spoken:
+            known = msgspec.structs.replace(known, grammar=spoken.grammar, box=spoken.box)
+        read = sample(solution_str, known)
         found = await rewards.score(read, ready.total, means)
         total, units, terms = found.total, [(read, found)], found.terms
+        last = rollouts.last_of([read], found, rollouts.ends(read))
     if total is None:
         lacking = {f"{name} {why}": None for _, each in units for name, why in each.unscored.items()}
         sentence = f"row {plain(info.get('index'), 20)} cannot be scored: {'; '.join(lacking)}"
@@ -133,13 +142,30 @@ async def compute_score(
         }
         | {"units": float(len(kinds) - kinds.count(None)), "tool_calls": float(kinds.count("tool"))}
         | {"answered": float("answer" in kinds), "taken": float(None not in kinds)}
+        | {LAST: msgspec.json.encode((str(data_source), last.known)).decode()}
+    )
+
+
+def compared(file: str, said: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The rewards of all rollouts of one prompt as they are compared, of what `compute_score` said of each.
+
+    Args:
+        file: of the settings.
+
+    Raises:
+        ConfigError: the total's `group` fails.
+    """
+    lasts = [msgspec.json.decode(each[LAST], type=tuple[str, rollouts.Known]) for each in said]
+    total = total_for(file, lasts[0][0])
+    return rollouts.grouped(
+        total, [each["score"] for each in said], [rollouts.Last(each) for _, each in lasts]
     )
 
 
 async def _of_rollout(
     ready: _Ready, record: Record, info: Mapping[str, Any], means: Means
-) -> tuple[float | None, list[tuple[Sample, Scored]], Mapping[str, float | None]]:
-    """The reward of a whole rollout, its units with theirs, and the means of terms."""
+) -> tuple[float | None, list[tuple[Sample, Scored]], Mapping[str, float | None], rollouts.Last]:
+    """The reward of a whole rollout, its units with theirs, the means of terms, and what is known of its end."""
     assert ready.protocol
     try:
         trace = msgspec.json.decode(info["rollout"], type=Trace)
@@ -147,7 +173,7 @@ async def _of_rollout(
         raise DataError(f"row {plain(info.get('index'), 20)} has no rollout: {clause(error)}") from error
     samples, ended = rollouts.samples_of(record, trace, ready.protocol, ready.grid, ready.settings.max_turns)
     found = await rollouts.score(samples, ended, ready.total, means)
-    return found.total, list(zip(samples, found.units, strict=True)), found.terms
+    return found.total, list(zip(samples, found.units, strict=True)), found.terms, found.last
 
 
 def settings_for(file: str, data_source: object) -> str:

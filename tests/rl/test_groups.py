@@ -1,0 +1,58 @@
+"""The rewards of a prompt's replies are compared as their total says, in verl's own trainer."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from rl_engine import child
+
+from virc_recipes.rewards.rollouts import Known
+from virc_recipes.rewards.verl import LAST, Settings
+from virc_recipes.systems import Reward
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+
+
+def said(score: float, calls: int) -> dict[str, Any]:
+    """What the reward says of a rollout that called tools so often and answered."""
+    known = Known("answer", {"answer": score}, {}, "answer", calls + 1, calls)
+    return {"score": score, LAST: msgspec.json.encode(("virc", known)).decode()}
+
+
+def test_advantages_are_of_what_a_group_makes_of_rewards(tmp_path: Path) -> None:
+    """Pixel Reasoner, by hand.
+
+    Group a: one of four calls, p = 1/4, its bonus (0.3 - 0.25) / 2 * 0.25 / 0.25 = 0.025: 1.025, 1, 0, 0, mean 0.50625.
+    Group b: both of two call, p = 1, no curiosity; the second calls three times, less 0.05 * 2: 1, 0.9, mean 0.95.
+    """
+    file = tmp_path / "reward.json"
+    file.write_bytes(msgspec.json.encode(Settings(Reward("pixel_reasoner"), str(tmp_path))))
+    rows = [
+        ("a_0_0", False, said(1.0, 1)),
+        ("b_0_0", False, said(1.0, 1)),
+        ("a_1_0", False, said(1.0, 0)),
+        ("a_2_0", False, said(0.0, 0)),
+        ("b_1_0", False, said(1.0, 3)),
+        ("a_3_0", False, said(0.0, 0)),
+    ]
+    first, second = child("groups_child.py", file, json.dumps(rows))
+    rewards = [1.025, 1.0, 1.0, 0.0, 0.9, 0.0]
+    means = [0.50625, 0.95, 0.50625, 0.50625, 0.95, 0.50625]
+    assert [row[-1] for row in first["rm_scores"]] == pytest.approx(rewards)
+    assert all(value == 0 for row in first["rm_scores"] for value in row[:-1])
+    assert [len(row) for row in first["advantages"]] == [3, 4, 5, 6, 7, 8]
+    for row, reward, mean in zip(first["advantages"], rewards, means, strict=True):
+        assert row == pytest.approx([reward - mean] * len(row))
+    assert second == first
+
+
+def test_a_total_without_a_group_leaves_rewards_as_they_are(tmp_path: Path) -> None:
+    """1 and 0.5 have the mean 0.75; the padding of verl is a group of its own."""
+    file = tmp_path / "reward.json"
+    file.write_bytes(msgspec.json.encode(Settings(Reward("outcome"), str(tmp_path))))
+    rows = [("a_0_0", False, said(1.0, 2)), ("a_1_0", False, said(0.5, 0)), ("c_0_0", True, said(0.0, 0))]
+    first, _ = child("groups_child.py", file, json.dumps(rows))
+    assert [row[-1] for row in first["rm_scores"]] == [1.0, 0.5, 0.0]
+    assert [row[0] for row in first["advantages"]] == pytest.approx([0.25, -0.25, 0.0])
