@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import field_table
 from training import slurm_cases, stage_plans
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,7 +31,8 @@ def completion(shell: str) -> str:
 def generated() -> dict[Path, str]:
     """Every generated file and what must stand in it."""
     completions = {ROOT / "completions" / name: completion(shell) for shell, name in COMPLETIONS.items()}
-    return completions | slurm_cases.golden() | stage_plans.golden()
+    readme = {field_table.README: field_table.readme()}
+    return completions | slurm_cases.golden() | stage_plans.golden() | readme
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from virc_recipes.wording import offering, read_protocol
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+SYSTEM = next(text for language, text in BLOCKS if language == "yaml")
 PYTHON = [text for language, text in BLOCKS if language == "python" and "def " in text]
 SHELL = "".join(text for language, text in BLOCKS if language == "sh").replace("\\\n", "")
 STAGES = re.findall(r"^virc train .*?(?= && |$)", SHELL, re.MULTILINE)
@@ -25,7 +26,8 @@ STAGES = re.findall(r"^virc train .*?(?= && |$)", SHELL, re.MULTILINE)
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A workspace whose folder `own` holds the README's tool, as its commands have it."""
+    """A workspace with the README's system, whose folder `own` holds its tool, as its commands have them."""
+    (tmp_path / "deepeyes.yaml").write_text(SYSTEM)
     folder = tmp_path / "own"
     folder.mkdir()
     (folder / "rotate_image.py").write_text(PYTHON[1])

@@ -1,0 +1,69 @@
+"""The README's system, which the package does not know, works as it stands there: checked, asked, planned."""
+
+import json
+import re
+from pathlib import Path
+
+import field_table
+import pytest
+from called import virc
+from PIL import Image
+from servers import serve
+
+from virc_recipes import rewards, systems
+
+README = field_table.README.read_text(encoding="utf-8")
+(YAML,) = re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+BOX = {"bbox_2d": [1400, 700, 1960, 980], "label": "sign"}
+CALL = json.dumps({"name": "image_zoom_in_tool", "arguments": BOX})
+LOOK = f"<think>The sign is small.</think>\n<tool_call>{CALL}</tool_call>"
+ANSWER = "<think>Now it can be read.</think><answer>97</answer>"
+
+
+@pytest.fixture
+def deepeyes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace that holds it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "deepeyes.yaml"
+    file.write_text(YAML)
+    return file
+
+
+def test_the_table_of_systems_is_fresh() -> None:
+    assert field_table.readme() == README, "run: python tests/regenerate.py"
+
+
+def test_it_has_no_fault_and_is_not_one_of_the_field(deepeyes: Path) -> None:
+    done = virc("systems", "check", deepeyes)
+    assert (done.code, done.out) == (0, "")
+    name = systems.load(deepeyes).name
+    assert name not in {each["name"] for each in virc("systems", "ls", "--json").json["field"]}
+
+
+def test_it_is_asked_in_its_words_and_its_boxes_are_pixels_of_the_file(deepeyes: Path) -> None:
+    Image.radial_gradient("L").resize((2800, 1400)).convert("RGB").save("street.png")
+    few = ("--max-pixels", 28 * 28 * 200, "--trace", "trace")  # shown at about 560 x 280
+    with serve([LOOK, ANSWER]) as server:
+        words = ("street.png", "What does it say?", "--endpoint", server.url, "--system", deepeyes)
+        done = virc("solve", *words, *few, "--json")
+    assert done.code == 0, done.err
+    assert (done.json["answer"], done.json["calls"]) == ("97", {"crop_image": 1})
+    first, second = server.chats()
+    assert "image_zoom_in_tool" in json.dumps(first["messages"][0])
+    assert "Go on; look again wherever that helps." in json.dumps(second["messages"][-1])
+    shown = [Image.open(file).size for file in sorted(Path("trace").rglob("*image-*.png"))]
+    assert shown[0][0] < 700
+    # a fifth of each side, 1400..1960 of 2800 and 700..980 of 1400
+    assert shown[1][0] / shown[0][0] == pytest.approx(0.2, abs=0.05)
+
+
+def test_its_rollouts_are_planned_and_rewarded_as_published(deepeyes: Path) -> None:
+    done = virc("train", "./deepeyes.yaml", "--stage", "rl", "--dry-run", "--json")
+    assert done.code == 0, done.err
+    files = {Path(name).name: text for name, text in done.json["files"].items()}
+    for line in ("train_batch_size: 256", "n: 16", "max_response_length: 20480", "adv_estimator: grpo"):
+        assert line in files["engine.yaml"]
+    assert "kl_loss" not in files["engine.yaml"]
+    assert "max_turns: 5" in files["agents.yaml"]
+    assert rewards.find("deepeyes").name == systems.load(deepeyes).reward.total  # type: ignore[union-attr]
