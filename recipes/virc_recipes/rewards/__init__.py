@@ -148,12 +148,16 @@ def weighed(reward: Reward, beside: Path | None = None) -> Total:
     Raises:
         ConfigError: there is no such term.
     """
-    named = tuple(dict.fromkeys((*([reward.gate] if reward.gate else []), *reward.weights)))
     bare = find(WEIGHTED)
     module = importlib.import_module(f"{__name__}.{WEIGHTED}")
-    terms = [*_terms(module, named, own_code.folders(beside))]
+    terms = [*_terms(module, _weighed(reward), own_code.folders(beside))]
     total = partial(module.total, weights=reward.weights, gate=reward.gate)
     return msgspec.structs.replace(bare, terms=terms, total=total)
+
+
+def _weighed(reward: Reward) -> list[str]:
+    """The names of the terms that weights and a gate are of."""
+    return list(dict.fromkeys((*([reward.gate] if reward.gate else []), *reward.weights)))
 
 
 def find(name: str, beside: Path | None = None) -> Total:
@@ -192,6 +196,14 @@ def lacking(reward: Reward, beside: Path | None = None) -> ConfigError | None:
         return ConfigError(f"the total {WEIGHTED} has no weights", "weights: {answer: 0.8, format: 0.2}")
     if reward.total != WEIGHTED and reward.gate:
         return ConfigError(f"reward.gate is of the total {WEIGHTED}, not of {reward.total}", "remove it")
+    if reward.total == WEIGHTED:
+        known, folders = _names("NAME"), own_code.folders(beside)
+        absent = [
+            name for name in _weighed(reward) if name not in known and not own_code.file_of(name, folders)
+        ]
+        return (
+            ConfigError(f"there is no term {absent[0]!r}", did_you_mean(absent[0], known)) if absent else None
+        )
     return missing(reward.total, beside)
 
 

@@ -1,0 +1,274 @@
+"""Terms of answers that are texts and numbers, each value computed by hand."""
+
+import asyncio
+import math
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rewards.prompts import answer, crop, prompt, tool
+
+from virc_recipes import rewards
+from virc_recipes.errors import DataError
+from virc_recipes.rewards import Term
+from virc_recipes.rewards.anls import edits
+from virc_recipes.rewards.means import Means, UnscoredError
+from virc_recipes.rewards.ngrams import penalty
+from virc_recipes.rewards.rouge import rouge_l
+from virc_recipes.rewards.sample import Prompt, sample
+from virc_recipes.symbolic import Symbolic
+
+TERMS = {term.name: term for term in rewards.discover()[0]}
+OF_ANSWERS = [
+    *(
+        "anls",
+        "choice",
+        "closeness",
+        "exact",
+        "number",
+        "relative_accuracy",
+        "rouge",
+        "symbolic",
+        "tool_bonus",
+    ),
+    *("iou", "giou", "ciou", "matching", "confidence", "point_in_box"),
+]
+
+
+def value(name: str, reply: str, known: Prompt, means: Means | None = None) -> float | None:
+    found = TERMS[name].score(sample(reply, known), means or Means())
+    if isinstance(found, int | float | None):
+        return found
+    return asyncio.run(_awaited(found))
+
+
+async def _awaited(found: Any) -> float | None:
+    return await found  # type: ignore[no-any-return]
+
+
+def test_terms_of_answers_do_not_apply_to_looks_and_faults() -> None:
+    known = prompt(strict="own", box=[0, 0, 140, 98], choices=["5", "6"])
+    for name in OF_ANSWERS:
+        for reply in (tool(crop(0, 0, 9, 9)), "no tags"):
+            term = TERMS[name]
+            assert asyncio.run(_one(term, reply, known)) is None, name
+
+
+async def _one(term: Term, reply: str, known: Prompt) -> float | None:
+    found = term.score(sample(reply, known), Means())
+    return found if isinstance(found, int | float | None) else await found
+
+
+@pytest.mark.parametrize(
+    ("said", "right", "same"),
+    [("Red Car", "red  car", 1), ("red cars", "red car", 0), ("5.0", "5", 0), ("", "5", 0)],
+)
+def test_exact_is_of_texts_but_for_case_and_space(said: str, right: str, same: int) -> None:
+    assert value("exact", answer(said), prompt(right=right, strict="own")) == same
+
+
+@pytest.mark.parametrize(
+    ("said", "right", "choices", "points"),
+    [
+        ("B", "102", ["97", "102"], 1),
+        ("(b) 102", "102", ["97", "102"], 1),
+        ("102", "B", ["97", "102"], 1),
+        ("A", "102", ["97", "102"], 0),
+        ("C", "C", None, 1),
+        ("the answer is (C)", "C", None, 1),
+        ("D", "C. red", None, 0),
+        ("C", "C. red", None, 1),
+    ],
+)
+def test_choices_by_letter_or_content(said: str, right: str, choices: list[str] | None, points: int) -> None:
+    columns = {"choices": choices} if choices else {}
+    assert value("choice", answer(said), prompt(right=right, strict="own", **columns)) == points
+
+
+def test_what_is_no_choice_cannot_be_scored_as_one() -> None:
+    with pytest.raises(UnscoredError, match="no choices, and its answer is no letter"):
+        value("choice", answer("B"), prompt(right="red car", strict="own"))
+
+
+@pytest.mark.parametrize(
+    ("said", "columns", "points"),
+    [
+        ("100", {}, 1),
+        ("100.0 cm", {}, 1),
+        ("101", {}, 0),
+        ("95", {"tolerance": 0.05}, 1),
+        ("94.9", {"tolerance": 0.05}, 0),
+        ("100.4", {"decimals": 0}, 1),
+        ("100.5", {"decimals": 0}, 0),
+        ("a hundred", {}, 0),
+    ],
+)
+def test_numbers_within_what_the_row_allows(said: str, columns: dict[str, Any], points: int) -> None:
+    assert value("number", answer(said), prompt(right="100", strict="own", **columns)) == points
+
+
+@pytest.mark.parametrize(
+    ("said", "right", "near", "accuracy"),
+    [
+        # the error as a share; half a cosine at (error - 0.05) / 0.15; thresholds 0.05, 0.10 to 0.50 that hold it
+        ("100", "100", 1.0, 1.0),  # 0
+        ("105", "100", 1.0, 1.0),  # 0.05, within all
+        ("110", "100", 0.75, 0.9),  # 0.1: (1 + cos 60) / 2
+        ("87.5", "100", 0.5, 0.8),  # 0.125: (1 + cos 90) / 2; all but 0.05 and 0.1
+        ("85", "100", 0.25, 0.8),  # 0.15: (1 + cos 120) / 2; 0.15 is within 0.15
+        ("80", "100", 0.0, 0.7),  # 0.2
+        ("150", "100", 0.0, 0.1),  # 0.5 is within 0.5
+        ("151", "100", 0.0, 0.0),
+        ("-100", "100", 0.0, 0.0),  # 2
+        ("-110", "-100", 0.75, 0.9),
+        ("0", "0", 1.0, 1.0),
+        ("0.001", "0", 0.0, 0.0),
+        ("about 100", "100", 0.0, 0.0),
+        ("The answer is 110", "100", 0.75, 0.9),
+        ("50%", "0.5", 1.0, 1.0),
+    ],
+)
+def test_how_near_numbers_are(said: str, right: str, near: float, accuracy: float) -> None:
+    known = prompt(right=right, strict="own")
+    assert value("closeness", answer(said), known) == pytest.approx(near)
+    assert value("relative_accuracy", answer(said), known) == pytest.approx(accuracy)
+
+
+@pytest.mark.parametrize("name", ["number", "closeness", "relative_accuracy"])
+def test_a_row_whose_answer_is_no_number_cannot_be_scored(name: str) -> None:
+    with pytest.raises(UnscoredError, match="the right answer is no number"):
+        value(name, answer("5"), prompt(right="five", strict="own"))
+
+
+def test_algebra_without_a_judge() -> None:
+    known = prompt(right="2x+2", strict="own")
+    with Symbolic() as symbolic:
+        assert value("symbolic", answer("2(x+1)"), known, Means(symbolic=symbolic)) == 1.0
+        assert value("symbolic", answer("2x+1"), known, Means(symbolic=symbolic)) == 0.0
+    with pytest.raises(UnscoredError, match="needs math-verify"):
+        value("symbolic", answer("2(x+1)"), known)
+
+
+@pytest.mark.parametrize(
+    ("said", "right", "f1"),
+    [
+        ("the cat sat on the mat", "the cat on a mat", 8 / 11),  # the cat on mat: 4 of 6 and of 5 words
+        ("a b c d", "a c b d", 0.75),  # a b d, or a c d
+        ("The CAT!", "the-cat", 1.0),
+        ("dog", "cat", 0.0),
+        ("", "cat", 0.0),
+        ("b a", "a b", 0.5),
+    ],
+)
+def test_rouge_l(said: str, right: str, f1: float) -> None:
+    assert value("rouge", answer(said), prompt(right=right, strict="own")) == pytest.approx(f1)
+
+
+@pytest.mark.parametrize(
+    ("said", "right", "f1"),
+    [
+        (
+            "The quick brown fox, jumped over 2 dogs.",
+            "a quick fox jumped over the 2 lazy dogs",
+            0.7058823529411765,
+        ),
+        ("x-ray of café no. 7", "X ray of the cafe no 7", 0.7692307692307692),
+        ("to be or not to be", "not to be or to be that is", 0.7142857142857143),
+        ("sum = 3.14 cm^2", "the sum is 3.14 cm", 0.7272727272727272),
+    ],
+)
+def test_rouge_l_is_that_of_rouge_score(said: str, right: str, f1: float) -> None:
+    """As rouge-score 0.1.2 gave it."""
+    assert rouge_l(said, right) == pytest.approx(f1, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("said", "answers", "near"),
+    [
+        ("Coca Cola", ["coca cola"], 1.0),
+        ("coca colo", ["coca cola"], 8 / 9),  # one of nine letters
+        ("kitten", ["sitting"], 4 / 7),  # three edits of seven
+        ("cats", ["dogs"], 0.0),  # three of four
+        ("ab", ["ac"], 0.0),  # a half is not over a half
+        ("pepsi", ["coca cola", "Pepsi"], 1.0),
+        (" ".join(map(str, range(900))), ["y"], 0.0),
+    ],
+)
+def test_anls(said: str, answers: list[str], near: float) -> None:
+    known = prompt(right=answers[0], strict="own", answers=answers)
+    assert value("anls", answer(said), known) == pytest.approx(near)
+
+
+def test_answers_that_are_no_list_are_a_fault_of_the_row() -> None:
+    with pytest.raises(DataError, match="the row's answers are no list of texts"):
+        value("anls", answer("5"), prompt(strict="own", answers="5"))
+
+
+def slowly(one: str, other: str) -> int:
+    """The distance by the table of Wagner and Fischer."""
+    row = list(range(len(other) + 1))
+    for at, letter in enumerate(one, 1):
+        above, row = row, [at]
+        for to, there in enumerate(other, 1):
+            row.append(min(above[to] + 1, row[-1] + 1, above[to - 1] + (letter != there)))
+    return row[-1]
+
+
+@given(st.text("abc", max_size=12), st.text("abc", max_size=12))
+def test_edits_are_those_of_the_table(one: str, other: str) -> None:
+    assert edits(one, other) == slowly(one, other)
+
+
+@pytest.mark.parametrize(
+    ("text", "length", "taken"),
+    [
+        ("a b c d", 6, 0.0),  # no 6-gram
+        ("a b c d e f g", 6, 0.0),  # two, both once
+        ("a b a b a", 2, -0.5),  # ab ba ab ba: two of four
+        ("A a A a", 1, -0.75),
+        ("x y x y x y x y", 6, -1 / 3),  # three 6-grams, the third is the first
+    ],
+)
+def test_words_that_come_again(text: str, length: int, taken: float) -> None:
+    assert penalty(text, length) == pytest.approx(taken)
+
+
+def test_the_term_counts_six_words_of_the_whole_reply() -> None:
+    assert value("ngrams", "x y x y x y x y", prompt(strict="own")) == pytest.approx(-1 / 3)
+
+
+RULES = sorted(set(TERMS) - {"symbolic", "focus", "reasoning"})
+KNOWN = prompt(right="100", strict="own", boxes=[[0, 0, 140, 98], [140, 0, 280, 98]], choices=["1", "100"])
+
+
+@settings(deadline=2000, max_examples=300)
+@given(st.text(max_size=300) | st.text("0123456789.,-+eE[]{}()\"':% /\\", max_size=300))
+def test_any_answer_has_a_finite_number(said: str) -> None:
+    for name in RULES:
+        found = value(name, answer(said), KNOWN)
+        assert found is None or math.isfinite(found), name
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[" * 20_000,
+        "9" * 20_000,
+        "[1,2,3,4]," * 3000,
+        "[" + "1," * 20_000,
+        "ab " * 3 + "c d e f " * 4000,
+        "{'a': " * 9000,
+    ],
+    ids=["open", "digits", "boxes", "numbers", "words", "objects"],
+)
+def test_long_answers_take_no_time(said: str) -> None:
+    read = sample("<think>a</think><answer>5</answer>", KNOWN)
+    assert read.turn
+    long = type(read)(said, KNOWN, type(read.turn)("a", answer=said))
+    began = time.process_time()
+    for name in set(RULES) - {"tool_bonus", "answer"}:
+        found = TERMS[name].score(long, Means())
+        assert found is None or math.isfinite(found), name  # type: ignore[arg-type]
+    assert time.process_time() - began < 2

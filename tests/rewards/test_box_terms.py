@@ -1,0 +1,175 @@
+"""Terms of answers that are boxes or points, each value computed by hand."""
+
+import math
+from typing import Any
+
+import pytest
+from rewards.prompts import answer, prompt
+
+from virc_recipes import rewards
+from virc_recipes.errors import DataError
+from virc_recipes.reasoning.protocol import Coordinates
+from virc_recipes.rewards import boxes
+from virc_recipes.rewards.boxes import Found
+from virc_recipes.rewards.means import Means, UnscoredError
+from virc_recipes.rewards.sample import Prompt, sample
+
+TERMS = {term.name: term for term in rewards.discover()[0]}
+SIZE = (280, 196)
+
+
+def value(name: str, said: str, known: Prompt) -> Any:
+    return TERMS[name].score(sample(answer(said), known), Means())
+
+
+def row(*right: list[float], coordinates: Coordinates = "pixel", size: tuple[int, int] = SIZE) -> Prompt:
+    return prompt([size], strict="own", coordinates=coordinates, boxes=list(right))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "iou", "giou", "ciou"),
+    [
+        ((0, 0, 10, 10), (0, 0, 10, 10), 1, 1, 1),
+        # 50 of 150; around both 150, all covered; centres 5 apart, diagonal 15^2 + 10^2; same shape
+        ((0, 0, 10, 10), (5, 0, 15, 10), 1 / 3, 1 / 3, 1 / 3 - 25 / 325),
+        # a quarter of 100 each: 25 of 175; around both 225, of which 50 stay free; centres 50 of 450
+        ((0, 0, 10, 10), (5, 5, 15, 15), 25 / 175, 25 / 175 - 50 / 225, 25 / 175 - 50 / 450),
+        # apart: around both 300, a third of it free; centres 20 apart of 30^2 + 10^2
+        ((0, 0, 10, 10), (20, 0, 30, 10), 0, -1 / 3, -400 / 1000),
+        # one within the other, four times as wide: 25 of 100; the same centre; angles atan 4 and atan 1
+        ((0, 0, 20, 5), (7.5, 0, 12.5, 5), 0.25, 0.25, None),
+        # turned round: it has no area, and around both it still reaches from 0 to 10
+        ((10, 10, 0, 0), (0, 0, 10, 10), 0, None, None),
+        ((0, 0, 0, 0), (0, 0, 0, 0), 0, 0, 0),
+    ],
+)
+def test_measures_of_two_boxes(
+    one: boxes.Box, other: boxes.Box, iou: float, giou: float | None, ciou: float | None
+) -> None:
+    for each, far in ((one, other), (other, one)):
+        assert boxes.iou(each, far) == pytest.approx(iou)
+        if giou is not None:
+            assert boxes.giou(each, far) == pytest.approx(giou)
+        if ciou is not None:
+            assert boxes.ciou(each, far) == pytest.approx(ciou)
+
+
+def test_the_aspect_term_of_ciou() -> None:
+    v = 4 / math.pi**2 * (math.atan(4) - math.atan(1)) ** 2
+    found = boxes.ciou((0, 0, 20, 5), (7.5, 0, 12.5, 5))
+    assert found == pytest.approx(0.25 - v * v / (1 - 0.25 + v))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[0, 0, 140, 98]",
+        "[[0, 0, 140, 98]]",
+        '{"bbox_2d": [0, 0, 140, 98], "label": "a dog"}',
+        '[{"Position": [0, 0, 140, 98], "Confidence": 1}]',
+        "[{'Position': [0, 0, 140, 98], 'Confidence': 1.0}]",
+        '```json\n[{"bbox": [0.0, 0.0, 140.0, 98.0]}]\n```',
+        "The dog is at (0, 0, 140, 98).",
+        "[0,0,140,98] and [0,0,1,1]",
+    ],
+)
+def test_boxes_in_every_form(said: str) -> None:
+    found = boxes.answered(sample(answer(said), row()))
+    assert found[0] == Found((0, 0, 140, 98), 1.0)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "5",
+        "[1, 2, 3]",
+        '{"box": "left"}',
+        "[true, 0, 1, 2]",
+        "[1e999, 0, 1, 2]",
+        "[NaN, 0, 1, 2]",
+        "",
+        "[[[1,2,3,4]]]",
+    ],
+)
+def test_what_is_no_box(said: str) -> None:
+    known = row([0, 0, 140, 98])
+    assert [value(name, said, known) for name in ("iou", "giou", "ciou", "matching")] == [0, -1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "said"),
+    [
+        ("pixel", "[0, 0, 154, 98]"),
+        ("permille", "[0, 0, 499.5, 499.5]"),
+        ("thousand", "[0, 0, 500, 500]"),
+        ("unit", "[0, 0, 0.5, 0.5]"),
+        ("original", "[0, 0, 150, 100]"),
+    ],
+)
+def test_boxes_are_counted_in_what_the_prompt_says(coordinates: Coordinates, said: str) -> None:
+    """The file has 300 x 200 px, is shown at 308 x 196, and its left upper quarter is right."""
+    known = row([0, 0, 150, 100], coordinates=coordinates, size=(300, 200))
+    assert known.view.sizes == [(308, 196)]
+    assert value("iou", said, known) == pytest.approx(1.0)
+
+
+def test_a_box_by_its_centre() -> None:
+    known = Prompt(row([0, 0, 140, 98]).record, "unit", "own", box="center")
+    assert value("iou", "[0.25, 0.25, 0.5, 0.5]", known) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("said", "right", "matching", "confidence"),
+    [
+        # one of two is found with IoU 1: 1 / 2; it was sure by 0.9
+        ([((0, 0, 100, 100), 0.9)], [[0, 0, 100, 100], [150, 0, 250, 100]], 0.5, 0.9),
+        # the second names what the first took: no match, it should not have been sure: (0.9 + 0.3) / 2
+        ([((0, 0, 100, 100), 0.9), ((0, 0, 100, 90), 0.7)], [[0, 0, 100, 100]], 0.5, 0.6),
+        # the surer of two comes first though it stands last: 0.9 of one; (0.8 + (1 - 0.2)) / 2
+        ([((0, 0, 100, 100), 0.2), ((0, 0, 100, 90), 0.8)], [[0, 0, 100, 100]], 0.45, 0.8),
+        # IoU of exactly 0.5 is not over it; it was sure by 1
+        ([((0, 0, 100, 50), 1.0)], [[0, 0, 100, 100]], 0.0, 0.0),
+        # twice the same counts once, with what it says first: 1 / 1; 0.6
+        ([((0, 0, 100, 100), 0.6), ((0, 0, 100, 100), 0.1)], [[0, 0, 100, 100]], 1.0, 0.6),
+        ([((0, 0, 100, 100), 7)], [[0, 0, 100, 100]], 1.0, 1.0),
+        ([((0, 0, 100, 100), 0.5)], [], 0.0, 0.5),
+        ([], [], 1.0, 0.0),
+        ([], [[0, 0, 100, 100]], 0.0, 0.0),
+    ],
+)
+def test_matching_of_many(
+    said: list[tuple[tuple[int, ...], float]], right: list[list[float]], matching: float, confidence: float
+) -> None:
+    text = str([{"Position": list(box), "Confidence": sure} for box, sure in said])
+    known = row(*right)
+    assert value("matching", text, known) == pytest.approx(matching)
+    assert value("confidence", text, known) == pytest.approx(confidence)
+
+
+def test_of_many_right_boxes_the_nearest_counts_for_one() -> None:
+    known = row([140, 98, 280, 196], [0, 0, 140, 98])
+    assert value("iou", "[0, 0, 140, 49]", known) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("said", "points"),
+    [
+        ("(70, 49)", 1),
+        ("[140, 98]", 1),
+        ("(141, 49)", 0),
+        ("(70, 49, 3)", 0),
+        ("the middle", 0),
+        ("[70, 49, 80, 50]", 0),
+    ],
+)
+def test_a_point_in_a_box(said: str, points: int) -> None:
+    assert value("point_in_box", said, row([0, 0, 140, 98])) == points
+
+
+def test_rows_without_boxes_and_with_wrong_ones() -> None:
+    for name in ("iou", "giou", "ciou", "matching", "confidence", "point_in_box"):
+        with pytest.raises(UnscoredError, match="the row has no boxes"):
+            value(name, "[0, 0, 1, 1]", prompt(strict="own"))
+        with pytest.raises(DataError, match="the row's boxes are no list of four numbers each"):
+            value(name, "[0, 0, 1, 1]", prompt(strict="own", boxes=[[1, 2, 3]]))
+        assert value(name, "[0, 0, 1, 1]", prompt(strict="own", box=[0, 0, 1, 1])) is not None

@@ -1,0 +1,250 @@
+"""Totals of published systems on rollouts and groups, each value computed by hand."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from rewards.prompts import answer, crop, prompt, scale, tool
+from servers import Body, serve
+
+from virc_recipes import rewards, systems
+from virc_recipes.errors import ConfigError
+from virc_recipes.rewards import Total, rollouts
+from virc_recipes.rewards.means import Means, means_of
+from virc_recipes.rewards.rollouts import Known, Last
+from virc_recipes.rewards.sample import sample
+from virc_recipes.systems import Judging, Reward
+from virc_recipes.systems.check import check
+
+LOOK, FAR, WIDE = (
+    tool(crop(0, 0, side, 98), think) for side, think in ((140, "short"), (70, "look there"), (280, "x"))
+)
+RIGHT, WRONG = answer("5", "AB is 5 cm long"), answer("6", "AB is 6 cm long")
+SIZES = ((280, 196), (140, 112), (84, 112))
+
+
+def rolled(
+    replies: Sequence[str], total: Total | str, means: Means | None = None, **columns: Any
+) -> rollouts.Rollout:
+    """The reward of a rollout, each reply of it after those before."""
+    samples = [
+        sample(reply, prompt(SIZES[: at + 1], before=replies[:at], strict="own", **columns))
+        for at, reply in enumerate(replies)
+    ]
+    found = rewards.find(total) if isinstance(total, str) else total
+    return asyncio.run(rollouts.score(samples, rollouts.ends(samples[-1]), found, means or Means()))
+
+
+@pytest.mark.parametrize(
+    ("replies", "value"),
+    [
+        # right 1, format 0.5, no look; the only piece is "AB is 5 cm long", 15 characters: 0.1
+        ([RIGHT], 1.6),
+        # and a look: 0.5; the shortest piece is "short": 0.05
+        ([LOOK, RIGHT], 2.05),
+        # twice the same region is one that differs, and enough
+        ([LOOK, LOOK, RIGHT], 2.05),
+        # wrong: format 0.5, no bonus for the look; 0.05
+        ([LOOK, WRONG], 0.55),
+        # scaling is no look at a region: 1 + 0.5 + 0.1
+        ([tool(scale(1.5)), RIGHT], 1.6),
+        # no answer: "look there" has ten characters
+        ([FAR], 0.1),
+        # a call at fault: neither answer nor format; its thought has 5 characters
+        ([LOOK, tool(crop(0, 0, 9, 9, index=7), "seven")], 0.05),
+        # no tags: all of it is text, longer than "short"
+        ([LOOK, "the answer is 5"], 0.05),
+        # an empty thought between two looks is no piece, one at an end is
+        ([LOOK, tool(crop(0, 0, 9, 9), " "), RIGHT], 2.05),
+        ([tool(crop(0, 0, 9, 9), " "), RIGHT], 2.0),
+    ],
+)
+def test_vlm_r3(replies: list[str], value: float) -> None:
+    found = rolled(replies, "vlm_r3")
+    assert found.total == pytest.approx(value)
+
+
+def test_visual_rft_adds_three() -> None:
+    """One of two boxes found with IoU 0.8, sure by 0.9: 0.8 / 2 + 0.9 + 1."""
+    known = prompt(strict="own", boxes=[[0, 0, 100, 100], [150, 0, 250, 100]])
+    reply = answer('[{"Position": [0, 0, 100, 80], "Confidence": 0.9}]')
+    total = rewards.find("visual_rft")
+    assert asyncio.run(rewards.score(sample(reply, known), total, Means())).total == pytest.approx(2.3)
+    assert asyncio.run(rewards.score(sample("no tags", known), total, Means())).total == 0.0
+    assert asyncio.run(rewards.score(sample(answer("nothing"), known), total, Means())).total == 1.0
+
+
+@pytest.mark.parametrize(
+    ("replies", "value"),
+    [
+        ([RIGHT], 0.8),
+        ([LOOK, RIGHT], 2.0),
+        ([LOOK, WRONG], 0.0),
+        ([LOOK], 0.0),
+        ([LOOK, "no tags"], -0.2),
+        ([LOOK, answer("5 " + " ".join(map(str, range(400))))], 0.0),
+    ],
+    ids=["right", "looked", "wrong", "open", "format", "long"],
+)
+def test_deepeyes(replies: list[str], value: float) -> None:
+    assert rolled(replies, "deepeyes").total == pytest.approx(value)
+
+
+def test_a_judge_is_asked_once_for_two_terms() -> None:
+    def says(body: Body) -> str:
+        return r"\boxed{1}"
+
+    with serve(says) as server:
+        means = means_of(Judging(server.url), None, None, lambda said: None)
+        found = rolled([LOOK, answer("five")], "deepeyes", msgspec.structs.replace(means, symbolic=None))
+        means.close()
+        assert found.total == pytest.approx(2.0)
+        assert len(server.chats()) == 1
+
+
+def last(calls: int, ended: rollouts.Ended = "answer") -> Last:
+    return Last(Known("answer", {}, {}, ended, calls + 1, calls))
+
+
+@pytest.mark.parametrize(
+    ("calls", "before", "after"),
+    [
+        # p = 1/8: 0.175 / 2 * 0.25 / 0.125 = 0.175
+        ([1, 0, 0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0, 0], [1.175, 1, 0, 0, 0, 0, 0, 0]),
+        # p = 1/4: 0.05 / 2 * 0.25 / 0.25 = 0.025; the second call costs 0.05, though the answer is wrong
+        ([2, 0, 0, 0], [0, 1, 1, 0], [-0.025, 1, 1, 0]),
+        # p over 0.3: no curiosity; three calls cost 0.1
+        ([3, 1], [1, 1], [0.9, 1]),
+        ([0, 0], [1, 0], [1, 0]),
+    ],
+)
+def test_the_curiosity_of_pixel_reasoner(calls: list[int], before: list[float], after: list[float]) -> None:
+    total = rewards.find("pixel_reasoner")
+    assert rollouts.grouped(total, before, [last(each) for each in calls]) == pytest.approx(after)
+
+
+@pytest.mark.parametrize(
+    ("calls", "before", "after"),
+    [
+        # a direct answer is right: 1, with looks 0.8, wrong with looks 0.5, wrong 0.1 in the format, else 0
+        ([0, 2, 1, 0, 0], [1.0, 1.0, 0.1, 0.1, 0.0], [1.0, 0.8, 0.5, 0.1, 0.0]),
+        # none is: with looks 1
+        ([0, 2, 1, 0], [0.1, 1.0, 0.1, 0.0], [0.1, 1.0, 0.5, 0.0]),
+        ([0, 1], [0.1, 0.0], [0.1, 0.5]),
+        ([1], [0.1], [0.1]),
+        # right without the format is over a half
+        ([0, 1], [0.9, 0.9], [1.0, 0.8]),
+    ],
+)
+def test_agar_of_chain_of_focus(calls: list[int], before: list[float], after: list[float]) -> None:
+    total = rewards.find("chain_of_focus")
+    assert rollouts.grouped(total, before, [last(each) for each in calls]) == after
+
+
+def test_a_group_sees_what_rollouts_were() -> None:
+    found = rolled([LOOK, FAR, RIGHT], "chain_of_focus")
+    assert (found.total, found.last.tool_calls, found.last.turns, found.last.ended) == (1.0, 2, 3, "answer")
+    cut = rolled([LOOK, FAR], "chain_of_focus")
+    assert (cut.total, cut.last.tool_calls, cut.last.turns, cut.last.ended) == (0.0, 2, 2, "length")
+    again = msgspec.json.decode(msgspec.json.encode(found.last.known), type=Known)
+    assert Last(again).answer == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("return rewards[1:]", "group of .* gives 1 rewards for 2 rollouts"),
+        ("return [None, 1]", "group of .* gives 'None', which is no number"),
+        ("return [float('inf'), 1]", "group of .* gives 'inf', which is no number"),
+        ("return 1 / 0", "fails: ZeroDivisionError"),
+        ("return 5", "fails: TypeError"),
+        ("return [t.nothing for t in ts]", "fails: AttributeError: nothing"),
+    ],
+)
+def test_what_is_no_group_is_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(f"TERMS = ()\n\n\ndef total(t):\n    return 0\n\n\ndef group(rewards, ts):\n    {text}\n")
+    with pytest.raises(ConfigError, match=sentence):
+        rollouts.grouped(rewards.find(str(file)), [1.0, 0.0], [last(1), last(0)])
+
+
+def test_a_group_that_is_no_function_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("TERMS = ()\ngroup = 5\n\n\ndef total(t):\n    return 0\n")
+    with pytest.raises(ConfigError, match=r"group of .*mine\.py is no function"):
+        rewards.find(str(tmp_path / "mine.py"))
+
+
+def weighted(text: str, folder: Path) -> Total:
+    (folder / "s.yaml").write_text(f"name: s\nreward: {text}\n")
+    reward = systems.load(folder / "s.yaml").reward
+    assert reward
+    return rewards.of(reward, folder)
+
+
+@pytest.mark.parametrize(
+    ("weights", "replies", "value"),
+    [
+        ("{answer: 0.8, format: 0.2}", [RIGHT], 1.0),
+        ("{answer: 0.8, format: 0.2}", [LOOK, WRONG], 0.2),
+        ("{answer: 0.8, format: 0.2}", [LOOK, "no tags"], 0.0),
+        ("{answer: 0.8, format: 0.2}", [LOOK], 0.0),
+        ("{answer: 0.5, format: 0.5}, gate: answer", [RIGHT], 1.0),
+        ("{answer: 0.5, format: 0.5}, gate: answer", [WRONG], 0.0),
+        ("{answer: 0.8, format: 0.2, tool_bonus: 1.2}", [LOOK, RIGHT], 2.2),
+        ("{answer: 1, ngrams: 2}", ["x y x y x y x y"], -2 / 3),
+    ],
+)
+def test_totals_without_python(weights: str, replies: list[str], value: float, tmp_path: Path) -> None:
+    total = weighted(f"{{total: weighted, weights: {weights}}}", tmp_path)
+    assert rolled(replies, total).total == pytest.approx(value)
+
+
+def test_a_weighted_total_finds_terms_beside_the_yaml(tmp_path: Path) -> None:
+    (tmp_path / "half.py").write_text('NAME = "half"\n\n\ndef score(sample, means):\n    return 0.5\n')
+    total = weighted("{total: weighted, weights: {half: 3}}", tmp_path)
+    assert rolled([RIGHT], total).total == 1.5
+    with pytest.raises(ConfigError, match="there is no term 'anser'") as error:
+        weighted("{total: weighted, weights: {anser: 1}}", tmp_path)
+    assert error.value.hint == "did you mean 'answer'?"
+
+
+def test_what_is_not_public_is_refused_with_what_to_supply(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not public: how salience is weighed") as error:
+        weighted('{total: null, supply: "how salience is weighed"}', tmp_path)
+    assert "--set reward.total=./mine.py" in (error.value.hint or "")
+    assert check(tmp_path / "s.yaml") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{total: null}", "reward.total is null, and nothing says why"),
+        ("{total: weighted, weights: {answer: 1}, gate: formt}", "there is no term 'formt'"),
+        ("{total: weighted}", "the total weighted has no weights"),
+        ("{total: virc, gate: format}", "reward.gate is of the total weighted, not of virc"),
+        (
+            "{total: weighted, weights: {answer: much, format: 1}}",
+            "reward.weights.answer must be a number, not 'much'",
+        ),
+    ],
+)
+def test_rewards_that_lack_something_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(f"name: s\nreward: {text}\n")
+    (found,) = check(tmp_path / "s.yaml")
+    assert found.message.startswith(message)
+
+
+def test_the_action_log_holds_calls_faults_and_what_was_shown() -> None:
+    bad = tool(crop(0, 0, 9, 9, index=7))
+    read = sample(bad, prompt(SIZES[:2], before=[LOOK], strict="own"))
+    first, second = read.calls
+    assert (first.call and first.call.box, first.fault, first.shown) == ((0, 0, 140, 98), None, (140, 112))
+    assert (second.call, second.shown) == (None, None)
+    assert second.tool
+    assert second.tool.name == "crop_image"
+    assert "7" in (second.fault or "")
+    assert sample(RIGHT, prompt(SIZES[:2], before=[LOOK], strict="own")).calls == [first]
+    assert Reward().weights == {}
