@@ -42,6 +42,11 @@ _UNITS: Mapping[Coordinates, str] = {
     "original": "pixels of that image's file",
 }
 
+_WHOLE, _ANY = (
+    '"items": {"type": "integer"}',
+    '"items": {"type": "number"}',
+)  # of boxes; fractions are not whole
+
 DEFAULT = ("crop_image", "display_image", "scale_image")
 """Those of ViRC, which a wording offers where nobody names any."""
 
@@ -110,7 +115,8 @@ def get(name: str, offered: Collection[str] | None = None) -> ModuleType:
 
 def schemas(names: Iterable[str], coordinates: Coordinates = "pixel") -> Sequence[Mapping[str, Any]]:
     """The function schemas of the named tools, boxes described in the given coordinates."""
-    return [json.loads(json.dumps(get(name).SCHEMA).replace("{unit}", _UNITS[coordinates])) for name in names]
+    written = (json.dumps(get(name).SCHEMA).replace("{unit}", _UNITS[coordinates]) for name in names)
+    return [json.loads(text.replace(_WHOLE, _ANY) if coordinates == "unit" else text) for text in written]
 
 
 def _absent(name: str) -> ConfigError:

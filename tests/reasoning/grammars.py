@@ -1,0 +1,247 @@
+"""The grammars of the field, as a system's YAML would state them, and a reply of each as that system writes it.
+
+Replies follow the prompts and parsers of the systems' repositories; OpenThinkIMG's is that of its training script.
+"""
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from virc_recipes.reasoning.grammar import TAGS, Grammar
+from virc_recipes.reasoning.messages import ToolText, Turn
+
+
+class Case(NamedTuple):
+    """A grammar, a reply that calls a tool and one that answers, and how they are read."""
+
+    grammar: Grammar
+    call: str
+    called: Turn
+    answer: str
+    answered: Turn
+
+
+def grammar(**fields: Any) -> Grammar:
+    return msgspec.convert(fields, Grammar)
+
+
+def call(think: str, name: str, **arguments: Any) -> Turn:
+    return Turn(think, ToolText(name, arguments))
+
+
+CASES = {
+    "ViRC": Case(
+        TAGS,
+        '<think>\nthe label\n</think>\n<tool_call>\n{"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 3, 4], '
+        '"image_index": 0}}\n</tool_call>',
+        call("the label", "crop_image", bbox_2d=[1, 2, 3, 4], image_index=0),
+        "<think>so</think><answer>7</answer>",
+        Turn("so", answer="7"),
+    ),
+    "DeepEyes": Case(  # of the original image only; the label is for people
+        grammar(
+            calls=[
+                {
+                    "open": "<tool_call>",
+                    "close": "</tool_call>",
+                    "names": {"image_zoom_in_tool": "zoom_image"},
+                    "keys": {"label": None},
+                    "given": {"image_index": 0},
+                }
+            ]
+        ),
+        '<think>small</think> <tool_call>{"name": "image_zoom_in_tool", "arguments": {"bbox_2d": [10, 20, 100, 200], '
+        '"label": "the sign"}}</tool_call>',
+        call("small", "zoom_image", bbox_2d=[10, 20, 100, 200], image_index=0),
+        "<think>red</think><answer>red</answer>",
+        Turn("red", answer="red"),
+    ),
+    "Pixel-Reasoner": Case(  # images count from 1; what is no call is the answer
+        grammar(
+            think=None,
+            answer=None,
+            calls=[
+                {
+                    "open": "<tool_call>",
+                    "close": "</tool_call>",
+                    "names": {"crop_image_normalized": "crop_image"},
+                    "keys": {"target_image": "image_index"},
+                    "index_from": 1,
+                }
+            ],
+        ),
+        'I look closer.\n<tool_call>{"name": "crop_image_normalized", "arguments": {"bbox_2d": [0.1, 0.2, 0.5, 0.9], '
+        '"target_image": 1}}</tool_call>',
+        call("I look closer.", "crop_image", bbox_2d=[0.1, 0.2, 0.5, 0.9], image_index=0),
+        "It is blue: \\boxed{B}",
+        Turn("", answer="It is blue: \\boxed{B}"),
+    ),
+    "VLM-R3": Case(
+        grammar(
+            think=None,
+            calls=[{"body": "arguments", "tool": "zoom_image", "given": {"image_index": 0}}],
+            stop=["]}", "</answer>"],
+        ),
+        'The fraction \\frac{1}{2} stands at the left.\n{"bbox_2d": [135, 114, 1016, 672]}',
+        call(
+            "The fraction \\frac{1}{2} stands at the left.",
+            "zoom_image",
+            bbox_2d=[135, 114, 1016, 672],
+            image_index=0,
+        ),
+        "It reads 7.\n<answer> 7 </answer>",
+        Turn("It reads 7.", answer="7"),
+    ),
+    "VRAG": Case(  # the page found last
+        grammar(
+            calls=[
+                {
+                    "open": "<bbox>",
+                    "close": "</bbox>",
+                    "body": "list",
+                    "tool": "crop_image",
+                    "unnamed": ["bbox_2d"],
+                    "given": {"image_index": "last"},
+                },
+                {
+                    "open": "<search>",
+                    "close": "</search>",
+                    "body": "text",
+                    "tool": "search_pages",
+                    "unnamed": ["query"],
+                },
+            ]
+        ),
+        "<think>a table</think>\n<bbox>[12, 30, 400, 310]</bbox>",
+        call("a table", "crop_image", bbox_2d=[12, 30, 400, 310], image_index="last"),
+        "<think>a table</think><answer>4.2</answer>",
+        Turn("a table", answer="4.2"),
+    ),
+    "FrameThinker": Case(  # a sentence for each action, all in one tag
+        grammar(
+            calls=[
+                {
+                    "open": "<action> choose frames between",
+                    "close": "</action>",
+                    "body": "text",
+                    "tool": "choose_frames",
+                    "unnamed": ["span"],
+                },
+                {
+                    "open": "<action> get frame number at time",
+                    "close": "</action>",
+                    "body": "text",
+                    "tool": "frame_at",
+                    "unnamed": ["time"],
+                },
+            ],
+            answer=["<action> output answer:", "</action>"],
+        ),
+        "<think>the middle</think>\n<action>choose frames between 120 and 240</action>",
+        call("the middle", "choose_frames", span="120 and 240"),
+        "<think>sure</think><action>output answer: B</action>",
+        Turn("sure", answer="B"),
+    ),
+    "ViLaSR": Case(
+        grammar(
+            calls=[
+                {
+                    "open": f"Action: {tool} ```json",
+                    "close": "```",
+                    "body": "list",
+                    "tool": name,
+                    "unnamed": ["items"],
+                }
+                for tool, name in (("Object Mapper", "draw_boxes"), ("Path Tracer", "draw_lines"))
+            ]
+        ),
+        '<think>two chairs</think> Action: Object Mapper\n```json\n[{"index": 1, "bbox_2d": [5, 6, 70, 80], '
+        '"label": "chair"}]\n```',
+        call("two chairs", "draw_boxes", items=[{"index": 1, "bbox_2d": [5, 6, 70, 80], "label": "chair"}]),
+        "<think>two</think> Action: Answer\n<answer> 2 </answer>",
+        Turn("two", answer="2"),
+    ),
+    "V-Thinker": Case(
+        grammar(
+            think=None,
+            calls=[
+                {
+                    "open": "<code> ```python",
+                    "close": "``` </code>",
+                    "body": "text",
+                    "tool": "run_python",
+                    "unnamed": ["code"],
+                }
+            ],
+        ),
+        "<think>Draw the height.\n<code>\n```python\nprint('{')\n```\n</code>",
+        call("<think>Draw the height.", "run_python", code="print('{')"),
+        "so</think>\n<answer>12</answer>",
+        Turn("so</think>", answer="12"),
+    ),
+    "Video-CoM": Case(
+        grammar(
+            think=None,
+            calls=[
+                {
+                    "open": f"{name.upper()}(",
+                    "body": "function",
+                    "tool": name,
+                    "unnamed": ["phrase", argument],
+                }
+                for name, argument in (
+                    ("find_segment", "segments"),
+                    ("find_frame", "frame"),
+                    ("spatial_zoom", "bbox_2d"),
+                )
+            ],
+            answer=["FINAL_ANSWER:", ""],
+        ),
+        "Look at it.\nSPATIAL_ZOOM(the man (left), in red) = [12, 40, 90, 200]",
+        call("Look at it.", "spatial_zoom", phrase="the man (left), in red", bbox_2d=[12, 40, 90, 200]),
+        "He waves.\nFINAL_ANSWER: B. a wave",
+        Turn("He waves.", answer="B. a wave"),
+    ),
+    "REVISOR": Case(
+        grammar(
+            calls=[
+                {
+                    "open": "<time_interval>",
+                    "close": "</time_interval>",
+                    "body": "list",
+                    "tool": "look_at_clip",
+                    "unnamed": ["seconds"],
+                }
+            ]
+        ),
+        "<think>near the end</think><time_interval>[220.0, 260.5]</time_interval>",
+        call("near the end", "look_at_clip", seconds=[220.0, 260.5]),
+        "<think>there</think><answer>C</answer>",
+        Turn("there", answer="C"),
+    ),
+    "OpenThinkIMG": Case(  # actions, of which Terminate is the answer
+        grammar(think=None, answer=None, calls=[{"body": "actions", "names": {"Point": "point_at"}}]),
+        '{"thought": "where is it", "actions": [{"name": "Point", "arguments": {"image": "img_1", "param": "the x"}}]}',
+        call("where is it", "point_at", image="img_1", param="the x"),
+        '{"thought": "read off", "actions": [{"name": "Terminate", "arguments": {"ans": "1985"}}]}',
+        Turn("read off", answer="1985"),
+    ),
+    "plain": Case(  # no tools: Visual-RFT and others of its kind
+        grammar(calls=[]),
+        "<think>one</think> then <answer>A</answer>",
+        Turn("one", answer="A"),
+        "<think>\n</think>\n\n<answer>A</answer>",
+        Turn("", answer="A"),
+    ),
+    "Virgo": Case(
+        grammar(
+            think=["<|begin_of_thought|>", "<|end_of_thought|>"],
+            calls=[],
+            answer=["<|begin_of_solution|>", "<|end_of_solution|>"],
+        ),
+        "<|begin_of_thought|>\n\nlong\n<|end_of_thought|>\n\n<|begin_of_solution|>\\boxed{3}<|end_of_solution|>",
+        Turn("long", answer="\\boxed{3}"),
+        "<|begin_of_thought|><|end_of_thought|><|begin_of_solution|>3<|end_of_solution|>",
+        Turn("", answer="3"),
+    ),
+}

@@ -1,0 +1,137 @@
+"""What a written box means: in every count of the field, by its corners or by its centre."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from virc_recipes import tools
+from virc_recipes.reasoning.coordinates import resolve_box, resolve_index
+from virc_recipes.reasoning.grammar import Index
+from virc_recipes.reasoning.protocol import BoxForm, Coordinates
+from virc_recipes.tools import ToolError, View
+from virc_recipes.tools.base import Size
+
+SIZE = (336, 252)
+
+
+def view(coordinates: Coordinates, box: BoxForm = "corners", size: Size = SIZE) -> View:
+    return View([size], coordinates, box, [(1000, 750)])
+
+
+@pytest.mark.parametrize(
+    ("written", "seen", "pixels"),
+    [
+        ([500, 500, 1000, 1000], view("thousand"), (168, 126, 336, 252)),
+        (
+            [125, 0, 375, 1000],
+            view("thousand", size=(84, 84)),
+            (10, 0, 32, 84),
+        ),  # 10.5 and 31.5: ties to even
+        (
+            [45, 0, 1000, 1000],
+            view("thousand", size=(100, 100)),
+            (4, 0, 100, 100),
+        ),  # 4.5, where c / 1000 * 100 is less
+        ([0.25, 0.5, 1, 1.0], view("unit"), (84, 126, 336, 252)),
+        ([0, 0.1, 0.5, 0.9], view("unit"), (0, 25, 168, 227)),  # 25.2 and 226.8
+        ([500, 375, 1000, 750], view("original"), (168, 126, 336, 252)),
+        ([0, 0, 250, 75], view("original"), (0, 0, 84, 25)),
+        ([168, 126, 100, 50], view("pixel", "center"), (118, 101, 218, 151)),
+        ([10, 10, 5, 5], view("pixel", "center"), (8, 8, 12, 12)),  # 7.5 to 12.5
+        ([0.5, 0.5, 0.5, 0.5], view("unit", "center"), (84, 63, 252, 189)),
+        ([500, 500, 1000, 1000], view("thousand", "center"), (0, 0, 336, 252)),
+        ([500, 500, 999, 999], view("permille"), (168, 126, 336, 252)),
+    ],
+)
+def test_a_box_is_read_in_its_count(
+    written: list[float], seen: View, pixels: tuple[int, int, int, int]
+) -> None:
+    assert resolve_box(written, seen, 0) == (pixels, ())
+
+
+@pytest.mark.parametrize(
+    ("written", "seen", "pixels"),
+    [
+        ([-0.1, 0, 1.5, 1], view("unit"), (0, 0, 336, 252)),
+        ([0, 0, 1001, 9], view("thousand"), (0, 0, 336, 2)),
+        ([0, 0, 1001, 750], view("original"), (0, 0, 336, 252)),
+        ([0, 0, 20, 20], view("pixel", "center"), (0, 0, 10, 10)),
+        ([168, 126, 10**18, 10], view("pixel", "center"), (0, 121, 336, 131)),
+        ([0.5, 0.5, 1e300, 1], view("unit", "center"), (0, 0, 336, 252)),
+    ],
+)
+def test_a_box_that_reaches_out_is_clamped_by_name(
+    written: list[float], seen: View, pixels: tuple[int, int, int, int]
+) -> None:
+    assert resolve_box(written, seen, 0) == (pixels, ("box_clamped",))
+
+
+@pytest.mark.parametrize(
+    ("written", "seen", "says"),
+    [
+        ([0.5, 0, 9, 9], view("thousand"), "not four whole numbers"),
+        ([0.5, 0, 9, 9], view("original"), "not four whole numbers"),
+        ([0, 0, 0.5], view("unit"), "not four numbers"),
+        ([0, 0, 0.5, True], view("unit"), "not four numbers"),
+        ([0, 0, 0.5, "1"], view("unit"), "not four numbers"),
+        ([0, 0, 0.5, float("nan")], view("unit"), "not four numbers"),
+        ([0, 0, 0.5, float("inf")], view("unit"), "not four numbers"),
+        ([0, 0, 0.001, 1], view("unit"), "holds no pixel"),
+        ([9, 9, -4, 4], view("pixel", "center"), "holds no pixel"),
+        ({"a": 1}, view("unit"), "not four numbers"),
+    ],
+)
+def test_what_is_no_box_is_refused(written: object, seen: View, says: str) -> None:
+    with pytest.raises(ToolError, match=says):
+        resolve_box(written, seen, 0)
+
+
+def test_a_huge_number_is_far_outside_and_no_more() -> None:
+    assert resolve_box([0, 0, 10**400, 9], view("pixel"), 0)[0] == (0, 0, 336, 9)
+    assert resolve_box([0, 0, 10**400, 1], view("unit"), 0)[0] == (0, 0, 336, 252)
+
+
+@given(
+    st.sampled_from(["thousand", "unit", "original", "permille"]),
+    st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    st.data(),
+)
+def test_pixels_written_in_any_count_come_back_exactly(
+    coordinates: Coordinates, units: tuple[int, int], data: st.DataObject
+) -> None:
+    """No side here is longer than what it is counted in, so that every pixel has a number of its own."""
+    size = (units[0] * 14, units[1] * 14)
+    counts = {"thousand": (1000, 1000), "unit": (1, 1), "original": (1000, 900), "permille": (999, 999)}[
+        coordinates
+    ]
+    left, top = data.draw(st.integers(0, size[0] - 1)), data.draw(st.integers(0, size[1] - 1))
+    right, bottom = data.draw(st.integers(left + 1, size[0])), data.draw(st.integers(top + 1, size[1]))
+    box = (left, top, right, bottom)
+    exact = [side * count / pixels for side, count, pixels in zip(box, counts * 2, size * 2, strict=True)]
+    written = exact if coordinates == "unit" else [round(each) for each in exact]
+    seen = View([size], coordinates, originals=[(1000, 900)])
+    assert resolve_box(written, seen, 0) == (box, ())
+
+
+def test_boxes_of_an_image_that_a_tool_made_are_counted_as_it_is_shown() -> None:
+    seen = View([(336, 252), (56, 56)], "original", originals=[(672, 504)])
+    assert resolve_box([28, 0, 56, 56], seen, 1)[0] == (28, 0, 56, 56)
+    assert resolve_box([28, 0, 56, 56], seen, 0)[0] == (14, 0, 28, 28)
+
+
+def test_the_newest_image_is_meant_by_a_grammar_alone() -> None:
+    assert resolve_index(Index.LAST, 3) == (2, ())
+    with pytest.raises(ToolError, match="not a whole number"):
+        resolve_index("last", 3)
+
+
+def test_every_count_is_told_to_the_model() -> None:
+    described = {
+        coordinates: tools.schemas(["crop_image"], coordinates)[0]["function"]["parameters"]["properties"][
+            "bbox_2d"
+        ]
+        for coordinates in ("pixel", "permille", "thousand", "unit", "original")
+    }
+    assert len({str(each) for each in described.values()}) == 5
+    assert all("{" not in each["description"] for each in described.values())
+    assert described["unit"]["items"] == {"type": "number"}
