@@ -25,13 +25,39 @@ _AT_ONCE = 64
 
 
 class Tried(msgspec.Struct, frozen=True):
-    """A reply that was scored: the number of its row, from 1, what it does (None: it is not taken), its reward; of a
-    whole solution, how it ends, and the means of its terms.
+    """A reply that was scored.
+
+    Args:
+        row: its number, from 1.
+        turn: what it does (None: it is not taken); of a whole solution, how it ends.
+        scored: its reward; of a whole solution, terms are means over units.
+        prompt: the first row with the same prompt.
+        last: what the total's `group` is given of it.
+        compared: what its reward is compared with others of its prompt by, where the total has a `group`.
     """
 
     row: int
     turn: str | None
     scored: Scored
+    prompt: int
+    last: rollouts.Last
+    compared: float | None = None
+
+
+def compared(found: Sequence[Tried], total: Total) -> list[Tried]:
+    """What rewards are compared by: those of rows with the same prompt, where all of them have one.
+
+    Raises:
+        ConfigError: the total's `group` fails.
+    """
+    values: dict[int, float] = {}
+    for prompt in {each.prompt for each in found} if total.group else ():
+        group = [each for each in found if each.prompt == prompt]
+        rewarded = [each.scored.total for each in group if each.scored.total is not None]
+        if len(rewarded) == len(group):
+            after = rollouts.grouped(total, rewarded, [each.last for each in group])
+            values.update(zip((each.row for each in group), after, strict=True))
+    return [msgspec.structs.replace(each, compared=values.get(each.row)) for each in found]
 
 
 def reward_of(system: System) -> tuple[Reward, Total]:
@@ -94,6 +120,7 @@ def tried_whole(rows: Iterable[tuple[int, Sequence[Prompt]]], total: Total, mean
     Raises:
         VircError: as `rewards.score` does.
     """
+    first: dict[int, int] = {}
     with asyncio.Runner() as runner:
         for number, prompts in rows:
             samples = [sample(prompt.reference or "", prompt) for prompt in prompts]
@@ -102,7 +129,8 @@ def tried_whole(rows: Iterable[tuple[int, Sequence[Prompt]]], total: Total, mean
             unscored = {name: why for unit in found.units for name, why in unit.unscored.items()}
             units = ", ".join("?" if unit.total is None else f"{unit.total:.4g}" for unit in found.units)
             why = {"units": units} | (dict(found.units[-1].why) if ended == "format" else {})
-            yield Tried(number, ended, Scored(found.total, found.terms, why, unscored))
+            same = first.setdefault(_asked(prompts[0]), number)
+            yield Tried(number, ended, Scored(found.total, found.terms, why, unscored), same, found.last)
 
 
 def tried(
@@ -115,11 +143,14 @@ def tried(
     """
     texts = ((number, prompt, prompt.reference if reply is None else reply) for number, prompt in rows)
     replies = ((number, prompt, text) for number, prompt, text in texts if text is not None)
+    first: dict[int, int] = {}
 
     async def one(number: int, prompt: Prompt, text: str) -> Tried:
         try:
             read = sample(text, prompt)
-            return Tried(number, read.kind, await rewards.score(read, total, means))
+            scored = await rewards.score(read, total, means)
+            last = rollouts.last_of([read], scored, rollouts.ends(read))
+            return Tried(number, read.kind, scored, first.setdefault(_asked(prompt), number), last)
         except DataError as error:
             raise DataError(f"row {number}: {error.message}", error.hint) from error
 
@@ -130,6 +161,11 @@ def tried(
 
         while found := runner.run(some()):
             yield from found
+
+
+def _asked(prompt: Prompt) -> int:
+    """What tells prompts apart."""
+    return hash((prompt.record.messages, prompt.record.images))
 
 
 def _with_reference(record: Record, following: Record | None) -> Record:

@@ -1,5 +1,7 @@
 """`virc rewards`: the real command on real rows."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,7 +34,8 @@ def test_ls_lists_totals_and_terms() -> None:
     totals = {each["name"]: each["terms"] for each in done.json["totals"]}
     assert totals["virc"] == ["format", "answer", "reasoning", "focus", "tool_choice"]
     assert {each["name"] for each in done.json["terms"]} >= {*totals["virc"], *totals["rules"]}
-    assert virc("rewards", "ls").out.startswith("total  outcome      The outcome alone, by rules")
+    lines = virc("rewards", "ls").out.splitlines()
+    assert any(line.split()[:5] == ["total", "outcome", "The", "outcome", "alone,"] for line in lines)
 
 
 def test_references_of_drawn_rows_by_rules(rows: Path) -> None:
@@ -53,6 +56,40 @@ def test_whole_solutions_are_scored_as_rollouts(rows: Path) -> None:
     assert done.json["rows"][0]["why"]["units"] == "0.5, 0.5, 0.5, 0.5, 0.8"
     judged = virc("rewards", "try", "virc", "--data", rows / "trajectories.json")
     assert "0 of 3 rows are scored" in judged.out
+
+
+GROUP = """TERMS = ("format",)
+
+
+def total(t):
+    return t.format
+
+
+def group(rewards, ts):
+    return [reward + len(rewards) + t.tool_calls / 10 for reward, t in zip(rewards, ts)]
+"""
+
+
+def test_rows_of_one_prompt_are_compared_as_the_total_says(rows: Path, tmp_path: Path) -> None:
+    """Of rows 1, 2, 3 and 1 again with another answer: two, one and one of a prompt; each looks four times."""
+    solutions = json.loads((rows / "trajectories.json").read_text())
+    other = json.loads(json.dumps(solutions[0]))
+    other["messages"][-1]["content"] = "<think>a</think><answer>7</answer>"
+    made = tmp_path / "made"
+    shutil.copytree(rows, made)
+    (made / "trajectories.json").write_text(json.dumps([*solutions, other]))
+    (tmp_path / "mine.py").write_text(GROUP)
+    (tmp_path / "s.yaml").write_text("name: s\nreward: {total: ./mine.py}\n")
+    done = virc("rewards", "try", tmp_path / "s.yaml", "--data", made / "trajectories.json", "--json")
+    assert done.code == 0
+    found = done.json["rows"]
+    assert [row["prompt"] for row in found] == [1, 2, 3, 1]
+    looks = [row["why"]["units"].count(",") for row in found]
+    sizes = [2, 1, 1, 2]
+    for row, size, calls in zip(found, sizes, looks, strict=True):
+        assert row["compared"] == pytest.approx(row["total"] + size + calls / 10)
+    text = virc("rewards", "try", tmp_path / "s.yaml", "--data", made / "trajectories.json").out
+    assert text.splitlines()[0].split() == ["row", "turn", "format", "total", "compared", "why"]
 
 
 def test_without_a_judge_the_judged_terms_say_so(rows: Path) -> None:

@@ -139,20 +139,13 @@ def of(reward: Reward, beside: Path | None = None) -> Total:
     if reward.total is None:
         sentence = f"the reward of this system is not public: {plain(reward.supply or '', 200)}"
         raise ConfigError(sentence, "--set reward.total=./mine.py; virc rewards ls shows some")
-    return weighed(reward, beside) if reward.total == WEIGHTED else find(reward.total, beside)
-
-
-def weighed(reward: Reward, beside: Path | None = None) -> Total:
-    """The total `weighted` with the weights and the gate of a reward.
-
-    Raises:
-        ConfigError: there is no such term.
-    """
-    bare = find(WEIGHTED)
+    total = find(reward.total, beside)
+    if reward.total != WEIGHTED:
+        return total
     module = importlib.import_module(f"{__name__}.{WEIGHTED}")
     terms = [*_terms(module, _weighed(reward), own_code.folders(beside))]
-    total = partial(module.total, weights=reward.weights, gate=reward.gate)
-    return msgspec.structs.replace(bare, terms=terms, total=total)
+    function = partial(module.total, weights=reward.weights, gate=reward.gate)
+    return msgspec.structs.replace(total, terms=terms, total=function)
 
 
 def _weighed(reward: Reward) -> list[str]:
@@ -192,19 +185,14 @@ def lacking(reward: Reward, beside: Path | None = None) -> ConfigError | None:
     if reward.total is None:
         hint = 'supply: "what is not public"'
         return None if reward.supply else ConfigError("reward.total is null, and nothing says why", hint)
-    if reward.total == WEIGHTED and not reward.weights:
+    if reward.total != WEIGHTED:
+        stray = reward.gate and ConfigError(f"reward.gate is of the total {WEIGHTED}, not of {reward.total}")
+        return stray or missing(reward.total, beside)
+    if not reward.weights:
         return ConfigError(f"the total {WEIGHTED} has no weights", "weights: {answer: 0.8, format: 0.2}")
-    if reward.total != WEIGHTED and reward.gate:
-        return ConfigError(f"reward.gate is of the total {WEIGHTED}, not of {reward.total}", "remove it")
-    if reward.total == WEIGHTED:
-        known, folders = _names("NAME"), own_code.folders(beside)
-        absent = [
-            name for name in _weighed(reward) if name not in known and not own_code.file_of(name, folders)
-        ]
-        return (
-            ConfigError(f"there is no term {absent[0]!r}", did_you_mean(absent[0], known)) if absent else None
-        )
-    return missing(reward.total, beside)
+    known, folders = _names("NAME"), own_code.folders(beside)
+    absent = [name for name in _weighed(reward) if name not in known and not own_code.file_of(name, folders)]
+    return ConfigError(f"there is no term {absent[0]!r}", did_you_mean(absent[0], known)) if absent else None
 
 
 async def score(sample: Sample, total: Total, means: Means) -> Scored:

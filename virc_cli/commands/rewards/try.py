@@ -48,6 +48,8 @@ def command(
 
     Whole solutions are scored as the rollouts of multi-turn RL: terms are means over units, units have their totals.
 
+    A total that rewrites the rewards of all replies to a prompt does so here with rows that have the same prompt.
+
     Without a judge, terms that need one say so, and the last line tells how many rows rules alone can score.
     """
     from virc_cli import left_out
@@ -70,6 +72,7 @@ def command(
             found = list(reward_trial.tried(reward_trial.prompts(source, reward, rows), said, total, means))
     finally:
         means.close()
+    found = reward_trial.compared(found, total)
     fields = _fields(found)
     output.know(**fields)
     if as_json:
@@ -81,7 +84,7 @@ def command(
         }
         output.emit({"schema": "virc.rewards.try/1", **known, **fields, "error": None})
         return
-    for line in _lines(found, [term.name for term in total.terms], fields):
+    for line in _lines(found, [term.name for term in total.terms], fields, total.group is not None):
         output.line(line)
 
 
@@ -139,11 +142,17 @@ def _fields(found: Sequence["Tried"]) -> dict[str, Any]:
     import msgspec
 
     totals = [each.scored.total for each in found if each.scored.total is not None]
-    rows = [{"row": each.row, "turn": each.turn, **msgspec.to_builtins(each.scored)} for each in found]
+    rows = [
+        {"row": each.row, "turn": each.turn, **msgspec.to_builtins(each.scored), "prompt": each.prompt}
+        | {"compared": each.compared}
+        for each in found
+    ]
     return {"rows": rows, "scored": len(totals), "mean": sum(totals) / len(totals) if totals else None}
 
 
-def _lines(found: Sequence["Tried"], terms: Sequence[str], fields: dict[str, Any]) -> Iterator[str]:
+def _lines(
+    found: Sequence["Tried"], terms: Sequence[str], fields: dict[str, Any], groups: bool
+) -> Iterator[str]:
     from virc_cli.run_lines import number, table
 
     def value(each: float | None) -> str:
@@ -155,11 +164,12 @@ def _lines(found: Sequence["Tried"], terms: Sequence[str], fields: dict[str, Any
             each.turn or "not taken",
             *("?" if name in each.scored.unscored else value(each.scored.terms[name]) for name in terms),
             value(each.scored.total),
+            *([value(each.compared)] if groups else []),
             "; ".join(f"{name}: {why}" for name, why in {**each.scored.why, **each.scored.unscored}.items()),
         )
         for each in found
     ]
-    yield from table([("row", "turn", *terms, "total", "why"), *cells])
+    yield from table([("row", "turn", *terms, "total", *(["compared"] if groups else []), "why"), *cells])
     if not found:
         yield "none of these rows has a reply of its own: give one with --reply FILE"
     else:
