@@ -6,13 +6,17 @@ from hypothesis import strategies as st
 from solving import CROP, answer, think
 
 from virc_cli.solving.narrate import Narrator, Thoughts
+from virc_recipes.reasoning.grammar import TAGS, CallForm, Grammar
 from virc_recipes.reasoning.session import Rejected, Unit
 from virc_recipes.solve import Piece
 from virc_recipes.tools import Call
 
+BARE = Grammar(think=None, calls=(CallForm(body="arguments", tool="zoom_image"),))
+PLAIN = Grammar(calls=(), answer=None)
 
-def shown(*pieces: str) -> str:
-    thoughts = Thoughts()
+
+def shown(*pieces: str, grammar: Grammar = TAGS) -> str:
+    thoughts = Thoughts(grammar)
     return "".join(thoughts.feed(piece) for piece in pieces)
 
 
@@ -23,6 +27,25 @@ def test_tags_tool_calls_and_answers_are_left_out() -> None:
 
 def test_text_of_a_model_without_tags_is_shown() -> None:
     assert shown("I would say 97.") == "I would say 97."
+
+
+@pytest.mark.parametrize(
+    ("grammar", "text", "seen"),
+    [
+        (BARE, 'Half, \\frac{1}{2}.\n{"bbox_2d": [1, 2, 3, 4]}', "Half, \\frac{1}{2}.\n"),
+        (BARE, "It is 7.\n<answer>7</answer>", "It is 7.\n"),
+        (PLAIN, "<think>one</think>\n97", "one\n97"),
+        (Grammar(answer=("FINAL:", "")), "<think>a</think>FINAL: B. <think>", "a"),
+        (
+            Grammar(calls=(CallForm("Action: map ```json", "```", "list", "m", unnamed=("a",)),)),
+            "b Action: map\n```json\n[1]\n```",
+            "b ",
+        ),
+    ],
+)
+def test_what_is_left_out_is_what_the_grammar_says(grammar: Grammar, text: str, seen: str) -> None:
+    assert shown(text + "  .", grammar=grammar).removesuffix("  .") == seen
+    assert shown(*text, "  .", grammar=grammar).removesuffix("  .") == seen
 
 
 @given(st.data())

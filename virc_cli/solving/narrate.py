@@ -3,43 +3,73 @@
 import re
 
 from virc_cli import output
+from virc_recipes.reasoning.bodies import bare_start
+from virc_recipes.reasoning.grammar import TAGS, CallForm, Grammar, Mark, marks
 from virc_recipes.reasoning.session import Rejected
 from virc_recipes.solve import Event, Look, Piece, Start
 from virc_recipes.trace_page import in_words
 
-_TAG = re.compile(r"</?(think|tool_call|answer)>")
-_PART_OF_TAG = re.compile(r"</?[a-z_]{0,9}\Z")
-_HIDDEN = ("tool_call", "answer")
+_BARE = CallForm().open
+"""How a call begins that no mark opens."""
 
 
 class Thoughts:
-    """The thoughts in a streamed reply: its tags, its tool call and its answer are left out."""
+    """The thoughts in a streamed reply: its marks, its tool call and its answer are left out.
 
-    def __init__(self) -> None:
+    Args:
+        grammar: how the reply is written.
+    """
+
+    def __init__(self, grammar: Grammar = TAGS) -> None:
+        parts = [(form.open.strip(), form.close.strip()) for form in grammar.calls]
+        parts += [(grammar.answer[0].strip(), grammar.answer[1].strip())] if grammar.answer else []
+        self._grammar, self._hidden = grammar, dict(parts)
+        beginnings = {"".join(mark.split()) for part in grammar.parts() for mark in part}
+        self._beginnings = beginnings | ({'{"'} if _BARE in self._hidden else set())
+        self._reach = 2 * max(map(len, self._beginnings), default=0)
         self._held = ""
-        self._inside = ""
+        self._until: str | None = None  # what ends the part that is left out; "": nothing does
 
     def feed(self, piece: str) -> str:
-        """The text to show now; what may become a tag is held back until it is clear."""
+        """The text to show now; what may become a mark is held back until it is clear."""
         text = self._held + piece
-        half = _PART_OF_TAG.search(text)
-        text, self._held = (text[: half.start()], half[0]) if half else (text, "")
+        ends = range(max(0, len(text) - self._reach), len(text))
+        half = next((at for at in ends if self._half(text[at:])), len(text))
+        text, self._held = text[:half], text[half:]
         shown, position = "", 0
-        for tag in _TAG.finditer(text):
-            shown += self._visible(text[position : tag.start()])
-            self._inside = "" if tag[0].startswith("</") else tag[1]
-            position = tag.end()
+        for mark in self._marks(text):
+            shown += self._visible(text[position : mark.start])
+            if self._until is None:
+                self._until = self._hidden.get(mark.text)
+            elif mark.text and mark.text == self._until:
+                self._until = None
+            position = mark.end
         return shown + self._visible(text[position:])
 
+    def _marks(self, text: str) -> list[Mark]:
+        found = marks(text, self._grammar)
+        start = bare_start(text, 0) if _BARE in self._hidden else None
+        bare = [] if start is None else [Mark(_BARE, start, start)]
+        return sorted(found + bare, key=lambda mark: mark.start)
+
+    def _half(self, end: str) -> bool:
+        """Whether it may be the beginning of a mark."""
+        begun = "".join(end.split())
+        return bool(begun) and any(mark.startswith(begun) for mark in self._beginnings)
+
     def _visible(self, text: str) -> str:
-        return "" if self._inside in _HIDDEN else text
+        return text if self._until is None else ""
 
 
 class Narrator:
-    """Told of every event of a problem. Thoughts are dim where there is colour, tool calls stand in words."""
+    """Told of every event of a problem. Thoughts are dim where there is colour, tool calls stand in words.
 
-    def __init__(self) -> None:
-        self._thoughts = Thoughts()
+    Args:
+        grammar: how replies are written.
+    """
+
+    def __init__(self, grammar: Grammar = TAGS) -> None:
+        self._grammar, self._thoughts = grammar, Thoughts(grammar)
         self._line = ""  # what the current line of stderr holds
 
     def __call__(self, event: Event) -> None:
@@ -49,7 +79,7 @@ class Narrator:
             return
         if isinstance(event, Look):  # its unit has told where
             return
-        self._thoughts = Thoughts()
+        self._thoughts = Thoughts(self._grammar)
         if self._line:
             output.note("")
             self._line = ""

@@ -47,7 +47,7 @@ def run(
     try:
         _estimate(opened, images)
         asked = (setup.config, opened.backend, opened.wording.protocol, images, question)
-        solved = solve(*asked, on_event=Narrator(), deadline=deadline)
+        solved = solve(*asked, on_event=Narrator(opened.wording.protocol.grammar), deadline=deadline)
     finally:
         opened.backend.close()
     fields = known | outcome(solved)
