@@ -13,6 +13,7 @@ from virc_recipes.data.checks.rules import rules_for
 from virc_recipes.data.layouts import Row, Source, get, rl
 from virc_recipes.data.record import Message, Record
 from virc_recipes.errors import ConfigError, DataError
+from virc_recipes.reasoning.protocol import Protocol
 from virc_recipes.rewards import Scored, Total, rollouts
 from virc_recipes.rewards.means import Means
 from virc_recipes.rewards.sample import Prompt, prompt_of, sample
@@ -71,10 +72,15 @@ def reward_of(system: System) -> tuple[Reward, Total]:
     return system.reward, rewards.of(system.reward, system.file.parent)
 
 
-def prompts(source: Source, reward: Reward, most: int) -> Iterator[tuple[int, Prompt]]:
+def prompts(
+    source: Source, reward: Reward, most: int, spoken: Protocol | None = None
+) -> Iterator[tuple[int, Prompt]]:
     """The first rows as prompts, each with its number; their references as far as they are known.
 
     A published row holds none: there it stands in the row after it, where that continues the same solution.
+
+    Args:
+        spoken: the wording of the rows, where it is known; else that beside them counts.
 
     Raises:
         DataError: they are no rows of single units, or one of them cannot be read.
@@ -86,24 +92,29 @@ def prompts(source: Source, reward: Reward, most: int) -> Iterator[tuple[int, Pr
             f"rows of the layout {_LAYOUT} have single units, those of {' and '.join(WHOLE)} whole solutions",
         )
     layout = get(source.layout)
-    coordinates = rules_for(source, layout.read(source), "auto")[0].coordinates
+    rules = rules_for(source, layout.read(source), "auto", spoken)[0]
     rows = cast(Iterator[Row], layout.read(source))
     for row, following in islice(pairwise(chain(rows, [None])), most):
         assert row
         if row.record is None:
             raise row.fault or DataError(f"row {row.number} cannot be read")
         record = _with_reference(row.record, following.record if following else None)
-        yield row.number, prompt_of(record, coordinates, reward.strict)
+        yield row.number, prompt_of(record, rules.coordinates, reward.strict, rules.protocol)
 
 
-def solutions(source: Source, reward: Reward, most: int) -> Iterator[tuple[int, list[Prompt]]]:
+def solutions(
+    source: Source, reward: Reward, most: int, spoken: Protocol | None = None
+) -> Iterator[tuple[int, list[Prompt]]]:
     """The first whole solutions as the prompts of their units, each with its number; their references are the replies.
+
+    Args:
+        spoken: as in `prompts`.
 
     Raises:
         DataError: one of them cannot be read, or its question is not known.
     """
     layout = get(source.layout)
-    coordinates = rules_for(source, layout.read(source), "auto")[0].coordinates
+    rules = rules_for(source, layout.read(source), "auto", spoken)[0]
     records = (row.record for row in layout.read(source) if row.record)
     change = change_for(source.file, records, ("solutions", "prompts"), Wanted())
     for row in islice(layout.read(source), most):
@@ -111,7 +122,10 @@ def solutions(source: Source, reward: Reward, most: int) -> Iterator[tuple[int, 
         if found.record is None:
             raise found.fault or DataError(f"row {row.number} cannot be read")
         units = rl.split(found.record)
-        yield row.number, [prompt_of(unit, coordinates, reward.strict) for unit in units]
+        yield (
+            row.number,
+            [prompt_of(unit, rules.coordinates, reward.strict, rules.protocol) for unit in units],
+        )
 
 
 def tried_whole(rows: Iterable[tuple[int, Sequence[Prompt]]], total: Total, means: Means) -> Iterator[Tried]:

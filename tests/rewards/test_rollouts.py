@@ -18,7 +18,7 @@ from PIL import Image
 from rewards.prompts import answer, crop, scale, tool
 from servers import Body, images_of, serve
 
-from virc_recipes import rewards
+from virc_recipes import rewards, systems, wording
 from virc_recipes.data.record import Picture, Record
 from virc_recipes.models import EMBEDDED_FOLDER
 from virc_recipes.reasoning.protocol import FILE_NAME
@@ -231,3 +231,35 @@ def test_workers_load_the_copies_of_the_users_files(picture: Path, tmp_path: Pat
         [sys.executable, "-c", WORKER, words, file], env=env, capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout)["score"] == 2.5
+
+
+PIECES = ["The label at B is small. ", "Now it reads 5 cm. "]
+BARE = '{"bbox_2d": [0, 0, 56, 56]}'
+
+
+@pytest.mark.parametrize(
+    ("replies", "value", "calls"),
+    [
+        # right, in the format, a look; both pieces have over ten characters: 1 + 0.5 + 0.5 + 0.1
+        ([PIECES[0] + BARE, PIECES[1] + "<answer>5</answer>"], 2.1, 1),
+        # "so" has two characters: 1 + 0.5 + 0.5 + 0.02
+        ([PIECES[0] + BARE, "so <answer>5</answer>"], 2.02, 1),
+        ([PIECES[0] + "<answer>5</answer>"], 1.6, 0),
+        ([PIECES[0] + BARE, PIECES[1] + "<answer>6</answer>"], 0.6, 1),
+        # the box lies outside: no look, no answer
+        ([PIECES[0] + '{"bbox_2d": [900, 0, 956, 56]}'], 0.1, 0),
+    ],
+)
+def test_vlm_r3_in_its_own_words(replies: list[str], value: float, calls: int, picture: Path) -> None:
+    """Bare boxes, and what stands before them is the thought: rolled out as its system words it."""
+    spoken = wording.of_system(systems.get("vlm-r3")).protocol
+    with Image.open(picture) as image:
+        session = Session(spoken, QUESTION, [image.convert("RGB")], tolerate=(), max_turns=8)
+    for reply in replies:
+        if isinstance(session.feed(Reply(reply)), Rejected) or isinstance(session.next(), Done):
+            break
+    record = Record((), (Picture(picture.name, picture.parent),), question=QUESTION, answer="5")
+    samples, ended = rollouts.samples_of(record, session.trace(), spoken, QWEN2, 8)
+    found = asyncio.run(rollouts.score(samples, ended, rewards.find("vlm_r3"), Means()))
+    assert found.total == pytest.approx(value)
+    assert found.last.tool_calls == calls

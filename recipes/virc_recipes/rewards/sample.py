@@ -16,7 +16,7 @@ from virc_recipes.errors import DataError
 from virc_recipes.reasoning.grammar import TAGS, Grammar
 from virc_recipes.reasoning.images import Shown, image_size, open_image
 from virc_recipes.reasoning.messages import FormatError, ToolText, Turn, parse
-from virc_recipes.reasoning.protocol import BoxForm, Coordinates
+from virc_recipes.reasoning.protocol import BoxForm, Coordinates, Protocol
 from virc_recipes.reasoning.repetition import repeats
 from virc_recipes.rewards import published
 from virc_recipes.scoring import Key, key_of
@@ -225,12 +225,23 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         return None
 
 
-def prompt_of(record: Record, coordinates: Coordinates = "pixel", strict: Strict = "own") -> Prompt:
-    """The prompt of a row of single units; the reply that its record ends with, where it does, is the reference."""
+def prompt_of(
+    record: Record,
+    coordinates: Coordinates = "pixel",
+    strict: Strict = "own",
+    spoken: Protocol | None = None,
+) -> Prompt:
+    """The prompt of a row of single units; the reply that its record ends with, where it does, is the reference.
+
+    Args:
+        spoken: the wording, which says how replies and boxes are written; None: as in our own.
+    """
+    reference = None
     if record.messages and record.messages[-1].role == "assistant":
-        before = msgspec.structs.replace(record, messages=record.messages[:-1])
-        return Prompt(before, coordinates, strict, record.messages[-1].content)
-    return Prompt(record, coordinates, strict)
+        reference = record.messages[-1].content
+        record = msgspec.structs.replace(record, messages=record.messages[:-1])
+    known = Prompt(record, coordinates, strict, reference)
+    return msgspec.structs.replace(known, grammar=spoken.grammar, box=spoken.box) if spoken else known
 
 
 class Sample(msgspec.Struct, frozen=True):

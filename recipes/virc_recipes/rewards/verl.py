@@ -118,11 +118,7 @@ async def compute_score(
     if given.rollout == "multi_turn":
         total, units, terms, last = await _of_rollout(ready, record, info, means)
     else:
-        spoken = ready.protocol
-        known = prompt_of(record, given.coordinates, given.reward.strict)
-        if spoken:
-            known = msgspec.structs.replace(known, grammar=spoken.grammar, box=spoken.box)
-        read = sample(solution_str, known)
+        read = sample(solution_str, prompt_of(record, given.coordinates, given.reward.strict, ready.protocol))
         found = await rewards.score(read, ready.total, means)
         total, units, terms = found.total, [(read, found)], found.terms
         last = rollouts.last_of([read], found, rollouts.ends(read))

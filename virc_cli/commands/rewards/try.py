@@ -53,11 +53,13 @@ def command(
     Without a judge, terms that need one say so, and the last line tells how many rows rules alone can score.
     """
     from virc_cli import left_out
-    from virc_recipes import reward_trial, systems
+    from virc_recipes import reward_trial, systems, wording
     from virc_recipes.data.layouts import only_source
 
     _check_named(system)
-    reward, total = reward_trial.reward_of(systems.get(system))
+    named = systems.get(system)
+    reward, total = reward_trial.reward_of(named)
+    spoken = wording.of_system(named).protocol if named.worded else None
     reward = _with_judge(reward, judge_endpoint, judge_model)
     output.know(system=system, total=total.name, strict=reward.strict, judge=reward.judge.endpoint)
     said = _reply(reply) if reply else None
@@ -67,9 +69,13 @@ def command(
     means = _means(reward)
     try:
         if whole:
-            found = list(reward_trial.tried_whole(reward_trial.solutions(source, reward, rows), total, means))
+            found = list(
+                reward_trial.tried_whole(reward_trial.solutions(source, reward, rows, spoken), total, means)
+            )
         else:
-            found = list(reward_trial.tried(reward_trial.prompts(source, reward, rows), said, total, means))
+            found = list(
+                reward_trial.tried(reward_trial.prompts(source, reward, rows, spoken), said, total, means)
+            )
     finally:
         means.close()
     found = reward_trial.compared(found, total)
