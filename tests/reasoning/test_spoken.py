@@ -1,0 +1,153 @@
+"""Sessions with models that write otherwise than in the three tags, to their end."""
+
+import msgspec
+import pytest
+from grammars import CASES
+from PIL import Image
+from replies import asked, finished, picture
+
+from virc_recipes import systems, wording
+from virc_recipes.reasoning.grammar import CallForm, Grammar
+from virc_recipes.reasoning.protocol import BoxForm, Coordinates, Protocol
+from virc_recipes.reasoning.resize import Grid
+from virc_recipes.reasoning.session import Reply, Session
+from virc_recipes.reasoning.trace import Message, Rejected, Unit
+from virc_recipes.tools.base import Box
+
+SMALL = Grid(max_pixels=336 * 252)
+
+
+@pytest.fixture(scope="module")
+def vlm_r3() -> Protocol:
+    return wording.of_system(systems.get("vlm-r3")).protocol
+
+
+@pytest.fixture(scope="module")
+def plain() -> Protocol:
+    return wording.of_system(systems.get("visual-rft")).protocol
+
+
+def taken(session: Session, text: str, **more: object) -> Unit:
+    unit = session.feed(msgspec.convert({"text": text, **more}, Reply))
+    assert isinstance(unit, Unit), unit
+    return unit
+
+
+def test_a_bare_box_is_zoomed_into_and_the_reply_ends_there(vlm_r3: Protocol) -> None:
+    session = Session(vlm_r3, "How many?", [picture()])
+    assert asked(session).stop == ("]}", "</answer>")
+    box = 'The left half.\n{"bbox_2d": [0, 0, 84, 84]}'
+    unit = taken(session, f"{box}\nIt shows 3.\n<answer>3</answer>", token_ids=[1, 2, 3])
+    assert (unit.text, unit.think, unit.token_ids) == (box, "The left half.", None)
+    assert unit.call
+    assert (unit.call.name, unit.call.index, unit.call.box) == ("zoom_image", 0, (0, 0, 84, 84))
+    assert session.images[1].size == (168, 168)  # a twelfth of the area: twice as long
+    assert asked(session).messages[-2:] == (Message("assistant", box), Message("user", "", (1,)))
+    assert taken(session, "It shows 2.\n<answer>2</answer>").think == "It shows 2."
+    assert finished(session).answer == "2"
+
+
+def test_a_reply_that_ends_where_it_may_keeps_its_ids(vlm_r3: Protocol) -> None:
+    session = Session(vlm_r3, "How many?", [picture()])
+    unit = taken(session, 'a {"bbox_2d": [0, 0, 84, 84]}', token_ids=[1, 2, 3])
+    assert unit.token_ids == (1, 2, 3)
+    assert asked(session).messages[-2].token_ids == (1, 2, 3)
+
+
+def test_a_zoom_is_always_of_the_picture_itself(vlm_r3: Protocol) -> None:
+    session = Session(vlm_r3, "How many?", [picture()])
+    for _ in range(2):
+        taken(session, '{"bbox_2d": [0, 0, 84, 84]}')
+    assert [record.parent for record in session.trace().images] == [None, 0, 0]
+    rejected = session.feed(Reply('{"bbox_2d": [0, 0, 84, 84], "image_index": 1}'))
+    assert isinstance(rejected, Rejected)
+    assert rejected.kind == "json"
+
+
+def test_a_model_without_tools_thinks_and_answers(plain: Protocol) -> None:
+    session = Session(plain, "Which flower?", [picture()])
+    rejected = session.feed(
+        Reply('<think>a</think><tool_call>{"name": "crop_image", "arguments": {}}</tool_call>')
+    )
+    assert isinstance(rejected, Rejected)
+    assert rejected.kind == "tags"
+    assert "not one think and one answer" in rejected.reason
+    assert taken(session, "<think>yellow</think><answer>a rose</answer>").answer == "a rose"
+    assert finished(session).answer == "a rose"
+
+
+def test_an_empty_system_message_is_not_sent(plain: Protocol) -> None:
+    session = Session(msgspec.structs.replace(plain, system=""), "Which?", [picture()])
+    assert [message.role for message in asked(session).messages] == ["user"]
+
+
+def test_what_no_mark_stands_around_is_the_answer(plain: Protocol) -> None:
+    spoken = msgspec.structs.replace(plain, grammar=Grammar(think=None, calls=(), answer=None))
+    session = Session(spoken, "Which?", [picture()])
+    assert taken(session, " It is \\boxed{B}.\n").answer == "It is \\boxed{B}."
+    empty = Session(spoken, "Which?", [picture()])
+    taken(empty, " \n")
+    assert finished(empty).failure is not None
+
+
+def speaking(own: Protocol, coordinates: Coordinates, box: BoxForm = "corners") -> Protocol:
+    return msgspec.structs.replace(own, coordinates=coordinates, box=box)
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "form", "written", "box"),
+    [
+        ("original", "corners", [500, 0, 1000, 375], (168, 0, 336, 126)),
+        ("pixel", "corners", [168, 0, 336, 126], (168, 0, 336, 126)),
+        ("thousand", "corners", [500, 0, 1000, 500], (168, 0, 336, 126)),
+        ("unit", "corners", [0.5, 0, 1, 0.5], (168, 0, 336, 126)),
+        ("unit", "center", [0.75, 0.25, 0.5, 0.5], (168, 0, 336, 126)),
+    ],
+)
+def test_the_same_quarter_is_cut_whatever_it_is_counted_in(
+    own: Protocol, coordinates: Coordinates, form: BoxForm, written: list[float], box: Box
+) -> None:
+    """The file has 1000 x 750 px and is shown with 336 x 252."""
+    image = Image.new("RGB", (1000, 750), "white")
+    image.paste((0, 0, 255), (500, 0, 1000, 375))
+    session = Session(speaking(own, coordinates, form), "?", [image], SMALL)
+    assert session.images[0].size == (336, 252)
+    call = f'{{"name": "crop_image", "arguments": {{"bbox_2d": {written}, "image_index": 0}}}}'
+    unit = taken(session, f"<think></think><tool_call>{call}</tool_call>")
+    assert unit.call
+    assert (unit.call.box, unit.deviations) == (box, ())
+    assert session.images[1].pixels.getpixel((100, 60)) == (0, 0, 255)
+
+
+def test_of_what_a_tool_made_the_file_is_what_was_shown(own: Protocol) -> None:
+    session = Session(speaking(own, "original"), "?", [Image.new("RGB", (1000, 750))], SMALL)
+    call = '{"name": "crop_image", "arguments": {"bbox_2d": [500, 0, 1000, 375], "image_index": 0}}'
+    taken(session, f"<think></think><tool_call>{call}</tool_call>")
+    again = call.replace("[500, 0, 1000, 375]", "[0, 0, 84, 84]").replace('index": 0', 'index": 1')
+    unit = taken(session, f"<think></think><tool_call>{again}</tool_call>")
+    assert unit.call
+    assert unit.call.box == (0, 0, 84, 84)
+
+
+def test_the_image_shown_last_can_be_the_one_that_is_meant(own: Protocol) -> None:
+    form = CallForm(
+        "<bbox>", "</bbox>", "list", "crop_image", unnamed=("bbox_2d",), given={"image_index": "last"}
+    )
+    session = Session(
+        msgspec.structs.replace(own, grammar=Grammar(calls=(form,))), "?", [picture(), picture(168, 168)]
+    )
+    for place in (1, 2):
+        unit = taken(session, "<think></think><bbox>[0, 0, 84, 84]</bbox>")
+        assert unit.call
+        assert (unit.call.index, unit.deviations) == (place, ())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_trace_of_any_grammar_is_written_and_read(own: Protocol, name: str) -> None:
+    case = CASES[name]
+    session = Session(msgspec.structs.replace(own, grammar=case.grammar), "?", [picture()])
+    assert session.feed(Reply(case.answer)).text
+    trace = finished(session)
+    assert trace.answer == case.answered.answer
+    read = msgspec.json.decode(msgspec.json.encode(trace.protocol), type=Protocol)
+    assert read == trace.protocol
