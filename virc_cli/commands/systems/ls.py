@@ -37,7 +37,8 @@ def command(
     """Print every system and how far it is supported.
 
     Those with a YAML, in this package or in a folder of VIRC_PATH, have their stages. Of those that are published
-    without one here, a line says what they lack: components of `virc systems show NAME`, or what is not public.
+    without one here, a line says what they lack, the nearest first: components that `virc systems show NAME` explains,
+    or what is not public.
     """
     from virc_cli.run_lines import table
     from virc_recipes import systems
@@ -51,16 +52,26 @@ def command(
     if as_json:
         output.emit({"schema": "virc.systems.ls/1", "systems": found, "field": shown, "error": None})
         return
-    listed = {row["name"]: row for row in (*shown, *found)}.values()
-    about = {row["name"]: row["about"] for row in shown} if published else {}
-    order = list(Support)
+    listed = {row["name"]: row for row in (*shown, *(() if published else found))}.values()
     cells = [
-        (row["state"], row["name"], about.get(row["name"]) or row["what"] or _stages(row))
-        for row in sorted(listed, key=lambda row: order.index(row["state"]))
+        (row["state"], row["name"], row["about"] if published else _said(row))
+        for row in sorted(listed, key=_distance)
     ]
     for line in table(cells) if cells else ():
         output.line(line)
     output.note(_counts(field))
+
+
+def _distance(row: dict[str, Any]) -> tuple[int, int]:
+    """How far a system is from working: by its state; of those that are planned, by how many components they lack."""
+    return list(Support).index(row["state"]), len(row["lacks"]) if row["state"] == Support.planned else 0
+
+
+def _said(row: dict[str, Any]) -> str:
+    """What stands behind a system's name: its stages where it works, else what it lacks, in short."""
+    if row["state"] == "planned" and row["lacks"]:
+        return f"needs {', '.join(row['lacks'])}"
+    return row["what"] or ", ".join(f"{name} ({kind})" for name, kind in row["stages"].items())
 
 
 def _so_far(rows: list[dict[str, Any]], of: Support | None) -> list[dict[str, Any]]:
@@ -90,10 +101,6 @@ def _published(row: "Row") -> dict[str, Any]:
     reached = state.of(row)
     lacks = state.lacking(row)
     return {**msgspec.to_builtins(row), "state": reached.kind, "what": reached.what, "lacks": lacks}
-
-
-def _stages(row: dict[str, Any]) -> str:
-    return ", ".join(f"{name} ({kind})" for name, kind in row["stages"].items())
 
 
 def _counts(field: Iterable[dict[str, Any]]) -> str:
