@@ -237,3 +237,21 @@ def test_a_misspelt_published_system_gets_the_right_name_and_a_file_of_the_name_
     assert "a file is named by its path: ./pixel-reasoner.yaml" in done.err
     monkeypatch.setenv("VIRC_PATH", str(tmp_path))
     assert virc("systems", "ls", "--state", "own").out.split()[:2] == ["own", "pixel-reasoner"]
+
+
+def test_show_says_how_a_system_is_spoken_to_and_what_of_its_reward_is_not_public(tmp_path: Path) -> None:
+    file = tmp_path / "plain.yaml"
+    file.write_text(
+        "name: plain\ntools: none\nwording: {system: '', grammar: {calls: []}}\n"
+        "sampling: {temperature: 0, repetition_penalty: 1.05}\nreward: {total: null, supply: its weights}\n"
+    )
+    lines = virc("systems", "show", file).out.splitlines()
+    assert lines[1] == f"state        own: {file}"
+    assert {
+        "tools        none",
+        "wording      of its own: system, grammar",
+        "sampling     temperature 0, repetition_penalty 1.05",
+        "reward to be supplied, checks own, judge none",
+    } <= set(lines)
+    printed = virc("systems", "show", file, "--json").json
+    assert (printed["tools"], printed["wording"]["system"]) == ("none", "")

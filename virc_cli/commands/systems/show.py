@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 FAILURE: dict[str, object] = {
     "name": None, "about": None, "state": None, "published": None, "file": None, "coordinates": None, "images": None,
-    "models": None, "judges": None, "datasets": None, "protocol_source": None, "tools": None, "stages": None,
-    "overlays": None, "reward": None, "reported": None, "stage": None,
+    "models": None, "judges": None, "datasets": None, "protocol_source": None, "tools": None, "wording": None,
+    "sampling": None, "stages": None, "overlays": None, "reward": None, "reported": None, "stage": None,
 }  # fmt: skip
 
 
@@ -111,6 +111,8 @@ def _fields(system: "System") -> dict[str, Any]:
                 "datasets",
                 "protocol_source",
                 "tools",
+                "wording",
+                "sampling",
                 "overlays",
                 "reward",
                 "reported",
@@ -184,10 +186,7 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
     yield f"{fields['name']}: {fields['about']}" if fields["about"] else fields["name"]
     yield f"state        {fields['state']}"
     yield f"file         {fields['file']}"
-    yield f"coordinates  {fields['coordinates']}"
-    yield f"images       {fields['images']}"
-    if fields["tools"]:
-        yield f"tools        {', '.join(fields['tools'])}"
+    yield from _spoken_lines(fields)
     if fields["models"]:
         yield "models"
         rows = [
@@ -221,7 +220,8 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
         yield from (f"  {line}" for line in table(rows))
     if fields["reward"]:
         reward, judge = fields["reward"], fields["reward"]["judge"]
-        yield f"reward {reward['total']}, checks {reward['strict']}, judge {judge['endpoint'] or 'none'}"
+        total = reward["total"] or "to be supplied"
+        yield f"reward {total}, checks {reward['strict']}, judge {judge['endpoint'] or 'none'}"
     if fields["reported"]:
         yield from _reported(fields["reported"])
     if fields["published"]:
@@ -255,6 +255,18 @@ def _needed(name: str, component: dict[str, Any]) -> tuple[str, str, str]:
     )
     lacks = f"; not {component['lacks']}" if component["lacks"] else ""
     return name, there, component["about"] + lacks
+
+
+def _spoken_lines(fields: dict[str, Any]) -> Iterator[str]:
+    """How its models are spoken to, and sampled."""
+    yield f"coordinates  {fields['coordinates']}"
+    yield f"images       {fields['images']}"
+    if tools := fields["tools"]:
+        yield f"tools        {tools if isinstance(tools, str) else ', '.join(tools)}"
+    if fields["wording"]:
+        yield f"wording      of its own: {', '.join(fields['wording'])}"
+    if fields["sampling"]:
+        yield f"sampling     {', '.join(f'{name} {value:g}' for name, value in fields['sampling'].items())}"
 
 
 def _reported(reported: dict[str, Any]) -> Iterator[str]:
