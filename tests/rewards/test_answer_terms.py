@@ -12,13 +12,15 @@ from rewards.prompts import answer, crop, prompt, tool
 
 from virc_recipes import rewards
 from virc_recipes.errors import DataError
+from virc_recipes.models import EMBEDDED_FOLDER
 from virc_recipes.rewards import Term
 from virc_recipes.rewards.anls import edits
-from virc_recipes.rewards.means import Means, UnscoredError
+from virc_recipes.rewards.means import Means, UnscoredError, means_of
 from virc_recipes.rewards.ngrams import penalty
 from virc_recipes.rewards.rouge import rouge_l
 from virc_recipes.rewards.sample import Prompt, sample
 from virc_recipes.symbolic import Symbolic
+from virc_recipes.systems import Judging
 
 TERMS = {term.name: term for term in rewards.discover()[0]}
 OF_ANSWERS = [
@@ -112,21 +114,21 @@ def test_numbers_within_what_the_row_allows(said: str, columns: dict[str, Any], 
 @pytest.mark.parametrize(
     ("said", "right", "near", "accuracy"),
     [
-        # the error as a share; half a cosine at (error - 0.05) / 0.15; thresholds 0.05, 0.10 to 0.50 that hold it
+        # the error as a share; half a cosine at (error - 0.05) / 0.15; thresholds 0.05, 0.10 to 0.50 over it
         ("100", "100", 1.0, 1.0),  # 0
-        ("105", "100", 1.0, 1.0),  # 0.05, within all
-        ("110", "100", 0.75, 0.9),  # 0.1: (1 + cos 60) / 2
+        ("105", "100", 1.0, 0.9),  # 0.05 is not under 0.05
+        ("110", "100", 0.75, 0.8),  # 0.1: (1 + cos 60) / 2
         ("87.5", "100", 0.5, 0.8),  # 0.125: (1 + cos 90) / 2; all but 0.05 and 0.1
-        ("85", "100", 0.25, 0.8),  # 0.15: (1 + cos 120) / 2; 0.15 is within 0.15
-        ("80", "100", 0.0, 0.7),  # 0.2
-        ("150", "100", 0.0, 0.1),  # 0.5 is within 0.5
-        ("151", "100", 0.0, 0.0),
+        ("85", "100", 0.25, 0.7),  # 0.15: (1 + cos 120) / 2
+        ("80", "100", 0.0, 0.6),  # 0.2
+        ("150", "100", 0.0, 0.0),  # 0.5 is not under 0.5
+        ("149", "100", 0.0, 0.1),
         ("-100", "100", 0.0, 0.0),  # 2
-        ("-110", "-100", 0.75, 0.9),
+        ("-110", "-100", 0.75, 0.8),
         ("0", "0", 1.0, 1.0),
         ("0.001", "0", 0.0, 0.0),
         ("about 100", "100", 0.0, 0.0),
-        ("The answer is 110", "100", 0.75, 0.9),
+        ("The answer is 110", "100", 0.75, 0.8),
         ("50%", "0.5", 1.0, 1.0),
     ],
 )
@@ -239,11 +241,44 @@ def test_the_term_counts_six_words_of_the_whole_reply() -> None:
     assert value("ngrams", "x y x y x y x y", prompt(strict="own")) == pytest.approx(-1 / 3)
 
 
-RULES = sorted(set(TERMS) - {"symbolic", "focus", "reasoning"})
-KNOWN = prompt(right="100", strict="own", boxes=[[0, 0, 140, 98], [140, 0, 280, 98]], choices=["1", "100"])
+@pytest.mark.parametrize(("tokens", "near"), [(1, 1.0), (512, 1.0), (513, 512 / 513), (1024, 0.5)])
+def test_length_is_in_tokens_of_the_model(tokens: int, near: float) -> None:
+    counted = Means(tokens=lambda text: tokens)
+    assert value("length", "no tags", prompt(strict="own"), counted) == pytest.approx(near)
+    with pytest.raises(UnscoredError, match="needs the model's tokenizer"):
+        value("length", "no tags", prompt(strict="own"))
 
 
-@settings(deadline=2000, max_examples=300)
+def test_tokens_are_counted_by_the_tokenizer_beside_the_weights() -> None:
+    """In its tokenizer a word of one digit is one token."""
+    found = means_of(Judging(), None, None, lambda said: None, EMBEDDED_FOLDER)
+    assert found.tokens
+    assert found.tokens("7") == 1
+    assert found.tokens("") == 0
+    found.close()
+
+
+def test_keywords_are_found_in_the_reply_without_case() -> None:
+    known = prompt(strict="own", keywords=["Cat", "sofa", "window seat", "dog"])
+    assert value("keywords", "a cat on the SOFA", known) == 0.5
+    assert value("keywords", "a cat on the sofa", prompt(strict="own", keywords=[])) == 0.0
+    with pytest.raises(UnscoredError, match="the row has no keywords"):
+        value("keywords", "a cat", prompt(strict="own"))
+    with pytest.raises(DataError, match="the row's keywords are no list of texts"):
+        value("keywords", "a cat", prompt(strict="own", keywords="cat"))
+
+
+RULES = sorted(set(TERMS) - {"symbolic", "focus", "reasoning", "length"})
+KNOWN = prompt(
+    right="100",
+    strict="own",
+    boxes=[[0, 0, 140, 98], [140, 0, 280, 98]],
+    keywords=["a"],
+    choices=["1", "100"],
+)
+
+
+@settings(deadline=2000, max_examples=100)
 @given(st.text(max_size=300) | st.text("0123456789.,-+eE[]{}()\"':% /\\", max_size=300))
 def test_any_answer_has_a_finite_number(said: str) -> None:
     for name in RULES:

@@ -1,11 +1,13 @@
 """What terms may use beside the sample."""
 
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
 
+from virc_recipes.lengths import tokenizer
 from virc_recipes.rewards.judging import Judge
 from virc_recipes.symbolic import Symbolic
 from virc_recipes.systems import Judging
@@ -14,7 +16,9 @@ JUDGE_KEY = "VIRC_JUDGE_KEY"
 """The variable with the judge's key; no other key is sent to it."""
 
 NO_JUDGE = "needs a judge"
-"""What a term lacks that asks one, where there is none."""
+NO_ALGEBRA = "needs math-verify"
+NO_TOKENS = "needs the model's tokenizer"
+"""What terms lack where there is no such means."""
 
 
 class UnscoredError(Exception):
@@ -27,10 +31,12 @@ class Means(msgspec.Struct, frozen=True):
     Args:
         judge: a language model that gives scores; None where there is none.
         symbolic: equality by algebra; None where math-verify is not installed.
+        tokens: how many tokens of the model a text has; None where the model is not known.
     """
 
     judge: Judge | None = None
     symbolic: Symbolic | None = None
+    tokens: Callable[[str], int] | None = None
 
     def asked(self) -> Judge:
         """The judge.
@@ -50,7 +56,13 @@ class Means(msgspec.Struct, frozen=True):
             self.symbolic.close()
 
 
-def means_of(asked: Judging, key: str | None, kept: Path | None, say: Callable[[str], None]) -> Means:
+def means_of(
+    asked: Judging,
+    key: str | None,
+    kept: Path | None,
+    say: Callable[[str], None],
+    base: Path | None = None,
+) -> Means:
     """The means that a system's `reward` names; algebra where math-verify is installed.
 
     Args:
@@ -58,6 +70,7 @@ def means_of(asked: Judging, key: str | None, kept: Path | None, say: Callable[[
         key: of its endpoint.
         kept: folder for its replies.
         say: told when it is away, and when it is back.
+        base: folder of the weights, whose tokenizer counts tokens where a term asks for that.
 
     Raises:
         ConfigError: the judge's address or key cannot be used.
@@ -72,4 +85,9 @@ def means_of(asked: Judging, key: str | None, kept: Path | None, say: Callable[[
         kept=kept,
         say=say,
     )
-    return Means(judge or None, Symbolic() if find_spec("math_verify") else None)
+    algebra = Symbolic() if find_spec("math_verify") else None
+    return Means(judge or None, algebra, partial(_tokens, base) if base else None)
+
+
+def _tokens(base: Path, text: str) -> int:
+    return len(tokenizer(base).encode(text, add_special_tokens=False))

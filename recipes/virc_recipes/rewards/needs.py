@@ -3,7 +3,7 @@
 import asyncio
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 from PIL import Image
@@ -13,10 +13,12 @@ from virc_recipes.data.record import MARK, Message, Picture, Record
 from virc_recipes.errors import VircError
 from virc_recipes.reasoning.protocol import Coordinates
 from virc_recipes.rewards import Scored, Terms, Total
-from virc_recipes.rewards.means import NO_JUDGE, Means, UnscoredError
+from virc_recipes.rewards.means import NO_ALGEBRA, NO_JUDGE, NO_TOKENS, Means, UnscoredError
 from virc_recipes.rewards.sample import Sample, Strict, prompt_of, sample
 
 _LOOK = '<think>a</think><tool_call>{"name": "display_image", "arguments": {"image_index": 0}}</tool_call>'
+_HAD = (NO_ALGEBRA, NO_TOKENS)
+"""What terms lack here and have where they are asked for rewards."""
 _REPLIES = ("<think>a</think><answer>a</answer>", _LOOK)
 """One of each kind: a total may need of one kind what it does not need of the other."""
 
@@ -71,7 +73,7 @@ def without_judge(
             unscored: dict[str, str] = {}
             for reply in (sample(text, prompt) for text in _REPLIES):
                 scored = runner.run(rewards.score(reply, total, Means()))
-                unscored |= _lacking(scored, reply, total) if judged else _unscored(scored)
+                unscored |= _lacking(scored, reply, total, (*_HAD, NO_JUDGE) if judged else _HAD)
             found.rows += 1
             found.by_rules += not unscored
             found.lacking.update(unscored.keys())
@@ -79,13 +81,9 @@ def without_judge(
     return found
 
 
-def _unscored(scored: Scored) -> Mapping[str, str]:
-    return scored.unscored if scored.total is None else {}
-
-
-def _lacking(scored: Scored, reply: Sample, total: Total) -> Mapping[str, str]:
-    """What a reply lacks for its reward, whatever a judge says: 1 stands for that."""
-    lacking = {name: why for name, why in scored.unscored.items() if why != NO_JUDGE}
+def _lacking(scored: Scored, reply: Sample, total: Total, had: Collection[str]) -> Mapping[str, str]:
+    """What a reply lacks for its reward, whatever the means that there will be say: 1 stands for that."""
+    lacking = {name: why for name, why in scored.unscored.items() if why not in had}
     judged = dict.fromkeys(scored.unscored.keys() - lacking.keys(), 1.0)
     try:
         rewards.called(total.total, total.file, Terms(reply.kind, {**scored.terms, **judged}, lacking))

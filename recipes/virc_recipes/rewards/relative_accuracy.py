@@ -1,9 +1,8 @@
 """Mean relative accuracy of a number: the share of ten thresholds that its relative error stays within, 0 to 1.
 
-The thresholds are 0.5, 0.55 to 0.95; of one, c, the error may be 1 - c. Of replies that answer only.
+The thresholds are 0.5, 0.55 to 0.95; of one, c, the error is under 1 - c. Of replies that answer only.
 Source: Yang et al., Thinking in Space (arXiv:2412.14171), section 3.1, as ViLaSR rewards numbers with it
-(AntResearchNLP/ViLaSR, verl/utils/reward_score/gcot.py). The paper wants the error under 1 - c, its program lets it be
-equal; so does this.
+(AntResearchNLP/ViLaSR, verl/utils/reward_score/gcot.py).
 """
 
 from fractions import Fraction
@@ -29,4 +28,4 @@ def score(sample: "Sample", means: "Means") -> float | None:
     if relative_error(key.answer, key) is None:
         raise UnscoredError(NO_NUMBER)
     error = relative_error(sample.answer, key)
-    return 0.0 if error is None else sum(error <= allowed for allowed in _ALLOWED) / len(_ALLOWED)
+    return 0.0 if error is None else sum(error < allowed for allowed in _ALLOWED) / len(_ALLOWED)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from virc_recipes.rewards.means import Means
     from virc_recipes.rewards.sample import Sample
 
-from virc_recipes.rewards.means import UnscoredError
+from virc_recipes.rewards.means import NO_ALGEBRA, UnscoredError
 from virc_recipes.scoring import score as by_rule
 
 NAME = "symbolic"
@@ -21,7 +21,7 @@ async def score(sample: "Sample", means: "Means") -> float | None:
     if sample.answer is None:
         return None
     if means.symbolic is None:
-        raise UnscoredError("needs math-verify")
+        raise UnscoredError(NO_ALGEBRA)
     verdict = await asyncio.to_thread(by_rule, sample.answer, sample.prompt.key, means.symbolic.same)
     sample.why[NAME] = "by algebra" if verdict.by == "symbolic" else "by rule"
     return float(verdict.right)

@@ -212,7 +212,8 @@ def _means(file: str, settings: Settings) -> Means:
     own = _MEANS.setdefault(asyncio.get_running_loop(), {})
     if file not in own:
         kept = Path(settings.kept) if settings.kept else None
-        own[file] = means_of(settings.reward.judge, os.environ.get(JUDGE_KEY), kept, _say)
+        base = Path(settings.base) if settings.base else None
+        own[file] = means_of(settings.reward.judge, os.environ.get(JUDGE_KEY), kept, _say, base)
     return own[file]
 
 
