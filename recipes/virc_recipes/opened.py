@@ -137,6 +137,6 @@ def _untrained(spoken: Wording, name: str, choice: Choice) -> tuple[str, ...]:
     lacking = [each for each in spoken.protocol.tools if each not in tools.known()]
     if lacking:
         return (f"the wording of {name} offers {', '.join(lacking)}, which is not here to be called",)
-    if spoken.origin == "trained" or choice.protocol:
+    if spoken.origin != "own" or choice.protocol:
         return ()
     return (f"{name} is asked in this project's own wording, not in what it was trained with",)

@@ -19,6 +19,7 @@ from virc_recipes.agent import connections, server
 from virc_recipes.agent.desk import Desk, Solving
 from virc_recipes.agent.server import Served
 from virc_recipes.backends.openai import OpenAIBackend
+from virc_recipes.reasoning.protocol import Protocol
 from virc_recipes.solve import SolveConfig
 
 OWN = wording.of_endpoint(None, None, None).protocol
@@ -60,13 +61,14 @@ def listening(
     *,
     served: dict[str, Any] | None = None,
     config: dict[str, Any] | None = None,
+    protocol: Protocol = OWN,
     **solving: Any,
 ) -> Iterator["Running"]:
     """An agent endpoint; the words are those of `Served`, `SolveConfig` and `Solving`."""
     with socket.socket() as place:
         place.bind(("127.0.0.1", 0))
         place.listen(512)
-        how = Solving(backend, OWN, SolveConfig(**{"timeout": 30, **(config or {})}), **solving)
+        how = Solving(backend, protocol, SolveConfig(**{"timeout": 30, **(config or {})}), **solving)
         made = server.app(Served(how, **{"name": MODEL, "inputs": 4, **(served or {})}))
         running = connections.server(made)
         thread = threading.Thread(target=running.run, args=([place],))

@@ -136,8 +136,8 @@ def test_a_reply_ends_with_the_first_text_that_ends_one() -> None:
     [
         ({"close": "b"}, "needs an `open`"),
         ({"body": "text", "tool": "t", "unnamed": ["a"]}, "needs an `open`"),
-        ({"open": "a", "body": "arguments"}, "`tool` is for bodies that name none"),
-        ({"open": "a", "tool": "t"}, "`tool` is for bodies that name none"),
+        ({"open": "a", "body": "arguments"}, "names no tool: `tool` has to"),
+        ({"open": "a", "tool": "t"}, "names its tool: leave out `tool`"),
         ({"open": "a", "body": "list", "tool": "t"}, "is one argument"),
         ({"open": "a", "body": "function", "tool": "t"}, "has arguments"),
         ({"open": "a", "body": "tex"}, "Invalid enum value"),

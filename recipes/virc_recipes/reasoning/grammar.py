@@ -60,13 +60,15 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         if self.close.strip() and not self.open.strip():
             raise ValueError("`close` needs an `open`")
         if self.bare and self.body in ("function", "text"):
-            raise ValueError(f"a `{self.body}` needs an `open`")
-        if (self.tool is None) is (self.body not in ("call", "actions")):
-            raise ValueError("`tool` is for bodies that name none, and those need it")
+            raise ValueError(f"the body `{self.body}` needs an `open`")
+        if self.body in ("call", "actions") and self.tool is not None:
+            raise ValueError(f"the body `{self.body}` names its tool: leave out `tool`")
+        if self.body not in ("call", "actions") and self.tool is None:
+            raise ValueError(f"the body `{self.body}` names no tool: `tool` has to")
         if self.body in ("list", "text") and len(self.unnamed) != 1:
-            raise ValueError(f"a `{self.body}` is one argument: `unnamed` names it")
+            raise ValueError(f"the body `{self.body}` is one argument: `unnamed` names it")
         if self.body == "function" and not self.unnamed:
-            raise ValueError("a `function` has arguments: `unnamed` names them in order")
+            raise ValueError("the body `function` has arguments: `unnamed` names them in order")
 
     @property
     def bare(self) -> bool:

@@ -1,0 +1,30 @@
+"""The agent endpoint in front of models that write otherwise than in the three tags."""
+
+from agent_server import scripted
+
+from virc_recipes import systems, wording
+
+ZOOM = 'The left half.\n{"bbox_2d": [0, 0, 140, 140]}'
+
+
+def test_a_bare_box_is_a_look_and_what_stands_before_it_the_thought() -> None:
+    protocol = wording.of_system(systems.get("vlm-r3")).protocol
+    with scripted([ZOOM, "It reads 97.\n<answer>97</answer>"], protocol=protocol) as running:
+        status, said = running.ask()
+        assert running.behind.chats()[0]["stop"] == ["]}", "</answer>"]
+    assert status == 200
+    (choice,) = said["choices"]
+    assert choice["message"]["content"] == "97"
+    assert choice["message"]["reasoning_content"] == "The left half.\n\nIt reads 97."
+    (look,) = choice["message"]["annotations"]
+    assert look["virc_look"]["tool"] == "zoom_image"
+    assert look["virc_look"]["box"] == [0, 0, 140, 140]
+
+
+def test_a_model_without_tools_answers_at_once() -> None:
+    protocol = wording.of_system(systems.get("visual-rft")).protocol
+    with scripted(["<think>It is white.</think>\n<answer>white</answer>"], protocol=protocol) as running:
+        status, said = running.ask()
+    assert status == 200
+    (choice,) = said["choices"]
+    assert (choice["message"]["content"], choice["message"]["annotations"]) == ("white", [])
