@@ -64,7 +64,7 @@ def looked_through(request: Request, on_progress: OnProgress = lambda text: None
     given = _wording_given(request, source, found)
     good, faults = _closely(source, found, given)
     protocol, told = (given, True) if given else _wording_found(source, good)
-    if told and not request.mixed_coordinates:
+    if told and protocol.tools and not request.mixed_coordinates:
         check_coordinates(request.source, request.name, rules.model_type, protocol.coordinates)
     rows = get(source.layout).read(source)
     counted = counts.count(

@@ -1,0 +1,75 @@
+"""The systems' supervised stages in the real LLaMA-Factory: one run over rows of all of them, on `tiny`."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import system_rows
+import tested
+import workspaces
+from safetensors.torch import load_file
+
+from virc_recipes import systems
+from virc_recipes.models import EMBEDDED_FOLDER
+from virc_recipes.reasoning.protocol import FILE_NAME
+from virc_recipes.wording import of_system, read_protocol
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+
+STEPS = 6
+SMALL = {"steps": STEPS, "save": STEPS, "batch": 8, "micro_batch": 4, "learning_rate": 1e-3, "warmup": 0,
+         "checkpointing": "false", "trackers": "[]"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> list[system_rows.Row]:
+    return system_rows.trajectories(tmp_path_factory.mktemp("workspace") / "data")
+
+
+@pytest.fixture(scope="module")
+def run(rows: list[system_rows.Row], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first stage of VLM-R3 on rows of every system."""
+    workspace = max(tmp_path_factory.getbasetemp().glob("workspace*"))
+    sets = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+    words = ("--stage", "instruct", "--from", "tiny", "--data", "data/mixed.json", "--with", "cpu", *sets)
+    done = workspaces.run(workspace, "train", "vlm-r3", *words)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
+def test_losses_fall_and_weights_change(run: Path) -> None:
+    losses = workspaces.losses(run)
+    assert list(losses) == list(range(1, STEPS + 1))
+    assert all(map(math.isfinite, losses.values()))
+    assert losses[STEPS - 1] + losses[STEPS] < losses[1] + losses[2]
+    before = load_file(EMBEDDED_FOLDER / "model.safetensors")
+    after = load_file(run / "checkpoints" / f"checkpoint-{STEPS}" / "model.safetensors")
+    same = {name for name, weight in before.items() if (weight.float() == after[name].float()).all()}
+    assert same >= {name for name in before if "visual" in name}
+    assert not same & {name for name in before if "layers" in name and "visual" not in name}
+
+
+def test_every_row_is_trained_on_and_of_each_what_the_model_says(
+    run: Path, rows: list[system_rows.Row]
+) -> None:
+    told: dict[str, Any] = json.loads((run / "run.json").read_bytes())
+    assert told["rows"] == len(rows) == 32
+    assert {tuple(row["images"]) for row in rows} > {()}
+    log = (run / "logs" / "attempt_1" / "engine.log").read_text(errors="replace")
+    learnt = log.partition("\nlabels:\n")[2]
+    said = "".join(f"{reply}<|im_end|>\n" for reply in system_rows.replies(rows[0]))
+    assert '{"bbox_2d": [' in said
+    assert learnt.startswith(said), learnt[:2000]
+
+
+def test_the_wording_of_the_system_lies_beside_the_weights(run: Path) -> None:
+    spoken = read_protocol(run / "checkpoints" / f"checkpoint-{STEPS}" / FILE_NAME)
+    wanted = of_system(systems.get("vlm-r3")).protocol
+    assert (spoken.first, spoken.grammar, spoken.tools) == (wanted.first, wanted.grammar, wanted.tools)
+
+
+def test_the_stages_are_recorded_as_run(run: Path) -> None:
+    for system, stage in (("vlm-r3", "instruct"), ("virgo", "text"), ("virgo", "visual")):
+        tested.record(system, stage, tested.engine("sft"), STEPS)
