@@ -75,6 +75,40 @@ def test_greedy_ids_equal_those_of_generate_at_every_turn(tiny: Callable[..., Pa
     assert len(said) > 10
 
 
+def test_a_repetition_penalty_draws_what_generate_draws(backend: LocalBackend) -> None:
+    import torch
+
+    ask, network, words = first(backend), backend.cached.network, backend._tokenizer
+    tokens = torch.tensor([rendered(backend, ask.messages, ask.images).ids])
+    output = network.generate(
+        input_ids=tokens,
+        mm_token_type_ids=(tokens == network.config.image_token_id).int(),
+        **backend.cached.processor(
+            images=[shown.pixels for shown in ask.images], do_resize=False, return_tensors="pt"
+        ),
+        do_sample=False,
+        max_new_tokens=12,
+        repetition_penalty=1.3,
+        suppress_tokens=backend._never.tolist(),
+    )
+    expected = [token for token in output[0, tokens.shape[1] :].tolist() if token != words.eos_token_id]
+    drawn = backend.reply(ask, Sampling(max_tokens=12, repetition_penalty=1.3)).token_ids
+    assert list(drawn or ()) == expected
+    assert drawn != backend.reply(ask, GREEDY).token_ids
+
+
+def test_a_reply_ends_with_a_text_that_ends_it(backend: LocalBackend) -> None:
+    ask = first(backend)
+    whole = backend.reply(ask, GREEDY).text
+    stop = whole[len(whole) // 2 :][:2]
+    reply = backend.reply(Ask(ask.messages, ask.images, [stop]), GREEDY)
+    assert reply.finish == "stop"
+    assert stop in reply.text
+    assert whole.startswith(reply.text)
+    assert len(reply.text) < len(whole)
+    assert reply.completion_tokens == len(reply.token_ids or ())
+
+
 def test_four_turns_cost_the_tokens_of_the_last_conversation(backend: LocalBackend) -> None:
     ask = first(backend)
     for turn in range(4):

@@ -106,6 +106,32 @@ def test_top_k_goes_only_to_servers_that_know_it(owner: str, top_k: int | None, 
         assert server.chats()[0].get("top_k") == sent
 
 
+@pytest.mark.parametrize(
+    ("owner", "kept", "penalty"),
+    [
+        ("vllm", "include_stop_str_in_output", 1.05),
+        ("sglang", "no_stop_trim", 1.05),
+        ("virc", None, 1.05),
+        ("library", None, None),
+        ("openai", None, None),
+    ],
+)
+def test_what_ends_a_reply_goes_to_servers_that_leave_it_there(
+    owner: str, kept: str | None, penalty: float | None
+) -> None:
+    plain = ask()
+    with serve([ANSWER], owned_by=owner) as server:
+        backend = OpenAIBackend(server.url)
+        stopping = msgspec.structs.replace(plain, stop=("]}", "</answer>"))
+        backend.reply(stopping, Sampling(repetition_penalty=1.05))
+        backend.reply(plain, Sampling())
+        first, second = server.chats()
+    assert first.get("repetition_penalty") == penalty
+    assert first.get("stop") == (["]}", "</answer>"] if kept else None)
+    assert {key for key in first if "stop" in key and key != "stop"} == ({kept} if kept else set())
+    assert not {"repetition_penalty", "stop", kept} & second.keys()
+
+
 def test_without_a_name_the_only_served_model_is_asked() -> None:
     with serve([ANSWER], models=["some/model"]) as server:
         backend = OpenAIBackend(server.url)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from virc_recipes.backends import Sampling
-from virc_recipes.backends.sampling import Text, pick, seeded
+from virc_recipes.backends.sampling import Text, penalised, pick, seeded
 
 LOGITS = torch.tensor([0.5, 2.0, -1.0, 1.5, float("-inf")])
 
@@ -57,6 +57,46 @@ def test_a_seed_draws_the_same_again_and_none_draws_by_chance() -> None:
     assert drawn(warm, 30, seed=7) == drawn(warm, 30, seed=7)
     assert drawn(warm, 30, seed=7) != drawn(warm, 30, seed=8)
     assert seeded(None).initial_seed() != seeded(None).initial_seed()
+
+
+def test_ids_that_were_seen_become_less_likely_each_once() -> None:
+    found = penalised(LOGITS, [1, 1, 2], 2.0)
+    assert found.tolist() == [0.5, 1.0, -2.0, 1.5, float("-inf")]
+    assert LOGITS.tolist() == [0.5, 2.0, -1.0, 1.5, float("-inf")]
+    assert penalised(LOGITS, [0, 1, 2], 1.0) is LOGITS
+    assert penalised(LOGITS, [4], 2.0).tolist() == LOGITS.tolist()
+
+
+@pytest.mark.parametrize("penalty", [1.05, 2.0, 0.5])
+def test_the_penalty_is_that_of_transformers(penalty: float) -> None:
+    from transformers import RepetitionPenaltyLogitsProcessor
+
+    generator = seeded(3)
+    for _ in range(20):
+        logits = torch.randn(300, generator=generator)
+        ids = torch.randint(0, 300, (150,), generator=generator)
+        expected = RepetitionPenaltyLogitsProcessor(penalty)(ids[None], logits[None].clone())[0]
+        assert torch.equal(penalised(logits, ids.tolist(), penalty), expected)
+
+
+def stopped_after(words: Any, said: str, *stop: str) -> str | None:
+    """What was said when a text that ends a reply had come; None where none came."""
+    text = Text(words, stop=stop)
+    for token in words.encode(said, add_special_tokens=False):
+        text.add(token)
+        if text.stopped:
+            return text.finish()
+    return None
+
+
+def test_a_text_that_ends_a_reply_is_seen_as_soon_as_it_stands_there(words: Any) -> None:
+    said = 'a ] } {"bbox_2d": [1, 2]}, and "数]}" again'
+    whole = stopped_after(words, said, "</answer>", "]}")
+    assert whole is not None
+    assert whole.startswith('a ] } {"bbox_2d": [1, 2]}')
+    assert "数" not in whole
+    assert stopped_after(words, said, "</answer>") is None
+    assert stopped_after(words, said) is None
 
 
 def spoken(words: Any, ids: list[int]) -> tuple[list[str], str]:
