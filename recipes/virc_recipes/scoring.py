@@ -8,7 +8,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -21,6 +21,8 @@ from virc_recipes.errors import DataError
 Decider = Literal["rule", "symbolic", "judge"]
 UNREADABLE = "unreadable"
 """The answer of a row that is to be refused."""
+_KNOWN = 1024
+"""Answers whose verdicts are remembered: several terms of a reward ask about one."""
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -92,6 +94,7 @@ def score(answer: str, key: Key, symbolic: Callable[[str, str], bool] | None = N
     return Verdict(symbolic(texts[-1], key.answer), "symbolic")
 
 
+@lru_cache(_KNOWN)
 def relative_error(answer: str, key: Key) -> Fraction | None:
     """How far an answer is off the right number, as a share of that; None where one of them is no number.
 
@@ -110,6 +113,7 @@ def relative_error(answer: str, key: Key) -> Fraction | None:
     return min(errors, default=None)
 
 
+@lru_cache(_KNOWN)
 def _right_by_rule(answer: str, key: Key) -> bool:
     if same(answer, key.answer, key.choices or None):
         return True

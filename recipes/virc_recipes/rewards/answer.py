@@ -19,6 +19,8 @@ NAME = "answer"
 
 async def score(sample: "Sample", means: "Means") -> float | None:
     """1 where the answer is right; terms that need this too await it here, and the judge is asked once."""
+    if means.judge is None:
+        return await _score(sample, means)
     if NAME not in sample.asked:
         sample.asked[NAME] = asyncio.ensure_future(_score(sample, means))
     return await sample.asked[NAME]
