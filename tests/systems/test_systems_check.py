@@ -53,7 +53,7 @@ overlays:
     assert [(line, message.partition(" (")[0]) for line, message, _ in faults] == [
         (1, "unknown key 'modles'"),
         (1, "name is missing"),
-        (2, "coordinates must be `permille` or `pixel`, not 'inches'"),
+        (2, "coordinates must be `original`, `permille`, `pixel`, `thousand` or `unit`, not 'inches'"),
         (8, "data is 'rows_{size}', and variant does not say what {size} is"),
         (9, "learning_rate must be a number above 0, not 'fast'"),
         (10, "LLaMA-Factory 0.9.5 has no key 'optm'"),
@@ -281,4 +281,4 @@ def test_a_dataset_is_named_by_a_hub_id(hub: str, tmp_path: Path) -> None:
 def test_boxes_mean_pixels_or_thousandths_where_a_wording_is_shown_too(tmp_path: Path) -> None:
     text = "name: s\ndatasets: {rows: {hub: my/rows}}\nprotocol_source: {pixels: rows/a}\n"
     ((line, message, hint),) = faults_of(tmp_path, text)
-    assert (line, "must be `permille` or `pixel`" in message, hint) == (3, True, "did you mean 'pixel'?")
+    assert (line, "must be `original`, `permille`, `pixel`, `thousand` or `unit`" in message, hint) == (3, True, "did you mean 'pixel'?")
