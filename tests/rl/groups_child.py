@@ -1,4 +1,6 @@
-"""Runs in the engine's interpreter: advantages that verl's trainer computes of groups, by the total of a settings file.
+"""Runs in the engine's interpreter: what verl's trainer makes of groups, by the total of a settings file.
+
+It prints the advantages and rewards twice, as they are computed twice, and the groups that are left out as equal.
 
 `groups_child.py SETTINGS SAID`: `said` is JSON, [key, is padding, what `compute_score` said] of each reply. The queue,
 the trainer's class and its advantages are verl's own; only the models are not there.
@@ -45,6 +47,7 @@ fields = TensorDict(
 transfer_queue.kv_batch_put(keys=keys, partition_id="train", fields=fields, tags=tags)
 batch = KVBatchMeta(partition_id="train", keys=keys, tags=tags)
 trainer = Trainer.__new__(Trainer)
+trainer.trainer_mode = "sync"
 trainer.config = OmegaConf.create(
     {
         "reward": {"custom_reward_function": {"reward_kwargs": {"settings": settings}}},
@@ -56,8 +59,25 @@ trainer.config = OmegaConf.create(
             "norm_adv_by_std_in_grpo": False,
         },
         "actor_rollout_ref": {"rollout": {"n": 2}},
+        "trainer": {
+            "v1": {
+                "sampler": {
+                    "custom_sampler": {
+                        "path": "pkg://virc_recipes.engines.verl_agent_failures",
+                        "name": "Strict",
+                    },
+                    "max_off_policy_threshold": None,
+                    "max_off_policy_strategy": "drop",
+                    "sampler_kwargs": {"filter_groups_metric": "reward", "train_batch_size": 2},
+                }
+            }
+        },
     }
 )
+buffer = trainer._build_replay_buffer()
+buffer.partitions["train"] = dict(zip(keys, tags, strict=True))
+buffer.finished_keys["train"] = {key.split("_")[0] for key in keys}
+equal, _ = buffer._dapo_filtered_keys("train")
 found = []
 for _ in range(2):  # the second time changes nothing
     trainer._compute_advantage(batch, {})
@@ -69,4 +89,4 @@ for _ in range(2):  # the second time changes nothing
     )
 transfer_queue.close()
 ray.shutdown()
-print(json.dumps(found))
+print(json.dumps([*found, sorted(equal)]))

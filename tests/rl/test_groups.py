@@ -37,7 +37,7 @@ def test_advantages_are_of_what_a_group_makes_of_rewards(tmp_path: Path) -> None
         ("b_1_0", False, said(1.0, 3)),
         ("a_3_0", False, said(0.0, 0)),
     ]
-    first, second = child("groups_child.py", file, json.dumps(rows))
+    first, second, equal = child("groups_child.py", file, json.dumps(rows))
     rewards = [1.025, 1.0, 1.0, 0.0, 0.9, 0.0]
     means = [0.50625, 0.95, 0.50625, 0.50625, 0.95, 0.50625]
     assert [row[-1] for row in first["rm_scores"]] == pytest.approx(rewards)
@@ -46,13 +46,21 @@ def test_advantages_are_of_what_a_group_makes_of_rewards(tmp_path: Path) -> None
     for row, reward, mean in zip(first["advantages"], rewards, means, strict=True):
         assert row == pytest.approx([reward - mean] * len(row))
     assert second == first
+    assert equal == []  # group b is right throughout, and yet its rewards differ
 
 
 def test_a_total_without_a_group_leaves_rewards_as_they_are(tmp_path: Path) -> None:
-    """1 and 0.5 have the mean 0.75; the padding of verl is a group of its own."""
+    """1 and 0.5 have the mean 0.75; the padding of verl is a group of its own; both of d are right."""
     file = tmp_path / "reward.json"
     file.write_bytes(msgspec.json.encode(Settings(Reward("outcome"), str(tmp_path))))
-    rows = [("a_0_0", False, said(1.0, 2)), ("a_1_0", False, said(0.5, 0)), ("c_0_0", True, said(0.0, 0))]
-    first, _ = child("groups_child.py", file, json.dumps(rows))
-    assert [row[-1] for row in first["rm_scores"]] == [1.0, 0.5, 0.0]
-    assert [row[0] for row in first["advantages"]] == pytest.approx([0.25, -0.25, 0.0])
+    rows = [
+        ("a_0_0", False, said(1.0, 2)),
+        ("a_1_0", False, said(0.5, 0)),
+        ("c_0_0", True, said(0.0, 0)),
+        ("d_0_0", False, said(1.0, 0)),
+        ("d_1_0", False, said(1.0, 2)),
+    ]
+    first, _, equal = child("groups_child.py", file, json.dumps(rows))
+    assert [row[-1] for row in first["rm_scores"]] == [1.0, 0.5, 0.0, 1.0, 1.0]
+    assert [row[0] for row in first["advantages"]] == pytest.approx([0.25, -0.25, 0.0, 0.0, 0.0])
+    assert equal == ["d"]

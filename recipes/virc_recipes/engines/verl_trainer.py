@@ -33,9 +33,29 @@ def install() -> None:
 class Trainer(PPOTrainerSync):  # type: ignore[misc]
     """verl's own trainer, with further metrics of each step, and rewards compared as their total says."""
 
+    def _build_replay_buffer(self) -> Any:
+        """verl's buffer, which leaves out groups with equal rewards by those that are compared."""
+        buffer = super()._build_replay_buffer()
+        equal = buffer._dapo_filtered_keys
+
+        def equal_as_compared(partition: str) -> Any:
+            known = buffer._dapo_classification_cache[partition].keys()
+            new = buffer.finished_keys[partition] - known
+            keys = [key for key in buffer.partitions[partition] if key.split("_")[0] in new]
+            if buffer.filter_groups_metric is not None and partition != "val":
+                regroup(keys, partition, self._settings)
+            return equal(partition)
+
+        buffer._dapo_filtered_keys = equal_as_compared
+        return buffer
+
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
-        regroup(batch, self.config.reward.custom_reward_function.reward_kwargs.settings)
+        regroup(_there(batch), batch.partition_id, self._settings)
         return super()._compute_advantage(batch, metrics)
+
+    @property
+    def _settings(self) -> str:
+        return str(self.config.reward.custom_reward_function.reward_kwargs.settings)
 
     def _compute_metrics(
         self, batch: Any, metrics: dict[str, Any], timing_raw: dict[str, float], global_steps: int, epoch: int
@@ -48,24 +68,22 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
             rollouts.leave(Path(folder), global_steps, found)
 
 
-def regroup(batch: Any, settings: str) -> None:
+def regroup(keys: list[str], partition: str, settings: str) -> None:
     """Write what rewards of a prompt's replies are compared by in their place, on their last tokens.
 
     It is made of what `compute_score` said, so that to do it again changes nothing.
 
     Args:
+        keys: of all replies to some prompts.
         settings: file of the reward's settings.
     """
-    there = _there(batch)
-    if not there:
+    if not keys:
         return
-    data = tq.kv_batch_get(
-        keys=there, partition_id=batch.partition_id, select_fields=["extra_fields", "rm_scores"]
-    )
+    data = tq.kv_batch_get(keys=keys, partition_id=partition, select_fields=["extra_fields", "rm_scores"])
     said = [getattr(each, "data", each)["reward_extra_info"] for each in data["extra_fields"]]
     scores = [each.clone() for each in data["rm_scores"].unbind()]
     groups: dict[str, list[int]] = {}
-    for place, key in enumerate(there):
+    for place, key in enumerate(keys):
         groups.setdefault(_group(key), []).append(place)
     before = [float(each["score"]) for each in said]
     after = list(before)
@@ -74,8 +92,8 @@ def regroup(batch: Any, settings: str) -> None:
             after[place] = scores[place][-1] = reward
     if after == before:
         return
-    fields = TensorDict({"rm_scores": torch.nested.as_nested_tensor(scores, layout=torch.jagged)}, len(there))
-    tq.kv_batch_put(keys=there, partition_id=batch.partition_id, fields=fields)
+    fields = TensorDict({"rm_scores": torch.nested.as_nested_tensor(scores, layout=torch.jagged)}, len(keys))
+    tq.kv_batch_put(keys=keys, partition_id=partition, fields=fields)
 
 
 def _there(batch: Any) -> list[str]:
