@@ -187,7 +187,7 @@ def test_images_that_are_missing_or_elsewhere_have_a_placeholder_that_says_so(tm
     [
         ("<think>So.</think>", "the tags are not one think"),
         ("<think>So.</think><tool_call>{</tool_call>", "not JSON"),
-        (look("zoom_image", image_index=0), "there is no tool 'zoom_image'"),
+        (look("tilt_image", image_index=0), "there is no tool 'tilt_image'"),
         (look("crop_image", bbox_2d=[900, 0, 990, 56], image_index=0), "holds no pixel"),
     ],
 )

@@ -146,14 +146,14 @@ def test_several_system_messages_are_counted() -> None:
 @pytest.mark.parametrize(
     ("number", "old", "new", "said"),
     [
-        (0, '"crop_image"', '"zoom_image"', "the tool zoom_image"),
+        (0, '"crop_image"', '"tilt_image"', "the tool tilt_image"),
         (0, "<tools>", "<list>", "lists no tools"),
         (0, '{"type": "function"', "{type", "not JSON"),
         (1, "Image 0:", "Image:", "announces"),
         (1, MARK, "", "shows no image"),
         (1, "Question:", f"{MARK}Question:", "within its text"),
         (2, "</think>", "", "the tags are not"),
-        (2, "crop_image", "zoom_image", "no tool 'zoom_image'"),
+        (2, "crop_image", "tilt_image", "no tool 'tilt_image'"),
         (3, MARK, MARK * 2, "shows 2 images"),
     ],
 )

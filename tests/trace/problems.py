@@ -47,7 +47,7 @@ def solved(question: str = "How long is the line?", think: str = "I see it.", an
     replies = [
         look("crop_image", think, bbox_2d=[140, 56, 300, 140], image_index=0),
         "no tags at all",
-        look("zoom_image", image_index=0),
+        look("tilt_image", image_index=0),
         look("scale_image", think, scale_factor=2, image_index=2),
         look("display_image", image_index=1),
         f"<think>{think}</think><answer>{answer}</answer>",
