@@ -186,8 +186,9 @@ def lacking(reward: Reward, beside: Path | None = None) -> ConfigError | None:
         hint = 'supply: "what is not public"'
         return None if reward.supply else ConfigError("reward.total is null, and nothing says why", hint)
     if reward.total != WEIGHTED:
-        stray = reward.gate and ConfigError(f"reward.gate is of the total {WEIGHTED}, not of {reward.total}")
-        return stray or missing(reward.total, beside)
+        if reward.gate:
+            return ConfigError(f"reward.gate is of the total {WEIGHTED}, not of {reward.total}", "remove it")
+        return missing(reward.total, beside)
     if not reward.weights:
         return ConfigError(f"the total {WEIGHTED} has no weights", "weights: {answer: 0.8, format: 0.2}")
     known, folders = _names("NAME"), own_code.folders(beside)
