@@ -39,13 +39,21 @@ def speakers(config: Config) -> dict[str, Speaker]:
     """The systems that `sources` names, by their names.
 
     Raises:
-        ConfigError: there is none of a name, two have one, or one has no stage of RL that says what is rewarded.
+        ConfigError: there is none of a name, two have one, one has no stage of RL that says what is rewarded, or more
+            turns than the stage has images.
     """
     found: dict[str, Speaker] = {}
     for system in map(systems.get, config.sources):
         if system.name in found:
             raise ConfigError(f"two systems of `sources` are called {system.name}", "give one another name")
         own = _settings(system)
+        if own.max_turns >= config.max_images:
+            sentence = (
+                f"{own.max_turns} turns of {system.name} can show as many images beside that of the problem"
+            )
+            raise ConfigError(
+                f"{sentence}, and max_images is {config.max_images}", f"--set max_images={own.max_turns + 1}"
+            )
         reward = msgspec.structs.replace(own.reward, judge=config.reward.judge, strict="own")
         protocol = wording.of_system(system).protocol
         found[system.name] = Speaker(protocol, reward, own.max_turns, system.file.parent)
