@@ -12,7 +12,10 @@ SYNTH = ("--count", 8, "--seed", 3, "--workers", 1)
 
 
 def trajectories(folder: Path) -> list[Row]:
-    """Rows of `vlm-r3` (the first), of `virc`, and of `virgo` with pictures and in text alone; in `mixed.json`."""
+    """Rows of `vlm-r3` (the first), of `virc`, and of `virgo` with pictures and in text alone; in `mixed.json`.
+
+    Those of `virgo` are also in files of their own, `visual.json` and `text.json`.
+    """
     done = virc("data", "synth", "--to", folder / "virc", *SYNTH, "--layouts", "sft")
     assert done.code == 0, done.err
     for name in ("vlm-r3", "virgo"):
@@ -22,7 +25,8 @@ def trajectories(folder: Path) -> list[Row]:
     parts = {name: _rows(folder / name) for name in ("vlm-r3", "virc", "virgo")}
     parts["text"] = [*map(_in_text_alone, parts["virgo"])]
     mixed = [row for rows in zip(*parts.values(), strict=True) for row in rows]
-    (folder / "mixed.json").write_text(json.dumps(mixed))
+    for name, rows in (("mixed", mixed), ("visual", parts["virgo"]), ("text", parts["text"])):
+        (folder / f"{name}.json").write_text(json.dumps(rows))
     return mixed
 
 
