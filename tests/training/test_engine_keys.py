@@ -105,7 +105,7 @@ def test_a_value_that_the_key_does_not_take_is_refused(
 
 def test_values_come_back_as_the_engine_takes_them() -> None:
     given = {
-        "weight_decay": "1e-2", "max_samples": "10", "tf32": "true", "optim": "sgd", "logging_first_step": True,
+        "weight_decay": "1e-2", "max_samples": "10", "tf32": "true", "optim": "sgd", "disable_tqdm": True,
         "lr_scheduler_kwargs": {"num_cycles": 2}, "label_names": ["labels"], "data_seed": None,
         "val_size": 0.1, "eval_strategy": "steps", "use_galore": True, "galore_rank": 4,
     }  # fmt: skip

@@ -189,7 +189,7 @@ def test_sources_that_make_no_sense_are_refused(workspace: Path, tmp_path: Path)
         speakers(resolved("sources=[breif]").config)
     with pytest.raises(ConfigError, match="two systems of `sources` are called brief"):
         speakers(resolved("sources=[./brief.yaml, ./brief.yaml]").config)
-    with pytest.raises(ConfigError, match="16 turns of virc can show as many images .* max_images is 9"):
+    with pytest.raises(ConfigError, match=r"16 turns of virc can show as many images .* max_images is 9"):
         speakers(resolved("sources=[virc]", "max_images=9").config)
     (tmp_path / "bare.yaml").write_text("name: bare\n")
     with pytest.raises(ConfigError, match="bare has no stage of kind rl"):

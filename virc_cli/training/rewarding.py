@@ -60,7 +60,7 @@ def check_judge(resolved: Resolved, source: Source | None, here: bool) -> None:
 def _asking(resolved: Resolved) -> rewards.Total | None:
     """The first total of the stage and its sources that asks a judge."""
     config = resolved.config
-    named = [(config.reward, resolved.system.file.parent)]
+    named: list[tuple[Reward, Path | None]] = [(config.reward, resolved.system.file.parent)]
     named += [(each.reward, each.beside) for each in speakers(config).values()]
     totals = (rewards.of(reward, beside) for reward, beside in named)
     return next((total for total in totals if asks_judge(total)), None)

@@ -110,6 +110,7 @@ def settings(config: Config, place: Place) -> dict[str, Any]:
         "output_dir": str(place.output),
         "overwrite_output_dir": True,
         "logging_steps": config.log_every,
+        "logging_first_step": True,
         **_saving(config),
         "report_to": list(config.trackers) or "none",
         "include_num_input_tokens_seen": "non_padding",

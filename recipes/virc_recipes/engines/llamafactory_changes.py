@@ -24,6 +24,7 @@ _FIXED: Mapping[str, str] = {
     "resume_from_checkpoint": "virc train --resume finds it", "save_only_model": "a run can be resumed",
     "enable_jit_checkpoint": "virc saves when a run is asked to stop",
     "include_num_input_tokens_seen": "it is measured",
+    "logging_first_step": "a first line says how many steps there are",
     "ddp_timeout": "the other devices wait while one reads the rows",
 }  # fmt: skip
 OWN: Mapping[str, str] = {**_OURS, **_FIXED}
@@ -56,6 +57,7 @@ _WHY: Mapping[str, str] = {
     "eval_steps": "nothing is evaluated while training",
     "warmup_steps": "a share of the steps, in place of warmup_ratio",
     "include_num_input_tokens_seen": "metrics.jsonl says how many tokens a second",
+    "logging_first_step": "a first line says how many steps there are, also where they are few",
     "seed": "the engine's own default, written down",
     **dict.fromkeys(
         ("model_name_or_path", "adapter_name_or_path", "media_dir", "dataset_dir", "output_dir"),
