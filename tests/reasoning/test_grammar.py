@@ -136,6 +136,7 @@ def test_a_reply_ends_with_the_first_text_that_ends_one() -> None:
     [
         ({"close": "b"}, "needs an `open`"),
         ({"body": "text", "tool": "t", "unnamed": ["a"]}, "needs an `open`"),
+        ({"body": "list", "tool": "t", "unnamed": ["a"]}, "needs an `open`"),
         ({"open": "a", "body": "arguments"}, "names no tool: `tool` has to"),
         ({"open": "a", "tool": "t"}, "names its tool: leave out `tool`"),
         ({"open": "a", "body": "list", "tool": "t"}, "is one argument"),
@@ -157,6 +158,7 @@ def test_a_form_that_makes_no_sense_is_none(form: dict[str, Any], says: str) -> 
         {"answer": ["", "x"]},
         {"answer": ["<tool_call>", "x"]},
         {"calls": [{"body": "call"}, {"body": "actions"}]},
+        {"stop": ["</answer>", ""]},
     ],
 )
 def test_parts_that_cannot_be_told_apart_are_no_grammar(fields: dict[str, Any]) -> None:

@@ -51,8 +51,8 @@ def rolled(
         ([LOOK, WRONG], 0.55),
         # scaling is no look at a region: 1 + 0.5 + 0.1
         ([tool(scale(1.5)), RIGHT], 1.6),
-        # no answer: "look there" has ten characters
-        ([FAR], 0.1),
+        # no answer; "look there" has ten characters, but nothing stands behind the look
+        ([FAR], 0.0),
         # a call at fault: neither answer nor format; its thought has 5 characters
         ([LOOK, tool(crop(0, 0, 9, 9, index=7), "seven")], 0.05),
         # no tags: all of it is text, longer than "short"
@@ -85,7 +85,7 @@ def test_visual_rft_adds_three() -> None:
         ([LOOK, WRONG], 0.0),
         ([LOOK], 0.0),
         ([LOOK, "no tags"], -0.2),
-        ([LOOK, answer("5 " + " ".join(map(str, range(400))))], 0.0),
+        ([LOOK, answer("5 " + " ".join(map(str, range(400))))], -0.2),
     ],
     ids=["right", "looked", "wrong", "open", "format", "long"],
 )

@@ -86,8 +86,9 @@ def of_vlm_r3(trace: Trace, right: bool) -> tuple[float, dict[str, float]]:
         looks += not refused and unit["call"] is not None
         said.append(unit["text"].partition("<answer>")[0] if refused else unit["think"])
         lengths = [len(" ".join(each.split())) for each in said]
-        pieces = [length for at, length in enumerate(lengths) if length or at in (0, len(lengths) - 1)]
         answered = not refused and unit["answer"] is not None
+        lengths += [] if refused or answered else [0]  # behind a look
+        pieces = [length for at, length in enumerate(lengths) if length or at in (0, len(lengths) - 1)]
         units.append({
             "answer": float(right) if answered else None,
             "looked": float(looks > 0 and not refused),

@@ -29,7 +29,7 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     Args:
         open, close: the marks around it. Without `close` it goes on to the end of the reply. Without both it is bare:
-            the first JSON object (or list) of the reply, with nothing behind it.
+            the first JSON object of the reply, with nothing behind it.
         body: what stands there: `call`, a JSON object with name and arguments; `arguments`, a JSON object of the
             arguments alone; `list`, a JSON list, the value of one argument; `actions`, {"thought", "actions": [CALL]},
             where the action Terminate is the answer; `function`, what stands behind NAME( with NAME( in `open`: values
@@ -59,7 +59,7 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         """Raise ValueError where the parts do not go together."""
         if self.close.strip() and not self.open.strip():
             raise ValueError("`close` needs an `open`")
-        if self.bare and self.body in ("function", "text"):
+        if self.bare and self.body in ("list", "function", "text"):
             raise ValueError(f"the body `{self.body}` needs an `open`")
         if self.body in ("call", "actions") and self.tool is not None:
             raise ValueError(f"the body `{self.body}` names its tool: leave out `tool`")
@@ -86,7 +86,7 @@ class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         stop: texts that end a reply; they stay in it.
 
     Raises:
-        ValueError: two parts of it could not be told apart.
+        ValueError: two parts of it could not be told apart, or every reply would end at once.
     """
 
     think: Marks | None = ("<think>", "</think>")
@@ -95,11 +95,13 @@ class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise ValueError where two parts could not be told apart."""
+        """Raise ValueError where two parts could not be told apart, or a text ends every reply."""
         if self.think and not all(mark.strip() for mark in self.think):
             raise ValueError("`think` needs both marks, or is null")
         if self.answer and not self.answer[0].strip():
             raise ValueError("`answer` needs an opening mark, or is null")
+        if not all(self.stop):
+            raise ValueError("a text of `stop` is empty")
         opens = ["".join(mark.split()) for mark, _ in self.parts()]
         if len(set(opens)) < len(opens):
             raise ValueError("two parts open with the same mark")

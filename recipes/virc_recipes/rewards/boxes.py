@@ -3,7 +3,8 @@
 In a reply they are JSON in any of the forms that published systems write: `[l, t, r, b]`, a list of such, one object or
 a list of objects with the box as `Position`, `bbox_2d`, `bbox` or `box`; its confidence, `Confidence`, `confidence` or
 `score`, is 1 where there is none. Single quotes are read as double ones, a fence around it is passed over, and in a
-text that is no JSON every list of four numbers is a box. They are counted in what the prompt's boxes are.
+text that is no JSON every list of four numbers is a box; so is `(l,t),(r,b)`, as Qwen2-VL has it. They are counted in
+what the prompt's boxes are.
 
 In a row they are `boxes`, a list, or `box`, each left, top, right, bottom in pixels of the first image's file.
 """
@@ -33,6 +34,8 @@ _KEYS = ("Position", "bbox_2d", "bbox", "box")
 _CONFIDENCES = ("Confidence", "confidence", "score")
 _FENCE = re.compile(r"\A\s*```\w{0,10}\s|```\s*\Z")
 _DIGITS = r"-?\d{1,9}(?:\.\d{1,9})?"
+_PAIR = rf"\(\s{{0,9}}({_DIGITS})\s{{0,9}},\s{{0,9}}({_DIGITS})\s{{0,9}}\)"
+_CORNERS = re.compile(rf"{_PAIR}\s{{0,9}},\s{{0,9}}{_PAIR}")
 _LIST = re.compile(rf"[\[(]\s{{0,9}}({_DIGITS}(?:\s{{0,9}},\s{{0,9}}{_DIGITS}){{1,3}})\s{{0,9}}[\])]")
 
 
@@ -49,7 +52,8 @@ def answered(sample: "Sample") -> list[Found]:
     Raises:
         DataError: the first image cannot be read.
     """
-    listed = [(numbers, sure) for numbers, sure in _listed(sample.answer or "") if len(numbers) == 4]
+    text = _CORNERS.sub(r"[\1, \2, \3, \4]", sample.answer or "")
+    listed = [(numbers, sure) for numbers, sure in _listed(text) if len(numbers) == 4]
     return [Found(_in_pixels(numbers, sample.prompt), sure) for numbers, sure in listed[:MOST]]
 
 
@@ -134,7 +138,10 @@ def matched(found: Sequence[Found], right: Sequence[Box], least: float) -> list[
 
 def once(found: Sequence[Found]) -> list[Found]:
     """The boxes of an answer, of those that stand there twice the first."""
-    return list({each.box: each for each in reversed(found)}.values())[::-1]
+    first: dict[Box, Found] = {}
+    for each in found:
+        first.setdefault(each.box, each)
+    return list(first.values())
 
 
 def area(box: Box) -> float:

@@ -2,7 +2,8 @@ r"""The reward of VLM-R3: the answer, the format, a look where the answer is rig
 
     right + 0.5 * format + 0.5 * looked, where right is 1, + min(0.1, 0.01 * characters of the shortest piece of text)
 
-All of it is of the whole completion: the format is an answer at its end, and pieces are what stands between the looks.
+All of it is of the whole completion: the format is an answer at its end, and pieces are what stands between the looks;
+behind a look that ends it stands an empty one.
 From 0 to 2.1. Source: justgogorunrun/VLM-R3, src/r1-v/src/open_r1/rgrpo.py and trainer/vllm_rgrpo_trainer.py. Where
 what is published disagrees:
 
@@ -29,7 +30,8 @@ _TAGS = re.compile(r"</?think>")
 def shortest(sample: "Sample", means: "Means") -> float:
     """0.01 for each character of the shortest piece of text between looks, 0.1 at most."""
     last = sample.turn.think if sample.turn else _TAGS.sub("", sample.text.partition("<answer>")[0])
-    pieces = [" ".join(text.split()) for text in (*sample.prompt.thoughts, last)]
+    behind = [""] if sample.kind == "tool" else []
+    pieces = [" ".join(text.split()) for text in (*sample.prompt.thoughts, last, *behind)]
     counted = [piece for at, piece in enumerate(pieces) if piece or at in (0, len(pieces) - 1)]
     return min(0.1, 0.01 * min(map(len, counted)))
 
