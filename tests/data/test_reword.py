@@ -158,6 +158,8 @@ def test_a_thought_with_a_mark_in_it_cannot_be_written() -> None:
         written(Turn("a </think> b", answer="c"), TAGS)
     with pytest.raises(FormatError, match="no way to write a call of crop_image"):
         written(Turn("a", CROP), MARKED)
+    with pytest.raises(FormatError, match="no way to write a call of crop_image"):
+        written(Turn("a", ToolText("crop_image", {"image_index": 0})), LISTED)
 
 
 def test_rows_of_a_system_are_in_its_words_and_pass_its_check(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def _text(turn: Turn, grammar: Grammar) -> str:
 def _form(tool: ToolText, grammar: Grammar) -> tuple[CallForm, dict[str, Any]]:
     """The first form that can hold a call, and the arguments that it writes."""
     for form in grammar.calls:
-        if form.tool in (None, tool.name):
+        if form.tool in (None, tool.name) and tool.arguments.keys() >= set(form.unnamed):
             given = {key: value for key, value in tool.arguments.items() if key in form.given}
             if given == dict(form.given):
                 return form, {key: each for key, each in tool.arguments.items() if key not in given}
