@@ -19,7 +19,6 @@ END = "Terminate"
 _MOST_DIGITS = 18
 _NAMED = {"name", "arguments"}
 _OBJECT = re.compile(r"\{\s*\"")
-_FENCE = re.compile(r"\s*(?:```)?")
 
 
 class FormatError(ValueError):

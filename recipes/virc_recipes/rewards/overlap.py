@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from virc_recipes.errors import DataError
+from virc_recipes.rewards import boxes
 from virc_recipes.rewards.means import UnscoredError
 from virc_recipes.rewards.sample import sample as read
 
@@ -65,14 +66,4 @@ def _region(call: "Call", prompt: "Prompt") -> Region:
 
 
 def _iou(one: Region, other: Region) -> float:
-    if one[0] != other[0]:
-        return 0.0
-    width = min(one[3], other[3]) - max(one[1], other[1])
-    height = min(one[4], other[4]) - max(one[2], other[2])
-    shared = max(0.0, width) * max(0.0, height)
-    union = _area(one) + _area(other) - shared
-    return shared / union if union > 0 else 0.0
-
-
-def _area(region: Region) -> float:
-    return max(0.0, region[3] - region[1]) * max(0.0, region[4] - region[2])
+    return boxes.iou(one[1:], other[1:]) if one[0] == other[0] else 0.0
