@@ -7,15 +7,16 @@ from typing import Any
 
 import msgspec
 import pytest
-from rewards.prompts import answer, crop, prompt, scale, tool
+from rewards.prompts import answer, call, crop, prompt, scale, tool
 from servers import Body, serve
 
-from virc_recipes import rewards, systems
+from virc_recipes import rewards, systems, tools
 from virc_recipes.errors import ConfigError
+from virc_recipes.reasoning.protocol import own_protocol
 from virc_recipes.rewards import Total, rollouts
 from virc_recipes.rewards.means import Means, means_of
 from virc_recipes.rewards.rollouts import Known, Last
-from virc_recipes.rewards.sample import sample
+from virc_recipes.rewards.sample import prompt_of, sample
 from virc_recipes.systems import Judging, Reward
 from virc_recipes.systems.check import check
 
@@ -235,6 +236,18 @@ def test_rewards_that_lack_something_are_refused(text: str, message: str, tmp_pa
     (tmp_path / "s.yaml").write_text(f"name: s\nreward: {text}\n")
     (found,) = check(tmp_path / "s.yaml")
     assert found.message.startswith(message)
+
+
+def test_a_tool_that_the_wording_does_not_offer_is_not_taken() -> None:
+    record = prompt(strict="own").record
+    zoom = tool(call("zoom_image", bbox_2d=[0, 0, 99, 99], image_index=0))
+    spoken = own_protocol(tools.schemas(tools.DEFAULT))
+    assert sample(zoom, prompt_of(record)).call
+    found = sample(zoom, prompt_of(record, spoken=spoken))
+    assert (found.fault or "").startswith(
+        "there is no tool 'zoom_image'; there are: crop_image, display_image"
+    )
+    assert sample(tool(crop(0, 0, 99, 99)), prompt_of(record, spoken=spoken)).fault is None
 
 
 def test_the_action_log_holds_calls_faults_and_what_was_shown() -> None:

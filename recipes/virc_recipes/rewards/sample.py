@@ -234,14 +234,17 @@ def prompt_of(
     """The prompt of a row of single units; the reply that its record ends with, where it does, is the reference.
 
     Args:
-        spoken: the wording, which says how replies and boxes are written; None: as in our own.
+        spoken: the wording, which says how replies and boxes are written, and which tools may be called; None: as in
+            our own, and all of them.
     """
     reference = None
     if record.messages and record.messages[-1].role == "assistant":
         reference = record.messages[-1].content
         record = msgspec.structs.replace(record, messages=record.messages[:-1])
     known = Prompt(record, coordinates, strict, reference)
-    return msgspec.structs.replace(known, grammar=spoken.grammar, box=spoken.box) if spoken else known
+    if spoken is None:
+        return known
+    return msgspec.structs.replace(known, offered=spoken.tools, grammar=spoken.grammar, box=spoken.box)
 
 
 class Sample(msgspec.Struct, frozen=True):
