@@ -21,23 +21,48 @@ def said(score: float, calls: int) -> dict[str, Any]:
     return {"score": score, LAST: msgspec.json.encode(("virc", known)).decode()}
 
 
-def test_advantages_are_of_what_a_group_makes_of_rewards(tmp_path: Path) -> None:
+def settings(file: Path, total: str) -> str:
+    """A settings file of a reward with this total."""
+    file.write_bytes(msgspec.json.encode(Settings(Reward(total), str(file.parent))))
+    return str(file)
+
+
+COMPARED = [
+    ("a_0_0", False, said(1.0, 1)),
+    ("b_0_0", False, said(1.0, 1)),
+    ("a_1_0", False, said(1.0, 0)),
+    ("a_2_0", False, said(0.0, 0)),
+    ("b_1_0", False, said(1.0, 3)),
+    ("a_3_0", False, said(0.0, 0)),
+]
+LEFT = [
+    ("a_0_0", False, said(1.0, 2)),
+    ("a_1_0", False, said(0.5, 0)),
+    ("c_0_0", True, said(0.0, 0)),
+    ("d_0_0", False, said(1.0, 0)),
+    ("d_1_0", False, said(1.0, 2)),
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """What verl makes of both cases, in one process: to start it takes nearly all of the time."""
+    folder = tmp_path_factory.mktemp("rewards")
+    cases = [
+        (settings(folder / f"{total}.json", total), rows)
+        for total, rows in (("pixel_reasoner", COMPARED), ("outcome", LEFT))
+    ]
+    found: list[Any] = child("groups_child.py", json.dumps(cases))
+    return found
+
+
+def test_advantages_are_of_what_a_group_makes_of_rewards(made: list[Any]) -> None:
     """Pixel Reasoner, by hand.
 
     Group a: one of four calls, p = 1/4, its bonus (0.3 - 0.25) / 2 * 0.25 / 0.25 = 0.025: 1.025, 1, 0, 0, mean 0.50625.
     Group b: both of two call, p = 1, no curiosity; the second calls three times, less 0.05 * 2: 1, 0.9, mean 0.95.
     """
-    file = tmp_path / "reward.json"
-    file.write_bytes(msgspec.json.encode(Settings(Reward("pixel_reasoner"), str(tmp_path))))
-    rows = [
-        ("a_0_0", False, said(1.0, 1)),
-        ("b_0_0", False, said(1.0, 1)),
-        ("a_1_0", False, said(1.0, 0)),
-        ("a_2_0", False, said(0.0, 0)),
-        ("b_1_0", False, said(1.0, 3)),
-        ("a_3_0", False, said(0.0, 0)),
-    ]
-    first, second, equal = child("groups_child.py", file, json.dumps(rows))
+    first, second, equal = made[0]
     rewards = [1.025, 1.0, 1.0, 0.0, 0.9, 0.0]
     means = [0.50625, 0.95, 0.50625, 0.50625, 0.95, 0.50625]
     assert [row[-1] for row in first["rm_scores"]] == pytest.approx(rewards)
@@ -49,18 +74,9 @@ def test_advantages_are_of_what_a_group_makes_of_rewards(tmp_path: Path) -> None
     assert equal == []  # group b is right throughout, and yet its rewards differ
 
 
-def test_a_total_without_a_group_leaves_rewards_as_they_are(tmp_path: Path) -> None:
+def test_a_total_without_a_group_leaves_rewards_as_they_are(made: list[Any]) -> None:
     """1 and 0.5 have the mean 0.75; the padding of verl is a group of its own; both of d are right."""
-    file = tmp_path / "reward.json"
-    file.write_bytes(msgspec.json.encode(Settings(Reward("outcome"), str(tmp_path))))
-    rows = [
-        ("a_0_0", False, said(1.0, 2)),
-        ("a_1_0", False, said(0.5, 0)),
-        ("c_0_0", True, said(0.0, 0)),
-        ("d_0_0", False, said(1.0, 0)),
-        ("d_1_0", False, said(1.0, 2)),
-    ]
-    first, _, equal = child("groups_child.py", file, json.dumps(rows))
+    first, _, equal = made[1]
     assert [row[-1] for row in first["rm_scores"]] == [1.0, 0.5, 0.0, 1.0, 1.0]
     assert [row[0] for row in first["advantages"]] == pytest.approx([0.25, -0.25, 0.0, 0.0, 0.0])
     assert equal == ["d"]
