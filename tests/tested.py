@@ -18,7 +18,9 @@ def record(system: str, stage: str, engine: str, steps: int, file: Path = state.
 
     Args:
         system: its name, of this package.
-        stage: its name; what ran are its settings, on a small model and on rows of ours.
+        stage: its name. Its words, grammar, turns and reward ran, on a small model and on rows of ours. A test says in
+            which run: of the stage itself, with its settings but for those that the test sets, or of another stage
+            that has the system among its `sources`, with the learning settings of that one.
         engine: as `engine` gives it.
         steps: optimizer steps that it ran.
         file: where it is written; stages recorded with another content of the YAML are dropped from it.
