@@ -11,12 +11,13 @@ from rewards.prompts import answer, call, crop, prompt, scale, tool
 from servers import Body, serve
 
 from virc_recipes import rewards, systems, tools
+from virc_recipes.data.record import MARK, Message
 from virc_recipes.errors import ConfigError
 from virc_recipes.reasoning.protocol import own_protocol
 from virc_recipes.rewards import Total, rollouts
 from virc_recipes.rewards.means import Means, means_of
 from virc_recipes.rewards.rollouts import Known, Last
-from virc_recipes.rewards.sample import prompt_of, sample
+from virc_recipes.rewards.sample import Prompt, prompt_of, sample
 from virc_recipes.systems import Judging, Reward
 from virc_recipes.systems.check import check
 
@@ -261,3 +262,14 @@ def test_the_action_log_holds_calls_faults_and_what_was_shown() -> None:
     assert "7" in (second.fault or "")
     assert sample(RIGHT, prompt(SIZES[:2], before=[LOOK], strict="own")).calls == [first]
     assert Reward().weights == {}
+
+
+def test_images_in_several_messages_behind_a_call_are_all_of_it() -> None:
+    seen = prompt(SIZES[:2], before=[LOOK], strict="own").record
+    more = msgspec.structs.replace(
+        seen,
+        messages=(*seen.messages, Message("user", f"{MARK}Go on.")),
+        images=(*seen.images, seen.images[1]),
+    )
+    known = Prompt(more)
+    assert known.made_by == [None, known.calls[0].call, known.calls[0].call]

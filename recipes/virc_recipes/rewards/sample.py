@@ -198,11 +198,9 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
                 calls = action is not None
                 found += [(action, range(0))] if action else []
             elif calls and shown:
-                size = self.view.sizes[count]
-                found[-1] = (
-                    msgspec.structs.replace(found[-1][0], shown=size),
-                    range(count, count + len(shown)),
-                )
+                action, images = found[-1]
+                action = msgspec.structs.replace(action, shown=self.view.sizes[count])
+                found[-1] = action, range(images.start if images else count, count + len(shown))
             count += len(shown)
         return found
 
