@@ -43,6 +43,7 @@ _HEAD = (
     "tokens",
     "seconds",
 )
+_BOXES = ("model", "mean IoU", "mean generalized IoU", "AP50", "rows with boxes")
 _REFUSALS = ("model", "refused", "of those with an answer", "no usable reply", "rejected a turn")
 
 
@@ -243,6 +244,10 @@ def lines(summary: Summary) -> Iterator[str]:
     yield f"the commonest answer alone: {percent(summary.commonest.share)}"
     yield ""
     yield from table([_REFUSALS, *(_refusals(model) for model in summary.models)])
+    boxes = [row for model in summary.models for row in _boxes(model)]
+    if boxes:
+        yield ""
+        yield from table([_BOXES, *boxes])
     for pair in summary.pairs:
         yield ""
         yield from _pair(pair)
@@ -266,6 +271,13 @@ def _model(model: ModelSummary) -> tuple[str, ...]:
 def _refusals(model: ModelSummary) -> tuple[str, ...]:
     shares = (_counted(model.refusals), _counted(model.false_refusals))
     return (model.name, *shares, str(model.unusable), _mean(model.format_errors, 3))
+
+
+def _boxes(model: ModelSummary) -> Iterator[tuple[str, ...]]:
+    if model.boxes:
+        precision = "-" if model.boxes.ap50 is None else percent(model.boxes.ap50)
+        means = (_mean(model.boxes.mean_iou, 3), _mean(model.boxes.mean_giou, 3))
+        yield model.name, *means, precision, str(model.boxes.of)
 
 
 def _pair(pair: Pair) -> Iterator[str]:

@@ -123,6 +123,10 @@ def _ours(asked: Asked) -> Ours | None:
     found = benchmarks.find(asked.benchmark, Path.cwd(), asked.split)
     faults: list[DataError] = []
     problems = evaluate.problems_of(found, asked.take, faults.append)
+    if any(problem.boxes is not None for problem in problems.values()):
+        raise DataError(
+            f"{found.name} asks for boxes, which the harness cannot score", "leave --harness away"
+        )
     if faults:
         output.warn(f"rows of {found.name} left out: {len(faults)}; the first: {faults[0].message}")
     return Ours(found, problems, asked.take)

@@ -24,6 +24,7 @@ from virc_recipes.benchmarks import Found, category_of
 from virc_recipes.clauses import clause
 from virc_recipes.crops import Crops, fields_of
 from virc_recipes.errors import ConfigError, DataError, NoAnswerError, SetupError, VircError
+from virc_recipes.evaluation.boxes import asked_for, overlap
 from virc_recipes.evaluation.report import render
 from virc_recipes.evaluation.summary import SCHEMA, Answered, Categories, Result, Summary, summarise
 from virc_recipes.judge import Judge
@@ -31,9 +32,11 @@ from virc_recipes.ledger import Claims, Id, Ledger
 from virc_recipes.outage import Outage
 from virc_recipes.paths import contents, write_json, write_whole
 from virc_recipes.reasoning.trace import FailureKind
+from virc_recipes.rewards.boxes import Box
 from virc_recipes.scoring import Key, Verdict, key_of, score
 from virc_recipes.solve_batch import RowDone, through
 from virc_recipes.symbolic import Symbolic
+from virc_recipes.tools.base import View
 
 FOLDER = "evals"
 JUDGED = "virc.judged/1"
@@ -43,7 +46,12 @@ _MOST_TRACE = 256 * 2**20  # bytes
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What is kept of a problem while it is evaluated; its pictures are read when a model is asked."""
+    """What is kept of a problem while it is evaluated; its pictures are read when a model is asked.
+
+    Args:
+        boxes: what an answer is held against in place of the key, in pixels of the first image's file; None where it
+            is a text.
+    """
 
     id: Id
     line: int
@@ -51,6 +59,7 @@ class Problem(msgspec.Struct, frozen=True):
     question: str
     key: Key
     categories: Categories
+    boxes: tuple[Box, ...] | None = None
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -98,6 +107,7 @@ class Line(msgspec.Struct, frozen=True):
     seconds: float | None = None
     rejected: int = 0
     failure: FailureKind | None = None
+    view: View | None = None
 
     @property
     def crops(self) -> Crops:
@@ -185,12 +195,17 @@ def _problem(row: Row, crops: Crops) -> Problem:
     if row.fault:
         raise row.fault
     try:
-        key, categories = key_of(fields_of(row, crops)), category_of(row.passed)
+        boxes = asked_for(row.passed)
+        if boxes is not None and crops == "twin":
+            raise DataError("its answer is boxes, and nobody knows those of its twin")
+        fields = fields_of(row, crops)
+        key = key_of(fields) if boxes is None else Key(msgspec.json.encode(boxes).decode())
+        categories = category_of(row.passed)
     except DataError as error:
         raise DataError(f"line {row.line}: {error.message}", error.hint) from error
     assert row.id is not None
     assert row.digest is not None
-    return Problem(row.id, row.line, row.digest, row.passed["question"], key, categories)
+    return Problem(row.id, row.line, row.digest, row.passed["question"], key, categories, boxes)
 
 
 def tidied(place: Place, model: str, done: RowDone, problem: Problem, traces: Traces) -> RowDone:
@@ -203,7 +218,8 @@ def tidied(place: Place, model: str, done: RowDone, problem: Problem, traces: Tr
 
 def is_right(done: RowDone, problem: Problem) -> bool:
     """Whether what came of a row is right by the rules that take no time."""
-    verdict = _verdict(done.fields.get("answer"), done.fields.get("failure"), problem.key)
+    said = (done.fields.get(name) for name in ("answer", "failure", "view"))
+    verdict = _verdict(problem, *said)
     return verdict is not None and verdict.right
 
 
@@ -271,7 +287,7 @@ def verdicts_by_rule(
     with _symbolic() as symbolic:
         same = symbolic.same if symbolic else None
         found = {
-            (model, id): _verdict(line.answer, line.failure, problems[id].key, same)
+            (model, id): _verdict(problems[id], line.answer, line.failure, line.view, same)
             for model, lines in models.items()
             for id, line in lines.items()
             if _is_of(line, problems.get(id))
@@ -280,15 +296,18 @@ def verdicts_by_rule(
 
 
 def _verdict(
+    problem: Problem,
     answer: str | None,
     failure: FailureKind | None,
-    key: Key,
+    view: View | None,
     symbolic: Callable[[str, str], bool] | None = None,
 ) -> Verdict | None:
     """What is thought of an answer, or of a refusal where that is right; None where there is neither."""
+    if answer is not None and problem.boxes is not None:
+        return Verdict(overlap(answer, problem.boxes, view).right, "rule")
     if answer is not None:
-        return score(answer, key, symbolic)
-    return Verdict(True, "rule") if failure == "no_answer" and key.is_refusal else None
+        return score(answer, problem.key, symbolic)
+    return Verdict(True, "rule") if failure == "no_answer" and problem.key.is_refusal else None
 
 
 def can_do_algebra() -> bool:
@@ -309,11 +328,11 @@ def doubtful(
     models: Mapping[str, Mapping[str, Line]],
     verdicts: Mapping[tuple[str, str], Verdict],
 ) -> list[Judgement]:
-    """The answers that no rule finds right."""
+    """The answers that no rule finds right; of boxes the rule knows all."""
     return [
         Judgement(model, problems[id], models[model][id].answer or "")
         for (model, id), verdict in verdicts.items()
-        if not verdict.right
+        if not verdict.right and problems[id].boxes is None
     ]
 
 
@@ -384,7 +403,7 @@ def results(
             categories=problem.categories,
             unreadable=problem.key.is_refusal,
             answers={
-                model: _answered(place, lines[id], verdicts.get((model, id)))
+                model: _answered(place, lines[id], verdicts.get((model, id)), problem.boxes)
                 for model, lines in models.items()
                 if id in lines and _is_of(lines[id], problem)
             },
@@ -399,7 +418,7 @@ def _is_of(line: Line, problem: Problem | None) -> bool:
     return problem is not None and line.row == problem.digest and not failed
 
 
-def _answered(place: Place, line: Line, verdict: Verdict | None) -> Answered:
+def _answered(place: Place, line: Line, verdict: Verdict | None, boxes: Sequence[Box] | None) -> Answered:
     trace = _trace_of(place.traces(line.model or "") / file_name(str(line.id)), line.answer)
     return Answered(
         answer=line.answer,
@@ -413,6 +432,7 @@ def _answered(place: Place, line: Line, verdict: Verdict | None) -> Answered:
         failure=line.failure,
         trace=trace.relative_to(place.folder).as_posix() if trace else None,
         reason=str(line.error["message"]) if line.error else None,
+        overlap=None if boxes is None else overlap(line.answer, boxes, line.view),
     )
 
 

@@ -27,6 +27,7 @@ from virc_recipes.reasoning.images import Shown
 from virc_recipes.reasoning.session import show_input
 from virc_recipes.solve import SCHEMA, Event, OnEvent, SolveConfig, solve
 from virc_recipes.sources import open_source
+from virc_recipes.tools.base import View
 
 HOPELESS_IN_A_ROW = 20
 _TIMES = 3
@@ -197,7 +198,9 @@ def as_line(
     row = done.row
     fields = {"schema": schema, "id": row.id, "row": row.digest, **known, **done.fields}
     fields |= {"error": error, "input": row.passed}
-    text = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(
+        fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=msgspec.to_builtins
+    )
     # half a character, as in a file name that is no UTF-8, cannot stand in JSON that everyone reads
     return re.sub("[\ud800-\udfff]", lambda half: rf"\\u{ord(half[0]):04x}", text).encode()
 
@@ -262,7 +265,15 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_event: OnEvent)
     untraced = write_traces(folders, solved.attempts, config.solving, facts(opened, config.solving))
     fields = outcome(solved) | {"trace": str(folder) if folder and not untraced else None}
     fields |= conduct(solved)
+    if {"boxes", "box"} & row.passed.keys():
+        fields["view"] = _view(images[0], opened)
     fields["seconds"] = round(time.monotonic() - began, 3)
     error = failure_of(solved, opened)
     assert error is None or isinstance(error, VircError)
     return RowDone(row, fields, error, untraced)
+
+
+def _view(shown: Shown, opened: Opened) -> View:
+    """The first image of a row, and what boxes on it are counted in."""
+    spoken = opened.wording.protocol
+    return View([shown.size], spoken.coordinates, spoken.box, [shown.original or shown.size])

@@ -113,7 +113,8 @@ def _cell(answered: Answered | None) -> str:
     css, word = {True: ("r", "right"), False: ("w", "wrong"), None: ("u", "undecided")}[answered.right]
     by = f" <small>{answered.by}</small>" if answered.by not in (None, "rule") else ""
     shown = _linked(isolated(answered.answer, _ANSWER), answered.trace)
-    return f'<td class="{css}"><b>{word}: </b>{shown}{by}</td>'
+    overlaps = f" <small>IoU {answered.overlap.iou:.2f}</small>" if answered.overlap else ""
+    return f'<td class="{css}"><b>{word}: </b>{shown}{by}{overlaps}</td>'
 
 
 def _linked(shown: str, trace: str | None) -> str:

@@ -47,7 +47,10 @@ def render(summary: Summary, results: Sequence[Result]) -> str:
     """
     names = [model.name for model in summary.models]
     sections = {
-        "Accuracy": _accuracy(summary) + _cost(summary.models) + _refusals(summary.models),
+        "Accuracy": _accuracy(summary)
+        + _boxes(summary.models)
+        + _cost(summary.models)
+        + _refusals(summary.models),
         "Model by model": _pairs(summary.pairs, {result.id: at for at, result in enumerate(results)}),
         "Published figures": _against(summary.against),
         "Categories": _categories(summary.models),
@@ -120,6 +123,19 @@ def _share(score: Score | Share) -> str:
     if not score.of:
         return _UNKNOWN
     return f"<td><strong>{percent(score.share)}</strong><small>{between(score.interval)}</small></td>"
+
+
+def _boxes(models: Sequence[ModelSummary]) -> str:
+    """A table of those that were asked for boxes."""
+    rows = [
+        f"{_row_head(model.name)}<td>{model.boxes.mean_iou:.3f}</td><td>{model.boxes.mean_giou:.3f}</td>"
+        + (_UNKNOWN if model.boxes.ap50 is None else f"<td>{percent(model.boxes.ap50)}</td>")
+        + f"<td>{model.boxes.of:,}</td>"
+        for model in models
+        if model.boxes
+    ]
+    head = _heads("Model", "Mean IoU", "Mean generalized IoU", "AP50", "Problems")
+    return _table("Answers that are boxes, and how they overlap", head, iter(rows), "numbers") if rows else ""
 
 
 def _cost(models: Sequence[ModelSummary]) -> str:

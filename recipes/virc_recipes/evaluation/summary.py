@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from virc_recipes.crops import Crops
+from virc_recipes.evaluation.boxes import BoxScores, Overlap, box_scores
 from virc_recipes.evaluation.statistics import Interval, mcnemar, paired, wilson
 from virc_recipes.ledger import Id
 from virc_recipes.reasoning.trace import FailureKind
@@ -32,6 +33,7 @@ class Answered(msgspec.Struct, frozen=True):
         failure: what ended it where there is no answer; `no_answer` is a refusal. None where that is not known.
         trace: folder of its trace, relative to the report's.
         reason: why there is no answer.
+        overlap: its boxes beside those of the row; None where the answer is a text.
     """
 
     answer: str | None
@@ -45,6 +47,7 @@ class Answered(msgspec.Struct, frozen=True):
     failure: FailureKind | None = None
     trace: str | None = None
     reason: str | None = None
+    overlap: Overlap | None = None
 
     @property
     def refused(self) -> bool:
@@ -130,6 +133,7 @@ class ModelSummary(msgspec.Struct, frozen=True):
         deciders: how many answers were decided by whom.
         categories: division -> part -> score.
         settings: what it was asked with.
+        boxes: over the problems whose answers are boxes; None where there are none.
     """
 
     name: str
@@ -146,6 +150,7 @@ class ModelSummary(msgspec.Struct, frozen=True):
     categories: Mapping[str, Mapping[str, Score]]
     protocol: str | None = None
     settings: Mapping[str, Any] = {}
+    boxes: BoxScores | None = None
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -269,6 +274,7 @@ def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any]) -> Mo
         },
         protocol=facts.get("protocol"),
         settings=facts.get("settings") or {},
+        boxes=box_scores([answered.overlap for answered in answers if answered.overlap]),
     )
 
 

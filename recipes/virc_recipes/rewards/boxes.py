@@ -12,7 +12,7 @@ In a row they are `boxes`, a list, or `box`, each left, top, right, bottom in pi
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,6 +20,7 @@ import msgspec
 from virc_recipes.errors import DataError
 from virc_recipes.reasoning.coordinates import sides_of
 from virc_recipes.rewards.means import UnscoredError
+from virc_recipes.tools.base import Size, View
 
 if TYPE_CHECKING:
     from virc_recipes.rewards.sample import Prompt, Sample
@@ -52,9 +53,21 @@ def answered(sample: "Sample") -> list[Found]:
     Raises:
         DataError: the first image cannot be read.
     """
-    text = _CORNERS.sub(r"[\1, \2, \3, \4]", sample.answer or "")
-    listed = [(numbers, sure) for numbers, sure in _listed(text) if len(numbers) == 4]
-    return [Found(_in_pixels(numbers, sample.prompt), sure) for numbers, sure in listed[:MOST]]
+    prompt = sample.prompt
+    return [
+        Found(_in_pixels(each, prompt.view, prompt.original), sure) for each, sure in _fours(sample.answer)
+    ]
+
+
+def read(answer: str, view: View) -> list[Found]:
+    """The boxes of an answer to what was seen, as `answered`; nothing in it raises."""
+    original = view.originals[0] if view.originals else view.sizes[0]
+    return [Found(_in_pixels(each, view, original), sure) for each, sure in _fours(answer)]
+
+
+def are_written(text: str) -> bool:
+    """Whether a text holds boxes, or says as JSON that there are none."""
+    return text.strip() == "[]" or bool(_fours(text))
 
 
 def point(sample: "Sample") -> tuple[float, float] | None:
@@ -66,7 +79,8 @@ def point(sample: "Sample") -> tuple[float, float] | None:
     numbers = next((each for each, _ in _listed(sample.answer or "") if len(each) == 2), None)
     if numbers is None:
         return None
-    (x, y), (width, height), (across, down) = numbers, sample.prompt.original, _sides(sample.prompt)
+    original = sample.prompt.original
+    (x, y), (width, height), (across, down) = numbers, original, _sides(sample.prompt.view, original)
     return x / across * width, y / down * height
 
 
@@ -77,11 +91,23 @@ def annotated(prompt: "Prompt") -> list[Box]:
         UnscoredError: it has none.
         DataError: they are no boxes.
     """
-    given = prompt.columns.get("boxes")
-    if given is None and prompt.columns.get("box") is not None:
-        given = [prompt.columns["box"]]
-    if given is None:
+    found = of_row(prompt.columns)
+    if found is None:
         raise UnscoredError("the row has no boxes")
+    return found
+
+
+def of_row(columns: Mapping[str, Any]) -> list[Box] | None:
+    """The boxes of a row with these columns; None where it has none of both.
+
+    Raises:
+        DataError: they are no boxes.
+    """
+    given = columns.get("boxes")
+    if given is None and columns.get("box") is not None:
+        given = [columns["box"]]
+    if given is None:
+        return None
     try:
         return msgspec.convert(given, list[Box])
     except msgspec.ValidationError:
@@ -157,18 +183,24 @@ def _around(one: Box, other: Box) -> Box:
     return min(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3])
 
 
-def _in_pixels(numbers: Sequence[float], prompt: "Prompt") -> Box:
-    """A box as it is written, in pixels of the first image's file."""
+def _in_pixels(numbers: Sequence[float], view: View, original: Size) -> Box:
+    """A box as it is written, in pixels of the first image's file, which has `original`."""
     left, top, right, bottom = numbers
-    if prompt.box == "center":
+    if view.box == "center":
         left, top, right, bottom = left - right / 2, top - bottom / 2, left + right / 2, top + bottom / 2
-    (width, height), (across, down) = prompt.original, _sides(prompt)
+    (width, height), (across, down) = original, _sides(view, original)
     return left / across * width, top / down * height, right / across * width, bottom / down * height
 
 
-def _sides(prompt: "Prompt") -> tuple[int, int]:
-    """What the sides of the first image count in the coordinates of the prompt."""
-    return sides_of(prompt.view.sizes[0], prompt.coordinates, prompt.original)
+def _sides(view: View, original: Size) -> Size:
+    """What the sides of the first image count in the coordinates of the view."""
+    return sides_of(view.sizes[0], view.coordinates, original)
+
+
+def _fours(text: str | None) -> list[tuple[list[float], float]]:
+    """The boxes of an answer as they are written, each with its confidence."""
+    listed = _listed(_CORNERS.sub(r"[\1, \2, \3, \4]", text or ""))
+    return [(numbers, sure) for numbers, sure in listed if len(numbers) == 4][:MOST]
 
 
 def _listed(text: str) -> list[tuple[list[float], float]]:

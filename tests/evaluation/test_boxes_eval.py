@@ -1,0 +1,223 @@
+"""Answers that are boxes: every figure computed by hand, and one evaluation of Visual-RFT on a scripted endpoint."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from called import virc
+from PIL import Image
+from servers import serve
+
+from virc_recipes.errors import DataError
+from virc_recipes.evaluation.boxes import Overlap, asked_for, average_precision, box_scores, overlap
+from virc_recipes.rewards.boxes import Box
+from virc_recipes.tools.base import View
+
+SCHEMA = json.loads(files("virc_recipes").joinpath("schemas", "solve.json").read_text(encoding="utf-8"))
+VIEW = View([(100, 100)])
+LEFT, RIGHT = (0.0, 0.0, 10.0, 10.0), (20.0, 0.0, 30.0, 10.0)
+
+
+def held(answer: str | None, *annotated: Box, view: View = VIEW) -> Overlap:
+    return overlap(answer, annotated, view)
+
+
+def boxes(*each: tuple[Box, float]) -> str:
+    return json.dumps([{"Position": box, "Confidence": sure} for box, sure in each])
+
+
+@pytest.mark.parametrize(
+    ("answer", "annotated", "iou", "giou", "right"),
+    [
+        ("[0, 0, 10, 10]", [LEFT], 1, 1, True),
+        # the lower half: 50 of 100, which is enough; around both there is nothing free
+        ("[0, 5, 10, 10]", [LEFT], 0.5, 0.5, True),
+        # 49 of 100
+        ("[0, 5.1, 10, 10]", [LEFT], 0.49, 0.49, False),
+        # 25 of 175; around both 225, of which 50 stay free
+        ("[5, 5, 15, 15]", [LEFT], 25 / 175, 25 / 175 - 50 / 225, False),
+        # apart: around both 300, a third of it free
+        ("[20, 0, 30, 10]", [LEFT], 0, -1 / 3, False),
+        # both, in the other order
+        ("[[20, 0, 30, 10], [0, 0, 10, 10]]", [LEFT, RIGHT], 1, 1, True),
+        # one is missing, one is left over, one stands there twice: half of each is alone
+        ("[0, 0, 10, 10]", [LEFT, RIGHT], 0.5, 0, False),
+        ("[[0, 0, 10, 10], [20, 0, 30, 10]]", [LEFT], 0.5, 0, False),
+        ("[[0, 0, 10, 10], [0, 0, 10, 10]]", [LEFT], 0.5, 0, False),
+        # the first overlaps by half, the second is the box: that one is the partner
+        ("[[0, 5, 10, 10], [0, 0, 10, 10]]", [LEFT], 0.5, 0, False),
+        # nothing is to be found
+        ("[]", [], 1, 1, True),
+        ("[0, 0, 10, 10]", [], 0, -1, False),
+        ("[]", [LEFT], 0, -1, False),
+    ],
+)
+def test_a_row(answer: str, annotated: list[Box], iou: float, giou: float, right: bool) -> None:
+    found = held(answer, *annotated)
+    assert (found.iou, found.giou) == pytest.approx((iou, giou))
+    assert found.right is right
+
+
+def test_no_answer_finds_nothing_also_where_there_is_nothing() -> None:
+    for annotated in ((LEFT,), ()):
+        found = held(None, *annotated)
+        assert (found.iou, found.giou, found.right, len(found.found)) == (0, -1, False, 0)
+
+
+@pytest.mark.parametrize(
+    ("view", "written"),
+    [
+        # a file of 200 x 400 px, shown at 100 x 100: the box is its upper right quarter
+        (View([(100, 100)], "pixel", "corners", [(200, 400)]), "[50, 0, 100, 50]"),
+        (View([(100, 100)], "original", "corners", [(200, 400)]), "[100, 0, 200, 200]"),
+        (View([(100, 100)], "thousand", "corners", [(200, 400)]), "[500, 0, 1000, 500]"),
+        (View([(100, 100)], "unit", "corners", [(200, 400)]), "[0.5, 0, 1.0, 0.5]"),
+        (View([(100, 100)], "permille", "corners", [(200, 400)]), "[499.5, 0, 999, 499.5]"),
+        (View([(100, 100)], "thousand", "center", [(200, 400)]), "[750, 250, 500, 500]"),
+    ],
+)
+def test_boxes_count_as_the_wording_says(view: View, written: str) -> None:
+    found = held(written, (100.0, 0.0, 200.0, 200.0), view=view)
+    assert found.iou == pytest.approx(1)
+    assert found.right
+
+
+def test_an_answer_to_nobody_knows_what_is_not_scored() -> None:
+    with pytest.raises(DataError, match="what its boxes are counted in"):
+        overlap("[0, 0, 10, 10]", [LEFT], None)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "no box",
+        "[0, 0, 10]",
+        "[NaN, 0, 10, Infinity]",
+        "[1e999, 0, 10, 10]",
+        "[" * 20_000,
+        "[0, 0, 10, 10]" * 20_000,
+        '{"bbox": {"bbox": [0, 0, 10, 10]}}',
+        '[{"Position": "0, 0, 10, 10"}]',
+        f"[{'9' * 5000}, 0, 10, 10]",
+        "[10, 10, 0, 0]",
+        "[-1000000, -1000000, -1000000, -1000000]",
+        json.dumps([[0, 0, 1, 1]] * 2000),
+        "\ud800[\x00",
+    ],
+)
+def test_a_hostile_answer_is_wrong_and_no_more(answer: str) -> None:
+    found = held(answer, LEFT, RIGHT)
+    assert not found.right
+    assert 0 <= found.iou < 0.1
+    assert -1 <= found.giou < 0
+    assert average_precision([found]) == 0
+
+
+def test_what_is_named_surely_counts_first() -> None:
+    """The surest is right, the next is not, the third is: precision 1 up to half of recall, then 2 of 3."""
+    found = held(boxes((RIGHT, 0.2), ((50, 50, 60, 60), 0.5), (LEFT, 0.9)), LEFT, RIGHT)
+    assert average_precision([found]) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+
+
+def test_precision_is_the_best_at_that_recall_or_a_higher_one() -> None:
+    """Wrong, right, right: precision 0, 1/2, 2/3, so that 2/3 holds from the beginning; a third box is not found."""
+    found = held(boxes(((50, 50, 60, 60), 0.9), (LEFT, 0.8), (RIGHT, 0.7)), LEFT, RIGHT, (70, 70, 80, 80))
+    assert average_precision([found]) == pytest.approx(2 / 3 * 2 / 3)
+
+
+def test_rows_are_ranked_together_and_their_order_decides_nothing() -> None:
+    """0.9 right, 0.6 wrong, 0.6 right, of three boxes: 1/3 at precision 1, 1/3 at 2/3; no answer misses one."""
+    rows = [
+        held(boxes((LEFT, 0.9)), LEFT),
+        held(boxes((RIGHT, 0.6), (LEFT, 0.6)), LEFT),
+        held(None, LEFT),
+    ]
+    assert average_precision(rows) == pytest.approx(1 / 3 + 1 / 3 * 2 / 3)
+    assert average_precision(rows[::-1]) == average_precision(rows)
+
+
+def test_a_box_is_found_once() -> None:
+    found = held(boxes((LEFT, 0.9), (LEFT, 0.8)), LEFT)
+    assert average_precision([found]) == 1  # what comes after all are found takes nothing off
+    assert not found.right
+
+
+def test_the_figures_of_a_model() -> None:
+    scores = box_scores([held("[0, 5, 10, 10]", LEFT), held("[20, 0, 30, 10]", LEFT), held(None, LEFT)])
+    assert scores
+    assert scores.of == 3
+    assert scores.mean_iou == pytest.approx(0.5 / 3)
+    assert scores.mean_giou == pytest.approx((0.5 - 1 / 3 - 1) / 3)
+    assert scores.ap50 == pytest.approx(1 / 3 * 1 / 2)  # both are as sure: 1 of 2 right, 1 of 3 found
+    assert box_scores([]) is None
+    assert average_precision([held("[0, 0, 1, 1]")]) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({"boxes": [[0, 0, 10, 10]]}, (LEFT,)),
+        ({"box": [0, 0, 10, 10], "answer": None}, (LEFT,)),
+        ({"box": [0, 0, 10, 10], "answer": '{"bbox_2d": [0, 0, 10, 10]}'}, (LEFT,)),
+        ({"boxes": [], "answer": "[]"}, ()),
+        # of V*: where the answer is seen
+        ({"boxes": [[0, 0, 10, 10]], "answer": "the left"}, None),
+        ({"boxes": "somewhere", "answer": 7}, None),
+        ({"boxes": [[0, 0, 10, 10]], "choices": ["A", "B"], "answer": "A"}, None),
+        ({"answer": "[0, 0, 10, 10]"}, None),
+    ],
+)
+def test_which_rows_ask_for_boxes(fields: dict[str, Any], wanted: tuple[Box, ...] | None) -> None:
+    assert asked_for(fields) == wanted
+
+
+def test_visual_rft_is_evaluated_by_where_its_boxes_lie(tmp_path: Path) -> None:
+    """It writes thousandths: 0 to 500 of a picture of 112 x 84 px are 56 x 42 px of it."""
+    Image.new("RGB", (112, 84), "white").save(tmp_path / "picture.png")
+    said = '[{"Position": [0, 0, 500, 500], "Confidence": 0.9}]'
+    rows: list[dict[str, Any]] = [
+        {"id": "found", "boxes": [[0, 0, 56, 42]]},
+        {"id": "missed", "box": [56, 42, 112, 84], "answer": "[56, 42, 112, 84]"},
+        {"id": "half", "boxes": [[0, 0, 56, 84]], "answer": [[0, 0, 56, 84]]},
+        {"id": "words", "boxes": [[0, 0, 56, 42]], "answer": "a letter"},
+    ]
+    problems = tmp_path / "problems.jsonl"
+    asked = {"image": "picture.png", "question": "Where is A?"}
+    problems.write_text("".join(json.dumps(row | asked) + "\n" for row in rows))
+    with serve([f"<think>It is left.</think>\n<answer>{said}</answer>"]) as server:
+        words = ("--endpoint", server.url, "--system", "visual-rft", "--to", tmp_path / "eval")
+        done = virc("eval", problems, *words, "--json")
+        again = virc("eval", problems, *words)
+    assert done.code == 0, done.err
+    (model,) = done.json["models"]
+    assert (model["score"]["right"], model["score"]["of"]) == (2, 4)
+    assert model["boxes"]["of"] == 3
+    assert model["boxes"]["mean_iou"] == pytest.approx((1 + 0 + 0.5) / 3)
+    # two quarters of a picture that touch at a corner leave half of it free
+    assert model["boxes"]["mean_giou"] == pytest.approx((1 - 0.5 + 0.5) / 3)
+    assert model["boxes"]["ap50"] == pytest.approx(2 / 3 * 2 / 3)
+    assert "mean generalized IoU" in again.out
+    assert "44.4%" in again.out
+    (answers,) = (tmp_path / "eval" / "answers").glob("*.jsonl")
+    answered = [json.loads(line) for line in answers.read_text().splitlines()]
+    for line in answered:
+        jsonschema.validate(line, SCHEMA)
+    assert {line["view"]["coordinates"] for line in answered} == {"thousand"}
+    assert {str(line["view"]["originals"]) for line in answered} == {"[[112, 84]]"}
+    page = (tmp_path / "eval" / "report.html").read_text()
+    assert "<small>IoU 0.50</small>" in page
+    assert "Answers that are boxes" in page
+
+
+def test_a_harness_is_not_asked_for_boxes(tmp_path: Path) -> None:
+    Image.new("RGB", (56, 56), "white").save(tmp_path / "picture.png")
+    row = {"id": 1, "image": "picture.png", "question": "Where?", "boxes": [[0, 0, 5, 5]]}
+    (tmp_path / "problems.jsonl").write_text(json.dumps(row) + "\n")
+    words = ("--endpoint", "http://127.0.0.1:9/v1", "--model", "m", "--harness", "--dry-run")
+    done = virc("eval", tmp_path / "problems.jsonl", *words)
+    assert done.code != 0
+    assert "asks for boxes, which the harness cannot score" in done.err
