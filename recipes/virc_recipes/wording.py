@@ -12,7 +12,7 @@ from virc_recipes.errors import ConfigError, UsageError
 from virc_recipes.models import Weights, download_of, known, run_of
 from virc_recipes.paths import contents, expanded, is_file
 from virc_recipes.reasoning.protocol import FILE_NAME, USUAL, Protocol, own_protocol, with_tools, worded
-from virc_recipes.systems import Model, System
+from virc_recipes.systems import Model, System, words
 
 _MOST_BYTES = 16 * 2**20
 
@@ -173,10 +173,16 @@ def _spoken(
 
 
 def _of_system(system: System | None, model: Model | None) -> Wording | None:
-    """The words of a system; None where it has none of its own."""
+    """The words of a system; None where it has none of its own.
+
+    Raises:
+        ConfigError: they ask nothing, or write calls that none of its tools takes.
+    """
     if system is None or not system.worded:
         return None
     own = _own(system, model).protocol
+    for fault in words.faults(system.wording, own.tools, tools.known()):
+        raise ConfigError(f"{system.file}: {'.'.join(fault.path)}: {fault.message}", fault.hint)
     schemas = tools.schemas(own.tools, own.coordinates)
     return _drawn(worded(own, system.wording, schemas), system)
 

@@ -1,12 +1,15 @@
 """`virc systems check`: all faults of a system's YAML, each with its line, and none where there is none."""
 
+import re
 from pathlib import Path
 
 import pytest
 from called import virc
 
 from virc_recipes import stages, systems
+from virc_recipes.errors import ConfigError
 from virc_recipes.systems.check import MOST, check
+from virc_recipes.wording import of_system
 
 STAGE = "name: s\nstages:\n  one:\n    kind: sft\n    settings: {base: b, data: d, learning_rate: 1"
 SMALL = ", devices: 1, zero: 0"
@@ -283,3 +286,48 @@ def test_boxes_mean_pixels_or_thousandths_where_a_wording_is_shown_too(tmp_path:
     ((line, message, hint),) = faults_of(tmp_path, text)
     assert (line, hint) == (3, "did you mean 'pixel'?")
     assert "must be `original`, `permille`, `pixel`, `thousand` or `unit`" in message
+
+
+CALLS = """name: s
+tools: [crop_image]
+wording:
+  first: "{question}"
+  grammar:
+    calls: [%s]
+"""
+
+
+@pytest.mark.parametrize(
+    ("form", "fault", "hint"),
+    [
+        ("{names: {look: crop_imge}}", "the system has no tool 'crop_imge'", "did you mean 'crop_image'?"),
+        ("{body: arguments, tool: zoom_image}", "the system has no tool 'zoom_image'", "did you mean 'crop_image'?"),
+        ("{keys: {box: bbox_3d}}", "no tool of it takes 'bbox_3d'", "did you mean 'bbox_2d'?"),
+        ("{given: {image_indx: 0}}", "no tool of it takes 'image_indx'", "did you mean 'image_index'?"),
+        (
+            "{open: <b>, close: </b>, body: list, tool: crop_image, unnamed: [box_2d]}",
+            "no tool of it takes 'box_2d'", "did you mean 'bbox_2d'?",
+        ),
+        (
+            "{given: {image_index: first}}",
+            "image_index is the number of an image or `last`, not 'first'", None,
+        ),
+    ],
+)  # fmt: skip
+def test_calls_of_what_no_tool_takes_are_faults(
+    form: str, fault: str, hint: str | None, tmp_path: Path
+) -> None:
+    assert faults_of(tmp_path, CALLS % form) == [(6, fault, hint)]
+    with pytest.raises(ConfigError, match=re.escape(fault)):
+        of_system(systems.load(tmp_path / "s.yaml"))
+
+
+def test_calls_are_written_where_there_are_tools(tmp_path: Path) -> None:
+    text = CALLS.replace("[crop_image]", "none").replace('first: "{q', 'system: ""\n  first: "{q')
+    assert faults_of(tmp_path, text % "{}") == [(7, "a call is written, and there are no tools", "calls: []")]
+    assert faults_of(tmp_path, text % "") == []
+
+
+def test_the_first_words_ask_the_question(tmp_path: Path) -> None:
+    found = faults_of(tmp_path, 'name: s\nwording:\n  first: "{qestion}"\n')
+    assert found == [(3, "`first` asks no question", "{question} stands for it")]

@@ -15,7 +15,7 @@ from virc_recipes.errors import ConfigError
 from virc_recipes.fitting import Fault
 from virc_recipes.nearest import did_you_mean
 from virc_recipes.paths import is_file
-from virc_recipes.systems import System, Written
+from virc_recipes.systems import System, Written, words
 
 MOST = 100
 """Faults that are listed of one file."""
@@ -67,6 +67,8 @@ def _faults(content: Mapping[str, Any], path: Path) -> Iterator[Fault]:
     yield from _of_order(system)
     yield from _of_reward(system)
     yield from _of_tools(system)
+    if "tools" not in wrong:  # what its calls may name is not known then
+        yield from _of_words(system)
     yield from _of_protocol_source(system)
     told: set[tuple[nested.Path, str]] = set()
     if len(system.stages) * len(system.overlays) > _MOST_TRIES:
@@ -187,6 +189,13 @@ def _of_tools(system: System) -> Iterator[Fault]:
             known = f"there are {', '.join(tools.discover())}; or ./FILE.py beside this file"
             hint = did_you_mean(name, tools.discover(), known)
             yield Fault(("tools",), f"there is no tool {plain(name, 60)!r}", hint)
+
+
+def _of_words(system: System) -> Iterator[Fault]:
+    """Calls of what no tool takes; tools of one's own are known when they are loaded, which a check does not do."""
+    from virc_recipes import tools
+
+    yield from words.faults(system.wording, system.offered, tools.discover())
 
 
 def _of_protocol_source(system: System) -> Iterator[Fault]:
