@@ -208,3 +208,54 @@ def test_a_system_says_itself_what_its_rows_are_like(tmp_path: Path) -> None:
     done = virc("data", "convert", tmp_path / "own", "--to", tmp_path / "new", *words)
     assert done.code == 2
     assert "a system says itself what its rows are like" in done.err
+
+
+BOXES = """name: bare
+tools: [zoom_image]
+wording:
+  system: Look.
+  first: "{question}"
+  image_line: ""
+  after_image: ""
+  grammar:
+    think: null
+    calls: [{body: arguments, tool: zoom_image, given: {image_index: 0}}]
+"""
+
+
+@pytest.fixture
+def bare_rows(tmp_path: Path) -> Path:
+    """Two trajectories in the words of a system that writes bare boxes, without a column for their answers."""
+    (tmp_path / "bare.yaml").write_text(BOXES)
+    assert virc("data", "synth", "--to", tmp_path / "d", "--count", "2", "--pattern", "look").code == 0
+    words = ("--to", tmp_path / "bare", "--as", "sft", "--system", tmp_path / "bare.yaml")
+    assert virc("data", "convert", tmp_path / "d" / "trajectories.json", *words).code == 0
+    rows = json.loads((tmp_path / "bare" / "trajectories.json").read_bytes())
+    for row in rows:
+        del row["answer"]
+    (tmp_path / "bare" / "trajectories.json").write_text(json.dumps(rows))
+    return tmp_path / "bare" / "trajectories.json"
+
+
+def test_units_in_another_grammar_name_the_tool_they_call(bare_rows: Path, tmp_path: Path) -> None:
+    done = virc("data", "convert", bare_rows, "--to", tmp_path / "rl", "--as", "rl")
+    assert done.code == 0, done.err
+    checked = virc("data", "check", tmp_path / "rl", "--system", tmp_path / "bare.yaml", "--json")
+    assert checked.json["faults"] == {}, checked.out
+
+
+def test_answers_in_another_grammar_are_found(bare_rows: Path, tmp_path: Path) -> None:
+    problems = (tmp_path / "d" / "problems.jsonl").read_text().splitlines()
+    done = virc("data", "convert", bare_rows, "--to", tmp_path / "batch", "--as", "batch")
+    assert done.code == 0, done.err
+    (file,) = (tmp_path / "batch").glob("*.jsonl")
+    found = [json.loads(line)["answer"] for line in file.read_text().splitlines()]
+    assert found == [json.loads(line)["answer"] for line in problems]
+
+
+def test_images_of_rows_in_another_grammar_are_made_anew(bare_rows: Path, tmp_path: Path) -> None:
+    words = ("--to", tmp_path / "square", "--as", "sft", "--images", "square_1000")
+    done = virc("data", "convert", bare_rows, *words)
+    assert done.code == 0, done.err
+    checked = virc("data", "check", tmp_path / "square")
+    assert (checked.code, checked.out.count("2 rows, 2 good")) == (0, 2), checked.out + checked.err

@@ -19,6 +19,7 @@ from virc_recipes.data.reword import reworded
 from virc_recipes.errors import ConfigError, DataError, UsageError
 from virc_recipes.paths import expanded
 from virc_recipes.problem import check_problem
+from virc_recipes.reasoning.grammar import TAGS
 from virc_recipes.reasoning.protocol import FILE_NAME, Coordinates, Protocol, own_protocol
 from virc_recipes.wording import DEFAULT, of_system, read_protocol
 
@@ -59,6 +60,11 @@ class Change(msgspec.Struct, frozen=True):
         return here.images != there.images or any(
             getattr(here, turn) != getattr(there, turn) for turn in _TURNS
         )
+
+    @property
+    def rewords(self) -> bool:
+        """Whether every reply is written anew: for another system, or as it is in another grammar than our own."""
+        return bool(self.system or (self.replays and self.wording and self.wording.grammar != TAGS))
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -144,12 +150,13 @@ def changed(change: Change, row: Row) -> tuple[Row, Boxes]:
 
 def _changed(change: Change, record: Record, boxes: Boxes) -> Record:
     if change.holds != "solutions":
-        answer = final_answer(record) if record.answer is None else record.answer
+        grammar = change.wording.grammar if change.wording else TAGS
+        answer = final_answer(record, grammar) if record.answer is None else record.answer
         question = _asked(record, change.wording) if record.question is None else record.question
         record = msgspec.structs.replace(record, question=question, answer=answer)
     if change.system:
         record = msgspec.structs.replace(record, extra={**record.extra, SOURCE: change.system})
-    if change.system and change.goal and change.wording and record.messages:
+    if change.rewords and change.goal and change.wording and record.messages:
         record = reworded(record, _asked(record, change.wording), change.wording, change.goal)
     elif change.goal and change.holds == "prompts" and not record.messages:
         record = replayed(record, asked_of(record), change.goal, change.goal, boxes)

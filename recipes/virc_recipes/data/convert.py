@@ -192,7 +192,9 @@ def _written(
         stream = _Stream(config, dataset, report, on_progress)
         if dataset.marks is None or any(map(any, dataset.marks)):
             try:
-                stream.written.rows_out = layout.write(folder, dataset.name, stream, settings)
+                spoken = next(iter(_wordings([dataset])), None)
+                its = msgspec.structs.replace(settings, grammar=spoken.grammar) if spoken else settings
+                stream.written.rows_out = layout.write(folder, dataset.name, stream, its)
             except DataError as error:
                 raise stream.placed(error) from None
         report.datasets.append(stream.written)

@@ -74,7 +74,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
         if self.request.rollout == "multi_turn":
             yield prompts.opening(self._worded(record))
             return
-        for unit in rl.split(record):
+        for unit in rl.split(record, self.protocol.grammar):
             yield self._with_tools(unit)
 
     def _placed(self, record: Record) -> Record:

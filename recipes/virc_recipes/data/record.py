@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from virc_recipes.paths import contents
+from virc_recipes.reasoning.grammar import TAGS, Grammar
 from virc_recipes.reasoning.images import MOST_BYTES
 from virc_recipes.reasoning.messages import FormatError, parse
 
@@ -130,11 +131,11 @@ def inputs_of(record: Record) -> list[int]:
     return []
 
 
-def final_answer(record: Record) -> str | None:
-    """The answer that the conversation ends with; None where it ends otherwise."""
+def final_answer(record: Record, grammar: Grammar = TAGS) -> str | None:
+    """The answer that the conversation, whose replies a grammar writes, ends with; None where it ends otherwise."""
     if not record.messages or record.messages[-1].role != "assistant":
         return None
     try:
-        return parse(record.messages[-1].content).answer
+        return parse(record.messages[-1].content, grammar).answer
     except FormatError:
         return None

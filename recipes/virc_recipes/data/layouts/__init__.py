@@ -32,6 +32,7 @@ from virc_recipes.data.record import Record
 from virc_recipes.errors import DataError, UsageError
 from virc_recipes.nearest import did_you_mean
 from virc_recipes.paths import contents, is_file
+from virc_recipes.reasoning.grammar import TAGS, Grammar
 
 Holds = Literal["solutions", "prompts", "problems"]
 INFO = "dataset_info.json"
@@ -78,11 +79,13 @@ class Writing(msgspec.Struct, frozen=True):
         pictures: where images go; gives each its name in the rows.
         to: where the folder will lie when it is whole (rows of verl name images by absolute path).
         embed: put the images' bytes into the rows, as the published RL files do (D37).
+        grammar: how replies in the rows are written.
     """
 
     pictures: PictureStore
     to: Path
     embed: bool = False
+    grammar: Grammar = TAGS
 
 
 def names() -> list[str]:

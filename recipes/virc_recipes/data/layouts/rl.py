@@ -15,6 +15,7 @@ from virc_recipes.data import parquet_rows, verl_rows
 from virc_recipes.data.layouts import Holds, Row, Source, Writing, file_for
 from virc_recipes.data.record import MARK, Picture, Record, final_answer, images_of
 from virc_recipes.errors import DataError
+from virc_recipes.reasoning.grammar import TAGS, Grammar
 from virc_recipes.reasoning.messages import FormatError, parse, printable
 
 NAME = "rl"
@@ -52,14 +53,17 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
     Raises:
         DataError: a record has no conversation, question or answer, or one that verl would refuse.
     """
-    rows = (row for record in records for row in split(record))
+    rows = (row for record in records for row in split(record, settings.grammar))
     return write_as(file_for(folder, name, ".parquet"), rows, settings, turns=True)
 
 
-def split(record: Record) -> Iterator[Record]:
+def split(record: Record, grammar: Grammar = TAGS) -> Iterator[Record]:
     """One record for every reply of a whole trajectory, and for the reply still to be written: what came before it,
     the reply, the images shown before it; `extra` with its `turn`, from 0, and `tool_info_gt`. A record that has
     both, as `read` gives it, is such a one already.
+
+    Args:
+        grammar: how replies are written.
 
     Raises:
         DataError: as `write` does.
@@ -75,7 +79,7 @@ def split(record: Record) -> Iterator[Record]:
         if message.role != "user":
             continue
         reply = record.messages[at + 1 : at + 2]
-        tool = _tool(reply[0].content) if reply else record.extra.get("tool_info_gt")
+        tool = _tool(reply[0].content, grammar) if reply else record.extra.get("tool_info_gt")
         yield msgspec.structs.replace(
             record,
             messages=record.messages[: at + 2],
@@ -233,10 +237,10 @@ def _continues(row: Record, before: Record) -> bool:
     )
 
 
-def _tool(reply: str) -> dict[str, str] | None:
+def _tool(reply: str, grammar: Grammar) -> dict[str, str] | None:
     """`tool_info_gt` of a unit; None where it answers, or is in no format."""
     try:
-        tool = parse(reply).tool
+        tool = parse(reply, grammar).tool
     except FormatError:
         return None
     return {"name": tool.name} if tool else None
