@@ -1,13 +1,20 @@
 """Rows of every system in one file, for the runs that the systems share."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from called import virc
+from PIL import Image
+
+from virc_recipes import systems
+from virc_recipes.reasoning.protocol import FILE_NAME
+from virc_recipes.wording import of_system
 
 Row = dict[str, Any]
+FIGURES = {3: "3", 4: "4"}  # by corners; `tiny` taught for a minute misspells longer names
 SYNTH = ("--count", 8, "--seed", 3, "--workers", 1)
 
 
@@ -40,6 +47,23 @@ def problems(folder: Path) -> list[Row]:
     return mixed
 
 
+def perception(folder: Path) -> dict[str, list[Row]]:
+    """Two problems of Visual-RFT a stage, in `classify.jsonl` and `ground.jsonl`: figures to name, letters to find.
+
+    In `taught.json` each is answered once with every name, or the box of every letter, in thousandths of the sides.
+    """
+    done = virc("data", "synth", "--to", folder, *SYNTH, "--layouts", "batch")
+    assert done.code == 0, done.err
+    own = [json.loads(line) for line in (folder / "problems.jsonl").read_text().splitlines()[:2]]
+    asked = {"classify": [*map(_to_be_named, own)], "ground": [*map(_to_be_meant, own)]}
+    for stage, rows in asked.items():
+        (folder / f"{stage}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    taught = [row for rows in asked.values() for each in rows for row in _taught(each, folder)]
+    (folder / "taught.json").write_text(json.dumps(taught))
+    (folder / FILE_NAME).write_bytes(msgspec.json.encode(of_system(systems.get("visual-rft")).protocol))
+    return asked
+
+
 def replies(row: Row) -> Sequence[str]:
     """What the assistant says in a row."""
     return [each["content"] for each in row["messages"] if each["role"] == "assistant"]
@@ -68,3 +92,34 @@ def _to_be_found(row: Row) -> Row:
     asked = {"question": f"Find the letter {corner['letter']}.", "boxes": [corner["letter_box"]]}
     answer = [{"Position": corner["letter_box"], "Confidence": 1}]
     return _named(row, "visual-rft") | asked | {"answer": json.dumps(answer)}
+
+
+def _to_be_named(row: Row) -> Row:
+    question = f"How many corners has {_letters(row)}?"
+    return _named(row, "visual-rft") | {"question": question, "answer": FIGURES[len(row["corners"])]}
+
+
+def _to_be_meant(row: Row) -> Row:
+    letter = row["corners"][0]["letter"]
+    return _to_be_found(row) | {"question": f"Find the letter {letter} of {_letters(row)}."}
+
+
+def _letters(row: Row) -> str:
+    """The letters of a figure, which are those of no other row."""
+    return "".join(corner["letter"] for corner in row["corners"])
+
+
+def _taught(row: Row, folder: Path) -> Iterator[Row]:
+    """A row with every answer that there could be, in the wording of Visual-RFT: it teaches the format alone."""
+    spoken = of_system(systems.get("visual-rft")).protocol
+    sides = Image.open(folder / row["image"]).size * 2
+    boxes = [corner["letter_box"] for corner in row["corners"]]
+    found = [[round(1000 * at / side) for at, side in zip(box, sides, strict=True)] for box in boxes]
+    for answer in found if "boxes" in row else FIGURES.values():
+        told = {
+            "system": spoken.system,
+            "user": "<image>" + spoken.first.replace("{question}", row["question"]),
+            "assistant": f"<think>Look.</think>\n<answer>{answer}</answer>",
+        }
+        messages = [{"role": role, "content": content} for role, content in told.items()]
+        yield {"id": f"{row['id']}-{answer}", "messages": messages, "images": [row["image"]]}

@@ -1,0 +1,112 @@
+"""`classify` and `ground` of Visual-RFT in the real verl, each with its own reward, which is counted again.
+
+`tiny` is first taught how answers are written there, by right and wrong ones alike.
+"""
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tested
+from PIL import Image
+from rl_engine import child
+from training import system_rows, workspaces
+
+from virc_recipes import systems
+from virc_recipes.wording import of_system
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+
+STEPS, BATCH, SAMPLES = 1, 2, 4
+TAUGHT = 60  # steps: most replies are in the format then
+SFT = {"steps": TAUGHT, "save": TAUGHT, "batch": 8, "micro_batch": 8, "warmup": 0, "cutoff": 1024,
+       "learning_rate": 2e-3}  # fmt: skip
+RL = {"steps": STEPS, "save": STEPS, "batch": BATCH, "mini_batch": BATCH, "samples": SAMPLES, "rollouts": 1,
+      "response_length": 64, "trackers": "[]"}  # fmt: skip
+NAME = "visual-rft"
+Row = system_rows.Row
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("workspace")
+
+
+@pytest.fixture(scope="module")
+def rows(workspace: Path) -> dict[str, list[Row]]:
+    return system_rows.perception(workspace / "data")
+
+
+def trained(workspace: Path, system: str, stage: str, *words: str, **sets: object) -> Path:
+    few = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
+    done = workspaces.run(workspace, "train", system, "--stage", stage, *words, *few)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
+@pytest.fixture(scope="module")
+def base(workspace: Path, rows: dict[str, list[Row]]) -> Path:
+    """`tiny` that answers in the wording of Visual-RFT."""
+    return trained(workspace, "tiny", "instruct", "--from", "tiny", "--data", "data/taught.json", **SFT)
+
+
+def named(trace: dict[str, Any], row: Row) -> dict[str, float]:
+    """The terms of `classify`: the name is that of the figure, or not."""
+    return {"answer": float(trace["answer"].strip() == row["answer"])}
+
+
+def found(trace: dict[str, Any], row: Row, size: tuple[int, int]) -> dict[str, float]:
+    """The terms of `ground`: GIoU of the first box, whose sides count a thousand, -1 without one."""
+    written = re.search(r"\[(\d+), (\d+), (\d+), (\d+)\]", trace["answer"])
+    if not written:
+        return {"giou": -1.0}
+    numbers = [int(number) for number in written.groups()]
+    box = [number / 1000 * side for number, side in zip(numbers, size * 2, strict=True)]
+    return {"giou": generalized(box, row["boxes"][0])}
+
+
+def generalized(one: Sequence[float], other: Sequence[float]) -> float:
+    """Shared over union, less the share of the hull that is in neither."""
+
+    def area(left: float, top: float, right: float, bottom: float) -> float:
+        return max(0.0, right - left) * max(0.0, bottom - top)
+
+    least, most = [*map(min, one, other)], [*map(max, one, other)]
+    shared, hull = area(*most[:2], *least[2:]), area(*least[:2], *most[2:])
+    union = area(*one) + area(*other) - shared
+    return shared / union - (hull - union) / hull
+
+
+@pytest.mark.parametrize(("stage", "term"), [("classify", "answer"), ("ground", "giou")])
+def test_a_stage_learns_from_its_own_reward(
+    stage: str, term: str, workspace: Path, rows: dict[str, list[Row]], base: Path
+) -> None:
+    """The reward is the sum of both terms, and nothing where the reply is not in the format."""
+    words = ("--with", "cpu", "--from", base.name, "--data", f"data/{stage}.jsonl")
+    run = trained(workspace, NAME, stage, *words, **RL)
+    traces = [json.loads(file.read_bytes()) for file in (run / "rollouts").glob("step_*/*/trace.json")]
+    assert len(traces) == STEPS * BATCH * SAMPLES
+    asked = {row["question"]: row for row in rows[stage]}
+    spoken = of_system(systems.get(NAME)).protocol.first
+    for trace in traces:
+        row, said = asked[trace["question"]], [each["text"] for each in (*trace["units"], *trace["pending"])]
+        assert (trace["protocol"]["first"], len(said)) == (spoken, 1)
+        terms: dict[str, float] = {"format": float(trace["answer"] is not None)}
+        if trace["answer"] is not None:
+            size = Image.open(workspace / "data" / row["image"]).size
+            terms |= named(trace, row) if term == "answer" else found(trace, row, size)
+        assert trace["terms"] == pytest.approx(terms), said
+        assert trace["reward"] == pytest.approx(sum(terms.values())), said
+    assert len({trace["reward"] for trace in traces}) > 1  # or there is nothing to learn
+    (step,) = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert all(math.isfinite(value) for value in step.values() if isinstance(value, float))
+    assert step["terms"].keys() == {"format", term}
+    assert step["grad_norm"] > 0
+    start = base / "checkpoints" / f"checkpoint-{TAUGHT}"
+    changed = child("weights_child.py", start, run / "checkpoints" / f"global_step_{STEPS}")
+    assert changed["parts"]["language"]["change"] > 0
+    tested.record(NAME, stage, tested.engine("rl"), STEPS)
