@@ -21,7 +21,7 @@ from virc_recipes.wording import of_system
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
-STEPS, BATCH, SAMPLES = 1, 2, 4
+STEPS, BATCH, SAMPLES = 1, 2, 8
 TAUGHT = 60  # steps: most replies are in the format then
 SFT = {"steps": TAUGHT, "save": TAUGHT, "batch": 8, "micro_batch": 8, "warmup": 0, "cutoff": 1024,
        "learning_rate": 2e-3}  # fmt: skip

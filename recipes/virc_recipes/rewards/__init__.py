@@ -187,7 +187,8 @@ def lacking(reward: Reward, beside: Path | None = None) -> ConfigError | None:
         return None if reward.supply else ConfigError("reward.total is null, and nothing says why", hint)
     if reward.total != WEIGHTED:
         if reward.gate:
-            return ConfigError(f"reward.gate is of the total {WEIGHTED}, not of {reward.total}", "remove it")
+            message = f"reward.gate is of the total {WEIGHTED}, not of {reward.total}"
+            return ConfigError(message, "remove it, or --set reward.gate=null")
         return missing(reward.total, beside)
     if not reward.weights:
         return ConfigError(f"the total {WEIGHTED} has no weights", "weights: {answer: 0.8, format: 0.2}")
