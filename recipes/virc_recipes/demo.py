@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -53,6 +54,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         instruct, practice: problems that those models learn from; of practice, two solutions each.
         steps, prompts: of rl, and problems a step.
+        rl: how difficult those are.
         problems: held out, a stage.
         minutes: of each phase of the course, where the base is made too.
         start: the model that the stages begin with, where it is not made.
@@ -62,6 +64,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     practice: int
     steps: int
     prompts: int
+    rl: Literal["easy", "mixed", "hard"] = "hard"
     problems: int
     minutes: Mapping[str, float]
     start: str
@@ -83,9 +86,9 @@ LARGE = Size(
     start="tiny-base",
 )  # fmt: skip
 QUICK = Size(
-    instruct=32, practice=16, steps=2, prompts=4, problems=20,
+    instruct=32, practice=16, steps=2, prompts=4, rl="easy", problems=20,
     minutes=dict.fromkeys(_PHASES, 0.1),
-    start="tiny",  # which solves some already: of replies that are all malformed, two steps of rl would learn nothing
+    start="tiny",  # which solves some easy ones already: of replies that are all wrong, two steps of rl learn nothing
 )  # fmt: skip
 
 
@@ -159,13 +162,13 @@ def _stages(demo: Demo) -> list[Step]:
     size, mixed = demo.size, (*_LIKE, "--refusals", "0.15")
     shown = (*mixed, "--pattern", "look")
     # of a mixture rl learns to do all as if it were easy: three corners of a quadrilateral, summed to 180
-    hard = ("--family", "polygons", "--difficulty", "hard")
+    rewarded = ("--family", "polygons", "--difficulty", size.rl)
     return [
         _drawn(demo, "instruct", 1, size.instruct, *shown, "--layouts", "sft"),
         _trained(demo, "instruct", demo.base, "how a solution goes"),
         _drawn(demo, "practice", 2, size.practice, *mixed, "--paths", str(_PATHS), "--layouts", "sft"),
         _trained(demo, "practice", "instruct", "several ways to solve a problem"),
-        _drawn(demo, "rl", 3, size.steps * size.prompts, *hard, "--layouts", "prompts"),
+        _drawn(demo, "rl", 3, size.steps * size.prompts, *rewarded, "--layouts", "prompts"),
         _reinforced(demo),
         Step("merge", "its shards become a model", ("virc", "merge", "rl"), "models/rl"),
     ]
@@ -201,7 +204,7 @@ def _reinforced(demo: Demo) -> Step:
         *("virc", "train", "tiny", "--stage", "rl", "--with", "multi-turn", "--from", "practice"),
         *("--data", "data/rl/prompts.parquet", *settings, "--set", f"seed={demo.seed}", "--name", "rl"),
     )
-    return Step("rl", "learn from rewards: right answers to hard problems", line, "runs/rl")
+    return Step("rl", f"learn from rewards: right answers to {demo.size.rl} problems", line, "runs/rl")
 
 
 def _evaluations(demo: Demo) -> list[Step]:
