@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from virc_recipes.rewards.means import Means
     from virc_recipes.rewards.sample import Sample
 
-from virc_recipes.rewards.means import UnscoredError
-from virc_recipes.rewards.number import NO_NUMBER
-from virc_recipes.scoring import relative_error
+from virc_recipes.rewards.number import off_by
 
 NAME = "closeness"
 _FULL, _NONE = 0.05, 0.20
@@ -23,10 +21,7 @@ def score(sample: "Sample", means: "Means") -> float | None:
     """From 0 to 1."""
     if sample.answer is None:
         return None
-    key = sample.prompt.key
-    if relative_error(key.answer, key) is None:
-        raise UnscoredError(NO_NUMBER)
-    error = relative_error(sample.answer, key)
+    error = off_by(sample.answer, sample.prompt.key)
     if error is None or error >= _NONE:
         return 0.0
     if error <= _FULL:

@@ -5,6 +5,7 @@ without them the numbers are equal. A text that is no number has no point.
 Source: the number rewards of Video-R1 and VLAA-Thinking; the two columns are those of `virc solve` (see `scoring.Key`).
 """
 
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,22 +13,28 @@ if TYPE_CHECKING:
     from virc_recipes.rewards.sample import Sample
 
 from virc_recipes.rewards.means import UnscoredError
-from virc_recipes.scoring import relative_error
+from virc_recipes.scoring import Key, relative_error
 from virc_recipes.scoring import score as by_rule
 
 NAME = "number"
-NO_NUMBER = "the right answer is no number"
-"""What a row lacks for this and for the terms of how near a number is."""
 
 
 def score(sample: "Sample", means: "Means") -> float | None:
     """1 where it is within what the row allows."""
     if sample.answer is None:
         return None
-    key = sample.prompt.key
-    if relative_error(key.answer, key) is None:
-        raise UnscoredError(NO_NUMBER)
-    if relative_error(sample.answer, key) is None:
+    if off_by(sample.answer, sample.prompt.key) is None:
         sample.why[NAME] = "the answer is no number"
         return 0.0
-    return float(by_rule(sample.answer, key).right)
+    return float(by_rule(sample.answer, sample.prompt.key).right)
+
+
+def off_by(answer: str, key: Key) -> Fraction | None:
+    """The share of the right number by which an answer is off; None where the answer is no number.
+
+    Raises:
+        UnscoredError: the right answer is none.
+    """
+    if relative_error(key.answer, key) is None:
+        raise UnscoredError("the right answer is no number")
+    return relative_error(answer, key)

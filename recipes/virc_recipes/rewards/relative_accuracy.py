@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from virc_recipes.rewards.means import Means
     from virc_recipes.rewards.sample import Sample
 
-from virc_recipes.rewards.means import UnscoredError
-from virc_recipes.rewards.number import NO_NUMBER
-from virc_recipes.scoring import relative_error
+from virc_recipes.rewards.number import off_by
 
 NAME = "relative_accuracy"
 _ALLOWED = [Fraction(steps, 20) for steps in range(1, 11)]
@@ -24,8 +22,5 @@ def score(sample: "Sample", means: "Means") -> float | None:
     """The share of thresholds."""
     if sample.answer is None:
         return None
-    key = sample.prompt.key
-    if relative_error(key.answer, key) is None:
-        raise UnscoredError(NO_NUMBER)
-    error = relative_error(sample.answer, key)
+    error = off_by(sample.answer, sample.prompt.key)
     return 0.0 if error is None else sum(error < allowed for allowed in _ALLOWED) / len(_ALLOWED)
