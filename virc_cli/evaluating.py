@@ -43,7 +43,7 @@ _HEAD = (
     "tokens",
     "seconds",
 )
-_BOXES = ("model", "mean IoU", "mean generalized IoU", "AP50", "rows with boxes")
+_BOXES = ("model", "mean IoU", "mean generalized IoU", "AP50", "mean AP", "rows with boxes")
 _REFUSALS = ("model", "refused", "of those with an answer", "no usable reply", "rejected a turn")
 
 
@@ -275,9 +275,10 @@ def _refusals(model: ModelSummary) -> tuple[str, ...]:
 
 def _boxes(model: ModelSummary) -> Iterator[tuple[str, ...]]:
     if model.boxes:
-        precision = "-" if model.boxes.ap50 is None else percent(model.boxes.ap50)
+        precisions = (model.boxes.ap50, model.boxes.mean_ap)
         means = (_mean(model.boxes.mean_iou, 3), _mean(model.boxes.mean_giou, 3))
-        yield model.name, *means, precision, str(model.boxes.of)
+        shown = ("-" if each is None else percent(each) for each in precisions)
+        yield model.name, *means, *shown, str(model.boxes.of)
 
 
 def _pair(pair: Pair) -> Iterator[str]:

@@ -12,7 +12,14 @@ from PIL import Image
 from servers import serve
 
 from virc_recipes.errors import DataError
-from virc_recipes.evaluation.boxes import Overlap, asked_for, average_precision, box_scores, overlap
+from virc_recipes.evaluation.boxes import (
+    Overlap,
+    asked_for,
+    average_precision,
+    box_scores,
+    mean_average_precision,
+    overlap,
+)
 from virc_recipes.rewards.boxes import Box
 from virc_recipes.tools.base import View
 
@@ -146,6 +153,25 @@ def test_a_box_is_found_once() -> None:
     assert not found.right
 
 
+def test_precision_over_classes_and_thresholds() -> None:
+    """A: found exactly, at all ten thresholds. B: at an IoU of 0.5, at one of them. C has no box to find."""
+    classes = {
+        "A": [held("[0, 0, 10, 10]", LEFT)],
+        "B": [held("[0, 5, 10, 10]", LEFT)],
+        "C": [held("[0, 0, 10, 10]")],
+    }
+    assert mean_average_precision(classes) == pytest.approx((1 + 1 / 10) / 2)
+    assert mean_average_precision({"C": classes["C"]}) is None
+
+
+def test_precision_counts_at_recalls_that_are_reached() -> None:
+    """One of three boxes is found: at 34 of the 101 recalls, 0 to 0.33, precision is 1. Then a wrong one is surer."""
+    rows = [held("[0, 0, 10, 10]", LEFT), held(None, LEFT), held(None, LEFT)]
+    assert mean_average_precision({"A": rows}) == pytest.approx(34 / 101)
+    wrong = held(boxes((RIGHT, 1.0), (LEFT, 0.9)), LEFT)
+    assert mean_average_precision({"A": [wrong, *rows[1:]]}) == pytest.approx(34 / 101 / 2)
+
+
 def test_the_figures_of_a_model() -> None:
     scores = box_scores([held("[0, 5, 10, 10]", LEFT), held("[20, 0, 30, 10]", LEFT), held(None, LEFT)])
     assert scores
@@ -186,7 +212,7 @@ def test_visual_rft_is_evaluated_by_where_its_boxes_lie(tmp_path: Path) -> None:
         {"id": "words", "boxes": [[0, 0, 56, 42]], "answer": "a letter"},
     ]
     problems = tmp_path / "problems.jsonl"
-    asked = {"image": "picture.png", "question": "Where is A?"}
+    asked = {"image": "picture.png", "question": "Where is A?", "category": "A"}
     problems.write_text("".join(json.dumps(row | asked) + "\n" for row in rows))
     with serve([f"<think>It is left.</think>\n<answer>{said}</answer>"]) as server:
         words = ("--endpoint", server.url, "--system", "visual-rft", "--to", tmp_path / "eval")
@@ -200,6 +226,8 @@ def test_visual_rft_is_evaluated_by_where_its_boxes_lie(tmp_path: Path) -> None:
     # two quarters of a picture that touch at a corner leave half of it free
     assert model["boxes"]["mean_giou"] == pytest.approx((1 - 0.5 + 0.5) / 3)
     assert model["boxes"]["ap50"] == pytest.approx(2 / 3 * 2 / 3)
+    # one of the three fits exactly, one at 0.5 alone; all are as sure: two of three up to 2/3, one of three up to 1/3
+    assert model["boxes"]["mean_ap"] == pytest.approx((67 * 2 / 3 + 9 * 34 / 3) / 101 / 10)
     assert "mean generalized IoU" in again.out
     assert "44.4%" in again.out
     (answers,) = (tmp_path / "eval" / "answers").glob("*.jsonl")

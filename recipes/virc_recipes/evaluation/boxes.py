@@ -6,6 +6,7 @@ utils/eval_utils.py). How boxes are read: see `rewards.boxes`; all lie in pixels
 """
 
 import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
@@ -19,7 +20,6 @@ from virc_recipes.tools.base import View
 
 LEAST = 0.5
 """The IoU from which on two boxes are one."""
-_UNDER = math.nextafter(LEAST, 0.0)  # `matched` wants an IoU over what it is told
 
 
 class Overlap(msgspec.Struct, frozen=True):
@@ -49,12 +49,15 @@ class BoxScores(msgspec.Struct, frozen=True):
             gIoU, of masks; it is not generalized IoU. Its cIoU, all intersections by all unions, is not had here.
         mean_giou: mean of the rows' generalized IoU (arXiv:1902.09630).
         ap50: average precision at an IoU of 0.5 over all boxes of all rows; None where no row has any.
+        mean_ap: COCO's: the mean over classes, which rows name by `category`, and over IoU of 0.5 to 0.95; None where
+            no row with a box names one.
     """
 
     of: int
     mean_iou: float
     mean_giou: float
     ap50: float | None
+    mean_ap: float | None = None
 
 
 def asked_for(fields: Mapping[str, Any]) -> tuple[Box, ...] | None:
@@ -98,13 +101,19 @@ def overlap(answer: str | None, annotated: Sequence[Box], view: View | None) -> 
     )
 
 
-def box_scores(overlaps: Sequence[Overlap]) -> BoxScores | None:
-    """The figures of a model, an overlap a row; None of no rows."""
+def box_scores(
+    overlaps: Sequence[Overlap], classes: Mapping[str, Sequence[Overlap]] | None = None
+) -> BoxScores | None:
+    """The figures of a model, an overlap a row; None of no rows.
+
+    Args:
+        classes: those of the rows that name one.
+    """
     if not overlaps:
         return None
     of = len(overlaps)
     means = sum(each.iou for each in overlaps) / of, sum(each.giou for each in overlaps) / of
-    return BoxScores(of, *means, average_precision(overlaps))
+    return BoxScores(of, *means, average_precision(overlaps), mean_average_precision(classes or {}))
 
 
 def average_precision(overlaps: Sequence[Overlap]) -> float | None:
@@ -114,20 +123,54 @@ def average_precision(overlaps: Sequence[Overlap]) -> float | None:
     left and overlaps it most, at an IoU of 0.5 or more, as in COCO. The area is over all points, as Pascal VOC has it
     since 2010. Boxes of equal confidence make one point, so that the order of rows decides nothing.
     """
-    annotated = sum(len(each.annotated) for each in overlaps)
+    annotated = _annotated(overlaps)
     if not annotated:
         return None
+    right, best = _curve(overlaps, LEAST)
+    steps = [after - before for before, after in zip([0, *right], right, strict=False)]
+    return sum(step * precision for step, precision in zip(steps, best, strict=True)) / annotated
+
+
+def mean_average_precision(classes: Mapping[str, Sequence[Overlap]]) -> float | None:
+    """The mean of precision over classes, ten thresholds of IoU (0.5, 0.55 to 0.95) and 101 recalls (0, 0.01 to 1).
+
+    A class of which no row has a box is left out. Source: Lin et al., Microsoft COCO (arXiv:1405.0312), as
+    cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py accumulates it; of boxes of equal confidence see
+    `average_precision`.
+    """
+    found = [
+        _at_recalls(rows, steps / 20)
+        for rows in classes.values()
+        if _annotated(rows)
+        for steps in range(10, 20)
+    ]
+    return sum(found) / len(found) if found else None
+
+
+def _at_recalls(overlaps: Sequence[Overlap], least: float) -> float:
+    """The mean of precision at 101 recalls; it is 0 at those that are not reached."""
+    right, best = _curve(overlaps, least)
+    # the fewest boxes whose share is that recall, without the rounding of a division
+    needed = (-(-each * _annotated(overlaps) // 100) for each in range(101))
+    return sum(best[at] for each in needed if (at := bisect_left(right, each)) < len(best)) / 101
+
+
+def _annotated(overlaps: Sequence[Overlap]) -> int:
+    return sum(len(each.annotated) for each in overlaps)
+
+
+def _curve(overlaps: Sequence[Overlap], least: float) -> tuple[list[int], list[float]]:
+    """For each confidence, from the highest: boxes that are right up to it, and the best precision from it on."""
+    under = math.nextafter(least, 0.0)  # `matched` wants an IoU over what it is told
     by_confidence: dict[float, list[bool]] = defaultdict(list)
     for each in overlaps:
-        for found, shared in matched(each.found, each.annotated, _UNDER):
+        for found, shared in matched(each.found, each.annotated, under):
             by_confidence[found.confidence].append(shared > 0)
     ranked = [hits for _, hits in sorted(by_confidence.items(), reverse=True)]
     right = [*accumulate(sum(hits) for hits in ranked)]
     named = [*accumulate(len(hits) for hits in ranked)]
     precisions = [hits / of for hits, of in zip(right, named, strict=True)]
-    best = [*accumulate(reversed(precisions), max)][::-1]
-    steps = [after - before for before, after in zip([0, *right], right, strict=False)]
-    return sum(step * precision for step, precision in zip(steps, best, strict=True)) / annotated
+    return right, [*accumulate(reversed(precisions), max)][::-1]
 
 
 def _pairs(found: Sequence[Box], annotated: Sequence[Box]) -> list[tuple[float, float]]:

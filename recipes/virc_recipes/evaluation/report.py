@@ -129,12 +129,15 @@ def _boxes(models: Sequence[ModelSummary]) -> str:
     """A table of those that were asked for boxes."""
     rows = [
         f"{_row_head(model.name)}<td>{model.boxes.mean_iou:.3f}</td><td>{model.boxes.mean_giou:.3f}</td>"
-        + (_UNKNOWN if model.boxes.ap50 is None else f"<td>{percent(model.boxes.ap50)}</td>")
+        + "".join(
+            _UNKNOWN if each is None else f"<td>{percent(each)}</td>"
+            for each in (model.boxes.ap50, model.boxes.mean_ap)
+        )
         + f"<td>{model.boxes.of:,}</td>"
         for model in models
         if model.boxes
     ]
-    head = _heads("Model", "Mean IoU", "Mean generalized IoU", "AP50", "Problems")
+    head = _heads("Model", "Mean IoU", "Mean generalized IoU", "AP50", "Mean AP", "Problems")
     return _table("Answers that are boxes, and how they overlap", head, iter(rows), "numbers") if rows else ""
 
 

@@ -274,8 +274,18 @@ def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any]) -> Mo
         },
         protocol=facts.get("protocol"),
         settings=facts.get("settings") or {},
-        boxes=box_scores([answered.overlap for answered in answers if answered.overlap]),
+        boxes=box_scores([answered.overlap for answered in answers if answered.overlap], _classes(name, met)),
     )
+
+
+def _classes(name: str, met: Sequence[Result]) -> dict[str, list[Overlap]]:
+    """What a model made of rows with boxes, by the classes that they name in the field `category`."""
+    found: dict[str, list[Overlap]] = defaultdict(list)
+    for result in met:
+        for part in result.categories.get("category", ()):
+            if overlap := result.answers[name].overlap:
+                found[part].append(overlap)
+    return found
 
 
 def _pair(one: str, other: str, results: Sequence[Result]) -> Pair:
