@@ -220,7 +220,9 @@ def test_what_is_wrong_with_a_request_is_told_in_the_apis_shape(endpoint: tuple[
         assert error(said).startswith(message)
         assert (said["error"]["type"], said["error"]["code"]) == ("invalid_request_error", code)
     assert running.ask()[0] == 200
-    until(lambda: (running.desk.taken, running.desk.held) == (0, 0))  # an answer is there before its place is free
+    until(
+        lambda: (running.desk.taken, running.desk.held) == (0, 0)
+    )  # an answer is there before its place is free
 
 
 def test_all_requests_together_hold_a_bounded_number_of_bytes(
