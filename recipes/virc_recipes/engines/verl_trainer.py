@@ -43,19 +43,21 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
             new = buffer.finished_keys[partition] - known
             keys = [key for key in buffer.partitions[partition] if key.split("_")[0] in new]
             if buffer.filter_groups_metric is not None and partition != "val":
-                regroup(keys, partition, self._settings)
+                self._compare(keys, partition)
             return equal(partition)
 
         buffer._dapo_filtered_keys = equal_as_compared
         return buffer
 
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
-        regroup(_there(batch), batch.partition_id, self._settings)
+        self._compare(_there(batch), batch.partition_id)
         return super()._compute_advantage(batch, metrics)
 
-    @property
-    def _settings(self) -> str:
-        return str(self.config.reward.custom_reward_function.reward_kwargs.settings)
+    def _compare(self, keys: list[str], partition: str) -> None:
+        """As `regroup`; rewards of another function than ours stay as they are."""
+        given = self.config.reward.custom_reward_function.get("reward_kwargs") or {}
+        if settings := given.get("settings"):
+            regroup(keys, partition, settings)
 
     def _compute_metrics(
         self, batch: Any, metrics: dict[str, Any], timing_raw: dict[str, float], global_steps: int, epoch: int
