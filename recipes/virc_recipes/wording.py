@@ -194,8 +194,8 @@ def _drawn(protocol: Protocol, system: System | None) -> Wording:
 
 
 def _own(system: System | None, model: Model | None) -> Wording:
-    """Our own wording with the system's tools, else every one, in that model's coordinates; plain models may repeat
-    (D48).
+    """Our own wording with the system's tools, else the usual ones, in that model's coordinates; plain models may
+    repeat (D48).
     """
     coordinates = (model and model.coordinates) or (system.coordinates if system else "pixel")
     protocol = own_protocol(tools.schemas(load_tools(system), coordinates), coordinates)

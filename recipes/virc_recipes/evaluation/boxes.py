@@ -149,9 +149,9 @@ def mean_average_precision(classes: Mapping[str, Sequence[Overlap]]) -> float | 
 
 def _at_recalls(overlaps: Sequence[Overlap], least: float) -> float:
     """The mean of precision at 101 recalls; it is 0 at those that are not reached."""
-    right, best = _curve(overlaps, least)
+    (right, best), annotated = _curve(overlaps, least), _annotated(overlaps)
     # the fewest boxes whose share is that recall, without the rounding of a division
-    needed = (-(-each * _annotated(overlaps) // 100) for each in range(101))
+    needed = (-(-each * annotated // 100) for each in range(101))
     return sum(best[at] for each in needed if (at := bisect_left(right, each)) < len(best)) / 101
 
 

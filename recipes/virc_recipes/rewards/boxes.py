@@ -12,7 +12,7 @@ In a row they are `boxes`, a list, or `box`, each left, top, right, bottom in pi
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -53,16 +53,29 @@ def answered(sample: "Sample") -> list[Found]:
     Raises:
         DataError: the first image cannot be read.
     """
-    prompt = sample.prompt
-    return [
-        Found(_in_pixels(each, prompt.view, prompt.original), sure) for each, sure in _fours(sample.answer)
-    ]
+    return _found(sample.answer, sample.prompt.view, sample.prompt.original)
 
 
 def read(answer: str, view: View) -> list[Found]:
     """The boxes of an answer to what was seen, as `answered`; nothing in it raises."""
-    original = view.originals[0] if view.originals else view.sizes[0]
-    return [Found(_in_pixels(each, view, original), sure) for each, sure in _fours(answer)]
+    return _found(answer, view, view.originals[0] if view.originals else view.sizes[0])
+
+
+def best(sample: "Sample", measure: Callable[[Box, Box], float], none: float) -> float | None:
+    """The first box of an answer held against the nearest of its row; None of a reply that does not answer.
+
+    Args:
+        measure: of two boxes, the greater the nearer.
+        none: what an answer without a box has.
+
+    Raises:
+        UnscoredError: the row has no boxes.
+        DataError: they are no boxes, or the first image cannot be read.
+    """
+    if sample.answer is None:
+        return None
+    right, found = annotated(sample.prompt), answered(sample)
+    return max((measure(each.box, box) for each in found[:1] for box in right), default=none)
 
 
 def are_written(text: str) -> bool:
@@ -181,6 +194,11 @@ def _shared(one: Box, other: Box) -> float:
 
 def _around(one: Box, other: Box) -> Box:
     return min(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3])
+
+
+def _found(text: str | None, view: View, original: Size) -> list[Found]:
+    """The boxes of a text, in pixels of the first image's file, which has `original`."""
+    return [Found(_in_pixels(each, view, original), sure) for each, sure in _fours(text)]
 
 
 def _in_pixels(numbers: Sequence[float], view: View, original: Size) -> Box:

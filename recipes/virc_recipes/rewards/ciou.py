@@ -18,7 +18,5 @@ NAME = "ciou"
 
 def score(sample: "Sample", means: "Means") -> float | None:
     """The CIoU; 0 where the answer is no box."""
-    if sample.answer is None:
-        return None
-    right, found = boxes.annotated(sample.prompt), boxes.answered(sample)
-    return max((max(0.0, boxes.ciou(each.box, box)) for each in found[:1] for box in right), default=0.0)
+    nearest = boxes.best(sample, boxes.ciou, none=0.0)
+    return None if nearest is None else max(0.0, nearest)

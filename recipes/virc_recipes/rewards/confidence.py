@@ -7,12 +7,11 @@ Source: Liuziyu77/Visual-RFT, src/virft/src/open_r1/grpo.py, accuracy_reward_con
 from typing import TYPE_CHECKING
 
 from virc_recipes.rewards import boxes
+from virc_recipes.rewards.matching import LEAST
 
 if TYPE_CHECKING:
     from virc_recipes.rewards.means import Means
     from virc_recipes.rewards.sample import Sample
-
-from virc_recipes.rewards.matching import LEAST
 
 NAME = "confidence"
 

@@ -18,7 +18,4 @@ NAME = "giou"
 
 def score(sample: "Sample", means: "Means") -> float | None:
     """The GIoU."""
-    if sample.answer is None:
-        return None
-    right, found = boxes.annotated(sample.prompt), boxes.answered(sample)
-    return max((boxes.giou(each.box, box) for each in found[:1] for box in right), default=-1.0)
+    return boxes.best(sample, boxes.giou, none=-1.0)

@@ -18,7 +18,4 @@ NAME = "iou"
 
 def score(sample: "Sample", means: "Means") -> float | None:
     """The IoU; 0 where the answer is no box."""
-    if sample.answer is None:
-        return None
-    right, found = boxes.annotated(sample.prompt), boxes.answered(sample)
-    return max((boxes.iou(each.box, box) for each in found[:1] for box in right), default=0.0)
+    return boxes.best(sample, boxes.iou, none=0.0)

@@ -111,14 +111,16 @@ def names() -> list[str]:
 
 def row(name: str) -> Row | None:
     """The published system of that name; None where there is none."""
-    if name not in names():
-        return None
-    return msgspec.yaml.decode((FIELD / f"{name}.yaml").read_bytes(), type=Row)
+    return _read(name) if name in names() else None
 
 
 def field() -> list[Row]:
     """Every published system, in the order of their numbers."""
-    return sorted(filter(None, map(row, names())), key=lambda each: each.row)
+    return sorted(map(_read, names()), key=lambda each: each.row)
+
+
+def _read(name: str) -> Row:
+    return msgspec.yaml.decode((FIELD / f"{name}.yaml").read_bytes(), type=Row)
 
 
 @cache
