@@ -36,11 +36,8 @@ def rows(workspace: Path) -> list[system_rows.Row]:
 
 @pytest.fixture(scope="module")
 def run(workspace: Path, rows: list[system_rows.Row]) -> Path:
-    sets = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
-    words = ("--stage", "rl", "--from", "tiny", "--with", "multi-turn", "--data", "data/mixed.jsonl", *sets)
-    done = workspaces.run(workspace, "train", "tiny", *words)
-    assert done.returncode == 0, done.stderr
-    return Path(done.stdout.strip())
+    words = ("--from", "tiny", "--with", "multi-turn", "--data", "data/mixed.jsonl")
+    return workspaces.trained(workspace, "tiny", "rl", *words, **SETTINGS)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,9 @@ from virc_recipes.wording import of_system
 
 Row = dict[str, Any]
 FIGURES = {3: "3", 4: "4"}  # by corners; `tiny` taught for a minute misspells longer names
+SFT = {"batch": 8, "micro_batch": 4, "learning_rate": 1e-3, "warmup": 0, "checkpointing": "false",
+       "trackers": "[]"}  # fmt: skip
+"""Settings of supervised stages that a few steps on these rows suffice for."""
 SYNTH = ("--count", 8, "--seed", 3, "--workers", 1)
 
 

@@ -1,4 +1,4 @@
-"""Supervised stages of published systems in the real LLaMA-Factory, on `tiny`: one over rows of every system."""
+"""A stage of VLM-R3 in the real LLaMA-Factory, on `tiny`, over rows of every system."""
 
 import json
 import math
@@ -19,8 +19,6 @@ from virc_recipes.wording import of_system, read_protocol
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 STEPS = 6
-SMALL = {"batch": 8, "micro_batch": 4, "learning_rate": 1e-3, "warmup": 0,
-         "checkpointing": "false", "trackers": "[]"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -33,28 +31,15 @@ def rows(workspace: Path) -> list[system_rows.Row]:
     return system_rows.trajectories(workspace / "data")
 
 
-def trained(workspace: Path, system: str, stage: str, data: str, steps: int) -> Path:
-    """The run of a stage from `tiny`, which is recorded."""
-    sets = {**SMALL, "steps": steps, "save": steps}
-    few = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
-    words = ("--stage", stage, "--from", "tiny", "--data", f"data/{data}.json", "--with", "cpu", *few)
-    done = workspaces.run(workspace, "train", system, *words)
-    assert done.returncode == 0, done.stderr
-    tested.record(system, stage, tested.engine("sft"), steps)
-    return Path(done.stdout.strip())
-
-
 @pytest.fixture(scope="module")
 def run(workspace: Path, rows: list[system_rows.Row]) -> Path:
     """The first stage of VLM-R3 on rows of every system."""
-    return trained(workspace, "vlm-r3", "instruct", "mixed", STEPS)
-
-
-@pytest.mark.parametrize("stage", ["text", "visual"])
-def test_the_stages_of_virgo_run(stage: str, workspace: Path, rows: list[system_rows.Row]) -> None:
-    losses = workspaces.losses(trained(workspace, "virgo", stage, stage, 2))
-    assert all(map(math.isfinite, losses.values()))
-    assert losses[2] < losses[1]
+    words = ("--from", "tiny", "--data", "data/mixed.json", "--with", "cpu")
+    run = workspaces.trained(
+        workspace, "vlm-r3", "instruct", *words, **system_rows.SFT, steps=STEPS, save=STEPS
+    )
+    tested.record("vlm-r3", "instruct", tested.engine("sft"), STEPS)
+    return run
 
 
 def test_losses_fall_and_weights_change(run: Path) -> None:

@@ -4,7 +4,6 @@
 """
 
 import math
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,11 +16,12 @@ from virc_recipes.metrics import metrics
 from virc_recipes.models import EMBEDDED_FOLDER
 from virc_recipes.runs import Run
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
 
 STEPS = 2
-SFT = ("batch=4", "micro_batch=2", "cutoff=2048", "log_every=1")
-RL = ("batch=2", "mini_batch=2", "samples=4", "prompt_length=1024", "response_length=96", "reward.total=virc")
+SFT = {"batch": 4, "micro_batch": 2, "cutoff": 2048, "log_every": 1}
+RL = {"batch": 2, "mini_batch": 2, "samples": 4, "prompt_length": 1024, "response_length": 96,
+      "reward.total": "virc"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -33,30 +33,27 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def trained(workspace: Path, stage: str, start: str, rows: str, settings: Sequence[str], *more: str) -> Path:
+def trained(workspace: Path, stage: str, start: str, rows: str, *words: str, **settings: object) -> Path:
     """The run of a stage from a model or an earlier run."""
-    few = [word for setting in (f"steps={STEPS}", f"save={STEPS}", *settings) for word in ("--set", setting)]
-    given = ("--with", "cpu", "--from", start, "--data", f"data/polygons/{rows}", *few, *more)
-    done = workspaces.run(workspace, "train", "virc", "--stage", stage, *given)
-    assert done.returncode == 0, done.stderr
-    return Path(done.stdout.strip())
+    given = ("--with", "cpu", "--from", start, "--data", f"data/polygons/{rows}", *words)
+    return workspaces.trained(workspace, "virc", stage, *given, steps=STEPS, save=STEPS, **settings)
 
 
 @pytest.fixture(scope="module")
 def instruct(workspace: Path) -> Path:
-    return trained(workspace, "instruct", "tiny", "trajectories.json", SFT)
+    return trained(workspace, "instruct", "tiny", "trajectories.json", **SFT)
 
 
 @pytest.fixture(scope="module")
 def practice(workspace: Path, instruct: Path) -> Path:
-    return trained(workspace, "practice", instruct.name, "trajectories.json", SFT)
+    return trained(workspace, "practice", instruct.name, "trajectories.json", **SFT)
 
 
 @pytest.fixture(scope="module")
 def rl(workspace: Path, practice: Path) -> Path:
     """With a judge that finds everything right."""
     with serve([r"It is right. \boxed{1}"]) as judge:
-        return trained(workspace, "rl", practice.name, "rl.parquet", RL, "--judge-endpoint", judge.url)
+        return trained(workspace, "rl", practice.name, "rl.parquet", "--judge-endpoint", judge.url, **RL)
 
 
 @pytest.mark.parametrize(("stage", "kind"), [("instruct", "sft"), ("practice", "sft"), ("rl", "rl")])

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import tested
 from PIL import Image
-from rl_engine import child
+from rl.rl_engine import child
 from training import system_rows, workspaces
 
 from virc_recipes import systems
 from virc_recipes.wording import of_system
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.record, pytest.mark.timeout(900)]
 
 STEPS, BATCH, SAMPLES = 1, 2, 8
 TAUGHT = 60  # steps: most replies are in the format then
@@ -41,17 +41,12 @@ def rows(workspace: Path) -> dict[str, list[Row]]:
     return system_rows.perception(workspace / "data")
 
 
-def trained(workspace: Path, system: str, stage: str, *words: str, **sets: object) -> Path:
-    few = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
-    done = workspaces.run(workspace, "train", system, "--stage", stage, *words, *few)
-    assert done.returncode == 0, done.stderr
-    return Path(done.stdout.strip())
-
-
 @pytest.fixture(scope="module")
 def base(workspace: Path, rows: dict[str, list[Row]]) -> Path:
     """`tiny` that answers in the wording of Visual-RFT."""
-    return trained(workspace, "tiny", "instruct", "--from", "tiny", "--data", "data/taught.json", **SFT)
+    return workspaces.trained(
+        workspace, "tiny", "instruct", "--from", "tiny", "--data", "data/taught.json", **SFT
+    )
 
 
 def named(trace: dict[str, Any], row: Row) -> dict[str, float]:
@@ -87,7 +82,7 @@ def test_a_stage_learns_from_its_own_reward(
 ) -> None:
     """The reward is the sum of both terms, and nothing where the reply is not in the format."""
     words = ("--with", "cpu", "--from", base.name, "--data", f"data/{stage}.jsonl")
-    run = trained(workspace, NAME, stage, *words, **RL)
+    run = workspaces.trained(workspace, NAME, stage, *words, **RL)
     traces = [json.loads(file.read_bytes()) for file in (run / "rollouts").glob("step_*/*/trace.json")]
     assert len(traces) == STEPS * BATCH * SAMPLES
     asked = {row["question"]: row for row in rows[stage]}
