@@ -42,9 +42,10 @@ def test_references_of_drawn_rows_by_rules(rows: Path) -> None:
     done = virc("rewards", "try", "tiny", "--data", rows / "rl.parquet", "--rows", 6)
     assert (done.code, done.err) == (0, "")
     head, *lines, last = done.out.splitlines()
-    assert head.split() == ["row", "turn", "format", "answer", "overlap", "tool_choice", "total", "why"]
+    terms = ["format", "answer", "thought", "overlap", "tool_choice"]
+    assert head.split() == ["row", "turn", *terms, "total", "why"]
     assert [line.split()[0] for line in lines] == list("123456")
-    assert lines[0].split()[1:7] == ["tool", "1", "-", "1", "1", "0.5"]
+    assert lines[0].split()[1:8] == ["tool", "1", "-", "1", "1", "1", "1"]
     assert last.startswith("6 of 6 rows are scored (100%), ")
 
 
@@ -52,8 +53,8 @@ def test_whole_solutions_are_scored_as_rollouts(rows: Path) -> None:
     done = virc("rewards", "try", "tiny", "--data", rows / "trajectories.json", "--json")
     assert done.code == 0
     assert [row["turn"] for row in done.json["rows"]] == ["answer"] * 3
-    assert [row["total"] for row in done.json["rows"]] == pytest.approx([0.5 + 0.8] * 3)
-    assert done.json["rows"][0]["why"]["units"] == "0.5, 0.5, 0.5, 0.5, 0.8"
+    assert [row["total"] for row in done.json["rows"]] == pytest.approx([1 + 0.8] * 3)
+    assert done.json["rows"][0]["why"]["units"] == "1, 1, 1, 1, 0.8"
     judged = virc("rewards", "try", "virc", "--data", rows / "trajectories.json")
     assert "0 of 3 rows are scored" in judged.out
 

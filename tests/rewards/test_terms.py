@@ -127,6 +127,32 @@ def test_the_reference_shows_where_no_box_does() -> None:
     assert scored(tool(crop(0, 0, 280, 196)), known).terms["overlap"] == 0.5
 
 
+@pytest.mark.parametrize(
+    ("think", "f1"),
+    [
+        ("B is 95. Look at C.", 1.0),
+        ("b is 95; look at c", 1.0),
+        ("B is 59. Look at C.", 5 / 6),
+        ("Look at C.", 2 * 3 / 9),
+        ("Nothing.", 0.0),
+    ],
+    ids=["same", "case", "misread", "less", "other"],
+)
+def test_a_thought_counts_by_what_it_has_in_common_with_the_references(think: str, f1: float) -> None:
+    look = crop(0, 0, 140, 196)
+    known = prompt(strict="own", reference=tool(look, "B is 95. Look at C."))
+    found = scored(tool(look, think), known)
+    assert found.terms["thought"] == pytest.approx(f1)
+    assert found.total == pytest.approx(0.5 * f1 + 0.4 + 0.1)
+
+
+def test_thoughts_count_in_looks_alone_and_where_there_is_a_reference() -> None:
+    look = crop(0, 0, 140, 196)
+    assert scored(answer("5"), prompt(strict="own", reference=tool(look))).terms["thought"] is None
+    without = scored(tool(look), prompt(strict="own", box=[0, 0, 140, 196]))
+    assert (without.terms["thought"], without.total) == (None, 0.5)
+
+
 def test_a_look_has_no_point_where_the_reference_answers() -> None:
     found = scored(tool(crop(0, 0, 9, 9)), prompt(strict="own", reference=answer("5"), reference_tool=None))
     assert found.terms["overlap"] == 0.0

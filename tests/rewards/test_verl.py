@@ -69,7 +69,7 @@ def place_of(row: Row) -> Path:
 def test_references_of_our_own_rows_have_the_whole_reward(drawn: list[Row], tmp_path: Path) -> None:
     file = settings(tmp_path, QUIET, place_of(drawn[0]))
     totals = [rewarded(row, row["extra_info"]["reference"], file) for row in drawn]
-    assert {found["score"] for found in totals} == {0.5, 0.8}
+    assert {found["score"] for found in totals} == {1.0, 0.8}
     assert len({tuple(found) for found in totals}) == 1  # verl wants the same keys of all rows
     answered = next(found for found in totals if found["score"] == 0.8)
     assert answered["answer"] == 1.0
