@@ -1,7 +1,7 @@
 """The reward of ViRC as far as rules can give it, without a judge: thoughts and boxes are held against a reference.
 
-Its own reward, not a published one: rows must have boxes (see `overlap`), and thoughts count where they have a reference
-reply. From -1 to 1.
+Its own reward, not a published one: rows must have boxes (see `overlap`), and thoughts count where they have a
+reference reply. From -1 to 1.
 """
 
 from typing import Any

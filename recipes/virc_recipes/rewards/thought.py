@@ -1,7 +1,7 @@
 """How much the thought before a tool call is that of the row's reference: ROUGE-L as an F1, 0 to 1; without a judge.
 
-Words are those of `rouge`. Of tool calls only, where the row has a reference; where that answers, there is nothing to look
-at, and no thought of looking has a point. Source: Lin, ROUGE (2004), section 3.1.
+Words are those of `rouge`. Of tool calls only, where the row has a reference; where that answers, there is nothing to
+look at, and no thought of looking has a point. Source: Lin, ROUGE (2004), section 3.1.
 """
 
 from typing import TYPE_CHECKING
