@@ -227,6 +227,7 @@ def test_what_is_not_public_is_refused_with_what_to_supply(tmp_path: Path) -> No
         ("{total: weighted, weights: {answer: 1}, gate: formt}", "there is no term 'formt'"),
         ("{total: weighted}", "the total weighted has no weights"),
         ("{total: virc, gate: format}", "reward.gate is of the total weighted, not of virc"),
+        ("{total: virc, weights: {answer: 1}}", "reward.weights is of the total weighted, not of virc"),
         (
             "{total: weighted, weights: {answer: much, format: 1}}",
             "reward.weights.answer must be a number, not 'much'",

@@ -41,7 +41,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def solved(workspace: Path) -> Path:
     """Four steps on whole problems, with tools, by vLLM; killed in the third, and resumed."""
     run, before = workspace / "runs" / "solved", set(Path("/tmp").glob("virc-ray-*"))
-    words = ("--with", "vllm,multi-turn", "--set", "steps=4", "--set", "save=2", "--set", "rollouts=1")
+    settings = {"steps": 4, "save": 2, "batch": 4, "mini_batch": 4, "samples": 4, "rollouts": 1}
+    words = ("--with", "vllm,multi-turn", *workspaces.sets(settings))
     first = workspaces.start(workspace, *TINY, *words, "--name", "solved")
     workspaces.until_step(first, run, 3, "reward")
     assert left_of(run)
@@ -74,11 +75,8 @@ def bandit(workspace: Path) -> Path:
     (workspace / "bandit.yaml").write_text(text.replace("total: rules", "total: ./short.py", 1))
     settings = {"steps": 20, "save": 20, "batch": 4, "mini_batch": 4, "samples": 8, "learning_rate": 1e-3,
                 "temperature": 1.3}  # fmt: skip
-    words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    given = ("--from", "tiny", "--data", "data/last.parquet", "--with", "2x", "--name", "bandit")
-    done = workspaces.run(workspace, "train", "./bandit.yaml", "--stage", "rl", *given, *words)
-    assert done.returncode == 0, done.stderr
-    return Path(done.stdout.strip())
+    words = ("--from", "tiny", "--data", "data/last.parquet", "--with", "2x", "--name", "bandit")
+    return workspaces.trained(workspace, "./bandit.yaml", "rl", *words, **settings)
 
 
 def steps(run: Path) -> list[dict[str, Any]]:

@@ -48,10 +48,14 @@ def run(folder: Path, *words: str, cpu: Path | None = None) -> "subprocess.Compl
 
 def trained(folder: Path, system: str, stage: str, *words: str, **settings: object) -> Path:
     """The run of a stage, which is trained to its end in a workspace."""
-    sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    done = run(folder, "train", system, "--stage", stage, *words, *sets)
+    done = run(folder, "train", system, "--stage", stage, *words, *sets(settings))
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
+
+
+def sets(settings: Mapping[str, object]) -> list[str]:
+    """The words that give a stage its settings."""
+    return [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
 
 
 def start(folder: Path, *words: str) -> "subprocess.Popen[str]":

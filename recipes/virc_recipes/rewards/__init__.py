@@ -186,9 +186,10 @@ def lacking(reward: Reward, beside: Path | None = None) -> ConfigError | None:
         hint = 'supply: "what is not public"'
         return None if reward.supply else ConfigError("reward.total is null, and nothing says why", hint)
     if reward.total != WEIGHTED:
-        if reward.gate:
-            message = f"reward.gate is of the total {WEIGHTED}, not of {reward.total}"
-            return ConfigError(message, "remove it, or --set reward.gate=null")
+        for name, nothing in (("weights", "{}"), ("gate", "null")):
+            if getattr(reward, name):
+                message = f"reward.{name} is of the total {WEIGHTED}, not of {reward.total}"
+                return ConfigError(message, f"remove it, or --set reward.{name}={nothing}")
         return missing(reward.total, beside)
     if not reward.weights:
         return ConfigError(f"the total {WEIGHTED} has no weights", "weights: {answer: 0.8, format: 0.2}")
