@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """The fast suite runs on all cores; slow and engine tests keep them busy by themselves, one after the other."""
-    return None if "not slow" in config.getoption("markexpr") else 0
+    """Tests run on all cores; those of engines keep them busy by themselves, one after the other."""
+    return 0 if config.getoption("markexpr") in ("engine", "record", "gpu") else None
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,7 @@ _HEAD = (
     "seconds",
 )
 _BOXES = ("model", "mean IoU", "mean generalized IoU", "AP50", "mean AP", "rows with boxes")
+_LOOKS = ("model", "crops showed the evidence", "right where they did", "right elsewhere")
 _REFUSALS = ("model", "refused", "of those with an answer", "no usable reply", "rejected a turn")
 
 
@@ -248,6 +249,10 @@ def lines(summary: Summary) -> Iterator[str]:
     if boxes:
         yield ""
         yield from table([_BOXES, *boxes])
+    looks = [(model.name, *map(_counted, model.looks.figures)) for model in summary.models if model.looks]
+    if looks:
+        yield ""
+        yield from table([_LOOKS, *looks])
     for pair in summary.pairs:
         yield ""
         yield from _pair(pair)

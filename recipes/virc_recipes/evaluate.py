@@ -108,6 +108,7 @@ class Line(msgspec.Struct, frozen=True):
     rejected: int = 0
     failure: FailureKind | None = None
     view: View | None = None
+    evidence: list[float] | None = None
 
     @property
     def crops(self) -> Crops:
@@ -432,6 +433,7 @@ def _answered(place: Place, line: Line, verdict: Verdict | None, boxes: Sequence
         failure=line.failure,
         trace=trace.relative_to(place.folder).as_posix() if trace else None,
         reason=str(line.error["message"]) if line.error else None,
+        evidence=line.evidence,
         overlap=None if boxes is None else overlap(line.answer, boxes, line.view),
     )
 

@@ -50,11 +50,11 @@ def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None 
 
 def outcome(solved: Solved) -> Fields:
     """What came of it: answer, turns, tool calls by name, tokens and, of several samples, votes."""
-    chosen = _chosen(solved)
+    sample = chosen(solved)
     fields: Fields = {
         "answer": solved.answer,
-        "turns": len(chosen.trace.units),
-        "calls": dict(Counter(unit.call.name for unit in chosen.trace.units if unit.call)),
+        "turns": len(sample.trace.units),
+        "calls": dict(Counter(unit.call.name for unit in sample.trace.units if unit.call)),
         "tokens": {
             "prompt": solved.prompt_tokens,
             "completion": solved.completion_tokens,
@@ -67,12 +67,12 @@ def outcome(solved: Solved) -> Fields:
 
 def conduct(solved: Solved) -> Fields:
     """How it went: tries that could not be used, and what ended the sample that is shown where it has no answer."""
-    trace = _chosen(solved).trace
+    trace = chosen(solved).trace
     rejected = len(trace.pending) + sum(len(unit.rejected) for unit in trace.units)
     return {"rejected": rejected, "failure": trace.failure.kind if trace.failure else None}
 
 
-def _chosen(solved: Solved) -> Attempt:
+def chosen(solved: Solved) -> Attempt:
     """The sample that is shown: the first that came to the answer."""
     return next((one for one in solved.attempts if one.trace.answer == solved.answer), solved.attempts[-1])
 

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -19,13 +20,23 @@ from virc_recipes.clauses import clause
 from virc_recipes.crops import cut_from_twin, cut_from_white, twin_of
 from virc_recipes.deadline import Deadline
 from virc_recipes.errors import DataError, NetworkError, VircError
+from virc_recipes.evaluation import evidence
 from virc_recipes.ledger import Claims
 from virc_recipes.opened import Opened
 from virc_recipes.outage import Outage
-from virc_recipes.outcome import Fields, conduct, facts, failure_of, outcome, trace_folders, write_traces
+from virc_recipes.outcome import (
+    Fields,
+    chosen,
+    conduct,
+    facts,
+    failure_of,
+    outcome,
+    trace_folders,
+    write_traces,
+)
 from virc_recipes.reasoning.images import Shown
 from virc_recipes.reasoning.session import show_input
-from virc_recipes.solve import SCHEMA, Event, OnEvent, SolveConfig, solve
+from virc_recipes.solve import SCHEMA, Event, OnEvent, SolveConfig, Solved, solve
 from virc_recipes.sources import open_source
 from virc_recipes.tools.base import View
 
@@ -267,10 +278,22 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_event: OnEvent)
     fields |= conduct(solved)
     if {"boxes", "box"} & row.passed.keys():
         fields["view"] = _view(images[0], opened)
+    fields |= _evidence(row, images[0], solved)
     fields["seconds"] = round(time.monotonic() - began, 3)
     error = failure_of(solved, opened)
     assert error is None or isinstance(error, VircError)
     return RowDone(row, fields, error, untraced)
+
+
+def _evidence(row: Row, image: Shown, solved: Solved) -> Fields:
+    """What crops showed of each box of evidence; nothing of a row that names none, or what is none."""
+    boxes = None
+    with suppress(DataError):
+        boxes = evidence.of_fields(row.passed)
+    if not boxes:
+        return {}
+    shares = evidence.shown(boxes, image.original or image.size, chosen(solved).trace.images)
+    return {"evidence": [round(share, 4) for share in shares]}
 
 
 def _view(shown: Shown, opened: Opened) -> View:

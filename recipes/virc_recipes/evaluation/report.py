@@ -49,6 +49,7 @@ def render(summary: Summary, results: Sequence[Result]) -> str:
     sections = {
         "Accuracy": _accuracy(summary)
         + _boxes(summary.models)
+        + _looks(summary.models)
         + _cost(summary.models)
         + _refusals(summary.models),
         "Model by model": _pairs(summary.pairs, {result.id: at for at, result in enumerate(results)}),
@@ -139,6 +140,19 @@ def _boxes(models: Sequence[ModelSummary]) -> str:
     ]
     head = _heads("Model", "Mean IoU", "Mean generalized IoU", "AP50", "Mean AP", "Problems")
     return _table("Answers that are boxes, and how they overlap", head, iter(rows), "numbers") if rows else ""
+
+
+def _looks(models: Sequence[ModelSummary]) -> str:
+    """A table of those whose problems say where the answer is seen."""
+    rows = [
+        _row_head(model.name)
+        + "".join(map(_share, model.looks.figures))
+        + f"<td>{model.looks.seen.of:,}</td>"
+        for model in models
+        if model.looks
+    ]
+    head = _heads("Model", "Crops showed the evidence", "Right where they did", "Right elsewhere", "Problems")
+    return _table("Whether it looked where the answer is seen", head, iter(rows), "numbers") if rows else ""
 
 
 def _cost(models: Sequence[ModelSummary]) -> str:

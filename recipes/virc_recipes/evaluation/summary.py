@@ -9,6 +9,7 @@ import msgspec
 
 from virc_recipes.crops import Crops
 from virc_recipes.evaluation.boxes import BoxScores, Overlap, box_scores
+from virc_recipes.evaluation.evidence import are_seen
 from virc_recipes.evaluation.statistics import Interval, mcnemar, paired, wilson
 from virc_recipes.ledger import Id
 from virc_recipes.reasoning.trace import FailureKind
@@ -34,6 +35,7 @@ class Answered(msgspec.Struct, frozen=True):
         trace: folder of its trace, relative to the report's.
         reason: why there is no answer.
         overlap: its boxes beside those of the row; None where the answer is a text.
+        evidence: the share of each box of evidence that crops showed, see `evidence`; None where the row names none.
     """
 
     answer: str | None
@@ -48,6 +50,7 @@ class Answered(msgspec.Struct, frozen=True):
     trace: str | None = None
     reason: str | None = None
     overlap: Overlap | None = None
+    evidence: Sequence[float] | None = None
 
     @property
     def refused(self) -> bool:
@@ -117,6 +120,24 @@ class Means(msgspec.Struct, frozen=True):
     tokens: float | None
 
 
+class Looks(msgspec.Struct, frozen=True):
+    """Whether a model looked where the answer is seen, on problems that say where that is.
+
+    Args:
+        seen: problems of which its crops showed all of the evidence.
+        right_where_seen, right_elsewhere: over those of them that were decided, and over the others.
+    """
+
+    seen: Share
+    right_where_seen: Score
+    right_elsewhere: Score
+
+    @property
+    def figures(self) -> "Sequence[Share | Score]":
+        """All three, as they are named."""
+        return self.seen, self.right_where_seen, self.right_elsewhere
+
+
 class ModelSummary(msgspec.Struct, frozen=True):
     """How one model did.
 
@@ -134,6 +155,7 @@ class ModelSummary(msgspec.Struct, frozen=True):
         categories: division -> part -> score.
         settings: what it was asked with.
         boxes: over the problems whose answers are boxes; None where there are none.
+        looks: over the problems that name their evidence; None where there are none.
     """
 
     name: str
@@ -151,6 +173,7 @@ class ModelSummary(msgspec.Struct, frozen=True):
     protocol: str | None = None
     settings: Mapping[str, Any] = {}
     boxes: BoxScores | None = None
+    looks: Looks | None = None
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -275,7 +298,19 @@ def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any]) -> Mo
         protocol=facts.get("protocol"),
         settings=facts.get("settings") or {},
         boxes=box_scores([answered.overlap for answered in answers if answered.overlap], _classes(name, met)),
+        looks=_looks(answers),
     )
+
+
+def _looks(answers: Sequence[Answered]) -> Looks | None:
+    known = [(are_seen(each.evidence), each.right) for each in answers if each.evidence]
+    if not known:
+        return None
+    rights = [
+        score(right for seen, right in known if seen is wanted and right is not None)
+        for wanted in (True, False)
+    ]
+    return Looks(share(seen for seen, _ in known), *rights)
 
 
 def _classes(name: str, met: Sequence[Result]) -> dict[str, list[Overlap]]:

@@ -129,7 +129,7 @@ def of_row(columns: Mapping[str, Any]) -> list[Box] | None:
 
 def iou(one: Box, other: Box) -> float:
     """Intersection over union, 0 to 1."""
-    shared = _shared(one, other)
+    shared = intersection(one, other)
     union = area(one) + area(other) - shared
     return shared / union if union > 0 else 0.0
 
@@ -139,7 +139,7 @@ def giou(one: Box, other: Box) -> float:
 
     Source: Rezatofighi et al., Generalized Intersection over Union (arXiv:1902.09630), algorithm 1.
     """
-    shared = _shared(one, other)
+    shared = intersection(one, other)
     union, whole = area(one) + area(other) - shared, area(_around(one, other))
     return (shared / union if union > 0 else 0.0) - ((whole - union) / whole if whole > 0 else 0.0)
 
@@ -188,7 +188,8 @@ def area(box: Box) -> float:
     return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
 
 
-def _shared(one: Box, other: Box) -> float:
+def intersection(one: Box, other: Box) -> float:
+    """The area that both have, in square pixels."""
     return area((max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])))
 
 

@@ -1,0 +1,133 @@
+"""Whether a model looked where the answer is seen: shares by hand, and one evaluation on a scripted endpoint."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from called import virc
+from PIL import Image
+from servers import serve
+
+from virc_recipes.errors import DataError
+from virc_recipes.evaluation.evidence import are_seen, of_fields, shown
+from virc_recipes.reasoning.trace import ImageRecord
+from virc_recipes.rewards.boxes import Box
+
+SCHEMA = json.loads(files("virc_recipes").joinpath("schemas", "solve.json").read_text(encoding="utf-8"))
+SIZE = (400, 200)  # of the file; it is shown at half of it
+INPUT = ImageRecord(0, 200, 100, "image-0.png")
+BOX = (0.0, 0.0, 100.0, 100.0)
+
+
+def made(
+    index: int, parent: int, box: tuple[int, int, int, int] | None, width: int = 56, height: int = 56
+) -> ImageRecord:
+    return ImageRecord(index, width, height, f"image-{index}.png", parent, box)
+
+
+@pytest.mark.parametrize(
+    ("images", "share"),
+    [
+        ([], 0),
+        # 100 x 100 px of the file
+        ([made(1, 0, (0, 0, 50, 50))], 1),
+        ([made(1, 0, (25, 0, 75, 50))], 0.5),
+        ([made(1, 0, (100, 50, 200, 100))], 0),
+        # the crop that shows most counts; two halves are not one whole
+        ([made(1, 0, (0, 0, 25, 50)), made(2, 0, (25, 0, 50, 50))], 0.5),
+        ([made(1, 0, (100, 50, 200, 100)), made(2, 0, (0, 0, 50, 40))], 0.8),
+        # the right half of the left half: 100 to 200 px, and the left half of it
+        ([made(1, 0, (0, 0, 100, 100), 100, 100), made(2, 1, (0, 0, 50, 100))], 1),
+        ([made(1, 0, (25, 0, 75, 50), 50, 50), made(2, 1, (0, 0, 25, 50))], 0.5),
+        # what is shown again or larger is the picture as a whole, or the crop that it was
+        ([made(1, 0, None, 400, 200)], 0),
+        ([made(1, 0, (0, 0, 50, 50), 50, 50), made(2, 1, None, 100, 100)], 1),
+        ([made(1, 0, None, 400, 200), made(2, 1, (0, 0, 50, 100))], 0.5),
+        # another input, and a crop of that
+        ([ImageRecord(1, 200, 100, "image-1.png"), made(2, 1, (0, 0, 50, 50))], 0),
+    ],
+)
+def test_the_share_of_a_box_that_a_crop_shows(images: list[ImageRecord], share: float) -> None:
+    assert shown([BOX], SIZE, [INPUT, *images]) == pytest.approx([share])
+
+
+def test_a_point_is_seen_or_not() -> None:
+    crop = made(1, 0, (0, 0, 50, 50))
+    points: list[Box] = [(10, 10, 10, 10), (10, 10, 10, 150)]
+    assert shown(points, SIZE, [INPUT, crop]) == [1.0, 0.0]
+
+
+def test_all_of_the_evidence_is_to_be_seen() -> None:
+    assert are_seen([1.0, 0.75])
+    assert not are_seen([1.0, 0.74])
+
+
+@pytest.mark.parametrize(
+    ("fields", "evidence"),
+    [
+        ({"answer": "5"}, None),
+        ({"answer": "5", "looks": []}, None),
+        ({"answer": "5", "looks": [[0, 0, 1, 1]], "box": [0, 0, 9, 9]}, [(0, 0, 1, 1)]),
+        ({"answer": "red", "box": [0, 0, 9, 9]}, [(0, 0, 9, 9)]),
+        ({"answer": "red", "boxes": [[0, 0, 9, 9], [1, 1, 2, 2]]}, [(0, 0, 9, 9), (1, 1, 2, 2)]),
+        ({"box": [0, 0, 9, 9]}, None),
+        ({"answer": "[0, 0, 9, 9]", "box": [0, 0, 9, 9]}, None),
+    ],
+)
+def test_what_the_evidence_of_a_row_is(fields: dict[str, Any], evidence: list[Box] | None) -> None:
+    assert of_fields(fields) == evidence
+
+
+def test_looks_that_are_no_boxes_are_told() -> None:
+    with pytest.raises(DataError, match="the row's looks are no list of four numbers each"):
+        of_fields({"answer": "5", "looks": [[1, 2]]})
+
+
+def test_right_answers_are_told_by_where_was_looked(tmp_path: Path) -> None:
+    """Its one look is the left upper quarter of 112 x 112 px, whatever is asked."""
+    Image.new("RGB", (112, 112), "white").save(tmp_path / "picture.png")
+    rows: list[dict[str, Any]] = [
+        {"id": "seen", "answer": "5", "looks": [[0, 0, 56, 56]]},
+        {"id": "seen-wrong", "answer": "6", "box": [8, 8, 40, 40]},
+        {"id": "half", "answer": "5", "looks": [[0, 0, 56, 56], [56, 56, 112, 112]]},
+        {"id": "elsewhere", "answer": "6", "boxes": [[28, 0, 84, 56]]},
+        {"id": "unknown", "answer": "5"},
+        {"id": "odd", "answer": "5", "looks": "left"},
+    ]
+    asked = {"image": "picture.png", "question": "How large is A?"}
+    problems = tmp_path / "problems.jsonl"
+    problems.write_text("".join(json.dumps(row | asked) + "\n" for row in rows))
+    look = {"name": "crop_image", "arguments": {"bbox_2d": [0, 0, 56, 56], "image_index": 0}}
+    replies = [
+        f"<think>Look left.</think>\n<tool_call>\n{json.dumps(look)}\n</tool_call>",
+        "<think>A is 5.</think>\n<answer>5</answer>",
+    ]
+    words = ("--concurrency", 1, "--to", tmp_path / "eval")
+    with serve(replies * len(rows)) as server:
+        done = virc("eval", problems, "--endpoint", server.url, *words, "--json")
+        again = virc("eval", problems, "--endpoint", server.url, *words)
+    assert done.code == 0, done.err
+    (model,) = done.json["models"]
+    looks = {
+        name: (each.get("count", each.get("right")), each["of"]) for name, each in model["looks"].items()
+    }
+    assert looks == {"seen": (2, 4), "right_where_seen": (1, 2), "right_elsewhere": (1, 2)}
+    assert "crops showed the evidence" in again.out
+    assert "50.0% of 4" in again.out
+    (answers,) = (tmp_path / "eval" / "answers").glob("*.jsonl")
+    lines = {line["id"]: line for line in map(json.loads, answers.read_text().splitlines())}
+    for line in lines.values():
+        jsonschema.validate(line, SCHEMA)
+    assert {id: line.get("evidence") for id, line in lines.items()} == {
+        "seen": [1.0],
+        "seen-wrong": [1.0],
+        "half": [1.0, 0.0],
+        "elsewhere": [0.5],
+        "unknown": None,
+        "odd": None,
+    }
+    page = (tmp_path / "eval" / "report.html").read_text()
+    assert "Whether it looked where the answer is seen" in page
