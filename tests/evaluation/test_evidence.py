@@ -54,6 +54,13 @@ def test_the_share_of_a_box_that_a_crop_shows(images: list[ImageRecord], share: 
     assert shown([BOX], SIZE, [INPUT, *images]) == pytest.approx([share])
 
 
+@pytest.mark.parametrize("side", [196, 392, 756, 784])
+def test_a_crop_of_the_whole_picture_is_the_picture_as_a_whole(side: int) -> None:
+    """196, 392 and 784 px are sides of which that many parts of them are, in floating point, not all."""
+    images = [ImageRecord(0, side, side, "image-0.png"), made(1, 0, (0, 0, side, side), side, side)]
+    assert shown([BOX], (side, side), images) == [0]
+
+
 def test_a_point_is_seen_or_not() -> None:
     crop = made(1, 0, (0, 0, 50, 50))
     points: list[Box] = [(10, 10, 10, 10), (10, 10, 10, 150)]

@@ -79,5 +79,7 @@ def _crops(images: Sequence[ImageRecord]) -> list[Box]:
 def _within(region: Box, box: Sequence[float], width: float, height: float) -> Box:
     """A box in pixels of an image that shows a region, as part of what the region is of."""
     left, top, right, bottom = region
-    across, down = (right - left) / width, (bottom - top) / height
-    return left + box[0] * across, top + box[1] * down, left + box[2] * across, top + box[3] * down
+    # shares first: of 784 px, 784 times a 784th is less than the whole
+    xs = [left + x / width * (right - left) for x in box[::2]]
+    ys = [top + y / height * (bottom - top) for y in box[1::2]]
+    return xs[0], ys[0], xs[1], ys[1]
