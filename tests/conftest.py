@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """Tests run on all cores; those of engines keep them busy by themselves, one after the other."""
-    return 0 if config.getoption("markexpr") in ("engine", "record", "gpu") else None
+    chosen = config.getoption("markexpr")
+    return None if chosen == "slow" or "not engine" in chosen else 0
 
 
 @pytest.fixture(scope="session")

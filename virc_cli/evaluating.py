@@ -44,7 +44,7 @@ _HEAD = (
     "seconds",
 )
 _BOXES = ("model", "mean IoU", "mean generalized IoU", "AP50", "mean AP", "rows with boxes")
-_LOOKS = ("model", "crops showed the evidence", "right where they did", "right elsewhere")
+_LOOKS = ("model", "looked at the evidence", "right where it did", "right elsewhere")
 _REFUSALS = ("model", "refused", "of those with an answer", "no usable reply", "rejected a turn")
 
 

@@ -25,6 +25,7 @@ from virc_recipes.clauses import clause
 from virc_recipes.crops import Crops, fields_of
 from virc_recipes.errors import ConfigError, DataError, NoAnswerError, SetupError, VircError
 from virc_recipes.evaluation.boxes import asked_for, overlap
+from virc_recipes.evaluation.evidence import of_fields
 from virc_recipes.evaluation.report import render
 from virc_recipes.evaluation.summary import SCHEMA, Answered, Categories, Result, Summary, summarise
 from virc_recipes.judge import Judge
@@ -202,6 +203,7 @@ def _problem(row: Row, crops: Crops) -> Problem:
         fields = fields_of(row, crops)
         key = key_of(fields) if boxes is None else Key(msgspec.json.encode(boxes).decode())
         categories = category_of(row.passed)
+        of_fields(row.passed)  # what is none would be left out of the figures in silence
     except DataError as error:
         raise DataError(f"line {row.line}: {error.message}", error.hint) from error
     assert row.id is not None

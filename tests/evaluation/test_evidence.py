@@ -88,6 +88,12 @@ def test_what_the_evidence_of_a_row_is(fields: dict[str, Any], evidence: list[Bo
     assert of_fields(fields) == evidence
 
 
+def test_two_hundred_boxes_of_evidence_are_enough() -> None:
+    many = [[0, 0, 1, 1]] * 300
+    for fields in ({"looks": many, "answer": "5"}, {"boxes": many, "answer": "red"}):
+        assert len(of_fields(fields) or []) == 200
+
+
 def test_looks_that_are_no_boxes_are_told() -> None:
     with pytest.raises(DataError, match="the row's looks are no list of four numbers each"):
         of_fields({"answer": "5", "looks": [[1, 2]]})
@@ -102,7 +108,6 @@ def test_right_answers_are_told_by_where_was_looked(tmp_path: Path) -> None:
         {"id": "half", "answer": "5", "looks": [[0, 0, 56, 56], [56, 56, 112, 112]]},
         {"id": "elsewhere", "answer": "6", "boxes": [[28, 0, 84, 56]]},
         {"id": "unknown", "answer": "5"},
-        {"id": "odd", "answer": "5", "looks": "left"},
     ]
     asked = {"image": "picture.png", "question": "How large is A?"}
     problems = tmp_path / "problems.jsonl"
@@ -122,7 +127,7 @@ def test_right_answers_are_told_by_where_was_looked(tmp_path: Path) -> None:
         name: (each.get("count", each.get("right")), each["of"]) for name, each in model["looks"].items()
     }
     assert looks == {"seen": (2, 4), "right_where_seen": (1, 2), "right_elsewhere": (1, 2)}
-    assert "crops showed the evidence" in again.out
+    assert "looked at the evidence" in again.out
     assert "50.0% of 4" in again.out
     (answers,) = (tmp_path / "eval" / "answers").glob("*.jsonl")
     lines = {line["id"]: line for line in map(json.loads, answers.read_text().splitlines())}
@@ -134,7 +139,15 @@ def test_right_answers_are_told_by_where_was_looked(tmp_path: Path) -> None:
         "half": [1.0, 0.0],
         "elsewhere": [0.5],
         "unknown": None,
-        "odd": None,
     }
     page = (tmp_path / "eval" / "report.html").read_text()
     assert "Whether it looked where the answer is seen" in page
+
+
+def test_looks_of_a_problem_that_are_no_boxes_are_its_fault(tmp_path: Path) -> None:
+    Image.new("RGB", (56, 56), "white").save(tmp_path / "picture.png")
+    row = {"id": "odd", "image": "picture.png", "question": "How large is A?", "answer": "5", "looks": "left"}
+    (tmp_path / "problems.jsonl").write_text(json.dumps(row) + "\n")
+    done = virc("eval", tmp_path / "problems.jsonl", "--model", "tiny", "--to", tmp_path / "eval")
+    assert done.code == 5
+    assert "line 1: the row's looks are no list of four numbers each" in done.err

@@ -13,7 +13,7 @@ import msgspec
 from virc_recipes.errors import DataError
 from virc_recipes.evaluation.boxes import asked_for
 from virc_recipes.reasoning.trace import ImageRecord
-from virc_recipes.rewards.boxes import Box, area, intersection, of_row
+from virc_recipes.rewards.boxes import MOST, Box, area, intersection, of_row
 from virc_recipes.tools.base import Size
 
 SEEN = 0.75
@@ -22,15 +22,16 @@ _WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 def of_fields(fields: Mapping[str, Any]) -> list[Box] | None:
-    """The evidence of a row; None where it names none, or has boxes for an answer.
+    """The evidence of a row, `MOST` boxes of it; None where it names none, or has boxes for an answer.
 
     Raises:
         DataError: it is no list of boxes.
     """
     if not fields.get("looks"):
-        return None if asked_for(fields) is not None else of_row(fields)
+        found = None if asked_for(fields) is not None else of_row(fields)
+        return found and found[:MOST]
     try:
-        return msgspec.convert(fields["looks"], list[Box])
+        return msgspec.convert(fields["looks"], list[Box])[:MOST]
     except msgspec.ValidationError:
         raise DataError("the row's looks are no list of four numbers each") from None
 

@@ -151,7 +151,7 @@ def _looks(models: Sequence[ModelSummary]) -> str:
         for model in models
         if model.looks
     ]
-    head = _heads("Model", "Crops showed the evidence", "Right where they did", "Right elsewhere", "Problems")
+    head = _heads("Model", "Looked at the evidence", "Right where it did", "Right elsewhere", "Problems")
     return _table("Whether it looked where the answer is seen", head, iter(rows), "numbers") if rows else ""
 
 

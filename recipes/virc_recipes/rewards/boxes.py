@@ -29,7 +29,7 @@ Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels of the first image's file."""
 
 MOST = 200
-"""Boxes of an answer that are read; time grows with their number times that of the row's."""
+"""Boxes of an answer, or of evidence, that are read; time grows with their number times that of the others."""
 _MOST_TEXT = 40_000
 _KEYS = ("Position", "bbox_2d", "bbox", "box")
 _CONFIDENCES = ("Confidence", "confidence", "score")
