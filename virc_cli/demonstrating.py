@@ -26,7 +26,7 @@ _MODULES = {"virc": "virc_cli", "torchrun": "torch.distributed.run"}
 _SAVES_ON = {"virc": "SIGINT", "torchrun": ""}  # a phase of the course begins anew
 _ENV = {"virc": {}, "torchrun": {"OMP_NUM_THREADS": "1"}}  # as torchrun sets it anyway, and says so at length
 _RIGHT = ("stage", "right", "95 % interval", "easy", "hard", "twin", "blank")
-_MANNER = ("stage", "tool calls", "format errors", "strange refused", "wrongly refused")
+_MANNER = ("stage", "looks", "evidence seen", "format errors", "strange refused", "wrongly refused")
 _GAINS = ("gain", "on", "points", "95 % interval", "p")
 
 
@@ -157,8 +157,8 @@ def _right(stage: Stage) -> tuple[str, ...]:
 
 
 def _manner(stage: Stage) -> tuple[str, ...]:
-    means = ("-" if mean is None else f"{mean:.2f}" for mean in (stage.calls, stage.format_errors))
-    return stage.name, *means, _share(stage.strange), _share(stage.refused)
+    calls, errors = ("-" if mean is None else f"{mean:.2f}" for mean in (stage.calls, stage.format_errors))
+    return stage.name, calls, _share(stage.looked), errors, _share(stage.strange), _share(stage.refused)
 
 
 def _gain(gain: Gain) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from virc_recipes.courses import Course
 from virc_recipes.demo import CONTROL, STAGES, Demo
 from virc_recipes.errors import DataError
 from virc_recipes.evaluation.statistics import Interval, mcnemar, paired
-from virc_recipes.evaluation.summary import ModelSummary, Pair, Score, Share, Summary, score
+from virc_recipes.evaluation.summary import ModelSummary, Pair, Score, Share, Summary, score, share
 from virc_recipes.ledger import Id
 from virc_recipes.runs import FOLDER, Run
 
@@ -42,6 +42,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
         twin: answers that are those of another figure, from which the crops were cut; None: it was not asked so.
         blank: right answers although every crop is white; None: it was not asked so.
         calls: tool calls an answer.
+        looked: problems of which its crops showed all that is to be seen.
         format_errors: replies that were not accepted, a turn.
         strange: pictures and questions of other kinds that it refuses.
         refused: problems that it refuses although they can be solved.
@@ -54,6 +55,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     twin: Score | None
     blank: Score | None
     calls: float | None
+    looked: Share
     format_errors: float | None
     strange: Score
     refused: Share
@@ -175,6 +177,7 @@ def _stage(name: str, told: Mapping[str, Told]) -> Stage:
         twin=twin.score if twin else None,
         blank=blank.score if blank else None,
         calls=shown.means.calls,
+        looked=shown.looks.seen if shown.looks else share([]),
         format_errors=shown.format_errors,
         strange=told["strange"][name].score,
         refused=shown.false_refusals,

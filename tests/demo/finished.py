@@ -73,7 +73,7 @@ def evaluate(folder: Path, begun: Demo, name: str, right: Mapping[str, set[int]]
         Result(
             id, "?", str(id % 7), {"difficulty": (_difficulty(id),)},
             {
-                names[each]: Answered("1", id in solved, "rule", turns=4, calls=3, rejected=1)
+                names[each]: Answered("1", id in solved, "rule", turns=4, calls=3, rejected=1, evidence=[0.9, id % 2])
                 for each, solved in right.items()
             },
         )

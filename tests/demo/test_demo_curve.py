@@ -43,6 +43,7 @@ def test_what_was_not_asked_is_not_said(curve: Curve) -> None:
 
 def test_how_the_answers_came_about(curve: Curve) -> None:
     assert {(stage.calls, stage.format_errors) for stage in curve.stages} == {(3.0, 0.25)}
+    assert {(stage.looked.count, stage.looked.of) for stage in curve.stages} == {(10, 20)}
     assert {(stage.strange.right, stage.strange.of) for stage in curve.stages} == {(10, 20)}
     assert {(stage.refused.count, stage.refused.of) for stage in curve.stages} == {(0, 20)}
     assert (curve.commonest.count, curve.commonest.of) == (3, 20)
