@@ -13,7 +13,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
@@ -53,8 +52,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         instruct, practice: problems that those models learn from; of practice, two solutions each.
-        steps, prompts: of rl, and problems a step.
-        rl: how difficult those are.
+        steps, prompts: of rl, and units a step, each of which is drawn eight times.
         problems: held out, a stage.
         minutes: of each phase of the course, where the base is made too.
         start: the model that the stages begin with, where it is not made.
@@ -64,7 +62,6 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     practice: int
     steps: int
     prompts: int
-    rl: Literal["easy", "mixed", "hard"] = "hard"
     problems: int
     minutes: Mapping[str, float]
     start: str
@@ -76,19 +73,19 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
 
 USUAL = Size(
-    instruct=3000, practice=500, steps=15, prompts=8, problems=100,
+    instruct=7500, practice=500, steps=15, prompts=8, problems=100,
     minutes={"sight": 12, "read": 10, "place": 10, "skills": 120},
     start="tiny-base",
 )  # fmt: skip
 LARGE = Size(
-    instruct=12_000, practice=4000, steps=20, prompts=8, problems=1000,
+    instruct=12_000, practice=4000, steps=20, prompts=16, problems=1000,
     minutes={"sight": 12, "read": 10, "place": 10, "skills": 120},
     start="tiny-base",
 )  # fmt: skip
 QUICK = Size(
-    instruct=32, practice=16, steps=2, prompts=4, rl="easy", problems=20,
+    instruct=32, practice=16, steps=2, prompts=4, problems=20,
     minutes=dict.fromkeys(_PHASES, 0.1),
-    start="tiny",  # which solves some easy ones already: of replies that are all wrong, two steps of rl learn nothing
+    start="tiny",  # which can do some of it already: of replies that are all malformed, two steps of rl learn nothing
 )  # fmt: skip
 
 
@@ -161,14 +158,12 @@ def _course(demo: Demo) -> list[Step]:
 def _stages(demo: Demo) -> list[Step]:
     size, mixed = demo.size, (*_LIKE, "--refusals", "0.15")
     shown = (*mixed, "--pattern", "look")
-    # of a mixture rl learns to do all as if it were easy: three corners of a quadrilateral, summed to 180
-    rewarded = ("--family", "polygons", "--difficulty", size.rl)
     return [
         _drawn(demo, "instruct", 1, size.instruct, *shown, "--layouts", "sft"),
         _trained(demo, "instruct", demo.base, "how a solution goes"),
         _drawn(demo, "practice", 2, size.practice, *mixed, "--paths", str(_PATHS), "--layouts", "sft"),
         _trained(demo, "practice", "instruct", "several ways to solve a problem"),
-        _drawn(demo, "rl", 3, size.steps * size.prompts, *rewarded, "--layouts", "prompts"),
+        _drawn(demo, "rl", 3, size.steps * size.prompts, *_LIKE, "--layouts", "rl"),
         _reinforced(demo),
         Step("merge", "its shards become a model", ("virc", "merge", "rl"), "models/rl"),
     ]
@@ -201,10 +196,10 @@ def _reinforced(demo: Demo) -> Step:
     sizes = {"steps": demo.size.steps, "batch": demo.size.prompts, "mini_batch": demo.size.prompts}
     settings = [word for name, value in sizes.items() for word in ("--set", f"{name}={value}")]
     line = (
-        *("virc", "train", "tiny", "--stage", "rl", "--with", "multi-turn", "--from", "practice"),
-        *("--data", "data/rl/prompts.parquet", *settings, "--set", f"seed={demo.seed}", "--name", "rl"),
+        *("virc", "train", "tiny", "--stage", "rl", "--from", "practice"),
+        *("--data", "data/rl/rl.parquet", *settings, "--set", f"seed={demo.seed}", "--name", "rl"),
     )
-    return Step("rl", f"learn from rewards: right answers to {demo.size.rl} problems", line, "runs/rl")
+    return Step("rl", "learn from rewards, unit by unit: answers, looks and thoughts", line, "runs/rl")
 
 
 def _evaluations(demo: Demo) -> list[Step]:
