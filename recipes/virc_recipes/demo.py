@@ -73,7 +73,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
 
 USUAL = Size(
-    instruct=7500, practice=500, steps=15, prompts=8, problems=100,
+    instruct=6000, practice=500, steps=15, prompts=8, problems=100,
     minutes={"sight": 12, "read": 10, "place": 10, "skills": 120},
     start="tiny-base",
 )  # fmt: skip
