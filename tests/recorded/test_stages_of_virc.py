@@ -27,9 +27,7 @@ RL = {"batch": 2, "mini_batch": 2, "samples": 4, "prompt_length": 1024, "respons
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("workspace")
-    words = ("--to", "data/polygons", "--count", "24", "--seed", "3", "--layouts", "sft,rl")
-    drawn = workspaces.run(folder, "data", "synth", *words)
-    assert drawn.returncode == 0, drawn.stderr
+    workspaces.synth(folder, 24, "sft,rl")
     return folder
 
 

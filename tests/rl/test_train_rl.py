@@ -31,9 +31,7 @@ def total(t):
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("workspace")
-    words = ("--to", "data/polygons", "--count", "24", "--seed", "3", "--layouts", "sft,rl,prompts")
-    done = workspaces.run(folder, "data", "synth", *words)
-    assert done.returncode == 0, done.stderr
+    workspaces.synth(folder, 24, "sft,rl,prompts")
     return folder
 
 

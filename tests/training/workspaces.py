@@ -21,21 +21,10 @@ _CPU = (
 _PATIENCE = 600.0  # seconds
 
 
-def synth(folder: Path, count: int) -> None:
+def synth(folder: Path, count: int, layouts: str = "sft") -> None:
     """Rows of diagrams in `data/polygons` of a workspace."""
-    words = (
-        "data",
-        "synth",
-        "--to",
-        "data/polygons",
-        "--count",
-        str(count),
-        "--seed",
-        "3",
-        "--layouts",
-        "sft",
-    )
-    done = run(folder, *words)
+    words = ("--to", "data/polygons", "--count", str(count), "--seed", "3", "--layouts", layouts)
+    done = run(folder, "data", "synth", *words)
     assert done.returncode == 0, done.stderr
 
 
