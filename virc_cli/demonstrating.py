@@ -15,7 +15,7 @@ from virc_cli.run_lines import table
 from virc_recipes import demo, demo_curve, environments, extras, plan
 from virc_recipes.clauses import clause
 from virc_recipes.demo import Demo, Step, Took
-from virc_recipes.demo_curve import Curve, Gain, Stage
+from virc_recipes.demo_curve import Curve, Gain, Scores, Stage
 from virc_recipes.errors import ConfigError, EngineError, SetupError, VircError
 from virc_recipes.evaluation.summary import Score, Share
 from virc_recipes.locks import held
@@ -25,9 +25,10 @@ _MODULES = {"virc": "virc_cli", "torchrun": "torch.distributed.run"}
 """First word of a command line -> the module of this environment that it is."""
 _SAVES_ON = {"virc": "SIGINT", "torchrun": ""}  # a phase of the course begins anew
 _ENV = {"virc": {}, "torchrun": {"OMP_NUM_THREADS": "1"}}  # as torchrun sets it anyway, and says so at length
-_RIGHT = ("stage", "right", "95 % interval", "easy", "hard", "twin", "blank")
+_GREEDY = ("stage", "greedy", "95 % interval", "easy", "hard", "twin", "blank")
+_SAMPLED = ("stage", "sampled", "95 % interval", "easy", "hard")
 _MANNER = ("stage", "looks", "evidence seen", "format errors", "strange refused", "wrongly refused")
-_GAINS = ("gain", "on", "points", "95 % interval", "p")
+_GAINS = ("gain", "replies", "on", "points", "95 % interval", "p")
 
 
 def show(begun: Demo, to: Path, as_json: bool) -> None:
@@ -144,16 +145,21 @@ def lines(curve: Curve) -> Iterator[str]:
     """The figures as a terminal of 80 columns shows them."""
     yield f"{curve.problems} problems held out; the commonest answer alone: {percent(curve.commonest.share)}"
     yield ""
-    yield from table([_RIGHT, *map(_right, curve.stages)])
+    yield from table([_GREEDY, *map(_greedy, curve.stages)])
+    yield ""
+    yield from table([_SAMPLED, *((stage.name, *_scores(stage.sampled)) for stage in curve.stages)])
     yield ""
     yield from table([_MANNER, *map(_manner, curve.stages)])
     yield ""
     yield from table([_GAINS, *map(_gain, curve.gains)])
 
 
-def _right(stage: Stage) -> tuple[str, ...]:
-    shares = (stage.easy, stage.hard, stage.twin, stage.blank)
-    return stage.name, percent(stage.right.share), interval(stage.right), *map(_share, shares)
+def _greedy(stage: Stage) -> tuple[str, ...]:
+    return stage.name, *_scores(stage.greedy), _share(stage.twin), _share(stage.blank)
+
+
+def _scores(scores: Scores) -> tuple[str, ...]:
+    return percent(scores.all.share), interval(scores.all), _share(scores.easy), _share(scores.hard)
 
 
 def _manner(stage: Stage) -> tuple[str, ...]:
@@ -165,7 +171,8 @@ def _gain(gain: Gain) -> tuple[str, ...]:
     low, high = gain.interval
     around = f"{100 * low:+.1f} to {100 * high:+.1f}"
     p = "< 0.001" if gain.p < 0.001 else f"{gain.p:.3f}"
-    return f"{gain.stage} less {gain.before}", gain.part, f"{100 * gain.difference:+.1f}", around, p
+    name = f"{gain.stage} less {gain.before}"
+    return name, gain.replies, gain.part, f"{100 * gain.difference:+.1f}", around, p
 
 
 def _share(score: Score | Share | None) -> str:

@@ -52,6 +52,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         instruct, practice: problems that those models learn from; of practice, two solutions each.
+        tower: whether `instruct` trains the vision tower too: slower, and worth it over many rows.
         steps, prompts: of rl, and units a step, each of which is drawn eight times.
         problems: held out, a stage.
         minutes: of each phase of the course, where the base is made too.
@@ -60,6 +61,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
     instruct: int
     practice: int
+    tower: bool = False
     steps: int
     prompts: int
     problems: int
@@ -78,7 +80,7 @@ USUAL = Size(
     start="tiny-base",
 )  # fmt: skip
 LARGE = Size(
-    instruct=12_000, practice=4000, steps=20, prompts=16, problems=1000,
+    instruct=48_000, practice=2000, tower=True, steps=30, prompts=8, problems=1000,
     minutes={"sight": 12, "read": 10, "place": 10, "skills": 120},
     start="tiny-base",
 )  # fmt: skip
@@ -185,9 +187,11 @@ def _drawn(demo: Demo, name: str, offset: int, count: int, *words: str) -> Step:
 
 
 def _trained(demo: Demo, name: str, start: str, says: str, stage: str | None = None) -> Step:
+    stage = stage or name
+    tower = ("--set", "frozen=[]") if demo.size.tower and stage == "instruct" else ()
     line = (
-        *("virc", "train", "tiny", "--stage", stage or name, "--from", start),
-        *("--data", f"data/{name}/trajectories.json", "--set", f"seed={demo.seed}", "--name", name),
+        *("virc", "train", "tiny", "--stage", stage, "--from", start),
+        *("--data", f"data/{name}/trajectories.json", *tower, "--set", f"seed={demo.seed}", "--name", name),
     )
     return Step(name, f"learn {says}", line, f"runs/{name}")
 
@@ -203,30 +207,32 @@ def _reinforced(demo: Demo) -> Step:
 
 
 def _evaluations(demo: Demo) -> list[Step]:
-    """Held-out problems as they are, with crops of their twins and blank ones; strange pictures; some pages."""
+    """Held-out problems, greedy and sampled, with crops of their twins and blank ones; strange pictures; pages."""
     count, strange = demo.size.problems, max(1, demo.size.problems // 5)
     heldout = ("--split", "heldout")
-    models = (demo.base, *STAGES[1:])
+    models = (demo.base, *STAGES[1:], CONTROL)
+    trained = STAGES[1:]  # the base looks at no crops yet
+    pages = ("--take", str(_PAGES))
     unknown = ("--family", "polygons", "--refusals", "1", "--layouts", "batch")
     return [
         _drawn(demo, "heldout", 4, count, *heldout, *_LIKE, "--twins", "--layouts", "batch"),
         _drawn(demo, "strange", 5, strange, *heldout, *unknown),
-        _evaluated("shown", "heldout", (*models, CONTROL), "every stage solves problems held out"),
-        _evaluated("twin", "heldout", models, "the same, with crops of their twins", "--crops", "twin"),
-        _evaluated("blank", "heldout", models, "the same, with blank crops", "--crops", "blank"),
-        _evaluated("strange", "strange", (*models, CONTROL), "every stage is asked what it is to refuse"),
-        _evaluated(
-            "pages", "heldout", ("rl",), "answers of rl as pages", "--take", str(_PAGES), traces="all"
-        ),
+        _evaluated(demo, "greedy", "heldout", models, "every stage solves problems held out"),
+        _evaluated(demo, "sampled", "heldout", models, "the same, at temperature 1", "--temperature", "1"),
+        _evaluated(demo, "twin", "heldout", trained, "greedy, crops of their twins", "--crops", "twin"),
+        _evaluated(demo, "blank", "heldout", trained, "the same, with blank crops", "--crops", "blank"),
+        _evaluated(demo, "strange", "strange", models, "every stage is asked what it is to refuse"),
+        _evaluated(demo, "pages", "heldout", ("rl",), "answers of rl as pages", *pages, traces="all"),
     ]
 
 
 def _evaluated(
-    name: str, data: str, models: Sequence[str], says: str, *words: str, traces: str = "none"
+    demo: Demo, name: str, data: str, models: Sequence[str], says: str, *words: str, traces: str = "none"
 ) -> Step:
     asked = tuple(word for model in models for word in ("--model", model))
-    line = ("virc", "eval", f"data/{data}/problems.jsonl", *asked, *words, *_AT_ONCE, "--traces", traces)
-    return Step(f"eval {name}", says, (*line, "--to", f"evals/{name}"), f"evals/{name}")
+    how = (*words, *_AT_ONCE, "--seed", str(demo.seed), "--traces", traces)
+    line = ("virc", "eval", f"data/{data}/problems.jsonl", *asked, *how, "--to", f"evals/{name}")
+    return Step(f"eval {name}", says, line, f"evals/{name}")
 
 
 def typed(words: Sequence[str]) -> str:
@@ -244,17 +250,23 @@ def rest(step: Step, folder: Path, ended: Sequence[Took]) -> tuple[str, ...] | N
     Raises:
         ConfigError: a run or an evaluation cannot be read.
     """
-    kind, _, name = step.makes.partition("/")
+    kind = step.makes.partition("/")[0]
     made = folder / step.makes
     if step.words[0] == "torchrun":  # it saves on the way: that weights are there says nothing
-        whole = any(each.name == step.name and each.code == 0 for each in ended)
-        return None if whole and is_folder(made) else step.words
-    if kind == runs.FOLDER and is_file(made / "run.json"):
-        finished = runs.state(Run(made)).progress == "finished"
-        return None if finished else ("virc", "train", "--resume", "--name", name)
+        codes = [each.code for each in ended if each.name == step.name]
+        return None if codes[-1:] == [0] and is_folder(made) else step.words
+    if kind == runs.FOLDER:
+        return _rest_of_run(step, Run(made))
     if kind == "evals":
         return None if _is_evaluated(step, made) else step.words
     return None if is_folder(made) else step.words
+
+
+def _rest_of_run(step: Step, run: Run) -> tuple[str, ...] | None:
+    if not is_file(run.folder / "run.json"):
+        return step.words
+    finished = runs.state(run).progress == "finished"
+    return None if finished else ("virc", "train", "--resume", "--name", run.name)
 
 
 def _is_evaluated(step: Step, folder: Path) -> bool:
@@ -336,5 +348,7 @@ def took(folder: Path) -> list[Took]:
 
 def note(folder: Path, tried: Took) -> None:
     """Add a try of a step to the record of them."""
-    with (folder / _STEPS).open("ab") as file:
-        file.write(msgspec.json.encode(tried) + b"\n")
+    file = folder / _STEPS
+    torn = is_file(file) and not contents(file, _MOST_BYTES).endswith(b"\n")  # by a kill
+    with file.open("ab") as record:
+        record.write(b"\n" * torn + msgspec.json.encode(tried) + b"\n")

@@ -11,7 +11,7 @@ from virc_recipes import courses, demo, plots
 from virc_recipes.clauses import clause
 from virc_recipes.courses import Course
 from virc_recipes.demo import CONTROL, STAGES, Demo
-from virc_recipes.errors import DataError
+from virc_recipes.errors import ConfigError, DataError
 from virc_recipes.evaluation.statistics import Interval, mcnemar, paired
 from virc_recipes.evaluation.summary import ModelSummary, Pair, Score, Share, Summary, score, share
 from virc_recipes.ledger import Id
@@ -25,12 +25,23 @@ SCHEMA = "virc.demo/1"
 
 PARTS = ("easy", "hard")
 """What problems are told apart by."""
+REPLIES = ("greedy", "sampled")
+"""How answers are drawn, and the evaluations of them: the likeliest, or at temperature 1 from the nucleus that `virc
+solve` draws from. What rl rewards are replies that are drawn. A reply that is rejected is drawn again in both, warm."""
 
 _DIVISION = "difficulty"
-_LOOKS = {
+_COLOURS = {
     "easy": ("tab:blue", -0.03),
     "hard": ("tab:orange", 0.03),
 }  # colour, and how far aside: bars stay apart
+
+
+class Scores(msgspec.Struct, frozen=True):
+    """Right answers: of all problems, of the easy ones and of the hard ones."""
+
+    all: Score
+    easy: Score
+    hard: Score
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +49,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         name: `base`, the stage, or `direct`, which learnt to answer without tools.
-        right: of all; `easy` and `hard` of those.
+        greedy: right answers.
+        sampled: the same, drawn at temperature 1.
         twin: answers that are those of another figure, from which the crops were cut; None: it was not asked so.
         blank: right answers although every crop is white; None: it was not asked so.
         calls: tool calls an answer.
@@ -46,12 +58,13 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
         format_errors: replies that were not accepted, a turn.
         strange: pictures and questions of other kinds that it refuses.
         refused: problems that it refuses although they can be solved.
+
+    All but `sampled` is of greedy answers.
     """
 
     name: str
-    right: Score
-    easy: Score
-    hard: Score
+    greedy: Scores
+    sampled: Scores
     twin: Score | None
     blank: Score | None
     calls: float | None
@@ -65,6 +78,7 @@ class Gain(msgspec.Struct, frozen=True, kw_only=True):
     """What a stage adds to the one before, on the same problems.
 
     Args:
+        replies: `greedy` or `sampled`.
         part: `all`, `easy` or `hard`.
         of: problems.
         difference: of the shares of right answers, with its paired 95 % `interval`.
@@ -73,6 +87,7 @@ class Gain(msgspec.Struct, frozen=True, kw_only=True):
 
     stage: str
     before: str
+    replies: str
     part: str
     of: int
     difference: float
@@ -93,7 +108,7 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         commonest: problems whose answer is the commonest one; what looks at nothing reaches as many.
-        page: of one problem, solved by the last stage, relative to the demo's folder.
+        page: of one problem, which the last stage solved if it solved any, relative to the demo's folder.
     """
 
     schema: str = SCHEMA
@@ -135,79 +150,97 @@ def read(folder: Path, begun: Demo) -> Curve:
     Raises:
         ConfigError, DataError: a file of it cannot be read.
     """
-    problems = _rows(folder / "data" / "heldout" / "problems.jsonl", Problem)
+    heldout = folder / "data" / "heldout"
+    problems = _rows(heldout / "problems.jsonl", Problem, heldout)
     summaries = {
-        name: demo.summary(folder / "evals" / name) for name in ("shown", "twin", "blank", "strange")
+        name: demo.summary(folder / "evals" / name) for name in (*REPLIES, "twin", "blank", "strange")
     }
-    told = {name: _by_stage(summary, begun) for name, summary in summaries.items()}
+    told = {name: _by_stage(summary, begun, folder / "evals" / name) for name, summary in summaries.items()}
     return Curve(
         base=begun.base,
         full=begun.full,
         seed=begun.seed,
         problems=len(problems),
-        commonest=summaries["shown"].commonest,
+        commonest=summaries["greedy"].commonest,
         stages=[_stage(name, told) for name in (*STAGES, CONTROL)],
-        gains=list(_gains(told["shown"], summaries["shown"].pairs, problems)),
+        gains=[
+            gain
+            for replies in REPLIES
+            for gain in _gains(replies, told[replies], summaries[replies].pairs, problems)
+        ],
         steps=_spent(folder, begun),
         page=_page(folder, problems),
     )
 
 
-def _rows(file: Path, kind: type[Row]) -> list[Row]:
+def _rows(file: Path, kind: type[Row], made: Path) -> list[Row]:
+    """Rows of a file in what a step made, which is made again once it is removed."""
     try:
         return [msgspec.json.decode(line, type=kind) for line in file.read_bytes().splitlines()]
     except (OSError, msgspec.MsgspecError) as error:
-        raise DataError(f"{file} cannot be read: {clause(error)}", f"remove {file.parent}") from error
+        raise DataError(f"{file} cannot be read: {clause(error)}", f"remove {made}") from error
 
 
-def _by_stage(summary: Summary, begun: Demo) -> Told:
-    stages = {begun.base: STAGES[0]}
-    return {stages.get(name, name): each for each in summary.models for name in [demo.called(each.name)]}
+def _by_stage(summary: Summary, begun: Demo, place: Path) -> Told:
+    """Raises ConfigError where a stage was asked at two of its checkpoints: which of them is meant, nobody knows."""
+    found: dict[str, ModelSummary] = {}
+    for each in summary.models:
+        name = demo.called(each.name)
+        stage = STAGES[0] if name == begun.base else name
+        if stage in found:
+            raise ConfigError(f"{place} holds {found[stage].name} and {each.name}", f"remove {place}")
+        found[stage] = each
+    return found
 
 
 def _stage(name: str, told: Mapping[str, Told]) -> Stage:
-    shown, twin, blank = told["shown"][name], told["twin"].get(name), told["blank"].get(name)
-    parts = shown.categories.get(_DIVISION, {})
-    easy, hard = (parts.get(part, score([])) for part in PARTS)
+    greedy, twin, blank = told["greedy"][name], told["twin"].get(name), told["blank"].get(name)
     return Stage(
         name=name,
-        right=shown.score,
-        easy=easy,
-        hard=hard,
+        greedy=_scores(greedy),
+        sampled=_scores(told["sampled"][name]),
         twin=twin.score if twin else None,
         blank=blank.score if blank else None,
-        calls=shown.means.calls,
-        looked=shown.looks.seen if shown.looks else share([]),
-        format_errors=shown.format_errors,
+        calls=greedy.means.calls,
+        looked=greedy.looks.seen if greedy.looks else share([]),
+        format_errors=greedy.format_errors,
         strange=told["strange"][name].score,
-        refused=shown.false_refusals,
+        refused=greedy.false_refusals,
     )
 
 
-def _gains(shown: Told, pairs: Sequence[Pair], problems: Sequence[Problem]) -> Iterator[Gain]:
+def _scores(told: ModelSummary) -> Scores:
+    parts = told.categories.get(_DIVISION, {})
+    return Scores(told.score, *(parts.get(part, score([])) for part in PARTS))
+
+
+def _gains(replies: str, told: Told, pairs: Sequence[Pair], problems: Sequence[Problem]) -> Iterator[Gain]:
     for before, stage in pairwise(STAGES):
-        one, other = shown[before], shown[stage]
-        pair = next(each for each in pairs if (each.one, each.other) == (one.name, other.name))
+        only = _only(pairs, told[before].name, told[stage].name)
+        scores = _scores(told[before])
         for part in ("all", *PARTS):
             ids = {each.id for each in problems if part in ("all", each.category.get(_DIVISION))}
-            lost, won = (len(ids.intersection(side)) for side in (pair.only_one, pair.only_other))
-            scored = one.score if part == "all" else one.categories.get(_DIVISION, {}).get(part)
-            if scored:
-                yield _gain(before, stage, part, scored, lost, won)
+            lost, won = (len(ids.intersection(side)) for side in only)
+            scored: Score = getattr(scores, part)
+            both = scored.right - lost
+            if scored.of:
+                yield Gain(
+                    stage=stage,
+                    before=before,
+                    replies=replies,
+                    part=part,
+                    of=scored.of,
+                    difference=(won - lost) / scored.of,
+                    interval=paired(both, won, lost, scored.of - both - won - lost),
+                    p=mcnemar(won, lost),
+                )
 
 
-def _gain(before: str, stage: str, part: str, scored: Score, lost: int, won: int) -> Gain:
-    """A gain by the problems that only one of the two solves, and the score of the one before."""
-    both = scored.right - lost
-    return Gain(
-        stage=stage,
-        before=before,
-        part=part,
-        of=scored.of,
-        difference=(won - lost) / scored.of,
-        interval=paired(both, won, lost, scored.of - both - won - lost),
-        p=mcnemar(won, lost),
-    )
+def _only(pairs: Sequence[Pair], one: str, other: str) -> tuple[Sequence[Id], Sequence[Id]]:
+    """The problems that only the one, and that only the other of two models solves; pairs come in any order."""
+    sides = {(pair.one, pair.other): (pair.only_one, pair.only_other) for pair in pairs}
+    sides |= {(pair.other, pair.one): (pair.only_other, pair.only_one) for pair in pairs}
+    return sides[one, other]
 
 
 def _spent(folder: Path, begun: Demo) -> list[Spent]:
@@ -223,8 +256,9 @@ def _spent(folder: Path, begun: Demo) -> list[Spent]:
 def _page(folder: Path, problems: Sequence[Problem]) -> str | None:
     """The page of a problem that the last stage solves, a hard one where there is one; else of any."""
     known = {problem.id: problem for problem in problems}
-    answers = sorted((folder / "evals" / "pages" / "answers").glob("*.jsonl"))
-    traced = [each for file in answers for each in _rows(file, _Answer) if each.trace]
+    place = folder / "evals" / "pages"
+    answers = sorted((place / "answers").glob("*.jsonl"))
+    traced = [each for file in answers for each in _rows(file, _Answer, place) if each.trace]
 
     def rank(each: _Answer) -> tuple[bool, bool]:
         problem = known[each.id]
@@ -249,34 +283,46 @@ def draw(curve: Curve, folder: Path) -> bytes:
 
 
 def _fill(figure: "Figure", curve: Curve, runs: Runs) -> None:
-    figure.set_size_inches(11, 5.5)
-    grid = figure.add_gridspec(2, 2, width_ratios=(1.6, 1))
-    _accuracy(figure.add_subplot(grid[:, 0]), curve)
+    figure.set_size_inches(14, 5.5)
+    grid = figure.add_gridspec(2, 3, width_ratios=(1.4, 1.4, 1))
+    greedy, sampled = (figure.add_subplot(grid[:, column]) for column in range(2))
+    _accuracy(greedy, curve, "greedy", "greedy answers that are right, with 95 % intervals")
+    _other_crops(greedy, curve)
+    _accuracy(sampled, curve, "sampled", "the same, drawn at temperature 1")
+    for axes in (greedy, sampled):
+        axes.legend(loc="upper left", frameon=False, fontsize="small")
     supervised = [(name, runs[name]["loss"]) for name in STAGES[1:3]]
-    _training(figure.add_subplot(grid[0, 1]), "loss", supervised, ("tab:green", "tab:purple"))
-    _training(figure.add_subplot(grid[1, 1]), "reward", [("rl", runs["rl"]["reward"])], ("tab:red",))
+    _training(figure.add_subplot(grid[0, 2]), "loss", supervised, ("tab:green", "tab:purple"))
+    _training(figure.add_subplot(grid[1, 2]), "reward", [("rl", runs["rl"]["reward"])], ("tab:red",))
     title = f"tiny, stage by stage, on {curve.problems:,} problems held out (seed {curve.seed})"
     figure.suptitle(title, fontsize="large", fontweight="bold")
 
 
-def _accuracy(axes: "Axes", curve: Curve) -> None:
-    """A line for easy and one for hard problems, the control beside them; below, answers that look at other crops."""
-    plots.plain(axes, "right answers, with 95 % intervals")
+def _accuracy(axes: "Axes", curve: Curve, replies: str, title: str) -> None:
+    """A line for easy and one for hard problems, the control beside them."""
+    plots.plain(axes, title)
     *stages, control = curve.stages
-    for part, (colour, aside) in _LOOKS.items():
-        scores = [getattr(stage, part) for stage in stages]
+    for part, (colour, aside) in _COLOURS.items():
+        scores = [getattr(getattr(stage, replies), part) for stage in stages]
         _points(axes, [at + aside for at in range(len(stages))], scores, label=part, color=colour, marker="o")
-        alone = [getattr(control, part)]
+        alone = [getattr(getattr(control, replies), part)]
         _points(axes, [len(stages) + aside], alone, color=colour, marker="D", markerfacecolor="white")
-    for name, label, line in (("twin", "crops of a twin: its answer", "--"), ("blank", "crops blank", ":")):
-        shares = [getattr(stage, name).share for stage in stages if getattr(stage, name)]
-        axes.plot(range(len(shares)), shares, color="0.4", linestyle=line, linewidth=1.4, label=label)
     axes.axvline(len(stages) - 0.5, color="0.8", linewidth=1)
     axes.set_xticks(range(len(curve.stages)), [*(stage.name for stage in stages), "without\ntools"])
     axes.set_xlim(-0.4, len(stages) + 0.4)
     axes.set_ylim(-0.02, 1.02)
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    axes.legend(loc="upper left", frameon=False, fontsize="small")
+
+
+def _other_crops(axes: "Axes", curve: Curve) -> None:
+    """Answers that look at other crops."""
+    for name, label, line in (("twin", "crops of a twin: its answer", "--"), ("blank", "crops blank", ":")):
+        shares = {
+            at: getattr(stage, name).share for at, stage in enumerate(curve.stages) if getattr(stage, name)
+        }
+        axes.plot(
+            list(shares), list(shares.values()), color="0.4", linestyle=line, linewidth=1.4, label=label
+        )
 
 
 def _points(axes: "Axes", at: Sequence[float], scores: Sequence[Score], **look: Any) -> None:

@@ -109,7 +109,7 @@ def write_traces(
     Returns:
         Why the disk refused, if it did: an answer is worth more than its trace.
     """
-    tries = config.samplings(0, attempts[0].trace.protocol.sampling) if attempts else []
+    tries = config.samplings(attempts[0].trace.protocol.sampling) if attempts else []
     meta = {
         "model": known["model"],
         "device": known["device"],

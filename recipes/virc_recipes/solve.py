@@ -1,6 +1,6 @@
 """One problem, from pictures and a question to an answer: draws replies and feeds them to a Session.
 
-A rejected reply is drawn again, warmer and from another seed, so that a greedy failure does not repeat.
+A rejected reply is drawn again, warmer unless it was warm, so that a greedy failure does not repeat.
 """
 
 from collections import Counter
@@ -17,6 +17,7 @@ from virc_recipes.reasoning.images import Shown
 from virc_recipes.reasoning.protocol import USUAL, Drawing, Protocol
 from virc_recipes.reasoning.session import SOLVE, Ask, Rejected, Reply, Session, Unit
 from virc_recipes.reasoning.trace import FailureKind, Trace
+from virc_recipes.seeds import derived
 
 SCHEMA = "virc.solve/1"
 _WARMER = (0.0, 0.5, 0.8, 1.0)
@@ -31,7 +32,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
         temperature: of every first try; 0 is greedy. None: as the wording says, else 0, or 1 when there are several
             samples.
         top_p, top_k: of every try that is not greedy; None: the nucleus the published runs sampled from.
-        seed: of the first try of the first sample; every other try has its own, derived from it.
+        seed: of the problem; each of its replies has one of its own, derived from it.
         samples: independent answers, of which the commonest is given.
         timeout: seconds for the whole problem, all samples together; None: no end.
         max_turns: accepted turns of one sample.
@@ -60,19 +61,20 @@ class SolveConfig(msgspec.Struct, frozen=True):
         chosen = (self.temperature, usual.temperature, float(self.samples > 1))
         return next(temperature for temperature in chosen if temperature is not None)
 
-    def samplings(self, sample: int, usual: Drawing = USUAL) -> list[Sampling]:
-        """How each try of a turn is drawn: greedy, or from a nucleus; `usual` is the wording's."""
-        offset = sample * self.tries
-        return [self._sampling(attempt, offset + attempt, usual) for attempt in range(self.tries)]
+    def samplings(self, usual: Drawing = USUAL) -> list[Sampling]:
+        """How each try of a turn is drawn, but for its seed: greedy, or from a nucleus; `usual` is the wording's."""
+        return [self._sampling(attempt, usual) for attempt in range(self.tries)]
 
-    def _sampling(self, attempt: int, offset: int, usual: Drawing) -> Sampling:
+    def _sampling(self, attempt: int, usual: Drawing) -> Sampling:
         temperature = max(self.first_temperature(usual), _WARMER[min(attempt, len(_WARMER) - 1)])
-        seed, penalty = (self.seed + offset) % 2**31, usual.repetition_penalty
+        penalty = usual.repetition_penalty
         if temperature == 0:
-            return Sampling(max_tokens=self.max_tokens, seed=seed, repetition_penalty=penalty)
+            return Sampling(max_tokens=self.max_tokens, repetition_penalty=penalty)
         top_p = _TOP_P if self.top_p is None else self.top_p
         top_k = _TOP_K if self.top_k is None else self.top_k
-        return Sampling(temperature, top_p, top_k if top_k > 0 else None, self.max_tokens, seed, penalty)
+        return Sampling(
+            temperature, top_p, top_k if top_k > 0 else None, self.max_tokens, repetition_penalty=penalty
+        )
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -207,7 +209,7 @@ def _attempt(
 ) -> Attempt:
     """Run one session to its end, or to what breaks it off; the trace is kept either way."""
     replies: list[Reply] = []
-    samplings = config.samplings(sample, session.protocol.sampling)
+    samplings = config.samplings(session.protocol.sampling)
     broken: BaseException | None = None
 
     def heard(text: str) -> None:
@@ -215,7 +217,8 @@ def _attempt(
         on_event(Piece(text))
 
     def draw(ask: Ask, sampling: Sampling) -> Reply:
-        replies.append(_reply(backend, ask, sampling, heard, deadline))
+        own = msgspec.structs.replace(sampling, seed=derived(config.seed, sample, len(replies)))
+        replies.append(_reply(backend, ask, own, heard, deadline))
         return replies[-1]
 
     try:

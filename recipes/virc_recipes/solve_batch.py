@@ -36,6 +36,7 @@ from virc_recipes.outcome import (
 )
 from virc_recipes.reasoning.images import Shown
 from virc_recipes.reasoning.session import show_input
+from virc_recipes.seeds import derived
 from virc_recipes.solve import SCHEMA, Event, OnEvent, SolveConfig, Solved, solve
 from virc_recipes.sources import open_source
 from virc_recipes.tools.base import View
@@ -266,14 +267,15 @@ def _done(row: Row, work: Callable[[Row, OnEvent], RowDone], on_event: OnEvent) 
 
 def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_event: OnEvent) -> RowDone:
     began, deadline = time.monotonic(), Deadline(config.solving.timeout)
+    solving = msgspec.structs.replace(config.solving, seed=derived(config.solving.seed, row.id))
     folder = config.traces / file_name(str(row.id)) if config.traces else None
-    folders = trace_folders(folder, config.solving) if folder else []
+    folders = trace_folders(folder, solving) if folder else []
     images = shown_images(config, opened, row, deadline)
-    asked = (config.solving, opened.backend, opened.wording.protocol, images, row.question)
+    asked = (solving, opened.backend, opened.wording.protocol, images, row.question)
     solved = solve(*asked, on_event=on_event, deadline=deadline)
     if isinstance(solved.error, KeyboardInterrupt):
         raise solved.error
-    untraced = write_traces(folders, solved.attempts, config.solving, facts(opened, config.solving))
+    untraced = write_traces(folders, solved.attempts, solving, facts(opened, solving))
     fields = outcome(solved) | {"trace": str(folder) if folder and not untraced else None}
     fields |= conduct(solved)
     if {"boxes", "box"} & row.passed.keys():

@@ -14,6 +14,8 @@ from called import virc
 from PIL import Image
 from servers import Body, turn_of
 
+from virc_recipes.seeds import derived
+
 REFUSED = "<think>Too small.</think><answer>unreadable</answer>"
 CALL = '{"name": "scale_image", "arguments": {"image_index": 1, "scale_factor": 2}}'
 SCALE = f"<think>Larger.</think><tool_call>{CALL}</tool_call>"
@@ -127,7 +129,7 @@ def test_samples_are_choices_each_with_its_own_seed_and_looks(
         part = choice.delta if stream else choice.message
         answers[choice.index] += part.content or ""
         looks[choice.index] += len(getattr(part, "annotations", None) or [])
-    assert (answers, looks) == (["5", "9", "13"], [1, 1, 1])
+    assert (answers, looks) == ([str(derived(5, sample, 1)) for sample in range(3)], [1, 1, 1])
     bodies = running.behind.chats()
     assert {body["temperature"] for body in bodies} == {1}  # several samples, as virc solve draws them
     assert {body["max_tokens"] for body in bodies} == {77}

@@ -3,15 +3,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from test_kv_cache import FAMILIES, picture, rendered
+from PIL import Image
+from test_kv_cache import FAMILIES, rendered
 from test_local import GREEDY, WARM, after, first
 
 from virc_recipes.backends import OnText, Sampling
 from virc_recipes.backends.local import LocalBackend, load
 from virc_recipes.errors import EngineError
 from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.reasoning.images import show
-from virc_recipes.reasoning.session import Ask, Message, Reply
+from virc_recipes.reasoning.protocol import FILE_NAME
+from virc_recipes.reasoning.session import Ask, Reply, Session
+from virc_recipes.wording import read_protocol
+
+TRIANGLE = Path(__file__).parents[1] / "pictures" / "triangle.png"
 
 Result = list[Reply] | BaseException
 Conversation = Callable[[], list[Reply]]
@@ -74,13 +78,18 @@ def test_replies_are_those_of_one_at_a_time(tiny: Callable[..., Path], family: s
 
 
 def test_the_embedded_model_says_the_same_in_a_batch() -> None:
-    def ask(backend: LocalBackend, seed: int) -> Ask:
-        size = (28 * (3 + seed % 4), 28 * (8 - seed % 5))
-        return Ask([Message("user", f"Read {seed}.", (0,))], [show(picture(size, seed), backend.grid)])
+    protocol = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
+
+    def ask(backend: LocalBackend, number: int) -> Ask:
+        with Image.open(TRIANGLE) as triangle:
+            shown = triangle.convert("RGB").resize((224 + 28 * (number % 4), 224 + 28 * (number % 3)))
+        asked = Session(protocol, "What is m∠B in triangle MBH?", [shown], backend.grid).next()
+        assert isinstance(asked, Ask)
+        return asked
 
     alone, several = load(EMBEDDED_FOLDER, "cpu"), load(EMBEDDED_FOLDER, "cpu")
     several.draw_together()
-    limits = [Sampling(max_tokens=20 + 3 * seed) for seed in range(8)]
+    limits = [Sampling(max_tokens=20 + 6 * seed) for seed in range(8)]
     expected = [[alone.reply(ask(alone, seed), limits[seed])] for seed in range(8)]
     asks = [lambda seed=seed: [several.reply(ask(several, seed), limits[seed])] for seed in range(8)]  # type: ignore[misc]
     assert together(asks) == expected

@@ -1,6 +1,7 @@
 """Synthetic diagrams: what is drawn is what is asked, boxes are exact, splits are disjoint."""
 
 import random
+import re
 
 import msgspec
 import pytest
@@ -99,6 +100,21 @@ def test_the_worked_solution_runs_through_session_to_the_right_answer() -> None:
         assert all(shown.size == (84, 84) for shown in session.images[1:])
 
 
+def test_every_reply_says_which_angle_is_asked_for() -> None:
+    rng = random.Random(6)
+    for diagram in many(20):
+        asked = f"I need angle {diagram.corners[diagram.asked].letter}"
+        for pattern in worked.PATTERNS:
+            said = worked.replies(polygons.solution(diagram), pattern, rng)
+            assert all(text.count(asked) == 1 for text in said), said
+        (told,) = worked.replies(polygons.solution(diagram), "direct")
+        assert told.count(asked) == 1
+        question, search = polygons.absent(diagram, rng)
+        (missing,) = {re.findall(r"I need angle (.)\.", text)[0] for text in worked.replies(search)}
+        assert re.search(rf"(?:m∠|angle ){missing}\b", question), question
+        assert missing not in {corner.letter for corner in diagram.corners}
+
+
 def test_the_arithmetic_says_only_true_sums() -> None:
     rng = random.Random(0)
     for _ in range(200):
@@ -112,9 +128,11 @@ def test_the_arithmetic_says_only_true_sums() -> None:
 
 
 def test_a_question_about_a_missing_corner_ends_without_a_number() -> None:
+    rng = random.Random(5)
     for diagram in many(20):
-        session = Session(PROTOCOL, "Find angle Z.", [polygons.draw(diagram)])
-        for text in worked.replies(worked.searched("corner", polygons.spots(diagram))):
+        question, search = polygons.absent(diagram, rng)
+        session = Session(PROTOCOL, question, [polygons.draw(diagram)])
+        for text in worked.replies(search):
             session.feed(Reply(text))
         done = session.next()
         assert isinstance(done, Done)

@@ -360,13 +360,13 @@ def test_sums_go_by_places() -> None:
 def test_what_is_not_there_is_searched_for_and_refused(name: str, difficulty: Difficulty) -> None:
     family, rng = families.get(name), random.Random(4)
     for problem in drawn(name, difficulty)[:8]:
-        question = family.absent(problem, rng)
+        question, search = family.absent(problem, rng)
         there = {label.text for label in problem.labels}
         asked = set(re.findall(r"\b(?:[A-Z][a-z]{2}|[A-Z])\b", question)) - {"How", "Find"}
         asked |= {letter for word in re.findall(r"\b[A-Z]{2,}\b", question) for letter in word}
         assert asked - there, question
         session = Session(worked.PROTOCOL, question, [family.draw(problem)], tolerate=())
-        for text in worked.replies(worked.searched(family.NOUN, family.spots(problem))):
+        for text in worked.replies(search):
             assert isinstance(session.feed(Reply(text)), Unit)
         done = session.next()
         assert isinstance(done, Done)

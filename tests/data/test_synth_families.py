@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from virc_recipes.data.synth import SynthConfig, write
 from virc_recipes.reasoning.messages import parse
 
 ALL = tuple(families.names())
+_PLAN = re.compile(r"I need (?!angle .\. )")  # which angle is needed, every reply says
 LAYOUTS = ("sft", "rl", "prompts", "batch", "trajectories")
 COUNT = 80
 
@@ -88,7 +90,7 @@ def test_a_pattern_has_the_acts_it_is_called_by(made: Path) -> None:
         pattern = row["category"]["pattern"]
         assert parse(replies[-1]).answer == row["answer"]
         assert any(worked.AGAIN in reply for reply in replies) == ("verify" in pattern)
-        assert ("I need" in replies[0]) == ("plan" in pattern)
+        assert bool(_PLAN.search(replies[0])) == ("plan" in pattern)
         assert (worked.CANNOT in replies[-1]) == refused(row)
         assert (len(replies) == 1) == (pattern == "refuse")
         assert len(replies) <= 16

@@ -18,7 +18,11 @@ RIGHT: Mapping[str, set[int]] = {
     "base": {0, 1}, "instruct": set(range(1, 7)), "practice": {*range(8), 10}, "rl": {*range(8), *range(10, 16)},
     "direct": {3},
 }  # fmt: skip
-"""Which of them each model solves."""
+"""Which of them each model solves greedily."""
+DRAWN: Mapping[str, set[int]] = {
+    "base": set(), "instruct": {1}, "practice": {1, 2}, "rl": {*range(1, 9), 12}, "direct": set(),
+}  # fmt: skip
+"""And which with replies drawn at temperature 1."""
 QUICK = Demo(full=False, seed=0, size=demo.QUICK)
 
 
@@ -48,9 +52,10 @@ def finish(folder: Path, begun: Demo = QUICK) -> None:
         "".join(json.dumps(row) + "\n" for row in rows)
     )
     every = {name: RIGHT[name] for name in (*STAGES, CONTROL)}
-    evaluate(folder, begun, "shown", every)
+    evaluate(folder, begun, "greedy", every)
+    evaluate(folder, begun, "sampled", {name: DRAWN[name] for name in every})
     for crops, right in (("twin", {2, 3, 4}), ("blank", {5})):
-        evaluate(folder, begun, crops, dict.fromkeys(STAGES, right))
+        evaluate(folder, begun, crops, dict.fromkeys(STAGES[1:], right))
     evaluate(folder, begun, "strange", {name: set(EASY) for name in every})
     pages(folder, begun, [8, 1, 19, 12, 13])
 

@@ -54,8 +54,9 @@ def test_a_dry_run_needs_no_environment(workspace: Path, monkeypatch: pytest.Mon
     assert files(workspace) == []
 
 
-def test_a_large_one_draws_what_the_packaged_model_learnt_from(workspace: Path) -> None:
+def test_a_large_one_draws_more(workspace: Path) -> None:
     done = virc("demo", "--dry-run", "--large")
+    assert demo.LARGE.instruct > demo.USUAL.instruct
     assert f"--count {demo.LARGE.instruct} --seed 1" in done.out
     both = virc("demo", "--dry-run", "--large", "--quick")
     sentence = "error: --quick and --large are two sizes\nhint: leave one of them out\n"
@@ -134,9 +135,9 @@ def test_a_step_that_fails_is_told_once_and_its_exit_code_is_the_demos(
     assert said.count("error: ") == 1
     assert "trajectories.json" in said
     (sentence, hint) = done.err.splitlines()[-2:]
-    assert sentence == "error: step 2 of 16, instruct, failed: exit code 5"
+    assert sentence == "error: step 2 of 17, instruct, failed: exit code 5"
     assert hint == "hint: the same virc demo goes on with it"
-    assert "step 1 of 16, instruct data: done before\n" in done.err
+    assert "step 1 of 17, instruct data: done before\n" in done.err
     (tried,) = demo.took(folder)
     assert (tried.name, tried.code, tried.seconds > 0) == ("instruct", 5, True)
 
@@ -156,9 +157,9 @@ def test_ctrl_c_reaches_the_step_that_is_at_work(workspace: Path) -> None:
         printed, said = child.communicate(timeout=60)
     assert child.returncode == 130, said
     assert json.loads(printed)["error"]["code"] == 130
-    assert "step 10 of 16, heldout data: draw 3000 problems, after " in said
+    assert "step 10 of 17, heldout data: draw 3000 problems, after " in said
     assert said.count("error: ") == 1
-    assert "\nstep 10 of 16, heldout data, is not done: the same virc demo goes on with it\n" in said
+    assert "\nstep 10 of 17, heldout data, is not done: the same virc demo goes on with it\n" in said
     assert not list((folder / "data").glob("*heldout*"))
     assert [each.code for each in demo.took(folder) if each.name == "heldout data"] == [0, 130]
 
@@ -175,7 +176,7 @@ def test_ctrl_c_ends_a_phase_of_the_course_and_its_workers_without_a_traceback(w
         _, said = child.communicate(timeout=60)
     assert workers
     assert child.returncode == 130, said
-    assert [line for line in said.splitlines() if not line.startswith(("step 1 of 20, sight", "$ "))] == [
+    assert [line for line in said.splitlines() if not line.startswith(("step 1 of 21, sight", "$ "))] == [
         "error: interrupted"
     ]
     assert not any(runs.started(pid) for pid in workers)
@@ -188,7 +189,7 @@ def test_nothing_is_done_twice(workspace: Path) -> None:
     made = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     second = virc("demo", "--quick")
     assert (first.code, second.code, first.out) == (0, 0, second.out)
-    assert second.err.count(": done before\n") == len(demo.plan(finished.QUICK)) == 16
+    assert second.err.count(": done before\n") == len(demo.plan(finished.QUICK)) == 17
     assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == made
 
 

@@ -9,9 +9,9 @@ import pytest
 from called import virc
 from PIL import Image
 
-from virc_recipes import demo_curve
+from virc_recipes import demo_curve, plots
 from virc_recipes.demo import QUICK
-from virc_recipes.demo_curve import Curve, Gain
+from virc_recipes.demo_curve import Curve, Gain, Scores
 from virc_recipes.evaluation.statistics import wilson
 
 
@@ -21,24 +21,37 @@ def curve(workspace: Path) -> Curve:
     return demo_curve.read(workspace / "demo", finished.QUICK)
 
 
-def gain(curve: Curve, stage: str, part: str) -> Gain:
-    (found,) = (each for each in curve.gains if (each.stage, each.part) == (stage, part))
+def gain(curve: Curve, stage: str, part: str, replies: str = "greedy") -> Gain:
+    (found,) = (
+        each for each in curve.gains if (each.stage, each.part, each.replies) == (stage, part, replies)
+    )
     return found
 
 
 def test_every_stage_has_its_share_of_right_answers_with_wilsons_interval(curve: Curve) -> None:
-    shares = {stage.name: (stage.right.right, stage.easy.right, stage.hard.right) for stage in curve.stages}
-    assert shares == {
-        "base": (2, 2, 0), "instruct": (6, 6, 0), "practice": (9, 8, 1), "rl": (14, 8, 6), "direct": (1, 1, 0),
-    }  # fmt: skip
-    assert {(stage.right.of, stage.easy.of, stage.hard.of) for stage in curve.stages} == {(20, 10, 10)}
-    assert all(stage.hard.interval == wilson(stage.hard.right, 10) for stage in curve.stages)
+    greedy = [stage.greedy for stage in curve.stages]
+    assert [stage.name for stage in curve.stages] == ["base", "instruct", "practice", "rl", "direct"]
+    assert [right(scores) for scores in greedy] == [(2, 2, 0), (6, 6, 0), (9, 8, 1), (14, 8, 6), (1, 1, 0)]
+    assert {(scores.all.of, scores.easy.of, scores.hard.of) for scores in greedy} == {(20, 10, 10)}
+    assert all(scores.hard.interval == wilson(scores.hard.right, 10) for scores in greedy)
+
+
+def right(scores: Scores) -> tuple[int, int, int]:
+    return scores.all.right, scores.easy.right, scores.hard.right
+
+
+def test_sampled_answers_have_shares_and_gains_of_their_own(curve: Curve) -> None:
+    sampled = [right(stage.sampled) for stage in curve.stages]
+    assert sampled == [(0, 0, 0), (1, 1, 0), (2, 2, 0), (9, 8, 1), (0, 0, 0)]
+    drawn, likeliest = (gain(curve, "rl", "all", replies) for replies in ("sampled", "greedy"))
+    assert (drawn.difference, drawn.p) == (pytest.approx(0.35), pytest.approx(2 / 2**7))
+    assert likeliest.difference == pytest.approx(0.25)
 
 
 def test_what_was_not_asked_is_not_said(curve: Curve) -> None:
     twins = {stage.name: stage.twin and stage.twin.right for stage in curve.stages}
-    assert twins == {"base": 3, "instruct": 3, "practice": 3, "rl": 3, "direct": None}
-    assert [stage.blank and stage.blank.right for stage in curve.stages] == [1, 1, 1, 1, None]
+    assert twins == {"base": None, "instruct": 3, "practice": 3, "rl": 3, "direct": None}
+    assert [stage.blank and stage.blank.right for stage in curve.stages] == [None, 1, 1, 1, None]
 
 
 def test_how_the_answers_came_about(curve: Curve) -> None:
@@ -69,7 +82,7 @@ def test_gains_are_on_the_same_problems(
 
 
 def test_the_gains_are_those_that_the_evaluation_names_itself(curve: Curve, workspace: Path) -> None:
-    summary = json.loads((workspace / "demo" / "evals" / "shown" / "summary.json").read_bytes())
+    summary = json.loads((workspace / "demo" / "evals" / "greedy" / "summary.json").read_bytes())
     pairs = {(pair["one"], pair["other"]): pair for pair in summary["pairs"]}
     for one, other, stage in ((QUICK.start, "instruct@40", "instruct"), ("practice@40", "rl", "rl")):
         pair, found = pairs[one, other], gain(curve, stage, "all")
@@ -83,7 +96,7 @@ def test_the_page_is_of_a_hard_problem_that_the_last_stage_solves(curve: Curve) 
 
 
 def test_every_step_has_its_command_and_its_time(curve: Curve) -> None:
-    assert [step.seconds for step in curve.steps] == [2.5] * 16
+    assert [step.seconds for step in curve.steps] == [2.5] * 17
     assert curve.steps[1].command.startswith("virc train tiny --stage instruct --from ")
 
 
@@ -94,9 +107,10 @@ def test_the_command_prints_the_curve_and_leaves_it_with_a_picture(workspace: Pa
     lines = done.out.splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[0] == "20 problems held out; the commonest answer alone: 15.0%"
-    assert "rl        70.0%  48.1 to 85.5   80.0%  60.0%  15.0%  5.0%" in lines
-    assert "direct    5.0%   0.9 to 23.6    10.0%  0.0%   -      -" in lines
-    assert "rl less practice        hard  +50.0   +8.2 to +74.6   0.062" in lines
+    assert "rl        70.0%   48.1 to 85.5   80.0%  60.0%  15.0%  5.0%" in lines
+    assert "direct    5.0%    0.9 to 23.6    10.0%  0.0%   -      -" in lines
+    assert "rl        45.0%    25.8 to 65.8   80.0%  10.0%" in lines
+    assert "rl less practice        greedy   hard  +50.0   +8.2 to +74.6   0.062" in lines
     assert f"a problem that rl was asked: {Path('demo/evals/pages/traces/rl/12/index.html')}\n" in done.err
     written = json.loads((workspace / "demo" / "curve.json").read_bytes())
     assert (written["schema"], written["base"], len(written["stages"])) == ("virc.demo/1", QUICK.start, 5)
@@ -106,6 +120,45 @@ def test_the_command_prints_the_curve_and_leaves_it_with_a_picture(workspace: Pa
         "schema",
         "error",
     }
+
+
+def test_pairs_come_in_any_order(workspace: Path) -> None:
+    """Who types `virc eval` by hand may ask the last stage first."""
+    finished.finish(workspace / "demo")
+    before = demo_curve.read(workspace / "demo", finished.QUICK).gains
+    backwards = {name: finished.RIGHT[name] for name in reversed(finished.RIGHT)}
+    finished.evaluate(workspace / "demo", finished.QUICK, "greedy", backwards)
+    assert demo_curve.read(workspace / "demo", finished.QUICK).gains == before
+
+
+def test_two_checkpoints_of_a_stage_are_one_too_many(workspace: Path) -> None:
+    finished.finish(workspace / "demo")
+    place = workspace / "demo" / "evals" / "twin"
+    summary = json.loads((place / "summary.json").read_bytes())
+    other = {**summary["models"][0], "name": "instruct@20"}
+    (place / "summary.json").write_text(json.dumps({**summary, "models": [*summary["models"], other]}))
+    done = virc("demo", "--quick")
+    sentence = "error: demo/evals/twin holds instruct@40 and instruct@20\nhint: remove demo/evals/twin\n"
+    assert (done.code, done.out) == (3, "")
+    assert done.err.endswith(sentence)
+
+
+def test_each_panel_draws_its_own_shares(
+    curve: Curve, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    monkeypatch.setattr(plots, "picture", lambda fill: fill(figure))
+    demo_curve.draw(curve, workspace / "demo")
+    greedy, sampled, *_ = (
+        {bars.get_label(): bars[0].get_ydata().tolist() for bars in axes.containers} for axes in figure.axes
+    )
+    assert greedy["hard"] == pytest.approx([0, 0, 0.1, 0.6])
+    assert sampled["easy"] == pytest.approx([0, 0.1, 0.2, 0.8])
+    assert sampled["hard"] == pytest.approx([0, 0, 0, 0.1])
+    twins = next(line for line in figure.axes[0].get_lines() if str(line.get_label()).startswith("crops of"))
+    assert twins.get_xydata().tolist() == [[1, 0.15], [2, 0.15], [3, 0.15]]
 
 
 def test_the_picture_has_a_line_for_easy_and_one_for_hard(curve: Curve, workspace: Path) -> None:

@@ -84,12 +84,17 @@ def test_every_stage_logs_what_it_learns_by(workspace: Path) -> None:
 def test_the_curve_has_every_stage(workspace: Path) -> None:
     curve = json.loads((workspace / "printed.json").read_bytes())
     assert [stage["name"] for stage in curve["stages"]] == [*STAGES, CONTROL]
-    assert {stage["right"]["of"] for stage in curve["stages"]} == {8}
-    assert [stage["blank"] is not None for stage in curve["stages"]] == [True] * 4 + [False]
+    assert {
+        stage[replies]["all"]["of"] for replies in ("greedy", "sampled") for stage in curve["stages"]
+    } == {8}
+    assert [stage["blank"] is not None for stage in curve["stages"]] == [False, True, True, True, False]
     assert {gain["stage"] for gain in curve["gains"]} == set(STAGES[1:])
     assert all(step["seconds"] > 0 for step in curve["steps"])
-    shown = json.loads((workspace / "demo" / "evals" / "shown" / "summary.json").read_bytes())
-    assert {model["protocol"] for model in shown["models"]} == {"trained"}
+    greedy = json.loads((workspace / "demo" / "evals" / "greedy" / "summary.json").read_bytes())
+    assert {model["protocol"] for model in greedy["models"]} == {"trained"}
+    sampled = json.loads((workspace / "demo" / "evals" / "sampled" / "summary.json").read_bytes())
+    assert {model["settings"]["temperature"] for model in greedy["models"]} == {0}
+    assert {model["settings"]["temperature"] for model in sampled["models"]} == {1}
     assert (workspace / "demo" / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert "<html" in (workspace / "demo" / curve["page"]).read_text()
 
@@ -105,6 +110,6 @@ def test_a_second_call_does_nothing_again(workspace: Path) -> None:
     before = dict(there())
     done = workspaces.run(workspace, *WORDS)
     assert (done.returncode, done.stdout) == (0, (workspace / "printed.json").read_text())
-    assert done.stderr.count("done before") == 16
+    assert done.stderr.count("done before") == 17
     changed = {file.name for file, when in there() if before.get(file) != when}
     assert changed <= {"demo", "curve.json", "curve.png"}

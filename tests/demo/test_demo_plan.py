@@ -35,7 +35,7 @@ def parsed(words: tuple[str, ...]) -> dict[str, object]:
 @pytest.mark.parametrize("begun", PLANS)
 def test_every_command_line_is_one_that_virc_takes(begun: Demo) -> None:
     lines = [step.words for step in demo.plan(begun) if step.words[0] == "virc"]
-    assert len(lines) == 16
+    assert len(lines) == 17
     assert all(parsed(words[1:]) for words in lines)
 
 
@@ -46,7 +46,7 @@ def test_a_line_that_virc_does_not_take_is_seen() -> None:
 
 @pytest.mark.parametrize("begun", PLANS)
 def test_every_step_reads_what_an_earlier_one_makes(begun: Demo) -> None:
-    made = {begun.size.start}
+    made = set() if begun.full else {begun.size.start}
     for step in demo.plan(begun):
         read = {
             after
@@ -60,7 +60,8 @@ def test_every_step_reads_what_an_earlier_one_makes(begun: Demo) -> None:
         if step.words[:2] == ("virc", "merge"):
             assert step.words[2] in made
         assert step.makes not in made
-        made |= {step.makes, Path(step.makes).name}
+        made |= {step.makes}
+        made |= {Path(step.makes).name} if step.makes.startswith(("runs/", "models/")) else set()
     assert len({step.name for step in demo.plan(begun)}) == len(demo.plan(begun))
 
 
@@ -85,7 +86,19 @@ def test_another_seed_is_another_seed_everywhere() -> None:
     first, second = (demo.plan(Demo(full=True, seed=seed, size=QUICK)) for seed in (0, 1))
     seeded = [step.name for step in first if any("seed" in word for word in step.words)]
     assert seeded == [one.name for one, other in zip(first, second, strict=True) if one.words != other.words]
-    assert len(seeded) == 4 + 6 + 4
+    assert len(seeded) == 4 + 6 + 4 + 6
+
+
+def test_only_a_large_one_trains_the_tower_from_the_start_and_that_of_the_control_too() -> None:
+    plans = [demo.plan(Demo(full=False, seed=0, size=size)) for size in (QUICK, USUAL, LARGE)]
+    trained = [[each.name for each in steps if "frozen=[]" in each.words] for steps in plans]
+    assert trained == [[], [], ["instruct", "direct"]]
+
+
+def test_only_sampled_answers_are_drawn_at_a_temperature() -> None:
+    asked = {each.name: parsed(each.words[1:]) for each in demo.plan(PLANS[1]) if "eval" in each.words}
+    warm = {name: words["temperature"] for name, words in asked.items() if words["temperature"] is not None}
+    assert warm == {"eval sampled": 1.0}
 
 
 def step(name: str, begun: Demo = finished.QUICK) -> Step:
@@ -101,6 +114,12 @@ def test_what_is_whole_is_not_made_again(tmp_path: Path) -> None:
         assert demo.rest(each, tmp_path, demo.took(tmp_path)) == each.words
 
 
+def test_a_folder_that_holds_no_run_is_no_run(tmp_path: Path) -> None:
+    finished.finish(tmp_path)
+    (tmp_path / "runs" / "instruct" / "run.json").unlink()
+    assert demo.rest(step("instruct"), tmp_path, []) == step("instruct").words
+
+
 @pytest.mark.parametrize("progress", ["new", "stopped", "failed", "running"])
 def test_a_run_that_was_begun_goes_on(tmp_path: Path, progress: str) -> None:
     runs.write_state(make(tmp_path, "instruct"), progress=progress)
@@ -111,9 +130,9 @@ def test_a_run_that_was_begun_goes_on(tmp_path: Path, progress: str) -> None:
 
 def test_an_evaluation_is_whole_once_every_model_has_answered_everything(tmp_path: Path) -> None:
     finished.finish(tmp_path)
-    asked = step("eval shown")
+    asked = step("eval greedy")
     few = {name: right for name, right in finished.RIGHT.items() if name != "direct"}
-    finished.evaluate(tmp_path, finished.QUICK, "shown", few)
+    finished.evaluate(tmp_path, finished.QUICK, "greedy", few)
     assert demo.rest(asked, tmp_path, []) == asked.words
     summary = demo.summary(tmp_path / "evals" / "blank")
     short = [msgspec.structs.replace(model, missing=1) for model in summary.models]
@@ -130,6 +149,7 @@ def test_a_phase_of_the_course_is_done_when_it_has_ended(tmp_path: Path) -> None
     assert demo.rest(first, tmp_path, []) == first.words
     assert demo.rest(first, tmp_path, [Took(first.name, 1, 130)]) == first.words
     assert demo.rest(first, tmp_path, [Took(first.name, 1, 130), Took(first.name, 9, 0)]) is None
+    assert demo.rest(first, tmp_path, [Took(first.name, 9, 0), Took(first.name, 1, 130)]) == first.words
 
 
 def test_a_line_that_a_kill_cut_short_is_left_out_of_the_record(tmp_path: Path) -> None:
@@ -137,6 +157,8 @@ def test_a_line_that_a_kill_cut_short_is_left_out_of_the_record(tmp_path: Path) 
     with (tmp_path / "steps.jsonl").open("ab") as file:
         file.write(b'{"name":"tw')
     assert demo.took(tmp_path) == [Took("one", 1.5, 0)]
+    demo.note(tmp_path, Took("two", 2.5, 0))
+    assert demo.took(tmp_path) == [Took("one", 1.5, 0), Took("two", 2.5, 0)]
 
 
 def test_a_folder_of_another_start_or_of_the_other_kind_is_not_gone_on_with(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_overlays_choose_what_the_paper_stages_need(
 
 def test_the_embedded_model_needs_nothing_from_a_hub() -> None:
     assert data_files(systems.get("tiny")) == ()
-    assert bases(systems.get("tiny")) == ("tiny",)
+    assert bases(systems.get("tiny")) == ("tiny-base",)
 
 
 def test_a_new_system_names_a_dataset_and_needs_nothing_of_it(

@@ -24,21 +24,29 @@ LATE = [CROP, "97"]
 
 
 class Rollouts:
-    """Turns for `serve`: the k-th rollout of a problem, known by its seed, goes as the k-th script says."""
+    """Turns for `serve`: the k-th rollout of a problem, known by the seed of its first turn, goes as the k-th script
+    says; those of a problem come one after the other.
+    """
 
     def __init__(self, scripts: Mapping[str, Sequence[Sequence[str]]]) -> None:
         self._scripts = scripts
         self._seeds: dict[str, list[int]] = {}
+        self._number: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def __call__(self, body: Body) -> str:
-        question = asked(body)
+        question, turn = asked(body), turn_of(body)
         with self._lock:
-            seeds = self._seeds.setdefault(question, [])
-            if body["seed"] not in seeds:
-                seeds.append(body["seed"])
-            number = seeds.index(body["seed"])
-        return self._scripts[question][number][turn_of(body)]
+            if turn == 0:
+                self._number[question] = self._of_seed(question, body["seed"])
+            number = self._number[question]
+        return self._scripts[question][number][turn]
+
+    def _of_seed(self, question: str, seed: int) -> int:
+        seeds = self._seeds.setdefault(question, [])
+        if seed not in seeds:
+            seeds.append(seed)
+        return seeds.index(seed)
 
 
 def sample(source: Path, to: Path, url: str, *words: object) -> Done:

@@ -29,6 +29,20 @@ def test_every_row_gets_one_line(batch: Callable[..., Any], image: Path, tmp_pat
     assert "3 rows: 3 answered, 0 without an answer, 0 failed" in done.err
 
 
+def test_every_row_is_drawn_from_a_seed_of_its_own(
+    batch: Callable[..., Any], image: Path, tmp_path: Path
+) -> None:
+    """From one seed all rows would succeed or fail together, and no interval over them would hold."""
+    drawn = []
+    for out in ("once", "again"):
+        with serve(echo) as server:
+            rows = problems(image, *range(20))
+            assert batch(rows, server, "--temperature", 1, out=tmp_path / out).code == 0
+            drawn.append({asked(body): body["seed"] for body in server.chats()})
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0].values())) == 20
+
+
 def test_lines_go_to_stdout_without_a_file(image: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", problems(image, 1, 2))
     for words in ([], ["--out", "-"]):

@@ -267,6 +267,16 @@ def test_of_two_equally_common_answers_the_earlier_is_given(own: Protocol) -> No
     assert solved.answer == "2"
 
 
+def test_every_turn_is_drawn_from_a_seed_of_its_own(own: Protocol) -> None:
+    """From one seed, replies take the same way wherever shares are alike, and err together."""
+    drawn = [
+        [sampling.seed for sampling in run(own, CROP, CROP, answer("1"), config=config)[1].samplings]
+        for config in (SolveConfig(), SolveConfig(), SolveConfig(seed=1))
+    ]
+    assert drawn[0] == drawn[1]
+    assert len({*drawn[0], *drawn[2]}) == 6
+
+
 def test_no_seed_is_used_twice_among_samples_and_their_tries(own: Protocol) -> None:
     replies = ["no", "no", "no", answer("1")] * 3
     _, backend = run(own, *replies, config=SolveConfig(samples=3))

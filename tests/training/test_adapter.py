@@ -24,8 +24,9 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 ROWS = 64
 LORA = (
-    *("train", "tiny", "--stage", "instruct", "--with", "lora", "--set", "learning_rate=1e-2"),
-    *("--set", "steps=20", "--set", "batch=4", "--set", "save=10", "--set", "trackers=[tensorboard]"),
+    *("train", "tiny", "--stage", "instruct", "--from", "tiny", "--with", "lora"),
+    *("--set", "learning_rate=1e-2", "--set", "steps=20", "--set", "batch=4", "--set", "save=10"),
+    *("--set", "trackers=[tensorboard]"),
 )
 NAME = "adapter_model.safetensors"
 COMMON = {"template": "qwen2_vl", "trust_remote_code": False}
@@ -44,9 +45,9 @@ def llamafactory(task: str, file: Path, **keys: object) -> None:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with problems drawn by this package."""
+    """A workspace with solutions that plan and verify, which `tiny` has not learnt."""
     folder = tmp_path_factory.mktemp("workspace")
-    workspaces.synth(folder, ROWS)
+    workspaces.synth(folder, ROWS, "sft", "--pattern", "plan+verify")
     return folder
 
 

@@ -10,10 +10,8 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 
 def test_two_steps_are_measured_beside_the_estimate_and_leave_no_run(tmp_path: Path) -> None:
-    words = ("--to", "data/polygons", "--count", "8", "--seed", "3", "--layouts", "rl")
-    made = workspaces.run(tmp_path, "data", "synth", *words)
-    assert made.returncode == 0, made.stderr
-    chosen = ("--set", "samples=4", "--set", "devices=1")
+    workspaces.synth(tmp_path, 8, "rl")
+    chosen = workspaces.sets({"samples": 4, "devices": 1})
     done = workspaces.run(
         tmp_path, "train", "tiny", "--stage", "rl", "--from", "tiny", "--probe", "--json", *chosen
     )

@@ -160,14 +160,8 @@ def _of(run: Run, head: str) -> list[dict[str, Any]]:
 
 
 def test_verl_trains_on_a_cluster_and_its_run_lies_here(head: str, tmp_path: Path) -> None:
-    words = ("--to", "data/polygons", "--count", "8", "--seed", "3", "--layouts", "rl")
-    made = workspaces.run(tmp_path, "data", "synth", *words)
-    assert made.returncode == 0, made.stderr
-    few = [
-        word
-        for each in ("steps=1", "save=1", "batch=2", "mini_batch=2", "samples=2")
-        for word in ("--set", each)
-    ]
+    workspaces.synth(tmp_path, 8, "rl")
+    few = workspaces.sets({"steps": 1, "save": 1, "batch": 2, "mini_batch": 2, "samples": 2})
     done = workspaces.run(
         tmp_path, "train", "tiny", "--stage", "rl", "--from", "tiny", "--name", "far", *few,
         "--launcher", "ray", "--ray-address", head,

@@ -112,7 +112,7 @@ def test_a_dry_run_is_the_plan_of_this_workspace(workspace: Path, rows: Path) ->
     import yaml
 
     keys = yaml.safe_load(said["files"][said["command"][-1]])
-    assert keys["model_name_or_path"] == str(EMBEDDED_FOLDER)
+    assert keys["model_name_or_path"] == str(EMBEDDED_FOLDER.with_name("tiny-base"))
     assert keys["output_dir"] == str(workspace / "runs" / "mine" / "checkpoints")
     assert keys["max_steps"] == 7
     assert "num_train_epochs" not in keys
@@ -163,6 +163,20 @@ def test_a_system_in_this_folder_is_named_by_its_path(workspace: Path) -> None:
     assert virc("systems", "new", "lab").code == 0
     done = virc("train", "lab", "--stage", "instruct")
     assert (done.code, "./lab.yaml" in done.err) == (3, True)
+
+
+def test_a_dry_run_refuses_words_that_no_tool_of_the_system_takes(workspace: Path) -> None:
+    assert virc("systems", "cp", "vlm-r3", "lab.yaml").code == 0
+    file = workspace / "lab.yaml"
+    text = file.read_text()
+    assert text.count(" tool: zoom_image,") == 1
+    file.write_text(text.replace(" tool: zoom_image,", " tool: zoom_imgae,"))
+    done = virc("train", "./lab.yaml", "--stage", "rl", "--dry-run")
+    assert (done.code, done.out) == (3, "")
+    assert (
+        "wording.grammar.calls.0.tool: the system has no tool 'zoom_imgae'\nhint: did you mean 'zoom_image'?"
+        in done.err
+    )
 
 
 def test_an_adapter_named_by_a_relative_path_is_found_from_everywhere(workspace: Path, rows: Path) -> None:

@@ -14,12 +14,13 @@ import workspaces
 from safetensors.torch import load_file
 
 from virc_recipes.checkpoints import checkpoints
-from virc_recipes.models import EMBEDDED_FOLDER
+from virc_recipes.models import PACKAGE
 from virc_recipes.runs import Run
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 ROWS = 48
+BASE = PACKAGE / "tiny-base"
 STEPS = ("--set", "steps=10", "--set", "save=4")
 
 
@@ -48,7 +49,7 @@ def test_the_first_stage_learns(instruct: Path) -> None:
 
 
 def test_a_cpu_computes_in_float32_and_what_is_frozen_stays_as_it_was(instruct: Path) -> None:
-    before = load_file(EMBEDDED_FOLDER / "model.safetensors")
+    before = load_file(BASE / "model.safetensors")
     after = load_file(instruct / "checkpoints" / "checkpoint-10" / "model.safetensors")
     assert {weight.dtype for weight in before.values()} == {torch.bfloat16}
     assert {weight.dtype for weight in after.values()} == {torch.float32}

@@ -21,10 +21,10 @@ _CPU = (
 _PATIENCE = 600.0  # seconds
 
 
-def synth(folder: Path, count: int, layouts: str = "sft") -> None:
+def synth(folder: Path, count: int, layouts: str = "sft", *words: str) -> None:
     """Rows of diagrams in `data/polygons` of a workspace."""
-    words = ("--to", "data/polygons", "--count", str(count), "--seed", "3", "--layouts", layouts)
-    done = run(folder, "data", "synth", *words)
+    line = ("--to", "data/polygons", "--count", str(count), "--seed", "3", "--layouts", layouts)
+    done = run(folder, "data", "synth", *line, *words)
     assert done.returncode == 0, done.stderr
 
 

@@ -178,6 +178,13 @@ def test_empty_frames_are_not_held(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("target", ["a/a", "a/../a", "a/a/../../../outside"])
+@pytest.mark.parametrize("first", [True, False], ids=["link first", "file first"])
+def test_a_link_through_a_file_is_the_same_whichever_came_first(target: str, first: bool) -> None:
+    made = [link("c", target), file("a")]
+    check(as_tar(made if first else made[::-1], tarfile.GNU_FORMAT))
+
+
 @pytest.mark.slow
 @settings(max_examples=6000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(hostile, st.sampled_from(list(PACKED)))

@@ -62,6 +62,7 @@ REFUSED: dict[str, tuple[list[Entry], str]] = {
         [folder("a/b/c"), link("a/b/c/one", ".."), link("two", "a/b/c/one/.."), link("three", "two/../../x")],
         "out of the folder",
     ),
+    "link back from a file": ([file("a"), link("l", "a/../b")], "steps back from a file"),
     "back from our own folder": ([link("l", "virc-unpack.partial/../x")], "not there"),
     "chain closed later": ([link("l", "q/../x"), link("q", ".")], "not there"),
     "hard link outside": ([hard_link("a", "../secret")], "leads out of the folder"),

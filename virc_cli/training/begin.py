@@ -67,12 +67,13 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def settings(wanted: Wanted) -> Resolved:
-    """The stage's settings, its engine's own keys checked too.
+    """The stage's settings, its engine's own keys and the words of its system checked too.
 
     Raises:
-        UsageError, ConfigError: as `stages.resolve` and the engine's `check` do.
+        UsageError, ConfigError: as `stages.resolve`, the engine's `check` and `wording.of_system` do.
     """
     system = systems.get(wanted.system)
+    wording.of_system(system)
     given = _given(wanted, stages.stage(system, wanted.stage).kind)
     resolved = stages.resolve(system, wanted.stage, wanted.overlays, wanted.config, wanted.assignments, given)
     if wanted.data:
@@ -189,7 +190,6 @@ def find(
     source = training.rows(resolved, Path.cwd())
     if here:
         fits.refuse_few_gpus(resolved.config, here)
-    wording.load_tools(resolved.system)
     if resolved.kind == "rl":
         rewarding.check_judge(resolved, source, here is not None)
     environment = environment_of(resolved)

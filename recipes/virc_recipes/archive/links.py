@@ -48,7 +48,8 @@ def why_not(root: str, name: str, target: str) -> str | None:
             ahead += _steps(os.readlink("/".join([root, *here])))  # noqa: PTH115
             here.pop()
         elif ahead and not stat.S_ISDIR(mode):
-            return f"it links to {plain(target)}, and a file is on the way"
+            # Through a file it leads nowhere, as it would where the file came after it; but `..` is no way back.
+            return f"it links to {plain(target)}, and steps back from a file" if ".." in ahead else None
     return None
 
 

@@ -4,7 +4,6 @@ A rollout is drawn as RL draws it: one try a turn, no deviation forgiven. So wha
 reward or a check would refuse, and the share of right ones is the pass rate of the model as it is.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -21,6 +20,7 @@ from virc_recipes.ledger import Claims
 from virc_recipes.opened import Opened
 from virc_recipes.outcome import Fields
 from virc_recipes.reasoning.trace import Trace
+from virc_recipes.seeds import derived
 from virc_recipes.solve import Attempt, OnEvent, SolveConfig, attempts
 from virc_recipes.solve_batch import BatchConfig, RowDone, outage_of, shown_images, through, workers_for
 
@@ -120,8 +120,7 @@ def _reference(row: Row) -> str:
 
 
 def _solving(solving: SolveConfig, row: Row) -> SolveConfig:
-    digest = hashlib.sha256(f"{solving.seed} {row.id}".encode(errors="surrogatepass")).digest()
-    seed = int.from_bytes(digest[:4], "big") % 2**31
+    seed = derived(solving.seed, row.id)
     return msgspec.structs.replace(solving, seed=seed, tries=1, tolerate=frozenset(), keep_images=True)
 
 

@@ -109,10 +109,10 @@ def refusal(
     about = _about(family, problem, [])
     about["category"]["refusal"] = wrong
     if wrong == "absent":
-        spots = family.spots(problem)
-        replies = worked.replies(worked.searched(family.NOUN, spots), "direct" if direct else "look")
-        about["looks"] = [spot.box for spot in spots]
-        return Task(family.absent(problem, rng), family.draw(problem), UNREADABLE, {"search": replies}, about)
+        asked, search = family.absent(problem, rng)
+        replies = worked.replies(search, "direct" if direct else "look")
+        about["looks"] = [spot.box for spot in search.spots]
+        return Task(asked, family.draw(problem), UNREADABLE, {"search": replies}, about)
     refused = {"refuse": [worked.REFUSAL]}
     if wrong == "question":
         return Task(unfamiliar.question(rng), family.draw(problem), UNREADABLE, refused, about)

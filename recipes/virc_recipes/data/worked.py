@@ -54,6 +54,8 @@ class Solution(msgspec.Struct, frozen=True):
         sums: how the answer comes out of what was read.
         answer: as it is answered.
         needed: indices of the spots that the answer rests on; None for all.
+        wanted: what is asked for, said again in every reply: a small model compares what stands side by side, not a
+            reading with a question ten turns before it. Empty where the readings need no such comparison.
     """
 
     noun: str
@@ -62,11 +64,12 @@ class Solution(msgspec.Struct, frozen=True):
     sums: str
     answer: str
     needed: Sequence[int] | None = None
+    wanted: str = ""
 
 
-def searched(noun: str, spots: Sequence[Spot]) -> Solution:
+def searched(noun: str, spots: Sequence[Spot], wanted: str = "") -> Solution:
     """Where the question is about what the picture does not show: look everywhere, then give up."""
-    return Solution(noun, "", spots, CANNOT, UNREADABLE)
+    return Solution(noun, "", spots, CANNOT, UNREADABLE, wanted=wanted)
 
 
 def replies(solution: Solution, pattern: Pattern = "look", rng: random.Random | None = None) -> list[str]:
@@ -76,18 +79,19 @@ def replies(solution: Solution, pattern: Pattern = "look", rng: random.Random | 
         rng: chooses the spot that is looked at again, where the pattern has such a look; None: the last.
     """
     if pattern == "direct":
-        return [_answer([*(spot.reads for spot in solution.spots), solution.sums], solution.answer)]
+        seen = [spot.reads for spot in solution.spots]
+        return [_answer([*seen, solution.wanted, solution.sums], solution.answer)]
     turns: list[str] = []
-    said = [solution.plan] if "plan" in pattern else []
+    said = [solution.plan if "plan" in pattern else solution.wanted]
     for number, spot in enumerate(solution.spots):
         said.append(f"Look at the {'next' if number else 'first'} {solution.noun}.")
         turns += _looks(said, spot.box, spot.scale, len(turns))
-        said = [spot.reads]
+        said = [spot.reads, solution.wanted]
     if "verify" in pattern:
         needed = solution.spots if solution.needed is None else [solution.spots[at] for at in solution.needed]
         spot = rng.choice(needed) if rng else needed[-1]
         turns += _looks([*said, AGAIN], spot.again, spot.scale, len(turns))
-        said = [spot.reads, AGREES]
+        said = [spot.reads, AGREES, solution.wanted]
     return [*turns, _answer([*said, solution.sums], solution.answer)]
 
 
@@ -106,8 +110,12 @@ def _looks(said: Sequence[str], box: Box, scale: float | None, made: int) -> lis
 
 def _call(said: Sequence[str], name: str, **arguments: object) -> str:
     call = json.dumps({"name": name, "arguments": arguments})
-    return f"<think>{' '.join(said)}</think>\n<tool_call>\n{call}\n</tool_call>"
+    return f"{_thought(said)}\n<tool_call>\n{call}\n</tool_call>"
 
 
 def _answer(said: Sequence[str], answer: str) -> str:
-    return f"<think>{' '.join(said)}</think>\n<answer>{answer}</answer>"
+    return f"{_thought(said)}\n<answer>{answer}</answer>"
+
+
+def _thought(said: Sequence[str]) -> str:
+    return f"<think>{' '.join(filter(None, said))}</think>"

@@ -32,13 +32,15 @@ def patches(image: Image.Image) -> tuple[NDArray[np.float32], tuple[int, int, in
 
 
 def encode(example: Example, tokenizer: Any) -> tuple[list[int], list[int]]:
-    """Ids and labels of one example; labels are IGNORE outside the assistant's turns."""
+    """Ids and labels of one example: IGNORE outside the assistant's turns, and in them where `only` leaves it out."""
     image_tokens = [image.width * image.height // (PATCH * MERGE) ** 2 for image in example.images]
     rendered = render(example.messages, image_tokens, tokenizer)
+    only = set(tokenizer.convert_tokens_to_ids(list(example.only)) or rendered.ids)
     labels = [IGNORE] * len(rendered.ids)
     for span in rendered.spans:
         if span.role == "assistant":
-            labels[span.start : span.stop] = rendered.ids[span.start : span.stop]
+            said = rendered.ids[span.start : span.stop]
+            labels[span.start : span.stop] = [each if each in only else IGNORE for each in said]
     return rendered.ids, labels
 
 

@@ -1,7 +1,7 @@
 """The training loop: a mix of tasks that shifts from perception to whole trajectories.
 
-python -m virc_recipes.pretraining.loop OUT --minutes 60 | --steps 3000 [--phase sight|read|place|skills|sft|direct]
-        [--from FOLDER] [--seed 0] [--families polygons,charts]
+python -m virc_recipes.pretraining.loop OUT --minutes 60 | --steps 3000 [--from FOLDER] [--seed 0]
+        [--phase sight|read|place|skills|compare|sft|direct] [--families polygons,charts]
 torchrun --standalone --nproc-per-node 2 -m virc_recipes.pretraining.loop OUT ...
 """
 
@@ -41,6 +41,8 @@ TASKS: Mapping[str, tuple[Task, int]] = {  # task and examples a step, about as 
     "labels": (curriculum.list_labels, 32),
     "list": (curriculum.list_corners, 24),
     "sums": (curriculum.sums, 32),
+    "compare": (curriculum.compare, 128),
+    "stops": (curriculum.stops, 24),
     "triangle": (partial(curriculum.trajectory, sides=(3,)), 16),
     "quadrilateral": (partial(curriculum.trajectory, sides=(4,)), 12),
     "refusal": (curriculum.refusal, 16),
@@ -60,6 +62,10 @@ PHASES: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
     "skills": (
         {"read": 0.2, "labels": 0.05, "list": 0.4, "sums": 0.35},
         {"read": 0.15, "list": 0.4, "sums": 0.45},
+    ),
+    "compare": (  # in text, then with pictures too; what `instruct` made goes on from here
+        {"compare": 0.6, "stops": 0.4},
+        {"stops": 0.2, "triangle": 0.4, "quadrilateral": 0.4},
     ),
     "sft": (
         {"read": 0.15, "list": 0.2, "sums": 0.2, "triangle": 0.35, "refusal": 0.1},

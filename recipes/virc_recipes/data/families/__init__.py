@@ -46,13 +46,11 @@ class Family(Protocol):
     Args:
         NAME: what the user calls it; the file is called so too.
         ABOUT: one line for help.
-        NOUN: what a reader looks at, one after the other.
         MOST_PIXELS: area of its largest picture, px; strange pictures beside it are no larger.
     """
 
     NAME: str
     ABOUT: str
-    NOUN: str
     MOST_PIXELS: int
 
     def generate(
@@ -72,8 +70,8 @@ class Family(Protocol):
     def solution(self, problem: Any) -> Solution:
         """How it is solved."""
 
-    def absent(self, problem: Any, rng: random.Random) -> str:
-        """A question of the family about what this picture does not show."""
+    def absent(self, problem: Any, rng: random.Random) -> tuple[str, Solution]:
+        """A question of the family about what this picture does not show, and how that is found out."""
 
 
 def names() -> list[str]:

@@ -16,7 +16,7 @@ from virc_recipes.data.glyphs import mask
 from virc_recipes.data.plane import around, hull, inside
 from virc_recipes.data.problem import LARGEST, Difficulty, Label, Split, settled, split_of
 from virc_recipes.data.sketch import Look
-from virc_recipes.data.worked import Solution, Spot
+from virc_recipes.data.worked import Solution, Spot, searched
 from virc_recipes.tools.base import Box
 
 NAME = "charts"
@@ -156,13 +156,14 @@ def solution(problem: Chart) -> Solution:
     return Solution(NOUN, plan, seen, said, str(problem.answer), needed)
 
 
-def absent(problem: Chart, rng: random.Random) -> str:
-    """A question about a column that the chart does not have."""
+def absent(problem: Chart, rng: random.Random) -> tuple[str, Solution]:
+    """A question about a column that the chart does not have, and the search for it."""
     there = {column.name.text for column in problem.columns}
     names = next(names for names in NAMES if there <= set(names))
     missing = rng.choice([name for name in names if name not in there])
     asked = [missing, rng.choice(sorted(there))]
-    return rng.choice((*QUESTIONS["value"], *QUESTIONS["sum"], *QUESTIONS["difference"])).format(*asked)
+    question = rng.choice((*QUESTIONS["value"], *QUESTIONS["sum"], *QUESTIONS["difference"])).format(*asked)
+    return question, searched(NOUN, spots(problem))
 
 
 def _generate(rng: random.Random, difficulty: Difficulty, bars: bool) -> Chart | None:

@@ -16,7 +16,7 @@ from virc_recipes.data.glyphs import mask
 from virc_recipes.data.plane import Point, around, beside, hull, inside, unit, window
 from virc_recipes.data.problem import LARGEST, Difficulty, Label, Split, settled, split_of
 from virc_recipes.data.sketch import Look
-from virc_recipes.data.worked import Solution, Spot
+from virc_recipes.data.worked import Solution, Spot, searched
 from virc_recipes.tools.base import Box
 
 NAME = "expressions"
@@ -162,11 +162,12 @@ def solution(problem: Expressions) -> Solution:
     return Solution(NOUN, plan, spots(problem), " ".join(steps), str(problem.answer))
 
 
-def absent(problem: Expressions, rng: random.Random) -> str:
-    """A question about a corner that the figure does not have."""
+def absent(problem: Expressions, rng: random.Random) -> tuple[str, Solution]:
+    """A question about a corner that the figure does not have, and the search for it."""
     there = {angle.letter.text for angle in problem.angles}
     name = "".join(rng.sample([letter for letter in NAMES if letter not in there], len(there)))
-    return rng.choice(QUESTIONS).format(figure=FIGURES[len(there)], name=name, corner=name[0])
+    question = rng.choice(QUESTIONS).format(figure=FIGURES[len(there)], name=name, corner=name[0])
+    return question, searched(NOUN, spots(problem))
 
 
 def _collected(problem: Expressions, whole: int) -> list[str]:

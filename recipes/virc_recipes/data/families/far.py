@@ -21,7 +21,7 @@ from virc_recipes.data.glyphs import Face, mask
 from virc_recipes.data.plane import Point, around, beside, window
 from virc_recipes.data.problem import LARGEST, Difficulty, Label, Split, settled, split_of
 from virc_recipes.data.sketch import Look
-from virc_recipes.data.worked import Solution, Spot
+from virc_recipes.data.worked import Solution, Spot, searched
 from virc_recipes.tools.base import Box
 
 NAME = "far"
@@ -159,12 +159,13 @@ def solution(problem: Far) -> Solution:
     return Solution(NOUN, plan, spots(problem)[: needed[-1] + 1], said, str(problem.answer), needed)
 
 
-def absent(problem: Far, rng: random.Random) -> str:
-    """A question about a plate that the page does not have."""
+def absent(problem: Far, rng: random.Random) -> tuple[str, Solution]:
+    """A question about a plate that the page does not have, and the search for it."""
     there = [plate.name.text for plate in problem.plates if plate.name]
     missing = rng.choice([name for name in NAMES if name not in there])
     questions = [question for ask in QUESTIONS for question in QUESTIONS[ask]]
-    return rng.choice(questions).format(missing, rng.choice(there))
+    question = rng.choice(questions).format(missing, rng.choice(there))
+    return question, searched(NOUN, spots(problem))
 
 
 def _generate(rng: random.Random, difficulty: Difficulty, count: int) -> Far | None:

@@ -18,7 +18,7 @@ from virc_recipes.data.glyphs import mask
 from virc_recipes.data.plane import Point, around, beside, inside, unit, window
 from virc_recipes.data.problem import LARGEST, Difficulty, Label, Split, settled, split_of
 from virc_recipes.data.sketch import Look
-from virc_recipes.data.worked import Solution, Spot
+from virc_recipes.data.worked import Solution, Spot, searched
 
 NAME = "lengths"
 ABOUT = "perimeters, midpoints and parallels, with lengths to be read along the figure"
@@ -169,11 +169,12 @@ def solution(problem: Lengths) -> Solution:
     return Solution(NOUN, plan, spots(problem), " ".join(steps), str(problem.answer))
 
 
-def absent(problem: Lengths, rng: random.Random) -> str:
-    """A question about a side that the figure does not have."""
+def absent(problem: Lengths, rng: random.Random) -> tuple[str, Solution]:
+    """A question about a side that the figure does not have, and the search for it."""
     there = {label.text for label in problem.names}
     one, two = rng.sample([name for name in NAMES if name not in there], 2)
-    return rng.choice(("How long is {}?", "Find {}.", "What is the length of {}?")).format(one + two)
+    question = rng.choice(("How long is {}?", "Find {}.", "What is the length of {}?")).format(one + two)
+    return question, searched(NOUN, spots(problem))
 
 
 def _perimeter(problem: Lengths) -> tuple[str, list[str]]:

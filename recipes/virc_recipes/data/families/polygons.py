@@ -17,7 +17,7 @@ from virc_recipes.data.glyphs import mask
 from virc_recipes.data.plane import Point, around, beside, hull, inside, meet, unit, window
 from virc_recipes.data.problem import Difficulty, Label, Split, split_of
 from virc_recipes.data.sketch import Look, random_look
-from virc_recipes.data.worked import Solution, Spot
+from virc_recipes.data.worked import Solution, Spot, searched
 from virc_recipes.tools.base import Box
 
 NAME = "polygons"
@@ -33,6 +33,7 @@ QUESTIONS = (
     "How large is angle {corner}?",
     "Find angle {corner}.",
 )
+FOUND = "That is the one."  # said of a printed angle that is asked for
 CROP = 84  # px, a whole label fits in a crop of this side
 SIDES: Mapping[Difficulty | None, Sequence[int]] = {"easy": (3,), "hard": (4,), None: (3, 3, 4)}
 
@@ -162,14 +163,14 @@ def solution(diagram: Diagram) -> Solution:
 
     Stops early where the asked angle is printed; otherwise looks at every corner before computing.
     """
-    wanted, corners = diagram.corners[diagram.asked], diagram.reading_order()
-    seen = spots(diagram)
-    plan = f"I need angle {wanted.letter}: it is printed, or the others leave it over."
-    if wanted.printed != "?":
-        at = corners.index(wanted)
-        return Solution(NOUN, plan, seen[: at + 1], "That is the one.", str(wanted.angle), (at,))
-    sums = arithmetic([corner.angle for corner in corners if corner is not wanted])
-    return Solution(NOUN, plan, seen, sums, str(wanted.angle))
+    asked, corners = diagram.corners[diagram.asked], diagram.reading_order()
+    seen, said = spots(diagram), wanted(asked.letter)
+    plan = f"I need angle {asked.letter}: it is printed, or the others leave it over."
+    if asked.printed != "?":
+        at = corners.index(asked)
+        return Solution(NOUN, plan, seen[: at + 1], FOUND, str(asked.angle), (at,), said)
+    sums = arithmetic([corner.angle for corner in corners if corner is not asked])
+    return Solution(NOUN, plan, seen, sums, str(asked.angle), wanted=said)
 
 
 def spots(diagram: Diagram) -> Sequence[Spot]:
@@ -177,11 +178,18 @@ def spots(diagram: Diagram) -> Sequence[Spot]:
     return [_spot(corner, diagram) for corner in diagram.reading_order()]
 
 
-def absent(diagram: Diagram, rng: random.Random) -> str:
-    """A question about a corner that the figure does not have."""
+def absent(diagram: Diagram, rng: random.Random) -> tuple[str, Solution]:
+    """A question about a corner that the figure does not have, and the search for it."""
     there = {corner.letter for corner in diagram.corners}
     letters = rng.sample([letter for letter in NAMES if letter not in there], len(there))
-    return rng.choice(QUESTIONS).format(figure=FIGURES[len(there)], name="".join(letters), corner=letters[0])
+    name, corner = "".join(letters), letters[0]
+    question = rng.choice(QUESTIONS).format(figure=FIGURES[len(there)], name=name, corner=corner)
+    return question, searched(NOUN, spots(diagram), wanted(corner))
+
+
+def wanted(letter: str) -> str:
+    """What every reply says again, where the angle of this corner is asked for."""
+    return f"I need angle {letter}."
 
 
 def arithmetic(known: Sequence[int]) -> str:
