@@ -9,6 +9,7 @@ from typing import Any
 from engine_python import interpreter
 
 from virc_recipes import engines
+from virc_recipes.engines.verl import PLUG_INS_CPU
 
 RECIPES = Path(engines.__file__).parents[2]
 TINY = RECIPES / "virc_recipes" / "models" / "tiny"
@@ -16,7 +17,7 @@ HERE = Path(__file__).parent
 _PLATFORM = {
     "VERL_PLATFORM": "cpu",
     "VERL_ENGINE_DEVICE": "cuda",
-    "VERL_USE_EXTERNAL_MODULES": "virc_recipes.engines.verl_cpu",
+    "VERL_USE_EXTERNAL_MODULES": PLUG_INS_CPU,
 }
 _PATIENCE = 300.0  # seconds
 

@@ -94,7 +94,7 @@ def in_engine(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(RECIPES), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     # Stages for GPUs are looked at too, on machines that have none.
     environment |= {"PYTHONSAFEPATH": "1", "VERL_PLATFORM": "cpu", "VERL_ENGINE_DEVICE": "cuda"}
-    environment |= {"VERL_USE_EXTERNAL_MODULES": verl.PLUG_IN}
+    environment |= {"VERL_USE_EXTERNAL_MODULES": verl.PLUG_INS_CPU}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [str(interpreter("rl")), "-c", code, *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)

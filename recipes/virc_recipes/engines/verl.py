@@ -57,7 +57,9 @@ REPLY = 1_024
 """Tokens of a reply in `multi_turn`, as `virc solve` has it."""
 
 FREEZE = "virc_recipes.engines.verl_model"
-PLUG_IN = "virc_recipes.engines.verl_cpu"
+PLUG_IN = "virc_recipes.engines.verl_positions"
+PLUG_INS_CPU = f"{PLUG_IN},virc_recipes.engines.verl_cpu"
+"""Modules that verl imports in each of its processes, where there is no accelerator."""
 
 ACTOR, ROLLOUT, MODEL = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model"))
 VLLM = f"{ROLLOUT}.engine_kwargs.vllm"
@@ -144,6 +146,7 @@ def environment(config: Config, place: Place) -> dict[str, str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS": "0",
         "VLLM_NO_USAGE_STATS": "1",
+        "VERL_USE_EXTERNAL_MODULES": PLUG_IN,
         "VERL_FILE_LOGGER_PATH": str(place.files.parent / METRICS),
         "TENSORBOARD_DIR": str(run / "tensorboard") if "tensorboard" in config.trackers else None,
         "WANDB_DIR": str(run) if "wandb" in config.trackers else None,
@@ -155,7 +158,7 @@ def environment(config: Config, place: Place) -> dict[str, str]:
     }
     if config.device == "cpu":
         env |= {
-            "VERL_USE_EXTERNAL_MODULES": PLUG_IN,
+            "VERL_USE_EXTERNAL_MODULES": PLUG_INS_CPU,
             "VERL_PLATFORM": "cpu",
             # The name under which verl registers FSDP; the processes still compute on CPUs.
             "VERL_ENGINE_DEVICE": "cuda",
