@@ -2,7 +2,6 @@
 
 import json
 import random
-import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from called import virc
 from PIL import Image
+from plans import planned
 
 from virc_recipes.data import families, tasks, worked
 from virc_recipes.data.problem import LARGEST
@@ -17,7 +17,6 @@ from virc_recipes.data.synth import SynthConfig, write
 from virc_recipes.reasoning.messages import parse
 
 ALL = tuple(families.names())
-_PLAN = re.compile(r"I need (?!angle .\. )")  # which angle is needed, every reply says
 LAYOUTS = ("sft", "rl", "prompts", "batch", "trajectories")
 COUNT = 80
 
@@ -90,7 +89,7 @@ def test_a_pattern_has_the_acts_it_is_called_by(made: Path) -> None:
         pattern = row["category"]["pattern"]
         assert parse(replies[-1]).answer == row["answer"]
         assert any(worked.AGAIN in reply for reply in replies) == ("verify" in pattern)
-        assert bool(_PLAN.search(replies[0])) == ("plan" in pattern)
+        assert planned(replies[0]) == ("plan" in pattern)
         assert (worked.CANNOT in replies[-1]) == refused(row)
         assert (len(replies) == 1) == (pattern == "refuse")
         assert len(replies) <= 16

@@ -2,13 +2,13 @@
 
 import json
 import random
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from called import virc
 from PIL import Image, ImageChops
+from plans import planned
 
 from virc_recipes.data import families, tasks, worked
 from virc_recipes.data.families import polygons
@@ -17,7 +17,6 @@ from virc_recipes.pretraining import curriculum, of_families
 from virc_recipes.reasoning.messages import parse
 
 ALL = tuple(families.names())
-_PLAN = re.compile(r"I need (?!angle .\. )")  # which angle is needed, every reply says
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -76,7 +75,7 @@ def test_every_solution_has_the_pattern_asked_for(tmp_path: Path, pattern: str) 
         assert parse(replies[-1]).answer == row["answer"]
         assert (len(replies) == len(row["images"]) == 1) == (pattern == "direct")
         assert any(worked.AGAIN in reply for reply in replies) == ("verify" in pattern)
-        assert bool(_PLAN.search(replies[0])) == ("plan" in pattern)
+        assert planned(replies[0]) == ("plan" in pattern)
 
 
 def test_direct_solutions_are_what_a_control_without_tools_learns() -> None:
