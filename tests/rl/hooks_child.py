@@ -41,7 +41,6 @@ HOOKS = (
     "verl.trainer.main_ppo:run_ppo",
     "verl.trainer.constants_ppo:get_ppo_ray_runtime_env",
     "verl.utils.config:validate_config",
-    "verl.utils.tensordict_utils:maybe_fix_3d_position_ids",
     "verl.experimental.agent_loop.agent_loop:AgentLoopBase.run",
     "torch:distributed.init_process_group",
     "vllm.model_executor.layers.utils:dispatch_cpu_unquantized_gemm",

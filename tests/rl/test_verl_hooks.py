@@ -60,7 +60,6 @@ def test_what_is_patched_is_there(asked: dict[str, Any], not_asked: dict[str, An
     assert hooks["verl.trainer.main_ppo:run_ppo"] == ["config", "task_runner_class"]
     assert hooks["verl.trainer.constants_ppo:get_ppo_ray_runtime_env"] == ["config"]
     assert hooks["verl.utils.config:validate_config"] == ["config", "use_reference_policy", "use_critic"]
-    assert hooks["verl.utils.tensordict_utils:maybe_fix_3d_position_ids"] == ["data"]
     assert hooks["verl.experimental.agent_loop.agent_loop:AgentLoopBase.run"] == [
         "self",
         "sampling_params",
