@@ -72,12 +72,9 @@ def test_the_card_counts_enough_and_blank_crops_leave_guessing(card: dict[str, A
 
 
 def test_strangers_are_refused_and_the_family_is_not(card: dict[str, Any]) -> None:
-    """C1: at least 95 % of pictures from outside the family, at most 2 % of those inside.
-
-    Of pictures made by other means fewer are refused, which the card says.
-    """
+    """C1: at least 95 % of pictures from outside the family, at most 2 % of those inside."""
     assert card["strangers"]["of"] >= 200
-    assert card["strangers"]["share"] >= 0.85
+    assert card["strangers"]["share"] >= 0.95
     assert card["unfamiliar"]["share"] >= 0.95
     assert card["tools"]["refused"]["share"] <= 0.02
 
@@ -86,7 +83,10 @@ def test_looking_closer_is_what_helps(card: dict[str, Any]) -> None:
     """D16: a control of equal training without tools, and crops of a twin that change the answer."""
     assert card["control"]["of"] == card["tools"]["of"]
     assert card["tools"]["interval_95"][0] > card["control"]["interval_95"][1]
-    assert card["twin"]["share"] > 0.25
+    assert card["tools"]["3 sides"]["share"] >= 0.9
+    assert card["tools"]["4 sides"]["share"] >= 0.7
+    assert card["tools"]["share"] >= card["control"]["share"] + 0.2
+    assert card["twin"]["share"] > 0.5
 
 
 def evaluate(to: Path, counts: dict[str, int], seed: int) -> dict[str, Any]:
