@@ -6,5 +6,5 @@ _PLAN = re.compile(r"I need (?!angle .\. )")  # which angle is needed, every rep
 
 
 def planned(reply: str) -> bool:
-    """Whether the first reply says what it is going to look at."""
+    """Whether a reply says, beside which angle is needed, how that is to be found."""
     return bool(_PLAN.search(reply))
