@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from training import workspaces
+from verl_runs import ray_folders
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
@@ -38,16 +39,17 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def solved(workspace: Path) -> Path:
     """Four steps on whole problems, with tools, by vLLM; killed in the third, and resumed."""
-    run, before = workspace / "runs" / "solved", set(Path("/tmp").glob("virc-ray-*"))
+    run = workspace / "runs" / "solved"
     settings = {"steps": 4, "save": 2, "batch": 4, "mini_batch": 4, "samples": 4, "rollouts": 1}
     words = ("--with", "vllm,multi-turn", *workspaces.sets(settings))
     first = workspaces.start(workspace, *TINY, *words, "--name", "solved")
     workspaces.until_step(first, run, 3, "reward")
     assert left_of(run)
+    assert ray_folders(str(run))
     first.kill()
     first.communicate()
     end = time.monotonic() + 120
-    while left_of(run) or set(Path("/tmp").glob("virc-ray-*")) - before:
+    while left_of(run) or ray_folders(str(run)):
         assert time.monotonic() < end, left_of(run)
         time.sleep(0.5)
     assert "died" in workspaces.run(workspace, "runs", "ls").stdout

@@ -187,8 +187,13 @@ class Started:
 
     def folders(self) -> list[Path]:
         """Folders of Ray that it has left."""
-        number = hashlib.blake2s(self.mark.encode()).hexdigest()[:8]
-        return list(Path("/tmp").glob(f"virc-ray-{number}-*"))
+        return ray_folders(self.mark)
+
+
+def ray_folders(mark: str) -> list[Path]:
+    """Folders of Ray of a run whose VIRC_RUN says so."""
+    number = hashlib.blake2s(mark.encode()).hexdigest()[:8]
+    return list(Path("/tmp").glob(f"virc-ray-{number}-*"))
 
 
 def processes() -> Iterator[tuple[int, str]]:
