@@ -3,6 +3,7 @@
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -21,8 +22,23 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """The fast suite runs on all cores; slow and engine tests keep them busy by themselves, one after the other."""
-    return None if "not slow" in config.getoption("markexpr") else 0
+    """Fast tests run on all cores, slow ones one by one, those of engines by twos: a run that starts needs one core.
+
+    By twos even on more cores: each takes gigabytes. What is recorded is written to one file, so one by one too.
+    """
+    marks = config.getoption("markexpr")
+    if "not slow" in marks:
+        return None
+    return 2 if marks == "engine" and not os.environ.get("VIRC_RECORD") else 0
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Engine tests of one file stay in one process: runs that they share take minutes. Of others, what xdist takes."""
+    if config.getoption("markexpr") != "engine":
+        return None
+    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+
+    return LoadFileScheduling(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from agent_process import Process, serving
 from agent_server import chat, until
 from called import virc
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 PROBLEMS = 6
 
@@ -93,7 +93,7 @@ def test_too_long_a_chat_is_the_clients_mistake(process: Process) -> None:
 def test_it_ends_with_its_engine_and_says_why(process: Process) -> None:
     pid, _ = engine(process)
     os.killpg(pid, signal.SIGKILL)
-    assert process.popen.wait(60) == 7
+    assert process.popen.wait(120) == 7
     assert process.popen.stderr is not None
     err = process.popen.stderr.read()
     assert "vLLM ended: " in err
@@ -104,5 +104,5 @@ def test_nothing_stays_when_it_is_asked_to_end() -> None:
     with serving("tiny", "--device", "cpu") as process:
         pid, _ = engine(process)
         process.popen.send_signal(signal.SIGTERM)
-        assert process.popen.wait(60) == 143
+        assert process.popen.wait(120) == 143
         until(lambda: not Path(f"/proc/{pid}").exists())

@@ -16,7 +16,7 @@ from virc_recipes.demo import CONTROL, QUICK, STAGES
 from virc_recipes.metrics import metrics
 from virc_recipes.runs import Run
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 WORDS = ("demo", "--quick", "--problems", "8", "--json")
 

@@ -16,7 +16,7 @@ from PIL import Image
 from servers import Body, image_bytes, images_of, serve
 from serving.real_server import VIRC, free_port
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600), pytest.mark.usefixtures("here", "lmms_eval")]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200), pytest.mark.usefixtures("here", "lmms_eval")]
 COUNT = 8
 
 

@@ -21,7 +21,7 @@ from virc_recipes import models
 from virc_recipes.backends import local
 from virc_recipes.models import EMBEDDED_FOLDER
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 PICTURE = Path(__file__).parents[1] / "pictures" / "triangle.png"
 QUESTION = "What is m∠B in triangle MBH?"

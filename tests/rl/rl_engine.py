@@ -19,7 +19,7 @@ _PLATFORM = {
     "VERL_ENGINE_DEVICE": "cuda",
     "VERL_USE_EXTERNAL_MODULES": PLUG_INS_CPU,
 }
-_PATIENCE = 300.0  # seconds
+_PATIENCE = 600.0  # seconds
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rl_engine import child
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 
 def test_the_exit_code_is_that_of_the_signal(tmp_path: Path) -> None:

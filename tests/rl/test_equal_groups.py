@@ -3,7 +3,7 @@
 import pytest
 from rl_engine import child
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 
 def test_drawing_for_groups_that_differ_has_an_end_for_each_step() -> None:

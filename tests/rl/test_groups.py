@@ -12,7 +12,7 @@ from virc_recipes.rewards.rollouts import Known
 from virc_recipes.rewards.verl import LAST, Settings
 from virc_recipes.systems import Reward
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 
 def said(score: float, calls: int) -> dict[str, Any]:

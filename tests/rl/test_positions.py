@@ -5,7 +5,7 @@ from rl_engine import child
 
 from virc_recipes.engines import verl
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 
 def test_sequences_of_one_length_come_apart() -> None:

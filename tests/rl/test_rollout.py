@@ -15,7 +15,7 @@ from virc_recipes.reasoning.protocol import FILE_NAME
 from virc_recipes.reasoning.session import Ask, Session
 from virc_recipes.wording import read_protocol
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 PICTURE = Path(__file__).parents[1] / "pictures" / "triangle.png"
 WILD = {"temperature": 50.0, "max_tokens": 60}  # nearly every id is as likely

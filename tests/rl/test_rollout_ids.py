@@ -20,7 +20,7 @@ from virc_recipes.reasoning.session import Ask, Reply, Session, Unit
 from virc_recipes.solve import SolveConfig, solve
 from virc_recipes.wording import read_protocol
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 PICTURE = Path(__file__).parents[1] / "pictures" / "triangle.png"
 PROTOCOL = TINY / FILE_NAME

@@ -15,7 +15,7 @@ from virc_recipes.rewards.verl import Settings
 from virc_recipes.systems import Reward
 from virc_recipes.wording import of_system, written
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 LOOK = 'A is small.\n{"bbox_2d": [0, 0, 56, 56]}'
 ANSWER = "It reads 40.\n<answer>40</answer>"

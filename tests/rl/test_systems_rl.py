@@ -16,7 +16,7 @@ from virc_recipes import systems
 from virc_recipes.reasoning.messages import parse
 from virc_recipes.wording import of_system
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 STEPS, BATCH, SAMPLES = 1, 6, 4
 SETTINGS = {"sources": "[vlm-r3,visual-rft]", "steps": STEPS, "save": STEPS, "batch": BATCH, "mini_batch": BATCH,
@@ -83,7 +83,8 @@ def of_vlm_r3(trace: Trace, right: bool) -> tuple[float, dict[str, float]]:
     for unit in (*trace["units"], *trace["pending"]):
         refused = "answer" not in unit
         looks += not refused and unit["call"] is not None
-        said.append(unit["text"].partition("<answer>")[0] if refused else unit["think"])
+        unread = unit["text"].partition("<answer>")[0].replace("<think>", "").replace("</think>", "")
+        said.append(unread if refused else unit["think"])
         lengths = [len(" ".join(each.split())) for each in said]
         answered = not refused and unit["answer"] is not None
         lengths += [] if refused or answered else [0]  # behind a look

@@ -11,7 +11,7 @@ import pytest
 from training import workspaces
 from verl_runs import ray_folders
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 TINY = ("train", "tiny", "--stage", "rl", "--from", "tiny")
 SHORT = '''"""Shorter thoughts are better."""

@@ -7,7 +7,7 @@ import pytest
 from engine_python import interpreter
 from rl_engine import child
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 # What verl calls of a device module in the parts that run here; found by reading its source.
 CALLED = {

@@ -15,7 +15,7 @@ from engine_python import interpreter
 from rl_engine import TINY, child, environment
 from verl_runs import Ended, Started, changed, free_port, settings, wait_for
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 
 FREEZES = {"actor_rollout_ref__model__external_lib": "virc_recipes.engines.verl_model"}
 PEARSON = "training/rollout_actor_probs_pearson_corr"

@@ -19,7 +19,7 @@ from rl_engine import HERE, TINY, environment
 FP32 = {"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
 _ENGINE = {"strategy": "fsdp2", "fsdp_config": {"use_torch_compile": False, "mixed_precision": FP32}}
 _NUMBER = re.compile(r"(\S+):(?:np\.\w+\()?(-?[\d.]+(?:e-?\d+)?)")
-_LIMIT = 240.0  # seconds; a rollout with stale weights or a dead worker would wait for ever
+_LIMIT = 480.0  # seconds; a rollout with stale weights or a dead worker would wait for ever
 
 
 class Ended(NamedTuple):

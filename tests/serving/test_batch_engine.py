@@ -17,7 +17,7 @@ from virc_recipes.reasoning.session import Message
 from virc_recipes.solve import SolveConfig, solve
 from virc_recipes.sources import open_source
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 COUNT = 80
 

@@ -19,7 +19,7 @@ import pytest
 from virc_cli import envs
 from virc_recipes import environments
 
-PATIENCE = 120.0
+PATIENCE = 240.0
 TOKEN = "RAY_AUTH_TOKEN"
 """The variable with the word that a cluster's members and clients know; without it Ray keeps one in the home folder."""
 
@@ -46,8 +46,9 @@ def running() -> Iterator[str]:
     port, folder = _port(), tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     argv = [
         str(python()), "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats",
-        f"--port={_port()}", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}", f"--temp-dir={folder}",
-        "--num-cpus=16", "--num-gpus=1",
+        f"--port={_port()}", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}",
+        f"--dashboard-agent-listen-port={_port()}",  # jobs start there; its own default is one for the whole machine
+        f"--temp-dir={folder}", "--num-cpus=16", "--num-gpus=1",
     ]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("RAY_")]:

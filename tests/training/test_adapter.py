@@ -20,7 +20,7 @@ from virc_recipes.reasoning.images import show
 from virc_recipes.reasoning.session import Ask, Message
 from virc_recipes.runs import Run
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 ROWS = 64
 LORA = (

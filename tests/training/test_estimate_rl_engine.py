@@ -13,7 +13,7 @@ from virc_recipes import estimate_rl, shape
 from virc_recipes.estimate import GIB
 from virc_recipes.rl import Config
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import workspaces
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 
 
 def test_two_steps_are_measured_beside_the_estimate_and_leave_no_run(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from virc_recipes.paths import write_whole
 from virc_recipes.plan import Plan, Step
 from virc_recipes.runs import Run
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 
 TOY = Path(__file__).with_name("ray_toy_engine.py")
 
@@ -57,7 +57,7 @@ def planned(run: Run, head: str, steps: int, number: int = 1, **asked: Any) -> S
 
 def ended(step: Step, log: Path) -> int:
     with launch.started(step, log) as process:
-        code = process.wait(240)
+        code = process.wait(480)
     assert code is not None, log.read_text()
     return code
 
@@ -87,7 +87,7 @@ def test_a_job_is_stopped_with_the_process_that_handed_it_over_and_goes_on_in_th
     with launch.started(step, run.log(1)) as process:
         _until(run, process, "from step 0")
         process.ask_to_save()
-        assert process.wait(60) == 128 + signal.SIGTERM, run.log(1).read_text()
+        assert process.wait(120) == 128 + signal.SIGTERM, run.log(1).read_text()
     assert {job["status"] for job in _of(run, head)} == {"STOPPED"}
     before = int((run.folder / "saved").read_text())
     assert 0 < before < 600

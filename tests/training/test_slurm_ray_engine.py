@@ -17,10 +17,10 @@ from virc_recipes import slurm
 from virc_recipes.runs import Run
 from virc_recipes.slurm import Site
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 240.0
+PATIENCE = 480.0
 
 
 class Job:

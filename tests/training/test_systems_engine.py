@@ -16,7 +16,7 @@ from virc_recipes.models import EMBEDDED_FOLDER
 from virc_recipes.reasoning.protocol import FILE_NAME
 from virc_recipes.wording import of_system, read_protocol
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 STEPS = 6
 
