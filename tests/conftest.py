@@ -26,15 +26,19 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
     By twos even on more cores: each takes gigabytes. What is recorded is written to one file, so one by one too.
     """
-    marks = config.getoption("markexpr")
-    if "not slow" in marks:
-        return None
-    return 2 if marks == "engine" and not os.environ.get("VIRC_RECORD") else 0
+    if _engines(config):
+        return 0 if os.environ.get("VIRC_RECORD") == "1" else 2
+    return None if "not slow" in config.getoption("markexpr") else 0
+
+
+def _engines(config: pytest.Config) -> bool:
+    """Whether engine tests were asked for: `-m engine`, with or without more words."""
+    return "engine" in config.getoption("markexpr").replace("not engine", "").split()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Engine tests of one file stay in one process: runs that they share take minutes. Of others, what xdist takes."""
-    if config.getoption("markexpr") != "engine":
+    if not _engines(config):
         return None
     from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 

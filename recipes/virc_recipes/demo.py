@@ -33,12 +33,12 @@ EXTRAS = ("local", "data", "plot")
 """What of this package it needs beside the base."""
 
 _RECORD, _STEPS = "demo.json", "steps.jsonl"
+_SCHEMA = "virc.demo.settings/2"
 _MOST_BYTES = 64 * 2**20
 _PAGES = 10  # problems held out that become pages, one of which is shown
 _LIKE = ("--family", "polygons", "--difficulty", "mixed")
 _AT_ONCE = ("--concurrency", "16")
-_CORES = ("--set", "devices=2", "--set", "zero=2", "--set", "loaders=1")
-"""Two cores train 1.45 times as many rows as one; with ZeRO 3, as many as one."""
+_CORES = ("--with", "2x", "--set", "loaders=1")
 _LOOP = ("torchrun", "--standalone", "--nproc-per-node", "2", "-m", "virc_recipes.pretraining.loop")
 _PHASES = {
     "sight": "the vision tower learns what stands where",
@@ -53,6 +53,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         instruct, practice: problems that those models learn from.
+        control: whether a model learns as many problems without tools, for comparison.
         tower: whether `instruct` trains the vision tower too: slower, and worth it over many rows.
         steps, prompts: of rl, and problems a step, each of which is solved eight times.
         problems: held out, a stage.
@@ -62,6 +63,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
     instruct: int
     practice: int
+    control: bool = True
     tower: bool = False
     steps: int
     prompts: int
@@ -76,7 +78,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
 
 USUAL = Size(
-    instruct=5500, practice=1000, steps=12, prompts=8, problems=100,
+    instruct=8000, practice=1500, control=False, steps=12, prompts=8, problems=100,
     minutes={"sight": 12, "read": 10, "place": 10, "skills": 120},
     start="tiny-base",
 )  # fmt: skip
@@ -86,7 +88,7 @@ LARGE = Size(
     start="tiny-base",
 )  # fmt: skip
 QUICK = Size(
-    instruct=32, practice=16, steps=2, prompts=4, problems=20,
+    instruct=32, practice=32, steps=2, prompts=4, problems=20,
     minutes=dict.fromkeys(_PHASES, 0.1),
     start="tiny",  # which can do some of it already: of replies that are all malformed, two steps of rl learn nothing
 )  # fmt: skip
@@ -96,12 +98,12 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
     """What a demo is; a folder holds one.
 
     Args:
-        schema: `virc.demo.settings/1`.
+        schema: of the record, another one wherever the steps change.
         full: the base is made from nothing, too.
         seed: of everything drawn and trained.
     """
 
-    schema: str = "virc.demo.settings/1"
+    schema: str = _SCHEMA
     full: bool
     seed: int
     size: Size
@@ -110,6 +112,11 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
     def base(self) -> str:
         """The name of the base."""
         return "base" if self.full else self.size.start
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """What the curve shows: the stages, and the control where there is one."""
+        return (*STAGES, CONTROL) if self.size.control else STAGES
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -173,6 +180,8 @@ def _stages(demo: Demo) -> list[Step]:
 
 def _control(demo: Demo) -> list[Step]:
     """The problems of instruct, and more of them, answered from the overview alone."""
+    if not demo.size.control:
+        return []
     words = (*_LIKE, "--refusals", "0.15", "--pattern", CONTROL, "--layouts", "sft")
     return [
         _drawn(demo, CONTROL, 1, demo.size.direct, *words),
@@ -211,7 +220,7 @@ def _evaluations(demo: Demo) -> list[Step]:
     """Held-out problems, greedy and sampled, with crops of their twins and blank ones; strange pictures; pages."""
     count, strange = demo.size.problems, max(1, demo.size.problems // 5)
     heldout = ("--split", "heldout")
-    models = (demo.base, *STAGES[1:], CONTROL)
+    models = (demo.base, *demo.compared[1:])
     trained = STAGES[1:]  # the base looks at no crops yet
     pages = ("--take", str(_PAGES))
     unknown = ("--family", "polygons", "--refusals", "1", "--layouts", "batch")
@@ -324,6 +333,8 @@ def _check_same(record: Path, demo: Demo, another: str) -> None:
     except (OSError, msgspec.MsgspecError) as error:
         raise ConfigError(f"{record} cannot be read: {clause(error)}", another) from error
     now = msgspec.to_builtins(demo)
+    if before["schema"] != now["schema"]:
+        raise ConfigError(f"{record.parent} holds a demo of another version of virc", another)
     old, new = {**before.pop("size"), **before}, {**now.pop("size"), **now}
     differ = [_differs(name, old[name], new[name]) for name in new if old[name] != new[name]]
     if differ:

@@ -162,7 +162,7 @@ def read(folder: Path, begun: Demo) -> Curve:
         seed=begun.seed,
         problems=len(problems),
         commonest=summaries["greedy"].commonest,
-        stages=[_stage(name, told) for name in (*STAGES, CONTROL)],
+        stages=[_stage(name, told) for name in begun.compared],
         gains=[
             gain
             for replies in REPLIES
@@ -299,17 +299,21 @@ def _fill(figure: "Figure", curve: Curve, runs: Runs) -> None:
 
 
 def _accuracy(axes: "Axes", curve: Curve, replies: str, title: str) -> None:
-    """A line for easy and one for hard problems, the control beside them."""
+    """A line for easy and one for hard problems, the control beside them where there is one."""
     plots.plain(axes, title)
-    *stages, control = curve.stages
+    stages = [each for each in curve.stages if each.name != CONTROL]
+    controls = [each for each in curve.stages if each.name == CONTROL]
     for part, (colour, aside) in _COLOURS.items():
         scores = [getattr(getattr(stage, replies), part) for stage in stages]
         _points(axes, [at + aside for at in range(len(stages))], scores, label=part, color=colour, marker="o")
-        alone = [getattr(getattr(control, replies), part)]
-        _points(axes, [len(stages) + aside], alone, color=colour, marker="D", markerfacecolor="white")
-    axes.axvline(len(stages) - 0.5, color="0.8", linewidth=1)
-    axes.set_xticks(range(len(curve.stages)), [*(stage.name for stage in stages), "without\ntools"])
-    axes.set_xlim(-0.4, len(stages) + 0.4)
+        for control in controls:
+            alone = [getattr(getattr(control, replies), part)]
+            _points(axes, [len(stages) + aside], alone, color=colour, marker="D", markerfacecolor="white")
+    if controls:
+        axes.axvline(len(stages) - 0.5, color="0.8", linewidth=1)
+    names = [*(stage.name for stage in stages), *("without\ntools" for _ in controls)]
+    axes.set_xticks(range(len(names)), names)
+    axes.set_xlim(-0.4, len(names) - 0.6)
     axes.set_ylim(-0.02, 1.02)
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
 

@@ -9,7 +9,7 @@ import msgspec
 from runs.made import add, make, metric
 
 from virc_recipes import demo, envs, runs
-from virc_recipes.demo import CONTROL, ENVIRONMENTS, STAGES, Demo, Took
+from virc_recipes.demo import ENVIRONMENTS, STAGES, Demo, Took
 from virc_recipes.evaluation.summary import SCHEMA, Answered, Result, summarise
 
 EASY, HARD = range(10), range(10, 20)
@@ -51,7 +51,7 @@ def finish(folder: Path, begun: Demo = QUICK) -> None:
     (folder / "data" / "heldout" / "problems.jsonl").write_text(
         "".join(json.dumps(row) + "\n" for row in rows)
     )
-    every = {name: RIGHT[name] for name in (*STAGES, CONTROL)}
+    every = {name: RIGHT[name] for name in begun.compared}
     evaluate(folder, begun, "greedy", every)
     evaluate(folder, begun, "sampled", {name: DRAWN[name] for name in every})
     for crops, right in (("twin", {2, 3, 4}), ("blank", {5})):

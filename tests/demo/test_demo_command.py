@@ -114,6 +114,15 @@ def test_a_demo_of_other_settings_is_not_gone_on_with(workspace: Path) -> None:
     assert (workspace / "demo" / "demo.json").read_bytes() == before
 
 
+def test_a_demo_of_another_version_is_not_gone_on_with(workspace: Path) -> None:
+    finished.finish(workspace / "demo")
+    record = workspace / "demo" / "demo.json"
+    record.write_text(record.read_text().replace("settings/2", "settings/1"))
+    done = virc("demo", "--quick")
+    assert (done.code, done.out) == (3, "")
+    assert done.err == "error: demo holds a demo of another version of virc\nhint: another folder: --to DIR\n"
+
+
 def test_two_at_once_do_not_share_a_folder(workspace: Path) -> None:
     finished.finish(workspace / "demo")
     with held(workspace / "demo" / "demo"):

@@ -5,12 +5,13 @@ import json
 from pathlib import Path
 
 import finished
+import msgspec
 import pytest
 from called import virc
 from PIL import Image
 
 from virc_recipes import demo_curve, plots
-from virc_recipes.demo import QUICK
+from virc_recipes.demo import QUICK, STAGES
 from virc_recipes.demo_curve import Curve, Gain, Scores
 from virc_recipes.evaluation.statistics import wilson
 
@@ -93,6 +94,16 @@ def test_the_gains_are_those_that_the_evaluation_names_itself(curve: Curve, work
 
 def test_the_page_is_of_a_hard_problem_that_the_last_stage_solves(curve: Curve) -> None:
     assert curve.page == "evals/pages/traces/rl/12/index.html"
+
+
+def test_a_demo_without_a_control_has_a_curve_and_a_picture_too(tmp_path: Path) -> None:
+    size = msgspec.structs.replace(QUICK, control=False)
+    begun = msgspec.structs.replace(finished.QUICK, size=size)
+    finished.finish(tmp_path, begun)
+    found = demo_curve.read(tmp_path, begun)
+    assert [stage.name for stage in found.stages] == [*STAGES]
+    assert {gain.stage for gain in found.gains} == set(STAGES[1:])
+    assert demo_curve.draw(found, tmp_path).startswith(b"\x89PNG")
 
 
 def test_every_step_has_its_command_and_its_time(curve: Curve) -> None:

@@ -11,9 +11,13 @@ STUBS = Path(__file__).parent / "slurm_stubs"
 
 
 def environment(spool: Path) -> dict[str, str]:
-    """The variables by which programs find the cluster, whose jobs are kept in a folder."""
+    """The variables by which programs find the cluster, whose jobs are kept in a folder.
+
+    Jobs of two pytest processes have other numbers, since a job's ports come from its number.
+    """
     path = os.pathsep.join(map(str, (STUBS, Path(sys.executable).parent, os.environ["PATH"])))
-    return {"PATH": path, "SLURM_STUB": str(spool)}
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return {"PATH": path, "SLURM_STUB": str(spool), "SLURM_STUB_FIRST": str(1000 * (1 + worker))}
 
 
 def tell(spool: Path, job: str) -> None:

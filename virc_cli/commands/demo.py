@@ -21,7 +21,7 @@ def command(
         bool, typer.Option("--quick", help="A few steps of everything: minutes, and nothing is learnt.")
     ] = False,
     large: Annotated[
-        bool, typer.Option("--large", help="48,000 problems, and a control as large: hours.")
+        bool, typer.Option("--large", help="48,000 problems, and a control without tools: hours.")
     ] = False,
     full: Annotated[
         bool, typer.Option("--full", help="From nothing: first train the base too, which takes hours more.")
