@@ -34,10 +34,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def weights(folder: Path, name: str) -> dict[str, Any]:
-    """A model's tensors."""
+    """A model's tensors, without the head, which is the embedding; ZeRO writes it too."""
     from safetensors.torch import load_file
 
-    return dict(load_file(models.find(name, folder).folder / "model.safetensors"))
+    found = dict(load_file(models.find(name, folder).folder / "model.safetensors"))
+    (embedding,) = (tensor for name, tensor in found.items() if name.endswith("embed_tokens.weight"))
+    assert (found.pop("lm_head.weight", embedding) == embedding).all()
+    return found
 
 
 def courses(folder: Path, run: str, field: str) -> list[float]:
