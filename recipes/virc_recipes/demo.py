@@ -33,7 +33,6 @@ EXTRAS = ("local", "data", "plot")
 """What of this package it needs beside the base."""
 
 _RECORD, _STEPS = "demo.json", "steps.jsonl"
-_SCHEMA = "virc.demo.settings/2"
 _MOST_BYTES = 64 * 2**20
 _PAGES = 10  # problems held out that become pages, one of which is shown
 _LIKE = ("--family", "polygons", "--difficulty", "mixed")
@@ -98,12 +97,12 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
     """What a demo is; a folder holds one.
 
     Args:
-        schema: of the record, another one wherever the steps change.
+        schema: `virc.demo.settings/2`; another one wherever the steps change.
         full: the base is made from nothing, too.
         seed: of everything drawn and trained.
     """
 
-    schema: str = _SCHEMA
+    schema: str = "virc.demo.settings/2"
     full: bool
     seed: int
     size: Size

@@ -38,7 +38,7 @@ def weights(folder: Path, name: str) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     found = dict(load_file(models.find(name, folder).folder / "model.safetensors"))
-    (embedding,) = (tensor for name, tensor in found.items() if name.endswith("embed_tokens.weight"))
+    (embedding,) = (tensor for key, tensor in found.items() if key.endswith("embed_tokens.weight"))
     assert (found.pop("lm_head.weight", embedding) == embedding).all()
     return found
 
