@@ -22,23 +22,25 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Fast tests run on all cores, slow ones one by one, those of engines by twos: a run that starts needs one core.
+    """Fast tests run on all cores; slow ones and those of engines by twos, as a run that starts needs one core.
 
-    By twos even on more cores: each takes gigabytes. What is recorded is written to one file, so one by one too.
+    By twos even on more cores: each takes gigabytes. What is recorded is written to one file, and an accelerator is
+    for one at a time, so those run one by one.
     """
-    if _engines(config):
-        return 0 if os.environ.get("VIRC_RECORD") == "1" else 2
-    return None if "not slow" in config.getoption("markexpr") else 0
+    if os.environ.get("VIRC_RECORD") == "1" or _asked(config, "gpu"):
+        return 0
+    return 2 if _asked(config, "slow", "engine", "record") else None
 
 
-def _engines(config: pytest.Config) -> bool:
-    """Whether engine tests were asked for: `-m engine`, with or without more words."""
-    return "engine" in config.getoption("markexpr").replace("not engine", "").split()
+def _asked(config: pytest.Config, *marks: str) -> bool:
+    """Whether tests with one of these marks were asked for: `-m engine`, with or without more words."""
+    words = config.getoption("markexpr").replace("not ", "not-").replace("(", " ").replace(")", " ").split()
+    return not set(marks).isdisjoint(words)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Engine tests of one file stay in one process: runs that they share take minutes. Of others, what xdist takes."""
-    if not _engines(config):
+    if not _asked(config, "engine", "record"):
         return None
     from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
