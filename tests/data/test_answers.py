@@ -121,7 +121,7 @@ def test_which_of_two_is_the_reference_does_not_matter(one: str, other: str, cho
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=3000, deadline=None)
 @given(_TEXTS | st.text(), _TEXTS | st.text(), st.lists(_TEXTS | st.text(), max_size=4))
 def test_which_of_many_two_is_the_reference_does_not_matter(one: str, other: str, choices: list[str]) -> None:
     _holds(one, other, choices)

@@ -116,7 +116,7 @@ def test_any_trajectory_comes_back_as_it_was(rows: list[Record], there: str, bac
 
 
 @pytest.mark.slow
-@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(ROWS, HOLDING, HOLDING)
 def test_any_trajectory_comes_back_as_it_was_at_length(rows: list[Record], there: str, back: str) -> None:
     check_round_trip(rows, there, back)
