@@ -3,9 +3,12 @@
 import gzip
 import itertools
 import json
+import socket
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
+from agent.https_site import Site
 from asks import ANSWER, ask
 from faults import body, cut, drip, endless, hang, stall, status, unfinished
 from hypothesis import given
@@ -42,6 +45,29 @@ def test_an_endpoint_that_is_down_is_a_network_error_with_its_address() -> None:
         OpenAIBackend(url)
     assert url in raised.value.message
     assert raised.value.hint == f"is it running? curl {url}/models"
+
+
+def listed(site: Site, path: str, connection: socket.socket) -> None:
+    found = json.dumps({"object": "list", "data": [{"id": "m", "object": "model"}]}).encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(found)}\r\n\r\n"
+    connection.sendall(head.encode() + found)
+
+
+def test_over_tls_only_a_server_that_this_machine_trusts_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(listed)
+    url = site.url("/v1")
+    try:
+        with pytest.raises(NetworkError, match="cannot be reached"):
+            OpenAIBackend(url, api_key=KEY, max_retries=0)
+        assert site.heads == []
+        site.authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+        OpenAIBackend(url, api_key=KEY, max_retries=0)
+        assert site.paths == ["/v1/models"]
+    finally:
+        site.close()
 
 
 def test_a_reply_is_given_up_when_its_own_time_is_over() -> None:

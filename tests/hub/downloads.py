@@ -1,6 +1,7 @@
 """What the tests of downloading share: a workspace, a hub with models in small, and the real command."""
 
 import ctypes
+import functools
 import io
 import json
 import os
@@ -34,6 +35,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@functools.cache
 def weights(size: int, seed: int = 0) -> bytes:
     """Bytes that do not shrink."""
     return random.Random(seed).randbytes(size)

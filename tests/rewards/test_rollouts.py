@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -228,8 +229,8 @@ def test_workers_load_the_copies_of_the_users_files(picture: Path, tmp_path: Pat
     file = settings(run, kept, beside=str(run / "code"))
     folder = json.loads(Path(file).read_text()) | {"folder": str(tmp_path)}
     Path(file).write_text(json.dumps(folder))
-    for each in own.iterdir():
-        each.unlink()
+    shutil.rmtree(own)
+    own.mkdir()
     words = json.dumps(given(picture, trace_of([LOOK, RIGHT], picture)))
     recipes = str(Path(rewards.__file__).parents[2])
     env = {**os.environ, "PYTHONPATH": recipes}

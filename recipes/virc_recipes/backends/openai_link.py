@@ -2,6 +2,7 @@
 
 import math
 import re
+import ssl
 import threading
 import time
 from collections import deque
@@ -96,6 +97,8 @@ class Link:
             http_client=openai.DefaultHttpxClient(
                 # Pictures go to the endpoint that was named and to no other.
                 follow_redirects=False,
+                # To read whom this machine trusts takes longer than a short answer; without TLS nobody is asked.
+                verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if self.endpoint.startswith("http:") else True,
                 event_hooks={"request": [self._before], "response": [self._after]},
             ),
         )
