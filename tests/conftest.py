@@ -27,24 +27,23 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     By twos even on more cores: each takes gigabytes. What is recorded is written to one file, and an accelerator is
     for one at a time, so those run one by one.
     """
-    if os.environ.get("VIRC_RECORD") == "1" or _asked(config, "gpu"):
+    if os.environ.get("VIRC_RECORD") == "1" or config.getoption("markexpr") == "gpu":
         return 0
-    return 2 if _asked(config, "slow", "engine", "record") else None
-
-
-def _asked(config: pytest.Config, *marks: str) -> bool:
-    """Whether tests with one of these marks were asked for: `-m engine`, with or without more words."""
-    words = config.getoption("markexpr").replace("not ", "not-").replace("(", " ").replace(")", " ").split()
-    return not set(marks).isdisjoint(words)
+    return None if _fast(config) else 2
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Engine tests of one file stay in one process: runs that they share take minutes. Of others, what xdist takes."""
-    if not _asked(config, "engine", "record"):
+    """All but fast tests of one file stay in one process: runs that they share take minutes."""
+    if _fast(config):
         return None
     from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
     return LoadFileScheduling(config, log)
+
+
+def _fast(config: pytest.Config) -> bool:
+    """Whether only fast tests were asked for, as they are where nothing is said."""
+    return "not slow" in config.getoption("markexpr")
 
 
 @pytest.fixture(scope="session")
