@@ -49,6 +49,7 @@ def test_problems_come_back_from_a_batch(records: list[Record]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @settings(max_examples=2000, deadline=None)
 @given(SOLVED, PROBLEM)
 def test_records_come_back_in_many_tries(solved: Record, problem: Record) -> None:

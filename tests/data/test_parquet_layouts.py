@@ -95,6 +95,7 @@ def test_trajectories_come_back_exactly(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @given(st.lists(records(), max_size=3), st.booleans())
 @settings(max_examples=800, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_many_trajectories_come_back_exactly(
