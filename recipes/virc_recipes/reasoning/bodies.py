@@ -13,6 +13,9 @@ from virc_recipes.reasoning.grammar import CallForm, Index
 INDEX = "image_index"
 """The argument that names an image, of every tool."""
 
+BOX = "bbox_2d"
+"""The argument that names a part of an image."""
+
 END = "Terminate"
 """The action that answers."""
 
@@ -22,9 +25,9 @@ _OBJECT = re.compile(r"\{\s*\"")
 
 
 class FormatError(ValueError):
-    """The turn is not in the format; `kind` says whether its tags or its JSON are wrong."""
+    """The turn is not in the format; `kind` says whether its tags or its JSON are wrong, or its length."""
 
-    def __init__(self, kind: Literal["tags", "json"], message: str) -> None:
+    def __init__(self, kind: Literal["tags", "json", "length"], message: str) -> None:
         super().__init__(message)
         self.kind = kind
 
@@ -34,6 +37,15 @@ class ToolText(msgspec.Struct, frozen=True):
 
     name: str
     arguments: dict[str, Any]
+
+
+class Called(msgspec.Struct, frozen=True):
+    """A tool call that a server took out of a reply, or that a stock model wrote: by names that may not be ours, its
+    arguments an object or JSON text.
+    """
+
+    name: str
+    arguments: dict[str, Any] | str
 
 
 class Acted(msgspec.Struct, frozen=True):
@@ -96,6 +108,15 @@ def bare_end(text: str, start: int) -> int:
     """
     end: int = _decoded(lambda: _DECODER.raw_decode(text, start))[1]
     return end
+
+
+def decoded(text: str, *, whole: bool = False) -> Any:
+    """The JSON value at the beginning of a text, or with `whole` the one that all of it is.
+
+    Raises:
+        FormatError: there is none; or it repeats a key, or holds NaN, infinities or huge numbers.
+    """
+    return _json(text) if whole else _decoded(lambda: _DECODER.raw_decode(text))[0]
 
 
 def _json(text: str) -> Any:

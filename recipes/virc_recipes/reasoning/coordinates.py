@@ -4,16 +4,24 @@ import math
 from collections.abc import Sequence
 
 from virc_recipes.reasoning.grammar import Index
-from virc_recipes.reasoning.protocol import Coordinates
+from virc_recipes.reasoning.protocol import BoxForm, Coordinates
 from virc_recipes.tools.base import Box, Size, ToolError, View
 
 PERMILLE = 999
 _FAR = 10**9
+_OVER, _OVER_PIXELS = 0.05, 28
+"""How far outside a coordinate of a stock model may be before its unit is doubted: parts of the side; or pixels, since
+boxes in pixels of a picture of about a thousand pixels and boxes in its thousandths look alike.
+"""
 _SIDES: dict[Coordinates, Size] = {
     "permille": (PERMILLE, PERMILLE),
     "thousand": (1000, 1000),
     "unit": (1, 1),
 }
+
+
+class UnitError(ToolError):
+    """A box is counted in another unit than its model was taken to count in."""
 
 
 def resolve_index(value: object, count: int) -> tuple[int, tuple[str, ...]]:
@@ -54,13 +62,48 @@ def resolve_box(value: object, view: View, index: int) -> tuple[Box, tuple[str, 
     """
     size = view.sizes[index]
     written = _numbers(value, view.coordinates)
-    corners = _corners(written) if view.box == "center" else written
+    corners = corners_of(written, view.box)
     sides = sides_of(size, view.coordinates, view.originals[index] if index < len(view.originals) else None)
     inside = [min(max(side, 0), limit) for side, limit in zip(corners, sides * 2, strict=True)]
     left, top, right, bottom = scale_box(inside, sides, size)
     if left >= right or top >= bottom:
         raise ToolError(f"bbox_2d {_short(value)} holds no pixel of an image of {size[0]} x {size[1]}")
     return (left, top, right, bottom), () if inside == corners else ("box_clamped",)
+
+
+def settled_box(value: object, view: View, index: int) -> list[float]:
+    """A box as a stock model writes it, as `resolve_box` takes it: fractions of a pixel or of a thousandth are rounded.
+
+    Raises:
+        ToolError: it is not four numbers, or in another unit than the view says: all of it is between 0 and 1, or it
+            reaches far outside of the image.
+    """
+    written = _numbers(value, "unit")
+    if view.coordinates == "unit":
+        return written
+    if all(0 <= side <= 1 for side in written):
+        raise UnitError(f"bbox_2d {_short(value)} is in fractions of the image, not in {view.coordinates}")
+    size = view.sizes[index]
+    original = view.originals[index] if index < len(view.originals) else None
+    sides = sides_of(size, view.coordinates, original)
+    corners = corners_of(written, view.box)
+    over = max(side - limit for side, limit in zip(corners, sides * 2, strict=True))
+    allowed = max(_OVER_PIXELS, max(sides) / 50) if sides not in _SIDES.values() else _OVER * max(sides)
+    inside = [min(max(side, 0), limit) for side, limit in zip(corners, sides * 2, strict=True)]
+    empty = any(inside[at] >= inside[at + 2] and corners[at] < corners[at + 2] for at in (0, 1))
+    if over > allowed or empty:
+        counted = f"{view.coordinates}: {sides[0]} x {sides[1]}"
+        raise UnitError(
+            f"bbox_2d {_short(value)} reaches far outside of image {index} as counted in {counted}"
+        )
+    return [round(side) for side in written]
+
+
+def corners_of(box: Sequence[float], form: BoxForm) -> Sequence[float]:
+    """Left, top, right, bottom of a box that is written in a form."""
+    if form == "center":
+        return _corners(box)
+    return [box[1], box[0], box[3], box[2]] if form == "corners_yx" else box
 
 
 def sides_of(size: Size, coordinates: Coordinates, original: Size | None = None) -> Size:

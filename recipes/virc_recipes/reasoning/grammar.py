@@ -39,6 +39,7 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         keys: name of an argument as it is written -> the argument; null: it is read and not used.
         unnamed: the arguments that are written without a name: one of `list` and `text`, those of `function` in order.
         given: arguments that nobody writes; an `image_index` of `last` is the newest image.
+        default: arguments that hold where a stock model leaves them out (`reading: lenient`).
         index_from: the number of the first image.
 
     Raises:
@@ -53,6 +54,7 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     keys: Mapping[str, str | None] = {}
     unnamed: tuple[str, ...] = ()
     given: Mapping[str, Any] = {}
+    default: Mapping[str, Any] = {}
     index_from: Literal[0, 1] = 0
 
     def __post_init__(self) -> None:

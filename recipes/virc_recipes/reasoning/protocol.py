@@ -7,7 +7,7 @@ this project's wording.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -16,7 +16,15 @@ from virc_recipes.errors import ConfigError
 from virc_recipes.reasoning.grammar import TAGS, Grammar
 
 Coordinates = Literal["pixel", "permille", "thousand", "unit", "original"]
-BoxForm = Literal["corners", "center"]
+BoxForm = Literal["corners", "center", "corners_yx"]
+UNITS: Mapping[Coordinates, str] = {
+    "pixel": "pixels",
+    "permille": "thousandths of the sides, 0 to 999",
+    "thousand": "thousandths of the sides, 0 to 1000",
+    "unit": "fractions of the sides, 0 to 1",
+    "original": "pixels of the file",
+}
+"""What boxes are counted in, in words."""
 SCHEMA: Literal["virc.protocol/1"] = "virc.protocol/1"
 FILE_NAME = "virc_protocol.json"
 
@@ -33,10 +41,12 @@ class Drawing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     Args:
         temperature: of every first try; 0 is greedy. None: 0, or 1 when there are several samples.
         repetition_penalty: what logits of tokens that the conversation holds are divided by; 1 changes nothing.
+        max_tokens: longest reply in tokens, its thought included. None: 1024.
     """
 
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     repetition_penalty: Annotated[float, Meta(gt=0, le=100)] = 1.0
+    max_tokens: Annotated[int, Meta(ge=1, le=2**20)] | None = None
 
 
 USUAL = Drawing()
@@ -48,22 +58,31 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         system: whole system message, tool schemas included; empty: there is none.
-        first: first user turn; `{images}` stands for one `image_line` per input image, joined by newlines.
-        image_line: how one image is announced, `width` and `height` in pixels as shown.
-        after_image: user turn after `crop_image` and `display_image`.
-        after_scale: user turn after `scale_image`.
+        first: first user turn; `{images}` stands for one `image_line` per input image, joined by newlines, `{question}`
+            for the question.
+        image_line: how one image is announced: `{index}` is its number, from 0, `{width}` and `{height}` its size in
+            pixels as shown.
+        after_image: user turn after `crop_image` and `display_image`; `{index}`, `{width}` and `{height}` are those of
+            the image that it shows, `{question}` is the question.
+        after_scale: user turn after `scale_image`, with the same.
         tools: names of the tools the wording offers; others are refused.
         coordinates: what the model's boxes are counted in: `pixel`, pixels of the image as shown; `permille`, 0..999
             of its sides; `thousand`, 0..1000 of them; `unit`, 0..1 of them, as fractions; `original`, pixels of the
             input's file (of an image that a tool made, pixels as shown).
-        box: whether a box is left, top, right, bottom, or the x and y of its centre, width and height.
+        box: whether a box is left, top, right, bottom (`corners`), top, left, bottom, right (`corners_yx`), or the x
+            and y of its centre, width and height (`center`).
         images: `smart` resizes to the patch grid, `square_1000` shows every input at 1000 x 1000 (D36).
         repeat_limit: a reply in which a pattern stands this often in a row is rejected; 0 is off (D48).
         refusals: answers that mean "I cannot tell"; they end without an answer.
         grammar: how the model writes its turns.
         sampling: how it is sampled where nobody says.
-        name: `own` for this project's default, `system` for that of a system's file, `trained` for wording found
-            beside weights.
+        reading: `strict`: a reply has exactly the marks of the grammar, as a model was trained to write; `lenient`: any
+            usual way to write a thought, a call or an answer is read, as stock models and their servers need.
+        schemas: function schemas that are sent as `tools` in each request, where the server is to make the model's
+            calls its own way; empty: the system message lists the tools.
+        name: `own` for this project's default, `system` for that of a system's file, `trained` for one found
+            beside weights, `stock` for that of a family of models as their makers published them.
+        schema: the format of the file.
     """
 
     system: str
@@ -79,6 +98,8 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     refusals: tuple[str, ...] = ("unreadable",)
     grammar: Grammar = TAGS
     sampling: Drawing = USUAL
+    reading: Literal["strict", "lenient"] = "strict"
+    schemas: tuple[dict[str, Any], ...] = ()
     name: str = "trained"
     schema: Literal["virc.protocol/1"] = SCHEMA
 
@@ -98,6 +119,19 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repeat_limit: Annotated[int, Meta(ge=0)] | UnsetType = UNSET
     box: BoxForm | UnsetType = UNSET
     grammar: Grammar | UnsetType = UNSET
+
+
+_RARE = ("reading", "schemas")
+"""Fields that a file leaves out where they have their default, as in most protocols."""
+
+
+def as_fields(protocol: Protocol) -> dict[str, Any]:
+    """A protocol as its file holds it."""
+    held: dict[str, Any] = msgspec.to_builtins(protocol)
+    for field in msgspec.structs.fields(Protocol):
+        if field.name in _RARE and getattr(protocol, field.name) == field.default:
+            del held[field.name]
+    return held
 
 
 def fill(template: str, **values: object) -> str:
@@ -146,15 +180,15 @@ def with_tools(protocol: Protocol, schemas: Sequence[Mapping[str, object]]) -> P
     Raises:
         ConfigError: that has no list of tools.
     """
+    names = protocol.tools + tuple(str(_function(schema)["name"]) for schema in schemas)
+    if protocol.schemas:
+        offered = (*protocol.schemas, *(dict(schema) for schema in schemas))
+        return msgspec.structs.replace(protocol, schemas=offered, tools=names)
     before, end, after = protocol.system.rpartition(_LIST_END)
     if not end:
         raise ConfigError(f"the system message has no {_LIST_END.strip()}: tools cannot be added to it")
     listed = "".join(f"\n{json.dumps(schema)}" for schema in schemas)
-    return msgspec.structs.replace(
-        protocol,
-        system=before + listed + end + after,
-        tools=protocol.tools + tuple(str(_function(schema)["name"]) for schema in schemas),
-    )
+    return msgspec.structs.replace(protocol, system=before + listed + end + after, tools=names)
 
 
 def _listed(schemas: Sequence[Mapping[str, object]]) -> str:

@@ -16,11 +16,13 @@ class Grid(msgspec.Struct, frozen=True):
         factor: sides are multiples of this many pixels (patch x merge: 14 x 2, for Qwen3-VL 16 x 2).
         min_pixels: smallest area in pixels.
         max_pixels: largest area in pixels.
+        longest: longest side in pixels; None: any. Some servers scale down what is longer, without a word.
     """
 
     factor: int = 28
     min_pixels: int = 4 * 28 * 28
     max_pixels: int = 16384 * 28 * 28
+    longest: int | None = None
 
     def limited(self, max_pixels: int | None) -> "Grid":
         """This grid with `max_pixels` as its largest area where that is smaller; None changes nothing.
@@ -65,8 +67,12 @@ def smart_resize(width: int, height: int, grid: Grid = QWEN2) -> tuple[int, int]
         raise ValueError(f"one side of {width} x {height} px is over {MAX_ASPECT} times the other")
     factor = grid.factor
     grow = max(1.0, factor / min(width, height))
+    if grid.longest and grow == 1 and max(width, height) > grid.longest:
+        grow = max(grid.longest / max(width, height), factor / min(width, height))
     wide, high = width * grow, height * grow
     columns, rows = round(wide / factor), round(high / factor)
+    if grid.longest and grow < 1:
+        columns, rows = (max(1, min(side, grid.longest // factor)) for side in (columns, rows))
     area = columns * rows * factor * factor
     if area > grid.max_pixels:
         ratio = math.sqrt(wide * high / grid.max_pixels)

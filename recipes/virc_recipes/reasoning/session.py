@@ -4,13 +4,16 @@
 the driver (solve resamples warmer, RL never retries; D5).
 """
 
-from collections.abc import Collection, Sequence
-from typing import Literal
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 from PIL import Image
 
 from virc_recipes import tools
+from virc_recipes.reasoning import lenient
+from virc_recipes.reasoning.bodies import BOX, INDEX, Called
+from virc_recipes.reasoning.coordinates import UnitError, resolve_index, settled_box
 from virc_recipes.reasoning.images import MOST_PIXELS, Shown, show, show_square
 from virc_recipes.reasoning.messages import FormatError, ToolText, Turn, parse, printable, stopped
 from virc_recipes.reasoning.protocol import Protocol, fill
@@ -26,6 +29,7 @@ from virc_recipes.reasoning.trace import (
     Trace,
     Unit,
 )
+from virc_recipes.reasoning.writing import assembled
 from virc_recipes.tools import Call, Checked, ToolError, View
 
 __all__ = ["SOLVE", "Ask", "Done", "Message", "Rejected", "Reply", "Session", "Unit"]
@@ -37,23 +41,42 @@ _MOST_CHARACTERS = 200_000
 class Ask(msgspec.Struct, frozen=True):
     """What to send: the whole conversation and every image shown so far, oldest first.
 
-    `stop` are texts that end the reply and stay in it. A backend that cannot stop there draws on; a Session cuts what
-    it then gets.
+    Args:
+        messages, images: of the conversation.
+        stop: texts that end the reply and stay in it. A backend that cannot stop there draws on; a Session cuts what
+            it then gets.
+        schemas: function schemas for the server to offer as `tools`; empty: the system message lists the tools.
+        called: with `schemas`, position of an assistant message -> what it said beside its call, and that call.
     """
 
     messages: Sequence[Message]
     images: Sequence[Shown]
     stop: Sequence[str] = ()
+    schemas: Sequence[Mapping[str, Any]] = ()
+    called: Mapping[int, tuple[str, Called]] = {}
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What a backend returned for an Ask. `finish` is "length" when the token limit cut it."""
+    """What a backend returned for an Ask.
+
+    Args:
+        text: the content.
+        token_ids: as sampled, where the backend knows.
+        finish: "length" where the token limit cut it, "call" where the server says that it ends with a tool call.
+        prompt_tokens, completion_tokens: as the backend counted.
+        thought: what the server took out of the content as the thought; None: it took nothing.
+        calls: the tool calls that the server took out of the content.
+        refusal: what the model said, where the server calls that a refusal.
+    """
 
     text: str
     token_ids: tuple[int, ...] | None = None
-    finish: Literal["stop", "length"] = "stop"
+    finish: Literal["stop", "length", "call"] = "stop"
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    thought: str | None = None
+    calls: tuple[Called, ...] = ()
+    refusal: str | None = None
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -117,13 +140,16 @@ class Session:
         self._messages = [*system, self._first()]
         self._units: list[Unit] = []
         self._pending: list[Rejected] = []
+        self._sent: dict[
+            int, lenient.Sent
+        ] = {}  # position of an assistant message -> how a stock model gets it back
         self._answer: str | None = None
         self._failure: Failure | None = None
 
     def next(self) -> Ask | Done:
         """What to ask the model now, or the finished trace; asking twice changes nothing."""
         if self._answer is None and self._failure is None:
-            return Ask(tuple(self._messages), tuple(self.images), self.protocol.grammar.stop)
+            return self._ask()
         return Done(self.trace())
 
     def feed(self, reply: Reply) -> Unit | Rejected:
@@ -134,19 +160,21 @@ class Session:
         """
         if isinstance(self.next(), Done):
             raise RuntimeError("the problem is over: no reply was asked for")
-        whole = printable(reply.text[:_MOST_CHARACTERS])
-        text = stopped(whole, self.protocol.grammar)
-        if text != whole:
-            reply = msgspec.structs.replace(reply, text=text, token_ids=None)
+        text = self._text(reply)
+        if text != printable(reply.text):
+            reply = msgspec.structs.replace(reply, token_ids=None)
         try:
-            turn = self._read(text, reply)
-            checked = self._check(turn.tool) if turn.tool else None
+            said = self._read(text, reply)
+            kept = self._kept(said) if said.sent else text
+            checked = self._check(said.turn.tool) if said.turn.tool else None
             shown = self._apply(checked) if checked else None
         except _RefusalError as refused:
             rejected = Rejected(text, refused.kind, refused.reason)
             self._pending.append(rejected)
             return rejected
-        return self._accept(reply, text, turn, checked, shown)
+        if said.sent:
+            self._sent[len(self._messages)] = said.sent
+        return self._accept(reply, kept, said.turn, checked, shown)
 
     def stop(self, kind: FailureKind, message: str) -> None:
         """End without an answer, for a reason outside the conversation; what is over stays as it is."""
@@ -179,6 +207,32 @@ class Session:
             [shown.original or shown.size for shown in self.images],
         )
 
+    def _ask(self) -> Ask:
+        schemas = self.protocol.schemas
+        sent = self._sent if schemas else {}
+        return Ask(
+            tuple(self._given_back()),
+            tuple(self.images),
+            self.protocol.grammar.stop,
+            schemas,
+            {at: (said.before, said.called) for at, said in sent.items() if said.called},
+        )
+
+    def _given_back(self) -> Iterator[Message]:
+        """The messages as they are sent: a stock model gets its replies back as it wrote them, without its thoughts."""
+        for position, message in enumerate(self._messages):
+            sent = self._sent.get(position)
+            yield Message("assistant", sent.text) if sent else message
+
+    def _text(self, reply: Reply) -> str:
+        """A reply as one text, up to what ends it."""
+        text = printable(reply.text[:_MOST_CHARACTERS])
+        if self.protocol.reading == "strict":
+            text = assembled(
+                text, reply.thought and printable(reply.thought), reply.calls, self.protocol.grammar
+            )
+        return stopped(text, self.protocol.grammar)
+
     def _first(self) -> Message:
         lines = (
             fill(self.protocol.image_line, index=index, width=shown.width, height=shown.height)
@@ -187,18 +241,57 @@ class Session:
         text = fill(self.protocol.first, images="\n".join(lines), question=self.question)
         return Message("user", text, tuple(range(len(self.images))))
 
-    def _read(self, text: str, reply: Reply) -> Turn:
-        if len(reply.text) > _MOST_CHARACTERS:
+    def _read(self, text: str, reply: Reply) -> lenient.Said:
+        if reply.refusal is not None:
+            raise _RefusalError("refusal", f"the model does not answer: {reply.refusal[:200]}")
+        if len(reply.text) + len(reply.thought or "") > _MOST_CHARACTERS:
             raise _RefusalError("length", f"the reply is longer than {_MOST_CHARACTERS} characters")
         if repeats(text, self.protocol.repeat_limit):
             times = self.protocol.repeat_limit
             raise _RefusalError("repetition", f"the reply repeats a pattern {times} times in a row")
         try:
-            return parse(text, self.protocol.grammar)
+            if self.protocol.reading == "strict":
+                return lenient.Said(parse(text, self.protocol.grammar))
+            said = lenient.read(
+                text,
+                self.protocol.grammar,
+                self.protocol.tools,
+                thought=reply.thought and printable(reply.thought),
+                calls=reply.calls,
+                cut=reply.finish == "length",
+            )
         except FormatError as error:
             if reply.finish == "length" and error.kind == "tags":
                 raise _RefusalError("length", "the token limit cut the reply before its last tag") from None
             raise _RefusalError(error.kind, str(error)) from None
+        if reply.finish == "call" and not said.turn.tool:
+            raise _RefusalError("json", "the server says that the reply calls a tool, and sent no call")
+        return said.calling(self._settled(said.turn.tool)) if said.turn.tool else said
+
+    def _kept(self, said: lenient.Said) -> str:
+        """What the trace holds of a stock model's reply: its turn as the grammar writes it."""
+        try:
+            return lenient.canonical(said.turn, self.protocol.grammar)
+        except FormatError as error:
+            raise _RefusalError(error.kind, str(error)) from None
+
+    def _settled(self, tool: ToolText) -> ToolText:
+        """A call of a stock model with what it may leave out or write as a fraction: the only image, a box."""
+        arguments = dict(tool.arguments)
+        if INDEX not in arguments and len(self.images) == 1:
+            arguments[INDEX] = 0
+        try:
+            if tool.name in self.protocol.tools:
+                allowed = tools.get(tool.name).SCHEMA["function"]["parameters"]["properties"]
+                arguments = {key: value for key, value in arguments.items() if key in allowed}
+            if BOX in arguments:
+                index, _ = resolve_index(arguments.get(INDEX), len(self.images))
+                arguments[BOX] = settled_box(arguments[BOX], self.view, index)
+        except UnitError as error:
+            raise _RefusalError("unit", str(error)) from None
+        except ToolError as error:
+            raise _RefusalError("tool", str(error)) from None
+        return ToolText(tool.name, arguments)
 
     def _check(self, tool: ToolText) -> Checked:
         try:

@@ -8,7 +8,7 @@ from virc_recipes.reasoning.protocol import Protocol
 from virc_recipes.tools.base import Box, Call
 
 FailureKind = Literal["no_answer", "turns", "tries", "interrupted", "network", "engine"]
-RejectionKind = Literal["repetition", "length", "tags", "json", "tool", "deviation"]
+RejectionKind = Literal["repetition", "length", "tags", "json", "tool", "deviation", "unit", "refusal"]
 
 
 class Message(msgspec.Struct, frozen=True):

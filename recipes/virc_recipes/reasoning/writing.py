@@ -1,11 +1,11 @@
 """A turn as a model would write it by a grammar: what `messages.parse` reads, the other way round."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from virc_recipes.reasoning.bodies import END, INDEX
-from virc_recipes.reasoning.grammar import CallForm, Grammar
+from virc_recipes.reasoning.bodies import END, INDEX, Called
+from virc_recipes.reasoning.grammar import CallForm, Grammar, marks
 from virc_recipes.reasoning.messages import FormatError, ToolText, Turn, parse
 
 
@@ -22,6 +22,33 @@ def written(turn: Turn, grammar: Grammar) -> str:
             "tags", "the turn cannot be written by this grammar: it would be read in another way"
         )
     return text
+
+
+def assembled(text: str, thought: str | None, calls: Sequence[Called], grammar: Grammar) -> str:
+    """The reply that a model wrote, where its server took thought and calls out of it.
+
+    What the content says in marks of the grammar stays as it is; of a grammar that marks no thought, one between
+    <think> marks is left out, as servers differ in whether they take it out.
+    """
+    if grammar.think is None:
+        text = _without_thought(text)
+    elif thought and not any(mark.text == grammar.think[0].strip() for mark in marks(text, grammar)):
+        space = "" if not text or text[0].isspace() else "\n"
+        text = f"{thought.join(grammar.think)}{space}{text}"
+    for call in calls:
+        arguments = call.arguments if isinstance(call.arguments, str) else _json(call.arguments)
+        form = next(
+            (form for form in grammar.calls if form.body == "call"), CallForm("<tool_call>", "</tool_call>")
+        )
+        space = "" if not text or text.endswith("\n") else "\n"
+        text += f'{space}{form.open}\n{{"name": {_json(call.name)}, "arguments": {arguments}}}\n{form.close}'
+    return text
+
+
+def _without_thought(text: str) -> str:
+    """A reply without a thought at its beginning; templates that open it leave only its end."""
+    thought, close, rest = text.partition("</think>")
+    return rest.lstrip() if close and "<think>" not in thought.lstrip().removeprefix("<think>") else text
 
 
 def _text(turn: Turn, grammar: Grammar) -> str:

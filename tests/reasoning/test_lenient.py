@@ -1,0 +1,276 @@
+"""Replies of stock models, in whichever usual way they and their servers write them."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from virc_recipes.reasoning.bodies import Called, FormatError, ToolText
+from virc_recipes.reasoning.grammar import CallForm, Grammar
+from virc_recipes.reasoning.lenient import Sent, canonical, read
+from virc_recipes.reasoning.messages import Turn, parse
+
+NAMES = ("crop_image", "scale_image", "display_image")
+ZOOM = CallForm(
+    "<tool_call>",
+    "</tool_call>",
+    names={"image_zoom_in_tool": "crop_image"},
+    keys={"img_idx": "image_index", "label": None},
+    default={"image_index": 0},
+)
+STOCK = Grammar(think=None, calls=(CallForm("<tool_call>", "</tool_call>"),))
+QWEN = Grammar(think=None, calls=(ZOOM,))
+CROP = ToolText("crop_image", {"bbox_2d": [1, 2, 30, 40], "image_index": 0})
+BODY = '{"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 30, 40], "image_index": 0}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<tool_call>\n{BODY}\n</tool_call>",
+        f"<tool_call>{BODY}",  # servers that stop at the end mark cut it off
+        f"```json\n{BODY}\n```",
+        f"```\n{BODY}",
+        BODY,
+        BODY.replace('"', "'"),
+        BODY[:-1],  # a small model forgets the last bracket
+        '{"tool": "crop_image", "args": {"bbox_2d": [1, 2, 30, 40], "image_index": 0}}',
+        '{"name": "crop_image", "parameters": {"bbox_2d": [1, 2, 30, 40], "image_index": "0"}}',
+        '{"name": "crop_image", "bbox_2d": [1, 2, 30, 40], "image_index": 0}',
+        '{"type": "function", "function": ' + BODY + "}",
+        '{"tool_calls": [{"function": ' + BODY + "}]}",
+        "<tool_call>\n<function=crop_image>\n<parameter=bbox_2d>\n[1, 2, 30, 40]\n</parameter>\n"
+        "<parameter=image_index>\n0\n</parameter>\n</function>\n</tool_call>",
+        "<function=crop_image><parameter=bbox_2d>[1, 2, 30, 40]</parameter>"
+        "<parameter=image_index>0</parameter></function>",
+        "<tool_call>crop_image\n<arg_key>bbox_2d</arg_key>\n<arg_value>[1, 2, 30, 40]</arg_value>\n"
+        "<arg_key>image_index</arg_key>\n<arg_value>0</arg_value>\n</tool_call>",
+        "<tool_call>crop_image<arg_key>bbox_2d</arg_key><arg_value>[1, 2, 30, 40]</arg_value>"
+        "<arg_key>image_index</arg_key><arg_value>0</arg_value></tool_call>",
+        "<|tool_call>call:crop_image{bbox_2d:[1,2,30,40],image_index:0}<tool_call|>",
+        '[TOOL_CALLS]crop_image[ARGS]{"bbox_2d": [1, 2, 30, 40], "image_index": 0}',
+        f"[TOOL_CALLS] [{BODY}]",
+        "<|tool_call_begin|>functions.crop_image:0<|tool_call_argument_begin|>"
+        '{"bbox_2d": [1, 2, 30, 40], "image_index": 0}<|tool_call_end|>',
+        "```tool_code\ncrop_image(bbox_2d=[1, 2, 30, 40], image_index=0)\n```",
+        "```python\nprint(crop_image(bbox_2d=[1, 2, 30, 40], image_index=0))\n```",
+        'crop_image({"bbox_2d": [1, 2, 30, 40], "image_index": 0})',
+        BODY.replace("[1, 2, 30, 40]", '"[1, 2, 30, 40]"'),
+        BODY.replace("[1, 2, 30, 40]", '"1, 2, 30, 40"'),
+        BODY.replace("[1, 2, 30, 40]", "[[1, 2], [30, 40]]"),
+        BODY.replace("[1, 2, 30, 40]", '{"x1": 1, "y1": 2, "x2": 30, "y2": 40}'),
+        BODY.replace("bbox_2d", "bbox"),
+        BODY.replace("image_index", "img_idx"),
+        f"<tool_call>\n{BODY}\n</tool_call>\n<answer>97</answer>",  # what follows a call is made up
+        f"<tool_call>{BODY}</tool_call><tool_call>{BODY.replace('30', '31')}</tool_call>",
+    ],
+)
+def test_a_call_is_read_in_every_usual_form(text: str) -> None:
+    said = read(f"I look closer.\n{text}", STOCK, NAMES)
+    assert said.turn.tool == CROP
+    assert said.turn.answer is None
+    assert said.turn.think.startswith("I look closer.")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        Called("crop_image", {"bbox_2d": [1, 2, 30, 40], "image_index": 0}),
+        Called("crop_image", '{"bbox_2d": [1, 2, 30, 40], "image_index": 0}'),
+        Called("crop_image", json.dumps('{"bbox_2d": [1, 2, 30, 40], "image_index": 0}')),
+    ],
+)
+@pytest.mark.parametrize("text", ["", "Let me zoom.", "97", "<answer>97</answer>"])
+def test_a_structured_call_is_carried_out_whatever_stands_beside_it(call: Called, text: str) -> None:
+    turn = read(text, STOCK, NAMES, calls=(call,)).turn
+    assert (turn.tool, turn.answer) == (CROP, None)
+
+
+def test_the_zoom_of_qwen_is_a_crop_of_the_first_image_where_it_names_none() -> None:
+    for index in ({}, {"img_idx": 0}, {"img_idx": 0.0}, {"img_idx": "0"}):
+        arguments = {"bbox_2d": [1, 2, 30, 40], "label": "corner", **index}
+        text = (
+            f'<tool_call>{{"name": "image_zoom_in_tool", "arguments": {json.dumps(arguments)}}}</tool_call>'
+        )
+        assert read(text, QWEN, NAMES).turn.tool == CROP
+
+
+@pytest.mark.parametrize(
+    ("text", "thought", "answer"),
+    [
+        ("97", "", "97"),
+        ("<answer>97</answer>", "", "97"),
+        ("<think>It reads 97.</think>\n<answer>\n97\n</answer>", "It reads 97.", "97"),
+        ("<think>It reads 97.</think>97", "It reads 97.", "97"),
+        ("It reads 97.</think>\n\n97", "It reads 97.", "97"),
+        ("<thinking>It reads 97.</thinking>97", "It reads 97.", "97"),
+        ("<|channel>thought\nIt reads 97.<channel|>97", "It reads 97.", "97"),
+        ("◁think▷It reads 97.◁/think▷97", "It reads 97.", "97"),
+        ("[THINK]It reads 97.[/THINK]97", "It reads 97.", "97"),
+        ("It reads 97. <answer>97</answer>", "It reads 97.", "97"),
+        ("<answer>97", "", "97"),
+        ("<think>a</think><answer><|begin_of_box|>97<|end_of_box|></answer>", "a", "97"),
+        ("It is <|begin_of_box|>97<|end_of_box|>", "It is", "97"),
+        ("97<|im_end|>", "", "97"),
+        ("<think>use <tool_call> or not?</think>97", "use <tool_call> or not?", "97"),
+        ('[{"bbox_2d": [1, 2, 3, 4], "label": "H"}]', "", '[{"bbox_2d": [1, 2, 3, 4], "label": "H"}]'),
+        ("I used crop_image (twice): 97", "", "I used crop_image (twice): 97"),
+        ("<think>It reads <answer>97</answer>", "It reads", "97"),  # the end of the thought was not seen
+    ],
+)
+def test_an_answer_is_what_stands_outside_of_the_thought(text: str, thought: str, answer: str) -> None:
+    assert read(text, STOCK, NAMES).turn == Turn(thought, answer=answer)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("<think>a</think><think>b</think><think>c</think>97", "97"),
+        ("<answer><think>q</think><think>z</think>97</answer>", "97"),
+        (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (r"It is $\boxed{7}$", r"It is $\boxed{7}$"),
+    ],
+)
+def test_no_thought_and_no_box_around_it_is_a_part_of_an_answer(text: str, answer: str) -> None:
+    assert read(text, STOCK, NAMES).turn.answer == answer
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name": "zoom", "arguments": {"bbox_2d": [1, 2, 30, 40], "image_index": 0}}',
+        "zoom_in(bbox_2d=[1, 2, 30, 40], image_index=0)",
+        '```json\n{"name": "image_zoom_in_tool", "arguments": {"bbox_2d": [1, 2, 30, 40], "image_index": 0}}\n```',
+        'Action: image_zoom_in_tool\nAction Input: {"bbox_2d": [1, 2, 30, 40], "img_idx": 0}',
+    ],
+)
+def test_a_tool_that_the_model_knows_by_another_name_is_ours(text: str) -> None:
+    assert read(text, STOCK, NAMES).turn.tool == CROP
+
+
+def test_a_tool_of_another_name_is_never_an_answer() -> None:
+    tool = read('{"name": "look", "arguments": {"bbox_2d": [1, 2, 3, 4]}}', STOCK, NAMES).turn.tool
+    assert tool
+    assert tool.name == "look"
+    with pytest.raises(FormatError):
+        read('{"bbox_2d": [1, 2, 3, 4], "image_index": 0}', STOCK, NAMES)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<tool_call>{"name": "scale_image", "arguments": {"image_index": 0, "scale_factor": 1',
+        '{"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 3, 4], "image_index": 1',
+    ],
+)
+def test_nothing_of_a_reply_that_was_cut_is_mended(text: str) -> None:
+    with pytest.raises(FormatError) as refused:
+        read(text, STOCK, NAMES, cut=True)
+    assert refused.value.kind == "length"
+
+
+def test_arguments_that_are_no_json_are_refused() -> None:
+    for value in ("b'x'", "{1}"):
+        with pytest.raises(FormatError):
+            read(f"crop_image(bbox_2d=[1, 2, 3, 4], label={value})", STOCK, NAMES)
+
+
+def test_a_thought_that_the_server_took_out_is_the_thought_and_goes_back_to_nobody() -> None:
+    said = read("97", STOCK, NAMES, thought="It reads 97.")
+    assert said.turn == Turn("It reads 97.", answer="97")
+    assert said.sent == Sent("97")
+    said = read(f"I zoom. {BODY}", STOCK, NAMES, thought="Small.")
+    assert said.turn.think == "Small.\nI zoom."
+    assert said.sent
+    assert (said.sent.text, said.sent.before) == (f"I zoom. {BODY}", "I zoom.")
+
+
+def test_a_call_within_a_thought_that_has_no_end_counts() -> None:
+    assert read("", STOCK, NAMES, thought=f"Small. <tool_call>{BODY}</tool_call>").turn.tool == CROP
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("", "tags"),
+        ("<think>It is late</think>", "tags"),
+        ("<think>It is late", "tags"),
+        ("<answer></answer>", "tags"),
+        ("<tool_call>{crop_image: now}</tool_call>", "json"),
+        ('crop_image({"bbox_2d": [1, 2', "json"),
+        ('Calling crop_image: {"bbox_2d": oops}', "json"),
+        ('<tool_call>{"name": "crop_image", "arguments": [1]}</tool_call>', "json"),
+    ],
+)
+def test_what_is_neither_a_call_nor_an_answer_is_refused(text: str, kind: str) -> None:
+    with pytest.raises(FormatError) as refused:
+        read(text, STOCK, NAMES)
+    assert refused.value.kind == kind
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["It is", "<answer>9", "<think>It", '<tool_call>{"name": "crop_image", "arguments": {"bbox_2d": [1', ""],
+)
+def test_a_reply_cut_by_the_limit_is_no_answer_and_no_call(text: str) -> None:
+    with pytest.raises(FormatError) as refused:
+        read(text, STOCK, NAMES, cut=True)
+    assert refused.value.kind == "length"
+
+
+def test_a_whole_answer_or_call_counts_though_the_limit_cut_what_follows() -> None:
+    assert read("<answer>97</answer> and so", STOCK, NAMES, cut=True).turn.answer == "97"
+    assert read(f"<tool_call>{BODY}</tool_call> and", STOCK, NAMES, cut=True).turn.tool == CROP
+
+
+def test_what_is_kept_of_a_reply_reads_as_the_same_turn() -> None:
+    said = read(f"See <answer>. <tool_call>{BODY}</tool_call>", STOCK, NAMES)
+    text = canonical(said.turn, STOCK)
+    assert parse(text, STOCK).tool == CROP
+    assert "image_zoom_in_tool" in canonical(Turn("", CROP), QWEN)
+
+
+MARKS = [
+    "<think>",
+    "</think>",
+    "<tool_call>",
+    "</tool_call>",
+    "<answer>",
+    "</answer>",
+    "```json\n",
+    "crop_image(",
+    BODY,
+]
+PIECES = st.sampled_from(
+    [*MARKS, "{", "}", "[1,2,3,4]", '"', " a ", "<function=crop_image>", "<|tool_call>call:"]
+)
+
+
+@given(st.lists(PIECES, max_size=12).map("".join), st.booleans(), st.sampled_from([None, "hm", BODY]))
+def test_any_reply_is_a_turn_or_one_sentence(text: str, cut: bool, thought: str | None) -> None:
+    try:
+        turn = read(text, STOCK, NAMES, thought=thought, cut=cut).turn
+    except FormatError:
+        return
+    assert (turn.tool is None) != (turn.answer is None)
+    if turn.answer is not None:
+        assert "<tool_call>" not in turn.answer
+        assert "</think>" not in turn.answer
+
+
+HOSTILE = [
+    "<tool_call>",
+    '{"name": "crop_image", ',
+    "crop_image(",
+    "<think>",
+    "```\n",
+    "[" * 9,
+    "<parameter=a>",
+]
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_a_long_hostile_reply_is_refused_in_little_time(piece: str) -> None:
+    with pytest.raises(FormatError):
+        read(piece * (100_000 // len(piece)) + "crop_image(bbox", STOCK, NAMES)
