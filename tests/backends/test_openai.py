@@ -16,7 +16,7 @@ import pytest
 from asks import ANSWER, LOOK, ask, further
 from faults import body, stall, status
 from PIL import Image, ImageDraw
-from servers import MODELS, Body, image_bytes, serve
+from servers import MODELS, Body, error, image_bytes, serve
 
 from virc_recipes.backends import Sampling
 from virc_recipes.backends.openai import OpenAIBackend
@@ -68,7 +68,7 @@ def test_a_reply_that_the_token_limit_cut_says_so() -> None:
 
 
 @pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
-def test_thoughts_that_a_server_parts_from_the_content_are_put_back_in_their_tags(name: str) -> None:
+def test_thoughts_that_a_server_parts_from_the_content_come_apart(name: str) -> None:
     def part(exchange: Any) -> None:
         exchange.start_events()
         for delta in ({name: "I "}, {name: "look."}, {"content": "<answer>9"}, {"content": "7</answer>"}):
@@ -76,9 +76,11 @@ def test_thoughts_that_a_server_parts_from_the_content_are_put_back_in_their_tag
         exchange.send_chunk(b"data: [DONE]\n\n")
         exchange.send_chunk(b"")
 
+    heard: list[str] = []
     with serve(fault=part) as server:
-        text = OpenAIBackend(server.url).reply(ask(), GREEDY).text
-    assert text == "<think>I look.</think>\n<answer>97</answer>"
+        reply = OpenAIBackend(server.url).reply(ask(), GREEDY, heard.append)
+    assert (reply.thought, reply.text) == ("I look.", "<answer>97</answer>")
+    assert "".join(heard) == "<think>I look.</think>\n<answer>97</answer>"
 
 
 def test_the_request_carries_the_sampling_and_each_image_before_its_text() -> None:
@@ -139,9 +141,7 @@ def test_without_a_name_the_only_served_model_is_asked() -> None:
         assert backend.model == server.chats()[0]["model"] == "some/model"
 
 
-@pytest.mark.parametrize(
-    ("models", "hint"), [(["a/b", "c"], "--model a/b | c"), ([], "name one: --model NAME")]
-)
+@pytest.mark.parametrize(("models", "hint"), [(["a/b", "c"], "--model a/b"), ([], "name one: --model NAME")])
 def test_without_a_name_several_models_or_none_are_a_mistake(models: Sequence[str], hint: str) -> None:
     with serve(models=models) as server, pytest.raises(ConfigError) as raised:
         OpenAIBackend(server.url)
@@ -159,7 +159,7 @@ def test_a_model_that_is_not_served_is_a_mistake_that_names_those_that_are() -> 
         backend = OpenAIBackend(server.url, "three")
         with pytest.raises(ConfigError, match="three") as raised:
             backend.reply(ask(), GREEDY)
-    assert raised.value.hint == "--model one | two"
+    assert raised.value.hint == "it serves one, two: --model one"
 
 
 @pytest.mark.parametrize(
@@ -365,3 +365,59 @@ def test_bodies_are_asked_for_uncompressed_so_that_their_size_is_known() -> None
     with serve([ANSWER]) as server:
         OpenAIBackend(server.url).reply(ask(), GREEDY)
         assert {request.headers["accept-encoding"] for request in server.requests} == {"identity"}
+
+
+@pytest.mark.parametrize(
+    ("message", "finish"),
+    [
+        ({"content": "Let me zoom.", "tool_calls": [{"function": {"arguments": "{}"}}]}, "stop"),
+        ({"content": "Let me zoom.", "tool_calls": [{"type": "custom", "custom": {"name": "a"}}]}, "stop"),
+        ({"content": "Let me zoom."}, "tool_use"),
+        ({"content": [{"type": "text", "text": "Let me zoom."}, {"type": "tool_use", "name": "a"}]}, "stop"),
+    ],
+)
+def test_a_call_that_cannot_be_read_is_told_from_an_answer(message: dict[str, Any], finish: str) -> None:
+    told = {"choices": [{"index": 0, "message": message, "finish_reason": finish}]}
+    with serve(fault=lambda exchange: exchange.send_json(told)) as server:
+        assert OpenAIBackend(server.url).reply(ask(), GREEDY).finish == "call"
+
+
+@pytest.mark.parametrize("kind", ["reasoning", "thinking"])
+def test_a_part_that_is_a_thought_is_none_of_the_content(kind: str) -> None:
+    content = [{"type": kind, "text": "I look."}, {"type": "text", "text": "97"}]
+    told = {"choices": [{"index": 0, "message": {"content": content}, "finish_reason": "MAX_TOKENS"}]}
+    with serve(fault=lambda exchange: exchange.send_json(told)) as server:
+        reply = OpenAIBackend(server.url).reply(ask(), GREEDY)
+    assert (reply.thought, reply.text, reply.finish) == ("I look.", "97", "length")
+
+
+def test_a_thought_nested_without_end_is_no_traceback() -> None:
+    nested: Any = "I look."
+    for _ in range(900):
+        nested = [nested]
+    told = {
+        "choices": [{"index": 0, "message": {"content": "97", "reasoning": nested}, "finish_reason": "stop"}]
+    }
+    with serve(fault=lambda exchange: exchange.send_json(told)) as server:
+        assert OpenAIBackend(server.url).reply(ask(), GREEDY).text == "97"
+
+
+def test_a_busy_server_is_not_taken_for_another() -> None:
+    """What it refused stays left out, though it asks to be left alone in between."""
+    asked: list[set[str]] = []
+
+    def busy(exchange: Any) -> None:
+        body = exchange.server.chats()[-1]
+        asked.append(set(body))
+        if len(asked) % 2:
+            exchange.send_json(error("slow down"), 429, {"Retry-After": "0"})
+        elif "seed" in body:
+            exchange.send_json(error("Unrecognized request argument supplied: seed"), 400)
+        else:
+            exchange.send_events("97", None)
+
+    with serve(fault=busy) as server:
+        backend = OpenAIBackend(server.url)
+        for _ in range(3):
+            assert backend.reply(ask(), Sampling(seed=1)).text == "97"
+    assert sum("seed" in body for body in asked) == 2  # the first request, and its second try

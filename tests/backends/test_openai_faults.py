@@ -17,7 +17,8 @@ from servers import CHAT, MODELS, Exchange, Fault, dead_url, error, piece, serve
 
 from virc_recipes.backends import Sampling
 from virc_recipes.backends.openai import OpenAIBackend
-from virc_recipes.backends.openai_wire import WireError, read_models, read_reply
+from virc_recipes.backends.openai_body import WireError, read_models
+from virc_recipes.backends.openai_wire import read_reply
 from virc_recipes.errors import ConfigError, NetworkError, VircError
 
 GREEDY = Sampling()

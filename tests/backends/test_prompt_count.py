@@ -112,14 +112,40 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_truncating_server_is_found_out_with_a_hint_for_ollama_and_vllm() -> None:
-    with serve([LOOK, ANSWER], keep=1) as server:
+    with serve([LOOK, ANSWER], keep=1, owned_by="organization_owner") as server:
         backend = OpenAIBackend(server.url)
         first = ask(size=(560, 560))
         said = backend.reply(first, GREEDY).text
         with pytest.raises(EngineError, match="dropped part") as raised:
             backend.reply(further(first, said), GREEDY)
-    assert "OLLAMA_CONTEXT_LENGTH" in str(raised.value.hint)
+    assert "num_ctx" in str(raised.value.hint)
     assert "--max-model-len" in str(raised.value.hint)
+
+
+def test_a_server_that_may_scale_pictures_down_is_not_accused_of_dropping_them() -> None:
+    large = ask(size=(1120, 1120))
+    with serve([ANSWER], keep=0, owned_by="organization_owner", usage=True) as server:
+        backend = OpenAIBackend(server.url)
+        backend._counts = counts = PromptCounts(images=True, most=64)
+        assert counts.least(large) < 100
+        backend.trust_sizes()
+        assert counts.least(large) > 1000
+
+
+def test_a_model_that_has_phrases_as_tokens_is_not_accused() -> None:
+    """As `tiny`, behind a real MLX-VLM: 111 tokens for a picture of 252 x 252 px and 122 words."""
+    counts, first = PromptCounts(images=True), ask("one two " * 58, (252, 252))
+    counts.check(first, Reply(LOOK, prompt_tokens=111), "it")
+    with pytest.raises(EngineError):
+        counts.check(further(first, LOOK), Reply(ANSWER, prompt_tokens=60), "it")
+
+
+def test_servers_that_refuse_what_is_too_long_are_not_counted() -> None:
+    for owner in ("vllm", "sglang"):
+        with serve([LOOK, ANSWER], keep=1, owned_by=owner) as server:
+            backend, first = OpenAIBackend(server.url), ask(size=(560, 560))
+            said = backend.reply(first, GREEDY).text
+            assert backend.reply(further(first, said), GREEDY).text == ANSWER
 
 
 @pytest.mark.parametrize(
@@ -133,8 +159,9 @@ def test_a_truncating_server_is_found_out_with_a_hint_for_ollama_and_vllm() -> N
     ],
 )
 def test_images_count_for_models_known_to_use_the_grid(name: str, flag: bool | None, accused: bool) -> None:
-    with serve([ANSWER], models=[name], keep=0) as server:
+    with serve([ANSWER], models=[name], keep=0, owned_by="organization_owner") as server:
         backend = OpenAIBackend(server.url, counts_image_tokens=flag)
+        backend.trust_sizes()
         if accused:
             with pytest.raises(EngineError):
                 backend.reply(ask("?", size=(560, 560)), GREEDY)

@@ -28,6 +28,8 @@ from statistics import median
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import msgspec
+
 from virc_recipes.backends import OnText, Sampling
 from virc_recipes.backends.openai import OpenAIBackend
 from virc_recipes.batch import read_rows
@@ -177,7 +179,7 @@ class Naive(OpenAIBackend):
         self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None
     ) -> Reply:
         """As the parent does."""
-        self._images = None
+        self._server = msgspec.structs.replace(self._server, keeps_images=False)
         return super().reply(
             Ask(ask.messages, tuple(Shown(shown.pixels) for shown in ask.images)), sampling, on_text, seconds
         )

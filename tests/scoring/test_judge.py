@@ -189,7 +189,7 @@ def failure(**options: Any) -> VircError:
 
 
 def test_hints_name_the_judges_options() -> None:
-    assert failure(models=("a", "b")).hint == "--judge-model a | b"
+    assert failure(models=("a", "b")).hint == "--judge-model a"
     assert failure(models=()).hint == "name one: --judge-model NAME"
     assert "VIRC_JUDGE_KEY" in (failure(fault=status(401)).hint or "")
     assert failure(fault=status(400)).message.endswith("(400): scripted")

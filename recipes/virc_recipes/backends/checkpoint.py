@@ -24,7 +24,7 @@ def check(folder: Path) -> None:
         raise ConfigError(f"no model folder {folder}")
     if not (folder / "config.json").is_file():
         raise ConfigError(f"{folder} is no model: it has no config.json")
-    family = read_json(folder / "config.json").get("model_type")
+    family = model_type(folder)
     if family not in FAMILIES:
         raise ConfigError(
             f"{folder} is a model of type {family!r}; supported in-process: {', '.join(FAMILIES)}",
@@ -33,6 +33,15 @@ def check(folder: Path) -> None:
     for name in ("tokenizer.json", *_weights(folder)):
         if not (folder / name).is_file():
             raise ConfigError(f"{folder} is incomplete: {name} is missing")
+
+
+def model_type(folder: Path) -> object:
+    """The `model_type` in a model's `config.json`; None where it has none.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    return read_json(folder / "config.json").get("model_type")
 
 
 def _weights(folder: Path) -> list[str]:

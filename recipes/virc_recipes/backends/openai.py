@@ -1,22 +1,27 @@
 """Replies from any OpenAI-compatible endpoint: vLLM, SGLang, llama.cpp, Ollama, `virc serve`, hosted ones."""
 
+import re
+import shlex
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
-from virc_recipes.backends import OnText, Sampling
+from virc_recipes.backends import OnText, Sampling, ollama
+from virc_recipes.backends.openai_body import Served
 from virc_recipes.backends.openai_images import AsPart, SentImages, whole
 from virc_recipes.backends.openai_link import Link, names_hint
-from virc_recipes.backends.openai_wire import Served
+from virc_recipes.backends.openai_request import Habits, RefusedError, completion, shortened
 from virc_recipes.backends.prompt_count import PromptCounts
 from virc_recipes.deadline import Deadline
-from virc_recipes.errors import ConfigError
+from virc_recipes.errors import ConfigError, NetworkError
 from virc_recipes.reasoning.protocol import Protocol
 from virc_recipes.reasoning.resize import QWEN2, Grid
-from virc_recipes.reasoning.session import Ask, Message, Reply
+from virc_recipes.reasoning.session import Ask, Reply
 
 _SAMPLING_SERVERS = frozenset({"virc", "vllm", "sglang"})
 _BATCHING_SERVERS = frozenset({"vllm", "sglang"})
@@ -25,6 +30,36 @@ _KEEPS_STOP = {"vllm": "include_stop_str_in_output", "sglang": "no_stop_trim"}
 _GRID_FAMILIES = ("qwen", "virc")
 _TOGETHER = 16
 """Tokens that a server sends at once while several replies are drawn: nobody reads along, and each piece costs both."""
+UNSCALED = frozenset({"vllm", "sglang", "virc"})
+"""Servers that show pictures by the model's own rules, and never smaller."""
+_LOOK_SECONDS, _LOOK_AGAIN_SECONDS = 5.0, 30.0
+"""Longest wait for a list of models in the midst of work; and how long a server is taken for the same at least."""
+_BLIND = re.compile(r"embed|rerank|whisper|tts", re.IGNORECASE)
+"""What stands in the names of models that see nothing, which some servers list beside the one that does."""
+_MOST_LESSONS = 12
+_SCALED_TOKENS = 64
+"""What a picture costs at least behind a server that scales it down to 500 pixels a side, as some do."""
+_OLLAMA_PORT = 11434
+
+
+class _Server(msgspec.Struct, frozen=True):
+    """What is known of a server from its list of models.
+
+    Args:
+        kind: who it says owns the model, in lower case: most servers name themselves there.
+        root: what it calls the weights; vLLM names their folder or hub id.
+        context: longest conversation in tokens, where it tells.
+        sends_together: whether it sends several tokens at once where it is asked to.
+        keeps_images: whether it keeps images by id.
+        native: the context to ask Ollama's own API for, where it has one.
+    """
+
+    kind: str
+    root: str | None = None
+    context: int | None = None
+    sends_together: bool = False
+    keeps_images: bool = False
+    native: int | None = None
 
 
 class OpenAIBackend:
@@ -47,7 +82,10 @@ class OpenAIBackend:
         at_once: conversations it is asked at a time where nobody says how many: servers that compute many replies
             together are kept busy.
         agent: whether the endpoint runs the loop itself, as `virc serve --agent` does.
-        context: longest conversation in tokens, where the endpoint tells it.
+        grid: the patch grid of its images; who knows the model's family may set it.
+        needs_sizes: whether pictures have to be shown as large as they are sent, as boxes in pixels need it.
+        requests: for completions that it made.
+        most_requests: after which it makes no more; None: any number.
 
     Raises:
         ConfigError: the address, key or model is wrong, or several models are served and none was named.
@@ -73,20 +111,81 @@ class OpenAIBackend:
             raise
         self.model = self._link.model = served.id
         self.agent = served.virc_agent is True
-        self.context = served.max_model_len if isinstance(served.max_model_len, int) else None
         self._published = served.virc_protocol
         self.grid = self._published_grid(served, grid)
-        self._images = SentImages() if served.virc_image_ids is True else None
-        self._sends_together = served.owned_by == "vllm" and served.virc_grid is not None
+        self._server = self._found(served)
+        self._habits, self._images = Habits(), SentImages()
+        self.requests = 0
+        self.most_requests: int | None = None
         self._drawing, self._lock = 0, threading.Lock()
-        kind = str(served.owned_by).lower()
-        self._takes_more = kind in _SAMPLING_SERVERS
-        self._keeps_stop = _KEEPS_STOP.get(kind)
-        self.at_once = 32 if kind in _BATCHING_SERVERS else 16
+        self.needs_sizes = False
+        self._looking, self._looked = threading.Lock(), float("-inf")
+        self.at_once = 32 if self.kind in _BATCHING_SERVERS else 16
         if counts_image_tokens is None:
             counts_image_tokens = any(family in self.model.lower() for family in _GRID_FAMILIES)
-        # `virc serve` refuses what is too long; and its model's tokenizer may be of any kind.
-        self._counts = None if self._published else PromptCounts(counts_image_tokens)
+        # vLLM and SGLang, and so `virc serve`, refuse what is too long, and their model's tokenizer may be of any kind.
+        self._counts_images = counts_image_tokens
+        refuses = self._published or self.kind in _BATCHING_SERVERS
+        self._counts = None if refuses else PromptCounts(counts_image_tokens, _SCALED_TOKENS)
+
+    @property
+    def endpoint(self) -> str:
+        """Its address as it may be printed: without query."""
+        return self._link.endpoint
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the server lists the model, or lists none."""
+        return not self._link.names or self.model in self._link.names
+
+    @property
+    def listed(self) -> str:
+        """The models that the server lists, on one line."""
+        return names_hint(self._link.names)
+
+    @property
+    def named(self) -> str:
+        """The options that name it: its address, and the model where there are several."""
+        several = f" --model {shlex.quote(self.model)}" if len(self._link.names) != 1 else ""
+        return f"--endpoint {shlex.quote(self.endpoint)}{several}"
+
+    @property
+    def kind(self) -> str:
+        """Which server it says it is, in lower case: vllm, sglang, llamacpp, library (Ollama) …"""
+        return self._server.kind
+
+    @property
+    def root(self) -> str | None:
+        """What the server calls the weights, beside the name of the model."""
+        return self._server.root
+
+    @property
+    def context(self) -> int | None:
+        """Longest conversation in tokens, where the endpoint tells it."""
+        return self._server.context
+
+    @property
+    def native(self) -> bool:
+        """Whether Ollama's own API is asked."""
+        return self._server.native is not None
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The parameters that the endpoint refused so far."""
+        return self._habits.left_out
+
+    def trust_sizes(self) -> None:
+        """Count on pictures being shown as large as they are sent, as a probe found."""
+        if self._counts:
+            self._counts.most = None
+
+    def leave_out(self, parameters: Iterable[str]) -> None:
+        """Leave these out of requests: the endpoint refused them before."""
+        self._habits.leave_out(parameters)
+
+    def json_object(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A JSON object from another path of the same server; see `Link.json_object`."""
+        return self._link.json_object(ollama.root_of(self._link.endpoint) + path, body)
 
     def reply(
         self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None
@@ -102,13 +201,19 @@ class OpenAIBackend:
             EngineError: the server dropped part of the conversation.
         """
         deadline = Deadline(seconds)
-
-        def drawn(as_part: AsPart) -> Reply:
-            request = self._request(ask, sampling, as_part)
-            return self._link.complete(request, sampling.max_tokens, on_text, deadline.left())
-
+        if self._link.stale or (self._link.reconnected and self.left_out):
+            self._look_again()
+        if self.context and sampling.max_tokens >= self.context:  # no prompt would fit beside it
+            sampling = msgspec.structs.replace(sampling, max_tokens=self.context // 2)
         with self._counted():
-            reply = self._images.draw(ask.images, drawn) if self._images else drawn(whole)
+            reply = self._drawn(ask, sampling, on_text, deadline)
+        if self._is_full(reply, sampling):
+            raise ConfigError(
+                f"the context of {self.endpoint}, {self.context} tokens, is full: it cut the reply",
+                "serve it with a longer context (llama.cpp: -c 32768), or send smaller images: --max-pixels",
+            )
+        if reply.refusal:
+            reply = msgspec.structs.replace(reply, refusal=self._link.said(reply.refusal))
         if self._counts:
             self._counts.check(ask, reply, self._link.endpoint)
         return reply
@@ -149,6 +254,122 @@ class OpenAIBackend:
         """Close the connections."""
         self._link.close()
 
+    def _is_full(self, reply: Reply, sampling: Sampling) -> bool:
+        """Whether a reply was cut because there was no more context, not by its own limit."""
+        if (
+            reply.finish != "length"
+            or not self.context
+            or not reply.prompt_tokens
+            or not reply.completion_tokens
+        ):
+            return False
+        used = reply.prompt_tokens + reply.completion_tokens
+        return reply.completion_tokens < sampling.max_tokens and used >= self.context - 1
+
+    def _drawn(self, ask: Ask, sampling: Sampling, on_text: OnText | None, deadline: Deadline) -> Reply:
+        """A reply; what the server refuses of a request is left out of it, and of those that follow."""
+        looked = False
+        for _ in range(_MOST_LESSONS):
+            sent: dict[str, Any] = {}
+            try:
+                return self._asked(ask, sampling, on_text, deadline, sent)
+            except RefusedError as refused:
+                shorter = shortened(sampling.max_tokens, refused)
+                if shorter:
+                    sampling = msgspec.structs.replace(sampling, max_tokens=shorter)
+                elif not self._habits.learn(sent, refused):
+                    if looked or not self._look_again():
+                        raise
+                    looked = True
+        raise ConfigError(f"{self._link.endpoint} refuses one part of the request after the other")
+
+    def _asked(
+        self, ask: Ask, sampling: Sampling, on_text: OnText | None, deadline: Deadline, sent: dict[str, Any]
+    ) -> Reply:
+        """A reply to one request, which `sent` holds then."""
+        if self.most_requests is not None and self.requests >= self.most_requests:
+            raise ConfigError(f"{self._link.endpoint} refused every request")
+        self.requests += 1
+        server, longest = self._server, sampling.max_tokens
+        if server.native:
+            address = ollama.root_of(self._link.endpoint) + ollama.CHAT
+            sent |= ollama.request(ask, sampling, self.model, server.native)
+            return self._link.complete(sent, longest, on_text, deadline.left(), address)
+
+        def drawn(as_part: AsPart) -> Reply:
+            sent.clear()
+            sent.update(self._habits.fitted(self._request(ask, sampling, as_part)))
+            return self._link.complete(sent, longest, on_text, deadline.left())
+
+        return self._images.draw(ask.images, drawn) if server.keeps_images else drawn(whole)
+
+    def _look_again(self) -> bool:
+        """Ask the server once more what it is, and forget what another one refused; whether it is another.
+
+        Raises:
+            ConfigError: boxes in pixels were right for the server before, and are not known to be for this one.
+        """
+        asked = self._server
+        with self._looking:
+            if self._server != asked:  # another thread has looked meanwhile
+                return True
+            if not self._link.stale and time.monotonic() - self._looked < _LOOK_AGAIN_SECONDS:
+                return False
+            failed, self._link.stale, self._link.reconnected = self._link.stale, False, False
+            with suppress(ConfigError, NetworkError):
+                listed = self._link.models(_LOOK_SECONDS)
+                same = next((each for each in listed if each.id == self.model), Served(self.model))
+                self._server = self._found(same)
+            self._looked = time.monotonic()
+            changed = self._server != asked
+            if failed or changed:
+                self._habits.forget()
+        if self._server.kind != asked.kind:
+            self._meet(asked.kind)
+        return changed
+
+    def _meet(self, before: str) -> None:
+        """Go by what holds for another kind of server than the one before.
+
+        Raises:
+            ConfigError: see `_look_again`.
+        """
+        if self._counts is None and self._published is None and self.kind not in _BATCHING_SERVERS:
+            self._counts = PromptCounts(self._counts_images, _SCALED_TOKENS)
+        if self.needs_sizes and before in UNSCALED and self.kind not in UNSCALED:
+            raise ConfigError(
+                f"another server answers at {self.endpoint} now ({self.kind or 'unnamed'}): it may scale pictures "
+                "down, and boxes in pixels would be wrong",
+                f"virc doctor {self.named}, then the same command",
+            )
+
+    def _found(self, served: Served) -> _Server:
+        """What the server is, by its entry of a model."""
+        kind = str(served.owned_by or "").lower()
+        root = served.root if isinstance(served.root, str) and served.root != served.id else None
+        found = _Server(
+            kind,
+            root,
+            served.context,
+            sends_together=kind == "vllm" and served.virc_grid is not None,
+            keeps_images=served.virc_image_ids is True,
+        )
+        if kind != ollama.OWNER and urlsplit(self._link.endpoint).port != _OLLAMA_PORT:
+            return found
+        context = self._ollama_context(served.id)
+        return msgspec.structs.replace(found, context=context, native=context) if context else found
+
+    def _ollama_context(self, model: str) -> int | None:
+        """The context to ask Ollama's own API for; None where the server has no such API."""
+        try:
+            if "version" not in self.json_object("/api/version"):
+                return None
+            shown = self.json_object("/api/show", {"model": model})
+            running = self.json_object("/api/ps")
+        except (ConfigError, NetworkError):
+            return None
+        return ollama.context_of(shown, running, model)
+
     def _choose(self, model: str | None) -> Served:
         """The listed entry of the model; a named one need not be listed, nor need there be a list."""
         try:
@@ -158,13 +379,18 @@ class OpenAIBackend:
                 raise
             listed = []
         if model is not None:
-            return next((served for served in listed if served.id == model), Served(model))
-        if len(listed) == 1:
-            return listed[0]
+            return next(
+                (served for served in listed if served.id in (model, f"{model}:latest")), Served(model)
+            )
+        seeing = [served for served in listed if not _BLIND.search(served.id)]
+        if len(seeing) == 1:
+            return seeing[0]
         if not listed:
             raise ConfigError(f"{self._link.endpoint} serves no model", "name one: --model NAME")
         sentence = f"{self._link.endpoint} serves {len(listed)} models and none was chosen"
-        raise ConfigError(sentence, f"--model {names_hint(self._link.names)}")
+        raise ConfigError(
+            f"{sentence}: {names_hint(self._link.names)}", f"--model {(seeing or listed)[0].id}"
+        )
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -178,33 +404,17 @@ class OpenAIBackend:
                 self._drawing -= 1
 
     def _request(self, ask: Ask, sampling: Sampling, as_part: AsPart) -> dict[str, Any]:
-        request: dict[str, Any] = {
-            "model": self.model,
-            "messages": [_message(message, ask, as_part) for message in ask.messages],
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_tokens": sampling.max_tokens,
-        }
-        if sampling.seed is not None:
-            request["seed"] = sampling.seed
-        if self._takes_more:  # openai.com refuses these
+        server = self._server
+        request = completion(ask, sampling, self.model, as_part)
+        if server.kind in _SAMPLING_SERVERS:  # openai.com refuses these
             # -1 is all tokens. Left out, these servers take top_k from the model's generation_config.json,
             # where it may be 1, and then every try is the same.
             request["top_k"] = -1 if sampling.top_k is None else sampling.top_k
             if sampling.repetition_penalty != 1:
                 request["repetition_penalty"] = sampling.repetition_penalty
-        if ask.stop and self._keeps_stop:
-            request |= {"stop": list(ask.stop), self._keeps_stop: True}
-        if self._sends_together and self._drawing > 1:
+        keeps_stop = _KEEPS_STOP.get(server.kind)
+        if ask.stop and keeps_stop:
+            request |= {"stop": list(ask.stop), keeps_stop: True}
+        if server.sends_together and self._drawing > 1:
             request["stream_interval"] = _TOGETHER
         return request
-
-
-def _message(message: Message, ask: Ask, as_part: AsPart) -> dict[str, Any]:
-    """A chat message as the API has it, images before text."""
-    if not message.images:
-        return {"role": message.role, "content": message.text}
-    images = [as_part(ask.images[index]) for index in message.images]
-    return {"role": message.role, "content": [*images, {"type": "text", "text": message.text}]}

@@ -1,5 +1,6 @@
 """One endpoint over the official client: bounded in bytes and time, every failure one clear sentence."""
 
+import json
 import math
 import re
 import ssl
@@ -7,19 +8,23 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from virc_recipes.backends.openai_images import MISSED, MissedError
-from virc_recipes.backends.openai_wire import (
+from virc_recipes.backends import ollama
+from virc_recipes.backends.openai_body import (
     Served,
     WireError,
     bounded,
+    decoded,
+    error_fields,
     error_text,
     read_models,
-    read_reply,
 )
+from virc_recipes.backends.openai_images import MISSED, MissedError
+from virc_recipes.backends.openai_request import RefusedError
+from virc_recipes.backends.openai_wire import read_reply
 from virc_recipes.clauses import plain
 from virc_recipes.config import names_user
 from virc_recipes.deadline import LateError, within
@@ -35,18 +40,23 @@ _MOST_LISTING = 8 * 2**20
 _MOST_ERROR = 64 * 2**10
 # An event of one token is some 250 bytes; a token has at most a few dozen characters (runs of spaces).
 _BYTES_PER_TOKEN, _CHARACTERS_PER_TOKEN = 4096, 64
+_GATEWAY = frozenset({502, 503, 504})
 _BUSY = frozenset({408, 409, 425, 429})
 _OF_ALL = frozenset({401, 403, 404, 429})  # what is wrong is not in the request
 _PATIENCE = "a slow server needs a longer --timeout"
 _HINTS = (
     (
-        r"context",
-        "serve it with a longer context (vLLM: --max-model-len), or send smaller images: --max-pixels",
+        r"context|input (?:tokens|length)|prompt is too long",
+        "serve it with a longer context (llama.cpp: -c, vLLM: --max-model-len), or send smaller images: --max-pixels",
     ),
     (
         r"(at most|too many|limit|maximum)[^.]{0,40}\bimage",
         "allow as many images a prompt as --max-turns and the pictures of the question together, 17 by default "
         "(vLLM: --limit-mm-per-prompt '{\"image\": 17}')",
+    ),
+    (
+        r"mmproj|required for image input",
+        "serve a vision model, and with the file of its vision tower (llama.cpp: -hf, or --mmproj)",
     ),
     (r"not support[^.]{0,20}\bimage|\bimage[^.]{0,20}not support|multi-?modal", "serve a vision model"),
 )
@@ -59,13 +69,19 @@ _HEADERS = frozenset(
         *("content-type", "content-length", "transfer-encoding", "x-stainless-raw-response"),
     }
 )
+_SEES_NOTHING = re.compile(
+    rb"image input is not supported|required for image input|not support image", re.IGNORECASE
+)
+"""What a server says whose model takes no pictures."""
 _T = TypeVar("_T")
 
 
 class Link:
     """A connection pool to one endpoint; threads may share it.
 
-    Its `names` are the models that were listed, its `model` the one that is asked: both are for hints.
+    Its `names` are the models that were listed, its `model` the one that is asked: both are for hints. It is `stale`
+    where another server may have come in place of the one that was asked before: a connection failed, or the server
+    calls itself otherwise; `reconnected` where a connection is new, as it then is too.
 
     Args:
         endpoint: address up to and with /v1.
@@ -85,8 +101,19 @@ class Link:
         self.timeout = timeout
         self.names: tuple[str, ...] = ()
         self.model: str | None = None
+        self.stale = self.reconnected = False
+        self._ports: set[int] = set()
+        self._pauses = tuple(0.5 * 2**number for number in range(max_retries))
+        self._server: str | None = None
         self._key = _checked_key(api_key)
         self._thread = threading.local()
+        self._http = openai.DefaultHttpxClient(
+            # Pictures go to the endpoint that was named and to no other.
+            follow_redirects=False,
+            # To read whom this machine trusts takes longer than a short answer; without TLS nobody is asked.
+            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if self.endpoint.startswith("http:") else True,
+            event_hooks={"request": [self._before], "response": [self._after]},
+        )
         self._client = openai.OpenAI(
             base_url=endpoint.strip(),
             api_key=self._key or "none",
@@ -94,13 +121,7 @@ class Link:
             max_retries=max_retries,
             # A compressed body would be bounded only after it was unpacked.
             default_headers={"Accept-Encoding": "identity"},
-            http_client=openai.DefaultHttpxClient(
-                # Pictures go to the endpoint that was named and to no other.
-                follow_redirects=False,
-                # To read whom this machine trusts takes longer than a short answer; without TLS nobody is asked.
-                verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if self.endpoint.startswith("http:") else True,
-                event_hooks={"request": [self._before], "response": [self._after]},
-            ),
+            http_client=self._http,
         )
 
     def answers(self) -> bool:
@@ -113,13 +134,14 @@ class Link:
             pass
         return True
 
-    def models(self) -> list[Served]:
-        """What /v1/models lists.
+    def models(self, seconds: float | None = None) -> list[Served]:
+        """What /v1/models lists; asked once where only so many seconds are for it.
 
         Raises:
             ConfigError, NetworkError: it could not be had.
         """
-        listed = self._listed(self._client)
+        client = self._client if seconds is None else self._client.with_options(max_retries=0)
+        listed = self._listed(client, seconds)
         self.names = tuple(served.id for served in listed)
         return listed
 
@@ -129,8 +151,12 @@ class Link:
         max_tokens: int,
         on_text: Callable[[str], None] | None,
         seconds: float | None = None,
+        address: str | None = None,
     ) -> Reply:
         """Draw one completion, streamed where the server can; given up after `seconds`, if they are fewer.
+
+        Args:
+            address: of Ollama's own API, where that is asked.
 
         Raises:
             ConfigError: the endpoint refuses the request (400, 401, 403, 404 and the like).
@@ -147,9 +173,65 @@ class Link:
             return sent
 
         def read(kind: str, pieces: Iterator[bytes], say: Callable[[str], None]) -> Reply:
-            return read_reply(pieces, "json" not in kind, max_tokens * _CHARACTERS_PER_TOKEN, say)
+            most = max_tokens * _CHARACTERS_PER_TOKEN
+            return (
+                ollama.read(pieces, most, say)
+                if address
+                else read_reply(pieces, "json" not in kind, most, say)
+            )
 
-        return self._answer(send, read, max_tokens * _BYTES_PER_TOKEN + 2**20, on_text, seconds)
+        sent = send if address is None else lambda: self._sent(address, request)
+        return self._answer(sent, read, max_tokens * _BYTES_PER_TOKEN + 2**20, on_text, seconds)
+
+    def json_object(self, address: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A JSON object from another address of the same server, asked once, within seconds.
+
+        Args:
+            body: what is posted; None: it is only asked for.
+
+        Raises:
+            ConfigError, NetworkError: it could not be had.
+        """
+
+        def read(kind: str, pieces: Iterator[bytes], _: Callable[[str], None]) -> dict[str, Any]:
+            return decoded(b"".join(pieces), dict[str, Any])
+
+        stale = self.stale
+        try:
+            return self._answer(lambda: self._sent(address, body), read, _MOST_LISTING, seconds=_LOOK_SECONDS)
+        finally:
+            self.stale = stale  # a server without that address is no other server
+
+    @contextmanager
+    def _sent(self, address: str, body: Mapping[str, Any] | None) -> Iterator[Any]:
+        """The response of an address that the client has no function for."""
+        import openai
+
+        headers = {"Accept-Encoding": "identity"}
+        request = self._http.build_request(
+            "GET" if body is None else "POST",
+            address,
+            json=body,
+            headers=headers,
+            timeout=self._client.timeout,
+        )
+        for pause in (*self._pauses, None):
+            try:
+                response = self._http.send(request, stream=True)
+            except openai.OpenAIError:
+                raise
+            except Exception as error:  # its class depends on the HTTP library under the client
+                late = "timeout" in type(error).__name__.lower()
+                kind = openai.APITimeoutError if late else openai.APIConnectionError
+                raise kind(request=request) from error
+            if pause is None or body is None or response.status_code not in _GATEWAY | _BUSY:
+                break
+            response.close()
+            time.sleep(min(pause, max(0, self._thread.until - time.monotonic())))
+        with closing(response):
+            if response.status_code >= 300:
+                raise openai.APIStatusError("", response=response, body=_parsed(response.read()))
+            yield response
 
     def close(self) -> None:
         """Close the connections."""
@@ -178,7 +260,7 @@ class Link:
         afterwards = ExitStack()
 
         def work(say: Callable[[str], None]) -> _T:
-            self._thread.until = until
+            self._thread.until, self._thread.sent, self._thread.status = until, False, None
             response = afterwards.enter_context(send())
             pieces = bounded(response.iter_bytes(), most, until)
             answer = read(response.headers.get("content-type", ""), pieces, say)
@@ -199,8 +281,9 @@ class Link:
             raise self._unreached(error, seconds) from None
         except WireError as error:
             quoted = self.said(error.quoted)
-            failed = NetworkError(f"{self.endpoint} {error}{quoted and ': ' + quoted}")
+            failed = NetworkError(f"{self.endpoint} {error}{quoted and ': ' + quoted}", self._address_hint())
             failed.broken = error.broken
+            self.stale |= error.broken
             raise failed from None
 
     def _before(self, request: Any) -> None:
@@ -209,6 +292,10 @@ class Link:
 
         if time.monotonic() > self._thread.until:
             raise openai.APITimeoutError(request=request)
+        # Tried again for no connection, or by a gateway without its server: who answers now may be another.
+        if self._thread.sent and (self._thread.status is None or self._thread.status in _GATEWAY):
+            self.stale = True
+        self._thread.sent, self._thread.status = True, None
         for name in set(request.headers) - _HEADERS:
             del request.headers[name]
         if self._key:
@@ -218,15 +305,30 @@ class Link:
         """Bound what the client itself reads of a response: an error's body, and how long to wait."""
         headers = response.headers
         headers.pop("content-encoding", None)
+        self._thread.status = response.status_code
+        self._note_server(response)
         if response.status_code < 300:
             return
         until = self._thread.until
         headers["content-type"] = "application/json"
-        response.stream = type(response)(200, content=_start(response.stream, until)).stream
+        start = _start(response.stream, until)
+        response.stream = type(response)(200, content=start).stream
+        if _SEES_NOTHING.search(start):  # llama.cpp says so by 500, which would be tried again
+            headers["x-should-retry"] = "false"
         headers.pop("retry-after-ms", None)
         wait = headers.get("retry-after")
         if wait is not None and _seconds(wait) > until - time.monotonic():
             headers["x-should-retry"] = "false"
+
+    def _note_server(self, response: Any) -> None:
+        """Notice where another server may answer than did before."""
+        server = response.headers.get("server", "")
+        self.stale |= self._server not in (None, server)
+        self._server = server
+        stream = response.extensions.get("network_stream")
+        port = (stream.get_extra_info("client_addr") or (0, 0))[1] if stream else 0
+        self.reconnected |= bool(self._ports) and port not in self._ports
+        self._ports.add(port)
 
     def _silent(self, seconds: float) -> NetworkError:
         return NetworkError(
@@ -242,7 +344,7 @@ class Link:
         cause = re.sub(r"^\[Errno -?\d+\] ", "", str(error.__cause__ or error))
         hint = f"is it running? curl {self.endpoint}/models"
         unreached = NetworkError(f"{self.endpoint} cannot be reached: {self.said(cause)}", hint)
-        unreached.everywhere = unreached.broken = True
+        unreached.everywhere = unreached.broken = self.stale = True
         return unreached
 
     def _refusal(self, error: "openai.APIStatusError") -> VircError:
@@ -250,9 +352,11 @@ class Link:
         code = error.status_code
         said = self.said(error_text(error.body))
         tail = f" ({code}): {said}" if said else f" ({code})"
-        if code in _BUSY or code >= 500:
+        if (code in _BUSY or code >= 500) and not _SEES_NOTHING.search(said.encode()):
             wait = error.response.headers.get("retry-after")
-            hint = f"it asks to be left alone for {wait} s" if wait and _seconds(wait) < math.inf else None
+            hint = next((hint for pattern, hint in _HINTS if re.search(pattern, said.lower())), None)
+            if wait and _seconds(wait) < math.inf:
+                hint = f"it asks to be left alone for {wait} s"
             return NetworkError(f"{self.endpoint} {'is too busy' if code in _BUSY else 'fails'}{tail}", hint)
         if code < 400:
             target = self.said(error.response.headers.get("location", "nowhere"))
@@ -264,21 +368,30 @@ class Link:
                 f"{self.endpoint} refuses the key{tail}", "set VIRC_API_KEY to a key it accepts"
             )
         if code == 404:
-            return ConfigError(
-                f"{self.endpoint} does not know what was asked for{tail}", self._missing_hint()
-            )
+            sentence = f"{self.endpoint} does not know what was asked for{tail}"
+            return RefusedError(sentence, self._missing_hint(), said, None)
         hints = [hint for pattern, hint in _HINTS if re.search(pattern, said.lower())]
-        kind = MissedError if MISSED in said.lower() else ConfigError
-        return kind(f"{self.endpoint} refuses the request{tail}", hints[0] if hints else None)
+        if re.search(r"invalid model|model.{0,40}(not found|not exist)", said.lower()):
+            hints.insert(0, self._missing_hint())
+        sentence, hint = f"{self.endpoint} refuses the request{tail}", hints[0] if hints else None
+        if MISSED in said.lower():
+            return MissedError(sentence, hint)
+        parameter = error_fields(error.body).get("param")
+        return RefusedError(sentence, hint, said, parameter if isinstance(parameter, str) else None)
 
     def _missing_hint(self) -> str:
         if self.model and is_folder(expanded(self.model)):
             return f"--endpoint none runs the folder {self.model} on this machine"
         if self.names:
-            return "--model " + names_hint(self.names)
-        if not self.endpoint.endswith("/v1"):
-            return f"most endpoints end in /v1: --endpoint {self.endpoint}/v1"
+            return f"it serves {names_hint(self.names)}: --model {self.names[0]}"
+        if hint := self._address_hint():
+            return hint
         return f"its models are named by: curl {self.endpoint}/models"
+
+    def _address_hint(self) -> str | None:
+        """What is likelier to be the address; None where this one ends as most do."""
+        root = re.sub(r"(/v1)?(/chat/completions|/completions|/models|/api/chat|/api|/)?$", "", self.endpoint)
+        return None if self.endpoint.endswith("/v1") else f"most endpoints end in /v1: --endpoint {root}/v1"
 
     def said(self, text: object) -> str:
         """A server's text as part of a printed line, without the key."""
@@ -287,8 +400,8 @@ class Link:
 
 def names_hint(names: tuple[str, ...]) -> str:
     """Model names to choose from, on one line."""
-    more = f" | … ({len(names)} in all)" if len(names) > 8 else ""
-    return " | ".join(names[:8]) + more
+    more = f", … ({len(names)} in all)" if len(names) > 8 else ""
+    return ", ".join(names[:8]) + more
 
 
 def _address(endpoint: str) -> str:
@@ -312,6 +425,13 @@ def _checked_key(api_key: str | None) -> str:
     if not re.fullmatch(r"[!-~]*", key):
         raise ConfigError("the API key holds characters that no key has", "set VIRC_API_KEY again, one line")
     return key
+
+
+def _parsed(data: bytes) -> object:
+    """An error's body, as JSON where it is."""
+    with suppress(ValueError, RecursionError):
+        return json.loads(data)
+    return data.decode(errors="replace")
 
 
 def _start(stream: Any, until: float) -> bytes:
