@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from virc_recipes.systems import System
 
 FAILURE: dict[str, object] = {
-    "versions": None, "extras": None, "cache": None, "machine": None, "environments": None, "telemetry": None,
-    "system": None, "stages": None,
+    "versions": None, "extras": None, "cache": None, "machine": None, "environments": None, "servers": None,
+    "telemetry": None, "system": None, "stages": None, "probe": None,
 }  # fmt: skip
 _SAID = {True: "fits", False: "no", None: "?"}
 _PLAIN = "no overlay"
@@ -29,12 +29,32 @@ def command(
         typer.Option(metavar="NAME", help="Judge this stage alone; exit 4 where it cannot run here."),
     ] = None,
     overlays: With = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Probe this server: boxes, pictures, tool calls, limits."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --endpoint: which of its models.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="With --endpoint: longest wait for a reply.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Print what this machine has, and which overlays of a system's stages fit it; for the others, why not.
 
     Rows as long as a stage's cutoff are assumed; `virc train` counts your own.
+
+    With --endpoint it finds out, by at most four requests, how a server and its model speak; solve, eval, sample and
+    serve --agent go by what was found.
     """
+    if endpoint is not None or model is not None:
+        from virc_cli import probing
+
+        probed = probing.run(endpoint, model, timeout, not as_json)
+        if as_json:
+            output.emit({"schema": "virc.doctor/1", **FAILURE, "probe": probed, "error": None})
+        return
     from virc_cli import machines
     from virc_recipes import stages, systems
 
@@ -52,7 +72,7 @@ def command(
             output.line(line)
     _refuse(found.name, stage, judged)
     if as_json:
-        output.emit({"schema": "virc.doctor/1", **fields, "error": None})
+        output.emit({"schema": "virc.doctor/1", **FAILURE, **fields, "error": None})
 
 
 def _judged(system: "System", stage: str, overlays: tuple[str, ...], machine: "Machine") -> "list[Verdict]":
@@ -93,6 +113,7 @@ def _fields(machine: "Machine") -> dict[str, Any]:
     from virc_cli import envs
     from virc_recipes import environments, extras
     from virc_recipes.engines import SILENT
+    from virc_recipes.probing.servers import local_servers
 
     return {
         "versions": {"virc": version("virc"), "python": platform.python_version()},
@@ -100,6 +121,7 @@ def _fields(machine: "Machine") -> dict[str, Any]:
         "cache": str(environments.cache_folder(os.environ)),
         "machine": msgspec.to_builtins(machine),
         "environments": envs.all_rows(),
+        "servers": msgspec.to_builtins(local_servers()),
         "telemetry": {"off": True, "variables": dict(SILENT)},
     }
 
@@ -132,6 +154,12 @@ def _lines(fields: Mapping[str, Any]) -> Iterator[str]:
         yield _row(
             "" if index else "environments", f"{row['engine']}-{row['device']}".ljust(11) + f" {state}"
         )
+    for index, server in enumerate(fields["servers"]):
+        models = ", ".join(server["models"])
+        listed = f": {models}" if models else ""
+        yield _row("" if index else "servers", f"{server['endpoint']}  {server['server']}{listed}")
+    if not fields["servers"]:
+        yield _row("servers", "none answers on the usual ports of this machine")
     yield _row("telemetry", "off in every engine: " + ", ".join(fields["telemetry"]["variables"]))
 
 

@@ -1,0 +1,313 @@
+"""`virc doctor --endpoint` by its real entry point: what it prints and keeps, and that others go by it."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from called import virc
+from rows import QWEN3
+from servers import Body, dead_url, serve
+from vision_server import Eyes, Vision, VisionServer, pixels, see, sizes
+
+from virc_recipes.probing import Probed, kept, servers
+from virc_recipes.probing.servers import local_servers
+
+QWEN25 = Vision("qwen2.5-vl-7b-instruct", "organization_owner", eyes=Eyes(longest=1024))
+ALIAS = Vision("model", "llamacpp", eyes=QWEN3, unit="thousand")
+Photo = Callable[[int, int], Path]
+
+
+def doctor(server: VisionServer, *words: object) -> dict[str, Any]:
+    """What `virc doctor --endpoint URL --json` says that it found."""
+    done = virc("doctor", "--endpoint", server.url, "--json", *words)
+    assert done.code == 0, done.err
+    found: dict[str, Any] = done.json["probe"]
+    return found
+
+
+def solved(server: VisionServer, photo: Path, *words: object) -> tuple[list[Body], str]:
+    """The requests that a problem takes of a server, and what is said on stderr."""
+    before = len(server.posts())
+    done = virc("solve", photo, "What colour is it?", "--endpoint", server.url, *words)
+    assert (done.code, done.out.strip()) == (0, "red"), done.err
+    return server.posts()[before:], done.err
+
+
+def is_red(body: Body) -> bool:
+    """Whether the newest picture shows the red rectangle, and hardly anything else."""
+    mean = pixels(body)[-1].resize((1, 1)).getpixel((0, 0))
+    assert isinstance(mean, tuple)
+    return mean[0] > 180 and mean[1] < 70
+
+
+def test_one_object_with_all_that_was_found() -> None:
+    with see(QWEN25) as server:
+        done = virc("doctor", "--endpoint", server.url, "--json")
+    assert done.code == 0
+    assert done.json["schema"] == "virc.doctor/1"
+    assert done.json["error"] is None
+    found = done.json["probe"]
+    assert set(found) == {*msgspec.to_builtins(Probed(endpoint="", model="")), "file"}
+    assert found["schema"] == "virc.probe/1"
+    assert (found["coordinates"], found["longest"], found["images"]) == ("pixel", 1024, 17)
+    stored = json.loads(Path(found["file"]).read_text())
+    assert {**stored, "file": found["file"]} == found
+
+
+def test_what_was_found_is_printed_in_words() -> None:
+    with see(replace(QWEN25, order="reversed", pictures=6)) as server:
+        done = virc("doctor", "--endpoint", server.url)
+    assert done.code == 0
+    rows = dict(line.split(maxsplit=1) for line in done.out.splitlines() if not line.startswith("tool"))
+    assert rows["boxes"] == "pixels of the picture"
+    assert rows["pictures"] == "scaled down to 1024 px a side"
+    assert rows["order"] == "mixed up"
+    assert rows["requests"] == "3 of at most 4"
+    assert "the server mixes up the order of pictures" in done.err
+    assert "6 pictures fit into a conversation: --max-turns 5" in done.err
+
+
+@pytest.mark.parametrize("vision", [QWEN25, ALIAS, replace(ALIAS, unit="unit"), replace(ALIAS, yx=True)])
+def test_a_problem_is_solved_by_what_was_found(vision: Vision, photo: Photo) -> None:
+    """The crop shows what the model meant, whatever it counts in and however the server scales."""
+    with see(vision) as server:
+        found = doctor(server)
+        asked, _ = solved(server, photo(3000, 1500))
+        assert is_red(asked[1])
+        if found["longest"]:
+            assert max(max(size) for body in asked for size in sizes(body)) <= found["longest"]
+
+
+def test_without_a_probe_the_unit_of_an_alias_is_wrong(photo: Photo) -> None:
+    """What the probe is for."""
+    with see(ALIAS) as server:
+        asked, said = solved(server, photo(3000, 1500))
+        assert not is_red(asked[1])
+        assert "virc doctor" in said
+        doctor(server)
+        asked, said = solved(server, photo(3000, 1500))
+        assert is_red(asked[1])
+        assert "virc doctor" not in said
+
+
+@pytest.mark.parametrize("longest", [500, 1024, 2048])
+@pytest.mark.parametrize("size", [(3000, 1500), (1500, 3000), (2600, 2600)])
+def test_no_picture_is_larger_than_the_server_shows(
+    longest: int, size: tuple[int, int], photo: Photo
+) -> None:
+    with see(replace(QWEN25, eyes=Eyes(longest=longest))) as server:
+        assert doctor(server)["longest"] == longest
+        asked, _ = solved(server, photo(*size))
+        assert max(max(size) for body in asked for size in sizes(body)) <= longest
+        assert is_red(asked[1])
+
+
+def test_tools_are_sent_where_calls_are_made_only_then(photo: Photo) -> None:
+    with see(replace(QWEN25, calls="native")) as server:
+        assert doctor(server)["calls"] == "native"
+        asked, _ = solved(server, photo(800, 400))
+        assert all(body["tools"][0]["type"] == "function" for body in asked)
+        assert [message["role"] for message in asked[1]["messages"]][-3:] == ["assistant", "tool", "user"]
+
+
+def test_refused_parameters_are_not_sent_again(photo: Photo) -> None:
+    with see(replace(QWEN25, refuses=("max_tokens", "temperature"))) as server:
+        assert doctor(server)["left_out"] == ["max_tokens", "temperature"]
+        asked, _ = solved(server, photo(800, 400))
+        assert len(asked) == 2
+        for body in asked:
+            assert not {"max_tokens", "temperature"} & set(body)
+            assert body["max_completion_tokens"] > 0
+
+
+def test_what_was_found_of_another_server_is_not_used(photo: Photo) -> None:
+    with see(replace(ALIAS, unit="pixel")) as server:
+        doctor(server)
+        port = server.server_address[1]
+    with see(replace(ALIAS, unit="pixel", owned_by="vllm"), port) as server:
+        assert kept(server.url, "model", "vllm") is None
+        _, said = solved(server, photo(800, 400))
+        assert "nobody says how this model counts boxes" in said
+        doctor(server)
+        _, said = solved(server, photo(800, 400))
+        assert "boxes by the probe of the endpoint" in said
+
+
+def test_each_model_has_a_result_of_its_own() -> None:
+    with see(QWEN25) as server:
+        doctor(server, "--model", QWEN25.model)
+        assert kept(server.url, "another", "organization_owner") is None
+        assert kept(server.url, QWEN25.model, "organization_owner") is not None
+
+
+def test_a_result_that_is_damaged_is_none(photo: Photo) -> None:
+    with see(QWEN25) as server:
+        file = Path(doctor(server)["file"])
+        for text in ("", "{", "[]", '{"endpoint": 3}', "null", "\x00" * 100, "9" * 2**17):
+            file.write_text(text)
+            assert kept(server.url, QWEN25.model, "organization_owner") is None
+        file.unlink()
+        file.mkdir()
+        assert kept(server.url, QWEN25.model, "organization_owner") is None
+
+
+def test_a_result_that_cannot_be_kept_is_told_all_the_same(tmp_path: Path, monkeypatch: Any) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder")
+    monkeypatch.setenv("VIRC_CACHE", str(blocked))
+    with see(QWEN25) as server:
+        done = virc("doctor", "--endpoint", server.url, "--json")
+    assert done.code == 0
+    assert done.json["probe"]["coordinates"] == "pixel"
+    assert done.json["probe"]["file"] is None
+    assert "could not be kept" in done.err
+
+
+def test_a_server_that_dies_in_the_middle_has_its_result_kept(photo: Photo) -> None:
+    with see(QWEN25) as server:
+        server.alive = 1
+        done = virc("doctor", "--endpoint", server.url, "--json")
+        assert done.code == 0
+        found = done.json["probe"]
+        assert (found["coordinates"], found["longest"], found["images"]) == ("pixel", 1024, None)
+        assert "cut the connection" in found["ended"] or "cannot be reached" in found["ended"]
+        assert "the probe ended before all was asked" in done.err
+        again = kept(server.url, QWEN25.model, "organization_owner")
+        assert again is not None
+        assert again.longest == 1024
+
+
+def test_an_order_of_which_nothing_is_known_is_not_called_wrong(photo: Photo) -> None:
+    with see(replace(QWEN25, pictures=1, usage=False)) as server:
+        assert doctor(server)["ordered"] is None
+    with see(replace(QWEN25, usage=False), server.server_address[1]) as again:
+        _, said = solved(again, photo(800, 400))
+    assert "mixes up" not in said
+
+
+def test_larger_pictures_than_were_tried_are_not_sent_to_a_model_that_counts_pixels(photo: Photo) -> None:
+    """llama.cpp shows up to 3.2 million px: the probe's 2.5 million are none that tells."""
+    with see(replace(QWEN25, owned_by="llamacpp", eyes=Eyes(most=3_211_264))) as server:
+        assert doctor(server)["scaling"] == "none"
+        asked, _ = solved(server, photo(4200, 3000))
+        assert is_red(asked[1])
+
+
+def test_small_pictures_are_not_sent_where_they_are_enlarged(photo: Photo) -> None:
+    eyes = Eyes(least=1024 * 28 * 28, most=4096 * 28 * 28)
+    with see(replace(QWEN25, owned_by="llamacpp", eyes=eyes)) as server:
+        assert doctor(server)["min_pixels"] > 800_000
+        asked, _ = solved(server, photo(800, 400))
+        assert is_red(asked[1])
+
+
+# Errors
+
+
+def test_a_first_request_that_fails_is_an_error_with_its_code() -> None:
+    for words in (["--endpoint", dead_url()], ["--endpoint", dead_url(), "--model", "m"]):
+        done = virc("doctor", *words, "--json")
+        assert done.code == 6
+        assert done.json["schema"] == "virc.doctor/1"
+        assert done.json["probe"] is None
+        assert "cannot be reached" in done.json["error"]["message"]
+    with see(replace(QWEN25, context=900, context_in="error")) as server:
+        done = virc("doctor", "--endpoint", server.url, "--json")
+    assert done.code == 3
+    assert "maximum context length is 900 tokens" in done.json["error"]["message"]
+    with see(replace(QWEN25, pictures=0)) as server:
+        assert virc("doctor", "--endpoint", server.url).code == 3
+
+
+def test_a_model_or_an_endpoint_has_to_be_known() -> None:
+    assert virc("doctor", "--model", "m").code == 2
+    assert virc("doctor", "--endpoint", "no address").code == 2
+    with serve(models=("a", "b")) as several:
+        assert virc("doctor", "--endpoint", several.url).code == 3
+
+
+def test_a_model_that_gives_no_box_is_warned_of() -> None:
+    with see(replace(QWEN25, calls="words")) as server:
+        done = virc("doctor", "--endpoint", server.url, "--json")
+    assert done.code == 0
+    assert done.json["probe"]["coordinates"] is None
+    assert "the model gave no box around a red rectangle" in done.err
+
+
+@pytest.mark.parametrize("text", ["[1e308, 1, NaN, 2]", "x" * 200_000, "[" + "1, " * 60_000 + "1]"])
+def test_hostile_replies_leave_no_traceback(text: str) -> None:
+    with see(replace(QWEN25, answers=lambda _: {"content": text})) as server:
+        for words in ([], ["--json"]):
+            done = virc("doctor", "--endpoint", server.url, *words)
+            assert done.code == 0
+            assert "Traceback" not in done.err
+            assert len(done.out) < 5000
+
+
+# The servers of this machine
+
+
+def test_servers_on_their_usual_ports_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with see(QWEN25) as server, see(replace(ALIAS, owned_by="")) as other, _garbage() as broken:
+        ports = {
+            server.server_address[1]: "LM Studio",
+            broken: "Ollama",
+            other.server_address[1]: "llama.cpp, MLX-VLM",
+            int(dead_url().rsplit(":")[-1].removesuffix("/v1")): "vLLM",
+        }
+        monkeypatch.setattr(servers, "PORTS", ports)
+        found = virc("doctor", "--json").json["servers"]
+        assert found == [
+            {"endpoint": server.url, "server": "LM Studio", "models": [QWEN25.model]},
+            {"endpoint": other.url, "server": "llama.cpp, MLX-VLM", "models": ["model"]},
+        ]
+        printed = virc("doctor").out
+        assert f"{server.url}  LM Studio: {QWEN25.model}" in printed
+        assert str(broken) not in printed
+
+
+def test_names_of_models_cannot_drive_the_terminal() -> None:
+    with serve(models=["a\x1b[2Jb", "c" * 5000]) as server:
+        (found,) = local_servers([server.server_address[1]])
+    assert all(name.isprintable() and len(name) <= 81 for name in found.models)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("slow", [b"", b"HTTP/1.1 200 OK\r\n"])
+def test_a_server_that_trickles_is_left_out_in_time(slow: bytes) -> None:
+    with _garbage(slow, pause=0.1) as port:
+        assert local_servers([port]) == []
+
+
+@contextmanager
+def _garbage(start: bytes = b"\x00\xff no HTTP\r\n\r\n", pause: float | None = None) -> Iterator[int]:
+    """A port that answers with something that is no HTTP; with a pause in seconds, byte after byte without an end."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    ended = threading.Event()
+
+    def answer() -> None:
+        with suppress(OSError):
+            while not ended.is_set():
+                connection, _ = listening.accept()
+                with connection, suppress(OSError):
+                    connection.sendall(start)
+                    while pause and not ended.wait(pause):
+                        connection.sendall(b"x")
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        ended.set()
+        with suppress(OSError):
+            listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        thread.join(5)

@@ -1,0 +1,391 @@
+"""The probe held against servers whose model looks at the pixels it is sent: is what it finds true of them?"""
+
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import pytest
+from rows import NOISE, QWEN3, ROWS, SEEDS, Row, at_random, probed, right, truth
+from servers import Body, dead_url
+from vision_server import Eyes, Vision, VisionServer, looks, see
+
+from virc_recipes import families
+from virc_recipes.backends.openai import OpenAIBackend
+from virc_recipes.errors import VircError
+from virc_recipes.probing import Probed, limits, pictures
+from virc_recipes.probing.probe import MOST_REQUESTS, _box_ask, _order_ask, probe
+from virc_recipes.probing.scaling import beyond_text
+from virc_recipes.reasoning.images import Shown
+from virc_recipes.reasoning.session import Reply
+
+LARGE = Shown(pictures.large()).data_url
+PIXELS = Vision("qwen2.5-vl-7b", "llamacpp", noise=NOISE)
+THOUSANDTHS = Vision("qwen3-vl-8b", "llamacpp", eyes=QWEN3, unit="thousand", noise=NOISE)
+
+
+def asked(vision: Vision, alive: int | None = None) -> tuple[Probed, VisionServer]:
+    """What a probe finds of a server, and the server."""
+    with see(vision) as server:
+        server.alive = alive
+        found = probed(server)
+    assert len(server.posts()) == found.requests <= MOST_REQUESTS
+    return found, server
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("server", ROWS, ids=lambda each: each.name)
+def test_what_is_found_of_a_server_is_true_of_it(server: Row, seed: int) -> None:
+    found, _ = asked(replace(server.vision, seed=seed))
+    assert right(found, truth(server.vision, server.blind)), found
+    known = {name: getattr(found, name) for name in server.also}
+    assert known == server.also
+    assert found.ended is None
+
+
+def test_at_most_two_servers_of_the_table_tell_nothing_of_their_scaling() -> None:
+    assert len(ROWS) >= 20
+    assert sum(each.blind for each in ROWS) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [5000, 6000])
+def test_the_unit_of_random_servers_is_always_found_and_their_scaling_mostly(
+    start: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Prints the shares; what is not found has to be unknown rather than wrong, nearly always."""
+    count, correct, units, wrong = 100, 0, 0, []
+    for seed in range(start, start + count):
+        vision, true = at_random(seed)
+        found, _ = asked(vision)
+        correct += right(found, true)
+        units += (found.coordinates, found.box) == true[:2]
+        if not right(found, true) and found.scaling is not None:
+            wrong.append((seed, found.scaling, found.longest, true))
+    with capsys.disabled():
+        print(f"\n{start}: {correct} of {count} right, {units} units, stated and wrong: {wrong}")
+    assert units == count
+    assert correct >= 0.88 * count
+    assert len(wrong) <= 0.03 * count
+
+
+@pytest.mark.parametrize("noise", [0.0, NOISE, 0.03])
+@pytest.mark.parametrize("longest", [None, 448, 700, 1333, 2048])
+@pytest.mark.parametrize(
+    ("unit", "yx"), [("pixel", False), ("pixel", True), ("thousand", True), ("unit", True)]
+)
+def test_no_box_is_taken_for_one_of_another_unit(
+    unit: Any, yx: bool, longest: int | None, noise: float
+) -> None:
+    """Even where a box is twice as far off as models are."""
+    vision = Vision(eyes=Eyes(longest=longest), unit=unit, yx=yx, noise=noise, calls="json")
+    ask = {"messages": [{"content": [{"type": "image_url", "image_url": {"url": LARGE}}]}]}
+    for seed in range(8):
+        text = looks(ask, vision, Random(seed))["content"]
+        counted = pictures.counted(pictures.numbers(text))
+        assert counted is not None
+        assert (counted.coordinates, counted.box) == (unit, "corners_yx" if yx else "corners")
+        if unit == "pixel" and longest:
+            assert counted.scale == pytest.approx(longest / 2240, rel=0.03 + noise)
+
+
+def test_boxes_of_a_square_picture_are_no_boxes_of_ours() -> None:
+    """A model that counts pixels of 896 x 896 would be cut off wherever its numbers were taken for another unit."""
+    found, _ = asked(replace(PIXELS, eyes=Eyes(fixed=(896, 896)), model="odd"))
+    assert found.coordinates is None
+    assert found.scaling == "fixed"
+
+
+def test_hundredths_are_no_unit_of_ours() -> None:
+    found, _ = asked(replace(PIXELS, unit="percent"))
+    assert (found.coordinates, found.box) == (None, None)
+
+
+def test_largest_picture_known_to_be_shown_unchanged() -> None:
+    none, _ = asked(PIXELS)
+    assert (none.longest, none.max_pixels) == (None, 2240 * 1120)
+    down, _ = asked(replace(PIXELS, eyes=Eyes(longest=1024)))
+    assert (down.longest, down.max_pixels) == (1024, 1024 * 512)
+    relative, _ = asked(THOUSANDTHS)
+    assert (relative.longest, relative.max_pixels) == (None, None)
+
+
+@pytest.mark.parametrize("model", ["qwen2.5vl:7b", "an-alias"])
+def test_small_pictures_that_are_enlarged_are_noticed(model: str) -> None:
+    """As llama.cpp does with --image-min-tokens 1024, which Ollama sets: boxes come in pixels of the larger picture."""
+    found, _ = asked(replace(PIXELS, model=model, eyes=Eyes(least=1024 * 28 * 28, most=4096 * 28 * 28)))
+    assert found.min_pixels == pytest.approx(1024 * 28 * 28, rel=0.05)
+    assert found.scaling == "none"
+    usual, _ = asked(replace(PIXELS, model=model))
+    assert usual.min_pixels is None
+
+
+# Order and number of pictures
+
+
+@pytest.mark.parametrize("pictures_at_most", [None, 5])
+def test_order_that_is_mixed_up_is_told(pictures_at_most: int | None) -> None:
+    found, _ = asked(replace(THOUSANDTHS, order="reversed", pictures=pictures_at_most))
+    assert found.ordered is False
+    assert found.images == (pictures_at_most or 17)
+
+
+def test_all_pictures_on_the_last_message_keep_their_order() -> None:
+    assert asked(replace(THOUSANDTHS, order="last"))[0].ordered is True
+
+
+def test_pictures_that_are_dropped_are_not_counted() -> None:
+    """A server that shows the newest alone takes seventeen, and its model sees one."""
+    found, server = asked(replace(THOUSANDTHS, order="newest"))
+    assert found.images == 1
+    assert found.ordered is None
+    assert [len(body["messages"]) for body in server.posts()] == [2, 33, 7, 1]
+
+
+LIMITS = (
+    "At most {most} image(s) may be provided in one prompt. Set `--limit-mm-per-prompt` to increase this limit.",
+    "At most {most} image(s) may be provided in one request.",
+    "Image count {sent} exceeds limit {most} per request.",
+    "Too many images in request. Max is {most}.",
+    "Too many images in request: {sent} images provided, but the model supports a maximum of {most} images.",
+    "Too many images provided. This model supports up to {most} images",
+    "too many images in the message, max allowed is {most}",
+    "request contains {sent} images, exceeding the maximum of {most} allowed per request",
+    "messages: too many images and documents: {sent} + 0 > {most}",
+    "Exceeded limit on max images per request: {most}",
+)
+
+
+@pytest.mark.parametrize("most", [2, 8])
+@pytest.mark.parametrize("says", LIMITS)
+def test_a_limit_that_is_named_is_found_exactly(says: str, most: int) -> None:
+    assert limits.pictures_allowed(says.format(most=most, sent=17), 17) == most
+    if most == 8 or says is LIMITS[0]:
+        found, _ = asked(replace(PIXELS, pictures=most, says=says))
+        assert (found.images, found.ordered, found.requests) == (most, True, 3)
+
+
+def test_a_limit_of_one_is_believed_without_asking() -> None:
+    for says in (LIMITS[0], "this model only supports one image while more than one image requested"):
+        found, _ = asked(replace(PIXELS, pictures=1, says=says))
+        assert (found.images, found.ordered, found.requests) == (1, None, 2)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "image exceeds 5 MB maximum: 7 MB > 5 MB",
+        "At least one of the image dimensions exceed max allowed size: 8000 pixels",
+        "the limit of 3 requests per minute is reached",
+        "maximum context length is 16 k tokens for images",
+        "Unsupported image type, only png is allowed in version 2.1",
+    ],
+)
+def test_other_numbers_are_no_limit(said: str) -> None:
+    assert limits.pictures_allowed(said, 17) is None
+
+
+def test_a_limit_without_a_number_is_looked_for() -> None:
+    found, server = asked(replace(PIXELS, pictures=6, says="too many images"))
+    assert (found.images, found.asked_images, found.ordered) == (4, 17, True)
+    assert len(server.posts()) == 3
+
+
+# Calls, thoughts, context, parameters
+
+
+def test_calls_of_told_tools_are_asked_for_where_no_call_came() -> None:
+    found, server = asked(replace(PIXELS, calls="native"))
+    assert found.calls == "native"
+    assert found.coordinates == "pixel"
+    assert ["tools" in body for body in server.posts()] == [False, True, False]
+
+
+def test_a_server_that_refuses_tools_is_asked_on() -> None:
+    found, server = asked(replace(PIXELS, calls="words", tools_refused="this model does not support tools"))
+    assert (found.calls, found.coordinates, found.images, found.ended) == (None, None, 17, None)
+    assert len(server.posts()) == 3
+
+
+@pytest.mark.parametrize("calls", ["hermes", "xml", "glm", "gemma"])
+@pytest.mark.parametrize(
+    ("thoughts", "seen"),
+    [("", "none"), ("tags", "tags"), ("end", "tags"), ("reasoning", "apart"), ("reasoning_content", "apart")],
+)
+def test_calls_and_thoughts_of_every_form(calls: Any, thoughts: str, seen: str) -> None:
+    found, _ = asked(replace(PIXELS, calls=calls, thoughts=thoughts))
+    assert (found.calls, found.thoughts, found.coordinates) == ("text", seen, "pixel")
+
+
+@pytest.mark.parametrize("told", ["models", "meta", "props", "lmstudio"])
+def test_context_that_the_server_tells(told: Any) -> None:
+    assert asked(replace(PIXELS, context=20_480, context_in=told))[0].context == 20_480
+
+
+def test_context_is_learnt_of_a_refusal() -> None:
+    """The large picture fits, seventeen enlarged ones do not."""
+    eyes = Eyes(factor=32, least=1024 * 32 * 32, most=16_777_216)
+    found, server = asked(replace(THOUSANDTHS, eyes=eyes, context=8192, context_in="error"))
+    assert found.context == 8192
+    assert (found.images, found.ordered) == (4, True)
+    assert len(server.posts()) <= 4
+
+
+def test_parameters_that_are_refused_are_learnt() -> None:
+    found, server = asked(replace(PIXELS, refuses=("max_tokens", "temperature")))
+    assert found.left_out == ("max_tokens", "temperature")
+    assert "max_completion_tokens" in server.posts()[-1]
+    assert found.requests == 4
+
+
+def test_requests_that_went_on_refusals_are_owned_up_to() -> None:
+    found, _ = asked(replace(PIXELS, refuses=("max_tokens", "temperature", "stream_options")))
+    assert found.coordinates == "pixel"
+    assert found.images is None
+    assert found.ended == "parameters were refused, and 4 requests are all"
+
+
+# Servers that break, and replies that would break the probe
+
+
+def test_what_was_found_before_a_server_died_is_told() -> None:
+    found, _ = asked(PIXELS, alive=1)
+    assert (found.coordinates, found.scaling, found.calls) == ("pixel", "none", "text")
+    assert (found.images, found.ordered, found.context) == (None, None, None)
+    assert found.ended
+
+
+def test_a_server_that_fails_at_several_pictures_is_told_of() -> None:
+    def fail(body: Body) -> Body | None:
+        if len(body["messages"]) > 2:
+            raise RuntimeError("out of memory")
+        return None
+
+    found, _ = asked(replace(PIXELS, answers=fail))
+    assert (found.coordinates, found.images) == ("pixel", None)
+    assert found.ended
+
+
+def test_a_dead_server_is_an_error() -> None:
+    with pytest.raises(VircError):
+        OpenAIBackend(dead_url(), "m", None, timeout=5, max_retries=0)
+    with see(PIXELS) as server:
+        server.alive = 0
+        with pytest.raises(VircError):
+            probed(server)
+
+
+HOSTILE = (
+    "[NaN, NaN, NaN, NaN]",
+    "[1e308, 1e308, 1e308, 1e308]",
+    '{"name": "crop_image", "arguments": {"bbox_2d": [1e308, -1e308, 1e308, 1e308], "image_index": 0}}',
+    '{"name": "crop_image", "arguments": {"bbox_2d": ["a", "b", null, {}], "image_index": 0}}',
+    '{"name": "crop_image", "arguments": {"bbox_2d": [true, false, true, true]}}',
+    '{"name": "crop_image", "arguments": {"bbox_2d": {"x1": "1e400"}}}',
+    '{"name": "crop_image", "arguments": {"bbox_2d": ' + "[" * 30_000 + "}}",
+    "crop_image(bbox_2d=[" + "9" * 1900 + ", 1, 2, 3])",
+    "crop_image(bbox_2d=" + "[" * 900 + ")",
+    "[" + "9" * 5000 + ", 1, 2, 3]",
+    "[" + ", ".join("7" * 20_000) + "]",
+    "(" * 100_000 + "1, 2, 3, 4" + ")" * 100_000,
+    "[1 " * 60_000,
+    "<tool_call>" * 18_000,
+    "<think>" * 20_000 + "[1400, 210, 1960, 490]",
+    "red " * 50_000,
+    "\x1b[2J\x00\u202e" * 100,
+    "",
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_replies_are_no_box_and_no_fault(text: str) -> None:
+    found, _ = asked(replace(PIXELS, answers=lambda _: {"content": text}))
+    assert found.coordinates in (None, "pixel")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "{", "[]", "null", '{"bbox_2d": [1e999, 1, 2, 3]}', '{"bbox_2d": ' + "9" * 400 + "}",
+        '{"bbox_2d": "' + "9," * 9000 + '"}',
+        '{"bbox_2d": [[[[1]]], 2, 3, 4]}', '{"bbox_2d": [' + "1," * 90_000 + "1]}",
+    ],
+    ids=range(8),
+)  # fmt: skip
+def test_hostile_calls_are_no_box_and_no_fault(arguments: str) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "crop_image", "arguments": arguments}}
+    found, _ = asked(replace(PIXELS, answers=lambda _: {"content": None, "tool_calls": [call]}))
+    assert found.coordinates is None
+
+
+@pytest.mark.parametrize("side", [float("nan"), float("inf"), 1e308, 10**400, True, None, "1", [1]])
+def test_what_is_no_number_is_no_side(side: object) -> None:
+    assert pictures.counted([side, 210, 1960, 490]) is None
+    assert pictures.counted([side] * 100_000) is None
+    assert pictures.counted(side) is None
+
+
+# Single rules
+
+
+@pytest.mark.parametrize(
+    ("text", "box"),
+    [
+        ("<box>[[1, 2, 3, 4]]</box>", [1, 2, 3, 4]),
+        ("<|box_start|>(1,2),(3,4)<|box_end|>", [1, 2, 3, 4]),
+        ("<box>1 2 3 4</box>", [1, 2, 3, 4]),
+        (
+            'first [9, 9, 9, 9], then {"bbox_2d": [0.25, .5, 1, 1], "l": [0.5, 0.25, 1.0, 1]}',
+            [0.5, 0.25, 1, 1],
+        ),
+        ("[1234, 5, 6]", None),
+        ("[1, 2, 3, 4, 5]", None),
+        ("1, 2, 3, 4", None),
+    ],
+)
+def test_boxes_in_words(text: str, box: list[float] | None) -> None:
+    assert pictures.numbers(text) == box
+
+
+@pytest.mark.parametrize(
+    ("named", "mixed"),
+    [
+        (["red", "blue", "green"], False), (["green", "grey", "red"], True), (["blue", "red", "green"], True),
+        (["green", "green", "green"], False), (["grey", "grey", "green"], False), (["grey", "grey", "grey"], False),
+        (["red", "grey", "green"], False), (["red", "blue"], False), ([], False), (["grey", "red", "blue"], True),
+    ],
+)  # fmt: skip
+def test_what_counts_as_mixed_up(named: list[str], mixed: bool) -> None:
+    assert pictures.misplaced(named, ["red", "blue", "green"]) is mixed
+
+
+def test_text_is_estimated_as_tokenizers_count_it() -> None:
+    """Counted with the vocabulary of Qwen's models, which their makers publish in the package dashscope."""
+    picture = Shown(pictures.small("red"))
+    for name, tokens in (("qwen3-vl", 336), ("qwen2.5-vl", 375), ("gemma4", 301), ("glm-4v", 385)):
+        ask = _box_ask(families.protocol(families.get(name)), picture)
+        assert beyond_text(Reply("", prompt_tokens=tokens + 2 * 5 + 3), ask) == pytest.approx(0, abs=12)
+    assert beyond_text(Reply("", prompt_tokens=147 + 33 * 5 + 3), _order_ask(17)) == pytest.approx(0, abs=12)
+    assert beyond_text(Reply(""), _order_ask(17)) is None
+
+
+def test_counts_without_what_a_server_kept_are_not_believed() -> None:
+    """Some count only what is new: of the second request with the same text that is its end."""
+    found, _ = asked(replace(THOUSANDTHS, model="alias", counts_kept=False))
+    assert found.scaling is None
+    assert found.requests == 3
+    assert asked(replace(THOUSANDTHS, model="alias"))[0].scaling == "none"
+
+
+@pytest.mark.parametrize("model", ["alias", "qwen3-vl-8b", "gemma-4-12b", "internvl3-8b"])
+def test_counts_of_the_text_alone_tell_nothing(model: str) -> None:
+    found, _ = asked(replace(THOUSANDTHS, model=model, counts_pictures=False))
+    assert (found.scaling, found.longest, found.min_pixels) == (None, None, None)
+
+
+def test_what_is_asked_is_told_line_by_line() -> None:
+    lines: list[str] = []
+    with see(replace(PIXELS, calls="native")) as server:
+        backend = OpenAIBackend(server.url, None, None, timeout=30, max_retries=0, counts_image_tokens=False)
+        probe(backend, server.url, lines.append)
+        backend.close()
+    assert len(lines) == len(server.posts())
