@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import field_table
+import protocol_page
 from training import slurm_cases, stage_plans
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,7 +33,8 @@ def generated() -> dict[Path, str]:
     """Every generated file and what must stand in it."""
     completions = {ROOT / "completions" / name: completion(shell) for shell, name in COMPLETIONS.items()}
     readme = {field_table.README: field_table.readme()}
-    return completions | slurm_cases.golden() | stage_plans.golden() | readme
+    docs = {protocol_page.PAGE: protocol_page.page()}
+    return completions | slurm_cases.golden() | stage_plans.golden() | readme | docs
 
 
 if __name__ == "__main__":

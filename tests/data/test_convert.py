@@ -268,7 +268,7 @@ def test_going_through_a_trajectory_again_asks_all_that_was_asked(drawn: Path, t
 
 
 def test_layouts_and_what_is_said_about_them(capfd: pytest.CaptureFixture[str]) -> None:
-    assert set(layouts.names()) == set(LAYOUTS)
+    assert set(layouts.names()) == {*LAYOUTS, "conversation"}  # which holds one row: test_saved_conversation
     assert convert("x.json", "--to", "y", "--as", "stf") == 2
     assert "sft" in capfd.readouterr().err
 

@@ -102,7 +102,7 @@ def test_the_sdist_holds_what_its_tests_need(built: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     expected = {f"tests/{file}" for file in shipped(ROOT / "tests")}
-    expected |= {f"completions/{file}" for file in shipped(ROOT / "completions")}
+    expected |= {f"{part}/{file}" for part in ("completions", "docs") for file in shipped(ROOT / part)}
     assert expected | {"LICENSE", "README.md", "CHANGELOG.md", "CITATION.cff", ".ci/run"} <= names
 
 

@@ -18,7 +18,7 @@ from virc_recipes.data.record import Record
 from virc_recipes.data.select import Dataset, Part, apart, mixed, taken
 from virc_recipes.errors import ConfigError, DataError, UsageError
 from virc_recipes.parallel import in_order
-from virc_recipes.reasoning.protocol import FILE_NAME, Protocol
+from virc_recipes.reasoning.protocol import FILE_NAME, Protocol, as_fields
 
 MIX = "mix"
 _MOST_FAULTS = 20
@@ -203,7 +203,7 @@ def _written(
     wordings = _wordings(datasets)
     report.wordings = len(wordings)
     if len(wordings) == 1:
-        text = msgspec.json.format(msgspec.json.encode(wordings[0]), indent=1)
+        text = msgspec.json.format(msgspec.json.encode(as_fields(wordings[0])), indent=1)
         (folder / FILE_NAME).write_bytes(text + b"\n")
     return report
 

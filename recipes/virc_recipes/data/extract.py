@@ -28,9 +28,15 @@ from virc_recipes.reasoning.images import SQUARE
 from virc_recipes.reasoning.protocol import Coordinates, Protocol
 from virc_recipes.tools.base import Size, ToolError, View
 
-__all__ = ["Found", "extract", "question_of", "study", "study_file", "unit_named"]
+__all__ = ["NO_SYSTEM", "Found", "extract", "question_of", "study", "study_file", "unit_named"]
 
 Images = Literal["smart", "square_1000"]
+
+NO_SYSTEM = (
+    "there is no system message in it: that of the chat protocol is empty, and its tools are those called here and "
+    f"the usual ones, {', '.join(tools.DEFAULT)}"
+)
+"""The note on conversations that were saved without their system message."""
 
 _SPACE = re.compile(r"\s*")
 _BLOCK = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
@@ -63,10 +69,13 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def extract(
-    records: Iterable[Record], coordinates: Coordinates | None = None, images: Images | None = None
+    records: Iterable[Record],
+    coordinates: Coordinates | None = None,
+    images: Images | None = None,
+    system: str | None = None,
 ) -> Protocol:
     """The wording of these records; see `study`."""
-    return study(records, coordinates, images).protocol
+    return study(records, coordinates, images, system=system).protocol
 
 
 def study(
@@ -74,6 +83,7 @@ def study(
     coordinates: Coordinates | None = None,
     images: Images | None = None,
     numbers: Iterable[int] | None = None,
+    system: str | None = None,
 ) -> Found:
     """Find the wording of these records, and make sure that it makes every user turn of them exactly.
 
@@ -86,13 +96,15 @@ def study(
         images: how inputs are shown, where the caller knows it; else `square_1000` where every input is announced
             with that size, which no other rule leads to.
         numbers: of the records' rows, for messages; from 1 where none are given.
+        system: the system message of records that were saved without it; empty: nobody knows it, and the tools are
+            those that are called and the usual ones. None: a record without it is a fault.
 
     Raises:
         DataError: there is no one wording, or a turn is worded in another way.
     """
-    rows = gathered(records, numbers)
+    rows = gathered(records, numbers, system)
     system = _one_system(rows)
-    offered = _offered(system)
+    offered = _offered(system) if system else _usual(rows)
     protocol, notes = _worded(rows, Protocol(system, "", "", "", "", tools=tuple(offered)))
     sizes = [_held(row, protocol) for row in rows]
     found, told_by = _coordinates(offered, _fits(rows, sizes), coordinates)
@@ -103,11 +115,16 @@ def study(
         images=images or ("square_1000" if inputs == {SQUARE} else "smart"),
     )
     calls = Counter(call.name for row in rows for call, _ in row.calls)
+    notes = notes if system else (NO_SYSTEM, *notes)
     return Found(protocol, len(rows), sum(row.units for row in rows), dict(calls), told_by, notes)
 
 
 def study_file(
-    source: Source, most: int = 1000, coordinates: Coordinates | None = None, images: Images | None = None
+    source: Source,
+    most: int = 1000,
+    coordinates: Coordinates | None = None,
+    images: Images | None = None,
+    system: str | None = None,
 ) -> Found:
     """The wording of the first `most` rows of a file; see `study`.
 
@@ -118,7 +135,7 @@ def study_file(
     layout = get(source.layout)
     if layout.HOLDS == "problems":
         raise DataError(f"{source.file} holds problems, and no conversation that would show a wording")
-    return study(map(_record, islice(layout.read(source), most)), coordinates, images)
+    return study(map(_record, islice(layout.read(source), most)), coordinates, images, system=system)
 
 
 def _record(row: Row) -> Record:
@@ -167,6 +184,12 @@ def _offered(system: str) -> dict[str, str]:
             )
         offered[name] = text
     return offered
+
+
+def _usual(rows: Sequence[Conversation]) -> dict[str, str]:
+    """The tools of rows whose system message is not known, in the form of `_offered`: no schema of them is known."""
+    called = (call.name for row in rows for call, _ in row.calls)
+    return dict.fromkeys([*tools.DEFAULT, *(name for name in called if name in tools.known())], "")
 
 
 def _values(text: str) -> Iterator[tuple[Any, str]]:

@@ -16,6 +16,7 @@ from virc_recipes.data.record import MARK, Message, Record
 from virc_recipes.data.sampled import Place, store
 from virc_recipes.deadline import Deadline
 from virc_recipes.errors import DataError, NetworkError, VircError
+from virc_recipes.families import taught
 from virc_recipes.ledger import Claims
 from virc_recipes.opened import Opened
 from virc_recipes.outcome import Fields
@@ -153,8 +154,10 @@ def _trajectory(place: Place, row: Row, reference: str, number: int, attempt: At
     extra = dict(row.passed)
     question = extra.pop("question")
     extra.pop("answer")
+    system = taught(attempt.trace.protocol).system
     messages = (
-        Message(message.role, MARK * len(message.images) + message.text) for message in attempt.trace.messages
+        Message(said.role, system if said.role == "system" else MARK * len(said.images) + said.text)
+        for said in attempt.trace.messages
     )
     record = Record(
         tuple(messages), id=f"{row.id}-{number}", question=question, answer=reference, extra=extra

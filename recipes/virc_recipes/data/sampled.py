@@ -24,7 +24,7 @@ from virc_recipes.errors import ConfigError, UsageError, VircError
 from virc_recipes.ledger import Ledger
 from virc_recipes.locks import held
 from virc_recipes.reasoning.images import Shown
-from virc_recipes.reasoning.protocol import FILE_NAME, Protocol
+from virc_recipes.reasoning.protocol import FILE_NAME, Protocol, as_fields
 from virc_recipes.wording import read_protocol
 
 SCHEMA = "virc.sampled/1"
@@ -130,7 +130,7 @@ def begun(place: Place, protocol: Protocol, made_with: Mapping[str, object]) -> 
     with Ledger(place.progress, SCHEMA, made_with, (), "--to") as ledger:
         if not beside.is_file():
             with _replaced(beside) as file:
-                file.write(msgspec.json.format(msgspec.json.encode(protocol), indent=1) + b"\n")
+                file.write(msgspec.json.format(msgspec.json.encode(as_fields(protocol)), indent=1) + b"\n")
         yield ledger
 
 

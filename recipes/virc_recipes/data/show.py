@@ -118,7 +118,8 @@ def _wording(record: Record, rules: Rules) -> Protocol | None:
     """What the row itself shows of its wording: all of it, or where turns are wrong, how it begins."""
     for messages in (record.messages, record.messages[:2]):
         with suppress(DataError):
-            return extract([msgspec.structs.replace(record, messages=messages)], rules.coordinates)
+            known = msgspec.structs.replace(record, messages=messages)
+            return extract([known], rules.coordinates, system="")
     return None
 
 

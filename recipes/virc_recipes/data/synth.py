@@ -22,7 +22,7 @@ from virc_recipes.data.worked import Pattern
 from virc_recipes.errors import UsageError
 from virc_recipes.parallel import cores, in_order
 from virc_recipes.reasoning.images import Shown
-from virc_recipes.reasoning.protocol import FILE_NAME
+from virc_recipes.reasoning.protocol import FILE_NAME, as_fields
 from virc_recipes.reasoning.session import Reply, Session
 
 DEFAULT_LAYOUTS = ("batch", "sft")
@@ -113,7 +113,7 @@ def write(config: SynthConfig, on_progress: Progress = lambda what, count: None)
         _spool(folder).unlink()
         if config.embed and _PARQUET.issuperset(config.layouts):
             shutil.rmtree(folder / FOLDER)
-        wording = json.dumps(msgspec.to_builtins(worked.PROTOCOL), ensure_ascii=False, indent=1)
+        wording = json.dumps(as_fields(worked.PROTOCOL), ensure_ascii=False, indent=1)
         (folder / FILE_NAME).write_text(wording + "\n", encoding="utf-8")
     return config.to
 

@@ -27,7 +27,7 @@ from virc_recipes.errors import DataError, UsageError
 from virc_recipes.lengths import counting, lengths
 from virc_recipes.paths import is_file, write_whole
 from virc_recipes.preflight import Request, Result
-from virc_recipes.reasoning.protocol import FILE_NAME, Coordinates, Protocol
+from virc_recipes.reasoning.protocol import FILE_NAME, Coordinates, Protocol, as_fields
 from virc_recipes.wording import read_protocol
 
 TAKES: dict[str, Coordinates] = {"qwen2_vl": "permille", "qwen2_5_vl": "pixel", "qwen3_vl": "permille"}
@@ -207,7 +207,7 @@ def _fewer(source: Source, places: Collection[int], folder: Path | None, protoco
     rows = (row.record for at, row in enumerate(layout.read(source)) if at in places)
     with fresh_folder(folder) as new:
         layout.write(new, source.name, rows, Writing(_InPlace(new), folder))
-        write_whole(new / FILE_NAME, msgspec.json.format(msgspec.json.encode(protocol)))
+        write_whole(new / FILE_NAME, msgspec.json.format(msgspec.json.encode(as_fields(protocol))))
     return only_source(folder)
 
 

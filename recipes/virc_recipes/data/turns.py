@@ -48,11 +48,14 @@ class Conversation(msgspec.Struct, frozen=True):
     units: int
 
 
-def gathered(records: Iterable[Record], numbers: Iterable[int] | None = None) -> list[Conversation]:
+def gathered(
+    records: Iterable[Record], numbers: Iterable[int] | None = None, system: str | None = None
+) -> list[Conversation]:
     """What is kept of these records, of the first of them where their texts are too many to be kept.
 
     Args:
         numbers: of their rows; from 1 where none are given.
+        system: the system message of records that were saved without it; None: there are none such.
 
     Raises:
         DataError: there are none, or one is no conversation with images that a session could have shown.
@@ -61,7 +64,7 @@ def gathered(records: Iterable[Record], numbers: Iterable[int] | None = None) ->
     room = _MOST_TEXT
     for number, record in zip(numbers or count(1), records, strict=False):
         try:
-            row = _row(number, record)
+            row = _row(number, record, system)
         except (DataError, FormatError, ToolError) as error:
             raise DataError(f"row {number}: {clause(error)}") from None
         rows.append(row)
@@ -73,33 +76,50 @@ def gathered(records: Iterable[Record], numbers: Iterable[int] | None = None) ->
     return rows
 
 
-def _row(number: int, record: Record) -> Conversation:
-    messages, shown = list(record.messages), images_of(record)
-    if len(messages) < 2 or messages[0].role != "system":
-        raise DataError("it has no system message" if messages else "it has no conversation")
-    if any(message.role != ("user", "assistant")[at % 2] for at, message in enumerate(messages[1:])):
+def _row(number: int, record: Record, given: str | None) -> Conversation:
+    system, led = _system(record, given)
+    messages, shown = record.messages[led:], images_of(record)[led:]
+    if any(message.role != ("user", "assistant")[at % 2] for at, message in enumerate(messages)):
         raise DataError("its turns are not user and assistant one after the other")
-    if not shown[1]:
+    if not shown[0]:
         raise DataError("its first user turn shows no image")
     first = First(
         number,
-        _behind_marks(messages[1].content, 2),
-        len(shown[1]),
+        _behind_marks(messages[0].content, led + 1),
+        len(shown[0]),
         record.question,
         _size(number, record, 0),
     )
     turns, calls = [], []
     seen_before = list(accumulate(map(len, shown), initial=0))
-    for at in range(2, len(messages), 2):
+    for at in range(1, len(messages), 2):
         call, seen = _call(messages[at].content), seen_before[at]
         calls += [(call, seen)] if call else []
         if at + 1 < len(messages):
+            said, shows = led + at + 2, len(shown[at + 1])
             tool = (call or _said(messages[at].content)).name
-            if len(shown[at + 1]) != 1:
-                raise DataError(f"message {at + 2} shows {len(shown[at + 1])} images where a tool gives one")
-            text = _behind_marks(messages[at + 1].content, at + 2)
+            if shows != 1:
+                raise DataError(f"message {said} shows {shows} images where a tool gives one")
+            text = _behind_marks(messages[at + 1].content, said)
             turns.append(Turn(text, seen, tools.get(tool).WORDING, _size(number, record, seen)))
-    return Conversation(number, messages[0].content, first, turns, calls, len(messages[2::2]))
+    return Conversation(number, system, first, turns, calls, len(messages[1::2]))
+
+
+def _system(record: Record, given: str | None) -> tuple[str, int]:
+    """The system message of a record that has turns, and how many of its messages it takes.
+
+    Raises:
+        DataError: there is none, there are two, or there are no turns.
+    """
+    own = next((message.content for message in record.messages[:1] if message.role == "system"), None)
+    led = int(own is not None)
+    if len(record.messages) <= led:
+        raise DataError("it has no conversation")
+    if own is None and given is None:
+        raise DataError("it has no system message")
+    if own is not None and given and own != given:
+        raise DataError("it has a system message of its own, which is not the one that is given")
+    return own or given or "", led
 
 
 def _behind_marks(content: str, number: int) -> str:

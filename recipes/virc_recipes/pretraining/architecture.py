@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from virc_recipes.reasoning.protocol import FILE_NAME, Protocol
+from virc_recipes.reasoning.protocol import FILE_NAME, Protocol, as_fields
 
 SPECIAL = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>",
@@ -141,6 +141,6 @@ def save(folder: Path, model: Any, tokenizer: Any, protocol: Protocol, max_pixel
         "min_pixels": MIN_PIXELS, "max_pixels": max_pixels, "patch_size": PATCH, "merge_size": MERGE,
         "temporal_patch_size": 2, "image_mean": IMAGE_MEAN, "image_std": IMAGE_STD,
     }  # fmt: skip
-    trained = msgspec.to_builtins(msgspec.structs.replace(protocol, name="trained"))
+    trained = as_fields(msgspec.structs.replace(protocol, name="trained"))
     for name, content in (("preprocessor_config.json", preprocessor), (FILE_NAME, trained)):
         (folder / name).write_text(json.dumps(content, indent=2) + "\n")

@@ -25,7 +25,8 @@ def command(
     ],
     to: Annotated[Path, typer.Option(metavar="DIR", help="New folder; it appears whole or not at all.")],
     layout: Annotated[
-        str, typer.Option("--as", metavar="LAYOUT", help="sft, trajectories, rl, prompts or batch.")
+        str,
+        typer.Option("--as", metavar="LAYOUT", help="sft, trajectories, rl, prompts, batch or conversation."),
     ],
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Make one dataset of that name of all sources.")
@@ -90,8 +91,8 @@ def command(
 ) -> None:
     """Write rows in another layout, for another model, or some of them; images are kept once.
 
-    Layouts: sft and trajectories (LLaMA-Factory), rl (verl, a row for each unit), prompts (verl, multi-turn), batch.
-    The folder is printed.
+    Layouts: sft and trajectories (LLaMA-Factory), rl (verl, a row for each unit), prompts (verl, multi-turn), batch,
+    conversation (one row). The folder is printed.
     """
     from virc_cli import left_out
     from virc_cli.progress import shown

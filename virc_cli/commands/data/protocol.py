@@ -1,4 +1,4 @@
-"""`virc data protocol`: the wording that a dataset was made with, as a file to solve with."""
+"""`virc data protocol`: the chat protocol that a dataset was made with, as a file to solve with."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 FAILURE: dict[str, object] = {"file": None, "rows": None, "units": None, "calls": None, "notes": [], "to": None,
                               "protocol": None}  # fmt: skip
 
+_MOST_BYTES = 2**20
+_MORE = "more --rows, or another file of the same dataset"
+_COMPLETE = (
+    "--system-message FILE adds it; rows of the dataset have all of it: virc data protocol ROWS, and for a "
+    "released model virc download ViRC-7B"
+)
+
 
 def command(
     file: Annotated[
@@ -28,6 +35,12 @@ def command(
     images: Annotated[
         ImagesName | None, typer.Option(help="How inputs are shown; default: as the rows announce them.")
     ] = None,
+    system_message: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The system message, where it was not saved with them, as a file of text."
+        ),
+    ] = None,
     to: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write it there, as virc_protocol.json; default: print it."),
@@ -40,14 +53,19 @@ def command(
     """
     from virc_cli import left_out
     from virc_recipes.data.extract import study_file
-    from virc_recipes.data.layouts import only_source
+    from virc_recipes.data.layouts import conversation, only_source
     from virc_recipes.wording import written
 
     left_out.note([file])
     source = only_source(file)
     output.know(file=str(source.file))
+    saved = "" if source.layout == conversation.NAME else None
     found = study_file(
-        source, rows, coordinates.value if coordinates else None, images.value if images else None
+        source,
+        rows,
+        coordinates.value if coordinates else None,
+        images.value if images else None,
+        _text(system_message) if system_message else saved,
     )
     _tell(found, str(source.file))
     text = written(found.protocol)
@@ -62,7 +80,9 @@ def command(
 
 
 def _tell(found: "Found", file: str) -> None:
-    """Say on stderr what the wording was derived from, and what these rows do not show."""
+    """Say on stderr what the chat protocol was derived from, and what these rows do not show."""
+    from virc_recipes.data.extract import NO_SYSTEM
+
     calls = ", ".join(f"{name} {count:,}" for name, count in found.calls.items()) or "none"
     protocol = found.protocol
     output.note(
@@ -71,7 +91,7 @@ def _tell(found: "Found", file: str) -> None:
         f"images: {protocol.images}"
     )
     for note in found.notes:
-        output.warn(note, "more --rows, or another file of the same dataset")
+        output.warn(note, _COMPLETE if note == NO_SYSTEM else _MORE)
 
 
 def _why(found: "Found") -> str:
@@ -81,6 +101,18 @@ def _why(found: "Found") -> str:
         "boxes": "as more boxes fit so",
         "nothing": "nothing tells, --coordinates permille is the other",
     }[found.told_by]
+
+
+def _text(file: Path) -> str:
+    """A system message as its file has it, without the line end that editors put at its end."""
+    from virc_recipes.clauses import clause
+    from virc_recipes.errors import ConfigError
+    from virc_recipes.paths import contents
+
+    try:
+        return contents(file, _MOST_BYTES).decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the system message {file}: {clause(error)}") from error
 
 
 def _write(to: Path, text: bytes) -> None:

@@ -45,7 +45,9 @@ def command(
     protocol: options.Protocol = None,
     tools: options.Tools = None,
     as_json: options.Json = False,
+    family: options.Family = None,
     max_pixels: options.MaxPixels = None,
+    max_tokens: options.MaxTokens = None,
     max_turns: options.MaxTurns = 16,
     timeout: options.Timeout = None,
     temperature: Annotated[float, typer.Option(metavar="T", help="Of every reply.")] = 1.0,
@@ -68,6 +70,8 @@ def command(
         "system": system,
         "device": device,
         "max_pixels": max_pixels,
+        "max_tokens": max_tokens,
+        "family": family,
         "timeout": timeout,
     }
     config = SolveConfig(temperature=temperature, seed=seed, samples=n, max_turns=max_turns)

@@ -21,9 +21,10 @@ _LABEL = 10  # characters
 
 
 class SchemaName(StrEnum):
-    """Rows with a JSON schema."""
+    """What has a JSON schema: rows of the layout batch, and the file of a chat protocol."""
 
     batch = "batch"
+    protocol = "protocol"
 
 
 def command(
@@ -41,7 +42,10 @@ def command(
         ),
     ] = None,
     schema: Annotated[
-        SchemaName | None, typer.Option(help="Print the JSON schema of such rows instead; needs no PATH.")
+        SchemaName | None,
+        typer.Option(
+            help="Print the JSON schema of such rows, or of virc_protocol.json, instead; needs no PATH."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -73,7 +77,13 @@ def command(
 
 
 def _schema(name: str) -> str:
+    import json
     from importlib.resources import files
+
+    if name == SchemaName.protocol:
+        from virc_recipes import protocol_schema
+
+        return json.dumps(protocol_schema.schema(), indent=2, ensure_ascii=False)
 
     return files("virc_recipes").joinpath("schemas", f"{name}.json").read_text(encoding="utf-8").rstrip()
 

@@ -234,5 +234,8 @@ def _source(file: Path, name: str, info: Mapping[str, Any]) -> Source:
 
 
 def recognised(file: Path) -> str | None:
-    """The layout of a file, from its name and its beginning; None where it has none that is known."""
+    """The layout of a file, from its name and its beginning; None where it has none that is known.
+
+    Of several that recognise it, the first by name.
+    """
     return next((layout for layout in names() if get(layout).recognises(file)), None)

@@ -20,7 +20,7 @@ row_of = sft.row_of
 def recognises(path: Path) -> bool:
     """Whether it is a .jsonl file of conversations, by its first row that can be read."""
     row = first_row(path)
-    return row is not None and any(_is_conversation(name, value) for name, value in row.items())
+    return row is not None and holds_conversation(row)
 
 
 def first_row(path: Path) -> Fields | None:
@@ -60,6 +60,10 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
     return count
 
 
-def _is_conversation(name: str, value: object) -> bool:
-    """Whether a field is a list of messages, whatever its info calls it."""
-    return name in COLUMNS or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))
+def holds_conversation(row: Fields) -> bool:
+    """Whether a field of a row is a list of messages, whatever its info calls it."""
+    return any(name in COLUMNS or _is_list_of_objects(value) for name, value in row.items())
+
+
+def _is_list_of_objects(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)

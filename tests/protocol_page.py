@@ -1,0 +1,54 @@
+"""The tables of `docs/chat-protocol.md`, as they follow from the schema of the file."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from virc_recipes.protocol_schema import CLASSES, schema
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "chat-protocol.md"
+
+
+def page() -> str:
+    """The page with its tables as they should be."""
+    text = PAGE.read_text(encoding="utf-8")
+    whole = schema()
+    parts: dict[str, Any] = {CLASSES[0].__name__: whole, **whole["$defs"]}
+    for name, part in parts.items():
+        start = f"<!-- fields: {name} -->\n"
+        assert text.count(start) == 1, f"the page has no place for the fields of {name}"
+        before, _, rest = text.partition(start)
+        text = before + start + _table(part) + rest[rest.index("<!-- end -->") :]
+    return text
+
+
+def _table(part: Mapping[str, Any]) -> str:
+    lines = ["| field | value | default | |", "|---|---|---|---|"]
+    for name, field in part["properties"].items():
+        default = "needed" if name in part["required"] else _code(field["default"])
+        lines.append(
+            f"| `{name}` | {_value(field)} | {default} | {field['description'].replace('|', '&#124;')} |"
+        )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _value(field: Mapping[str, Any]) -> str:
+    """What may stand in a field, in words."""
+    if "$ref" in field:
+        return f"[{field['$ref'].rpartition('/')[2]}](#{field['$ref'].rpartition('/')[2].lower()})"
+    if "anyOf" in field:
+        return " or ".join(map(_value, field["anyOf"]))
+    if "enum" in field:
+        return ", ".join(map(_code, field["enum"]))
+    if "prefixItems" in field:
+        return f"list of {len(field['prefixItems'])} strings"
+    if field["type"] == "array":
+        return f"list of {_value(field['items'])}" + "s" * ("$ref" not in field["items"])
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    bounds = ", ".join(f"{sign} {field[key]}" for key, sign in signs.items() if key in field)
+    return f"{field['type']} ({bounds})" if bounds else str(field["type"])
+
+
+def _code(value: object) -> str:
+    return f"`{json.dumps(value, ensure_ascii=False)}`"
