@@ -25,6 +25,13 @@ def run_names(incomplete: str) -> list[str]:
     return sorted(name for name in names if name.startswith(incomplete))
 
 
+def family_names(incomplete: str) -> list[str]:
+    """Families of stock models that begin so, for the shell's completion."""
+    from virc_recipes import families
+
+    return [name for name in families.discover() if name.startswith(incomplete)]
+
+
 class CoordinatesName(StrEnum):
     """What boxes are counted in."""
 
@@ -61,6 +68,15 @@ Device = Annotated[
 ]
 MaxPixels = Annotated[
     int | None, typer.Option(min=1, metavar="PIXELS", help="Pixels an image is shown with at most.")
+]
+MaxTokens = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Longest reply in tokens, its thought included.")
+]
+Family = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Family of a stock model, such as qwen3-vl.", autocompletion=family_names
+    ),
 ]
 Timeout = Annotated[
     float | None, typer.Option(metavar="SECONDS", help="Longest time for a problem, all its turns.")

@@ -11,12 +11,12 @@ import msgspec
 from virc_cli import endpoint, envs, output, plans, serving_agent, serving_here, serving_vllm
 from virc_cli.machines import find as this_machine
 from virc_cli.serving_agent import Agent
-from virc_recipes import environments, models, serve, wording
+from virc_recipes import environments, models, serve
 from virc_recipes.engines import vllm
 from virc_recipes.engines.vllm import Place
 from virc_recipes.errors import UsageError
 from virc_recipes.models import Weights
-from virc_recipes.opened import Choice
+from virc_recipes.opened import Choice, spoken_here
 from virc_recipes.serve import Config, Engine
 from virc_recipes.systems import Model
 
@@ -36,6 +36,7 @@ class Asked(msgspec.Struct, frozen=True):
     engine: Engine | None = None
     settings: Mapping[str, Any] = {}
     agent: Agent | None = None
+    family: str | None = None
 
 
 def on_gpus(
@@ -67,7 +68,7 @@ def run(asked: Asked, dry_run: bool, as_json: bool) -> None:
     """
     serve.check_address(asked.settings.get("host", Config().host))
     if asked.agent and asked.agent.endpoint:
-        choice = Choice(asked.model, system=asked.system, protocol=asked.protocol)
+        choice = Choice(asked.model, system=asked.system, protocol=asked.protocol, family=asked.family)
         serving_agent.in_front(asked.agent, choice, _without_engine(asked), dry_run, as_json)
         return
     engine = serve.choose_engine(asked.engine)
@@ -85,7 +86,8 @@ def run(asked: Asked, dry_run: bool, as_json: bool) -> None:
         _by_vllm(_with_device(config), asked, weights, dry_run, as_json)
         return
     if asked.agent:
-        serving_agent.here(asked.agent, config, weights, asked.protocol, dry_run, as_json)
+        choice = Choice(protocol=asked.protocol, family=asked.family)
+        serving_agent.here(asked.agent, config, weights, choice, dry_run, as_json)
         return
     show = serving_here.show_plan if dry_run else serving_here.run
     show(config, weights, _published(asked, weights, image_ids=False), as_json)
@@ -117,7 +119,7 @@ def _by_vllm(config: Config, asked: Asked, weights: Weights, dry_run: bool, as_j
     elif dry_run:
         plans.show(plan)
     elif asked.agent:
-        choice = Choice(name, system=asked.system, protocol=asked.protocol)
+        choice = Choice(name, system=asked.system, protocol=asked.protocol, family=asked.family)
         serving_agent.by_vllm(asked.agent, config, behind, plan, choice, log, as_json)
     else:
         serving_vllm.run(config, plan, name, log, as_json)
@@ -137,7 +139,8 @@ def _without_engine(asked: Asked) -> Mapping[str, Any]:
 def _published(asked: Asked, weights: Weights, image_ids: bool) -> str:
     """What clients are told; a judge is asked in plain chat unless a wording was chosen."""
     plain = weights.judge and asked.protocol is None
-    protocol = None if plain else wording.of_weights(weights, asked.protocol).protocol
+    choice = Choice(protocol=asked.protocol, family=asked.family)
+    protocol = None if plain else spoken_here(weights, choice).wording.protocol
     return serve.published(weights, protocol, image_ids)
 
 

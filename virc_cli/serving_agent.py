@@ -12,7 +12,7 @@ import msgspec
 
 from virc_cli import endpoint, output, plans, serving_here, serving_vllm
 from virc_recipes import config as user_config
-from virc_recipes import opened, serve, wording
+from virc_recipes import opened, serve
 from virc_recipes.backends import Backend
 from virc_recipes.errors import SetupError, UsageError, VircError
 from virc_recipes.models import Weights
@@ -39,12 +39,14 @@ class Agent(msgspec.Struct, frozen=True):
         key: sent to that server only.
         concurrency: problems that are solved at a time; None: as many as suit the engine.
         timeout: seconds for a problem, its wait included.
+        max_tokens: longest reply; None: as the model's chat protocol says.
     """
 
     endpoint: str | None = None
     key: str | None = None
     concurrency: int | None = None
     timeout: float = _SECONDS
+    max_tokens: int | None = None
 
 
 class _Looking(msgspec.Struct, frozen=True):
@@ -66,7 +68,12 @@ class _Looking(msgspec.Struct, frozen=True):
 
 
 def asked(
-    agent: bool, model: str | None, url: str | None, concurrency: int | None, timeout: float | None
+    agent: bool,
+    model: str | None,
+    url: str | None,
+    concurrency: int | None,
+    timeout: float | None,
+    max_tokens: int | None = None,
 ) -> Agent | None:
     """What was asked for, completed by environment and config file; None: no agent endpoint.
 
@@ -76,18 +83,18 @@ def asked(
     if model is None and url is None:
         raise UsageError("which model?", "virc serve tiny")
     if not agent:
-        options = {"endpoint": url, "concurrency": concurrency, "timeout": timeout}
+        options = {"endpoint": url, "concurrency": concurrency, "timeout": timeout, "max-tokens": max_tokens}
         foreign = [name for name, value in options.items() if value is not None]
         if foreign:
             raise UsageError(f"--{foreign[0]} means nothing without --agent", "add --agent")
         return None
     file = user_config.read(user_config.config_path(os.environ))
-    flags = {"endpoint": url, "timeout": timeout}
+    flags = {"endpoint": url, "timeout": timeout, "max_tokens": max_tokens}
     wanted = user_config.values(user_config.resolve(flags, os.environ, file))
     seconds = wanted.timeout or _SECONDS
     if url is None:
-        return Agent(concurrency=concurrency, timeout=seconds)
-    return Agent(wanted.endpoint, wanted.api_key, concurrency, seconds)
+        return Agent(concurrency=concurrency, timeout=seconds, max_tokens=wanted.max_tokens)
+    return Agent(wanted.endpoint, wanted.api_key, concurrency, seconds, wanted.max_tokens)
 
 
 def behind(config: Config) -> Config:
@@ -160,19 +167,19 @@ def by_vllm(
 
 
 def here(
-    agent: Agent, config: Config, weights: Weights, option: str | None, dry_run: bool, as_json: bool
+    agent: Agent, config: Config, weights: Weights, choice: Choice, dry_run: bool, as_json: bool
 ) -> None:
     """Serve with the model in this process, until it is interrupted.
 
     Args:
-        option: `--protocol`.
+        choice: `--protocol` and `--family`.
 
     Raises:
         ConfigError: the port is in use, or the model cannot be loaded.
         SetupError: an extra is missing, or device or memory do not do.
         KeyboardInterrupt: it was asked to end, and has ended.
     """
-    protocol = wording.of_weights(weights, option).protocol
+    protocol = opened.spoken_here(weights, choice).wording.protocol
     if dry_run:
         show_plan(config, serve.served_name(config, weights), "transformers", None, as_json)
         return
@@ -228,7 +235,7 @@ def _serve(
     solving = Solving(
         looking.backend,
         looking.protocol,
-        SolveConfig(timeout=agent.timeout, max_turns=turns),
+        SolveConfig(timeout=agent.timeout, max_turns=turns, max_tokens=agent.max_tokens),
         looking.at_once,
     )
     served = server.Served(solving, looking.name, inputs, looking.context, config.api_key, _trouble)

@@ -23,7 +23,8 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
 }
 """Setting -> the variables it is read from, the first that is set and not empty."""
 
-_SECRETS = ("key", "token", "secret", "password")
+_SECRET = re.compile(r"(^|(?<!max)[-_.])(api_?key|key|token|secret|password)s?$", re.IGNORECASE)
+"""Names of settings whose value nobody would want in a file."""
 
 Text = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]+\Z", description="one line of text")]
 Url = Annotated[
@@ -34,6 +35,7 @@ Secret = Annotated[
 ]  # refused where it is used, by a sentence that shows none of it
 Device = Annotated[str, Meta(pattern=r"^(cpu|mps|cuda(:\d+)?)\Z", description="cpu, cuda, cuda:N or mps")]
 Pixels = Annotated[int, Meta(gt=0, le=2**31, description="a whole number of pixels, 1 or more")]
+Tokens = Annotated[int, Meta(ge=1, le=2**20, description="a whole number of tokens, 1 or more")]
 Seconds = Annotated[float, Meta(gt=0, le=1e6, description="a number of seconds above 0, at most a million")]
 
 
@@ -48,6 +50,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     system: Text | None = None
     device: Device | None = None
     max_pixels: Pixels | None = None
+    max_tokens: Tokens | None = None
+    family: Text | None = None
     timeout: Seconds | None = None
     api_key: Secret | None = None
 
@@ -124,7 +128,7 @@ def check_key(key: str, place: str = "") -> None:
     """
     if key in KEPT:
         return
-    if any(word in key.lower() for word in _SECRETS):
+    if _SECRET.search(key):
         raise ConfigError(f"{key}{place}: secrets are not kept in files", "export VIRC_API_KEY=...")
     raise ConfigError(f"unknown key {key!r}{place}", did_you_mean(key, KEPT))
 

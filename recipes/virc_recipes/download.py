@@ -173,8 +173,10 @@ def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool
         item.state != "present" or _is_writable(item.folder)
     ):  # it may be shared, all of it there
         files = [part.file for part in item.parts]
-        fetching.fetch(item.folder, item.listing, files, watch, keep, stream)
-    if not item.want.model or item.want.include or is_file(item.folder / FILE_NAME):
+        if files:
+            fetching.fetch(item.folder, item.listing, files, watch, keep, stream)
+    left_out = item.want.include and FILE_NAME not in item.want.include
+    if not item.want.model or left_out or is_file(item.folder / FILE_NAME):
         return None
     return fetch_wording(item.want.system, item.want.model, item.folder, warn)
 
@@ -248,12 +250,14 @@ def _chosen(want: Want, listing: Listing) -> tuple[File, ...]:
     if want.rows:
         rows = {*data_files.files_of(want.rows, data_files.info_of(listing), listing), INFO}
         files = tuple(file for file in files if file.name in rows or is_archive(file.name, listing.repo.kind))
-    for glob in want.include:
+    # The chat protocol of a model is no file of its repository: it is made of a dataset's rows.
+    globs = [glob for glob in want.include if glob != FILE_NAME or not want.model]
+    for glob in globs:
         if not any(_matches(file, glob) for file in files):
             raise _unmatched(glob, files, listing)
     if want.include:
-        files = tuple(file for file in files if any(_matches(file, glob) for glob in want.include))
-    if not files:
+        files = tuple(file for file in files if any(_matches(file, glob) for glob in globs))
+    if not files and len(globs) == len(want.include):
         raise DataError(f"{listing.repo.url} holds no files")
     return files
 

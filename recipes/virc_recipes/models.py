@@ -143,6 +143,33 @@ def known(name: str, system: str | System | None = None) -> tuple[System | None,
     return family, None
 
 
+def served(
+    name: str, root: str | None = None, system: str | System | None = None
+) -> tuple[System | None, Model | None]:
+    """The system and model that a server's model is of.
+
+    Args:
+        name: what the server calls it: a short name, a hub id, or a system's name, however it is spelt; a file of its
+            weights in another format may go on behind it.
+        root: the folder or hub id of its weights, where the server tells.
+        system: the one that the caller names.
+
+    Raises:
+        ConfigError: there is no system of that name.
+    """
+    family = _system(system)
+    candidates = [family] if family else list(systems.discover().values())
+    for called in filter(None, (root, name)):
+        last = Path(called).name.casefold()
+        for candidate in candidates:
+            for short in sorted(candidate.models, key=len, reverse=True):
+                released = candidate.models[short].hub is not None  # such a name is nobody else's
+                if re.match(rf"{re.escape(short.casefold())}(\Z{'|[-._:@]' * released})", last):
+                    return candidate, candidate.models[short]
+    by_name = (each for each in candidates if each.models and each.name.casefold() == name.casefold())
+    return family or next(by_name, None), None
+
+
 def judges(name: str, system: str | System | None = None) -> Mapping[str, Model]:
     """The judges among which one has that short name; none where it names no judge.
 

@@ -25,6 +25,9 @@ def facts(opened: Opened, config: SolveConfig) -> Fields:
     return {
         "model": opened.name,
         "protocol": opened.wording.origin,
+        "family": opened.family,
+        "coordinates": opened.wording.protocol.coordinates,
+        "protocol_from": opened.why or None,
         "device": opened.device,
         "settings": settings(config, opened.backend.grid.max_pixels, opened),
     }
@@ -35,11 +38,14 @@ def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None 
     protocol = opened and msgspec.json.encode(opened.wording.protocol)
     usual = opened.wording.protocol.sampling if opened else USUAL
     rare: Fields = {} if config.crops == "shown" else {"crops": config.crops}
+    if opened and opened.backend.grid.longest:
+        rare["longest"] = opened.backend.grid.longest
     if usual.repetition_penalty != 1:
         rare["repetition_penalty"] = usual.repetition_penalty
     return rare | {
         "max_pixels": max_pixels,
         "max_turns": config.max_turns,
+        "max_tokens": config.longest(usual) if opened else config.max_tokens,
         "timeout": config.timeout,
         "temperature": config.first_temperature(usual),
         "seed": config.seed,

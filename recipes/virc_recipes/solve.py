@@ -4,7 +4,7 @@ A rejected reply is drawn again, warmer unless it was warm, so that a greedy fai
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from PIL import Image
@@ -16,12 +16,21 @@ from virc_recipes.errors import DataError, NetworkError, NoAnswerError, VircErro
 from virc_recipes.reasoning.images import Shown
 from virc_recipes.reasoning.protocol import USUAL, Drawing, Protocol
 from virc_recipes.reasoning.session import SOLVE, Ask, Rejected, Reply, Session, Unit
-from virc_recipes.reasoning.trace import FailureKind, Trace
+from virc_recipes.reasoning.trace import FailureKind, RejectionKind, Trace
 from virc_recipes.seeds import derived
 
 SCHEMA = "virc.solve/1"
 _WARMER = (0.0, 0.5, 0.8, 1.0)
 """Lowest temperature of each try; the last one holds for all that follow."""
+_HINTS: Mapping[RejectionKind, str] = {
+    "length": "--max-tokens N allows longer replies",
+    "unit": "`virc doctor --endpoint URL` finds out how the model counts boxes; --family NAME says which it is",
+    "json": "`virc doctor --endpoint URL` finds out how the model's calls come",
+    "tags": "`virc doctor --endpoint URL` finds out how the model's calls and answers come",
+}
+"""What helps where a turn was given up, by what was wrong with its last reply."""
+_CUT = 2
+"""Replies in a row that may be cut by the token limit before a turn is given up."""
 _TOP_P, _TOP_K = 0.95, 50  # of the published runs
 
 
@@ -37,7 +46,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
         timeout: seconds for the whole problem, all samples together; None: no end.
         max_turns: accepted turns of one sample.
         tries: replies drawn for one turn.
-        max_tokens: longest reply, in tokens.
+        max_tokens: longest reply, in tokens; None: as the wording says, else 1024.
         keep_images: whether an attempt keeps the images shown in it, as its trace needs them.
         tolerate: the deviations of tool calls that are forgiven.
         crops: what the crops of a row of a batch show.
@@ -51,7 +60,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
     timeout: float | None = None
     max_turns: int = 16
     tries: int = 4
-    max_tokens: int = Sampling().max_tokens
+    max_tokens: int | None = None
     keep_images: bool = True
     tolerate: frozenset[str] = SOLVE
     crops: Crops = "shown"
@@ -61,6 +70,10 @@ class SolveConfig(msgspec.Struct, frozen=True):
         chosen = (self.temperature, usual.temperature, float(self.samples > 1))
         return next(temperature for temperature in chosen if temperature is not None)
 
+    def longest(self, usual: Drawing = USUAL) -> int:
+        """The longest reply in tokens; `usual` is the wording's."""
+        return self.max_tokens or usual.max_tokens or Sampling().max_tokens
+
     def samplings(self, usual: Drawing = USUAL) -> list[Sampling]:
         """How each try of a turn is drawn, but for its seed: greedy, or from a nucleus; `usual` is the wording's."""
         return [self._sampling(attempt, usual) for attempt in range(self.tries)]
@@ -69,11 +82,11 @@ class SolveConfig(msgspec.Struct, frozen=True):
         temperature = max(self.first_temperature(usual), _WARMER[min(attempt, len(_WARMER) - 1)])
         penalty = usual.repetition_penalty
         if temperature == 0:
-            return Sampling(max_tokens=self.max_tokens, repetition_penalty=penalty)
+            return Sampling(max_tokens=self.longest(usual), repetition_penalty=penalty)
         top_p = _TOP_P if self.top_p is None else self.top_p
         top_k = _TOP_K if self.top_k is None else self.top_k
         return Sampling(
-            temperature, top_p, top_k if top_k > 0 else None, self.max_tokens, repetition_penalty=penalty
+            temperature, top_p, top_k if top_k > 0 else None, self.longest(usual), repetition_penalty=penalty
         )
 
 
@@ -259,7 +272,7 @@ def _turn(
     on_event: OnEvent,
 ) -> None:
     """Draw one turn until a try is accepted; without one, the session ends."""
-    reason = ""
+    reason, tried, cut = "", 0, 0
     for sampling in samplings:
         verdict = session.feed(draw(ask, sampling))
         on_event(verdict)
@@ -268,8 +281,12 @@ def _turn(
                 shown = session.images[verdict.shown]
                 on_event(Look(verdict, shown, session.images[shown.parent or 0]))
             return
-        reason = verdict.reason
-    session.stop("tries", f"{len(samplings)} replies in a row could not be used; the last: {reason}")
+        reason, tried = verdict.reason, tried + 1
+        cut = cut + 1 if verdict.kind == "length" else 0
+        if cut == _CUT or verdict.kind == "refusal":  # the next would end alike
+            break
+    several = f"{tried} replies in a row could not be used; the last: " if tried > 1 else ""
+    session.stop("tries", f"{several}{reason}")
 
 
 def _failure(error: BaseException) -> FailureKind:
@@ -295,4 +312,8 @@ def _voted(attempts: Sequence[Attempt]) -> Solved:
     failure = attempts[0].trace.failure
     assert failure
     several = f"none of {len(attempts)} samples has an answer; the first: " if len(attempts) > 1 else ""
-    return Solved(attempts, error=NoAnswerError(several + failure.message))
+    pending = attempts[0].trace.pending
+    kind = pending[-1].kind if pending and failure.kind == "tries" else None
+    stock = attempts[0].trace.protocol.reading == "lenient"
+    hint = _HINTS.get(kind) if kind and (stock or kind == "length") else None
+    return Solved(attempts, error=NoAnswerError(several + failure.message, hint))

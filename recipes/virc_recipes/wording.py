@@ -9,9 +9,18 @@ import msgspec
 from virc_recipes import tools
 from virc_recipes.clauses import clause
 from virc_recipes.errors import ConfigError, UsageError
-from virc_recipes.models import Weights, download_of, known, run_of
-from virc_recipes.paths import contents, expanded, is_file
-from virc_recipes.reasoning.protocol import FILE_NAME, USUAL, Protocol, own_protocol, with_tools, worded
+from virc_recipes.models import Weights, download_of, find, known, run_of
+from virc_recipes.paths import MODELS, contents, expanded, is_file
+from virc_recipes.reasoning.protocol import (
+    FILE_NAME,
+    USUAL,
+    Protocol,
+    as_fields,
+    own_protocol,
+    with_tools,
+    worded,
+)
+from virc_recipes.systems import DEFAULT as DEFAULT_SYSTEM
 from virc_recipes.systems import Model, System, words
 
 _MOST_BYTES = 16 * 2**20
@@ -50,16 +59,104 @@ def of_weights(weights: Weights, option: str | None = None) -> Wording:
     return spoken or _own(None, weights.model)
 
 
-def of_endpoint(
-    published: Protocol | None, system: System | None, model: Model | None, option: str | None = None
-) -> Wording:
-    """The wording of a served model: `--protocol`, what the endpoint publishes, else our own.
+class Served(msgspec.Struct, frozen=True):
+    """A model of an endpoint.
+
+    Args:
+        name: what the endpoint calls it.
+        root: the folder or hub id of its weights, where the endpoint tells.
+        published: the chat protocol that the endpoint publishes.
+        system, model: what it belongs to, as `models.served` finds.
+    """
+
+    name: str
+    root: str | None = None
+    published: Protocol | None = None
+    system: System | None = None
+    model: Model | None = None
+
+
+def of_endpoint(served: Served, workspace: Path, option: str | None = None) -> tuple[Wording | None, str]:
+    """The chat protocol of a served model, and where it is from: `--protocol`, what the endpoint publishes, what
+    `virc download` left on this machine, the words of its system; None for a model of no system.
 
     Raises:
-        ConfigError: the file of `--protocol` is wrong.
+        ConfigError: the file of `--protocol` is wrong; or the model was trained with a protocol that is not on this
+            machine.
     """
+    system, model = served.system, served.model
     load_tools(system)
-    return _spoken(option, published, system, model) or _own(system, model)
+    left, place = _left(served, workspace) if not option and not served.published else (None, "")
+    spoken = _spoken(option, served.published or left, system, model)
+    if option:
+        place = "--protocol"
+    elif served.published:
+        place = "the endpoint publishes it"
+    if spoken is None and system and system.protocol_source:
+        raise _absent_here(served, system)
+    if spoken is None and system:
+        spoken = _own(system, model)
+    return spoken, place or (f"the system {system.name}" if system else "")
+
+
+def _left(served: Served, workspace: Path) -> tuple[Protocol | None, str]:
+    """The chat protocol that lies beside the weights of a served model on this machine, and its file.
+
+    Raises:
+        ConfigError: it cannot be read; or the server says which system's model it serves, and not which of them, and
+            those on this machine differ.
+    """
+    root = Path(served.root) if served.root else None
+    if root and root.is_absolute() and is_file(root / FILE_NAME):
+        return read_protocol(root / FILE_NAME), str(root / FILE_NAME)
+    if served.system is None:
+        return None, ""
+    shorts = _alike(served, served.system)
+    files = [workspace / MODELS / short / FILE_NAME for short in shorts]
+    files += [file for short in shorts if (file := _beside_of(short, workspace, served.system))]
+    found = {file: read_protocol(file) for file in dict.fromkeys(files) if is_file(file)}
+    if not found:
+        return None, ""
+    first = next(iter(found))
+    if any(protocol != found[first] for protocol in found.values()):
+        listed = " | ".join(str(file) for file in found)
+        raise ConfigError(
+            f"{served.name} does not say which model of {served.system.name} it is, and their chat protocols differ",
+            f"--protocol {listed}",
+        )
+    return found[first], str(first)
+
+
+def _alike(served: Served, system: System) -> list[str]:
+    """The models of a system that were trained with the chat protocol of a served one, itself first: those whose boxes
+    mean the same, as the protocol comes from rows of that kind. All of them, where the server does not say which it is.
+    """
+    if served.model is None:
+        return list(system.models)
+    units = {short: model.coordinates or system.coordinates for short, model in system.models.items()}
+    own = served.model.coordinates or system.coordinates
+    return sorted(
+        (short for short in units if units[short] == own), key=lambda s: system.models[s] != served.model
+    )
+
+
+def _beside_of(short: str, workspace: Path, system: System) -> Path | None:
+    try:
+        return _beside(find(short, workspace, system))
+    except ConfigError:
+        return None
+
+
+def _absent_here(served: Served, system: System) -> ConfigError:
+    short = next((short for short, model in system.models.items() if served.model in (None, model)), "")
+    fetch = f"virc download {short} --include {FILE_NAME}"
+    if system.called != DEFAULT_SYSTEM:
+        fetch += f" --system {system.called}"
+    return ConfigError(
+        f"{served.name} is a model of {system.name}, which was trained with a chat protocol of its own: the endpoint "
+        "publishes none, and none lies on this machine",
+        fetch,
+    )
 
 
 def of_system(system: System) -> Wording:
@@ -102,7 +199,7 @@ def read_protocol(path: Path, beside: Path | None = None) -> Protocol:
 
 def written(protocol: Protocol) -> bytes:
     """A wording as its file; half a character, which UTF-8 cannot hold, becomes its JSON escape."""
-    text = json.dumps(msgspec.to_builtins(protocol), ensure_ascii=False, indent=1)
+    text = json.dumps(as_fields(protocol), ensure_ascii=False, indent=1)
     return f"{text}\n".encode("utf-8", "backslashreplace")
 
 
@@ -168,8 +265,15 @@ def _spoken(
         return _own(system, model)
     given = read_protocol(expanded(option)) if option else trained
     return (
-        _drawn(msgspec.structs.replace(given, name="trained"), system) if given else _of_system(system, model)
+        _drawn(msgspec.structs.replace(given, name=_kind(given)), system)
+        if given
+        else _of_system(system, model)
     )
+
+
+def _kind(given: Protocol) -> str:
+    """What a protocol is that was found: one of a stock model stays that, any other is taken for trained."""
+    return "stock" if given.name == "stock" else "trained"
 
 
 def _of_system(system: System | None, model: Model | None) -> Wording | None:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import servers
@@ -19,10 +20,11 @@ from virc_recipes.agent import connections, server
 from virc_recipes.agent.desk import Desk, Solving
 from virc_recipes.agent.server import Served
 from virc_recipes.backends.openai import OpenAIBackend
+from virc_recipes.models import Weights
 from virc_recipes.reasoning.protocol import Protocol
 from virc_recipes.solve import SolveConfig
 
-OWN = wording.of_endpoint(None, None, None).protocol
+OWN = wording.of_weights(Weights("m", Path()), "default").protocol
 CALL = '{"name": "crop_image", "arguments": {"image_index": 0, "bbox_2d": [0, 0, 100, 60]}}'
 LOOK = f"<think>I look.</think><tool_call>{CALL}</tool_call>"
 LOOK_AT_ALL = LOOK.replace("[0, 0, 100, 60]", "[0, 0, 1000, 1000]")

@@ -140,7 +140,9 @@ def test_without_a_temperature_it_asks_as_virc_solve_does(running: Running, tmp_
     asked = running.behind.chats()
     picture = tmp_path / "white.png"
     Image.new("RGB", (280, 140), "white").save(picture)
-    done = virc("solve", picture, "What does it read?", "--endpoint", running.behind.url)
+    done = virc(
+        "solve", picture, "What does it read?", "--endpoint", running.behind.url, "--protocol", "default"
+    )
     assert done.out == "97\n", done.err
     solved = running.behind.chats()[len(asked) :]
     assert [body["temperature"] for body in asked] == [0, 0]

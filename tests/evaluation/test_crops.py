@@ -197,10 +197,21 @@ def test_a_right_refusal_counts_and_an_unusable_reply_is_none(problems: Path, he
     ]
     written(here, rows)
     with serve(told, models=("one",)) as server:
-        done = ask(server, problems, "--max-turns", 2)
+        done = ask(server, problems, "--max-turns", 2, "--protocol", "default")
         assert right(done) == (2, 8)
-        assert right(ask(server, problems, "--max-turns", 2)) == (2, 8)
-        shown = virc("eval", problems, "--endpoint", server.url, "--model", "one", "--max-turns", 2)
+        assert right(ask(server, problems, "--max-turns", 2, "--protocol", "default")) == (2, 8)
+        shown = virc(
+            "eval",
+            problems,
+            "--endpoint",
+            server.url,
+            "--model",
+            "one",
+            "--max-turns",
+            2,
+            "--protocol",
+            "default",
+        )
     model = done.json["models"][0]
     assert (model["refusals"]["count"], model["refusals"]["of"]) == (2, 8)
     assert (model["false_refusals"]["count"], model["false_refusals"]["of"]) == (1, 4)

@@ -269,3 +269,25 @@ def test_a_model_is_solved_with_in_its_own_wording_once_it_was_fetched(
     done = virc(*words, "--max-turns", 1, "--timeout", 1)
     assert done.code in (0, 6, 7, 8), done.err
     assert done.json["protocol"] == "trained"
+
+
+def test_the_protocol_alone_comes_without_the_weights(
+    published: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command that a model of ViRC on somebody's own server is answered with."""
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"w" * 100_000)
+    model = {"model.safetensors": weights, "config.json": EMBEDDED_FOLDER / "config.json"}
+    monkeypatch.chdir(tmp_path)
+    with hub({DATASET: published, "LeonMiao/ViRC-7B": model}, large=4096) as running:
+        for name, value in running.env(tmp_path / "home").items():
+            monkeypatch.setenv(name, value)
+        done = virc("download", "ViRC-7B", "--include", FILE_NAME)
+    assert done.code == 0, done.err
+    folder = tmp_path / "models" / "ViRC-7B"
+    assert [path.name for path in folder.iterdir() if not path.name.startswith(".")] == [FILE_NAME]
+    assert read_protocol(folder / FILE_NAME).tools
+    with hub({DATASET: published, "LeonMiao/ViRC-7B": model}) as running:
+        for name, value in running.env(tmp_path / "home").items():
+            monkeypatch.setenv(name, value)
+        assert virc("download", "ViRC-7B", "--include", "*.bin").code == 5

@@ -49,9 +49,8 @@ def said(server: Real, folder: Path, by_id: bool) -> list[Sequence[Message]]:
     """What is said in the first conversations, images by their ids or with all their data each time."""
     backend = OpenAIBackend(server.url)
     sent = backend._images
-    assert sent
-    if not by_id:
-        backend._images = None
+    assert backend._server.keeps_images
+    backend._server = msgspec.structs.replace(backend._server, keeps_images=by_id)
     protocol = backend.published_protocol()
     assert protocol is not None
     said = []

@@ -56,7 +56,7 @@ def test_a_dry_run_is_the_exact_command_and_shows_no_key(workspace: Path) -> Non
     assert said["environment"]["VLLM_NO_USAGE_STATS"] == "1"
     published = json.loads(said["files"][said["environment"]["VIRC_PUBLISHED"]])
     assert published["virc_protocol"]["system"].startswith("You answer")
-    assert published["virc_grid"] == {"factor": 28, "min_pixels": 3136, "max_pixels": 63504}
+    assert published["virc_grid"] == {"factor": 28, "min_pixels": 3136, "max_pixels": 63504, "longest": None}
     assert not list(workspace.parent.joinpath("workspace").iterdir())
 
 

@@ -50,7 +50,9 @@ class Rollouts:
 
 
 def sample(source: Path, to: Path, url: str, *words: object) -> Done:
-    return virc("data", "sample", source, "--to", to, "--endpoint", url, *words)
+    """Sample as a trained model is: read strictly, in this project's own words."""
+    asked = ("data", "sample", source, "--to", to, "--endpoint", url, "--protocol", "default")
+    return virc(*asked, *words)
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -72,13 +72,17 @@ def test_json_says_what_was_asked_and_how(server: Server, image: Path) -> None:
         "answer": "97",
         "error": None,
         "model": "virc-scripted",
-        "protocol": "own",
+        "protocol": "stock",
+        "family": "unknown",
+        "coordinates": "pixel",
+        "protocol_from": "its name tells nothing",
         "device": None,
         "turns": 2,
         "calls": {"crop_image": 1},
         "settings": {
             "max_pixels": 12845056,
             "max_turns": 16,
+            "max_tokens": 4096,
             "timeout": None,
             "temperature": 0.0,
             "seed": 0,
@@ -90,11 +94,12 @@ def test_json_says_what_was_asked_and_how(server: Server, image: Path) -> None:
 
 
 def test_every_setting_is_echoed_and_reaches_the_server(server: Server, image: Path) -> None:
-    words = "--max-pixels 6000 --max-turns 3 --timeout 50 --temperature 0.7 --seed 9".split()
+    words = "--max-pixels 6000 --max-turns 3 --max-tokens 77 --timeout 50 --temperature 0.7 --seed 9".split()
     found = virc("solve", image, "q", "--endpoint", server.url, "--json", *words).json
     assert found["settings"] | {"wording": None} == {
         "max_pixels": 6000,
         "max_turns": 3,
+        "max_tokens": 77,
         "timeout": 50,
         "temperature": 0.7,
         "seed": 9,
@@ -207,10 +212,10 @@ def test_no_endpoint_can_be_asked_for_against_the_config_file(
     assert server.requests == []
 
 
-def test_own_wording_is_one_warning_and_insisting_is_none(server: Server, image: Path) -> None:
+def test_a_model_of_no_family_is_one_warning_and_insisting_is_none(server: Server, image: Path) -> None:
     done = virc("solve", image, "q", "--endpoint", server.url)
     assert done.err.count("warning: ") == 1
-    assert "not in what it was trained with" in done.err
+    assert "nobody says how this model counts boxes" in done.err
     assert "warning" not in virc("solve", image, "q", "--endpoint", server.url, "--protocol", "default").err
 
 
@@ -236,7 +241,7 @@ def test_a_published_wording_is_used_without_a_word(image: Path, own: Protocol) 
 def test_the_system_says_what_boxes_mean(image: Path) -> None:
     crop = call("crop_image", bbox_2d=[0, 0, 499, 999], image_index=0)
     with serve([crop, answer("1")], models=["ViRC-Qwen2VL-7B"]) as server:
-        virc("solve", image, "q", "--endpoint", server.url, "--system", "virc")
+        virc("solve", image, "q", "--endpoint", server.url, "--system", "virc", "--protocol", "default")
         assert "thousandths" in server.chats()[0]["messages"][0]["content"]
         assert sent_images(server)[1] == (56, 84)
 

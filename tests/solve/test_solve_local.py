@@ -36,10 +36,10 @@ def ask(image: Path, model: Path, *words: object) -> Done:
 
 def test_it_runs_here_and_says_how_long_a_turn_takes(image: Path, local: Path) -> None:
     done = ask(image, local)
-    assert done.code in (6, 8)
-    assert (done.json["device"], done.json["model"], done.json["protocol"]) == ("cpu", str(local), "own")
+    assert done.code in (0, 6, 8)  # a random model may end, and what it wrote is an answer
+    assert (done.json["device"], done.json["model"], done.json["protocol"]) == ("cpu", str(local), "stock")
     assert "on the CPU: 12 image tokens, about " in done.err
-    assert done.err.count("not in what it was trained with") == 1
+    assert "is asked as qwen2.5-vl (by config.json: qwen2_5_vl): boxes in pixels" in done.err
 
 
 def test_fewer_pixels_are_fewer_tokens(tmp_path: Path, local: Path) -> None:
@@ -68,7 +68,7 @@ def test_following_the_hint_of_a_model_that_is_not_here_asks_it(
     fetch, _, again = ask(image, Path(name)).json["error"]["hint"].partition(", then ")
     shutil.copytree(local, clean / shlex.split(fetch.strip("`"))[-1])  # as it lies on the hub: no wording
     done = virc("solve", image, "q", "--device", "cpu", "--timeout", 1, *shlex.split(again))
-    assert done.code in (6, 8)
+    assert done.code in (0, 6, 8)  # a random model may end, and what it wrote is an answer
 
 
 def test_a_model_here_does_as_many_rows_at_a_time_as_asked(image: Path, clean: Path) -> None:
@@ -93,7 +93,7 @@ def test_nothing_leaves_the_machine(
     (watch / "sitecustomize.py").write_text(WATCHED)
     env = {**environment, "PYTHONPATH": f"{watch}:{environment['PYTHONPATH']}"}
     done = ended(start("solve", image, "q", "--model", local, "--timeout", 1, env=env))
-    assert done.code in (6, 8), done.err
+    assert done.code in (0, 6, 8), done.err  # a random model may end, and what it wrote is an answer
     assert ended(start("solve", image, "q", "--endpoint", "http://127.0.0.1:9/v1", env=env)).code == 99
 
 

@@ -41,10 +41,10 @@ def test_a_model_of_no_system_is_asked_in_our_own_wording(tmp_path: Path) -> Non
     assert wording.of_weights(Weights("mine", tmp_path)).origin == "own"
 
 
-def test_our_own_wording_lets_plain_models_repeat_and_offers_every_tool() -> None:
+def test_our_own_wording_lets_plain_models_repeat_and_offers_every_tool(tmp_path: Path) -> None:
     from virc_recipes import tools
 
-    protocol = wording.of_endpoint(None, None, None).protocol
+    protocol = wording.of_weights(Weights("mine", tmp_path)).protocol
     assert protocol.repeat_limit == 0
     assert protocol.tools == tools.DEFAULT
 
@@ -52,16 +52,24 @@ def test_our_own_wording_lets_plain_models_repeat_and_offers_every_tool() -> Non
 def test_an_endpoint_is_spoken_to_in_what_it_publishes(tmp_path: Path) -> None:
     published = write(tmp_path / "p.json", "published")
     given = write(tmp_path / "g.json", "given")
-    assert wording.of_endpoint(published, None, None).protocol == published
-    assert wording.of_endpoint(published, None, None, str(tmp_path / "g.json")).protocol == given
-    assert wording.of_endpoint(published, None, None, "default").origin == "own"
+
+    def spoken(option: str | None = None) -> wording.Wording:
+        found, _ = wording.of_endpoint(wording.Served("m", published=published), tmp_path, option)
+        assert found
+        return found
+
+    assert spoken().protocol == published
+    assert spoken(str(tmp_path / "g.json")).protocol == given
+    assert spoken("default").origin == "own"
 
 
 @pytest.mark.parametrize("name", ["ViRC-Qwen2VL-7B", "LeonMiao/ViRC-Qwen2VL-2B", "served/ViRC-Qwen2VL-7B"])
-def test_boxes_are_in_the_coordinates_of_the_model_that_is_served(name: str) -> None:
-    protocol = wording.of_endpoint(None, *models.known(name)).protocol
-    assert protocol.coordinates == "permille"
-    assert "thousandths" in protocol.system
+def test_boxes_are_in_the_coordinates_of_the_model_that_is_served(name: str, tmp_path: Path) -> None:
+    served = wording.Served(name, None, None, *models.served(name))
+    found, _ = wording.of_endpoint(served, tmp_path, "default")
+    assert found
+    assert found.protocol.coordinates == "permille"
+    assert "thousandths" in found.protocol.system
 
 
 @pytest.mark.parametrize(

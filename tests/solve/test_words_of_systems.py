@@ -75,8 +75,10 @@ def test_the_order_is_the_option_then_beside_the_weights_then_the_system_then_ou
     assert (found.protocol.system, found.origin) == ("beside", "trained")
     assert found.protocol.sampling == Drawing(0.3, 1.05)  # the wording beside says nothing of it
     assert wording.of_weights(weights, "default").origin == "own"
-    assert wording.of_endpoint(beside, system, None).protocol.system == "beside"
-    assert wording.of_endpoint(None, system, None).origin == "system"
+    for published, words, origin in ((beside, "beside", "trained"), (None, "Look well.", "system")):
+        served, _ = wording.of_endpoint(wording.Served("m", None, published, system), tmp_path)
+        assert served
+        assert (served.protocol.system[: len(words)], served.origin) == (words, origin)
     assert wording.of_stage(system, weights).origin == "system"
 
 
@@ -122,7 +124,7 @@ def test_a_wording_without_news_says_none(own: Protocol) -> None:
             "box: center",
             "box: centre",
             10,
-            "wording.box must be `center` or `corners`",
+            "wording.box must be `center`, `corners` or `corners_yx`",
             "did you mean 'center'?",
         ),
         ("1.05", "0", 16, "sampling.repetition_penalty must be a number above 0", None),

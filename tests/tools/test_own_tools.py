@@ -10,7 +10,7 @@ from PIL import Image
 from servers import images_of, serve
 from solve.solving import answer, call, picture
 
-from virc_recipes import tools, wording
+from virc_recipes import families, tools, wording
 from virc_recipes.errors import ConfigError, UsageError
 from virc_recipes.models import EMBEDDED_FOLDER
 from virc_recipes.reasoning.protocol import FILE_NAME
@@ -89,7 +89,7 @@ def test_a_wording_without_it_does_not_get_it(own: Path) -> None:
     tools.load(["rotate_image"])
     session = Session(WORDING, "What is it?", [Image.new("RGB", (112, 56))])
     assert "there is no tool 'rotate_image'" in getattr(session.feed(Reply(TURN)), "reason", "")
-    assert "rotate_image" not in wording.of_endpoint(None, None, None).protocol.tools
+    assert "rotate_image" not in families.protocol(families.UNKNOWN).tools
 
 
 def test_the_texts_of_the_other_tools_stay(own: Path) -> None:

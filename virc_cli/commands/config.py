@@ -41,9 +41,11 @@ def set_(
     key: Key, value: Annotated[str, typer.Argument(metavar="VALUE", help="Its value.", show_default=False)]
 ) -> None:
     """Keep a setting, e.g. `virc config set model ViRC-3B`."""
-    from virc_recipes import config
+    from virc_recipes import config, families
 
     path = config.config_path(os.environ)
+    if key == "family":
+        families.get(value)
     output.note(f"{key} is now {config.store(path, key, value)} in {path}")
 
 

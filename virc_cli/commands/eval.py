@@ -107,7 +107,9 @@ def command(
     samples: Annotated[
         int, typer.Option(min=1, max=1000, metavar="N", help="Answers of a problem; the commonest counts.")
     ] = 1,
+    family: options.Family = None,
     max_pixels: options.MaxPixels = None,
+    max_tokens: options.MaxTokens = None,
     max_turns: options.MaxTurns = 16,
     timeout: options.Timeout = None,
     temperature: options.Temperature = None,
@@ -152,6 +154,8 @@ def command(
                 "--against": against is not None,
                 "--samples": samples != 1,
                 "--max-pixels": max_pixels is not None,
+                "--max-tokens": max_tokens is not None,
+                "--family": family is not None,
                 "--max-turns": max_turns != 16,
                 "--timeout": timeout is not None,
                 "--device": device is not None,
@@ -170,6 +174,8 @@ def command(
         "system": system,
         "device": device,
         "max_pixels": max_pixels,
+        "max_tokens": max_tokens,
+        "family": family,
         "timeout": timeout,
     }
     names: list[str | None] = [*dict.fromkeys(model)] if model else [None]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from virc_cli.options import Json, Protocol, System
+from virc_cli.options import Family, Json, MaxTokens, Protocol, System
 
 FAILURE: dict[str, object] = {"url": None, "model": None, "log": None}
 
@@ -123,6 +123,8 @@ def command(
     ] = None,
     system: System = None,
     protocol: Protocol = None,
+    family: Family = None,
+    max_tokens: MaxTokens = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be started, or served; start nothing.")
     ] = False,
@@ -143,5 +145,5 @@ def command(
         **serving.on_gpus(gpus, tensor, pipeline, data),
     }  # fmt: skip
     settings = {key: value for key, value in chosen.items() if value is not None}
-    looking = serving_agent.asked(agent, model, endpoint, concurrency, timeout)
-    serving.run(Asked(model, system, protocol, engine, settings, looking), dry_run, as_json)
+    looking = serving_agent.asked(agent, model, endpoint, concurrency, timeout, max_tokens)
+    serving.run(Asked(model, system, protocol, engine, settings, looking, family), dry_run, as_json)

@@ -14,6 +14,9 @@ FAILURE: dict[str, object] = {
     "answer": None,
     "model": None,
     "protocol": None,
+    "family": None,
+    "coordinates": None,
+    "protocol_from": None,
     "device": None,
     "turns": None,
     "calls": None,
@@ -56,7 +59,9 @@ def command(
     samples: Annotated[
         int, typer.Option(min=1, max=1000, metavar="N", help="Independent answers; the commonest is given.")
     ] = 1,
+    family: options.Family = None,
     max_pixels: options.MaxPixels = None,
+    max_tokens: options.MaxTokens = None,
     max_turns: options.MaxTurns = 16,
     timeout: options.Timeout = None,
     temperature: options.Temperature = None,
@@ -85,6 +90,8 @@ def command(
         "system": system,
         "device": device,
         "max_pixels": max_pixels,
+        "max_tokens": max_tokens,
+        "family": family,
         "timeout": timeout,
     }
     config = SolveConfig(temperature=temperature, seed=seed, samples=samples, max_turns=max_turns)

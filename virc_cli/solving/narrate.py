@@ -5,7 +5,8 @@ import re
 from virc_cli import output
 from virc_recipes.reasoning.bodies import bare_start
 from virc_recipes.reasoning.grammar import TAGS, CallForm, Grammar, Mark, marks
-from virc_recipes.reasoning.session import Rejected
+from virc_recipes.reasoning.protocol import Protocol
+from virc_recipes.reasoning.session import Rejected, Unit
 from virc_recipes.solve import Event, Look, Piece, Start
 from virc_recipes.trace_page import in_words
 
@@ -46,6 +47,10 @@ class Thoughts:
             position = mark.end
         return shown + self._visible(text[position:])
 
+    def rest(self, think: str) -> str:
+        """What was not shown of a thought, when the reply is read: nothing."""
+        return ""
+
     def _marks(self, text: str) -> list[Mark]:
         found = marks(text, self._grammar)
         start = bare_start(text, 0) if _BARE in self._hidden else None
@@ -61,15 +66,54 @@ class Thoughts:
         return text if self._until is None else ""
 
 
+class MarkedThoughts:
+    """The thoughts in a streamed reply of a stock model, which marks nothing else: until it is whole, what stands
+    outside of the marks may be its answer.
+    """
+
+    _OPEN, _CLOSE = TAGS.think or ("", "")
+
+    def __init__(self) -> None:
+        self._text, self._shown = "", ""
+        self._at: int | None = None  # where what is to be shown next begins; None: no thought has begun
+
+    def feed(self, piece: str) -> str:
+        """The text to show now; what may become the end mark is held back until it is clear."""
+        before, self._text = len(self._text), self._text + piece
+        if self._at is None:
+            opened = self._text.find(self._OPEN, max(0, before - len(self._OPEN)))
+            if opened < 0:
+                return ""
+            self._at = opened + len(self._OPEN)
+        close = self._text.find(self._CLOSE, self._at)
+        end = close if close >= 0 else len(self._text) - self._half()
+        shown = self._text[self._at : max(self._at, end)]
+        self._at = max(self._at, end)
+        self._shown += shown
+        return shown
+
+    def rest(self, think: str) -> str:
+        """What was not shown of a thought, when the reply is read."""
+        shown = self._shown.strip()
+        return think.removeprefix(shown) if think.startswith(shown) else ""
+
+    def _half(self) -> int:
+        """Characters at the end that may be the beginning of the end mark."""
+        lengths = range(len(self._CLOSE) - 1, 0, -1)
+        return next((length for length in lengths if self._text.endswith(self._CLOSE[:length])), 0)
+
+
 class Narrator:
     """Told of every event of a problem. Thoughts are dim where there is colour, tool calls stand in words.
 
     Args:
-        grammar: how replies are written.
+        protocol: how replies are written; None: in our usual marks.
     """
 
-    def __init__(self, grammar: Grammar = TAGS) -> None:
-        self._grammar, self._thoughts = grammar, Thoughts(grammar)
+    def __init__(self, protocol: Protocol | None = None) -> None:
+        self._grammar = protocol.grammar if protocol else TAGS
+        self._stock = protocol is not None and protocol.reading == "lenient"
+        self._thoughts = self._fresh()
         self._line = ""  # what the current line of stderr holds
 
     def __call__(self, event: Event) -> None:
@@ -79,10 +123,10 @@ class Narrator:
             return
         if isinstance(event, Look):  # its unit has told where
             return
-        self._thoughts = Thoughts(self._grammar)
-        if self._line:
-            output.note("")
-            self._line = ""
+        if self._stock and isinstance(event, Unit):
+            self._say(self._thoughts.rest(event.think))
+        self._thoughts = self._fresh()
+        self.end()
         if isinstance(event, Start):
             if event.total > 1:
                 output.note(f"-- sample {event.number} of {event.total}")
@@ -90,6 +134,15 @@ class Narrator:
             output.note(f"-> this reply cannot be used: {event.reason}")
         elif event.call:
             output.note(f"-> {in_words(event.call)}: image {event.shown}")
+
+    def _fresh(self) -> "Thoughts | MarkedThoughts":
+        return MarkedThoughts() if self._stock else Thoughts(self._grammar)
+
+    def end(self) -> None:
+        """End the line that was begun, so that what is said next begins one."""
+        if self._line:
+            output.note("")
+            self._line = ""
 
     def _say(self, text: str) -> None:
         text = re.sub(r"\n\s*", "\n", text)

@@ -44,11 +44,13 @@ def run(
     folders = trace_folders(setup.trace, setup.config) if setup.trace else []
     with deadline.paused():
         opened, known = open_chosen(setup)
+    narrator = Narrator(opened.wording.protocol)
     try:
         _estimate(opened, images)
         asked = (setup.config, opened.backend, opened.wording.protocol, images, question)
-        solved = solve(*asked, on_event=Narrator(opened.wording.protocol.grammar), deadline=deadline)
+        solved = solve(*asked, on_event=narrator, deadline=deadline)
     finally:
+        narrator.end()
         opened.backend.close()
     fields = known | outcome(solved)
     output.know(**fields)

@@ -11,6 +11,7 @@ from virc_recipes.batch import read_rows
 from virc_recipes.data.sample import SampleConfig, sample, sampling_facts
 from virc_recipes.data.sampled import SCHEMA, Totals, begun, place_of, publish
 from virc_recipes.errors import DataError, NoAnswerError, UsageError
+from virc_recipes.families import taught
 from virc_recipes.models import REAL_MODELS
 from virc_recipes.paths import expanded
 from virc_recipes.solve_batch import BatchConfig, RowDone, as_line, made_with
@@ -72,7 +73,7 @@ def run(
         opened, known = open_chosen(setup)
         known = sampling_facts(known, keep)
         output.know(**known, to=str(place.file))
-        with begun(place, opened.wording.protocol, made_with(known)) as ledger:
+        with begun(place, taught(opened.wording.protocol), made_with(known)) as ledger:
             tally = Tally(ledger.resumed)
 
             def on_row(done: RowDone) -> None:

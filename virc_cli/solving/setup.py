@@ -12,6 +12,7 @@ from virc_recipes.config import Setting, Value
 from virc_recipes.errors import UsageError
 from virc_recipes.opened import REPLY_SECONDS, Choice, Opened, open_model
 from virc_recipes.outcome import Fields, facts, settings
+from virc_recipes.reasoning.protocol import FILE_NAME, UNITS
 from virc_recipes.solve import SolveConfig
 from virc_recipes.wording import added
 
@@ -47,6 +48,8 @@ def set_up(
     os.environ.update(_SILENT)  # before anything of the hub is imported: it reads them once
     if solving.temperature is not None and not 0 <= solving.temperature <= 2:
         raise UsageError(f"--temperature must be from 0 to 2, not {solving.temperature}")
+    if protocol is not None and flags.get("family") is not None:
+        raise UsageError("--protocol and --family both say how the model is asked", "leave one out")
     here = flags["endpoint"] == HERE
     asked = {**flags, "endpoint": None} if here else flags
     found = config.resolve(asked, os.environ, config.read(config.config_path(os.environ)))
@@ -62,8 +65,11 @@ def set_up(
         max_pixels=wanted.max_pixels,
         timeout=wanted.timeout or REPLY_SECONDS,
         tools=added(tools),
+        family=wanted.family,
     )
-    solving = msgspec.structs.replace(solving, timeout=wanted.timeout, keep_images=trace is not None)
+    solving = msgspec.structs.replace(
+        solving, timeout=wanted.timeout, max_tokens=wanted.max_tokens, keep_images=trace is not None
+    )
     return Setup(choice, solving, Path(trace) if trace else None, offline)
 
 
@@ -82,6 +88,11 @@ def open_chosen(setup: Setup) -> tuple[Opened, Fields]:
 def open_one(setup: Setup) -> tuple[Opened, Fields]:
     """Open one of several models, as `open_chosen` opens the only one."""
     opened = open_model(setup.choice)
+    if opened.family:
+        unit = UNITS[opened.wording.protocol.coordinates]
+        output.note(f"{opened.name} is asked as {opened.family} ({opened.why}): boxes in {unit}")
+    elif opened.why.endswith(FILE_NAME):
+        output.note(f"{opened.name} is asked by the chat protocol {opened.why}")
     for warning in opened.warnings:
         output.warn(warning)
     return opened, facts(opened, setup.config)

@@ -282,9 +282,9 @@ class Desk:
                     tell(wire.looked(event, units - 1))
 
         solving, problem = self.solving, job.problem
+        config = _asked(solving.config, problem, solving.protocol)
         for attempt in attempts(
-            _asked(solving.config, problem), solving.backend, solving.protocol, shown, problem.question,
-            on_event=heard, deadline=job.deadline,
+            config, solving.backend, solving.protocol, shown, problem.question, on_event=heard, deadline=job.deadline
         ):  # fmt: skip
             if attempt.broken and not (attempt.trace.units and is_too_long(attempt.broken)):
                 raise attempt.broken
@@ -312,8 +312,9 @@ def weight(thing: Said) -> int:
     return 0
 
 
-def _asked(config: SolveConfig, problem: Problem) -> SolveConfig:
-    longest = min(problem.max_tokens or config.max_tokens, config.max_tokens)
+def _asked(config: SolveConfig, problem: Problem, protocol: Protocol) -> SolveConfig:
+    usual = config.longest(protocol.sampling)
+    longest = min(problem.max_tokens or usual, usual)
     return msgspec.structs.replace(
         config, samples=problem.samples, temperature=problem.temperature, top_p=problem.top_p, top_k=problem.top_k,
         seed=problem.seed % 2**31, max_tokens=longest, keep_images=False,

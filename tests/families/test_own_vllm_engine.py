@@ -1,0 +1,123 @@
+"""Somebody's own vLLM, the real one on the CPU, started by hand as its documentation says: no `virc serve` about it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import pytest
+from called import Done, virc
+from servers import dead_url
+
+from virc_cli import envs
+from virc_recipes import environments, tools
+from virc_recipes.models import EMBEDDED_FOLDER
+from virc_recipes.reasoning.protocol import FILE_NAME
+from virc_recipes.wording import read_protocol, written
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
+
+PICTURE = Path(__file__).resolve().parents[1] / "pictures" / "triangle.png"
+QUESTION = "What is m∠B in triangle MBH?"
+SETTINGS = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "2",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+@contextmanager
+def vllm(folder: Path, log: Path, *words: str) -> Iterator[str]:
+    """The address of a vLLM that serves a folder, when it lists its model."""
+    engine = environments.interpreter(envs.find("serve", "cpu"))
+    assert engine, "virc env create serve --device cpu"
+    url = dead_url()
+    port = url.split(":")[2].removesuffix("/v1")
+    command = [
+        str(engine), "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), "--port", port,
+        "--dtype", "float32", "--limit-mm-per-prompt", '{"image": 17}', *words,
+    ]  # fmt: skip
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, env={**os.environ, **SETTINGS}, stdout=out, stderr=out, start_new_session=True
+        )
+    try:
+        wait_for(url, process, log)
+        yield url
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    for _ in range(600):
+        assert process.poll() is None, log.read_text()[-3000:]
+        try:
+            urllib.request.urlopen(f"{url}/models", timeout=5).close()
+            return
+        except OSError:
+            time.sleep(1)
+    raise AssertionError(log.read_text()[-3000:])
+
+
+PARSED = ("--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--reasoning-parser", "qwen3")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A vLLM under two names, and the weights of tiny in it with what `virc download` would leave beside them."""
+    place = tmp_path_factory.mktemp("vllm")
+    folder = Path(shutil.copytree(EMBEDDED_FOLDER, place / "weights"))
+    with vllm(folder, place / "log", "--served-model-name", "ViRC", "m", *PARSED) as url:
+        yield url, folder
+
+
+@pytest.fixture
+def asked(served: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    """Solves a problem by the endpoint."""
+    for name in ("VIRC_MODEL", "VIRC_ENDPOINT", "VIRC_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: virc("solve", "--endpoint", served[0], *words, PICTURE, QUESTION)
+
+
+def test_virc_is_asked_by_what_lies_beside_the_weights_that_vllm_names(
+    served: tuple[str, Path], asked: Callable[..., Done], tmp_path: Path
+) -> None:
+    _, folder = served
+    found = asked("--model", "ViRC", "--json").json
+    assert (found["answer"], found["protocol"]) == ("73", "trained")
+    assert found["calls"]["crop_image"] == 3
+    assert str(folder / FILE_NAME) in found["protocol_from"]
+    elsewhere = (folder / FILE_NAME).rename(tmp_path / "elsewhere.json")
+    done = asked("--model", "ViRC")
+    elsewhere.rename(folder / FILE_NAME)
+    assert done.code == 3
+    assert f"virc download ViRC-7B --include {FILE_NAME}" in done.err
+
+
+@pytest.mark.parametrize("reading", ["strict", "lenient"])
+def test_calls_that_vllm_parses_itself_are_carried_out(
+    reading: Literal["strict", "lenient"],
+    served: tuple[str, Path],
+    asked: Callable[..., Done],
+    tmp_path: Path,
+) -> None:
+    own = read_protocol(served[1] / FILE_NAME)
+    schemas = tuple(dict(schema) for schema in tools.schemas(own.tools))
+    told = msgspec.structs.replace(own, reading=reading, schemas=schemas)
+    (tmp_path / "told.json").write_bytes(written(told))
+    done = asked("--model", "m", "--protocol", tmp_path / "told.json")
+    # What tiny makes of a history that vLLM words differently is another matter.
+    assert "-> crop 84,70–168,154 of image 0: image 1\n" in done.err

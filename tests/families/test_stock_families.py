@@ -1,0 +1,352 @@
+"""Families of stock models: found by name or file, and spoken to in their own unit, by their own tool."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from called import virc
+from PIL import Image
+from servers import Body, image_bytes, images_of, serve, turn_of
+
+from virc_recipes import families, models
+from virc_recipes.errors import ConfigError
+from virc_recipes.opened import Choice, spoken_here
+from virc_recipes.probing import Probed, keep
+from virc_recipes.reasoning.images import open_image
+from virc_recipes.reasoning.messages import ToolText
+from virc_recipes.reasoning.protocol import FILE_NAME, Protocol
+from virc_recipes.reasoning.session import Reply, Session
+from virc_recipes.wording import read_protocol
+
+# Names as servers, hubs and file folders have them.
+NAMES = {
+    "qwen3-vl": [
+        "qwen3-vl:8b",
+        "qwen/qwen3-vl-8b",
+        "Qwen3VL-8B-Instruct-Q4_K_M.gguf",
+        "Qwen/Qwen3-VL-30B-A3B-Thinking",
+    ],
+    "qwen3.5": ["qwen3.5:9b", "Qwen/Qwen3.5-27B", "qwen3.6-35b-a3b"],
+    "qwen2.5-vl": [
+        "qwen2.5vl:7b",
+        "Qwen/Qwen2.5-VL-7B-Instruct",
+        "qwen2_5_vl_7b",
+        "qwen2.5-vl-7b-instruct-awq",
+    ],
+    "qwen2-vl": ["Qwen/Qwen2-VL-7B-Instruct", "qwen2-vl-2b", "QVQ-72B-Preview"],
+    "internvl3": ["OpenGVLab/InternVL3-8B", "internvl3_5-8b"],
+    "glm-4v": ["zai-org/GLM-4.1V-9B-Thinking", "glm-4.6v-flash", "glm-4.5v"],
+    "gemma3": ["gemma3:4b", "google/gemma-3-27b-it"],
+    "gemma4": ["gemma4:26b", "google/gemma-4-31b-it"],
+}
+OTHERS = "qwen3:8b qwen2.5:7b glm-4.5-air paligemma2 gemma2:9b gemma3:1b default gpt-5 qwen3-vl-embedding-8b".split()
+
+
+@pytest.mark.parametrize(("family", "name"), [(family, name) for family in NAMES for name in NAMES[family]])
+def test_a_served_name_tells_the_family(family: str, name: str) -> None:
+    found = families.by_name(name)
+    assert found is not None
+    assert found.name == family
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_name_of_something_else_tells_none(name: str) -> None:
+    assert families.by_name(name) is None
+
+
+@pytest.mark.parametrize(
+    ("model_type", "family"),
+    [
+        ("qwen2_vl", "qwen2-vl"), ("qwen2_5_vl", "qwen2.5-vl"), ("qwen3_vl", "qwen3-vl"), ("qwen3_vl_moe", "qwen3-vl"),
+        ("qwen3_5", "qwen3.5"), ("internvl", "internvl3"), ("glm4v", "glm-4v"), ("gemma3", "gemma3"), ("llama", None),
+    ],
+)  # fmt: skip
+def test_a_config_file_tells_the_family(model_type: str, family: str | None) -> None:
+    found = families.by_model_type(model_type)
+    assert (found and found.name) == family
+
+
+@pytest.mark.parametrize("name", families.discover())
+def test_a_family_says_its_sources_and_its_protocol_asks_a_question(name: str) -> None:
+    family = families.get(name)
+    assert family.sources
+    protocol = families.protocol(family)
+    picture = Image.new("RGB", (700, 500))
+    ask = Session(protocol, "How many?", [picture], family.grid).next()
+    text = "\n".join(message.text for message in ask.messages)  # type: ignore[union-attr]
+    assert "How many?" in text
+    assert "<tools>" in text
+    native = families.protocol(family, native=True)
+    assert native.schemas
+    assert "<tools>" not in native.system
+
+
+def test_an_unknown_family_is_named_beside_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="there is no family 'qwen3vl'") as refused:
+        families.get("qwen3vl")
+    assert "qwen3-vl" in str(refused.value.hint)
+
+
+def test_a_family_of_ones_own_is_one_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\nabout: a test\ncoordinates: unit\n")
+    assert families.get(str(file)).coordinates == "unit"
+    file.write_text("name: mine\nabout: a test\nboxes: unit\n")
+    with pytest.raises(ConfigError, match="boxes"):
+        families.get(str(file))
+
+
+# What a stock model writes around the lower right quarter of a picture of 980 x 700, by its family.
+QUARTERS = {
+    "qwen3-vl": ToolText(
+        "image_zoom_in_tool", {"bbox_2d": [500, 500, 1000, 1000], "label": "it", "img_idx": 0}
+    ),
+    "qwen3.5": ToolText("image_zoom_in_tool", {"bbox_2d": [500.4, 499.8, 1000, 1000], "label": "it"}),
+    "qwen2.5-vl": ToolText("crop_image", {"bbox_2d": [490, 350, 980, 700], "image_index": 0}),
+    "qwen2-vl": ToolText("crop_image", {"bbox_2d": [500, 500, 1000, 1000], "image_index": 0}),
+    "internvl3": ToolText("crop_image", {"bbox_2d": [500, 500, 1000, 1000], "image_index": 0}),
+    "glm-4v": ToolText("crop_image", {"bbox_2d": "[500, 500, 1000, 1000]", "image_index": "0"}),
+    "gemma4": ToolText("crop_image", {"box_2d": [500, 500, 1000, 1000], "image_index": 0}),
+    "gemma3": ToolText("crop_image", {"bbox_2d": [490, 350, 980, 700], "image_index": 0}),
+}
+
+
+@pytest.mark.parametrize("name", families.discover())
+def test_a_box_is_cut_in_the_unit_of_the_family(name: str) -> None:
+    family, call = families.get(name), QUARTERS[name]
+    picture = Image.new("RGB", (980, 700), "white")
+    picture.paste((200, 0, 0), (490, 350, 980, 700))
+    session = Session(families.protocol(family), "?", [picture], family.grid)
+    text = json.dumps({"name": call.name, "arguments": call.arguments})
+    unit = session.feed(Reply(f"<tool_call>{text}</tool_call>"))
+    assert unit.call, unit  # type: ignore[union-attr]
+    crop = session.images[1].pixels
+    assert crop.width > 0.45 * 980
+    inner = crop.crop((4, 4, crop.width, crop.height))  # where the picture was resized, edges are soft
+    assert inner.getextrema()[0] == (200, 200)  # nothing but the red quarter
+
+
+def test_top_and_left_of_gemma_are_not_mixed_up() -> None:
+    session = Session(families.protocol(families.get("gemma4")), "?", [Image.new("RGB", (960, 480))])
+    unit = session.feed(
+        Reply('<tool_call>{"name": "crop_image", "arguments": {"box_2d": [0, 500, 250, 1000]}}</tool_call>')
+    )
+    width, height = session.images[0].size
+    assert unit.call.box == (width // 2, 0, width, height // 4)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "box", [[500, 500, 900, 2400], [0.1, 0.2, 0.5, 0.7], [3, 4, 5], [1, 2, 3, float("nan")]]
+)
+def test_a_box_in_another_unit_is_never_cut(box: list[float]) -> None:
+    protocol = families.protocol(families.get("qwen2.5-vl"))
+    session = Session(protocol, "?", [Image.new("RGB", (1400, 1008))])
+    text = json.dumps({"name": "crop_image", "arguments": {"bbox_2d": box, "image_index": 0}})
+    rejected = session.feed(Reply(f"<tool_call>{text}</tool_call>"))
+    assert rejected.reason  # type: ignore[union-attr]
+    assert len(session.images) == 1
+
+
+def folder_of(tmp_path: Path, model_type: str) -> Path:
+    folder = tmp_path / "stock"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
+    return folder
+
+
+def test_a_stock_model_in_a_folder_is_asked_as_its_family(tmp_path: Path) -> None:
+    weights = models.find(str(folder_of(tmp_path, "qwen3_vl")), tmp_path)
+    spoken = spoken_here(weights, Choice())
+    assert (spoken.family, spoken.wording.protocol.coordinates) == ("qwen3-vl", "thousand")
+    assert spoken.wording.protocol.reading == "lenient"
+    assert "config.json" in spoken.why
+    assert spoken_here(weights, Choice(family="glm-4v")).family == "glm-4v"
+    assert spoken_here(weights, Choice(protocol="default")).wording.protocol.reading == "strict"
+
+
+@pytest.fixture
+def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("VIRC_MODEL", "VIRC_ENDPOINT", "VIRC_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
+    Image.new("RGB", (900, 600), "white").save(tmp_path / "p.png")
+    return tmp_path / "p.png"
+
+
+def looking(unit: int) -> Any:
+    """A model that looks at the lower right quarter, counted in that many a side, and answers."""
+
+    def reply(body: Body) -> str:
+        if turn_of(body):
+            return "97"
+        width, height = open_image(image_bytes(images_of(body)[0]), "it").size
+        sides = (unit or width, unit or height)
+        box = [sides[0] // 2, sides[1] // 2, *sides]
+        return f'<tool_call>{{"name": "crop_image", "arguments": {{"bbox_2d": {box}, "image_index": 0}}}}</tool_call>'
+
+    return reply
+
+
+def test_solve_says_which_family_it_took_and_why(image: Path) -> None:
+    with serve(looking(1000), models=["qwen3-vl:8b"], owned_by="someone") as server:
+        done = virc("solve", "--endpoint", server.url, "--json", image, "?")
+    assert done.json["answer"] == "97"
+    assert (done.json["protocol"], done.json["family"], done.json["coordinates"]) == (
+        "stock",
+        "qwen3-vl",
+        "thousand",
+    )
+    assert "qwen3-vl:8b" in done.json["protocol_from"]
+    assert (
+        "asked as qwen3-vl (by the name qwen3-vl:8b): boxes in thousandths of the sides, 0 to 1000\n"
+        in done.err
+    )
+
+
+def test_a_family_is_found_behind_an_alias_by_the_root_of_its_weights(image: Path) -> None:
+    with serve(looking(0), models=["m"], extra={"root": "Qwen/Qwen2.5-VL-7B-Instruct"}) as server:
+        assert virc("solve", "--endpoint", server.url, "--json", image, "?").json["family"] == "qwen2.5-vl"
+
+
+def test_an_option_or_setting_names_the_family(image: Path) -> None:
+    with serve(looking(1000), models=["m"]) as server:
+        done = virc("solve", "--endpoint", server.url, "--family", "internvl3", "--json", image, "?")
+        assert (done.json["answer"], done.json["family"]) == ("97", "internvl3")
+        assert virc("config", "set", "family", "glm-4v").code == 0
+        assert virc("solve", "--endpoint", server.url, "--json", image, "?").json["family"] == "glm-4v"
+        done = virc("solve", "--endpoint", server.url, "--family", "glm4", image, "?")
+    assert done.code == 3
+    assert "there is no family 'glm4'" in done.err
+
+
+def test_an_unknown_model_is_asked_with_a_warning_that_names_the_probe(image: Path) -> None:
+    with serve(looking(0), models=["mystery"]) as server:
+        done = virc("solve", "--endpoint", server.url, image, "?")
+        assert (done.code, done.out) == (0, "97\n")
+        assert f"virc doctor --endpoint {server.url}" in done.err
+        assert "--family NAME" in done.err
+
+
+def test_an_unprobed_server_gets_small_pictures_where_boxes_are_pixels(image: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (4032, 3024), "white").save(tmp_path / "large.png")
+    with serve(looking(0), models=["qwen2.5vl:7b"], owned_by="someone") as server:
+        done = virc("solve", "--endpoint", server.url, tmp_path / "large.png", "?")
+        assert done.code == 0
+        assert "at most 1024 pixels a side" in done.err
+        assert open_image(image_bytes(images_of(server.chats()[0])[0]), "it").size == (1008, 756)
+    with serve(looking(0), models=["qwen2.5vl:7b"], owned_by="vllm") as server:
+        assert "pixels a side" not in virc("solve", "--endpoint", server.url, tmp_path / "large.png", "?").err
+        assert open_image(image_bytes(images_of(server.chats()[0])[0]), "it").width > 4000
+
+
+def test_a_cut_reply_names_the_option_and_is_drawn_once_more_only(image: Path) -> None:
+    def cut(exchange: Any) -> None:
+        exchange.send_events("<think>I count them one by", None, "length")
+
+    with serve(models=["qwen3-vl:8b"], fault=cut) as server:
+        done = virc("solve", "--endpoint", server.url, image, "?")
+        assert done.code == 8
+        assert "--max-tokens" in done.err
+        sent = server.chats()
+    assert len(sent) == 2
+    assert {body["max_tokens"] for body in sent} == {8192}
+
+
+def test_max_tokens_is_an_option_and_a_setting(image: Path) -> None:
+    with serve(["97"] * 9, models=["qwen3-vl:8b"]) as server:
+        virc("solve", "--endpoint", server.url, "--max-tokens", 77, image, "?")
+        assert virc("config", "set", "max_tokens", "4096").code == 0
+        virc("solve", "--endpoint", server.url, image, "?")
+        assert [body["max_tokens"] for body in server.chats()] == [77, 4096]
+    assert "max_tokens" in virc("config", "show").out
+    assert virc("config", "set", "hf_token", "x").code == 3
+
+
+def test_a_trained_protocol_stays_strict(image: Path) -> None:
+    with serve(["97"], models=["m"]) as server:
+        done = virc("solve", "--endpoint", server.url, "--protocol", "default", image, "?")
+    assert done.code == 8
+    assert "the tags are not one think" in done.err
+
+
+def test_rows_of_a_stock_model_teach_a_strict_protocol_that_lists_its_tools(
+    image: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in.jsonl").write_text(
+        json.dumps({"id": 1, "image": str(image), "question": "?", "answer": "97"})
+    )
+    for native in (False, True):
+        to = tmp_path / f"out-{native}"
+        with serve(looking(0), models=["qwen2.5-vl"], owned_by="vllm") as server:
+            if native:
+                keep(
+                    Probed(
+                        endpoint=server.url,
+                        model="qwen2.5-vl",
+                        server="vllm",
+                        coordinates="pixel",
+                        calls="native",
+                    )
+                )
+            words = ("data", "sample", tmp_path / "in.jsonl", "--endpoint", server.url, "--to", to, "--n", 1)
+            done = virc(*words)
+            assert done.code == 0, done.err
+            assert bool(server.chats()[0].get("tools")) == native
+        protocol = read_protocol(to / FILE_NAME)
+        assert (protocol.reading, protocol.schemas, protocol.name) == ("strict", (), "trained")
+        assert "<tools>" in protocol.system
+        assert "crop_image" in protocol.system
+        checked = virc("data", "check", to, "--json")
+        assert (checked.code, checked.json["rows"], checked.json["good"]) == (0, 1, 1), checked.out
+
+
+def test_a_setting_of_the_family_displaces_no_protocol_of_a_model(image: Path, own: Protocol) -> None:
+    published = {"virc_protocol": msgspec.to_builtins(msgspec.structs.replace(own, name="trained"))}
+    assert virc("config", "set", "family", "Qwen3-VL").code == 0
+    with serve(["<think>a</think><answer>97</answer>"], models=["m"], extra=published) as server:
+        assert virc("solve", "--endpoint", server.url, "--json", image, "?").json["protocol"] == "trained"
+    with serve(["97"], models=["ViRC"]) as server:
+        assert virc("solve", "--endpoint", server.url, image, "?").code == 3
+    with serve(["97"], models=["m"]) as server:
+        words = ("solve", "--endpoint", server.url, "--family", "qwen3-vl", "--protocol", "default")
+        assert virc(*words, image, "?").code == 2
+    assert virc("config", "set", "family", "qwen4").code == 3
+
+
+def test_the_answer_is_not_among_the_thoughts(image: Path) -> None:
+    for text, thought in (
+        ("97", ""),
+        ("<think>I look.</think>97", "I look."),
+        ("I look. <answer>97</answer>", "I look."),
+    ):
+        with serve([text], models=["qwen3-vl:8b"]) as server:
+            done = virc("solve", "--endpoint", server.url, image, "?")
+        assert done.out == "97\n"
+        assert "97" not in done.err.splitlines()[-1]
+        assert thought in done.err
+
+
+def test_a_model_that_the_server_does_not_list_is_said(image: Path) -> None:
+    def any_model(exchange: Any) -> None:
+        exchange.send_events("97", None)
+
+    with serve(models=["qwen2.5-vl-7b", "text-embedding-nomic"], fault=any_model) as server:
+        done = virc("solve", "--endpoint", server.url, "--model", "gemma-3-4b", image, "?")
+        assert "does not list gemma-3-4b: it serves qwen2.5-vl-7b, text-embedding-nomic" in done.err
+        assert virc("solve", "--endpoint", server.url, "--json", image, "?").json["model"] == "qwen2.5-vl-7b"
+
+
+def test_a_probe_is_refused_where_a_model_has_a_protocol_of_its_own(image: Path, own: Protocol) -> None:
+    published = {"virc_protocol": msgspec.to_builtins(own)}
+    for models_, extra, said in (
+        (["m"], published, "needs no probe"),
+        (["ViRC"], {}, "virc download ViRC-7B --include"),
+    ):
+        with serve(models=models_, extra=extra) as server:
+            done = virc("doctor", "--endpoint", server.url)
+            assert done.code == 3
+            assert said in done.err
+            assert server.chats() == []
