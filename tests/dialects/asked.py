@@ -1,0 +1,49 @@
+"""One question to a server of the suite."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from called import Done, virc
+from server import Player, Scene, play
+from wires import Json
+
+QUESTION = "Which number stands in the coloured place?"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What came of it: what virc printed, and the requests for chats."""
+
+    done: Done
+    chats: list[Json] = field(default_factory=list)
+    answered: list[Json] = field(default_factory=list)
+    refused: list[Json] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def errors(self) -> str:
+        """All of stderr as one line."""
+        return re.sub(r"\s+", " ", self.done.err)
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the answer alone is on stdout, after one look at the right place."""
+        return self.done.code == 0 and self.done.out == "73\n" and not self.faults
+
+    @property
+    def is_silently_wrong(self) -> bool:
+        """Whether something else was given as the answer, as if nothing were wrong."""
+        return not self.is_right and (self.done.code == 0 or bool(self.done.out))
+
+
+def ask(scene: Scene, picture: Path, *words: object) -> Asked:
+    """Ask a scene's model with `virc solve`."""
+    with play(scene) as server:
+        return told(server, picture, *words)
+
+
+def told(server: Player, picture: Path, *words: object) -> Asked:
+    """Ask the model of a running server."""
+    done = virc("solve", "--endpoint", server.url, *words, picture, QUESTION)
+    return Asked(done, server.chats, server.answered, server.refused, server.faults)
