@@ -1,6 +1,6 @@
 """A model ready to be asked: found or reached, loaded, with the wording it is spoken to in."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,12 +66,14 @@ class Spoken(msgspec.Struct, frozen=True):
         why: where that is from, one clause.
         family: of a stock model.
         warnings: what the user should know of it, one line each.
+        context: longest conversation in tokens, where a probe found it.
     """
 
     wording: Wording
     why: str
     family: str | None = None
     warnings: tuple[str, ...] = ()
+    context: int | None = None
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -137,7 +139,7 @@ def _endpoint(choice: Choice, endpoint: str, workspace: Path) -> Opened:
         warnings=spoken.warnings if backend.is_listed else (unlisted, *spoken.warnings),
         at_once=backend.at_once,
         answers=backend.answers,
-        context=backend.context,
+        context=backend.context or spoken.context,
         why=spoken.why,
         family=spoken.family,
     )
@@ -162,7 +164,8 @@ def _spoken_to(backend: "OpenAIBackend", choice: Choice, workspace: Path) -> Spo
     found = _with_tools(_stock(family, probed), None, choice)
     if probed and probed.coordinates:
         why += ", boxes by the probe of the endpoint"
-    return Spoken(found, why, family.name, (*_of_family(family, probed, backend.named), *limits))
+    warnings = (*_of_family(family, probed, backend.named), *limits)
+    return Spoken(found, why, family.name, warnings, probed.context if probed else None)
 
 
 def _stock(family: Family, probed: Probed | None) -> Wording:
@@ -187,12 +190,7 @@ def _family_of(option: str | None, names: Iterable[str | None]) -> tuple[Family,
 
 def _of_family(family: Family, probed: Probed | None, where: str) -> tuple[str, ...]:
     """What the user should know of a stock model that is behind an endpoint, or in a folder."""
-    said = family.notes
-    if probed and probed.ordered is False:
-        said = (
-            "the server mixes up the order of pictures: answers about crops may be of other pictures",
-            *said,
-        )
+    said = (*(_found_wrong(probed) if probed else ()), *family.notes)
     if probed and probed.coordinates:
         return said
     names = ", ".join(families.discover())
@@ -202,6 +200,15 @@ def _of_family(family: Family, probed: Probed | None, where: str) -> tuple[str, 
     if family.coordinates is None:
         return (*said, f"nobody says how {family.name} counts boxes: `virc doctor {where}` finds out")
     return said
+
+
+def _found_wrong(probed: Probed) -> Iterator[str]:
+    """What of a server a probe found that the loop has to do without."""
+    if probed.ordered is False:
+        yield "the server mixes up the order of pictures: answers about crops may be of other pictures"
+    if probed.images is not None and probed.asked_images is not None and probed.images < probed.asked_images:
+        turns = max(1, probed.images - 1)
+        yield f"{probed.images} pictures fit into a conversation with this server: --max-turns {turns} stays within"
 
 
 def _counted(family: Family, probed: Probed | None) -> Coordinates:

@@ -350,3 +350,12 @@ def test_a_probe_is_refused_where_a_model_has_a_protocol_of_its_own(image: Path,
             assert done.code == 3
             assert said in done.err
             assert server.chats() == []
+
+
+def test_solving_says_how_many_pictures_a_probe_found_to_fit(image: Path) -> None:
+    with serve(["97"], models=["qwen3-vl"], owned_by="vllm") as server:
+        known = Probed(endpoint=server.url, model="qwen3-vl", server="vllm", coordinates="thousand")
+        keep(msgspec.structs.replace(known, images=4, asked_images=17))
+        assert "--max-turns 3 stays within" in virc("solve", "--endpoint", server.url, image, "?").err
+        keep(msgspec.structs.replace(known, images=17, asked_images=17))
+        assert "stays within" not in virc("solve", "--endpoint", server.url, image, "?").err
