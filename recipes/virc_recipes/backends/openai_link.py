@@ -325,8 +325,11 @@ class Link:
         server = response.headers.get("server", "")
         self.stale |= self._server not in (None, server)
         self._server = server
-        stream = response.extensions.get("network_stream")
-        port = (stream.get_extra_info("client_addr") or (0, 0))[1] if stream else 0
+        port = 0
+        with suppress(
+            OSError, AttributeError, TypeError, KeyError
+        ):  # no socket, or one that is closed already
+            port = response.extensions["network_stream"].get_extra_info("client_addr")[1]
         self.reconnected |= bool(self._ports) and port not in self._ports
         self._ports.add(port)
 
