@@ -14,8 +14,8 @@ from jsonschema import Draft202012Validator
 
 from virc_recipes import systems, tools
 from virc_recipes.errors import ConfigError
-from virc_recipes.protocol_schema import CLASSES, descriptions, schema
 from virc_recipes.reasoning.protocol import FILE_NAME, Coordinates, Protocol, fill, own_protocol
+from virc_recipes.reasoning.protocol_schema import CLASSES, descriptions, schema
 from virc_recipes.wording import of_system, read_protocol, written
 
 UNITS: tuple[Coordinates, ...] = ("pixel", "permille", "thousand", "unit", "original")

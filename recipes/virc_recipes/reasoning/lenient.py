@@ -5,7 +5,6 @@ the same weights write Hermes JSON, XML, a code block or bare JSON, and their se
 the text. Two rules hold for all of it: a call is never taken for an answer, and a thought is never a part of one.
 """
 
-import ast
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -15,15 +14,21 @@ from typing import Any
 import msgspec
 
 from virc_recipes.reasoning.bodies import BOX, INDEX, Called, FormatError, ToolText, decoded
+from virc_recipes.reasoning.call_forms import (
+    MARKS,
+    MOST_CALL,
+    MOST_OBJECTS,
+    Found,
+    call_of,
+    function_of,
+    marked,
+    object_of,
+)
 from virc_recipes.reasoning.grammar import CallForm, Grammar, marks
 from virc_recipes.reasoning.messages import Turn
 from virc_recipes.reasoning.writing import written
 
 __all__ = ["Said", "Sent", "apart", "canonical", "read"]
-
-_MOST_CALL, _MOST_PYTHON = 10_000, 2_000
-"""Characters of a call that are read."""
-_MOST_OBJECTS = 50
 
 _THOUGHTS = (
     ("<think>", "</think>"),
@@ -35,25 +40,8 @@ _THOUGHTS = (
 )
 _OPENS = re.compile("|".join(re.escape(open) for open, _ in _THOUGHTS))
 _CLOSES = re.compile("|".join(re.escape(close) for _, close in _THOUGHTS))
-_CALL = re.compile(
-    r"<tool_call>(?P<tag>.*?)(?:</tool_call>|(?=<tool_call>)|\Z)"
-    r"|<\|tool_call>call:(?P<gemma>.*?)(?:<tool_call\|>|\Z)"
-    r"|\[TOOL_CALLS\](?P<mistral>.*?)(?:</s>|\Z)"
-    r"|<\|tool_call_begin\|>(?P<kimi>.*?)(?:<\|tool_call_end\|>|\Z)"
-    r"|<\|tool_call_start\|>(?P<listed>.*?)(?:<\|tool_call_end\|>|\Z)"
-    r"|<\|python_tag\|>(?P<python>.*?)(?:<\|eom_id\|>|\Z)"
-    r"|(?P<xml><function=.*?)(?:</function>|\Z)"
-    r"|(?:^|\n)Action:(?P<action>\s*[\w.-]+\s+Action Input:.*?)(?:\nObservation:|\Z)",
-    re.DOTALL,
-)
-"""Marks that only a call has; what stands between them has to be one."""
 _FENCE = re.compile(r"```[a-z_]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _OBJECT = re.compile(r"\{\s*[\"']")
-_XML = re.compile(r"<function=([^>\s]+)>(.*)", re.DOTALL)
-_PARAMETER = re.compile(r"<parameter=([^>\s]+)>(.*?)(?:</parameter>|(?=<parameter=)|\Z)", re.DOTALL)
-_GLM = re.compile(r"<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
-_NAME = re.compile(r"[A-Za-z_][\w.-]*")
-_GEMMA_TEXT = '<|"|>'
 _ANSWER = re.compile(r"<answer>(.*?)(</answer>|\Z)", re.DOTALL)
 _BOXED = re.compile(r"<\|begin_of_box\|>(.*?)(?:<\|end_of_box\|>|\Z)", re.DOTALL)
 _ALONE = re.compile(r"\$*\\boxed\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}\$*\.?")
@@ -74,7 +62,6 @@ _TOOLS = dict.fromkeys(
     ("image_zoom_in_tool", "zoom_in", "zoom", "zoom_image", "crop", "image_crop"), "crop_image"
 )
 """Names of tools that cut out a box, as models know them that were trained with one; ours is not among them."""
-_NAMES = ("name", "tool", "tool_name", "function")
 _HERMES = CallForm("<tool_call>", "</tool_call>")
 _SIDES = (("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"), ("xmin", "ymin", "xmax", "ymax"))
 
@@ -122,14 +109,6 @@ class _Rules(msgspec.Struct, frozen=True):
         arguments = called.arguments if isinstance(called.arguments, dict) else {}
         named = called.name in self.names or called.name in self.form.names
         return named or any(_ALIASES.get(key, key) in (BOX, INDEX) for key in arguments)
-
-
-class _Found(msgspec.Struct, frozen=True):
-    """A call in a text: where it begins and ends there, and what it says; None: it cannot be read."""
-
-    start: int
-    end: int
-    called: Called | None
 
 
 def read(
@@ -205,7 +184,7 @@ def apart(text: str) -> tuple[str, str]:
 def _marked_before_close(text: str) -> bool:
     """Whether a call or a whole answer begins before a further thought ends: what follows it is made up."""
     close = _CLOSES.search(text)
-    starts = [found.start() for found in (_CALL.search(text), _ANSWER.search(text)) if found]
+    starts = [found.start() for found in (MARKS.search(text), _ANSWER.search(text)) if found]
     return bool(close and starts and min(starts) < close.start())
 
 
@@ -238,7 +217,7 @@ def _cut_in_call() -> FormatError:
 
 def _unsaid(thought: str, rules: _Rules) -> Said:
     """The turn of a reply that is a thought alone: a marked call or answer in it counts."""
-    found = next(_marked(thought, rules.cut), None)
+    found = next(marked(thought, rules.cut), None)
     if found:
         before = _without_marks(thought[: found.start])
         return _calling(before, "", _readable(found, rules), rules, thought[found.start : found.end])
@@ -253,41 +232,31 @@ def _unsaid(thought: str, rules: _Rules) -> Said:
     )
 
 
-def _calls(text: str, rules: _Rules) -> Iterator[_Found]:
+def _calls(text: str, rules: _Rules) -> Iterator[Found]:
     """The calls in a text, those in marks first, then code blocks, objects and function calls by known names."""
-    yield from _marked(text, rules.cut)
+    yield from marked(text, rules.cut)
     for block in _FENCE.finditer(text):
-        called = _called(block[1], rules.cut)
+        called = call_of(block[1], rules.cut)
         if called and rules.means(called):
-            yield _Found(block.start(), block.end(), called)
-    for start in [found.start() for found in _OBJECT.finditer(text)][:_MOST_OBJECTS]:
-        called = _called(text[start:], rules.cut)
+            yield Found(block.start(), block.end(), called)
+    for start in [found.start() for found in _OBJECT.finditer(text)][:MOST_OBJECTS]:
+        called = call_of(text[start:], rules.cut)
         if called and rules.means(called):
-            yield _Found(start, len(text), called)
-    for name in list(re.finditer(r"\b([A-Za-z_]\w*)\(", text))[:_MOST_OBJECTS]:
-        called = _function(text[name.start() :])
+            yield Found(start, len(text), called)
+    for name in list(re.finditer(r"\b([A-Za-z_]\w*)\(", text))[:MOST_OBJECTS]:
+        called = function_of(text[name.start() :])
         if name[1] in rules.names or name[1] in rules.form.names or (called and rules.means(called)):
-            yield _Found(name.start(), len(text), called)
+            yield Found(name.start(), len(text), called)
             return
-
-
-def _marked(text: str, cut: bool) -> Iterator[_Found]:
-    for found in _CALL.finditer(text):
-        kind = found.lastgroup
-        inner = found[kind or 0]
-        if kind == "gemma":
-            yield _Found(found.start(), found.end(), _gemma(inner, cut))
-        else:
-            yield _Found(found.start(), found.end(), _called(inner, cut))
 
 
 def _means_nothing_else(text: str) -> bool:
     """Whether a text is an object of a box and the number of its image: arguments of a call that lost its name."""
-    value = _object(text.strip().strip("`").removeprefix("json")[:_MOST_CALL])
+    value = object_of(text.strip().strip("`").removeprefix("json")[:MOST_CALL])
     return isinstance(value, dict) and {BOX, INDEX} <= {_ALIASES.get(key, key) for key in value}
 
 
-def _readable(found: _Found, rules: _Rules) -> Called:
+def _readable(found: Found, rules: _Rules) -> Called:
     if found.called:
         return found.called
     if rules.cut:
@@ -295,99 +264,12 @@ def _readable(found: _Found, rules: _Rules) -> Called:
     raise FormatError("json", "the reply holds a tool call that cannot be read")
 
 
-def _called(text: str, cut: bool) -> Called | None:
-    """The call that a text begins with, in any of its forms; None where it is none."""
-    text = text[:_MOST_CALL].strip()
-    if xml := _XML.match(text):
-        return Called(xml[1], {key: value.strip() for key, value in _PARAMETER.findall(xml[2])})
-    if text[:1] in "{[":
-        return _of_object(_object(text, cut))
-    name = _NAME.match(text)
-    if not name:
-        return None
-    behind = text[name.end() :].lstrip()
-    if pairs := _GLM.findall(behind):
-        return Called(name[0], {key.strip(): value.strip() for key, value in pairs})
-    behind = re.sub(
-        r"\A(?:\[ARGS\]|:\d+\s*<\|tool_call_argument_begin\|>|Action Input:)", "", behind
-    ).lstrip()
-    if behind.startswith("{"):
-        value = _object(behind, cut)
-        called = name[0].removeprefix("functions.")
-        return Called(called, value) if isinstance(value, dict) else None
-    return _function(text)
-
-
-def _of_object(value: object) -> Called | None:
-    """The call that a JSON value is: {name, arguments} by the names of several APIs, or the first of a list."""
-    if isinstance(value, list):
-        return _of_object(value[0]) if value else None
-    if not isinstance(value, dict):
-        return None
-    for key in ("tool_calls", "function", "function_call"):
-        if isinstance(value.get(key), dict | list):
-            return _of_object(value[key])
-    name = next((value[key] for key in _NAMES if isinstance(value.get(key), str)), None)
-    if name is None:
-        return None
-    for key in ("arguments", "parameters", "args", "params", "input"):
-        if key in value:
-            arguments = value[key] or {}
-            return Called(name, arguments) if isinstance(arguments, dict | str) else None
-    return Called(name, {key: each for key, each in value.items() if key not in (*_NAMES, "type", "id")})
-
-
-def _object(text: str, cut: bool = False) -> object:
-    """The JSON value at the beginning of a text; also one in Python's quotes, or that lacks its last brackets, unless
-    the reply was cut there.
-    """
-    for missing in ("",) if cut else ("", "}", "}}"):
-        with suppress(FormatError):
-            return decoded(text + missing)
-    return _literal(text)
-
-
-def _literal(text: str) -> object:
-    """A Python literal; nothing is evaluated."""
-    with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
-        return ast.literal_eval(text.strip()) if len(text) <= _MOST_PYTHON else None
-    return None
-
-
-def _function(text: str) -> Called | None:
-    """A call as Python writes it, NAME(key=value, ...), at the beginning of a text; nothing is evaluated."""
-    inner = text[:_MOST_PYTHON].strip()
-    for end in [found.end() for found in re.finditer(r"\)", inner)][-_MOST_OBJECTS:][::-1]:
-        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
-            tree = ast.parse(inner[:end], mode="eval").body
-            if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
-                return None
-            values = {each.arg: ast.literal_eval(each.value) for each in tree.keywords if each.arg}
-            first = ast.literal_eval(tree.args[0]) if tree.args else None
-            if isinstance(first, dict):
-                values |= first
-            elif first is not None:
-                values.setdefault(BOX, first)
-            return Called(tree.func.id, values)
-    return None
-
-
-def _gemma(text: str, cut: bool) -> Called | None:
-    """Gemma's own form, NAME{key:value, ...}, whose text values stand between <|"|> marks."""
-    name, brace, inner = text.strip().partition("{")
-    if not brace:
-        return None
-    quoted = re.sub(r"([{,]\s*)([A-Za-z_]\w*)\s*:", r'\1"\2":', "{" + inner.replace(_GEMMA_TEXT, '"'))
-    value = _object(quoted, cut)
-    return Called(name.strip(), value) if isinstance(value, dict) else None
-
-
 def _arguments(called: Called, cut: bool = False) -> dict[str, Any] | None:
     """The arguments of a call as it names them; None where they are no object of JSON."""
     arguments: object = called.arguments
     for _ in range(2):  # some servers encode them twice
         if isinstance(arguments, str):
-            arguments = _object(arguments, cut) if arguments.strip() else {}
+            arguments = object_of(arguments, cut) if arguments.strip() else {}
     try:
         return json.loads(json.dumps(arguments)) if isinstance(arguments, dict) else None
     except (TypeError, ValueError, RecursionError):

@@ -81,7 +81,7 @@ def _schema(name: str) -> str:
     from importlib.resources import files
 
     if name == SchemaName.protocol:
-        from virc_recipes import protocol_schema
+        from virc_recipes.reasoning import protocol_schema
 
         return json.dumps(protocol_schema.schema(), indent=2, ensure_ascii=False)
 
