@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from virc_cli import output
-from virc_recipes import config, families, models, wording
+from virc_recipes import config, families
 from virc_recipes.clauses import clause
 from virc_recipes.errors import ConfigError, UsageError
-from virc_recipes.probing import Probed, keep, kept
+from virc_recipes.opened import Choice, protocol_of
+from virc_recipes.probing import Probed, keep, kept, shortcomings
 from virc_recipes.probing.probe import MOST_REQUESTS, probe
 from virc_recipes.probing.servers import server_name
 
@@ -84,10 +85,7 @@ def warnings(found: Probed) -> Iterator[str]:
         yield "the model gave no box around a red rectangle: what it wants to look at cannot be cut out"
     elif found.calls is None:
         yield "the model called no tool: it may answer, and never look closer"
-    if found.ordered is False:
-        yield "the server mixes up the order of pictures: answers about crops may be of other pictures"
-    if found.images is not None and found.asked_images is not None and found.images < found.asked_images:
-        yield f"{found.images} pictures fit into a conversation: --max-turns {max(1, found.images - 1)} stays within"
+    yield from shortcomings(found)
 
 
 def _published(backend: "OpenAIBackend") -> str | None:
@@ -98,9 +96,7 @@ def _published(backend: "OpenAIBackend") -> str | None:
     """
     if backend.agent:
         return "the endpoint runs the loop itself: ask it with any OpenAI client"
-    system, model = models.served(backend.model, backend.root)
-    served = wording.Served(backend.model, backend.root, backend.published_protocol(), system, model)
-    found, why = wording.of_endpoint(served, Path.cwd())
+    _, found, why = protocol_of(backend, Path.cwd(), Choice())
     return why if found else None
 
 

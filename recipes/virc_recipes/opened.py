@@ -1,6 +1,6 @@
 """A model ready to be asked: found or reached, loaded, with the wording it is spoken to in."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from virc_recipes.backends import Backend
 from virc_recipes.backends.checkpoint import model_type
 from virc_recipes.errors import ConfigError
 from virc_recipes.families import Family
-from virc_recipes.probing import Probed, kept
+from virc_recipes.probing import Probed, kept, shortcomings
 from virc_recipes.reasoning.protocol import Coordinates
 from virc_recipes.reasoning.resize import QWEN2, Grid
 from virc_recipes.systems import System
@@ -147,10 +147,7 @@ def _endpoint(choice: Choice, endpoint: str, workspace: Path) -> Opened:
 
 def _spoken_to(backend: "OpenAIBackend", choice: Choice, workspace: Path) -> Spoken:
     """How the model of an endpoint is spoken to: as it was trained, as its system is, or as its family is."""
-    system, model = models.served(backend.model, backend.root, choice.system)
-    published = backend.published_protocol()
-    served = wording.Served(backend.model, backend.root, published, system, model)
-    found, why = wording.of_endpoint(served, workspace, choice.protocol)
+    system, found, why = protocol_of(backend, workspace, choice)
     if found:
         found = _with_tools(found, system, choice)
         return Spoken(found, why, warnings=_untrained(found, backend.model, choice))
@@ -166,6 +163,20 @@ def _spoken_to(backend: "OpenAIBackend", choice: Choice, workspace: Path) -> Spo
         why += ", boxes by the probe of the endpoint"
     warnings = (*_of_family(family, probed, backend.named), *limits)
     return Spoken(found, why, family.name, warnings, probed.context if probed else None)
+
+
+def protocol_of(
+    backend: "OpenAIBackend", workspace: Path, choice: Choice
+) -> tuple[System | None, Wording | None, str]:
+    """The system of an endpoint's model, its own chat protocol, and where that is from; a stock model has neither.
+
+    Raises:
+        ConfigError: as `wording.of_endpoint`.
+    """
+    system, model = models.served(backend.model, backend.root, choice.system)
+    published = backend.published_protocol()
+    served = wording.Served(backend.model, backend.root, published, system, model)
+    return system, *wording.of_endpoint(served, workspace, choice.protocol)
 
 
 def _stock(family: Family, probed: Probed | None) -> Wording:
@@ -190,7 +201,7 @@ def _family_of(option: str | None, names: Iterable[str | None]) -> tuple[Family,
 
 def _of_family(family: Family, probed: Probed | None, where: str) -> tuple[str, ...]:
     """What the user should know of a stock model that is behind an endpoint, or in a folder."""
-    said = (*(_found_wrong(probed) if probed else ()), *family.notes)
+    said = (*(shortcomings(probed) if probed else ()), *family.notes)
     if probed and probed.coordinates:
         return said
     names = ", ".join(families.discover())
@@ -200,15 +211,6 @@ def _of_family(family: Family, probed: Probed | None, where: str) -> tuple[str, 
     if family.coordinates is None:
         return (*said, f"nobody says how {family.name} counts boxes: `virc doctor {where}` finds out")
     return said
-
-
-def _found_wrong(probed: Probed) -> Iterator[str]:
-    """What of a server a probe found that the loop has to do without."""
-    if probed.ordered is False:
-        yield "the server mixes up the order of pictures: answers about crops may be of other pictures"
-    if probed.images is not None and probed.asked_images is not None and probed.images < probed.asked_images:
-        turns = max(1, probed.images - 1)
-        yield f"{probed.images} pictures fit into a conversation with this server: --max-turns {turns} stays within"
 
 
 def _counted(family: Family, probed: Probed | None) -> Coordinates:

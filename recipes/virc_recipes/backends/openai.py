@@ -165,11 +165,6 @@ class OpenAIBackend:
         return self._server.context
 
     @property
-    def native(self) -> bool:
-        """Whether Ollama's own API is asked."""
-        return self._server.native is not None
-
-    @property
     def left_out(self) -> frozenset[str]:
         """The parameters that the endpoint refused so far."""
         return self._habits.left_out

@@ -5,6 +5,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,7 @@ from virc_recipes.errors import ConfigError
 from virc_recipes.paths import contents, write_whole
 from virc_recipes.reasoning.protocol import BoxForm, Coordinates
 
-__all__ = ["Probed", "Scaling", "file_of", "keep", "kept"]
+__all__ = ["Probed", "Scaling", "file_of", "keep", "kept", "shortcomings"]
 
 Scaling = Literal["none", "down", "fixed"]
 
@@ -69,6 +70,15 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
     requests: int = 0
     ended: str | None = None
     schema: Literal["virc.probe/1"] = "virc.probe/1"
+
+
+def shortcomings(probed: Probed) -> Iterator[str]:
+    """What of a server was found that the loop has to do without, one sentence each."""
+    if probed.ordered is False:
+        yield "the server mixes up the order of pictures: answers about crops may be of other pictures"
+    if probed.images is not None and probed.asked_images is not None and probed.images < probed.asked_images:
+        turns = max(1, probed.images - 1)
+        yield f"{probed.images} pictures fit into a conversation: --max-turns {turns} stays within"
 
 
 def file_of(endpoint: str, model: str) -> Path:
