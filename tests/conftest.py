@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from virc_recipes import tools
-from virc_recipes.reasoning.protocol import Protocol, own_protocol
+from virc.reasoning.protocol import Protocol, own_protocol
+from virc.tools import registry as tools
 
 # A job in the background begins with Ctrl-C ignored, and so would every program that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

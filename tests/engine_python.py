@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from virc_recipes import environments
-from virc_recipes.envs import everywhere
+from virc.envs import environment as environments
+from virc.envs.pins import everywhere
 
 
 def interpreter(engine: str) -> Path:

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from virc.systems import catalog as state
 from virc_cli.commands.systems.ls import Support
-from virc_recipes.systems import state
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 _TABLE = re.compile(r"(?<=<!-- systems -->\n).*?(?=<!-- end -->)", re.DOTALL)

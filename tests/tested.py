@@ -8,9 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from virc_recipes import envs, systems
-from virc_recipes.systems import state
-from virc_recipes.systems.state import Ran, Record
+from virc.envs import pins as envs
+from virc.systems import catalog as state
+from virc.systems import registry as systems
+from virc.systems.catalog.support import Ran, Record
 
 
 def record(system: str, stage: str, engine: str, steps: int, file: Path = state.TESTED) -> None:

@@ -15,8 +15,8 @@ def agree(names: Sequence[str], size: int) -> None:
         UsageError: nobody is there to answer.
         VircError: the answer is no.
     """
+    from virc.core.errors import UsageError, VircError
     from virc_cli.progress import sized
-    from virc_recipes.errors import UsageError, VircError
 
     listed = ", ".join(names)
     agreed = output.confirmed(f"delete {listed}, {sized(size)}?")
@@ -37,7 +37,7 @@ def check_unused(name: str, runs: Sequence[str]) -> None:
     Raises:
         ConfigError: one did.
     """
-    from virc_recipes.errors import ConfigError
+    from virc.core.errors import ConfigError
 
     if runs:
         raise ConfigError(

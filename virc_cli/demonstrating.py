@@ -8,18 +8,21 @@ from pathlib import Path
 
 import msgspec
 
+from virc.core import extras, plan
+from virc.core.errors import ConfigError, EngineError, SetupError, VircError
+from virc.core.files import expanded, write_json, write_whole
+from virc.core.locks import held
+from virc.core.text import clause
+from virc.demo import curve as demo_curve
+from virc.demo import plan as demo
+from virc.demo.curve import Curve, Gain, Scores, Stage
+from virc.demo.plan import Demo, Step, Took
+from virc.envs import environment as environments
+from virc.evaluation.summary import Score, Share
 from virc_cli import envs, launch, output
 from virc_cli.evaluating import interval, percent
 from virc_cli.progress import duration
 from virc_cli.run_lines import table
-from virc_recipes import demo, demo_curve, environments, extras, plan
-from virc_recipes.clauses import clause
-from virc_recipes.demo import Demo, Step, Took
-from virc_recipes.demo_curve import Curve, Gain, Scores, Stage
-from virc_recipes.errors import ConfigError, EngineError, SetupError, VircError
-from virc_recipes.evaluation.summary import Score, Share
-from virc_recipes.locks import held
-from virc_recipes.paths import expanded, write_json, write_whole
 
 _MODULES = {"virc": "virc_cli", "torchrun": "torch.distributed.run"}
 """First word of a command line -> the module of this environment that it is."""

@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from virc.core.errors import UsageError, VircError
+from virc.core.files import MODELS
+from virc.download import fetch as download
+from virc.download.fetch import Item
+from virc.download.hub.fetching import Doing
+from virc.download.hub.repository import File, Told
 from virc_cli import output, progress
 from virc_cli.progress import duration, sized
 from virc_cli.run_lines import table as columns
-from virc_recipes import download
-from virc_recipes.download import Item
-from virc_recipes.errors import UsageError, VircError
-from virc_recipes.hub import File, Told
-from virc_recipes.hub.fetching import Doing
-from virc_recipes.paths import MODELS
 
 _HEAD = ("what", "size", "missing", "state", "folder", "from")
 _EVERY = 0.2  # seconds between two lines

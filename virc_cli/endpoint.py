@@ -4,10 +4,10 @@ import errno
 import socket
 import sys
 
+from virc.core.errors import ConfigError
+from virc.core.text import clause
+from virc.serving.settings import Config
 from virc_cli import output
-from virc_recipes.clauses import clause
-from virc_recipes.errors import ConfigError
-from virc_recipes.serve import Config
 
 SCHEMA = "virc.serve/1"
 

@@ -1,4 +1,4 @@
-"""Makes, registers and removes engine environments; what stands in them is decided in `virc_recipes`."""
+"""Makes, registers and removes engine environments; what stands in them is decided in `virc`."""
 
 import json
 import os
@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from virc.core.errors import EngineError, SetupError
+from virc.core.files import write_whole
+from virc.core.locks import held
+from virc.core.plan import Step
+from virc.envs import environment as environments
+from virc.envs.pins import Environment, discover, everywhere, get, requirement
 from virc_cli import launch, output
-from virc_recipes import environments
-from virc_recipes.envs import Environment, discover, everywhere, get, requirement
-from virc_recipes.errors import EngineError, SetupError
-from virc_recipes.locks import held
-from virc_recipes.paths import write_whole
-from virc_recipes.plan import Step
 
 
 def find(engine: str, device: str | None) -> Environment:

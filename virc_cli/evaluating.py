@@ -7,25 +7,26 @@ from pathlib import Path
 
 import msgspec
 
+from virc.core.errors import DataError, NetworkError, NoAnswerError, UsageError
+from virc.core.files import expanded
+from virc.core.result_log import Ledger
+from virc.evaluation import evaluate
+from virc.evaluation.against import beside, published_for
+from virc.evaluation.benchmarks import registry as benchmarks
+from virc.evaluation.benchmarks.registry import Found
+from virc.evaluation.evaluate import JUDGED, Judgement, Place, Problem, Traces
+from virc.evaluation.summary import SCHEMA, ModelSummary, Pair, Reported, Score, Share, Summary
+from virc.scoring.judge import Judge
+from virc.scoring.score import Verdict
+from virc.solving.ablation import Crops
+from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, solve_batch
+from virc.solving.one import SCHEMA as SOLVE
+from virc.solving.outcome import Fields
 from virc_cli import output
 from virc_cli.progress import duration
 from virc_cli.run_lines import table
 from virc_cli.solving.many import Progress, failure
 from virc_cli.solving.setup import Setup, open_one
-from virc_recipes import benchmarks, evaluate
-from virc_recipes.benchmarks import Found
-from virc_recipes.crops import Crops
-from virc_recipes.errors import DataError, NetworkError, NoAnswerError, UsageError
-from virc_recipes.evaluate import JUDGED, Judgement, Place, Problem, Traces
-from virc_recipes.evaluation.against import beside, published_for
-from virc_recipes.evaluation.summary import SCHEMA, ModelSummary, Pair, Reported, Score, Share, Summary
-from virc_recipes.judge import Judge
-from virc_recipes.ledger import Ledger
-from virc_recipes.outcome import Fields
-from virc_recipes.paths import expanded
-from virc_recipes.scoring import Verdict
-from virc_recipes.solve import SCHEMA as SOLVE
-from virc_recipes.solve_batch import BatchConfig, RowDone, as_line, made_with, solve_batch
 
 JUDGE_KEY = "VIRC_JUDGE_KEY"
 """The variable with the judge's key; that of the models' endpoint is sent to nobody else."""

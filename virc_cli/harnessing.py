@@ -10,21 +10,24 @@ from typing import Any
 
 import msgspec
 
+from virc.backends.interface import Sampling
+from virc.core.errors import DataError, EngineError, NetworkError, UsageError
+from virc.core.files import expanded, write_whole
+from virc.core.locks import held
+from virc.core.plan import Plan
+from virc.envs import environment as environments
+from virc.envs.pins import pinned
+from virc.evaluation import evaluate
+from virc.evaluation.benchmarks import registry as benchmarks
+from virc.evaluation.benchmarks.registry import Found
+from virc.evaluation.evaluate import Problem
+from virc.evaluation.harness import harness
+from virc.evaluation.harness.harness import ENGINE, Outcome, Run
+from virc.evaluation.summary import SCHEMA, Score
 from virc_cli import envs, launch, output, plans, progress
 from virc_cli.evaluating import Asked, interval, percent
 from virc_cli.run_lines import table
 from virc_cli.solving.setup import Setup
-from virc_recipes import benchmarks, environments, evaluate, harness
-from virc_recipes.backends import Sampling
-from virc_recipes.benchmarks import Found
-from virc_recipes.envs import pinned
-from virc_recipes.errors import DataError, EngineError, NetworkError, UsageError
-from virc_recipes.evaluate import Problem
-from virc_recipes.evaluation.summary import SCHEMA, Score
-from virc_recipes.harness import ENGINE, Outcome, Run
-from virc_recipes.locks import held
-from virc_recipes.paths import expanded, write_whole
-from virc_recipes.plan import Plan
 
 _LOOK = 1.0  # seconds
 _END_OF_LOG = 2**14  # bytes
@@ -134,7 +137,7 @@ def _ours(asked: Asked) -> Ours | None:
 
 def _served(setup: Setup, dry_run: bool) -> str:
     """The name of the model that the endpoint serves."""
-    from virc_recipes.backends.openai import OpenAIBackend
+    from virc.backends.openai.backend import OpenAIBackend
 
     choice = setup.choice
     if choice.endpoint is None:

@@ -12,11 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from virc_recipes.clauses import clause
-from virc_recipes.errors import EngineError, SetupError
-from virc_recipes.orphans import end_with_parent
-from virc_recipes.plan import Step
-from virc_recipes.runs import started as started_at
+from virc.core.errors import EngineError, SetupError
+from virc.core.orphans import end_with_parent
+from virc.core.plan import Step
+from virc.core.text import clause
+from virc.runs.run import started as started_at
 
 _GRACE = 10.0  # seconds between asking a process group to end and ending it
 _LOOK = 0.05  # seconds between two looks whether it has ended

@@ -14,7 +14,7 @@ def note(paths: Iterable[Path]) -> None:
     Raises:
         DataError: there are no rows at a path.
     """
-    from virc_recipes.data.layouts import INFO, left_out
+    from virc.data.formats.registry import INFO, left_out
 
     for path in dict.fromkeys(paths):
         gone = left_out(path)

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from virc.core.errors import VircError
+from virc.envs import hardware as machine
+from virc.envs.hardware import Machine
 from virc_cli import launch
-from virc_recipes import machine
-from virc_recipes.errors import VircError
-from virc_recipes.machine import Machine
 
 
 def find(disk: Path) -> Machine:

@@ -14,10 +14,10 @@ from typing import Annotated
 
 import typer
 
+from virc.core.errors import SetupError, UsageError, VircError
 from virc_cli import commands, output
 from virc_cli.options import group
 from virc_cli.usage import is_usage_error, translate
-from virc_recipes.errors import SetupError, UsageError, VircError
 
 COMPLETION = "_VIRC_COMPLETE"
 

@@ -4,21 +4,23 @@ import random
 import sys
 from pathlib import Path
 
+from virc.core import extras
+from virc.core.errors import SetupError
+from virc.core.files import expanded
+from virc.core.fresh import fresh_folder
+from virc.core.plan import Step
+from virc.data.synth.families import polygons
+from virc.engines.merge import common as merging
+from virc.envs import environment as environments
+from virc.envs.pins import DEVICES, Environment
+from virc.merging import merge as recipe
+from virc.merging.merge import Source
+from virc.models.chat_protocol import DEFAULT
+from virc.models.load import Choice, Opened, open_model
+from virc.reasoning.protocol import FILE_NAME
+from virc.runs import run as runs
+from virc.solving.one import SolveConfig, solve
 from virc_cli import envs, launch, output, plans, progress
-from virc_recipes import environments, extras, runs
-from virc_recipes import merge as recipe
-from virc_recipes.data.families import polygons
-from virc_recipes.data.fresh import fresh_folder
-from virc_recipes.engines import merging
-from virc_recipes.envs import DEVICES, Environment
-from virc_recipes.errors import SetupError
-from virc_recipes.merge import Source
-from virc_recipes.opened import Choice, Opened, open_model
-from virc_recipes.paths import expanded
-from virc_recipes.plan import Step
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.solve import SolveConfig, solve
-from virc_recipes.wording import DEFAULT
 
 _PACKAGE = Path(recipe.__file__).parents[1]
 _PATIENCE = 300.0  # seconds for the one answer

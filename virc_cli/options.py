@@ -27,7 +27,7 @@ def run_names(incomplete: str) -> list[str]:
 
 def family_names(incomplete: str) -> list[str]:
     """Families of stock models that begin so, for the shell's completion."""
-    from virc_recipes import families
+    from virc.families import registry as families
 
     return [name for name in families.discover() if name.startswith(incomplete)]
 

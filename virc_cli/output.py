@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
-from virc_recipes.errors import (
+from virc.core.errors import (
     ConfigError,
     DataError,
     EngineError,

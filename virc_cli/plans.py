@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from virc.core.files import write_whole
+from virc.core.plan import Plan
 from virc_cli import output
 from virc_cli.run_lines import table, value_text
-from virc_recipes.paths import write_whole
-from virc_recipes.plan import Plan
 
 _SECRET = ("KEY", "TOKEN", "PASSWORD")
 

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from virc.config import user as config
+from virc.core.errors import ConfigError, UsageError
+from virc.core.text import clause
+from virc.families import registry as families
+from virc.models.load import Choice, protocol_of
+from virc.probing.probe import MOST_REQUESTS, probe
+from virc.probing.result import Probed, keep, kept, shortcomings
+from virc.probing.servers import server_name
 from virc_cli import output
-from virc_recipes import config, families
-from virc_recipes.clauses import clause
-from virc_recipes.errors import ConfigError, UsageError
-from virc_recipes.opened import Choice, protocol_of
-from virc_recipes.probing import Probed, keep, kept, shortcomings
-from virc_recipes.probing.probe import MOST_REQUESTS, probe
-from virc_recipes.probing.servers import server_name
 
 if TYPE_CHECKING:
-    from virc_recipes.backends.openai import OpenAIBackend
+    from virc.backends.openai.backend import OpenAIBackend
 
 _SECONDS = 300.0
 _UNITS = {
@@ -50,7 +51,7 @@ def run(endpoint: str | None, model: str | None, timeout: float | None, show: bo
         UsageError: no endpoint was named, here or in the settings.
         ConfigError, NetworkError, EngineError: it cannot be asked.
     """
-    from virc_recipes.backends.openai import OpenAIBackend
+    from virc.backends.openai.backend import OpenAIBackend
 
     flags = {"endpoint": endpoint, "model": model, "timeout": timeout}
     chosen = config.values(config.resolve(flags, os.environ, config.read(config.config_path(os.environ))))

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import nan
 
+from virc.runs.metrics import Metric, diverged
+from virc.runs.run import Run, State
 from virc_cli.progress import duration
-from virc_recipes.metrics import Metric, diverged
-from virc_recipes.runs import Run, State
 
 
 def step_line(metric: Metric, left: float | None) -> str:

@@ -8,17 +8,19 @@ from typing import Any
 
 import msgspec
 
+from virc.core.errors import UsageError
+from virc.engines.vllm import plan as vllm
+from virc.engines.vllm.plan import Place
+from virc.envs import environment as environments
+from virc.models import registry as models
+from virc.models.load import Choice, spoken_here
+from virc.models.registry import Weights
+from virc.serving import settings as serve
+from virc.serving.settings import Config, Engine
+from virc.systems.registry import Model
 from virc_cli import endpoint, envs, output, plans, serving_agent, serving_here, serving_vllm
 from virc_cli.machines import find as this_machine
 from virc_cli.serving_agent import Agent
-from virc_recipes import environments, models, serve
-from virc_recipes.engines import vllm
-from virc_recipes.engines.vllm import Place
-from virc_recipes.errors import UsageError
-from virc_recipes.models import Weights
-from virc_recipes.opened import Choice, spoken_here
-from virc_recipes.serve import Config, Engine
-from virc_recipes.systems import Model
 
 
 class Asked(msgspec.Struct, frozen=True):

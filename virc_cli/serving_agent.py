@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from virc.backends.interface import Backend
+from virc.config import user as user_config
+from virc.core.errors import SetupError, UsageError, VircError
+from virc.core.plan import Plan
+from virc.models import load as opened
+from virc.models.load import Choice
+from virc.models.registry import Weights
+from virc.reasoning.protocol import Protocol
+from virc.serving import settings as serve
+from virc.serving.settings import Config
+from virc.solving.one import SolveConfig
 from virc_cli import endpoint, output, plans, serving_here, serving_vllm
-from virc_recipes import config as user_config
-from virc_recipes import opened, serve
-from virc_recipes.backends import Backend
-from virc_recipes.errors import SetupError, UsageError, VircError
-from virc_recipes.models import Weights
-from virc_recipes.opened import Choice
-from virc_recipes.plan import Plan
-from virc_recipes.reasoning.protocol import Protocol
-from virc_recipes.serve import Config
-from virc_recipes.solve import SolveConfig
 
 if TYPE_CHECKING:
-    from virc_recipes.agent.connections import Server
+    from virc.serving.agent.connections import Server
 
 _SECONDS = 600.0
 _LAST = 5.0  # seconds that a step of a model may still take
@@ -228,8 +229,8 @@ def _serve(
         engine: returns when what draws the replies has ended; then this server ends too.
         log: the file that it writes to.
     """
-    from virc_recipes.agent import connections, server
-    from virc_recipes.agent.desk import Solving
+    from virc.serving.agent import connections, server
+    from virc.serving.agent.desk import Solving
 
     turns, inputs = serve.looks(config.images)
     solving = Solving(

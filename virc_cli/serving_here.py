@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from virc.backends.interface import Sampling
+from virc.core.errors import SetupError
+from virc.models.registry import Weights
+from virc.reasoning.images import show
+from virc.reasoning.session import Ask, Message
+from virc.serving import settings as serve
+from virc.serving.settings import Config
 from virc_cli import endpoint, output
-from virc_recipes import serve
-from virc_recipes.backends import Sampling
-from virc_recipes.errors import SetupError
-from virc_recipes.models import Weights
-from virc_recipes.reasoning.images import show
-from virc_recipes.reasoning.session import Ask, Message
-from virc_recipes.serve import Config
 
 if TYPE_CHECKING:
-    from virc_recipes.backends.local import LocalBackend
+    from virc.backends.local import LocalBackend
 
 _CONNECTIONS = 256
 _GRACE = 5  # seconds that replies may still take when the server is to end
@@ -35,7 +35,7 @@ def run(config: Config, weights: Weights, published: str, as_json: bool) -> None
     try:
         import uvicorn
 
-        from virc_recipes.engines import transformers_server
+        from virc.serving import transformers_server
     except ImportError as error:
         message = f"--engine transformers needs fastapi and uvicorn: {error}"
         raise SetupError(message, "pip install 'virc[local,serve]'") from None
@@ -67,7 +67,7 @@ def loaded(config: Config, weights: Weights) -> "LocalBackend":
         ConfigError: it cannot be loaded.
         SetupError: an extra is missing, or device or memory do not do.
     """
-    from virc_recipes.backends.local import load
+    from virc.backends.local import load
 
     dtype = None if config.dtype == "auto" else config.dtype
     backend = load(weights.folder, config.device, dtype, adapter=weights.adapter, context=config.context)

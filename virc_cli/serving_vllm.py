@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from virc.core.errors import EngineError
+from virc.core.plan import Plan
+from virc.core.text import clause
+from virc.engines.vllm import log as vllm_log
+from virc.serving.settings import Config
 from virc_cli import endpoint, launch, plans, progress
 from virc_cli.launch import Process
-from virc_recipes.clauses import clause
-from virc_recipes.engines import vllm_log
-from virc_recipes.errors import EngineError
-from virc_recipes.plan import Plan
-from virc_recipes.serve import Config
 
 _LOOK = 1.0  # seconds
 _ANSWER = 300.0  # seconds that the first answer may take: kernels are made for it

@@ -5,13 +5,13 @@ import shutil
 import signal
 import time
 
+from virc.core.errors import ConfigError, SetupError
+from virc.core.plan import Step
+from virc.runs import run as runs
+from virc.runs.run import Run, State
 from virc_cli import launch
 from virc_cli.run_lines import ended
 from virc_cli.training import remains
-from virc_recipes import runs
-from virc_recipes.errors import ConfigError, SetupError
-from virc_recipes.plan import Step
-from virc_recipes.runs import Run, State
 
 _EVERY = 0.2  # seconds between two looks
 _JOB = 70.0  # seconds that a Ray job gets to end

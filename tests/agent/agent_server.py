@@ -15,14 +15,14 @@ from typing import Any
 import servers
 from PIL import Image
 
-from virc_recipes import wording
-from virc_recipes.agent import connections, server
-from virc_recipes.agent.desk import Desk, Solving
-from virc_recipes.agent.server import Served
-from virc_recipes.backends.openai import OpenAIBackend
-from virc_recipes.models import Weights
-from virc_recipes.reasoning.protocol import Protocol
-from virc_recipes.solve import SolveConfig
+from virc.backends.openai.backend import OpenAIBackend
+from virc.models import chat_protocol as wording
+from virc.models.registry import Weights
+from virc.reasoning.protocol import Protocol
+from virc.serving.agent import connections, server
+from virc.serving.agent.desk import Desk, Solving
+from virc.serving.agent.server import Served
+from virc.solving.one import SolveConfig
 
 OWN = wording.of_weights(Weights("m", Path()), "default").protocol
 CALL = '{"name": "crop_image", "arguments": {"image_index": 0, "bbox_2d": [0, 0, 100, 60]}}'

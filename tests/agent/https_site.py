@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import trustme
 
-from virc_recipes.agent.fetch import Rules
+from virc.serving.agent.fetch import Rules
 
 Handler = Callable[["Site", str, "socket.socket"], None]
 

@@ -14,7 +14,7 @@ from called import virc
 from PIL import Image
 from servers import Body, turn_of
 
-from virc_recipes.seeds import derived
+from virc.core.seeds import derived
 
 REFUSED = "<think>Too small.</think><answer>unreadable</answer>"
 CALL = '{"name": "scale_image", "arguments": {"image_index": 1, "scale_factor": 2}}'

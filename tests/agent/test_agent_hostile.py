@@ -33,12 +33,12 @@ from agent_server import (
 from https_site import Site
 from PIL import Image
 
-from virc_recipes.agent import connections, desk, wire
-from virc_recipes.backends import Sampling
-from virc_recipes.engines import chat_http
-from virc_recipes.errors import ConfigError, EngineError
-from virc_recipes.reasoning.resize import QWEN2
-from virc_recipes.reasoning.session import Ask, Reply
+from virc.backends.interface import Sampling
+from virc.core.errors import ConfigError, EngineError
+from virc.reasoning.resize import QWEN2
+from virc.reasoning.session import Ask, Reply
+from virc.serving import chat_http
+from virc.serving.agent import connections, desk, wire
 
 
 class Held:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virc_recipes.agent.request import Problem, read
-from virc_recipes.engines.chat_request import RefusedError
+from virc.serving.agent.request import Problem, read
+from virc.serving.chat_request import RefusedError
 
 URL = "data:image/png;base64,AAAA"
 PICTURE = {"type": "image_url", "image_url": {"url": URL}}

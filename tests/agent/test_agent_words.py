@@ -2,7 +2,8 @@
 
 from agent_server import scripted
 
-from virc_recipes import systems, wording
+from virc.models import chat_protocol as wording
+from virc.systems import registry as systems
 
 ZOOM = 'The left half.\n{"bbox_2d": [0, 0, 140, 140]}'
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from https_site import Site
 
-from virc_recipes.agent import fetch
-from virc_recipes.agent.fetch import Rules, is_public
-from virc_recipes.engines.chat_request import RefusedError
+from virc.serving.agent import fetch
+from virc.serving.agent.fetch import Rules, is_public
+from virc.serving.chat_request import RefusedError
 
 LOCAL = [
     "127.0.0.1", "127.8.9.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",

@@ -18,7 +18,7 @@ from parsed import HOSTILE, Page
 from PIL import Image
 from servers import MODEL, error, turn_of
 
-from virc_recipes.agent import page
+from virc.serving.agent import page
 
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 PICTURES = Path(__file__).resolve().parents[1] / "pictures"

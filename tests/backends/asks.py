@@ -2,8 +2,8 @@
 
 from PIL import Image
 
-from virc_recipes.reasoning.images import Shown
-from virc_recipes.reasoning.session import Ask, Message
+from virc.reasoning.images import Shown
+from virc.reasoning.session import Ask, Message
 
 ANSWER = "<think>\nThe angle reads 97.\n</think>\n\n<answer>\n97\n</answer>"
 LOOK = (

@@ -7,13 +7,13 @@ from PIL import Image
 from test_kv_cache import FAMILIES, rendered
 from test_local import GREEDY, WARM, after, first
 
-from virc_recipes.backends import OnText, Sampling
-from virc_recipes.backends.local import LocalBackend, load
-from virc_recipes.errors import EngineError
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.reasoning.session import Ask, Reply, Session
-from virc_recipes.wording import read_protocol
+from virc.backends.interface import OnText, Sampling
+from virc.backends.local import LocalBackend, load
+from virc.core.errors import EngineError
+from virc.models.chat_protocol import read_protocol
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.session import Ask, Reply, Session
 
 TRIANGLE = Path(__file__).parents[1] / "pictures" / "triangle.png"
 

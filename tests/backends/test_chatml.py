@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from virc_recipes.backends.chatml import CONTROLS, render
-from virc_recipes.reasoning.session import Message
+from virc.backends.chatml import CONTROLS, render
+from virc.reasoning.session import Message
 
 SYSTEM = Message("system", "You look closer.\n\n<tools>\n{}\n</tools>")
 FIRST = Message("user", "Image 0: 224 x 224.\nQuestion: In triangle BLA, find m∠L.\n\nReason.", images=(0,))
@@ -97,7 +97,7 @@ def test_an_image_that_the_history_lacks_is_an_error(words: Any) -> None:
 
 def test_rendering_needs_no_torch() -> None:
     heavy = "{'torch', 'transformers', 'numpy'}"
-    code = f"import sys, virc_recipes.backends.chatml; print({heavy} & set(sys.modules))"
+    code = f"import sys, virc.backends.chatml; print({heavy} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )

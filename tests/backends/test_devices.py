@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from virc_recipes.backends import devices
-from virc_recipes.errors import ConfigError, SetupError
+from virc.backends import devices
+from virc.core.errors import ConfigError, SetupError
 
 NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU that works")
 NO_MPS = pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is Metal")

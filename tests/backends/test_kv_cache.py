@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from virc_recipes.backends import checkpoint
-from virc_recipes.backends.chatml import Rendered, render
-from virc_recipes.backends.kv_cache import CachedModel
-from virc_recipes.backends.local import LocalBackend, load
-from virc_recipes.errors import EngineError
-from virc_recipes.reasoning.images import Shown, show
-from virc_recipes.reasoning.session import Message
+from virc.backends import checkpoint
+from virc.backends.chatml import Rendered, render
+from virc.backends.kv_cache import CachedModel
+from virc.backends.local import LocalBackend, load
+from virc.core.errors import EngineError
+from virc.reasoning.images import Shown, show
+from virc.reasoning.session import Message
 
 FAMILIES = pytest.mark.parametrize("family", checkpoint.FAMILIES)
 SIZES = ((230, 170), (60, 90), (150, 31), (90, 90))

@@ -10,12 +10,13 @@ from typing import Any, NoReturn
 import pytest
 from test_kv_cache import FAMILIES, picture
 
-from virc_recipes.backends import Sampling, checkpoint, devices
-from virc_recipes.backends.local import load
-from virc_recipes.errors import ConfigError, SetupError
-from virc_recipes.reasoning.images import show
-from virc_recipes.reasoning.resize import Grid
-from virc_recipes.reasoning.session import Ask, Message
+from virc.backends import checkpoint, devices
+from virc.backends.interface import Sampling
+from virc.backends.local import load
+from virc.core.errors import ConfigError, SetupError
+from virc.reasoning.images import show
+from virc.reasoning.resize import Grid
+from virc.reasoning.session import Ask, Message
 
 GIVEN = {"qwen2_vl": Grid(28, 3136, 4096 * 784), "qwen3_vl": Grid(32, 4096, 4096 * 1024)}
 

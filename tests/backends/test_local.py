@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from test_kv_cache import FAMILIES, SIZES, picture, rendered
 
-from virc_recipes.backends import Sampling
-from virc_recipes.backends.local import LocalBackend, load
-from virc_recipes.errors import EngineError
-from virc_recipes.reasoning.images import show
-from virc_recipes.reasoning.session import Ask, Message, Reply
+from virc.backends.interface import Sampling
+from virc.backends.local import LocalBackend, load
+from virc.core.errors import EngineError
+from virc.reasoning.images import show
+from virc.reasoning.session import Ask, Message, Reply
 
 GREEDY = Sampling(max_tokens=12)
 WARM = Sampling(temperature=1.0, top_p=0.95, top_k=50, seed=5, max_tokens=12)

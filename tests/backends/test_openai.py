@@ -18,11 +18,11 @@ from faults import body, stall, status
 from PIL import Image, ImageDraw
 from servers import MODELS, Body, error, image_bytes, serve
 
-from virc_recipes.backends import Sampling
-from virc_recipes.backends.openai import OpenAIBackend
-from virc_recipes.errors import ConfigError
-from virc_recipes.reasoning.protocol import Protocol
-from virc_recipes.reasoning.session import Done, Session
+from virc.backends.interface import Sampling
+from virc.backends.openai.backend import OpenAIBackend
+from virc.core.errors import ConfigError
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.session import Done, Session
 
 GREEDY = Sampling()
 
@@ -325,7 +325,7 @@ def test_tokens_come_together_where_several_replies_are_drawn(
 
 def test_importing_the_backend_imports_no_client() -> None:
     heavy = {"openai", "httpx2", "pydantic"}
-    code = f"import sys, virc_recipes.backends.openai; print({heavy} & sys.modules.keys())"
+    code = f"import sys, virc.backends.openai.backend; print({heavy} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
@@ -334,8 +334,8 @@ INTERRUPTED = """
 import sys
 sys.path[:0] = sys.argv[2:]
 from asks import ask
-from virc_recipes.backends import Sampling
-from virc_recipes.backends.openai import OpenAIBackend
+from virc.backends.interface import Sampling
+from virc.backends.openai.backend import OpenAIBackend
 backend = OpenAIBackend(sys.argv[1], timeout=600)
 try:
     backend.reply(ask(), Sampling(), lambda text: print("heard", text, flush=True))

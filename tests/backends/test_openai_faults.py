@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers import CHAT, MODELS, Exchange, Fault, dead_url, error, piece, serve
 
-from virc_recipes.backends import Sampling
-from virc_recipes.backends.openai import OpenAIBackend
-from virc_recipes.backends.openai_body import WireError, read_models
-from virc_recipes.backends.openai_wire import read_reply
-from virc_recipes.errors import ConfigError, NetworkError, VircError
+from virc.backends.interface import Sampling
+from virc.backends.openai.backend import OpenAIBackend
+from virc.backends.openai.body import WireError, read_models
+from virc.backends.openai.wire import read_reply
+from virc.core.errors import ConfigError, NetworkError, VircError
 
 GREEDY = Sampling()
 KEY = "sk-secret-key"

@@ -8,11 +8,12 @@ from faults import status
 from PIL import Image
 from servers import Body, Exchange, Server, error, images_of, serve
 
-from virc_recipes.backends import Sampling, openai_images
-from virc_recipes.backends.openai import OpenAIBackend
-from virc_recipes.errors import ConfigError, NetworkError
-from virc_recipes.reasoning.images import Shown
-from virc_recipes.reasoning.session import Ask, Message
+from virc.backends.interface import Sampling
+from virc.backends.openai import images as openai_images
+from virc.backends.openai.backend import OpenAIBackend
+from virc.core.errors import ConfigError, NetworkError
+from virc.reasoning.images import Shown
+from virc.reasoning.session import Ask, Message
 
 GREEDY = Sampling()
 FIRST = ask()

@@ -8,11 +8,11 @@ import pytest
 from asks import ANSWER, LOOK, ask, further
 from servers import MODEL, serve
 
-from virc_recipes.backends import Sampling
-from virc_recipes.backends.openai import OpenAIBackend
-from virc_recipes.backends.prompt_count import PromptCounts
-from virc_recipes.errors import EngineError
-from virc_recipes.reasoning.session import Ask, Reply
+from virc.backends.interface import Sampling
+from virc.backends.openai.backend import OpenAIBackend
+from virc.backends.prompt_count import PromptCounts
+from virc.core.errors import EngineError
+from virc.reasoning.session import Ask, Reply
 
 GREEDY = Sampling()
 Count = Callable[[Ask], int]
@@ -102,7 +102,7 @@ def test_conversations_do_not_mix_though_they_run_at_once() -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("virc_recipes.backends.prompt_count._KEPT", 10)
+    monkeypatch.setattr("virc.backends.prompt_count._KEPT", 10)
     counts = PromptCounts(images=True)
     for number in range(50):
         counts.check(ask(f"question {number}"), Reply(ANSWER, prompt_tokens=1000), "it")

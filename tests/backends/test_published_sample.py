@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 from servers import image_bytes, serve
 
-from virc_recipes.backends import Sampling
-from virc_recipes.backends.openai import OpenAIBackend
-from virc_recipes.backends.replay import Recorded, read_conversation
-from virc_recipes.reasoning.images import open_image
-from virc_recipes.reasoning.protocol import Protocol
-from virc_recipes.reasoning.session import Done, Session
+from virc.backends.interface import Sampling
+from virc.backends.openai.backend import OpenAIBackend
+from virc.backends.replay import Recorded, read_conversation
+from virc.reasoning.images import open_image
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.session import Done, Session
 
 
 def recorded_wording(messages: list[Recorded]) -> tuple[Protocol, str]:

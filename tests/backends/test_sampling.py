@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 import torch
 
-from virc_recipes.backends import Sampling
-from virc_recipes.backends.sampling import Text, penalised, pick, seeded
+from virc.backends.interface import Sampling
+from virc.backends.sampling import Text, penalised, pick, seeded
 
 LOGITS = torch.tensor([0.5, 2.0, -1.0, 1.5, float("-inf")])
 

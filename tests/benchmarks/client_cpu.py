@@ -15,10 +15,10 @@ from statistics import median
 
 from PIL import Image
 
-from virc_recipes import tools
-from virc_recipes.backends.openai import OpenAIBackend
-from virc_recipes.reasoning.protocol import own_protocol
-from virc_recipes.solve import SolveConfig, solve
+from virc.backends.openai.backend import OpenAIBackend
+from virc.reasoning.protocol import own_protocol
+from virc.solving.one import SolveConfig, solve
+from virc.tools import registry as tools
 
 TESTS = Path(__file__).resolve().parents[1]
 SIDES = (1680, 1204)

@@ -31,9 +31,9 @@ with hub({repo: {name: Path(path)}}) as server:
 OURS = """
 import sys, time
 from pathlib import Path
-from virc_recipes.hub import File, Repo
-from virc_recipes.hub.link import Link
-from virc_recipes.hub.ranged import fetch_large
+from virc.download.hub.repository import File, Repo
+from virc.download.hub.link import Link
+from virc.download.hub.ranged import fetch_large
 repo, name, commit, size, sha256, to = sys.argv[1:]
 file, to = File(name, int(size), sha256), Path(to)
 Link(Repo(repo), commit, file)  # imports

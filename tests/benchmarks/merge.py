@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "recipes"
-TINY = RECIPES / "virc_recipes" / "models" / "tiny"
+TINY = RECIPES / "virc" / "models" / "tiny"
 WIDTH, INNER, WORDS = 1024, 4096, 8192
 MAKE = """
 import sys
@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
-from virc_recipes.engines.verl_merge import empty
+from virc.engines.verl.merge import empty
 import torch.distributed as dist
 actor = Path(sys.argv[1])
 dist.init_process_group("gloo", rank=int(sys.argv[2]), world_size=2, init_method="file://" + sys.argv[3])
@@ -37,7 +37,7 @@ for name, weight in network.named_parameters(remove_duplicate=False):
     state[name] = DTensor.from_local(piece, mesh, [Shard(0)], run_check=False)
 torch.save(state, actor / f"model_world_size_2_rank_{dist.get_rank()}.pt")
 """
-OURS, VERL = "virc_recipes.engines.verl_merge", "verl.model_merger"
+OURS, VERL = "virc.engines.verl.merge", "verl.model_merger"
 IMPORTS = {OURS: f"import {OURS}", VERL: "import verl.model_merger.fsdp_model_merger"}
 
 

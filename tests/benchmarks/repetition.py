@@ -8,7 +8,7 @@ import re
 import timeit
 from functools import partial
 
-from virc_recipes.reasoning.repetition import repeats
+from virc.reasoning.repetition import repeats
 
 PUBLISHED = re.compile(r"(.+?)\1{7}")
 

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 from rewards.prompts import answer, crop, prompt, tool
 
-from virc_recipes import rewards
-from virc_recipes.rewards import Total
-from virc_recipes.rewards.means import Means
-from virc_recipes.rewards.sample import Prompt, sample
-from virc_recipes.systems import Reward
+from virc.rewards import registry as rewards
+from virc.rewards.means import Means
+from virc.rewards.registry import Total
+from virc.rewards.sample import Prompt, sample
+from virc.systems.registry import Reward
 
 _WORDS = (
     "the angle at B is half of the arc so we look at side AC which the figure marks with 12 and the label next to "

@@ -30,13 +30,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from virc_recipes.backends import OnText, Sampling
-from virc_recipes.backends.openai import OpenAIBackend
-from virc_recipes.batch import read_rows
-from virc_recipes.reasoning.images import Shown
-from virc_recipes.reasoning.session import Ask, Reply
-from virc_recipes.solve import SolveConfig, solve
-from virc_recipes.sources import open_source
+from virc.backends.interface import OnText, Sampling
+from virc.backends.openai.backend import OpenAIBackend
+from virc.reasoning.images import Shown
+from virc.reasoning.session import Ask, Reply
+from virc.solving.image_source import open_source
+from virc.solving.one import SolveConfig, solve
+from virc.solving.rows import read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 VIRC = [sys.executable, "-m", "virc_cli"]

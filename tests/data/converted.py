@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
+from virc.data.convert.pictures import PictureStore
+from virc.data.formats import registry as layouts
+from virc.data.formats import rl
+from virc.data.rows.record import Record
 from virc_cli.main import main
-from virc_recipes.data import layouts
-from virc_recipes.data.layouts import rl
-from virc_recipes.data.pictures import PictureStore
-from virc_recipes.data.record import Record
 
 
 def convert(*words: object) -> int:

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from virc_recipes.data.record import Picture
+from virc.data.rows.record import Picture
 
 
 class Deadly(Picture, frozen=True):

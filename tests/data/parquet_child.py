@@ -7,8 +7,9 @@ import resource
 import sys
 from pathlib import Path
 
-from virc_recipes.data.layouts import Source, get, prompts, rl
-from virc_recipes.errors import DataError
+from virc.core.errors import DataError
+from virc.data.formats import prompts, rl
+from virc.data.formats.registry import Source, get
 
 MOST_MEMORY = 6 * 2**30
 

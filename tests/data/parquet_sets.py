@@ -8,9 +8,10 @@ import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from virc_recipes.data.layouts import Row, Source, Writing, rl
-from virc_recipes.data.pictures import PictureStore
-from virc_recipes.data.record import Id, Message, Picture, Record
+from virc.data.convert.pictures import PictureStore
+from virc.data.formats import rl
+from virc.data.formats.registry import Row, Source, Writing
+from virc.data.rows.record import Id, Message, Picture, Record
 
 CALL = '<think>look</think><tool_call>{"name": "crop_image", "arguments": {"image_index": 0}}</tool_call>'
 ANSWER = "<think>clear</think><answer>97</answer>"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from virc_recipes.answers import same
+from virc.scoring.rules import same
 
 SAME = [
     # spelling

@@ -18,11 +18,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from virc_recipes.data.check import CheckConfig, check
-from virc_recipes.data.checks.crowd import verdicts
-from virc_recipes.data.checks.verdict import Rules
-from virc_recipes.data.layouts import Row
-from virc_recipes.data.record import Message, Picture, Record
+from virc.data.check.crowd import verdicts
+from virc.data.check.files import CheckConfig, check
+from virc.data.check.verdict import Rules
+from virc.data.formats.registry import Row
+from virc.data.rows.record import Message, Picture, Record
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
@@ -147,7 +147,7 @@ def test_a_row_that_ends_its_process_is_a_fault_and_costs_no_other() -> None:
 MEASURED = """
 import sys
 from pathlib import Path
-from virc_recipes.data.check import CheckConfig, check
+from virc.data.check.files import CheckConfig, check
 report = check(CheckConfig([Path(sys.argv[1])]))
 status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
 print(report.rows, report.good, 1024 * int(status["VmHWM"].split()[0]))

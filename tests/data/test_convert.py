@@ -14,12 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from virc_recipes.data import layouts, worked
-from virc_recipes.data.layouts import prompts
-from virc_recipes.data.record import MARK, Message, Picture, Record
-from virc_recipes.data.synth import SynthConfig
-from virc_recipes.data.synth import write as draw
-from virc_recipes.reasoning.protocol import FILE_NAME
+from virc.data.formats import prompts
+from virc.data.formats import registry as layouts
+from virc.data.rows.record import MARK, Message, Picture, Record
+from virc.data.synth import worked
+from virc.data.synth.draw import SynthConfig
+from virc.data.synth.draw import write as draw
+from virc.reasoning.protocol import FILE_NAME
 
 pytestmark = pytest.mark.usefixtures("capfd")
 LAYOUTS = ("sft", "trajectories", "rl", "prompts", "batch")

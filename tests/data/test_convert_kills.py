@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from data.converted import convert, tree
 
-from virc_recipes.data.synth import SynthConfig
-from virc_recipes.data.synth import write as draw
+from virc.data.synth.draw import SynthConfig
+from virc.data.synth.draw import write as draw
 
 pytestmark = pytest.mark.usefixtures("capfd")
 

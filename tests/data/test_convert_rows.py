@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from data.converted import convert, records, told, tree, write
 
-from virc_recipes.data.record import MARK, Message, Picture, Record
+from virc.data.rows.record import MARK, Message, Picture, Record
 
 pytestmark = pytest.mark.usefixtures("capfd")
 

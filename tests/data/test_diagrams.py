@@ -7,14 +7,14 @@ import msgspec
 import pytest
 from PIL import ImageChops
 
-from virc_recipes.data import unfamiliar, worked
-from virc_recipes.data.families import polygons
-from virc_recipes.data.glyphs import LETTERS, Face, mask
-from virc_recipes.data.plane import inside
-from virc_recipes.data.problem import Split
-from virc_recipes.reasoning.protocol import own_protocol
-from virc_recipes.reasoning.session import Done, Reply, Session
-from virc_recipes.tools import schemas
+from virc.data.synth import unfamiliar, worked
+from virc.data.synth.families import polygons
+from virc.data.synth.glyphs import LETTERS, Face, mask
+from virc.data.synth.plane import inside
+from virc.data.synth.problem import Split
+from virc.reasoning.protocol import own_protocol
+from virc.reasoning.session import Done, Reply, Session
+from virc.tools.registry import schemas
 
 PROTOCOL = own_protocol(schemas(("crop_image", "scale_image", "display_image")))
 

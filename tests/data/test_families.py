@@ -13,15 +13,17 @@ import msgspec
 import pytest
 from PIL import Image, ImageChops
 
-from virc_recipes.data import families, sums, worked
-from virc_recipes.data.families import Problem, far
-from virc_recipes.data.glyphs import Face, mask
-from virc_recipes.data.plane import inside, meet
-from virc_recipes.data.problem import DIFFICULTIES, LARGEST, Difficulty, Label, Split
-from virc_recipes.errors import UsageError
-from virc_recipes.reasoning.resize import Grid
-from virc_recipes.reasoning.session import Done, Reply, Session, Unit
-from virc_recipes.tools.base import Box
+from virc.core.errors import UsageError
+from virc.data.synth import sums, worked
+from virc.data.synth.families import far
+from virc.data.synth.families import registry as families
+from virc.data.synth.families.registry import Problem
+from virc.data.synth.glyphs import Face, mask
+from virc.data.synth.plane import inside, meet
+from virc.data.synth.problem import DIFFICULTIES, LARGEST, Difficulty, Label, Split
+from virc.reasoning.calls import Box
+from virc.reasoning.resize import Grid
+from virc.reasoning.session import Done, Reply, Session, Unit
 
 NAMES = families.names()
 NEW = [name for name in NAMES if name != "polygons"]  # which has tests of its own

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from virc_recipes.data import json_rows
-from virc_recipes.data.json_rows import MOST_DEPTH, array_rows, line_rows, one_line
-from virc_recipes.errors import DataError
+from virc.core import json_stream as json_rows
+from virc.core.errors import DataError
+from virc.core.json_stream import MOST_DEPTH, array_rows, line_rows, one_line
 
 BOM = b"\xef\xbb\xbf"
 # With halves of characters, as JSON can hold them, but no two that JSON would read as one character.

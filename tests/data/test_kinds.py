@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from virc_recipes.data.kinds import Kinds
-from virc_recipes.data.layouts import get, only_source
+from virc.data.check.kinds import Kinds
+from virc.data.formats.registry import get, only_source
 
 TURNS = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
 

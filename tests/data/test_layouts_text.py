@@ -14,12 +14,13 @@ from data.text_records import PROBLEM, SOLVED, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from virc_recipes.batch import read_rows
-from virc_recipes.data import layouts
-from virc_recipes.data.layouts import Writing, batch, sft, trajectories
-from virc_recipes.data.pictures import PictureStore
-from virc_recipes.data.record import Message, Picture, Record, Role, final_answer, inputs_of
-from virc_recipes.errors import DataError, UsageError
+from virc.core.errors import DataError, UsageError
+from virc.data.convert.pictures import PictureStore
+from virc.data.formats import batch, sft, trajectories
+from virc.data.formats import registry as layouts
+from virc.data.formats.registry import Writing
+from virc.data.rows.record import Message, Picture, Record, Role, final_answer, inputs_of
+from virc.solving.rows import read_rows
 
 
 def known(record: Record | None) -> tuple[Record, list[bytes]]:

@@ -7,8 +7,8 @@ import crux
 import pytest
 from called import virc
 
-from virc_recipes.data import layouts
-from virc_recipes.errors import DataError
+from virc.core.errors import DataError
+from virc.data.formats import registry as layouts
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,12 @@ import pytest
 from data import crux
 from data.parquet_sets import PROMPT, info, row, source
 
-from virc_recipes.data import layouts, parquet_rows
-from virc_recipes.data.layouts import Source, Writing, prompts, rl
-from virc_recipes.data.pictures import PictureStore
-from virc_recipes.errors import DataError, SetupError
+from virc.core.errors import DataError, SetupError
+from virc.data.convert.pictures import PictureStore
+from virc.data.formats import prompts, rl
+from virc.data.formats import registry as layouts
+from virc.data.formats.registry import Source, Writing
+from virc.data.rows import parquet as parquet_rows
 
 
 def test_text_that_is_no_utf8_costs_its_row_alone(tmp_path: Path) -> None:

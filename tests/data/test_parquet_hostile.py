@@ -19,9 +19,10 @@ from data.parquet_sets import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from virc_recipes.data.layouts import Source, Writing, prompts, rl
-from virc_recipes.data.pictures import PictureStore
-from virc_recipes.data.record import Message, Picture, Record
+from virc.data.convert.pictures import PictureStore
+from virc.data.formats import prompts, rl
+from virc.data.formats.registry import Source, Writing
+from virc.data.rows.record import Message, Picture, Record
 
 ROOT = Path(__file__).parents[2]
 
@@ -198,7 +199,7 @@ def test_reading_takes_no_more_memory_for_four_times_the_rows(tmp_path: Path) ->
         )
         rl.write(to, "x", found, Writing(PictureStore(to), to, embed=True))
         code = (
-            "import sys, resource; from pathlib import Path; from virc_recipes.data.layouts import Source, rl\n"
+            "import sys, resource; from pathlib import Path; from virc.data.formats.registry import Source, rl\n"
             "print(sum(r.record is not None for r in rl.read(Source(Path(sys.argv[1]), 'rl', 'x'))),"
             " resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )

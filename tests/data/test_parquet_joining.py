@@ -7,10 +7,11 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from data import crux
 from data.parquet_sets import example, known, written
 
-from virc_recipes.data import layouts
-from virc_recipes.data.layouts import Row, Source, rl, sft
-from virc_recipes.data.record import Message, Picture, Record, final_answer
-from virc_recipes.errors import DataError
+from virc.core.errors import DataError
+from virc.data.formats import registry as layouts
+from virc.data.formats import rl, sft
+from virc.data.formats.registry import Row, Source
+from virc.data.rows.record import Message, Picture, Record, final_answer
 
 
 def test_published_rows_are_trajectories_without_their_last_unit(tmp_path: Path) -> None:

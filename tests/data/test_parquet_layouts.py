@@ -22,11 +22,13 @@ from data.parquet_sets import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from virc_recipes.data import layouts, verl_rows
-from virc_recipes.data.layouts import Writing, prompts, rl
-from virc_recipes.data.pictures import PictureStore
-from virc_recipes.data.record import Message, Picture, Record
-from virc_recipes.errors import DataError
+from virc.core.errors import DataError
+from virc.data.convert.pictures import PictureStore
+from virc.data.formats import prompts, rl
+from virc.data.formats import registry as layouts
+from virc.data.formats.registry import Writing
+from virc.data.rows import verl as verl_rows
+from virc.data.rows.record import Message, Picture, Record
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=30).filter(
     lambda text: not any(mark in text for mark in ("<image>", *verl_rows.FOREIGN_MARKS))
@@ -176,7 +178,7 @@ def test_references_take_no_room_for_images_and_embedded_images_stand_once(tmp_p
 
 def test_a_group_of_rows_is_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     noise(tmp_path / "media", 4, 30_000)
-    monkeypatch.setattr("virc_recipes.data.parquet_rows.GROUP_BYTES", 500_000)
+    monkeypatch.setattr("virc.data.rows.parquet.GROUP_BYTES", 500_000)
     found = [example(4, tmp_path / "media", number) for number in range(5)]
     source = written(tmp_path / "to", rl, found, embed=True)
     metadata = pq.read_metadata(source.file)

@@ -15,7 +15,7 @@ from data.parquet_sets import (
     row,
 )
 
-from virc_recipes.data.record import Message, Picture
+from virc.data.rows.record import Message, Picture
 
 
 @pytest.mark.parametrize(

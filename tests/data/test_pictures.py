@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from virc_recipes.data.pictures import PictureStore
-from virc_recipes.data.record import Picture, Record
-from virc_recipes.errors import DataError, VircError
+from virc.core.errors import DataError, VircError
+from virc.data.convert.pictures import PictureStore
+from virc.data.rows.record import Picture, Record
 
 PNG, JPEG = b"\x89PNG one", b"\xff\xd8\xff two"
 

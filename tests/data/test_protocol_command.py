@@ -8,8 +8,8 @@ import pytest
 from called import virc
 from servers import Body, serve
 
-from virc_recipes.reasoning.protocol import Protocol
-from virc_recipes.wording import read_protocol
+from virc.models.chat_protocol import read_protocol
+from virc.reasoning.protocol import Protocol
 
 
 @pytest.fixture(scope="module")

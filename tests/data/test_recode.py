@@ -11,17 +11,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from virc_recipes import tools
-from virc_recipes.data import worked
-from virc_recipes.data.families import polygons
-from virc_recipes.data.recode import Boxes, recoded, replayed, rewritten
-from virc_recipes.data.record import MARK, Message, Picture, Record
-from virc_recipes.errors import DataError
-from virc_recipes.reasoning.messages import FormatError, parse
-from virc_recipes.reasoning.protocol import Coordinates, Protocol, own_protocol
-from virc_recipes.reasoning.session import Reply, Session, Unit
-from virc_recipes.tools import ToolError, View
-from virc_recipes.tools.base import Size
+from virc.core.errors import DataError
+from virc.data.convert.recode import Boxes, recoded, replayed, rewritten
+from virc.data.rows.record import MARK, Message, Picture, Record
+from virc.data.synth import worked
+from virc.data.synth.families import polygons
+from virc.reasoning.calls import Size
+from virc.reasoning.messages import FormatError, parse
+from virc.reasoning.protocol import Coordinates, Protocol, own_protocol
+from virc.reasoning.session import Reply, Session, Unit
+from virc.tools import registry as tools
+from virc.tools.registry import ToolError, View
 
 NAMES = ("crop_image", "scale_image", "display_image")
 PIXEL = worked.PROTOCOL

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from virc_recipes.data import worked
-from virc_recipes.data.record import Message, Picture, Record
-from virc_recipes.data.reword import reworded
-from virc_recipes.errors import DataError
-from virc_recipes.reasoning.grammar import TAGS, CallForm, Grammar
-from virc_recipes.reasoning.messages import FormatError, ToolText, Turn, parse
-from virc_recipes.reasoning.protocol import Protocol
-from virc_recipes.reasoning.session import Reply, Session
-from virc_recipes.reasoning.writing import written
+from virc.core.errors import DataError
+from virc.data.convert.reword import reworded
+from virc.data.rows.record import Message, Picture, Record
+from virc.data.synth import worked
+from virc.reasoning.grammar import TAGS, CallForm, Grammar
+from virc.reasoning.messages import FormatError, ToolText, Turn, parse
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.session import Reply, Session
+from virc.reasoning.writing import written
 
 QUESTION = "How large is A?"
 BARE = Grammar(

@@ -10,9 +10,11 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from wordings import OWN, QUESTIONS, spoken
 
-from virc_recipes.data import json_rows, layouts, parquet_rows
-from virc_recipes.data.layouts import Row, only_source
-from virc_recipes.data.record import Record
+from virc.core import json_stream as json_rows
+from virc.data.formats import registry as layouts
+from virc.data.formats.registry import Row, only_source
+from virc.data.rows import parquet as parquet_rows
+from virc.data.rows.record import Record
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from PIL import Image
 from servers import serve
 from wordings import ANSWER, CROP, OWN, SCALE, reworded, spoken, trained
 
-from virc_recipes.data.extract import NO_SYSTEM
-from virc_recipes.data.json_rows import MOST_ROW_BYTES
-from virc_recipes.data.layouts import recognised
-from virc_recipes.reasoning.protocol import Protocol
-from virc_recipes.tools import DEFAULT
-from virc_recipes.wording import read_protocol
+from virc.core.json_stream import MOST_ROW_BYTES
+from virc.data.formats.registry import recognised
+from virc.data.protocol.extract import NO_SYSTEM
+from virc.models.chat_protocol import read_protocol
+from virc.reasoning.protocol import Protocol
+from virc.tools.registry import DEFAULT
 
 Messages = list[dict[str, Any]]
 

@@ -13,11 +13,12 @@ from data.text_records import SOLVED, TEXT, written
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from virc_recipes.data import layouts
-from virc_recipes.data.layouts import Row, Source, sft, trajectories
-from virc_recipes.data.record import Message, Picture, Record
-from virc_recipes.data.sft_rows import rows
-from virc_recipes.errors import DataError
+from virc.core.errors import DataError
+from virc.data.formats import registry as layouts
+from virc.data.formats import sft, trajectories
+from virc.data.formats.registry import Row, Source
+from virc.data.rows.record import Message, Picture, Record
+from virc.data.rows.sft import rows
 
 STYLES = {"ours": ("role", "content", "user", "assistant"), "default": ("from", "value", "human", "gpt")}
 """Tags of roles and texts, and the names of the two sides."""

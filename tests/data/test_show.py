@@ -16,9 +16,9 @@ from PIL import Image
 from pyarrow import parquet  # type: ignore[import-untyped]
 from wordings import CROP, OWN, QUESTIONS, look, spoken, trained
 
+from virc.data.rows.record import Record
+from virc.solving.rows import read_rows
 from virc_cli.main import main
-from virc_recipes.batch import read_rows
-from virc_recipes.data.record import Record
 
 EVIL = "</title><script>alert(1)</script><img src=x onerror=y> \x1b[2J\u202e ${style}"
 
@@ -282,7 +282,7 @@ ROWS: list[tuple[bool, Any]] = [
 @pytest.mark.parametrize("at", range(len(ROWS)))
 def test_the_schema_of_a_batch_agrees_with_its_reader(at: int) -> None:
     good, row = ROWS[at]
-    schema = json.loads(files("virc_recipes").joinpath("schemas", "batch.json").read_text())
+    schema = json.loads(files("virc").joinpath("core", "schemas", "batch.json").read_text())
     [read] = read_rows(io.BytesIO(json.dumps(row).encode()))
     assert (read.fault is None) == good
     assert jsonschema.Draft202012Validator(schema).is_valid(row) == good

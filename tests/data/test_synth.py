@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from virc.core.errors import ConfigError
+from virc.data.formats import registry as layouts
+from virc.data.rows.record import Record
+from virc.data.synth.draw import SynthConfig, write
 from virc_cli.main import main
-from virc_recipes.data import layouts
-from virc_recipes.data.record import Record
-from virc_recipes.data.synth import SynthConfig, write
-from virc_recipes.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("capfd")
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -40,7 +40,7 @@ def records(file: Path) -> list[Record]:
 def test_the_same_seed_makes_the_same_folder_byte_for_byte_with_any_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("virc_recipes.data.synth._CHUNK", 3)
+    monkeypatch.setattr("virc.data.synth.draw._CHUNK", 3)
     for name, workers in (("a", 1), ("b", 2), ("c", 3)):
         write(SynthConfig(tmp_path / name, count=30, workers=workers))
     first = contents(tmp_path / "a")
@@ -64,7 +64,7 @@ def test_fewer_problems_are_the_first_of_more(tmp_path: Path) -> None:
 def test_images_of_so_many_problems_lie_in_a_folder_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("virc_recipes.data.synth._IN_A_FOLDER", 5)
+    monkeypatch.setattr("virc.data.synth.draw._IN_A_FOLDER", 5)
     write(SynthConfig(tmp_path / "a", count=11))
     assert sorted(path.name for path in (tmp_path / "a/images").iterdir()) == ["000", "001", "002"]
     images = {

@@ -11,10 +11,11 @@ from called import virc
 from PIL import Image
 from plans import planned
 
-from virc_recipes.data import families, tasks, worked
-from virc_recipes.data.problem import LARGEST
-from virc_recipes.data.synth import SynthConfig, write
-from virc_recipes.reasoning.messages import parse
+from virc.data.synth import tasks, worked
+from virc.data.synth.draw import SynthConfig, write
+from virc.data.synth.families import registry as families
+from virc.data.synth.problem import LARGEST
+from virc.reasoning.messages import parse
 
 ALL = tuple(families.names())
 LAYOUTS = ("sft", "rl", "prompts", "batch", "trajectories")
@@ -118,7 +119,7 @@ def test_options_of_families_and_none(tmp_path: Path) -> None:
 def test_the_same_seed_makes_the_same_problems_with_any_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("virc_recipes.data.synth._CHUNK", 3)
+    monkeypatch.setattr("virc.data.synth.draw._CHUNK", 3)
     made = [
         write(SynthConfig(tmp_path / name, 24, workers=workers, families=ALL, paths=4, refusals=0.1))
         for name, workers in (("a", 1), ("b", 2))

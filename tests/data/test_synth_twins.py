@@ -10,11 +10,12 @@ from called import virc
 from PIL import Image, ImageChops
 from plans import planned
 
-from virc_recipes.data import families, tasks, worked
-from virc_recipes.data.families import polygons
-from virc_recipes.data.synth import SynthConfig, write
-from virc_recipes.pretraining import curriculum, of_families
-from virc_recipes.reasoning.messages import parse
+from tiny import curriculum, of_families
+from virc.data.synth import tasks, worked
+from virc.data.synth.draw import SynthConfig, write
+from virc.data.synth.families import polygons
+from virc.data.synth.families import registry as families
+from virc.reasoning.messages import parse
 
 ALL = tuple(families.names())
 

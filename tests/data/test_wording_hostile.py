@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wordings import ANSWER, CROP, OWN, SCALE, WORDINGS, look, spoken
 
-from virc_recipes.data.extract import extract, question_of
-from virc_recipes.data.record import MARK, Message, Record
-from virc_recipes.errors import DataError, VircError
-from virc_recipes.reasoning.protocol import fill
+from virc.core.errors import DataError, VircError
+from virc.data.protocol.extract import extract, question_of
+from virc.data.rows.record import MARK, Message, Record
+from virc.reasoning.protocol import fill
 
 # what a question may hold to lead astray whoever looks for it
 PIECES = st.sampled_from(

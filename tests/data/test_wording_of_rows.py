@@ -20,12 +20,12 @@ from wordings import (
     trained,
 )
 
-from virc_recipes import tools
-from virc_recipes.data import layouts
-from virc_recipes.data.extract import extract, study
-from virc_recipes.data.record import MARK, Message, Record
-from virc_recipes.errors import DataError
-from virc_recipes.reasoning.protocol import Protocol, own_protocol
+from virc.core.errors import DataError
+from virc.data.formats import registry as layouts
+from virc.data.protocol.extract import extract, study
+from virc.data.rows.record import MARK, Message, Record
+from virc.reasoning.protocol import Protocol, own_protocol
+from virc.tools import registry as tools
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from virc_recipes.data import layouts
-from virc_recipes.data.layouts import Row, Writing
-from virc_recipes.data.pictures import PictureStore
-from virc_recipes.data.record import Message, Picture, Record
+from virc.data.convert.pictures import PictureStore
+from virc.data.formats import registry as layouts
+from virc.data.formats.registry import Row, Writing
+from virc.data.rows.record import Message, Picture, Record
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
     ["<image>\n<image>", 'a "b" \\']

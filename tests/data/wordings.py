@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import msgspec
 from PIL import Image
 
-from virc_recipes import tools
-from virc_recipes.data.record import MARK, Message, Picture, Record
-from virc_recipes.reasoning.protocol import Protocol, own_protocol
-from virc_recipes.reasoning.session import Reply, Session
+from virc.data.rows.record import MARK, Message, Picture, Record
+from virc.reasoning.protocol import Protocol, own_protocol
+from virc.reasoning.session import Reply, Session
+from virc.tools import registry as tools
 
 NAMES = ("crop_image", "scale_image", "display_image")
 OWN = own_protocol(tools.schemas(NAMES))

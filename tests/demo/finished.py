@@ -8,9 +8,11 @@ from pathlib import Path
 import msgspec
 from runs.made import add, make, metric
 
-from virc_recipes import demo, envs, runs
-from virc_recipes.demo import ENVIRONMENTS, STAGES, Demo, Took
-from virc_recipes.evaluation.summary import SCHEMA, Answered, Result, summarise
+from virc.demo import plan as demo
+from virc.demo.plan import ENVIRONMENTS, STAGES, Demo, Took
+from virc.envs import pins as envs
+from virc.evaluation.summary import SCHEMA, Answered, Result, summarise
+from virc.runs import run as runs
 
 EASY, HARD = range(10), range(10, 20)
 """Ids of the problems held out."""

@@ -14,9 +14,10 @@ import msgspec
 import pytest
 from called import virc
 
-from virc_recipes import demo, runs
-from virc_recipes.demo import Demo
-from virc_recipes.locks import held
+from virc.core.locks import held
+from virc.demo import plan as demo
+from virc.demo.plan import Demo
+from virc.runs import run as runs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,9 +49,7 @@ def test_a_dry_run_needs_no_environment(workspace: Path, monkeypatch: pytest.Mon
         "skills",
         "instruct data",
     ]
-    assert done.json["steps"][3]["command"].startswith(
-        "torchrun --standalone --nproc-per-node 2 -m virc_recipes."
-    )
+    assert done.json["steps"][3]["command"].startswith("torchrun --standalone --nproc-per-node 2 -m virc.")
     assert files(workspace) == []
 
 

@@ -10,10 +10,11 @@ import pytest
 from called import virc
 from PIL import Image
 
-from virc_recipes import demo_curve, plots
-from virc_recipes.demo import QUICK, STAGES
-from virc_recipes.demo_curve import Curve, Gain, Scores
-from virc_recipes.evaluation.statistics import wilson
+from virc.demo import curve as demo_curve
+from virc.demo.curve import Curve, Gain, Scores
+from virc.demo.plan import QUICK, STAGES
+from virc.evaluation.statistics import wilson
+from virc.runs import plots
 
 
 @pytest.fixture

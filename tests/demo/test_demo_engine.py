@@ -11,10 +11,11 @@ import tested
 from engine_python import interpreter
 from training import workspaces
 
-from virc_recipes import demo, models
-from virc_recipes.demo import CONTROL, QUICK, STAGES
-from virc_recipes.metrics import metrics
-from virc_recipes.runs import Run
+from virc.demo import plan as demo
+from virc.demo.plan import CONTROL, QUICK, STAGES
+from virc.models import registry as models
+from virc.runs.metrics import metrics
+from virc.runs.run import Run
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 

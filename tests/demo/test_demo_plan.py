@@ -9,11 +9,12 @@ import pytest
 from runs.made import make
 from typer.main import get_command
 
+from virc.core.errors import ConfigError
+from virc.demo import plan as demo
+from virc.demo.plan import LARGE, QUICK, USUAL, Demo, Step, Took
+from virc.runs import run as runs
 from virc_cli.commands import data, eval, merge, train
 from virc_cli.main import build
-from virc_recipes import demo, runs
-from virc_recipes.demo import LARGE, QUICK, USUAL, Demo, Step, Took
-from virc_recipes.errors import ConfigError
 
 PLANS = [Demo(full=full, seed=3, size=size) for full in (False, True) for size in (QUICK, USUAL, LARGE)]
 COMMANDS = {"data": data, "eval": eval, "merge": merge, "train": train}

@@ -8,7 +8,7 @@ from server import Scene, play
 from speeches import apart, structured
 from wires import Gemini, Listed, LlamaCpp, Mistral, MlxVlm, OllamaNative, OpenAi, Sglang, Vllm, Wire
 
-from virc_recipes.probing import Probed, keep
+from virc.probing.result import Probed, keep
 
 WIRES: tuple[tuple[Wire, str], ...] = (
     (Vllm(), "vllm"),

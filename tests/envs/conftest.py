@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from virc_recipes import envs
+from virc.envs import pins as envs
 
 
 @pytest.fixture(autouse=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import toys
 
+from virc.core.locks import held
+from virc.envs import pins as envs
 from virc_cli.main import main
-from virc_recipes import envs
-from virc_recipes.locks import held
 
 
 def folder_of(cache: Path) -> Path:
@@ -103,7 +103,7 @@ def test_ctrl_c_ends_what_was_started_and_leaves_nothing(
     toys.install_engine(tmp_path, monkeypatch, code="import time; open('started', 'w'); time.sleep(60)")
     folder = folder_of(tmp_path / "cache")
     driver = (
-        "import sys; from pathlib import Path; from virc_recipes import envs; "
+        "import sys; from pathlib import Path; from virc.envs import pins as envs; "
         f"envs.FOLDER = Path({str(envs.FOLDER)!r}); from virc_cli.main import main; sys.exit(main())"
     )
     virc = subprocess.Popen(

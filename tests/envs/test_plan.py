@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from virc.core.errors import ConfigError, SetupError
+from virc.envs import environment as environments
+from virc.envs.pins import FOLDER, Environment, discover, driver_needed, everywhere, get, pinned
 from virc_cli import envs
-from virc_recipes import environments
-from virc_recipes.envs import FOLDER, Environment, discover, driver_needed, everywhere, get, pinned
-from virc_recipes.errors import ConfigError, SetupError
 
 EVERY = everywhere(Path("/cache"))
 
@@ -137,18 +137,16 @@ def test_a_damaged_registration_is_named(tmp_path: Path) -> None:
 
 def test_engines_get_our_code_alone_and_by_its_content(tmp_path: Path) -> None:
     sft = get("sft", "cpu", tmp_path)
-    package = tmp_path / "src" / "virc_recipes"
+    package = tmp_path / "src" / "virc"
     (package / "models").mkdir(parents=True)
     (package / "models" / "weights.json").write_text("{}")
     (package / "tools").mkdir()
     (package / "tools" / "crop.py").write_text("ONE = 1\n")
     first = environments.recipes_in(sft, package)
-    assert [str(p.relative_to(first)) for p in first.rglob("*") if p.is_file()] == [
-        "virc_recipes/tools/crop.py"
-    ]
+    assert [str(p.relative_to(first)) for p in first.rglob("*") if p.is_file()] == ["virc/tools/crop.py"]
     assert environments.recipes_in(sft, package) == first
     (package / "tools" / "crop.py").write_text("ONE = 2\n")
     second = environments.recipes_in(sft, package)
     assert second != first
-    assert (first / "virc_recipes" / "tools" / "crop.py").read_text() == "ONE = 1\n"
+    assert (first / "virc" / "tools" / "crop.py").read_text() == "ONE = 1\n"
     assert sorted(p.name for p in first.parent.iterdir()) == sorted([first.name, second.name])

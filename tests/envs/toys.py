@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from virc_recipes import envs
+from virc.envs import pins as envs
 
 
 def wheel(folder: Path, name: str = "toy", version: str = "1.0", code: str = "") -> Path:

@@ -21,10 +21,10 @@ from evaluation.published import (
     vstar_parquet,
 )
 
-from virc_recipes.batch import Row
-from virc_recipes.benchmarks import find
-from virc_recipes.errors import DataError
-from virc_recipes.sources import open_source
+from virc.core.errors import DataError
+from virc.evaluation.benchmarks.registry import find
+from virc.solving.image_source import open_source
+from virc.solving.rows import Row
 
 
 def rows(folder: Path) -> list[Row]:

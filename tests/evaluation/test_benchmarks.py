@@ -25,17 +25,18 @@ from evaluation.published import (
 )
 from PIL import Image, ImageChops
 
-from virc_recipes import benchmarks
-from virc_recipes.batch import Row
-from virc_recipes.benchmarks import Benchmark, Found, category_of, diagrams, find, strangers
-from virc_recipes.benchmarks import mathvista as mathvista_module
-from virc_recipes.benchmarks import vstar as vstar_module
-from virc_recipes.data.families import polygons as drawn
-from virc_recipes.errors import ConfigError, DataError, SetupError, UsageError, VircError
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.reasoning.images import open_image
-from virc_recipes.scoring import key_of
-from virc_recipes.sources import open_source
+from virc.core.errors import ConfigError, DataError, SetupError, UsageError, VircError
+from virc.data.synth.families import polygons as drawn
+from virc.evaluation.benchmarks import diagrams, strangers
+from virc.evaluation.benchmarks import mathvista as mathvista_module
+from virc.evaluation.benchmarks import registry as benchmarks
+from virc.evaluation.benchmarks import vstar as vstar_module
+from virc.evaluation.benchmarks.registry import Benchmark, Found, category_of, find
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.images import open_image
+from virc.scoring.score import key_of
+from virc.solving.image_source import open_source
+from virc.solving.rows import Row
 
 MODULES: list[Benchmark] = [diagrams, mathvista_module, strangers, vstar_module]
 HEAVY = {"PIL", "matplotlib", "numpy", "pyarrow", "torch", "openai", "yaml"}
@@ -68,7 +69,8 @@ def test_a_benchmark_is_called_as_its_file() -> None:
 
 def test_nothing_heavy_is_imported_to_find_one() -> None:
     probe = (
-        "import sys; from pathlib import Path; from virc_recipes import benchmarks as b; b.find('diagrams', Path());"
+        "import sys; from pathlib import Path; from virc.evaluation.benchmarks import registry as b; "
+        "b.find('diagrams', Path());"
         f"print(*sorted({HEAVY} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60)
@@ -368,7 +370,7 @@ CATEGORIES: list[tuple[Any, dict[str, tuple[str, ...]] | None]] = [
 def test_categories_are_read_as_the_schema_says(at: int) -> None:
     value, expected = CATEGORIES[at]
     row = {"id": 1, "image": "a", "question": "?", "category": value}
-    schema = json.loads(files("virc_recipes").joinpath("schemas", "batch.json").read_text())
+    schema = json.loads(files("virc").joinpath("core", "schemas", "batch.json").read_text())
     assert jsonschema.Draft202012Validator(schema).is_valid(row) == (expected is not None)
     if expected is not None:
         assert category_of(row) == expected
@@ -393,7 +395,7 @@ def test_a_category_that_cannot_be_printed_is_refused(name: str) -> None:
     ],
 )  # fmt: skip
 def test_the_schema_says_how_an_answer_may_count(field: str, value: Any, right: bool) -> None:
-    schema = json.loads(files("virc_recipes").joinpath("schemas", "batch.json").read_text())
+    schema = json.loads(files("virc").joinpath("core", "schemas", "batch.json").read_text())
     row = {"id": 1, "image": "a", "question": "?", "answer": "1", field: value}
     assert jsonschema.Draft202012Validator(schema).is_valid(row) == right
     with nullcontext() if right else pytest.raises(DataError, match=field):

@@ -11,8 +11,8 @@ from called import virc
 from PIL import Image
 from servers import serve
 
-from virc_recipes.errors import DataError
-from virc_recipes.evaluation.boxes import (
+from virc.core.errors import DataError
+from virc.evaluation.boxes import (
     Overlap,
     asked_for,
     average_precision,
@@ -20,10 +20,10 @@ from virc_recipes.evaluation.boxes import (
     mean_average_precision,
     overlap,
 )
-from virc_recipes.rewards.boxes import Box
-from virc_recipes.tools.base import View
+from virc.reasoning.calls import View
+from virc.rewards.boxes import Box
 
-SCHEMA = json.loads(files("virc_recipes").joinpath("schemas", "solve.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads(files("virc").joinpath("core", "schemas", "solve.json").read_text(encoding="utf-8"))
 VIEW = View([(100, 100)])
 LEFT, RIGHT = (0.0, 0.0, 10.0, 10.0), (20.0, 0.0, 30.0, 10.0)
 

@@ -17,10 +17,10 @@ from reasoning.replies import picture
 from servers import Server, image_bytes, images_of, serve
 from solve.solving import CROP, answer
 
-from virc_recipes.reasoning.images import show
-from virc_recipes.reasoning.protocol import Protocol
-from virc_recipes.reasoning.resize import QWEN2
-from virc_recipes.reasoning.session import Session
+from virc.reasoning.images import show
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.resize import QWEN2
+from virc.reasoning.session import Session
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -97,7 +97,7 @@ def test_crops_are_those_asked_for_and_a_twins_answer_is_right(
     found = lines(here / "evals" / folder)
     assert {line["answer"] for line in found} == {str(told)}
     assert {line["settings"].get("crops", "shown") for line in found} == {crops}
-    schema = Path(__file__).parents[2] / "recipes/virc_recipes/schemas/solve.json"
+    schema = Path(__file__).parents[2] / "recipes/virc/core/schemas/solve.json"
     for line in found:
         jsonschema.validate(line, json.loads(schema.read_text()))
     page = (here / "evals" / folder / "report.html").read_text()

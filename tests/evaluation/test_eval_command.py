@@ -19,9 +19,9 @@ from called import virc
 from servers import Server, dead_url, serve
 from solve.solving import CROP, answer, picture
 
+from virc.scoring.judge import Judge
+from virc.solving import retry as outage
 from virc_cli import evaluating
-from virc_recipes import outage
-from virc_recipes.judge import Judge
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -356,8 +356,8 @@ def test_only_models_that_are_asked_stand_beside_published_figures(
 
 
 def test_the_figure_of_tiny_is_that_of_its_card() -> None:
-    from virc_recipes import systems
-    from virc_recipes.models import EMBEDDED_FOLDER
+    from virc.models.registry import EMBEDDED_FOLDER
+    from virc.systems import registry as systems
 
     reported = systems.get("tiny").reported
     assert reported is not None
@@ -481,7 +481,7 @@ def test_who_names_no_benchmark_is_told_which_there_are(here: Path) -> None:
 
 
 def test_the_readme_lists_every_benchmark() -> None:
-    from virc_recipes import benchmarks
+    from virc.evaluation.benchmarks import registry as benchmarks
 
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     for name in benchmarks.names():

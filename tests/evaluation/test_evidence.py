@@ -11,12 +11,12 @@ from called import virc
 from PIL import Image
 from servers import serve
 
-from virc_recipes.errors import DataError
-from virc_recipes.evaluation.evidence import are_seen, of_fields, shown
-from virc_recipes.reasoning.trace import ImageRecord
-from virc_recipes.rewards.boxes import Box
+from virc.core.errors import DataError
+from virc.reasoning.trace import ImageRecord
+from virc.rewards.boxes import Box
+from virc.solving.evidence import are_seen, of_fields, shown
 
-SCHEMA = json.loads(files("virc_recipes").joinpath("schemas", "solve.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads(files("virc").joinpath("core", "schemas", "solve.json").read_text(encoding="utf-8"))
 SIZE = (400, 200)  # of the file; it is shown at half of it
 INPUT = ImageRecord(0, 200, 100, "image-0.png")
 BOX = (0.0, 0.0, 100.0, 100.0)

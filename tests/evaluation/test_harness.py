@@ -12,12 +12,14 @@ from PIL import Image
 from servers import MODEL, Server, dead_url, serve
 from solve.solving import picture
 
-from virc_recipes import evaluate, harness, harness_task
-from virc_recipes.backends import Sampling
-from virc_recipes.batch import as_row
-from virc_recipes.benchmarks import find
-from virc_recipes.errors import ConfigError, DataError, EngineError, UsageError, VircError
-from virc_recipes.harness import Run, Wanted
+from virc.backends.interface import Sampling
+from virc.core.errors import ConfigError, DataError, EngineError, UsageError, VircError
+from virc.evaluation import evaluate
+from virc.evaluation.benchmarks.registry import find
+from virc.evaluation.harness import harness
+from virc.evaluation.harness import task as harness_task
+from virc.evaluation.harness.harness import Run, Wanted
+from virc.solving.rows import as_row
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -78,7 +80,7 @@ def test_a_dry_run_shows_all_that_lmms_eval_gets_and_writes_nothing(
     }
     task = plan["files"][str(place / "task" / "virc_sums.yaml")]
     assert "task: virc_sums\n" in task
-    assert "doc_to_visual: !function virc_recipes.harness_task.images\n" in task
+    assert "doc_to_visual: !function virc.evaluation.harness.task.images\n" in task
     assert "sk-mine" not in json.dumps(plan)
     assert "hf-mine" not in json.dumps(plan)
     assert sorted(here.rglob("*")) == before

@@ -18,13 +18,13 @@ from parsed import HOSTILE, Page
 from PIL import Image
 from reported import NONE, RIGHT, UNSAID, WRONG, outcomes, result, summary_of
 
-from virc_recipes import tools
-from virc_recipes.batch import file_name
-from virc_recipes.evaluation.report import render
-from virc_recipes.evaluation.summary import Answered, Reported, Result, Summary
-from virc_recipes.reasoning.protocol import own_protocol
-from virc_recipes.reasoning.session import Reply, Session
-from virc_recipes.trace_files import write_trace
+from virc.evaluation.report import render
+from virc.evaluation.summary import Answered, Reported, Result, Summary
+from virc.reasoning.protocol import own_protocol
+from virc.reasoning.session import Reply, Session
+from virc.solving.rows import file_name
+from virc.solving.trace_files import write_trace
+from virc.tools import registry as tools
 
 
 class Tables(HTMLParser):

@@ -10,7 +10,7 @@ from browser import CHROMIUM, Tab, assert_fits, tab
 from parsed import HOSTILE
 from reported import WRONG, outcomes, result, summary_of
 
-from virc_recipes.evaluation.report import render
+from virc.evaluation.report import render
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 NAMES = ("one", "other")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virc_recipes.evaluation.statistics import mcnemar, paired, wilson
+from virc.evaluation.statistics import mcnemar, paired, wilson
 
 COUNTS = st.integers(0, 500)
 

@@ -1,6 +1,6 @@
 """Counting: shares, parts, pairs, and what is left out of them."""
 
-from virc_recipes.evaluation.summary import Answered, Result, summarise
+from virc.evaluation.summary import Answered, Result, summarise
 
 
 def result(id: str, right: dict[str, bool | None], **categories: tuple[str, ...]) -> Result:

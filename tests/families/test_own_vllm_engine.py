@@ -16,11 +16,12 @@ import pytest
 from called import Done, virc
 from servers import dead_url
 
+from virc.envs import environment as environments
+from virc.models.chat_protocol import read_protocol, written
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME
+from virc.tools import registry as tools
 from virc_cli import envs
-from virc_recipes import environments, tools
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.wording import read_protocol, written
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 

@@ -9,8 +9,8 @@ from called import virc
 from PIL import Image
 from servers import Server, serve
 
-from virc_recipes.reasoning.protocol import FILE_NAME, Protocol
-from virc_recipes.wording import written
+from virc.models.chat_protocol import written
+from virc.reasoning.protocol import FILE_NAME, Protocol
 
 ANSWER = "<think>I see it.</think>\n<answer>97</answer>"
 

@@ -10,15 +10,16 @@ from called import virc
 from PIL import Image
 from servers import Body, image_bytes, images_of, serve, turn_of
 
-from virc_recipes import families, models
-from virc_recipes.errors import ConfigError
-from virc_recipes.opened import Choice, spoken_here
-from virc_recipes.probing import Probed, keep
-from virc_recipes.reasoning.images import open_image
-from virc_recipes.reasoning.messages import ToolText
-from virc_recipes.reasoning.protocol import FILE_NAME, Protocol
-from virc_recipes.reasoning.session import Reply, Session
-from virc_recipes.wording import read_protocol
+from virc.core.errors import ConfigError
+from virc.families import registry as families
+from virc.models import registry as models
+from virc.models.chat_protocol import read_protocol
+from virc.models.load import Choice, spoken_here
+from virc.probing.result import Probed, keep
+from virc.reasoning.images import open_image
+from virc.reasoning.messages import ToolText
+from virc.reasoning.protocol import FILE_NAME, Protocol
+from virc.reasoning.session import Reply, Session
 
 # Names as servers, hubs and file folders have them.
 NAMES = {

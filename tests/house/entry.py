@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 from virc_cli import output
 from virc_cli.options import Json
-from virc_recipes import errors
+from virc.core import errors
 
 FAILURE = {"answer": None, "model": None}
 

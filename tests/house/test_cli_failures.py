@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from entry import Done, Env, Run
 
+from virc.core import errors
+from virc.core.errors import VircError
 from virc_cli import output
-from virc_recipes import errors
-from virc_recipes.errors import VircError
 
 CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, VircError)]
 

@@ -23,7 +23,7 @@ CACHE = re.compile(r"(^|/)(\.|__pycache__)")
 PLATFORMS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-apple-darwin")
 TEST_TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonschema")
 OF_THE_LOCAL_BACKEND = [f"tests/backends/test_{name}.py" for name in ("local", "load", "kv_cache", "chatml")]
-PACKAGES = {"virc_cli": ROOT / "virc_cli", "virc_recipes": ROOT / "recipes" / "virc_recipes"}
+PACKAGES = {"virc_cli": ROOT / "virc_cli", "virc": ROOT / "recipes" / "virc"}
 
 
 def run(command: Sequence[str | Path], folder: Path, env: Env | None = None) -> Done:
@@ -110,9 +110,7 @@ def test_the_installed_wheel_runs_outside_the_checkout(installed: Path, bare: En
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert run([installed / "virc", "--version"], tmp_path, bare).stdout == f"virc {version}\n"
     assert "Exit codes: 0 done" in run([installed / "virc", "--help"], tmp_path, bare).stdout
-    where = run(
-        [installed / "python", "-c", "import virc_recipes; print(virc_recipes.__file__)"], tmp_path, bare
-    )
+    where = run([installed / "python", "-c", "import virc; print(virc.__file__)"], tmp_path, bare)
     assert where.stdout.startswith(str(installed.parent))
 
 

@@ -12,8 +12,8 @@ from types import ModuleType
 import pytest
 from entry import Env
 
+import virc
 import virc_cli.commands
-import virc_recipes
 
 HEAVY = {
     *("torch", "transformers", "openai", "pydantic", "numpy", "PIL", "yaml", "rich", "httpx2", "httpx"),
@@ -91,5 +91,5 @@ def test_the_command_line_knows_its_parser_by_typer_alone() -> None:
 
 
 def test_recipes_know_nothing_of_the_command_line() -> None:
-    for source, names in imports_of(virc_recipes).items():
+    for source, names in imports_of(virc).items():
         assert not {name.partition(".")[0] for name in names} & {"virc_cli", "typer", "click"}, source

@@ -10,8 +10,9 @@ from entry import Run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virc_recipes import config, plain_yaml
-from virc_recipes.errors import ConfigError, UsageError
+from virc.config import user as config
+from virc.config import yaml as plain_yaml
+from virc.core.errors import ConfigError, UsageError
 
 
 @pytest.fixture

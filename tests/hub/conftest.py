@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from virc_recipes.hub import tries
+from virc.download.hub import tries
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 from hub_server import Files, Hub, Repo, hub
 
-from virc_recipes.hub import link
+from virc.download.hub import link
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE, MODEL, CRUX = "Qwen/Qwen2.5-VL-7B-Instruct", "LeonMiao/ViRC-7B", "LeonMiao/CRUX"
@@ -27,7 +27,7 @@ _CAPBSET_DROP, _CAP_DAC_OVERRIDE = 24, 1  # of Linux: prctl(2), capabilities(7)
 # Parts, and what counts as a large file, in small; the real command all the same.
 _SMALL = """
 import os, sys
-from virc_recipes.hub import fetching, ranged, tries
+from virc.download.hub import fetching, ranged, tries
 os.sync = lambda: None  # a kill, unlike a loss of power, needs none, and it waits for whoever else writes
 fetching.LARGE, ranged.PART, ranged._NOTE_SECONDS, tries.FIRST_WAIT = 1 << 20, 1 << 18, 0.05, 0.01
 from virc_cli.main import main

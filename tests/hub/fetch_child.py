@@ -12,8 +12,8 @@ import threading
 import time
 from pathlib import Path
 
-from virc_recipes.hub import File, Repo
-from virc_recipes.hub.ranged import fetch_large
+from virc.download.hub.ranged import fetch_large
+from virc.download.hub.repository import File, Repo
 
 interrupted: list[float] = []
 

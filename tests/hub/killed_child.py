@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from virc.download.hub import fetching, ranged
 from virc_cli.main import main
-from virc_recipes.hub import fetching, ranged
 
 
 def dying(function: Callable[..., Any], call: int, when: str) -> Callable[..., Any]:

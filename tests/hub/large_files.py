@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from hub_server import Hub, hub
 
-from virc_recipes.hub import File, Repo, link
-from virc_recipes.hub.ranged import fetch_large
+from virc.download.hub import link
+from virc.download.hub.ranged import fetch_large
+from virc.download.hub.repository import File, Repo
 
 REPO = Repo("some/model")
 NAME = "model.safetensors"

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from virc_recipes import systems
-from virc_recipes.data_files import Needed, bases, data_files, files_of
-from virc_recipes.errors import ConfigError, DataError, UsageError
-from virc_recipes.hub import File, Listing, Repo
+from virc.core.errors import ConfigError, DataError, UsageError
+from virc.download.data_files import Needed, bases, data_files, files_of
+from virc.download.hub.repository import File, Listing, Repo
+from virc.systems import registry as systems
 
 SFT = ("ViRC_stage_1_InstrSFT_scale_{}", "ViRC_stage_2_PracSFT_scale_{}")
 RL = ("ViRC_stage_3_StratRL_train_scale_{}.parquet", "ViRC_stage_3_StratRL_val_scale_{}.parquet")

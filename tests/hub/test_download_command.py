@@ -27,8 +27,8 @@ from downloads import (
 )
 from hub_server import Hub, Repo, drop, slow, status, wrong
 
-from virc_recipes.hub import fetching, ranged, record
-from virc_recipes.reasoning.protocol import FILE_NAME
+from virc.download.hub import fetching, ranged, record
+from virc.reasoning.protocol import FILE_NAME
 
 VSTAR = {"test_questions.jsonl": b"{}\n", "relative/1.jpg": b"jpg"}
 TAGGED = "v1"

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from hub_server import git_id
 
-from virc_recipes.errors import ConfigError, DataError
-from virc_recipes.hub import File, Listing, Repo, record
-from virc_recipes.hub.folder import Folder, digest
-from virc_recipes.hub.moving import move_in
-from virc_recipes.hub.record import HIDDEN, Kept, Record
+from virc.core.errors import ConfigError, DataError
+from virc.download.hub import record
+from virc.download.hub.folder import Folder, digest
+from virc.download.hub.moving import move_in
+from virc.download.hub.record import HIDDEN, Kept, Record
+from virc.download.hub.repository import File, Listing, Repo
 
 REPO = Repo("someone/data", "dataset")
 

@@ -13,7 +13,7 @@ import pytest
 from hub_server import Fault, hang, slow
 from large_files import NAME, REPO, Place, asked_for, listed, serving
 
-from virc_recipes.hub import ranged
+from virc.download.hub import ranged
 
 PART = 1 << 14
 REQUEST = ranged.ASKED * PART

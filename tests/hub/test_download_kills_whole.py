@@ -14,9 +14,9 @@ import pytest
 from downloads import MODEL, ROOT, held, model, packed, serving, start, weights
 from hub_server import Hub, slow
 
-from virc_recipes.hub import record
-from virc_recipes.hub.fetching import LAST
-from virc_recipes.hub.ranged import CONNECTIONS
+from virc.download.hub import record
+from virc.download.hub.fetching import LAST
+from virc.download.hub.ranged import CONNECTIONS
 
 DATA, ARCHIVE = "datasets/someone/pictures", "images.tar.lz4"
 PART = 1 << 18  # as `downloads.start` has it
@@ -88,7 +88,7 @@ def test_a_download_killed_fifty_times_is_completed_by_the_next(name: str, serve
     killed_and_completed(50, 2, name, server)
 
 
-HUB, UNPACKING = "virc_recipes.hub", "virc_recipes.archive.folder"
+HUB, UNPACKING = "virc.download.hub.repository", "virc.unpack.archive.folder"
 Moment = tuple[str, str, int, str]
 # Each run is killed one step further: rows come first, then the archive, last dataset_info.json.
 STEPS: list[Moment] = [

@@ -31,7 +31,7 @@ from hub_server import (
     wrong,
 )
 
-from virc_recipes.hub import fetching, link, ranged, record
+from virc.download.hub import fetching, link, ranged, record
 
 MODEL, DATASET, GATED, PRIVATE = "some/model", "datasets/some/rows", "some/gated", "some/private"
 FOLDER, ROWS = Path("models/model"), Path("data/rows")

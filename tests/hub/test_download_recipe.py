@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from virc_recipes import systems
-from virc_recipes.download import Item, Part, check_room
-from virc_recipes.errors import ConfigError, SetupError, UsageError
-from virc_recipes.hub import File, Listing, Repo
-from virc_recipes.hub.folder import State
-from virc_recipes.wants import DownloadConfig, Want, wanted
+from virc.core.errors import ConfigError, SetupError, UsageError
+from virc.download.fetch import Item, Part, check_room
+from virc.download.hub.folder import State
+from virc.download.hub.repository import File, Listing, Repo
+from virc.download.wanted import DownloadConfig, Want, wanted
+from virc.systems import registry as systems
 
 CRUX = Repo("LeonMiao/CRUX", "dataset")
 QWEN = "Qwen/Qwen2.5-VL-7B-Instruct"

@@ -8,9 +8,12 @@ import pytest
 from called import virc
 from data import crux
 
-from virc_recipes import stages, systems, training
-from virc_recipes.hub import Kind, record
-from virc_recipes.models import EMBEDDED_FOLDER
+from virc.download.hub import record
+from virc.download.hub.repository import Kind
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.stages import resolve as stages
+from virc.systems import registry as systems
+from virc.training import inputs as training
 
 BASE = "Qwen/Qwen2.5-VL-7B-Instruct"
 NEEDED = {

@@ -17,9 +17,9 @@ from downloads import ROOT
 from hub_server import Fault, Hub, Repo, body, hub, moved, short, status
 from huggingface_hub import HfApi, constants, hf_hub_download
 
-from virc_recipes.errors import ConfigError, DataError, NetworkError, VircError
-from virc_recipes.hub import Repo as Wanted
-from virc_recipes.hub.refusals import PassingError, as_error, by_status
+from virc.core.errors import ConfigError, DataError, NetworkError, VircError
+from virc.download.hub.refusals import PassingError, as_error, by_status
+from virc.download.hub.repository import Repo as Wanted
 
 MODEL, PRIVATE, GATED = "LeonMiao/ViRC-3B", "some/private", "some/gated"
 STRANGER = "hf_stranger"

@@ -13,11 +13,11 @@ import pytest
 from hub_server import Hub, drop, etag, hang, ignore_range, status, wrong
 from large_files import CONTENT, NAME, REPO, asked_for, listed, serving
 
-from virc_recipes.archive.formats import pieces
-from virc_recipes.errors import NetworkError
-from virc_recipes.hub import File
-from virc_recipes.hub.link import ChangedError, StoppedError
-from virc_recipes.hub.stream import opened
+from virc.core.errors import NetworkError
+from virc.download.hub.link import ChangedError, StoppedError
+from virc.download.hub.repository import File
+from virc.download.hub.stream import opened
+from virc.unpack.archive.formats import pieces
 
 FILE = listed(CONTENT)
 

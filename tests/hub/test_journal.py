@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from virc_recipes.hub import journal
-from virc_recipes.hub.journal import Part
+from virc.download.hub import journal
+from virc.download.hub.journal import Part
 
 
 def test_what_is_added_is_read_in_order(tmp_path: Path) -> None:

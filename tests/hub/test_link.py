@@ -11,9 +11,9 @@ import pytest
 from hub_server import Fault, Hub, Reply, drop, etag, hang, ignore_range, moved, short, status
 from large_files import CONTENT, NAME, REPO, TOKEN, listed, serving
 
-from virc_recipes.errors import ConfigError, NetworkError
-from virc_recipes.hub import link
-from virc_recipes.hub.link import TRIES, ChangedError, Link, NoRangesError, Reader
+from virc.core.errors import ConfigError, NetworkError
+from virc.download.hub import link
+from virc.download.hub.link import TRIES, ChangedError, Link, NoRangesError, Reader
 
 FILE = listed(CONTENT)
 MIDDLE = 100_000

@@ -15,11 +15,12 @@ from huggingface_hub import constants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from virc_recipes.errors import ConfigError, DataError, NetworkError, VircError
-from virc_recipes.hub import File, tries
-from virc_recipes.hub import Repo as Wanted
-from virc_recipes.hub import listing as listing_module
-from virc_recipes.hub.listing import listing
+from virc.core.errors import ConfigError, DataError, NetworkError, VircError
+from virc.download.hub import listing as listing_module
+from virc.download.hub import tries
+from virc.download.hub.listing import listing
+from virc.download.hub.repository import File
+from virc.download.hub.repository import Repo as Wanted
 
 MODEL, DATASET, PRIVATE, GATED = "LeonMiao/ViRC-3B", "LeonMiao/CRUX", "some/private", "some/gated"
 CONFIG, WEIGHTS = b'{"model_type": "qwen2_5_vl"}', b"weights" * 1000

@@ -26,9 +26,10 @@ from hub_server import (
 )
 from large_files import CONTENT, NAME, PART, REPO, Place, asked_for, listed, serving
 
-from virc_recipes.errors import ConfigError, NetworkError, SetupError
-from virc_recipes.hub import File, ranged
-from virc_recipes.hub.link import TRIES, ChangedError
+from virc.core.errors import ConfigError, NetworkError, SetupError
+from virc.download.hub import ranged
+from virc.download.hub.link import TRIES, ChangedError
+from virc.download.hub.repository import File
 
 SIZE = len(CONTENT)
 PARTS = -(-SIZE // PART)

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from hub_server import Fault, Hub, Reply, Repo, becomes, drop, hub, short, slow, status, wrong
 
-from virc_recipes.errors import ConfigError, NetworkError, VircError
-from virc_recipes.hub import File, small, tries
-from virc_recipes.hub import Repo as Wanted
-from virc_recipes.hub.listing import listing
-from virc_recipes.hub.small import fetch_small
+from virc.core.errors import ConfigError, NetworkError, VircError
+from virc.download.hub import small, tries
+from virc.download.hub.listing import listing
+from virc.download.hub.repository import File
+from virc.download.hub.repository import Repo as Wanted
+from virc.download.hub.small import fetch_small
 
 MODEL, GATED = "LeonMiao/ViRC-3B", "some/gated"
 CONFIG, TOKENIZER = b'{"model_type": "qwen2_5_vl"}' * 100, os.urandom(300_000)

@@ -11,13 +11,14 @@ from called import virc
 from data import crux
 from hub_server import Hub, drop, hub, ignore_range, status
 
-from virc_recipes import models, systems
-from virc_recipes.data.extract import study_file
-from virc_recipes.data.layouts import only_source
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.protocol_source import MOST_BYTES, fetch_wording
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.wording import of_weights, read_protocol
+from virc.data.formats.registry import only_source
+from virc.data.protocol.extract import study_file
+from virc.download.protocol_source import MOST_BYTES, fetch_wording
+from virc.models import registry as models
+from virc.models.chat_protocol import of_weights, read_protocol
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME
+from virc.systems import registry as systems
 
 DATASET = "datasets/LeonMiao/CRUX"
 PICTURE = Path(__file__).resolve().parents[1] / "pictures" / "triangle.png"
@@ -201,7 +202,7 @@ def test_a_server_that_does_not_have_them_is_one_warning(
     server.misbehave(status(404, error="RepoNotFound"), on="api", times=None)
     assert fetched("ViRC-3B", tmp_path / "m")[0] is None
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("virc_recipes.hub.tries.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("virc.download.hub.tries.FIRST_WAIT", 0.01)
     found, said = fetched("ViRC-3B", tmp_path / "m")
     assert (found, len(said)) == (None, 1)
 

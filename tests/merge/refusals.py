@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from virc_recipes.engines import verl_merge
-from virc_recipes.errors import VircError
+from virc.core.errors import VircError
+from virc.engines.verl import merge as verl_merge
 
 HEAD = "lm_head.weight"
 NORM = "model.visual.blocks.0.norm1.weight"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from engine_python import interpreter
 
-from virc_recipes import environments
-from virc_recipes.models import EMBEDDED_FOLDER
+import virc
+from virc.models.registry import EMBEDDED_FOLDER
 
 HERE = Path(__file__).parent
-RECIPES = Path(environments.__file__).parents[1]
+RECIPES = Path(virc.__file__).parents[1]
 
 
 def lay_out(checkpoint: Path, world: int = 2) -> Path:

@@ -10,9 +10,9 @@ from called import virc
 from training import small_lora
 from training.small_lora import LAYER, PREFIX, RANK, tensors
 
-from virc_recipes import runs
-from virc_recipes.backends import local
-from virc_recipes.models import EMBEDDED_FOLDER
+from virc.backends import local
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.runs import run as runs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

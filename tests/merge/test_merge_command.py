@@ -11,12 +11,15 @@ from runs.made import make, save
 from sharded import lay_out
 from training import small_lora
 
-from virc_recipes import environments, merge, models, origin
-from virc_recipes.envs import get
-from virc_recipes.errors import ConfigError
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.origin import Origin
-from virc_recipes.runs import Run
+from virc.core.errors import ConfigError
+from virc.envs import environment as environments
+from virc.envs.pins import get
+from virc.merging import merge
+from virc.models import provenance as origin
+from virc.models import registry as models
+from virc.models.provenance import Origin
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.runs.run import Run
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def test_a_folder_of_shards_is_merged_in_the_environment_of_verl(workspace: Path
     assert done.code == 0, done.err
     words = [line.strip(" \\") for line in done.out.split("# command\n")[1].splitlines()]
     python = str(get("rl", "cpu", workspace.parent / "cache").python)
-    assert words[:3] == [python, "-m", "virc_recipes.engines.verl_merge"]
+    assert words[:3] == [python, "-m", "virc.engines.verl.merge"]
     assert words[3:] == [str(actor), str(workspace / "models" / "global_step_5")]
     assert "CUDA_VISIBLE_DEVICES=-1" in done.out
     assert not (workspace / "models").exists()
@@ -54,7 +57,7 @@ def test_an_adapter_is_added_in_this_environment(workspace: Path) -> None:
     (adapter / "adapter_model.safetensors").write_bytes(bytes(9))
     said = virc("merge", "lora", "--to", "merged", "--dry-run", "--json").json
     assert said["plan"]["command"] == [
-        sys.executable, "-m", "virc_recipes.engines.adapter_merge", str(EMBEDDED_FOLDER), str(adapter),
+        sys.executable, "-m", "virc.engines.merge.adapter", str(EMBEDDED_FOLDER), str(adapter),
         str(workspace / "merged"),
     ]  # fmt: skip
     assert said["to"] == "merged"

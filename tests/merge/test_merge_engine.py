@@ -17,9 +17,9 @@ from called import virc
 from runs.made import make
 from sharded import python
 
-from virc_recipes import models
-from virc_recipes.backends import local
-from virc_recipes.models import EMBEDDED_FOLDER
+from virc.backends import local
+from virc.models import registry as models
+from virc.models.registry import EMBEDDED_FOLDER
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 

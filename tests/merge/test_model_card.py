@@ -5,8 +5,9 @@ from pathlib import Path
 import yaml
 from runs.made import make
 
-from virc_recipes import model_card, runs
-from virc_recipes.origin import Origin
+from virc.merging import card as model_card
+from virc.models.provenance import Origin
+from virc.runs import run as runs
 
 FROM = Origin(
     kind="shards", source="virc-rl@20", system="virc", stage="rl", step=20, steps=100,

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from sharded import lay_out
 
-from virc_recipes import shards
-from virc_recipes.errors import ConfigError
-from virc_recipes.shards import Adapter
+from virc.core.errors import ConfigError
+from virc.models import shards
+from virc.models.shards import Adapter
 
 
 def test_a_checkpoint_and_its_actor_are_the_same(tmp_path: Path) -> None:

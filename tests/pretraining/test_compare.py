@@ -6,9 +6,9 @@ import re
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from virc_recipes.models import PACKAGE
-from virc_recipes.pretraining import curriculum, loop
-from virc_recipes.pretraining.encode import IGNORE, encode
+from tiny import curriculum, loop
+from tiny.encode import IGNORE, encode
+from virc.models.registry import PACKAGE
 
 _VERDICT = re.compile(r"<think>(.) is \d+\. I need angle (.)\. (That is the one\.|Look at the next corner\.)")
 

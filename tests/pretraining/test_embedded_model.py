@@ -13,16 +13,17 @@ import pytest
 from called import virc
 from PIL import Image
 
-from virc_recipes import models, systems
-from virc_recipes.benchmarks import diagrams
-from virc_recipes.data import worked
-from virc_recipes.models import EMBEDDED_FOLDER as FOLDER
-from virc_recipes.opened import Choice, Opened, open_model
-from virc_recipes.pretraining import measure
-from virc_recipes.pretraining.loop import PHASES
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.solve import SolveConfig, solve
-from virc_recipes.wording import read_protocol
+from tiny import measure
+from tiny.loop import PHASES
+from virc.data.synth import worked
+from virc.evaluation.benchmarks import diagrams
+from virc.models import registry as models
+from virc.models.chat_protocol import read_protocol
+from virc.models.load import Choice, Opened, open_model
+from virc.models.registry import EMBEDDED_FOLDER as FOLDER
+from virc.reasoning.protocol import FILE_NAME
+from virc.solving.one import SolveConfig, solve
+from virc.systems import registry as systems
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from virc_recipes.data import worked
-from virc_recipes.data.families import polygons
-from virc_recipes.pretraining import curriculum, places, sight
-from virc_recipes.pretraining.architecture import IMAGE_MEAN, IMAGE_STD, build_tokenizer
-from virc_recipes.pretraining.corpus import constants, words
-from virc_recipes.pretraining.encode import IGNORE, collate, encode, patches
+from tiny import curriculum, places, sight
+from tiny.architecture import IMAGE_MEAN, IMAGE_STD, build_tokenizer
+from tiny.corpus import constants, words
+from tiny.encode import IGNORE, collate, encode, patches
+from virc.data.synth import worked
+from virc.data.synth.families import polygons
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from virc_recipes.pretraining.muon import Muon, orthogonal
+from tiny.muon import Muon, orthogonal
 
 SHAPES = [(24, 24), (48, 16), (1, 24)]
 

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from virc_recipes.data import families, worked
-from virc_recipes.data.problem import LARGEST
-from virc_recipes.pretraining import loop, of_families, sight
-from virc_recipes.pretraining.architecture import build_tokenizer
-from virc_recipes.pretraining.corpus import constants, words
-from virc_recipes.pretraining.encode import IGNORE, encode
-from virc_recipes.reasoning.messages import parse
+from tiny import loop, of_families, sight
+from tiny.architecture import build_tokenizer
+from tiny.corpus import constants, words
+from tiny.encode import IGNORE, encode
+from virc.data.synth import worked
+from virc.data.synth.families import registry as families
+from virc.data.synth.problem import LARGEST
+from virc.reasoning.messages import parse
 
 ALL = tuple(families.names())
 SOME = ("charts", "far")

@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from virc_recipes.opened import Choice, open_model
-from virc_recipes.pretraining import loop
+from tiny import loop
+from virc.models.load import Choice, open_model
 
 
 def taught(out: Path, phase: str, start: Path | None = None) -> dict[str, torch.Tensor]:

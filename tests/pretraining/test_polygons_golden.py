@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from virc_recipes.benchmarks import diagrams as benchmark
-from virc_recipes.data import worked
-from virc_recipes.data.synth import SynthConfig, write
-from virc_recipes.pretraining import corpus, curriculum, sight
+from tiny import corpus, curriculum, sight
+from virc.data.synth import worked
+from virc.data.synth.draw import SynthConfig, write
+from virc.evaluation.benchmarks import diagrams as benchmark
 
 TASKS = {
     "compare": curriculum.compare,

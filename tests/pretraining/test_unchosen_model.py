@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from virc_recipes import models
-from virc_recipes.opened import DEMONSTRATION, Choice, open_model
+from virc.models import registry as models
+from virc.models.load import DEMONSTRATION, Choice, open_model
 
 
 def test_the_embedded_model_says_that_it_is_a_demonstration_unless_it_was_chosen() -> None:

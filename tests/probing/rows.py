@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from vision_server import Eyes, Vision, VisionServer
 
-from virc_recipes.backends.openai import OpenAIBackend
-from virc_recipes.probing import Probed
-from virc_recipes.probing.pictures import LARGE
-from virc_recipes.probing.probe import probe
+from virc.backends.openai.backend import OpenAIBackend
+from virc.probing.pictures import LARGE
+from virc.probing.probe import probe
+from virc.probing.result import Probed
 
 QWEN3 = Eyes(factor=32, least=65_536, most=16_777_216)
 OLLAMA3 = Eyes(factor=32, least=65_536, most=2_097_152)

@@ -16,8 +16,9 @@ from rows import QWEN3
 from servers import Body, dead_url, serve
 from vision_server import Eyes, Vision, VisionServer, pixels, see, sizes
 
-from virc_recipes.probing import Probed, kept, servers
-from virc_recipes.probing.servers import local_servers
+from virc.probing import servers
+from virc.probing.result import Probed, kept
+from virc.probing.servers import local_servers
 
 QWEN25 = Vision("qwen2.5-vl-7b-instruct", "organization_owner", eyes=Eyes(longest=1024))
 ALIAS = Vision("model", "llamacpp", eyes=QWEN3, unit="thousand")

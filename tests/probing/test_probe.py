@@ -9,14 +9,15 @@ from rows import NOISE, QWEN3, ROWS, SEEDS, Row, at_random, probed, right, truth
 from servers import Body, dead_url
 from vision_server import Eyes, Vision, VisionServer, looks, see
 
-from virc_recipes import families
-from virc_recipes.backends.openai import OpenAIBackend
-from virc_recipes.errors import VircError
-from virc_recipes.probing import Probed, limits, pictures
-from virc_recipes.probing.probe import MOST_REQUESTS, _box_ask, _order_ask, probe
-from virc_recipes.probing.scaling import beyond_text
-from virc_recipes.reasoning.images import Shown
-from virc_recipes.reasoning.session import Reply
+from virc.backends.openai.backend import OpenAIBackend
+from virc.core.errors import VircError
+from virc.families import registry as families
+from virc.probing import limits, pictures
+from virc.probing.probe import MOST_REQUESTS, _box_ask, _order_ask, probe
+from virc.probing.result import Probed
+from virc.probing.scaling import beyond_text
+from virc.reasoning.images import Shown
+from virc.reasoning.session import Reply
 
 LARGE = Shown(pictures.large()).data_url
 PIXELS = Vision("qwen2.5-vl-7b", "llamacpp", noise=NOISE)

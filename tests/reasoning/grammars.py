@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from virc_recipes.reasoning.grammar import TAGS, Grammar
-from virc_recipes.reasoning.messages import ToolText, Turn
+from virc.reasoning.grammar import TAGS, Grammar
+from virc.reasoning.messages import ToolText, Turn
 
 
 class Case(NamedTuple):

@@ -5,8 +5,8 @@ from typing import Any
 
 from PIL import Image
 
-from virc_recipes.reasoning.session import Ask, Done, Reply, Session
-from virc_recipes.reasoning.trace import Trace
+from virc.reasoning.session import Ask, Done, Reply, Session
+from virc.reasoning.trace import Trace
 
 
 def picture(width: int = 336, height: int = 252) -> Image.Image:

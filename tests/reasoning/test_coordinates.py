@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virc_recipes import tools
-from virc_recipes.reasoning.coordinates import resolve_box, resolve_index
-from virc_recipes.reasoning.grammar import Index
-from virc_recipes.reasoning.protocol import BoxForm, Coordinates
-from virc_recipes.tools import ToolError, View
-from virc_recipes.tools.base import Size
+from virc.reasoning.calls import Size
+from virc.reasoning.coordinates import resolve_box, resolve_index
+from virc.reasoning.grammar import Index
+from virc.reasoning.protocol import BoxForm, Coordinates
+from virc.tools import registry as tools
+from virc.tools.registry import ToolError, View
 
 SIZE = (336, 252)
 

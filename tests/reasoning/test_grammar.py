@@ -9,8 +9,8 @@ from grammars import CASES, grammar
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virc_recipes.reasoning.grammar import TAGS, CallForm, Grammar, Index
-from virc_recipes.reasoning.messages import FormatError, ToolText, Turn, parse, stopped
+from virc.reasoning.grammar import TAGS, CallForm, Grammar, Index
+from virc.reasoning.messages import FormatError, ToolText, Turn, parse, stopped
 
 NAMES = list(CASES)
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from replies import answer, asked, call, finished, picture
 
-from virc_recipes.reasoning.protocol import Protocol
-from virc_recipes.reasoning.session import Ask, Done, Reply, Session
-from virc_recipes.reasoning.trace import Failure, Rejected, Trace, Unit
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.session import Ask, Done, Reply, Session
+from virc.reasoning.trace import Failure, Rejected, Trace, Unit
 
 FAULTS = {
     "no tags": (Reply("97"), "tags"),

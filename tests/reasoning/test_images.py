@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from virc_recipes.errors import DataError
-from virc_recipes.reasoning.images import image_size, open_image, show, show_square
-from virc_recipes.reasoning.resize import Grid
+from virc.core.errors import DataError
+from virc.reasoning.images import image_size, open_image, show, show_square
+from virc.reasoning.resize import Grid
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 
@@ -128,7 +128,7 @@ def test_pillow_adds_no_warning_to_our_sentence(tmp_path: Path) -> None:
     (tmp_path / "large.png").write_bytes(png(9_900, 9_900))
     code = (
         "import sys, pathlib\n"
-        "from virc_recipes.reasoning.images import open_image\n"
+        "from virc.reasoning.images import open_image\n"
         "for path in sys.argv[1:]:\n"
         "    try: open_image(pathlib.Path(path), path)\n"
         "    except Exception as error: print(type(error).__name__)\n"
@@ -249,7 +249,7 @@ def test_the_largest_picture_opens_in_less_than_a_gigabyte(mode: str, tmp_path: 
     image.save(tmp_path / "large.png", compress_level=1, **options)
     opens = "open_image(pathlib.Path('large.png'), 'large')"
     code = (
-        "import pathlib; from virc_recipes.reasoning.images import open_image\n"
+        "import pathlib; from virc.reasoning.images import open_image\n"
         f"image = {opens}; print(image.mode, image.getpixel((9999, 9999)))\n"
         "print(pathlib.Path('/proc/self/status').read_text())"
     )

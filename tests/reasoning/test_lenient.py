@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virc_recipes.reasoning.bodies import Called, FormatError, ToolText
-from virc_recipes.reasoning.grammar import CallForm, Grammar
-from virc_recipes.reasoning.lenient import Sent, canonical, read
-from virc_recipes.reasoning.messages import Turn, parse
+from virc.reasoning.bodies import Called, FormatError, ToolText
+from virc.reasoning.grammar import CallForm, Grammar
+from virc.reasoning.lenient import Sent, canonical, read
+from virc.reasoning.messages import Turn, parse
 
 NAMES = ("crop_image", "scale_image", "display_image")
 ZOOM = CallForm(

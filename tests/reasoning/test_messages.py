@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virc_recipes.reasoning.messages import FormatError, ToolText, Turn, parse, printable
+from virc.reasoning.messages import FormatError, ToolText, Turn, parse, printable
 
 CALL = '{"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 3, 4], "image_index": 0}}'
 

@@ -12,11 +12,12 @@ import pytest
 from called import virc
 from jsonschema import Draft202012Validator
 
-from virc_recipes import systems, tools
-from virc_recipes.errors import ConfigError
-from virc_recipes.reasoning.protocol import FILE_NAME, Coordinates, Protocol, fill, own_protocol
-from virc_recipes.reasoning.protocol_schema import CLASSES, descriptions, schema
-from virc_recipes.wording import of_system, read_protocol, written
+from virc.core.errors import ConfigError
+from virc.models.chat_protocol import of_system, read_protocol, written
+from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, fill, own_protocol
+from virc.reasoning.protocol_schema import CLASSES, descriptions, schema
+from virc.systems import registry as systems
+from virc.tools import registry as tools
 
 UNITS: tuple[Coordinates, ...] = ("pixel", "permille", "thousand", "unit", "original")
 
@@ -98,7 +99,7 @@ def test_the_protocol_of_every_system_is_valid(name: str) -> None:
 
 
 def test_every_file_in_the_package_is_valid() -> None:
-    package = Path(str(files("virc_recipes")))
+    package = Path(str(files("virc")))
     found = sorted(package.rglob(FILE_NAME))
     assert package / "models" / "tiny" / FILE_NAME in found
     for file in found:

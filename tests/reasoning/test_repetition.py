@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from virc_recipes.reasoning.repetition import repeats
+from virc.reasoning.repetition import repeats
 
 
 def published(text: str, times: int) -> bool:

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from virc_recipes.reasoning.resize import Grid, smart_resize
-from virc_recipes.tools import get
-from virc_recipes.tools.base import Call
+from virc.reasoning.calls import Call
+from virc.reasoning.resize import Grid, smart_resize
+from virc.tools.registry import get
 
 # Widths in units of 28 px after scaling an image of 1..40 x 16 units and showing the result. A side under a
 # unit (the first of .25 and .5) is enlarged to one, the whole image with it, and ties go to the even unit.

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from virc_recipes.reasoning.images import open_image
-from virc_recipes.reasoning.protocol import Protocol
-from virc_recipes.reasoning.session import Done, Reply, Session, Unit
+from virc.reasoning.images import open_image
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.session import Done, Reply, Session, Unit
 
 
 @pytest.fixture(scope="module")

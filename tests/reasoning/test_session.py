@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 from replies import answer, asked, call, finished, picture
 
-from virc_recipes.reasoning.protocol import Protocol
-from virc_recipes.reasoning.resize import Grid
-from virc_recipes.reasoning.session import SOLVE, Reply, Session
-from virc_recipes.reasoning.trace import Failure, ImageRecord, Message, Rejected, Trace, Unit
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.resize import Grid
+from virc.reasoning.session import SOLVE, Reply, Session
+from virc.reasoning.trace import Failure, ImageRecord, Message, Rejected, Trace, Unit
 
 QUESTION = "What is {index}, and what is {question}?"
 

@@ -6,13 +6,14 @@ from grammars import CASES
 from PIL import Image
 from replies import asked, finished, picture
 
-from virc_recipes import systems, wording
-from virc_recipes.reasoning.grammar import CallForm, Grammar
-from virc_recipes.reasoning.protocol import BoxForm, Coordinates, Protocol
-from virc_recipes.reasoning.resize import Grid
-from virc_recipes.reasoning.session import Reply, Session
-from virc_recipes.reasoning.trace import Message, Rejected, Unit
-from virc_recipes.tools.base import Box
+from virc.models import chat_protocol as wording
+from virc.reasoning.calls import Box
+from virc.reasoning.grammar import CallForm, Grammar
+from virc.reasoning.protocol import BoxForm, Coordinates, Protocol
+from virc.reasoning.resize import Grid
+from virc.reasoning.session import Reply, Session
+from virc.reasoning.trace import Message, Rejected, Unit
+from virc.systems import registry as systems
 
 SMALL = Grid(max_pixels=336 * 252)
 

@@ -12,9 +12,9 @@ import tested
 from servers import serve
 from training import workspaces
 
-from virc_recipes.metrics import metrics
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.runs import Run
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.runs.metrics import metrics
+from virc.runs.run import Run
 
 pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
 

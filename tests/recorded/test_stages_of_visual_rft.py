@@ -16,8 +16,8 @@ from PIL import Image
 from rl.rl_engine import child
 from training import system_rows, workspaces
 
-from virc_recipes import systems
-from virc_recipes.wording import of_system
+from virc.models.chat_protocol import of_system
+from virc.systems import registry as systems
 
 pytestmark = [pytest.mark.record, pytest.mark.timeout(900)]
 

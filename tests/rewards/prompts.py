@@ -7,9 +7,9 @@ from typing import Any
 
 from PIL import Image
 
-from virc_recipes.data.record import MARK, Message, Picture, Record
-from virc_recipes.reasoning.protocol import Coordinates
-from virc_recipes.rewards.sample import Prompt, Strict
+from virc.data.rows.record import MARK, Message, Picture, Record
+from virc.reasoning.protocol import Coordinates
+from virc.rewards.sample import Prompt, Strict
 
 Size = tuple[int, int]
 

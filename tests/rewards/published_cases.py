@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from rewards.prompts import answer, call, crop, display, scale, tool
 
-from virc_recipes.reasoning.protocol import Coordinates
+from virc.reasoning.protocol import Coordinates
 
 GOOD = {"reasoning": (r"\boxed{0.8}",), "focus": (r"\boxed{0.5}",)}
 """0.5 * 0.8 + 0.4 * 0.5 = 0.6; with the right tool 0.7."""

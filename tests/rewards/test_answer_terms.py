@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rewards.prompts import answer, crop, prompt, tool
 
-from virc_recipes import rewards
-from virc_recipes.errors import DataError
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.rewards import Term
-from virc_recipes.rewards.anls import edits
-from virc_recipes.rewards.means import Means, UnscoredError, means_of
-from virc_recipes.rewards.ngrams import penalty
-from virc_recipes.rewards.rouge import rouge_l
-from virc_recipes.rewards.sample import Prompt, sample
-from virc_recipes.symbolic import Symbolic
-from virc_recipes.systems import Judging
+from virc.core.errors import DataError
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.rewards import registry as rewards
+from virc.rewards.means import Means, UnscoredError, means_of
+from virc.rewards.registry import Term
+from virc.rewards.sample import Prompt, sample
+from virc.rewards.terms.anls import edits
+from virc.rewards.terms.ngrams import penalty
+from virc.rewards.terms.rouge import rouge_l
+from virc.scoring.symbolic import Symbolic
+from virc.systems.registry import Judging
 
 TERMS = {term.name: term for term in rewards.discover()[0]}
 OF_ANSWERS = [

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from rewards.prompts import answer, prompt
 
-from virc_recipes import rewards
-from virc_recipes.errors import DataError
-from virc_recipes.reasoning.protocol import Coordinates
-from virc_recipes.rewards import boxes
-from virc_recipes.rewards.boxes import Found
-from virc_recipes.rewards.means import Means, UnscoredError
-from virc_recipes.rewards.sample import Prompt, sample
+from virc.core.errors import DataError
+from virc.reasoning.protocol import Coordinates
+from virc.rewards import boxes
+from virc.rewards import registry as rewards
+from virc.rewards.boxes import Found
+from virc.rewards.means import Means, UnscoredError
+from virc.rewards.sample import Prompt, sample
 
 TERMS = {term.name: term for term in rewards.discover()[0]}
 SIZE = (280, 196)

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from rewards.prompts import answer, prompt
 
-from virc_recipes import rewards, systems
-from virc_recipes.errors import ConfigError, VircError
-from virc_recipes.rewards.means import Means
-from virc_recipes.rewards.sample import sample
-from virc_recipes.systems import files
-from virc_recipes.systems.check import check
+from virc.core.errors import ConfigError, VircError
+from virc.rewards import registry as rewards
+from virc.rewards.means import Means
+from virc.rewards.sample import sample
+from virc.systems import files
+from virc.systems import registry as systems
+from virc.systems.lint import check
 
 SHORT = '''"""The shorter the thought, the better."""
 

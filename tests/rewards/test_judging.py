@@ -13,10 +13,10 @@ import pytest
 from faults import body, cut, hang, status
 from servers import MODELS, Body, Fault, Server, dead_url, images_of, serve
 
-from virc_recipes.errors import ConfigError, NetworkError, VircError
-from virc_recipes.reasoning.images import Shown, open_image
-from virc_recipes.rewards.judging import Judge, Verdict
-from virc_recipes.rewards.published import read_focus, read_verdict
+from virc.core.errors import ConfigError, NetworkError, VircError
+from virc.reasoning.images import Shown, open_image
+from virc.rewards.judging import Judge, Verdict
+from virc.rewards.published import read_focus, read_verdict
 
 PICTURE = Path(__file__).parents[1] / "pictures" / "triangle.png"
 ONE = r"It is right. \boxed{1}"

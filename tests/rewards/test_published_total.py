@@ -9,11 +9,11 @@ from rewards.prompts import prompt
 from rewards.published_cases import CASES, Case
 from servers import Body, Server, images_of, serve
 
-from virc_recipes import rewards
-from virc_recipes.rewards.judging import Judge
-from virc_recipes.rewards.means import Means
-from virc_recipes.rewards.published import QUIRKS
-from virc_recipes.rewards.sample import sample
+from virc.rewards import registry as rewards
+from virc.rewards.judging import Judge
+from virc.rewards.means import Means
+from virc.rewards.published import QUIRKS
+from virc.rewards.sample import sample
 
 QUESTIONS = ("answer", "reasoning", "focus")  # by the number of their images
 

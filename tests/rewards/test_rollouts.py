@@ -19,18 +19,21 @@ from PIL import Image
 from rewards.prompts import answer, crop, scale, tool
 from servers import Body, images_of, serve
 
-from virc_recipes import rewards, systems, wording
-from virc_recipes.data.record import Picture, Record
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.reasoning.resize import QWEN2
-from virc_recipes.reasoning.session import Done, Rejected, Reply, Session
-from virc_recipes.rewards import rollouts
-from virc_recipes.rewards.kept import copy, moved, own_files
-from virc_recipes.rewards.means import Means
-from virc_recipes.rewards.verl import Settings
-from virc_recipes.systems import Judging, Reward
-from virc_recipes.wording import read_protocol
+import virc
+from virc.data.rows.record import Picture, Record
+from virc.models import chat_protocol as wording
+from virc.models.chat_protocol import read_protocol
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.resize import QWEN2
+from virc.reasoning.session import Done, Rejected, Reply, Session
+from virc.rewards import registry as rewards
+from virc.rewards import rollouts
+from virc.rewards.kept import copy, moved, own_files
+from virc.rewards.means import Means
+from virc.rewards.verl import Settings
+from virc.systems import registry as systems
+from virc.systems.registry import Judging, Reward
 
 WORDING = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
 QUESTION = "How long is AB?"
@@ -146,7 +149,7 @@ def given(picture: Path, trace: str) -> dict[str, Any]:
 
 
 def rewarded(picture: Path, replies: Sequence[str], file: str) -> dict[str, float]:
-    compute = partial(import_module("virc_recipes.rewards.verl").compute_score, settings=file)
+    compute = partial(import_module("virc.rewards.verl").compute_score, settings=file)
     found: dict[str, float] = asyncio.run(compute(**given(picture, trace_of(replies, picture))))
     return found
 
@@ -210,7 +213,7 @@ def test_a_total_says_what_a_rollout_is_worth(picture: Path, tmp_path: Path) -> 
 
 WORKER = """
 import asyncio, json, sys
-from virc_recipes.rewards.verl import compute_score
+from virc.rewards.verl import compute_score
 found = asyncio.run(compute_score(**json.loads(sys.argv[1]), settings=sys.argv[2]))
 print(json.dumps(found))
 """
@@ -232,7 +235,7 @@ def test_workers_load_the_copies_of_the_users_files(picture: Path, tmp_path: Pat
     shutil.rmtree(own)
     own.mkdir()
     words = json.dumps(given(picture, trace_of([LOOK, RIGHT], picture)))
-    recipes = str(Path(rewards.__file__).parents[2])
+    recipes = str(Path(virc.__file__).parents[1])
     env = {**os.environ, "PYTHONPATH": recipes}
     done = subprocess.run(
         [sys.executable, "-c", WORKER, words, file], env=env, capture_output=True, text=True, check=True

@@ -7,12 +7,12 @@ import msgspec
 import pytest
 from rewards.prompts import answer, crop, display, prompt, scale, tool
 
-from virc_recipes import rewards
-from virc_recipes.errors import DataError
-from virc_recipes.rewards import Scored
-from virc_recipes.rewards.means import Means
-from virc_recipes.rewards.sample import Prompt, sample
-from virc_recipes.symbolic import Symbolic
+from virc.core.errors import DataError
+from virc.rewards import registry as rewards
+from virc.rewards.means import Means
+from virc.rewards.registry import Scored
+from virc.rewards.sample import Prompt, sample
+from virc.scoring.symbolic import Symbolic
 
 TWO = ((280, 196), (84, 84))
 

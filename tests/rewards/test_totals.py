@@ -10,16 +10,19 @@ import pytest
 from rewards.prompts import answer, call, crop, prompt, scale, tool
 from servers import Body, serve
 
-from virc_recipes import rewards, systems, tools
-from virc_recipes.data.record import MARK, Message
-from virc_recipes.errors import ConfigError
-from virc_recipes.reasoning.protocol import own_protocol
-from virc_recipes.rewards import Total, rollouts
-from virc_recipes.rewards.means import Means, means_of
-from virc_recipes.rewards.rollouts import Known, Last
-from virc_recipes.rewards.sample import Prompt, prompt_of, sample
-from virc_recipes.systems import Judging, Reward
-from virc_recipes.systems.check import check
+from virc.core.errors import ConfigError
+from virc.data.rows.record import MARK, Message
+from virc.reasoning.protocol import own_protocol
+from virc.rewards import registry as rewards
+from virc.rewards import rollouts
+from virc.rewards.means import Means, means_of
+from virc.rewards.registry import Total
+from virc.rewards.rollouts import Known, Last
+from virc.rewards.sample import Prompt, prompt_of, sample
+from virc.systems import registry as systems
+from virc.systems.lint import check
+from virc.systems.registry import Judging, Reward
+from virc.tools import registry as tools
 
 LOOK, FAR, WIDE = (
     tool(crop(0, 0, side, 98), think) for side, think in ((140, "short"), (70, "look there"), (280, "x"))

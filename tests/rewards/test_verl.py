@@ -15,10 +15,10 @@ from called import virc
 from data import crux
 from servers import Body, dead_url, images_of, serve
 
-from virc_recipes.errors import ConfigError, DataError, NetworkError
-from virc_recipes.reasoning.protocol import Coordinates
-from virc_recipes.rewards.verl import Settings
-from virc_recipes.systems import Judging, Reward
+from virc.core.errors import ConfigError, DataError, NetworkError
+from virc.reasoning.protocol import Coordinates
+from virc.rewards.verl import Settings
+from virc.systems.registry import Judging, Reward
 
 Row = dict[str, Any]
 QUIET = Reward("rules")
@@ -51,7 +51,7 @@ def settings(
 
 def rewarded(row: Row, reply: str, file: str) -> dict[str, float]:
     """As verl's loader and its naive reward manager do it."""
-    function = import_module("virc_recipes.rewards.verl").compute_score
+    function = import_module("virc.rewards.verl").compute_score
     assert inspect.iscoroutinefunction(function)
     info = {**row["extra_info"], "num_turns": 2, "rollout_reward_scores": {}}
     loaded = partial(function, settings=file)

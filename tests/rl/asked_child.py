@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 
-from virc_recipes.engines import verl_start
+from virc.engines.verl import start as verl_start
 
 
 def run(config: Any, folder: str) -> None:

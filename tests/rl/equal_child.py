@@ -6,8 +6,8 @@ from collections import Counter
 import transfer_queue
 from omegaconf import OmegaConf
 
-from virc_recipes.engines.verl_agent_failures import FRUITLESS, Strict
-from virc_recipes.errors import EngineError
+from virc.core.errors import EngineError
+from virc.engines.verl.agent_failures import FRUITLESS, Strict
 
 BATCH = 4
 transfer_queue.kv_clear = lambda **_: None  # there is no queue here

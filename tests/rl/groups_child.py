@@ -19,7 +19,7 @@ from tensordict import NonTensorStack, TensorDict
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.core_algos import AdvantageEstimator
 
-from virc_recipes.engines.verl_trainer import Trainer
+from virc.engines.verl.trainer import Trainer
 
 Said = list[tuple[str, bool, dict[str, Any]]]
 
@@ -67,7 +67,7 @@ def trainer_of(settings: str) -> Trainer:
                 "v1": {
                     "sampler": {
                         "custom_sampler": {
-                            "path": "pkg://virc_recipes.engines.verl_agent_failures",
+                            "path": "pkg://virc.engines.verl.agent_failures",
                             "name": "Strict",
                         },
                         "max_off_policy_threshold": None,

@@ -15,8 +15,8 @@ from verl.utils.config import omega_conf_to_dataclass
 from verl.utils.dataset.rl_dataset import RLHFDataset
 from verl.workers.rollout.replica import TokenOutput
 
-from virc_recipes.engines.verl_agent import VircLoop
-from virc_recipes.engines.verl_config import default
+from virc.engines.verl.agent import VircLoop
+from virc.engines.verl.config import default
 
 
 class Scripted:

@@ -8,13 +8,13 @@ from omegaconf import OmegaConf  # type: ignore[import-not-found]
 from verl.utils import hf_processor, hf_tokenizer  # type: ignore[import-not-found]
 from verl.utils.dataset.rl_dataset import RLHFDataset  # type: ignore[import-not-found]
 
-from virc_recipes.data import verl_rows
-from virc_recipes.data.record import inputs_of
-from virc_recipes.engines.verl_agent_ids import speech
-from virc_recipes.engines.verl_agent_prefix import Prefix
-from virc_recipes.reasoning.images import open_image
-from virc_recipes.reasoning.session import Session
-from virc_recipes.wording import read_protocol
+from virc.data.rows import verl as verl_rows
+from virc.data.rows.record import inputs_of
+from virc.engines.verl.agent_ids import speech
+from virc.engines.verl.agent_prefix import Prefix
+from virc.models.chat_protocol import read_protocol
+from virc.reasoning.images import open_image
+from virc.reasoning.session import Session
 
 
 def main(file: str, model: str, protocol: str, folder: str, rollout: str) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 from engine_python import interpreter
 
-from virc_recipes import engines
-from virc_recipes.engines.verl import PLUG_INS_CPU
+import virc
+from virc.engines import table as engines
+from virc.engines.verl.plan import PLUG_INS_CPU
 
-RECIPES = Path(engines.__file__).parents[2]
-TINY = RECIPES / "virc_recipes" / "models" / "tiny"
+RECIPES = Path(virc.__file__).parents[1]
+TINY = RECIPES / "virc" / "models" / "tiny"
 HERE = Path(__file__).parent
 _PLATFORM = {
     "VERL_PLATFORM": "cpu",

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from verl.workers.config import HFModelConfig  # noqa: F401 -- what hydra makes of the model's settings
 
-from virc_recipes.engines.verl_config import default
-from virc_recipes.engines.verl_rollout import Server
+from virc.engines.verl.config import default
+from virc.engines.verl.rollout import Server
 
 model, picture, requests = (
     sys.argv[1],

@@ -5,7 +5,7 @@ import json
 import sys
 import time
 
-from virc_recipes.rewards.verl import compute_score
+from virc.rewards.verl import compute_score
 
 KEY = r"\frac{1}{2}\sqrt{2}"
 ANSWERS = [r"\frac{\sqrt{2}}{2}", "9^9^9^9", r"\sqrt{1/2}", r"\sqrt{3}", "0.7071067811865476", "9**9**9**9"]

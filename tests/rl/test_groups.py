@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from rl_engine import child
 
-from virc_recipes.rewards.rollouts import Known
-from virc_recipes.rewards.verl import LAST, Settings
-from virc_recipes.systems import Reward
+from virc.rewards.rollouts import Known
+from virc.rewards.verl import LAST, Settings
+from virc.systems.registry import Reward
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 

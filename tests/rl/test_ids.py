@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from virc_recipes import backends
-from virc_recipes.engines import verl_model
-from virc_recipes.engines.verl_agent_ids import Ids, Speech, speech
-from virc_recipes.engines.verl_cause import cause
-from virc_recipes.engines.verl_start import folder_prefix
-from virc_recipes.errors import EngineError
+import virc
+from virc.core.errors import EngineError
+from virc.engines.verl import model as verl_model
+from virc.engines.verl.agent_ids import Ids, Speech, speech
+from virc.engines.verl.cause import cause
+from virc.engines.verl.start import folder_prefix
 
-TINY = Path(backends.__file__).parents[1] / "models" / "tiny"
+TINY = Path(virc.__file__).parent / "models" / "tiny"
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import pytest
 from rl_engine import child
 
-from virc_recipes.engines import verl
+from virc.engines.verl import plan as verl
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from rl_engine import TINY, child
 
-from virc_recipes.backends import Sampling
-from virc_recipes.backends.local import LocalBackend, load
-from virc_recipes.reasoning.images import open_image
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.reasoning.session import Ask, Session
-from virc_recipes.wording import read_protocol
+from virc.backends.interface import Sampling
+from virc.backends.local import LocalBackend, load
+from virc.models.chat_protocol import read_protocol
+from virc.reasoning.images import open_image
+from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.session import Ask, Session
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 

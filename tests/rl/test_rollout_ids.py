@@ -9,16 +9,16 @@ import pytest
 from called import virc
 from rl_engine import TINY, child
 
-from virc_recipes.backends import Sampling
-from virc_recipes.backends.chatml import Rendered
-from virc_recipes.backends.kv_cache import CachedModel
-from virc_recipes.backends.local import LocalBackend, load
-from virc_recipes.backends.sampling import Text
-from virc_recipes.reasoning.images import Shown, open_image
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.reasoning.session import Ask, Reply, Session, Unit
-from virc_recipes.solve import SolveConfig, solve
-from virc_recipes.wording import read_protocol
+from virc.backends.chatml import Rendered
+from virc.backends.interface import Sampling
+from virc.backends.kv_cache import CachedModel
+from virc.backends.local import LocalBackend, load
+from virc.backends.sampling import Text
+from virc.models.chat_protocol import read_protocol
+from virc.reasoning.images import Shown, open_image
+from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.session import Ask, Reply, Session, Unit
+from virc.solving.one import SolveConfig, solve
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 

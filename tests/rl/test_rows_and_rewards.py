@@ -10,13 +10,13 @@ from called import virc
 from engine_python import interpreter
 from rl_engine import RECIPES, TINY, child
 
-from virc_recipes import preflight
-from virc_recipes.data.layouts import only_source
-from virc_recipes.preflight import Prompts, Result
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.rewards.verl import Settings
-from virc_recipes.systems import Reward
-from virc_recipes.wording import read_protocol
+from virc.data.formats.registry import only_source
+from virc.models.chat_protocol import read_protocol
+from virc.reasoning.protocol import FILE_NAME
+from virc.rewards.verl import Settings
+from virc.systems.registry import Reward
+from virc.training import preflight
+from virc.training.preflight import Prompts, Result
 
 pytestmark = pytest.mark.engine
 

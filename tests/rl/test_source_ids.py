@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 from rl_engine import TINY, child
 
-from virc_recipes import systems
-from virc_recipes.lengths import tokenizer
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.rewards.verl import Settings
-from virc_recipes.systems import Reward
-from virc_recipes.wording import of_system, written
+from virc.data.token_lengths import tokenizer
+from virc.models.chat_protocol import of_system, written
+from virc.reasoning.protocol import FILE_NAME
+from virc.rewards.verl import Settings
+from virc.systems import registry as systems
+from virc.systems.registry import Reward
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 

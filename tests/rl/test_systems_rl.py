@@ -12,9 +12,9 @@ import tested
 from rl_engine import TINY, child
 from training import system_rows, workspaces
 
-from virc_recipes import systems
-from virc_recipes.reasoning.messages import parse
-from virc_recipes.wording import of_system
+from virc.models.chat_protocol import of_system
+from virc.reasoning.messages import parse
+from virc.systems import registry as systems
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 

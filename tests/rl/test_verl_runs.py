@@ -17,7 +17,7 @@ from verl_runs import Ended, Started, changed, free_port, settings, wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 
-FREEZES = {"actor_rollout_ref__model__external_lib": "virc_recipes.engines.verl_model"}
+FREEZES = {"actor_rollout_ref__model__external_lib": "virc.engines.verl.model"}
 PEARSON = "training/rollout_actor_probs_pearson_corr"
 
 

@@ -48,7 +48,7 @@ def settings(folder: Path, data: Path, rollout: str) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     agent = {
         "name": "virc",
-        "_target_": "virc_recipes.engines.verl_agent.VircLoop",
+        "_target_": "virc.engines.verl.agent.VircLoop",
         "protocol": str(TINY / "virc_protocol.json"),
         "folder": str(data),
         "rollout": rollout,
@@ -117,7 +117,7 @@ def settings(folder: Path, data: Path, rollout: str) -> dict[str, Any]:
             "v1": {
                 "sampler": {
                     "custom_sampler": {
-                        "path": "pkg://virc_recipes.engines.verl_agent_failures",
+                        "path": "pkg://virc.engines.verl.agent_failures",
                         "name": "Strict",
                     },
                     "sampler_kwargs": {"poll_interval": 0.1},
@@ -155,7 +155,7 @@ class Started:
         file.write_text(json.dumps(config))  # which is YAML
         self._checkpoints = folder / "checkpoints"
         self.mark = f"{folder}-{uuid.uuid4()}"
-        argv = [str(interpreter("rl")), "-m", "virc_recipes.engines.verl_start", str(file)]
+        argv = [str(interpreter("rl")), "-m", "virc.engines.verl.start", str(file)]
         parent = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)"
         with self._log.open("wb") as log:
             self.parent = subprocess.Popen(

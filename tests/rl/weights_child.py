@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForImageTextToText
 
-from virc_recipes.engines.verl_model import PARTS
+from virc.engines.verl.model import PARTS
 
 model, checkpoint = sys.argv[1], Path(sys.argv[2])
 before = dict(AutoModelForImageTextToText.from_pretrained(model, dtype=torch.float32).named_parameters())

@@ -11,14 +11,17 @@ from typing import Any
 
 import msgspec
 
-from virc_recipes import runs, stages, systems
-from virc_recipes.metrics import Metric
-from virc_recipes.runs import Info, Run
+import virc
+from virc.runs import run as runs
+from virc.runs.metrics import Metric
+from virc.runs.run import Info, Run
+from virc.stages import resolve as stages
+from virc.systems import registry as systems
 
 _HOLD = """
 import json, signal, sys
 from pathlib import Path
-from virc_recipes import runs
+from virc.runs import run as runs
 run = runs.Run(Path(sys.argv[1]))
 changes = json.loads(sys.argv[2])
 def end(number, frame):
@@ -92,7 +95,7 @@ def save(run: Run, step: int, resumable: bool = True) -> Path:
 def running(run: Run, **end: Any) -> "Iterator[subprocess.Popen[str]]":
     """A process that holds the run as an attempt does; asked to end, it writes this state."""
     command = [sys.executable, "-c", _HOLD, str(run.folder), json.dumps({"progress": "stopped", **end})]
-    env = {**os.environ, "PYTHONPATH": str(Path(runs.__file__).parents[1])}
+    env = {**os.environ, "PYTHONPATH": str(Path(virc.__file__).parents[1])}
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "running\n"

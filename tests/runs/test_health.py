@@ -7,11 +7,13 @@ import msgspec
 import pytest
 from made import add, make
 
+from virc.runs import run as runs
+from virc.runs.metrics import Metric, metrics
+from virc.runs.run import Run
+from virc.stages import rl
+from virc.training import health
+from virc.training.health import Note
 from virc_cli.training.watching import Watch
-from virc_recipes import health, rl, runs
-from virc_recipes.health import Note
-from virc_recipes.metrics import Metric, metrics
-from virc_recipes.runs import Run
 
 
 def step(number: int, **fields: Any) -> Metric:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from made import make
 
+from virc.core.plan import Step
+from virc.runs.run import Run
 from virc_cli import launch
 from virc_cli.training import remains
-from virc_recipes.plan import Step
-from virc_recipes.runs import Run
 
 SLEEPS = "import time; time.sleep(600)"
 LEAVES = f"""

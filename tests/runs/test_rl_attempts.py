@@ -14,18 +14,20 @@ import msgspec
 import pytest
 from made import make
 
+from virc.core.errors import EngineError
+from virc.core.plan import Plan, Step
+from virc.engines.verl import plan as verl
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME
+from virc.runs import run as runs
+from virc.runs.metrics import metrics
+from virc.runs.run import Run
+from virc.stages import rl
+from virc.stages.context import Place
+from virc.training import health
 from virc_cli.training import remains
 from virc_cli.training.attempt import attempt
 from virc_cli.training.train import Options, train
-from virc_recipes import health, rl, runs
-from virc_recipes.engines import verl
-from virc_recipes.errors import EngineError
-from virc_recipes.metrics import metrics
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.place import Place
-from virc_recipes.plan import Plan, Step
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.runs import Run
 
 HERE = Path(__file__).parent
 Begin = Callable[..., Run]

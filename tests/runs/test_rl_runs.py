@@ -10,12 +10,16 @@ from called import virc
 from made import add, make
 from test_health import step
 
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.runs import curves as courses
+from virc.runs import run as runs
+from virc.runs.checkpoints import checkpoints
+from virc.runs.run import Run
+from virc.stages import rl
+from virc.training import health
+from virc.training import inputs as training
+from virc.training.health import Note
 from virc_cli.training.tending import Tender, forget_halves
-from virc_recipes import courses, health, rl, runs, training
-from virc_recipes.checkpoints import checkpoints
-from virc_recipes.health import Note
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.runs import Run
 
 
 def made(workspace: Path, **settings: object) -> Run:

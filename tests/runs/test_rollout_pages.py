@@ -10,16 +10,18 @@ import msgspec
 import pytest
 from PIL import Image
 
-from virc_recipes import rollout_pages, rollouts, tools
-from virc_recipes.data.record import MARK, Message, Picture, Record
-from virc_recipes.engines.verl_agent_prefix import Prefix
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.reasoning.protocol import FILE_NAME, Protocol
-from virc_recipes.reasoning.resize import QWEN2
-from virc_recipes.reasoning.session import Reply, Session
-from virc_recipes.reasoning.trace import Rejected, Trace
-from virc_recipes.rollouts import Rollout
-from virc_recipes.wording import offering, read_protocol
+from virc.data.rows.record import MARK, Message, Picture, Record
+from virc.engines.verl.agent_prefix import Prefix
+from virc.models.chat_protocol import offering, read_protocol
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME, Protocol
+from virc.reasoning.resize import QWEN2
+from virc.reasoning.session import Reply, Session
+from virc.reasoning.trace import Rejected, Trace
+from virc.runs import rollout_stats as rollouts
+from virc.runs.rollout_stats import Rollout
+from virc.tools import registry as tools
+from virc.training import rollout_pages
 
 CROP = (
     "<think>look</think><tool_call>"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from made import metric
 
-from virc_recipes.following import lines, mark, seconds_left
-from virc_recipes.metrics import LONGEST_LINE, Metric
-from virc_recipes.paths import write_whole
+from virc.core.files import write_whole
+from virc.runs.follow import lines, mark, seconds_left
+from virc.runs.metrics import LONGEST_LINE, Metric
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from called import virc
 from made import add, make, metric, running, save
 
-from virc_recipes import runs
+from virc.runs import run as runs
 
 
 def rows(text: str) -> dict[str, list[str]]:

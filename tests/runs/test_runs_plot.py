@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from made import add, make, metric
 from PIL import Image, ImageChops
 
-from virc_recipes import courses, plots
-from virc_recipes.metrics import Metric
-from virc_recipes.runs import Run
+from virc.runs import curves as courses
+from virc.runs import plots
+from virc.runs.metrics import Metric
+from virc.runs.run import Run
 
 Colour = tuple[int, int, int]
 BLUE, ORANGE = (31, 119, 180), (255, 127, 14)  # the first two of matplotlib's

@@ -10,8 +10,8 @@ import pytest
 from called import virc
 from made import make, running, save
 
-from virc_recipes import runs
-from virc_recipes.locks import held
+from virc.core.locks import held
+from virc.runs import run as runs
 
 
 def left(workspace: Path) -> set[str]:

@@ -5,9 +5,10 @@ from pathlib import Path
 from called import virc
 from made import add, make, metric, running, save, write_log
 
-from virc_recipes import attempts, runs
-from virc_recipes.attempts import Attempt
-from virc_recipes.runs import Run
+from virc.runs import attempts
+from virc.runs import run as runs
+from virc.runs.attempts import Attempt
+from virc.runs.run import Run
 
 
 def failed(workspace: Path) -> Run:

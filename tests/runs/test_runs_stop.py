@@ -13,8 +13,8 @@ import pytest
 from called import virc
 from made import make, running, save
 
-from virc_recipes import runs
-from virc_recipes.runs import Run
+from virc.runs import run as runs
+from virc.runs.run import Run
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_a_job_of_the_cluster_is_signalled_through_it(
 ) -> None:
     run = elsewhere(workspace, job="77")
     program = workspace / "scancel"
-    write = "import sys; from pathlib import Path; from virc_recipes import runs"
+    write = "import sys; from pathlib import Path; from virc.runs import run as runs"
     program.write_text(
         f'#!/bin/sh\necho "$*" > {workspace}/said\n'
         f'{sys.executable} -c \'{write}; runs.write_state(runs.Run(Path("{run.folder}")), progress="stopped")\'\n'

@@ -12,9 +12,9 @@ import pytest
 from called import virc
 from made import add, make, metric, running, write_log
 
-from virc_recipes import runs
-from virc_recipes.paths import write_whole
-from virc_recipes.runs import Run
+from virc.core.files import write_whole
+from virc.runs import run as runs
+from virc.runs.run import Run
 
 Child = subprocess.Popen[str]
 

@@ -9,11 +9,12 @@ import msgspec
 import pytest
 from made import make
 
-from virc_recipes import rl, runs
-from virc_recipes.engines import verl_log
-from virc_recipes.errors import EngineError
-from virc_recipes.metrics import Metric
-from virc_recipes.runs import Info
+from virc.core.errors import EngineError
+from virc.engines.verl import log as verl_log
+from virc.runs import run as runs
+from virc.runs.metrics import Metric
+from virc.runs.run import Info
+from virc.stages import rl
 
 RECORDED = Path(__file__).parent / "verl" / "steps.jsonl"
 KILLED = RECORDED.with_name("killed.txt")
@@ -127,7 +128,7 @@ def test_rows_that_verl_left_out_end_the_run(workspace: Path, text: str) -> None
 
 UNKNOWN_KEY = """Traceback (most recent call last):
     raise ConfigError(f"verl has no key {'.'.join(path)!r}", str(file))
-virc_recipes.errors.ConfigError: verl has no key 'actor_rollout_ref.actor.x'
+virc.core.errors.ConfigError: verl has no key 'actor_rollout_ref.actor.x'
 virc: ConfigError: verl has no key 'actor_rollout_ref.actor.x'
 """
 WORKER = """\x1b[36m(WorkerDict pid=23647)\x1b[0m UserWarning: no megatron: ModuleNotFoundError("No module")
@@ -139,7 +140,7 @@ virc: AttributeError: 'LinkedList' object has no attribute 'tolist'
 """
 JUDGE = """\x1b[36m(AgentLoop pid=5)\x1b[0m ERROR:Error in _run_prompt for uid=2c
 \x1b[36m(AgentLoop pid=5)\x1b[0m ray.exceptions.RayTaskError(NetworkError): ray::compute_score() (pid=7)
-\x1b[36m(AgentLoop pid=5)\x1b[0m virc_recipes.errors.NetworkError: the judge at http://x/v1 does not answer
+\x1b[36m(AgentLoop pid=5)\x1b[0m virc.core.errors.NetworkError: the judge at http://x/v1 does not answer
 RuntimeError: a rollout or its reward failed: NetworkError: the judge at http://x/v1 does not answer
 virc: RuntimeError: a rollout or its reward failed: NetworkError: the judge at http://x/v1 does not answer
 """
@@ -181,9 +182,7 @@ def test_the_reason_of_a_failure_is_found_in_the_noise(
 ) -> None:
     log = tmp_path / "engine.log"
     noise = "(TaskRunner pid=1) INFO: address already in use is no error here\n" * 50
-    log.write_text(
-        "$ python -m virc_recipes.engines.verl_start engine.yaml\n" + (noise if text else "") + text
-    )
+    log.write_text("$ python -m virc.engines.verl.start engine.yaml\n" + (noise if text else "") + text)
     clause, hint = verl_log.cause(log, 1)
     assert said in clause
     assert "\n" not in clause

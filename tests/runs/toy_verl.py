@@ -10,7 +10,7 @@ from pathlib import Path
 
 from test_rl_runs import save
 
-from virc_recipes.runs import Run
+from virc.runs.run import Run
 
 run, (first, last, every), correlation = Run(Path(sys.argv[1])), map(int, sys.argv[2:5]), float(sys.argv[5])
 with (run.folder / "logs" / "verl.jsonl").open("wb", buffering=0) as log:

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers import Body, Exchange, Fault, dead_url, serve
 
-from virc_recipes.errors import ConfigError, NetworkError, VircError
-from virc_recipes.judge import Judge, read_verdict
+from virc.core.errors import ConfigError, NetworkError, VircError
+from virc.scoring.judge import Judge, read_verdict
 
 SAME, DIFFERENT = "Both mean 97.\nverdict: same", "They differ.\nverdict: different"
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from virc_recipes.errors import DataError
-from virc_recipes.scoring import Key, Verdict, final, key_of, score
+from virc.core.errors import DataError
+from virc.scoring.score import Key, Verdict, final, key_of, score
 
 PLACES = Key("3.14", decimals=2)
 SHARE = Key("200", tolerance=0.05)

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from virc_recipes import algebra
-from virc_recipes.deadline import Deadline, TimeUp
-from virc_recipes.errors import SetupError
-from virc_recipes.scoring import Key, Verdict, score
-from virc_recipes.symbolic import Symbolic, formula
+from virc.core.errors import SetupError
+from virc.core.timeouts import Deadline, TimeUp
+from virc.scoring import worker as algebra
+from virc.scoring.score import Key, Verdict, score
+from virc.scoring.symbolic import Symbolic, formula
 
 EQUAL = [
     ("2(x+1)", "2x+2"), (r"\frac{1}{2}x", r"\frac{x}{2}"), ("√12", "2√3"), ("sqrt(12)", r"2\sqrt{3}"),
@@ -124,7 +124,7 @@ def test_no_text_is_run(tmp_path: Path, symbolic: Symbolic) -> None:
 # Code in the process itself, past the check for formulas: first as SymPy is, then as it is made to be there.
 PROBE = """
 import sys
-from virc_recipes import algebra
+from virc.scoring import worker as algebra
 from sympy import sympify
 
 def put(texts):
@@ -228,7 +228,7 @@ def test_nothing_is_left_when_it_is_closed() -> None:
 
 PROGRAM = """
 import sys, threading
-from virc_recipes.symbolic import Symbolic
+from virc.scoring.symbolic import Symbolic
 symbolic = Symbolic(1.0)
 symbolic.same("x+1", "1+x")
 print(symbolic._process.pid, flush=True)

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 from real_server import VIRC, Real, real_server
 
-from virc_recipes.backends.openai import OpenAIBackend
-from virc_recipes.batch import read_rows
-from virc_recipes.reasoning.session import Message
-from virc_recipes.solve import SolveConfig, solve
-from virc_recipes.sources import open_source
+from virc.backends.openai.backend import OpenAIBackend
+from virc.reasoning.session import Message
+from virc.solving.image_source import open_source
+from virc.solving.one import SolveConfig, solve
+from virc.solving.rows import read_rows
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 

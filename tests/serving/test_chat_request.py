@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virc_recipes.backends import Sampling
-from virc_recipes.engines.chat_request import ChatRequest, RefusedError, read
-from virc_recipes.reasoning.session import Message
+from virc.backends.interface import Sampling
+from virc.reasoning.session import Message
+from virc.serving.chat_request import ChatRequest, RefusedError, read
 
 URL = "data:image/png;base64,AAAA"
 PICTURE = {"type": "image_url", "image_url": {"url": URL}}

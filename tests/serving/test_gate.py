@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from virc_recipes.engines.vllm_gate import OPEN, Gate
+from virc.engines.vllm.gate import OPEN, Gate
 
 
 async def nothing() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from virc_recipes.runs import started
+from virc.runs.run import started
 
 STUBBORN = """
 import signal, subprocess, sys, time
@@ -20,7 +20,7 @@ time.sleep(300)
 """
 PARENT = """
 import subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-m", "virc_recipes.orphans", "stubborn", "word"], start_new_session=True)
+child = subprocess.Popen([sys.executable, "-m", "virc.core.orphans", "stubborn", "word"], start_new_session=True)
 print(child.pid, flush=True)
 time.sleep(300)
 """

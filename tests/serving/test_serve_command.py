@@ -9,11 +9,12 @@ import msgspec
 import pytest
 from called import virc
 
-from virc_recipes import models, systems
-from virc_recipes.errors import SetupError
-from virc_recipes.machine import Gpu, Machine
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.serve import Config, choose_engine, refuse_unfit, weights_gib
+from virc.core.errors import SetupError
+from virc.envs.hardware import Gpu, Machine
+from virc.models import registry as models
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.serving.settings import Config, choose_engine, refuse_unfit, weights_gib
+from virc.systems import registry as systems
 
 
 @pytest.fixture(autouse=True)
@@ -249,7 +250,7 @@ def test_the_command_for_gpus(workspace: Path) -> None:
     assert said["command"][1:] == [
         *(
             "-m",
-            "virc_recipes.orphans",
+            "virc.core.orphans",
             "vllm.entrypoints.openai.api_server",
             "--model",
             str(EMBEDDED_FOLDER),
@@ -267,13 +268,13 @@ def test_the_command_for_gpus(workspace: Path) -> None:
             "1",
         ),
         *("--data-parallel-size", "2", "--limit-mm-per-prompt", '{"image": 20, "video": 0}'),
-        *("--middleware", "virc_recipes.engines.vllm_published.Published"),
-        *("--middleware", "virc_recipes.engines.vllm_gate.Gate"),
+        *("--middleware", "virc.engines.vllm.published.Published"),
+        *("--middleware", "virc.engines.vllm.gate.Gate"),
         *("--mm-processor-cache-gb", "0.5", "--enable-prefix-caching", "--max-model-len", "8192"),
         *("--gpu-memory-utilization", "0.85", "--served-model-name", "tiny"),
     ]
     environment = said["environment"]
-    assert environment["VLLM_MEDIA_CONNECTOR"] == "virc_recipes.engines.vllm_media"
+    assert environment["VLLM_MEDIA_CONNECTOR"] == "virc.engines.vllm.media"
     assert environment["VIRC_PUBLISHED"] == str(files / "published.json")
     assert "VLLM_CPU_KVCACHE_SPACE" not in environment
     assert json.loads(said["files"][str(files / "published.json")])["virc_image_ids"] is True

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from real_server import VIRC, free_port, pids
 
+from virc.envs.environment import cache_folder
+from virc.models.registry import EMBEDDED_FOLDER
 from virc_cli import serving_vllm
-from virc_recipes.environments import cache_folder
-from virc_recipes.models import EMBEDDED_FOLDER
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 

@@ -12,7 +12,7 @@ import pytest
 from called import virc
 from real_server import VIRC, free_port
 
-from virc_recipes import serve
+from virc.serving import settings as serve
 
 HERE = ("serve", "tiny", "--engine", "transformers", "--device", "cpu")
 

@@ -18,15 +18,15 @@ import uvicorn
 from called import virc
 from PIL import Image
 
-from virc_recipes import wording
-from virc_recipes.backends import Sampling
-from virc_recipes.backends.local import LocalBackend, load
-from virc_recipes.engines import chat_http, transformers_server
-from virc_recipes.engines.transformers_server import Served
-from virc_recipes.models import EMBEDDED_FOLDER, Weights
-from virc_recipes.reasoning.images import open_image, show
-from virc_recipes.reasoning.session import Ask, Message
-from virc_recipes.serve import published
+from virc.backends.interface import Sampling
+from virc.backends.local import LocalBackend, load
+from virc.models import chat_protocol as wording
+from virc.models.registry import EMBEDDED_FOLDER, Weights
+from virc.reasoning.images import open_image, show
+from virc.reasoning.session import Ask, Message
+from virc.serving import chat_http, transformers_server
+from virc.serving.settings import published
+from virc.serving.transformers_server import Served
 
 PICTURE = Path(__file__).parents[1] / "pictures" / "triangle.png"
 Answer = tuple[int, dict[str, Any]]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from virc_recipes.engines.vllm_log import reason
+from virc.engines.vllm.log import reason
 
 PREFIX = "(EngineCore pid=19045) ERROR 11-20 19:55:17 [core.py:1510] "
 MISSING = "ValueError: There is no module or parameter named 'head.weight' in Qwen2Model."

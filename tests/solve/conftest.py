@@ -16,8 +16,8 @@ from called import virc
 from servers import Server
 from solving import ROOT, Serve, picture
 
-from virc_recipes import systems
-from virc_recipes.systems import System
+from virc.systems import registry as systems
+from virc.systems.registry import System
 
 OURS = ("VIRC_MODEL", "VIRC_ENDPOINT", "VIRC_API_KEY", "OPENAI_API_KEY", "HF_HUB_OFFLINE", "DO_NOT_TRACK")
 

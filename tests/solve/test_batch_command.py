@@ -15,9 +15,9 @@ from called import virc
 from servers import Body, serve
 from solving import answer, picture
 
+from virc.reasoning.protocol import own_protocol
+from virc.tools import registry as tools
 from virc_cli.solving import many
-from virc_recipes import tools
-from virc_recipes.reasoning.protocol import own_protocol
 
 
 def test_every_row_gets_one_line(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from rollouts import RIGHT, Rollouts, progress, sample
 from servers import MODELS, Body, Fault, Server, Turns, serve
 from solving import answer, ended, start
 
-from virc_recipes import outage
+from virc.solving import retry as outage
 
 WAITING = "rows in work wait until the endpoint answers"
 

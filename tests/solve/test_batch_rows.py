@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virc_recipes import batch
-from virc_recipes.batch import Row, file_name, in_parallel, read_rows
-from virc_recipes.problem import MOST_IMAGES, MOST_QUESTION
+from virc.core.limits import MOST_IMAGES, MOST_QUESTION
+from virc.solving import rows as batch
+from virc.solving.rows import Row, file_name, in_parallel, read_rows
 
 
 def rows(*lines: object) -> list[Row]:

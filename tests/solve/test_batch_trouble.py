@@ -14,7 +14,8 @@ from PIL import Image
 from servers import Body, dead_url, serve
 from solving import CROP, Serve, answer, late
 
-from virc_recipes import solve_batch, sources
+from virc.solving import batch as solve_batch
+from virc.solving import image_source as sources
 
 
 def test_every_row_has_its_own_time(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:

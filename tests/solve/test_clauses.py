@@ -2,7 +2,7 @@
 
 import pytest
 
-from virc_recipes.clauses import clause, plain
+from virc.core.text import clause, plain
 
 
 @pytest.mark.parametrize(

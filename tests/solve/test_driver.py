@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 from solving import CROP, answer, call
 
-from virc_recipes.backends import OnText, Sampling
-from virc_recipes.errors import ConfigError, DataError, EngineError, NetworkError, NoAnswerError
-from virc_recipes.reasoning.images import Shown
-from virc_recipes.reasoning.protocol import Protocol
-from virc_recipes.reasoning.resize import Grid
-from virc_recipes.reasoning.session import Ask, Rejected, Reply, Unit
-from virc_recipes.solve import Event, Look, Piece, SolveConfig, Solved, Start, solve
+from virc.backends.interface import OnText, Sampling
+from virc.core.errors import ConfigError, DataError, EngineError, NetworkError, NoAnswerError
+from virc.reasoning.images import Shown
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.resize import Grid
+from virc.reasoning.session import Ask, Rejected, Reply, Unit
+from virc.solving.one import Event, Look, Piece, SolveConfig, Solved, Start, solve
 
 Act = Callable[[], str]
 

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from solving import ROOT
 
-from virc_recipes.errors import ConfigError, DataError, VircError
-from virc_recipes.ledger import Claims, Ledger
+from virc.core.errors import ConfigError, DataError, VircError
+from virc.core.result_log import Claims, Ledger
 
 SCHEMA = "virc.solve/1"
 
@@ -124,7 +124,7 @@ def test_an_id_comes_once() -> None:
 def test_two_runs_never_write_one_file(tmp_path: Path, environment: dict[str, str]) -> None:
     path = tmp_path / "out"
     hold = (
-        "import sys, pathlib; from virc_recipes.ledger import Ledger\n"
+        "import sys, pathlib; from virc.core.result_log import Ledger\n"
         f"with Ledger(pathlib.Path({str(path)!r}), {SCHEMA!r}, {{}}, {{8}}):\n"
         "    print('held', flush=True); sys.stdin.read()\n"
     )

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from called import virc
 
-from virc_recipes import models
-from virc_recipes.errors import ConfigError
+from virc.core.errors import ConfigError
+from virc.models import registry as models
 
 
 def model_at(folder: Path, name: str = "config.json") -> Path:
@@ -209,7 +209,7 @@ def test_commands_know_every_model_of_the_package(base: Path) -> None:
 
 def fetched(workspace: Path, repo: str) -> Path:
     """A model as `virc download` leaves it in a workspace."""
-    from virc_recipes.hub import record
+    from virc.download.hub import record
 
     folder = model_at(workspace / "models" / repo.rpartition("/")[2])
     (folder / record.HIDDEN).mkdir()

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from solving import CROP, answer, think
 
+from virc.reasoning.grammar import TAGS, CallForm, Grammar
+from virc.reasoning.session import Rejected, Unit
+from virc.solving.one import Piece
+from virc.tools.registry import Call
 from virc_cli.solving.narrate import Narrator, Thoughts
-from virc_recipes.reasoning.grammar import TAGS, CallForm, Grammar
-from virc_recipes.reasoning.session import Rejected, Unit
-from virc_recipes.solve import Piece
-from virc_recipes.tools import Call
 
 BARE = Grammar(think=None, calls=(CallForm(body="arguments", tool="zoom_image"),))
 PLAIN = Grammar(calls=(), answer=None)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from virc_recipes.paths import contents, expanded, is_file, is_folder
+from virc.core.files import contents, expanded, is_file, is_folder
 
 
 def test_a_home_is_put_in_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ from called import virc
 from PIL import Image
 from servers import serve
 
-from virc_recipes import systems
-from virc_recipes.wording import of_system
+from virc.models.chat_protocol import of_system
+from virc.systems import registry as systems
 
 QUESTION = "How large is A?"
 THOUGHT = "Wait, A is read again. It is 40."

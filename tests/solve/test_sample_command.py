@@ -31,13 +31,13 @@ from rollouts import (
 from servers import serve
 from solving import answer
 
-from virc_recipes import solve_batch
-from virc_recipes.answers import same
-from virc_recipes.data.layouts import get, sources
-from virc_recipes.data.record import Record, inputs_of
-from virc_recipes.reasoning.images import open_image
-from virc_recipes.reasoning.protocol import FILE_NAME, Protocol
-from virc_recipes.reasoning.session import Reply, Session
+from virc.data.formats.registry import get, sources
+from virc.data.rows.record import Record, inputs_of
+from virc.reasoning.images import open_image
+from virc.reasoning.protocol import FILE_NAME, Protocol
+from virc.reasoning.session import Reply, Session
+from virc.scoring.rules import same
+from virc.solving import batch as solve_batch
 
 MIXED = [WRONG, RIGHT, NO_TAGS, LOOKED, RIGHT, SHOWN_AGAIN, OUTSIDE, LATE]
 NEVER = [WRONG, REFUSED, BAD_JSON, MARKED, WRONG, OUTSIDE, NO_TAGS, WRONG]

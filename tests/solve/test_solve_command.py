@@ -14,12 +14,12 @@ from PIL import Image
 from servers import Body, Server, dead_url, image_bytes, serve
 from solving import CROP, Serve, answer, call, picture, send
 
+from virc.backends.replay import ReplayBackend
+from virc.core.seeds import derived
+from virc.models.chat_protocol import Wording
+from virc.models.load import Opened
+from virc.reasoning.protocol import Protocol
 from virc_cli.solving import setup
-from virc_recipes.backends.replay import ReplayBackend
-from virc_recipes.opened import Opened
-from virc_recipes.reasoning.protocol import Protocol
-from virc_recipes.seeds import derived
-from virc_recipes.wording import Wording
 
 
 @pytest.fixture

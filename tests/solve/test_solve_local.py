@@ -10,8 +10,8 @@ import pytest
 from called import Done, virc
 from solving import ended, picture, start
 
-from virc_recipes import models
-from virc_recipes.errors import ConfigError
+from virc.core.errors import ConfigError
+from virc.models import registry as models
 
 WATCHED = '''
 """Ends the process when it opens a connection."""

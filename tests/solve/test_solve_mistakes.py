@@ -8,7 +8,7 @@ from called import virc
 from servers import serve
 from solving import answer, picture
 
-from virc_recipes.problem import MOST_IMAGES, MOST_QUESTION
+from virc.core.limits import MOST_IMAGES, MOST_QUESTION
 
 
 def hint(*words: object, stdin: bytes = b"") -> str:

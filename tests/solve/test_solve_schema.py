@@ -11,12 +11,12 @@ from called import Done, virc
 from servers import dead_url, serve
 from solving import CROP, answer
 
+from virc.core import errors
+from virc.core.errors import VircError
 from virc_cli import output
-from virc_recipes import errors
-from virc_recipes.errors import VircError
 
 SCHEMA: dict[str, Any] = json.loads(
-    files("virc_recipes").joinpath("schemas", "solve.json").read_text(encoding="utf-8")
+    files("virc").joinpath("core", "schemas", "solve.json").read_text(encoding="utf-8")
 )
 
 

@@ -11,9 +11,9 @@ from called import virc
 from PIL import Image
 from solving import Serve, late, send
 
-from virc_recipes import sources
-from virc_recipes.errors import DataError, NetworkError
-from virc_recipes.sources import open_source
+from virc.core.errors import DataError, NetworkError
+from virc.solving import image_source as sources
+from virc.solving.image_source import open_source
 
 
 def png() -> bytes:

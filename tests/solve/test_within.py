@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from virc_recipes.deadline import LateError, within
+from virc.core.timeouts import LateError, within
 
 FAR = 600.0
 

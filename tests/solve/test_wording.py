@@ -5,11 +5,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from virc_recipes import models, wording
-from virc_recipes.errors import ConfigError
-from virc_recipes.models import Weights
-from virc_recipes.reasoning.protocol import FILE_NAME, Protocol, own_protocol
-from virc_recipes.systems import System
+from virc.core.errors import ConfigError
+from virc.models import chat_protocol as wording
+from virc.models import registry as models
+from virc.models.registry import Weights
+from virc.reasoning.protocol import FILE_NAME, Protocol, own_protocol
+from virc.systems.registry import System
 
 
 def write(path: Path, system: str) -> Protocol:
@@ -42,7 +43,7 @@ def test_a_model_of_no_system_is_asked_in_our_own_wording(tmp_path: Path) -> Non
 
 
 def test_our_own_wording_lets_plain_models_repeat_and_offers_every_tool(tmp_path: Path) -> None:
-    from virc_recipes import tools
+    from virc.tools import registry as tools
 
     protocol = wording.of_weights(Weights("mine", tmp_path)).protocol
     assert protocol.repeat_limit == 0

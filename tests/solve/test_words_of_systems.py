@@ -9,13 +9,15 @@ from called import virc
 from servers import serve
 from solving import picture
 
-from virc_recipes import systems, tools, wording
-from virc_recipes.errors import ConfigError
-from virc_recipes.models import Weights
-from virc_recipes.reasoning.grammar import CallForm, Grammar
-from virc_recipes.reasoning.protocol import FILE_NAME, Drawing, Protocol, own_protocol
-from virc_recipes.systems import System
-from virc_recipes.systems.check import check
+from virc.core.errors import ConfigError
+from virc.models import chat_protocol as wording
+from virc.models.registry import Weights
+from virc.reasoning.grammar import CallForm, Grammar
+from virc.reasoning.protocol import FILE_NAME, Drawing, Protocol, own_protocol
+from virc.systems import registry as systems
+from virc.systems.lint import check
+from virc.systems.registry import System
+from virc.tools import registry as tools
 
 MINE = """\
 name: mine

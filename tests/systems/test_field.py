@@ -8,9 +8,10 @@ import msgspec
 import pytest
 from house.entry import ROOT
 
-from virc_recipes import plain_yaml
-from virc_recipes.systems import PACKAGE, state
-from virc_recipes.systems.state import Component, Row
+from virc.config import yaml as plain_yaml
+from virc.systems import catalog as state
+from virc.systems.catalog.support import Component, Row
+from virc.systems.registry import PACKAGE
 
 FIELD = state.field()
 COMPONENTS = state.components()
@@ -73,7 +74,9 @@ def test_what_provides_a_component_is_there_and_tested(name: str) -> None:
 
 
 def test_a_system_is_read_without_the_field() -> None:
-    code = "import sys; from virc_recipes import systems; systems.get('tiny'); print(*sys.modules)"
+    code = (
+        "import sys; from virc.systems import registry as systems; systems.get('tiny'); print(*sys.modules)"
+    )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "virc_recipes.systems" in said.stdout.split()
-    assert "virc_recipes.systems.state" not in said.stdout.split()
+    assert "virc.systems.registry" in said.stdout.split()
+    assert "virc.systems.catalog" not in said.stdout.split()

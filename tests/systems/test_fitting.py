@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from virc_recipes import fitting
-from virc_recipes.sft import Config
-from virc_recipes.systems import Written
+from virc.config import validation as fitting
+from virc.stages.sft import Config
+from virc.systems.registry import Written
 
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True):

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from virc_recipes import stages, systems
-from virc_recipes.errors import ConfigError, UsageError, VircError
-from virc_recipes.systems import Overlay, Stage, System
+from virc.core.errors import ConfigError, UsageError, VircError
+from virc.stages import resolve as stages
+from virc.systems import registry as systems
+from virc.systems.registry import Overlay, Stage, System
 
 SYSTEM = System(
     name="s",

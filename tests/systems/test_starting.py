@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from called import virc
 
-from virc_recipes import rewards, tools
+from virc.rewards import registry as rewards
+from virc.tools import registry as tools
 
 
 @pytest.fixture(autouse=True)

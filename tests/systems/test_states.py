@@ -11,12 +11,12 @@ import tested
 from called import virc
 from house.entry import ROOT
 
+from virc.systems import catalog as state
+from virc.systems import registry as systems
+from virc.systems.catalog.support import Component, Kind, Ran, Record, Row, State
 from virc_cli.commands.systems.ls import Support
-from virc_recipes import systems
-from virc_recipes.systems import state
-from virc_recipes.systems.state import Component, Kind, Ran, Record, Row, State
 
-SCHEMA = json.loads((ROOT / "recipes" / "virc_recipes" / "schemas" / "systems.json").read_bytes())
+SCHEMA = json.loads((ROOT / "recipes" / "virc" / "core" / "schemas" / "systems.json").read_bytes())
 ALL = {"instruct", "practice", "rl"}
 
 

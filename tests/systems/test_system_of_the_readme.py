@@ -10,7 +10,8 @@ from called import virc
 from PIL import Image
 from servers import serve
 
-from virc_recipes import rewards, systems
+from virc.rewards import registry as rewards
+from virc.systems import registry as systems
 
 README = field_table.README.read_text(encoding="utf-8")
 (YAML,) = re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from virc_recipes import systems
-from virc_recipes.errors import ConfigError
+from virc.core.errors import ConfigError
+from virc.systems import registry as systems
 
 FOLDER = Path(systems.__file__).parent
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from called import virc
 
-from virc_recipes import stages, systems
-from virc_recipes.errors import ConfigError
-from virc_recipes.systems.check import MOST, check
-from virc_recipes.wording import of_system
+from virc.core.errors import ConfigError
+from virc.models.chat_protocol import of_system
+from virc.stages import resolve as stages
+from virc.systems import registry as systems
+from virc.systems.lint import MOST, check
 
 STAGE = "name: s\nstages:\n  one:\n    kind: sft\n    settings: {base: b, data: d, learning_rate: 1"
 SMALL = ", devices: 1, zero: 0"

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from called import virc
 
-from virc_recipes import models, stages, systems
-from virc_recipes.errors import ConfigError
-from virc_recipes.models import EMBEDDED_FOLDER
+from virc.core.errors import ConfigError
+from virc.models import registry as models
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.stages import resolve as stages
+from virc.systems import registry as systems
 
 PICTURE = Path(__file__).resolve().parents[1] / "pictures" / "triangle.png"
 MINE = """# mine, of all
@@ -239,7 +241,8 @@ def test_a_new_system_trains_on_drawn_rows(tmp_path: Path, monkeypatch: pytest.M
     virc("systems", "new", "fresh", "--to", "mine/fresh.yaml")
     done = virc("data", "synth", "--to", "data/polygons", "--count", "2", "--seed", "1", "--layouts", "sft")
     assert done.code == 0, done.err
-    from virc_recipes import sft, training
+    from virc.stages import sft
+    from virc.training import inputs as training
 
     resolved = stages.resolve(systems.get("mine/fresh.yaml"), "instruct")
     assert sft.data_name(resolved.config) == "polygons/trajectories"

@@ -10,20 +10,22 @@ from PIL import Image
 from servers import images_of, serve
 from solve.solving import answer, call, picture
 
-from virc_recipes import families, tools, wording
-from virc_recipes.errors import ConfigError, UsageError
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.reasoning.session import Reply, Session, Unit
-from virc_recipes.rewards.kept import own_files
-from virc_recipes.systems import Reward
-from virc_recipes.wording import offering, read_protocol
+from virc.core.errors import ConfigError, UsageError
+from virc.families import registry as families
+from virc.models import chat_protocol as wording
+from virc.models.chat_protocol import offering, read_protocol
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.session import Reply, Session, Unit
+from virc.rewards.kept import own_files
+from virc.systems.registry import Reward
+from virc.tools import registry as tools
 
 ROTATE = '''\
 """`rotate_image`: turn an image shown before by a quarter or a half."""
 
-from virc_recipes.reasoning.coordinates import resolve_index
-from virc_recipes.tools.base import Call, Checked, ToolError, require_keys
+from virc.reasoning.coordinates import resolve_index
+from virc.reasoning.calls import Call, Checked, ToolError, require_keys
 
 NAME = "rotate_image"
 WORDING = "after_image"  # the sentence that follows its result

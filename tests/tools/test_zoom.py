@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from virc_recipes import tools
-from virc_recipes.tools import Call, Checked, ToolError, View
-from virc_recipes.tools.base import Box, Size
-from virc_recipes.tools.zoom import enlargement
+from virc.reasoning.calls import Box, Size
+from virc.tools import registry as tools
+from virc.tools.registry import Call, Checked, ToolError, View
+from virc.tools.zoom import enlargement
 
 VIEW = View([(400, 200)])
 ZOOM = tools.get("zoom_image")

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-from virc_recipes.reasoning.images import Shown
-from virc_recipes.reasoning.protocol import own_protocol
-from virc_recipes.reasoning.session import Reply, Session
-from virc_recipes.reasoning.trace import Trace
-from virc_recipes.tools import schemas
+from virc.reasoning.images import Shown
+from virc.reasoning.protocol import own_protocol
+from virc.reasoning.session import Reply, Session
+from virc.reasoning.trace import Trace
+from virc.tools.registry import schemas
 
 Problem = tuple[Trace, Sequence[Shown]]
 META = {

@@ -8,7 +8,7 @@ from browser import CHROMIUM, Tab, assert_fits, tab
 from parsed import HOSTILE
 from problems import META, solved
 
-from virc_recipes.trace_page import render_page
+from virc.solving.trace_page import render_page
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from problems import META, Problem, interrupted, solved
 
-from virc_recipes.errors import UsageError, VircError
-from virc_recipes.reasoning.trace import Trace
-from virc_recipes.trace_files import check_folder, document, write_trace
+from virc.core.errors import UsageError, VircError
+from virc.reasoning.trace import Trace
+from virc.solving.trace_files import check_folder, document, write_trace
 
 NAMES = {"conversation.json", "trace.json", "index.html"}
 
@@ -37,7 +37,7 @@ def read(path: Path) -> Any:
 
 
 def schema() -> Any:
-    return json.loads(files("virc_recipes").joinpath("schemas/trace.json").read_text())
+    return json.loads(files("virc").joinpath("core/schemas/trace.json").read_text())
 
 
 def test_folder_holds_conversation_record_page_and_every_image_as_shown(tmp_path: Path) -> None:

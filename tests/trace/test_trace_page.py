@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from parsed import HOSTILE, Page
 from problems import META, interrupted, look, session, solved
 
-from virc_recipes.reasoning.session import Reply
-from virc_recipes.reasoning.trace import Failure, FailureKind
-from virc_recipes.tools import Call
-from virc_recipes.trace_page import in_words, render_page
+from virc.reasoning.session import Reply
+from virc.reasoning.trace import Failure, FailureKind
+from virc.solving.trace_page import in_words, render_page
+from virc.tools.registry import Call
 
 
 def test_page_shows_question_answer_model_and_every_unit_in_order() -> None:
@@ -234,7 +234,7 @@ def _contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark", "print"])
 def test_colours_reach_aa_contrast(scheme: str) -> None:
-    style = files("virc_recipes").joinpath("page.css").read_text()
+    style = files("virc").joinpath("core/page.css").read_text()
     light, dark, paper = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
     colours = dict(re.findall(r"--(\w+): (#\w+);", light))
     colours |= dict(re.findall(r"--(\w+): (#\w+);", {"light": "", "dark": dark, "print": paper}[scheme]))

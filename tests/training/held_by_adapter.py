@@ -16,7 +16,7 @@ from llamafactory.model.model_utils.checkpointing import _gradient_checkpointing
 from peft import LoraConfig, get_peft_model  # type: ignore[import]
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from virc_recipes.engines.llamafactory_start import keep_gradients_out
+from virc.engines.llamafactory.start import keep_gradients_out
 
 TOKENS, SIDE = 512, 32
 ATEN = torch.ops.aten

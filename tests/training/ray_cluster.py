@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from virc.envs import environment as environments
 from virc_cli import envs
-from virc_recipes import environments
 
 PATIENCE = 240.0
 TOKEN = "RAY_AUTH_TOKEN"

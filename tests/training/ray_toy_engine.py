@@ -21,7 +21,7 @@ def seen() -> dict[str, str]:
     """What a worker has: its interpreter, variables of the plan, and code of ours and of the run."""
     import mine  # type: ignore[import-not-found]
 
-    from virc_recipes import tools
+    from virc.tools import registry as tools
 
     return {
         "python": sys.executable, "note": os.environ["NOTE"], "key": os.environ.get("VIRC_JUDGE_KEY", ""),

@@ -34,9 +34,9 @@ def theirs(case: dict[str, Any], output: str) -> list[int]:
 
 
 def ours(case: dict[str, Any]) -> list[int]:
-    from virc_recipes.data.checks.engine import file_of
-    from virc_recipes.data.layouts import get, only_source
-    from virc_recipes.lengths import Text, counting, lengths
+    from virc.data.check.engine import file_of
+    from virc.data.formats.registry import get, only_source
+    from virc.data.token_lengths import Text, counting, lengths
 
     rules = counting(Path(case["base"]), case["min_pixels"], case["max_pixels"], 100_000)
     source = only_source(Path(case["folder"]))

@@ -5,18 +5,18 @@ from typing import Any
 
 import msgspec
 
-from virc_recipes import slurm
-from virc_recipes.plan import Plan, Step
-from virc_recipes.runs import Info, Run
-from virc_recipes.slurm import Site
+from virc.cluster import slurm
+from virc.cluster.slurm import Site
+from virc.core.plan import Plan, Step
+from virc.runs.run import Info, Run
 
 GOLDEN = Path(__file__).parent / "golden"
 WORKSPACE = Path("/scratch/ann/figures")
 SETTINGS = {"nodes": 2, "devices": 8, "loaders": 8, "device": "cuda"}
 RL_SETTINGS = {"nodes": 2, "devices": 8, "device": "cuda"}
 RL_ENGINE = (
-    "/scratch/env/bin/python", "-m", "virc_recipes.engines.ray_nodes", "/scratch/ann/my figures/ray_nodes.json", "--",
-    "/scratch/env/bin/python", "-m", "virc_recipes.engines.verl_start", "/scratch/ann/my figures/engine.yaml",
+    "/scratch/env/bin/python", "-m", "virc.cluster.ray_nodes", "/scratch/ann/my figures/ray_nodes.json", "--",
+    "/scratch/env/bin/python", "-m", "virc.engines.verl.start", "/scratch/ann/my figures/engine.yaml",
 )  # fmt: skip
 RL_SMALL = {"nodes": 2, "devices": 1, "device": "cpu"}
 SMALL = {**SETTINGS, "devices": 1, "loaders": 0, "device": "cpu"}

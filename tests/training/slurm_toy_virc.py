@@ -7,11 +7,11 @@ from pathlib import Path
 
 import slurm_cases
 
+from virc.cluster import slurm
+from virc.core.files import write_whole
+from virc.core.plan import Plan, Step
+from virc.runs.run import Run
 from virc_cli import launch
-from virc_recipes import slurm
-from virc_recipes.paths import write_whole
-from virc_recipes.plan import Plan, Step
-from virc_recipes.runs import Run
 
 assert sys.argv[1:] == ["-m", "virc_cli", "train", "--resume", "--name", "toy"], sys.argv
 folder, nodes, steps, each = (

@@ -8,12 +8,13 @@ from pathlib import Path
 import ray_cluster
 import slurm_cases
 
+from virc.cluster import ray as ray_job
+from virc.cluster import slurm
+from virc.cluster.slurm import Site
+from virc.core.files import write_whole
+from virc.core.plan import Plan, Step
+from virc.runs.run import Run
 from virc_cli import launch
-from virc_recipes import ray_job, slurm
-from virc_recipes.paths import write_whole
-from virc_recipes.plan import Plan, Step
-from virc_recipes.runs import Run
-from virc_recipes.slurm import Site
 
 assert sys.argv[1:] == ["-m", "virc_cli", "train", "--resume", "--name", "toy"], sys.argv
 folder, steps, each = Path.cwd(), os.environ["TOY_STEPS"], os.environ["TOY_EACH"]

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from virc_recipes.models import EMBEDDED_FOLDER
+from virc.models.registry import EMBEDDED_FOLDER
 
 LAYER = "model.language_model.layers.{}.mlp.down_proj"
 PREFIX = "base_model.model."

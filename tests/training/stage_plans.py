@@ -7,11 +7,14 @@ from typing import Any
 import msgspec
 import yaml
 
-from virc_recipes import nested, rl, sft, stages, systems
-from virc_recipes.data.layouts.sft import info
-from virc_recipes.place import Place
-from virc_recipes.plan import Plan
-from virc_recipes.stages import Resolved
+from virc.config import dotted as nested
+from virc.core.plan import Plan
+from virc.data.formats.sft import info
+from virc.stages import resolve as stages
+from virc.stages import rl, sft
+from virc.stages.context import Place
+from virc.stages.resolve import Resolved
+from virc.systems import registry as systems
 
 GOLDEN = Path(__file__).parent / "golden"
 OVERLAYS: tuple[tuple[str, ...], ...] = ((), ("3b", "lora", "1x24g"), ("fixed", "100k"), ("cpu",))

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 from called import virc
 
-from virc_recipes.data.layouts import only_source
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.preflight import Request
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.wording import read_protocol
+from virc.data.formats.registry import only_source
+from virc.models.chat_protocol import read_protocol
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME
+from virc.training.preflight import Request
 
 COUNT = 16
 Rows = list[dict[str, Any]]

@@ -9,9 +9,9 @@ import msgspec
 from called import virc
 from PIL import Image
 
-from virc_recipes import systems
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.wording import of_system
+from virc.models.chat_protocol import of_system
+from virc.reasoning.protocol import FILE_NAME
+from virc.systems import registry as systems
 
 Row = dict[str, Any]
 FIGURES = {3: "3", 4: "4"}  # by corners; `tiny` taught for a minute misspells longer names

@@ -11,14 +11,14 @@ import workspaces
 import yaml
 from engine_python import interpreter
 
-from virc_recipes import models
-from virc_recipes.backends import Sampling
-from virc_recipes.backends.local import LocalBackend, load
-from virc_recipes.errors import ConfigError
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.reasoning.images import show
-from virc_recipes.reasoning.session import Ask, Message
-from virc_recipes.runs import Run
+from virc.backends.interface import Sampling
+from virc.backends.local import LocalBackend, load
+from virc.core.errors import ConfigError
+from virc.models import registry as models
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.images import show
+from virc.reasoning.session import Ask, Message
+from virc.runs.run import Run
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 

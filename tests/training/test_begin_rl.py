@@ -10,17 +10,18 @@ import pytest
 from servers import dead_url, serve
 from stage_rows import drawn
 
+from virc.core.errors import ConfigError, DataError, NetworkError, UsageError
+from virc.models.chat_protocol import read_protocol
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME
+from virc.rewards.verl import Settings
+from virc.runs.run import Run
+from virc.stages.resolve import Resolved
+from virc.tools import registry as tools
+from virc.training import inputs as training
+from virc.training.preflight import Result
 from virc_cli.training import begin, rewarding
 from virc_cli.training.begin import Wanted
-from virc_recipes import tools, training
-from virc_recipes.errors import ConfigError, DataError, NetworkError, UsageError
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.preflight import Result
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.rewards.verl import Settings
-from virc_recipes.runs import Run
-from virc_recipes.stages import Resolved
-from virc_recipes.wording import read_protocol
 
 REWARD = '''"""Short thoughts."""
 

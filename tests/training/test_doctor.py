@@ -11,13 +11,16 @@ import msgspec
 import pytest
 from called import virc
 
-from virc_recipes import fits, shape, stages, systems
-from virc_recipes.errors import SetupError
-from virc_recipes.estimate import Estimate, estimate
-from virc_recipes.fits import Verdict
-from virc_recipes.machine import Gpu, Machine
-from virc_recipes.sft import Config
-from virc_recipes.shape import Shape
+from virc.core.errors import SetupError
+from virc.envs.hardware import Gpu, Machine
+from virc.models import sizes as shape
+from virc.models.sizes import Shape
+from virc.stages import resolve as stages
+from virc.stages.sft import Config
+from virc.systems import registry as systems
+from virc.training.estimate import fits
+from virc.training.estimate.fits import Verdict
+from virc.training.estimate.sft import Estimate, estimate
 
 SMALL = Gpu("NVIDIA GeForce RTX 4090", 23.99, 23.5, "570.86")
 LARGE = Gpu("NVIDIA A100-SXM4-80GB", 79.6, 79.1, "570.86")

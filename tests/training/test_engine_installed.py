@@ -11,12 +11,12 @@ import pytest
 from called import virc
 from engine_python import interpreter
 
-from virc_recipes.engines import accepted
-from virc_recipes.engines.llamafactory import KEYS as ENGINE
-from virc_recipes.engines.llamafactory import TEMPLATES
+from virc.engines.llamafactory import write_keys as accepted
+from virc.engines.llamafactory.plan import KEYS as ENGINE
+from virc.engines.llamafactory.plan import TEMPLATES
 
 KEYS = ENGINE.accepted.keys
-RECIPES = Path(accepted.__file__).parents[2]
+RECIPES = Path(accepted.__file__).parents[3]
 
 # Where dead keys are read without effect.
 WITHOUT_EFFECT = {

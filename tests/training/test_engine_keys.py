@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 import yaml
 
-from virc_recipes import sft
-from virc_recipes.engines import accepted
-from virc_recipes.engines.llamafactory import KEYS as ENGINE
-from virc_recipes.engines.llamafactory import OTHER_ROWS, OWN
-from virc_recipes.envs import FOLDER as PINS
-from virc_recipes.errors import ConfigError
+import virc
+from virc.core.errors import ConfigError
+from virc.engines.llamafactory import write_keys as accepted
+from virc.engines.llamafactory.plan import KEYS as ENGINE
+from virc.engines.llamafactory.plan import OTHER_ROWS, OWN
+from virc.envs.pins import FOLDER as PINS
+from virc.stages import sft
 
 KEYS = ENGINE.accepted.keys
 REFUSED = ENGINE.refused
-RECIPES = Path(accepted.__file__).parents[2]
+RECIPES = Path(virc.__file__).parents[1]
 
 
 def refusal(given: dict[str, Any]) -> tuple[str, str | None]:
@@ -38,7 +39,7 @@ def refusal(given: dict[str, Any]) -> tuple[str, str | None]:
         ("lora_rnk", "has no key 'lora_rnk'", "it is a setting of its own: --set lora.rank=VALUE"),
         ("batch", "has no key 'batch'", "it is a setting of its own: --set batch=VALUE"),
         ("outputdir", "has no key 'outputdir'", "output_dir is not to be set: it is the run's folder"),
-        ("qqqq", "has no key 'qqqq'", f"{RECIPES}/virc_recipes/engines/llamafactory_keys.json lists them"),
+        ("qqqq", "has no key 'qqqq'", f"{RECIPES}/virc/engines/llamafactory/keys.json lists them"),
     ],
 )
 def test_an_unknown_key_names_the_one_that_was_meant(given: str, message: str, hint: str) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from virc_recipes.engines import llamafactory_log as engine_log
+from virc.engines.llamafactory import log as engine_log
 
 ELASTIC = """[rank1]: Traceback (most recent call last):
 [rank1]:   File "x.py", line 3, in f

@@ -5,12 +5,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from virc_recipes import estimate_rl, fits, shape
-from virc_recipes.errors import ConfigError, SetupError
-from virc_recipes.estimate import GIB, OVERHEAD, Estimate, Term
-from virc_recipes.machine import Gpu, Machine
-from virc_recipes.rl import Config
-from virc_recipes.shape import Shape
+from virc.core.errors import ConfigError, SetupError
+from virc.envs.hardware import Gpu, Machine
+from virc.models import sizes as shape
+from virc.models.sizes import Shape
+from virc.stages.rl import Config
+from virc.training.estimate import fits
+from virc.training.estimate import rl as estimate_rl
+from virc.training.estimate.sft import GIB, OVERHEAD, Estimate, Term
 
 SEVEN_B, THREE_B = "Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen2.5-VL-3B-Instruct"
 ALL_OF_7B, ALL_OF_3B = 8_292_166_656, 3_754_622_976

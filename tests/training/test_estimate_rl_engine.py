@@ -9,9 +9,10 @@ import msgspec
 import pytest
 import ray_cluster
 
-from virc_recipes import estimate_rl, shape
-from virc_recipes.estimate import GIB
-from virc_recipes.rl import Config
+from virc.models import sizes as shape
+from virc.stages.rl import Config
+from virc.training.estimate import rl as estimate_rl
+from virc.training.estimate.sft import GIB
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 

@@ -11,10 +11,13 @@ import msgspec
 import pytest
 from called import virc
 
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.runs import attempts
+from virc.runs import run as runs
+from virc.runs.run import Info, Run
+from virc.stages import resolve as stages
+from virc.systems import registry as systems
 from virc_cli.training import attempt
-from virc_recipes import attempts, runs, stages, systems
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.runs import Info, Run
 
 
 @pytest.fixture
@@ -68,7 +71,7 @@ def test_what_is_gone_is_said_before_an_engine_starts(
 def test_code_that_is_gone_is_replaced_by_that_of_today(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     write(run, recipes="/gone")
     begun = attempt._begun_with(run)
-    assert (Path(begun.recipes) / "virc_recipes" / "runs.py").is_file()
+    assert (Path(begun.recipes) / "virc" / "runs.py").is_file()
     assert "the code that mine was begun with is gone" in capsys.readouterr().err
 
 

@@ -10,8 +10,9 @@ import pytest
 import stage_plans
 from engine_python import interpreter
 
-from virc_recipes import stages, systems
-from virc_recipes.stages import Resolved
+from virc.stages import resolve as stages
+from virc.stages.resolve import Resolved
+from virc.systems import registry as systems
 
 SYSTEMS = [
     system for system in systems.discover().values() if any(s.published for s in system.stages.values())

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from virc.core.plan import Step
+from virc.runs.run import started
 from virc_cli import launch
-from virc_recipes.plan import Step
-from virc_recipes.runs import started
 
 _LEAVES_A_WORKER = """
 import os, signal, subprocess, sys

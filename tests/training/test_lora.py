@@ -9,10 +9,10 @@ import pytest
 import small_lora
 from small_lora import ALPHA, LAYER, PREFIX, RANK, tensors
 
-from virc_recipes.backends import checkpoint, devices
-from virc_recipes.backends.local import LocalBackend, load
-from virc_recipes.errors import ConfigError, SetupError
-from virc_recipes.models import EMBEDDED_FOLDER
+from virc.backends import checkpoint, devices
+from virc.backends.local import LocalBackend, load
+from virc.core.errors import ConfigError, SetupError
+from virc.models.registry import EMBEDDED_FOLDER
 
 Weights = dict[str, Any]
 
@@ -183,7 +183,7 @@ def test_weights_that_are_not_for_this_base_are_refused(
 def test_what_is_more_than_a_plain_adapter_is_refused_before_anything_heavy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, object], named: str
 ) -> None:
-    monkeypatch.setattr("virc_recipes.backends.local._load", None)
+    monkeypatch.setattr("virc.backends.local._load", None)
     with pytest.raises(ConfigError, match="is no plain LoRA adapter") as caught:
         opened(small_lora.write(tmp_path / "lora", **settings))
     assert named in caught.value.message

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from virc_recipes import memory
+from virc.core import memory
 
 PARENT = """
 import subprocess, sys

@@ -9,12 +9,14 @@ import small_lora
 from called import virc
 from runs.made import make, running, save
 
-from virc_recipes import models, systems, wording
-from virc_recipes.errors import ConfigError
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.opened import Choice, open_model
-from virc_recipes.reasoning.protocol import FILE_NAME, own_protocol
-from virc_recipes.runs import Run
+from virc.core.errors import ConfigError
+from virc.models import chat_protocol as wording
+from virc.models import registry as models
+from virc.models.load import Choice, open_model
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME, own_protocol
+from virc.runs.run import Run
+from virc.systems import registry as systems
 
 
 @pytest.fixture

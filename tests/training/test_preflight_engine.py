@@ -11,12 +11,13 @@ import pytest
 from engine_python import interpreter
 from stage_rows import COUNT, drawn, request
 
-from virc_recipes import preflight
-from virc_recipes.data.training_rows import looked_through
-from virc_recipes.models import EMBEDDED_FOLDER
+import virc
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.training import preflight
+from virc.training.training_rows import looked_through
 
 pytestmark = pytest.mark.engine
-RECIPES = Path(preflight.__file__).parents[1]
+RECIPES = Path(virc.__file__).parents[1]
 
 
 def ran(*words: str, **env: str) -> str:
@@ -66,5 +67,5 @@ def test_the_look_through_the_rows_runs_in_the_engines_interpreter(tmp_path: Pat
     asked = request(drawn(tmp_path / "rows"))
     planned = preflight.step(asked, interpreter("sft"), RECIPES)
     assert preflight.read(ran(*planned.argv[1:])) == looked_through(asked)
-    said = ran("-c", "import sys, virc_recipes.data.training_rows, tokenizers; print('torch' in sys.modules)")
+    said = ran("-c", "import sys, virc.training.training_rows, tokenizers; print('torch' in sys.modules)")
     assert said == "False\n"

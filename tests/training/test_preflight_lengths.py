@@ -10,15 +10,15 @@ from PIL import ExifTags, Image
 from stage_rows import COUNT, base_of_type, drawn, request, wording
 from tokenizers import Tokenizer
 
-from virc_recipes.data.checks.engine import file_of
-from virc_recipes.data.layouts import get, only_source
-from virc_recipes.data.record import Message
-from virc_recipes.data.training_rows import looked_through
-from virc_recipes.errors import DataError
-from virc_recipes.lengths import Counting, Length, Text, counting, image_tokens, lengths
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.wording import read_protocol
+from virc.core.errors import DataError
+from virc.data.check.engine import file_of
+from virc.data.formats.registry import get, only_source
+from virc.data.rows.record import Message
+from virc.data.token_lengths import Counting, Length, Text, counting, image_tokens, lengths
+from virc.models.chat_protocol import read_protocol
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME
+from virc.training.training_rows import looked_through
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 from stage_rows import COUNT, copied, drawn, request
 
-from virc_recipes import preflight
-from virc_recipes.data.layouts import get, only_source
-from virc_recipes.data.survey import FIRST, survey
-from virc_recipes.data.training_rows import looked_through
-from virc_recipes.errors import ConfigError, DataError, EngineError
-from virc_recipes.preflight import Request, read, step
+import virc
+from virc.core.errors import ConfigError, DataError, EngineError
+from virc.data.check.survey import FIRST, survey
+from virc.data.formats.registry import get, only_source
+from virc.training import preflight
+from virc.training.preflight import Request, read, step
+from virc.training.training_rows import looked_through
 
-RECIPES = Path(preflight.__file__).parents[1]
+RECIPES = Path(virc.__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_how_far_it_is_stands_on_stderr(
 def test_neither_torch_nor_what_engines_lack_is_imported(rows: Path) -> None:
     asked = step(request(rows), Path(sys.executable), RECIPES).argv[-1]
     code = (
-        "import sys; from virc_recipes.preflight import main; main([sys.argv[1]]); "
+        "import sys; from virc.training.preflight import main; main([sys.argv[1]]); "
         "print(sorted({'torch', 'transformers', 'numpy', 'pyarrow', 'typer', 'virc_cli'} & set(sys.modules)))"
     )
     words = (sys.executable, "-c", code, asked)

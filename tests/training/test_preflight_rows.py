@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from stage_rows import COUNT, Rows, base_of_type, copied, drawn, request, wording
 
-from virc_recipes.data.layouts import only_source
-from virc_recipes.data.training_rows import looked_through
-from virc_recipes.errors import ConfigError, DataError, UsageError
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.wording import read_protocol
+from virc.core.errors import ConfigError, DataError, UsageError
+from virc.data.formats.registry import only_source
+from virc.models.chat_protocol import read_protocol
+from virc.reasoning.protocol import FILE_NAME
+from virc.training.training_rows import looked_through
 
 Change = Callable[[Rows], object]
 

@@ -14,16 +14,16 @@ from data import crux
 from PIL import Image
 from stage_rows import COUNT, drawn
 
-from virc_recipes.data import verl_rows
-from virc_recipes.data.layouts import Source, only_source
-from virc_recipes.data.prompt_rows import looked_through
-from virc_recipes.errors import DataError
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.preflight import Prompts, Result
-from virc_recipes.reasoning.protocol import FILE_NAME, Protocol
-from virc_recipes.reasoning.session import Ask, Session
-from virc_recipes.systems import Judging, Reward
-from virc_recipes.wording import read_protocol
+from virc.core.errors import DataError
+from virc.data.formats.registry import Source, only_source
+from virc.data.rows import verl as verl_rows
+from virc.models.chat_protocol import read_protocol
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME, Protocol
+from virc.reasoning.session import Ask, Session
+from virc.systems.registry import Judging, Reward
+from virc.training.preflight import Prompts, Result
+from virc.training.prompt_rows import looked_through
 
 WORDING = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
 JUDGED = Reward("virc", "published", Judging("http://judge/v1"))

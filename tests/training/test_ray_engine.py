@@ -11,12 +11,12 @@ import pytest
 import ray_cluster
 import workspaces
 
+from virc.cluster import ray as ray_job
+from virc.core.files import write_whole
+from virc.core.plan import Plan, Step
+from virc.runs.metrics import metrics
+from virc.runs.run import Run
 from virc_cli import launch
-from virc_recipes import ray_job
-from virc_recipes.metrics import metrics
-from virc_recipes.paths import write_whole
-from virc_recipes.plan import Plan, Step
-from virc_recipes.runs import Run
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 
@@ -75,7 +75,7 @@ def test_workers_get_the_plans_code_interpreter_and_variables(
     assert seen["mine"] == str(run.folder / "code" / "mine.py")
     job = json.loads((run.attempt(1) / ray_job.JOB).read_text())
     ours, _ = job["runtime_env"]["env_vars"]["PYTHONPATH"].split(os.pathsep)
-    assert seen["recipes"] == str(Path(ours) / "virc_recipes")
+    assert seen["recipes"] == str(Path(ours) / "virc")
     assert seen["key"] == "secret"
     assert not any("secret" in path.read_text() for path in run.attempt(1).glob("*.json"))
 

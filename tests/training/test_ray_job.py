@@ -13,15 +13,16 @@ import msgspec
 import pytest
 import slurm_cases
 
+from virc.cluster import ray as ray_job
+from virc.cluster.slurm import Site
+from virc.core.errors import ConfigError, NetworkError, UsageError
+from virc.core.files import write_json, write_whole
+from virc.core.plan import Plan, Step
+from virc.runs import run as runs
+from virc.runs.run import Run
+from virc.stages.context import Place
 from virc_cli import stopping
 from virc_cli.training import job as jobs
-from virc_recipes import ray_job, runs
-from virc_recipes.errors import ConfigError, NetworkError, UsageError
-from virc_recipes.paths import write_json, write_whole
-from virc_recipes.place import Place
-from virc_recipes.plan import Plan, Step
-from virc_recipes.runs import Run
-from virc_recipes.slurm import Site
 
 PYTHON = "/shared/env/bin/python"
 ENGINE = Step(
@@ -51,7 +52,7 @@ def test_the_job_is_the_engines_command_after_a_look_at_the_nodes() -> None:
     assert json.loads(plan.files[entry[3]]) == asked
     assert plan.files["/w/engine.yaml"] == "x"
     assert job(plan)["address"] == "http://head:8265"
-    assert plan.step.argv == (PYTHON, "-m", "virc_recipes.engines.ray_submit", str(folder / ray_job.JOB))
+    assert plan.step.argv == (PYTHON, "-m", "virc.cluster.ray_submit", str(folder / ray_job.JOB))
     assert plan.step.saves_on == ENGINE.saves_on
 
 

@@ -10,11 +10,11 @@ from house.entry import ROOT
 from PIL import Image
 from solve.solving import call
 
-from virc_recipes import tools
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.reasoning.session import Reply, Session, Unit
-from virc_recipes.wording import offering, read_protocol
+from virc.models.chat_protocol import offering, read_protocol
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.session import Reply, Session, Unit
+from virc.tools import registry as tools
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)

@@ -10,14 +10,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from virc.core.errors import EngineError
+from virc.engines.llamafactory.resume import loadable
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.runs import run as runs
+from virc.runs.checkpoints import checkpoints
+from virc.runs.metrics import Metric, metrics
+from virc.runs.run import Info, Run
 from virc_cli.training import attempt, follow, tending
-from virc_recipes import runs
-from virc_recipes.checkpoints import checkpoints
-from virc_recipes.engines.llamafactory_resume import loadable
-from virc_recipes.errors import EngineError
-from virc_recipes.metrics import Metric, metrics
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.runs import Info, Run
 
 
 @pytest.fixture

@@ -13,22 +13,23 @@ import pytest
 from called import virc
 from stage_rows import drawn
 
+from virc.core.errors import ConfigError
+from virc.data.formats.registry import only_source
+from virc.models.chat_protocol import of_system, read_protocol
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.images import open_image
+from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.session import Reply, Session
+from virc.rewards.sources import folders, speakers
+from virc.rewards.verl import Settings, compute_score, total_for
+from virc.runs.run import Run
+from virc.stages.resolve import Resolved
+from virc.systems import registry as systems
+from virc.training import inputs as training
+from virc.training.preflight import Prompts
+from virc.training.prompt_rows import looked_through
 from virc_cli.training import begin, rewarding
 from virc_cli.training.begin import Wanted
-from virc_recipes import systems, training
-from virc_recipes.data.layouts import only_source
-from virc_recipes.data.prompt_rows import looked_through
-from virc_recipes.errors import ConfigError
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.preflight import Prompts
-from virc_recipes.reasoning.images import open_image
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.reasoning.session import Reply, Session
-from virc_recipes.rewards.verl import Settings, compute_score, total_for
-from virc_recipes.rl_sources import folders, speakers
-from virc_recipes.runs import Run
-from virc_recipes.stages import Resolved
-from virc_recipes.wording import of_system, read_protocol
 
 SYSTEM = """name: brief
 about: short answers in two turns

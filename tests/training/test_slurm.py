@@ -15,11 +15,11 @@ import slurm_cluster
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from virc_recipes import slurm
-from virc_recipes.errors import ConfigError, EngineError, SetupError
-from virc_recipes.plan import Step
-from virc_recipes.runs import Run
-from virc_recipes.slurm import Site
+from virc.cluster import slurm
+from virc.cluster.slurm import Site
+from virc.core.errors import ConfigError, EngineError, SetupError
+from virc.core.plan import Step
+from virc.runs.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE = st.text(st.characters(min_codepoint=32, exclude_categories=("Cs", "Cc")), min_size=1)

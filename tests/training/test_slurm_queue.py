@@ -10,12 +10,14 @@ import slurm_cases
 import slurm_cluster
 from called import virc
 
+from virc.cluster import slurm
+from virc.cluster.slurm import Site
+from virc.core.errors import ConfigError, EngineError, SetupError
+from virc.runs import attempts
+from virc.runs import run as runs
+from virc.runs.attempts import Attempt
+from virc.runs.run import Run
 from virc_cli.training import job
-from virc_recipes import attempts, runs, slurm
-from virc_recipes.attempts import Attempt
-from virc_recipes.errors import ConfigError, EngineError, SetupError
-from virc_recipes.runs import Run
-from virc_recipes.slurm import Site
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import ray_cluster
 import slurm_cases
 import slurm_cluster
 
-from virc_recipes import slurm
-from virc_recipes.runs import Run
-from virc_recipes.slurm import Site
+from virc.cluster import slurm
+from virc.cluster.slurm import Site
+from virc.runs.run import Run
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 

@@ -11,10 +11,10 @@ import tested
 import workspaces
 from safetensors.torch import load_file
 
-from virc_recipes import systems
-from virc_recipes.models import EMBEDDED_FOLDER
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.wording import of_system, read_protocol
+from virc.models.chat_protocol import of_system, read_protocol
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME
+from virc.systems import registry as systems
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 

@@ -10,7 +10,7 @@ import pytest
 import small_lora
 from called import virc
 
-from virc_recipes.models import EMBEDDED_FOLDER
+from virc.models.registry import EMBEDDED_FOLDER
 
 
 @pytest.fixture
@@ -132,7 +132,9 @@ def test_a_base_is_found_in_the_workspace_by_the_end_of_its_hub_id(workspace: Pa
 
 
 def test_the_settings_a_run_keeps_are_those_that_config_takes(workspace: Path, rows: Path) -> None:
-    from virc_recipes import stages, systems, training
+    from virc.stages import resolve as stages
+    from virc.systems import registry as systems
+    from virc.training import inputs as training
 
     before = stages.resolve(
         systems.get("virc"), "instruct", ["3b", "lora", "1x24g"], assignments=["engine.val_size=0.1"]

@@ -98,8 +98,8 @@ def test_on_slurm_ray_runs_on_every_node_and_the_engine_on_the_first(workspace: 
     assert "VIRC_RAY_PORT" in script
     assert "devices=8\n" in node
     engine = next(line for line in node.splitlines() if line.startswith("engine=("))
-    assert "virc_recipes.engines.ray_nodes" in engine
-    assert "virc_recipes.engines.verl_start" in engine
+    assert "virc.cluster.ray_nodes" in engine
+    assert "virc.engines.verl.start" in engine
     asked = json.loads(file_of(said, "ray_nodes.json"))
     assert (asked["nodes"], asked["gpus"]) == (2, 8)
     assert asked["versions"]["verl"] == "0.9.1"
@@ -109,7 +109,7 @@ def test_on_slurm_ray_runs_on_every_node_and_the_engine_on_the_first(workspace: 
 def test_on_ray_the_same_command_is_a_job(workspace: Path) -> None:
     words = ("--launcher", "ray", "--ray-address", "http://head:8265", "--name", "far")
     said = planned("--stage", "rl", "--with", "rules", *words)
-    assert said["command"][1:3] == ["-m", "virc_recipes.engines.ray_submit"]
+    assert said["command"][1:3] == ["-m", "virc.cluster.ray_submit"]
     job = json.loads(said["files"][said["command"][3]])
     assert job["address"] == "http://head:8265"
     entry = shlex.split(job["entrypoint"])

@@ -13,9 +13,9 @@ import torch
 import workspaces
 from safetensors.torch import load_file
 
-from virc_recipes.checkpoints import checkpoints
-from virc_recipes.models import PACKAGE
-from virc_recipes.runs import Run
+from virc.models.registry import PACKAGE
+from virc.runs.checkpoints import checkpoints
+from virc.runs.run import Run
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 

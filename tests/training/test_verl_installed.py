@@ -12,12 +12,13 @@ import verl_source
 import yaml
 from engine_python import interpreter
 
-from virc_recipes import nested
-from virc_recipes.engines import verl
-from virc_recipes.engines.verl import KEYS, OWN
-from virc_recipes.stages import Resolved
+import virc
+from virc.config import dotted as nested
+from virc.engines.verl import plan as verl
+from virc.engines.verl.plan import KEYS, OWN
+from virc.stages.resolve import Resolved
 
-RECIPES = Path(verl.__file__).parents[2]
+RECIPES = Path(virc.__file__).parents[1]
 KEYS_FILE = Path(verl.__file__).with_name("verl_keys.json")
 
 WITHOUT_EFFECT = {
@@ -106,8 +107,8 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import omega_conf_to_dataclass, validate_config
-from virc_recipes.engines import verl_config
-from virc_recipes.errors import ConfigError
+from virc.engines.table import verl_config
+from virc.core.errors import ConfigError
 
 for file in sys.argv[1:]:
     try:
@@ -174,7 +175,7 @@ def test_verl_refuses_an_unknown_key_and_takes_those_of_its_classes(tmp_path: Pa
 @pytest.mark.engine
 def test_the_list_of_keys_is_that_of_the_installed_engine(tmp_path: Path) -> None:
     done = in_engine(
-        "import sys; from virc_recipes.engines.verl_accepted import main; main(sys.argv[1:])",
+        "import sys; from virc.engines.verl.write_keys import main; main(sys.argv[1:])",
         str(tmp_path / "keys.json"),
     )
     assert done.returncode == 0, done.stderr[-2000:]

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from virc_recipes import rl
-from virc_recipes.engines.verl import KEYS, OWN, YOURS, check
-from virc_recipes.envs import FOLDER as PINS
-from virc_recipes.errors import ConfigError
+from virc.core.errors import ConfigError
+from virc.engines.verl.plan import KEYS, OWN, YOURS, check
+from virc.envs.pins import FOLDER as PINS
+from virc.stages import rl
 
 KNOWN = KEYS.accepted.keys
 ACTOR, ROLLOUT, MODEL = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model"))

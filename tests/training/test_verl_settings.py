@@ -7,11 +7,13 @@ import msgspec
 import pytest
 import yaml
 
-from virc_recipes import rl, stages, systems
-from virc_recipes.engines import verl
-from virc_recipes.place import Place
-from virc_recipes.rl import Config
-from virc_recipes.sft import Lora
+from virc.engines.verl import plan as verl
+from virc.stages import resolve as stages
+from virc.stages import rl
+from virc.stages.context import Place
+from virc.stages.rl import Config
+from virc.stages.sft import Lora
+from virc.systems import registry as systems
 
 RUN = Path("/w/runs/r")
 ACTOR, ROLLOUT, MODEL = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model"))
@@ -142,7 +144,7 @@ def test_the_loop_is_told_the_wording_and_how_far_a_rollout_goes() -> None:
         planned = verl.plan(config(rollout=rollout), place(), {}, {})
         file = verl.flat(config(), place())[f"{ROLLOUT}.agent.agent_loop_config_path"]
         (loop,) = yaml.safe_load(planned.files[file])
-        assert loop.pop("_target_") == "virc_recipes.engines.verl_agent.VircLoop"
+        assert loop.pop("_target_") == "virc.engines.verl.agent.VircLoop"
         told = {"protocol": "/w/runs/r/virc_protocol.json", "folder": "/w/data", "max_pixels": 12_845_056}
         assert loop == {"name": "virc", "rollout": rollout, **told, **whole}
 

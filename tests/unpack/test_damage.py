@@ -9,8 +9,8 @@ import pytest
 from archives import PACKED, file, lz4ed, many, tar, tree
 from called import virc
 
-from virc_recipes.errors import DataError
-from virc_recipes.unpack import UnpackConfig, unpack
+from virc.core.errors import DataError
+from virc.unpack.unpack import UnpackConfig, unpack
 
 ENTRIES = many(30, seed=3, sizes=(0, 20_000))
 WHOLE = {info.name: data for info, data in ENTRIES}

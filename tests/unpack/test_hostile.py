@@ -14,9 +14,9 @@ from archives import PACKED, Entry, file, folder, hard_link, link, lz4ed, many, 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from virc_recipes.archive import formats
-from virc_recipes.errors import DataError
-from virc_recipes.unpack import UnpackConfig, unpack
+from virc.core.errors import DataError
+from virc.unpack.archive import formats
+from virc.unpack.unpack import UnpackConfig, unpack
 
 PARTS = ["a", "b", "c", "l", "..", ".", "", "A", "é", "\udcff", "C:", "x\\y", "\0", "to", "secret", "n" * 90]
 MORE = ["virc-unpack.partial", ".virc-unpack.partial.lock", "0", "archive", "n" * 260]

@@ -9,8 +9,8 @@ import pytest
 from archives import Entry, file, folder, gzip, hard_link, link, lz4ed, other, tar, tree
 from called import virc
 
-from virc_recipes.errors import DataError
-from virc_recipes.unpack import UnpackConfig, unpack
+from virc.core.errors import DataError
+from virc.unpack.unpack import UnpackConfig, unpack
 
 REFUSED: dict[str, tuple[list[Entry], str]] = {
     "parent": ([file("../out")], "leads out of the folder"),

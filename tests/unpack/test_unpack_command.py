@@ -17,8 +17,8 @@ import pytest
 from archives import PACKED, contents, file, folder, hard_link, link, lz4ed, many, start, tar, tree
 from called import virc
 
+from virc.core.locks import held
 from virc_cli import progress
-from virc_recipes.locks import held
 
 DIALECTS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
 LONG = "/".join(["a folder with a long name"] * 6) + "/é.png"
@@ -151,7 +151,7 @@ def test_a_replaced_archive_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def replace() -> None:
         (tmp_path / "newer").replace(archive)
 
-    from virc_recipes import unpack
+    from virc.unpack import unpack
 
     config = unpack.UnpackConfig(archive, tmp_path / "to")
     assert unpack.unpack(config, lambda done, size: replace()).kept == "another file has its name now"
@@ -162,7 +162,7 @@ def test_an_archive_that_another_run_removed_is_no_fault(tmp_path: Path) -> None
     archive = tmp_path / "a.tar"
     archive.write_bytes(tar(file("f")))
 
-    from virc_recipes import unpack
+    from virc.unpack import unpack
 
     done = unpack.unpack(unpack.UnpackConfig(archive, tmp_path / "to"), lambda at, size: archive.unlink())
     assert (done.files, done.kept) == (1, None)

@@ -18,7 +18,7 @@ Key = Annotated[str, typer.Argument(metavar="KEY", help="Name of the setting.", 
 @command.command("show")
 def show(as_json: Json = False) -> None:
     """Print every setting, its value, and where it comes from."""
-    from virc_recipes import config
+    from virc.config import user as config
 
     path = config.config_path(os.environ)
     resolved = config.resolve({}, os.environ, config.read(path))
@@ -41,7 +41,8 @@ def set_(
     key: Key, value: Annotated[str, typer.Argument(metavar="VALUE", help="Its value.", show_default=False)]
 ) -> None:
     """Keep a setting, e.g. `virc config set model ViRC-3B`."""
-    from virc_recipes import config, families
+    from virc.config import user as config
+    from virc.families import registry as families
 
     path = config.config_path(os.environ)
     if key == "family":
@@ -52,7 +53,7 @@ def set_(
 @command.command("unset")
 def unset(key: Key) -> None:
     """Forget a setting: its default holds again."""
-    from virc_recipes import config
+    from virc.config import user as config
 
     config.remove(config.config_path(os.environ), key)
 
@@ -60,6 +61,6 @@ def unset(key: Key) -> None:
 @command.command("path")
 def path() -> None:
     """Print where the config file is, there or not."""
-    from virc_recipes import config
+    from virc.config import user as config
 
     output.line(str(config.config_path(os.environ)))

@@ -42,9 +42,9 @@ def command(
     """
     import msgspec
 
+    from virc.core.errors import UsageError
+    from virc.demo import plan as demo
     from virc_cli import demonstrating
-    from virc_recipes import demo
-    from virc_recipes.errors import UsageError
 
     if quick and large:
         raise UsageError("--quick and --large are two sizes", "leave one of them out")

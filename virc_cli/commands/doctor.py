@@ -10,9 +10,9 @@ from virc_cli import output
 from virc_cli.options import Json, With, names_of
 
 if TYPE_CHECKING:
-    from virc_recipes.fits import Verdict
-    from virc_recipes.machine import Machine
-    from virc_recipes.systems import System
+    from virc.envs.hardware import Machine
+    from virc.systems.registry import System
+    from virc.training.estimate.fits import Verdict
 
 FAILURE: dict[str, object] = {
     "versions": None, "extras": None, "cache": None, "machine": None, "environments": None, "servers": None,
@@ -55,8 +55,9 @@ def command(
         if as_json:
             output.emit({"schema": "virc.doctor/1", **FAILURE, "probe": probed, "error": None})
         return
+    from virc.stages import resolve as stages
+    from virc.systems import registry as systems
     from virc_cli import machines
-    from virc_recipes import stages, systems
 
     found = systems.get(system)
     if stage:
@@ -78,7 +79,8 @@ def command(
 def _judged(system: "System", stage: str, overlays: tuple[str, ...], machine: "Machine") -> "list[Verdict]":
     from functools import cache
 
-    from virc_recipes import fits, shape
+    from virc.models import sizes as shape
+    from virc.training.estimate import fits
 
     @cache
     def shape_of(name: str) -> "shape.Shape | None":
@@ -90,7 +92,7 @@ def _judged(system: "System", stage: str, overlays: tuple[str, ...], machine: "M
 
 
 def _refuse(system: str, stage: str | None, judged: "Mapping[str, Sequence[Verdict]]") -> None:
-    from virc_recipes.errors import SetupError
+    from virc.core.errors import SetupError
 
     if stage is None or any(verdict.fits for verdict in judged[stage]):
         return
@@ -110,10 +112,11 @@ def _fields(machine: "Machine") -> dict[str, Any]:
 
     import msgspec
 
+    from virc.core import extras
+    from virc.engines.table import SILENT
+    from virc.envs import environment as environments
+    from virc.probing.servers import local_servers
     from virc_cli import envs
-    from virc_recipes import environments, extras
-    from virc_recipes.engines import SILENT
-    from virc_recipes.probing.servers import local_servers
 
     return {
         "versions": {"virc": version("virc"), "python": platform.python_version()},

@@ -9,7 +9,7 @@ import typer
 from virc_cli import options
 
 if TYPE_CHECKING:
-    from virc_recipes.errors import UsageError
+    from virc.core.errors import UsageError
 
 FAILURE: dict[str, object] = {
     "folder": None,
@@ -48,15 +48,15 @@ class AgainstName(StrEnum):
 
 def benchmark_names(incomplete: str) -> list[str]:
     """Benchmarks that begin so, for the shell's completion."""
-    from virc_recipes import benchmarks
+    from virc.evaluation.benchmarks import registry as benchmarks
 
     return [name for name in benchmarks.names() if name.startswith(incomplete)]
 
 
 def explain_usage(args: Sequence[str], error: "UsageError") -> "UsageError | None":
     """Name the benchmarks to who names none."""
-    from virc_recipes import benchmarks
-    from virc_recipes.errors import UsageError
+    from virc.core.errors import UsageError
+    from virc.evaluation.benchmarks import registry as benchmarks
 
     if "BENCHMARK" not in error.message:
         return None
@@ -137,10 +137,10 @@ def command(
     Whether a model really looks shows when its crops show something else: `virc data synth --twins` draws problems
     for it.
     """
+    from virc.core.errors import UsageError
+    from virc.solving.one import SolveConfig
     from virc_cli import evaluating, harnessing
     from virc_cli.solving import setup
-    from virc_recipes.errors import UsageError
-    from virc_recipes.solve import SolveConfig
 
     if harness:
         harnessing.refuse(

@@ -8,7 +8,7 @@ import typer
 from virc_cli import options
 
 if TYPE_CHECKING:
-    from virc_recipes.errors import UsageError
+    from virc.core.errors import UsageError
 
 FAILURE: dict[str, object] = {
     "answer": None,
@@ -81,8 +81,8 @@ def command(
 
     The picture goes nowhere but to the endpoint you name. `--endpoint none` asks no endpoint.
     """
+    from virc.solving.one import SolveConfig
     from virc_cli.solving import hints, setup
-    from virc_recipes.solve import SolveConfig
 
     flags = {
         "model": model,

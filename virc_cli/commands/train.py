@@ -15,7 +15,7 @@ def signs(incomplete: str) -> list[str]:
     """Signs of ill health that begin so, for the shell's completion."""
     from typing import get_args
 
-    from virc_recipes.rl import Health
+    from virc.stages.rl import Health
 
     return [name for name in get_args(Health) if name.startswith(incomplete)]
 
@@ -104,10 +104,10 @@ def command(
 
     Without --from a stage starts from the newest finished run of the stage before. The run's folder is printed.
     """
+    from virc.core.errors import UsageError
+    from virc.systems import registry as systems
     from virc_cli.training import train
     from virc_cli.training.begin import Wanted
-    from virc_recipes import systems
-    from virc_recipes.errors import UsageError
 
     if not stage and not resume:
         names = ", then ".join(f"--stage {name}" for name in systems.get(system).stages)

@@ -39,8 +39,8 @@ def command(
     After an interruption, run it again: what is complete is compared and skipped. Nothing is ever overwritten or
     written outside the folder.
     """
+    from virc.unpack.unpack import UnpackConfig, unpack
     from virc_cli.progress import shown, sized
-    from virc_recipes.unpack import UnpackConfig, unpack
 
     config = UnpackConfig(archive, to, keep, max_ratio, max_bytes, max_files)
     with shown() as show:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from inspect import signature
 from typing import get_args
 
-from virc_recipes.errors import UsageError
-from virc_recipes.paths import is_file
+from virc.core.errors import UsageError
+from virc.core.files import is_file
 
 _URL = re.compile(r"(https?://|data:)", re.IGNORECASE)
 

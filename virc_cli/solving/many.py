@@ -6,16 +6,16 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO
 
+from virc.core.errors import DataError, NoAnswerError, UsageError, VircError
+from virc.core.result_log import Claims, Ledger
+from virc.core.text import clause
+from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, solve_batch
+from virc.solving.image_source import standard_input
+from virc.solving.one import SCHEMA
+from virc.solving.outcome import Fields
+from virc.solving.rows import read_rows
 from virc_cli import output
 from virc_cli.solving.setup import Setup, open_chosen
-from virc_recipes.batch import read_rows
-from virc_recipes.clauses import clause
-from virc_recipes.errors import DataError, NoAnswerError, UsageError, VircError
-from virc_recipes.ledger import Claims, Ledger
-from virc_recipes.outcome import Fields
-from virc_recipes.solve import SCHEMA
-from virc_recipes.solve_batch import BatchConfig, RowDone, as_line, made_with, solve_batch
-from virc_recipes.sources import standard_input
 
 STREAM = "-"
 _PROGRESS_SECONDS = 10.0

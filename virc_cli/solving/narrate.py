@@ -2,13 +2,13 @@
 
 import re
 
+from virc.reasoning.bodies import bare_start
+from virc.reasoning.grammar import TAGS, CallForm, Grammar, Mark, marks
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.session import Rejected, Unit
+from virc.solving.one import Event, Look, Piece, Start
+from virc.solving.trace_page import in_words
 from virc_cli import output
-from virc_recipes.reasoning.bodies import bare_start
-from virc_recipes.reasoning.grammar import TAGS, CallForm, Grammar, Mark, marks
-from virc_recipes.reasoning.protocol import Protocol
-from virc_recipes.reasoning.session import Rejected, Unit
-from virc_recipes.solve import Event, Look, Piece, Start
-from virc_recipes.trace_page import in_words
 
 _BARE = CallForm().open
 """How a call begins that no mark opens."""

@@ -7,20 +7,20 @@ from pathlib import Path
 
 from PIL import Image
 
+from virc.core.errors import DataError, UsageError
+from virc.core.files import contents
+from virc.core.limits import MOST_QUESTION, check_problem
+from virc.core.text import clause
+from virc.core.timeouts import Deadline
+from virc.models.load import Opened
+from virc.reasoning.resize import smart_resize
+from virc.solving.image_source import open_source, standard_input
+from virc.solving.one import SCHEMA, solve
+from virc.solving.outcome import failure_of, outcome, trace_folders, write_traces
 from virc_cli import output
 from virc_cli.progress import duration
 from virc_cli.solving.narrate import Narrator
 from virc_cli.solving.setup import Setup, open_chosen
-from virc_recipes.clauses import clause
-from virc_recipes.deadline import Deadline
-from virc_recipes.errors import DataError, UsageError
-from virc_recipes.opened import Opened
-from virc_recipes.outcome import failure_of, outcome, trace_folders, write_traces
-from virc_recipes.paths import contents
-from virc_recipes.problem import MOST_QUESTION, check_problem
-from virc_recipes.reasoning.resize import smart_resize
-from virc_recipes.solve import SCHEMA, solve
-from virc_recipes.sources import open_source, standard_input
 
 _LONG = 60.0
 _TOKENS_OF_A_TURN = 200

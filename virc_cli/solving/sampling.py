@@ -4,17 +4,17 @@ from collections.abc import Mapping
 
 import msgspec
 
+from virc.core.errors import DataError, NoAnswerError, UsageError
+from virc.core.files import expanded
+from virc.data.sample.dataset import SCHEMA, Totals, begun, place_of, publish
+from virc.data.sample.sample import SampleConfig, sample, sampling_facts
+from virc.families.registry import taught
+from virc.models.registry import REAL_MODELS
+from virc.solving.batch import BatchConfig, RowDone, as_line, made_with
+from virc.solving.rows import read_rows
 from virc_cli import output
 from virc_cli.solving.many import Progress, open_rows
 from virc_cli.solving.setup import Setup, open_chosen
-from virc_recipes.batch import read_rows
-from virc_recipes.data.sample import SampleConfig, sample, sampling_facts
-from virc_recipes.data.sampled import SCHEMA, Totals, begun, place_of, publish
-from virc_recipes.errors import DataError, NoAnswerError, UsageError
-from virc_recipes.families import taught
-from virc_recipes.models import REAL_MODELS
-from virc_recipes.paths import expanded
-from virc_recipes.solve_batch import BatchConfig, RowDone, as_line, made_with
 
 
 class Tally(Progress):

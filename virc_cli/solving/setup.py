@@ -6,15 +6,15 @@ from pathlib import Path
 
 import msgspec
 
+from virc.config import user as config
+from virc.config.user import Setting, Value
+from virc.core.errors import UsageError
+from virc.models.chat_protocol import added
+from virc.models.load import REPLY_SECONDS, Choice, Opened, open_model
+from virc.reasoning.protocol import FILE_NAME, UNITS
+from virc.solving.one import SolveConfig
+from virc.solving.outcome import Fields, facts, settings
 from virc_cli import output
-from virc_recipes import config
-from virc_recipes.config import Setting, Value
-from virc_recipes.errors import UsageError
-from virc_recipes.opened import REPLY_SECONDS, Choice, Opened, open_model
-from virc_recipes.outcome import Fields, facts, settings
-from virc_recipes.reasoning.protocol import FILE_NAME, UNITS
-from virc_recipes.solve import SolveConfig
-from virc_recipes.wording import added
 
 HERE = "none"
 """What `--endpoint` says to ask no endpoint, whatever the config file names."""

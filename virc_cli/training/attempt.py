@@ -10,19 +10,23 @@ from typing import Any
 
 import msgspec
 
+from virc.core.errors import ConfigError, EngineError, VircError
+from virc.core.files import is_folder
+from virc.core.plan import Plan, Step
+from virc.core.text import clause
+from virc.envs import environment as environments
+from virc.runs import attempts
+from virc.runs import run as runs
+from virc.runs.attempts import Attempt
+from virc.runs.checkpoints import checkpoints, engine_of, step_of
+from virc.runs.run import Info, Run
+from virc.stages import resolve as stages
+from virc.training import inputs as training
 from virc_cli import envs, launch, output, plans, progress
 from virc_cli.training import job as jobs
 from virc_cli.training import remains
 from virc_cli.training.follow import Follower, drop_after, take_over
 from virc_cli.training.tending import complete, forget_spare
-from virc_recipes import attempts, environments, runs, stages, training
-from virc_recipes.attempts import Attempt
-from virc_recipes.checkpoints import checkpoints, engine_of, step_of
-from virc_recipes.clauses import clause
-from virc_recipes.errors import ConfigError, EngineError, VircError
-from virc_recipes.paths import is_folder
-from virc_recipes.plan import Plan, Step
-from virc_recipes.runs import Info, Run
 
 _LOOK = 1.0  # seconds
 _FORMER_ENGINE = 120.0  # seconds that the engine of a killed attempt gets to save and end
@@ -168,7 +172,7 @@ def _cause(run: Run, number: int, code: int) -> tuple[str, str | None]:
     """Why an engine ended by itself, as a clause, and what to do about it."""
     if not code:
         return "it ended before its last step", None
-    found: tuple[str, str | None] = stages.engine(runs.info(run).kind, "_log").cause(run.log(number), code)
+    found: tuple[str, str | None] = stages.engine(runs.info(run).kind, "log").cause(run.log(number), code)
     return found
 
 

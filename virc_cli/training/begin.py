@@ -10,22 +10,31 @@ from typing import Any
 
 import msgspec
 
+from virc.core.errors import ConfigError, DataError, SetupError, UsageError
+from virc.core.files import expanded, write_json, write_whole
+from virc.core.locks import held
+from virc.core.parallel import cores
+from virc.data.formats.registry import Source
+from virc.envs import environment as environments
+from virc.envs.hardware import Machine
+from virc.envs.pins import Environment, pinned
+from virc.models import chat_protocol as wording
+from virc.models import sizes as shape
+from virc.reasoning.protocol import FILE_NAME
+from virc.runs import run as runs
+from virc.runs.run import Info, Run
+from virc.stages import resolve as stages
+from virc.stages.resolve import Resolved
+from virc.systems import registry as systems
+from virc.tools import registry as tools
+from virc.training import inputs as training
+from virc.training import preflight
+from virc.training.estimate import fits
+from virc.training.estimate.sft import USUAL, Estimate
+from virc.training.inputs import Base
+from virc.training.preflight import Prompts, Request, Result
 from virc_cli import envs, launch, left_out, output, progress
 from virc_cli.training import rewarding
-from virc_recipes import environments, fits, preflight, runs, shape, stages, systems, tools, training, wording
-from virc_recipes.data.layouts import Source
-from virc_recipes.envs import Environment, pinned
-from virc_recipes.errors import ConfigError, DataError, SetupError, UsageError
-from virc_recipes.estimate import USUAL, Estimate
-from virc_recipes.locks import held
-from virc_recipes.machine import Machine
-from virc_recipes.parallel import cores
-from virc_recipes.paths import expanded, write_json, write_whole
-from virc_recipes.preflight import Prompts, Request, Result
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.runs import Info, Run
-from virc_recipes.stages import Resolved
-from virc_recipes.training import Base
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,17 +8,19 @@ from pathlib import Path
 
 import msgspec
 
+from virc.core.errors import EngineError
+from virc.core.files import write_whole
+from virc.core.text import clause
+from virc.runs import run as runs
+from virc.runs.metrics import Metric, diverged, metrics
+from virc.runs.run import Info, Run
+from virc.stages import resolve as stages
+from virc.training import health, rollout_pages
 from virc_cli import output
 from virc_cli.progress import room
 from virc_cli.run_lines import step_line
 from virc_cli.training.tending import Tender, complete, forget_halves, forget_spare
 from virc_cli.training.watching import Watch
-from virc_recipes import health, rollout_pages, runs, stages
-from virc_recipes.clauses import clause
-from virc_recipes.errors import EngineError
-from virc_recipes.metrics import Metric, diverged, metrics
-from virc_recipes.paths import write_whole
-from virc_recipes.runs import Info, Run
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40  # losses, or rewards, in the small picture, where the terminal is wide enough
@@ -39,7 +41,7 @@ class Follower:
         self.step, self.total = step, runs.state(run).total
         self._first = step
         self._run, self._info, self._attempt, self._show = run, info, attempt, show
-        self._log = stages.engine(info.kind, "_log")
+        self._log = stages.engine(info.kind, "log")
         self._source = run.folder / self._log.METRICS
         self._offset = 0
         self._rest = b""
@@ -165,7 +167,7 @@ def drop_after(run: Run, step: int) -> None:
 def take_over(run: Run) -> None:
     """Clear up after an attempt that was killed: metrics that nobody took in, what there is of a checkpoint."""
     info = runs.info(run)
-    log = stages.engine(info.kind, "_log")
+    log = stages.engine(info.kind, "log")
     source = run.folder / log.METRICS
     if source.is_file():
         known = list(metrics(run))

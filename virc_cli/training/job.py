@@ -8,16 +8,19 @@ from typing import Any
 
 import msgspec
 
+from virc.cluster import ray as ray_job
+from virc.cluster import slurm
+from virc.cluster.ray import Cluster
+from virc.cluster.slurm import Site
+from virc.core.errors import ConfigError, EngineError, UsageError
+from virc.core.files import contents, write_json, write_whole
+from virc.core.plan import Plan
+from virc.runs import attempts
+from virc.runs import run as runs
+from virc.runs.run import Info, Run
+from virc.stages.context import Place
+from virc.stages.resolve import Resolved
 from virc_cli import launch, output
-from virc_recipes import attempts, ray_job, runs, slurm
-from virc_recipes.errors import ConfigError, EngineError, UsageError
-from virc_recipes.paths import contents, write_json, write_whole
-from virc_recipes.place import Place
-from virc_recipes.plan import Plan
-from virc_recipes.ray_job import Cluster
-from virc_recipes.runs import Info, Run
-from virc_recipes.slurm import Site
-from virc_recipes.stages import Resolved
 
 Versions = Mapping[str, str]
 _MOST_BYTES = 2**20

@@ -9,29 +9,35 @@ from typing import Any
 
 import msgspec
 
+from virc.core.errors import SetupError, VircError
+from virc.core.files import DATA, MODELS, is_file
+from virc.core.plan import Plan
+from virc.data.formats import sft as sft_layout
+from virc.data.formats.registry import Source
+from virc.envs import environment as environments
+from virc.envs.hardware import Machine
+from virc.envs.pins import pinned
+from virc.models import sizes as shape
+from virc.reasoning.protocol import FILE_NAME
+from virc.rewards import kept
+from virc.rewards import sources as rl_sources
+from virc.rewards.sources import speakers
+from virc.rewards.verl import Settings
+from virc.runs import run as runs
+from virc.runs.run import Run
+from virc.stages import resolve as stages
+from virc.stages.context import Place
+from virc.stages.resolve import Resolved
+from virc.training import inputs as training
+from virc.training.estimate import fits
+from virc.training.estimate.sft import Estimate
+from virc.training.inputs import Base
+from virc.training.prompt_rows import TRAIN, VALIDATION
 from virc_cli import output, plans
 from virc_cli.machines import find as this_machine
 from virc_cli.training import begin, job, rewarding
 from virc_cli.training.begin import Wanted
 from virc_cli.training.job import Where
-from virc_recipes import environments, fits, rl_sources, runs, shape, stages, training
-from virc_recipes.data.layouts import Source
-from virc_recipes.data.layouts import sft as sft_layout
-from virc_recipes.data.prompt_rows import TRAIN, VALIDATION
-from virc_recipes.envs import pinned
-from virc_recipes.errors import SetupError, VircError
-from virc_recipes.estimate import Estimate
-from virc_recipes.machine import Machine
-from virc_recipes.paths import DATA, MODELS, is_file
-from virc_recipes.place import Place
-from virc_recipes.plan import Plan
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.rewards import kept
-from virc_recipes.rewards.verl import Settings
-from virc_recipes.rl_sources import speakers
-from virc_recipes.runs import Run
-from virc_recipes.stages import Resolved
-from virc_recipes.training import Base
 
 SCHEMA = "virc.train.plan/1"
 

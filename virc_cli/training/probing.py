@@ -11,15 +11,17 @@ from typing import Any
 
 import msgspec
 
+from virc.core import memory
+from virc.core.errors import EngineError
+from virc.core.locks import held
+from virc.runs.run import FOLDER, Run
+from virc.stages import resolve as stages
+from virc.stages.resolve import Resolved
+from virc.training import inputs as training
 from virc_cli import launch, output, plans, progress
 from virc_cli.machines import find as this_machine
 from virc_cli.training import begin
 from virc_cli.training.begin import Found, Wanted
-from virc_recipes import memory, stages, training
-from virc_recipes.errors import EngineError
-from virc_recipes.locks import held
-from virc_recipes.runs import FOLDER, Run
-from virc_recipes.stages import Resolved
 
 SCHEMA = "virc.train.probe/1"
 _STEPS = 2
@@ -105,7 +107,7 @@ def _measured(found: Found, folder: Path) -> tuple[float, float]:
     place = training.place_of(info, run, 1)
     plan = stages.engine(resolved.kind).plan(resolved.config, place, {}, {})
     plans.write(plan)
-    engine_log = stages.engine(resolved.kind, "_log")
+    engine_log = stages.engine(resolved.kind, "log")
     log, began, most = run.log(1), time.monotonic(), 0.0
     with progress.shown() as show, launch.started(plan.step, log) as process:
         while (code := process.wait(_LOOK)) is None:

@@ -7,27 +7,33 @@ from pathlib import Path
 
 import msgspec
 
+from virc.core.errors import ConfigError, DataError, VircError
+from virc.core.files import expanded, write_json
+from virc.core.parallel import cores
+from virc.data.formats import rl
+from virc.data.formats.registry import Source, get
+from virc.data.rows.record import Record
+from virc.models import chat_protocol as wording
+from virc.models import registry as models
+from virc.reasoning.protocol import FILE_NAME
+from virc.rewards import kept
+from virc.rewards import registry as rewards
+from virc.rewards import sources as rl_sources
+from virc.rewards.means import JUDGE_KEY
+from virc.rewards.needs import asks_judge, without_judge
+from virc.rewards.sample import Strict
+from virc.rewards.sources import Speaker, speakers
+from virc.rewards.verl import Settings
+from virc.runs.run import Run
+from virc.scoring.judge import Judge
+from virc.stages.resolve import Resolved
+from virc.systems.registry import Reward
+from virc.tools import registry as tools
+from virc.training import inputs as training
+from virc.training.estimate.fits import JUDGES
+from virc.training.inputs import Base
+from virc.training.preflight import Prompts, Result
 from virc_cli import output
-from virc_recipes import models, rewards, rl_sources, tools, training, wording
-from virc_recipes.data.layouts import Source, get, rl
-from virc_recipes.data.record import Record
-from virc_recipes.errors import ConfigError, DataError, VircError
-from virc_recipes.fits import JUDGES
-from virc_recipes.judge import Judge
-from virc_recipes.parallel import cores
-from virc_recipes.paths import expanded, write_json
-from virc_recipes.preflight import Prompts, Result
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.rewards import kept
-from virc_recipes.rewards.means import JUDGE_KEY
-from virc_recipes.rewards.needs import asks_judge, without_judge
-from virc_recipes.rewards.sample import Strict
-from virc_recipes.rewards.verl import Settings
-from virc_recipes.rl_sources import Speaker, speakers
-from virc_recipes.runs import Run
-from virc_recipes.stages import Resolved
-from virc_recipes.systems import Reward
-from virc_recipes.training import Base
 
 _LOOKED_AT = 200  # rows, to say how many of them rules can score
 

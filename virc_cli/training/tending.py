@@ -4,10 +4,10 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from virc_recipes import runs
-from virc_recipes.checkpoints import Checkpoint, checkpoints, engine_of, folders
-from virc_recipes.reasoning.protocol import FILE_NAME
-from virc_recipes.runs import Run
+from virc.reasoning.protocol import FILE_NAME
+from virc.runs import run as runs
+from virc.runs.checkpoints import Checkpoint, checkpoints, engine_of, folders
+from virc.runs.run import Run
 
 _RESUMABLE = 2  # newest checkpoints whose resume state is kept
 

@@ -8,15 +8,19 @@ from pathlib import Path
 
 import msgspec
 
+from virc.cluster import ray as ray_job
+from virc.cluster import slurm
+from virc.core.errors import ConfigError, EngineError, UsageError
+from virc.core.plan import Step
+from virc.runs import run as runs
+from virc.runs.run import Run
+from virc.stages import resolve as stages
+from virc.systems import registry as systems
 from virc_cli import launch, output
 from virc_cli.machines import find as this_machine
 from virc_cli.training import begin, job, preview, probing
 from virc_cli.training.attempt import Ended, attempt
 from virc_cli.training.begin import Wanted
-from virc_recipes import ray_job, runs, slurm, stages, systems
-from virc_recipes.errors import ConfigError, EngineError, UsageError
-from virc_recipes.plan import Step
-from virc_recipes.runs import Run
 
 SCHEMA = "virc.train/1"
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
+from virc.runs.metrics import Metric
+from virc.runs.run import Info, Run
+from virc.training import health
+from virc.training.health import Note
 from virc_cli import output
-from virc_recipes import health
-from virc_recipes.health import Note
-from virc_recipes.metrics import Metric
-from virc_recipes.runs import Info, Run
 
 
 class Watch:

@@ -12,7 +12,7 @@ from virc_cli import output
 from virc_cli.options import Json
 
 if TYPE_CHECKING:
-    from virc_recipes.data.checks.report import Dataset, Found, Report
+    from virc.data.check.report import Dataset, Found, Report
 
 FAILURE: dict[str, object] = {
     "rows": None,
@@ -66,10 +66,10 @@ def command(
     Rows on which LLaMA-Factory or verl would stop, or which they would drop or change in silence, are faults too.
     Exit code 5 where there are any.
     """
+    from virc.core.errors import DataError
+    from virc.core.parallel import cores
+    from virc.data.check.files import CheckConfig, check
     from virc_cli import left_out
-    from virc_recipes.data.check import CheckConfig, check
-    from virc_recipes.errors import DataError
-    from virc_recipes.parallel import cores
 
     config = CheckConfig(path, against or (), coordinates.value, system, first, workers or cores(), clean)
     left_out.note([*path, *(against or ())])

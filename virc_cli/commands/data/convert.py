@@ -11,7 +11,7 @@ from virc_cli.options import CoordinatesName, ImagesName, Json, Seed
 if TYPE_CHECKING:
     from fractions import Fraction
 
-    from virc_recipes.data.convert import Report, Split
+    from virc.data.convert.convert import Report, Split
 
 FAILURE: dict[str, object] = {
     "to": None, "layout": None, "datasets": [], "lost": None, "faults": [], "boxes": None, "images_bytes": None,
@@ -94,11 +94,11 @@ def command(
     Layouts: sft and trajectories (LLaMA-Factory), rl (verl, a row for each unit), prompts (verl, multi-turn), batch,
     conversation (one row). The folder is printed.
     """
+    from virc.core.parallel import cores
+    from virc.data.convert.change import Wanted
+    from virc.data.convert.convert import ConvertConfig, convert
     from virc_cli import left_out
     from virc_cli.progress import shown
-    from virc_recipes.data.change import Wanted
-    from virc_recipes.data.convert import ConvertConfig, convert
-    from virc_recipes.parallel import cores
 
     wanted = Wanted(
         coordinates.value if coordinates else None, images.value if images else None, protocol, system
@@ -172,7 +172,7 @@ def _weights(text: str | None) -> "list[Fraction]":
 
 
 def _split(text: str | None) -> "Split | None":
-    from virc_recipes.data.convert import Split
+    from virc.data.convert.convert import Split
 
     if text is None:
         return None

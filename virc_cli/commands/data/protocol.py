@@ -9,7 +9,7 @@ from virc_cli import output
 from virc_cli.options import CoordinatesName, ImagesName, Json
 
 if TYPE_CHECKING:
-    from virc_recipes.data.extract import Found
+    from virc.data.protocol.extract import Found
 
 FAILURE: dict[str, object] = {"file": None, "rows": None, "units": None, "calls": None, "notes": [], "to": None,
                               "protocol": None}  # fmt: skip
@@ -51,10 +51,11 @@ def command(
 
     Every row that is read must be made exactly by the wording found. `virc solve --protocol FILE` speaks it.
     """
+    from virc.data.formats import conversation
+    from virc.data.formats.registry import only_source
+    from virc.data.protocol.extract import study_file
+    from virc.models.chat_protocol import written
     from virc_cli import left_out
-    from virc_recipes.data.extract import study_file
-    from virc_recipes.data.layouts import conversation, only_source
-    from virc_recipes.wording import written
 
     left_out.note([file])
     source = only_source(file)
@@ -81,7 +82,7 @@ def command(
 
 def _tell(found: "Found", file: str) -> None:
     """Say on stderr what the chat protocol was derived from, and what these rows do not show."""
-    from virc_recipes.data.extract import NO_SYSTEM
+    from virc.data.protocol.extract import NO_SYSTEM
 
     calls = ", ".join(f"{name} {count:,}" for name, count in found.calls.items()) or "none"
     protocol = found.protocol
@@ -105,9 +106,9 @@ def _why(found: "Found") -> str:
 
 def _text(file: Path) -> str:
     """A system message as its file has it, without the line end that editors put at its end."""
-    from virc_recipes.clauses import clause
-    from virc_recipes.errors import ConfigError
-    from virc_recipes.paths import contents
+    from virc.core.errors import ConfigError
+    from virc.core.files import contents
+    from virc.core.text import clause
 
     try:
         return contents(file, _MOST_BYTES).decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
@@ -116,9 +117,9 @@ def _text(file: Path) -> str:
 
 
 def _write(to: Path, text: bytes) -> None:
-    from virc_recipes.clauses import clause
-    from virc_recipes.errors import VircError
-    from virc_recipes.paths import write_whole
+    from virc.core.errors import VircError
+    from virc.core.files import write_whole
+    from virc.core.text import clause
 
     try:
         write_whole(to, text)

@@ -61,8 +61,8 @@ def command(
     A solution is kept if every turn of it is exact and its answer is the row's, by rule. What there is after a
     stop is taken up by the same command.
     """
+    from virc.solving.one import SolveConfig
     from virc_cli.solving import sampling, setup
-    from virc_recipes.solve import SolveConfig
 
     flags = {
         "model": model,

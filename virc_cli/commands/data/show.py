@@ -11,9 +11,9 @@ from virc_cli import output
 from virc_cli.options import Json
 
 if TYPE_CHECKING:
-    from virc_recipes.data.layouts import Source
-    from virc_recipes.data.show import Told
-    from virc_recipes.reasoning.trace import Unit
+    from virc.data.formats.registry import Source
+    from virc.data.show import Told
+    from virc.reasoning.trace import Unit
 
 FAILURE: dict[str, object] = {"file": None, "layout": None, "row": None, "rows": None, "id": None, "question": None,
                               "answer": None, "images": [], "messages": [], "faults": [], "html": None}  # fmt: skip
@@ -50,16 +50,16 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Show what one row asks, which images it has, what each turn thinks, calls and answers, and its faults."""
-    from virc_recipes.errors import UsageError
+    from virc.core.errors import UsageError
 
     if schema:
         output.line(_schema(schema.value))
         return
     if path is None:
         raise UsageError("missing argument 'PATH'", "virc data show trajectories.json --row 3")
+    from virc.data.formats.registry import only_source
+    from virc.data.show import find, row_count, tell
     from virc_cli import left_out
-    from virc_recipes.data.layouts import only_source
-    from virc_recipes.data.show import find, row_count, tell
 
     left_out.note([path])
     source = only_source(path)
@@ -81,11 +81,11 @@ def _schema(name: str) -> str:
     from importlib.resources import files
 
     if name == SchemaName.protocol:
-        from virc_recipes.reasoning import protocol_schema
+        from virc.reasoning import protocol_schema
 
         return json.dumps(protocol_schema.schema(), indent=2, ensure_ascii=False)
 
-    return files("virc_recipes").joinpath("schemas", f"{name}.json").read_text(encoding="utf-8").rstrip()
+    return files("virc").joinpath("core", "schemas", f"{name}.json").read_text(encoding="utf-8").rstrip()
 
 
 def _lines(told: "Told", source: "Source", count: int | None) -> Iterator[str]:
@@ -114,7 +114,7 @@ def _lines(told: "Told", source: "Source", count: int | None) -> Iterator[str]:
 
 
 def _outcome(unit: "Unit") -> str:
-    from virc_recipes.trace_page import in_words
+    from virc.solving.trace_page import in_words
 
     if unit.answer is not None:
         return f"answer: {unit.answer}"
@@ -132,10 +132,10 @@ def _line(label: str, text: str) -> str:
 
 
 def _write_page(html: Path, told: "Told", source: "Source") -> str:
-    from virc_recipes.clauses import clause
-    from virc_recipes.errors import VircError
-    from virc_recipes.paths import write_whole
-    from virc_recipes.trace_page import render_page
+    from virc.core.errors import VircError
+    from virc.core.files import write_whole
+    from virc.core.text import clause
+    from virc.solving.trace_page import render_page
 
     path = html if html.suffix.lower() in (".html", ".htm") else html / f"row-{told.number}.html"
     faults = f" · {len(told.faults)} fault{'s' * (len(told.faults) != 1)}" * bool(told.faults)

@@ -10,8 +10,8 @@ from virc_cli import output
 from virc_cli.options import Json, Seed
 
 if TYPE_CHECKING:
-    from virc_recipes.data.problem import Difficulty
-    from virc_recipes.data.worked import Pattern
+    from virc.data.synth.problem import Difficulty
+    from virc.data.synth.worked import Pattern
 
 FAILURE: dict[str, object] = {"to": None, "problems": None}
 
@@ -88,8 +88,8 @@ def command(
 
     The same seed makes the same folder, and a smaller count the first problems of it.
     """
+    from virc.data.synth.draw import SynthConfig, write
     from virc_cli.progress import shown
-    from virc_recipes.data.synth import SynthConfig, write
 
     names = _names(layouts)
     config = SynthConfig(

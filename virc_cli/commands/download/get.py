@@ -10,8 +10,8 @@ from virc_cli import output
 from virc_cli.options import Json, With, names_of
 
 if TYPE_CHECKING:
-    from virc_recipes.download import Item
-    from virc_recipes.wants import Want
+    from virc.download.fetch import Item
+    from virc.download.wanted import Want
 
 FAILURE: dict[str, object] = {"items": None, "free": None}
 EPILOG = """\b
@@ -27,7 +27,7 @@ virc download rm NAME               delete it
 
 def names_to_download(context: typer.Context, incomplete: str) -> list[str]:
     """Names that begin so, for the shell's completion."""
-    from virc_recipes import wants
+    from virc.download import wanted as wants
 
     given = context.params.get("names") or ()
     known = set(wants.published())
@@ -87,9 +87,10 @@ def command(
     After an interruption, type the same again: it goes on inside the file. All is verified before it has its name;
     archives are unpacked, then removed.
     """
+    from virc.core.errors import UsageError
+    from virc.download import fetch as download
+    from virc.download import wanted as wants
     from virc_cli import downloading
-    from virc_recipes import download, wants
-    from virc_recipes.errors import UsageError
 
     if stream and keep:
         raise UsageError("--stream and --keep exclude one another: a stream leaves no archive")
@@ -124,7 +125,7 @@ def command(
 
 
 def _looked(want: "Want") -> "Item":
-    from virc_recipes.download import look
+    from virc.download.fetch import look
 
     return look(want, Path.cwd())
 

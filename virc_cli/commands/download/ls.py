@@ -8,7 +8,7 @@ from virc_cli import output
 from virc_cli.options import Json
 
 if TYPE_CHECKING:
-    from virc_recipes.downloaded import Downloaded
+    from virc.download.workspace import Downloaded
 
 FAILURE: dict[str, object] = {"downloads": None}
 _HEAD = ("folder", "kind", "state", "size", "commit", "from")
@@ -16,7 +16,7 @@ _HEAD = ("folder", "kind", "state", "size", "commit", "from")
 
 def command(as_json: Json = False) -> None:
     """Print what was downloaded into this folder's models/ and data/. Whether it is whole, its size, and where from."""
-    from virc_recipes.downloaded import discover
+    from virc.download.workspace import discover
 
     found = discover(Path.cwd())
     if as_json:

@@ -14,7 +14,7 @@ FAILURE: dict[str, object] = {"removed": None, "bytes": None}
 
 def downloaded_names(incomplete: str) -> list[str]:
     """Names of what was downloaded here that begin so, for the shell's completion."""
-    from virc_recipes.downloaded import discover
+    from virc.download.workspace import discover
 
     return [each.name for each in discover(Path.cwd()) if each.name.startswith(incomplete)]
 
@@ -34,9 +34,9 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Delete what was downloaded. Folders that held files of your own before are refused."""
+    from virc.core.files import size_of
+    from virc.download import workspace as downloaded
     from virc_cli.progress import sized
-    from virc_recipes import downloaded
-    from virc_recipes.paths import size_of
 
     workspace = Path.cwd()
     chosen = list(

@@ -12,8 +12,8 @@ def command(as_json: Json = False) -> None:
     A system names a total as `reward: {total: NAME}`, or a file of its own. `virc rewards try` shows what
     replies get.
     """
+    from virc.rewards import registry as rewards
     from virc_cli.run_lines import table
-    from virc_recipes import rewards
 
     terms, totals = rewards.discover()
     if as_json:

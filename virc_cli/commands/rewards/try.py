@@ -10,9 +10,9 @@ from virc_cli import output
 from virc_cli.options import Json
 
 if TYPE_CHECKING:
-    from virc_recipes.reward_trial import Tried
-    from virc_recipes.rewards.means import Means
-    from virc_recipes.systems import Reward
+    from virc.rewards.means import Means
+    from virc.rewards.trial import Tried
+    from virc.systems.registry import Reward
 
 FAILURE: dict[str, object] = {
     "system": None, "total": None, "strict": None, "judge": None, "rows": None, "scored": None, "mean": None,
@@ -52,9 +52,11 @@ def command(
 
     Without a judge, terms that need one say so, and the last line tells how many rows rules alone can score.
     """
+    from virc.data.formats.registry import only_source
+    from virc.models import chat_protocol as wording
+    from virc.rewards import trial as reward_trial
+    from virc.systems import registry as systems
     from virc_cli import left_out
-    from virc_recipes import reward_trial, systems, wording
-    from virc_recipes.data.layouts import only_source
 
     _check_named(system)
     named = systems.get(system)
@@ -96,8 +98,9 @@ def command(
 
 def _check_named(system: str) -> None:
     """Tell a reward from a system: a reward is tried as a system's, since that says the rest of it."""
-    from virc_recipes import rewards, systems
-    from virc_recipes.errors import UsageError
+    from virc.core.errors import UsageError
+    from virc.rewards import registry as rewards
+    from virc.systems import registry as systems
 
     names = {each.name for each in rewards.discover()[1]} - set(systems.discover())
     if system in names or system.endswith(".py"):
@@ -110,8 +113,8 @@ def _check_named(system: str) -> None:
 def _with_judge(reward: "Reward", endpoint: str | None, model: str | None) -> "Reward":
     import msgspec
 
-    from virc_recipes import config
-    from virc_recipes.errors import UsageError
+    from virc.config import user as config
+    from virc.core.errors import UsageError
 
     if endpoint is None and model is None:
         return reward
@@ -126,17 +129,17 @@ def _with_judge(reward: "Reward", endpoint: str | None, model: str | None) -> "R
 def _means(reward: "Reward") -> "Means":
     import os
 
-    from virc_recipes.environments import cache_folder
-    from virc_recipes.rewards.means import JUDGE_KEY, means_of
+    from virc.envs.environment import cache_folder
+    from virc.rewards.means import JUDGE_KEY, means_of
 
     kept = cache_folder(os.environ) / "judged" if reward.judge.endpoint else None
     return means_of(reward.judge, os.environ.get(JUDGE_KEY), kept, output.warn)
 
 
 def _reply(file: Path) -> str:
-    from virc_recipes.clauses import clause
-    from virc_recipes.errors import DataError
-    from virc_recipes.paths import contents, expanded
+    from virc.core.errors import DataError
+    from virc.core.files import contents, expanded
+    from virc.core.text import clause
 
     try:
         return contents(expanded(file), _MOST_REPLY).decode()

@@ -7,7 +7,7 @@ from virc_cli import output
 from virc_cli.options import Json
 
 if TYPE_CHECKING:
-    from virc_recipes.runs import Run
+    from virc.runs.run import Run
 
 FAILURE: dict[str, object] = {"runs": None}
 _HEAD = ("name", "state", "step", "loss", "reward", "begun")
@@ -15,8 +15,8 @@ _HEAD = ("name", "state", "step", "loss", "reward", "begun")
 
 def command(as_json: Json = False) -> None:
     """Print every run in this folder's runs/. How far it is, its last loss or reward, its age or the time left."""
+    from virc.runs.run import FOLDER, discover
     from virc_cli.run_lines import table
-    from virc_recipes.runs import FOLDER, discover
 
     rows = [_fields(run) for run in discover(Path.cwd())]
     for row in rows:
@@ -40,9 +40,9 @@ def _without_empty(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 
 def _fields(run: "Run") -> dict[str, object]:
-    from virc_recipes import runs
-    from virc_recipes.errors import ConfigError
-    from virc_recipes.following import time_left
+    from virc.core.errors import ConfigError
+    from virc.runs import run as runs
+    from virc.runs.follow import time_left
 
     fields: dict[str, object] = dict.fromkeys(
         (

@@ -16,8 +16,8 @@ def command(
     ],
 ) -> None:
     """Print the folder of a run or checkpoint."""
-    from virc_recipes import runs
-    from virc_recipes.checkpoints import checkpoint
+    from virc.runs import run as runs
+    from virc.runs.checkpoints import checkpoint
 
     named, at, step = name.partition("@")
     run = runs.find(Path.cwd(), named)

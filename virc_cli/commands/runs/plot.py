@@ -9,7 +9,7 @@ from virc_cli import output
 from virc_cli.options import RunNames
 
 if TYPE_CHECKING:
-    from virc_recipes.runs import Run
+    from virc.runs.run import Run
 
 
 def command(
@@ -22,10 +22,11 @@ def command(
     ] = None,
 ) -> None:
     """Draw what runs measured as a PNG. Loss or reward with its terms, lengths, speed, several runs over each other."""
-    from virc_recipes import plots, runs
-    from virc_recipes.clauses import clause
-    from virc_recipes.errors import UsageError, VircError
-    from virc_recipes.paths import write_whole
+    from virc.core.errors import UsageError, VircError
+    from virc.core.files import write_whole
+    from virc.core.text import clause
+    from virc.runs import plots
+    from virc.runs import run as runs
 
     if to and to.suffix.lower() != ".png":
         raise UsageError(f"pictures are PNG, and {to} does not end in .png", f"--to {to}.png")

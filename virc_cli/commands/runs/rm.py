@@ -10,7 +10,7 @@ from virc_cli.deleting import agree, check_unused
 from virc_cli.options import RunNames
 
 if TYPE_CHECKING:
-    from virc_recipes.runs import Run
+    from virc.runs.run import Run
 
 
 def command(
@@ -20,9 +20,10 @@ def command(
     ] = False,
 ) -> None:
     """Delete runs. All their checkpoints, logs and metrics go; a run that is running is refused."""
+    from virc.core.files import size_of
+    from virc.runs import delete as removal
+    from virc.runs import run as runs
     from virc_cli.progress import sized
-    from virc_recipes import removal, runs
-    from virc_recipes.paths import size_of
 
     workspace = Path.cwd()
     chosen = [runs.find(workspace, name) for name in dict.fromkeys(names)]
@@ -41,8 +42,8 @@ def command(
 
 
 def _check_idle(run: "Run") -> None:
-    from virc_recipes import runs
-    from virc_recipes.errors import ConfigError
+    from virc.core.errors import ConfigError
+    from virc.runs import run as runs
 
     state = runs.state(run)
     if state.progress == "running":

@@ -10,10 +10,10 @@ from virc_cli import output
 from virc_cli.options import Json, RunName
 
 if TYPE_CHECKING:
-    from virc_recipes.attempts import Attempt
-    from virc_recipes.checkpoints import Checkpoint
-    from virc_recipes.metrics import Metric
-    from virc_recipes.runs import Info, Run, State
+    from virc.runs.attempts import Attempt
+    from virc.runs.checkpoints import Checkpoint
+    from virc.runs.metrics import Metric
+    from virc.runs.run import Info, Run, State
 
 FAILURE: dict[str, object] = dict.fromkeys(
     ("name", "folder", "info", "state", "seconds_left", "attempts", "checkpoints", "metrics", "health", "rollouts",
@@ -24,10 +24,11 @@ _LAST = 5  # lines of metrics
 
 def command(name: RunName, as_json: Json = False) -> None:
     """Show all about a run. What it trains from what and how, how far it is, its attempts and checkpoints."""
-    from virc_recipes import attempts, runs
-    from virc_recipes.checkpoints import checkpoints
-    from virc_recipes.following import time_left
-    from virc_recipes.metrics import metrics
+    from virc.runs import attempts
+    from virc.runs import run as runs
+    from virc.runs.checkpoints import checkpoints
+    from virc.runs.follow import time_left
+    from virc.runs.metrics import metrics
 
     run = runs.find(Path.cwd(), name)
     output.know(name=run.name, folder=str(run.folder))
@@ -120,8 +121,8 @@ def _exit(code: int | None) -> str:
 
 
 def _checkpoints(run: "Run", state: "State", saved: "list[Checkpoint]") -> Iterator[str]:
+    from virc.core.files import size_of
     from virc_cli.progress import sized
-    from virc_recipes.paths import size_of
 
     rows = [
         (str(each.folder), sized(size_of(each.folder)), ", ".join(_of_checkpoint(run, state, each)))
@@ -147,7 +148,7 @@ def _metrics(last: "list[Metric]") -> Iterator[str]:
 
 
 def _health(run: "Run") -> Iterator[str]:
-    from virc_recipes import health
+    from virc.training import health
 
     yield from _section("amiss", sorted(health.amiss(run).items()))
 
@@ -186,8 +187,8 @@ def _object(
 ) -> dict[str, object]:
     import msgspec
 
-    from virc_recipes import health
-    from virc_recipes.paths import size_of
+    from virc.core.files import size_of
+    from virc.training import health
 
     return {
         "schema": "virc.runs.show/1",

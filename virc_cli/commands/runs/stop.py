@@ -9,7 +9,7 @@ from virc_cli import output
 from virc_cli.options import RunName
 
 if TYPE_CHECKING:
-    from virc_recipes.runs import Run
+    from virc.runs.run import Run
 
 
 def command(
@@ -19,11 +19,11 @@ def command(
     ] = False,
 ) -> None:
     """Ask a run to save and end. Waits until it has; Ctrl-C ends the waiting only."""
+    from virc.core.errors import EngineError
+    from virc.runs import run as runs
+    from virc.runs.checkpoints import engine_of
     from virc_cli import stopping
     from virc_cli.run_lines import ended, next_step, steps
-    from virc_recipes import runs
-    from virc_recipes.checkpoints import engine_of
-    from virc_recipes.errors import EngineError
 
     run = runs.find(Path.cwd(), name)
     state = runs.state(run)
@@ -44,7 +44,7 @@ def command(
 
 
 def _saved(run: "Run", step: int) -> str:
-    from virc_recipes.checkpoints import checkpoints
+    from virc.runs.checkpoints import checkpoints
 
     resumable = [each for each in checkpoints(run) if each.resumable]
     if not resumable:

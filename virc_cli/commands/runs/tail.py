@@ -14,8 +14,8 @@ from virc_cli import output
 from virc_cli.options import run_names
 
 if TYPE_CHECKING:
-    from virc_recipes.metrics import Metric
-    from virc_recipes.runs import Run, State
+    from virc.runs.metrics import Metric
+    from virc.runs.run import Run, State
 
 FAILURE: dict[str, object] = {"name": None}
 _EVERY = 0.5  # seconds between two looks
@@ -39,9 +39,9 @@ def command(
     ] = False,
 ) -> None:
     """Follow a run until it ends. Prints one line for each step; Ctrl-C ends the following only."""
+    from virc.core.errors import EngineError, UsageError
+    from virc.runs import run as runs
     from virc_cli.run_lines import ended, next_step
-    from virc_recipes import runs
-    from virc_recipes.errors import EngineError, UsageError
 
     if log and as_json:
         raise UsageError("--log and --json exclude one another: the engine's log is text")
@@ -58,8 +58,8 @@ def command(
 
 
 def _newest_running(workspace: Path) -> "Run":
-    from virc_recipes import runs
-    from virc_recipes.errors import ConfigError
+    from virc.core.errors import ConfigError
+    from virc.runs import run as runs
 
     found = runs.discover(workspace)
     for run in reversed(found):
@@ -75,9 +75,9 @@ def _newest_running(workspace: Path) -> "Run":
 def _follow_metrics(run: "Run", as_json: bool) -> "State":
     import msgspec
 
+    from virc.runs.follow import Mark, mark, seconds_left
+    from virc.runs.metrics import as_metric
     from virc_cli.run_lines import step_line
-    from virc_recipes.following import Mark, mark, seconds_left
-    from virc_recipes.metrics import as_metric
 
     shown: Mark | None = None
     first: Metric | None = None
@@ -121,8 +121,9 @@ def _follow(
         last: bytes of the file's end to begin with; None: all of it.
         before: how many of the lines that are there already are printed; None: all.
     """
-    from virc_recipes import following, runs
-    from virc_recipes.errors import ConfigError
+    from virc.core.errors import ConfigError
+    from virc.runs import follow as following
+    from virc.runs import run as runs
 
     path: Path | None = None
     lines: Iterator[bytes | None] = iter(())

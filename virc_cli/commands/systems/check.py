@@ -23,10 +23,10 @@ def command(
     """
     import msgspec
 
-    from virc_recipes import systems
-    from virc_recipes.errors import ConfigError
-    from virc_recipes.paths import expanded
-    from virc_recipes.systems.check import MOST, check
+    from virc.core.errors import ConfigError
+    from virc.core.files import expanded
+    from virc.systems import registry as systems
+    from virc.systems.lint import MOST, check
 
     file = expanded(system) if systems.is_path(system) else systems.get(system).file
     findings = check(file)

@@ -21,8 +21,8 @@ def command(
 
     Comments are kept, and relative paths in it still lead to the same.
     """
-    from virc_recipes import systems
-    from virc_recipes.systems import files
+    from virc.systems import files
+    from virc.systems import registry as systems
 
     chosen = files.checked_name(name, to)
     files.write(to, files.copied(systems.get(system), to, chosen))

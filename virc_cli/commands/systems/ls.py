@@ -10,8 +10,8 @@ from virc_cli import output
 from virc_cli.options import Json
 
 if TYPE_CHECKING:
-    from virc_recipes.systems import System
-    from virc_recipes.systems.state import Row
+    from virc.systems.catalog.support import Row
+    from virc.systems.registry import System
 
 FAILURE: dict[str, object] = {"systems": None, "field": None}
 
@@ -40,9 +40,9 @@ def command(
     without one here, a line says what they lack, the nearest first: components that `virc systems show NAME` explains,
     or what is not public.
     """
+    from virc.systems import registry as systems
+    from virc.systems.catalog import support as state
     from virc_cli.run_lines import table
-    from virc_recipes import systems
-    from virc_recipes.systems import state
 
     field = [_published(row) for row in state.field()]
     named = {row["name"] for row in field}
@@ -79,7 +79,8 @@ def _so_far(rows: list[dict[str, Any]], of: Support | None) -> list[dict[str, An
 
 
 def _found(system: "System") -> dict[str, Any]:
-    from virc_recipes.systems import PACKAGE, state
+    from virc.systems.catalog import support as state
+    from virc.systems.registry import PACKAGE
 
     reached = state.of_system(system, state.row(system.name))
     return {
@@ -96,7 +97,7 @@ def _found(system: "System") -> dict[str, Any]:
 def _published(row: "Row") -> dict[str, Any]:
     import msgspec
 
-    from virc_recipes.systems import state
+    from virc.systems.catalog import support as state
 
     reached = state.of(row)
     lacks = state.lacking(row)

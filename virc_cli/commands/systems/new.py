@@ -25,7 +25,7 @@ def command(
     if name is not None:
         _own(what, name, to)
         return
-    from virc_recipes.systems import files
+    from virc.systems import files
 
     file = to or Path(f"{what}.yaml")
     chosen = files.checked_name(what, file)
@@ -35,9 +35,9 @@ def command(
 
 
 def _own(kind: str, name: str, to: Path | None) -> None:
-    from virc_recipes import starting
-    from virc_recipes.errors import UsageError
-    from virc_recipes.nearest import did_you_mean
+    from virc.core.errors import UsageError
+    from virc.core.nearest import did_you_mean
+    from virc.rewards import scaffold as starting
 
     if kind not in starting.KINDS:
         hint = did_you_mean(kind, starting.KINDS, "virc systems new NAME begins a system")

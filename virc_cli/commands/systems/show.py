@@ -9,9 +9,9 @@ from virc_cli import output
 from virc_cli.options import Json, Set, With, names_of
 
 if TYPE_CHECKING:
-    from virc_recipes.stages import Resolved
-    from virc_recipes.systems import System
-    from virc_recipes.systems.state import Row
+    from virc.stages.resolve import Resolved
+    from virc.systems.catalog.support import Row
+    from virc.systems.registry import System
 
 FAILURE: dict[str, object] = {
     "name": None, "about": None, "state": None, "published": None, "file": None, "coordinates": None, "images": None,
@@ -36,9 +36,10 @@ def command(
     Without --stage: models, wording, stages and overlays, how far it is supported, and what it needs of this package.
     With it: each setting and where it comes from, and what is changed from the published script.
     """
-    from virc_recipes import stages, systems
-    from virc_recipes.errors import UsageError
-    from virc_recipes.systems import state
+    from virc.core.errors import UsageError
+    from virc.stages import resolve as stages
+    from virc.systems import registry as systems
+    from virc.systems.catalog import support as state
 
     listed = state.row(system)
     if listed and system not in systems.discover() and stage is None:
@@ -62,7 +63,7 @@ def command(
 
 def _show_listed(row: "Row", as_json: bool) -> None:
     """Print a published system that has no YAML."""
-    from virc_recipes.systems import state
+    from virc.systems.catalog import support as state
 
     reached, published = str(state.of(row)), _published(row)
     known = {"name": row.name, "about": row.about, "state": reached, "published": published}
@@ -79,7 +80,7 @@ def _published(row: "Row") -> dict[str, Any]:
     """What is published of a system, and each component it needs: whether it is there, and what of it is not."""
     import msgspec
 
-    from virc_recipes.systems import state
+    from virc.systems.catalog import support as state
 
     lacking = state.lacking(row)
     needs = {each: state.components()[each] for each in row.needs}
@@ -95,7 +96,7 @@ def _published(row: "Row") -> dict[str, Any]:
 def _fields(system: "System") -> dict[str, Any]:
     import msgspec
 
-    from virc_recipes.systems import state
+    from virc.systems.catalog import support as state
 
     published = state.row(system.name)
     fields: dict[str, Any] = msgspec.to_builtins(
@@ -128,7 +129,7 @@ def _fields(system: "System") -> dict[str, Any]:
 
 
 def _about_stage(system: "System", name: str) -> dict[str, Any]:
-    from virc_recipes import stages
+    from virc.stages import resolve as stages
 
     settings, _ = stages.merged(stages.of_system(system, name))
     stage = system.stages[name]
@@ -139,7 +140,7 @@ def _about_stage(system: "System", name: str) -> dict[str, Any]:
 def _stage_fields(resolved: "Resolved") -> dict[str, Any]:
     import msgspec
 
-    from virc_recipes import stages
+    from virc.stages import resolve as stages
 
     kind = stages.recipe(resolved.kind)
     changes = (
@@ -277,7 +278,7 @@ def _reported(reported: dict[str, Any]) -> Iterator[str]:
 
 
 def _nameless(name: str) -> str:
-    from virc_recipes import models
+    from virc.models import registry as models
 
     return "in this package" if name in models.embedded() else f"models/{name}"
 

@@ -1,0 +1,1 @@
+"""How the embedded model `tiny` is trained from nothing. Not part of the installed package."""

@@ -1,0 +1,347 @@
+"""The training loop: a mix of tasks that shifts from perception to whole trajectories.
+
+python -m tiny.loop OUT --minutes 60 | --steps 3000 [--from FOLDER] [--seed 0]
+        [--phase sight|read|place|skills|compare|sft|direct] [--families polygons,charts]
+torchrun --standalone --nproc-per-node 2 -m tiny.loop OUT ...
+"""
+
+import argparse
+import json
+import math
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tiny import curriculum, of_families, places, sight
+from tiny.architecture import MAX_PIXELS, VOCABULARY, build_model, build_tokenizer, save
+from tiny.corpus import constants, words
+from tiny.curriculum import Example
+from tiny.encode import IGNORE, collate
+from virc.data.synth import worked
+from virc.data.synth.families.registry import names as family_names
+from virc.data.synth.problem import LARGEST
+
+Task = Callable[[random.Random], Example]
+TASKS: Mapping[str, tuple[Task, int]] = {  # task and examples a step, about as long as one another
+    "glyphs": (curriculum.read_glyphs, 128),
+    "read": (curriculum.read_crop, 96),
+    "labels": (curriculum.list_labels, 32),
+    "list": (curriculum.list_corners, 24),
+    "sums": (curriculum.sums, 32),
+    "compare": (curriculum.compare, 128),
+    "stops": (curriculum.stops, 24),
+    "triangle": (partial(curriculum.trajectory, sides=(3,)), 16),
+    "quadrilateral": (partial(curriculum.trajectory, sides=(4,)), 12),
+    "refusal": (curriculum.refusal, 16),
+    "missing": (curriculum.missing_corner, 12),
+    "direct": (curriculum.direct, 14),
+}
+# Share of steps of each task: from the first row at the start of a phase to the second at its end.
+PHASES: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
+    "read": (
+        {"glyphs": 0.4, "read": 0.5, "sums": 0.1},
+        {"glyphs": 0.1, "read": 0.6, "list": 0.2, "sums": 0.1},
+    ),
+    "place": (
+        {"read": 0.1, "labels": 0.85, "sums": 0.05},
+        {"read": 0.1, "labels": 0.2, "list": 0.6, "sums": 0.1},
+    ),
+    "skills": (
+        {"read": 0.2, "labels": 0.05, "list": 0.4, "sums": 0.35},
+        {"read": 0.15, "list": 0.4, "sums": 0.45},
+    ),
+    "compare": (  # in text, then with pictures too; what `instruct` made goes on from here
+        {"compare": 0.6, "stops": 0.4},
+        {"stops": 0.2, "triangle": 0.4, "quadrilateral": 0.4},
+    ),
+    "sft": (
+        {"read": 0.15, "list": 0.2, "sums": 0.2, "triangle": 0.35, "refusal": 0.1},
+        {
+            "read": 0.05,
+            "list": 0.05,
+            "sums": 0.1,
+            "triangle": 0.35,
+            "quadrilateral": 0.25,
+            "missing": 0.05,
+            "refusal": 0.15,
+        },
+    ),
+    "direct": (
+        {"read": 0.2, "list": 0.2, "sums": 0.2, "direct": 0.3, "refusal": 0.1},
+        {"read": 0.05, "sums": 0.1, "direct": 0.7, "refusal": 0.15},
+    ),
+}
+WARMUP = 30  # steps
+
+
+def optimizers(model: Any, rate: float) -> list[Any]:
+    """Muon for the hidden matrices, AdamW for embeddings, norms, biases and the patch filter (Jordan et al., 2024)."""
+    import torch
+
+    from tiny.muon import Muon
+
+    matrices: list[Any] = []
+    others: list[Any] = []
+    for name, weight in model.named_parameters():
+        if not weight.requires_grad:
+            continue
+        hidden = weight.ndim == 2 and not any(part in name for part in ("embed", "lm_head", "head.", "eye."))
+        (matrices if hidden else others).append(weight)
+    return [
+        Muon(matrices, lr=rate * 10, weight_decay=0.01),
+        torch.optim.AdamW(others, lr=rate * 1.5, betas=(0.9, 0.98), weight_decay=0.01),
+    ]
+
+
+VOCABULARY_OF_FAMILIES = 1024
+
+
+class Course(msgspec.Struct, frozen=True):
+    """What is taught.
+
+    Args:
+        tasks: and how many examples of each make a step.
+        phases: shares of the tasks at the start and the end of each.
+        eye: what the vision tower is asked.
+        max_pixels: area of the largest pictures.
+        names: of the families; none is the course of `tiny`.
+    """
+
+    tasks: Mapping[str, tuple[Task, int]]
+    phases: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]]
+    eye: sight.Eye
+    max_pixels: int
+    names: tuple[str, ...]
+
+
+def course(names: tuple[str, ...]) -> Course:
+    """The course for these families; without any, that of `tiny`."""
+    if not names:
+        return Course(TASKS, PHASES, sight.POLYGONS, MAX_PIXELS, names)
+    tasks, phases = of_families.all_tasks(names), of_families.all_phases(names)
+    return Course(tasks, phases, of_families.eye(names), LARGEST, names)
+
+
+def mixture(
+    phase: str,
+    progress: float,
+    phases: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = PHASES,
+) -> dict[str, float]:
+    """The share of each task at a point of a phase, `progress` 0..1."""
+    start, end = phases[phase]
+    return {
+        task: (1 - progress) * start.get(task, 0) + progress * end.get(task, 0) for task in {**start, **end}
+    }
+
+
+def rate_at(phase: str, step: int, progress: float) -> float:
+    """Factor on the learning rate: warm up, stay, and (not where others go on from here) fall to a twentieth."""
+    warm = min(1.0, (step + 1) / WARMUP)
+    return warm * (
+        1.0
+        if phase in ("sight", "read", "place") or progress < 2 / 3
+        else 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (progress * 3 - 2)))
+    )
+
+
+def train(
+    out: Path, *, minutes: float = math.inf, steps: float = math.inf, phase: str = "read", start: Path | None = None,
+    seed: int = 0, rate: float = 2e-3, device: str = "cpu", families: tuple[str, ...] = (),
+) -> None:  # fmt: skip
+    """Train for a number of minutes or steps, whichever ends first.
+
+    Leaves weights, tokenizer and `log.jsonl` in `out`; the weights are saved every five minutes.
+    """
+    import torch
+
+    workers, worker = _join_workers()
+    torch.manual_seed(seed)
+    rng = random.Random(f"{seed} {phase} {worker}")
+    taught = course(families)
+    model, tokenizer = _load(start) if start else _new(taught)
+    model.to(device).train()
+    learner, learn = (_seeing if phase == "sight" else _speaking)(model, tokenizer, phase, seed, rng, taught)
+    stack = optimizers(learner.to(device), rate)
+    out.mkdir(parents=True, exist_ok=True)
+    begin = saved = time.monotonic()
+    with (out / "log.jsonl").open("a") as log:
+        step = 0
+        while (progress := _agree(_progress(step, steps, begin, minutes), workers)) < 1:
+            loss, scores = learn(progress, step % 10 == 0 and worker == 0)
+            loss.backward()
+            _average_gradients(learner, workers)
+            torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+            _descend(stack, rate_at(phase, step, progress))
+            if scores:
+                print(
+                    json.dumps({"step": step, "seconds": round(time.monotonic() - begin), **scores}),
+                    file=log,
+                    flush=True,
+                )
+            step += 1
+            if worker == 0 and time.monotonic() - saved > 300:
+                save(out, model, tokenizer, worked.PROTOCOL, taught.max_pixels)
+                saved = time.monotonic()
+    if worker == 0:
+        save(out, model, tokenizer, worked.PROTOCOL, taught.max_pixels)
+
+
+Learn = Callable[[float, bool], tuple[Any, dict[str, Any] | None]]
+"""(progress 0..1, whether to score) -> the loss of a fresh batch, and its scores for the log."""
+
+
+def _seeing(
+    model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Random, taught: Course
+) -> tuple[Any, Learn]:
+    """The vision tower and its throw-away head; slips of paper first, then pages."""
+    import torch
+
+    head = sight.head(model.config.text_config.hidden_size, taught.eye)
+
+    def learn(progress: float, score: bool) -> tuple[Any, dict[str, Any] | None]:
+        loss, found = sight.loss(model, head, rng, slips=max(0.1, 1 - 4 * progress), eye=taught.eye)
+        return loss, {
+            "task": phase,
+            "loss": round(loss.item(), 4),
+            **found,
+        } if score else None
+
+    return torch.nn.ModuleDict({"visual": model.model.visual, "head": head}), learn
+
+
+def _speaking(
+    model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Random, taught: Course
+) -> tuple[Any, Learn]:
+    """The whole model on the tasks of a phase; all workers take the same task at the same step."""
+    import torch
+
+    schedule = random.Random(f"{seed} {phase}")
+    model.model.visual.requires_grad_(phase != "place")  # what it shows is known by then; where, is not
+    width = model.config.text_config.hidden_size
+    head, eye = places.head(width), sight.head(width, taught.eye)
+
+    def learn(progress: float, score: bool) -> tuple[Any, dict[str, Any] | None]:
+        shares = mixture(phase, progress, taught.phases)
+        name = schedule.choices(list(shares), list(shares.values()))[0]
+        task, count = taught.tasks[name]
+        batch = {
+            k: v.to(model.device) for k, v in collate([task(rng) for _ in range(count)], tokenizer).items()
+        }
+        output = model(**batch, output_hidden_states=True)
+        loss = output.loss
+        if phase != "read" or progress > 0.15:  # before it reads, places are all it would learn
+            loss = loss + 0.2 * places.loss(head, output.hidden_states[places.LAYER], batch)
+        seen: dict[str, float] = {}
+        if phase in ("skills", "sft", "direct"):  # what is seen goes on getting sharper
+            blur, seen = sight.loss(model, eye, rng, slips=0.1, pages=6, eye=taught.eye)
+            loss = loss + 0.1 * blur
+        return loss, {"task": name, "rows": count, **_scores(output, batch), **seen} if score else None
+
+    return torch.nn.ModuleDict({"model": model, "head": head, "eye": eye}), learn
+
+
+def _descend(stack: list[Any], factor: float) -> None:
+    for optimizer in stack:
+        for group in optimizer.param_groups:
+            group["lr"] = group.setdefault("peak", group["lr"]) * factor
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def _scores(output: Any, batch: Mapping[str, Any]) -> dict[str, float]:
+    """Loss, and the share of turns' tokens and of whole rows predicted right under teacher forcing."""
+    guess, label = output.logits[:, :-1].argmax(-1), batch["labels"][:, 1:]
+    right, counted = guess == label, label != IGNORE
+    return {
+        "loss": round(output.loss.item(), 4),
+        "tokens_right": round((right & counted).sum().item() / counted.sum().item(), 4),
+        "rows_right": round((right | ~counted).all(1).float().mean().item(), 3),
+    }
+
+
+def _join_workers() -> tuple[int, int]:
+    """How many processes train together (torchrun says) and which of them this is."""
+    import torch.distributed
+
+    if "WORLD_SIZE" not in os.environ:
+        return 1, 0
+    torch.distributed.init_process_group("gloo")
+    return torch.distributed.get_world_size(), torch.distributed.get_rank()
+
+
+def _progress(step: int, steps: float, begin: float, minutes: float) -> float:
+    return max(step / steps, (time.monotonic() - begin) / (minutes * 60))
+
+
+def _agree(progress: float, workers: int) -> float:
+    """The first worker's clock, so that all stop at the same step."""
+    import torch
+
+    if workers == 1:
+        return progress
+    shared = torch.tensor(progress, dtype=torch.float64)
+    torch.distributed.broadcast(shared, 0)
+    return float(shared)
+
+
+def _average_gradients(model: Any, workers: int) -> None:
+    import torch
+    import torch.distributed
+
+    if workers == 1:
+        return
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    flat = torch.cat([(torch.zeros_like(w) if w.grad is None else w.grad).flatten() for w in weights])
+    torch.distributed.all_reduce(flat)
+    parts = torch.split(flat, [w.numel() for w in weights])  # type: ignore[no-untyped-call]
+    for weight, grad in zip(weights, parts, strict=True):
+        weight.grad = (grad / workers).view_as(weight)
+
+
+def _new(taught: Course) -> tuple[Any, Any]:
+    names = taught.names
+    size = VOCABULARY_OF_FAMILIES if names else VOCABULARY
+    tokenizer = build_tokenizer(constants(worked.PROTOCOL, names), words(names=names), size)
+    return build_model(tokenizer), tokenizer
+
+
+def _load(folder: Path) -> tuple[Any, Any]:
+    import torch
+    from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
+
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+        folder, dtype=torch.float32, local_files_only=True
+    )
+    return model, PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--minutes", type=float, default=math.inf)
+    parser.add_argument("--steps", type=float, default=math.inf)
+    parser.add_argument("--phase", choices=["sight", *PHASES], default="read")
+    parser.add_argument("--from", dest="start", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--families", type=lambda text: tuple(text.split(",")), default=(), help=", ".join(family_names())
+    )
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if math.isinf(options.minutes) and math.isinf(options.steps):
+        parser.error("say how long: --minutes or --steps")
+    train(**vars(options))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,102 @@
+"""Messages to token ids, in ChatML as the Qwen2-VL families were trained on it. Needs no torch.
+
+Control tokens are put in as ids; text never becomes one, so a question that contains `<|im_end|>` stays a
+question. An assistant turn is encoded apart from its header, as it stands when it is sampled; a turn that was
+sampled keeps its own ids.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from virc.reasoning.session import Message
+
+CONTROLS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
+
+
+class Tokenizer(Protocol):
+    """The two methods used of a `transformers` tokenizer."""
+
+    def encode(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool) -> list[int]:
+        """Ids of `text`; with `split_special_tokens` a special token's name is ordinary text."""
+        ...
+
+    def convert_tokens_to_ids(self, tokens: str) -> int:
+        """Id of one token."""
+        ...
+
+
+class Span(msgspec.Struct, frozen=True):
+    """Ids `start` to `stop` (exclusive) of one message: its images, its text and the end-of-turn token.
+
+    The newline after it is outside, and so is the header before it, but for a system or user message without
+    images, whose `role` line is encoded in one piece with its text. A trainer learns the spans of role
+    `assistant`.
+    """
+
+    role: Literal["system", "user", "assistant"]
+    start: int
+    stop: int
+
+
+class ImageSpan(msgspec.Struct, frozen=True):
+    """Where the pad ids of image `index` of the history stand, `stop` exclusive."""
+
+    index: int
+    start: int
+    stop: int
+
+
+class Rendered(msgspec.Struct, frozen=True):
+    """A conversation as ids, with the place of every message and every image in it, in order."""
+
+    ids: list[int]
+    spans: list[Span]
+    images: list[ImageSpan]
+
+
+def render(
+    messages: Sequence[Message], image_tokens: Sequence[int], tokenizer: Tokenizer, generate: bool = False
+) -> Rendered:
+    """Render a conversation.
+
+    Args:
+        messages: the conversation; nothing is added to it (no default system message).
+        image_tokens: for every image of the history, how many ids it takes: pixels / factor**2.
+        tokenizer: a tokenizer that knows `CONTROLS`.
+        generate: end with the header of an assistant turn, for the model to go on.
+
+    Returns:
+        The ids, one `Span` a message and one `ImageSpan` a shown image.
+
+    Raises:
+        IndexError: a message shows an image that the history does not have.
+    """
+    im_start, im_end, vision_start, vision_end, pad = (tokenizer.convert_tokens_to_ids(c) for c in CONTROLS)
+    newline = _encode(tokenizer, "\n")
+    ids: list[int] = []
+    spans: list[Span] = []
+    images: list[ImageSpan] = []
+    for message in messages:
+        apart = message.images or message.role == "assistant"
+        ids.append(im_start)
+        ids += _encode(tokenizer, f"{message.role}\n") if apart else []
+        start = len(ids)
+        for index in message.images:
+            images.append(ImageSpan(index, len(ids) + 1, len(ids) + 1 + image_tokens[index]))
+            ids += [vision_start, *[pad] * image_tokens[index], vision_end]
+        if message.token_ids is not None:
+            ids += message.token_ids
+        else:
+            ids += _encode(tokenizer, message.text if apart else f"{message.role}\n{message.text}")
+        ids.append(im_end)
+        spans.append(Span(message.role, start, len(ids)))
+        ids += newline
+    if generate:
+        ids += [im_start, *_encode(tokenizer, "assistant\n")]
+    return Rendered(ids, spans, images)
+
+
+def _encode(tokenizer: Tokenizer, text: str) -> list[int]:
+    return tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)

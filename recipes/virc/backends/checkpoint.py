@@ -1,0 +1,156 @@
+"""What a model folder holds, read before anything heavy is loaded."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from virc.core.errors import ConfigError
+from virc.core.files import contents
+from virc.core.text import clause
+from virc.reasoning.resize import Grid
+
+FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+_MOST_BYTES = 64 * 2**20
+
+
+def check(folder: Path) -> None:
+    """Refuse a folder that is no model of a supported family with safetensors weights.
+
+    Raises:
+        ConfigError: the folder is missing, of another architecture, pickled or incomplete.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"no model folder {folder}")
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"{folder} is no model: it has no config.json")
+    family = model_type(folder)
+    if family not in FAMILIES:
+        raise ConfigError(
+            f"{folder} is a model of type {family!r}; supported in-process: {', '.join(FAMILIES)}",
+            hint="serve it, and use --endpoint URL",
+        )
+    for name in ("tokenizer.json", *_weights(folder)):
+        if not (folder / name).is_file():
+            raise ConfigError(f"{folder} is incomplete: {name} is missing")
+
+
+def model_type(folder: Path) -> object:
+    """The `model_type` in a model's `config.json`; None where it has none.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    return read_json(folder / "config.json").get("model_type")
+
+
+def _weights(folder: Path) -> list[str]:
+    """Names of the safetensors files, as the index lists them."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        listed = read_json(index).get("weight_map")
+        if not isinstance(listed, Mapping) or not all(isinstance(name, str) for name in listed.values()):
+            raise ConfigError(f"{index} has no weight_map")
+        return sorted(set(listed.values()))
+    if not (folder / "model.safetensors").is_file() and (
+        any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))
+    ):
+        raise ConfigError(
+            f"{folder} has pickled weights only, and unpickling runs code",
+            hint="convert them to safetensors where you trust them",
+        )
+    return ["model.safetensors"]
+
+
+def parameters(folder: Path) -> int:
+    """How many numbers the weights hold, from the files' headers.
+
+    Raises:
+        ConfigError: a file is no safetensors file.
+    """
+    return sum(count(folder / name) for name in _weights(folder))
+
+
+def file_bytes(folder: Path) -> int:
+    """Bytes of the weights as they lie in their files.
+
+    Raises:
+        ConfigError: one is missing.
+    """
+    try:
+        return sum((folder / name).stat().st_size for name in _weights(folder))
+    except OSError as error:
+        raise ConfigError(f"{folder} is incomplete: {clause(error)}") from None
+
+
+def count(path: Path) -> int:
+    """How many numbers a safetensors file holds, from its header.
+
+    Raises:
+        ConfigError: it is no safetensors file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            return sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ConfigError(f"{path} is no safetensors file or is damaged: {error}") from None
+
+
+def image_settings(folder: Path) -> dict[str, object]:
+    """The image processor's settings: `preprocessor_config.json`, or its part of `processor_config.json`.
+
+    Raises:
+        ConfigError: neither is there, or what is there is empty.
+    """
+    for name, key in (("processor_config.json", "image_processor"), ("preprocessor_config.json", None)):
+        if (folder / name).is_file():
+            settings = read_json(folder / name)
+            part = settings if key is None else settings.get(key)
+            if isinstance(part, dict) and part:
+                return part
+    raise ConfigError(f"{folder} is incomplete: preprocessor_config.json is missing or empty")
+
+
+def image_grid(settings: Mapping[str, object], max_pixels: int | None = None) -> Grid:
+    """The patch grid of a model's image settings.
+
+    Args:
+        settings: what `image_settings` returned.
+        max_pixels: lowers the model's own limit, in pixels.
+
+    Raises:
+        ConfigError: the settings are no numbers, or contradict themselves or `max_pixels`.
+    """
+    size = settings.get("size")
+    size = size if isinstance(size, Mapping) else {}
+    least = settings.get("min_pixels") or size.get("shortest_edge") or Grid().min_pixels
+    most = settings.get("max_pixels") or size.get("longest_edge") or Grid().max_pixels
+    patch, merge = settings.get("patch_size", 14), settings.get("merge_size", 2)
+    numbers = [number for number in (patch, merge, least, most) if type(number) is int and number > 0]
+    if len(numbers) < 4:
+        raise ConfigError(
+            f"the model's image settings hold no whole numbers: {patch}, {merge}, {least}, {most}"
+        )
+    patch, merge, least, most = numbers
+    if least > most:
+        raise ConfigError(f"the model's smallest image, {least} pixels, is over its largest, {most}")
+    return Grid(patch * merge, least, most).limited(max_pixels)
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """A JSON object from a file.
+
+    Raises:
+        ConfigError: it cannot be read, is over 64 MiB, or holds anything else.
+    """
+    try:
+        value = json.loads(contents(path, _MOST_BYTES))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {clause(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is no JSON: {clause(error)}") from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path} holds no JSON object")
+    return value

@@ -1,0 +1,116 @@
+"""Which device a model runs on, and how much memory is free there."""
+
+import os
+import re
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from virc.core.errors import ConfigError, SetupError
+
+if TYPE_CHECKING:
+    import torch
+
+_NVIDIA = Path("/proc/driver/nvidia")
+_CGROUP = Path("/sys/fs/cgroup")
+_MEMINFO = Path("/proc/meminfo")
+
+
+class Choice(NamedTuple):
+    """The device taken, and one line for a GPU that is there and was not taken (None otherwise)."""
+
+    device: "torch.device"
+    warning: str | None
+
+
+def choose(wanted: str | None = None) -> Choice:
+    """Take the wanted device, or the best that works: cuda, mps, cpu.
+
+    Args:
+        wanted: `cuda`, `cuda:N`, `mps` or `cpu`; None for the best found.
+
+    Raises:
+        ConfigError: `wanted` names no device.
+        SetupError: `wanted` does not work here; the message says why.
+    """
+    import torch
+
+    if wanted is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", wanted):
+        raise ConfigError(f"unknown device {wanted!r}", hint="--device cuda, mps or cpu")
+    refused = None
+    for name in [wanted] if wanted else ["cuda", "mps", "cpu"]:
+        reason = _unusable(name)
+        if reason is None:
+            return Choice(torch.device(name), refused and f"{refused}; using {name}")
+        if wanted:
+            raise SetupError(f"device {name} cannot be used: {reason}", hint="--device cpu")
+        if name == "cuda" and _gpu_present():
+            refused = f"there is an NVIDIA GPU that cannot be used: {reason}"
+    raise AssertionError("the CPU is always usable")
+
+
+def _unusable(name: str) -> str | None:
+    """Why a device cannot compute, or None if it can."""
+    import torch
+
+    if name == "cpu":
+        return None
+    if name == "mps":
+        return None if torch.backends.mps.is_available() else "this machine or this torch has no Metal"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.zeros(1, device=name).add_(1).item()
+    except (RuntimeError, AssertionError) as error:
+        wheel = torch.version.cuda and f"torch {torch.__version__} needs CUDA {torch.version.cuda}"
+        said = str(error).strip().partition("\n")[0]
+        return f"driver {_driver()}, {wheel or f'torch {torch.__version__} is built without CUDA'} ({said})"
+    return None
+
+
+def _gpu_present() -> bool:
+    return (_NVIDIA / "gpus").is_dir() and any((_NVIDIA / "gpus").iterdir())
+
+
+def _driver() -> str:
+    """Version of the loaded NVIDIA driver, or `none`."""
+    try:
+        version = re.search(r"NVRM version:.*?\s(\d+\.\d+(?:\.\d+)?)\s", (_NVIDIA / "version").read_text())
+    except OSError:
+        return "none"
+    return version[1] if version else "of unknown version"
+
+
+def free_memory(device: "torch.device") -> int | None:
+    """Bytes free on a device; for the CPU what the system and its container allow. None where nobody says."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    known = [figure for figure in (_system_free(), _container_free()) if figure is not None]
+    return min(known, default=None)
+
+
+def _system_free() -> int | None:
+    try:
+        available = re.search(r"^MemAvailable:\s*(\d+) kB", _MEMINFO.read_text(), re.MULTILINE)
+    except OSError:
+        available = None
+    if available:
+        return int(available[1]) * 1024
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def _container_free() -> int | None:
+    """What is left of a cgroup's limit; file pages it could drop count as free."""
+    try:
+        limit = (_CGROUP / "memory.max").read_text().strip()
+        used = int((_CGROUP / "memory.current").read_text())
+        dropped = re.search(r"^inactive_file (\d+)", (_CGROUP / "memory.stat").read_text(), re.MULTILINE)
+    except (OSError, ValueError):
+        return None
+    return None if limit == "max" else int(limit) - used + (int(dropped[1]) if dropped else 0)

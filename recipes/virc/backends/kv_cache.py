@@ -1,0 +1,185 @@
+"""A model and the conversation its KV cache holds: only what is new is computed.
+
+Whatever the next conversation shares with the one held, from its start, stays; the rest is cut off. So a turn
+costs its own tokens, a rejected try costs itself, and samples of one picture share its prefill. Every image
+passes the vision tower once, unless what stands before it changes.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from virc.backends.chatml import Rendered
+from virc.core.errors import EngineError
+from virc.reasoning.images import Shown
+from virc.reasoning.resize import Grid, smart_resize
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+
+class CachedModel:
+    """Feeds conversations to a model of the Qwen2-VL families and returns the logits of the next token.
+
+    Interrupted at any point it stays right: `_held` never claims more than the cache has.
+
+    Args:
+        network: the `transformers` model.
+        processor: its image processor; it normalizes and cuts into patches, it never resizes.
+        grid: the model's patch grid.
+
+    Attributes:
+        tokens_fed: ids that went through the language model, in all.
+        vision_encodings: images that went through the vision tower, in all.
+    """
+
+    def __init__(self, network: Any, processor: Any, grid: Grid) -> None:
+        self.network, self.processor, self.grid = network, processor, grid
+        self.tokens_fed = 0
+        self.vision_encodings = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the conversation."""
+        from transformers import DynamicCache
+
+        self._held: tuple[list[int], list[tuple[int, Shown]]] = ([], [])
+        self._cache: Any = DynamicCache()
+        self._next_position = 0
+
+    def image_tokens(self, shown: Shown) -> int:
+        """How many ids an image takes."""
+        width, height = self._size(shown)
+        return width * height // self.grid.factor**2
+
+    def read(self, conversation: Rendered, images: Sequence[Shown]) -> "torch.Tensor":
+        """Feed what is new of a conversation, at least its last id.
+
+        Args:
+            conversation: ids and image places; `image_tokens` told how many ids each image takes.
+            images: the history that its image spans index.
+
+        Returns:
+            Logits of the next token, shape (vocabulary,).
+
+        Raises:
+            EngineError: the model failed or ran out of memory; the conversation is forgotten.
+        """
+        placed = [(span.start, images[span.index]) for span in conversation.images]
+        keep = min(self._shared(conversation.ids, placed), len(conversation.ids) - 1)
+        self._cut(keep)
+        positions = self._positions(conversation, images)
+        new = [shown for start, shown in placed if start >= keep]
+        logits = self._forward(conversation.ids[keep:], positions[..., keep:], new)
+        self._held = (list(conversation.ids), placed)
+        self._next_position = int(positions.max()) + 1
+        return logits
+
+    def append(self, token: int) -> "torch.Tensor":
+        """Feed one more text id; returns the logits of the next token, shape (vocabulary,)."""
+        import torch
+
+        positions = torch.full((3, 1, 1), self._next_position)
+        logits = self._forward([token], positions, [])
+        self._held[0].append(token)
+        self._next_position += 1
+        return logits
+
+    def _shared(self, ids: list[int], placed: list[tuple[int, Shown]]) -> int:
+        """How many ids from the start stand in the cache, with the same images in the same places."""
+        held_ids, held_images = self._held
+        pairs = enumerate(zip(held_ids, ids, strict=False))
+        keep = next((index for index, (old, new) in pairs if old != new), min(len(held_ids), len(ids)))
+        for (start, old), (_, new) in zip(held_images, placed, strict=False):
+            if start < keep and not _same(old, new):
+                return start
+        return keep
+
+    def _cut(self, keep: int) -> None:
+        """Drop all but the first `keep` ids, layer by layer: an interrupt may have left them uneven."""
+        held_ids, held_images = self._held
+        self._held = (held_ids[:keep], [(start, shown) for start, shown in held_images if start < keep])
+        if keep == 0:
+            self.clear()
+        for layer in self._cache.layers:
+            layer.keys, layer.values = layer.keys[..., :keep, :], layer.values[..., :keep, :]
+
+    def _positions(self, conversation: Rendered, images: Sequence[Shown]) -> "torch.Tensor":
+        """The model's own rotary positions of the whole conversation, shape (3, 1, ids)."""
+        import torch
+
+        kinds = torch.zeros(1, len(conversation.ids), dtype=torch.int)
+        for span in conversation.images:
+            kinds[0, span.start : span.stop] = 1
+        patch = self.processor.patch_size
+        sizes = [self._size(images[span.index]) for span in conversation.images]
+        grids = torch.tensor([[1, height // patch, width // patch] for width, height in sizes])
+        ids = torch.tensor([conversation.ids])
+        positions, _ = self.network.model.get_rope_index(ids, mm_token_type_ids=kinds, image_grid_thw=grids)
+        return positions  # type: ignore[no-any-return]
+
+    def _forward(self, ids: list[int], positions: "torch.Tensor", new: Sequence[Shown]) -> "torch.Tensor":
+        import torch
+
+        device = self.network.device
+        try:
+            with torch.inference_mode():
+                output = self.network(
+                    input_ids=torch.tensor([ids], device=device),
+                    position_ids=positions.to(device),
+                    past_key_values=self._cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                    **self._patches(new),
+                )
+        except RuntimeError as error:
+            self.clear()
+            raise failed(error, len(ids), "lower --max-pixels") from error
+        self.tokens_fed += len(ids)
+        self.vision_encodings += len(new)
+        logits: torch.Tensor = output.logits[0, -1]
+        if logits.isnan().any():
+            self.clear()
+            raise no_number()
+        return logits
+
+    def _patches(self, new: Sequence[Shown]) -> dict[str, "torch.Tensor"]:
+        """Patches of the new images and their grids in patches (time, rows, columns), none without images."""
+        if not new:
+            return {}
+        pictures = [self._fitted(shown) for shown in new]
+        batch = self.processor(images=pictures, do_resize=False, return_tensors="pt")
+        patch = self.processor.patch_size
+        wanted = [[1, picture.height // patch, picture.width // patch] for picture in pictures]
+        if batch["image_grid_thw"].tolist() != wanted:
+            raise EngineError(
+                f"the image processor made {batch['image_grid_thw'].tolist()} of {wanted} patches"
+            )
+        return {name: batch[name].to(self.network.device) for name in ("pixel_values", "image_grid_thw")}
+
+    def _size(self, shown: Shown) -> tuple[int, int]:
+        """Width and height at which the model sees an image: as shown, unless off the grid (1000 x 1000)."""
+        on_grid = shown.width % self.grid.factor == 0 and shown.height % self.grid.factor == 0
+        return shown.size if on_grid else smart_resize(*shown.size, self.grid)
+
+    def _fitted(self, shown: Shown) -> "Image.Image":
+        size = self._size(shown)
+        return shown.pixels if size == shown.size else shown.pixels.resize(size, self.processor.resample)
+
+
+def _same(old: Shown, new: Shown) -> bool:
+    return old is new or (old.size == new.size and old.pixels.tobytes() == new.pixels.tobytes())
+
+
+def failed(error: Exception, count: int, hint: str) -> EngineError:
+    """What the network raised while it read `count` tokens; the hint is for where memory ran out."""
+    said = str(error).strip().partition("\n")[0]
+    memory = any(word in said.lower() for word in ("out of memory", "not enough memory", "allocate memory"))
+    if memory:
+        return EngineError(f"out of memory while reading {count} tokens: {said}", hint)
+    return EngineError(f"the model failed: {said}")
+
+
+def no_number() -> EngineError:
+    """The error of logits that are no numbers."""
+    return EngineError("the model's output is not a number: its weights are damaged or overflow")

@@ -1,0 +1,333 @@
+"""A Qwen2-VL, Qwen2.5-VL or Qwen3-VL model in this process, by transformers, without torchvision."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from virc.backends import checkpoint, devices, lora
+from virc.backends.batched import Batch
+from virc.backends.chatml import CONTROLS, Rendered, render
+from virc.backends.interface import OnText, Sampling
+from virc.backends.kv_cache import CachedModel
+from virc.backends.sampling import Text, penalised, pick, seeded
+from virc.core.errors import ConfigError, EngineError, SetupError
+from virc.reasoning.images import Shown
+from virc.reasoning.session import Ask, Message, Reply
+
+if TYPE_CHECKING:
+    import torch
+
+_DTYPES = ("float32", "bfloat16", "float16")
+_SMALL = 500_000_000
+_END = "<|im_end|>"
+_NEVER_SAID = (*(name for name in CONTROLS if name != _END), "<|vision_pad|>", "<|video_pad|>")
+
+
+class TooLongError(EngineError):
+    """A conversation is longer than the model's context."""
+
+
+class LocalBackend:
+    """Draws replies from a model in this process; made by `load`.
+
+    One conversation's KV cache is kept between calls (`CachedModel`). Calls from several threads take turns, unless
+    they are to be drawn together.
+
+    Attributes:
+        model: name of the model's folder, or of its adapter's.
+        grid: the patch grid its images are shown on.
+        device: where it runs, as torch names it.
+        warnings: what the user should know, one line each.
+        context: longest conversation in tokens, the reply included.
+        cached: the model with its counters `tokens_fed` and `vision_encodings`.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        tokenizer: Any,
+        cached: CachedModel,
+        warnings: tuple[str, ...] = (),
+        context: int | None = None,
+    ) -> None:
+        self.model, self.grid, self.cached, self.warnings = model, cached.grid, cached, warnings
+        self.device = str(cached.network.device)
+        self._tokenizer = tokenizer
+        self._lock = threading.Lock()
+        self._batch: Batch | None = None
+        self._encoding = threading.Lock()  # a tokenizer changes while it encodes
+        config, generation = cached.network.config, cached.network.generation_config
+        ends = generation.eos_token_id
+        self._ends = {tokenizer.convert_tokens_to_ids(_END), *(ends if isinstance(ends, list) else [ends])}
+        longest: int = config.get_text_config().max_position_embeddings
+        self.context = min(context or longest, longest)
+        self._never = never_said(tokenizer, config.get_text_config().vocab_size)
+
+    def reply(
+        self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None
+    ) -> Reply:
+        """Draw one assistant turn.
+
+        Args:
+            ask: the conversation; assistant turns with `token_ids` are fed as they were sampled.
+            sampling: how ids are drawn, see `pick`.
+            on_text: gets the text piece by piece, whole characters only; what it raises ends the reply.
+            seconds: not heeded, since a step of the network cannot be left.
+
+        Returns:
+            The text, its ids without the end of turn, and the counts (the end of turn is a completion token).
+
+        Raises:
+            TooLongError: the conversation is longer than the model takes.
+            EngineError: the model failed.
+        """
+        with self._model() as cached:
+            conversation = self._render(ask.messages, ask.images)
+            room = self.context - len(conversation.ids)
+            if room < 1:
+                raise TooLongError(
+                    f"the conversation has {len(conversation.ids)} tokens, the model takes {self.context}",
+                    hint="lower --max-pixels or --max-turns",
+                )
+            text = Text(self._tokenizer, on_text, ask.stop)
+            most = min(sampling.max_tokens, room)
+            ids, ended = self._draw(cached, conversation, ask.images, sampling, most, text)
+            return Reply(
+                text.finish(),
+                tuple(ids),
+                "stop" if ended or text.stopped else "length",
+                prompt_tokens=len(conversation.ids),
+                completion_tokens=len(ids) + ended,
+            )
+
+    def draw_together(self) -> None:
+        """From now on, draw the replies that several threads ask for in one batch; each thread's conversation is kept.
+
+        All of them take memory at a time, each as much as the longest. Texts are those of one at a time, as far as
+        float32 rounds alike.
+        """
+        self._batch = self._batch or Batch(self.cached)
+
+    def estimate(self, image_tokens: int) -> tuple[float, float]:
+        """Time this machine on a small image and a few tokens, beside the conversation held.
+
+        Args:
+            image_tokens: ids that the images to come take.
+
+        Returns:
+            Seconds to read that many, in proportion (attention makes large images slower than that), and
+            seconds a token drawn.
+        """
+        with self._lock:
+            probe = CachedModel(self.cached.network, self.cached.processor, self.grid)
+            for side in (2, 8):  # the first, small, only warms up
+                fed, read_seconds, draw_seconds = self._time(probe, side * self.grid.factor)
+        return image_tokens * read_seconds / fed, draw_seconds
+
+    def close(self) -> None:
+        """Release the memory of model and cache; the backend draws nothing more."""
+        with self._lock:
+            self.cached.clear()
+            self.cached.network = self._batch = None
+
+    @contextmanager
+    def _model(self) -> Iterator[CachedModel]:
+        """The model for one reply: in turn, or this thread's seat in the batch."""
+        if self._batch:
+            with self._batch.seat() as seat:
+                yield seat
+        else:
+            with self._lock:
+                yield self.cached
+
+    def _render(self, messages: Sequence[Message], images: Sequence[Shown]) -> Rendered:
+        counts = [self.cached.image_tokens(shown) for shown in images]
+        with self._encoding:
+            return render(messages, counts, self._tokenizer, generate=True)
+
+    def _draw(
+        self,
+        cached: CachedModel,
+        conversation: Rendered,
+        images: Sequence[Shown],
+        sampling: Sampling,
+        most: int,
+        text: Text,
+    ) -> tuple[list[int], bool]:
+        """Ids drawn, and whether the turn ended by itself. An id is fed when the one after it is wanted."""
+        generator = seeded(sampling.seed)
+        ids: list[int] = []
+        while len(ids) < most and not text.stopped:
+            logits = cached.append(ids[-1]) if ids else cached.read(conversation, images)
+            logits = penalised(logits, [*conversation.ids, *ids], sampling.repetition_penalty)
+            token = pick(
+                logits.index_fill(0, self._never.to(logits.device), float("-inf")), sampling, generator
+            )
+            if token in self._ends:
+                return ids, True
+            ids.append(token)
+            text.add(token)
+        return ids, False
+
+    def _time(self, probe: CachedModel, side: int) -> tuple[int, float, float]:
+        """Ids read, seconds to read them, seconds a token drawn."""
+        from PIL import Image
+
+        probe.clear()
+        images = [Shown(Image.new("RGB", (side, side), "white"))]
+        conversation = self._render([Message("user", "What is this?", (0,))], images)
+        start = time.perf_counter()
+        token = int(probe.read(conversation, images).argmax())
+        read = time.perf_counter()
+        for _ in range(3):
+            token = int(probe.append(token).argmax())
+        return len(conversation.ids), read - start, (time.perf_counter() - read) / 3
+
+
+def load(
+    folder: Path,
+    device: str | None = None,
+    dtype: str | None = None,
+    max_pixels: int | None = None,
+    adapter: Path | None = None,
+    context: int | None = None,
+) -> LocalBackend:
+    """Load a model from a folder with `config.json`, safetensors weights and `tokenizer.json`.
+
+    Args:
+        folder: the model.
+        device: `cuda`, `cuda:N`, `mps` or `cpu`; default the best that works.
+        dtype: `float32`, `bfloat16` or `float16`; default float32 under half a billion parameters, else
+            bfloat16.
+        max_pixels: lowers the model's own limit on an image's area, in pixels.
+        adapter: folder of a LoRA adapter, which is added to the weights.
+        context: lowers the model's own limit on a conversation, in tokens.
+
+    Raises:
+        SetupError: torch or transformers is missing, the device does not work, or the model is larger than
+            its free memory.
+        ConfigError: the folder is no such model, the adapter is none of it, or an argument is wrong.
+    """
+    torch = _quiet_torch()
+    folder = Path(folder)
+    checkpoint.check(folder)
+    settings = checkpoint.image_settings(folder)
+    grid = checkpoint.image_grid(settings, max_pixels)
+    if dtype not in (None, *_DTYPES):
+        raise ConfigError(f"unknown dtype {dtype!r}", hint=", ".join(_DTYPES))
+    where, warning = devices.choose(device)
+    count = checkpoint.parameters(folder)
+    number = getattr(torch, dtype or ("float32" if count < _SMALL else "bfloat16"))
+    added = lora.check(adapter) if adapter else 0
+    _check_fits(folder, count * number.itemsize + added, where)
+    tokenizer, processor, network = _load(folder, settings, number, where, adapter)
+    cached = CachedModel(network, processor, grid)
+    name = (adapter or folder).resolve().name
+    return LocalBackend(name, tokenizer, cached, (warning,) if warning else (), context)
+
+
+def _load(
+    folder: Path, settings: dict[str, object], number: Any, where: "torch.device", adapter: Path | None
+) -> tuple[Any, Any, Any]:
+    """Tokenizer, image processor and network."""
+    import torch
+    import transformers
+
+    try:
+        # The automatic class would rebuild tokenizer.json by its family's rules; a model may have rules of its own.
+        tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+        processor = _image_processor().from_dict(settings)
+        network = read_network(folder, number).to(where)
+        if adapter:
+            lora.merge(network, adapter)
+        _check_tokens(folder, tokenizer, network.config)
+        return tokenizer, processor, network
+    except torch.OutOfMemoryError as error:
+        raise SetupError(f"{folder.name} does not fit: {_first_line(error)}", hint="--device cpu") from error
+    except ConfigError:
+        raise
+    except Exception as error:  # damage of every kind ends here, each kind with its own exception
+        reason = f"{type(error).__name__}: {_first_line(error)}"
+        raise ConfigError(f"{folder} cannot be loaded: {reason}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _quiet_torch() -> Any:
+    """Torch, with transformers' bars and notices off."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        import torch
+        import transformers
+
+        _image_processor()
+    except ImportError as error:
+        message = f"a model in this process needs torch and transformers 5.16 or newer: {error}"
+        raise SetupError(message, hint="pip install 'virc[local]', or --endpoint URL of a server") from None
+    logging: Any = transformers.utils.logging
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    return torch
+
+
+def _image_processor() -> Any:
+    """The class that needs no torchvision; the automatic one does."""
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    return Qwen2VLImageProcessorPil
+
+
+def read_network(folder: Path, number: Any) -> Any:
+    """The network of a model folder, in that dtype; `auto`: in that of its config.
+
+    Raises:
+        ConfigError: weights are missing.
+    """
+    import transformers
+
+    automatic: Any = transformers.AutoModelForImageTextToText
+    network, report = automatic.from_pretrained(
+        folder,
+        dtype=number,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ConfigError(f"{folder} is incomplete: {len(missing)} weights are missing, {missing[0]} first")
+    return network.eval()
+
+
+def _check_tokens(folder: Path, tokenizer: Any, config: Any) -> None:
+    """Refuse a tokenizer without ChatML, or one that would take a control token out of a user's text."""
+    known = tokenizer.get_vocab()
+    for name in CONTROLS:
+        written = tokenizer.encode(name, add_special_tokens=False, split_special_tokens=True)
+        if name not in known or known[name] in written:
+            raise ConfigError(f"{folder} is no ChatML model: its tokenizer has no special token {name}")
+    if known["<|image_pad|>"] != config.image_token_id:
+        raise ConfigError(f"{folder} contradicts itself: tokenizer and config name different image tokens")
+
+
+def _check_fits(folder: Path, needed: int, where: "torch.device") -> None:
+    free = devices.free_memory(where)
+    if free is not None and needed > free:
+        figures = f"needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free on {where.type}"
+        raise SetupError(f"{folder.name} {figures}", hint="a smaller model, or --endpoint URL of a server")
+
+
+def never_said(tokenizer: Any, vocabulary: int) -> "torch.Tensor":
+    """Ids that a reply never holds: image and header tokens, and numbers past the tokenizer's last."""
+    import torch
+
+    known = tokenizer.get_vocab()
+    named = [known[name] for name in _NEVER_SAID if name in known]
+    return torch.tensor([*named, *range(max(known.values()) + 1, vocabulary)])

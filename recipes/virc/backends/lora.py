@@ -1,0 +1,118 @@
+"""A LoRA adapter (Hu et al., 2021), added to the weights of its base once they are loaded.
+
+Not by PEFT: it reads no keys from before transformers 4.52, leaves out in silence what matches nothing, and where it is
+installed transformers loads adapters by itself, pickled ones too.
+"""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from virc.backends import checkpoint
+from virc.backends import lora_config as adapters
+from virc.backends.lora_config import Adapter
+from virc.core.errors import ConfigError
+from virc.core.files import is_file
+from virc.core.text import plain
+
+if TYPE_CHECKING:
+    import torch
+
+_A, _B = ".lora_A.weight", ".lora_B.weight"
+_PREFIX = "base_model.model."
+_SINCE_4_52 = (
+    (re.compile(r"^model\.(?!language_model\.|visual\.)"), "model.language_model."),
+    (re.compile(r"^visual\."), "model.visual."),
+)
+"""How the networks of all three families are called since transformers 4.52, by their former names."""
+
+
+def check(folder: Path) -> int:
+    """Refuse what `merge` would refuse, as far as settings and the weights' header tell.
+
+    Returns:
+        Bytes of its weights.
+
+    Raises:
+        ConfigError: the adapter is more than a plain one, pickled, damaged or empty.
+    """
+    further = adapters.read(folder).further
+    if further:
+        raise ConfigError(
+            f"{folder} is no plain LoRA adapter: {plain(', '.join(further))}",
+            "merge it into its base with what trained it, and name the merged folder",
+        )
+    weights = folder / adapters.WEIGHTS
+    if not is_file(weights):
+        if any(folder.glob("*.bin")):
+            raise ConfigError(
+                f"{folder} has pickled weights only, and unpickling runs code",
+                "convert them to safetensors where you trust them",
+            )
+        raise ConfigError(f"{folder} is incomplete: {adapters.WEIGHTS} is missing")
+    if not checkpoint.count(weights):
+        raise ConfigError(f"{weights} holds no weights")
+    return weights.stat().st_size
+
+
+def merge(network: Any, folder: Path) -> None:
+    """Add an adapter to the weights of a network: W + s B A, with s = alpha / rank.
+
+    Weights that the adapter holds whole (`modules_to_save`) take the place of the network's.
+
+    Args:
+        network: as transformers loaded it.
+        folder: an adapter that `check` let pass.
+
+    Raises:
+        ConfigError: a weight of the adapter is for none of the network's, or does not fit it.
+    """
+    import torch
+    from safetensors import safe_open
+
+    adapter = adapters.read(folder)
+    weights = dict(network.named_parameters(remove_duplicate=False))
+    with torch.no_grad(), safe_open(folder / adapters.WEIGHTS, framework="pt") as file:
+        keys = set(file.keys())
+        for key in sorted(keys):
+            if key.endswith(_B) and key.removesuffix(_B) + _A in keys:
+                continue  # read with its A
+            name = _name(key)
+            if name not in weights:
+                raise ConfigError(f"{folder} does not belong to this base, which has no {plain(name, 100)}")
+            if key.endswith(_A) and key.removesuffix(_A) + _B not in keys:
+                raise ConfigError(f"{folder} is incomplete: it has one factor only for {name}")
+            new = _changed(file, key, weights[name], adapter)
+            if new is None:
+                raise ConfigError(f"{folder} does not belong to this base: {name} is of another size")
+            owner, _, leaf = name.rpartition(".")
+            # A new parameter, so that tied weights which the adapter does not name stay as they are.
+            setattr(network.get_submodule(owner), leaf, torch.nn.Parameter(new, requires_grad=False))
+
+
+def _name(key: str) -> str:
+    """The network's name of the weight that a key of the adapter is for."""
+    name = key.removeprefix(_PREFIX)
+    name = name.removesuffix(_A) + ".weight" if name.endswith(_A) else name
+    for former, since in _SINCE_4_52:
+        name = former.sub(since, name)
+    return name
+
+
+def _changed(file: Any, key: str, weight: "torch.Tensor", adapter: Adapter) -> "torch.Tensor | None":
+    """The weight with what the adapter holds under that key; None where the sizes do not go together."""
+    import torch
+
+    given = file.get_tensor(key).to(weight.device)
+    if not key.endswith(_A):
+        return given.to(weight.dtype) if given.shape == weight.shape else None
+    down, up = given.float(), file.get_tensor(key.removesuffix(_A) + _B).to(weight.device).float()
+    rank = up.shape[-1] if up.dim() == 2 else 0
+    if (
+        not rank
+        or weight.dim() != 2
+        or (*up.shape, *down.shape) != (len(weight), rank, rank, weight.shape[1])
+    ):
+        return None
+    scale = adapter.alpha / (rank**0.5 if adapter.rslora else rank)
+    return torch.addmm(weight.float(), up, down, alpha=scale).to(weight.dtype)

@@ -1,0 +1,68 @@
+"""LoRA adapters (Hu et al., 2021): what the settings file of one says, as PEFT and LLaMA-Factory write it."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from virc.core.errors import ConfigError
+from virc.core.files import contents
+from virc.core.text import clause
+
+SETTINGS = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+
+_MOST_BYTES = 2**20
+_FURTHER = (
+    "alora_invocation_tokens",
+    "alpha_pattern",
+    "arrow_config",
+    "ensure_weight_tying",
+    "layer_replication",
+    "megatron_config",
+    "target_parameters",
+    "trainable_token_indices",
+)
+_PLAIN_STARTS = (None, True, False, "gaussian", "eva", "orthogonal")  # the others change the base as well
+
+
+class Adapter(msgspec.Struct, frozen=True):
+    """The settings that say what an adapter does to its base; which layers it is for, its weights say.
+
+    Args:
+        method: of PEFT; only LoRA is known here.
+        base: folder or hub id of the model it was trained on.
+        alpha: its updates are scaled by alpha / rank, or by alpha / sqrt(rank) where `rslora` (Kalajdzievski, 2023).
+        further: names of settings that make it more than such updates.
+    """
+
+    method: Literal["LORA"] = msgspec.field(name="peft_type")
+    base: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,4096}\Z")] = msgspec.field(
+        name="base_model_name_or_path"
+    )
+    alpha: float = msgspec.field(name="lora_alpha", default=8.0)
+    rank: Annotated[int, Meta(ge=1, le=4096)] = msgspec.field(name="r", default=8)
+    rslora: bool = msgspec.field(name="use_rslora", default=False)
+    further: tuple[str, ...] = ()
+
+
+def read(folder: Path) -> Adapter:
+    """What the settings file of an adapter says.
+
+    Raises:
+        ConfigError: it cannot be read, is over 1 MiB, names no base, or is of another method than LoRA.
+    """
+    path = folder / SETTINGS
+    try:
+        content = msgspec.json.decode(contents(path, _MOST_BYTES), type=dict[str, Any])
+        return msgspec.convert({**content, "further": _further(content)}, Adapter)
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} describes no LoRA adapter: {clause(error)}") from error
+
+
+def _further(content: dict[str, Any]) -> list[str]:
+    switches = (key for key, value in content.items() if key.startswith("use_") and value is True)
+    found = {*switches, *(key for key in _FURTHER if content.get(key))} - {"use_rslora"}
+    start = content.get("init_lora_weights")
+    return sorted(found) + ([] if start in _PLAIN_STARTS else [f"init_lora_weights: {str(start)[:20]}"])

@@ -1,0 +1,139 @@
+"""Ollama's own API, `/api/chat`: unlike its `/v1` it keeps the parts of a message together and takes a context length.
+
+Read from its source (github.com/ollama/ollama: api/types.go, server/routes.go, openai/openai.go).
+"""
+
+import base64
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from virc.backends.interface import Sampling
+from virc.backends.openai.body import WireError, decoded, error_text, lines
+from virc.backends.openai.request import RESULT
+from virc.backends.openai.wire import Call, Gathered
+from virc.reasoning.session import Ask, Message, Reply
+
+OWNER = "library"
+"""What its /v1/models calls the owner of each model."""
+
+CHAT = "/api/chat"
+
+CONTEXT = 32_768
+"""Tokens of context that are asked for where the model has as many: its default of 4,096 on small machines holds one
+large picture, and what does not fit is dropped without an error.
+"""
+
+
+class _Message(msgspec.Struct):
+    content: str | None = None
+    thinking: str | None = None
+    tool_calls: list[Call] | None = None
+
+
+class _Line(msgspec.Struct):
+    """A line of a streamed answer, or a whole one."""
+
+    message: _Message | None = None
+    done: bool = False
+    done_reason: str | None = None
+    prompt_eval_count: int | None = None
+    eval_count: int | None = None
+    error: Any = None
+
+
+def root_of(endpoint: str) -> str:
+    """The address of the server whose `/v1` an endpoint is."""
+    return endpoint.rstrip("/").removesuffix("/v1")
+
+
+def context_of(shown: Mapping[str, Any], running: Mapping[str, Any], model: str) -> int:
+    """The context to ask for, in tokens: `CONTEXT`, or more where its Modelfile says so or it is loaded with more, and
+    no more than the model has.
+
+    Args:
+        shown: what `/api/show` says of the model.
+        running: what `/api/ps` says.
+        model: its name.
+    """
+    info = shown.get("model_info")
+    info = info if isinstance(info, Mapping) else {}
+    trained = info.get(f"{info.get('general.architecture')}.context_length")
+    models = running.get("models")
+    loaded = [
+        each["context_length"]
+        for each in (models if isinstance(models, list) else ())
+        if isinstance(each, Mapping)
+        and each.get("model") in (model, f"{model}:latest")
+        and type(each.get("context_length")) is int
+    ]
+    said = re.search(r"^num_ctx\s+(\d{1,8})$", str(shown.get("parameters") or ""), re.MULTILINE)
+    wanted = max([CONTEXT, *loaded, int(said[1]) if said else 0])
+    return int(min(wanted, trained)) if type(trained) is int and trained > 0 else int(wanted)
+
+
+def request(ask: Ask, sampling: Sampling, model: str, context: int) -> dict[str, Any]:
+    """A turn as the body of `/api/chat`."""
+    options: dict[str, Any] = {
+        "num_ctx": context,
+        "num_predict": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": 0 if sampling.top_k is None else sampling.top_k,
+        "repeat_penalty": sampling.repetition_penalty,
+    }
+    if sampling.seed is not None:
+        options["seed"] = sampling.seed
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [part for at, message in enumerate(ask.messages) for part in _messages(at, message, ask)],
+        "stream": True,
+        "options": options,
+    }
+    return body | ({"tools": list(ask.schemas)} if ask.schemas else {})
+
+
+def read(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None] | None = None) -> Reply:
+    """The body of an answer: one JSON object a line, or one in all.
+
+    Args:
+        pieces: the body, bounded.
+        most: characters a reply may have.
+        on_text: gets the text piece by piece.
+
+    Raises:
+        WireError: it is something else, an error, too long, or ends before its end.
+    """
+    gathered = Gathered(most, on_text)
+    for text in lines(pieces):
+        if not text.strip():
+            continue
+        line = decoded(text, _Line)
+        if line.error:
+            raise WireError("failed", error_text(line.error), broken=True)
+        message = line.message or _Message()
+        gathered.ended(line.done_reason)
+        gathered.thought(message.thinking or "")
+        gathered.said(message.content or "")
+        for position, call in enumerate(message.tool_calls or ()):
+            gathered.call(position, call)
+        if line.done:
+            gathered.counted(line.prompt_eval_count, line.eval_count)
+            gathered.done = True
+            break
+    return gathered.reply()
+
+
+def _messages(position: int, message: Message, ask: Ask) -> list[dict[str, Any]]:
+    said = ask.called.get(position)
+    if said:
+        text, call = said
+        function = {"name": call.name, "arguments": call.arguments}
+        return [
+            {"role": "assistant", "content": text, "tool_calls": [{"function": function}]},
+            {"role": "tool", "tool_name": call.name, "content": RESULT},
+        ]
+    pictures = [base64.b64encode(ask.images[index].png).decode("ascii") for index in message.images]
+    return [{"role": message.role, "content": message.text} | ({"images": pictures} if pictures else {})]

@@ -1,0 +1,416 @@
+"""Replies from any OpenAI-compatible endpoint: vLLM, SGLang, llama.cpp, Ollama, `virc serve`, hosted ones."""
+
+import re
+import shlex
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from virc.backends import ollama
+from virc.backends.interface import OnText, Sampling
+from virc.backends.openai.body import Served
+from virc.backends.openai.images import AsPart, SentImages, whole
+from virc.backends.openai.link import Link, names_hint
+from virc.backends.openai.request import Habits, RefusedError, completion, shortened
+from virc.backends.prompt_count import PromptCounts
+from virc.core.errors import ConfigError, NetworkError
+from virc.core.timeouts import Deadline
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.resize import QWEN2, Grid
+from virc.reasoning.session import Ask, Reply
+
+_SAMPLING_SERVERS = frozenset({"virc", "vllm", "sglang"})
+_BATCHING_SERVERS = frozenset({"vllm", "sglang"})
+_KEEPS_STOP = {"vllm": "include_stop_str_in_output", "sglang": "no_stop_trim"}
+"""What has a server leave the text that ended a reply in it. Others cut it off, and nobody could tell which it was."""
+_GRID_FAMILIES = ("qwen", "virc")
+_TOGETHER = 16
+"""Tokens that a server sends at once while several replies are drawn: nobody reads along, and each piece costs both."""
+UNSCALED = frozenset({"vllm", "sglang", "virc"})
+"""Servers that show pictures by the model's own rules, and never smaller."""
+_LOOK_SECONDS, _LOOK_AGAIN_SECONDS = 5.0, 30.0
+"""Longest wait for a list of models in the midst of work; and how long a server is taken for the same at least."""
+_BLIND = re.compile(r"embed|rerank|whisper|tts", re.IGNORECASE)
+"""What stands in the names of models that see nothing, which some servers list beside the one that does."""
+_MOST_LESSONS = 12
+_SCALED_TOKENS = 64
+"""What a picture costs at least behind a server that scales it down to 500 pixels a side, as some do."""
+_OLLAMA_PORT = 11434
+
+
+class _Server(msgspec.Struct, frozen=True):
+    """What is known of a server from its list of models.
+
+    Args:
+        kind: who it says owns the model, in lower case: most servers name themselves there.
+        root: what it calls the weights; vLLM names their folder or hub id.
+        context: longest conversation in tokens, where it tells.
+        sends_together: whether it sends several tokens at once where it is asked to.
+        keeps_images: whether it keeps images by id.
+        native: the context to ask Ollama's own API for, where it has one.
+    """
+
+    kind: str
+    root: str | None = None
+    context: int | None = None
+    sends_together: bool = False
+    keeps_images: bool = False
+    native: int | None = None
+
+
+class OpenAIBackend:
+    """Draws replies from an endpoint, and checks after each that the server read the whole conversation (C6).
+
+    It asks /v1/models when it is made. A reply depends on the Ask and the sampling alone, so threads may
+    share one backend for many conversations.
+
+    Args:
+        endpoint: address up to and with /v1.
+        model: the name to ask for; None takes the only one that is served.
+        api_key: bearer token, sent to this endpoint only and never printed; None sends none.
+        timeout: seconds after which one reply is given up.
+        grid: the patch grid images are shown on, where the endpoint does not publish its model's; it limits that.
+        max_retries: further tries by the client's own back-off while the endpoint is down or busy.
+        counts_image_tokens: whether the server spends tokens on images by the Qwen grid, for the check; None
+            decides by the model's name (qwen or virc in it).
+
+    Attributes:
+        at_once: conversations it is asked at a time where nobody says how many: servers that compute many replies
+            together are kept busy.
+        agent: whether the endpoint runs the loop itself, as `virc serve --agent` does.
+        grid: the patch grid of its images; who knows the model's family may set it.
+        needs_sizes: whether pictures have to be shown as large as they are sent, as boxes in pixels need it.
+        requests: for completions that it made.
+        most_requests: after which it makes no more; None: any number.
+
+    Raises:
+        ConfigError: the address, key or model is wrong, or several models are served and none was named.
+        NetworkError: the endpoint is down or its answer is garbage.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        model: str | None = None,
+        api_key: str | None = None,
+        timeout: float = 120.0,
+        grid: Grid = QWEN2,
+        *,
+        max_retries: int = 2,
+        counts_image_tokens: bool | None = None,
+    ) -> None:
+        self._link = Link(endpoint, api_key, timeout, max_retries)
+        try:
+            served = self._choose(model)
+        except BaseException:
+            self._link.close()
+            raise
+        self.model = self._link.model = served.id
+        self.agent = served.virc_agent is True
+        self._published = served.virc_protocol
+        self.grid = self._published_grid(served, grid)
+        self._server = self._found(served)
+        self._habits, self._images = Habits(), SentImages()
+        self.requests = 0
+        self.most_requests: int | None = None
+        self._drawing, self._lock = 0, threading.Lock()
+        self.needs_sizes = False
+        self._looking, self._looked = threading.Lock(), float("-inf")
+        self.at_once = 32 if self.kind in _BATCHING_SERVERS else 16
+        if counts_image_tokens is None:
+            counts_image_tokens = any(family in self.model.lower() for family in _GRID_FAMILIES)
+        # vLLM and SGLang, and so `virc serve`, refuse what is too long, and their model's tokenizer may be of any kind.
+        self._counts_images = counts_image_tokens
+        refuses = self._published or self.kind in _BATCHING_SERVERS
+        self._counts = None if refuses else PromptCounts(counts_image_tokens, _SCALED_TOKENS)
+
+    @property
+    def endpoint(self) -> str:
+        """Its address as it may be printed: without query."""
+        return self._link.endpoint
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the server lists the model, or lists none."""
+        return not self._link.names or self.model in self._link.names
+
+    @property
+    def listed(self) -> str:
+        """The models that the server lists, on one line."""
+        return names_hint(self._link.names)
+
+    @property
+    def named(self) -> str:
+        """The options that name it: its address, and the model where there are several."""
+        several = f" --model {shlex.quote(self.model)}" if len(self._link.names) != 1 else ""
+        return f"--endpoint {shlex.quote(self.endpoint)}{several}"
+
+    @property
+    def kind(self) -> str:
+        """Which server it says it is, in lower case: vllm, sglang, llamacpp, library (Ollama) …"""
+        return self._server.kind
+
+    @property
+    def root(self) -> str | None:
+        """What the server calls the weights, beside the name of the model."""
+        return self._server.root
+
+    @property
+    def context(self) -> int | None:
+        """Longest conversation in tokens, where the endpoint tells it."""
+        return self._server.context
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The parameters that the endpoint refused so far."""
+        return self._habits.left_out
+
+    def trust_sizes(self) -> None:
+        """Count on pictures being shown as large as they are sent, as a probe found."""
+        if self._counts:
+            self._counts.most = None
+
+    def leave_out(self, parameters: Iterable[str]) -> None:
+        """Leave these out of requests: the endpoint refused them before."""
+        self._habits.leave_out(parameters)
+
+    def json_object(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A JSON object from another path of the same server; see `Link.json_object`."""
+        return self._link.json_object(ollama.root_of(self._link.endpoint) + path, body)
+
+    def reply(
+        self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None
+    ) -> Reply:
+        """Draw one assistant turn; `on_text` gets it as it streams in.
+
+        Args:
+            seconds: give up after them, where the time for any reply is longer.
+
+        Raises:
+            ConfigError: the endpoint refuses the request.
+            NetworkError: the endpoint is down, busy, silent, broken off or answers garbage.
+            EngineError: the server dropped part of the conversation.
+        """
+        deadline = Deadline(seconds)
+        if self._link.stale or (self._link.reconnected and self.left_out):
+            self._look_again()
+        if self.context and sampling.max_tokens >= self.context:  # no prompt would fit beside it
+            sampling = msgspec.structs.replace(sampling, max_tokens=self.context // 2)
+        with self._counted():
+            reply = self._drawn(ask, sampling, on_text, deadline)
+        if self._is_full(reply, sampling):
+            raise ConfigError(
+                f"the context of {self.endpoint}, {self.context} tokens, is full: it cut the reply",
+                "serve it with a longer context (llama.cpp: -c 32768), or send smaller images: --max-pixels",
+            )
+        if reply.refusal:
+            reply = msgspec.structs.replace(reply, refusal=self._link.said(reply.refusal))
+        if self._counts:
+            self._counts.check(ask, reply, self._link.endpoint)
+        return reply
+
+    def answers(self) -> bool:
+        """Whether the endpoint can be asked now."""
+        return self._link.answers()
+
+    def published_protocol(self) -> Protocol | None:
+        """The wording the endpoint publishes for its model in /v1/models (`virc serve` does), or None.
+
+        Raises:
+            ConfigError: it publishes one that cannot be read.
+        """
+        if self._published is None:
+            return None
+        try:
+            return msgspec.convert(self._published, Protocol)
+        except (ValueError, RecursionError) as error:
+            sentence = (
+                f"{self._link.endpoint} publishes a wording that cannot be read: {self._link.said(error)}"
+            )
+            raise ConfigError(sentence, "give the wording yourself: --protocol FILE") from None
+
+    def _published_grid(self, served: Served, otherwise: Grid) -> Grid:
+        """The grid the endpoint publishes for its model, no larger than the other."""
+        if served.virc_grid is None:
+            return otherwise
+        try:
+            grid = msgspec.convert(served.virc_grid, Grid)
+        except (ValueError, RecursionError):
+            grid = Grid(0)
+        if not (14 <= grid.factor <= 256 and 0 < grid.min_pixels <= grid.max_pixels <= 2**31):
+            raise ConfigError(f"{self._link.endpoint} publishes image sizes that make no sense")
+        return grid.limited(otherwise.max_pixels)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._link.close()
+
+    def _is_full(self, reply: Reply, sampling: Sampling) -> bool:
+        """Whether a reply was cut because there was no more context, not by its own limit."""
+        if (
+            reply.finish != "length"
+            or not self.context
+            or not reply.prompt_tokens
+            or not reply.completion_tokens
+        ):
+            return False
+        used = reply.prompt_tokens + reply.completion_tokens
+        return reply.completion_tokens < sampling.max_tokens and used >= self.context - 1
+
+    def _drawn(self, ask: Ask, sampling: Sampling, on_text: OnText | None, deadline: Deadline) -> Reply:
+        """A reply; what the server refuses of a request is left out of it, and of those that follow."""
+        looked = False
+        for _ in range(_MOST_LESSONS):
+            sent: dict[str, Any] = {}
+            try:
+                return self._asked(ask, sampling, on_text, deadline, sent)
+            except RefusedError as refused:
+                shorter = shortened(sampling.max_tokens, refused)
+                if shorter:
+                    sampling = msgspec.structs.replace(sampling, max_tokens=shorter)
+                elif not self._habits.learn(sent, refused):
+                    if looked or not self._look_again():
+                        raise
+                    looked = True
+        raise ConfigError(f"{self._link.endpoint} refuses one part of the request after the other")
+
+    def _asked(
+        self, ask: Ask, sampling: Sampling, on_text: OnText | None, deadline: Deadline, sent: dict[str, Any]
+    ) -> Reply:
+        """A reply to one request, which `sent` holds then."""
+        if self.most_requests is not None and self.requests >= self.most_requests:
+            raise ConfigError(f"{self._link.endpoint} refused every request")
+        self.requests += 1
+        server, longest = self._server, sampling.max_tokens
+        if server.native:
+            address = ollama.root_of(self._link.endpoint) + ollama.CHAT
+            sent |= ollama.request(ask, sampling, self.model, server.native)
+            return self._link.complete(sent, longest, on_text, deadline.left(), address)
+
+        def drawn(as_part: AsPart) -> Reply:
+            sent.clear()
+            sent.update(self._habits.fitted(self._request(ask, sampling, as_part)))
+            return self._link.complete(sent, longest, on_text, deadline.left())
+
+        return self._images.draw(ask.images, drawn) if server.keeps_images else drawn(whole)
+
+    def _look_again(self) -> bool:
+        """Ask the server once more what it is, and forget what another one refused; whether it is another.
+
+        Raises:
+            ConfigError: boxes in pixels were right for the server before, and are not known to be for this one.
+        """
+        asked = self._server
+        with self._looking:
+            if self._server != asked:  # another thread has looked meanwhile
+                return True
+            if not self._link.stale and time.monotonic() - self._looked < _LOOK_AGAIN_SECONDS:
+                return False
+            failed, self._link.stale, self._link.reconnected = self._link.stale, False, False
+            with suppress(ConfigError, NetworkError):
+                listed = self._link.models(_LOOK_SECONDS)
+                same = next((each for each in listed if each.id == self.model), Served(self.model))
+                self._server = self._found(same)
+            self._looked = time.monotonic()
+            changed = self._server != asked
+            if failed or changed:
+                self._habits.forget()
+        if self._server.kind != asked.kind:
+            self._meet(asked.kind)
+        return changed
+
+    def _meet(self, before: str) -> None:
+        """Go by what holds for another kind of server than the one before.
+
+        Raises:
+            ConfigError: see `_look_again`.
+        """
+        if self._counts is None and self._published is None and self.kind not in _BATCHING_SERVERS:
+            self._counts = PromptCounts(self._counts_images, _SCALED_TOKENS)
+        if self.needs_sizes and before in UNSCALED and self.kind not in UNSCALED:
+            raise ConfigError(
+                f"another server answers at {self.endpoint} now ({self.kind or 'unnamed'}): it may scale pictures "
+                "down, and boxes in pixels would be wrong",
+                f"virc doctor {self.named}, then the same command",
+            )
+
+    def _found(self, served: Served) -> _Server:
+        """What the server is, by its entry of a model."""
+        kind = str(served.owned_by or "").lower()
+        root = served.root if isinstance(served.root, str) and served.root != served.id else None
+        found = _Server(
+            kind,
+            root,
+            served.context,
+            sends_together=kind == "vllm" and served.virc_grid is not None,
+            keeps_images=served.virc_image_ids is True,
+        )
+        if kind != ollama.OWNER and urlsplit(self._link.endpoint).port != _OLLAMA_PORT:
+            return found
+        context = self._ollama_context(served.id)
+        return msgspec.structs.replace(found, context=context, native=context) if context else found
+
+    def _ollama_context(self, model: str) -> int | None:
+        """The context to ask Ollama's own API for; None where the server has no such API."""
+        try:
+            if "version" not in self.json_object("/api/version"):
+                return None
+            shown = self.json_object("/api/show", {"model": model})
+            running = self.json_object("/api/ps")
+        except (ConfigError, NetworkError):
+            return None
+        return ollama.context_of(shown, running, model)
+
+    def _choose(self, model: str | None) -> Served:
+        """The listed entry of the model; a named one need not be listed, nor need there be a list."""
+        try:
+            listed = self._link.models()
+        except ConfigError:
+            if model is None:
+                raise
+            listed = []
+        if model is not None:
+            return next(
+                (served for served in listed if served.id in (model, f"{model}:latest")), Served(model)
+            )
+        seeing = [served for served in listed if not _BLIND.search(served.id)]
+        if len(seeing) == 1:
+            return seeing[0]
+        if not listed:
+            raise ConfigError(f"{self._link.endpoint} serves no model", "name one: --model NAME")
+        sentence = f"{self._link.endpoint} serves {len(listed)} models and none was chosen"
+        raise ConfigError(
+            f"{sentence}: {names_hint(self._link.names)}", f"--model {(seeing or listed)[0].id}"
+        )
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count the replies that are drawn at a time."""
+        with self._lock:
+            self._drawing += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._drawing -= 1
+
+    def _request(self, ask: Ask, sampling: Sampling, as_part: AsPart) -> dict[str, Any]:
+        server = self._server
+        request = completion(ask, sampling, self.model, as_part)
+        if server.kind in _SAMPLING_SERVERS:  # openai.com refuses these
+            # -1 is all tokens. Left out, these servers take top_k from the model's generation_config.json,
+            # where it may be 1, and then every try is the same.
+            request["top_k"] = -1 if sampling.top_k is None else sampling.top_k
+            if sampling.repetition_penalty != 1:
+                request["repetition_penalty"] = sampling.repetition_penalty
+        keeps_stop = _KEEPS_STOP.get(server.kind)
+        if ask.stop and keeps_stop:
+            request |= {"stop": list(ask.stop), keeps_stop: True}
+        if server.sends_together and self._drawing > 1:
+            request["stream_interval"] = _TOGETHER
+        return request

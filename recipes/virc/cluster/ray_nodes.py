@@ -1,0 +1,90 @@
+"""Looks at every node of a Ray cluster, then becomes the engine's process; runs in the engine's environment.
+
+`python -m virc.cluster.ray_nodes FILE.json -- COMMAND...`, where RAY_ADDRESS names the cluster. The file says
+how many nodes there must be, and what each must see and have; as `ray_job.asked_of` makes it.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import ray  # type: ignore[import-not-found]
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # type: ignore[import-not-found]
+
+JOINING, ANSWERING = 300.0, 120.0
+"""Seconds that nodes get to join the cluster, and one of them to answer."""
+_LOOK = 1.0  # seconds
+
+
+def faults(asked: Mapping[str, Any]) -> list[str]:
+    """What this node lacks, as clauses."""
+    found = [
+        f"does not see {what}: {path}" for what, path in asked["paths"].items() if not Path(path).exists()
+    ]
+    for name, version in asked["versions"].items():
+        try:
+            here = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            here = "missing"
+        if here != version:
+            found.append(f"has {name} {here} instead of {version}")
+    return found
+
+
+def joined(nodes: int, gpus: int) -> list[dict[str, Any]]:
+    """The nodes of the cluster that have so many GPUs, once there are enough; fewer where no more join in time."""
+    end = time.monotonic() + JOINING
+    while True:
+        alive = [node for node in ray.nodes() if node["Alive"]]
+        fit = [node for node in alive if node["Resources"].get("GPU", 0) >= gpus]
+        if len(fit) >= nodes or time.monotonic() > end:
+            return fit
+        time.sleep(_LOOK)
+
+
+def refusal(asked: Mapping[str, Any]) -> str | None:
+    """Why the cluster cannot run it, in one sentence; None where it can."""
+    nodes, gpus = asked["nodes"], asked["gpus"]
+    there = joined(nodes, gpus)
+    if len(there) < nodes:
+        return f"the cluster has {len(there)} nodes with {gpus} GPUs or more, and the run needs {nodes}"
+    look = ray.remote(num_cpus=0)(faults)
+    for node in there:
+        where = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
+        name = node["NodeManagerAddress"]
+        try:
+            found = ray.get(look.options(scheduling_strategy=where).remote(dict(asked)), timeout=ANSWERING)
+        except ray.exceptions.GetTimeoutError:
+            return f"the node {name} starts no process by {sys.executable}: does it see that?"
+        except ray.exceptions.RayError as error:
+            return f"the node {name} starts no process: {' '.join(str(error).split())[:300]}"
+        if found:
+            return f"the node {name} {'; '.join(found)}"
+    return None
+
+
+def main(file: str) -> int:
+    """Look at the nodes.
+
+    Returns:
+        0 where none lacks anything.
+    """
+    asked: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
+    ray.init(address=os.environ["RAY_ADDRESS"], log_to_driver=False, logging_level="warning")
+    sentence = refusal(asked)
+    ray.shutdown()
+    if sentence:
+        print(f"virc: SetupError: {sentence}", file=sys.stderr, flush=True)
+    return int(sentence is not None)
+
+
+if __name__ == "__main__":
+    of_command = sys.argv.index("--") + 1
+    if code := main(sys.argv[1]):
+        sys.exit(code)
+    os.execv(sys.argv[of_command], sys.argv[of_command:])

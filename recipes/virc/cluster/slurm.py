@@ -1,0 +1,312 @@
+"""Slurm: a run as a batch job that saves before its time is over, goes back into the queue, and resumes.
+
+On the first node the job's script becomes `virc train --resume`, which starts a script on every node by one `srun`: the
+engine itself, whose processes torchrun brings together; or Ray, which the engine then joins on the first node. The
+batch step alone is told of the end, by USR1. `srun` hands USR1 on to those scripts, which tell the engine; a TERM it
+answers by killing all of them.
+"""
+
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from virc.config import validation as fitting
+from virc.config import yaml as plain_yaml
+from virc.config.user import Text, config_path
+from virc.core.errors import ConfigError, EngineError, SetupError
+from virc.core.files import is_file
+from virc.core.plan import Plan, Step
+from virc.core.text import plain
+from virc.runs.run import Info, Run
+
+SCRIPT = "slurm.sh"
+NODE_SCRIPT = "node.sh"
+LOGS = "logs"
+
+_NOTICE = 300  # seconds before the end of the job's time
+_NODES = {"sft": "slurm_node.sh", "rl": "slurm_ray_node.sh"}
+"""Kind of stage -> what runs on each node."""
+_MEETING = {
+    "sft": (
+        "# Where the processes of all nodes meet: --master-addr and --master-port of torchrun.",
+        'PET_MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
+        "PET_MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000))",
+        "export PET_MASTER_ADDR PET_MASTER_PORT",
+    ),
+    "rl": (
+        "# Where the nodes meet: Ray on the first of them.",
+        'VIRC_RAY_HOST=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
+        "VIRC_RAY_PORT=$((20000 + SLURM_JOB_ID % 10000))",
+        "RAY_AUTH_TOKEN=$(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \\n')",
+        "export VIRC_RAY_HOST VIRC_RAY_PORT RAY_AUTH_TOKEN RAY_AUTH_MODE=token",
+    ),
+}
+_RAY_CORES = 8  # for each device: its actor, its sampler, and their share of verl's helpers
+_ASKED_FOR = (
+    16,
+    4,
+)  # cores that verl's processes ask Ray for, and more of them for each device; most only wait
+
+Time = Annotated[
+    str, Meta(pattern=r"^(\d+-)?\d+(:\d+){0,2}\Z", description='a time like "24:00:00" or "2-00:00:00"')
+]
+Option = Annotated[
+    str, Meta(pattern=r"^-[^\x00-\x1f\x7f]+\Z", description="an option of sbatch, like --nice=10")
+]
+Folder = Annotated[str, Meta(pattern=r"^/[^\x00-\x1f\x7f]*\Z", description="a folder from the root on")]
+Cores = Annotated[int, Meta(ge=1, description="a number of cores, 1 or more")]
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How jobs are asked for on a cluster; what is None is not asked for.
+
+    Args:
+        account, partition, qos, constraint: as sbatch takes them.
+        time: longest time of one job; the run itself may take longer.
+        gres: what stands for the GPUs of a node; `{devices}` is their number.
+        cpus: cores of a node; None: as many as processes read images.
+        memory: of a node, such as `200G`.
+        container: what runs `container_image`.
+        container_image: image that holds the engine, or through its mounts sees its environment.
+        container_mounts: `FOLDER:FOLDER` each.
+        setup: lines of shell code to run on the first node, such as `module load cuda`.
+        extra: further options of sbatch.
+        shared: folders that every node sees.
+    """
+
+    account: Text | None = None
+    partition: Text | None = None
+    qos: Text | None = None
+    constraint: Text | None = None
+    time: Time | None = None
+    gres: Text = "gpu:{devices}"
+    cpus: Cores | None = None
+    memory: Text | None = None
+    container: Literal["pyxis", "apptainer"] = "pyxis"
+    container_image: Text | None = None
+    container_mounts: tuple[Text, ...] = ()
+    setup: tuple[Text, ...] = ()
+    extra: tuple[Option, ...] = ()
+    shared: tuple[Folder, ...] = ()
+
+
+def site_path(env: Mapping[str, str]) -> Path:
+    """Where this user's site file is: beside virc's config file."""
+    return config_path(env).with_name("slurm.yaml")
+
+
+def read_site(path: Path | None, env: Mapping[str, str]) -> Site:
+    """Read a site file.
+
+    Args:
+        path: None: that of this user, which need not be there.
+        env: environment variables.
+
+    Raises:
+        ConfigError: it cannot be read, or a key is unknown or has a value of the wrong kind.
+    """
+    if path is not None and not is_file(path):
+        raise ConfigError(f"there is no file {path}")
+    path = path or site_path(env)
+    content = plain_yaml.read(path)
+    return _site({key: value for key, value in content.items() if value is not None}, str(path))
+
+
+def site_of(info: Info) -> Site:
+    """The site that a run was begun for.
+
+    Raises:
+        ConfigError: the run's `run.json` does not hold one.
+    """
+    return _site(info.site, f"site of the run {info.name}")
+
+
+def _site(content: Mapping[str, Any], place: str) -> Site:
+    for fault in fitting.faults(content, Site):
+        raise ConfigError(f"{place}: {fault.message}", fault.hint)
+    return msgspec.convert(content, Site, strict=False)
+
+
+def check_paths(paths: Mapping[str, Path], site: Site) -> str | None:
+    """Whether every node sees what a run needs; asked before a job waits for hours.
+
+    Args:
+        paths: what lies there (`the data`) -> the path; links are followed.
+
+    Returns:
+        What cannot be told, where the site does not say which folders are shared.
+
+    Raises:
+        SetupError: a path is in no shared folder.
+    """
+    if not site.shared:
+        return "the nodes must see the paths of this run; with shared: in the site file virc checks that"
+    shared = [Path(folder).resolve() for folder in site.shared]
+    for what, path in paths.items():
+        if not any(path.resolve().is_relative_to(folder) for folder in shared):
+            sentence = f"the nodes do not see {what}: {path.resolve()} is not under {', '.join(site.shared)}"
+            raise SetupError(sentence, "move it there, or name its folder under shared: in the site file")
+    return None
+
+
+def job_script(
+    run: Run, settings: Mapping[str, Any], workspace: Path, site: Site, python: str, kind: str = "sft"
+) -> str:
+    """The batch script of a run, which is also what resumes it. Its log needs the folder `run.folder / LOGS`.
+
+    Args:
+        settings: of the run's stage.
+        python: interpreter that has virc.
+        kind: of the run's stage.
+    """
+    options = [f"#SBATCH {option}" for option in (*_options(run, settings, site), *site.extra)]
+    command = shlex.join((python, "-m", "virc_cli", "train", "--resume", "--name", run.name))
+    lines = [
+        "#!/bin/bash",
+        *options,
+        "",
+        f"cd {shlex.quote(str(workspace))} || exit",
+        *site.setup,
+        "export HF_HUB_OFFLINE=1",
+        "export VIRC_JOB=$SLURM_JOB_ID",
+        *_MEETING[kind],
+        "# In place of this shell, so that the signal before the end reaches it.",
+        f"exec {command}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _options(run: Run, settings: Mapping[str, Any], site: Site) -> list[str]:
+    log = str(run.folder / LOGS).replace("%", "%%") + "/slurm-%j.log"
+    gres = site.gres.replace("{devices}", str(settings["devices"]))
+    values = {
+        "job-name": run.name,
+        "nodes": settings["nodes"],
+        "ntasks-per-node": 1,
+        "cpus-per-task": _cpus(settings, site),
+        "gres": gres if settings["device"] == "cuda" else None,
+        "mem": site.memory,
+        "time": site.time,
+        "account": site.account,
+        "partition": site.partition,
+        "qos": site.qos,
+        "constraint": site.constraint,
+        "output": log,
+        "open-mode": "append",
+        "signal": f"B:USR1@{_NOTICE}",
+    }
+    return [f"--{key}={_quoted(str(value))}" for key, value in values.items() if value is not None] + [
+        "--requeue"
+    ]
+
+
+def _cpus(settings: Mapping[str, Any], site: Site) -> int:
+    each: int = max(1, settings.get("loaders", _RAY_CORES))
+    return site.cpus or settings["devices"] * each
+
+
+def _quoted(value: str) -> str:
+    """A value as sbatch reads it from a script: in quotes, a backslash before a quote and before itself."""
+    if re.fullmatch(r"[\w@%+=:,./~*\[\]{}&|()!^-]+", value):
+        return value
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def on_nodes(plan: Plan, folder: Path, settings: Mapping[str, Any], site: Site, kind: str = "sft") -> Plan:
+    """The same attempt, with its process on every node of the job; for RL on the first, and Ray on all of them.
+
+    Args:
+        plan: its process is the one of each node; torchrun learns from `node.sh` which node that is.
+        folder: of the attempt's files.
+        settings: of the run's stage.
+        kind: of the run's stage.
+    """
+    script = folder / NODE_SCRIPT
+    step = _srun_step(script, settings, site)
+    files = {
+        **plan.files,
+        str(script): node_script(plan.step, kind, settings["devices"], _cpus(settings, site)),
+    }
+    return msgspec.structs.replace(plan, step=step, files=files)
+
+
+def node_script(step: Step, kind: str = "sft", devices: int = 1, cores: int = 1) -> str:
+    """What runs on each node: the step's process, and how it is asked to save; for RL also what Ray is told it has."""
+    variables = [
+        f"export {name}={shlex.quote(value)}" if value else f"unset {name}"
+        for name, value in step.env.items()
+    ]
+    always, each = _ASKED_FOR
+    of_ray = [f"devices={devices}", f"cores={max(cores, always + each * devices)}"]
+    head = [
+        "#!/bin/bash",
+        *variables,
+        f"engine=({shlex.join(step.argv)})",
+        *(of_ray if kind == "rl" else [f"through={'yes' if step.through else 'no'}"]),
+        f"saves_on={step.saves_on.removeprefix('SIG')}",
+    ]
+    return "\n".join(head) + "\n" + Path(__file__).with_name(_NODES[kind]).read_text(encoding="utf-8")
+
+
+def _srun_step(script: Path, settings: Mapping[str, Any], site: Site) -> Step:
+    """What starts a script on every node of the job and ends when all have ended, or one has failed."""
+    nodes = str(settings["nodes"])
+    argv = (
+        "srun", "--kill-on-bad-exit=1", "--export=ALL", "--mpi=none", "--nodes", nodes, "--ntasks", nodes,
+        "--ntasks-per-node", "1", "--cpus-per-task", str(_cpus(settings, site)), *_container(site, settings["device"]),
+        "bash", str(script),
+    )  # fmt: skip
+    return Step(argv, "train on the nodes of the job", saves_on="SIGUSR1")
+
+
+def _container(site: Site, device: str) -> tuple[str, ...]:
+    """The end of srun's options, and the command before the script's."""
+    if site.container_image is None:
+        return ()
+    mounts = ",".join(site.container_mounts)
+    if site.container == "pyxis":
+        return (
+            f"--container-image={site.container_image}",
+            *((f"--container-mounts={mounts}",) if mounts else ()),
+        )
+    gpu = ("--nv",) if device == "cuda" else ()
+    return ("apptainer", "exec", *gpu, *(("--bind", mounts) if mounts else ()), site.container_image)
+
+
+def submit_step(run: Run) -> Step:
+    """What hands a run's script to slurm; `job_id` reads its answer."""
+    return Step(("sbatch", "--parsable", str(run.folder / SCRIPT)), "submit the job")
+
+
+def job_id(printed: str) -> str:
+    """The id that `sbatch --parsable` prints, with or without the cluster's name.
+
+    Raises:
+        EngineError: there is none.
+    """
+    last = printed.strip().rpartition("\n")[2]
+    found = re.fullmatch(r"(\d+)(;.*)?", last)
+    if not found:
+        raise EngineError(f"sbatch named no job: {plain(printed) or 'it said nothing'}")
+    return found[1]
+
+
+def queue_step() -> Step:
+    """What prints the ids of this user's jobs that wait or run."""
+    return Step(("squeue", "--me", "--noheader", "--format=%A"), "look into the queue")
+
+
+def requeue_step(job: str) -> Step:
+    """What puts a job back into the queue; slurm ends the job while it is under way."""
+    return Step(("scontrol", "requeue", job), "put the job back into the queue")
+
+
+def in_job(env: Mapping[str, str]) -> str | None:
+    """The id of the job whose script started this process; None elsewhere, also in a job that the user started."""
+    job = env.get("VIRC_JOB")
+    return job if job and job == env.get("SLURM_JOB_ID") else None

@@ -1,0 +1,1 @@
+"""The user's settings, and plain values read from YAML and checked against typed classes."""

@@ -1,0 +1,240 @@
+"""Whether plain values, as YAML and `--set` give them, fit a Struct: every misfit, in plain English.
+
+msgspec stops at the first and says ``Expected `float`, got `str` - at `$.learning_rate` ``.
+"""
+
+import types
+from collections.abc import Iterator, Mapping
+from math import isfinite
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import inspect
+
+from virc.config.dotted import Path
+from virc.core.nearest import did_you_mean, nearest
+from virc.core.text import plain
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One thing that is wrong.
+
+    Args:
+        path: where; of something that is missing, where it should be.
+        message: what, as a sentence of an error.
+        hint: what to do.
+    """
+
+    path: Path
+    message: str
+    hint: str | None = None
+
+
+class Missing(Fault, frozen=True):
+    """A key without which the rest has no meaning."""
+
+
+class Unknown(Fault, frozen=True):
+    """A key that nobody reads; `known` are those that stand beside it."""
+
+    known: tuple[str, ...] = ()
+
+
+def faults(value: object, kind: Any, path: Path = (), noun: str = "key") -> Iterator[Fault]:
+    """Everything in plain values that `msgspec.convert(..., strict=False)` would refuse, and numbers without end.
+
+    Args:
+        kind: type to fit; Structs, dicts of them, and what YAML can hold.
+        path: where the value stands.
+        noun: what errors call a key.
+    """
+    inner = _members(kind)
+    struct = next((each for each in inner if _is_struct(each)), None)
+    if isinstance(value, Mapping) and struct:
+        yield from _faults_of_struct(value, struct, path, noun)
+        return
+    values = next((get_args(each) for each in inner if _is_mapping(each)), None)
+    if isinstance(value, Mapping) and values:
+        for key, each in value.items():
+            yield from _misfit(key, values[0], (*path, key), f"the name {'.'.join((*path, key))}")
+            yield from faults(each, values[1], (*path, key), noun)
+        return
+    items = next((get_args(each)[0] for each in inner if get_args(each)[-1:] == (...,)), None)
+    if isinstance(value, list) and items:
+        for number, each in enumerate(value):
+            if isinstance(each, Mapping) and any(map(_is_struct, _members(items))):
+                yield from faults(each, items, (*path, str(number)), noun)
+            else:
+                yield from _misfit(each, items, path, f"each of {'.'.join(path)}")
+        return
+    yield from _misfit(value, kind, path, ".".join(path) or "the whole")
+
+
+def kind_at(kind: Any, path: Path) -> Any:
+    """The type of the value under these keys; None where there is none."""
+    for key in path:
+        inner = _members(kind)
+        struct = next((each for each in inner if _is_struct(each)), None)
+        values = next((get_args(each) for each in inner if _is_mapping(each)), None)
+        hints = get_type_hints(struct, include_extras=True) if struct else {}
+        kind = hints.get(key, values[1] if values else None)
+    return kind
+
+
+def takes_text(kind: Any) -> bool:
+    """Whether any text is a value of the type."""
+    return str in _members(kind)
+
+
+def _faults_of_struct(
+    value: Mapping[str, object], kind: type[msgspec.Struct], path: Path, noun: str
+) -> Iterator[Fault]:
+    known = get_type_hints(kind, include_extras=True)
+    alone = True
+    for key, inner in value.items():
+        if key in known:
+            for fault in faults(inner, known[key], (*path, key), noun):
+                alone = False
+                yield fault
+        else:
+            message = f"unknown {noun} {'.'.join((*path, key))!r}"
+            yield Unknown((*path, key), message, did_you_mean(key, known), tuple(known))
+    for field in msgspec.structs.fields(kind):
+        if field.required and field.name not in value:
+            alone = False
+            yield Missing((*path, field.name), f"{'.'.join((*path, field.name))} is missing")
+    if alone and hasattr(kind, "__post_init__"):
+        yield from _together({key: value[key] for key in value if key in known}, kind, path)
+
+
+def _together(value: Mapping[str, object], kind: type[msgspec.Struct], path: Path) -> Iterator[Fault]:
+    """What a Struct itself says of fields each of which is right."""
+    try:
+        msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        yield Fault(path, f"{'.'.join(path)}: {str(error).partition(' - at `$')[0]}")
+
+
+def _misfit(value: object, kind: Any, path: Path, name: str) -> Iterator[Fault]:
+    try:
+        msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError:
+        yield Fault(path, f"{name} must be {wanted(kind)}, not {shown(value)}", _hint(value, kind))
+        return
+    if endless(value):
+        yield Fault(path, f"{name} must be a number with an end, not {shown(value)}")
+
+
+def endless(value: object) -> bool:
+    """Whether a number that is infinite or none stands anywhere in the value; JSON has no such numbers."""
+    match value:
+        case float():
+            return not isfinite(value)
+        case Mapping():
+            return any(endless(each) for each in value.values())
+        case list():
+            return any(endless(each) for each in value)
+    return False
+
+
+def _hint(value: object, kind: Any) -> str | None:
+    words = [each for member in _members(kind) for each in _words(member) if isinstance(each, str)]
+    if isinstance(value, str) and words:
+        near = nearest(value, words)
+        return f"did you mean {near!r}?" if near else None
+    if takes_text(kind) and isinstance(value, bool | int | float):
+        return "put it in quotes"
+    return None
+
+
+def shown(value: object) -> str:
+    """A value as people wrote it, short."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return (
+                plain(value, 40) if isinstance(value, float) or abs(value) < 10**40 else "an endless number"
+            )
+        case str():
+            return repr(plain(value, 60))
+        case Mapping():
+            return "lines of the form `key: value`"
+    return "a list"
+
+
+def wanted(kind: Any) -> str:
+    """A type in words."""
+    return _worded(inspect.type_info(kind))
+
+
+_PLAIN: Mapping[type[inspect.Type], str] = {
+    inspect.IntType: "a whole number",
+    inspect.FloatType: "a number",
+    inspect.BoolType: "true or false",
+    inspect.NoneType: "null",
+    inspect.StrType: "text",
+}
+
+
+def _worded(info: inspect.Type) -> str:
+    match info:
+        case inspect.Metadata(extra_json_schema={"description": str(described)}):
+            return described
+        case inspect.LiteralType():
+            return _either([f"`{each}`" for each in info.values])
+        case inspect.UnionType():
+            return _either([_worded(each) for each in info.types])
+        case inspect.VarTupleType() | inspect.TupleType():
+            return _listed(info)
+        case inspect.StructType():
+            return f"lines of the form `key: value` ({', '.join(field.name for field in info.fields)})"
+    return _PLAIN.get(type(info), "lines of the form `key: value`") + _range(info)
+
+
+def _listed(info: inspect.VarTupleType | inspect.TupleType) -> str:
+    if isinstance(info, inspect.VarTupleType):
+        return f"a list, such as [{_worded(info.item_type).replace(' or ', ', ')}]"
+    return f"a list of {len(info.item_types)}, such as [{', '.join(map(_worded, info.item_types))}]"
+
+
+def _range(info: inspect.Type) -> str:
+    if not isinstance(info, inspect.IntType | inspect.FloatType):
+        return ""
+    if info.gt is not None:
+        return f" above {info.gt}"
+    if info.ge is not None and info.le is not None:
+        return f" from {info.ge} to {info.le}"
+    if info.ge is not None and info.lt is not None:
+        return f" of at least {info.ge} and below {info.lt}"
+    return f" of at least {info.ge}" if info.ge is not None else ""
+
+
+def _either(words: list[str]) -> str:
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    """The types a value may be of, without what is annotated to them."""
+    if get_origin(kind) is Annotated:
+        return _members(get_args(kind)[0])
+    if get_origin(kind) in (Union, types.UnionType):
+        return tuple(member for each in get_args(kind) for member in _members(each))
+    return (kind,)
+
+
+def _words(kind: Any) -> tuple[Any, ...]:
+    """What a type allows, where it allows only some words."""
+    info = inspect.type_info(kind)
+    return tuple(info.values) if isinstance(info, inspect.LiteralType) else ()
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _is_mapping(kind: Any) -> bool:
+    origin = get_origin(kind)
+    return isinstance(origin, type) and issubclass(origin, Mapping)

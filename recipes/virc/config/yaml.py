@@ -1,0 +1,254 @@
+"""YAML from a user's file in bounded memory and time: one mapping, no anchors, no key twice.
+
+Read as YAML 1.2 reads it where 1.1 would surprise: `1e-6` is a number, a date is text, `<<` is a key as any other.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from virc.core.errors import ConfigError
+from virc.core.files import contents
+from virc.core.text import clause
+
+LIMIT = 64 * 1024  # bytes
+DEPTH = 16
+
+
+def read(path: Path) -> dict[str, object]:
+    """Read a file that holds one mapping; a missing or empty file is an empty one.
+
+    Raises:
+        ConfigError: it cannot be read, is over `LIMIT` bytes, or is not such a mapping.
+    """
+    return parse(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of a file of at most `LIMIT` bytes; a missing file is empty.
+
+    Raises:
+        ConfigError: it cannot be read, is too long, or is not UTF-8.
+    """
+    try:
+        return contents(path, LIMIT).decode("utf-8-sig")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {clause(error)}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text") from error
+
+
+def parse(text: str, name: str) -> dict[str, object]:
+    """Parse YAML text whose root is a mapping with string keys.
+
+    Args:
+        text: YAML 1.1; anchors, tags, keys that stand twice and more than `DEPTH` levels are refused.
+        name: what errors call it.
+
+    Raises:
+        ConfigError: the text is something else.
+    """
+    content = _content(text, name)
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ConfigError(f"{name} does not hold lines of the form `key: value`")
+    _refuse_keys(content, name)
+    return content
+
+
+def value(text: str, name: str) -> object:
+    """Parse the YAML of one value, as it stands behind `key:`; the same is refused as by `parse`.
+
+    Raises:
+        ConfigError: it is no YAML.
+    """
+    content = _content(text, name)
+    _refuse_keys(content, name)
+    return content
+
+
+def lines(text: str) -> dict[tuple[str, ...], int]:
+    """Every key of a text that `parse` reads, as the keys that lead to it, and its line, from 1."""
+    import yaml
+
+    found: dict[tuple[str, ...], int] = {}
+
+    def follow(node: object, path: tuple[str, ...]) -> None:
+        for key, inner in node.value if isinstance(node, yaml.MappingNode) else ():
+            found[*path, key.value] = key.start_mark.line + 1
+            follow(inner, (*path, key.value))
+        for number, inner in enumerate(node.value if isinstance(node, yaml.SequenceNode) else ()):
+            follow(inner, (*path, str(number)))
+
+    follow(yaml.compose(text, Loader=_reading_1_2(yaml.SafeLoader)), ())
+    return found
+
+
+def replaced(text: str, values: Mapping[tuple[str, ...], str]) -> str:
+    """The text with other texts as the values of these keys; all else, comments too, stays as it is.
+
+    In a list, its number stands for a key.
+    """
+    import yaml
+
+    spans: list[tuple[int, int, str]] = []
+
+    def follow(node: object, path: tuple[str, ...]) -> None:
+        if isinstance(node, yaml.ScalarNode) and path in values:
+            spans.append((node.start_mark.index, node.end_mark.index, _scalar(values[path])))
+        for key, inner in node.value if isinstance(node, yaml.MappingNode) else ():
+            follow(inner, (*path, key.value))
+        for number, inner in enumerate(node.value if isinstance(node, yaml.SequenceNode) else ()):
+            follow(inner, (*path, str(number)))
+
+    follow(yaml.compose(text, Loader=_reading_1_2(yaml.SafeLoader)), ())
+    for start, end, new in sorted(spans, reverse=True):
+        text = text[:start] + new + text[end:]
+    return text
+
+
+def _scalar(text: str) -> str:
+    simple = re.fullmatch(r"[\w./+-]+", text) and _content(text, "it") == text
+    return text if simple else json.dumps(text, ensure_ascii=False)
+
+
+@cache
+def _reading_1_2(kind: Any) -> Any:
+    changed: Any = type(kind.__name__, (kind,), {})
+    _resolve_as_1_2(changed)
+    return changed
+
+
+def _resolve_as_1_2(kind: Any) -> None:
+    unwanted = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")
+    kind.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in known if tag not in unwanted]
+        for first, known in kind.yaml_implicit_resolvers.items()
+    }
+    number = re.compile(r"[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+\Z")
+    kind.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
+
+
+def _content(text: str, name: str) -> object:
+    import yaml
+
+    if len(text.encode(errors="surrogatepass")) > LIMIT:
+        raise ConfigError(f"{name} is over {LIMIT >> 10} KiB")
+    fast = getattr(yaml, "CSafeLoader", None)  # in C where PyYAML has it, and twenty times as fast
+    if fast:
+        with suppress(yaml.YAMLError, ValueError, OverflowError):
+            return _loaded(text, name, _reading_1_2(fast))
+    try:
+        return _loaded(text, name, _reading_1_2(yaml.SafeLoader))
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter two: numbers of endless digits
+        where = _line(getattr(error, "problem_mark", None))
+        reason = getattr(error, "problem", None) or "a value cannot be read"
+        raise ConfigError(f"{name} is not YAML{where}: {reason}") from error
+
+
+def _loaded(text: str, name: str, loader: Any) -> object:
+    import yaml
+
+    _refuse_tricks(text, name, loader)
+    _refuse_doubles(yaml.compose(text, Loader=loader), name)
+    return yaml.load(text, Loader=loader)  # a safe loader, as its parent is
+
+
+def _refuse_keys(content: object, name: str) -> None:
+    """Refuse keys that are no text, such as `1` and `on`, at any depth."""
+    if isinstance(content, list):
+        for inner in content:
+            _refuse_keys(inner, name)
+    for key, inner in content.items() if isinstance(content, dict) else ():
+        if not isinstance(key, str):
+            raise ConfigError(f"{name} has the key {key!r}, which is no text", "put it in quotes")
+        _refuse_keys(inner, name)
+
+
+def _line(mark: object) -> str:
+    return f" at line {getattr(mark, 'line', 0) + 1}" if mark else ""
+
+
+def _refuse_tricks(text: str, name: str, loader: Any) -> None:
+    """Refuse aliases, which multiply, depth, which the loader would follow, and tags, which mislead it."""
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, Loader=loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        tricks = {
+            "nested too deeply": depth > DEPTH,
+            "using anchors, which are not read here": isinstance(event, yaml.AliasEvent),
+            "using tags, which are not read here": getattr(event, "tag", None) is not None,
+        }
+        for trick, played in tricks.items():
+            if played:
+                raise ConfigError(f"{name} is {trick}{_line(event.start_mark)}")
+
+
+def _refuse_doubles(node: object, name: str) -> None:
+    import yaml
+
+    if isinstance(node, yaml.SequenceNode):
+        for child in node.value:
+            _refuse_doubles(child, name)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.value in seen:
+            raise ConfigError(f"{name} says {key.value!r} twice, again{_line(key.start_mark)}")
+        seen.add(str(key.value))
+        _refuse_doubles(value, name)
+
+
+def changed(text: str, key: str, value: str | int | float | None) -> str:
+    """The text with one root key set, or removed for None; other lines and comments stay as they are.
+
+    Raises:
+        ConfigError: the file could not be read then.
+    """
+    import yaml
+
+    wanted = {**parse(text, "the file"), key: value}
+    if value is None:
+        del wanted[key]
+    line = (
+        ""
+        if value is None
+        else yaml.dump(
+            {key: value}, Dumper=_reading_1_2(yaml.SafeDumper), allow_unicode=True, width=LIMIT
+        ).strip()
+    )
+    edited = _edited(text, key, line)
+    try:
+        if parse(edited, "") == wanted:
+            return edited
+    except ConfigError:
+        pass
+    whole = yaml.dump(
+        wanted, Dumper=_reading_1_2(yaml.SafeDumper), allow_unicode=True, sort_keys=False
+    )  # flow style and the like
+    parse(whole, "the file with this change")
+    return whole
+
+
+def _edited(text: str, key: str, line: str) -> str:
+    import yaml
+
+    root = yaml.compose(text, Loader=_reading_1_2(yaml.SafeLoader))
+    for name, value in root.value if isinstance(root, yaml.MappingNode) else ():
+        if name.value == key:
+            start, end = name.start_mark.index, value.end_mark.index
+            if line:
+                return text[:start] + line + text[end:]
+            after = text.find("\n", end)
+            return text[: text.rfind("\n", 0, start) + 1] + (text[after + 1 :] if after >= 0 else "")
+    return (text if text.endswith("\n") or not text else text + "\n") + line + "\n"

@@ -1,0 +1,1 @@
+"""What every room uses: errors, text, files, locks, processes, time limits."""

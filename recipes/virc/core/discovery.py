@@ -1,0 +1,18 @@
+"""Packages whose modules are one of a kind each (tools, formats, terms of rewards): a new file is found by itself."""
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+_NOT_ONE = "registry"  # the module that finds the others
+
+
+def names(package: str) -> list[str]:
+    """The names of the modules of a package, such as `virc.tools`, in order."""
+    found = pkgutil.iter_modules(importlib.import_module(package).__path__)
+    return sorted(each.name for each in found if each.name != _NOT_ONE)
+
+
+def module(package: str, name: str) -> ModuleType:
+    """One module of a package."""
+    return importlib.import_module(f"{package}.{name}")

@@ -1,0 +1,231 @@
+"""Rows of JSON files, one at a time: of an array, however large the file, and of lines.
+
+What is wrong in one row costs that row; behind broken JSON in an array nothing more can be read.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import IO, Any, NoReturn
+
+from virc.core.errors import DataError
+from virc.core.text import clause
+
+MOST_ROW_BYTES = 64 * 2**20
+"""Of a row, which names its images and does not hold them."""
+MOST_DEPTH = 100
+"""Objects and lists within each other: what is read can also be copied, sent to another process and written."""
+
+_BOM = b"\xef\xbb\xbf"
+_CHUNK = 2**20
+_SPACE = b" \t\r\n"
+# The outer group is not possessive: before 3.11.5, Python mismatches a possessive group that holds another (gh-106052).
+_UP_TO_BRACKET = re.compile(rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*', re.DOTALL)
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+
+Fields = dict[str, Any]
+
+
+def array_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | DataError]]:
+    """The objects of a file that is one JSON array, numbered from 1; a fault stands for a row that is wrong.
+
+    Those before the row `start` are passed over.
+
+    A row has no repeated keys, no NaN or infinity, and at most `MOST_ROW_BYTES`. A file that goes on or ends in
+    another way than an array does gives one fault with the number of the next row, and no more.
+    """
+    number, text = 1, _Text(file)
+    try:
+        text.begin()
+        while item := text.next_object(first=number == 1):
+            try:
+                if number >= start:
+                    yield number, _fields(item)
+            except json.JSONDecodeError as error:
+                raise DataError(_reason(error)) from None
+            except (ValueError, RecursionError) as error:
+                yield number, DataError(f"row {number}: {_reason(error)}")
+            number += 1
+    except DataError as fault:
+        yield number, DataError(f"row {number}: {fault.message}", fault.hint)
+
+
+def line_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | DataError]]:
+    """The objects of a JSONL file with their line numbers; the rules are those of `array_rows`, line by line."""
+    for number, text in lines(file, MOST_ROW_BYTES, start):
+        if isinstance(text, DataError):
+            yield number, text
+            continue
+        try:
+            yield number, _fields(text)
+        except (ValueError, RecursionError) as error:
+            yield number, DataError(f"line {number}: {_reason(error)}")
+
+
+def lines(file: IO[bytes], most: int, start: int = 1) -> Iterator[tuple[int, bytes | DataError]]:
+    """The lines of a file with their numbers, from 1; one over `most` bytes is a fault.
+
+    Blank ones and those before the line `start` are passed over.
+    """
+    number = 0
+    while text := file.readline(most):
+        number += 1
+        if len(text) == most and not text.endswith(b"\n"):
+            _skip_line(file)
+            text = b""
+        if number < start:
+            continue
+        if not text:
+            yield number, DataError(f"line {number} is over {most >> 20} MiB")
+        elif text.strip():
+            yield number, text.removeprefix(_BOM)
+
+
+def one_line(value: object) -> str:
+    """A value as JSON on one line, without a newline; it can be written as UTF-8.
+
+    Raises:
+        ValueError: it holds what JSON has not, or is nested too deeply.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, RecursionError) as error:
+        raise ValueError(clause(error)) from None
+    # half a character, as in a file name that is no UTF-8, cannot stand in a file of UTF-8
+    return _HALF_CHARACTER.sub(lambda half: rf"\u{ord(half[0]):04x}", text)
+
+
+class _Text:
+    """The part of a file that is being read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._held = b""
+        self._at = 0
+
+    def begin(self) -> None:
+        """Read up to the first row.
+
+        Raises:
+            DataError: the file begins otherwise than an array.
+        """
+        self._more()
+        self._at = len(_BOM) * self._held.startswith(_BOM)
+        if self._symbol() != b"[":
+            raise DataError("the file does not begin with [, as an array does")
+
+    def next_object(self, first: bool) -> bytes | None:
+        """The next row as it is written; None behind the last.
+
+        Args:
+            first: no row came before it, so no comma does.
+
+        Raises:
+            DataError: there is neither a row nor the end.
+        """
+        symbol = self._symbol()
+        if symbol == b"]":
+            if self._symbol():
+                raise DataError("there is more behind the end of the array")
+            return None
+        if not first:
+            if symbol != b",":
+                raise DataError(
+                    "the file ends within the array" if not symbol else "there is no comma before it"
+                )
+            symbol = self._symbol()
+        if symbol != b"{":
+            raise DataError("the file ends within the array" if not symbol else "it is not an object")
+        return self._object()
+
+    def _symbol(self) -> bytes:
+        """The next byte that is no space; empty at the end of the file."""
+        while True:
+            while (byte := self._held[self._at : self._at + 1]) and byte in _SPACE:
+                self._at += 1
+            if byte or not self._more():
+                self._at += 1
+                return byte
+
+    def _object(self) -> bytes:
+        """The object whose first byte was just read."""
+        self._at -= 1
+        seen, depth = 0, 0  # how far it is read, in bytes
+        while True:
+            seen = self._up_to_bracket(seen)
+            depth += 1 if self._held[self._at + seen] in b"{[" else -1
+            seen += 1
+            if depth == 0:
+                _check_size(seen)
+                self._at += seen
+                return self._held[self._at - seen : self._at]
+
+    def _up_to_bracket(self, seen: int) -> int:
+        while True:
+            match = _UP_TO_BRACKET.match(self._held, self._at + seen)
+            assert match
+            seen = match.end() - self._at
+            if self._held[match.end() : match.end() + 1] not in (b"", b'"'):
+                return seen
+            _check_size(len(self._held) - self._at)
+            if not self._more():
+                raise DataError("the file ends within it")
+
+    def _more(self) -> bool:
+        """Read on; the more is held the more, so that a long row is not looked through again and again."""
+        held = self._held[self._at :]
+        new = self._file.read(max(_CHUNK, len(held)))
+        self._held, self._at = held + new, 0
+        return bool(new)
+
+
+def _check_size(size: int) -> None:
+    if size > MOST_ROW_BYTES:
+        raise DataError(f"it is over {MOST_ROW_BYTES >> 20} MiB")
+
+
+def _fields(text: bytes) -> Fields:
+    value = json.loads(text.decode(), object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite)
+    if not isinstance(value, dict):
+        raise ValueError("it is not an object")
+    level: list[Any] = [value]
+    for _ in range(MOST_DEPTH):
+        inner = (part for whole in level for part in (whole.values() if isinstance(whole, dict) else whole))
+        level = [part for part in inner if isinstance(part, dict | list)]
+        if not level:
+            return value
+    raise RecursionError
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is not JSON: {error.msg} at character {error.pos}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8 at byte {error.start}"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return clause(error)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Fields:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key comes twice in one object")
+    return value
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"it holds {constant}, which JSON has not")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError("it holds a number that is too large")
+    return value
+
+
+def _skip_line(file: IO[bytes]) -> None:
+    while (text := file.readline(2**20)) and not text.endswith(b"\n"):
+        pass

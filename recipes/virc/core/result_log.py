@@ -1,0 +1,238 @@
+"""The output file of a batch: one JSON line a row, safe on disk before the row counts as done.
+
+It survives kill -9 and takes up where it stopped: a torn last line is cut, lines of failed rows are dropped
+so that they are done again, and a lock keeps a second run away.
+"""
+
+import hashlib
+import os
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import msgspec
+
+from virc.core.errors import ConfigError, DataError, VircError
+from virc.core.locks import lock, unlock
+from virc.core.text import clause
+
+Id = str | int
+
+
+class _Error(msgspec.Struct):
+    code: int
+
+
+class _Line(msgspec.Struct):
+    """What a ledger reads of its own lines."""
+
+    schema: str
+    id: Id | None
+    row: str | None
+    error: _Error | None
+    model: str | None
+    protocol: str | None
+    settings: dict[str, Any] | None
+
+
+class Claims:
+    """Which rows were met: every id may come once.
+
+    Args:
+        option: the one that names the output, for hints.
+    """
+
+    def __init__(self, option: str = "--out") -> None:
+        self._elsewhere = f"use another {option}"
+        self._answered: dict[bytes, str | None] = {}  # None: met in this run
+
+    def claim(self, id: Id, row: str) -> bool:
+        """Whether that row is still to be done.
+
+        Args:
+            row: hash of the row's content.
+
+        Raises:
+            DataError: the id came before, or has an answer to a row of another content.
+        """
+        key = _key(id)
+        known, before = key in self._answered, self._answered.get(key)
+        self._answered[key] = None
+        if not known or before == row:
+            return not known
+        if before is None:
+            raise DataError(f"the id {id!r} comes twice", "give every row an id of its own")
+        raise DataError(
+            f"the row {id!r} has changed since it was answered",
+            f"take its line out of the output, or {self._elsewhere}",
+        )
+
+    def before(self, id: Id) -> str | None:
+        """The hash of the row that a former run answered under that id; None where none did."""
+        return self._answered.get(_key(id))
+
+    def answered(self, id: Id, row: str) -> None:
+        """Learn that a former run has an answer to that row."""
+        self._answered[_key(id)] = row
+
+
+def _key(id: Id) -> bytes:
+    return hashlib.blake2b(str(id).encode(), digest_size=12).digest()
+
+
+class Ledger(Claims):
+    """The output file, held alone while its `with` block lasts.
+
+    Args:
+        path: the file; made if need be.
+        schema: what its lines carry; a file with other lines is not touched.
+        made_with: `model`, `protocol` and the settings that all answers in one file share.
+        results: error codes that are a result, not a failure; such lines stay.
+        option: the one that names the output, for hints.
+
+    Attributes:
+        resumed: how many rows were done when it was opened.
+
+    Raises:
+        ConfigError: another run holds the file, or it holds other lines, or answers made with other settings.
+        VircError: the disk refuses.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        schema: str,
+        made_with: Mapping[str, object],
+        results: Collection[int],
+        option: str = "--out",
+    ) -> None:
+        super().__init__(option)
+        self.path = path.resolve()  # through a link, the file it leads to
+        self.resumed = 0
+        self._schema, self._made_with, self._results = schema, made_with, results
+
+    def __enter__(self) -> Self:
+        with _disk(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.path.exists() and not self.path.is_file():
+                raise ConfigError(f"{self.path} is no file", self._elsewhere)
+            self._lock = lock(self.path)
+            try:
+                self._take_up()
+                self._file = self.path.open("ab", buffering=0)  # closing must not write once more
+            except BaseException:
+                unlock(self._lock)
+                raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            with _disk(self.path):
+                self._file.close()
+        finally:
+            unlock(self._lock)
+
+    def append(self, line: bytes) -> None:
+        """Add one line, given without its newline; on return it is on disk.
+
+        Raises:
+            VircError: the disk refuses; nothing of the line stays.
+        """
+        with _disk(self.path):
+            end = self._file.seek(0, os.SEEK_END)
+            try:
+                rest = memoryview(line + b"\n")
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+                os.fsync(self._file.fileno())
+            except OSError:
+                self._file.truncate(end)  # what is appended next begins a line
+                raise
+
+    def _take_up(self) -> None:
+        """Cut the torn tail, learn what is done, drop the lines of failed rows."""
+        if not self.path.exists():
+            return
+        self._cut()
+        failed = False
+        for _, line in self._lines():
+            if not self._is_result(line):
+                failed = True
+                continue
+            self._check(line)
+            if line.id is not None:
+                self.answered(line.id, line.row or "")
+            self.resumed += 1
+        if failed:
+            self._drop_failed()
+
+    def _cut(self) -> None:
+        """Cut what stands behind the last newline, if it is the beginning of a line of ours."""
+        with self.path.open("r+b") as file:
+            end = _after_last_newline(file)
+            file.seek(end)
+            tail = file.read(64)
+            ours = msgspec.json.encode({"schema": self._schema})[:-1]
+            if tail[: len(ours)] != ours[: len(tail)]:
+                raise self._foreign("its last line has no end")
+            file.truncate(end)
+
+    def _lines(self) -> Iterator[tuple[bytes, _Line]]:
+        with self.path.open("rb") as file:
+            for number, text in enumerate(file, 1):
+                try:
+                    line = msgspec.json.decode(text, type=_Line)
+                except (ValueError, RecursionError) as error:  # ValueError: msgspec's, and bytes of no UTF-8
+                    raise self._foreign(f"line {number}: {clause(error)}") from error
+                if line.schema != self._schema:
+                    raise self._foreign(f"line {number} is of schema {line.schema!r}")
+                yield text, line
+
+    def _is_result(self, line: _Line) -> bool:
+        return line.error is None or line.error.code in self._results
+
+    def _check(self, line: _Line) -> None:
+        theirs = {"model": line.model, "protocol": line.protocol, **(line.settings or {})}
+        for key, value in self._made_with.items():
+            if theirs.get(key) != value:
+                raise ConfigError(
+                    f"{self.path} holds answers made with {key} {theirs.get(key)}, not {value}",
+                    f"{self._elsewhere}, or the same settings",
+                )
+
+    def _drop_failed(self) -> None:
+        new = self.path.with_name(f".{self.path.name}.new")  # nobody else writes it: the lock is ours
+        with new.open("wb") as file:
+            file.writelines(text for text, line in self._lines() if self._is_result(line))
+            file.flush()
+            os.fsync(file.fileno())
+        new.chmod(self.path.stat().st_mode)
+        new.replace(self.path)
+
+    def _foreign(self, reason: str) -> ConfigError:
+        return ConfigError(f"{self.path} is no output of a batch: {reason}", self._elsewhere)
+
+
+@contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise VircError(f"cannot write {path}: {clause(error)}") from error
+
+
+def _after_last_newline(file: IO[bytes]) -> int:
+    """The position behind the last newline; 0 where there is none."""
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        start = max(0, end - 2**16)
+        file.seek(start)
+        at = file.read(end - start).rfind(b"\n")
+        if at >= 0:
+            return start + at + 1
+        end = start
+    return 0

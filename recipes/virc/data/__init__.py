@@ -1,0 +1,1 @@
+"""Datasets: formats, checks, conversion, drawn problems and sampling."""

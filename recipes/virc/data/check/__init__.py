@@ -1,0 +1,1 @@
+"""What `virc data check` looks at in rows, a file per concern."""

@@ -1,0 +1,57 @@
+"""Rows checked by several processes, verdicts in order; a row that ends its process costs no other."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import islice
+
+from virc.core.parallel import LostWorkerError, in_order
+from virc.data.check.row import check_row, lost
+from virc.data.check.verdict import Rules, Verdict
+from virc.data.formats.registry import Row
+
+_AT_ONCE = 8
+"""Rows that a process gets together: enough to outweigh the way there, few enough to stop soon."""
+
+
+def verdicts(rows: Iterable[Row], rules: Rules, workers: int) -> Iterator[tuple[Row, Verdict]]:
+    """Each row with its verdict, in order; with 1 worker they are checked in this process."""
+    if workers == 1:
+        yield from ((row, check_row(rules, row)) for row in rows)
+        return
+    under_way: deque[list[Row]] = deque()
+    chunks = _chunks(iter(rows), under_way)
+    ended = False
+    while not ended:
+        try:
+            for found in in_order(partial(_check, rules), chunks, workers):
+                yield from zip(under_way.popleft(), found, strict=True)
+            ended = True
+        except LostWorkerError:
+            left = [row for chunk in under_way for row in chunk]
+            under_way.clear()
+            yield from zip(left, _carefully(left, rules), strict=True)
+
+
+def _chunks(rows: Iterator[Row], under_way: deque[list[Row]]) -> Iterator[list[Row]]:
+    while chunk := list(islice(rows, _AT_ONCE)):
+        under_way.append(chunk)
+        yield chunk
+
+
+def _check(rules: Rules, rows: list[Row]) -> list[Verdict]:
+    return [check_row(rules, row) for row in rows]
+
+
+def _carefully(rows: list[Row], rules: Rules) -> Iterator[Verdict]:
+    """Verdicts of one process, row by row, so that it is known at which it ends; the next begins behind that."""
+    while rows:
+        done = 0
+        try:
+            for verdict in in_order(partial(check_row, rules), rows, 1, apart=True):
+                done += 1
+                yield verdict
+        except LostWorkerError:
+            yield lost(rows[done])
+            done += 1
+        rows = rows[done:]

@@ -1,0 +1,135 @@
+"""How long all rows of a file are, held in a few bytes a row, and what to say of those that are too long."""
+
+import heapq
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+
+import msgspec
+
+from virc.core.errors import DataError
+from virc.core.parallel import in_order
+from virc.data.check import engine
+from virc.data.formats.registry import Row
+from virc.data.token_lengths import Length, Text
+from virc.reasoning.protocol import Coordinates
+
+_AT_ONCE = 64  # rows that a process gets together
+_FEW = 2000  # rows that one process has counted before another has started
+_TOLD = 5
+Measure = Callable[[Sequence[Text]], list[Length]]
+
+
+def _none_yet() -> "array[int]":
+    return array("q")
+
+
+class Counted(msgspec.Struct):
+    """The lengths of all rows.
+
+    Args:
+        cutoff: longest row in tokens.
+        tokens: of each row, in their order.
+        numbers: of the rows in their file.
+        images: that each row shows.
+        shrunk: of those, the ones over the limit of an image.
+        turned: images that LLaMA-Factory would show turned.
+        fits: the largest `max_pixels` with which the longer rows would fit; 0: there is none.
+    """
+
+    cutoff: int
+    tokens: "array[int]" = msgspec.field(default_factory=_none_yet)
+    numbers: "array[int]" = msgspec.field(default_factory=_none_yet)
+    images: "array[int]" = msgspec.field(default_factory=_none_yet)
+    shrunk: "array[int]" = msgspec.field(default_factory=_none_yet)
+    turned: int = 0
+    fits: int | None = None
+
+    @property
+    def over(self) -> "array[int]":
+        """Places of the rows longer than the cutoff."""
+        return array("q", (at for at, tokens in enumerate(self.tokens) if tokens > self.cutoff))
+
+    @property
+    def within(self) -> "array[int]":
+        """Places of the other rows."""
+        return array("q", (at for at, tokens in enumerate(self.tokens) if tokens <= self.cutoff))
+
+    def longest(self, most: int) -> list[int]:
+        """Places of the longest rows that are within the cutoff, the longest first."""
+        return heapq.nlargest(most, self.within, key=lambda at: (self.tokens[at], -at))
+
+
+def count(
+    measure: Measure, cutoff: int, read: Iterable[Row], rows: int, workers: int, on_row: Callable[[int], None]
+) -> Counted:
+    """Count all rows, which are known to be whole.
+
+    Args:
+        measure: what counts some of them; it goes to other processes.
+        cutoff: longest row in tokens.
+        read: the rows; `rows` is how many there are.
+        workers: most processes to do it with.
+        on_row: told how many are counted, now and then.
+
+    Raises:
+        DataError: an image cannot be opened.
+    """
+    counted = Counted(cutoff)
+    workers = max(1, min(workers, rows // _FEW))
+    chunks = _chunks(read, counted.numbers)
+    for found in in_order(measure, chunks, workers):
+        for length in found:
+            number = counted.numbers[len(counted.tokens)]
+            if length.fault:
+                raise DataError(f"row {number}: {length.fault}")
+            counted.tokens.append(length.tokens)
+            counted.images.append(length.images)
+            counted.shrunk.append(length.shrunk)
+            counted.turned += length.turned
+            if length.tokens > cutoff:
+                counted.fits = length.fits if counted.fits is None else min(counted.fits, length.fits)
+        on_row(len(counted.tokens))
+    return counted
+
+
+def percentiles(tokens: "array[int]") -> tuple[int, int, int]:
+    """The lengths that 50, 90 and 99 % of rows do not exceed."""
+    ordered = sorted(tokens)
+    half, most, nearly_all = (ordered[-(-len(ordered) * share // 100) - 1] for share in (50, 90, 99))
+    return half, most, nearly_all
+
+
+def too_long(counted: Counted, coordinates: Coordinates, setting: str = "cutoff") -> DataError:
+    """What to say where rows are longer than the cutoff, and what would help.
+
+    Args:
+        coordinates: what boxes of the rows mean; pixels are those of images that are not made smaller.
+        setting: the stage's name for the cutoff.
+    """
+    over = counted.over
+    longest = max(over, key=lambda at: counted.tokens[at])
+    first = ", ".join(str(counted.numbers[at]) for at in over[:_TOLD]) + ", …" * (len(over) > _TOLD)
+    tokens = counted.tokens[longest]
+    sentence = (
+        f"{len(over):,} of {len(counted.tokens):,} rows are longer than the {setting} of {counted.cutoff:,} tokens, "
+        f"and would be cut: rows {first}; the longest, row {counted.numbers[longest]}, has {tokens:,}"
+    )
+    ways = [f"--set {setting}={tokens} holds all"]
+    if counted.fits:
+        blurred = " (boxes in pixels then miss)" if coordinates == "pixel" else ""
+        ways.append(f"--set max_pixels={counted.fits} shrinks images until all fit{blurred}")
+    return DataError(sentence, "; ".join([*ways, "--set overlong=drop leaves them out"]))
+
+
+def _chunks(rows: Iterable[Row], numbers: "array[int]") -> Iterator[list[Text]]:
+    rows = iter(rows)
+    while chunk := list(islice(rows, _AT_ONCE)):
+        numbers.extend(row.number for row in chunk)
+        yield [_text(row) for row in chunk]
+
+
+def _text(row: Row) -> Text:
+    if row.record is None:
+        raise row.fault or DataError(f"row {row.number} can no longer be read")
+    return Text(row.record.messages, tuple(map(engine.file_of, row.record.images)))

@@ -1,0 +1,107 @@
+"""All rows of a file gone through once: what an engine stops at, and some rows to be looked at closely."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from virc.data.check import engine
+from virc.data.check.verdict import Fault
+from virc.data.formats.registry import Row, Source, get
+from virc.data.rows.record import Record
+from virc.data.token_lengths import USUAL_SYSTEM
+
+FIRST = 32
+"""Rows at the beginning that are all kept."""
+_SPREAD = 200
+"""Fewest rows kept at even distance, where there are so many; there are never twice as many."""
+_TOLD = 5
+
+
+class Survey(msgspec.Struct):
+    """What was found.
+
+    Args:
+        rows: all of them.
+        images: shown in them.
+        systems: how many rows have each system message, by its hash; "" stands for none.
+        faulty: rows with a fault.
+        faults: rows with a fault of each kind.
+        wrong: numbers of the first rows with faults, each with its first fault.
+        kept: rows from the beginning, from the end and at even distance between.
+    """
+
+    rows: int = 0
+    images: int = 0
+    systems: Counter[int] = msgspec.field(default_factory=Counter)
+    faulty: int = 0
+    faults: Counter[str] = msgspec.field(default_factory=Counter)
+    wrong: list[tuple[int, Fault]] = []
+    kept: list[Row] = []
+
+    def with_system(self, text: str) -> int:
+        """How many rows have that system message, as LLaMA-Factory writes them: it gives one to those without."""
+        return self.systems[hash(text)] + (self.systems[hash("")] if text == USUAL_SYSTEM else 0)
+
+
+def survey(source: Source, on_row: Callable[[int], None] = lambda number: None) -> Survey:
+    """Go through the rows of a file.
+
+    Args:
+        on_row: told after each row how many there were.
+
+    Raises:
+        DataError: it cannot be opened, or its entry in `dataset_info.json` makes no sense of any row.
+    """
+    return through(get(source.layout).read(source), engine.check, on_row)
+
+
+def through(
+    rows: Iterable[Row], check: Callable[[Row], Iterable[Fault]], on_row: Callable[[int], None]
+) -> Survey:
+    """Go through rows, each held against `check`; otherwise as `survey`."""
+    found, keeping = Survey(), _Keeping()
+    for row in rows:
+        found.rows += 1
+        faults = list(check(row))
+        found.faulty += bool(faults)
+        found.faults.update({fault.kind for fault in faults})
+        if faults and len(found.wrong) < _TOLD:
+            found.wrong.append((row.number, faults[0]))
+        if row.record:
+            found.images += len(row.record.images)
+            found.systems[hash(_system(row.record))] += 1
+        keeping.take(row)
+        on_row(found.rows)
+    found.kept = list(keeping.rows())
+    return found
+
+
+def _system(record: Record) -> str:
+    first = record.messages[0] if record.messages else None
+    return first.content if first and first.role == "system" else ""
+
+
+class _Keeping:
+    """Rows at even distance from a file whose length is not known before its end."""
+
+    def __init__(self) -> None:
+        self._first: list[Row] = []
+        self._spread: list[Row] = []
+        self._last: Row | None = None
+        self._step, self._seen = 1, 0
+
+    def take(self, row: Row) -> None:
+        if len(self._first) < FIRST:
+            self._first.append(row)
+        if self._seen % self._step == 0:
+            self._spread.append(row)
+        if len(self._spread) == 2 * _SPREAD:
+            self._spread, self._step = self._spread[::2], 2 * self._step
+        self._seen += 1
+        self._last = row
+
+    def rows(self) -> Iterator[Row]:
+        last = [self._last] if self._last else []
+        kept = {row.number: row for row in (*self._first, *self._spread, *last)}
+        yield from (kept[number] for number in sorted(kept))

@@ -1,0 +1,95 @@
+"""What the check of one row finds: its faults, and what it holds."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from virc.data.formats.registry import Holds
+from virc.data.rows.record import Id
+from virc.reasoning.calls import Size
+from virc.reasoning.grammar import TAGS, Grammar
+from virc.reasoning.protocol import Coordinates, Protocol
+from virc.tools.registry import View
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One thing that is wrong: its kind, a word to count by, and a clause that says what and what follows."""
+
+    kind: str
+    message: str
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What rows are held against.
+
+    Args:
+        holds: what rows of that layout are.
+        coordinates: what boxes mean.
+        protocol: the wording of the rows, where it is known.
+    """
+
+    holds: Holds
+    coordinates: Coordinates = "pixel"
+    protocol: Protocol | None = None
+
+    @property
+    def grammar(self) -> Grammar:
+        """How replies are written."""
+        return self.protocol.grammar if self.protocol else TAGS
+
+    def view(self, sizes: Sequence[Size]) -> View:
+        """What a call is held against that was written when images of these sizes in px had been shown."""
+        return View(sizes, self.coordinates, self.protocol.box if self.protocol else "corners")
+
+
+class Held(msgspec.Struct, frozen=True):
+    """What rows hold, counted; sums of it are formed with `+`.
+
+    Args:
+        images: shown in the rows; a picture that many rows show counts as often.
+        unseen: of them those on the network, which are not fetched.
+        square: inputs of 1000 x 1000 px.
+        on_grid: other inputs whose sides are already those they are shown with.
+        off_grid: other inputs.
+        boxes: written by tool calls, of images that open.
+        pixel: of them those that make sense as pixels only.
+        permille: as 0..999 of the sides only.
+        both: as either.
+        unanswered: problems without an answer.
+    """
+
+    images: int = 0
+    unseen: int = 0
+    square: int = 0
+    on_grid: int = 0
+    off_grid: int = 0
+    boxes: int = 0
+    pixel: int = 0
+    permille: int = 0
+    both: int = 0
+    unanswered: int = 0
+
+    def __add__(self, other: "Held") -> "Held":
+        return Held(*(getattr(self, name) + getattr(other, name) for name in Held.__struct_fields__))
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """One row as it was found.
+
+    Args:
+        number: of the row in its file, from 1.
+        id: as the row has it.
+        faults: in the order they were met.
+        held: what it holds.
+        key: by which the same row is known again; None where rows of this kind have no id.
+        inputs: hashes of the pixels of its inputs.
+        system: its system message, "" for none; None where the row has no conversation.
+    """
+
+    number: int
+    id: Id | None = None
+    faults: tuple[Fault, ...] = ()
+    held: Held = Held()
+    key: str | None = None
+    inputs: tuple[int, ...] = ()
+    system: str | None = None

@@ -1,0 +1,1 @@
+"""Rows of one format become rows of another."""

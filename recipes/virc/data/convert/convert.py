@@ -1,0 +1,261 @@
+"""Datasets from one layout into another: chosen, changed on the way, and there whole or not at all."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from virc.core.errors import ConfigError, DataError, UsageError
+from virc.core.fresh import fresh_folder
+from virc.core.parallel import in_order
+from virc.core.text import plain
+from virc.data.convert.change import Change, Wanted, change_for, changed
+from virc.data.convert.pictures import PictureStore
+from virc.data.convert.recode import Boxes
+from virc.data.convert.select import Dataset, Part, apart, mixed, taken
+from virc.data.formats import registry as layouts
+from virc.data.formats import rl
+from virc.data.formats.registry import Row, Source, Writing
+from virc.data.rows.record import Record
+from virc.reasoning.protocol import FILE_NAME, Protocol, as_fields
+
+MIX = "mix"
+_MOST_FAULTS = 20
+
+
+class Split(msgspec.Struct, frozen=True):
+    """A part to set aside: its name and its share of the rows, 0 < share < 1."""
+
+    name: str
+    share: float
+
+
+class ConvertConfig(msgspec.Struct, frozen=True):
+    """What to convert, and how.
+
+    Args:
+        sources: files or folders of rows.
+        to: folder to make; it must not exist, or be empty.
+        layout: of the rows written.
+        name: one dataset of that name is made of all sources; None: each keeps its own.
+        wanted: other boxes, images or wording.
+        embed: images go into the rows, where the layout can hold them.
+        take: so many rows of each dataset; None: all.
+        weights: of the sources in one mix.
+        seed: the same rows are chosen for the same seed.
+        split: rows set aside as a dataset beside the other.
+        skip_faulty: rows that cannot be read or written are left out, not an error.
+        workers: processes that go through trajectories again where images change.
+    """
+
+    sources: Sequence[Path]
+    to: Path
+    layout: str
+    name: str | None = None
+    wanted: Wanted = Wanted()
+    embed: bool = False
+    take: int | None = None
+    weights: Sequence[Fraction] = ()
+    seed: int = 0
+    split: Split | None = None
+    skip_faulty: bool = False
+    workers: int = 1
+
+
+class Written(msgspec.Struct):
+    """What became of the rows of one dataset: in those read, out those written, left out the faulty ones."""
+
+    name: str
+    rows_in: int = 0
+    rows_out: int = 0
+    left_out: int = 0
+
+
+class Report(msgspec.Struct):
+    """What was done.
+
+    Args:
+        datasets: that were written.
+        lost: what the layout cannot hold; "" where nothing.
+        faults: why rows were left out, the first of them.
+        boxes: what became of boxes that were written anew.
+        images_bytes: size of the images on disk.
+        unshared_bytes: what it would be if every row held its own.
+        rows_bytes: size of the files of rows.
+        wordings: how many wordings are known of the rows; the file of one goes with them.
+    """
+
+    datasets: list[Written] = []
+    lost: str = ""
+    faults: list[str] = []
+    boxes: Boxes = msgspec.field(default_factory=Boxes)
+    images_bytes: int = 0
+    unshared_bytes: int = 0
+    rows_bytes: int = 0
+    wordings: int = 0
+
+
+def convert(config: ConvertConfig, on_progress: Callable[[int], None] = lambda done: None) -> Report:
+    """Make the folder, whole or not at all.
+
+    Raises:
+        UsageError: the folder is in use, or names and weights do not fit the datasets.
+        ConfigError: a wording is wrong or not known; another run makes the folder.
+        DataError: a row cannot be read or written (without `skip_faulty`), or there are too few.
+        VircError: the disk refuses.
+    """
+    datasets = _planned(config)
+    with fresh_folder(config.to) as folder:
+        report = _written(config, folder, _chosen(config, datasets), on_progress)
+        if not any(dataset.rows_out for dataset in report.datasets):
+            raise DataError("no row is left to write")
+    return report
+
+
+def _planned(config: ConvertConfig) -> list[Dataset]:
+    """What is to be written, as far as the sources tell without all their rows."""
+    layout = layouts.get(config.layout)
+    if config.embed and layout.HOLDS != "prompts":
+        raise UsageError(f"rows of {config.layout} hold no images", "--embed is for rl and prompts")
+    parts = [_part(source, config) for path in config.sources for source in layouts.sources(path)]
+    if config.weights and len(config.weights) != len(parts):
+        listed = ", ".join(plain(part.source.name, 60) for part in parts)
+        raise UsageError(f"--weights needs one number a dataset, and has {len(config.weights)} for {listed}")
+    datasets = [Dataset(part.source.name, [part]) for part in parts]
+    if config.name or config.weights:
+        datasets = [Dataset(config.name or MIX, parts)]
+    _check_names(config, datasets)
+    for dataset in datasets:
+        if layout.HOLDS != "problems" and len(_wordings([dataset])) > 1:
+            sentence = f"the sources of {dataset.name} are worded in different ways"
+            raise ConfigError(sentence, "make one dataset of each: without --name and --weights")
+    return datasets
+
+
+def _part(source: Source, config: ConvertConfig) -> Part:
+    """The source, with what happens to its records; some are read where their wording has to be found."""
+    kinds = layouts.get(source.layout).HOLDS, layouts.get(config.layout).HOLDS
+    if kinds == ("problems", "solutions"):
+        hint = "name the other files alone, or make trajectories first: virc data sample"
+        raise DataError(f"{source.file} holds problems without trajectories", hint)
+    # Units that are written as units again may stand in any order; what is not joined need not be found together.
+    joined = source.layout == rl.NAME != config.layout
+    part = Part(source, Change(kinds[1]), joined, config.skip_faulty)
+    records = (row.record for row in part.rows() if row.record)
+    change = change_for(source.file, records, kinds, config.wanted)
+    return msgspec.structs.replace(part, change=change)
+
+
+def _check_names(config: ConvertConfig, datasets: Sequence[Dataset]) -> None:
+    taken = set()
+    for dataset in datasets:
+        if layouts.file_for(Path(), dataset.name, ".json").name in (layouts.INFO, FILE_NAME):
+            raise UsageError(f"no dataset can be called {dataset.name}", "choose another name: --name")
+        if dataset.name.casefold() in taken:
+            hint = "convert them one by one, or make one of them: --name"
+            raise UsageError(f"two datasets would be called {dataset.name}", hint)
+        taken.add(dataset.name.casefold())
+
+
+def _wordings(datasets: Iterable[Dataset]) -> list[Protocol]:
+    """The distinct wordings of what is written, as far as they are known."""
+    found: list[Protocol] = []
+    for wording in (part.change.result for dataset in datasets for part in dataset.parts):
+        names = {each.name for each in found}  # which are no part of how a model is spoken to
+        if wording and not any(msgspec.structs.replace(wording, name=name) in found for name in names):
+            found.append(wording)
+    return found
+
+
+def _chosen(config: ConvertConfig, datasets: list[Dataset]) -> list[Dataset]:
+    """The datasets with the rows that are wanted of them."""
+    if config.weights:
+        datasets = [mixed(dataset, config.seed, config.weights, config.take) for dataset in datasets]
+    elif config.take is not None:
+        datasets = [taken(dataset, config.seed, config.take) for dataset in datasets]
+    if config.split:
+        datasets = apart(datasets, config.seed, config.split.name, config.split.share)
+    return datasets
+
+
+def _written(
+    config: ConvertConfig, folder: Path, datasets: Sequence[Dataset], on_progress: Callable[[int], None]
+) -> Report:
+    """Fill the folder."""
+    layout = layouts.get(config.layout)
+    store = PictureStore(folder)
+    settings = Writing(store, config.to.resolve(), config.embed)
+    foreign = any(part.source.layout != config.layout for dataset in datasets for part in dataset.parts)
+    report = Report(lost=layout.LOST if foreign else "")
+    for dataset in datasets:
+        stream = _Stream(config, dataset, report, on_progress)
+        if dataset.marks is None or any(map(any, dataset.marks)):
+            try:
+                spoken = next(iter(_wordings([dataset])), None)
+                its = msgspec.structs.replace(settings, grammar=spoken.grammar) if spoken else settings
+                stream.written.rows_out = layout.write(folder, dataset.name, stream, its)
+            except DataError as error:
+                raise stream.placed(error) from None
+        report.datasets.append(stream.written)
+    report.rows_bytes = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    report.images_bytes, report.unshared_bytes = store.stored_bytes, store.shown_bytes
+    wordings = _wordings(datasets)
+    report.wordings = len(wordings)
+    if len(wordings) == 1:
+        text = msgspec.json.format(msgspec.json.encode(as_fields(wordings[0])), indent=1)
+        (folder / FILE_NAME).write_bytes(text + b"\n")
+    return report
+
+
+class _Stream:
+    """The changed records of a dataset on their way to a layout; counts them and says where a fault is."""
+
+    def __init__(
+        self, config: ConvertConfig, dataset: Dataset, report: Report, on_progress: Callable[[int], None]
+    ) -> None:
+        self.written = Written(dataset.name)
+        self._config, self._dataset, self._report, self._on_progress = config, dataset, report, on_progress
+        self._at: tuple[Part, int] | None = None  # the row that the layout has in hand
+
+    def __iter__(self) -> Iterator[Record]:
+        for part, marks in self._dataset.marked_parts():
+            rows = self._marked(part, marks)
+            workers = self._config.workers if part.change.replays else 1
+            for row, boxes in in_order(partial(changed, part.change), rows, workers):
+                if row.record:
+                    self._report.boxes.add(boxes)
+                    self._at = (part, row.number)
+                    yield row.record
+                elif row.fault:
+                    self._leave_out(part, row.fault)
+            self._at = None
+
+    def placed(self, error: DataError) -> DataError:
+        """The error that ended the writing, with the row it belongs to."""
+        if self._at is None:
+            return error
+        part, number = self._at
+        return part.placed(DataError(f"row {number}: {error.message}", error.hint))
+
+    def _marked(self, part: Part, marks: bytearray | None) -> Iterator[Row]:
+        """The rows that are wanted, and the faulty ones."""
+        mark = iter(marks or ())
+        for row in part.rows(self._count):
+            wanted = marks is None or bool(next(mark)) if row.record else not self._dataset.aside
+            if wanted:
+                yield row
+
+    def _count(self) -> None:
+        self.written.rows_in += 1
+        self._on_progress(self.written.rows_in)
+
+    def _leave_out(self, part: Part, fault: DataError) -> None:
+        self._at = None
+        placed = part.placed(fault)
+        if not self._config.skip_faulty:
+            raise placed
+        self.written.left_out += 1
+        if len(self._report.faults) < _MOST_FAULTS:
+            self._report.faults.append(placed.message)

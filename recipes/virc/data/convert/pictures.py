@@ -1,0 +1,153 @@
+"""The images of a dataset on disk: each once, however many rows show it."""
+
+import filecmp
+import hashlib
+import io
+import os
+import re
+import shutil
+from pathlib import Path, PurePosixPath
+
+from virc.core.errors import DataError, VircError
+from virc.core.text import clause, plain
+from virc.data.rows.record import Picture, Record
+
+FOLDER = "images"
+_STARTS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", b"RIFF": ".webp", b"BM": ".bmp"}
+_ENDINGS = {".jpeg", ".tif", ".tiff", ".ppm", ".avif", ".heic", *_STARTS.values()}
+# What every system takes as the name of a file or folder, and no listing hides.
+_PART = re.compile(
+    r"(?![. ]|(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[^\x00-\x1f\x7f/\\:*?\"<>|\ud800-\udfff]{1,99}(?<![. ])",
+    re.IGNORECASE,
+)
+_MOST_NAME = 240  # bytes; disks take 255 for a part of it, and a file has some more while it is written
+_BY_CONTENT = re.compile(rf"{FOLDER}/[0-9a-f]{{24}}(?:\.\w+)?", re.IGNORECASE)
+
+
+class PictureStore:
+    """Puts images into a dataset's folder and says how rows call them.
+
+    A file keeps its relative name where that can be had, else it is named by its content. Files are linked where
+    the disk allows, so that a converted dataset takes no second room.
+
+    Args:
+        folder: of the dataset; images whose names say nothing go to `images/` in it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.stored_bytes = 0
+        """Size of the distinct images."""
+        self.shown_bytes = 0
+        """Size they would have if every row held its own."""
+        self._names: dict[bytes, str] = {}  # by key of the image
+        self._sizes: dict[str, int] = {}  # by name
+
+    def names(self, record: Record) -> list[str]:
+        """The names of a record's images, in their order; as `add` gives them.
+
+        Raises:
+            DataError: one cannot be read.
+            VircError: the disk refuses.
+        """
+        return [self.name(picture, record) for picture in record.images]
+
+    def add(self, picture: Picture) -> str:
+        """The name of an image relative to the folder, in POSIX form; it is put there when it is first met.
+
+        Raises:
+            OSError: it cannot be read.
+            VircError: the disk refuses.
+        """
+        key = _key(picture)
+        if key not in self._names:
+            self._names[key] = self._put(picture)
+        name = self._names[key]
+        if name not in self._sizes:
+            self._sizes[name] = (self.folder / name).stat().st_size
+            self.stored_bytes += self._sizes[name]
+        self.shown_bytes += self._sizes[name]
+        return name
+
+    def name(self, picture: Picture, record: Record) -> str:
+        """The name of one image of a record, as `names` gives it."""
+        try:
+            return self.add(picture)
+        except OSError as error:
+            called = f"image {plain(picture.name, 80)}" if picture.name else "an image"
+            raise DataError(f"{called} of row {record.id!r} cannot be read: {clause(error)}") from None
+
+    def _put(self, picture: Picture) -> str:
+        if picture.data is None:
+            picture.file()
+        kept = _kept(picture.name)
+        if kept and picture.data is not None and "/" not in kept:
+            kept = f"{FOLDER}/{kept}"  # bytes have bare names in published rows; they belong together
+        if kept and self._holds(self.folder / kept, picture):
+            return kept
+        name = _by_content(picture)
+        if not self._holds(self.folder / name, picture):
+            raise VircError(f"{self.folder / name} is in the way of an image")
+        return name
+
+    def _holds(self, target: Path, picture: Picture) -> bool:
+        """Whether the image lies there now; not so where another was."""
+        if target.exists():
+            return _same(target, picture)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):  # an image has the name of this one's folder
+            return False
+        except OSError as error:
+            raise VircError(f"cannot make {target.parent}: {clause(error)}") from error
+        _place(picture, target)
+        return True
+
+
+def _key(picture: Picture) -> bytes:
+    """What tells images apart without reading files."""
+    if picture.data is not None:
+        return hashlib.blake2b(picture.data, digest_size=16).digest()
+    place = f"{picture.confined}\0{picture.folder}\0{picture.name}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(place, digest_size=16, person=b"file").digest()
+
+
+def _kept(name: str) -> str | None:
+    """The name in its shortest form, if it can stay: no other file of a dataset has such a one."""
+    path = PurePosixPath(name)
+    fits = path.suffix.lower() in _ENDINGS and len(path.parts) < 20 and all(map(_PART.fullmatch, path.parts))
+    fits = fits and len(str(path).encode()) <= _MOST_NAME and not _BY_CONTENT.fullmatch(str(path))
+    return str(path) if fits else None
+
+
+def _by_content(picture: Picture) -> str:
+    data = picture.read()
+    ending = next((end for start, end in _STARTS.items() if data.startswith(start)), "")
+    own = PurePosixPath(picture.name).suffix.lower()
+    return f"{FOLDER}/{hashlib.sha256(data).hexdigest()[:24]}{ending or own * (own in _ENDINGS)}"
+
+
+def _same(target: Path, picture: Picture) -> bool:
+    if not target.is_file():
+        return False
+    if picture.data is None:
+        return filecmp.cmp(picture.path(), target, shallow=False)
+    return target.stat().st_size == len(picture.data) and target.read_bytes() == picture.data
+
+
+def _place(picture: Picture, target: Path) -> None:
+    """Put the image there, whole or not at all."""
+    if picture.data is None:
+        try:
+            os.link(picture.path(), target)
+            return
+        except (OSError, NotImplementedError):  # another disk, or one without links
+            pass
+    part = target.with_name(f".{target.name}.part")
+    with io.BytesIO(picture.data) if picture.data is not None else picture.path().open("rb") as source:
+        try:
+            with part.open("wb") as out:
+                shutil.copyfileobj(source, out)
+            part.replace(target)
+        except OSError as error:
+            raise VircError(f"cannot write {target}: {clause(error)}") from error

@@ -1,0 +1,215 @@
+"""Boxes of trajectories in other coordinates, and trajectories on other images."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from virc.core.errors import DataError
+from virc.core.text import clause
+from virc.data.rows.record import MARK, Message, Picture, Record, images_of, inputs_of
+from virc.reasoning.calls import Size
+from virc.reasoning.coordinates import resolve_index, scale_box, sides_of
+from virc.reasoning.images import SQUARE, image_size, open_image
+from virc.reasoning.messages import FormatError, parse
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.resize import smart_resize
+from virc.reasoning.session import Done, Rejected, Reply, Session
+from virc.tools.registry import ToolError, View
+
+_CALL = "<tool_call>"
+_BOX = re.compile(r'"bbox_2d"\s*:\s*\[' + r"\s*,".join([r"\s*(-?\d+)"] * 4) + r"\s*\]")
+
+
+class Boxes(msgspec.Struct):
+    """What rewriting boxes did to them.
+
+    Args:
+        written: boxes in all.
+        inexact: those that would come back changed if they were written the first way again.
+        error: the most that a coordinate would then be off, in px or thousandths, as it was counted first.
+    """
+
+    written: int = 0
+    inexact: int = 0
+    error: int = 0
+
+    def add(self, other: "Boxes") -> None:
+        """Count those of another row as well."""
+        self.written += other.written
+        self.inexact += other.inexact
+        self.error = max(self.error, other.error)
+
+
+def recoded(record: Record, source: Protocol, target: Protocol, boxes: Boxes) -> Record:
+    """A record with its boxes and its system message as another wording has them; its images stay.
+
+    Raises:
+        DataError: a turn, an image or the system message is not what the source's wording says.
+    """
+    sizes = shown_sizes(record, source)
+    messages = []
+    for number, message, seen in with_seen(record):
+        content = message.content
+        with fault_of(number):
+            if message.role == "assistant":
+                before, after = View(sizes[:seen], source.coordinates), View(sizes[:seen], target.coordinates)
+                content = rewritten(content, before, after, boxes)
+            elif message.role == "system":
+                if content != source.system:
+                    raise FormatError("tags", "the system message is not that of the wording")
+                content = target.system
+        messages.append(Message(message.role, content))
+    return msgspec.structs.replace(record, messages=tuple(messages))
+
+
+def replayed(record: Record, question: str, source: Protocol, target: Protocol, boxes: Boxes) -> Record:
+    """A trajectory gone through again from its input images: boxes scaled, images and user turns made anew.
+
+    Args:
+        record: a trajectory, or a problem alone, which is put in the words of `target`.
+        question: as the user wrote it.
+        source: the wording the record is written in.
+        target: the wording it goes through again in. With `square_1000` its inputs become 1000 x 1000 px; with
+            `smart` they stay the files they are.
+        boxes: counts what is done.
+
+    Raises:
+        DataError: an image cannot be read, or a turn is one that the session rejects.
+    """
+    sizes = shown_sizes(record, source)
+    session = session_of(record, question, target)
+    for number, message, seen in with_seen(record):
+        if message.role == "assistant":
+            before = View(sizes[:seen], source.coordinates)
+            with fault_of(number):
+                _feed(session, message.content, before, boxes)
+    return told(session, record)
+
+
+def rewritten(text: str, before: View, after: View, boxes: Boxes) -> str:
+    """An assistant turn with its box counted as in `after`; every other byte of it stays.
+
+    Args:
+        text: think and tool call or answer.
+        before: sizes of the images shown so far, and what boxes are counted in.
+        after: the same images as they are shown after the change, and what boxes are counted in then.
+        boxes: counts what is done.
+
+    Raises:
+        FormatError: the turn is not in the three-tag format, or its box is not written plainly.
+        ToolError: there is no such image, or the box would hold nothing.
+    """
+    turn = parse(text)
+    if turn.tool is None or "bbox_2d" not in turn.tool.arguments:
+        return text
+    box = turn.tool.arguments["bbox_2d"]
+    found = list(_BOX.finditer(text, text.index(_CALL)))
+    if len(found) != 1 or [int(number) for number in found[0].groups()] != box:
+        raise FormatError("json", "bbox_2d is not written as four whole numbers")
+    index, _ = resolve_index(turn.tool.arguments.get("image_index"), len(before.sizes))
+    sides = sides_of(before.sizes[index], before.coordinates)
+    onto = sides_of(after.sizes[index], after.coordinates)
+    new = _scaled(box, sides, onto, boxes)
+    for place in (4, 3, 2, 1):  # from behind, so that the places before stay
+        text = text[: found[0].start(place)] + str(new[place - 1]) + text[found[0].end(place) :]
+    return text
+
+
+def shown_sizes(record: Record, protocol: Protocol) -> list[Size]:
+    """(width, height) in px of each image of a record as it is shown, by the headers of its files.
+
+    Raises:
+        DataError: an image cannot be read or shown.
+    """
+    inputs = inputs_of(record) if protocol.images == "square_1000" else ()
+    return [
+        SQUARE if index in inputs else smart_resize(*file_size(picture))
+        for index, picture in enumerate(record.images)
+    ]
+
+
+def file_size(picture: Picture) -> Size:
+    """(width, height) in px of an image's file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return image_size(*_file(picture))
+
+
+def _scaled(box: list[int], sides: Size, onto: Size, boxes: Boxes) -> list[int]:
+    new = scale_box(box, sides, onto)
+    held = box[0] < box[2] and box[1] < box[3]
+    if held and (new[0] >= new[2] or new[1] >= new[3]):
+        raise ToolError(f"bbox_2d {box} of {sides[0]} x {sides[1]} holds nothing in {onto[0]} x {onto[1]}")
+    error = max(abs(old - back) for old, back in zip(box, scale_box(new, onto, sides), strict=True))
+    boxes.add(Boxes(1, int(error > 0), error))
+    return new
+
+
+def with_seen(record: Record) -> Iterator[tuple[int, Message, int]]:
+    """Each message with its number, from 1, and how many images were shown before it."""
+    seen = 0
+    for number, (message, indices) in enumerate(zip(record.messages, images_of(record), strict=True), 1):
+        yield number, message, seen
+        seen += len(indices)
+
+
+def session_of(record: Record, question: str, target: Protocol) -> Session:
+    """A session that begins with a record's inputs.
+
+    Raises:
+        DataError: one cannot be read or shown.
+    """
+    images = [open_image(*_file(record.images[index])) for index in inputs_of(record)]
+    try:
+        return Session(target, question, images, max_turns=len(record.messages))
+    except ValueError as error:
+        raise DataError(clause(error)) from None
+
+
+def _feed(session: Session, text: str, before: View, boxes: Boxes) -> None:
+    if isinstance(session.next(), Done):
+        raise ToolError("the row goes on after its answer")
+    after = View([shown.size for shown in session.images], session.protocol.coordinates)
+    if len(before.sizes) != len(after.sizes):
+        shown, made = len(before.sizes), len(after.sizes)
+        raise ToolError(f"{shown} images are shown before it, but question and tools make {made}")
+    outcome = session.feed(Reply(rewritten(text, before, after, boxes)))
+    if isinstance(outcome, Rejected):
+        raise ToolError(outcome.reason)
+
+
+def told(session: Session, record: Record) -> Record:
+    """What the session holds, ending where the record ended."""
+    said = session.trace().messages
+    if said[-1].role == "user" and record.messages and record.messages[-1].role == "assistant":
+        said.pop()
+    messages = tuple(Message(each.role, MARK * len(each.images) + each.text) for each in said)
+    kept = record.images if session.protocol.images == "smart" else ()
+    images = tuple(
+        kept[index] if index < len(inputs_of(record)) and kept else Picture("", data=shown.png)
+        for index, shown in enumerate(session.images[: sum(len(each.images) for each in said)])
+    )
+    return msgspec.structs.replace(record, messages=messages, images=images)
+
+
+def _file(picture: Picture) -> tuple[bytes | Path, str]:
+    """The bytes or the place of an image, and what to call it."""
+    name = picture.name or "an image"
+    try:
+        return (picture.path() if picture.data is None else picture.data), name
+    except OSError as error:
+        raise DataError(f"{name} cannot be read: {clause(error)}") from None
+
+
+@contextmanager
+def fault_of(number: int) -> Iterator[None]:
+    """What is wrong with a message names the message."""
+    try:
+        yield
+    except (FormatError, ToolError) as error:
+        raise DataError(f"message {number}: {clause(error)}") from None

@@ -1,0 +1,115 @@
+"""Trajectories as another system would have had them: the same looks, thoughts and answer, in its own words."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from virc.data.convert.recode import fault_of, file_size, session_of, shown_sizes, told, with_seen
+from virc.data.rows.record import Record, inputs_of
+from virc.reasoning.calls import Size
+from virc.reasoning.coordinates import sides_of
+from virc.reasoning.messages import ToolText, Turn, parse
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.session import Done, Rejected, Reply
+from virc.reasoning.writing import written
+from virc.scoring.score import final
+from virc.tools import registry as tools
+from virc.tools.registry import Call, ToolError, View
+
+_CUTS = ("crop_image", "zoom_image")
+"""Tools that cut a box out of an image: where a system has only another of them, that makes the look."""
+_BOXED = r"\boxed{}"
+"""Where the first words of a wording hold it, answers stand in such a box."""
+_DIGITS = 4  # behind the point, of boxes in parts of the sides
+
+
+def reworded(record: Record, question: str, source: Protocol, target: Protocol) -> Record:
+    """A trajectory gone through again as another system would have it.
+
+    A call that the target has no tool for is left out, and its thought stands before the next. A cut of one kind
+    becomes one of another.
+
+    Args:
+        record: a trajectory.
+        question: as the user wrote it.
+        source: the wording the record is written in.
+        target: the other system's.
+
+    Raises:
+        DataError: an image cannot be read, a turn is not in the source's grammar, or the target cannot say one: it
+            looks at an image that is not there any more, or at one that its calls cannot name.
+    """
+    way = _Way(record, question, source, target)
+    for number, message, seen in with_seen(record):
+        if message.role == "assistant":
+            with fault_of(number):
+                way.go(message.content, seen)
+    return told(way.session, record)
+
+
+class _Way:
+    """A trajectory as far as it has been gone through again."""
+
+    def __init__(self, record: Record, question: str, source: Protocol, target: Protocol) -> None:
+        self.session = session_of(record, question, target)
+        self._source, self._target = source, target
+        self._sizes = shown_sizes(record, source)
+        self._files = [file_size(record.images[index]) for index in inputs_of(record)]
+        self._places: list[int | None] = [
+            *range(len(self.session.images))
+        ]  # of the record's images in the session
+        self._thoughts: list[str] = []
+
+    def go(self, text: str, seen: int) -> None:
+        """Take a turn, written when so many images had been seen."""
+        turn = parse(text, self._source.grammar)
+        self._thoughts.append(turn.think)
+        if turn.tool is None:
+            boxed = _BOXED in self._target.first and final(turn.answer or "") is None
+            self._feed(None, rf"\boxed{{{turn.answer}}}" if boxed else turn.answer)
+            return
+        view = View(self._sizes[:seen], self._source.coordinates, self._source.box, self._files)
+        call: Call = tools.get(turn.tool.name, self._source.tools).check(turn.tool.arguments, view).call
+        name = _tool(call.name, self._target)
+        if name is None:
+            self._places.append(None)
+            return
+        self._feed(self._call(call, name))
+        self._places.append(len(self.session.images) - 1)
+
+    def _feed(self, tool: ToolText | None, answer: str | None = None) -> None:
+        if isinstance(self.session.next(), Done):
+            raise ToolError("the row goes on after its answer")
+        turn = Turn(" ".join(filter(None, self._thoughts)), tool, answer)
+        outcome = self.session.feed(Reply(written(turn, self._target.grammar)))
+        if isinstance(outcome, Rejected):
+            raise ToolError(outcome.reason)
+        self._thoughts = []
+
+    def _call(self, call: Call, name: str) -> ToolText:
+        """The call in the target's numbers, of its tool `name`."""
+        index = self._places[call.index]
+        if index is None:
+            raise ToolError(f"it looks at image {call.index}, which this system has no tool to make")
+        arguments: dict[str, Any] = {"image_index": index}
+        if call.box is not None:
+            arguments["bbox_2d"] = self._box(call.box, self._sizes[call.index], index)
+        if call.factor is not None:
+            arguments["scale_factor"] = call.factor
+        return ToolText(name, arguments)
+
+    def _box(self, box: Sequence[int], size: Size, index: int) -> list[float]:
+        """A box in px of an image of `size`, as the target writes it of the session's image `index`."""
+        shown = self.session.images[index].size
+        original = self._files[index] if index < len(self._files) else None
+        sides = sides_of(shown, self._target.coordinates, original)
+        new: list[float] = [c * other / side for c, side, other in zip(box, size * 2, sides * 2, strict=True)]
+        if self._target.box == "center":
+            left, top, right, bottom = new
+            new = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
+        return [round(c, _DIGITS) if self._target.coordinates == "unit" else round(c) for c in new]
+
+
+def _tool(name: str, target: Protocol) -> str | None:
+    """The tool of the target that makes such a look; None where it has none."""
+    same = [name, *(_CUTS if name in _CUTS else ())]
+    return next((each for each in same if each in target.tools), None)

@@ -1,0 +1,109 @@
+"""Problems as `virc solve --batch` reads them: one a line, with the names of their images."""
+
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from virc.core.errors import DataError
+from virc.core.files import expanded
+from virc.core.json_stream import one_line
+from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
+from virc.data.formats.sft import opened
+from virc.data.formats.trajectories import first_row
+from virc.data.rows.record import Picture, Record, inputs_of
+from virc.data.rows.sft import COLUMNS
+from virc.solving.image_source import data_url_bytes
+from virc.solving.rows import Row as Problem
+from virc.solving.rows import read_rows
+
+NAME = "batch"
+SUMMARY = "problems, one a line, as virc solve --batch reads them"
+HOLDS: Holds = "problems"
+LOST = "the trajectory and the images it made, and the twin of a problem; a record without an id gets one"
+
+
+def recognises(path: Path) -> bool:
+    """Whether it is a .jsonl file of problems, by its first row that can be read."""
+    row = first_row(path)
+    return row is not None and "question" in row and not {"image", "images"}.isdisjoint(row) and (
+        row.keys().isdisjoint(COLUMNS)
+    )  # fmt: skip
+
+
+def read(source: Source, start: int = 1) -> Iterator[Row]:
+    """The problems of the file, by the rules of `virc solve --batch`.
+
+    Raises:
+        DataError: the file cannot be opened.
+    """
+    with opened(source.file) as file:
+        for problem in read_rows(file, start):
+            if problem.fault:
+                yield Row(problem.line, fault=problem.fault)
+                continue
+            try:
+                yield Row(problem.line, _record(problem, source.media))
+            except DataError as fault:
+                yield Row(problem.line, fault=DataError(f"line {problem.line}: {fault.message}", fault.hint))
+
+
+def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
+    """`NAME.jsonl`: the problem of every record.
+
+    Raises:
+        DataError: a record has no question, or one that `virc solve --batch` would refuse.
+    """
+    count = 0
+    with file_for(folder, name, ".jsonl").open("w", encoding="utf-8") as out:
+        for count, record in enumerate(records, 1):
+            out.write(_line(record, f"{name}-{count}", settings) + "\n")
+    return count
+
+
+def _record(problem: Problem, media: Path) -> Record:
+    rest = dict(problem.passed)
+    rest.pop("twin", None)  # its picture stays where it is, of the size that the problem's had there
+    return Record(
+        images=tuple(_picture(name, media) for name in problem.images),
+        id=problem.id,
+        question=rest.pop("question"),  # as it is written: the problem's has the choices in it
+        answer=str(rest.pop("answer")) if type(rest.get("answer")) in (str, int, float) else None,
+        extra=rest,
+    )
+
+
+def _picture(name: str, media: Path) -> Picture:
+    if name[:5].lower() == "data:":
+        return Picture("", media, data_url_bytes(name), confined=False)
+    return Picture(str(expanded(name)) if name.startswith("~") else name, media, confined=False)
+
+
+def _line(record: Record, new_id: str, settings: Writing) -> str:
+    """The row of a record, read once by those who will read it, so that a wrong one is not written."""
+    if record.question is None:
+        raise DataError(
+            f"the question of row {record.id!r} is not known, only the wording around it",
+            "name the wording: --protocol virc_protocol.json",
+        )
+    row: dict[str, Any] = {"id": new_id if record.id is None else record.id} | _images(record, settings)
+    row["question"] = record.question
+    if record.answer is not None:
+        row["answer"] = record.answer
+    try:
+        line = one_line(row | {key: value for key, value in record.extra.items() if key not in row})
+    except ValueError as error:
+        raise DataError(f"row {record.id!r} cannot be JSON: {error}") from None
+    for problem in read_rows(io.BytesIO(line.encode())):
+        if problem.fault:
+            raise DataError(f"row {record.id!r} is no row of a batch: {problem.fault.message}")
+    return line
+
+
+def _images(record: Record, settings: Writing) -> dict[str, Any]:
+    pictures = [record.images[index] for index in inputs_of(record) if index < len(record.images)]
+    names = [
+        picture.name if picture.on_network else settings.pictures.name(picture, record)
+        for picture in pictures
+    ]
+    return {"image": names[0]} if len(names) == 1 else {"images": names}

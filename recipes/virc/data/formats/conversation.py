@@ -1,0 +1,149 @@
+"""One conversation as the published ViRC script saves it, and `virc solve --trace`: a JSON list of its messages.
+
+    [{"role": "user", "content": "Image 0: …", "image": "image-0.png"}, {"role": "assistant", "content": "<think>…"}, …]
+
+`image` is a file beside it, shown before the text; `images` are those of a turn that shows several. Both programs keep
+the system message out.
+"""
+
+import io
+import json
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import DataError
+from virc.core.files import contents
+from virc.core.json_stream import MOST_ROW_BYTES, Fields, array_rows
+from virc.core.text import clause
+from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
+from virc.data.formats.trajectories import holds_conversation
+from virc.data.rows.record import MARK, Record, images_of
+from virc.data.rows.sft import rows
+
+NAME = "conversation"
+SUMMARY = "the messages of one row, as the published script of ViRC saves them"
+HOLDS: Holds = "solutions"
+LOST = "the id, the answer and further fields of the row"
+
+_ONE_EACH = "a file of this layout holds one"
+
+
+def recognises(path: Path) -> bool:
+    """Whether it is a .json file that holds a list of messages, or a list of such lists, which `read` refuses.
+
+    It is asked before the layout sft, whose arrays begin in the same way: layouts are asked in order of their names.
+    """
+    if path.suffix != ".json":
+        return False
+    try:
+        with path.open("rb") as file:
+            if _are_several(file.read(4096)):
+                return True
+            file.seek(0)
+            _, first = next(array_rows(file), (0, None))
+    except OSError:
+        return False
+    if not isinstance(first, dict) or not isinstance(first.get("role"), str):
+        return False
+    return not holds_conversation({key: value for key, value in first.items() if key != "content"})
+
+
+def read(source: Source, start: int = 1) -> Iterator[Row]:
+    """The one row of the file, or its fault.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        data = contents(source.file, MOST_ROW_BYTES)
+    except OSError as error:
+        raise DataError(f"{source.file} cannot be read: {clause(error)}") from None
+    if start > 1:
+        return
+    try:
+        row = _row(data)
+    except DataError as fault:
+        yield Row(1, fault=fault)
+        return
+    yield from rows(msgspec.structs.replace(source, info={}), [(1, row)], "row")
+
+
+def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
+    """`NAME.json`: the messages of the one record.
+
+    Raises:
+        DataError: there are several records; one has no messages, a text that goes on before an image, or an image that
+            cannot be read.
+    """
+    file = file_for(folder, name, ".json")
+    count = 0
+    for count, record in enumerate(islice(records, 2), 1):
+        if count > 1:
+            raise DataError(f"there are several rows, and {_ONE_EACH}", "--take 1 writes one of them")
+        text = json.dumps(_messages(record, settings), ensure_ascii=False, indent=1)
+        file.write_bytes(f"{text}\n".encode("utf-8", "backslashreplace"))
+    return count
+
+
+def _are_several(start: bytes) -> bool:
+    """Whether a file that begins so is a list of lists of objects."""
+    return b"".join(start.removeprefix(b"\xef\xbb\xbf").split(maxsplit=3)).startswith(b"[[{")
+
+
+def _row(data: bytes) -> Fields:
+    """The messages of a file as a row of the layout sft.
+
+    Raises:
+        DataError: it is no list of objects, or a message does not show its images as this layout has them.
+    """
+    if _are_several(data[:4096]):
+        raise DataError(
+            f"there are several conversations in it, and {_ONE_EACH}", "write each to its own file"
+        )
+    messages, images = [], []
+    for number, message in array_rows(io.BytesIO(data)):
+        if isinstance(message, DataError):
+            raise DataError(f"message {message.message.removeprefix('row ')}")
+        shown = _images(number, message)
+        content = message.get("content")
+        if isinstance(content, str):
+            if MARK in content:
+                raise DataError(f"message {number} holds {MARK}, where its images have a field of their own")
+            content = MARK * len(shown) + content
+        messages.append({"role": message.get("role"), "content": content})
+        images += shown
+    return {"messages": messages, "images": images}
+
+
+def _images(number: int, message: Fields) -> list[str]:
+    """The images that a message shows: `images`, else the one `image`."""
+    one, several = message.get("image"), message.get("images")
+    names = several if several is not None else [] if one is None else [one]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"message {number} does not name its images by text")
+    if names and message.get("role") != "user":
+        raise DataError(f"message {number} shows an image, as only a message of user can")
+    return names
+
+
+def _messages(record: Record, settings: Writing) -> list[dict[str, Any]]:
+    """The messages of a record as they stand in the file."""
+    if not record.messages:
+        raise DataError(
+            f"row {record.id!r} has no trajectory, only a problem", "virc data sample makes trajectories"
+        )
+    names, written = settings.pictures.names(record), []
+    for number, (message, shown) in enumerate(zip(record.messages, images_of(record), strict=True), 1):
+        text = message.content.removeprefix(MARK * len(shown))
+        if MARK in text:
+            raise DataError(f"message {number} of row {record.id!r} shows an image behind its first words")
+        turn: dict[str, Any] = {"role": message.role, "content": text}
+        files = names[shown[0] : shown[-1] + 1] if shown else []
+        turn |= {"image": files[0]} if files else {}
+        turn |= {"images": files} if len(files) > 1 else {}
+        written.append(turn)
+    return written

@@ -1,0 +1,46 @@
+"""Prompts for multi-turn RL in verl, one row a problem: the conversation up to the first user message."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from virc.data.formats import rl
+from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
+from virc.data.rows.record import MARK, Record
+
+NAME = "prompts"
+SUMMARY = "parquet for verl, one row a problem (multi-turn rollouts)"
+HOLDS: Holds = "prompts"
+LOST = "the trajectory: all but the question with its images and the answer"
+
+
+def recognises(path: Path) -> bool:
+    """Whether it is parquet with prompts that tell of no unit."""
+    return rl.kind(path) is False
+
+
+def read(source: Source, start: int = 1) -> Iterator[Row]:
+    """One record a row, whose conversation is the prompt; as `rl.read` does."""
+    return map(rl.whole, rl.read(source, start))
+
+
+def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
+    """`NAME.parquet`, one row a record, in verl's columns.
+
+    Raises:
+        DataError: as `rl.write` does.
+    """
+    return rl.write_as(file_for(folder, name, ".parquet"), map(opening, records), settings, turns=False)
+
+
+def opening(record: Record) -> Record:
+    """The record up to its first user message, with the images of the question.
+
+    Raises:
+        DataError: as `rl.write` does.
+    """
+    record = rl.complete(record)
+    end = next(at for at, message in enumerate(record.messages) if message.role == "user") + 1
+    images = record.images[: sum(message.content.count(MARK) for message in record.messages[:end])]
+    return msgspec.structs.replace(record, messages=record.messages[:end], images=images)

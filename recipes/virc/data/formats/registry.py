@@ -1,0 +1,240 @@
+"""Layouts of rows on disk, one file each; adding one is adding a file here.
+
+A layout module has:
+    NAME: str                 what the user calls it (`--as NAME`)
+    SUMMARY: str              one line for help
+    HOLDS: Holds              what its rows are: "solutions" (conversations up to the answer), "prompts" (where a model
+                              goes on) or "problems" (no conversation)
+    LOST: str                 what a record loses when it is written so and read again; "" where nothing
+    recognises(path: Path) -> bool
+                              whether a file is of this layout, from its name and its beginning; never raises
+    read(source: Source, start: int = 1) -> Iterator[Row]
+                              rows in order, one at a time, in bounded memory; a wrong row comes with its fault; rows
+                              before the number `start` are passed over without being decoded
+    write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int
+                              the files of a dataset `name` in an existing folder; returns the rows written
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import msgspec
+
+from virc.core import discovery
+from virc.core.errors import DataError, UsageError
+from virc.core.files import contents, is_file
+from virc.core.nearest import did_you_mean
+from virc.core.text import clause, plain
+from virc.data.convert.pictures import PictureStore
+from virc.data.rows.record import Record
+from virc.reasoning.grammar import TAGS, Grammar
+
+Holds = Literal["solutions", "prompts", "problems"]
+INFO = "dataset_info.json"
+MOST_INFO_BYTES = 16 * 2**20
+
+
+class Source(msgspec.Struct, frozen=True):
+    """One file of rows.
+
+    Args:
+        file: where it lies.
+        layout: name of its layout.
+        name: of the dataset: its key in `dataset_info.json`, else the file's stem.
+        info: its entry in `dataset_info.json` (`formatting`, `columns`, `tags`); empty where there is none.
+    """
+
+    file: Path
+    layout: str
+    name: str
+    info: dict[str, Any] = {}
+
+    @property
+    def media(self) -> Path:
+        """The folder that image names of its rows start from."""
+        return self.file.parent
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One row: its number in the file, from 1, and its record or why it has none.
+
+    `flaws` are what an engine would stumble over in a row whose record is known all the same.
+    """
+
+    number: int
+    record: Record | None = None
+    fault: DataError | None = None
+    flaws: tuple[str, ...] = ()
+
+
+class Writing(msgspec.Struct, frozen=True):
+    """How a layout is written.
+
+    Args:
+        pictures: where images go; gives each its name in the rows.
+        to: where the folder will lie when it is whole (rows of verl name images by absolute path).
+        embed: put the images' bytes into the rows, as the published RL files do (D37).
+        grammar: how replies in the rows are written.
+    """
+
+    pictures: PictureStore
+    to: Path
+    embed: bool = False
+    grammar: Grammar = TAGS
+
+
+def names() -> list[str]:
+    """The layouts there are."""
+    return discovery.names("virc.data.formats")
+
+
+def get(name: str) -> ModuleType:
+    """The layout of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in names():
+        hint = did_you_mean(name, names(), f"layouts are {', '.join(names())}")
+        raise UsageError(f"there is no layout {name}", hint)
+    return discovery.module("virc.data.formats", name)
+
+
+def file_for(folder: Path, name: str, ending: str) -> Path:
+    """The file that a layout writes the rows of dataset `name` to.
+
+    Raises:
+        UsageError: no file can be called so everywhere, or it would lie in another folder.
+    """
+    if not re.fullmatch(r"(?![. ])[^\x00-\x1f\x7f/\\:*?\"<>|\ud800-\udfff]{1,100}", name):
+        raise UsageError(f"{name!r} cannot name a dataset", "use letters, digits, - and _")
+    return folder / f"{name}{ending}"
+
+
+def sources(path: Path) -> list[Source]:
+    """The files of rows at a path: the file itself; of a folder those its `dataset_info.json` names, and its parquet
+    and JSONL files. Files that are named and not there are left out, as who needs only some of a dataset has them.
+
+    Raises:
+        DataError: there is nothing there, or no layout recognises it.
+    """
+    if path.is_dir():
+        found = _in_folder(path)
+        if not found:
+            raise DataError(f"{path} holds no rows", f"name a file, or a folder with {INFO} or parquet files")
+        return found
+    if not path.is_file():
+        raise DataError(f"there is no file {path}")
+    for name, entry in read_info(path.parent).items():
+        if entry.get("file_name") == path.name:
+            return [_source(path, name, entry)]
+    return [_source(path, path.stem, {})]
+
+
+def left_out(path: Path) -> list[str]:
+    """The files that the `dataset_info.json` of a folder names and that are not there, while others are.
+
+    Raises:
+        DataError: as `sources` does.
+    """
+    named = dict.fromkeys(file for _, _, file in _named(path)) if path.is_dir() else ()
+    gone = [file for file in named if not is_file(path / file)]
+    if gone:
+        sources(path)
+    return gone
+
+
+def only_source(path: Path) -> Source:
+    """The one file of rows at a path.
+
+    Raises:
+        DataError: as `sources` does; or a folder has several.
+    """
+    found = sources(path)
+    if len(found) > 1:
+        files = ", ".join(source.file.name for source in found[:8]) + ", …" * (len(found) > 8)
+        raise DataError(f"{path} has {len(found)} files of rows: {files}", "name one of them")
+    return found[0]
+
+
+def read_info(folder: Path) -> dict[str, dict[str, Any]]:
+    """`dataset_info.json` of a folder: entries by dataset name; empty where there is none.
+
+    Raises:
+        DataError: it is no JSON object of objects.
+    """
+    try:
+        text = contents(folder / INFO, MOST_INFO_BYTES)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise DataError(f"{folder / INFO} cannot be read: {clause(error)}") from None
+    return parsed_info(text, str(folder / INFO))
+
+
+def parsed_info(text: bytes, place: str) -> dict[str, dict[str, Any]]:
+    """The entries of a `dataset_info.json` by dataset name.
+
+    Args:
+        place: where the text stands, for people.
+
+    Raises:
+        DataError: it is no JSON object of objects.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{place} cannot be read: {clause(error)}") from None
+    if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
+        raise DataError(f"{place} is not an object with one object a dataset")
+    return content
+
+
+def _in_folder(folder: Path) -> list[Source]:
+    found, gone = [], None
+    for name, entry, file in _named(folder):
+        said = f"{folder / INFO} names {plain(file, 80)} for {plain(name, 80)}"
+        if not is_file(folder / file):
+            gone = gone or f"{said}, which is not there"
+            continue
+        if not (folder / file).resolve().is_relative_to(folder.resolve()):
+            raise DataError(f"{said}, which lies outside the folder", "name the file itself")
+        found.append(_source(folder / file, name, entry))
+    listed = {source.file for source in found}
+    others = sorted(
+        file for file in folder.iterdir() if file.suffix in (".parquet", ".jsonl") and file.is_file()
+    )
+    rows = ((file, recognised(file)) for file in others if file not in listed)
+    found += [
+        Source(file, layout, file.stem) for file, layout in rows if layout
+    ]  # others are logs and the like
+    if gone and not found:
+        raise DataError(gone)
+    return found
+
+
+def _named(folder: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """The datasets that the `dataset_info.json` of a folder names, with their entries and files."""
+    for name, entry in read_info(folder).items():
+        file = entry.get("file_name")
+        if isinstance(file, str):  # else it is a dataset on a hub
+            yield name, entry, file
+
+
+def _source(file: Path, name: str, info: Mapping[str, Any]) -> Source:
+    layout = recognised(file)
+    if layout is None:
+        raise DataError(f"{file} is of no known layout", f"layouts are {', '.join(names())}")
+    return Source(file, layout, name, dict(info))
+
+
+def recognised(file: Path) -> str | None:
+    """The layout of a file, from its name and its beginning; None where it has none that is known.
+
+    Of several that recognise it, the first by name.
+    """
+    return next((layout for layout in names() if get(layout).recognises(file)), None)

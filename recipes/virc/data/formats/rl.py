@@ -1,0 +1,247 @@
+"""RL rows for verl, one reasoning unit each: the conversation before it, the images shown so far, its reference.
+
+Published files have no `extra_info.reference`, so the last unit of every trajectory is not in them.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import count
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import DataError
+from virc.core.text import clause, plain
+from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
+from virc.data.rows import parquet as parquet_rows
+from virc.data.rows import verl as verl_rows
+from virc.data.rows.record import MARK, Picture, Record, final_answer, images_of
+from virc.reasoning.grammar import TAGS, Grammar
+from virc.reasoning.messages import FormatError, parse, printable
+
+NAME = "rl"
+SUMMARY = "parquet for verl, one row a reasoning unit (stage 3)"
+HOLDS: Holds = "prompts"
+LOST = ""
+
+
+def recognises(path: Path) -> bool:
+    """Whether it is parquet whose rows tell of one unit each."""
+    return kind(path) is True
+
+
+def read(source: Source, start: int = 1) -> Iterator[Row]:
+    """One record a row: the prompt, and the reference reply where it is known.
+
+    Raises:
+        DataError: it is no parquet file with prompts.
+        SetupError: pyarrow is not installed.
+    """
+    chosen = columns(source.file)
+    for number, fields in parquet_rows.read_rows(source.file, chosen, start):
+        try:
+            if isinstance(fields, DataError):
+                raise fields
+            flaws = verl_rows.flaws_of(fields)
+            yield Row(number, verl_rows.record_of(fields, source.media), flaws=flaws)
+        except DataError as error:
+            yield Row(number, fault=DataError(f"row {number}: {error.message}", error.hint))
+
+
+def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
+    """`NAME.parquet`, one row for every reply of the records, in verl's columns.
+
+    Raises:
+        DataError: a record has no conversation, question or answer, or one that verl would refuse.
+    """
+    rows = (row for record in records for row in split(record, settings.grammar))
+    return write_as(file_for(folder, name, ".parquet"), rows, settings, turns=True)
+
+
+def split(record: Record, grammar: Grammar = TAGS) -> Iterator[Record]:
+    """One record for every reply of a whole trajectory, and for the reply still to be written: what came before it,
+    the reply, the images shown before it; `extra` with its `turn`, from 0, and `tool_info_gt`. A record that has
+    both, as `read` gives it, is such a one already.
+
+    Args:
+        grammar: how replies are written.
+
+    Raises:
+        DataError: as `write` does.
+    """
+    record = complete(record)
+    if {"turn", "tool_info_gt"} <= record.extra.keys():
+        yield record
+        return
+    shown = images_of(record)
+    kept = {key: value for key, value in record.extra.items() if key not in verl_rows.OF_ROW}
+    turn = count()
+    for at, message in enumerate(record.messages):
+        if message.role != "user":
+            continue
+        reply = record.messages[at + 1 : at + 2]
+        tool = _tool(reply[0].content, grammar) if reply else record.extra.get("tool_info_gt")
+        yield msgspec.structs.replace(
+            record,
+            messages=record.messages[: at + 2],
+            images=record.images[: sum(map(len, shown[: at + 1]))],
+            extra=kept | {"turn": next(turn), "tool_info_gt": tool},
+        )
+
+
+def merged(rows: Iterable[Row]) -> Iterator[Row]:
+    """Rows of single units as rows of whole trajectories, as far as they are known; faulty rows pass.
+
+    Rows that follow each other are of one trajectory when each continues the one before and their ids, where they
+    have some, are the same. A record that ends with a user message lacks its last unit (`is_cut`).
+    """
+    current: Row | None = None
+    for row in rows:
+        if row.record and current and current.record and _continues(row.record, current.record):
+            current = Row(current.number, row.record)
+            continue
+        if current:
+            yield whole(current)
+        current = row if row.record else None
+        if not row.record:
+            yield row
+    if current:
+        yield whole(current)
+
+
+def whole(row: Row) -> Row:
+    """The row with an `extra` that tells of its trajectory: of the row only the tool of a unit that is not known."""
+    if row.record is None:
+        return row
+    extra = {key: value for key, value in row.record.extra.items() if key not in verl_rows.OF_ROW}
+    if is_cut(row.record) and (tool := row.record.extra.get("tool_info_gt")):
+        extra["tool_info_gt"] = tool
+    return Row(row.number, msgspec.structs.replace(row.record, extra=extra))
+
+
+def is_cut(record: Record) -> bool:
+    """Whether the record's last unit is not known."""
+    return bool(record.messages) and record.messages[-1].role == "user"
+
+
+def complete(record: Record) -> Record:
+    """The record with an answer, if all else is as verl needs it.
+
+    Raises:
+        DataError: as `write` does.
+    """
+    answer = final_answer(record) if record.answer is None else record.answer
+    if fault := _fault(record, answer):
+        raise DataError(f"record {record.id!r} {fault}")
+    return msgspec.structs.replace(record, answer=answer)
+
+
+def write_as(file: Path, records: Iterable[Record], settings: Writing, turns: bool) -> int:
+    """Write one row for each record; see `verl_rows.schema` for `turns`.
+
+    Raises:
+        DataError: an image cannot be read, or a row cannot be parquet.
+    """
+    parquet_rows.load()
+    rows = (
+        verl_rows.fields_of(
+            record, index, [_image(picture, record, settings) for picture in record.images], turns
+        )
+        for index, record in enumerate(records)
+    )
+    return parquet_rows.write_rows(file, verl_rows.schema(settings.embed, turns), rows)
+
+
+def kind(path: Path) -> bool | None:
+    """Whether the rows of a parquet file are single units; None where it is not for verl. Never raises.
+
+    Without pyarrow every parquet file may be, and reading it says what is missing.
+    """
+    if not parquet_rows.is_parquet(path):
+        return None
+    try:
+        parquet_rows.load()
+    except Exception:
+        return True
+    try:
+        names = parquet_rows.column_names(path)
+    except DataError:
+        return None
+    if "prompt" not in {name.partition(".")[0] for name in names}:
+        return None
+    return any(name.startswith(("extra_info.tool_info_gt", "extra_info.reference")) for name in names)
+
+
+def columns(path: Path) -> list[str]:
+    """What to read. Images stand twice in a row, and once is enough; of other columns no bytes can pass."""
+    names = parquet_rows.column_names(path)
+    tops = {name.partition(".")[0] for name in names}
+    if "prompt" not in tops:
+        raise DataError(f"{path} has no column prompt")
+    known = ("prompt", "images", "extra_info", "reward_model")
+    return [
+        name
+        for name, binary in names.items()
+        if not ("images" in tops and name.startswith("extra_info.images."))
+        and (name.partition(".")[0] in known or not binary)
+    ]
+
+
+def _fault(record: Record, answer: str | None) -> str | None:
+    replies = [message.content for message in record.messages if message.role == "assistant"]
+    roles = [message.role for message in record.messages]
+    turns = roles[1:] if roles[:1] == ["system"] else roles
+    marks = sum(map(len, images_of(record)))
+    foreign = [
+        mark
+        for mark in verl_rows.FOREIGN_MARKS
+        if any(mark in message.content for message in record.messages)
+    ]
+    faults = {
+        "has no conversation": not turns,
+        "has roles that do not alternate": turns != (["user", "assistant"] * len(turns))[: len(turns)],
+        "has an empty reply": not all(replies),
+        "has a reply with an image mark": any(MARK in reply for reply in replies),
+        f"has {marks} image marks and {len(record.images)} images": marks != len(record.images),
+        f"has {foreign} in its text, for which verl wants a file": bool(foreign and record.images),
+        "has no question apart from its conversation": record.question is None,
+        "has no answer": answer is None,
+    }
+    return next((fault for fault, found in faults.items() if found), None)
+
+
+def _image(picture: Picture, record: Record, settings: Writing) -> dict[str, Any]:
+    if not settings.embed:
+        place = settings.to.absolute() / settings.pictures.name(picture, record)
+        return {"image": f"file://{place.as_posix()}"}
+    try:
+        return {"bytes": picture.read(), "path": _path(picture.name)}
+    except OSError as error:
+        sentence = f"image {plain(picture.name, 80)} of row {record.id!r} cannot be read: {clause(error)}"
+        raise DataError(sentence) from None
+
+
+def _path(name: str) -> str | None:
+    """What an image that lies in its row is called: nothing that tells of this machine."""
+    own = PurePosixPath(name).name if "://" in name or Path(name).is_absolute() else name
+    return printable(own) or None
+
+
+def _continues(row: Record, before: Record) -> bool:
+    known = len(before.messages)
+    prompt = row.messages if is_cut(row) else row.messages[:-1]
+    return (
+        (row.id is None or before.id is None or row.id == before.id)
+        and len(prompt) > known
+        and prompt[:known] == before.messages
+        and row.images[: len(before.images)] == before.images
+    )
+
+
+def _tool(reply: str, grammar: Grammar) -> dict[str, str] | None:
+    """`tool_info_gt` of a unit; None where it answers, or is in no format."""
+    try:
+        tool = parse(reply, grammar).tool
+    except FormatError:
+        return None
+    return {"name": tool.name} if tool else None

@@ -1,0 +1,70 @@
+"""Supervised trajectories, one a line: rows can be added at the end, and LLaMA-Factory reads them too."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from virc.core.json_stream import Fields, line_rows
+from virc.data.formats import sft
+from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
+from virc.data.rows.record import Record
+from virc.data.rows.sft import COLUMNS, rows
+
+NAME = "trajectories"
+SUMMARY = "trajectories for supervised training, one a line"
+HOLDS: Holds = "solutions"
+LOST = sft.LOST
+
+row_of = sft.row_of
+
+
+def recognises(path: Path) -> bool:
+    """Whether it is a .jsonl file of conversations, by its first row that can be read."""
+    row = first_row(path)
+    return row is not None and holds_conversation(row)
+
+
+def first_row(path: Path) -> Fields | None:
+    """The first row of a .jsonl file that can be read, if it is one of the first hundred; None where none is."""
+    if path.suffix != ".jsonl":
+        return None
+    try:
+        with path.open("rb") as file:
+            return next((row for _, row in islice(line_rows(file), 100) if isinstance(row, dict)), None)
+    except OSError:
+        return None
+
+
+def read(source: Source, start: int = 1) -> Iterator[Row]:
+    """The rows of the file, with the columns and tags that its info names.
+
+    Raises:
+        DataError: the info makes no sense of any row, or the file cannot be opened.
+    """
+    with sft.opened(source.file) as file:
+        yield from rows(source, line_rows(file, start), "line")
+
+
+def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
+    """`NAME.jsonl`, and its entry in `dataset_info.json`.
+
+    Raises:
+        DataError: a record has no messages, or an image that cannot be read.
+    """
+    file = file_for(folder, name, ".jsonl")
+    count = 0
+    with file.open("w", encoding="utf-8") as out:
+        for record in records:
+            out.write(sft.line_of(record, settings) + "\n")
+            count += 1
+    sft.add_info(folder, name, sft.info(file.name))
+    return count
+
+
+def holds_conversation(row: Fields) -> bool:
+    """Whether a field of a row is a list of messages, whatever its info calls it."""
+    return any(name in COLUMNS or _is_list_of_objects(value) for name, value in row.items())
+
+
+def _is_list_of_objects(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)

@@ -1,0 +1,111 @@
+"""How many tokens a prompt of RL has, images included, counted without torch: those that our agent loop feeds."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+
+from virc.backends.chatml import render
+from virc.backends.checkpoint import image_grid, image_settings, read_json
+from virc.core.errors import DataError
+from virc.core.text import clause
+from virc.data.rows.record import MARK, Record, images_of
+from virc.data.token_lengths import Length, Text, tokenizer
+from virc.reasoning.calls import Size
+from virc.reasoning.images import SQUARE, image_size
+from virc.reasoning.resize import QWEN2, Grid, smart_resize
+from virc.reasoning.session import Message
+
+
+class Counting(msgspec.Struct, frozen=True):
+    """What lengths depend on.
+
+    Args:
+        base: folder of the weights, with the tokenizer.
+        model_type: of the base.
+        grid: on which the base is shown images.
+        square: every image is brought to 1000 x 1000 px before.
+    """
+
+    base: Path
+    model_type: str
+    grid: Grid
+    square: bool = False
+
+
+def counting(base: Path, max_pixels: int) -> Counting:
+    """Read what lengths depend on from the folder of a base.
+
+    Raises:
+        ConfigError: a file of it is missing or makes no sense.
+    """
+    tokenizer(base)
+    model_type = str(read_json(base / "config.json").get("model_type"))
+    return Counting(base, model_type, image_grid(image_settings(base), max_pixels))
+
+
+def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
+    """The length of each prompt. `shrunk` are images that are shown at another size than a wording announces."""
+    return [_length(counting, row) for row in rows]
+
+
+def shown(size: Size, counting: Counting) -> Size:
+    """(width, height) in px at which an image of a file of that size is fed.
+
+    Raises:
+        ValueError: it cannot be shown.
+    """
+    return smart_resize(*(SQUARE if counting.square else size), counting.grid)
+
+
+def _length(counting: Counting, row: Text) -> Length:
+    try:
+        files = [_size(file) for file in row.files]
+        sizes = [shown(size, counting) for size in files]
+    except (ValueError, DataError) as error:
+        return Length(fault=error.message if isinstance(error, DataError) else clause(error))
+    area = counting.grid.factor**2
+    per_image = [width * height // area for width, height in sizes]
+    tokens = len(render(_messages(row), per_image, _Plain(counting.base), generate=True).ids)
+    announced = [SQUARE if counting.square else smart_resize(*size, QWEN2) for size in files]
+    other = sum(one != two for one, two in zip(sizes, announced, strict=True))
+    return Length(tokens, len(sizes), 0 if counting.square else other)
+
+
+def _messages(row: Text) -> list[Message]:
+    """The prompt: the reference, which a row of one unit ends with where it is known, is no part of it."""
+    told = row.messages[:-1] if row.messages[-1].role == "assistant" else row.messages
+    images = images_of(Record(told))
+    return [
+        Message(message.role, message.content.replace(MARK, ""), tuple(shown))
+        for message, shown in zip(told, images, strict=True)
+    ]
+
+
+class _Plain:
+    """The tokenizer of a base, to which names of special tokens are ordinary text, as to `render`'s."""
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+
+    def encode(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool) -> list[int]:
+        """Ids of a text."""
+        return _ids(self._base, text)
+
+    def convert_tokens_to_ids(self, tokens: str) -> int:
+        """Id of one token."""
+        return int(tokenizer(self._base).token_to_id(tokens))
+
+
+@lru_cache(4096)
+def _ids(base: Path, text: str) -> list[int]:
+    """Kept, as the units of one solution share all messages but the last."""
+    spoken = tokenizer(base)
+    spoken.encode_special_tokens = True
+    return list(spoken.encode(text, add_special_tokens=False).ids)
+
+
+@lru_cache(2**16)
+def _size(file: str) -> Size:
+    return image_size(Path(file), file)

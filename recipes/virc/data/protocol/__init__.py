@@ -1,0 +1,1 @@
+"""The chat protocol of a dataset, found in its conversations."""

@@ -1,0 +1,302 @@
+"""The wording a dataset was made with, as data: found in its conversations and held against every one of them.
+
+A template covers what follows an image's last mark, a line end behind it included, because a Session shows the images
+of a turn one behind the other and then its text, so that nothing may stand between them.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Any, Literal
+
+import msgspec
+
+from virc.core.errors import DataError
+from virc.core.nearest import did_you_mean
+from virc.core.text import clause, plain
+from virc.data.formats.registry import Row, Source, get
+from virc.data.protocol.templates import departure, question_of, read_after, read_first
+from virc.data.protocol.turns import Conversation, gathered
+from virc.data.protocol.votes import After, after_of, first_of, image_line_of
+from virc.data.rows.record import Record
+from virc.reasoning.calls import Size, ToolError, View
+from virc.reasoning.coordinates import resolve_box
+from virc.reasoning.images import SQUARE
+from virc.reasoning.protocol import Coordinates, Protocol
+from virc.tools import registry as tools
+
+__all__ = ["NO_SYSTEM", "Found", "extract", "question_of", "study", "study_file", "unit_named"]
+
+Images = Literal["smart", "square_1000"]
+
+NO_SYSTEM = (
+    "there is no system message in it: that of the chat protocol is empty, and its tools are those called here and "
+    f"the usual ones, {', '.join(tools.DEFAULT)}"
+)
+"""The note on conversations that were saved without their system message."""
+
+_SPACE = re.compile(r"\s*")
+_BLOCK = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
+_UNITS: dict[Coordinates, re.Pattern[str]] = {
+    "pixel": re.compile(r"pixel|\bpx\b|absolute", re.IGNORECASE),
+    "permille": re.compile(
+        r"per ?mille|thousandth|‰|normali[sz]ed|relative|\b0\D{1,5}(?:999|1000)\b", re.IGNORECASE
+    ),
+}
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A wording and what it was found in.
+
+    Args:
+        protocol: the wording.
+        rows: read.
+        units: replies in them.
+        calls: how often each tool was called.
+        told_by: what says which coordinates the boxes have: the caller, the tool's `schema`, the `boxes`, or nothing.
+        notes: what could not be seen in these rows, and what stands there instead; one clause each.
+    """
+
+    protocol: Protocol
+    rows: int
+    units: int
+    calls: dict[str, int]
+    told_by: Literal["caller", "schema", "boxes", "nothing"]
+    notes: tuple[str, ...] = ()
+
+
+def extract(
+    records: Iterable[Record],
+    coordinates: Coordinates | None = None,
+    images: Images | None = None,
+    system: str | None = None,
+) -> Protocol:
+    """The wording of these records; see `study`."""
+    return study(records, coordinates, images, system=system).protocol
+
+
+def study(
+    records: Iterable[Record],
+    coordinates: Coordinates | None = None,
+    images: Images | None = None,
+    numbers: Iterable[int] | None = None,
+    system: str | None = None,
+) -> Found:
+    """Find the wording of these records, and make sure that it makes every user turn of them exactly.
+
+    One record is enough where its question is known, or stands between `Question:` and the last blank line. Files of
+    images need not be there.
+
+    Args:
+        records: with conversations.
+        coordinates: what boxes mean, where the caller knows it.
+        images: how inputs are shown, where the caller knows it; else `square_1000` where every input is announced
+            with that size, which no other rule leads to.
+        numbers: of the records' rows, for messages; from 1 where none are given.
+        system: the system message of records that were saved without it; empty: nobody knows it, and the tools are
+            those that are called and the usual ones. None: a record without it is a fault.
+
+    Raises:
+        DataError: there is no one wording, or a turn is worded in another way.
+    """
+    rows = gathered(records, numbers, system)
+    system = _one_system(rows)
+    offered = _offered(system) if system else _usual(rows)
+    protocol, notes = _worded(rows, Protocol(system, "", "", "", "", tools=tuple(offered)))
+    sizes = [_held(row, protocol) for row in rows]
+    found, told_by = _coordinates(offered, _fits(rows, sizes), coordinates)
+    inputs = {size for row, shown in zip(rows, sizes, strict=True) for size in shown[: row.first.count]}
+    protocol = msgspec.structs.replace(
+        protocol,
+        coordinates=found,
+        images=images or ("square_1000" if inputs == {SQUARE} else "smart"),
+    )
+    calls = Counter(call.name for row in rows for call, _ in row.calls)
+    notes = notes if system else (NO_SYSTEM, *notes)
+    return Found(protocol, len(rows), sum(row.units for row in rows), dict(calls), told_by, notes)
+
+
+def study_file(
+    source: Source,
+    most: int = 1000,
+    coordinates: Coordinates | None = None,
+    images: Images | None = None,
+    system: str | None = None,
+) -> Found:
+    """The wording of the first `most` rows of a file; see `study`.
+
+    Raises:
+        DataError: as `study` does, or one of these rows cannot be read.
+        SetupError: an extra is missing.
+    """
+    layout = get(source.layout)
+    if layout.HOLDS == "problems":
+        raise DataError(f"{source.file} holds problems, and no conversation that would show a wording")
+    return study(map(_record, islice(layout.read(source), most)), coordinates, images, system=system)
+
+
+def _record(row: Row) -> Record:
+    if row.record is None:
+        raise row.fault or DataError(f"row {row.number} cannot be read")
+    return row.record
+
+
+def unit_named(record: Record) -> Coordinates | None:
+    """What the system message of a record says that boxes are counted in; None where it does not say one thing."""
+    if not record.messages or record.messages[0].role != "system":
+        return None
+    try:
+        return _named(_offered(record.messages[0].content))
+    except DataError:
+        return None
+
+
+def _one_system(rows: Sequence[Conversation]) -> str:
+    counts = Counter(row.system for row in rows)
+    if len(counts) == 1:
+        return rows[0].system
+    listed = "; ".join(f"{count} rows {plain(text, 60)!r}" for text, count in counts.most_common(5))
+    raise DataError(f"the rows hold {len(counts)} system messages: {listed}")
+
+
+def _offered(system: str) -> dict[str, str]:
+    """The tools that a system message offers, by name and in order, with their schemas as they are written.
+
+    Raises:
+        DataError: there are none, or one that this project does not have.
+    """
+    listed = "\n".join(_BLOCK.findall(system)).strip()
+    if not listed:
+        raise DataError("the system message lists no tools inside <tools></tools>")
+    offered = {}
+    for schema, text in _values(listed):
+        function = schema.get("function", schema) if isinstance(schema, dict) else None
+        name = function.get("name") if isinstance(function, dict) else None
+        if not isinstance(name, str):
+            raise DataError("a tool of the system message has no name")
+        if name not in tools.known():
+            hint = did_you_mean(name, tools.known(), f"there are {', '.join(tools.known())}")
+            raise DataError(
+                f"the system message offers the tool {plain(name, 40)}, which is not there to be called", hint
+            )
+        offered[name] = text
+    return offered
+
+
+def _usual(rows: Sequence[Conversation]) -> dict[str, str]:
+    """The tools of rows whose system message is not known, in the form of `_offered`: no schema of them is known."""
+    called = (call.name for row in rows for call, _ in row.calls)
+    return dict.fromkeys([*tools.DEFAULT, *(name for name in called if name in tools.known())], "")
+
+
+def _values(text: str) -> Iterator[tuple[Any, str]]:
+    """JSON values that stand one behind the other, each as a value and as it is written."""
+    decoder, start = json.JSONDecoder(), 0
+    try:
+        while start < len(text):
+            value, end = decoder.raw_decode(text, start)
+            yield value, text[start:end]
+            space = _SPACE.match(text, end)
+            start = space.end() if space else end
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"the tools of the system message are not JSON: {clause(error)}") from None
+
+
+def _worded(rows: Sequence[Conversation], protocol: Protocol) -> tuple[Protocol, tuple[str, ...]]:
+    """The protocol with the templates of most rows, and notes on those that no row shows."""
+    firsts = [row.first for row in rows]
+    image_line = image_line_of(firsts)
+    if image_line is None:
+        raise DataError("no first user turn announces its image with its number, width and height")
+    first = first_of(firsts, image_line)
+    if first is None:
+        sentence = "the first user turns do not show where the question begins and ends"
+        raise DataError(sentence, "rows with other questions would show it")
+    protocol = msgspec.structs.replace(protocol, first=first, image_line=image_line)
+    afters: dict[str, list[After]] = {"after_image": [], "after_scale": []}
+    for row in rows:
+        question = question_of(row.first.text, protocol, row.first.count) or ""
+        for turn in row.turns:
+            afters[turn.kind].append(After(row.number, turn.text, turn.index, question, turn.size))
+    return _with_afters(protocol, afters)
+
+
+def _with_afters(protocol: Protocol, afters: dict[str, list[After]]) -> tuple[Protocol, tuple[str, ...]]:
+    """The protocol with the templates after tools; one that no row shows is taken from another."""
+    found: dict[str, str] = {}
+    for kind, turns in afters.items():
+        template = after_of(turns, reminds=kind == "after_scale")
+        if template:
+            found[kind] = template
+        elif turns:
+            raise DataError(
+                f"row {turns[0].row}: no turn after a tool announces the image with number and size"
+            )
+    notes = []
+    for kind, tool in (("after_image", "cuts or displays"), ("after_scale", "scales")):
+        if kind not in found:
+            other = next(iter(found), "image_line")
+            notes.append(f"no row {tool} an image: {kind} is taken from {other}")
+            protocol = msgspec.structs.replace(protocol, **{kind: found.get(other, protocol.image_line)})
+    return msgspec.structs.replace(protocol, **found), tuple(notes)
+
+
+def _held(row: Conversation, protocol: Protocol) -> list[Size]:
+    """The sizes of the row's images in px as they are announced.
+
+    Raises:
+        DataError: the wording does not make the row's user turns.
+    """
+    found = read_first(row.first.text, protocol, row.first.count)
+    if found is None:
+        lines = "\n".join([protocol.image_line] * row.first.count)
+        where = departure(row.first.text, protocol.first.replace("{images}", lines))
+        raise DataError(f"row {row.number}: the first user turn is not worded as in most rows: {where}")
+    question, sizes = found
+    for turn in row.turns:
+        template: str = getattr(protocol, turn.kind)
+        size = read_after(turn.text, template, turn.index, question)
+        if size is None:
+            where = departure(turn.text, template)
+            raise DataError(
+                f"row {row.number}: the turn that shows image {turn.index} is not worded as in most rows: {where}"
+            )
+        sizes.append(size)
+    return sizes
+
+
+def _fits(rows: Sequence[Conversation], sizes: Sequence[Sequence[Size]]) -> Counter[Coordinates]:
+    """How many boxes lie inside their image, by what they may be counted in."""
+    counts: Counter[Coordinates] = Counter()
+    for row, shown in zip(rows, sizes, strict=True):
+        for call, seen in row.calls:
+            index = call.arguments.get("image_index")
+            if "bbox_2d" not in call.arguments or type(index) is not int or not 0 <= index < seen:
+                continue
+            for unit in _UNITS:
+                with suppress(ToolError):
+                    _, deviations = resolve_box(call.arguments["bbox_2d"], View([shown[index]], unit), 0)
+                    counts[unit] += not deviations
+    return counts
+
+
+def _coordinates(
+    offered: dict[str, str], fits: Counter[Coordinates], given: Coordinates | None
+) -> tuple[Coordinates, Literal["caller", "schema", "boxes", "nothing"]]:
+    if given:
+        return given, "caller"
+    if named := _named(offered):
+        return named, "schema"
+    if fits["pixel"] == fits["permille"]:
+        return "pixel", "nothing"
+    return max(_UNITS, key=lambda unit: fits[unit]), "boxes"
+
+
+def _named(offered: dict[str, str]) -> Coordinates | None:
+    """What the schemas say that boxes are counted in, if they say one thing."""
+    said = "\n".join(schema for schema in offered.values() if "bbox_2d" in schema)
+    named = [unit for unit, words in _UNITS.items() if words.search(said)]
+    return named[0] if len(named) == 1 else None

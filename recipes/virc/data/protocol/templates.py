@@ -1,0 +1,135 @@
+"""Wording read backwards: the question and the sizes that stand in a text of a known wording."""
+
+import re
+from functools import lru_cache
+
+from virc.core.limits import MOST_IMAGES
+from virc.reasoning.calls import Size
+from virc.reasoning.protocol import Protocol, fill
+
+QUESTION = "{question}"
+NUMBERS = ("index", "width", "height")
+NUMBER = re.compile(r"(?<![0-9])[0-9]{1,9}(?![0-9])")
+_DIGITS = "[0-9]{1,9}"
+_ANY = "(?P<question>.*)"
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_MOST_INPUTS = 256
+_MOST_SHOWN = 40
+
+
+def question_of(text: str, protocol: Protocol, inputs: int | None = None) -> str | None:
+    """The question inside a first user turn of that wording, exactly; None where the text is not worded so.
+
+    Args:
+        text: the turn without its marks.
+        protocol: the wording.
+        inputs: how many images it announces. It matters only where nothing stands between announcements and
+            question, and the question itself begins like one; None: as many as there seem to be.
+    """
+    found = read_first(text, protocol, inputs)
+    return found[0] if found else None
+
+
+def read_first(text: str, protocol: Protocol, inputs: int | None = None) -> tuple[str, list[Size]] | None:
+    """The question and the announced sizes (width, height) in px; None where `fill` would not make that text."""
+    if inputs is not None and not 0 < inputs <= _MOST_INPUTS:
+        return None
+    match = _first_pattern(protocol.first, protocol.image_line, inputs).fullmatch(text)
+    if not match:
+        return None
+    question, block = match.groupdict().get("question", ""), match.groupdict().get("images", "")
+    announced = re.compile(regex(protocol.image_line, **_named_numbers()))
+    sizes = [_size(found) for found in announced.finditer(block)]
+    lines = "\n".join(
+        fill(protocol.image_line, index=index, width=width, height=height)
+        for index, (width, height) in enumerate(sizes)
+    )
+    return (question, sizes) if fill(protocol.first, images=lines, question=question) == text else None
+
+
+def read_after(text: str, template: str, index: int, question: str) -> Size | None:
+    """The announced size in px of a turn after a tool; None where `fill` would not make that text."""
+    match = _after_pattern(template).fullmatch(text)
+    if not match:
+        return None
+    width, height = _size(match)
+    made = fill(template, index=index, width=width, height=height, question=question)
+    return (width, height) if made == text else None
+
+
+def regex(template: str, **parts: str) -> str:
+    """The regular expression of a template's texts.
+
+    Args:
+        template: any.
+        parts: what a placeholder's value looks like; a named group stands at its first place only, and the same text
+            again at later ones. Other placeholders stand for themselves, as `fill` leaves them.
+    """
+    pieces = []
+    for at, piece in enumerate(_PLACEHOLDER.split(template)):
+        if at % 2 == 0:
+            pieces.append(re.escape(piece))
+        elif piece not in parts:
+            pieces.append(re.escape(f"{{{piece}}}"))
+        else:
+            pieces.append(parts[piece])
+            if parts[piece].startswith("(?P<"):
+                parts[piece] = f"(?P={piece})"
+    return "".join(pieces)
+
+
+def block_lines(image_line: str, count: int) -> list[str]:
+    """The regular expressions of the announcements of `count` images, without groups."""
+    plain = dict.fromkeys(NUMBERS, _DIGITS)
+    return [regex(image_line, **plain | {"index": str(index)}) for index in range(count)]
+
+
+def departure(text: str, template: str) -> str:
+    """Where a text leaves a template, as a clause that shows both; numbers are not looked at."""
+    head, _, tail = template.partition(QUESTION)
+    found, head, tail = squashed(text), squashed(head), squashed(tail)
+    if not found.startswith(head):
+        same = common_start(found, head)
+        return _instead(found[same:], head[same:])
+    if not found.endswith(tail):
+        same = common_start(found[::-1], tail[::-1])
+        return _instead(found[: len(found) - same][-_MOST_SHOWN:], tail[: len(tail) - same][-_MOST_SHOWN:])
+    return "its numbers, or the question in it, are not those of the row"
+
+
+def common_start(one: str, other: str) -> int:
+    """How many characters two texts have in common at their beginning."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def squashed(text: str) -> str:
+    """A text or a template with # for every number."""
+    return NUMBER.sub("#", re.sub(r"\{(?:index|width|height)\}", "#", text))
+
+
+def _instead(found: str, expected: str) -> str:
+    return f"{found[:_MOST_SHOWN]!r} stands where the others have {expected[:_MOST_SHOWN]!r}"
+
+
+def _named_numbers() -> dict[str, str]:
+    return {name: f"(?P<{name}>{_DIGITS})" for name in NUMBERS}
+
+
+@lru_cache(maxsize=64)
+def _first_pattern(first: str, image_line: str, inputs: int | None) -> re.Pattern[str]:
+    *lines, block = block_lines(image_line, inputs or MOST_IMAGES)
+    for line in reversed(lines):
+        block = line + (rf"\n{block}" if inputs else rf"(?:\n{block})?")
+    return re.compile(regex(first, images=f"(?P<images>{block})", question=_ANY), re.DOTALL)
+
+
+@lru_cache(maxsize=64)
+def _after_pattern(template: str) -> re.Pattern[str]:
+    return re.compile(regex(template, **_named_numbers(), question=_ANY), re.DOTALL)
+
+
+def _size(match: re.Match[str]) -> Size:
+    """Sides that a template does not state are 0."""
+    sides = match.groupdict(default="0")
+    return int(sides.get("width", 0)), int(sides.get("height", 0))

@@ -1,0 +1,159 @@
+"""The user turns and tool calls of conversations, as far as the wording shows in them."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import accumulate, count
+
+import msgspec
+
+from virc.core.errors import DataError
+from virc.core.text import clause
+from virc.data.protocol.votes import First
+from virc.data.rows.record import MARK, Record, images_of
+from virc.reasoning.calls import Size, ToolError
+from virc.reasoning.images import image_size
+from virc.reasoning.messages import FormatError, ToolText, parse
+from virc.tools import registry as tools
+
+_MOST_TEXT = 64 * 2**20  # characters of user turns that are kept
+_LOOKED_AT = 8  # rows whose images are looked at, to tell width from height
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """A user turn after a tool; `kind` is the template that makes it."""
+
+    text: str
+    index: int
+    kind: str
+    size: Size | None
+
+
+class Conversation(msgspec.Struct, frozen=True):
+    """What is kept of a record.
+
+    Args:
+        number: of the row, from 1.
+        system: the system message.
+        first: the first user turn.
+        turns: the others.
+        calls: those that can be read, each with the number of images shown before it.
+        units: replies.
+    """
+
+    number: int
+    system: str
+    first: First
+    turns: list[Turn]
+    calls: list[tuple[ToolText, int]]
+    units: int
+
+
+def gathered(
+    records: Iterable[Record], numbers: Iterable[int] | None = None, system: str | None = None
+) -> list[Conversation]:
+    """What is kept of these records, of the first of them where their texts are too many to be kept.
+
+    Args:
+        numbers: of their rows; from 1 where none are given.
+        system: the system message of records that were saved without it; None: there are none such.
+
+    Raises:
+        DataError: there are none, or one is no conversation with images that a session could have shown.
+    """
+    rows: list[Conversation] = []
+    room = _MOST_TEXT
+    for number, record in zip(numbers or count(1), records, strict=False):
+        try:
+            row = _row(number, record, system)
+        except (DataError, FormatError, ToolError) as error:
+            raise DataError(f"row {number}: {clause(error)}") from None
+        rows.append(row)
+        room -= len(row.first.text) + sum(len(turn.text) for turn in row.turns)
+        if room < 0:
+            break
+    if not rows:
+        raise DataError("there are no rows to find a wording in")
+    return rows
+
+
+def _row(number: int, record: Record, given: str | None) -> Conversation:
+    system, led = _system(record, given)
+    messages, shown = record.messages[led:], images_of(record)[led:]
+    if any(message.role != ("user", "assistant")[at % 2] for at, message in enumerate(messages)):
+        raise DataError("its turns are not user and assistant one after the other")
+    if not shown[0]:
+        raise DataError("its first user turn shows no image")
+    first = First(
+        number,
+        _behind_marks(messages[0].content, led + 1),
+        len(shown[0]),
+        record.question,
+        _size(number, record, 0),
+    )
+    turns, calls = [], []
+    seen_before = list(accumulate(map(len, shown), initial=0))
+    for at in range(1, len(messages), 2):
+        call, seen = _call(messages[at].content), seen_before[at]
+        calls += [(call, seen)] if call else []
+        if at + 1 < len(messages):
+            said, shows = led + at + 2, len(shown[at + 1])
+            tool = (call or _said(messages[at].content)).name
+            if shows != 1:
+                raise DataError(f"message {said} shows {shows} images where a tool gives one")
+            text = _behind_marks(messages[at + 1].content, said)
+            turns.append(Turn(text, seen, tools.get(tool).WORDING, _size(number, record, seen)))
+    return Conversation(number, system, first, turns, calls, len(messages[1::2]))
+
+
+def _system(record: Record, given: str | None) -> tuple[str, int]:
+    """The system message of a record that has turns, and how many of its messages it takes.
+
+    Raises:
+        DataError: there is none, there are two, or there are no turns.
+    """
+    own = next((message.content for message in record.messages[:1] if message.role == "system"), None)
+    led = int(own is not None)
+    if len(record.messages) <= led:
+        raise DataError("it has no conversation")
+    if own is None and given is None:
+        raise DataError("it has no system message")
+    if own is not None and given and own != given:
+        raise DataError("it has a system message of its own, which is not the one that is given")
+    return own or given or "", led
+
+
+def _behind_marks(content: str, number: int) -> str:
+    count = content.count(MARK)
+    if not content.startswith(MARK * count):
+        raise DataError(
+            f"message {number} has an image within its text, where a session shows images before it"
+        )
+    return content[len(MARK) * count :]
+
+
+def _call(content: str) -> ToolText | None:
+    """The tool call of a turn, where it can be read and there is one."""
+    with suppress(FormatError):
+        return parse(content).tool
+    return None
+
+
+def _said(content: str) -> ToolText:
+    """The tool call of a turn that others follow.
+
+    Raises:
+        FormatError: it cannot be read.
+        DataError: it is an answer.
+    """
+    tool = parse(content).tool
+    if tool is None:
+        raise DataError("it goes on after its answer")
+    return tool
+
+
+def _size(number: int, record: Record, index: int) -> Size | None:
+    if number > _LOOKED_AT or index >= len(record.images):
+        return None
+    with suppress(OSError, DataError):
+        return image_size(record.images[index].read(), "")
+    return None

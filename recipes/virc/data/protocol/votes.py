@@ -1,0 +1,226 @@
+"""Which wording made some texts: each text names every template that could have made it, the likeliest first, and the
+template that most of them name wins. So one odd row does not bend it, and shows when all are held against it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
+
+import msgspec
+
+from virc.data.protocol.templates import NUMBER, QUESTION, block_lines, common_start
+from virc.reasoning.calls import Size
+from virc.reasoning.images import SQUARE
+from virc.reasoning.resize import smart_resize
+
+_IMAGES = "{images}"
+_ORDERS = (
+    ("index", "width", "height"),
+    ("width", "height", "index"),
+    ("index", "height", "width"),
+    ("height", "width", "index"),
+)
+_MARKERS = (
+    re.compile(r"^[^\S\n]*question[^\S\n]*:[ \n]?", re.IGNORECASE | re.MULTILINE),
+    re.compile(r"\bquestion[^\S\n]*:[ \n]?", re.IGNORECASE),
+)
+_STARTS = re.compile(r"^|\n|: |\{images\}\s*")
+_ENDS = (re.compile(r"\r\n\r\n\s*|\n[^\S\n]*\n\s*"), re.compile(r"\n"), re.compile(r"\s"))
+_MOST_NUMBERS, _MOST_PLACES, _VOTERS = 64, 8, 200
+_SHORT = 12  # characters up to which a question may stand in a sentence by chance
+
+Place = tuple[int, int, str]
+"""Start, end and placeholder of a part of a text."""
+
+
+class First(msgspec.Struct, frozen=True):
+    """A first user turn, without its marks.
+
+    Args:
+        row: the row's number.
+        text: what stands behind the marks.
+        count: of images, at least one.
+        question: where the row tells it.
+        size: (width, height) in px of the first image's file, where it was looked at.
+    """
+
+    row: int
+    text: str
+    count: int
+    question: str | None = None
+    size: Size | None = None
+
+
+class After(msgspec.Struct, frozen=True):
+    """A user turn after a tool, without its mark.
+
+    Args:
+        row: the row's number.
+        text: what stands behind the mark.
+        index: of the image it shows.
+        question: of the row.
+        size: (width, height) in px of the image's file, where it was looked at.
+    """
+
+    row: int
+    text: str
+    index: int
+    question: str
+    size: Size | None = None
+
+
+def image_line_of(firsts: Sequence[First]) -> str | None:
+    """The template that announces an input in most of these turns."""
+    return _commonest([_lines(first) for first in firsts[:_VOTERS]])
+
+
+def first_of(firsts: Sequence[First], image_line: str) -> str | None:
+    """The template of most of these turns; None where they do not show where the question begins and ends."""
+    framed = [(_framed(first, image_line), first.question) for first in firsts[:_VOTERS]]
+    known = [_around_known(text, question) for text, question in framed if question]
+    return _commonest(known, least=0.5) or _around_varied([text for text, _ in framed])
+
+
+def after_of(turns: Sequence[After], reminds: bool) -> str | None:
+    """The template of most of these turns after a tool.
+
+    Args:
+        turns: after the same kind of tool.
+        reminds: whether such turns use to repeat the question; else a short one stands in them by chance.
+    """
+    return _commonest([_after_templates(turn, reminds) for turn in turns[:_VOTERS]])
+
+
+def _commonest(ballots: Sequence[Iterable[str]], least: float = 0) -> str | None:
+    """What most ballots name, of several the one that was named first; None where no more than `least` of all do."""
+    counts: Counter[str] = Counter()
+    for ballot in ballots:
+        counts.update(list(dict.fromkeys(ballot)))
+    best = max(counts, key=lambda name: counts[name], default=None)
+    return best if best is not None and counts[best] > least * len(ballots) else None
+
+
+def _announcements(text: str, index: int, size: Size | None) -> list[list[Place]]:
+    """Where three numbers in a row may be an image's index and its sides; first where they are those of its file."""
+    numbers = list(islice(NUMBER.finditer(text), _MOST_NUMBERS))
+    shown = (size, smart_resize(*size), SQUARE) if size else ()
+    found: list[tuple[bool, list[Place]]] = []
+    for order in _ORDERS:
+        for three in zip(numbers, numbers[1:], numbers[2:], strict=False):
+            value = {name: int(number[0]) for name, number in zip(order, three, strict=True)}
+            sides = value["width"], value["height"]
+            turned = sides not in shown and sides[::-1] in shown
+            if value["index"] == index and all(sides) and not turned:
+                places = [(*number.span(), name) for name, number in zip(order, three, strict=True)]
+                found.append((sides not in shown, places))
+    return [places for _, places in sorted(found, key=lambda each: each[0])][:_MOST_PLACES]
+
+
+def _template(text: str, places: Iterable[Place], offset: int = 0) -> str:
+    for start, end, name in sorted(places, reverse=True):  # from behind, so that the places before stay
+        text = f"{text[: start - offset]}{{{name}}}{text[end - offset :]}"
+    return text
+
+
+def _lines(first: First) -> Iterator[str]:
+    """Templates of an announcement: the whole line, and where that may hold more, the line up to its last number."""
+    text = first.text
+    for places in _announcements(text, 0, first.size):
+        start, last = text.rfind("\n", 0, places[0][0]) + 1, places[-1][1]
+        end = text.find("\n", last)
+        whole = text[start : end if end >= 0 else len(text)]
+        line = _template(whole, places, start)
+        if not _MARKERS[1].search(whole) and _block(first, line):
+            yield line
+        if first.count == 1:
+            signs = re.match(r"[^\w\s]*", text[last:])
+            end = last + (signs.end() if signs else 0)
+            yield _template(text[start:end], places, start)
+
+
+def _block(first: First, image_line: str) -> re.Match[str] | None:
+    """Where the announcements of a turn's images stand."""
+    return re.search(r"\n".join(block_lines(image_line, first.count)), first.text)
+
+
+def _framed(first: First, image_line: str) -> str:
+    """The turn with {images} for its announcements, where they are found."""
+    block = _block(first, image_line)
+    return first.text[: block.start()] + _IMAGES + first.text[block.end() :] if block else first.text
+
+
+def _around_known(text: str, question: str) -> Iterator[str]:
+    """Templates in which that question stands at one of its places, those behind a marker first."""
+    marked = {match.end() for marker in _MARKERS for match in marker.finditer(text)}
+    for start in sorted(_places(text, question), key=lambda start: start not in marked):
+        before, after = text[:start], text[start + len(question) :]
+        if _IMAGES in before or _IMAGES in after:
+            yield before + QUESTION + after
+
+
+def _around_varied(texts: Sequence[str]) -> str | None:
+    """The template around what varies; of equal texts, around what stands between marker and last blank line."""
+    distinct = list(dict.fromkeys(texts))
+    before = _commonest([_opening(*pair) for pair in _pairs(distinct)])
+    if before is None:
+        return None
+    rests = [text.removeprefix(before) for text in distinct if text.startswith(before)]
+    after = _commonest([_closing(*pair, _IMAGES not in before) for pair in _pairs(rests)])
+    return None if after is None else before + QUESTION + after
+
+
+def _pairs(texts: Sequence[str]) -> list[tuple[str, str | None]]:
+    return list(pairwise(texts)) if len(texts) > 1 else [(text, None) for text in texts]
+
+
+def _opening(one: str, other: str | None) -> Iterator[str]:
+    """What stands before the questions of two turns, or before the question of the one there is."""
+    common = one if other is None else one[: common_start(one, other)]
+    for marker in _MARKERS:
+        if match := marker.search(common):
+            yield common[: match.end()]
+            return
+    if other is not None:
+        yield common[: max(match.end() for match in _STARTS.finditer(common))]
+
+
+def _closing(one: str, other: str | None, with_images: bool) -> Iterator[str]:
+    """What stands after the questions of two turns: all from the first blank line, line end or space that they share.
+
+    Of the one turn there is: all from its last blank line or line end.
+    """
+    common = one if other is None else one[len(one) - common_start(one[::-1], other[::-1]) :]
+    stop = common.find(_IMAGES) if with_images else len(common)
+    for boundary in _ENDS[: 2 if other is None else 3]:
+        if starts := [match.start() for match in boundary.finditer(common, 0, max(stop, 0))]:
+            yield common[starts[-1 if other is None else 0] :]
+            return
+    if other is not None and stop >= 0:
+        yield common[stop:]
+
+
+def _after_templates(turn: After, reminds: bool) -> Iterator[str]:
+    by_chance = not reminds and len(turn.question) <= _SHORT
+    for places in _announcements(turn.text, turn.index, turn.size):
+        plain = _template(turn.text, places)
+        reminding = [
+            _template(turn.text, [*places, (start, start + len(turn.question), "question")])
+            for start in _places(turn.text, turn.question, places[-1][1])
+        ]
+        yield from [plain, *reminding] if by_chance else [*reminding, plain]
+
+
+def _places(text: str, question: str, start: int = 0) -> list[int]:
+    """Where a question stands in a text from `start` on; first where it is no part of a longer word."""
+    places: list[int] = []
+    at = text.find(question, start) if question else -1
+    while at >= 0 and len(places) < _MOST_PLACES:
+        places.append(at)
+        at = text.find(question, at + 1)
+    return sorted(places, key=lambda at: _joined(text, at) or _joined(text, at + len(question)))
+
+
+def _joined(text: str, at: int) -> bool:
+    """Whether a word goes on at this place."""
+    return text[at - 1 : at].isalnum() and text[at : at + 1].isalnum()

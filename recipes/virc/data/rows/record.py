@@ -1,0 +1,141 @@
+"""One problem and, where it is solved, how: the record that every layout is read into and written from.
+
+Text carries `<image>` marks, as LLaMA-Factory and verl both read them: the n-th mark of a record stands for its n-th
+image. Wording, tags and tool calls stay exactly as they were written.
+"""
+
+import errno
+import stat
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from virc.core.files import contents
+from virc.reasoning.grammar import TAGS, Grammar
+from virc.reasoning.images import MOST_BYTES
+from virc.reasoning.messages import FormatError, parse
+
+MARK = "<image>"
+Role = Literal["system", "user", "assistant"]
+Id = str | int
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One chat message; `content` holds a MARK for every image it shows."""
+
+    role: Role
+    content: str
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """An image of a record: a file, or bytes that came within the row.
+
+    Args:
+        name: what the row calls it: a path relative to `folder`, an absolute path, a `file://` URL, or "" for bytes
+            without a name.
+        folder: what a relative name starts from.
+        data: the file's bytes, where the row holds them.
+        confined: a file must lie in `folder`. So it is in datasets, which others made; in a batch file the user
+            names what they like.
+    """
+
+    name: str
+    folder: Path = Path()
+    data: bytes | None = None
+    confined: bool = True
+
+    @property
+    def on_network(self) -> bool:
+        """Whether its name is a URL to fetch; such an image has no file here."""
+        return self.data is None and self.name[:8].lower().startswith(("http://", "https://"))
+
+    def path(self) -> Path:
+        """Where the file lies.
+
+        Raises:
+            OSError: it is on the network, it is confined and lies elsewhere, or no file can have that name.
+        """
+        if self.on_network:
+            raise OSError(errno.EINVAL, "it is on the network, not in a file", self.name)
+        try:
+            path = (self.folder / self.name.removeprefix("file://")).resolve()
+        except (ValueError, RuntimeError) as error:  # a NUL, a loop of links
+            raise OSError(errno.EINVAL, "no file can have that name", self.name) from error
+        if self.confined and not path.is_relative_to(self.folder.resolve()):
+            raise OSError(errno.EPERM, "it lies outside the dataset's folder", self.name)
+        return path
+
+    def file(self) -> Path:
+        """Where the file lies, which is there and can be an image.
+
+        Raises:
+            OSError: as `path` does; there is no such file, it is over `MOST_BYTES`, or it is something that may
+                never end.
+        """
+        path = self.path()
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is no file", self.name)
+        if found.st_size > MOST_BYTES:
+            raise OSError(errno.EFBIG, f"it is over {MOST_BYTES >> 20} MiB", self.name)
+        return path
+
+    def read(self) -> bytes:
+        """The file's bytes, undecoded.
+
+        Raises:
+            OSError: as `file` does; it cannot be read.
+        """
+        return contents(self.file(), MOST_BYTES) if self.data is None else self.data
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A problem, with its conversation as far as there is one.
+
+    Args:
+        messages: an optional system message, then user and assistant in turns; empty where only the problem is
+            known (a batch row). Ends with a user message where the next unit is still to be written.
+        images: in the order of the marks; those of the question alone where there are no messages.
+        id: as the row has it.
+        question: as the user wrote it, without the wording of any protocol.
+        answer: the reference answer.
+        extra: further fields of the row, which pass through every layout that can hold them.
+    """
+
+    messages: tuple[Message, ...] = ()
+    images: tuple[Picture, ...] = ()
+    id: Id | None = None
+    question: str | None = None
+    answer: str | None = None
+    extra: dict[str, Any] = {}
+
+
+def images_of(record: Record) -> list[list[int]]:
+    """For each message the indices of the images it shows, by its marks; they may go beyond the images there are."""
+    found, shown = [], 0
+    for message in record.messages:
+        count = message.content.count(MARK)
+        found.append(list(range(shown, shown + count)))
+        shown += count
+    return found
+
+
+def inputs_of(record: Record) -> list[int]:
+    """Indices of the images of the question: those of the first user message, or all where there are no messages."""
+    if not record.messages:
+        return list(range(len(record.images)))
+    for message, indices in zip(record.messages, images_of(record), strict=True):
+        if message.role == "user":
+            return indices
+    return []
+
+
+def final_answer(record: Record, grammar: Grammar = TAGS) -> str | None:
+    """The answer that the conversation, whose replies a grammar writes, ends with; None where it ends otherwise."""
+    if not record.messages or record.messages[-1].role != "assistant":
+        return None
+    try:
+        return parse(record.messages[-1].content, grammar).answer
+    except FormatError:
+        return None

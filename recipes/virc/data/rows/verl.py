@@ -1,0 +1,291 @@
+"""Rows as verl's dataset class reads them, and the record of each: the columns of RL files and of prompts.
+
+A row's record has the messages of its prompt, then the reference reply where it is known; `extra` says which turn it
+is and which tool the reference calls.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import DataError
+from virc.core.json_stream import MOST_DEPTH, one_line
+from virc.core.text import clause
+from virc.data.rows.record import MARK, Message, Picture, Record
+
+OF_ROW = ("turn", "tool_info_gt", "index")
+"""Fields of `extra` that tell of one row, not of its problem."""
+LABELS = {"data_source": "virc", "ability": "math", "style": "rule"}
+"""Columns that every row must have, and what stands there where a record has no field of that name."""
+FOREIGN_MARKS = ("<video>", "<audio>")
+_OBJECTS = ("extra_info", "reward_model")
+
+
+def schema(embed: bool, turns: bool) -> Any:
+    """The columns, as a pyarrow schema.
+
+    Args:
+        embed: images are bytes in the row, else names of files.
+        turns: rows are single turns with a reference, else whole prompts.
+    """
+    import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+
+    text = pa.string()
+    message = pa.struct([("role", text), ("content", text)])
+    image = pa.struct([("bytes", pa.binary()), ("path", text)] if embed else [("image", text)])
+    info = [
+        ("index", pa.int64()), ("question", text), ("images", pa.list_(image)), ("prompt", pa.list_(message)),
+        ("id", text), ("id_is_int", pa.bool_()), ("extra", text),
+    ]  # fmt: skip
+    if turns:
+        info += [("tool_info_gt", pa.struct([("name", text)])), ("turn", pa.int64()), ("reference", text)]
+    return pa.schema(
+        [
+            ("data_source", text),
+            ("prompt", pa.list_(message)),
+            ("images", pa.list_(image)),
+            ("ability", text),
+            ("reward_model", pa.struct([("style", text), ("ground_truth", text)])),
+            ("extra_info", pa.struct(info)),
+        ]
+    )
+
+
+def fields_of(record: Record, index: int, images: list[dict[str, Any]], turns: bool) -> dict[str, Any]:
+    """The row of a record; its last message, where the assistant's, is the reference.
+
+    Args:
+        index: the row's number, from 0.
+        images: as the row calls them.
+        turns: as in `schema`.
+
+    Raises:
+        DataError: a field of `extra` holds what JSON has not.
+    """
+    known = turns and record.messages[-1].role == "assistant"
+    prompt = msgspec.to_builtins(record.messages[:-1] if known else record.messages)
+    carried = {key: value for key, value in record.extra.items() if key not in OF_ROW}
+    labels = {key: value if isinstance(value := carried.get(key), str) else LABELS[key] for key in LABELS}
+    info = {
+        "index": index, "question": record.question, "images": images, "prompt": prompt,
+        "id": None if record.id is None else str(record.id), "id_is_int": isinstance(record.id, int),
+        "extra": _as_json(carried),
+    }  # fmt: skip
+    if turns:
+        tool = record.extra.get("tool_info_gt")
+        info |= {
+            "tool_info_gt": {"name": tool["name"]} if tool else None,
+            "turn": record.extra["turn"],
+            "reference": record.messages[-1].content if known else "",
+        }
+    return {
+        "data_source": labels["data_source"], "prompt": prompt, "images": images, "ability": labels["ability"],
+        "reward_model": {"style": labels["style"], "ground_truth": record.answer}, "extra_info": info,
+    }  # fmt: skip
+
+
+def _as_json(extra: Mapping[str, Any]) -> str:
+    try:
+        return one_line(extra)
+    except ValueError as error:
+        raise DataError(f"a field cannot be JSON: {clause(error)}") from None
+
+
+def record_of(fields: Mapping[str, Any], folder: Path) -> Record:
+    """The record of a row, ours or published.
+
+    Args:
+        folder: of the file; images lie in it.
+
+    Raises:
+        DataError: something in the row is not what it has to be.
+    """
+    rest = dict(fields)
+    info, model = _object(rest, "extra_info"), _object(rest, "reward_model")
+    messages = _messages(rest.pop("prompt", None) or info.get("prompt"))
+    images = rest.pop("images", None)
+    pictures = tuple(
+        _picture(image, number, folder)
+        for number, image in enumerate(_list(images if images is not None else info.get("images"), "images"))
+    )
+    reference = _text(info.pop("reference", None), "extra_info.reference")
+    turn, tool = info.pop("turn", None), _tool(info.pop("tool_info_gt", None))
+    if reference:
+        messages += (Message("assistant", reference),)
+    units = sum(message.role == "assistant" for message in messages) - bool(reference)
+    return Record(
+        messages,
+        pictures,
+        _id(info.pop("id", None), info.pop("id_is_int", None)),
+        _text(info.pop("question", None), "extra_info.question"),
+        _answer(model.pop("ground_truth", None)),
+        {"turn": turn if type(turn) is int else units, "tool_info_gt": tool} | _carried(rest, info, model),
+    )
+
+
+def flaws_of(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """What verl would stumble over in the fields of a row that are readable all the same."""
+    info, prompt, shown = fields.get("extra_info"), fields.get("prompt"), fields.get("images")
+    images = shown if isinstance(shown, list) else []
+    lists = {"prompt": isinstance(prompt, list), "images": isinstance(shown, list | None)}
+    faults = {f"{name} is no list: verl stops at it": not fine for name, fine in lists.items()}
+    faults |= {
+        f"{name} is text, not an object: verl stops at it": isinstance(fields.get(name), str)
+        for name in _OBJECTS
+    }
+    text = str(prompt)
+    faults |= {
+        f"prompt holds {' or '.join(FOREIGN_MARKS)}, for which verl wants a file": bool(images)
+        and any(mark in text for mark in FOREIGN_MARKS),
+        "prompt has image marks, and images is empty: verl shows no image": not shown and MARK in text,
+        "an image is neither an object nor a name: verl stops at it": not all(
+            isinstance(image, dict | str) for image in images
+        ),
+        "an image has a path, but neither bytes nor image: verl cannot open it": any(map(_is_unseen, images)),
+        "extra_info.prompt is not the prompt: the reward judges another conversation": isinstance(info, dict)
+        and info.get("prompt") not in (None, prompt),
+        "there is no data_source: verl's reward stops at it": not fields.get("data_source"),
+    }
+    return tuple(fault for fault, found in faults.items() if found)
+
+
+def _is_unseen(image: object) -> bool:
+    return isinstance(image, dict) and not image.get("bytes") and not image.get("image")
+
+
+def _carried(rest: dict[str, Any], info: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
+    """The fields that pass through. Of a row of ours: what the record had, and what others added or changed."""
+    for key in ("images", "prompt"):
+        info.pop(key, None)
+    if model.get("style") == LABELS["style"]:
+        del model["style"]
+    try:
+        own = json.loads(info["extra"])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        own = None
+    if not isinstance(own, dict):
+        return _plain_fields(rest | model | info)
+    del info["extra"]
+    info.pop("index", None)
+    changed = {key: value for key, value in (rest | model).items() if value != LABELS.get(key)}
+    return _plain_fields(own | changed | info)
+
+
+def _plain_fields(fields: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
+    kept = {key: value for key, value in fields.items() if not isinstance(value, bytes)}
+    return {str(key): _plain(value, depth + 1) for key, value in kept.items()}
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """As JSON can hold it: dates and decimals as text, numbers that are none as null; bytes stay behind."""
+    if depth > MOST_DEPTH:
+        raise DataError("it is nested too deeply")
+    if isinstance(value, dict):
+        return _plain_fields(value, depth)
+    if isinstance(value, list | tuple):
+        return [_plain(item, depth + 1) for item in value if not isinstance(item, bytes)]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int) else str(value)
+
+
+def _object(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    value = _parsed(fields.pop(name, None), name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise DataError(f"{name} is not an object")
+    return dict(value)
+
+
+def _list(value: Any, name: str) -> list[Any]:
+    value = _parsed(value, name)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise DataError(f"{name} is not a list")
+    return value
+
+
+def _parsed(value: Any, name: str) -> Any:
+    """The value; where it is a string, the JSON in it."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{name} is not JSON: {clause(error)}") from None
+
+
+def _messages(value: Any) -> tuple[Message, ...]:
+    try:
+        messages = msgspec.convert(_list(value, "prompt"), tuple[Message, ...])
+    except msgspec.ValidationError as error:
+        raise DataError(f"prompt is not a list of messages: {clause(error)}") from None
+    if not messages:
+        raise DataError("prompt is empty")
+    return messages
+
+
+def _picture(value: Any, number: int, folder: Path) -> Picture:
+    if isinstance(value, str | bytes):
+        value = {"image": value}
+    if isinstance(value, dict):
+        data = next((value[key] for key in ("bytes", "image") if isinstance(value.get(key), bytes)), None)
+        name = next((value[key] for key in ("path", "image") if isinstance(value.get(key), str)), "")
+        if name or data is not None:
+            return Picture(_relative(name, folder), folder, data)
+    raise DataError(f"image {number} is neither a file's name nor its bytes")
+
+
+def _relative(name: str, folder: Path) -> str:
+    """The name from the folder on where it is a URL into it, so that other layouts can keep it."""
+    return name.removeprefix(_home(folder)) or name
+
+
+@lru_cache(maxsize=16)
+def _home(folder: Path) -> str:
+    return f"file://{folder.resolve().as_posix()}/"
+
+
+def _tool(value: Any) -> dict[str, Any] | None:
+    """`tool_info_gt` as an object, which some files hold as JSON or as the name alone."""
+    if isinstance(value, str) and value.strip():
+        try:
+            parsed = json.loads(value)
+        except (ValueError, RecursionError):
+            parsed = value.strip()
+        value = {"name": parsed} if isinstance(parsed, str) else parsed
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not value["name"]:
+        return None
+    return _plain_fields(value)
+
+
+def _id(value: Any, is_int: Any) -> str | int | None:
+    if value is None or (type(value) is int):
+        return value
+    if not isinstance(value, str):
+        raise DataError("extra_info.id is neither text nor a whole number")
+    if not is_int:
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        raise DataError("extra_info.id is not the whole number that it claims to be") from None
+
+
+def _text(value: Any, name: str) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise DataError(f"{name} is not text")
+    return value
+
+
+def _answer(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(_plain(value), ensure_ascii=False)

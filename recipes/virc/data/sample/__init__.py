@@ -1,0 +1,1 @@
+"""Trajectories by rejection sampling."""

@@ -1,0 +1,207 @@
+"""What sampling leaves behind: a dataset that grows by whole problems and survives being killed.
+
+NAME.progress        the truth, a `Ledger`: a line a problem, with its pass rate and the rows kept of it
+NAME.images/         the images of the rows, each once, named by content; there before a line that names them
+NAME.jsonl           the rows in order of the problems, made anew from the truth whenever a run ends
+dataset_info.json    its entry, beside those of other datasets
+virc_protocol.json   the wording of the rows
+"""
+
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from virc.core.errors import ConfigError, UsageError, VircError
+from virc.core.locks import held
+from virc.core.result_log import Ledger
+from virc.core.text import clause
+from virc.data.formats.registry import INFO, file_for, read_info
+from virc.data.formats.sft import add_info, info
+from virc.models.chat_protocol import read_protocol
+from virc.reasoning.images import Shown
+from virc.reasoning.protocol import FILE_NAME, Protocol, as_fields
+
+SCHEMA = "virc.sampled/1"
+_NAME = "trajectories"
+_ELSEWHERE = "choose another place with --to"
+_IMAGE = re.compile(r"[0-9a-f]{32}\.png|\.[0-9a-f]{32}\.png\.\d+")
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a dataset of that name lies."""
+
+    folder: Path
+    name: str
+
+    @property
+    def file(self) -> Path:
+        """The rows."""
+        return self.folder / f"{self.name}.jsonl"
+
+    @property
+    def progress(self) -> Path:
+        """What is done; no .jsonl, since every such file in a folder of data is taken for rows."""
+        return self.folder / f"{self.name}.progress"
+
+    @property
+    def images(self) -> Path:
+        """The folder of the images."""
+        return self.folder / f"{self.name}.images"
+
+
+class Totals(msgspec.Struct):
+    """What all problems of a dataset came to, in this run and those before.
+
+    Args:
+        problems: that were rolled out.
+        without: of them, those no rollout of which was right.
+        failed: rows that could not be rolled out.
+    """
+
+    problems: int = 0
+    rollouts: int = 0
+    right: int = 0
+    kept: int = 0
+    without: int = 0
+    failed: int = 0
+
+    @property
+    def pass_rate(self) -> float | None:
+        """The share of right rollouts."""
+        return self.right / self.rollouts if self.rollouts else None
+
+
+class _Line(msgspec.Struct):
+    """What is read of a line of progress."""
+
+    line: int = 0
+    rollouts: int = 0
+    right: int = 0
+    kept: list[msgspec.Raw] = []
+    error: Any = None
+
+
+class _Kept(msgspec.Struct):
+    images: list[str]
+
+
+def place_of(to: Path) -> Place:
+    """The place that a user names: a file `NAME.jsonl`, or a folder.
+
+    Raises:
+        UsageError: it is another kind of file, or holds what no sampling made.
+        DataError: the `dataset_info.json` there cannot be read.
+    """
+    if to.suffix in (".json", ".parquet"):
+        raise UsageError(f"trajectories go to a folder or a .jsonl file, not to {to.name}", "--to traj.jsonl")
+    place = Place(to.parent, to.stem) if to.suffix == ".jsonl" else Place(to, _NAME)
+    file_for(place.folder, place.name, ".jsonl")
+    if place.folder.exists() and not place.folder.is_dir():
+        raise UsageError(f"{place.folder} is no folder", _ELSEWHERE)
+    for path in (place.file, place.images):
+        if path.exists() and not place.progress.exists():
+            raise UsageError(f"{path} is in use", _ELSEWHERE)
+    if read_info(place.folder).get(place.name, {}).get("file_name", place.file.name) != place.file.name:
+        raise UsageError(f"{place.folder / INFO} has another dataset {place.name}", _ELSEWHERE)
+    return place
+
+
+@contextmanager
+def begun(place: Place, protocol: Protocol, made_with: Mapping[str, object]) -> Iterator[Ledger]:
+    """Hold the dataset alone, and give its ledger.
+
+    Args:
+        protocol: the wording of the rows.
+        made_with: the settings that all rows share.
+
+    Raises:
+        ConfigError: another run holds it, or it was made with other settings, or beside rows of other wording.
+        VircError: the disk refuses.
+    """
+    beside = place.folder / FILE_NAME
+    if beside.is_file() and _words(read_protocol(beside)) != _words(protocol):
+        raise ConfigError(f"{beside} is the wording of other rows than those to be made", _ELSEWHERE)
+    with Ledger(place.progress, SCHEMA, made_with, (), "--to") as ledger:
+        if not beside.is_file():
+            with _replaced(beside) as file:
+                file.write(msgspec.json.format(msgspec.json.encode(as_fields(protocol)), indent=1) + b"\n")
+        yield ledger
+
+
+def store(place: Place, shown: Shown) -> str:
+    """Put an image where the rows' images lie, whole or not at all, and return its name in a row.
+
+    Raises:
+        VircError: the disk refuses.
+    """
+    path = place.images / f"{shown.digest.hex()[:32]}.png"
+    try:
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            with _replaced(path, f".{threading.get_ident()}") as file:  # several problems may show the same
+                file.write(shown.png)
+    except OSError as error:
+        raise VircError(f"cannot write {path}: {clause(error)}") from error
+    return f"{path.parent.name}/{path.name}"
+
+
+def publish(place: Place, finished: bool) -> Totals:
+    """Make the file of rows and its entry from the ledger, which is held.
+
+    Args:
+        finished: no row is in work any more: images that no line names are left from runs that were killed, and go.
+    """
+    totals, named = Totals(), set[str]()
+    with place.progress.open("rb") as lines, _replaced(place.file) as out:
+        for offset in _in_order(lines, totals):
+            lines.seek(offset)
+            for row in msgspec.json.decode(lines.readline(), type=_Line).kept:
+                out.write(bytes(row) + b"\n")
+                named.update(name.rpartition("/")[2] for name in msgspec.json.decode(row, type=_Kept).images)
+    with held(place.folder / INFO):
+        add_info(place.folder, place.name, info(place.file.name))
+    if finished and place.images.is_dir():
+        for path in place.images.iterdir():
+            if path.name not in named and _IMAGE.fullmatch(path.name):
+                path.unlink()
+    return totals
+
+
+def _in_order(lines: IO[bytes], totals: Totals) -> list[int]:
+    """Where the lines with rows begin, in the order of the problems' own file; all lines are counted."""
+    found: list[tuple[int, int]] = []
+    offset = 0
+    for text in lines:
+        line = msgspec.json.decode(text, type=_Line)
+        totals.failed += line.error is not None
+        totals.problems += line.error is None
+        totals.without += line.error is None and not line.right
+        totals.rollouts += line.rollouts
+        totals.right += line.right
+        totals.kept += len(line.kept)
+        if line.kept:
+            found.append((line.line, offset))
+        offset += len(text)
+    return [offset for _, offset in sorted(found)]
+
+
+def _words(protocol: Protocol) -> Protocol:
+    """The protocol without what the file calls itself."""
+    return msgspec.structs.replace(protocol, name="")
+
+
+@contextmanager
+def _replaced(path: Path, mark: str = ".new") -> Iterator[IO[bytes]]:
+    """A file to write, which then stands at `path`: whole and on disk, or not at all."""
+    new = path.with_name(f".{path.name}{mark}")
+    with new.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)

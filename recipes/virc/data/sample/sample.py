@@ -1,0 +1,165 @@
+"""Own figures with answers become trajectories: every problem is rolled out several times, what is right is kept.
+
+A rollout is drawn as RL draws it: one try a turn, no deviation forgiven. So what is kept holds nothing that a
+reward or a check would refuse, and the share of right ones is the pass rate of the model as it is.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from virc.core.errors import DataError, NetworkError, VircError
+from virc.core.result_log import Claims
+from virc.core.seeds import derived
+from virc.core.timeouts import Deadline
+from virc.data.formats.sft import row_of
+from virc.data.rows.record import MARK, Message, Record
+from virc.data.sample.dataset import Place, store
+from virc.families.registry import taught
+from virc.models.load import Opened
+from virc.reasoning.trace import Trace
+from virc.scoring.rules import same
+from virc.solving.batch import BatchConfig, RowDone, outage_of, shown_images, through, workers_for
+from virc.solving.one import Attempt, OnEvent, SolveConfig, attempts
+from virc.solving.outcome import Fields
+from virc.solving.rows import Row
+
+
+class SampleConfig(msgspec.Struct, frozen=True):
+    """How rows are sampled.
+
+    Args:
+        batch: how they are gone through. Of its `solving`, `samples` are the rollouts of a problem; every problem
+            has seeds of its own, derived from `seed` and its id.
+        keep: most trajectories of one problem.
+        place: where images go.
+    """
+
+    batch: BatchConfig
+    keep: int
+    place: Place
+
+
+def sample(
+    config: SampleConfig,
+    opened: Opened,
+    rows: Iterable[Row],
+    claims: Claims,
+    on_row: Callable[[RowDone], None],
+    on_wait: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Roll out every problem that is still to be done.
+
+    Args:
+        claims: which problems are done.
+        on_row: told of every problem when it is done, one at a time: its fields are `line`, `rollouts`, `right`,
+            `pass_rate`, `ended` (how many rollouts ended in which way), `answers` and `kept` (rows of the
+            trajectories layout, whose images are in place).
+        on_wait: told when the endpoint has gone away, and is waited for.
+
+    Raises:
+        NetworkError: the endpoint went away and did not come back.
+        VircError: the endpoint failed row after row for a reason of its own.
+    """
+
+    def work(row: Row, on_event: OnEvent) -> RowDone:
+        return RowDone(row, _sampled(config, opened, row, on_event))
+
+    workers = workers_for(config.batch.at_once, opened)
+    through(rows, claims, work, on_row, workers, outage_of(opened, on_wait))
+
+
+def sampling_facts(known: Fields, keep: int) -> Fields:
+    """The `facts` of a model with the settings as sampling has them."""
+    settings = dict(known["settings"])
+    return known | {"settings": {"n": settings.pop("samples"), "keep": keep, **settings}}
+
+
+def _sampled(config: SampleConfig, opened: Opened, row: Row, on_event: OnEvent) -> Fields:
+    reference, choices = _reference(row), [str(choice) for choice in row.passed.get("choices") or ()]
+    solving = _solving(config.batch.solving, row)
+    deadline = Deadline(solving.timeout)
+    images = shown_images(config.batch, opened, row, deadline)
+    asked = (solving, opened.backend, opened.wording.protocol, images, row.question)
+    ended: Counter[str] = Counter()
+    answers: list[str | None] = []
+    kept: dict[tuple[str, ...], Fields] = {}  # by what the model said: the same again teaches nothing
+    for number, attempt in enumerate(attempts(*asked, on_event=on_event, deadline=deadline), 1):
+        _check(attempt, last=number == solving.samples and not ended.keys() - {"failed"})
+        end = _end(attempt.trace, reference, choices)
+        ended[end] += 1
+        answers.append(attempt.trace.answer)
+        said = tuple(unit.text for unit in attempt.trace.units)
+        if end == "right" and len(kept) < config.keep and said not in kept:
+            kept[said] = _trajectory(config.place, row, reference, number, attempt)
+    return {
+        "line": row.line,
+        "rollouts": solving.samples,
+        "right": ended["right"],
+        "pass_rate": ended["right"] / solving.samples,
+        "ended": dict(ended),
+        "answers": answers,
+        "kept": list(kept.values()),
+    }
+
+
+def _reference(row: Row) -> str:
+    """The answer of a row.
+
+    Raises:
+        DataError: it has none, or its question would be taken for an image.
+    """
+    answer = row.passed.get("answer")
+    if type(answer) not in (str, int, float) or not str(answer).strip():
+        raise DataError(f"line {row.line}: it has no answer to hold the rollouts against")
+    if MARK in row.question:
+        raise DataError(
+            f"line {row.line}: the question holds {MARK}, which stands for an image in training data"
+        )
+    return str(answer)
+
+
+def _solving(solving: SolveConfig, row: Row) -> SolveConfig:
+    seed = derived(solving.seed, row.id)
+    return msgspec.structs.replace(solving, seed=seed, tries=1, tolerate=frozenset(), keep_images=True)
+
+
+def _check(attempt: Attempt, last: bool) -> None:
+    """Raise what broke a rollout off, if it would break off the others too.
+
+    Args:
+        last: it is the last rollout, and all before it were broken off.
+    """
+    broken = attempt.broken
+    if broken is None:
+        return
+    if last or not isinstance(broken, VircError) or isinstance(broken, NetworkError) or broken.everywhere:
+        raise broken
+
+
+def _end(trace: Trace, reference: str, choices: list[str]) -> str:
+    """How a rollout ended: `right`, `wrong`, `failed` where the model did, else what was amiss in it."""
+    if trace.answer is None:
+        assert trace.failure
+        kind = trace.failure.kind
+        return "failed" if kind == "engine" else trace.pending[-1].kind if kind == "tries" else kind
+    if any(MARK in message.text for message in trace.messages):
+        return "marks"
+    return "right" if same(trace.answer, reference, choices) else "wrong"
+
+
+def _trajectory(place: Place, row: Row, reference: str, number: int, attempt: Attempt) -> Fields:
+    """The row of a rollout in the dataset, its images in place."""
+    extra = dict(row.passed)
+    question = extra.pop("question")
+    extra.pop("answer")
+    system = taught(attempt.trace.protocol).system
+    messages = (
+        Message(said.role, system if said.role == "system" else MARK * len(said.images) + said.text)
+        for said in attempt.trace.messages
+    )
+    record = Record(
+        tuple(messages), id=f"{row.id}-{number}", question=question, answer=reference, extra=extra
+    )
+    return row_of(record, [store(place, shown) for shown in attempt.images])

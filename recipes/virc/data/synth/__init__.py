@@ -1,0 +1,1 @@
+"""Drawn problems with exact answers and boxes."""

@@ -1,0 +1,283 @@
+"""A folder of synthetic problems: pictures, questions with exact boxes, and worked trajectories, in any layout."""
+
+import json
+import random
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import msgspec
+
+from virc.core.errors import UsageError
+from virc.core.fresh import fresh_folder
+from virc.core.parallel import cores, in_order
+from virc.data.convert.pictures import FOLDER, PictureStore
+from virc.data.formats import registry as layouts
+from virc.data.formats.registry import Writing
+from virc.data.rows import parquet as parquet_rows
+from virc.data.rows.record import MARK, Message, Picture, Record
+from virc.data.synth import tasks, worked
+from virc.data.synth.families import polygons
+from virc.data.synth.families import registry as families
+from virc.data.synth.problem import Difficulty, Split
+from virc.data.synth.tasks import Task
+from virc.data.synth.worked import Pattern
+from virc.reasoning.images import Shown
+from virc.reasoning.protocol import FILE_NAME, as_fields
+from virc.reasoning.session import Reply, Session
+
+DEFAULT_LAYOUTS = ("batch", "sft")
+SIDES = (3, 3, 4)
+_NAMES = {
+    "batch": "problems",
+    "sft": "trajectories",
+    "trajectories": "lines",
+}  # of datasets; else as the layout
+_PARQUET = {"rl", "prompts"}
+_OF_PROBLEMS = {"batch", "prompts"}  # one row a problem, however many paths solve it
+_CHUNK = 25  # problems a worker draws at once; a worker that draws fewer than four times as many is not worth its start
+_IN_A_FOLDER = 1000  # problems
+
+Drawn = tuple[bytes, dict[str, bytes]]
+"""A record as JSON, and its images by name."""
+
+
+class SynthConfig(msgspec.Struct, frozen=True):
+    """What to draw.
+
+    Args:
+        to: folder to make; it must not exist, or be empty.
+        count: problems; the first of them are the same whatever the count.
+        seed: same seed, split and sides: same folder, byte for byte, but for parquet files that name it.
+        split: `train` or `heldout`; no figure of one is in the other.
+        sides: numbers of sides to choose from, 3 or 4; a number given twice is drawn twice as often. Only of polygons
+            drawn without the options of families.
+        layouts: names of layouts to write.
+        embed: parquet files hold the images, as the published ones do, and do not name files.
+        workers: processes that draw; None is one a core. It changes nothing about the folder.
+        families: to choose from, each as often; None are polygons.
+        difficulty: of all problems; None mixes them.
+        paths: solutions of each problem, in different patterns; rows of problems hold the first alone.
+        refusals: share of problems, 0 to 1, whose picture or question is none of the family's; the answer to them is
+            `unreadable`.
+        pattern: of every solution; None draws it.
+        twins: every problem gets a picture of its twin, and what the answer is there; they stand in the rows of
+            problems alone.
+    """
+
+    to: Path
+    count: int = 100
+    seed: int = 0
+    split: Split = "train"
+    sides: tuple[int, ...] = SIDES
+    layouts: tuple[str, ...] = DEFAULT_LAYOUTS
+    embed: bool = False
+    workers: int | None = None
+    families: tuple[str, ...] | None = None
+    difficulty: Difficulty | None = None
+    paths: int = 1
+    refusals: float = 0.0
+    pattern: Pattern | None = None
+    twins: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether rows are of polygons in one path each, as they were before there were other families."""
+        of_polygons = self.families is None and self.difficulty is None
+        in_one_path = self.paths == 1 and self.pattern is None
+        return of_polygons and in_one_path and not self.refusals and not self.twins
+
+
+Progress = Callable[[str, int], None]
+"""Told what is done (`drawn`, `written as sft`) and to how many problems."""
+
+
+def write(config: SynthConfig, on_progress: Progress = lambda what, count: None) -> Path:
+    """Make the folder, whole or not at all.
+
+    It holds `problems.jsonl` (batch, with boxes), `trajectories.json` with `dataset_info.json` (sft), `rl.parquet`,
+    `prompts.parquet` or `lines.jsonl` (trajectories), as asked for; `virc_protocol.json`, the wording of the
+    trajectories; and `images/` where files are named.
+
+    Raises:
+        UsageError: the folder is in use, a figure of that many sides is not drawn, or there is no such layout.
+        ConfigError: another run is making the folder.
+        SetupError: pyarrow is not installed, or a worker was killed.
+    """
+    _check(config)
+    with fresh_folder(config.to) as folder:
+        _draw_all(folder, config, partial(on_progress, "drawn"))
+        writing = Writing(_InPlace(folder), config.to.resolve(), config.embed)
+        for name in config.layouts:
+            records = _counted(_records_of(folder, name), partial(on_progress, f"written as {name}"))
+            layouts.get(name).write(folder, _NAMES.get(name, name), records, writing)
+        _spool(folder).unlink()
+        if config.embed and _PARQUET.issuperset(config.layouts):
+            shutil.rmtree(folder / FOLDER)
+        wording = json.dumps(as_fields(worked.PROTOCOL), ensure_ascii=False, indent=1)
+        (folder / FILE_NAME).write_text(wording + "\n", encoding="utf-8")
+    return config.to
+
+
+class _InPlace(PictureStore):
+    """Images that already lie where they belong; it remembers none of them, however many they are."""
+
+    def add(self, picture: Picture) -> str:
+        return picture.name
+
+
+def _check(config: SynthConfig) -> None:
+    _check_of_families(config)
+    unknown = set(config.sides) - set(polygons.FIGURES)
+    if unknown or not config.sides:
+        raise UsageError(
+            f"no figure has {', '.join(map(str, sorted(unknown))) or 'no'} sides here", "--sides 3,4"
+        )
+    strange = [name for name in config.layouts if name not in layouts.names()]
+    if strange or not config.layouts:
+        known = ",".join(layouts.names())
+        raise UsageError(f"there is no layout {', '.join(strange) or 'to write'}", f"--layouts {known}")
+    if not _PARQUET.isdisjoint(config.layouts):
+        parquet_rows.load()
+    elif config.embed:
+        raise UsageError("only parquet files hold their images", "--layouts rl --embed")
+
+
+def _check_of_families(config: SynthConfig) -> None:
+    for name in config.families or ():
+        families.get(name)
+    if not config.is_plain and config.sides != SIDES:
+        raise UsageError(
+            "sides are chosen of polygons alone", "--family polygons --difficulty easy: triangles"
+        )
+    if not (
+        1 <= config.paths <= len(worked.PATTERNS) and 0 <= config.refusals <= 1 and config.families != ()
+    ):
+        raise UsageError(
+            f"there are 1 to {len(worked.PATTERNS)} paths a problem, one family or more, and 0 to 1 of refusals"
+        )
+    if config.pattern and config.paths > 1:
+        raise UsageError("paths of a problem have different patterns", "--pattern or --paths, not both")
+    if config.twins and config.refusals:
+        raise UsageError("a problem that is refused has no twin", "--twins or --refusals, not both")
+    if config.twins and "batch" not in config.layouts:
+        raise UsageError("twins stand in the layout batch alone", "--layouts batch")
+
+
+def _draw_all(folder: Path, config: SynthConfig, on_progress: Callable[[int], None]) -> None:
+    """Put every image into its place and every record into the spool."""
+    chunks = (range(at, min(at + _CHUNK, config.count)) for at in range(0, config.count, _CHUNK))
+    workers = min(config.workers or cores(), -(-config.count // (4 * _CHUNK)))
+    drawn = chain.from_iterable(in_order(partial(_draw_some, config), chunks, workers))
+    with _spool(folder).open("wb") as spool:
+        for number, paths in enumerate(drawn):
+            if number % _IN_A_FOLDER == 0:
+                (folder / _place(number)).mkdir(parents=True)
+            for record, images in paths:
+                for name, data in images.items():
+                    (folder / name).write_bytes(data)
+                spool.write(record + b"\n")
+            on_progress(number + 1)
+
+
+def _draw_some(config: SynthConfig, numbers: Sequence[int]) -> list[list[Drawn]]:
+    return [_draw(config, number) for number in numbers]
+
+
+def _draw(config: SynthConfig, number: int) -> list[Drawn]:
+    """Draw the problem of that number, which depends on no other, and solve it through Session, path by path."""
+    task = _task(config, number)
+    name = f"{config.split}-{config.seed}-{number:06d}"
+    twin = f"{_place(number)}/{name}-twin.png"
+    drawn = []
+    for path, (pattern, replies) in enumerate(task.paths.items()):
+        session = Session(worked.PROTOCOL, task.question, [task.picture])
+        for text in replies:
+            session.feed(Reply(text))
+        own = f"{name}.{path}" if path else name
+        names = [f"{_place(number)}/{name if at == 0 else own}-{at}.png" for at in range(len(session.images))]
+        record = _record(task, session, own, pattern, names, twin)
+        images = {file: shown.png for file, shown in zip(names, session.images, strict=True)}
+        if task.twin:
+            images[twin] = Shown(task.twin.picture).png
+        drawn.append((_encoded(record), images))
+    return drawn
+
+
+def _task(config: SynthConfig, number: int) -> Task:
+    key = f"{config.seed} {config.split} {number}"
+    rng = random.Random(key)
+    if config.is_plain:
+        return tasks.polygon(rng, config.split, config.sides)
+    family = tasks.chosen(config.families or (polygons.NAME,), rng)
+    if rng.random() < config.refusals:
+        return tasks.refusal(rng, config.split, family, config.difficulty, direct=config.pattern == "direct")
+    twin_rng = random.Random(f"{key} twin") if config.twins else None
+    asked = (rng, config.split, family, config.difficulty, config.paths)
+    return tasks.task(*asked, pattern=config.pattern, twin_rng=twin_rng)
+
+
+def _record(
+    task: Task, session: Session, name: str, pattern: str, images: Iterable[str], twin: str
+) -> Record:
+    """The problem with one of its trajectories; boxes are left, top, right, bottom in px."""
+    extra = dict(task.about)
+    if task.twin:
+        extra["twin"] = {"image": twin, "answer": task.twin.answer}
+    if "category" in extra:
+        extra["category"] = extra["category"] | {"pattern": pattern}
+    return Record(
+        tuple(Message(said.role, MARK * len(said.images) + said.text) for said in session.trace().messages),
+        tuple(map(Picture, images)),
+        name,
+        task.question,
+        task.answer,
+        extra,
+    )
+
+
+def _is_first(record: Record) -> bool:
+    """Whether it has the first path of its problem; ids of the others end in a number."""
+    return "." not in str(record.id)
+
+
+def _place(number: int) -> str:
+    """The folder of the images of a problem."""
+    return f"{FOLDER}/{number // _IN_A_FOLDER:03d}"
+
+
+def _spool(folder: Path) -> Path:
+    """The file where records wait, one a line, until every layout has been written."""
+    return folder / ".drawn"
+
+
+_encoded = msgspec.json.Encoder(enc_hook=str).encode
+_decoded = msgspec.json.Decoder(Record, dec_hook=lambda kind, text: kind(text)).decode
+
+
+def _records(folder: Path) -> Iterator[Record]:
+    with _spool(folder).open("rb") as spool:
+        for line in spool:
+            record = _decoded(line)
+            images = tuple(Picture(image.name, folder) for image in record.images)
+            yield msgspec.structs.replace(record, images=images)
+
+
+def _records_of(folder: Path, layout: str) -> Iterator[Record]:
+    """The records as a layout tells them: rows of problems have the first path alone, other rows no twin."""
+    for record in _records(folder):
+        if layout in _OF_PROBLEMS and not _is_first(record):
+            continue
+        if layout == "batch" or "twin" not in record.extra:
+            yield record
+        else:
+            told = {key: value for key, value in record.extra.items() if key != "twin"}
+            yield msgspec.structs.replace(record, extra=told)
+
+
+def _counted(records: Iterable[Record], on_progress: Callable[[int], None]) -> Iterator[Record]:
+    for number, record in enumerate(records, 1):
+        yield record
+        on_progress(number)

@@ -1,0 +1,283 @@
+"""Bars and lines over named columns: values to be read and compared or added.
+
+Easy prints every value above its column. Hard prints none: values are read at numbered grid lines, and up to three of
+more columns are asked for.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+from PIL import Image, ImageDraw
+
+from virc.data.synth import sketch, sums
+from virc.data.synth.glyphs import mask
+from virc.data.synth.plane import around, hull, inside
+from virc.data.synth.problem import LARGEST, Difficulty, Label, Split, settled, split_of
+from virc.data.synth.sketch import Look
+from virc.data.synth.worked import Solution, Spot, searched
+from virc.reasoning.calls import Box
+
+NAME = "charts"
+ABOUT = "bar and line charts whose values are read, compared or added"
+NOUN = "column"
+MOST_PIXELS = LARGEST
+NAMES = (
+    tuple("ABCDEFGHKLMPQRXY"),
+    ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
+    ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
+Ask = Literal["value", "sum", "difference", "total"]
+ASKS: Mapping[Difficulty, Sequence[Ask]] = {
+    "easy": ("value", "sum", "sum", "difference"),
+    "hard": ("sum", "difference", "total"),
+}
+QUESTIONS: Mapping[Ask, Sequence[str]] = {
+    "value": ("What is the value of {}?", "How high is {} in the chart?"),
+    "sum": ("What is the sum of {} and {}?", "How much are {} and {} together?"),
+    "difference": ("What is the difference between {} and {}?", "By how much do {} and {} differ?"),
+    "total": ("What is the sum of {}, {} and {}?", "How much are {}, {} and {} together?"),
+}
+PITCH = 56  # px from one column to the next, and the width of its crop
+_HEIGHTS = (196, 224, 252)
+_COLUMNS: Mapping[Difficulty, Sequence[int]] = {"easy": (3, 4, 5), "hard": (4, 5, 6)}
+_STEPS = (1, 2, 5, 10, 20)  # from one grid line to the next
+_LINES = (6, 7, 8)
+_TOP, _FOOT = 26, 30  # px of the page above the highest value and below the lowest
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A column: its name, its value, and the label of the value where it is printed; `x` in px is its middle."""
+
+    x: int
+    value: int
+    name: Label
+    printed: Label | None
+
+
+class Chart(msgspec.Struct, frozen=True):
+    """One problem.
+
+    Args:
+        columns: from left to right.
+        step: values from one grid line to the next; 0 where there are none.
+        ticks: the numbers at the grid lines, from the lowest.
+        most: the value at the upper end of the axis.
+        bars: drawn as bars, else as a line with points.
+        asked: indices of the columns the question is about.
+    """
+
+    width: int
+    height: int
+    columns: tuple[Column, ...]
+    step: int
+    ticks: tuple[Label, ...]
+    most: int
+    bars: bool
+    fill: int
+    ask: Ask
+    asked: tuple[int, ...]
+    question: str
+    look: Look
+
+    @property
+    def difficulty(self) -> Difficulty:
+        """By whether values are printed."""
+        return "hard" if self.step else "easy"
+
+    @property
+    def answer(self) -> int:
+        """Of the asked columns the value, the sum, or the larger less the smaller."""
+        values = [self.columns[index].value for index in self.asked]
+        return abs(values[0] - values[1]) if self.ask == "difference" else sum(values)
+
+    @property
+    def labels(self) -> Sequence[Label]:
+        """Every text on the page."""
+        printed = [column.printed for column in self.columns if column.printed]
+        return [*self.ticks, *(column.name for column in self.columns), *printed]
+
+    def split(self) -> Split:
+        """Of the columns and what is asked of them."""
+        told = [f"{column.name.text}{column.value}" for column in self.columns]
+        asked = sorted(self.columns[index].name.text for index in self.asked)
+        return split_of("|".join([NAME, self.ask, str(self.step), *told, *asked]))
+
+
+def generate(rng: random.Random, split: Split = "train", difficulty: Difficulty | None = None) -> Chart:
+    """Draw charts until one is legible and falls in the wanted split."""
+    chosen = settled(difficulty, rng)
+    bars = rng.random() < 0.6
+    while True:
+        problem = _generate(rng, chosen, bars)
+        if problem is not None and problem.split() == split:
+            return problem
+
+
+def draw(problem: Chart) -> Image.Image:
+    """The picture, RGB, `width` x `height` px."""
+    image = _figure(problem)
+    for label in problem.labels:
+        sketch.label(image, label.text, label.box, problem.look)
+    return image.convert("RGB")
+
+
+def twin(problem: Chart, rng: random.Random) -> Chart:
+    """The same chart and question with other values, so that the answer is another one (D16).
+
+    Values stand in the drawing itself, so the heights change with them.
+    """
+    while True:
+        values = _values(rng, problem.step, problem.most, len(problem.columns))
+        columns = _columns(problem, [column.name.text for column in problem.columns], values)
+        other = msgspec.structs.replace(problem, columns=columns)
+        if other.answer != problem.answer and _legible(other):
+            return other
+
+
+def spots(problem: Chart) -> Sequence[Spot]:
+    """The axis, where it has numbers, and every column, from left to right."""
+    return [*_axis(problem), *(_strip(problem, column) for column in problem.columns)]
+
+
+def solution(problem: Chart) -> Solution:
+    """Go through the columns until the asked ones are read, then add or compare."""
+    last = max(problem.asked)
+    values = [problem.columns[index].value for index in sorted(problem.asked)]
+    names = [problem.columns[index].name.text for index in problem.asked]
+    first, *others = [max(values), -min(values)] if problem.ask == "difference" else values
+    steps, _ = sums.moved(first, others)
+    axis = _axis(problem)
+    seen = [*axis, *(_strip(problem, column) for column in problem.columns[: last + 1])]
+    needed = tuple(len(axis) + index for index in problem.asked)
+    plan = f"I need {' and '.join(names)}."
+    said = " ".join(steps or ["That is the one."])
+    return Solution(NOUN, plan, seen, said, str(problem.answer), needed)
+
+
+def absent(problem: Chart, rng: random.Random) -> tuple[str, Solution]:
+    """A question about a column that the chart does not have, and the search for it."""
+    there = {column.name.text for column in problem.columns}
+    names = next(names for names in NAMES if there <= set(names))
+    missing = rng.choice([name for name in names if name not in there])
+    asked = [missing, rng.choice(sorted(there))]
+    question = rng.choice((*QUESTIONS["value"], *QUESTIONS["sum"], *QUESTIONS["difference"])).format(*asked)
+    return question, searched(NOUN, spots(problem))
+
+
+def _generate(rng: random.Random, difficulty: Difficulty, bars: bool) -> Chart | None:
+    count = rng.choice(_COLUMNS[difficulty])
+    width, height = PITCH * (count + 1), rng.choice(_HEIGHTS)
+    if difficulty == "hard":
+        step, lines = rng.choice(_STEPS), rng.choice(_LINES)
+        most = step * lines
+    else:
+        step, most = 0, rng.choice((20, 50, 100))
+    names = rng.choice([names for names in NAMES if len(names) >= count])
+    look = _look(rng, names)
+    start = rng.randrange(len(names) - count + 1)
+    chosen = rng.sample(names, count) if len(names[0]) == 1 else names[start : start + count]
+    ask = rng.choice(ASKS[difficulty])
+    asked = tuple(rng.sample(range(count), {"value": 1, "total": 3}.get(ask, 2)))
+    question = rng.choice(QUESTIONS[ask]).format(*(chosen[index] for index in asked))
+    fill = rng.choice((look.paper, 225, 200))
+    problem = Chart(width, height, (), step, (), most, bars, fill, ask, asked, question, look)
+    values = _values(rng, step, most, count)
+    columns = _columns(problem, chosen, values)
+    problem = msgspec.structs.replace(problem, columns=columns, ticks=_ticks(problem))
+    return problem if problem.answer and _legible(problem) else None
+
+
+def _look(rng: random.Random, names: Sequence[str]) -> Look:
+    look = sketch.random_look(rng)
+    # The plotter has capitals and digits alone.
+    kind = look.face.kind if len(names[0]) == 1 else "sans"
+    size = min(look.face.size, 12)
+    face = msgspec.structs.replace(look.face, kind=kind, size=size)
+    return msgspec.structs.replace(look, face=face, dashed=False)
+
+
+def _values(rng: random.Random, step: int, most: int, count: int) -> list[int]:
+    """Different values, at grid lines where there are some."""
+    return rng.sample(range(step, most + 1, step) if step else range(most // 10, most), count)
+
+
+def _y(problem: Chart, value: float) -> int:
+    """Where a value stands, px from the top."""
+    room = problem.height - _TOP - _FOOT
+    return problem.height - _FOOT - round(room * value / problem.most)
+
+
+def _columns(problem: Chart, names: Sequence[str], values: list[int]) -> tuple[Column, ...]:
+    """Columns with their labels placed: a value stands over its bar, and on a line where the line leaves room."""
+    face, found = problem.look.face, []
+    for index, (name, value) in enumerate(zip(names, values, strict=True)):
+        x, y = PITCH * (index + 1) + PITCH // 2, _y(problem, value)
+        named = Label(name, around((x, problem.height - _FOOT + 15), mask(name, face).size))
+        beside = values[max(0, index - 1) : index] + values[index + 1 : index + 2]
+        over = problem.bars or value * len(beside) >= sum(beside)
+        text = str(value)
+        printed = Label(text, around((x, y - 13 if over else y + 13), mask(text, face).size))
+        found.append(Column(x, value, named, None if problem.step else printed))
+    return tuple(found)
+
+
+def _ticks(problem: Chart) -> tuple[Label, ...]:
+    """The numbers at the grid lines, right-aligned before the axis."""
+    found = []
+    for value in range(0, problem.most + 1, problem.step or problem.most + 1):
+        width, height = mask(str(value), problem.look.face).size
+        left, top = PITCH - 8 - width, _y(problem, value) - height // 2
+        found.append(Label(str(value), (left, top, left + width, top + height)))
+    return tuple(found) if problem.step else ()
+
+
+def _axis(problem: Chart) -> list[Spot]:
+    """The look at the numbers of the grid lines: what one line is worth."""
+    if not problem.step:
+        return []
+    box = 0, 0, PITCH, problem.height
+    return [Spot(box, (0, 0, PITCH + 28, problem.height), f"One line is {problem.step}.")]
+
+
+def _strip(problem: Chart, column: Column) -> Spot:
+    """The look at a whole column; again, it is a little wider where the page allows."""
+    left = column.x - PITCH // 2
+    again = left - 14, 0, min(problem.width, left + PITCH + 14), problem.height
+    told = f"{column.name.text} is {column.value}."
+    if problem.step:
+        lines = column.value // problem.step
+        told = f"{column.name.text} is at line {lines}. {lines} · {problem.step} = {column.value}."
+    return Spot((left, 0, left + PITCH, problem.height), again, told)
+
+
+def _legible(problem: Chart) -> bool:
+    for column in problem.columns:
+        strip: Box = column.x - PITCH // 2, 0, column.x + PITCH // 2, problem.height
+        label = hull(column.name.box, column.printed.box) if column.printed else column.name.box
+        if not inside(label, strip):
+            return False
+    return sketch.legible(_figure(problem), [label.box for label in problem.labels], problem.look)
+
+
+def _figure(problem: Chart) -> Image.Image:
+    """The picture without its labels."""
+    look = problem.look
+    image = Image.new("L", (problem.width, problem.height), look.paper)
+    pencil = ImageDraw.Draw(image)
+    base, right = _y(problem, 0), problem.width - 4
+    for value in range(problem.step, problem.most + 1, problem.step or problem.most + 1):
+        if problem.step:
+            pencil.line((PITCH - 4, _y(problem, value), right, _y(problem, value)), fill=200)
+    if problem.bars:
+        for column in problem.columns:
+            box = column.x - 13, _y(problem, column.value), column.x + 13, base
+            pencil.rectangle(box, fill=problem.fill, outline=look.ink, width=look.line)
+    else:
+        points = [(column.x, _y(problem, column.value)) for column in problem.columns]
+        pencil.line(points, fill=look.ink, width=look.line)
+        for x, y in points:
+            pencil.ellipse((x - 3, y - 3, x + 3, y + 3), fill=look.ink)
+    pencil.line((PITCH - 2, _TOP - 8, PITCH - 2, base, right, base), fill=look.ink, width=look.line)
+    return image

@@ -1,0 +1,275 @@
+"""Polygons with named corners and angle values to be read.
+
+Easy are triangles, hard are quadrilaterals.
+Every corner carries its name outside the figure and its angle inside; one angle is `?`. The question asks for that
+one (to be computed from the angle sum) or, in one of five, for one that is printed.
+"""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from PIL import Image, ImageDraw
+
+from virc.data.synth import sketch
+from virc.data.synth.glyphs import mask
+from virc.data.synth.plane import Point, around, beside, hull, inside, meet, unit, window
+from virc.data.synth.problem import Difficulty, Label, Split, split_of
+from virc.data.synth.sketch import Look, random_look
+from virc.data.synth.worked import Solution, Spot, searched
+from virc.reasoning.calls import Box
+
+NAME = "polygons"
+ABOUT = "triangles and quadrilaterals with one hidden angle"
+NOUN = "corner"
+MOST_PIXELS = 252 * 252
+NAMES = "ABCDEFGHKLMPQRXY"
+FIGURES = {3: "triangle", 4: "quadrilateral"}
+QUESTIONS = (
+    "In {figure} {name}, find m∠{corner}.",
+    "Find the measure of angle {corner} in {figure} {name}.",
+    "What is m∠{corner} in {figure} {name}?",
+    "How large is angle {corner}?",
+    "Find angle {corner}.",
+)
+FOUND = "That is the one."  # said of a printed angle that is asked for
+CROP = 84  # px, a whole label fits in a crop of this side
+SIDES: Mapping[Difficulty | None, Sequence[int]] = {"easy": (3,), "hard": (4,), None: (3, 3, 4)}
+
+
+class Corner(msgspec.Struct, frozen=True):
+    """A corner: its letter, true angle in degrees, what is printed there, and label boxes in px."""
+
+    letter: str
+    angle: int
+    printed: str
+    point: Point
+    letter_box: Box
+    value_box: Box
+
+    @property
+    def box(self) -> Box:
+        """The smallest box that holds both labels."""
+        return hull(self.letter_box, self.value_box)
+
+
+class Diagram(msgspec.Struct, frozen=True):
+    """One problem. `corners` run around the figure; `asked` indexes the corner the question is about."""
+
+    width: int
+    height: int
+    corners: tuple[Corner, ...]
+    asked: int
+    question: str
+    look: Look
+
+    @property
+    def answer(self) -> int:
+        """The asked angle in degrees."""
+        return self.corners[self.asked].angle
+
+    @property
+    def difficulty(self) -> Difficulty:
+        """By the number of corners."""
+        return "easy" if len(self.corners) == 3 else "hard"
+
+    @property
+    def labels(self) -> Sequence[Label]:
+        """Every text on the page, in reading order."""
+        pairs = (
+            (Label(corner.letter, corner.letter_box), Label(corner.printed, corner.value_box))
+            for corner in self.reading_order()
+        )
+        return [label for pair in pairs for label in pair]
+
+    def reading_order(self) -> Sequence[Corner]:
+        """Corners as a reader meets them: left to right by their crops, then top to bottom."""
+        return sorted(self.corners, key=lambda corner: crop_of(corner, self.width, self.height))
+
+    def split(self) -> Split:
+        """Which split this figure belongs to: one in ten is held out, wherever its corners begin to be counted."""
+        around = [f"{corner.letter}{corner.printed}" for corner in self.corners]
+        start = around.index(min(around))
+        key = [*around[start:], *around[:start], self.corners[self.asked].letter]
+        return split_of("|".join(key))
+
+
+def generate(
+    rng: random.Random,
+    split: Split = "train",
+    difficulty: Difficulty | None = None,
+    *,
+    sides: Sequence[int] | None = None,
+) -> Diagram:
+    """Choose a number of sides, then draw figures until one is legible and falls in the wanted split.
+
+    Args:
+        difficulty: None mixes.
+        sides: numbers of sides to choose from, whatever the difficulty.
+    """
+    count = rng.choice(sides or SIDES[difficulty])
+    while True:
+        diagram = _generate(rng, count)
+        if diagram is not None and diagram.split() == split:
+            return diagram
+
+
+def twin(diagram: Diagram, rng: random.Random) -> Diagram:
+    """The same figure and question with other values printed, so that the asked angle is another one (D16)."""
+    count = len(diagram.corners)
+    while True:
+        angles = [rng.randint(25, 140) for _ in range(count - 1)]
+        angles.append(180 * (count - 2) - sum(angles))
+        if 25 <= angles[-1] <= 140 and angles[diagram.asked] != diagram.answer:
+            break
+    points = [corner.point for corner in diagram.corners]
+    corners = tuple(
+        _corner(points, index, corner.letter, angles[index], corner.printed == "?", diagram.look)
+        for index, corner in enumerate(diagram.corners)
+    )
+    return msgspec.structs.replace(diagram, corners=corners)
+
+
+def crop_of(corner: Corner, width: int, height: int) -> Box:
+    """The box a careful reader cuts for a corner: around both its labels."""
+    return crop_around(corner.box, width, height)
+
+
+def crop_around(label: Box, width: int, height: int) -> Box:
+    """CROP px a side around a label, on a grid, inside a page of that size."""
+    return window(label, (CROP, CROP), (width, height))
+
+
+def draw(diagram: Diagram) -> Image.Image:
+    """The picture, RGB, `width` x `height` px."""
+    look = diagram.look
+    image = Image.new("L", (diagram.width, diagram.height), look.paper)
+    pencil = ImageDraw.Draw(image)
+    points = [corner.point for corner in diagram.corners]
+    for start, end in zip(points, [*points[1:], points[0]], strict=True):
+        sketch.line(pencil, start, end, look)
+    if look.arcs:
+        for index in range(len(points)):
+            sketch.arc(pencil, points, index, look)
+    for corner in diagram.corners:
+        sketch.label(image, corner.letter, corner.letter_box, look)
+        sketch.label(image, _shown(corner.printed, look), corner.value_box, look)
+    return image.convert("RGB")
+
+
+def solution(diagram: Diagram) -> Solution:
+    """One crop a corner until the asked angle is known.
+
+    Stops early where the asked angle is printed; otherwise looks at every corner before computing.
+    """
+    asked, corners = diagram.corners[diagram.asked], diagram.reading_order()
+    seen, said = spots(diagram), wanted(asked.letter)
+    plan = f"I need angle {asked.letter}: it is printed, or the others leave it over."
+    if asked.printed != "?":
+        at = corners.index(asked)
+        return Solution(NOUN, plan, seen[: at + 1], FOUND, str(asked.angle), (at,), said)
+    sums = arithmetic([corner.angle for corner in corners if corner is not asked])
+    return Solution(NOUN, plan, seen, sums, str(asked.angle), wanted=said)
+
+
+def spots(diagram: Diagram) -> Sequence[Spot]:
+    """Every corner, in reading order."""
+    return [_spot(corner, diagram) for corner in diagram.reading_order()]
+
+
+def absent(diagram: Diagram, rng: random.Random) -> tuple[str, Solution]:
+    """A question about a corner that the figure does not have, and the search for it."""
+    there = {corner.letter for corner in diagram.corners}
+    letters = rng.sample([letter for letter in NAMES if letter not in there], len(there))
+    name, corner = "".join(letters), letters[0]
+    question = rng.choice(QUESTIONS).format(figure=FIGURES[len(there)], name=name, corner=corner)
+    return question, searched(NOUN, spots(diagram), wanted(corner))
+
+
+def wanted(letter: str) -> str:
+    """What every reply says again, where the angle of this corner is asked for."""
+    return f"I need angle {letter}."
+
+
+def arithmetic(known: Sequence[int]) -> str:
+    """Take the known angles from the angle sum, tens before units: a small model carries safely in small steps."""
+    rest = 180 * (len(known) - 1)
+    steps = [f"The sum is {rest}."]
+    for angle in known:
+        for part in (angle // 10 * 10, angle % 10):
+            steps.append(f"{rest} - {part} = {rest - part}.")
+            rest -= part
+    return " ".join(steps)
+
+
+def _spot(corner: Corner, diagram: Diagram) -> Spot:
+    box = crop_of(corner, diagram.width, diagram.height)
+    again = beside(box, corner.box, (diagram.width, diagram.height))
+    return Spot(box, again, f"{corner.letter} is {corner.printed}.")
+
+
+def _generate(rng: random.Random, sides: int) -> Diagram | None:
+    width, height = rng.choice((196, 224, 252)), rng.choice((196, 224, 252))
+    points = sketch.polygon(rng, sides, width, height)
+    if points is None:
+        return None
+    angles = sketch.angles(points)
+    if angles is None:
+        return None
+    look = random_look(rng)
+    letters = rng.sample(NAMES, sides)
+    hidden = rng.randrange(sides)
+    corners = tuple(
+        _corner(points, index, letters[index], angles[index], index == hidden, look) for index in range(sides)
+    )
+    if not _legible(corners, width, height):
+        return None
+    asked = hidden if rng.random() < 0.8 else rng.choice([i for i in range(sides) if i != hidden])
+    question = _question(rng, corners, asked)
+    return Diagram(width, height, corners, asked, question, look)
+
+
+def _corner(points: Sequence[Point], index: int, letter: str, angle: int, hidden: bool, look: Look) -> Corner:
+    """Place the letter outside along the bisector and the value inside."""
+    (x, y), before, after = points[index], points[index - 1], points[(index + 1) % len(points)]
+    one, two = unit((x, y), before), unit((x, y), after)
+    inward = unit((0, 0), (one[0] + two[0], one[1] + two[1]))
+    printed = "?" if hidden else str(angle)
+    name_size = mask(letter, look.face).size
+    value_size = mask(_shown(printed, look), look.face).size
+    # A sharp corner leaves room for its value only further in; half of it is what the bisector makes with a side.
+    half = math.acos(max(-1.0, min(1.0, inward[0] * one[0] + inward[1] * one[1])))
+    depth = 8 + 0.35 * math.hypot(*value_size) / math.sin(half)
+    return Corner(
+        letter=letter,
+        angle=angle,
+        printed=printed,
+        point=(x, y),
+        letter_box=around((x - 12 * inward[0], y - 12 * inward[1]), name_size),
+        value_box=around((x + min(depth, 34) * inward[0], y + min(depth, 34) * inward[1]), value_size),
+    )
+
+
+def _legible(corners: Sequence[Corner], width: int, height: int) -> bool:
+    """No label leaves the page or meets another, and each corner's labels fit in its crop."""
+    boxes = [box for corner in corners for box in (corner.letter_box, corner.value_box)]
+    if any(b[0] < 1 or b[1] < 1 or b[2] > width - 1 or b[3] > height - 1 for b in boxes):
+        return False
+    if any(meet(boxes[i], boxes[j]) for i in range(len(boxes)) for j in range(i)):
+        return False
+    crops = [crop_of(corner, width, height) for corner in corners]
+    if len(set(crops)) < len(crops):
+        return False
+    return all(inside(corner.box, crop) for corner, crop in zip(corners, crops, strict=True))
+
+
+def _question(rng: random.Random, corners: Sequence[Corner], asked: int) -> str:
+    """The question names the figure in most cases; the name starts anywhere and runs either way around."""
+    start, step = rng.randrange(len(corners)), rng.choice((1, -1))
+    name = "".join(corners[(start + step * i) % len(corners)].letter for i in range(len(corners)))
+    return rng.choice(QUESTIONS).format(figure=FIGURES[len(corners)], name=name, corner=corners[asked].letter)
+
+
+def _shown(printed: str, look: Look) -> str:
+    return f"{printed}°" if look.degrees and printed != "?" else printed

@@ -1,0 +1,89 @@
+"""Families of drawn problems, one file each; adding one is adding a file here.
+
+A family module has what `Family` lists. Whatever it draws is drawn from a seed: no font, picture or word comes from
+the machine it runs on. Its pictures need no more pixels than `problem.LARGEST`, and its sides are multiples of 28, so
+that a model of that limit sees them as they are.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
+
+from PIL import Image
+
+from virc.core import discovery
+from virc.core.errors import UsageError
+from virc.core.nearest import did_you_mean
+from virc.data.synth.problem import Difficulty, Label, Split
+from virc.data.synth.worked import Solution, Spot
+
+
+class Problem(Protocol):
+    """What a problem of any family says of itself; it is a frozen msgspec struct."""
+
+    question: str
+
+    @property
+    def answer(self) -> int:
+        """The only right one."""
+
+    @property
+    def difficulty(self) -> Difficulty:
+        """What it means stands at the top of the family's module."""
+
+    @property
+    def labels(self) -> Sequence[Label]:
+        """Every text of the picture with the exact box of its ink, px."""
+
+    def split(self) -> Split:
+        """By what is printed and asked alone: the same problem is never in both, however it is drawn."""
+
+
+class Family(Protocol):
+    """What a family module has.
+
+    Args:
+        NAME: what the user calls it; the file is called so too.
+        ABOUT: one line for help.
+        MOST_PIXELS: area of its largest picture, px; strange pictures beside it are no larger.
+    """
+
+    NAME: str
+    ABOUT: str
+    MOST_PIXELS: int
+
+    def generate(
+        self, rng: random.Random, split: Split = "train", difficulty: Difficulty | None = None
+    ) -> Any:
+        """A problem of that split; None mixes difficulties."""
+
+    def draw(self, problem: Any) -> Image.Image:
+        """Its picture, RGB."""
+
+    def twin(self, problem: Any, rng: random.Random) -> Any:
+        """The same figure and question with other values, so that the answer is another one (D16)."""
+
+    def spots(self, problem: Any) -> Sequence[Spot]:
+        """Every place that tells something, in reading order."""
+
+    def solution(self, problem: Any) -> Solution:
+        """How it is solved."""
+
+    def absent(self, problem: Any, rng: random.Random) -> tuple[str, Solution]:
+        """A question of the family about what this picture does not show, and how that is found out."""
+
+
+def names() -> list[str]:
+    """The families there are."""
+    return discovery.names("virc.data.synth.families")
+
+
+def get(name: str) -> Family:
+    """The family of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in names():
+        raise UsageError(f"there is no family {name!r}", did_you_mean(name, names()))
+    return cast(Family, discovery.module("virc.data.synth.families", name))

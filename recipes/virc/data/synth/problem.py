@@ -1,0 +1,32 @@
+"""What drawn problems of every family have in common."""
+
+import hashlib
+import random
+from typing import Literal
+
+import msgspec
+
+from virc.reasoning.calls import Box
+
+Split = Literal["train", "heldout"]
+Difficulty = Literal["easy", "hard"]
+DIFFICULTIES: tuple[Difficulty, ...] = ("easy", "hard")
+LARGEST = 448 * 448
+"""Area of the largest picture of any family, px."""
+
+
+class Label(msgspec.Struct, frozen=True):
+    """A text on the page and the box of its ink, px."""
+
+    text: str
+    box: Box
+
+
+def split_of(key: str) -> Split:
+    """The split of a problem whose labels and question are `key`: one in ten is held out."""
+    return "heldout" if hashlib.sha256(key.encode()).digest()[0] % 10 == 0 else "train"
+
+
+def settled(difficulty: Difficulty | None, rng: random.Random) -> Difficulty:
+    """That difficulty; None is either."""
+    return rng.choice(DIFFICULTIES) if difficulty is None else difficulty

@@ -1,0 +1,132 @@
+"""The pencil of drawn figures: how their lines and labels look, and polygons with whole angles.
+
+Sizes are in px. What is drawn here is what `tiny` was trained on: the same seeds must go on drawing the same.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+
+import msgspec
+from PIL import Image, ImageDraw
+
+from virc.data.synth.glyphs import Face, mask
+from virc.data.synth.plane import Point, grown, inside, meet, unit
+from virc.reasoning.calls import Box
+
+
+class Look(msgspec.Struct, frozen=True):
+    """How a diagram is drawn: face of the labels, line width in px, dashes, degree signs, shades of grey (0..255)."""
+
+    face: Face
+    line: int
+    dashed: bool
+    degrees: bool
+    arcs: bool
+    ink: int
+    paper: int
+
+
+def random_look(rng: random.Random) -> Look:
+    """How one diagram is drawn."""
+    face = Face(
+        kind=rng.choice(("sans", "sans", "plotter")),
+        size=rng.choice((11, 12, 13, 14)),
+        bold=rng.random() < 0.3,
+        slant=rng.choice((0.0, 0.0, 0.2)),
+    )
+    return Look(
+        face=face,
+        line=rng.choice((1, 1, 2)),
+        dashed=rng.random() < 0.15,
+        degrees=rng.random() < 0.4,
+        arcs=rng.random() < 0.3,
+        ink=rng.choice((0, 0, 40, 80)),
+        paper=rng.choice((255, 255, 255, 245)),
+    )
+
+
+def polygon(rng: random.Random, sides: int, width: int, height: int) -> list[Point] | None:
+    """Corners of a convex polygon, counted clockwise on the page; None where the draw is too thin or not convex."""
+    margin = 30
+    points = [
+        (rng.uniform(margin, width - margin), rng.uniform(margin, height - margin)) for _ in range(sides)
+    ]
+    middle = (sum(x for x, _ in points) / sides, sum(y for _, y in points) / sides)
+    points.sort(key=lambda p: math.atan2(p[1] - middle[1], p[0] - middle[0]))
+    apart = min(math.dist(points[i], points[j]) for i in range(sides) for j in range(i))
+    if apart < 72:
+        return None
+    start = rng.randrange(sides)
+    return points[start:] + points[:start]
+
+
+def angles(points: Sequence[Point]) -> list[int] | None:
+    """Whole degrees with the exact sum; None for a reflex, nearly straight or very sharp corner."""
+    count = len(points)
+    exact = []
+    for i, (x, y) in enumerate(points):
+        before, after = points[i - 1], points[(i + 1) % count]
+        turn = math.atan2(before[1] - y, before[0] - x) - math.atan2(after[1] - y, after[0] - x)
+        exact.append(math.degrees(turn) % 360)
+    if min(exact) < 24 or max(exact) > 150:
+        return None
+    whole = [round(angle) for angle in exact]
+    whole[0] += 180 * (count - 2) - sum(whole)
+    return whole
+
+
+def line(pencil: ImageDraw.ImageDraw, start: Point, end: Point, look: Look) -> None:
+    """A straight line, dashed where the look says so."""
+    if not look.dashed:
+        pencil.line((start, end), fill=look.ink, width=look.line)
+        return
+    length = math.dist(start, end)
+    along = unit(start, end)
+    for at in range(0, int(length), 10):
+        stop = min(at + 6, length)
+        pencil.line(
+            (
+                start[0] + at * along[0],
+                start[1] + at * along[1],
+                start[0] + stop * along[0],
+                start[1] + stop * along[1],
+            ),
+            fill=look.ink,
+            width=look.line,
+        )
+
+
+def arc(pencil: ImageDraw.ImageDraw, points: Sequence[Point], index: int, look: Look) -> None:
+    """The arc of 9 px inside the corner of that index."""
+    (x, y), before, after = points[index], points[index - 1], points[(index + 1) % len(points)]
+    start = math.degrees(math.atan2(after[1] - y, after[0] - x))
+    end = math.degrees(math.atan2(before[1] - y, before[0] - x))
+    pencil.arc((x - 9, y - 9, x + 9, y + 9), start, end, fill=look.ink)
+
+
+def label(image: Image.Image, text: str, box: Box, look: Look) -> None:
+    """Put a text where its box begins."""
+    image.paste(look.ink, (box[0], box[1]), mask(text, look.face))
+
+
+def arrow(pencil: ImageDraw.ImageDraw, start: Point, end: Point, look: Look) -> None:
+    """A thin line with a small head at its end."""
+    pencil.line((start, end), fill=look.ink)
+    back = unit(end, start)
+    for side in (0.5, -0.5):
+        x = back[0] * math.cos(side) - back[1] * math.sin(side)
+        y = back[0] * math.sin(side) + back[1] * math.cos(side)
+        pencil.line((end, (end[0] + 5 * x, end[1] + 5 * y)), fill=look.ink)
+
+
+def legible(figure: Image.Image, boxes: Sequence[Box], look: Look) -> bool:
+    """Whether labels may stand there: on the page, apart from each other, and 1 px or more from every line."""
+    width, height = figure.size
+    for index, box in enumerate(boxes):
+        free = grown(box, 1)
+        if not inside(free, (0, 0, width, height)) or any(meet(free, other) for other in boxes[:index]):
+            return False
+        if figure.crop(free).getextrema() != (look.paper, look.paper):
+            return False
+    return True

@@ -1,0 +1,143 @@
+"""One drawn problem with the paths that solve it, or refuse it: what a row of a synthetic dataset is made from."""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from PIL import Image
+
+from virc.data.synth import unfamiliar, worked
+from virc.data.synth.families import polygons
+from virc.data.synth.families import registry as families
+from virc.data.synth.families.registry import Family
+from virc.data.synth.problem import LARGEST, Difficulty, Split
+from virc.data.synth.worked import Pattern
+from virc.reasoning.resize import Grid, smart_resize
+from virc.scoring.score import UNREADABLE
+
+GRID = Grid(max_pixels=LARGEST)
+_SHARES = {"stranger": 0.5, "question": 0.25, "absent": 0.25}  # of the refusals, by what is wrong
+
+
+class Twin(msgspec.Struct, frozen=True):
+    """The same figure and question with other values, so that the answer is another one (D16)."""
+
+    picture: Image.Image
+    answer: str
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A problem to be asked.
+
+    Args:
+        answer: `unreadable` where it has none.
+        paths: assistant turns by the name of their pattern; the first is the problem's own.
+        about: further fields of its row; those of a family's have a `category` and the exact boxes of all labels, px.
+        twin: None where none is wanted, and of a problem that has no answer.
+    """
+
+    question: str
+    picture: Image.Image
+    answer: str
+    paths: Mapping[str, Sequence[str]]
+    about: Mapping[str, Any]
+    twin: Twin | None = None
+
+
+def polygon(rng: random.Random, split: Split, sides: Sequence[int]) -> Task:
+    """A polygon with the boxes of its corners, solved in one path without a plan."""
+    diagram = polygons.generate(rng, split, sides=sides)
+    corners = [
+        {
+            "letter": corner.letter,
+            "printed": corner.printed,
+            "letter_box": corner.letter_box,
+            "value_box": corner.value_box,
+            "crop": polygons.crop_of(corner, diagram.width, diagram.height),
+        }
+        for corner in diagram.reading_order()
+    ]
+    replies = worked.replies(polygons.solution(diagram))
+    return Task(
+        diagram.question, polygons.draw(diagram), str(diagram.answer), {"look": replies}, {"corners": corners}
+    )
+
+
+def task(
+    rng: random.Random,
+    split: Split,
+    family: Family,
+    difficulty: Difficulty | None = None,
+    paths: int = 1,
+    *,
+    pattern: Pattern | None = None,
+    twin_rng: random.Random | None = None,
+) -> Task:
+    """A problem of a family, solved in so many different paths, at most one a pattern.
+
+    Args:
+        pattern: of its only path; None: as many are drawn as there are paths.
+        twin_rng: draws its twin, where one is wanted; the problem is the same with it and without.
+    """
+    problem = family.generate(rng, split, difficulty)
+    solution = family.solution(problem)
+    patterns = [pattern] if pattern else rng.sample(worked.PATTERNS, paths)
+    return Task(
+        problem.question,
+        family.draw(problem),
+        solution.answer,
+        {name: worked.replies(solution, name, rng) for name in patterns},
+        _about(family, problem, [spot.box for spot in solution.spots]),
+        _twin(family, problem, twin_rng) if twin_rng else None,
+    )
+
+
+def refusal(
+    rng: random.Random,
+    split: Split,
+    family: Family,
+    difficulty: Difficulty | None = None,
+    *,
+    direct: bool = False,
+) -> Task:
+    """A picture or a question from outside the family, or about what the picture does not show.
+
+    Args:
+        direct: what is not there is looked for in the overview alone.
+    """
+    problem = family.generate(rng, split, difficulty)
+    wrong = rng.choices(list(_SHARES), list(_SHARES.values()))[0]
+    about = _about(family, problem, [])
+    about["category"]["refusal"] = wrong
+    if wrong == "absent":
+        asked, search = family.absent(problem, rng)
+        replies = worked.replies(search, "direct" if direct else "look")
+        about["looks"] = [spot.box for spot in search.spots]
+        return Task(asked, family.draw(problem), UNREADABLE, {"search": replies}, about)
+    refused = {"refuse": [worked.REFUSAL]}
+    if wrong == "question":
+        return Task(unfamiliar.question(rng), family.draw(problem), UNREADABLE, refused, about)
+    picture = unfamiliar.picture(rng)
+    size = smart_resize(*picture.size, Grid(max_pixels=family.MOST_PIXELS))
+    picture = picture.resize(size, Image.Resampling.BICUBIC)
+    asked = problem.question if rng.random() < 0.6 else unfamiliar.question(rng)
+    return Task(asked, picture, UNREADABLE, refused, {"category": about["category"]})
+
+
+def chosen(names: Sequence[str], rng: random.Random) -> Family:
+    """One of the families of these names."""
+    return families.get(rng.choice(names))
+
+
+def _twin(family: Family, problem: Any, rng: random.Random) -> Twin:
+    other = family.twin(problem, rng)
+    return Twin(family.draw(other), family.solution(other).answer)
+
+
+def _about(family: Family, problem: Any, looks: Sequence[Sequence[int]]) -> dict[str, Any]:
+    return {
+        "category": {"family": family.NAME, "difficulty": problem.difficulty},
+        "labels": [{"text": label.text, "box": label.box} for label in problem.labels],
+        "looks": looks,
+    }

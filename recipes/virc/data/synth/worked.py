@@ -1,0 +1,121 @@
+"""How a careful reader solves a drawn problem: look at one place after the other, say what each shows, then compute.
+
+The acts are those of the published data: plan, look, look again to verify, answer. A pattern says which of them a path
+has; every path of a problem reads the same labels and ends in the same sums. One that is `direct` reads them in the
+overview: what a control without tools learns (D16).
+"""
+
+import json
+import random
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import msgspec
+
+from virc.reasoning.calls import Box
+from virc.reasoning.protocol import own_protocol
+from virc.scoring.score import UNREADABLE
+from virc.tools.registry import schemas
+
+# The wording of every trajectory made here: the datasets of `virc data synth` and what `tiny` is trained on.
+PROTOCOL = own_protocol(schemas(("crop_image", "scale_image", "display_image")))
+
+CANNOT = "I cannot read this picture."
+REFUSAL = f"<think>{CANNOT}</think>\n<answer>{UNREADABLE}</answer>"
+
+Pattern = Literal["look", "plan", "verify", "plan+verify", "direct"]
+PATTERNS: tuple[Pattern, ...] = tuple(name for name in get_args(Pattern) if name != "direct")
+"""Looks and an answer; with a plan before them; with a second look at one place after them; with both."""
+
+
+class Spot(msgspec.Struct, frozen=True):
+    """A place to be looked at.
+
+    Args:
+        box: what is cut out of the picture, px.
+        again: another box around the same label, for a second look.
+        reads: what the crop shows, in words.
+        scale: factor by which the crop is enlarged to be read; None where it can be read as it is.
+    """
+
+    box: Box
+    again: Box
+    reads: str
+    scale: float | None = None
+
+
+class Solution(msgspec.Struct, frozen=True):
+    """What every path of a problem is made of.
+
+    Args:
+        noun: what the spots are, in the singular.
+        plan: what is needed and how the answer follows from it.
+        spots: in the order in which they are looked at; as many as are needed.
+        sums: how the answer comes out of what was read.
+        answer: as it is answered.
+        needed: indices of the spots that the answer rests on; None for all.
+        wanted: what is asked for, said again in every reply: a small model compares what stands side by side, not a
+            reading with a question ten turns before it. Empty where the readings need no such comparison.
+    """
+
+    noun: str
+    plan: str
+    spots: Sequence[Spot]
+    sums: str
+    answer: str
+    needed: Sequence[int] | None = None
+    wanted: str = ""
+
+
+def searched(noun: str, spots: Sequence[Spot], wanted: str = "") -> Solution:
+    """Where the question is about what the picture does not show: look everywhere, then give up."""
+    return Solution(noun, "", spots, CANNOT, UNREADABLE, wanted=wanted)
+
+
+def replies(solution: Solution, pattern: Pattern = "look", rng: random.Random | None = None) -> list[str]:
+    """The assistant turns of one path.
+
+    Args:
+        rng: chooses the spot that is looked at again, where the pattern has such a look; None: the last.
+    """
+    if pattern == "direct":
+        seen = [spot.reads for spot in solution.spots]
+        return [_answer([*seen, solution.wanted, solution.sums], solution.answer)]
+    turns: list[str] = []
+    said = [solution.plan if "plan" in pattern else solution.wanted]
+    for number, spot in enumerate(solution.spots):
+        said.append(f"Look at the {'next' if number else 'first'} {solution.noun}.")
+        turns += _looks(said, spot.box, spot.scale, len(turns))
+        said = [spot.reads, solution.wanted]
+    if "verify" in pattern:
+        needed = solution.spots if solution.needed is None else [solution.spots[at] for at in solution.needed]
+        spot = rng.choice(needed) if rng else needed[-1]
+        turns += _looks([*said, AGAIN], spot.again, spot.scale, len(turns))
+        said = [spot.reads, AGREES, solution.wanted]
+    return [*turns, _answer([*said, solution.sums], solution.answer)]
+
+
+AGAIN = "Look again to be sure."
+AGREES = "That agrees."
+SMALL = "It is too small to read."
+
+
+def _looks(said: Sequence[str], box: Box, scale: float | None, made: int) -> list[str]:
+    """A crop and, where it has to be, its enlargement; `made` turns went before, each with an image."""
+    turns = [_call(said, "crop_image", bbox_2d=list(box), image_index=0)]
+    if scale is not None:
+        turns.append(_call([SMALL], "scale_image", scale_factor=scale, image_index=made + 1))
+    return turns
+
+
+def _call(said: Sequence[str], name: str, **arguments: object) -> str:
+    call = json.dumps({"name": name, "arguments": arguments})
+    return f"{_thought(said)}\n<tool_call>\n{call}\n</tool_call>"
+
+
+def _answer(said: Sequence[str], answer: str) -> str:
+    return f"{_thought(said)}\n<answer>{answer}</answer>"
+
+
+def _thought(said: Sequence[str]) -> str:
+    return f"<think>{' '.join(filter(None, said))}</think>"

@@ -1,0 +1,240 @@
+"""How many tokens LLaMA-Factory makes of rows, images included, counted without it.
+
+Written from what 0.9.5 does with the templates qwen2_vl and qwen3_vl_nothink: a message with its marks is one text for
+the tokenizer, and an image is resized by LLaMA-Factory before the base's own image processor resizes it again. Sizes
+are those in the files' headers: no camera's note that an image lies on its side is heeded there.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from PIL import ExifTags, Image
+
+from virc.backends.checkpoint import image_grid, image_settings, read_json
+from virc.core.errors import ConfigError
+from virc.core.files import contents
+from virc.core.text import clause, plain
+from virc.data.rows.record import MARK, Message
+from virc.engines.llamafactory.plan import template
+from virc.reasoning.calls import Size
+from virc.reasoning.images import readable
+from virc.reasoning.resize import Grid
+
+USUAL_SYSTEM = "You are a helpful assistant."
+_SYSTEMS = {"qwen2_vl": USUAL_SYSTEM}
+"""Template -> what it writes where a row has no system message."""
+_IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
+_TOKENS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
+_UNSAID = {"shortest_edge": 56 * 56, "longest_edge": 1280 * 28 * 28}
+"""Limits in px of an image processor whose file names none."""
+_SHORTEST, _LONGEST, _CUT = 28, 200, 180  # LLaMA-Factory's: px; times the other side; times it is made then
+_MOST_BYTES = 256 * 2**20
+
+
+class Counting(msgspec.Struct, frozen=True):
+    """What lengths depend on.
+
+    Args:
+        base: folder of the weights, with the tokenizer.
+        model_type: of the base.
+        grid: of the base's image processor.
+        min_pixels, max_pixels: LLaMA-Factory's limits of an image, in px.
+        cutoff: longest row in tokens.
+    """
+
+    base: Path
+    model_type: str
+    grid: Grid
+    min_pixels: int
+    max_pixels: int
+    cutoff: int
+
+
+class Text(msgspec.Struct, frozen=True):
+    """A row to be counted: its messages, and the files of its images in the order of their marks."""
+
+    messages: tuple[Message, ...]
+    files: tuple[str, ...]
+
+
+class Length(msgspec.Struct, frozen=True):
+    """What one row comes to.
+
+    Args:
+        tokens: all of them.
+        images: that it shows.
+        shrunk: of them those over `max_pixels` or the base's own limit.
+        turned: of them those whose file says that it is to be shown turned (EXIF), which LLaMA-Factory does not heed.
+        fits: of a row over the cutoff, the `max_pixels` that makes it fit; 0 where none does.
+        fault: why it cannot be counted.
+    """
+
+    tokens: int = 0
+    images: int = 0
+    shrunk: int = 0
+    turned: int = 0
+    fits: int = 0
+    fault: str = ""
+
+
+def counting(base: Path, min_pixels: int, max_pixels: int, cutoff: int) -> Counting:
+    """Read what lengths depend on from the folder of a base.
+
+    Raises:
+        ConfigError: a file of it is missing or makes no sense, or LLaMA-Factory has no template for it.
+    """
+    model_type = str(read_json(base / "config.json").get("model_type"))
+    template(model_type)
+    tokenizer(base)
+    grid = image_grid({"size": _UNSAID, **image_settings(base)})
+    return Counting(base, model_type, grid, min_pixels, max_pixels, cutoff)
+
+
+def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
+    """The length of each row."""
+    spoken = tokenizer(counting.base)
+    parts = [_parts(row.messages) for row in rows]
+    spoken.encode_special_tokens = False
+    encoded = spoken.encode_batch_fast([part for each in parts for part in each], add_special_tokens=False)
+    counts = iter(map(len, encoded))
+    return [
+        _length(counting, row, sum(next(counts) for _ in each)) for row, each in zip(rows, parts, strict=True)
+    ]
+
+
+def image_tokens(size: Size, counting: Counting) -> int:
+    """Tokens of an image of `size` (width, height) in px, without the two marks around them.
+
+    Raises:
+        ValueError: it is so narrow that nothing is left of it.
+    """
+    wide, high = _prepared(size, counting)
+    factor, least, most = counting.grid.factor, counting.grid.min_pixels, counting.grid.max_pixels
+    columns, rows = round(wide / factor), round(high / factor)
+    area = columns * rows * factor * factor
+    if area > most:
+        ratio = math.sqrt(wide * high / most)
+        columns, rows = (max(1, math.floor(side / ratio / factor)) for side in (wide, high))
+    elif area < least:
+        ratio = math.sqrt(least / (wide * high))
+        columns, rows = (math.ceil(side * ratio / factor) for side in (wide, high))
+    return columns * rows
+
+
+def _prepared(size: Size, counting: Counting) -> Size:
+    """(width, height) in px after LLaMA-Factory's resizing, before the image processor's."""
+    width, height = size
+    if width * height > counting.max_pixels:
+        ratio = math.sqrt(counting.max_pixels / (width * height))
+        width, height = int(width * ratio), int(height * ratio)
+    if min(width, height) < 1:
+        raise ValueError(f"{size[0]} x {size[1]} px come to nothing under max_pixels {counting.max_pixels}")
+    if width * height < counting.min_pixels:
+        ratio = math.sqrt(counting.min_pixels / (width * height))
+        width, height = int(width * ratio), int(height * ratio)
+    width, height = max(width, _SHORTEST), max(height, _SHORTEST)
+    if width / height > _LONGEST:
+        width = height * _CUT
+    if height / width > _LONGEST:
+        height = width * _CUT
+    return width, height
+
+
+def _length(counting: Counting, row: Text, text: int) -> Length:
+    """The length of a row whose messages come to `text` tokens, one for each image."""
+    system = row.messages[0].content if row.messages[0].role == "system" else ""
+    system = system or _SYSTEMS.get(template(counting.model_type), "")
+    text += _system_tokens(counting.base, system) - len(row.files)
+    try:
+        headers = [_header(file) for file in row.files]
+        sizes = [size for size, _ in headers]
+        tokens = text + sum(image_tokens(size, counting) for size in sizes)
+    except ValueError as error:
+        return Length(fault=clause(error))
+    most = min(counting.max_pixels, counting.grid.max_pixels)
+    shrunk = sum(width * height > most for width, height in sizes)
+    turned = sum(turned for _, turned in headers)
+    fits = _fitting(counting, text, sizes) if tokens > counting.cutoff else 0
+    return Length(tokens, len(sizes), shrunk, turned, fits)
+
+
+def _fitting(counting: Counting, text: int, sizes: Sequence[Size]) -> int:
+    """The largest `max_pixels`, in whole tokens, with which a row is no longer than the cutoff; 0: none is."""
+    area = counting.grid.factor**2
+    low = math.ceil(max(counting.min_pixels, counting.grid.min_pixels) / area)
+    high = min(counting.max_pixels, counting.grid.max_pixels) // area
+
+    def fits(cells: int) -> bool:
+        limited = msgspec.structs.replace(counting, max_pixels=cells * area)
+        return text + sum(image_tokens(size, limited) for size in sizes) <= counting.cutoff
+
+    if low > high or not fits(low):
+        return 0
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low * area
+
+
+def _parts(messages: Sequence[Message]) -> list[str]:
+    """What the tokenizer gets of user and assistant turns, with one token in the place of each image's."""
+    return [
+        _turn(message.role, message.content.replace(MARK, _IMAGE))
+        for message in messages
+        if message.role != "system"
+    ]
+
+
+def _turn(role: str, content: str) -> str:
+    if role == "user":
+        return f"<|im_start|>user\n{content}<|im_end|>\n<|im_start|>assistant\n"
+    return f"{content}<|im_end|>\n"
+
+
+@lru_cache(64)
+def _system_tokens(base: Path, system: str) -> int:
+    text = f"<|im_start|>system\n{system}<|im_end|>\n"
+    return len(tokenizer(base).encode(text, add_special_tokens=False)) if system else 0
+
+
+@lru_cache(1)
+def tokenizer(base: Path) -> Any:
+    """The tokenizer of a base, of the library tokenizers.
+
+    Raises:
+        ConfigError: there is none, or it is no Qwen-VL's.
+    """
+    from tokenizers import Tokenizer
+
+    file = base / "tokenizer.json"
+    try:
+        found = Tokenizer.from_str(contents(file, _MOST_BYTES).decode())
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {clause(error)}") from error
+    except Exception as error:  # the library raises nothing more precise
+        raise ConfigError(f"{file} is no tokenizer: {clause(error)}") from error
+    found.no_truncation()
+    found.no_padding()
+    for token in _TOKENS:
+        if len(found.encode(token, add_special_tokens=False)) != 1:
+            raise ConfigError(
+                f"the tokenizer of {base} has no token {token}", "name a Qwen-VL model as the base"
+            )
+    return found
+
+
+def _header(file: str) -> tuple[Size, bool]:
+    """(width, height) in px as the file is stored, and whether it is to be shown turned (EXIF).
+
+    Raises:
+        ValueError: it has no header that can be read.
+    """
+    try:
+        with Image.open(file, formats=readable()) as image:
+            return image.size, image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    except Exception as error:  # decoders raise nearly everything on hostile bytes
+        raise ValueError(f"the image {plain(file, 200)} cannot be opened: {clause(error)}") from None

@@ -1,0 +1,1 @@
+"""`virc demo`: the whole reproduction with the embedded model."""

@@ -1,0 +1,365 @@
+"""The reproduction in small: `tiny` through every stage, by command lines that anyone can type in one folder.
+
+course/, models/base    of `--full`: the base from nothing, phase by phase
+data/                   rows of each stage, problems held out, and strange pictures
+runs/, models/rl        the stages, and the last of them merged
+evals/                  every stage on the same problems
+demo.json               what was begun (`Demo`)
+steps.jsonl             how long each step took (`Took`)
+curve.json, curve.png   what came of it (`demo_curve`)
+"""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from virc.core.errors import ConfigError, VircError
+from virc.core.files import contents, is_file, is_folder, write_json
+from virc.core.text import clause
+from virc.evaluation.summary import Summary
+from virc.runs import run as runs
+from virc.runs.run import Run
+
+STAGES = ("base", "instruct", "practice", "rl")
+"""What the curve shows, in order: the base, and after each stage."""
+CONTROL = "direct"
+"""The model that learns the same problems without tools."""
+ENVIRONMENTS = ("sft", "rl")
+"""The engines' environments that a demo runs in; both for the device `cpu`."""
+EXTRAS = ("local", "data", "plot")
+"""What of this package it needs beside the base."""
+
+_RECORD, _STEPS = "demo.json", "steps.jsonl"
+_MOST_BYTES = 64 * 2**20
+_PAGES = 10  # problems held out that become pages, one of which is shown
+_LIKE = ("--family", "polygons", "--difficulty", "mixed")
+_AT_ONCE = ("--concurrency", "16")
+_CORES = ("--with", "2x", "--set", "loaders=1")
+_LOOP = ("torchrun", "--standalone", "--nproc-per-node", "2", "-m", "tiny.loop")
+_PHASES = {
+    "sight": "the vision tower learns what stands where",
+    "read": "the model learns to read",
+    "place": "the model learns where things are",
+    "skills": "the model learns to do both, and sums",
+}
+
+
+class Size(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of everything.
+
+    Args:
+        instruct, practice: problems that those models learn from.
+        control: whether a model learns as many problems without tools, for comparison.
+        tower: whether `instruct` trains the vision tower too: slower, and worth it over many rows.
+        steps, prompts: of rl, and problems a step, each of which is solved eight times.
+        problems: held out, a stage.
+        minutes: of each phase of the course, where the base is made too.
+        start: the model that the stages begin with, where it is not made.
+    """
+
+    instruct: int
+    practice: int
+    control: bool = True
+    tower: bool = False
+    steps: int
+    prompts: int
+    problems: int
+    minutes: Mapping[str, float]
+    start: str
+
+    @property
+    def direct(self) -> int:
+        """Problems that the control learns from: as many as the others are shown."""
+        return self.instruct + self.practice
+
+
+USUAL = Size(
+    instruct=8000, practice=1500, control=False, steps=12, prompts=8, problems=100,
+    minutes={"sight": 12, "read": 10, "place": 10, "skills": 120},
+    start="tiny-base",
+)  # fmt: skip
+LARGE = Size(
+    instruct=48_000, practice=2000, tower=True, steps=30, prompts=8, problems=1000,
+    minutes={"sight": 12, "read": 10, "place": 10, "skills": 120},
+    start="tiny-base",
+)  # fmt: skip
+QUICK = Size(
+    instruct=32, practice=32, steps=2, prompts=4, problems=20,
+    minutes=dict.fromkeys(_PHASES, 0.1),
+    start="tiny",  # which can do some of it already: of replies that are all malformed, two steps of rl learn nothing
+)  # fmt: skip
+
+
+class Demo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a demo is; a folder holds one.
+
+    Args:
+        schema: `virc.demo.settings/2`; another one wherever the steps change.
+        full: the base is made from nothing, too.
+        seed: of everything drawn and trained.
+    """
+
+    schema: str = "virc.demo.settings/2"
+    full: bool
+    seed: int
+    size: Size
+
+    @property
+    def base(self) -> str:
+        """The name of the base."""
+        return "base" if self.full else self.size.start
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """What the curve shows: the stages, and the control where there is one."""
+        return (*STAGES, CONTROL) if self.size.control else STAGES
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One command.
+
+    Args:
+        name: short, its own.
+        says: what it does, one clause.
+        words: the command line; the first is `virc` or `torchrun`.
+        makes: what is there once it is done, relative to the demo's folder.
+    """
+
+    name: str
+    says: str
+    words: tuple[str, ...]
+    makes: str
+
+
+class Took(msgspec.Struct, frozen=True):
+    """One try of a step.
+
+    Args:
+        seconds: from its start to its end.
+        code: its exit code.
+    """
+
+    name: str
+    seconds: float
+    code: int
+
+
+def plan(demo: Demo) -> list[Step]:
+    """Every command of a demo, in order."""
+    return [*(_course(demo) if demo.full else ()), *_stages(demo), *_control(demo), *_evaluations(demo)]
+
+
+def _course(demo: Demo) -> list[Step]:
+    """The base from nothing: each phase goes on from the one before."""
+    found: list[Step] = []
+    for phase, says in _PHASES.items():
+        start = ("--from", found[-1].makes) if found else ()
+        to = "models/base" if len(found) == len(_PHASES) - 1 else f"course/{phase}"
+        for_long = ("--minutes", f"{demo.size.minutes[phase]:g}")
+        words = (*_LOOP, to, "--phase", phase, *start, *for_long, "--seed", str(demo.seed))
+        found.append(Step(phase, says, words, to))
+    return found
+
+
+def _stages(demo: Demo) -> list[Step]:
+    size, shown = demo.size, (*_LIKE, "--refusals", "0.15", "--pattern", "look", "--layouts", "sft")
+    return [
+        _drawn(demo, "instruct", 1, size.instruct, *shown),
+        _trained(demo, "instruct", demo.base, "how a solution goes"),
+        _drawn(demo, "practice", 2, size.practice, *shown),
+        _trained(demo, "practice", "instruct", "from other problems, the vision tower too"),
+        _drawn(demo, "rl", 3, size.steps * size.prompts, "--sides", "3,4", "--layouts", "prompts"),
+        _reinforced(demo),
+        Step("merge", "its shards become a model", ("virc", "merge", "rl"), "models/rl"),
+    ]
+
+
+def _control(demo: Demo) -> list[Step]:
+    """The problems of instruct, and more of them, answered from the overview alone."""
+    if not demo.size.control:
+        return []
+    words = (*_LIKE, "--refusals", "0.15", "--pattern", CONTROL, "--layouts", "sft")
+    return [
+        _drawn(demo, CONTROL, 1, demo.size.direct, *words),
+        _trained(demo, CONTROL, demo.base, "the same problems without tools, for comparison", "instruct"),
+    ]
+
+
+def _drawn(demo: Demo, name: str, offset: int, count: int, *words: str) -> Step:
+    seed, to = str(10 * demo.seed + offset), f"data/{name}"
+    line = ("virc", "data", "synth", "--to", to, *words, "--count", str(count), "--seed", seed)
+    return Step(f"{name} data", f"draw {count} problems", line, to)
+
+
+def _trained(demo: Demo, name: str, start: str, says: str, stage: str | None = None) -> Step:
+    stage = stage or name
+    tower = ("--set", "frozen=[]") if demo.size.tower and stage == "instruct" else ()
+    line = (
+        *("virc", "train", "tiny", "--stage", stage, "--from", start),
+        *("--data", f"data/{name}/trajectories.json", *tower, *_CORES),
+        *("--set", f"seed={demo.seed}", "--name", name),
+    )
+    return Step(name, f"learn {says}", line, f"runs/{name}")
+
+
+def _reinforced(demo: Demo) -> Step:
+    sizes = {"steps": demo.size.steps, "batch": demo.size.prompts, "mini_batch": demo.size.prompts}
+    settings = [word for name, value in sizes.items() for word in ("--set", f"{name}={value}")]
+    line = (
+        *("virc", "train", "tiny", "--stage", "rl", "--with", "multi-turn", "--from", "practice"),
+        *("--data", "data/rl/prompts.parquet", *settings, "--set", f"seed={demo.seed}", "--name", "rl"),
+    )
+    return Step("rl", "learn from rewards: whole solutions, right or wrong", line, "runs/rl")
+
+
+def _evaluations(demo: Demo) -> list[Step]:
+    """Held-out problems, greedy and sampled, with crops of their twins and blank ones; strange pictures; pages."""
+    count, strange = demo.size.problems, max(1, demo.size.problems // 5)
+    heldout = ("--split", "heldout")
+    models = (demo.base, *demo.compared[1:])
+    trained = STAGES[1:]  # the base looks at no crops yet
+    pages = ("--take", str(_PAGES))
+    unknown = ("--family", "polygons", "--refusals", "1", "--layouts", "batch")
+    return [
+        _drawn(demo, "heldout", 4, count, *heldout, *_LIKE, "--twins", "--layouts", "batch"),
+        _drawn(demo, "strange", 5, strange, *heldout, *unknown),
+        _evaluated(demo, "greedy", "heldout", models, "every stage solves problems held out"),
+        _evaluated(demo, "sampled", "heldout", models, "the same, at temperature 1", "--temperature", "1"),
+        _evaluated(demo, "twin", "heldout", trained, "greedy, crops of their twins", "--crops", "twin"),
+        _evaluated(demo, "blank", "heldout", trained, "the same, with blank crops", "--crops", "blank"),
+        _evaluated(demo, "strange", "strange", models, "every stage is asked what it is to refuse"),
+        _evaluated(demo, "pages", "heldout", ("rl",), "answers of rl as pages", *pages, traces="all"),
+    ]
+
+
+def _evaluated(
+    demo: Demo, name: str, data: str, models: Sequence[str], says: str, *words: str, traces: str = "none"
+) -> Step:
+    asked = tuple(word for model in models for word in ("--model", model))
+    how = (*words, *_AT_ONCE, "--seed", str(demo.seed), "--traces", traces)
+    line = ("virc", "eval", f"data/{data}/problems.jsonl", *asked, *how, "--to", f"evals/{name}")
+    return Step(f"eval {name}", says, line, f"evals/{name}")
+
+
+def typed(words: Sequence[str]) -> str:
+    """A command line as one types it."""
+    return shlex.join(words)
+
+
+def rest(step: Step, folder: Path, ended: Sequence[Took]) -> tuple[str, ...] | None:
+    """What is still to be typed of a step; None where what it makes is there, whole.
+
+    Args:
+        folder: of the demo.
+        ended: what `took` says.
+
+    Raises:
+        ConfigError: a run or an evaluation cannot be read.
+    """
+    kind = step.makes.partition("/")[0]
+    made = folder / step.makes
+    if step.words[0] == "torchrun":  # it saves on the way: that weights are there says nothing
+        codes = [each.code for each in ended if each.name == step.name]
+        return None if codes[-1:] == [0] and is_folder(made) else step.words
+    if kind == runs.FOLDER:
+        return _rest_of_run(step, Run(made))
+    if kind == "evals":
+        return None if _is_evaluated(step, made) else step.words
+    return None if is_folder(made) else step.words
+
+
+def _rest_of_run(step: Step, run: Run) -> tuple[str, ...] | None:
+    if not is_file(run.folder / "run.json"):
+        return step.words
+    finished = runs.state(run).progress == "finished"
+    return None if finished else ("virc", "train", "--resume", "--name", run.name)
+
+
+def _is_evaluated(step: Step, folder: Path) -> bool:
+    """Whether every model that a step asks has a result for every problem."""
+    if not is_file(folder / "summary.json"):
+        return False
+    asked = {word for before, word in zip(step.words, step.words[1:], strict=False) if before == "--model"}
+    whole = {called(each.name) for each in summary(folder).models if not each.missing}
+    return asked <= whole
+
+
+def called(model: str) -> str:
+    """The name a model was asked for by: of a run it is answered as `RUN@STEP`."""
+    return model.partition("@")[0]
+
+
+def summary(folder: Path) -> Summary:
+    """The figures of an evaluation.
+
+    Raises:
+        ConfigError: they cannot be read.
+    """
+    path = folder / "summary.json"
+    try:
+        return msgspec.json.decode(contents(path, _MOST_BYTES), type=Summary)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ConfigError(f"{path} cannot be read: {clause(error)}", f"remove {folder}") from error
+
+
+def begin(folder: Path, demo: Demo) -> None:
+    """Note what is begun in a folder, which is made; nothing where that is going on there already.
+
+    Raises:
+        ConfigError: the folder holds something else, or a demo of other settings.
+        VircError: the disk refuses.
+    """
+    another = "another folder: --to DIR"
+    record = folder / _RECORD
+    if is_file(record):
+        _check_same(record, demo, another)
+        return
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigError(f"{folder} is in use, and by no demo", another)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(record, demo)
+    except OSError as error:
+        raise VircError(f"cannot make the folder {folder}: {clause(error)}") from error
+
+
+def _check_same(record: Path, demo: Demo, another: str) -> None:
+    try:
+        before = msgspec.to_builtins(msgspec.json.decode(contents(record, _MOST_BYTES), type=Demo))
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ConfigError(f"{record} cannot be read: {clause(error)}", another) from error
+    now = msgspec.to_builtins(demo)
+    if before["schema"] != now["schema"]:
+        raise ConfigError(f"{record.parent} holds a demo of another version of virc", another)
+    old, new = {**before.pop("size"), **before}, {**now.pop("size"), **now}
+    differ = [_differs(name, old[name], new[name]) for name in new if old[name] != new[name]]
+    if differ:
+        sentence = f"{record.parent} holds a demo of other settings: {'; '.join(differ)}"
+        raise ConfigError(sentence, f"type what it was begun with, or choose {another}")
+
+
+def _differs(name: str, old: object, new: object) -> str:
+    if name == "full":
+        return "with --full, not without it" if old else "without --full, not with it"
+    return f"{name} {old}, not {new}"
+
+
+def took(folder: Path) -> list[Took]:
+    """Every try of every step, in order; a line that a kill cut short is left out."""
+    found: list[Took] = []
+    if is_file(folder / _STEPS):
+        for line in contents(folder / _STEPS, _MOST_BYTES).splitlines():
+            with suppress(msgspec.MsgspecError):
+                found.append(msgspec.json.decode(line, type=Took))
+    return found
+
+
+def note(folder: Path, tried: Took) -> None:
+    """Add a try of a step to the record of them."""
+    file = folder / _STEPS
+    torn = is_file(file) and not contents(file, _MOST_BYTES).endswith(b"\n")  # by a kill
+    with file.open("ab") as record:
+        record.write(b"\n" * torn + msgspec.json.encode(tried) + b"\n")

@@ -1,0 +1,134 @@
+"""What the stages of a system need from the hub: files of its datasets, and the models they begin with."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import DataError
+from virc.core.files import contents
+from virc.core.nearest import did_you_mean
+from virc.core.text import plain
+from virc.data.formats.registry import INFO, MOST_INFO_BYTES, parsed_info
+from virc.download.hub.repository import Listing
+from virc.stages import resolve as stages
+from virc.stages import rl
+from virc.stages.resolve import Resolved
+from virc.systems.registry import System
+
+
+class Needed(msgspec.Struct, frozen=True):
+    """What stages need of a dataset.
+
+    Args:
+        dataset: its short name.
+        hub: its hub id.
+        names: of its `dataset_info.json`, or of its files; each once, in the order of the stages.
+    """
+
+    dataset: str
+    hub: str
+    names: tuple[str, ...]
+
+
+def data_files(system: System, overlays: Iterable[str] = ()) -> tuple[Needed, ...]:
+    """What the stages, with these overlays, need of the datasets of their system; rows from elsewhere are not in it.
+
+    Raises:
+        UsageError: there is no such overlay.
+        ConfigError: two overlays exclude one another, or settings are wrong.
+    """
+    found: dict[str, dict[str, None]] = {}
+    for resolved in _resolved(system, overlays):
+        for named in _rows_of(resolved):
+            dataset, _, name = named.partition("/")
+            if name and dataset in system.datasets:
+                found.setdefault(dataset, {})[name] = None
+    return tuple(Needed(each, system.datasets[each].hub, tuple(names)) for each, names in found.items())
+
+
+def bases(system: System, overlays: Iterable[str] = ()) -> tuple[str, ...]:
+    """The models that stages begin with, with these overlays: hub ids, short names, folders or runs, each once.
+
+    Raises:
+        UsageError, ConfigError: as `data_files` does.
+    """
+    named = (resolved.config.base for resolved in _resolved(system, overlays))
+    return tuple(dict.fromkeys(base for base in named if base is not None))
+
+
+def files_of(names: Iterable[str], info: bytes, listing: Listing) -> tuple[str, ...]:
+    """The files of a repository that hold the rows of these names, each once.
+
+    Args:
+        names: as in `Needed`; `.parquet` may be left out.
+        info: the text of its `dataset_info.json`, as `info_of` gives it.
+
+    Raises:
+        DataError: a name stands for no file of it, or the text is no such file's.
+    """
+    entries = parsed_info(info, f"{INFO} of {listing.repo.id}")
+    held = {file.name for file in listing.files}
+    return tuple(dict.fromkeys(file_of(name, entries, held, listing.repo.id) for name in names))
+
+
+def info_of(listing: Listing) -> bytes:
+    """The text of the `dataset_info.json` of a repository, fetched; `{}` where it has none.
+
+    Raises:
+        DataError: it is over 16 MiB.
+        ConfigError, NetworkError: it cannot be fetched.
+    """
+    from virc.download.hub.small import fetch_small
+
+    file = next((each for each in listing.files if each.name == INFO), None)
+    if file is None:
+        return b"{}"
+    if file.size > MOST_INFO_BYTES:
+        raise DataError(f"{INFO} of {listing.repo.id} is over {MOST_INFO_BYTES >> 20} MiB")
+    with TemporaryDirectory(prefix="virc-") as work:
+        to = Path(work) / INFO
+        fetch_small(listing.repo, listing.commit, file, to, Path(work) / "part")
+        return contents(to, MOST_INFO_BYTES)
+
+
+def file_of(name: str, entries: Mapping[str, Mapping[str, Any]], held: Collection[str], whose: str) -> str:
+    """The file that holds the rows of that name.
+
+    Args:
+        entries: of `dataset_info.json`.
+        held: the files there are.
+        whose: hub id of the dataset.
+
+    Raises:
+        DataError: none of `held` does.
+    """
+    if name in entries:
+        file = entries[name].get("file_name")
+        if not isinstance(file, str) or file not in held:
+            raise DataError(
+                f"{INFO} of {whose} names {plain(file, 80)} for {plain(name, 80)}, which is not there"
+            )
+        return str(file)
+    file = next((each for each in (name, f"{name}.parquet") if each in held), None)
+    if file is None:
+        rows = {each for each in held if each.endswith((".parquet", ".jsonl"))}
+        known = {*entries, *rows}
+        hint = did_you_mean(name, known) if known else None
+        raise DataError(f"{whose} has no rows {plain(name, 80)!r}", hint)
+    return file
+
+
+def _resolved(system: System, overlays: Iterable[str]) -> Iterator[Resolved]:
+    chosen = tuple(overlays)
+    return (stages.resolve(system, stage, chosen) for stage in system.stages)
+
+
+def _rows_of(resolved: Resolved) -> Iterator[str]:
+    """The rows that a stage learns from, and those it is only tried on."""
+    yield stages.recipe(resolved.kind).data_name(resolved.config)
+    validation = rl.validation_name(resolved.config) if resolved.kind == "rl" else None
+    if validation is not None:
+        yield validation

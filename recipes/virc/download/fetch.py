@@ -1,0 +1,296 @@
+"""From the hub to a workspace: what is wanted, what of it is there, and the fetching of what is not.
+
+`wants.wanted` is pure, `look` asks the hub, `fetch` does the work.
+"""
+
+import difflib
+import fnmatch
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from virc.core.errors import ConfigError, DataError, SetupError
+from virc.core.files import IN_THE_WAY, contents, is_file
+from virc.core.text import plain
+from virc.data.formats.registry import INFO
+from virc.download import data_files
+from virc.download.hub import fetching, record
+from virc.download.hub.fetching import Watch, ordered
+from virc.download.hub.folder import Folder, State
+from virc.download.hub.record import is_archive
+from virc.download.hub.repository import File, Listing
+from virc.download.protocol_source import Warn, fetch_wording
+from virc.download.wanted import Want
+from virc.models import registry as models
+from virc.reasoning.protocol import FILE_NAME
+
+_SPARE = 2**30  # bytes of the disk that stay free
+_MOST_INDEX = 16 * 2**20  # bytes
+_INDEX = "model.safetensors.index.json"
+_WEIGHTS = ("*.safetensors", "*.bin")
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A file that is wanted.
+
+    Args:
+        state: as it is in the folder.
+        kept: bytes of it that an earlier run left whole, where it is absent.
+    """
+
+    file: File
+    state: State
+    kept: int = 0
+
+    @property
+    def missing(self) -> int:
+        """Bytes that are still to be fetched."""
+        return self.file.size - self.kept if self.state in ("absent", "old") else 0
+
+
+class Item(msgspec.Struct, frozen=True):
+    """Something wanted, and what of it is there.
+
+    Args:
+        folder: where it is, or comes to.
+        size: bytes of all of it; None where nobody said.
+        commit: of its repository; None where nobody knows.
+        here: it was found whole without asking the hub.
+        listing: of its repository; None where the hub was not asked.
+        parts: its files, in the order they are fetched.
+    """
+
+    want: Want
+    folder: Path
+    size: int | None
+    commit: str | None = None
+    here: bool = False
+    listing: Listing | None = None
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def missing(self) -> int:
+        """Bytes that are still to be fetched."""
+        if self.want.told and not self.here:
+            return self.size or 0
+        return sum(part.missing for part in self.parts)
+
+    @property
+    def state(self) -> Literal["present", "partly", "missing"]:
+        """How much of it is there."""
+        if self.want.told and not self.here:
+            return "missing"
+        if all(part.state == "whole" for part in self.parts):
+            return "present"
+        return "missing" if all(part.state == "absent" and not part.kept for part in self.parts) else "partly"
+
+    @property
+    def unpacks(self) -> int:
+        """Bytes of its archives that are still to be unpacked."""
+        if self.listing is None:
+            return 0
+        kind = self.listing.repo.kind
+        return sum(
+            each.file.size
+            for each in self.parts
+            if each.state != "whole" and is_archive(each.file.name, kind)
+        )
+
+
+def look(want: Want, workspace: Path) -> Item:
+    """Find what of a want is there, and what its repository holds.
+
+    Raises:
+        ConfigError: the hub has no such repository or revision, or refuses; or a model without one is not there.
+        DataError: what is to be fetched is not in the repository, or something else is in its way.
+        NetworkError: the hub cannot be reached.
+    """
+    from virc.download.hub.library import silence
+    from virc.download.hub.listing import listing
+
+    silence()
+    found = _found(want, workspace)
+    if found:
+        known = record.read(found)
+        return Item(want, found, _size(found), known.commit if known else None, here=True)
+    if want.told:
+        return Item(want, want.folder, int(want.gib * 2**30) if want.gib else None)
+    if want.repo is None:
+        raise ConfigError(f"{want.name} is not on this machine, and its system names no place on the hub")
+    _check_place(want.folder)
+    held = listing(want.repo, want.revision)
+    folder = Folder(want.folder, held)
+    parts = tuple(_part(folder, file) for file in ordered(_chosen(want, held), held))
+    return Item(
+        want, want.folder, sum(part.file.size for part in parts), held.commit, listing=held, parts=parts
+    )
+
+
+def check_room(items: Iterable[Item], stream: bool = False) -> None:
+    """Check that what comes may be written, and that each disk has room for it; nothing is written.
+
+    An archive is taken to unpack to its own size, as images do that are compressed already.
+
+    Raises:
+        SetupError: one has not, or a folder is not to be written.
+    """
+    needed: dict[int, int] = {}
+    places: dict[int, Path] = {}
+    for item in items:
+        place = _standing(item.folder)
+        if item.state != "present" and not _is_writable(place):
+            raise SetupError(f"nothing can be written into {place}", "choose another folder with --to")
+        disk = place.stat().st_dev
+        places.setdefault(disk, place)
+        streamed = _streamed(item) if stream else 0
+        needed[disk] = needed.get(disk, 0) + item.missing - streamed + item.unpacks
+    for disk, count in needed.items():
+        free = shutil.disk_usage(places[disk]).free
+        if count and count + _SPARE > free:
+            raise SetupError(
+                f"{places[disk]} has {_gb(free)} free, and {_gb(count + _SPARE)} are needed",
+                "make room, choose another disk with --to, or less with --include",
+            )
+
+
+def free(folder: Path) -> int:
+    """Bytes that are free on the disk of a folder, which need not be there yet."""
+    return shutil.disk_usage(_standing(folder)).free
+
+
+def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool = False) -> Path | None:
+    """Fetch what is missing, of a system's model its wording too; raises as `fetching.fetch`.
+
+    Args:
+        warn: told why a model comes without its wording, which does its weights no harm.
+
+    Returns:
+        The file of the wording, where it is new.
+    """
+    if item.listing and (
+        item.state != "present" or _is_writable(item.folder)
+    ):  # it may be shared, all of it there
+        files = [part.file for part in item.parts]
+        if files:
+            fetching.fetch(item.folder, item.listing, files, watch, keep, stream)
+    left_out = item.want.include and FILE_NAME not in item.want.include
+    if not item.want.model or left_out or is_file(item.folder / FILE_NAME):
+        return None
+    return fetch_wording(item.want.system, item.want.model, item.folder, warn)
+
+
+def _found(want: Want, workspace: Path) -> Path | None:
+    """The folder of a model that is whole somewhere."""
+    if want.known_as is None:
+        return None
+    for name in (str(want.folder), want.known_as):
+        try:
+            weights = models.find(name, workspace, want.system)
+        except ConfigError:
+            continue
+        if weights.adapter is None and _is_whole(weights.folder):
+            return weights.folder
+    return None
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a model folder has all its weights: a copy that was broken off has not, nor one that was changed."""
+    kept = record.read(folder)
+    if kept and (
+        kept.lacking or not all(_has(folder / name, each.size) for name, each in kept.files.items())
+    ):
+        return False
+    index = folder / _INDEX
+    if not is_file(index):
+        return any(path.is_file() for glob in _WEIGHTS for path in folder.glob(glob))
+    try:
+        shards = msgspec.json.decode(contents(index, _MOST_INDEX))["weight_map"].values()
+        return all(is_file(folder / str(shard)) for shard in shards)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def _has(file: Path, size: int) -> bool:
+    """Whether a file of that many bytes is there."""
+    try:
+        return file.stat().st_size == size
+    except OSError:
+        return False
+
+
+def _size(model: Path) -> int:
+    """Bytes of its files; in the hub's own cache they are links."""
+    return sum(path.stat().st_size for path in model.rglob("*") if is_file(path))
+
+
+def _is_writable(place: Path) -> bool:
+    return os.access(place, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _check_place(folder: Path) -> None:
+    """That no file is where the folder, or one around it, is to be."""
+    place = _standing(folder)
+    if not place.is_dir():
+        raise ConfigError(f"{place} is no folder", IN_THE_WAY)
+
+
+def _part(folder: Folder, file: File) -> Part:
+    from virc.download.hub.ranged import kept
+
+    state = folder.state(file)
+    partial = kept(folder.parts, file) if state in ("absent", "old") and file.size >= fetching.LARGE else 0
+    return Part(file, state, partial)
+
+
+def _chosen(want: Want, listing: Listing) -> tuple[File, ...]:
+    """The files of a repository that are wanted."""
+    files = listing.files
+    if want.rows:
+        rows = {*data_files.files_of(want.rows, data_files.info_of(listing), listing), INFO}
+        files = tuple(file for file in files if file.name in rows or is_archive(file.name, listing.repo.kind))
+    # The chat protocol of a model is no file of its repository: it is made of a dataset's rows.
+    globs = [glob for glob in want.include if glob != FILE_NAME or not want.model]
+    for glob in globs:
+        if not any(_matches(file, glob) for file in files):
+            raise _unmatched(glob, files, listing)
+    if want.include:
+        files = tuple(file for file in files if any(_matches(file, glob) for glob in globs))
+    if not files and len(globs) == len(want.include):
+        raise DataError(f"{listing.repo.url} holds no files")
+    return files
+
+
+def _matches(file: File, glob: str) -> bool:
+    return fnmatch.fnmatchcase(file.name, f"{glob}*" if glob.endswith("/") else glob)
+
+
+def _unmatched(glob: str, files: Sequence[File], listing: Listing) -> DataError:
+    names = [file.name for file in files]
+    bare = glob.translate(str.maketrans("", "", "*?[]"))
+    near = difflib.get_close_matches(bare, names, n=3, cutoff=0.3) or names[:3]
+    return DataError(
+        f"no file of {listing.repo.url} matches {plain(glob, 80)}",
+        f"there {'is' if len(near) == 1 else 'are'} {plain(', '.join(near))}",
+    )
+
+
+def _streamed(item: Item) -> int:
+    """Bytes of archives that are unpacked while they come, and so never lie on the disk."""
+    kind = item.listing.repo.kind if item.listing else "model"
+    return sum(part.missing for part in item.parts if is_archive(part.file.name, kind))
+
+
+def _standing(folder: Path) -> Path:
+    """The folder, or the nearest thing around it that is there, a link to nothing too."""
+    place = Path(os.path.abspath(folder))  # noqa: PTH100 (links stay: the disk is that of what they lead to)
+    while not os.path.lexists(place):
+        place = place.parent
+    return place
+
+
+def _gb(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -1,0 +1,211 @@
+"""Files of a repository come into a folder: each whole and verified or not at all, archives become what is in them.
+
+Every step is recorded on the disk before the next begins, so a download that is killed anywhere loses nothing and
+fetches nothing twice: fetched, recorded, unpacked, recorded, removed.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal, Protocol
+
+from virc.core.errors import DataError, SetupError
+from virc.download.hub.folder import Folder, State
+from virc.download.hub.moving import move_in
+from virc.download.hub.record import HIDDEN, is_archive
+from virc.download.hub.repository import FULL, File, Listing, Told
+from virc.download.hub.together import together
+from virc.unpack.archive.formats import ArchiveError
+from virc.unpack.unpack import UnpackConfig, pour
+
+LARGE = 16 * 2**20
+"""Bytes from which on a file comes in parts that are kept."""
+AT_ONCE = 8
+"""Small files that are fetched at a time."""
+LAST = ("config.json", "dataset_info.json")
+"""Files that make a folder a model or a dataset: they come when all others are there."""
+
+Doing = Literal["fetching", "checking", "unpacking"]
+
+
+class Watch(Protocol):
+    """Who is told how far it is."""
+
+    def begin(self, doing: Doing, file: File) -> Told:
+        """Something is begun, perhaps beside others; what is returned is told how many bytes more are done."""
+
+    def end(self, doing: Doing, file: File) -> None:
+        """It is done."""
+
+
+def ordered(files: Sequence[File], listing: Listing) -> tuple[File, ...]:
+    """In the order they are fetched: archives behind others, and last what makes the folder a model or a dataset."""
+    kind = listing.repo.kind
+    return tuple(sorted(files, key=lambda file: (Path(file.name).name in LAST, is_archive(file.name, kind))))
+
+
+def fetch(
+    root: Path,
+    listing: Listing,
+    files: Sequence[File],
+    watch: Watch,
+    keep: bool = False,
+    stream: bool = False,
+) -> None:
+    """Fetch files into a folder; those that are there stay as they are.
+
+    Args:
+        root: the folder.
+        listing: of the repository.
+        files: of the listing, which are wanted.
+        keep: leave archives beside what was in them.
+        stream: unpack archives while they come, without a file on the disk; an interruption starts them anew.
+
+    Raises:
+        ConfigError: another download works on the folder, or the hub refuses.
+        SetupError: the disk is full.
+        DataError: something else is in the way, or an archive is bad.
+        NetworkError: the hub cannot be reached, or what came is not what it listed.
+        OSError: the disk refuses.
+    """
+    folder = Folder(root, listing)
+    try:
+        with folder.alone():
+            folder.expect(tuple(files))
+            _bring_small(folder, files, watch)
+            for file in ordered(files, listing):
+                _bring(folder, file, watch, keep, stream)
+            folder.finish()
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise SetupError(f"the disk of {root} is full", "make room; the same command goes on") from error
+
+
+def _bring(folder: Folder, file: File, watch: Watch, keep: bool, stream: bool) -> None:
+    archive = is_archive(file.name, folder.listing.repo.kind)
+    state = folder.state(file)
+    if state == "unsure":
+        state = _looked_at(folder, file, watch)
+    if state in ("old", "absent") and archive and (stream or folder.verified(file).is_dir()):
+        _stream(folder, file, watch)
+        return
+    if state in ("old", "absent"):
+        _download(folder, file, watch)
+        folder.came(file)
+    if archive and state != "whole":
+        _unpack(folder, file, watch, keep)
+
+
+def _bring_small(folder: Folder, files: Sequence[File], watch: Watch) -> None:
+    """Fetch small files, of which there may be thousands. They mostly wait for the server: several wait at a time."""
+    from virc.download.hub.small import fetch_small
+
+    listing = folder.listing
+    lacking = [file for file in files if _is_small(file, listing) and folder.state(file) in ("old", "absent")]
+
+    def get(file: File) -> None:
+        told = watch.begin("fetching", file)
+        fetch_small(listing.repo, listing.commit, file, _made_place(folder, file), folder.parts, told)
+
+    for file in together(get, lacking, AT_ONCE):
+        folder.came(file)
+        watch.end("fetching", file)
+
+
+def _is_small(file: File, listing: Listing) -> bool:
+    """Whether it can come at any time, and beside others."""
+    comes_late = Path(file.name).name in LAST or is_archive(file.name, listing.repo.kind)
+    return file.size < LARGE and not comes_late
+
+
+def _made_place(folder: Folder, file: File) -> Path:
+    """Where a file goes, in folders that are there now."""
+    to = folder.path(file)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    folder.parts.mkdir(exist_ok=True)
+    return to
+
+
+def _looked_at(folder: Folder, file: File, watch: Watch) -> State:
+    """What a file is that nobody recorded: one that a killed download had just finished, or somebody's own."""
+    same = folder.is_same(file, watch.begin("checking", file))
+    watch.end("checking", file)
+    if same:
+        folder.came(file)
+    return "packed" if same else "old"
+
+
+def _download(folder: Folder, file: File, watch: Watch) -> None:
+    from virc.download.hub.ranged import fetch_large
+    from virc.download.hub.small import fetch_small
+
+    to, told = _made_place(folder, file), watch.begin("fetching", file)
+    get = fetch_large if file.size >= LARGE else fetch_small
+    get(folder.listing.repo, folder.listing.commit, file, to, folder.parts, told)
+    watch.end("fetching", file)
+
+
+def _unpack(folder: Folder, file: File, watch: Watch, keep: bool) -> None:
+    path = folder.path(file)
+    told, behind = watch.begin("unpacking", file), 0
+
+    def progress(at: int, size: int) -> None:
+        nonlocal behind
+        told(at - behind)
+        behind = at
+
+    try:
+        with path.open("rb") as source:
+            _, is_whole = pour(source, file.size, UnpackConfig(path, folder.root), progress)
+    except ArchiveError as error:
+        raise _published_so(error) from None
+    _settle()
+    folder.came(file, unpacked=True, keep=keep or not is_whole)  # what follows the last file may be wanted
+    folder.clear_spent()
+    watch.end("unpacking", file)
+
+
+def _stream(folder: Folder, file: File, watch: Watch) -> None:
+    """Unpack an archive from the network beside its place, and move all into place when its hash is right."""
+    staged = folder.root / HIDDEN / "stream"
+    right = folder.verified(file)
+    if not right.is_dir():
+        shutil.rmtree(staged, ignore_errors=True)
+        _pour_from_hub(folder, file, watch, staged)
+        _settle()
+        staged.rename(right)
+    move_in(right, folder.root)
+    _settle()
+    folder.came(file, unpacked=True)
+    shutil.rmtree(right)  # not before: it says that the archive need not come again
+    watch.end("unpacking", file)
+
+
+def _pour_from_hub(folder: Folder, file: File, watch: Watch, staged: Path) -> None:
+    from virc.download.hub import stream
+
+    told = watch.begin("fetching", file)
+    listing = folder.listing
+    with stream.opened(listing.repo, listing.commit, file, told) as source:
+        try:
+            pour(source, file.size, UnpackConfig(Path(file.name), staged), stop=source.stop)
+        except DataError as error:
+            source.verify()  # where its hash is wrong too, the archive was not to blame
+            if isinstance(error, ArchiveError):
+                raise _published_so(error) from None
+            raise
+        source.verify()
+
+
+def _published_so(error: ArchiveError) -> DataError:
+    """The fault of an archive whose hash is right: to get it again would change nothing."""
+    return DataError(error.message, "it is as the hub lists it: tell its owner, or leave it out by --include")
+
+
+def _settle() -> None:
+    """Wait until all that was written would survive a loss of power."""
+    with suppress(AttributeError):  # not on Windows
+        os.sync()

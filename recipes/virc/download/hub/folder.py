@@ -1,0 +1,274 @@
+"""A folder that files of a repository are fetched into: whose they are, what is there, and one download at a time.
+
+Partial files lie in it too, not in a cache elsewhere: so a finished one is only renamed, however large it is.
+"""
+
+import hashlib
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+from virc.core.errors import ConfigError, DataError
+from virc.core.files import IN_THE_WAY
+from virc.core.locks import held
+from virc.core.text import plain
+from virc.download.hub import record
+from virc.download.hub.record import BUSY, HIDDEN, PARTS, Kept, Record, is_archive, mark_of
+from virc.download.hub.repository import File, Listing, Told
+
+State = Literal["whole", "packed", "unsure", "old", "absent"]
+"""Of a file: there and known; an archive that is there and known, to be unpacked; there, to be hashed; ours of an
+earlier commit; not there."""
+_PIECE = 2**20
+_DEAR = 2**20  # bytes of a file that is recorded at once
+_SECONDS = 2.0  # between two records of smaller ones
+
+
+class Folder:
+    """The folder, and its record as it is.
+
+    Args:
+        root: where it is; it need not be there.
+        listing: what of the repository is wanted there.
+
+    Raises:
+        DataError: files of another repository were fetched into it.
+    """
+
+    def __init__(self, root: Path, listing: Listing) -> None:
+        self.root, self.listing = root, listing
+        self._begin()
+
+    @property
+    def parts(self) -> Path:
+        """Where files lie while they are partial."""
+        return self.root / HIDDEN / PARTS
+
+    def verified(self, file: File) -> Path:
+        """Where the content of an archive waits that is known to be right, until it is moved into place."""
+        return self.root / HIDDEN / f"verified-{hashlib.sha256(self.mark(file).encode()).hexdigest()[:16]}"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Make the folder, and hold it: no second download works on it.
+
+        After a failure that brought nothing, what was made for it goes again.
+
+        Raises:
+            ConfigError: another one does.
+        """
+        is_new = not self.root.exists()
+        hidden = self.root / HIDDEN
+        hidden.mkdir(parents=True, exist_ok=True)
+        busy = ConfigError(f"another download into {self.root} is running", "wait for it, or stop it")
+        try:
+            with held(hidden / BUSY, busy):
+                self._begin()  # another one may have been at it until now
+                try:
+                    yield
+                except BaseException:
+                    if self._is_bare():
+                        record.remove(self.root)
+                        self._unwritten = False
+                    raise
+                finally:
+                    if self._unwritten:
+                        self._write()
+        finally:
+            for place in (hidden, self.root) if is_new else (hidden,):
+                with suppress(OSError):  # something is in it
+                    place.rmdir()
+
+    def _is_bare(self) -> bool:
+        """Whether nothing came so far, not even a part of a file."""
+        with suppress(OSError):  # it is not there, or holds parts
+            self.parts.rmdir()
+        came = any(kept.mtime_ns is not None or kept.unpacked for kept in self._files.values())
+        return not (came or any(path.is_dir() for path in (self.root / HIDDEN).iterdir()))
+
+    def expect(self, files: tuple[File, ...]) -> None:
+        """Record that these files are to come; what is recorded of others stays."""
+        for file in files:
+            self._files.setdefault(file.name, Kept(file.size, self.mark(file)))
+        self._write()
+
+    def came(self, file: File, unpacked: bool = False, keep: bool = False) -> None:
+        """Record that a file is whole, or that what is in it is.
+
+        Of many small files the record is not written each time: one that a kill leaves without is hashed, not fetched.
+        """
+        before = self._kept(file)
+        recorded = before.mtime_ns if before else None
+        mtime = recorded if unpacked else self.path(file).stat().st_mtime_ns
+        kept = Kept(file.size, self.mark(file), mtime, unpacked, keep)
+        self._files[file.name] = kept
+        self._unwritten = True
+        if file.size >= _DEAR or unpacked or time.monotonic() - self._written > _SECONDS:
+            self._write()
+
+    def finish(self) -> None:
+        """Record that all that was wanted is there, and clear what is not needed any more."""
+        self._commit = self.listing.commit
+        self._write()
+        self.clear_spent()
+        if self._record.lacking:
+            return  # what an interrupted download of other files left is still of use
+        for left in (self.root / HIDDEN).iterdir():
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+
+    def mark(self, file: File) -> str:
+        """What the wanted content is known by."""
+        return mark_of(file, self.listing.commit)
+
+    def path(self, file: File) -> Path:
+        """Where a file goes.
+
+        Raises:
+            DataError: a link, or a file, is on the way there.
+        """
+        place = self.root
+        for part in file.name.split("/")[:-1]:
+            place /= part
+            if place.is_symlink() or (place.exists() and not place.is_dir()):
+                raise DataError(
+                    f"{plain(file.name)} needs a folder where a link or a file is: {place}", IN_THE_WAY
+                )
+        return self.root / file.name
+
+    def state(self, file: File) -> State:
+        """What is there of a file.
+
+        Raises:
+            DataError: something else has its name.
+        """
+        kept = self._kept(file)
+        if kept and kept.unpacked:
+            return "whole"
+        path = self.path(file)
+        there = _stat(path)
+        if there is None:
+            return "absent"
+        known = self._known(file)
+        if known and stat.S_ISREG(there.st_mode) and _is_as_recorded(there, known):
+            if kept is None:
+                return "old"
+            return "packed" if is_archive(file.name, self.listing.repo.kind) else "whole"
+        if not stat.S_ISREG(there.st_mode) or there.st_size not in (file.size, known and known.size):
+            raise self.foreign(file)
+        return "unsure"
+
+    def is_same(self, file: File, told: Told) -> bool:
+        """Whether a file that is there, and not known, is the wanted one.
+
+        Args:
+            told: of bytes that were looked at.
+
+        Returns:
+            Whether it is; else it is one that was fetched from an earlier commit.
+
+        Raises:
+            DataError: it is neither.
+        """
+        known = self._known(file)
+        found = digest(self.path(file), self.mark(file), told)
+        if found == self.mark(file):
+            return True
+        if (
+            known is None
+            or _is_unsure(known)
+            or digest(self.path(file), known.mark, lambda _: None) != known.mark
+        ):
+            raise self.foreign(file)
+        return False
+
+    def foreign(self, file: File) -> DataError:
+        """What to say of something that is in the way."""
+        return DataError(f"something else is there: {self.root / plain(file.name)}", IN_THE_WAY)
+
+    def clear_spent(self) -> None:
+        """Remove archives of ours that are unpacked and were not to be kept."""
+        for name, kept in self._files.items():
+            path = self.root / name
+            if kept.unpacked and not kept.keep and (there := _stat(path)) and _is_as_recorded(there, kept):
+                path.unlink()
+
+    def _known(self, file: File) -> Kept | None:
+        """What is recorded under the name of a file, of whatever content."""
+        return self._files.get(file.name)
+
+    def _kept(self, file: File) -> Kept | None:
+        """What is recorded of the wanted content."""
+        known = self._known(file)
+        return known if known and (known.size, known.mark) == (file.size, self.mark(file)) else None
+
+    def _begin(self) -> None:
+        """Read the record, or begin one."""
+        found, repo = record.read(self.root), self.listing.repo
+        if found and found.source != repo:
+            raise DataError(
+                f"{self.root} holds files of {found.source.url}",
+                "choose another folder with --to, or virc download rm it",
+            )
+        self._files = dict(found.files) if found else {}
+        self._commit = found.commit if found else self.listing.commit
+        self._ours = found.ours if found else _is_empty(self.root)
+        self._unwritten, self._written = False, time.monotonic()
+
+    @property
+    def _record(self) -> Record:
+        repo = self.listing.repo
+        return Record(repo.id, repo.kind, self._commit, self._files, self._ours)
+
+    def _write(self) -> None:
+        record.write(self.root, self._record)
+        self._unwritten, self._written = False, time.monotonic()
+
+
+def digest(path: Path, mark: str, told: Told) -> str:
+    """The mark of a file's content, of the kind that `mark` is; of a file without a hash, `mark` itself.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    kind = mark.partition(":")[0]
+    if kind == "commit":
+        return mark
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        sha = (
+            hashlib.sha256() if kind == "sha256" else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        )
+        while piece := file.read(_PIECE):
+            sha.update(piece)
+            told(len(piece))
+    return f"{kind}:{sha.hexdigest()}"
+
+
+def _is_unsure(kept: Kept) -> bool:
+    """Whether there is no hash to tell it by."""
+    return kept.mark.startswith("commit:")
+
+
+def _is_as_recorded(there: os.stat_result, kept: Kept) -> bool:
+    return (there.st_size, there.st_mtime_ns) == (kept.size, kept.mtime_ns)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """Of what a link leads to; of the link itself where it leads nowhere."""
+    for look in (path.stat, path.lstat):
+        with suppress(FileNotFoundError):
+            return look()
+    return None
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return not any(entry.name != HIDDEN for entry in os.scandir(folder))
+    except FileNotFoundError:
+        return True

@@ -1,0 +1,138 @@
+"""What a repository of the hub holds: names, sizes and hashes, none of which can do harm."""
+
+import re
+import sys
+import time
+import unicodedata
+from collections.abc import Collection
+from typing import Annotated
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Meta
+
+from virc.core.errors import DataError, NetworkError, VircError
+from virc.core.text import clause
+from virc.core.timeouts import LateError, within
+from virc.download.hub.library import session, silence
+from virc.download.hub.record import HIDDEN
+from virc.download.hub.refusals import as_error, check_endpoint, host
+from virc.download.hub.repository import File, Listing, Repo, endpoint
+from virc.download.hub.tries import tried
+from virc.unpack.archive.members import plain_name, refuse
+
+SECONDS, ALL_SECONDS = 30.0, 180.0
+"""Longest wait for the next byte, and for the whole listing."""
+_MOST_BYTES = 32 << 20  # 100 000 files, as many as the hub advises, are some 20 MB
+_MOST_FILES = 200_000
+_OURS = (HIDDEN, ".git")  # git runs what it finds in its folder
+_FOLDS = sys.platform in ("darwin", "win32")  # mostly, their disks take `a` and `A` for one name
+
+_Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_GitHash = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}\Z")]
+_Size = Annotated[int, Meta(ge=0, le=1 << 50)]
+
+
+class _Lfs(msgspec.Struct):
+    sha256: _Hash
+    size: _Size
+
+
+class _Sibling(msgspec.Struct, rename={"name": "rfilename", "git": "blobId"}):
+    name: str
+    size: _Size
+    git: _GitHash | None = None
+    lfs: _Lfs | None = None
+
+
+class _Info(msgspec.Struct):
+    sha: _GitHash
+    siblings: list[_Sibling]
+
+
+def listing(repo: Repo, revision: str | None = None) -> Listing:
+    """List the files of a repository.
+
+    Args:
+        repo: whose.
+        revision: branch, tag or commit; None: the default branch.
+
+    Raises:
+        ConfigError: there is no such repository or revision, or it may not be read.
+        NetworkError: the hub cannot be reached, keeps failing or answers garbage.
+        DataError: the listing names what no repository can hold.
+    """
+    silence()
+    check_endpoint()
+    content = tried(lambda: _asked(repo, revision))
+    try:
+        info = msgspec.json.decode(content, type=_Info)
+    except msgspec.ValidationError as error:
+        raise DataError(f"the listing of {repo.id} makes no sense: {clause(error)}") from None
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        raise NetworkError(f"{host()} answers with something that is no listing of {repo.id}") from None
+    if len(info.siblings) > _MOST_FILES:
+        raise DataError(f"{repo.id} lists {len(info.siblings)} files; at most {_MOST_FILES} are taken")
+    files = tuple(_file(each) for each in info.siblings)
+    _check_places([file.name for file in files])
+    return Listing(repo, info.sha, files)
+
+
+def _asked(repo: Repo, revision: str | None) -> bytes:
+    try:
+        return within(time.monotonic() + ALL_SECONDS, lambda _: _fetched(repo, revision))
+    except LateError:
+        raise NetworkError(f"{host()} did not list {repo.id} within {ALL_SECONDS:g} s") from None
+    except VircError:
+        raise
+    except Exception as error:
+        raise as_error(error, repo, revision) from error
+
+
+def _fetched(repo: Repo, revision: str | None) -> bytes:
+    """What the hub answers; the library's own call would take in a listing of any length."""
+    from huggingface_hub.utils import build_hf_headers, validate_repo_id  # type: ignore[attr-defined]
+
+    validate_repo_id(repo.id)
+    url = f"{endpoint()}/api/{repo.kind}s/{repo.id}"
+    url += "" if revision is None else f"/revision/{quote(revision, safe='')}"
+    headers = build_hf_headers(library_name="virc") | {"Accept-Encoding": "identity"}  # no bytes that swell
+    content = bytearray()
+    options = {"params": {"blobs": "true"}, "headers": headers, "timeout": SECONDS}
+    with session() as client, client.stream("GET", url, **options) as response:
+        for piece in response.iter_raw():
+            content += piece
+            if len(content) > _MOST_BYTES:
+                raise DataError(f"the listing of {repo.id} is over {_MOST_BYTES >> 20} MiB")
+    return bytes(content)
+
+
+def _file(told: _Sibling) -> File:
+    """A file whose name is harmless by itself, whatever folder it is put into."""
+    name = told.name
+    if plain_name(name, name) != name or not name.isprintable():
+        refuse(name, "it is no name of a file")
+    if any(part.casefold() in _OURS for part in name.split("/")):
+        refuse(name, "virc or git itself uses that name")
+    if told.lfs is None:
+        return File(name, told.size, git=told.git)
+    if told.lfs.size != told.size:
+        refuse(name, f"its size is {told.size} bytes, and {told.lfs.size} too")
+    return File(name, told.size, sha256=told.lfs.sha256)
+
+
+def _check_places(names: Collection[str]) -> None:
+    """That each file has a place of its own."""
+    taken: set[str] = set()
+    for name in names:
+        key = _place(name)
+        if key in taken:
+            refuse(name, "it is listed twice")
+        taken.add(key)
+    for name in names:
+        if any(_place(name[: slash.start()]) in taken for slash in re.finditer("/", name)):
+            refuse(name, "a part of it is a file")
+
+
+def _place(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold() if _FOLDS else name

@@ -1,0 +1,138 @@
+"""What was fetched into a folder, in its `.virc-download/record.json`: it tells our files from somebody else's."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from virc.core.files import contents
+from virc.download.hub.repository import File, Kind, Repo
+
+HIDDEN = ".virc-download"
+"""Folder of ours inside each folder that files are fetched into."""
+PARTS = "parts"
+"""Folder in it where files lie while they are partial."""
+BUSY = "download"
+"""What a running download locks in it."""
+_FILE = "record.json"
+_MOST = 256 * 2**20  # bytes; a repository of a million files has a record of half that
+_ARCHIVES = (".tar.lz4", ".tar.gz", ".tgz", ".tar")
+
+
+class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A file that was asked for.
+
+    Attributes:
+        size: bytes.
+        mark: what its content is known by; see `mark_of`.
+        mtime_ns: of the file when it was whole; None: it is not there yet.
+        unpacked: all that is in this archive is in the folder.
+        keep: the archive was to stay beside it.
+    """
+
+    size: int
+    mark: str
+    mtime_ns: int | None = None
+    unpacked: bool = False
+    keep: bool = False
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What was asked for of a repository, and what of it came.
+
+    Attributes:
+        repo, kind, commit: where from; files of an earlier commit that are the same stay.
+        files: by their names in the repository.
+        ours: there was nothing in the folder before.
+    """
+
+    repo: str
+    kind: Kind
+    commit: str
+    files: Mapping[str, Kept] = {}
+    ours: bool = True
+
+    @property
+    def source(self) -> Repo:
+        """The repository."""
+        return Repo(self.repo, self.kind)
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Names of the files that did not come yet, and of archives that are not unpacked yet."""
+        return tuple(name for name, kept in self.files.items() if not self._is_done(name, kept))
+
+    def _is_done(self, name: str, kept: Kept) -> bool:
+        return kept.unpacked if is_archive(name, self.kind) else kept.mtime_ns is not None
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that was asked for."""
+        return sum(kept.size for kept in self.files.values())
+
+
+def wanted_file(name: str, kept: Kept) -> File:
+    """The file as the hub listed it when it was asked for."""
+    kind, _, value = kept.mark.partition(":")
+    return File(
+        name, kept.size, sha256=value if kind == "sha256" else None, git=value if kind == "git" else None
+    )
+
+
+def is_archive(name: str, kind: Kind) -> bool:
+    """Whether a file is unpacked when it came: those of datasets that `virc unpack` takes."""
+    return kind == "dataset" and name.lower().endswith(_ARCHIVES)
+
+
+def mark_of(file: File, commit: str) -> str:
+    """What a content is known by: its hash; of a file without one, the commit that had it."""
+    if file.sha256:
+        return f"sha256:{file.sha256}"
+    return f"git:{file.git}" if file.git else f"commit:{commit}"
+
+
+def repo_of(folder: Path) -> str | None:
+    """The model whose files were fetched into a folder, whole or not; None where none were."""
+    found = read(folder)
+    return found.repo if found and found.kind == "model" else None
+
+
+def read(folder: Path) -> Record | None:
+    """The record in a folder; None where there is none, or none that can be read: then its files are hashed anew."""
+    try:
+        return msgspec.json.decode(contents(folder / HIDDEN / _FILE, _MOST), type=Record)
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def write(folder: Path, record: Record) -> None:
+    """Write the record; it is on the disk, also after a loss of power, when this returns.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    file = folder / HIDDEN / _FILE
+    new = file.with_name(f".{_FILE}.new")
+    with new.open("wb") as out:
+        out.write(msgspec.json.format(msgspec.json.encode(record)))
+        out.flush()
+        os.fsync(out.fileno())
+    new.replace(file)
+    sync(file.parent)
+
+
+def remove(folder: Path) -> None:
+    """Remove the record, if there is one."""
+    (folder / HIDDEN / _FILE).unlink(missing_ok=True)
+
+
+def sync(folder: Path) -> None:
+    """Make names in a folder safe on the disk, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

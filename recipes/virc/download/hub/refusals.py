@@ -1,0 +1,186 @@
+"""Why the hub gives nothing, as a sentence and what to do: from its answers, and from errors of its client."""
+
+import email.utils
+import os
+import re
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from virc.core.errors import ConfigError, NetworkError, VircError
+from virc.core.text import clause, plain
+from virc.download.hub.library import RefusedError
+from virc.download.hub.repository import Repo, endpoint
+
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Codes that another try may not meet."""
+AGAIN = "the same command goes on from here"
+_MOST_WAIT = 300.0
+"""Seconds; a server that asks for more is not waited for."""
+_LOGIN = "`hf auth login`"
+
+
+class PassingError(NetworkError):
+    """A refusal that another try may not meet.
+
+    Args:
+        wait: seconds until then, as the server asks; None: it does not say.
+    """
+
+    broken = True
+
+    def __init__(self, message: str, hint: str | None = None, wait: float | None = None) -> None:
+        super().__init__(message, hint)
+        self.wait = wait
+
+
+def as_error(error: Exception, repo: Repo, revision: str | None = None) -> VircError:
+    """An error of the hub's client as one of ours.
+
+    Raises:
+        Exception: the error itself, where it is none of the client's: a full disk, a mistake of ours.
+    """
+    from huggingface_hub import errors
+
+    ours: VircError
+    match error:
+        case VircError():
+            ours = error
+        case errors.LocalEntryNotFoundError(__cause__=Exception() as cause):  # so it wraps any reason
+            ours = as_error(cause, repo, revision)
+        case errors.OfflineModeIsEnabled() | errors.LocalEntryNotFoundError():
+            ours = NetworkError(
+                f"{repo.id} is on the network, and HF_HUB_OFFLINE forbids it", "unset HF_HUB_OFFLINE"
+            )
+        case RefusedError():
+            ours = by_status(error.status, error.headers, repo, revision)
+        case errors.HfHubHTTPError():
+            ours = by_status(error.response.status_code, error.response.headers, repo, revision)
+        case errors.HFValidationError():
+            ours = ConfigError(f"{plain(repr(repo.id), 100)} is no hub id", "one looks like owner/name")
+        case errors.FileMetadataError():
+            ours = NetworkError(f"{host()} does not answer as a hub does", _mend())
+        case errors.HTTPError():  # type: ignore[attr-defined]  # of httpx or httpx2, as the version may be
+            ours = _unreachable(_reason(error))
+        case OSError(errno=None):  # the library counts the bytes that came
+            ours = PassingError(f"{host()} sent less of a file than it announced", AGAIN)
+        case _:
+            raise error
+    return ours
+
+
+def by_status(status: int, headers: Mapping[str, str], repo: Repo, revision: str | None = None) -> VircError:
+    """What an answer of the hub means that is no success.
+
+    Args:
+        status: its HTTP code.
+        headers: its headers, which are found whatever their case; `X-Error-Code` tells the reason.
+        revision: what was asked for; None: the default branch.
+    """
+    said = plain(headers.get("X-Error-Message") or "")
+    reason = f": {said}" if said else ""
+    error: VircError
+    match headers.get("X-Error-Code"), status:
+        case "GatedRepo", _:
+            error = _gated(status, repo)
+        case "RevisionNotFound", _:
+            sentence = f"{repo.id} has no revision {plain(repr(revision or 'main'), 100)}"
+            error = ConfigError(sentence, f"its commits: {repo.url}/commits/main")
+        case "EntryNotFound", _:
+            error = ConfigError(f"{repo.id} has no such file", f"its files: {repo.url}/tree/main")
+        case _, 401 if said.lower().startswith("invalid credentials"):
+            error = ConfigError(f"{host()} refuses the token", f"{_LOGIN}, or mend HF_TOKEN")
+        case ("RepoNotFound", _) | (_, 401 | 404):
+            error = _no_repo(repo)
+        case _, 403:
+            sentence = f"{host()} forbids to read {repo.id}{reason}"
+            error = ConfigError(sentence, f"{_LOGIN} with an account that may read it")
+        case _ if status in PASSING:
+            error = _passing(status, headers, reason)
+        case _:
+            error = NetworkError(f"{host()} answers {status}{reason}", _mend())
+    return error
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server asks to wait, which it may give as such or as a date."""
+    said = headers.get("Retry-After") or ""
+    if re.fullmatch(r"\d{1,9}", said, re.ASCII):
+        return float(said)
+    with suppress(ValueError, OverflowError):
+        return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - time.time())
+    return None
+
+
+def check_endpoint() -> None:
+    """Refuse an `HF_ENDPOINT` that is no address.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        parts = urlsplit(endpoint())
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise ConfigError(f"HF_ENDPOINT is no http(s) address: {plain(endpoint(), 100)}", "unset HF_ENDPOINT")
+
+
+def host() -> str:
+    """The hub that is asked, for sentences: host and port, never a password."""
+    return plain(urlsplit(endpoint()).netloc.rpartition("@")[2], 100)
+
+
+def _gated(status: int, repo: Repo) -> ConfigError:
+    if status == 401:
+        hint = f"accept its terms at {repo.url}, then {_LOGIN}"
+        return ConfigError(f"{repo.id} is gated: it is for users who are logged in", hint)
+    hint = f"accept its terms at {repo.url} with the account of your token"
+    return ConfigError(f"{repo.id} is gated, and your account is not on its list", hint)
+
+
+def _passing(status: int, headers: Mapping[str, str], reason: str) -> NetworkError:
+    wait = retry_after(headers)
+    sentence = (
+        f"{host()} answers 429: too many requests" if status == 429 else f"{host()} answers {status}{reason}"
+    )
+    if wait is not None and wait > _MOST_WAIT:
+        return NetworkError(sentence, f"it asks to wait {wait / 60:.0f} minutes; then {AGAIN}")
+    return PassingError(sentence, f"wait, or {_LOGIN}; {AGAIN}" if status == 429 else AGAIN, wait)
+
+
+def _no_repo(repo: Repo) -> ConfigError:
+    """The hub says the same of a repository that is private, so that nobody learns of it."""
+    at = f" (HF_ENDPOINT is {host()})" if os.environ.get("HF_ENDPOINT") else ""
+    sentence = f"the hub has no {repo.kind} {plain(repo.id, 100)}, or it is private{at}"
+    other = f", say datasets/{plain(repo.id, 100)} for a dataset" if repo.kind == "model" else ""
+    return ConfigError(sentence, f"mend the name{other}, or {_LOGIN} with an account that may read it")
+
+
+def _unreachable(reason: str) -> PassingError:
+    """No connection: where a proxy of the user's stands between, it may be to blame, and is named."""
+    parts, proxies = urlsplit(endpoint()), getproxies()
+    kind = next((kind for kind in (parts.scheme, "all") if proxies.get(kind)), None)
+    if kind is None or proxy_bypass(parts.hostname or ""):
+        return PassingError(f"cannot reach {host()}: {reason}", _mend() or AGAIN)
+    proxy = plain(urlsplit(proxies[kind]).netloc.rpartition("@")[2], 100)  # never its password
+    hint = f"{kind.upper()}_PROXY names the proxy: mend or unset it"
+    return PassingError(f"cannot reach {host()} by the proxy {proxy}: {reason}", hint)
+
+
+def _mend() -> str | None:
+    return "HF_ENDPOINT names it: mend or unset it" if os.environ.get("HF_ENDPOINT") else None
+
+
+def _reason(error: BaseException) -> str:
+    """Why there was no connection: the words of the system, where the client wrapped them."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return clause(inner)
+        inner = inner.__cause__ or inner.__context__
+    said = clause(error)
+    return type(error).__name__ if "bearer" in said.lower() else said  # a token that no header can hold

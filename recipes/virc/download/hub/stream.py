@@ -1,0 +1,72 @@
+"""A large file of the hub read once from its beginning to its end, and never on the disk."""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from virc.download.hub.link import Link, Reader, wrong
+from virc.download.hub.repository import File, Repo, Told
+
+_HEAD = 512  # bytes that can be read twice, as a reader does who first looks what it is
+
+
+@contextmanager
+def opened(repo: Repo, commit: str, file: File, told: Told = lambda _: None) -> Iterator["Stream"]:
+    """A file as a stream that goes on by a range where a connection breaks.
+
+    Args:
+        repo: where it is.
+        commit: of which state.
+        file: as the hub lists it.
+        told: told of bytes as they come, from the thread that reads.
+    """
+    link = Link(repo, commit, file)
+    with Reader(link, 0, file.size, told) as reader:
+        yield Stream(file, link, reader)
+
+
+class Stream:
+    """See `opened`; what reading raises is that of `Reader.read`."""
+
+    def __init__(self, file: File, link: Link, reader: Reader) -> None:
+        self._file, self._link, self._reader = file, link, reader
+        self._sha256 = hashlib.sha256()
+        self._at = 0
+        self._head = self._again = b""
+
+    def read(self, most: int) -> bytes:
+        """The next `most` bytes; fewer at the end alone."""
+        found, self._again = [self._again[:most]], self._again[most:]
+        left = most - len(found[0])
+        while left and (data := self._reader.read(left)):
+            self._sha256.update(data)
+            if self._at < _HEAD:
+                self._head += data[: _HEAD - self._at]
+            self._at += len(data)
+            left -= len(data)
+            found.append(data)
+        return b"".join(found)
+
+    def seek(self, at: int) -> int:
+        """Back to the beginning, after the first 512 bytes at most."""
+        if at or self._at > _HEAD:
+            raise io.UnsupportedOperation("a stream is read once")
+        self._again = self._head
+        return 0
+
+    def stop(self) -> None:
+        """End a read that waits in another thread, which raises StoppedError, and all that come."""
+        self._link.stop()
+
+    def verify(self) -> None:
+        """Read what is left, and compare the whole with what the hub lists.
+
+        Raises:
+            NetworkError: it has another hash; another size is found on reading.
+        """
+        while data := self._reader.read():
+            self._sha256.update(data)
+        found, listed = self._sha256.hexdigest(), self._file.sha256
+        if listed not in (None, found):
+            raise wrong(self._file, found)

@@ -1,0 +1,119 @@
+"""The wording that a released model was trained with, from the beginning of the rows that show it (A1).
+
+Its files on the hub hold none. Its system names rows that do: of those at most 1 MiB is read, by one ranged request.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import islice, takewhile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from virc.core.errors import DataError, VircError
+from virc.core.files import is_file, write_whole
+from virc.core.text import clause, plain
+from virc.data.formats.registry import INFO, Source, get, parsed_info, recognised
+from virc.data.protocol.extract import Found, study_file
+from virc.download.data_files import file_of, info_of
+from virc.download.hub.repository import File, Listing, Repo
+from virc.models.chat_protocol import load_tools, written
+from virc.reasoning.protocol import FILE_NAME, Coordinates
+from virc.systems.registry import Model, System
+
+MOST_BYTES = 2**20
+"""Of the rows, from their beginning on."""
+_MOST_ROWS = 1000
+
+Warn = Callable[[str, str | None], None]
+"""Told a warning, and what to do about it."""
+
+
+def fetch_wording(system: System | None, model: Model | None, folder: Path, warn: Warn) -> Path | None:
+    """Write the wording of a model beside its weights, unless one is there.
+
+    Args:
+        system, model: what the weights are of, as `models.known` tells.
+        folder: with the weights.
+        warn: told what the rows do not show; or why there is no wording, which does the weights no harm.
+
+    Returns:
+        Its file; None where there is none to be had.
+    """
+    target = folder / FILE_NAME
+    if is_file(target):
+        return target
+    coordinates = (model and model.coordinates) or (system.coordinates if system else "pixel")
+    if system is None or model is None or coordinates not in system.protocol_source:
+        return None
+    again = f"virc data protocol ROWS --to {target} finds it in rows"
+    try:
+        found = _found(system, coordinates)
+        write_whole(target, written(found.protocol))
+    except (VircError, OSError) as error:
+        why = error.message if isinstance(error, VircError) else clause(error)
+        hint = f"the weights are whole; {again}, and --protocol default does without"
+        warn(f"no wording for {folder.name}: {why}", hint)
+        return None
+    for note in found.notes:
+        warn(f"the wording of {folder.name}: {note}", again)
+    return target
+
+
+def _found(system: System, coordinates: Coordinates) -> Found:
+    """The wording of the rows that a system names.
+
+    Raises:
+        VircError: they cannot be fetched or read, or show none.
+    """
+    load_tools(system)
+    dataset, _, name = system.protocol_source[coordinates].partition("/")
+    if dataset not in system.datasets:
+        raise DataError(f"{system.file} names no dataset {plain(dataset, 60)!r}")
+    with TemporaryDirectory(prefix="virc-") as work:
+        return _studied(
+            _beginning(Repo(system.datasets[dataset].hub, "dataset"), name, Path(work)), coordinates
+        )
+
+
+def _beginning(repo: Repo, name: str, work: Path) -> Source:
+    """The first `MOST_BYTES` of the rows of that name, as a file in `work`, with their columns and tags."""
+    from virc.download.hub.listing import listing
+
+    listed = listing(repo)
+    entries = parsed_info(info_of(listed), f"{INFO} of {repo.id}")
+    held = {file.name: file for file in listed.files}
+    file = held[file_of(name, entries, held, repo.id)]
+    head = (work / "head").with_suffix(Path(file.name).suffix)
+    head.write_bytes(_head(listed, file))
+    layout = recognised(head)
+    if layout is None:
+        raise DataError(f"{plain(file.name, 80)} of {repo.id} is of no known layout")
+    return Source(head, layout, plain(file.name, 80), entries.get(name, {}))
+
+
+def _head(listed: Listing, file: File) -> bytes:
+    from virc.download.hub.link import Link, Reader
+
+    head = bytearray()
+    with Reader(Link(listed.repo, listed.commit, file), 0, min(file.size, MOST_BYTES)) as reader:
+        while piece := reader.read():
+            head += piece
+    return bytes(head)
+
+
+def _studied(source: Source, coordinates: Coordinates) -> Found:
+    """The wording of the first row; of the others that came along whole too, where they agree with it.
+
+    One row rarely shows what follows every tool.
+    """
+    rows = list(islice(get(source.layout).read(source), _MOST_ROWS))
+    whole = sum(1 for _ in takewhile(lambda row: row.record is not None, rows))
+    if not whole:
+        why = clause(rows[0].fault) if rows and rows[0].fault else "it is empty"
+        raise DataError(f"{source.name} shows no whole row in its first MiB: {why}")
+    with suppress(DataError):
+        return study_file(source, whole, coordinates)
+    try:
+        return study_file(source, 1, coordinates)
+    except DataError as error:
+        raise DataError(f"{source.name}: {error.message}", error.hint) from None

@@ -1,0 +1,299 @@
+"""What a word behind `virc download` stands for: a repository of the hub, and the folder it comes into."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from virc.core.errors import ConfigError, UsageError
+from virc.core.files import DATA, MODELS, expanded
+from virc.core.nearest import did_you_mean
+from virc.core.text import plain
+from virc.download import data_files
+from virc.download.hub.repository import Kind, Repo
+from virc.evaluation.benchmarks import registry as benchmarks
+from virc.models import registry as models
+from virc.systems import registry as systems
+from virc.systems.registry import Model, System
+
+KINDS = ("dataset", "base", "model", "judge", "eval")
+"""Words that stand for what a system needs; `eval` is followed by benchmarks."""
+_ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/", re.ASCII | re.IGNORECASE)
+_HUB_ID = re.compile(rf"(datasets/)?({systems.HUB_ID})")
+
+
+class DownloadConfig(msgspec.Struct, frozen=True):
+    """What to download, and where to.
+
+    Args:
+        names: as the user types them; none: what the stages of the system need.
+        system: its name or file.
+        overlays: of the system, which choose other bases and datasets.
+        revision: branch, tag or commit; None: the newest of the main branch.
+        include: globs of names of files; none: all that is needed.
+        to: folder for the only thing that is named.
+        workspace: folder whose `models/` and `data/` things come into.
+    """
+
+    names: tuple[str, ...] = ()
+    system: str = systems.DEFAULT
+    overlays: tuple[str, ...] = ()
+    revision: str | None = None
+    include: tuple[str, ...] = ()
+    to: Path | None = None
+    workspace: Path = Path()
+
+
+class Want(msgspec.Struct, frozen=True):
+    """Something to be there.
+
+    Args:
+        name: as people call it.
+        folder: where it comes to.
+        repo: where from; None: its weights travel in a package, or lie where its system's file says.
+        revision, include: as in `DownloadConfig`.
+        rows: names of the datasets in it that stages need, archives apart; none: all its files.
+        known_as: what `models.find` may know it by, wherever it lies; None: it has to be in the folder.
+        system, model: what its weights are of, for their wording.
+        told: it is only told of, as it is fetched when it is asked for by name.
+        gib: of its weights, where its system's file says.
+    """
+
+    name: str
+    folder: Path
+    repo: Repo | None
+    revision: str | None = None
+    include: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
+    known_as: str | None = None
+    system: System | None = None
+    model: Model | None = None
+    told: bool = False
+    gib: float | None = None
+
+
+def wanted(config: DownloadConfig) -> tuple[Want, ...]:
+    """What a call asks for; nothing is looked at but the files of systems.
+
+    Raises:
+        UsageError: `to`, or a name, cannot be meant so; there is no such overlay.
+        ConfigError: nothing is called so, or a system has no such thing.
+    """
+    system = systems.get(config.system)
+    found = list(_named(config, system)) if config.names else list(_needed(config, system))
+    wants = tuple(
+        msgspec.structs.replace(want, folder=config.workspace / want.folder) for want in _merged(found)
+    )
+    if config.revision and len(wants) > 1:
+        raise UsageError("--revision is of one repository", "name the one that is meant")
+    if config.to is None:
+        return wants
+    if len(wants) != 1 or not config.names:
+        raise UsageError("--to is the folder for one thing", "name what shall come into it")
+    return (msgspec.structs.replace(wants[0], folder=expanded(config.to), known_as=None),)
+
+
+def short_names() -> dict[str, tuple[System, Kind | None]]:
+    """Every short name of a system, whose it is, and its kind where it is no judge."""
+    found: dict[str, tuple[System, Kind | None]] = {}
+    for system in systems.discover().values():
+        kinds: tuple[tuple[Kind | None, Sequence[str]], ...] = (
+            ("model", tuple(system.models)), ("dataset", tuple(system.datasets)), (None, tuple(system.judges)),
+        )  # fmt: skip
+        for kind, names in kinds:
+            for name in names:
+                found.setdefault(name, (system, kind))
+    return found
+
+
+def published() -> dict[str, str]:
+    """The benchmarks that lie on the hub, and their ids there."""
+    hubs = {name: benchmarks.get(name).HUB for name in benchmarks.names()}
+    return {name: hub for name, hub in hubs.items() if hub}
+
+
+def _needed(config: DownloadConfig, system: System) -> Iterator[Want]:
+    """What the stages of a system need, and its judge to tell of."""
+    yield from _bases(config, system)
+    yield from _datasets(config, system)
+    for name, judge in list(system.judges.items())[:1]:
+        if any(stage.kind == "rl" for stage in system.stages.values()):
+            yield msgspec.structs.replace(_weights(config, name, judge), told=True)
+
+
+def _named(config: DownloadConfig, system: System) -> Iterator[Want]:
+    after_eval = False
+    for name in config.names:
+        if after_eval:
+            yield _benchmark(config, name)
+        elif name == "eval":
+            after_eval = True
+        else:
+            yield from _of_name(config, system, name)
+    if config.names[-1] == "eval":
+        raise UsageError("eval is followed by benchmarks", f"virc download eval {next(iter(published()))}")
+
+
+def _of_name(config: DownloadConfig, system: System, name: str) -> Iterator[Want]:
+    match name:
+        case "dataset":
+            yield from _some(_datasets(config, system), "its stages need no dataset of the hub", system)
+        case "base":
+            yield from _some(_bases(config, system), "its stages begin with no model of the hub", system)
+        case "model":
+            short = next(iter(system.models), None)
+            found = [_model(config, system, short, system.models[short])] if short else []
+            yield from _some(iter(found), "it has no models", system)
+        case "judge":
+            short = next(iter(system.judges), None)
+            found = [_weights(config, short, system.judges[short])] if short else []
+            yield from _some(iter(found), "it has no judges", system)
+        case _:
+            yield _of_own_name(config, system, name)
+
+
+def _of_own_name(config: DownloadConfig, system: System, name: str) -> Want:
+    """What a short name, a benchmark or a hub id stands for."""
+    owner, kind = next(
+        ((each, kind) for each, kind in _owners(system, name)),
+        short_names().get(name, (None, None)),
+    )
+    if owner and kind == "model":
+        return _model(config, owner, name, owner.models[name])
+    if owner and kind == "dataset":
+        return _repo(config, Repo(owner.datasets[name].hub, "dataset"), name)
+    if owner:
+        return _weights(config, name, owner.judges[name])
+    if name.lower() in benchmarks.names():
+        return _benchmark(config, name)
+    match = _HUB_ID.fullmatch(_pasted(name))
+    if match is None or ".." in name or _is_folder_of(match[2]):
+        raise _nothing_called(name)
+    return _of_hub_id(config, match[2], "dataset" if match[1] else None)
+
+
+def _is_folder_of(hub_id: str) -> bool:
+    """Whether it is no hub id but the folder of a thing: nobody on the hub can be called `models` or `datasets`."""
+    owner, _, name = hub_id.partition("/")
+    return owner in (MODELS, "datasets") or (owner == DATA and name in _known())
+
+
+def _known() -> set[str]:
+    return {*KINDS, *short_names(), *published(), "ls", "rm"}
+
+
+def _pasted(name: str) -> str:
+    """A hub id as it is, or that of the page whose address a browser gave."""
+    page = _ADDRESS.match(name)
+    bare = name[page.end() :].partition("?")[0].partition("#")[0] if page else name
+    return bare.rstrip("/").removesuffix("/tree/main")
+
+
+def _nothing_called(name: str) -> ConfigError:
+    """What to say of a name: of a page of the hub, which repository it is of; of a folder, what comes into it."""
+    inner = re.match(rf"({_HUB_ID.pattern})/(?:tree|blob|resolve)/([^/?#]+)", _ADDRESS.sub("", name, count=1))
+    hint = f"virc download {inner[1]} --revision {inner[4]}" if inner else None
+    word = name.rstrip("/").rpartition("/")[2] if "/" in name else name
+    otherwise = "names are those of virc download --help, or a hub id, OWNER/NAME"
+    return ConfigError(
+        f"nothing to download is called {plain(name, 80)!r}",
+        plain(hint, 200) if hint else did_you_mean(word, _known(), otherwise),
+    )
+
+
+def _owners(system: System, name: str) -> Iterator[tuple[System, Kind | None]]:
+    """The chosen system, where it calls something so: it comes before others."""
+    if name in system.models:
+        yield system, "model"
+    if name in system.datasets:
+        yield system, "dataset"
+    if name in system.judges:
+        yield system, None
+
+
+def _of_hub_id(config: DownloadConfig, hub_id: str, kind: Kind | None) -> Want:
+    for system in systems.discover().values() if kind is None else ():
+        for short, model in system.models.items():
+            if model.hub == hub_id:
+                return msgspec.structs.replace(
+                    _model(config, system, short, model), name=hub_id, known_as=None
+                )
+        for short, dataset in system.datasets.items():
+            if dataset.hub == hub_id:
+                return _repo(config, Repo(hub_id, "dataset"), short, hub_id)
+    benchmark = next((name for name, hub in published().items() if hub == hub_id), None)
+    if benchmark and kind != "model":
+        return _benchmark(config, benchmark)
+    known = {
+        each.hub: short for system in systems.discover().values() for short, each in system.datasets.items()
+    }
+    return _repo(config, Repo(hub_id, kind or "model"), known.get(hub_id, hub_id.rpartition("/")[2]), hub_id)
+
+
+def _bases(config: DownloadConfig, system: System) -> Iterator[Want]:
+    for base in data_files.bases(system, config.overlays):
+        family, model = models.known(base, system)
+        if family and model:
+            yield msgspec.structs.replace(_model(config, family, base, model), name="base")
+        elif _HUB_ID.fullmatch(base) and not base.startswith(("datasets/", f"{MODELS}/", "runs/")):
+            yield msgspec.structs.replace(
+                _repo(config, Repo(base), base.rpartition("/")[2], "base"), known_as=base
+            )
+
+
+def _datasets(config: DownloadConfig, system: System) -> Iterator[Want]:
+    for needed in data_files.data_files(system, config.overlays):
+        want = _repo(config, Repo(needed.hub, "dataset"), needed.dataset, "dataset")
+        yield msgspec.structs.replace(want, rows=needed.names)
+
+
+def _model(config: DownloadConfig, system: System, short: str, model: Model) -> Want:
+    return msgspec.structs.replace(_weights(config, short, model), system=system, model=model)
+
+
+def _weights(config: DownloadConfig, name: str, model: Model) -> Want:
+    """A model or a judge that a system's file names."""
+    folder = Path(MODELS) / Path(model.hub or name).name
+    repo = Repo(model.hub) if model.hub else None
+    known_as = None if config.revision or config.include else name
+    return Want(name, folder, repo, config.revision, config.include, known_as=known_as, gib=model.gib)
+
+
+def _benchmark(config: DownloadConfig, name: str) -> Want:
+    known = published()
+    found = next((each for each, hub in known.items() if name.lower() in (each, hub.lower())), None)
+    if found is None and name.lower() in benchmarks.names():
+        raise ConfigError(f"the problems of {name} are made here, not downloaded", f"virc eval {name}")
+    if found is None:
+        raise ConfigError(f"there is no benchmark {plain(name, 80)}", did_you_mean(name, known))
+    return _repo(config, Repo(known[found], "dataset"), found)
+
+
+def _repo(config: DownloadConfig, repo: Repo, folder: str, name: str | None = None) -> Want:
+    place = Path(MODELS if repo.kind == "model" else DATA) / folder
+    return Want(name or folder, place, repo, config.revision, config.include)
+
+
+def _some(found: Iterator[Want], otherwise: str, system: System) -> Iterator[Want]:
+    wants = list(found)
+    if not wants:
+        raise ConfigError(
+            f"the system {system.name} has nothing of that to download: {otherwise}", "virc systems ls"
+        )
+    yield from wants
+
+
+def _merged(wants: Sequence[Want]) -> Iterator[Want]:
+    """Each folder once: what is asked for by two names comes once, and a whole repository holds its parts."""
+    chosen: dict[Path, Want] = {}
+    for want in wants:
+        other = chosen.get(want.folder)
+        if other and other.repo != want.repo:
+            raise UsageError(
+                f"{other.name} and {want.name} would both come into {want.folder}",
+                "fetch one of them with --to",
+            )
+        if other is None or other.told or (other.rows and not want.rows and not want.told):
+            chosen[want.folder] = want
+    yield from chosen.values()

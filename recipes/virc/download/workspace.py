@@ -1,0 +1,117 @@
+"""What `virc download` brought into a workspace: found, and taken away again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from virc.core.errors import ConfigError
+from virc.core.files import DATA, MODELS, expanded, is_folder, size_of
+from virc.core.locks import held
+from virc.core.nearest import did_you_mean
+from virc.core.text import plain
+from virc.download.hub import ranged, record
+from virc.download.hub.record import BUSY, HIDDEN, PARTS, Record, wanted_file
+from virc.runs import delete as removal
+
+
+class Downloaded(msgspec.Struct, frozen=True):
+    """A folder that files were fetched into."""
+
+    folder: Path
+    record: Record
+
+    @property
+    def name(self) -> str:
+        """What it is called: its folder's name."""
+        return self.folder.name
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes; of one that is partly there, those that need not come again."""
+        if not self.record.lacking:
+            return size_of(self.folder)
+        parts = self.folder / HIDDEN / PARTS
+        return sum(
+            kept.size if kept.mtime_ns or kept.unpacked else ranged.kept(parts, wanted_file(name, kept))
+            for name, kept in self.record.files.items()
+        )
+
+
+def discover(workspace: Path) -> list[Downloaded]:
+    """All in a workspace's `models/` and `data/`, in the order of their names."""
+    return [
+        found
+        for place in (MODELS, DATA)
+        if is_folder(workspace / place)
+        for folder in sorted((workspace / place).iterdir())
+        if not folder.name.startswith(".") and (found := _in(folder))
+    ]
+
+
+def find(name: str, workspace: Path) -> Downloaded:
+    """The one of that name: its folder's, the folder itself, or its hub id.
+
+    Raises:
+        ConfigError: there is none, or several are called so.
+    """
+    known = discover(workspace)
+    found = [each for each in known if name in (each.name, each.record.repo, f"datasets/{each.record.repo}")]
+    if len(found) > 1:
+        raise ConfigError(
+            f"several are called {plain(name, 80)}", f"say {' or '.join(str(e.folder) for e in found)}"
+        )
+    here = expanded(name)
+    at_path = _in(here) if is_folder(here) else None
+    if found or at_path:
+        return found[0] if found else Downloaded(here.absolute(), at_path.record)  # type: ignore[union-attr]
+    if is_folder(here):
+        raise ConfigError(f"{here} was not made by virc download", "delete it by hand")
+    hint = did_you_mean(name, {each.name for each in known}) if known else "virc download ls"
+    raise ConfigError(f"nothing that was downloaded is called {plain(name, 80)}", hint)
+
+
+def check_removable(found: Downloaded) -> None:
+    """Check that a folder is ours alone.
+
+    Raises:
+        ConfigError: it is a link, or held files before anything was fetched into it.
+    """
+    if found.folder.is_symlink():
+        raise ConfigError(
+            f"{found.folder} is a link to {found.folder.readlink()}",
+            "delete what it leads to by hand, then the link",
+        )
+    if not found.record.ours:
+        raise ConfigError(
+            f"{found.folder} held files before virc download fetched some into it", "delete it by hand"
+        )
+
+
+def remove(found: Downloaded) -> None:
+    """Take a folder away, at once or not at all.
+
+    Raises:
+        ConfigError: a download into it is running.
+        OSError: the disk refuses.
+    """
+    busy = ConfigError(f"a download into {found.folder} is running", "wait for it, or stop it")
+    with held(found.folder / HIDDEN / BUSY, busy):
+        removal.take_away(found.folder)
+
+
+def sweep(workspace: Path) -> None:
+    """Delete what a removal that was killed left."""
+    for place in (MODELS, DATA):
+        removal.sweep(workspace / place)
+
+
+def _in(folder: Path) -> Downloaded | None:
+    found = record.read(folder)
+    return Downloaded(folder, found) if found else None
+
+
+def used_by(found: Downloaded, workspace: Path) -> Iterator[str]:
+    """Names of runs whose weights began as these."""
+    for run in removal.begun_in(found.folder, workspace):
+        yield run.name

@@ -1,0 +1,1 @@
+"""What each training and serving engine gets: keys, files and command."""

@@ -1,0 +1,97 @@
+"""A checkpoint as LLaMA-Factory's trainer leaves it: whether it is whole, what in it only resuming needs."""
+
+import json
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from virc.core.files import contents
+from virc.engines.llamafactory.resume import RESUME, loadable
+
+__all__ = ["KEEPS_ALL", "MERGED", "PREFIX", "SAVES_WHEN_ASKED", "loadable"]
+
+PREFIX = "checkpoint-"
+"""Of the names of its folders; the step follows."""
+MERGED = True
+"""Whether a folder is a model as it lies there."""
+KEEPS_ALL = False
+"""Whether the engine leaves older checkpoints to us."""
+SAVES_WHEN_ASKED = True
+"""Whether it saves on a signal before it ends."""
+
+_MOST_BYTES = 2**28  # the trainer's state holds every step that was logged
+_RESUME_STATE = (
+    "optimizer.pt",
+    "scheduler.pt",
+    "scaler.pt",
+    "rng_state*.pth",
+    "global_step*",
+    "latest",
+    "zero_to_*.py",
+)
+_INCOMPLETE = "checkpoint-is-incomplete.txt"  # transformers' own mark, while it saves on a signal
+_PROCESSOR = ("processor_config.json", "preprocessor_config.json")
+
+
+def whole(folder: Path) -> bool:
+    """Whether a checkpoint holds weights, tokenizer and the trainer's state, which the engine writes last.
+
+    It writes the image processor later still; that is the base's, and need not be there.
+    """
+    if (folder / _INCOMPLETE).exists():
+        return False
+    try:
+        json.loads(contents(folder / "trainer_state.json", _MOST_BYTES))
+    except (OSError, ValueError):
+        return False
+    if (folder / "adapter_model.safetensors").is_file():
+        return (folder / "adapter_config.json").is_file()
+    return (folder / "tokenizer_config.json").is_file() and _has_weights(folder)
+
+
+def _has_weights(folder: Path) -> bool:
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return (folder / "model.safetensors").is_file()
+    try:
+        parts = set(json.loads(contents(index, _MOST_BYTES))["weight_map"].values())
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+    return all((folder / part).is_file() for part in parts)
+
+
+def resumable(folder: Path) -> bool:
+    """Whether a whole checkpoint holds the optimizer's state too."""
+    return (folder / "scheduler.pt").is_file()
+
+
+def resume_state(folder: Path) -> list[Path]:
+    """Files and folders of a checkpoint that only resuming needs; they are several times the weights."""
+    return [path for pattern in _RESUME_STATE for path in folder.glob(pattern)]
+
+
+def complete(folder: Path, base: Path) -> None:
+    """Put the base's image processor beside weights that a kill left without one."""
+    if any((folder / name).is_file() for name in _PROCESSOR):
+        return
+    for name in _PROCESSOR:
+        if (base / name).is_file():
+            shutil.copyfile(base / name, folder / name)
+
+
+def spare(run: Path, last: int | None) -> list[Path]:
+    """What an attempt that has ended leaves and nobody needs: second copies of weights.
+
+    Args:
+        run: the run's folder.
+        last: step of the newest whole checkpoint; the engine leaves a copy of it beside the folders of checkpoints.
+    """
+    found = list((run / "logs").glob(f"attempt_*/{RESUME}"))
+    output = run / "checkpoints"
+    with suppress(OSError, ValueError, KeyError):
+        if (
+            last is not None
+            and json.loads((output / "trainer_state.json").read_bytes())["global_step"] == last
+        ):
+            found += [path for path in output.iterdir() if path.is_file()]
+    return found

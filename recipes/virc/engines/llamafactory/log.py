@@ -1,0 +1,191 @@
+"""What LLaMA-Factory says while it runs: its metrics, how many rows it took, and why it ended."""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import EngineError
+from virc.core.text import plain
+from virc.engines.llamafactory.plan import OTHER_ROWS
+from virc.runs.metrics import Metric
+from virc.runs.run import Info
+
+METRICS = "checkpoints/trainer_log.jsonl"
+"""The file in the run's folder that it adds a line to at each logged step."""
+STARTING = "LLaMA-Factory reads the rows and loads the model"
+"""What it does before its first step."""
+
+_END = 2**16  # bytes of a log's end in which the reason of a failure stands
+_START = 2**22  # bytes of a log's beginning in which all stands that it says before the first step
+
+_CAUSES: tuple[tuple[str, str, str | None], ...] = (
+    (r"OutOfMemoryError|out of memory", "the device ran out of memory",
+     "lower cutoff and max_pixels, or train an adapter: --with lora; virc doctor says what fits"),
+    (r"No space left on device", "the disk is full", "make room, or keep fewer checkpoints: --set keep=1"),
+    (r"Image features and image tokens do not match", "a row longer than the cutoff lost image tokens",
+     "raise cutoff, or lower max_pixels"),
+    (r"Some (?:specified arguments|keys) are not used[^\n]*", "{0}", "virc systems check"),
+    (r"DistNetworkError|EADDRINUSE", "the port for the processes to meet is taken", "start it again"),
+    (r"NCCL error[^\n]*|NCCL Error[^\n]*", "the GPUs could not speak to each other: {0}", "NCCL_DEBUG=INFO says more"),
+    (r"SignalException: .*got signal: (\d+)", "it was stopped by signal {1}", None),
+    (r"torch\.distributed\.elastic\.multiprocessing\.errors\.ChildFailedError", "one of its processes ended", None),
+)  # fmt: skip
+_ERROR = re.compile(r"^(?:\[rank\d+\]: ?)?((?:\w+\.)*\w*(?:Error|Exception|Interrupt)): (.+)$", re.MULTILINE)
+
+
+_NO_NUMBER = re.compile(rb"\bNaN\b|-?\bInfinity\b")  # what Python writes for them is no JSON
+
+
+class _Line(msgspec.Struct):
+    current_steps: int
+    total_steps: int | None = None
+    loss: float | None = None
+    eval_loss: float | None = None
+    lr: float | None = None
+    epoch: float | None = None
+    throughput: float | None = None
+    total_tokens: float | None = None
+    elapsed_time: str | None = None
+
+
+def reader(info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes], Metric | None]:
+    """What reads the lines of an attempt, in their order, as `metric` does.
+
+    Args:
+        info: of the run; not needed.
+        known: the run's metrics so far, also those of this attempt.
+    """
+    before = max((each.tokens or 0 for each in known if each.attempt < attempt), default=0)
+    return lambda line: metric(line, attempt, before)
+
+
+def metric(line: bytes, attempt: int, before: int = 0) -> Metric | None:
+    """A line of `METRICS` as the metric of all engines; None for one that is cut short or says nothing of a step.
+
+    A loss that is not a number is None.
+
+    Args:
+        before: tokens of the attempts before, which it counts into the throughput of this one.
+    """
+    try:
+        said = msgspec.json.decode(_NO_NUMBER.sub(b"null", line), type=_Line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    if said.lr is None and said.eval_loss is None:  # the last line, which sums up
+        return None
+    return Metric(
+        step=said.current_steps,
+        attempt=attempt,
+        total=said.total_steps,
+        epoch=said.epoch,
+        loss=said.loss,
+        eval_loss=said.eval_loss,
+        learning_rate=said.lr,
+        tokens=None if said.total_tokens is None else int(said.total_tokens),
+        tokens_per_second=_throughput(said, before),
+        seconds=_seconds(said.elapsed_time),
+    )
+
+
+def _throughput(said: _Line, before: int) -> float | None:
+    if said.throughput is None or not said.total_tokens:
+        return said.throughput
+    return said.throughput * max(0.0, 1 - before / said.total_tokens)
+
+
+def started(log: Path, info: Info, step: int) -> None:
+    """Check, at its first line of metrics, that it trains on what it was given: it warns, and goes on without.
+
+    Args:
+        log: what it wrote.
+        step: that it was to go on from.
+
+    Raises:
+        EngineError: it dropped rows that it could not read, or goes on from other weights than the checkpoint's.
+    """
+    if step and (missing := not_loaded(log)):
+        lost = f"{missing[0]} and {len(missing) - 1} more tensors" if missing[1:] else missing[0]
+        raise EngineError(f"LLaMA-Factory did not load {lost} of step {step}", f"see {log}")
+    taken = None if OTHER_ROWS & info.settings["engine"].keys() else rows(log)
+    if taken is not None and taken != info.rows:
+        raise EngineError(
+            f"LLaMA-Factory trains on {taken} rows, and {info.rows} were checked",
+            f"virc data check {info.data}",
+        )
+
+
+def rows(log: Path) -> int | None:
+    """The number of rows it trains on; None where it has not said so yet."""
+    with log.open("rb") as file:
+        found = re.search(rb"Num examples = ([\d,]+)", file.read(_START))
+    return int(found[1].replace(b",", b"")) if found else None
+
+
+def not_loaded(log: Path) -> list[str]:
+    """Tensors that a resumed attempt did not find in its checkpoint; a tied output layer is saved with the input's."""
+    with log.open("rb") as file:
+        found = re.search(rb"missing keys in the checkpoint model loaded: \[([^\]]*)\]", file.read(_START))
+    names = re.findall(r"'([^']+)'", found[1].decode("utf-8", "replace")) if found else []
+    return [name for name in names if name != "lm_head.weight"]
+
+
+def seconds_a_step(output: Path) -> float:
+    """Seconds of an optimizer step in a run that has ended.
+
+    Args:
+        output: its folder of checkpoints.
+    """
+    said = json.loads((output / "train_results.json").read_bytes())
+    return 1 / float(said["train_steps_per_second"])
+
+
+def device_gib(output: Path) -> float | None:
+    """The most memory that was reserved on its GPU; None where it used none."""
+    lines = (output / Path(METRICS).name).read_bytes().splitlines()
+    found = [float(said["vram_reserved"]) for said in map(json.loads, lines) if "vram_reserved" in said]
+    return max(found, default=0) or None
+
+
+def cause(log: Path, code: int | None) -> tuple[str, str | None]:
+    """Why an attempt failed, as a clause, and what to do about it.
+
+    Args:
+        log: what it wrote.
+        code: its exit code; negative: the signal that ended it.
+    """
+    text = _end_of(log)
+    for pattern, clause, hint in _CAUSES:
+        if found := re.search(pattern, text):
+            said = [plain(found[0], 200), *(plain(group, 200) for group in found.groups())]
+            errors = _ERROR.findall(text)
+            if clause == "one of its processes ended" and errors:
+                return f"{errors[0][0].rsplit('.', 1)[-1]}: {plain(errors[0][1])}", None
+            return clause.format(*said), hint
+    errors = _ERROR.findall(text)
+    if errors:
+        return f"{errors[-1][0].rsplit('.', 1)[-1]}: {plain(errors[-1][1])}", None
+    if code == -9:
+        return "it was killed, perhaps for want of memory", "free memory, or lower micro_batch and cutoff"
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("$ ")]
+    return f"exit code {code}: {plain(lines[-1]) if lines else 'it said nothing'}", None
+
+
+def _end_of(log: Path) -> str:
+    with log.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _END))
+        return file.read().decode("utf-8", "replace")
+
+
+def _seconds(text: Any) -> float | None:
+    """Seconds of `1 day, 2:03:04`, as datetime writes it."""
+    found = re.fullmatch(r"(?:(\d+) days?, )?(\d+):(\d\d):(\d\d)", text or "")
+    if not found:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()

@@ -1,0 +1,256 @@
+"""LLaMA-Factory 0.9.5: what it gets of a stage of supervised fine-tuning: its keys, its files, its command."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.config.validation import Fault
+from virc.core.errors import ConfigError
+from virc.core.plan import Plan, Step
+from virc.engines import keys as known
+from virc.engines import table as engines
+from virc.engines.llamafactory.changes import OWN, changes
+from virc.engines.llamafactory.resume import RESUME
+from virc.stages.context import Place
+from virc.stages.sft import Config
+
+__all__ = ["NAME", "OWN", "changes", "check", "faults", "needs", "plan", "settings"]
+
+NAME = "LLaMA-Factory"
+KEYS = known.Keys("llamafactory", NAME)
+OTHER_ROWS = frozenset({"max_samples", "neat_packing", "packing", "streaming", "val_size"})
+"""With one of these the engine counts other rows than there are in the file."""
+
+SETTINGS = "engine.yaml"
+DEEPSPEED = "deepspeed.json"
+INFO = "dataset_info.json"
+START = "virc.engines.llamafactory.start"
+
+TEMPLATES = {"qwen2_vl": "qwen2_vl", "qwen2_5_vl": "qwen2_vl", "qwen3_vl": "qwen3_vl_nothink"}
+"""`model_type` in a base's config.json -> LLaMA-Factory's template."""
+
+
+def check(given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
+    """Keys that a user gives for LLaMA-Factory, as it gets them.
+
+    Raises:
+        ConfigError: as `keys.Keys.check` does.
+    """
+    return KEYS.check(given, OWN, origins)
+
+
+def faults(given: Mapping[str, Any]) -> Iterator[Fault]:
+    """Everything that is wrong with such keys."""
+    return KEYS.faults(given, OWN)
+
+
+def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:
+    """One attempt at a stage.
+
+    Args:
+        published: values of the published script; empty where there is none.
+        origins: setting -> where its value comes from.
+
+    Raises:
+        ConfigError: the settings do not fit together.
+    """
+    import yaml
+
+    keys = settings(config, place)
+    info = {place.dataset: {**place.entry, "file_name": str(place.data)}}
+    files = {
+        str(place.files / SETTINGS): yaml.safe_dump(keys, sort_keys=False, allow_unicode=True),
+        str(place.files / INFO): _json(info),
+    }
+    if config.zero:
+        files[str(place.files / DEEPSPEED)] = _json(deepspeed(config))
+    folder = resume_folder(config, place)
+    return Plan(
+        step=_step(config, place),
+        files=files,
+        changes=changes(keys, published, origins) if published else (),
+        loadable=(place.resume, folder) if place.resume and folder and folder != place.resume else None,
+    )
+
+
+def _json(content: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(content)).decode() + "\n"
+
+
+def settings(config: Config, place: Place) -> dict[str, Any]:
+    """Every key that LLaMA-Factory gets, in the order of its documentation.
+
+    Raises:
+        ConfigError: the batch cannot be divided, or no template fits the base.
+    """
+    keys = {
+        "model_name_or_path": str(place.base if config.lora else place.resume or place.base),
+        "adapter_name_or_path": str(place.adapter) if place.adapter else None,
+        "trust_remote_code": False,
+        "image_min_pixels": config.min_pixels,
+        "image_max_pixels": config.max_pixels,
+        "stage": "sft",
+        "do_train": True,
+        "finetuning_type": "lora" if config.lora else "full",
+        "freeze_vision_tower": "vision" in config.frozen,
+        "freeze_multi_modal_projector": "projector" in config.frozen,
+        "freeze_language_model": "language" in config.frozen,
+        **_lora(config),
+        "deepspeed": str(place.files / DEEPSPEED) if config.zero else None,
+        "dataset": place.dataset,
+        "dataset_dir": str(place.files),
+        "media_dir": str(place.media),
+        "template": template(place.model_type),
+        "cutoff_len": config.cutoff,
+        "overwrite_cache": True,
+        "preprocessing_num_workers": 2 * config.loaders or None,
+        "dataloader_num_workers": config.loaders,
+        "output_dir": str(place.output),
+        "overwrite_output_dir": True,
+        "logging_steps": config.log_every,
+        "logging_first_step": True,
+        **_saving(config),
+        "report_to": list(config.trackers) or "none",
+        "include_num_input_tokens_seen": "non_padding",
+        "per_device_train_batch_size": config.micro_batch,
+        "gradient_accumulation_steps": accumulation(config),
+        "learning_rate": config.learning_rate,
+        **({"max_steps": config.steps} if config.steps else {"num_train_epochs": config.epochs}),
+        "lr_scheduler_type": "constant_with_warmup" if config.schedule == "constant" else config.schedule,
+        "warmup_steps": config.warmup,
+        "max_grad_norm": config.max_grad_norm,
+        "bf16": config.precision == "bf16",
+        # With DeepSpeed this key makes LLaMA-Factory see one process where there are several.
+        "use_cpu": True if config.device == "cpu" and not config.zero else None,
+        "ddp_timeout": 180_000_000,
+        "flash_attn": config.attention,
+        "enable_liger_kernel": config.liger,
+        "disable_gradient_checkpointing": None if config.checkpointing else True,
+        "seed": config.seed,
+        "resume_from_checkpoint": str(resume_folder(config, place)) if place.resume else None,
+        **config.engine,
+    }  # fmt: skip
+    return {key: value for key, value in keys.items() if value is not None}
+
+
+def resume_folder(config: Config, place: Place) -> Path | None:
+    """The folder of the checkpoint to go on from, as the trainer can load it: see `llamafactory_resume`.
+
+    An adapter it loads by itself, and so does DeepSpeed its own state.
+    """
+    return place.files / RESUME if place.resume and not (config.lora or config.zero) else place.resume
+
+
+def template(model_type: str) -> str:
+    """LLaMA-Factory's template for a base.
+
+    Raises:
+        ConfigError: there is none that writes what `virc` reads.
+    """
+    if model_type not in TEMPLATES:
+        raise ConfigError(
+            f"models of type {model_type!r} are not trained here", f"known are {', '.join(TEMPLATES)}"
+        )
+    return TEMPLATES[model_type]
+
+
+def accumulation(config: Config) -> int:
+    """Micro-batches whose gradients a device adds up for one optimizer step.
+
+    Raises:
+        ConfigError: the batch is no multiple of what all devices take at a time.
+    """
+    at_a_time = config.at_a_time
+    if config.batch % at_a_time:
+        raise ConfigError(
+            f"a batch of {config.batch} rows is no multiple of the {at_a_time} that are taken at a time "
+            "(micro_batch x devices x nodes)",
+            f"--set batch={max(1, round(config.batch / at_a_time)) * at_a_time}",
+        )
+    return config.batch // at_a_time
+
+
+def deepspeed(config: Config) -> dict[str, Any]:
+    """DeepSpeed's settings (its documentation, 'ZeRO Optimizations'); `auto` is filled in by the trainer."""
+    zero: dict[str, Any] = {"stage": config.zero, "overlap_comm": False, "contiguous_gradients": True}
+    if config.zero == 3:
+        zero |= {
+            "sub_group_size": 1_000_000_000,
+            "reduce_bucket_size": "auto",
+            "stage3_prefetch_bucket_size": "auto",
+            "stage3_param_persistence_threshold": "auto",
+            "stage3_max_live_parameters": 1_000_000_000,
+            "stage3_max_reuse_distance": 1_000_000_000,
+            "stage3_gather_16bit_weights_on_model_save": True,
+        }
+    if config.offload:
+        parts = ("offload_optimizer", "offload_param") if config.zero == 3 else ("offload_optimizer",)
+        zero |= {part: {"device": "cpu", "pin_memory": True} for part in parts}
+    return {
+        "train_batch_size": "auto",
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+        "gradient_clipping": "auto",
+        "zero_allow_untested_optimizer": True,
+        "bf16": {"enabled": "auto"},
+        "zero_optimization": zero,
+    }
+
+
+def needs(config: Config) -> dict[str, str]:
+    """Packages that these settings need in the environment, each with the setting that can do without."""
+    found = {"liger-kernel": "liger=false"} if config.liger else {}
+    found |= {"deepspeed": "zero=0"} if config.zero else {}
+    found |= {"flash-attn": "attention=sdpa"} if config.attention == "fa2" else {}
+    return found | dict.fromkeys(config.trackers, "trackers=[]")
+
+
+def _lora(config: Config) -> dict[str, Any]:
+    if config.lora is None:
+        return {}
+    return {
+        "lora_rank": config.lora.rank,
+        "lora_alpha": config.lora.alpha,
+        "lora_dropout": config.lora.dropout,
+        "lora_target": ",".join(config.lora.targets),
+    }
+
+
+def _saving(config: Config) -> dict[str, Any]:
+    by_epoch = {"save_strategy": "epoch"}
+    by_steps = {"save_strategy": "steps", "save_steps": config.save}
+    return {
+        **(by_epoch if config.save == "epoch" else by_steps),
+        "save_total_limit": config.keep,
+        "save_only_model": False,
+    }
+
+
+def _step(config: Config, place: Place) -> Step:
+    module = ("-m", START, str(place.files / SETTINGS))
+    alone = config.devices == config.nodes == 1 and not config.zero
+    spread = (
+        "-m", "torch.distributed.run", "--nnodes", str(config.nodes), "--nproc-per-node", str(config.devices),
+        *(("--standalone",) if config.nodes == 1 else ()),
+    )  # fmt: skip
+    argv = (str(place.python), *(module if alone else (*spread, *module)))
+    return Step(argv, "train with LLaMA-Factory", environment(config, place), through=not alone)
+
+
+def environment(config: Config, place: Place) -> dict[str, str]:
+    """Variables of the engine's process; an empty one is taken away."""
+    env = {
+        **engines.environment(place.recipes),
+        "TOKENIZERS_PARALLELISM": "false",
+        "RECORD_VRAM": "1" if config.device == "cuda" else "",
+    }
+    if config.device == "cpu":
+        # A second thread makes a step of a small model ten times slower where other work runs beside it.
+        env |= {
+            "CUDA_VISIBLE_DEVICES": "-1",
+            "OMP_NUM_THREADS": "1",
+            "DS_ACCELERATOR": "cpu" if config.zero else "",
+        }
+    return env

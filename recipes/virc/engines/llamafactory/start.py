@@ -1,0 +1,113 @@
+"""The engine's process: LLaMA-Factory, which on SIGTERM ends its step, saves, and stops, on every device alike.
+
+`python -m virc.engines.llamafactory.start ENGINE_YAML`, in the engine's environment. The trainer's own way
+(`enable_jit_checkpoint`) is not taken. There each process decides by its own clock, so that one may stop a step before
+another, which then waits for it for ever. And it saves before the optimizer's step, which DeepSpeed has taken by then:
+the checkpoint is a step further than it says.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any, NoReturn
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from virc.core.orphans import end_with_parent
+
+_ASKS = "make_inputs_require_grads"  # the hook of transformers' enable_input_require_grads
+
+
+class SavesWhenTold(TrainerCallback):
+    """Stops at the end of the step in which any process was told to."""
+
+    def __init__(self) -> None:
+        self._told = self._stops = False
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Listen from here on; before, there is nothing to save."""
+        signal.signal(signal.SIGTERM, self._tell)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Have the trainer save and stop, if any process was told."""
+        self._stops = self._any_told(args.device)
+        if self._stops:
+            control.should_save = control.should_training_stop = True
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """The trainer comes by here also when it stops within an epoch; it has saved then."""
+        if self._stops:
+            control.should_save = False
+
+    def _tell(self, number: int, frame: FrameType | None) -> None:
+        self._told = True
+
+    def _any_told(self, device: torch.device) -> bool:
+        if not torch.distributed.is_initialized():
+            return self._told
+        told = torch.tensor(int(self._told), device=device)
+        torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
+        return bool(told.item())
+
+
+class Prepares(TrainerCallback):
+    """Makes the model ready to be trained, where LLaMA-Factory and peft leave it slower or larger than it need be."""
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: Any = None,
+        **_: Any,
+    ) -> None:
+        """Once, before the first step."""
+        keep_gradients_out(model)
+        if args.device.type == "cpu" and not args.bf16 and not args.deepspeed:
+            # LLaMA-Factory makes the trained weights float32 and leaves the frozen ones as they are in their files:
+            # a CPU that emulates bfloat16 takes seventeen times as long for those
+            model.float()
+
+
+def keep_gradients_out(model: Any) -> None:
+    """Take back that the patches of a frozen vision tower need gradients.
+
+    peft asks that of every embedding, so that gradients reach adapters behind frozen layers. In a tower without any it
+    would only keep all activations: 46 KB a patch and block of Qwen2.5-VL.
+    """
+    for name, tower in model.named_modules():
+        if name.endswith("visual") and not any(weight.requires_grad for weight in tower.parameters()):
+            hooks = tower.patch_embed._forward_hooks
+            asking = [key for key, hook in hooks.items() if getattr(hook, "__name__", "") == _ASKS]
+            for key in asking:
+                del hooks[key]
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """End before the training begins, in order: a lock that DeepSpeed compiles under would stay for ever."""
+    sys.exit(128 + number)
+
+
+def _without_compiler() -> None:
+    """Do without DeepSpeed's shared memory between processes: compiling it takes minutes, and gloo carries as well."""
+    import deepspeed  # type: ignore[import-not-found]
+
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+if __name__ == "__main__":
+    end_with_parent()  # torchrun's workers, each in a session of its own, would stay when it is killed
+    if os.environ.get("DS_ACCELERATOR") == "cpu":
+        _without_compiler()
+    signal.signal(signal.SIGTERM, _end)
+    from llamafactory.train.tuner import run_exp  # type: ignore[import-not-found]
+
+    run_exp(callbacks=[SavesWhenTold(), Prepares()])

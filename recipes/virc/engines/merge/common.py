@@ -1,0 +1,151 @@
+"""What the processes that merge have in common: what they print, and how a network is written.
+
+They run where torch and transformers are: `verl_merge` in verl's environment, `adapter_merge` in this package's own.
+"""
+
+import os
+import shutil
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from virc.backends import devices
+from virc.core.errors import EngineError, SetupError, VircError
+from virc.core.text import clause
+from virc.training.preflight import Mistake
+
+if TYPE_CHECKING:
+    import torch
+
+TOLD = "merge: "
+"""What lines that say how far it is begin with; the others are the libraries'."""
+MARGIN = 2**26
+"""Bytes of disk that a model needs beside its weights."""
+
+_FILE = "4GB"
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What a process prints."""
+
+    parameters: int = 0
+    error: Mistake | None = None
+
+
+def run(merge: Callable[[Sequence[str]], int]) -> int:
+    """The program: prints how many numbers the merged model holds, or the mistake, as one JSON object."""
+    quiet()
+    try:
+        with redirect_stdout(sys.stderr):  # what libraries print is not the result
+            said = Said(merge(sys.argv[1:]))
+    except VircError as error:
+        said = Said(error=Mistake(error.kind, error.message, error.hint))
+    print(msgspec.json.encode(said).decode())
+    return 0
+
+
+def read(stdout: str) -> int:
+    """What such a process printed: how many numbers the merged model holds.
+
+    Raises:
+        VircError: of the class that the mistake it found has.
+        EngineError: it printed something else.
+    """
+    try:
+        said = msgspec.json.decode(stdout, type=Said)
+    except msgspec.MsgspecError as error:
+        raise EngineError("the merge ended without a word that makes sense") from error
+    if said.error:
+        classes = {each.kind: each for each in VircError.__subclasses__()}
+        raise classes.get(said.error.kind, VircError)(said.error.message, said.error.hint)
+    return said.parameters
+
+
+def quiet() -> None:
+    """Switch off transformers' notices."""
+    import transformers
+
+    logging: Any = transformers.utils.logging
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+def tell(text: str) -> None:
+    """Say how far it is, on stderr."""
+    print(f"{TOLD}{text}", file=sys.stderr, flush=True)
+
+
+def tied(network: Any) -> list[list[str]]:
+    """Names of weights that are one and the same, group by group."""
+    names: dict[int, list[str]] = defaultdict(list)
+    for name, weight in network.named_parameters(remove_duplicate=False):
+        names[id(weight)].append(name)
+    return [group for group in names.values() if len(group) > 1]
+
+
+def size_of(network: Any) -> int:
+    """Bytes of a network's weights, which may be without storage (`meta`)."""
+    return sum(weight.numel() * weight.element_size() for weight in network.parameters())
+
+
+def check_room(needed: int, folder: Path) -> None:
+    """Refuse weights of so many bytes where neither memory nor the disk of a folder takes them.
+
+    Raises:
+        SetupError: they do not fit.
+    """
+    import torch
+
+    free = shutil.disk_usage(folder).free
+    if needed + MARGIN > free:
+        raise SetupError(
+            f"the merged model takes {_gib(needed)} GiB, and {_gib(free)} are free in {folder.parent}",
+            "make room, or merge into a folder of another disk with --to",
+        )
+    memory = devices.free_memory(torch.device("cpu"))
+    if memory is not None and needed > memory:
+        raise SetupError(f"merging takes {_gib(needed)} GiB of memory, and {_gib(memory)} are free")
+
+
+def save(network: Any, folder: Path) -> int:
+    """Write a network as transformers does; its config comes with it.
+
+    Returns:
+        How many numbers its weights are.
+
+    Raises:
+        VircError: the disk refuses.
+    """
+    from safetensors import SafetensorError
+
+    tell("writing the weights")
+    try:
+        network.save_pretrained(folder, max_shard_size=_FILE)
+        for file in folder.glob("*.safetensors"):  # safetensors lets nobody else read them
+            shutil.copymode(folder / "config.json", file)
+            _to_disk(file)
+    except (OSError, SafetensorError) as error:
+        raise VircError(f"the merged model cannot be written: {clause(error)}") from error
+    return sum(weight.numel() for weight in network.parameters())
+
+
+def same(one: "torch.Tensor", other: "torch.Tensor") -> bool:
+    """Whether two tensors hold the same numbers."""
+    import torch
+
+    return one.shape == other.shape and torch.equal(one, other)
+
+
+def _to_disk(file: Path) -> None:
+    """A folder that is renamed to its name must not lose its weights when the power fails."""
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+
+
+def _gib(count: float) -> str:
+    return f"{count / 2**30:.1f}"

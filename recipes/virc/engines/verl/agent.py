@@ -1,0 +1,223 @@
+"""The agent loop of verl 0.9.1 that drives our Session: whole problems (`multi_turn`), or one unit (`per_cru`).
+
+Registered by a file that `rollout.agent.agent_loop_config_path` names: a list with `name: virc`, `_target_:
+virc.engines.verl.agent.VircLoop` and the arguments of `VircLoop`.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+import msgspec
+from verl.experimental.agent_loop.agent_loop import (  # type: ignore[import-not-found]
+    AgentLoopBase,
+    AgentLoopMetrics,
+    AgentLoopOutput,
+)
+
+from virc.core.errors import DataError
+from virc.data.rows import verl as verl_rows
+from virc.data.rows.record import Record, inputs_of
+from virc.engines.verl.agent_failures import tell
+from virc.engines.verl.agent_ids import Ids, speech
+from virc.engines.verl.agent_prefix import Prefix
+from virc.models.chat_protocol import read_protocol
+from virc.reasoning.grammar import Grammar
+from virc.reasoning.images import open_image
+from virc.reasoning.messages import stopped
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.session import Ask, Done, Rejected, Reply, Session
+from virc.reasoning.trace import Trace
+from virc.rewards.verl import read_settings
+from virc.runs.rollout_stats import OUT_OF_TOKENS
+
+_BARRED = -100.0  # added to a logit that vLLM must not draw
+
+
+class Manner(msgspec.Struct, frozen=True):
+    """How a row is spoken to: in which wording, and for how many units at most."""
+
+    protocol: Protocol
+    max_turns: int
+
+
+class VircLoop(AgentLoopBase):  # type: ignore[misc]
+    """One rollout.
+
+    Args:
+        protocol: file of the wording that conversations are held in.
+        folder: of the rows' images; others are not opened.
+        rollout: the whole problem, or one unit after the conversation of the row.
+        max_turns: units after which a rollout ends.
+        max_tokens: longest reply, the end of its turn included; None bounds it by `response_length` alone.
+        tolerate: deviations of tool calls that are forgiven, see `Session`. A rejected reply ends the rollout.
+        max_pixels: lowers the model's own limit on an image, in pixels.
+        sources: the settings of the reward of other systems, by their names: they say how rows of theirs, by the
+            column `data_source`, are spoken to.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        protocol: str,
+        folder: str,
+        rollout: Literal["multi_turn", "per_cru"] = "multi_turn",
+        max_turns: int = 16,
+        max_tokens: int | None = None,
+        tolerate: Sequence[str] = (),
+        max_pixels: int | None = None,
+        sources: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        tell()
+        self._own, self._folder = Manner(_protocol(protocol), max_turns), Path(folder)
+        self._sources = {name: _manner(file) for name, file in (sources or {}).items()}
+        self._speech = speech(str(self.config.actor_rollout_ref.model.path), max_pixels)
+        self._talk = self._session if rollout == "multi_turn" else self._prefix
+        self._max_tokens, self._tolerate = max_tokens, tuple(tolerate)
+
+    async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
+        """Hold the conversation of a row.
+
+        Args:
+            sampling_params: verl's.
+            row: columns of the layouts `prompts` (for `multi_turn`) or `rl`.
+
+        Returns:
+            The ids with their mask; for reward and traces `rollout` (a `Trace` as JSON), `replies` and `finish` (texts
+            as they were fed, each with `stop` or `length`), and `ended` (`answer`, `format`, `turns`, `length`).
+
+        Raises:
+            DataError: the row cannot be read, or its prompt is longer than `rollout.prompt_length`.
+        """
+        manner = self._sources.get(str(row.get("data_source")), self._own)
+        talk = await asyncio.to_thread(self._talk, _record(row, self._folder), manner)
+        ask = talk.next()
+        ids = Ids(self._prompt(ask, row), self._speech, self.rollout_config.response_length)
+        request, metrics = uuid4().hex, AgentLoopMetrics()
+        first: int | None = None
+        replies: list[Reply] = []
+        while isinstance(ask, Ask):
+            asked, began = ask, time.perf_counter()
+            output = await self.server_manager.generate(
+                request_id=request,
+                prompt_ids=ids.all,
+                sampling_params=self._sampling(sampling_params, ids.room, asked.stop),
+                image_data=[shown.pixels for shown in ask.images],
+            )
+            metrics.generate_sequences += time.perf_counter() - began
+            began = time.perf_counter()
+            replies.append(_stopped(ids.reply(output.token_ids, output.log_probs), manner.protocol.grammar))
+            ask = await asyncio.to_thread(self._next, talk, ids, replies[-1])
+            metrics.tool_calls += time.perf_counter() - began
+            first = output.extra_fields.get("min_global_steps") if first is None else first
+        trace = talk.trace()
+        return AgentLoopOutput(
+            prompt_ids=ids.prompt,
+            response_ids=ids.response,
+            response_mask=ids.mask,
+            response_logprobs=ids.chances if output.log_probs else None,
+            multi_modal_data={"images": [shown.pixels for shown in asked.images]},
+            num_turns=len(trace.messages) - 1,
+            metrics=metrics,
+            extra_fields={
+                **output.extra_fields,
+                "min_global_steps": first,
+                "turn_scores": [],
+                "tool_rewards": [],
+                "rollout": msgspec.json.encode(trace).decode(),
+                "replies": [reply.text for reply in replies],
+                "finish": [reply.finish for reply in replies],
+                "ended": _ended(trace, ids.room),
+            },
+        )
+
+    def _session(self, record: Record, manner: Manner) -> Session | Prefix:
+        images = [
+            open_image(picture.read(), picture.name or "an image")
+            for picture in (record.images[index] for index in inputs_of(record))
+        ]
+        return Session(
+            manner.protocol,
+            record.question or "",
+            images,
+            self._speech.grid,
+            tolerate=self._tolerate,
+            max_turns=manner.max_turns,
+        )
+
+    def _prefix(self, record: Record, manner: Manner) -> Session | Prefix:
+        return Prefix(record, manner.protocol, self._speech.grid)
+
+    def _prompt(self, ask: Ask | Done, row: Mapping[str, Any]) -> list[int]:
+        assert isinstance(ask, Ask)  # nothing is over that has not begun
+        ids = self._speech.encode(ask)
+        most = self.rollout_config.prompt_length
+        if len(ids) > most:
+            sentence = f"the prompt of row {row.get('index')} has {len(ids)} tokens, over {most}"
+            raise DataError(sentence, "raise data.max_prompt_length, or lower max_pixels")
+        return ids
+
+    def _sampling(self, given: Mapping[str, Any], room: int, stop: Sequence[str]) -> dict[str, Any]:
+        """verl's sampling parameters, with the longest reply, where it stops, and without images of the model's own."""
+        sampling = {**given, "max_tokens": min(self._max_tokens or room, room)}
+        if stop:
+            sampling["stop"] = list(stop)
+        if self.rollout_config.name == "vllm":
+            sampling["logit_bias"] = dict.fromkeys(self._speech.never, _BARRED)
+            sampling["include_stop_str_in_output"] = bool(stop)
+        return sampling
+
+    def _next(self, talk: Session | Prefix, ids: Ids, reply: Reply) -> Ask | Done:
+        """Feed a reply. A rollout goes on where the reply was taken and another one has room."""
+        rejected = isinstance(talk.feed(reply), Rejected)
+        ask = talk.next()
+        if isinstance(ask, Done):
+            return ask
+        if rejected:
+            return Done(talk.trace())
+        if not ids.go_on(self._speech.encode(ask)):
+            assert isinstance(talk, Session)
+            talk.stop("turns", OUT_OF_TOKENS)
+            return Done(talk.trace())
+        return ask
+
+
+def _stopped(reply: Reply, grammar: Grammar) -> Reply:
+    """The reply up to a text that ends one. Its ids stay as sampled: the last of them may say a little more."""
+    if not any(stop in reply.text for stop in grammar.stop):
+        return reply
+    return msgspec.structs.replace(reply, text=stopped(reply.text, grammar), finish="stop")
+
+
+def _ended(trace: Trace, room: int) -> str:
+    """Why a rollout was over: `answer`, `format` (the reply was not taken), `turns`, or `length`."""
+    if trace.pending:
+        return "format" if room else "length"
+    if trace.failure and trace.failure.kind == "turns":
+        return "length" if trace.failure.message == OUT_OF_TOKENS else "turns"
+    return "answer"
+
+
+@cache
+def _protocol(file: str) -> Protocol:
+    return read_protocol(Path(file))
+
+
+@cache
+def _manner(file: str) -> Manner:
+    """How rows are spoken to that are rewarded by these settings."""
+    settings = read_settings(file)
+    assert settings.protocol
+    beside = Path(settings.beside) if settings.beside else None
+    return Manner(read_protocol(Path(settings.protocol), beside), settings.max_turns)
+
+
+def _record(row: Mapping[str, Any], folder: Path) -> Record:
+    """The conversation of a row and its images, as the reward reads them too."""
+    return verl_rows.record_of({key: row.get(key) for key in ("extra_info", "reward_model")}, folder)

@@ -1,0 +1,63 @@
+"""A checkpoint as verl leaves it, `global_step_N/`: the actor's shards, and beside them what resuming needs.
+
+Its layout stands in `shards.py`. Whether saving ended verl notes beside the folders, in one file for all.
+"""
+
+from pathlib import Path
+
+from virc.models import shards
+
+PREFIX = "global_step_"
+"""Of the names of its folders; the step follows."""
+MERGED = False
+"""Whether a folder is a model as it lies there; of shards `virc merge` makes one."""
+KEEPS_ALL = True
+"""Whether the engine leaves older checkpoints to us: verl would forget them by age, the best one too."""
+SAVES_WHEN_ASKED = False
+"""Whether it saves on a signal before it ends."""
+
+_DATA = "data.pt"  # how far the order of rows has been gone through
+
+
+def whole(folder: Path) -> bool:
+    """Whether a checkpoint holds the weights of every process, and verl had ended saving it."""
+    newest = _newest(folder.parent)
+    step = folder.name.removeprefix(PREFIX)
+    ended = newest is not None and step.isdecimal() and int(step) <= newest
+    return ended and shards.whole(folder / shards.ACTOR)
+
+
+def _newest(checkpoints: Path) -> int | None:
+    """The step whose saving ended last. A kill may leave verl's note of it empty; the data's state is saved before."""
+    noted = shards.newest(checkpoints)
+    if noted is not None:
+        return noted
+    saved = (file.parent.name.removeprefix(PREFIX) for file in checkpoints.glob(f"{PREFIX}*/{_DATA}"))
+    return max((int(step) for step in saved if step.isdecimal()), default=None)
+
+
+def resumable(folder: Path) -> bool:
+    """Whether a whole checkpoint holds the optimizer's state of every process too, and that of the data."""
+    weights = sorted(path.name for path in (folder / shards.ACTOR).glob("model_world_size_*.pt"))
+    states = [
+        folder / shards.ACTOR / name.replace("model", kind, 1)
+        for name in weights
+        for kind in ("optim", "extra_state")
+    ]
+    return bool(states) and all(path.is_file() for path in (*states, folder / _DATA))
+
+
+def resume_state(folder: Path) -> list[Path]:
+    """Files of a checkpoint that only resuming needs; they are several times the weights."""
+    actor = folder / shards.ACTOR
+    found = [path for kind in ("optim", "extra_state") for path in actor.glob(f"{kind}_world_size_*.pt")]
+    return [*found, *(path for path in [folder / _DATA] if path.is_file())]
+
+
+def complete(folder: Path, base: Path) -> None:
+    """Nothing is left out of a whole checkpoint: verl writes config, tokenizer and processor before the shards."""
+
+
+def spare(run: Path, last: int | None) -> list[Path]:
+    """Nothing is there twice."""
+    return []

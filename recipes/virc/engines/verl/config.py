@@ -1,0 +1,82 @@
+"""verl 0.9.1's configuration with a run's keys in it; runs in the engine's environment alone."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_module  # type: ignore[import-not-found]
+from hydra.utils import get_object  # type: ignore[import-not-found]
+from omegaconf import DictConfig, OmegaConf, open_dict  # type: ignore[import-not-found]
+
+from virc.config import dotted as nested
+from virc.config import yaml as plain_yaml
+from virc.core.errors import ConfigError
+from virc.core.files import is_file
+
+FREE = ("ray_kwargs.ray_init", "reward.custom_reward_function.reward_kwargs")
+"""Mappings that verl hands on whatever they hold, though they are not empty, or not there, in its own files."""
+
+
+def composed(file: Path) -> DictConfig:
+    """verl's configuration as its files have it, with the keys of a YAML over it.
+
+    Args:
+        file: nested keys, by verl's names.
+
+    Raises:
+        ConfigError: there is no such file, or a key is none of verl's.
+    """
+    if not is_file(file):
+        raise ConfigError(f"there is no file {file}")
+    plain, config = default(), default()
+    for path, value in nested.leaves(plain_yaml.read(file)):
+        if not known(plain, path):
+            raise ConfigError(f"verl has no key {'.'.join(path)!r}", str(file))
+        with open_dict(config):
+            OmegaConf.update(config, ".".join(path), value, force_add=True)
+    return config
+
+
+def default() -> DictConfig:
+    """What verl composes of its own files for FSDP."""
+    with initialize_config_module(config_module="verl.trainer.config", version_base=None):
+        return compose(config_name="ppo_trainer")
+
+
+def known(config: DictConfig, path: nested.Path) -> bool:
+    """Whether verl reads a key: it stands in its files, a class it becomes has it, or it is in a free mapping."""
+    node: Any = config
+    for number, key in enumerate(path):
+        here = ".".join(path[: number + 1])
+        if not isinstance(node, DictConfig):
+            return False
+        if here in FREE or not node:
+            return True
+        if key not in names(node):
+            field = fields(node).get(key)
+            return field is not None and (number + 1 == len(path) or "dict" in str(field.type))
+        node = node._get_node(key)
+    return True
+
+
+def names(node: DictConfig) -> frozenset[str]:
+    """The keys of a mapping; `in` is false of those whose value verl wants to be told."""
+    return frozenset(map(str, node.keys()))
+
+
+def fields(node: DictConfig) -> Mapping[str, "dataclasses.Field[Any]"]:
+    """The fields of the class that a mapping becomes; what its files do not name among them."""
+    target = node.get("_target_") if isinstance(node, DictConfig) else None
+    if not target:
+        return {}
+    kind = get_object(target)
+    return {field.name: field for field in dataclasses.fields(kind) if not field.name.startswith("_")}
+
+
+def value(node: DictConfig, key: str) -> Any:
+    """A plain value as it is when all others are as by default; None where verl wants to be told it."""
+    if OmegaConf.is_missing(node, key):
+        return None
+    found = node[key]
+    return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found

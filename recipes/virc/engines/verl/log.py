@@ -1,0 +1,264 @@
+"""What verl 0.9.1 says while it runs: its metrics, how many rows it took, and why it ended."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import EngineError
+from virc.core.text import plain
+from virc.runs.metrics import Metric
+from virc.runs.run import Info
+
+METRICS = "logs/verl.jsonl"
+"""The file in the run's folder that verl's `file` logger writes a line to after each step."""
+STARTING = "verl starts Ray, reads the rows and loads the model"
+"""What it does before its first step."""
+
+_START, _END = (
+    2**24,
+    2**18,
+)  # bytes of a log in which all stands that it says before the first step, and of its end
+_FIELDS: Mapping[str, str] = {
+    "learning_rate": "actor/lr",
+    "reward": "critic/score/mean",
+    "reward_min": "critic/score/min",
+    "reward_max": "critic/score/max",
+    "reward_std": "virc/reward_std",
+    "advantage": "critic/advantages/mean",
+    "advantage_min": "critic/advantages/min",
+    "advantage_max": "critic/advantages/max",
+    "response_length": "response_length/mean",
+    "response_length_max": "response_length/max",
+    "prompt_length": "prompt_length/mean",
+    "cut": "virc/cut",
+    "turns": "virc/units",
+    "tool_calls": "virc/tool_calls",
+    "malformed": "virc/malformed",
+    "same": "virc/same",
+    "entropy": "actor/entropy",
+    "kl": "actor/kl_loss",
+    "clip_fraction": "actor/pg_clipfrac",
+    "grad_norm": "actor/grad_norm",
+    "correlation": "training/rollout_actor_probs_pearson_corr",
+    "judge_failures": "virc/judge_failures",
+}
+"""Field of `Metric` -> verl's name; those of `virc/` it has from `verl_trainer`. What verl calls `clip_ratio`
+is the share of responses as long as the longest of the batch, which is never 0; `virc/cut` is held against the limit.
+"""
+_PARTS: Mapping[str, tuple[str, ...]] = {
+    "rollout": ("gen", "reward"),
+    "probabilities": ("old_log_prob", "ref"),
+    "update": ("update_actor", "adv"),
+    "weights": ("update_weights",),
+    "save": ("save_checkpoint",),
+    "validation": ("testing",),
+}
+"""What a step is spent on -> verl's timers. Rewards are had while other replies are still written."""
+_TERMS = "virc/terms/"
+_VALIDATION = re.compile(r"val-core/.*/reward/mean@\d+")
+
+
+class _Line(msgspec.Struct):
+    step: int
+    data: dict[str, Any]
+
+
+def reader(info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes], Metric | None]:
+    """What reads the lines of an attempt, in their order; None for one that is cut short.
+
+    A number that is none is null there, and left out.
+
+    Args:
+        info: of the run.
+        known: the run's metrics so far, also those of this attempt.
+    """
+    before = max((each.tokens or 0 for each in known if each.attempt < attempt), default=0)
+    total, tokens, seconds = steps(info), before, 0.0
+
+    def read(line: bytes) -> Metric | None:
+        nonlocal tokens, seconds
+        try:
+            said = msgspec.json.decode(line, type=_Line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        numbers = {name: float(value) for name, value in said.data.items() if isinstance(value, int | float)}
+        spent = numbers.get("timing_s/step", 0.0)
+        tokens += int(numbers.get("perf/total_num_tokens", 0))
+        seconds += spent + numbers.get("timing_s/testing", 0.0)
+        tried = [value for name, value in numbers.items() if _VALIDATION.fullmatch(name)]
+        wait = numbers.get("virc/judge_seconds")
+        return Metric(
+            step=said.step,
+            attempt=attempt,
+            total=total,
+            epoch=numbers.get("training/epoch"),
+            terms={
+                name.removeprefix(_TERMS): value for name, value in numbers.items() if name.startswith(_TERMS)
+            },
+            validation=sum(tried) / len(tried) if tried else None,
+            judge_wait=wait / spent if wait is not None and spent else None,
+            parts=_parts(numbers),
+            tokens=tokens,
+            tokens_per_second=(tokens - before) / seconds if spent else None,
+            seconds=seconds,
+            **{field: numbers.get(name) for field, name in _FIELDS.items()},
+        )
+
+    return read
+
+
+def steps(info: Info) -> int:
+    """Optimizer steps of a run: as many as were asked for, else those of its epochs; verl leaves a last part out."""
+    settings = info.settings
+    return int(settings["steps"] or info.rows // settings["batch"] * settings["epochs"])
+
+
+def _parts(numbers: Mapping[str, float]) -> dict[str, float]:
+    found = {
+        part: sum(numbers.get(f"timing_s/{timer}", 0.0) for timer in timers)
+        for part, timers in _PARTS.items()
+    }
+    rest = (
+        numbers.get("timing_s/step", 0.0) - sum(found.values()) + found["validation"]
+    )  # which is beside the step
+    return {part: seconds for part, seconds in {**found, "other": rest}.items() if seconds > 0}
+
+
+def started(log: Path, info: Info, step: int) -> None:
+    """Check, at its first line of metrics, that it trains on what it was given: it leaves rows out without a word.
+
+    Args:
+        log: what it wrote.
+        step: that it was to go on from; its first line shows that it did.
+
+    Raises:
+        EngineError: it left rows out that were to be learnt from.
+    """
+    said = re.findall(r"(filter )?dataset len: (\d+)", _part(log, 0, _START))
+    first = said[: 2 if said[1:] and said[1][0] else 1]  # then come those to validate with
+    lengths = [int(count) for _, count in first]
+    if lengths and lengths[-1] != info.rows:
+        raise EngineError(
+            f"verl trains on {lengths[-1]} rows, and {info.rows} were checked", f"virc data check {info.data}"
+        )
+
+
+_CAUSES: tuple[tuple[str, str, str | None], ...] = (
+    (r"ray\.exceptions\.OutOfMemoryError|killed due to the node running low on memory",
+     "Ray ended a process since the main memory was full", "smaller batches and fewer devices need less"),
+    (r"OutOfMemoryError|CUDA out of memory", "a GPU ran out of memory",
+     "lower micro_batch, sampler_memory or response_length, or train an adapter: --with lora"),
+    (r"No available memory for the cache blocks|KV cache is needed, which is larger than the available",
+     "vLLM has no memory left for its cache", "raise sampler_memory, or lower prompt_length and response_length"),
+    (r"[Tt]rain dataloader is empty|num_samples should be a positive integer value, but got num_samples=0",
+     "not enough rows are left for one batch", "lower batch, raise prompt_length, or give more rows"),
+    (r"No space left on device", "the disk is full", "make room, or keep fewer checkpoints: --set keep=1"),
+    (r"Total available GPUs [\d.]+ is less than total desired GPUs [\d.]+",
+     "Ray sees too few GPUs", "lower devices, or free the GPUs that others use"),
+    (r"EADDRINUSE|[Aa]ddress already in use", "a port that it needs is taken", "start it again"),
+    (r"NCCL error[^\n]*|NCCL Error[^\n]*", "the GPUs could not speak to each other: {0}", "NCCL_DEBUG=INFO says more"),
+    (r"timed out during startup|[Ff]ailed to connect to GCS", "Ray could not be started",
+     "a machine that is less busy, or more room in /tmp"),
+    (r"Engine core initialization failed|EngineDeadError|EngineCore encountered", "vLLM failed: {first}", None),
+)  # fmt: skip
+"""What stands in an error, what it means, and what to do."""
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")
+_PREFIX = r"^(?:\([^)\n]*pid=[^)\n]*\) )*(?:ERROR [^\]\n]*\] )?"  # Ray's and vLLM's
+_ERROR = re.compile(_PREFIX + r"((?:\w+\.)*\w*(?:Error|Exception|Interrupt)): (\S.*)$", re.MULTILINE)
+_LAST = re.compile(r"^virc: (\w+): (\S.*)$", re.MULTILINE)  # what verl_start says at its end
+_ROLLOUT = re.compile(r"a rollout or its reward failed: (\w+): (.+)")
+_CARRIES = re.compile(
+    r"RayTaskError|ActorDiedError|RayActorError|ActorUnavailableError|stands above$|root cause above"
+)
+_OURS = ("ConfigError", "DataError", "NetworkError", "SetupError", "EngineError")
+_KILLED = (
+    "one of its processes was killed, perhaps for want of memory",
+    "free memory, or lower batch and micro_batch",
+)
+
+
+def seconds_a_step(output: Path) -> float:
+    """Seconds of the last step of a run that has ended; the first has to warm up.
+
+    Args:
+        output: its folder of checkpoints.
+
+    Raises:
+        EngineError: no step was logged.
+    """
+    lines = _logged(output)
+    if not lines:
+        raise EngineError("verl logged no step", f"see {output.parent / METRICS}")
+    return float(lines[-1].data["timing_s/step"])
+
+
+def device_gib(output: Path) -> float | None:
+    """The most memory that an actor reserved on its GPU, vLLM's beside it not counted; None where it used none."""
+    found = [line.data.get("perf/max_memory_reserved_gb", 0) for line in _logged(output)]
+    return max((float(each) for each in found if isinstance(each, int | float)), default=0) or None
+
+
+def _logged(output: Path) -> list[_Line]:
+    """The steps of a run; verl also logs what is no step, such as a validation before the first."""
+    lines = (output.parent / METRICS).read_bytes().splitlines()
+    decoded = (msgspec.json.decode(line, type=_Line) for line in lines)
+    return [line for line in decoded if "timing_s/step" in line.data]
+
+
+def cause(log: Path, code: int | None) -> tuple[str, str | None]:
+    """Why an attempt failed, as a clause, and what to do about it.
+
+    Args:
+        log: what it and its workers wrote; Ray repeats a worker's error in each process that waited for it.
+        code: its exit code; negative: the signal that ended it.
+    """
+    text = _part(log, -_END, _END)
+    errors = _errors(text)
+    first = next(iter(errors), None)
+    for kind, said in errors:
+        if kind.rpartition(".")[2] in _OURS:
+            return plain(said), _hint(kind, said)
+    told = "\n".join(f"{kind}: {said}" for kind, said in _ERROR.findall(text))
+    for pattern, clause, hint in _CAUSES:
+        if found := re.search(pattern, told):
+            return clause.format(
+                plain(found[0], 200), first=_named(first) if first else "its log says why"
+            ), hint
+    if first:
+        return _named(first), None
+    if code == -9 or _CARRIES.search(text):
+        return _KILLED
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("$ ")]
+    return f"exit code {code}: {plain(lines[-1]) if lines else 'it said nothing'}", None
+
+
+def _errors(text: str) -> list[tuple[str, str]]:
+    """The errors in a log, kind and words, that are not there only since another was; first what verl_start names."""
+    found = [*_LAST.findall(text)[-1:], *_ERROR.findall(text)]
+    inner = [carried.groups() if (carried := _ROLLOUT.match(said)) else (kind, said) for kind, said in found]
+    return [(kind, said) for kind, said in inner if not _CARRIES.search(f"{kind}: {said}")]
+
+
+def _named(error: tuple[str, str]) -> str:
+    return f"{error[0].rpartition('.')[2]}: {plain(error[1])}"
+
+
+def _hint(kind: str, sentence: str) -> str | None:
+    if sentence.startswith("dynamic_sampling"):
+        return "--set dynamic_sampling=false, or more samples, a higher temperature or harder rows"
+    if "judge" not in sentence:
+        return None
+    if kind.endswith("NetworkError"):
+        return "see that the judge answers, then --resume; virc rewards try asks it about one reply"
+    return "--judge-endpoint URL names a judge, --set reward.total=rules does without"
+
+
+def _part(log: Path, start: int, most: int) -> str:
+    """So many bytes of a log from there on, as text without colours; a negative start counts from the end."""
+    with log.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size + start) if start < 0 else start)
+        return _COLOURS.sub("", file.read(most).decode("utf-8", "replace"))

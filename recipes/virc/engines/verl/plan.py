@@ -1,0 +1,397 @@
+"""verl 0.9.1: what it gets of a stage of reinforcement learning: its keys, its files, its command.
+
+The published script is for verl 0.5. What became of its keys; the rest of them are as they were.
+
+=============================================  ==========================================  ==========================
+published                                      here                                        why
+=============================================  ==========================================  ==========================
++actor.freeze_vision_tower=True                model.external_lib, where parts are frozen  no code of 0.5 or 0.9.1
+                                                                                           reads the key
++model.use_liger=True                          actor_rollout_ref.model.use_liger, where    nothing reads the key
+                                               liger is on
+model.use_remove_padding=True                  false, with attn_implementation sdpa; true  flash-attn is in no tested
+                                               where `attention` is fa2                    environment
+actor.strategy fsdp, by default                fsdp2                                       fsdp does not run without
+                                                                                           GPUs
+rollout.max_num_batched_tokens=8192            what a prompt and its response need         verl would raise it, to the
+                                                                                           model's 128,000
+engine_kwargs.vllm.                            engine_kwargs.vllm.mm_processor_cache_gb=0  renamed by vLLM
+disable_mm_preprocessor_cache=True
+reward_model.reward_manager=prime              reward.reward_manager.name=naive, which is  prime is gone; the function
+                                               the default                                 asked is the same
+reward_model.launch_reward_fn_async=True       none                                        it always is
+a file written over verl's own reward          reward.custom_reward_function               verl finds it by its name
+data.filter_overlong_prompts=True              false                                       virc has left them out
+data.truncation=error                          none                                        nothing reads it
+=============================================  ==========================================  ==========================
+
+Of our settings, `max_grad_norm` is `actor.optim.clip_grad`: `actor.grad_clip` is read by nothing. `dynamic_sampling` is
+`algorithm.filter_groups`, told to the sampler of batches too.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from virc.config import dotted as nested
+from virc.config.validation import Fault
+from virc.core.plan import Plan, Step
+from virc.engines import keys as known
+from virc.engines import table as engines
+from virc.engines.verl.changes import OWN, YOURS, changes
+from virc.stages.context import Place
+from virc.stages.rl import Config
+from virc.stages.sft import Lora
+
+__all__ = ["NAME", "OWN", "YOURS", "changes", "check", "faults", "flat", "needs", "plan"]
+
+NAME = "verl"
+KEYS = known.Keys("verl", NAME)
+SETTINGS = "engine.yaml"
+AGENTS = "agents.yaml"
+METRICS = "verl.jsonl"
+START = "virc.engines.verl.start"
+LOOP = {"name": "virc", "_target_": "virc.engines.verl.agent.VircLoop"}
+SAMPLER = {"path": "pkg://virc.engines.verl.agent_failures", "name": "Strict"}
+"""What gathers a batch: verl's own pads groups whose rollouts or rewards failed, and goes on."""
+
+REPLY = 1_024
+"""Tokens of a reply in `multi_turn`, as `virc solve` has it."""
+
+FREEZE = "virc.engines.verl.model"
+PLUG_IN = "virc.engines.verl.positions"
+PLUG_INS_CPU = f"{PLUG_IN},virc.engines.verl.cpu"
+"""Modules that verl imports in each of its processes, where there is no accelerator."""
+
+ACTOR, ROLLOUT, MODEL = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model"))
+VLLM = f"{ROLLOUT}.engine_kwargs.vllm"
+LOGICAL_CPUS = 16
+"""CPUs that Ray believes in where there may be two: each of verl's dozen processes asks for one, and mostly waits."""
+
+MEANS: Mapping[str, str] = {
+    "token": "token-mean", "response": "seq-mean-token-mean", "constant": "seq-mean-token-sum-norm"
+}  # fmt: skip
+
+
+def check(given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
+    """Keys that a user gives for verl, by their dotted names, as verl gets them.
+
+    Raises:
+        ConfigError: as `keys.Keys.check` does.
+    """
+    return KEYS.check(given, OWN, origins)
+
+
+def faults(given: Mapping[str, Any]) -> Iterator[Fault]:
+    """Everything that is wrong with such keys."""
+    return KEYS.faults(given, OWN)
+
+
+def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:
+    """One attempt at a stage.
+
+    Args:
+        published: values of the published script, by dotted names; empty where there is none.
+        origins: setting -> where its value comes from.
+    """
+    keys = flat(config, place, published)
+    files = {
+        str(place.files / SETTINGS): _yaml(_nested(keys)),
+        str(place.files / AGENTS): _yaml([LOOP | _loop(config, place)]),
+    }
+    module = ("-m", START, str(place.files / SETTINGS))
+    return Plan(
+        step=Step((str(place.python), *module), "train with verl", environment(config, place)),
+        files=files,
+        changes=changes(keys, published, origins) if published else (),
+    )
+
+
+def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[str, Any]:
+    """Every key that verl gets, by its dotted name.
+
+    Args:
+        published: keys that are written though their value is verl's own default; others then are not.
+    """
+    keys = {
+        **_data(config, place),
+        **_algorithm(config),
+        **_model(config, place),
+        **_actor(config),
+        **_rollout(config, place),
+        **_reward(config, place),
+        **_trainer(config, place),
+        **(_on_cpu(config) if config.device == "cpu" else {}),
+    }
+    ours = {
+        key: value
+        for key, value in keys.items()
+        if value is not None and (key in published or not KEYS.is_default(key, value))
+    }
+    return {**ours, **_flattened(KEYS.leaves(config.engine))}
+
+
+def needs(config: Config) -> dict[str, str]:
+    """Packages that these settings need in the environment, each with the setting that can do without."""
+    found = {"liger-kernel": "liger=false"} if config.fused else {}
+    found |= {"flash-attn": "attention=sdpa"} if config.attention == "fa2" else {}
+    return found | dict.fromkeys(config.trackers, "trackers=[]")
+
+
+def environment(config: Config, place: Place) -> dict[str, str]:
+    """Variables of the engine's process, which those that Ray starts for it have too; an empty one is taken away."""
+    run = place.output.parent
+    env = {
+        **engines.environment(place.recipes),
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONSAFEPATH": "1",  # or a folder named like a package, where it is started, would be that package
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_DEDUP_LOGS": "0",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VERL_USE_EXTERNAL_MODULES": PLUG_IN,
+        "VERL_FILE_LOGGER_PATH": str(place.files.parent / METRICS),
+        "TENSORBOARD_DIR": str(run / "tensorboard") if "tensorboard" in config.trackers else None,
+        "WANDB_DIR": str(run) if "wandb" in config.trackers else None,
+        "SWANLAB_LOG_DIR": str(run / "swanlog") if "swanlab" in config.trackers else None,
+        "VIRC_PATH": str(run / "code"),
+        "VIRC_ROLLOUTS": f"{config.rollouts}:{run / 'rollouts'}" if config.rollouts else "",
+        "VIRC_FROZEN": ",".join(config.stays),
+        "CUDA_VISIBLE_DEVICES": ",".join(map(str, config.gpus)) if config.gpus else None,
+    }
+    if config.device == "cpu":
+        env |= {
+            "VERL_USE_EXTERNAL_MODULES": PLUG_INS_CPU,
+            "VERL_PLATFORM": "cpu",
+            # The name under which verl registers FSDP; the processes still compute on CPUs.
+            "VERL_ENGINE_DEVICE": "cuda",
+            # One for each GPU that Ray is told of: it counts them.
+            "CUDA_VISIBLE_DEVICES": ",".join(["-1"] * config.devices),
+            # A second thread makes a step of a small model ten times slower where other work runs beside it.
+            "OMP_NUM_THREADS": "1",
+            "RAY_worker_niceness": "0",
+            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+            "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; it would take nearly all memory
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        }
+    return {name: value for name, value in env.items() if value is not None}
+
+
+def _data(config: Config, place: Place) -> dict[str, Any]:
+    """Rows; without a validation verl still reads a file of some, so it gets one row of those it learns from."""
+    return _under(
+        "data",
+        {
+            "train_files": str(place.data),
+            "val_files": str(place.validation or place.data),
+            "val_max_samples": None if place.validation else 1,
+            "train_batch_size": config.batch,
+            "max_prompt_length": config.prompt_length,
+            "max_response_length": config.response_length,
+            "filter_overlong_prompts": False,
+            "seed": config.seed,
+        },
+    )
+
+
+def _algorithm(config: Config) -> dict[str, Any]:
+    return _under(
+        "algorithm",
+        {
+            "adv_estimator": "grpo",
+            "use_kl_in_reward": False,
+            "norm_adv_by_std_in_grpo": config.scale,
+            "filter_groups.enable": config.dynamic_sampling,
+        },
+    )
+
+
+def _model(config: Config, place: Place) -> dict[str, Any]:
+    packed = config.attention == "fa2"
+    lora = config.lora and {
+        "lora_rank": config.lora.rank,
+        "lora_alpha": config.lora.alpha,
+        **_targets(config.lora),
+        "lora_adapter_path": str(place.adapter) if place.adapter else None,
+        # Only vLLM takes an adapter beside the weights.
+        "lora.merge": config.sampler == "transformers",
+    }
+    return _under(
+        MODEL,
+        {
+            "path": str(place.base),
+            "override_config.attn_implementation": None if packed else "sdpa",
+            "use_remove_padding": packed,
+            "enable_gradient_checkpointing": config.checkpointing,
+            "use_liger": config.fused,
+            "external_lib": FREEZE if config.stays else None,
+            **(lora or {}),
+        },
+    )
+
+
+def _targets(lora: Lora) -> dict[str, Any]:
+    """The layers with an adapter; `all` are those of the language model, which is all that vLLM puts adapters on."""
+    if lora.targets == ("all",):
+        return {"target_modules": "all-linear", "exclude_modules": r".*visual\..*"}
+    return {"target_modules": list(lora.targets)}
+
+
+def _actor(config: Config) -> dict[str, Any]:
+    full = dict.fromkeys((f"mixed_precision.{part}_dtype" for part in ("param", "reduce", "buffer")), "fp32")
+    precision = full if config.precision == "float32" else {}
+    reference = {
+        "log_prob_micro_batch_size_per_gpu": config.micro_batch,
+        **_under("fsdp_config", precision),
+    }
+    actor = {
+        "strategy": "fsdp2",
+        "ppo_mini_batch_size": config.mini_batch,
+        "ppo_micro_batch_size_per_gpu": config.micro_batch,
+        "clip_ratio_low": config.clip_low,
+        "clip_ratio_high": config.clip_high,
+        "loss_agg_mode": MEANS[config.mean],
+        "loss_scale_factor": config.response_length if config.mean == "constant" else None,
+        "entropy_coeff": config.entropy,
+        "use_kl_loss": config.kl > 0,
+        "kl_loss_coef": config.kl or None,
+        "optim.lr": config.learning_rate,
+        "optim.lr_warmup_steps_ratio": config.warmup,
+        "optim.clip_grad": config.max_grad_norm,
+        "fsdp_config.param_offload": config.offload,
+        "fsdp_config.optimizer_offload": config.offload,
+        **_under("fsdp_config", precision),
+    }
+    return {**_under(ACTOR, actor), **(_under("actor_rollout_ref.ref", reference) if config.kl else {})}
+
+
+def _rollout(config: Config, place: Place) -> dict[str, Any]:
+    longest = config.prompt_length + config.response_length
+    vllm = {
+        "gpu_memory_utilization": config.sampler_memory,
+        "max_model_len": longest,
+        # Without chunks, a prompt and its response are one batch.
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": longest,
+        "limit_images": config.max_images,
+        "engine_kwargs.vllm.mm_processor_cache_gb": 0,
+    }
+    return _under(
+        ROLLOUT,
+        {
+            "name": "vllm" if config.sampler == "vllm" else "virc",
+            "n": config.samples,
+            "temperature": config.temperature,
+            "top_p": config.top_p,
+            "top_k": config.top_k or -1,
+            "seed": config.seed,
+            "dtype": "float32" if config.precision == "float32" else "bfloat16",
+            "tensor_model_parallel_size": config.tensor_parallel,
+            "log_prob_micro_batch_size_per_gpu": config.micro_batch,
+            **(vllm if config.sampler == "vllm" else {}),
+            "agent.default_agent_loop": LOOP["name"],
+            "agent.agent_loop_config_path": str(place.files / AGENTS),
+        },
+    )
+
+
+def _loop(config: Config, place: Place) -> dict[str, Any]:
+    """What our agent loop is told. verl's own encodes a conversation with other ids than `virc solve`."""
+    whole = {"max_turns": config.max_turns, "max_tokens": REPLY} if config.rollout == "multi_turn" else {}
+    return {
+        "protocol": str(place.protocol),
+        "folder": str(place.media),
+        "rollout": config.rollout,
+        **whole,
+        "max_pixels": config.max_pixels,
+        **({"sources": {name: str(file) for name, file in place.sources.items()}} if place.sources else {}),
+    }
+
+
+def _reward(config: Config, place: Place) -> dict[str, Any]:
+    return _under(
+        "reward",
+        {
+            "custom_reward_function.path": "pkg://virc.rewards.verl",
+            "custom_reward_function.reward_kwargs.settings": str(place.reward),
+        },
+    )
+
+
+def _trainer(config: Config, place: Place) -> dict[str, Any]:
+    return _under(
+        "trainer",
+        {
+            "project_name": "virc",
+            "experiment_name": place.output.parent.name,
+            "logger": ["console", "file", *config.trackers],
+            "nnodes": config.nodes,
+            "n_gpus_per_node": config.devices,
+            # An epoch is at least one step, so these epochs are enough.
+            "total_epochs": config.steps or config.epochs,
+            "total_training_steps": config.steps,
+            "save_freq": config.save,
+            "test_freq": config.validate or -1,
+            "val_before_train": config.validate is not None and place.untried,
+            "resume_mode": "resume_path" if place.resume else "disable",
+            "resume_from_path": str(place.resume) if place.resume else None,
+            "default_local_dir": str(place.output),
+            **_under("v1.sampler", _sampler(config)),
+        },
+    ) | {"ray_kwargs.ray_init.include_dashboard": False}
+
+
+def _sampler(config: Config) -> dict[str, Any]:
+    """What gathers a batch; one that is not verl's own must be told by itself which groups are drawn again."""
+    again = {
+        "filter_groups_metric": "reward",
+        "train_batch_size": config.batch,
+        "gen_batch_size": 1,
+        "max_inflight_gen_batches": 1,
+    }
+    return {
+        **_under("custom_sampler", SAMPLER),
+        **(_under("sampler_kwargs", again) if config.dynamic_sampling else {}),
+    }
+
+
+def _on_cpu(config: Config) -> dict[str, Any]:
+    """What a machine without GPUs needs, and one with little memory: one process of each kind instead of eight."""
+    vllm = {
+        "free_cache_engine": False,
+        "enable_sleep_mode": False,
+        "enforce_eager": True,
+    }
+    return {
+        "trainer.device": "cpu",
+        "trainer.v1.sampler.sampler_kwargs.poll_interval": 0.1,  # seconds; a step may take one
+        "data.dataloader_num_workers": 0,
+        f"{ACTOR}.fsdp_config.use_torch_compile": False,
+        **_under(ROLLOUT, vllm),
+        f"{ROLLOUT}.agent.num_workers": 1,
+        f"{ROLLOUT}.checkpoint_engine.update_weights_bucket_megabytes": 64,
+        "reward.num_workers": 1,
+        "transfer_queue.backend.SimpleStorage.num_data_storage_units": 1,
+        "ray_kwargs.ray_init.num_cpus": LOGICAL_CPUS,
+        "ray_kwargs.ray_init.num_gpus": config.devices,
+    }
+
+
+def _under(prefix: str, keys: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{prefix}.{key}": value for key, value in keys.items()}
+
+
+def _flattened(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys with what stands in free mappings by names of their own, beside ours in the same mappings."""
+    return {".".join(path): value for path, value in nested.leaves(keys)}
+
+
+def _nested(keys: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in keys.items():
+        nested.put(found, tuple(key.split(".")), value)
+    return found
+
+
+def _yaml(content: object) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))

@@ -1,0 +1,342 @@
+"""Rollouts by transformers in verl 0.9.1: `actor_rollout_ref.rollout.name: virc`, where vLLM has no device.
+
+Each actor process has a replica: a Ray actor with a copy of the model, which draws for all requests that wait at once
+and gets new weights after every step. Log-probabilities are those of the whole vocabulary at the temperature asked,
+as the actor computes them.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import ray  # type: ignore[import-not-found]
+import torch
+from transformers import (
+    AutoModelForImageTextToText,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
+from verl.utils.config import omega_conf_to_dataclass  # type: ignore[import-not-found]
+from verl.workers.config import HFModelConfig  # type: ignore[import-not-found]
+from verl.workers.rollout.base import BaseRollout  # type: ignore[import-not-found]
+from verl.workers.rollout.replica import RolloutReplica, TokenOutput  # type: ignore[import-not-found]
+
+from virc.backends.local import never_said
+
+_GATHER = 0.02  # seconds to wait for more requests; those of a step come within that
+_CONCURRENT = 4096
+_MOST_AT_ONCE = 64
+
+
+class Sampling(msgspec.Struct, frozen=True):
+    """What requests must have in common to be drawn together; verl's sampling parameters by their names."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = -1
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+
+
+class Request(msgspec.Struct, frozen=True, eq=False):
+    """One prompt and where its reply goes."""
+
+    ids: list[int]
+    images: list[Any]
+    sampling: Sampling
+    most: int
+    reply: "asyncio.Future[TokenOutput]"
+
+
+def sampling_of(parameters: Mapping[str, Any]) -> Sampling:
+    """The sampling of a request.
+
+    Raises:
+        ValueError: it asks for what this rollout does not do.
+    """
+    given = {key: value for key, value in parameters.items() if value is not None}
+    for key in ("logprobs", "max_tokens", "max_new_tokens", "logit_bias"):
+        given.pop(key, None)
+    if isinstance(given.get("stop"), str):
+        given["stop"] = (given["stop"],)
+    unknown = sorted(set(given) - set(Sampling.__struct_fields__))
+    if unknown:
+        raise ValueError(f"the rollout virc knows no sampling parameter {', '.join(unknown)}")
+    return msgspec.convert(given, Sampling, strict=False)
+
+
+class Drawn(LogitsProcessor):
+    """Bars ids from being drawn, and keeps the log-probability of each id that was.
+
+    Args:
+        barred: ids that a reply never holds.
+        temperature: what logits are divided by; 0 counts as 1.
+    """
+
+    def __init__(self, barred: torch.Tensor, temperature: float) -> None:
+        self._barred = barred
+        self._temperature = temperature or 1.0
+        self._last: torch.Tensor | None = None
+        self._found: list[torch.Tensor] = []
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Take the raw logits of the next id, shape (batch, vocabulary); return them with the barred ones at -inf."""
+        self._keep(input_ids)
+        self._last = (scores.float() / self._temperature).log_softmax(-1)
+        return scores.index_fill(-1, self._barred.to(scores.device), float("-inf"))
+
+    def finish(self, sequences: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities of all ids drawn, shape (batch, drawn)."""
+        self._keep(sequences)
+        return torch.stack(self._found, 1)
+
+    def _keep(self, ids: torch.Tensor) -> None:
+        if self._last is not None:
+            self._found.append(self._last.gather(-1, ids[:, -1:])[:, 0])
+
+
+class Ends(StoppingCriteria):
+    """Ends each row at an end-of-turn id, a stop string or its own limit, and keeps how many ids it has by then."""
+
+    def __init__(
+        self, start: int, most: Sequence[int], ends: Iterable[int], stop: Sequence[str], tokenizer: Any
+    ) -> None:
+        self.lengths = torch.zeros(len(most), dtype=torch.long)
+        self._start, self._most, self._stop, self._tokenizer = start, torch.tensor(most), stop, tokenizer
+        self._ends = torch.tensor(sorted(ends))
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        """Which rows are done, shape (batch,)."""
+        drawn = input_ids.shape[1] - self._start
+        done = torch.isin(input_ids[:, -1].cpu(), self._ends) | (drawn >= self._most)
+        if self._stop:
+            texts = self._tokenizer.batch_decode(input_ids[:, self._start :])
+            done |= torch.tensor([any(word in text for word in self._stop) for text in texts])
+        self.lengths[done & (self.lengths == 0)] = drawn
+        return (self.lengths > 0).to(input_ids.device)
+
+
+class Server:
+    """The model of one replica.
+
+    Args:
+        config: verl's rollout settings.
+        model_config: verl's model settings.
+        rank: of the replica; it draws with a seed of its own.
+    """
+
+    def __init__(self, config: Any, model_config: Any, rank: int) -> None:
+        self._config = omega_conf_to_dataclass(config)
+        model = omega_conf_to_dataclass(model_config, dataclass_type=HFModelConfig)
+        self._processor, self._tokenizer = model.processor, model.tokenizer
+        automatic: Any = AutoModelForImageTextToText
+        self._model = automatic.from_pretrained(
+            model.local_path,
+            dtype=getattr(torch, self._config.dtype),
+            attn_implementation="sdpa",
+            trust_remote_code=False,
+        ).eval()
+        ends = self._model.generation_config.eos_token_id
+        self._ends = {*(ends if isinstance(ends, list) else [ends]), self._tokenizer.eos_token_id}
+        # A model's own settings, penalties among them, would join in untold.
+        self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
+        vocabulary = self._model.config.get_text_config().vocab_size
+        self._barred = never_said(self._tokenizer, vocabulary)
+        self._step: int | None = None
+        self._waiting: list[Request] = []
+        self._drawing: asyncio.Task[None] | None = None
+        torch.manual_seed(self._config.seed + rank)
+
+    async def ready(self) -> bool:
+        """Whether the model is loaded; Ray answers when it is."""
+        return True
+
+    async def load(self, weights: Mapping[str, torch.Tensor], step: int | None) -> None:
+        """Take the weights of a step.
+
+        Raises:
+            RuntimeError: one is missing or unknown.
+        """
+        found = self._model.load_state_dict(weights, strict=False)
+        tied = {"lm_head.weight"} if self._model.config.tie_word_embeddings else set()
+        if wrong := sorted({*found.missing_keys, *found.unexpected_keys} - tied):
+            raise RuntimeError(f"{len(wrong)} weights are missing or unknown to the rollout: {wrong[:4]}")
+        self._step = step
+
+    async def generate(
+        self,
+        prompt_ids: list[int],
+        sampling_params: dict[str, Any],
+        request_id: str,
+        image_data: list[Any] | None = None,
+        video_data: list[Any] | None = None,
+        **_: Any,
+    ) -> TokenOutput:
+        """Draw one reply: verl's call of every rollout server.
+
+        Args:
+            prompt_ids: with a pad id for every patch of every image.
+            sampling_params: verl's; `max_tokens` bounds the reply.
+            request_id: not needed.
+            image_data: PIL images in the order of their pads.
+            video_data: there are none.
+        """
+        most = sampling_params.get("max_tokens") or sampling_params.get("max_new_tokens")
+        room = self._config.prompt_length + self._config.response_length - len(prompt_ids)
+        most = max(1, min(most or self._config.response_length, room))
+        reply = asyncio.get_running_loop().create_future()
+        self._waiting.append(
+            Request(list(prompt_ids), image_data or [], sampling_of(sampling_params), most, reply)
+        )
+        if self._drawing is None or self._drawing.done():
+            self._drawing = asyncio.create_task(self._draw_all())
+        return await reply
+
+    async def _draw_all(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(_GATHER)
+            batch = self._next()
+            try:
+                replies = await asyncio.to_thread(self._draw, batch)
+            except Exception as error:  # each request's own caller hears of it
+                for request in batch:
+                    request.reply.set_exception(error)
+            else:
+                for request, reply in zip(batch, replies, strict=True):
+                    request.reply.set_result(reply)
+
+    def _next(self) -> list[Request]:
+        """The requests to draw now: those that wait and sample as the first of them."""
+        sampling = self._waiting[0].sampling
+        batch = [request for request in self._waiting if request.sampling == sampling][:_MOST_AT_ONCE]
+        self._waiting = [request for request in self._waiting if request not in batch]
+        return batch
+
+    @torch.inference_mode()
+    def _draw(self, batch: Sequence[Request]) -> list[TokenOutput]:
+        sampling = batch[0].sampling
+        inputs = self._inputs(batch)
+        start = inputs["input_ids"].shape[1]
+        ends = Ends(
+            start,
+            [request.most for request in batch],
+            self._ends | set(sampling.stop_token_ids),
+            sampling.stop,
+            self._tokenizer,
+        )
+        drawn = Drawn(self._barred, sampling.temperature)
+        sequences = self._model.generate(
+            **inputs,
+            **_choices(sampling),
+            max_new_tokens=max(request.most for request in batch),
+            logits_processor=LogitsProcessorList([drawn]),
+            stopping_criteria=StoppingCriteriaList([ends]),
+            pad_token_id=self._tokenizer.pad_token_id,
+        )
+        chances = drawn.finish(sequences).tolist()
+        replies = sequences[:, start:].tolist()
+        return [
+            TokenOutput(
+                token_ids=ids[:length],
+                log_probs=row[:length],
+                stop_reason="completed",
+                extra_fields={"global_steps": self._step},
+            )
+            for ids, row, length in zip(replies, chances, ends.lengths.tolist(), strict=True)
+        ]
+
+    def _inputs(self, batch: Sequence[Request]) -> dict[str, torch.Tensor]:
+        """Prompts padded on the left, shape (batch, longest), and the patches of their images."""
+        longest = max(len(request.ids) for request in batch)
+        gaps = [longest - len(request.ids) for request in batch]
+        pad = self._tokenizer.pad_token_id
+        ids = torch.tensor([[pad] * gap + request.ids for gap, request in zip(gaps, batch, strict=True)])
+        mask = torch.tensor([[0] * gap + [1] * (longest - gap) for gap in gaps])
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        images = [image for request in batch for image in request.images]
+        if images:
+            inputs |= self._processor.image_processor(images=images, return_tensors="pt")
+            inputs["mm_token_type_ids"] = (ids == self._model.config.image_token_id).int()
+        return inputs
+
+    async def wake_up(self, tags: list[str] | None = None) -> None:
+        """The model stays where it is; so for all below."""
+
+    async def sleep(self) -> None: ...  # noqa: D102
+
+    async def clear_kv_cache(self) -> None: ...  # noqa: D102
+
+    async def release_kv_cache(self) -> None: ...  # noqa: D102
+
+    async def resume_kv_cache(self) -> None: ...  # noqa: D102
+
+    async def abort_all_requests(self, reject_request: bool = False) -> None: ...  # noqa: D102
+
+    async def resume_generation(self) -> None: ...  # noqa: D102
+
+
+class Replica(RolloutReplica):  # type: ignore[misc]
+    """One server for one actor process."""
+
+    async def launch_servers(self) -> None:
+        """Start the server and wait for its model.
+
+        Raises:
+            ValueError: the settings split the rollout's model over devices.
+        """
+        if self.world_size != 1:
+            raise ValueError("the rollout virc has no parallelism: set tensor_model_parallel_size to 1")
+        name = _server(self.replica_rank)
+        server = ray.remote(Server).options(name=name, max_concurrency=_CONCURRENT, num_cpus=0)
+        self._server_handle = server.remote(self.config, self.model_config, self.replica_rank)
+        await self._server_handle.ready.remote()
+        self.servers, self._server_address = [self._server_handle], name
+
+
+class WeightsSender(BaseRollout):  # type: ignore[misc]
+    """What the actor process knows of its server: where its weights go."""
+
+    async def resume(self, tags: list[str]) -> None:
+        """The server keeps its memory."""
+
+    async def release(self) -> None:
+        """The server keeps its memory."""
+
+    @torch.no_grad()
+    async def update_weights(
+        self,
+        weights: Iterable[tuple[str, torch.Tensor]],
+        wire_format: str = "named_tensors",
+        global_steps: int | None = None,
+        peft_config: Any = None,
+        **_: Any,
+    ) -> None:
+        """Send the weights of a step; all processes come by here, since gathering shards takes them all.
+
+        Raises:
+            ValueError: they are adapters, or come in another form.
+        """
+        if peft_config is not None or wire_format != "named_tensors":
+            raise ValueError("the rollout virc takes whole weights: set actor_rollout_ref.model.lora.merge")
+        number = getattr(torch, self.config.dtype)
+        whole = {name: weight.detach().to("cpu", number, copy=True) for name, weight in weights}
+        await ray.get_actor(_server(int(os.environ["RANK"]))).load.remote(ray.put(whole), global_steps)
+
+
+def _server(rank: int) -> str:
+    return f"virc_rollout_{rank}"
+
+
+def _choices(sampling: Sampling) -> dict[str, Any]:
+    """Arguments of `generate` that say how an id is chosen."""
+    penalty = {"repetition_penalty": sampling.repetition_penalty}
+    if not sampling.temperature:
+        return {"do_sample": False, **penalty}
+    chosen = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": max(sampling.top_k, 0)}
+    return {"do_sample": True, **chosen, **penalty}

@@ -1,0 +1,140 @@
+"""verl's trainer with what it does not measure itself: reward terms, groups without variance, replies cut at the limit.
+
+Before advantages are computed, rewards of a prompt's replies become what the total's `group` makes of them.
+It runs in the process of verl's `TaskRunnerV1`, whose trackers then get these numbers too, and leaves some rollouts of
+a step to look at where VIRC_ROLLOUTS, `EVERY:FOLDER`, says so.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+import transfer_queue as tq  # type: ignore[import-not-found]
+from tensordict import TensorDict  # type: ignore[import-not-found]
+from verl.trainer.ppo.v1 import trainer_base  # type: ignore[import-not-found]
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync  # type: ignore[import-not-found]
+
+from virc.reasoning.trace import Trace
+from virc.rewards.verl import compared
+from virc.runs import rollout_stats as rollouts
+from virc.runs.rollout_stats import Rollout
+
+LEAVES = "VIRC_ROLLOUTS"
+_FIELDS = ["extra_fields", "extra_info", "responses", "rm_scores"]
+
+
+def install() -> None:
+    """Make verl train with `Trainer`; to be called where the trainer is made, before."""
+    trainer_base.TRAINER_REGISTRY["sync"] = Trainer
+
+
+class Trainer(PPOTrainerSync):  # type: ignore[misc]
+    """verl's own trainer, with further metrics of each step, and rewards compared as their total says."""
+
+    def _build_replay_buffer(self) -> Any:
+        """verl's buffer, which leaves out groups with equal rewards by those that are compared."""
+        buffer = super()._build_replay_buffer()
+        equal = buffer._dapo_filtered_keys
+
+        def equal_as_compared(partition: str) -> Any:
+            known = buffer._dapo_classification_cache[partition].keys()
+            new = buffer.finished_keys[partition] - known
+            keys = [key for key in buffer.partitions[partition] if key.split("_")[0] in new]
+            if buffer.filter_groups_metric is not None and partition != "val":
+                self._compare(keys, partition)
+            return equal(partition)
+
+        buffer._dapo_filtered_keys = equal_as_compared
+        return buffer
+
+    def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        self._compare(_there(batch), batch.partition_id)
+        return super()._compute_advantage(batch, metrics)
+
+    def _compare(self, keys: list[str], partition: str) -> None:
+        """As `regroup`; rewards of another function than ours stay as they are."""
+        given = self.config.reward.custom_reward_function.get("reward_kwargs") or {}
+        if settings := given.get("settings"):
+            regroup(keys, partition, settings)
+
+    def _compute_metrics(
+        self, batch: Any, metrics: dict[str, Any], timing_raw: dict[str, float], global_steps: int, epoch: int
+    ) -> None:
+        super()._compute_metrics(batch, metrics, timing_raw, global_steps=global_steps, epoch=epoch)
+        found = _rollouts(batch)
+        metrics.update(rollouts.measures(found, self.config.data.max_response_length))
+        every, _, folder = os.environ.get(LEAVES, "").partition(":")
+        if folder and found and (global_steps % int(every) == 0 or global_steps == 1):
+            rollouts.leave(Path(folder), global_steps, found)
+
+
+def regroup(keys: list[str], partition: str, settings: str) -> None:
+    """Write what rewards of a prompt's replies are compared by in their place, on their last tokens.
+
+    It is made of what `compute_score` said, so that to do it again changes nothing.
+
+    Args:
+        keys: of all replies to some prompts.
+        settings: file of the reward's settings.
+    """
+    if not keys:
+        return
+    data = tq.kv_batch_get(keys=keys, partition_id=partition, select_fields=["extra_fields", "rm_scores"])
+    said = [getattr(each, "data", each)["reward_extra_info"] for each in data["extra_fields"]]
+    scores = [each.clone() for each in data["rm_scores"].unbind()]
+    groups: dict[str, list[int]] = {}
+    for place, key in enumerate(keys):
+        groups.setdefault(_group(key), []).append(place)
+    before = [float(each["score"]) for each in said]
+    after = list(before)
+    for places in groups.values():
+        for place, reward in zip(places, compared(settings, [said[at] for at in places]), strict=True):
+            after[place] = scores[place][-1] = reward
+    if after == before:
+        return
+    fields = TensorDict({"rm_scores": torch.nested.as_nested_tensor(scores, layout=torch.jagged)}, len(keys))
+    tq.kv_batch_put(keys=keys, partition_id=partition, fields=fields)
+
+
+def _there(batch: Any) -> list[str]:
+    """The keys of a batch without those of the rows that verl fills it up with."""
+    return [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
+
+
+def _group(key: str) -> str:
+    """The prompt that a reply is to: keys are PROMPT_REPLY_NUMBER."""
+    return key.rsplit("_", 2)[0]
+
+
+def _rollouts(batch: Any) -> list[Rollout]:
+    """The rollouts of a step, without the rows that verl fills a batch up with."""
+    there = _there(batch)
+    if not there:
+        return []
+    data = tq.kv_batch_get(keys=there, partition_id=batch.partition_id, select_fields=_FIELDS)
+    columns = (
+        [getattr(each, "data", each) for each in data["extra_fields"]],
+        [getattr(each, "data", each) for each in data["extra_info"]],
+        data["responses"],
+        data["rm_scores"],
+    )
+    found = []
+    for key, extra, info, response, scores in zip(there, *columns, strict=True):
+        if "rollout" in extra:
+            found.append(
+                Rollout(
+                    group=_group(key),
+                    reward=float(scores.sum()),
+                    said=_numbers(extra.get("reward_extra_info", {})),
+                    tokens=len(response),
+                    trace=msgspec.json.decode(extra["rollout"], type=Trace),
+                    images=[image["image"] for image in info.get("images") or [] if image.get("image")],
+                )
+            )
+    return found
+
+
+def _numbers(said: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in said.items() if isinstance(value, int | float)}

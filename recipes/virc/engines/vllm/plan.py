@@ -1,0 +1,109 @@
+"""vLLM 0.32: a model's settings as its options and environment."""
+
+import json
+from pathlib import Path
+
+import msgspec
+
+from virc.backends.lora_config import read as read_adapter
+from virc.core.errors import ConfigError
+from virc.core.plan import Plan, Step
+from virc.engines import table as engines
+from virc.models.registry import Weights
+from virc.reasoning.images import MOST_PIXELS
+from virc.serving.settings import Config, served_name
+
+PUBLISHED = "published.json"
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+_MIDDLEWARE = ("virc.engines.vllm.published.Published", "virc.engines.vllm.gate.Gate")
+_MODULES = ("virc.core.orphans", "vllm.entrypoints.openai.api_server")
+_MEDIA = "virc.engines.vllm.media"
+
+
+class Place(msgspec.Struct, frozen=True):
+    """What a server is started with, beside its settings.
+
+    Args:
+        weights: the model.
+        published: what clients are told of it, as JSON: `virc_protocol`, its wording, and `virc_grid`, its image sizes.
+        files: folder for that, and for vLLM's own caches.
+        python: the engine's interpreter.
+        recipes: folder with the code of this package.
+    """
+
+    weights: Weights
+    published: str
+    files: Path
+    python: Path
+    recipes: Path
+
+
+def plan(config: Config, place: Place) -> Plan:
+    """The process that serves."""
+    argv = (str(place.python), "-m", *_MODULES, *options(config, place))
+    step = Step(argv, "serve with vLLM", environment(config, place))
+    return Plan(step, {str(place.files / PUBLISHED): place.published})
+
+
+def options(config: Config, place: Place) -> tuple[str, ...]:
+    """vLLM's options."""
+    name = served_name(config, place.weights)
+    found = [
+        ("--model", str(place.weights.folder.absolute())),
+        ("--host", config.host),
+        ("--port", str(config.port)),
+        ("--dtype", config.dtype),
+        ("--tensor-parallel-size", str(config.tensor)),
+        ("--pipeline-parallel-size", str(config.pipeline)),
+        ("--data-parallel-size", str(config.data)),
+        ("--limit-mm-per-prompt", json.dumps({"image": config.images, "video": 0})),
+        *(("--middleware", each) for each in _MIDDLEWARE),  # the last is the first to see a request
+        ("--mm-processor-cache-gb", f"{config.image_cache:g}"),
+        ("--enable-prefix-caching",),  # a conversation grows by a turn at a time
+    ]
+    found += [("--max-model-len", str(config.context))] if config.context else []
+    if config.device == "cpu":
+        found += [("--enforce-eager",)]  # compiling takes minutes, and small models gain nothing
+    else:
+        found += [("--gpu-memory-utilization", str(config.memory))]
+    if place.weights.adapter:
+        rank = _rank(read_adapter(place.weights.adapter).rank)
+        found += [("--served-model-name", f"{name}-base"), ("--enable-lora",), ("--max-lora-rank", str(rank))]
+        found += [("--lora-modules", f"{name}={place.weights.adapter.absolute()}")]
+    else:
+        found += [("--served-model-name", name)]
+    return tuple(word for option in found for word in option)
+
+
+def _rank(rank: int) -> int:
+    """The smallest of the ranks vLLM makes room for that holds an adapter's.
+
+    Raises:
+        ConfigError: none does.
+    """
+    for room in _RANKS:
+        if rank <= room:
+            return room
+    raise ConfigError(f"vLLM serves adapters of rank {_RANKS[-1]} at most, and this one has {rank}")
+
+
+def environment(config: Config, place: Place) -> dict[str, str]:
+    """Variables of the server's process; an empty one is taken away."""
+    env = {
+        **engines.environment(place.recipes),
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_MEDIA_CONNECTOR": _MEDIA,
+        "VLLM_MAX_IMAGE_PIXELS": str(MOST_PIXELS),
+        "VLLM_CACHE_ROOT": str(place.files / "vllm"),
+        "VIRC_PUBLISHED": str(place.files / PUBLISHED),
+        "VLLM_API_KEY": config.api_key or "",
+    }
+    if config.gpus:
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, config.gpus))
+    if config.device == "cpu":
+        env |= {
+            "VLLM_CPU_KVCACHE_SPACE": str(config.cache_gib),
+            "OMP_NUM_THREADS": "1",
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process less to start and to end
+        }
+    return env

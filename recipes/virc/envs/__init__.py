@@ -1,0 +1,1 @@
+"""The engines' own environments: pinned versions, how they are made, and what this machine has."""

@@ -1,0 +1,1 @@
+"""`virc eval`: benchmarks, figures and reports."""

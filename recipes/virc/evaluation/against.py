@@ -1,0 +1,91 @@
+"""Our figures beside those that were published, and what differs in how they came about."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import ConfigError
+from virc.evaluation.summary import ModelSummary, Reported
+from virc.models import registry as models
+from virc.models.registry import Weights
+from virc.runs import run as runs
+from virc.runs.run import Run
+from virc.systems.registry import Figures, System
+
+
+class Published(msgspec.Struct, frozen=True):
+    """What the file of a model's system reports.
+
+    Args:
+        short: the model's name there; None for one of the user's own.
+        run: the one that made the model.
+    """
+
+    reported: Figures
+    system: str
+    short: str | None
+    run: Run | None
+
+
+def published_for(model: str, workspace: Path, system: str | None) -> Published:
+    """The published figures that a model can be held against.
+
+    Args:
+        model: its name.
+        workspace: folder whose `runs/` are looked into.
+        system: the one it belongs to, where its name does not say so.
+
+    Raises:
+        ConfigError: its system is not known, or the file of that reports nothing.
+    """
+    found, short, run = _origin(model, workspace, system)
+    if found is None:
+        raise ConfigError(f"which system {model} belongs to is not known", "--system SYSTEM")
+    if found.reported is None:
+        raise ConfigError(
+            f"no published figures stand in the file of {found.name}",
+            f"virc systems cp {found.name} mine.yaml, and write them there under `reported`",
+        )
+    return Published(found.reported, found.name, short, run)
+
+
+def beside(model: ModelSummary, benchmark: str, published: Published) -> Iterator[Reported]:
+    """A model beside each figure that it can be held against on this benchmark."""
+    reported, short, run = published.reported, published.short, published.run
+    differs = {key: pair for key, pair in _settings(model, reported.settings, run) if pair[0] != pair[1]}
+    # a model of one's own is held against all that the source has, one with a figure of its own against that
+    names = [name for name in reported.figures if short not in reported.figures or name == short]
+    found = {name: reported.figures[name].get(benchmark) for name in names} or {
+        short or published.system: None
+    }
+    for name, percent in found.items():
+        theirs = None if percent is None else percent / 100
+        yield Reported(model.name, name, reported.source, theirs, model.score, differs)
+
+
+def _origin(name: str, workspace: Path, asked: str | None) -> tuple[System | None, str | None, Run | None]:
+    """The system of a model, its short name there, and the run that made it."""
+    found = _weights(name, workspace, asked)
+    system, model = (found.system, found.model) if found else models.known(name, asked)
+    run = models.run_of(found.adapter or found.folder) if found else None
+    short = next((each for each, known in system.models.items() if known is model), None) if system else None
+    return system, None if run else short, run
+
+
+def _weights(name: str, workspace: Path, asked: str | None) -> Weights | None:
+    try:
+        return models.find(name, workspace, asked)
+    except ConfigError:  # it was asked on an endpoint
+        return None
+
+
+def _settings(
+    model: ModelSummary, theirs: Mapping[str, Any], run: Run | None
+) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    for key, value in theirs.items():
+        yield key, (value, model.settings.get(key))
+    if run:
+        info = runs.info(run)
+        yield "trained with", ("as published", ", ".join(info.overlays) or f"{info.base}, {info.rows} rows")

@@ -1,0 +1,1 @@
+"""Benchmarks, one file each; to add a benchmark, add a file."""

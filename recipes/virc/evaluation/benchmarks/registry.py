@@ -1,0 +1,255 @@
+"""Benchmarks, one file each; adding one is adding a file here.
+
+A benchmark module has what `Benchmark` lists. Its rows are those of the batch layout, and beside `answer` and `choices`
+they say how an answer counts (`decimals`, `tolerance`) and which parts of the benchmark a problem belongs to
+(`category`). A user's own benchmark is a JSONL file of such rows.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import msgspec
+
+from virc.core import discovery
+from virc.core.errors import ConfigError, DataError, UsageError
+from virc.core.files import DATA, expanded, is_file, is_folder
+from virc.core.nearest import did_you_mean
+from virc.core.text import clause, plain
+from virc.solving.rows import Row, as_row, read_rows
+
+PROBLEMS = "problems.jsonl"  # in a folder that `virc data synth` made
+_MOST_NAME = 100  # characters of a division or a part
+
+Fields = dict[str, Any]
+Placed = tuple[str, Fields | DataError]
+"""Where a problem stands, as the beginning of a sentence, and what stands there or why it cannot be read."""
+
+
+class Benchmark(Protocol):
+    """What a benchmark module has.
+
+    Args:
+        NAME: what the user calls it; the file is called so too.
+        ABOUT: one line for help.
+        HUB: id of its dataset on the hub; None where its problems are made here.
+        SPLITS: the first is taken where none is asked for; () where there is only one.
+    """
+
+    NAME: str
+    ABOUT: str
+    HUB: str | None
+    SPLITS: tuple[str, ...]
+
+    def rows(self, folder: Path, split: str | None) -> Iterator[Row]:
+        """The problems in order, one in memory at a time; a wrong one comes with its fault.
+
+        Args:
+            folder: where the dataset lies; image paths of the rows start there.
+            split: one of `SPLITS`; None where there are none.
+
+        Raises:
+            DataError: nothing of the split can be read.
+            SetupError: an extra is missing.
+        """
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A benchmark on this machine.
+
+    Args:
+        name: that of the benchmark, or the stem of a file.
+        base: folder that image paths of its rows start from.
+        rows: begins to read the rows anew; raises as `Benchmark.rows` does.
+        published: it is no file of the user's own, who could mend it.
+    """
+
+    name: str
+    base: Path
+    rows: Callable[[], Iterator[Row]]
+    published: bool = False
+
+
+def names() -> list[str]:
+    """The benchmarks there are."""
+    return discovery.names("virc.evaluation.benchmarks")
+
+
+def get(name: str) -> Benchmark:
+    """The benchmark of that name, which is one of `names`."""
+    return cast(Benchmark, discovery.module("virc.evaluation.benchmarks", name))
+
+
+def find(name: str, workspace: Path, split: str | None = None) -> Found:
+    """Find the problems that a name stands for.
+
+    Args:
+        name: of a benchmark or its dataset on the hub, a folder called so; or a JSONL file in the batch layout, or
+            a folder with its `problems.jsonl`. A folder that has a benchmark's name is meant by `./NAME`.
+        workspace: folder whose `data/` is looked into.
+        split: part of a benchmark.
+
+    Raises:
+        UsageError: there is no such split, or the name is empty or means standard input.
+        ConfigError: no such benchmark, or its dataset is not on this machine.
+        DataError: no such file, or one of another layout.
+    """
+    if not name:  # a variable of a script that was not set, as a rule
+        raise UsageError("the name of the benchmark is empty", f"virc eval {next(iter(names()))}")
+    if name == "-":
+        raise UsageError("a benchmark is read more than once, which standard input cannot be", "name a file")
+    benchmarks = [get(each) for each in names()]
+    for benchmark in benchmarks:
+        if name.lower() in (benchmark.NAME, benchmark.HUB and benchmark.HUB.lower()):
+            return _published(benchmark, _folder(benchmark, workspace), split)
+    path = expanded(name)
+    for benchmark in benchmarks if is_folder(path) else ():
+        if benchmark.HUB and _is_called(path.resolve().name, benchmark):
+            return _published(benchmark, path, split)
+    if is_folder(path) or is_file(path):
+        return _own(path, split)
+    known = f"benchmarks are {', '.join(names())}; or name a JSONL file"
+    if "/" in name or path.suffix:
+        raise DataError(f"there is no file {plain(name)}", known)
+    raise ConfigError(f"there is no benchmark {plain(name, 80)}", did_you_mean(name, names(), known))
+
+
+def category_of(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Which parts of a benchmark a problem belongs to: division -> parts, from the field `category` of its row.
+
+    The field is the name of a part or a list of them, or an object that holds this for each division; numbers are
+    names too, and null stands for none.
+
+    Raises:
+        DataError: it is something else.
+    """
+    value = fields.get("category")
+    divisions = value if isinstance(value, dict) else {"category": value}
+    found = {
+        _name(division): tuple(dict.fromkeys(map(_name, parts if isinstance(parts, list) else [parts])))
+        for division, parts in divisions.items()
+        if parts is not None
+    }
+    return {division: parts for division, parts in found.items() if parts}
+
+
+def problems(found: Iterable[Placed], as_problem: Callable[[Fields], Fields]) -> Iterator[Row]:
+    """The rows of what a benchmark's files hold, numbered from 1.
+
+    Args:
+        as_problem: the fields of a batch row from those of the file; what it raises (DataError, or ValueError as
+            msgspec does) is the fault of that row.
+    """
+    for number, (place, fields) in enumerate(found, 1):
+        try:
+            if isinstance(fields, DataError):
+                raise fields
+            row = as_row(number, as_problem(fields))
+            fault: Exception | None = row.fault
+        except (DataError, ValueError) as error:
+            row, fault = Row(number), error
+        if fault:
+            reason = clause(fault).removeprefix(f"line {number}: ")  # which says less than the place
+            row = msgspec.structs.replace(row, fault=DataError(f"{place}: {reason}"))
+        yield row
+
+
+def inside(folder: Path, name: str) -> str:
+    """The path of an image that a dataset names, from the dataset's folder on; the file is there.
+
+    Raises:
+        DataError: there is none, it lies outside the folder, or it cannot be an image.
+    """
+    from virc.data.rows.record import Picture
+
+    try:
+        path = Picture(name, folder).file().relative_to(folder.resolve()).as_posix()
+    except OSError as error:
+        raise DataError(f"the image {plain(name, 80)} cannot be read: {clause(error)}") from None
+    if path.startswith("~"):  # which would be read as a home folder
+        raise DataError(f"the image {plain(name, 80)} has a name that begins with ~")
+    return path
+
+
+def data_url(image: bytes) -> str:
+    """An image file as a URL that a batch row can hold; what kind it is shows when it is opened."""
+    import base64
+
+    return f"data:application/octet-stream;base64,{base64.b64encode(image).decode()}"
+
+
+def _published(benchmark: Benchmark, folder: Path, split: str | None) -> Found:
+    if split and split not in benchmark.SPLITS:
+        if not benchmark.SPLITS:
+            raise UsageError(f"{benchmark.NAME} has no splits", "leave the split away")
+        raise UsageError(
+            f"{benchmark.NAME} has no split {plain(split, 80)}", did_you_mean(split, benchmark.SPLITS)
+        )
+    chosen = split or next(iter(benchmark.SPLITS), None)
+    return Found(benchmark.NAME, folder, partial(benchmark.rows, folder, chosen), published=True)
+
+
+def _folder(benchmark: Benchmark, workspace: Path) -> Path:
+    """Where the dataset of a benchmark lies; anywhere for one whose problems are made here."""
+    if benchmark.HUB is None:
+        return workspace
+    data = workspace / DATA
+    folders = sorted(each for each in data.iterdir() if each.is_dir()) if is_folder(data) else []
+    found = next((folder for folder in folders if _is_called(folder.name, benchmark)), None)
+    if found is None:
+        raise ConfigError(
+            f"the benchmark {benchmark.NAME} is not on this machine",
+            f"virc download eval {benchmark.NAME}",
+        )
+    return found
+
+
+def _is_called(folder: str, benchmark: Benchmark) -> bool:
+    """Whether a folder has the name of a benchmark or of its dataset; case, `-` and `_` are all one."""
+    known = (benchmark.NAME, (benchmark.HUB or "").rpartition("/")[2])
+    return _letters(folder) in {_letters(name) for name in known}
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[-_ ]", "", name).lower()
+
+
+def _own(path: Path, split: str | None) -> Found:
+    """A file of problems, or the one in a folder."""
+    from virc.data.formats import batch
+    from virc.data.formats.registry import only_source
+
+    if split:
+        raise UsageError("a file has no splits", "leave the split away")
+    whole = is_folder(path)
+    if whole and not is_file(path / PROBLEMS):
+        raise DataError(f"{path} is no benchmark: it holds no {PROBLEMS}", "name a JSONL file")
+    file = path / PROBLEMS if whole else path
+    if not batch.recognises(file):
+        source = only_source(file)  # it has another layout, or none
+        raise DataError(
+            f"{file} holds no problems in the batch layout, but {source.layout}",
+            f"virc data convert {file} --to problems --as batch",
+        )
+    named = path.resolve().name if whole else file.stem
+    printable = "".join(character if character.isprintable() else "_" for character in named)
+    return Found(printable.strip(". ") or "problems", file.parent, partial(_lines, file))
+
+
+def _lines(file: Path) -> Iterator[Row]:
+    from virc.data.formats.sft import opened
+
+    with opened(file) as lines:
+        yield from read_rows(lines)
+
+
+def _name(value: object) -> str:
+    text = str(value).strip() if type(value) in (str, int) else ""
+    if not text or len(text) > _MOST_NAME or not text.isprintable():
+        raise DataError(
+            f"category holds {plain(value, 40) or 'an empty name'}, which is no name",
+            f"a category is a name of at most {_MOST_NAME} characters, a list or an object of names",
+        )
+    return text

@@ -1,0 +1,191 @@
+"""Answers that are boxes, scored by where they lie: each row by itself, and all rows of a model together.
+
+A row is right where every annotated box has a box of the answer of its own at an IoU of 0.5 or more, and none of the
+answer is left over. Of referring expressions, a box a row, that is the accuracy at 0.5 (Acc@0.5; djiajunustc/TransVG,
+utils/eval_utils.py). How boxes are read: see `rewards.boxes`; all lie in pixels of the first image's file.
+"""
+
+import math
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import DataError
+from virc.reasoning.calls import View
+from virc.rewards.boxes import Box, Found, are_written, giou, iou, matched, of_row, read
+
+LEAST = 0.5
+"""The IoU from which on two boxes are one."""
+
+
+class Overlap(msgspec.Struct, frozen=True):
+    """The boxes of an answer beside those of its row.
+
+    Args:
+        found: those of the answer; none where there is no answer.
+        annotated: those of the row.
+        iou: 0 to 1: the mean over the pairs and whatever has no partner, which counts 0.
+        giou: -1 to 1: the same of generalized IoU, where what has no partner counts -1.
+        right: whether all have partners at an IoU of `LEAST` or more.
+    """
+
+    found: Sequence[Found]
+    annotated: Sequence[Box]
+    iou: float
+    giou: float
+    right: bool
+
+
+class BoxScores(msgspec.Struct, frozen=True):
+    """How a model did on rows whose answers are boxes.
+
+    Args:
+        of: rows; those without an answer are among them.
+        mean_iou: mean of the rows' IoU. LISA (arXiv:2308.00692, Evaluation Metrics) names the mean of per-image IoUs
+            gIoU, of masks; it is not generalized IoU. Its cIoU, all intersections by all unions, is not had here.
+        mean_giou: mean of the rows' generalized IoU (arXiv:1902.09630).
+        ap50: average precision at an IoU of 0.5 over all boxes of all rows; None where no row has any.
+        mean_ap: COCO's: the mean over classes, which rows name by `category`, and over IoU of 0.5 to 0.95; None where
+            no row with a box names one.
+    """
+
+    of: int
+    mean_iou: float
+    mean_giou: float
+    ap50: float | None
+    mean_ap: float | None = None
+
+
+def asked_for(fields: Mapping[str, Any]) -> tuple[Box, ...] | None:
+    """The boxes that an answer to a row of these fields is held against; None where it is a text.
+
+    They are where the row has `boxes` or `box` and either no `answer` or one that is boxes too. Beside an answer in
+    words they only say where it is seen (V*).
+
+    Raises:
+        DataError: they are no boxes.
+    """
+    said = fields.get("answer")
+    in_words = said is not None and not isinstance(said, list | dict) and not are_written(str(said))
+    found = None if in_words or fields.get("choices") else of_row(fields)
+    return None if found is None else tuple(found)
+
+
+def overlap(answer: str | None, annotated: Sequence[Box], view: View | None) -> Overlap:
+    """Hold an answer against the boxes of its row; nothing in the answer raises.
+
+    Args:
+        view: the first image as it was shown, and what boxes were counted in.
+
+    Raises:
+        DataError: there is an answer and no view.
+    """
+    if answer is None:
+        return Overlap((), annotated, 0.0, -1.0, False)
+    if view is None:
+        raise DataError("an answer does not say what its boxes are counted in", "use another --to")
+    found = read(answer, view)
+    pairs = _pairs([each.box for each in found], annotated)
+    most = max(len(found), len(annotated))
+    alone = most - len(pairs)
+    return Overlap(
+        found,
+        annotated,
+        iou=sum(shared for shared, _ in pairs) / most if most else 1.0,
+        giou=(sum(general for _, general in pairs) - alone) / most if most else 1.0,
+        right=not alone and all(shared >= LEAST for shared, _ in pairs),
+    )
+
+
+def box_scores(
+    overlaps: Sequence[Overlap], classes: Mapping[str, Sequence[Overlap]] | None = None
+) -> BoxScores | None:
+    """The figures of a model, an overlap a row; None of no rows.
+
+    Args:
+        classes: those of the rows that name one.
+    """
+    if not overlaps:
+        return None
+    of = len(overlaps)
+    means = sum(each.iou for each in overlaps) / of, sum(each.giou for each in overlaps) / of
+    return BoxScores(of, *means, average_precision(overlaps), mean_average_precision(classes or {}))
+
+
+def average_precision(overlaps: Sequence[Overlap]) -> float | None:
+    """The area under precision over recall, precision at a recall being the best at that or any higher one.
+
+    All boxes of all rows are ranked by confidence. In its row each takes, the surest first, the annotated box that is
+    left and overlaps it most, at an IoU of 0.5 or more, as in COCO. The area is over all points, as Pascal VOC has it
+    since 2010. Boxes of equal confidence make one point, so that the order of rows decides nothing.
+    """
+    annotated = _annotated(overlaps)
+    if not annotated:
+        return None
+    right, best = _curve(overlaps, LEAST)
+    steps = [after - before for before, after in zip([0, *right], right, strict=False)]
+    return sum(step * precision for step, precision in zip(steps, best, strict=True)) / annotated
+
+
+def mean_average_precision(classes: Mapping[str, Sequence[Overlap]]) -> float | None:
+    """The mean of precision over classes, ten thresholds of IoU (0.5, 0.55 to 0.95) and 101 recalls (0, 0.01 to 1).
+
+    A class of which no row has a box is left out. Source: Lin et al., Microsoft COCO (arXiv:1405.0312), as
+    cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py accumulates it; of boxes of equal confidence see
+    `average_precision`.
+    """
+    found = [
+        _at_recalls(rows, steps / 20)
+        for rows in classes.values()
+        if _annotated(rows)
+        for steps in range(10, 20)
+    ]
+    return sum(found) / len(found) if found else None
+
+
+def _at_recalls(overlaps: Sequence[Overlap], least: float) -> float:
+    """The mean of precision at 101 recalls; it is 0 at those that are not reached."""
+    (right, best), annotated = _curve(overlaps, least), _annotated(overlaps)
+    # the fewest boxes whose share is that recall, without the rounding of a division
+    needed = (-(-each * annotated // 100) for each in range(101))
+    return sum(best[at] for each in needed if (at := bisect_left(right, each)) < len(best)) / 101
+
+
+def _annotated(overlaps: Sequence[Overlap]) -> int:
+    return sum(len(each.annotated) for each in overlaps)
+
+
+def _curve(overlaps: Sequence[Overlap], least: float) -> tuple[list[int], list[float]]:
+    """For each confidence, from the highest: boxes that are right up to it, and the best precision from it on."""
+    under = math.nextafter(least, 0.0)  # `matched` wants an IoU over what it is told
+    by_confidence: dict[float, list[bool]] = defaultdict(list)
+    for each in overlaps:
+        for found, shared in matched(each.found, each.annotated, under):
+            by_confidence[found.confidence].append(shared > 0)
+    ranked = [hits for _, hits in sorted(by_confidence.items(), reverse=True)]
+    right = [*accumulate(sum(hits) for hits in ranked)]
+    named = [*accumulate(len(hits) for hits in ranked)]
+    precisions = [hits / of for hits, of in zip(right, named, strict=True)]
+    return right, [*accumulate(reversed(precisions), max)][::-1]
+
+
+def _pairs(found: Sequence[Box], annotated: Sequence[Box]) -> list[tuple[float, float]]:
+    """IoU and generalized IoU of pairs one to one, as many as can be: those that overlap most pair off first."""
+    free, open_ = set(range(len(found))), set(range(len(annotated)))
+    pairs = []
+    for shared, general, one, other in sorted(_all_pairs(found, annotated), reverse=True):
+        if one in free and other in open_:
+            free.remove(one)
+            open_.remove(other)
+            pairs.append((shared, general))
+    return pairs
+
+
+def _all_pairs(found: Sequence[Box], annotated: Sequence[Box]) -> Iterator[tuple[float, float, int, int]]:
+    for one, box in enumerate(found):
+        for other, right in enumerate(annotated):
+            yield iou(box, right), giou(box, right), one, other

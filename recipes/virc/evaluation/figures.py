@@ -1,0 +1,100 @@
+"""Shares, differences and names as the report shows them: in words, and drawn."""
+
+from collections.abc import Sequence
+from math import ceil
+
+from virc.core.html import safe
+from virc.evaluation.statistics import Interval
+from virc.evaluation.summary import Pair, Score
+
+_STEP = 0.05  # to whose multiples the axis of differences is rounded
+
+
+def cut(text: str, most: int) -> str:
+    """Escaped text of at most so many characters; where it is longer, how long it is."""
+    if len(text) <= most:
+        return safe(text)
+    return f"{safe(text[:most])}… <small>cut: {len(text):,} characters</small>"
+
+
+def isolated(text: str, most: int) -> str:
+    """The same as a part of a line, whose direction it leaves alone; of ten thousand rows few need the element."""
+    return cut(text, most) if text.isascii() else f"<bdi>{cut(text, most)}</bdi>"
+
+
+def short(name: str) -> str:
+    """A model's name where there is little room: the end of a long one, which tells more than a path's beginning."""
+    return safe(name if len(name) <= 48 else "…" + name[-47:])
+
+
+def percent(share: float) -> str:
+    """A share from 0 to 1, such as `48.2%`."""
+    return f"{100 * share:.1f}%"
+
+
+def between(interval: Interval) -> str:
+    """An interval of shares, such as `43.9% to 52.6%`."""
+    return f"{percent(interval[0])} to {percent(interval[1])}"
+
+
+def points(difference: float) -> str:
+    """A difference of two shares in percentage points, with its sign."""
+    text = f"{100 * difference:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+
+
+def points_between(interval: Interval) -> str:
+    """An interval of differences, such as `−1.2 to +4.0`."""
+    return f"{points(interval[0])} to {points(interval[1])}"
+
+
+def chance(p: float) -> str:
+    """A p-value; one too small to tell is given by its bound."""
+    return "&lt; 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def bar(score: Score, theirs: float | None = None) -> str:
+    """A share as a bar from 0 to 100%, its interval as a line over the bar's end.
+
+    Args:
+        theirs: a share that is marked beside it.
+    """
+    if not score.of:
+        return ""
+    low, high = (100 * end for end in score.interval)
+    other = "" if theirs is None else f'<path class="theirs" d="M{100 * theirs:.2f} 0V8"/>'
+    said = f"{percent(score.share)}, 95 % interval {between(score.interval)}"
+    return (
+        f'<svg class="bar" role="img" aria-label="{said}" viewBox="0 0 100 8" preserveAspectRatio="none">'
+        '<rect class="whole" width="100" height="8"/>'
+        f'<rect class="share" width="{100 * score.share:.2f}" height="8"/>{other}'
+        f"{_span('halo', low, high)}{_span('span', low, high)}</svg>"
+    )
+
+
+def reach(pairs: Sequence[Pair]) -> float:
+    """How far to both sides of 0 the axis of differences goes, so that all intervals lie on it."""
+    furthest = max((abs(end) for pair in pairs for end in pair.interval), default=0.0)
+    return min(1.0, max(1, ceil(round(furthest / _STEP, 9))) * _STEP)
+
+
+def gap(pair: Pair, end: float) -> str:
+    """A difference as a point with its interval on an axis from `-end` to `end`, 0 in the middle."""
+    low, at, high = (50 + 50 * value / end for value in (pair.interval[0], pair.difference, pair.interval[1]))
+    crosses = includes_0(pair)
+    said = f"{points(pair.difference)} points, 95 % interval {points_between(pair.interval)}"
+    return (
+        f'<svg class="gap{" open" * crosses}" role="img" viewBox="0 0 100 8" preserveAspectRatio="none" '
+        f'aria-label="{said}: 0 lies {"inside" if crosses else "outside"}">'
+        f'<path class="axis" d="M0 4H100"/><path class="zero" d="M50 0V8"/>'
+        f'{_span("span", low, high)}<path class="point" d="M{at:.2f} 4h0"/></svg>'
+    )
+
+
+def includes_0(pair: Pair) -> bool:
+    """Whether no difference at all lies within the interval."""
+    return pair.interval[0] <= 0 <= pair.interval[1]
+
+
+def _span(css: str, low: float, high: float) -> str:
+    return f'<path class="{css}" d="M{low:.2f} 4H{high:.2f}M{low:.2f} 2V6M{high:.2f} 2V6"/>'

@@ -1,0 +1,1 @@
+"""lmms-eval, asked to evaluate a model."""

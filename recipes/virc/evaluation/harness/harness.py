@@ -1,0 +1,445 @@
+"""Problems asked by a harness that others keep: lmms-eval, in an environment of its own, through any endpoint.
+
+Everything lies in the folder of the evaluation:
+
+    harness/task/               our problems as a task of lmms-eval
+    harness/MODEL.yaml          what it is started with
+    harness/MODEL.log           what it says
+    harness/MODEL/              what it writes: TIME_results.json, TIME_samples_TASK.jsonl
+
+It asks what it is told to ask and counts by its own rules; the answers to our problems are also held against the rows
+as `virc eval` does. Read in lmms-eval 0.7.3: `models/chat/openai.py`, `protocol.py`, `api/task.py`, `__main__.py`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.backends.interface import Sampling
+from virc.core.errors import ConfigError, EngineError, UsageError, VircError
+from virc.core.files import contents, expanded, is_file
+from virc.core.plan import Plan, Step
+from virc.core.text import clause, plain
+from virc.engines import table as engines
+from virc.evaluation import evaluate
+from virc.evaluation.benchmarks import registry as benchmarks
+from virc.evaluation.evaluate import Line, Problem
+from virc.evaluation.summary import Score, score
+from virc.solving.rows import Row, file_name
+
+ENGINE = "eval"
+AT_ONCE = 16
+"""Problems an endpoint is asked at a time, as `virc eval` asks one; lmms-eval would ask 32."""
+
+_MOST_RESULTS = 2**30  # bytes
+_FAILED = "[LMMS_EVAL_REQUEST_FAILED"
+# Of lmms-eval; the client below it tries each thrice. How long it waits, 600 s, cannot be said: `timeout` is not used.
+_TRIES = 2
+_PROGRESS = re.compile(rb"Model Responding:[^\r\n]*?\| (\d+)/(\d+) ")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_OF_OPENAI = re.compile(r"o1|o3|o4|gpt-5")
+# The answer is text, whatever number it looks like: the field is compared as it stands.
+_TASK = """\
+task: {name}
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: problems.jsonl
+test_split: test
+output_type: generate_until
+doc_to_visual: !function virc.evaluation.harness.task.images
+doc_to_text: question
+doc_to_target: answer
+metric_list:
+- metric: exact_match
+  aggregation: mean
+  higher_is_better: true
+  ignore_case: true
+"""
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """One of the harness's figures.
+
+    Args:
+        filter: what it does with a reply before it counts; `none` as a rule.
+        stderr: standard error of the value; None where it names none.
+        of: problems; None of a group of tasks.
+    """
+
+    task: str
+    metric: str
+    filter: str
+    value: float
+    stderr: float | None
+    of: int | None
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One problem as lmms-eval has written it down.
+
+    Args:
+        doc_id: its place in the task, from 0.
+        filtered_resps: the reply it counted.
+        resps: the reply as it came, where that is another.
+    """
+
+    doc_id: int
+    filtered_resps: Any
+    resps: Any = None
+
+    @property
+    def text(self) -> str:
+        """The reply; empty where there is none."""
+        return _text(self.filtered_resps)
+
+    @property
+    def failure(self) -> str | None:
+        """Why there is none: lmms-eval counts a request that failed as a reply, a wrong one, with this in it."""
+        came = _text(self.resps) or self.text
+        return came.partition("]")[2].strip() or "no reason" if came.startswith(_FAILED) else None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What came of a model.
+
+    Args:
+        problems: how many it asked about.
+        answered: requests that were answered.
+        failures: why the others were not, one for each.
+        texts: place in the task -> reply, of a task without parts.
+        results: the harness's own file.
+    """
+
+    figures: Sequence[Figure]
+    problems: int
+    answered: int
+    failures: Sequence[str]
+    texts: Mapping[int, str]
+    results: Path
+
+
+class _Usage(msgspec.Struct):
+    n_api_calls: int = 0
+
+
+class _Results(msgspec.Struct):
+    """What is read of a file of results."""
+
+    results: dict[str, dict[str, Any]]
+    samples: dict[str, dict[str, int]] = msgspec.field(name="n-samples", default_factory=dict)
+    usage: dict[str, Any] = {}
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One model's part of an evaluation by the harness.
+
+    Args:
+        folder: of the evaluation, absolute.
+        model: the name that is served.
+        task: the name lmms-eval knows the task by.
+    """
+
+    folder: Path
+    model: str
+    task: str
+
+    @property
+    def place(self) -> Path:
+        """Where everything of the harness lies."""
+        return self.folder / "harness"
+
+    @property
+    def problems(self) -> Path:
+        """The problems of a task of ours."""
+        return self.place / "task" / "problems.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """What it says."""
+        return self.place / f"{file_name(self.model)}.log"
+
+    @property
+    def config(self) -> Path:
+        """What it is started with."""
+        return self.place / f"{file_name(self.model)}.yaml"
+
+    @property
+    def cache(self) -> Path:
+        """Where it keeps our problems in its own form while it runs."""
+        return self.place / "cache"
+
+    def results(self) -> set[Path]:
+        """The files of results that there are."""
+        return set(self.place.glob("*/*_results.json"))
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What the harness is to do.
+
+    Args:
+        endpoint: address up to and with /v1.
+        api_key: of the endpoint.
+        sampling: of every reply.
+        own: whether the task is made of our problems.
+        take: only the first so many, of a task of its own.
+        offline: nothing is fetched.
+        hub_token: of the user, for a task of its own that lies on the hub.
+    """
+
+    endpoint: str
+    api_key: str | None
+    sampling: Sampling
+    own: bool
+    at_once: int = AT_ONCE
+    take: int | None = None
+    offline: bool = False
+    hub_token: str | None = None
+
+
+def is_ours(name: str) -> bool:
+    """Whether a name stands for problems of ours, not for a task of the harness's own."""
+    hubs = {(benchmarks.get(each).HUB or each).lower() for each in benchmarks.names()}
+    file = expanded(name)
+    return (
+        not name
+        or name.lower() in {*benchmarks.names(), *hubs}
+        or "/" in name
+        or name.endswith((".jsonl", ".json"))
+        or is_file(file)
+        or is_file(file / benchmarks.PROBLEMS)
+    )
+
+
+def task_of(name: str, own: bool) -> str:
+    """The name of a task: its own, or one made of the name of our problems that no task of its own has.
+
+    Raises:
+        UsageError: no task can be called so.
+    """
+    if own:
+        return "virc_" + re.sub(r"\W", "_", name, flags=re.ASCII)
+    if not re.fullmatch(r"[\w.+-]+", name, re.ASCII):
+        raise UsageError(f"{plain(name, 80)} is no name of a task of the harness", "one name, such as mme")
+    return name
+
+
+def plan(run: Run, wanted: Wanted, python: Path, recipes: Path) -> Plan:
+    """The process and its files, but for the problems (`row_of`).
+
+    Args:
+        python: of the environment `eval`.
+        recipes: folder with the code of this package.
+
+    Raises:
+        ConfigError: lmms-eval cannot be told that address, model or folder.
+    """
+    config = {
+        "model": "openai",
+        "model_args": _arguments(
+            base_url=wanted.endpoint,
+            model_version=run.model,
+            num_concurrent=wanted.at_once,
+            max_retries=_TRIES,
+        ),
+        "tasks": run.task,
+        "output_path": str(run.place),
+        "log_samples": True,
+        # A task of its own bounds a reply by what an answer takes, which no thought or look has room in.
+        "gen_kwargs": _arguments(
+            max_new_tokens=wanted.sampling.max_tokens,
+            temperature=wanted.sampling.temperature,
+            seed=wanted.sampling.seed,
+        ),
+    }
+    files = {}
+    if wanted.own:
+        _check_folder(run.problems)
+        config["include_path"] = str(run.problems.parent)
+        files[str(run.problems.with_name(f"{run.task}.yaml"))] = _TASK.format(name=run.task)
+    elif wanted.take:
+        config["limit"] = wanted.take
+    files[str(run.config)] = msgspec.yaml.encode(config).decode()
+    argv = (str(python), "-m", "lmms_eval", "--config", str(run.config))
+    return Plan(Step(argv, f"have lmms-eval ask {run.model}", _environment(run, wanted, recipes)), files)
+
+
+def warnings_of(model: str) -> list[str]:
+    """What a user should know of how lmms-eval asks a model of that name."""
+    sentence = (
+        f"lmms-eval takes {model} for a model of OpenAI's, by its name, and asks it without a temperature"
+    )
+    return [sentence] if _OF_OPENAI.search(model) else []
+
+
+def row_of(row: Row, problem: Problem, base: Path, offline: bool) -> dict[str, Any]:
+    """A problem as it stands in the task.
+
+    Args:
+        base: folder that image paths of the row start from.
+        offline: its images are not fetched.
+    """
+    return {
+        "id": str(problem.id),
+        "question": row.question,
+        "answer": problem.key.answer,
+        "images": [_placed(source, base) for source in row.images],
+        "offline": offline,
+    }
+
+
+def progress(log: bytes) -> tuple[int, int] | None:
+    """How many requests were answered, and of how many, by the end of a log; None before the first."""
+    found = _PROGRESS.findall(log)
+    return (int(found[-1][0]), int(found[-1][1])) if found else None
+
+
+def failure(run: Run, log: str, code: int | None) -> VircError:
+    """What is raised where it wrote no results; it ends with 0 also then."""
+    text = _COLOUR.sub("", log)
+    if "Tasks not found: " in text:
+        return ConfigError(
+            f"lmms-eval has no task {run.task}",
+            "its tasks: $(virc env path eval) -m lmms_eval tasks; or name a JSONL file",
+        )
+    said = re.findall(r"Error during evaluation: (.*?)(?:\. Please set |$)", text, re.MULTILINE)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    reason = said[-1] if said else lines[-1] if lines else "it said nothing"
+    return EngineError(
+        f"lmms-eval wrote no results: exit code {code}, {plain(reason, 300)}", f"see {run.log}"
+    )
+
+
+def read(results: Path, task: str, secret: str | None = None) -> Outcome:
+    """What came of a task and its parts.
+
+    Args:
+        results: the file of results; those of its samples lie beside it.
+        secret: the key, which a server may have repeated in what it says of a failure.
+
+    Raises:
+        EngineError: they hold something else.
+    """
+    try:
+        found = msgspec.json.decode(contents(results, _MOST_RESULTS), type=_Results)
+        usage = msgspec.convert(found.usage.get("total", {}), _Usage)
+        parts = {part: list(_samples(results, part)) for part in found.samples}
+    except (OSError, ValueError, RecursionError) as error:
+        raise EngineError(f"{results} holds other results than lmms-eval's: {clause(error)}") from error
+    samples = [sample for part in parts.values() for sample in part]
+    return Outcome(
+        figures=[
+            figure for part, values in found.results.items() for figure in _figures(found, part, values)
+        ],
+        problems=len(samples),
+        answered=usage.n_api_calls,
+        failures=[_without(secret, sample.failure) for sample in samples if sample.failure],
+        texts={sample.doc_id: sample.text for sample in parts.get(task, [])},
+        results=results,
+    )
+
+
+def by_rule(problems: Mapping[str, Problem], model: str, texts: Mapping[int, str]) -> Score:
+    """How many of our problems are right as `virc eval` counts, by rule and algebra.
+
+    Args:
+        texts: place of a problem, from 0 -> reply; a problem without one is not right.
+    """
+    lines = {
+        id: Line(id, problem.digest, model, texts.get(at) or None, None)
+        for at, (id, problem) in enumerate(problems.items())
+    }
+    verdicts = evaluate.verdicts_by_rule(problems, {model: lines})
+    return score((model, id) in verdicts and verdicts[model, id].right for id in problems)
+
+
+def _environment(run: Run, wanted: Wanted, recipes: Path) -> dict[str, str]:
+    fetches = not wanted.own and not wanted.offline
+    return {
+        **engines.environment(recipes),
+        "OPENAI_API_KEY": wanted.api_key or "none",
+        # Tasks of its own that have a judge would send it this key; now it goes to the endpoint or nowhere.
+        "OPENAI_BASE_URL": wanted.endpoint,
+        "OPENAI_API_BASE": wanted.endpoint,
+        "OPENAI_API_URL": f"{wanted.endpoint.rstrip('/')}/chat/completions",
+        # What the client finds in these it sends too, and they are meant for another service.
+        "OPENAI_ORG_ID": "",
+        "OPENAI_PROJECT_ID": "",
+        "OPENAI_CUSTOM_HEADERS": "",
+        "PYTHON_DOTENV_DISABLED": "1",  # it reads every .env above its own folder
+        # It writes the token that it finds under this name into its log; the hub's library knows the other as well.
+        "HF_TOKEN": "",
+        "HUGGING_FACE_HUB_TOKEN": (wanted.hub_token or "") if fetches else "",
+        **({"HF_HUB_OFFLINE": "", "TRANSFORMERS_OFFLINE": ""} if fetches else {}),
+        # Problems that were changed would be taken from the cache of those before.
+        **({"LMMS_EVAL_DATASETS_CACHE": str(run.cache)} if wanted.own else {}),
+        "LMMS_IMAGE_ENCODE_FORMAT": "PNG",  # a JPEG of 85 would blur the labels
+        "TQDM_MININTERVAL": "2",
+        # The model is elsewhere; a GPU, or a job of several processes that virc is a part of, would be waited for.
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "WORLD_SIZE": "",
+        "RANK": "",
+        "LOCAL_RANK": "",
+    }
+
+
+def _arguments(**given: object) -> str:
+    """`a=1,b=2`, which lmms-eval splits at every comma; what looks like a number or a truth value becomes one."""
+    for name, value in given.items():
+        text = str(value)
+        if isinstance(value, str) and (
+            re.search(r"[,\s\"'{}\[\]]", text) or re.fullmatch(r"(?i)true|false|inf|nan|[-+.\d_e]+", text)
+        ):
+            what = {"base_url": "the address", "model_version": "the model's name"}[name]
+            raise ConfigError(f"lmms-eval cannot be told {what} {plain(text, 80)}", "serve it under another")
+    return ",".join(f"{name}={value}" for name, value in given.items())
+
+
+def _check_folder(path: Path) -> None:
+    """The library that reads the problems takes the path for a pattern."""
+    if re.search(r"[*?\[\]{}]", str(path)):
+        raise ConfigError(
+            f"lmms-eval cannot read a folder with such a name: {path.parent}", "use another --to"
+        )
+
+
+def _placed(source: str, base: Path) -> str:
+    """A path from the root on; a URL as it is."""
+    if re.match(r"data:|https?://", source, re.IGNORECASE):
+        return source
+    return str((base / expanded(source)).absolute())
+
+
+def _samples(results: Path, task: str) -> list[Sample]:
+    file = results.with_name(results.name.removesuffix("_results.json") + f"_samples_{task}.jsonl")
+    return [msgspec.json.decode(line, type=Sample) for line in contents(file, _MOST_RESULTS).splitlines()]
+
+
+def _figures(found: _Results, task: str, values: Mapping[str, Any]) -> list[Figure]:
+    """The figures of a task, of the keys `METRIC,FILTER` and `METRIC_stderr,FILTER`."""
+    of = found.samples.get(task, {}).get("effective")
+    numbers = {key: value for key, value in values.items() if type(value) in (int, float)}
+    return [
+        Figure(task, metric, how, float(value), _number(numbers.get(f"{metric}_stderr,{how}")), of)
+        for key, value in numbers.items()
+        for metric, comma, how in (key.partition(","),)
+        if comma and "_stderr" not in metric
+    ]
+
+
+def _without(secret: str | None, text: str) -> str:
+    return text.replace(secret, "***") if secret else text
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _text(reply: Any) -> str:
+    """The first reply in what may be a list of lists of them."""
+    while isinstance(reply, list) and reply:
+        reply = reply[0]
+    return reply if isinstance(reply, str) else ""

@@ -1,0 +1,17 @@
+"""What a task made of our problems (`virc.evaluation.harness.harness`) calls inside the harness's own environment."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image
+
+from virc.solving.image_source import open_source
+
+
+def images(doc: Mapping[str, Any]) -> list[Image.Image]:
+    """The pictures of a problem as upright RGB, as `virc eval` opens them; lmms-eval sends them in their full size.
+
+    Raises:
+        DataError, NetworkError: one cannot be had, which ends the harness.
+    """
+    return [open_source(source, offline=doc["offline"]) for source in doc["images"]]

@@ -1,0 +1,279 @@
+"""An evaluation as one self-contained page: no script, no network; every answer with a trace links to its page.
+
+Text that others wrote is escaped. Long questions and answers are cut: their traces hold all of them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import get_args
+
+from virc.core.html import fill, in_line, key_name, safe
+from virc.core.result_log import Id
+from virc.evaluation import figures
+from virc.evaluation.figures import bar, between, cut, percent, short
+from virc.evaluation.problem_list import label, problem_list, rules
+from virc.evaluation.summary import Means, ModelSummary, Pair, Reported, Result, Score, Share, Summary
+from virc.scoring.score import Decider
+from virc.solving.ablation import Crops
+
+_NAME, _VALUE = 160, 400  # characters shown of a name and of a setting
+_AXIS = '<span class="ends"><span>0</span><span>50</span><span>100%</span></span>'
+_UNKNOWN = '<td class="none">not known</td>'
+
+_SWAPPED: Mapping[Crops, str] = {
+    "blank": "every crop is white",
+    "twin": "crops are those of a twin with other values, whose answer is right",
+}
+_MEANS = {"turns": "turns", "calls": "looks", "seconds": "seconds", "tokens": "tokens"}  # field -> heading
+
+
+def render(summary: Summary, results: Sequence[Result]) -> str:
+    """The page of an evaluation.
+
+    Args:
+        summary: the figures.
+        results: one for each problem, in the order of the benchmark; the traces they name lie beside the page.
+
+    Returns:
+        One HTML document. It holds no script and loads nothing; a policy inside it forbids both.
+    """
+    names = [model.name for model in summary.models]
+    sections = {
+        "Accuracy": _accuracy(summary)
+        + _boxes(summary.models)
+        + _looks(summary.models)
+        + _cost(summary.models)
+        + _refusals(summary.models),
+        "Model by model": _pairs(summary.pairs, {result.id: at for at, result in enumerate(results)}),
+        "Published figures": _against(summary.against),
+        "Categories": _categories(summary.models),
+        "Problems": problem_list(results, names),
+        "Settings": _settings(summary.models),
+    }
+    return fill(
+        "evaluation/report",
+        rules(names),
+        title=safe(summary.benchmark[:_NAME], "[{}]"),
+        benchmark=cut(summary.benchmark, _NAME),
+        byline=" · ".join(_facts(summary)),
+        sections="\n".join(_section(title, body) for title, body in sections.items() if body),
+    )
+
+
+def _facts(summary: Summary) -> Iterator[str]:
+    yield _count(summary.problems, "problem")
+    yield _count(len(summary.models), "model")
+    if summary.crops != "shown":
+        yield _SWAPPED[summary.crops]
+
+
+def _section(title: str, body: str) -> str:
+    key = title.lower().replace(" ", "-")
+    return f'<section aria-labelledby="{key}">\n<h2 id="{key}">{title}</h2>\n{body}\n</section>'
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'s' * (number != 1)}"
+
+
+def _table(caption: str, head: str, rows: Iterator[str], css: str) -> str:
+    """A table that scrolls by itself where the window is narrower.
+
+    Args:
+        caption: its name, not escaped.
+        head: the cells of its first row as HTML.
+        rows: the cells of each further row.
+    """
+    body = "".join(f"<tr>{row}</tr>\n" for row in rows)
+    return (
+        f'<div class="scroll" role="region" aria-label="{safe(caption[:_NAME], "[{}]")}" tabindex="0">'
+        f'<table class="{css}"><caption dir="auto">{cut(caption, _NAME)}</caption>\n'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>\n"
+    )
+
+
+def _heads(*names: str) -> str:
+    return "".join(f'<th scope="col" dir="auto">{name}</th>' for name in names)
+
+
+def _row_head(name: str) -> str:
+    return f'<th scope="row" dir="auto">{cut(name, _NAME)}</th>'
+
+
+def _accuracy(summary: Summary) -> str:
+    rows = (
+        f"{_row_head(model.name)}<td>{bar(model.score)}</td>{_share(model.score)}"
+        f"<td>{model.score.right:,} of {model.score.of:,}</td>"
+        for model in summary.models
+    )
+    head = _heads("Model", _AXIS, "Right", "Problems")
+    guess = f'<p class="note">The commonest answer alone: {percent(summary.commonest.share)}.</p>\n'
+    table = _table("Share of right answers with its 95 % interval", head, rows, "accuracy")
+    return table + guess if summary.problems else table
+
+
+def _share(score: Score | Share) -> str:
+    if not score.of:
+        return _UNKNOWN
+    return f"<td><strong>{percent(score.share)}</strong><small>{between(score.interval)}</small></td>"
+
+
+def _boxes(models: Sequence[ModelSummary]) -> str:
+    """A table of those that were asked for boxes."""
+    rows = [
+        f"{_row_head(model.name)}<td>{model.boxes.mean_iou:.3f}</td><td>{model.boxes.mean_giou:.3f}</td>"
+        + "".join(
+            _UNKNOWN if each is None else f"<td>{percent(each)}</td>"
+            for each in (model.boxes.ap50, model.boxes.mean_ap)
+        )
+        + f"<td>{model.boxes.of:,}</td>"
+        for model in models
+        if model.boxes
+    ]
+    head = _heads("Model", "Mean IoU", "Mean generalized IoU", "AP50", "Mean AP", "Problems")
+    return _table("Answers that are boxes, and how they overlap", head, iter(rows), "numbers") if rows else ""
+
+
+def _looks(models: Sequence[ModelSummary]) -> str:
+    """A table of those whose problems say where the answer is seen."""
+    rows = [
+        _row_head(model.name)
+        + "".join(map(_share, model.looks.figures))
+        + f"<td>{model.looks.seen.of:,}</td>"
+        for model in models
+        if model.looks
+    ]
+    head = _heads("Model", "Looked at the evidence", "Right where it did", "Right elsewhere", "Problems")
+    return _table("Whether it looked where the answer is seen", head, iter(rows), "numbers") if rows else ""
+
+
+def _cost(models: Sequence[ModelSummary]) -> str:
+    groups = {
+        "Problems": ("no answer", "missing", "undecided"),
+        "Decided by": get_args(Decider),
+        "Mean of an answer": [*_MEANS.values()],
+    }
+    head = (
+        '<th scope="col" rowspan="2">Model</th>'
+        + "".join(f'<th scope="colgroup" colspan="{len(of)}">{name}</th>' for name, of in groups.items())
+        + f"</tr>\n<tr>{''.join(_heads(*of) for of in groups.values())}"
+    )
+    rows = (
+        _row_head(model.name)
+        + "".join(f"<td>{count:,}</td>" for count in (model.unanswered, model.missing, model.undecided))
+        + "".join(f"<td>{model.deciders.get(decider, 0):,}</td>" for decider in groups["Decided by"])
+        + "".join(_mean(model.means, name) for name in _MEANS)
+        for model in models
+    )
+    return _table("What became of the problems, and what an answer took", head, rows, "numbers")
+
+
+def _refusals(models: Sequence[ModelSummary]) -> str:
+    rows = (
+        f"{_row_head(model.name)}{_share(model.refusals)}{_share(model.false_refusals)}<td>{model.unusable:,}</td>"
+        + (_UNKNOWN if model.format_errors is None else f"<td>{model.format_errors:.3f}</td>")
+        for model in models
+    )
+    head = _heads(
+        "Model", "Refused", "Refused, of those with an answer", "No usable reply", "Rejected a turn"
+    )
+    return _table("What was refused, and what could not be used", head, rows, "numbers")
+
+
+def _mean(means: Means, name: str) -> str:
+    value: float | None = getattr(means, name)
+    if value is None:
+        return _UNKNOWN
+    return f"<td>{value:,.0f}</td>" if name == "tokens" else f"<td>{value:,.1f}</td>"
+
+
+def _pairs(pairs: Sequence[Pair], places: Mapping[Id, int]) -> str:
+    if not pairs:
+        return ""
+    end = figures.reach(pairs)
+    ends = f"<span>−{100 * end:.0f}</span><span>0</span><span>+{100 * end:.0f}</span>"
+    rows = (
+        f'{_row_head(pair.one)}<td dir="auto">{cut(pair.other, _NAME)}</td><td>{figures.gap(pair, end)}</td>'
+        f"<td><strong>{figures.points(pair.difference)}</strong>"
+        f"<small>{figures.points_between(pair.interval)}</small></td>"
+        f"<td>{figures.chance(pair.p)}</td><td>{pair.of:,}</td>"
+        for pair in pairs
+    )
+    head = _heads("First", "Second", f'<span class="ends">{ends}</span>', "Points", "p", "Problems")
+    caption = "Share of the first less that of the second in percentage points, with its 95 % interval"
+    lists = "\n".join(_only(pair, places) for pair in pairs)
+    return (
+        _table(caption, head, rows, "pairs")
+        + '<p class="note">Where an interval includes 0 (drawn pale), chance alone may have made the difference.</p>\n'
+        + f'<div class="only">\n{lists}\n</div>'
+    )
+
+
+def _only(pair: Pair, places: Mapping[Id, int]) -> str:
+    sides = ((pair.one, pair.other, pair.only_one), (pair.other, pair.one, pair.only_other))
+    return "\n".join(
+        f"<details><summary><bdi>{short(winner)}</bdi> is right and <bdi>{short(loser)}</bdi> is not: "
+        f"{_count(len(ids), 'problem')}</summary>"
+        f"<p>{' '.join(_link(id, places) for id in ids) or 'none'}</p></details>"
+        for winner, loser, ids in sides
+    )
+
+
+def _link(id: Id, places: Mapping[Id, int]) -> str:
+    return f'<a href="#p{places[id]}">{label(id)}</a>'
+
+
+def _against(against: Sequence[Reported]) -> str:
+    if not against:
+        return ""
+    rows = (
+        f"{_row_head(each.model)}<td>{bar(each.ours, each.theirs)}</td>{_share(each.ours)}"
+        + (_UNKNOWN if each.theirs is None else f"<td><strong>{percent(each.theirs)}</strong></td>")
+        + f'<td dir="auto">{cut(each.published, _NAME)}<small>{cut(each.source, _NAME)}</small></td>'
+        + f"<td>{_differs(each)}</td>"
+        for each in against
+    )
+    head = _heads("Model", _AXIS, "Ours", "Theirs", "Published for", "What differs: theirs, ours")
+    return _table("Our share with its 95 % interval; a mark where theirs is", head, rows, "against")
+
+
+def _differs(reported: Reported) -> str:
+    return "".join(
+        f'<p dir="auto">{cut(key_name(key), _NAME)}: {_value(theirs)}, {_value(ours)}</p>'
+        for key, (theirs, ours) in reported.differs.items()
+    )
+
+
+def _value(value: object) -> str:
+    return "not known" if value is None else cut(in_line(value), _VALUE)
+
+
+def _categories(models: Sequence[ModelSummary]) -> str:
+    """A table for each division with a row for each of its parts."""
+    divisions = list(dict.fromkeys(division for model in models for division in model.categories))
+    head = "".join(_heads(short(model.name)) for model in models)
+    return "".join(
+        _table(division, _heads("Part") + head, _parts(division, models), "parts") for division in divisions
+    )
+
+
+def _parts(division: str, models: Sequence[ModelSummary]) -> Iterator[str]:
+    scores = [model.categories.get(division, {}) for model in models]
+    for part in sorted({part for each in scores for part in each}):
+        yield _row_head(part) + "".join(_part(each.get(part)) for each in scores)
+
+
+def _part(score: Score | None) -> str:
+    if score is None or not score.of:
+        return _UNKNOWN
+    return f"<td>{bar(score)}<strong>{percent(score.share)}</strong><small>{score.right:,} of {score.of:,}</small></td>"
+
+
+def _settings(models: Sequence[ModelSummary]) -> str:
+    facts = [{"wording": model.protocol} | dict(model.settings) for model in models]
+    keys = dict.fromkeys(key for each in facts for key, value in each.items() if value is not None)
+    rows = (
+        _row_head(key_name(key)) + "".join(f'<td dir="auto">{_value(each.get(key))}</td>' for each in facts)
+        for key in keys
+    )
+    head = _heads("Setting", *(short(model.name) for model in models))
+    return _table("What each model was asked with", head, rows, "parts") if keys else ""

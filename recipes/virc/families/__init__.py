@@ -1,0 +1,1 @@
+"""Families of stock models, one YAML each: how they write boxes, calls and thoughts."""

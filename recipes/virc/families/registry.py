@@ -1,0 +1,194 @@
+"""Families of stock models, one file each: how a model speaks that was not trained by a chat protocol of its own.
+
+`qwen3-vl.yaml` and the like say what boxes are counted in, which patch grid images are seen on and which tool a model
+knows. Adding a family is adding a file. The protocol of a family is lenient: see `reasoning.lenient`.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from virc.config import yaml as plain_yaml
+from virc.core.errors import ConfigError
+from virc.core.files import expanded, is_file
+from virc.core.nearest import did_you_mean
+from virc.core.text import clause
+from virc.reasoning.grammar import CallForm, Grammar
+from virc.reasoning.protocol import TOOLS, BoxForm, Coordinates, Drawing, Protocol
+from virc.reasoning.resize import QWEN2, Grid
+from virc.tools import registry as tools
+
+__all__ = ["UNKNOWN", "Family", "by_model_type", "by_name", "discover", "get", "protocol", "taught"]
+
+_FOLDER = Path(__file__).parent
+_OFFERED = ("crop_image", "scale_image")
+_ACCEPTED = ("crop_image", "scale_image", "display_image")
+_SYSTEM = (
+    "You answer questions about pictures, and you look closer before you trust what you see.\n\n"
+    f"# Tools\n\nThese functions can be called:\n<tools>\n{TOOLS}\n</tools>\n\n"
+    "To call one, write a JSON object with its name and its arguments inside <tool_call></tool_call>:\n"
+    '<tool_call>\n{"name": NAME, "arguments": {...}}\n</tool_call>\n'
+    "Call one function at a time; the image that it makes is shown to you next."
+)
+_NATIVE_SYSTEM = (
+    "You answer questions about pictures, and you look closer before you trust what you see. Call one function at a "
+    "time; the image that it makes is shown to you next."
+)
+_FIRST = (
+    "{images}\nQuestion: {question}\n\nReason in small steps. Look closer with a function wherever that helps. When "
+    "you are sure, finish with <answer>...</answer>, which holds the answer alone."
+)
+_AFTER = (
+    "Image {index}: {width} x {height}. Go on; look again wherever that helps, or finish "
+    "with <answer>...</answer>."
+)
+_AFTER_SCALE = (
+    "Image {index}: {width} x {height}. The question was: {question} Go on; look again wherever that helps, or finish "
+    "with <answer>...</answer>."
+)
+
+
+class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One family of models.
+
+    Args:
+        name: as `--family` takes it.
+        about: what it is, one line.
+        like: another family, whose values hold where this one says nothing.
+        sources: where these facts were read.
+        model_types: `model_type` in the `config.json` of its models.
+        names: a regular expression that is found in the names that servers give its models, in lower case.
+        coordinates: what boxes are counted in; None: nobody says, so that only the probe can tell.
+        box: the order of a box's numbers.
+        grid: the patch grid that images are seen on.
+        by_area: whether an image takes tokens by its area, one for each cell of the grid.
+        schemas: its own tools, where it was trained with any; empty: ours are offered.
+        tools: name of a tool of its own -> ours, which carries it out.
+        arguments: name of an argument of a tool of its own -> ours; null: it is read and not used.
+        given: arguments that hold where the model leaves them out.
+        max_tokens: longest reply in tokens; more for models that think before they answer.
+        notes: what a user should know.
+    """
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{0,40}\Z")]
+    about: str
+    like: str | None = None
+    sources: tuple[str, ...] = ()
+    model_types: tuple[str, ...] = ()
+    names: str | None = None
+    coordinates: Coordinates | None = None
+    box: BoxForm = "corners"
+    grid: Grid = QWEN2
+    by_area: bool = True
+    schemas: tuple[dict[str, Any], ...] = ()
+    tools: Mapping[str, str] = {}
+    arguments: Mapping[str, str | None] = {}
+    given: Mapping[str, Any] = {}
+    max_tokens: Annotated[int, Meta(ge=1, le=2**20)] = 2048
+    notes: tuple[str, ...] = ()
+
+
+UNKNOWN = Family("unknown", "a model of no family that is known here", by_area=False, max_tokens=4096)
+"""What is assumed of a model whose name and files say nothing."""
+
+
+@cache
+def discover() -> Mapping[str, Family]:
+    """Every family by name."""
+    return {family.name: family for family in map(_read, sorted(_FOLDER.glob("*.yaml")))}
+
+
+def get(name: str) -> Family:
+    """The family of that name, or that a file `name` holds.
+
+    Raises:
+        ConfigError: there is none, or its file is wrong.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return _read(expanded(name))
+    if name.lower() not in discover():
+        raise ConfigError(f"there is no family {name[:80]!r}", did_you_mean(name, discover(), _all()))
+    return discover()[name.lower()]
+
+
+def by_model_type(model_type: object) -> Family | None:
+    """The family whose models have that `model_type` in their `config.json`."""
+    return next((family for family in discover().values() if model_type in family.model_types), None)
+
+
+def by_name(name: str) -> Family | None:
+    """The family that a name means which a server, a hub or a folder gives a model."""
+    text = name.lower()
+    return next(
+        (family for family in discover().values() if family.names and re.search(family.names, text)), None
+    )
+
+
+def protocol(
+    family: Family, coordinates: Coordinates | None = None, box: BoxForm | None = None, native: bool = False
+) -> Protocol:
+    """The chat protocol of a family's stock models.
+
+    Args:
+        coordinates, box: what was found out about a server's model, which counts more than what its family does.
+        native: the tools are sent as `tools` of a request, and the server puts them into the model's own words.
+    """
+    unit = coordinates or family.coordinates or "pixel"
+    schemas = family.schemas or tuple(dict(schema) for schema in tools.schemas(_OFFERED, unit))
+    listed = "\n".join(map(json.dumps, schemas))
+    call = CallForm(
+        "<tool_call>", "</tool_call>", names=family.tools, keys=family.arguments, default=family.given
+    )
+    return Protocol(
+        system=_NATIVE_SYSTEM if native else _SYSTEM.replace(TOOLS, listed),
+        first=_FIRST,
+        image_line="Image {index}: {width} x {height}.",
+        after_image=_AFTER,
+        after_scale=_AFTER_SCALE,
+        tools=_ACCEPTED,
+        coordinates=unit,
+        box=box or family.box,
+        repeat_limit=0,
+        grammar=Grammar(think=None, calls=(call,)),
+        sampling=Drawing(max_tokens=family.max_tokens),
+        reading="lenient",
+        schemas=schemas if native else (),
+        name="stock",
+    )
+
+
+def taught(protocol: Protocol) -> Protocol:
+    """The chat protocol that rows of a stock model teach: read strictly, its tools in the system message.
+
+    Any other protocol stays as it is.
+    """
+    if protocol.reading == "strict":
+        return protocol
+    listed = "\n".join(map(json.dumps, protocol.schemas))
+    system = _SYSTEM.replace(TOOLS, listed) if protocol.schemas else protocol.system
+    return msgspec.structs.replace(protocol, system=system, reading="strict", schemas=(), name="trained")
+
+
+def _all() -> str:
+    return f"there are {', '.join(discover())}"
+
+
+def _read(path: Path) -> Family:
+    if not is_file(path):
+        raise ConfigError(f"there is no file {path}", _all())
+    try:
+        content = plain_yaml.read(path)
+        like = content.get("like")
+        if isinstance(like, str) and is_file(_FOLDER / f"{like}.yaml"):
+            content = {**plain_yaml.read(_FOLDER / f"{like}.yaml"), **content}
+        family = msgspec.convert(content, Family)
+        re.compile(family.names or "")
+    except (msgspec.ValidationError, re.error) as error:
+        raise ConfigError(f"{path} is no family of models: {clause(error)}") from None
+    return family

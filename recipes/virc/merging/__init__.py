@@ -1,0 +1,1 @@
+"""`virc merge`: a checkpoint becomes a model."""

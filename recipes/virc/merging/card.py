@@ -1,0 +1,77 @@
+"""The card of a merged model: its README.md, with the head that the hub reads."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from virc.core.text import plain
+from virc.models.provenance import HUB_ID, Origin, called
+from virc.runs.run import Info
+
+_KINDS = {
+    "shards": "the shards of its training were put together and rounded to bfloat16",
+    "adapter": "the adapter was added to the weights of its base",
+    "model": "the weights are as training saved them",
+}
+
+
+def text(name: str, origin: Origin, info: Info | None, parameters: int, licences: Sequence[str]) -> str:
+    """The card as Markdown. It names no path of this machine.
+
+    Args:
+        name: of the model.
+        origin: what it was made from.
+        info: of the run that trained it, if that is known.
+        parameters: how many numbers its weights are.
+        licences: names of the licence files of its base that lie beside it.
+    """
+    return "\n".join(
+        [*_head(origin), f"# {plain(name)}", "", *_body(name, origin, info, parameters, licences)]
+    )
+
+
+def _head(origin: Origin) -> list[str]:
+    """What the hub reads; a licence is named by whoever publishes it."""
+    base = [f"base_model: {origin.root}"] if origin.root and re.fullmatch(HUB_ID, origin.root) else []
+    return ["---", "library_name: transformers", "pipeline_tag: image-text-to-text", *base, "---", ""]
+
+
+def _body(
+    name: str, origin: Origin, info: Info | None, parameters: int, licences: Sequence[str]
+) -> Iterator[str]:
+    yield from ("Merged by `virc merge`.", "", "| what | |", "|---|---|")
+    yield from (f"| {what} | {_cell(said)} |" for what, said in _facts(origin, info, parameters))
+    if info:
+        yield from ("", "## Settings of its last stage", "", "| key | value |", "|---|---|")
+        told = {key: value for key, value in info.settings.items() if _tells(value)}
+        yield from (f"| {_cell(key)} | {_cell(value)} |" for key, value in told.items())
+    yield from ("", "## How to use it", "", "```", f"virc solve --model {plain(name)} IMAGE 'QUESTION'")
+    yield from (f"virc serve {plain(name)} --agent", "```", "")
+    yield "The wording it was trained with is in `virc_protocol.json`; asked in other words it answers worse."
+    yield from ("", "## Licence", "")
+    beside = f" ({', '.join(map(plain, licences))} beside this file)" if licences else ""
+    base = called(origin.root) if origin.root else "its base"
+    yield f"The weights derive from {base} and are under its licence{beside}. The rows may add terms of their own."
+    yield ""
+
+
+def _facts(origin: Origin, info: Info | None, parameters: int) -> Iterator[tuple[str, object]]:
+    yield "made from", f"{origin.source}: {_KINDS[origin.kind]}"
+    yield "parameters", f"{parameters:,}"
+    if origin.root:
+        yield "began as", called(origin.root)
+    if info:
+        yield "system, stage", f"{info.system}, {info.stage}"
+        yield "overlays", ", ".join(info.overlays) or "none"
+        yield "rows", f"{info.rows:,} of {info.dataset}"
+    if origin.step is not None:
+        yield "step", f"{origin.step:,}" + (f" of {origin.steps:,}" if origin.steps else "")
+
+
+def _tells(value: object) -> bool:
+    """Whether a setting says something elsewhere too: numbers and names do, paths and addresses do not."""
+    named = isinstance(value, str) and re.fullmatch(r"[\w.+ -]+", value)
+    return isinstance(value, bool | int | float) or bool(named)
+
+
+def _cell(value: object) -> str:
+    return plain(value).replace("|", "/")

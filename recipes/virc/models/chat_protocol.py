@@ -1,0 +1,300 @@
+"""Which wording a model is spoken to with: what it was trained with, wherever that is, else our own (D3)."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from virc.core.errors import ConfigError, UsageError
+from virc.core.files import MODELS, contents, expanded, is_file
+from virc.core.text import clause
+from virc.models.registry import Weights, download_of, find, known, run_of
+from virc.reasoning.protocol import FILE_NAME, USUAL, Protocol, as_fields, own_protocol, with_tools, worded
+from virc.systems import words
+from virc.systems.registry import DEFAULT as DEFAULT_SYSTEM
+from virc.systems.registry import Model, System
+from virc.tools import registry as tools
+
+_MOST_BYTES = 16 * 2**20
+
+DEFAULT = "default"
+"""What `--protocol` says to insist on our own wording."""
+
+
+class Wording(msgspec.Struct, frozen=True):
+    """The protocol to speak, and whether the model was `trained` with it, or it is the `system`'s or our `own`."""
+
+    protocol: Protocol
+
+    @property
+    def origin(self) -> str:
+        """`trained`, `system` or `own`, as the protocol's name says."""
+        return self.protocol.name
+
+
+def of_weights(weights: Weights, option: str | None = None) -> Wording:
+    """The wording of a model on this machine: that beside its weights, or of the run that made them.
+
+    Args:
+        option: `--protocol`: a file, or `default` for our own.
+
+    Raises:
+        ConfigError: the file is wrong; or the model belongs to a known system, so that it was never trained with
+            our wording, and its own is not beside it.
+    """
+    load_tools(weights.system)
+    beside = None if option else _beside(weights)
+    trained = read_protocol(beside) if beside else None
+    spoken = _spoken(option, trained, weights.system, weights.model)
+    if spoken is None and weights.system:
+        raise _absent(weights, weights.system)
+    return spoken or _own(None, weights.model)
+
+
+class Served(msgspec.Struct, frozen=True):
+    """A model of an endpoint.
+
+    Args:
+        name: what the endpoint calls it.
+        root: the folder or hub id of its weights, where the endpoint tells.
+        published: the chat protocol that the endpoint publishes.
+        system, model: what it belongs to, as `models.served` finds.
+    """
+
+    name: str
+    root: str | None = None
+    published: Protocol | None = None
+    system: System | None = None
+    model: Model | None = None
+
+
+def of_endpoint(served: Served, workspace: Path, option: str | None = None) -> tuple[Wording | None, str]:
+    """The chat protocol of a served model, and where it is from: `--protocol`, what the endpoint publishes, what
+    `virc download` left on this machine, the words of its system; None for a model of no system.
+
+    Raises:
+        ConfigError: the file of `--protocol` is wrong; or the model was trained with a protocol that is not on this
+            machine.
+    """
+    system, model = served.system, served.model
+    load_tools(system)
+    left, place = _left(served, workspace) if not option and not served.published else (None, "")
+    spoken = _spoken(option, served.published or left, system, model)
+    if option:
+        place = "--protocol"
+    elif served.published:
+        place = "the endpoint publishes it"
+    if spoken is None and system and system.protocol_source:
+        raise _absent_here(served, system)
+    if spoken is None and system:
+        spoken = _own(system, model)
+    return spoken, place or (f"the system {system.name}" if system else "")
+
+
+def _left(served: Served, workspace: Path) -> tuple[Protocol | None, str]:
+    """The chat protocol that lies beside the weights of a served model on this machine, and its file.
+
+    Raises:
+        ConfigError: it cannot be read; or the server says which system's model it serves, and not which of them, and
+            those on this machine differ.
+    """
+    root = Path(served.root) if served.root else None
+    if root and root.is_absolute() and is_file(root / FILE_NAME):
+        return read_protocol(root / FILE_NAME), str(root / FILE_NAME)
+    if served.system is None:
+        return None, ""
+    shorts = _alike(served, served.system)
+    files = [workspace / MODELS / short / FILE_NAME for short in shorts]
+    files += [file for short in shorts if (file := _beside_of(short, workspace, served.system))]
+    found = {file: read_protocol(file) for file in dict.fromkeys(files) if is_file(file)}
+    if not found:
+        return None, ""
+    first = next(iter(found))
+    if any(protocol != found[first] for protocol in found.values()):
+        listed = " | ".join(str(file) for file in found)
+        raise ConfigError(
+            f"{served.name} does not say which model of {served.system.name} it is, and their chat protocols differ",
+            f"--protocol {listed}",
+        )
+    return found[first], str(first)
+
+
+def _alike(served: Served, system: System) -> list[str]:
+    """The models of a system that were trained with the chat protocol of a served one, itself first: those whose boxes
+    mean the same, as the protocol comes from rows of that kind. All of them, where the server does not say which it is.
+    """
+    if served.model is None:
+        return list(system.models)
+    units = {short: model.coordinates or system.coordinates for short, model in system.models.items()}
+    own = served.model.coordinates or system.coordinates
+    return sorted(
+        (short for short in units if units[short] == own), key=lambda s: system.models[s] != served.model
+    )
+
+
+def _beside_of(short: str, workspace: Path, system: System) -> Path | None:
+    try:
+        return _beside(find(short, workspace, system))
+    except ConfigError:
+        return None
+
+
+def _absent_here(served: Served, system: System) -> ConfigError:
+    short = next((short for short, model in system.models.items() if served.model in (None, model)), "")
+    fetch = f"virc download {short} --include {FILE_NAME}"
+    if system.called != DEFAULT_SYSTEM:
+        fetch += f" --system {system.called}"
+    return ConfigError(
+        f"{served.name} is a model of {system.name}, which was trained with a chat protocol of its own: the endpoint "
+        "publishes none, and none lies on this machine",
+        fetch,
+    )
+
+
+def of_system(system: System) -> Wording:
+    """The wording that a system is spoken to in, whatever its models were trained with.
+
+    Raises:
+        ConfigError: there is none of its tools, or its file is no tool.
+    """
+    return _of_system(system, None) or _own(system, None)
+
+
+def of_stage(system: System, weights: Weights) -> Wording:
+    """What a stage of a system speaks to the model that it starts from: the system's own words, else the model's.
+
+    Raises:
+        ConfigError: as `of_weights`, or as `of_system`.
+    """
+    return _of_system(system, None) or of_weights(weights)
+
+
+def read_protocol(path: Path, beside: Path | None = None) -> Protocol:
+    """Read a wording file; tools of one's own that it names are loaded where they are found.
+
+    Args:
+        beside: a folder where they may lie, beside those of `VIRC_PATH`.
+
+    Raises:
+        ConfigError: it is missing, over 16 MiB, no JSON, or not of the schema `virc.protocol/1`; or a tool's file
+            cannot be used.
+    """
+    try:
+        protocol = msgspec.json.decode(contents(path, _MOST_BYTES), type=Protocol)
+    except OSError as error:
+        raise ConfigError(f"cannot read the wording {path}: {clause(error)}") from error
+    except ValueError as error:  # ValueError: msgspec's, and bytes of no UTF-8
+        raise ConfigError(f"{path} is no wording file: {clause(error)}") from error
+    tools.load(protocol.tools, beside, of_wording=True)
+    return protocol
+
+
+def written(protocol: Protocol) -> bytes:
+    """A wording as its file; half a character, which UTF-8 cannot hold, becomes its JSON escape."""
+    text = json.dumps(as_fields(protocol), ensure_ascii=False, indent=1)
+    return f"{text}\n".encode("utf-8", "backslashreplace")
+
+
+def load_tools(system: System | None) -> list[str]:
+    """Load the tools of one's own that a system names; returns the names of all it names.
+
+    Raises:
+        ConfigError: there is none of a name, or its file is no tool.
+    """
+    return tools.load(system.offered, system.file.parent) if system else list(tools.DEFAULT)
+
+
+def added(names: Iterable[str]) -> tuple[str, ...]:
+    """The tools that `--tools +NAME` asks for.
+
+    Raises:
+        UsageError: a name has no `+`: those of the wording cannot be replaced, or the model would not know the rest.
+    """
+    for name in names:
+        if not name.startswith("+") or len(name) < 2:
+            raise UsageError(f"--tools {name} is not +NAME", "a tool is added to those of the wording")
+    return tuple(name[1:] for name in names)
+
+
+def offering(protocol: Protocol, names: Iterable[str], beside: Path | None = None) -> Protocol:
+    """A wording that offers further tools, by their names or files; those it has stay as they are.
+
+    Raises:
+        ConfigError: there is no such tool, or the wording lists none that it could stand with.
+    """
+    new = [name for name in tools.load(names, beside) if name not in protocol.tools]
+    return with_tools(protocol, tools.schemas(new, protocol.coordinates)) if new else protocol
+
+
+def _absent(weights: Weights, system: System) -> ConfigError:
+    ways = [
+        f"put {FILE_NAME} into {weights.adapter or weights.folder}",
+        f"or insist on other wording: --protocol {DEFAULT}",
+    ]
+    named = known(weights.name, system)[1]  # what a run made of it is no such model
+    hub_id = named and named.hub
+    if hub_id and system.protocol_source:
+        ways.insert(0, f"`{download_of(hub_id, system)}` brings it")
+    message = f"no wording for {weights.name}: what it was trained with does not lie beside its weights"
+    return ConfigError(message, ", ".join(ways))
+
+
+def _beside(weights: Weights) -> Path | None:
+    """The wording file of a model: its adapter's before its base's, a checkpoint's before its run's."""
+    for folder in (weights.adapter, weights.folder):
+        run = run_of(folder) if folder else None
+        for place in (folder, run and run.folder):
+            if place and is_file(place / FILE_NAME):
+                return place / FILE_NAME
+    return None
+
+
+def _spoken(
+    option: str | None, trained: Protocol | None, system: System | None, model: Model | None
+) -> Wording | None:
+    """The first of: what `--protocol` says, what the model was trained with, the words of its system."""
+    if option == DEFAULT:
+        return _own(system, model)
+    given = read_protocol(expanded(option)) if option else trained
+    return (
+        _drawn(msgspec.structs.replace(given, name=_kind(given)), system)
+        if given
+        else _of_system(system, model)
+    )
+
+
+def _kind(given: Protocol) -> str:
+    """What a protocol is that was found: one of a stock model stays that, any other is taken for trained."""
+    return "stock" if given.name == "stock" else "trained"
+
+
+def _of_system(system: System | None, model: Model | None) -> Wording | None:
+    """The words of a system; None where it has none of its own.
+
+    Raises:
+        ConfigError: they ask nothing, or write calls that none of its tools takes.
+    """
+    if system is None or not system.worded:
+        return None
+    own = _own(system, model).protocol
+    for fault in words.faults(system.wording, own.tools, tools.known()):
+        raise ConfigError(f"{system.file}: {'.'.join(fault.path)}: {fault.message}", fault.hint)
+    schemas = tools.schemas(own.tools, own.coordinates)
+    return _drawn(worded(own, system.wording, schemas), system)
+
+
+def _drawn(protocol: Protocol, system: System | None) -> Wording:
+    """A wording that is sampled as the system says, where that says so."""
+    usual = system.sampling if system and system.sampling != USUAL else protocol.sampling
+    return Wording(msgspec.structs.replace(protocol, sampling=usual))
+
+
+def _own(system: System | None, model: Model | None) -> Wording:
+    """Our own wording with the system's tools, else the usual ones, in that model's coordinates; plain models may
+    repeat (D48).
+    """
+    coordinates = (model and model.coordinates) or (system.coordinates if system else "pixel")
+    protocol = own_protocol(tools.schemas(load_tools(system), coordinates), coordinates)
+    images = system.images if system else "smart"
+    return _drawn(msgspec.structs.replace(protocol, repeat_limit=0, images=images), system)

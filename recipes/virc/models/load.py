@@ -1,0 +1,317 @@
+"""A model ready to be asked: found or reached, loaded, with the wording it is spoken to in."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from virc.backends.checkpoint import model_type
+from virc.backends.interface import Backend
+from virc.core.errors import ConfigError
+from virc.families import registry as families
+from virc.families.registry import Family
+from virc.models import chat_protocol as wording
+from virc.models import registry as models
+from virc.models.chat_protocol import Wording
+from virc.probing.result import Probed, kept, shortcomings
+from virc.reasoning.protocol import Coordinates
+from virc.reasoning.resize import QWEN2, Grid
+from virc.systems.registry import System
+from virc.tools import registry as tools
+
+if TYPE_CHECKING:
+    from virc.backends.openai.backend import OpenAIBackend
+
+DEMONSTRATION = (
+    "no model was chosen: tiny, in the package, only shows how it works and is often wrong (README)"
+)
+REPLY_SECONDS = 120.0
+"""Longest wait for one reply of an endpoint."""
+
+CAUTIOUS_PIXELS, CAUTIOUS_SIDE = 1280 * 28 * 28, 1024
+"""Pixels that a picture, and its longest side, may have without most servers scaling it down."""
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """Which model is asked, and how.
+
+    Args:
+        model: what `models.find` takes; with an endpoint, the name it serves.
+        endpoint: address of an OpenAI-compatible server; None: the model runs in this process.
+        api_key: sent to that endpoint only.
+        system: the system the model belongs to, where its name does not say so.
+        protocol: wording file, or `default`.
+        device: cpu, cuda, cuda:N or mps; None: the best found.
+        max_pixels: largest area an image is shown with, in pixels; None: the model's own limit.
+        timeout: seconds after which a reply of the endpoint is given up.
+        tools: names or files of tools to offer beside those of the wording.
+        family: the family of stock models that it is of; a protocol of its own counts more.
+    """
+
+    model: str | None = None
+    endpoint: str | None = None
+    api_key: str | None = None
+    system: str | None = None
+    protocol: str | None = None
+    device: str | None = None
+    max_pixels: int | None = None
+    timeout: float = REPLY_SECONDS
+    tools: tuple[str, ...] = ()
+    family: str | None = None
+
+
+class Spoken(msgspec.Struct, frozen=True):
+    """How a model is spoken to.
+
+    Args:
+        wording: its chat protocol.
+        why: where that is from, one clause.
+        family: of a stock model.
+        warnings: what the user should know of it, one line each.
+        context: longest conversation in tokens, where a probe found it.
+    """
+
+    wording: Wording
+    why: str
+    family: str | None = None
+    warnings: tuple[str, ...] = ()
+    context: int | None = None
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A model ready to be asked.
+
+    Args:
+        name: what it is called in output.
+        device: where it runs; None on an endpoint.
+        warnings: what the user should know, one line each.
+        embedded: whether it is a model inside the package.
+        estimate: on a CPU, seconds to read that many image tokens and seconds a token drawn.
+        at_once: problems it is asked at a time where nobody says how many.
+        together: has a model in this process draw the replies of several threads in one batch; None on an endpoint.
+        answers: asks whether the endpoint can be reached now; None in this process.
+        context: longest conversation in tokens, where an endpoint tells it.
+        why: where the chat protocol is from, one clause.
+        family: of a stock model.
+    """
+
+    name: str
+    backend: Backend
+    wording: Wording
+    device: str | None = None
+    warnings: tuple[str, ...] = ()
+    embedded: bool = False
+    estimate: Callable[[int], tuple[float, float]] | None = None
+    at_once: int = 1
+    together: Callable[[], None] | None = None
+    answers: Callable[[], bool] | None = None
+    context: int | None = None
+    why: str = ""
+    family: str | None = None
+
+
+def open_model(choice: Choice, workspace: Path = Path()) -> Opened:
+    """Reach the endpoint, or load the model from this machine.
+
+    Raises:
+        ConfigError: no such model, system or wording; the endpoint refuses, or runs the loop itself.
+        SetupError: an extra is missing, or device or memory do not do.
+        NetworkError: the endpoint is down.
+    """
+    return _endpoint(choice, choice.endpoint, workspace) if choice.endpoint else _weights(choice, workspace)
+
+
+def _endpoint(choice: Choice, endpoint: str, workspace: Path) -> Opened:
+    from virc.backends.openai.backend import OpenAIBackend
+
+    grid = QWEN2.limited(choice.max_pixels)
+    backend = OpenAIBackend(endpoint, choice.model, choice.api_key, timeout=choice.timeout, grid=grid)
+    if backend.agent:
+        backend.close()
+        raise ConfigError(
+            f"{endpoint} runs the loop itself (virc serve --agent): ask it with any other OpenAI client",
+            "or give --endpoint the server behind it",
+        )
+    spoken = _spoken_to(backend, choice, workspace)
+    unlisted = f"{backend.endpoint} does not list {backend.model}: it serves {backend.listed}"
+    return Opened(
+        backend.model,
+        backend,
+        spoken.wording,
+        warnings=spoken.warnings if backend.is_listed else (unlisted, *spoken.warnings),
+        at_once=backend.at_once,
+        answers=backend.answers,
+        context=backend.context or spoken.context,
+        why=spoken.why,
+        family=spoken.family,
+    )
+
+
+def _spoken_to(backend: "OpenAIBackend", choice: Choice, workspace: Path) -> Spoken:
+    """How the model of an endpoint is spoken to: as it was trained, as its system is, or as its family is."""
+    system, found, why = protocol_of(backend, workspace, choice)
+    if found:
+        found = _with_tools(found, system, choice)
+        return Spoken(found, why, warnings=_untrained(found, backend.model, choice))
+    probed = kept(backend.endpoint, backend.model, backend.kind)
+    family, why = _family_of(choice.family, (backend.model, backend.root))
+    backend.leave_out(probed.left_out if probed else ())
+    if probed and probed.scaling == "none":
+        backend.trust_sizes()
+    backend.grid, limits = _grid_on(backend, family, probed, choice)
+    backend.needs_sizes = _counted(family, probed) == "pixel"
+    found = _with_tools(_stock(family, probed), None, choice)
+    if probed and probed.coordinates:
+        why += ", boxes by the probe of the endpoint"
+    warnings = (*_of_family(family, probed, backend.named), *limits)
+    return Spoken(found, why, family.name, warnings, probed.context if probed else None)
+
+
+def protocol_of(
+    backend: "OpenAIBackend", workspace: Path, choice: Choice
+) -> tuple[System | None, Wording | None, str]:
+    """The system of an endpoint's model, its own chat protocol, and where that is from; a stock model has neither.
+
+    Raises:
+        ConfigError: as `wording.of_endpoint`.
+    """
+    system, model = models.served(backend.model, backend.root, choice.system)
+    published = backend.published_protocol()
+    served = wording.Served(backend.model, backend.root, published, system, model)
+    return system, *wording.of_endpoint(served, workspace, choice.protocol)
+
+
+def _stock(family: Family, probed: Probed | None) -> Wording:
+    if probed is None:
+        return Wording(families.protocol(family))
+    return Wording(families.protocol(family, probed.coordinates, probed.box, probed.calls == "native"))
+
+
+def _family_of(option: str | None, names: Iterable[str | None]) -> tuple[Family, str]:
+    """The family of a stock model, by `--family` or what it is called, and what says so.
+
+    Raises:
+        ConfigError: there is no such family.
+    """
+    if option:
+        return families.get(option), "as chosen"
+    for name in filter(None, names):
+        if family := families.by_name(name):
+            return family, f"by the name {name}"
+    return families.UNKNOWN, "its name tells nothing"
+
+
+def _of_family(family: Family, probed: Probed | None, where: str) -> tuple[str, ...]:
+    """What the user should know of a stock model that is behind an endpoint, or in a folder."""
+    said = (*(shortcomings(probed) if probed else ()), *family.notes)
+    if probed and probed.coordinates:
+        return said
+    names = ", ".join(families.discover())
+    if family is families.UNKNOWN:
+        how = f"`virc doctor {where}` finds out, or --family NAME of {names}"
+        return (*said, f"nobody says how this model counts boxes: they are taken for pixels as sent; {how}")
+    if family.coordinates is None:
+        return (*said, f"nobody says how {family.name} counts boxes: `virc doctor {where}` finds out")
+    return said
+
+
+def _counted(family: Family, probed: Probed | None) -> Coordinates:
+    """What boxes of a stock model are counted in, as far as is known."""
+    return (probed and probed.coordinates) or family.coordinates or "pixel"
+
+
+def _grid_on(
+    backend: "OpenAIBackend", family: Family, probed: Probed | None, choice: Choice
+) -> tuple[Grid, tuple[str, ...]]:
+    """The patch grid of a stock model behind a server, no larger than what that shows unchanged, and what to say of it.
+
+    Boxes in pixels mean another place where the server scales a picture down, so that a model that counts them is
+    shown small pictures until it is known what its server does.
+    """
+    from virc.backends.openai.backend import UNSCALED
+
+    grid, counted = family.grid.limited(choice.max_pixels), _counted(family, probed)
+    if probed and probed.scaling == "fixed" and counted == "pixel":
+        raise ConfigError(
+            f"{backend.endpoint} shows every picture at one size, so that boxes in pixels mean nothing",
+            "another server, or a model that counts otherwise: --family NAME",
+        )
+    trusted = counted != "pixel" or backend.kind in UNSCALED
+    if probed and (probed.longest or (probed.max_pixels and not trusted)):
+        return _as_probed(grid, probed, counted), ()
+    if trusted:
+        return grid, ()
+    finds = f"`virc doctor {backend.named}` finds out"
+    if choice.max_pixels:
+        return grid, (f"boxes are wrong where this server scales pictures down: {finds}",)
+    told = (
+        f"pictures are sent with at most {CAUTIOUS_SIDE} pixels a side, in case this server scales them down"
+    )
+    small = msgspec.structs.replace(grid.limited(CAUTIOUS_PIXELS), longest=CAUTIOUS_SIDE)
+    return small, (f"{told}: {finds}",)
+
+
+def _as_probed(grid: Grid, probed: Probed, counted: Coordinates) -> Grid:
+    """A patch grid within the sizes that a server shows unchanged; enlarging matters to boxes in pixels alone."""
+    most = max(min(grid.max_pixels, probed.max_pixels or grid.max_pixels), grid.min_pixels)
+    enlarged = probed.min_pixels or 0 if counted == "pixel" else 0
+    least = min(max(grid.min_pixels, enlarged), most)
+    return msgspec.structs.replace(grid, longest=probed.longest, min_pixels=least, max_pixels=most)
+
+
+def _weights(choice: Choice, workspace: Path) -> Opened:
+    weights = models.find(choice.model, workspace, choice.system)
+    spoken = spoken_here(weights, choice)  # before the weights: it fails in no time
+    from virc.backends.local import load
+
+    backend = load(weights.folder, choice.device, max_pixels=choice.max_pixels, adapter=weights.adapter)
+    embedded = models.is_embedded(weights.folder) and weights.adapter is None
+    warnings = backend.warnings + spoken.warnings
+    if embedded and choice.model is None:
+        warnings += (DEMONSTRATION,)
+    return Opened(
+        weights.name,
+        backend,
+        spoken.wording,
+        backend.device,
+        warnings,
+        embedded=embedded,
+        estimate=backend.estimate if backend.device == "cpu" else None,
+        together=backend.draw_together,
+        why=spoken.why,
+        family=spoken.family,
+    )
+
+
+def spoken_here(weights: models.Weights, choice: Choice) -> Spoken:
+    """How a model on this machine is spoken to; one of no system, and without a protocol of its own, as its family.
+
+    Raises:
+        ConfigError: no such family, or as `wording.of_weights`.
+    """
+    found = _with_tools(wording.of_weights(weights, choice.protocol), weights.system, choice)
+    if choice.protocol or found.origin != "own":
+        why = "--protocol" if choice.protocol else f"{found.origin}: beside the weights, or of their system"
+        return Spoken(found, why, warnings=_untrained(found, weights.name, choice))
+    kind = model_type(weights.folder)
+    family = families.by_model_type(kind)
+    why = f"by config.json: {kind}"
+    if choice.family or family is None:
+        family, why = _family_of(choice.family, (weights.name,))
+    found = _with_tools(_stock(family, None), None, choice)
+    return Spoken(found, why, family.name, _of_family(family, None, "--endpoint URL"))
+
+
+def _with_tools(spoken: Wording, system: System | None, choice: Choice) -> Wording:
+    beside = system.file.parent if system else None
+    return Wording(wording.offering(spoken.protocol, choice.tools, beside))
+
+
+def _untrained(spoken: Wording, name: str, choice: Choice) -> tuple[str, ...]:
+    lacking = [each for each in spoken.protocol.tools if each not in tools.known()]
+    if lacking:
+        return (f"the wording of {name} offers {', '.join(lacking)}, which is not here to be called",)
+    if spoken.origin != "own" or choice.protocol:
+        return ()
+    return (f"{name} is asked in this project's own wording, not in what it was trained with",)

@@ -1,0 +1,59 @@
+"""Where a merged model comes from: a small file beside its weights."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from virc.core.files import contents, is_file, write_json
+from virc.core.text import plain
+
+FILE_NAME = "virc_origin.json"
+
+HUB_ID = r"\w[\w.-]{0,95}/\w[\w.-]{0,95}"
+Kind = Literal["shards", "adapter", "model"]
+
+_MOST_BYTES = 2**20
+_Line = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,4096}\Z")]
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """What a merged model was made from.
+
+    Args:
+        kind: shards of full weights or with an adapter, an adapter on a base, or a model that was copied.
+        source: the checkpoint, as people call it: `RUN@STEP`, else the folder's name.
+        system, stage: of the run; None: it is no run's.
+        step, steps: optimizer steps of this checkpoint, and of the whole run.
+        root: name of the model at the beginning of the chain of stages, a hub id wherever it has one.
+    """
+
+    schema: Literal["virc.origin/1"] = "virc.origin/1"
+    kind: Kind
+    source: _Line
+    system: _Line | None = None
+    stage: _Line | None = None
+    step: int | None = None
+    steps: int | None = None
+    root: _Line | None = None
+
+
+def called(model: str) -> str:
+    """A hub id as it is, of a path its last part: a merged model may be published, and paths tell of a machine."""
+    return plain(model if re.fullmatch(HUB_ID, model) else model.rstrip("/").rsplit("/", 1)[-1])
+
+
+def read(folder: Path) -> Origin | None:
+    """What the file in a model's folder says; None where there is none, or none of ours."""
+    file = folder / FILE_NAME
+    try:
+        return msgspec.json.decode(contents(file, _MOST_BYTES), type=Origin) if is_file(file) else None
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def write(folder: Path, origin: Origin) -> None:
+    """Write the file."""
+    write_json(folder / FILE_NAME, origin)

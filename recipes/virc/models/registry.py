@@ -1,0 +1,363 @@
+"""What a model name means: a folder with weights on this machine, perhaps an adapter, and the system it belongs to.
+
+Nothing is downloaded here: a model not on this machine is an error that names the command to fetch it.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from virc.backends import lora_config as adapters
+from virc.core.errors import ConfigError
+from virc.core.files import MODELS, expanded, is_file, is_folder
+from virc.core.nearest import did_you_mean
+from virc.models import provenance as origin
+from virc.models import shards
+from virc.runs import run as runs
+from virc.runs.checkpoints import Checkpoint, checkpoint, checkpoints
+from virc.runs.run import Run
+from virc.systems import registry as systems
+from virc.systems.registry import Model, System
+
+PACKAGE = Path(__file__).parent
+"""Folder of the models inside this package, each under its name; there is no second list."""
+EMBEDDED = "tiny"
+"""The one of them that is meant where nobody chose a model."""
+EMBEDDED_FOLDER = PACKAGE / EMBEDDED
+REAL_MODELS = (
+    "for a real model: `virc config set endpoint URL`, or `--model FOLDER`, "
+    "or `virc download ViRC-7B` and `--model ViRC-7B`"
+)
+_MODEL = "config.json"
+
+
+class Weights(msgspec.Struct, frozen=True):
+    """A model on this machine.
+
+    Args:
+        name: as asked for; of a run, `NAME@STEP`.
+        folder: its weights; of an adapter, those of its base.
+        system, model: what it belongs to, if anything.
+        adapter: folder of a LoRA adapter on these weights.
+        judge: it was named as a judge of answers, which is spoken to in plain chat and belongs to no system.
+    """
+
+    name: str
+    folder: Path
+    system: System | None = None
+    model: Model | None = None
+    adapter: Path | None = None
+    judge: bool = False
+
+
+def find(name: str | None, workspace: Path, system: str | System | None = None) -> Weights:
+    """Find the weights a name stands for.
+
+    Args:
+        name: folder, short name, name under the workspace's `models/`, or hub id; or a run, which stands for its
+            newest whole checkpoint, or `RUN@STEP`. None: the only model of `system`, else the embedded one.
+        workspace: folder whose `models/` and `runs/` are looked into.
+        system: the one the model belongs to, or its name or file, where the model's name does not say so.
+
+    Raises:
+        ConfigError: no such model, or it or the base of an adapter is not on this machine; or the run has saved
+            nothing, or not at that step.
+    """
+    family = _system(system)
+    if not name and family and len(family.models) == 1:
+        (name,) = family.models
+    found = _lookup(name or None, workspace, family)
+    if found is None:
+        raise _missing(name or EMBEDDED, family, workspace)
+    return found if is_file(found.folder / _MODEL) else _on_base(found, workspace)
+
+
+def embedded() -> tuple[str, ...]:
+    """Names of the models inside this package."""
+    return tuple(sorted(config.parent.name for config in PACKAGE.glob(f"*/{_MODEL}")))
+
+
+def is_embedded(folder: Path) -> bool:
+    """Whether a folder is that of a model inside this package."""
+    return folder.parent == PACKAGE
+
+
+def folder_of(hub_id: str, workspace: Path, by_hand: bool) -> Path | None:
+    """Where `virc download` puts that model; None where another model of the same last name is.
+
+    Args:
+        by_hand: take a folder that it did not make for that model, too.
+    """
+    from virc.download.hub import record
+
+    folder = workspace / MODELS / Path(hub_id).name
+    fetched = record.repo_of(folder)
+    return folder if fetched == hub_id or (by_hand and fetched is None) else None
+
+
+def download_of(hub_id: str, system: System | None) -> str:
+    """The command that fetches a model: by its short name where it has one, for its wording comes with it."""
+    of_system = system.models.items() if system else ()
+    short = next((short for short, model in of_system if model.hub == hub_id), None)
+    if system is None or short is None:
+        return f"virc download {hub_id}"
+    return f"virc download {short}" + (f" --system {system.called}" if system.called != system.name else "")
+
+
+def run_of(folder: Path) -> Run | None:
+    """The run whose folder, or one of whose checkpoints, or the actor of one, a folder is."""
+    place = folder.resolve()
+    if place.name == shards.ACTOR:
+        place = place.parent
+    for run in (Run(place), Run(place.parent.parent)):
+        if is_file(run.folder / "run.json") and place.parent in (run.folder.parent, run.checkpoints):
+            return run
+    return None
+
+
+def root_of(folder: Path, name: str) -> str:
+    """The name of the model at the beginning of the chain of stages that made a folder's weights.
+
+    Args:
+        name: of the weights, which begin a chain where nothing says otherwise.
+
+    Raises:
+        ConfigError: the `run.json` of their run cannot be read.
+    """
+    run = run_of(folder)
+    if run:
+        return runs.info(run).root
+    merged = origin.read(folder)
+    return merged.root if merged and merged.root else name
+
+
+def known(name: str, system: str | System | None = None) -> tuple[System | None, Model | None]:
+    """The system and model that a short name, a hub id or a path ending in a short name stands for.
+
+    Raises:
+        ConfigError: there is no system of the given name.
+    """
+    family = _system(system)
+    for candidate in (family,) if family else systems.discover().values():
+        for short, model in candidate.models.items():
+            if name == model.hub or Path(name).name == short:
+                return candidate, model
+    return family, None
+
+
+def served(
+    name: str, root: str | None = None, system: str | System | None = None
+) -> tuple[System | None, Model | None]:
+    """The system and model that a server's model is of.
+
+    Args:
+        name: what the server calls it: a short name, a hub id, or a system's name, however it is spelt; a file of its
+            weights in another format may go on behind it.
+        root: the folder or hub id of its weights, where the server tells.
+        system: the one that the caller names.
+
+    Raises:
+        ConfigError: there is no system of that name.
+    """
+    family = _system(system)
+    candidates = [family] if family else list(systems.discover().values())
+    for called in filter(None, (root, name)):
+        last = Path(called).name.casefold()
+        for candidate in candidates:
+            for short in sorted(candidate.models, key=len, reverse=True):
+                released = candidate.models[short].hub is not None  # such a name is nobody else's
+                if re.match(rf"{re.escape(short.casefold())}(\Z{'|[-._:@]' * released})", last):
+                    return candidate, candidate.models[short]
+    by_name = (each for each in candidates if each.models and each.name.casefold() == name.casefold())
+    return family or next(by_name, None), None
+
+
+def judges(name: str, system: str | System | None = None) -> Mapping[str, Model]:
+    """The judges among which one has that short name; none where it names no judge.
+
+    Raises:
+        ConfigError: there is no system of the given name.
+    """
+    family = _system(system)
+    candidates = (family,) if family else systems.discover().values()
+    return next((each.judges for each in candidates if name in each.judges), {})
+
+
+def _system(system: str | System | None) -> System | None:
+    if isinstance(system, System):
+        return system
+    return systems.get(system) if system else None
+
+
+def _lookup(name: str | None, workspace: Path, system: System | None) -> Weights | None:
+    """The weights of that name, where an adapter counts as weights too."""
+    family, model = known(name or EMBEDDED, system)
+    judge = judges(name or EMBEDDED, system).get(name or EMBEDDED) if model is None else None
+    if judge:
+        found = (place for place in _places(name, judge, workspace) if is_file(place / _MODEL))
+        return next((Weights(name or EMBEDDED, place, judge=True) for place in found), None)
+    places = _places(name, model, workspace)
+    for file in (_MODEL, adapters.SETTINGS):
+        for place in places:
+            if is_file(place / file):
+                return Weights(name or EMBEDDED, place, *_origin(place, family, model))
+    saved = checkpoint_of(name or EMBEDDED, workspace)
+    if saved is None:
+        return None
+    run, chosen = saved
+    called = f"{run.name}@{chosen.step}"
+    if not chosen.merged:
+        raise _in_shards(called, name or EMBEDDED)
+    return Weights(called, chosen.folder, *_origin(chosen.folder, family, model))
+
+
+def _origin(folder: Path, family: System | None, model: Model | None) -> tuple[System | None, Model | None]:
+    """The system and model of a folder whose name says one of them or neither: those of the run that made it."""
+    if model is not None:
+        return family, model
+    run = run_of(folder)
+    merged = None if run else origin.read(folder)
+    system = runs.info(run).system if run else merged and merged.system
+    if not system:
+        return family, model
+    family = family or systems.discover().get(system)
+    return known(root_of(folder, folder.name), family) if family else (None, None)
+
+
+def checkpoint_of(name: str, workspace: Path) -> tuple[Run, Checkpoint] | None:
+    """The run and the whole checkpoint of it that a name stands for: a run, its newest, or `RUN@STEP`.
+
+    Raises:
+        ConfigError: the run has saved nothing whole, or not at that step.
+    """
+    stem, at, step = name.rpartition("@")
+    run = _run(name, workspace)
+    if run:
+        found = checkpoints(run)
+        if not found:
+            raise _nothing_saved(run)
+        return run, found[-1]
+    run = _run(stem, workspace) if at and stem else None
+    return (run, checkpoint(run, step)) if run else None
+
+
+def _run(name: str, workspace: Path) -> Run | None:
+    """The run that a path leads to, or else of that name."""
+    if is_file(expanded(name) / "run.json"):
+        return Run(expanded(name).resolve())
+    run = Run(workspace / runs.FOLDER / name)
+    return run if Path(name).name == name and is_file(run.folder / "run.json") else None
+
+
+def _nothing_saved(run: Run) -> ConfigError:
+    if runs.state(run).progress == "running":
+        return ConfigError(
+            f"the run {run.name} has saved no whole checkpoint yet",
+            f"it is running: virc runs tail {run.name}",
+        )
+    return ConfigError(f"the run {run.name} has saved no whole checkpoint", f"virc runs show {run.name}")
+
+
+def _on_base(found: Weights, workspace: Path) -> Weights:
+    """An adapter with the base that its settings name."""
+    adapter = found.folder
+    name = adapters.read(adapter).base
+    base = _lookup(name, workspace, found.system)
+    if base is None:
+        fetch = f"virc download {name}" if re.fullmatch(systems.HUB_ID, name) else None
+        moved = f"write where it lies now as base_model_name_or_path into {adapter / adapters.SETTINGS}"
+        raise ConfigError(
+            f"the base of the LoRA adapter {found.name} is not on this machine: {name[:200]}", fetch or moved
+        )
+    if not is_file(base.folder / _MODEL):
+        raise ConfigError(
+            f"the base of the LoRA adapter {found.name} is an adapter itself: {base.folder}",
+            "merge that one into its own base first",
+        )
+    return Weights(found.name, base.folder, base.system, found.model or base.model, adapter)
+
+
+def _places(name: str | None, model: Model | None, workspace: Path) -> list[Path]:
+    """Where the weights of that name may lie, the likeliest first."""
+    if name is None:
+        return [EMBEDDED_FOLDER]
+    places = [expanded(name)]
+    hub_id = _hub_id(name, model)
+    if _in_workspace(name, model):
+        places += [Path(model.folder)] if model and model.folder else []
+        places.append(workspace / MODELS / Path(name).name)
+    if hub_id:
+        fetched = folder_of(hub_id, workspace, by_hand=model is not None and model.hub == hub_id)
+        return [*places, *([fetched] if fetched else []), *_cached(hub_id)]
+    return [*places, PACKAGE / name] if name in embedded() else places
+
+
+def _in_workspace(name: str, model: Model | None) -> bool:
+    """Whether the name may mean a folder of the workspace; any other path or hub id means itself alone."""
+    return "/" not in name or (model is not None and name == model.hub)
+
+
+def _hub_id(name: str, model: Model | None) -> str | None:
+    """The hub id a name stands for: itself if it looks like one, else that of its short name."""
+    if "/" not in name:
+        return model.hub if model else None
+    return name if name.count("/") == 1 and name[0] not in "./~" else None
+
+
+def _cached(hub_id: str) -> Iterator[Path]:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        yield Path(snapshot_download(hub_id, local_files_only=True))
+    except (HFValidationError, LocalEntryNotFoundError):
+        return
+
+
+def _missing(name: str, system: System | None, workspace: Path) -> ConfigError:
+    family, model = known(name, system)
+    judge = None if model else judges(name, system).get(name)
+    if judge:
+        return _missing_judge(name, judge)
+    if name == EMBEDDED:
+        return ConfigError("the embedded model is missing from this installation", REAL_MODELS)
+    if is_folder(expanded(name)):
+        no_model = ConfigError(f"{name} is no model folder: it holds no config.json")
+        return _in_shards(name, name) if shards.actor_of(expanded(name)) else no_model
+    if family and model and (model.folder or (name in family.models and not model.hub)):
+        return _missing_by_hand(name, model, family)
+    in_models = Path(name).parent == Path(MODELS)
+    hub_id = (model and model.hub) if in_models else _hub_id(name, model)
+    if hub_id:
+        return ConfigError(f"the model {name} is not on this machine", download_of(hub_id, family))
+    names = {short for each in systems.discover().values() for short in (*each.models, *each.judges)}
+    names |= set(embedded())
+    names |= {config.parent.name for config in (workspace / MODELS).glob("[!.]*/config.json")}
+    names |= {run.name for run in runs.discover(workspace)}
+    return ConfigError(f"there is no model {name[:200]!r}", did_you_mean(name, names))
+
+
+def _in_shards(what: str, name: str) -> ConfigError:
+    return ConfigError(
+        f"{what} is saved in shards, which nothing but its own training loads", f"virc merge {name}"
+    )
+
+
+def _missing_by_hand(name: str, model: Model, family: System) -> ConfigError:
+    """What to say of a model that its system does not have from the hub."""
+    if model.folder:
+        hint = f"mend `folder` of {name} in {family.file}"
+        return ConfigError(f"no model is in {model.folder}: it holds no config.json", hint)
+    hint = f"put it into {MODELS}/{name}, or give it a `hub` or a `folder` in {family.file}"
+    return ConfigError(f"the model {name} is not on this machine", hint)
+
+
+def _missing_judge(name: str, judge: Model) -> ConfigError:
+    if not judge.hub:
+        return ConfigError(f"no model is in {judge.folder}: it holds no config.json")
+    size = f", {judge.gib:.0f} GiB" if judge.gib else ""
+    message = f"{name}, which is {judge.hub}{size}, is not on this machine"
+    fetch = f"virc download {name if judges(name) else judge.hub}"
+    return ConfigError(message, f"`{fetch}`, then virc serve {name}")

@@ -1,0 +1,253 @@
+"""The sizes of a model, read from its config.json, and how many parameters follow from them; no engine is asked.
+
+`shapes/` holds those fields of the config.json of the published bases, so that a model can be judged before it is
+downloaded: layers, widths, heads, vocabulary, and the same of the vision tower.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from virc.core.errors import ConfigError
+from virc.core.files import contents
+from virc.core.text import clause
+from virc.stages.sft import Lora, Part
+
+_FOLDER = Path(__file__).parent / "shapes"
+_MOST_BYTES = 2**20
+
+Size = Annotated[int, Meta(ge=1, le=2**24)]
+Family = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
+
+
+class Text(msgspec.Struct, frozen=True):
+    """The language model, by the names of config.json."""
+
+    vocab_size: Size
+    hidden_size: Size
+    intermediate_size: Size
+    num_hidden_layers: Size
+    num_attention_heads: Size
+    num_key_value_heads: Size
+    head_dim: Size | None = None
+
+    @property
+    def head(self) -> int:
+        """Width of one head."""
+        return self.head_dim or self.hidden_size // self.num_attention_heads
+
+    @property
+    def queries(self) -> int:
+        """Width of all heads."""
+        return self.head * self.num_attention_heads
+
+    @property
+    def keys(self) -> int:
+        """Width of the keys of all their heads, and of the values."""
+        return self.head * self.num_key_value_heads
+
+
+class Vision(msgspec.Struct, frozen=True):
+    """The vision tower, by the names of config.json; what it leaves out is as transformers has it."""
+
+    hidden_size: Size
+    depth: Size = 32
+    embed_dim: Size | None = None
+    mlp_ratio: Size = 4
+    intermediate_size: Size | None = None
+    out_hidden_size: Size | None = None
+    patch_size: Size = 14
+    spatial_merge_size: Size = 2
+    temporal_patch_size: Size = 2
+    num_position_embeddings: Size = 2304
+    deepstack_visual_indexes: tuple[int, ...] = (8, 16, 24)
+
+    @property
+    def width(self) -> int:
+        """Of a patch inside the tower; Qwen2-VL alone writes it as `embed_dim`."""
+        return self.embed_dim or self.hidden_size
+
+    @property
+    def inner(self) -> int:
+        """Width inside the tower's MLPs."""
+        return self.intermediate_size or self.width * self.mlp_ratio
+
+    @property
+    def out(self) -> int:
+        """Width it hands to the language model."""
+        return self.out_hidden_size or self.hidden_size
+
+    @property
+    def merged(self) -> int:
+        """Patches that become one token."""
+        return self.spatial_merge_size**2
+
+    @property
+    def pixels(self) -> int:
+        """Numbers in one patch."""
+        return 3 * self.temporal_patch_size * self.patch_size**2
+
+
+class Linear(msgspec.Struct, frozen=True):
+    """Layers that are alike: the end of their name, their part, how many there are, and their size."""
+
+    name: str
+    part: Part
+    count: int
+    inputs: int
+    outputs: int
+    bias: bool
+
+    @property
+    def parameters(self) -> int:
+        """Of all of them."""
+        return self.count * self.outputs * (self.inputs + self.bias)
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """The sizes of a model.
+
+    Args:
+        tied: the embedding of tokens is the last layer too.
+        weight_bytes: of one parameter in its files.
+    """
+
+    family: Family
+    text: Text
+    vision: Vision
+    tied: bool
+    weight_bytes: int
+
+    def linears(self) -> Iterator[Linear]:
+        """Every linear layer; those of blocks that are alike together."""
+        text = self.text
+        biased = self.family != "qwen3_vl"
+        for name, inputs, outputs, bias in (
+            ("self_attn.q_proj", text.hidden_size, text.queries, biased),
+            ("self_attn.k_proj", text.hidden_size, text.keys, biased),
+            ("self_attn.v_proj", text.hidden_size, text.keys, biased),
+            ("self_attn.o_proj", text.queries, text.hidden_size, False),
+            ("mlp.gate_proj", text.hidden_size, text.intermediate_size, False),
+            ("mlp.up_proj", text.hidden_size, text.intermediate_size, False),
+            ("mlp.down_proj", text.intermediate_size, text.hidden_size, False),
+        ):
+            yield Linear(name, "language", text.num_hidden_layers, inputs, outputs, bias)
+        if not self.tied:
+            yield Linear("lm_head", "language", 1, text.hidden_size, text.vocab_size, False)
+        yield from self._vision_linears()
+
+    def _vision_linears(self) -> Iterator[Linear]:
+        vision = self.vision
+        width, inner, wide = vision.width, vision.inner, vision.width * vision.merged
+        yield Linear("attn.qkv", "vision", vision.depth, width, 3 * width, True)
+        yield Linear("attn.proj", "vision", vision.depth, width, width, True)
+        if self.family == "qwen2_5_vl":
+            for name in ("mlp.gate_proj", "mlp.up_proj"):
+                yield Linear(name, "vision", vision.depth, width, inner, True)
+            yield Linear("mlp.down_proj", "vision", vision.depth, inner, width, True)
+        else:
+            first, second = ("fc1", "fc2") if self.family == "qwen2_vl" else ("linear_fc1", "linear_fc2")
+            yield Linear(f"mlp.{first}", "vision", vision.depth, width, inner, True)
+            yield Linear(f"mlp.{second}", "vision", vision.depth, inner, width, True)
+        names = ("linear_fc1", "linear_fc2") if self.family == "qwen3_vl" else ("mlp.0", "mlp.2")
+        mergers: list[tuple[str, Part, int]] = [("merger", "projector", 1)]
+        if self.family == "qwen3_vl":
+            mergers.append(("deepstack_merger_list", "vision", len(vision.deepstack_visual_indexes)))
+        for merger, part, count in mergers:
+            yield Linear(f"{merger}.{names[0]}", part, count, wide, wide, True)
+            yield Linear(f"{merger}.{names[1]}", part, count, wide, vision.out, True)
+
+    def parameters(self) -> dict[Part, int]:
+        """Number of parameters of each part, as transformers builds it."""
+        counted: dict[Part, int] = {"vision": 0, "projector": 0, "language": 0}
+        for linear in self.linears():
+            counted[linear.part] += linear.parameters
+        text, vision = self.text, self.vision
+        norms = 2 * text.hidden_size + (2 * text.head if self.family == "qwen3_vl" else 0)
+        counted["language"] += text.vocab_size * text.hidden_size  # the embedding
+        counted["language"] += text.num_hidden_layers * norms + text.hidden_size
+        of_norm = 1 if self.family == "qwen2_5_vl" else 2  # a LayerNorm has a bias too
+        counted["vision"] += vision.pixels * vision.width + 2 * of_norm * vision.width * vision.depth
+        counted["projector"] += of_norm * vision.width
+        if self.family == "qwen3_vl":
+            deep = len(vision.deepstack_visual_indexes)
+            counted["vision"] += vision.width * (1 + vision.num_position_embeddings)  # bias of the patches
+            counted["vision"] += 2 * vision.width * vision.merged * deep
+        return counted
+
+    def adapter(self, lora: Lora, frozen: tuple[Part, ...]) -> int:
+        """Number of parameters of a LoRA adapter, which LLaMA-Factory lays on layers by parts of their names."""
+        return sum(
+            linear.count * lora.rank * (linear.inputs + linear.outputs)
+            for linear in self._adapted(lora, frozen)
+        )
+
+    def adapter_inputs(self, lora: Lora, frozen: tuple[Part, ...]) -> int:
+        """Numbers a token that the layers with an adapter get in one block of the language model."""
+        return sum(linear.inputs for linear in self._adapted(lora, frozen) if linear.part == "language")
+
+    def _adapted(self, lora: Lora, frozen: tuple[Part, ...]) -> Iterator[Linear]:
+        linears = list(self.linears())
+        targets = set(lora.targets)
+        if targets == {"all"}:
+            offered = (each for each in linears if each.name != "lm_head" and each.part != "projector")
+            targets = {
+                each.name.rsplit(".", 1)[-1]
+                for each in offered
+                if not ("vision" in frozen and each.part == "vision")
+            }
+        for linear in linears:
+            if linear.part not in frozen and any(target in linear.name for target in targets):
+                yield linear
+
+
+def of_folder(folder: Path) -> Shape:
+    """The shape of a model folder.
+
+    Raises:
+        ConfigError: its config.json cannot be read, or is of another kind of model.
+    """
+    return _read(folder / "config.json")
+
+
+def published(hub_id: str) -> Shape | None:
+    """The shape of a published base, without its files; None where it is not known."""
+    file = next((each for each in _FOLDER.glob("*.json") if each.stem == hub_id.replace("/", "--")), None)
+    return _read(file) if file else None
+
+
+def of_base(name: str, workspace: Path) -> Shape | None:
+    """The shape of a base by any name it has; None where neither its files nor its sizes are here.
+
+    Raises:
+        ConfigError: its config.json cannot be read, or is of another kind of model.
+    """
+    from virc.models import registry as models
+
+    known = published(name)
+    if known:
+        return known
+    try:
+        folder = models.find(name, workspace).folder
+    except ConfigError:
+        return None
+    return of_folder(folder)
+
+
+def _read(file: Path) -> Shape:
+    try:
+        config = msgspec.json.decode(contents(file, _MOST_BYTES), type=dict[str, Any])
+        nested = msgspec.convert(config.get("text_config") or {}, dict[str, Any])
+        family = msgspec.convert(config.get("model_type"), Family)
+        text = msgspec.convert({**config, **nested}, Text)
+        vision = msgspec.convert(config.get("vision_config"), Vision)
+        tied = msgspec.convert(
+            config.get("tie_word_embeddings", nested.get("tie_word_embeddings", False)), bool
+        )
+    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        raise ConfigError(f"{file} does not say how large the model is: {clause(error)}") from error
+    kind = config.get("dtype") or config.get("torch_dtype") or nested.get("dtype")
+    return Shape(family, text, vision, tied, 4 if kind == "float32" else 2)

@@ -1,0 +1,1 @@
+"""What a server does with images and boxes, found out by asking it."""

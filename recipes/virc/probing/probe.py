@@ -1,0 +1,271 @@
+"""Finds out how a server and its model speak, by at most four requests with drawn pictures."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from virc.backends.interface import Sampling
+from virc.core.errors import ConfigError, NetworkError, VircError
+from virc.core.text import plain
+from virc.families import registry as families
+from virc.families.registry import Family
+from virc.probing import limits, pictures
+from virc.probing.result import Probed
+from virc.probing.scaling import Counts, Shrunk, beyond_text, cached, enlarged, scaling
+from virc.reasoning import lenient
+from virc.reasoning.bodies import BOX, FormatError
+from virc.reasoning.images import Shown
+from virc.reasoning.protocol import Protocol, fill
+from virc.reasoning.session import Ask, Message, Reply
+
+if TYPE_CHECKING:
+    from virc.backends.openai.backend import OpenAIBackend
+
+MOST_REQUESTS = 4
+IMAGES = 17
+"""Pictures of one conversation that are tried: one of the question, and what sixteen turns show."""
+
+_TASK = (
+    "{line}\nThe image shows one red rectangle. Look at it closer: call the function with the box that encloses the "
+    "red rectangle exactly, and write nothing else."
+)
+_COLORS = "Which colours have images {asked}? Answer with {count} words, in this order."
+_LONGEST_REPLY, _COUNTED_REPLY = 4096, 16
+"""Tokens of a reply that is read, and of one of which only the count of its prompt is."""
+_MOST_CHARACTERS = 50_000
+
+Say = Callable[[str], None]
+
+
+class _Seen(msgspec.Struct):
+    """What the replies showed so far."""
+
+    counted: pictures.Counted | None = None
+    calls: Literal["text", "structured", "native"] | None = None
+    thoughts: Literal["apart", "tags", "none"] | None = None
+    counts: Counts = msgspec.field(default_factory=Counts)
+    ordered: bool | None = None
+    images: int | None = None
+    asked_images: int | None = None
+    context: int | None = None
+    ended: str | None = None
+
+
+def probe(backend: "OpenAIBackend", endpoint: str, say: Say = lambda _: None) -> Probed:
+    """Ask an endpoint until it is known how it speaks, or four requests were made.
+
+    What is refused or breaks off after the first reply ends the probe, and what was found by then holds.
+
+    Args:
+        backend: of the endpoint and model; it makes no tries of its own.
+        endpoint: its address.
+        say: told what is asked, one line each.
+
+    Raises:
+        ConfigError, NetworkError, EngineError: the endpoint cannot be asked at all.
+    """
+    named = families.by_name(backend.model) or (families.by_name(backend.root) if backend.root else None)
+    family = named or families.UNKNOWN
+    backend.most_requests = MOST_REQUESTS
+    seen = _Seen()
+    _ask_box(backend, family, seen, say)
+    try:
+        _ask_order(backend, seen, say)
+        _ask_small(backend, family, named, seen, say)
+    except VircError as error:
+        seen.ended = plain(error.message)
+    if backend.requests >= MOST_REQUESTS and seen.images is None:
+        seen.ended = (
+            f"{(backend.left_out and 'parameters were refused, and ') or ''}{MOST_REQUESTS} requests are all"
+        )
+    return _result(backend, endpoint, named, seen)
+
+
+def _result(backend: "OpenAIBackend", endpoint: str, named: Family | None, seen: _Seen) -> Probed:
+    counted = seen.counted
+    in_pixels = counted is not None and counted.coordinates == "pixel"
+    shrunk = _shrunk(named, seen)
+    longest = shrunk.longest
+    largest = longest or (pictures.LARGE[0] if in_pixels else None)
+    return Probed(
+        endpoint=endpoint,
+        model=backend.model,
+        server=backend.kind,
+        family=named.name if named else None,
+        coordinates=counted.coordinates if counted else None,
+        box=counted.box if counted else None,
+        longest=longest,
+        max_pixels=largest and largest * largest * pictures.LARGE[1] // pictures.LARGE[0],
+        min_pixels=enlarged(named, seen.counts, counted.scale if counted and in_pixels else None),
+        scaling=shrunk.kind,
+        ordered=seen.ordered,
+        calls=seen.calls,
+        images=seen.images,
+        asked_images=seen.asked_images,
+        context=backend.context or _context(backend) or seen.context,
+        thoughts=seen.thoughts,
+        left_out=tuple(sorted(backend.left_out)),
+        requests=backend.requests,
+        ended=seen.ended,
+    )
+
+
+def _shrunk(named: Family | None, seen: _Seen) -> Shrunk:
+    """Whether the large picture was scaled down: by a box in pixels of what was seen, else by what was counted."""
+    if seen.counted is None or seen.counted.coordinates != "pixel":
+        return scaling(named, seen.counts)
+    if seen.counted.scale == 1:
+        return Shrunk("none")
+    return Shrunk("down", pictures.longest(seen.counted.scale))
+
+
+def _ask_box(backend: "OpenAIBackend", family: Family, seen: _Seen, say: Say) -> None:
+    """Have the model call its tool on the rectangle: told of the tool in words, then by the server."""
+    say("a picture with a red rectangle: how are boxes counted, how do calls come?")
+    protocol = families.protocol(family)
+    ask = _box_ask(protocol, Shown(pictures.large()))
+    reply = _reply(backend, ask)
+    _take_box(reply, protocol, seen)
+    seen.counts.large = beyond_text(reply, ask)
+    if seen.calls is None and backend.requests < MOST_REQUESTS:
+        say("no call came: the same, with the tool told to the server")
+        native = families.protocol(family, native=True)
+        with suppress(VircError):  # many servers and models know no tools
+            _take_box(_reply(backend, _box_ask(native, Shown(pictures.large()))), native, seen)
+
+
+def _box_ask(protocol: Protocol, shown: Shown) -> Ask:
+    line = fill(protocol.image_line, index=0, width=shown.width, height=shown.height)
+    messages = (Message("system", protocol.system), Message("user", _TASK.replace("{line}", line), (0,)))
+    return Ask(messages, (shown,), schemas=protocol.schemas)
+
+
+def _take_box(reply: Reply, protocol: Protocol, seen: _Seen) -> None:
+    _take_thought(reply, seen)
+    text, box = reply.text[:_MOST_CHARACTERS], None
+    with suppress(FormatError):
+        turn = lenient.read(
+            text, protocol.grammar, protocol.tools, thought=reply.thought, calls=reply.calls
+        ).turn
+        if turn.tool:
+            seen.calls = "native" if protocol.schemas else "structured" if reply.calls else "text"
+            box = turn.tool.arguments.get(BOX)
+    found = pictures.counted(box) or pictures.counted(pictures.numbers(_content(reply)))
+    seen.counted = found or seen.counted
+
+
+def _take_thought(reply: Reply, seen: _Seen) -> None:
+    if reply.thought:
+        seen.thoughts = "apart"
+    elif lenient.apart(reply.text[:_MOST_CHARACTERS]) != ("", reply.text[:_MOST_CHARACTERS]):
+        seen.thoughts = seen.thoughts if seen.thoughts == "apart" else "tags"
+    else:
+        seen.thoughts = seen.thoughts or "none"
+
+
+def _ask_order(backend: "OpenAIBackend", seen: _Seen, say: Say) -> None:
+    """Show pictures of one colour in as many messages: are they taken, and seen in their order?
+
+    Raises:
+        VircError: a request fails for another reason than its pictures.
+    """
+    count: int | None = IMAGES
+    while count and backend.requests < MOST_REQUESTS:
+        say(f"{count} pictures in as many messages: are they taken, and in their order?")
+        seen.asked_images = IMAGES
+        ask = _order_ask(count)
+        try:
+            reply = _reply(backend, ask)
+        except VircError as error:
+            count = _refused(error, count, seen)
+        else:
+            count = _take_order(reply, ask, seen)
+
+
+def _refused(error: VircError, count: int, seen: _Seen) -> int | None:
+    """How many pictures to show after a refusal of that many; None: one fits, which was shown already.
+
+    Raises:
+        VircError: it is about something else.
+    """
+    said = getattr(error, "said", error.message)
+    allowed, fewer = limits.pictures_allowed(said, count), limits.fewer(said, count)
+    seen.context = seen.context or limits.context(said)
+    if allowed is None and fewer is None:
+        raise error
+    if allowed is not None or fewer == 1:
+        seen.images = allowed or fewer
+    return None if seen.images == 1 else allowed or fewer
+
+
+def _take_order(reply: Reply, ask: Ask, seen: _Seen) -> int | None:
+    """Note what of a conversation with several pictures was seen; how many to show next, None: that will do."""
+    count = len(ask.images)
+    seen.counts.several, seen.counts.pictures = beyond_text(reply, ask), count
+    wanted = [pictures.FIRST, pictures.SECOND, pictures.LAST][:count]
+    named = pictures.colors(_content(reply))[-len(wanted) :]
+    if named == wanted:
+        seen.ordered, seen.images = True if count > 1 else seen.ordered, count
+        return None
+    if pictures.misplaced(named, wanted):
+        seen.ordered, seen.images = False, count
+        return None
+    seen.images = None  # they were taken, and who knows how many of them were seen
+    return None if reply.finish == "length" or count == 1 else max(1, count // 4)
+
+
+def _order_ask(count: int) -> Ask:
+    colors = [pictures.FIRST, pictures.SECOND, *[pictures.OTHERS] * (count - 3), pictures.LAST][:count]
+    shown = tuple(Shown(pictures.small(color)) for color in colors)
+    return Ask(tuple(_order_messages(count)), shown)
+
+
+def _order_messages(count: int) -> Iterator[Message]:
+    for index in range(count):
+        if index:
+            yield Message("assistant", "Go on.")
+        asked = sorted({0, 1, count - 1} & set(range(count)))
+        listed = ", ".join(map(str, asked))
+        question = "\n" + _COLORS.format(asked=listed, count=len(asked)) if index == count - 1 else ""
+        yield Message("user", f"Image {index}.{question}", (index,))
+
+
+def _ask_small(backend: "OpenAIBackend", family: Family, named: Family | None, seen: _Seen, say: Say) -> None:
+    """Ask for the box once more with a small picture, where what the server counts then tells how large ones are seen.
+
+    Raises:
+        VircError: the request fails.
+    """
+    in_pixels = seen.counted is not None and seen.counted.coordinates == "pixel"
+    if in_pixels or backend.requests >= MOST_REQUESTS or _shrunk(named, seen).sure:
+        return
+    say("a small picture: how many tokens does it take?")
+    ask = _box_ask(families.protocol(family), Shown(pictures.small_with_target()))
+    small = beyond_text(_reply(backend, ask, _COUNTED_REPLY), ask)
+    seen.counts.small = None if small is None or cached(seen.counts, small) else small
+
+
+def _reply(backend: "OpenAIBackend", ask: Ask, most: int = _LONGEST_REPLY) -> Reply:
+    return backend.reply(ask, Sampling(max_tokens=most))
+
+
+def _content(reply: Reply) -> str:
+    """What a reply says beside its thought."""
+    return lenient.apart(reply.text[:_MOST_CHARACTERS])[1]
+
+
+def _context(backend: "OpenAIBackend") -> int | None:
+    """The context in tokens by what llama.cpp and LM Studio say beside their list of models."""
+    with suppress(ConfigError, NetworkError):
+        settings = backend.json_object("/props").get("default_generation_settings")
+        if isinstance(settings, dict) and type(settings.get("n_ctx")) is int:
+            return int(settings["n_ctx"])
+    with suppress(ConfigError, NetworkError):
+        listed = backend.json_object("/api/v0/models").get("data")
+        for entry in listed if isinstance(listed, list) else ():
+            if isinstance(entry, dict) and entry.get("id") == backend.model:
+                known = entry.get("loaded_context_length") or entry.get("max_context_length")
+                return known if type(known) is int and known > 0 else None
+    return None

@@ -1,0 +1,113 @@
+"""What a probe found out about an endpoint and its model, kept on this machine until the next one.
+
+`probe` asks, with at most four requests; `kept` is what solving goes by.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from virc.core.errors import ConfigError
+from virc.core.files import contents, write_whole
+from virc.envs.environment import cache_folder
+from virc.reasoning.protocol import BoxForm, Coordinates
+
+__all__ = ["Probed", "Scaling", "file_of", "keep", "kept", "shortcomings"]
+
+Scaling = Literal["none", "down", "fixed"]
+
+_MOST_BYTES = 2**16
+_FOLDER = "probes"
+
+
+class Probed(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found out.
+
+    Args:
+        endpoint, model: which were asked.
+        server: how the server calls itself, in lower case; what is found of another server does not hold.
+        family: of the model, by its name.
+        coordinates, box: how its boxes are counted, and in which order their numbers come; None: it gave no box.
+        longest: pixels of the longest side that a picture is shown with unchanged; None: no limit was seen.
+        max_pixels: pixels of the largest picture that is known to be shown unchanged, where there is a limit; of a
+            model that counts boxes in pixels also where none was seen: those of the largest that was tried.
+        min_pixels: pixels to which smaller pictures are enlarged; None: that was not seen.
+        scaling: whether pictures are scaled down: `none`, `down` to `longest`, `fixed` to one size; None: nothing
+            tells.
+        ordered: whether pictures of several messages come in their order; None: nothing tells.
+        calls: how tool calls come: as `text` of the reply, `structured` by the server, or only where the server is told
+            of the tools (`native`); None: it made none.
+        images: most pictures of a conversation that were taken and seen, up to `asked_images`; None: nothing tells.
+        asked_images: how many were tried.
+        context: longest conversation in tokens, where the server tells.
+        thoughts: whether they come `apart` from the content, in `tags` within it, or not at all (`none`).
+        left_out: parameters that the server refuses.
+        requests: how many it took.
+        ended: why it came to an end before all was asked; None: it did not.
+    """
+
+    endpoint: str
+    model: str
+    server: str = ""
+    family: str | None = None
+    coordinates: Coordinates | None = None
+    box: BoxForm | None = None
+    longest: int | None = None
+    max_pixels: int | None = None
+    min_pixels: int | None = None
+    scaling: Scaling | None = None
+    ordered: bool | None = None
+    calls: Literal["text", "structured", "native"] | None = None
+    images: int | None = None
+    asked_images: int | None = None
+    context: int | None = None
+    thoughts: Literal["apart", "tags", "none"] | None = None
+    left_out: tuple[str, ...] = ()
+    requests: int = 0
+    ended: str | None = None
+    schema: Literal["virc.probe/1"] = "virc.probe/1"
+
+
+def shortcomings(probed: Probed) -> Iterator[str]:
+    """What of a server was found that the loop has to do without, one sentence each."""
+    if probed.ordered is False:
+        yield "the server mixes up the order of pictures: answers about crops may be of other pictures"
+    if probed.images is not None and probed.asked_images is not None and probed.images < probed.asked_images:
+        turns = max(1, probed.images - 1)
+        yield f"{probed.images} pictures fit into a conversation: --max-turns {turns} stays within"
+
+
+def file_of(endpoint: str, model: str) -> Path:
+    """Where the result of an endpoint and model is kept: in this user's cache.
+
+    Raises:
+        ConfigError: this user has no home folder, and no variable names another.
+    """
+    name = hashlib.sha256(f"{endpoint.rstrip('/')}\\n{model}".encode()).hexdigest()[:24]
+    return cache_folder(os.environ) / _FOLDER / f"{name}.json"
+
+
+def keep(probed: Probed) -> Path:
+    """Keep a result in place of the one before.
+
+    Raises:
+        OSError: the disk refused.
+        ConfigError: there is no place for it.
+    """
+    file = file_of(probed.endpoint, probed.model)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, msgspec.json.encode(probed))
+    return file
+
+
+def kept(endpoint: str, model: str, server: str) -> Probed | None:
+    """The result that is kept of an endpoint and model; None where there is none, or another server answers there."""
+    try:
+        probed = msgspec.json.decode(contents(file_of(endpoint, model), _MOST_BYTES), type=Probed)
+    except (OSError, ValueError, ConfigError):
+        return None
+    return probed if probed.server == server else None

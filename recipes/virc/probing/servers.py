@@ -1,0 +1,107 @@
+"""Model servers that answer on this machine, on the ports that they usually listen on."""
+
+import socket
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
+from threading import Timer
+from typing import Any
+
+import msgspec
+
+from virc.core.text import plain
+
+PORTS = {
+    1234: "LM Studio",
+    4000: "LiteLLM",
+    8000: "vLLM, virc serve",
+    8080: "llama.cpp, MLX-VLM",
+    11434: "Ollama",
+    23333: "LMDeploy",
+    30000: "SGLang",
+}
+"""Port -> whose default it is."""
+
+_SECONDS = 0.5
+_MOST_BYTES = 2**20
+_OWNERS = {
+    "library": "Ollama",
+    "llamacpp": "llama.cpp",
+    "vllm": "vLLM",
+    "sglang": "SGLang",
+    "organization_owner": "LM Studio",
+    "lmdeploy": "LMDeploy",
+    "virc": "virc serve",
+}
+
+
+class _Model(msgspec.Struct):
+    id: str
+    owned_by: Any = None
+
+
+class _Listing(msgspec.Struct):
+    data: list[_Model]
+
+
+class LocalServer(msgspec.Struct, frozen=True):
+    """A server that lists models.
+
+    Args:
+        endpoint: its address, up to and with /v1.
+        server: what it is, as it says, else whose port that is.
+        models: their names, the first few.
+    """
+
+    endpoint: str
+    server: str
+    models: tuple[str, ...]
+
+
+def server_name(owner: str) -> str:
+    """The name of the server that says `owner` owns its models; itself where that is none's."""
+    return _OWNERS.get(owner.lower(), owner)
+
+
+def local_servers(ports: Iterable[int] | None = None) -> list[LocalServer]:
+    """The servers of this machine's loopback that list models, in the order of the ports; half a second at most.
+
+    Args:
+        ports: where to look; None: on all of `PORTS`.
+    """
+    ports = tuple(PORTS if ports is None else ports)
+    with ThreadPoolExecutor(len(ports) or 1) as pool:
+        return [found for found in pool.map(_asked, ports) if found]
+
+
+def _asked(port: int) -> LocalServer | None:
+    connection = HTTPConnection("127.0.0.1", port, timeout=_SECONDS)
+    end = Timer(_SECONDS, _cut, (connection,))  # the time-out above is of each read, and some servers trickle
+    try:
+        connection.connect()
+        end.start()
+        connection.request("GET", "/v1/models")
+        response = connection.getresponse()
+        if response.status in (401, 403):
+            return LocalServer(
+                f"http://127.0.0.1:{port}/v1", f"{PORTS.get(port, 'a server')}, which wants a key", ()
+            )
+        listed = msgspec.json.decode(response.read(_MOST_BYTES), type=_Listing).data
+    except (OSError, HTTPException, ValueError, RecursionError):
+        return None
+    finally:
+        end.cancel()
+        connection.close()
+    if not listed:
+        return None
+    server = _OWNERS.get(str(listed[0].owned_by).lower(), PORTS.get(port, "a server"))
+    return LocalServer(
+        f"http://127.0.0.1:{port}/v1", server, tuple(plain(each.id, 80) for each in listed[:8])
+    )
+
+
+def _cut(connection: HTTPConnection) -> None:
+    """End an exchange whose time is over."""
+    with suppress(OSError, AttributeError):  # it may be closed by now
+        connection.sock.shutdown(socket.SHUT_RDWR)

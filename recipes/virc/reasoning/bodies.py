@@ -1,0 +1,249 @@
+"""What stands in a tool call, by the form it is written in: text becomes the name of a tool and its arguments."""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Any, Literal, NoReturn
+
+import msgspec
+
+from virc.reasoning.grammar import CallForm, Index
+
+INDEX = "image_index"
+"""The argument that names an image, of every tool."""
+
+BOX = "bbox_2d"
+"""The argument that names a part of an image."""
+
+END = "Terminate"
+"""The action that answers."""
+
+_MOST_DIGITS = 18
+_NAMED = {"name", "arguments"}
+_OBJECT = re.compile(r"\{\s*\"")
+
+
+class FormatError(ValueError):
+    """The turn is not in the format; `kind` says whether its tags or its JSON are wrong, or its length."""
+
+    def __init__(self, kind: Literal["tags", "json", "length"], message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class ToolText(msgspec.Struct, frozen=True):
+    """A tool call as written: nothing about it is checked but that it is well-formed."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+class Called(msgspec.Struct, frozen=True):
+    """A tool call that a server took out of a reply, or that a stock model wrote: by names that may not be ours, its
+    arguments an object or JSON text.
+    """
+
+    name: str
+    arguments: dict[str, Any] | str
+
+
+class Acted(msgspec.Struct, frozen=True):
+    """What a list of actions says: a call, or an answer; and the thought in it, where it has one."""
+
+    tool: ToolText | None = None
+    answer: str | None = None
+    think: str = ""
+
+
+def tool_of(text: str, form: CallForm) -> ToolText:
+    """The call that stands between the marks of a form, which is none of `actions`.
+
+    Raises:
+        FormatError: it is not written as the form says.
+    """
+    match form.body:
+        case "call":
+            return _named(_json(text), form)
+        case "arguments":
+            arguments = _object_of(_json(text))
+        case "list":
+            arguments = {form.unnamed[0]: _list_of(_json(text))}
+        case "function":
+            arguments = _in_order(text, form.unnamed)
+        case _:
+            arguments = {form.unnamed[0]: text}
+    return ToolText(form.tool or "", _translated(arguments, form))
+
+
+def actions_of(text: str, form: CallForm) -> Acted:
+    """What an object of a thought and one action says.
+
+    Raises:
+        FormatError: it is no such object.
+    """
+    value = _object_of(_json(text))
+    listed, think = value.get("actions"), value.get("thought", "")
+    if set(value) - {"thought"} != {"actions"} or not isinstance(listed, list) or not isinstance(think, str):
+        raise FormatError("json", "the reply is not an object of a thought and a list of actions")
+    if len(listed) != 1:
+        raise FormatError("json", f"there are {len(listed)} actions, not one")
+    action = listed[0]
+    if isinstance(action, dict) and action.get("name") == END:
+        return Acted(answer=_last(action.get("arguments")), think=think.strip())
+    return Acted(_named(action, form), think=think.strip())
+
+
+def bare_start(text: str, behind: int) -> int | None:
+    """Where the first JSON object of a reply behind a place begins; None where there is none."""
+    found = _OBJECT.search(text, behind)
+    return found.start() if found else None
+
+
+def bare_end(text: str, start: int) -> int:
+    """Where the JSON object that begins at `start` ends.
+
+    Raises:
+        FormatError: it does not.
+    """
+    end: int = _decoded(lambda: _DECODER.raw_decode(text, start))[1]
+    return end
+
+
+def decoded(text: str, *, whole: bool = False) -> Any:
+    """The JSON value at the beginning of a text, or with `whole` the one that all of it is.
+
+    Raises:
+        FormatError: there is none; or it repeats a key, or holds NaN, infinities or huge numbers.
+    """
+    return _json(text) if whole else _decoded(lambda: _DECODER.raw_decode(text))[0]
+
+
+def _json(text: str) -> Any:
+    return _decoded(lambda: _DECODER.decode(text))
+
+
+def _decoded(decode: Callable[[], Any]) -> Any:
+    try:
+        return decode()
+    except RecursionError:
+        raise FormatError("json", "the tool call is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise FormatError(
+            "json", f"the tool call is not JSON: {error.msg} at character {error.pos}"
+        ) from None
+
+
+def _named(value: object, form: CallForm) -> ToolText:
+    """A call that names its tool, and nothing beside name and arguments."""
+    if not isinstance(value, dict) or set(value) != _NAMED:
+        raise FormatError("json", "the tool call is not an object with exactly name and arguments")
+    if not isinstance(value["name"], str) or not isinstance(value["arguments"], dict):
+        raise FormatError("json", "in the tool call, name must be a string and arguments an object")
+    return ToolText(form.names.get(value["name"], value["name"]), _translated(value["arguments"], form))
+
+
+def _object_of(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise FormatError("json", "the tool call is not a JSON object")
+    return value
+
+
+def _list_of(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise FormatError("json", "the tool call is not a JSON list")
+    return value
+
+
+def _in_order(text: str, names: tuple[str, ...]) -> dict[str, Any]:
+    """The values of `a, b`, `a, b)` or `a) = b`, by the names of the arguments; what is no JSON is text."""
+    inner, closed, behind = text.rpartition(")")
+    if not closed:
+        inner, behind = behind, ""
+    if behind.strip() and not behind.lstrip().startswith("="):
+        raise FormatError("json", "the call goes on behind its closing bracket with something but `=`")
+    last = [behind.lstrip()[1:]] if behind.strip() else []
+    values = [*_split(inner, len(names) - len(last)), *map(_value, last)]
+    if len(values) != len(names):
+        raise FormatError("json", f"the values of the call are not {' and '.join(names)}")
+    return dict(zip(names, values, strict=True))
+
+
+def _split(text: str, count: int) -> list[Any]:
+    """`count` values between commas: those of JSON, else pieces of text, the last of which keeps its commas."""
+    listed = _value(f"[{text}]")
+    if isinstance(listed, list) and len(listed) == count:
+        return listed
+    return [_value(piece) for piece in text.split(",", max(0, count - 1))]
+
+
+def _value(text: str) -> Any:
+    try:
+        return _json(text)
+    except FormatError:
+        return text.strip()
+
+
+def _translated(arguments: dict[str, Any], form: CallForm) -> dict[str, Any]:
+    """Arguments by their own names, images counted from 0, and those that nobody writes.
+
+    Raises:
+        FormatError: two are the same argument, or an image has a number under the first.
+    """
+    read: dict[str, Any] = {}
+    for key, value in arguments.items():
+        name = form.keys.get(key, key)
+        if name is not None and (name in read or name in form.given):
+            raise FormatError("json", f"the tool call repeats {name}, or nobody writes it")
+        if name is not None:
+            read[name] = _zero_based(value, form) if name == INDEX else value
+    given = {
+        name: Index.LAST if name == INDEX and value == Index.LAST else value
+        for name, value in form.given.items()
+    }
+    return read | given
+
+
+def _zero_based(value: object, form: CallForm) -> object:
+    if form.index_from == 0 or type(value) is not int:
+        return value
+    if value < form.index_from:
+        raise FormatError("json", f"{INDEX} is {value}, but the first image is {form.index_from}")
+    return value - form.index_from
+
+
+def _last(arguments: object) -> str:
+    """The answer of the action that ends: the only value of its arguments, as text."""
+    if not isinstance(arguments, dict) or len(arguments) != 1:
+        raise FormatError("json", f"{END} has not exactly one argument, the answer")
+    (answer,) = arguments.values()
+    return answer.strip() if isinstance(answer, str) else json.dumps(answer)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise FormatError("json", "the tool call repeats a key")
+    return value
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise FormatError("json", f"the tool call holds {constant}, which JSON has not")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise FormatError("json", f"the tool call holds a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise FormatError("json", "the tool call holds a number that is too large")
+    return value
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_refuse, parse_int=_whole, parse_float=_finite
+)

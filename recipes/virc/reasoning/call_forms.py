@@ -1,0 +1,143 @@
+"""The forms that stock models write a tool call in, each read as a name and arguments; nothing of it is evaluated."""
+
+import ast
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+
+import msgspec
+
+from virc.reasoning.bodies import BOX, Called, FormatError, decoded
+
+MOST_CALL, _MOST_PYTHON = 10_000, 2_000
+"""Characters of a call that are read; fewer where it is written as Python."""
+MOST_OBJECTS = 50
+"""Places in a reply that are tried."""
+MARKS = re.compile(
+    r"<tool_call>(?P<tag>.*?)(?:</tool_call>|(?=<tool_call>)|\Z)"
+    r"|<\|tool_call>call:(?P<gemma>.*?)(?:<tool_call\|>|\Z)"
+    r"|\[TOOL_CALLS\](?P<mistral>.*?)(?:</s>|\Z)"
+    r"|<\|tool_call_begin\|>(?P<kimi>.*?)(?:<\|tool_call_end\|>|\Z)"
+    r"|<\|tool_call_start\|>(?P<listed>.*?)(?:<\|tool_call_end\|>|\Z)"
+    r"|<\|python_tag\|>(?P<python>.*?)(?:<\|eom_id\|>|\Z)"
+    r"|(?P<xml><function=.*?)(?:</function>|\Z)"
+    r"|(?:^|\n)Action:(?P<action>\s*[\w.-]+\s+Action Input:.*?)(?:\nObservation:|\Z)",
+    re.DOTALL,
+)
+"""Marks that only a call has; what stands between them has to be one."""
+_XML = re.compile(r"<function=([^>\s]+)>(.*)", re.DOTALL)
+_PARAMETER = re.compile(r"<parameter=([^>\s]+)>(.*?)(?:</parameter>|(?=<parameter=)|\Z)", re.DOTALL)
+_GLM = re.compile(r"<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z_][\w.-]*")
+_GEMMA_TEXT = '<|"|>'
+_NAMES = ("name", "tool", "tool_name", "function")
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A call in a text: where it begins and ends there, and what it says; None: it cannot be read."""
+
+    start: int
+    end: int
+    called: Called | None
+
+
+def marked(text: str, cut: bool) -> Iterator[Found]:
+    """The calls in a text that stand between marks of their own, in order.
+
+    Args:
+        cut: the token limit ended the text, so that nothing is mended.
+    """
+    for found in MARKS.finditer(text):
+        kind = found.lastgroup
+        inner = found[kind or 0]
+        if kind == "gemma":
+            yield Found(found.start(), found.end(), _gemma(inner, cut))
+        else:
+            yield Found(found.start(), found.end(), call_of(inner, cut))
+
+
+def call_of(text: str, cut: bool) -> Called | None:
+    """The call that a text begins with, in any of its forms; None where it is none."""
+    text = text[:MOST_CALL].strip()
+    if xml := _XML.match(text):
+        return Called(xml[1], {key: value.strip() for key, value in _PARAMETER.findall(xml[2])})
+    if text[:1] in "{[":
+        return _of_object(object_of(text, cut))
+    name = _NAME.match(text)
+    if not name:
+        return None
+    behind = text[name.end() :].lstrip()
+    if pairs := _GLM.findall(behind):
+        return Called(name[0], {key.strip(): value.strip() for key, value in pairs})
+    behind = re.sub(
+        r"\A(?:\[ARGS\]|:\d+\s*<\|tool_call_argument_begin\|>|Action Input:)", "", behind
+    ).lstrip()
+    if behind.startswith("{"):
+        value = object_of(behind, cut)
+        called = name[0].removeprefix("functions.")
+        return Called(called, value) if isinstance(value, dict) else None
+    return function_of(text)
+
+
+def _of_object(value: object) -> Called | None:
+    """The call that a JSON value is: {name, arguments} by the names of several APIs, or the first of a list."""
+    if isinstance(value, list):
+        return _of_object(value[0]) if value else None
+    if not isinstance(value, dict):
+        return None
+    for key in ("tool_calls", "function", "function_call"):
+        if isinstance(value.get(key), dict | list):
+            return _of_object(value[key])
+    name = next((value[key] for key in _NAMES if isinstance(value.get(key), str)), None)
+    if name is None:
+        return None
+    for key in ("arguments", "parameters", "args", "params", "input"):
+        if key in value:
+            arguments = value[key] or {}
+            return Called(name, arguments) if isinstance(arguments, dict | str) else None
+    return Called(name, {key: each for key, each in value.items() if key not in (*_NAMES, "type", "id")})
+
+
+def object_of(text: str, cut: bool = False) -> object:
+    """The JSON value at the beginning of a text; also one in Python's quotes, or that lacks its last brackets, unless
+    the reply was cut there.
+    """
+    for missing in ("",) if cut else ("", "}", "}}"):
+        with suppress(FormatError):
+            return decoded(text + missing)
+    return _literal(text)
+
+
+def _literal(text: str) -> object:
+    """A Python literal; nothing is evaluated."""
+    with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+        return ast.literal_eval(text.strip()) if len(text) <= _MOST_PYTHON else None
+    return None
+
+
+def function_of(text: str) -> Called | None:
+    """A call as Python writes it, NAME(key=value, ...), at the beginning of a text; nothing is evaluated."""
+    inner = text[:_MOST_PYTHON].strip()
+    for end in [found.end() for found in re.finditer(r"\)", inner)][-MOST_OBJECTS:][::-1]:
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            tree = ast.parse(inner[:end], mode="eval").body
+            if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
+                return None
+            values = {each.arg: ast.literal_eval(each.value) for each in tree.keywords if each.arg}
+            first = ast.literal_eval(tree.args[0]) if tree.args else None
+            if isinstance(first, dict):
+                values |= first
+            elif first is not None:
+                values.setdefault(BOX, first)
+            return Called(tree.func.id, values)
+    return None
+
+
+def _gemma(text: str, cut: bool) -> Called | None:
+    """Gemma's own form, NAME{key:value, ...}, whose text values stand between <|"|> marks."""
+    name, brace, inner = text.strip().partition("{")
+    if not brace:
+        return None
+    quoted = re.sub(r"([{,]\s*)([A-Za-z_]\w*)\s*:", r'\1"\2":', "{" + inner.replace(_GEMMA_TEXT, '"'))
+    value = object_of(quoted, cut)
+    return Called(name.strip(), value) if isinstance(value, dict) else None

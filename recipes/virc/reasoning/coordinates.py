@@ -1,0 +1,149 @@
+"""Boxes and indices as a model writes them, turned into pixels and positions in the history."""
+
+import math
+from collections.abc import Sequence
+
+from virc.reasoning.calls import Box, Size, ToolError, View
+from virc.reasoning.grammar import Index
+from virc.reasoning.protocol import BoxForm, Coordinates
+
+PERMILLE = 999
+_FAR = 10**9
+_OVER, _OVER_PIXELS = 0.05, 28
+"""How far outside a coordinate of a stock model may be before its unit is doubted: parts of the side; or pixels, since
+boxes in pixels of a picture of about a thousand pixels and boxes in its thousandths look alike.
+"""
+_SIDES: dict[Coordinates, Size] = {
+    "permille": (PERMILLE, PERMILLE),
+    "thousand": (1000, 1000),
+    "unit": (1, 1),
+}
+
+
+class UnitError(ToolError):
+    """A box is counted in another unit than its model was taken to count in."""
+
+
+def resolve_index(value: object, count: int) -> tuple[int, tuple[str, ...]]:
+    """The position in a history of `count` images that a written `image_index` means.
+
+    Returns:
+        The index, 0 <= index < count, and the deviations: `index_negative` where it was counted from the end.
+
+    Raises:
+        ToolError: it is no whole number (a boolean is none), or there is no such image; the newest, which a grammar
+            gives, there always is.
+    """
+    if value is Index.LAST and count:
+        return count - 1, ()
+    if type(value) is not int:
+        raise ToolError(f"image_index is {_short(value)}, not a whole number")
+    if not -count <= value < count:
+        raise ToolError(f"image_index is {_short(value)}, but the images are 0 to {count - 1}")
+    return (value, ()) if value >= 0 else (value + count, ("index_negative",))
+
+
+def resolve_box(value: object, view: View, index: int) -> tuple[Box, tuple[str, ...]]:
+    """The pixels of an image that a written `bbox_2d` means.
+
+    A coordinate c of a side of s counts is round(c * pixels / s) pixels, ties to even.
+
+    Args:
+        value: four whole numbers, or of `unit` any numbers: left, top, right, bottom, or as the view says centre x and
+            y, width, height.
+        view: the images, and what boxes are counted in.
+        index: which of them.
+
+    Returns:
+        The box (left, top, right, bottom) in pixels of the image as shown, and `box_clamped` where it was not inside.
+
+    Raises:
+        ToolError: it is not four such numbers, or holds no pixel.
+    """
+    size = view.sizes[index]
+    written = _numbers(value, view.coordinates)
+    corners = corners_of(written, view.box)
+    sides = sides_of(size, view.coordinates, view.originals[index] if index < len(view.originals) else None)
+    inside = [min(max(side, 0), limit) for side, limit in zip(corners, sides * 2, strict=True)]
+    left, top, right, bottom = scale_box(inside, sides, size)
+    if left >= right or top >= bottom:
+        raise ToolError(f"bbox_2d {_short(value)} holds no pixel of an image of {size[0]} x {size[1]}")
+    return (left, top, right, bottom), () if inside == corners else ("box_clamped",)
+
+
+def settled_box(value: object, view: View, index: int) -> list[float]:
+    """A box as a stock model writes it, as `resolve_box` takes it: fractions of a pixel or of a thousandth are rounded.
+
+    Raises:
+        ToolError: it is not four numbers, or in another unit than the view says: all of it is between 0 and 1, or it
+            reaches far outside of the image.
+    """
+    written = _numbers(value, "unit")
+    if view.coordinates == "unit":
+        return written
+    if all(0 <= side <= 1 for side in written):
+        raise UnitError(f"bbox_2d {_short(value)} is in fractions of the image, not in {view.coordinates}")
+    size = view.sizes[index]
+    original = view.originals[index] if index < len(view.originals) else None
+    sides = sides_of(size, view.coordinates, original)
+    corners = corners_of(written, view.box)
+    over = max(side - limit for side, limit in zip(corners, sides * 2, strict=True))
+    allowed = max(_OVER_PIXELS, max(sides) / 50) if sides not in _SIDES.values() else _OVER * max(sides)
+    inside = [min(max(side, 0), limit) for side, limit in zip(corners, sides * 2, strict=True)]
+    empty = any(inside[at] >= inside[at + 2] and corners[at] < corners[at + 2] for at in (0, 1))
+    if over > allowed or empty:
+        counted = f"{view.coordinates}: {sides[0]} x {sides[1]}"
+        raise UnitError(
+            f"bbox_2d {_short(value)} reaches far outside of image {index} as counted in {counted}"
+        )
+    return [round(side) for side in written]
+
+
+def corners_of(box: Sequence[float], form: BoxForm) -> Sequence[float]:
+    """Left, top, right, bottom of a box that is written in a form."""
+    if form == "center":
+        return _corners(box)
+    return [box[1], box[0], box[3], box[2]] if form == "corners_yx" else box
+
+
+def sides_of(size: Size, coordinates: Coordinates, original: Size | None = None) -> Size:
+    """What boxes of an image of `size` (width, height) px are counted in: its pixels, those of its file, or parts of
+    each side.
+
+    Args:
+        original: (width, height) in px of its file, where it is one.
+    """
+    return (original or size) if coordinates == "original" else _SIDES.get(coordinates, size)
+
+
+def scale_box(box: Sequence[float], sides: Size, onto: Size) -> list[int]:
+    """A box counted in `sides`, counted in `onto`: c becomes round(c * onto / side), ties to even.
+
+    From pixels to permille and back every box is the same where no side is over 999 px; on a longer side a coordinate
+    comes back up to side / 1998 px from where it was (that number rounded).
+    """
+    return [round(c * other / side) for c, side, other in zip(box, sides * 2, onto * 2, strict=True)]
+
+
+def _numbers(value: object, coordinates: Coordinates) -> list[float]:
+    kinds = (int, float) if coordinates == "unit" else (int,)
+    if not isinstance(value, list) or len(value) != 4 or any(type(side) not in kinds for side in value):
+        raise ToolError(f"bbox_2d is {_short(value)}, not four {'' if float in kinds else 'whole '}numbers")
+    if any(type(side) is float and not math.isfinite(side) for side in value):
+        raise ToolError(f"bbox_2d is {_short(value)}, not four numbers")
+    return value
+
+
+def _corners(box: Sequence[float]) -> list[float]:
+    """Left, top, right, bottom of a box by its centre, width and height; what is far outside comes nearer."""
+    x, y, width, height = (min(max(number, -_FAR), _FAR) for number in box)
+    return [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
+
+
+def _short(value: object) -> str:
+    """A value as it stands in a sentence; whatever a model wrote, it stays one short line."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python refuses to print integers of thousands of digits
+        text = type(value).__name__
+    return text if len(text) <= 60 else text[:57] + "..."

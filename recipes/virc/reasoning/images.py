@@ -1,0 +1,286 @@
+"""Pictures: opened from hostile bytes, made upright RGB, and shown on the model's grid."""
+
+import base64
+import hashlib
+import io
+import math
+import re
+import shlex
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import cast
+
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from virc.core.errors import DataError
+from virc.core.files import contents
+from virc.core.text import clause
+from virc.reasoning.calls import Box, Size
+from virc.reasoning.resize import MAX_ASPECT, Grid, smart_resize, too_long
+
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+MOST_BYTES = 256 * 2**20
+MOST_PIXELS = 100_000_000
+FEWEST_PIXELS = 16
+SQUARE = (1000, 1000)
+_STRIP = 256  # rows
+_LEVEL = (
+    1  # of zlib: a photograph takes half the time of level 6 and a seventh more bytes, which are sent once
+)
+_TURN = re.compile(rb"exif|orientation", re.IGNORECASE)
+
+# A fault below is one sentence of ours; Pillow's warnings (odd metadata, large sizes) would stand beside it.
+warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+
+
+class Shown:
+    """An image as the model sees it.
+
+    Args:
+        pixels: RGB at the size shown.
+        parent: index of the image it was made from; None for an input.
+        box: pixels of the parent as shown that it was cut from, or None.
+        twin: the same pixels, shown before; they are encoded for both.
+        beneath: an image of the same size that crops are cut from in its place, or None.
+        original: (width, height) in pixels of an input before it was resized to be shown, or None.
+    """
+
+    def __init__(
+        self,
+        pixels: Image.Image,
+        parent: int | None = None,
+        box: Box | None = None,
+        twin: "Shown | None" = None,
+        beneath: Image.Image | None = None,
+        original: Size | None = None,
+    ) -> None:
+        self.pixels, self.parent, self.box, self.beneath = pixels, parent, box, beneath
+        self.original = original
+        self.encodings = 0
+        self._twin = twin
+        self._png: bytes | None = None
+        self._digest: bytes | None = None
+        self._data_url: str | None = None
+
+    def again(self, parent: int) -> "Shown":
+        """The same image once more, made from the one of that index; both have one encoding."""
+        return Shown(self.pixels, parent, twin=self, beneath=self.beneath)
+
+    def over(self, beneath: Image.Image) -> "Shown":
+        """The same image, crops of which are cut from another of its size."""
+        return Shown(self.pixels, self.parent, self.box, self, beneath, self.original)
+
+    @property
+    def size(self) -> Size:
+        """(width, height) in pixels."""
+        return self.pixels.size
+
+    @property
+    def width(self) -> int:
+        """Pixels across."""
+        return self.pixels.width
+
+    @property
+    def height(self) -> int:
+        """Pixels down."""
+        return self.pixels.height
+
+    @property
+    def png(self) -> bytes:
+        """The image as a PNG file; encoded at first use, `encodings` counts how often."""
+        if self._twin:
+            return self._twin.png
+        if self._png is None:
+            file = io.BytesIO()
+            self.pixels.save(file, "PNG", compress_level=_LEVEL)
+            self.encodings += 1
+            self._png = file.getvalue()
+        return self._png
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the PNG, 32 bytes; made at first use."""
+        if self._twin:
+            return self._twin.digest
+        if self._digest is None:
+            self._digest = hashlib.sha256(self.png).digest()
+        return self._digest
+
+    @property
+    def data_url(self) -> str:
+        """The PNG as a data URL; made at first use."""
+        if self._twin:
+            return self._twin.data_url
+        if self._data_url is None:
+            self._data_url = "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
+        return self._data_url
+
+
+def show(image: Image.Image, grid: Grid, parent: int | None = None, box: Box | None = None) -> Shown:
+    """The image at its smart-resize size, by Lanczos.
+
+    Raises:
+        ValueError: one side is over 200 times the other.
+    """
+    original = image.size if parent is None else None
+    return Shown(_resized(image, smart_resize(*image.size, grid)), parent, box, original=original)
+
+
+def show_square(image: Image.Image) -> Shown:
+    """The image at 1000 x 1000 pixels, whatever its proportions (`images: square_1000`)."""
+    return Shown(_resized(image, SQUARE), original=image.size)
+
+
+def open_image(source: bytes | Path, name: str) -> Image.Image:
+    """Open a picture as upright RGB, transparent parts on white, the first frame of several.
+
+    Args:
+        source: the file's bytes, or where it lies.
+        name: what the user calls it, for messages.
+
+    Raises:
+        DataError: it is missing, empty, damaged, no picture, or too large, small or long to be shown.
+    """
+    data = source if isinstance(source, bytes) else _read(source, name)
+    if len(data) > MOST_BYTES:
+        raise DataError(f"{name} is over {MOST_BYTES // 2**20} MiB", "make it smaller first")
+    image = _open(data, name)
+    _check_size(image.size, name)
+    try:
+        return _rgb(_upright(image))
+    except Exception as error:  # decoders raise nearly everything on hostile bytes
+        raise DataError(f"{name} is damaged or cut short: {clause(error)}") from None
+
+
+def image_size(source: bytes | Path, name: str) -> Size:
+    """(width, height) in px of the picture that `open_image` gives, without decoding it.
+
+    Raises:
+        DataError: as `open_image`, where the header already says so.
+    """
+    data = source if isinstance(source, bytes) else _read(source, name)
+    image = _open(data, name)
+    _check_size(image.size, name)
+    turned = False
+    # Pillow gives the upright size of a TIFF itself, and decodes a PNG in search of a turn that it may not have.
+    if image.format != "TIFF" and (image.format != "PNG" or _TURN.search(data)):
+        with suppress(Exception):
+            turned = image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
+    return (image.height, image.width) if turned else image.size
+
+
+def _resized(image: Image.Image, size: Size) -> Image.Image:
+    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        return contents(path, MOST_BYTES)
+    except FileNotFoundError:
+        raise DataError(f"there is no file {name}") from None
+    except IsADirectoryError:
+        raise DataError(f"{name} is a folder, not a picture") from None
+    except OSError as error:
+        raise DataError(f"{name} cannot be read: {clause(error)}") from None
+
+
+def _open(data: bytes, name: str) -> Image.Image:
+    """The picture with its header read and nothing decoded."""
+    if not data:
+        raise DataError(f"{name} is empty")
+    try:
+        if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
+            return _open_heif(data, name)
+        return Image.open(io.BytesIO(data), formats=readable())
+    except DataError:
+        raise
+    except Image.DecompressionBombError:
+        raise DataError(f"{name} is over {MOST_PIXELS // 10**6} million pixels", "make it smaller") from None
+    except Exception as error:
+        raise _unknown(data, name, error) from None
+
+
+def _unknown(data: bytes, name: str, error: Exception) -> DataError:
+    start = data[:1024].lstrip().lower()
+    if start.startswith(b"%pdf"):
+        return DataError(f"{name} is a PDF, not a picture", f"pdftoppm -r 200 -png {shlex.quote(name)} page")
+    if b"<svg" in start and not start.startswith((b"<!doctype html", b"<html")):
+        return DataError(f"{name} is an SVG drawing, not a picture of pixels", "export it as PNG")
+    if not isinstance(error, UnidentifiedImageError):
+        return DataError(f"{name} is damaged or cut short: {clause(error)}")
+    accepts = (Image.OPEN[kind][1] for kind in readable())
+    if any(accept and accept(data[:16].ljust(16)) is True for accept in accepts):
+        return DataError(f"{name} is damaged or cut short")
+    return DataError(f"{name} is not a picture that can be read", f"known are {', '.join(readable())}")
+
+
+def readable() -> list[str]:
+    """The formats of `FORMATS` that this build of Pillow reads."""
+    Image.init()
+    return [kind for kind in FORMATS if kind in Image.OPEN]
+
+
+def _open_heif(data: bytes, name: str) -> Image.Image:
+    try:
+        import pillow_heif  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        hint = (
+            f"pip install 'virc[heic]', or on a Mac: sips -s format png {shlex.quote(name)} --out picture.png"
+        )
+        raise DataError(f"{name} is a HEIC picture, which needs the extra heic", hint) from None
+    file = pillow_heif.open_heif(io.BytesIO(data))
+    _check_size(file.size, name)
+    image: Image.Image = file.to_pillow()
+    return image
+
+
+def _check_size(size: Size, name: str) -> None:
+    width, height = size
+    if width * height > MOST_PIXELS:
+        sentence = f"{name} has {width} x {height} px, over {MOST_PIXELS // 10**6} million"
+        raise DataError(sentence, "make it smaller first")
+    if width * height < FEWEST_PIXELS:
+        raise DataError(f"{name} has {width} x {height} px, too few to see anything")
+    if too_long(width, height):
+        sentence = f"{name} has {width} x {height} px, one side over {MAX_ASPECT} times the other"
+        raise DataError(sentence, "cut out the part that matters")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()
+    with suppress(Exception):  # a damaged EXIF block is no reason to refuse the pixels
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        image = _eight_bit(image)
+    if image.has_transparency_data:
+        return _on_white(image)
+    plain = image.convert("RGB")
+    plain.info = {}  # what a camera wrote about place and owner must not travel with the pixels
+    return plain
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """RGB with transparent parts on white; by strips, because whole layers of 100 million pixels fill a GiB."""
+    paper = Image.new("RGB", image.size, "white")
+    for top in range(0, image.height, _STRIP):
+        strip = image.crop((0, top, image.width, min(top + _STRIP, image.height))).convert("RGBA")
+        paper.paste(strip, (0, top), strip)
+    return paper
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Greyscale of over 8 bits at its whole range: 16 bits as 0..65535, wider numbers from least to most."""
+    wide = image if image.mode == "F" else image.convert("I")
+    low, high = cast(tuple[float, float], wide.getextrema())
+    if not math.isfinite(high - low):
+        raise ValueError("it holds numbers without a limit")
+    if image.mode != "F" and low >= 0 and high <= 65535:
+        low, high = 0, 65535
+    scale = 255 / ((high - low) or 1)
+    return wide.point(lambda value: value * scale + (0.5 - low * scale)).convert("L")

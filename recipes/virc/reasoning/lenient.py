@@ -1,0 +1,366 @@
+"""What a stock model says in a reply, in whichever usual way it or its server writes thoughts, calls and answers.
+
+A model that was trained by one chat protocol is read by its grammar alone (`messages.parse`). Stock models are not:
+the same weights write Hermes JSON, XML, a code block or bare JSON, and their servers may take thoughts and calls out of
+the text. Two rules hold for all of it: a call is never taken for an answer, and a thought is never a part of one.
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from virc.reasoning.bodies import BOX, INDEX, Called, FormatError, ToolText, decoded
+from virc.reasoning.call_forms import (
+    MARKS,
+    MOST_CALL,
+    MOST_OBJECTS,
+    Found,
+    call_of,
+    function_of,
+    marked,
+    object_of,
+)
+from virc.reasoning.grammar import CallForm, Grammar, marks
+from virc.reasoning.messages import Turn
+from virc.reasoning.writing import written
+
+__all__ = ["Said", "Sent", "apart", "canonical", "read"]
+
+_THOUGHTS = (
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<|channel>thought", "<channel|>"),
+    ("[THINK]", "[/THINK]"),
+    ("◁think▷", "◁/think▷"),
+    ("<seed:think>", "</seed:think>"),
+)
+_OPENS = re.compile("|".join(re.escape(open) for open, _ in _THOUGHTS))
+_CLOSES = re.compile("|".join(re.escape(close) for _, close in _THOUGHTS))
+_FENCE = re.compile(r"```[a-z_]*\n(.*?)(?:```|\Z)", re.DOTALL)
+_OBJECT = re.compile(r"\{\s*[\"']")
+_ANSWER = re.compile(r"<answer>(.*?)(</answer>|\Z)", re.DOTALL)
+_BOXED = re.compile(r"<\|begin_of_box\|>(.*?)(?:<\|end_of_box\|>|\Z)", re.DOTALL)
+_ALONE = re.compile(r"\$*\\boxed\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}\$*\.?")
+"""An answer that is nothing but a box around it, as models write it that were trained on mathematics."""
+_SPECIAL = re.compile(
+    r"<\|(?:im_end|im_start|endoftext|eot_id|end|eom_id|tool_calls?_section_(?:begin|end))\|>"
+    r"|</?s>|<end_of_turn>|<turn\|>|<channel\|>|<eos>"
+)
+_ARGUMENTS = re.compile(r"\b(?:bbox|image_index|img_idx|arguments)")
+"""What stands beside the name of a tool that is called, however badly."""
+_ALIASES = {
+    "bbox": BOX, "box": BOX, "box_2d": BOX, "bbox2d": BOX, "bounding_box": BOX, "region": BOX, "coordinates": BOX,
+    "img_idx": INDEX, "image_idx": INDEX, "img_index": INDEX, "image_id": INDEX, "index": INDEX,
+    "factor": "scale_factor", "scale": "scale_factor",
+}  # fmt: skip
+"""Other names of our tools' arguments, as models that know a similar tool write them."""
+_TOOLS = dict.fromkeys(
+    ("image_zoom_in_tool", "zoom_in", "zoom", "zoom_image", "crop", "image_crop"), "crop_image"
+)
+"""Names of tools that cut out a box, as models know them that were trained with one; ours is not among them."""
+_HERMES = CallForm("<tool_call>", "</tool_call>")
+_SIDES = (("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"), ("xmin", "ymin", "xmax", "ymax"))
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """How a stock model gets its reply back: as it wrote it, up to its call, without its thought.
+
+    Args:
+        text: all of it.
+        before: what stands before the call.
+        called: the call, by the names that the model wrote; its arguments are an object.
+    """
+
+    text: str
+    before: str = ""
+    called: Called | None = None
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What a reply says, and of a stock model how it gets that back."""
+
+    turn: Turn
+    sent: Sent | None = None
+
+    def calling(self, tool: ToolText) -> "Said":
+        """The same with another call."""
+        return Said(msgspec.structs.replace(self.turn, tool=tool), self.sent)
+
+
+class _Rules(msgspec.Struct, frozen=True):
+    """How a reply is read.
+
+    Args:
+        form: the form of calls by rule.
+        names: of the tools that may be called, ours.
+        cut: the token limit ended the reply, so that nothing of it is mended.
+    """
+
+    form: CallForm
+    names: Collection[str]
+    cut: bool
+
+    def means(self, called: Called) -> bool:
+        """Whether what stands in no marks is meant as a call: it names a tool, or what only tools take."""
+        arguments = called.arguments if isinstance(called.arguments, dict) else {}
+        named = called.name in self.names or called.name in self.form.names
+        return named or any(_ALIASES.get(key, key) in (BOX, INDEX) for key in arguments)
+
+
+def read(
+    text: str,
+    grammar: Grammar,
+    names: Collection[str],
+    *,
+    thought: str | None = None,
+    calls: tuple[Called, ...] = (),
+    cut: bool = False,
+) -> Said:
+    """Read a reply.
+
+    Args:
+        text: its content.
+        grammar: the form that calls are written in by rule: its first form says which names of tools and arguments
+            stand for which of ours.
+        names: of the tools that may be called, ours.
+        thought: what the server sent as the thought.
+        calls: those that the server sent as such; the first is taken.
+        cut: the token limit ended the reply.
+
+    Returns:
+        What it says; arguments have our names, numbers and boxes that were written as text are numbers.
+
+    Raises:
+        FormatError: there is neither a call nor an answer, or a call that cannot be read, or the reply was cut before
+            its answer was whole.
+    """
+    form = next((form for form in grammar.calls if form.body == "call"), _HERMES)
+    rules = _Rules(form, names, cut)
+    tagged, rest = apart(text)
+    thoughts = _joined(thought or "", tagged)
+    while _CLOSES.search(rest) and not _marked_before_close(rest):  # some models think several times
+        tagged, rest = apart(rest)
+        thoughts = _joined(thoughts, tagged)
+    if calls:
+        before = _without_marks(rest)
+        return _calling(thoughts, before, calls[0], rules)
+    if not rest.strip():  # all of it stands in the thought, as where the server did not see its end
+        return _unsaid(thoughts, rules)
+    found = next(_calls(rest, rules), None)
+    if found:
+        before, written_so = _without_marks(rest[: found.start]), rest[: found.end].strip()
+        return _calling(thoughts, before, _readable(found, rules), rules, written_so)
+    answer = _answer(rest, rules)
+    return Said(Turn(_joined(thoughts, _before_answer(rest)), answer=answer), Sent(rest.strip()))
+
+
+def canonical(turn: Turn, grammar: Grammar) -> str:
+    """A turn as its grammar writes it; marks of the grammar that stand in its thought or answer are taken out.
+
+    Raises:
+        FormatError: it would be read in another way all the same.
+    """
+    clean = Turn(_unmarked(turn.think, grammar), turn.tool, turn.answer and _unmarked(turn.answer, grammar))
+    return written(clean, grammar)
+
+
+def apart(text: str) -> tuple[str, str]:
+    """The thought at the beginning of a content, and what follows; templates that open it leave only its end."""
+    opened, closed = _OPENS.search(text), _CLOSES.search(text)
+    if closed and (opened is None or opened.start() < closed.start()):
+        start = opened.end() if opened else 0
+        before = text[: opened.start()] if opened else ""
+        thought, rest = text[start : closed.start()], text[closed.end() :]
+        return thought.strip(), f"{before}{rest}" if before.strip() else rest
+    if opened:
+        return text[opened.end() :].strip(), text[: opened.start()]
+    return "", text
+
+
+def _marked_before_close(text: str) -> bool:
+    """Whether a call or a whole answer begins before a further thought ends: what follows it is made up."""
+    close = _CLOSES.search(text)
+    starts = [found.start() for found in (MARKS.search(text), _ANSWER.search(text)) if found]
+    return bool(close and starts and min(starts) < close.start())
+
+
+def _calling(
+    thoughts: str, before: str, called: Called, rules: _Rules, written_so: str | None = None
+) -> Said:
+    """What a reply with a call says.
+
+    Args:
+        written_so: the reply up to its call's end; None: the server took the call out of it.
+    """
+    arguments = _arguments(called, rules.cut)
+    if rules.cut and not arguments:
+        raise _cut_in_call()
+    if arguments is None:
+        raise FormatError("json", "the arguments of the tool call are no JSON object")
+    called = Called(called.name, arguments)
+    if written_so is None:
+        call = f'{{"name": {json.dumps(called.name)}, "arguments": {json.dumps(arguments)}}}'
+        written_so = _joined(before, f"{rules.form.open}\n{call}\n{rules.form.close}")
+    return Said(
+        Turn(_joined(thoughts, before), _tool(called.name, arguments, rules)),
+        Sent(written_so, before, called),
+    )
+
+
+def _cut_in_call() -> FormatError:
+    return FormatError("length", "the token limit cut the reply within its tool call")
+
+
+def _unsaid(thought: str, rules: _Rules) -> Said:
+    """The turn of a reply that is a thought alone: a marked call or answer in it counts."""
+    found = next(marked(thought, rules.cut), None)
+    if found:
+        before = _without_marks(thought[: found.start])
+        return _calling(before, "", _readable(found, rules), rules, thought[found.start : found.end])
+    answers = [answer for answer in _ANSWER.finditer(thought) if answer[2]]
+    if answers and not rules.cut:
+        answer = _plain(answers[-1][1])
+        return Said(Turn(thought[: answers[-1].start()].strip(), answer=answer), Sent(answer))
+    if rules.cut:
+        raise FormatError("length", "the token limit cut the reply within its thought")
+    raise FormatError(
+        "tags", "the reply is a thought without a call or an answer" if thought else "the reply is empty"
+    )
+
+
+def _calls(text: str, rules: _Rules) -> Iterator[Found]:
+    """The calls in a text, those in marks first, then code blocks, objects and function calls by known names."""
+    yield from marked(text, rules.cut)
+    for block in _FENCE.finditer(text):
+        called = call_of(block[1], rules.cut)
+        if called and rules.means(called):
+            yield Found(block.start(), block.end(), called)
+    for start in [found.start() for found in _OBJECT.finditer(text)][:MOST_OBJECTS]:
+        called = call_of(text[start:], rules.cut)
+        if called and rules.means(called):
+            yield Found(start, len(text), called)
+    for name in list(re.finditer(r"\b([A-Za-z_]\w*)\(", text))[:MOST_OBJECTS]:
+        called = function_of(text[name.start() :])
+        if name[1] in rules.names or name[1] in rules.form.names or (called and rules.means(called)):
+            yield Found(name.start(), len(text), called)
+            return
+
+
+def _means_nothing_else(text: str) -> bool:
+    """Whether a text is an object of a box and the number of its image: arguments of a call that lost its name."""
+    value = object_of(text.strip().strip("`").removeprefix("json")[:MOST_CALL])
+    return isinstance(value, dict) and {BOX, INDEX} <= {_ALIASES.get(key, key) for key in value}
+
+
+def _readable(found: Found, rules: _Rules) -> Called:
+    if found.called:
+        return found.called
+    if rules.cut:
+        raise _cut_in_call()
+    raise FormatError("json", "the reply holds a tool call that cannot be read")
+
+
+def _arguments(called: Called, cut: bool = False) -> dict[str, Any] | None:
+    """The arguments of a call as it names them; None where they are no object of JSON."""
+    arguments: object = called.arguments
+    for _ in range(2):  # some servers encode them twice
+        if isinstance(arguments, str):
+            arguments = object_of(arguments, cut) if arguments.strip() else {}
+    try:
+        return json.loads(json.dumps(arguments)) if isinstance(arguments, dict) else None
+    except (TypeError, ValueError, RecursionError):
+        return None
+
+
+def _tool(name: str, arguments: Mapping[str, Any], rules: _Rules) -> ToolText:
+    """The call by our names of tools and arguments."""
+    form, ours = rules.form, dict[str, Any]()
+    for key, value in arguments.items():
+        own = form.keys.get(key, _ALIASES.get(key, key) if _ALIASES.get(key) not in arguments else key)
+        if own is not None:
+            ours.setdefault(own, _value(own, value))
+    tool = form.names.get(name, name if name in rules.names else _TOOLS.get(name, name))
+    return ToolText(tool, {**form.default, **form.given, **ours})
+
+
+def _value(name: str, value: object) -> object:
+    """A value as the number or box that was meant."""
+    if isinstance(value, str):
+        value = _number(value, name == BOX)
+    if name != BOX:
+        return int(value) if isinstance(value, float) and value.is_integer() and name == INDEX else value
+    if isinstance(value, Mapping):
+        sides = next((sides for sides in _SIDES if all(side in value for side in sides)), None)
+        value = [value[side] for side in sides] if sides else value
+    if isinstance(value, list) and value and all(isinstance(each, list) for each in value):
+        value = [side for each in value for side in each]
+    if isinstance(value, list):
+        return [_number(side, False) if isinstance(side, str) else side for side in value]
+    return value
+
+
+def _number(text: str, listed: bool) -> object:
+    """What a text says as JSON; for a list also numbers between commas or spaces; else the text."""
+    with suppress(FormatError):
+        return decoded(text.strip(), whole=True)
+    numbers = re.findall(r"-?\d+(?:\.\d+)?", text[:200]) if listed else []
+    return [float(each) if "." in each else int(each) for each in numbers] if len(numbers) == 4 else text
+
+
+def _answer(text: str, rules: _Rules) -> str:
+    """What a reply without a call answers.
+
+    Raises:
+        FormatError: nothing, or a tool is named as if it were called, or the token limit cut it.
+    """
+    answers = list(_ANSWER.finditer(text))
+    if rules.cut and not (answers and answers[-1][2]):
+        raise FormatError("length", "the token limit cut the reply before its answer was whole")
+    named = next(
+        (name for name in (*rules.names, *rules.form.names) if re.search(rf"\b{re.escape(name)}\b", text)),
+        None,
+    )
+    if named and not answers and _ARGUMENTS.search(text):
+        raise FormatError("json", f"the reply writes a call of {named} that cannot be read")
+    if not answers and _means_nothing_else(text):
+        raise FormatError("json", "the reply holds the arguments of a call without the name of its tool")
+    answer = _plain(answers[-1][1] if answers else text)
+    if not answer:
+        raise FormatError("tags", "the reply holds neither a call nor an answer")
+    return answer
+
+
+def _plain(text: str) -> str:
+    """An answer without thoughts, and without the marks that some models put around or behind it."""
+    boxes = _BOXED.findall(text)
+    text = boxes[-1] if boxes else text
+    while _CLOSES.search(text):
+        text = apart(text)[1]
+    text = _SPECIAL.sub("", _OPENS.split(text)[0]).strip()
+    alone = _ALONE.fullmatch(text)
+    return alone[1].strip() if alone else text
+
+
+def _before_answer(text: str) -> str:
+    """What a reply says before its marked answer; of one without marks nothing, as all of it is the answer."""
+    found = next((mark for mark in (_ANSWER.search(text), _BOXED.search(text)) if mark), None)
+    return _without_marks(text[: found.start()]) if found else ""
+
+
+def _without_marks(text: str) -> str:
+    return _SPECIAL.sub("", _CLOSES.sub("", _OPENS.sub("", text))).strip()
+
+
+def _joined(*parts: str) -> str:
+    return "\n".join(part.strip() for part in parts if part.strip())
+
+
+def _unmarked(text: str, grammar: Grammar) -> str:
+    while found := marks(text, grammar):  # what remains of two may be a mark again
+        for mark in reversed(found):
+            text = text[: mark.start] + text[mark.end :]
+    return text.strip()

@@ -1,0 +1,201 @@
+"""Wording is data: the exact system message and turn sentences a checkpoint was trained with.
+
+`virc_protocol.json` beside the weights holds one `Protocol`. A model that has none gets `own_protocol()`,
+this project's wording.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from virc.core.errors import ConfigError
+from virc.reasoning.grammar import TAGS, Grammar
+
+Coordinates = Literal["pixel", "permille", "thousand", "unit", "original"]
+BoxForm = Literal["corners", "center", "corners_yx"]
+UNITS: Mapping[Coordinates, str] = {
+    "pixel": "pixels",
+    "permille": "thousandths of the sides, 0 to 999",
+    "thousand": "thousandths of the sides, 0 to 1000",
+    "unit": "fractions of the sides, 0 to 1",
+    "original": "pixels of the file",
+}
+"""What boxes are counted in, in words."""
+SCHEMA: Literal["virc.protocol/1"] = "virc.protocol/1"
+FILE_NAME = "virc_protocol.json"
+
+TOOLS = "{tools}"
+"""What stands for the schemas of the tools in a system message that a system's file words."""
+
+_LIST_END = "\n</tools>"
+_PLACEHOLDER = re.compile(r"\{(index|width|height|question|images)\}")
+
+
+class Drawing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How a model is sampled where nobody says.
+
+    Args:
+        temperature: of every first try; 0 is greedy. None: 0, or 1 when there are several samples.
+        repetition_penalty: what logits of tokens that the conversation holds are divided by; 1 changes nothing.
+        max_tokens: longest reply in tokens, its thought included. None: 1024.
+    """
+
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0, le=100)] = 1.0
+    max_tokens: Annotated[int, Meta(ge=1, le=2**20)] | None = None
+
+
+USUAL = Drawing()
+"""How models are sampled whose wording says nothing."""
+
+
+class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One model's wording. Templates hold {index}, {width}, {height}, {question}, {images} for `fill`.
+
+    Args:
+        system: whole system message, tool schemas included; empty: there is none.
+        first: first user turn; `{images}` stands for one `image_line` per input image, joined by newlines, `{question}`
+            for the question.
+        image_line: how one image is announced: `{index}` is its number, from 0, `{width}` and `{height}` its size in
+            pixels as shown.
+        after_image: user turn after `crop_image` and `display_image`; `{index}`, `{width}` and `{height}` are those of
+            the image that it shows, `{question}` is the question.
+        after_scale: user turn after `scale_image`, with the same.
+        tools: names of the tools the wording offers; others are refused.
+        coordinates: what the model's boxes are counted in: `pixel`, pixels of the image as shown; `permille`, 0..999
+            of its sides; `thousand`, 0..1000 of them; `unit`, 0..1 of them, as fractions; `original`, pixels of the
+            input's file (of an image that a tool made, pixels as shown).
+        box: whether a box is left, top, right, bottom (`corners`), top, left, bottom, right (`corners_yx`), or the x
+            and y of its centre, width and height (`center`).
+        images: `smart` resizes to the patch grid, `square_1000` shows every input at 1000 x 1000 (D36).
+        repeat_limit: a reply in which a pattern stands this often in a row is rejected; 0 is off (D48).
+        refusals: answers that mean "I cannot tell"; they end without an answer.
+        grammar: how the model writes its turns.
+        sampling: how it is sampled where nobody says.
+        reading: `strict`: a reply has exactly the marks of the grammar, as a model was trained to write; `lenient`: any
+            usual way to write a thought, a call or an answer is read, as stock models and their servers need.
+        schemas: function schemas that are sent as `tools` in each request, where the server is to make the model's
+            calls its own way; empty: the system message lists the tools.
+        name: `own` for this project's default, `system` for that of a system's file, `trained` for one found
+            beside weights, `stock` for that of a family of models as their makers published them.
+        schema: the format of the file.
+    """
+
+    system: str
+    first: str
+    image_line: str
+    after_image: str
+    after_scale: str
+    tools: tuple[str, ...] = ("crop_image", "scale_image", "display_image")
+    coordinates: Coordinates = "pixel"
+    box: BoxForm = "corners"
+    images: Literal["smart", "square_1000"] = "smart"
+    repeat_limit: int = 8
+    refusals: tuple[str, ...] = ("unreadable",)
+    grammar: Grammar = TAGS
+    sampling: Drawing = USUAL
+    reading: Literal["strict", "lenient"] = "strict"
+    schemas: tuple[dict[str, Any], ...] = ()
+    name: str = "trained"
+    schema: Literal["virc.protocol/1"] = SCHEMA
+
+
+class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a system says in place of our own wording, by the fields of `Protocol`; what it leaves out stays ours.
+
+    In `system`, {tools} stands for the schemas of its tools, one a line.
+    """
+
+    system: str | UnsetType = UNSET
+    first: str | UnsetType = UNSET
+    image_line: str | UnsetType = UNSET
+    after_image: str | UnsetType = UNSET
+    after_scale: str | UnsetType = UNSET
+    refusals: tuple[str, ...] | UnsetType = UNSET
+    repeat_limit: Annotated[int, Meta(ge=0)] | UnsetType = UNSET
+    box: BoxForm | UnsetType = UNSET
+    grammar: Grammar | UnsetType = UNSET
+
+
+_RARE = ("reading", "schemas")
+"""Fields that a file leaves out where they have their default, as in most protocols."""
+
+
+def as_fields(protocol: Protocol) -> dict[str, Any]:
+    """A protocol as its file holds it."""
+    held: dict[str, Any] = msgspec.to_builtins(protocol)
+    for field in msgspec.structs.fields(Protocol):
+        if field.name in _RARE and getattr(protocol, field.name) == field.default:
+            del held[field.name]
+    return held
+
+
+def fill(template: str, **values: object) -> str:
+    """Put values into a template in one pass, so that braces inside a question stay as they are."""
+    return _PLACEHOLDER.sub(lambda match: str(values.get(match[1], match[0])), template)
+
+
+def own_protocol(schemas: Sequence[Mapping[str, object]], coordinates: Coordinates = "pixel") -> Protocol:
+    """This project's own wording for the given tool schemas (Qwen/Hermes function style, one a line)."""
+    listed = _listed(schemas)
+    return Protocol(
+        system=(
+            "You answer questions about pictures, and you look closer before you trust what you see.\n\n"
+            f"<tools>\n{listed}\n</tools>\n\n"
+            "A tool is called by a JSON object with its name and its arguments inside "
+            "<tool_call></tool_call>."
+        ),
+        first=(
+            "{images}\nQuestion: {question}\n\nReason in small steps. Every reply is <think>...</think> "
+            "followed by either one <tool_call>...</tool_call> to look closer or "
+            "<answer>...</answer> to finish."
+        ),
+        image_line="Image {index}: {width} x {height}.",
+        after_image="Image {index}: {width} x {height}. Go on; look again wherever that helps.",
+        after_scale=(
+            "Image {index}: {width} x {height}. The question was: {question} Go on; "
+            "look again wherever that helps."
+        ),
+        tools=tuple(str(_function(schema)["name"]) for schema in schemas),
+        coordinates=coordinates,
+        name="own",
+    )
+
+
+def worded(own: Protocol, words: Words, schemas: Sequence[Mapping[str, object]]) -> Protocol:
+    """Our own wording for these tool schemas with a system's words in place of ours."""
+    said = {key: value for key, value in msgspec.structs.asdict(words).items() if value is not UNSET}
+    if "system" in said:
+        said["system"] = said["system"].replace(TOOLS, _listed(schemas))
+    return msgspec.structs.replace(own, **said, name="system")
+
+
+def with_tools(protocol: Protocol, schemas: Sequence[Mapping[str, object]]) -> Protocol:
+    """A wording that lists further tools, behind those that its system message lists.
+
+    Raises:
+        ConfigError: that has no list of tools.
+    """
+    names = protocol.tools + tuple(str(_function(schema)["name"]) for schema in schemas)
+    if protocol.schemas:
+        offered = (*protocol.schemas, *(dict(schema) for schema in schemas))
+        return msgspec.structs.replace(protocol, schemas=offered, tools=names)
+    before, end, after = protocol.system.rpartition(_LIST_END)
+    if not end:
+        raise ConfigError(f"the system message has no {_LIST_END.strip()}: tools cannot be added to it")
+    listed = "".join(f"\n{json.dumps(schema)}" for schema in schemas)
+    return msgspec.structs.replace(protocol, system=before + listed + end + after, tools=names)
+
+
+def _listed(schemas: Sequence[Mapping[str, object]]) -> str:
+    return "\n".join(json.dumps(schema) for schema in schemas)
+
+
+def _function(schema: Mapping[str, object]) -> Mapping[str, object]:
+    function = schema["function"]
+    assert isinstance(function, Mapping)
+    return function

@@ -1,0 +1,83 @@
+"""Smart-resize: the size at which a picture is shown, so that it falls on the model's patch grid (D6)."""
+
+import math
+
+import msgspec
+
+from virc.core.errors import ConfigError
+
+MAX_ASPECT = 200
+
+
+class Grid(msgspec.Struct, frozen=True):
+    """What a model's image processor wants of sizes; the defaults are those of Qwen2-VL and Qwen2.5-VL.
+
+    Args:
+        factor: sides are multiples of this many pixels (patch x merge: 14 x 2, for Qwen3-VL 16 x 2).
+        min_pixels: smallest area in pixels.
+        max_pixels: largest area in pixels.
+        longest: longest side in pixels; None: any. Some servers scale down what is longer, without a word.
+    """
+
+    factor: int = 28
+    min_pixels: int = 4 * 28 * 28
+    max_pixels: int = 16384 * 28 * 28
+    longest: int | None = None
+
+    def limited(self, max_pixels: int | None) -> "Grid":
+        """This grid with `max_pixels` as its largest area where that is smaller; None changes nothing.
+
+        Raises:
+            ConfigError: `max_pixels` is under the smallest area.
+        """
+        if max_pixels is None:
+            return self
+        if max_pixels < self.min_pixels:
+            reason = f"is under the model's smallest image, {self.min_pixels} pixels"
+            raise ConfigError(f"max_pixels {max_pixels} {reason}")
+        return msgspec.structs.replace(self, max_pixels=min(self.max_pixels, max_pixels))
+
+
+QWEN2 = Grid()
+
+
+def too_long(width: int, height: int) -> bool:
+    """Whether one side is more than 200 times the other, which no processor takes."""
+    return max(width, height) > MAX_ASPECT * min(width, height)
+
+
+def smart_resize(width: int, height: int, grid: Grid = QWEN2) -> tuple[int, int]:
+    """The size in pixels at which an image of `width` x `height` pixels is shown.
+
+    Sides go to the nearest multiple of the grid's factor, ties to the even multiple (Python's `round`). An
+    area outside the limits is brought inside by one square-root ratio, then floor (shrinking) or ceil
+    (growing). A picture with a side under the factor is first enlarged as a whole until that side is one
+    factor long.
+
+    Returns:
+        (width, height), multiples of `grid.factor`. No side goes under one factor, so a very long image can
+        pass a `max_pixels` of less than 200 squared factors.
+
+    Raises:
+        ValueError: a side is not positive, or one side is over 200 times the other.
+    """
+    if min(width, height) < 1:
+        raise ValueError(f"an image of {width} x {height} px has nothing to show")
+    if too_long(width, height):
+        raise ValueError(f"one side of {width} x {height} px is over {MAX_ASPECT} times the other")
+    factor = grid.factor
+    grow = max(1.0, factor / min(width, height))
+    if grid.longest and grow == 1 and max(width, height) > grid.longest:
+        grow = max(grid.longest / max(width, height), factor / min(width, height))
+    wide, high = width * grow, height * grow
+    columns, rows = round(wide / factor), round(high / factor)
+    if grid.longest and grow < 1:
+        columns, rows = (max(1, min(side, grid.longest // factor)) for side in (columns, rows))
+    area = columns * rows * factor * factor
+    if area > grid.max_pixels:
+        ratio = math.sqrt(wide * high / grid.max_pixels)
+        columns, rows = (max(1, math.floor(side / ratio / factor)) for side in (wide, high))
+    elif area < grid.min_pixels:
+        ratio = math.sqrt(grid.min_pixels / (wide * high))
+        columns, rows = (math.ceil(side * ratio / factor) for side in (wide, high))
+    return columns * factor, rows * factor

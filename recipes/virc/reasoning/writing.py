@@ -1,0 +1,107 @@
+"""A turn as a model would write it by a grammar: what `messages.parse` reads, the other way round."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from virc.reasoning.bodies import END, INDEX, Called
+from virc.reasoning.grammar import CallForm, Grammar, marks
+from virc.reasoning.messages import FormatError, ToolText, Turn, parse
+
+
+def written(turn: Turn, grammar: Grammar) -> str:
+    """The text of a turn.
+
+    Raises:
+        FormatError: the grammar has no form for its call, or would not read the text so: a mark stands in the thought,
+            say.
+    """
+    text = _text(turn, grammar)
+    if parse(text, grammar) != turn:
+        raise FormatError(
+            "tags", "the turn cannot be written by this grammar: it would be read in another way"
+        )
+    return text
+
+
+def assembled(text: str, thought: str | None, calls: Sequence[Called], grammar: Grammar) -> str:
+    """The reply that a model wrote, where its server took thought and calls out of it.
+
+    What the content says in marks of the grammar stays as it is; of a grammar that marks no thought, one between
+    <think> marks is left out, as servers differ in whether they take it out.
+    """
+    if grammar.think is None:
+        text = _without_thought(text)
+    elif thought and not any(mark.text == grammar.think[0].strip() for mark in marks(text, grammar)):
+        space = "" if not text or text[0].isspace() else "\n"
+        text = f"{thought.join(grammar.think)}{space}{text}"
+    for call in calls:
+        arguments = call.arguments if isinstance(call.arguments, str) else _json(call.arguments)
+        form = next(
+            (form for form in grammar.calls if form.body == "call"), CallForm("<tool_call>", "</tool_call>")
+        )
+        space = "" if not text or text.endswith("\n") else "\n"
+        text += f'{space}{form.open}\n{{"name": {_json(call.name)}, "arguments": {arguments}}}\n{form.close}'
+    return text
+
+
+def _without_thought(text: str) -> str:
+    """A reply without a thought at its beginning; templates that open it leave only its end."""
+    thought, close, rest = text.partition("</think>")
+    return rest.lstrip() if close and "<think>" not in thought.lstrip().removeprefix("<think>") else text
+
+
+def _text(turn: Turn, grammar: Grammar) -> str:
+    thought = turn.think.join(grammar.think) if grammar.think else turn.think
+    if turn.tool:
+        form, arguments = _form(turn.tool, grammar)
+        if form.body == "actions":
+            return _json({"thought": turn.think, "actions": [_named(turn.tool, form, arguments)]})
+        said = f"{form.open}{_body(turn.tool, form, arguments)}{form.close}"
+    elif any(form.body == "actions" for form in grammar.calls) and grammar.answer is None:
+        action = {"name": END, "arguments": {"ans": turn.answer}}
+        return _json({"thought": turn.think, "actions": [action]})
+    else:
+        said = (turn.answer or "").join(grammar.answer or ("", ""))
+    return f"{thought}\n{said}" if thought else said
+
+
+def _form(tool: ToolText, grammar: Grammar) -> tuple[CallForm, dict[str, Any]]:
+    """The first form that can hold a call, and the arguments that it writes."""
+    for form in grammar.calls:
+        if form.tool in (None, tool.name) and tool.arguments.keys() >= set(form.unnamed):
+            given = {key: value for key, value in tool.arguments.items() if key in form.given}
+            if given == dict(form.given):
+                return form, {key: each for key, each in tool.arguments.items() if key not in given}
+    raise FormatError("tags", f"the grammar has no way to write a call of {tool.name}")
+
+
+def _body(tool: ToolText, form: CallForm, arguments: Mapping[str, Any]) -> str:
+    if form.body == "call":
+        return f"\n{_json(_named(tool, form, arguments))}" + ("\n" if form.close else "")
+    if form.body == "arguments":
+        return _json(_keyed(arguments, form))
+    values = [arguments[name] for name in form.unnamed]
+    if form.body == "function":
+        listed = ", ".join(each if isinstance(each, str) else _json(each) for each in values)
+        return listed if ")" in form.close else f"{listed})"
+    return str(values[0]) if form.body == "text" else _json(values[0])
+
+
+def _named(tool: ToolText, form: CallForm, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    names = {ours: theirs for theirs, ours in form.names.items()}
+    return {"name": names.get(tool.name, tool.name), "arguments": _keyed(arguments, form)}
+
+
+def _keyed(arguments: Mapping[str, Any], form: CallForm) -> dict[str, Any]:
+    """The arguments by the names that the form has for them, images counted from its first number."""
+    keys = {ours: theirs for theirs, ours in form.keys.items() if ours}
+    counted = {
+        key: value + form.index_from if key == INDEX and isinstance(value, int) else value
+        for key, value in arguments.items()
+    }
+    return {keys.get(key, key): value for key, value in counted.items()}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,257 @@
+"""Boxes that are answers: read from a reply and from its row, and held against each other. No term, but used by some.
+
+In a reply they are JSON in any of the forms that published systems write: `[l, t, r, b]`, a list of such, one object or
+a list of objects with the box as `Position`, `bbox_2d`, `bbox` or `box`; its confidence, `Confidence`, `confidence` or
+`score`, is 1 where there is none. Single quotes are read as double ones, a fence around it is passed over, and in a
+text that is no JSON every list of four numbers is a box; so is `(l,t),(r,b)`, as Qwen2-VL has it. They are counted in
+what the prompt's boxes are.
+
+In a row they are `boxes`, a list, or `box`, each left, top, right, bottom in pixels of the first image's file.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from virc.core.errors import DataError
+from virc.reasoning.calls import Size, View
+from virc.reasoning.coordinates import sides_of
+from virc.rewards.means import UnscoredError
+
+if TYPE_CHECKING:
+    from virc.rewards.sample import Prompt, Sample
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels of the first image's file."""
+
+MOST = 200
+"""Boxes of an answer, or of evidence, that are read; time grows with their number times that of the others."""
+_MOST_TEXT = 40_000
+_KEYS = ("Position", "bbox_2d", "bbox", "box")
+_CONFIDENCES = ("Confidence", "confidence", "score")
+_FENCE = re.compile(r"\A\s*```\w{0,10}\s|```\s*\Z")
+_DIGITS = r"-?\d{1,9}(?:\.\d{1,9})?"
+_PAIR = rf"\(\s{{0,9}}({_DIGITS})\s{{0,9}},\s{{0,9}}({_DIGITS})\s{{0,9}}\)"
+_CORNERS = re.compile(rf"{_PAIR}\s{{0,9}},\s{{0,9}}{_PAIR}")
+_LIST = re.compile(rf"[\[(]\s{{0,9}}({_DIGITS}(?:\s{{0,9}},\s{{0,9}}{_DIGITS}){{1,3}})\s{{0,9}}[\])]")
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A box of an answer, and how sure it is of it, 0 to 1."""
+
+    box: Box
+    confidence: float = 1.0
+
+
+def answered(sample: "Sample") -> list[Found]:
+    """The boxes of an answer; none where it holds none. Nothing in it raises.
+
+    Raises:
+        DataError: the first image cannot be read.
+    """
+    return _found(sample.answer, sample.prompt.view, sample.prompt.original)
+
+
+def read(answer: str, view: View) -> list[Found]:
+    """The boxes of an answer to what was seen, as `answered`; nothing in it raises."""
+    return _found(answer, view, view.originals[0] if view.originals else view.sizes[0])
+
+
+def best(sample: "Sample", measure: Callable[[Box, Box], float], none: float) -> float | None:
+    """The first box of an answer held against the nearest of its row; None of a reply that does not answer.
+
+    Args:
+        measure: of two boxes, the greater the nearer.
+        none: what an answer without a box has.
+
+    Raises:
+        UnscoredError: the row has no boxes.
+        DataError: they are no boxes, or the first image cannot be read.
+    """
+    if sample.answer is None:
+        return None
+    right, found = annotated(sample.prompt), answered(sample)
+    return max((measure(each.box, box) for each in found[:1] for box in right), default=none)
+
+
+def are_written(text: str) -> bool:
+    """Whether a text holds boxes, or says as JSON that there are none."""
+    return text.strip() == "[]" or bool(_fours(text))
+
+
+def point(sample: "Sample") -> tuple[float, float] | None:
+    """The point that an answer is, `(x, y)` or `[x, y]`, in pixels of the first image's file; None where it is none.
+
+    Raises:
+        DataError: the first image cannot be read.
+    """
+    numbers = next((each for each, _ in _listed(sample.answer or "") if len(each) == 2), None)
+    if numbers is None:
+        return None
+    original = sample.prompt.original
+    (x, y), (width, height), (across, down) = numbers, original, _sides(sample.prompt.view, original)
+    return x / across * width, y / down * height
+
+
+def annotated(prompt: "Prompt") -> list[Box]:
+    """The boxes of a row.
+
+    Raises:
+        UnscoredError: it has none.
+        DataError: they are no boxes.
+    """
+    found = of_row(prompt.columns)
+    if found is None:
+        raise UnscoredError("the row has no boxes")
+    return found
+
+
+def of_row(columns: Mapping[str, Any]) -> list[Box] | None:
+    """The boxes of a row with these columns; None where it has none of both.
+
+    Raises:
+        DataError: they are no boxes.
+    """
+    given = columns.get("boxes")
+    if given is None and columns.get("box") is not None:
+        given = [columns["box"]]
+    if given is None:
+        return None
+    try:
+        return msgspec.convert(given, list[Box])
+    except msgspec.ValidationError:
+        raise DataError("the row's boxes are no list of four numbers each") from None
+
+
+def iou(one: Box, other: Box) -> float:
+    """Intersection over union, 0 to 1."""
+    shared = intersection(one, other)
+    union = area(one) + area(other) - shared
+    return shared / union if union > 0 else 0.0
+
+
+def giou(one: Box, other: Box) -> float:
+    """IoU less the share of the smallest box around both that neither covers, -1 to 1.
+
+    Source: Rezatofighi et al., Generalized Intersection over Union (arXiv:1902.09630), algorithm 1.
+    """
+    shared = intersection(one, other)
+    union, whole = area(one) + area(other) - shared, area(_around(one, other))
+    return (shared / union if union > 0 else 0.0) - ((whole - union) / whole if whole > 0 else 0.0)
+
+
+def ciou(one: Box, other: Box) -> float:
+    """IoU less the squared distance of the centres as a share of the diagonal around both, less an aspect term.
+
+    Source: Zheng et al., Distance-IoU Loss (arXiv:1911.08287), equations 8 to 11: the term is a * v with v the squared
+    difference of the angles of both diagonals, times 4 / pi^2, and a = v / (1 - IoU + v).
+    """
+    overlap, (left, top, right, bottom) = iou(one, other), _around(one, other)
+    diagonal = (right - left) ** 2 + (bottom - top) ** 2
+    away = sum((one[at] + one[at + 2] - other[at] - other[at + 2]) ** 2 for at in (0, 1)) / 4
+    angles = [math.atan2(max(0.0, box[2] - box[0]), max(0.0, box[3] - box[1])) for box in (one, other)]
+    aspect = 4 / math.pi**2 * (angles[0] - angles[1]) ** 2
+    weight = aspect / (1 - overlap + aspect) if aspect else 0.0
+    return overlap - (away / diagonal if diagonal else 0.0) - weight * aspect
+
+
+def matched(found: Sequence[Found], right: Sequence[Box], least: float) -> list[tuple[Found, float]]:
+    """Each box of an answer, the surest first, with its IoU to the box that it is matched with, 0 where there is none.
+
+    Each takes, of the boxes that are left, the one it overlaps most, if that is over `least`.
+    """
+    left = list(right)
+    pairs = []
+    for each in sorted(found, key=lambda one: -one.confidence):
+        overlaps = [iou(each.box, box) for box in left]
+        best = max(overlaps, default=0.0)
+        if best > least:
+            left.pop(overlaps.index(best))
+        pairs.append((each, best if best > least else 0.0))
+    return pairs
+
+
+def once(found: Sequence[Found]) -> list[Found]:
+    """The boxes of an answer, of those that stand there twice the first."""
+    first: dict[Box, Found] = {}
+    for each in found:
+        first.setdefault(each.box, each)
+    return list(first.values())
+
+
+def area(box: Box) -> float:
+    """In square pixels; 0 of a box with its sides the wrong way round."""
+    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
+
+
+def intersection(one: Box, other: Box) -> float:
+    """The area that both have, in square pixels."""
+    return area((max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])))
+
+
+def _around(one: Box, other: Box) -> Box:
+    return min(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3])
+
+
+def _found(text: str | None, view: View, original: Size) -> list[Found]:
+    """The boxes of a text, in pixels of the first image's file, which has `original`."""
+    return [Found(_in_pixels(each, view, original), sure) for each, sure in _fours(text)]
+
+
+def _in_pixels(numbers: Sequence[float], view: View, original: Size) -> Box:
+    """A box as it is written, in pixels of the first image's file, which has `original`."""
+    left, top, right, bottom = numbers
+    if view.box == "center":
+        left, top, right, bottom = left - right / 2, top - bottom / 2, left + right / 2, top + bottom / 2
+    (width, height), (across, down) = original, _sides(view, original)
+    return left / across * width, top / down * height, right / across * width, bottom / down * height
+
+
+def _sides(view: View, original: Size) -> Size:
+    """What the sides of the first image count in the coordinates of the view."""
+    return sides_of(view.sizes[0], view.coordinates, original)
+
+
+def _fours(text: str | None) -> list[tuple[list[float], float]]:
+    """The boxes of an answer as they are written, each with its confidence."""
+    listed = _listed(_CORNERS.sub(r"[\1, \2, \3, \4]", text or ""))
+    return [(numbers, sure) for numbers, sure in listed if len(numbers) == 4][:MOST]
+
+
+def _listed(text: str) -> list[tuple[list[float], float]]:
+    """Every list of numbers in an answer, with its confidence."""
+    if len(text) > _MOST_TEXT:
+        return []
+    bare = _FENCE.sub("", text).strip()
+    for each in (bare, bare.replace("'", '"')):
+        try:
+            value = json.loads(each)
+        except (ValueError, RecursionError):  # no JSON, a number of thousands of digits; nested too deeply
+            continue
+        return [*_of_json(value)]
+    written = (found[1].split(",") for found in _LIST.finditer(text))
+    return [([float(number) for number in numbers], 1.0) for numbers in written]
+
+
+def _of_json(value: Any) -> Iterator[tuple[list[float], float]]:
+    numbers = _numbers(value)
+    for each in [value] if numbers or not isinstance(value, list) else value:
+        holds = isinstance(each, dict)
+        listed = next((each[key] for key in _KEYS if key in each), None) if holds else each
+        sure = next((each[key] for key in _CONFIDENCES if key in each), 1.0) if holds else 1.0
+        if (numbers := _numbers(listed)) is not None:
+            known = _numbers([sure])
+            yield numbers, min(1.0, max(0.0, known[0])) if known else 0.0
+
+
+def _numbers(value: Any) -> list[float] | None:
+    """A list of a few numbers, none of them huge; None where it is something else."""
+    if not isinstance(value, list) or not 1 <= len(value) <= 4:
+        return None
+    if any(type(each) not in (int, float) or not -1e9 < each < 1e9 for each in value):
+        return None
+    return [float(each) for each in value]

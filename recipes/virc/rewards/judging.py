@@ -1,0 +1,326 @@
+r"""A language model that gives scores for rewards, asked by many coroutines at once.
+
+What it says is read as the published reward reads it, from `\boxed{}`, in 4 tries. A judge that fails gives no score:
+while it is away all questions wait, and where it stays away they raise. Replies are kept on disk by what was asked, so
+that a run that is taken up again has the same scores.
+"""
+
+import asyncio
+import os
+import random
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from virc.backends.interface import Sampling
+from virc.backends.openai.link import Link
+from virc.config import yaml as plain_yaml
+from virc.core.errors import NetworkError, VircError
+from virc.core.files import contents
+from virc.core.text import clause, plain
+from virc.reasoning.images import Shown
+from virc.reasoning.session import Ask, Message
+from virc.scoring.judge import of_judge, quoted
+
+if TYPE_CHECKING:
+    from virc.backends.openai.backend import OpenAIBackend
+
+TRIES = 4
+SAMPLING = Sampling(temperature=1.0, top_p=1.0, top_k=50, max_tokens=1024)
+"""As published."""
+_LONGEST_PAUSE = 15.0
+_MOST_KEPT_BYTES = 2**20
+_MOST_TEXT = 8000
+"""Characters of one text that are shown to the judge."""
+_QUESTIONS = Path(__file__).with_name("questions.yaml")
+_T = TypeVar("_T")
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """A judge's score, and what it said."""
+
+    value: float
+    why: str
+
+
+class Counts(msgspec.Struct):
+    """What a judge has done.
+
+    Args:
+        asked: replies drawn.
+        kept: replies found on disk.
+        unread: questions with no score in any try.
+        away: seconds that questions have waited for it.
+    """
+
+    asked: int = 0
+    kept: int = 0
+    unread: int = 0
+    away: float = 0.0
+
+
+class Waited:
+    """How long one reward has waited for judges.
+
+    Attributes:
+        seconds: in which at least one question was open.
+        asked: questions.
+        unread: of them those with no score in any try.
+    """
+
+    def __init__(self) -> None:
+        self.seconds, self.asked, self.unread = 0.0, 0, 0
+        self._open, self._since = 0, 0.0
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """While a question is open."""
+        self.asked += 1
+        if not self._open:
+            self._since = time.monotonic()
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
+            if not self._open:
+                self.seconds += time.monotonic() - self._since
+
+
+WAITED: ContextVar[Waited | None] = ContextVar("WAITED", default=None)
+"""Of the reward that is being found; coroutines that find one set their own."""
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    reply: str
+
+
+class Judge:
+    """Asks a judge behind an OpenAI-compatible endpoint; to be used in one event loop.
+
+    Args:
+        endpoint: address up to and with /v1.
+        model: the name to ask for; None takes the only one that is served.
+        api_key: bearer token, sent to this endpoint only; None sends none.
+        at_once: questions in work at a time.
+        timeout: seconds after which one reply is given up, and drawn again.
+        patience: seconds after which a question that finds the judge away, or fails all the time, is given up.
+        kept: folder for replies; None keeps none.
+        say: told in one sentence when the judge is away, and when it is back.
+
+    Raises:
+        ConfigError: the address or the key cannot be used.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        model: str | None = None,
+        api_key: str | None = None,
+        *,
+        at_once: int = 32,
+        timeout: float = 120.0,
+        patience: float = 600.0,
+        kept: Path | None = None,
+        say: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        self._place = endpoint, model, api_key, timeout
+        self._link = Link(endpoint, api_key, timeout, 0)
+        self._patience, self._kept, self._say = patience, kept, say
+        self._slots, self._looking, self._making = asyncio.Semaphore(at_once), asyncio.Lock(), asyncio.Lock()
+        self._backend: OpenAIBackend | None = None
+        self._left: NetworkError | None = None
+        self.counts = Counts()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._link.close()
+        if self._backend:
+            self._backend.close()
+
+    async def ask(
+        self,
+        name: str,
+        texts: Mapping[str, str],
+        images: Sequence[Shown],
+        read: Callable[[str], float | None],
+    ) -> Verdict:
+        """A score; 0 where the judge answers and gives none in any try, as published.
+
+        Args:
+            name: which question of `questions.yaml`.
+            texts: what it is about.
+            images: shown before the text.
+            read: the score in a reply, None where it holds none.
+
+        Raises:
+            NetworkError: the judge was away, or failed this question, for longer than `patience`.
+            ConfigError: it refuses the request.
+            EngineError: it read only a part of it.
+        """
+        user = _asked(name, texts)
+        ask = Ask(
+            (Message("system", questions()["system"]), Message("user", user, tuple(range(len(images))))),
+            images,
+        )
+        waited = WAITED.get() or Waited()
+        with waited.asking():
+            for number in range(TRIES):
+                said = await self._reply(ask, number)
+                value = read(said)
+                if value is not None:
+                    return Verdict(value, f"the judge: {plain(said[-200:], 160)}")
+        self.counts.unread += 1
+        waited.unread += 1
+        return Verdict(0.0, f"the judge gave no score in {TRIES} tries")
+
+    async def _reply(self, ask: Ask, number: int) -> str:
+        """The reply to one try, kept or drawn."""
+        file = await self._file(ask, number)
+        if file and (known := _read(file)) is not None:
+            self.counts.kept += 1
+            return known
+        text = await self._insisting(lambda: self._drawn(ask))
+        self.counts.asked += 1
+        if file:
+            self._keep(file, text)
+        return text
+
+    async def _insisting(self, work: Callable[[], _T]) -> _T:
+        """What the work gives, done in a thread, again and again while the judge is away or fails."""
+        end: float | None = None
+        pause = 0.5
+        while True:
+            async with self._looking:  # while it is away, one looks for it and the others stand here
+                if self._left:
+                    raise self._left
+            try:
+                async with self._slots:
+                    return await _apart(work)
+            except NetworkError as error:
+                end = end or time.monotonic() + self._patience
+                await self._wait_for_judge(of_judge(error))
+                if time.monotonic() > end:
+                    raise self._given_up(error) from None
+            except VircError as error:
+                raise of_judge(error) from None
+            await asyncio.sleep(pause * random.uniform(0.5, 1))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _wait_for_judge(self, error: VircError) -> None:
+        """Return as soon as it answers.
+
+        Raises:
+            NetworkError: it stays away.
+        """
+        async with self._looking:
+            if self._left:
+                raise self._left
+            if await _apart(self._link.answers):
+                return
+            began, pause = time.monotonic(), 0.5
+            self._say(
+                f"{error.message}; questions to the judge wait until it answers, {self._patience:g} s at most"
+            )
+            while not await _apart(self._link.answers):
+                self.counts.away += pause
+                if time.monotonic() - began > self._patience:
+                    self._left = self._given_up(error)
+                    raise self._left
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE, max(0.1, began + self._patience - time.monotonic()))
+            self._say(f"the judge answers again, after {time.monotonic() - began:.0f} s")
+
+    def _given_up(self, error: VircError) -> NetworkError:
+        sentence = f"the judge gave no answer for {self._patience:g} s: {error.message}"
+        return NetworkError(sentence, error.hint or "the same command goes on from here when it is back")
+
+    def _drawn(self, ask: Ask) -> str:
+        assert self._backend
+        return self._backend.reply(ask, SAMPLING).text
+
+    async def _file(self, ask: Ask, number: int) -> Path | None:
+        """Where the reply to a try is kept: a name made of all that it depends on."""
+        async with self._making:
+            if self._backend is None:
+                self._backend = await self._insisting(self._opened)
+        if self._kept is None:
+            return None
+        texts = [message.text for message in ask.messages]
+        images = [image.digest.hex() for image in ask.images]
+        parts = msgspec.json.encode([self._backend.model, SAMPLING, texts, images, number])
+        name = sha256(parts).hexdigest()
+        return self._kept / name[:2] / f"{name}.json"
+
+    def _opened(self) -> "OpenAIBackend":
+        from virc.backends.openai.backend import OpenAIBackend
+
+        endpoint, model, key, timeout = self._place
+        return OpenAIBackend(endpoint, model, key, timeout, max_retries=0, counts_image_tokens=False)
+
+    def _keep(self, file: Path, text: str) -> None:
+        """Write a reply, whole or not at all; processes may keep the same at once."""
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            handle, new = tempfile.mkstemp(dir=file.parent, prefix=".new")
+            try:
+                with os.fdopen(handle, "wb") as opened:
+                    opened.write(msgspec.json.encode(_Kept(text)))
+                Path(new).replace(file)
+            finally:
+                Path(new).unlink(missing_ok=True)
+        except OSError as error:
+            self._say(f"the judge's replies are not kept: {clause(error)}")
+            self._kept = None
+
+
+@cache
+def questions() -> Mapping[str, str]:
+    """What a judge is told and asked: `system`, and the terms' questions by their names, with {data} for the texts."""
+    found: Mapping[str, str] = plain_yaml.read(_QUESTIONS)  # type: ignore[assignment]
+    return found
+
+
+def _asked(name: str, texts: Mapping[str, str]) -> str:
+    """A question with its texts."""
+    shown = {key: text[:_MOST_TEXT] for key, text in texts.items()}
+    return questions()[name].replace("{data}", quoted(shown))
+
+
+def _read(file: Path) -> str | None:
+    """A reply that was kept; None where there is none, or it is damaged."""
+    try:
+        return msgspec.json.decode(contents(file, _MOST_KEPT_BYTES), type=_Kept).reply
+    except (OSError, ValueError):
+        return None
+
+
+async def _apart(work: Callable[[], _T]) -> _T:
+    """The result of work that waits for others, done in a thread that no end of this process waits for."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[_T] = loop.create_future()
+
+    def settle(error: BaseException | None, result: list[_T]) -> None:
+        if not future.done():
+            future.set_exception(error) if error else future.set_result(result[0])
+
+    def run() -> None:
+        error, result = None, list[_T]()
+        try:
+            result.append(work())
+        except BaseException as raised:
+            error = raised
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(settle, error, result)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await future

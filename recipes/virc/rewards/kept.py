@@ -1,0 +1,65 @@
+"""What a run keeps of its reward, so that every worker on every node finds it: settings, and the user's own files."""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+from virc.core import plugins as own_code
+from virc.core.errors import ConfigError
+from virc.core.text import plain
+from virc.rewards import registry as rewards
+from virc.systems.registry import Reward
+from virc.tools import registry as tools
+
+CODE = "code"
+JUDGED = "judge"
+"""Folder of the judge's replies, so that a run that is resumed asks nothing twice."""
+
+_PACKAGE = Path(rewards.__file__).parents[1]
+
+
+def own_files(reward: Reward, beside: Path | None, names: Iterable[str]) -> dict[str, Path]:
+    """The files outside this package that a reward and tools stand in, by the names their copies are found by.
+
+    Args:
+        beside: folder of the system's YAML.
+        names: of tools that a wording offers.
+
+    Raises:
+        ConfigError: there is none of a name, or two files have one name.
+    """
+    total = rewards.of(reward, beside)
+    files = [(file.name, file) for file in (total.file, *(term.file for term in total.terms))]
+    offered = tuple(names)
+    loaded = tools.load(offered, beside, of_wording=True)
+    if lacking := [name for name in offered if name not in loaded]:
+        sentence = f"the wording offers the tool {plain(lacking[0], 40)}, and there is none of that name"
+        raise ConfigError(sentence, f"its file beside the system's YAML or in {own_code.SEARCH_PATH}")
+    files += [(f"{name}.py", Path(str(tools.known()[name].__file__))) for name in loaded]
+    own: dict[str, Path] = {}
+    for name, file in files:
+        place = file.resolve()
+        if not place.is_relative_to(_PACKAGE) and own.setdefault(name, place) != place:
+            raise ConfigError(f"{own[name]} and {place} have one name", "give one of them another")
+    return own
+
+
+def copy(files: Mapping[str, Path], to: Path) -> dict[str, str]:
+    """Copy files into a new folder; returns the SHA-256 of each by its name."""
+    hashes = {}
+    for name, file in files.items():
+        to.mkdir(exist_ok=True)
+        shutil.copyfile(file, to / name)
+        hashes[name] = sha256((to / name).read_bytes()).hexdigest()
+    return hashes
+
+
+def moved(reward: Reward, beside: Path | None, to: Path) -> Reward:
+    """The reward with its total in the copies that lie in a folder, where it is the user's own."""
+    file = rewards.of(reward, beside).file.resolve()
+    if file.is_relative_to(_PACKAGE):
+        return reward
+    return msgspec.structs.replace(reward, total=str(to / file.name))

@@ -1,0 +1,110 @@
+"""What a total needs of rows beside the reply: whether rules alone can give it, whatever is replied."""
+
+import asyncio
+import io
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+
+import msgspec
+from PIL import Image
+
+from virc.core.errors import VircError
+from virc.data.rows.record import MARK, Message, Picture, Record
+from virc.reasoning.protocol import Coordinates
+from virc.rewards import registry as rewards
+from virc.rewards.means import NO_ALGEBRA, NO_JUDGE, NO_TOKENS, Means, UnscoredError
+from virc.rewards.registry import Scored, Terms, Total
+from virc.rewards.sample import Sample, Strict, prompt_of, sample
+
+_LOOK = '<think>a</think><tool_call>{"name": "display_image", "arguments": {"image_index": 0}}</tool_call>'
+_HAD = (NO_ALGEBRA, NO_TOKENS)
+"""What terms lack here and have where they are asked for rewards."""
+_REPLIES = ("<think>a</think><answer>a</answer>", _LOOK)
+"""One of each kind: a total may need of one kind what it does not need of the other."""
+
+
+class Scorable(msgspec.Struct):
+    """How many of so many rows can be scored, and what the others lack, by the names of terms.
+
+    Args:
+        rows: looked at.
+        by_rules: of them those whose reward can be had, whether the reply answers or calls a tool: without a judge,
+            or but for what a judge says.
+        lacking: term -> rows that lack something for it; `why` has what, of one of them.
+    """
+
+    rows: int = 0
+    by_rules: int = 0
+    lacking: Counter[str] = msgspec.field(default_factory=Counter)
+    why: dict[str, str] = {}
+
+    @property
+    def share(self) -> float:
+        """Of the rows, 0 to 1."""
+        return self.by_rules / self.rows if self.rows else 0.0
+
+    def add(self, other: "Scorable") -> None:
+        """Count other rows as well."""
+        self.rows += other.rows
+        self.by_rules += other.by_rules
+        self.lacking.update(other.lacking)
+        self.why.update(other.why)
+
+
+def without_judge(
+    records: Iterable[Record],
+    total: Total,
+    coordinates: Coordinates,
+    strict: Strict = "own",
+    judged: bool = False,
+) -> Scorable:
+    """Try a total on rows without asking a judge.
+
+    Args:
+        judged: there will be one, and its terms are no reason.
+
+    Raises:
+        DataError: a row lacks what no judge gives, or an image of it cannot be read.
+    """
+    found = Scorable()
+    with asyncio.Runner() as runner:
+        for record in records:
+            prompt = prompt_of(record, coordinates, strict)
+            unscored: dict[str, str] = {}
+            for reply in (sample(text, prompt) for text in _REPLIES):
+                scored = runner.run(rewards.score(reply, total, Means()))
+                unscored |= _lacking(scored, reply, total, (*_HAD, NO_JUDGE) if judged else _HAD)
+            found.rows += 1
+            found.by_rules += not unscored
+            found.lacking.update(unscored.keys())
+            found.why.update(unscored)
+    return found
+
+
+def _lacking(scored: Scored, reply: Sample, total: Total, had: Collection[str]) -> Mapping[str, str]:
+    """What a reply lacks for its reward, whatever the means that there will be say: 1 stands for that."""
+    lacking = {name: why for name, why in scored.unscored.items() if why not in had}
+    judged = dict.fromkeys(scored.unscored.keys() - lacking.keys(), 1.0)
+    try:
+        rewards.called(total.total, total.file, Terms(reply.kind, {**scored.terms, **judged}, lacking))
+    except UnscoredError:
+        return lacking
+    return {}
+
+
+def asks_judge(total: Total) -> bool:
+    """Whether a total asks a judge about a row that has all else: an image, an answer, a box and a reference tool."""
+    file = io.BytesIO()
+    Image.new("RGB", (56, 56)).save(file, "PNG")
+    record = Record(
+        (Message("user", f"{MARK}?"),),
+        (Picture("", data=file.getvalue()),),
+        question="?",
+        answer="a",
+        extra={"tool_info_gt": {"name": "display_image"}, "box": [0, 0, 28, 28]},
+    )
+    try:
+        found = without_judge([record], total, "pixel")
+    except VircError:  # a term of the user's own that needs more than that
+        return False
+    return any("judge" in why for why in found.why.values())

@@ -1,0 +1,187 @@
+r"""The verdicts of the published reward, quirks included: what `strict: published` stands for.
+
+Source of all of it: Leon-LihongWang/ViRC, src/train/reward_for_scale_dynamic.py and reward_for_scale_fixed.py, read
+at commit e080c15. The code here is our own; each quirk stands once, in `QUIRKS`.
+"""
+
+import json
+import re
+from typing import Any
+
+from PIL import Image
+
+from virc.reasoning import messages
+from virc.reasoning.calls import Box, Size
+from virc.reasoning.coordinates import scale_box, sides_of
+from virc.reasoning.images import Shown
+from virc.reasoning.messages import FormatError, ToolText, Turn
+from virc.reasoning.resize import smart_resize, too_long
+from virc.tools.registry import Call, ToolError, View
+
+QUIRKS = {
+    "repeat_in_line": "a pattern that stands 8 times in a row is found within one line only",
+    "repeat_of_anything": "eight spaces or dashes are such a pattern",
+    "text_around_tags": "what stands before, between and after the two pairs of tags is ignored",
+    "repeated_key": "of a key that stands twice in a call the last counts",
+    "true_is_one": "true is a whole number, 1, where an index or a coordinate is meant",
+    "float_box": "coordinates of a box may be fractions",
+    "index_from_end": "a negative image_index counts from the end",
+    "factor_between": "a factor of 0.25 to 0.5 or 1.5 to 4 counts that no tool offers",
+    "permille_as_pixels": "a box in thousandths is held against the width and height of the file in pixels",
+    "sizes_of_files": "boxes are held against the size of the file, whatever size it was shown at",
+    "last_box_counts": r"of several \boxed{} the last counts, and of nested ones the innermost",
+    "range_for_reasoning": "of a range a-b the reasoning score is a; outside 0 to 1 it is 0, and not asked again",
+    "range_for_focus": "a range is no focus score: the judge is asked again",
+    "exact_one": "the judge of an answer must say 1 or 0: 1.0 is asked again",
+    "unread_is_zero": "a judge that gives no score in 4 tries has given 0",
+    "empty_answer": "an empty answer is judged like any other",
+    "dies_of_index": "the program dies of a negative image_index beyond the first image: here it is a fault",
+    "dies_of_picture": "it dies of a call whose result cannot be shown: here that is a fault",
+    "dies_without_reference": "it dies of a tool call where the row has no tool_info_gt: here there is no point for it",
+}
+"""What one would not expect of it, by name; the last three are where it raises and gives no verdict."""
+
+_TOOL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
+_ARGUMENTS = {"crop_image": {"bbox_2d"}, "scale_image": {"scale_factor"}, "display_image": set[str]()}
+_BOXED = "\\boxed{"
+
+
+def parse(text: str) -> Turn:
+    """Read a reply as `messages.parse` does, but with the JSON of the call as Python reads it.
+
+    Raises:
+        FormatError: the tags are wrong, or the call is no JSON object with exactly name and arguments.
+    """
+    try:
+        return messages.parse(text)
+    except FormatError as error:
+        if error.kind == "tags":
+            raise
+        return _parsed_anyway(text, error)
+
+
+def _parsed_anyway(text: str, error: FormatError) -> Turn:
+    try:
+        value = json.loads(_TOOL.findall(text)[0])
+    except (ValueError, RecursionError):  # too many digits, too deep
+        raise error from None
+    if not isinstance(value, dict) or set(value) != {"name", "arguments"}:
+        raise error
+    if not isinstance(value["name"], str) or not isinstance(value["arguments"], dict):
+        raise error
+    think = text.split("<think>", 1)[1].split("</think>", 1)[0].strip()
+    return Turn(think, ToolText(value["name"], value["arguments"]))
+
+
+def check(tool: ToolText, view: View) -> Call:
+    """The call, where the published program finds no fault in it.
+
+    Args:
+        view: with the sizes of the files.
+
+    Raises:
+        ToolError: it does.
+    """
+    if tool.name not in _ARGUMENTS:
+        raise ToolError("there is no such tool")
+    if set(tool.arguments) != {"image_index", *_ARGUMENTS[tool.name]}:
+        raise ToolError(f"the arguments of {tool.name} are not exactly those it takes")
+    index = _index(tool.arguments["image_index"], len(view.sizes))
+    size = view.sizes[index]
+    if tool.name == "crop_image":
+        call = Call(tool.name, index, box=_box(tool.arguments["bbox_2d"], size, view))
+    elif tool.name == "scale_image":
+        call = Call(tool.name, index, factor=_factor(tool.arguments["scale_factor"]))
+    else:
+        call = Call(tool.name, index)
+    if too_long(*_made(call, size)):
+        raise ToolError("its result is too long to be shown")
+    return call
+
+
+def apply(call: Call, image: Image.Image) -> Shown:
+    """What a call that was found right leads to, as the judge of the focus sees it: factors as they were written,
+    Lanczos for both ways.
+    """
+    size = _made(call, image.size)
+    cut = image.crop(call.box) if call.box else image
+    return Shown(cut.resize(smart_resize(*size), Image.Resampling.LANCZOS), call.index, call.box)
+
+
+def boxed(text: str) -> str | None:
+    r"""What stands in the last `\boxed{}`, without the space around it; None where there is none, or it has no end."""
+    start = text.rfind(_BOXED) + len(_BOXED)
+    if start < len(_BOXED):
+        return None
+    depth = 1
+    for at in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[at], 0)
+        if depth == 0:
+            return text[start:at].strip()
+    return None
+
+
+def read_verdict(text: str) -> float | None:
+    """1.0 or 0.0, as a judge of an answer said; None where it said neither."""
+    return {"1": 1.0, "0": 0.0}.get(boxed(text) or "")
+
+
+def read_focus(text: str) -> float | None:
+    """The score from 0 to 1 in a judge's reply; None where it holds none."""
+    return _score(boxed(text))
+
+
+def read_reasoning(text: str) -> float | None:
+    """As `read_focus`; of a range, its lower end, or 0 where that is no score."""
+    said = boxed(text)
+    if said is None or "-" not in said:
+        return _score(said)
+    try:
+        lower = float(said.split("-")[0])
+    except ValueError:
+        return None
+    return lower if 0 <= lower <= 1 else 0.0
+
+
+def _score(said: str | None) -> float | None:
+    try:
+        value = float(said or "")
+    except ValueError:
+        return None
+    return value if 0 <= value <= 1 else None
+
+
+def _index(value: Any, count: int) -> int:
+    if not isinstance(value, int):
+        raise ToolError("image_index is no whole number")
+    if not -count <= value < count:
+        raise ToolError(f"there is no image {str(value)[:20]}, only 0 to {count - 1}")
+    return int(value) % count
+
+
+def _box(value: Any, size: Size, view: View) -> Box:
+    if not isinstance(value, list) or len(value) != 4 or not all(isinstance(c, int | float) for c in value):
+        raise ToolError("bbox_2d is not four numbers")
+    left, top, right, bottom = value
+    if not (0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]):
+        raise ToolError(f"bbox_2d is empty or leaves the image of {size[0]} x {size[1]} px")
+    permille = view.coordinates == "permille"
+    scaled = scale_box(value, sides_of(size, "permille"), size) if permille else list(map(round, value))
+    box = (scaled[0], scaled[1], min(scaled[2], size[0]), min(scaled[3], size[1]))
+    if box[0] >= box[2] or box[1] >= box[3]:
+        raise ToolError("its result has no pixel")
+    return box
+
+
+def _factor(value: Any) -> float:
+    if not isinstance(value, int | float) or not (0.25 <= value <= 0.5 or 1.5 <= value <= 4):
+        raise ToolError("scale_factor is neither from 0.25 to 0.5 nor from 1.5 to 4")
+    return float(value)
+
+
+def _made(call: Call, size: Size) -> Size:
+    """(width, height) in px of a call's result before it is brought to the patch grid."""
+    if call.box:
+        return call.box[2] - call.box[0], call.box[3] - call.box[1]
+    factor = call.factor or 1.0
+    return max(1, int(size[0] * factor)), max(1, int(size[1] * factor))

@@ -1,0 +1,350 @@
+"""Rewards: terms, one file each, and totals, plain functions of terms. Adding one is adding a file.
+
+A term file defines
+
+    NAME: str                                       what totals read it by
+    score(sample, means) -> float | None            None where the term does not apply; `async` where it asks a judge
+
+`sample` is a `rewards.sample.Sample`: the reply, its turn or fault, the prompt with its images and columns. `means` is
+a `rewards.means.Means`. A term that cannot be had without what is not there (a judge, a column) raises
+`UnscoredError`; what it says of its value it puts into `sample.why[NAME]`.
+
+A total file defines
+
+    TERMS: tuple[str, ...]                          the terms it reads
+    total(t) -> float                               `t.NAME` is a term's value, `t.turn` "answer", "tool" or None
+
+and may define
+
+    whole(units, t) -> float                        the reward of a whole rollout
+    group(rewards, ts) -> list[float]               the rewards of all rollouts of one prompt, in the place of `rewards`
+
+of which `rollouts` has more. The total `weighted` is made of what a system's YAML says beside its name, see there.
+
+A term may also stand in the file of the total that reads it, as a function of its name.
+
+They are looked for in this folder, then beside the YAML of the system that names them, then in the folders of
+`VIRC_PATH`; Python from outside this package is loaded only where a system names it (D8).
+"""
+
+import asyncio
+import inspect
+import math
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, cast
+
+import msgspec
+
+from virc.core import discovery
+from virc.core import plugins as own_code
+from virc.core.errors import ConfigError, VircError
+from virc.core.files import is_file
+from virc.core.nearest import did_you_mean
+from virc.core.text import clause, plain
+from virc.rewards.means import Means, UnscoredError
+from virc.rewards.sample import Sample
+from virc.systems.registry import Reward
+
+WEIGHTED = "weighted"
+"""The total that a system's YAML makes, by its weights."""
+_MORE = {
+    "whole": "whole(units, t) gives the reward of a rollout",
+    "group": "group(rewards, ts) gives the rewards of all rollouts of a prompt",
+}
+
+Score = Callable[[Sample, Means], float | Awaitable[float | None] | None]
+
+
+TERMS, TOTALS = "virc.rewards.terms", "virc.rewards.totals"
+_PACKAGES: Mapping[str, str] = {"NAME": TERMS, "TERMS": TOTALS}
+
+
+class Term(msgspec.Struct, frozen=True):
+    """A term by its name, what it is (one line), and the file it stands in."""
+
+    name: str
+    score: Score
+    about: str
+    file: Path
+
+
+class Total(msgspec.Struct, frozen=True):
+    """A total by its name, the terms it reads, what it is (one line), its file; `whole` and `group` are of rollouts."""
+
+    name: str
+    terms: Sequence[Term]
+    total: Callable[["Terms"], float]
+    about: str
+    file: Path
+    whole: Callable[[Sequence[float], "Terms"], float] | None = None
+    group: Callable[[Sequence[float], Sequence["Terms"]], Sequence[float]] | None = None
+
+
+class Terms:
+    """What a total is a function of: the values of terms, by their names.
+
+    Args:
+        turn: what the reply does; None where it is not taken.
+        values: of the terms; None where one does not apply.
+        unscored: terms that could not be had, and why; a total that reads one ends there.
+    """
+
+    def __init__(
+        self, turn: str | None, values: Mapping[str, float | None], unscored: Mapping[str, str]
+    ) -> None:
+        self.turn, self._values, self._unscored = turn, values, unscored
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._unscored:
+            raise UnscoredError(self._unscored[name])
+        if name not in self._values:
+            raise AttributeError(name)
+        return self._values[name]
+
+
+class Scored(msgspec.Struct, frozen=True):
+    """The reward of a reply.
+
+    Args:
+        total: None where a term that it needs could not be had.
+        terms: their values; None where one does not apply, or could not be had.
+        why: what terms say of their values, by their names.
+        unscored: terms that could not be had, and why.
+    """
+
+    total: float | None
+    terms: Mapping[str, float | None]
+    why: Mapping[str, str]
+    unscored: Mapping[str, str]
+
+
+def discover() -> tuple[list[Term], list[Total]]:
+    """The terms and totals of this package."""
+    terms = [_term(discovery.module(TERMS, name)) for name in _names("NAME")]
+    return terms, [find(name) for name in _names("TERMS")]
+
+
+def of(reward: Reward, beside: Path | None = None) -> Total:
+    """The total of a system's reward, with its terms.
+
+    Args:
+        reward: paths in it are absolute.
+        beside: the folder of the system's YAML.
+
+    Raises:
+        ConfigError: it is not public; or there is none of its name, its file cannot be used, or it has no weights.
+    """
+    if fault := lacking(reward, beside):
+        raise fault
+    if reward.total is None:
+        sentence = f"the reward of this system is not public: {plain(reward.supply or '', 200)}"
+        raise ConfigError(sentence, "--set reward.total=./mine.py; virc rewards ls shows some")
+    total = find(reward.total, beside)
+    if reward.total != WEIGHTED:
+        return total
+    module = discovery.module(TOTALS, WEIGHTED)
+    terms = [*_terms(module, _weighed(reward), own_code.folders(beside))]
+    function = partial(module.total, weights=reward.weights, gate=reward.gate)
+    return msgspec.structs.replace(total, terms=terms, total=function)
+
+
+def _weighed(reward: Reward) -> list[str]:
+    """The names of the terms that weights and a gate are of."""
+    return list(dict.fromkeys((*([reward.gate] if reward.gate else []), *reward.weights)))
+
+
+def find(name: str, beside: Path | None = None) -> Total:
+    """A total by its name, with its terms; `of` is for what a system says.
+
+    Args:
+        name: as it stands in the system's YAML; a path is absolute there.
+        beside: the folder of that file.
+
+    Raises:
+        ConfigError: there is none of that name, or its file cannot be used.
+    """
+    if fault := missing(name, beside):
+        raise fault
+    folders = own_code.folders(beside)
+    module = own_code.loaded(Path(name)) if own_code.is_path(name) else _module(name, "TERMS", folders)
+    assert module
+    return _total(module, Path(name).stem, folders)
+
+
+def missing(name: str, beside: Path | None = None) -> ConfigError | None:
+    """Why there is no total of that name, None where there is one; nothing outside this package is loaded for it."""
+    if own_code.is_path(name):
+        return None if is_file(name) else ConfigError(f"there is no file {name}", "virc rewards ls")
+    if name in _names("TERMS") or own_code.file_of(name, own_code.folders(beside)):
+        return None
+    return ConfigError(f"there is no reward {name!r}", did_you_mean(name, _names("TERMS")))
+
+
+def lacking(reward: Reward, beside: Path | None = None) -> ConfigError | None:
+    """What a reward lacks to be what its fields say, None where it lacks nothing; nothing is loaded for it."""
+    if reward.total is None:
+        hint = 'supply: "what is not public"'
+        return None if reward.supply else ConfigError("reward.total is null, and nothing says why", hint)
+    if reward.total != WEIGHTED:
+        for name, nothing in (("weights", "{}"), ("gate", "null")):
+            if getattr(reward, name):
+                message = f"reward.{name} is of the total {WEIGHTED}, not of {reward.total}"
+                return ConfigError(message, f"remove it, or --set reward.{name}={nothing}")
+        return missing(reward.total, beside)
+    if not reward.weights:
+        return ConfigError(f"the total {WEIGHTED} has no weights", "weights: {answer: 0.8, format: 0.2}")
+    known, folders = _names("NAME"), own_code.folders(beside)
+    absent = [name for name in _weighed(reward) if name not in known and not own_code.file_of(name, folders)]
+    return ConfigError(f"there is no term {absent[0]!r}", did_you_mean(absent[0], known)) if absent else None
+
+
+async def score(sample: Sample, total: Total, means: Means) -> Scored:
+    """The reward of a reply; terms that ask a judge do so at the same time.
+
+    Raises:
+        NetworkError: the judge is down and stays so.
+        ConfigError: the judge refuses; or a term or total gives what is no number.
+        DataError: the row lacks what a term needs of every row, or an image of it cannot be read.
+    """
+    found = await _values(sample, total.terms, means)
+    unscored = {name: str(lacking) for name, lacking in found.items() if isinstance(lacking, UnscoredError)}
+    values = {name: None if isinstance(each, UnscoredError) else each for name, each in found.items()}
+    whole: float | None
+    try:
+        whole = called(total.total, total.file, Terms(sample.kind, values, unscored))
+    except UnscoredError:
+        whole = None
+    return Scored(whole, values, sample.why, unscored)
+
+
+def called(function: Callable[..., float], file: Path, *arguments: object) -> float:
+    """What a function of a total's file gives.
+
+    Raises:
+        UnscoredError: it reads a term that could not be had.
+        ConfigError: it fails, or gives what is no number.
+    """
+    try:
+        return cast(float, _number(function(*arguments), "total", file))
+    except (UnscoredError, VircError):
+        raise
+    except Exception as error:
+        raise _broken(file, error) from error
+
+
+def called_for_all(
+    group: Callable[..., Sequence[float]], file: Path, values: Sequence[float], terms: Sequence[Terms]
+) -> list[float]:
+    """What a total's `group` gives for rewards and the terms that they are of.
+
+    Raises:
+        ConfigError: it fails, reads a term that could not be had, or does not give a number for each.
+    """
+    try:
+        found = [*group(list(values), list(terms))]
+    except VircError:
+        raise
+    except Exception as error:
+        raise _broken(file, error) from error
+    if len(found) != len(values):
+        raise ConfigError(f"group of {file} gives {len(found)} rewards for {len(values)} rollouts")
+    return [cast(float, _number(each, "group", file)) for each in found]
+
+
+async def _values(
+    sample: Sample, terms: Sequence[Term], means: Means
+) -> dict[str, float | UnscoredError | None]:
+    async def value(term: Term) -> float | UnscoredError | None:
+        try:
+            found = term.score(sample, means)
+            return _number(await found if inspect.isawaitable(found) else found, term.name, term.file)
+        except UnscoredError as lacking:
+            return lacking
+        except VircError:
+            raise
+        except Exception as error:
+            raise _broken(term.file, error) from error
+
+    # a task for each costs more than the terms themselves, where nobody is waited for
+    found = await asyncio.gather(*map(value, terms)) if means.judge else [await value(term) for term in terms]
+    return {term.name: each for term, each in zip(terms, found, strict=True)}
+
+
+def _broken(file: Path, error: Exception) -> ConfigError:
+    """The error of a term or total of somebody's own, which may fail in any way."""
+    return ConfigError(f"{file} fails: {type(error).__name__}: {clause(error)}", "VIRC_DEBUG=1 shows where")
+
+
+def _number(value: object, name: str, file: Path) -> float | None:
+    if value is None and name not in ("total", "group"):
+        return None
+    if not isinstance(value, bool | int | float) or not math.isfinite(value):
+        raise ConfigError(f"{name} of {file} gives {str(value)[:40]!r}, which is no number")
+    return float(value)
+
+
+@cache
+def _names(mark: Literal["NAME", "TERMS"]) -> list[str]:
+    """Names of the terms (NAME) or totals (TERMS) of this package."""
+    return discovery.names(_PACKAGES[mark])
+
+
+def _module(name: str, mark: Literal["NAME", "TERMS"], folders: Sequence[Path]) -> ModuleType | None:
+    """The term or total of that name: of this package, else the file in the first folder that has it."""
+    if name in _names(mark):
+        return discovery.module(_PACKAGES[mark], name)
+    file = own_code.file_of(name, folders)
+    return own_code.loaded(file) if file else None
+
+
+def _term(module: ModuleType) -> Term:
+    name, function = getattr(module, "NAME", None), getattr(module, "score", None)
+    if not isinstance(name, str) or not callable(function):
+        raise ConfigError(
+            f"{module.__file__} is no term of a reward", "a term has NAME and score(sample, means)"
+        )
+    return Term(name, function, _about(module), Path(module.__file__ or ""))
+
+
+def _total(module: ModuleType, name: str, folders: Sequence[Path]) -> Total:
+    """The total in a module, with its terms.
+
+    Raises:
+        ConfigError: it is none, or reads a term that there is not.
+    """
+    names, function, file = (
+        getattr(module, "TERMS", None),
+        getattr(module, "total", None),
+        module.__file__ or "",
+    )
+    if not isinstance(names, tuple | list) or not all(isinstance(each, str) for each in names):
+        names = None
+    if names is None or not callable(function):
+        raise ConfigError(
+            f"{file} has no TERMS, a tuple of names, and total(t)", "virc rewards ls shows some"
+        )
+    more = {each: getattr(module, each, None) for each in _MORE}
+    for each, use in _MORE.items():
+        if more[each] is not None and not callable(more[each]):
+            raise ConfigError(f"{each} of {file} is no function", use)
+    return Total(name, [*_terms(module, names, folders)], function, _about(module), Path(file), **more)
+
+
+def _terms(module: ModuleType, names: Sequence[str], folders: Sequence[Path]) -> Iterator[Term]:
+    for name in names:
+        own = getattr(module, name, None)
+        if callable(own):
+            yield Term(name, cast(Score, own), _about(own), Path(module.__file__ or ""))
+            continue
+        found = _module(name, "NAME", folders)
+        if found is None:
+            sentence = f"{module.__file__} reads {name!r}, and there is no such term"
+            raise ConfigError(sentence, did_you_mean(name, _names("NAME")))
+        yield _term(found)
+
+
+def _about(described: object) -> str:
+    return (inspect.getdoc(described) or "").partition("\n")[0]

@@ -1,0 +1,207 @@
+"""The reward of a whole rollout: its units as a total scores them, and what is made of those.
+
+A total file may define
+
+    whole(units, t) -> float        `units` are the rewards of the units in their order, `t` is the last unit's, with
+                                    `t.ended` "answer", "format" (a reply was not taken) or "length" (no answer in
+                                    the turns and tokens of a rollout), `t.turns`, the number of its units, and
+                                    `t.tool_calls`, of them those that called a tool and were taken
+    group(rewards, ts) -> list[float]   the rewards of all rollouts of one prompt as they are compared, in the place
+                                    of `rewards`; `ts` are the last units' of each
+
+Where it defines no `whole`, the one here stands for it; where it defines no `group`, rewards stay as they are.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+from PIL import Image
+
+from virc.core.errors import DataError
+from virc.data.rows.record import MARK, Message, Picture, Record
+from virc.reasoning.calls import Size
+from virc.reasoning.images import open_image
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.resize import Grid
+from virc.reasoning.session import Done, Reply, Session
+from virc.reasoning.trace import Trace
+from virc.rewards import registry as rewards
+from virc.rewards.means import Means, UnscoredError
+from virc.rewards.registry import Scored, Terms, Total
+from virc.rewards.sample import Prompt, Sample, sample
+
+Ended = Literal["answer", "format", "length"]
+_ENDS: Mapping[str | None, Ended] = {"answer": "answer", "tool": "length", None: "format"}
+
+
+class Rollout(msgspec.Struct, frozen=True):
+    """A rollout that was scored.
+
+    Args:
+        total: None where a term that it needs could not be had.
+        units: the rewards of its units.
+        last: what `whole` and `group` are given of it.
+    """
+
+    total: float | None
+    units: Sequence[Scored]
+    last: "Last"
+
+    @property
+    def ended(self) -> Ended:
+        """How."""
+        return self.last.known.ended
+
+    @property
+    def terms(self) -> dict[str, float | None]:
+        """The mean of each term over the units that it applies to; None where there is none."""
+        names = self.units[0].terms if self.units else {}
+        return {name: _mean([unit.terms[name] for unit in self.units]) for name in names}
+
+
+def whole(units: Sequence[float], t: Any) -> float:
+    """The last unit's reward, which is that of the answer, and the mean of those before it; a fault is worth -1.
+
+    Without an answer the looks count alone. From -1 to 1.8 where units go from -1 to 1 and answers to 0.8.
+    """
+    if t.ended == "format":
+        return -1.0
+    looks = units[:-1] if t.ended == "answer" else units
+    mean = sum(looks) / len(looks) if looks else 0.0
+    return mean + (units[-1] if t.ended == "answer" else 0.0)
+
+
+async def score(samples: Sequence[Sample], ended: Ended, total: Total, means: Means) -> Rollout:
+    """The reward of a rollout, its units scored at the same time.
+
+    Raises:
+        VircError: as `rewards.score` does.
+    """
+    units = await asyncio.gather(*(rewards.score(each, total, means) for each in samples))
+    values = [unit.total for unit in units]
+    known = [value for value in values if value is not None]
+    last = last_of(samples, units[-1], ended)
+    if len(known) < len(units):
+        return Rollout(None, units, last)
+    try:
+        return Rollout(rewards.called(total.whole or whole, total.file, known, last), units, last)
+    except UnscoredError:
+        return Rollout(None, units, last)
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What is known of a rollout when it is over, as `Terms` have it of a unit; it can be written as JSON."""
+
+    turn: str | None
+    values: Mapping[str, float | None]
+    unscored: Mapping[str, str]
+    ended: Ended
+    turns: int
+    tool_calls: int
+
+
+class Last(Terms):
+    """The terms of the last unit, how the rollout ended, and how many units and tool calls it has."""
+
+    def __init__(self, known: Known) -> None:
+        super().__init__(known.turn, known.values, known.unscored)
+        self.known = known
+        self.ended, self.turns, self.tool_calls = known.ended, known.turns, known.tool_calls
+
+
+def ends(last: Sample) -> Ended:
+    """How a rollout ends that has this for its last unit."""
+    return _ENDS[last.kind]
+
+
+def last_of(samples: Sequence[Sample], scored: Scored, ended: Ended) -> Last:
+    """What `whole` and `group` are given of a rollout, of which the last unit was scored so."""
+    calls = sum(each.kind == "tool" for each in samples)
+    return Last(Known(samples[-1].kind, scored.terms, scored.unscored, ended, len(samples), calls))
+
+
+def grouped(total: Total, rewards_: Sequence[float], lasts: Sequence[Last]) -> list[float]:
+    """The rewards of all rollouts of one prompt, as they are compared.
+
+    Args:
+        rewards_: as `score` gives them.
+        lasts: of the same rollouts.
+
+    Raises:
+        ConfigError: the total's `group` fails, or does not give a number for each.
+    """
+    if total.group is None:
+        return list(rewards_)
+    return rewards.called_for_all(total.group, total.file, rewards_, lasts)
+
+
+def samples_of(
+    record: Record, trace: Trace, protocol: Protocol, grid: Grid, max_turns: int
+) -> tuple[list[Sample], Ended]:
+    """The units of a rollout as samples, each under what was shown before it, and how it ended.
+
+    The session is gone through again: the same replies lead to the same images, so none have to be handed over.
+
+    Args:
+        record: the problem, with its images.
+        trace: what the rollout left.
+
+    Raises:
+        DataError: an image of the problem cannot be read.
+    """
+    images = [_opened(picture) for picture in record.images]
+    files = [image.size for image in images]
+    session = Session(
+        protocol,
+        record.question or "",
+        images,
+        grid,
+        tolerate=(),
+        max_turns=max_turns,
+    )
+    samples = []
+    for text in (*(unit.text for unit in trace.units), *(each.text for each in trace.pending)):
+        if isinstance(session.next(), Done):
+            break
+        samples.append(sample(text, _prompt(record, session, files)))
+        session.feed(Reply(text))
+    if not samples:
+        raise DataError("the rollout holds no reply")
+    return samples, _ended(trace)
+
+
+def _opened(picture: Picture) -> Image.Image:
+    try:
+        return open_image(picture.read(), picture.name or "an image")
+    except OSError as error:
+        raise DataError(f"image {picture.name} cannot be read: {error.strerror}") from None
+
+
+def _prompt(record: Record, session: Session, files: Sequence[Size]) -> Prompt:
+    """What a session has shown so far."""
+    trace = session.trace()
+    messages = tuple(Message(each.role, MARK * len(each.images) + each.text) for each in trace.messages)
+    known = msgspec.structs.replace(record, messages=messages, images=())
+    spoken = session.protocol
+    return Prompt(
+        known,
+        spoken.coordinates,
+        shown=tuple(session.images),
+        offered=spoken.tools,
+        grammar=spoken.grammar,
+        files=files,
+        box=spoken.box,
+    )
+
+
+def _ended(trace: Trace) -> Ended:
+    if trace.pending:
+        return "format"
+    return "answer" if trace.units and trace.units[-1].answer is not None else "length"
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

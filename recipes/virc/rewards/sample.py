@@ -1,0 +1,323 @@
+"""What a reward is given for: a reply, and all that was known before it."""
+
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from typing import Any, Literal
+
+import msgspec
+from PIL import Image
+
+from virc.core.errors import DataError
+from virc.data.check.sizes import as_shown
+from virc.data.check.verdict import Rules
+from virc.data.rows.record import Picture, Record, images_of, inputs_of
+from virc.reasoning.calls import Size
+from virc.reasoning.grammar import TAGS, Grammar
+from virc.reasoning.images import Shown, image_size, open_image
+from virc.reasoning.messages import FormatError, ToolText, Turn, parse
+from virc.reasoning.protocol import BoxForm, Coordinates, Protocol
+from virc.reasoning.repetition import repeats
+from virc.rewards import published
+from virc.scoring.score import Key, key_of
+from virc.tools import registry as tools
+from virc.tools.registry import Call, ToolError, View
+
+Strict = Literal["own", "published"]
+"""Whose checks decide what is well-formed: ours, or those of the published program with all its quirks (D4)."""
+
+REPEAT_LIMIT = 8
+
+
+class Action(msgspec.Struct, frozen=True):
+    """One entry of the action log: a tool call of a rollout.
+
+    Args:
+        tool: as it was written; None where the reply cannot be read.
+        call: as it was carried out, with the box in pixels of the image it is of, as that was shown.
+        fault: why it was not; None where it was.
+        shown: (width, height) in px of the image it led to; None where there is none.
+    """
+
+    tool: ToolText | None
+    call: Call | None = None
+    fault: str | None = None
+    shown: Size | None = None
+
+
+class Seen:
+    """An image of the history; its file is opened when that is first needed.
+
+    Raises, where it is asked for anything:
+        DataError: the file cannot be read, or is no picture.
+    """
+
+    def __init__(self, picture: Picture) -> None:
+        self._picture = picture
+
+    @cached_property
+    def size(self) -> Size:
+        """(width, height) in px of the file."""
+        return image_size(self._bytes(), self._picture.name or "an image")
+
+    def pixels(self, size: Size | None = None) -> Shown:
+        """The image at the size of its file, or at another, (width, height) in px."""
+        image = open_image(self._bytes(), self._picture.name or "an image")
+        return Shown(image.resize(size, Image.Resampling.LANCZOS) if size else image)
+
+    def _bytes(self) -> bytes:
+        try:
+            return self._picture.read()
+        except OSError as error:
+            raise DataError(f"image {self._picture.name} cannot be read: {error.strerror}") from None
+
+
+class Given:
+    """An image of the history as it was shown, in place of a file."""
+
+    def __init__(self, shown: Shown) -> None:
+        self._shown, self.size = shown, shown.size
+
+    def pixels(self, size: Size | None = None) -> Shown:
+        """The image as it was shown, or at another size, (width, height) in px."""
+        if size is None or size == self.size:
+            return self._shown
+        return Shown(self._shown.pixels.resize(size, Image.Resampling.LANCZOS))
+
+
+class Prompt(msgspec.Struct, frozen=True, dict=True):
+    """What was known before a reply.
+
+    Args:
+        record: the conversation up to the reply; `images` as far as they were shown.
+        coordinates: what boxes mean.
+        strict: whose checks decide.
+        reference: the reply of the row, where it has one.
+        shown: the images as they were shown, where they are known; else those of the record are.
+        offered: names of the tools that may be called; None: all.
+        grammar: how replies are written.
+        files: (width, height) in px of the inputs' files, where the images are not those of the record.
+        box: how a box is written.
+    """
+
+    record: Record
+    coordinates: Coordinates = "pixel"
+    strict: Strict = "own"
+    reference: str | None = None
+    shown: Sequence[Shown] = ()
+    offered: Sequence[str] | None = None
+    grammar: Grammar = TAGS
+    files: Sequence[Size] = ()
+    box: BoxForm = "corners"
+
+    @property
+    def question(self) -> str:
+        """As the user wrote it."""
+        return self.record.question or ""
+
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """The other fields of the row."""
+        return self.record.extra
+
+    @property
+    def reference_tool(self) -> str | None:
+        """The name of the tool that the reference calls; None where it answers, or nobody knows."""
+        named = self.record.extra.get("tool_info_gt")
+        return str(named["name"]) if isinstance(named, dict) and named.get("name") else None
+
+    @cached_property
+    def key(self) -> Key:
+        """The right answer.
+
+        Raises:
+            DataError: the row has none, or says wrongly how it is to be compared.
+        """
+        fields = {name: self.columns.get(name) for name in ("choices", "decimals", "tolerance")}
+        return key_of({"answer": self.record.answer, **fields})
+
+    @cached_property
+    def images(self) -> Sequence[Seen | Given]:
+        """The history, oldest first."""
+        if self.shown:
+            return [Given(shown) for shown in self.shown]
+        return [Seen(picture) for picture in self.record.images]
+
+    @property
+    def original(self) -> Size:
+        """(width, height) in px of the file of the first image.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        return self.files[0] if self.files else self.images[0].size
+
+    @cached_property
+    def view(self) -> View:
+        """What tool calls are held against: the sizes as shown; the published program takes those of the files."""
+        files = [image.size for image in self.images]
+        if self.strict == "published" or self.shown:
+            return View(files, self.coordinates, self.box, self.files)
+        shown = as_shown(self.record, files, Rules("prompts", self.coordinates))
+        inputs = [files[index] for index in inputs_of(self.record)]
+        return View([size for size in shown if size], self.coordinates, self.box, inputs)
+
+    @cached_property
+    def before(self) -> Sequence[Turn | None]:
+        """The replies before this one; None for what is not in the format."""
+        replies = (message for message in self.record.messages if message.role == "assistant")
+        return [self._parsed(message.content) for message in replies]
+
+    @property
+    def thoughts(self) -> list[str]:
+        """What was thought before."""
+        return [turn.think for turn in self.before if turn]
+
+    @cached_property
+    def calls(self) -> Sequence[Action]:
+        """The tool calls before this reply, oldest first; replies that cannot be read are among them."""
+        return [action for action, _ in self._log]
+
+    @cached_property
+    def made_by(self) -> Sequence[Call | None]:
+        """For each image of the history the call that made it; None for inputs, and for what nobody can read."""
+        made: list[Call | None] = [None] * len(self.view.sizes)
+        for action, images in self._log:
+            for image in images:
+                made[image] = action.call
+        return made
+
+    @cached_property
+    def _log(self) -> Sequence[tuple[Action, range]]:
+        """Each call before this reply, and the images that it led to, by their places in the history."""
+        found: list[tuple[Action, range]] = []
+        count, calls = 0, False
+        for message, shown in zip(self.record.messages, images_of(self.record), strict=True):
+            if message.role == "assistant":
+                action = self._action(message.content, count)
+                calls = action is not None
+                found += [(action, range(0))] if action else []
+            elif calls and shown:
+                action, images = found[-1]
+                action = msgspec.structs.replace(action, shown=self.view.sizes[count])
+                found[-1] = action, range(images.start if images else count, count + len(shown))
+            count += len(shown)
+        return found
+
+    def _action(self, reply: str, count: int) -> Action | None:
+        """The call of a reply that saw so many images; None where it answers."""
+        turn = self._parsed(reply)
+        if turn is None:
+            return Action(None, fault="it is not in the format")
+        if turn.tool is None:
+            return None
+        view = msgspec.structs.replace(self.view, sizes=self.view.sizes[:count])
+        try:
+            return Action(turn.tool, tools.get(turn.tool.name).check(turn.tool.arguments, view).call)
+        except ToolError as error:
+            return Action(turn.tool, fault=str(error))
+
+    def _parsed(self, reply: str) -> Turn | None:
+        with suppress(FormatError):
+            return parse(reply, self.grammar)
+        return None
+
+
+def prompt_of(
+    record: Record,
+    coordinates: Coordinates = "pixel",
+    strict: Strict = "own",
+    spoken: Protocol | None = None,
+) -> Prompt:
+    """The prompt of a row of single units; the reply that its record ends with, where it does, is the reference.
+
+    Args:
+        spoken: the wording, which says how replies and boxes are written, and which tools may be called; None: as in
+            our own, and all of them.
+    """
+    reference = None
+    if record.messages and record.messages[-1].role == "assistant":
+        reference = record.messages[-1].content
+        record = msgspec.structs.replace(record, messages=record.messages[:-1])
+    known = Prompt(record, coordinates, strict, reference)
+    if spoken is None:
+        return known
+    return msgspec.structs.replace(known, offered=spoken.tools, grammar=spoken.grammar, box=spoken.box)
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """A reply under reward: what terms are functions of.
+
+    Args:
+        text: the reply.
+        prompt: what was known before it.
+        turn: the reply as it was read, though its call may be at fault; None where it is not in the format.
+        call: its tool call, with the box in pixels of the image it is of, as that was shown.
+        fault: why the reply is not taken; None where it is.
+        group: the other replies to the same prompt, where they are known.
+        why: what terms say about their values, each under its name.
+        asked: what terms find that others need too, each under its name, so that a judge is asked once.
+    """
+
+    text: str
+    prompt: Prompt
+    turn: Turn | None = None
+    call: Call | None = None
+    fault: str | None = None
+    group: Sequence[str] = ()
+    why: dict[str, str] = {}
+    asked: dict[str, Awaitable[float | None]] = {}
+
+    @property
+    def kind(self) -> Literal["answer", "tool"] | None:
+        """What a reply that is taken does."""
+        if self.fault or not self.turn:
+            return None
+        return "tool" if self.turn.tool else "answer"
+
+    @property
+    def answer(self) -> str | None:
+        """What a reply that is taken answers; None where it does not."""
+        return self.turn.answer if self.turn and not self.fault else None
+
+    @property
+    def calls(self) -> Sequence[Action]:
+        """The action log: the tool calls of the rollout up to this reply, its own as the last."""
+        if self.turn is None:
+            return [*self.prompt.calls, Action(None, fault=self.fault)]
+        own = [Action(self.turn.tool, self.call, self.fault)] if self.turn.tool else []
+        return [*self.prompt.calls, *own]
+
+
+def sample(text: str, prompt: Prompt, group: Sequence[str] = ()) -> Sample:
+    """Read a reply as the prompt's `strict` says; nothing in the reply raises.
+
+    Raises:
+        DataError: an image of the prompt that the reply calls for cannot be read.
+    """
+    if repeats(text, REPEAT_LIMIT):
+        return Sample(text, prompt, fault=f"it repeats a pattern {REPEAT_LIMIT} times in a row", group=group)
+    turn = None
+    try:
+        turn = published.parse(text) if prompt.strict == "published" else parse(text, prompt.grammar)
+        call = _checked(turn, prompt)
+    except (FormatError, ToolError) as error:
+        return Sample(text, prompt, turn, fault=str(error), group=group)
+    return Sample(text, prompt, turn, call, group=group)
+
+
+def _checked(turn: Turn, prompt: Prompt) -> Call | None:
+    """The call of a turn, of which nothing is forgiven.
+
+    Raises:
+        ToolError: it cannot be carried out as it is written.
+    """
+    if turn.tool is None:
+        return None
+    if prompt.strict == "published":
+        return published.check(turn.tool, prompt.view)
+    checked = tools.get(turn.tool.name, prompt.offered).check(turn.tool.arguments, prompt.view)
+    if checked.deviations:
+        raise ToolError(f"the call is not exact: {', '.join(checked.deviations)}")
+    call: Call = checked.call
+    return call

@@ -1,0 +1,90 @@
+"""Rows of several systems in one stage of RL: each row is put in its own system's words, and rewarded as that says.
+
+`sources` names the systems; a row is of the one whose name its column `data_source` holds, else of the stage's own.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from virc.core.errors import ConfigError
+from virc.models import chat_protocol as wording
+from virc.reasoning.protocol import FILE_NAME, Protocol
+from virc.stages import resolve as stages
+from virc.stages.rl import Config
+from virc.systems import registry as systems
+from virc.systems.registry import Reward, System
+
+FOLDER = "sources"
+"""In a run: a folder for each of them, with its wording, the settings of its reward, and its own files."""
+REWARD = "reward.json"
+
+
+class Speaker(msgspec.Struct, frozen=True):
+    """How rows of one system are spoken to, and what replies to them are rewarded for.
+
+    Args:
+        protocol: its wording.
+        reward: as in its YAML, asked of the judge of the stage.
+        max_turns: units of a solution.
+        beside: folder of its YAML, where its own files lie.
+    """
+
+    protocol: Protocol
+    reward: Reward
+    max_turns: int
+    beside: Path | None
+
+
+def speakers(config: Config) -> dict[str, Speaker]:
+    """The systems that `sources` names, by their names.
+
+    Raises:
+        ConfigError: there is none of a name, two have one, one has no stage of RL that says what is rewarded, or more
+            turns than the stage has images.
+    """
+    found: dict[str, Speaker] = {}
+    for system in map(systems.get, config.sources):
+        if system.name in found:
+            raise ConfigError(f"two systems of `sources` are called {system.name}", "give one another name")
+        own = _settings(system)
+        if own.max_turns >= config.max_images:
+            sentence = (
+                f"{own.max_turns} turns of {system.name} can show as many images beside that of the problem"
+            )
+            raise ConfigError(
+                f"{sentence}, and max_images is {config.max_images}", f"--set max_images={own.max_turns + 1}"
+            )
+        reward = msgspec.structs.replace(own.reward, judge=config.reward.judge, strict="own")
+        protocol = wording.of_system(system).protocol
+        found[system.name] = Speaker(protocol, reward, own.max_turns, system.file.parent)
+    return found
+
+
+def folders(run: Path) -> Mapping[str, Path]:
+    """The settings of rewards that lie in a run's folder, by the names of their systems."""
+    place = run / FOLDER
+    names = sorted(each.name for each in place.iterdir()) if place.is_dir() else ()
+    return {name: settings_of(run, name) for name in names}
+
+
+def settings_of(run: Path, name: str) -> Path:
+    """Where the settings of a system's reward lie in a run's folder; its wording lies beside them."""
+    return run / FOLDER / name / REWARD
+
+
+def wording_of(run: Path, name: str) -> Path:
+    """Where the wording of a system lies in a run's folder."""
+    return run / FOLDER / name / FILE_NAME
+
+
+def _settings(system: System) -> Config:
+    """The settings of a system's first stage of RL."""
+    for name, stage in system.stages.items():
+        if stage.kind == "rl":
+            config: Config = stages.resolve(system, name).config
+            return config
+    raise ConfigError(
+        f"{system.name} has no stage of kind rl, so what its rows are rewarded for is not known"
+    )

@@ -1,0 +1,1 @@
+"""Terms of rewards, one file each: NAME and `score(sample, means)`."""

@@ -1,0 +1,1 @@
+"""Whole rewards, one file each: TERMS and `total(scores, sample)`."""

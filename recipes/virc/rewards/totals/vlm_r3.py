@@ -1,0 +1,48 @@
+r"""The reward of VLM-R3: the answer, the format, a look where the answer is right, and text between looks.
+
+    right + 0.5 * format + 0.5 * looked, where right is 1, + min(0.1, 0.01 * characters of the shortest piece of text)
+
+All of it is of the whole completion: the format is an answer at its end, and pieces are what stands between the looks;
+behind a look that ends it stands an empty one.
+From 0 to 2.1. Source: justgogorunrun/VLM-R3, src/r1-v/src/open_r1/rgrpo.py and trainer/vllm_rgrpo_trainer.py. Where
+what is published disagrees:
+
+- The paper (arXiv:2505.16192) speaks of a region-conditioned reward; no term of the program compares a region.
+- `format_reward` wants `<answer>` and `</answer>` at the end and looks at nothing else, so that a completion of which
+  a box cannot be read is in the format; here a reply that cannot be read has no answer, and no format.
+- `repeat_reward` wants boxes that differ, and one is enough: a second one adds nothing.
+- Its accuracy is algebra on MMK12, on TextVQA a match without articles and punctuation and then a judge, on others a
+  match and then a judge; here `answer` is rules, then algebra, then the judge.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from virc.rewards.means import Means
+    from virc.rewards.sample import Sample
+
+TERMS = ("answer", "looked", "shortest")
+_TAGS = re.compile(r"</?think>")
+
+
+def shortest(sample: "Sample", means: "Means") -> float:
+    """0.01 for each character of the shortest piece of text between looks, 0.1 at most."""
+    last = sample.turn.think if sample.turn else _TAGS.sub("", sample.text.partition("<answer>")[0])
+    behind = [""] if sample.kind == "tool" else []
+    pieces = [" ".join(text.split()) for text in (*sample.prompt.thoughts, last, *behind)]
+    counted = [piece for at, piece in enumerate(pieces) if piece or at in (0, len(pieces) - 1)]
+    return min(0.1, 0.01 * min(map(len, counted)))
+
+
+def total(t: Any) -> float:
+    """The reward of the completion up to and with this reply."""
+    right = t.answer or 0.0
+    look = t.looked if right == 1 else 0.0
+    return float(right + 0.5 * (t.turn == "answer") + 0.5 * look + t.shortest)
+
+
+def whole(units: Sequence[float], t: Any) -> float:
+    """The reward of a rollout: that of its last reply, which all of it counts in."""
+    return units[-1]

@@ -1,0 +1,194 @@
+"""A system's reward on the rows of a file: what their own replies, or one reply, would be given."""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice, pairwise
+from typing import cast
+
+import msgspec
+
+from virc.core.errors import ConfigError, DataError
+from virc.data.check.rules import rules_for
+from virc.data.convert.change import Wanted, change_for, changed
+from virc.data.formats import rl
+from virc.data.formats.registry import Row, Source, get
+from virc.data.rows.record import Message, Record
+from virc.reasoning.protocol import Protocol
+from virc.rewards import registry as rewards
+from virc.rewards import rollouts
+from virc.rewards.means import Means
+from virc.rewards.registry import Scored, Total
+from virc.rewards.sample import Prompt, prompt_of, sample
+from virc.systems.registry import Reward, System
+
+_LAYOUT = "rl"
+WHOLE = ("sft", "trajectories")
+"""Layouts of whole solutions, which are scored as rollouts."""
+_AT_ONCE = 64
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """A reply that was scored.
+
+    Args:
+        row: its number, from 1.
+        turn: what it does (None: it is not taken); of a whole solution, how it ends.
+        scored: its reward; of a whole solution, terms are means over units.
+        prompt: the first row with the same prompt.
+        last: what the total's `group` is given of it.
+        compared: what its reward is compared with others of its prompt by, where the total has a `group`.
+    """
+
+    row: int
+    turn: str | None
+    scored: Scored
+    prompt: int
+    last: rollouts.Last
+    compared: float | None = None
+
+
+def compared(found: Sequence[Tried], total: Total) -> list[Tried]:
+    """What rewards are compared by: those of rows with the same prompt, where all of them have one.
+
+    Raises:
+        ConfigError: the total's `group` fails.
+    """
+    values: dict[int, float] = {}
+    for prompt in {each.prompt for each in found} if total.group else ():
+        group = [each for each in found if each.prompt == prompt]
+        rewarded = [each.scored.total for each in group if each.scored.total is not None]
+        if len(rewarded) == len(group):
+            after = rollouts.grouped(total, rewarded, [each.last for each in group])
+            values.update(zip((each.row for each in group), after, strict=True))
+    return [msgspec.structs.replace(each, compared=values.get(each.row)) for each in found]
+
+
+def reward_of(system: System) -> tuple[Reward, Total]:
+    """What a system rewards.
+
+    Raises:
+        ConfigError: it names no reward, or one that cannot be used.
+    """
+    if system.reward is None:
+        raise ConfigError(f"the system {system.name} has no reward", "reward: {total: NAME}; virc rewards ls")
+    return system.reward, rewards.of(system.reward, system.file.parent)
+
+
+def prompts(
+    source: Source, reward: Reward, most: int, spoken: Protocol | None = None
+) -> Iterator[tuple[int, Prompt]]:
+    """The first rows as prompts, each with its number; their references as far as they are known.
+
+    A published row holds none: there it stands in the row after it, where that continues the same solution.
+
+    Args:
+        spoken: the wording of the rows, where it is known; else that beside them counts.
+
+    Raises:
+        DataError: they are no rows of single units, or one of them cannot be read.
+        SetupError: pyarrow is not installed.
+    """
+    if source.layout != _LAYOUT:
+        raise DataError(
+            f"{source.file} is of the layout {source.layout}, which has no replies to score",
+            f"rows of the layout {_LAYOUT} have single units, those of {' and '.join(WHOLE)} whole solutions",
+        )
+    layout = get(source.layout)
+    rules = rules_for(source, layout.read(source), "auto", spoken)[0]
+    rows = cast(Iterator[Row], layout.read(source))
+    for row, following in islice(pairwise(chain(rows, [None])), most):
+        assert row
+        if row.record is None:
+            raise row.fault or DataError(f"row {row.number} cannot be read")
+        record = _with_reference(row.record, following.record if following else None)
+        yield row.number, prompt_of(record, rules.coordinates, reward.strict, rules.protocol)
+
+
+def solutions(
+    source: Source, reward: Reward, most: int, spoken: Protocol | None = None
+) -> Iterator[tuple[int, list[Prompt]]]:
+    """The first whole solutions as the prompts of their units, each with its number; their references are the replies.
+
+    Args:
+        spoken: as in `prompts`.
+
+    Raises:
+        DataError: one of them cannot be read, or its question is not known.
+    """
+    layout = get(source.layout)
+    rules = rules_for(source, layout.read(source), "auto", spoken)[0]
+    records = (row.record for row in layout.read(source) if row.record)
+    change = change_for(source.file, records, ("solutions", "prompts"), Wanted())
+    for row in islice(layout.read(source), most):
+        found = changed(change, row)[0]
+        if found.record is None:
+            raise found.fault or DataError(f"row {row.number} cannot be read")
+        units = rl.split(found.record)
+        yield (
+            row.number,
+            [prompt_of(unit, rules.coordinates, reward.strict, rules.protocol) for unit in units],
+        )
+
+
+def tried_whole(rows: Iterable[tuple[int, Sequence[Prompt]]], total: Total, means: Means) -> Iterator[Tried]:
+    """The rewards of whole solutions, as those of rollouts.
+
+    Raises:
+        VircError: as `rewards.score` does.
+    """
+    first: dict[int, int] = {}
+    with asyncio.Runner() as runner:
+        for number, prompts in rows:
+            samples = [sample(prompt.reference or "", prompt) for prompt in prompts]
+            found = runner.run(rollouts.score(samples, rollouts.ends(samples[-1]), total, means))
+            ended = found.ended
+            unscored = {name: why for unit in found.units for name, why in unit.unscored.items()}
+            units = ", ".join("?" if unit.total is None else f"{unit.total:.4g}" for unit in found.units)
+            why = {"units": units} | (dict(found.units[-1].why) if ended == "format" else {})
+            same = first.setdefault(_asked(prompts[0]), number)
+            yield Tried(number, ended, Scored(found.total, found.terms, why, unscored), same, found.last)
+
+
+def tried(
+    rows: Iterable[tuple[int, Prompt]], reply: str | None, total: Total, means: Means
+) -> Iterator[Tried]:
+    """The rewards of the rows' references, or of one reply to each row; rows without a reference are passed over.
+
+    Raises:
+        VircError: as `rewards.score` does, with the number of the row.
+    """
+    texts = ((number, prompt, prompt.reference if reply is None else reply) for number, prompt in rows)
+    replies = ((number, prompt, text) for number, prompt, text in texts if text is not None)
+    first: dict[int, int] = {}
+
+    async def one(number: int, prompt: Prompt, text: str) -> Tried:
+        try:
+            read = sample(text, prompt)
+            scored = await rewards.score(read, total, means)
+            last = rollouts.last_of([read], scored, rollouts.ends(read))
+            return Tried(number, read.kind, scored, first.setdefault(_asked(prompt), number), last)
+        except DataError as error:
+            raise DataError(f"row {number}: {error.message}", error.hint) from error
+
+    with asyncio.Runner() as runner:  # one loop for all: the judge's connections belong to it
+
+        async def some() -> list[Tried]:
+            return await asyncio.gather(*(one(*each) for each in islice(replies, _AT_ONCE)))
+
+        while found := runner.run(some()):
+            yield from found
+
+
+def _asked(prompt: Prompt) -> int:
+    """What tells prompts apart."""
+    return hash((prompt.record.messages, prompt.record.images))
+
+
+def _with_reference(record: Record, following: Record | None) -> Record:
+    known = len(record.messages)
+    if record.messages[-1].role == "assistant" or following is None:
+        return record
+    reply: tuple[Message, ...] = following.messages[known : known + 1]
+    if following.messages[:known] != record.messages or not reply or reply[0].role != "assistant":
+        return record
+    return msgspec.structs.replace(record, messages=record.messages + reply)

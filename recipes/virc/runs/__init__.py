@@ -1,0 +1,1 @@
+"""Run folders: attempts, checkpoints, metrics and plots."""

@@ -1,0 +1,69 @@
+"""The attempts at a run: when each began, when it ended and how; `logs/attempt_N/attempt.json`."""
+
+from contextlib import AbstractContextManager
+
+import msgspec
+
+from virc.core.errors import ConfigError
+from virc.core.files import contents, write_json
+from virc.core.locks import held
+from virc.core.text import clause
+from virc.runs.run import Run
+
+_MOST_BYTES = 2**20
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt.
+
+    Args:
+        number: from 1.
+        began, ended: UTC, ISO 8601; None: not known, or not ended.
+        exit: the engine's exit code; negative: the signal that ended it.
+        error: the sentence it failed with.
+        saved: step of the newest whole checkpoint when it ended; None where it failed.
+    """
+
+    schema: str = "virc.run.attempt/1"
+    number: int
+    began: str | None = None
+    ended: str | None = None
+    exit: int | None = None
+    error: str | None = None
+    saved: int | None = None
+
+
+def attempts(run: Run) -> list[Attempt]:
+    """Every attempt, the newest last; of one without a record only the number is known.
+
+    Raises:
+        ConfigError: a record cannot be read.
+    """
+    names = [folder.name.removeprefix("attempt_") for folder in (run.folder / "logs").glob("attempt_*")]
+    return [_read(run, number) for number in sorted(int(name) for name in names if name.isdecimal())]
+
+
+def alone(run: Run) -> AbstractContextManager[None]:
+    """Hold a run, for an attempt at it or to remove it.
+
+    Raises:
+        ConfigError: another process holds it.
+    """
+    busy = ConfigError(f"another process trains or removes {run.name}", f"virc runs tail {run.name}")
+    return held(run.folder / "attempt", busy)
+
+
+def write(run: Run, attempt: Attempt) -> None:
+    """Write the record of an attempt, over a former one."""
+    path = run.attempt(attempt.number) / "attempt.json"
+    write_json(path, attempt)
+
+
+def _read(run: Run, number: int) -> Attempt:
+    path = run.attempt(number) / "attempt.json"
+    try:
+        return msgspec.json.decode(contents(path, _MOST_BYTES), type=Attempt)
+    except FileNotFoundError:
+        return Attempt(number=number)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ConfigError(f"{path} cannot be read: {clause(error)}") from error

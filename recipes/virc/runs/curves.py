@@ -1,0 +1,124 @@
+"""The numbers of a run over its steps, and which of them are drawn together."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from virc.core.errors import ConfigError
+from virc.runs.metrics import Metric, diverged, metrics
+from virc.runs.run import Run
+
+MAIN = ("loss", "reward")
+"""What a run is told to go well by."""
+
+_AXES = ("step", "attempt", "total", "tokens", "seconds", "epoch")  # what metrics are drawn over, not drawn
+_NOT_DRAWN = ("reward_min", "reward_max", "reward_std", "advantage", "advantage_min", "advantage_max", "prompt_length",
+              "judge_failures")  # fmt: skip
+_TOGETHER: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "response_length": ("tokens of a reply", ("response_length", "response_length_max")),
+    "cut": ("shares of replies and groups", ("cut", "malformed", "same")),
+    "turns": ("units and tool calls of a reply", ("turns", "tool_calls")),
+    "correlation": ("correlation of sampler and trainer", ("correlation",)),
+    "parts": ("seconds of a step", ("parts.*",)),
+    "reward": ("reward", ("reward", "terms.*")),
+}
+"""First field of a panel -> its title and all that is in it; `.*` stands for every name of a mapping."""
+_LARGEST = 1e30  # numbers beyond are as good as infinite
+
+
+class Course(msgspec.Struct, frozen=True):
+    """One number of one run over its steps.
+
+    Args:
+        steps, values: as logged.
+        bad: steps at which it was not a number, or no finite one.
+    """
+
+    steps: list[int]
+    values: list[float]
+    bad: list[int]
+
+
+class Drawn(msgspec.Struct, frozen=True):
+    """What is drawn of a run.
+
+    Args:
+        name: in the legend.
+        courses: by field of `Metric`; of one that is a mapping, by `FIELD.NAME`.
+        resumed: first step of each further attempt, and its number.
+    """
+
+    name: str
+    courses: dict[str, Course]
+    resumed: list[tuple[int, int]]
+
+
+class Panel(msgspec.Struct, frozen=True):
+    """Courses that are drawn over each other."""
+
+    title: str
+    names: Sequence[str]
+
+
+def read(run: Run) -> Drawn:
+    """What is drawn of a run.
+
+    Raises:
+        ConfigError: it has no metrics.
+    """
+    courses: dict[str, Course] = {}
+    resumed: list[tuple[int, int]] = []
+    attempt = None
+    for metric in metrics(run):
+        if attempt is not None and metric.attempt != attempt:
+            resumed.append((metric.step, metric.attempt))
+        attempt = metric.attempt
+        if abs(metric.step) < _LARGEST:
+            for name, value in _numbers(metric).items():
+                _add(courses.setdefault(name, Course([], [], [])), metric.step, value)
+    if not courses:
+        raise ConfigError(f"{run.name} has no metrics yet", f"virc runs tail {run.name}")
+    return Drawn(run.name, courses, resumed)
+
+
+def _numbers(metric: Metric) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for field in Metric.__struct_fields__:
+        value = getattr(metric, field)
+        if isinstance(value, dict):
+            found |= {f"{field}.{name}": number for name, number in value.items()}
+        elif value is not None and field not in _AXES:
+            found[field] = value
+    if diverged(metric) and metric.main is None:
+        found["loss" if metric.response_length is None else "reward"] = math.nan
+    return found
+
+
+def _add(course: Course, step: int, value: float) -> None:
+    if abs(value) < _LARGEST:
+        course.steps.append(step)
+        course.values.append(value)
+    else:
+        course.bad.append(step)
+
+
+def panels(drawn: Sequence[Drawn]) -> list[Panel]:
+    """What is drawn of runs, in the order of the fields of `Metric`."""
+    there = list(dict.fromkeys(name for run in drawn for name in run.courses))
+    grouped = {name for _, names in _TOGETHER.values() for name in names}
+    found = []
+    for field in Metric.__struct_fields__:
+        title, names = _TOGETHER.get(
+            field, (field, () if field in grouped or field in _NOT_DRAWN else (field,))
+        )
+        inside = [name for pattern in names for name in _matching(pattern, there)]
+        if inside:
+            found.append(Panel(title, inside))
+    return found
+
+
+def _matching(pattern: str, names: Sequence[str]) -> list[str]:
+    if pattern.endswith(".*"):
+        return sorted(name for name in names if name.startswith(pattern[:-1]))
+    return [name for name in names if name == pattern]

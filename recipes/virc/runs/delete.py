@@ -1,0 +1,70 @@
+"""Taking folders away, each at once or not at all."""
+
+import os
+import shutil
+from pathlib import Path
+
+from virc.core.errors import ConfigError
+from virc.runs import attempts
+from virc.runs import run as runs
+from virc.runs.run import Run
+
+_REMOVED = ".removed"  # ending of the hidden name a folder has while it is deleted
+
+
+def started_from(run: Run, workspace: Path) -> list[Run]:
+    """The other runs whose weights began as this run's."""
+    return [other for other in begun_in(run.folder, workspace) if other.name != run.name]
+
+
+def begun_in(folder: Path, workspace: Path) -> list[Run]:
+    """The runs whose weights began in a folder, or whose rows lie there."""
+    place = os.path.realpath(folder)
+    return [run for run in runs.discover(workspace) if any(_lies_in(path, place) for path in _sources(run))]
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    try:
+        return Path(os.path.realpath(path)).is_relative_to(folder)
+    except ValueError:  # no file can have that name
+        return False
+
+
+def _sources(run: Run) -> list[str]:
+    try:
+        info = runs.info(run)
+    except ConfigError:
+        return []
+    return [path for path in (info.base, info.adapter, info.data, info.validation) if path]
+
+
+def remove(run: Run) -> None:
+    """Delete a run; of one that is a link, the link alone.
+
+    Raises:
+        ConfigError: somebody else works on it.
+        OSError: the disk refuses.
+    """
+    with attempts.alone(run):
+        take_away(run.folder)
+
+
+def take_away(folder: Path) -> None:
+    """Delete a folder, which is gone under its name at once; of a link, the link alone."""
+    hidden = folder.with_name(f".{folder.name}{_REMOVED}")
+    _delete(hidden)
+    folder.rename(hidden)
+    _delete(hidden)
+
+
+def sweep(place: Path) -> None:
+    """Delete what a removal in a folder that was killed left."""
+    for hidden in place.glob(f".*{_REMOVED}"):
+        _delete(hidden)
+
+
+def _delete(path: Path) -> None:
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)

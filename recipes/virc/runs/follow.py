@@ -1,0 +1,86 @@
+"""Following a run: lines of its files as they come, and how long it still takes."""
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from virc.runs.metrics import LONGEST_LINE, Metric, metrics
+from virc.runs.run import Run
+
+Mark = tuple[int, int, bool]
+
+
+def lines(path: Path, last: int | None = None) -> Iterator[bytes | None]:
+    """The whole lines of a file that grows, without an end; None where there is no further one for now.
+
+    A file that was replaced or cut is read again from its beginning, one that is gone has no further lines.
+
+    Args:
+        last: bytes before the file's end to begin at; the line there is left out, since it may be half. None: 0.
+    """
+    file = _opened(path, last)
+    line = b""
+    try:
+        while True:
+            piece = file.readline(LONGEST_LINE - len(line)) if file else b""
+            line += piece
+            if line.endswith(b"\n") or len(line) == LONGEST_LINE:
+                yield line
+                line = b""
+            elif not piece:
+                new = _opened(path) if file is None or _replaced(path, file) else None
+                if new is None:
+                    yield None
+                    continue
+                if file:
+                    file.close()
+                file, line = new, b""
+    finally:
+        if file:
+            file.close()
+
+
+def _opened(path: Path, last: int | None = None) -> BinaryIO | None:
+    try:
+        file = path.open("rb")
+    except OSError:
+        return None
+    if last is not None and os.fstat(file.fileno()).st_size > last:
+        file.seek(-last, os.SEEK_END)
+        file.readline(last)
+    return file
+
+
+def _replaced(path: Path, file: BinaryIO) -> bool:
+    try:
+        there = path.stat()
+    except OSError:
+        return False
+    # While it is open, no other file gets its inode.
+    return not os.path.samestat(there, os.fstat(file.fileno())) or there.st_size < file.tell()
+
+
+def mark(metric: Metric) -> Mark:
+    """Grows from line to line of a run's metrics: a resumed attempt rewrites the file, and begins with lines known."""
+    return metric.attempt, metric.step, metric.aside
+
+
+def seconds_left(first: Metric, last: Metric) -> float | None:
+    """How long an attempt still takes by its pace between its first line of metrics and its last; None: not known."""
+    if first.seconds is None or last.seconds is None or last.total is None or last.step <= first.step:
+        return None
+    left = (last.seconds - first.seconds) / (last.step - first.step) * (last.total - last.step)
+    return left if math.isfinite(left) and left >= 0 else None
+
+
+def time_left(run: Run) -> float | None:
+    """Seconds that the newest attempt of a run still takes; None: not known."""
+    first: Metric | None = None
+    last: Metric | None = None
+    for metric in metrics(run):
+        if first is None or metric.attempt != first.attempt:
+            first = metric
+        last = metric
+    return seconds_left(first, last) if first and last else None

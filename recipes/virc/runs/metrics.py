@@ -1,0 +1,117 @@
+"""A run's metrics: one line for each logged step, the same for every engine."""
+
+import json
+from collections.abc import Iterator
+
+import msgspec
+
+from virc.runs.run import Run
+
+LONGEST_LINE = 2**16
+"""Bytes of a line of metrics."""
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of `metrics.jsonl`, the same for all engines; what an engine does not measure is left out.
+
+    Args:
+        step: optimizer steps done.
+        attempt: which attempt wrote it. A resumed attempt repeats no step: lines past its checkpoint are dropped.
+        tokens: input tokens so far; `tokens_per_second` over the whole attempt.
+        seconds: since the attempt began to train.
+        reward: mean over the replies of a step; `terms` are the means of what it is made of, each over the replies
+            that it applies to.
+        validation: mean reward of the rows that are only tried; it may stand in a line of its own.
+        advantage: mean over the tokens of all replies.
+        response_length, prompt_length: mean, in tokens.
+        cut: share of replies that end at the length limit.
+        turns: mean units of a reply; one where each reply is one unit.
+        tool_calls: mean tool calls of a reply.
+        malformed: share of replies that are not taken: their format or tool call is wrong.
+        same: share of groups whose replies all have the same reward, from which nothing is learnt.
+        entropy: mean over tokens, in nats.
+        kl: mean distance to the base, in nats a token, where it is in the loss.
+        clip_fraction: share of tokens whose probability ratio was clipped.
+        grad_norm: before it was shortened.
+        correlation: Pearson's, between the probabilities of sampled tokens as the sampler and the trainer have them.
+        judge_wait: how long a reply waited for its judge on average, as a share of the step's time.
+        judge_failures: questions that a judge was asked and gave no verdict on.
+        parts: seconds of a step by what it was spent on.
+    """
+
+    step: int
+    attempt: int = 1
+    total: int | None = None
+    epoch: float | None = None
+    loss: float | None = None
+    eval_loss: float | None = None
+    reward: float | None = None
+    reward_min: float | None = None
+    reward_max: float | None = None
+    reward_std: float | None = None
+    terms: dict[str, float] = {}
+    validation: float | None = None
+    advantage: float | None = None
+    advantage_min: float | None = None
+    advantage_max: float | None = None
+    response_length: float | None = None
+    response_length_max: float | None = None
+    cut: float | None = None
+    prompt_length: float | None = None
+    turns: float | None = None
+    tool_calls: float | None = None
+    malformed: float | None = None
+    same: float | None = None
+    entropy: float | None = None
+    kl: float | None = None
+    clip_fraction: float | None = None
+    grad_norm: float | None = None
+    correlation: float | None = None
+    judge_wait: float | None = None
+    judge_failures: float | None = None
+    parts: dict[str, float] = {}
+    learning_rate: float | None = None
+    tokens: int | None = None
+    tokens_per_second: float | None = None
+    seconds: float | None = None
+
+    @property
+    def main(self) -> float | None:
+        """The number by which a run is told to go well: the reward, else the loss."""
+        return self.loss if self.reward is None else self.reward
+
+    @property
+    def aside(self) -> bool:
+        """Whether it is a line of its own about rows that are not learnt from."""
+        return self.eval_loss is not None or (self.validation is not None and self.reward is None)
+
+
+def metrics(run: Run) -> Iterator[Metric]:
+    """The run's metrics in order; a line that a kill cut short is left out."""
+    try:
+        file = run.metrics.open("rb")
+    except OSError:
+        return
+    with file:
+        for line in iter(lambda: file.readline(LONGEST_LINE), b""):
+            metric = as_metric(line)
+            if metric:
+                yield metric
+
+
+def as_metric(line: bytes) -> Metric | None:
+    """One line of metrics; None where it is none. Numbers may be Python's `NaN` and `Infinity`, which no JSON knows."""
+    try:
+        return msgspec.json.decode(line, type=Metric)
+    except (msgspec.MsgspecError, RecursionError):
+        try:
+            return msgspec.convert(json.loads(line), Metric)
+        except (ValueError, RecursionError):
+            return None
+
+
+def diverged(metric: Metric) -> bool:
+    """Whether a step's loss, or reward or gradient, was no number: JSON has none for that, so the line lacks it."""
+    if metric.response_length is not None:
+        return metric.reward is None or metric.grad_norm is None
+    return metric.main is None and not metric.aside and metric.learning_rate is not None

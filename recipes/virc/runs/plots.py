@@ -1,0 +1,262 @@
+"""Pictures of the metrics of runs; needs the extra `plot`."""
+
+import io
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from virc.core.errors import SetupError
+from virc.runs.curves import MAIN, Course, Drawn, Panel, panels, read
+from virc.runs.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_EXACT = ("learning_rate",)  # what is set, not measured, and so needs no mean
+_FEW = 30  # points that are told apart
+_MEAN = 50  # running means that stand side by side in a picture
+_ROBUST = 200  # points from which on outliers do not decide the axis
+_NAME = 48  # characters of a name
+_MANY = 1000  # points that are drawn thinly
+_PALE = 0.35
+_INCHES = (10.0, 7.5)
+_ROW = 1.25  # inches of a row of panels, at least
+_CROWD = 4  # lines whose names find room beside the title of half a row
+_FLAT = 1e-5  # of a value: what differs by less is one value to the eye
+_DPI = 120
+
+
+def draw(runs: Sequence[Run], title: str) -> bytes:
+    """A PNG of every metric of the runs, over each other.
+
+    Raises:
+        ConfigError: a run has no metrics.
+        SetupError: matplotlib is not installed.
+    """
+    drawn = [read(run) for run in runs]
+    return picture(lambda figure: _fill(figure, drawn, title))
+
+
+def picture(fill: Callable[["Figure"], None]) -> bytes:
+    """A PNG of what is drawn into an empty figure.
+
+    Raises:
+        SetupError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        raise SetupError("pictures of metrics need the extra plot", "pip install 'virc[plot]'") from None
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # letters that the font lacks are drawn as boxes
+        mpl.rcdefaults()
+        figure = Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        fill(figure)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png")
+    return drawn.getvalue()
+
+
+def plain(axes: "Axes", title: str) -> None:
+    """The look of every panel: a title on the left, a pale grid, no frame above and on the right."""
+    axes.set_title(title, loc="left", fontsize="medium")
+    axes.tick_params(labelsize="small")
+    axes.grid(visible=True, alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _fill(figure: "Figure", drawn: Sequence[Drawn], title: str) -> None:
+    """Draw the panels: the loss or reward across the picture, the others in pairs below."""
+    shown = panels(drawn)
+    wide = [panel for panel in shown if panel.title in MAIN]
+    crowded = [
+        panel for panel in shown if len(panel.names) > _CROWD and panel not in wide and len(drawn) == 1
+    ]
+    pairs = [panel for panel in shown if panel not in wide and panel not in crowded]
+    heights = [2.0] * len(wide) + [1.0] * (-(-len(pairs) // 2) + len(crowded))
+    figure.set_figheight(max(_INCHES[1], _ROW * sum(heights)))
+    grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
+    places: list[tuple[Panel, Any]] = [(panel, grid[row, :]) for row, panel in enumerate(wide)]
+    for index, panel in enumerate(pairs):
+        alone = index == len(pairs) - 1 and index % 2 == 0
+        row = len(wide) + index // 2
+        places.append((panel, grid[row, :] if alone else grid[row, index % 2]))
+    places += [(panel, grid[row - len(crowded), :]) for row, panel in enumerate(crowded)]
+    first: Axes | None = None
+    for panel, place in places:
+        axes = figure.add_subplot(place, sharex=first)
+        first = first or axes
+        _panel(axes, panel, drawn)
+    figure.suptitle(_plain(title), fontsize="large", fontweight="bold")
+    if len(drawn) > 1:
+        _legend(figure, drawn, _colours(len(drawn)))
+
+
+def _panel(axes: "Axes", panel: Panel, drawn: Sequence[Drawn]) -> None:
+    """One run has a colour for each line of a panel; several have one each, and only the first line."""
+    several = len(drawn) > 1
+    names = panel.names[:1] if several else panel.names
+    colours = _colours(len(drawn) if several else len(names))
+    plain(axes, panel.title.replace("_", " ").replace(" per ", " / "))
+    axes.set_xlabel("step", fontsize="small")
+    axes.margins(x=0.01)
+    ends = limits(sorted(value for run in drawn for name in names for value in _values(run, name)))
+    _ticks(axes, ends)
+    marked = False
+    for index, run in enumerate(drawn):
+        for step, _ in run.resumed:
+            axes.axvline(step, color=colours[index] if several else "0.4", linestyle=":", linewidth=1)
+        for number, name in reversed(list(enumerate(names))):  # so that the first lies on top
+            if name in run.courses:
+                colour = colours[index if several else number]
+                marked |= draw_course(axes, run.courses[name], colour, ends, smooth=name not in _EXACT)
+    if marked:
+        place: Any = "right" if len(names) == 1 else "center"
+        axes.set_title("▲ beyond the axis, or not a number", loc=place, fontsize="small", color="0.4")
+    if len(names) > 1:
+        _name_lines(axes, names, colours)
+    if panel.title in MAIN and not several:
+        _label_attempts(axes, drawn[0].resumed)
+
+
+def _name_lines(axes: "Axes", names: Sequence[str], colours: Sequence[Any]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color=colour, linewidth=2) for colour in colours]
+    words = [_plain(name.rpartition(".")[2].replace("_", " ")) for name in names]
+    axes.legend(
+        handles, words, loc="lower right", bbox_to_anchor=(1, 0.98), ncols=len(words), frameon=False,
+        fontsize="x-small", handlelength=1, columnspacing=1,
+    )  # fmt: skip
+
+
+def _values(run: Drawn, name: str) -> list[float]:
+    return run.courses[name].values if name in run.courses else []
+
+
+def limits(values: Sequence[float]) -> tuple[float, float] | None:
+    """The ends of the axis for sorted values; of many, the uppermost hundredth does not decide it."""
+    if not values:
+        return None
+    low, high = values[0], values[-1]
+    if len(values) >= _ROBUST:
+        usual = values[int(0.99 * len(values))]
+        high = min(high, usual + (usual - low) / 2)
+    if high - low <= _FLAT * abs(high):
+        return low - (abs(low) or 1) * 0.1, high + (abs(high) or 1) * 0.1
+    return low - (high - low) * 0.05, high + (high - low) * 0.05
+
+
+def _ticks(axes: "Axes", ends: tuple[float, float] | None) -> None:
+    from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    if ends is None:
+        axes.set_yticks([])
+        return
+    axes.set_ylim(*ends)
+    large = max(map(abs, ends)) >= 10_000
+    axes.yaxis.set_major_formatter(EngFormatter(sep="") if large else FuncFormatter(_number))
+
+
+def draw_course(
+    axes: "Axes", course: Course, colour: Any, ends: tuple[float, float] | None = None, smooth: bool = True
+) -> bool:
+    """Draw a line, and the running mean of many points.
+
+    Args:
+        ends: of the axis, where it has some.
+
+    Returns:
+        Whether points had to be marked at the upper edge, since the axis has no place for them.
+    """
+    count = len(course.values)
+    smooth = smooth and count > _FEW
+    axes.plot(
+        course.steps, course.values, color=colour, marker="o" if count <= _FEW else None, markersize=4,
+        linewidth=1.4 if not smooth else 1.0 if count < _MANY else 0.5, alpha=_PALE if smooth else 1.0,
+    )  # fmt: skip
+    high = ends[1] if ends else math.inf
+    within = [(step, value) for step, value in zip(course.steps, course.values, strict=True) if value <= high]
+    if smooth and within:
+        axes.plot(
+            [step for step, _ in within],
+            running_mean([value for _, value in within]),
+            color=colour,
+            linewidth=1.8,
+        )
+    beyond = course.bad + [
+        step for step, value in zip(course.steps, course.values, strict=True) if value > high
+    ]
+    if beyond:
+        marks = axes.plot(
+            beyond, [1.0] * len(beyond), "^", color=colour, markersize=5, clip_on=False, zorder=5,
+            transform=axes.get_xaxis_transform(),
+        )  # fmt: skip
+        marks[0].set_in_layout(False)
+    return bool(beyond)
+
+
+def running_mean(values: Sequence[float]) -> list[float]:
+    """The mean of the values around each; of fewer at both ends, and at the beginning, where losses fall, evenly."""
+    half = max(2, len(values) // _MEAN // 2)
+    sums = [0.0]
+    for value in values:
+        sums.append(sums[-1] + value)
+    means = []
+    for index in range(len(values)):
+        reach = min(half, index)
+        end = min(len(values), index + reach + 1)
+        means.append((sums[end] - sums[index - reach]) / (end - index + reach))
+    return means
+
+
+def _label_attempts(axes: "Axes", resumed: Sequence[tuple[int, int]]) -> None:
+    """Number the attempts beside the lines at which they begin, but for those too near to the one before."""
+    left, right = axes.get_xlim()
+    last = left
+    for step, number in resumed:
+        if step - last > (right - left) * 0.02:
+            label = axes.annotate(
+                f"attempt {number}", (step, 0.98), xycoords=axes.get_xaxis_transform(), xytext=(2, 0),
+                textcoords="offset points", rotation=90, va="top", fontsize="x-small", color="0.4",
+            )  # fmt: skip
+            label.set_in_layout(False)
+            last = step
+
+
+def _number(value: float, _position: float) -> str:
+    if not 0 < abs(value) < 1e-3:
+        return f"{value:.6g}"
+    digits, exponent = f"{value:.3e}".split("e")
+    return f"{float(digits):g}e{int(exponent)}"
+
+
+def _colours(count: int) -> list[Any]:
+    import matplotlib as mpl
+
+    if count <= 10:
+        return list(mpl.colormaps["tab10"].colors[:count])  # type: ignore[attr-defined]
+    return [mpl.colormaps["turbo"](0.05 + 0.9 * index / (count - 1)) for index in range(count)]
+
+
+def _legend(figure: "Figure", drawn: Sequence[Drawn], colours: Sequence[Any]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color=colour, linewidth=2.5) for colour in colours]
+    columns = max(1, min(len(drawn), 150 // (8 + max(len(_plain(run.name)) for run in drawn))))
+    names = [_plain(run.name) for run in drawn]
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
+
+
+def _plain(text: str) -> str:
+    """A name as matplotlib draws it: no formulas, its middle left out where it is long."""
+    if len(text) > _NAME:
+        text = f"{text[: _NAME // 2]}…{text[-_NAME // 2 + 1 :]}"
+    return text.replace("$", r"\$")

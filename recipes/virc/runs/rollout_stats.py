@@ -1,0 +1,127 @@
+"""The rollouts of a step of RL: what is measured of them; a few are left for `rollout_pages`."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean, pstdev
+
+import msgspec
+
+from virc.core.files import write_json
+from virc.reasoning.trace import Trace
+
+GROUPS, REPLIES = 2, 8
+"""The most groups of a step that are left as traces, of each wording, and the most replies of each."""
+OUT_OF_TOKENS = "no answer within the tokens of a rollout"
+"""What a trace says that ended where a rollout had no room for another unit."""
+
+_BESIDE = ("score", "units", "tool_calls", "answered", "taken")  # what a reward says that is no term of it
+_JUDGE = "judge_"
+_EQUAL = 1e-9
+
+
+class Rollout(msgspec.Struct, frozen=True, kw_only=True):
+    """One reply to a prompt, of one unit or of several.
+
+    Args:
+        group: the prompt that it is to; replies to one prompt are compared.
+        reward: its total.
+        said: what the reward says beside: its terms by their names, None or NaN where one does not apply.
+        tokens: of the reply, what tools showed in it included.
+        trace: its conversation; with no units where the reply is one unit after a conversation that was there.
+        images: files of the row's images.
+    """
+
+    group: str
+    reward: float
+    said: Mapping[str, float | None]
+    tokens: int
+    trace: Trace
+    images: Sequence[str] = ()
+
+    @property
+    def terms(self) -> dict[str, float]:
+        """The terms of the reward that apply."""
+        named = {name: value for name, value in self.said.items() if _is_term(name)}
+        return {name: value for name, value in named.items() if value is not None and math.isfinite(value)}
+
+
+class Left(msgspec.Struct, frozen=True):
+    """What the engine's process leaves of a step, `step_N.json`."""
+
+    step: int
+    rollouts: Sequence[Rollout]
+
+
+def measures(rollouts: Sequence[Rollout], limit: int) -> dict[str, float]:
+    """What verl does not measure of a step, by the names it is logged under.
+
+    Args:
+        rollouts: all of the step; replies to one prompt need not stand together.
+        limit: the longest a reply may be, in tokens.
+    """
+    if not rollouts:
+        return {}
+    terms = [each.terms for each in rollouts]
+    names = sorted({name for each in terms for name in each})
+    rewards = _by_group(rollouts)
+    waits = [each.said.get(f"{_JUDGE}seconds") for each in rollouts]
+    judged = [wait for wait in waits if wait is not None]
+    return {
+        **{f"virc/terms/{name}": fmean(each[name] for each in terms if name in each) for name in names},
+        "virc/reward_std": pstdev(each.reward for each in rollouts),
+        "virc/same": fmean(max(group) - min(group) < _EQUAL for group in rewards.values()),
+        "virc/cut": fmean(_is_cut(each, limit) for each in rollouts),
+        "virc/malformed": fmean(_is_malformed(each) for each in rollouts),
+        "virc/units": fmean(max(1, len(each.trace.units) + len(each.trace.pending)) for each in rollouts),
+        "virc/tool_calls": fmean(_calls(each) for each in rollouts),
+        **({"virc/judge_seconds": fmean(judged)} if judged else {}),
+        "virc/judge_failures": sum(each.said.get(f"{_JUDGE}failed") or 0.0 for each in rollouts),
+    }
+
+
+def _is_term(name: str) -> bool:
+    return name not in _BESIDE and not name.startswith(_JUDGE)
+
+
+def _by_group(rollouts: Iterable[Rollout]) -> dict[str, list[float]]:
+    ordered = sorted(rollouts, key=lambda each: each.group)
+    return {
+        group: [each.reward for each in replies]
+        for group, replies in groupby(ordered, lambda each: each.group)
+    }
+
+
+def _is_cut(rollout: Rollout, limit: int) -> bool:
+    failure, refused = rollout.trace.failure, rollout.trace.pending
+    full = rollout.tokens >= limit or bool(refused and refused[-1].kind == "length")
+    return full or (failure is not None and failure.message == OUT_OF_TOKENS)
+
+
+def _is_malformed(rollout: Rollout) -> bool:
+    """Whether its last reply was not taken; of a single unit its reward says so, where it says so at all."""
+    if rollout.trace.units or rollout.trace.pending:
+        return bool(rollout.trace.pending)
+    return rollout.said.get("taken", rollout.said.get("format")) == 0
+
+
+def _calls(rollout: Rollout) -> float:
+    if rollout.trace.units or rollout.trace.pending:
+        return sum(unit.call is not None for unit in rollout.trace.units)
+    return rollout.said.get("tool_calls") or 0.0
+
+
+def leave(folder: Path, step: int, rollouts: Sequence[Rollout]) -> None:
+    """Leave the first groups of a step, of each wording that rows are in, for another process to make traces of.
+
+    Args:
+        folder: `rollouts/` of the run.
+    """
+    of_wording: dict[str, dict[str, None]] = {}
+    for each in rollouts:
+        of_wording.setdefault(each.trace.protocol.first, {})[each.group] = None
+    groups = [group for named in of_wording.values() for group in list(named)[:GROUPS]]
+    chosen = [each for group in groups for each in [one for one in rollouts if one.group == group][:REPLIES]]
+    folder.mkdir(exist_ok=True)
+    write_json(folder / f"step_{step}.json", Left(step, chosen))

@@ -1,0 +1,299 @@
+"""Run folders: what `virc train` leaves in `runs/NAME`, for every engine alike.
+
+run.json            what is trained, from what, with which settings (`Info`)
+settings.yaml       the settings alone, as `--config` takes them
+state.json          how far it is (`State`); replaced whole, also as a sign of life
+metrics.jsonl       one line for each logged step (`metrics.Metric`)
+virc_protocol.json  the wording of its data
+data/               of RL, the rows as verl reads them; of supervised training those to train on, where not all
+reward.json         of RL, what replies are rewarded for (`rewards.verl.Settings`)
+code/               of RL, copies of the user's own files of reward and tools
+environment.txt     every package of the engine's environment
+logs/attempt_N/     the engine's files, the exact command, and what the engine wrote
+checkpoints/        a folder for each step that was saved, as the engine leaves it
+rollouts/           of RL: `step_N/`, some replies of that step as traces
+health.jsonl        of RL: what was amiss, from when to when
+plots/              pictures of the metrics
+"""
+
+import os
+import re
+import socket
+import time
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from virc.core.errors import ConfigError
+from virc.core.files import contents, is_file, write_json
+from virc.core.nearest import did_you_mean
+from virc.core.text import clause
+
+FOLDER = "runs"
+SIGN_OF_LIFE = 30.0
+"""Seconds after which a running attempt writes its state anew."""
+
+_MOST_BYTES = 16 * 2**20
+
+Kind = TypeVar("Kind")
+Progress = Literal["new", "running", "stopped", "failed", "finished", "died"]
+
+
+class Info(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run is; written once, before its first attempt.
+
+    Args:
+        schema: `virc.run/1`.
+        name, system, stage, kind: of the run, and what it is a run of.
+        overlays: as chosen by `--with`.
+        created: UTC, ISO 8601.
+        base: folder of the weights it starts from.
+        adapter: folder of a LoRA adapter on `base` that it goes on with.
+        root: name of the model at the beginning of its chain of stages; a later stage looks for it.
+        data: the file of rows; `dataset` is its name, `entry` its columns and tags in a `dataset_info.json`.
+        validation: file of rows that are only tried.
+        media: folder that names of images start from.
+        rows, longest: number of rows, and tokens of the longest.
+        settings, origins: every setting of the stage, and where those that are no default come from.
+        environment, device: the engine's environment, and `cpu` or `cuda`.
+        python: the environment's interpreter.
+        recipes: folder with the code of `virc` that the engine's process imports.
+        code: of RL, SHA-256 of the user's own files of reward and tools, by their names in `code/`.
+        launcher: `local` or `slurm`.
+        site: settings of the cluster, for `slurm`.
+    """
+
+    schema: str = "virc.run/1"
+    name: str
+    system: str
+    stage: str
+    kind: str
+    overlays: tuple[str, ...] = ()
+    created: str
+    base: str
+    adapter: str | None = None
+    root: str
+    data: str
+    dataset: str
+    entry: dict[str, Any] = {}
+    validation: str | None = None
+    media: str = ""
+    rows: int
+    longest: int
+    settings: dict[str, Any]
+    origins: dict[str, str]
+    environment: str
+    device: str
+    python: str
+    recipes: str
+    code: dict[str, str] = {}
+    launcher: str = "local"
+    site: dict[str, Any] = {}
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a run is.
+
+    Args:
+        progress: `died` is never written: it is what a run is whose `running` process is gone.
+        attempt: number of the newest attempt, from 1; 0: none yet.
+        step, total: optimizer steps.
+        loss, reward: the last one logged.
+        best: step of the checkpoint that did best on the validation rows, and `best_validation` how well.
+        seconds: over all attempts.
+        error: the sentence a failed attempt ended with.
+        pid, host, started: the process of the running attempt; `started` is that of /proc, in clock ticks.
+        engine, engine_started: the engine's process, which leads a process group of its own; as `pid` and `started`.
+        job: id of the cluster's job.
+    """
+
+    schema: str = "virc.run.state/1"
+    progress: Progress = "new"
+    attempt: int = 0
+    step: int = 0
+    total: int | None = None
+    loss: float | None = None
+    reward: float | None = None
+    best: int | None = None
+    best_validation: float | None = None
+    seconds: float = 0.0
+    error: str | None = None
+    pid: int | None = None
+    host: str | None = None
+    started: int | None = None
+    engine: int | None = None
+    engine_started: int | None = None
+    job: str | None = None
+
+
+class Run(msgspec.Struct, frozen=True):
+    """A run folder."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name, which is the run's."""
+        return self.folder.name
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the engine saves."""
+        return self.folder / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        """The file of metrics."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def rollouts(self) -> Path:
+        """Where rollouts are left."""
+        return self.folder / "rollouts"
+
+    def attempt(self, number: int) -> Path:
+        """The folder of an attempt's files and log."""
+        return self.folder / "logs" / f"attempt_{number}"
+
+    def log(self, number: int) -> Path:
+        """What the engine wrote in an attempt."""
+        return self.attempt(number) / "engine.log"
+
+
+def new(workspace: Path, name: str | None, stem: str) -> Run:
+    """The folder of a run to be, which is not there yet: `runs/NAME`, else the first free of `runs/STEM[-n]`.
+
+    Raises:
+        ConfigError: NAME is taken, or cannot name a folder.
+    """
+    if name is not None:
+        if not re.fullmatch(r"[A-Za-z0-9][\w.+-]{0,99}", name):
+            raise ConfigError(f"{name!r} cannot name a run", "use letters, digits, - and _")
+        if (workspace / FOLDER / name).exists():
+            raise ConfigError(
+                f"there is a run {name} already", f"--resume goes on with it, virc runs rm {name} removes it"
+            )
+        return Run(workspace / FOLDER / name)
+    number = 1
+    while (workspace / FOLDER / _numbered(stem, number)).exists():
+        number += 1
+    return Run(workspace / FOLDER / _numbered(stem, number))
+
+
+def _numbered(stem: str, number: int) -> str:
+    return stem if number == 1 else f"{stem}-{number}"
+
+
+def discover(workspace: Path) -> list[Run]:
+    """Every run of a workspace, the oldest first; before them those whose `run.json` cannot be read."""
+    found = [Run(path.parent) for path in (workspace / FOLDER).glob("[!.]*/run.json")]
+    return sorted(found, key=lambda run: (_created(run), run.name))
+
+
+def _created(run: Run) -> str:
+    try:
+        return info(run).created
+    except ConfigError:
+        return ""
+
+
+def find(workspace: Path, name: str) -> Run:
+    """The run of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    run = Run(workspace / FOLDER / name)
+    if "/" in name or name.startswith(".") or not is_file(run.folder / "run.json"):
+        known = [each.name for each in discover(workspace)]
+        raise ConfigError(
+            f"there is no run {name[:100]!r}", did_you_mean(name, known) if known else "virc train begins one"
+        )
+    return run
+
+
+def newest_finished(workspace: Path, system: str, stage: str, root: str) -> Run | None:
+    """The newest finished run of a stage whose chain began with the model `root`."""
+    for run in reversed(discover(workspace)):
+        if not _created(run):
+            break
+        about = info(run)
+        if (about.system, about.stage, about.root) == (system, stage, root) and state(
+            run
+        ).progress == "finished":
+            return run
+    return None
+
+
+def info(run: Run) -> Info:
+    """What the run is.
+
+    Raises:
+        ConfigError: its `run.json` cannot be read.
+    """
+    return _read(run.folder / "run.json", Info)
+
+
+def state(run: Run) -> State:
+    """How far the run is; a run that says `running` and whose process is gone has `died`.
+
+    Raises:
+        ConfigError: its `state.json` cannot be read.
+    """
+    path = run.folder / "state.json"
+    if not path.exists():
+        return State()
+    found = _read(path, State)
+    if found.progress == "running" and not _alive(found, path):
+        return msgspec.structs.replace(found, progress="died")
+    return found
+
+
+def write_state(run: Run, **changes: Any) -> State:
+    """Change fields of the state, on disk at once; returns the new state."""
+    changed = msgspec.structs.replace(state(run), **changes)
+    write_json(run.folder / "state.json", changed)
+    return changed
+
+
+def this_process() -> dict[str, Any]:
+    """The fields of `State` that say which process runs the attempt."""
+    return {"pid": os.getpid(), "host": socket.gethostname(), "started": started(os.getpid())}
+
+
+def here(found: State) -> bool:
+    """Whether the newest attempt runs, or ran, on this machine."""
+    return found.host == socket.gethostname()
+
+
+def there(pid: int | None, since: int | None) -> bool:
+    """Whether the process of this machine that started then is still there."""
+    return pid is not None and since is not None and started(pid) == since
+
+
+def engine_lives(found: State) -> bool:
+    """Whether the engine of the newest attempt runs on this machine, be it that virc itself was killed."""
+    return here(found) and there(found.engine, found.engine_started)
+
+
+def _alive(found: State, path: Path) -> bool:
+    if here(found):
+        return there(found.pid, found.started)
+    return time.time() - path.stat().st_mtime < 4 * SIGN_OF_LIFE
+
+
+def started(pid: int) -> int | None:
+    """When a process started, in clock ticks after boot; None where it is gone. Ids are given out again, times not."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else int(fields[19])
+
+
+def _read(path: Path, kind: type[Kind]) -> Kind:
+    try:
+        return msgspec.json.decode(contents(path, _MOST_BYTES), type=kind)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ConfigError(f"{path} cannot be read: {clause(error)}") from error

@@ -1,0 +1,1 @@
+"""Whether an answer is right: rules, algebra, a judge, boxes."""

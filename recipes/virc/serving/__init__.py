@@ -1,0 +1,1 @@
+"""`virc serve`: endpoints for models, with and without the tool loop."""

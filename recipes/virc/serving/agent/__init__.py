@@ -1,0 +1,1 @@
+"""An OpenAI-compatible endpoint that runs the whole tool loop."""

@@ -1,0 +1,349 @@
+"""Takes problems in, lets them wait for their turn, and solves each in a thread: bounded in number, bytes and time."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+
+import msgspec
+
+from virc.backends.interface import Backend
+from virc.backends.local import TooLongError
+from virc.core.errors import ConfigError, DataError, VircError
+from virc.core.timeouts import Deadline
+from virc.reasoning.images import Shown, open_image
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.session import Unit, show_input
+from virc.serving.agent import fetch, wire
+from virc.serving.agent.request import Problem
+from virc.serving.agent.workers import Workers
+from virc.serving.chat_request import RefusedError
+from virc.solving.image_source import data_url_bytes
+from virc.solving.one import Attempt, Event, Look, SolveConfig, Start, attempts
+
+MOST_HELD = 256 * 2**20
+"""Bytes of requests and their images that are held at a time, all clients together."""
+WAITING = 128
+"""Requests that may wait for their turn."""
+_PING = 5.0  # seconds without anything to send
+_LEFT = "the client hung up"
+_WAIT = 10  # seconds after which one who was turned away may ask again
+
+
+class Solving(msgspec.Struct, frozen=True):
+    """How problems are solved.
+
+    Args:
+        backend: the model.
+        protocol: its wording.
+        config: turns and time of one problem; the rest is in the requests.
+        at_once: problems that are solved at a time.
+        waiting: problems that may wait for their turn.
+        rules: which images are fetched.
+    """
+
+    backend: Backend
+    protocol: Protocol
+    config: SolveConfig
+    at_once: int = 1
+    waiting: int = WAITING
+    rules: fetch.Rules = fetch.Rules()
+
+
+class LeftError(VircError):
+    """Nobody listens any more."""
+
+
+class Ping(msgspec.Struct, frozen=True):
+    """Nothing has happened for a while."""
+
+
+Said = Start | Unit | wire.Looked | Attempt | Ping
+"""What is said of a problem on its way: a sample begins; a thought, and what was looked at; a sample's end."""
+
+
+class _Job:
+    """A problem in its turn.
+
+    Args:
+        pictures: addresses of its images.
+
+    Attributes:
+        pictures: data URLs, and what was fetched; empty when they have been read.
+        left: nobody waits for it any more.
+    """
+
+    def __init__(self, problem: Problem, pictures: Sequence[str], deadline: Deadline) -> None:
+        self.problem, self.deadline = problem, deadline
+        self.pictures: list[str | bytes] = [*pictures]
+        self.left = threading.Event()
+
+    def check(self) -> None:
+        """Raise if nobody waits for it."""
+        if self.left.is_set():
+            raise LeftError(_LEFT)
+
+
+_Queue = asyncio.Queue[Said | Exception | None]
+
+
+class Hold:
+    """Bytes that one request and its answer keep in memory, counted against what all may."""
+
+    def __init__(self, desk: "Desk") -> None:
+        self._desk, self._bytes, self._ended = desk, 0, False
+
+    def add(self, size: int) -> None:
+        """Count bytes that have come.
+
+        Raises:
+            RefusedError: all requests together would hold too many.
+            LeftError: nobody waits for them.
+        """
+        if self._ended:
+            raise LeftError(_LEFT)
+        if self._desk.held + size > MOST_HELD:
+            raise _busy("too much is being sent to this server, or waits to be taken from it")
+        self._desk.held += size
+        self._bytes += size
+
+    def release(self, size: int | None = None) -> None:
+        """Bytes are kept no longer; None: all of them."""
+        size = self._bytes if size is None else min(size, self._bytes)
+        self._desk.held -= size
+        self._bytes -= size
+
+    def end(self) -> None:
+        """The answer is delivered, or given up."""
+        self._ended = True
+        self.release()
+        self._desk.answers.discard(self)
+
+
+class Desk:
+    """Where problems are taken in; all but the solving itself happens in the thread of the event loop.
+
+    Attributes:
+        held: bytes of requests and answers in memory.
+        taken: problems that wait or are being solved.
+        answers: those of problems that were taken in, until they are delivered.
+        closing: no more are taken in.
+    """
+
+    def __init__(self, solving: Solving) -> None:
+        self.solving = solving
+        self.held = self.taken = 0
+        self.answers: set[Hold] = set()
+        self.closing = False
+        self._turns = asyncio.Semaphore(solving.at_once)
+        self._workers = Workers(solving.at_once)
+        self._opening = threading.Lock()  # a picture may have 100 million pixels until it is shown
+
+    def check(self) -> None:
+        """Refuse a request before its body is read.
+
+        Raises:
+            RefusedError: the server is ending, or too many are waiting.
+        """
+        if self.closing:
+            raise RefusedError("the server is ending", status=503, wait=_WAIT)
+        if self.taken >= self.solving.at_once + self.solving.waiting:
+            raise _busy("too many requests are waiting")
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the threads of those who hung up, no longer than that."""
+        self._workers.wait(seconds)
+
+    async def solve(
+        self,
+        problem: Problem,
+        pictures: list[str],
+        hold: Hold,
+        deadline: Deadline,
+        gone: Callable[[], Awaitable[None]],
+    ) -> AsyncGenerator[Said, None]:
+        """What happens on the way to the answers; closed before its end, the model stops.
+
+        Args:
+            pictures: addresses of its images; they are taken out, so that nobody else keeps them.
+            hold: what the request holds; released when it is needed no longer. Then it counts what is said, by
+                `weight`, which is released by who hears it.
+            deadline: of the answer.
+            gone: returns when the client hung up.
+
+        Raises:
+            RefusedError: there is no place for it, its time is over, or an image cannot be had.
+            LeftError: the client hung up.
+            VircError: the model could not be asked.
+        """
+        self.check()
+        job = _Job(problem, pictures, deadline)
+        pictures.clear()
+        said: _Queue = asyncio.Queue()
+        self.taken += 1
+        self.answers.add(hold)
+        working = asyncio.create_task(self._work(job, hold, said))
+        working.add_done_callback(self._give_back)
+        watching = asyncio.create_task(_watch(gone, said))
+        try:
+            while (thing := await _next(said)) is not None:
+                if isinstance(thing, Exception):
+                    raise thing
+                yield thing
+        finally:
+            working.cancel()
+            watching.cancel()
+
+    def _give_back(self, _: asyncio.Task[None]) -> None:
+        """The place of a problem is free, whether or not its answer is taken."""
+        self.taken -= 1
+
+    async def _work(self, job: _Job, hold: Hold, said: _Queue) -> None:
+        """Say all that happens, and last None or what went wrong."""
+        limit = asyncio.timeout(job.deadline.left())
+        try:
+            async with limit:
+                await self._fetch(job, hold)
+                await self._in_turn(job, hold, said)
+            said.put_nowait(None)
+        except Exception as error:
+            late = limit.expired() or job.deadline.left() == 0
+            said.put_nowait(_late(job.deadline) if late else error)
+
+    async def _fetch(self, job: _Job, hold: Hold) -> None:
+        """Fetch the images that did not come with the request."""
+        for number, picture in enumerate(job.pictures):
+            if isinstance(picture, str) and picture[:5].lower() != "data:":
+                found = await fetch.fetch(picture, f"image {number}", self.solving.rules, hold.add)
+                job.pictures[number] = found
+
+    async def _in_turn(self, job: _Job, hold: Hold, said: _Queue) -> None:
+        """Solve in a thread when it is this problem's turn, which lasts until that thread has ended."""
+        loop = asyncio.get_running_loop()
+
+        def tell(do: Callable[..., object], *words: object) -> None:
+            with suppress(RuntimeError):  # the server has ended
+                loop.call_soon_threadsafe(do, *words)
+
+        def hear(thing: Said) -> None:
+            try:
+                hold.add(weight(thing))
+                said.put_nowait(thing)
+            except (RefusedError, LeftError) as error:
+                job.left.set()
+                said.put_nowait(error)
+
+        done: asyncio.Future[None] = loop.create_future()
+
+        def ended(error: Exception | None) -> None:
+            self._turns.release()
+            if done.cancelled():  # nobody waits for it
+                return
+            if error:
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+        await self._turns.acquire()
+        solve = partial(self._solve, job, partial(tell, hear), partial(tell, hold.release))
+        self._workers.do(solve, partial(tell, ended))
+        try:
+            await done
+        finally:
+            job.left.set()
+
+    def _solve(self, job: _Job, tell: Callable[[Said], None], opened: Callable[[], None]) -> None:
+        """Solve a problem in this thread.
+
+        Args:
+            tell: told of all that happens.
+            opened: called when the pictures are no longer needed as they came.
+        """
+        shown = []
+        for number, picture in enumerate(job.pictures):
+            job.check()
+            shown.append(self._shown(picture, f"image {number}"))
+        job.pictures.clear()
+        opened()
+        units = 0
+
+        def heard(event: Event) -> None:
+            nonlocal units
+            job.check()
+            match event:
+                case Start():
+                    units = 0
+                    tell(event)
+                case Unit():
+                    units += 1
+                    tell(event)
+                case Look():
+                    tell(wire.looked(event, units - 1))
+
+        solving, problem = self.solving, job.problem
+        config = _asked(solving.config, problem, solving.protocol)
+        for attempt in attempts(
+            config, solving.backend, solving.protocol, shown, problem.question, on_event=heard, deadline=job.deadline
+        ):  # fmt: skip
+            if attempt.broken and not (attempt.trace.units and is_too_long(attempt.broken)):
+                raise attempt.broken
+            tell(attempt)
+
+    def _shown(self, picture: str | bytes, name: str) -> Shown:
+        with self._opening:
+            try:
+                content = data_url_bytes(picture) if isinstance(picture, str) else picture
+            except DataError as error:
+                raise DataError(f"{name}: {error.message}") from None
+            try:
+                return show_input(open_image(content, name), self.solving.protocol, self.solving.backend.grid)
+            except ValueError as error:
+                raise DataError(f"{name}: {error}") from None
+
+
+def weight(thing: Said) -> int:
+    """Bytes that are kept of what was said until it is taken, about."""
+    match thing:
+        case Unit():
+            return len(thing.think)
+        case wire.Looked():
+            return len(thing.url)
+    return 0
+
+
+def _asked(config: SolveConfig, problem: Problem, protocol: Protocol) -> SolveConfig:
+    usual = config.longest(protocol.sampling)
+    longest = min(problem.max_tokens or usual, usual)
+    return msgspec.structs.replace(
+        config, samples=problem.samples, temperature=problem.temperature, top_p=problem.top_p, top_k=problem.top_k,
+        seed=problem.seed % 2**31, max_tokens=longest, keep_images=False,
+    )  # fmt: skip
+
+
+def is_too_long(error: BaseException) -> bool:
+    """Whether a conversation was longer than the model takes, as it says or its server."""
+    return isinstance(error, TooLongError) or (
+        isinstance(error, ConfigError) and "context" in error.message.lower()
+    )
+
+
+async def _watch(gone: Callable[[], Awaitable[None]], said: _Queue) -> None:
+    await gone()
+    said.put_nowait(LeftError(_LEFT))
+
+
+async def _next(said: _Queue) -> Said | Exception | None:
+    try:
+        async with asyncio.timeout(_PING):
+            return await said.get()
+    except TimeoutError:
+        return Ping()
+
+
+def _late(deadline: Deadline) -> RefusedError:
+    return RefusedError(f"no answer within {deadline.seconds:g} s", status=504)
+
+
+def _busy(message: str) -> RefusedError:
+    return RefusedError(f"{message}: ask again later", code="rate_limit_exceeded", status=429, wait=_WAIT)

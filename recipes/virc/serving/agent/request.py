@@ -1,0 +1,113 @@
+"""A chat as a problem: what is asked, about which images, and how it is drawn."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from virc.reasoning.session import Message
+from virc.serving.chat_request import NEUTRAL, Body, Picture, RefusedError, conversation, read_body
+
+MOST_SAMPLES = 8
+_NEUTRAL: Mapping[str, object] = {**NEUTRAL, "reasoning_effort": "none"}
+_NAMES = {"user": "User: ", "assistant": "Assistant: ", "system": ""}
+_MOST_URL = 8192  # characters
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """A request that can be honoured.
+
+    Args:
+        model: the name it asks for.
+        question: as the model is asked it, what was said before included.
+        samples: independent answers.
+        temperature: of every first try; None: as `virc solve` has it.
+        top_p, top_k: of every try that is not greedy; None: as `virc solve` has it.
+        seed: of the first try.
+        max_tokens: longest reply of a turn; None: as `virc solve` has it.
+        streamed: piece by piece.
+        counted: a last piece says how many tokens it took.
+    """
+
+    model: str
+    question: str
+    samples: int = 1
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int = 0
+    max_tokens: int | None = None
+    streamed: bool = False
+    counted: bool = False
+
+
+class _Body(Body):
+    """What an agent endpoint honours beside `Body`."""
+
+    n: Annotated[int, Meta(ge=1, le=MOST_SAMPLES)] = 1
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=-1, le=2**31)] | None = None
+
+
+def read(body: bytes, most_images: int, most_characters: int) -> tuple[Problem, list[str]]:
+    """Read the body of a request.
+
+    Args:
+        most_images: of the chat.
+        most_characters: of all its texts together.
+
+    Returns:
+        The problem, and the addresses of its images: data and https URLs, unread.
+
+    Raises:
+        RefusedError: it is no such request, or cannot be honoured.
+    """
+    asked = read_body(body, _Body, _NEUTRAL)
+    messages, pictures = conversation(asked, _url, most_images, most_characters)
+    question = _question(messages)
+    if not pictures:
+        raise RefusedError("the chat has no image: this model answers questions about pictures", "messages")
+    problem = Problem(
+        asked.model, question, asked.n, asked.temperature, asked.top_p, asked.top_k, asked.seed or 0, asked.longest,
+        asked.stream, asked.counted,
+    )  # fmt: skip
+    return problem, list(pictures)
+
+
+def _question(messages: Sequence[Message]) -> str:
+    """The last text of the user; what was said before it stands before it, in order."""
+    said = [message for message in messages if message.role != "system"]
+    if not said or said[-1].role != "user":
+        raise RefusedError("the last message must be of role user: it is what is answered", "messages")
+    last = said[-1]
+    if not last.text.strip():
+        raise RefusedError("the last message has no text: what is asked about the image?", "messages")
+    before = [
+        f"{_NAMES[each.role]}{each.text}" for each in messages if each is not last and each.text.strip()
+    ]
+    return "\n\n".join([*before, last.text])
+
+
+def _url(picture: Picture, place: str) -> str:
+    """The address of an image; its `uuid` goes no further, since an engine might know another's image by it (D40)."""
+    url, place = picture.image_url.url, f"{place}.image_url"
+    if url[:5].lower() == "data:" and url.isascii():  # else it would take four bytes a character
+        return url
+    if not re.match(r"https://", url, re.IGNORECASE):
+        raise RefusedError(f"{place}: an image must be a data URL or an https URL", place)
+    if not re.fullmatch(r"[!-~]+", url) or len(url) > _MOST_URL or not _is_address(url):
+        raise RefusedError(f"{place}: this is no https URL that can be fetched", place)
+    return url
+
+
+def _is_address(url: str) -> bool:
+    """Whether it names a host, and no user."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+    except ValueError:
+        return False

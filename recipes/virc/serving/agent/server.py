@@ -1,0 +1,274 @@
+"""The ASGI app of an agent endpoint: /v1/chat/completions, /v1/models, /health, and a page at /.
+
+Requests are hostile: all of one is bounded, and the images it names are fetched from public addresses only.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, suppress
+from functools import partial
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from virc.core.errors import DataError, NetworkError, VircError
+from virc.core.timeouts import Deadline
+from virc.serving.agent import connections, page, wire
+from virc.serving.agent.desk import Desk, Hold, LeftError, Ping, Said, Solving, is_too_long, weight
+from virc.serving.agent.request import Problem, read
+from virc.serving.chat_http import NOBODY, body_of, check_key, error_fields, error_response
+from virc.serving.chat_request import RefusedError
+from virc.solving.one import Attempt
+
+_CHARACTERS = 200_000  # of a chat's texts, as many as a reply may have
+_UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nor by a proxy before it
+_PIECE = 2**16  # bytes
+_WAIT = 10  # seconds after which a model that is down may be asked again
+
+
+class Served(msgspec.Struct, frozen=True):
+    """What is served.
+
+    Args:
+        solving: the model, and how problems are solved with it.
+        name: what clients call it.
+        inputs: most images of a chat.
+        context: longest conversation in tokens, where that is known.
+        api_key: clients must send it; None: nobody is asked.
+        trouble: told of what went wrong behind this server, of which its clients are told no more than that.
+    """
+
+    solving: Solving
+    name: str
+    inputs: int
+    context: int | None = None
+    api_key: str | None = None
+    trouble: Callable[[Exception], None] = lambda _: None
+
+
+def app(served: Served) -> FastAPI:
+    """The ASGI app; its `state.desk` is where problems are taken in."""
+    made = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    made.state.served, made.state.desk = served, Desk(served.solving)
+    for path, (kind, content) in page.files().items():
+        made.add_api_route(path, _file(kind, content), methods=["GET"])
+    made.add_api_route("/health", _health, methods=["GET"])
+    guarded = [Depends(_check_site), Depends(_check_key)]
+    made.add_api_route("/v1/models", _models, methods=["GET"], dependencies=guarded)
+    made.add_api_route("/v1/chat/completions", _chat, methods=["POST"], dependencies=guarded)
+    made.add_exception_handler(RefusedError, _refusal)
+    made.add_exception_handler(HTTPException, _refusal)
+    return made
+
+
+def _file(kind: str, content: bytes) -> Callable[[], Any]:
+    async def get() -> Response:
+        return Response(content, headers={**page.HEADERS, "Content-Type": kind})
+
+    return get
+
+
+async def _health(request: Request) -> Response:
+    return Response(status_code=503 if request.app.state.desk.closing else 200)
+
+
+async def _models(request: Request) -> dict[str, Any]:
+    served: Served = request.app.state.served
+    model: dict[str, Any] = {
+        "id": served.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "virc",
+        "virc_agent": True,
+    }
+    if served.context:
+        model["max_model_len"] = served.context
+    return {"object": "list", "data": [model]}
+
+
+async def _check_site(request: Request) -> None:
+    """Refuse what a browser sends for a page of another site: it may reach this machine where its author does not.
+
+    Browsers tell it in `Sec-Fetch-Site`, to sites that they trust, or in `Origin`. A page whose name was made to lead
+    here (DNS rebinding) is known by that name; with a key, no such page has it.
+    """
+    origin, host = request.headers.get("origin"), request.headers.get("host", "")
+    foreign = request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
+    if foreign or (origin is not None and _place(origin) != _place(f"//{host}")):
+        raise RefusedError("a page of another site may not ask this server", status=403)
+    here, _ = request.scope["server"]
+    if not request.app.state.served.api_key and _is_loopback(here) and not _is_loopback(_name(host)):
+        raise RefusedError("without an API key this server is asked as localhost only", status=403)
+
+
+def _place(url: str) -> str:
+    return url.partition("//")[2].lower()
+
+
+def _name(host: str) -> str:
+    """The name in a `Host`."""
+    with suppress(ValueError):
+        return urlsplit(f"//{host}").hostname or ""
+    return ""
+
+
+def _is_loopback(name: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(name).is_loopback
+    return name == "localhost" or name.endswith(".localhost")
+
+
+async def _check_key(request: Request) -> None:
+    check_key(request, request.app.state.served.api_key)
+
+
+async def _refusal(request: Request, error: Exception) -> Response:
+    return error_response(error, partial(failure, served=request.app.state.served))
+
+
+async def _chat(request: Request) -> Response:
+    """Answer a chat completion request; what is wrong with it is said before an answer begins."""
+    desk: Desk = request.app.state.desk
+    desk.check()
+    hold = Hold(desk)
+    try:
+        return await _answered(request, desk, hold)
+    except BaseException as error:
+        hold.end()
+        if isinstance(error, ClientDisconnect | LeftError):
+            return NOBODY
+        if isinstance(error, Exception):
+            raise failure(error, request.app.state.served) from None
+        raise
+
+
+async def _answered(request: Request, desk: Desk, hold: Hold) -> Response:
+    served: Served = request.app.state.served
+    problem, pictures = read(await body_of(request, hold.add), served.inputs, _CHARACTERS)
+    if problem.model != served.name:
+        raise RefusedError(
+            f"there is no model {problem.model[:200]!r}, served is {served.name!r}", "model", "model_not_found", 404
+        )  # fmt: skip
+    deadline = Deadline(served.solving.config.timeout)
+    happening = desk.solve(problem, pictures, hold, deadline, partial(_gone, request))
+    while isinstance(first := await anext(happening), Ping) and not problem.streamed:
+        pass  # until the first sample begins; a stream begins sooner, lest a proxy takes it for dead
+    framed = wire.frame(served.name)
+    if problem.streamed:
+        events = _events(framed, problem, first, happening, hold, served)
+        return _Delivery(events, hold, deadline, headers=_UNBUFFERED, media_type="text/event-stream")
+    content = await _whole(framed, happening)
+    return _Delivery(
+        _one(content), hold, deadline, headers={"Content-Length": str(len(content))}, media_type="application/json"
+    )  # fmt: skip
+
+
+class _Delivery(StreamingResponse):
+    """An answer on its way, in pieces: it ends when its client has taken all, or has had its time.
+
+    Args:
+        content: the answer; closed at the end.
+        hold: what is kept of it; ended then.
+        deadline: after which the client has `connections.PATIENCE` seconds.
+    """
+
+    def __init__(
+        self, content: AsyncGenerator[bytes, None], hold: Hold, deadline: Deadline, **words: Any
+    ) -> None:
+        super().__init__(_pieces(content), **words)
+        self._content, self._hold, self._deadline = content, hold, deadline
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        left = self._deadline.left()
+        try:
+            with suppress(TimeoutError):  # the connection is closed, since the answer is not complete
+                async with asyncio.timeout(None if left is None else left + connections.PATIENCE):
+                    await super().__call__(scope, receive, send)
+        finally:
+            self._hold.end()
+            await self._content.aclose()
+
+
+async def _pieces(content: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    """What is sent is taken piece by piece: a client that is slow is seen to come on, and the empty one is the last."""
+    async for part in content:
+        for start in range(0, len(part), _PIECE):
+            yield part[start : start + _PIECE]
+    yield b""
+
+
+async def _one(content: bytes) -> AsyncGenerator[bytes, None]:
+    yield content
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _whole(framed: dict[str, Any], happening: AsyncGenerator[Said, None]) -> bytes:
+    """The answers as one JSON object."""
+    attempts: list[Attempt] = []
+    choices: list[dict[str, Any]] = []
+    looks: list[wire.Looked] = []
+    async with aclosing(happening):
+        async for thing in happening:
+            if isinstance(thing, wire.Looked):
+                looks.append(thing)
+            elif isinstance(thing, Attempt):
+                choices.append(wire.choice(len(attempts), thing, looks))
+                attempts.append(thing)
+                looks = []
+    return msgspec.json.encode(wire.whole(framed, choices, attempts))
+
+
+async def _events(
+    framed: dict[str, Any],
+    problem: Problem,
+    first: Said,
+    happening: AsyncGenerator[Said, None],
+    hold: Hold,
+    served: Served,
+) -> AsyncGenerator[bytes, None]:
+    """The answers as server-sent events; a failure on the way is the last of them, without `[DONE]`."""
+    told = wire.Events(framed, problem)
+
+    def event(thing: Said) -> bytes:
+        return (wire.PING if isinstance(thing, Ping) else told.event(thing)).encode()
+
+    try:
+        async with aclosing(happening):
+            yield event(first)
+            async for thing in happening:
+                yield event(thing)
+                hold.release(weight(thing))
+        yield told.ended().encode()
+    except LeftError:
+        return
+    except Exception as error:
+        yield wire.event({"error": error_fields(failure(error, served))}).encode()
+
+
+def failure(error: Exception, served: Served) -> RefusedError:
+    """What a client is told of an error: of those behind this server no more than that they are."""
+    match error:
+        case RefusedError():
+            return error
+        case DataError():
+            return RefusedError(error.message, "messages")
+        case VircError() if is_too_long(error):
+            return RefusedError(wire.TOO_LONG, "messages", "context_length_exceeded")
+    served.trouble(error)
+    if isinstance(error, NetworkError) and error.broken:
+        return RefusedError("the model cannot be reached: ask again later", status=503, wait=_WAIT)
+    if isinstance(error, VircError):
+        return RefusedError("the model could not be asked", status=502)
+    return RefusedError(f"internal: {type(error).__name__}", status=500)

@@ -1,0 +1,175 @@
+"""What a client is sent: completions and their chunks (OpenAI API reference), thoughts, and where the model looked."""
+
+import base64
+import io
+import json
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+from PIL import Image
+
+from virc.reasoning.session import Unit
+from virc.reasoning.trace import Trace
+from virc.serving.agent.request import Problem
+from virc.solving.one import Attempt, Look, Start
+
+_QUALITY = 90  # of JPEG
+_EDGE = 1568  # pixels of its longest side
+PING = ": ping\n\n"
+"""A comment among the events: a client that is gone is noticed when it is sent."""
+TOO_LONG = "the conversation is longer than the model's context length"
+"""What a client is told where the engine takes no more; of a sample that had begun, it is the reason of its end."""
+
+Finish = Literal["stop", "length"]
+
+
+class Looked(msgspec.Struct, frozen=True):
+    """A tool call of one sample: `virc_look` of the annotation; `size` is that of what the model was shown."""
+
+    unit: int
+    tool: str
+    source: int
+    source_size: tuple[int, int]
+    box: tuple[int, ...] | None
+    image: int
+    size: tuple[int, int]
+    url: str
+
+
+def looked(look: Look, unit: int) -> Looked:
+    """What a client is told of a look.
+
+    Args:
+        unit: number of the unit in its sample, from 0.
+    """
+    call, number = look.unit.call, look.unit.shown
+    assert call is not None
+    assert number is not None
+    return Looked(
+        unit, call.name, call.index, look.source.size, call.box, number, look.shown.size, jpeg_url(look.shown.pixels)
+    )  # fmt: skip
+
+
+def jpeg_url(picture: Image.Image) -> str:
+    """A picture as a data URL, smaller than it is where it is very large."""
+    if max(picture.size) > _EDGE:
+        picture = picture.copy()
+        picture.thumbnail((_EDGE, _EDGE))
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def annotation(look: Looked) -> dict[str, Any]:
+    """A look as an annotation of a message."""
+    return {"type": "virc_look", "virc_look": msgspec.to_builtins(look)}
+
+
+def frame(model: str) -> dict[str, Any]:
+    """What all parts of one answer have in common."""
+    return {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
+
+
+def thoughts(units: Iterable[Unit]) -> str:
+    """The thoughts of a sample."""
+    return "\n\n".join(unit.think for unit in units)
+
+
+def said(trace: Trace) -> dict[str, str]:
+    """How a sample ended: `content`, and `refusal` where there is no answer."""
+    if trace.answer is not None:
+        return {"content": trace.answer}
+    content = (trace.units[-1].answer if trace.units else None) or ""
+    assert trace.failure
+    why = (
+        TOO_LONG if trace.failure.kind == "engine" else trace.failure.message
+    )  # the engine's own words stay here
+    return {"content": content, "refusal": why}
+
+
+def finish(trace: Trace) -> Finish:
+    """Why a sample ended: `length` where its last reply was cut, or the context was full."""
+    if trace.failure is None:
+        return "stop"
+    cut = trace.pending and trace.pending[-1].kind == "length"
+    return "length" if cut or trace.failure.kind == "engine" else "stop"
+
+
+def choice(index: int, attempt: Attempt, looks: Sequence[Looked]) -> dict[str, Any]:
+    """A finished sample."""
+    message = {
+        "role": "assistant",
+        **said(attempt.trace),
+        "reasoning_content": thoughts(attempt.trace.units),
+        "annotations": [annotation(look) for look in looks],
+    }
+    return {"index": index, "message": message, "finish_reason": finish(attempt.trace)}
+
+
+def whole(
+    framed: Mapping[str, Any], choices: Sequence[dict[str, Any]], attempts: Iterable[Attempt]
+) -> dict[str, Any]:
+    """A whole completion."""
+    return {**framed, "object": "chat.completion", "choices": choices, "usage": usage(attempts)}
+
+
+def usage(attempts: Iterable[Attempt]) -> dict[str, int]:
+    """Tokens of all turns of all samples."""
+    counts = [(attempt.prompt_tokens or 0, attempt.completion_tokens or 0) for attempt in attempts]
+    read, drawn = (sum(count[side] for count in counts) for side in (0, 1))
+    return {"prompt_tokens": read, "completion_tokens": drawn, "total_tokens": read + drawn}
+
+
+class Events:
+    """One answer as server-sent events.
+
+    Args:
+        framed: what all its parts have in common.
+        problem: what was asked.
+    """
+
+    def __init__(self, framed: Mapping[str, Any], problem: Problem) -> None:
+        self._framed = {**framed, "object": "chat.completion.chunk"}
+        self._problem = problem
+        self._attempts: list[Attempt] = []
+        self._thoughts = 0
+
+    def begun(self) -> str:
+        """A sample begins."""
+        self._thoughts = 0
+        return self._chunk({"role": "assistant", "content": ""})
+
+    def event(self, thing: Start | Unit | Looked | Attempt) -> str:
+        """Something has happened."""
+        match thing:
+            case Start():
+                return self.begun()
+            case Unit():
+                self._thoughts += 1
+                return self._chunk(
+                    {"reasoning_content": ("\n\n" if self._thoughts > 1 else "") + thing.think}
+                )
+            case Looked():
+                return self._chunk({"annotations": [annotation(thing)]})
+            case Attempt():
+                told = self._chunk(said(thing.trace)) + self._chunk({}, finish(thing.trace))
+                self._attempts.append(thing)
+                return told
+
+    def ended(self) -> str:
+        """What comes last: the usage where it was asked for, and the end."""
+        counted = event({**self._framed, "choices": [], "usage": usage(self._attempts)})
+        return (counted if self._problem.counted else "") + "data: [DONE]\n\n"
+
+    def _chunk(self, delta: Mapping[str, Any], ended: Finish | None = None) -> str:
+        """A piece of the choice that is being drawn."""
+        part = {"index": len(self._attempts), "delta": delta, "finish_reason": ended}
+        return event({**self._framed, "choices": [part]})
+
+
+def event(value: Mapping[str, Any]) -> str:
+    """A server-sent event."""
+    return f"data: {json.dumps(value)}\n\n"

@@ -1,0 +1,81 @@
+"""What the servers of ours share over HTTP: the key, a body within its bounds, errors as the API has them."""
+
+import asyncio
+import hmac
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from virc.serving.chat_request import RefusedError
+
+MOST_BODY = 64 * 2**20
+NOBODY = Response(status_code=499)
+"""For a client that hung up, by nginx's number: nobody reads it."""
+_BODY_SECONDS = 120.0
+
+
+def check_key(request: Request, key: str | None) -> None:
+    """Refuse a request without the key; None: nobody is asked.
+
+    Raises:
+        RefusedError: it has none, or another.
+    """
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    same = hmac.compare_digest(
+        given.strip().encode("latin-1"), (key or "").encode()
+    )  # headers are decoded so
+    if key and not (scheme.lower() == "bearer" and same):
+        raise RefusedError("the API key is missing or wrong", code="invalid_api_key", status=401)
+
+
+async def body_of(request: Request, hold: Callable[[int], None] = lambda _: None) -> bytes:
+    """The body, bounded in size and time.
+
+    Args:
+        hold: told of the bytes of every piece that has come; may refuse more.
+
+    Raises:
+        RefusedError: it is over `MOST_BODY` bytes, or takes too long.
+        ClientDisconnect: the client hung up.
+    """
+    too_large = RefusedError(f"the body is over {MOST_BODY >> 20} MiB", status=413)
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length[:20]) > MOST_BODY:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for piece in request.stream():
+                hold(len(piece))
+                body += piece
+                if len(body) > MOST_BODY:
+                    raise too_large
+    except TimeoutError:
+        raise RefusedError(f"the body did not arrive within {_BODY_SECONDS:g} s", status=408) from None
+    return bytes(body)
+
+
+def error_response(error: Exception, failure: Callable[[Exception], RefusedError]) -> Response:
+    """An error as the API has it.
+
+    Args:
+        failure: what a client is told of an error that is no refusal.
+    """
+    match error:
+        case RefusedError():
+            refused = error
+        case HTTPException():
+            refused = RefusedError(str(error.detail).lower(), status=error.status_code)
+        case _:
+            refused = failure(error)
+    headers = None if refused.wait is None else {"Retry-After": str(refused.wait)}
+    return JSONResponse({"error": error_fields(refused)}, refused.status, headers)
+
+
+def error_fields(refused: RefusedError) -> dict[str, Any]:
+    """The `error` object."""
+    kind = "server_error" if refused.status >= 500 else "invalid_request_error"
+    return {"message": refused.message, "type": kind, "param": refused.param, "code": refused.code}

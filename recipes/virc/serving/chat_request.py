@@ -1,0 +1,328 @@
+"""The body of a chat completion request, read with nothing believed (OpenAI API reference, "Create chat completion").
+
+What a server of ours cannot honour is refused, never ignored: an answer to another question than the one that was asked
+would look like a right one. `read` is for a model in this process; an agent endpoint puts the parts together otherwise.
+"""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from virc.backends.interface import Sampling
+from virc.core.nearest import did_you_mean
+from virc.reasoning.session import Message
+
+_MOST_MESSAGES = 2048
+_MOST_PARTS = 1024  # of a message's content
+_MOST_BRACES = 2**18  # of a body: no more objects than that are made of it, whatever it holds
+_MOST_BYTES = 4096  # of a parameter beside the messages
+_LONG = "messages"
+NEUTRAL: Mapping[str, object] = {
+    "n": 1, "logprobs": False, "top_logprobs": 0, "presence_penalty": 0, "frequency_penalty": 0, "logit_bias": {},
+    "stop": [], "tools": [], "tool_choice": "none", "parallel_tool_calls": True, "functions": [],
+    "response_format": {"type": "text"}, "modalities": ["text"], "store": False, "repetition_penalty": 1, "min_p": 0,
+    "min_tokens": 0, "ignore_eos": False, "reasoning_effort": None, "service_tier": None, "metadata": None,
+    "audio": None, "prediction": None, "verbosity": None, "web_search_options": None, "function_call": None,
+}  # fmt: skip
+"""Parameters that are known and not honoured -> the one value, beside null, that asks for nothing."""
+
+
+class RefusedError(Exception):
+    """A request that is not answered.
+
+    Args:
+        message: lower-case sentence without a full stop.
+        param: the part of the request that is wrong.
+        code: OpenAI's word for it, where it has one.
+        status: of the HTTP answer.
+        wait: seconds after which it may be asked again, where that helps.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        param: str | None = None,
+        code: str | None = None,
+        status: int = 400,
+        wait: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message, self.param, self.code, self.status, self.wait = message, param, code, status, wait
+
+
+class ChatRequest(msgspec.Struct, frozen=True):
+    """A request that can be honoured.
+
+    Args:
+        model: the name it asks for.
+        messages: the conversation; their images count through `pictures`.
+        pictures: data URLs, unread.
+        sampling: how the reply is drawn; `max_tokens` None: as many as the context has room for.
+        streamed: piece by piece.
+        counted: a last piece says how many tokens it took.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    pictures: tuple[str, ...]
+    sampling: Sampling
+    streamed: bool
+    counted: bool
+
+
+class _Part(msgspec.Struct, tag_field="type", forbid_unknown_fields=True):
+    """A piece of a message's content."""
+
+
+class _Text(_Part, tag="text"):
+    text: str
+
+
+class _Url(msgspec.Struct, forbid_unknown_fields=True):
+    url: str
+    detail: Literal["auto", "low", "high", "original"] = "auto"
+
+
+class Picture(_Part, tag="image_url"):
+    """An image in a message; `uuid` is vLLM's, by which a client names an image that it sent before."""
+
+    image_url: _Url
+    uuid: str | None = None
+
+
+class _Message(msgspec.Struct, forbid_unknown_fields=True):
+    """A message; one of an answer may be sent back as it came, what is no content of it goes no further."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | Annotated[list[_Text | Picture], Meta(max_length=_MOST_PARTS)] | None = None
+    name: str | None = None
+    refusal: msgspec.Raw = msgspec.Raw()
+    reasoning_content: msgspec.Raw = msgspec.Raw()
+    annotations: msgspec.Raw = msgspec.Raw()
+    audio: None = None
+    function_call: None = None
+    tool_calls: None = None
+    tool_call_id: None = None
+
+    _OF_ANSWERS: ClassVar = ("refusal", "reasoning_content", "annotations")
+
+    def __post_init__(self) -> None:
+        """Refuse what only an answer may hold, or lack."""
+        if self.role == "assistant":
+            return
+        if self.content is None:
+            raise ValueError("Object missing required field `content`")
+        for name in self._OF_ANSWERS:
+            if bytes(getattr(self, name)) not in (b"", b"null"):
+                raise ValueError(f"Object contains unknown field `{name}`")
+
+
+class _StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
+    include_usage: bool = False
+
+
+_Count = Annotated[int, Meta(ge=1, le=2**31)]
+
+
+class Body(msgspec.Struct):
+    """What every server of ours honours, by the API's names."""
+
+    model: str
+    messages: Annotated[list[_Message], Meta(min_length=1, max_length=_MOST_MESSAGES)]
+    max_tokens: _Count | None = None
+    max_completion_tokens: _Count | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    stream: bool = False
+    stream_options: _StreamOptions | None = None
+    user: str | None = None  # whoever asks, the answer is the same
+
+    @property
+    def longest(self) -> int | None:
+        """The smaller of the two limits on a reply, in tokens; None: there is none."""
+        limits = (self.max_tokens, self.max_completion_tokens)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    @property
+    def counted(self) -> bool:
+        """Whether a last piece is to say how many tokens it took."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+
+class _Plain(Body):
+    """What a model in this process honours, with the API's defaults; `top_k` as vLLM has it (0 and -1: all)."""
+
+    temperature: Annotated[float, Meta(ge=0)] = 1.0
+    top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Meta(ge=-1, le=2**31)] = -1
+    repetition_penalty: Annotated[float, Meta(gt=0, le=100)] = 1.0
+
+
+_B = TypeVar("_B", bound=Body)
+
+
+def read(body: bytes, most_images: int, most_characters: int) -> ChatRequest:
+    """Read the body of a request to a model in this process.
+
+    Args:
+        most_images: of a conversation.
+        most_characters: of all its texts together.
+
+    Raises:
+        RefusedError: it is no such request, or cannot be honoured.
+    """
+    asked = read_body(body, _Plain, NEUTRAL)
+    messages, pictures = conversation(asked, _data_url, most_images, most_characters)
+    sampling = Sampling(
+        temperature=asked.temperature,
+        top_p=asked.top_p,
+        top_k=asked.top_k if asked.top_k > 0 else None,
+        max_tokens=asked.longest or 2**31,
+        seed=asked.seed,
+        repetition_penalty=asked.repetition_penalty,
+    )
+    return ChatRequest(asked.model, messages, pictures, sampling, asked.stream, asked.counted)
+
+
+def read_body(body: bytes, kind: type[_B], neutral: Mapping[str, object]) -> _B:
+    """Read a body as that kind of request.
+
+    Args:
+        neutral: parameters that are known and not honoured -> the one value that asks for nothing.
+
+    Raises:
+        RefusedError: it is no such request, or cannot be honoured.
+    """
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    values = {
+        name: _decoded(raw, fields[name].type, name)
+        for name, raw in _given(body, fields.keys() | neutral.keys()).items()
+        if _is_honoured(name, raw, neutral, name in fields)
+    }
+    for name, field in fields.items():
+        if field.required and name not in values:
+            raise RefusedError(f"the parameter {name} is missing", name)
+    return kind(**values)
+
+
+def conversation(
+    asked: Body, url_of: Callable[[Picture, str], str], most_images: int, most_characters: int
+) -> tuple[tuple[Message, ...], tuple[str, ...]]:
+    """The messages of a request, and the addresses of its images, which count through the conversation.
+
+    Args:
+        url_of: the address of an image at a place; refuses those that are not taken.
+        most_images, most_characters: as `read` takes them.
+
+    Raises:
+        RefusedError: there are more, or an image stands where none can be.
+    """
+    messages: list[Message] = []
+    pictures: list[str] = []
+    for number, message in enumerate(asked.messages):
+        messages.append(_message(message, f"messages[{number}]", pictures, url_of))
+    if len(pictures) > most_images:
+        raise RefusedError(
+            f"at most {most_images} images are taken in a conversation, not {len(pictures)}", "messages"
+        )
+    characters = sum(len(message.text) for message in messages)
+    if characters > most_characters:
+        raise RefusedError(
+            f"the texts have {characters} characters, more than the model's context length holds", "messages",
+            "context_length_exceeded",
+        )  # fmt: skip
+    return tuple(messages), tuple(pictures)
+
+
+def _given(body: bytes, known: Collection[str]) -> dict[str, msgspec.Raw]:
+    """The parameters that are given, undecoded; null is what clients send for what they do not set."""
+    if body.count(b"{") > _MOST_BRACES:
+        raise RefusedError("the body holds too many objects", _LONG)
+    none = msgspec.Raw()
+    kind = msgspec.defstruct(
+        "Given", [(name, msgspec.Raw, none) for name in known], forbid_unknown_fields=True
+    )
+    try:
+        given = msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        name = re.fullmatch(r"Object contains unknown field `(.*)`", str(error), re.DOTALL)
+        if not name:
+            raise RefusedError("the body is no JSON object") from None
+        raise _unknown(name[1][:200], known) from None
+    except (ValueError, RecursionError):
+        raise RefusedError("the body is no JSON") from None
+    values = {name: getattr(given, name) for name in known}
+    return {name: raw for name, raw in values.items() if raw is not none and not _is_null(raw)}
+
+
+def _is_null(raw: msgspec.Raw) -> bool:
+    return _size(raw) == 4 and bytes(raw) == b"null"
+
+
+def _size(raw: msgspec.Raw) -> int:
+    return len(memoryview(raw))
+
+
+def _unknown(name: str, known: Collection[str]) -> RefusedError:
+    near = did_you_mean(name, known, "it is not honoured here")
+    return RefusedError(f"unknown parameter {name!r}: {near}", name)
+
+
+def _is_honoured(name: str, raw: msgspec.Raw, neutral: Mapping[str, object], known: bool) -> bool:
+    """Whether a parameter is to be decoded; one that is not honoured must ask for nothing."""
+    long = _size(raw) > _MOST_BYTES and name != _LONG
+    if not known and (long or _decoded(raw, Any, name) != neutral[name]):
+        raise RefusedError(f"{name} cannot be honoured by this server: leave it out", name)
+    if long:
+        raise RefusedError(f"{name}: the value is over {_MOST_BYTES} bytes", name)
+    return known
+
+
+def _decoded(raw: msgspec.Raw, kind: Any, name: str) -> Any:
+    """A parameter of that type."""
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        said, _, where = str(error).partition(" - at `$")
+        place = name + where.strip("`")
+        sentence = re.sub(r"`(\w+)`", r"\1", said[:1].lower() + said[1:])
+        raise RefusedError(f"{place}: {sentence}", place) from None
+    except (ValueError, RecursionError):
+        raise RefusedError("the body is no JSON") from None
+
+
+def _message(
+    message: _Message, place: str, pictures: list[str], url_of: Callable[[Picture, str], str]
+) -> Message:
+    """One message as the model is shown it: images before the text, as these families were trained.
+
+    Args:
+        pictures: addresses before it; its own are added.
+    """
+    role = "system" if message.role == "developer" else message.role  # its newer name
+    if not isinstance(message.content, list):
+        return Message(role, message.content or "")
+    before = len(pictures)
+    for number, part in enumerate(message.content):
+        if isinstance(part, Picture):
+            pictures.append(url_of(part, f"{place}.content[{number}]"))
+    if len(pictures) > before and message.role != "user":
+        raise RefusedError(f"{place}: only a message of role user can hold images", place)
+    text = "".join(part.text for part in message.content if isinstance(part, _Text))
+    return Message(role, text, tuple(range(before, len(pictures))))
+
+
+def _data_url(picture: Picture, place: str) -> str:
+    if picture.uuid is not None or picture.image_url.detail != "auto":
+        name = "detail" if picture.uuid is None else "uuid"
+        raise RefusedError(f"{place}: {name} of an image cannot be honoured by this server", place)
+    url = picture.image_url.url
+    if url[:5].lower() != "data:":
+        place = f"{place}.image_url"
+        raise RefusedError(
+            f"{place}: an image must be a data URL, such as data:image/png;base64,...; this server fetches nothing",
+            place,
+        )
+    return url

@@ -1,0 +1,251 @@
+"""An OpenAI-compatible server for a model in this process: one reply at a time, the others wait in order.
+
+Served are /health, /v1/models and /v1/chat/completions (OpenAI API reference), streamed as server-sent events or whole.
+Requests are hostile: all of one is bounded, its pictures travel inside it, and nothing is fetched for it.
+"""
+
+import asyncio
+import json
+import threading
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, suppress
+from typing import Any
+
+import msgspec
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from PIL import Image
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from virc.backends.local import LocalBackend, TooLongError
+from virc.core.errors import DataError, VircError
+from virc.reasoning.images import Shown, open_image
+from virc.reasoning.resize import Grid, smart_resize
+from virc.reasoning.session import Ask, Reply
+from virc.serving.chat_http import NOBODY, body_of, check_key, error_fields, error_response
+from virc.serving.chat_request import ChatRequest, RefusedError, read
+from virc.solving.image_source import data_url_bytes
+
+_CHARACTERS_PER_TOKEN = 64  # at most a few dozen, of runs of spaces
+
+
+class Served(msgspec.Struct, frozen=True):
+    """What is served.
+
+    Args:
+        backend: the model.
+        name: what clients call it.
+        published: what clients are told of it in /v1/models.
+        images: most images of one conversation.
+        api_key: clients must send it; None: nobody is asked.
+    """
+
+    backend: LocalBackend
+    name: str
+    published: dict[str, Any]
+    images: int
+    api_key: str | None = None
+
+
+class _LeftError(Exception):
+    """The client hung up."""
+
+
+_Said = str | Reply | Exception
+
+
+def app(served: Served) -> FastAPI:
+    """The ASGI app, with a thread that draws replies in the order they were asked for."""
+    made = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    made.state.served = served
+    made.state.work = ThreadPoolExecutor(1)
+    made.add_api_route("/health", _health, methods=["GET"])
+    guarded = [Depends(_check_key)]
+    made.add_api_route("/v1/models", _models, methods=["GET"], dependencies=guarded)
+    made.add_api_route("/v1/chat/completions", _chat, methods=["POST"], dependencies=guarded)
+    made.add_exception_handler(RefusedError, _refusal)
+    made.add_exception_handler(HTTPException, _refusal)
+    return made
+
+
+async def _health() -> Response:
+    return Response()
+
+
+async def _models(request: Request) -> dict[str, Any]:
+    served: Served = request.app.state.served
+    model = {"id": served.name, "object": "model", "created": 0, "owned_by": "virc"}
+    return {
+        "object": "list",
+        "data": [{**model, "max_model_len": served.backend.context, **served.published}],
+    }
+
+
+async def _chat(request: Request) -> Response:
+    """Answer a chat completion request; what is wrong with it is said before an answer begins."""
+    served: Served = request.app.state.served
+    try:
+        asked = read(await body_of(request), served.images, served.backend.context * _CHARACTERS_PER_TOKEN)
+        if asked.model != served.name:
+            raise RefusedError(
+                f"there is no model {asked.model[:200]!r}, served is {served.name!r}", "model", "model_not_found", 404
+            )  # fmt: skip
+        drawn = _drawn(request, asked)
+        first = await anext(drawn)
+        frame = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": served.name}
+        if asked.streamed:
+            return StreamingResponse(_events(frame, asked, first, drawn), media_type="text/event-stream")
+        async with aclosing(drawn):
+            while not isinstance(first, Reply):
+                first = await anext(drawn)
+        return JSONResponse(_whole(frame, first))
+    except (ClientDisconnect, _LeftError):
+        return NOBODY
+
+
+async def _check_key(request: Request) -> None:
+    check_key(request, request.app.state.served.api_key)
+
+
+async def _refusal(_: Request, error: Exception) -> Response:
+    return error_response(error, _failure)
+
+
+def _failure(error: Exception) -> RefusedError:
+    """What a client is told of a reply that could not be drawn."""
+    match error:
+        case RefusedError():
+            return error
+        case DataError():
+            return RefusedError(error.message, "messages")
+        case TooLongError():
+            return RefusedError(f"{error.message}: its context length", "messages", "context_length_exceeded")
+        case VircError():
+            return RefusedError(error.message, status=500)
+    return RefusedError(f"internal: {type(error).__name__}", status=500)
+
+
+async def _drawn(request: Request, asked: ChatRequest) -> AsyncGenerator[str | Reply, None]:
+    """The reply piece by piece, and last as a whole; the model stops when the client hangs up.
+
+    Raises:
+        RefusedError: it cannot be drawn.
+        _LeftError: nobody listens any more.
+    """
+    loop = asyncio.get_running_loop()
+    said: asyncio.Queue[_Said] = asyncio.Queue()
+    left = threading.Event()
+
+    def tell(thing: _Said) -> None:
+        with suppress(RuntimeError):  # the server has ended
+            loop.call_soon_threadsafe(said.put_nowait, thing)
+
+    def hear(text: str) -> None:
+        if left.is_set():
+            raise _LeftError
+        tell(text)
+
+    def draw() -> None:
+        try:
+            if not left.is_set():
+                tell(_reply(request.app.state.served.backend, asked, hear))
+        except Exception as error:
+            tell(error)
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        left.set()
+        tell(_LeftError())
+
+    watching = asyncio.create_task(watch())
+    request.app.state.work.submit(draw)
+    try:
+        while not isinstance(thing := await said.get(), Reply):
+            if isinstance(thing, _LeftError):
+                raise thing
+            if isinstance(thing, Exception):
+                raise _failure(thing) from None
+            yield thing
+        yield thing
+    finally:
+        left.set()
+        watching.cancel()
+
+
+def _reply(backend: LocalBackend, asked: ChatRequest, hear: Callable[[str], None]) -> Reply:
+    processor = backend.cached.processor
+    pictures = (
+        open_image(_bytes(url, number), f"image {number}") for number, url in enumerate(asked.pictures)
+    )
+    shown = [Shown(_fitted(picture, backend.grid, processor.resample)) for picture in pictures]
+    return backend.reply(Ask(asked.messages, shown), asked.sampling, hear)
+
+
+def _bytes(url: str, number: int) -> bytes:
+    try:
+        return data_url_bytes(url)
+    except DataError as error:
+        raise DataError(f"image {number}: {error.message}") from None
+
+
+def _fitted(picture: Image.Image, grid: Grid, resample: Image.Resampling) -> Image.Image:
+    """A picture as the model sees it: as it is where it lies on the grid, else resized by the model's own processor.
+
+    What `show` made lies on the grid: a client that shows images itself gets what this process would.
+    """
+    width, height = picture.size
+    on_grid = width % grid.factor == 0 and height % grid.factor == 0
+    # an image one factor high may be over the largest area, as `smart_resize` makes it
+    small = width * height <= grid.max_pixels or min(width, height) == grid.factor
+    if on_grid and small and width * height >= grid.min_pixels:
+        return picture
+    return picture.resize(smart_resize(width, height, grid), resample)
+
+
+def _whole(frame: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": reply.text},
+        "finish_reason": reply.finish,
+    }
+    return {**frame, "object": "chat.completion", "choices": [choice], "usage": _usage(reply)}
+
+
+def _usage(reply: Reply) -> dict[str, int]:
+    read_, said = reply.prompt_tokens or 0, reply.completion_tokens or 0
+    return {"prompt_tokens": read_, "completion_tokens": said, "total_tokens": read_ + said}
+
+
+async def _events(
+    frame: dict[str, Any], asked: ChatRequest, first: str | Reply, drawn: AsyncGenerator[str | Reply, None]
+) -> AsyncIterator[str]:
+    """A reply as server-sent events; a failure on the way is the last of them, without `[DONE]`."""
+    frame = {**frame, "object": "chat.completion.chunk"}
+    try:
+        yield _chunk(frame, {"role": "assistant", "content": ""})
+        while not isinstance(first, Reply):
+            yield _chunk(frame, {"content": first})
+            first = await anext(drawn)
+        yield _chunk(frame, {}, first.finish)
+        if asked.counted:
+            yield _event({**frame, "choices": [], "usage": _usage(first)})
+        yield "data: [DONE]\n\n"
+    except RefusedError as refused:
+        yield _event({"error": error_fields(refused)})
+    except _LeftError:
+        return
+    finally:
+        await drawn.aclose()
+
+
+def _chunk(frame: dict[str, Any], delta: dict[str, str], finish: str | None = None) -> str:
+    return _event({**frame, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+
+
+def _event(value: dict[str, Any]) -> str:
+    return f"data: {json.dumps(value)}\n\n"

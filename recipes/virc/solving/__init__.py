@@ -1,0 +1,1 @@
+"""One problem or many: rows in, answers and traces out."""

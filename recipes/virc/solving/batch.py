@@ -1,0 +1,304 @@
+"""Many problems and one model: rows in, one result each out, several in work at a time.
+
+What fails in one row costs that row alone; what the endpoint does to every row ends the batch. An endpoint that goes
+away is waited for.
+"""
+
+import json
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from virc.core.errors import DataError, NetworkError, VircError
+from virc.core.result_log import Claims
+from virc.core.seeds import derived
+from virc.core.text import clause
+from virc.core.timeouts import Deadline
+from virc.models.load import Opened
+from virc.reasoning.calls import View
+from virc.reasoning.images import Shown
+from virc.reasoning.session import show_input
+from virc.solving import evidence
+from virc.solving.ablation import cut_from_twin, cut_from_white, twin_of
+from virc.solving.image_source import open_source
+from virc.solving.one import SCHEMA, Event, OnEvent, SolveConfig, Solved, solve
+from virc.solving.outcome import (
+    Fields,
+    chosen,
+    conduct,
+    facts,
+    failure_of,
+    outcome,
+    trace_folders,
+    write_traces,
+)
+from virc.solving.retry import Outage
+from virc.solving.rows import Row, file_name, in_parallel
+
+HOPELESS_IN_A_ROW = 20
+_TIMES = 3
+"""How often a row is done whose endpoint goes away: one that kills the server must not do so for ever."""
+
+
+class BatchConfig(msgspec.Struct, frozen=True):
+    """How the rows of a batch are solved.
+
+    Args:
+        solving: of every row; its timeout is for each.
+        base: folder that image paths of the rows start from.
+        traces: folder in which the trace of every row gets one of its own; None keeps none.
+        offline: fetch no picture.
+        at_once: rows in work at a time; None: as many as suit the model.
+    """
+
+    solving: SolveConfig
+    base: Path = Path()
+    traces: Path | None = None
+    offline: bool = False
+    at_once: int | None = None
+
+
+class RowDone(msgspec.Struct, frozen=True):
+    """What came of a row: its fields of `virc.solve/1`, or the error; and why its trace was not kept, if so."""
+
+    row: Row
+    fields: Fields
+    error: VircError | None = None
+    untraced: VircError | None = None
+
+
+def solve_batch(
+    config: BatchConfig,
+    opened: Opened,
+    rows: Iterable[Row],
+    claims: Claims,
+    on_row: Callable[[RowDone], None],
+    on_wait: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Solve every row that is still to be done.
+
+    Args:
+        claims: which rows are done.
+        on_row: told of every row when it is done, one at a time. A row in work when the batch ends is not told.
+        on_wait: told when the endpoint has gone away, and is waited for.
+
+    Raises:
+        NetworkError: the endpoint went away and did not come back.
+        VircError: traces cannot be written, or the endpoint failed row after row for a reason of its own.
+    """
+    workers = workers_for(config.at_once, opened)
+    if config.traces:
+        _check_writable(config.traces)
+
+    def work(row: Row, on_event: OnEvent) -> RowDone:
+        return _solve_row(config, opened, row, on_event)
+
+    through(rows, claims, work, on_row, workers, outage_of(opened, on_wait))
+
+
+def through(
+    rows: Iterable[Row],
+    claims: Claims,
+    work: Callable[[Row, OnEvent], RowDone],
+    on_row: Callable[[RowDone], None],
+    workers: int,
+    outage: Outage | None = None,
+) -> None:
+    """Do `work` on every row that is still to be done, some at a time; what fails in one costs that one.
+
+    Args:
+        claims, on_row: as `solve_batch` takes them; nobody is told of a row any more when this returns or raises.
+        work: gets a function to tell of every event; it breaks the row off when the others have ended.
+        workers: rows in work at a time.
+        outage: of the endpoint that all rows are asked of; None: what it fails is failed.
+
+    Raises:
+        VircError: the endpoint stayed away, or failed row after row for a reason of its own.
+    """
+    stop, lock, endpoint = threading.Event(), threading.Lock(), _Endpoint()
+
+    def unless_stopped(_: Event) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+
+    def do(row: Row) -> None:
+        for _ in range(_TIMES):
+            began = time.monotonic()
+            done = _done(row, work, unless_stopped)
+            if not (outage and isinstance(done.error, NetworkError) and outage.over(done.error, began, stop)):
+                break
+        with lock:
+            if stop.is_set():  # broken off, so that it is done again
+                return
+            on_row(done)
+            endpoint.did(done.error)
+
+    try:
+        in_parallel(_unanswered(rows, claims), do, workers, stop)
+    finally:
+        stop.set()
+        with lock:  # who is telling comes to an end
+            pass
+
+
+def outage_of(opened: Opened, say: Callable[[str], None]) -> Outage | None:
+    """What waits for the endpoint of a model, and says so; None for a model in this process."""
+    return Outage(opened.answers, say) if opened.answers else None
+
+
+def workers_for(at_once: int | None, opened: Opened) -> int:
+    """How many rows are in work at a time: as asked, else as many as suit the model, 1 of them in this process.
+
+    A model in this process is told to draw several together.
+    """
+    workers = at_once or opened.at_once
+    if workers > 1 and opened.together:
+        opened.together()
+    return workers
+
+
+def shown_images(config: BatchConfig, opened: Opened, row: Row, deadline: Deadline) -> list[Shown]:
+    """The pictures of a row as the model sees them.
+
+    Raises:
+        DataError: one cannot be opened or shown.
+    """
+
+    def seen(source: str) -> Shown:
+        # small as soon as it is opened: many rows are in work, and each may have many large pictures
+        picture = open_source(source, config.base, config.offline, deadline.left())
+        return show_input(picture, opened.wording.protocol, opened.backend.grid)
+
+    try:
+        images = [seen(source) for source in row.images]
+        match config.solving.crops:
+            case "shown":
+                return images
+            case "blank":
+                return [cut_from_white(image) for image in images]
+            case "twin":
+                return [cut_from_twin(images[0], seen(twin_of(row).image))]
+    except NetworkError as error:  # not our endpoint's fault, but that of the address in the row
+        raise DataError(error.message, error.hint) from error
+    except ValueError as error:
+        raise DataError(str(error)) from error
+
+
+def made_with(known: Fields) -> Fields:
+    """What all answers in one file share, of the `facts` that every line states."""
+    shared = {"model": known["model"], "protocol": known["protocol"], **known["settings"]}
+    del shared["timeout"]  # it says when to give up, not what to answer
+    return shared
+
+
+def as_line(
+    done: RowDone, known: Mapping[str, object], error: Mapping[str, object] | None, schema: str = SCHEMA
+) -> bytes:
+    """A row's line of output, without its newline.
+
+    Args:
+        known: what stands in every line.
+        error: `done.error` as an object.
+        schema: what the line calls itself.
+    """
+    row = done.row
+    fields = {"schema": schema, "id": row.id, "row": row.digest, **known, **done.fields}
+    fields |= {"error": error, "input": row.passed}
+    text = json.dumps(
+        fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=msgspec.to_builtins
+    )
+    # half a character, as in a file name that is no UTF-8, cannot stand in JSON that everyone reads
+    return re.sub("[\ud800-\udfff]", lambda half: rf"\\u{ord(half[0]):04x}", text).encode()
+
+
+class _Endpoint:
+    """Ends the batch when row after row failed for a reason that is not in the rows."""
+
+    def __init__(self) -> None:
+        self._failed = 0
+
+    def did(self, error: VircError | None) -> None:
+        if error is None or not error.everywhere:
+            self._failed = 0
+            return
+        self._failed += 1
+        if self._failed >= HOPELESS_IN_A_ROW:
+            raise type(error)(f"{self._failed} rows in a row failed; the last: {error.message}", error.hint)
+
+
+def _check_writable(traces: Path) -> None:
+    """Try the folder before the model is paid for."""
+    try:
+        traces.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".trace-", dir=traces):
+            pass
+    except OSError as error:
+        raise VircError(f"cannot write traces to {traces}: {clause(error)}") from error
+
+
+def _unanswered(rows: Iterable[Row], claims: Claims) -> Iterator[Row]:
+    """The rows still to be done; one whose id was taken comes with that fault."""
+    for row in rows:
+        try:
+            if row.id is None or row.digest is None or claims.claim(row.id, row.digest):
+                yield row
+        except DataError as fault:
+            yield msgspec.structs.replace(row, fault=fault)
+
+
+def _done(row: Row, work: Callable[[Row, OnEvent], RowDone], on_event: OnEvent) -> RowDone:
+    try:
+        if row.fault:
+            raise row.fault
+        return work(row, on_event)
+    except VircError as error:
+        return RowDone(row, {}, error)
+    except KeyboardInterrupt:  # `stop` is set: nobody is told
+        return RowDone(row, {})
+    except Exception as error:  # a fault of ours in one row must not cost the others
+        return RowDone(row, {}, VircError(f"internal: {type(error).__name__}: {error}"))
+
+
+def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_event: OnEvent) -> RowDone:
+    began, deadline = time.monotonic(), Deadline(config.solving.timeout)
+    solving = msgspec.structs.replace(config.solving, seed=derived(config.solving.seed, row.id))
+    folder = config.traces / file_name(str(row.id)) if config.traces else None
+    folders = trace_folders(folder, solving) if folder else []
+    images = shown_images(config, opened, row, deadline)
+    asked = (solving, opened.backend, opened.wording.protocol, images, row.question)
+    solved = solve(*asked, on_event=on_event, deadline=deadline)
+    if isinstance(solved.error, KeyboardInterrupt):
+        raise solved.error
+    untraced = write_traces(folders, solved.attempts, solving, facts(opened, solving))
+    fields = outcome(solved) | {"trace": str(folder) if folder and not untraced else None}
+    fields |= conduct(solved)
+    if {"boxes", "box"} & row.passed.keys():
+        fields["view"] = _view(images[0], opened)
+    fields |= _evidence(row, images[0], solved)
+    fields["seconds"] = round(time.monotonic() - began, 3)
+    error = failure_of(solved, opened)
+    assert error is None or isinstance(error, VircError)
+    return RowDone(row, fields, error, untraced)
+
+
+def _evidence(row: Row, image: Shown, solved: Solved) -> Fields:
+    """What crops showed of each box of evidence; nothing of a row that names none, or what is none."""
+    boxes = None
+    with suppress(DataError):
+        boxes = evidence.of_fields(row.passed)
+    if not boxes:
+        return {}
+    shares = evidence.shown(boxes, image.original or image.size, chosen(solved).trace.images)
+    return {"evidence": [round(share, 4) for share in shares]}
+
+
+def _view(shown: Shown, opened: Opened) -> View:
+    """The first image of a row, and what boxes on it are counted in."""
+    spoken = opened.wording.protocol
+    return View([shown.size], spoken.coordinates, spoken.box, [shown.original or shown.size])

@@ -1,0 +1,86 @@
+"""Whether a model looked where the answer is seen: how much of each box of evidence its crops showed.
+
+The evidence of a row is `looks`, as drawn rows have it; else, beside an answer in words, `boxes` or `box` (as V* has
+it). All are left, top, right, bottom in pixels of the first image's file. Only crops count: what of the evidence is
+legible in the picture as a whole nobody knows.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import DataError
+from virc.evaluation.boxes import asked_for
+from virc.reasoning.calls import Size
+from virc.reasoning.trace import ImageRecord
+from virc.rewards.boxes import MOST, Box, area, intersection, of_row
+
+SEEN = 0.75
+"""The share of a box that one crop must show for it to be seen. Boxes to look at have margins."""
+_WHOLE = (0.0, 0.0, 1.0, 1.0)
+
+
+def of_fields(fields: Mapping[str, Any]) -> list[Box] | None:
+    """The evidence of a row, `MOST` boxes of it; None where it names none, or has boxes for an answer.
+
+    Raises:
+        DataError: it is no list of boxes.
+    """
+    if not fields.get("looks"):
+        found = None if asked_for(fields) is not None else of_row(fields)
+        return found and found[:MOST]
+    try:
+        return msgspec.convert(fields["looks"], list[Box])[:MOST]
+    except msgspec.ValidationError:
+        raise DataError("the row's looks are no list of four numbers each") from None
+
+
+def shown(evidence: Sequence[Box], size: Size, images: Sequence[ImageRecord]) -> list[float]:
+    """Of each box, the share that the crop with most of it shows, 0 to 1; a box of no area counts as a point.
+
+    Args:
+        size: (width, height) in px of the first image's file.
+        images: the history of a trace.
+    """
+    width, height = size
+    crops = [
+        (left * width, top * height, right * width, bottom * height)
+        for left, top, right, bottom in _crops(images)
+    ]
+    return [max((_part(box, crop) for crop in crops), default=0.0) for box in evidence]
+
+
+def are_seen(shares: Sequence[float]) -> bool:
+    """Whether crops showed all of the evidence."""
+    return all(share >= SEEN for share in shares)
+
+
+def _part(box: Box, crop: Box) -> float:
+    left, top, right, bottom = box
+    if area(box) > 0:
+        return intersection(box, crop) / area(box)
+    return float(crop[0] <= left <= right <= crop[2] and crop[1] <= top <= bottom <= crop[3])
+
+
+def _crops(images: Sequence[ImageRecord]) -> list[Box]:
+    """The parts of the first image that were shown alone, as shares of its sides; crops of crops among them."""
+    regions: dict[int, Box] = {0: _WHOLE}
+    for image in images:
+        if image.parent not in regions:
+            continue
+        region = regions[image.parent]
+        if image.box:
+            parent = images[image.parent]
+            region = _within(region, image.box, parent.width, parent.height)
+        regions[image.index] = region
+    return [region for region in regions.values() if region != _WHOLE]
+
+
+def _within(region: Box, box: Sequence[float], width: float, height: float) -> Box:
+    """A box in pixels of an image that shows a region, as part of what the region is of."""
+    left, top, right, bottom = region
+    # shares first: of 784 px, 784 times a 784th is less than the whole
+    xs = [left + x / width * (right - left) for x in box[::2]]
+    ys = [top + y / height * (bottom - top) for y in box[1::2]]
+    return xs[0], ys[0], xs[1], ys[1]

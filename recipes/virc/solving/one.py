@@ -1,0 +1,319 @@
+"""One problem, from pictures and a question to an answer: draws replies and feeds them to a Session.
+
+A rejected reply is drawn again, warmer unless it was warm, so that a greedy failure does not repeat.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+from PIL import Image
+
+from virc.backends.interface import Backend, OnText, Sampling
+from virc.core.errors import DataError, NetworkError, NoAnswerError, VircError
+from virc.core.seeds import derived
+from virc.core.timeouts import Deadline, TimeUp
+from virc.reasoning.images import Shown
+from virc.reasoning.protocol import USUAL, Drawing, Protocol
+from virc.reasoning.session import SOLVE, Ask, Rejected, Reply, Session, Unit
+from virc.reasoning.trace import FailureKind, RejectionKind, Trace
+from virc.solving.ablation import Crops
+
+SCHEMA = "virc.solve/1"
+_WARMER = (0.0, 0.5, 0.8, 1.0)
+"""Lowest temperature of each try; the last one holds for all that follow."""
+_HINTS: Mapping[RejectionKind, str] = {
+    "length": "--max-tokens N allows longer replies",
+    "unit": "`virc doctor --endpoint URL` finds out how the model counts boxes; --family NAME says which it is",
+    "json": "`virc doctor --endpoint URL` finds out how the model's calls come",
+    "tags": "`virc doctor --endpoint URL` finds out how the model's calls and answers come",
+}
+"""What helps where a turn was given up, by what was wrong with its last reply."""
+_CUT = 2
+"""Replies in a row that may be cut by the token limit before a turn is given up."""
+_TOP_P, _TOP_K = 0.95, 50  # of the published runs
+
+
+class SolveConfig(msgspec.Struct, frozen=True):
+    """How a problem is solved.
+
+    Args:
+        temperature: of every first try; 0 is greedy. None: as the wording says, else 0, or 1 when there are several
+            samples.
+        top_p, top_k: of every try that is not greedy; None: the nucleus the published runs sampled from.
+        seed: of the problem; each of its replies has one of its own, derived from it.
+        samples: independent answers, of which the commonest is given.
+        timeout: seconds for the whole problem, all samples together; None: no end.
+        max_turns: accepted turns of one sample.
+        tries: replies drawn for one turn.
+        max_tokens: longest reply, in tokens; None: as the wording says, else 1024.
+        keep_images: whether an attempt keeps the images shown in it, as its trace needs them.
+        tolerate: the deviations of tool calls that are forgiven.
+        crops: what the crops of a row of a batch show.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int = 0
+    samples: int = 1
+    timeout: float | None = None
+    max_turns: int = 16
+    tries: int = 4
+    max_tokens: int | None = None
+    keep_images: bool = True
+    tolerate: frozenset[str] = SOLVE
+    crops: Crops = "shown"
+
+    def first_temperature(self, usual: Drawing = USUAL) -> float:
+        """The temperature of every first try; `usual` is the wording's."""
+        chosen = (self.temperature, usual.temperature, float(self.samples > 1))
+        return next(temperature for temperature in chosen if temperature is not None)
+
+    def longest(self, usual: Drawing = USUAL) -> int:
+        """The longest reply in tokens; `usual` is the wording's."""
+        return self.max_tokens or usual.max_tokens or Sampling().max_tokens
+
+    def samplings(self, usual: Drawing = USUAL) -> list[Sampling]:
+        """How each try of a turn is drawn, but for its seed: greedy, or from a nucleus; `usual` is the wording's."""
+        return [self._sampling(attempt, usual) for attempt in range(self.tries)]
+
+    def _sampling(self, attempt: int, usual: Drawing) -> Sampling:
+        temperature = max(self.first_temperature(usual), _WARMER[min(attempt, len(_WARMER) - 1)])
+        penalty = usual.repetition_penalty
+        if temperature == 0:
+            return Sampling(max_tokens=self.longest(usual), repetition_penalty=penalty)
+        top_p = _TOP_P if self.top_p is None else self.top_p
+        top_k = _TOP_K if self.top_k is None else self.top_k
+        return Sampling(
+            temperature, top_p, top_k if top_k > 0 else None, self.longest(usual), repetition_penalty=penalty
+        )
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """A piece of a reply while it is drawn."""
+
+    text: str
+
+
+class Start(msgspec.Struct, frozen=True):
+    """A sample begins, the `number`th of `total`, counted from 1."""
+
+    number: int
+    total: int
+
+
+class Look(msgspec.Struct, frozen=True):
+    """What the tool call of an accepted unit made, and of which image."""
+
+    unit: Unit
+    shown: Shown
+    source: Shown
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One sample: its trace, finished or not, the images shown, and what broke it off, if anything did."""
+
+    trace: Trace
+    images: Sequence[Shown]
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    broken: BaseException | None = None
+
+
+class Solved(msgspec.Struct, frozen=True):
+    """What came of a problem: an answer, or the error that stands for it (KeyboardInterrupt included)."""
+
+    attempts: Sequence[Attempt]
+    answer: str | None = None
+    error: BaseException | None = None
+
+    @property
+    def votes(self) -> list[tuple[str | None, int]]:
+        """How many samples gave each answer: the commonest first, the earlier of two, last those without."""
+        counts = Counter(attempt.trace.answer for attempt in self.attempts)
+        return sorted(counts.items(), key=lambda vote: (vote[0] is None, -vote[1]))
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """Tokens read in all samples."""
+        return _total(attempt.prompt_tokens for attempt in self.attempts)
+
+    @property
+    def completion_tokens(self) -> int | None:
+        """Tokens drawn in all samples."""
+        return _total(attempt.completion_tokens for attempt in self.attempts)
+
+
+Event = Start | Piece | Unit | Rejected | Look
+OnEvent = Callable[[Event], None]
+
+
+def solve(
+    config: SolveConfig,
+    backend: Backend,
+    protocol: Protocol,
+    images: Sequence[Image.Image | Shown],
+    question: str,
+    *,
+    on_event: OnEvent = lambda _: None,
+    deadline: Deadline | None = None,
+) -> Solved:
+    """Solve one problem.
+
+    Args:
+        images: upright RGB (`open_image`), at least one; or as a session shows them.
+        on_event: told of every piece, accepted unit, look and rejected try as it comes. What it raises breaks the
+            attempt off as a failure of the backend does.
+        deadline: when the time is over, where it began before; None: the config's timeout from now.
+
+    Raises:
+        DataError: an image cannot be shown to this model.
+    """
+    done: list[Attempt] = []
+    for attempt in attempts(
+        config, backend, protocol, images, question, on_event=on_event, deadline=deadline
+    ):
+        done.append(attempt)
+        if attempt.broken:
+            return Solved(done, error=attempt.broken)
+    return _voted(done)
+
+
+def attempts(
+    config: SolveConfig,
+    backend: Backend,
+    protocol: Protocol,
+    images: Sequence[Image.Image | Shown],
+    question: str,
+    *,
+    on_event: OnEvent = lambda _: None,
+    deadline: Deadline | None = None,
+) -> Iterator[Attempt]:
+    """The samples of one problem, each drawn when it is asked for, also after one that was broken off.
+
+    Args:
+        images, on_event, deadline: as `solve` takes them.
+
+    Raises:
+        DataError: an image cannot be shown to this model.
+    """
+    deadline = deadline or Deadline(config.timeout)
+    given = images
+    for sample in range(config.samples):
+        try:
+            session = Session(
+                protocol, question, given, backend.grid, tolerate=config.tolerate, max_turns=config.max_turns
+            )
+        except ValueError as error:
+            raise DataError(str(error)) from error
+        given = session.images[: len(images)]  # resized and encoded once for all samples
+        on_event(Start(sample + 1, config.samples))
+        yield _attempt(session, backend, config, sample, deadline, on_event)
+
+
+def _attempt(
+    session: Session,
+    backend: Backend,
+    config: SolveConfig,
+    sample: int,
+    deadline: Deadline,
+    on_event: OnEvent,
+) -> Attempt:
+    """Run one session to its end, or to what breaks it off; the trace is kept either way."""
+    replies: list[Reply] = []
+    samplings = config.samplings(session.protocol.sampling)
+    broken: BaseException | None = None
+
+    def heard(text: str) -> None:
+        deadline.check()
+        on_event(Piece(text))
+
+    def draw(ask: Ask, sampling: Sampling) -> Reply:
+        own = msgspec.structs.replace(sampling, seed=derived(config.seed, sample, len(replies)))
+        replies.append(_reply(backend, ask, own, heard, deadline))
+        return replies[-1]
+
+    try:
+        with deadline.armed():
+            while isinstance(ask := session.next(), Ask):
+                _turn(session, ask, draw, samplings, on_event)
+    except (VircError, KeyboardInterrupt) as error:
+        broken = error
+    except TimeUp:
+        broken = NetworkError(
+            f"no answer within {deadline.seconds:g} s", "a longer --timeout, or fewer --max-pixels"
+        )
+    if broken:
+        session.stop(_failure(broken), str(broken) or "interrupted")
+    return Attempt(
+        session.trace(),
+        session.images if config.keep_images else (),
+        _total(reply.prompt_tokens for reply in replies),
+        _total(reply.completion_tokens for reply in replies),
+        broken,
+    )
+
+
+def _reply(backend: Backend, ask: Ask, sampling: Sampling, heard: OnText, deadline: Deadline) -> Reply:
+    deadline.check()
+    try:
+        return backend.reply(ask, sampling, heard, deadline.left())
+    except NetworkError:
+        deadline.check()  # it was given up because the time for the problem is over
+        raise
+
+
+def _turn(
+    session: Session,
+    ask: Ask,
+    draw: Callable[[Ask, Sampling], Reply],
+    samplings: Sequence[Sampling],
+    on_event: OnEvent,
+) -> None:
+    """Draw one turn until a try is accepted; without one, the session ends."""
+    reason, tried, cut = "", 0, 0
+    for sampling in samplings:
+        verdict = session.feed(draw(ask, sampling))
+        on_event(verdict)
+        if isinstance(verdict, Unit):
+            if verdict.shown is not None:
+                shown = session.images[verdict.shown]
+                on_event(Look(verdict, shown, session.images[shown.parent or 0]))
+            return
+        reason, tried = verdict.reason, tried + 1
+        cut = cut + 1 if verdict.kind == "length" else 0
+        if cut == _CUT or verdict.kind == "refusal":  # the next would end alike
+            break
+    several = f"{tried} replies in a row could not be used; the last: " if tried > 1 else ""
+    session.stop("tries", f"{several}{reason}")
+
+
+def _failure(error: BaseException) -> FailureKind:
+    match error:
+        case KeyboardInterrupt():
+            return "interrupted"
+        case NetworkError():
+            return "network"
+    return "engine"
+
+
+def _total(counts: Iterable[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _voted(attempts: Sequence[Attempt]) -> Solved:
+    """The commonest answer."""
+    solved = Solved(attempts)
+    answer, _ = solved.votes[0]
+    if answer is not None:
+        return msgspec.structs.replace(solved, answer=answer)
+    failure = attempts[0].trace.failure
+    assert failure
+    several = f"none of {len(attempts)} samples has an answer; the first: " if len(attempts) > 1 else ""
+    pending = attempts[0].trace.pending
+    kind = pending[-1].kind if pending and failure.kind == "tries" else None
+    stock = attempts[0].trace.protocol.reading == "lenient"
+    hint = _HINTS.get(kind) if kind and (stock or kind == "length") else None
+    return Solved(attempts, error=NoAnswerError(several + failure.message, hint))

@@ -1,0 +1,139 @@
+"""What is said of a problem that was solved or not: the fields of `virc.solve/1`, and its trace."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import VircError
+from virc.models.load import Opened
+from virc.models.registry import REAL_MODELS
+from virc.reasoning.protocol import USUAL
+from virc.solving.one import Attempt, SolveConfig, Solved
+from virc.solving.trace_files import check_folder, write_trace
+
+Fields = dict[str, Any]
+
+
+def facts(opened: Opened, config: SolveConfig) -> Fields:
+    """What is known before a problem is asked: model, protocol, device, settings."""
+    return {
+        "model": opened.name,
+        "protocol": opened.wording.origin,
+        "family": opened.family,
+        "coordinates": opened.wording.protocol.coordinates,
+        "protocol_from": opened.why or None,
+        "device": opened.device,
+        "settings": settings(config, opened.backend.grid.max_pixels, opened),
+    }
+
+
+def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None = None) -> Fields:
+    """How a problem is solved. `wording` is a hash of all that is said to the model, None until it is known."""
+    protocol = opened and msgspec.json.encode(opened.wording.protocol)
+    usual = opened.wording.protocol.sampling if opened else USUAL
+    rare: Fields = {} if config.crops == "shown" else {"crops": config.crops}
+    if opened and opened.backend.grid.longest:
+        rare["longest"] = opened.backend.grid.longest
+    if usual.repetition_penalty != 1:
+        rare["repetition_penalty"] = usual.repetition_penalty
+    return rare | {
+        "max_pixels": max_pixels,
+        "max_turns": config.max_turns,
+        "max_tokens": config.longest(usual) if opened else config.max_tokens,
+        "timeout": config.timeout,
+        "temperature": config.first_temperature(usual),
+        "seed": config.seed,
+        "samples": config.samples,
+        "wording": protocol and hashlib.sha256(protocol).hexdigest()[:16],
+    }
+
+
+def outcome(solved: Solved) -> Fields:
+    """What came of it: answer, turns, tool calls by name, tokens and, of several samples, votes."""
+    sample = chosen(solved)
+    fields: Fields = {
+        "answer": solved.answer,
+        "turns": len(sample.trace.units),
+        "calls": dict(Counter(unit.call.name for unit in sample.trace.units if unit.call)),
+        "tokens": {
+            "prompt": solved.prompt_tokens,
+            "completion": solved.completion_tokens,
+        },
+    }
+    if len(solved.attempts) > 1:
+        fields["votes"] = [{"answer": answer, "count": count} for answer, count in solved.votes]
+    return fields
+
+
+def conduct(solved: Solved) -> Fields:
+    """How it went: tries that could not be used, and what ended the sample that is shown where it has no answer."""
+    trace = chosen(solved).trace
+    rejected = len(trace.pending) + sum(len(unit.rejected) for unit in trace.units)
+    return {"rejected": rejected, "failure": trace.failure.kind if trace.failure else None}
+
+
+def chosen(solved: Solved) -> Attempt:
+    """The sample that is shown: the first that came to the answer."""
+    return next((one for one in solved.attempts if one.trace.answer == solved.answer), solved.attempts[-1])
+
+
+def failure_of(solved: Solved, opened: Opened) -> BaseException | None:
+    """The error that stands for an answer, with the way to a real model where it was the embedded one's."""
+    error = solved.error
+    if isinstance(error, VircError) and error.kind == "no_answer" and opened.embedded:
+        error.hint = REAL_MODELS
+    return error
+
+
+def trace_folders(folder: Path, config: SolveConfig) -> list[Path]:
+    """Where the trace of each sample goes: the folder itself if there is but one.
+
+    Raises:
+        UsageError: a folder holds something else than a trace.
+    """
+    samples = range(1, config.samples + 1)
+    folders = [folder / f"sample-{number}" for number in samples] if config.samples > 1 else [folder]
+    for each in folders:
+        check_folder(each)
+    return folders
+
+
+def write_traces(
+    folders: Sequence[Path], attempts: Sequence[Attempt], config: SolveConfig, known: Mapping[str, Any]
+) -> VircError | None:
+    """Write the trace of every attempt, finished or not.
+
+    Args:
+        known: the `facts`.
+
+    Returns:
+        Why the disk refused, if it did: an answer is worth more than its trace.
+    """
+    tries = config.samplings(attempts[0].trace.protocol.sampling) if attempts else []
+    meta = {
+        "model": known["model"],
+        "device": known["device"],
+        "sampling": {**known["settings"], "tries": msgspec.to_builtins(tries)},
+        "versions": {name: found for name in ("virc", "torch", "transformers") if (found := _version(name))},
+    }
+    try:
+        # a sample that was broken off has no successor
+        for folder, attempt in zip(folders, attempts, strict=False):
+            write_trace(folder, attempt.trace, attempt.images, meta)
+    except VircError as refused:
+        return refused
+    return None
+
+
+@cache
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

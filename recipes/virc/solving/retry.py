@@ -1,0 +1,62 @@
+"""An endpoint that goes away in the midst of a batch: the rows in work wait for it together, and are done again."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+
+from virc.core.errors import NetworkError
+
+LOOK_SECONDS = 2.0
+MOST_SECONDS = 300.0
+
+
+class Outage:
+    """Tells whether an endpoint that failed a row was away, and waits until it is back. Threads may share it.
+
+    Args:
+        answers: asks whether the endpoint can be reached now.
+        say: told once each time it is away, in one sentence.
+    """
+
+    def __init__(self, answers: Callable[[], bool], say: Callable[[str], None]) -> None:
+        self._answers, self._say = answers, say
+        self._lock = threading.Lock()
+        self._left: NetworkError | None = None
+        self._back = -math.inf  # monotonic time, s
+
+    def over(self, error: NetworkError, began: float, stop: threading.Event) -> bool:
+        """Whether a row that failed so is to be done again, as soon as that is so; False at once when `stop` is set.
+
+        It is where the endpoint was away and is back, or is there and broke the connection to this row.
+
+        Args:
+            began: when the row was begun, as `time.monotonic` counts.
+
+        Raises:
+            NetworkError: the endpoint stayed away.
+        """
+        with self._lock:  # one row looks, the others wait for what it sees
+            if self._left:
+                raise self._left
+            if stop.is_set():
+                return False
+            if self._back > began:
+                return True
+            if self._answers():
+                return error.broken
+            longest = f"{MOST_SECONDS / 60:g} minutes"
+            self._say(f"{error.message}; rows in work wait until the endpoint answers, {longest} at most")
+            if not self._awaited(stop):
+                sentence = f"the endpoint did not come back within {longest}: {error.message}"
+                self._left = NetworkError(sentence, error.hint or "the same command goes on from here")
+                raise self._left
+            self._back = time.monotonic()
+            return not stop.is_set()
+
+    def _awaited(self, stop: threading.Event) -> bool:
+        end = time.monotonic() + MOST_SECONDS
+        while time.monotonic() < end:
+            if stop.wait(LOOK_SECONDS) or self._answers():
+                return True
+        return False

@@ -1,0 +1,147 @@
+"""Many problems: rows of a JSONL file, several at a time, each to one line of output.
+
+A row is `{"id", "image" or "images", "question"}`, and `choices` where there are some; other fields pass through.
+Images are paths relative to the file, http(s) URLs or data URLs.
+"""
+
+import hashlib
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import IO, Any
+from urllib.parse import quote
+
+import msgspec
+
+from virc.core.errors import DataError
+from virc.core.json_stream import lines
+from virc.core.limits import check_problem
+from virc.core.result_log import Id
+from virc.core.text import clause
+
+MOST_LINE_BYTES = 256 * 2**20
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One problem of a batch.
+
+    Args:
+        line: its line in the file, from 1.
+        id: None where the row has none that can be read.
+        images: paths and URLs.
+        digest: hash of its content, by which a row that changed is known.
+        passed: the fields that stand in the output as they came.
+        fault: why it cannot be asked, in a row that is wrong.
+    """
+
+    line: int
+    id: Id | None = None
+    images: tuple[str, ...] = ()
+    question: str = ""
+    digest: str | None = None
+    passed: dict[str, Any] = {}
+    fault: DataError | None = None
+
+
+class _Fields(msgspec.Struct):
+    id: Id
+    question: str
+    image: str | None = None
+    images: list[str] | None = None
+    choices: list[str | int | float] | None = None
+
+
+def read_rows(file: IO[bytes], start: int = 1) -> Iterator[Row]:
+    """Read rows one at a time, from the line `start` on; a wrong one comes with its fault, blank lines are skipped."""
+    for number, text in lines(file, MOST_LINE_BYTES, start):
+        yield Row(number, fault=text) if isinstance(text, DataError) else _row(number, text)
+
+
+def in_parallel(
+    rows: Iterable[Row], work: Callable[[Row], None], workers: int, stop: threading.Event
+) -> None:
+    """Do `work` on every row, `workers` of them at a time.
+
+    Rows are read no further ahead than the workers need. What `work` raises sets `stop`, ends the rest and is
+    raised here. An interruption sets `stop` too and does not wait for what is under way.
+    """
+    tasks: queue.Queue[Row | None] = queue.Queue(maxsize=1)
+    raised: list[BaseException] = []
+
+    def loop() -> None:
+        while row := tasks.get():
+            if stop.is_set():
+                continue
+            try:
+                work(row)
+            except BaseException as error:  # raised again below, in the caller's thread
+                raised.append(error)
+                stop.set()
+
+    threads = [threading.Thread(target=loop, daemon=True) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    try:
+        for row in rows:
+            if stop.is_set():
+                break
+            tasks.put(row)
+        for _ in threads:
+            tasks.put(None)
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        stop.set()
+        raise
+    if raised:
+        raise raised[0]
+
+
+def file_name(text: str) -> str:
+    """An id or a model's name as the name of a file or folder, whatever stands in it."""
+    name = quote(text, safe=" ")
+    if name.strip(" .") and not name.startswith((".", " ")) and len(name) < 100:
+        return name
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def with_choices(question: str, choices: Sequence[str | int | float]) -> str:
+    """The question as it is asked: its choices, where there are some, stand behind it."""
+    texts = [str(choice) for choice in choices]
+    listed = ("; " if any(" " in text for text in texts) else " ").join(texts)
+    return f"{question} Choices: {listed}" if texts else question
+
+
+def as_row(number: int, content: Mapping[str, Any]) -> Row:
+    """A row from its fields; a wrong one has its fault.
+
+    Args:
+        number: its line in the file, from 1.
+        content: JSON values.
+    """
+    id: Id | None = content["id"] if type(content.get("id")) in (str, int) else None
+    try:
+        fields = msgspec.convert(content, _Fields)
+        images = _images(fields)
+        question = with_choices(fields.question, fields.choices or [])
+        check_problem(images, question if fields.question.strip() else "")
+    except (ValueError, DataError) as error:
+        return Row(number, id, fault=DataError(f"line {number}: {clause(error)}"))
+    passed = {key: value for key, value in content.items() if key not in ("id", "image", "images")}
+    digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
+    return Row(number, fields.id, images, question, digest, passed)
+
+
+def _row(number: int, text: bytes) -> Row:
+    try:
+        return as_row(number, msgspec.json.decode(text, type=dict[str, Any]))
+    except (ValueError, RecursionError) as error:  # ValueError: msgspec's, and bytes of no UTF-8
+        return Row(number, fault=DataError(f"line {number}: {clause(error)}"))
+
+
+def _images(fields: _Fields) -> tuple[str, ...]:
+    images = tuple(fields.images or ()) + ((fields.image,) if fields.image else ())
+    if not images or (fields.image and fields.images):
+        raise DataError("a row has either an image or images")
+    # '-' means standard input only where a user types it
+    return tuple("./-" if source == "-" else source for source in images)

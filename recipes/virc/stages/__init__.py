@@ -1,0 +1,1 @@
+"""The settings of a stage: where each comes from, and what can be checked without an engine."""

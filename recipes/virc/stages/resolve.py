@@ -1,0 +1,307 @@
+"""One stage's settings, and where each comes from: the system's YAML, overlays, the user's file, `--set`."""
+
+import importlib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import msgspec
+
+from virc.config import dotted as nested
+from virc.config import validation as fitting
+from virc.config import yaml as plain_yaml
+from virc.core.errors import ConfigError, UsageError
+from virc.core.files import is_file
+from virc.core.nearest import did_you_mean
+from virc.core.text import plain
+from virc.systems.registry import Reward, Stage, System
+
+ENGINE = "engine"
+"""The setting whose keys are the engine's own; they are checked against the pinned engine's list."""
+
+Layer = tuple[str, Mapping[str, Any]]
+"""Where settings come from, as people read it (`overlay 3b`, `--set`), and the settings."""
+
+
+class Resolved(msgspec.Struct, frozen=True):
+    """The settings of one stage.
+
+    Args:
+        system: whose stage it is.
+        stage: name of the stage.
+        config: `Config` of the module of that stage's kind.
+        origins: setting -> where its value comes from; a nested one has a dotted name. Defaults are not in it.
+        overlays: names given with `--with`.
+    """
+
+    system: System
+    stage: str
+    config: Any
+    origins: Mapping[str, str]
+    overlays: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """The kind of the stage, which names its recipe and its environment."""
+        return self.system.stages[self.stage].kind
+
+    @property
+    def published(self) -> Mapping[str, Any]:
+        """The values of the published script, by the engine's names."""
+        return self.system.stages[self.stage].published
+
+    @property
+    def name(self) -> str:
+        """`SYSTEM-STAGE`, which names runs."""
+        return f"{self.system.name}-{self.stage}"
+
+
+def recipe(kind: str) -> ModuleType:
+    """The module that plans stages of that kind; its `Config` says which settings there are."""
+    return importlib.import_module(f"virc.stages.{kind}")
+
+
+def engine(kind: str, part: Literal["plan", "log", "checkpoints"] = "plan") -> ModuleType:
+    """The module of `engines/` that runs stages of that kind; or what it knows of that engine's log or checkpoints.
+
+    Raises:
+        ConfigError: no engine runs such stages.
+    """
+    try:
+        name = recipe(kind).ENGINE
+    except (ImportError, AttributeError):
+        raise ConfigError(f"stages of kind {plain(kind, 40)!r} are not of this version of virc") from None
+    return importlib.import_module(f"virc.engines.{name}.{part}")
+
+
+def estimates(kind: str) -> ModuleType:
+    """The module that counts what stages of that kind need: `estimate`, and `longest` for rows nobody has looked at."""
+    return importlib.import_module(f"virc.training.estimate.{recipe(kind).ESTIMATE}")
+
+
+def stage(system: System, name: str) -> Stage:
+    """The stage of that name.
+
+    Raises:
+        UsageError: the system has none of that name; the hint names the right one.
+    """
+    if name in system.stages:
+        return system.stages[name]
+    if not system.stages:
+        raise UsageError(f"the system {system.name} has no stages to train")
+    raise UsageError(f"{system.name} has no stage {name!r}", _stage_meant(system, name))
+
+
+def resolve(
+    system: System,
+    stage_name: str,
+    overlays: Iterable[str] = (),
+    file: Path | None = None,
+    assignments: Iterable[str] = (),
+    given: Mapping[str, Any] | None = None,
+) -> Resolved:
+    """Find the settings of a stage.
+
+    Args:
+        overlays: names of the system's overlays; no two of them may set one setting differently.
+        file: a YAML of settings, which come after those of the overlays.
+        assignments: `KEY=VALUE` texts, which come after those of the file; a dotted key reaches into a setting.
+        given: settings that options of their own stand for (`data`), which come last.
+
+    Raises:
+        UsageError: there is no such stage or overlay, or an assignment has no `=`.
+        ConfigError: a setting is unknown or has a value of the wrong kind, or two overlays exclude one another.
+    """
+    names = tuple(overlays)
+    kind = recipe(stage(system, stage_name).kind).Config
+    layers = [*of_system(system, stage_name, names)]
+    layers += [(str(file), _of_file(file))] if file else []
+    layers += [("--set", assigned(assignment, kind)) for assignment in assignments]
+    layers += [("option", given or {})]
+    values, origins = merged(layers)
+    for fault in fitting.faults(values, kind, noun="setting"):
+        raise _refused(fault, origins, system, stage_name)
+    return Resolved(system, stage_name, msgspec.convert(values, kind, strict=False), origins, names)
+
+
+def root_of(resolved: Resolved) -> str:
+    """Name of the model that the chain of stages before this one begins with, under the same overlays.
+
+    Raises:
+        ConfigError: the chain goes round in a circle, or begins with no model.
+    """
+    config, seen = resolved.config, {resolved.stage}
+    while config.base is None:
+        if config.after is None or config.after in seen:
+            raise ConfigError(f"the stages before {resolved.name} begin with no model")
+        seen.add(config.after)
+        config = resolve(resolved.system, config.after, resolved.overlays).config
+    return str(config.base)
+
+
+def of_system(system: System, stage_name: str, overlays: Iterable[str] = ()) -> list[Layer]:
+    """What a system's YAML says of a stage, with these overlays.
+
+    Raises:
+        UsageError: there is no such stage or overlay.
+        ConfigError: two overlays set one setting differently.
+    """
+    own = stage(system, stage_name).settings
+    everywhere = of_kind(system, stage_name, system.everywhere)
+    reward = {"reward": _written_reward(system)} if "reward" in _fields(system, stage_name) else {}
+    layers: list[Layer] = [(system.name, reward), (system.name, everywhere), (system.name, own)]
+    return layers + _of_overlays(system, stage_name, overlays)
+
+
+def of_kind(system: System, stage_name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the settings for every stage that are for this one too: others that stages of another kind have go."""
+    others = {name for each in kinds(system) for name in recipe(each).Config.__struct_fields__}
+    own = _fields(system, stage_name)
+    return {name: value for name, value in settings.items() if name in own or name not in others}
+
+
+def _fields(system: System, stage_name: str) -> tuple[str, ...]:
+    fields: tuple[str, ...] = recipe(stage(system, stage_name).kind).Config.__struct_fields__
+    return fields
+
+
+def _written_reward(system: System) -> dict[str, Any]:
+    """What a system's YAML says of its reward beyond the defaults."""
+    found: dict[str, Any] = {}
+    usual = dict(nested.leaves(msgspec.to_builtins(Reward())))
+    for path, value in nested.leaves(msgspec.to_builtins(system.reward or Reward())):
+        if value != usual.get(path, {}):  # an empty mapping is not there where it is filled
+            nested.put(found, path, value)
+    return found
+
+
+def kinds(system: System) -> tuple[str, ...]:
+    """The kinds of its stages, each once."""
+    return tuple(dict.fromkeys(each.kind for each in system.stages.values()))
+
+
+def merged(layers: Iterable[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The settings of all layers, later ones over earlier ones, mappings key by key; and the origin of each.
+
+    An empty mapping, as every value that is none, takes the place of what was there: `lora: {}` is LoRA as by default.
+    """
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for origin, settings in layers:
+        for path, value in nested.leaves(settings):
+            replaced = nested.put(values, path, value)
+            name = ".".join(path)
+            for length in range(1, len(path)):
+                origins.pop(".".join(path[:length]), None)
+            if replaced:
+                origins = {each: of for each, of in origins.items() if not each.startswith(f"{name}.")}
+            origins[name] = origin
+    return values, origins
+
+
+def rows(resolved: Resolved) -> list[tuple[str, Any, str]]:
+    """Every setting of the stage by its dotted name, its value, and where that comes from."""
+    found = []
+    for path, value in nested.leaves(msgspec.to_builtins(resolved.config)):
+        names = [".".join(path[:length]) for length in range(len(path), 0, -1)]
+        origin = next((resolved.origins[name] for name in names if name in resolved.origins), "default")
+        found.append((names[0], value, origin))
+    return found
+
+
+def assigned(text: str, kind: Any) -> dict[str, Any]:
+    """The settings that `KEY=VALUE` stands for: the value is YAML, but plain text where only text is wanted.
+
+    Args:
+        kind: the `Config` whose setting it is.
+
+    Raises:
+        UsageError: it is not `KEY=VALUE`, or the value cannot be read.
+    """
+    key, equals, value = text.partition("=")
+    path = tuple(part.strip() for part in key.split("."))
+    if not equals or not all(path):
+        raise UsageError(f"--set {plain(text, 60)} is not KEY=VALUE", "for example --set learning_rate=1e-5")
+    wanted = fitting.kind_at(kind, path)
+    try:
+        content = plain_yaml.value(value, "the value")
+    except ConfigError as error:
+        if not fitting.takes_text(wanted):
+            raise UsageError(f"--set {plain(text, 60)}: {error.message}", error.hint) from error
+        content = value.strip()
+    if fitting.takes_text(wanted) and content is not None and not isinstance(content, str):
+        content = value.strip()
+    result: dict[str, Any] = {}
+    nested.put(result, path, content)
+    return result
+
+
+def _of_file(file: Path) -> dict[str, object]:
+    if not is_file(file):
+        raise ConfigError(f"there is no file {file}")
+    return plain_yaml.read(file)
+
+
+def _refused(
+    fault: fitting.Fault, origins: Mapping[str, str], system: System, stage_name: str
+) -> ConfigError:
+    name = ".".join(fault.path)
+    if isinstance(fault, fitting.Missing):
+        return ConfigError(
+            f"{system.name}-{stage_name} lacks the setting {name}", f"for example --set {name}=VALUE"
+        )
+    origin = next((of for each, of in origins.items() if f"{each}.".startswith(f"{name}.")), None)
+    return ConfigError(f"{fault.message} ({origin})" if origin else fault.message, hint_for(fault))
+
+
+def hint_for(fault: fitting.Fault) -> str | None:
+    """What to do about a setting that is wrong."""
+    if not isinstance(fault, fitting.Unknown) or len(fault.path) > 1:
+        return fault.hint
+    name = fault.path[0]
+    return did_you_mean(name, fault.known, f"an engine's own key is set as {ENGINE}.{name}")
+
+
+def _of_overlays(system: System, stage_name: str, names: Iterable[str]) -> list[Layer]:
+    layers: list[Layer] = []
+    for name in names:
+        overlay = system.overlays.get(name)
+        if overlay is None:
+            hint = did_you_mean(name, system.overlays) if system.overlays else None
+            raise UsageError(f"{system.name} has no overlay {name!r}", hint)
+        general = of_kind(system, stage_name, overlay.settings)
+        settings, _ = merged([("", general), ("", overlay.stages.get(stage_name, {}))])
+        for other, before in layers:
+            _refuse_conflict(other, before, f"overlay {name}", settings)
+        layers.append((f"overlay {name}", settings))
+    return layers
+
+
+def _refuse_conflict(one: str, first: Mapping[str, Any], other: str, second: Mapping[str, Any]) -> None:
+    """Refuse two overlays of which one sets differently what the other sets, or what that is a part of."""
+    mine, theirs = dict(nested.leaves(first)), dict(nested.leaves(second))
+    for path in (*mine, *theirs):
+        for length in range(1, len(path) + 1):
+            part = path[:length]
+            if (part in mine and part in theirs and mine[part] != theirs[part]) or (
+                length < len(path) and (part in mine or part in theirs)
+            ):
+                told = [fitting.shown(nested.at(settings, part)) for settings in (first, second)]
+                raise ConfigError(
+                    f"{one} sets {'.'.join(part)} to {told[0]}, and {other} to {told[1]}",
+                    "choose one of them, and set the rest with --set",
+                )
+
+
+def _stage_meant(system: System, name: str) -> str:
+    """A hint for what people call stages: `1`, `stage_2`, `sft`."""
+    names = list(system.stages)
+    number = re.search(r"[0-9]+", name[:50])
+    if number and 1 <= int(number[0]) <= len(names):
+        return f"did you mean {names[int(number[0]) - 1]!r}?"
+    of_kind = [each for each, stage in system.stages.items() if stage.kind == name]
+    if of_kind:
+        return f"did you mean {' or '.join(map(repr, of_kind))}?"
+    return did_you_mean(name, names, f"stages are {', '.join(names)}")

@@ -1,0 +1,335 @@
+"""Reinforcement learning: the settings of a stage. What verl gets of them is in `engines/verl.py`."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+from msgspec import Meta
+
+from virc.config.placeholders import filled
+from virc.config.validation import Fault
+from virc.core.errors import ConfigError
+from virc.core.files import DATA
+from virc.core.plan import Change
+from virc.stages.sft import Count, Lora, Part
+from virc.systems.registry import Reward
+
+ENGINE = "verl"
+"""The module of `engines/` that runs such a stage."""
+ESTIMATE = "rl"
+"""The module that counts what such a stage needs."""
+
+Positive = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Health = Literal["tools", "variance", "length", "format", "judge", "correlation"]
+"""What a run is watched for; `health.py` says when each is amiss."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A stage of kind `rl`: GRPO (Shao et al., 2024) with the refinements of DAPO (Yu et al., 2025) as knobs.
+
+    Args:
+        base: model it starts from: short name, hub id, folder or run; None where `after` names a stage.
+        after: stage whose newest finished run it starts from.
+        data: a file of rows, or its name under `data/`.
+        validation: rows that are rolled out and scored without learning from them, named as `data` is; None: none.
+        variant: words for the {…} in `data` and `validation`, so that overlays can choose one each.
+        rollout: `per_cru`: each row is a prefix of a solution, and the model writes its next unit (as published);
+            `multi_turn`: each row is a problem, and the model solves it with its tools.
+        sources: systems beside the stage's own, for `multi_turn`: a row whose `data_source` is the name of one is put
+            in its words, solved with its tools in as many turns as its own stage has, and rewarded as it says.
+        sampler: what writes the rollouts: vLLM, or transformers in the process, which is slower and needs nothing.
+        fidelity: `as_run`: what the published program does: it trains the vision tower and fuses no kernels;
+            `as_written`: what its script says: the tower is frozen, and liger is on.
+        frozen: parts of the model that stay as they are; None: as `fidelity` says.
+        liger: fused kernels; None: as `fidelity` says, where there is a GPU.
+        learning_rate: constant.
+        warmup: share of all steps over which it rises.
+        epochs: passes over the data.
+        steps: optimizer steps instead of `epochs`.
+        batch: prompts a step.
+        mini_batch: prompts an update of the weights; a batch of several is partly off-policy.
+        micro_batch: replies a device takes at a time.
+        samples: replies to each prompt: the group whose rewards are compared.
+        temperature, top_p: of the rollouts. `top_k`: 0 is off.
+        prompt_length: longest prompt in tokens, images included.
+        response_length: longest response in tokens; of several turns together, what tools show included.
+        max_turns: units of a solution, for `multi_turn`.
+        overlong: what to do about longer prompts: refuse to start, or leave them out.
+        max_pixels: pixels that an image is shown with at most; it lowers the base's own limit.
+        clip_low, clip_high: how far the probability ratio may fall or rise before it is clipped.
+        mean: of the loss: over all tokens, over the responses of a token mean each, or of their sums over a fixed
+            length (Dr. GRPO).
+        scale: divide an advantage by the standard deviation of its group.
+        kl: weight of the distance to the base in the loss; 0 is none, and no reference model is held. With an adapter
+            the base is the weights without it, also where the adapter was trained before.
+        entropy: weight of the entropy in the loss.
+        dynamic_sampling: draw again until a batch is full of groups whose rewards differ.
+        max_grad_norm: longest gradient; longer ones are shortened to it.
+        lora: train an adapter instead of the weights.
+        precision: of the forward pass.
+        attention: `sdpa` is PyTorch's own, `fa2` needs flash-attn in the environment and takes no padding along.
+        checkpointing: recompute activations in the backward pass: less memory, about a third more time.
+        offload: weights and optimizer wait in main memory while the rollouts are written.
+        tensor_parallel: devices that share one copy of the sampler.
+        sampler_memory: share of a device's memory that vLLM takes.
+        max_images: images of a prompt and its tools together.
+        device: where it runs.
+        devices: processes a node, one for each GPU.
+        nodes: machines.
+        gpus: numbers of the GPUs that are taken on each node; None: the first ones.
+        judge_gpus: GPUs that the judge takes beside the policy's; they count in what the stage needs.
+        save: steps between checkpoints.
+        keep: newest checkpoints to keep beside the best; None: all. Resume state stays with the newest two only.
+        validate: steps between validations; None: never.
+        rollouts: steps between two that leave their rollouts as traces in the run's folder; None: none does.
+        stop_on: signs of ill health that end the run.
+        reward: what replies are rewarded for; it goes over the system's.
+        trackers: where verl also reports: tensorboard, wandb, swanlab.
+        seed: of the order of rows and of the sampling.
+        engine: further keys for verl, by its own dotted names.
+    """
+
+    base: str | None = None
+    after: str | None = None
+    data: str
+    validation: str | None = None
+    variant: dict[str, str] = {}
+    rollout: Literal["per_cru", "multi_turn"] = "per_cru"
+    sources: tuple[str, ...] = ()
+    sampler: Literal["vllm", "transformers"] = "vllm"
+    fidelity: Literal["as_run", "as_written"] = "as_run"
+    frozen: tuple[Part, ...] | None = None
+    liger: bool | None = None
+    learning_rate: Positive = 1e-6
+    warmup: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    epochs: Count = 1
+    steps: Count | None = None
+    batch: Count = 64
+    mini_batch: Count = 64
+    micro_batch: Count = 1
+    samples: Annotated[int, Meta(ge=2)] = 8
+    temperature: Positive = 1.0
+    top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Meta(ge=0)] = 0
+    prompt_length: Count = 8_192
+    response_length: Count = 512
+    max_turns: Count = 16
+    overlong: Literal["error", "drop"] = "drop"
+    max_pixels: Count = 12_845_056
+    clip_low: Positive = 0.2
+    clip_high: Positive = 0.28
+    mean: Literal["token", "response", "constant"] = "token"
+    scale: bool = True
+    kl: NotNegative = 0.0
+    entropy: float = 0.0
+    dynamic_sampling: bool = False
+    max_grad_norm: Positive = 1.0
+    lora: Lora | None = None
+    precision: Literal["bf16", "float32"] = "bf16"
+    attention: Literal["sdpa", "fa2"] = "sdpa"
+    checkpointing: bool = True
+    offload: bool = True
+    tensor_parallel: Count = 4
+    sampler_memory: Annotated[float, Meta(gt=0, lt=1)] = 0.6
+    max_images: Count = 64
+    device: Literal["cuda", "cpu"] = "cuda"
+    devices: Count = 8
+    nodes: Count = 1
+    gpus: tuple[Annotated[int, Meta(ge=0)], ...] | None = None
+    judge_gpus: Annotated[int, Meta(ge=0)] = 0
+    save: Count = 10
+    keep: Count | None = None
+    validate: Count | None = None
+    rollouts: Count | None = 10
+    stop_on: tuple[Health, ...] = ()
+    reward: Reward = Reward()
+    trackers: tuple[Literal["tensorboard", "wandb", "swanlab"], ...] = ()
+    seed: Annotated[int, Meta(ge=0)] = 42
+    engine: dict[str, Any] = {}
+
+    @property
+    def stays(self) -> tuple[Part, ...]:
+        """The parts of the model that are frozen."""
+        if self.frozen is not None:
+            return self.frozen
+        return ("vision",) if self.fidelity == "as_written" else ()
+
+    @property
+    def fused(self) -> bool:
+        """Whether liger's kernels are used."""
+        if self.liger is not None:
+            return self.liger
+        return self.fidelity == "as_written" and self.device == "cuda"
+
+
+def data_name(config: Config) -> str:
+    """The setting `data` with its {…} filled.
+
+    Raises:
+        ConfigError: `variant` lacks a word.
+    """
+    return filled(config.data, config.variant)
+
+
+def validation_name(config: Config) -> str | None:
+    """The setting `validation` with its {…} filled.
+
+    Raises:
+        ConfigError: `variant` lacks a word.
+    """
+    return config.validation and filled(config.validation, config.variant, "validation")
+
+
+def changes(
+    config: Config, published: Mapping[str, Any], origins: Mapping[str, str], name: str
+) -> tuple[Change, ...]:
+    """Where verl gets other values than the published ones, before weights and rows are looked for.
+
+    Args:
+        name: of the run to be.
+
+    Raises:
+        ConfigError: the settings do not fit together.
+    """
+    from virc.engines.verl import plan as verl
+    from virc.stages.context import Place
+
+    run = Path("runs") / name
+    validation = validation_name(config)
+    place = Place(
+        base=Path(config.base or f"the newest run of {config.after}"),
+        model_type="qwen2_5_vl",  # that of every published stage
+        data=Path(DATA) / data_name(config),
+        media=Path(DATA),
+        validation=Path(DATA) / validation if validation else None,
+        reward=run / "reward.json",
+        protocol=run / "virc_protocol.json",
+        output=run / "checkpoints",
+        files=run / "logs" / "attempt_1",
+        python=Path("python"),
+        recipes=Path(),
+    )
+    return verl.changes(verl.flat(config, place, published), published, origins)
+
+
+def contradictions(config: Config) -> Iterator[Fault]:
+    """Settings that each are fine and together make no sense, by the setting to change."""
+    from virc.engines.verl import plan as verl
+
+    for setting, name in (("data", data_name), ("validation", validation_name)):
+        try:
+            name(config)
+        except ConfigError as error:
+            yield Fault((setting,), error.message, error.hint)
+    for nonsense in (_of_batches, _of_devices, _of_cpu, _of_sampling, _of_model, _of_run):
+        yield from (Fault((setting,), message, hint) for setting, message, hint in nonsense(config))
+    yield from verl.faults(config.engine)
+
+
+_Said = Iterator[tuple[str, str, str]]
+"""The setting to change, what is wrong, what to do."""
+
+
+def _of_batches(config: Config) -> _Said:
+    """verl fills up what cannot be divided with made-up replies, which count in the loss's mean."""
+    if config.batch % config.mini_batch:
+        yield (
+            "mini_batch",
+            f"a batch of {config.batch} prompts is no multiple of mini_batch {config.mini_batch}",
+            f"mini_batch: {config.batch}",
+        )
+    at_a_time = config.micro_batch * config.devices * config.nodes
+    if config.mini_batch * config.samples % at_a_time:
+        yield (
+            "micro_batch",
+            f"{config.mini_batch} x {config.samples} replies (mini_batch x samples) are no multiple of the "
+            f"{at_a_time} that are taken at a time (micro_batch x devices x nodes)",
+            "micro_batch: 1, or other devices",
+        )
+
+
+def _of_devices(config: Config) -> _Said:
+    if config.devices % config.tensor_parallel:
+        yield (
+            "tensor_parallel",
+            f"{config.devices} devices are no multiple of tensor_parallel {config.tensor_parallel}",
+            f"tensor_parallel: {max(n for n in range(1, config.devices + 1) if config.devices % n == 0 and n <= 8)}",
+        )
+    if config.gpus is not None and len(set(config.gpus)) != config.devices:
+        yield (
+            "gpus",
+            f"gpus names {len(set(config.gpus))} different GPUs, and devices is {config.devices}",
+            f"devices: {len(set(config.gpus))}",
+        )
+
+
+def _of_cpu(config: Config) -> _Said:
+    if config.device != "cpu":
+        return
+    if config.attention == "fa2":
+        yield "attention", "flash-attn needs a GPU, and device is cpu", "attention: sdpa"
+    if config.fused:
+        yield "liger", "the kernels of liger need a GPU, and device is cpu", "liger: false"
+    if config.offload:
+        yield "offload", "offload spares the memory of GPUs, and device is cpu", "offload: false"
+    if config.tensor_parallel > 1:
+        yield "tensor_parallel", "a sampler on CPUs is not shared, and device is cpu", "tensor_parallel: 1"
+    if config.judge_gpus:
+        yield "judge_gpus", "judge_gpus counts GPUs, and device is cpu", "judge_gpus: 0"
+    if config.gpus is not None:
+        yield "gpus", "gpus names GPUs, and device is cpu", "gpus: null"
+
+
+def _of_sampling(config: Config) -> _Said:
+    if config.sampler == "transformers" and config.tensor_parallel > 1:
+        yield "tensor_parallel", "the sampler transformers runs on one device", "tensor_parallel: 1"
+    if config.clip_low >= 1:
+        yield "clip_low", "the probability ratio cannot fall by 1 or more", "clip_low: 0.2"
+    if config.rollout == "per_cru":
+        if config.sources:
+            yield "sources", "sources are of whole problems, and rollout is per_cru", "rollout: multi_turn"
+        return
+    if config.max_images <= config.max_turns:
+        yield (
+            "max_images",
+            f"{config.max_turns} turns can show {config.max_turns} images beside that of the problem, and max_images "
+            f"is {config.max_images}",
+            f"max_images: {config.max_turns + 1}",
+        )
+    if config.response_length < _TURN * config.max_turns:
+        yield (
+            "response_length",
+            f"{config.max_turns} turns with what tools show do not fit into {config.response_length} tokens",
+            f"response_length: {4096 if config.max_turns > 4 else 1024}, or fewer max_turns",
+        )
+
+
+_TURN = 32
+"""Tokens of the shortest turn: a thought, a call, and a small image in return."""
+
+
+def _of_model(config: Config) -> _Said:
+    if {*config.stays} == {*get_args(Part)}:
+        yield "frozen", "every part of the model is frozen, so nothing is trained", "frozen: [vision]"
+    if config.lora:
+        if config.lora.dropout:
+            yield "lora", "verl trains adapters without dropout", "lora.dropout: 0"
+        if "language" in config.stays:
+            yield "frozen", "an adapter trains the language model, which frozen names", "frozen: [vision]"
+
+
+def _of_run(config: Config) -> _Said:
+    if config.validate and not config.validation:
+        yield (
+            "validate",
+            f"validate is {config.validate}, and there are no rows to validate with",
+            "validation: FILE, or validate: null",
+        )
+    if config.validation and not config.validate:
+        yield (
+            "validation",
+            "validation names rows that are never looked at, since validate is not set",
+            "validate: 10",
+        )

@@ -1,0 +1,204 @@
+"""Supervised fine-tuning: the settings of a stage. What LLaMA-Factory gets of them is in `engines/llamafactory.py`."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+from msgspec import Meta
+
+from virc.config.placeholders import filled
+from virc.config.validation import Fault
+from virc.core.errors import ConfigError
+from virc.core.files import DATA
+from virc.core.plan import Change
+
+ENGINE = "llamafactory"
+"""The module of `engines/` that runs such a stage."""
+ESTIMATE = "sft"
+"""The module that counts what such a stage needs."""
+
+Part = Literal["vision", "projector", "language"]
+Count = Annotated[int, Meta(ge=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Lora(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A low-rank adapter (Hu et al., 2021) instead of full fine-tuning.
+
+    Args:
+        rank: of each update.
+        alpha: the update is scaled by alpha / rank.
+        dropout: share of inputs dropped before it.
+        targets: names of the layers that get one; `all`: every linear layer of the parts that are not frozen.
+    """
+
+    rank: Count = 16
+    alpha: Count = 32
+    dropout: Share = 0.0
+    targets: tuple[str, ...] = ("all",)
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A stage of kind `sft`.
+
+    Args:
+        base: model it starts from: short name, hub id, folder or run; None where `after` names a stage.
+        after: stage whose newest finished run it starts from.
+        data: `FOLDER/NAME`: the dataset NAME of `data/FOLDER/dataset_info.json`; or a file of rows.
+        variant: words for the {…} in `data`, so that overlays can choose one each.
+        learning_rate: at its peak.
+        schedule: how it falls after the warm-up.
+        warmup: share of all steps over which it rises.
+        epochs: passes over the data.
+        steps: optimizer steps instead of `epochs`.
+        batch: rows an optimizer step, over all devices of all nodes.
+        micro_batch: rows a device takes at a time.
+        max_grad_norm: longest gradient; longer ones are shortened to it.
+        cutoff: longest row in tokens, images included.
+        overlong: what to do about longer rows: refuse to start, or leave them out.
+        mixed_coordinates: take rows whose boxes are in units that the base was not trained to write.
+        min_pixels, max_pixels: pixels an image is shown with; `max_pixels` and `cutoff` move together.
+        frozen: parts of the model that stay as they are.
+        lora: train an adapter instead of the weights.
+        precision: of the forward pass; `bf16` needs half the memory of `float32` for activations.
+        attention: `sdpa` is PyTorch's own, `fa2` needs flash-attn in the environment.
+        liger: fused kernels, among them a cross-entropy that never holds all logits.
+        checkpointing: recompute activations in the backward pass: less memory, about a third more time.
+        zero: DeepSpeed ZeRO stage; 3 spreads weights, gradients and optimizer over the devices. 0: none.
+        offload: ZeRO keeps optimizer and weights in main memory: far less GPU memory, far slower.
+        device: where it runs.
+        devices: processes a node, one for each GPU.
+        nodes: machines.
+        loaders: processes that read images, for each device.
+        save: optimizer steps between checkpoints, or `epoch`.
+        keep: newest checkpoints to keep; None: all. Resume state stays with the newest two only.
+        log_every: optimizer steps between two lines of metrics.
+        trackers: where LLaMA-Factory also reports: tensorboard, wandb, swanlab.
+        seed: of the order of rows and of dropout.
+        engine: further keys for LLaMA-Factory, by its own names.
+    """
+
+    base: str | None = None
+    after: str | None = None
+    data: str
+    variant: dict[str, str] = {}
+    learning_rate: Annotated[float, Meta(gt=0)]
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    epochs: Annotated[float, Meta(gt=0)] = 1.0
+    steps: Count | None = None
+    batch: Count = 64
+    micro_batch: Count = 1
+    max_grad_norm: Annotated[float, Meta(gt=0)] = 1.0
+    cutoff: Count = 65_536
+    overlong: Literal["error", "drop"] = "error"
+    mixed_coordinates: bool = False
+    min_pixels: Count = 3_136
+    max_pixels: Count = 12_845_056
+    frozen: tuple[Part, ...] = ("vision", "projector")
+    lora: Lora | None = None
+    precision: Literal["bf16", "float32"] = "bf16"
+    attention: Literal["sdpa", "fa2"] = "sdpa"
+    liger: bool = True
+    checkpointing: bool = True
+    zero: Literal[0, 2, 3] = 3
+    offload: bool = False
+    device: Literal["cuda", "cpu"] = "cuda"
+    devices: Count = 8
+    nodes: Count = 1
+    loaders: Annotated[int, Meta(ge=0)] = 8
+    save: Count | Literal["epoch"] = "epoch"
+    keep: Count | None = None
+    log_every: Count = 10
+    trackers: tuple[Literal["tensorboard", "wandb", "swanlab"], ...] = ()
+    seed: Annotated[int, Meta(ge=0)] = 42
+    engine: dict[str, Any] = {}
+
+    @property
+    def at_a_time(self) -> int:
+        """Rows that all devices of all nodes take at a time."""
+        return self.micro_batch * self.devices * self.nodes
+
+
+def data_name(config: Config) -> str:
+    """The setting `data` with its {…} filled.
+
+    Raises:
+        ConfigError: `variant` lacks a word.
+    """
+    return filled(config.data, config.variant)
+
+
+def changes(
+    config: Config, published: Mapping[str, Any], origins: Mapping[str, str], name: str
+) -> tuple[Change, ...]:
+    """Where the engine gets other values than the published ones, before weights and rows are looked for.
+
+    Args:
+        name: of the run to be.
+
+    Raises:
+        ConfigError: the settings do not fit together.
+    """
+    from virc.engines.llamafactory.changes import changes
+    from virc.engines.llamafactory.plan import settings
+    from virc.stages.context import Place
+
+    folder = Path("runs") / name
+    data = Path(DATA) / data_name(config)
+    place = Place(
+        base=Path(config.base or f"the newest run of {config.after}"),
+        model_type="qwen2_5_vl",  # that of every published stage
+        data=data,
+        media=data.parent,
+        dataset=data.name,
+        entry={},
+        output=folder / "checkpoints",
+        files=folder / "logs" / "attempt_1",
+        python=Path("python"),
+        recipes=Path(),
+    )
+    return changes(settings(config, place), published, origins)
+
+
+def contradictions(config: Config) -> Iterator[Fault]:
+    """Settings that each are fine and together make no sense, by the setting to change."""
+    from virc.engines.llamafactory.plan import accumulation, faults
+
+    checks = (("data", data_name), ("batch", accumulation))
+    for setting, check in checks:
+        try:
+            check(config)
+        except ConfigError as error:
+            yield Fault((setting,), error.message, error.hint)
+    yield from (Fault((setting,), message, hint) for setting, message, hint in _nonsense(config))
+    yield from faults(config.engine)
+
+
+def _nonsense(config: Config) -> Iterator[tuple[str, str, str]]:
+    if config.zero and config.devices * config.nodes == 1 and not config.offload:
+        yield "zero", f"zero {config.zero} spreads over devices, and there is only one", "zero: 0"
+    if config.offload and not config.zero:
+        yield "offload", "offload is done by DeepSpeed ZeRO, and zero is 0", "zero: 3, or offload: false"
+    if config.device == "cpu":
+        if config.devices * config.nodes > 1 and not config.zero:
+            yield "zero", "several processes on CPUs cannot be resumed without DeepSpeed ZeRO", "zero: 3"
+        if config.offload:
+            yield "offload", "offload spares the memory of GPUs, and device is cpu", "offload: false"
+        if config.liger:
+            yield "liger", "the kernels of liger need a GPU, and device is cpu", "liger: false"
+        if config.attention == "fa2":
+            yield "attention", "flash-attn needs a GPU, and device is cpu", "attention: sdpa"
+    if config.min_pixels > config.max_pixels:
+        yield (
+            "min_pixels",
+            f"min_pixels {config.min_pixels} is over max_pixels {config.max_pixels}",
+            "min_pixels: 3136",
+        )
+    if {*config.frozen} == {*get_args(Part)}:
+        yield (
+            "frozen",
+            "every part of the model is frozen, so nothing is trained",
+            "frozen: [vision, projector]",
+        )

@@ -1,0 +1,1 @@
+"""Systems, one YAML each, and the catalog of published ones."""

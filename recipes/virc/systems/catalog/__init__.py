@@ -1,0 +1,1 @@
+"""The published systems, and how far each is supported."""

@@ -1,0 +1,71 @@
+"""Writing system files: copies and new ones."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+from virc.config import dotted as nested
+from virc.config import yaml as plain_yaml
+from virc.config.validation import wanted
+from virc.core.errors import ConfigError, UsageError
+from virc.core.files import expanded, write_whole
+from virc.core.text import clause
+from virc.systems import registry as systems
+from virc.systems.registry import Name, System
+
+_STARTING = Path(__file__).with_name("starting.txt")
+
+
+def copied(system: System, target: Path, name: str) -> str:
+    """The YAML of a system under another name and for another place: comments are kept, relative paths lead on.
+
+    Raises:
+        ConfigError: the file cannot be read any more.
+    """
+    text = plain_yaml.read_text(system.file)
+    content = plain_yaml.parse(text, str(system.file))
+    here, there = system.file.parent, os.path.realpath(target.absolute().parent)
+    values: dict[nested.Path, str] = {("name",): name}
+    for keys, relative in systems.relative_paths(content):
+        path = os.path.relpath(os.path.realpath(here / expanded(relative)), there)
+        values[keys] = path if path.startswith("..") else f"./{path}"
+    return plain_yaml.replaced(text, values)
+
+
+def starting(name: str) -> str:
+    """The YAML of a system to begin with: every section with an example."""
+    return _STARTING.read_text(encoding="utf-8").replace("NAME", name)
+
+
+def write(target: Path, text: str) -> None:
+    """Write a system's file; it is there whole, or not at all.
+
+    Raises:
+        ConfigError: there is a file, or it cannot be written.
+    """
+    if os.path.lexists(target):
+        raise ConfigError(f"there is a file {target} already", "choose another, or remove it")
+    try:
+        write_whole(target, text.encode())
+    except OSError as error:
+        raise ConfigError(f"cannot write {target}: {clause(error)}") from error
+
+
+def checked_name(name: str | None, target: Path) -> str:
+    """The name of a system in the file `target`: as given, else the file's stem.
+
+    Raises:
+        UsageError: the file would not be found as one of a system.
+        ConfigError: nothing can have that name, or a system has it.
+    """
+    if target.suffix not in systems.SUFFIXES:
+        raise UsageError(f"{target} does not end in .yaml", f"{target.name}.yaml")
+    chosen = name or target.stem
+    if not re.match(systems.NAME_PATTERN, chosen):
+        raise ConfigError(f"{json.dumps(chosen)} cannot name a system", f"names are {wanted(Name)}")
+    if chosen in systems.discover():
+        raise ConfigError(
+            f"there is a system {chosen} already, in {systems.discover()[chosen].file}", "choose another name"
+        )
+    return chosen

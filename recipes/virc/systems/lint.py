@@ -1,0 +1,322 @@
+"""Everything that is wrong with a system's YAML, found without a network, a GPU, weights or rows."""
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from virc.config import dotted as nested
+from virc.config import validation as fitting
+from virc.config import yaml as plain_yaml
+from virc.config.validation import Fault
+from virc.core.errors import ConfigError
+from virc.core.files import is_file
+from virc.core.nearest import did_you_mean
+from virc.core.text import plain
+from virc.stages import resolve as stages
+from virc.systems import registry as systems
+from virc.systems import words
+from virc.systems.registry import System, Written
+
+MOST = 100
+"""Faults that are listed of one file."""
+
+_MOST_TRIES = 2000  # a stage with an overlay takes about a millisecond
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One fault.
+
+    Args:
+        line: in the file, from 1.
+        where: the keys that lead there, with dots between them.
+        message: what is wrong, one clause.
+        hint: what to do.
+    """
+
+    line: int
+    where: str
+    message: str
+    hint: str | None = None
+
+
+def check(path: Path) -> list[Finding]:
+    """The first `MOST` faults of a system's file, in the order of its lines; those of single keys come before others.
+
+    Raises:
+        ConfigError: there is no file, or it is no YAML.
+    """
+    if not is_file(path):
+        raise ConfigError(f"there is no file {path}", "virc systems ls")
+    text = plain_yaml.read_text(path)
+    content = plain_yaml.parse(text, str(path))
+    found = list(islice(_faults(content, path), MOST))
+    lines = plain_yaml.lines(text)
+    findings = [
+        Finding(systems.line_of(fault.path, lines), ".".join(fault.path), fault.message, fault.hint)
+        for fault in found
+    ]
+    return sorted(dict.fromkeys(findings), key=lambda each: each.line)
+
+
+def _faults(content: Mapping[str, Any], path: Path) -> Iterator[Fault]:
+    single = [*islice(_of_single_keys(content), MOST)]
+    yield from single
+    rest, wrong = _sound(content, single)
+    yield from _of_names(content)
+    system = systems.built(rest, path)
+    yield from _of_order(system)
+    yield from _of_reward(system)
+    yield from _of_tools(system)
+    if "tools" not in wrong:  # what its calls may name is not known then
+        yield from _of_words(system)
+    yield from _of_protocol_source(system)
+    told: set[tuple[nested.Path, str]] = set()
+    if len(system.stages) * len(system.overlays) > _MOST_TRIES:
+        yield Fault(
+            ("overlays",), f"there are over {_MOST_TRIES} pairs of a stage and an overlay: too many to try"
+        )
+        return
+    for name in system.stages:
+        yield from _of_stage(system, name, wrong, told)
+
+
+def _sound(content: Mapping[str, Any], faults: list[Fault]) -> tuple[dict[str, Any], set[str]]:
+    """What is left without the keys that are wrong and without what is nothing without them; the names of the keys."""
+    rest = dict(content)
+    wrong: set[str] = set()
+    while faults:
+        gone = {each.path[:-1] if isinstance(each, fitting.Missing) else each.path for each in faults}
+        wrong |= {path[-1] for path in gone if path}
+        rest = {"name": "unnamed", **nested.without(rest, gone)}
+        faults = list(systems.misfits(rest))
+    return rest, wrong
+
+
+def _of_single_keys(content: Mapping[str, Any]) -> Iterator[Fault]:
+    """What is unknown or of the wrong type, each key by itself."""
+    yield from fitting.faults(content, Written)
+    told: set[tuple[nested.Path, str]] = set()
+    for path, kind, others in _layers(content):
+        settings = nested.at(content, path)
+        for fault in fitting.faults(settings, kind, noun="setting") if isinstance(settings, Mapping) else ():
+            foreign = isinstance(fault, fitting.Unknown) and fault.path[1:] == () and fault.path[0] in others
+            where = (*path, *fault.path)
+            if not isinstance(fault, fitting.Missing) and not foreign and (where, fault.message) not in told:
+                told.add((where, fault.message))
+                yield Fault(where, fault.message, stages.hint_for(fault))
+
+
+def _layers(content: Mapping[str, Any]) -> Iterator[tuple[nested.Path, Any, frozenset[str]]]:
+    """Where settings stand, the `Config` that says which there are, and those that stages of another kind may have."""
+    written = _mappings(content.get("stages"))
+    kinds = {
+        name: stages.recipe(stage["kind"]).Config
+        for name, stage in written.items()
+        if stage.get("kind") in systems.KINDS
+    }
+    everywhere = list(dict.fromkeys(kinds.values()))
+    every = frozenset(field for kind in everywhere for field in kind.__struct_fields__)
+    none: frozenset[str] = frozenset()
+    yield from (
+        (("stages", name, "settings"), kind, none)
+        for name, kind in kinds.items()
+        if "settings" in written[name]
+    )
+    if "everywhere" in content:
+        yield from ((("everywhere",), kind, every) for kind in everywhere)
+    for name, overlay in _mappings(content.get("overlays")).items():
+        if "settings" in overlay:
+            yield from ((("overlays", name, "settings"), kind, every) for kind in everywhere)
+        for stage in _mappings(overlay.get("stages")):
+            if stage in kinds:
+                yield ("overlays", name, "stages", stage), kinds[stage], none
+
+
+def _mappings(value: Any) -> dict[str, Mapping[str, Any]]:
+    members = value.items() if isinstance(value, Mapping) else ()
+    return {name: each for name, each in members if isinstance(each, Mapping)}
+
+
+def _of_names(content: Mapping[str, Any]) -> Iterator[Fault]:
+    """Overlays that name stages there are none of, and words that fill nothing."""
+    known = _mappings(content.get("stages"))
+    for name, overlay in _mappings(content.get("overlays")).items():
+        for part in ("stages", "verified"):
+            named = overlay.get(part)
+            for stage in named if isinstance(named, Mapping) else ():
+                if stage not in known:
+                    hint = did_you_mean(stage, known) if known else None
+                    yield Fault(("overlays", name, part, stage), f"there is no stage {stage!r}", hint)
+    leaves = list(nested.leaves(content))
+    named = [str(value) for path, value in leaves if path[-1] in ("data", "validation")]
+    used = {word for value in named for word in re.findall(r"\{(\w+)\}", value)}
+    for path, _ in leaves:
+        if path[-2:-1] == ("variant",) and path[-1] not in used:
+            yield Fault(
+                path,
+                f"no `data` has a {{{path[-1]}}} to be filled",
+                did_you_mean(path[-1], used, "remove it"),
+            )
+
+
+def _of_reward(system: System) -> Iterator[Fault]:
+    """A total that there is not; what it reads is known when it is loaded, which a check does not do."""
+    if system.reward is None:
+        return
+    from virc.rewards import registry as rewards
+
+    fault = rewards.lacking(system.reward, system.file.parent)
+    if fault:
+        yield Fault(("reward", "total"), fault.message, fault.hint)
+
+
+def _of_tools(system: System) -> Iterator[Fault]:
+    """Tools that there are none of; a file is not loaded for it."""
+    from virc.tools import registry as tools
+
+    if system.tools == "none" and UNSET in (system.wording.system, system.wording.first):
+        yield Fault(
+            ("tools",),
+            "without tools a system needs words of its own",
+            "wording: {system: TEXT, first: TEXT}",
+        )
+    for name in system.offered:
+        if name in tools.discover() or tools.file_of(name, system.file.parent):
+            continue
+        if name.endswith(".py"):
+            yield Fault(("tools",), f"there is no file {plain(name, 200)}")
+        else:
+            known = f"there are {', '.join(tools.discover())}; or ./FILE.py beside this file"
+            hint = did_you_mean(name, tools.discover(), known)
+            yield Fault(("tools",), f"there is no tool {plain(name, 60)!r}", hint)
+
+
+def _of_words(system: System) -> Iterator[Fault]:
+    """Calls of what no tool takes; tools of one's own are known when they are loaded, which a check does not do."""
+    from virc.tools import registry as tools
+
+    yield from words.faults(system.wording, system.offered, tools.discover())
+
+
+def _of_protocol_source(system: System) -> Iterator[Fault]:
+    """Rows that show a wording, of a dataset there is none of."""
+    for coordinates, source in system.protocol_source.items():
+        path = ("protocol_source", coordinates)
+        dataset, slash, name = source.partition("/")
+        if not slash or not name:
+            yield Fault(
+                path, f"{plain(source, 60)!r} is not DATASET/NAME", "NAME is of its dataset_info.json"
+            )
+        elif dataset not in system.datasets:
+            hint = (
+                did_you_mean(dataset, system.datasets) if system.datasets else "datasets: {NAME: {hub: ID}}"
+            )
+            yield Fault(path, f"there is no dataset {plain(dataset, 60)!r}", hint)
+
+
+def _of_order(system: System) -> Iterator[Fault]:
+    """What stages come after."""
+    before = {name: _values(system, name).get("after") for name in system.stages}
+    for name, after in before.items():
+        path = ("stages", name, "settings", "after")
+        if after is None:
+            if _values(system, name).get("base") is None:
+                yield Fault(
+                    ("stages", name),
+                    f"the stage {name} names neither `base` nor `after`",
+                    "base: MODEL, or after: STAGE",
+                )
+        elif after not in system.stages:
+            others = [each for each in before if each != name]
+            yield Fault(
+                path, f"there is no stage {after!r}", did_you_mean(after, others) if others else "base: MODEL"
+            )
+        else:
+            circle = _circle(name, before)
+            if circle and name == min(circle):
+                yield Fault(
+                    path,
+                    f"{' after '.join((*circle, name))}: stages in a circle",
+                    "base: MODEL in one of them",
+                )
+
+
+def _circle(name: str, before: Mapping[str, str | None]) -> list[str]:
+    """The stages from one back to itself; empty where it does not come after itself."""
+    chain, at = {name: None}, before.get(name)
+    while at is not None and at not in chain:
+        chain[at] = None
+        at = before.get(at)
+    return list(chain) if at == name else []
+
+
+def _values(system: System, stage: str, overlay: str | None = None) -> dict[str, Any]:
+    return stages.merged(stages.of_system(system, stage, (overlay,) if overlay else ()))[0]
+
+
+def _of_stage(
+    system: System, name: str, wrong: set[str], told: set[tuple[nested.Path, str]]
+) -> Iterator[Fault]:
+    """What is wrong with the settings of a stage together: alone, and with each overlay where that is new.
+
+    Args:
+        wrong: names of settings that were found wrong by themselves and left out.
+        told: places and faults that were told of already; those of this stage are added.
+    """
+    kind = stages.recipe(system.stages[name].kind)
+    alone: set[str] = set()
+    for overlay in (None, *system.overlays):
+        values = _values(system, name, overlay)
+        faults: list[Fault] = []
+        for fault in fitting.faults(values, kind.Config):
+            if fault.path[-1] not in wrong:
+                faults.append(Fault(fault.path, f"the setting {fault.path[-1]} is missing"))
+            values[fault.path[0]] = _anything(fitting.kind_at(kind.Config, fault.path))
+        config = msgspec.convert(values, kind.Config, strict=False)
+        for fault in (*faults, *_base_and_after(values), *kind.contradictions(config)):
+            if overlay and fault.message in alone:
+                continue
+            alone |= set() if overlay else {fault.message}
+            path = _place(fault, system, name, overlay)
+            if (path, fault.message) not in told:
+                told.add((path, fault.message))
+                where = f"stage {name}" + (f", with the overlay {overlay}" if overlay else "")
+                yield Fault(path, f"{fault.message} ({where})", fault.hint)
+
+
+def _anything(kind: Any) -> object:
+    """Some value of a type, in the place of one that is missing, so that the rest can be looked at."""
+    values: tuple[object, ...] = ("-", 1, {})
+    return next((each for each in values if not any(fitting.faults(each, kind))), None)
+
+
+def _base_and_after(values: Mapping[str, Any]) -> Iterator[Fault]:
+    if values.get("base") is not None and values.get("after") is not None:
+        yield Fault(
+            ("base",),
+            f"with `base` the stage does not start from {values['after']!r}, which it comes after",
+            "leave one of them out",
+        )
+
+
+def _place(fault: Fault, system: System, stage: str, overlay: str | None) -> nested.Path:
+    """Where the setting stands that is to be changed, nearest to what was chosen."""
+    places: list[tuple[nested.Path, Mapping[str, Any]]] = [
+        (("stages", stage, "settings"), system.stages[stage].settings),
+        (("everywhere",), system.everywhere),
+    ]
+    if overlay:
+        chosen = system.overlays[overlay]
+        places = [
+            (("overlays", overlay, "stages", stage), chosen.stages.get(stage, {})),
+            (("overlays", overlay, "settings"), chosen.settings),
+            *places,
+        ]
+    otherwise = ("overlays", overlay, "settings") if overlay else ("stages", stage, "settings")
+    where = next((place for place, settings in places if fault.path[0] in settings), otherwise)
+    return (*where, *fault.path)

@@ -1,0 +1,380 @@
+"""Systems, one YAML each: the models that belong together, how they are spoken to, and the stages that train them.
+
+A system is found by being a file here or in a folder of `VIRC_PATH`; a file may also be named by its path. There is
+no second list. In its settings, a text that begins with `./` or `../` is a path, counted from the folder of the file.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+from msgspec import Meta
+
+from virc.config import dotted as nested
+from virc.config import validation as fitting
+from virc.config import yaml as plain_yaml
+from virc.config.user import Seconds, Text, Url
+from virc.core.errors import ConfigError
+from virc.core.files import expanded, is_file, is_folder
+from virc.core.nearest import did_you_mean
+from virc.reasoning.protocol import USUAL, Coordinates, Drawing, Words
+from virc.tools import registry as tools
+
+SEARCH_PATH = "VIRC_PATH"
+"""The variable that names further folders of systems, separated as in PATH."""
+
+DEFAULT = "virc"
+"""The system that is meant where a command names none."""
+
+PACKAGE = Path(__file__).parent
+_LISTED = "tools"
+SUFFIXES = (".yaml", ".yml")
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,49}\Z"
+
+Kind = Literal["sft", "rl"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""Kinds of stages: modules of `virc`, each with a `Config` and `contradictions(config)`."""
+
+Name = Annotated[
+    str,
+    Meta(
+        pattern=NAME_PATTERN,
+        description="at most 50 letters, digits, `-`, `_`, `.` or `+`, a letter or digit first",
+    ),
+]
+"""Runs and folders are named after systems and stages; commas separate overlays."""
+
+HUB_ID = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}"
+"""What a hub id looks like, as a regular expression."""
+HubId = Annotated[str, Meta(pattern=rf"^{HUB_ID}\Z", description="a hub id, OWNER/NAME")]
+
+
+class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One model of a system.
+
+    Args:
+        hub: its hub id; None when its weights travel in this package.
+        folder: where its weights lie on this machine; in the file, counted from the file's own folder.
+        coordinates: what its boxes mean where that differs from its system's.
+        gib: GiB of its weights, to tell whether it fits a machine before it is downloaded.
+    """
+
+    hub: str | None = None
+    folder: str | None = None
+    coordinates: Coordinates | None = None
+    gib: Annotated[float, Meta(gt=0)] | None = None
+
+
+class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rows that stages learn from, which `virc download` brings.
+
+    Args:
+        hub: its hub id.
+    """
+
+    hub: HubId
+
+
+class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One stage of training.
+
+    Args:
+        kind: the recipe module that plans it, whose `Config` says which settings there are.
+        settings: what differs from the defaults of that `Config`.
+        notes: what one should know of it, such as where the published texts contradict themselves.
+        published: every value of the published script, by the engine's names; empty where there is none.
+    """
+
+    kind: Kind
+    settings: dict[str, Any] = {}
+    notes: tuple[str, ...] = ()
+    published: dict[str, Any] = {}
+
+
+class Overlay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings that go together and are chosen by name, `--with NAME`.
+
+    Args:
+        about: what it is for, one line.
+        settings: for every stage whose kind has them.
+        stages: for some stages, by their names.
+        verified: stage -> where it has run, and what it took there (`--probe` prints such a line).
+    """
+
+    about: str
+    settings: dict[str, Any] = {}
+    stages: dict[str, dict[str, Any]] = {}
+    verified: dict[str, str] = {}
+
+
+class Figures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What somebody published about a system's models.
+
+    Args:
+        source: where it stands.
+        settings: what the models were asked with, by the names of `virc.solve/1`.
+        figures: model -> benchmark -> right answers in percent.
+        notes: what one should know of them.
+    """
+
+    source: str
+    settings: dict[str, Any] = {}
+    figures: Mapping[Name, Mapping[str, Annotated[float, Meta(ge=0, le=100)]]] = {}
+    notes: tuple[str, ...] = ()
+
+
+class Judging(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The judge of a reward, and how it is asked.
+
+    Args:
+        endpoint: its address, up to and with /v1; None: there is none, and rules give what they can.
+        model: its name there; None: the only one that is served.
+        at_once: questions in work at a time, in each process.
+        timeout: seconds after which one reply is given up and drawn again.
+        patience: seconds that a judge may be away before the run stops.
+    """
+
+    endpoint: Url | None = None
+    model: Text | None = None
+    at_once: Annotated[int, Meta(ge=1, le=1024)] = 32
+    timeout: Seconds = 120.0
+    patience: Seconds = 600.0
+
+
+class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What replies are rewarded for in RL.
+
+    Args:
+        total: name of a total, as `virc rewards ls` lists them, or a file of one's own; None: it is not public.
+        strict: whose checks decide what is well-formed: our own, or the published ones with their quirks.
+        judge: who gives the scores that no rule gives.
+        supply: what is not public of it; a stage starts when a total stands in its place.
+        weights: of the total `weighted`: term -> what its value is multiplied by.
+        gate: of the total `weighted`: the term without which there is no reward.
+    """
+
+    total: Text | None = "virc"
+    strict: Literal["own", "published"] = "own"
+    judge: Judging = Judging()
+    supply: Text | None = None
+    weights: Mapping[Name, float] = {}
+    gate: Name | None = None
+
+
+class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A system's YAML.
+
+    Args:
+        about: what it is, one line.
+        models: by short name.
+        judges: models that say whether an answer is right, by short name; they are spoken to in plain chat.
+        datasets: by short name, which names their folder under `data/` and begins the `data` of stages.
+        protocol_source: what boxes mean -> rows that show the wording of the models whose boxes mean that: a dataset of
+            `datasets`, a slash, and a name of its `dataset_info.json`.
+        coordinates, images: as in `Protocol`.
+        tools: names of the tools that its wording offers, or files of one's own beside it; empty: those of ViRC;
+            `none`: it calls no tools.
+        wording: how it is spoken to, and how it answers, where that is not our own wording.
+        sampling: how its models are sampled where nobody says.
+        stages: by name, in the order they are run.
+        everywhere: settings of every stage whose kind has them; what a stage itself sets wins over them.
+        overlays: by name.
+        reward: what replies are rewarded for in RL.
+        reported: what `virc eval --against paper` holds our figures against.
+        replace: take over the name of a system of this package.
+    """
+
+    name: Name
+    about: str = ""
+    models: Mapping[Name, Model] = {}
+    judges: Mapping[Name, Model] = {}
+    datasets: Mapping[Name, Dataset] = {}
+    protocol_source: Mapping[Coordinates, Text] = {}
+    coordinates: Coordinates = "pixel"
+    images: Literal["smart", "square_1000"] = "smart"
+    tools: tuple[Text, ...] | Literal["none"] = ()
+    wording: Words = Words()
+    sampling: Drawing = USUAL
+    stages: Mapping[Name, Stage] = {}
+    everywhere: dict[str, Any] = {}
+    overlays: Mapping[Name, Overlay] = {}
+    reward: Reward | None = None
+    reported: Figures | None = None
+    replace: bool = False
+
+
+class System(Written, frozen=True, forbid_unknown_fields=True):
+    """A system, and the file it was read from."""
+
+    file: Path = Path()
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """Names or files of the tools that its wording offers."""
+        return () if self.tools == "none" else self.tools or tools.DEFAULT
+
+    @property
+    def worded(self) -> bool:
+        """Whether it is spoken to in words of its own."""
+        return self.wording != Words()
+
+    @property
+    def called(self) -> str:
+        """What names it on a command line: its name where it is found by that, else its file."""
+        with suppress(ConfigError):
+            found = discover().get(self.name)
+            if found and found.file == self.file:
+                return self.name
+        return str(self.file)
+
+
+def discover() -> Mapping[str, System]:
+    """Every system by name: those of this package, then those of the folders in `VIRC_PATH`.
+
+    Raises:
+        ConfigError: a file is wrong, or takes a name that is taken without `replace: true`.
+    """
+    return _discovered(os.environ.get(SEARCH_PATH, ""))
+
+
+def get(name: str) -> System:
+    """The system of that name, or that a file `name` holds.
+
+    Raises:
+        ConfigError: there is none, the hint names the nearest; it is only listed in `field/`; or the file is wrong.
+    """
+    if is_path(name):
+        return load(expanded(name))
+    if name not in discover():
+        raise _absent(name)
+    return discover()[name]
+
+
+def _absent(name: str) -> ConfigError:
+    """Why there is no system of that name: what is known of it, or which was meant."""
+    from virc.systems.catalog import support as state
+
+    here = next((file for suffix in SUFFIXES if is_file(file := Path(f"{name}{suffix}"))), None)
+    if here:
+        return ConfigError(f"there is no system {name!r}", f"a file is named by its path: ./{here}")
+    absent = [folder for folder in _folders(os.environ.get(SEARCH_PATH, "")) if not is_folder(folder)]
+    hint = f"{SEARCH_PATH} names {absent[0]}, which is no folder" if absent else "virc systems ls"
+    near = did_you_mean(name, {*discover(), *state.names()}, hint)
+    return state.refusal(name) or ConfigError(f"there is no system {name!r}", near)
+
+
+def is_path(name: str) -> bool:
+    """Whether this names a file, not a system."""
+    return name.endswith(SUFFIXES) or "/" in name
+
+
+def load(path: Path) -> System:
+    """Read one system file.
+
+    Raises:
+        ConfigError: it is not there, no YAML, or a key in it is unknown, missing or of the wrong type.
+    """
+    if not is_file(path):
+        raise ConfigError(f"there is no file {path}", "virc systems ls")
+    text = plain_yaml.read_text(path)
+    content = plain_yaml.parse(text, str(path))
+    for fault in misfits(content):
+        line = line_of(fault.path, plain_yaml.lines(text))
+        raise ConfigError(f"{path}:{line}: {fault.message}", fault.hint)
+    return built(content, path)
+
+
+def misfits(content: Mapping[str, Any]) -> Iterator[fitting.Fault]:
+    """What of a system's YAML is unknown, missing or of the wrong type; what settings there are, stages say."""
+    try:
+        msgspec.convert(content, Written, strict=False)
+    except msgspec.ValidationError:
+        yield from fitting.faults(content, Written)
+        return
+    if fitting.endless(content):
+        yield from fitting.faults(content, Written)
+
+
+def built(content: Mapping[str, Any], path: Path) -> System:
+    """The system that a file at `path` with this content is; it has no misfits."""
+    changed = nested.without(content, set())
+    for keys, text in relative_paths(content):
+        if keys[0] != _LISTED:
+            nested.put(changed, keys, _beside(text, path))
+    written = msgspec.convert(changed, Written, strict=False)
+    if written.tools != "none":
+        found = tuple(_beside(tool, path) if _is_relative_file(tool) else tool for tool in written.tools)
+        written = msgspec.structs.replace(written, tools=found)
+    return System(**msgspec.structs.asdict(written), file=path.absolute())
+
+
+def _beside(file: str, path: Path) -> str:
+    """A file that a system's YAML names, counted from the folder of that YAML."""
+    return str(path.absolute().parent / expanded(file))
+
+
+def _is_relative_file(text: str) -> bool:
+    """Whether it names a file of Python by a path counted from another."""
+    return text.endswith(".py") and not expanded(text).is_absolute()
+
+
+def relative_paths(content: Mapping[str, Any]) -> Iterator[tuple[nested.Path, str]]:
+    """Every text in a system's YAML that is a path counted from the folder of the file, and its keys.
+
+    In a list, its number stands for a key.
+    """
+    listed = content.get(_LISTED)
+    for number, tool in enumerate(listed if isinstance(listed, list) else ()):
+        if isinstance(tool, str) and _is_relative_file(tool):
+            yield (_LISTED, str(number)), tool
+    for keys, value in nested.leaves(content):
+        match keys:
+            case ("models" | "judges", _, "folder"):
+                relative = isinstance(value, str) and not expanded(value).is_absolute()
+            case ("reward", "total"):
+                relative = isinstance(value, str) and _is_relative_file(value)
+            case (
+                ("everywhere", *_)
+                | ("stages", _, "settings", *_)
+                | ("overlays", _, "settings" | "stages", *_)
+            ):
+                relative = isinstance(value, str) and value.startswith(("./", "../"))
+            case _:
+                relative = False
+        if relative:
+            yield keys, value
+
+
+def line_of(path: nested.Path, lines: Mapping[nested.Path, int]) -> int:
+    """The line of a key, or of the nearest one around it that is there; a dotted key may stand there nested."""
+    parts = tuple(part for key in path for part in key.split("."))
+    return max(_line_of(path, lines), _line_of(parts, lines))
+
+
+def _line_of(path: nested.Path, lines: Mapping[nested.Path, int]) -> int:
+    while path and path not in lines:
+        path = path[:-1]
+    return lines.get(path, 1)
+
+
+def _folders(search_path: str) -> list[Path]:
+    return [expanded(folder) for folder in search_path.split(os.pathsep) if folder]
+
+
+@cache
+def _discovered(search_path: str) -> Mapping[str, System]:
+    found: dict[str, System] = {}
+    for folder in (PACKAGE, *_folders(search_path)):
+        for file in sorted(path for path in folder.glob("*") if path.suffix in SUFFIXES):
+            system = load(file)
+            if system.name in found and not system.replace:
+                raise ConfigError(
+                    f"{file} names its system {system.name!r}, as {found[system.name].file} does",
+                    "choose another name, or say `replace: true` in it",
+                )
+            found[system.name] = system
+    return found

@@ -1,0 +1,1 @@
+"""Visual tools, one file each; to add a tool, add a file."""

@@ -1,0 +1,43 @@
+"""`display_image`: show an image again."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image
+
+from virc.reasoning.calls import Call, Checked, View, require_keys
+from virc.reasoning.coordinates import resolve_index
+
+NAME = "display_image"
+WORDING = "after_image"
+SCHEMA: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": NAME,
+        "description": "Show an image again.",
+        "parameters": {
+            "type": "object",
+            "properties": {"image_index": {"type": "integer", "description": "which image, 0 is the first"}},
+            "required": ["image_index"],
+        },
+    },
+}
+
+
+def check(arguments: Mapping[str, object], view: View) -> Checked:
+    """Read a display call.
+
+    Returns:
+        The call, and `index_negative` where it had to be forgiven.
+
+    Raises:
+        ToolError: wrong keys or types, or no such image.
+    """
+    require_keys(arguments, "image_index")
+    index, deviations = resolve_index(arguments["image_index"], len(view.sizes))
+    return Checked(Call(NAME, index), deviations)
+
+
+def apply(call: Call, source: Image.Image) -> Image.Image:
+    """The image itself."""
+    return source

@@ -1,0 +1,146 @@
+"""Visual tools, one file each: NAME, SCHEMA, `check()` and `apply()`. Adding a tool is adding a file.
+
+A tool file defines
+
+    NAME: str                      the name the model writes
+    SCHEMA: dict                   Qwen/Hermes function schema; "{unit}" in it becomes the coordinate wording
+    WORDING: str                   which turn sentence follows its result: "after_image" or "after_scale"
+    check(arguments, view) -> Checked      raises ToolError where no reading of the call makes sense
+    apply(call, source) -> PIL.Image.Image
+
+`check` is the one check for inference, reward and data: what it forgives it names as a deviation, and each
+caller states which deviations it tolerates (D4).
+
+A tool of one's own is such a file beside the YAML of a system that names it, or in a folder of `VIRC_PATH`; it is
+loaded where a system, `--tools` or a wording names it, and offered to models whose wording has it (B2).
+"""
+
+import inspect
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from virc.core import discovery
+from virc.core import plugins as own_code
+from virc.core.errors import ConfigError
+from virc.core.files import expanded, is_file
+from virc.core.nearest import did_you_mean
+from virc.reasoning.calls import Call, Checked, ToolError, View
+from virc.reasoning.protocol import Coordinates
+
+__all__ = ["Call", "Checked", "ToolError", "View", "discover", "file_of", "get", "known", "load", "schemas"]
+
+_UNITS: Mapping[Coordinates, str] = {
+    "pixel": "pixels of that image as shown",
+    "permille": "thousandths of that image's sides, 0 to 999",
+    "thousand": "thousandths of that image's sides, 0 to 1000",
+    "unit": "fractions of that image's sides, 0 to 1",
+    "original": "pixels of that image's file",
+}
+
+_WHOLE, _ANY = (
+    '"items": {"type": "integer"}',
+    '"items": {"type": "number"}',
+)  # of boxes; fractions are not whole
+
+DEFAULT = ("crop_image", "display_image", "scale_image")
+"""Those of ViRC, which a wording offers where nobody names any."""
+
+_PACKAGE = "virc.tools"
+_TURNS = ("after_image", "after_scale")
+_OWN: dict[str, ModuleType] = {}
+
+
+@cache
+def discover() -> Mapping[str, ModuleType]:
+    """Every tool in this folder by name."""
+    modules = (discovery.module(_PACKAGE, name) for name in discovery.names(_PACKAGE))
+    return {module.NAME: module for module in modules}
+
+
+def known() -> Mapping[str, ModuleType]:
+    """Every tool that can be used in this process: those of this folder, and those that were loaded."""
+    return {**discover(), **_OWN}
+
+
+def load(names: Iterable[str], beside: Path | None = None, of_wording: bool = False) -> list[str]:
+    """Load the tools of these names that are none of this folder.
+
+    Args:
+        names: of tools, or of their files.
+        beside: folder of the system's YAML, where files may lie.
+        of_wording: they stand in a wording, which may come from anywhere: no path is followed, and a name of which
+            there is no file is passed over.
+
+    Returns:
+        The tools' own names, in that order.
+
+    Raises:
+        ConfigError: there is no such tool, or its file is none.
+    """
+    found = []
+    for name in names:
+        file = None if of_wording and own_code.is_path(name) else file_of(name, beside)
+        if name in known():
+            found.append(name)
+        elif file:
+            module = _checked(own_code.loaded(file), file)
+            _OWN[module.NAME] = module
+            found.append(module.NAME)
+        elif not of_wording:
+            raise _absent(name)
+    return found
+
+
+def file_of(name: str, beside: Path | None = None) -> Path | None:
+    """The file of a tool of one's own, by its name or path; None where there is none. Nothing is loaded for it."""
+    if own_code.is_path(name):
+        path = expanded(name).absolute()
+        return path if is_file(path) else None
+    return None if name in discover() else own_code.file_of(name, own_code.folders(beside))
+
+
+def get(name: str, offered: Collection[str] | None = None) -> ModuleType:
+    """The tool of that name, of those offered (None: of all); raises ToolError naming them."""
+    there = known()
+    listed = [each for each in sorted(there) if offered is None or each in offered]
+    if name not in listed:
+        raise ToolError(f"there is no tool {name[:40]!r}; there are: {', '.join(listed) or 'none'}")
+    return there[name]
+
+
+def schemas(names: Iterable[str], coordinates: Coordinates = "pixel") -> Sequence[Mapping[str, Any]]:
+    """The function schemas of the named tools, boxes described in the given coordinates."""
+    written = (json.dumps(get(name).SCHEMA).replace("{unit}", _UNITS[coordinates]) for name in names)
+    return [json.loads(text.replace(_WHOLE, _ANY) if coordinates == "unit" else text) for text in written]
+
+
+def _absent(name: str) -> ConfigError:
+    if own_code.is_path(name):
+        return ConfigError(f"there is no file {name}")
+    hint = did_you_mean(
+        name, known(), f"a file {name}.py beside the system's YAML or in {own_code.SEARCH_PATH}"
+    )
+    return ConfigError(f"there is no tool {name!r}", hint)
+
+
+def _checked(module: ModuleType, file: Path) -> ModuleType:
+    name, schema = getattr(module, "NAME", None), getattr(module, "SCHEMA", None)
+    function = schema.get("function") if isinstance(schema, dict) else None
+    wrong = {
+        "NAME of its own, which the model writes": not isinstance(name, str)
+        or not name.isidentifier()
+        or name in discover(),
+        "SCHEMA, the schema of a function of that name": not isinstance(function, dict)
+        or function.get("name") != name,
+        f"WORDING, one of {' and '.join(_TURNS)}": getattr(module, "WORDING", None) not in _TURNS,
+        "check(arguments, view)": not inspect.isfunction(getattr(module, "check", None)),
+        "apply(call, source)": not inspect.isfunction(getattr(module, "apply", None)),
+    }
+    lacking = [part for part, is_wrong in wrong.items() if is_wrong]
+    if lacking:
+        raise ConfigError(f"{file} is no tool: it has no {'; no '.join(lacking)}")
+    return module

@@ -1,0 +1,64 @@
+"""`scale_image`: enlarge or shrink an image shown before."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image
+
+from virc.reasoning.calls import Call, Checked, ToolError, View, require_keys
+from virc.reasoning.coordinates import resolve_index
+
+FACTORS = (0.25, 0.5, 1.5, 2.0, 2.5, 4.0)
+_MOST_PIXELS = 64_000_000
+
+NAME = "scale_image"
+WORDING = "after_scale"
+SCHEMA: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": NAME,
+        "description": "Enlarge or shrink an image.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "scale_factor": {"type": "number", "description": "from 0.25 to 4"},
+                "image_index": {"type": "integer", "description": "which image, 0 is the first"},
+            },
+            "required": ["scale_factor", "image_index"],
+        },
+    },
+}
+
+
+def check(arguments: Mapping[str, object], view: View) -> Checked:
+    """Read a scale call; its factor becomes the nearest that is offered, of two equally near the smaller.
+
+    Returns:
+        The call with the offered factor (the one asked for stands in `arguments`), and of `index_negative`
+        and `factor_snapped` those that had to be forgiven.
+
+    Raises:
+        ToolError: wrong keys or types, no such image, or a factor outside 0.25 to 4.
+    """
+    require_keys(arguments, "scale_factor", "image_index")
+    index, deviations = resolve_index(arguments["image_index"], len(view.sizes))
+    asked = arguments["scale_factor"]
+    if type(asked) is not int and (type(asked) is not float or not math.isfinite(asked)):
+        raise ToolError("scale_factor is not a number")
+    if not FACTORS[0] <= asked <= FACTORS[-1]:
+        raise ToolError(f"scale_factor is outside {FACTORS[0]} to {FACTORS[-1]:g}")
+    factor = min(FACTORS, key=lambda offered: abs(offered - asked))
+    return Checked(Call(NAME, index, factor=factor), deviations + ("factor_snapped",) * (factor != asked))
+
+
+def apply(call: Call, source: Image.Image) -> Image.Image:
+    """The image at int(side * factor): by area when shrinking, by Lanczos when enlarging."""
+    factor = call.factor
+    assert factor is not None
+    # What is over the limit is shrunk again to be shown. Half the factor keeps the proportions exactly, so
+    # the shown size is the same, and a hostile run of enlargements stays within bounded memory.
+    while source.width * source.height * factor * factor > _MOST_PIXELS and factor > 1:
+        factor /= 2
+    size = max(1, int(source.width * factor)), max(1, int(source.height * factor))
+    return source.resize(size, Image.Resampling.BOX if factor < 1 else Image.Resampling.LANCZOS)

@@ -1,0 +1,58 @@
+"""`zoom_image`: cut a box out of an image and enlarge it, the more the smaller it is.
+
+The rule is that of VLM-R3 (github.com/justgogorunrun/VLM-R3, src/model/r3_vllm.py): sides are doubled where the box has
+less than an eighth of the image's area, kept from a half on, and between the two the factor falls on a line.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from PIL import Image
+
+from virc.reasoning.calls import Box, Call, Checked, Size, View
+from virc.tools import crop
+
+_SMALL, _LARGE = 0.125, 0.5
+
+NAME = "zoom_image"
+WORDING = "after_image"
+SCHEMA: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": NAME,
+        "description": "Cut a box out of an image and look at it enlarged.",
+        "parameters": crop.SCHEMA["function"]["parameters"],
+    },
+}
+
+
+def check(arguments: Mapping[str, object], view: View) -> Checked:
+    """Read a zoom call, which is written as one of `crop_image`.
+
+    Returns:
+        The call, and of `index_negative` and `box_clamped` those that had to be forgiven.
+
+    Raises:
+        ToolError: wrong keys or types, no such image, a box without pixels or over 200 times as long as wide.
+    """
+    found = crop.check(arguments, view)
+    return msgspec.structs.replace(found, call=msgspec.structs.replace(found.call, name=NAME))
+
+
+def apply(call: Call, source: Image.Image) -> Image.Image:
+    """The pixels inside the call's box, each side int(side * enlargement) long, by Lanczos."""
+    cut = crop.apply(call, source)
+    assert call.box is not None
+    factor = enlargement(call.box, source.size)
+    return cut.resize((int(cut.width * factor), int(cut.height * factor)), Image.Resampling.LANCZOS)
+
+
+def enlargement(box: Box, size: Size) -> float:
+    """How many times as long the sides of a box (left, top, right, bottom) of an image of `size` (width, height)
+    become, from 1 to 2; all in pixels.
+    """
+    left, top, right, bottom = box
+    share = (right - left) * (bottom - top) / (size[0] * size[1])
+    inside = min(max(share, _SMALL), _LARGE)
+    return 2 - (inside - _SMALL) / (_LARGE - _SMALL)

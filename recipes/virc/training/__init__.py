@@ -1,0 +1,1 @@
+"""`virc train`: checks, estimates, and one attempt at a run."""

@@ -1,0 +1,1 @@
+"""What a stage needs: memory, disk and time."""

@@ -1,0 +1,313 @@
+"""Which overlays of a stage fit a machine, and for the others why not and what would help."""
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import product
+from typing import Any, Literal
+
+import msgspec
+
+from virc.core.errors import ConfigError, SetupError
+from virc.envs.hardware import Machine
+from virc.models.sizes import Shape
+from virc.stages import resolve as stages
+from virc.systems.registry import System
+from virc.training.estimate.sft import Estimate, Term
+
+_STATE = {
+    "trained weights", "gradients", "Adam moments", "float32 weights", "bf16 copies", "gradient buckets",
+    "float32 gradients", "gradients brought together", "offloaded optimizer", "offloaded state",
+}  # fmt: skip
+_BY_ROWS = {"activations", "one layer recomputed", "attention mask", "logits", "logits, a chunk at a time"}
+_WEIGHTS = {
+    "frozen weights", "weights brought together", "weights while they are read", "offloaded weights", "actor",
+    "sampler's weights", "sampler's weights asleep",
+}  # fmt: skip
+
+ShapeOf = Callable[[str], Shape | None]
+Config = Any
+"""The settings of a stage of any kind: `sft.Config`, `rl.Config`."""
+
+JUDGES = (
+    "--judge-endpoint URL of one that is served elsewhere; --with judge-split for one on four of these GPUs (virc "
+    "serve judge --gpus 4,5,6,7 --port 8005); a smaller one, such as virc serve judge-72b-awq --gpus N; or "
+    "--with rules, which needs none"
+)
+"""Ways to a judge (B3)."""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether a stage with some overlays runs on a machine.
+
+    Args:
+        overlays: to be chosen with `--with`.
+        fits: whether it does; None: the base is not known here.
+        needs: what it takes, in words.
+        why: why not.
+        helps: what would help, if something simple does.
+        device_gib: memory of one device; None where it is not known.
+    """
+
+    overlays: tuple[str, ...]
+    fits: bool | None
+    needs: str
+    why: str | None = None
+    helps: str | None = None
+    device_gib: float | None = None
+
+
+def judge(system: System, stage: str, machine: Machine, shape_of: ShapeOf) -> list[Verdict]:
+    """Judge every sensible combination of a stage's overlays: one for the hardware, the base, an adapter or none.
+
+    Rows as long as the stage's cutoff are assumed.
+
+    Args:
+        shape_of: the shape of a base by its name; None where it is not known.
+    """
+    found = [verdict(system, stage, names, machine, shape_of) for names in combinations(system, stage)]
+    fitting = [each.overlays for each in found if each.fits]
+    return [_with_way_out(each, fitting) for each in found]
+
+
+def verdict(
+    system: System, stage: str, overlays: tuple[str, ...], machine: Machine, shape_of: ShapeOf
+) -> Verdict:
+    """Judge one combination of overlays."""
+    resolved = stages.resolve(system, stage, overlays)
+    config = resolved.config
+    root = stages.root_of(resolved)
+    shape = shape_of(root)
+    if shape is None:
+        few = _few_gpus(config, machine)
+        unknown = f"the base {root} is not on this machine, and its sizes are not known"
+        return Verdict(overlays, False if few else None, _devices(config), few.clause if few else unknown)
+    estimates = stages.estimates(resolved.kind)
+    needed: Estimate = estimates.estimate(config, shape, estimates.longest(config))
+    lack = next(lacking(needed, config, machine), None)
+    helps = None
+    if lack and _elsewhere(config, machine):
+        without = msgspec.structs.replace(config, judge_gpus=0)
+        helps = "--judge-endpoint URL, or --with rules, leaves out the judge's"
+        lack = next(lacking(needed, without, machine), lack)
+    if lack and lack.terms:
+        helps = next((f"less with {each}" for each in _cures(lack.terms, config)), None)
+    return Verdict(
+        overlays,
+        lack is None,
+        _needs(needed, config),
+        lack.clause if lack else None,
+        helps,
+        needed.device_gib,
+    )
+
+
+def combinations(system: System, stage: str) -> Iterator[tuple[str, ...]]:
+    """Overlays that go together, none twice: for the hardware, for the base alone, and for an adapter."""
+    settings = {name: _settings(system, name, stage) for name in system.overlays}
+    bases = [name for name in system.overlays if _settings(system, name) == {"base"}]
+    hardware = [name for name, keys in settings.items() if keys & {"device", "devices"}]
+    adapters = [name for name, keys in settings.items() if "lora" in keys]
+    plain = stages.resolve(system, stage).config
+    if all(stages.resolve(system, stage, [name]).config != plain for name in hardware):
+        hardware.insert(0, "")
+    for machine, base, adapter in product(hardware or [""], bases or [""], ["", *adapters]):
+        chosen = tuple(name for name in (base, adapter, machine) if name)
+        try:
+            stages.resolve(system, stage, chosen)
+        except ConfigError:  # two of them exclude one another
+            continue
+        yield chosen
+
+
+def _settings(system: System, overlay: str, stage: str | None = None) -> set[str]:
+    """The settings an overlay has for a stage; None: for any."""
+    content = system.overlays[overlay]
+    chosen = content.stages.values() if stage is None else [content.stages.get(stage, {})]
+    return {key for part in (content.settings, *chosen) for key in part}
+
+
+class Lack(msgspec.Struct, frozen=True):
+    """What a machine has too little of, as a part of a sentence, and what takes the most of it."""
+
+    kind: Literal["gpus", "device", "memory", "disk"]
+    clause: str
+    terms: tuple[Term, ...] = ()
+
+
+def lacking(needed: Estimate, config: Config, machine: Machine, free: bool = False) -> Iterator[Lack]:
+    """What a machine lacks for a stage.
+
+    Args:
+        free: count what is free now, not what there is.
+    """
+    few = _few_gpus(config, machine)
+    if few:
+        yield few
+    elif config.device == "cuda":
+        yield from _small_gpus(needed, config, machine, free)
+    memory = machine.free_gib if free else machine.memory_gib
+    if needed.host_gib > memory:
+        terms = needed.host if config.device == "cuda" else needed.terms
+        clause = f"needs {_gib(needed.host_gib)} of main memory, {'free' if free else 'here'} {_gib(memory)}"
+        yield Lack("memory", clause, terms)
+    if needed.disk_gib is not None and needed.disk_gib > machine.disk_gib:
+        clause = f"needs {_gib(needed.disk_gib)} of disk, free {_gib(machine.disk_gib)}"
+        yield Lack("disk", clause, needed.disk or ())
+
+
+def gpus(config: Config) -> str:
+    """The GPUs of a stage on one node, the judge's counted: `8 GPUs`, `policy 8 + judge 4 GPUs`."""
+    judge = _of_judge(config)
+    policy = f"{config.devices} GPU{'s' * (config.devices > 1)}"
+    return f"policy {config.devices} + judge {judge} GPUs" if judge else policy
+
+
+def _of_judge(config: Config) -> int:
+    """GPUs that the judge takes beside those of the stage, on the same node."""
+    return int(getattr(config, "judge_gpus", 0))
+
+
+def _few_gpus(config: Config, machine: Machine) -> Lack | None:
+    chosen = getattr(config, "gpus", None) or ()
+    enough = max(config.devices + _of_judge(config), *(number + 1 for number in chosen), 0)
+    if config.device == "cpu" or len(machine.gpus) >= enough:
+        return None
+    here = len(machine.gpus) or "none"
+    beyond = f", among them number {max(chosen)}" if enough > config.devices + _of_judge(config) else ""
+    return Lack("gpus", f"needs {gpus(config)}{beyond}, here {here}")
+
+
+def _elsewhere(config: Config, machine: Machine) -> str | None:
+    """What helps where there are enough GPUs but for the judge's."""
+    return JUDGES if _of_judge(config) and len(machine.gpus) >= config.devices else None
+
+
+def refuse_no_judge(config: Config) -> None:
+    """Refuse a stage whose reward asks a judge that nobody has named, before anything is read or installed.
+
+    Raises:
+        ConfigError: the judge has GPUs and no address.
+    """
+    if _of_judge(config) and config.reward.judge.endpoint is None:
+        raise ConfigError(f"the reward asks a judge, and none is named (this stage: {gpus(config)})", JUDGES)
+
+
+def _small_gpus(needed: Estimate, config: Config, machine: Machine, free: bool) -> Iterator[Lack]:
+    """The GPUs with the most memory are taken where none are named; the smallest must hold what one device needs."""
+    chosen = getattr(config, "gpus", None)
+    taken = [machine.gpus[number] for number in chosen] if chosen else machine.gpus
+    sizes = sorted((gpu.free_gib if free else gpu.gib for gpu in taken), reverse=True)
+    least = sizes[config.devices - 1]
+    if needed.device_gib > least:
+        alone = "that" if chosen else "the largest here"
+        there = f"{alone} has" if config.devices == 1 else "one of those here has"
+        clause = f"needs {_gib(needed.device_gib)} a device, {there} {_gib(least)}{' free' if free else ''}"
+        yield Lack("device", clause, needed.terms)
+
+
+def refuse_few_gpus(config: Config, machine: Machine) -> None:
+    """Refuse a stage whose GPUs are not here; that is known before anything is read or installed.
+
+    Raises:
+        SetupError: there are fewer than it needs.
+    """
+    lack = _few_gpus(config, machine)
+    if lack:
+        hint = _elsewhere(config, machine) or machine.trouble or "virc doctor says what fits here"
+        raise SetupError(f"this stage {lack.clause}", hint)
+
+
+def refuse_unfit(needed: Estimate, config: Config, machine: Machine) -> None:
+    """Refuse a stage that this machine, as free as it is now, cannot run.
+
+    Raises:
+        SetupError: GPUs, memory or disk do not suffice; it names the two largest parts, and what would cut them.
+    """
+    lack = next(lacking(needed, config, machine, free=True), None)
+    if lack is None:
+        return
+    cures = _cures(lack.terms[:2], config) or _cures(lack.terms, config)[:1]
+    hint = " or ".join(cures) or machine.trouble or "virc doctor says what fits here"
+    parts = " and ".join(f"{term.name} {_gib(term.gib)}" for term in lack.terms[:2])
+    raise SetupError(f"this stage {lack.clause}{f'; most of it: {parts}' if parts else ''}", hint)
+
+
+def _with_way_out(judged: Verdict, fitting: list[tuple[str, ...]]) -> Verdict:
+    """Say what would help: the fewest overlays more with which it fits, if there are any."""
+    chosen = set(judged.overlays)
+    ways: list[list[str]] = [sorted(set(names) - chosen) for names in fitting if chosen < set(names)]
+    if judged.fits is not False or not ways:
+        return judged
+    fewest = min(ways, key=len)
+    return msgspec.structs.replace(judged, helps=f"add {','.join(fewest)}")
+
+
+def _cures(terms: tuple[Term, ...], config: Config) -> list[str]:
+    """What would help, the most important first."""
+    found = [way for term in terms if (way := cure(term.name, config))]
+    return list(dict.fromkeys(found))
+
+
+def cure(term: str, config: Config) -> str | None:
+    """What makes a part of an estimate smaller; None where nothing simple does."""
+    ways: Mapping[str, bool] = {}
+    if term in _STATE:
+        ways = {"--with lora": config.lora is None, **_apart(config)}
+    elif term in _BY_ROWS:
+        ways = {
+            "--set checkpointing=true": not config.checkpointing,
+            "--set liger=true": not config.liger and config.device == "cuda" and hasattr(config, "zero"),
+            f"--set micro_batch={config.micro_batch // 2}": config.micro_batch > 1,
+            _shorter(config): True,
+        }
+    elif term == "vision tower":
+        ways = {
+            f"--set max_pixels={config.max_pixels // 2}": hasattr(config, "cutoff"),
+            _shorter(config): True,
+        }
+    elif term == "image readers":
+        ways = {f"--set loaders={config.loaders // 2}": True}
+    elif term == "images of a step":
+        ways = {f"--set batch={config.batch // 2} --set mini_batch={config.batch // 2}": config.batch > 1}
+    elif term == "left unused":
+        ways = {"--set sampler_memory=0.8": config.sampler_memory < 0.8}
+    elif term == "reference model":
+        ways = {"--set kl=0": True}
+    elif term in _WEIGHTS:
+        ways = {"a smaller base": True}
+    elif term in {"weights", "resume state"}:
+        ways = {"--set keep=1": config.keep != 1, "--with lora": config.lora is None}
+    return next((way for way, helps in ways.items() if helps), None)
+
+
+def _apart(config: Config) -> Mapping[str, bool]:
+    """Ways to have less of the weights' state on one device, which DeepSpeed offers; FSDP has spread it already."""
+    if not hasattr(config, "zero"):
+        return {}
+    spread = config.devices * config.nodes > 1 and config.zero < 3
+    offload = config.zero > 0 and not config.offload and config.device == "cuda"
+    return {"--set zero=3": spread, "--set offload=true": offload}
+
+
+def _shorter(config: Config) -> str:
+    length = "cutoff" if hasattr(config, "cutoff") else "prompt_length"
+    return f"--set {length}={getattr(config, length) // 2} --set max_pixels={config.max_pixels // 2}"
+
+
+def _devices(config: Config) -> str:
+    nodes = f" on each of {config.nodes} nodes" if config.nodes > 1 else ""
+    if config.device == "cuda":
+        return f"{gpus(config)}{nodes}"
+    return f"{config.devices} process{'es' * (config.devices > 1)}{nodes}"
+
+
+def _needs(needed: Estimate, config: Config) -> str:
+    if config.device == "cuda":
+        return (
+            f"{_devices(config)} with {_gib(needed.device_gib)} each, {_gib(needed.host_gib)} of main memory"
+        )
+    return f"{_devices(config)}, {_gib(needed.host_gib)} of main memory"
+
+
+def _gib(size: float) -> str:
+    """A size as people read it, never rounded to a number that another is compared with."""
+    return f"{size:.0f} GiB" if size >= 100 else f"{size:.1f} GiB"

@@ -1,0 +1,296 @@
+"""What a stage starts from: the weights, the rows, and the folder of the run; nothing here starts a process."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import ConfigError, DataError, SetupError
+from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder
+from virc.core.nearest import did_you_mean
+from virc.core.text import clause
+from virc.data.formats.registry import INFO, Source, only_source, read_info
+from virc.download.data_files import data_files
+from virc.models import registry as models
+from virc.models.registry import Weights
+from virc.reasoning.protocol import FILE_NAME
+from virc.rewards import sources as rl_sources
+from virc.runs import run as runs
+from virc.runs.checkpoints import checkpoints
+from virc.runs.metrics import metrics
+from virc.runs.run import Info, Run
+from virc.stages import resolve as stages
+from virc.stages import rl
+from virc.stages.context import Place
+from virc.stages.resolve import Resolved
+from virc.systems import registry as systems
+from virc.systems.registry import System
+
+REWARD = rl_sources.REWARD
+"""The settings of a run's reward, in its folder; for RL."""
+_LAYOUTS = ("sft", "trajectories")
+_UNITS = ("rl", *_LAYOUTS)
+_PROBLEMS = ("prompts", "batch", *_LAYOUTS)
+"""Layouts that RL takes: of single units, into which solutions are split, and of whole problems."""
+
+
+class Base(msgspec.Struct, frozen=True):
+    """The weights a stage starts from.
+
+    Args:
+        name: as people know it: a hub id, a folder or a run.
+        folder: where they lie.
+        model_type: as in their config.json.
+        adapter: folder of a LoRA adapter on them that training goes on with.
+        root: name of the model at the beginning of the chain of stages.
+    """
+
+    name: str
+    folder: Path
+    model_type: str
+    root: str
+    adapter: Path | None = None
+
+
+def base(resolved: Resolved, workspace: Path) -> Base:
+    """The weights that the stage starts from.
+
+    Raises:
+        ConfigError: they are not on this machine, no run of the stage before has finished, or what that run made is
+            an adapter and this stage trains whole weights.
+    """
+    config = resolved.config
+    if config.base is not None:
+        return _checked(_base_of(config.base, workspace, resolved.system), resolved)
+    if config.after is None:
+        raise ConfigError(f"{resolved.name} names neither `base` nor `after`", "--from MODEL")
+    root = stages.root_of(resolved)
+    run = runs.newest_finished(workspace, resolved.system.name, config.after, root)
+    if run is None:
+        chosen = f" --with {','.join(resolved.overlays)}" if resolved.overlays else ""
+        raise ConfigError(
+            f"no run of the stage {config.after} that began with {root} has finished in {workspace / runs.FOLDER}",
+            f"virc train {resolved.system.called} --stage {config.after}{chosen}, or name what to start from: --from",
+        )
+    return _checked(_base_of(run.name, workspace, resolved.system), resolved)
+
+
+def rows(resolved: Resolved, workspace: Path) -> Source:
+    """The rows that the stage learns from.
+
+    Raises:
+        ConfigError: `data` has a {…} that `variant` does not fill.
+        DataError: there is no such file or dataset, or its layout holds no solutions.
+    """
+    source = _source(stages.recipe(resolved.kind).data_name(resolved.config), resolved, workspace)
+    _check_layout(source, resolved)
+    return source
+
+
+def validation(resolved: Resolved, workspace: Path) -> Source | None:
+    """The rows that the stage is only tried on; None where it names none.
+
+    Raises:
+        ConfigError, DataError: as `rows` does.
+    """
+    named = rl.validation_name(resolved.config) if resolved.kind == "rl" else None
+    if named is None:
+        return None
+    source = _source(named, resolved, workspace)
+    _check_layout(source, resolved)
+    return source
+
+
+def _source(named: str, resolved: Resolved, workspace: Path) -> Source:
+    """The file of that name: a path, an entry of a dataset_info.json, or a parquet file under `data/`."""
+    file = expanded(named)
+    if file.is_absolute() or is_file(file):
+        return only_source(file)
+    fetched = workspace / DATA / (named if named.endswith(".parquet") else f"{named}.parquet")
+    return only_source(fetched) if is_file(fetched) else _of_dataset(named, resolved, workspace)
+
+
+def _check_layout(source: Source, resolved: Resolved) -> None:
+    """Refuse rows of a layout that the stage does not take.
+
+    Raises:
+        DataError: so they are; the hint is the command that makes them over.
+    """
+    takes: tuple[str, ...]
+    if resolved.kind != "rl":
+        takes, whose, convert = _LAYOUTS, "LLaMA-Factory does not read", "sft"
+    elif resolved.config.rollout == "per_cru":
+        takes, whose, convert = _UNITS, "has no single units to go on from (rollout: per_cru)", "rl"
+    else:
+        takes, whose, convert = (
+            _PROBLEMS,
+            "has single units, not whole problems (rollout: multi_turn)",
+            "prompts",
+        )
+    if source.layout in takes:
+        return
+    hint = f"virc data convert {source.file} --to DIR --as {convert}"
+    if convert == "rl":
+        hint = (
+            f"--set rollout=multi_turn, or solve them first: virc data sample {source.file} --to FILE.jsonl"
+        )
+    raise DataError(f"{source.file} is of the layout {source.layout}, which {whose}", hint)
+
+
+def settings_text(resolved: Resolved) -> str:
+    """The stage's settings as YAML that `--config` takes, each with where it comes from."""
+    import yaml
+
+    lines = [f"# {resolved.name}; virc train {resolved.system.called} --stage {resolved.stage} --config THIS"]
+    for key, value in msgspec.to_builtins(resolved.config).items():
+        text = yaml.safe_dump(
+            value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6
+        )
+        text = f"{key}: {text.strip().removesuffix('...').strip()}"
+        found = sorted({of for name, of in resolved.origins.items() if name.split(".")[0] == key})
+        lines.append(text + (f"  # {', '.join(found)}" if found else ""))
+    return "\n".join(lines) + "\n"
+
+
+def model_type(folder: Path) -> str:
+    """The `model_type` of a model folder.
+
+    Raises:
+        ConfigError: its config.json cannot be read or names none.
+    """
+    file = folder / "config.json"
+    try:
+        return str(json.loads(contents(file, 2**20))["model_type"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ConfigError(f"{file} names no model_type: {clause(error)}") from error
+
+
+def _base_of(name: str, workspace: Path, system: System) -> Base:
+    weights = _weights(name, workspace, system)
+    return Base(
+        name=name,
+        folder=weights.folder.absolute(),
+        model_type=model_type(weights.folder),
+        root=models.root_of(weights.adapter or weights.folder, name),
+        adapter=weights.adapter and weights.adapter.absolute(),
+    )
+
+
+def _weights(name: str, workspace: Path, system: System) -> Weights:
+    """A base lies in the workspace under the last part of its hub id, however it came there."""
+    written_so = name.count("/") == 1 and name[0] not in "./~" and not name.startswith(f"{MODELS}/")
+    is_hub_id = written_so and not is_folder(expanded(name))
+    fetched = models.folder_of(name, workspace, by_hand=True) if is_hub_id else None
+    found = fetched if fetched and is_file(fetched / "config.json") else None
+    return models.find(str(found) if found else name, workspace, system)
+
+
+def _checked(found: Base, resolved: Resolved) -> Base:
+    if found.adapter and resolved.config.lora is None:
+        raise ConfigError(
+            f"{found.name} is a LoRA adapter, and {resolved.name} trains whole weights",
+            "go on with the adapter: --with lora",
+        )
+    return found
+
+
+def _of_dataset(named: str, resolved: Resolved, workspace: Path) -> Source:
+    folder, _, name = named.rpartition("/")
+    place = workspace / DATA / folder
+    info, hint = place / INFO, _data_hint(named, resolved)
+    if not folder or not is_file(info):
+        raise DataError(f"there is no file {named}, and no {DATA}/{folder or named}/{INFO} either", hint)
+    known = read_info(place)
+    on_hub = folder in resolved.system.datasets
+    if name not in known:
+        near = did_you_mean(name, known) if known else None
+        lacks_file = on_hub and name.endswith(".parquet")  # which no info names
+        raise DataError(f"{info} has no dataset {name!r}", hint if lacks_file else near)
+    file = place / str(known[name].get("file_name"))
+    if not is_file(file):
+        check = f"virc data check {place}"
+        raise DataError(f"{info} names {file.name} for {name}, which is not there", hint if on_hub else check)
+    return only_source(file)
+
+
+def _data_hint(named: str, resolved: Resolved) -> str:
+    folder = named.rpartition("/")[0]
+    if folder == "polygons":
+        return "virc data synth --to data/polygons --count 2000 --seed 1 --layouts sft,rl,prompts"
+    system = resolved.system
+    if folder in system.datasets:
+        of_system = f" --system {system.called}" if system.called != systems.DEFAULT else ""
+        chosen = f" --with {','.join(resolved.overlays)}" if resolved.overlays else ""
+        needed = next(
+            (each for each in data_files(system, resolved.overlays) if each.dataset == folder), None
+        )
+        if needed and named.partition("/")[2] in needed.names:  # all of it has the rows of every other stage
+            return f"virc download dataset{of_system}{chosen}"
+        return f"virc download {folder}{of_system}"
+    return "rows of your own: --data FILE; to validate with: --set validation=FILE"
+
+
+def config_of(info: Info) -> Any:
+    """The settings a run was begun with, whatever the system's file says by now.
+
+    Raises:
+        ConfigError: they are none of this version.
+    """
+    try:
+        return msgspec.convert(info.settings, stages.recipe(info.kind).Config, strict=False)
+    except (ImportError, AttributeError, msgspec.ValidationError) as error:
+        raise ConfigError(
+            f"the settings in the run.json of {info.name} are not of this version of virc: {clause(error)}"
+        ) from error
+
+
+def still_there(run: Run, info: Info) -> None:
+    """Check that what a run was begun with is where it was.
+
+    Raises:
+        ConfigError: weights or rows are gone.
+        SetupError: the interpreter is gone.
+    """
+    weights = Path(info.base) / "config.json"
+    adapter = [Path(info.adapter) / "adapter_config.json"] if info.adapter else []
+    for path in (weights, *adapter, Path(info.data)):
+        if not is_file(path):
+            raise ConfigError(f"{run.name} was begun with {path}, which is gone", "put it back where it was")
+    if not is_file(info.python):
+        raise SetupError(
+            f"{run.name} was begun with the environment of {info.python}, which is gone",
+            f"virc env create {info.kind} --device {info.device}",
+        )
+
+
+def place_of(info: Info, run: Run, attempt: int) -> Place:
+    """What an attempt of a run works on; it goes on from the newest checkpoint that can be resumed, if there is one."""
+    resumable = [checkpoint for checkpoint in checkpoints(run) if checkpoint.resumable]
+    newest = resumable[-1] if resumable else None
+    return Place(
+        base=Path(info.base),
+        model_type=model_type(Path(info.base)),
+        adapter=Path(info.adapter) if info.adapter else None,
+        data=Path(info.data),
+        dataset=info.dataset,
+        entry=info.entry,
+        media=Path(info.media or Path(info.data).parent),
+        output=run.checkpoints.absolute(),
+        files=run.attempt(attempt).absolute(),
+        resume=newest.folder.absolute() if newest else None,
+        untried=newest is None or _is_untried(run, info, newest.step),
+        validation=Path(info.validation) if info.validation else None,
+        protocol=(run.folder / FILE_NAME).absolute(),
+        reward=(run.folder / REWARD).absolute(),
+        sources=rl_sources.folders(run.folder.absolute()),
+        python=Path(info.python),
+        recipes=Path(info.recipes),
+    )
+
+
+def _is_untried(run: Run, info: Info, step: int) -> bool:
+    """Whether a step was to be validated and was not: verl saves first, and may be ended before it has validated."""
+    every: int = info.settings.get("validate") or 0
+    tried = (each.step == step and each.validation is not None for each in metrics(run))
+    return every > 0 and step % every == 0 and not any(tried)

@@ -1,0 +1,390 @@
+"""The rows of a stage of RL as verl is going to roll them out: looked through, counted, and written for it.
+
+verl filters, resizes and fails on its own terms, most of them hours later or without a word. What it reads is therefore
+written here: every row has an image, a question, an answer and no more tokens than there is room for.
+"""
+
+import os
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from virc.core.errors import ConfigError, DataError
+from virc.core.files import is_file
+from virc.core.text import clause
+from virc.data.check import engine
+from virc.data.check import lengths as counts
+from virc.data.check.images import look
+from virc.data.check.lengths import Counted
+from virc.data.check.row import check_row, unread
+from virc.data.check.survey import Survey, through
+from virc.data.check.verdict import Fault, Rules
+from virc.data.convert.change import SOURCE, Change, asked_of, changed
+from virc.data.convert.pictures import PictureStore
+from virc.data.formats import prompts, rl
+from virc.data.formats.registry import Row, Source, get
+from virc.data.prompt_lengths import Counting, counting, lengths, shown
+from virc.data.protocol.extract import question_of, study_file
+from virc.data.rows import parquet as parquet_rows
+from virc.data.rows import verl as verl_rows
+from virc.data.rows.record import MARK, Message, Picture, Record, inputs_of
+from virc.models.chat_protocol import offering, read_protocol
+from virc.reasoning.images import SQUARE, image_size
+from virc.reasoning.protocol import FILE_NAME, Protocol, fill
+from virc.rewards import registry as rewards
+from virc.rewards.needs import Scorable, without_judge
+from virc.rewards.sources import Speaker
+from virc.training.preflight import Prompts, Result
+from virc.training.training_rows import STOPS, check_coordinates, useless
+
+OnProgress = Callable[[str], None]
+TRAIN, VALIDATION = "train.parquet", "validation.parquet"
+_READ = 200  # rows in which a wording is looked for
+_LONGEST = 16
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of rows, ready to be gone through again and again."""
+
+    request: Prompts
+    source: Source
+    protocol: Protocol
+    wording: Protocol | None
+    counting: Counting
+    store: PictureStore
+    places: dict[tuple[str, str], str] = {}
+
+    def rows(self) -> Iterator[Row]:
+        """The rows as they are rolled out: units, or whole problems."""
+        change = Change("problems" if self.request.rollout == "multi_turn" else "prompts", self.wording)
+        for row in get(self.source.layout).read(self.source):
+            try:
+                yield from (Row(row.number, record) for record in self._made(change, row))
+            except (DataError, OSError) as error:
+                message = error.message if isinstance(error, DataError) else clause(error)
+                yield Row(row.number, fault=DataError(message))
+
+    def _made(self, change: Change, row: Row) -> Iterator[Record]:
+        found, _ = changed(change, row)
+        if found.record is None:
+            raise found.fault or DataError("it cannot be read")
+        record = self._placed(found.record)
+        if self.request.rollout == "multi_turn":
+            yield prompts.opening(self._worded(record))
+            return
+        for unit in rl.split(record, self.protocol.grammar):
+            yield self._with_tools(unit)
+
+    def _placed(self, record: Record) -> Record:
+        """The record with images by absolute path; those that lie in the row are put into the run's folder."""
+        pictures = tuple(Picture(self._place(each), confined=False) for each in record.images)
+        return msgspec.structs.replace(record, images=pictures)
+
+    def _place(self, picture: Picture) -> str:
+        if picture.data is not None:
+            return str(self.store.folder / self.store.add(picture))
+        key = str(picture.folder), picture.name
+        if key not in self.places:  # to find where a file lies costs more than all else of a row
+            self.places[key] = str(picture.file())
+        return self.places[key]
+
+    def _worded(self, record: Record) -> Record:
+        """The problem in the words that the model is spoken to with, sizes as it is going to see them."""
+        protocol, record = self.speaker_of(record).protocol, self._problem(record)
+        sizes = [
+            SQUARE if self.counting.square else shown(image_size(Path(each.name), each.name), self.counting)
+            for each in record.images
+        ]
+        lines = (
+            fill(protocol.image_line, index=index, width=width, height=height)
+            for index, (width, height) in enumerate(sizes)
+        )
+        text = fill(protocol.first, images="\n".join(lines), question=record.question)
+        system = [Message("system", protocol.system)] if protocol.system else []
+        messages = (*system, Message("user", MARK * len(sizes) + text))
+        return msgspec.structs.replace(record, messages=messages)
+
+    def speaker_of(self, record: Record) -> Speaker:
+        """How a row is spoken to, and what replies to it are rewarded for."""
+        return self.request.sources.get(str(record.extra.get(SOURCE)), self.own)
+
+    @property
+    def own(self) -> Speaker:
+        """The stage's own system."""
+        return Speaker(self.protocol, self.request.reward, 1, self.request.beside)
+
+    def _problem(self, record: Record) -> Record:
+        """The problem alone: the question with its choices, and its images."""
+        question = asked_of(record)
+        images = tuple(record.images[at] for at in inputs_of(record))
+        if record.messages and self.wording:
+            text = next(each.content for each in record.messages if each.role == "user").replace(MARK, "")
+            question = question_of(text, self.wording, len(images)) or question
+        return msgspec.structs.replace(record, messages=(), images=images, question=question)
+
+    def _with_tools(self, unit: Record) -> Record:
+        """The unit under the system message that offers the tools asked for."""
+        if not self.request.tools or unit.messages[0].role != "system":
+            return unit
+        system = msgspec.structs.replace(unit.messages[0], content=self.protocol.system)
+        return msgspec.structs.replace(unit, messages=(system, *unit.messages[1:]))
+
+
+class _Looked(msgspec.Struct, frozen=True):
+    """What was found in a part, and where its rows were written."""
+
+    part: _Part
+    file: Path
+    found: Survey
+    counted: Counted
+    chosen: Sequence[int]
+    faults: Counter[str]
+    off_grid: int
+    scorable: Scorable
+    media: set[str]
+
+
+def looked_through(request: Prompts, on_progress: OnProgress = lambda text: None) -> Result:
+    """Look at all rows, and write those to be rolled out.
+
+    Raises:
+        DataError: verl would stop at a row or lose it, the reward lacks what a row must have, or the rows have no
+            one wording, or boxes that the base does not write.
+        ConfigError: a file of the base, a wording or a reward makes no sense.
+    """
+    counts_by = counting(request.base, request.max_pixels)
+    request.folder.mkdir(parents=True, exist_ok=True)
+    store = PictureStore(request.folder)
+    trained = _looked(request, request.source, TRAIN, counts_by, store, on_progress)
+    if len(trained.chosen) < request.batch:
+        raise DataError(
+            f"{len(trained.chosen)} rows are fewer than the {request.batch} prompts of a step",
+            f"--set batch={len(trained.chosen)} --set mini_batch={len(trained.chosen)}, or more rows",
+        )
+    tried = None
+    if request.validation:
+        tried = _looked(request, request.validation, VALIDATION, counts_by, store, on_progress)
+        if tried.part.protocol.system != trained.part.protocol.system:
+            raise DataError(
+                f"{request.validation.file} is worded in another way than {request.source.file}",
+                "choose rows made alike, or --set validation=null",
+            )
+    return _result(request, trained, tried)
+
+
+def _looked(
+    request: Prompts, source: Source, name: str, rules: Counting, store: PictureStore, on_progress: OnProgress
+) -> _Looked:
+    part = _part(request, source, rules, store)
+    if part.wording is not None:
+        check_coordinates(source, request.name, rules.model_type, part.protocol.coordinates)
+    seen: Counter[bytes] = Counter()
+    check = partial(_faults, seen)
+    found = through(part.rows(), check, lambda number: on_progress(f"row {number} looked at"))
+    _check_rows(source, found)
+    faults, off_grid = _closely(part, found)
+    repeated = sum(count - 1 for count in seen.values())
+    faults.update({"id_repeated": repeated} if repeated else {})
+    scorable = _scorable(part, request)
+    counted = counts.count(
+        partial(lengths, part.counting), request.prompt_length, part.rows(), found.rows, request.workers,
+        lambda number: on_progress(f"row {number} of {found.rows}"),
+    )  # fmt: skip
+    if counted.over and (request.overlong == "error" or not counted.within):
+        raise counts.too_long(counted, part.protocol.coordinates, "prompt_length")
+    probed = request.probe and name == TRAIN
+    chosen = counted.longest(request.probe) if probed else counted.within
+    media: set[str] = set()
+    _write(request.folder / name, part, set(chosen), media)
+    return _Looked(part, request.folder / name, found, counted, chosen, faults, off_grid, scorable, media)
+
+
+def _part(request: Prompts, source: Source, rules: Counting, store: PictureStore) -> _Part:
+    """The file with the wording it has, and the one it is rolled out in."""
+    holds = get(source.layout).HOLDS
+    given = request.protocol and read_protocol(request.protocol)
+    own = None if holds == "problems" else given or _beside(source)
+    if (
+        own is None and holds != "problems" and not request.sources
+    ):  # rows of several systems show no one wording
+        own = _shown(source)
+    if request.rollout == "multi_turn":  # it is the model that is spoken to, whatever the rows were made with
+        trained = request.wording if request.wording.name != "own" else None
+        protocol = given or trained or own or request.wording
+    else:
+        assert own
+        protocol = own
+    _check_images(protocol, request)
+    return _Part(
+        request=request,
+        source=source,
+        protocol=offering(protocol, request.tools),
+        wording=own,
+        counting=msgspec.structs.replace(rules, square=protocol.images == "square_1000"),
+        store=store,
+    )
+
+
+def _check_images(protocol: Protocol, request: Prompts) -> None:
+    """Refuse sources that show images in another way: the rows of a stage are shown in one."""
+    for name, speaker in request.sources.items():
+        if speaker.protocol.images != protocol.images:
+            shown_so = f"images: {speaker.protocol.images}, and the stage itself {protocol.images}"
+            raise ConfigError(
+                f"the source {name} has {shown_so}", "train on its rows in a stage of their own"
+            )
+
+
+def _beside(source: Source) -> Protocol | None:
+    """The wording beside the rows, where the first of them has it."""
+    beside = source.media / FILE_NAME
+    if not is_file(beside):
+        return None
+    protocol = read_protocol(beside)
+    first = next(get(source.layout).read(source), None)
+    messages = first.record.messages if first and first.record else ()
+    return protocol if messages and messages[0].content == protocol.system else None
+
+
+def _shown(source: Source) -> Protocol:
+    """The wording that rows show.
+
+    Raises:
+        DataError: they show none, or several.
+    """
+    try:
+        return study_file(source, _READ).protocol
+    except DataError as error:
+        sentence = f"the wording of {source.file}, which the model is to keep, is not plain: {error.message}"
+        raise DataError(sentence, f"put it beside the rows, as {FILE_NAME}") from error
+
+
+def _faults(seen: Counter[bytes], row: Row) -> Iterator[Fault]:
+    """What is wrong with one row beside what `changed` refuses; its id is counted."""
+    record = row.record
+    if record is None:
+        yield unread(row)
+        return
+    if record.id is not None:
+        seen[msgspec.json.encode([record.id, record.extra.get("turn")])] += 1
+    if not record.images:
+        yield Fault("no_image", "it has no image, and verl's Qwen-VL stops at prompts of text alone")
+    for pad in engine.PADS:
+        if any(pad in message.content for message in record.messages):
+            yield Fault(
+                "mark_foreign", f"its text holds {pad}: verl would look for pixels that are not there"
+            )
+    if not (record.answer or "").strip():
+        yield Fault("no_answer", "it has no answer to hold replies against")
+
+
+def _check_rows(source: Source, found: Survey) -> None:
+    if not found.rows:
+        raise DataError(f"{source.file} holds no rows")
+    if found.wrong:
+        number, fault = found.wrong[0]
+        raise useless(source, f"{found.faulty:,} of {found.rows:,} rows", found.faults, number, fault)
+
+
+def _closely(part: _Part, found: Survey) -> tuple[Counter[str], int]:
+    """Decode the images of some rows and, of single units, parse their turns.
+
+    Returns:
+        How many rows have a fault of each kind; images that are not shown at the size of their file.
+
+    Raises:
+        DataError: a row has a fault that keeps it from being rolled out.
+    """
+    rules = Rules("prompts", part.protocol.coordinates, part.protocol)
+    faults: Counter[str] = Counter()
+    off_grid = 0
+    for row in found.kept:
+        assert row.record
+        if part.request.rollout == "per_cru":
+            verdict = check_row(rules, row)
+            its = verdict.faults
+            off_grid += verdict.held.off_grid
+        else:
+            its = tuple(fault for each in row.record.images if (fault := look(each).fault))
+        for fault in its:
+            if fault.kind in STOPS:
+                raise useless(part.source, "some rows", Counter([fault.kind]), row.number, fault)
+        faults.update({fault.kind for fault in its})
+    return faults, off_grid
+
+
+def _scorable(part: _Part, request: Prompts) -> Scorable:
+    """How many rows can be scored, whatever a judge says, where there is one: a run would stop at the first other."""
+    judged = request.reward.judge.endpoint is not None
+    found = Scorable()
+    for each in (part.own, *request.sources.values()):
+        total = rewards.of(each.reward, each.beside)
+        records = (row.record for row in part.rows() if row.record and part.speaker_of(row.record) == each)
+        found.add(without_judge(records, total, each.protocol.coordinates, each.reward.strict, judged))
+    return found
+
+
+def _write(file: Path, part: _Part, places: set[int], media: set[str]) -> None:
+    """Write the rows at some places, and note the folders of their images."""
+    request = part.request
+    turns = request.rollout == "per_cru"
+
+    def image(picture: Picture) -> dict[str, object]:
+        path = Path(picture.name)
+        if path.is_relative_to(request.folder):
+            path = request.home / path.relative_to(request.folder)
+        media.add(str(path.parent))
+        return {"image": f"file://{path.as_posix()}"}
+
+    def fields() -> Iterator[dict[str, object]]:
+        records = (row.record for at, row in enumerate(part.rows()) if at in places)
+        for index, record in enumerate(records):
+            assert record
+            yield verl_rows.fields_of(record, index, [image(each) for each in record.images], turns)
+
+    new = file.with_name(f".{file.name}.new")
+    parquet_rows.write_rows(new, verl_rows.schema(embed=False, turns=turns), fields())
+    new.replace(file)
+
+
+def _result(request: Prompts, trained: _Looked, tried: _Looked | None) -> Result:
+    counted, chosen = trained.counted, trained.chosen
+    tokens = array("q", (counted.tokens[at] for at in chosen))
+    spoken = {each.protocol.system for each in (trained.part.own, *request.sources.values())}
+    systems = sum(map(trained.found.with_system, spoken))
+    both = [each for each in (trained, tried) if each]
+    return Result(
+        rows=len(tokens),
+        dropped=len(counted.over),
+        longest=max(tokens),
+        mean=sum(tokens) / len(tokens),
+        total=sum(tokens),
+        percentiles=counts.percentiles(tokens),
+        longest_rows=tuple(counted.numbers[at] for at in counted.longest(_LONGEST)),
+        images=sum(counted.images[at] for at in chosen),
+        shrunk=sum(counted.shrunk[at] for at in chosen) if request.rollout == "per_cru" else 0,
+        turned=0,  # images are shown upright
+        looked_at=len(trained.found.kept),
+        faults=dict(trained.faults.most_common()),
+        otherwise=trained.found.rows - systems,
+        protocol=trained.part.protocol,
+        file=request.home / TRAIN,
+        dataset=request.source.name,
+        entry={},
+        media=Path(_common(path for each in both for path in each.media)),
+        validation=request.home / VALIDATION if tried else None,
+        validation_rows=len(tried.chosen) if tried else 0,
+        off_grid=trained.off_grid,
+        by_rules=sum(each.scorable.by_rules for each in both),
+        lacking=dict(sum((each.scorable.lacking for each in both), Counter[str]())),
+        lacks="; ".join(f"{name} {why}" for each in both for name, why in each.scorable.why.items()),
+    )
+
+
+def _common(folders: Iterable[str]) -> str:
+    """The folder that holds all of these: the reward opens images in it only."""
+    return os.path.commonpath(list(folders))

@@ -1,0 +1,103 @@
+"""Rollouts of a step of RL as traces to look at, as `virc solve --trace` writes them.
+
+The engine's process leaves a few in `rollouts/step_N.json`; the process that follows the run makes pages of them:
+`rollouts/step_N/GROUP-REPLY/index.html`.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from virc.core.errors import VircError
+from virc.core.files import contents
+from virc.core.text import clause
+from virc.data import show
+from virc.data.check.verdict import Rules
+from virc.data.rows.record import MARK, Message, Picture, Record
+from virc.reasoning.images import Shown, open_image
+from virc.reasoning.trace import Trace
+from virc.rewards.kept import CODE
+from virc.runs.rollout_stats import Left, Rollout
+from virc.solving.trace_files import write_trace
+from virc.tools import registry as tools
+from virc.tools.registry import ToolError
+
+_MOST_BYTES = 64 * 2**20
+
+
+def render(folder: Path, model: str) -> list[str]:
+    """Make traces of what an engine's process has left, and take that away.
+
+    Args:
+        folder: `rollouts/` of the run, beside which its copies of tools of the user's own lie.
+        model: as the page is to name it.
+
+    Returns:
+        Why some could not be made, one clause each.
+    """
+    faults = []
+    for file in sorted(folder.glob("step_*.json")):
+        try:
+            left = msgspec.json.decode(contents(file, _MOST_BYTES), type=Left)
+        except (OSError, ValueError) as error:
+            faults.append(f"{file.name}: {clause(error)}")
+        else:
+            faults += _pages(folder / file.stem, left, model)
+        file.unlink()
+    return faults
+
+
+def _pages(folder: Path, left: Left, model: str) -> Iterator[str]:
+    groups = list(dict.fromkeys(each.group for each in left.rollouts))
+    for number, group in enumerate(groups, 1):
+        for reply, each in enumerate((one for one in left.rollouts if one.group == group), 1):
+            page = folder / f"{number}-{reply}"
+            try:
+                tools.load(each.trace.protocol.tools, folder.parents[1] / CODE, of_wording=True)
+                trace, images = shown(each)
+                meta = {"model": f"{model}, step {left.step}", "reward": each.reward, "terms": each.terms}
+                write_trace(page, trace, images, meta)
+            except (OSError, ValueError, LookupError, ToolError, VircError) as error:
+                yield f"{folder.name}/{page.name}: {clause(error)}"
+
+
+def shown(rollout: Rollout) -> tuple[Trace, list[Shown]]:
+    """A rollout's trace with its images; those that tools made are made again.
+
+    Raises:
+        DataError: an image cannot be read.
+        OSError: it is not there.
+        ToolError: a tool is not known here.
+    """
+    if not rollout.trace.units and not rollout.trace.pending:
+        return _one_unit(rollout)
+    calls = {unit.shown: unit.call for unit in rollout.trace.units}
+    images: list[Shown] = []
+    for record in rollout.trace.images:
+        if call := calls.get(record.index):
+            pixels = tools.get(call.name).apply(call, images[call.index].pixels)
+        else:
+            pixels = open_image(_picture(rollout.images[record.index]).read(), rollout.images[record.index])
+        images.append(Shown(pixels.resize((record.width, record.height)), record.parent, record.box))
+    return rollout.trace, images
+
+
+def _one_unit(rollout: Rollout) -> tuple[Trace, list[Shown]]:
+    """A conversation of a row and the one unit after it; its replies are read as those of a row that is looked at."""
+    trace = rollout.trace
+    messages = tuple(
+        Message(each.role, MARK * len(each.images) + each.text.replace(MARK, "")) for each in trace.messages
+    )
+    record = Record(messages, tuple(map(_picture, rollout.images)), question=trace.question)
+    rules = Rules("prompts", trace.protocol.coordinates, protocol=trace.protocol)
+    seen = show.seen(record, rules)
+    read = show.trace_of(record, seen, rules)
+    images = [
+        msgspec.structs.replace(each, file=f"image-{index}.png") for index, each in enumerate(read.images)
+    ]
+    return msgspec.structs.replace(read, images=images), [each.shown for each in seen]
+
+
+def _picture(name: str) -> Picture:
+    return Picture(name, confined=False)

@@ -1,0 +1,1 @@
+"""Archives read member by member, and the folder they are written into."""

@@ -1,0 +1,208 @@
+"""A folder that members of an archive are put into, and nothing outside it.
+
+A file is written under a name of ours and gets its own when it is whole. What is there already is compared, and
+never written over: so a run that was killed is taken up by the next, at any point.
+"""
+
+import os
+import re
+import shutil
+import stat
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from virc.core.errors import ConfigError, UsageError
+from virc.core.files import IN_THE_WAY
+from virc.core.locks import lock, unlock
+from virc.core.text import plain
+from virc.download.hub.record import HIDDEN
+from virc.unpack.archive.links import PARTIAL, why_not
+from virc.unpack.archive.members import Kind, Member, naming, plain_name, refuse
+from virc.unpack.archive.stream import Stream
+from virc.unpack.archive.writers import Writers, writers
+
+_LOCK = f".{PARTIAL}.lock"
+_OURS = (PARTIAL, _LOCK, HIDDEN)  # names in the folder that no member may have
+_OLD = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_MOST_FOLDERS = 4096  # whose names are kept
+_MORE_ROOM = "make room, or choose another disk with --to; --max-bytes sets the limit itself"
+
+
+class Folder:
+    """The folder; see `opened`.
+
+    Args:
+        root: its path, without links.
+        writers: what writes its files.
+        room: bytes that may be written.
+        most: files, folders and links there may be.
+    """
+
+    def __init__(self, root: Path, writers: Writers, room: int, most: int) -> None:
+        self._root, self._writers = str(root), writers
+        self._room, self._entries, self._most = room, 0, most
+        self._folders = {""}  # known to be there, and no links
+        self._met: set[int] = set()  # hashes of the names of files and links
+        self._folds = os.path.lexists(root / _LOCK.upper())
+
+    def put(self, member: Member, stream: Stream) -> bool:
+        """Put a member there, its content taken from the stream, now or soon; whether it was not there before.
+
+        Raises:
+            DataError: it, or one before it, would replace something, leave the folder or break a limit.
+            OSError: the disk refuses.
+        """
+        if member.name.split("/", 1)[0].casefold() in _OURS:
+            refuse(member.name, "virc itself uses that name")
+        with naming(member):
+            if member.kind is Kind.folder:
+                return self._make_folder(member.name, member.name)
+            self._count(member.name)
+            self._make_folder(member.name.rpartition("/")[0], member.name)
+            key = self._key(member.name)
+            if key in self._met:
+                refuse(member.name, "it comes twice")
+            self._met.add(key)
+            path = f"{self._root}/{member.name}"
+            if member.kind is Kind.file:
+                return self._put_file(path, member, stream)
+            self._writers.settle()  # where a link leads depends on what is there
+            return (self._put_link if member.kind is Kind.link else self._put_hard_link)(path, member)
+
+    def _count(self, name: str) -> None:
+        self._entries += 1
+        if self._entries > self._most:
+            refuse(
+                name, f"it is one more than {self._most} files and folders", f"--max-files {10 * self._most}"
+            )
+
+    def _key(self, name: str) -> int:
+        return hash(unicodedata.normalize("NFC", name).casefold() if self._folds else name)
+
+    def _make_folder(self, name: str, member: str) -> bool:
+        """Make a folder and those it is in; whether it was not there."""
+        if name in self._folders:
+            return False
+        made = False
+        ends = [match.start() for match in re.finditer("/", name)] + [len(name)]
+        for part in (name[:end] for end in ends):
+            if part not in self._folders:
+                made = self._made(part, member)
+                self._folders.add(part)
+        if len(self._folders) > _MOST_FOLDERS:
+            self._folders = {""}
+        return made
+
+    def _made(self, name: str, member: str) -> bool:
+        path = f"{self._root}/{name}"
+        if self._key(name) in self._met:
+            self._writers.settle()
+        try:
+            os.mkdir(path)  # noqa: PTH102 (a Path for each of many members costs more than the call)
+        except FileExistsError:
+            mode = os.lstat(path).st_mode
+            if stat.S_ISLNK(mode):
+                refuse(member, f"its path goes through the link {plain(name)}")
+            if not stat.S_ISDIR(mode):
+                refuse(member, f"there is a file {plain(name)} where it needs a folder")
+            return False
+        self._count(member)
+        return True
+
+    def _put_file(self, path: str, member: Member, stream: Stream) -> bool:
+        there = _lstat(path)
+        if there is not None:
+            same = stat.S_ISREG(there.st_mode) and there.st_size == member.size
+            if not (same and _holds(path, stream.spans(member.size))):
+                self._refuse_other(member)
+            return False
+        if member.size > self._room:
+            refuse(member.name, f"it takes {member.size} bytes, and {self._room} are left", _MORE_ROOM)
+        self._room -= member.size
+        self._writers.write(path, member, stream.spans(member.size))
+        return True
+
+    def _put_link(self, path: str, member: Member) -> bool:
+        if why := why_not(self._root, member.name, member.target):
+            refuse(member.name, why)
+        there = _lstat(path)
+        if there is None:
+            os.symlink(member.target, path)  # noqa: PTH211
+            return True
+        if not stat.S_ISLNK(there.st_mode) or os.readlink(path) != member.target:  # noqa: PTH115
+            self._refuse_other(member)
+        return False
+
+    def _put_hard_link(self, path: str, member: Member) -> bool:
+        name = plain_name(member.target, member.name)
+        whole = f"{self._root}/{name}"
+        source = _lstat(whole) if self._key(name) in self._met else None
+        if source is None or not stat.S_ISREG(source.st_mode):
+            refuse(member.name, f"it links to {plain(name)}, which is no file that came before it")
+        there = _lstat(path)
+        if there is None:
+            os.link(whole, path, follow_symlinks=False)
+            return True
+        if not os.path.samestat(source, there):
+            self._refuse_other(member)
+        return False
+
+    def _refuse_other(self, member: Member) -> NoReturn:
+        refuse(member.name, f"something else is there already: {self._root}/{plain(member.name)}", IN_THE_WAY)
+
+
+def _lstat(path: str) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except FileNotFoundError:
+        return None
+
+
+def _holds(path: str, spans: Iterator[memoryview]) -> bool:
+    """Whether a file holds these bytes, and as far as they go nothing else."""
+    descriptor = os.open(path, _OLD)
+    try:
+        for span in spans:
+            while span:
+                there = os.read(descriptor, len(span))
+                if not there or there != bytes(span[: len(there)]):
+                    return False
+                span = span[len(there) :]  # noqa: PLW2901
+    finally:
+        os.close(descriptor)
+    return True
+
+
+@contextmanager
+def opened(root: Path, room: int | None, most: int) -> Iterator[Folder]:
+    """Make a folder if need be and hold it alone; after the `with` block all files are written.
+
+    What a killed run left half-written is cleared.
+
+    Args:
+        room: bytes that may be written there; None: as many as its disk has.
+        most: files, folders and links there may be.
+
+    Raises:
+        UsageError: it is no folder.
+        ConfigError: another run unpacks into it.
+    """
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"{root} is no folder", "choose a folder with --to")
+    root.mkdir(parents=True, exist_ok=True)
+    root = root.resolve()
+    try:
+        held = lock(root / PARTIAL)
+    except ConfigError:
+        hint = "wait for it, or choose another folder with --to"
+        raise ConfigError(f"another run is unpacking into {root}", hint) from None
+    try:
+        with writers(root / PARTIAL) as threads:
+            folder = Folder(root, threads, shutil.disk_usage(root).free if room is None else room, most)
+            yield folder
+            threads.settle()
+    finally:
+        unlock(held)

@@ -1,0 +1,114 @@
+"""Files written by two threads while the next ones are read: making a file costs a disk more than its bytes do."""
+
+import os
+import shutil
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+from virc.unpack.archive.members import Member, naming
+
+_THREADS = 2
+_WAITING = 8  # batches
+_BATCH = 1 << 18  # bytes of files, or
+_FILES = (
+    32  # files that are written in one go: handing each to a thread alone would cost as much as writing it
+)
+_SMALL = 1 << 20  # bytes of a file that may wait in memory
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+
+
+class _Job(NamedTuple):
+    partial: str
+    path: str
+    member: Member
+    content: Iterable[memoryview]
+
+
+class Writers:
+    """The threads, and the folder where files are until they are whole; see `writers`."""
+
+    def __init__(self, partial: Path, pool: ThreadPoolExecutor) -> None:
+        self._partial, self._pool = str(partial), pool
+        self._numbers = count()
+        self._batch: list[_Job] = []
+        self._size = 0  # of the batch
+        self._waiting: deque[Future[None]] = deque()
+
+    def write(self, path: str, member: Member, content: Iterable[memoryview]) -> None:
+        """Write a new file, at once or soon.
+
+        Raises:
+            DataError, OSError: this file could not be written, or one before it.
+        """
+        partial = f"{self._partial}/{next(self._numbers)}"
+        if member.size > _SMALL:
+            _write(_Job(partial, path, member, content))
+            return
+        self._batch.append(_Job(partial, path, member, list(content)))
+        self._size += member.size
+        if self._size >= _BATCH or len(self._batch) == _FILES:
+            self.flush()
+        if len(self._waiting) > _WAITING:
+            self._waiting.popleft().result()
+
+    def flush(self) -> None:
+        """Have all written that was given, soon."""
+        self._waiting.append(self._pool.submit(_write_all, self._batch))
+        self._batch, self._size = [], 0
+
+    def settle(self) -> None:
+        """Wait until all are written; raises as `write`."""
+        self.flush()
+        while self._waiting:
+            self._waiting.popleft().result()
+
+
+@contextmanager
+def writers(partial: Path) -> Iterator[Writers]:
+    """Start the threads; what an earlier run or this one left half-written goes.
+
+    Left by an error, they still write the files that are whole.
+
+    Args:
+        partial: a folder of ours on the disk of the files.
+    """
+    _clear(partial)
+    partial.mkdir()
+    try:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            made = Writers(partial, pool)
+            try:
+                yield made
+            finally:
+                made.flush()
+    finally:
+        _clear(partial)
+
+
+def _clear(partial: Path) -> None:
+    if os.path.lexists(partial):
+        shutil.rmtree(partial)
+
+
+def _write_all(jobs: list[_Job]) -> None:
+    for job in jobs:
+        _write(job)
+
+
+def _write(job: _Job) -> None:
+    member = job.member
+    with naming(member):
+        descriptor = os.open(job.partial, _NEW, member.mode | 0o600)
+        try:
+            for span in job.content:
+                while span:
+                    span = span[os.write(descriptor, span) :]  # noqa: PLW2901
+        finally:
+            os.close(descriptor)
+        os.utime(job.partial, ns=(member.mtime_ns, member.mtime_ns))
+        os.rename(job.partial, job.path)  # noqa: PTH104 (a Path for each of many files costs more than this)

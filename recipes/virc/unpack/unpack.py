@@ -1,0 +1,160 @@
+"""An archive becomes the folder it was made of; it may come from anybody, and the run may be killed at any moment.
+
+A rerun reads the archive again from its beginning (its checksums allow no other way), compares what is there with
+it and writes what is missing.
+"""
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from virc.core.errors import DataError
+from virc.core.files import expanded, is_file
+from virc.core.text import clause
+from virc.unpack.archive.folder import Folder, opened
+from virc.unpack.archive.formats import Readable, pieces
+from virc.unpack.archive.members import Kind, Member, members
+from virc.unpack.archive.stream import Stream, ahead
+
+Progress = Callable[[int, int], None]
+"""Told the bytes of the archive that are done, and all of them."""
+
+
+@dataclass(frozen=True)
+class UnpackConfig:
+    """What to unpack, where, and how much of it at most.
+
+    Args:
+        archive: a tar archive, plain or in LZ4 or gzip, whatever its name.
+        to: folder; None: the one the archive is in.
+        keep: leave the archive where it is when all is unpacked.
+        max_ratio: content is at most so many times as large as the archive.
+        max_bytes: most bytes that are written; None: what the disk has.
+        max_files: most files, folders and links.
+    """
+
+    archive: Path
+    to: Path | None = None
+    keep: bool = False
+    max_ratio: float = 100
+    max_bytes: int | None = None
+    max_files: int = 2_000_000
+
+
+@dataclass
+class Unpacked:
+    """What a run did.
+
+    Args:
+        to: the folder.
+        files: files and links written.
+        bytes: their size.
+        skipped: files and links that were there already.
+        kept: why the archive is still there; None: it was removed.
+    """
+
+    to: Path
+    files: int = 0
+    bytes: int = 0
+    skipped: int = 0
+    kept: str | None = None
+
+
+def unpack(config: UnpackConfig, progress: Progress = lambda done, size: None) -> Unpacked:
+    """Unpack an archive, whole or up to its first fault; then remove it, unless it is to be kept.
+
+    Raises:
+        DataError: there is no such archive, it is damaged or cut off, or a member is refused. Files that are
+            complete stay, the archive too.
+        ConfigError: another run unpacks into the folder.
+        OSError: the disk refuses.
+    """
+    archive = expanded(config.archive)
+    with _opened_archive(archive) as file:
+        done, is_whole = pour(file, os.fstat(file.fileno()).st_size, config, progress)
+        done.kept = _why_kept(config, archive, file, is_whole, done) or _removed(archive)
+    return done
+
+
+def pour(
+    source: Readable,
+    size: int,
+    config: UnpackConfig,
+    progress: Progress = lambda done, size: None,
+    stop: Callable[[], None] = lambda: None,
+) -> tuple[Unpacked, bool]:
+    """Unpack an archive as it comes; nothing is removed.
+
+    Args:
+        source: the archive, at its beginning; it is read in order, but for its first bytes, which are read twice.
+        size: bytes of the archive.
+        stop: ends a read of the source that waits; called where this is left before the end, but for a bad archive.
+
+    Returns:
+        What was done, and whether nothing but zeros follows the last file.
+
+    Raises:
+        DataError, ConfigError, OSError: as `unpack`.
+    """
+    archive = expanded(config.archive)
+    done = Unpacked(expanded(config.to) if config.to else archive.parent)
+    found = pieces(source, archive)
+    with opened(done.to, config.max_bytes, config.max_files) as folder, ahead(found) as coming:
+        stream = Stream(coming, size, config.max_ratio, lambda at: progress(at, size))
+        try:
+            for member in members(stream):
+                _put(member, stream, folder, done)
+            return done, stream.is_blank_to_its_end()
+        except DataError:
+            raise
+        except BaseException:
+            stop()
+            raise
+
+
+def _opened_archive(path: Path) -> BinaryIO:
+    if not is_file(path):
+        raise DataError(f"there is no archive {path}", "virc unpack ARCHIVE, as it came from the hub")
+    return path.open("rb")
+
+
+def _put(member: Member, stream: Stream, folder: Folder, done: Unpacked) -> None:
+    is_new = folder.put(member, stream)
+    if member.kind is Kind.folder:
+        return
+    if is_new:
+        done.files += 1
+        done.bytes += member.size
+    else:
+        done.skipped += 1
+
+
+def _why_kept(
+    config: UnpackConfig, archive: Path, file: BinaryIO, is_whole: bool, done: Unpacked
+) -> str | None:
+    """Why the archive stays, if it does: where anything is doubtful, it does."""
+    if not os.path.lexists(archive):
+        return None  # another run unpacked it too, and removed it
+    opened_one, there = os.fstat(file.fileno()), os.lstat(archive)
+    reasons = {
+        "--keep": config.keep,
+        "more than zeros follows the end of its files": not is_whole,
+        "there is no file in it": not done.files + done.skipped,
+        "it is a link to another place": stat.S_ISLNK(there.st_mode),
+        "another file has its name now": not os.path.samestat(opened_one, there),
+        "this system does not say when files are safe on the disk": not hasattr(os, "sync"),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _removed(archive: Path) -> str | None:
+    """Remove the archive when its files would survive a loss of power; why not, if it cannot be."""
+    os.sync()
+    try:
+        archive.unlink(missing_ok=True)
+    except OSError as error:
+        return clause(error)
+    return None
