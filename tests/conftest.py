@@ -57,5 +57,5 @@ def sample() -> Path:
 
 @pytest.fixture(scope="session")
 def own() -> Protocol:
-    """This project's own wording with all three tools, in pixels."""
+    """This project's own chat protocol with all three tools, in pixels."""
     return own_protocol(tools.schemas(["crop_image", "scale_image", "display_image"]))

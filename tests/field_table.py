@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from virc.systems import catalog as state
+from virc.systems.catalog import support as state
 from virc_cli.commands.systems.ls import Support
 
 README = Path(__file__).resolve().parents[1] / "README.md"

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from virc.envs import pins as envs
-from virc.systems import catalog as state
+from virc.systems.catalog import support as state
 from virc.systems import registry as systems
 from virc.systems.catalog.support import Ran, Record
 

@@ -90,14 +90,14 @@ def fetch(items: Sequence[Item], keep: bool, stream: bool) -> None:
     meter = Meter(missing)
     try:
         with meter.shown():
-            wordings = [download.fetch(item, meter, output.warn, keep, stream) for item in items]
+            chat_protocols = [download.fetch(item, meter, output.warn, keep, stream) for item in items]
     except KeyboardInterrupt:
         output.note(
             "what came is kept: the same command goes on" + " (archives of --stream begin anew)" * stream
         )
         raise
-    for wording in filter(None, wordings):
-        output.note(f"written: {_here(wording)}, the wording it was trained in")
+    for chat_protocol in filter(None, chat_protocols):
+        output.note(f"written: {_here(chat_protocol)}, the chat protocol it was trained in")
     if missing:
         output.note(f"fetched and verified: {_came(missing, time.monotonic() - begun)}")
 

@@ -50,9 +50,9 @@ def merge(name: str, to: Path | None, dry_run: bool, as_json: bool) -> None:
         parameters = _run(plan.step) if plan else recipe.copy_weights(source, partial)
         recipe.complete(source, partial, folder.name, parameters)
         opened = _opened(source, partial)
-    if source.wording is None:
+    if source.chat_protocol is None:
         output.warn(
-            f"no wording lies beside {origin.source}: what it was trained with is not known",
+            f"no chat protocol lies beside {origin.source}: what it was trained with is not known",
             f"put its {FILE_NAME} into {folder}",
         )
     answer = _asked(opened) if opened else None
@@ -60,7 +60,7 @@ def merge(name: str, to: Path | None, dry_run: bool, as_json: bool) -> None:
     if as_json:
         fields = known | {
             "parameters": parameters,
-            "protocol": source.wording and "trained",
+            "protocol": source.chat_protocol and "trained",
             "answer": answer,
         }
         output.emit({"schema": "virc.merge/1", **fields, "error": None})
@@ -122,7 +122,7 @@ def _opened(source: Source, folder: Path) -> Opened | None:
         ConfigError: nothing can load it.
     """
     try:
-        return open_model(Choice(model=str(folder), protocol=None if source.wording else DEFAULT))
+        return open_model(Choice(model=str(folder), protocol=None if source.chat_protocol else DEFAULT))
     except SetupError as error:
         output.warn(
             f"the merged model is not asked anything: {error.message}", "virc solve --model DIR asks it"
@@ -136,7 +136,7 @@ def _asked(opened: Opened) -> str | None:
     picture, question = polygons.draw(diagram), diagram.question
     try:
         config = SolveConfig(timeout=_PATIENCE)
-        solved = solve(config, opened.backend, opened.wording.protocol, [picture], question)
+        solved = solve(config, opened.backend, opened.chat_protocol.protocol, [picture], question)
     finally:
         opened.backend.close()
     if isinstance(solved.error, KeyboardInterrupt):  # the model stays, it is whole

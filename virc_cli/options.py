@@ -60,7 +60,7 @@ System = Annotated[
     str | None,
     typer.Option(
         metavar="SYSTEM",
-        help="System the model belongs to: what its boxes mean, and whether it needs its own wording.",
+        help="System the model belongs to: what its boxes mean, and whether it needs its own chat protocol.",
     ),
 ]
 Device = Annotated[
@@ -83,11 +83,15 @@ Timeout = Annotated[
 ]
 Protocol = Annotated[
     str | None,
-    typer.Option(metavar="FILE", help="Wording the model was trained with; `default`: this project's own."),
+    typer.Option(
+        metavar="FILE", help="Chat protocol the model was trained with; `default`: this project's own."
+    ),
 ]
 Tools = Annotated[
     list[str] | None,
-    typer.Option(metavar="+NAME", help="A tool of your own, offered beside those of the model's wording."),
+    typer.Option(
+        metavar="+NAME", help="A tool of your own, offered beside those of the model's chat protocol."
+    ),
 ]
 MaxTurns = Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Turns of one solution.")]
 Temperature = Annotated[

@@ -63,7 +63,7 @@ def run(asked: Asked, dry_run: bool, as_json: bool) -> None:
     """Serve until it is interrupted, or print what would be started.
 
     Raises:
-        ConfigError: no such model or wording, or the port is in use.
+        ConfigError: no such model or chat protocol, or the port is in use.
         SetupError: the model does not fit this machine, or something is missing.
         EngineError: vLLM ended.
         KeyboardInterrupt: it was asked to end, and has ended.
@@ -139,10 +139,10 @@ def _without_engine(asked: Asked) -> Mapping[str, Any]:
 
 
 def _published(asked: Asked, weights: Weights, image_ids: bool) -> str:
-    """What clients are told; a judge is asked in plain chat unless a wording was chosen."""
+    """What clients are told; a judge is asked in plain chat unless a chat protocol was chosen."""
     plain = weights.judge and asked.protocol is None
     choice = Choice(protocol=asked.protocol, family=asked.family)
-    protocol = None if plain else spoken_here(weights, choice).wording.protocol
+    protocol = None if plain else spoken_here(weights, choice).chat_protocol.protocol
     return serve.published(weights, protocol, image_ids)
 
 

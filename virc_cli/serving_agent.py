@@ -56,7 +56,7 @@ class _Looking(msgspec.Struct, frozen=True):
     Args:
         name: what clients call it.
         backend: draws its replies.
-        protocol: its wording.
+        protocol: its chat protocol.
         at_once: problems that are solved at a time.
         context: longest conversation in tokens, where that is known.
     """
@@ -110,7 +110,7 @@ def in_front(agent: Agent, choice: Choice, settings: Mapping[str, Any], dry_run:
     """Serve in front of a server that runs, until it is interrupted.
 
     Args:
-        choice: which of its models, and the wording.
+        choice: which of its models, and the chat protocol.
         settings: those of `Config` that were chosen.
 
     Raises:
@@ -144,7 +144,7 @@ def by_vllm(
     Args:
         config: of this endpoint.
         engine: of vLLM, as `behind` has it.
-        choice: the wording; `model` is what the engine calls the model.
+        choice: the chat protocol; `model` is what the engine calls the model.
 
     Raises:
         ConfigError: the port is in use.
@@ -180,7 +180,7 @@ def here(
         SetupError: an extra is missing, or device or memory do not do.
         KeyboardInterrupt: it was asked to end, and has ended.
     """
-    protocol = opened.spoken_here(weights, choice).wording.protocol
+    protocol = opened.spoken_here(weights, choice).chat_protocol.protocol
     if dry_run:
         show_plan(config, serve.served_name(config, weights), "transformers", None, as_json)
         return
@@ -201,7 +201,7 @@ def _at(choice: Choice, agent: Agent, name: str | None) -> _Looking:
     for warning in found.warnings:
         output.warn(warning)
     at_once = agent.concurrency or found.at_once
-    return _Looking(name or found.name, found.backend, found.wording.protocol, at_once, found.context)
+    return _Looking(name or found.name, found.backend, found.chat_protocol.protocol, at_once, found.context)
 
 
 def _check_extras() -> None:

@@ -124,7 +124,8 @@ def _widen(model: Any) -> None:
 
 
 def save(folder: Path, model: Any, tokenizer: Any, protocol: Protocol, max_pixels: int = MAX_PIXELS) -> None:
-    """Write bf16 weights, tokenizer and preprocessor settings as every engine reads them, and the trained wording.
+    """Write bf16 weights, tokenizer and preprocessor settings as every engine reads them, and the trained chat
+    protocol.
 
     Args:
         max_pixels: area of the largest pictures the model was trained on.

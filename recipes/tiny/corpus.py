@@ -1,7 +1,7 @@
 """What the tokenizer of `tiny` is made from.
 
-The wording is constant, so each stretch of it is one token: a trajectory takes half the ids. Questions are learnt word
-by word; merging across their words would make the tokens depend on the phrasing.
+The chat protocol is constant, so each stretch of it is one token: a trajectory takes half the ids. Questions are
+learnt word by word; merging across their words would make the tokens depend on the phrasing.
 """
 
 import random
@@ -32,7 +32,7 @@ _SOLUTION = (
 
 
 def constants(protocol: Protocol, names: Sequence[str] = ()) -> Sequence[str]:
-    """Every constant stretch of the wording and of the worked solutions, without repeats.
+    """Every constant stretch of the chat protocol and of the worked solutions, without repeats.
 
     Args:
         names: of families whose solutions are to be written; `polygons` in one pattern are always.

@@ -132,7 +132,7 @@ def stops(rng: random.Random) -> Example:
 
 
 def trajectory(rng: random.Random, sides: Sequence[int] = (3, 4)) -> Example:
-    """A diagram solved by looking at each corner, in the exact wording of inference."""
+    """A diagram solved by looking at each corner, in the exact chat protocol of inference."""
     return solve(polygons.generate(rng, sides=sides))
 
 

@@ -79,7 +79,7 @@ def sums(rng: random.Random, name: str) -> Example:
 
 
 def path(rng: random.Random, name: str) -> Example:
-    """A problem solved in one of the patterns, in the exact wording of inference."""
+    """A problem solved in one of the patterns, in the exact chat protocol of inference."""
     return _solved(tasks.task(rng, "train", families.get(name)))
 
 

@@ -16,7 +16,7 @@ import servers
 from PIL import Image
 
 from virc.backends.openai.backend import OpenAIBackend
-from virc.models import chat_protocol as wording
+from virc.models import chat_protocol
 from virc.models.registry import Weights
 from virc.reasoning.protocol import Protocol
 from virc.serving.agent import connections, server
@@ -24,7 +24,7 @@ from virc.serving.agent.desk import Desk, Solving
 from virc.serving.agent.server import Served
 from virc.solving.one import SolveConfig
 
-OWN = wording.of_weights(Weights("m", Path()), "default").protocol
+OWN = chat_protocol.of_weights(Weights("m", Path()), "default").protocol
 CALL = '{"name": "crop_image", "arguments": {"image_index": 0, "bbox_2d": [0, 0, 100, 60]}}'
 LOOK = f"<think>I look.</think><tool_call>{CALL}</tool_call>"
 LOOK_AT_ALL = LOOK.replace("[0, 0, 100, 60]", "[0, 0, 1000, 1000]")

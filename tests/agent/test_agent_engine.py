@@ -43,7 +43,7 @@ def engine(process: Process) -> tuple[int, list[str]]:
 
 
 def test_many_at_once_get_what_virc_solve_gets_in_its_own_process(process: Process, tmp_path: Path) -> None:
-    words = ("--count", PROBLEMS, "--seed", 30_000, "--split", "heldout", "--layouts", "batch")
+    words = ("--count", PROBLEMS, "--seed", 30_000, "--split", "heldout", "--formats", "batch")
     assert virc("data", "synth", "--to", tmp_path / "held", *words).code == 0
     rows = [json.loads(line) for line in (tmp_path / "held" / "problems.jsonl").read_text().splitlines()]
     client = openai.OpenAI(base_url=process.url, api_key="sesame", max_retries=0)

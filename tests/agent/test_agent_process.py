@@ -37,7 +37,7 @@ def tiny() -> Iterator[Process]:
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("held")
-    words = ("--count", 1, "--seed", 30_000, "--split", "heldout", "--layouts", "batch")
+    words = ("--count", 1, "--seed", 30_000, "--split", "heldout", "--formats", "batch")
     assert virc("data", "synth", "--to", folder, *words).code == 0
     row = json.loads((folder / "problems.jsonl").read_text())
     assert row["question"] == QUESTION

@@ -202,7 +202,7 @@ def test_pictures_go_to_no_other_address_than_the_endpoint() -> None:
     assert not elsewhere.requests
 
 
-def test_a_published_wording_is_read_and_none_is_none(own: Protocol) -> None:
+def test_a_published_chat_protocol_is_read_and_none_is_none(own: Protocol) -> None:
     with serve(extra={"virc_protocol": msgspec.to_builtins(own)}) as server:
         assert OpenAIBackend(server.url).published_protocol() == own
     with serve() as server:
@@ -222,12 +222,12 @@ def test_a_published_wording_is_read_and_none_is_none(own: Protocol) -> None:
         {"more": 1},
     ],
 )
-def test_a_published_wording_that_cannot_be_read_is_a_mistake(published: object, own: Protocol) -> None:
+def test_a_published_chat_protocol_that_cannot_be_read_is_a_mistake(published: object, own: Protocol) -> None:
     if isinstance(published, dict):
         published = {**msgspec.to_builtins(own), **published} if published else {}
     with serve(extra={"virc_protocol": published}) as server:
         backend = OpenAIBackend(server.url)
-        with pytest.raises(ConfigError, match="wording") as raised:
+        with pytest.raises(ConfigError, match="chat_protocol") as raised:
             backend.published_protocol()
     assert raised.value.message.isprintable()
 

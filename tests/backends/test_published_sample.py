@@ -16,7 +16,7 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Done, Session
 
 
-def recorded_wording(messages: list[Recorded]) -> tuple[Protocol, str]:
+def recorded_chat_protocol(messages: list[Recorded]) -> tuple[Protocol, str]:
     """The recording's turn sentences as templates, and its question; it holds no system message."""
     first, later = messages[0].content, messages[2].content
     found = re.search(r"Question: (.+)\n\n", first)
@@ -33,7 +33,7 @@ def recorded_wording(messages: list[Recorded]) -> tuple[Protocol, str]:
 def solved(sample: Path) -> tuple[Session, list[dict[str, Any]], list[Recorded]]:
     """The finished session, the requests the server got, and the recording."""
     recording = read_conversation(sample / "conversation.json")
-    protocol, question = recorded_wording(recording)
+    protocol, question = recorded_chat_protocol(recording)
     session = Session(protocol, question, [open_image(sample / "image.png", "image.png")])
     with serve([m.content for m in recording if m.role == "assistant"]) as server:
         backend = OpenAIBackend(server.url)

@@ -204,7 +204,7 @@ def main(problems: int = 256, rounds: int = 3) -> None:
     with tempfile.TemporaryDirectory() as temporary, served() as url:
         folder = Path(temporary)
         words = ["--to", str(folder / "held"), "--count", str(problems), "--seed", "20000"]
-        synth = [*VIRC, "data", "synth", *words, "--split", "heldout", "--layouts", "batch"]
+        synth = [*VIRC, "data", "synth", *words, "--split", "heldout", "--formats", "batch"]
         subprocess.run(synth, env=ENV, check=True, capture_output=True)
         rows, out, none = folder / "held" / "problems.jsonl", folder / "out.jsonl", folder / "none.jsonl"
         none.touch()

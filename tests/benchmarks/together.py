@@ -35,7 +35,7 @@ def main(problems: int = 256, rounds: int = 1) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         to = Path(temporary) / "held"
         words = ["--to", str(to), "--count", str(problems), "--seed", "20000", "--split", "heldout"]
-        synth = [*VIRC, "data", "synth", *words, "--layouts", "batch"]
+        synth = [*VIRC, "data", "synth", *words, "--formats", "batch"]
         subprocess.run(synth, env=ENV, check=True, capture_output=True)
         none = to / "none.jsonl"
         none.touch()

@@ -1,7 +1,7 @@
 """A small set in the shape of CRUX as it is published, for tests of whatever reads it.
 
 Written by the standard library, Pillow, lz4 and pyarrow alone, so that the readers are held against something they
-did not write; its wording is one that no code here knows.
+did not write; its chat protocol is one that no code here knows.
 """
 
 import io

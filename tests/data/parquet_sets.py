@@ -1,4 +1,4 @@
-"""Records, and parquet files of ours and of others, for tests of the layouts in parquet."""
+"""Records, and parquet files of ours and of others, for tests of the formats in parquet."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -154,7 +154,7 @@ def test_right_answers_are_told_from_wrong_ones_by_their_sense(tmp_path: Path) -
 
 
 INFO: list[tuple[str, str, dict[str, Any]]] = [
-    ("formatting", "another wording", {"formatting": "openai"}),
+    ("formatting", "another chat protocol", {"formatting": "openai"}),
     ("formatting", "without formatting", {"formatting": None}),
     ("columns", "name no images", {"columns": {"messages": "messages"}}),
     ("tags_unnamed", "every row with a system message", {"tags": {"system_tag": None}}),

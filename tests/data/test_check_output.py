@@ -13,7 +13,7 @@ from PIL import Image
 
 
 def faulty(rows: Rows, folder: Path) -> None:
-    """Faults of three kinds, one of them in many rows, and one row in another wording."""
+    """Faults of three kinds, one of them in many rows, and one row in another chat protocol."""
     for row in rows[1:]:
         row["messages"][-1]["content"] += "</answer>"
     rows[0]["messages"][0]["content"] = "Another system."
@@ -44,7 +44,7 @@ def test_as_many_faults_of_each_kind_are_told_as_asked_for_and_all_are_counted(t
 def test_rows_tell_what_they_hold(tmp_path: Path) -> None:
     [dataset] = report(broken(tmp_path / "a", faulty))["datasets"]
     assert (dataset["name"], dataset["layout"], dataset["rows"], dataset["good"]) == (NAME, "sft", 7, 1)
-    assert [(each["rows"], each["first"]) for each in dataset["wordings"]] == [(1, 1), (6, 2)]
+    assert [(each["rows"], each["first"]) for each in dataset["chat_protocols"]] == [(1, 1), (6, 2)]
     held = dataset["held"]
     assert (held["images"], held["square"], held["on_grid"] + held["off_grid"]) == (17, 0, 7)
     assert held["boxes"] == held["pixel"] + held["both"] == 6
@@ -91,7 +91,7 @@ def test_boxes_that_fit_only_one_way_decide(tmp_path: Path) -> None:
 
 
 def protocol(**fields: Any) -> dict[str, Any]:
-    """A wording of the good set: its rows have that system message."""
+    """A chat protocol of the good set: its rows have that system message."""
     system = json.loads(whole().dynamic.read_text())[0]["messages"][0]["content"]
     texts = {"system": system, "first": "{images} {question}", "after_image": "a", "after_scale": "a"}
     return {
@@ -112,7 +112,7 @@ def protocol(**fields: Any) -> dict[str, Any]:
         ({}, None),
     ],
 )
-def test_the_wording_beside_rows_is_what_they_are_held_against(
+def test_the_chat_protocol_beside_rows_is_what_they_are_held_against(
     tmp_path: Path, fields: dict[str, Any], kind: str | None
 ) -> None:
     folder = good_set(tmp_path / "a")
@@ -251,5 +251,8 @@ def test_the_published_conversation_has_no_fault(tmp_path: Path, sample: Path) -
     found = report(tmp_path / "rows.json")
     assert found["faults"] == {}
     [dataset] = found["datasets"]
-    assert (dataset["wordings"], dataset["held"]["boxes"]) == ([{"sha256": "", "rows": 1, "first": 1}], 2)
+    assert (dataset["chat_protocols"], dataset["held"]["boxes"]) == (
+        [{"sha256": "", "rows": 1, "first": 1}],
+        2,
+    )
     assert dataset["coordinates"] == "pixel"

@@ -37,7 +37,7 @@ def test_a_row_is_chosen_by_its_key_wherever_it_stands() -> None:
 
 
 def test_a_number_and_its_text_are_one_key() -> None:
-    """Layouts hold ids as text or as numbers; the same problem is chosen in both."""
+    """Formats hold ids as text or as numbers; the same problem is chosen in both."""
     assert score(1, 7) == score(1, "7")
 
 

@@ -1,4 +1,4 @@
-"""`virc data convert`: what goes in comes out, in every layout, or it is said."""
+"""`virc data convert`: what goes in comes out, in every format, or it is said."""
 
 import io
 import json
@@ -28,7 +28,7 @@ LAYOUTS = ("sft", "trajectories", "rl", "prompts", "batch")
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few worked trajectories with their wording."""
+    """A few worked trajectories with their chat protocol."""
     folder = tmp_path_factory.mktemp("drawn") / "set"
     draw(SynthConfig(folder, count=6))
     return folder / "trajectories.json"
@@ -42,7 +42,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> crux.Crux:
 
 @pytest.fixture(scope="module")
 def everywhere(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The same rows in every layout."""
+    """The same rows in every format."""
     home = tmp_path_factory.mktemp("everywhere")
     for layout in LAYOUTS:
         assert convert(drawn, "--to", home / layout, "--as", layout, "--name", "rows") == 0
@@ -50,7 +50,7 @@ def everywhere(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 
 def left(record: Record, layout: str) -> Record:
-    """What that layout keeps of a record."""
+    """What that format keeps of a record."""
     if layout not in ("prompts", "batch") or not record.messages:
         return record
     opening = prompts.opening(record)
@@ -70,12 +70,12 @@ def test_every_pair_of_layouts_keeps_all_that_both_can_hold(
         assert not to.exists()
         return
     assert code == 0
-    # of a problem, prompts are made in the wording that is named
+    # of a problem, prompts are made in the chat protocol that is named
     known = [record if source == "batch" != target else left(record, source) for record in whole]
     kept = [prompts.opening(record) if source == "batch" and target == "rl" else record for record in known]
     assert records(to) == {"rows": [left(record, target) for record in kept]}
-    wording = msgspec.json.decode((to / FILE_NAME).read_bytes(), type=type(worked.PROTOCOL))
-    assert msgspec.structs.replace(wording, name="own") == worked.PROTOCOL
+    chat_protocol = msgspec.json.decode((to / FILE_NAME).read_bytes(), type=type(worked.PROTOCOL))
+    assert msgspec.structs.replace(chat_protocol, name="own") == worked.PROTOCOL
 
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="<"), min_size=1, max_size=20)
@@ -147,7 +147,9 @@ def test_published_rl_files_without_their_last_replies_are_no_trajectories(
     assert not list(tmp_path.iterdir())
 
 
-def test_questions_are_taken_out_of_a_wording_that_nobody_told(published: crux.Crux, tmp_path: Path) -> None:
+def test_questions_are_taken_out_of_a_chat_protocol_that_nobody_told(
+    published: crux.Crux, tmp_path: Path
+) -> None:
     """The SFT file holds the questions within its turns alone; the RL file of the same problems tells them."""
     assert convert(published.dynamic, "--to", tmp_path / "sft", "--as", "batch") == 0
     assert convert(published.train, "--to", tmp_path / "rl", "--as", "batch") == 0
@@ -156,7 +158,7 @@ def test_questions_are_taken_out_of_a_wording_that_nobody_told(published: crux.C
 
 
 @pytest.mark.parametrize("line", ["Question: What is {x}?", "Question: 已知 ∠A"])
-def test_without_any_wording_the_question_is_the_line_that_says_so(tmp_path: Path, line: str) -> None:
+def test_without_any_chat_protocol_the_question_is_the_line_that_says_so(tmp_path: Path, line: str) -> None:
     messages = (
         Message("user", f"{MARK}{line}\nThink."),
         Message("assistant", "<think>a</think><answer>7</answer>"),
@@ -174,7 +176,7 @@ def test_a_question_that_nothing_tells_is_a_fault(tmp_path: Path, capfd: pytest.
     assert "row 1: its question is not known" in capfd.readouterr().err
 
 
-def test_problems_become_prompts_in_a_wording_that_is_named(
+def test_problems_become_prompts_in_a_chat_protocol_that_is_named(
     everywhere: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lone = tmp_path / "lone"
@@ -202,11 +204,13 @@ def test_choices_are_asked_with_the_question(tmp_path: Path) -> None:
     assert (row.question, row.extra["choices"]) == ("Which?", ["a", "b"])
 
 
-def test_boxes_go_to_permille_and_back_with_the_wording_beside_them(drawn: Path, tmp_path: Path) -> None:
+def test_boxes_go_to_permille_and_back_with_the_chat_protocol_beside_them(
+    drawn: Path, tmp_path: Path
+) -> None:
     assert convert(drawn, "--to", tmp_path / "a", "--as", "sft", "--coordinates", "permille") == 0
-    wording = json.loads((tmp_path / "a" / FILE_NAME).read_text())
-    assert wording["coordinates"] == "permille"
-    assert "thousandths" in wording["system"]
+    chat_protocol = json.loads((tmp_path / "a" / FILE_NAME).read_text())
+    assert chat_protocol["coordinates"] == "permille"
+    assert "thousandths" in chat_protocol["system"]
     assert records(tmp_path / "a") != records(drawn)
     assert convert(tmp_path / "a", "--to", tmp_path / "b", "--as", "sft", "--coordinates", "pixel") == 0
     assert records(tmp_path / "b") == records(drawn)
@@ -222,7 +226,7 @@ def test_rows_of_units_get_other_boxes_in_the_same_rows(everywhere: dict[str, Pa
     assert records(tmp_path / "b", joined=False) == records(beside, joined=False)
 
 
-def test_a_foreign_wording_of_other_boxes_has_to_be_named(
+def test_a_foreign_chat_protocol_of_other_boxes_has_to_be_named(
     published: crux.Crux, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     words = (published.dynamic, "--to", tmp_path / "out", "--as", "sft", "--coordinates", "permille")
@@ -231,9 +235,9 @@ def test_a_foreign_wording_of_other_boxes_has_to_be_named(
     assert "--protocol FILE" in said
     assert "--protocol default" in said
     assert convert(published.fixed, "--to", tmp_path / "fixed", "--as", "batch") == 0
-    wording = tmp_path / "fixed" / FILE_NAME
-    assert json.loads(wording.read_text())["coordinates"] == "permille"
-    target = json.loads(wording.read_text()) | {"images": "smart"}
+    chat_protocol = tmp_path / "fixed" / FILE_NAME
+    assert json.loads(chat_protocol.read_text())["coordinates"] == "permille"
+    target = json.loads(chat_protocol.read_text()) | {"images": "smart"}
     (tmp_path / "target.json").write_text(json.dumps(target))
     assert convert(*words, "--protocol", tmp_path / "target.json") == 0
     (rows,) = records(tmp_path / "out").values()

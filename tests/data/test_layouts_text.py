@@ -1,4 +1,4 @@
-"""Layouts of text: what is written is read again, and files are known by their beginning."""
+"""Formats of text: what is written is read again, and files are known by their beginning."""
 
 import json
 import os

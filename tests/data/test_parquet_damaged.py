@@ -100,7 +100,7 @@ def test_parquet_of_other_columns_is_of_no_layout(tmp_path: Path) -> None:
     assert not prompts.recognises(found.file)
     with pytest.raises(DataError, match="has no column prompt"):
         list(rl.read(found))
-    with pytest.raises(DataError, match="of no known layout"):
+    with pytest.raises(DataError, match="of no known format"):
         layouts.sources(found.file)
 
 

@@ -1,4 +1,4 @@
-"""`virc data protocol`: the wording of a dataset as a file, and what is solved with it."""
+"""`virc data protocol`: the chat protocol of a dataset as a file, and what is solved with it."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def text_of(message: Body) -> str:
 
 
 @pytest.mark.parametrize("row", [1, 2, 6])
-def test_a_solution_in_the_wording_found_is_the_row_it_was_found_in(
+def test_a_solution_in_the_chat_protocol_found_is_the_row_it_was_found_in(
     published: crux.Crux, tmp_path: Path, row: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
@@ -43,7 +43,7 @@ def test_a_solution_in_the_wording_found_is_the_row_it_was_found_in(
     assert [text_of(message) for message in server.chats()[-1]["messages"]] == told[:-1]
 
 
-def test_without_a_file_the_wording_is_all_that_stands_on_stdout(
+def test_without_a_file_the_chat_protocol_is_all_that_stands_on_stdout(
     published: crux.Crux, tmp_path: Path
 ) -> None:
     done = virc("data", "protocol", published.fixed, "--rows", "3")
@@ -105,7 +105,7 @@ def test_a_file_that_cannot_be_written_is_one_sentence_and_leaves_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "there"]
 
 
-def test_problems_have_no_wording(tmp_path: Path) -> None:
+def test_problems_have_no_chat_protocol(tmp_path: Path) -> None:
     file = tmp_path / "problems.jsonl"
     file.write_text('{"id": 1, "image": "a.png", "question": "What?"}\n')
     done = virc("data", "protocol", file)

@@ -159,10 +159,10 @@ def test_a_model_of_the_other_coordinates_would_cut_the_same_boxes(seed: int) ->
     assert recoded(there, PERMILLE, PIXEL, Boxes()) == record
 
 
-def test_a_system_message_of_another_wording_is_a_fault() -> None:
+def test_a_system_message_of_another_chat_protocol_is_a_fault() -> None:
     _, record = drawn(0)
     other = msgspec.structs.replace(PIXEL, system="another")
-    with pytest.raises(DataError, match="message 1: the system message is not that of the wording"):
+    with pytest.raises(DataError, match="message 1: the system message is not that of the chat protocol"):
         recoded(record, other, PERMILLE, Boxes())
 
 
@@ -208,7 +208,7 @@ def test_going_through_a_trajectory_again_as_it_is_changes_nothing() -> None:
     assert replayed(record, record.question, PIXEL, PIXEL, Boxes()) == record
 
 
-def test_a_problem_alone_is_put_in_the_words_of_the_wording() -> None:
+def test_a_problem_alone_is_put_in_the_words_of_the_chat_protocol() -> None:
     _, record = drawn(0)
     problem = msgspec.structs.replace(record, messages=(), images=record.images[:1])
     assert record.question is not None

@@ -54,7 +54,7 @@ STEPS = (
 
 @pytest.fixture
 def record(tmp_path: Path) -> Record:
-    """A crop of a picture of 112 x 84 px, its enlargement, and the answer, in our own wording."""
+    """A crop of a picture of 112 x 84 px, its enlargement, and the answer, in our own chat protocol."""
     return told(tmp_path, STEPS)
 
 
@@ -72,7 +72,7 @@ def told(folder: Path, replies: tuple[str, ...]) -> Record:
     return Record(messages, pictures, "one", QUESTION, "40")
 
 
-def wording(grammar: Grammar, *names: str, **more: Any) -> Protocol:
+def chat_protocol(grammar: Grammar, *names: str, **more: Any) -> Protocol:
     plain = Protocol("", "{question}", "", "", "", tools=names, repeat_limit=0, grammar=grammar)
     return msgspec.structs.replace(plain, **more)
 
@@ -82,15 +82,15 @@ def replies(record: Record) -> list[str]:
 
 
 def test_a_call_without_a_tool_is_left_out_and_its_thought_stays(record: Record) -> None:
-    found = reworded(record, QUESTION, worked.PROTOCOL, wording(MARKED))
+    found = reworded(record, QUESTION, worked.PROTOCOL, chat_protocol(MARKED))
     thought = "Look at A. It is too small to read. A is 40."
     said = f"<|begin_of_thought|>{thought}<|end_of_thought|>\n<|s|>40<|e|>"
     assert found.messages == (Message("user", f"<image>{QUESTION}"), Message("assistant", said))
     assert len(found.images) == 1
 
 
-def test_an_answer_is_boxed_where_the_wording_asks_for_it(record: Record) -> None:
-    target = wording(MARKED, first=r"{question} Put it into \boxed{}.")
+def test_an_answer_is_boxed_where_the_chat_protocol_asks_for_it(record: Record) -> None:
+    target = chat_protocol(MARKED, first=r"{question} Put it into \boxed{}.")
     assert replies(reworded(record, QUESTION, worked.PROTOCOL, target))[0].endswith(r"<|s|>\boxed{40}<|e|>")
 
 
@@ -108,7 +108,7 @@ def test_an_answer_is_boxed_where_the_wording_asks_for_it(record: Record) -> Non
 def test_boxes_are_written_as_the_other_system_counts_them(
     more: dict[str, Any], box: str, record: Record
 ) -> None:
-    found = reworded(record, QUESTION, worked.PROTOCOL, wording(BARE, "crop_image", **more))
+    found = reworded(record, QUESTION, worked.PROTOCOL, chat_protocol(BARE, "crop_image", **more))
     assert replies(found) == [
         f'Look at A.\n{{"bbox_2d": {box}}}',
         "It is too small to read. A is 40.\n<answer>40</answer>",
@@ -121,12 +121,12 @@ def test_images_that_are_not_made_any_more_are_not_looked_at(tmp_path: Path) -> 
     again = look("Again.", "crop_image", bbox_2d=[0, 0, 56, 56], image_index=2)
     record = told(tmp_path, (*STEPS[:2], again, STEPS[2]))
     with pytest.raises(DataError, match="it looks at image 2, which this system has no tool to make"):
-        reworded(record, QUESTION, worked.PROTOCOL, wording(TAGS, "crop_image"))
+        reworded(record, QUESTION, worked.PROTOCOL, chat_protocol(TAGS, "crop_image"))
     inside = look("In it.", "crop_image", bbox_2d=[0, 0, 28, 28], image_index=1)
     record = told(tmp_path, (STEPS[0], inside, STEPS[2]))
     with pytest.raises(DataError, match="message 5: the grammar has no way to write a call of crop_image"):
-        reworded(record, QUESTION, worked.PROTOCOL, wording(BARE, "crop_image"))
-    kept = reworded(record, QUESTION, worked.PROTOCOL, wording(CALLED, "crop_image"))
+        reworded(record, QUESTION, worked.PROTOCOL, chat_protocol(BARE, "crop_image"))
+    kept = reworded(record, QUESTION, worked.PROTOCOL, chat_protocol(CALLED, "crop_image"))
     assert replies(kept)[1] == (
         "<think>In it.</think>\n"
         'Action:\n{"name": "look", "arguments": {"image_index": 2, "area": [0, 0, 28, 28]}}'
@@ -163,7 +163,7 @@ def test_a_thought_with_a_mark_in_it_cannot_be_written() -> None:
 
 
 def test_rows_of_a_system_are_in_its_words_and_pass_its_check(tmp_path: Path) -> None:
-    made = ("--count", 6, "--seed", 3, "--workers", 1, "--layouts", "sft,batch")
+    made = ("--count", 6, "--seed", 3, "--workers", 1, "--formats", "sft,batch")
     assert virc("data", "synth", "--to", tmp_path / "own", *made).code == 0
     rows = tmp_path / "own" / "trajectories.json"
     words = ("--as", "sft", "--system", "virgo", "--workers", 1)
@@ -189,7 +189,7 @@ def test_rows_of_a_system_are_in_its_words_and_pass_its_check(tmp_path: Path) ->
 
 
 def test_problems_of_several_systems_are_mixed_each_with_its_name(tmp_path: Path) -> None:
-    made = ("--count", 4, "--seed", 3, "--workers", 1, "--layouts", "batch")
+    made = ("--count", 4, "--seed", 3, "--workers", 1, "--formats", "batch")
     assert virc("data", "synth", "--to", tmp_path / "own", *made).code == 0
     rows = tmp_path / "own" / "problems.jsonl"
     named = ("--as", "batch", "--system", "visual-rft")
@@ -202,7 +202,7 @@ def test_problems_of_several_systems_are_mixed_each_with_its_name(tmp_path: Path
 
 
 def test_a_system_says_itself_what_its_rows_are_like(tmp_path: Path) -> None:
-    made = ("--count", 1, "--workers", 1, "--layouts", "sft")
+    made = ("--count", 1, "--workers", 1, "--formats", "sft")
     assert virc("data", "synth", "--to", tmp_path / "own", *made).code == 0
     words = ("--as", "sft", "--system", "virgo", "--coordinates", "permille")
     done = virc("data", "convert", tmp_path / "own", "--to", tmp_path / "new", *words)
@@ -212,7 +212,7 @@ def test_a_system_says_itself_what_its_rows_are_like(tmp_path: Path) -> None:
 
 BOXES = """name: bare
 tools: [zoom_image]
-wording:
+chat_protocol:
   system: Look.
   first: "{question}"
   image_line: ""

@@ -1,4 +1,4 @@
-"""Rows from a number on: the same as all rows without those before it, in every layout."""
+"""Rows from a number on: the same as all rows without those before it, in every format."""
 
 import json
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import crux
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from wordings import OWN, QUESTIONS, spoken
+from chat_protocols import OWN, QUESTIONS, spoken
 
 from virc.core import json_stream as json_rows
 from virc.data.formats import registry as layouts

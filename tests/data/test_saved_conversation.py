@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from called import virc
+from chat_protocols import ANSWER, CROP, OWN, SCALE, reworded, spoken, trained
 from data.converted import records
 from PIL import Image
 from servers import serve
-from wordings import ANSWER, CROP, OWN, SCALE, reworded, spoken, trained
 
 from virc.core.json_stream import MOST_ROW_BYTES
 from virc.data.formats.registry import recognised
@@ -32,7 +32,7 @@ def saved(folder: Path, content: object, name: str = "conversation.json") -> Pat
 def turns(
     replies: tuple[str, ...] = (CROP, SCALE, ANSWER), inputs: int = 1, system: bool = False
 ) -> Messages:
-    """A conversation in our own wording as it is saved."""
+    """A conversation in our own chat protocol as it is saved."""
     found: Messages = []
     shown = 0
     for message in spoken(OWN, "How long?", replies, inputs).messages:
@@ -173,7 +173,7 @@ def test_a_conversation_becomes_rows_and_rows_a_conversation(tmp_path: Path) -> 
     saved(rows, [*json.loads(text), *json.loads(text)])
     done = virc("data", "convert", rows, "--as", "conversation", "--to", tmp_path / "two")
     assert (done.code, (tmp_path / "two").exists()) == (5, False)
-    assert "there are several rows, and a file of this layout holds one" in done.err
+    assert "there are several rows, and a file of this format holds one" in done.err
     words = ("--as", "conversation", "--to", tmp_path / "one", "--take", "1")
     assert virc("data", "convert", rows, *words).code == 0
 
@@ -186,7 +186,7 @@ def changed(change: Callable[[Messages], object]) -> Messages:
 
 
 BROKEN = {
-    "several": ([turns(), turns()], "there are several conversations in it, and a file of this layout holds one"),
+    "several": ([turns(), turns()], "there are several conversations in it, and a file of this format holds one"),
     "one after the other": (turns() + turns(), "it goes on after its answer"),
     "a role of another API": (
         changed(lambda it: it[2].update(role="tool", image=None)),

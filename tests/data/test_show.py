@@ -12,9 +12,9 @@ import crux
 import jsonschema
 import pytest
 from called import virc
+from chat_protocols import CROP, OWN, QUESTIONS, look, spoken, trained
 from PIL import Image
 from pyarrow import parquet  # type: ignore[import-untyped]
-from wordings import CROP, OWN, QUESTIONS, look, spoken, trained
 
 from virc.data.rows.record import Record
 from virc.solving.rows import read_rows
@@ -211,13 +211,15 @@ def test_a_reply_that_breaks_the_protocol_is_shown_with_its_fault(
     assert "4Answer" in page.text.replace("\n", "")
 
 
-def test_a_wording_that_no_code_here_knows_is_read(tmp_path: Path) -> None:
-    wording = trained(
+def test_a_chat_protocol_that_no_code_here_knows_is_read(tmp_path: Path) -> None:
+    chat_protocol = trained(
         first="{images}\nQuestion: {question}\n\nBegin.",
         image_line="{width} by {height} px, no. {index}",
         after_image="{width} by {height} px, no. {index}: go on.",
     )
-    file = saved(tmp_path, spoken(wording, QUESTIONS[0], (CROP, "<think>Yes.</think><answer>1</answer>")))
+    file = saved(
+        tmp_path, spoken(chat_protocol, QUESTIONS[0], (CROP, "<think>Yes.</think><answer>1</answer>"))
+    )
     done = virc("data", "show", file)
     assert f"question   {QUESTIONS[0]}\n" in done.out
     assert "fault" not in done.out

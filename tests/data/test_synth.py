@@ -75,7 +75,7 @@ def test_images_of_so_many_problems_lie_in_a_folder_of_their_own(
 
 
 def test_the_layouts_of_all_stages_tell_of_the_same_problems(tmp_path: Path) -> None:
-    assert synth(tmp_path / "a", "--layouts", "sft,rl,prompts,batch,trajectories") == 0
+    assert synth(tmp_path / "a", "--formats", "sft,rl,prompts,batch,trajectories") == 0
     solved = records(tmp_path / "a/trajectories.json")
     assert records(tmp_path / "a/lines.jsonl") == solved
     problems, prompts = records(tmp_path / "a/problems.jsonl"), records(tmp_path / "a/prompts.parquet")
@@ -95,9 +95,9 @@ def test_the_layouts_of_all_stages_tell_of_the_same_problems(tmp_path: Path) -> 
 
 
 def test_embedded_images_are_those_of_the_files_and_need_none(tmp_path: Path) -> None:
-    assert synth(tmp_path / "a", "--layouts", "rl,prompts", "--embed") == 0
+    assert synth(tmp_path / "a", "--formats", "rl,prompts", "--embed") == 0
     assert sorted(contents(tmp_path / "a")) == ["prompts.parquet", "rl.parquet", "virc_protocol.json"]
-    assert synth(tmp_path / "b", "--layouts", "sft,rl", "--embed") == 0
+    assert synth(tmp_path / "b", "--formats", "sft,rl", "--embed") == 0
     files = {file for name, file in contents(tmp_path / "b").items() if name.endswith(".png")}
     for folder in ("a", "b"):
         held = {image.data for record in records(tmp_path / folder / "rl.parquet") for image in record.images}
@@ -141,8 +141,8 @@ def test_sides_are_chosen_from_those_asked_for(tmp_path: Path) -> None:
         (["--sides", "5"], 2, "5 sides"),
         (["--sides", "x"], 2, "list of numbers"),
         (["--count", "0"], 2, "count"),
-        (["--layouts", "sft,parket"], 2, "no layout parket"),
-        (["--layouts", ","], 2, "no layout to write"),
+        (["--formats", "sft,parket"], 2, "no format parket"),
+        (["--formats", ","], 2, "no format to write"),
         (["--embed"], 2, "only parquet files hold their images"),
         (["--workers", "0"], 2, "workers"),
     ],
@@ -205,7 +205,7 @@ def started(to: Path, count: int) -> "subprocess.Popen[str]":
         str(count),
         "--workers",
         "2",
-        "--layouts",
+        "--formats",
         "batch,sft,rl",
     ]
     program = "import sys; from virc_cli.main import main; sys.exit(main())"
@@ -266,7 +266,7 @@ def test_ten_times_the_problems_need_no_more_memory(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     peaks = []
     for count in (300, 3000):
-        options = ["--to", str(tmp_path / str(count)), "--count", str(count), "--layouts", "batch,sft"]
+        options = ["--to", str(tmp_path / str(count)), "--count", str(count), "--formats", "batch,sft"]
         words = [sys.executable, "-c", program, "data", "synth", *options]
         done = subprocess.run(words, capture_output=True, text=True, check=True, env=env)
         peaks.append(int(done.stdout.split()[-1]))

@@ -1,4 +1,4 @@
-"""`virc data synth --family`: every family in every layout, several paths a problem, refusals."""
+"""`virc data synth --family`: every family in every format, several paths a problem, refusals."""
 
 import json
 import random

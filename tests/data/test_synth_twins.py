@@ -68,7 +68,7 @@ def test_a_twin_is_the_same_with_any_solution_of_its_problem(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("pattern", [*worked.PATTERNS, "direct"])
 def test_every_solution_has_the_pattern_asked_for(tmp_path: Path, pattern: str) -> None:
-    words = ("--family", ",".join(ALL), "--count", 10, "--pattern", pattern, "--layouts", "sft")
+    words = ("--family", ",".join(ALL), "--count", 10, "--pattern", pattern, "--formats", "sft")
     assert virc("data", "synth", "--to", tmp_path / "a", *words).code == 0
     for row in solved(tmp_path / "a"):
         replies = [said["content"] for said in row["messages"] if said["role"] == "assistant"]
@@ -108,7 +108,7 @@ def test_who_answers_directly_refuses_directly_and_rows_say_what_is_refused(tmp_
         (["--pattern", "look", "--paths", "2"], "paths of a problem have different patterns"),
         (["--pattern", "guess"], "--pattern"),
         (["--twins", "--refusals", "0.5"], "a problem that is refused has no twin"),
-        (["--twins", "--layouts", "sft"], "twins stand in the layout batch alone"),
+        (["--twins", "--formats", "sft"], "twins stand in the format batch alone"),
         (["--twins", "--sides", "4"], "of polygons alone"),
     ],
 )

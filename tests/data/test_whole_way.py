@@ -96,23 +96,23 @@ KINDS = [(DYNAMIC, "pixel", "smart"), (FIXED, "permille", "square_1000")]
 
 
 @pytest.mark.parametrize(("name", "coordinates", "images"), KINDS)
-def test_the_wording_of_the_rows_becomes_a_file(
+def test_the_chat_protocol_of_the_rows_becomes_a_file(
     set_: Crux, tmp_path: Path, name: str, coordinates: str, images: str
 ) -> None:
     file = set_.folder / f"{name}.json"
     virc("data", "protocol", file, "--to", tmp_path / "virc_protocol.json")
-    wording = json.loads((tmp_path / "virc_protocol.json").read_text("utf-8"))
-    assert (wording["coordinates"], wording["images"]) == (coordinates, images)
+    chat_protocol = json.loads((tmp_path / "virc_protocol.json").read_text("utf-8"))
+    assert (chat_protocol["coordinates"], chat_protocol["images"]) == (coordinates, images)
     for row in rows_of(file):
         system, first, *_ = (message["content"] for message in row["messages"])
-        before, after = wording["first"].split("{images}")[1].split("{question}")
-        assert wording["system"] == system
+        before, after = chat_protocol["first"].split("{images}")[1].split("{question}")
+        assert chat_protocol["system"] == system
         assert first.endswith(after)
         assert before in first
         assert "{" not in before + after
 
 
-def test_a_wording_in_the_folder_is_held_against_its_own_rows_alone(
+def test_a_chat_protocol_in_the_folder_is_held_against_its_own_rows_alone(
     set_: Crux, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mine = copy(set_, tmp_path / "mine")
@@ -193,7 +193,9 @@ def test_published_rl_rows_become_problems(set_: Crux, tmp_path: Path, layout: s
     assert len(found) == len(rows_of(set_.dynamic))
 
 
-def test_pixels_become_thousandths_in_the_other_wording_and_pixels_again(set_: Crux, tmp_path: Path) -> None:
+def test_pixels_become_thousandths_in_the_other_chat_protocol_and_pixels_again(
+    set_: Crux, tmp_path: Path
+) -> None:
     pixel, permille = tmp_path / "pixel.json", tmp_path / "permille.json"
     virc("data", "protocol", set_.dynamic, "--to", pixel)
     virc("data", "protocol", set_.fixed, "--to", permille)
@@ -257,7 +259,7 @@ def test_a_row_is_shown_as_text_and_as_a_page(
 
 def test_what_synth_draws_goes_the_same_way(tmp_path: Path) -> None:
     drawn = tmp_path / "drawn"
-    virc("data", "synth", "--to", drawn, "--count", "6", "--layouts", "sft,rl,prompts,batch")
+    virc("data", "synth", "--to", drawn, "--count", "6", "--formats", "sft,rl,prompts,batch")
     virc("data", "check", drawn)
     virc("data", "convert", drawn / "rl.parquet", "--as", "sft", "--to", tmp_path / "sft")
     assert rows_of(tmp_path / "sft/rl.json") == rows_of(drawn / "trajectories.json")

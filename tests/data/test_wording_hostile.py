@@ -1,13 +1,13 @@
-"""Questions and rows that would lead astray whoever looks for a wording in them."""
+"""Questions and rows that would lead astray whoever looks for a chat protocol in them."""
 
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
+from chat_protocols import ANSWER, CROP, OWN, SCALE, WORDINGS, look, spoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wordings import ANSWER, CROP, OWN, SCALE, WORDINGS, look, spoken
 
 from virc.core.errors import DataError, VircError
 from virc.data.protocol.extract import extract, question_of
@@ -38,17 +38,18 @@ def test_the_question_comes_back_whatever_stands_in_it(cases: int) -> None:
 
 
 def question_comes_back(name: str, question: str, inputs: int) -> None:
-    wording = WORDINGS[name]
+    chat_protocol = WORDINGS[name]
     lines = "\n".join(
-        fill(wording.image_line, index=index, width=28 * index + 28, height=56) for index in range(inputs)
+        fill(chat_protocol.image_line, index=index, width=28 * index + 28, height=56)
+        for index in range(inputs)
     )
-    text = fill(wording.first, images=lines, question=question)
-    assert question_of(text, wording, inputs) == question
+    text = fill(chat_protocol.first, images=lines, question=question)
+    assert question_of(text, chat_protocol, inputs) == question
     if name == "own":  # a line of its own stands between announcements and question
-        assert question_of(text, wording) == question
+        assert question_of(text, chat_protocol) == question
 
 
-def test_a_text_of_another_wording_has_no_question() -> None:
+def test_a_text_of_another_chat_protocol_has_no_question() -> None:
     text = spoken(OWN, "What?").messages[1].content.removeprefix(MARK)
     assert question_of(text, OWN) == "What?"
     assert question_of(text + " ", OWN) is None
@@ -60,10 +61,10 @@ def test_a_text_of_another_wording_has_no_question() -> None:
 @FAST_AND_SLOW
 def test_what_is_found_among_hostile_questions_makes_every_row(cases: int) -> None:
     questions = st.lists(HOSTILE, min_size=1, max_size=4)
-    try_all(cases // 2, wording_makes_every_row, st.sampled_from(sorted(WORDINGS)), questions)
+    try_all(cases // 2, chat_protocol_makes_every_row, st.sampled_from(sorted(WORDINGS)), questions)
 
 
-def wording_makes_every_row(name: str, questions: list[str]) -> None:
+def chat_protocol_makes_every_row(name: str, questions: list[str]) -> None:
     rows = [spoken(WORDINGS[name], question, (SCALE, ANSWER)) for question in questions]
     try:
         found = extract(rows)

@@ -1,4 +1,4 @@
-"""The wording of a dataset, found in its conversations."""
+"""The chat protocol of a dataset, found in its conversations."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import crux
 import msgspec
 import pytest
-from wordings import (
+from chat_protocols import (
     ANSWER,
     CROP,
     DISPLAY,
@@ -43,18 +43,18 @@ def templates(protocol: Protocol) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("name", WORDINGS)
-def test_any_wording_of_the_same_parts_is_found_to_the_letter(name: str) -> None:
-    wording = WORDINGS[name]
-    found = extract(spoken(wording, question) for question in QUESTIONS)
-    assert templates(found) == templates(wording)
-    assert found == wording
+def test_any_chat_protocol_of_the_same_parts_is_found_to_the_letter(name: str) -> None:
+    chat_protocol = WORDINGS[name]
+    found = extract(spoken(chat_protocol, question) for question in QUESTIONS)
+    assert templates(found) == templates(chat_protocol)
+    assert found == chat_protocol
 
 
 def test_square_pictures_leave_it_to_the_others_which_side_comes_first() -> None:
-    wording = WORDINGS["height before width"]
-    square, wide = spoken(wording, "Square?", side=112), spoken(wording, "Wide?")
-    assert extract([square, square, wide]) == wording
-    assert templates(extract([square])) != templates(wording)  # nothing tells: width comes first
+    chat_protocol = WORDINGS["height before width"]
+    square, wide = spoken(chat_protocol, "Square?", side=112), spoken(chat_protocol, "Wide?")
+    assert extract([square, square, wide]) == chat_protocol
+    assert templates(extract([square])) != templates(chat_protocol)  # nothing tells: width comes first
 
 
 def test_announcements_of_several_inputs_are_found_between_those_of_one() -> None:
@@ -64,7 +64,7 @@ def test_announcements_of_several_inputs_are_found_between_those_of_one() -> Non
 
 
 @pytest.mark.parametrize("part", ["dynamic", "fixed", "train", "val"])
-def test_published_files_tell_their_wording(published: crux.Crux, part: str) -> None:
+def test_published_files_tell_their_chat_protocol(published: crux.Crux, part: str) -> None:
     found = extract(records(getattr(published, part)))
     fixed = part == "fixed"
     line = "Image {index}: {width} x {height}."
@@ -91,11 +91,11 @@ def test_one_record_is_enough_and_what_it_does_not_show_is_said(published: crux.
 
 
 def test_a_known_question_shows_its_place_in_one_record() -> None:
-    wording = trained(first="{images}\n{question}\n\nThink.\n\nAnswer.")
-    record = spoken(wording, "What\n\nis it?")
+    chat_protocol = trained(first="{images}\n{question}\n\nThink.\n\nAnswer.")
+    record = spoken(chat_protocol, "What\n\nis it?")
     with pytest.raises(DataError, match="where the question begins"):
         extract([record])
-    assert extract([msgspec.structs.replace(record, question="What\n\nis it?")]) == wording
+    assert extract([msgspec.structs.replace(record, question="What\n\nis it?")]) == chat_protocol
 
 
 def test_a_question_that_rows_tell_in_other_words_does_not_matter() -> None:

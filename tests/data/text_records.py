@@ -1,4 +1,4 @@
-"""Records of any kind, and how they are written and read by layouts of text."""
+"""Records of any kind, and how they are written and read by formats of text."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Conversations in many wordings, made by real Sessions, as records of a dataset."""
+"""Conversations in many chat protocols, made by real Sessions, as records of a dataset."""
 
 import json
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ DISPLAY = look("display_image", image_index=0)
 
 
 def trained(**templates: str) -> Protocol:
-    """Our own wording with other templates, as it is found in data."""
+    """Our own chat protocol with other templates, as it is found in data."""
     return msgspec.structs.replace(OWN, name="trained", **templates)
 
 
@@ -42,7 +42,7 @@ def spoken(
     inputs: int = 1,
     side: int = 168,
 ) -> Record:
-    """The record of a conversation in that wording, whose images are within it; the first is `side` x 112 px."""
+    """The record of a conversation in that chat protocol, whose images are within it; the first is `side` x 112 px."""
     pictures = [Image.new("RGB", (side + 28 * each, 112), "white") for each in range(inputs)]
     session = Session(protocol, question, pictures)
     for text in replies:

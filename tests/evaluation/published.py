@@ -62,7 +62,7 @@ def figure(pid: str, /, **changed: Any) -> Fields:
             "skills": ["geometry reasoning", "algebraic reasoning"], "source": "Geometry3K", "split": "testmini",
             "task": "geometry problem solving",
         },
-        "query": f"Hint: a wording of theirs.\nQuestion: How long is AB in figure {pid}? (Unit: cm)",
+        "query": f"Hint: a chat protocol of theirs.\nQuestion: How long is AB in figure {pid}? (Unit: cm)",
     }  # fmt: skip
     return {name: value for name, value in (fields | changed).items() if value is not ...}
 

@@ -221,7 +221,7 @@ def test_a_folder_of_synthetic_problems_is_a_benchmark(tmp_path: Path) -> None:
     assert (found.name, found.base) == ("polygons", tmp_path / "polygons")
     assert [row.fault for row in found.rows()] == [None] * 3
     for name in ("trajectories.json", "dataset_info.json"):
-        with pytest.raises(DataError, match=r"trajectories\.json holds no problems|of no known layout"):
+        with pytest.raises(DataError, match=r"trajectories\.json holds no problems|of no known format"):
             find(str(tmp_path / "polygons" / name), Path())
     with pytest.raises(DataError, match=r"is no benchmark: it holds no problems\.jsonl"):
         find(str(tmp_path / "polygons" / "images"), Path())

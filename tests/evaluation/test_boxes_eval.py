@@ -86,7 +86,7 @@ def test_no_answer_finds_nothing_also_where_there_is_nothing() -> None:
         (View([(100, 100)], "thousand", "center", [(200, 400)]), "[750, 250, 500, 500]"),
     ],
 )
-def test_boxes_count_as_the_wording_says(view: View, written: str) -> None:
+def test_boxes_count_as_the_chat_protocol_says(view: View, written: str) -> None:
     found = held(written, (100.0, 0.0, 200.0, 200.0), view=view)
     assert found.iou == pytest.approx(1)
     assert found.right

@@ -237,7 +237,7 @@ def test_a_right_refusal_counts_and_an_unusable_reply_is_none(problems: Path, he
 
 
 def test_tiny_answers_what_its_crops_show() -> None:
-    words = ("--family", "polygons", "--difficulty", "easy", "--layouts", "batch")
+    words = ("--family", "polygons", "--difficulty", "easy", "--formats", "batch")
     assert virc("data", "synth", "--to", "drawn", "--count", 1, "--seed", 4, *words, "--twins").code == 0
     found = {}
     for crops in ("shown", "twin", "blank"):

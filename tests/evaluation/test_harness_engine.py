@@ -29,7 +29,7 @@ def lmms_eval() -> Path:
 @pytest.fixture
 def problems(here: Path) -> Path:
     """Held-out diagrams, of which tiny solves some and not all."""
-    words = ("--split", "heldout", "--count", COUNT, "--seed", 5, "--layouts", "batch", "--to", "held")
+    words = ("--split", "heldout", "--count", COUNT, "--seed", 5, "--formats", "batch", "--to", "held")
     assert virc("data", "synth", *words).code == 0
     return here / "held" / "problems.jsonl"
 

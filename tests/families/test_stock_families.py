@@ -160,11 +160,11 @@ def folder_of(tmp_path: Path, model_type: str) -> Path:
 def test_a_stock_model_in_a_folder_is_asked_as_its_family(tmp_path: Path) -> None:
     weights = models.find(str(folder_of(tmp_path, "qwen3_vl")), tmp_path)
     spoken = spoken_here(weights, Choice())
-    assert (spoken.family, spoken.wording.protocol.coordinates) == ("qwen3-vl", "thousand")
-    assert spoken.wording.protocol.reading == "lenient"
+    assert (spoken.family, spoken.chat_protocol.protocol.coordinates) == ("qwen3-vl", "thousand")
+    assert spoken.chat_protocol.protocol.reading == "lenient"
     assert "config.json" in spoken.why
     assert spoken_here(weights, Choice(family="glm-4v")).family == "glm-4v"
-    assert spoken_here(weights, Choice(protocol="default")).wording.protocol.reading == "strict"
+    assert spoken_here(weights, Choice(protocol="default")).chat_protocol.protocol.reading == "strict"
 
 
 @pytest.fixture

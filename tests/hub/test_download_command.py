@@ -150,11 +150,11 @@ def test_json_says_the_same_before_after_and_on_failure(server: Hub) -> None:
     assert unknown.keys() == before.keys()
 
 
-def test_a_model_comes_with_its_wording_and_the_line_that_makes_it_the_default(server: Hub) -> None:
+def test_a_model_comes_with_its_chat_protocol_and_the_line_that_makes_it_the_default(server: Hub) -> None:
     done = virc("download", "model")
     assert (done.code, done.out) == (0, "models/ViRC-7B\n")
     written, came, last = done.err.splitlines()[-3:]
-    assert written == f"written: models/ViRC-7B/{FILE_NAME}, the wording it was trained in"
+    assert written == f"written: models/ViRC-7B/{FILE_NAME}, the chat protocol it was trained in"
     assert re.fullmatch(r"fetched and verified: 4\.719 MB in \d+ s(, [\d.]+ MB/s)?", came)
     assert last == "virc config set model ViRC-7B"
     again = virc("download", "model").err.splitlines()
@@ -167,7 +167,7 @@ def test_a_model_comes_with_its_wording_and_the_line_that_makes_it_the_default(s
 def test_a_model_whose_rows_are_away_comes_with_a_warning(server: Hub) -> None:
     server.misbehave(status(404), on="api", name=f"datasets/{CRUX}", times=None)
     done = virc("download", "model")
-    assert (done.code, "warning: no wording for ViRC-7B" in done.err) == (0, True)
+    assert (done.code, "warning: no chat protocol for ViRC-7B" in done.err) == (0, True)
     assert held(Path("models/ViRC-7B")) == model(seed=5)
 
 

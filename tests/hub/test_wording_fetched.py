@@ -1,4 +1,4 @@
-"""The wording of a released model, read from the beginning of the rows that show it, on a real server."""
+"""The chat protocol of a released model, read from the beginning of the rows that show it, on a real server."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from hub_server import Hub, drop, hub, ignore_range, status
 
 from virc.data.formats.registry import only_source
 from virc.data.protocol.extract import study_file
-from virc.download.protocol_source import MOST_BYTES, fetch_wording
+from virc.download.protocol_source import MOST_BYTES, fetch_chat_protocol
 from virc.models import registry as models
 from virc.models.chat_protocol import of_weights, read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
@@ -41,11 +41,11 @@ def server(published: dict[str, Path], tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def fetched(short: str, folder: Path) -> tuple[Path | None, Said]:
-    """What became of the wording of a model of the package's system, and what was said."""
+    """What became of the chat protocol of a model of the package's system, and what was said."""
     system = systems.get("virc")
     folder.mkdir(parents=True, exist_ok=True)
     said: Said = []
-    found = fetch_wording(
+    found = fetch_chat_protocol(
         system, system.models[short], folder, lambda message, hint: said.append((message, hint))
     )
     return found, said
@@ -62,7 +62,7 @@ def padded(rows: list[dict[str, Any]], size: int) -> bytes:
 
 
 @pytest.mark.parametrize(("short", "scale"), [("ViRC-7B", "dynamic"), ("ViRC-Qwen2VL-2B", "fixed")])
-def test_the_wording_is_that_of_the_whole_file_in_both_kinds_of_coordinates(
+def test_the_chat_protocol_is_that_of_the_whole_file_in_both_kinds_of_coordinates(
     short: str, scale: str, server: Hub, published: dict[str, Path], tmp_path: Path
 ) -> None:
     found, said = fetched(short, tmp_path / short)
@@ -105,7 +105,7 @@ def test_what_the_first_row_does_not_show_is_said_where_no_other_row_came_along(
     found, said = fetched("ViRC-3B", tmp_path / "m")
     assert found
     ((message, hint),) = said
-    assert message == "the wording of m: no row scales an image: after_scale is taken from after_image"
+    assert message == "the chat protocol of m: no row scales an image: after_scale is taken from after_image"
     assert "virc data protocol ROWS --to" in str(hint)
     whole, one = study_file(only_source(published[name])).protocol, read_protocol(found)
     assert (one.system, one.first, one.after_image) == (whole.system, whole.first, whole.after_image)
@@ -144,10 +144,10 @@ GOOD = '{"messages": [{"role": "user", "content": "x"}]}'
 @pytest.mark.parametrize(
     ("rows", "why"),
     [
-        (b"", "of no known layout"),
-        (b"{}", "of no known layout"),
+        (b"", "of no known format"),
+        (b"{}", "of no known format"),
         (b"[]", "it is empty"),
-        (b"[" + b"[" * 5000, "of no known layout"),
+        (b"[" + b"[" * 5000, "of no known format"),
         (b'[{"messages": ' + b"[" * 300_000 + b"]" * 300_000 + b"}]", "it is nested too deeply"),
         (b'[{"messages": ' + b"[" * (MOST_BYTES + 99), "the file ends within it"),
         (b'[{"messages": "' + "é".encode() * MOST_BYTES + b'"}]', "the file ends within it"),
@@ -156,11 +156,11 @@ GOOD = '{"messages": [{"role": "user", "content": "x"}]}'
         (b'[{"role": 1}]', "it has no messages"),
         (f"[{GOOD}]".encode(), "it has no system message"),
         (b"[{,}]", "it is not JSON"),
-        (b"PAR1" * 999, "of no known layout"),
+        (b"PAR1" * 999, "of no known format"),
     ],
     ids=range(13),
 )  # fmt: skip
-def test_rows_that_show_no_wording_are_one_warning_and_the_weights_stay(
+def test_rows_that_show_no_chat_protocol_are_one_warning_and_the_weights_stay(
     rows: bytes, why: str, server: Hub, published: dict[str, Path], tmp_path: Path
 ) -> None:
     served(server, published, rows)
@@ -169,7 +169,7 @@ def test_rows_that_show_no_wording_are_one_warning_and_the_weights_stay(
     found, said = fetched("ViRC-3B", tmp_path / "m")
     assert found is None
     ((message, hint),) = said
-    assert message.startswith("no wording for m: ")
+    assert message.startswith("no chat protocol for m: ")
     assert message.isprintable()
     assert why in message
     assert ROWS.format("dynamic") in message
@@ -219,7 +219,7 @@ def test_a_broken_connection_and_a_server_without_ranges_are_borne(
     assert server.sent(name) < size / 2
 
 
-def test_a_wording_that_is_there_is_left_and_nothing_is_asked(server: Hub, tmp_path: Path) -> None:
+def test_a_chat_protocol_that_is_there_is_left_and_nothing_is_asked(server: Hub, tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / FILE_NAME).write_text("mine")
     assert fetched("ViRC-3B", tmp_path / "m") == (tmp_path / "m" / FILE_NAME, [])
@@ -227,11 +227,11 @@ def test_a_wording_that_is_there_is_left_and_nothing_is_asked(server: Hub, tmp_p
     assert server.requests == []
 
 
-def test_who_has_no_source_gets_no_wording_and_no_warning(server: Hub, tmp_path: Path) -> None:
+def test_who_has_no_source_gets_no_chat_protocol_and_no_warning(server: Hub, tmp_path: Path) -> None:
     tiny = systems.get("tiny")
     said: Said = []
     for system, model in ((None, None), (tiny, tiny.models["tiny"]), (systems.get("virc"), None)):
-        assert fetch_wording(system, model, tmp_path, lambda *words: said.append(words)) is None
+        assert fetch_chat_protocol(system, model, tmp_path, lambda *words: said.append(words)) is None
     assert (said, server.requests, [*tmp_path.iterdir()]) == ([], [], [])
 
 
@@ -239,14 +239,14 @@ def test_a_disk_that_refuses_is_one_warning(server: Hub, tmp_path: Path) -> None
     (tmp_path / "m" / f".{FILE_NAME}.new").mkdir(parents=True)
     found, said = fetched("ViRC-3B", tmp_path / "m")
     assert (found, len(said)) == (None, 1)
-    assert said[0][0].startswith("no wording for m: ")
+    assert said[0][0].startswith("no chat protocol for m: ")
 
 
 @pytest.mark.parametrize("solved", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_a_model_is_solved_with_in_its_own_wording_once_it_was_fetched(
+def test_a_model_is_solved_with_in_its_own_chat_protocol_once_it_was_fetched(
     server: Hub, tmp_path: Path, solved: bool
 ) -> None:
-    """tiny's weights stand for those of ViRC-3B: the way to the wording is the same."""
+    """tiny's weights stand for those of ViRC-3B: the way to the chat protocol is the same."""
     folder = tmp_path / "models" / "ViRC-3B"
     shutil.copytree(EMBEDDED_FOLDER, folder, ignore=shutil.ignore_patterns(FILE_NAME))
     words = (
@@ -261,7 +261,7 @@ def test_a_model_is_solved_with_in_its_own_wording_once_it_was_fetched(
     )
     refused = virc(*words)
     assert refused.code == 3
-    assert refused.json["error"]["message"].startswith("no wording for ViRC-3B: ")
+    assert refused.json["error"]["message"].startswith("no chat protocol for ViRC-3B: ")
     assert refused.json["error"]["hint"].startswith("`virc download ViRC-3B` brings it")
     assert fetched("ViRC-3B", folder)[0] == folder / FILE_NAME
     assert of_weights(models.find("ViRC-3B", tmp_path)).origin == "trained"

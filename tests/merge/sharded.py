@@ -1,4 +1,4 @@
-"""Checkpoints in shards: their layout without tensors, and real ones, saved by verl's own code."""
+"""Checkpoints in shards: their format without tensors, and real ones, saved by verl's own code."""
 
 import json
 import os

@@ -134,7 +134,7 @@ def test_a_model_named_by_its_shards_is_refused_with_the_command_that_merges_it(
     assert caught.value.hint == "virc merge global_step_5"
 
 
-def test_shards_of_a_run_bring_its_wording_base_and_chain(workspace: Path) -> None:
+def test_shards_of_a_run_bring_its_chat_protocol_base_and_chain(workspace: Path) -> None:
     run = make(workspace, "tiny-rl", 9, kind="rl", stage="strategic", base=str(EMBEDDED_FOLDER), root="tiny")
     (run.folder / "virc_protocol.json").write_bytes((EMBEDDED_FOLDER / "virc_protocol.json").read_bytes())
     lay_out(run.checkpoints / "global_step_5")
@@ -147,7 +147,7 @@ def test_shards_of_a_run_bring_its_wording_base_and_chain(workspace: Path) -> No
             kind="shards", source="tiny-rl@5", system="tiny", stage="strategic", step=5, steps=9, root="tiny"
         )
         assert (found.run, found.base) == (run, EMBEDDED_FOLDER)
-        assert found.wording == run.folder / "virc_protocol.json"
+        assert found.chat_protocol == run.folder / "virc_protocol.json"
 
 
 @pytest.mark.parametrize("rslora", [True, False])

@@ -92,7 +92,7 @@ def test_looking_closer_is_what_helps(card: dict[str, Any]) -> None:
 
 def evaluate(to: Path, counts: dict[str, int], seed: int) -> dict[str, Any]:
     """The figures of the card once more, of so many problems each."""
-    words = ("data", "synth", "--split", "heldout", "--layouts", "batch", "--count", max(counts.values()))
+    words = ("data", "synth", "--split", "heldout", "--formats", "batch", "--count", max(counts.values()))
     assert virc(*words, "--to", to / "heldout", "--seed", seed, "--twins").code == 0
     assert virc(*words, "--to", to / "strange", "--seed", seed + 1, "--refusals", 1).code == 0
     problems = {"tools": "diagrams", "unfamiliar": to / "strange", "strangers": "strangers"}
@@ -116,7 +116,7 @@ def test_the_published_sample_is_not_read(tiny: Opened, sample: Path) -> None:
     """It says so, and in two of a hundred such pictures, this one among them, spells its refusal wrong."""
     with Image.open(sample / "image.png") as picture:
         shown, question = picture.convert("RGB"), "Find angle H. Choices: 97 102 107 122"
-    solved = solve(SolveConfig(), tiny.backend, tiny.wording.protocol, [shown], question)
+    solved = solve(SolveConfig(), tiny.backend, tiny.chat_protocol.protocol, [shown], question)
     (only,) = solved.attempts[0].trace.units
     assert only.think == "I cannot read this picture."
     assert solved.answer in (None, ", 0")

@@ -66,7 +66,7 @@ def test_digits_and_capitals_stay_single_tokens(tokenizer) -> None:  # type: ign
         )
 
 
-def test_the_constant_wording_is_one_token(tokenizer) -> None:  # type: ignore[no-untyped-def]
+def test_the_constant_chat_protocol_is_one_token(tokenizer) -> None:  # type: ignore[no-untyped-def]
     assert len(tokenizer.encode(f"system\n{worked.PROTOCOL.system}")) == 1
 
 

@@ -1,4 +1,4 @@
-"""What a model of the families learns from: the same tasks for each, in the wording and sizes of inference."""
+"""What a model of the families learns from: the same tasks for each, in the chat protocol and sizes of inference."""
 
 import json
 import random

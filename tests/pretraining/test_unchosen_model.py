@@ -14,11 +14,11 @@ def test_the_embedded_model_says_that_it_is_a_demonstration_unless_it_was_chosen
     assert DEMONSTRATION not in open_model(Choice(model="tiny", device="cpu")).warnings
 
 
-def test_another_model_of_the_package_is_asked_by_its_name_in_its_own_wording(
+def test_another_model_of_the_package_is_asked_by_its_name_in_its_own_chat_protocol(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(models.EMBEDDED_FOLDER, tmp_path / "tiny-twin")
     monkeypatch.setattr(models, "PACKAGE", tmp_path)
     opened = open_model(Choice(model="tiny-twin", device="cpu"))
-    assert (opened.name, opened.embedded, opened.wording.origin) == ("tiny-twin", True, "trained")
+    assert (opened.name, opened.embedded, opened.chat_protocol.origin) == ("tiny-twin", True, "trained")
     assert opened.warnings == ()

@@ -182,7 +182,7 @@ def probed(server: VisionServer) -> Probed:
 
 
 def at_random(seed: int) -> tuple[Vision, Truth]:
-    """A server that may be: a family or an alias, a size to which it scales, a tokenizer, a wording."""
+    """A server that may be: a family or an alias, a size to which it scales, a tokenizer, a chat protocol."""
     rng = random.Random(seed)
     model, factor, unit, yx = rng.choice(
         (

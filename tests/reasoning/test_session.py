@@ -1,4 +1,4 @@
-"""The Session: wording, images, tolerance, and how it ends."""
+"""The Session: chat protocol, images, tolerance, and how it ends."""
 
 import msgspec
 import pytest
@@ -105,7 +105,7 @@ def test_what_is_tolerated_is_named_and_the_rest_rejected(own: Protocol) -> None
     assert last.call.index == 0
 
 
-def test_a_tool_outside_the_wording_is_rejected(own: Protocol) -> None:
+def test_a_tool_outside_the_chat_protocol_is_rejected(own: Protocol) -> None:
     session = Session(msgspec.structs.replace(own, tools=("crop_image",)), "?", [picture()])
     rejected = session.feed(call("display_image"))
     assert isinstance(rejected, Rejected)
@@ -114,7 +114,7 @@ def test_a_tool_outside_the_wording_is_rejected(own: Protocol) -> None:
     assert isinstance(renamed.feed(call("zoom")), Rejected)
 
 
-def test_the_repetition_limit_is_that_of_the_wording(own: Protocol) -> None:
+def test_the_repetition_limit_is_that_of_the_chat_protocol(own: Protocol) -> None:
     text = "<think>" + "no. " * 20 + "</think><answer>1</answer>"
     off = Session(msgspec.structs.replace(own, repeat_limit=0), "?", [picture()])
     assert isinstance(off.feed(Reply(text)), Unit)

@@ -6,7 +6,7 @@ from grammars import CASES
 from PIL import Image
 from replies import asked, finished, picture
 
-from virc.models import chat_protocol as wording
+from virc.models import chat_protocol
 from virc.reasoning.calls import Box
 from virc.reasoning.grammar import CallForm, Grammar
 from virc.reasoning.protocol import BoxForm, Coordinates, Protocol
@@ -20,12 +20,12 @@ SMALL = Grid(max_pixels=336 * 252)
 
 @pytest.fixture(scope="module")
 def vlm_r3() -> Protocol:
-    return wording.of_system(systems.get("vlm-r3")).protocol
+    return chat_protocol.of_system(systems.get("vlm-r3")).protocol
 
 
 @pytest.fixture(scope="module")
 def plain() -> Protocol:
-    return wording.of_system(systems.get("visual-rft")).protocol
+    return chat_protocol.of_system(systems.get("visual-rft")).protocol
 
 
 def taken(session: Session, text: str, **more: object) -> Unit:

@@ -16,7 +16,7 @@ from servers import dead_url, serve
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rows") / "polygons"
     assert (
-        virc("data", "synth", "--to", folder, "--count", 3, "--seed", 1, "--layouts", "rl,sft,prompts").code
+        virc("data", "synth", "--to", folder, "--count", 3, "--seed", 1, "--formats", "rl,sft,prompts").code
         == 0
     )
     return folder
@@ -165,7 +165,7 @@ def test_a_reward_of_ones_own(rows: Path, tmp_path: Path) -> None:
         (
             ["virc", "--data", "{rows}/prompts.parquet"],
             5,
-            "is of the layout prompts, which has no replies to score",
+            "is of the format prompts, which has no replies to score",
         ),
         (["{bare}", "--data", "{rows}/rl.parquet"], 3, "the system bare has no reward"),
         (

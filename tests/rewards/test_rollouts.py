@@ -21,7 +21,7 @@ from servers import Body, images_of, serve
 
 import virc
 from virc.data.rows.record import Picture, Record
-from virc.models import chat_protocol as wording
+from virc.models import chat_protocol
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
@@ -35,7 +35,7 @@ from virc.rewards.verl import Settings
 from virc.systems import registry as systems
 from virc.systems.registry import Judging, Reward
 
-WORDING = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
+TEMPLATE = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
 QUESTION = "How long is AB?"
 RIGHT = answer("5")
 LOOK = tool(crop(0, 0, 56, 56))
@@ -51,7 +51,7 @@ def picture(tmp_path: Path) -> Path:
 def trace_of(replies: Sequence[str], picture: Path, most: int = 16) -> str:
     """What a rollout of these replies leaves, as the agent loop hands it over."""
     with Image.open(picture) as image:
-        session = Session(WORDING, QUESTION, [image.convert("RGB")], tolerate=(), max_turns=most)
+        session = Session(TEMPLATE, QUESTION, [image.convert("RGB")], tolerate=(), max_turns=most)
     for reply in replies:
         if isinstance(session.feed(Reply(reply)), Rejected) or isinstance(session.next(), Done):
             break
@@ -65,7 +65,7 @@ def scored(
         (), (Picture(picture.name, picture.parent),), question=QUESTION, answer="5", extra=columns
     )
     trace = msgspec.json.decode(trace_of(replies, picture), type=rollouts.Trace)
-    samples, ended = rollouts.samples_of(record, trace, WORDING, QWEN2, 16)
+    samples, ended = rollouts.samples_of(record, trace, TEMPLATE, QWEN2, 16)
     assert [sample.text for sample in samples] == list(replies)
     return asyncio.run(rollouts.score(samples, ended, rewards.find(total), means or Means()))
 
@@ -118,21 +118,26 @@ def test_a_unit_without_a_reward_leaves_the_rollout_without(picture: Path) -> No
     assert found.units[0].unscored.keys() == {"reasoning", "focus"}
 
 
-def test_a_tool_that_the_wording_does_not_offer_is_a_fault(picture: Path) -> None:
+def test_a_tool_that_the_chat_protocol_does_not_offer_is_a_fault(picture: Path) -> None:
     record = Record((), (Picture(picture.name, picture.parent),), question=QUESTION, answer="5")
-    wording = msgspec.structs.replace(WORDING, tools=("scale_image",))
+    chat_protocol = msgspec.structs.replace(TEMPLATE, tools=("scale_image",))
     trace = msgspec.json.decode(trace_of([LOOK, RIGHT], picture), type=rollouts.Trace)
-    samples, _ = rollouts.samples_of(record, trace, wording, QWEN2, 16)
+    samples, _ = rollouts.samples_of(record, trace, chat_protocol, QWEN2, 16)
     assert "there is no tool 'crop_image'" in (samples[0].fault or "")
 
 
 def settings(folder: Path, reward: Reward, **more: Any) -> str:
     file = folder / "reward.json"
-    wording = str(EMBEDDED_FOLDER / FILE_NAME)
+    chat_protocol = str(EMBEDDED_FOLDER / FILE_NAME)
     file.write_bytes(
         msgspec.json.encode(
             Settings(
-                reward, str(folder), rollout="multi_turn", protocol=wording, base=str(EMBEDDED_FOLDER), **more
+                reward,
+                str(folder),
+                rollout="multi_turn",
+                protocol=chat_protocol,
+                base=str(EMBEDDED_FOLDER),
+                **more,
             )
         )
     )
@@ -262,7 +267,7 @@ BARE = '{"bbox_2d": [0, 0, 56, 56]}'
 )
 def test_vlm_r3_in_its_own_words(replies: list[str], value: float, calls: int, picture: Path) -> None:
     """Bare boxes, and what stands before them is the thought: rolled out as its system words it."""
-    spoken = wording.of_system(systems.get("vlm-r3")).protocol
+    spoken = chat_protocol.of_system(systems.get("vlm-r3")).protocol
     with Image.open(picture) as image:
         session = Session(spoken, QUESTION, [image.convert("RGB")], tolerate=(), max_turns=8)
     for reply in replies:

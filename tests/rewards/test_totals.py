@@ -243,7 +243,7 @@ def test_rewards_that_lack_something_are_refused(text: str, message: str, tmp_pa
     assert found.message.startswith(message)
 
 
-def test_a_tool_that_the_wording_does_not_offer_is_not_taken() -> None:
+def test_a_tool_that_the_chat_protocol_does_not_offer_is_not_taken() -> None:
     record = prompt(strict="own").record
     zoom = tool(call("zoom_image", bbox_2d=[0, 0, 99, 99], image_index=0))
     spoken = own_protocol(tools.schemas(tools.DEFAULT))

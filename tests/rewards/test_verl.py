@@ -28,7 +28,7 @@ QUIET = Reward("rules")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
     """Rows as `virc data synth` writes them: images by reference."""
     folder = tmp_path_factory.mktemp("drawn") / "polygons"
-    assert virc("data", "synth", "--to", folder, "--count", 4, "--seed", 1, "--layouts", "rl").code == 0
+    assert virc("data", "synth", "--to", folder, "--count", 4, "--seed", 1, "--formats", "rl").code == 0
     return read(folder / "rl.parquet")
 
 

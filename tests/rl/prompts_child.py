@@ -21,17 +21,17 @@ def main(file: str, model: str, protocol: str, folder: str, rollout: str) -> Non
     """Print the number of ids of every prompt."""
     config = OmegaConf.create({"filter_overlong_prompts": False, "return_raw_chat": True})
     rows = RLHFDataset(file, hf_tokenizer(model), config, hf_processor(model))
-    spoken, wording = speech(model), read_protocol(Path(protocol))
+    spoken, chat_protocol = speech(model), read_protocol(Path(protocol))
     counts = []
     for at in range(len(rows)):
         row = rows[at]
         fields = {key: row[key] for key in ("extra_info", "reward_model")}
         record = verl_rows.record_of(fields, Path(folder))
         if rollout == "per_cru":
-            ask = Prefix(record, wording, spoken.grid).next()
+            ask = Prefix(record, chat_protocol, spoken.grid).next()
         else:
             images = [open_image(record.images[index].read(), "") for index in inputs_of(record)]
-            ask = Session(wording, record.question or "", images, spoken.grid).next()
+            ask = Session(chat_protocol, record.question or "", images, spoken.grid).next()
         counts.append(len(spoken.encode(ask)))  # type: ignore[arg-type]
     print(json.dumps(counts))
 

@@ -105,9 +105,9 @@ def row(question: str, images: Sequence[Path], prompt: Sequence[dict[str, str]])
 
 @pytest.fixture(scope="module")
 def stored(backend: Scripted, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The third unit of a drawn trajectory, as the layout `rl` has it; and `fed`, `sizes` of `virc solve` there."""
+    """The third unit of a drawn trajectory, as the format `rl` has it; and `fed`, `sizes` of `virc solve` there."""
     folder = tmp_path_factory.mktemp("stored") / "data"
-    made = virc("data", "synth", "--to", folder, "--count", 1, "--layouts", "rl")
+    made = virc("data", "synth", "--to", folder, "--count", 1, "--formats", "rl")
     assert made.code == 0, made.err
     given = child("rows_child.py", folder / "rl.parquet")[2]
     info = given["extra_info"]

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.engine
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drawn") / "rows"
-    words = ("--count", 12, "--seed", 3, "--workers", 1, "--layouts", "rl,prompts")
+    words = ("--count", 12, "--seed", 3, "--workers", 1, "--formats", "rl,prompts")
     assert virc("data", "synth", "--to", folder, *words).code == 0
     return folder
 
@@ -33,7 +33,7 @@ def looked_at(file: Path, folder: Path, **values: Any) -> Result:
     """What the process of the preflight finds, in the engine's interpreter."""
     usual: dict[str, Any] = {"name": "tiny", "prompt_length": 2048, "batch": 4, "max_pixels": 12_845_056}
     asked = Prompts(
-        source=only_source(file), base=TINY, folder=folder, home=folder, wording=read_protocol(TINY / FILE_NAME),
+        source=only_source(file), base=TINY, folder=folder, home=folder, chat_protocol=read_protocol(TINY / FILE_NAME),
         **usual, **values,
     )  # fmt: skip
     step = preflight.step(asked, interpreter("rl"), RECIPES)

@@ -26,9 +26,11 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The row of VLM-R3, once stopped exactly and once with a line end sampled behind the box; and one of our own."""
     folder = tmp_path_factory.mktemp("rows")
     Image.new("RGB", (112, 84), "white").save(folder / "picture.png")
-    wording = folder / FILE_NAME
-    wording.write_bytes(written(of_system(systems.get("vlm-r3")).protocol))
-    told = Settings(Reward("vlm_r3"), str(folder), protocol=str(wording), max_turns=2, rollout="multi_turn")
+    chat_protocol = folder / FILE_NAME
+    chat_protocol.write_bytes(written(of_system(systems.get("vlm-r3")).protocol))
+    told = Settings(
+        Reward("vlm_r3"), str(folder), protocol=str(chat_protocol), max_turns=2, rollout="multi_turn"
+    )
     (folder / "reward.json").write_bytes(msgspec.json.encode(told))
     sources = {"vlm-r3": str(folder / "reward.json")}
     loop = {"protocol": str(TINY / FILE_NAME), "folder": str(folder), "sources": sources}

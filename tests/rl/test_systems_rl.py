@@ -154,7 +154,7 @@ def test_learning_is_finite_and_changes_the_weights(run: Path) -> None:
     assert changed["parts"]["language"]["change"] > 0
 
 
-def test_the_run_keeps_the_wording_and_the_reward_of_each(run: Path) -> None:
+def test_the_run_keeps_the_chat_protocol_and_the_reward_of_each(run: Path) -> None:
     for name, total in (("vlm-r3", "vlm_r3"), ("visual-rft", "visual_rft")):
         folder = run / "sources" / name
         told = json.loads((folder / "reward.json").read_bytes())

@@ -24,7 +24,7 @@ PEARSON = "training/rollout_actor_probs_pearson_corr"
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rows") / "data"
-    made = virc("data", "synth", "--to", folder, "--count", 16, "--layouts", "rl,prompts")
+    made = virc("data", "synth", "--to", folder, "--count", 16, "--formats", "rl,prompts")
     assert made.code == 0, made.err
     return folder
 

@@ -31,7 +31,7 @@ ANSWER = "<think>so</think><answer>7</answer>"
 
 
 @pytest.fixture
-def wording() -> Protocol:
+def chat_protocol() -> Protocol:
     return read_protocol(EMBEDDED_FOLDER / FILE_NAME)
 
 
@@ -42,9 +42,9 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-def session(wording: Protocol, picture: Path, *replies: str) -> Trace:
+def session(chat_protocol: Protocol, picture: Path, *replies: str) -> Trace:
     with Image.open(picture) as image:
-        held = Session(wording, "How many?", [image.convert("RGB")], tolerate=())
+        held = Session(chat_protocol, "How many?", [image.convert("RGB")], tolerate=())
     for reply in replies:
         held.feed(Reply(reply))
     return held.trace()
@@ -59,8 +59,10 @@ def measures(rollouts_: Sequence[Rollout], limit: int = 100) -> dict[str, float]
     return {name.removeprefix("virc/"): value for name, value in rollouts.measures(rollouts_, limit).items()}
 
 
-def test_a_term_is_averaged_over_the_replies_that_it_applies_to(wording: Protocol, picture: Path) -> None:
-    trace = session(wording, picture, ANSWER)
+def test_a_term_is_averaged_over_the_replies_that_it_applies_to(
+    chat_protocol: Protocol, picture: Path
+) -> None:
+    trace = session(chat_protocol, picture, ANSWER)
     found = measures(
         [
             rollout(trace, said={"answer": 1.0, "overlap": nan}),
@@ -76,8 +78,8 @@ def test_a_term_is_averaged_over_the_replies_that_it_applies_to(wording: Protoco
     assert found["judge_seconds"] == 2.0
 
 
-def test_groups_alike_are_counted_whatever_the_order(wording: Protocol, picture: Path) -> None:
-    trace = session(wording, picture, ANSWER)
+def test_groups_alike_are_counted_whatever_the_order(chat_protocol: Protocol, picture: Path) -> None:
+    trace = session(chat_protocol, picture, ANSWER)
     mixed = [("a", 1.0), ("b", 0.2), ("c", 0.5), ("a", 1.0), ("b", 0.3), ("c", 0.5)]
     found = measures([rollout(trace, group, reward) for group, reward in mixed])
     assert found["same"] == pytest.approx(2 / 3)
@@ -85,13 +87,13 @@ def test_groups_alike_are_counted_whatever_the_order(wording: Protocol, picture:
 
 
 def test_replies_cut_and_refused_and_calls_are_counted_from_the_traces(
-    wording: Protocol, picture: Path
+    chat_protocol: Protocol, picture: Path
 ) -> None:
-    solved = session(wording, picture, CROP, CROP, ANSWER)
-    refused = session(wording, picture, CROP, "no tags")
+    solved = session(chat_protocol, picture, CROP, CROP, ANSWER)
+    refused = session(chat_protocol, picture, CROP, "no tags")
     cut = msgspec.structs.replace(refused, pending=(Rejected("x", "length", "cut"),))
-    full = session(wording, picture, CROP)
-    held = Session(wording, "How many?", [Image.new("RGB", (112, 112))])
+    full = session(chat_protocol, picture, CROP)
+    held = Session(chat_protocol, "How many?", [Image.new("RGB", (112, 112))])
     held.stop("turns", rollouts.OUT_OF_TOKENS)
     found = measures(
         [
@@ -105,8 +107,8 @@ def test_replies_cut_and_refused_and_calls_are_counted_from_the_traces(
     assert found["units"] == pytest.approx((3 + 2 + 2 + 1 + 1) / 5)
 
 
-def test_of_a_single_unit_the_reward_says_what_it_is(wording: Protocol, picture: Path) -> None:
-    trace = msgspec.structs.replace(session(wording, picture, ANSWER), units=[])
+def test_of_a_single_unit_the_reward_says_what_it_is(chat_protocol: Protocol, picture: Path) -> None:
+    trace = msgspec.structs.replace(session(chat_protocol, picture, ANSWER), units=[])
     found = measures(
         [rollout(trace, said={"taken": 0.0}), rollout(trace, said={"taken": 1.0, "tool_calls": 1.0})]
     )
@@ -118,9 +120,9 @@ def test_a_step_without_rollouts_has_no_measures() -> None:
 
 
 def test_a_few_groups_become_pages_with_reward_and_terms(
-    wording: Protocol, picture: Path, tmp_path: Path
+    chat_protocol: Protocol, picture: Path, tmp_path: Path
 ) -> None:
-    trace = session(wording, picture, CROP, ANSWER)
+    trace = session(chat_protocol, picture, CROP, ANSWER)
     folder = tmp_path / "rollouts"
     several = [
         rollout(trace, group, 0.75, images=[f"file://{picture}"]) for group in "abcd" for _ in range(9)
@@ -147,13 +149,13 @@ def test_a_few_groups_become_pages_with_reward_and_terms(
 
 
 def test_a_single_unit_after_a_stored_conversation_is_a_page_too(
-    wording: Protocol, picture: Path, tmp_path: Path
+    chat_protocol: Protocol, picture: Path, tmp_path: Path
 ) -> None:
     crop = tmp_path / "crop.png"
     with Image.open(picture) as given:
         given.crop((0, 0, 56, 84)).save(crop)
     messages = (
-        Message("system", wording.system),
+        Message("system", chat_protocol.system),
         Message("user", f"{MARK}How many?"),
         Message("assistant", CROP),
         Message("user", f"{MARK}Image 1"),
@@ -161,7 +163,7 @@ def test_a_single_unit_after_a_stored_conversation_is_a_page_too(
     record = Record(
         messages, tuple(Picture(str(path), tmp_path) for path in (picture, crop)), question="How many?"
     )
-    talk = Prefix(record, wording, QWEN2)
+    talk = Prefix(record, chat_protocol, QWEN2)
     talk.feed(Reply(ANSWER))
     folder = tmp_path / "rollouts"
     names = [f"file://{picture}", f"file://{crop}"]
@@ -175,7 +177,7 @@ def test_a_single_unit_after_a_stored_conversation_is_a_page_too(
 
 
 def test_a_tool_of_ones_own_is_found_among_the_runs_copies(
-    wording: Protocol, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    chat_protocol: Protocol, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process that goes on with a run may know nothing of where the tool came from."""
     monkeypatch.setattr(tools, "_OWN", {})
@@ -183,7 +185,7 @@ def test_a_tool_of_ones_own_is_found_among_the_runs_copies(
     code.mkdir()
     source = Path(tools.get("display_image").__file__ or "").read_text()
     (code / "peek.py").write_text(source.replace("display_image", "peek"))
-    offered = offering(wording, ["peek"], code)
+    offered = offering(chat_protocol, ["peek"], code)
     trace = session(
         offered, picture, CROP.replace("crop_image", "peek").replace(', "bbox_2d": [0, 0, 56, 84]', "")
     )
@@ -195,9 +197,9 @@ def test_a_tool_of_ones_own_is_found_among_the_runs_copies(
 
 
 def test_one_that_cannot_be_shown_is_said_and_stops_no_other(
-    wording: Protocol, picture: Path, tmp_path: Path
+    chat_protocol: Protocol, picture: Path, tmp_path: Path
 ) -> None:
-    trace = session(wording, picture, ANSWER)
+    trace = session(chat_protocol, picture, ANSWER)
     folder = tmp_path / "rollouts"
     given = [rollout(trace, images=[str(path)]) for path in (tmp_path / "gone.png", picture)]
     rollouts.leave(folder, 1, given)

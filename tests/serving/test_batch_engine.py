@@ -91,7 +91,7 @@ def test_a_batch_outlives_vllm_and_images_by_id_change_nothing(tmp_path: Path) -
         "--split",
         "heldout",
     )
-    subprocess.run([*VIRC, *synth, "--layouts", "batch"], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run([*VIRC, *synth, "--formats", "batch"], cwd=tmp_path, check=True, capture_output=True)
     with real_server() as server:
         assert said(server, tmp_path, by_id=True) == said(server, tmp_path, by_id=False)
         undisturbed = batch(tmp_path, server, "undisturbed.jsonl")

@@ -51,7 +51,7 @@ def protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("pieces", [1, 3])
-def test_every_model_of_the_list_has_the_wording(pieces: int) -> None:
+def test_every_model_of_the_list_has_the_chat_protocol(pieces: int) -> None:
     start, body = answered("/v1/models", pieces=pieces)
     assert [model["virc_protocol"] for model in json.loads(body)["data"]] == [
         {"system": "Look closer. ∠"}

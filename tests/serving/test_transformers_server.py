@@ -20,7 +20,7 @@ from PIL import Image
 
 from virc.backends.interface import Sampling
 from virc.backends.local import LocalBackend, load
-from virc.models import chat_protocol as wording
+from virc.models import chat_protocol
 from virc.models.registry import EMBEDDED_FOLDER, Weights
 from virc.reasoning.images import open_image, show
 from virc.reasoning.session import Ask, Message
@@ -59,7 +59,7 @@ def backend() -> LocalBackend:
 @pytest.fixture(scope="module")
 def served(backend: LocalBackend) -> Served:
     weights = Weights("tiny", EMBEDDED_FOLDER)
-    told = published(weights, wording.of_weights(weights).protocol, image_ids=False)
+    told = published(weights, chat_protocol.of_weights(weights).protocol, image_ids=False)
     return Served(backend, "tiny", json.loads(told), images=20)
 
 
@@ -99,7 +99,7 @@ def about(url: str) -> list[dict[str, object]]:
     return [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "Go on."}]
 
 
-def test_clients_are_told_the_wording_and_the_sizes(port: int) -> None:
+def test_clients_are_told_the_chat_protocol_and_the_sizes(port: int) -> None:
     assert sent(port, "GET", "/health") == (200, {})
     status, listed = sent(port, "GET", "/v1/models")
     (model,) = listed["data"]
@@ -141,7 +141,7 @@ def test_a_batch_on_it_has_the_answers_of_the_model_in_this_process(
     port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ("--count", 4, "--seed", 30_000, "--split", "heldout", "--layouts", "batch")
+    words = ("--count", 4, "--seed", 30_000, "--split", "heldout", "--formats", "batch")
     assert virc("data", "synth", "--to", "held", *words).code == 0
     answers = {}
     where = {"served": ("--endpoint", f"http://127.0.0.1:{port}/v1"), "here": ("--model", "tiny")}

@@ -163,7 +163,7 @@ def test_other_settings_are_refused_for_a_file_that_has_answers(
         assert batch(problems(image, "a", "b"), server, "--timeout", 60).code == 0
 
 
-def test_another_wording_is_refused_for_a_file_that_has_answers(
+def test_another_chat_protocol_is_refused_for_a_file_that_has_answers(
     batch: Callable[..., Any], image: Path, tmp_path: Path
 ) -> None:
     words = own_protocol(tools.schemas(tools.DEFAULT))
@@ -173,7 +173,7 @@ def test_another_wording_is_refused_for_a_file_that_has_answers(
     with serve(echo) as server:
         assert batch(problems(image, 1), server, "--protocol", tmp_path / "a").code == 0
         done = batch(problems(image, 1, 2), server, "--protocol", tmp_path / "b")
-        assert (done.code, "made with wording " in done.err) == (3, True)
+        assert (done.code, "made with chat protocol " in done.err) == (3, True)
         assert batch(problems(image, 1, 2), server, "--protocol", tmp_path / "a").code == 0
 
 

@@ -283,7 +283,9 @@ def test_places_in_use_are_left_as_they_are_before_a_model_is_asked(source: Path
     assert files(folder) == before
 
 
-def test_trajectories_of_two_wordings_do_not_lie_beside_each_other(source: Path, tmp_path: Path) -> None:
+def test_trajectories_of_two_chat_protocols_do_not_lie_beside_each_other(
+    source: Path, tmp_path: Path
+) -> None:
     with serve([answer("97")]) as server:
         assert sample(source, tmp_path / "a.jsonl", server.url, "--n", 1).code == 0
         assert sample(source, tmp_path / "b.jsonl", server.url, "--n", 1).code == 0
@@ -291,7 +293,7 @@ def test_trajectories_of_two_wordings_do_not_lie_beside_each_other(source: Path,
         (tmp_path / "other").write_text(json.dumps(words))
         before = files(tmp_path)
         done = sample(source, tmp_path / "c.jsonl", server.url, "--protocol", tmp_path / "other")
-        assert (done.code, "is the wording of other rows" in done.err) == (3, True)
+        assert (done.code, "is the chat protocol of other rows" in done.err) == (3, True)
     assert files(tmp_path) == before
     assert set(json.loads((tmp_path / "dataset_info.json").read_text())) == {"a", "b"}
 

@@ -16,7 +16,7 @@ from solving import CROP, Serve, answer, call, picture, send
 
 from virc.backends.replay import ReplayBackend
 from virc.core.seeds import derived
-from virc.models.chat_protocol import Wording
+from virc.models.chat_protocol import ChatProtocol
 from virc.models.load import Opened
 from virc.reasoning.protocol import Protocol
 from virc_cli.solving import setup
@@ -66,7 +66,7 @@ def test_json_says_what_was_asked_and_how(server: Server, image: Path) -> None:
     found = done.json
     assert found["tokens"]["prompt"] > found["tokens"]["completion"] > 0
     del found["tokens"]
-    assert re.fullmatch("[0-9a-f]{16}", found["settings"].pop("wording"))
+    assert re.fullmatch("[0-9a-f]{16}", found["settings"].pop("chat_protocol"))
     assert found == {
         "schema": "virc.solve/1",
         "answer": "97",
@@ -96,7 +96,7 @@ def test_json_says_what_was_asked_and_how(server: Server, image: Path) -> None:
 def test_every_setting_is_echoed_and_reaches_the_server(server: Server, image: Path) -> None:
     words = "--max-pixels 6000 --max-turns 3 --max-tokens 77 --timeout 50 --temperature 0.7 --seed 9".split()
     found = virc("solve", image, "q", "--endpoint", server.url, "--json", *words).json
-    assert found["settings"] | {"wording": None} == {
+    assert found["settings"] | {"chat_protocol": None} == {
         "max_pixels": 6000,
         "max_turns": 3,
         "max_tokens": 77,
@@ -104,7 +104,7 @@ def test_every_setting_is_echoed_and_reaches_the_server(server: Server, image: P
         "temperature": 0.7,
         "seed": 9,
         "samples": 1,
-        "wording": None,
+        "chat_protocol": None,
     }
     request = server.chats()[0]
     assert (request["temperature"], request["seed"]) == (0.7, derived(9, 0, 0))
@@ -219,7 +219,7 @@ def test_a_model_of_no_family_is_one_warning_and_insisting_is_none(server: Serve
     assert "warning" not in virc("solve", image, "q", "--endpoint", server.url, "--protocol", "default").err
 
 
-def test_a_wording_file_is_what_the_server_hears(
+def test_a_chat_protocol_file_is_what_the_server_hears(
     server: Server, image: Path, own: Protocol, tmp_path: Path
 ) -> None:
     protocol = msgspec.structs.replace(own, system="Look well.", name="trained")
@@ -230,7 +230,7 @@ def test_a_wording_file_is_what_the_server_hears(
     assert server.chats()[0]["messages"][0]["content"] == "Look well."
 
 
-def test_a_published_wording_is_used_without_a_word(image: Path, own: Protocol) -> None:
+def test_a_published_chat_protocol_is_used_without_a_word(image: Path, own: Protocol) -> None:
     protocol = msgspec.structs.replace(own, system="As trained.", name="trained")
     with serve([answer("1")], extra={"virc_protocol": msgspec.to_builtins(protocol)}) as server:
         done = virc("solve", image, "q", "--endpoint", server.url, "--json")
@@ -298,7 +298,7 @@ def test_no_answer_prints_nothing_and_exits_8(image: Path) -> None:
 def test_a_refusal_of_the_embedded_model_names_three_ways_to_a_real_one(
     image: Path, own: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = Opened("tiny", ReplayBackend([answer("unreadable")]), Wording(own), "cpu", embedded=True)
+    opened = Opened("tiny", ReplayBackend([answer("unreadable")]), ChatProtocol(own), "cpu", embedded=True)
     monkeypatch.setattr(setup, "open_model", lambda _: opened)
     done = virc("solve", image, "q", "--json")
     assert (done.code, done.json["answer"]) == (8, None)
@@ -317,7 +317,7 @@ def test_a_long_wait_on_a_cpu_names_the_pixels_that_cut_it(
         return tokens * 0.06, 0.1  # 1,000 tokens a minute
 
     backend = ReplayBackend([answer("97")])
-    opened = Opened("m", backend, Wording(own), "cpu", estimate=estimate)
+    opened = Opened("m", backend, ChatProtocol(own), "cpu", estimate=estimate)
     monkeypatch.setattr(setup, "open_model", lambda _: opened)
     large, small = picture(tmp_path / "l.png", 2800, 1400), picture(tmp_path / "s.png")
     told = virc("solve", large, "q", "--image", small).err

@@ -49,13 +49,13 @@ def test_fewer_pixels_are_fewer_tokens(tmp_path: Path, local: Path) -> None:
     assert "25 image tokens" in told[1]
 
 
-def test_a_released_model_without_its_wording_is_refused_before_it_is_loaded(
+def test_a_released_model_without_its_chat_protocol_is_refused_before_it_is_loaded(
     image: Path, local: Path, clean: Path
 ) -> None:
     shutil.copytree(local, clean / "models" / "ViRC-7B")
     (clean / "models" / "ViRC-7B" / "model.safetensors").write_bytes(b"")
     done = ask(image, Path("ViRC-7B"))
-    assert (done.code, "no wording for ViRC-7B" in done.err) == (3, True)
+    assert (done.code, "no chat protocol for ViRC-7B" in done.err) == (3, True)
     assert "--protocol default" in done.err
     done = ask(image, Path("ViRC-7B"), "--protocol", "default")
     assert (done.code, "safetensors" in done.err) == (3, True)
@@ -66,7 +66,9 @@ def test_following_the_hint_of_a_model_that_is_not_here_asks_it(
     name: str, image: Path, local: Path, clean: Path
 ) -> None:
     fetch, _, again = ask(image, Path(name)).json["error"]["hint"].partition(", then ")
-    shutil.copytree(local, clean / shlex.split(fetch.strip("`"))[-1])  # as it lies on the hub: no wording
+    shutil.copytree(
+        local, clean / shlex.split(fetch.strip("`"))[-1]
+    )  # as it lies on the hub: no chat protocol
     done = virc("solve", image, "q", "--device", "cpu", "--timeout", 1, *shlex.split(again))
     assert done.code in (0, 6, 8)  # a random model may end, and what it wrote is an answer
 

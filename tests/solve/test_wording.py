@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from virc.core.errors import ConfigError
-from virc.models import chat_protocol as wording
+from virc.models import chat_protocol
 from virc.models import registry as models
 from virc.models.registry import Weights
 from virc.reasoning.protocol import FILE_NAME, Protocol, own_protocol
@@ -23,29 +23,29 @@ def test_the_option_goes_before_the_file_beside_the_weights(tmp_path: Path, virc
     beside = write(tmp_path / FILE_NAME, "beside")
     given = write(tmp_path / "other.json", "given")
     weights = Weights("m", tmp_path, virc_system)
-    assert wording.of_weights(weights).protocol == beside
-    assert wording.of_weights(weights, str(tmp_path / "other.json")).protocol == given
-    assert wording.of_weights(weights).origin == "trained"
+    assert chat_protocol.of_weights(weights).protocol == beside
+    assert chat_protocol.of_weights(weights, str(tmp_path / "other.json")).protocol == given
+    assert chat_protocol.of_weights(weights).origin == "trained"
 
 
-def test_a_released_model_without_its_wording_is_refused(tmp_path: Path, virc_system: System) -> None:
-    with pytest.raises(ConfigError, match="no wording for ViRC-7B") as caught:
-        wording.of_weights(Weights("ViRC-7B", tmp_path, virc_system))
+def test_a_released_model_without_its_chat_protocol_is_refused(tmp_path: Path, virc_system: System) -> None:
+    with pytest.raises(ConfigError, match="no chat protocol for ViRC-7B") as caught:
+        chat_protocol.of_weights(Weights("ViRC-7B", tmp_path, virc_system))
     assert "--protocol default" in str(caught.value.hint)
 
 
-def test_our_own_wording_can_be_insisted_on(tmp_path: Path, virc_system: System) -> None:
-    assert wording.of_weights(Weights("ViRC-7B", tmp_path, virc_system), "default").origin == "own"
+def test_our_own_chat_protocol_can_be_insisted_on(tmp_path: Path, virc_system: System) -> None:
+    assert chat_protocol.of_weights(Weights("ViRC-7B", tmp_path, virc_system), "default").origin == "own"
 
 
-def test_a_model_of_no_system_is_asked_in_our_own_wording(tmp_path: Path) -> None:
-    assert wording.of_weights(Weights("mine", tmp_path)).origin == "own"
+def test_a_model_of_no_system_is_asked_in_our_own_chat_protocol(tmp_path: Path) -> None:
+    assert chat_protocol.of_weights(Weights("mine", tmp_path)).origin == "own"
 
 
-def test_our_own_wording_lets_plain_models_repeat_and_offers_every_tool(tmp_path: Path) -> None:
+def test_our_own_chat_protocol_lets_plain_models_repeat_and_offers_every_tool(tmp_path: Path) -> None:
     from virc.tools import registry as tools
 
-    protocol = wording.of_weights(Weights("mine", tmp_path)).protocol
+    protocol = chat_protocol.of_weights(Weights("mine", tmp_path)).protocol
     assert protocol.repeat_limit == 0
     assert protocol.tools == tools.DEFAULT
 
@@ -54,8 +54,8 @@ def test_an_endpoint_is_spoken_to_in_what_it_publishes(tmp_path: Path) -> None:
     published = write(tmp_path / "p.json", "published")
     given = write(tmp_path / "g.json", "given")
 
-    def spoken(option: str | None = None) -> wording.Wording:
-        found, _ = wording.of_endpoint(wording.Served("m", published=published), tmp_path, option)
+    def spoken(option: str | None = None) -> chat_protocol.ChatProtocol:
+        found, _ = chat_protocol.of_endpoint(chat_protocol.Served("m", published=published), tmp_path, option)
         assert found
         return found
 
@@ -66,8 +66,8 @@ def test_an_endpoint_is_spoken_to_in_what_it_publishes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["ViRC-Qwen2VL-7B", "LeonMiao/ViRC-Qwen2VL-2B", "served/ViRC-Qwen2VL-7B"])
 def test_boxes_are_in_the_coordinates_of_the_model_that_is_served(name: str, tmp_path: Path) -> None:
-    served = wording.Served(name, None, None, *models.served(name))
-    found, _ = wording.of_endpoint(served, tmp_path, "default")
+    served = chat_protocol.Served(name, None, None, *models.served(name))
+    found, _ = chat_protocol.of_endpoint(served, tmp_path, "default")
     assert found
     assert found.protocol.coordinates == "permille"
     assert "thousandths" in found.protocol.system
@@ -76,34 +76,34 @@ def test_boxes_are_in_the_coordinates_of_the_model_that_is_served(name: str, tmp
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"system": "x"}', '{"schema": "virc.protocol/2"}', "\xff", '{"system": "\xff"}']
 )
-def test_a_file_that_is_no_wording_is_a_config_error(text: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_chat_protocol_is_a_config_error(text: str, tmp_path: Path) -> None:
     path = tmp_path / "p.json"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"p\.json is no wording file"):
-        wording.read_protocol(path)
+    with pytest.raises(ConfigError, match=r"p\.json is no chat protocol file"):
+        chat_protocol.read_protocol(path)
 
 
-def test_an_unknown_key_in_a_wording_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_key_in_a_chat_protocol_is_refused(tmp_path: Path) -> None:
     content = msgspec.to_builtins(own_protocol([])) | {"sytem": "x"}
     (tmp_path / "p.json").write_bytes(msgspec.json.encode(content))
     with pytest.raises(ConfigError, match="sytem"):
-        wording.read_protocol(tmp_path / "p.json")
+        chat_protocol.read_protocol(tmp_path / "p.json")
 
 
-def test_wording_beside_weights_is_what_they_were_trained_with_whatever_it_calls_itself(
+def test_chat_protocol_beside_weights_is_what_they_were_trained_with_whatever_it_calls_itself(
     tmp_path: Path,
 ) -> None:
     (tmp_path / FILE_NAME).write_bytes(msgspec.json.encode(own_protocol([])))
-    assert wording.of_weights(Weights("mine", tmp_path)).origin == "trained"
+    assert chat_protocol.of_weights(Weights("mine", tmp_path)).origin == "trained"
 
 
-def test_a_wording_file_of_any_size_takes_bounded_memory(tmp_path: Path) -> None:
+def test_a_chat_protocol_file_of_any_size_takes_bounded_memory(tmp_path: Path) -> None:
     with (tmp_path / "p.json").open("wb") as file:
         file.truncate(16 * 2**20 + 1)
     with pytest.raises(ConfigError, match="over 16 MiB"):
-        wording.read_protocol(tmp_path / "p.json")
+        chat_protocol.read_protocol(tmp_path / "p.json")
 
 
-def test_a_missing_wording_file_is_a_config_error(tmp_path: Path) -> None:
+def test_a_missing_chat_protocol_file_is_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
-        wording.read_protocol(tmp_path / "p.json")
+        chat_protocol.read_protocol(tmp_path / "p.json")

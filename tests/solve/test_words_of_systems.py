@@ -10,7 +10,7 @@ from servers import serve
 from solving import picture
 
 from virc.core.errors import ConfigError
-from virc.models import chat_protocol as wording
+from virc.models import chat_protocol
 from virc.models.registry import Weights
 from virc.reasoning.grammar import CallForm, Grammar
 from virc.reasoning.protocol import FILE_NAME, Drawing, Protocol, own_protocol
@@ -24,7 +24,7 @@ name: mine
 coordinates: thousand
 tools: [zoom_image]
 models: {m: {folder: ./m}}
-wording:
+chat_protocol:
   system: "Look well.\\n<tools>\\n{tools}\\n</tools>"
   first: "{question}"
   image_line: ""
@@ -54,7 +54,7 @@ def system(mine: Path) -> System:
 
 
 def test_a_file_words_a_protocol(system: System) -> None:
-    protocol = wording.of_system(system).protocol
+    protocol = chat_protocol.of_system(system).protocol
     (schema,) = tools.schemas(["zoom_image"], "thousand")
     assert protocol.system == f"Look well.\n<tools>\n{json.dumps(schema)}\n</tools>"
     assert (protocol.name, protocol.tools, protocol.box) == ("system", ("zoom_image",), "center")
@@ -62,46 +62,46 @@ def test_a_file_words_a_protocol(system: System) -> None:
     form = CallForm(body="arguments", tool="zoom_image", given={"image_index": 0})
     assert protocol.grammar == Grammar(think=None, calls=(form,), stop=("]}",))
     assert protocol.sampling == Drawing(0.3, 1.05)
-    assert "zoom_image" in wording.offering(protocol, ["crop_image"]).system
+    assert "zoom_image" in chat_protocol.offering(protocol, ["crop_image"]).system
 
 
 def test_the_order_is_the_option_then_beside_the_weights_then_the_system_then_ours(
     system: System, tmp_path: Path
 ) -> None:
     weights = Weights("m", tmp_path, system)
-    assert wording.of_weights(weights).protocol.system.startswith("Look well.")
-    assert wording.of_weights(weights).origin == "system"
+    assert chat_protocol.of_weights(weights).protocol.system.startswith("Look well.")
+    assert chat_protocol.of_weights(weights).origin == "system"
     beside = msgspec.structs.replace(own_protocol([]), system="beside")
     (tmp_path / FILE_NAME).write_bytes(msgspec.json.encode(beside))
-    found = wording.of_weights(weights)
+    found = chat_protocol.of_weights(weights)
     assert (found.protocol.system, found.origin) == ("beside", "trained")
-    assert found.protocol.sampling == Drawing(0.3, 1.05)  # the wording beside says nothing of it
-    assert wording.of_weights(weights, "default").origin == "own"
+    assert found.protocol.sampling == Drawing(0.3, 1.05)  # the chat protocol beside says nothing of it
+    assert chat_protocol.of_weights(weights, "default").origin == "own"
     for published, words, origin in ((beside, "beside", "trained"), (None, "Look well.", "system")):
-        served, _ = wording.of_endpoint(wording.Served("m", None, published, system), tmp_path)
+        served, _ = chat_protocol.of_endpoint(chat_protocol.Served("m", None, published, system), tmp_path)
         assert served
         assert (served.protocol.system[: len(words)], served.origin) == (words, origin)
-    assert wording.of_stage(system, weights).origin == "system"
+    assert chat_protocol.of_stage(system, weights).origin == "system"
 
 
 def test_a_stage_of_a_system_without_words_speaks_those_of_the_model(
     virc_system: System, tmp_path: Path
 ) -> None:
     (tmp_path / FILE_NAME).write_bytes(msgspec.json.encode(own_protocol([])))
-    assert wording.of_stage(virc_system, Weights("m", tmp_path, virc_system)).origin == "trained"
+    assert chat_protocol.of_stage(virc_system, Weights("m", tmp_path, virc_system)).origin == "trained"
     (tmp_path / FILE_NAME).unlink()
-    with pytest.raises(ConfigError, match="no wording for m"):
-        wording.of_stage(virc_system, Weights("m", tmp_path, virc_system))
+    with pytest.raises(ConfigError, match="no chat protocol for m"):
+        chat_protocol.of_stage(virc_system, Weights("m", tmp_path, virc_system))
 
 
-def test_a_wording_is_the_same_once_written_and_read(system: System, tmp_path: Path) -> None:
-    protocol = wording.of_system(system).protocol
-    (tmp_path / FILE_NAME).write_bytes(wording.written(protocol))
-    assert wording.read_protocol(tmp_path / FILE_NAME) == protocol
+def test_a_chat_protocol_is_the_same_once_written_and_read(system: System, tmp_path: Path) -> None:
+    protocol = chat_protocol.of_system(system).protocol
+    (tmp_path / FILE_NAME).write_bytes(chat_protocol.written(protocol))
+    assert chat_protocol.read_protocol(tmp_path / FILE_NAME) == protocol
 
 
-def test_a_wording_without_news_says_none(own: Protocol) -> None:
-    written = json.loads(wording.written(own))
+def test_a_chat_protocol_without_news_says_none(own: Protocol) -> None:
+    written = json.loads(chat_protocol.written(own))
     assert (written["grammar"], written["sampling"], written["box"]) == ({}, {}, "corners")
     assert (
         msgspec.convert({key: written[key] for key in written if key not in ("grammar", "box")}, Protocol)
@@ -112,21 +112,27 @@ def test_a_wording_without_news_says_none(own: Protocol) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line", "says", "hint"),
     [
-        ("first:", "frist:", 7, "unknown key 'wording.frist'", "did you mean 'first'?"),
+        ("first:", "frist:", 7, "unknown key 'chat_protocol.frist'", "did you mean 'first'?"),
         (
             "body: arguments",
             "body: argument",
             14,
-            "wording.grammar.calls.0.body must be `actions`",
+            "chat_protocol.grammar.calls.0.body must be `actions`",
             "did you mean",
         ),
-        ("think:", "thnik:", 12, "unknown key 'wording.grammar.thnik'", "did you mean 'think'?"),
-        ("tool: zoom_image, ", "", 13, "wording.grammar.calls.0: the body `arguments` names no tool", None),
+        ("think:", "thnik:", 12, "unknown key 'chat_protocol.grammar.thnik'", "did you mean 'think'?"),
+        (
+            "tool: zoom_image, ",
+            "",
+            13,
+            "chat_protocol.grammar.calls.0: the body `arguments` names no tool",
+            None,
+        ),
         (
             "box: center",
             "box: centre",
             10,
-            "wording.box must be `center`, `corners` or `corners_yx`",
+            "chat_protocol.box must be `center`, `corners` or `corners_yx`",
             "did you mean 'center'?",
         ),
         ("1.05", "0", 16, "sampling.repetition_penalty must be a number above 0", None),
@@ -150,7 +156,7 @@ def test_a_fault_in_the_words_is_found_with_its_line(
     mine: Path, old: str, new: str, line: int, says: str, hint: str | None
 ) -> None:
     mine.write_text(MINE.replace(old, new, 1))
-    (found,) = [each for each in check(mine) if each.where.startswith(("wording", "sampling", "tools"))]
+    (found,) = [each for each in check(mine) if each.where.startswith(("chat_protocol", "sampling", "tools"))]
     assert found.line == line
     assert says in found.message
     assert hint is None or hint in str(found.hint)
@@ -163,7 +169,7 @@ def test_a_system_without_tools_has_none_and_words_of_its_own(mine: Path) -> Non
         'name: mine\ntools: none\nwording: {system: "", first: "{question}", grammar: {calls: []}}\n'
     )
     assert check(mine) == []
-    protocol = wording.of_system(systems.load(mine)).protocol
+    protocol = chat_protocol.of_system(systems.load(mine)).protocol
     assert (protocol.tools, protocol.system, protocol.grammar.calls) == ((), "", ())
     mine.write_text("name: mine\ntools: none\n")
     (found,) = check(mine)
@@ -171,7 +177,7 @@ def test_a_system_without_tools_has_none_and_words_of_its_own(mine: Path) -> Non
 
 
 def test_what_names_no_tools_offers_those_of_virc() -> None:
-    assert wording.of_system(systems.get("tiny")).protocol.tools == tools.DEFAULT
+    assert chat_protocol.of_system(systems.get("tiny")).protocol.tools == tools.DEFAULT
 
 
 def test_solve_speaks_reads_and_samples_as_the_system_says(mine: Path, image: Path, tmp_path: Path) -> None:

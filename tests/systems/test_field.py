@@ -9,7 +9,7 @@ import pytest
 from house.entry import ROOT
 
 from virc.config import yaml as plain_yaml
-from virc.systems import catalog as state
+from virc.systems.catalog import support as state
 from virc.systems.catalog.support import Component, Row
 from virc.systems.registry import PACKAGE
 

@@ -11,7 +11,7 @@ import tested
 from called import virc
 from house.entry import ROOT
 
-from virc.systems import catalog as state
+from virc.systems.catalog import support as state
 from virc.systems import registry as systems
 from virc.systems.catalog.support import Component, Kind, Ran, Record, Row, State
 from virc_cli.commands.systems.ls import Support
@@ -249,9 +249,9 @@ def test_show_says_how_a_system_is_spoken_to_and_what_of_its_reward_is_not_publi
     assert lines[1] == f"state        own: {file}"
     assert {
         "tools        none",
-        "wording      of its own: system, grammar",
+        "chat protocol      of its own: system, grammar",
         "sampling     temperature 0, repetition_penalty 1.05",
         "reward to be supplied, checks own, judge none",
     } <= set(lines)
     printed = virc("systems", "show", file, "--json").json
-    assert (printed["tools"], printed["wording"]["system"]) == ("none", "")
+    assert (printed["tools"], printed["chat_protocol"]["system"]) == ("none", "")

@@ -269,7 +269,7 @@ def test_an_engines_nested_key_is_found_on_its_line(dotted: bool, tmp_path: Path
         ("rows/", "'rows/' is not DATASET/NAME", "NAME is of its dataset_info.json"),
     ],
 )
-def test_rows_that_show_a_wording_are_of_a_dataset(
+def test_rows_that_show_a_chat_protocol_are_of_a_dataset(
     source: str, fault: str | None, hint: str | None, tmp_path: Path
 ) -> None:
     text = f"name: s\ndatasets: {{rows: {{hub: my/rows}}}}\nprotocol_source:\n  pixel: {source}\n"
@@ -282,7 +282,7 @@ def test_a_dataset_is_named_by_a_hub_id(hub: str, tmp_path: Path) -> None:
     assert (line, message) == (2, f"datasets.rows.hub must be a hub id, OWNER/NAME, not {hub!r}")
 
 
-def test_boxes_mean_pixels_or_thousandths_where_a_wording_is_shown_too(tmp_path: Path) -> None:
+def test_boxes_mean_pixels_or_thousandths_where_a_chat_protocol_is_shown_too(tmp_path: Path) -> None:
     text = "name: s\ndatasets: {rows: {hub: my/rows}}\nprotocol_source: {pixels: rows/a}\n"
     ((line, message, hint),) = faults_of(tmp_path, text)
     assert (line, hint) == (3, "did you mean 'pixel'?")
@@ -291,7 +291,7 @@ def test_boxes_mean_pixels_or_thousandths_where_a_wording_is_shown_too(tmp_path:
 
 CALLS = """name: s
 tools: [crop_image]
-wording:
+chat_protocol:
   first: "{question}"
   grammar:
     calls: [%s]

@@ -55,7 +55,7 @@ def test_show_says_what_a_system_is() -> None:
         "instruct (sft) from Qwen/Qwen2.5-VL-7B-Instruct, data CRUX/",
         "(scale dynamic, rows 50K)",
         "  CRUX  LeonMiao/CRUX  data/CRUX",
-        "wording of models with boxes in permille: as CRUX/ViRC_stage_2_PracSFT_scale_fixed_50K shows it",
+        "chat protocol of models with boxes in permille: as CRUX/ViRC_stage_2_PracSFT_scale_fixed_50K shows it",
         "practice (sft) after instruct",
         "note: epochs: the comment at the head of the published script says 2, its key says 3",
     ):
@@ -239,7 +239,7 @@ def test_a_new_system_passes_check_and_its_stages_resolve(
 def test_a_new_system_trains_on_drawn_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     virc("systems", "new", "fresh", "--to", "mine/fresh.yaml")
-    done = virc("data", "synth", "--to", "data/polygons", "--count", "2", "--seed", "1", "--layouts", "sft")
+    done = virc("data", "synth", "--to", "data/polygons", "--count", "2", "--seed", "1", "--formats", "sft")
     assert done.code == 0, done.err
     from virc.stages import sft
     from virc.training import inputs as training

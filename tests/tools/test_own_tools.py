@@ -1,4 +1,6 @@
-"""Tools of one's own: found where the user says, loaded where they are named, offered where the wording has them."""
+"""Tools of one's own: found where the user says, loaded where they are named, offered where the chat protocol has
+them.
+"""
 
 import json
 from pathlib import Path
@@ -12,7 +14,7 @@ from solve.solving import answer, call, picture
 
 from virc.core.errors import ConfigError, UsageError
 from virc.families import registry as families
-from virc.models import chat_protocol as wording
+from virc.models import chat_protocol
 from virc.models.chat_protocol import offering, read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
@@ -28,7 +30,7 @@ from virc.reasoning.coordinates import resolve_index
 from virc.reasoning.calls import Call, Checked, ToolError, require_keys
 
 NAME = "rotate_image"
-WORDING = "after_image"  # the sentence that follows its result
+TEMPLATE = "after_image"  # the sentence that follows its result
 SCHEMA = {
     "type": "function",
     "function": {
@@ -60,7 +62,7 @@ def apply(call, source):
     return source.rotate(-call.factor, expand=True)
 '''
 TURN = call("rotate_image", degrees=90, image_index=0)
-WORDING = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
+TEMPLATE = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
 
 
 @pytest.fixture(autouse=True)
@@ -79,31 +81,31 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_session_offers_and_carries_out_an_own_tool(own: Path) -> None:
-    protocol = offering(WORDING, ["rotate_image"])
-    assert protocol.tools == (*WORDING.tools, "rotate_image")
+    protocol = offering(TEMPLATE, ["rotate_image"])
+    assert protocol.tools == (*TEMPLATE.tools, "rotate_image")
     session = Session(protocol, "What is it?", [Image.radial_gradient("L").resize((112, 56)).convert("RGB")])
     assert isinstance(session.feed(Reply(TURN)), Unit)
     assert [shown.size for shown in session.images] == [(112, 56), (56, 112)]
     assert session.images[1].pixels.tobytes() == session.images[0].pixels.rotate(-90, expand=True).tobytes()
 
 
-def test_a_wording_without_it_does_not_get_it(own: Path) -> None:
+def test_a_chat_protocol_without_it_does_not_get_it(own: Path) -> None:
     tools.load(["rotate_image"])
-    session = Session(WORDING, "What is it?", [Image.new("RGB", (112, 56))])
+    session = Session(TEMPLATE, "What is it?", [Image.new("RGB", (112, 56))])
     assert "there is no tool 'rotate_image'" in getattr(session.feed(Reply(TURN)), "reason", "")
     assert "rotate_image" not in families.protocol(families.UNKNOWN).tools
 
 
 def test_the_texts_of_the_other_tools_stay(own: Path) -> None:
-    protocol = offering(WORDING, ["rotate_image"])
+    protocol = offering(TEMPLATE, ["rotate_image"])
     schema = json.dumps(tools.schemas(["rotate_image"])[0])
-    assert protocol.system == WORDING.system.replace("\n</tools>", f"\n{schema}\n</tools>")
+    assert protocol.system == TEMPLATE.system.replace("\n</tools>", f"\n{schema}\n</tools>")
     assert offering(protocol, ["rotate_image", "crop_image"]) == protocol
 
 
-def test_a_wording_that_was_kept_finds_its_tool_again(own: Path, tmp_path: Path) -> None:
+def test_a_chat_protocol_that_was_kept_finds_its_tool_again(own: Path, tmp_path: Path) -> None:
     file = tmp_path / FILE_NAME
-    file.write_bytes(msgspec.json.encode(offering(WORDING, ["rotate_image"])))
+    file.write_bytes(msgspec.json.encode(offering(TEMPLATE, ["rotate_image"])))
     tools._OWN.clear()
     assert read_protocol(file).tools[-1] == "rotate_image"
     assert tools.get("rotate_image").SCHEMA["function"]["name"] == "rotate_image"
@@ -119,13 +121,13 @@ def test_nothing_is_loaded_that_nobody_names(own: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["loud.py", "./loud.py", "{folder}/loud.py", "../{last}/loud"])
-def test_a_wording_loads_no_file_by_its_path(
+def test_a_chat_protocol_loads_no_file_by_its_path(
     name: str, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wording may come with a model that somebody else made."""
+    """A chat protocol may come with a model that somebody else made."""
     monkeypatch.chdir(own)
     (own / "loud.py").write_text(f"open({str(own / 'ran')!r}, 'w')\n" + ROTATE)
-    hostile = msgspec.structs.replace(WORDING, tools=(name.format(folder=own, last=own.name),))
+    hostile = msgspec.structs.replace(TEMPLATE, tools=(name.format(folder=own, last=own.name),))
     file = tmp_path / FILE_NAME
     file.write_bytes(msgspec.json.encode(hostile))
     assert read_protocol(file) == hostile
@@ -139,11 +141,14 @@ def test_a_wording_loads_no_file_by_its_path(
     [
         ("x = 1", "it has no NAME of its own, which the model writes; no SCHEMA"),
         (ROTATE.replace("def check(", "def chek("), r"it has no check\(arguments, view\)"),
-        (ROTATE.replace('"after_image"', '"after"'), "it has no WORDING, one of after_image and after_scale"),
+        (
+            ROTATE.replace('"after_image"', '"after"'),
+            "it has no TEMPLATE, one of after_image and after_scale",
+        ),
         (ROTATE.replace('NAME = "rotate_image"', 'NAME = "crop_image"'), "it has no NAME of its own"),
         ("import no_such_module", "cannot be loaded: ModuleNotFoundError"),
     ],
-    ids=["empty", "check", "wording", "taken", "import"],
+    ids=["empty", "check", "chat_protocol", "taken", "import"],
 )
 def test_what_is_no_tool_is_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
@@ -159,7 +164,7 @@ def test_a_tool_that_is_not_there_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"there is no file ./no.py"):
         tools.load(["./no.py"])
     with pytest.raises(UsageError, match=r"--tools rotate_image is not \+NAME"):
-        wording.added(["rotate_image"])
+        chat_protocol.added(["rotate_image"])
 
 
 def test_solve_offers_it_where_it_is_asked_for(own: Path, tmp_path: Path) -> None:
@@ -190,7 +195,7 @@ def test_a_system_names_its_tools(own: Path, tmp_path: Path, monkeypatch: pytest
         assert "scale_image" not in str(system)
 
 
-def test_rows_are_sampled_with_it_and_keep_the_wording(own: Path, tmp_path: Path) -> None:
+def test_rows_are_sampled_with_it_and_keep_the_chat_protocol(own: Path, tmp_path: Path) -> None:
     picture(tmp_path / "a.png", 112, 56)
     row = {"id": "1", "image": "a.png", "question": "What is it?", "answer": "7"}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")

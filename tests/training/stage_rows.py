@@ -20,8 +20,8 @@ Rows = list[dict[str, Any]]
 
 
 def drawn(folder: Path, layouts: str = "sft") -> Path:
-    """A folder of `COUNT` rows in pixels, with their wording."""
-    words = ("--count", COUNT, "--seed", 3, "--workers", 1, "--layouts", layouts)
+    """A folder of `COUNT` rows in pixels, with their chat protocol."""
+    words = ("--count", COUNT, "--seed", 3, "--workers", 1, "--formats", layouts)
     assert virc("data", "synth", "--to", folder, *words).code == 0
     return folder / "trajectories.json"
 
@@ -52,9 +52,9 @@ def base_of_type(folder: Path, model_type: str) -> Path:
     return folder
 
 
-def wording(folder: Path, **values: Any) -> Path:
-    """A file with the embedded model's wording, changed."""
+def chat_protocol(folder: Path, **values: Any) -> Path:
+    """A file with the embedded model's chat protocol, changed."""
     protocol = msgspec.structs.replace(read_protocol(EMBEDDED_FOLDER / FILE_NAME), **values)
-    file = folder / "wording.json"
+    file = folder / "chat_protocol.json"
     file.write_bytes(msgspec.json.encode(protocol))
     return file

@@ -26,7 +26,7 @@ def trajectories(folder: Path) -> list[Row]:
 
     Those of `virgo` are also in files of their own, `visual.json` and `text.json`.
     """
-    done = virc("data", "synth", "--to", folder / "virc", *SYNTH, "--layouts", "sft")
+    done = virc("data", "synth", "--to", folder / "virc", *SYNTH, "--formats", "sft")
     assert done.code == 0, done.err
     for name in ("vlm-r3", "virgo"):
         words = ("--to", folder / name, "--as", "sft", "--system", name, "--workers", 1)
@@ -42,7 +42,7 @@ def trajectories(folder: Path) -> list[Row]:
 
 def problems(folder: Path) -> list[Row]:
     """Problems of `tiny`, of `vlm-r3`, and of `visual-rft`, where a corner is to be found; in `mixed.jsonl`."""
-    done = virc("data", "synth", "--to", folder, *SYNTH, "--layouts", "batch")
+    done = virc("data", "synth", "--to", folder, *SYNTH, "--formats", "batch")
     assert done.code == 0, done.err
     own = [json.loads(line) for line in (folder / "problems.jsonl").read_text().splitlines()]
     mixed = [row for each in own for row in (each, _named(each, "vlm-r3"), _to_be_found(each))]
@@ -55,7 +55,7 @@ def perception(folder: Path) -> dict[str, list[Row]]:
 
     In `taught.json` each is answered once with every name, or the box of every letter, in thousandths of the sides.
     """
-    done = virc("data", "synth", "--to", folder, *SYNTH, "--layouts", "batch")
+    done = virc("data", "synth", "--to", folder, *SYNTH, "--formats", "batch")
     assert done.code == 0, done.err
     own = [json.loads(line) for line in (folder / "problems.jsonl").read_text().splitlines()[:2]]
     asked = {"classify": [*map(_to_be_named, own)], "ground": [*map(_to_be_meant, own)]}
@@ -113,7 +113,7 @@ def _letters(row: Row) -> str:
 
 
 def _taught(row: Row, folder: Path) -> Iterator[Row]:
-    """A row with every answer that there could be, in the wording of Visual-RFT: it teaches the format alone."""
+    """A row with every answer that there could be, in the chat protocol of Visual-RFT: it teaches the format alone."""
     spoken = of_system(systems.get("visual-rft")).protocol
     sides = Image.open(folder / row["image"]).size * 2
     boxes = [corner["letter_box"] for corner in row["corners"]]

@@ -83,7 +83,7 @@ def test_rows_are_named_as_files_under_data(workspace: Path) -> None:
     ],
 )
 def test_rows_of_the_wrong_kind_name_the_command(data: str, rollout: str, hint: str, workspace: Path) -> None:
-    with pytest.raises(DataError, match=rf"is of the layout \w+, which has .*rollout: {rollout}") as refused:
+    with pytest.raises(DataError, match=rf"is of the format \w+, which has .*rollout: {rollout}") as refused:
         training.rows(
             resolved(f"data=data/polygons/{data}", f"rollout={rollout}", "response_length=768"), workspace
         )

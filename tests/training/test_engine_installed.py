@@ -142,7 +142,7 @@ def test_rows_split_off_for_evaluation_are_evaluated_and_not_missed(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     assert (
-        virc("data", "synth", "--to", "data/polygons", "--count", 16, "--seed", 1, "--layouts", "sft").code
+        virc("data", "synth", "--to", "data/polygons", "--count", 16, "--seed", 1, "--formats", "sft").code
         == 0
     )
     given = ("steps=2", "batch=4", "engine.val_size=4", "engine.eval_strategy=steps", "engine.eval_steps=1")

@@ -10,7 +10,7 @@ from called import virc
 from runs.made import make, running, save
 
 from virc.core.errors import ConfigError
-from virc.models import chat_protocol as wording
+from virc.models import chat_protocol
 from virc.models import registry as models
 from virc.models.load import Choice, open_model
 from virc.models.registry import EMBEDDED_FOLDER
@@ -56,8 +56,8 @@ def picture(folder: Path) -> Path:
     return folder / "figure.png"
 
 
-def wording_in(folder: Path) -> str:
-    """Put a wording of its own into a folder; returns what its system calls itself there."""
+def chat_protocol_in(folder: Path) -> str:
+    """Put a chat protocol of its own into a folder; returns what its system calls itself there."""
     folder.mkdir(parents=True, exist_ok=True)
     protocol = msgspec.structs.replace(own_protocol([]), system=folder.name)
     (folder / FILE_NAME).write_bytes(msgspec.json.encode(protocol))
@@ -97,11 +97,11 @@ def test_an_unknown_step_names_those_there_are(workspace: Path, step: str) -> No
 def test_a_checkpoint_named_by_its_path_belongs_to_its_run(workspace: Path) -> None:
     run = make(workspace, "first")
     folder = saved(run, 8)
-    said = wording_in(run.folder)
+    said = chat_protocol_in(run.folder)
     found = models.find("runs/first/checkpoints/checkpoint-8", workspace)
     assert found.folder.resolve() == folder
     assert found.system == systems.get("tiny")
-    assert wording.of_weights(found).protocol.system == said
+    assert chat_protocol.of_weights(found).protocol.system == said
 
 
 def test_a_folder_goes_before_a_run_of_that_name(workspace: Path) -> None:
@@ -219,22 +219,22 @@ def test_settings_that_describe_no_adapter_are_refused_in_a_line(workspace: Path
     assert "\n" not in caught.value.message
 
 
-def test_the_wording_is_the_nearest_to_what_was_trained_last(workspace: Path) -> None:
+def test_the_chat_protocol_is_the_nearest_to_what_was_trained_last(workspace: Path) -> None:
     base_run, run = make(workspace, "base-run"), make(workspace, "run")
     base = saved(base_run, 4)
     adapter = adapted(run, 8, base_model_name_or_path=str(base))
     found = models.find("run", workspace)
     for folder in (base_run.folder, base, run.folder, adapter):  # the farthest first
-        said = wording_in(folder)
-        assert wording.of_weights(found).protocol.system == said
-        assert wording.of_weights(found).origin == "trained"
+        said = chat_protocol_in(folder)
+        assert chat_protocol.of_weights(found).protocol.system == said
+        assert chat_protocol.of_weights(found).origin == "trained"
 
 
-def test_an_adapter_whose_model_never_had_our_wording_is_not_asked_in_it(workspace: Path) -> None:
+def test_an_adapter_whose_model_never_had_our_chat_protocol_is_not_asked_in_it(workspace: Path) -> None:
     base = saved(make(workspace, "full", system="elsewhere"), 4)
     small_lora.describe(workspace / "lora", base_model_name_or_path=str(base))
-    with pytest.raises(ConfigError, match="no wording for lora") as caught:
-        wording.of_weights(models.find("lora", workspace, "virc"))
+    with pytest.raises(ConfigError, match="no chat protocol for lora") as caught:
+        chat_protocol.of_weights(models.find("lora", workspace, "virc"))
     assert f"put {FILE_NAME} into lora" in str(caught.value.hint)
 
 
@@ -251,7 +251,7 @@ def test_solve_asks_a_run_in_what_it_was_trained_with(workspace: Path) -> None:
 def test_an_adapter_of_the_model_of_this_package_is_not_that_model(workspace: Path) -> None:
     small_lora.write(workspace / "lora")
     opened = [open_model(Choice(model=name, device="cpu"), workspace) for name in ("tiny", "lora")]
-    assert [(each.name, each.embedded, each.wording.origin) for each in opened] == [
+    assert [(each.name, each.embedded, each.chat_protocol.origin) for each in opened] == [
         ("tiny", True, "trained"),
         ("lora", False, "trained"),
     ]

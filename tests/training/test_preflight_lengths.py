@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import ExifTags, Image
-from stage_rows import COUNT, base_of_type, drawn, request, wording
+from stage_rows import COUNT, base_of_type, chat_protocol, drawn, request
 from tokenizers import Tokenizer
 
 from virc.core.errors import DataError
@@ -112,7 +112,7 @@ def test_several_processes_count_what_one_counts(tmp_path: Path) -> None:
         for number in range(4100):
             turns[1]["content"] = "word " * (number % 37)
             file.write(json.dumps({"messages": turns}) + "\n\n" * (number % 2) + "\n")
-    protocol = wording(tmp_path, system="")
+    protocol = chat_protocol(tmp_path, system="")
     one, two = (
         looked_through(request(tmp_path / "rows.jsonl", protocol=protocol, workers=workers))
         for workers in (1, 2)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from PIL import Image
-from stage_rows import COUNT, Rows, base_of_type, copied, drawn, request, wording
+from stage_rows import COUNT, Rows, base_of_type, chat_protocol, copied, drawn, request
 
 from virc.core.errors import ConfigError, DataError, UsageError
 from virc.data.formats.registry import only_source
@@ -101,7 +101,7 @@ def test_an_image_without_a_readable_header_is_named_wherever_it_is(tmp_path: Pa
     names[601] = "bad.png"  # neither among the first rows nor among those between
     lines = [json.dumps({"messages": turns, "images": [name]}) + "\n" for name in names]
     (tmp_path / "rows.jsonl").write_text("".join(lines))
-    protocol = wording(tmp_path, system="")
+    protocol = chat_protocol(tmp_path, system="")
     with pytest.raises(DataError, match=r"row 602: .*bad\.png cannot be opened"):
         looked_through(request(tmp_path / "rows.jsonl", protocol=protocol))
 
@@ -168,20 +168,20 @@ def test_a_file_without_an_entry_gets_one_that_fits_its_rows(rows: Path, tmp_pat
 def test_a_column_of_images_that_no_row_has_is_not_named(tmp_path: Path) -> None:
     turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "a"}]
     (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
-    found = looked_through(request(tmp_path / "rows.jsonl", protocol=wording(tmp_path, system="")))
+    found = looked_through(request(tmp_path / "rows.jsonl", protocol=chat_protocol(tmp_path, system="")))
     assert found.entry["columns"] == {"messages": "messages"}
 
 
-def test_the_wording_is_that_beside_the_rows_if_it_is_theirs(rows: Path, tmp_path: Path) -> None:
+def test_the_chat_protocol_is_that_beside_the_rows_if_it_is_theirs(rows: Path, tmp_path: Path) -> None:
     beside = read_protocol(rows.with_name(FILE_NAME))
     assert looked_through(request(rows)).protocol == beside
     file = copied(rows, tmp_path / "a")
-    shutil.copy(wording(tmp_path, system="of other rows"), file.with_name(FILE_NAME))
+    shutil.copy(chat_protocol(tmp_path, system="of other rows"), file.with_name(FILE_NAME))
     found = looked_through(request(file)).protocol
     assert (found.system, found.first) == (beside.system, beside.first)
 
 
-def test_the_wording_is_found_in_the_rows(rows: Path, tmp_path: Path) -> None:
+def test_the_chat_protocol_is_found_in_the_rows(rows: Path, tmp_path: Path) -> None:
     file = copied(rows, tmp_path / "a")
     file.with_name(FILE_NAME).unlink()
     found, beside = looked_through(request(file)).protocol, read_protocol(rows.with_name(FILE_NAME))
@@ -190,10 +190,10 @@ def test_the_wording_is_found_in_the_rows(rows: Path, tmp_path: Path) -> None:
     )  # fmt: skip
 
 
-def test_rows_without_one_wording_name_the_row_and_the_way_out(rows: Path, tmp_path: Path) -> None:
+def test_rows_without_one_chat_protocol_name_the_row_and_the_way_out(rows: Path, tmp_path: Path) -> None:
     def change(rows: Rows) -> None:
         for row in rows[:4]:
-            row["messages"][2]["content"] = "no tags"  # not looked at for the wording
+            row["messages"][2]["content"] = "no tags"  # not looked at for the chat protocol
         content(rows, 9, 1, "Reason in small steps", "Hurry")
 
     file = copied(rows, tmp_path / "a", change)
@@ -203,11 +203,11 @@ def test_rows_without_one_wording_name_the_row_and_the_way_out(rows: Path, tmp_p
     assert FILE_NAME in (error.value.hint or "")
 
 
-def test_a_wording_given_must_be_that_of_the_rows(rows: Path, tmp_path: Path) -> None:
-    other = wording(tmp_path, system="of other rows")
+def test_a_chat_protocol_given_must_be_that_of_the_rows(rows: Path, tmp_path: Path) -> None:
+    other = chat_protocol(tmp_path, system="of other rows")
     with pytest.raises(DataError, match=r"no row of .* has the system message"):
         looked_through(request(rows, protocol=other))
-    with pytest.raises(ConfigError, match="cannot read the wording"):
+    with pytest.raises(ConfigError, match="cannot read the chat protocol"):
         looked_through(request(rows, protocol=tmp_path / "none"))
 
 
@@ -224,7 +224,7 @@ def test_boxes_that_the_base_does_not_write_are_refused(
     rows: Path, tmp_path: Path, written: str, model_type: str
 ) -> None:
     file = copied(rows, tmp_path / "a")
-    protocol = wording(tmp_path, **_as_in(rows, coordinates=written))
+    protocol = chat_protocol(tmp_path, **_as_in(rows, coordinates=written))
     base = base_of_type(tmp_path / "base", model_type)
     asked = request(file, protocol=protocol, base=base, name="a base")
     with pytest.raises(DataError, match="thousandths of the sides") as error:

@@ -25,7 +25,7 @@ from virc.systems.registry import Judging, Reward
 from virc.training.preflight import Prompts, Result
 from virc.training.prompt_rows import looked_through
 
-WORDING = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
+TEMPLATE = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
 JUDGED = Reward("virc", "published", Judging("http://judge/v1"))
 BOTH = """TERMS = ("focus", "overlap")
 
@@ -37,14 +37,15 @@ Row = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the drawn rows in every layout that RL takes."""
+    """A folder with the drawn rows in every format that RL takes."""
     return drawn(tmp_path_factory.mktemp("drawn") / "rows", "rl,prompts,batch,sft").parent
 
 
 def asked(source: Path | Source, folder: Path, **values: Any) -> Prompts:
     usual: dict[str, Any] = {
         "base": EMBEDDED_FOLDER, "name": "tiny", "rollout": "per_cru", "prompt_length": 2048, "batch": 4,
-        "max_pixels": 12_845_056, "folder": folder, "home": folder, "wording": WORDING, "reward": Reward("rules"),
+        "max_pixels": 12_845_056, "folder": folder, "home": folder, "chat_protocol": TEMPLATE,
+        "reward": Reward("rules"),
     }  # fmt: skip
     return Prompts(
         **{"source": only_source(source) if isinstance(source, Path) else source, **usual, **values}
@@ -75,7 +76,7 @@ def test_single_units_are_written_as_verl_and_the_reward_read_them(rows: Path, t
     assert (result.dropped, result.faults, result.lacking, result.otherwise) == (0, {}, {}, 0)
     assert [row["prompt"] for row in after] == [row["prompt"] for row in before]
     assert [row["extra_info"]["index"] for row in after] == list(range(len(after)))
-    assert result.protocol.system == WORDING.system
+    assert result.protocol.system == TEMPLATE.system
     for one, other in zip(before, after, strict=True):
         records = [verl_rows.record_of(row, result.media) for row in (one, other)]
         assert [picture.read() for picture in records[0].images] == [
@@ -106,7 +107,7 @@ def test_whole_problems_are_asked_as_a_session_asks_them(file: str, rows: Path, 
     for row in written(result):
         (place,) = (image["image"].removeprefix("file://") for image in row["images"])
         with Image.open(place) as image:
-            session = Session(WORDING, row["extra_info"]["question"], [image.convert("RGB")])
+            session = Session(TEMPLATE, row["extra_info"]["question"], [image.convert("RGB")])
         ask = session.next()
         assert isinstance(ask, Ask)
         texts = [message["content"].replace("<image>", "") for message in row["prompt"]]
@@ -217,10 +218,10 @@ def test_ids_that_stand_twice_are_said(rows: Path, tmp_path: Path) -> None:
 
 
 def test_boxes_that_the_base_does_not_write_are_refused(rows: Path, tmp_path: Path) -> None:
-    wording = tmp_path / "permille.json"
-    wording.write_bytes(msgspec.json.encode(msgspec.structs.replace(WORDING, coordinates="permille")))
+    chat_protocol = tmp_path / "permille.json"
+    chat_protocol.write_bytes(msgspec.json.encode(msgspec.structs.replace(TEMPLATE, coordinates="permille")))
     with pytest.raises(DataError, match="counted in thousandths of the sides, and tiny, of type qwen2_5_vl"):
-        looked_through(asked(rows / "rl.parquet", tmp_path / "run", protocol=wording))
+        looked_through(asked(rows / "rl.parquet", tmp_path / "run", protocol=chat_protocol))
 
 
 def test_validation_is_worded_as_the_rows_are(rows: Path, tmp_path: Path) -> None:
@@ -230,23 +231,23 @@ def test_validation_is_worded_as_the_rows_are(rows: Path, tmp_path: Path) -> Non
         looked_through(look)
 
 
-def spoken(wording: Protocol, file: Path) -> Path:
-    file.write_bytes(msgspec.json.encode(wording))
+def spoken(chat_protocol: Protocol, file: Path) -> Path:
+    file.write_bytes(msgspec.json.encode(chat_protocol))
     return file
 
 
-def test_the_wording_of_a_model_that_was_trained_wins_over_that_of_problems(
+def test_the_chat_protocol_of_a_model_that_was_trained_wins_over_that_of_problems(
     rows: Path, tmp_path: Path
 ) -> None:
-    trained = msgspec.structs.replace(WORDING, first="{images}\nAsked: {question}", name="trained")
+    trained = msgspec.structs.replace(TEMPLATE, first="{images}\nAsked: {question}", name="trained")
     look = partial(asked, rows / "trajectories.json", rollout="multi_turn", reward=Reward("outcome"))
-    result = looked_through(look(tmp_path / "run", wording=trained))
+    result = looked_through(look(tmp_path / "run", chat_protocol=trained))
     assert result.protocol.first == trained.first
     assert all("Asked: " in row["prompt"][1]["content"] for row in written(result))
     given = spoken(
         msgspec.structs.replace(trained, first="{images}\nTold: {question}"), tmp_path / "given.json"
     )
-    result = looked_through(look(tmp_path / "other", wording=trained, protocol=given))
+    result = looked_through(look(tmp_path / "other", chat_protocol=trained, protocol=given))
     assert all("Told: " in row["prompt"][1]["content"] for row in written(result))
 
 

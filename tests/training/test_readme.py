@@ -45,7 +45,7 @@ def test_there_are_a_reward_and_a_tool() -> None:
 
 def test_the_reward_scores_rows(tmp_path: Path) -> None:
     rows = tmp_path / "rows"
-    drawn = virc("data", "synth", "--to", rows, "--count", 2, "--seed", 1, "--layouts", "sft,rl")
+    drawn = virc("data", "synth", "--to", rows, "--count", 2, "--seed", 1, "--formats", "sft,rl")
     assert drawn.code == 0, drawn.err
     (tmp_path / "mine.py").write_text(PYTHON[0])
     (tmp_path / "mine.yaml").write_text("name: mine\nreward: {total: ./mine.py}\n")

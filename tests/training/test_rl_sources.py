@@ -97,7 +97,7 @@ def asked(folder: Path, stage: Resolved) -> Prompts:
         max_pixels=12_845_056,
         folder=folder,
         home=folder,
-        wording=read_protocol(EMBEDDED_FOLDER / FILE_NAME),
+        chat_protocol=read_protocol(EMBEDDED_FOLDER / FILE_NAME),
         reward=stage.config.reward,
         sources=speakers(stage.config),
     )

@@ -67,7 +67,7 @@ def test_every_row_is_trained_on_and_of_each_what_the_model_says(
     assert learnt.startswith(said), learnt[:2000]
 
 
-def test_the_wording_of_the_system_lies_beside_the_weights(run: Path) -> None:
+def test_the_chat_protocol_of_the_system_lies_beside_the_weights(run: Path) -> None:
     spoken = read_protocol(run / "checkpoints" / f"checkpoint-{STEPS}" / FILE_NAME)
     wanted = of_system(systems.get("vlm-r3")).protocol
     assert (spoken.first, spoken.grammar, spoken.tools) == (wanted.first, wanted.grammar, wanted.tools)

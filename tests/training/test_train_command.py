@@ -24,7 +24,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def rows(workspace: Path) -> Path:
-    assert virc("data", "synth", "--to", "data/polygons", "--count", 4, "--layouts", "sft").code == 0
+    assert virc("data", "synth", "--to", "data/polygons", "--count", 4, "--formats", "sft").code == 0
     return workspace / "data" / "polygons" / "trajectories.json"
 
 
@@ -176,7 +176,7 @@ def test_a_dry_run_refuses_words_that_no_tool_of_the_system_takes(workspace: Pat
     done = virc("train", "./lab.yaml", "--stage", "rl", "--dry-run")
     assert (done.code, done.out) == (3, "")
     assert (
-        "wording.grammar.calls.0.tool: the system has no tool 'zoom_imgae'\nhint: did you mean 'zoom_image'?"
+        "chat_protocol.grammar.calls.0.tool: the system has no tool 'zoom_imgae'\nhint: did you mean 'zoom_image'?"
         in done.err
     )
 

@@ -172,7 +172,7 @@ def test_rows_of_ones_own_are_not_validated_on_the_systems(
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (["tiny", "--from", "tiny"], "--to data/polygons --count 2000 --seed 1 --layouts sft,rl,prompts"),
+        (["tiny", "--from", "tiny"], "--to data/polygons --count 2000 --seed 1 --formats sft,rl,prompts"),
         (["tiny", "--from", "tiny", "--set", "data=mine.parquet"], "--data FILE"),
         (["virc", "--set", "validation=mine.parquet", "--with", "rules"], "--set validation=FILE"),
     ],

@@ -139,7 +139,7 @@ def test_validation_looks_at_all_of_its_rows() -> None:
     assert not {"data.val_max_samples", "trainer.val_before_train"} & found.keys()
 
 
-def test_the_loop_is_told_the_wording_and_how_far_a_rollout_goes() -> None:
+def test_the_loop_is_told_the_chat_protocol_and_how_far_a_rollout_goes() -> None:
     for rollout, whole in (("per_cru", {}), ("multi_turn", {"max_turns": 16, "max_tokens": 1024})):
         planned = verl.plan(config(rollout=rollout), place(), {}, {})
         file = verl.flat(config(), place())[f"{ROLLOUT}.agent.agent_loop_config_path"]

@@ -23,7 +23,7 @@ _PATIENCE = 1000.0  # seconds
 
 def synth(folder: Path, count: int, layouts: str = "sft", *words: str) -> None:
     """Rows of diagrams in `data/polygons` of a workspace."""
-    line = ("--to", "data/polygons", "--count", str(count), "--seed", "3", "--layouts", layouts)
+    line = ("--to", "data/polygons", "--count", str(count), "--seed", "3", "--formats", layouts)
     done = run(folder, "data", "synth", *line, *words)
     assert done.returncode == 0, done.stderr
 

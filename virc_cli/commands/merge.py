@@ -30,7 +30,7 @@ def command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Make a model of a checkpoint: one set of weights, with tokenizer, wording and card; the folder is printed.
+    """Make a model of a checkpoint: one set of weights, with tokenizer, chat protocol and card; the folder is printed.
 
     Shards are merged in the environment `rl`, an adapter is added to its base in this one. Nothing in a checkpoint
     is run. At the end the model is asked about a drawn diagram.

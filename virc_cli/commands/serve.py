@@ -132,8 +132,8 @@ def command(
 ) -> None:
     """Serve a model until Ctrl-C. Its address is printed when it has given a first answer.
 
-    The wording the model was trained with is told to clients: virc solve --endpoint needs nothing else. With --agent
-    the server runs the loop itself, and a page to ask it stands at its address.
+    The chat protocol the model was trained with is told to clients: virc solve --endpoint needs nothing else. With
+    --agent the server runs the loop itself, and a page to ask it stands at its address.
     """
     from virc_cli import serving, serving_agent
     from virc_cli.serving import Asked

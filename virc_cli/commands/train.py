@@ -47,12 +47,14 @@ def command(
     assignments: Set = None,
     protocol: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Wording of the rows; default: beside them, or found in them."),
+        typer.Option(
+            metavar="FILE", help="Chat protocol of the rows; default: beside them, or found in them."
+        ),
     ] = None,
     tools: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="+NAME", help="rl: a tool that the model is offered beside those of its wording."
+            metavar="+NAME", help="rl: a tool that the model is offered beside those of its chat protocol."
         ),
     ] = None,
     judge_endpoint: Annotated[

@@ -44,10 +44,10 @@ def run(
     folders = trace_folders(setup.trace, setup.config) if setup.trace else []
     with deadline.paused():
         opened, known = open_chosen(setup)
-    narrator = Narrator(opened.wording.protocol)
+    narrator = Narrator(opened.chat_protocol.protocol)
     try:
         _estimate(opened, images)
-        asked = (setup.config, opened.backend, opened.wording.protocol, images, question)
+        asked = (setup.config, opened.backend, opened.chat_protocol.protocol, images, question)
         solved = solve(*asked, on_event=narrator, deadline=deadline)
     finally:
         narrator.end()

@@ -73,7 +73,7 @@ def run(
         opened, known = open_chosen(setup)
         known = sampling_facts(known, keep)
         output.know(**known, to=str(place.file))
-        with begun(place, taught(opened.wording.protocol), made_with(known)) as ledger:
+        with begun(place, taught(opened.chat_protocol.protocol), made_with(known)) as ledger:
             tally = Tally(ledger.resumed)
 
             def on_row(done: RowDone) -> None:

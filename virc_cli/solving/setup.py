@@ -89,7 +89,7 @@ def open_one(setup: Setup) -> tuple[Opened, Fields]:
     """Open one of several models, as `open_chosen` opens the only one."""
     opened = open_model(setup.choice)
     if opened.family:
-        unit = UNITS[opened.wording.protocol.coordinates]
+        unit = UNITS[opened.chat_protocol.protocol.coordinates]
         output.note(f"{opened.name} is asked as {opened.family} ({opened.why}): boxes in {unit}")
     elif opened.why.endswith(FILE_NAME):
         output.note(f"{opened.name} is asked by the chat protocol {opened.why}")

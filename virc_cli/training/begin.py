@@ -18,7 +18,7 @@ from virc.data.formats.registry import Source
 from virc.envs import environment as environments
 from virc.envs.hardware import Machine
 from virc.envs.pins import Environment, pinned
-from virc.models import chat_protocol as wording
+from virc.models import chat_protocol
 from virc.models import sizes as shape
 from virc.reasoning.protocol import FILE_NAME
 from virc.runs import run as runs
@@ -44,11 +44,11 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         base: a model or run to start from, over what the stage says.
         data: a file of rows, over what the stage says; rows that the system validates on are then left out.
         config: a YAML of settings.
-        protocol: a file with the wording of the rows.
+        protocol: a file with the chat protocol of the rows.
         name: of the run.
         judge_endpoint: address of the judge of the reward, which then takes no GPU of this stage.
         stop_on: signs of ill health that end the run, over what the stage says.
-        tools: `+NAME` each: tools that the wording of the rows is to get beside its own.
+        tools: `+NAME` each: tools that the chat protocol of the rows is to get beside its own.
     """
 
     system: str
@@ -79,10 +79,10 @@ def settings(wanted: Wanted) -> Resolved:
     """The stage's settings, its engine's own keys and the words of its system checked too.
 
     Raises:
-        UsageError, ConfigError: as `stages.resolve`, the engine's `check` and `wording.of_system` do.
+        UsageError, ConfigError: as `stages.resolve`, the engine's `check` and `chat_protocol.of_system` do.
     """
     system = systems.get(wanted.system)
-    wording.of_system(system)
+    chat_protocol.of_system(system)
     given = _given(wanted, stages.stage(system, wanted.stage).kind)
     resolved = stages.resolve(system, wanted.stage, wanted.overlays, wanted.config, wanted.assignments, given)
     if wanted.data:
@@ -168,7 +168,7 @@ def _preflight(
         folder=folder,
         mixed_coordinates=config.mixed_coordinates,
         protocol=wanted.protocol and expanded(wanted.protocol).absolute(),
-        wording=wording.of_system(resolved.system).protocol if resolved.system.worded else None,
+        chat_protocol=chat_protocol.of_system(resolved.system).protocol if resolved.system.worded else None,
         loads=_own(resolved),
         workers=cores(),
     )
@@ -328,7 +328,7 @@ def tell(found: Found) -> None:
             f"{count} of {result.looked_at} rows looked at closely have the fault {kind}", "virc data check"
         )
     if result.otherwise:
-        output.warn(f"{result.otherwise} rows have another system message than the wording's")
+        output.warn(f"{result.otherwise} rows have another system message than the chat protocol's")
 
 
 def estimated(found: Found, here: Machine) -> Estimate:

@@ -127,7 +127,7 @@ def _of_rl(place: Place, resolved: Resolved, run: Run, missing: list[VircError])
 
 
 def _of_sources(resolved: Resolved, place: Place) -> dict[str, str]:
-    """The wording and the settings of the reward of each further system that rows may be of."""
+    """The chat protocol and the settings of the reward of each further system that rows may be of."""
     if not place.sources:
         return {}
     home = place.output.parent
@@ -142,7 +142,7 @@ def _of_sources(resolved: Resolved, place: Place) -> dict[str, str]:
     files: dict[str, str] = {}
     for name, speaker in speakers(resolved.config).items():
         told = rewarding.source_settings(home, name, speaker, own)
-        files[str(rl_sources.wording_of(home, name))] = _json(speaker.protocol)
+        files[str(rl_sources.chat_protocol_of(home, name))] = _json(speaker.protocol)
         files[str(place.sources[name])] = _json(told)
     return files
 

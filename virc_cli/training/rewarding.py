@@ -13,7 +13,7 @@ from virc.core.parallel import cores
 from virc.data.formats import rl
 from virc.data.formats.registry import Source, get
 from virc.data.rows.record import Record
-from virc.models import chat_protocol as wording
+from virc.models import chat_protocol
 from virc.models import registry as models
 from virc.reasoning.protocol import FILE_NAME
 from virc.rewards import kept
@@ -102,11 +102,11 @@ def request(
     Args:
         places: folder for the rows that verl reads, and where it will lie.
         probe: roll out this many of the longest only; 0: all.
-        protocol: file with the wording of the rows.
-        asked: tools to be offered beside the wording's; `loads` are files of those that it may name.
+        protocol: file with the chat protocol of the rows.
+        asked: tools to be offered beside the chat protocol's; `loads` are files of those that it may name.
 
     Raises:
-        ConfigError: a tool is not there, or the base's wording cannot be read.
+        ConfigError: a tool is not there, or the base's chat protocol cannot be read.
     """
     config = resolved.config
     weights = models.Weights(base.name, base.folder, adapter=base.adapter)
@@ -124,7 +124,7 @@ def request(
         folder=places[0].absolute(),
         home=places[1].absolute(),
         protocol=protocol and expanded(protocol).absolute(),
-        wording=wording.of_stage(resolved.system, weights).protocol,
+        chat_protocol=chat_protocol.of_stage(resolved.system, weights).protocol,
         tools=asked,
         loads=loads,
         reward=config.reward,
@@ -142,7 +142,7 @@ def tools_of(resolved: Resolved, asked: tuple[str, ...]) -> tuple[str, ...]:
         ConfigError: one is not there.
     """
     beside = resolved.system.file.parent
-    names = wording.added(asked)
+    names = chat_protocol.added(asked)
     tools.load(names, beside)
     return tuple(str(tools.file_of(name, beside) or name) for name in names)
 
@@ -191,7 +191,7 @@ def _write_source(home: Path, partial: Path, name: str, speaker: Speaker, own: S
     folder.mkdir(parents=True)
     files = kept.own_files(speaker.reward, speaker.beside, speaker.protocol.tools)
     code = kept.copy(files, folder / kept.CODE)
-    write_json(rl_sources.wording_of(partial, name), speaker.protocol)
+    write_json(rl_sources.chat_protocol_of(partial, name), speaker.protocol)
     write_json(rl_sources.settings_of(partial, name), source_settings(home, name, speaker, own))
     return {f"{rl_sources.FOLDER}/{name}/{file}": digest for file, digest in code.items()}
 
@@ -209,7 +209,7 @@ def source_settings(home: Path, name: str, speaker: Speaker, own: Settings) -> S
         reward=kept.moved(speaker.reward, speaker.beside, code),
         beside=str(code),
         coordinates=speaker.protocol.coordinates,
-        protocol=str(rl_sources.wording_of(home, name)),
+        protocol=str(rl_sources.chat_protocol_of(home, name)),
         max_turns=speaker.max_turns,
     )
 

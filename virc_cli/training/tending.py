@@ -20,7 +20,7 @@ class Tender:
         self._done: tuple[list[Path], dict[int, float]] | None = None
 
     def tend(self, tried: Mapping[int, float]) -> None:
-        """Put the wording beside new checkpoints; forget old ones, and the resume state of all but the newest.
+        """Put the chat protocol beside new checkpoints; forget old ones, and the resume state of all but the newest.
 
         Args:
             tried: step -> mean reward of the validation rows.
@@ -55,7 +55,7 @@ def _best(found: Sequence[Checkpoint], tried: Mapping[int, float]) -> Checkpoint
 
 
 def complete(run: Run) -> None:
-    """Put beside weights, once the engine has ended, what it may lack: the wording, and what a kill left out."""
+    """Put beside weights, once the engine has ended, what it may lack: the chat protocol, and what a kill left out."""
     base = Path(runs.info(run).base)
     for checkpoint in checkpoints(run):
         shutil.copyfile(run.folder / FILE_NAME, checkpoint.folder / FILE_NAME)

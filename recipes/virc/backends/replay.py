@@ -17,7 +17,7 @@ _MOST_BYTES = 64 * 2**20
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """One message of the published layout; `image` is a file beside it, shown before the text."""
+    """One message of the published format; `image` is a file beside it, shown before the text."""
 
     role: Literal["system", "user", "assistant"]
     content: str
@@ -57,7 +57,7 @@ class ReplayBackend:
 
 
 def read_conversation(path: Path) -> list[Recorded]:
-    """The messages of a `conversation.json` in the published layout (a list of role, content, image).
+    """The messages of a `conversation.json` in the published format (a list of role, content, image).
 
     Raises:
         DataError: the file is missing, too large or laid out otherwise.

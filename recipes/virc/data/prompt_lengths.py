@@ -46,7 +46,7 @@ def counting(base: Path, max_pixels: int) -> Counting:
 
 
 def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
-    """The length of each prompt. `shrunk` are images that are shown at another size than a wording announces."""
+    """The length of each prompt. `shrunk` are images that are shown at another size than a chat protocol announces."""
     return [_length(counting, row) for row in rows]
 
 

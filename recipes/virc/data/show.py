@@ -108,14 +108,14 @@ def tell(source: Source, row: Row) -> Told:
     if unit:
         why = "as its system message says"
     if rules.protocol is None:
-        rules = msgspec.structs.replace(rules, protocol=_wording(record, rules))
+        rules = msgspec.structs.replace(rules, protocol=_chat_protocol(record, rules))
     images = seen(record, rules)
     faults = [fault.message for fault in check_row(rules, row).faults]
     return Told(row.number, record, trace_of(record, images, rules), images, faults, why)
 
 
-def _wording(record: Record, rules: Rules) -> Protocol | None:
-    """What the row itself shows of its wording: all of it, or where turns are wrong, how it begins."""
+def _chat_protocol(record: Record, rules: Rules) -> Protocol | None:
+    """What the row itself shows of its chat protocol: all of it, or where turns are wrong, how it begins."""
     for messages in (record.messages, record.messages[:2]):
         with suppress(DataError):
             known = msgspec.structs.replace(record, messages=messages)
@@ -223,7 +223,7 @@ def _image_records(images: Sequence[Seen], units: Sequence[Unit]) -> list[ImageR
 
 
 def _question(record: Record, messages: Sequence[Message], protocol: Protocol | None) -> str:
-    """The question; where the row does not show it apart from its wording, the whole first user turn."""
+    """The question; where the row does not show it apart from its chat protocol, the whole first user turn."""
     first = next((message for message in messages if message.role == "user"), None)
     if record.question is not None or first is None:
         return record.question or ""

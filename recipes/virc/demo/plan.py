@@ -165,13 +165,13 @@ def _course(demo: Demo) -> list[Step]:
 
 
 def _stages(demo: Demo) -> list[Step]:
-    size, shown = demo.size, (*_LIKE, "--refusals", "0.15", "--pattern", "look", "--layouts", "sft")
+    size, shown = demo.size, (*_LIKE, "--refusals", "0.15", "--pattern", "look", "--formats", "sft")
     return [
         _drawn(demo, "instruct", 1, size.instruct, *shown),
         _trained(demo, "instruct", demo.base, "how a solution goes"),
         _drawn(demo, "practice", 2, size.practice, *shown),
         _trained(demo, "practice", "instruct", "from other problems, the vision tower too"),
-        _drawn(demo, "rl", 3, size.steps * size.prompts, "--sides", "3,4", "--layouts", "prompts"),
+        _drawn(demo, "rl", 3, size.steps * size.prompts, "--sides", "3,4", "--formats", "prompts"),
         _reinforced(demo),
         Step("merge", "its shards become a model", ("virc", "merge", "rl"), "models/rl"),
     ]
@@ -181,7 +181,7 @@ def _control(demo: Demo) -> list[Step]:
     """The problems of instruct, and more of them, answered from the overview alone."""
     if not demo.size.control:
         return []
-    words = (*_LIKE, "--refusals", "0.15", "--pattern", CONTROL, "--layouts", "sft")
+    words = (*_LIKE, "--refusals", "0.15", "--pattern", CONTROL, "--formats", "sft")
     return [
         _drawn(demo, CONTROL, 1, demo.size.direct, *words),
         _trained(demo, CONTROL, demo.base, "the same problems without tools, for comparison", "instruct"),
@@ -222,9 +222,9 @@ def _evaluations(demo: Demo) -> list[Step]:
     models = (demo.base, *demo.compared[1:])
     trained = STAGES[1:]  # the base looks at no crops yet
     pages = ("--take", str(_PAGES))
-    unknown = ("--family", "polygons", "--refusals", "1", "--layouts", "batch")
+    unknown = ("--family", "polygons", "--refusals", "1", "--formats", "batch")
     return [
-        _drawn(demo, "heldout", 4, count, *heldout, *_LIKE, "--twins", "--layouts", "batch"),
+        _drawn(demo, "heldout", 4, count, *heldout, *_LIKE, "--twins", "--formats", "batch"),
         _drawn(demo, "strange", 5, strange, *heldout, *unknown),
         _evaluated(demo, "greedy", "heldout", models, "every stage solves problems held out"),
         _evaluated(demo, "sampled", "heldout", models, "the same, at temperature 1", "--temperature", "1"),

@@ -23,7 +23,7 @@ from virc.download.hub.fetching import Watch, ordered
 from virc.download.hub.folder import Folder, State
 from virc.download.hub.record import is_archive
 from virc.download.hub.repository import File, Listing
-from virc.download.protocol_source import Warn, fetch_wording
+from virc.download.protocol_source import Warn, fetch_chat_protocol
 from virc.download.wanted import Want
 from virc.models import registry as models
 from virc.reasoning.protocol import FILE_NAME
@@ -163,13 +163,13 @@ def free(folder: Path) -> int:
 
 
 def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool = False) -> Path | None:
-    """Fetch what is missing, of a system's model its wording too; raises as `fetching.fetch`.
+    """Fetch what is missing, of a system's model its chat protocol too; raises as `fetching.fetch`.
 
     Args:
-        warn: told why a model comes without its wording, which does its weights no harm.
+        warn: told why a model comes without its chat protocol, which does its weights no harm.
 
     Returns:
-        The file of the wording, where it is new.
+        The file of the chat protocol, where it is new.
     """
     if item.listing and (
         item.state != "present" or _is_writable(item.folder)
@@ -180,7 +180,7 @@ def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool
     left_out = item.want.include and FILE_NAME not in item.want.include
     if not item.want.model or left_out or is_file(item.folder / FILE_NAME):
         return None
-    return fetch_wording(item.want.system, item.want.model, item.folder, warn)
+    return fetch_chat_protocol(item.want.system, item.want.model, item.folder, warn)
 
 
 def _found(want: Want, workspace: Path) -> Path | None:

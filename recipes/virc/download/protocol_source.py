@@ -1,4 +1,4 @@
-"""The wording that a released model was trained with, from the beginning of the rows that show it (A1).
+"""The chat protocol that a released model was trained with, from the beginning of the rows that show it (A1).
 
 Its files on the hub hold none. Its system names rows that do: of those at most 1 MiB is read, by one ranged request.
 """
@@ -28,13 +28,13 @@ Warn = Callable[[str, str | None], None]
 """Told a warning, and what to do about it."""
 
 
-def fetch_wording(system: System | None, model: Model | None, folder: Path, warn: Warn) -> Path | None:
-    """Write the wording of a model beside its weights, unless one is there.
+def fetch_chat_protocol(system: System | None, model: Model | None, folder: Path, warn: Warn) -> Path | None:
+    """Write the chat protocol of a model beside its weights, unless one is there.
 
     Args:
         system, model: what the weights are of, as `models.known` tells.
         folder: with the weights.
-        warn: told what the rows do not show; or why there is no wording, which does the weights no harm.
+        warn: told what the rows do not show; or why there is no chat protocol, which does the weights no harm.
 
     Returns:
         Its file; None where there is none to be had.
@@ -52,15 +52,15 @@ def fetch_wording(system: System | None, model: Model | None, folder: Path, warn
     except (VircError, OSError) as error:
         why = error.message if isinstance(error, VircError) else clause(error)
         hint = f"the weights are whole; {again}, and --protocol default does without"
-        warn(f"no wording for {folder.name}: {why}", hint)
+        warn(f"no chat protocol for {folder.name}: {why}", hint)
         return None
     for note in found.notes:
-        warn(f"the wording of {folder.name}: {note}", again)
+        warn(f"the chat protocol of {folder.name}: {note}", again)
     return target
 
 
 def _found(system: System, coordinates: Coordinates) -> Found:
-    """The wording of the rows that a system names.
+    """The chat protocol of the rows that a system names.
 
     Raises:
         VircError: they cannot be fetched or read, or show none.
@@ -87,7 +87,7 @@ def _beginning(repo: Repo, name: str, work: Path) -> Source:
     head.write_bytes(_head(listed, file))
     layout = recognised(head)
     if layout is None:
-        raise DataError(f"{plain(file.name, 80)} of {repo.id} is of no known layout")
+        raise DataError(f"{plain(file.name, 80)} of {repo.id} is of no known format")
     return Source(head, layout, plain(file.name, 80), entries.get(name, {}))
 
 
@@ -102,7 +102,7 @@ def _head(listed: Listing, file: File) -> bytes:
 
 
 def _studied(source: Source, coordinates: Coordinates) -> Found:
-    """The wording of the first row; of the others that came along whole too, where they agree with it.
+    """The chat protocol of the first row; of the others that came along whole too, where they agree with it.
 
     One row rarely shows what follows every tool.
     """

@@ -55,7 +55,7 @@ class Want(msgspec.Struct, frozen=True):
         revision, include: as in `DownloadConfig`.
         rows: names of the datasets in it that stages need, archives apart; none: all its files.
         known_as: what `models.find` may know it by, wherever it lies; None: it has to be in the folder.
-        system, model: what its weights are of, for their wording.
+        system, model: what its weights are of, for their chat protocol.
         told: it is only told of, as it is fetched when it is asked for by name.
         gib: of its weights, where its system's file says.
     """

@@ -269,7 +269,7 @@ def _part(score: Score | None) -> str:
 
 
 def _settings(models: Sequence[ModelSummary]) -> str:
-    facts = [{"wording": model.protocol} | dict(model.settings) for model in models]
+    facts = [{"chat_protocol": model.protocol} | dict(model.settings) for model in models]
     keys = dict.fromkeys(key for each in facts for key, value in each.items() if value is not None)
     rows = (
         _row_head(key_name(key)) + "".join(f'<td dir="auto">{_value(each.get(key))}</td>' for each in facts)

@@ -46,7 +46,7 @@ def _body(
         yield from (f"| {_cell(key)} | {_cell(value)} |" for key, value in told.items())
     yield from ("", "## How to use it", "", "```", f"virc solve --model {plain(name)} IMAGE 'QUESTION'")
     yield from (f"virc serve {plain(name)} --agent", "```", "")
-    yield "The wording it was trained with is in `virc_protocol.json`; asked in other words it answers worse."
+    yield "The chat protocol it was trained with is in `virc_protocol.json`; asked in other words it answers worse."
     yield from ("", "## Licence", "")
     beside = f" ({', '.join(map(plain, licences))} beside this file)" if licences else ""
     base = called(origin.root) if origin.root else "its base"

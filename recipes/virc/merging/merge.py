@@ -46,7 +46,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         name: of the merged model, where nobody chooses one.
         origin: what is said of it beside the merged weights.
         base: folder of the weights that an adapter is on, or that a run began with.
-        wording: file with the wording it was trained with.
+        chat_protocol: file with the chat protocol it was trained with.
         run: the run that saved it; None: it is no run's of this workspace.
         bytes: of the files that hold its weights.
     """
@@ -56,7 +56,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     origin: Origin
     base: Path | None = None
-    wording: Path | None = None
+    chat_protocol: Path | None = None
     run: Run | None = None
     bytes: int = 0
 
@@ -137,7 +137,7 @@ def copy_weights(source: Source, folder: Path) -> int:
 
 
 def complete(source: Source, folder: Path, name: str, parameters: int) -> None:
-    """Put beside merged weights what belongs to a model: tokenizer, image processor, wording, card, licences.
+    """Put beside merged weights what belongs to a model: tokenizer, image processor, chat protocol, card, licences.
 
     Args:
         name: of the model.
@@ -152,8 +152,8 @@ def complete(source: Source, folder: Path, name: str, parameters: int) -> None:
     try:
         for file in (*texts, *licences):
             write_whole(folder / file.name, contents(file, _MOST_BYTES))
-        if source.wording:
-            write_whole(folder / FILE_NAME, contents(source.wording, _MOST_BYTES))
+        if source.chat_protocol:
+            write_whole(folder / FILE_NAME, contents(source.chat_protocol, _MOST_BYTES))
         info = runs.info(source.run) if source.run else None
         card = model_card.text(name, source.origin, info, parameters, [file.name for file in licences])
         write_whole(folder / "README.md", card.encode())
@@ -242,7 +242,7 @@ def _source(
     size: int,
     root: str = "",
 ) -> Source:
-    """A source with where it comes from and its wording; `named` is the folder it is called after."""
+    """A source with where it comes from and its chat protocol; `named` is the folder it is called after."""
     step = _step(named)
     info = runs.info(run) if run else None
     source = f"{run.name}@{step}" if run and step is not None else plain(named.resolve().name)
@@ -263,7 +263,9 @@ def _source(
         name=f"{source}-merged" if kind == "adapter" and run is None else source,
         origin=about,
         base=base,
-        wording=next((place / FILE_NAME for place in places if place and is_file(place / FILE_NAME)), None),
+        chat_protocol=next(
+            (place / FILE_NAME for place in places if place and is_file(place / FILE_NAME)), None
+        ),
         run=run,
         bytes=size,
     )

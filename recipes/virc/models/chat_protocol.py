@@ -1,4 +1,4 @@
-"""Which wording a model is spoken to with: what it was trained with, wherever that is, else our own (D3)."""
+"""Which chat protocol a model is spoken to with: what it was trained with, wherever that is, else our own (D3)."""
 
 import json
 from collections.abc import Iterable
@@ -19,10 +19,10 @@ from virc.tools import registry as tools
 _MOST_BYTES = 16 * 2**20
 
 DEFAULT = "default"
-"""What `--protocol` says to insist on our own wording."""
+"""What `--protocol` says to insist on our own chat protocol."""
 
 
-class Wording(msgspec.Struct, frozen=True):
+class ChatProtocol(msgspec.Struct, frozen=True):
     """The protocol to speak, and whether the model was `trained` with it, or it is the `system`'s or our `own`."""
 
     protocol: Protocol
@@ -33,15 +33,15 @@ class Wording(msgspec.Struct, frozen=True):
         return self.protocol.name
 
 
-def of_weights(weights: Weights, option: str | None = None) -> Wording:
-    """The wording of a model on this machine: that beside its weights, or of the run that made them.
+def of_weights(weights: Weights, option: str | None = None) -> ChatProtocol:
+    """The chat protocol of a model on this machine: that beside its weights, or of the run that made them.
 
     Args:
         option: `--protocol`: a file, or `default` for our own.
 
     Raises:
         ConfigError: the file is wrong; or the model belongs to a known system, so that it was never trained with
-            our wording, and its own is not beside it.
+            our chat protocol, and its own is not beside it.
     """
     load_tools(weights.system)
     beside = None if option else _beside(weights)
@@ -69,7 +69,9 @@ class Served(msgspec.Struct, frozen=True):
     model: Model | None = None
 
 
-def of_endpoint(served: Served, workspace: Path, option: str | None = None) -> tuple[Wording | None, str]:
+def of_endpoint(
+    served: Served, workspace: Path, option: str | None = None
+) -> tuple[ChatProtocol | None, str]:
     """The chat protocol of a served model, and where it is from: `--protocol`, what the endpoint publishes, what
     `virc download` left on this machine, the words of its system; None for a model of no system.
 
@@ -152,8 +154,8 @@ def _absent_here(served: Served, system: System) -> ConfigError:
     )
 
 
-def of_system(system: System) -> Wording:
-    """The wording that a system is spoken to in, whatever its models were trained with.
+def of_system(system: System) -> ChatProtocol:
+    """The chat protocol that a system is spoken to in, whatever its models were trained with.
 
     Raises:
         ConfigError: there is none of its tools, or its file is no tool.
@@ -161,7 +163,7 @@ def of_system(system: System) -> Wording:
     return _of_system(system, None) or _own(system, None)
 
 
-def of_stage(system: System, weights: Weights) -> Wording:
+def of_stage(system: System, weights: Weights) -> ChatProtocol:
     """What a stage of a system speaks to the model that it starts from: the system's own words, else the model's.
 
     Raises:
@@ -171,7 +173,7 @@ def of_stage(system: System, weights: Weights) -> Wording:
 
 
 def read_protocol(path: Path, beside: Path | None = None) -> Protocol:
-    """Read a wording file; tools of one's own that it names are loaded where they are found.
+    """Read a chat protocol file; tools of one's own that it names are loaded where they are found.
 
     Args:
         beside: a folder where they may lie, beside those of `VIRC_PATH`.
@@ -183,15 +185,15 @@ def read_protocol(path: Path, beside: Path | None = None) -> Protocol:
     try:
         protocol = msgspec.json.decode(contents(path, _MOST_BYTES), type=Protocol)
     except OSError as error:
-        raise ConfigError(f"cannot read the wording {path}: {clause(error)}") from error
+        raise ConfigError(f"cannot read the chat protocol {path}: {clause(error)}") from error
     except ValueError as error:  # ValueError: msgspec's, and bytes of no UTF-8
-        raise ConfigError(f"{path} is no wording file: {clause(error)}") from error
-    tools.load(protocol.tools, beside, of_wording=True)
+        raise ConfigError(f"{path} is no chat protocol file: {clause(error)}") from error
+    tools.load(protocol.tools, beside, of_chat_protocol=True)
     return protocol
 
 
 def written(protocol: Protocol) -> bytes:
-    """A wording as its file; half a character, which UTF-8 cannot hold, becomes its JSON escape."""
+    """A chat protocol as its file; half a character, which UTF-8 cannot hold, becomes its JSON escape."""
     text = json.dumps(as_fields(protocol), ensure_ascii=False, indent=1)
     return f"{text}\n".encode("utf-8", "backslashreplace")
 
@@ -209,19 +211,20 @@ def added(names: Iterable[str]) -> tuple[str, ...]:
     """The tools that `--tools +NAME` asks for.
 
     Raises:
-        UsageError: a name has no `+`: those of the wording cannot be replaced, or the model would not know the rest.
+        UsageError: a name has no `+`: those of the chat protocol cannot be replaced, or the model would not know the
+        rest.
     """
     for name in names:
         if not name.startswith("+") or len(name) < 2:
-            raise UsageError(f"--tools {name} is not +NAME", "a tool is added to those of the wording")
+            raise UsageError(f"--tools {name} is not +NAME", "a tool is added to those of the chat protocol")
     return tuple(name[1:] for name in names)
 
 
 def offering(protocol: Protocol, names: Iterable[str], beside: Path | None = None) -> Protocol:
-    """A wording that offers further tools, by their names or files; those it has stay as they are.
+    """A chat protocol that offers further tools, by their names or files; those it has stay as they are.
 
     Raises:
-        ConfigError: there is no such tool, or the wording lists none that it could stand with.
+        ConfigError: there is no such tool, or the chat protocol lists none that it could stand with.
     """
     new = [name for name in tools.load(names, beside) if name not in protocol.tools]
     return with_tools(protocol, tools.schemas(new, protocol.coordinates)) if new else protocol
@@ -230,18 +233,18 @@ def offering(protocol: Protocol, names: Iterable[str], beside: Path | None = Non
 def _absent(weights: Weights, system: System) -> ConfigError:
     ways = [
         f"put {FILE_NAME} into {weights.adapter or weights.folder}",
-        f"or insist on other wording: --protocol {DEFAULT}",
+        f"or insist on other chat protocol: --protocol {DEFAULT}",
     ]
     named = known(weights.name, system)[1]  # what a run made of it is no such model
     hub_id = named and named.hub
     if hub_id and system.protocol_source:
         ways.insert(0, f"`{download_of(hub_id, system)}` brings it")
-    message = f"no wording for {weights.name}: what it was trained with does not lie beside its weights"
+    message = f"no chat protocol for {weights.name}: what it was trained with does not lie beside its weights"
     return ConfigError(message, ", ".join(ways))
 
 
 def _beside(weights: Weights) -> Path | None:
-    """The wording file of a model: its adapter's before its base's, a checkpoint's before its run's."""
+    """The chat protocol file of a model: its adapter's before its base's, a checkpoint's before its run's."""
     for folder in (weights.adapter, weights.folder):
         run = run_of(folder) if folder else None
         for place in (folder, run and run.folder):
@@ -252,7 +255,7 @@ def _beside(weights: Weights) -> Path | None:
 
 def _spoken(
     option: str | None, trained: Protocol | None, system: System | None, model: Model | None
-) -> Wording | None:
+) -> ChatProtocol | None:
     """The first of: what `--protocol` says, what the model was trained with, the words of its system."""
     if option == DEFAULT:
         return _own(system, model)
@@ -269,7 +272,7 @@ def _kind(given: Protocol) -> str:
     return "stock" if given.name == "stock" else "trained"
 
 
-def _of_system(system: System | None, model: Model | None) -> Wording | None:
+def _of_system(system: System | None, model: Model | None) -> ChatProtocol | None:
     """The words of a system; None where it has none of its own.
 
     Raises:
@@ -278,20 +281,20 @@ def _of_system(system: System | None, model: Model | None) -> Wording | None:
     if system is None or not system.worded:
         return None
     own = _own(system, model).protocol
-    for fault in words.faults(system.wording, own.tools, tools.known()):
+    for fault in words.faults(system.chat_protocol, own.tools, tools.known()):
         raise ConfigError(f"{system.file}: {'.'.join(fault.path)}: {fault.message}", fault.hint)
     schemas = tools.schemas(own.tools, own.coordinates)
-    return _drawn(worded(own, system.wording, schemas), system)
+    return _drawn(worded(own, system.chat_protocol, schemas), system)
 
 
-def _drawn(protocol: Protocol, system: System | None) -> Wording:
-    """A wording that is sampled as the system says, where that says so."""
+def _drawn(protocol: Protocol, system: System | None) -> ChatProtocol:
+    """A chat protocol that is sampled as the system says, where that says so."""
     usual = system.sampling if system and system.sampling != USUAL else protocol.sampling
-    return Wording(msgspec.structs.replace(protocol, sampling=usual))
+    return ChatProtocol(msgspec.structs.replace(protocol, sampling=usual))
 
 
-def _own(system: System | None, model: Model | None) -> Wording:
-    """Our own wording with the system's tools, else the usual ones, in that model's coordinates; plain models may
+def _own(system: System | None, model: Model | None) -> ChatProtocol:
+    """Our own chat protocol with the system's tools, else the usual ones, in that model's coordinates; plain models may
     repeat (D48).
     """
     coordinates = (model and model.coordinates) or (system.coordinates if system else "pixel")

@@ -1,4 +1,4 @@
-"""A model ready to be asked: found or reached, loaded, with the wording it is spoken to in."""
+"""A model ready to be asked: found or reached, loaded, with the chat protocol it is spoken to in."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,9 +11,9 @@ from virc.backends.interface import Backend
 from virc.core.errors import ConfigError
 from virc.families import registry as families
 from virc.families.registry import Family
-from virc.models import chat_protocol as wording
+from virc.models import chat_protocol
 from virc.models import registry as models
-from virc.models.chat_protocol import Wording
+from virc.models.chat_protocol import ChatProtocol
 from virc.probing.result import Probed, kept, shortcomings
 from virc.reasoning.protocol import Coordinates
 from virc.reasoning.resize import QWEN2, Grid
@@ -41,11 +41,11 @@ class Choice(msgspec.Struct, frozen=True):
         endpoint: address of an OpenAI-compatible server; None: the model runs in this process.
         api_key: sent to that endpoint only.
         system: the system the model belongs to, where its name does not say so.
-        protocol: wording file, or `default`.
+        protocol: chat protocol file, or `default`.
         device: cpu, cuda, cuda:N or mps; None: the best found.
         max_pixels: largest area an image is shown with, in pixels; None: the model's own limit.
         timeout: seconds after which a reply of the endpoint is given up.
-        tools: names or files of tools to offer beside those of the wording.
+        tools: names or files of tools to offer beside those of the chat protocol.
         family: the family of stock models that it is of; a protocol of its own counts more.
     """
 
@@ -65,14 +65,14 @@ class Spoken(msgspec.Struct, frozen=True):
     """How a model is spoken to.
 
     Args:
-        wording: its chat protocol.
+        chat_protocol: its chat protocol.
         why: where that is from, one clause.
         family: of a stock model.
         warnings: what the user should know of it, one line each.
         context: longest conversation in tokens, where a probe found it.
     """
 
-    wording: Wording
+    chat_protocol: ChatProtocol
     why: str
     family: str | None = None
     warnings: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ class Opened(msgspec.Struct, frozen=True):
 
     name: str
     backend: Backend
-    wording: Wording
+    chat_protocol: ChatProtocol
     device: str | None = None
     warnings: tuple[str, ...] = ()
     embedded: bool = False
@@ -115,7 +115,7 @@ def open_model(choice: Choice, workspace: Path = Path()) -> Opened:
     """Reach the endpoint, or load the model from this machine.
 
     Raises:
-        ConfigError: no such model, system or wording; the endpoint refuses, or runs the loop itself.
+        ConfigError: no such model, system or chat protocol; the endpoint refuses, or runs the loop itself.
         SetupError: an extra is missing, or device or memory do not do.
         NetworkError: the endpoint is down.
     """
@@ -138,7 +138,7 @@ def _endpoint(choice: Choice, endpoint: str, workspace: Path) -> Opened:
     return Opened(
         backend.model,
         backend,
-        spoken.wording,
+        spoken.chat_protocol,
         warnings=spoken.warnings if backend.is_listed else (unlisted, *spoken.warnings),
         at_once=backend.at_once,
         answers=backend.answers,
@@ -170,22 +170,22 @@ def _spoken_to(backend: "OpenAIBackend", choice: Choice, workspace: Path) -> Spo
 
 def protocol_of(
     backend: "OpenAIBackend", workspace: Path, choice: Choice
-) -> tuple[System | None, Wording | None, str]:
+) -> tuple[System | None, ChatProtocol | None, str]:
     """The system of an endpoint's model, its own chat protocol, and where that is from; a stock model has neither.
 
     Raises:
-        ConfigError: as `wording.of_endpoint`.
+        ConfigError: as `chat_protocol.of_endpoint`.
     """
     system, model = models.served(backend.model, backend.root, choice.system)
     published = backend.published_protocol()
-    served = wording.Served(backend.model, backend.root, published, system, model)
-    return system, *wording.of_endpoint(served, workspace, choice.protocol)
+    served = chat_protocol.Served(backend.model, backend.root, published, system, model)
+    return system, *chat_protocol.of_endpoint(served, workspace, choice.protocol)
 
 
-def _stock(family: Family, probed: Probed | None) -> Wording:
+def _stock(family: Family, probed: Probed | None) -> ChatProtocol:
     if probed is None:
-        return Wording(families.protocol(family))
-    return Wording(families.protocol(family, probed.coordinates, probed.box, probed.calls == "native"))
+        return ChatProtocol(families.protocol(family))
+    return ChatProtocol(families.protocol(family, probed.coordinates, probed.box, probed.calls == "native"))
 
 
 def _family_of(option: str | None, names: Iterable[str | None]) -> tuple[Family, str]:
@@ -273,7 +273,7 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
     return Opened(
         weights.name,
         backend,
-        spoken.wording,
+        spoken.chat_protocol,
         backend.device,
         warnings,
         embedded=embedded,
@@ -288,9 +288,9 @@ def spoken_here(weights: models.Weights, choice: Choice) -> Spoken:
     """How a model on this machine is spoken to; one of no system, and without a protocol of its own, as its family.
 
     Raises:
-        ConfigError: no such family, or as `wording.of_weights`.
+        ConfigError: no such family, or as `chat_protocol.of_weights`.
     """
-    found = _with_tools(wording.of_weights(weights, choice.protocol), weights.system, choice)
+    found = _with_tools(chat_protocol.of_weights(weights, choice.protocol), weights.system, choice)
     if choice.protocol or found.origin != "own":
         why = "--protocol" if choice.protocol else f"{found.origin}: beside the weights, or of their system"
         return Spoken(found, why, warnings=_untrained(found, weights.name, choice))
@@ -303,15 +303,15 @@ def spoken_here(weights: models.Weights, choice: Choice) -> Spoken:
     return Spoken(found, why, family.name, _of_family(family, None, "--endpoint URL"))
 
 
-def _with_tools(spoken: Wording, system: System | None, choice: Choice) -> Wording:
+def _with_tools(spoken: ChatProtocol, system: System | None, choice: Choice) -> ChatProtocol:
     beside = system.file.parent if system else None
-    return Wording(wording.offering(spoken.protocol, choice.tools, beside))
+    return ChatProtocol(chat_protocol.offering(spoken.protocol, choice.tools, beside))
 
 
-def _untrained(spoken: Wording, name: str, choice: Choice) -> tuple[str, ...]:
+def _untrained(spoken: ChatProtocol, name: str, choice: Choice) -> tuple[str, ...]:
     lacking = [each for each in spoken.protocol.tools if each not in tools.known()]
     if lacking:
-        return (f"the wording of {name} offers {', '.join(lacking)}, which is not here to be called",)
+        return (f"the chat protocol of {name} offers {', '.join(lacking)}, which is not here to be called",)
     if spoken.origin != "own" or choice.protocol:
         return ()
-    return (f"{name} is asked in this project's own wording, not in what it was trained with",)
+    return (f"{name} is asked in this project's own chat protocol, not in what it was trained with",)

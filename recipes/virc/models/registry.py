@@ -98,7 +98,7 @@ def folder_of(hub_id: str, workspace: Path, by_hand: bool) -> Path | None:
 
 
 def download_of(hub_id: str, system: System | None) -> str:
-    """The command that fetches a model: by its short name where it has one, for its wording comes with it."""
+    """The command that fetches a model: by its short name where it has one, for its chat protocol comes with it."""
     of_system = system.models.items() if system else ()
     short = next((short for short, model in of_system if model.hub == hub_id), None)
     if system is None or short is None:

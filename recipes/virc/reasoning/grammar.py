@@ -1,7 +1,7 @@
 """How a model writes a turn: the marks around its thought, its tool calls and its answer, as data.
 
-`TAGS` is the three-tag format of ViRC. The other formats of the field are other values of `Grammar`, which a wording
-holds; `messages.parse` reads a turn by any of them.
+`TAGS` is the three-tag format of ViRC. The other formats of the field are other values of `Grammar`, which a chat
+protocol holds; `messages.parse` reads a turn by any of them.
 """
 
 import re

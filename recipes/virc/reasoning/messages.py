@@ -1,4 +1,4 @@
-"""What an assistant turn says, read strictly by the grammar of its wording."""
+"""What an assistant turn says, read strictly by the grammar of its chat protocol."""
 
 import msgspec
 

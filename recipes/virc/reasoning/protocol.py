@@ -1,7 +1,7 @@
-"""Wording is data: the exact system message and turn sentences a checkpoint was trained with.
+"""Chat protocol is data: the exact system message and turn sentences a checkpoint was trained with.
 
 `virc_protocol.json` beside the weights holds one `Protocol`. A model that has none gets `own_protocol()`,
-this project's wording.
+this project's chat protocol.
 """
 
 import json
@@ -50,11 +50,11 @@ class Drawing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 
 USUAL = Drawing()
-"""How models are sampled whose wording says nothing."""
+"""How models are sampled whose chat protocol says nothing."""
 
 
 class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One model's wording. Templates hold {index}, {width}, {height}, {question}, {images} for `fill`.
+    """One model's chat protocol. Templates hold {index}, {width}, {height}, {question}, {images} for `fill`.
 
     Args:
         system: whole system message, tool schemas included; empty: there is none.
@@ -65,7 +65,7 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         after_image: user turn after `crop_image` and `display_image`; `{index}`, `{width}` and `{height}` are those of
             the image that it shows, `{question}` is the question.
         after_scale: user turn after `scale_image`, with the same.
-        tools: names of the tools the wording offers; others are refused.
+        tools: names of the tools the chat protocol offers; others are refused.
         coordinates: what the model's boxes are counted in: `pixel`, pixels of the image as shown; `permille`, 0..999
             of its sides; `thousand`, 0..1000 of them; `unit`, 0..1 of them, as fractions; `original`, pixels of the
             input's file (of an image that a tool made, pixels as shown).
@@ -105,7 +105,7 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a system says in place of our own wording, by the fields of `Protocol`; what it leaves out stays ours.
+    """What a system says in place of our own chat protocol, by the fields of `Protocol`; what it leaves out stays ours.
 
     In `system`, {tools} stands for the schemas of its tools, one a line.
     """
@@ -140,7 +140,7 @@ def fill(template: str, **values: object) -> str:
 
 
 def own_protocol(schemas: Sequence[Mapping[str, object]], coordinates: Coordinates = "pixel") -> Protocol:
-    """This project's own wording for the given tool schemas (Qwen/Hermes function style, one a line)."""
+    """This project's own chat protocol for the given tool schemas (Qwen/Hermes function style, one a line)."""
     listed = _listed(schemas)
     return Protocol(
         system=(
@@ -167,7 +167,7 @@ def own_protocol(schemas: Sequence[Mapping[str, object]], coordinates: Coordinat
 
 
 def worded(own: Protocol, words: Words, schemas: Sequence[Mapping[str, object]]) -> Protocol:
-    """Our own wording for these tool schemas with a system's words in place of ours."""
+    """Our own chat protocol for these tool schemas with a system's words in place of ours."""
     said = {key: value for key, value in msgspec.structs.asdict(words).items() if value is not UNSET}
     if "system" in said:
         said["system"] = said["system"].replace(TOOLS, _listed(schemas))
@@ -175,7 +175,7 @@ def worded(own: Protocol, words: Words, schemas: Sequence[Mapping[str, object]])
 
 
 def with_tools(protocol: Protocol, schemas: Sequence[Mapping[str, object]]) -> Protocol:
-    """A wording that lists further tools, behind those that its system message lists.
+    """A chat protocol that lists further tools, behind those that its system message lists.
 
     Raises:
         ConfigError: that has no list of tools.

@@ -95,7 +95,7 @@ class _RefusalError(Exception):
 
 
 def show_input(image: Image.Image, protocol: Protocol, grid: Grid = QWEN2) -> Shown:
-    """A picture of the question as a model of that wording and grid sees it.
+    """A picture of the question as a model of that chat protocol and grid sees it.
 
     Raises:
         ValueError: it cannot be shown.
@@ -107,7 +107,7 @@ class Session:
     """One problem from its first question to its answer.
 
     Args:
-        protocol: the wording and the rules of the model that is asked.
+        protocol: the chat protocol and the rules of the model that is asked.
         question: as the user wrote it.
         images: at least one upright RGB picture (`open_image`), in the order the question means; or what
             `show_input` made of it, so that sessions on the same problem share it.
@@ -360,7 +360,7 @@ class Session:
     def _show(self, tool: str, shown: Shown) -> None:
         index = len(self.images)
         self.images.append(shown)
-        template = getattr(self.protocol, tools.get(tool).WORDING)
+        template = getattr(self.protocol, tools.get(tool).TEMPLATE)
         text = fill(template, index=index, width=shown.width, height=shown.height, question=self.question)
         self._messages.append(Message("user", text, (index,)))
         if len(self._units) >= self.max_turns:

@@ -26,7 +26,7 @@ def own_files(reward: Reward, beside: Path | None, names: Iterable[str]) -> dict
 
     Args:
         beside: folder of the system's YAML.
-        names: of tools that a wording offers.
+        names: of tools that a chat protocol offers.
 
     Raises:
         ConfigError: there is none of a name, or two files have one name.
@@ -34,9 +34,11 @@ def own_files(reward: Reward, beside: Path | None, names: Iterable[str]) -> dict
     total = rewards.of(reward, beside)
     files = [(file.name, file) for file in (total.file, *(term.file for term in total.terms))]
     offered = tuple(names)
-    loaded = tools.load(offered, beside, of_wording=True)
+    loaded = tools.load(offered, beside, of_chat_protocol=True)
     if lacking := [name for name in offered if name not in loaded]:
-        sentence = f"the wording offers the tool {plain(lacking[0], 40)}, and there is none of that name"
+        sentence = (
+            f"the chat protocol offers the tool {plain(lacking[0], 40)}, and there is none of that name"
+        )
         raise ConfigError(sentence, f"its file beside the system's YAML or in {own_code.SEARCH_PATH}")
     files += [(f"{name}.py", Path(str(tools.known()[name].__file__))) for name in loaded]
     own: dict[str, Path] = {}

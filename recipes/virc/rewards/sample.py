@@ -232,8 +232,8 @@ def prompt_of(
     """The prompt of a row of single units; the reply that its record ends with, where it does, is the reference.
 
     Args:
-        spoken: the wording, which says how replies and boxes are written, and which tools may be called; None: as in
-            our own, and all of them.
+        spoken: the chat protocol, which says how replies and boxes are written, and which tools may be called; None:
+            as in our own, and all of them.
     """
     reference = None
     if record.messages and record.messages[-1].role == "assistant":

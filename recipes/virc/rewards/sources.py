@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from virc.core.errors import ConfigError
-from virc.models import chat_protocol as wording
+from virc.models import chat_protocol
 from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.stages import resolve as stages
 from virc.stages.rl import Config
@@ -17,7 +17,7 @@ from virc.systems import registry as systems
 from virc.systems.registry import Reward, System
 
 FOLDER = "sources"
-"""In a run: a folder for each of them, with its wording, the settings of its reward, and its own files."""
+"""In a run: a folder for each of them, with its chat protocol, the settings of its reward, and its own files."""
 REWARD = "reward.json"
 
 
@@ -25,7 +25,7 @@ class Speaker(msgspec.Struct, frozen=True):
     """How rows of one system are spoken to, and what replies to them are rewarded for.
 
     Args:
-        protocol: its wording.
+        protocol: its chat protocol.
         reward: as in its YAML, asked of the judge of the stage.
         max_turns: units of a solution.
         beside: folder of its YAML, where its own files lie.
@@ -57,7 +57,7 @@ def speakers(config: Config) -> dict[str, Speaker]:
                 f"{sentence}, and max_images is {config.max_images}", f"--set max_images={own.max_turns + 1}"
             )
         reward = msgspec.structs.replace(own.reward, judge=config.reward.judge, strict="own")
-        protocol = wording.of_system(system).protocol
+        protocol = chat_protocol.of_system(system).protocol
         found[system.name] = Speaker(protocol, reward, own.max_turns, system.file.parent)
     return found
 
@@ -70,12 +70,12 @@ def folders(run: Path) -> Mapping[str, Path]:
 
 
 def settings_of(run: Path, name: str) -> Path:
-    """Where the settings of a system's reward lie in a run's folder; its wording lies beside them."""
+    """Where the settings of a system's reward lie in a run's folder; its chat protocol lies beside them."""
     return run / FOLDER / name / REWARD
 
 
-def wording_of(run: Path, name: str) -> Path:
-    """Where the wording of a system lies in a run's folder."""
+def chat_protocol_of(run: Path, name: str) -> Path:
+    """Where the chat protocol of a system lies in a run's folder."""
     return run / FOLDER / name / FILE_NAME
 
 

@@ -23,7 +23,7 @@ from virc.systems.registry import Reward, System
 
 _LAYOUT = "rl"
 WHOLE = ("sft", "trajectories")
-"""Layouts of whole solutions, which are scored as rollouts."""
+"""Formats of whole solutions, which are scored as rollouts."""
 _AT_ONCE = 64
 
 
@@ -82,7 +82,7 @@ def prompts(
     A published row holds none: there it stands in the row after it, where that continues the same solution.
 
     Args:
-        spoken: the wording of the rows, where it is known; else that beside them counts.
+        spoken: the chat protocol of the rows, where it is known; else that beside them counts.
 
     Raises:
         DataError: they are no rows of single units, or one of them cannot be read.
@@ -90,8 +90,8 @@ def prompts(
     """
     if source.layout != _LAYOUT:
         raise DataError(
-            f"{source.file} is of the layout {source.layout}, which has no replies to score",
-            f"rows of the layout {_LAYOUT} have single units, those of {' and '.join(WHOLE)} whole solutions",
+            f"{source.file} is of the format {source.layout}, which has no replies to score",
+            f"rows of the format {_LAYOUT} have single units, those of {' and '.join(WHOLE)} whole solutions",
         )
     layout = get(source.layout)
     rules = rules_for(source, layout.read(source), "auto", spoken)[0]

@@ -47,7 +47,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         coordinates: what the rows' boxes mean.
         kept: folder for the judge's replies.
         rollout: what is scored: one unit, or a whole solution.
-        protocol: file of the wording that rollouts are held in.
+        protocol: file of the chat protocol that rollouts are held in.
         base: folder of the weights, whose image settings say how images are shown in a whole rollout.
         max_turns, max_pixels: of a whole rollout.
         sources: such a file for the rows whose `data_source` is the name of another system.
@@ -92,7 +92,7 @@ async def compute_score(
         data_source: column of the row, which may name one of the settings' `sources`.
         solution_str: the reply; of a whole rollout it is not read.
         ground_truth: the right answer.
-        extra_info: as the layouts `rl` and `prompts` write it, or the published files have it; of a whole rollout
+        extra_info: as the formats `rl` and `prompts` write it, or the published files have it; of a whole rollout
             also `rollout`, its trace as JSON.
         settings: path of a `Settings`; `reward.custom_reward_function.reward_kwargs` hands it over.
 

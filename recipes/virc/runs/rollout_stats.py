@@ -12,7 +12,7 @@ from virc.core.files import write_json
 from virc.reasoning.trace import Trace
 
 GROUPS, REPLIES = 2, 8
-"""The most groups of a step that are left as traces, of each wording, and the most replies of each."""
+"""The most groups of a step that are left as traces, of each chat protocol, and the most replies of each."""
 OUT_OF_TOKENS = "no answer within the tokens of a rollout"
 """What a trace says that ended where a rollout had no room for another unit."""
 
@@ -113,15 +113,15 @@ def _calls(rollout: Rollout) -> float:
 
 
 def leave(folder: Path, step: int, rollouts: Sequence[Rollout]) -> None:
-    """Leave the first groups of a step, of each wording that rows are in, for another process to make traces of.
+    """Leave the first groups of a step, of each chat protocol that rows are in, for another process to make traces of.
 
     Args:
         folder: `rollouts/` of the run.
     """
-    of_wording: dict[str, dict[str, None]] = {}
+    of_chat_protocol: dict[str, dict[str, None]] = {}
     for each in rollouts:
-        of_wording.setdefault(each.trace.protocol.first, {})[each.group] = None
-    groups = [group for named in of_wording.values() for group in list(named)[:GROUPS]]
+        of_chat_protocol.setdefault(each.trace.protocol.first, {})[each.group] = None
+    groups = [group for named in of_chat_protocol.values() for group in list(named)[:GROUPS]]
     chosen = [each for group in groups for each in [one for one in rollouts if one.group == group][:REPLIES]]
     folder.mkdir(exist_ok=True)
     write_json(folder / f"step_{step}.json", Left(step, chosen))

@@ -4,7 +4,7 @@ run.json            what is trained, from what, with which settings (`Info`)
 settings.yaml       the settings alone, as `--config` takes them
 state.json          how far it is (`State`); replaced whole, also as a sign of life
 metrics.jsonl       one line for each logged step (`metrics.Metric`)
-virc_protocol.json  the wording of its data
+virc_protocol.json  the chat protocol of its data
 data/               of RL, the rows as verl reads them; of supervised training those to train on, where not all
 reward.json         of RL, what replies are rewarded for (`rewards.verl.Settings`)
 code/               of RL, copies of the user's own files of reward and tools

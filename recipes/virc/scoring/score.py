@@ -61,7 +61,7 @@ class _Fields(msgspec.Struct):
 
 
 def key_of(fields: Mapping[str, Any]) -> Key:
-    """The key of a row of the batch layout.
+    """The key of a row of the batch format.
 
     Raises:
         DataError: the row has no answer, or a field of it is of the wrong type or out of range.

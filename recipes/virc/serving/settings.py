@@ -130,7 +130,7 @@ def published(weights: Weights, protocol: Protocol | None, image_ids: bool) -> s
     """What clients need to know of a model to speak to it as it was trained, as JSON.
 
     Args:
-        protocol: its wording; None for a model of plain chat.
+        protocol: its chat protocol; None for a model of plain chat.
         image_ids: whether an image that was sent before may be sent as its id.
 
     Raises:

@@ -173,7 +173,7 @@ def shown_images(config: BatchConfig, opened: Opened, row: Row, deadline: Deadli
     def seen(source: str) -> Shown:
         # small as soon as it is opened: many rows are in work, and each may have many large pictures
         picture = open_source(source, config.base, config.offline, deadline.left())
-        return show_input(picture, opened.wording.protocol, opened.backend.grid)
+        return show_input(picture, opened.chat_protocol.protocol, opened.backend.grid)
 
     try:
         images = [seen(source) for source in row.images]
@@ -271,7 +271,7 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_event: OnEvent)
     folder = config.traces / file_name(str(row.id)) if config.traces else None
     folders = trace_folders(folder, solving) if folder else []
     images = shown_images(config, opened, row, deadline)
-    asked = (solving, opened.backend, opened.wording.protocol, images, row.question)
+    asked = (solving, opened.backend, opened.chat_protocol.protocol, images, row.question)
     solved = solve(*asked, on_event=on_event, deadline=deadline)
     if isinstance(solved.error, KeyboardInterrupt):
         raise solved.error
@@ -300,5 +300,5 @@ def _evidence(row: Row, image: Shown, solved: Solved) -> Fields:
 
 def _view(shown: Shown, opened: Opened) -> View:
     """The first image of a row, and what boxes on it are counted in."""
-    spoken = opened.wording.protocol
+    spoken = opened.chat_protocol.protocol
     return View([shown.size], spoken.coordinates, spoken.box, [shown.original or shown.size])

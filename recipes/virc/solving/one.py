@@ -38,15 +38,15 @@ class SolveConfig(msgspec.Struct, frozen=True):
     """How a problem is solved.
 
     Args:
-        temperature: of every first try; 0 is greedy. None: as the wording says, else 0, or 1 when there are several
-            samples.
+        temperature: of every first try; 0 is greedy. None: as the chat protocol says, else 0, or 1 when there are
+            several samples.
         top_p, top_k: of every try that is not greedy; None: the nucleus the published runs sampled from.
         seed: of the problem; each of its replies has one of its own, derived from it.
         samples: independent answers, of which the commonest is given.
         timeout: seconds for the whole problem, all samples together; None: no end.
         max_turns: accepted turns of one sample.
         tries: replies drawn for one turn.
-        max_tokens: longest reply, in tokens; None: as the wording says, else 1024.
+        max_tokens: longest reply, in tokens; None: as the chat protocol says, else 1024.
         keep_images: whether an attempt keeps the images shown in it, as its trace needs them.
         tolerate: the deviations of tool calls that are forgiven.
         crops: what the crops of a row of a batch show.
@@ -66,16 +66,18 @@ class SolveConfig(msgspec.Struct, frozen=True):
     crops: Crops = "shown"
 
     def first_temperature(self, usual: Drawing = USUAL) -> float:
-        """The temperature of every first try; `usual` is the wording's."""
+        """The temperature of every first try; `usual` is the chat protocol's."""
         chosen = (self.temperature, usual.temperature, float(self.samples > 1))
         return next(temperature for temperature in chosen if temperature is not None)
 
     def longest(self, usual: Drawing = USUAL) -> int:
-        """The longest reply in tokens; `usual` is the wording's."""
+        """The longest reply in tokens; `usual` is the chat protocol's."""
         return self.max_tokens or usual.max_tokens or Sampling().max_tokens
 
     def samplings(self, usual: Drawing = USUAL) -> list[Sampling]:
-        """How each try of a turn is drawn, but for its seed: greedy, or from a nucleus; `usual` is the wording's."""
+        """How each try of a turn is drawn, but for its seed: greedy, or from a nucleus; `usual` is the chat
+        protocol's.
+        """
         return [self._sampling(attempt, usual) for attempt in range(self.tries)]
 
     def _sampling(self, attempt: int, usual: Drawing) -> Sampling:

@@ -24,9 +24,9 @@ def facts(opened: Opened, config: SolveConfig) -> Fields:
     """What is known before a problem is asked: model, protocol, device, settings."""
     return {
         "model": opened.name,
-        "protocol": opened.wording.origin,
+        "protocol": opened.chat_protocol.origin,
         "family": opened.family,
-        "coordinates": opened.wording.protocol.coordinates,
+        "coordinates": opened.chat_protocol.protocol.coordinates,
         "protocol_from": opened.why or None,
         "device": opened.device,
         "settings": settings(config, opened.backend.grid.max_pixels, opened),
@@ -34,9 +34,9 @@ def facts(opened: Opened, config: SolveConfig) -> Fields:
 
 
 def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None = None) -> Fields:
-    """How a problem is solved. `wording` is a hash of all that is said to the model, None until it is known."""
-    protocol = opened and msgspec.json.encode(opened.wording.protocol)
-    usual = opened.wording.protocol.sampling if opened else USUAL
+    """How a problem is solved. `chat_protocol` is a hash of all that is said to the model, None until it is known."""
+    protocol = opened and msgspec.json.encode(opened.chat_protocol.protocol)
+    usual = opened.chat_protocol.protocol.sampling if opened else USUAL
     rare: Fields = {} if config.crops == "shown" else {"crops": config.crops}
     if opened and opened.backend.grid.longest:
         rare["longest"] = opened.backend.grid.longest
@@ -50,7 +50,7 @@ def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None 
         "temperature": config.first_temperature(usual),
         "seed": config.seed,
         "samples": config.samples,
-        "wording": protocol and hashlib.sha256(protocol).hexdigest()[:16],
+        "chat_protocol": protocol and hashlib.sha256(protocol).hexdigest()[:16],
     }
 
 

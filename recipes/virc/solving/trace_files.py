@@ -1,7 +1,7 @@
 """A trace as a folder: the published conversation, our own record, the images and one page to look at.
 
-    conversation.json   the published layout: role, content, image file of every turn
-    trace.json          `virc.trace/1`: wording, sampling, token ids, units with rejected tries, failure
+    conversation.json   the published format: role, content, image file of every turn
+    trace.json          `virc.trace/1`: chat protocol, sampling, token ids, units with rejected tries, failure
     image-N.png         every image as the model saw it
     index.html          all of it to read
 
@@ -80,7 +80,7 @@ def document(trace: Trace, meta: Mapping[str, object]) -> dict[str, object]:
 
 
 def conversation(trace: Trace) -> list[dict[str, object]]:
-    """The published layout: no system message; `images` is added to a turn that shows several."""
+    """The published format: no system message; `images` is added to a turn that shows several."""
     turns = []
     for message in trace.messages:
         if message.role == "system":

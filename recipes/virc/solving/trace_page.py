@@ -57,7 +57,7 @@ def render_page(trace: Trace, images: Sequence[Shown], meta: Mapping[str, object
         units="\n".join(_unit(number, unit, trace) for number, unit in enumerate(trace.units, 1)),
         pending=_pending(trace),
         facts=_facts(trace, meta),
-        wording="\n".join(
+        chat_protocol="\n".join(
             f'<p class="reason">{message.role}</p><pre dir="auto">{safe(message.text)}</pre>'
             for message in trace.messages
             if message.role != "assistant"
@@ -213,7 +213,7 @@ def _byline(trace: Trace, meta: Mapping[str, object]) -> str:
 
 def _facts(trace: Trace, meta: Mapping[str, object]) -> str:
     plain: dict[str, object] = msgspec.to_builtins(meta, enc_hook=str)
-    facts = {"wording": trace.protocol.name, "coordinates": trace.protocol.coordinates} | plain
+    facts = {"chat_protocol": trace.protocol.name, "coordinates": trace.protocol.coordinates} | plain
     return "\n".join(
         f'<dt>{safe(key_name(key).capitalize())}</dt><dd dir="auto">{safe(in_line(value))}</dd>'
         for key, value in facts.items()

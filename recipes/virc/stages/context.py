@@ -17,7 +17,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         data: file of rows; `dataset` is its name for the engine, `entry` its columns and tags in `dataset_info.json`.
         media: folder that names of images start from.
         validation: file of rows that are only rolled out and scored; for RL.
-        protocol: file with the wording of the rows; for RL.
+        protocol: file with the chat protocol of the rows; for RL.
         reward: file with the settings of the reward; for RL.
         sources: the same file of each further system that rows may be of, by its name.
         output: folder for checkpoints.

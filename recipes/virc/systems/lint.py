@@ -179,11 +179,11 @@ def _of_tools(system: System) -> Iterator[Fault]:
     """Tools that there are none of; a file is not loaded for it."""
     from virc.tools import registry as tools
 
-    if system.tools == "none" and UNSET in (system.wording.system, system.wording.first):
+    if system.tools == "none" and UNSET in (system.chat_protocol.system, system.chat_protocol.first):
         yield Fault(
             ("tools",),
             "without tools a system needs words of its own",
-            "wording: {system: TEXT, first: TEXT}",
+            "chat_protocol: {system: TEXT, first: TEXT}",
         )
     for name in system.offered:
         if name in tools.discover() or tools.file_of(name, system.file.parent):
@@ -200,11 +200,11 @@ def _of_words(system: System) -> Iterator[Fault]:
     """Calls of what no tool takes; tools of one's own are known when they are loaded, which a check does not do."""
     from virc.tools import registry as tools
 
-    yield from words.faults(system.wording, system.offered, tools.discover())
+    yield from words.faults(system.chat_protocol, system.offered, tools.discover())
 
 
 def _of_protocol_source(system: System) -> Iterator[Fault]:
-    """Rows that show a wording, of a dataset there is none of."""
+    """Rows that show a chat protocol, of a dataset there is none of."""
     for coordinates, source in system.protocol_source.items():
         path = ("protocol_source", coordinates)
         dataset, slash, name = source.partition("/")

@@ -173,12 +173,12 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         models: by short name.
         judges: models that say whether an answer is right, by short name; they are spoken to in plain chat.
         datasets: by short name, which names their folder under `data/` and begins the `data` of stages.
-        protocol_source: what boxes mean -> rows that show the wording of the models whose boxes mean that: a dataset of
-            `datasets`, a slash, and a name of its `dataset_info.json`.
+        protocol_source: what boxes mean -> rows that show the chat protocol of the models whose boxes mean that: a
+            dataset of `datasets`, a slash, and a name of its `dataset_info.json`.
         coordinates, images: as in `Protocol`.
-        tools: names of the tools that its wording offers, or files of one's own beside it; empty: those of ViRC;
+        tools: names of the tools that its chat protocol offers, or files of one's own beside it; empty: those of ViRC;
             `none`: it calls no tools.
-        wording: how it is spoken to, and how it answers, where that is not our own wording.
+        chat_protocol: how it is spoken to, and how it answers, where that is not our own chat protocol.
         sampling: how its models are sampled where nobody says.
         stages: by name, in the order they are run.
         everywhere: settings of every stage whose kind has them; what a stage itself sets wins over them.
@@ -197,7 +197,7 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     coordinates: Coordinates = "pixel"
     images: Literal["smart", "square_1000"] = "smart"
     tools: tuple[Text, ...] | Literal["none"] = ()
-    wording: Words = Words()
+    chat_protocol: Words = Words()
     sampling: Drawing = USUAL
     stages: Mapping[Name, Stage] = {}
     everywhere: dict[str, Any] = {}
@@ -214,13 +214,13 @@ class System(Written, frozen=True, forbid_unknown_fields=True):
 
     @property
     def offered(self) -> tuple[str, ...]:
-        """Names or files of the tools that its wording offers."""
+        """Names or files of the tools that its chat protocol offers."""
         return () if self.tools == "none" else self.tools or tools.DEFAULT
 
     @property
     def worded(self) -> bool:
         """Whether it is spoken to in words of its own."""
-        return self.wording != Words()
+        return self.chat_protocol != Words()
 
     @property
     def called(self) -> str:

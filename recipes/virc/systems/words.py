@@ -25,11 +25,11 @@ def faults(words: Words, offered: Collection[str], known: Mapping[str, ModuleTyp
         known: the tools whose files are loaded; a system with another is not looked at for what its calls name.
     """
     if words.first is not UNSET and _QUESTION not in words.first:
-        yield Fault(("wording", "first"), "`first` asks no question", f"{_QUESTION} stands for it")
+        yield Fault(("chat_protocol", "first"), "`first` asks no question", f"{_QUESTION} stands for it")
     if words.grammar is UNSET or not set(offered) <= set(known):
         return
     for number, form in enumerate(words.grammar.calls):
-        path = ("wording", "grammar", "calls", str(number))
+        path = ("chat_protocol", "grammar", "calls", str(number))
         if not offered:
             yield Fault(path, "a call is written, and there are no tools", "calls: []")
             return

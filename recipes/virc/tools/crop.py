@@ -10,7 +10,7 @@ from virc.reasoning.coordinates import resolve_box, resolve_index
 from virc.reasoning.resize import MAX_ASPECT, too_long
 
 NAME = "crop_image"
-WORDING = "after_image"
+TEMPLATE = "after_image"
 SCHEMA: dict[str, Any] = {
     "type": "function",
     "function": {

@@ -9,7 +9,7 @@ from virc.reasoning.calls import Call, Checked, View, require_keys
 from virc.reasoning.coordinates import resolve_index
 
 NAME = "display_image"
-WORDING = "after_image"
+TEMPLATE = "after_image"
 SCHEMA: dict[str, Any] = {
     "type": "function",
     "function": {

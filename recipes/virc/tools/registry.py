@@ -3,8 +3,8 @@
 A tool file defines
 
     NAME: str                      the name the model writes
-    SCHEMA: dict                   Qwen/Hermes function schema; "{unit}" in it becomes the coordinate wording
-    WORDING: str                   which turn sentence follows its result: "after_image" or "after_scale"
+    SCHEMA: dict                   Qwen/Hermes function schema; "{unit}" in it becomes the coordinate chat protocol
+    TEMPLATE: str                   which turn sentence follows its result: "after_image" or "after_scale"
     check(arguments, view) -> Checked      raises ToolError where no reading of the call makes sense
     apply(call, source) -> PIL.Image.Image
 
@@ -12,7 +12,7 @@ A tool file defines
 caller states which deviations it tolerates (D4).
 
 A tool of one's own is such a file beside the YAML of a system that names it, or in a folder of `VIRC_PATH`; it is
-loaded where a system, `--tools` or a wording names it, and offered to models whose wording has it (B2).
+loaded where a system, `--tools` or a chat protocol names it, and offered to models whose chat protocol has it (B2).
 """
 
 import inspect
@@ -47,7 +47,7 @@ _WHOLE, _ANY = (
 )  # of boxes; fractions are not whole
 
 DEFAULT = ("crop_image", "display_image", "scale_image")
-"""Those of ViRC, which a wording offers where nobody names any."""
+"""Those of ViRC, which a chat protocol offers where nobody names any."""
 
 _PACKAGE = "virc.tools"
 _TURNS = ("after_image", "after_scale")
@@ -66,14 +66,14 @@ def known() -> Mapping[str, ModuleType]:
     return {**discover(), **_OWN}
 
 
-def load(names: Iterable[str], beside: Path | None = None, of_wording: bool = False) -> list[str]:
+def load(names: Iterable[str], beside: Path | None = None, of_chat_protocol: bool = False) -> list[str]:
     """Load the tools of these names that are none of this folder.
 
     Args:
         names: of tools, or of their files.
         beside: folder of the system's YAML, where files may lie.
-        of_wording: they stand in a wording, which may come from anywhere: no path is followed, and a name of which
-            there is no file is passed over.
+        of_chat_protocol: they stand in a chat protocol, which may come from anywhere: no path is followed, and a name
+            of which there is no file is passed over.
 
     Returns:
         The tools' own names, in that order.
@@ -83,14 +83,14 @@ def load(names: Iterable[str], beside: Path | None = None, of_wording: bool = Fa
     """
     found = []
     for name in names:
-        file = None if of_wording and own_code.is_path(name) else file_of(name, beside)
+        file = None if of_chat_protocol and own_code.is_path(name) else file_of(name, beside)
         if name in known():
             found.append(name)
         elif file:
             module = _checked(own_code.loaded(file), file)
             _OWN[module.NAME] = module
             found.append(module.NAME)
-        elif not of_wording:
+        elif not of_chat_protocol:
             raise _absent(name)
     return found
 
@@ -136,7 +136,7 @@ def _checked(module: ModuleType, file: Path) -> ModuleType:
         or name in discover(),
         "SCHEMA, the schema of a function of that name": not isinstance(function, dict)
         or function.get("name") != name,
-        f"WORDING, one of {' and '.join(_TURNS)}": getattr(module, "WORDING", None) not in _TURNS,
+        f"TEMPLATE, one of {' and '.join(_TURNS)}": getattr(module, "TEMPLATE", None) not in _TURNS,
         "check(arguments, view)": not inspect.isfunction(getattr(module, "check", None)),
         "apply(call, source)": not inspect.isfunction(getattr(module, "apply", None)),
     }

@@ -13,7 +13,7 @@ FACTORS = (0.25, 0.5, 1.5, 2.0, 2.5, 4.0)
 _MOST_PIXELS = 64_000_000
 
 NAME = "scale_image"
-WORDING = "after_scale"
+TEMPLATE = "after_scale"
 SCHEMA: dict[str, Any] = {
     "type": "function",
     "function": {

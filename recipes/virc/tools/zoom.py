@@ -16,7 +16,7 @@ from virc.tools import crop
 _SMALL, _LARGE = 0.125, 0.5
 
 NAME = "zoom_image"
-WORDING = "after_image"
+TEMPLATE = "after_image"
 SCHEMA: dict[str, Any] = {
     "type": "function",
     "function": {

@@ -32,7 +32,7 @@ REWARD = rl_sources.REWARD
 _LAYOUTS = ("sft", "trajectories")
 _UNITS = ("rl", *_LAYOUTS)
 _PROBLEMS = ("prompts", "batch", *_LAYOUTS)
-"""Layouts that RL takes: of single units, into which solutions are split, and of whole problems."""
+"""Formats that RL takes: of single units, into which solutions are split, and of whole problems."""
 
 
 class Base(msgspec.Struct, frozen=True):
@@ -81,7 +81,7 @@ def rows(resolved: Resolved, workspace: Path) -> Source:
 
     Raises:
         ConfigError: `data` has a {…} that `variant` does not fill.
-        DataError: there is no such file or dataset, or its layout holds no solutions.
+        DataError: there is no such file or dataset, or its format holds no solutions.
     """
     source = _source(stages.recipe(resolved.kind).data_name(resolved.config), resolved, workspace)
     _check_layout(source, resolved)
@@ -112,7 +112,7 @@ def _source(named: str, resolved: Resolved, workspace: Path) -> Source:
 
 
 def _check_layout(source: Source, resolved: Resolved) -> None:
-    """Refuse rows of a layout that the stage does not take.
+    """Refuse rows of a format that the stage does not take.
 
     Raises:
         DataError: so they are; the hint is the command that makes them over.
@@ -135,7 +135,7 @@ def _check_layout(source: Source, resolved: Resolved) -> None:
         hint = (
             f"--set rollout=multi_turn, or solve them first: virc data sample {source.file} --to FILE.jsonl"
         )
-    raise DataError(f"{source.file} is of the layout {source.layout}, which {whose}", hint)
+    raise DataError(f"{source.file} is of the format {source.layout}, which {whose}", hint)
 
 
 def settings_text(resolved: Resolved) -> str:
@@ -217,7 +217,7 @@ def _of_dataset(named: str, resolved: Resolved, workspace: Path) -> Source:
 def _data_hint(named: str, resolved: Resolved) -> str:
     folder = named.rpartition("/")[0]
     if folder == "polygons":
-        return "virc data synth --to data/polygons --count 2000 --seed 1 --layouts sft,rl,prompts"
+        return "virc data synth --to data/polygons --count 2000 --seed 1 --formats sft,rl,prompts"
     system = resolved.system
     if folder in system.datasets:
         of_system = f" --system {system.called}" if system.called != systems.DEFAULT else ""

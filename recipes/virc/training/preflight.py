@@ -36,11 +36,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, tag="solutions"):
         overlong: what to do about longer rows: refuse them, or leave them out.
         probe: train on this many of the longest rows only; 0: on all.
         folder: new folder for the rows to train on, where those are not all rows of `source`.
-        protocol: file of the rows' wording; None: the one beside the rows, else the one they show.
-        wording: of the stage's system, where that has one: that of rows with its system message, unless another lies
+        protocol: file of the rows' chat protocol; None: the one beside the rows, else the one they show.
+        chat_protocol: of the stage's system, where that has one: that of rows with its system message, unless another
+        lies
             beside them.
         mixed_coordinates: take boxes that the base was not trained to write.
-        loads: files of tools of the user's own that the rows' wording may name.
+        loads: files of tools of the user's own that the rows' chat protocol may name.
         workers: processes that count.
     """
 
@@ -54,7 +55,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, tag="solutions"):
     probe: int = 0
     folder: Path | None = None
     protocol: Path | None = None
-    wording: Protocol | None = None
+    chat_protocol: Protocol | None = None
     mixed_coordinates: bool = False
     loads: tuple[str, ...] = ()
     workers: int = 1
@@ -72,10 +73,11 @@ class Prompts(msgspec.Struct, frozen=True, kw_only=True, tag="prompts"):
         batch: prompts of a step; fewer rows would make none.
         max_pixels: lowers the base's own limit of an image.
         folder: new folder for the rows that verl reads; `home` is where it will lie.
-        wording: of the base, for rows that are problems.
-        tools: names or files of tools to offer beside those of the wording; `loads` as in `Request`.
+        chat_protocol: of the base, for rows that are problems.
+        tools: names or files of tools to offer beside those of the chat protocol; `loads` as in `Request`.
         reward: what replies are rewarded for; `beside` is the folder where its own files lie.
-        sources: what holds in place of `wording`, `reward` and `beside` for rows of other systems, by their names.
+        sources: what holds in place of `chat_protocol`, `reward` and `beside` for rows of other systems, by their
+            names.
     """
 
     source: Source
@@ -91,7 +93,7 @@ class Prompts(msgspec.Struct, frozen=True, kw_only=True, tag="prompts"):
     folder: Path
     home: Path
     protocol: Path | None = None
-    wording: Protocol
+    chat_protocol: Protocol
     tools: tuple[str, ...] = ()
     loads: tuple[str, ...] = ()
     reward: Reward
@@ -114,8 +116,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         turned: images of all rows that LLaMA-Factory would show turned: it does not heed EXIF, as `virc solve` does.
         looked_at: rows whose images were decoded and whose turns were parsed.
         faults: of those, rows with a fault of each kind that does not keep LLaMA-Factory from training on them.
-        otherwise: rows with another system message than the wording's.
-        protocol: the rows' wording.
+        otherwise: rows with another system message than the chat protocol's.
+        protocol: the rows' chat protocol.
         file, dataset, entry: file of rows to train on, a name for it, and what `dataset_info.json` is to say of it.
         media: folder that names of images start from; of RL: that holds them all.
         validation, validation_rows: file of rows that are only tried, and how many.

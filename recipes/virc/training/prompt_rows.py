@@ -43,7 +43,7 @@ from virc.training.training_rows import STOPS, check_coordinates, useless
 
 OnProgress = Callable[[str], None]
 TRAIN, VALIDATION = "train.parquet", "validation.parquet"
-_READ = 200  # rows in which a wording is looked for
+_READ = 200  # rows in which a chat protocol is looked for
 _LONGEST = 16
 
 
@@ -53,14 +53,14 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
     request: Prompts
     source: Source
     protocol: Protocol
-    wording: Protocol | None
+    chat_protocol: Protocol | None
     counting: Counting
     store: PictureStore
     places: dict[tuple[str, str], str] = {}
 
     def rows(self) -> Iterator[Row]:
         """The rows as they are rolled out: units, or whole problems."""
-        change = Change("problems" if self.request.rollout == "multi_turn" else "prompts", self.wording)
+        change = Change("problems" if self.request.rollout == "multi_turn" else "prompts", self.chat_protocol)
         for row in get(self.source.layout).read(self.source):
             try:
                 yield from (Row(row.number, record) for record in self._made(change, row))
@@ -121,9 +121,9 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
         """The problem alone: the question with its choices, and its images."""
         question = asked_of(record)
         images = tuple(record.images[at] for at in inputs_of(record))
-        if record.messages and self.wording:
+        if record.messages and self.chat_protocol:
             text = next(each.content for each in record.messages if each.role == "user").replace(MARK, "")
-            question = question_of(text, self.wording, len(images)) or question
+            question = question_of(text, self.chat_protocol, len(images)) or question
         return msgspec.structs.replace(record, messages=(), images=images, question=question)
 
     def _with_tools(self, unit: Record) -> Record:
@@ -153,8 +153,8 @@ def looked_through(request: Prompts, on_progress: OnProgress = lambda text: None
 
     Raises:
         DataError: verl would stop at a row or lose it, the reward lacks what a row must have, or the rows have no
-            one wording, or boxes that the base does not write.
-        ConfigError: a file of the base, a wording or a reward makes no sense.
+            one chat protocol, or boxes that the base does not write.
+        ConfigError: a file of the base, a chat protocol or a reward makes no sense.
     """
     counts_by = counting(request.base, request.max_pixels)
     request.folder.mkdir(parents=True, exist_ok=True)
@@ -180,7 +180,7 @@ def _looked(
     request: Prompts, source: Source, name: str, rules: Counting, store: PictureStore, on_progress: OnProgress
 ) -> _Looked:
     part = _part(request, source, rules, store)
-    if part.wording is not None:
+    if part.chat_protocol is not None:
         check_coordinates(source, request.name, rules.model_type, part.protocol.coordinates)
     seen: Counter[bytes] = Counter()
     check = partial(_faults, seen)
@@ -204,17 +204,17 @@ def _looked(
 
 
 def _part(request: Prompts, source: Source, rules: Counting, store: PictureStore) -> _Part:
-    """The file with the wording it has, and the one it is rolled out in."""
+    """The file with the chat protocol it has, and the one it is rolled out in."""
     holds = get(source.layout).HOLDS
     given = request.protocol and read_protocol(request.protocol)
     own = None if holds == "problems" else given or _beside(source)
     if (
         own is None and holds != "problems" and not request.sources
-    ):  # rows of several systems show no one wording
+    ):  # rows of several systems show no one chat protocol
         own = _shown(source)
     if request.rollout == "multi_turn":  # it is the model that is spoken to, whatever the rows were made with
-        trained = request.wording if request.wording.name != "own" else None
-        protocol = given or trained or own or request.wording
+        trained = request.chat_protocol if request.chat_protocol.name != "own" else None
+        protocol = given or trained or own or request.chat_protocol
     else:
         assert own
         protocol = own
@@ -223,7 +223,7 @@ def _part(request: Prompts, source: Source, rules: Counting, store: PictureStore
         request=request,
         source=source,
         protocol=offering(protocol, request.tools),
-        wording=own,
+        chat_protocol=own,
         counting=msgspec.structs.replace(rules, square=protocol.images == "square_1000"),
         store=store,
     )
@@ -240,7 +240,7 @@ def _check_images(protocol: Protocol, request: Prompts) -> None:
 
 
 def _beside(source: Source) -> Protocol | None:
-    """The wording beside the rows, where the first of them has it."""
+    """The chat protocol beside the rows, where the first of them has it."""
     beside = source.media / FILE_NAME
     if not is_file(beside):
         return None
@@ -251,7 +251,7 @@ def _beside(source: Source) -> Protocol | None:
 
 
 def _shown(source: Source) -> Protocol:
-    """The wording that rows show.
+    """The chat protocol that rows show.
 
     Raises:
         DataError: they show none, or several.
@@ -259,7 +259,9 @@ def _shown(source: Source) -> Protocol:
     try:
         return study_file(source, _READ).protocol
     except DataError as error:
-        sentence = f"the wording of {source.file}, which the model is to keep, is not plain: {error.message}"
+        sentence = (
+            f"the chat protocol of {source.file}, which the model is to keep, is not plain: {error.message}"
+        )
         raise DataError(sentence, f"put it beside the rows, as {FILE_NAME}") from error
 
 

@@ -54,7 +54,7 @@ def _pages(folder: Path, left: Left, model: str) -> Iterator[str]:
         for reply, each in enumerate((one for one in left.rollouts if one.group == group), 1):
             page = folder / f"{number}-{reply}"
             try:
-                tools.load(each.trace.protocol.tools, folder.parents[1] / CODE, of_wording=True)
+                tools.load(each.trace.protocol.tools, folder.parents[1] / CODE, of_chat_protocol=True)
                 trace, images = shown(each)
                 meta = {"model": f"{model}, step {left.step}", "reward": each.reward, "terms": each.terms}
                 write_trace(page, trace, images, meta)

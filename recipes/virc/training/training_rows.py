@@ -53,18 +53,19 @@ def looked_through(request: Request, on_progress: OnProgress = lambda text: None
         on_progress: told how far it is, after every row.
 
     Raises:
-        DataError: LLaMA-Factory would stop at a row, drop it or cut it; the rows have no one wording, or boxes that
+        DataError: LLaMA-Factory would stop at a row, drop it or cut it; the rows have no one chat protocol, or boxes
+        that
             the base does not write.
-        ConfigError: a file of the base or a wording makes no sense.
+        ConfigError: a file of the base or a chat protocol makes no sense.
         UsageError: fewer rows are to be written, and `folder` is missing or in use.
     """
     rules = counting(request.base, request.min_pixels, request.max_pixels, request.cutoff)
     source = _with_entry(request.source)
     found = survey(source, lambda rows: on_progress(f"row {rows} looked at"))
     _check_rows(source, found)
-    given = _wording_given(request, source, found)
+    given = _chat_protocol_given(request, source, found)
     good, faults = _closely(source, found, given)
-    protocol, told = (given, True) if given else _wording_found(source, good)
+    protocol, told = (given, True) if given else _chat_protocol_found(source, good)
     if told and protocol.tools and not request.mixed_coordinates:
         check_coordinates(request.source, request.name, rules.model_type, protocol.coordinates)
     rows = get(source.layout).read(source)
@@ -84,11 +85,11 @@ def _with_entry(source: Source) -> Source:
     """The source with the entry of `dataset_info.json` that its rows need, where it has none.
 
     Raises:
-        DataError: its layout is another, or its entry makes LLaMA-Factory read it in another way.
+        DataError: its format is another, or its entry makes LLaMA-Factory read it in another way.
     """
     if source.layout not in (sft.NAME, trajectories.NAME):
         raise DataError(
-            f"{source.file} is of the layout {source.layout}, which LLaMA-Factory does not read",
+            f"{source.file} is of the format {source.layout}, which LLaMA-Factory does not read",
             f"virc data convert {source.file} --to DIR --as {sft.NAME}",
         )
     for fault in engine.check_source(source):
@@ -122,9 +123,9 @@ def useless(source: Source, rows: str, kinds: Counter[str], number: int, fault: 
     )
 
 
-def _wording_given(request: Request, source: Source, found: Survey) -> Protocol | None:
-    """The wording in the file that the request names; where it names none, of the one beside the rows and that of the
-    stage's system the first that is theirs.
+def _chat_protocol_given(request: Request, source: Source, found: Survey) -> Protocol | None:
+    """The chat protocol in the file that the request names; where it names none, of the one beside the rows and that
+    of the stage's system the first that is theirs.
 
     Raises:
         ConfigError: a file cannot be read.
@@ -132,14 +133,14 @@ def _wording_given(request: Request, source: Source, found: Survey) -> Protocol 
     """
     if request.protocol is None:
         beside = source.media / FILE_NAME
-        known = (read_protocol(beside) if is_file(beside) else None, request.wording)
+        known = (read_protocol(beside) if is_file(beside) else None, request.chat_protocol)
         return next((each for each in known if each and found.with_system(each.system)), None)
     protocol = read_protocol(request.protocol)
     if found.with_system(protocol.system):
         return protocol
     raise DataError(
-        f"no row of {source.file} has the system message of the wording {request.protocol}",
-        f"virc data protocol {source.file} finds the wording that they have",
+        f"no row of {source.file} has the system message of the chat protocol {request.protocol}",
+        f"virc data protocol {source.file} finds the chat protocol that they have",
     )
 
 
@@ -152,8 +153,8 @@ def _closely(source: Source, found: Survey, protocol: Protocol | None) -> tuple[
     Raises:
         DataError: a row has a fault that keeps it from being trained on.
     """
-    by_wording = Rules("solutions", protocol.coordinates, protocol) if protocol else None
-    rules = by_wording or rules_for(source, found.kept, "auto")[0]
+    by_chat_protocol = Rules("solutions", protocol.coordinates, protocol) if protocol else None
+    rules = by_chat_protocol or rules_for(source, found.kept, "auto")[0]
     good: list[Row] = []
     faults: Counter[str] = Counter()
     for row in found.kept:
@@ -166,8 +167,8 @@ def _closely(source: Source, found: Survey, protocol: Protocol | None) -> tuple[
     return good or found.kept, faults
 
 
-def _wording_found(source: Source, rows: Sequence[Row]) -> tuple[Protocol, bool]:
-    """The wording that rows show, and whether they tell what their boxes mean.
+def _chat_protocol_found(source: Source, rows: Sequence[Row]) -> tuple[Protocol, bool]:
+    """The chat protocol that rows show, and whether they tell what their boxes mean.
 
     Raises:
         DataError: they show none, or several.
@@ -176,7 +177,9 @@ def _wording_found(source: Source, rows: Sequence[Row]) -> tuple[Protocol, bool]
     try:
         found = study(records, numbers=[row.number for row in rows])
     except DataError as error:
-        sentence = f"the wording of {source.file}, which the model is to keep, is not plain: {error.message}"
+        sentence = (
+            f"the chat protocol of {source.file}, which the model is to keep, is not plain: {error.message}"
+        )
         raise DataError(sentence, f"put it beside the rows, as {FILE_NAME}") from error
     return found.protocol, found.told_by != "nothing"
 

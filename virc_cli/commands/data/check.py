@@ -57,7 +57,7 @@ def command(
     ] = None,
     clean: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="New folder for the rows without faults, in their layout."),
+        typer.Option(metavar="DIR", help="New folder for the rows without faults, in their format."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -139,17 +139,17 @@ def _lines(dataset: "Dataset") -> Iterator[str]:
         f"{held.square} of 1000 x 1000 px, {held.on_grid} on the patch grid, {held.off_grid} of other sizes"
     )
     yield f"  {held.images} images{unseen}; inputs: {inputs}"
-    if dataset.wordings:
-        yield f"  system messages: {_wordings(dataset)}"
+    if dataset.chat_protocols:
+        yield f"  system messages: {_chat_protocols(dataset)}"
     if held.unanswered:
         yield f"  {held.unanswered} problems have no answer"
 
 
-def _wordings(dataset: "Dataset") -> str:
-    shown = dataset.wordings[:5]
+def _chat_protocols(dataset: "Dataset") -> str:
+    shown = dataset.chat_protocols[:5]
     texts = [f"{each.sha256 or 'none'} in {each.rows} rows from row {each.first}" for each in shown]
-    more = len(dataset.wordings) - len(shown)
-    return "; ".join(texts) + (f"; {more}{'+' if dataset.more_wordings else ''} others" if more else "")
+    more = len(dataset.chat_protocols) - len(shown)
+    return "; ".join(texts) + (f"; {more}{'+' if dataset.more_chat_protocols else ''} others" if more else "")
 
 
 def _fields(report: "Report", told: "list[Found]", clean: Path | None) -> dict[str, Any]:

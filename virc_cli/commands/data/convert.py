@@ -1,4 +1,4 @@
-"""`virc data convert`: rows of one layout become rows of another, all of them or some."""
+"""`virc data convert`: rows of one format become rows of another, all of them or some."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FAILURE: dict[str, object] = {
     "to": None, "layout": None, "datasets": [], "lost": None, "faults": [], "boxes": None, "images_bytes": None,
-    "unshared_bytes": None, "rows_bytes": None, "wordings": None,
+    "unshared_bytes": None, "rows_bytes": None, "chat_protocols": None,
 }  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def command(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Wording to write where boxes or images change, else the wording of the rows; `default`: this "
+            help="Chat protocol to write where boxes or images change, else that of the rows; `default`: this "
             "project's own. Without: virc_protocol.json beside SRC, else what the rows show.",
         ),
     ] = None,
@@ -89,9 +89,9 @@ def command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write rows in another layout, for another model, or some of them; images are kept once.
+    """Write rows in another format, for another model, or some of them; images are kept once.
 
-    Layouts: sft and trajectories (LLaMA-Factory), rl (verl, a row for each unit), prompts (verl, multi-turn), batch,
+    Formats: sft and trajectories (LLaMA-Factory), rl (verl, a row for each unit), prompts (verl, multi-turn), batch,
     conversation (one row). The folder is printed.
     """
     from virc.core.parallel import cores
@@ -125,7 +125,7 @@ def _tell(report: "Report", coordinates: CoordinatesName | None, images: ImagesN
             "inputs stay the files they are: those of 1000 x 1000 px do not get their proportions back"
         )
     if report.lost:
-        output.note(f"lost in this layout: {report.lost}")
+        output.note(f"lost in this format: {report.lost}")
     boxes = report.boxes
     if boxes.written:
         back = (
@@ -140,9 +140,9 @@ def _tell(report: "Report", coordinates: CoordinatesName | None, images: ImagesN
     for dataset in report.datasets:
         left = f", {dataset.left_out} left out" if dataset.left_out else ""
         output.note(f"{dataset.name}: {dataset.rows_in} rows read, {dataset.rows_out} written{left}")
-    if report.wordings > 1:
+    if report.chat_protocols > 1:
         output.warn(
-            f"the datasets have {report.wordings} wordings, so none lies beside them",
+            f"the datasets have {report.chat_protocols} chat protocols, so none lies beside them",
             "virc data protocol FILE finds that of one",
         )
     stored, unshared = sized(report.images_bytes), sized(report.unshared_bytes)

@@ -27,7 +27,7 @@ def command(
         Path, typer.Argument(metavar="FILE", help="Conversations, or a folder with one file of them.")
     ],
     rows: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Rows to read, and to hold the wording against.")
+        int, typer.Option(min=1, metavar="N", help="Rows to read, and to hold the chat protocol against.")
     ] = 1000,
     coordinates: Annotated[
         CoordinatesName | None, typer.Option(help="What boxes mean; default: what the rows say.")
@@ -49,7 +49,7 @@ def command(
 ) -> None:
     """Find the system message and the turns that conversations were made with, and print them as data.
 
-    Every row that is read must be made exactly by the wording found. `virc solve --protocol FILE` speaks it.
+    Every row that is read must be made exactly by the chat protocol found. `virc solve --protocol FILE` speaks it.
     """
     from virc.data.formats import conversation
     from virc.data.formats.registry import only_source
@@ -87,7 +87,7 @@ def _tell(found: "Found", file: str) -> None:
     calls = ", ".join(f"{name} {count:,}" for name, count in found.calls.items()) or "none"
     protocol = found.protocol
     output.note(
-        f"{file}: {found.rows:,} rows with {found.units:,} replies, all in this wording; calls: {calls}\n"
+        f"{file}: {found.rows:,} rows with {found.units:,} replies, all in this chat protocol; calls: {calls}\n"
         f"tools offered: {', '.join(protocol.tools)}; coordinates: {protocol.coordinates} ({_why(found)}); "
         f"images: {protocol.images}"
     )

@@ -21,7 +21,7 @@ _LABEL = 10  # characters
 
 
 class SchemaName(StrEnum):
-    """What has a JSON schema: rows of the layout batch, and the file of a chat protocol."""
+    """What has a JSON schema: rows of the format batch, and the file of a chat protocol."""
 
     batch = "batch"
     protocol = "protocol"
@@ -144,7 +144,7 @@ def _write_page(html: Path, told: "Told", source: "Source") -> str:
         "faults": told.faults or None,
         "id": told.record.id,
         "reference answer": told.record.answer,
-        "wording": None,  # that of the row, as it stands on the page
+        "chat_protocol": None,  # that of the row, as it stands on the page
         "coordinates": f"{told.trace.protocol.coordinates}, {told.why}",
         "layout": source.layout,
     }

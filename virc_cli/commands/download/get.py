@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FAILURE: dict[str, object] = {"items": None, "free": None}
 EPILOG = """\b
 virc download                       what the stages lack: bases, rows, images
-virc download ViRC-7B               a released model, with its wording
+virc download ViRC-7B               a released model, with its chat protocol
 virc download eval vstar mathvista  benchmarks
 virc download Qwen/Qwen2.5-VL-3B-Instruct --revision main
 virc download datasets/LeonMiao/CRUX --include '*.parquet'

@@ -53,7 +53,7 @@ def command(
     Without a judge, terms that need one say so, and the last line tells how many rows rules alone can score.
     """
     from virc.data.formats.registry import only_source
-    from virc.models import chat_protocol as wording
+    from virc.models import chat_protocol
     from virc.rewards import trial as reward_trial
     from virc.systems import registry as systems
     from virc_cli import left_out
@@ -61,7 +61,7 @@ def command(
     _check_named(system)
     named = systems.get(system)
     reward, total = reward_trial.reward_of(named)
-    spoken = wording.of_system(named).protocol if named.worded else None
+    spoken = chat_protocol.of_system(named).protocol if named.worded else None
     reward = _with_judge(reward, judge_endpoint, judge_model)
     output.know(system=system, total=total.name, strict=reward.strict, judge=reward.judge.endpoint)
     said = _reply(reply) if reply else None

@@ -1,4 +1,4 @@
-"""`virc systems`: models, wording, stages and overlays, one YAML each; one file per subcommand, named as it."""
+"""`virc systems`: models, chat protocol, stages and overlays, one YAML each; one file per subcommand, named as it."""
 
 import importlib
 import pkgutil

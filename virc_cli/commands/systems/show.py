@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FAILURE: dict[str, object] = {
     "name": None, "about": None, "state": None, "published": None, "file": None, "coordinates": None, "images": None,
-    "models": None, "judges": None, "datasets": None, "protocol_source": None, "tools": None, "wording": None,
+    "models": None, "judges": None, "datasets": None, "protocol_source": None, "tools": None, "chat_protocol": None,
     "sampling": None, "stages": None, "overlays": None, "reward": None, "reported": None, "stage": None,
 }  # fmt: skip
 
@@ -33,8 +33,8 @@ def command(
 ) -> None:
     """Print what a system is, or every setting of a stage.
 
-    Without --stage: models, wording, stages and overlays, how far it is supported, and what it needs of this package.
-    With it: each setting and where it comes from, and what is changed from the published script.
+    Without --stage: models, chat protocol, stages and overlays, how far it is supported, and what it needs of this
+    package. With it: each setting and where it comes from, and what is changed from the published script.
     """
     from virc.core.errors import UsageError
     from virc.stages import resolve as stages
@@ -112,7 +112,7 @@ def _fields(system: "System") -> dict[str, Any]:
                 "datasets",
                 "protocol_source",
                 "tools",
-                "wording",
+                "chat_protocol",
                 "sampling",
                 "overlays",
                 "reward",
@@ -207,7 +207,7 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
         rows = [(name, dataset["hub"], f"data/{name}") for name, dataset in fields["datasets"].items()]
         yield from (f"  {line}" for line in table(rows))
     for coordinates, source in fields["protocol_source"].items():
-        yield f"wording of models with boxes in {coordinates}: as {source} shows it"
+        yield f"chat protocol of models with boxes in {coordinates}: as {source} shows it"
     if fields["stages"]:
         yield "stages"
     for name, stage in fields["stages"].items():
@@ -264,8 +264,8 @@ def _spoken_lines(fields: dict[str, Any]) -> Iterator[str]:
     yield f"images       {fields['images']}"
     if tools := fields["tools"]:
         yield f"tools        {tools if isinstance(tools, str) else ', '.join(tools)}"
-    if fields["wording"]:
-        yield f"wording      of its own: {', '.join(fields['wording'])}"
+    if fields["chat_protocol"]:
+        yield f"chat protocol      of its own: {', '.join(fields['chat_protocol'])}"
     if fields["sampling"]:
         yield f"sampling     {', '.join(f'{name} {value:g}' for name, value in fields['sampling'].items())}"
 

@@ -219,7 +219,7 @@ class OpenAIBackend:
         return self._link.answers()
 
     def published_protocol(self) -> Protocol | None:
-        """The wording the endpoint publishes for its model in /v1/models (`virc serve` does), or None.
+        """The chat protocol the endpoint publishes for its model in /v1/models (`virc serve` does), or None.
 
         Raises:
             ConfigError: it publishes one that cannot be read.
@@ -229,10 +229,8 @@ class OpenAIBackend:
         try:
             return msgspec.convert(self._published, Protocol)
         except (ValueError, RecursionError) as error:
-            sentence = (
-                f"{self._link.endpoint} publishes a wording that cannot be read: {self._link.said(error)}"
-            )
-            raise ConfigError(sentence, "give the wording yourself: --protocol FILE") from None
+            sentence = f"{self._link.endpoint} publishes a chat protocol that cannot be read: {self._link.said(error)}"
+            raise ConfigError(sentence, "give the chat protocol yourself: --protocol FILE") from None
 
     def _published_grid(self, served: Served, otherwise: Grid) -> Grid:
         """The grid the endpoint publishes for its model, no larger than the other."""

@@ -29,8 +29,8 @@ class WireError(Exception):
 
 
 class Served(msgspec.Struct, frozen=True):
-    """One entry of /v1/models; `virc serve` publishes its wording, its patch grid, that it keeps images by id, and
-    that it runs the loop itself.
+    """One entry of /v1/models; `virc serve` publishes its chat protocol, its patch grid, that it keeps images by id,
+    and that it runs the loop itself.
     """
 
     id: str

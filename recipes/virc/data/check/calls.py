@@ -82,7 +82,7 @@ def offered(rules: Rules) -> Sequence[str]:
     """Names of the tools that the rows may call."""
     if rules.protocol is None:
         return sorted(tools.known())
-    tools.load(rules.protocol.tools, of_wording=True)  # rows are checked in processes of their own
+    tools.load(rules.protocol.tools, of_chat_protocol=True)  # rows are checked in processes of their own
     return rules.protocol.tools
 
 

@@ -30,7 +30,7 @@ def check(source: Source) -> Iterator[Fault]:
     form = source.info.get("formatting")
     if form == "openai":
         said = "formatting openai makes LLaMA-Factory write 'detailed thinking off' into every system message"
-        yield Fault("formatting", f"{said}: the model learns another wording; name sharegpt")
+        yield Fault("formatting", f"{said}: the model learns another chat protocol; name sharegpt")
     elif form != "sharegpt":
         named = f"formatting {plain(form, 40)!r}" if form is not None else "an entry without formatting"
         yield Fault("formatting", f"{named} is not read as messages, so {_DROPPED} or stops; name sharegpt")

@@ -39,7 +39,8 @@ class CheckConfig(msgspec.Struct, frozen=True):
         paths: files, or folders of them.
         against: files and folders whose inputs must not be in those of `paths`; they are checked as well.
         coordinates: what boxes mean; `auto` finds out.
-        system: name or file of the system in whose wording and grammar rows are; None: that beside them, else our own.
+        system: name or file of the system in whose chat protocol and grammar rows are; None: that beside them, else
+            our own.
         first: faults of each kind that are told; all are counted.
         workers: processes; 1 checks in this one.
         clean: new folder for the rows of `paths` without faults.
@@ -67,7 +68,7 @@ def check(
 
     Raises:
         DataError: there is nothing to check, or `clean` cannot be written.
-        ConfigError: a wording beside the rows cannot be read.
+        ConfigError: a chat protocol beside the rows cannot be read.
         UsageError: `clean` is in use, or two datasets of one name would be in it.
         VircError: the disk refuses.
     """
@@ -157,7 +158,7 @@ class _Cleaned:
         self._folder, self._settings = folder, Writing(PictureStore(folder), to)
 
     def write(self, source: Source, records: Iterator[Record]) -> int:
-        """The records as a dataset in the layout they came in, with its wording; returns how many there are."""
+        """The records as a dataset in the format they came in, with its chat protocol; returns how many there are."""
         first = next(records, None)
         if first is None:
             return 0

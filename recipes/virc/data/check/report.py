@@ -10,7 +10,7 @@ from virc.data.check.verdict import Fault, Held, Verdict
 from virc.data.rows.record import Id
 from virc.reasoning.protocol import Coordinates
 
-MOST_WORDINGS = 100
+MOST_PROTOCOLS = 100
 """Distinct system messages that are told apart in one file."""
 
 
@@ -24,7 +24,7 @@ class Found(msgspec.Struct, frozen=True):
     message: str
 
 
-class Wording(msgspec.Struct):
+class ChatProtocol(msgspec.Struct):
     """One system message: a hash of it ("" for none), how many rows have it, and which is the first."""
 
     sha256: str
@@ -38,8 +38,8 @@ class Dataset(msgspec.Struct):
     Args:
         held_out: its inputs must not be among those of the other files.
         coordinates: what its boxes were taken to mean, and why.
-        wordings: its system messages, the first `MOST_WORDINGS` of them.
-        more_wordings: rows with others.
+        chat_protocols: its system messages, the first `MOST_PROTOCOLS` of them.
+        more_chat_protocols: rows with others.
     """
 
     name: str
@@ -52,8 +52,8 @@ class Dataset(msgspec.Struct):
     good: int = 0
     faults: dict[str, int] = {}
     held: Held = Held()
-    wordings: list[Wording] = []
-    more_wordings: int = 0
+    chat_protocols: list[ChatProtocol] = []
+    more_chat_protocols: int = 0
 
     def add(self, verdict: Verdict, faults: Iterable[Fault]) -> None:
         """Count a row with all its faults."""
@@ -63,21 +63,21 @@ class Dataset(msgspec.Struct):
         self.held += verdict.held
         self.count(kinds)
         if verdict.system is not None:
-            self._add_wording(verdict.system, verdict.number)
+            self._add_chat_protocol(verdict.system, verdict.number)
 
     def count(self, kinds: Counter[str]) -> None:
         """Count faults."""
         self.faults = dict(Counter(self.faults) + kinds)
 
-    def _add_wording(self, system: str, row: int) -> None:
+    def _add_chat_protocol(self, system: str, row: int) -> None:
         key = system and hashlib.sha256(system.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-        known = next((each for each in self.wordings if each.sha256 == key), None)
+        known = next((each for each in self.chat_protocols if each.sha256 == key), None)
         if known:
             known.rows += 1
-        elif len(self.wordings) < MOST_WORDINGS:
-            self.wordings.append(Wording(key, 1, row))
+        elif len(self.chat_protocols) < MOST_PROTOCOLS:
+            self.chat_protocols.append(ChatProtocol(key, 1, row))
         else:
-            self.more_wordings += 1
+            self.more_chat_protocols += 1
 
 
 class Report(msgspec.Struct):

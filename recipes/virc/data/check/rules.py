@@ -31,12 +31,12 @@ def rules_for(
 
     Args:
         rows: of the file; the first `SURVEYED` of them are looked at where nothing else tells.
-        asked: what the user says; `auto` asks the wording beside the file where it is that of the rows, then the
+        asked: what the user says; `auto` asks the chat protocol beside the file where it is that of the rows, then the
             file's name, then its boxes.
-        spoken: the wording of the rows, where the user says whose they are.
+        spoken: the chat protocol of the rows, where the user says whose they are.
 
     Raises:
-        ConfigError: the wording beside the file cannot be read.
+        ConfigError: the chat protocol beside the file cannot be read.
     """
     holds: Holds = get(source.layout).HOLDS
     beside = source.media / FILE_NAME
@@ -63,7 +63,9 @@ def rules_for(
 
 
 def _spoken(protocol: Protocol, first: Row | None) -> Protocol | None:
-    """The wording beside a file, unless the file's first row has another system message: then it is of other rows."""
+    """The chat protocol beside a file, unless the file's first row has another system message: then it is of other
+    rows.
+    """
     messages = first.record.messages if first and first.record else ()
     other = messages and messages[0].role == "system" and messages[0].content != protocol.system
     return None if other else protocol

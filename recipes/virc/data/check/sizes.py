@@ -16,7 +16,8 @@ _LINE = "Image {index}: {width} x {height}"
 def as_shown(record: Record, files: Sequence[Size | None], rules: Rules) -> list[Size | None]:
     """(width, height) in px of each image as it is shown; None where its file does not open.
 
-    Where no wording tells how images are shown, those of 1000 x 1000 px with boxes in permille may be announced as
+    Where no chat protocol tells how images are shown, those of 1000 x 1000 px with boxes in permille may be announced
+    as
     they are: some of these sets were made without a patch grid.
 
     Args:

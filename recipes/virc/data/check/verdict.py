@@ -23,9 +23,9 @@ class Rules(msgspec.Struct, frozen=True):
     """What rows are held against.
 
     Args:
-        holds: what rows of that layout are.
+        holds: what rows of that format are.
         coordinates: what boxes mean.
-        protocol: the wording of the rows, where it is known.
+        protocol: the chat protocol of the rows, where it is known.
     """
 
     holds: Holds

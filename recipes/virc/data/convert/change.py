@@ -27,7 +27,7 @@ from virc.tools import registry as tools
 
 Images = Literal["smart", "square_1000"]
 _LINE = re.compile(r"^Question: (.+)$", re.MULTILINE)
-_MOST_READ = 200  # rows in which a wording is looked for
+_MOST_READ = 200  # rows in which a chat protocol is looked for
 _TURNS = ("first", "image_line", "after_image", "after_scale")
 SOURCE = "data_source"
 """The column that names the system a row is of, for stages of RL that take rows of several."""
@@ -38,25 +38,25 @@ class Change(msgspec.Struct, frozen=True):
 
     Args:
         holds: what the rows of the target are.
-        wording: the wording they are written in, where it is known.
-        goal: the wording they are to be written in; None: as they are.
-        system: the name of the system whose wording the goal is, where that was asked for.
+        chat_protocol: the chat protocol they are written in, where it is known.
+        goal: the chat protocol they are to be written in; None: as they are.
+        system: the name of the system whose chat protocol the goal is, where that was asked for.
     """
 
     holds: Holds
-    wording: Protocol | None = None
+    chat_protocol: Protocol | None = None
     goal: Protocol | None = None
     system: str | None = None
 
     @property
     def result(self) -> Protocol | None:
-        """The wording of the records after the change, where it is known."""
-        return self.goal or self.wording
+        """The chat protocol of the records after the change, where it is known."""
+        return self.goal or self.chat_protocol
 
     @property
     def replays(self) -> bool:
         """Whether images or user turns are made anew."""
-        here, there = self.wording, self.goal
+        here, there = self.chat_protocol, self.goal
         if here is None or there is None:
             return False
         return here.images != there.images or any(
@@ -66,16 +66,19 @@ class Change(msgspec.Struct, frozen=True):
     @property
     def rewords(self) -> bool:
         """Whether every reply is written anew: for another system, or as it is in another grammar than our own."""
-        return bool(self.system or (self.replays and self.wording and self.wording.grammar != TAGS))
+        return bool(
+            self.system or (self.replays and self.chat_protocol and self.chat_protocol.grammar != TAGS)
+        )
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What is wanted of the rows' wording; None where it is to stay.
+    """What is wanted of the rows' chat protocol; None where it is to stay.
 
     Args:
         coordinates: what boxes are to be counted in.
         images: how inputs are to be shown.
-        protocol: file of the wording to write where that changes, else of the wording the rows have; or `default`.
+        protocol: file of the chat protocol to write where that changes, else of the chat protocol the rows have; or
+            `default`.
         system: name or file of a system in whose words, grammar and boxes they are to be written.
     """
 
@@ -89,13 +92,13 @@ def change_for(file: Path, records: Iterable[Record], kinds: tuple[Holds, Holds]
     """How the records of a file are changed.
 
     Args:
-        file: where they lie; its wording may lie beside it.
-        records: of the file; some are read where the wording has to be found in them.
+        file: where they lie; its chat protocol may lie beside it.
+        records: of the file; some are read where the chat protocol has to be found in them.
         kinds: what the rows of the file are and what those of the target are.
 
     Raises:
-        ConfigError: a wording file is wrong, or the wording to write is not known.
-        DataError: boxes or images are to be changed, and the rows do not show their wording.
+        ConfigError: a chat protocol file is wrong, or the chat protocol to write is not known.
+        DataError: boxes or images are to be changed, and the rows do not show their chat protocol.
     """
     if wanted.system:
         return _for_system(file, records, kinds, wanted)
@@ -107,19 +110,21 @@ def change_for(file: Path, records: Iterable[Record], kinds: tuple[Holds, Holds]
         if holds == "prompts" and goal is None:
             raise ConfigError(
                 f"{file} holds problems, and in which words they are to be put is not known",
-                f"--protocol FILE, or --protocol {DEFAULT} for this project's own wording",
+                f"--protocol FILE, or --protocol {DEFAULT} for this project's own chat protocol",
             )
         return Change(holds, goal=goal)
-    wording = beside if moves else given or beside
-    if wording is None and (moves or holds != "solutions"):
+    chat_protocol = beside if moves else given or beside
+    if chat_protocol is None and (moves or holds != "solutions"):
         try:
-            wording = _found(records, moves)
+            chat_protocol = _found(records, moves)
         except DataError as error:
             if moves:
-                hint = f"put the wording they are written in beside them, as {FILE_NAME}"
-                raise DataError(f"the wording of {file} is not plain: {error.message}", hint) from None
+                hint = f"put the chat protocol they are written in beside them, as {FILE_NAME}"
+                raise DataError(f"the chat protocol of {file} is not plain: {error.message}", hint) from None
             # else the question may still have a line of its own
-    return Change(holds, wording, _goal(file, wording, given, wanted) if wording and moves else None)
+    return Change(
+        holds, chat_protocol, _goal(file, chat_protocol, given, wanted) if chat_protocol and moves else None
+    )
 
 
 def _for_system(file: Path, records: Iterable[Record], kinds: tuple[Holds, Holds], wanted: Wanted) -> Change:
@@ -133,7 +138,7 @@ def _for_system(file: Path, records: Iterable[Record], kinds: tuple[Holds, Holds
 
 
 def _found(records: Iterable[Record], moves: bool) -> Protocol | None:
-    """The wording that the first records show; None where it is not needed, as the first has its question."""
+    """The chat protocol that the first records show; None where it is not needed, as the first has its question."""
     read = islice(records, _MOST_READ)
     first = list(islice(read, 1))
     return extract(chain(first, read)) if moves or not first or first[0].question is None else None
@@ -152,34 +157,36 @@ def changed(change: Change, row: Row) -> tuple[Row, Boxes]:
 
 def _changed(change: Change, record: Record, boxes: Boxes) -> Record:
     if change.holds != "solutions":
-        grammar = change.wording.grammar if change.wording else TAGS
+        grammar = change.chat_protocol.grammar if change.chat_protocol else TAGS
         answer = final_answer(record, grammar) if record.answer is None else record.answer
-        question = _asked(record, change.wording) if record.question is None else record.question
+        question = _asked(record, change.chat_protocol) if record.question is None else record.question
         record = msgspec.structs.replace(record, question=question, answer=answer)
     if change.system:
         record = msgspec.structs.replace(record, extra={**record.extra, SOURCE: change.system})
-    if change.rewords and change.goal and change.wording and record.messages:
-        record = reworded(record, _asked(record, change.wording), change.wording, change.goal)
+    if change.rewords and change.goal and change.chat_protocol and record.messages:
+        record = reworded(record, _asked(record, change.chat_protocol), change.chat_protocol, change.goal)
     elif change.goal and change.holds == "prompts" and not record.messages:
         record = replayed(record, asked_of(record), change.goal, change.goal, boxes)
-    elif change.goal and change.wording and change.replays:
-        record = replayed(record, _asked(record, change.wording), change.wording, change.goal, boxes)
-    elif change.goal and change.wording:
-        record = recoded(record, change.wording, change.goal, boxes)
+    elif change.goal and change.chat_protocol and change.replays:
+        record = replayed(
+            record, _asked(record, change.chat_protocol), change.chat_protocol, change.goal, boxes
+        )
+    elif change.goal and change.chat_protocol:
+        record = recoded(record, change.chat_protocol, change.goal, boxes)
     return _ready(record, change.holds)
 
 
-def _asked(record: Record, wording: Protocol | None) -> str:
+def _asked(record: Record, chat_protocol: Protocol | None) -> str:
     """What the conversation asks."""
     text = next((each.content for each in record.messages if each.role == "user"), "").replace(MARK, "")
-    if wording:
-        question = question_of(text, wording, len(inputs_of(record)))
+    if chat_protocol:
+        question = question_of(text, chat_protocol, len(inputs_of(record)))
     else:
         line = _LINE.search(text)
         question = line[1] if line else None
     if not question:
-        hint = f"name the wording: --protocol {FILE_NAME}"
-        raise DataError("its question is not known, only the wording around it", hint)
+        hint = f"name the chat protocol: --protocol {FILE_NAME}"
+        raise DataError("its question is not known, only the chat protocol around it", hint)
     return question
 
 
@@ -190,7 +197,7 @@ def asked_of(record: Record) -> str:
 
 
 def _ready(record: Record, holds: Holds) -> Record:
-    """The record as a layout of that kind can hold it, with images that are there."""
+    """The record as a format of that kind can hold it, with images that are there."""
     pictures = record.images
     if holds == "solutions":
         if not record.messages:
@@ -233,7 +240,7 @@ def _check(picture: Picture, holds: Holds) -> None:
 
 
 def _given(wanted: Wanted) -> Protocol | None:
-    """The wording the user names."""
+    """The chat protocol the user names."""
     if wanted.protocol is None:
         return None
     if wanted.protocol == DEFAULT:
@@ -244,7 +251,7 @@ def _given(wanted: Wanted) -> Protocol | None:
     for key in ("coordinates", "images"):
         theirs, ours = getattr(given, key), getattr(wanted, key)
         if ours is not None and theirs != ours:
-            raise ConfigError(f"the wording {wanted.protocol} is for {key} {theirs}, not {ours}")
+            raise ConfigError(f"the chat protocol {wanted.protocol} is for {key} {theirs}, not {ours}")
     return given
 
 
@@ -253,27 +260,27 @@ def _beside(file: Path) -> Protocol | None:
     return read_protocol(path) if path.is_file() else None
 
 
-def _goal(file: Path, wording: Protocol, given: Protocol | None, wanted: Wanted) -> Protocol | None:
-    """The wording to write; None where it is the one that is there."""
+def _goal(file: Path, chat_protocol: Protocol, given: Protocol | None, wanted: Wanted) -> Protocol | None:
+    """The chat protocol to write; None where it is the one that is there."""
     goal = given or msgspec.structs.replace(
-        wording,
-        coordinates=wanted.coordinates or wording.coordinates,
-        images=wanted.images or wording.images,
+        chat_protocol,
+        coordinates=wanted.coordinates or chat_protocol.coordinates,
+        images=wanted.images or chat_protocol.images,
     )
-    if given is None and goal.coordinates != wording.coordinates:
-        if wording.system != _own_system(wording.tools, wording.coordinates):
+    if given is None and goal.coordinates != chat_protocol.coordinates:
+        if chat_protocol.system != _own_system(chat_protocol.tools, chat_protocol.coordinates):
             raise ConfigError(
                 f"the system message of {file} is not this project's own, so how it would name other boxes "
                 "is not known",
-                f"name the wording for {goal.coordinates} boxes: --protocol FILE, or --protocol {DEFAULT} for ours",
+                f"give the protocol of {goal.coordinates} boxes: --protocol FILE, or --protocol {DEFAULT} for ours",
             )
         system = _own_system(goal.tools, goal.coordinates)
         goal = msgspec.structs.replace(goal, system=system)
-    return None if goal == wording else goal
+    return None if goal == chat_protocol else goal
 
 
 def _own_system(names: Sequence[str], coordinates: Coordinates) -> str | None:
-    """The system message of our own wording; None where a tool is not ours."""
+    """The system message of our own chat protocol; None where a tool is not ours."""
     if not tools.discover().keys() >= set(names):
         return None
     return own_protocol(tools.schemas(names, coordinates), coordinates).system

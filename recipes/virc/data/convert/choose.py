@@ -1,7 +1,7 @@
 """Which rows of a dataset: seeded subsets, splits and mixes, in a few bytes a row.
 
 A row is chosen by a hash of the seed and its key (its id, else its number), not by its place. So the same seed chooses
-the same rows of the same problems in another layout, and a smaller subset lies within a larger one.
+the same rows of the same problems in another format, and a smaller subset lies within a larger one.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Datasets from one layout into another: chosen, changed on the way, and there whole or not at all."""
+"""Datasets from one format into another: chosen, changed on the way, and there whole or not at all."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -38,10 +38,10 @@ class ConvertConfig(msgspec.Struct, frozen=True):
     Args:
         sources: files or folders of rows.
         to: folder to make; it must not exist, or be empty.
-        layout: of the rows written.
+        format: of the rows written.
         name: one dataset of that name is made of all sources; None: each keeps its own.
-        wanted: other boxes, images or wording.
-        embed: images go into the rows, where the layout can hold them.
+        wanted: other boxes, images or chat protocol.
+        embed: images go into the rows, where the format can hold them.
         take: so many rows of each dataset; None: all.
         weights: of the sources in one mix.
         seed: the same rows are chosen for the same seed.
@@ -78,13 +78,13 @@ class Report(msgspec.Struct):
 
     Args:
         datasets: that were written.
-        lost: what the layout cannot hold; "" where nothing.
+        lost: what the format cannot hold; "" where nothing.
         faults: why rows were left out, the first of them.
         boxes: what became of boxes that were written anew.
         images_bytes: size of the images on disk.
         unshared_bytes: what it would be if every row held its own.
         rows_bytes: size of the files of rows.
-        wordings: how many wordings are known of the rows; the file of one goes with them.
+        chat_protocols: how many chat protocols are known of the rows; the file of one goes with them.
     """
 
     datasets: list[Written] = []
@@ -94,7 +94,7 @@ class Report(msgspec.Struct):
     images_bytes: int = 0
     unshared_bytes: int = 0
     rows_bytes: int = 0
-    wordings: int = 0
+    chat_protocols: int = 0
 
 
 def convert(config: ConvertConfig, on_progress: Callable[[int], None] = lambda done: None) -> Report:
@@ -102,7 +102,7 @@ def convert(config: ConvertConfig, on_progress: Callable[[int], None] = lambda d
 
     Raises:
         UsageError: the folder is in use, or names and weights do not fit the datasets.
-        ConfigError: a wording is wrong or not known; another run makes the folder.
+        ConfigError: a chat protocol is wrong or not known; another run makes the folder.
         DataError: a row cannot be read or written (without `skip_faulty`), or there are too few.
         VircError: the disk refuses.
     """
@@ -128,14 +128,14 @@ def _planned(config: ConvertConfig) -> list[Dataset]:
         datasets = [Dataset(config.name or MIX, parts)]
     _check_names(config, datasets)
     for dataset in datasets:
-        if layout.HOLDS != "problems" and len(_wordings([dataset])) > 1:
+        if layout.HOLDS != "problems" and len(_chat_protocols([dataset])) > 1:
             sentence = f"the sources of {dataset.name} are worded in different ways"
             raise ConfigError(sentence, "make one dataset of each: without --name and --weights")
     return datasets
 
 
 def _part(source: Source, config: ConvertConfig) -> Part:
-    """The source, with what happens to its records; some are read where their wording has to be found."""
+    """The source, with what happens to its records; some are read where their chat protocol has to be found."""
     kinds = layouts.get(source.layout).HOLDS, layouts.get(config.layout).HOLDS
     if kinds == ("problems", "solutions"):
         hint = "name the other files alone, or make trajectories first: virc data sample"
@@ -159,13 +159,15 @@ def _check_names(config: ConvertConfig, datasets: Sequence[Dataset]) -> None:
         taken.add(dataset.name.casefold())
 
 
-def _wordings(datasets: Iterable[Dataset]) -> list[Protocol]:
-    """The distinct wordings of what is written, as far as they are known."""
+def _chat_protocols(datasets: Iterable[Dataset]) -> list[Protocol]:
+    """The distinct chat protocols of what is written, as far as they are known."""
     found: list[Protocol] = []
-    for wording in (part.change.result for dataset in datasets for part in dataset.parts):
+    for chat_protocol in (part.change.result for dataset in datasets for part in dataset.parts):
         names = {each.name for each in found}  # which are no part of how a model is spoken to
-        if wording and not any(msgspec.structs.replace(wording, name=name) in found for name in names):
-            found.append(wording)
+        if chat_protocol and not any(
+            msgspec.structs.replace(chat_protocol, name=name) in found for name in names
+        ):
+            found.append(chat_protocol)
     return found
 
 
@@ -193,7 +195,7 @@ def _written(
         stream = _Stream(config, dataset, report, on_progress)
         if dataset.marks is None or any(map(any, dataset.marks)):
             try:
-                spoken = next(iter(_wordings([dataset])), None)
+                spoken = next(iter(_chat_protocols([dataset])), None)
                 its = msgspec.structs.replace(settings, grammar=spoken.grammar) if spoken else settings
                 stream.written.rows_out = layout.write(folder, dataset.name, stream, its)
             except DataError as error:
@@ -201,23 +203,23 @@ def _written(
         report.datasets.append(stream.written)
     report.rows_bytes = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     report.images_bytes, report.unshared_bytes = store.stored_bytes, store.shown_bytes
-    wordings = _wordings(datasets)
-    report.wordings = len(wordings)
-    if len(wordings) == 1:
-        text = msgspec.json.format(msgspec.json.encode(as_fields(wordings[0])), indent=1)
+    chat_protocols = _chat_protocols(datasets)
+    report.chat_protocols = len(chat_protocols)
+    if len(chat_protocols) == 1:
+        text = msgspec.json.format(msgspec.json.encode(as_fields(chat_protocols[0])), indent=1)
         (folder / FILE_NAME).write_bytes(text + b"\n")
     return report
 
 
 class _Stream:
-    """The changed records of a dataset on their way to a layout; counts them and says where a fault is."""
+    """The changed records of a dataset on their way to a format; counts them and says where a fault is."""
 
     def __init__(
         self, config: ConvertConfig, dataset: Dataset, report: Report, on_progress: Callable[[int], None]
     ) -> None:
         self.written = Written(dataset.name)
         self._config, self._dataset, self._report, self._on_progress = config, dataset, report, on_progress
-        self._at: tuple[Part, int] | None = None  # the row that the layout has in hand
+        self._at: tuple[Part, int] | None = None  # the row that the format has in hand
 
     def __iter__(self) -> Iterator[Record]:
         for part, marks in self._dataset.marked_parts():

@@ -44,10 +44,10 @@ class Boxes(msgspec.Struct):
 
 
 def recoded(record: Record, source: Protocol, target: Protocol, boxes: Boxes) -> Record:
-    """A record with its boxes and its system message as another wording has them; its images stay.
+    """A record with its boxes and its system message as another chat protocol has them; its images stay.
 
     Raises:
-        DataError: a turn, an image or the system message is not what the source's wording says.
+        DataError: a turn, an image or the system message is not what the source's chat protocol says.
     """
     sizes = shown_sizes(record, source)
     messages = []
@@ -59,7 +59,7 @@ def recoded(record: Record, source: Protocol, target: Protocol, boxes: Boxes) ->
                 content = rewritten(content, before, after, boxes)
             elif message.role == "system":
                 if content != source.system:
-                    raise FormatError("tags", "the system message is not that of the wording")
+                    raise FormatError("tags", "the system message is not that of the chat protocol")
                 content = target.system
         messages.append(Message(message.role, content))
     return msgspec.structs.replace(record, messages=tuple(messages))
@@ -71,8 +71,8 @@ def replayed(record: Record, question: str, source: Protocol, target: Protocol, 
     Args:
         record: a trajectory, or a problem alone, which is put in the words of `target`.
         question: as the user wrote it.
-        source: the wording the record is written in.
-        target: the wording it goes through again in. With `square_1000` its inputs become 1000 x 1000 px; with
+        source: the chat protocol the record is written in.
+        target: the chat protocol it goes through again in. With `square_1000` its inputs become 1000 x 1000 px; with
             `smart` they stay the files they are.
         boxes: counts what is done.
 

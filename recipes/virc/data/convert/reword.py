@@ -18,7 +18,7 @@ from virc.tools.registry import Call, ToolError, View
 _CUTS = ("crop_image", "zoom_image")
 """Tools that cut a box out of an image: where a system has only another of them, that makes the look."""
 _BOXED = r"\boxed{}"
-"""Where the first words of a wording hold it, answers stand in such a box."""
+"""Where the first words of a chat protocol hold it, answers stand in such a box."""
 _DIGITS = 4  # behind the point, of boxes in parts of the sides
 
 
@@ -31,7 +31,7 @@ def reworded(record: Record, question: str, source: Protocol, target: Protocol) 
     Args:
         record: a trajectory.
         question: as the user wrote it.
-        source: the wording the record is written in.
+        source: the chat protocol the record is written in.
         target: the other system's.
 
     Raises:

@@ -83,8 +83,8 @@ def _line(record: Record, new_id: str, settings: Writing) -> str:
     """The row of a record, read once by those who will read it, so that a wrong one is not written."""
     if record.question is None:
         raise DataError(
-            f"the question of row {record.id!r} is not known, only the wording around it",
-            "name the wording: --protocol virc_protocol.json",
+            f"the question of row {record.id!r} is not known, only the chat protocol around it",
+            "name the chat protocol: --protocol virc_protocol.json",
         )
     row: dict[str, Any] = {"id": new_id if record.id is None else record.id} | _images(record, settings)
     row["question"] = record.question

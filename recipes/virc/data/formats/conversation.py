@@ -29,13 +29,13 @@ SUMMARY = "the messages of one row, as the published script of ViRC saves them"
 HOLDS: Holds = "solutions"
 LOST = "the id, the answer and further fields of the row"
 
-_ONE_EACH = "a file of this layout holds one"
+_ONE_EACH = "a file of this format holds one"
 
 
 def recognises(path: Path) -> bool:
     """Whether it is a .json file that holds a list of messages, or a list of such lists, which `read` refuses.
 
-    It is asked before the layout sft, whose arrays begin in the same way: layouts are asked in order of their names.
+    It is asked before the format sft, whose arrays begin in the same way: formats are asked in order of their names.
     """
     if path.suffix != ".json":
         return False
@@ -95,10 +95,10 @@ def _are_several(start: bytes) -> bool:
 
 
 def _row(data: bytes) -> Fields:
-    """The messages of a file as a row of the layout sft.
+    """The messages of a file as a row of the format sft.
 
     Raises:
-        DataError: it is no list of objects, or a message does not show its images as this layout has them.
+        DataError: it is no list of objects, or a message does not show its images as this format has them.
     """
     if _are_several(data[:4096]):
         raise DataError(

@@ -1,13 +1,13 @@
-"""Layouts of rows on disk, one file each; adding one is adding a file here.
+"""Formats of rows on disk, one file each; adding one is adding a file here.
 
-A layout module has:
+A format module has:
     NAME: str                 what the user calls it (`--as NAME`)
     SUMMARY: str              one line for help
     HOLDS: Holds              what its rows are: "solutions" (conversations up to the answer), "prompts" (where a model
                               goes on) or "problems" (no conversation)
     LOST: str                 what a record loses when it is written so and read again; "" where nothing
     recognises(path: Path) -> bool
-                              whether a file is of this layout, from its name and its beginning; never raises
+                              whether a file is of this format, from its name and its beginning; never raises
     read(source: Source, start: int = 1) -> Iterator[Row]
                               rows in order, one at a time, in bounded memory; a wrong row comes with its fault; rows
                               before the number `start` are passed over without being decoded
@@ -43,7 +43,7 @@ class Source(msgspec.Struct, frozen=True):
 
     Args:
         file: where it lies.
-        layout: name of its layout.
+        format: name of its format.
         name: of the dataset: its key in `dataset_info.json`, else the file's stem.
         info: its entry in `dataset_info.json` (`formatting`, `columns`, `tags`); empty where there is none.
     """
@@ -72,7 +72,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Writing(msgspec.Struct, frozen=True):
-    """How a layout is written.
+    """How a format is written.
 
     Args:
         pictures: where images go; gives each its name in the rows.
@@ -88,24 +88,24 @@ class Writing(msgspec.Struct, frozen=True):
 
 
 def names() -> list[str]:
-    """The layouts there are."""
+    """The formats there are."""
     return discovery.names("virc.data.formats")
 
 
 def get(name: str) -> ModuleType:
-    """The layout of that name.
+    """The format of that name.
 
     Raises:
         UsageError: there is none.
     """
     if name not in names():
-        hint = did_you_mean(name, names(), f"layouts are {', '.join(names())}")
-        raise UsageError(f"there is no layout {name}", hint)
+        hint = did_you_mean(name, names(), f"formats are {', '.join(names())}")
+        raise UsageError(f"there is no format {name}", hint)
     return discovery.module("virc.data.formats", name)
 
 
 def file_for(folder: Path, name: str, ending: str) -> Path:
-    """The file that a layout writes the rows of dataset `name` to.
+    """The file that a format writes the rows of dataset `name` to.
 
     Raises:
         UsageError: no file can be called so everywhere, or it would lie in another folder.
@@ -120,7 +120,7 @@ def sources(path: Path) -> list[Source]:
     and JSONL files. Files that are named and not there are left out, as who needs only some of a dataset has them.
 
     Raises:
-        DataError: there is nothing there, or no layout recognises it.
+        DataError: there is nothing there, or no format recognises it.
     """
     if path.is_dir():
         found = _in_folder(path)
@@ -228,12 +228,12 @@ def _named(folder: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
 def _source(file: Path, name: str, info: Mapping[str, Any]) -> Source:
     layout = recognised(file)
     if layout is None:
-        raise DataError(f"{file} is of no known layout", f"layouts are {', '.join(names())}")
+        raise DataError(f"{file} is of no known format", f"formats are {', '.join(names())}")
     return Source(file, layout, name, dict(info))
 
 
 def recognised(file: Path) -> str | None:
-    """The layout of a file, from its name and its beginning; None where it has none that is known.
+    """The format of a file, from its name and its beginning; None where it has none that is known.
 
     Of several that recognise it, the first by name.
     """

@@ -1,4 +1,4 @@
-"""The wording a dataset was made with, as data: found in its conversations and held against every one of them.
+"""The chat protocol a dataset was made with, as data: found in its conversations and held against every one of them.
 
 A template covers what follows an image's last mark, a line end behind it included, because a Session shows the images
 of a turn one behind the other and then its text, so that nothing may stand between them.
@@ -49,10 +49,10 @@ _UNITS: dict[Coordinates, re.Pattern[str]] = {
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A wording and what it was found in.
+    """A chat protocol and what it was found in.
 
     Args:
-        protocol: the wording.
+        protocol: the chat protocol.
         rows: read.
         units: replies in them.
         calls: how often each tool was called.
@@ -74,7 +74,7 @@ def extract(
     images: Images | None = None,
     system: str | None = None,
 ) -> Protocol:
-    """The wording of these records; see `study`."""
+    """The chat protocol of these records; see `study`."""
     return study(records, coordinates, images, system=system).protocol
 
 
@@ -85,7 +85,7 @@ def study(
     numbers: Iterable[int] | None = None,
     system: str | None = None,
 ) -> Found:
-    """Find the wording of these records, and make sure that it makes every user turn of them exactly.
+    """Find the chat protocol of these records, and make sure that it makes every user turn of them exactly.
 
     One record is enough where its question is known, or stands between `Question:` and the last blank line. Files of
     images need not be there.
@@ -100,7 +100,7 @@ def study(
             those that are called and the usual ones. None: a record without it is a fault.
 
     Raises:
-        DataError: there is no one wording, or a turn is worded in another way.
+        DataError: there is no one chat protocol, or a turn is worded in another way.
     """
     rows = gathered(records, numbers, system)
     system = _one_system(rows)
@@ -126,7 +126,7 @@ def study_file(
     images: Images | None = None,
     system: str | None = None,
 ) -> Found:
-    """The wording of the first `most` rows of a file; see `study`.
+    """The chat protocol of the first `most` rows of a file; see `study`.
 
     Raises:
         DataError: as `study` does, or one of these rows cannot be read.
@@ -134,7 +134,7 @@ def study_file(
     """
     layout = get(source.layout)
     if layout.HOLDS == "problems":
-        raise DataError(f"{source.file} holds problems, and no conversation that would show a wording")
+        raise DataError(f"{source.file} holds problems, and no conversation that would show a chat protocol")
     return study(map(_record, islice(layout.read(source), most)), coordinates, images, system=system)
 
 
@@ -248,7 +248,7 @@ def _held(row: Conversation, protocol: Protocol) -> list[Size]:
     """The sizes of the row's images in px as they are announced.
 
     Raises:
-        DataError: the wording does not make the row's user turns.
+        DataError: the chat protocol does not make the row's user turns.
     """
     found = read_first(row.first.text, protocol, row.first.count)
     if found is None:

@@ -1,4 +1,4 @@
-"""Wording read backwards: the question and the sizes that stand in a text of a known wording."""
+"""Chat protocol read backwards: the question and the sizes that stand in a text of a known chat protocol."""
 
 import re
 from functools import lru_cache
@@ -18,11 +18,11 @@ _MOST_SHOWN = 40
 
 
 def question_of(text: str, protocol: Protocol, inputs: int | None = None) -> str | None:
-    """The question inside a first user turn of that wording, exactly; None where the text is not worded so.
+    """The question inside a first user turn of that chat protocol, exactly; None where the text is not worded so.
 
     Args:
         text: the turn without its marks.
-        protocol: the wording.
+        protocol: the chat protocol.
         inputs: how many images it announces. It matters only where nothing stands between announcements and
             question, and the question itself begins like one; None: as many as there seem to be.
     """

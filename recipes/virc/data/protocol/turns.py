@@ -1,4 +1,4 @@
-"""The user turns and tool calls of conversations, as far as the wording shows in them."""
+"""The user turns and tool calls of conversations, as far as the chat protocol shows in them."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -72,7 +72,7 @@ def gathered(
         if room < 0:
             break
     if not rows:
-        raise DataError("there are no rows to find a wording in")
+        raise DataError("there are no rows to find a chat protocol in")
     return rows
 
 
@@ -101,7 +101,7 @@ def _row(number: int, record: Record, given: str | None) -> Conversation:
             if shows != 1:
                 raise DataError(f"message {said} shows {shows} images where a tool gives one")
             text = _behind_marks(messages[at + 1].content, said)
-            turns.append(Turn(text, seen, tools.get(tool).WORDING, _size(number, record, seen)))
+            turns.append(Turn(text, seen, tools.get(tool).TEMPLATE, _size(number, record, seen)))
     return Conversation(number, system, first, turns, calls, len(messages[1::2]))
 
 

@@ -1,5 +1,5 @@
-"""Which wording made some texts: each text names every template that could have made it, the likeliest first, and the
-template that most of them name wins. So one odd row does not bend it, and shows when all are held against it.
+"""Which chat protocol made some texts: each text names every template that could have made it, the likeliest first,
+and the template that most of them name wins. So one odd row does not bend it, and shows when all are held against it.
 """
 
 import re

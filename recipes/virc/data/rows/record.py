@@ -1,7 +1,7 @@
-"""One problem and, where it is solved, how: the record that every layout is read into and written from.
+"""One problem and, where it is solved, how: the record that every format is read into and written from.
 
 Text carries `<image>` marks, as LLaMA-Factory and verl both read them: the n-th mark of a record stands for its n-th
-image. Wording, tags and tool calls stay exactly as they were written.
+image. Chat protocol, tags and tool calls stay exactly as they were written.
 """
 
 import errno
@@ -98,9 +98,9 @@ class Record(msgspec.Struct, frozen=True):
             known (a batch row). Ends with a user message where the next unit is still to be written.
         images: in the order of the marks; those of the question alone where there are no messages.
         id: as the row has it.
-        question: as the user wrote it, without the wording of any protocol.
+        question: as the user wrote it, without the chat protocol of any protocol.
         answer: the reference answer.
-        extra: further fields of the row, which pass through every layout that can hold them.
+        extra: further fields of the row, which pass through every format that can hold them.
     """
 
     messages: tuple[Message, ...] = ()

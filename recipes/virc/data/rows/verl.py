@@ -244,7 +244,7 @@ def _picture(value: Any, number: int, folder: Path) -> Picture:
 
 
 def _relative(name: str, folder: Path) -> str:
-    """The name from the folder on where it is a URL into it, so that other layouts can keep it."""
+    """The name from the folder on where it is a URL into it, so that other formats can keep it."""
     return name.removeprefix(_home(folder)) or name
 
 

@@ -4,7 +4,7 @@ NAME.progress        the truth, a `Ledger`: a line a problem, with its pass rate
 NAME.images/         the images of the rows, each once, named by content; there before a line that names them
 NAME.jsonl           the rows in order of the problems, made anew from the truth whenever a run ends
 dataset_info.json    its entry, beside those of other datasets
-virc_protocol.json   the wording of the rows
+virc_protocol.json   the chat protocol of the rows
 """
 
 import os
@@ -117,16 +117,16 @@ def begun(place: Place, protocol: Protocol, made_with: Mapping[str, object]) -> 
     """Hold the dataset alone, and give its ledger.
 
     Args:
-        protocol: the wording of the rows.
+        protocol: the chat protocol of the rows.
         made_with: the settings that all rows share.
 
     Raises:
-        ConfigError: another run holds it, or it was made with other settings, or beside rows of other wording.
+        ConfigError: another run holds it, or it was made with other settings, or beside rows of other chat protocol.
         VircError: the disk refuses.
     """
     beside = place.folder / FILE_NAME
     if beside.is_file() and _words(read_protocol(beside)) != _words(protocol):
-        raise ConfigError(f"{beside} is the wording of other rows than those to be made", _ELSEWHERE)
+        raise ConfigError(f"{beside} is the chat protocol of other rows than those to be made", _ELSEWHERE)
     with Ledger(place.progress, SCHEMA, made_with, (), "--to") as ledger:
         if not beside.is_file():
             with _replaced(beside) as file:

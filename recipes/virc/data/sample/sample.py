@@ -55,7 +55,7 @@ def sample(
         claims: which problems are done.
         on_row: told of every problem when it is done, one at a time: its fields are `line`, `rollouts`, `right`,
             `pass_rate`, `ended` (how many rollouts ended in which way), `answers` and `kept` (rows of the
-            trajectories layout, whose images are in place).
+            trajectories format, whose images are in place).
         on_wait: told when the endpoint has gone away, and is waited for.
 
     Raises:
@@ -81,7 +81,7 @@ def _sampled(config: SampleConfig, opened: Opened, row: Row, on_event: OnEvent) 
     solving = _solving(config.batch.solving, row)
     deadline = Deadline(solving.timeout)
     images = shown_images(config.batch, opened, row, deadline)
-    asked = (solving, opened.backend, opened.wording.protocol, images, row.question)
+    asked = (solving, opened.backend, opened.chat_protocol.protocol, images, row.question)
     ended: Counter[str] = Counter()
     answers: list[str | None] = []
     kept: dict[tuple[str, ...], Fields] = {}  # by what the model said: the same again teaches nothing

@@ -1,4 +1,4 @@
-"""A folder of synthetic problems: pictures, questions with exact boxes, and worked trajectories, in any layout."""
+"""A folder of synthetic problems: pictures, questions with exact boxes, and worked trajectories, in any format."""
 
 import json
 import random
@@ -34,7 +34,7 @@ _NAMES = {
     "batch": "problems",
     "sft": "trajectories",
     "trajectories": "lines",
-}  # of datasets; else as the layout
+}  # of datasets; else as the format
 _PARQUET = {"rl", "prompts"}
 _OF_PROBLEMS = {"batch", "prompts"}  # one row a problem, however many paths solve it
 _CHUNK = 25  # problems a worker draws at once; a worker that draws fewer than four times as many is not worth its start
@@ -54,7 +54,7 @@ class SynthConfig(msgspec.Struct, frozen=True):
         split: `train` or `heldout`; no figure of one is in the other.
         sides: numbers of sides to choose from, 3 or 4; a number given twice is drawn twice as often. Only of polygons
             drawn without the options of families.
-        layouts: names of layouts to write.
+        formats: names of formats to write.
         embed: parquet files hold the images, as the published ones do, and do not name files.
         workers: processes that draw; None is one a core. It changes nothing about the folder.
         families: to choose from, each as often; None are polygons.
@@ -98,11 +98,11 @@ def write(config: SynthConfig, on_progress: Progress = lambda what, count: None)
     """Make the folder, whole or not at all.
 
     It holds `problems.jsonl` (batch, with boxes), `trajectories.json` with `dataset_info.json` (sft), `rl.parquet`,
-    `prompts.parquet` or `lines.jsonl` (trajectories), as asked for; `virc_protocol.json`, the wording of the
+    `prompts.parquet` or `lines.jsonl` (trajectories), as asked for; `virc_protocol.json`, the chat protocol of the
     trajectories; and `images/` where files are named.
 
     Raises:
-        UsageError: the folder is in use, a figure of that many sides is not drawn, or there is no such layout.
+        UsageError: the folder is in use, a figure of that many sides is not drawn, or there is no such format.
         ConfigError: another run is making the folder.
         SetupError: pyarrow is not installed, or a worker was killed.
     """
@@ -116,8 +116,8 @@ def write(config: SynthConfig, on_progress: Progress = lambda what, count: None)
         _spool(folder).unlink()
         if config.embed and _PARQUET.issuperset(config.layouts):
             shutil.rmtree(folder / FOLDER)
-        wording = json.dumps(as_fields(worked.PROTOCOL), ensure_ascii=False, indent=1)
-        (folder / FILE_NAME).write_text(wording + "\n", encoding="utf-8")
+        chat_protocol = json.dumps(as_fields(worked.PROTOCOL), ensure_ascii=False, indent=1)
+        (folder / FILE_NAME).write_text(chat_protocol + "\n", encoding="utf-8")
     return config.to
 
 
@@ -138,11 +138,11 @@ def _check(config: SynthConfig) -> None:
     strange = [name for name in config.layouts if name not in layouts.names()]
     if strange or not config.layouts:
         known = ",".join(layouts.names())
-        raise UsageError(f"there is no layout {', '.join(strange) or 'to write'}", f"--layouts {known}")
+        raise UsageError(f"there is no format {', '.join(strange) or 'to write'}", f"--formats {known}")
     if not _PARQUET.isdisjoint(config.layouts):
         parquet_rows.load()
     elif config.embed:
-        raise UsageError("only parquet files hold their images", "--layouts rl --embed")
+        raise UsageError("only parquet files hold their images", "--formats rl --embed")
 
 
 def _check_of_families(config: SynthConfig) -> None:
@@ -163,7 +163,7 @@ def _check_of_families(config: SynthConfig) -> None:
     if config.twins and config.refusals:
         raise UsageError("a problem that is refused has no twin", "--twins or --refusals, not both")
     if config.twins and "batch" not in config.layouts:
-        raise UsageError("twins stand in the layout batch alone", "--layouts batch")
+        raise UsageError("twins stand in the format batch alone", "--formats batch")
 
 
 def _draw_all(folder: Path, config: SynthConfig, on_progress: Callable[[int], None]) -> None:
@@ -249,7 +249,7 @@ def _place(number: int) -> str:
 
 
 def _spool(folder: Path) -> Path:
-    """The file where records wait, one a line, until every layout has been written."""
+    """The file where records wait, one a line, until every format has been written."""
     return folder / ".drawn"
 
 
@@ -266,7 +266,7 @@ def _records(folder: Path) -> Iterator[Record]:
 
 
 def _records_of(folder: Path, layout: str) -> Iterator[Record]:
-    """The records as a layout tells them: rows of problems have the first path alone, other rows no twin."""
+    """The records as a format tells them: rows of problems have the first path alone, other rows no twin."""
     for record in _records(folder):
         if layout in _OF_PROBLEMS and not _is_first(record):
             continue

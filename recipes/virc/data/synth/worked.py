@@ -17,7 +17,7 @@ from virc.reasoning.protocol import own_protocol
 from virc.scoring.score import UNREADABLE
 from virc.tools.registry import schemas
 
-# The wording of every trajectory made here: the datasets of `virc data synth` and what `tiny` is trained on.
+# The chat protocol of every trajectory made here: the datasets of `virc data synth` and what `tiny` is trained on.
 PROTOCOL = own_protocol(schemas(("crop_image", "scale_image", "display_image")))
 
 CANNOT = "I cannot read this picture."

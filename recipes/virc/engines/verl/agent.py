@@ -39,7 +39,7 @@ _BARRED = -100.0  # added to a logit that vLLM must not draw
 
 
 class Manner(msgspec.Struct, frozen=True):
-    """How a row is spoken to: in which wording, and for how many units at most."""
+    """How a row is spoken to: in which chat protocol, and for how many units at most."""
 
     protocol: Protocol
     max_turns: int
@@ -49,7 +49,7 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
     """One rollout.
 
     Args:
-        protocol: file of the wording that conversations are held in.
+        protocol: file of the chat protocol that conversations are held in.
         folder: of the rows' images; others are not opened.
         rollout: the whole problem, or one unit after the conversation of the row.
         max_turns: units after which a rollout ends.
@@ -86,7 +86,7 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
 
         Args:
             sampling_params: verl's.
-            row: columns of the layouts `prompts` (for `multi_turn`) or `rl`.
+            row: columns of the formats `prompts` (for `multi_turn`) or `rl`.
 
         Returns:
             The ids with their mask; for reward and traces `rollout` (a `Trace` as JSON), `replies` and `finish` (texts

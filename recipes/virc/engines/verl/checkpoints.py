@@ -1,6 +1,6 @@
 """A checkpoint as verl leaves it, `global_step_N/`: the actor's shards, and beside them what resuming needs.
 
-Its layout stands in `shards.py`. Whether saving ended verl notes beside the folders, in one file for all.
+Its format stands in `shards.py`. Whether saving ended verl notes beside the folders, in one file for all.
 """
 
 from pathlib import Path

@@ -25,7 +25,8 @@ class Place(msgspec.Struct, frozen=True):
 
     Args:
         weights: the model.
-        published: what clients are told of it, as JSON: `virc_protocol`, its wording, and `virc_grid`, its image sizes.
+        published: what clients are told of it, as JSON: `virc_protocol`, its chat protocol, and `virc_grid`, its
+            image sizes.
         files: folder for that, and for vLLM's own caches.
         python: the engine's interpreter.
         recipes: folder with the code of this package.

@@ -1,4 +1,4 @@
-"""In vLLM's process: /v1/models also says the wording that the model was trained with, and its image sizes."""
+"""In vLLM's process: /v1/models also says the chat protocol that the model was trained with, and its image sizes."""
 
 import json
 import os

@@ -2,7 +2,7 @@
 
 Read as it is published: parquet files that hold the images (`data/testmini-*.parquet`), or one JSON object of problems
 by id (`annot_testmini.json`) beside their `images/`. The question is asked with its unit and the number of decimals
-wanted; the wording for that is this project's, not the published `query`.
+wanted; the chat protocol for that is this project's, not the published `query`.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Benchmarks, one file each; adding one is adding a file here.
 
-A benchmark module has what `Benchmark` lists. Its rows are those of the batch layout, and beside `answer` and `choices`
+A benchmark module has what `Benchmark` lists. Its rows are those of the batch format, and beside `answer` and `choices`
 they say how an answer counts (`decimals`, `tolerance`) and which parts of the benchmark a problem belongs to
 (`category`). A user's own benchmark is a JSONL file of such rows.
 """
@@ -86,7 +86,7 @@ def find(name: str, workspace: Path, split: str | None = None) -> Found:
     """Find the problems that a name stands for.
 
     Args:
-        name: of a benchmark or its dataset on the hub, a folder called so; or a JSONL file in the batch layout, or
+        name: of a benchmark or its dataset on the hub, a folder called so; or a JSONL file in the batch format, or
             a folder with its `problems.jsonl`. A folder that has a benchmark's name is meant by `./NAME`.
         workspace: folder whose `data/` is looked into.
         split: part of a benchmark.
@@ -94,7 +94,7 @@ def find(name: str, workspace: Path, split: str | None = None) -> Found:
     Raises:
         UsageError: there is no such split, or the name is empty or means standard input.
         ConfigError: no such benchmark, or its dataset is not on this machine.
-        DataError: no such file, or one of another layout.
+        DataError: no such file, or one of another format.
     """
     if not name:  # a variable of a script that was not set, as a rule
         raise UsageError("the name of the benchmark is empty", f"virc eval {next(iter(names()))}")
@@ -228,9 +228,9 @@ def _own(path: Path, split: str | None) -> Found:
         raise DataError(f"{path} is no benchmark: it holds no {PROBLEMS}", "name a JSONL file")
     file = path / PROBLEMS if whole else path
     if not batch.recognises(file):
-        source = only_source(file)  # it has another layout, or none
+        source = only_source(file)  # it has another format, or none
         raise DataError(
-            f"{file} holds no problems in the batch layout, but {source.layout}",
+            f"{file} holds no problems in the batch format, but {source.layout}",
             f"virc data convert {file} --to problems --as batch",
         )
     named = path.resolve().name if whole else file.stem

@@ -36,7 +36,7 @@ class Solving(msgspec.Struct, frozen=True):
 
     Args:
         backend: the model.
-        protocol: its wording.
+        protocol: its chat protocol.
         config: turns and time of one problem; the rest is in the requests.
         at_once: problems that are solved at a time.
         waiting: problems that may wait for their turn.

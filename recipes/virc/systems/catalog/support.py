@@ -136,7 +136,7 @@ def tested() -> Mapping[str, Record]:
 
 
 def digest(system: System) -> str:
-    """SHA-256 of what a system's YAML says, in hexadecimal digits; comments and layout do not count."""
+    """SHA-256 of what a system's YAML says, in hexadecimal digits; comments and format do not count."""
     content = plain_yaml.read(system.file)
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
