@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 from virc.envs import pins as envs
-from virc.systems.catalog import support as state
 from virc.systems import registry as systems
+from virc.systems.catalog import support as state
 from virc.systems.catalog.support import Ran, Record
 
 

@@ -1,10 +1,10 @@
 """The figures of a model's card, gathered from evaluations of it in one folder.
 
-    virc data synth --to heldout --split heldout --count 100 --seed 20000 --twins --formats batch
+    virc data synth --to heldout --split heldout --count 100 --seed 20000 --counterfactuals --formats batch
     virc data synth --to strange --split heldout --count 400 --seed 20001 --refusals 1 --formats batch
     virc eval diagrams --model MODEL --model CONTROL --to EVALS/tools
-    virc eval heldout --model MODEL --crops twin --to EVALS/twin
-    virc eval heldout --model MODEL --crops blank --to EVALS/blank
+    virc eval heldout --model MODEL --crop-ablation twin --to EVALS/twin
+    virc eval heldout --model MODEL --crop-ablation blank --to EVALS/blank
     virc eval strange --model MODEL --to EVALS/unfamiliar
     virc eval strangers --model MODEL --to EVALS/strangers
     python -m tiny.measure EVALS MODEL [--control CONTROL] > measured.json

@@ -40,7 +40,7 @@ def test_a_dry_run_shows_the_engine_on_the_loopback_with_a_key_of_its_own(tmp_pa
     assert said["environment"]["VLLM_API_KEY"] == "***"
     assert "abc123" not in done.out
     assert said["agent"] == {"url": "http://127.0.0.1:8123/v1", "model": "tiny", "turns": 16, "inputs": 4}
-    done = virc(*words, "--dry-run", "--images", 5)
+    done = virc(*words, "--dry-run", "--limit-images", 5)
     assert "url=http://127.0.0.1:8123/v1\n# at most 4 turns, about 1 image of a chat\n" in done.out
     assert not [*tmp_path.iterdir()]
 
@@ -79,7 +79,11 @@ def test_a_judge_is_served_with_room_to_look() -> None:
             2,
             "--engine means nothing with --endpoint",
         ),
-        (["tiny", "--agent", "--images", "1"], 2, "--images 1 leaves the model nothing to look at"),
+        (
+            ["tiny", "--agent", "--limit-images", "1"],
+            2,
+            "--limit-images 1 leaves the model nothing to look at",
+        ),
         (["nothing-like-it", "--agent"], 3, "no model 'nothing-like-it'"),
     ],
 )

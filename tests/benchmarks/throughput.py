@@ -113,7 +113,7 @@ class Recorder(BaseHTTPRequestHandler):
 
 def batch(rows: Path, url: str, out: Path) -> Done:
     """Solve the rows with our command."""
-    words = ["solve", "--batch", str(rows), "--out", str(out), "--endpoint", url, "--temperature", "0"]
+    words = ["solve", "--batch", str(rows), "--to", str(out), "--endpoint", url, "--temperature", "0"]
     words += ["--concurrency", str(AT_ONCE)]
     out.unlink(missing_ok=True)
     began = time.perf_counter()

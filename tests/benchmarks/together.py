@@ -23,7 +23,7 @@ def batch(rows: Path, at_once: int) -> tuple[float, dict[object, object]]:
     words = [*VIRC, "solve", "--batch", str(rows), "--model", "tiny", "--device", "cpu", "--temperature", "0"]
     out = rows.with_suffix(".out")
     out.unlink(missing_ok=True)
-    words += ["--out", str(out), "--concurrency", str(at_once)]
+    words += ["--to", str(out), "--concurrency", str(at_once)]
     process = subprocess.Popen(words, env=ENV, stderr=subprocess.DEVNULL)
     _, _, usage = os.wait4(process.pid, 0)
     lines = [json.loads(line) for line in out.read_bytes().splitlines()] if out.exists() else []

@@ -87,7 +87,7 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """RL rows with ids and references, made of a good set."""
     folder = tmp_path_factory.mktemp("ours")
     good_set(folder / "sft")
-    done = virc("data", "convert", folder / "sft" / FILE, "--as", "rl", "--to", folder / "rl")
+    done = virc("data", "convert", folder / "sft" / FILE, "--format", "rl", "--to", folder / "rl")
     assert done.code == 0, done.err
     [file] = (folder / "rl").glob("*.parquet")
     return file

@@ -45,7 +45,7 @@ def everywhere(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     """The same rows in every format."""
     home = tmp_path_factory.mktemp("everywhere")
     for layout in LAYOUTS:
-        assert convert(drawn, "--to", home / layout, "--as", layout, "--name", "rows") == 0
+        assert convert(drawn, "--to", home / layout, "--format", layout, "--name", "rows") == 0
     return {layout: home / layout for layout in LAYOUTS}
 
 
@@ -64,7 +64,7 @@ def test_every_pair_of_layouts_keeps_all_that_both_can_hold(
 ) -> None:
     (whole,) = records(drawn).values()
     to = tmp_path / "out"
-    code = convert(everywhere[source], "--to", to, "--as", target, "--protocol", drawn.parent / FILE_NAME)
+    code = convert(everywhere[source], "--to", to, "--format", target, "--protocol", drawn.parent / FILE_NAME)
     if source in ("prompts", "batch") and target in ("sft", "trajectories"):
         assert code == 5
         assert not to.exists()
@@ -101,8 +101,8 @@ def check_round_trip(rows: list[Record], there: str, back: str) -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
         write(folder / "a", there, rows)
-        assert convert(folder / "a", "--to", folder / "b", "--as", back) == 0
-        assert convert(folder / "b", "--to", folder / "c", "--as", there) == 0
+        assert convert(folder / "a", "--to", folder / "b", "--format", back) == 0
+        assert convert(folder / "b", "--to", folder / "c", "--format", there) == 0
         assert records(folder / "c") == records(folder / "a") == {"rows": [bare(row) for row in rows]}
 
 
@@ -124,7 +124,7 @@ def test_any_trajectory_comes_back_as_it_was_at_length(rows: list[Record], there
 
 
 def test_published_rl_files_go_in_and_come_out_as_they_were(published: crux.Crux, tmp_path: Path) -> None:
-    assert convert(published.train, "--to", tmp_path / "out", "--as", "rl", "--embed") == 0
+    assert convert(published.train, "--to", tmp_path / "out", "--format", "rl", "--embed") == 0
     (file,) = (tmp_path / "out").glob("*.parquet")
     before, after = pq.read_table(published.train).to_pylist(), pq.read_table(file).to_pylist()
     assert len(before) == len(after)
@@ -141,7 +141,7 @@ def test_published_rl_files_go_in_and_come_out_as_they_were(published: crux.Crux
 def test_published_rl_files_without_their_last_replies_are_no_trajectories(
     published: crux.Crux, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert convert(published.train, "--to", tmp_path / "out", "--as", "sft") == 5
+    assert convert(published.train, "--to", tmp_path / "out", "--format", "sft") == 5
     said = capfd.readouterr().err
     assert f"{published.train}, row 1: the reply to its last message is not known" in said
     assert not list(tmp_path.iterdir())
@@ -151,8 +151,8 @@ def test_questions_are_taken_out_of_a_chat_protocol_that_nobody_told(
     published: crux.Crux, tmp_path: Path
 ) -> None:
     """The SFT file holds the questions within its turns alone; the RL file of the same problems tells them."""
-    assert convert(published.dynamic, "--to", tmp_path / "sft", "--as", "batch") == 0
-    assert convert(published.train, "--to", tmp_path / "rl", "--as", "batch") == 0
+    assert convert(published.dynamic, "--to", tmp_path / "sft", "--format", "batch") == 0
+    assert convert(published.train, "--to", tmp_path / "rl", "--format", "batch") == 0
     (found,), (known,) = records(tmp_path / "sft").values(), records(tmp_path / "rl").values()
     assert [(row.question, row.answer) for row in found] == [(row.question, row.answer) for row in known]
 
@@ -164,7 +164,7 @@ def test_without_any_chat_protocol_the_question_is_the_line_that_says_so(tmp_pat
         Message("assistant", "<think>a</think><answer>7</answer>"),
     )
     write(tmp_path / "a", "sft", [Record(messages, (Picture("", data=DATA[0]),))])
-    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--as", "batch") == 0
+    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "batch") == 0
     (row,) = records(tmp_path / "b")["rows"]
     assert (row.question, row.answer) == (line.removeprefix("Question: "), "7")
 
@@ -172,7 +172,7 @@ def test_without_any_chat_protocol_the_question_is_the_line_that_says_so(tmp_pat
 def test_a_question_that_nothing_tells_is_a_fault(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     messages = (Message("user", f"{MARK}Well?"), Message("assistant", "<think>a</think><answer>7</answer>"))
     write(tmp_path / "a", "sft", [Record(messages, (Picture("", data=DATA[0]),))])
-    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--as", "prompts") == 5
+    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "prompts") == 5
     assert "row 1: its question is not known" in capfd.readouterr().err
 
 
@@ -185,9 +185,9 @@ def test_problems_become_prompts_in_a_chat_protocol_that_is_named(
         "batch",
         [msgspec.structs.replace(row, messages=()) for row in records(everywhere["batch"])["rows"]],
     )
-    assert convert(lone, "--to", tmp_path / "out", "--as", "prompts") == 3
+    assert convert(lone, "--to", tmp_path / "out", "--format", "prompts") == 3
     assert "--protocol default" in capfd.readouterr().err
-    assert convert(lone, "--to", tmp_path / "out", "--as", "prompts", "--protocol", "default") == 0
+    assert convert(lone, "--to", tmp_path / "out", "--format", "prompts", "--protocol", "default") == 0
     (row, *_) = records(tmp_path / "out")["rows"]
     assert [message.role for message in row.messages] == ["system", "user"]
     assert f"Question: {row.question}\n" in row.messages[1].content
@@ -198,7 +198,9 @@ def test_choices_are_asked_with_the_question(tmp_path: Path) -> None:
     Image.new("RGB", (56, 56)).save(image, "PNG")
     record = Record((), (Picture("", data=image.getvalue()),), 1, "Which?", "b", {"choices": ["a", "b"]})
     write(tmp_path / "a", "batch", [record])
-    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--as", "prompts", "--protocol", "default") == 0
+    assert (
+        convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "prompts", "--protocol", "default") == 0
+    )
     (row,) = records(tmp_path / "b")["rows"]
     assert "Question: Which? Choices: a b\n" in row.messages[1].content
     assert (row.question, row.extra["choices"]) == ("Which?", ["a", "b"])
@@ -207,21 +209,21 @@ def test_choices_are_asked_with_the_question(tmp_path: Path) -> None:
 def test_boxes_go_to_permille_and_back_with_the_chat_protocol_beside_them(
     drawn: Path, tmp_path: Path
 ) -> None:
-    assert convert(drawn, "--to", tmp_path / "a", "--as", "sft", "--coordinates", "permille") == 0
+    assert convert(drawn, "--to", tmp_path / "a", "--format", "sft", "--coordinates", "permille") == 0
     chat_protocol = json.loads((tmp_path / "a" / FILE_NAME).read_text())
     assert chat_protocol["coordinates"] == "permille"
     assert "thousandths" in chat_protocol["system"]
     assert records(tmp_path / "a") != records(drawn)
-    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--as", "sft", "--coordinates", "pixel") == 0
+    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "sft", "--coordinates", "pixel") == 0
     assert records(tmp_path / "b") == records(drawn)
-    assert convert(tmp_path / "b", "--to", tmp_path / "c", "--as", "sft", "--coordinates", "pixel") == 0
+    assert convert(tmp_path / "b", "--to", tmp_path / "c", "--format", "sft", "--coordinates", "pixel") == 0
     assert tree(tmp_path / "c") == tree(tmp_path / "b")
 
 
 def test_rows_of_units_get_other_boxes_in_the_same_rows(everywhere: dict[str, Path], tmp_path: Path) -> None:
     beside = everywhere["rl"]
-    assert convert(beside, "--to", tmp_path / "a", "--as", "rl", "--coordinates", "permille") == 0
-    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--as", "rl", "--coordinates", "pixel") == 0
+    assert convert(beside, "--to", tmp_path / "a", "--format", "rl", "--coordinates", "permille") == 0
+    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "rl", "--coordinates", "pixel") == 0
     assert records(tmp_path / "a") != records(beside)
     assert records(tmp_path / "b", joined=False) == records(beside, joined=False)
 
@@ -229,12 +231,12 @@ def test_rows_of_units_get_other_boxes_in_the_same_rows(everywhere: dict[str, Pa
 def test_a_foreign_chat_protocol_of_other_boxes_has_to_be_named(
     published: crux.Crux, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    words = (published.dynamic, "--to", tmp_path / "out", "--as", "sft", "--coordinates", "permille")
+    words = (published.dynamic, "--to", tmp_path / "out", "--format", "sft", "--coordinates", "permille")
     assert convert(*words) == 3
     said = capfd.readouterr().err
     assert "--protocol FILE" in said
     assert "--protocol default" in said
-    assert convert(published.fixed, "--to", tmp_path / "fixed", "--as", "batch") == 0
+    assert convert(published.fixed, "--to", tmp_path / "fixed", "--format", "batch") == 0
     chat_protocol = tmp_path / "fixed" / FILE_NAME
     assert json.loads(chat_protocol.read_text())["coordinates"] == "permille"
     target = json.loads(chat_protocol.read_text()) | {"images": "smart"}
@@ -245,14 +247,16 @@ def test_a_foreign_chat_protocol_of_other_boxes_has_to_be_named(
 
 
 def test_trajectories_move_onto_square_images_and_back(drawn: Path, tmp_path: Path) -> None:
-    assert convert(drawn, "--to", tmp_path / "a", "--as", "sft", "--images", "square_1000") == 0
+    assert convert(drawn, "--to", tmp_path / "a", "--format", "sft", "--images", "square_1000") == 0
     (rows,) = records(tmp_path / "a").values()
     for row in rows:
         sizes = [Image.open(io.BytesIO(picture.data or b"")).size for picture in row.images]
         assert sizes[0] == (1000, 1000)
         assert all(side > 200 for size in sizes[1:] for side in size)
     assert json.loads((tmp_path / "a" / FILE_NAME).read_text())["images"] == "square_1000"
-    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--as", "trajectories", "--images", "smart") == 0
+    assert (
+        convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "trajectories", "--images", "smart") == 0
+    )
     (back,) = records(tmp_path / "b").values()
     assert all("1008 x 1008" in row.messages[1].content for row in back)
 
@@ -266,7 +270,7 @@ def test_going_through_a_trajectory_again_asks_all_that_was_asked(drawn: Path, t
     row = msgspec.structs.replace(rows[0], messages=(rows[0].messages[0], other, *rows[0].messages[2:]))
     write(tmp_path / "a", "sft", [row])
     (tmp_path / "a" / FILE_NAME).write_bytes((drawn.parent / FILE_NAME).read_bytes())
-    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--as", "sft", "--images", "square_1000") == 0
+    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "sft", "--images", "square_1000") == 0
     (there,) = records(tmp_path / "b")["rows"]
     assert f"Question: {asked}\n" in there.messages[1].content
     assert there.question == row.question
@@ -274,19 +278,19 @@ def test_going_through_a_trajectory_again_asks_all_that_was_asked(drawn: Path, t
 
 def test_layouts_and_what_is_said_about_them(capfd: pytest.CaptureFixture[str]) -> None:
     assert set(layouts.names()) == {*LAYOUTS, "conversation"}  # which holds one row: test_saved_conversation
-    assert convert("x.json", "--to", "y", "--as", "stf") == 2
+    assert convert("x.json", "--to", "y", "--format", "stf") == 2
     assert "sft" in capfd.readouterr().err
 
 
 def test_weights_are_one_for_each_dataset(
     drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert convert(drawn, "--to", tmp_path / "out", "--as", "sft", "--weights", "1,2") == 2
+    assert convert(drawn, "--to", tmp_path / "out", "--format", "sft", "--weights", "1,2") == 2
     assert "--weights needs one number a dataset, and has 2 for trajectories" in capfd.readouterr().err
 
 
 def test_json_tells_rows_and_sizes(drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert convert(drawn, "--to", tmp_path / "out", "--as", "rl", "--json") == 0
+    assert convert(drawn, "--to", tmp_path / "out", "--format", "rl", "--json") == 0
     fields = told(capfd.readouterr().out)
     (dataset,) = fields["datasets"]
     units = sum(len(row.messages) // 2 for rows in records(drawn).values() for row in rows)
@@ -294,7 +298,7 @@ def test_json_tells_rows_and_sizes(drawn: Path, tmp_path: Path, capfd: pytest.Ca
     assert fields["schema"] == "virc.data.convert/1"
     assert fields["images_bytes"] < fields["unshared_bytes"]
     assert fields["error"] is None
-    assert convert(drawn, "--to", tmp_path / "out", "--as", "rl", "--json") == 2
+    assert convert(drawn, "--to", tmp_path / "out", "--format", "rl", "--json") == 2
     failed = told(capfd.readouterr().out)
     assert failed.keys() == fields.keys()
     assert failed["error"]["message"] == f"{tmp_path / 'out'} is in use"

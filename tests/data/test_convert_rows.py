@@ -38,7 +38,7 @@ def test_a_subset_is_exact_ordered_seeded_and_within_a_larger_one(tmp_path: Path
     found = []
     for number, (count, seed) in enumerate([(50, 7), (75, 7), (50, 8)]):
         to = tmp_path / f"out-{number}"
-        assert convert(source, "--to", to, "--as", "sft", "--take", count, "--seed", seed) == 0
+        assert convert(source, "--to", to, "--format", "sft", "--limit", count, "--seed", seed) == 0
         found.append(ids(to)["rows"])
     half, more, other = found
     assert (len(half), len(more), len(other)) == (50, 75, 50)
@@ -46,30 +46,31 @@ def test_a_subset_is_exact_ordered_seeded_and_within_a_larger_one(tmp_path: Path
     assert set(half) < set(more)
     assert set(half) != set(other)
     assert (
-        convert(tmp_path / "out-1", "--to", tmp_path / "again", "--as", "sft", "--take", 50, "--seed", 7) == 0
+        convert(tmp_path / "out-1", "--to", tmp_path / "again", "--format", "sft", "--limit", 50, "--seed", 7)
+        == 0
     )
     assert ids(tmp_path / "again")["rows"] == half
 
 
 def test_too_few_rows_are_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     source = dataset(tmp_path / "a", 10)
-    assert convert(source, "--to", tmp_path / "b", "--as", "sft", "--take", 11) == 5
+    assert convert(source, "--to", tmp_path / "b", "--format", "sft", "--limit", 11) == 5
     assert "rows has 10 rows, and 11 are to be taken of it" in capfd.readouterr().err
     assert not (tmp_path / "b").exists()
 
 
 def test_a_mix_has_its_weights_and_one_name(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     sources = [dataset(tmp_path / "a", 70), dataset(tmp_path / "b", 40, start=1000)]
-    words = (*sources, "--as", "sft", "--weights", "2,1")
-    assert convert(*words, "--to", tmp_path / "mix", "--take", 90) == 0
+    words = (*sources, "--format", "sft", "--weights", "2,1")
+    assert convert(*words, "--to", tmp_path / "mix", "--limit", 90) == 0
     mixed = ids(tmp_path / "mix")["mix"]
     assert [sum(1 for id in mixed if int(str(id)) < 1000), len(mixed)] == [60, 90]
     assert convert(*words, "--to", tmp_path / "all", "--name", "both") == 0
     assert len(ids(tmp_path / "all")["both"]) == 105
-    assert convert(*words, "--to", tmp_path / "more", "--take", 120) == 5
+    assert convert(*words, "--to", tmp_path / "more", "--limit", 120) == 5
     assert "rows has 70 rows, and 80 are to be taken of it" in capfd.readouterr().err
-    assert convert(*sources, "--as", "sft", "--weights", "2", "--to", tmp_path / "more") == 2
-    assert convert(*sources, "--as", "sft", "--weights", "2,0", "--to", tmp_path / "more") == 2
+    assert convert(*sources, "--format", "sft", "--weights", "2", "--to", tmp_path / "more") == 2
+    assert convert(*sources, "--format", "sft", "--weights", "2,0", "--to", tmp_path / "more") == 2
 
 
 def test_several_datasets_keep_their_names_or_become_one(
@@ -77,11 +78,13 @@ def test_several_datasets_keep_their_names_or_become_one(
 ) -> None:
     write(tmp_path / "a", "sft", [row(1)], "one")
     write(tmp_path / "b", "sft", [row(2)], "two")
-    assert convert(tmp_path / "a", tmp_path / "b", "--to", tmp_path / "apart", "--as", "trajectories") == 0
+    assert (
+        convert(tmp_path / "a", tmp_path / "b", "--to", tmp_path / "apart", "--format", "trajectories") == 0
+    )
     assert ids(tmp_path / "apart") == {"one": [1], "two": [2]}
-    assert convert(tmp_path / "apart", "--to", tmp_path / "joined", "--as", "sft", "--name", "all") == 0
+    assert convert(tmp_path / "apart", "--to", tmp_path / "joined", "--format", "sft", "--name", "all") == 0
     assert ids(tmp_path / "joined") == {"all": [1, 2]}
-    assert convert(tmp_path / "a", tmp_path / "a", "--to", tmp_path / "c", "--as", "sft") == 2
+    assert convert(tmp_path / "a", tmp_path / "a", "--to", tmp_path / "c", "--format", "sft") == 2
     assert "two datasets would be called one" in capfd.readouterr().err
 
 
@@ -96,7 +99,7 @@ def test_a_split_never_shows_one_picture_on_both_sides(tmp_path: Path, layout: s
         for each in rows[50:]
     ]
     write(tmp_path / "b", "trajectories", copies, "two")
-    words = (tmp_path / "a", tmp_path / "b", "--as", layout, "--split", "val=0.25")
+    words = (tmp_path / "a", tmp_path / "b", "--format", layout, "--split", "val=0.25")
     assert convert(*words, "--to", tmp_path / "out") == 0
     sides: dict[str, set[bytes]] = {"train": set(), "val": set()}
     counts = {"train": 0, "val": 0}
@@ -113,10 +116,10 @@ def test_a_split_never_shows_one_picture_on_both_sides(tmp_path: Path, layout: s
 
 def test_rows_of_one_picture_cannot_be_split(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     source = dataset(tmp_path / "a", 10)
-    assert convert(source, "--to", tmp_path / "b", "--as", "sft", "--split", "val=0.2") == 5
+    assert convert(source, "--to", tmp_path / "b", "--format", "sft", "--split", "val=0.2") == 5
     assert "0.2 of 10 rows cannot be set aside" in capfd.readouterr().err
     for part in ("val=1", "val", "=0.1", "train=0.1", "val=x"):
-        assert convert(source, "--to", tmp_path / "b", "--as", "sft", "--split", part) == 2
+        assert convert(source, "--to", tmp_path / "b", "--format", "sft", "--split", part) == 2
 
 
 def test_size_grows_with_images_not_with_turns(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -127,7 +130,7 @@ def test_size_grows_with_images_not_with_turns(tmp_path: Path, capfd: pytest.Cap
         for id in range(5)
     ]
     write(tmp_path / "a", "sft", rows)
-    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--as", "rl", "--json") == 0
+    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "rl", "--json") == 0
     fields = told(capfd.readouterr().out)
     size = len(picture(0).data or b"")
     assert fields["images_bytes"] == 8 * size
@@ -160,7 +163,7 @@ def test_a_faulty_row_is_an_error_before_anything_is_there(
 ) -> None:
     for number, what in ((2, "JSON"), (4, "last message"), (5, "no.png cannot be read")):
         source = spoil(dataset(tmp_path / f"a{number}", 6), {number: FAULTS[number]})
-        assert convert(source, "--to", tmp_path / "out", "--as", "sft") == 5
+        assert convert(source, "--to", tmp_path / "out", "--format", "sft") == 5
         said = capfd.readouterr().err
         assert f"{source / 'rows.jsonl'}, " in said
         assert f" {number}: " in said
@@ -171,7 +174,7 @@ def test_a_faulty_row_is_an_error_before_anything_is_there(
 @pytest.mark.parametrize("target", ["sft", "trajectories", "rl", "prompts", "batch"])
 def test_faulty_rows_can_be_left_out(tmp_path: Path, capfd: pytest.CaptureFixture[str], target: str) -> None:
     source = spoil(dataset(tmp_path / "a", 6), FAULTS)
-    words = (source, "--to", tmp_path / "out", "--as", target, "--skip-faulty", "--json")
+    words = (source, "--to", tmp_path / "out", "--format", target, "--skip-faulty", "--json")
     assert convert(*words) == 0
     fields = told(capfd.readouterr().out)
     (counts,) = fields["datasets"]
@@ -182,8 +185,8 @@ def test_faulty_rows_can_be_left_out(tmp_path: Path, capfd: pytest.CaptureFixtur
 
 def test_a_subset_of_rows_with_faults_is_of_the_others(tmp_path: Path) -> None:
     source = spoil(dataset(tmp_path / "a", 20, pictures=20), {2: "no JSON"})
-    words = (source, "--to", tmp_path / "out", "--as", "sft", "--skip-faulty")
-    assert convert(*words, "--take", 19, "--split", "val=0.2") == 0
+    words = (source, "--to", tmp_path / "out", "--format", "sft", "--skip-faulty")
+    assert convert(*words, "--limit", 19, "--split", "val=0.2") == 0
     found = ids(tmp_path / "out")
     assert sorted(int(str(id)) for each in found.values() for id in each) == [0, *range(2, 20)]
 
@@ -197,17 +200,17 @@ def test_half_a_character_stays_in_json_and_is_a_fault_of_its_row_in_parquet(
     )
     odd = Record(messages, (picture(0),), 3, "why?", "7")
     write(tmp_path / "a", "trajectories", [row(1), odd, row(2)])
-    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--as", "sft") == 0
+    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "sft") == 0
     assert records(tmp_path / "b") == records(tmp_path / "a")
-    assert convert(tmp_path / "b", "--to", tmp_path / "c", "--as", "rl") == 5
+    assert convert(tmp_path / "b", "--to", tmp_path / "c", "--format", "rl") == 5
     assert "row 2: it is no UTF-8" in capfd.readouterr().err
-    assert convert(tmp_path / "b", "--to", tmp_path / "c", "--as", "rl", "--skip-faulty") == 0
+    assert convert(tmp_path / "b", "--to", tmp_path / "c", "--format", "rl", "--skip-faulty") == 0
     assert ids(tmp_path / "c")["rows"] == [1, 2]
 
 
 def test_no_row_left_is_an_error(tmp_path: Path) -> None:
     source = spoil(dataset(tmp_path / "a", 1), {1: "no JSON"})
-    assert convert(source, "--to", tmp_path / "out", "--as", "sft", "--skip-faulty") == 5
+    assert convert(source, "--to", tmp_path / "out", "--format", "sft", "--skip-faulty") == 5
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
@@ -230,7 +233,7 @@ def test_images_from_elsewhere_never_come_in(tmp_path: Path, name: str) -> None:
     line = json.loads((source / "rows.jsonl").read_text().splitlines()[0]) | {"images": [name]}
     spoil(source, {1: line})
     for layout in ("sft", "rl", "batch"):
-        assert convert(source, "--to", tmp_path / "out", "--as", layout) == 5
+        assert convert(source, "--to", tmp_path / "out", "--format", layout) == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "secret.png"]
 
 
@@ -243,6 +246,6 @@ def test_names_of_datasets_never_leave_the_folder(tmp_path: Path, name: str) -> 
     (source / "dataset_info.json").write_text(json.dumps({name: info["rows"]}))
     before = tree(tmp_path)
     for layout in ("sft", "trajectories", "rl", "prompts", "batch"):
-        assert convert(source, "--to", tmp_path / "out", "--as", layout) == 2
+        assert convert(source, "--to", tmp_path / "out", "--format", layout) == 2
     assert tree(tmp_path) == before
-    assert convert(source, "--to", tmp_path / "out", "--as", "sft", "--name", "good") == 0
+    assert convert(source, "--to", tmp_path / "out", "--format", "sft", "--name", "good") == 0

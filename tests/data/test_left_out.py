@@ -42,7 +42,7 @@ def test_what_is_left_out_is_what_is_not_there(fetched: Path) -> None:
     assert layouts.left_out(fetched / f"{crux.DYNAMIC}.json") == []
 
 
-@pytest.mark.parametrize("words", [("show",), ("protocol",), ("convert", "--as", "batch", "--to", "new")])
+@pytest.mark.parametrize("words", [("show",), ("protocol",), ("convert", "--format", "batch", "--to", "new")])
 def test_every_reader_of_a_folder_says_so(
     words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -166,7 +166,7 @@ def test_rows_of_a_system_are_in_its_words_and_pass_its_check(tmp_path: Path) ->
     made = ("--count", 6, "--seed", 3, "--workers", 1, "--formats", "sft,batch")
     assert virc("data", "synth", "--to", tmp_path / "own", *made).code == 0
     rows = tmp_path / "own" / "trajectories.json"
-    words = ("--as", "sft", "--system", "virgo", "--workers", 1)
+    words = ("--format", "sft", "--system", "virgo", "--workers", 1)
     assert virc("data", "convert", rows, "--to", tmp_path / "virgo", *words).code == 0
     assert virc("data", "check", tmp_path / "virgo").code == 0
     alone = tmp_path / "alone"
@@ -192,9 +192,9 @@ def test_problems_of_several_systems_are_mixed_each_with_its_name(tmp_path: Path
     made = ("--count", 4, "--seed", 3, "--workers", 1, "--formats", "batch")
     assert virc("data", "synth", "--to", tmp_path / "own", *made).code == 0
     rows = tmp_path / "own" / "problems.jsonl"
-    named = ("--as", "batch", "--system", "visual-rft")
+    named = ("--format", "batch", "--system", "visual-rft")
     assert virc("data", "convert", rows, "--to", tmp_path / "named", *named).code == 0
-    mixed = ("--as", "batch", "--name", "mix")
+    mixed = ("--format", "batch", "--name", "mix")
     done = virc("data", "convert", rows, tmp_path / "named", "--to", tmp_path / "mix", *mixed)
     assert done.code == 0, done.err
     lines = [json.loads(line) for line in (tmp_path / "mix" / "mix.jsonl").read_text().splitlines()]
@@ -204,7 +204,7 @@ def test_problems_of_several_systems_are_mixed_each_with_its_name(tmp_path: Path
 def test_a_system_says_itself_what_its_rows_are_like(tmp_path: Path) -> None:
     made = ("--count", 1, "--workers", 1, "--formats", "sft")
     assert virc("data", "synth", "--to", tmp_path / "own", *made).code == 0
-    words = ("--as", "sft", "--system", "virgo", "--coordinates", "permille")
+    words = ("--format", "sft", "--system", "virgo", "--coordinates", "permille")
     done = virc("data", "convert", tmp_path / "own", "--to", tmp_path / "new", *words)
     assert done.code == 2
     assert "a system says itself what its rows are like" in done.err
@@ -228,7 +228,7 @@ def bare_rows(tmp_path: Path) -> Path:
     """Two trajectories in the words of a system that writes bare boxes, without a column for their answers."""
     (tmp_path / "bare.yaml").write_text(BOXES)
     assert virc("data", "synth", "--to", tmp_path / "d", "--count", "2", "--pattern", "look").code == 0
-    words = ("--to", tmp_path / "bare", "--as", "sft", "--system", tmp_path / "bare.yaml")
+    words = ("--to", tmp_path / "bare", "--format", "sft", "--system", tmp_path / "bare.yaml")
     assert virc("data", "convert", tmp_path / "d" / "trajectories.json", *words).code == 0
     rows = json.loads((tmp_path / "bare" / "trajectories.json").read_bytes())
     for row in rows:
@@ -238,7 +238,7 @@ def bare_rows(tmp_path: Path) -> Path:
 
 
 def test_units_in_another_grammar_name_the_tool_they_call(bare_rows: Path, tmp_path: Path) -> None:
-    done = virc("data", "convert", bare_rows, "--to", tmp_path / "rl", "--as", "rl")
+    done = virc("data", "convert", bare_rows, "--to", tmp_path / "rl", "--format", "rl")
     assert done.code == 0, done.err
     checked = virc("data", "check", tmp_path / "rl", "--system", tmp_path / "bare.yaml", "--json")
     assert checked.json["faults"] == {}, checked.out
@@ -246,7 +246,7 @@ def test_units_in_another_grammar_name_the_tool_they_call(bare_rows: Path, tmp_p
 
 def test_answers_in_another_grammar_are_found(bare_rows: Path, tmp_path: Path) -> None:
     problems = (tmp_path / "d" / "problems.jsonl").read_text().splitlines()
-    done = virc("data", "convert", bare_rows, "--to", tmp_path / "batch", "--as", "batch")
+    done = virc("data", "convert", bare_rows, "--to", tmp_path / "batch", "--format", "batch")
     assert done.code == 0, done.err
     (file,) = (tmp_path / "batch").glob("*.jsonl")
     found = [json.loads(line)["answer"] for line in file.read_text().splitlines()]
@@ -254,7 +254,7 @@ def test_answers_in_another_grammar_are_found(bare_rows: Path, tmp_path: Path) -
 
 
 def test_images_of_rows_in_another_grammar_are_made_anew(bare_rows: Path, tmp_path: Path) -> None:
-    words = ("--to", tmp_path / "square", "--as", "sft", "--images", "square_1000")
+    words = ("--to", tmp_path / "square", "--format", "sft", "--images", "square_1000")
     done = virc("data", "convert", bare_rows, *words)
     assert done.code == 0, done.err
     checked = virc("data", "check", tmp_path / "square")

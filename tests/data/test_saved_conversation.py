@@ -164,17 +164,17 @@ def test_a_conversation_becomes_rows_and_rows_a_conversation(tmp_path: Path) -> 
     file = saved(tmp_path, content)
     assert virc("data", "check", file).code == 0
     rows, again = tmp_path / "rows", tmp_path / "again"
-    assert virc("data", "convert", file, "--as", "sft", "--to", rows).code == 0
+    assert virc("data", "convert", file, "--format", "sft", "--to", rows).code == 0
     assert records(rows)["conversation"] == records(file)["conversation"]
-    done = virc("data", "convert", rows, "--as", "conversation", "--to", again)
+    done = virc("data", "convert", rows, "--format", "conversation", "--to", again)
     assert done.code == 0, done.err
     assert json.loads((again / "conversation.json").read_text()) == content
     text = (rows / "conversation.json").read_text()
     saved(rows, [*json.loads(text), *json.loads(text)])
-    done = virc("data", "convert", rows, "--as", "conversation", "--to", tmp_path / "two")
+    done = virc("data", "convert", rows, "--format", "conversation", "--to", tmp_path / "two")
     assert (done.code, (tmp_path / "two").exists()) == (5, False)
     assert "there are several rows, and a file of this format holds one" in done.err
-    words = ("--as", "conversation", "--to", tmp_path / "one", "--take", "1")
+    words = ("--format", "conversation", "--to", tmp_path / "one", "--limit", "1")
     assert virc("data", "convert", rows, *words).code == 0
 
 

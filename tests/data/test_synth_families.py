@@ -25,7 +25,7 @@ COUNT = 80
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     to = tmp_path_factory.mktemp("drawn") / "all"
-    return write(SynthConfig(to, COUNT, 5, layouts=LAYOUTS, workers=1, families=ALL, paths=2, refusals=0.2))
+    return write(SynthConfig(to, COUNT, 5, formats=LAYOUTS, workers=1, families=ALL, paths=2, refusals=0.2))
 
 
 def problems(folder: Path) -> list[dict[str, Any]]:
@@ -97,7 +97,7 @@ def test_a_pattern_has_the_acts_it_is_called_by(made: Path) -> None:
 
 
 def test_refusals_are_the_share_asked_for_and_of_all_three_kinds(tmp_path: Path) -> None:
-    config = SynthConfig(tmp_path / "a", 60, layouts=("batch",), workers=1, families=("charts",), refusals=1)
+    config = SynthConfig(tmp_path / "a", 60, formats=("batch",), workers=1, families=("charts",), refusals=1)
     rows = problems(write(config))
     assert all(map(refused, rows))
     kinds = Counter((row["category"]["pattern"], "labels" in row) for row in rows)

@@ -1,4 +1,4 @@
-"""`virc data synth --twins` and `--pattern`: the same problems, with another picture or solved in one way."""
+"""`virc data synth --counterfactuals` and `--pattern`: the same problems, with another picture or solved in one way."""
 
 import json
 import random
@@ -52,14 +52,14 @@ def test_problems_with_twins_are_those_without_and_a_picture_more(tmp_path: Path
 
 
 def test_no_twin_is_left_without_its_picture(tmp_path: Path) -> None:
-    drawn = write(SynthConfig(tmp_path / "drawn", 2, layouts=("batch",), twins=True))
-    assert virc("data", "convert", drawn, "--as", "batch", "--to", tmp_path / "other").code == 0
+    drawn = write(SynthConfig(tmp_path / "drawn", 2, formats=("batch",), twins=True))
+    assert virc("data", "convert", drawn, "--format", "batch", "--to", tmp_path / "other").code == 0
     assert not any("twin" in row for row in rows(tmp_path / "other"))
 
 
 def test_a_twin_is_the_same_with_any_solution_of_its_problem(tmp_path: Path) -> None:
     made = [
-        write(SynthConfig(tmp_path / pattern, 6, 1, layouts=("batch",), pattern=pattern, twins=True))
+        write(SynthConfig(tmp_path / pattern, 6, 1, formats=("batch",), pattern=pattern, twins=True))
         for pattern in ("look", "direct")
     ]  # fmt: skip
     told = [[(row["question"], row["answer"], row["twin"]) for row in rows(folder)] for folder in made]
@@ -107,9 +107,9 @@ def test_who_answers_directly_refuses_directly_and_rows_say_what_is_refused(tmp_
     [
         (["--pattern", "look", "--paths", "2"], "paths of a problem have different patterns"),
         (["--pattern", "guess"], "--pattern"),
-        (["--twins", "--refusals", "0.5"], "a problem that is refused has no twin"),
-        (["--twins", "--formats", "sft"], "twins stand in the format batch alone"),
-        (["--twins", "--sides", "4"], "of polygons alone"),
+        (["--counterfactuals", "--refusals", "0.5"], "a problem that is refused has no twin"),
+        (["--counterfactuals", "--formats", "sft"], "twins stand in the format batch alone"),
+        (["--counterfactuals", "--sides", "4"], "of polygons alone"),
     ],
 )
 def test_what_does_not_go_together_is_said_and_leaves_nothing(

@@ -126,7 +126,7 @@ def test_a_chat_protocol_in_the_folder_is_held_against_its_own_rows_alone(
 
 
 def test_units_of_the_trajectories_are_the_published_rl_rows(set_: Crux, tmp_path: Path) -> None:
-    virc("data", "convert", set_.dynamic, "--as", "rl", "--embed", "--to", tmp_path / "rl")
+    virc("data", "convert", set_.dynamic, "--format", "rl", "--embed", "--to", tmp_path / "rl")
     ours, published = rows_of(tmp_path / "rl" / f"{DYNAMIC}.parquet"), rows_of(set_.train)
     assert [_essence(row) for row in ours] == [_essence(row) for row in published]
     replies = [row["extra_info"]["reference"] for row in ours]
@@ -154,7 +154,7 @@ def test_rows_come_back_as_they_were_from_every_layout_that_holds_them(set_: Cru
     before = set_.dynamic
     for layout in ("rl", "trajectories", "sft"):
         after = tmp_path / layout
-        virc("data", "convert", before, "--as", layout, "--to", after)
+        virc("data", "convert", before, "--format", layout, "--to", after)
         virc("data", "check", after)
         before = after
     told = [(row["messages"], row["images"]) for row in rows_of(tmp_path / "sft" / f"{DYNAMIC}.json")]
@@ -165,18 +165,18 @@ def test_rows_come_back_as_they_were_from_every_layout_that_holds_them(set_: Cru
 
 
 def test_units_name_each_image_once_however_often_it_is_shown(set_: Crux, tmp_path: Path) -> None:
-    virc("data", "convert", set_.train, "--as", "rl", "--to", tmp_path / "files")
+    virc("data", "convert", set_.train, "--format", "rl", "--to", tmp_path / "files")
     (file,) = (tmp_path / "files").glob("*.parquet")
     named = [image["image"] for row in rows_of(file) for image in row["images"]]
     assert len(images_under(tmp_path / "files")) == len(set(named)) < len(named)
-    virc("data", "convert", file, "--as", "rl", "--embed", "--to", tmp_path / "bytes")
+    virc("data", "convert", file, "--format", "rl", "--embed", "--to", tmp_path / "bytes")
     (again,) = (tmp_path / "bytes").glob("*.parquet")
     assert [_essence(row) for row in rows_of(again)] == [_essence(row) for row in rows_of(set_.train)]
 
 
 @pytest.mark.parametrize("layout", ["prompts", "batch"])
 def test_published_rl_rows_become_problems(set_: Crux, tmp_path: Path, layout: str) -> None:
-    virc("data", "convert", set_.train, "--as", layout, "--to", tmp_path / "out")
+    virc("data", "convert", set_.train, "--format", layout, "--to", tmp_path / "out")
     virc("data", "check", tmp_path / "out")
     (file,) = [path for path in (tmp_path / "out").iterdir() if path.suffix in (".parquet", ".jsonl")]
     if layout == "batch":
@@ -201,8 +201,8 @@ def test_pixels_become_thousandths_in_the_other_chat_protocol_and_pixels_again(
     virc("data", "protocol", set_.fixed, "--to", permille)
     fixed: list[str | Path] = ["--coordinates", "permille", "--images", "square_1000", "--protocol", permille]
     dynamic: list[str | Path] = ["--coordinates", "pixel", "--images", "smart", "--protocol", pixel]
-    virc("data", "convert", set_.dynamic, "--as", "sft", "--to", tmp_path / "fixed", *fixed)
-    virc("data", "convert", tmp_path / "fixed", "--as", "sft", "--to", tmp_path / "again", *dynamic)
+    virc("data", "convert", set_.dynamic, "--format", "sft", "--to", tmp_path / "fixed", *fixed)
+    virc("data", "convert", tmp_path / "fixed", "--format", "sft", "--to", tmp_path / "again", *dynamic)
     for made, like in (("fixed", set_.fixed), ("again", set_.dynamic)):
         virc("data", "check", tmp_path / made)
         systems = {row["messages"][0]["content"] for row in rows_of(tmp_path / made / f"{DYNAMIC}.json")}
@@ -210,7 +210,7 @@ def test_pixels_become_thousandths_in_the_other_chat_protocol_and_pixels_again(
 
 
 def test_parts_share_no_picture_and_smaller_takes_lie_in_larger(set_: Crux, tmp_path: Path) -> None:
-    virc("data", "convert", set_.dynamic, "--as", "sft", "--split", "val=0.3", "--to", tmp_path / "parts")
+    virc("data", "convert", set_.dynamic, "--format", "sft", "--split", "val=0.3", "--to", tmp_path / "parts")
     train, val = (tmp_path / "parts" / f"{DYNAMIC}_{part}.json" for part in ("train", "val"))
     virc("data", "check", train, "--against", val)
     assert len(rows_of(train)) + len(rows_of(val)) == len(rows_of(set_.dynamic))
@@ -221,9 +221,9 @@ def test_parts_share_no_picture_and_smaller_takes_lie_in_larger(set_: Crux, tmp_
             "data",
             "convert",
             set_.dynamic,
-            "--as",
+            "--format",
             "sft",
-            "--take",
+            "--limit",
             str(count),
             "--to",
             tmp_path / str(count),
@@ -261,7 +261,7 @@ def test_what_synth_draws_goes_the_same_way(tmp_path: Path) -> None:
     drawn = tmp_path / "drawn"
     virc("data", "synth", "--to", drawn, "--count", "6", "--formats", "sft,rl,prompts,batch")
     virc("data", "check", drawn)
-    virc("data", "convert", drawn / "rl.parquet", "--as", "sft", "--to", tmp_path / "sft")
+    virc("data", "convert", drawn / "rl.parquet", "--format", "sft", "--to", tmp_path / "sft")
     assert rows_of(tmp_path / "sft/rl.json") == rows_of(drawn / "trajectories.json")
     virc("data", "protocol", drawn / "trajectories.json", "--to", tmp_path / "found.json")
     files = (tmp_path / "found.json", drawn / "virc_protocol.json")

@@ -34,7 +34,7 @@ def test_a_dry_run_is_a_script_and_makes_nothing(workspace: Path) -> None:
     assert script[0].startswith("# ")
     assert [line for line in script if not line.startswith(("# ", "virc "))] == []
     assert str(workspace) not in done.out
-    assert "--twins --formats batch --count 7 --seed 4" in done.out
+    assert "--counterfactuals --formats batch --count 7 --seed 4" in done.out
     assert subprocess.run(["bash", "-n"], input=done.out, text=True).returncode == 0
 
 

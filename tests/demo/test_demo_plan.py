@@ -42,7 +42,7 @@ def test_every_command_line_is_one_that_virc_takes(begun: Demo) -> None:
 
 def test_a_line_that_virc_does_not_take_is_seen() -> None:
     with pytest.raises(Exception, match="No such option"):
-        parsed(("merge", "rl", "--twins"))
+        parsed(("merge", "rl", "--counterfactuals"))
 
 
 @pytest.mark.parametrize("begun", PLANS)

@@ -177,7 +177,7 @@ def batch(server: Player, picture: Path, tmp_path: Path, rows: int) -> tuple[Don
     lines = [{"id": row, "image": str(picture), "question": QUESTION} for row in range(rows)]
     source.write_text("".join(json.dumps(line) + "\n" for line in lines))
     done = virc(
-        *("solve", "--batch", source, "--out", out, "--endpoint", server.url, "--concurrency", 1),
+        *("solve", "--batch", source, "--to", out, "--endpoint", server.url, "--concurrency", 1),
         *("--model", QWEN.id),
     )
     return done, [json.loads(line) for line in out.read_text().splitlines()]

@@ -1,4 +1,6 @@
-"""`virc eval --crops`, and what refusals and unusable replies count: a server that sees what it is sent, and `tiny`."""
+"""`virc eval --crop-ablation`, and what refusals and unusable replies count: a server that sees what it is sent, and
+`tiny`.
+"""
 
 import io
 import json
@@ -91,7 +93,7 @@ def lines(folder: Path, model: str = "one") -> list[dict[str, Any]]:
 def test_crops_are_those_asked_for_and_a_twins_answer_is_right(
     server: Server, problems: Path, here: Path, crops: str, folder: str, told: int, count: int
 ) -> None:
-    done = ask(server, problems, "--crops", crops, "--concurrency", 4)
+    done = ask(server, problems, "--crop-ablation", crops, "--concurrency", 4)
     assert right(done) == (count, 6)
     assert (done.json["crops"], done.json["folder"]) == (crops, f"evals/{folder}")
     found = lines(here / "evals" / folder)
@@ -106,7 +108,7 @@ def test_crops_are_those_asked_for_and_a_twins_answer_is_right(
 
 
 def test_a_trace_shows_what_the_model_saw(server: Server, problems: Path, here: Path) -> None:
-    assert ask(server, problems, "--crops", "blank", "--take", 1).code == 0
+    assert ask(server, problems, "--crop-ablation", "blank", "--limit", 1).code == 0
     trace = here / "evals/greys-blank/traces/one/0"
     greys = [Image.open(trace / f"image-{at}.png").getpixel((5, 5)) for at in range(2)]
     assert greys == [(PAGE,) * 3, (WHITE,) * 3]
@@ -117,16 +119,16 @@ def test_a_trace_shows_what_the_model_saw(server: Server, problems: Path, here: 
 def test_answers_over_other_crops_are_never_mixed(
     server: Server, problems: Path, here: Path, first: str, second: str
 ) -> None:
-    assert ask(server, problems, "--crops", first, "--to", "a").code == 0
+    assert ask(server, problems, "--crop-ablation", first, "--to", "a").code == 0
     asked, before = len(server.chats()), (here / "a/summary.json").read_bytes()
     for model in ("one", "other"):
         words = ("eval", problems, "--endpoint", server.url, "--model", model, "--to", "a")
-        done = virc(*words, "--crops", second)
+        done = virc(*words, "--crop-ablation", second)
         assert done.code == 3
         assert f"a/answers/one.jsonl holds answers made with crops {first}, not {second}" in done.err
-        assert f"hint: use another --to, or --crops {first}" in done.err
+        assert f"hint: use another --to, or --crop-ablation {first}" in done.err
     assert (len(server.chats()), (here / "a/summary.json").read_bytes()) == (asked, before)
-    assert ask(server, problems, "--crops", first, "--to", "a").code == 0
+    assert ask(server, problems, "--crop-ablation", first, "--to", "a").code == 0
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_a_row_without_a_twin_is_found_before_anything_is_asked(
     server: Server, problems: Path, here: Path, changed: dict[str, Any], said: str
 ) -> None:
     written(here, [row(0), row(1, **changed)])
-    done = ask(server, problems, "--crops", "twin")
+    done = ask(server, problems, "--crop-ablation", "twin")
     assert done.code == 5
     assert said in done.err
     assert server.chats() == []
@@ -152,7 +154,7 @@ def test_a_row_without_a_twin_is_found_before_anything_is_asked(
 def test_a_twin_of_another_size_costs_its_row_alone(server: Server, problems: Path, here: Path) -> None:
     Image.new("RGB", (56, 84)).save(here / "small.png")
     written(here, [row(0), row(1, twin={"image": "small.png", "answer": "5"})])
-    done = ask(server, problems, "--crops", "twin")
+    done = ask(server, problems, "--crop-ablation", "twin")
     assert done.code == 1
     assert "row 1: the image and its twin differ in size: 112 x 84 px and 56 x 84 px" in done.err
     assert (done.json["models"][0]["score"]["of"], done.json["models"][0]["missing"]) == (1, 1)
@@ -238,9 +240,12 @@ def test_a_right_refusal_counts_and_an_unusable_reply_is_none(problems: Path, he
 
 def test_tiny_answers_what_its_crops_show() -> None:
     words = ("--family", "polygons", "--difficulty", "easy", "--formats", "batch")
-    assert virc("data", "synth", "--to", "drawn", "--count", 1, "--seed", 4, *words, "--twins").code == 0
+    assert (
+        virc("data", "synth", "--to", "drawn", "--count", 1, "--seed", 4, *words, "--counterfactuals").code
+        == 0
+    )
     found = {}
     for crops in ("shown", "twin", "blank"):
-        done = virc("eval", "drawn", "--model", "tiny", "--device", "cpu", "--crops", crops, "--json")
+        done = virc("eval", "drawn", "--model", "tiny", "--device", "cpu", "--crop-ablation", crops, "--json")
         found[crops] = right(done)
     assert found == {"shown": (1, 1), "twin": (1, 1), "blank": (0, 1)}

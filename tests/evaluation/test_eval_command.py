@@ -144,7 +144,7 @@ def test_of_several_samples_one_opens_that_came_to_the_answer(problems: Path, he
         return answer("first" if len(ended) == 1 else "other")
 
     with serve(turns) as server:
-        evaluated(server, problems, "--samples", 3, "--take", 1, "--seed", 3)
+        evaluated(server, problems, "--samples", 3, "--limit", 1, "--seed", 3)
     (link,) = [link for link in Links((here / "evals/sums/report.html").read_text()).found if link[0] != "#"]
     assert json.loads((here / "evals/sums" / link).with_name("trace.json").read_text())["answer"] == "other"
     assert "sample-1" not in link
@@ -184,10 +184,10 @@ def test_other_settings_need_another_folder(server: Server, problems: Path) -> N
 
 
 def test_only_the_first_problems(server: Server, problems: Path) -> None:
-    few = evaluated(server, problems, "--model", "good", "--take", 2)
+    few = evaluated(server, problems, "--model", "good", "--limit", 2)
     assert (few["problems"], few["models"][0]["score"]["of"]) == (2, 2)
     assert evaluated(server, problems, "--model", "good")["models"][0]["score"]["of"] == 6
-    assert evaluated(server, problems, "--model", "good", "--take", 2)["models"] == few["models"]
+    assert evaluated(server, problems, "--model", "good", "--limit", 2)["models"] == few["models"]
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_model_all_of_whose_rows_failed_stands_in_the_table_without_a_share(
 
 
 def test_what_was_not_asked_is_missing_and_no_failure(server: Server, problems: Path) -> None:
-    evaluated(server, problems, "--model", "good", "--take", 2)
+    evaluated(server, problems, "--model", "good", "--limit", 2)
     bad, good = evaluated(server, problems, "--model", "bad")["models"]
     assert (bad["score"]["of"], bad["missing"]) == (6, 0)
     assert (good["score"]["of"], good["missing"]) == (2, 4)
@@ -265,7 +265,7 @@ def test_what_was_not_asked_is_missing_and_no_failure(server: Server, problems: 
 def test_a_problem_that_changed_is_found_before_anything_is_asked(
     server: Server, problems: Path, here: Path
 ) -> None:
-    evaluated(server, problems, "--model", "good", "--take", 5)
+    evaluated(server, problems, "--model", "good", "--limit", 5)
     answers = here / "evals" / "sums" / "answers" / "good.jsonl"
     before, asked = answers.read_bytes(), len(server.chats())
     problems.write_text(problems.read_text().replace('"answer": "4"', '"answer": "5"'))
@@ -462,7 +462,7 @@ def test_the_name_of_a_file_that_no_folder_should_have(
     server: Server, problems: Path, here: Path, file: str, name: str
 ) -> None:
     (here / file).write_bytes(problems.read_bytes())
-    found = evaluated(server, here / file, "--model", "good", "--take", 1)
+    found = evaluated(server, here / file, "--model", "good", "--limit", 1)
     assert (found["benchmark"], found["folder"]) == (name, f"evals/{name}")
 
 
@@ -475,7 +475,7 @@ def test_the_model_of_a_judge_needs_its_endpoint(server: Server, problems: Path)
 
 
 def test_who_names_no_benchmark_is_told_which_there_are(here: Path) -> None:
-    done = virc("eval", "--take", 3)
+    done = virc("eval", "--limit", 3)
     assert done.code == 2
     assert "hint: virc eval diagrams | mathvista | strangers | vstar | FILE.jsonl" in done.err
 

@@ -121,7 +121,7 @@ def test_only_a_task_of_its_own_reaches_the_hub(problems: Path, monkeypatch: pyt
 
 
 def test_a_task_of_its_own_is_cut_by_lmms_eval_and_ours_by_us(problems: Path, here: Path) -> None:
-    words = ("--endpoint", ADDRESS, "--model", "m", "--take", 2)
+    words = ("--endpoint", ADDRESS, "--model", "m", "--limit", 2)
     files = planned("mme", *words)["files"]
     (text,) = files.values()
     config = msgspec.yaml.decode(text)
@@ -158,7 +158,7 @@ def test_our_task_has_a_name_that_none_of_its_own_has() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("--crops", "blank"), ("--samples", 2), ("--judge-endpoint", ADDRESS), ("--judge-model", "m"),
+        ("--crop-ablation", "blank"), ("--samples", 2), ("--judge-endpoint", ADDRESS), ("--judge-model", "m"),
         ("--protocol", "default"), ("--system", "virc"), ("--against", "paper"), ("--traces", "all"),
         ("--max-turns", 3), ("--max-pixels", 1000), ("--timeout", 3), ("--device", "cpu"),
     ],

@@ -128,7 +128,7 @@ def pixels(body: Body) -> bytes:
 
 def test_requests_that_fail_are_no_wrong_answers_and_a_task_that_is_not_there_is_told(problems: Path) -> None:
     with serve(models=("plain",), fault=faults.status(500)) as server:
-        done = virc("eval", problems, "--take", 2, "--endpoint", server.url, "--harness", "--json")
+        done = virc("eval", problems, "--limit", 2, "--endpoint", server.url, "--harness", "--json")
         assert done.code == 6
         assert "2 of 2 requests to plain failed, which lmms-eval counts as wrong answers" in done.err
         assert (done.json["models"][0]["score"], done.json["harness"][0]["failed"]) == (None, 2)

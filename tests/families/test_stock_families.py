@@ -292,7 +292,17 @@ def test_rows_of_a_stock_model_teach_a_strict_protocol_that_lists_its_tools(
                         calls="native",
                     )
                 )
-            words = ("data", "sample", tmp_path / "in.jsonl", "--endpoint", server.url, "--to", to, "--n", 1)
+            words = (
+                "data",
+                "sample",
+                tmp_path / "in.jsonl",
+                "--endpoint",
+                server.url,
+                "--to",
+                to,
+                "--samples",
+                1,
+            )
             done = virc(*words)
             assert done.code == 0, done.err
             assert bool(server.chats()[0].get("tools")) == native

@@ -93,12 +93,23 @@ def test_looking_closer_is_what_helps(card: dict[str, Any]) -> None:
 def evaluate(to: Path, counts: dict[str, int], seed: int) -> dict[str, Any]:
     """The figures of the card once more, of so many problems each."""
     words = ("data", "synth", "--split", "heldout", "--formats", "batch", "--count", max(counts.values()))
-    assert virc(*words, "--to", to / "heldout", "--seed", seed, "--twins").code == 0
+    assert virc(*words, "--to", to / "heldout", "--seed", seed, "--counterfactuals").code == 0
     assert virc(*words, "--to", to / "strange", "--seed", seed + 1, "--refusals", 1).code == 0
     problems = {"tools": "diagrams", "unfamiliar": to / "strange", "strangers": "strangers"}
     for name, count in counts.items():
         crops = name if name in ("twin", "blank") else "shown"
-        how = ("--crops", crops, "--take", count, "--to", to / name, "--traces", "none", "--concurrency", 16)
+        how = (
+            "--crop-ablation",
+            crops,
+            "--limit",
+            count,
+            "--to",
+            to / name,
+            "--traces",
+            "none",
+            "--concurrency",
+            16,
+        )
         asked = problems.get(name, to / "heldout")
         assert virc("eval", asked, "--model", "tiny", "--device", "cpu", *how).code == 0, name
     return measure.card(to, "tiny")

@@ -45,7 +45,7 @@ def folder(config: SynthConfig) -> Iterator[bytes]:
 
 def drawn(to: Path) -> Iterator[bytes]:
     yield from folder(
-        SynthConfig(to / "a", count=40, seed=3, layouts=("batch", "sft", "trajectories"), workers=1)
+        SynthConfig(to / "a", count=40, seed=3, formats=("batch", "sft", "trajectories"), workers=1)
     )
 
 

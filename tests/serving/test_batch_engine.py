@@ -35,7 +35,7 @@ def batch(folder: Path, server: Real, out: str) -> "subprocess.Popen[str]":
         "solve",
         "--batch",
         "held/problems.jsonl",
-        "--out",
+        "--to",
         out,
         "--endpoint",
         server.url,

@@ -36,7 +36,7 @@ def test_a_dry_run_is_the_exact_command_and_shows_no_key(workspace: Path) -> Non
         "float32",
         "--port",
         8123,
-        "--images",
+        "--limit-images",
         7,
         "--api-key",
         "abc123",
@@ -98,12 +98,16 @@ def test_a_port_in_use_is_said_before_anything_is_installed() -> None:
         (["tiny", "--device", "gpu"], 2, "gpu"),
         (["tiny", "--device", "mps"], 2, "vLLM does not run on mps"),
         (["tiny", "--engine", "sglang"], 2, "sglang"),
-        (["tiny", "--engine", "transformers", "--tensor", "2"], 2, "--tensor means nothing"),
+        (
+            ["tiny", "--engine", "transformers", "--tensor-parallel-size", "2"],
+            2,
+            "--tensor-parallel-size means nothing",
+        ),
         (["tiny", "--engine", "transformers", "--image-cache", "0"], 2, "--image-cache means nothing"),
         (["tiny", "--engine", "transformers", "--gpus", "1"], 2, "--gpus means nothing"),
         (["tiny", "--gpus", "1,two"], 2, "--gpus 1,two is no list of numbers"),
         (["tiny", "--gpus", "1,1"], 2, "--gpus 1,1 is no list of numbers"),
-        (["tiny", "--context", "40000"], 3, "takes 32768 tokens, fewer than 40000"),
+        (["tiny", "--max-model-len", "40000"], 3, "takes 32768 tokens, fewer than 40000"),
     ],
 )
 def test_a_mistake_is_one_sentence(words: list[str], code: int, said: str) -> None:
@@ -131,9 +135,9 @@ def test_a_model_that_does_not_fit_is_refused_with_what_does() -> None:
     refuse_unfit(CUDA, "seven", 15.5, machine(24))
     message, hint = refused(CUDA, 136.8, machine(80, 80, 80, 80))
     assert message == "judge needs 157.3 GiB, and 72.0 GiB may be taken of a GPU"
-    assert hint == "--tensor 4"
+    assert hint == "--tensor-parallel-size 4"
     assert refused(CUDA, 136.8, machine(80, 80))[1] == "virc serve judge-32b"
-    assert refused(CUDA, 136.8, machine(40, 40, 40, 40))[1] == "virc serve judge-32b --tensor 2"
+    assert refused(CUDA, 136.8, machine(40, 40, 40, 40))[1] == "virc serve judge-32b --tensor-parallel-size 2"
     assert refused(CUDA, 136.8, machine(24))[1] == "virc serve judge-7b"
     assert refused(CUDA, 7, machine(2))[1] == "a smaller model, or a larger machine"
     two = msgspec.structs.replace(CUDA, tensor=2)
@@ -202,7 +206,7 @@ def test_a_judge_is_served_in_plain_chat_with_room_for_an_answer(workspace: Path
     published = json.loads(said["files"][said["environment"]["VIRC_PUBLISHED"]])
     assert "virc_protocol" not in published
     assert published["virc_grid"]["factor"] == 28
-    command = virc(*words, "--images", 9, "--context", 4096).json["command"]
+    command = virc(*words, "--limit-images", 9, "--max-model-len", 4096).json["command"]
     assert json.loads(option(command, "--limit-mm-per-prompt"))["image"] == 9
     assert option(command, "--max-model-len") == "4096"
 
@@ -234,15 +238,15 @@ def test_the_command_for_gpus(workspace: Path) -> None:
     words = (
         "--device",
         "cuda",
-        "--tensor",
+        "--tensor-parallel-size",
         4,
         "--data",
         2,
-        "--memory",
+        "--gpu-memory-utilization",
         0.85,
         "--image-cache",
         0.5,
-        "--context",
+        "--max-model-len",
         8192,
     )
     said = virc("serve", "tiny", "--dry-run", "--json", *words).json

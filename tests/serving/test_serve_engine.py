@@ -46,7 +46,7 @@ def here(workspace: Path) -> Iterator["subprocess.Popen[str]"]:
     words = (
         "eval",
         "diagrams",
-        "--take",
+        "--limit",
         str(TAKEN),
         "--json",
         "--to",
@@ -67,7 +67,7 @@ def here(workspace: Path) -> Iterator["subprocess.Popen[str]"]:
 def server() -> Iterator[tuple["subprocess.Popen[str]", str]]:
     port = free_port()
     words = ("serve", "tiny", "--device", "cpu", "--dtype", "float32", "--port", str(port), "--api-key", "sesame",
-             "--context", "8192")  # fmt: skip
+             "--max-model-len", "8192")  # fmt: skip
     process = subprocess.Popen([*VIRC, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     url = process.stdout.readline().strip()
@@ -102,7 +102,7 @@ def test_an_evaluation_has_the_answers_of_the_model_in_this_process(
 ) -> None:
     """100 held-out diagrams at temperature 0 in float32: the same answers, turns and calls, one by one."""
     monkeypatch.setenv("VIRC_API_KEY", "sesame")
-    words = ("eval", "diagrams", "--take", str(TAKEN), "--json", "--to")
+    words = ("eval", "diagrams", "--limit", str(TAKEN), "--json", "--to")
     served = json.loads(virc(workspace, *words, "served", "--endpoint", server[1]))
     out, errors = here.communicate(timeout=1100)
     assert here.returncode == 0, errors

@@ -58,7 +58,7 @@ def test_where_vllm_has_no_build_it_is_the_engine_and_says_so(monkeypatch: pytes
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_it_answers_and_a_signal_ends_it_in_the_midst_of_a_reply(number: signal.Signals, code: int) -> None:
     port = free_port()
-    words = (*HERE, "--port", str(port), "--json", "--api-key", "sesame", "--context", "4096")
+    words = (*HERE, "--port", str(port), "--json", "--api-key", "sesame", "--max-model-len", "4096")
     process = subprocess.Popen([*VIRC, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

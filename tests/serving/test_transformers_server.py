@@ -147,7 +147,7 @@ def test_a_batch_on_it_has_the_answers_of_the_model_in_this_process(
     where = {"served": ("--endpoint", f"http://127.0.0.1:{port}/v1"), "here": ("--model", "tiny")}
     for name, options in where.items():
         out = tmp_path / f"{name}.jsonl"
-        done = virc("solve", "--batch", "held/problems.jsonl", "--out", out, *options)
+        done = virc("solve", "--batch", "held/problems.jsonl", "--to", out, *options)
         assert done.code in (0, 1), done.err
         rows = [json.loads(line) for line in out.read_text().splitlines()]
         answers[name] = {row["id"]: (row["answer"], row["turns"], row["calls"]) for row in rows}

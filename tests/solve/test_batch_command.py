@@ -45,7 +45,7 @@ def test_every_row_is_drawn_from_a_seed_of_its_own(
 
 def test_lines_go_to_stdout_without_a_file(image: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", problems(image, 1, 2))
-    for words in ([], ["--out", "-"]):
+    for words in ([], ["--to", "-"]):
         with serve(echo) as server:
             done = virc("solve", "--batch", source, "--endpoint", server.url, *words)
         assert {line["id"] for line in done.lines} == {1, 2}
@@ -218,7 +218,7 @@ def test_rows_and_answers_are_not_one_file(image: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(source)
     before = source.read_bytes()
     for out in (source, tmp_path / "link"):
-        assert virc("solve", "--batch", source, "--out", out).code == 2
+        assert virc("solve", "--batch", source, "--to", out).code == 2
     assert source.read_bytes() == before
 
 

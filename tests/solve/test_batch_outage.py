@@ -130,7 +130,7 @@ def test_all_rows_give_up_together(
 def test_ctrl_c_ends_the_wait(image: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     source = write(tmp_path / "in.jsonl", problems(image, *range(4)))
     with dying(echo, 4, faults.stall, away=None) as (first,):
-        words = ("solve", "--batch", source, "--out", tmp_path / "out", "--endpoint", first.url)
+        words = ("solve", "--batch", source, "--to", tmp_path / "out", "--endpoint", first.url)
         process = start(*words, env=environment)
         assert process.stderr is not None
         while WAITING not in (line := process.stderr.readline().decode()):
@@ -186,7 +186,7 @@ def test_sampling_outlives_its_server_too(image: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", [row for name in names for row in problems(image, name, answer=97)])
     scripts = Rollouts({f"q {name}": [RIGHT, RIGHT] for name in names})
     with dying(scripts, 4, faults.stall) as servers:
-        done = sample(source, tmp_path / "made.jsonl", servers[0].url, "--n", 2)
+        done = sample(source, tmp_path / "made.jsonl", servers[0].url, "--samples", 2)
     assert (done.code, done.err.count(WAITING)) == (0, 1)
     lines = progress(tmp_path / "made.progress")
     assert {id: line["right"] for id, line in lines.items()} == dict.fromkeys(names, 2)

@@ -151,7 +151,7 @@ def test_as_many_at_a_time_as_there_are_make_the_same_file(image: Path, tmp_path
     for at_once in (1, 8):
         with serve(Rollouts({f"q {name}": [RIGHT, LOOKED, WRONG] for name in names})) as server:
             to = tmp_path / f"out{at_once}"
-            assert sample(source, to, server.url, "--n", 3, "--concurrency", at_once).code == 0
+            assert sample(source, to, server.url, "--samples", 3, "--concurrency", at_once).code == 0
         made.append(files(to))
     first, second = made
     assert sorted(first.pop("trajectories.progress").splitlines()) == sorted(
@@ -164,7 +164,7 @@ def test_seeds_are_those_of_the_problem_and_the_same_again(source: Path, tmp_pat
     def seeds(to: str, *words: object) -> dict[str, list[int]]:
         found: dict[str, list[int]] = {}
         with serve([answer("97")]) as server:
-            assert sample(source, tmp_path / to, server.url, "--n", 4, *words).code == 0
+            assert sample(source, tmp_path / to, server.url, "--samples", 4, *words).code == 0
             for body in server.chats():
                 found.setdefault(asked(body), []).append(body["seed"])
         return found
@@ -204,7 +204,7 @@ def test_rows_that_cannot_be_sampled_are_named_and_counted_and_the_others_are_do
     source = write(tmp_path / "in.jsonl", rows)
     with serve([answer("97")]) as server:
         for _ in range(2):
-            done = sample(source, tmp_path / "out", server.url, "--n", 2, "--json")
+            done = sample(source, tmp_path / "out", server.url, "--samples", 2, "--json")
             assert done.code == 1
             assert [done.json[key] for key in ("problems", "failed", "kept")] == [1, 7, 1]
             for sentence in (
@@ -218,7 +218,7 @@ def test_rows_that_cannot_be_sampled_are_named_and_counted_and_the_others_are_do
 
 def test_nothing_right_is_no_dataset(source: Path, tmp_path: Path) -> None:
     with serve([answer("98")]) as server:
-        done = sample(source, tmp_path / "out", server.url, "--n", 2, "--json")
+        done = sample(source, tmp_path / "out", server.url, "--samples", 2, "--json")
     assert (done.code, done.json["rollouts"], done.json["right"], done.json["pass_rate"]) == (8, 4, 0, 0)
     assert "none of 4 rollouts is right" in done.err
 
@@ -230,7 +230,7 @@ def test_an_array_of_rows_is_refused_with_the_way_to_lines(source: Path, tmp_pat
         done = sample(rows, tmp_path / "out", server.url)
         assert not server.chats()
     assert done.code == 5
-    assert f"virc data convert {rows} --to DIR --as batch" in done.err
+    assert f"virc data convert {rows} --to DIR --format batch" in done.err
     assert not (tmp_path / "out").exists()
 
 
@@ -243,7 +243,7 @@ def test_a_file_without_rows_is_an_error_of_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["--n", 3], "n 2, not 3"), (["--keep", 1], "keep 2, not 1"), (["--seed", 1], "seed 0, not 1"),
+        (["--samples", 3], "n 2, not 3"), (["--keep", 1], "keep 2, not 1"), (["--seed", 1], "seed 0, not 1"),
         (["--temperature", 0.5], "temperature 1.0, not 0.5"), (["--max-turns", 3], "max_turns 16, not 3"),
         (["--max-pixels", 6000], "max_pixels"),
     ],
@@ -252,9 +252,9 @@ def test_other_settings_are_refused_by_name_for_a_place_that_has_trajectories(
     words: Sequence[object], named: str, source: Path, tmp_path: Path
 ) -> None:
     with serve([answer("97")]) as server:
-        assert sample(source, tmp_path / "out", server.url, "--n", 2).code == 0
+        assert sample(source, tmp_path / "out", server.url, "--samples", 2).code == 0
         before = files(tmp_path / "out")
-        done = sample(source, tmp_path / "out", server.url, *(["--n", 2, *words]))
+        done = sample(source, tmp_path / "out", server.url, *(["--samples", 2, *words]))
     assert (done.code, named in done.err, "use another --to" in done.err) == (3, True, True)
     assert files(tmp_path / "out") == before
 
@@ -287,8 +287,8 @@ def test_trajectories_of_two_chat_protocols_do_not_lie_beside_each_other(
     source: Path, tmp_path: Path
 ) -> None:
     with serve([answer("97")]) as server:
-        assert sample(source, tmp_path / "a.jsonl", server.url, "--n", 1).code == 0
-        assert sample(source, tmp_path / "b.jsonl", server.url, "--n", 1).code == 0
+        assert sample(source, tmp_path / "a.jsonl", server.url, "--samples", 1).code == 0
+        assert sample(source, tmp_path / "b.jsonl", server.url, "--samples", 1).code == 0
         words = json.loads((tmp_path / FILE_NAME).read_bytes()) | {"system": "Look."}
         (tmp_path / "other").write_text(json.dumps(words))
         before = files(tmp_path)
@@ -315,7 +315,7 @@ def test_an_endpoint_that_refuses_every_row_ends_it_and_a_later_run_takes_it_up(
         done = sample(source, tmp_path / "out", server.url, "--concurrency", 1, "--json")
         assert (done.code, done.json["failed"], done.json["kept"]) == (3, 3, 0)
         server.script.fault = None
-        assert sample(source, tmp_path / "out", server.url, "--n", 8).code == 0
+        assert sample(source, tmp_path / "out", server.url, "--samples", 8).code == 0
     assert len(read(tmp_path / "out" / "trajectories.jsonl")) == 9
 
 
@@ -323,7 +323,7 @@ def test_a_rollout_the_endpoint_refuses_costs_itself_and_all_of_them_the_row(
     source: Path, tmp_path: Path
 ) -> None:
     with serve([answer("97")], fault=faults.status(400, "maximum context length"), times=6) as server:
-        done = sample(source, tmp_path / "out", server.url, "--n", 4, "--concurrency", 1)
+        done = sample(source, tmp_path / "out", server.url, "--samples", 4, "--concurrency", 1)
     assert (done.code, "row 'a':" in done.err) == (1, True)
     line = progress(tmp_path / "out" / "trajectories.progress")["b"]
     assert line["ended"] == {"failed": 2, "right": 2}

@@ -41,7 +41,19 @@ SCRIPTS = {
 
 
 def words(source: Path, to: Path, server: Server) -> list[str]:
-    given = ["data", "sample", source, "--to", to, "--endpoint", server.url, "--n", 3, "--concurrency", 1]
+    given = [
+        "data",
+        "sample",
+        source,
+        "--to",
+        to,
+        "--endpoint",
+        server.url,
+        "--samples",
+        3,
+        "--concurrency",
+        1,
+    ]
     return list(map(str, given))
 
 
@@ -144,7 +156,7 @@ def test_the_embedded_model_makes_what_it_says_it_makes(tmp_path: Path) -> None:
         "--model",
         "tiny",
     )
-    done = virc(*command, "--n", 2, "--concurrency", 2, "--json")
+    done = virc(*command, "--samples", 2, "--concurrency", 2, "--json")
     assert done.code == (0 if done.json["kept"] else 8)
     assert (done.json["problems"], done.json["rollouts"], done.json["failed"]) == (2, 4, 0)
     lines = progress(tmp_path / "out" / "trajectories.progress")

@@ -382,7 +382,7 @@ def test_an_endpoint_that_fails_midway_keeps_the_trace(image: Path, tmp_path: Pa
         ("--device", "tpu"),
         ("--endpoint", "ftp://x"),
         ("--max-pixels", "many"),
-        ("--out", "x.jsonl"),
+        ("--to", "x.jsonl"),
         ("--concurrency", 2),
         ("--sampels", 2),
     ],

@@ -55,7 +55,7 @@ def test_a_signal_ends_a_batch_and_the_next_run_does_the_rest(
         server.script.turns = lambda body: (
             answer("1") if asked(body) in ("q 0", "q 1") else str(server.stopping.wait(60))
         )
-        words = ("solve", "--batch", source, "--out", tmp_path / "out", "--endpoint", server.url)
+        words = ("solve", "--batch", source, "--to", tmp_path / "out", "--endpoint", server.url)
         process = start(*words, "--concurrency", 2, "--trace", tmp_path / "t", env=environment)
         assert server.wait_for(4)
         process.send_signal(number)
@@ -142,7 +142,7 @@ def killed_and_resumed(kills: int, seed: int, image: Path, tmp_path: Path, env: 
         return answer(asked(body))
 
     with serve(count) as server:
-        words = ("solve", "--batch", source, "--out", out, "--endpoint", server.url, "--concurrency", 3)
+        words = ("solve", "--batch", source, "--to", out, "--endpoint", server.url, "--concurrency", 3)
         safe: dict[int, int] = {}
         for _ in range(kills):
             process = start(*words, env=env)

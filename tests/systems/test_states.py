@@ -11,8 +11,8 @@ import tested
 from called import virc
 from house.entry import ROOT
 
-from virc.systems.catalog import support as state
 from virc.systems import registry as systems
+from virc.systems.catalog import support as state
 from virc.systems.catalog.support import Component, Kind, Ran, Record, Row, State
 from virc_cli.commands.systems.ls import Support
 

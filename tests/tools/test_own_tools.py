@@ -200,7 +200,7 @@ def test_rows_are_sampled_with_it_and_keep_the_chat_protocol(own: Path, tmp_path
     row = {"id": "1", "image": "a.png", "question": "What is it?", "answer": "7"}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
     with serve([TURN, answer("7")] * 2) as server:
-        words = ("data", "sample", tmp_path / "rows.jsonl", "--to", tmp_path / "made", "--n", 1)
+        words = ("data", "sample", tmp_path / "rows.jsonl", "--to", tmp_path / "made", "--samples", 1)
         done = virc(*words, "--endpoint", server.url, "--tools", "+rotate_image")
         assert done.code == 0
     kept = read_protocol(tmp_path / "made" / FILE_NAME)

@@ -29,7 +29,7 @@ def trajectories(folder: Path) -> list[Row]:
     done = virc("data", "synth", "--to", folder / "virc", *SYNTH, "--formats", "sft")
     assert done.code == 0, done.err
     for name in ("vlm-r3", "virgo"):
-        words = ("--to", folder / name, "--as", "sft", "--system", name, "--workers", 1)
+        words = ("--to", folder / name, "--format", "sft", "--system", name, "--workers", 1)
         done = virc("data", "convert", folder / "virc" / "trajectories.json", *words)
         assert done.code == 0, done.err
     parts = {name: _rows(folder / name) for name in ("vlm-r3", "virc", "virgo")}

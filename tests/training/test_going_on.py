@@ -71,7 +71,7 @@ def test_what_is_gone_is_said_before_an_engine_starts(
 def test_code_that_is_gone_is_replaced_by_that_of_today(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     write(run, recipes="/gone")
     begun = attempt._begun_with(run)
-    assert (Path(begun.recipes) / "virc" / "runs.py").is_file()
+    assert (Path(begun.recipes) / "virc" / "runs" / "run.py").is_file()
     assert "the code that mine was begun with is gone" in capsys.readouterr().err
 
 

@@ -38,7 +38,7 @@ def refusal(given: dict[str, Any]) -> tuple[str, str | None]:
             f"{VLLM}.disable_mm_preprocessor_cache",
             "vLLM calls it mm_processor_cache_gb, and virc sets it to 0",
         ),
-        ("qqqq", "verl_keys.json lists them"),
+        ("qqqq", "verl/keys.json lists them"),
     ],
 )
 def test_an_unknown_key_names_the_one_that_was_meant(given: str, hint: str) -> None:

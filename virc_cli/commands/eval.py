@@ -85,7 +85,9 @@ def command(
             metavar="DIR", help="Where answers and report go; default evals/BENCHMARK, or with -CROPS behind."
         ),
     ] = None,
-    take: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N problems.")] = None,
+    take: Annotated[
+        int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N problems.")
+    ] = None,
     split: Annotated[str | None, typer.Option(metavar="NAME", help="Part of the benchmark.")] = None,
     judge_endpoint: Annotated[
         str | None,
@@ -99,7 +101,9 @@ def command(
     traces: Annotated[TracesName, typer.Option(help="Answers that keep their trace.")] = TracesName.wrong,
     crops: Annotated[
         CropsName,
-        typer.Option(help="Cut from the image, blank, or from its twin, whose answer is then right."),
+        typer.Option(
+            "--crop-ablation", help="Cut from the image, blank, or from its twin, whose answer is then right."
+        ),
     ] = CropsName.shown,
     against: Annotated[
         AgainstName | None, typer.Option(help="Also show the published figures, and what differs.")
@@ -134,8 +138,8 @@ def command(
     Every model that has answered the same problems in the folder stands in the table and in report.html there, where
     each wrong answer opens as a trace. What there is after a stop is taken up by the same command.
 
-    Whether a model really looks shows when its crops show something else: `virc data synth --twins` draws problems
-    for it.
+    Whether a model really looks shows when its crops show something else: `virc data synth --counterfactuals` draws
+    problems for it.
     """
     from virc.core.errors import UsageError
     from virc.solving.one import SolveConfig
@@ -150,7 +154,7 @@ def command(
                 "--judge-endpoint": judge_endpoint is not None,
                 "--judge-model": judge_model is not None,
                 "--traces": traces is not TracesName.wrong,
-                "--crops": crops is not CropsName.shown,
+                "--crop-ablation": crops is not CropsName.shown,
                 "--against": against is not None,
                 "--samples": samples != 1,
                 "--max-pixels": max_pixels is not None,

@@ -87,26 +87,54 @@ def command(
     device: Annotated[DeviceName | None, typer.Option(help="Default: the best found.")] = None,
     dtype: Annotated[Dtype | None, typer.Option(help="Of weights. Default: auto, as the model says.")] = None,
     context: Annotated[
-        int | None, typer.Option(min=1, metavar="TOKENS", help="Longest conversation. Default: the model's.")
+        int | None,
+        typer.Option(
+            "--max-model-len", min=1, metavar="TOKENS", help="Longest conversation. Default: the model's."
+        ),
     ] = None,
     images: Annotated[
         int | None,
         typer.Option(
-            min=1, max=1000, metavar="N", help="Images of one conversation. Default: 20; of a judge: 4."
+            "--limit-images",
+            min=1,
+            max=1000,
+            metavar="N",
+            help="Images of one conversation. Default: 20; of a judge: 4.",
         ),
     ] = None,
     tensor: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="vLLM: GPUs that share every layer. Default: 1.")
+        int | None,
+        typer.Option(
+            "--tensor-parallel-size",
+            min=1,
+            metavar="N",
+            help="vLLM: GPUs that share every layer. Default: 1.",
+        ),
     ] = None,
     pipeline: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="vLLM: GPUs that take layers in turn. Default: 1.")
+        int | None,
+        typer.Option(
+            "--pipeline-parallel-size",
+            min=1,
+            metavar="N",
+            help="vLLM: GPUs that take layers in turn. Default: 1.",
+        ),
     ] = None,
     data: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="vLLM: copies of the model. Default: 1.")
+        int | None,
+        typer.Option(
+            "--data-parallel-size", min=1, metavar="N", help="vLLM: copies of the model. Default: 1."
+        ),
     ] = None,
     memory: Annotated[
         float | None,
-        typer.Option(min=0.05, max=1, metavar="SHARE", help="vLLM: of each GPU's memory. Default: 0.9."),
+        typer.Option(
+            "--gpu-memory-utilization",
+            min=0.05,
+            max=1,
+            metavar="SHARE",
+            help="vLLM: of each GPU's memory. Default: 0.9.",
+        ),
     ] = None,
     gpus: Annotated[
         str | None,

@@ -73,7 +73,8 @@ def command(
         typer.Option(metavar="FILE", help="JSONL rows: id, image or images, question; - for stdin."),
     ] = None,
     out: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Answers to a batch; taken up again where it stopped.")
+        str | None,
+        typer.Option("--to", metavar="FILE", help="Answers to a batch; taken up again where it stopped."),
     ] = None,
     concurrency: options.Concurrency = None,
 ) -> None:

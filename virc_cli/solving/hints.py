@@ -42,7 +42,7 @@ def check_one(image: str | None, question: str | None, out: str | None, concurre
     """
     if out is not None or concurrency is not None:
         raise UsageError(
-            "--out and --concurrency belong to --batch", "virc solve --batch in.jsonl --out out.jsonl"
+            "--to and --concurrency belong to --batch", "virc solve --batch in.jsonl --to out.jsonl"
         )
     if image is None:
         raise UsageError("there is no image", "virc solve IMAGE 'QUESTION'")

@@ -95,7 +95,7 @@ def run(setup: Setup, source: str, out: str | None, at_once: int | None, blank: 
         VircError: a row failed, or all of it cannot be done.
     """
     if source != STREAM and out not in (None, STREAM) and Path(str(out)).resolve() == Path(source).resolve():
-        raise UsageError("--batch and --out are the same file", "--out answers.jsonl")
+        raise UsageError("--batch and --to are the same file", "--to answers.jsonl")
     file, base = open_rows(source)
     config = BatchConfig(setup.config, base, setup.trace, setup.offline, at_once)
     with file as rows:
@@ -133,7 +133,7 @@ def open_rows(source: str) -> tuple[AbstractContextManager[IO[bytes]], Path]:
     path = Path(source)
     try:
         if path.is_file() and _begins_as_array(path):
-            hint = f"virc data convert {source} --to DIR --as batch"
+            hint = f"virc data convert {source} --to DIR --format batch"
             raise DataError(f"{source} is an array, where one object a line is due", hint)
         return path.open("rb"), path.parent if path.is_file() else Path()
     except OSError as error:

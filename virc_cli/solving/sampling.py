@@ -64,7 +64,7 @@ def run(
     """
     if setup.config.first_temperature() == 0 and setup.config.samples > 1:
         raise UsageError(
-            "at temperature 0 all rollouts of a problem are the same", "--temperature 1, or --n 1"
+            "at temperature 0 all rollouts of a problem are the same", "--temperature 1, or --samples 1"
         )
     place = place_of(expanded(to))
     file, base = open_rows(source)
@@ -118,5 +118,5 @@ def _summary(totals: Totals, resumed: int) -> str:
 def _nothing(source: str, totals: Totals, embedded: bool) -> DataError | NoAnswerError:
     if not totals.problems:
         return DataError(f"{source} has no rows")
-    hint = REAL_MODELS if embedded else "a stronger model, or a larger --n"
+    hint = REAL_MODELS if embedded else "a stronger model, or a larger --samples"
     return NoAnswerError(f"none of {totals.rollouts} rollouts is right: there is nothing to train on", hint)

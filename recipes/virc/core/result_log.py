@@ -44,7 +44,7 @@ class Claims:
         option: the one that names the output, for hints.
     """
 
-    def __init__(self, option: str = "--out") -> None:
+    def __init__(self, option: str = "--to") -> None:
         self._elsewhere = f"use another {option}"
         self._answered: dict[bytes, str | None] = {}  # None: met in this run
 
@@ -106,7 +106,7 @@ class Ledger(Claims):
         schema: str,
         made_with: Mapping[str, object],
         results: Collection[int],
-        option: str = "--out",
+        option: str = "--to",
     ) -> None:
         super().__init__(option)
         self.path = path.resolve()  # through a link, the file it leads to

@@ -221,15 +221,19 @@ def _evaluations(demo: Demo) -> list[Step]:
     heldout = ("--split", "heldout")
     models = (demo.base, *demo.compared[1:])
     trained = STAGES[1:]  # the base looks at no crops yet
-    pages = ("--take", str(_PAGES))
+    pages = ("--limit", str(_PAGES))
     unknown = ("--family", "polygons", "--refusals", "1", "--formats", "batch")
     return [
-        _drawn(demo, "heldout", 4, count, *heldout, *_LIKE, "--twins", "--formats", "batch"),
+        _drawn(demo, "heldout", 4, count, *heldout, *_LIKE, "--counterfactuals", "--formats", "batch"),
         _drawn(demo, "strange", 5, strange, *heldout, *unknown),
         _evaluated(demo, "greedy", "heldout", models, "every stage solves problems held out"),
         _evaluated(demo, "sampled", "heldout", models, "the same, at temperature 1", "--temperature", "1"),
-        _evaluated(demo, "twin", "heldout", trained, "greedy, crops of their twins", "--crops", "twin"),
-        _evaluated(demo, "blank", "heldout", trained, "the same, with blank crops", "--crops", "blank"),
+        _evaluated(
+            demo, "twin", "heldout", trained, "greedy, crops of their twins", "--crop-ablation", "twin"
+        ),
+        _evaluated(
+            demo, "blank", "heldout", trained, "the same, with blank crops", "--crop-ablation", "blank"
+        ),
         _evaluated(demo, "strange", "strange", models, "every stage is asked what it is to refuse"),
         _evaluated(demo, "pages", "heldout", ("rl",), "answers of rl as pages", *pages, traces="all"),
     ]

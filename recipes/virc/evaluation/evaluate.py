@@ -135,7 +135,7 @@ def check_crops(place: Place, crops: Crops) -> None:
         if theirs != crops:
             raise ConfigError(
                 f"{file} holds answers made with crops {theirs}, not {crops}",
-                f"use another --to, or --crops {theirs}",
+                f"use another --to, or --crop-ablation {theirs}",
             )
 
 

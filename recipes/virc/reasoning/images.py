@@ -227,7 +227,7 @@ def _open_heif(data: bytes, name: str) -> Image.Image:
         import pillow_heif  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         hint = (
-            f"pip install 'virc[heic]', or on a Mac: sips -s format png {shlex.quote(name)} --out picture.png"
+            f"pip install 'virc[heic]', or on a Mac: sips -s format png {shlex.quote(name)} --to picture.png"
         )
         raise DataError(f"{name} is a HEIC picture, which needs the extra heic", hint) from None
     file = pillow_heif.open_heif(io.BytesIO(data))

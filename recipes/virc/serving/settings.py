@@ -68,7 +68,9 @@ def looks(images: int) -> tuple[int, int]:
         UsageError: there is no room for both.
     """
     if images < 2:
-        raise UsageError("--images 1 leaves the model nothing to look at but the question", "--images 2")
+        raise UsageError(
+            "--limit-images 1 leaves the model nothing to look at but the question", "--limit-images 2"
+        )
     inputs = max(1, images - TURNS)
     return min(TURNS, images - inputs), inputs
 
@@ -103,7 +105,8 @@ def configure(engine: Engine, given: Mapping[str, Any], weights: Weights) -> Con
     longest = _context(weights.folder)
     if longest and given.get("context", 1) > longest:
         raise ConfigError(
-            f"{weights.name} takes {longest} tokens, fewer than {given['context']}", f"--context {longest}"
+            f"{weights.name} takes {longest} tokens, fewer than {given['context']}",
+            f"--max-model-len {longest}",
         )
     usual = dict(OF_A_JUDGE) if weights.judge else {}
     if "context" in usual and longest:
@@ -197,12 +200,12 @@ def _misfit(config: Config, gib: float, here: Machine) -> str | None:
 def _what_fits(config: Config, gib: float, here: Machine, others: Mapping[str, Model]) -> str | None:
     """Options with which it fits, else the largest of the others that does."""
     if tensor := _tensor(config, gib, here):
-        return f"--tensor {tensor}"
+        return f"--tensor-parallel-size {tensor}"
     sizes = sorted(((model.gib, name) for name, model in others.items() if model.gib), reverse=True)
     for each, name in sizes:
         tensor = _tensor(config, each, here)
         if each < gib and tensor:
-            return f"virc serve {name}" + (f" --tensor {tensor}" if tensor > 1 else "")
+            return f"virc serve {name}" + (f" --tensor-parallel-size {tensor}" if tensor > 1 else "")
     return None
 
 

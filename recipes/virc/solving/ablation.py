@@ -35,7 +35,7 @@ def twin_of(row: Row) -> Twin:
     Raises:
         DataError: it has none, or several images of which nobody says whose it is.
     """
-    hint = "virc data synth --twins draws problems that have one"
+    hint = "virc data synth --counterfactuals draws problems that have one"
     if "twin" not in row.passed:
         raise DataError("it has no twin from which crops could be cut", hint)
     try:

@@ -130,7 +130,7 @@ def _check_layout(source: Source, resolved: Resolved) -> None:
         )
     if source.layout in takes:
         return
-    hint = f"virc data convert {source.file} --to DIR --as {convert}"
+    hint = f"virc data convert {source.file} --to DIR --format {convert}"
     if convert == "rl":
         hint = (
             f"--set rollout=multi_turn, or solve them first: virc data sample {source.file} --to FILE.jsonl"

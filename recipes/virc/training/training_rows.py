@@ -90,7 +90,7 @@ def _with_entry(source: Source) -> Source:
     if source.layout not in (sft.NAME, trajectories.NAME):
         raise DataError(
             f"{source.file} is of the format {source.layout}, which LLaMA-Factory does not read",
-            f"virc data convert {source.file} --to DIR --as {sft.NAME}",
+            f"virc data convert {source.file} --to DIR --format {sft.NAME}",
         )
     for fault in engine.check_source(source):
         raise DataError(f"{source.name} in {INFO}: {fault.message}", f"virc data check {source.file}")

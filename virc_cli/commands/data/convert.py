@@ -26,7 +26,9 @@ def command(
     to: Annotated[Path, typer.Option(metavar="DIR", help="New folder; it appears whole or not at all.")],
     layout: Annotated[
         str,
-        typer.Option("--as", metavar="LAYOUT", help="sft, trajectories, rl, prompts, batch or conversation."),
+        typer.Option(
+            "--format", metavar="LAYOUT", help="sft, trajectories, rl, prompts, batch or conversation."
+        ),
     ],
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Make one dataset of that name of all sources.")
@@ -66,12 +68,14 @@ def command(
     ] = None,
     take: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Rows of each dataset; a smaller N is within a larger one."),
+        typer.Option(
+            "--limit", min=1, metavar="N", help="Rows of each dataset; a smaller N is within a larger one."
+        ),
     ] = None,
     seed: Seed = 0,
     weights: Annotated[
         str | None,
-        typer.Option(metavar="N,N", help="Mix the sources in these proportions; with --take N rows in all."),
+        typer.Option(metavar="N,N", help="Mix the sources in these proportions; with --limit N rows in all."),
     ] = None,
     split: Annotated[
         str | None,

@@ -35,7 +35,9 @@ def command(
             metavar="DIR|FILE.jsonl", help="Where trajectories go; taken up again where it stopped."
         ),
     ],
-    n: Annotated[int, typer.Option("--n", min=1, max=1000, metavar="N", help="Rollouts of a problem.")] = 8,
+    n: Annotated[
+        int, typer.Option("--samples", min=1, max=1000, metavar="N", help="Rollouts of a problem.")
+    ] = 8,
     keep: Annotated[
         int, typer.Option(min=1, max=1000, metavar="N", help="Most trajectories kept of a problem.")
     ] = 2,

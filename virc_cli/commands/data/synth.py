@@ -64,7 +64,9 @@ def command(
     ] = None,
     twins: Annotated[
         bool,
-        typer.Option("--twins", help="Each problem also gets a picture with other values, and its answer."),
+        typer.Option(
+            "--counterfactuals", help="Each problem also gets a picture with other values, and its answer."
+        ),
     ] = False,
     refusals: Annotated[
         float,
@@ -73,7 +75,7 @@ def command(
     sides: Annotated[
         str, typer.Option(metavar="N,N", help="Numbers of sides to choose from, where no family is named.")
     ] = "3,3,4",
-    layouts: Annotated[
+    formats: Annotated[
         str, typer.Option(metavar="NAME,NAME", help="Of batch, sft, rl, prompts and trajectories.")
     ] = "batch,sft",
     embed: Annotated[
@@ -91,7 +93,7 @@ def command(
     from virc.data.synth.draw import SynthConfig, write
     from virc_cli.progress import shown
 
-    names = _names(layouts)
+    names = _names(formats)
     config = SynthConfig(
         to, count, seed, split.value, _numbers(sides), names, embed, workers,
         families=_names(family) if family is not None else (("polygons",) if difficulty else None),

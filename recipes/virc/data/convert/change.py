@@ -203,7 +203,9 @@ def _ready(record: Record, holds: Holds) -> Record:
         if not record.messages:
             raise DataError("it has no conversation")
         if rl.is_cut(record):
-            raise DataError("the reply to its last message is not known", "--as prompts keeps the problem")
+            raise DataError(
+                "the reply to its last message is not known", "--format prompts keeps the problem"
+            )
     elif holds == "prompts":
         record = rl.complete(record)
         _check_text(record)

@@ -83,7 +83,7 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
     count = 0
     for count, record in enumerate(islice(records, 2), 1):
         if count > 1:
-            raise DataError(f"there are several rows, and {_ONE_EACH}", "--take 1 writes one of them")
+            raise DataError(f"there are several rows, and {_ONE_EACH}", "--limit 1 writes one of them")
         text = json.dumps(_messages(record, settings), ensure_ascii=False, indent=1)
         file.write_bytes(f"{text}\n".encode("utf-8", "backslashreplace"))
     return count

@@ -1,7 +1,7 @@
 """Formats of rows on disk, one file each; adding one is adding a file here.
 
 A format module has:
-    NAME: str                 what the user calls it (`--as NAME`)
+    NAME: str                 what the user calls it (`--format NAME`)
     SUMMARY: str              one line for help
     HOLDS: Holds              what its rows are: "solutions" (conversations up to the answer), "prompts" (where a model
                               goes on) or "problems" (no conversation)

@@ -14,7 +14,7 @@ from virc.core.errors import UsageError
 from virc.core.fresh import fresh_folder
 from virc.core.parallel import cores, in_order
 from virc.data.convert.pictures import FOLDER, PictureStore
-from virc.data.formats import registry as layouts
+from virc.data.formats import registry as formats
 from virc.data.formats.registry import Writing
 from virc.data.rows import parquet as parquet_rows
 from virc.data.rows.record import MARK, Message, Picture, Record
@@ -28,7 +28,7 @@ from virc.reasoning.images import Shown
 from virc.reasoning.protocol import FILE_NAME, as_fields
 from virc.reasoning.session import Reply, Session
 
-DEFAULT_LAYOUTS = ("batch", "sft")
+DEFAULT_FORMATS = ("batch", "sft")
 SIDES = (3, 3, 4)
 _NAMES = {
     "batch": "problems",
@@ -72,7 +72,7 @@ class SynthConfig(msgspec.Struct, frozen=True):
     seed: int = 0
     split: Split = "train"
     sides: tuple[int, ...] = SIDES
-    layouts: tuple[str, ...] = DEFAULT_LAYOUTS
+    formats: tuple[str, ...] = DEFAULT_FORMATS
     embed: bool = False
     workers: int | None = None
     families: tuple[str, ...] | None = None
@@ -110,11 +110,11 @@ def write(config: SynthConfig, on_progress: Progress = lambda what, count: None)
     with fresh_folder(config.to) as folder:
         _draw_all(folder, config, partial(on_progress, "drawn"))
         writing = Writing(_InPlace(folder), config.to.resolve(), config.embed)
-        for name in config.layouts:
+        for name in config.formats:
             records = _counted(_records_of(folder, name), partial(on_progress, f"written as {name}"))
-            layouts.get(name).write(folder, _NAMES.get(name, name), records, writing)
+            formats.get(name).write(folder, _NAMES.get(name, name), records, writing)
         _spool(folder).unlink()
-        if config.embed and _PARQUET.issuperset(config.layouts):
+        if config.embed and _PARQUET.issuperset(config.formats):
             shutil.rmtree(folder / FOLDER)
         chat_protocol = json.dumps(as_fields(worked.PROTOCOL), ensure_ascii=False, indent=1)
         (folder / FILE_NAME).write_text(chat_protocol + "\n", encoding="utf-8")
@@ -135,11 +135,11 @@ def _check(config: SynthConfig) -> None:
         raise UsageError(
             f"no figure has {', '.join(map(str, sorted(unknown))) or 'no'} sides here", "--sides 3,4"
         )
-    strange = [name for name in config.layouts if name not in layouts.names()]
-    if strange or not config.layouts:
-        known = ",".join(layouts.names())
+    strange = [name for name in config.formats if name not in formats.names()]
+    if strange or not config.formats:
+        known = ",".join(formats.names())
         raise UsageError(f"there is no format {', '.join(strange) or 'to write'}", f"--formats {known}")
-    if not _PARQUET.isdisjoint(config.layouts):
+    if not _PARQUET.isdisjoint(config.formats):
         parquet_rows.load()
     elif config.embed:
         raise UsageError("only parquet files hold their images", "--formats rl --embed")
@@ -161,8 +161,8 @@ def _check_of_families(config: SynthConfig) -> None:
     if config.pattern and config.paths > 1:
         raise UsageError("paths of a problem have different patterns", "--pattern or --paths, not both")
     if config.twins and config.refusals:
-        raise UsageError("a problem that is refused has no twin", "--twins or --refusals, not both")
-    if config.twins and "batch" not in config.layouts:
+        raise UsageError("a problem that is refused has no twin", "--counterfactuals or --refusals, not both")
+    if config.twins and "batch" not in config.formats:
         raise UsageError("twins stand in the format batch alone", "--formats batch")
 
 

@@ -231,7 +231,7 @@ def _own(path: Path, split: str | None) -> Found:
         source = only_source(file)  # it has another format, or none
         raise DataError(
             f"{file} holds no problems in the batch format, but {source.layout}",
-            f"virc data convert {file} --to problems --as batch",
+            f"virc data convert {file} --to problems --format batch",
         )
     named = path.resolve().name if whole else file.stem
     printable = "".join(character if character.isprintable() else "_" for character in named)
