@@ -19,10 +19,11 @@ from virc.demo.curve import Curve, Gain, Scores, Stage
 from virc.demo.plan import Demo, Step, Took
 from virc.envs import environment as environments
 from virc.evaluation.summary import Score, Share
-from virc_cli import envs, launch, output
+from virc_cli import envs, launch
+from virc_cli.console import output
+from virc_cli.console.progress import duration
+from virc_cli.console.run_lines import table
 from virc_cli.evaluating import interval, percent
-from virc_cli.progress import duration
-from virc_cli.run_lines import table
 
 _MODULES = {"virc": "virc_cli", "torchrun": "torch.distributed.run"}
 """First word of a command line -> the module of this environment that it is."""

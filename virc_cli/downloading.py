@@ -16,9 +16,9 @@ from virc.download import fetch as download
 from virc.download.fetch import Item
 from virc.download.hub.fetching import Doing
 from virc.download.hub.repository import File, Told
-from virc_cli import output, progress
-from virc_cli.progress import duration, sized
-from virc_cli.run_lines import table as columns
+from virc_cli.console import output, progress
+from virc_cli.console.progress import duration, sized
+from virc_cli.console.run_lines import table as columns
 
 _HEAD = ("what", "size", "missing", "state", "folder", "from")
 _EVERY = 0.2  # seconds between two lines

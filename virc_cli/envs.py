@@ -13,7 +13,8 @@ from virc.core.locks import held
 from virc.core.plan import Step
 from virc.envs import environment as environments
 from virc.envs.pins import Environment, discover, everywhere, get, requirement
-from virc_cli import launch, output
+from virc_cli import launch
+from virc_cli.console import output
 
 
 def find(engine: str, device: str | None) -> Environment:

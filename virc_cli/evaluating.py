@@ -22,9 +22,9 @@ from virc.solving.ablation import Crops
 from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, solve_batch
 from virc.solving.one import SCHEMA as SOLVE
 from virc.solving.outcome import Fields
-from virc_cli import output
-from virc_cli.progress import duration
-from virc_cli.run_lines import table
+from virc_cli.console import output
+from virc_cli.console.progress import duration
+from virc_cli.console.run_lines import table
 from virc_cli.solving.many import Progress, failure
 from virc_cli.solving.setup import Setup, open_one
 

@@ -24,9 +24,10 @@ from virc.evaluation.evaluate import Problem
 from virc.evaluation.harness import harness
 from virc.evaluation.harness.harness import ENGINE, Outcome, Run
 from virc.evaluation.summary import SCHEMA, Score
-from virc_cli import envs, launch, output, plans, progress
+from virc_cli import envs, launch
+from virc_cli.console import output, plans, progress
+from virc_cli.console.run_lines import table
 from virc_cli.evaluating import Asked, interval, percent
-from virc_cli.run_lines import table
 from virc_cli.solving.setup import Setup
 
 _LOOK = 1.0  # seconds

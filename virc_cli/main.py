@@ -15,9 +15,10 @@ from typing import Annotated
 import typer
 
 from virc.core.errors import SetupError, UsageError, VircError
-from virc_cli import commands, output
-from virc_cli.options import group
-from virc_cli.usage import is_usage_error, translate
+from virc_cli import commands
+from virc_cli.console import output
+from virc_cli.console.options import group
+from virc_cli.console.parse_errors import is_usage_error, translate
 
 COMPLETION = "_VIRC_COMPLETE"
 

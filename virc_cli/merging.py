@@ -20,7 +20,8 @@ from virc.models.load import Choice, Opened, open_model
 from virc.reasoning.protocol import FILE_NAME
 from virc.runs import run as runs
 from virc.solving.one import SolveConfig, solve
-from virc_cli import envs, launch, output, plans, progress
+from virc_cli import envs, launch
+from virc_cli.console import output, plans, progress
 
 _PACKAGE = Path(recipe.__file__).parents[1]
 _PATIENCE = 300.0  # seconds for the one answer

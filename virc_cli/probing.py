@@ -15,7 +15,7 @@ from virc.models.load import Choice, protocol_of
 from virc.probing.probe import MOST_REQUESTS, probe
 from virc.probing.result import Probed, keep, kept, shortcomings
 from virc.probing.servers import server_name
-from virc_cli import output
+from virc_cli.console import output
 
 if TYPE_CHECKING:
     from virc.backends.openai.backend import OpenAIBackend

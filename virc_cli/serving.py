@@ -18,8 +18,9 @@ from virc.models.registry import Weights
 from virc.serving import settings as serve
 from virc.serving.settings import Config, Engine
 from virc.systems.registry import Model
-from virc_cli import endpoint, envs, output, plans, serving_agent, serving_here, serving_vllm
-from virc_cli.machines import find as this_machine
+from virc_cli import envs, serving_agent, serving_here, serving_vllm
+from virc_cli.console import endpoint, output, plans
+from virc_cli.console.machine import find as this_machine
 from virc_cli.serving_agent import Agent
 
 

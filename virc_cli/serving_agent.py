@@ -21,7 +21,8 @@ from virc.reasoning.protocol import Protocol
 from virc.serving import settings as serve
 from virc.serving.settings import Config
 from virc.solving.one import SolveConfig
-from virc_cli import endpoint, output, plans, serving_here, serving_vllm
+from virc_cli import serving_here, serving_vllm
+from virc_cli.console import endpoint, output, plans
 
 if TYPE_CHECKING:
     from virc.serving.agent.connections import Server

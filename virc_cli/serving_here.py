@@ -12,7 +12,7 @@ from virc.reasoning.images import show
 from virc.reasoning.session import Ask, Message
 from virc.serving import settings as serve
 from virc.serving.settings import Config
-from virc_cli import endpoint, output
+from virc_cli.console import endpoint, output
 
 if TYPE_CHECKING:
     from virc.backends.local import LocalBackend

@@ -15,7 +15,8 @@ from virc.core.plan import Plan
 from virc.core.text import clause
 from virc.engines.vllm import log as vllm_log
 from virc.serving.settings import Config
-from virc_cli import endpoint, launch, plans, progress
+from virc_cli import launch
+from virc_cli.console import endpoint, plans, progress
 from virc_cli.launch import Process
 
 _LOOK = 1.0  # seconds

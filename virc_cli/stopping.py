@@ -10,7 +10,7 @@ from virc.core.plan import Step
 from virc.runs import run as runs
 from virc.runs.run import Run, State
 from virc_cli import launch
-from virc_cli.run_lines import ended
+from virc_cli.console.run_lines import ended
 from virc_cli.training import remains
 
 _EVERY = 0.2  # seconds between two looks

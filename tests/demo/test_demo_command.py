@@ -49,7 +49,7 @@ def test_a_dry_run_needs_no_environment(workspace: Path, monkeypatch: pytest.Mon
         "skills",
         "instruct data",
     ]
-    assert done.json["steps"][3]["command"].startswith("torchrun --standalone --nproc-per-node 2 -m virc.")
+    assert done.json["steps"][3]["command"].startswith("torchrun --standalone --nproc-per-node 2 -m tiny.")
     assert files(workspace) == []
 
 

@@ -16,8 +16,8 @@ BOOM = '''
 import sys, time
 from typing import Annotated
 import typer
-from virc_cli import output
-from virc_cli.options import Json
+from virc_cli.console import output
+from virc_cli.console.options import Json
 from virc.core import errors
 
 FAILURE = {"answer": None, "model": None}

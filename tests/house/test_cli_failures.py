@@ -16,7 +16,7 @@ from entry import Done, Env, Run
 
 from virc.core import errors
 from virc.core.errors import VircError
-from virc_cli import output
+from virc_cli.console import output
 
 CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, VircError)]
 

@@ -88,7 +88,7 @@ def test_a_download_killed_fifty_times_is_completed_by_the_next(name: str, serve
     killed_and_completed(50, 2, name, server)
 
 
-HUB, UNPACKING = "virc.download.hub.repository", "virc.unpack.archive.folder"
+HUB, UNPACKING = "virc.download.hub", "virc.unpack.archive.folder"
 Moment = tuple[str, str, int, str]
 # Each run is killed one step further: rows come first, then the archive, last dataset_info.json.
 STEPS: list[Moment] = [

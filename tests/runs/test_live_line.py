@@ -14,7 +14,7 @@ from virc_cli.training import follow
 
 _SHOW = """
 import sys, time
-from virc_cli import progress
+from virc_cli.console import progress
 with progress.shown() as show:
     for length in (30, 300):
         time.sleep(0.15)
@@ -37,7 +37,7 @@ def test_a_line_never_reaches_the_end_of_the_terminal(columns: int) -> None:
 
 _TOLD = """
 import time
-from virc_cli import output, progress
+from virc_cli.console import output, progress
 with progress.shown() as show:
     time.sleep(0.15)
     show("x" * 30)

@@ -13,7 +13,7 @@ from solving import CROP, answer
 
 from virc.core import errors
 from virc.core.errors import VircError
-from virc_cli import output
+from virc_cli.console import output
 
 SCHEMA: dict[str, Any] = json.loads(
     files("virc").joinpath("core", "schemas", "solve.json").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 from virc.core.errors import EngineError, SetupError
 from virc.envs import hardware as machine
 from virc.envs.hardware import GIB, Gpu
-from virc_cli import machines
+from virc_cli.console import machine as machines
 
 LINES = "NVIDIA H200, 143771, 143161, 570.86.15\nNVIDIA GeForce RTX 4090, 24564, 1024, 550.54\n"
 INFO = "MemTotal:       16777216 kB\nMemFree:  1000 kB\nMemAvailable:    8388608 kB\n"

@@ -18,7 +18,7 @@ from archives import PACKED, contents, file, folder, hard_link, link, lz4ed, man
 from called import virc
 
 from virc.core.locks import held
-from virc_cli import progress
+from virc_cli.console import progress
 
 DIALECTS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
 LONG = "/".join(["a folder with a long name"] * 6) + "/é.png"

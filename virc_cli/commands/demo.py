@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from virc_cli.options import Json, Seed
+from virc_cli.console.options import Json, Seed
 
 FAILURE: dict[str, object] = {
     "folder": None, "plot": None, "base": None, "full": None, "seed": None, "problems": None, "commonest": None,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from virc_cli import output
-from virc_cli.options import Json, With, names_of
+from virc_cli.console import output
+from virc_cli.console.options import Json, With, names_of
 
 if TYPE_CHECKING:
     from virc.envs.hardware import Machine
@@ -57,7 +57,7 @@ def command(
         return
     from virc.stages import resolve as stages
     from virc.systems import registry as systems
-    from virc_cli import machines
+    from virc_cli.console import machine as machines
 
     found = systems.get(system)
     if stage:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from virc_cli import output
-from virc_cli.options import Json, group
+from virc_cli.console import output
+from virc_cli.console.options import Json, group
 
 command = group("Make, list and remove the environments that engines run in.")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virc_cli import options
+from virc_cli.console import options
 
 if TYPE_CHECKING:
     from virc.core.errors import UsageError

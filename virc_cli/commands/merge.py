@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from virc_cli.options import Json, run_names
+from virc_cli.console.options import Json, run_names
 
 FAILURE: dict[str, object] = {
     "to": None, "source": None, "kind": None, "step": None, "parameters": None, "protocol": None, "answer": None,

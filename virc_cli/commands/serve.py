@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from virc_cli.options import Family, Json, MaxTokens, Protocol, System
+from virc_cli.console.options import Family, Json, MaxTokens, Protocol, System
 
 FAILURE: dict[str, object] = {"url": None, "model": None, "log": None}
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from virc_cli.options import Json, Set, With, names_of, run_names
+from virc_cli.console.options import Json, Set, With, names_of, run_names
 
 FAILURE: dict[str, object] = {"run": None, "progress": None, "step": None}
 

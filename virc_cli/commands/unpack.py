@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from virc_cli import output
-from virc_cli.options import Json
+from virc_cli.console import output
+from virc_cli.console.options import Json
 
 FAILURE: dict[str, object] = {"to": None, "files": None, "bytes": None, "skipped": None, "removed": None}
 
@@ -40,7 +40,7 @@ def command(
     written outside the folder.
     """
     from virc.unpack.unpack import UnpackConfig, unpack
-    from virc_cli.progress import shown, sized
+    from virc_cli.console.progress import shown, sized
 
     config = UnpackConfig(archive, to, keep, max_ratio, max_bytes, max_files)
     with shown() as show:

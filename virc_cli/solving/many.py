@@ -14,7 +14,7 @@ from virc.solving.image_source import standard_input
 from virc.solving.one import SCHEMA
 from virc.solving.outcome import Fields
 from virc.solving.rows import read_rows
-from virc_cli import output
+from virc_cli.console import output
 from virc_cli.solving.setup import Setup, open_chosen
 
 STREAM = "-"

@@ -8,7 +8,7 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Rejected, Unit
 from virc.solving.one import Event, Look, Piece, Start
 from virc.solving.trace_page import in_words
-from virc_cli import output
+from virc_cli.console import output
 
 _BARE = CallForm().open
 """How a call begins that no mark opens."""

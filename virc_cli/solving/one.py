@@ -17,8 +17,8 @@ from virc.reasoning.resize import smart_resize
 from virc.solving.image_source import open_source, standard_input
 from virc.solving.one import SCHEMA, solve
 from virc.solving.outcome import failure_of, outcome, trace_folders, write_traces
-from virc_cli import output
-from virc_cli.progress import duration
+from virc_cli.console import output
+from virc_cli.console.progress import duration
 from virc_cli.solving.narrate import Narrator
 from virc_cli.solving.setup import Setup, open_chosen
 

@@ -12,7 +12,7 @@ from virc.families.registry import taught
 from virc.models.registry import REAL_MODELS
 from virc.solving.batch import BatchConfig, RowDone, as_line, made_with
 from virc.solving.rows import read_rows
-from virc_cli import output
+from virc_cli.console import output
 from virc_cli.solving.many import Progress, open_rows
 from virc_cli.solving.setup import Setup, open_chosen
 

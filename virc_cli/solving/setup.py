@@ -14,7 +14,7 @@ from virc.models.load import REPLY_SECONDS, Choice, Opened, open_model
 from virc.reasoning.protocol import FILE_NAME, UNITS
 from virc.solving.one import SolveConfig
 from virc.solving.outcome import Fields, facts, settings
-from virc_cli import output
+from virc_cli.console import output
 
 HERE = "none"
 """What `--endpoint` says to ask no endpoint, whatever the config file names."""

@@ -22,7 +22,8 @@ from virc.runs.checkpoints import checkpoints, engine_of, step_of
 from virc.runs.run import Info, Run
 from virc.stages import resolve as stages
 from virc.training import inputs as training
-from virc_cli import envs, launch, output, plans, progress
+from virc_cli import envs, launch
+from virc_cli.console import output, plans, progress
 from virc_cli.training import job as jobs
 from virc_cli.training import remains
 from virc_cli.training.follow import Follower, drop_after, take_over

@@ -33,7 +33,8 @@ from virc.training.estimate import fits
 from virc.training.estimate.sft import USUAL, Estimate
 from virc.training.inputs import Base
 from virc.training.preflight import Prompts, Request, Result
-from virc_cli import envs, launch, left_out, output, progress
+from virc_cli import envs, launch
+from virc_cli.console import left_out, output, progress
 from virc_cli.training import rewarding
 
 

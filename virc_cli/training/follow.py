@@ -16,9 +16,9 @@ from virc.runs.metrics import Metric, diverged, metrics
 from virc.runs.run import Info, Run
 from virc.stages import resolve as stages
 from virc.training import health, rollout_pages
-from virc_cli import output
-from virc_cli.progress import room
-from virc_cli.run_lines import step_line
+from virc_cli.console import output
+from virc_cli.console.progress import room
+from virc_cli.console.run_lines import step_line
 from virc_cli.training.tending import Tender, complete, forget_halves, forget_spare
 from virc_cli.training.watching import Watch
 

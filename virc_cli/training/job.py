@@ -20,7 +20,8 @@ from virc.runs import run as runs
 from virc.runs.run import Info, Run
 from virc.stages.context import Place
 from virc.stages.resolve import Resolved
-from virc_cli import launch, output
+from virc_cli import launch
+from virc_cli.console import output
 
 Versions = Mapping[str, str]
 _MOST_BYTES = 2**20

@@ -33,8 +33,8 @@ from virc.training.estimate import fits
 from virc.training.estimate.sft import Estimate
 from virc.training.inputs import Base
 from virc.training.prompt_rows import TRAIN, VALIDATION
-from virc_cli import output, plans
-from virc_cli.machines import find as this_machine
+from virc_cli.console import output, plans
+from virc_cli.console.machine import find as this_machine
 from virc_cli.training import begin, job, rewarding
 from virc_cli.training.begin import Wanted
 from virc_cli.training.job import Where

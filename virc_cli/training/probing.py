@@ -18,8 +18,9 @@ from virc.runs.run import FOLDER, Run
 from virc.stages import resolve as stages
 from virc.stages.resolve import Resolved
 from virc.training import inputs as training
-from virc_cli import launch, output, plans, progress
-from virc_cli.machines import find as this_machine
+from virc_cli import launch
+from virc_cli.console import output, plans, progress
+from virc_cli.console.machine import find as this_machine
 from virc_cli.training import begin
 from virc_cli.training.begin import Found, Wanted
 

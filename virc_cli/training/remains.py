@@ -10,7 +10,7 @@ from hashlib import blake2s
 from pathlib import Path
 
 from virc.runs.run import Run, started
-from virc_cli import output
+from virc_cli.console import output
 
 MARK = "VIRC_RUN"
 """The variable by which the processes of a run's engine are known; whatever they start has it too."""

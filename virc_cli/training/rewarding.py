@@ -33,7 +33,7 @@ from virc.training import inputs as training
 from virc.training.estimate.fits import JUDGES
 from virc.training.inputs import Base
 from virc.training.preflight import Prompts, Result
-from virc_cli import output
+from virc_cli.console import output
 
 _LOOKED_AT = 200  # rows, to say how many of them rules can score
 

@@ -16,8 +16,9 @@ from virc.runs import run as runs
 from virc.runs.run import Run
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
-from virc_cli import launch, output
-from virc_cli.machines import find as this_machine
+from virc_cli import launch
+from virc_cli.console import output
+from virc_cli.console.machine import find as this_machine
 from virc_cli.training import begin, job, preview, probing
 from virc_cli.training.attempt import Ended, attempt
 from virc_cli.training.begin import Wanted

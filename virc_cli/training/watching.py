@@ -6,7 +6,7 @@ from virc.runs.metrics import Metric
 from virc.runs.run import Info, Run
 from virc.training import health
 from virc.training.health import Note
-from virc_cli import output
+from virc_cli.console import output
 
 
 class Watch:

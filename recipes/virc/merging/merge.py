@@ -103,13 +103,13 @@ def plan(source: Source, python: Path, recipes: Path, folder: Path) -> Plan | No
     if source.origin.kind == "model":
         return None
     if source.origin.kind == "shards":
-        module, given = "verl_merge", [source.folder, folder]
+        module, given = "verl.merge", [source.folder, folder]
     else:
         assert source.base
-        module, given = "adapter_merge", [source.base, source.folder, folder]
+        module, given = "merge.adapter", [source.base, source.folder, folder]
     paths = (str(path.absolute()) for path in given)
     env = {**engines.environment(recipes), "TOKENIZERS_PARALLELISM": "false", "CUDA_VISIBLE_DEVICES": "-1"}
-    argv = (str(python), "-m", f"virc.engines.table.{module}", *paths)
+    argv = (str(python), "-m", f"virc.engines.{module}", *paths)
     return Plan(step=Step(argv, f"merge {source.origin.source}", env), files={})
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from virc_cli import output
-from virc_cli.options import Json
+from virc_cli.console import output
+from virc_cli.console.options import Json
 
 if TYPE_CHECKING:
     from virc.data.check.report import Dataset, Found, Report
@@ -69,7 +69,7 @@ def command(
     from virc.core.errors import DataError
     from virc.core.parallel import cores
     from virc.data.check.files import CheckConfig, check
-    from virc_cli import left_out
+    from virc_cli.console import left_out
 
     config = CheckConfig(path, against or (), coordinates.value, system, first, workers or cores(), clean)
     left_out.note([*path, *(against or ())])

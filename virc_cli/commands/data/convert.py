@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from virc_cli import output
-from virc_cli.options import CoordinatesName, ImagesName, Json, Seed
+from virc_cli.console import output
+from virc_cli.console.options import CoordinatesName, ImagesName, Json, Seed
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -101,8 +101,8 @@ def command(
     from virc.core.parallel import cores
     from virc.data.convert.change import Wanted
     from virc.data.convert.convert import ConvertConfig, convert
-    from virc_cli import left_out
-    from virc_cli.progress import shown
+    from virc_cli.console import left_out
+    from virc_cli.console.progress import shown
 
     wanted = Wanted(
         coordinates.value if coordinates else None, images.value if images else None, protocol, system
@@ -122,7 +122,7 @@ def command(
 
 
 def _tell(report: "Report", coordinates: CoordinatesName | None, images: ImagesName | None) -> None:
-    from virc_cli.progress import sized
+    from virc_cli.console.progress import sized
 
     if images == ImagesName.smart:
         output.note(

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virc_cli import output
-from virc_cli.options import CoordinatesName, ImagesName, Json
+from virc_cli.console import output
+from virc_cli.console.options import CoordinatesName, ImagesName, Json
 
 if TYPE_CHECKING:
     from virc.data.protocol.extract import Found
@@ -55,7 +55,7 @@ def command(
     from virc.data.formats.registry import only_source
     from virc.data.protocol.extract import study_file
     from virc.models.chat_protocol import written
-    from virc_cli import left_out
+    from virc_cli.console import left_out
 
     left_out.note([file])
     source = only_source(file)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from virc_cli import options
+from virc_cli.console import options
 
 FAILURE: dict[str, object] = {
     "to": None,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virc_cli import output
-from virc_cli.options import Json
+from virc_cli.console import output
+from virc_cli.console.options import Json
 
 if TYPE_CHECKING:
     from virc.data.formats.registry import Source
@@ -59,7 +59,7 @@ def command(
         raise UsageError("missing argument 'PATH'", "virc data show trajectories.json --row 3")
     from virc.data.formats.registry import only_source
     from virc.data.show import find, row_count, tell
-    from virc_cli import left_out
+    from virc_cli.console import left_out
 
     left_out.note([path])
     source = only_source(path)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virc_cli import output
-from virc_cli.options import Json, Seed
+from virc_cli.console import output
+from virc_cli.console.options import Json, Seed
 
 if TYPE_CHECKING:
     from virc.data.synth.problem import Difficulty
@@ -91,7 +91,7 @@ def command(
     The same seed makes the same folder, and a smaller count the first problems of it.
     """
     from virc.data.synth.draw import SynthConfig, write
-    from virc_cli.progress import shown
+    from virc_cli.console.progress import shown
 
     names = _names(formats)
     config = SynthConfig(

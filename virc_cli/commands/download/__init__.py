@@ -7,7 +7,7 @@ from typing import Any
 from typer.core import TyperGroup
 
 from virc_cli.commands.download.get import FAILURE as FAILURE
-from virc_cli.options import group
+from virc_cli.console.options import group
 
 _GET = "get"
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virc_cli import output
-from virc_cli.options import Json, With, names_of
+from virc_cli.console import output
+from virc_cli.console.options import Json, With, names_of
 
 if TYPE_CHECKING:
     from virc.download.fetch import Item

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from virc_cli import output
-from virc_cli.options import Json
+from virc_cli.console import output
+from virc_cli.console.options import Json
 
 if TYPE_CHECKING:
     from virc.download.workspace import Downloaded
@@ -47,8 +47,8 @@ def _fields(found: "Downloaded") -> dict[str, object]:
 
 
 def _cells(found: "Downloaded") -> tuple[str, ...]:
+    from virc_cli.console.progress import sized
     from virc_cli.downloading import part_of
-    from virc_cli.progress import sized
 
     record, there = found.record, found.size
     return (

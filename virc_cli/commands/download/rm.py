@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from virc_cli import output
-from virc_cli.deleting import agree, check_unused
-from virc_cli.options import Json
+from virc_cli.console import output
+from virc_cli.console.confirm import agree, check_unused
+from virc_cli.console.options import Json
 
 FAILURE: dict[str, object] = {"removed": None, "bytes": None}
 
@@ -36,7 +36,7 @@ def command(
     """Delete what was downloaded. Folders that held files of your own before are refused."""
     from virc.core.files import size_of
     from virc.download import workspace as downloaded
-    from virc_cli.progress import sized
+    from virc_cli.console.progress import sized
 
     workspace = Path.cwd()
     chosen = list(

@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 
-from virc_cli.options import group
+from virc_cli.console.options import group
 
 command = group("List rewards and their terms, and try them on rows.")
 

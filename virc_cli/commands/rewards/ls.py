@@ -1,7 +1,7 @@
 """`virc rewards ls`: every reward and term of this package, and what systems name of their own."""
 
-from virc_cli import output
-from virc_cli.options import Json
+from virc_cli.console import output
+from virc_cli.console.options import Json
 
 FAILURE: dict[str, object] = {"totals": None, "terms": None}
 
@@ -13,7 +13,7 @@ def command(as_json: Json = False) -> None:
     replies get.
     """
     from virc.rewards import registry as rewards
-    from virc_cli.run_lines import table
+    from virc_cli.console.run_lines import table
 
     terms, totals = rewards.discover()
     if as_json:

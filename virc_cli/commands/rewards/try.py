@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from virc_cli import output
-from virc_cli.options import Json
+from virc_cli.console import output
+from virc_cli.console.options import Json
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -56,7 +56,7 @@ def command(
     from virc.models import chat_protocol
     from virc.rewards import trial as reward_trial
     from virc.systems import registry as systems
-    from virc_cli import left_out
+    from virc_cli.console import left_out
 
     _check_named(system)
     named = systems.get(system)
@@ -162,7 +162,7 @@ def _fields(found: Sequence["Tried"]) -> dict[str, Any]:
 def _lines(
     found: Sequence["Tried"], terms: Sequence[str], fields: dict[str, Any], groups: bool
 ) -> Iterator[str]:
-    from virc_cli.run_lines import number, table
+    from virc_cli.console.run_lines import number, table
 
     def value(each: float | None) -> str:
         return "-" if each is None else number(each)

@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 
-from virc_cli.options import group
+from virc_cli.console.options import group
 
 command = group("List, follow, draw, stop and remove runs of training.")
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from virc_cli import output
-from virc_cli.options import run_names
+from virc_cli.console import output
+from virc_cli.console.options import run_names
 
 
 def command(

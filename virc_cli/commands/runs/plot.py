@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virc_cli import output
-from virc_cli.options import RunNames
+from virc_cli.console import output
+from virc_cli.console.options import RunNames
 
 if TYPE_CHECKING:
     from virc.runs.run import Run

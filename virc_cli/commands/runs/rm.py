@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virc_cli import output
-from virc_cli.deleting import agree, check_unused
-from virc_cli.options import RunNames
+from virc_cli.console import output
+from virc_cli.console.confirm import agree, check_unused
+from virc_cli.console.options import RunNames
 
 if TYPE_CHECKING:
     from virc.runs.run import Run
@@ -23,7 +23,7 @@ def command(
     from virc.core.files import size_of
     from virc.runs import delete as removal
     from virc.runs import run as runs
-    from virc_cli.progress import sized
+    from virc_cli.console.progress import sized
 
     workspace = Path.cwd()
     chosen = [runs.find(workspace, name) for name in dict.fromkeys(names)]

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virc_cli import output
-from virc_cli.options import Json, RunName
+from virc_cli.console import output
+from virc_cli.console.options import Json, RunName
 
 if TYPE_CHECKING:
     from virc.runs.attempts import Attempt
@@ -62,8 +62,8 @@ def _about(info: "Info", state: "State") -> Iterator[str]:
 
 
 def _progress(run: "Run", info: "Info", state: "State", left: float | None) -> Iterator[str]:
-    from virc_cli.progress import duration
-    from virc_cli.run_lines import age, ended, next_step, number, steps
+    from virc_cli.console.progress import duration
+    from virc_cli.console.run_lines import age, ended, next_step, number, steps
 
     parts = [
         steps(state.step, state.total),
@@ -84,7 +84,7 @@ def _progress(run: "Run", info: "Info", state: "State", left: float | None) -> I
 
 
 def _settings(info: "Info") -> Iterator[str]:
-    from virc_cli.run_lines import value_text
+    from virc_cli.console.run_lines import value_text
 
     rows = [
         (name, value_text(_setting(info.settings, name)), f"({origin})")
@@ -122,7 +122,7 @@ def _exit(code: int | None) -> str:
 
 def _checkpoints(run: "Run", state: "State", saved: "list[Checkpoint]") -> Iterator[str]:
     from virc.core.files import size_of
-    from virc_cli.progress import sized
+    from virc_cli.console.progress import sized
 
     rows = [
         (str(each.folder), sized(size_of(each.folder)), ", ".join(_of_checkpoint(run, state, each)))
@@ -132,7 +132,7 @@ def _checkpoints(run: "Run", state: "State", saved: "list[Checkpoint]") -> Itera
 
 
 def _of_checkpoint(run: "Run", state: "State", saved: "Checkpoint") -> Iterator[str]:
-    from virc_cli.run_lines import number
+    from virc_cli.console.run_lines import number
 
     yield "can be resumed" if saved.resumable else "weights alone"
     if saved.step == state.best and state.best_validation is not None:
@@ -142,7 +142,7 @@ def _of_checkpoint(run: "Run", state: "State", saved: "Checkpoint") -> Iterator[
 
 
 def _metrics(last: "list[Metric]") -> Iterator[str]:
-    from virc_cli.run_lines import step_line
+    from virc_cli.console.run_lines import step_line
 
     yield from _section("metrics", [(step_line(metric, None),) for metric in last])
 
@@ -165,7 +165,7 @@ def _rollout_folders(run: "Run") -> list[Path]:
 
 
 def _section(title: str, rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    from virc_cli.run_lines import table
+    from virc_cli.console.run_lines import table
 
     if rows:
         yield title

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virc_cli import output
-from virc_cli.options import RunName
+from virc_cli.console import output
+from virc_cli.console.options import RunName
 
 if TYPE_CHECKING:
     from virc.runs.run import Run
@@ -23,7 +23,7 @@ def command(
     from virc.runs import run as runs
     from virc.runs.checkpoints import engine_of
     from virc_cli import stopping
-    from virc_cli.run_lines import ended, next_step, steps
+    from virc_cli.console.run_lines import ended, next_step, steps
 
     run = runs.find(Path.cwd(), name)
     state = runs.state(run)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virc_cli import output
-from virc_cli.options import run_names
+from virc_cli.console import output
+from virc_cli.console.options import run_names
 
 if TYPE_CHECKING:
     from virc.runs.metrics import Metric
@@ -41,7 +41,7 @@ def command(
     """Follow a run until it ends. Prints one line for each step; Ctrl-C ends the following only."""
     from virc.core.errors import EngineError, UsageError
     from virc.runs import run as runs
-    from virc_cli.run_lines import ended, next_step
+    from virc_cli.console.run_lines import ended, next_step
 
     if log and as_json:
         raise UsageError("--log and --json exclude one another: the engine's log is text")
@@ -77,7 +77,7 @@ def _follow_metrics(run: "Run", as_json: bool) -> "State":
 
     from virc.runs.follow import Mark, mark, seconds_left
     from virc.runs.metrics import as_metric
-    from virc_cli.run_lines import step_line
+    from virc_cli.console.run_lines import step_line
 
     shown: Mark | None = None
     first: Metric | None = None

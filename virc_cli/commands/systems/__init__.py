@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 
-from virc_cli.options import group
+from virc_cli.console.options import group
 
 command = group("List, show, copy, check and begin systems: the YAMLs that say what is trained, and how.")
 

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from virc_cli import output
-from virc_cli.options import Json
+from virc_cli.console import output
+from virc_cli.console.options import Json
 
 FAILURE: dict[str, object] = {"file": None, "faults": None}
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from virc_cli import output
-from virc_cli.options import Json
+from virc_cli.console import output
+from virc_cli.console.options import Json
 
 if TYPE_CHECKING:
     from virc.systems.catalog.support import Row
@@ -42,7 +42,7 @@ def command(
     """
     from virc.systems import registry as systems
     from virc.systems.catalog import support as state
-    from virc_cli.run_lines import table
+    from virc_cli.console.run_lines import table
 
     field = [_published(row) for row in state.field()]
     named = {row["name"] for row in field}

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from virc_cli import output
+from virc_cli.console import output
 
 
 def command(

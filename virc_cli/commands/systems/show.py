@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from virc_cli import output
-from virc_cli.options import Json, Set, With, names_of
+from virc_cli.console import output
+from virc_cli.console.options import Json, Set, With, names_of
 
 if TYPE_CHECKING:
     from virc.stages.resolve import Resolved
@@ -162,7 +162,7 @@ def _stage_fields(resolved: "Resolved") -> dict[str, Any]:
 
 
 def _stage_lines(stage: dict[str, Any]) -> Iterator[str]:
-    from virc_cli.run_lines import table, value_text
+    from virc_cli.console.run_lines import table, value_text
 
     yield from table(
         [(name, value_text(row["value"]), row["from"]) for name, row in stage["settings"].items()]
@@ -182,7 +182,7 @@ def _stage_lines(stage: dict[str, Any]) -> Iterator[str]:
 
 
 def _lines(fields: dict[str, Any]) -> Iterator[str]:
-    from virc_cli.run_lines import table
+    from virc_cli.console.run_lines import table
 
     yield f"{fields['name']}: {fields['about']}" if fields["about"] else fields["name"]
     yield f"state        {fields['state']}"
@@ -230,7 +230,7 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
 
 
 def _published_lines(published: dict[str, Any]) -> Iterator[str]:
-    from virc_cli.run_lines import table
+    from virc_cli.console.run_lines import table
 
     yield f"published    {published['title']}, number {published['row']} of the field"
     yield f"  training   {published['stages']}"

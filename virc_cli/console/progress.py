@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from virc_cli import output
+from virc_cli.console import output
 
 _ON_TERMINAL, _IN_FILES = 0.1, 5.0  # seconds between two lines
 

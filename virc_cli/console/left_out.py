@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from virc_cli import output
+from virc_cli.console import output
 
 _MOST_NAMED = 3
 

@@ -6,7 +6,7 @@ from math import nan
 
 from virc.runs.metrics import Metric, diverged
 from virc.runs.run import Run, State
-from virc_cli.progress import duration
+from virc_cli.console.progress import duration
 
 
 def step_line(metric: Metric, left: float | None) -> str:

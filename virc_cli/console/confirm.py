@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from virc_cli import output
+from virc_cli.console import output
 
 
 def agree(names: Sequence[str], size: int) -> None:
@@ -16,7 +16,7 @@ def agree(names: Sequence[str], size: int) -> None:
         VircError: the answer is no.
     """
     from virc.core.errors import UsageError, VircError
-    from virc_cli.progress import sized
+    from virc_cli.console.progress import sized
 
     listed = ", ".join(names)
     agreed = output.confirmed(f"delete {listed}, {sized(size)}?")

@@ -6,8 +6,8 @@ from typing import Any
 
 from virc.core.files import write_whole
 from virc.core.plan import Plan
-from virc_cli import output
-from virc_cli.run_lines import table, value_text
+from virc_cli.console import output
+from virc_cli.console.run_lines import table, value_text
 
 _SECRET = ("KEY", "TOKEN", "PASSWORD")
 

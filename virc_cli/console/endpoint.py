@@ -7,7 +7,7 @@ import sys
 from virc.core.errors import ConfigError
 from virc.core.text import clause
 from virc.serving.settings import Config
-from virc_cli import output
+from virc_cli.console import output
 
 SCHEMA = "virc.serve/1"
 
