@@ -201,7 +201,7 @@ def test_memory_is_bounded_and_a_process_that_keeps_much_ends(symbolic: Symbolic
     limits = Path(f"/proc/{process_of(symbolic).pid}/limits").read_text()
     assert int(limits.split("Max address space")[1].split()[0]) == algebra._MOST_BYTES
     program = (
-        "import sys; sys.path.append(sys.argv[1]); import algebra; algebra._MOST_KEPT = 0; algebra.main(2.0)"
+        "import sys; sys.path.append(sys.argv[1]); import worker; worker._MOST_KEPT = 0; worker.main(2.0)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(Path(algebra.__file__).parent)],

@@ -28,9 +28,9 @@ def row(**fields: object) -> Row:
 def components(monkeypatch: pytest.MonkeyPatch) -> None:
     """`A` is there, of `B` something is missing for `r`, `C` is there in half, `D` is not there."""
     found = {
-        "A": Component("a", ("rl.py",)),
-        "B": Component("b", ("rl.py",), lacks={"r": "a corner"}),
-        "C": Component("c", ("rl.py", "gone.py")),
+        "A": Component("a", ("stages/rl.py",)),
+        "B": Component("b", ("stages/rl.py",), lacks={"r": "a corner"}),
+        "C": Component("c", ("stages/rl.py", "gone.py")),
         "D": Component("d"),
     }
     monkeypatch.setattr(state, "components", lambda: found)
@@ -242,7 +242,7 @@ def test_a_misspelt_published_system_gets_the_right_name_and_a_file_of_the_name_
 def test_show_says_how_a_system_is_spoken_to_and_what_of_its_reward_is_not_public(tmp_path: Path) -> None:
     file = tmp_path / "plain.yaml"
     file.write_text(
-        "name: plain\ntools: none\nwording: {system: '', grammar: {calls: []}}\n"
+        "name: plain\ntools: none\nchat_protocol: {system: '', grammar: {calls: []}}\n"
         "sampling: {temperature: 0, repetition_penalty: 1.05}\nreward: {total: null, supply: its weights}\n"
     )
     lines = virc("systems", "show", file).out.splitlines()

@@ -127,7 +127,7 @@ def test_a_run_keeps_copies_of_what_the_system_names(workspace: Path) -> None:
     own.mkdir()
     (own / "short.py").write_text(REWARD)
     (own / "s.yaml").write_text(
-        (Path(training.__file__).parent / "systems" / "tiny.yaml")
+        (Path(training.__file__).parents[1] / "systems" / "tiny.yaml")
         .read_text()
         .replace("name: tiny\n", "name: mine\n")
         .replace("total: rules", "total: ./short.py")
