@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from virc.core import extras, plan
+from virc.core import extras, plan, processes
 from virc.core.errors import ConfigError, EngineError, SetupError, VircError
 from virc.core.files import expanded, write_json, write_whole
 from virc.core.locks import held
@@ -18,8 +18,8 @@ from virc.demo import plan as demo
 from virc.demo.curve import Curve, Gain, Scores, Stage
 from virc.demo.plan import Demo, Step, Took
 from virc.envs import environment as environments
+from virc.envs import making
 from virc.evaluation.summary import Score, Share
-from virc_cli import envs, launch
 from virc_cli.console import output
 from virc_cli.console.progress import duration
 from virc_cli.console.run_lines import table
@@ -82,7 +82,7 @@ def check() -> None:
         SetupError: an extra or an engine's environment is missing; the hint is what to type.
     """
     lacking = [each for each in extras.discover() if each.name in demo.EXTRAS and each.missing]
-    needed = [envs.find(engine, "cpu") for engine in demo.ENVIRONMENTS]
+    needed = [making.find(engine, "cpu") for engine in demo.ENVIRONMENTS]
     unmade = [each for each in needed if environments.interpreter(each) is None]
     missing = [f"the extra {each.name}" for each in lacking] + [
         f"the environment {each.name}" for each in unmade
@@ -114,7 +114,7 @@ def _do(step: Step, words: Sequence[str], folder: Path, place: str) -> None:
     began = time.monotonic()
     code = 130
     try:
-        code = launch.attended(started, folder)
+        code = processes.attended(started, folder)
     except KeyboardInterrupt:
         output.note(f"{place}, is not done: the same virc demo goes on with it")
         if program == "virc":

@@ -11,11 +11,13 @@ from typing import Any
 import msgspec
 
 from virc.backends.interface import Sampling
+from virc.core import processes
 from virc.core.errors import DataError, EngineError, NetworkError, UsageError
 from virc.core.files import expanded, write_whole
 from virc.core.locks import held
 from virc.core.plan import Plan
 from virc.envs import environment as environments
+from virc.envs import making
 from virc.envs.pins import pinned
 from virc.evaluation import evaluate
 from virc.evaluation.benchmarks import registry as benchmarks
@@ -24,7 +26,6 @@ from virc.evaluation.evaluate import Problem
 from virc.evaluation.harness import harness
 from virc.evaluation.harness.harness import ENGINE, Outcome, Run
 from virc.evaluation.summary import SCHEMA, Score
-from virc_cli import envs, launch
 from virc_cli.console import output, plans, progress
 from virc_cli.console.run_lines import table
 from virc_cli.evaluating import Asked, interval, percent
@@ -83,8 +84,8 @@ def run(asked: Asked, dry_run: bool, as_json: bool) -> None:
     if dry_run:
         _show(planned, ours, known, as_json)
         return
-    environment = envs.find(ENGINE, None)
-    envs.made(environment)
+    environment = making.find(ENGINE, None)
+    making.made(environment, output.note)
     environments.recipes_in(environment)
     came = [
         (run, _came(run, plan, ours, setup)) for (run, plan), setup in zip(planned, asked.setups, strict=True)
@@ -109,7 +110,7 @@ def _planned(
     asked: Asked, ours: Ours | None, folder: Path, task: str, dry_run: bool
 ) -> list[tuple[Run, Plan]]:
     """What is started for each model."""
-    environment = envs.find(ENGINE, None)
+    environment = making.find(ENGINE, None)
     python = environments.interpreter(environment) or environment.python
     recipes = environments.recipes_place(environment)
     planned = []
@@ -202,7 +203,7 @@ def _came(run: Run, plan: Plan, ours: Ours | None, setup: Setup) -> Outcome:
 def _followed(run: Run, plan: Plan) -> int:
     """Run it to its end, and say how far it is; returns its exit code."""
     began = None  # asking, after it has read all its tasks
-    with progress.shown() as show, launch.started(plan.step, run.log) as process:
+    with progress.shown() as show, processes.started(plan.step, run.log) as process:
         while (code := process.wait(_LOOK)) is None:
             if far := harness.progress(_end_of(run.log)):
                 done, of = far

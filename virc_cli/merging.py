@@ -4,7 +4,7 @@ import random
 import sys
 from pathlib import Path
 
-from virc.core import extras
+from virc.core import extras, processes
 from virc.core.errors import SetupError
 from virc.core.files import expanded
 from virc.core.fresh import fresh_folder
@@ -12,6 +12,7 @@ from virc.core.plan import Step
 from virc.data.synth.families import polygons
 from virc.engines.merge import common as merging
 from virc.envs import environment as environments
+from virc.envs import making
 from virc.envs.pins import DEVICES, Environment
 from virc.merging import merge as recipe
 from virc.merging.merge import Source
@@ -20,7 +21,6 @@ from virc.models.load import Choice, Opened, open_model
 from virc.reasoning.protocol import FILE_NAME
 from virc.runs import run as runs
 from virc.solving.one import SolveConfig, solve
-from virc_cli import envs, launch
 from virc_cli.console import output, plans, progress
 
 _PACKAGE = Path(recipe.__file__).parents[1]
@@ -77,7 +77,7 @@ def _interpreter(source: Source) -> tuple[Path, Path]:
     """
     if source.origin.kind == "shards":
         environment = _of_verl(runs.info(source.run).device if source.run else None)
-        return envs.ready(environment), environments.recipes_in(environment)
+        return making.ready(environment), environments.recipes_in(environment)
     for extra in extras.discover():
         if extra.name == "local" and extra.missing:
             raise SetupError(
@@ -88,8 +88,8 @@ def _interpreter(source: Source) -> tuple[Path, Path]:
 
 def _of_verl(device: str | None) -> Environment:
     """verl's environment for a device, else for another: merging needs none."""
-    wanted = envs.find("rl", device)
-    others = [envs.find("rl", other) for other in DEVICES]
+    wanted = making.find("rl", device)
+    others = [making.find("rl", other) for other in DEVICES]
     return next((each for each in (wanted, *others) if environments.interpreter(each)), wanted)
 
 
@@ -101,7 +101,7 @@ def _run(step: Step) -> int:
             if line.startswith(merging.TOLD):
                 show(line.removeprefix(merging.TOLD))
 
-        return merging.read(launch.output(step, heard))
+        return merging.read(processes.output(step, heard))
 
 
 def _show(source: Source, python: Path, recipes: Path, folder: Path, as_json: bool) -> None:

@@ -12,15 +12,16 @@ from virc.core.errors import UsageError
 from virc.engines.vllm import plan as vllm
 from virc.engines.vllm.plan import Place
 from virc.envs import environment as environments
+from virc.envs import making
+from virc.envs.hardware import find as this_machine
 from virc.models import registry as models
 from virc.models.load import Choice, spoken_here
 from virc.models.registry import Weights
 from virc.serving import settings as serve
 from virc.serving.settings import Config, Engine
 from virc.systems.registry import Model
-from virc_cli import envs, serving_agent, serving_here, serving_vllm
+from virc_cli import serving_agent, serving_here, serving_vllm
 from virc_cli.console import endpoint, output, plans
-from virc_cli.console.machine import find as this_machine
 from virc_cli.serving_agent import Agent
 
 
@@ -98,13 +99,13 @@ def run(asked: Asked, dry_run: bool, as_json: bool) -> None:
 
 def _by_vllm(config: Config, asked: Asked, weights: Weights, dry_run: bool, as_json: bool) -> None:
     published = _published(asked, weights, image_ids=config.image_cache > 0)
-    environment = envs.find("serve", config.device)
+    environment = making.find("serve", config.device)
     name = serve.served_name(config, weights)
     if not dry_run:
         endpoint.taken(config).close()  # vLLM would say that it is in use only when the model is loaded
         gib = serve.weights_gib(weights.folder, config.dtype)
         serve.refuse_unfit(config, weights.name, gib, this_machine(Path.cwd()), _others(asked))
-        envs.made(environment)
+        making.made(environment, output.note)
     place = Place(
         weights=weights,
         published=published,

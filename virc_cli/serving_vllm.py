@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from virc.core import processes
 from virc.core.errors import EngineError
 from virc.core.plan import Plan
+from virc.core.processes import Process
 from virc.core.text import clause
 from virc.engines.vllm import log as vllm_log
 from virc.serving.settings import Config
-from virc_cli import launch
 from virc_cli.console import endpoint, plans, progress
-from virc_cli.launch import Process
 
 _LOOK = 1.0  # seconds
 _ANSWER = 300.0  # seconds that the first answer may take: kernels are made for it
@@ -45,7 +45,7 @@ def ready(config: Config, plan: Plan, name: str, log: Path) -> Iterator[Process]
     """
     plans.write(plan)
     log.unlink(missing_ok=True)
-    with launch.started(plan.step, log) as process:
+    with processes.started(plan.step, log) as process:
         _await_ready(process, endpoint.url(config), name, config.api_key, log)
         yield process
 
@@ -73,7 +73,7 @@ def _await_ready(process: Process, url: str, name: str, key: str | None, log: Pa
 
 def _why(log: Path, code: int | None) -> str:
     with log.open(encoding="utf-8", errors="replace") as file:
-        return vllm_log.reason(file) or launch.last_words(log, code)
+        return vllm_log.reason(file) or processes.last_words(log, code)
 
 
 def _healthy(root: str) -> bool:

@@ -5,11 +5,11 @@ import shutil
 import signal
 import time
 
+from virc.core import processes
 from virc.core.errors import ConfigError, SetupError
 from virc.core.plan import Step
 from virc.runs import run as runs
 from virc.runs.run import Run, State
-from virc_cli import launch
 from virc_cli.console.run_lines import ended
 from virc_cli.training import remains
 
@@ -48,7 +48,7 @@ def kill(run: Run, state: State) -> None:
         _signal(run, state.pid, signal.SIGKILL)
     if engine is not None:
         _end_job(run, state)
-        launch.kill(engine)
+        processes.kill(engine)
     remains.clear(run)
     _wait_for_processes(state)
     runs.write_state(run, progress="stopped", pid=None, engine=None)
@@ -92,7 +92,7 @@ def _scancel(run: Run, state: State, *options: str) -> None:
     words = ("scancel", *options, state.job)
     if shutil.which("scancel") is None:
         raise ConfigError(f"{run.name} runs on {state.host} in the job {state.job}", " ".join(words))
-    launch.output(Step(words, f"stop the job {state.job}"))
+    processes.output(Step(words, f"stop the job {state.job}"))
 
 
 def _not_running(run: Run, state: State) -> ConfigError:

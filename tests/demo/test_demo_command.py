@@ -15,9 +15,9 @@ import pytest
 from called import virc
 
 from virc.core.locks import held
+from virc.core.processes import start_time
 from virc.demo import plan as demo
 from virc.demo.plan import Demo
-from virc.runs import run as runs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -187,7 +187,7 @@ def test_ctrl_c_ends_a_phase_of_the_course_and_its_workers_without_a_traceback(w
     assert [line for line in said.splitlines() if not line.startswith(("step 1 of 21, sight", "$ "))] == [
         "error: interrupted"
     ]
-    assert not any(runs.started(pid) for pid in workers)
+    assert not any(start_time(pid) for pid in workers)
 
 
 def test_nothing_is_done_twice(workspace: Path) -> None:

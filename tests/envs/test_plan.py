@@ -8,8 +8,8 @@ import pytest
 
 from virc.core.errors import ConfigError, SetupError
 from virc.envs import environment as environments
+from virc.envs import making
 from virc.envs.pins import FOLDER, Environment, discover, driver_needed, everywhere, get, pinned
-from virc_cli import envs
 
 EVERY = everywhere(Path("/cache"))
 
@@ -70,10 +70,10 @@ def test_an_engine_that_computes_nothing_has_no_environment_for_a_gpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(environments, "default_device", lambda: "cuda")
-    assert envs.find("eval", None).device == "cpu"
-    assert envs.find("serve", None).device == "cuda"
+    assert making.find("eval", None).device == "cpu"
+    assert making.find("serve", None).device == "cuda"
     with pytest.raises(ConfigError, match="eval has no environment for cuda"):
-        envs.find("eval", "cuda")
+        making.find("eval", "cuda")
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,11 @@ from called import Done, virc
 from servers import dead_url
 
 from virc.envs import environment as environments
+from virc.envs import making
 from virc.models.chat_protocol import read_protocol, written
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
 from virc.tools import registry as tools
-from virc_cli import envs
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
@@ -40,7 +40,7 @@ SETTINGS = {
 @contextmanager
 def vllm(folder: Path, log: Path, *words: str) -> Iterator[str]:
     """The address of a vLLM that serves a folder, when it lists its model."""
-    engine = environments.interpreter(envs.find("serve", "cpu"))
+    engine = environments.interpreter(making.find("serve", "cpu"))
     assert engine, "virc env create serve --device cpu"
     url = dead_url()
     port = url.split(":")[2].removesuffix("/v1")

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from made import make
 
+from virc.core import processes
 from virc.core.plan import Step
 from virc.runs.run import Run
-from virc_cli import launch
 from virc_cli.training import remains
 
 SLEEPS = "import time; time.sleep(600)"
@@ -50,7 +50,7 @@ def test_what_an_engine_started_and_left_is_ended_with_it(
     run: Run, stranger: "subprocess.Popen[bytes]"
 ) -> None:
     step = Step((sys.executable, "-c", LEAVES), "leave a process", remains.mark(run))
-    with remains.none_after(run), launch.started(step, run.log(1)) as process:
+    with remains.none_after(run), processes.started(step, run.log(1)) as process:
         assert process.wait(20) == 0
         wait_for(run, 1)
     assert remains.processes(run) == []

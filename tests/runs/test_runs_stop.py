@@ -13,6 +13,7 @@ import pytest
 from called import virc
 from made import make, running, save
 
+from virc.core.processes import start_time
 from virc.runs import run as runs
 from virc.runs.run import Run
 
@@ -30,7 +31,7 @@ def engine() -> "Iterator[subprocess.Popen[bytes]]":
 
 
 def of_engine(process: "subprocess.Popen[bytes]") -> dict[str, Any]:
-    return {"engine": process.pid, "engine_started": runs.started(process.pid)}
+    return {"engine": process.pid, "engine_started": start_time(process.pid)}
 
 
 def test_a_run_is_asked_to_save_and_waited_for(workspace: Path) -> None:
@@ -90,7 +91,7 @@ def test_now_ends_the_attempt_and_all_its_engine_started(
         assert (holder.wait(60), engine.wait(60)) == (-signal.SIGKILL, -signal.SIGKILL)
     assert done.out == "a was stopped at step 5; its newest checkpoint is of step 3, 2 steps before\n"
     assert runs.state(run).progress == "stopped"
-    assert runs.started(grandchild) is None
+    assert start_time(grandchild) is None
 
 
 def test_an_engine_left_by_a_run_that_died_is_named_and_ended(
@@ -188,7 +189,7 @@ def stubborn() -> "Iterator[subprocess.Popen[str]]":
 
 
 def test_ctrl_c_ends_the_waiting_only(workspace: Path, stubborn: "subprocess.Popen[str]") -> None:
-    process = {**runs.this_process(), "pid": stubborn.pid, "started": runs.started(stubborn.pid)}
+    process = {**runs.this_process(), "pid": stubborn.pid, "started": start_time(stubborn.pid)}
     runs.write_state(make(workspace, "a"), progress="running", **process)
     command = [sys.executable, "-m", "virc_cli", "runs", "stop", "a"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from virc.runs.run import started
+from virc.core.processes import start_time
 
 STUBBORN = """
 import signal, subprocess, sys, time
@@ -38,10 +38,10 @@ def test_a_group_ends_after_its_parent_though_it_heeds_no_signal(tmp_path: Path)
     leader, child = sorted(lines, key=lambda line: "word" in line)
     pids = [int(leader), int(child.split()[1])]
     assert child.startswith("word ")
-    assert all(started(pid) for pid in pids)
+    assert all(start_time(pid) for pid in pids)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     end = time.monotonic() + 40
-    while any(started(pid) for pid in pids):
+    while any(start_time(pid) for pid in pids):
         assert time.monotonic() < end
         time.sleep(0.2)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from virc.envs import environment as environments
-from virc_cli import envs
+from virc.envs import making
 
 PATIENCE = 240.0
 TOKEN = "RAY_AUTH_TOKEN"
@@ -26,12 +26,12 @@ TOKEN = "RAY_AUTH_TOKEN"
 
 def python() -> Path:
     """The interpreter of the engine's environment, which is made where there is none."""
-    return envs.made(envs.find("rl", "cpu"))
+    return making.made(making.find("rl", "cpu"))
 
 
 def recipes() -> Path:
     """The folder of our code that the engine's processes import: as the working tree has it."""
-    return environments.recipes_in(envs.find("rl", "cpu"))
+    return environments.recipes_in(making.find("rl", "cpu"))
 
 
 def _port() -> int:

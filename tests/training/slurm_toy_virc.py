@@ -8,10 +8,10 @@ from pathlib import Path
 import slurm_cases
 
 from virc.cluster import slurm
+from virc.core import processes
 from virc.core.files import write_whole
 from virc.core.plan import Plan, Step
 from virc.runs.run import Run
-from virc_cli import launch
 
 assert sys.argv[1:] == ["-m", "virc_cli", "train", "--resume", "--name", "toy"], sys.argv
 folder, nodes, steps, each = (
@@ -32,7 +32,7 @@ for path, text in plan.files.items():
 
 asked: list[int] = []
 signal.signal(signal.SIGUSR1, lambda number, frame: asked.append(number))
-with launch.started(plan.step, run.log(1)) as process:
+with processes.started(plan.step, run.log(1)) as process:
     while (code := process.wait(0.05)) is None:
         if asked and asked.pop():
             process.ask_to_save()
@@ -40,6 +40,6 @@ print(f"exit code {code} on {os.environ['SITE']}", flush=True)
 counts = [int(path.read_text()) for path in sorted(folder.glob("node-*"))]
 job = slurm.in_job(os.environ)
 if code == 0 and min(counts) < int(steps) and job:
-    launch.run(slurm.requeue_step(job), run.folder / "requeue.log")
+    processes.run(slurm.requeue_step(job), run.folder / "requeue.log")
     signal.pause()  # slurm ends it
 sys.exit(code)

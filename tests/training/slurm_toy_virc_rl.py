@@ -11,10 +11,10 @@ import slurm_cases
 from virc.cluster import ray as ray_job
 from virc.cluster import slurm
 from virc.cluster.slurm import Site
+from virc.core import processes
 from virc.core.files import write_whole
 from virc.core.plan import Plan, Step
 from virc.runs.run import Run
-from virc_cli import launch
 
 assert sys.argv[1:] == ["-m", "virc_cli", "train", "--resume", "--name", "toy"], sys.argv
 folder, steps, each = Path.cwd(), os.environ["TOY_STEPS"], os.environ["TOY_EACH"]
@@ -34,13 +34,13 @@ for path, text in plan.files.items():
 
 asked: list[int] = []
 signal.signal(signal.SIGUSR1, lambda number, frame: asked.append(number))
-with launch.started(plan.step, run.log(number)) as process:
+with processes.started(plan.step, run.log(number)) as process:
     while (code := process.wait(0.05)) is None:
         if asked and asked.pop():
             process.ask_to_save()
 print(f"exit code {code}", flush=True)
 job = slurm.in_job(os.environ)
 if code == 128 + signal.SIGTERM and job:
-    launch.run(slurm.requeue_step(job), run.folder / "requeue.log")
+    processes.run(slurm.requeue_step(job), run.folder / "requeue.log")
     signal.pause()  # slurm ends it
 sys.exit(code)

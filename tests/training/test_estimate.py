@@ -19,13 +19,13 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 import virc
 from virc.core.errors import ConfigError
 from virc.engines.llamafactory.start import keep_gradients_out
+from virc.envs import making
 from virc.models import sizes as shape
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.models.sizes import Shape
 from virc.stages.sft import Config, Lora
 from virc.training.estimate.activations import Moment, Work, kept, logits, moments
 from virc.training.estimate.sft import GIB, OVERHEAD, Estimate, estimate
-from virc_cli import envs
 
 SHAPES = Path(shape.__file__).parent / "shapes"
 THREE_B = "Qwen/Qwen2.5-VL-3B-Instruct"
@@ -274,7 +274,7 @@ def test_an_adapter_in_the_engine_holds_what_the_estimate_says(checkpointing: bo
     script = Path(__file__).with_name("held_by_adapter.py")
     env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     env["PYTHONPATH"] = os.pathsep.join((str(script.parent), str(Path(virc.__file__).parents[1])))
-    words = [envs.ready(envs.find("sft", "cpu")), script, tmp_path / "config.json", int(checkpointing)]
+    words = [making.ready(making.find("sft", "cpu")), script, tmp_path / "config.json", int(checkpointing)]
     done = subprocess.run(list(map(str, words)), env=env, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     work = Work.of(settings(lora=Lora(), checkpointing=checkpointing), known, 512, 256)

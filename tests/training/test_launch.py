@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from virc.core import processes
 from virc.core.plan import Step
-from virc.runs.run import started
-from virc_cli import launch
+from virc.core.processes import start_time
 
 _LEAVES_A_WORKER = """
 import os, signal, subprocess, sys
@@ -31,20 +31,20 @@ def step(code: str, *words: Path) -> Step:
 
 
 def test_workers_end_when_their_launcher_was_killed(tmp_path: Path) -> None:
-    with launch.started(step(_LEAVES_A_WORKER, tmp_path / "worker"), tmp_path / "log") as process:
+    with processes.started(step(_LEAVES_A_WORKER, tmp_path / "worker"), tmp_path / "log") as process:
         assert process.wait() == -9
         worker = int((tmp_path / "worker").read_text())
-        assert started(worker) is not None
-    assert started(worker) is None
+        assert start_time(worker) is not None
+    assert start_time(worker) is None
 
 
 def test_a_launcher_that_does_not_end_when_asked_is_killed_with_its_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "_GRACE", 1.0)
+    monkeypatch.setattr(processes, "_GRACE", 1.0)
     worker = tmp_path / "worker"
-    with launch.started(step(_DEAF, worker), tmp_path / "log") as process:
+    with processes.started(step(_DEAF, worker), tmp_path / "log") as process:
         while not worker.exists():
             time.sleep(0.01)
     assert process.wait(0) == -9
-    assert started(int(worker.read_text())) is None
+    assert start_time(int(worker.read_text())) is None

@@ -9,7 +9,6 @@ import pytest
 from virc.core.errors import EngineError, SetupError
 from virc.envs import hardware as machine
 from virc.envs.hardware import GIB, Gpu
-from virc_cli.console import machine as machines
 
 LINES = "NVIDIA H200, 143771, 143161, 570.86.15\nNVIDIA GeForce RTX 4090, 24564, 1024, 550.54\n"
 INFO = "MemTotal:       16777216 kB\nMemFree:  1000 kB\nMemAvailable:    8388608 kB\n"
@@ -34,7 +33,7 @@ def answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> N
 def test_gpus_are_read_from_the_drivers_own_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = tmp_path / "asked"
     answering(tmp_path, monkeypatch, f'echo "$@" > {said}; printf "{LINES}"')
-    found = machines.find(tmp_path)
+    found = machine.find(tmp_path)
     assert [(gpu.name, gpu.driver) for gpu in found.gpus] == [
         ("NVIDIA H200", "570.86.15"), ("NVIDIA GeForce RTX 4090", "550.54"),
     ]  # fmt: skip
@@ -55,12 +54,12 @@ def test_a_program_that_names_no_gpu_is_no_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
     answering(tmp_path, monkeypatch, script)
-    assert machines.find(tmp_path).gpus == ()
+    assert machine.find(tmp_path).gpus == ()
 
 
 def test_without_the_program_there_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = machines.find(tmp_path)
+    found = machine.find(tmp_path)
     assert (found.gpus, found.trouble) == ((), None)
 
 

@@ -12,11 +12,11 @@ import ray_cluster
 import workspaces
 
 from virc.cluster import ray as ray_job
+from virc.core import processes
 from virc.core.files import write_whole
 from virc.core.plan import Plan, Step
 from virc.runs.metrics import metrics
 from virc.runs.run import Run
-from virc_cli import launch
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 
@@ -56,7 +56,7 @@ def planned(run: Run, head: str, steps: int, number: int = 1, **asked: Any) -> S
 
 
 def ended(step: Step, log: Path) -> int:
-    with launch.started(step, log) as process:
+    with processes.started(step, log) as process:
         code = process.wait(480)
     assert code is not None, log.read_text()
     return code
@@ -84,7 +84,7 @@ def test_a_job_is_stopped_with_the_process_that_handed_it_over_and_goes_on_in_th
     head: str, run: Run
 ) -> None:
     step = planned(run, head, 600)
-    with launch.started(step, run.log(1)) as process:
+    with processes.started(step, run.log(1)) as process:
         _until(run, process, "from step 0")
         process.ask_to_save()
         assert process.wait(120) == 128 + signal.SIGTERM, run.log(1).read_text()
@@ -99,7 +99,7 @@ def test_a_job_left_behind_is_ended_before_the_next_begins(head: str, run: Run) 
     """The process here is killed together with all that could have stopped the job, as when a machine goes down."""
     step = planned(run, head, 6000)
     log = run.log(1)
-    with launch.started(step, log) as process:
+    with processes.started(step, log) as process:
         _until(run, process, "from step 0")
         os.kill(process.pid, signal.SIGKILL)
     assert [job["status"] for job in _of(run, head)] == ["RUNNING"]
@@ -143,7 +143,7 @@ def test_a_cluster_that_is_not_there_is_one_sentence(run: Run) -> None:
     assert last.startswith("virc: SetupError: no Ray cluster answers at http://127.0.0.1:9: ")
 
 
-def _until(run: Run, process: launch.Process, text: str) -> None:
+def _until(run: Run, process: processes.Process, text: str) -> None:
     for _ in range(600):
         if run.log(1).exists() and text in run.log(1).read_text() and (run.folder / "saved").exists():
             return

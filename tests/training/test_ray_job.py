@@ -18,6 +18,7 @@ from virc.cluster.slurm import Site
 from virc.core.errors import ConfigError, NetworkError, UsageError
 from virc.core.files import write_json, write_whole
 from virc.core.plan import Plan, Step
+from virc.core.processes import start_time
 from virc.runs import run as runs
 from virc.runs.run import Run
 from virc.stages.context import Place
@@ -146,7 +147,7 @@ def test_a_run_that_is_killed_ends_its_job_first(tmp_path: Path) -> None:
         process.stdout.readline()
         here = {**runs.this_process(), "pid": 2**22 - 1, "started": 1}  # virc itself is gone
         runs.write_state(
-            run, progress="running", engine=process.pid, engine_started=runs.started(process.pid), **here
+            run, progress="running", engine=process.pid, engine_started=start_time(process.pid), **here
         )
         stopping.kill(run, runs.state(run))
     assert done.exists()

@@ -55,15 +55,15 @@ def command(
         if as_json:
             output.emit({"schema": "virc.doctor/1", **FAILURE, "probe": probed, "error": None})
         return
+    from virc.envs import hardware
     from virc.stages import resolve as stages
     from virc.systems import registry as systems
-    from virc_cli.console import machine as machines
 
     found = systems.get(system)
     if stage:
         stages.stage(found, stage)
     names = [stage] if stage else list(found.stages)
-    machine = machines.find(Path.cwd())
+    machine = hardware.find(Path.cwd())
     fields = _fields(machine)
     judged = {name: _judged(found, name, names_of(overlays), machine) for name in names}
     fields |= {"system": found.name, "stages": _stage_fields(judged)}
@@ -115,15 +115,15 @@ def _fields(machine: "Machine") -> dict[str, Any]:
     from virc.core import extras
     from virc.engines.table import SILENT
     from virc.envs import environment as environments
+    from virc.envs import making
     from virc.probing.servers import local_servers
-    from virc_cli import envs
 
     return {
         "versions": {"virc": version("virc"), "python": platform.python_version()},
         "extras": msgspec.to_builtins(extras.discover()),
         "cache": str(environments.cache_folder(os.environ)),
         "machine": msgspec.to_builtins(machine),
-        "environments": envs.all_rows(),
+        "environments": making.all_rows(),
         "servers": msgspec.to_builtins(local_servers()),
         "telemetry": {"off": True, "variables": dict(SILENT)},
     }

@@ -31,24 +31,24 @@ def create(
 
     Packages of --with are remembered: later calls make the environment with them too, until it is removed.
     """
-    from virc_cli import envs
+    from virc.envs import making
 
-    environment = envs.with_packages(envs.find(engine, device), packages or ())
+    environment = making.with_packages(making.find(engine, device), packages or ())
     if not environment.marker.exists():
         size = environment.engine.gib[environment.device]
         output.note(
             f"{environment.engine.what} for {environment.device}: about {size} GiB in {environment.folder}"
         )
-        envs.create(environment, lambda step: output.note(step.says))
+        making.create(environment, output.note)
     output.line(str(environment.folder))
 
 
 @command.command("ls")
 def ls(as_json: Json = False) -> None:
     """Print every environment, made or not."""
-    from virc_cli import envs
+    from virc.envs import making
 
-    rows = envs.all_rows()
+    rows = making.all_rows()
     if as_json:
         output.emit({"schema": "virc.env/1", "environments": rows, "error": None})
         return
@@ -65,10 +65,10 @@ def use(
     device: Device = None,
 ) -> None:
     """Use an environment of your own: checked, and its versions compared with the tested ones."""
-    from virc_cli import envs
+    from virc.envs import making
 
-    environment = envs.find(engine, device)
-    for difference in envs.register(environment, python):
+    environment = making.find(engine, device)
+    for difference in making.register(environment, python):
         output.warn(f"not the tested version: {difference}")
     output.note(f"{environment.name} is now {python}")
 
@@ -76,15 +76,15 @@ def use(
 @command.command("remove")
 def remove(engine: Engine, device: Device = None) -> None:
     """Delete an environment; one of your own is only forgotten."""
-    from virc_cli import envs
+    from virc.envs import making
 
-    for path in envs.remove(envs.find(engine, device)):
+    for path in making.remove(making.find(engine, device)):
         output.note(f"removed {path}")
 
 
 @command.command("path")
 def path(engine: Engine, device: Device = None) -> None:
     """Print the interpreter of an environment."""
-    from virc_cli import envs
+    from virc.envs import making
 
-    output.line(str(envs.ready(envs.find(engine, device))))
+    output.line(str(making.ready(making.find(engine, device))))

@@ -10,11 +10,14 @@ from typing import Any
 
 import msgspec
 
+from virc.core import processes
 from virc.core.errors import ConfigError, EngineError, VircError
 from virc.core.files import is_folder
 from virc.core.plan import Plan, Step
+from virc.core.processes import start_time
 from virc.core.text import clause
 from virc.envs import environment as environments
+from virc.envs import making
 from virc.runs import attempts
 from virc.runs import run as runs
 from virc.runs.attempts import Attempt
@@ -22,7 +25,6 @@ from virc.runs.checkpoints import checkpoints, engine_of, step_of
 from virc.runs.run import Info, Run
 from virc.stages import resolve as stages
 from virc.training import inputs as training
-from virc_cli import envs, launch
 from virc_cli.console import output, plans, progress
 from virc_cli.training import job as jobs
 from virc_cli.training import remains
@@ -108,7 +110,7 @@ def _begun_with(run: Run) -> Info:
         return info
     output.warn(f"the code that {run.name} was begun with is gone: it goes on with that of this version")
     return msgspec.structs.replace(
-        info, recipes=str(environments.recipes_in(envs.find(info.kind, info.device)))
+        info, recipes=str(environments.recipes_in(making.find(info.kind, info.device)))
     )
 
 
@@ -117,8 +119,8 @@ def _trained(run: Run, plan: Plan, number: int, step: int) -> tuple[int, int | N
     info = runs.info(run)
     with progress.shown() as show, _signals() as asked:
         follower = Follower(run, info, number, step, show)
-        with remains.none_after(run), launch.started(_marked(plan.step, run), run.log(number)) as process:
-            runs.write_state(run, engine=process.pid, engine_started=runs.started(process.pid))
+        with remains.none_after(run), processes.started(_marked(plan.step, run), run.log(number)) as process:
+            runs.write_state(run, engine=process.pid, engine_started=start_time(process.pid))
             code = _watch(run, process, follower, asked)
         follower.look()
         follower.tend()
@@ -130,7 +132,7 @@ def _marked(step: Step, run: Run) -> Step:
     return msgspec.structs.replace(step, env={**step.env, **remains.mark(run)})
 
 
-def _watch(run: Run, process: launch.Process, follower: Follower, asked: list[int]) -> int:
+def _watch(run: Run, process: processes.Process, follower: Follower, asked: list[int]) -> int:
     told = False
     while (code := process.wait(_LOOK)) is None:
         follower.look()

@@ -10,12 +10,14 @@ from typing import Any
 
 import msgspec
 
+from virc.core import processes
 from virc.core.errors import ConfigError, DataError, SetupError, UsageError
 from virc.core.files import expanded, write_json, write_whole
 from virc.core.locks import held
 from virc.core.parallel import cores
 from virc.data.formats.registry import Source
 from virc.envs import environment as environments
+from virc.envs import making
 from virc.envs.hardware import Machine
 from virc.envs.pins import Environment, pinned
 from virc.models import chat_protocol
@@ -33,7 +35,6 @@ from virc.training.estimate import fits
 from virc.training.estimate.sft import USUAL, Estimate
 from virc.training.inputs import Base
 from virc.training.preflight import Prompts, Request, Result
-from virc_cli import envs, launch
 from virc_cli.console import left_out, output, progress
 from virc_cli.training import rewarding
 
@@ -137,7 +138,7 @@ def _without_the_systems_validation(resolved: Resolved) -> Resolved:
 
 def environment_of(resolved: Resolved) -> Environment:
     """The environment that the stage's engine runs in."""
-    return envs.find(resolved.kind, resolved.config.device)
+    return making.find(resolved.kind, resolved.config.device)
 
 
 def interpreter(resolved: Resolved, environment: Environment) -> Path:
@@ -147,7 +148,7 @@ def interpreter(resolved: Resolved, environment: Environment) -> Path:
         SetupError: it cannot work here, or lacks a package that the settings need.
         EngineError: it could not be made.
     """
-    python = envs.made(environment)
+    python = making.made(environment, output.note)
     _check_packages(resolved, environment, python)
     return python
 
@@ -214,7 +215,7 @@ def find(
         request = _preflight(wanted, resolved, base, source, folder, probe)
     step = preflight.step(request, python, environments.recipes_in(environment))
     with progress.shown() as show:
-        result = preflight.read(launch.output(step, show))
+        result = preflight.read(processes.output(step, show))
     return Found(resolved=resolved, base=base, result=result, environment=environment, python=python)
 
 
@@ -293,7 +294,7 @@ def _check_packages(resolved: Resolved, environment: Environment, python: Path) 
 def _packages(environment: Environment, python: Path) -> dict[str, str]:
     if environments.registered(environment) is None and not environment.extra:
         return pinned(environment)
-    found: dict[str, str] = json.loads(launch.output(environments.versions_step(python)))
+    found: dict[str, str] = json.loads(processes.output(environments.versions_step(python)))
     return found
 
 

@@ -12,6 +12,7 @@ from virc.cluster import ray as ray_job
 from virc.cluster import slurm
 from virc.cluster.ray import Cluster
 from virc.cluster.slurm import Site
+from virc.core import processes
 from virc.core.errors import ConfigError, EngineError, UsageError
 from virc.core.files import contents, write_json, write_whole
 from virc.core.plan import Plan
@@ -20,7 +21,6 @@ from virc.runs import run as runs
 from virc.runs.run import Info, Run
 from virc.stages.context import Place
 from virc.stages.resolve import Resolved
-from virc_cli import launch
 from virc_cli.console import output
 
 Versions = Mapping[str, str]
@@ -142,11 +142,11 @@ def submit(run: Run) -> None:
         EngineError: slurm refuses it.
     """
     former = runs.state(run).job
-    if former and former in launch.output(slurm.queue_step()).split():
+    if former and former in processes.output(slurm.queue_step()).split():
         raise ConfigError(
             f"{run.name} is job {former} already", f"virc runs tail {run.name}, or scancel {former}"
         )
-    job = slurm.job_id(launch.output(slurm.submit_step(run)))
+    job = slurm.job_id(processes.output(slurm.submit_step(run)))
     runs.write_state(run, job=job)
     output.note(f"job {job} was submitted; virc runs tail {run.name} follows it")
 
@@ -164,4 +164,4 @@ def requeue(run: Run, job: str) -> None:
             "a longer time: in the site file",
         )
     output.note(f"saved at step {saved[-1]}; job {job} goes back into the queue")
-    launch.output(slurm.requeue_step(job))
+    processes.output(slurm.requeue_step(job))

@@ -16,6 +16,7 @@ from virc.data.formats import sft as sft_layout
 from virc.data.formats.registry import Source
 from virc.envs import environment as environments
 from virc.envs.hardware import Machine
+from virc.envs.hardware import find as this_machine
 from virc.envs.pins import pinned
 from virc.models import sizes as shape
 from virc.reasoning.protocol import FILE_NAME
@@ -34,7 +35,6 @@ from virc.training.estimate.sft import Estimate
 from virc.training.inputs import Base
 from virc.training.prompt_rows import TRAIN, VALIDATION
 from virc_cli.console import output, plans
-from virc_cli.console.machine import find as this_machine
 from virc_cli.training import begin, job, rewarding
 from virc_cli.training.begin import Wanted
 from virc_cli.training.job import Where

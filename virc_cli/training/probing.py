@@ -11,16 +11,15 @@ from typing import Any
 
 import msgspec
 
-from virc.core import memory
+from virc.core import memory, processes
 from virc.core.errors import EngineError
 from virc.core.locks import held
+from virc.envs.hardware import find as this_machine
 from virc.runs.run import FOLDER, Run
 from virc.stages import resolve as stages
 from virc.stages.resolve import Resolved
 from virc.training import inputs as training
-from virc_cli import launch
 from virc_cli.console import output, plans, progress
-from virc_cli.console.machine import find as this_machine
 from virc_cli.training import begin
 from virc_cli.training.begin import Found, Wanted
 
@@ -110,7 +109,7 @@ def _measured(found: Found, folder: Path) -> tuple[float, float]:
     plans.write(plan)
     engine_log = stages.engine(resolved.kind, "log")
     log, began, most = run.log(1), time.monotonic(), 0.0
-    with progress.shown() as show, launch.started(plan.step, log) as process:
+    with progress.shown() as show, processes.started(plan.step, log) as process:
         while (code := process.wait(_LOOK)) is None:
             show(f"{_STEPS} steps on the longest rows, {time.monotonic() - began:.0f} s")
             most = max(most, memory.of_tree(process.pid) if resolved.kind == "rl" else 0.0)

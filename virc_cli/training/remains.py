@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 from hashlib import blake2s
 from pathlib import Path
 
-from virc.runs.run import Run, started
+from virc.core.processes import start_time
+from virc.runs.run import Run
 from virc_cli.console import output
 
 MARK = "VIRC_RUN"
@@ -36,12 +37,12 @@ def none_after(run: Run) -> Iterator[None]:
 
 def clear(run: Run) -> None:
     """End what is left of the run's engines on this machine, and remove what Ray left of them."""
-    found = {pid: started(pid) for pid in processes(run)}
+    found = {pid: start_time(pid) for pid in processes(run)}
     for pid in found:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     end = time.monotonic() + _GRACE
-    while any(since is not None and started(pid) == since for pid, since in found.items()):
+    while any(since is not None and start_time(pid) == since for pid, since in found.items()):
         if time.monotonic() > end:
             output.warn(f"processes of {run.name} are still there: {', '.join(map(str, processes(run)))}")
             break

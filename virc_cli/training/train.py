@@ -10,15 +10,15 @@ import msgspec
 
 from virc.cluster import ray as ray_job
 from virc.cluster import slurm
+from virc.core import processes
 from virc.core.errors import ConfigError, EngineError, UsageError
 from virc.core.plan import Step
+from virc.envs.hardware import find as this_machine
 from virc.runs import run as runs
 from virc.runs.run import Run
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
-from virc_cli import launch
 from virc_cli.console import output
-from virc_cli.console.machine import find as this_machine
 from virc_cli.training import begin, job, preview, probing
 from virc_cli.training.attempt import Ended, attempt
 from virc_cli.training.begin import Wanted
@@ -181,6 +181,6 @@ def _plot(run: Run) -> None:
     if find_spec("matplotlib"):
         step = Step((sys.executable, "-m", "virc_cli", "runs", "plot", run.name), "draw the metrics")
         try:
-            launch.output(step)
+            processes.output(step)
         except EngineError as error:  # a picture is no reason to fail a run that has finished
             output.warn(error.message, error.hint)

@@ -1,4 +1,4 @@
-"""What this machine has: cores, main memory, disk and GPUs; nothing here starts a process or imports torch."""
+"""What this machine has: cores, main memory, disk and GPUs."""
 
 import os
 import re
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from virc.core import processes
 from virc.core.errors import VircError
 from virc.core.files import contents
 from virc.core.parallel import cores
@@ -49,6 +50,21 @@ class Machine(msgspec.Struct, frozen=True):
     disk_gib: float
     gpus: tuple[Gpu, ...] = ()
     trouble: str | None = None
+
+
+def find(disk: Path) -> Machine:
+    """What this machine has; GPUs that do not answer are none, and `trouble` says so where a driver is loaded.
+
+    Args:
+        disk: path whose free disk counts.
+    """
+    failure: VircError | None = None
+    gpus: tuple[Gpu, ...] = ()
+    try:
+        gpus = read_gpus(processes.output(gpu_step()))
+    except VircError as error:
+        failure = error
+    return here(disk, gpus, trouble(failure, gpus))
 
 
 def gpu_step() -> Step:

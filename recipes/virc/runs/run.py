@@ -28,6 +28,7 @@ import msgspec
 from virc.core.errors import ConfigError
 from virc.core.files import contents, is_file, write_json
 from virc.core.nearest import did_you_mean
+from virc.core.processes import start_time
 from virc.core.text import clause
 
 FOLDER = "runs"
@@ -259,7 +260,7 @@ def write_state(run: Run, **changes: Any) -> State:
 
 def this_process() -> dict[str, Any]:
     """The fields of `State` that say which process runs the attempt."""
-    return {"pid": os.getpid(), "host": socket.gethostname(), "started": started(os.getpid())}
+    return {"pid": os.getpid(), "host": socket.gethostname(), "started": start_time(os.getpid())}
 
 
 def here(found: State) -> bool:
@@ -269,7 +270,7 @@ def here(found: State) -> bool:
 
 def there(pid: int | None, since: int | None) -> bool:
     """Whether the process of this machine that started then is still there."""
-    return pid is not None and since is not None and started(pid) == since
+    return pid is not None and since is not None and start_time(pid) == since
 
 
 def engine_lives(found: State) -> bool:
@@ -281,15 +282,6 @@ def _alive(found: State, path: Path) -> bool:
     if here(found):
         return there(found.pid, found.started)
     return time.time() - path.stat().st_mtime < 4 * SIGN_OF_LIFE
-
-
-def started(pid: int) -> int | None:
-    """When a process started, in clock ticks after boot; None where it is gone. Ids are given out again, times not."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else int(fields[19])
 
 
 def _read(path: Path, kind: type[Kind]) -> Kind:

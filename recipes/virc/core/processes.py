@@ -1,4 +1,4 @@
-"""The one place that starts processes."""
+"""Starts, watches and ends processes."""
 
 import os
 import selectors
@@ -16,7 +16,6 @@ from virc.core.errors import EngineError, SetupError
 from virc.core.orphans import end_with_parent
 from virc.core.plan import Step
 from virc.core.text import clause
-from virc.runs.run import started as started_at
 
 _GRACE = 10.0  # seconds between asking a process group to end and ending it
 _LOOK = 0.05  # seconds between two looks whether it has ended
@@ -74,7 +73,7 @@ def kill(group: int) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     end = time.monotonic() + _GRACE
-    while any(started_at(pid) for pid in workers) and time.monotonic() < end:
+    while any(start_time(pid) for pid in workers) and time.monotonic() < end:
         time.sleep(_LOOK)
 
 
@@ -179,6 +178,15 @@ def _communicate(popen: "subprocess.Popen[bytes]", on_line: Callable[[str], None
                         last = line or last
                         on_line(line)
     return bytes(out), pending.decode("utf-8", "replace").strip() or last
+
+
+def start_time(pid: int) -> int | None:
+    """When a process started, in clock ticks after boot; None where it is gone. Ids are given out again, times not."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else int(fields[19])
 
 
 def last_words(log: Path, code: int | None) -> str:

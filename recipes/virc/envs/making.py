@@ -1,4 +1,4 @@
-"""Makes, registers and removes engine environments; what stands in them is decided in `virc`."""
+"""Creates, registers and removes the engines' environments."""
 
 import json
 import os
@@ -7,14 +7,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from virc.core import processes
 from virc.core.errors import EngineError, SetupError
 from virc.core.files import write_whole
 from virc.core.locks import held
-from virc.core.plan import Step
 from virc.envs import environment as environments
 from virc.envs.pins import Environment, discover, everywhere, get, requirement
-from virc_cli import launch
-from virc_cli.console import output
 
 
 def find(engine: str, device: str | None) -> Environment:
@@ -39,7 +37,7 @@ def with_packages(environment: Environment, packages: Iterable[str]) -> Environm
     return get(environment.engine.name, environment.device, cache, [*map(requirement, packages)])
 
 
-def create(environment: Environment, on_step: Callable[[Step], None]) -> None:
+def create(environment: Environment, on_progress: Callable[[str], None] = lambda _: None) -> None:
     """Make an environment, whole or not at all; what a killed run left is cleared first.
 
     Raises:
@@ -59,8 +57,8 @@ def create(environment: Environment, on_step: Callable[[Step], None]) -> None:
         log.unlink(missing_ok=True)
         try:
             for step in environments.steps(environment, find_uv_bin()):
-                on_step(step)
-                launch.run(step, log)
+                on_progress(step.says)
+                processes.run(step, log)
             _remember(environment)
             made_of = {"pins": environment.pins.name, "with": list(environment.extra)}
             environment.marker.write_text(json.dumps(made_of) + "\n")
@@ -83,10 +81,10 @@ def register(environment: Environment, python: Path) -> list[str]:
     """
     path = python.absolute()  # not resolved: the link is what makes a virtual environment
     try:
-        versions = json.loads(launch.output(environments.versions_step(path)))
+        versions = json.loads(processes.output(environments.versions_step(path)))
     except ValueError as error:
         raise EngineError(f"{python} does not list its packages: is it a Python interpreter?") from error
-    launch.output(environments.check_step(environment, path))
+    processes.output(environments.check_step(environment, path))
     write_whole(environment.registration, json.dumps({"python": str(path)}).encode() + b"\n")
     return environments.differences(environment, versions)
 
@@ -109,8 +107,11 @@ def remove(environment: Environment) -> list[Path]:
     return found
 
 
-def made(environment: Environment) -> Path:
-    """The interpreter of an environment, which is made where it was not, after a line that says how large it is.
+def made(environment: Environment, on_progress: Callable[[str], None] = lambda _: None) -> Path:
+    """The interpreter of an environment, which is created first where it is missing.
+
+    Args:
+        on_progress: gets one line for each step, the size of the environment first.
 
     Raises:
         SetupError: it cannot work on this machine.
@@ -119,8 +120,8 @@ def made(environment: Environment) -> Path:
     if environments.interpreter(environment) is None:
         size = environment.engine.gib[environment.device]
         what = environment.engine.what
-        output.note(f"making the environment of {what}, about {size} GiB, in {environment.folder}")
-        create(environment, lambda step: output.note(step.says))
+        on_progress(f"making the environment of {what}, about {size} GiB, in {environment.folder}")
+        create(environment, on_progress)
     return ready(environment)
 
 
