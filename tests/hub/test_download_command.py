@@ -27,6 +27,7 @@ from downloads import (
 )
 from hub_server import Hub, Repo, drop, slow, status, wrong
 
+from virc.core.files import HIDDEN
 from virc.download.hub import fetching, ranged, record
 from virc.reasoning.protocol import FILE_NAME
 
@@ -446,7 +447,7 @@ def test_the_shell_completes_names(
     assert completed("virc download eval ") == {"mathvista", "vstar"}
     assert completed("virc download --dry") == {"--dry-run"}
     folder = Path("models/own")
-    (folder / record.HIDDEN).mkdir(parents=True)
+    (folder / HIDDEN).mkdir(parents=True)
     record.write(folder, record.Record("a/own", "model", "0" * 40))
     assert completed("virc download rm o") == {"own"}
 

@@ -7,11 +7,13 @@ import pytest
 from hub_server import git_id
 
 from virc.core.errors import ConfigError, DataError
+from virc.core.files import HIDDEN
 from virc.download.hub import record
 from virc.download.hub.folder import Folder, digest
 from virc.download.hub.moving import move_in
-from virc.download.hub.record import HIDDEN, Kept, Record
+from virc.download.hub.record import Kept, Record
 from virc.download.hub.repository import File, Listing, Repo
+from virc.models.registry import downloaded_from
 
 REPO = Repo("someone/data", "dataset")
 
@@ -146,7 +148,7 @@ def test_a_record_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     for text in ("", "{", "[]", '{"repo": 1}', "\0" * 100, "[" * 100_000):
         (tmp_path / HIDDEN / "record.json").write_text(text)
         assert record.read(tmp_path) is None
-        assert record.repo_of(tmp_path) is None
+        assert downloaded_from(tmp_path) is None
     with (folder := opened(tmp_path)).alone():
         folder.expect((file("a"),))
     assert record.read(tmp_path) == Record(

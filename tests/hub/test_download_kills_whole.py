@@ -14,6 +14,7 @@ import pytest
 from downloads import MODEL, ROOT, held, model, packed, serving, start, weights
 from hub_server import Hub, slow
 
+from virc.core.files import HIDDEN
 from virc.download.hub import record
 from virc.download.hub.fetching import LAST
 from virc.download.hub.ranged import CONNECTIONS
@@ -53,7 +54,7 @@ def completed(name: str) -> None:
     recorded = record.read(FOLDERS[name])
     assert recorded is not None
     assert recorded.lacking == ()
-    assert [path.name for path in (FOLDERS[name] / record.HIDDEN).iterdir()] == ["record.json"]
+    assert [path.name for path in (FOLDERS[name] / HIDDEN).iterdir()] == ["record.json"]
 
 
 def killed_and_completed(kills: int, seed: int, name: str, server: Hub) -> None:

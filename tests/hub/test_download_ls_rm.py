@@ -11,8 +11,8 @@ from downloads import BASE, MODEL, held, model, serving, start
 from hub_server import Hub, slow
 from runs import made
 
+from virc.core.files import HIDDEN
 from virc.download.hub import fetching, ranged
-from virc.download.hub.record import HIDDEN
 
 ROWS = "datasets/someone/rows"
 

@@ -8,6 +8,7 @@ import pytest
 from called import virc
 from data import crux
 
+from virc.core.files import HIDDEN
 from virc.download.hub import record
 from virc.download.hub.repository import Kind
 from virc.models.registry import EMBEDDED_FOLDER
@@ -55,7 +56,7 @@ def workspace(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 def fetched(folder: Path, repo: str, kind: Kind = "model") -> None:
     """Let a folder have come from that repository."""
-    (folder / record.HIDDEN / "parts").mkdir(parents=True, exist_ok=True)
+    (folder / HIDDEN / "parts").mkdir(parents=True, exist_ok=True)
     record.write(folder, record.Record(repo, kind, "0" * 40))
 
 

@@ -8,6 +8,7 @@ import pytest
 from called import virc
 
 from virc.core.errors import ConfigError
+from virc.core.files import HIDDEN
 from virc.models import registry as models
 
 
@@ -212,7 +213,7 @@ def fetched(workspace: Path, repo: str) -> Path:
     from virc.download.hub import record
 
     folder = model_at(workspace / "models" / repo.rpartition("/")[2])
-    (folder / record.HIDDEN).mkdir()
+    (folder / HIDDEN).mkdir()
     record.write(folder, record.Record(repo, "model", "0123abc"))
     return folder
 

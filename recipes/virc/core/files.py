@@ -9,6 +9,8 @@ MODELS = "models"
 """Folder of a workspace that models lie in, each under the last part of its hub id."""
 DATA = "data"
 """Folder of a workspace that datasets lie in."""
+HIDDEN, RECORD = ".virc-download", "record.json"
+"""Folder inside each folder that `virc download` filled, and the file in it that names the repository."""
 IN_THE_WAY = "move it away, or choose another folder with --to"
 """What to do about something that is where a file or folder is to come."""
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import msgspec
 
 from virc.core.errors import ConfigError
-from virc.core.files import DATA, MODELS, expanded, is_folder, size_of
+from virc.core.files import DATA, HIDDEN, MODELS, expanded, is_folder, size_of
 from virc.core.locks import held
 from virc.core.nearest import did_you_mean
 from virc.core.text import plain
 from virc.download.hub import ranged, record
-from virc.download.hub.record import BUSY, HIDDEN, PARTS, Record, wanted_file
+from virc.download.hub.record import BUSY, PARTS, Record, wanted_file
 from virc.runs import delete as removal
 
 

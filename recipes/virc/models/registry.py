@@ -11,7 +11,7 @@ import msgspec
 
 from virc.backends import lora_config as adapters
 from virc.core.errors import ConfigError
-from virc.core.files import MODELS, expanded, is_file, is_folder
+from virc.core.files import HIDDEN, MODELS, RECORD, contents, expanded, is_file, is_folder
 from virc.core.nearest import did_you_mean
 from virc.models import provenance as origin
 from virc.models import shards
@@ -31,6 +31,7 @@ REAL_MODELS = (
     "or `virc download ViRC-7B` and `--model ViRC-7B`"
 )
 _MODEL = "config.json"
+_MOST_RECORD = 256 * 2**20  # bytes: that of a repository of a million files has half as many
 
 
 class Weights(msgspec.Struct, frozen=True):
@@ -90,11 +91,23 @@ def folder_of(hub_id: str, workspace: Path, by_hand: bool) -> Path | None:
     Args:
         by_hand: take a folder that it did not make for that model, too.
     """
-    from virc.download.hub import record
-
     folder = workspace / MODELS / Path(hub_id).name
-    fetched = record.repo_of(folder)
+    fetched = downloaded_from(folder)
     return folder if fetched == hub_id or (by_hand and fetched is None) else None
+
+
+class _Record(msgspec.Struct):
+    repo: str
+    kind: str
+
+
+def downloaded_from(folder: Path) -> str | None:
+    """The hub id of the model whose files `virc download` put into a folder; None where it put none."""
+    try:
+        record = msgspec.json.decode(contents(folder / HIDDEN / RECORD, _MOST_RECORD), type=_Record)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record.repo if record.kind == "model" else None
 
 
 def download_of(hub_id: str, system: System | None) -> str:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from virc.core.errors import DataError, SetupError
+from virc.core.files import HIDDEN
 from virc.download.hub.folder import Folder, State
 from virc.download.hub.moving import move_in
-from virc.download.hub.record import HIDDEN, is_archive
+from virc.download.hub.record import is_archive
 from virc.download.hub.repository import FULL, File, Listing, Told
 from virc.download.hub.together import together
 from virc.unpack.archive.formats import ArchiveError

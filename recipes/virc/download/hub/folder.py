@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Literal
 
 from virc.core.errors import ConfigError, DataError
-from virc.core.files import IN_THE_WAY
+from virc.core.files import HIDDEN, IN_THE_WAY
 from virc.core.locks import held
 from virc.core.text import plain
 from virc.download.hub import record
-from virc.download.hub.record import BUSY, HIDDEN, PARTS, Kept, Record, is_archive, mark_of
+from virc.download.hub.record import BUSY, PARTS, Kept, Record, is_archive, mark_of
 from virc.download.hub.repository import File, Listing, Told
 
 State = Literal["whole", "packed", "unsure", "old", "absent"]

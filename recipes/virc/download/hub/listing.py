@@ -12,10 +12,10 @@ import msgspec
 from msgspec import Meta
 
 from virc.core.errors import DataError, NetworkError, VircError
+from virc.core.files import HIDDEN
 from virc.core.text import clause
 from virc.core.timeouts import LateError, within
 from virc.download.hub.library import session, silence
-from virc.download.hub.record import HIDDEN
 from virc.download.hub.refusals import as_error, check_endpoint, host
 from virc.download.hub.repository import File, Listing, Repo, endpoint
 from virc.download.hub.tries import tried

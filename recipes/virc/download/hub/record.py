@@ -6,16 +6,13 @@ from pathlib import Path
 
 import msgspec
 
-from virc.core.files import contents
+from virc.core.files import HIDDEN, RECORD, contents
 from virc.download.hub.repository import File, Kind, Repo
 
-HIDDEN = ".virc-download"
-"""Folder of ours inside each folder that files are fetched into."""
 PARTS = "parts"
 """Folder in it where files lie while they are partial."""
 BUSY = "download"
 """What a running download locks in it."""
-_FILE = "record.json"
 _MOST = 256 * 2**20  # bytes; a repository of a million files has a record of half that
 _ARCHIVES = (".tar.lz4", ".tar.gz", ".tgz", ".tar")
 
@@ -92,16 +89,10 @@ def mark_of(file: File, commit: str) -> str:
     return f"git:{file.git}" if file.git else f"commit:{commit}"
 
 
-def repo_of(folder: Path) -> str | None:
-    """The model whose files were fetched into a folder, whole or not; None where none were."""
-    found = read(folder)
-    return found.repo if found and found.kind == "model" else None
-
-
 def read(folder: Path) -> Record | None:
     """The record in a folder; None where there is none, or none that can be read: then its files are hashed anew."""
     try:
-        return msgspec.json.decode(contents(folder / HIDDEN / _FILE, _MOST), type=Record)
+        return msgspec.json.decode(contents(folder / HIDDEN / RECORD, _MOST), type=Record)
     except (OSError, ValueError, RecursionError):
         return None
 
@@ -112,8 +103,8 @@ def write(folder: Path, record: Record) -> None:
     Raises:
         OSError: the disk refuses.
     """
-    file = folder / HIDDEN / _FILE
-    new = file.with_name(f".{_FILE}.new")
+    file = folder / HIDDEN / RECORD
+    new = file.with_name(f".{RECORD}.new")
     with new.open("wb") as out:
         out.write(msgspec.json.format(msgspec.json.encode(record)))
         out.flush()
@@ -124,7 +115,7 @@ def write(folder: Path, record: Record) -> None:
 
 def remove(folder: Path) -> None:
     """Remove the record, if there is one."""
-    (folder / HIDDEN / _FILE).unlink(missing_ok=True)
+    (folder / HIDDEN / RECORD).unlink(missing_ok=True)
 
 
 def sync(folder: Path) -> None:

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from virc.core.errors import ConfigError, UsageError
-from virc.core.files import IN_THE_WAY
+from virc.core.files import HIDDEN, IN_THE_WAY
 from virc.core.locks import lock, unlock
 from virc.core.text import plain
-from virc.download.hub.record import HIDDEN
 from virc.unpack.archive.links import PARTIAL, why_not
 from virc.unpack.archive.members import Kind, Member, naming, plain_name, refuse
 from virc.unpack.archive.stream import Stream
