@@ -14,14 +14,13 @@ from servers import serve
 from virc.core.errors import DataError
 from virc.evaluation.boxes import (
     Overlap,
-    asked_for,
     average_precision,
     box_scores,
     mean_average_precision,
     overlap,
 )
 from virc.reasoning.calls import View
-from virc.rewards.boxes import Box
+from virc.scoring.boxes import Box, reference_boxes
 
 SCHEMA = json.loads(files("virc").joinpath("core", "schemas", "solve.json").read_text(encoding="utf-8"))
 VIEW = View([(100, 100)])
@@ -198,7 +197,7 @@ def test_the_figures_of_a_model() -> None:
     ],
 )
 def test_which_rows_ask_for_boxes(fields: dict[str, Any], wanted: tuple[Box, ...] | None) -> None:
-    assert asked_for(fields) == wanted
+    assert reference_boxes(fields) == wanted
 
 
 def test_visual_rft_is_evaluated_by_where_its_boxes_lie(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from servers import serve
 
 from virc.core.errors import DataError
 from virc.reasoning.trace import ImageRecord
-from virc.rewards.boxes import Box
+from virc.scoring.boxes import Box
 from virc.solving.evidence import are_seen, of_fields, shown
 
 SCHEMA = json.loads(files("virc").joinpath("core", "schemas", "solve.json").read_text(encoding="utf-8"))

@@ -16,9 +16,7 @@ from virc.rewards import registry as rewards
 from virc.rewards.means import Means, UnscoredError, means_of
 from virc.rewards.registry import Term
 from virc.rewards.sample import Prompt, sample
-from virc.rewards.terms.anls import edits
-from virc.rewards.terms.ngrams import penalty
-from virc.rewards.terms.rouge import rouge_l
+from virc.rewards.terms.text import edits, penalty, rouge_l
 from virc.scoring.symbolic import Symbolic
 from virc.systems.registry import Judging
 

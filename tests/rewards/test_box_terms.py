@@ -8,11 +8,11 @@ from rewards.prompts import answer, prompt
 
 from virc.core.errors import DataError
 from virc.reasoning.protocol import Coordinates
-from virc.rewards import boxes
 from virc.rewards import registry as rewards
-from virc.rewards.boxes import Found
 from virc.rewards.means import Means, UnscoredError
 from virc.rewards.sample import Prompt, sample
+from virc.scoring import boxes
+from virc.scoring.boxes import PredictedBox
 
 TERMS = {term.name: term for term in rewards.discover()[0]}
 SIZE = (280, 196)
@@ -76,8 +76,9 @@ def test_the_aspect_term_of_ciou() -> None:
     ],
 )
 def test_boxes_in_every_form(said: str) -> None:
-    found = boxes.answered(sample(answer(said), row()))
-    assert found[0] == Found((0, 0, 140, 98), 1.0)
+    known = row()
+    found = boxes.read_boxes(sample(answer(said), known).answer, known.view, known.original)
+    assert found[0] == PredictedBox((0, 0, 140, 98), 1.0)
 
 
 @pytest.mark.parametrize(

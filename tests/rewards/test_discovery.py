@@ -47,9 +47,9 @@ def test_a_total_is_at_most_ten_lines() -> None:
 
 def test_every_term_says_what_it_is_and_where_that_comes_from() -> None:
     for term in rewards.discover()[0]:
-        module = inspect.getmodule(term.score)
-        assert term.name == term.file.stem
-        assert "Source: " in (inspect.getdoc(module) or "")
+        assert term.about
+        assert term.file.parent.name == "terms"
+        assert "Source: " in (inspect.getdoc(term.score) or "")
 
 
 def test_one_file_is_a_reward(tmp_path: Path) -> None:

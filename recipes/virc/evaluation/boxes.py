@@ -2,7 +2,7 @@
 
 A row is right where every annotated box has a box of the answer of its own at an IoU of 0.5 or more, and none of the
 answer is left over. Of referring expressions, a box a row, that is the accuracy at 0.5 (Acc@0.5; djiajunustc/TransVG,
-utils/eval_utils.py). How boxes are read: see `rewards.boxes`; all lie in pixels of the first image's file.
+utils/eval_utils.py). How boxes are read: see `scoring.boxes`; all lie in pixels of the first image's file.
 """
 
 import math
@@ -10,13 +10,12 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Any
 
 import msgspec
 
 from virc.core.errors import DataError
 from virc.reasoning.calls import View
-from virc.rewards.boxes import Box, Found, are_written, giou, iou, matched, of_row, read
+from virc.scoring.boxes import Box, PredictedBox, giou, iou, match, read_boxes
 
 LEAST = 0.5
 """The IoU from which on two boxes are one."""
@@ -33,7 +32,7 @@ class Overlap(msgspec.Struct, frozen=True):
         right: whether all have partners at an IoU of `LEAST` or more.
     """
 
-    found: Sequence[Found]
+    found: Sequence[PredictedBox]
     annotated: Sequence[Box]
     iou: float
     giou: float
@@ -60,21 +59,6 @@ class BoxScores(msgspec.Struct, frozen=True):
     mean_ap: float | None = None
 
 
-def asked_for(fields: Mapping[str, Any]) -> tuple[Box, ...] | None:
-    """The boxes that an answer to a row of these fields is held against; None where it is a text.
-
-    They are where the row has `boxes` or `box` and either no `answer` or one that is boxes too. Beside an answer in
-    words they only say where it is seen (V*).
-
-    Raises:
-        DataError: they are no boxes.
-    """
-    said = fields.get("answer")
-    in_words = said is not None and not isinstance(said, list | dict) and not are_written(str(said))
-    found = None if in_words or fields.get("choices") else of_row(fields)
-    return None if found is None else tuple(found)
-
-
 def overlap(answer: str | None, annotated: Sequence[Box], view: View | None) -> Overlap:
     """Hold an answer against the boxes of its row; nothing in the answer raises.
 
@@ -88,7 +72,7 @@ def overlap(answer: str | None, annotated: Sequence[Box], view: View | None) -> 
         return Overlap((), annotated, 0.0, -1.0, False)
     if view is None:
         raise DataError("an answer does not say what its boxes are counted in", "use another --to")
-    found = read(answer, view)
+    found = read_boxes(answer, view)
     pairs = _pairs([each.box for each in found], annotated)
     most = max(len(found), len(annotated))
     alone = most - len(pairs)
@@ -161,10 +145,10 @@ def _annotated(overlaps: Sequence[Overlap]) -> int:
 
 def _curve(overlaps: Sequence[Overlap], least: float) -> tuple[list[int], list[float]]:
     """For each confidence, from the highest: boxes that are right up to it, and the best precision from it on."""
-    under = math.nextafter(least, 0.0)  # `matched` wants an IoU over what it is told
+    under = math.nextafter(least, 0.0)  # `match` takes an IoU over `least`
     by_confidence: dict[float, list[bool]] = defaultdict(list)
     for each in overlaps:
-        for found, shared in matched(each.found, each.annotated, under):
+        for found, shared in match(each.found, each.annotated, under):
             by_confidence[found.confidence].append(shared > 0)
     ranked = [hits for _, hits in sorted(by_confidence.items(), reverse=True)]
     right = [*accumulate(sum(hits) for hits in ranked)]

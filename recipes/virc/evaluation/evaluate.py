@@ -24,12 +24,12 @@ from virc.core.files import contents, write_json, write_whole
 from virc.core.result_log import Claims, Id, Ledger
 from virc.core.text import clause
 from virc.evaluation.benchmarks.registry import Found, category_of
-from virc.evaluation.boxes import asked_for, overlap
+from virc.evaluation.boxes import overlap
 from virc.evaluation.report import render
 from virc.evaluation.summary import SCHEMA, Answered, Categories, Result, Summary, summarise
 from virc.reasoning.calls import View
 from virc.reasoning.trace import FailureKind
-from virc.rewards.boxes import Box
+from virc.scoring.boxes import Box, reference_boxes
 from virc.scoring.judge import Judge
 from virc.scoring.score import Key, Verdict, key_of, score
 from virc.scoring.symbolic import Symbolic
@@ -197,7 +197,7 @@ def _problem(row: Row, crops: Crops) -> Problem:
     if row.fault:
         raise row.fault
     try:
-        boxes = asked_for(row.passed)
+        boxes = reference_boxes(row.passed)
         if boxes is not None and crops == "twin":
             raise DataError("its answer is boxes, and nobody knows those of its twin")
         fields = fields_of(row, crops)

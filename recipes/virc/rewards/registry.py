@@ -1,6 +1,6 @@
-"""Rewards: terms, one file each, and totals, plain functions of terms. Adding one is adding a file.
+"""Rewards: terms, and totals, plain functions of terms.
 
-A term file defines
+The built-in terms are the functions in `rewards/terms`; a term of your own is a file that defines
 
     NAME: str                                       what totals read it by
     score(sample, means) -> float | None            None where the term does not apply; `async` where it asks a judge
@@ -19,22 +19,22 @@ and may define
     whole(units, t) -> float                        the reward of a whole rollout
     group(rewards, ts) -> list[float]               the rewards of all rollouts of one prompt, in the place of `rewards`
 
-of which `rollouts` has more. The total `weighted` is made of what a system's YAML says beside its name, see there.
+of which `rollouts` says more. The total `weighted` takes its weights from the system's YAML.
 
-A term may also stand in the file of the total that reads it, as a function of its name.
+A term may also be a function in the file of the total that reads it.
 
-They are looked for in this folder, then beside the YAML of the system that names them, then in the folders of
-`VIRC_PATH`; Python from outside this package is loaded only where a system names it (D8).
+Built-in ones are found first, then files beside the YAML of the system that names them, then in the folders of
+`VIRC_PATH`; Python from outside this package is loaded only where a system names it.
 """
 
 import asyncio
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -46,6 +46,7 @@ from virc.core.nearest import did_you_mean
 from virc.core.text import clause, plain
 from virc.rewards.means import Means, UnscoredError
 from virc.rewards.sample import Sample
+from virc.rewards.terms import TERMS, Score
 from virc.systems.registry import Reward
 
 WEIGHTED = "weighted"
@@ -55,15 +56,11 @@ _MORE = {
     "group": "group(rewards, ts) gives the rewards of all rollouts of a prompt",
 }
 
-Score = Callable[[Sample, Means], float | Awaitable[float | None] | None]
-
-
-TERMS, TOTALS = "virc.rewards.terms", "virc.rewards.totals"
-_PACKAGES: Mapping[str, str] = {"NAME": TERMS, "TERMS": TOTALS}
+_TERMS, _TOTALS = "virc.rewards.terms", "virc.rewards.totals"
 
 
 class Term(msgspec.Struct, frozen=True):
-    """A term by its name, what it is (one line), and the file it stands in."""
+    """A term by its name, what it is (one line), and its file."""
 
     name: str
     score: Score
@@ -123,8 +120,7 @@ class Scored(msgspec.Struct, frozen=True):
 
 def discover() -> tuple[list[Term], list[Total]]:
     """The terms and totals of this package."""
-    terms = [_term(discovery.module(TERMS, name)) for name in _names("NAME")]
-    return terms, [find(name) for name in _names("TERMS")]
+    return [_built_in(name) for name in _term_names()], [find(name) for name in _total_names()]
 
 
 def of(reward: Reward, beside: Path | None = None) -> Total:
@@ -145,7 +141,7 @@ def of(reward: Reward, beside: Path | None = None) -> Total:
     total = find(reward.total, beside)
     if reward.total != WEIGHTED:
         return total
-    module = discovery.module(TOTALS, WEIGHTED)
+    module = discovery.module(_TOTALS, WEIGHTED)
     terms = [*_terms(module, _weighed(reward), own_code.folders(beside))]
     function = partial(module.total, weights=reward.weights, gate=reward.gate)
     return msgspec.structs.replace(total, terms=terms, total=function)
@@ -169,18 +165,20 @@ def find(name: str, beside: Path | None = None) -> Total:
     if fault := missing(name, beside):
         raise fault
     folders = own_code.folders(beside)
-    module = own_code.loaded(Path(name)) if own_code.is_path(name) else _module(name, "TERMS", folders)
-    assert module
-    return _total(module, Path(name).stem, folders)
+    if name in _total_names():
+        return _total(discovery.module(_TOTALS, name), name, folders)
+    file = Path(name) if own_code.is_path(name) else own_code.file_of(name, folders)
+    assert file
+    return _total(own_code.loaded(file), Path(name).stem, folders)
 
 
 def missing(name: str, beside: Path | None = None) -> ConfigError | None:
     """Why there is no total of that name, None where there is one; nothing outside this package is loaded for it."""
     if own_code.is_path(name):
         return None if is_file(name) else ConfigError(f"there is no file {name}", "virc rewards ls")
-    if name in _names("TERMS") or own_code.file_of(name, own_code.folders(beside)):
+    if name in _total_names() or own_code.file_of(name, own_code.folders(beside)):
         return None
-    return ConfigError(f"there is no reward {name!r}", did_you_mean(name, _names("TERMS")))
+    return ConfigError(f"there is no reward {name!r}", did_you_mean(name, _total_names()))
 
 
 def lacking(reward: Reward, beside: Path | None = None) -> ConfigError | None:
@@ -196,7 +194,7 @@ def lacking(reward: Reward, beside: Path | None = None) -> ConfigError | None:
         return missing(reward.total, beside)
     if not reward.weights:
         return ConfigError(f"the total {WEIGHTED} has no weights", "weights: {answer: 0.8, format: 0.2}")
-    known, folders = _names("NAME"), own_code.folders(beside)
+    known, folders = _term_names(), own_code.folders(beside)
     absent = [name for name in _weighed(reward) if name not in known and not own_code.file_of(name, folders)]
     return ConfigError(f"there is no term {absent[0]!r}", did_you_mean(absent[0], known)) if absent else None
 
@@ -287,26 +285,34 @@ def _number(value: object, name: str, file: Path) -> float | None:
 
 
 @cache
-def _names(mark: Literal["NAME", "TERMS"]) -> list[str]:
-    """Names of the terms (NAME) or totals (TERMS) of this package."""
-    return discovery.names(_PACKAGES[mark])
+def _total_names() -> list[str]:
+    return discovery.names(_TOTALS)
 
 
-def _module(name: str, mark: Literal["NAME", "TERMS"], folders: Sequence[Path]) -> ModuleType | None:
-    """The term or total of that name: of this package, else the file in the first folder that has it."""
-    if name in _names(mark):
-        return discovery.module(_PACKAGES[mark], name)
+@cache
+def _term_names() -> list[str]:
+    for kind in discovery.names(_TERMS):
+        discovery.module(_TERMS, kind)
+    return sorted(TERMS)
+
+
+def _built_in(name: str) -> Term:
+    function = TERMS[name]
+    return Term(name, function, _about(function), Path(inspect.getsourcefile(inspect.unwrap(function)) or ""))
+
+
+def _term(name: str, folders: Sequence[Path]) -> Term | None:
+    """The term of that name: of this package, else the file in the first folder that has it."""
+    if name in _term_names():
+        return _built_in(name)
     file = own_code.file_of(name, folders)
-    return own_code.loaded(file) if file else None
-
-
-def _term(module: ModuleType) -> Term:
-    name, function = getattr(module, "NAME", None), getattr(module, "score", None)
-    if not isinstance(name, str) or not callable(function):
-        raise ConfigError(
-            f"{module.__file__} is no term of a reward", "a term has NAME and score(sample, means)"
-        )
-    return Term(name, function, _about(module), Path(module.__file__ or ""))
+    if file is None:
+        return None
+    module = own_code.loaded(file)
+    own, function = getattr(module, "NAME", None), getattr(module, "score", None)
+    if not isinstance(own, str) or not callable(function):
+        raise ConfigError(f"{file} is no term of a reward", "a term has NAME and score(sample, means)")
+    return Term(own, function, _about(module), Path(module.__file__ or ""))
 
 
 def _total(module: ModuleType, name: str, folders: Sequence[Path]) -> Total:
@@ -315,14 +321,10 @@ def _total(module: ModuleType, name: str, folders: Sequence[Path]) -> Total:
     Raises:
         ConfigError: it is none, or reads a term that there is not.
     """
-    names, function, file = (
-        getattr(module, "TERMS", None),
-        getattr(module, "total", None),
-        module.__file__ or "",
-    )
-    if not isinstance(names, tuple | list) or not all(isinstance(each, str) for each in names):
-        names = None
-    if names is None or not callable(function):
+    names, function = getattr(module, "TERMS", None), getattr(module, "total", None)
+    file = module.__file__ or ""
+    named = isinstance(names, tuple | list) and all(isinstance(each, str) for each in names)
+    if not named or names is None or not callable(function):
         raise ConfigError(
             f"{file} has no TERMS, a tuple of names, and total(t)", "virc rewards ls shows some"
         )
@@ -339,11 +341,11 @@ def _terms(module: ModuleType, names: Sequence[str], folders: Sequence[Path]) ->
         if callable(own):
             yield Term(name, cast(Score, own), _about(own), Path(module.__file__ or ""))
             continue
-        found = _module(name, "NAME", folders)
+        found = _term(name, folders)
         if found is None:
             sentence = f"{module.__file__} reads {name!r}, and there is no such term"
-            raise ConfigError(sentence, did_you_mean(name, _names("NAME")))
-        yield _term(found)
+            raise ConfigError(sentence, did_you_mean(name, _term_names()))
+        yield found
 
 
 def _about(described: object) -> str:

@@ -11,10 +11,9 @@ from typing import Any
 import msgspec
 
 from virc.core.errors import DataError
-from virc.evaluation.boxes import asked_for
 from virc.reasoning.calls import Size
 from virc.reasoning.trace import ImageRecord
-from virc.rewards.boxes import MOST, Box, area, intersection, of_row
+from virc.scoring.boxes import MAX_BOXES, Box, area, boxes_of_row, intersection, reference_boxes
 
 SEEN = 0.75
 """The share of a box that one crop must show for it to be seen. Boxes to look at have margins."""
@@ -22,16 +21,16 @@ _WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 def of_fields(fields: Mapping[str, Any]) -> list[Box] | None:
-    """The evidence of a row, `MOST` boxes of it; None where it names none, or has boxes for an answer.
+    """The evidence of a row, at most `MAX_BOXES` boxes of it; None where it names none, or has boxes for an answer.
 
     Raises:
         DataError: it is no list of boxes.
     """
     if not fields.get("looks"):
-        found = None if asked_for(fields) is not None else of_row(fields)
-        return found and found[:MOST]
+        found = None if reference_boxes(fields) is not None else boxes_of_row(fields)
+        return found and found[:MAX_BOXES]
     try:
-        return msgspec.convert(fields["looks"], list[Box])[:MOST]
+        return msgspec.convert(fields["looks"], list[Box])[:MAX_BOXES]
     except msgspec.ValidationError:
         raise DataError("the row's looks are no list of four numbers each") from None
 

@@ -1,1 +1,31 @@
-"""Terms of rewards, one file each: NAME and `score(sample, means)`."""
+"""The built-in terms of rewards by kind: each is a function of its own name, registered by a decorator."""
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import TypeVar
+
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
+
+Score = Callable[[Sample, Means], float | Awaitable[float | None] | None]
+_T = TypeVar("_T", bound=float | Awaitable[float | None] | None)
+
+TERMS: dict[str, Score] = {}
+"""Name -> function; a module of this package fills it when it is imported."""
+
+
+def term(function: Callable[[Sample, Means], _T]) -> Callable[[Sample, Means], _T]:
+    """Register a term of every reply."""
+    TERMS[function.__name__] = function
+    return function
+
+
+def answer_term(function: Callable[[str, Sample, Means], float]) -> Callable[[Sample, Means], float | None]:
+    """Register a term of replies that answer only: it gets the answer first."""
+
+    @wraps(function)
+    def score(sample: Sample, means: Means) -> float | None:
+        return None if sample.answer is None else function(sample.answer, sample, means)
+
+    TERMS[function.__name__] = score
+    return score

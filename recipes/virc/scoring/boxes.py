@@ -1,10 +1,10 @@
-"""Boxes that are answers: read from a reply and from its row, and held against each other. No term, but used by some.
+"""Boxes that are answers: read from a reply and from its row, and compared with each other.
 
 In a reply they are JSON in any of the forms that published systems write: `[l, t, r, b]`, a list of such, one object or
 a list of objects with the box as `Position`, `bbox_2d`, `bbox` or `box`; its confidence, `Confidence`, `confidence` or
-`score`, is 1 where there is none. Single quotes are read as double ones, a fence around it is passed over, and in a
-text that is no JSON every list of four numbers is a box; so is `(l,t),(r,b)`, as Qwen2-VL has it. They are counted in
-what the prompt's boxes are.
+`score`, is 1 where there is none. Single quotes are read as double ones, a code fence is ignored, and in a text that is
+no JSON every list of four numbers is a box; so is `(l,t),(r,b)`, as Qwen2-VL writes it. They are in the coordinates of
+the prompt.
 
 In a row they are `boxes`, a list, or `box`, each left, top, right, bottom in pixels of the first image's file.
 """
@@ -12,25 +12,21 @@ In a row they are `boxes`, a list, or `box`, each left, top, right, bottom in pi
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from virc.core.errors import DataError
 from virc.reasoning.calls import Size, View
 from virc.reasoning.coordinates import sides_of
-from virc.rewards.means import UnscoredError
-
-if TYPE_CHECKING:
-    from virc.rewards.sample import Prompt, Sample
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels of the first image's file."""
 
-MOST = 200
-"""Boxes of an answer, or of evidence, that are read; time grows with their number times that of the others."""
-_MOST_TEXT = 40_000
+MAX_BOXES = 200
+"""Boxes of an answer, or of evidence, that are read; the time to match them grows with their number."""
+_MAX_TEXT = 40_000
 _KEYS = ("Position", "bbox_2d", "bbox", "box")
 _CONFIDENCES = ("Confidence", "confidence", "score")
 _FENCE = re.compile(r"\A\s*```\w{0,10}\s|```\s*\Z")
@@ -40,78 +36,45 @@ _CORNERS = re.compile(rf"{_PAIR}\s{{0,9}},\s{{0,9}}{_PAIR}")
 _LIST = re.compile(rf"[\[(]\s{{0,9}}({_DIGITS}(?:\s{{0,9}},\s{{0,9}}{_DIGITS}){{1,3}})\s{{0,9}}[\])]")
 
 
-class Found(msgspec.Struct, frozen=True):
-    """A box of an answer, and how sure it is of it, 0 to 1."""
+class PredictedBox(msgspec.Struct, frozen=True):
+    """A box of an answer, and its confidence, 0 to 1."""
 
     box: Box
     confidence: float = 1.0
 
 
-def answered(sample: "Sample") -> list[Found]:
+def read_boxes(answer: str | None, view: View, original: Size | None = None) -> list[PredictedBox]:
     """The boxes of an answer; none where it holds none. Nothing in it raises.
 
-    Raises:
-        DataError: the first image cannot be read.
+    Args:
+        view: the images as the model saw them.
+        original: (width, height) in px of the first image's file; None: as the view says.
     """
-    return _found(sample.answer, sample.prompt.view, sample.prompt.original)
+    size = original or (view.originals[0] if view.originals else view.sizes[0])
+    return [PredictedBox(_in_pixels(each, view, size), sure) for each, sure in _fours(answer)]
 
 
-def read(answer: str, view: View) -> list[Found]:
-    """The boxes of an answer to what was seen, as `answered`; nothing in it raises."""
-    return _found(answer, view, view.originals[0] if view.originals else view.sizes[0])
-
-
-def best(sample: "Sample", measure: Callable[[Box, Box], float], none: float) -> float | None:
-    """The first box of an answer held against the nearest of its row; None of a reply that does not answer.
+def read_point(answer: str | None, view: View, original: Size) -> tuple[float, float] | None:
+    """The point that an answer is, `(x, y)` or `[x, y]`, in pixels of the first image's file; None where it is none.
 
     Args:
-        measure: of two boxes, the greater the nearer.
-        none: what an answer without a box has.
-
-    Raises:
-        UnscoredError: the row has no boxes.
-        DataError: they are no boxes, or the first image cannot be read.
+        view, original: as `read_boxes` takes them.
     """
-    if sample.answer is None:
+    numbers = next((each for each, _ in _listed(answer or "") if len(each) == 2), None)
+    if numbers is None:
         return None
-    right, found = annotated(sample.prompt), answered(sample)
-    return max((measure(each.box, box) for each in found[:1] for box in right), default=none)
+    (x, y), (width, height) = numbers, original
+    across, down = sides_of(view.sizes[0], view.coordinates, original)
+    return x / across * width, y / down * height
 
 
-def are_written(text: str) -> bool:
+def has_boxes(text: str) -> bool:
     """Whether a text holds boxes, or says as JSON that there are none."""
     return text.strip() == "[]" or bool(_fours(text))
 
 
-def point(sample: "Sample") -> tuple[float, float] | None:
-    """The point that an answer is, `(x, y)` or `[x, y]`, in pixels of the first image's file; None where it is none.
-
-    Raises:
-        DataError: the first image cannot be read.
-    """
-    numbers = next((each for each, _ in _listed(sample.answer or "") if len(each) == 2), None)
-    if numbers is None:
-        return None
-    original = sample.prompt.original
-    (x, y), (width, height), (across, down) = numbers, original, _sides(sample.prompt.view, original)
-    return x / across * width, y / down * height
-
-
-def annotated(prompt: "Prompt") -> list[Box]:
-    """The boxes of a row.
-
-    Raises:
-        UnscoredError: it has none.
-        DataError: they are no boxes.
-    """
-    found = of_row(prompt.columns)
-    if found is None:
-        raise UnscoredError("the row has no boxes")
-    return found
-
-
-def of_row(columns: Mapping[str, Any]) -> list[Box] | None:
-    """The boxes of a row with these columns; None where it has none of both.
+def boxes_of_row(columns: Mapping[str, Any]) -> list[Box] | None:
+    """The boxes of a row with these columns; None where it has neither `boxes` nor `box`.
 
     Raises:
         DataError: they are no boxes.
@@ -125,6 +88,21 @@ def of_row(columns: Mapping[str, Any]) -> list[Box] | None:
         return msgspec.convert(given, list[Box])
     except msgspec.ValidationError:
         raise DataError("the row's boxes are no list of four numbers each") from None
+
+
+def reference_boxes(fields: Mapping[str, Any]) -> tuple[Box, ...] | None:
+    """The boxes that an answer to a row of these fields is compared with; None where the right answer is a text.
+
+    They are where the row has `boxes` or `box` and either no `answer` or one that is boxes too. Beside an answer in
+    words they only say where it is seen (V*).
+
+    Raises:
+        DataError: they are no boxes.
+    """
+    answer = fields.get("answer")
+    in_words = answer is not None and not isinstance(answer, list | dict) and not has_boxes(str(answer))
+    boxes = None if in_words or fields.get("choices") else boxes_of_row(fields)
+    return None if boxes is None else tuple(boxes)
 
 
 def iou(one: Box, other: Box) -> float:
@@ -159,10 +137,12 @@ def ciou(one: Box, other: Box) -> float:
     return overlap - (away / diagonal if diagonal else 0.0) - weight * aspect
 
 
-def matched(found: Sequence[Found], right: Sequence[Box], least: float) -> list[tuple[Found, float]]:
-    """Each box of an answer, the surest first, with its IoU to the box that it is matched with, 0 where there is none.
+def match(
+    found: Sequence[PredictedBox], right: Sequence[Box], least: float
+) -> list[tuple[PredictedBox, float]]:
+    """Each box of an answer, highest confidence first, with its IoU to its match in the row, 0 without one.
 
-    Each takes, of the boxes that are left, the one it overlaps most, if that is over `least`.
+    Greedy: each takes, of the boxes not yet taken, the one it overlaps most, if that IoU is over `least`.
     """
     left = list(right)
     pairs = []
@@ -175,9 +155,9 @@ def matched(found: Sequence[Found], right: Sequence[Box], least: float) -> list[
     return pairs
 
 
-def once(found: Sequence[Found]) -> list[Found]:
-    """The boxes of an answer, of those that stand there twice the first."""
-    first: dict[Box, Found] = {}
+def distinct(found: Sequence[PredictedBox]) -> list[PredictedBox]:
+    """The boxes of an answer, the first of each that is there more than once."""
+    first: dict[Box, PredictedBox] = {}
     for each in found:
         first.setdefault(each.box, each)
     return list(first.values())
@@ -189,7 +169,7 @@ def area(box: Box) -> float:
 
 
 def intersection(one: Box, other: Box) -> float:
-    """The area that both have, in square pixels."""
+    """The area of the intersection, in square pixels."""
     return area((max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])))
 
 
@@ -197,34 +177,25 @@ def _around(one: Box, other: Box) -> Box:
     return min(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3])
 
 
-def _found(text: str | None, view: View, original: Size) -> list[Found]:
-    """The boxes of a text, in pixels of the first image's file, which has `original`."""
-    return [Found(_in_pixels(each, view, original), sure) for each, sure in _fours(text)]
-
-
 def _in_pixels(numbers: Sequence[float], view: View, original: Size) -> Box:
     """A box as it is written, in pixels of the first image's file, which has `original`."""
     left, top, right, bottom = numbers
     if view.box == "center":
         left, top, right, bottom = left - right / 2, top - bottom / 2, left + right / 2, top + bottom / 2
-    (width, height), (across, down) = original, _sides(view, original)
+    (width, height) = original
+    across, down = sides_of(view.sizes[0], view.coordinates, original)
     return left / across * width, top / down * height, right / across * width, bottom / down * height
-
-
-def _sides(view: View, original: Size) -> Size:
-    """What the sides of the first image count in the coordinates of the view."""
-    return sides_of(view.sizes[0], view.coordinates, original)
 
 
 def _fours(text: str | None) -> list[tuple[list[float], float]]:
     """The boxes of an answer as they are written, each with its confidence."""
     listed = _listed(_CORNERS.sub(r"[\1, \2, \3, \4]", text or ""))
-    return [(numbers, sure) for numbers, sure in listed if len(numbers) == 4][:MOST]
+    return [(numbers, sure) for numbers, sure in listed if len(numbers) == 4][:MAX_BOXES]
 
 
 def _listed(text: str) -> list[tuple[list[float], float]]:
     """Every list of numbers in an answer, with its confidence."""
-    if len(text) > _MOST_TEXT:
+    if len(text) > _MAX_TEXT:
         return []
     bare = _FENCE.sub("", text).strip()
     for each in (bare, bare.replace("'", '"')):

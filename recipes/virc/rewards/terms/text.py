@@ -1,0 +1,176 @@
+"""How alike texts are, and how long a reply is or how often it repeats itself."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from virc.core.errors import DataError
+from virc.rewards.means import NO_TOKENS, Means, UnscoredError
+from virc.rewards.sample import Prompt, Sample
+from virc.rewards.sample import sample as read
+from virc.rewards.terms import answer_term, term
+from virc.rewards.terms.answers import plain
+
+_MAX_CHARACTERS = 2000
+"""Of a text that `anls` reads."""
+_MAX_WORDS = 2000
+"""Of an answer that `rouge` reads: an answer is short, and time grows with the product of both lengths."""
+_MAX_TOKENS = 512
+_NGRAM = 6
+_WORD = re.compile(r"[a-z0-9]+")
+
+
+@answer_term
+def anls(answer: str, sample: Sample, means: Means) -> float:
+    """Normalized Levenshtein similarity of the answer: 1 - edits / length, and 0 from half on; of answers only.
+
+    Of the row: `answers`, a list of right answers, of which the nearest counts; without it its `answer`.
+    Source: Biten et al., Scene Text Visual Question Answering (arXiv:1905.13648), section 4, ANLS with a threshold of
+    0.5; letters without case, as in the evaluation of DocVQA.
+    """
+    return max(_similarity(plain(answer), plain(each)) for each in _right_answers(sample.prompt))
+
+
+def _right_answers(prompt: Prompt) -> list[str]:
+    given: Any = prompt.columns.get("answers")
+    if given is None:
+        return [prompt.key.answer]
+    if not isinstance(given, list) or not given or not all(isinstance(each, str) for each in given):
+        raise DataError("the row's answers are no list of texts")
+    return given
+
+
+def _similarity(answer: str, reference: str) -> float:
+    """1 - edits / length of the longer one, 0 where that is under 0.5."""
+    longer, shorter = max(len(answer), len(reference)), min(len(answer), len(reference))
+    if longer == 0:
+        return 1.0
+    if longer > _MAX_CHARACTERS or 2 * shorter < longer:  # then at least half of it is to be written anew
+        return float(answer == reference)
+    near = 1 - edits(answer, reference) / longer
+    return near if near > 0.5 else 0.0
+
+
+def edits(one: str, other: str) -> int:
+    """The Levenshtein distance of two texts, a column of the table at a time as the bits of two numbers.
+
+    Source: Myers (1999), as Hyyrö, A bit-vector algorithm for computing Levenshtein distance (2003) writes it.
+    """
+    places = _places(other)
+    full, last = (1 << len(other)) - 1, 1 << max(0, len(other) - 1)
+    more, less, distance = full, 0, len(other)
+    for letter in one if other else "":
+        hits = places.get(letter, 0)
+        same = ((hits & more) + more ^ more) | hits | less
+        right, left = less | ~(same | more) & full, more & same
+        distance += bool(right & last) - bool(left & last)
+        right, left = (right << 1 | 1) & full, left << 1 & full
+        more, less = (left | ~(same | right) & full) & full, right & same
+    return distance if other else len(one)
+
+
+def _places(sequence: Sequence[str]) -> dict[str, int]:
+    """Element -> the places where it is, as the bits of a number."""
+    places: dict[str, int] = defaultdict(int)
+    for at, element in enumerate(sequence):
+        places[element] |= 1 << at
+    return places
+
+
+@answer_term
+def rouge(answer: str, sample: Sample, means: Means) -> float:
+    """ROUGE-L of the answer: the longest sequence of words in common with the right one, as an F1, 0 to 1.
+
+    Words are runs of letters and digits of ASCII, without case and unstemmed, as the package rouge-score has them.
+    Of answers only. Source: Lin, ROUGE (2004), section 3.1; the same number as rouge-score 0.1.2 gives.
+    """
+    return rouge_l(answer, sample.prompt.key.answer)
+
+
+def rouge_l(answer: str, reference: str) -> float:
+    """The F1 of precision and recall of the longest common subsequence of words."""
+    one, other = (_WORD.findall(text.lower())[:_MAX_WORDS] for text in (answer, reference))
+    common = _common(one, other)
+    return 2 * common / (len(one) + len(other)) if common else 0.0
+
+
+def _common(one: list[str], other: list[str]) -> int:
+    """The length of the longest common subsequence, a row of the table at a time as the bits of one number.
+
+    Source: Hyyrö, Bit-parallel LCS-length computation revisited (2004).
+    """
+    places = _places(other)
+    row = full = (1 << len(other)) - 1
+    for word in one:
+        hits = row & places.get(word, 0)
+        row = (row + hits | row - hits) & full
+    return len(other) - row.bit_count()
+
+
+@term
+def thought(sample: Sample, means: Means) -> float | None:
+    """How alike the thought of a tool call and of the row's reference are: ROUGE-L as an F1, 0 to 1; without a judge.
+
+    Words are those of `rouge`. Of tool calls only, where the row has a reference; where that answers, every thought
+    before a call scores 0. Source: Lin, ROUGE (2004), section 3.1.
+    """
+    if sample.kind != "tool" or sample.turn is None or not sample.prompt.reference:
+        return None
+    wanted = read(sample.prompt.reference, sample.prompt).turn
+    return rouge_l(sample.turn.think, wanted.think) if wanted and wanted.tool else 0.0
+
+
+@term
+def keywords(sample: Sample, means: Means) -> float:
+    """The share of the row's keywords that the reply names, case ignored, 0 to 1.
+
+    Of the row: `keywords`, a list of texts. Source: cythu/PeBR-R1, examples/reward_function/pebr_1.py,
+    key_word_reward, which has 0 for a row whose list is empty; so has this.
+    """
+    wanted = sample.prompt.columns.get("keywords")
+    if wanted is None:
+        raise UnscoredError("the row has no keywords")
+    if not isinstance(wanted, list) or not all(isinstance(each, str) for each in wanted):
+        raise DataError("the row's keywords are no list of texts")
+    reply = sample.text.casefold()
+    return sum(each.casefold() in reply for each in wanted) / max(1, len(wanted))
+
+
+@term
+def length(sample: Sample, means: Means) -> float:
+    """A price on long replies: 1 up to 512 tokens, then 512 / tokens, 0 to 1; in tokens of the model.
+
+    Systems differ in the 512: a total with another number has a function of its own that reads `tokens(sample, means)`.
+    Source: cythu/PeBR-R1, examples/reward_function/pebr_1.py, length_penalty, there of a tenth of the reward.
+    """
+    return min(1.0, _MAX_TOKENS / max(1, tokens(sample, means)))
+
+
+def tokens(sample: Sample, means: Means) -> int:
+    """How many tokens the reply has.
+
+    Raises:
+        UnscoredError: the model is not known here.
+    """
+    if means.tokens is None:
+        raise UnscoredError(NO_TOKENS)
+    return means.tokens(sample.text)
+
+
+@term
+def ngrams(sample: Sample, means: Means) -> float:
+    """A penalty for repeated words: minus the share of the reply's 6-grams that occurred before, -1 to 0.
+
+    Systems differ in the 6: a total with another number has a function of its own that returns
+    `penalty(sample.text, n)`.
+    Source: om-ai-lab/VLM-R1, grpo_jsonl.py (6); tongxiao2002/Perception-R1, verl/workers/reward/custom.py (20).
+    """
+    return penalty(sample.text, _NGRAM)
+
+
+def penalty(text: str, length: int) -> float:
+    """-(1 - different / all) of the n-grams of so many words; 0 of a text with fewer words. Words have no case."""
+    words = text.lower().split()
+    grams = [*zip(*(words[at:] for at in range(length)), strict=False)]
+    return len(set(grams)) / len(grams) - 1 if grams else 0.0

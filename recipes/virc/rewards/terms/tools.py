@@ -1,0 +1,66 @@
+"""Whether replies and their tool calls can be used, and what calls are worth."""
+
+from virc.rewards.means import Means
+from virc.rewards.sample import Sample
+from virc.rewards.terms import term
+from virc.rewards.terms.answers import answer
+
+
+@term
+def format(sample: Sample, means: Means) -> float:
+    """Whether the reply is in the format and its tool call can be carried out: 1 or 0.
+
+    Source: the published reward gives -1 to what is not; `strict` says whose checks decide.
+    """
+    if sample.fault:
+        sample.why["format"] = sample.fault
+    return 0.0 if sample.fault else 1.0
+
+
+@term
+def looked(sample: Sample, means: Means) -> float:
+    """Whether the rollout looked at a region, and all its tool calls could be carried out: 1 or 0.
+
+    Source: justgogorunrun/VLM-R3, src/r1-v/src/open_r1/rgrpo.py, repeat_reward: at least one box, and each piece of
+    JSON that names a box is one. There a box need not lie in the image; here it must, or there is nothing to look at.
+    """
+    calls = sample.calls
+    faults = [each.fault for each in calls if each.fault]
+    if faults:
+        sample.why["looked"] = faults[0]
+    return float(not faults and any(each.call and each.call.box for each in calls))
+
+
+@term
+def shown(sample: Sample, means: Means) -> float:
+    """How many images tools have shown in the rollout up to this reply.
+
+    Totals make a bonus of it. Source: Visual-Agent/DeepEyes, verl/utils/reward_score/vl_agent.py, which counts the
+    images that tools put into a completion.
+    """
+    return float(sum(each.shown is not None for each in sample.prompt.calls))
+
+
+@term
+async def tool_bonus(sample: Sample, means: Means) -> float | None:
+    """Whether the answer is right after a tool has shown an image: 1 or 0; of answers only.
+
+    What is right, `answer` says, with a judge where there is one.
+    Source: Visual-Agent/DeepEyes, verl/utils/reward_score/vl_agent.py, which gives 1.2 for it, and 0.4 in an older
+    version that does not look at the answer.
+    """
+    right = await answer(sample, means)
+    return None if right is None else float(right > 0.5 and shown(sample, means) > 0)
+
+
+@term
+def tool_choice(sample: Sample, means: Means) -> float | None:
+    """Whether the reply calls the tool that the reference calls: 1 or 0; of tool calls only.
+
+    Source: the published reward. Where the reference answers, every call scores 0.
+    """
+    if sample.kind != "tool" or sample.call is None:
+        return None
+    wanted = sample.prompt.reference_tool
+    sample.why["tool_choice"] = f"the reference calls {wanted}" if wanted else "the reference calls no tool"
+    return float(sample.call.name == wanted)
