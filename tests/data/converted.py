@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from virc.data.convert.pictures import PictureStore
-from virc.data.formats import registry as layouts
+from virc.data.formats import registry as formats
 from virc.data.formats import rl
 from virc.data.rows.record import Record
 from virc_cli.main import main
@@ -19,19 +19,19 @@ def convert(*words: object) -> int:
     return main(["data", "convert", *map(str, words), "--workers", "1"])
 
 
-def write(folder: Path, layout: str, records: Sequence[Record], name: str = "rows") -> Path:
+def write(folder: Path, format: str, records: Sequence[Record], name: str = "rows") -> Path:
     """A dataset in a new folder."""
     folder.mkdir(parents=True)
-    layouts.get(layout).write(folder, name, records, layouts.Writing(PictureStore(folder), folder))
+    formats.get(format).write(folder, name, records, formats.Writing(PictureStore(folder), folder))
     return folder
 
 
 def records(path: Path, joined: bool = True) -> dict[str, list[Record]]:
     """The records of each dataset at a path, their images as bytes without names."""
     found = {}
-    for source in layouts.sources(path):
-        rows = layouts.get(source.layout).read(source)
-        rows = rl.merged(rows) if source.layout == "rl" and joined else rows
+    for source in formats.sources(path):
+        rows = formats.get(source.format).read(source)
+        rows = rl.merged(rows) if source.format == "rl" and joined else rows
         found[source.name] = [bare(row.record) for row in rows if row.record]
     return found
 

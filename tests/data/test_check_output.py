@@ -43,7 +43,7 @@ def test_as_many_faults_of_each_kind_are_told_as_asked_for_and_all_are_counted(t
 
 def test_rows_tell_what_they_hold(tmp_path: Path) -> None:
     [dataset] = report(broken(tmp_path / "a", faulty))["datasets"]
-    assert (dataset["name"], dataset["layout"], dataset["rows"], dataset["good"]) == (NAME, "sft", 7, 1)
+    assert (dataset["name"], dataset["format"], dataset["rows"], dataset["good"]) == (NAME, "sft", 7, 1)
     assert [(each["rows"], each["first"]) for each in dataset["chat_protocols"]] == [(1, 1), (6, 2)]
     held = dataset["held"]
     assert (held["images"], held["square"], held["on_grid"] + held["off_grid"]) == (17, 0, 7)
@@ -121,7 +121,7 @@ def test_the_chat_protocol_beside_rows_is_what_they_are_held_against(
     assert (kind in faults) if kind else faults == {}
 
 
-def test_good_rows_are_kept_in_their_layout_and_order(tmp_path: Path) -> None:
+def test_good_rows_are_kept_in_their_format_and_order(tmp_path: Path) -> None:
     folder, clean = broken(tmp_path / "a", faulty), tmp_path / "clean"
     write(folder / "virc_protocol.json", protocol(name="trained"))
     done = checked(folder, "--clean", clean)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from virc.data.formats import prompts
-from virc.data.formats import registry as layouts
+from virc.data.formats import registry as formats
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.data.synth import worked
 from virc.data.synth.draw import SynthConfig
@@ -23,7 +23,7 @@ from virc.data.synth.draw import write as draw
 from virc.reasoning.protocol import FILE_NAME
 
 pytestmark = pytest.mark.usefixtures("capfd")
-LAYOUTS = ("sft", "trajectories", "rl", "prompts", "batch")
+FORMATS = ("sft", "trajectories", "rl", "prompts", "batch")
 
 
 @pytest.fixture(scope="module")
@@ -44,22 +44,22 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> crux.Crux:
 def everywhere(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The same rows in every format."""
     home = tmp_path_factory.mktemp("everywhere")
-    for layout in LAYOUTS:
-        assert convert(drawn, "--to", home / layout, "--format", layout, "--name", "rows") == 0
-    return {layout: home / layout for layout in LAYOUTS}
+    for format in FORMATS:
+        assert convert(drawn, "--to", home / format, "--format", format, "--name", "rows") == 0
+    return {format: home / format for format in FORMATS}
 
 
-def left(record: Record, layout: str) -> Record:
+def left(record: Record, format: str) -> Record:
     """What that format keeps of a record."""
-    if layout not in ("prompts", "batch") or not record.messages:
+    if format not in ("prompts", "batch") or not record.messages:
         return record
     opening = prompts.opening(record)
-    return msgspec.structs.replace(opening, messages=()) if layout == "batch" else opening
+    return msgspec.structs.replace(opening, messages=()) if format == "batch" else opening
 
 
-@pytest.mark.parametrize("target", LAYOUTS)
-@pytest.mark.parametrize("source", LAYOUTS)
-def test_every_pair_of_layouts_keeps_all_that_both_can_hold(
+@pytest.mark.parametrize("target", FORMATS)
+@pytest.mark.parametrize("source", FORMATS)
+def test_every_pair_of_formats_keeps_all_that_both_can_hold(
     everywhere: dict[str, Path], drawn: Path, tmp_path: Path, source: str, target: str
 ) -> None:
     (whole,) = records(drawn).values()
@@ -276,8 +276,8 @@ def test_going_through_a_trajectory_again_asks_all_that_was_asked(drawn: Path, t
     assert there.question == row.question
 
 
-def test_layouts_and_what_is_said_about_them(capfd: pytest.CaptureFixture[str]) -> None:
-    assert set(layouts.names()) == {*LAYOUTS, "conversation"}  # which holds one row: test_saved_conversation
+def test_formats_and_what_is_said_about_them(capfd: pytest.CaptureFixture[str]) -> None:
+    assert set(formats.names()) == {*FORMATS, "conversation"}  # which holds one row: test_saved_conversation
     assert convert("x.json", "--to", "y", "--format", "stf") == 2
     assert "sft" in capfd.readouterr().err
 

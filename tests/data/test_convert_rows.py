@@ -88,8 +88,8 @@ def test_several_datasets_keep_their_names_or_become_one(
     assert "two datasets would be called one" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("layout", ["sft", "rl"])
-def test_a_split_never_shows_one_picture_on_both_sides(tmp_path: Path, layout: str) -> None:
+@pytest.mark.parametrize("format", ["sft", "rl"])
+def test_a_split_never_shows_one_picture_on_both_sides(tmp_path: Path, format: str) -> None:
     """Pictures under two names, alone and beside others; of two datasets at once."""
     rng = random.Random(3)
     rows = [row(id, rng.sample(range(30), rng.choice((1, 1, 1, 2)))) for id in range(80)]
@@ -99,7 +99,7 @@ def test_a_split_never_shows_one_picture_on_both_sides(tmp_path: Path, layout: s
         for each in rows[50:]
     ]
     write(tmp_path / "b", "trajectories", copies, "two")
-    words = (tmp_path / "a", tmp_path / "b", "--format", layout, "--split", "val=0.25")
+    words = (tmp_path / "a", tmp_path / "b", "--format", format, "--split", "val=0.25")
     assert convert(*words, "--to", tmp_path / "out") == 0
     sides: dict[str, set[bytes]] = {"train": set(), "val": set()}
     counts = {"train": 0, "val": 0}
@@ -232,8 +232,8 @@ def test_images_from_elsewhere_never_come_in(tmp_path: Path, name: str) -> None:
     (source / "link.png").symlink_to(tmp_path / "secret.png")
     line = json.loads((source / "rows.jsonl").read_text().splitlines()[0]) | {"images": [name]}
     spoil(source, {1: line})
-    for layout in ("sft", "rl", "batch"):
-        assert convert(source, "--to", tmp_path / "out", "--format", layout) == 5
+    for format in ("sft", "rl", "batch"):
+        assert convert(source, "--to", tmp_path / "out", "--format", format) == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "secret.png"]
 
 
@@ -245,7 +245,7 @@ def test_names_of_datasets_never_leave_the_folder(tmp_path: Path, name: str) -> 
     info = json.loads((source / "dataset_info.json").read_text())
     (source / "dataset_info.json").write_text(json.dumps({name: info["rows"]}))
     before = tree(tmp_path)
-    for layout in ("sft", "trajectories", "rl", "prompts", "batch"):
-        assert convert(source, "--to", tmp_path / "out", "--format", layout) == 2
+    for format in ("sft", "trajectories", "rl", "prompts", "batch"):
+        assert convert(source, "--to", tmp_path / "out", "--format", format) == 2
     assert tree(tmp_path) == before
     assert convert(source, "--to", tmp_path / "out", "--format", "sft", "--name", "good") == 0

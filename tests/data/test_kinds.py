@@ -64,7 +64,7 @@ def test_rows_come_with_the_flaws_of_their_fields(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     source = only_source(file)
-    first, second = get(source.layout).read(source)
+    first, second = get(source.format).read(source)
     assert first.flaws == ()
     assert second.record
     assert "answer is text, and a number in row 1" in second.flaws[0]

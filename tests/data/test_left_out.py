@@ -8,7 +8,7 @@ import pytest
 from called import virc
 
 from virc.core.errors import DataError
-from virc.data.formats import registry as layouts
+from virc.data.formats import registry as formats
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +37,9 @@ def test_a_set_of_which_some_files_are_here_is_checked_with_one_note(fetched: Pa
 
 
 def test_what_is_left_out_is_what_is_not_there(fetched: Path) -> None:
-    assert len(layouts.left_out(fetched)) == 6
-    assert all(not (fetched / name).exists() for name in layouts.left_out(fetched))
-    assert layouts.left_out(fetched / f"{crux.DYNAMIC}.json") == []
+    assert len(formats.left_out(fetched)) == 6
+    assert all(not (fetched / name).exists() for name in formats.left_out(fetched))
+    assert formats.left_out(fetched / f"{crux.DYNAMIC}.json") == []
 
 
 @pytest.mark.parametrize("words", [("show",), ("protocol",), ("convert", "--format", "batch", "--to", "new")])
@@ -57,7 +57,7 @@ def test_every_reader_of_a_folder_says_so(
 
 def test_a_folder_with_none_of_them_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dataset_info.json").write_text(json.dumps({"a": {"file_name": "a.json"}}))
-    for read in (layouts.sources, layouts.left_out):
+    for read in (formats.sources, formats.left_out):
         with pytest.raises(DataError, match=r"names a\.json for a, which is not there"):
             read(tmp_path)
     done = virc("data", "check", tmp_path)
@@ -67,5 +67,5 @@ def test_a_folder_with_none_of_them_is_refused(tmp_path: Path) -> None:
 def test_a_folder_whose_info_names_no_files_leaves_nothing_out(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": []}) + "\n")
     (tmp_path / "dataset_info.json").write_text(json.dumps({"a": {"hf_hub_url": "someone/rows"}}))
-    assert layouts.left_out(tmp_path) == []
-    assert [source.name for source in layouts.sources(tmp_path)] == ["rows"]
+    assert formats.left_out(tmp_path) == []
+    assert [source.name for source in formats.sources(tmp_path)] == ["rows"]

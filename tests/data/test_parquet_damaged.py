@@ -13,7 +13,7 @@ from data.parquet_sets import PROMPT, info, row, source
 from virc.core.errors import DataError, SetupError
 from virc.data.convert.pictures import PictureStore
 from virc.data.formats import prompts, rl
-from virc.data.formats import registry as layouts
+from virc.data.formats import registry as formats
 from virc.data.formats.registry import Source, Writing
 from virc.data.rows import parquet as parquet_rows
 
@@ -94,26 +94,26 @@ def test_what_is_no_parquet_is_neither_recognised_nor_read(
             list(module.read(Source(path, module.NAME, "x")))
 
 
-def test_parquet_of_other_columns_is_of_no_layout(tmp_path: Path) -> None:
+def test_parquet_of_other_columns_is_of_no_format(tmp_path: Path) -> None:
     found = source(tmp_path, {"text": "x"})
     assert not rl.recognises(found.file)
     assert not prompts.recognises(found.file)
     with pytest.raises(DataError, match="has no column prompt"):
         list(rl.read(found))
     with pytest.raises(DataError, match="of no known format"):
-        layouts.sources(found.file)
+        formats.sources(found.file)
 
 
-def test_layouts_are_recognised_by_their_columns(tmp_path: Path) -> None:
+def test_formats_are_recognised_by_their_columns(tmp_path: Path) -> None:
     made = crux.build(tmp_path, rows=2)
-    assert [found.layout for found in layouts.sources(made.train)] == ["rl"]
-    for name, rows, layout in (
+    assert [found.format for found in formats.sources(made.train)] == ["rl"]
+    for name, rows, format in (
         ("a", row(**info(reference="x")), "rl"),
         ("b", row(**info()), "prompts"),
         ("c", row(extra_info=...), "prompts"),
     ):
         (tmp_path / name).mkdir()
-        assert [found.layout for found in layouts.sources(source(tmp_path / name, rows).file)] == [layout]
+        assert [found.format for found in formats.sources(source(tmp_path / name, rows).file)] == [format]
     assert not rl.recognises(tmp_path)
     assert not rl.recognises(tmp_path / "none")
     assert not rl.recognises(Path("\0"))

@@ -8,7 +8,7 @@ from data import crux
 from data.parquet_sets import example, known, written
 
 from virc.core.errors import DataError
-from virc.data.formats import registry as layouts
+from virc.data.formats import registry as formats
 from virc.data.formats import rl, sft
 from virc.data.formats.registry import Row, Source
 from virc.data.rows.record import Message, Picture, Record, final_answer
@@ -17,7 +17,7 @@ from virc.data.rows.record import Message, Picture, Record, final_answer
 def test_published_rows_are_trajectories_without_their_last_unit(tmp_path: Path) -> None:
     made = crux.build(tmp_path, rows=8, unpacked=True)
     rows = list(rl.merged(rl.read(Source(made.train, "rl", "train"))))
-    whole = known(list(sft.read(layouts.sources(made.dynamic)[0])))
+    whole = known(list(sft.read(formats.sources(made.dynamic)[0])))
     cut = known(rows)
     assert [record.messages for record in cut] == [record.messages[:-1] for record in whole]
     assert all(rl.is_cut(record) for record in cut)

@@ -11,7 +11,7 @@ import pytest
 from chat_protocols import OWN, QUESTIONS, spoken
 
 from virc.core import json_stream as json_rows
-from virc.data.formats import registry as layouts
+from virc.data.formats import registry as formats
 from virc.data.formats.registry import Row, only_source
 from virc.data.rows import parquet as parquet_rows
 from virc.data.rows.record import Record
@@ -28,7 +28,7 @@ def told(record: Record | None) -> object:
 
 def tail(file: Path, start: int) -> list[tuple[int, object]]:
     source = only_source(file)
-    rows: Iterator[Row] = layouts.get(source.layout).read(source, start)
+    rows: Iterator[Row] = formats.get(source.format).read(source, start)
     return [(row.number, told(row.record)) for row in rows]
 
 
@@ -38,7 +38,7 @@ def check(file: Path) -> None:
         assert tail(file, start) == [row for row in whole if row[0] >= start], start
 
 
-def test_every_layout_starts_where_it_is_told(published: crux.Crux, tmp_path: Path) -> None:
+def test_every_format_starts_where_it_is_told(published: crux.Crux, tmp_path: Path) -> None:
     check(published.dynamic)
     check(published.val)
     pq.write_table(pq.read_table(published.val), tmp_path / "groups.parquet", row_group_size=3)

@@ -77,7 +77,7 @@ def test_the_published_sample_gives_its_templates_and_says_that_its_system_messa
 def test_the_question_of_the_sample_is_shown_as_it_was_asked(sample: Path) -> None:
     done = virc("data", "show", sample / "conversation.json", "--json")
     assert done.json["question"] == "Find $m\angle H$ Choices: 97 102 107 122"
-    assert done.json["layout"] == "conversation"
+    assert done.json["format"] == "conversation"
     assert [image["fault"] is not None for image in done.json["images"]] == [True] * 3
     checked = virc("data", "check", sample / "conversation.json", "--json")
     assert checked.code == 5, "images that are not there are not pretended to be"
@@ -110,7 +110,7 @@ def test_a_system_message_in_the_file_is_used(tmp_path: Path) -> None:
     assert "row 1: it has a system message of its own, which is not the one that is given" in done.err
 
 
-def test_rows_of_the_other_layouts_take_the_system_message_too_and_are_refused_without(
+def test_rows_of_the_other_formats_take_the_system_message_too_and_are_refused_without(
     tmp_path: Path,
 ) -> None:
     content = [{**turn, "content": "<image>" * ("image" in turn) + turn["content"]} for turn in turns()]
@@ -242,7 +242,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "layout"),
+    ("name", "text", "format"),
     [
         ("a.json", '[{"role": "user", "content": "x", "images": ["a.png"]}]', "conversation"),
         ("a.json", '\ufeff\n[\n [ {"role": "user"}]]', "conversation"),
@@ -255,6 +255,6 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_saved_conversations_are_told_from_rows(
-    tmp_path: Path, name: str, text: str, layout: str | None
+    tmp_path: Path, name: str, text: str, format: str | None
 ) -> None:
-    assert recognised(saved(tmp_path, text, name)) == layout
+    assert recognised(saved(tmp_path, text, name)) == format

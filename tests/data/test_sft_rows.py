@@ -14,7 +14,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from virc.core.errors import DataError
-from virc.data.formats import registry as layouts
+from virc.data.formats import registry as formats
 from virc.data.formats import sft, trajectories
 from virc.data.formats.registry import Row, Source
 from virc.data.rows.record import Message, Picture, Record
@@ -120,13 +120,13 @@ def test_a_row_means_what_llamafactory_takes_it_for_in_many_tries(
 
 @settings(max_examples=100, deadline=None)
 @given(SOLVED, st.sampled_from([sft, trajectories]))
-def test_what_is_written_is_trained_on_as_it_is(record: Record, layout: ModuleType) -> None:
+def test_what_is_written_is_trained_on_as_it_is(record: Record, format: ModuleType) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (row,) = written(layout, [record], folder)
-        entry = layouts.read_info(folder)["rows"]
+        (row,) = written(format, [record], folder)
+        entry = formats.read_info(folder)["rows"]
         text = (folder / entry["file_name"]).read_text(encoding="utf-8")
-        example = llamafactory.example(entry, json.loads(text)[0] if layout is sft else json.loads(text))
+        example = llamafactory.example(entry, json.loads(text)[0] if format is sft else json.loads(text))
         assert row.record
         assert example == as_llamafactory(row.record)
         assert [name for name in (example.images if example else []) if not (folder / name).is_file()] == []
@@ -137,8 +137,8 @@ def read_one(folder: Path, rows: object, entry: dict[str, Any] | None = None) ->
     (folder / "rows.json").write_text(json.dumps(rows))
     if entry is not None:
         (folder / "dataset_info.json").write_text(json.dumps({"mine": {"file_name": "rows.json"} | entry}))
-    (source,) = layouts.sources(folder / "rows.json")
-    assert source.layout == "sft"
+    (source,) = formats.sources(folder / "rows.json")
+    assert source.format == "sft"
     found: Row = next(iter(sft.read(source)))
     return found
 

@@ -94,11 +94,11 @@ def test_a_row_is_told_in_the_order_it_was_had(published: crux.Crux) -> None:
     assert "fault" not in done.out
 
 
-def test_rows_are_found_by_number_and_by_id_in_every_layout(published: crux.Crux, tmp_path: Path) -> None:
+def test_rows_are_found_by_number_and_by_id_in_every_format(published: crux.Crux, tmp_path: Path) -> None:
     rows = parquet.read_table(published.train).to_pylist()
     for number in (1, 5, len(rows)):
         found = virc("data", "show", published.train, "--row", number, "--json").json
-        assert (found["row"], found["rows"], found["layout"]) == (number, len(rows), "rl")
+        assert (found["row"], found["rows"], found["format"]) == (number, len(rows), "rl")
         assert found["question"] == rows[number - 1]["extra_info"]["question"]
         assert len(found["images"]) == len(rows[number - 1]["images"])
     file = saved(tmp_path, *(spoken(OWN, question) for question in QUESTIONS))

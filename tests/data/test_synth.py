@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from virc.core.errors import ConfigError
-from virc.data.formats import registry as layouts
+from virc.data.formats import registry as formats
 from virc.data.rows.record import Record
 from virc.data.synth.draw import SynthConfig, write
 from virc_cli.main import main
@@ -31,8 +31,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def records(file: Path) -> list[Record]:
-    (source,) = layouts.sources(file)
-    rows = list(layouts.get(source.layout).read(source))
+    (source,) = formats.sources(file)
+    rows = list(formats.get(source.format).read(source))
     assert not [row.fault or row.flaws for row in rows if row.fault or row.flaws]
     return [row.record for row in rows if row.record]
 
@@ -74,7 +74,7 @@ def test_images_of_so_many_problems_lie_in_a_folder_of_their_own(
     assert {image.parent.name for image in images if "-000009-" in image.name} == {"001"}
 
 
-def test_the_layouts_of_all_stages_tell_of_the_same_problems(tmp_path: Path) -> None:
+def test_the_formats_of_all_stages_tell_of_the_same_problems(tmp_path: Path) -> None:
     assert synth(tmp_path / "a", "--formats", "sft,rl,prompts,batch,trajectories") == 0
     solved = records(tmp_path / "a/trajectories.json")
     assert records(tmp_path / "a/lines.jsonl") == solved

@@ -18,14 +18,14 @@ from virc.data.synth.problem import LARGEST
 from virc.reasoning.messages import parse
 
 ALL = tuple(families.names())
-LAYOUTS = ("sft", "rl", "prompts", "batch", "trajectories")
+FORMATS = ("sft", "rl", "prompts", "batch", "trajectories")
 COUNT = 80
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     to = tmp_path_factory.mktemp("drawn") / "all"
-    return write(SynthConfig(to, COUNT, 5, formats=LAYOUTS, workers=1, families=ALL, paths=2, refusals=0.2))
+    return write(SynthConfig(to, COUNT, 5, formats=FORMATS, workers=1, families=ALL, paths=2, refusals=0.2))
 
 
 def problems(folder: Path) -> list[dict[str, Any]]:
@@ -41,10 +41,10 @@ def refused(row: dict[str, Any]) -> bool:
     return bool(row["answer"] == "unreadable")
 
 
-def test_check_finds_no_fault_in_any_layout(made: Path) -> None:
+def test_check_finds_no_fault_in_any_format(made: Path) -> None:
     done = virc("data", "check", made)
     assert done.code == 0, done.err
-    assert done.out.count("good") == len(LAYOUTS) + 1
+    assert done.out.count("good") == len(FORMATS) + 1
 
 
 def test_problems_say_what_they_are_of(made: Path) -> None:

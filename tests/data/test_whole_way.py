@@ -150,18 +150,18 @@ def _essence(row: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_rows_come_back_as_they_were_from_every_layout_that_holds_them(set_: Crux, tmp_path: Path) -> None:
+def test_rows_come_back_as_they_were_from_every_format_that_holds_them(set_: Crux, tmp_path: Path) -> None:
     before = set_.dynamic
-    for layout in ("rl", "trajectories", "sft"):
-        after = tmp_path / layout
-        virc("data", "convert", before, "--format", layout, "--to", after)
+    for format in ("rl", "trajectories", "sft"):
+        after = tmp_path / format
+        virc("data", "convert", before, "--format", format, "--to", after)
         virc("data", "check", after)
         before = after
     told = [(row["messages"], row["images"]) for row in rows_of(tmp_path / "sft" / f"{DYNAMIC}.json")]
     assert told == [(row["messages"], row["images"]) for row in rows_of(set_.dynamic)]
     images = {name: data for name, data in images_under(set_.folder).items() if "dynamic" in name}
-    for layout in ("rl", "trajectories", "sft"):
-        assert images_under(tmp_path / layout) == images
+    for format in ("rl", "trajectories", "sft"):
+        assert images_under(tmp_path / format) == images
 
 
 def test_units_name_each_image_once_however_often_it_is_shown(set_: Crux, tmp_path: Path) -> None:
@@ -174,12 +174,12 @@ def test_units_name_each_image_once_however_often_it_is_shown(set_: Crux, tmp_pa
     assert [_essence(row) for row in rows_of(again)] == [_essence(row) for row in rows_of(set_.train)]
 
 
-@pytest.mark.parametrize("layout", ["prompts", "batch"])
-def test_published_rl_rows_become_problems(set_: Crux, tmp_path: Path, layout: str) -> None:
-    virc("data", "convert", set_.train, "--format", layout, "--to", tmp_path / "out")
+@pytest.mark.parametrize("format", ["prompts", "batch"])
+def test_published_rl_rows_become_problems(set_: Crux, tmp_path: Path, format: str) -> None:
+    virc("data", "convert", set_.train, "--format", format, "--to", tmp_path / "out")
     virc("data", "check", tmp_path / "out")
     (file,) = [path for path in (tmp_path / "out").iterdir() if path.suffix in (".parquet", ".jsonl")]
-    if layout == "batch":
+    if format == "batch":
         rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
         found = [(row["question"], row["answer"]) for row in rows]
     else:

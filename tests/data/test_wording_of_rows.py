@@ -21,7 +21,7 @@ from chat_protocols import (
 )
 
 from virc.core.errors import DataError
-from virc.data.formats import registry as layouts
+from virc.data.formats import registry as formats
 from virc.data.protocol.extract import extract, study
 from virc.data.rows.record import MARK, Message, Record
 from virc.reasoning.protocol import Protocol, own_protocol
@@ -34,8 +34,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> crux.Crux:
 
 
 def records(file: Path) -> list[Record]:
-    [source] = layouts.sources(file)
-    return [row.record for row in layouts.get(source.layout).read(source)]
+    [source] = formats.sources(file)
+    return [row.record for row in formats.get(source.format).read(source)]
 
 
 def templates(protocol: Protocol) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from virc.data.convert.pictures import PictureStore
-from virc.data.formats import registry as layouts
+from virc.data.formats import registry as formats
 from virc.data.formats.registry import Row, Writing
 from virc.data.rows.record import Message, Picture, Record
 
@@ -70,10 +70,10 @@ PROBLEM = st.builds(
 )
 
 
-def written(layout: ModuleType, records: list[Record], folder: Path) -> list[Row]:
+def written(format: ModuleType, records: list[Record], folder: Path) -> list[Row]:
     """The rows of records that were written so, found as a user's are."""
     writing = Writing(PictureStore(folder), folder)
-    assert layout.write(folder, "rows", records, writing) == len(records)
-    (source,) = [source for source in layouts.sources(folder) if source.name == "rows"]
-    assert source.layout == layout.NAME
-    return list(layout.read(source))
+    assert format.write(folder, "rows", records, writing) == len(records)
+    (source,) = [source for source in formats.sources(folder) if source.name == "rows"]
+    assert source.format == format.NAME
+    return list(format.read(source))

@@ -50,8 +50,8 @@ def drawn(to: Path) -> Iterator[bytes]:
 
 
 def heldout(to: Path) -> Iterator[bytes]:
-    layouts = ("batch", "sft", "trajectories")
-    yield from folder(SynthConfig(to / "a", 20, 1, "heldout", (4,), layouts, workers=1))
+    formats = ("batch", "sft", "trajectories")
+    yield from folder(SynthConfig(to / "a", 20, 1, "heldout", (4,), formats, workers=1))
 
 
 def benchmarked(to: Path) -> Iterator[bytes]:

@@ -180,7 +180,7 @@ def test_a_reward_of_ones_own(rows: Path, tmp_path: Path) -> None:
         ),
         (["virc"], 2, "--data"),
     ],
-    ids=["file", "system", "total", "total_file", "layout", "no_reward", "reply", "url", "missing"],
+    ids=["file", "system", "total", "total_file", "format", "no_reward", "reply", "url", "missing"],
 )
 def test_mistakes_are_one_sentence(
     words: list[str], code: int, message: str, rows: Path, tmp_path: Path

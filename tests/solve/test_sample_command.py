@@ -45,7 +45,7 @@ NEVER = [WRONG, REFUSED, BAD_JSON, MARKED, WRONG, OUTSIDE, NO_TAGS, WRONG]
 
 def records(path: Path) -> list[Record]:
     (source,) = sources(path)
-    rows = list(get(source.layout).read(source))
+    rows = list(get(source.format).read(source))
     assert not any(row.fault or row.flaws for row in rows)
     return [row.record for row in rows]
 

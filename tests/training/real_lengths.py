@@ -40,7 +40,7 @@ def ours(case: dict[str, Any]) -> list[int]:
 
     rules = counting(Path(case["base"]), case["min_pixels"], case["max_pixels"], 100_000)
     source = only_source(Path(case["folder"]))
-    records = [row.record for row in get(source.layout).read(source)]
+    records = [row.record for row in get(source.format).read(source)]
     found = lengths(rules, [Text(each.messages, tuple(map(file_of, each.images))) for each in records])
     assert not any(each.fault for each in found), found
     return [each.tokens for each in found]

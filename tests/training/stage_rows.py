@@ -19,9 +19,9 @@ COUNT = 16
 Rows = list[dict[str, Any]]
 
 
-def drawn(folder: Path, layouts: str = "sft") -> Path:
+def drawn(folder: Path, formats: str = "sft") -> Path:
     """A folder of `COUNT` rows in pixels, with their chat protocol."""
-    words = ("--count", COUNT, "--seed", 3, "--workers", 1, "--formats", layouts)
+    words = ("--count", COUNT, "--seed", 3, "--workers", 1, "--formats", formats)
     assert virc("data", "synth", "--to", folder, *words).code == 0
     return folder / "trajectories.json"
 

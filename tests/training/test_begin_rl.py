@@ -69,9 +69,9 @@ def result(**values: Any) -> Result:
 def test_rows_are_named_as_files_under_data(workspace: Path) -> None:
     for name in ("polygons/rl", "polygons/rl.parquet", str(workspace / "data/polygons/rl.parquet")):
         found = training.rows(resolved(f"data={name}"), workspace)
-        assert (found.file.name, found.layout) == ("rl.parquet", "rl")
+        assert (found.file.name, found.format) == ("rl.parquet", "rl")
     found = training.rows(resolved("data=polygons/trajectories"), workspace)
-    assert found.layout == "sft"
+    assert found.format == "sft"
 
 
 @pytest.mark.parametrize(

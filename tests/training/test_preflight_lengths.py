@@ -28,7 +28,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def by_row(file: Path, cutoff: int = 2048, max_pixels: int = 12_845_056) -> list[Length]:
     source = only_source(file)
-    records = [row.record for row in get(source.layout).read(source)]
+    records = [row.record for row in get(source.format).read(source)]
     texts = [Text(each.messages, tuple(map(file_of, each.images))) for each in records]
     return lengths(counting(EMBEDDED_FOLDER, 3136, max_pixels, cutoff), texts)
 
@@ -70,10 +70,10 @@ def test_dropping_leaves_a_dataset_of_the_other_rows(rows: Path, tmp_path: Path,
     assert (found.file.parent, found.file.suffix) == (tmp_path / "fewer", file.suffix)
     assert all(tokens[number - 1] <= cutoff for number in found.longest_rows)
     source = only_source(found.file)
-    records = [row.record for row in get(source.layout).read(source)]
+    records = [row.record for row in get(source.format).read(source)]
     assert [image.name for each in records for image in each.images]
     assert all(Path(image.name).is_file() for each in records for image in each.images)
-    before = [row.record for row in get(only_source(file).layout).read(only_source(file))]
+    before = [row.record for row in get(only_source(file).format).read(only_source(file))]
     kept = [each for each, count in zip(before, tokens, strict=True) if count <= cutoff]
     assert [each.messages for each in records] == [each.messages for each in kept]
     assert found.images == sum(len(each.images) for each in kept)

@@ -21,9 +21,9 @@ _CPU = (
 _PATIENCE = 1000.0  # seconds
 
 
-def synth(folder: Path, count: int, layouts: str = "sft", *words: str) -> None:
+def synth(folder: Path, count: int, formats: str = "sft", *words: str) -> None:
     """Rows of diagrams in `data/polygons` of a workspace."""
-    line = ("--to", "data/polygons", "--count", str(count), "--seed", "3", "--formats", layouts)
+    line = ("--to", "data/polygons", "--count", str(count), "--seed", "3", "--formats", formats)
     done = run(folder, "data", "synth", *line, *words)
     assert done.returncode == 0, done.stderr
 

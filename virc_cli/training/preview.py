@@ -12,7 +12,7 @@ import msgspec
 from virc.core.errors import SetupError, VircError
 from virc.core.files import DATA, MODELS, is_file
 from virc.core.plan import Plan
-from virc.data.formats import sft as sft_layout
+from virc.data.formats import sft as sft_format
 from virc.data.formats.registry import Source
 from virc.envs import environment as environments
 from virc.envs.hardware import Machine
@@ -105,7 +105,7 @@ def _place(wanted: Wanted, resolved: Resolved, base: Base, missing: list[VircErr
     )
     if resolved.kind == "rl":
         return _of_rl(place, resolved, run, missing)
-    entry = source.info or sft_layout.info(source.file.name)
+    entry = source.info or sft_format.info(source.file.name)
     return msgspec.structs.replace(place, dataset=source.name, entry=entry)
 
 

@@ -82,7 +82,7 @@ def _share(source: Source) -> str:
 
 
 def _records(source: Source) -> Iterator[Record]:
-    for row in get(source.layout).read(source):
+    for row in get(source.format).read(source):
         if row.record:
             yield from rl.split(row.record) if row.record.messages else iter([row.record])
 

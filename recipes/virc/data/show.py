@@ -74,13 +74,13 @@ def find(source: Source, number: int = 1, id: str | None = None) -> Row:
     Raises:
         DataError: there is none.
     """
-    layout = get(source.layout)
+    format = get(source.format)
     if id is None:
-        row: Row | None = next(layout.read(source, number), None)
+        row: Row | None = next(format.read(source, number), None)
         if row and row.number == number:  # a blank line has no row
             return row
         raise DataError(f"{source.file} has no row {number}")
-    for row in cast(Iterator[Row], layout.read(source)):
+    for row in cast(Iterator[Row], format.read(source)):
         if row.record and str(row.record.id) == id:
             return row
     raise DataError(f"{source.file} has no row with the id {plain(id, 80)}")

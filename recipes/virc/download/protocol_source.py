@@ -85,10 +85,10 @@ def _beginning(repo: Repo, name: str, work: Path) -> Source:
     file = held[file_of(name, entries, held, repo.id)]
     head = (work / "head").with_suffix(Path(file.name).suffix)
     head.write_bytes(_head(listed, file))
-    layout = recognised(head)
-    if layout is None:
+    format = recognised(head)
+    if format is None:
         raise DataError(f"{plain(file.name, 80)} of {repo.id} is of no known format")
-    return Source(head, layout, plain(file.name, 80), entries.get(name, {}))
+    return Source(head, format, plain(file.name, 80), entries.get(name, {}))
 
 
 def _head(listed: Listing, file: File) -> bytes:
@@ -106,7 +106,7 @@ def _studied(source: Source, coordinates: Coordinates) -> Found:
 
     One row rarely shows what follows every tool.
     """
-    rows = list(islice(get(source.layout).read(source), _MOST_ROWS))
+    rows = list(islice(get(source.format).read(source), _MOST_ROWS))
     whole = sum(1 for _ in takewhile(lambda row: row.record is not None, rows))
     if not whole:
         why = clause(rows[0].fault) if rows and rows[0].fault else "it is empty"

@@ -21,7 +21,7 @@ from virc.rewards.registry import Scored, Total
 from virc.rewards.sample import Prompt, prompt_of, sample
 from virc.systems.registry import Reward, System
 
-_LAYOUT = "rl"
+_FORMAT = "rl"
 WHOLE = ("sft", "trajectories")
 """Formats of whole solutions, which are scored as rollouts."""
 _AT_ONCE = 64
@@ -88,14 +88,14 @@ def prompts(
         DataError: they are no rows of single units, or one of them cannot be read.
         SetupError: pyarrow is not installed.
     """
-    if source.layout != _LAYOUT:
+    if source.format != _FORMAT:
         raise DataError(
-            f"{source.file} is of the format {source.layout}, which has no replies to score",
-            f"rows of the format {_LAYOUT} have single units, those of {' and '.join(WHOLE)} whole solutions",
+            f"{source.file} is of the format {source.format}, which has no replies to score",
+            f"rows of the format {_FORMAT} have single units, those of {' and '.join(WHOLE)} whole solutions",
         )
-    layout = get(source.layout)
-    rules = rules_for(source, layout.read(source), "auto", spoken)[0]
-    rows = cast(Iterator[Row], layout.read(source))
+    format = get(source.format)
+    rules = rules_for(source, format.read(source), "auto", spoken)[0]
+    rows = cast(Iterator[Row], format.read(source))
     for row, following in islice(pairwise(chain(rows, [None])), most):
         assert row
         if row.record is None:
@@ -115,11 +115,11 @@ def solutions(
     Raises:
         DataError: one of them cannot be read, or its question is not known.
     """
-    layout = get(source.layout)
-    rules = rules_for(source, layout.read(source), "auto", spoken)[0]
-    records = (row.record for row in layout.read(source) if row.record)
+    format = get(source.format)
+    rules = rules_for(source, format.read(source), "auto", spoken)[0]
+    records = (row.record for row in format.read(source) if row.record)
     change = change_for(source.file, records, ("solutions", "prompts"), Wanted())
-    for row in islice(layout.read(source), most):
+    for row in islice(format.read(source), most):
         found = changed(change, row)[0]
         if found.record is None:
             raise found.fault or DataError(f"row {row.number} cannot be read")

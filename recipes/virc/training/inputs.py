@@ -29,9 +29,9 @@ from virc.systems.registry import System
 
 REWARD = rl_sources.REWARD
 """The settings of a run's reward, in its folder; for RL."""
-_LAYOUTS = ("sft", "trajectories")
-_UNITS = ("rl", *_LAYOUTS)
-_PROBLEMS = ("prompts", "batch", *_LAYOUTS)
+_FORMATS = ("sft", "trajectories")
+_UNITS = ("rl", *_FORMATS)
+_PROBLEMS = ("prompts", "batch", *_FORMATS)
 """Formats that RL takes: of single units, into which solutions are split, and of whole problems."""
 
 
@@ -84,7 +84,7 @@ def rows(resolved: Resolved, workspace: Path) -> Source:
         DataError: there is no such file or dataset, or its format holds no solutions.
     """
     source = _source(stages.recipe(resolved.kind).data_name(resolved.config), resolved, workspace)
-    _check_layout(source, resolved)
+    _check_format(source, resolved)
     return source
 
 
@@ -98,7 +98,7 @@ def validation(resolved: Resolved, workspace: Path) -> Source | None:
     if named is None:
         return None
     source = _source(named, resolved, workspace)
-    _check_layout(source, resolved)
+    _check_format(source, resolved)
     return source
 
 
@@ -111,7 +111,7 @@ def _source(named: str, resolved: Resolved, workspace: Path) -> Source:
     return only_source(fetched) if is_file(fetched) else _of_dataset(named, resolved, workspace)
 
 
-def _check_layout(source: Source, resolved: Resolved) -> None:
+def _check_format(source: Source, resolved: Resolved) -> None:
     """Refuse rows of a format that the stage does not take.
 
     Raises:
@@ -119,7 +119,7 @@ def _check_layout(source: Source, resolved: Resolved) -> None:
     """
     takes: tuple[str, ...]
     if resolved.kind != "rl":
-        takes, whose, convert = _LAYOUTS, "LLaMA-Factory does not read", "sft"
+        takes, whose, convert = _FORMATS, "LLaMA-Factory does not read", "sft"
     elif resolved.config.rollout == "per_cru":
         takes, whose, convert = _UNITS, "has no single units to go on from (rollout: per_cru)", "rl"
     else:
@@ -128,14 +128,14 @@ def _check_layout(source: Source, resolved: Resolved) -> None:
             "has single units, not whole problems (rollout: multi_turn)",
             "prompts",
         )
-    if source.layout in takes:
+    if source.format in takes:
         return
     hint = f"virc data convert {source.file} --to DIR --format {convert}"
     if convert == "rl":
         hint = (
             f"--set rollout=multi_turn, or solve them first: virc data sample {source.file} --to FILE.jsonl"
         )
-    raise DataError(f"{source.file} is of the format {source.layout}, which {whose}", hint)
+    raise DataError(f"{source.file} is of the format {source.format}, which {whose}", hint)
 
 
 def settings_text(resolved: Resolved) -> str:

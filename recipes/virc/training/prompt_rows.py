@@ -61,7 +61,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
     def rows(self) -> Iterator[Row]:
         """The rows as they are rolled out: units, or whole problems."""
         change = Change("problems" if self.request.rollout == "multi_turn" else "prompts", self.chat_protocol)
-        for row in get(self.source.layout).read(self.source):
+        for row in get(self.source.format).read(self.source):
             try:
                 yield from (Row(row.number, record) for record in self._made(change, row))
             except (DataError, OSError) as error:
@@ -205,7 +205,7 @@ def _looked(
 
 def _part(request: Prompts, source: Source, rules: Counting, store: PictureStore) -> _Part:
     """The file with the chat protocol it has, and the one it is rolled out in."""
-    holds = get(source.layout).HOLDS
+    holds = get(source.format).HOLDS
     given = request.protocol and read_protocol(request.protocol)
     own = None if holds == "problems" else given or _beside(source)
     if (
@@ -245,7 +245,7 @@ def _beside(source: Source) -> Protocol | None:
     if not is_file(beside):
         return None
     protocol = read_protocol(beside)
-    first = next(get(source.layout).read(source), None)
+    first = next(get(source.format).read(source), None)
     messages = first.record.messages if first and first.record else ()
     return protocol if messages and messages[0].content == protocol.system else None
 

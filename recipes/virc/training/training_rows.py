@@ -68,7 +68,7 @@ def looked_through(request: Request, on_progress: OnProgress = lambda text: None
     protocol, told = (given, True) if given else _chat_protocol_found(source, good)
     if told and protocol.tools and not request.mixed_coordinates:
         check_coordinates(request.source, request.name, rules.model_type, protocol.coordinates)
-    rows = get(source.layout).read(source)
+    rows = get(source.format).read(source)
     counted = counts.count(
         partial(lengths, rules), request.cutoff, rows, found.rows, request.workers,
         lambda number: on_progress(f"row {number} of {found.rows}"),
@@ -87,9 +87,9 @@ def _with_entry(source: Source) -> Source:
     Raises:
         DataError: its format is another, or its entry makes LLaMA-Factory read it in another way.
     """
-    if source.layout not in (sft.NAME, trajectories.NAME):
+    if source.format not in (sft.NAME, trajectories.NAME):
         raise DataError(
-            f"{source.file} is of the format {source.layout}, which LLaMA-Factory does not read",
+            f"{source.file} is of the format {source.format}, which LLaMA-Factory does not read",
             f"virc data convert {source.file} --to DIR --format {sft.NAME}",
         )
     for fault in engine.check_source(source):
@@ -97,7 +97,7 @@ def _with_entry(source: Source) -> Source:
     if source.info:
         return source
     with sft.opened(source.file) as file:
-        values = array_rows(file) if source.layout == sft.NAME else line_rows(file)
+        values = array_rows(file) if source.format == sft.NAME else line_rows(file)
         first = next((row for _, row in values if isinstance(row, dict)), None)
     return msgspec.structs.replace(source, info=guessed(first)) if first else source
 
@@ -207,10 +207,10 @@ def _fewer(source: Source, places: Collection[int], folder: Path | None, protoco
     """
     if folder is None:
         raise UsageError("not all rows are to be trained on, and no folder is named for those that are")
-    layout = get(source.layout)
-    rows = (row.record for at, row in enumerate(layout.read(source)) if at in places)
+    format = get(source.format)
+    rows = (row.record for at, row in enumerate(format.read(source)) if at in places)
     with fresh_folder(folder) as new:
-        layout.write(new, source.name, rows, Writing(_InPlace(new), folder))
+        format.write(new, source.name, rows, Writing(_InPlace(new), folder))
         write_whole(new / FILE_NAME, msgspec.json.format(msgspec.json.encode(as_fields(protocol))))
     return only_source(folder)
 

@@ -126,7 +126,7 @@ def _summarise(report: "Report") -> None:
 def _lines(dataset: "Dataset") -> Iterator[str]:
     held = dataset.held
     role = ", held out" if dataset.held_out else ""
-    yield f"{dataset.file} ({dataset.layout}{role}): {dataset.rows} rows, {dataset.good} good"
+    yield f"{dataset.file} ({dataset.format}{role}): {dataset.rows} rows, {dataset.good} good"
     if held.boxes:
         neither = held.boxes - held.pixel - held.permille - held.both
         yield f"  boxes are {dataset.coordinates}: {dataset.why}"

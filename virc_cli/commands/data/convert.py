@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from virc.data.convert.convert import Report, Split
 
 FAILURE: dict[str, object] = {
-    "to": None, "layout": None, "datasets": [], "lost": None, "faults": [], "boxes": None, "images_bytes": None,
+    "to": None, "format": None, "datasets": [], "lost": None, "faults": [], "boxes": None, "images_bytes": None,
     "unshared_bytes": None, "rows_bytes": None, "chat_protocols": None,
 }  # fmt: skip
 
@@ -24,10 +24,10 @@ def command(
         list[Path], typer.Argument(metavar="SRC...", help="Files of rows, or folders of them.")
     ],
     to: Annotated[Path, typer.Option(metavar="DIR", help="New folder; it appears whole or not at all.")],
-    layout: Annotated[
+    format: Annotated[
         str,
         typer.Option(
-            "--format", metavar="LAYOUT", help="sft, trajectories, rl, prompts, batch or conversation."
+            "--format", metavar="FORMAT", help="sft, trajectories, rl, prompts, batch or conversation."
         ),
     ],
     name: Annotated[
@@ -108,7 +108,7 @@ def command(
         coordinates.value if coordinates else None, images.value if images else None, protocol, system
     )
     config = ConvertConfig(
-        sources, to, layout, name, wanted, embed, take, _weights(weights), seed, _split(split), skip_faulty,
+        sources, to, format, name, wanted, embed, take, _weights(weights), seed, _split(split), skip_faulty,
         workers or cores(),
     )  # fmt: skip
     left_out.note(sources)
@@ -116,7 +116,7 @@ def command(
         report = convert(config, lambda rows: show(f"{rows} rows"))
     _tell(report, coordinates, images)
     if as_json:
-        output.emit({"schema": "virc.data.convert/1", **_fields(report, to, layout), "error": None})
+        output.emit({"schema": "virc.data.convert/1", **_fields(report, to, format), "error": None})
     else:
         output.line(str(to))
 
@@ -156,11 +156,11 @@ def _tell(report: "Report", coordinates: CoordinatesName | None, images: ImagesN
     output.note(f"rows {sized(report.rows_bytes)}, {within}")
 
 
-def _fields(report: "Report", to: Path, layout: str) -> dict[str, Any]:
+def _fields(report: "Report", to: Path, format: str) -> dict[str, Any]:
     import msgspec
 
     fields: dict[str, Any] = msgspec.to_builtins(report)
-    return {"to": str(to), "layout": layout, **fields}
+    return {"to": str(to), "format": format, **fields}
 
 
 def _weights(text: str | None) -> "list[Fraction]":

@@ -60,7 +60,7 @@ def command(
     left_out.note([file])
     source = only_source(file)
     output.know(file=str(source.file))
-    saved = "" if source.layout == conversation.NAME else None
+    saved = "" if source.format == conversation.NAME else None
     found = study_file(
         source,
         rows,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from virc.data.show import Told
     from virc.reasoning.trace import Unit
 
-FAILURE: dict[str, object] = {"file": None, "layout": None, "row": None, "rows": None, "id": None, "question": None,
+FAILURE: dict[str, object] = {"file": None, "format": None, "row": None, "rows": None, "id": None, "question": None,
                               "answer": None, "images": [], "messages": [], "faults": [], "html": None}  # fmt: skip
 _LABEL = 10  # characters
 
@@ -63,7 +63,7 @@ def command(
 
     left_out.note([path])
     source = only_source(path)
-    output.know(file=str(source.file), layout=source.layout)
+    output.know(file=str(source.file), format=source.format)
     told = tell(source, find(source, row, id))
     count = row_count(source)
     page = _write_page(html, told, source) if html else None
@@ -91,7 +91,7 @@ def _schema(name: str) -> str:
 def _lines(told: "Told", source: "Source", count: int | None) -> Iterator[str]:
     """The row as text."""
     of = f" of {count:,}" if count is not None else ""
-    yield _line(f"row {told.number:,}{of}", f"{source.file} ({source.layout})")
+    yield _line(f"row {told.number:,}{of}", f"{source.file} ({source.format})")
     if told.record.id is not None:
         yield _line("id", str(told.record.id))
     yield _line("question", told.trace.question)
@@ -146,7 +146,7 @@ def _write_page(html: Path, told: "Told", source: "Source") -> str:
         "reference answer": told.record.answer,
         "chat_protocol": None,  # that of the row, as it stands on the page
         "coordinates": f"{told.trace.protocol.coordinates}, {told.why}",
-        "layout": source.layout,
+        "format": source.format,
     }
     page = render_page(told.trace, [image.shown for image in told.images], meta)
     try:
@@ -160,7 +160,7 @@ def _object(told: "Told", source: "Source", count: int | None, page: str | None)
     return {
         "schema": "virc.data.show/1",
         "file": str(source.file),
-        "layout": source.layout,
+        "format": source.format,
         "row": told.number,
         "rows": count,
         "id": told.record.id,

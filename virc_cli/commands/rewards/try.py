@@ -67,7 +67,7 @@ def command(
     said = _reply(reply) if reply else None
     left_out.note([data])
     source = only_source(data)
-    whole = source.layout in reward_trial.WHOLE and said is None
+    whole = source.format in reward_trial.WHOLE and said is None
     means = _means(reward)
     try:
         if whole:

@@ -21,7 +21,7 @@ def check_source(source: Source) -> Iterator[Fault]:
     """What is wrong for all rows of a file."""
     yield from dataset_info.check(source)
     with sft.opened(source.file) as file:
-        if source.layout == sft.NAME and file.read(3) == _BOM:
+        if source.format == sft.NAME and file.read(3) == _BOM:
             yield Fault("mark_of_order", "the file begins with a byte order mark: LLaMA-Factory stops at it")
 
 

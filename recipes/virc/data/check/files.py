@@ -107,7 +107,7 @@ class _Run:
         """Check a file; its records without faults, in order, as far as they are taken."""
         rules, why = rules_for(source, _rows(source), self._config.coordinates, self._spoken)
         number = len(self.report.datasets)
-        dataset = Dataset(source.name, str(source.file), source.layout, held_out, rules.coordinates, why)
+        dataset = Dataset(source.name, str(source.file), source.format, held_out, rules.coordinates, why)
         self.report.datasets.append(dataset)
         of_all = list(dataset_info.check(source))
         dataset.count(Counter(fault.kind for fault in of_all))
@@ -165,7 +165,7 @@ class _Cleaned:
         embed = any(picture.data is not None for picture in first.images)
         settings = msgspec.structs.replace(self._settings, embed=embed)
         records = chain([first], records)
-        written: int = get(source.layout).write(self._folder, source.name, records, settings)
+        written: int = get(source.format).write(self._folder, source.name, records, settings)
         if (source.media / FILE_NAME).is_file():
             shutil.copyfile(source.media / FILE_NAME, self._folder / FILE_NAME)
         return written
@@ -194,7 +194,7 @@ def _rows(source: Source) -> Iterator[Row]:
     """The rows of a file; what keeps the rest of it from being read comes as one more."""
     number = 0
     try:
-        for row in get(source.layout).read(source):
+        for row in get(source.format).read(source):
             number = row.number
             yield row
     except DataError as fault:

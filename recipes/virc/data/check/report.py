@@ -44,7 +44,7 @@ class Dataset(msgspec.Struct):
 
     name: str
     file: str
-    layout: str
+    format: str
     held_out: bool
     coordinates: Coordinates
     why: str

@@ -38,7 +38,7 @@ def rules_for(
     Raises:
         ConfigError: the chat protocol beside the file cannot be read.
     """
-    holds: Holds = get(source.layout).HOLDS
+    holds: Holds = get(source.format).HOLDS
     beside = source.media / FILE_NAME
     rows = iter(rows)
     first = next(rows, None)

@@ -53,7 +53,7 @@ def survey(source: Source, on_row: Callable[[int], None] = lambda number: None) 
     Raises:
         DataError: it cannot be opened, or its entry in `dataset_info.json` makes no sense of any row.
     """
-    return through(get(source.layout).read(source), engine.check, on_row)
+    return through(get(source.format).read(source), engine.check, on_row)
 
 
 def through(

@@ -15,7 +15,7 @@ from virc.data.convert.change import Change, Wanted, change_for, changed
 from virc.data.convert.pictures import PictureStore
 from virc.data.convert.recode import Boxes
 from virc.data.convert.select import Dataset, Part, apart, mixed, taken
-from virc.data.formats import registry as layouts
+from virc.data.formats import registry as formats
 from virc.data.formats import rl
 from virc.data.formats.registry import Row, Source, Writing
 from virc.data.rows.record import Record
@@ -52,7 +52,7 @@ class ConvertConfig(msgspec.Struct, frozen=True):
 
     sources: Sequence[Path]
     to: Path
-    layout: str
+    format: str
     name: str | None = None
     wanted: Wanted = Wanted()
     embed: bool = False
@@ -116,10 +116,10 @@ def convert(config: ConvertConfig, on_progress: Callable[[int], None] = lambda d
 
 def _planned(config: ConvertConfig) -> list[Dataset]:
     """What is to be written, as far as the sources tell without all their rows."""
-    layout = layouts.get(config.layout)
-    if config.embed and layout.HOLDS != "prompts":
-        raise UsageError(f"rows of {config.layout} hold no images", "--embed is for rl and prompts")
-    parts = [_part(source, config) for path in config.sources for source in layouts.sources(path)]
+    format = formats.get(config.format)
+    if config.embed and format.HOLDS != "prompts":
+        raise UsageError(f"rows of {config.format} hold no images", "--embed is for rl and prompts")
+    parts = [_part(source, config) for path in config.sources for source in formats.sources(path)]
     if config.weights and len(config.weights) != len(parts):
         listed = ", ".join(plain(part.source.name, 60) for part in parts)
         raise UsageError(f"--weights needs one number a dataset, and has {len(config.weights)} for {listed}")
@@ -128,7 +128,7 @@ def _planned(config: ConvertConfig) -> list[Dataset]:
         datasets = [Dataset(config.name or MIX, parts)]
     _check_names(config, datasets)
     for dataset in datasets:
-        if layout.HOLDS != "problems" and len(_chat_protocols([dataset])) > 1:
+        if format.HOLDS != "problems" and len(_chat_protocols([dataset])) > 1:
             sentence = f"the sources of {dataset.name} are worded in different ways"
             raise ConfigError(sentence, "make one dataset of each: without --name and --weights")
     return datasets
@@ -136,12 +136,12 @@ def _planned(config: ConvertConfig) -> list[Dataset]:
 
 def _part(source: Source, config: ConvertConfig) -> Part:
     """The source, with what happens to its records; some are read where their chat protocol has to be found."""
-    kinds = layouts.get(source.layout).HOLDS, layouts.get(config.layout).HOLDS
+    kinds = formats.get(source.format).HOLDS, formats.get(config.format).HOLDS
     if kinds == ("problems", "solutions"):
         hint = "name the other files alone, or make trajectories first: virc data sample"
         raise DataError(f"{source.file} holds problems without trajectories", hint)
     # Units that are written as units again may stand in any order; what is not joined need not be found together.
-    joined = source.layout == rl.NAME != config.layout
+    joined = source.format == rl.NAME != config.format
     part = Part(source, Change(kinds[1]), joined, config.skip_faulty)
     records = (row.record for row in part.rows() if row.record)
     change = change_for(source.file, records, kinds, config.wanted)
@@ -151,7 +151,7 @@ def _part(source: Source, config: ConvertConfig) -> Part:
 def _check_names(config: ConvertConfig, datasets: Sequence[Dataset]) -> None:
     taken = set()
     for dataset in datasets:
-        if layouts.file_for(Path(), dataset.name, ".json").name in (layouts.INFO, FILE_NAME):
+        if formats.file_for(Path(), dataset.name, ".json").name in (formats.INFO, FILE_NAME):
             raise UsageError(f"no dataset can be called {dataset.name}", "choose another name: --name")
         if dataset.name.casefold() in taken:
             hint = "convert them one by one, or make one of them: --name"
@@ -186,18 +186,18 @@ def _written(
     config: ConvertConfig, folder: Path, datasets: Sequence[Dataset], on_progress: Callable[[int], None]
 ) -> Report:
     """Fill the folder."""
-    layout = layouts.get(config.layout)
+    format = formats.get(config.format)
     store = PictureStore(folder)
     settings = Writing(store, config.to.resolve(), config.embed)
-    foreign = any(part.source.layout != config.layout for dataset in datasets for part in dataset.parts)
-    report = Report(lost=layout.LOST if foreign else "")
+    foreign = any(part.source.format != config.format for dataset in datasets for part in dataset.parts)
+    report = Report(lost=format.LOST if foreign else "")
     for dataset in datasets:
         stream = _Stream(config, dataset, report, on_progress)
         if dataset.marks is None or any(map(any, dataset.marks)):
             try:
                 spoken = next(iter(_chat_protocols([dataset])), None)
                 its = msgspec.structs.replace(settings, grammar=spoken.grammar) if spoken else settings
-                stream.written.rows_out = layout.write(folder, dataset.name, stream, its)
+                stream.written.rows_out = format.write(folder, dataset.name, stream, its)
             except DataError as error:
                 raise stream.placed(error) from None
         report.datasets.append(stream.written)

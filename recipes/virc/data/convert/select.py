@@ -12,7 +12,7 @@ from virc.core.errors import DataError
 from virc.core.text import plain
 from virc.data.convert.change import Change
 from virc.data.convert.choose import Groups, score, shares, subset
-from virc.data.formats import registry as layouts
+from virc.data.formats import registry as formats
 from virc.data.formats import rl
 from virc.data.formats.registry import Row, Source
 from virc.data.rows.record import Id, Picture, Record, inputs_of
@@ -37,7 +37,7 @@ class Part(msgspec.Struct, frozen=True):
         """The rows in order; `count` is called for each that is read in the file."""
 
         def counted() -> Iterator[Row]:
-            for row in layouts.get(self.source.layout).read(self.source):
+            for row in formats.get(self.source.format).read(self.source):
                 count()
                 yield row
 

@@ -49,7 +49,7 @@ class Source(msgspec.Struct, frozen=True):
     """
 
     file: Path
-    layout: str
+    format: str
     name: str
     info: dict[str, Any] = {}
 
@@ -210,7 +210,7 @@ def _in_folder(folder: Path) -> list[Source]:
     )
     rows = ((file, recognised(file)) for file in others if file not in listed)
     found += [
-        Source(file, layout, file.stem) for file, layout in rows if layout
+        Source(file, format, file.stem) for file, format in rows if format
     ]  # others are logs and the like
     if gone and not found:
         raise DataError(gone)
@@ -226,10 +226,10 @@ def _named(folder: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
 
 
 def _source(file: Path, name: str, info: Mapping[str, Any]) -> Source:
-    layout = recognised(file)
-    if layout is None:
+    format = recognised(file)
+    if format is None:
         raise DataError(f"{file} is of no known format", f"formats are {', '.join(names())}")
-    return Source(file, layout, name, dict(info))
+    return Source(file, format, name, dict(info))
 
 
 def recognised(file: Path) -> str | None:
@@ -237,4 +237,4 @@ def recognised(file: Path) -> str | None:
 
     Of several that recognise it, the first by name.
     """
-    return next((layout for layout in names() if get(layout).recognises(file)), None)
+    return next((format for format in names() if get(format).recognises(file)), None)

@@ -132,10 +132,10 @@ def study_file(
         DataError: as `study` does, or one of these rows cannot be read.
         SetupError: an extra is missing.
     """
-    layout = get(source.layout)
-    if layout.HOLDS == "problems":
+    format = get(source.format)
+    if format.HOLDS == "problems":
         raise DataError(f"{source.file} holds problems, and no conversation that would show a chat protocol")
-    return study(map(_record, islice(layout.read(source), most)), coordinates, images, system=system)
+    return study(map(_record, islice(format.read(source), most)), coordinates, images, system=system)
 
 
 def _record(row: Row) -> Record:

@@ -265,12 +265,12 @@ def _records(folder: Path) -> Iterator[Record]:
             yield msgspec.structs.replace(record, images=images)
 
 
-def _records_of(folder: Path, layout: str) -> Iterator[Record]:
+def _records_of(folder: Path, format: str) -> Iterator[Record]:
     """The records as a format tells them: rows of problems have the first path alone, other rows no twin."""
     for record in _records(folder):
-        if layout in _OF_PROBLEMS and not _is_first(record):
+        if format in _OF_PROBLEMS and not _is_first(record):
             continue
-        if layout == "batch" or "twin" not in record.extra:
+        if format == "batch" or "twin" not in record.extra:
             yield record
         else:
             told = {key: value for key, value in record.extra.items() if key != "twin"}

@@ -230,7 +230,7 @@ def _own(path: Path, split: str | None) -> Found:
     if not batch.recognises(file):
         source = only_source(file)  # it has another format, or none
         raise DataError(
-            f"{file} holds no problems in the batch format, but {source.layout}",
+            f"{file} holds no problems in the batch format, but {source.format}",
             f"virc data convert {file} --to problems --format batch",
         )
     named = path.resolve().name if whole else file.stem

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from virc.core.errors import DataError
 from virc.data.convert.pictures import PictureStore
 from virc.data.formats import prompts, rl
-from virc.data.formats import registry as layouts
+from virc.data.formats import registry as formats
 from virc.data.formats.registry import Writing
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.record import Message, Picture, Record
@@ -74,12 +74,12 @@ def round_trips(found: list[Record], embed: bool, media: Path, fresh: Callable[[
     source = written(fresh(), rl, there, embed)
     back = known(list(rl.merged(rl.read(source))))
     assert [with_bytes(record) for record in back] == [with_bytes(record) for record in there]
-    assert layouts.sources(source.file.parent) == [source]
+    assert formats.sources(source.file.parent) == [source]
     source = written(fresh(), prompts, there, embed)
     back = known(list(prompts.read(source)))
     expected = [prompts.opening(record) for record in there]
     assert [with_bytes(record) for record in back] == [with_bytes(record) for record in expected]
-    assert layouts.sources(source.file.parent) == [source]
+    assert formats.sources(source.file.parent) == [source]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from virc.core.errors import DataError, UsageError
 from virc.data.convert.pictures import PictureStore
 from virc.data.formats import batch, sft, trajectories
-from virc.data.formats import registry as layouts
+from virc.data.formats import registry as formats
 from virc.data.formats.registry import Writing
 from virc.data.rows.record import Message, Picture, Record, Role, final_answer, inputs_of
 from virc.solving.rows import read_rows
@@ -29,16 +29,16 @@ def known(record: Record | None) -> tuple[Record, list[bytes]]:
     return msgspec.structs.replace(record, images=()), [picture.read() for picture in record.images]
 
 
-def comes_back(layout: ModuleType, records: list[Record]) -> None:
+def comes_back(format: ModuleType, records: list[Record]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        rows = written(layout, records, Path(folder))
+        rows = written(format, records, Path(folder))
         assert [row.fault for row in rows] == [None] * len(records)
         assert [known(row.record) for row in rows] == [known(record) for record in records]
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(SOLVED, min_size=1, max_size=3))
-def test_trajectories_come_back_from_both_their_layouts(records: list[Record]) -> None:
+def test_trajectories_come_back_from_both_their_format(records: list[Record]) -> None:
     comes_back(sft, records)
     comes_back(trajectories, records)
 
@@ -65,8 +65,8 @@ def test_an_info_stands_beside_those_that_are_there(tmp_path: Path) -> None:
     writing = Writing(PictureStore(tmp_path), tmp_path)
     assert sft.write(tmp_path, "a", [], writing) == 0
     assert trajectories.write(tmp_path, "b", [], writing) == 0
-    assert layouts.read_info(tmp_path) == other | {"a": sft.info("a.json"), "b": sft.info("b.jsonl")}
-    assert [(source.name, source.layout) for source in layouts.sources(tmp_path / "a.json")] == [("a", "sft")]
+    assert formats.read_info(tmp_path) == other | {"a": sft.info("a.json"), "b": sft.info("b.jsonl")}
+    assert [(source.name, source.format) for source in formats.sources(tmp_path / "a.json")] == [("a", "sft")]
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
@@ -116,7 +116,7 @@ def test_images_of_a_batch_lie_anywhere_and_within_the_row_and_on_the_network(tm
     (tmp_path / "in").mkdir()
     names = ["../out.png", "data:image/png;base64,iVBORw==", "https://host/x.png", str(tmp_path / "out.png")]
     (tmp_path / "in/rows.jsonl").write_text(json.dumps({"id": 1, "images": names, "question": "q"}) + "\n")
-    (source,) = layouts.sources(tmp_path / "in")
+    (source,) = formats.sources(tmp_path / "in")
     (row,) = batch.read(source)
     record = row.record
     assert record
@@ -134,23 +134,23 @@ def test_images_of_a_batch_lie_anywhere_and_within_the_row_and_on_the_network(tm
 
 def test_a_problem_without_a_trajectory_is_not_written_as_one(tmp_path: Path) -> None:
     record = Record(id="p-1", question="q", images=(Picture("", data=b"x"),))
-    for layout in (sft, trajectories):
+    for format in (sft, trajectories):
         with pytest.raises(DataError, match="'p-1' has no trajectory") as raised:
-            layout.write(tmp_path, "rows", [record], Writing(PictureStore(tmp_path), tmp_path))
+            format.write(tmp_path, "rows", [record], Writing(PictureStore(tmp_path), tmp_path))
         assert "virc data sample" in str(raised.value.hint)
 
 
 @pytest.mark.parametrize("name", ["../rows", "a/b", "", ".rows", "..", "con:", "a\0b", "x" * 200])
 def test_a_dataset_is_written_nowhere_else(tmp_path: Path, name: str) -> None:
     (tmp_path / "to").mkdir()
-    for layout in (sft, trajectories, batch):
+    for format in (sft, trajectories, batch):
         with pytest.raises(UsageError, match="cannot name a dataset"):
-            layout.write(tmp_path / "to", name, [], Writing(PictureStore(tmp_path / "to"), tmp_path))
+            format.write(tmp_path / "to", name, [], Writing(PictureStore(tmp_path / "to"), tmp_path))
     assert [path.name for path in tmp_path.rglob("*")] == ["to"]
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "layout"),
+    ("name", "text", "format"),
     [
         ("a.json", ' \n[\n {"dialog": []}]', "sft"),
         ("a.json", "[]", "sft"),
@@ -167,17 +167,17 @@ def test_a_dataset_is_written_nowhere_else(tmp_path: Path, name: str) -> None:
         ("a.txt", '[{"messages": []}]', None),
     ],
 )
-def test_files_are_known_by_their_beginning(tmp_path: Path, name: str, text: str, layout: str | None) -> None:
+def test_files_are_known_by_their_beginning(tmp_path: Path, name: str, text: str, format: str | None) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
     found = [module.NAME for module in (batch, sft, trajectories) if module.recognises(tmp_path / name)]
-    assert found[:1] == ([layout] if layout else [])
+    assert found[:1] == ([format] if format else [])
     assert not any(module.recognises(tmp_path / "none.json") for module in (batch, sft, trajectories))
 
 
 def test_a_set_in_the_shape_of_crux_is_read_and_written_as_it_is(tmp_path: Path) -> None:
     crux = build(tmp_path / "crux", rows=8, unpacked=True)
     published = json.loads(crux.dynamic.read_text())
-    (source,) = layouts.sources(crux.dynamic)
+    (source,) = formats.sources(crux.dynamic)
     records = [row.record for row in sft.read(source) if row.record]
     assert [[message.content for message in record.messages] for record in records] == [
         [message["content"] for message in row["messages"]] for row in published
@@ -199,7 +199,7 @@ def test_a_set_in_the_shape_of_crux_is_read_and_written_as_it_is(tmp_path: Path)
 def test_a_file_beside_the_rows_that_holds_none_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"id": 1, "image": "a.png", "question": "How many?"}\n')
     (tmp_path / "trainer_log.jsonl").write_text('{"loss": 1.5}\n')
-    assert [source.file.name for source in layouts.sources(tmp_path)] == ["rows.jsonl"]
+    assert [source.file.name for source in formats.sources(tmp_path)] == ["rows.jsonl"]
 
 
 def test_an_info_that_names_a_file_outside_its_folder_is_refused(tmp_path: Path) -> None:
@@ -208,15 +208,15 @@ def test_an_info_that_names_a_file_outside_its_folder_is_refused(tmp_path: Path)
     folder.mkdir()
     (folder / "dataset_info.json").write_text('{"one": {"file_name": "../secret.json"}}')
     with pytest.raises(DataError, match="outside the folder"):
-        layouts.sources(folder)
+        formats.sources(folder)
 
 
 @pytest.mark.parametrize("name", ["x\0.json", "x\ud800.json", "loop/x.json", "x" * 300, "x\x1b[2J.json"])
 def test_an_info_that_names_what_no_file_can_be_called_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "loop").symlink_to("loop")
-    (tmp_path / layouts.INFO).write_text(json.dumps({"a": {"file_name": name}}))
+    (tmp_path / formats.INFO).write_text(json.dumps({"a": {"file_name": name}}))
     with pytest.raises(DataError, match="which is not there") as raised:
-        layouts.sources(tmp_path)
+        formats.sources(tmp_path)
     assert raised.value.message.isprintable()
 
 
@@ -225,4 +225,4 @@ def test_what_is_called_like_a_file_of_rows_and_is_none_is_not_opened(tmp_path: 
     (tmp_path / "a.parquet").mkdir()
     os.mkfifo(tmp_path / "b.jsonl")
     (tmp_path / "c.jsonl").write_text(json.dumps({"messages": []}) + "\n")
-    assert [source.name for source in layouts.sources(tmp_path)] == ["c"]
+    assert [source.name for source in formats.sources(tmp_path)] == ["c"]
