@@ -15,8 +15,8 @@ from virc.models.chat_protocol import read_protocol
 from virc.reasoning.protocol import FILE_NAME
 from virc.rewards.verl import Settings
 from virc.systems.registry import Reward
-from virc.training import preflight
-from virc.training.preflight import Prompts, Result
+from virc.training.preflight import process as preflight
+from virc.training.preflight.types import Result, RlRequest
 
 pytestmark = pytest.mark.engine
 
@@ -32,7 +32,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def looked_at(file: Path, folder: Path, **values: Any) -> Result:
     """What the process of the preflight finds, in the engine's interpreter."""
     usual: dict[str, Any] = {"name": "tiny", "prompt_length": 2048, "batch": 4, "max_pixels": 12_845_056}
-    asked = Prompts(
+    asked = RlRequest(
         source=only_source(file), base=TINY, folder=folder, home=folder, chat_protocol=read_protocol(TINY / FILE_NAME),
         **usual, **values,
     )  # fmt: skip

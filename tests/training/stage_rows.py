@@ -13,7 +13,7 @@ from virc.data.formats.registry import only_source
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
-from virc.training.preflight import Request
+from virc.training.preflight.types import SftRequest
 
 COUNT = 16
 Rows = list[dict[str, Any]]
@@ -36,10 +36,10 @@ def copied(file: Path, folder: Path, change: Callable[[Rows], object] = lambda r
     return new
 
 
-def request(file: Path, **values: Any) -> Request:
+def request(file: Path, **values: Any) -> SftRequest:
     """A look at a file's rows for the embedded model, which finds nothing wrong with those drawn."""
     usual = {"name": "tiny", "cutoff": 2048, "min_pixels": 3136, "max_pixels": 12_845_056}
-    return Request(**{"source": only_source(file), "base": EMBEDDED_FOLDER, **usual, **values})
+    return SftRequest(**{"source": only_source(file), "base": EMBEDDED_FOLDER, **usual, **values})
 
 
 def base_of_type(folder: Path, model_type: str) -> Path:

@@ -19,7 +19,7 @@ from virc.runs.run import Run
 from virc.stages.resolve import Resolved
 from virc.tools import registry as tools
 from virc.training import inputs as training
-from virc.training.preflight import Result
+from virc.training.preflight.types import Result
 from virc_cli.training import begin, rewarding
 from virc_cli.training.begin import Wanted
 

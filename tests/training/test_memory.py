@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from virc.core import memory
+from virc.core import processes
 
 PARENT = """
 import subprocess, sys
@@ -24,13 +24,13 @@ def test_a_childs_memory_counts_to_its_parent() -> None:
     ) as parent:
         assert parent.stdout is not None
         parent.stdout.readline()
-        held = memory.of_tree(parent.pid)
+        held = processes.memory_of_tree(parent.pid)
         parent.communicate(b"\n")
     assert 200 / 1024 < held < 320 / 1024
-    assert memory.of_tree(parent.pid) == 0
+    assert processes.memory_of_tree(parent.pid) == 0
 
 
 def test_processes_of_nobody_we_know_count_nothing(tmp_path: Path) -> None:
     (tmp_path / str(os.getpid())).mkdir()
     (tmp_path / str(os.getpid()) / "stat").write_text("broken")
-    assert memory.of_tree(os.getpid(), tmp_path) == 0
+    assert processes.memory_of_tree(os.getpid(), tmp_path) == 0

@@ -13,8 +13,8 @@ from stage_rows import COUNT, drawn, request
 
 import virc
 from virc.models.registry import EMBEDDED_FOLDER
-from virc.training import preflight
-from virc.training.training_rows import looked_through
+from virc.training.preflight import process as preflight
+from virc.training.preflight.sft import check
 
 pytestmark = pytest.mark.engine
 RECIPES = Path(virc.__file__).parents[1]
@@ -41,10 +41,8 @@ def test_every_row_is_as_long_as_the_engine_makes_it(tmp_path: Path) -> None:
     odd_rows.build(odd)
     qwen3 = odd_rows.qwen3(tmp_path / "qwen3")
     good = drawn(tmp_path / "good")
-    whole = looked_through(request(good))
-    fewer = looked_through(
-        request(good, cutoff=whole.percentiles[0], overlong="drop", folder=tmp_path / "fewer")
-    )
+    whole = check(request(good))
+    fewer = check(request(good, cutoff=whole.percentiles[0], overlong="drop", folder=tmp_path / "fewer"))
     assert 0 < fewer.rows < COUNT
     cases = [
         case(odd, "odd", EMBEDDED_FOLDER),
@@ -66,6 +64,6 @@ def test_every_row_is_as_long_as_the_engine_makes_it(tmp_path: Path) -> None:
 def test_the_look_through_the_rows_runs_in_the_engines_interpreter(tmp_path: Path) -> None:
     asked = request(drawn(tmp_path / "rows"))
     planned = preflight.step(asked, interpreter("sft"), RECIPES)
-    assert preflight.read(ran(*planned.argv[1:])) == looked_through(asked)
-    said = ran("-c", "import sys, virc.training.training_rows, tokenizers; print('torch' in sys.modules)")
+    assert preflight.read(ran(*planned.argv[1:])) == check(asked)
+    said = ran("-c", "import sys, virc.training.preflight.sft, tokenizers; print('torch' in sys.modules)")
     assert said == "False\n"

@@ -18,7 +18,7 @@ from virc.data.token_lengths import Counting, Length, Text, counting, image_toke
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
-from virc.training.training_rows import looked_through
+from virc.training.preflight.sft import check
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +38,15 @@ def test_long_rows_are_refused_with_ways_out_that_lead_out(rows: Path) -> None:
     cutoff = sorted(tokens)[-4]
     over = [number for number, count in enumerate(tokens, 1) if count > cutoff]
     with pytest.raises(DataError) as error:
-        looked_through(request(rows, cutoff=cutoff))
+        check(request(rows, cutoff=cutoff))
     message, hint = error.value.message, error.value.hint or ""
     assert f"{len(over)} of {COUNT} rows are longer than the cutoff of {cutoff} tokens" in message
     assert f"rows {', '.join(map(str, over))};" in message
     assert f"has {max(tokens)}" in message
     enough = int(re.findall(r"cutoff=(\d+)", hint)[0])
-    assert looked_through(request(rows, cutoff=enough)).longest == max(tokens) == enough
+    assert check(request(rows, cutoff=enough)).longest == max(tokens) == enough
     small = int(re.findall(r"max_pixels=(\d+)", hint)[0])
-    shrunk = looked_through(request(rows, cutoff=cutoff, max_pixels=small))
+    shrunk = check(request(rows, cutoff=cutoff, max_pixels=small))
     assert shrunk.longest <= cutoff
     assert shrunk.shrunk > 0
     assert "overlong=drop" in hint
@@ -54,7 +54,7 @@ def test_long_rows_are_refused_with_ways_out_that_lead_out(rows: Path) -> None:
 
 def test_no_max_pixels_is_promised_where_the_text_alone_is_too_long(rows: Path) -> None:
     with pytest.raises(DataError) as error:
-        looked_through(request(rows, cutoff=100))
+        check(request(rows, cutoff=100))
     assert "max_pixels" not in (error.value.hint or "")
 
 
@@ -64,7 +64,7 @@ def test_dropping_leaves_a_dataset_of_the_other_rows(rows: Path, tmp_path: Path,
     tokens = [each.tokens for each in by_row(file)]
     cutoff = sorted(tokens)[COUNT // 2]
     fitting = [count for count in tokens if count <= cutoff]
-    found = looked_through(request(file, cutoff=cutoff, overlong="drop", folder=tmp_path / "fewer"))
+    found = check(request(file, cutoff=cutoff, overlong="drop", folder=tmp_path / "fewer"))
     assert (found.rows, found.dropped) == (len(fitting), COUNT - len(fitting))
     assert (found.longest, found.total) == (max(fitting), sum(fitting))
     assert (found.file.parent, found.file.suffix) == (tmp_path / "fewer", file.suffix)
@@ -79,19 +79,19 @@ def test_dropping_leaves_a_dataset_of_the_other_rows(rows: Path, tmp_path: Path,
     assert found.images == sum(len(each.images) for each in kept)
     assert [each.extra for each in records] == [each.extra for each in kept]
     assert read_protocol(tmp_path / "fewer" / FILE_NAME) == found.protocol
-    again = looked_through(request(found.file, cutoff=cutoff))
+    again = check(request(found.file, cutoff=cutoff))
     assert (again.rows, again.total, again.dropped) == (len(fitting), sum(fitting), 0)
 
 
 def test_nothing_is_written_where_all_rows_fit(rows: Path, tmp_path: Path) -> None:
-    found = looked_through(request(rows, overlong="drop", folder=tmp_path / "fewer"))
+    found = check(request(rows, overlong="drop", folder=tmp_path / "fewer"))
     assert found.file == rows
     assert not (tmp_path / "fewer").exists()
 
 
 def test_dropping_all_rows_is_an_error(rows: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"{COUNT} of {COUNT} rows"):
-        looked_through(request(rows, cutoff=100, overlong="drop", folder=tmp_path / "fewer"))
+        check(request(rows, cutoff=100, overlong="drop", folder=tmp_path / "fewer"))
     assert not (tmp_path / "fewer").exists()
 
 
@@ -100,7 +100,7 @@ def test_a_probe_gets_the_longest_rows_that_fit(rows: Path, tmp_path: Path) -> N
     cutoff = sorted(tokens)[-4]
     fitting = sorted((count for count in tokens if count <= cutoff), reverse=True)
     asked = request(rows, cutoff=cutoff, overlong="drop", probe=5, folder=tmp_path / "probe")
-    found = looked_through(asked)
+    found = check(asked)
     assert (found.rows, found.total) == (5, sum(fitting[:5]))
     assert found.longest == fitting[0] == tokens[found.longest_rows[0] - 1]
     assert sorted((each.tokens for each in by_row(found.file)), reverse=True) == fitting[:5]
@@ -114,8 +114,7 @@ def test_several_processes_count_what_one_counts(tmp_path: Path) -> None:
             file.write(json.dumps({"messages": turns}) + "\n\n" * (number % 2) + "\n")
     protocol = chat_protocol(tmp_path, system="")
     one, two = (
-        looked_through(request(tmp_path / "rows.jsonl", protocol=protocol, workers=workers))
-        for workers in (1, 2)
+        check(request(tmp_path / "rows.jsonl", protocol=protocol, workers=workers)) for workers in (1, 2)
     )
     assert one == two
     assert one.rows == 4100
@@ -128,7 +127,7 @@ def test_a_row_is_not_longer_for_what_the_tokenizer_says_of_truncation(rows: Pat
         "direction": "Right", "max_length": 20, "strategy": "LongestFirst", "stride": 0
     }  # fmt: skip
     (base / "tokenizer.json").write_text(json.dumps(tokenizer))
-    assert looked_through(request(rows, base=base)).total == looked_through(request(rows)).total
+    assert check(request(rows, base=base)).total == check(request(rows)).total
 
 
 def test_a_processor_file_comes_before_the_older_one(rows: Path, tmp_path: Path) -> None:
@@ -189,10 +188,10 @@ def test_tokens_of_an_image(size: tuple[int, int], tokens: int | None) -> None:
 def test_images_stored_turned_are_counted(rows: Path, tmp_path: Path) -> None:
     folder = tmp_path / "rows"
     shutil.copytree(rows.parent, folder)
-    assert looked_through(request(folder / rows.name)).turned == 0
+    assert check(request(folder / rows.name)).turned == 0
     for file in sorted((folder / "images").rglob("*.png"))[:2]:
         exif = Image.Exif()
         exif[ExifTags.Base.Orientation] = 6
         with Image.open(file) as image:
             image.save(file, exif=exif)
-    assert looked_through(request(folder / rows.name)).turned >= 2
+    assert check(request(folder / rows.name)).turned >= 2

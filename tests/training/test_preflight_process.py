@@ -13,9 +13,10 @@ import virc
 from virc.core.errors import ConfigError, DataError, EngineError
 from virc.data.check.survey import FIRST, survey
 from virc.data.formats.registry import get, only_source
-from virc.training import preflight
-from virc.training.preflight import Request, read, step
-from virc.training.training_rows import looked_through
+from virc.training.preflight import process as preflight
+from virc.training.preflight.process import read, step
+from virc.training.preflight.sft import check
+from virc.training.preflight.types import SftRequest
 
 RECIPES = Path(virc.__file__).parents[1]
 
@@ -25,7 +26,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return drawn(tmp_path_factory.mktemp("drawn") / "rows")
 
 
-def printed(asked: Request) -> str:
+def printed(asked: SftRequest) -> str:
     """What the step of a request prints."""
     planned = step(asked, Path(sys.executable), RECIPES)
     env = {name: value for name, value in planned.env.items() if value}
@@ -36,7 +37,7 @@ def printed(asked: Request) -> str:
 
 def test_the_process_finds_what_is_found_here(rows: Path) -> None:
     asked = request(rows)
-    assert read(printed(asked)) == looked_through(asked)
+    assert read(printed(asked)) == check(asked)
 
 
 def test_mistakes_arrive_as_errors_of_their_class(rows: Path, tmp_path: Path) -> None:
@@ -50,7 +51,7 @@ def test_mistakes_arrive_as_errors_of_their_class(rows: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("text", ["", "Traceback", "[]", '{"result": 1}', "{}"])
 def test_anything_else_is_an_error_of_the_engine(text: str) -> None:
-    with pytest.raises(EngineError, match="look through the rows"):
+    with pytest.raises(EngineError, match="check of the rows"):
         read(text)
 
 
@@ -65,7 +66,7 @@ def test_a_request_may_be_a_file(rows: Path, tmp_path: Path, capsys: pytest.Capt
     assert preflight.main([str(file)]) == 0
     assert read(capsys.readouterr().out).rows == COUNT
     assert preflight.main([str(tmp_path / "none")]) == 0
-    assert "no request" in json.loads(capsys.readouterr().out)["error"]["message"]
+    assert "not a request" in json.loads(capsys.readouterr().out)["error"]["message"]
 
 
 def test_how_far_it_is_stands_on_stderr(
@@ -81,7 +82,7 @@ def test_how_far_it_is_stands_on_stderr(
 def test_neither_torch_nor_what_engines_lack_is_imported(rows: Path) -> None:
     asked = step(request(rows), Path(sys.executable), RECIPES).argv[-1]
     code = (
-        "import sys; from virc.training.preflight import main; main([sys.argv[1]]); "
+        "import sys; from virc.training.preflight.process import main; main([sys.argv[1]]); "
         "print(sorted({'torch', 'transformers', 'numpy', 'pyarrow', 'typer', 'virc_cli'} & set(sys.modules)))"
     )
     words = (sys.executable, "-c", code, asked)

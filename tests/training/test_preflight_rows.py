@@ -15,7 +15,7 @@ from virc.core.errors import ConfigError, DataError, UsageError
 from virc.data.formats.registry import only_source
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.protocol import FILE_NAME
-from virc.training.training_rows import looked_through
+from virc.training.preflight.sft import check
 
 Change = Callable[[Rows], object]
 
@@ -32,7 +32,7 @@ def content(rows: Rows, row: int, turn: int, before: str, after: str) -> None:
 
 
 def test_good_rows_are_counted(rows: Path) -> None:
-    found = looked_through(request(rows))
+    found = check(request(rows))
     records = json.loads(rows.read_text())
     assert (found.rows, found.dropped, found.looked_at, found.faults) == (COUNT, 0, COUNT, {})
     assert found.images == sum(len(record["images"]) for record in records)
@@ -64,7 +64,7 @@ def test_what_the_engine_drops_or_stops_at_is_one_sentence(
     rows: Path, tmp_path: Path, said: str, row: int, change: Change
 ) -> None:
     with pytest.raises(DataError) as error:
-        looked_through(request(copied(rows, tmp_path / "a", change)))
+        check(request(copied(rows, tmp_path / "a", change)))
     assert f"1 of {COUNT} rows" in error.value.message
     assert f"row {row}: " in error.value.message
     assert said in error.value.message
@@ -80,7 +80,7 @@ def test_the_number_of_rows_that_would_be_lost_is_that_of_rows_not_of_faults(
             row["images"].pop()
 
     with pytest.raises(DataError, match=rf"7 of {COUNT} rows .*7 end.*row 5: "):
-        looked_through(request(copied(rows, tmp_path / "a", change)))
+        check(request(copied(rows, tmp_path / "a", change)))
 
 
 def test_an_image_that_does_not_decode_is_found_among_the_rows_looked_at_closely(
@@ -90,7 +90,7 @@ def test_an_image_that_does_not_decode_is_found_among_the_rows_looked_at_closely
     image = file.parent / json.loads(file.read_text())[3]["images"][0]
     image.write_bytes(image.read_bytes()[:200])
     with pytest.raises(DataError, match=r"row 4: .*damaged or cut short"):
-        looked_through(request(file))
+        check(request(file))
 
 
 def test_an_image_without_a_readable_header_is_named_wherever_it_is(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_an_image_without_a_readable_header_is_named_wherever_it_is(tmp_path: Pa
     (tmp_path / "rows.jsonl").write_text("".join(lines))
     protocol = chat_protocol(tmp_path, system="")
     with pytest.raises(DataError, match=r"row 602: .*bad\.png cannot be opened"):
-        looked_through(request(tmp_path / "rows.jsonl", protocol=protocol))
+        check(request(tmp_path / "rows.jsonl", protocol=protocol))
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_an_image_without_a_readable_header_is_named_wherever_it_is(tmp_path: Pa
 def test_files_that_end_early_or_begin_oddly(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "rows.json").write_text(text)
     with pytest.raises(DataError, match=said):
-        looked_through(request(tmp_path / "rows.json"))
+        check(request(tmp_path / "rows.json"))
 
 
 def test_an_entry_that_names_other_data_is_refused(rows: Path, tmp_path: Path) -> None:
@@ -122,13 +122,13 @@ def test_an_entry_that_names_other_data_is_refused(rows: Path, tmp_path: Path) -
     info["trajectories"]["num_samples"] = 5
     (file.parent / "dataset_info.json").write_text(json.dumps(info))
     with pytest.raises(DataError, match="at random"):
-        looked_through(request(file))
+        check(request(file))
 
 
 def test_problems_and_prompts_are_not_trained_on(tmp_path: Path) -> None:
     file = drawn(tmp_path / "a", "batch,sft").with_name("problems.jsonl")
     with pytest.raises(DataError, match="which LLaMA-Factory does not read"):
-        looked_through(request(file))
+        check(request(file))
 
 
 def test_what_the_engine_does_not_mind_is_counted_and_no_error(rows: Path, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_what_the_engine_does_not_mind_is_counted_and_no_error(rows: Path, tmp_p
         content(rows, 5, 2, "</think>", "")
         rows[7]["answer"] = "no such"
 
-    found = looked_through(request(copied(rows, tmp_path / "a", change)))
+    found = check(request(copied(rows, tmp_path / "a", change)))
     assert found.faults == {"tags": 1, "answer_differs": 1}
     assert found.rows == COUNT
 
@@ -146,8 +146,8 @@ def test_images_may_be_named_by_absolute_path(rows: Path, tmp_path: Path) -> Non
         for row in each:
             row["images"] = [str(rows.parent / name) for name in row["images"]]
 
-    found = looked_through(request(copied(rows, tmp_path / "a", change)))
-    assert found.total == looked_through(request(rows)).total
+    found = check(request(copied(rows, tmp_path / "a", change)))
+    assert found.total == check(request(rows)).total
 
 
 def test_a_file_without_an_entry_gets_one_that_fits_its_rows(rows: Path, tmp_path: Path) -> None:
@@ -159,32 +159,32 @@ def test_a_file_without_an_entry_gets_one_that_fits_its_rows(rows: Path, tmp_pat
 
     file = copied(rows, tmp_path / "a", change)
     (file.parent / "dataset_info.json").unlink()
-    found = looked_through(request(file))
+    found = check(request(file))
     assert found.entry["columns"] == {"messages": "conversations", "images": "images"}
     assert found.entry["tags"]["assistant_tag"] == "gpt"
-    assert found.total == looked_through(request(rows)).total
+    assert found.total == check(request(rows)).total
 
 
 def test_a_column_of_images_that_no_row_has_is_not_named(tmp_path: Path) -> None:
     turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "a"}]
     (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
-    found = looked_through(request(tmp_path / "rows.jsonl", protocol=chat_protocol(tmp_path, system="")))
+    found = check(request(tmp_path / "rows.jsonl", protocol=chat_protocol(tmp_path, system="")))
     assert found.entry["columns"] == {"messages": "messages"}
 
 
 def test_the_chat_protocol_is_that_beside_the_rows_if_it_is_theirs(rows: Path, tmp_path: Path) -> None:
     beside = read_protocol(rows.with_name(FILE_NAME))
-    assert looked_through(request(rows)).protocol == beside
+    assert check(request(rows)).protocol == beside
     file = copied(rows, tmp_path / "a")
     shutil.copy(chat_protocol(tmp_path, system="of other rows"), file.with_name(FILE_NAME))
-    found = looked_through(request(file)).protocol
+    found = check(request(file)).protocol
     assert (found.system, found.first) == (beside.system, beside.first)
 
 
 def test_the_chat_protocol_is_found_in_the_rows(rows: Path, tmp_path: Path) -> None:
     file = copied(rows, tmp_path / "a")
     file.with_name(FILE_NAME).unlink()
-    found, beside = looked_through(request(file)).protocol, read_protocol(rows.with_name(FILE_NAME))
+    found, beside = check(request(file)).protocol, read_protocol(rows.with_name(FILE_NAME))
     assert (found.system, found.first, found.after_image, found.coordinates) == (
         beside.system, beside.first, beside.after_image, beside.coordinates,
     )  # fmt: skip
@@ -199,21 +199,21 @@ def test_rows_without_one_chat_protocol_name_the_row_and_the_way_out(rows: Path,
     file = copied(rows, tmp_path / "a", change)
     file.with_name(FILE_NAME).unlink()
     with pytest.raises(DataError, match="row 10: ") as error:
-        looked_through(request(file))
+        check(request(file))
     assert FILE_NAME in (error.value.hint or "")
 
 
 def test_a_chat_protocol_given_must_be_that_of_the_rows(rows: Path, tmp_path: Path) -> None:
     other = chat_protocol(tmp_path, system="of other rows")
     with pytest.raises(DataError, match=r"no row of .* has the system message"):
-        looked_through(request(rows, protocol=other))
+        check(request(rows, protocol=other))
     with pytest.raises(ConfigError, match="cannot read the chat protocol"):
-        looked_through(request(rows, protocol=tmp_path / "none"))
+        check(request(rows, protocol=tmp_path / "none"))
 
 
 def test_rows_with_another_system_message_are_counted(rows: Path, tmp_path: Path) -> None:
     file = copied(rows, tmp_path / "a", lambda rows: rows[4]["messages"][0].update(content="else"))
-    assert looked_through(request(file)).otherwise == 1
+    assert check(request(file)).otherwise == 1
 
 
 @pytest.mark.parametrize(
@@ -228,10 +228,10 @@ def test_boxes_that_the_base_does_not_write_are_refused(
     base = base_of_type(tmp_path / "base", model_type)
     asked = request(file, protocol=protocol, base=base, name="a base")
     with pytest.raises(DataError, match="thousandths of the sides") as error:
-        looked_through(asked)
+        check(asked)
     assert "a base" in error.value.message
     assert model_type in error.value.message
-    assert looked_through(msgspec.structs.replace(asked, mixed_coordinates=True)).rows == COUNT
+    assert check(msgspec.structs.replace(asked, mixed_coordinates=True)).rows == COUNT
 
 
 def _as_in(rows: Path, **values: Any) -> dict[str, Any]:
@@ -241,19 +241,19 @@ def _as_in(rows: Path, **values: Any) -> dict[str, Any]:
 
 def test_a_base_that_is_none_is_said_first(rows: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"config\.json"):
-        looked_through(request(rows, base=tmp_path))
+        check(request(rows, base=tmp_path))
     base = base_of_type(tmp_path / "base", "qwen2_5_vl")
     (base / "tokenizer.json").write_text("{}")
     with pytest.raises(ConfigError, match="is no tokenizer"):
-        looked_through(request(rows, base=base))
+        check(request(rows, base=base))
     with pytest.raises(ConfigError, match="llava"):
-        looked_through(request(rows, base=base_of_type(tmp_path / "other", "llava")))
+        check(request(rows, base=base_of_type(tmp_path / "other", "llava")))
 
 
 def test_fewer_rows_need_a_folder_of_their_own(rows: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no folder"):
-        looked_through(request(rows, probe=4))
+        check(request(rows, probe=4))
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "mine").touch()
     with pytest.raises(UsageError, match="in use"):
-        looked_through(request(rows, probe=4, folder=tmp_path / "used"))
+        check(request(rows, probe=4, folder=tmp_path / "used"))

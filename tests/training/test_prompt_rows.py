@@ -22,8 +22,8 @@ from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.reasoning.session import Ask, Session
 from virc.systems.registry import Judging, Reward
-from virc.training.preflight import Prompts, Result
-from virc.training.prompt_rows import looked_through
+from virc.training.preflight.rl import check
+from virc.training.preflight.types import Result, RlRequest
 
 TEMPLATE = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
 JUDGED = Reward("virc", "published", Judging("http://judge/v1"))
@@ -41,13 +41,13 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return drawn(tmp_path_factory.mktemp("drawn") / "rows", "rl,prompts,batch,sft").parent
 
 
-def asked(source: Path | Source, folder: Path, **values: Any) -> Prompts:
+def asked(source: Path | Source, folder: Path, **values: Any) -> RlRequest:
     usual: dict[str, Any] = {
         "base": EMBEDDED_FOLDER, "name": "tiny", "rollout": "per_cru", "prompt_length": 2048, "batch": 4,
         "max_pixels": 12_845_056, "folder": folder, "home": folder, "chat_protocol": TEMPLATE,
         "reward": Reward("rules"),
     }  # fmt: skip
-    return Prompts(
+    return RlRequest(
         **{"source": only_source(source) if isinstance(source, Path) else source, **usual, **values}
     )
 
@@ -70,7 +70,7 @@ def changed(rows: Path, folder: Path, change: Callable[[list[Row]], object]) -> 
 
 
 def test_single_units_are_written_as_verl_and_the_reward_read_them(rows: Path, tmp_path: Path) -> None:
-    result = looked_through(asked(rows / "rl.parquet", tmp_path / "run"))
+    result = check(asked(rows / "rl.parquet", tmp_path / "run"))
     before, after = pq.read_table(rows / "rl.parquet").to_pylist(), written(result)
     assert result.rows == len(before) == len(after)
     assert (result.dropped, result.faults, result.lacking, result.otherwise) == (0, {}, {}, 0)
@@ -88,8 +88,8 @@ def test_single_units_are_written_as_verl_and_the_reward_read_them(rows: Path, t
 
 
 def test_solutions_become_the_same_units(rows: Path, tmp_path: Path) -> None:
-    units = looked_through(asked(rows / "rl.parquet", tmp_path / "units"))
-    split = looked_through(asked(rows / "trajectories.json", tmp_path / "split"))
+    units = check(asked(rows / "rl.parquet", tmp_path / "units"))
+    split = check(asked(rows / "trajectories.json", tmp_path / "split"))
     assert split.rows == units.rows > COUNT
     assert split.total == units.total
     one, other = (written(each) for each in (units, split))
@@ -102,7 +102,7 @@ def test_solutions_become_the_same_units(rows: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", ["prompts.parquet", "problems.jsonl", "trajectories.json"])
 def test_whole_problems_are_asked_as_a_session_asks_them(file: str, rows: Path, tmp_path: Path) -> None:
     many = asked(rows / file, tmp_path / "run", rollout="multi_turn", reward=Reward("outcome"))
-    result = looked_through(many)
+    result = check(many)
     assert result.rows == COUNT
     for row in written(result):
         (place,) = (image["image"].removeprefix("file://") for image in row["images"])
@@ -120,7 +120,7 @@ def test_published_files_work_as_they_are(tmp_path: Path) -> None:
     source, tried = only_source(made.train), only_source(made.val)
     home = tmp_path / "runs" / "one" / "data"
     look = asked(source, tmp_path / "new", home=home, validation=tried, reward=JUDGED, name="base")
-    result = looked_through(msgspec.structs.replace(look, prompt_length=8192))
+    result = check(msgspec.structs.replace(look, prompt_length=8192))
     assert result.rows == pq.read_metadata(made.train).num_rows
     assert result.validation_rows == pq.read_metadata(made.val).num_rows
     assert result.protocol.tools == ("crop_image", "scale_image", "display_image")
@@ -136,23 +136,23 @@ def test_published_files_work_as_they_are(tmp_path: Path) -> None:
 
 
 def test_prompts_that_are_too_long_are_left_out_or_refused(rows: Path, tmp_path: Path) -> None:
-    all_rows = looked_through(asked(rows / "rl.parquet", tmp_path / "all"))
+    all_rows = check(asked(rows / "rl.parquet", tmp_path / "all"))
     limit = all_rows.longest - 1
-    some = looked_through(asked(rows / "rl.parquet", tmp_path / "some", prompt_length=limit))
+    some = check(asked(rows / "rl.parquet", tmp_path / "some", prompt_length=limit))
     assert some.dropped == all_rows.rows - some.rows > 0
     assert some.longest <= limit
     assert len(written(some)) == some.rows
     assert [row["extra_info"]["index"] for row in written(some)] == list(range(some.rows))
     strict = asked(rows / "rl.parquet", tmp_path / "none", prompt_length=limit, overlong="error")
     with pytest.raises(DataError, match=f"longer than the prompt_length of {limit} tokens") as refused:
-        looked_through(strict)
+        check(strict)
     assert f"--set prompt_length={all_rows.longest}" in str(refused.value.hint)
 
 
 def test_a_probe_takes_the_longest(rows: Path, tmp_path: Path) -> None:
-    longest = looked_through(asked(rows / "rl.parquet", tmp_path / "probe", probe=4))
+    longest = check(asked(rows / "rl.parquet", tmp_path / "probe", probe=4))
     assert longest.rows == 4
-    assert longest.longest == looked_through(asked(rows / "rl.parquet", tmp_path / "all")).longest
+    assert longest.longest == check(asked(rows / "rl.parquet", tmp_path / "all")).longest
 
 
 def put(row: Row, path: str, value: object) -> None:
@@ -179,7 +179,7 @@ def test_what_verl_would_stumble_over_is_one_sentence(
 ) -> None:
     file = changed(rows, tmp_path / "changed", change)
     with pytest.raises(DataError, match="cannot be trained on") as refused:
-        looked_through(asked(file, tmp_path / "run"))
+        check(asked(file, tmp_path / "run"))
     assert sentence in refused.value.message
     assert "row 1:" in refused.value.message
     assert not (tmp_path / "run" / "train.parquet").exists()
@@ -187,7 +187,7 @@ def test_what_verl_would_stumble_over_is_one_sentence(
 
 def test_fewer_rows_than_a_step_takes_are_refused(rows: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"rows are fewer than the 512 prompts of a step"):
-        looked_through(asked(rows / "rl.parquet", tmp_path / "run", batch=512))
+        check(asked(rows / "rl.parquet", tmp_path / "run", batch=512))
 
 
 def test_rows_that_rules_cannot_score_are_counted(rows: Path, tmp_path: Path) -> None:
@@ -195,40 +195,40 @@ def test_rows_that_rules_cannot_score_are_counted(rows: Path, tmp_path: Path) ->
         for row in content[:3]:
             row["extra_info"]["reference"] = ""
 
-    result = looked_through(asked(changed(rows, tmp_path / "changed", forget), tmp_path / "run"))
+    result = check(asked(changed(rows, tmp_path / "changed", forget), tmp_path / "run"))
     assert result.lacking == {"overlap": 3}
     assert result.by_rules == result.rows - 3
     assert result.lacks == "overlap the row has no box, nor a reference that calls a tool"
     both = tmp_path / "both.py"
     both.write_text(BOTH)
     judging = msgspec.structs.replace(JUDGED, total=str(both), strict="own")
-    judged = looked_through(asked(tmp_path / "changed" / "rl.parquet", tmp_path / "judged", reward=judging))
+    judged = check(asked(tmp_path / "changed" / "rl.parquet", tmp_path / "judged", reward=judging))
     assert (judged.lacking, judged.by_rules) == (result.lacking, result.by_rules)
     published = asked(tmp_path / "changed" / "rl.parquet", tmp_path / "published", reward=JUDGED)
-    assert looked_through(published).by_rules == result.rows
+    assert check(published).by_rules == result.rows
     outcome = asked(
         rows / "prompts.parquet", tmp_path / "all", rollout="multi_turn", reward=Reward("outcome")
     )
-    assert looked_through(outcome).by_rules == COUNT
+    assert check(outcome).by_rules == COUNT
 
 
 def test_ids_that_stand_twice_are_said(rows: Path, tmp_path: Path) -> None:
     file = changed(rows, tmp_path / "changed", lambda content: content.append(content[0]))
-    assert looked_through(asked(file, tmp_path / "run")).faults == {"id_repeated": 1}
+    assert check(asked(file, tmp_path / "run")).faults == {"id_repeated": 1}
 
 
 def test_boxes_that_the_base_does_not_write_are_refused(rows: Path, tmp_path: Path) -> None:
     chat_protocol = tmp_path / "permille.json"
     chat_protocol.write_bytes(msgspec.json.encode(msgspec.structs.replace(TEMPLATE, coordinates="permille")))
     with pytest.raises(DataError, match="counted in thousandths of the sides, and tiny, of type qwen2_5_vl"):
-        looked_through(asked(rows / "rl.parquet", tmp_path / "run", protocol=chat_protocol))
+        check(asked(rows / "rl.parquet", tmp_path / "run", protocol=chat_protocol))
 
 
 def test_validation_is_worded_as_the_rows_are(rows: Path, tmp_path: Path) -> None:
     other = crux.build(tmp_path / "crux", rows=4)
     look = asked(rows / "rl.parquet", tmp_path / "run", validation=only_source(other.val), reward=JUDGED)
     with pytest.raises(DataError, match="is worded in another way than"):
-        looked_through(look)
+        check(look)
 
 
 def spoken(chat_protocol: Protocol, file: Path) -> Path:
@@ -241,17 +241,17 @@ def test_the_chat_protocol_of_a_model_that_was_trained_wins_over_that_of_problem
 ) -> None:
     trained = msgspec.structs.replace(TEMPLATE, first="{images}\nAsked: {question}", name="trained")
     look = partial(asked, rows / "trajectories.json", rollout="multi_turn", reward=Reward("outcome"))
-    result = looked_through(look(tmp_path / "run", chat_protocol=trained))
+    result = check(look(tmp_path / "run", chat_protocol=trained))
     assert result.protocol.first == trained.first
     assert all("Asked: " in row["prompt"][1]["content"] for row in written(result))
     given = spoken(
         msgspec.structs.replace(trained, first="{images}\nTold: {question}"), tmp_path / "given.json"
     )
-    result = looked_through(look(tmp_path / "other", chat_protocol=trained, protocol=given))
+    result = check(look(tmp_path / "other", chat_protocol=trained, protocol=given))
     assert all("Told: " in row["prompt"][1]["content"] for row in written(result))
 
 
 def test_images_of_another_size_than_announced_are_counted(rows: Path, tmp_path: Path) -> None:
-    assert looked_through(asked(rows / "rl.parquet", tmp_path / "run")).shrunk == 0
-    small = looked_through(asked(rows / "rl.parquet", tmp_path / "small", max_pixels=28 * 28 * 16))
+    assert check(asked(rows / "rl.parquet", tmp_path / "run")).shrunk == 0
+    small = check(asked(rows / "rl.parquet", tmp_path / "small", max_pixels=28 * 28 * 16))
     assert small.shrunk > 0

@@ -26,8 +26,8 @@ from virc.runs.run import Run
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
 from virc.training import inputs as training
-from virc.training.preflight import Prompts
-from virc.training.prompt_rows import looked_through
+from virc.training.preflight.rl import check
+from virc.training.preflight.types import RlRequest
 from virc_cli.training import begin, rewarding
 from virc_cli.training.begin import Wanted
 
@@ -86,8 +86,8 @@ def resolved(*sets: str) -> Resolved:
     return begin.settings(Wanted(system="tiny", stage="rl", base="tiny", assignments=(*SET, *sets)))
 
 
-def asked(folder: Path, stage: Resolved) -> Prompts:
-    return Prompts(
+def asked(folder: Path, stage: Resolved) -> RlRequest:
+    return RlRequest(
         source=only_source(Path("data/mixed/problems.jsonl")),
         base=EMBEDDED_FOLDER,
         name="tiny",
@@ -132,7 +132,7 @@ def rolled_out(row: Row, replies: Sequence[str], settings: Settings) -> dict[str
 
 def test_each_row_is_in_the_words_of_its_system(workspace: Path, tmp_path: Path) -> None:
     stage = resolved(*BRIEF)
-    result = looked_through(asked(tmp_path / "run", stage))
+    result = check(asked(tmp_path / "run", stage))
     rows = rows_of(result.file)
     own, other = result.protocol.system, of_system(systems.get("./brief.yaml")).protocol.system
     assert own != other
@@ -145,7 +145,7 @@ def test_each_row_is_in_the_words_of_its_system(workspace: Path, tmp_path: Path)
 
 def test_each_row_is_rewarded_by_its_system(workspace: Path, tmp_path: Path) -> None:
     stage = resolved(*BRIEF)
-    result = looked_through(asked(tmp_path / "data", stage))
+    result = check(asked(tmp_path / "data", stage))
     run, partial = Run(tmp_path / "run"), tmp_path / ".run.new"
     partial.mkdir()
     (partial / FILE_NAME).write_bytes(msgspec.json.encode(result.protocol))

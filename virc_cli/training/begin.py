@@ -30,11 +30,11 @@ from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
 from virc.tools import registry as tools
 from virc.training import inputs as training
-from virc.training import preflight
 from virc.training.estimate import fits
 from virc.training.estimate.sft import USUAL, Estimate
 from virc.training.inputs import Base
-from virc.training.preflight import Prompts, Request, Result
+from virc.training.preflight import process as preflight
+from virc.training.preflight.types import Result, RlRequest, SftRequest
 from virc_cli.console import left_out, output, progress
 from virc_cli.training import rewarding
 
@@ -155,10 +155,10 @@ def interpreter(resolved: Resolved, environment: Environment) -> Path:
 
 def _preflight(
     wanted: Wanted, resolved: Resolved, base: Base, source: Source, folder: Path, probe: int
-) -> Request:
+) -> SftRequest:
     """What to look at in the rows of a stage."""
     config = resolved.config
-    return Request(
+    return SftRequest(
         source=source,
         base=base.folder,
         name=base.name,
@@ -205,7 +205,7 @@ def find(
         rewarding.check_judge(resolved, source, here is not None)
     environment = environment_of(resolved)
     python = interpreter(resolved, environment)
-    request: Request | Prompts
+    request: SftRequest | RlRequest
     if resolved.kind == "rl":
         places, asked = (folder, home or folder), rewarding.tools_of(resolved, wanted.tools)
         request = rewarding.request(

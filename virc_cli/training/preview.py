@@ -33,7 +33,7 @@ from virc.training import inputs as training
 from virc.training.estimate import fits
 from virc.training.estimate.sft import Estimate
 from virc.training.inputs import Base
-from virc.training.prompt_rows import TRAIN, VALIDATION
+from virc.training.preflight.rl import TRAIN, VALIDATION
 from virc_cli.console import output, plans
 from virc_cli.training import begin, job, rewarding
 from virc_cli.training.begin import Wanted

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from virc.core import memory, processes
+from virc.core import processes
 from virc.core.errors import EngineError
 from virc.core.locks import held
 from virc.envs.hardware import find as this_machine
@@ -112,7 +112,7 @@ def _measured(found: Found, folder: Path) -> tuple[float, float]:
     with progress.shown() as show, processes.started(plan.step, log) as process:
         while (code := process.wait(_LOOK)) is None:
             show(f"{_STEPS} steps on the longest rows, {time.monotonic() - began:.0f} s")
-            most = max(most, memory.of_tree(process.pid) if resolved.kind == "rl" else 0.0)
+            most = max(most, processes.memory_of_tree(process.pid) if resolved.kind == "rl" else 0.0)
     if code:
         message, hint = engine_log.cause(log, code)
         raise EngineError(f"the probe failed: {message}", hint)

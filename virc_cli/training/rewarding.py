@@ -32,7 +32,7 @@ from virc.tools import registry as tools
 from virc.training import inputs as training
 from virc.training.estimate.fits import JUDGES
 from virc.training.inputs import Base
-from virc.training.preflight import Prompts, Result
+from virc.training.preflight.types import Result, RlRequest
 from virc_cli.console import output
 
 _LOOKED_AT = 200  # rows, to say how many of them rules can score
@@ -96,7 +96,7 @@ def request(
     protocol: Path | None,
     asked: tuple[str, ...],
     loads: tuple[str, ...],
-) -> Prompts:
+) -> RlRequest:
     """What to look at in the rows.
 
     Args:
@@ -110,7 +110,7 @@ def request(
     """
     config = resolved.config
     weights = models.Weights(base.name, base.folder, adapter=base.adapter)
-    return Prompts(
+    return RlRequest(
         source=source,
         validation=training.validation(resolved, Path.cwd()),
         base=base.folder,

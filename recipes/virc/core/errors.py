@@ -1,5 +1,7 @@
 """What can go wrong, by kind; the command line maps each kind to one exit code."""
 
+from typing import NotRequired, TypedDict
+
 
 class VircError(Exception):
     """A mistake or failure with one clear sentence and, where there is one, the next thing to type.
@@ -61,3 +63,22 @@ class NoAnswerError(VircError):
     """The model finished without an answer it stands by."""
 
     kind = "no_answer"
+
+
+class ErrorFields(TypedDict):
+    """A `VircError` as JSON."""
+
+    kind: str
+    message: str
+    hint: NotRequired[str | None]
+
+
+def fields_of(error: VircError) -> ErrorFields:
+    """An error as another process gets it."""
+    return {"kind": error.kind, "message": error.message, "hint": error.hint}
+
+
+def error_of(fields: ErrorFields) -> VircError:
+    """The error that another process met, of the same class."""
+    classes = {each.kind: each for each in VircError.__subclasses__()}
+    return classes.get(fields["kind"], VircError)(fields["message"], fields.get("hint"))

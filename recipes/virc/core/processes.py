@@ -1,6 +1,7 @@
 """Starts, watches and ends processes."""
 
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -181,12 +182,31 @@ def _communicate(popen: "subprocess.Popen[bytes]", on_line: Callable[[str], None
 
 
 def start_time(pid: int) -> int | None:
-    """When a process started, in clock ticks after boot; None where it is gone. Ids are given out again, times not."""
+    """When a process started, in clock ticks after boot; None if it has ended. Ids are reused, times are not."""
+    fields = _stat(Path(f"/proc/{pid}/stat"))
+    return None if fields is None or fields[0] == "Z" else int(fields[19])
+
+
+def memory_of_tree(pid: int, root: Path = Path("/proc")) -> float:
+    """GiB of main memory of a process and its descendants, each shared page counted once (PSS); 0 without /proc.
+
+    Args:
+        root: the folder to read in place of /proc.
+    """
+    parents = _parents(root)
+    found = [pid]
+    for each in found:
+        found += [child for child, parent in parents.items() if parent == each]
+    return sum(_pss_kib(root / str(each)) for each in found) / 2**20
+
+
+def _pss_kib(process: Path) -> int:
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else int(fields[19])
+        text = (process / "smaps_rollup").read_text()
+    except OSError:  # it has ended, or belongs to another user
+        return 0
+    share = re.search(r"(?m)^Pss:\s+(\d+) kB", text)
+    return int(share[1]) if share else 0
 
 
 def last_words(log: Path, code: int | None) -> str:
@@ -214,12 +234,21 @@ def _popen(
 
 
 def _children(pid: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            if stat.read_text().rsplit(")", 1)[1].split()[1] == str(pid):
-                found.append(int(stat.parent.name))
-    return found
+    return [child for child, parent in _parents(Path("/proc")).items() if parent == pid]
+
+
+def _parents(root: Path) -> dict[int, int]:
+    """Process id -> id of its parent."""
+    fields = ((int(stat.parent.name), _stat(stat)) for stat in root.glob("[0-9]*/stat"))
+    return {pid: int(found[1]) for pid, found in fields if found}
+
+
+def _stat(file: Path) -> list[str] | None:
+    """The fields of a `stat` of /proc after the command's name; None if the process has ended."""
+    try:
+        return file.read_text().rsplit(")", 1)[1].split()
+    except (OSError, IndexError):
+        return None
 
 
 def _group_lives(pid: int) -> bool:

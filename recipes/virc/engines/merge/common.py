@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from virc.backends import devices
-from virc.core.errors import EngineError, SetupError, VircError
+from virc.core.errors import EngineError, ErrorFields, SetupError, VircError, error_of, fields_of
 from virc.core.text import clause
-from virc.training.preflight import Mistake
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +33,7 @@ class Said(msgspec.Struct, frozen=True):
     """What a process prints."""
 
     parameters: int = 0
-    error: Mistake | None = None
+    error: ErrorFields | None = None
 
 
 def run(merge: Callable[[Sequence[str]], int]) -> int:
@@ -44,7 +43,7 @@ def run(merge: Callable[[Sequence[str]], int]) -> int:
         with redirect_stdout(sys.stderr):  # what libraries print is not the result
             said = Said(merge(sys.argv[1:]))
     except VircError as error:
-        said = Said(error=Mistake(error.kind, error.message, error.hint))
+        said = Said(error=fields_of(error))
     print(msgspec.json.encode(said).decode())
     return 0
 
@@ -61,8 +60,7 @@ def read(stdout: str) -> int:
     except msgspec.MsgspecError as error:
         raise EngineError("the merge ended without a word that makes sense") from error
     if said.error:
-        classes = {each.kind: each for each in VircError.__subclasses__()}
-        raise classes.get(said.error.kind, VircError)(said.error.message, said.error.hint)
+        raise error_of(said.error)
     return said.parameters
 
 

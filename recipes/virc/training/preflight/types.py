@@ -1,30 +1,18 @@
-"""All that is said of a stage's rows before an engine starts, found by one process in the engine's interpreter.
+"""What the check of a stage's rows takes and returns, as JSON between two processes."""
 
-`python -m virc.training.preflight REQUEST` takes a `Request` as JSON, or the name of a file that holds it. It prints
-one JSON object on stdout and how far it is on stderr. A user's mistake is in that object too, with exit code 0.
-"""
-
-import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from virc.core.errors import EngineError, VircError
-from virc.core.files import contents
-from virc.core.plan import Step
 from virc.data.formats.registry import Source
 from virc.reasoning.protocol import Protocol
 from virc.rewards.sources import Speaker
 from virc.systems.registry import Reward
 
-_EVERY = 5.0  # seconds between two lines on stderr
-_MOST_BYTES = 16 * 2**20
 
-
-class Request(msgspec.Struct, frozen=True, kw_only=True, tag="solutions"):
+class SftRequest(msgspec.Struct, frozen=True, kw_only=True, tag="solutions"):
     """What to look at in the rows of supervised training. Every path is absolute.
 
     Args:
@@ -61,20 +49,20 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, tag="solutions"):
     workers: int = 1
 
 
-class Prompts(msgspec.Struct, frozen=True, kw_only=True, tag="prompts"):
+class RlRequest(msgspec.Struct, frozen=True, kw_only=True, tag="prompts"):
     """What to look at in the rows of a stage of RL. Every path is absolute.
 
     Args:
         source: the rows to learn from.
         validation: rows that are only rolled out and scored.
-        base, name, overlong, probe, protocol, workers: as in `Request`.
+        base, name, overlong, probe, protocol, workers: as in `SftRequest`.
         rollout: what a row is: one unit, or a whole problem.
         prompt_length: longest prompt in tokens, images included.
         batch: prompts of a step; fewer rows would make none.
         max_pixels: lowers the base's own limit of an image.
         folder: new folder for the rows that verl reads; `home` is where it will lie.
         chat_protocol: of the base, for rows that are problems.
-        tools: names or files of tools to offer beside those of the chat protocol; `loads` as in `Request`.
+        tools: names or files of tools to offer beside those of the chat protocol; `loads` as in `SftRequest`.
         reward: what replies are rewarded for; `beside` is the folder where its own files lie.
         sources: what holds in place of `chat_protocol`, `reward` and `beside` for rows of other systems, by their
             names.
@@ -150,105 +138,3 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     by_rules: int = 0
     lacking: dict[str, int] = {}
     lacks: str = ""
-
-
-class Mistake(msgspec.Struct, frozen=True):
-    """A `VircError` as JSON."""
-
-    kind: str
-    message: str
-    hint: str | None = None
-
-
-class _Said(msgspec.Struct, frozen=True, omit_defaults=True):
-    result: Result | None = None
-    error: Mistake | None = None
-
-
-def step(request: Request | Prompts, python: Path, recipes: Path) -> Step:
-    """The process that looks.
-
-    Args:
-        python: the engine's interpreter.
-        recipes: folder with the code of this package.
-    """
-    env = {
-        "PYTHONPATH": str(recipes),
-        "PYTHONDONTWRITEBYTECODE": "",
-        "OMP_NUM_THREADS": "1",
-        "TOKENIZERS_PARALLELISM": "false",  # there are several processes already
-    }
-    return Step(
-        (str(python), "-m", "virc.training.preflight", _encoded(request).decode()),
-        "look through the rows",
-        env,
-    )
-
-
-def read(stdout: str) -> Result:
-    """What such a process printed.
-
-    Raises:
-        VircError: of the class that the mistake it found has.
-        EngineError: it printed something else.
-    """
-    try:
-        said = msgspec.json.decode(stdout, type=_Said, dec_hook=_path)
-    except msgspec.MsgspecError as error:
-        raise EngineError("the look through the rows ended without a word that makes sense") from error
-    if said.result:
-        return said.result
-    if said.error is None:
-        raise EngineError("the look through the rows found nothing, not even a mistake")
-    classes: Mapping[str, type[VircError]] = {each.kind: each for each in VircError.__subclasses__()}
-    raise classes.get(said.error.kind, VircError)(said.error.message, said.error.hint)
-
-
-def main(words: list[str]) -> int:
-    """The program: prints what it found, or the mistake."""
-    from virc.tools import registry as tools
-    from virc.training import prompt_rows, training_rows
-
-    try:
-        request = _request(words[0])
-        tools.load(request.loads)
-        if isinstance(request, Prompts):
-            said = _Said(prompt_rows.looked_through(request, _progress()))
-        else:
-            said = _Said(training_rows.looked_through(request, _progress()))
-    except VircError as error:
-        said = _Said(error=Mistake(error.kind, error.message, error.hint))
-    print(_encoded(said).decode())
-    return 0
-
-
-def _request(word: str) -> Request | Prompts:
-    try:
-        text = word.encode() if word.startswith("{") else contents(Path(word), _MOST_BYTES)
-        return msgspec.json.decode(text, type=Request | Prompts, dec_hook=_path)  # type: ignore[arg-type]
-    except (OSError, msgspec.MsgspecError) as error:
-        raise VircError(f"that is no request: {error}") from error
-
-
-def _progress() -> Callable[[str], None]:
-    last = time.monotonic()
-
-    def show(text: str) -> None:
-        nonlocal last
-        if time.monotonic() - last >= _EVERY:
-            last = time.monotonic()
-            print(text, file=sys.stderr, flush=True)
-
-    return show
-
-
-def _encoded(value: Request | Prompts | _Said) -> bytes:
-    return msgspec.json.encode(value, enc_hook=str)
-
-
-def _path(kind: type, value: Any) -> Any:
-    return kind(value)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -38,8 +38,8 @@ from virc.reasoning.protocol import FILE_NAME, Protocol, fill
 from virc.rewards import registry as rewards
 from virc.rewards.needs import Scorable, without_judge
 from virc.rewards.sources import Speaker
-from virc.training.preflight import Prompts, Result
-from virc.training.training_rows import STOPS, check_coordinates, useless
+from virc.training.preflight.sft import STOPS, check_coordinates, useless
+from virc.training.preflight.types import Result, RlRequest
 
 OnProgress = Callable[[str], None]
 TRAIN, VALIDATION = "train.parquet", "validation.parquet"
@@ -50,7 +50,7 @@ _LONGEST = 16
 class _Part(msgspec.Struct, frozen=True, kw_only=True):
     """One file of rows, ready to be gone through again and again."""
 
-    request: Prompts
+    request: RlRequest
     source: Source
     protocol: Protocol
     chat_protocol: Protocol | None
@@ -148,7 +148,7 @@ class _Looked(msgspec.Struct, frozen=True):
     media: set[str]
 
 
-def looked_through(request: Prompts, on_progress: OnProgress = lambda text: None) -> Result:
+def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Result:
     """Look at all rows, and write those to be rolled out.
 
     Raises:
@@ -177,14 +177,19 @@ def looked_through(request: Prompts, on_progress: OnProgress = lambda text: None
 
 
 def _looked(
-    request: Prompts, source: Source, name: str, rules: Counting, store: PictureStore, on_progress: OnProgress
+    request: RlRequest,
+    source: Source,
+    name: str,
+    rules: Counting,
+    store: PictureStore,
+    on_progress: OnProgress,
 ) -> _Looked:
     part = _part(request, source, rules, store)
     if part.chat_protocol is not None:
         check_coordinates(source, request.name, rules.model_type, part.protocol.coordinates)
     seen: Counter[bytes] = Counter()
-    check = partial(_faults, seen)
-    found = through(part.rows(), check, lambda number: on_progress(f"row {number} looked at"))
+    faults_of = partial(_faults, seen)
+    found = through(part.rows(), faults_of, lambda number: on_progress(f"row {number} looked at"))
     _check_rows(source, found)
     faults, off_grid = _closely(part, found)
     repeated = sum(count - 1 for count in seen.values())
@@ -203,7 +208,7 @@ def _looked(
     return _Looked(part, request.folder / name, found, counted, chosen, faults, off_grid, scorable, media)
 
 
-def _part(request: Prompts, source: Source, rules: Counting, store: PictureStore) -> _Part:
+def _part(request: RlRequest, source: Source, rules: Counting, store: PictureStore) -> _Part:
     """The file with the chat protocol it has, and the one it is rolled out in."""
     holds = get(source.format).HOLDS
     given = request.protocol and read_protocol(request.protocol)
@@ -229,7 +234,7 @@ def _part(request: Prompts, source: Source, rules: Counting, store: PictureStore
     )
 
 
-def _check_images(protocol: Protocol, request: Prompts) -> None:
+def _check_images(protocol: Protocol, request: RlRequest) -> None:
     """Refuse sources that show images in another way: the rows of a stage are shown in one."""
     for name, speaker in request.sources.items():
         if speaker.protocol.images != protocol.images:
@@ -319,7 +324,7 @@ def _closely(part: _Part, found: Survey) -> tuple[Counter[str], int]:
     return faults, off_grid
 
 
-def _scorable(part: _Part, request: Prompts) -> Scorable:
+def _scorable(part: _Part, request: RlRequest) -> Scorable:
     """How many rows can be scored, whatever a judge says, where there is one: a run would stop at the first other."""
     judged = request.reward.judge.endpoint is not None
     found = Scorable()
@@ -353,7 +358,7 @@ def _write(file: Path, part: _Part, places: set[int], media: set[str]) -> None:
     new.replace(file)
 
 
-def _result(request: Prompts, trained: _Looked, tried: _Looked | None) -> Result:
+def _result(request: RlRequest, trained: _Looked, tried: _Looked | None) -> Result:
     counted, chosen = trained.counted, trained.chosen
     tokens = array("q", (counted.tokens[at] for at in chosen))
     spoken = {each.protocol.system for each in (trained.part.own, *request.sources.values())}

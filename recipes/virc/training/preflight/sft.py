@@ -29,7 +29,7 @@ from virc.data.rows.sft import guessed
 from virc.data.token_lengths import counting, lengths
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, as_fields
-from virc.training.preflight import Request, Result
+from virc.training.preflight.types import Result, SftRequest
 
 TAKES: dict[str, Coordinates] = {"qwen2_vl": "permille", "qwen2_5_vl": "pixel", "qwen3_vl": "permille"}
 """What models of a type were trained to count boxes in."""
@@ -46,7 +46,7 @@ _LONGEST = 16
 OnProgress = Callable[[str], None]
 
 
-def looked_through(request: Request, on_progress: OnProgress = lambda text: None) -> Result:
+def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> Result:
     """Look at all rows.
 
     Args:
@@ -123,7 +123,7 @@ def useless(source: Source, rows: str, kinds: Counter[str], number: int, fault: 
     )
 
 
-def _chat_protocol_given(request: Request, source: Source, found: Survey) -> Protocol | None:
+def _chat_protocol_given(request: SftRequest, source: Source, found: Survey) -> Protocol | None:
     """The chat protocol in the file that the request names; where it names none, of the one beside the rows and that
     of the stage's system the first that is theirs.
 

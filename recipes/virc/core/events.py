@@ -1,0 +1,46 @@
+"""What work that takes long reports while it goes on, so that a caller decides what to print."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One report.
+
+    Args:
+        kind: `progress` replaces the progress before it; a `note` or `warning` stays; `log` is a line of an engine.
+        text: one line.
+        hint: what to do about a warning.
+    """
+
+    kind: Literal["progress", "note", "warning", "log"]
+    text: str
+    hint: str | None = None
+
+
+OnEvent = Callable[[Event], None]
+
+
+class Reporter:
+    """Sends events to a callback; without one, nowhere."""
+
+    def __init__(self, on_event: OnEvent | None = None) -> None:
+        self.send: OnEvent = on_event or (lambda event: None)
+
+    def progress(self, text: str) -> None:
+        """How far the work is."""
+        self.send(Event("progress", text))
+
+    def note(self, text: str) -> None:
+        """Something worth knowing."""
+        self.send(Event("note", text))
+
+    def warn(self, text: str, hint: str | None = None) -> None:
+        """Something that may be wrong, and what to do about it."""
+        self.send(Event("warning", text, hint))
+
+    def log(self, text: str) -> None:
+        """A line that an engine wrote."""
+        self.send(Event("log", text))

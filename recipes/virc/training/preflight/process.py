@@ -1,0 +1,114 @@
+"""The process that checks a stage's rows before its engine starts; it runs in the engine's interpreter.
+
+`python -m virc.training.preflight.process REQUEST` takes a request as JSON, or the name of a file that holds it. It
+prints one JSON object on stdout and its progress on stderr. An error is in that object too, with exit code 0.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import EngineError, ErrorFields, VircError, error_of, fields_of
+from virc.core.files import contents
+from virc.core.plan import Step
+from virc.training.preflight.types import Result, RlRequest, SftRequest
+
+_EVERY = 5.0  # seconds between two lines on stderr
+_MOST_BYTES = 16 * 2**20
+
+
+class _Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+    result: Result | None = None
+    error: ErrorFields | None = None
+
+
+def step(request: SftRequest | RlRequest, python: Path, recipes: Path) -> Step:
+    """The process that looks.
+
+    Args:
+        python: the engine's interpreter.
+        recipes: folder with the code of this package.
+    """
+    env = {
+        "PYTHONPATH": str(recipes),
+        "PYTHONDONTWRITEBYTECODE": "",
+        "OMP_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",  # there are several processes already
+    }
+    return Step(
+        (str(python), "-m", "virc.training.preflight.process", _encoded(request).decode()),
+        "check the rows",
+        env,
+    )
+
+
+def read(stdout: str) -> Result:
+    """What such a process printed.
+
+    Raises:
+        VircError: of the class that the mistake it found has.
+        EngineError: it printed something else.
+    """
+    try:
+        reply = msgspec.json.decode(stdout, type=_Reply, dec_hook=_path)
+    except msgspec.MsgspecError as error:
+        raise EngineError("the check of the rows printed no result") from error
+    if reply.result:
+        return reply.result
+    if reply.error is None:
+        raise EngineError("the check of the rows printed neither a result nor an error")
+    raise error_of(reply.error)
+
+
+def main(words: list[str]) -> int:
+    """The program: prints what it found, or the mistake."""
+    from virc.tools import registry as tools
+    from virc.training.preflight import rl, sft
+
+    try:
+        request = _request(words[0])
+        tools.load(request.loads)
+        if isinstance(request, RlRequest):
+            reply = _Reply(rl.check(request, _progress()))
+        else:
+            reply = _Reply(sft.check(request, _progress()))
+    except VircError as error:
+        reply = _Reply(error=fields_of(error))
+    print(_encoded(reply).decode())
+    return 0
+
+
+def _request(word: str) -> SftRequest | RlRequest:
+    try:
+        text = word.encode() if word.startswith("{") else contents(Path(word), _MOST_BYTES)
+        return msgspec.json.decode(text, type=SftRequest | RlRequest, dec_hook=_path)  # type: ignore[arg-type]
+    except (OSError, msgspec.MsgspecError) as error:
+        raise VircError(f"this is not a request: {error}") from error
+
+
+def _progress() -> Callable[[str], None]:
+    last = time.monotonic()
+
+    def show(text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _EVERY:
+            last = time.monotonic()
+            print(text, file=sys.stderr, flush=True)
+
+    return show
+
+
+def _encoded(value: SftRequest | RlRequest | _Reply) -> bytes:
+    return msgspec.json.encode(value, enc_hook=str)
+
+
+def _path(kind: type, value: Any) -> Any:
+    return kind(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
