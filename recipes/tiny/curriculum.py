@@ -19,6 +19,7 @@ from virc.data.synth.plane import meet
 from virc.reasoning.calls import Box
 from virc.reasoning.resize import Grid, smart_resize
 from virc.reasoning.session import Done, Message, Reply, Session
+from virc.tools.registry import known
 
 GRID_OF_TINY = Grid(factor=PATCH * MERGE, min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
 
@@ -167,7 +168,7 @@ def direct(rng: random.Random, sides: Sequence[int] = (3, 3, 4)) -> Example:
 
 def driven(question: str, picture: Image.Image, replies: Sequence[str], grid: Grid = GRID_OF_TINY) -> Example:
     """Replies driven through the same Session that inference uses."""
-    session = Session(worked.PROTOCOL, question, [picture], grid=grid)
+    session = Session(worked.PROTOCOL, question, [picture], grid=grid, tools=known())
     for text in replies:
         session.feed(Reply(text))
     done = session.next()

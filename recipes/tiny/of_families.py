@@ -18,11 +18,10 @@ from virc.data.synth.families import registry as families
 from virc.data.synth.glyphs import mask, plottable
 from virc.data.synth.tasks import GRID, Task
 from virc.data.synth.worked import Spot
-from virc.reasoning.calls import Box
+from virc.reasoning.calls import Box, Call
 from virc.reasoning.images import show
 from virc.reasoning.session import Message
 from virc.tools import scale
-from virc.tools.registry import Call
 
 Make = Callable[[random.Random], Example]
 Mix = Mapping[str, float]

@@ -14,6 +14,7 @@ from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.session import Ask, Reply, Session
+from virc.tools.registry import known
 
 TRIANGLE = Path(__file__).parents[1] / "pictures" / "triangle.png"
 
@@ -83,7 +84,7 @@ def test_the_embedded_model_says_the_same_in_a_batch() -> None:
     def ask(backend: LocalBackend, number: int) -> Ask:
         with Image.open(TRIANGLE) as triangle:
             shown = triangle.convert("RGB").resize((224 + 28 * (number % 4), 224 + 28 * (number % 3)))
-        asked = Session(protocol, "What is m∠B in triangle MBH?", [shown], backend.grid).next()
+        asked = Session(protocol, "What is m∠B in triangle MBH?", [shown], backend.grid, tools=known()).next()
         assert isinstance(asked, Ask)
         return asked
 

@@ -23,6 +23,7 @@ from virc.backends.openai.backend import OpenAIBackend
 from virc.core.errors import ConfigError
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Done, Session
+from virc.tools.registry import known
 
 GREEDY = Sampling()
 
@@ -241,7 +242,7 @@ def test_each_image_is_encoded_once_in_a_conversation(own: Protocol) -> None:
     looks = [LOOK, LOOK.replace("0, 0, 112", "8, 0, 112"), LOOK.replace("0, 0, 112", "16, 0, 112"), ANSWER]
     picture = Image.new("RGB", (224, 168), "white")
     ImageDraw.Draw(picture).ellipse((20, 20, 100, 100), fill="teal")
-    session = Session(own, "How large is angle H?", [picture])
+    session = Session(own, "How large is angle H?", [picture], tools=known())
     with serve(looks) as server:
         backend = OpenAIBackend(server.url)
         while not isinstance(step := session.next(), Done):
@@ -335,6 +336,7 @@ import sys
 sys.path[:0] = sys.argv[2:]
 from asks import ask
 from virc.backends.interface import Sampling
+from virc.tools.registry import known
 from virc.backends.openai.backend import OpenAIBackend
 backend = OpenAIBackend(sys.argv[1], timeout=600)
 try:

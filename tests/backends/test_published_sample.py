@@ -14,6 +14,7 @@ from virc.backends.replay import Recorded, read_conversation
 from virc.reasoning.images import open_image
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Done, Session
+from virc.tools.registry import known
 
 
 def recorded_chat_protocol(messages: list[Recorded]) -> tuple[Protocol, str]:
@@ -34,7 +35,7 @@ def solved(sample: Path) -> tuple[Session, list[dict[str, Any]], list[Recorded]]
     """The finished session, the requests the server got, and the recording."""
     recording = read_conversation(sample / "conversation.json")
     protocol, question = recorded_chat_protocol(recording)
-    session = Session(protocol, question, [open_image(sample / "image.png", "image.png")])
+    session = Session(protocol, question, [open_image(sample / "image.png", "image.png")], tools=known())
     with serve([m.content for m in recording if m.role == "assistant"]) as server:
         backend = OpenAIBackend(server.url)
         while not isinstance(step := session.next(), Done):

@@ -44,7 +44,7 @@ def spoken(
 ) -> Record:
     """The record of a conversation in that chat protocol, whose images are within it; the first is `side` x 112 px."""
     pictures = [Image.new("RGB", (side + 28 * each, 112), "white") for each in range(inputs)]
-    session = Session(protocol, question, pictures)
+    session = Session(protocol, question, pictures, tools=tools.known())
     for text in replies:
         session.feed(Reply(text))
     messages = tuple(

@@ -14,7 +14,7 @@ from virc.data.synth.plane import inside
 from virc.data.synth.problem import Split
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.session import Done, Reply, Session
-from virc.tools.registry import schemas
+from virc.tools.registry import known, schemas
 
 PROTOCOL = own_protocol(schemas(("crop_image", "scale_image", "display_image")))
 
@@ -89,7 +89,7 @@ def test_the_question_names_the_figure_and_looks_vary() -> None:
 
 def test_the_worked_solution_runs_through_session_to_the_right_answer() -> None:
     for diagram in many(60):
-        session = Session(PROTOCOL, diagram.question, [polygons.draw(diagram)])
+        session = Session(PROTOCOL, diagram.question, [polygons.draw(diagram)], tools=known())
         for text in worked.replies(polygons.solution(diagram)):
             unit = session.feed(Reply(text))
             assert not hasattr(unit, "reason"), unit
@@ -131,7 +131,7 @@ def test_a_question_about_a_missing_corner_ends_without_a_number() -> None:
     rng = random.Random(5)
     for diagram in many(20):
         question, search = polygons.absent(diagram, rng)
-        session = Session(PROTOCOL, question, [polygons.draw(diagram)])
+        session = Session(PROTOCOL, question, [polygons.draw(diagram)], tools=known())
         for text in worked.replies(search):
             session.feed(Reply(text))
         done = session.next()

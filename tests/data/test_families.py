@@ -24,6 +24,7 @@ from virc.data.synth.problem import DIFFICULTIES, LARGEST, Difficulty, Label, Sp
 from virc.reasoning.calls import Box
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Done, Reply, Session, Unit
+from virc.tools.registry import known
 
 NAMES = families.names()
 NEW = [name for name in NAMES if name != "polygons"]  # which has tests of its own
@@ -299,6 +300,7 @@ def test_every_path_runs_through_session_to_the_right_answer(
             [family.draw(problem)],
             Grid(max_pixels=LARGEST),
             tolerate=(),
+            tools=known(),
         )
         texts = worked.replies(solution, pattern, random.Random(1))
         units = [session.feed(Reply(text)) for text in texts]
@@ -367,7 +369,7 @@ def test_what_is_not_there_is_searched_for_and_refused(name: str, difficulty: Di
         asked = set(re.findall(r"\b(?:[A-Z][a-z]{2}|[A-Z])\b", question)) - {"How", "Find"}
         asked |= {letter for word in re.findall(r"\b[A-Z]{2,}\b", question) for letter in word}
         assert asked - there, question
-        session = Session(worked.PROTOCOL, question, [family.draw(problem)], tolerate=())
+        session = Session(worked.PROTOCOL, question, [family.draw(problem)], tolerate=(), tools=known())
         for text in worked.replies(search):
             assert isinstance(session.feed(Reply(text)), Unit)
         done = session.next()

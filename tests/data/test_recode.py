@@ -16,12 +16,11 @@ from virc.data.convert.recode import Boxes, recoded, replayed, rewritten
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.data.synth import worked
 from virc.data.synth.families import polygons
-from virc.reasoning.calls import Size
+from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.protocol import Coordinates, Protocol, own_protocol
 from virc.reasoning.session import Reply, Session, Unit
 from virc.tools import registry as tools
-from virc.tools.registry import ToolError, View
 
 NAMES = ("crop_image", "scale_image", "display_image")
 PIXEL = worked.PROTOCOL
@@ -127,7 +126,7 @@ def test_a_box_that_cannot_be_rewritten_is_a_fault(text: str, error: type[Except
 def drawn(seed: int) -> tuple[Session, Record]:
     """A worked trajectory and its record, with its images as bytes."""
     diagram = polygons.generate(random.Random(seed))
-    session = Session(PIXEL, diagram.question, [polygons.draw(diagram)])
+    session = Session(PIXEL, diagram.question, [polygons.draw(diagram)], tools=tools.known())
     for text in worked.replies(polygons.solution(diagram)):
         session.feed(Reply(text))
     messages = (Message(each.role, MARK * len(each.images) + each.text) for each in session.trace().messages)
@@ -139,7 +138,7 @@ def units(record: Record, protocol: Protocol) -> list[Unit]:
     """What a session makes of a record's replies."""
     assert record.question is not None
     inputs = [Image.open(io.BytesIO(record.images[0].data or b"")).convert("RGB")]
-    session = Session(protocol, record.question, inputs)
+    session = Session(protocol, record.question, inputs, tools=tools.known())
     found = [session.feed(Reply(each.content)) for each in record.messages if each.role == "assistant"]
     assert all(isinstance(unit, Unit) for unit in found)
     return found  # type: ignore[return-value]

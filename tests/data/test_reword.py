@@ -20,6 +20,7 @@ from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Reply, Session
 from virc.reasoning.writing import written
+from virc.tools.registry import known
 
 QUESTION = "How large is A?"
 BARE = Grammar(
@@ -60,7 +61,7 @@ def record(tmp_path: Path) -> Record:
 
 def told(folder: Path, replies: tuple[str, ...]) -> Record:
     Image.new("RGB", (112, 84), "white").save(folder / "0.png")
-    session = Session(worked.PROTOCOL, QUESTION, [Image.open(folder / "0.png")])
+    session = Session(worked.PROTOCOL, QUESTION, [Image.open(folder / "0.png")], tools=known())
     for reply in replies:
         session.feed(Reply(reply))
     for at, shown in enumerate(session.images[1:], 1):

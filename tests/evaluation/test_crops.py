@@ -23,6 +23,7 @@ from virc.reasoning.images import show
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Session
+from virc.tools.registry import known
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -162,8 +163,8 @@ def test_a_twin_of_another_size_costs_its_row_alone(server: Server, problems: Pa
 
 def test_a_crop_and_all_that_is_made_of_it_are_cut_from_what_lies_beneath(own: Protocol) -> None:
     page, other = picture(), picture().rotate(180)
-    swapped = Session(own, "?", [show(page, QWEN2).over(other)])
-    alone, beneath = Session(own, "?", [page]), Session(own, "?", [other])
+    swapped = Session(own, "?", [show(page, QWEN2).over(other)], tools=known())
+    alone, beneath = Session(own, "?", [page], tools=known()), Session(own, "?", [other], tools=known())
     for reply in (CUT, GROWN, LARGE, PART, AGAIN, WHOLE, answered("5")):
         for session in (swapped, alone, beneath):
             session.feed(reply)

@@ -257,7 +257,7 @@ def test_one_model_has_no_filters_between_models_and_all_is_shown_where_none_is_
 
 def _trace(folder: Path) -> None:
     protocol = own_protocol(tools.schemas(["crop_image"]))
-    running = Session(protocol, "How many?", [Image.new("RGB", (56, 56))])
+    running = Session(protocol, "How many?", [Image.new("RGB", (56, 56))], tools=tools.known())
     running.feed(Reply("<think>I count.</think><answer>5</answer>"))
     write_trace(folder, running.trace(), running.images, {})
 

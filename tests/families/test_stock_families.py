@@ -20,6 +20,7 @@ from virc.reasoning.images import open_image
 from virc.reasoning.messages import ToolText
 from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.reasoning.session import Reply, Session
+from virc.tools.registry import known
 
 # Names as servers, hubs and file folders have them.
 NAMES = {
@@ -75,7 +76,7 @@ def test_a_family_says_its_sources_and_its_protocol_asks_a_question(name: str) -
     assert family.sources
     protocol = families.protocol(family)
     picture = Image.new("RGB", (700, 500))
-    ask = Session(protocol, "How many?", [picture], family.grid).next()
+    ask = Session(protocol, "How many?", [picture], family.grid, tools=known()).next()
     text = "\n".join(message.text for message in ask.messages)  # type: ignore[union-attr]
     assert "How many?" in text
     assert "<tools>" in text
@@ -119,7 +120,7 @@ def test_a_box_is_cut_in_the_unit_of_the_family(name: str) -> None:
     family, call = families.get(name), QUARTERS[name]
     picture = Image.new("RGB", (980, 700), "white")
     picture.paste((200, 0, 0), (490, 350, 980, 700))
-    session = Session(families.protocol(family), "?", [picture], family.grid)
+    session = Session(families.protocol(family), "?", [picture], family.grid, tools=known())
     text = json.dumps({"name": call.name, "arguments": call.arguments})
     unit = session.feed(Reply(f"<tool_call>{text}</tool_call>"))
     assert unit.call, unit  # type: ignore[union-attr]
@@ -130,7 +131,9 @@ def test_a_box_is_cut_in_the_unit_of_the_family(name: str) -> None:
 
 
 def test_top_and_left_of_gemma_are_not_mixed_up() -> None:
-    session = Session(families.protocol(families.get("gemma4")), "?", [Image.new("RGB", (960, 480))])
+    session = Session(
+        families.protocol(families.get("gemma4")), "?", [Image.new("RGB", (960, 480))], tools=known()
+    )
     unit = session.feed(
         Reply('<tool_call>{"name": "crop_image", "arguments": {"box_2d": [0, 500, 250, 1000]}}</tool_call>')
     )
@@ -143,7 +146,7 @@ def test_top_and_left_of_gemma_are_not_mixed_up() -> None:
 )
 def test_a_box_in_another_unit_is_never_cut(box: list[float]) -> None:
     protocol = families.protocol(families.get("qwen2.5-vl"))
-    session = Session(protocol, "?", [Image.new("RGB", (1400, 1008))])
+    session = Session(protocol, "?", [Image.new("RGB", (1400, 1008))], tools=known())
     text = json.dumps({"name": "crop_image", "arguments": {"bbox_2d": box, "image_index": 0}})
     rejected = session.feed(Reply(f"<tool_call>{text}</tool_call>"))
     assert rejected.reason  # type: ignore[union-attr]

@@ -4,12 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virc.reasoning.calls import Size
+from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.coordinates import resolve_box, resolve_index
 from virc.reasoning.grammar import Index
 from virc.reasoning.protocol import BoxForm, Coordinates
 from virc.tools import registry as tools
-from virc.tools.registry import ToolError, View
 
 SIZE = (336, 252)
 

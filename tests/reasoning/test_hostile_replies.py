@@ -11,6 +11,7 @@ from replies import answer, asked, call, finished, picture
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Ask, Done, Reply, Session
 from virc.reasoning.trace import Failure, Rejected, Trace, Unit
+from virc.tools.registry import known
 
 FAULTS = {
     "no tags": (Reply("97"), "tags"),
@@ -47,7 +48,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_faulty_reply_is_rejected_and_changes_nothing(own: Protocol, fault: str) -> None:
     reply, kind = FAULTS[fault]
-    session = Session(own, "?", [picture()])
+    session = Session(own, "?", [picture()], tools=known())
     before = asked(session)
     rejected = session.feed(reply)
     assert isinstance(rejected, Rejected)
@@ -66,7 +67,7 @@ def test_a_faulty_reply_is_rejected_and_changes_nothing(own: Protocol, fault: st
 
 
 def test_the_reason_for_a_cut_reply_is_the_token_limit_only_where_it_is(own: Protocol) -> None:
-    session = Session(own, "?", [picture()])
+    session = Session(own, "?", [picture()], tools=known())
     cut = session.feed(Reply("<think>so I", finish="length"))
     assert isinstance(cut, Rejected)
     assert "token limit" in cut.reason
@@ -75,7 +76,7 @@ def test_the_reason_for_a_cut_reply_is_the_token_limit_only_where_it_is(own: Pro
 
 
 def test_endless_tool_calls_end_without_an_answer(own: Protocol) -> None:
-    session = Session(own, "?", [picture()])
+    session = Session(own, "?", [picture()], tools=known())
     for turn in range(16):
         assert isinstance(asked(session), Ask)
         assert isinstance(session.feed(call(image_index=turn)), Unit)
@@ -97,7 +98,7 @@ replies = st.lists(pieces | st.text(st.characters(codec=None), max_size=6), max_
 def test_any_replies_leave_a_trace_that_can_be_written_and_read(
     own: Protocol, texts: list[str], finish: Any
 ) -> None:
-    session = Session(own, "?", [picture(56, 56)], max_turns=3)
+    session = Session(own, "?", [picture(56, 56)], max_turns=3, tools=known())
     fed = 0
     for text in texts:
         if isinstance(session.next(), Done):

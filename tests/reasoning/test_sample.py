@@ -10,12 +10,15 @@ from PIL import Image, ImageChops, ImageStat
 from virc.reasoning.images import open_image
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Done, Reply, Session, Unit
+from virc.tools.registry import known
 
 
 @pytest.fixture(scope="module")
 def replayed(sample: Path, own: Protocol) -> tuple[Session, list[dict[str, str]]]:
     recorded = json.loads((sample / "conversation.json").read_text(encoding="utf-8"))
-    session = Session(own, r"Find $m\angle H$", [open_image(sample / "image.png", "image.png")])
+    session = Session(
+        own, r"Find $m\angle H$", [open_image(sample / "image.png", "image.png")], tools=known()
+    )
     for message in recorded:
         if message["role"] == "assistant":
             assert isinstance(session.feed(Reply(message["content"])), Unit)

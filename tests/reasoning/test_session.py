@@ -9,12 +9,13 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import SOLVE, Reply, Session
 from virc.reasoning.trace import Failure, ImageRecord, Message, Rejected, Trace, Unit
+from virc.tools.registry import known
 
 QUESTION = "What is {index}, and what is {question}?"
 
 
 def test_a_problem_runs_from_question_to_answer(own: Protocol) -> None:
-    session = Session(own, QUESTION, [picture()])
+    session = Session(own, QUESTION, [picture()], tools=known())
     first = asked(session)
     assert [message.role for message in first.messages] == ["system", "user"]
     assert first.messages[0].text == own.system
@@ -51,13 +52,13 @@ def test_a_problem_runs_from_question_to_answer(own: Protocol) -> None:
 def test_a_crop_is_cut_from_the_image_as_shown(own: Protocol) -> None:
     image = Image.new("RGB", (322, 245), "white")
     image.paste("black", (0, 0, 161, 245))
-    session = Session(own, "?", [image])
+    session = Session(own, "?", [image], tools=known())
     session.feed(call("crop_image", bbox_2d=[168, 0, 336, 252]))
     assert asked(session).images[1].pixels.crop((8, 0, 168, 252)).getextrema() == ((255, 255),) * 3
 
 
 def test_several_pictures_are_announced_before_the_question(own: Protocol) -> None:
-    session = Session(own, "Which?", [picture(), picture(56, 84)])
+    session = Session(own, "Which?", [picture(), picture(56, 84)], tools=known())
     message = asked(session).messages[1]
     assert message.images == (0, 1)
     assert message.text.startswith("Image 0: 336 x 252.\nImage 1: 56 x 84.\nQuestion: Which?")
@@ -65,12 +66,12 @@ def test_several_pictures_are_announced_before_the_question(own: Protocol) -> No
     assert isinstance(unit, Unit)
     assert unit.shown == 2
     with pytest.raises(ValueError, match="at least one"):
-        Session(own, "Which?", [])
+        Session(own, "Which?", [], tools=known())
 
 
 def test_a_model_of_squares_sees_inputs_at_a_thousand_and_crops_in_permille(own: Protocol) -> None:
     square = msgspec.structs.replace(own, images="square_1000", coordinates="permille")
-    session = Session(square, "?", [picture(400, 100)])
+    session = Session(square, "?", [picture(400, 100)], tools=known())
     assert asked(session).images[0].size == (1000, 1000)
     unit = session.feed(call("crop_image", bbox_2d=[0, 0, 999, 500]))
     assert isinstance(unit, Unit)
@@ -80,25 +81,25 @@ def test_a_model_of_squares_sees_inputs_at_a_thousand_and_crops_in_permille(own:
 
 
 def test_images_are_shown_on_the_grid_of_the_model(own: Protocol) -> None:
-    session = Session(own, "?", [picture()], Grid(32, 4 * 1024, 64 * 1024))
+    session = Session(own, "?", [picture()], Grid(32, 4 * 1024, 64 * 1024), tools=known())
     assert asked(session).images[0].size == (288, 192)
 
 
 def test_what_is_tolerated_is_named_and_the_rest_rejected(own: Protocol) -> None:
     clamped = call("crop_image", bbox_2d=[-9, 0, 400, 252])
     snapped = call("scale_image", scale_factor=1.9)
-    session = Session(own, "?", [picture()])
+    session = Session(own, "?", [picture()], tools=known())
     for reply, name in ((clamped, "box_clamped"), (snapped, "factor_snapped")):
         unit = session.feed(reply)
         assert isinstance(unit, Unit)
         assert unit.deviations == (name,)
-    strict = Session(own, "?", [picture()], tolerate=())
+    strict = Session(own, "?", [picture()], tolerate=(), tools=known())
     for reply, name in ((clamped, "box_clamped"), (snapped, "factor_snapped")):
         rejected = strict.feed(reply)
         assert isinstance(rejected, Rejected)
         assert rejected.kind == "deviation"
         assert name in rejected.reason
-    lenient = Session(own, "?", [picture()], tolerate=SOLVE | {"index_negative"})
+    lenient = Session(own, "?", [picture()], tolerate=SOLVE | {"index_negative"}, tools=known())
     last = lenient.feed(call(image_index=-1))
     assert isinstance(last, Unit)
     assert last.call is not None
@@ -106,24 +107,24 @@ def test_what_is_tolerated_is_named_and_the_rest_rejected(own: Protocol) -> None
 
 
 def test_a_tool_outside_the_chat_protocol_is_rejected(own: Protocol) -> None:
-    session = Session(msgspec.structs.replace(own, tools=("crop_image",)), "?", [picture()])
+    session = Session(msgspec.structs.replace(own, tools=("crop_image",)), "?", [picture()], tools=known())
     rejected = session.feed(call("display_image"))
     assert isinstance(rejected, Rejected)
     assert "there are: crop_image" in rejected.reason
-    renamed = Session(msgspec.structs.replace(own, tools=("zoom",)), "?", [picture()])
+    renamed = Session(msgspec.structs.replace(own, tools=("zoom",)), "?", [picture()], tools=known())
     assert isinstance(renamed.feed(call("zoom")), Rejected)
 
 
 def test_the_repetition_limit_is_that_of_the_chat_protocol(own: Protocol) -> None:
     text = "<think>" + "no. " * 20 + "</think><answer>1</answer>"
-    off = Session(msgspec.structs.replace(own, repeat_limit=0), "?", [picture()])
+    off = Session(msgspec.structs.replace(own, repeat_limit=0), "?", [picture()], tools=known())
     assert isinstance(off.feed(Reply(text)), Unit)
     across_lines = "<think>" + "no.\n" * 20 + "</think><answer>1</answer>"
-    assert isinstance(Session(own, "?", [picture()]).feed(Reply(across_lines)), Unit)
+    assert isinstance(Session(own, "?", [picture()], tools=known()).feed(Reply(across_lines)), Unit)
 
 
 def test_an_answer_in_the_last_turn_counts(own: Protocol) -> None:
-    session = Session(own, "?", [picture()], max_turns=2)
+    session = Session(own, "?", [picture()], max_turns=2, tools=known())
     session.feed(call())
     session.feed(answer("97"))
     assert finished(session).answer == "97"
@@ -131,7 +132,7 @@ def test_an_answer_in_the_last_turn_counts(own: Protocol) -> None:
 
 @pytest.mark.parametrize("text", ["unreadable", " Unreadable \n", "UNREADABLE", "", "  "])
 def test_a_refusal_is_no_answer(own: Protocol, text: str) -> None:
-    session = Session(own, "?", [picture()])
+    session = Session(own, "?", [picture()], tools=known())
     session.feed(answer(text))
     trace = finished(session)
     assert trace.answer is None
@@ -141,7 +142,7 @@ def test_a_refusal_is_no_answer(own: Protocol, text: str) -> None:
 
 
 def test_a_session_stopped_from_outside_keeps_what_there_is(own: Protocol) -> None:
-    session = Session(own, "?", [picture()])
+    session = Session(own, "?", [picture()], tools=known())
     session.feed(call())
     rejected = session.feed(Reply("?"))
     session.stop("interrupted", "stopped by Ctrl-C")
@@ -150,14 +151,14 @@ def test_a_session_stopped_from_outside_keeps_what_there_is(own: Protocol) -> No
     assert trace.failure == Failure("interrupted", "stopped by Ctrl-C")
     assert (len(trace.units), trace.pending) == (1, (rejected,))
 
-    answered = Session(own, "?", [picture()])
+    answered = Session(own, "?", [picture()], tools=known())
     answered.feed(answer("97"))
     answered.stop("interrupted", "too late")
     assert (finished(answered).answer, finished(answered).failure) == ("97", None)
 
 
 def test_an_image_that_grew_too_long_to_be_shown_is_a_rejected_call(own: Protocol) -> None:
-    session = Session(own, "?", [picture(6000, 30)])
+    session = Session(own, "?", [picture(6000, 30)], tools=known())
     assert asked(session).images[0].size == (5992, 28)
     for reply in (call(), call("scale_image", scale_factor=2), call("crop_image", bbox_2d=[0, 0, 5992, 28])):
         rejected = session.feed(reply)
@@ -167,7 +168,7 @@ def test_an_image_that_grew_too_long_to_be_shown_is_a_rejected_call(own: Protoco
 
 
 def test_an_image_shown_again_is_encoded_once_for_all_its_showings(own: Protocol) -> None:
-    session = Session(own, "?", [picture()])
+    session = Session(own, "?", [picture()], tools=known())
     for index in (0, 1, 0):
         assert isinstance(session.feed(call(image_index=index)), Unit)
     assert (
@@ -178,17 +179,20 @@ def test_an_image_shown_again_is_encoded_once_for_all_its_showings(own: Protocol
 
 
 def test_sessions_on_one_problem_share_its_pictures_and_nothing_else(own: Protocol) -> None:
-    first = Session(own, "?", [picture(400, 100), picture()])
+    first = Session(own, "?", [picture(400, 100), picture()], tools=known())
     first.feed(call())
-    second = Session(own, "?", first.images[:2])
+    second = Session(own, "?", first.images[:2], tools=known())
     assert [shown is other for shown, other in zip(second.images, first.images, strict=False)] == [True, True]
-    assert asked(second).messages == asked(Session(own, "?", [picture(400, 100), picture()])).messages
+    assert (
+        asked(second).messages
+        == asked(Session(own, "?", [picture(400, 100), picture()], tools=known())).messages
+    )
     second.feed(call("scale_image", scale_factor=2))
     assert (len(first.images), len(second.images)) == (3, 3)
 
 
 def test_what_tools_make_holds_no_more_than_the_largest_picture(own: Protocol) -> None:
-    session = Session(own, "?", [Image.new("RGB", (3560, 3560))])  # 12.5 million pixels
+    session = Session(own, "?", [Image.new("RGB", (3560, 3560))], tools=known())  # 12.5 million pixels
     for _ in range(7):
         assert isinstance(session.feed(call()), Unit)
     rejected = session.feed(call())
@@ -199,7 +203,7 @@ def test_what_tools_make_holds_no_more_than_the_largest_picture(own: Protocol) -
 
 
 def test_sampled_ids_and_counts_are_kept(own: Protocol) -> None:
-    session = Session(own, "?", [picture()])
+    session = Session(own, "?", [picture()], tools=known())
     reply = answer("97", token_ids=(5, 6, 7), prompt_tokens=100, completion_tokens=3)
     unit = session.feed(reply)
     assert isinstance(unit, Unit)
@@ -208,14 +212,14 @@ def test_sampled_ids_and_counts_are_kept(own: Protocol) -> None:
 
 
 def test_an_ask_is_a_snapshot(own: Protocol) -> None:
-    session = Session(own, "?", [picture()])
+    session = Session(own, "?", [picture()], tools=known())
     ask = asked(session)
     session.feed(call())
     assert (len(ask.messages), len(ask.images)) == (2, 1)
 
 
 def test_text_no_file_can_hold_is_replaced(own: Protocol) -> None:
-    session = Session(own, "what \udcff?", [picture()])
+    session = Session(own, "what \udcff?", [picture()], tools=known())
     session.feed(answer("a \ud800 b"))
     trace = finished(session)
     assert (trace.question, trace.answer) == ("what ??", "a ? b")

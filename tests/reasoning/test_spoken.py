@@ -14,6 +14,7 @@ from virc.reasoning.resize import Grid
 from virc.reasoning.session import Reply, Session
 from virc.reasoning.trace import Message, Rejected, Unit
 from virc.systems import registry as systems
+from virc.tools.registry import known
 
 SMALL = Grid(max_pixels=336 * 252)
 
@@ -35,7 +36,7 @@ def taken(session: Session, text: str, **more: object) -> Unit:
 
 
 def test_a_bare_box_is_zoomed_into_and_the_reply_ends_there(vlm_r3: Protocol) -> None:
-    session = Session(vlm_r3, "How many?", [picture()])
+    session = Session(vlm_r3, "How many?", [picture()], tools=known())
     assert asked(session).stop == ("]}", "</answer>")
     box = 'The left half.\n{"bbox_2d": [0, 0, 84, 84]}'
     unit = taken(session, f"{box}\nIt shows 3.\n<answer>3</answer>", token_ids=[1, 2, 3])
@@ -49,14 +50,14 @@ def test_a_bare_box_is_zoomed_into_and_the_reply_ends_there(vlm_r3: Protocol) ->
 
 
 def test_a_reply_that_ends_where_it_may_keeps_its_ids(vlm_r3: Protocol) -> None:
-    session = Session(vlm_r3, "How many?", [picture()])
+    session = Session(vlm_r3, "How many?", [picture()], tools=known())
     unit = taken(session, 'a {"bbox_2d": [0, 0, 84, 84]}', token_ids=[1, 2, 3])
     assert unit.token_ids == (1, 2, 3)
     assert asked(session).messages[-2].token_ids == (1, 2, 3)
 
 
 def test_a_zoom_is_always_of_the_picture_itself(vlm_r3: Protocol) -> None:
-    session = Session(vlm_r3, "How many?", [picture()])
+    session = Session(vlm_r3, "How many?", [picture()], tools=known())
     for _ in range(2):
         taken(session, '{"bbox_2d": [0, 0, 84, 84]}')
     assert [record.parent for record in session.trace().images] == [None, 0, 0]
@@ -66,7 +67,7 @@ def test_a_zoom_is_always_of_the_picture_itself(vlm_r3: Protocol) -> None:
 
 
 def test_a_model_without_tools_thinks_and_answers(plain: Protocol) -> None:
-    session = Session(plain, "Which flower?", [picture()])
+    session = Session(plain, "Which flower?", [picture()], tools=known())
     rejected = session.feed(
         Reply('<think>a</think><tool_call>{"name": "crop_image", "arguments": {}}</tool_call>')
     )
@@ -78,15 +79,15 @@ def test_a_model_without_tools_thinks_and_answers(plain: Protocol) -> None:
 
 
 def test_an_empty_system_message_is_not_sent(plain: Protocol) -> None:
-    session = Session(msgspec.structs.replace(plain, system=""), "Which?", [picture()])
+    session = Session(msgspec.structs.replace(plain, system=""), "Which?", [picture()], tools=known())
     assert [message.role for message in asked(session).messages] == ["user"]
 
 
 def test_what_no_mark_stands_around_is_the_answer(plain: Protocol) -> None:
     spoken = msgspec.structs.replace(plain, grammar=Grammar(think=None, calls=(), answer=None))
-    session = Session(spoken, "Which?", [picture()])
+    session = Session(spoken, "Which?", [picture()], tools=known())
     assert taken(session, " It is \\boxed{B}.\n").answer == "It is \\boxed{B}."
-    empty = Session(spoken, "Which?", [picture()])
+    empty = Session(spoken, "Which?", [picture()], tools=known())
     taken(empty, " \n")
     assert finished(empty).failure is not None
 
@@ -111,7 +112,7 @@ def test_the_same_quarter_is_cut_whatever_it_is_counted_in(
     """The file has 1000 x 750 px and is shown with 336 x 252."""
     image = Image.new("RGB", (1000, 750), "white")
     image.paste((0, 0, 255), (500, 0, 1000, 375))
-    session = Session(speaking(own, coordinates, form), "?", [image], SMALL)
+    session = Session(speaking(own, coordinates, form), "?", [image], SMALL, tools=known())
     assert session.images[0].size == (336, 252)
     call = f'{{"name": "crop_image", "arguments": {{"bbox_2d": {written}, "image_index": 0}}}}'
     unit = taken(session, f"<think></think><tool_call>{call}</tool_call>")
@@ -121,7 +122,7 @@ def test_the_same_quarter_is_cut_whatever_it_is_counted_in(
 
 
 def test_of_what_a_tool_made_the_file_is_what_was_shown(own: Protocol) -> None:
-    session = Session(speaking(own, "original"), "?", [Image.new("RGB", (1000, 750))], SMALL)
+    session = Session(speaking(own, "original"), "?", [Image.new("RGB", (1000, 750))], SMALL, tools=known())
     call = '{"name": "crop_image", "arguments": {"bbox_2d": [500, 0, 1000, 375], "image_index": 0}}'
     taken(session, f"<think></think><tool_call>{call}</tool_call>")
     again = call.replace("[500, 0, 1000, 375]", "[0, 0, 84, 84]").replace('index": 0', 'index": 1')
@@ -135,7 +136,10 @@ def test_the_image_shown_last_can_be_the_one_that_is_meant(own: Protocol) -> Non
         "<bbox>", "</bbox>", "list", "crop_image", unnamed=("bbox_2d",), given={"image_index": "last"}
     )
     session = Session(
-        msgspec.structs.replace(own, grammar=Grammar(calls=(form,))), "?", [picture(), picture(168, 168)]
+        msgspec.structs.replace(own, grammar=Grammar(calls=(form,))),
+        "?",
+        [picture(), picture(168, 168)],
+        tools=known(),
     )
     for place in (1, 2):
         unit = taken(session, "<think></think><bbox>[0, 0, 84, 84]</bbox>")
@@ -146,7 +150,7 @@ def test_the_image_shown_last_can_be_the_one_that_is_meant(own: Protocol) -> Non
 @pytest.mark.parametrize("name", CASES)
 def test_a_trace_of_any_grammar_is_written_and_read(own: Protocol, name: str) -> None:
     case = CASES[name]
-    session = Session(msgspec.structs.replace(own, grammar=case.grammar), "?", [picture()])
+    session = Session(msgspec.structs.replace(own, grammar=case.grammar), "?", [picture()], tools=known())
     assert session.feed(Reply(case.answer)).text
     trace = finished(session)
     assert trace.answer == case.answered.answer

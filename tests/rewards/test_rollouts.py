@@ -34,6 +34,7 @@ from virc.rewards.means import Means
 from virc.rewards.verl import Settings
 from virc.systems import registry as systems
 from virc.systems.registry import Judging, Reward
+from virc.tools.registry import known
 
 TEMPLATE = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
 QUESTION = "How long is AB?"
@@ -51,7 +52,9 @@ def picture(tmp_path: Path) -> Path:
 def trace_of(replies: Sequence[str], picture: Path, most: int = 16) -> str:
     """What a rollout of these replies leaves, as the agent loop hands it over."""
     with Image.open(picture) as image:
-        session = Session(TEMPLATE, QUESTION, [image.convert("RGB")], tolerate=(), max_turns=most)
+        session = Session(
+            TEMPLATE, QUESTION, [image.convert("RGB")], tolerate=(), max_turns=most, tools=known()
+        )
     for reply in replies:
         if isinstance(session.feed(Reply(reply)), Rejected) or isinstance(session.next(), Done):
             break
@@ -218,6 +221,7 @@ def test_a_total_says_what_a_rollout_is_worth(picture: Path, tmp_path: Path) -> 
 
 WORKER = """
 import asyncio, json, sys
+from virc.tools.registry import known
 from virc.rewards.verl import compute_score
 found = asyncio.run(compute_score(**json.loads(sys.argv[1]), settings=sys.argv[2]))
 print(json.dumps(found))
@@ -269,7 +273,7 @@ def test_vlm_r3_in_its_own_words(replies: list[str], value: float, calls: int, p
     """Bare boxes, and what stands before them is the thought: rolled out as its system words it."""
     spoken = chat_protocol.of_system(systems.get("vlm-r3")).protocol
     with Image.open(picture) as image:
-        session = Session(spoken, QUESTION, [image.convert("RGB")], tolerate=(), max_turns=8)
+        session = Session(spoken, QUESTION, [image.convert("RGB")], tolerate=(), max_turns=8, tools=known())
     for reply in replies:
         if isinstance(session.feed(Reply(reply)), Rejected) or isinstance(session.next(), Done):
             break

@@ -15,6 +15,7 @@ from virc.engines.verl.agent_prefix import Prefix
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.images import open_image
 from virc.reasoning.session import Session
+from virc.tools.registry import known
 
 
 def main(file: str, model: str, protocol: str, folder: str, rollout: str) -> None:
@@ -31,7 +32,7 @@ def main(file: str, model: str, protocol: str, folder: str, rollout: str) -> Non
             ask = Prefix(record, chat_protocol, spoken.grid).next()
         else:
             images = [open_image(record.images[index].read(), "") for index in inputs_of(record)]
-            ask = Session(chat_protocol, record.question or "", images, spoken.grid).next()
+            ask = Session(chat_protocol, record.question or "", images, spoken.grid, tools=known()).next()
         counts.append(len(spoken.encode(ask)))  # type: ignore[arg-type]
     print(json.dumps(counts))
 

@@ -14,6 +14,7 @@ from virc.models.chat_protocol import read_protocol
 from virc.reasoning.images import open_image
 from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.session import Ask, Session
+from virc.tools.registry import known
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
@@ -41,7 +42,10 @@ def backend() -> LocalBackend:
 @pytest.fixture(scope="module")
 def ask() -> Ask:
     session = Session(
-        read_protocol(TINY / FILE_NAME), "In triangle BLA, find m∠L.", [open_image(PICTURE, "it")]
+        read_protocol(TINY / FILE_NAME),
+        "In triangle BLA, find m∠L.",
+        [open_image(PICTURE, "it")],
+        tools=known(),
     )
     asked = session.next()
     assert isinstance(asked, Ask)

@@ -19,6 +19,7 @@ from virc.reasoning.images import Shown, open_image
 from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.session import Ask, Reply, Session, Unit
 from virc.solving.one import SolveConfig, solve
+from virc.tools.registry import known
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
@@ -112,7 +113,7 @@ def stored(backend: Scripted, tmp_path_factory: pytest.TempPathFactory) -> dict[
     given = child("rows_child.py", folder / "rl.parquet")[2]
     info = given["extra_info"]
     picture = Path(info["images"][0]["image"].removeprefix("file://"))
-    session = Session(read_protocol(PROTOCOL), info["question"], [open_image(picture, "it")])
+    session = Session(read_protocol(PROTOCOL), info["question"], [open_image(picture, "it")], tools=known())
     for message in info["prompt"]:
         if message["role"] == "assistant":
             assert isinstance(session.feed(Reply(message["content"])), Unit)

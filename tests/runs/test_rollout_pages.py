@@ -44,7 +44,7 @@ def picture(tmp_path: Path) -> Path:
 
 def session(chat_protocol: Protocol, picture: Path, *replies: str) -> Trace:
     with Image.open(picture) as image:
-        held = Session(chat_protocol, "How many?", [image.convert("RGB")], tolerate=())
+        held = Session(chat_protocol, "How many?", [image.convert("RGB")], tolerate=(), tools=tools.known())
     for reply in replies:
         held.feed(Reply(reply))
     return held.trace()
@@ -93,7 +93,7 @@ def test_replies_cut_and_refused_and_calls_are_counted_from_the_traces(
     refused = session(chat_protocol, picture, CROP, "no tags")
     cut = msgspec.structs.replace(refused, pending=(Rejected("x", "length", "cut"),))
     full = session(chat_protocol, picture, CROP)
-    held = Session(chat_protocol, "How many?", [Image.new("RGB", (112, 112))])
+    held = Session(chat_protocol, "How many?", [Image.new("RGB", (112, 112))], tools=tools.known())
     held.stop("turns", rollouts.OUT_OF_TOKENS)
     found = measures(
         [
@@ -180,7 +180,7 @@ def test_a_tool_of_ones_own_is_found_among_the_runs_copies(
     chat_protocol: Protocol, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process that goes on with a run may know nothing of where the tool came from."""
-    monkeypatch.setattr(tools, "_OWN", {})
+    monkeypatch.setattr(tools, "_CUSTOM", {})
     code = tmp_path / "code"
     code.mkdir()
     source = Path(tools.get("display_image").__file__ or "").read_text()
@@ -190,7 +190,7 @@ def test_a_tool_of_ones_own_is_found_among_the_runs_copies(
         offered, picture, CROP.replace("crop_image", "peek").replace(', "bbox_2d": [0, 0, 56, 84]', "")
     )
     assert [unit.call and unit.call.name for unit in trace.units] == ["peek"]
-    tools._OWN.clear()
+    tools._CUSTOM.clear()
     rollouts.leave(tmp_path / "rollouts", 1, [rollout(trace, images=[str(picture)])])
     assert rollout_pages.render(tmp_path / "rollouts", "mine") == []
     assert (tmp_path / "rollouts" / "step_1" / "1-1" / "index.html").exists()

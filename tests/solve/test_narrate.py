@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from solving import CROP, answer, think
 
+from virc.reasoning.calls import Call
 from virc.reasoning.grammar import TAGS, CallForm, Grammar
 from virc.reasoning.session import Rejected, Unit
 from virc.solving.one import Piece
-from virc.tools.registry import Call
 from virc_cli.solving.narrate import Narrator, Thoughts
 
 BARE = Grammar(think=None, calls=(CallForm(body="arguments", tool="zoom_image"),))

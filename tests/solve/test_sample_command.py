@@ -38,6 +38,7 @@ from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.reasoning.session import Reply, Session
 from virc.scoring.rules import same
 from virc.solving import batch as solve_batch
+from virc.tools.registry import known
 
 MIXED = [WRONG, RIGHT, NO_TAGS, LOOKED, RIGHT, SHOWN_AGAIN, OUTSIDE, LATE]
 NEVER = [WRONG, REFUSED, BAD_JSON, MARKED, WRONG, OUTSIDE, NO_TAGS, WRONG]
@@ -56,7 +57,7 @@ def assert_replays(record: Record, protocol: Protocol) -> None:
     extra = record.extra.get("choices")
     assert record.question
     question = record.question + (f" Choices: {' '.join(map(str, extra))}" if extra else "")
-    session = Session(protocol, question, images, tolerate=())
+    session = Session(protocol, question, images, tolerate=(), tools=known())
     for message in record.messages:
         if message.role == "assistant":
             verdict = session.feed(Reply(message.content))

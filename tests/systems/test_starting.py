@@ -14,7 +14,7 @@ from virc.tools import registry as tools
 @pytest.fixture(autouse=True)
 def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tools, "_OWN", {})
+    monkeypatch.setattr(tools, "_CUSTOM", {})
 
 
 @pytest.mark.parametrize("kind", ["reward", "tool"])

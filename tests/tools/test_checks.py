@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from virc.reasoning.calls import Call, Checked, ToolError, View
 from virc.reasoning.protocol import Coordinates
 from virc.reasoning.resize import smart_resize
 from virc.tools import registry as tools
-from virc.tools.registry import Call, Checked, ToolError, View
 
 PIXELS = View(((336, 252), (168, 56)))
 PERMILLE = View(((336, 252), (168, 56)), "permille")

@@ -17,6 +17,7 @@ from virc.families import registry as families
 from virc.models import chat_protocol
 from virc.models.chat_protocol import offering, read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.calls import ToolError
 from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.session import Reply, Session, Unit
 from virc.rewards.kept import own_files
@@ -67,7 +68,7 @@ TEMPLATE = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
 
 @pytest.fixture(autouse=True)
 def none_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tools, "_OWN", {})
+    monkeypatch.setattr(tools, "_CUSTOM", {})
 
 
 @pytest.fixture
@@ -83,7 +84,12 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_session_offers_and_carries_out_an_own_tool(own: Path) -> None:
     protocol = offering(TEMPLATE, ["rotate_image"])
     assert protocol.tools == (*TEMPLATE.tools, "rotate_image")
-    session = Session(protocol, "What is it?", [Image.radial_gradient("L").resize((112, 56)).convert("RGB")])
+    session = Session(
+        protocol,
+        "What is it?",
+        [Image.radial_gradient("L").resize((112, 56)).convert("RGB")],
+        tools=tools.known(),
+    )
     assert isinstance(session.feed(Reply(TURN)), Unit)
     assert [shown.size for shown in session.images] == [(112, 56), (56, 112)]
     assert session.images[1].pixels.tobytes() == session.images[0].pixels.rotate(-90, expand=True).tobytes()
@@ -91,7 +97,7 @@ def test_a_session_offers_and_carries_out_an_own_tool(own: Path) -> None:
 
 def test_a_chat_protocol_without_it_does_not_get_it(own: Path) -> None:
     tools.load(["rotate_image"])
-    session = Session(TEMPLATE, "What is it?", [Image.new("RGB", (112, 56))])
+    session = Session(TEMPLATE, "What is it?", [Image.new("RGB", (112, 56))], tools=tools.known())
     assert "there is no tool 'rotate_image'" in getattr(session.feed(Reply(TURN)), "reason", "")
     assert "rotate_image" not in families.protocol(families.UNKNOWN).tools
 
@@ -106,14 +112,14 @@ def test_the_texts_of_the_other_tools_stay(own: Path) -> None:
 def test_a_chat_protocol_that_was_kept_finds_its_tool_again(own: Path, tmp_path: Path) -> None:
     file = tmp_path / FILE_NAME
     file.write_bytes(msgspec.json.encode(offering(TEMPLATE, ["rotate_image"])))
-    tools._OWN.clear()
+    tools._CUSTOM.clear()
     assert read_protocol(file).tools[-1] == "rotate_image"
     assert tools.get("rotate_image").SCHEMA["function"]["name"] == "rotate_image"
 
 
 def test_nothing_is_loaded_that_nobody_names(own: Path) -> None:
     (own / "loud.py").write_text(f"open({str(own / 'ran')!r}, 'w')\n" + ROTATE)
-    with pytest.raises(tools.ToolError):
+    with pytest.raises(ToolError):
         tools.get("loud")
     assert tools.file_of("loud") == own / "loud.py"
     read_protocol(EMBEDDED_FOLDER / FILE_NAME)

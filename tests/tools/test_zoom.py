@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from virc.reasoning.calls import Box, Size
+from virc.reasoning.calls import Box, Call, Checked, Size, ToolError, View
 from virc.tools import registry as tools
-from virc.tools.registry import Call, Checked, ToolError, View
 from virc.tools.zoom import enlargement
 
 VIEW = View([(400, 200)])

@@ -9,7 +9,7 @@ from virc.reasoning.images import Shown
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.session import Reply, Session
 from virc.reasoning.trace import Trace
-from virc.tools.registry import schemas
+from virc.tools.registry import known, schemas
 
 Problem = tuple[Trace, Sequence[Shown]]
 META = {
@@ -38,7 +38,7 @@ def drive(session: Session, replies: Sequence[str]) -> None:
 def session(question: str = "How long is the line?", inputs: int = 2) -> Session:
     pictures = [picture("white"), picture("black", 448, 56)][:inputs]
     protocol = own_protocol(schemas(["crop_image", "scale_image", "display_image"]))
-    return Session(protocol, question, pictures)
+    return Session(protocol, question, pictures, tools=known())
 
 
 def solved(question: str = "How long is the line?", think: str = "I see it.", answer: str = "42") -> Problem:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from parsed import HOSTILE, Page
 from problems import META, interrupted, look, session, solved
 
+from virc.reasoning.calls import Call
 from virc.reasoning.session import Reply
 from virc.reasoning.trace import Failure, FailureKind
 from virc.solving.trace_page import in_words, render_page
-from virc.tools.registry import Call
 
 
 def test_page_shows_question_answer_model_and_every_unit_in_order() -> None:

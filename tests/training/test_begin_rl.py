@@ -48,7 +48,7 @@ def workspace(drawn_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """A workspace whose `data/polygons` has rows, and nothing loaded of tools."""
     shutil.copytree(drawn_rows, tmp_path / "data" / "polygons")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tools, "_OWN", {})
+    monkeypatch.setattr(tools, "_CUSTOM", {})
     return tmp_path
 
 

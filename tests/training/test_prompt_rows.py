@@ -22,6 +22,7 @@ from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.reasoning.session import Ask, Session
 from virc.systems.registry import Judging, Reward
+from virc.tools.registry import known
 from virc.training.preflight.rl import check
 from virc.training.preflight.types import Result, RlRequest
 
@@ -107,7 +108,7 @@ def test_whole_problems_are_asked_as_a_session_asks_them(file: str, rows: Path, 
     for row in written(result):
         (place,) = (image["image"].removeprefix("file://") for image in row["images"])
         with Image.open(place) as image:
-            session = Session(TEMPLATE, row["extra_info"]["question"], [image.convert("RGB")])
+            session = Session(TEMPLATE, row["extra_info"]["question"], [image.convert("RGB")], tools=known())
         ask = session.next()
         assert isinstance(ask, Ask)
         texts = [message["content"].replace("<image>", "") for message in row["prompt"]]

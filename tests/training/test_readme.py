@@ -34,7 +34,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VIRC_PATH", str(folder))
     monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(tools, "_OWN", {})
+    monkeypatch.setattr(tools, "_CUSTOM", {})
     return folder
 
 
@@ -57,7 +57,12 @@ def test_the_reward_scores_rows(tmp_path: Path) -> None:
 
 def test_the_tool_turns_an_image(own: Path) -> None:
     protocol = offering(read_protocol(EMBEDDED_FOLDER / FILE_NAME), ["rotate_image"])
-    session = Session(protocol, "What is it?", [Image.radial_gradient("L").resize((112, 56)).convert("RGB")])
+    session = Session(
+        protocol,
+        "What is it?",
+        [Image.radial_gradient("L").resize((112, 56)).convert("RGB")],
+        tools=tools.known(),
+    )
     assert isinstance(session.feed(Reply(call("rotate_image", degrees=90, image_index=0))), Unit)
     assert [shown.size for shown in session.images] == [(112, 56), (56, 112)]
 

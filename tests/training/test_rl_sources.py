@@ -25,6 +25,7 @@ from virc.rewards.verl import Settings, compute_score, total_for
 from virc.runs.run import Run
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
+from virc.tools.registry import known
 from virc.training import inputs as training
 from virc.training.preflight.rl import check
 from virc.training.preflight.types import RlRequest
@@ -114,7 +115,9 @@ def rolled_out(row: Row, replies: Sequence[str], settings: Settings) -> dict[str
     picture = Path(info["images"][0]["image"].removeprefix("file://"))
     own = settings.sources.get(row["data_source"])
     told = msgspec.json.decode(Path(own).read_bytes(), type=Settings) if own else settings
-    session = Session(read_protocol(Path(str(told.protocol))), info["question"], [open_image(picture, "it")])
+    session = Session(
+        read_protocol(Path(str(told.protocol))), info["question"], [open_image(picture, "it")], tools=known()
+    )
     for reply in replies:
         session.feed(Reply(reply))
     trace = msgspec.json.encode(session.trace()).decode()

@@ -19,14 +19,13 @@ from virc.data.formats.registry import Row, Source, get
 from virc.data.protocol.extract import extract, question_of, unit_named
 from virc.data.rows import parquet as parquet_rows
 from virc.data.rows.record import MARK, Picture, Record, images_of
-from virc.reasoning.calls import Size
+from virc.reasoning.calls import Size, ToolError
 from virc.reasoning.images import MOST_PIXELS, SQUARE, Shown, open_image, show, show_square
 from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.trace import ImageRecord, Message, Rejected, Trace, Unit
 from virc.tools import registry as tools
-from virc.tools.registry import ToolError
 
 _PLACEHOLDER = (448, 224)
 _LETTER = 16  # px

@@ -1,10 +1,14 @@
-"""What every tool speaks: a call, the view it is checked against, and the verdict."""
+"""The interface of a tool: a call, the view it is checked against, and the result of the check."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import msgspec
+from PIL import Image
 
 from virc.reasoning.protocol import BoxForm, Coordinates
+
+AnyTool = TypeVar("AnyTool")
 
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]
@@ -44,6 +48,34 @@ class Checked(msgspec.Struct, frozen=True):
 
     call: Call
     deviations: tuple[str, ...] = ()
+
+
+class Tool(Protocol):
+    """A visual tool; a module of `virc.tools` is one, and so is a user's own file.
+
+    Attributes:
+        NAME: what the model writes.
+        SCHEMA: Qwen/Hermes function schema; "{unit}" in it becomes the coordinate convention.
+        TEMPLATE: which turn sentence of the chat protocol follows its result: "after_image" or "after_scale".
+    """
+
+    NAME: str
+    SCHEMA: dict[str, Any]
+    TEMPLATE: str
+
+    def check(self, arguments: Mapping[str, object], view: View) -> Checked:
+        """The checked call; raises ToolError where no reading of the call makes sense."""
+
+    def apply(self, call: Call, source: Image.Image) -> Image.Image:
+        """The image that the call makes of its source."""
+
+
+def find_tool(known: Mapping[str, AnyTool], name: str, offered: Collection[str] | None = None) -> AnyTool:
+    """The tool of that name, of those offered (None: of all known); raises ToolError naming them."""
+    names = [each for each in sorted(known) if offered is None or each in offered]
+    if name not in names:
+        raise ToolError(f"there is no tool {name[:40]!r}; there are: {', '.join(names) or 'none'}")
+    return known[name]
 
 
 def require_keys(arguments: Mapping[str, object], *names: str) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from virc.reasoning import lenient
 from virc.reasoning.bodies import BOX, INDEX, Called
+from virc.reasoning.calls import Call, Checked, Tool, ToolError, View, find_tool
 from virc.reasoning.coordinates import UnitError, resolve_index, settled_box
 from virc.reasoning.images import MOST_PIXELS, Shown, show, show_square
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse, printable, stopped
@@ -29,8 +30,6 @@ from virc.reasoning.trace import (
     Unit,
 )
 from virc.reasoning.writing import assembled
-from virc.tools import registry as tools
-from virc.tools.registry import Call, Checked, ToolError, View
 
 __all__ = ["SOLVE", "Ask", "Done", "Message", "Rejected", "Reply", "Session", "Unit"]
 
@@ -111,6 +110,7 @@ class Session:
         question: as the user wrote it.
         images: at least one upright RGB picture (`open_image`), in the order the question means; or what
             `show_input` made of it, so that sessions on the same problem share it.
+        tools: by name; those that the chat protocol offers may be called.
         grid: the patch grid the model sees images on.
         tolerate: the deviations of tool calls that are forgiven; replies with others are rejected.
         max_turns: accepted units after which the problem ends without an answer.
@@ -126,13 +126,14 @@ class Session:
         images: Sequence[Image.Image | Shown],
         grid: Grid = QWEN2,
         *,
+        tools: Mapping[str, Tool],
         tolerate: Collection[str] = SOLVE,
         max_turns: int = 16,
     ) -> None:
         if not images:
             raise ValueError("a problem needs at least one image")
         self.protocol, self.question, self.grid = protocol, printable(question), grid
-        self.tolerate, self.max_turns = tolerate, max_turns
+        self.tools, self.tolerate, self.max_turns = tools, tolerate, max_turns
         self.images = [
             image if isinstance(image, Shown) else show_input(image, protocol, grid) for image in images
         ]
@@ -282,7 +283,7 @@ class Session:
             arguments[INDEX] = 0
         try:
             if tool.name in self.protocol.tools:
-                allowed = tools.get(tool.name).SCHEMA["function"]["parameters"]["properties"]
+                allowed = find_tool(self.tools, tool.name).SCHEMA["function"]["parameters"]["properties"]
                 arguments = {key: value for key, value in arguments.items() if key in allowed}
             if BOX in arguments:
                 index, _ = resolve_index(arguments.get(INDEX), len(self.images))
@@ -295,7 +296,8 @@ class Session:
 
     def _check(self, tool: ToolText) -> Checked:
         try:
-            checked: Checked = tools.get(tool.name, self.protocol.tools).check(tool.arguments, self.view)
+            found = find_tool(self.tools, tool.name, self.protocol.tools)
+            checked = found.check(tool.arguments, self.view)
         except ToolError as error:
             raise _RefusalError("tool", str(error)) from None
         intolerable = [name for name in checked.deviations if name not in self.tolerate]
@@ -318,7 +320,7 @@ class Session:
 
     def _made(self, call: Call, source: Shown) -> Shown:
         """What a tool makes of an image; one with another beneath it has that in its crops, and keeps it otherwise."""
-        apply = tools.get(call.name).apply
+        apply = self.tools[call.name].apply
         if source.beneath is None:
             return show(apply(call, source.pixels), self.grid, call.index, call.box)
         beneath = show(apply(call, source.beneath), self.grid, call.index, call.box)
@@ -360,7 +362,7 @@ class Session:
     def _show(self, tool: str, shown: Shown) -> None:
         index = len(self.images)
         self.images.append(shown)
-        template = getattr(self.protocol, tools.get(tool).TEMPLATE)
+        template = getattr(self.protocol, self.tools[tool].TEMPLATE)
         text = fill(template, index=index, width=shown.width, height=shown.height, question=self.question)
         self._messages.append(Message("user", text, (index,)))
         if len(self._units) >= self.max_turns:

@@ -40,7 +40,7 @@ def own_files(reward: Reward, beside: Path | None, names: Iterable[str]) -> dict
             f"the chat protocol offers the tool {plain(lacking[0], 40)}, and there is none of that name"
         )
         raise ConfigError(sentence, f"its file beside the system's YAML or in {own_code.SEARCH_PATH}")
-    files += [(f"{name}.py", Path(str(tools.known()[name].__file__))) for name in loaded]
+    files += [(f"{name}.py", Path(vars(tools.known()[name])["__file__"])) for name in loaded]
     own: dict[str, Path] = {}
     for name, file in files:
         place = file.resolve()

@@ -11,12 +11,11 @@ from typing import Any
 from PIL import Image
 
 from virc.reasoning import messages
-from virc.reasoning.calls import Box, Size
+from virc.reasoning.calls import Box, Call, Size, ToolError, View
 from virc.reasoning.coordinates import scale_box, sides_of
 from virc.reasoning.images import Shown
 from virc.reasoning.messages import FormatError, ToolText, Turn
 from virc.reasoning.resize import smart_resize, too_long
-from virc.tools.registry import Call, ToolError, View
 
 QUIRKS = {
     "repeat_in_line": "a pattern that stands 8 times in a row is found within one line only",

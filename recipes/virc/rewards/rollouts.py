@@ -31,6 +31,7 @@ from virc.rewards import registry as rewards
 from virc.rewards.means import Means, UnscoredError
 from virc.rewards.registry import Scored, Terms, Total
 from virc.rewards.sample import Prompt, Sample, sample
+from virc.tools.registry import known
 
 Ended = Literal["answer", "format", "length"]
 _ENDS: Mapping[str | None, Ended] = {"answer": "answer", "tool": "length", None: "format"}
@@ -160,6 +161,7 @@ def samples_of(
         grid,
         tolerate=(),
         max_turns=max_turns,
+        tools=known(),
     )
     samples = []
     for text in (*(unit.text for unit in trace.units), *(each.text for each in trace.pending)):

@@ -12,7 +12,7 @@ from virc.core.errors import DataError
 from virc.data.check.sizes import as_shown
 from virc.data.check.verdict import Rules
 from virc.data.rows.record import Picture, Record, images_of, inputs_of
-from virc.reasoning.calls import Size
+from virc.reasoning.calls import Call, Size, ToolError, View
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.images import Shown, image_size, open_image
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
@@ -21,7 +21,6 @@ from virc.reasoning.repetition import repeats
 from virc.rewards import published
 from virc.scoring.score import Key, key_of
 from virc.tools import registry as tools
-from virc.tools.registry import Call, ToolError, View
 
 Strict = Literal["own", "published"]
 """Whose checks decide what is well-formed: ours, or those of the published program with all its quirks (D4)."""

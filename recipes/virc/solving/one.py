@@ -18,6 +18,7 @@ from virc.reasoning.protocol import USUAL, Drawing, Protocol
 from virc.reasoning.session import SOLVE, Ask, Rejected, Reply, Session, Unit
 from virc.reasoning.trace import FailureKind, RejectionKind, Trace
 from virc.solving.ablation import Crops
+from virc.tools.registry import known
 
 SCHEMA = "virc.solve/1"
 _WARMER = (0.0, 0.5, 0.8, 1.0)
@@ -205,7 +206,13 @@ def attempts(
     for sample in range(config.samples):
         try:
             session = Session(
-                protocol, question, given, backend.grid, tolerate=config.tolerate, max_turns=config.max_turns
+                protocol,
+                question,
+                given,
+                backend.grid,
+                tolerate=config.tolerate,
+                max_turns=config.max_turns,
+                tools=known(),
             )
         except ValueError as error:
             raise DataError(str(error)) from error

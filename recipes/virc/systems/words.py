@@ -1,7 +1,6 @@
 """What of a system's words goes past its tools: marks of calls of tools or arguments that it has not."""
 
 from collections.abc import Collection, Iterator, Mapping
-from types import ModuleType
 
 from msgspec import UNSET
 
@@ -10,13 +9,14 @@ from virc.config.validation import Fault
 from virc.core.nearest import did_you_mean
 from virc.core.text import plain
 from virc.reasoning.bodies import INDEX
+from virc.reasoning.calls import Tool
 from virc.reasoning.grammar import CallForm, Index
 from virc.reasoning.protocol import Words
 
 _QUESTION = "{question}"
 
 
-def faults(words: Words, offered: Collection[str], known: Mapping[str, ModuleType]) -> Iterator[Fault]:
+def faults(words: Words, offered: Collection[str], known: Mapping[str, Tool]) -> Iterator[Fault]:
     """Words that ask nothing, and calls that no tool would take.
 
     Args:
@@ -38,7 +38,7 @@ def faults(words: Words, offered: Collection[str], known: Mapping[str, ModuleTyp
         )
 
 
-def _of_form(form: CallForm, offered: Collection[str], known: Mapping[str, ModuleType]) -> Iterator[Fault]:
+def _of_form(form: CallForm, offered: Collection[str], known: Mapping[str, Tool]) -> Iterator[Fault]:
     """The names in a way to write calls that are no tool's."""
     tool = form.tool
     meant: list[tuple[Path, str]] = [(("names", key), name) for key, name in form.names.items()]

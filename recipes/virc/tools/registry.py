@@ -1,17 +1,9 @@
-"""Visual tools, one file each: NAME, SCHEMA, `check()` and `apply()`. Adding a tool is adding a file.
+"""Visual tools, one file each, with the members of `reasoning.calls.Tool`. Adding a tool is adding a file.
 
-A tool file defines
+`check` is the one check for inference, reward and data: what it tolerates it names as a deviation, and each
+caller states which deviations it accepts (D4).
 
-    NAME: str                      the name the model writes
-    SCHEMA: dict                   Qwen/Hermes function schema; "{unit}" in it becomes the coordinate chat protocol
-    TEMPLATE: str                   which turn sentence follows its result: "after_image" or "after_scale"
-    check(arguments, view) -> Checked      raises ToolError where no reading of the call makes sense
-    apply(call, source) -> PIL.Image.Image
-
-`check` is the one check for inference, reward and data: what it forgives it names as a deviation, and each
-caller states which deviations it tolerates (D4).
-
-A tool of one's own is such a file beside the YAML of a system that names it, or in a folder of `VIRC_PATH`; it is
+A custom tool is such a file beside the YAML of a system that names it, or in a folder of `VIRC_PATH`; it is
 loaded where a system, `--tools` or a chat protocol names it, and offered to models whose chat protocol has it (B2).
 """
 
@@ -21,17 +13,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
-from virc.core import discovery
-from virc.core import plugins as own_code
+from virc.core import discovery, plugins
 from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file
 from virc.core.nearest import did_you_mean
-from virc.reasoning.calls import Call, Checked, ToolError, View
+from virc.reasoning.calls import Tool, find_tool
 from virc.reasoning.protocol import Coordinates
-
-__all__ = ["Call", "Checked", "ToolError", "View", "discover", "file_of", "get", "known", "load", "schemas"]
 
 _UNITS: Mapping[Coordinates, str] = {
     "pixel": "pixels of that image as shown",
@@ -51,19 +40,19 @@ DEFAULT = ("crop_image", "display_image", "scale_image")
 
 _PACKAGE = "virc.tools"
 _TURNS = ("after_image", "after_scale")
-_OWN: dict[str, ModuleType] = {}
+_CUSTOM: dict[str, Tool] = {}
 
 
 @cache
-def discover() -> Mapping[str, ModuleType]:
+def discover() -> Mapping[str, Tool]:
     """Every tool in this folder by name."""
     modules = (discovery.module(_PACKAGE, name) for name in discovery.names(_PACKAGE))
-    return {module.NAME: module for module in modules}
+    return {module.NAME: cast(Tool, module) for module in modules}
 
 
-def known() -> Mapping[str, ModuleType]:
+def known() -> Mapping[str, Tool]:
     """Every tool that can be used in this process: those of this folder, and those that were loaded."""
-    return {**discover(), **_OWN}
+    return {**discover(), **_CUSTOM}
 
 
 def load(names: Iterable[str], beside: Path | None = None, of_chat_protocol: bool = False) -> list[str]:
@@ -83,13 +72,13 @@ def load(names: Iterable[str], beside: Path | None = None, of_chat_protocol: boo
     """
     found = []
     for name in names:
-        file = None if of_chat_protocol and own_code.is_path(name) else file_of(name, beside)
+        file = None if of_chat_protocol and plugins.is_path(name) else file_of(name, beside)
         if name in known():
             found.append(name)
         elif file:
-            module = _checked(own_code.loaded(file), file)
-            _OWN[module.NAME] = module
-            found.append(module.NAME)
+            tool = _checked(plugins.loaded(file), file)
+            _CUSTOM[tool.NAME] = tool
+            found.append(tool.NAME)
         elif not of_chat_protocol:
             raise _absent(name)
     return found
@@ -97,19 +86,15 @@ def load(names: Iterable[str], beside: Path | None = None, of_chat_protocol: boo
 
 def file_of(name: str, beside: Path | None = None) -> Path | None:
     """The file of a tool of one's own, by its name or path; None where there is none. Nothing is loaded for it."""
-    if own_code.is_path(name):
+    if plugins.is_path(name):
         path = expanded(name).absolute()
         return path if is_file(path) else None
-    return None if name in discover() else own_code.file_of(name, own_code.folders(beside))
+    return None if name in discover() else plugins.file_of(name, plugins.folders(beside))
 
 
-def get(name: str, offered: Collection[str] | None = None) -> ModuleType:
+def get(name: str, offered: Collection[str] | None = None) -> Tool:
     """The tool of that name, of those offered (None: of all); raises ToolError naming them."""
-    there = known()
-    listed = [each for each in sorted(there) if offered is None or each in offered]
-    if name not in listed:
-        raise ToolError(f"there is no tool {name[:40]!r}; there are: {', '.join(listed) or 'none'}")
-    return there[name]
+    return find_tool(known(), name, offered)
 
 
 def schemas(names: Iterable[str], coordinates: Coordinates = "pixel") -> Sequence[Mapping[str, Any]]:
@@ -119,15 +104,15 @@ def schemas(names: Iterable[str], coordinates: Coordinates = "pixel") -> Sequenc
 
 
 def _absent(name: str) -> ConfigError:
-    if own_code.is_path(name):
+    if plugins.is_path(name):
         return ConfigError(f"there is no file {name}")
     hint = did_you_mean(
-        name, known(), f"a file {name}.py beside the system's YAML or in {own_code.SEARCH_PATH}"
+        name, known(), f"a file {name}.py beside the system's YAML or in {plugins.SEARCH_PATH}"
     )
     return ConfigError(f"there is no tool {name!r}", hint)
 
 
-def _checked(module: ModuleType, file: Path) -> ModuleType:
+def _checked(module: ModuleType, file: Path) -> Tool:
     name, schema = getattr(module, "NAME", None), getattr(module, "SCHEMA", None)
     function = schema.get("function") if isinstance(schema, dict) else None
     wrong = {
@@ -143,4 +128,4 @@ def _checked(module: ModuleType, file: Path) -> ModuleType:
     lacking = [part for part, is_wrong in wrong.items() if is_wrong]
     if lacking:
         raise ConfigError(f"{file} is no tool: it has no {'; no '.join(lacking)}")
-    return module
+    return cast(Tool, module)

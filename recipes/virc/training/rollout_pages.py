@@ -15,13 +15,13 @@ from virc.core.text import clause
 from virc.data import show
 from virc.data.check.verdict import Rules
 from virc.data.rows.record import MARK, Message, Picture, Record
+from virc.reasoning.calls import ToolError
 from virc.reasoning.images import Shown, open_image
 from virc.reasoning.trace import Trace
 from virc.rewards.kept import CODE
 from virc.runs.rollout_stats import Left, Rollout
 from virc.solving.trace_files import write_trace
 from virc.tools import registry as tools
-from virc.tools.registry import ToolError
 
 _MOST_BYTES = 64 * 2**20
 

@@ -13,7 +13,7 @@ from virc.core.text import plain
 from virc.data.check.problem import choices_of
 from virc.data.check.verdict import Fault, Rules
 from virc.data.rows.record import Message, Record, images_of
-from virc.reasoning.calls import Size
+from virc.reasoning.calls import Call, Size, ToolError, View
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.protocol import Coordinates
@@ -22,7 +22,6 @@ from virc.reasoning.resize import smart_resize
 from virc.scoring.rules import same
 from virc.scoring.score import final
 from virc.tools import registry as tools
-from virc.tools.registry import Call, ToolError, View
 
 REPEAT_LIMIT = 8
 _DEVIATIONS = {

@@ -6,10 +6,9 @@ import msgspec
 
 from virc.data.formats.registry import Holds
 from virc.data.rows.record import Id
-from virc.reasoning.calls import Size
+from virc.reasoning.calls import Size, View
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.protocol import Coordinates, Protocol
-from virc.tools.registry import View
 
 
 class Fault(msgspec.Struct, frozen=True):

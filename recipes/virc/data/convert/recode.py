@@ -10,14 +10,14 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.text import clause
 from virc.data.rows.record import MARK, Message, Picture, Record, images_of, inputs_of
-from virc.reasoning.calls import Size
+from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.coordinates import resolve_index, scale_box, sides_of
 from virc.reasoning.images import SQUARE, image_size, open_image
 from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import smart_resize
 from virc.reasoning.session import Done, Rejected, Reply, Session
-from virc.tools.registry import ToolError, View
+from virc.tools.registry import known
 
 _CALL = "<tool_call>"
 _BOX = re.compile(r'"bbox_2d"\s*:\s*\[' + r"\s*,".join([r"\s*(-?\d+)"] * 4) + r"\s*\]")
@@ -166,7 +166,7 @@ def session_of(record: Record, question: str, target: Protocol) -> Session:
     """
     images = [open_image(*_file(record.images[index])) for index in inputs_of(record)]
     try:
-        return Session(target, question, images, max_turns=len(record.messages))
+        return Session(target, question, images, max_turns=len(record.messages), tools=known())
     except ValueError as error:
         raise DataError(clause(error)) from None
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from virc.data.convert.recode import fault_of, file_size, session_of, shown_sizes, told, with_seen
 from virc.data.rows.record import Record, inputs_of
-from virc.reasoning.calls import Size
+from virc.reasoning.calls import Call, Size, ToolError, View
 from virc.reasoning.coordinates import sides_of
 from virc.reasoning.messages import ToolText, Turn, parse
 from virc.reasoning.protocol import Protocol
@@ -13,7 +13,6 @@ from virc.reasoning.session import Done, Rejected, Reply
 from virc.reasoning.writing import written
 from virc.scoring.score import final
 from virc.tools import registry as tools
-from virc.tools.registry import Call, ToolError, View
 
 _CUTS = ("crop_image", "zoom_image")
 """Tools that cut a box out of an image: where a system has only another of them, that makes the look."""

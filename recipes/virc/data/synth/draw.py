@@ -27,6 +27,7 @@ from virc.data.synth.worked import Pattern
 from virc.reasoning.images import Shown
 from virc.reasoning.protocol import FILE_NAME, as_fields
 from virc.reasoning.session import Reply, Session
+from virc.tools.registry import known
 
 DEFAULT_FORMATS = ("batch", "sft")
 SIDES = (3, 3, 4)
@@ -193,7 +194,7 @@ def _draw(config: SynthConfig, number: int) -> list[Drawn]:
     twin = f"{_place(number)}/{name}-twin.png"
     drawn = []
     for path, (pattern, replies) in enumerate(task.paths.items()):
-        session = Session(worked.PROTOCOL, task.question, [task.picture])
+        session = Session(worked.PROTOCOL, task.question, [task.picture], tools=known())
         for text in replies:
             session.feed(Reply(text))
         own = f"{name}.{path}" if path else name

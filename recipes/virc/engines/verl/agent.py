@@ -34,6 +34,7 @@ from virc.reasoning.session import Ask, Done, Rejected, Reply, Session
 from virc.reasoning.trace import Trace
 from virc.rewards.verl import read_settings
 from virc.runs.rollout_stats import OUT_OF_TOKENS
+from virc.tools.registry import known
 
 _BARRED = -100.0  # added to a logit that vLLM must not draw
 
@@ -149,6 +150,7 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
             self._speech.grid,
             tolerate=self._tolerate,
             max_turns=manner.max_turns,
+            tools=known(),
         )
 
     def _prefix(self, record: Record, manner: Manner) -> Session | Prefix:
