@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from virc.core.errors import DataError
+from virc.reasoning.calls import Call
 from virc.rewards.means import Means, UnscoredError
 from virc.rewards.sample import Prompt, Sample
 from virc.rewards.sample import sample as read
 from virc.rewards.terms import answer_term, term
 from virc.scoring import boxes as geometry
 from virc.scoring.boxes import Box, PredictedBox
-from virc.tools.registry import Call
 
 _MATCH = 0.5
 """What the IoU of a matched pair must be over."""

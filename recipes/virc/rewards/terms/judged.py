@@ -1,5 +1,6 @@
 """What a judge says of tool calls and of the thoughts before them."""
 
+from virc.reasoning.calls import Call
 from virc.reasoning.images import Shown, show
 from virc.reasoning.resize import QWEN2, smart_resize
 from virc.rewards import published
@@ -7,7 +8,6 @@ from virc.rewards.means import Means
 from virc.rewards.sample import Prompt, Sample
 from virc.rewards.terms import term
 from virc.tools import registry as tools
-from virc.tools.registry import Call
 
 
 @term
