@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def _fast(config: pytest.Config) -> bool:
     """Whether only fast tests were asked for, as they are where nothing is said."""
     return "not slow" in config.getoption("markexpr")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Fail what imports torch or transformers while it is collected: that takes each worker ten seconds and more."""
+    before = set(sys.modules)
+    report = yield
+    heavy = sorted({"torch", "transformers"} & (sys.modules.keys() - before))
+    if heavy and report.passed:
+        report.outcome = "failed"
+        report.longrepr = (
+            f"{collector.nodeid} imports {' and '.join(heavy)}: import in the test or the fixture"
+        )
+    return report
 
 
 @pytest.fixture(scope="session")

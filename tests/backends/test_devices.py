@@ -1,17 +1,32 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from virc.backends import devices
 from virc.core.errors import ConfigError, SetupError
 
-NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU that works")
-NO_MPS = pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is Metal")
+NO_CUDA = pytest.mark.usefixtures("_no_cuda")
+NO_MPS = pytest.mark.usefixtures("_no_mps")
 VERSION = (
     "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\nGCC version:\n"
 )
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build  (build@host)\n"
+
+
+@pytest.fixture
+def _no_cuda() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU that works")
+
+
+@pytest.fixture
+def _no_mps() -> None:
+    import torch
+
+    if torch.backends.mps.is_available():
+        pytest.skip("there is Metal")
 
 
 @pytest.fixture
@@ -26,6 +41,8 @@ def nvidia(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @NO_CUDA
 @NO_MPS
 def test_without_a_gpu_the_cpu_is_taken_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
     monkeypatch.setattr(devices, "_NVIDIA", tmp_path)
     assert devices.choose() == (torch.device("cpu"), None)
     assert devices.choose("cpu") == (torch.device("cpu"), None)
@@ -39,6 +56,8 @@ def test_without_a_gpu_the_cpu_is_taken_in_silence(tmp_path: Path, monkeypatch: 
 def test_a_gpu_that_cannot_be_used_is_one_warning_with_driver_and_wheel(
     nvidia: Path, written: str, driver: str
 ) -> None:
+    import torch
+
     (nvidia / "version").write_text(written)
     device, warning = devices.choose()
     assert device.type == "cpu"
@@ -81,15 +100,21 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_free_memory_is_what_the_container_leaves(memory: Path) -> None:
+    import torch
+
     assert devices.free_memory(torch.device("cpu")) == 2_000_000_000
 
 
 def test_a_container_without_limit_leaves_what_the_system_has(memory: Path) -> None:
+    import torch
+
     (memory / "memory.max").write_text("max\n")
     assert devices.free_memory(torch.device("cpu")) == 8_000_000 * 1024
 
 
 def test_a_system_that_says_nothing_of_free_memory_counts_what_it_has(memory: Path) -> None:
+    import torch
+
     for file in memory.iterdir():
         file.unlink()
     assert (devices.free_memory(torch.device("cpu")) or 0) > 2**28

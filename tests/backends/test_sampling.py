@@ -1,17 +1,25 @@
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 
 from virc.backends.interface import Sampling
 from virc.backends.sampling import Text, penalised, pick, seeded
 
-LOGITS = torch.tensor([0.5, 2.0, -1.0, 1.5, float("-inf")])
+if TYPE_CHECKING:
+    import torch
+
+VALUES = [0.5, 2.0, -1.0, 1.5, float("-inf")]
+
+
+def logits() -> "torch.Tensor":
+    import torch
+
+    return torch.tensor(VALUES)
 
 
 def drawn(sampling: Sampling, times: int = 400, seed: int = 0) -> list[int]:
-    generator = seeded(seed)
-    return [pick(LOGITS, sampling, generator) for _ in range(times)]
+    values, generator = logits(), seeded(seed)
+    return [pick(values, sampling, generator) for _ in range(times)]
 
 
 @pytest.mark.parametrize(
@@ -31,9 +39,11 @@ def test_every_way_to_ask_for_the_likeliest_give_the_likeliest(sampling: Samplin
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_ids_are_drawn_in_proportion_to_the_softmax(temperature: float) -> None:
+    import torch
+
     ids = drawn(Sampling(temperature=temperature), 4000)
     shares = torch.bincount(torch.tensor(ids), minlength=5) / len(ids)
-    torch.testing.assert_close(shares, (LOGITS / temperature).softmax(0), atol=0.03, rtol=0)
+    torch.testing.assert_close(shares, (logits() / temperature).softmax(0), atol=0.03, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -60,23 +70,25 @@ def test_a_seed_draws_the_same_again_and_none_draws_by_chance() -> None:
 
 
 def test_ids_that_were_seen_become_less_likely_each_once() -> None:
-    found = penalised(LOGITS, [1, 1, 2], 2.0)
+    values = logits()
+    found = penalised(values, [1, 1, 2], 2.0)
     assert found.tolist() == [0.5, 1.0, -2.0, 1.5, float("-inf")]
-    assert LOGITS.tolist() == [0.5, 2.0, -1.0, 1.5, float("-inf")]
-    assert penalised(LOGITS, [0, 1, 2], 1.0) is LOGITS
-    assert penalised(LOGITS, [4], 2.0).tolist() == LOGITS.tolist()
+    assert values.tolist() == VALUES
+    assert penalised(values, [0, 1, 2], 1.0) is values
+    assert penalised(values, [4], 2.0).tolist() == VALUES
 
 
 @pytest.mark.parametrize("penalty", [1.05, 2.0, 0.5])
 def test_the_penalty_is_that_of_transformers(penalty: float) -> None:
+    import torch
     from transformers import RepetitionPenaltyLogitsProcessor
 
     generator = seeded(3)
     for _ in range(20):
-        logits = torch.randn(300, generator=generator)
+        scores = torch.randn(300, generator=generator)
         ids = torch.randint(0, 300, (150,), generator=generator)
-        expected = RepetitionPenaltyLogitsProcessor(penalty)(ids[None], logits[None].clone())[0]
-        assert torch.equal(penalised(logits, ids.tolist(), penalty), expected)
+        expected = RepetitionPenaltyLogitsProcessor(penalty)(ids[None], scores[None].clone())[0]
+        assert torch.equal(penalised(scores, ids.tolist(), penalty), expected)
 
 
 def stopped_after(words: Any, said: str, *stop: str) -> str | None:
@@ -118,6 +130,8 @@ def test_characters_are_passed_on_whole(words: Any) -> None:
 
 
 def test_bytes_that_are_no_text_come_out_as_the_tokenizer_decodes_them(words: Any) -> None:
+    import torch
+
     generator = seeded(3)
     for _ in range(50):
         ids = torch.randint(0, 340, (40,), generator=generator).tolist()

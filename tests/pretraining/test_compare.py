@@ -4,7 +4,6 @@ import random
 import re
 
 import pytest
-from transformers import PreTrainedTokenizerFast
 
 from tiny import curriculum, loop
 from tiny.encode import IGNORE, encode
@@ -34,6 +33,8 @@ def test_half_of_the_solutions_stop_at_a_printed_angle() -> None:
 
 @pytest.mark.parametrize("task", [curriculum.compare, curriculum.stops])
 def test_only_verdicts_are_learnt(task: loop.Task) -> None:
+    from transformers import PreTrainedTokenizerFast
+
     tokenizer = PreTrainedTokenizerFast.from_pretrained(PACKAGE / "tiny-base")
     rng, met = random.Random(0), set[str]()
     for _ in range(20):

@@ -3,17 +3,21 @@
 import json
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from tiny import loop
 from virc.models.load import Choice, open_model
 
+if TYPE_CHECKING:
+    import torch
 
-def taught(out: Path, phase: str, start: Path | None = None) -> dict[str, torch.Tensor]:
+
+def taught(out: Path, phase: str, start: Path | None = None) -> dict[str, "torch.Tensor"]:
     """Two steps of a phase; returns the weights it leaves."""
+    from safetensors.torch import load_file
+
     begin = ["--from", str(start)] if start else []
     loop.main([str(out), "--phase", phase, "--steps", "2", *begin])
     (line,) = map(json.loads, (out / "log.jsonl").read_text().splitlines())
@@ -25,6 +29,8 @@ def taught(out: Path, phase: str, start: Path | None = None) -> dict[str, torch.
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_each_phase_goes_on_from_another_and_teaches_what_it_should(tmp_path: Path) -> None:
+    import torch
+
     before, start = taught(tmp_path / "read", "read"), tmp_path / "read"
     for phase in ("sight", "place", "skills", "compare", "sft", "direct"):
         after = taught(tmp_path / phase, phase, start)

@@ -2,9 +2,9 @@
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
 import virc
 from virc.core.errors import EngineError
@@ -12,6 +12,9 @@ from virc.engines.verl import model as verl_model
 from virc.engines.verl.agent_ids import Ids, Speech, speech
 from virc.engines.verl.cause import cause
 from virc.engines.verl.start import folder_prefix
+
+if TYPE_CHECKING:
+    import torch
 
 TINY = Path(virc.__file__).parent / "models" / "tiny"
 
@@ -78,14 +81,15 @@ def test_the_cause_is_the_innermost_error() -> None:
     assert cause(raised.value) == "ValueError: two lines"
 
 
-class _Model(torch.nn.Module):
+def _model() -> "torch.nn.Module":
     """Weights under the names of the Qwen-VL models."""
+    import torch
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.visual, self.language_model = torch.nn.Module(), torch.nn.Linear(2, 2)
-        self.visual.blocks, self.visual.merger = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
-        self.visual.deepstack_merger_list = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
+    linear, model, visual = torch.nn.Linear, torch.nn.Module(), torch.nn.Module()
+    model.visual, model.language_model = visual, linear(2, 2)
+    visual.blocks, visual.merger = linear(2, 2), linear(2, 2)
+    visual.deepstack_merger_list = torch.nn.ModuleList([linear(2, 2)])
+    return model
 
 
 @pytest.mark.parametrize(
@@ -97,13 +101,15 @@ class _Model(torch.nn.Module):
     ],
 )
 def test_parts_are_frozen(parts: tuple[str, ...], learn: set[str]) -> None:
-    model = _Model()
+    model = _model()
     assert verl_model.freeze(model, parts) == 2 * (4 - len(learn))
     left = {name.rpartition(".")[0] for name, weight in model.named_parameters() if weight.requires_grad}
     assert left == learn
 
 
 def test_a_part_must_be_there() -> None:
+    import torch
+
     with pytest.raises(ValueError, match="no part vision"):
         verl_model.freeze(torch.nn.Linear(2, 2), ["vision"])
 

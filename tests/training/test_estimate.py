@@ -10,15 +10,9 @@ from typing import Any
 
 import msgspec
 import pytest
-import torch
-from held import Held
-from torch._subclasses.fake_tensor import FakeTensorMode
-from transformers import AutoModelForImageTextToText
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 import virc
 from virc.core.errors import ConfigError
-from virc.engines.llamafactory.start import keep_gradients_out
 from virc.envs import making
 from virc.models import sizes as shape
 from virc.models.registry import EMBEDDED_FOLDER
@@ -47,6 +41,8 @@ QWEN3: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
     """Small sums on a machine that others use: a second thread only waits."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -66,6 +62,9 @@ def shaped(folder: Path, config: dict[str, Any]) -> Shape:
 
 
 def made(config: dict[str, Any], **how: Any) -> Any:
+    from transformers import AutoModelForImageTextToText
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
     kind = CONFIG_MAPPING[config["model_type"]]
     build: Any = AutoModelForImageTextToText.from_config
     return build(kind.from_dict(config), **how)
@@ -91,6 +90,8 @@ def state(found: Estimate) -> dict[str, float]:
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in SHAPES.glob("*.json")))
 def test_parameters_of_published_bases_are_those_of_transformers(name: str) -> None:
+    import torch
+
     known = shape.published(name.replace("--", "/"))
     assert known is not None
     with torch.device("meta"):
@@ -99,6 +100,8 @@ def test_parameters_of_published_bases_are_those_of_transformers(name: str) -> N
 
 @pytest.mark.parametrize("name", [*sorted(file.stem for file in SHAPES.glob("*.json")), "qwen3"])
 def test_the_nested_form_of_config_json_says_the_same(name: str, tmp_path: Path) -> None:
+    import torch
+
     config = QWEN3 if name == "qwen3" else content(name)
     with torch.device("meta"):
         model = made(config)
@@ -153,6 +156,10 @@ def most_held(config: dict[str, Any], mode: str, checkpointing: bool, tokens: in
     """Bytes held at most in two steps of training a language model of real width, without computing them; and those
     that stay between steps. What LLaMA-Factory does: trained weights in float32 but for `pure`, mask of a padded row,
     reentrant checkpointing, gradients of one micro-batch there while the next is computed."""
+    import torch
+    from held import Held
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = made(config, attn_implementation="sdpa", dtype=torch.bfloat16)
         model.model.visual.requires_grad_(False)
@@ -165,15 +172,14 @@ def most_held(config: dict[str, Any], mode: str, checkpointing: bool, tokens: in
             model.gradient_checkpointing_enable({"use_reentrant": True})
         optimizer = torch.optim.AdamW(trained, fused=True)
 
-        def loss() -> torch.Tensor:
+        def loss() -> Any:
             ids = torch.ones(1, tokens, dtype=torch.long)
             mask = torch.ones(1, 1, tokens, tokens, dtype=torch.bool)
             places = torch.zeros(3, 1, tokens, dtype=torch.long)
             cast = torch.autocast("cpu", dtype=torch.bfloat16) if mode == "amp" else nullcontext()
             with cast:
                 out = model(input_ids=ids, position_ids=places, attention_mask=mask, labels=ids)
-            found: torch.Tensor = out.loss
-            return found
+            return out.loss
 
         with Held(model) as held:
             backward(loss())
@@ -235,6 +241,11 @@ def test_a_frozen_vision_tower_holds_what_the_estimate_says(
     family: str, adapter: bool, tmp_path: Path
 ) -> None:
     """On the CPU. For an adapter peft asks for gradients of all embeddings; the engine's process takes that back."""
+    import torch
+    from held import Held
+
+    from virc.engines.llamafactory.start import keep_gradients_out
+
     names = {"qwen2_vl": "Qwen/Qwen2-VL-2B-Instruct", "qwen2_5_vl": THREE_B}
     text = {"num_hidden_layers": 1, "vocab_size": 99, "hidden_size": 256, "intermediate_size": 256}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1}

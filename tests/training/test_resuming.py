@@ -7,8 +7,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
 
 from virc.core.errors import EngineError
 from virc.engines.llamafactory.resume import loadable
@@ -118,6 +116,9 @@ def test_other_rows_than_were_checked_end_the_run(run: Run) -> None:
 
 
 def test_a_checkpoint_is_written_again_under_the_models_own_names(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
     names = {
         "model.embed_tokens.weight": "model.language_model.embed_tokens.weight",
         "visual.blocks.0.weight": "model.visual.blocks.0.weight",

@@ -9,7 +9,6 @@ import pytest
 import system_rows
 import tested
 import workspaces
-from safetensors.torch import load_file
 
 from virc.models.chat_protocol import of_system, read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
@@ -43,6 +42,8 @@ def run(workspace: Path, rows: list[system_rows.Row]) -> Path:
 
 
 def test_losses_fall_and_weights_change(run: Path) -> None:
+    from safetensors.torch import load_file
+
     losses = workspaces.losses(run)
     assert list(losses) == list(range(1, STEPS + 1))
     assert all(map(math.isfinite, losses.values()))

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import workspaces
-from safetensors.torch import load_file
 
 from virc.models.registry import PACKAGE
 from virc.runs.checkpoints import checkpoints
@@ -49,6 +47,9 @@ def test_the_first_stage_learns(instruct: Path) -> None:
 
 
 def test_a_cpu_computes_in_float32_and_what_is_frozen_stays_as_it_was(instruct: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
     before = load_file(BASE / "model.safetensors")
     after = load_file(instruct / "checkpoints" / "checkpoint-10" / "model.safetensors")
     assert {weight.dtype for weight in before.values()} == {torch.bfloat16}
