@@ -6,8 +6,7 @@ from pathlib import Path
 
 from virc.core import extras, processes
 from virc.core.errors import SetupError
-from virc.core.files import expanded
-from virc.core.fresh import fresh_folder
+from virc.core.files import expanded, fresh_folder
 from virc.core.plan import Step
 from virc.data.synth.families import polygons
 from virc.engines.merge import common as merging

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from virc.core.errors import ConfigError, UsageError, VircError
-from virc.core.fresh import fresh_folder
+from virc.core.files import fresh_folder
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from virc.core.fresh import fresh_folder
+from virc.core.files import fresh_folder
 with fresh_folder(Path(sys.argv[1])) as folder:
     (folder / "rows.jsonl").write_text("half")
     print("filling", flush=True)

@@ -5,7 +5,7 @@ import re
 import typer
 
 from virc.core.errors import UsageError
-from virc.core.nearest import did_you_mean
+from virc.core.text import did_you_mean
 
 # Typer exports only this one class of its parser's errors; its base is what they all share.
 _PARSER_ERROR: type[BaseException] = typer.BadParameter.__mro__[1]

@@ -13,8 +13,7 @@ from msgspec import Meta
 from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError, UsageError, VircError
 from virc.core.files import expanded
-from virc.core.nearest import did_you_mean
-from virc.core.text import clause
+from virc.core.text import clause, did_you_mean
 
 ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "model": ("VIRC_MODEL",),

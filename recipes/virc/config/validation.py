@@ -12,8 +12,7 @@ import msgspec
 from msgspec import inspect
 
 from virc.config.dotted import Path
-from virc.core.nearest import did_you_mean, nearest
-from virc.core.text import plain
+from virc.core.text import did_you_mean, nearest, plain
 
 
 class Fault(msgspec.Struct, frozen=True):

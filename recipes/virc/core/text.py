@@ -1,4 +1,7 @@
-"""What others said, as a part of a sentence of ours."""
+"""Text in sentences: what programs and users wrote, shortened, and the nearest known word."""
+
+import difflib
+from collections.abc import Iterable
 
 
 def plain(text: object, most: int = 300) -> str:
@@ -15,3 +18,17 @@ def clause(error: BaseException) -> str:
     if not text:
         return type(error).__name__
     return text if text[1:2].isupper() else text[:1].lower() + text[1:]
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that is nearest; None where none is near."""
+    lower = {name.lower(): name for name in sorted(known)}
+    near = difflib.get_close_matches(word.lower(), lower, n=1)
+    return lower[near[0]] if near else None
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str:
+    """A hint: the nearest known word; where none is near, `otherwise`, which is all of them by default."""
+    names = sorted(known)
+    near = nearest(word, names)
+    return f"did you mean {near!r}?" if near else otherwise or f"there are {', '.join(names)}"

@@ -9,8 +9,7 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.files import contents
-from virc.core.nearest import did_you_mean
-from virc.core.text import plain
+from virc.core.text import did_you_mean, plain
 from virc.data.formats.registry import INFO, MOST_INFO_BYTES, parsed_info
 from virc.download.hub.repository import Listing
 from virc.stages import resolve as stages

@@ -8,11 +8,10 @@ import msgspec
 
 from virc.core.errors import ConfigError, UsageError
 from virc.core.files import DATA, MODELS, expanded
-from virc.core.nearest import did_you_mean
-from virc.core.text import plain
+from virc.core.text import did_you_mean, plain
 from virc.download import data_files
+from virc.download.benchmarks import HUB_IDS
 from virc.download.hub.repository import Kind, Repo
-from virc.evaluation.benchmarks import registry as benchmarks
 from virc.models import registry as models
 from virc.systems import registry as systems
 from virc.systems.registry import Model, System
@@ -108,9 +107,8 @@ def short_names() -> dict[str, tuple[System, Kind | None]]:
 
 
 def published() -> dict[str, str]:
-    """The benchmarks that lie on the hub, and their ids there."""
-    hubs = {name: benchmarks.get(name).HUB for name in benchmarks.names()}
-    return {name: hub for name, hub in hubs.items() if hub}
+    """The benchmarks that are on the hub, and their ids there."""
+    return {name: hub for name, hub in HUB_IDS.items() if hub}
 
 
 def _needed(config: DownloadConfig, system: System) -> Iterator[Want]:
@@ -165,7 +163,7 @@ def _of_own_name(config: DownloadConfig, system: System, name: str) -> Want:
         return _repo(config, Repo(owner.datasets[name].hub, "dataset"), name)
     if owner:
         return _weights(config, name, owner.judges[name])
-    if name.lower() in benchmarks.names():
+    if name.lower() in HUB_IDS:
         return _benchmark(config, name)
     match = _HUB_ID.fullmatch(_pasted(name))
     if match is None or ".." in name or _is_folder_of(match[2]):
@@ -263,7 +261,7 @@ def _weights(config: DownloadConfig, name: str, model: Model) -> Want:
 def _benchmark(config: DownloadConfig, name: str) -> Want:
     known = published()
     found = next((each for each, hub in known.items() if name.lower() in (each, hub.lower())), None)
-    if found is None and name.lower() in benchmarks.names():
+    if found is None and name.lower() in HUB_IDS:
         raise ConfigError(f"the problems of {name} are made here, not downloaded", f"virc eval {name}")
     if found is None:
         raise ConfigError(f"there is no benchmark {plain(name, 80)}", did_you_mean(name, known))

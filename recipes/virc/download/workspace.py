@@ -8,8 +8,7 @@ import msgspec
 from virc.core.errors import ConfigError
 from virc.core.files import DATA, HIDDEN, MODELS, expanded, is_folder, size_of
 from virc.core.locks import held
-from virc.core.nearest import did_you_mean
-from virc.core.text import plain
+from virc.core.text import did_you_mean, plain
 from virc.download.hub import ranged, record
 from virc.download.hub.record import BUSY, PARTS, Record, wanted_file
 from virc.runs import delete as removal

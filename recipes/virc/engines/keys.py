@@ -16,8 +16,7 @@ from virc.config import dotted as nested
 from virc.config import validation as fitting
 from virc.config.validation import Fault
 from virc.core.errors import ConfigError
-from virc.core.nearest import did_you_mean, nearest
-from virc.core.text import plain
+from virc.core.text import did_you_mean, nearest, plain
 from virc.stages.resolve import ENGINE
 
 _FOLDER = Path(__file__).parent

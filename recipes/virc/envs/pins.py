@@ -15,8 +15,7 @@ import msgspec
 
 from virc.core.errors import ConfigError, UsageError
 from virc.core.files import contents
-from virc.core.nearest import did_you_mean
-from virc.core.text import clause
+from virc.core.text import clause, did_you_mean
 
 Device = Literal["cpu", "cuda"]
 DEVICES: tuple[Device, ...] = get_args(Device)

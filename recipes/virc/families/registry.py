@@ -17,8 +17,7 @@ from msgspec import Meta
 from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file
-from virc.core.nearest import did_you_mean
-from virc.core.text import clause
+from virc.core.text import clause, did_you_mean
 from virc.reasoning.grammar import CallForm, Grammar
 from virc.reasoning.protocol import TOOLS, BoxForm, Coordinates, Drawing, Protocol
 from virc.reasoning.resize import QWEN2, Grid

@@ -12,7 +12,7 @@ import msgspec
 from virc.backends import lora_config as adapters
 from virc.core.errors import ConfigError
 from virc.core.files import HIDDEN, MODELS, RECORD, contents, expanded, is_file, is_folder
-from virc.core.nearest import did_you_mean
+from virc.core.text import did_you_mean
 from virc.models import provenance as origin
 from virc.models import shards
 from virc.runs import run as runs

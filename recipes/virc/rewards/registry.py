@@ -42,8 +42,7 @@ from virc.core import discovery
 from virc.core import plugins as own_code
 from virc.core.errors import ConfigError, VircError
 from virc.core.files import is_file
-from virc.core.nearest import did_you_mean
-from virc.core.text import clause, plain
+from virc.core.text import clause, did_you_mean, plain
 from virc.rewards.means import Means, UnscoredError
 from virc.rewards.sample import Sample
 from virc.rewards.terms import TERMS, Score

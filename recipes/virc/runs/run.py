@@ -27,9 +27,8 @@ import msgspec
 
 from virc.core.errors import ConfigError
 from virc.core.files import contents, is_file, write_json
-from virc.core.nearest import did_you_mean
 from virc.core.processes import start_time
-from virc.core.text import clause
+from virc.core.text import clause, did_you_mean
 
 FOLDER = "runs"
 SIGN_OF_LIFE = 30.0

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from virc.backends.interface import Sampling
-from virc.core.nearest import did_you_mean
+from virc.core.text import did_you_mean
 from virc.reasoning.session import Message
 
 _MOST_MESSAGES = 2048

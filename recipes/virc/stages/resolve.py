@@ -14,8 +14,7 @@ from virc.config import validation as fitting
 from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError, UsageError
 from virc.core.files import is_file
-from virc.core.nearest import did_you_mean
-from virc.core.text import plain
+from virc.core.text import did_you_mean, plain
 from virc.systems.registry import Reward, Stage, System
 
 ENGINE = "engine"

@@ -15,8 +15,7 @@ from virc.config import yaml as plain_yaml
 from virc.config.validation import Fault
 from virc.core.errors import ConfigError
 from virc.core.files import is_file
-from virc.core.nearest import did_you_mean
-from virc.core.text import plain
+from virc.core.text import did_you_mean, plain
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.systems import words

@@ -20,7 +20,7 @@ from virc.config import yaml as plain_yaml
 from virc.config.user import Seconds, Text, Url
 from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file, is_folder
-from virc.core.nearest import did_you_mean
+from virc.core.text import did_you_mean
 from virc.reasoning.protocol import USUAL, Coordinates, Drawing, Words
 from virc.tools import registry as tools
 

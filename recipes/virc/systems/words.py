@@ -6,8 +6,7 @@ from msgspec import UNSET
 
 from virc.config.dotted import Path
 from virc.config.validation import Fault
-from virc.core.nearest import did_you_mean
-from virc.core.text import plain
+from virc.core.text import did_you_mean, plain
 from virc.reasoning.bodies import INDEX
 from virc.reasoning.calls import Tool
 from virc.reasoning.grammar import CallForm, Index

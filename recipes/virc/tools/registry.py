@@ -18,7 +18,7 @@ from typing import Any, cast
 from virc.core import discovery, plugins
 from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file
-from virc.core.nearest import did_you_mean
+from virc.core.text import did_you_mean
 from virc.reasoning.calls import Tool, find_tool
 from virc.reasoning.protocol import Coordinates
 

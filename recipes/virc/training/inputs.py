@@ -8,8 +8,7 @@ import msgspec
 
 from virc.core.errors import ConfigError, DataError, SetupError
 from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder
-from virc.core.nearest import did_you_mean
-from virc.core.text import clause
+from virc.core.text import clause, did_you_mean
 from virc.data.formats.registry import INFO, Source, only_source, read_info
 from virc.download.data_files import data_files
 from virc.models import registry as models

@@ -36,7 +36,7 @@ def command(
 
 def _own(kind: str, name: str, to: Path | None) -> None:
     from virc.core.errors import UsageError
-    from virc.core.nearest import did_you_mean
+    from virc.core.text import did_you_mean
     from virc.rewards import scaffold as starting
 
     if kind not in starting.KINDS:

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from virc.core.errors import DataError, UsageError
-from virc.core.fresh import fresh_folder
+from virc.core.files import fresh_folder
 from virc.data.check import dataset_info
 from virc.data.check.crowd import verdicts
 from virc.data.check.report import Dataset, Found, Report

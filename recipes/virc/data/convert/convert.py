@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from virc.core.errors import ConfigError, DataError, UsageError
-from virc.core.fresh import fresh_folder
+from virc.core.files import fresh_folder
 from virc.core.parallel import in_order
 from virc.core.text import plain
 from virc.data.convert.change import Change, Wanted, change_for, changed

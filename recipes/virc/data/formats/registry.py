@@ -27,8 +27,7 @@ import msgspec
 from virc.core import discovery
 from virc.core.errors import DataError, UsageError
 from virc.core.files import contents, is_file
-from virc.core.nearest import did_you_mean
-from virc.core.text import clause, plain
+from virc.core.text import clause, did_you_mean, plain
 from virc.data.convert.pictures import PictureStore
 from virc.data.rows.record import Record
 from virc.reasoning.grammar import TAGS, Grammar

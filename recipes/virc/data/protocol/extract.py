@@ -15,8 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from virc.core.errors import DataError
-from virc.core.nearest import did_you_mean
-from virc.core.text import clause, plain
+from virc.core.text import clause, did_you_mean, plain
 from virc.data.formats.registry import Row, Source, get
 from virc.data.protocol.templates import departure, question_of, read_after, read_first
 from virc.data.protocol.turns import Conversation, gathered

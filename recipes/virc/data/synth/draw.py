@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from virc.core.errors import UsageError
-from virc.core.fresh import fresh_folder
+from virc.core.files import fresh_folder
 from virc.core.parallel import cores, in_order
 from virc.data.convert.pictures import FOLDER, PictureStore
 from virc.data.formats import registry as formats

@@ -17,12 +17,13 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.files import contents, is_file
 from virc.core.text import clause, plain
+from virc.download.benchmarks import HUB_IDS
 from virc.evaluation.benchmarks.registry import Fields, Placed, data_url, inside, problems
 from virc.solving.rows import Row
 
 NAME = "mathvista"
 ABOUT = "1,000 mathematical questions on figures of many kinds, from 31 datasets"
-HUB: str | None = "AI4Math/MathVista"
+HUB = HUB_IDS[NAME]
 SPLITS: tuple[str, ...] = ("testmini", "test")
 
 _MOST_JSON = 256 * 2**20  # bytes

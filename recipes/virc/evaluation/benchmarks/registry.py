@@ -16,8 +16,7 @@ import msgspec
 from virc.core import discovery
 from virc.core.errors import ConfigError, DataError, UsageError
 from virc.core.files import DATA, expanded, is_file, is_folder
-from virc.core.nearest import did_you_mean
-from virc.core.text import clause, plain
+from virc.core.text import clause, did_you_mean, plain
 from virc.solving.rows import Row, as_row, read_rows
 
 PROBLEMS = "problems.jsonl"  # in a folder that `virc data synth` made

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from virc.core.errors import SetupError
+from virc.download.benchmarks import HUB_IDS
 from virc.scoring.score import UNREADABLE
 from virc.solving.rows import Row, as_row
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 NAME = "strangers"
 ABOUT = "200 pictures that are none of ours, from Matplotlib and noise: to be refused"
-HUB: str | None = None
+HUB = HUB_IDS[NAME]
 SPLITS: tuple[str, ...] = ()
 SEED = 20_002
 COUNT = 200

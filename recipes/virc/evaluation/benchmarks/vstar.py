@@ -13,12 +13,13 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.files import contents, is_file
+from virc.download.benchmarks import HUB_IDS
 from virc.evaluation.benchmarks.registry import Fields, Placed, data_url, inside, problems
 from virc.solving.rows import Row
 
 NAME = "vstar"
 ABOUT = "191 questions on small things in large photographs"
-HUB: str | None = "craigwu/vstar_bench"
+HUB = HUB_IDS[NAME]
 SPLITS: tuple[str, ...] = ()
 
 _QUESTIONS = "test_questions.jsonl"

@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 
 from virc.core.errors import DataError, UsageError
-from virc.core.files import is_file, write_whole
-from virc.core.fresh import fresh_folder
+from virc.core.files import fresh_folder, is_file, write_whole
 from virc.core.json_stream import array_rows, line_rows
 from virc.data.check import engine
 from virc.data.check import lengths as counts

@@ -13,7 +13,7 @@ from PIL import Image
 
 from virc.core import discovery
 from virc.core.errors import UsageError
-from virc.core.nearest import did_you_mean
+from virc.core.text import did_you_mean
 from virc.data.synth.problem import Difficulty, Label, Split
 from virc.data.synth.worked import Solution, Spot
 
