@@ -29,7 +29,7 @@ _MODULES = {"virc": "virc_cli", "torchrun": "torch.distributed.run"}
 """First word of a command line -> the module of this environment that it is."""
 _SAVES_ON = {"virc": "SIGINT", "torchrun": ""}  # a phase of the course begins anew
 _ENV = {"virc": {}, "torchrun": {"OMP_NUM_THREADS": "1"}}  # as torchrun sets it anyway, and says so at length
-_GREEDY = ("stage", "greedy", "95 % interval", "easy", "hard", "twin", "blank")
+_GREEDY = ("stage", "greedy", "95 % interval", "easy", "hard", "counterfactual", "blank")
 _SAMPLED = ("stage", "sampled", "95 % interval", "easy", "hard")
 _MANNER = ("stage", "looks", "evidence seen", "format errors", "strange refused", "wrongly refused")
 _GAINS = ("gain", "replies", "on", "points", "95 % interval", "p")
@@ -159,7 +159,7 @@ def lines(curve: Curve) -> Iterator[str]:
 
 
 def _greedy(stage: Stage) -> tuple[str, ...]:
-    return stage.name, *_scores(stage.greedy), _share(stage.twin), _share(stage.blank)
+    return stage.name, *_scores(stage.greedy), _share(stage.counterfactual), _share(stage.blank)
 
 
 def _scores(scores: Scores) -> tuple[str, ...]:

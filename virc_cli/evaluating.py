@@ -18,7 +18,7 @@ from virc.evaluation.evaluate import JUDGED, Judgement, Place, Problem, Traces
 from virc.evaluation.summary import SCHEMA, ModelSummary, Pair, Reported, Score, Share, Summary
 from virc.scoring.judge import Judge
 from virc.scoring.score import Verdict
-from virc.solving.ablation import Crops
+from virc.solving.ablation import CropAblation
 from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, solve_batch
 from virc.solving.one import SCHEMA as SOLVE
 from virc.solving.outcome import Fields
@@ -56,7 +56,7 @@ class Asked(msgspec.Struct, frozen=True):
         setups: one for each model.
         to: folder of the evaluation; None: that of the benchmark.
         at_once: rows in work at a time; None: as many as suit the model.
-        crops: what crops show.
+        crop_ablation: what crops are cut from.
     """
 
     benchmark: str
@@ -69,7 +69,7 @@ class Asked(msgspec.Struct, frozen=True):
     traces: Traces
     against: bool
     at_once: int | None
-    crops: Crops
+    crop_ablation: CropAblation
 
 
 class Tally(Progress):
@@ -105,11 +105,11 @@ def run(asked: Asked, as_json: bool) -> None:
     if asked.judge_model and not asked.judge_endpoint:
         raise UsageError("--judge-model names a model of a judge's endpoint", "--judge-endpoint URL")
     found = benchmarks.find(asked.benchmark, Path.cwd(), asked.split)
-    place = Place(expanded(asked.to) if asked.to else evaluate.folder_of(found.name, asked.crops))
+    place = Place(expanded(asked.to) if asked.to else evaluate.folder_of(found.name, asked.crop_ablation))
     output.know(folder=str(place.folder), benchmark=found.name)
     faults: list[DataError] = []
-    evaluate.check_crops(place, asked.crops)
-    problems = evaluate.problems_of(found, asked.take, faults.append, asked.crops)
+    evaluate.check_crop_ablation(place, asked.crop_ablation)
+    problems = evaluate.problems_of(found, asked.take, faults.append, asked.crop_ablation)
     if faults:
         output.warn(f"rows of {found.name} left out: {len(faults)}; the first: {faults[0].message}")
     if asked.judge_endpoint:
@@ -174,7 +174,7 @@ def _score(
     elif doubtful and not evaluate.can_do_algebra():
         output.warn("answers that are equal by algebra only count as wrong", "pip install 'virc[eval]'")
     results = evaluate.results(place, problems, models, verdicts)
-    summary = evaluate.counted(found.name, models, results, asked.crops)
+    summary = evaluate.counted(found.name, models, results, asked.crop_ablation)
     if asked.against:
         summary = msgspec.structs.replace(summary, against=_against(asked, summary, answered))
     evaluate.publish(place, summary, results)
@@ -239,7 +239,8 @@ class Judged(Progress):
 
 def lines(summary: Summary) -> Iterator[str]:
     """The figures as a terminal shows them."""
-    swapped = "" if summary.crops == "shown" else f", crops {summary.crops}"
+    ablation = summary.crop_ablation
+    swapped = "" if ablation == "none" else f", crop ablation: {ablation}"
     yield f"{summary.benchmark}: {summary.problems} problems{swapped}"
     yield ""
     yield from table([_HEAD, *(_model(model) for model in summary.models)])

@@ -33,7 +33,7 @@ from virc_cli.solving.setup import Setup
 
 _LOOK = 1.0  # seconds
 _END_OF_LOG = 2**14  # bytes
-_UNMEASURED = {"pairs": None, "commonest": None, "crops": None, "against": None}
+_UNMEASURED = {"pairs": None, "commonest": None, "crop_ablation": None, "against": None}
 """What `virc eval` says and a harness does not measure."""
 
 
@@ -77,7 +77,7 @@ def run(asked: Asked, dry_run: bool, as_json: bool) -> None:
     """
     ours = _ours(asked)
     name = ours.found.name if ours else asked.benchmark
-    folder = (expanded(asked.to) if asked.to else evaluate.folder_of(name, "shown")).absolute()
+    folder = (expanded(asked.to) if asked.to else evaluate.folder_of(name, "none")).absolute()
     known = {"folder": str(folder), "benchmark": name, "problems": len(ours.problems) if ours else None}
     output.know(**known)
     planned = _planned(asked, ours, folder, harness.task_of(name, ours is not None), dry_run)

@@ -3,18 +3,18 @@
     virc data synth --to heldout --split heldout --count 100 --seed 20000 --counterfactuals --formats batch
     virc data synth --to strange --split heldout --count 400 --seed 20001 --refusals 1 --formats batch
     virc eval diagrams --model MODEL --model CONTROL --to EVALS/tools
-    virc eval heldout --model MODEL --crop-ablation twin --to EVALS/twin
+    virc eval heldout --model MODEL --crop-ablation counterfactual --to EVALS/counterfactual
     virc eval heldout --model MODEL --crop-ablation blank --to EVALS/blank
     virc eval strange --model MODEL --to EVALS/unfamiliar
-    virc eval strangers --model MODEL --to EVALS/strangers
+    virc eval out-of-distribution --model MODEL --to EVALS/out-of-distribution
     python -m tiny.measure EVALS MODEL [--control CONTROL] > measured.json
 
 * `tools`: answers right on held-out diagrams, and how many were refused; so `control`, of a model without tools.
-* `twin`: answers that are the twin's where crops are cut from that.
+* `counterfactual`: answers that are the counterfactual's where crops are cut from that.
 * `blank`: answers right where crops are white, beside the commonest answer's share.
 * `unfamiliar`: pictures drawn as those it learnt to refuse, refused; `question` and `absent`: strange questions, and
   those about what the picture does not show.
-* `strangers`: pictures made by other means, refused.
+* `out-of-distribution`: pictures made by other means, refused.
 """
 
 import argparse
@@ -40,13 +40,13 @@ def card(folder: Path, model: str, control: str | None = None) -> dict[str, Any]
     figures: dict[str, Any] = {
         "seed": SEED,
         "tools": _tools(folder, model),
-        "twin": _share(_summary(folder / "twin", model)[1].score),
+        "counterfactual": _share(_summary(folder / "counterfactual", model)[1].score),
         "blank": _share(of_blank.score) | {"commonest_answer": round(blank.commonest.share, 3)},
     }
     refused = _summary(folder / "unfamiliar", model)[1].categories["refusal"]
     for name, part in (("unfamiliar", "stranger"), ("question", "question"), ("absent", "absent")):
         figures[name] = _share(refused[part])
-    figures["strangers"] = _share(_summary(folder / "strangers", model)[1].score)
+    figures["out-of-distribution"] = _share(_summary(folder / "out-of-distribution", model)[1].score)
     return figures | ({"control": _tools(folder, control)} if control else {})
 
 

@@ -140,10 +140,10 @@ def test_a_question_about_a_missing_corner_ends_without_a_number() -> None:
         assert len(session.images) == 1 + len(diagram.corners)
 
 
-def test_a_twin_differs_only_in_its_values() -> None:
+def test_a_counterfactual_differs_only_in_its_values() -> None:
     rng = random.Random(3)
     for diagram in many(50):
-        other = polygons.twin(diagram, rng)
+        other = polygons.counterfactual(diagram, rng)
         assert other.answer != diagram.answer
         assert sum(corner.angle for corner in other.corners) == sum(
             corner.angle for corner in diagram.corners

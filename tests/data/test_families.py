@@ -261,12 +261,12 @@ def test_one_in_ten_problems_is_held_out(name: str, difficulty: Difficulty) -> N
 
 
 @every
-def test_a_twin_has_another_answer_and_the_same_figure_and_question(
+def test_a_counterfactual_has_another_answer_and_the_same_figure_and_question(
     name: str, difficulty: Difficulty
 ) -> None:
     family, rng = families.get(name), random.Random(3)
     for problem in drawn(name, difficulty):
-        other = family.twin(problem, rng)
+        other = family.counterfactual(problem, rng)
         assert other.question == problem.question
         assert other.answer != problem.answer
         assert SOLVED[name](other) == other.answer
@@ -429,10 +429,10 @@ def test_numbers_far_apart_are_illegible_until_they_are_cut_out_and_enlarged() -
 
 @pytest.mark.parametrize("difficulty", DIFFICULTIES)
 def test_the_overview_of_far_gives_no_answer_away(difficulty: Difficulty) -> None:
-    """A page and its twin look the same in such cells, and characters are half a patch high."""
+    """A page and its counterfactual look the same in such cells, and characters are half a patch high."""
     rng = random.Random(7)
     for problem in drawn("far", difficulty)[:10]:
-        pages = [far.draw(each) for each in (problem, far.twin(problem, rng))]
+        pages = [far.draw(each) for each in (problem, far.counterfactual(problem, rng))]
         cells = [
             page.convert("L").resize((page.width // 7, page.height // 14), Image.Resampling.BOX)
             for page in pages

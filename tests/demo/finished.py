@@ -56,7 +56,7 @@ def finish(folder: Path, begun: Demo = QUICK) -> None:
     every = {name: RIGHT[name] for name in begun.compared}
     evaluate(folder, begun, "greedy", every)
     evaluate(folder, begun, "sampled", {name: DRAWN[name] for name in every})
-    for crops, right in (("twin", {2, 3, 4}), ("blank", {5})):
+    for crops, right in (("counterfactual", {2, 3, 4}), ("blank", {5})):
         evaluate(folder, begun, crops, dict.fromkeys(STAGES[1:], right))
     evaluate(folder, begun, "strange", {name: set(EASY) for name in every})
     pages(folder, begun, [8, 1, 19, 12, 13])

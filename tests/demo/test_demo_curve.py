@@ -51,8 +51,10 @@ def test_sampled_answers_have_shares_and_gains_of_their_own(curve: Curve) -> Non
 
 
 def test_what_was_not_asked_is_not_said(curve: Curve) -> None:
-    twins = {stage.name: stage.twin and stage.twin.right for stage in curve.stages}
-    assert twins == {"base": None, "instruct": 3, "practice": 3, "rl": 3, "direct": None}
+    counterfactuals = {
+        stage.name: stage.counterfactual and stage.counterfactual.right for stage in curve.stages
+    }
+    assert counterfactuals == {"base": None, "instruct": 3, "practice": 3, "rl": 3, "direct": None}
     assert [stage.blank and stage.blank.right for stage in curve.stages] == [None, 1, 1, 1, None]
 
 
@@ -119,8 +121,8 @@ def test_the_command_prints_the_curve_and_leaves_it_with_a_picture(workspace: Pa
     lines = done.out.splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[0] == "20 problems held out; the commonest answer alone: 15.0%"
-    assert "rl        70.0%   48.1 to 85.5   80.0%  60.0%  15.0%  5.0%" in lines
-    assert "direct    5.0%    0.9 to 23.6    10.0%  0.0%   -      -" in lines
+    assert "rl        70.0%   48.1 to 85.5   80.0%  60.0%  15.0%           5.0%" in lines
+    assert "direct    5.0%    0.9 to 23.6    10.0%  0.0%   -               -" in lines
     assert "rl        45.0%    25.8 to 65.8   80.0%  10.0%" in lines
     assert "rl less practice        greedy   hard  +50.0   +8.2 to +74.6   0.062" in lines
     assert f"a problem that rl was asked: {Path('demo/evals/pages/traces/rl/12/index.html')}\n" in done.err
@@ -145,12 +147,13 @@ def test_pairs_come_in_any_order(workspace: Path) -> None:
 
 def test_two_checkpoints_of_a_stage_are_one_too_many(workspace: Path) -> None:
     finished.finish(workspace / "demo")
-    place = workspace / "demo" / "evals" / "twin"
+    place = workspace / "demo" / "evals" / "counterfactual"
     summary = json.loads((place / "summary.json").read_bytes())
     other = {**summary["models"][0], "name": "instruct@20"}
     (place / "summary.json").write_text(json.dumps({**summary, "models": [*summary["models"], other]}))
     done = virc("demo", "--quick")
-    sentence = "error: demo/evals/twin holds instruct@40 and instruct@20\nhint: remove demo/evals/twin\n"
+    sentence = f"error: {place.relative_to(workspace)} holds instruct@40 and instruct@20\n"
+    sentence += f"hint: remove {place.relative_to(workspace)}\n"
     assert (done.code, done.out) == (3, "")
     assert done.err.endswith(sentence)
 
@@ -169,8 +172,10 @@ def test_each_panel_draws_its_own_shares(
     assert greedy["hard"] == pytest.approx([0, 0, 0.1, 0.6])
     assert sampled["easy"] == pytest.approx([0, 0.1, 0.2, 0.8])
     assert sampled["hard"] == pytest.approx([0, 0, 0, 0.1])
-    twins = next(line for line in figure.axes[0].get_lines() if str(line.get_label()).startswith("crops of"))
-    assert twins.get_xydata().tolist() == [[1, 0.15], [2, 0.15], [3, 0.15]]
+    counterfactuals = next(
+        line for line in figure.axes[0].get_lines() if str(line.get_label()).startswith("crops of")
+    )
+    assert counterfactuals.get_xydata().tolist() == [[1, 0.15], [2, 0.15], [3, 0.15]]
 
 
 def test_the_picture_has_a_line_for_easy_and_one_for_hard(curve: Curve, workspace: Path) -> None:

@@ -27,7 +27,7 @@ from PIL import Image, ImageChops
 
 from virc.core.errors import ConfigError, DataError, SetupError, UsageError, VircError
 from virc.data.synth.families import polygons as drawn
-from virc.evaluation.benchmarks import diagrams, strangers
+from virc.evaluation.benchmarks import diagrams, out_of_distribution
 from virc.evaluation.benchmarks import mathvista as mathvista_module
 from virc.evaluation.benchmarks import registry as benchmarks
 from virc.evaluation.benchmarks import vstar as vstar_module
@@ -38,7 +38,7 @@ from virc.scoring.score import key_of
 from virc.solving.image_source import open_source
 from virc.solving.rows import Row
 
-MODULES: list[Benchmark] = [diagrams, mathvista_module, strangers, vstar_module]
+MODULES: list[Benchmark] = [diagrams, mathvista_module, out_of_distribution, vstar_module]
 HEAVY = {"PIL", "matplotlib", "numpy", "pyarrow", "torch", "openai", "yaml"}
 
 
@@ -119,18 +119,22 @@ def test_there_are_500_diagrams_drawn_when_they_are_asked_for(monkeypatch: pytes
     assert len(made) == 50
 
 
-def test_strangers_are_drawn_alike_of_every_kind_and_to_be_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strangers, "COUNT", 12)  # all of them would take seconds
-    rows = good(find("strangers", Path()))
+def test_out_of_distribution_pictures_are_drawn_alike_of_every_kind_and_to_be_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(out_of_distribution, "COUNT", 12)  # all of them would take seconds
+    rows = good(find("out-of-distribution", Path()))
     assert len(rows) == 12
     assert {row.passed["category"]["kind"] for row in rows} == {"chart", "page", "texture", "static"}
     assert all(key_of(row.passed).is_refusal for row in rows)
 
 
-def test_strangers_without_matplotlib_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_distribution_pictures_without_matplotlib_say_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(SetupError, match="need the extra plot") as caught:
-        find("strangers", Path()).rows()
+        find("out-of-distribution", Path()).rows()
     assert caught.value.hint == "pip install 'virc[plot]'"
 
 
@@ -159,7 +163,7 @@ def test_a_folder_with_the_name_of_a_benchmark_may_lie_anywhere(tmp_path: Path) 
          "virc download eval vstar"),
         ("mathvist", None, ConfigError, "there is no benchmark mathvist", "did you mean 'mathvista'?"),
         ("xyz", None, ConfigError, "there is no benchmark xyz",
-         "benchmarks are diagrams, mathvista, strangers, vstar; or name a JSONL file"),
+         "benchmarks are diagrams, mathvista, out-of-distribution, vstar; or name a JSONL file"),
         ("\x1b[2J", None, ConfigError, "there is no benchmark [2J", "benchmarks are"),
         ("some/where", None, DataError, "there is no file some/where", "benchmarks are"),
         ("mine.jsonl", None, DataError, "there is no file mine.jsonl", "benchmarks are"),

@@ -477,7 +477,7 @@ def test_the_model_of_a_judge_needs_its_endpoint(server: Server, problems: Path)
 def test_who_names_no_benchmark_is_told_which_there_are(here: Path) -> None:
     done = virc("eval", "--limit", 3)
     assert done.code == 2
-    assert "hint: virc eval diagrams | mathvista | strangers | vstar | FILE.jsonl" in done.err
+    assert "hint: virc eval diagrams | mathvista | out-of-distribution | vstar | FILE.jsonl" in done.err
 
 
 def test_the_readme_lists_every_benchmark() -> None:

@@ -186,7 +186,7 @@ def test_published_figures_and_settings_stand_beside_ours() -> None:
     ]
     assert text.count('<path class="theirs" d="M74.50 0V8"/>') == 1
     settings = Tables(text).rows("What each model was asked with")
-    assert ["chat_protocol", "own", "own"] in settings
+    assert ["chat protocol", "own", "own"] in settings
     assert ["sampling", "temperature 0", "temperature 0"] in settings
 
 

@@ -1,4 +1,4 @@
-"""The model in the package does what its card says: reads crops, refuses strangers, fits the package.
+"""The model in the package does what its card says: reads crops, refuses pictures of other kinds, fits the package.
 
 The card's own figures are held against what was promised; small samples here say whether they still come out.
 """
@@ -72,22 +72,22 @@ def test_the_card_counts_enough_and_blank_crops_leave_guessing(card: dict[str, A
     assert card["blank"]["share"] <= card["blank"]["commonest_answer"] + 0.03
 
 
-def test_strangers_are_refused_and_the_family_is_not(card: dict[str, Any]) -> None:
+def test_out_of_distribution_pictures_are_refused_and_the_family_is_not(card: dict[str, Any]) -> None:
     """C1: at least 95 % of pictures from outside the family, at most 2 % of those inside."""
-    assert card["strangers"]["of"] >= 200
-    assert card["strangers"]["share"] >= 0.95
+    assert card["out-of-distribution"]["of"] >= 200
+    assert card["out-of-distribution"]["share"] >= 0.95
     assert card["unfamiliar"]["share"] >= 0.95
     assert card["tools"]["refused"]["share"] <= 0.02
 
 
 def test_looking_closer_is_what_helps(card: dict[str, Any]) -> None:
-    """D16: a control of equal training without tools, and crops of a twin that change the answer."""
+    """D16: a control of equal training without tools, and crops of a counterfactual that change the answer."""
     assert card["control"]["of"] == card["tools"]["of"]
     assert card["tools"]["interval_95"][0] > card["control"]["interval_95"][1]
     assert card["tools"]["3 sides"]["share"] >= 0.9
     assert card["tools"]["4 sides"]["share"] >= 0.7
     assert card["tools"]["share"] >= card["control"]["share"] + 0.2
-    assert card["twin"]["share"] > 0.5
+    assert card["counterfactual"]["share"] > 0.5
 
 
 def evaluate(to: Path, counts: dict[str, int], seed: int) -> dict[str, Any]:
@@ -95,12 +95,16 @@ def evaluate(to: Path, counts: dict[str, int], seed: int) -> dict[str, Any]:
     words = ("data", "synth", "--split", "heldout", "--formats", "batch", "--count", max(counts.values()))
     assert virc(*words, "--to", to / "heldout", "--seed", seed, "--counterfactuals").code == 0
     assert virc(*words, "--to", to / "strange", "--seed", seed + 1, "--refusals", 1).code == 0
-    problems = {"tools": "diagrams", "unfamiliar": to / "strange", "strangers": "strangers"}
+    problems = {
+        "tools": "diagrams",
+        "unfamiliar": to / "strange",
+        "out-of-distribution": "out-of-distribution",
+    }
     for name, count in counts.items():
-        crops = name if name in ("twin", "blank") else "shown"
+        ablation = name if name in ("counterfactual", "blank") else "none"
         how = (
             "--crop-ablation",
-            crops,
+            ablation,
             "--limit",
             count,
             "--to",
@@ -117,7 +121,7 @@ def evaluate(to: Path, counts: dict[str, int], seed: int) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_few_problems_agree_with_the_card(tmp_path: Path, card: dict[str, Any]) -> None:
-    counts = {"tools": 30, "twin": 10, "blank": 10, "unfamiliar": 20, "strangers": 20}
+    counts = {"tools": 30, "counterfactual": 10, "blank": 10, "unfamiliar": 20, "out-of-distribution": 20}
     again = evaluate(tmp_path, counts, seed=7)
     for name in counts:
         assert agrees(again[name], card[name]), name
@@ -144,7 +148,10 @@ def test_figures_in_the_readmes_are_the_measured_ones(card: dict[str, Any]) -> N
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_every_figure_of_the_card_comes_out_again(tmp_path: Path, card: dict[str, Any]) -> None:
-    counts = {name: card[name]["of"] for name in ("tools", "twin", "blank", "unfamiliar", "strangers")}
+    counts = {
+        name: card[name]["of"]
+        for name in ("tools", "counterfactual", "blank", "unfamiliar", "out-of-distribution")
+    }
     counts["unfamiliar"] *= 2  # half of what is to be refused is a question, or about what is not there
     again = evaluate(tmp_path, counts, diagrams.SEED)
     for name in counts:

@@ -18,7 +18,7 @@ FAILURE: dict[str, object] = {
     "models": None,
     "pairs": None,
     "commonest": None,
-    "crops": None,
+    "crop_ablation": None,
     "against": None,
     "harness": None,
 }
@@ -32,12 +32,12 @@ class TracesName(StrEnum):
     none = "none"
 
 
-class CropsName(StrEnum):
-    """What the crops show."""
+class CropAblationName(StrEnum):
+    """What crops are cut from."""
 
-    shown = "shown"
+    none = "none"
     blank = "blank"
-    twin = "twin"
+    counterfactual = "counterfactual"
 
 
 class AgainstName(StrEnum):
@@ -82,7 +82,7 @@ def command(
     to: Annotated[
         str | None,
         typer.Option(
-            metavar="DIR", help="Where answers and report go; default evals/BENCHMARK, or with -CROPS behind."
+            metavar="DIR", help="Where answers and report go; default evals/BENCHMARK, or BENCHMARK-ABLATION."
         ),
     ] = None,
     take: Annotated[
@@ -99,12 +99,10 @@ def command(
         str | None, typer.Option(metavar="NAME", help="Which model there; default: the only one.")
     ] = None,
     traces: Annotated[TracesName, typer.Option(help="Answers that keep their trace.")] = TracesName.wrong,
-    crops: Annotated[
-        CropsName,
-        typer.Option(
-            "--crop-ablation", help="Cut from the image, blank, or from its twin, whose answer is then right."
-        ),
-    ] = CropsName.shown,
+    crop_ablation: Annotated[
+        CropAblationName,
+        typer.Option("--crop-ablation", help="Cut crops from nothing or from the row's counterfactual."),
+    ] = CropAblationName.none,
     against: Annotated[
         AgainstName | None, typer.Option(help="Also show the published figures, and what differs.")
     ] = None,
@@ -154,7 +152,7 @@ def command(
                 "--judge-endpoint": judge_endpoint is not None,
                 "--judge-model": judge_model is not None,
                 "--traces": traces is not TracesName.wrong,
-                "--crop-ablation": crops is not CropsName.shown,
+                "--crop-ablation": crop_ablation is not CropAblationName.none,
                 "--against": against is not None,
                 "--samples": samples != 1,
                 "--max-pixels": max_pixels is not None,
@@ -171,7 +169,11 @@ def command(
         )
 
     config = SolveConfig(
-        temperature=temperature, seed=seed, samples=samples, max_turns=max_turns, crops=crops.value
+        temperature=temperature,
+        seed=seed,
+        samples=samples,
+        max_turns=max_turns,
+        crop_ablation=crop_ablation.value,
     )
     flags = {
         "endpoint": endpoint,
@@ -195,7 +197,7 @@ def command(
         traces=traces.value,
         against=against is not None,
         at_once=concurrency,
-        crops=crops.value,
+        crop_ablation=crop_ablation.value,
     )
     if harness:
         harnessing.run(asked, dry_run, as_json)

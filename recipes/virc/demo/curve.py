@@ -53,7 +53,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
         name: `base`, the stage, or `direct`, which learnt to answer without tools.
         greedy: right answers.
         sampled: the same, drawn at temperature 1.
-        twin: answers that are those of another figure, from which the crops were cut; None: it was not asked so.
+        counterfactual: answers that are the counterfactual's, from which crops were cut; None: it was not asked so.
         blank: right answers although every crop is white; None: it was not asked so.
         calls: tool calls an answer.
         looked: problems of which its crops showed all that is to be seen.
@@ -67,7 +67,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     greedy: Scores
     sampled: Scores
-    twin: Score | None
+    counterfactual: Score | None
     blank: Score | None
     calls: float | None
     looked: Share
@@ -155,7 +155,8 @@ def read(folder: Path, begun: Demo) -> Curve:
     heldout = folder / "data" / "heldout"
     problems = _rows(heldout / "problems.jsonl", Problem, heldout)
     summaries = {
-        name: demo.summary(folder / "evals" / name) for name in (*REPLIES, "twin", "blank", "strange")
+        name: demo.summary(folder / "evals" / name)
+        for name in (*REPLIES, "counterfactual", "blank", "strange")
     }
     told = {name: _by_stage(summary, begun, folder / "evals" / name) for name, summary in summaries.items()}
     return Curve(
@@ -196,12 +197,16 @@ def _by_stage(summary: Summary, begun: Demo, place: Path) -> Told:
 
 
 def _stage(name: str, told: Mapping[str, Told]) -> Stage:
-    greedy, twin, blank = told["greedy"][name], told["twin"].get(name), told["blank"].get(name)
+    greedy, counterfactual, blank = (
+        told["greedy"][name],
+        told["counterfactual"].get(name),
+        told["blank"].get(name),
+    )
     return Stage(
         name=name,
         greedy=_scores(greedy),
         sampled=_scores(told["sampled"][name]),
-        twin=twin.score if twin else None,
+        counterfactual=counterfactual.score if counterfactual else None,
         blank=blank.score if blank else None,
         calls=greedy.means.calls,
         looked=greedy.looks.seen if greedy.looks else share([]),
@@ -322,7 +327,10 @@ def _accuracy(axes: "Axes", curve: Curve, replies: str, title: str) -> None:
 
 def _other_crops(axes: "Axes", curve: Curve) -> None:
     """Answers that look at other crops."""
-    for name, label, line in (("twin", "crops of a twin: its answer", "--"), ("blank", "crops blank", ":")):
+    for name, label, line in (
+        ("counterfactual", "crops of a counterfactual: its answer", "--"),
+        ("blank", "crops blank", ":"),
+    ):
         shares = {
             at: getattr(stage, name).share for at, stage in enumerate(curve.stages) if getattr(stage, name)
         }

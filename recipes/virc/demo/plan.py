@@ -216,7 +216,7 @@ def _reinforced(demo: Demo) -> Step:
 
 
 def _evaluations(demo: Demo) -> list[Step]:
-    """Held-out problems, greedy and sampled, with crops of their twins and blank ones; strange pictures; pages."""
+    """Held-out problems, greedy and sampled, with both crop ablations; strange pictures; pages."""
     count, strange = demo.size.problems, max(1, demo.size.problems // 5)
     heldout = ("--split", "heldout")
     models = (demo.base, *demo.compared[1:])
@@ -229,7 +229,13 @@ def _evaluations(demo: Demo) -> list[Step]:
         _evaluated(demo, "greedy", "heldout", models, "every stage solves problems held out"),
         _evaluated(demo, "sampled", "heldout", models, "the same, at temperature 1", "--temperature", "1"),
         _evaluated(
-            demo, "twin", "heldout", trained, "greedy, crops of their twins", "--crop-ablation", "twin"
+            demo,
+            "counterfactual",
+            "heldout",
+            trained,
+            "greedy, crops of their counterfactuals",
+            "--crop-ablation",
+            "counterfactual",
         ),
         _evaluated(
             demo, "blank", "heldout", trained, "the same, with blank crops", "--crop-ablation", "blank"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 HUB_IDS: Mapping[str, str | None] = {
     "diagrams": None,
     "mathvista": "AI4Math/MathVista",
-    "strangers": None,
+    "out-of-distribution": None,
     "vstar": "craigwu/vstar_bench",
 }
 """Benchmark -> its hub id; None: its problems are generated on this machine."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -33,7 +33,7 @@ from virc.scoring.boxes import Box, reference_boxes
 from virc.scoring.judge import Judge
 from virc.scoring.score import Key, Verdict, key_of, score
 from virc.scoring.symbolic import Symbolic
-from virc.solving.ablation import Crops, fields_of
+from virc.solving.ablation import CropAblation, ablated_fields
 from virc.solving.batch import RowDone, through
 from virc.solving.evidence import of_fields
 from virc.solving.retry import Outage
@@ -112,42 +112,47 @@ class Line(msgspec.Struct, frozen=True):
     evidence: list[float] | None = None
 
     @property
-    def crops(self) -> Crops:
-        """What its crops showed."""
-        crops: Crops = (self.settings or {}).get("crops", "shown")
-        return crops
+    def crop_ablation(self) -> str:
+        """What its crops were cut from; `crops` was the key of a former version."""
+        settings = self.settings or {}
+        return str(settings.get("crop_ablation", settings.get("crops", "none")))
 
 
-def folder_of(benchmark: str, crops: Crops) -> Path:
+def folder_of(benchmark: str, crop_ablation: CropAblation) -> Path:
     """Where an evaluation goes that has no folder of its own."""
-    return Path(FOLDER) / (benchmark if crops == "shown" else f"{benchmark}-{crops}")
+    return Path(FOLDER) / (benchmark if crop_ablation == "none" else f"{benchmark}-{crop_ablation}")
 
 
-def check_crops(place: Place, crops: Crops) -> None:
-    """Answers over other crops are no answers to the same problems.
+def check_crop_ablation(place: Place, crop_ablation: CropAblation) -> None:
+    """Refuse a folder with answers of another crop ablation: they are no answers to the same problems.
 
     Raises:
         ConfigError: there are such answers in the folder.
         DataError: a file of answers holds something else.
     """
     for file in _answers_in(place):
-        theirs = next((line.crops for line in _lines(file)), crops)
-        if theirs != crops:
+        theirs = next((line.crop_ablation for line in _lines(file)), crop_ablation)
+        if theirs != crop_ablation:
             raise ConfigError(
-                f"{file} holds answers made with crops {theirs}, not {crops}",
-                f"use another --to, or --crop-ablation {theirs}",
+                f"{file} holds answers of the crop ablation {theirs}, not {crop_ablation}",
+                f"--to NEW_FOLDER, or --crop-ablation {theirs}"
+                if theirs in get_args(CropAblation)
+                else "--to NEW_FOLDER",
             )
 
 
 def problems_of(
-    found: Found, take: int | None, on_fault: Callable[[DataError], None], crops: Crops = "shown"
+    found: Found,
+    take: int | None,
+    on_fault: Callable[[DataError], None],
+    crop_ablation: CropAblation = "none",
 ) -> dict[str, Problem]:
     """The problems by their ids, each of which can be scored.
 
     Args:
         take: only the first so many.
         on_fault: told of rows of a published benchmark that cannot be asked or scored; they are left out.
-        crops: what crops show; the right answers are those of the twins where it is these.
+        crop_ablation: what crops are cut from; the right answers are those of the counterfactuals where it is these.
 
     Raises:
         DataError: there are none, or one of the user's own cannot be asked or scored.
@@ -156,7 +161,7 @@ def problems_of(
     first: DataError | None = None
     for row in islice(found.rows(), take):
         try:
-            problem = _problem(row, crops)
+            problem = _problem(row, crop_ablation)
             if str(problem.id) in problems:
                 raise DataError(f"line {row.line}: the id {problem.id!r} comes twice")
         except DataError as fault:
@@ -193,14 +198,14 @@ def done_before(model: str, problems: Mapping[str, Problem], ledger: Ledger) -> 
     return sum(digest is not None for digest in before.values())
 
 
-def _problem(row: Row, crops: Crops) -> Problem:
+def _problem(row: Row, crop_ablation: CropAblation) -> Problem:
     if row.fault:
         raise row.fault
     try:
         boxes = reference_boxes(row.passed)
-        if boxes is not None and crops == "twin":
-            raise DataError("its answer is boxes, and nobody knows those of its twin")
-        fields = fields_of(row, crops)
+        if boxes is not None and crop_ablation == "counterfactual":
+            raise DataError("its answer is boxes, and those of its counterfactual are not known")
+        fields = ablated_fields(row, crop_ablation)
         key = key_of(fields) if boxes is None else Key(msgspec.json.encode(boxes).decode())
         categories = category_of(row.passed)
         of_fields(row.passed)  # what is none would be left out of the figures in silence
@@ -456,11 +461,14 @@ def _traced_answer(folder: Path) -> str | None:
 
 
 def counted(
-    benchmark: str, models: Mapping[str, Mapping[str, Line]], found: Sequence[Result], crops: Crops = "shown"
+    benchmark: str,
+    models: Mapping[str, Mapping[str, Line]],
+    found: Sequence[Result],
+    crop_ablation: CropAblation = "none",
 ) -> Summary:
     """The figures."""
     facts = {name: _facts(next(iter(lines.values()))) for name, lines in models.items()}
-    return summarise(benchmark, found, facts, crops)
+    return summarise(benchmark, found, facts, crop_ablation)
 
 
 def _facts(line: Line) -> dict[str, Any]:

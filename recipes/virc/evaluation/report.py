@@ -13,15 +13,15 @@ from virc.evaluation.figures import bar, between, cut, percent, short
 from virc.evaluation.problem_list import label, problem_list, rules
 from virc.evaluation.summary import Means, ModelSummary, Pair, Reported, Result, Score, Share, Summary
 from virc.scoring.score import Decider
-from virc.solving.ablation import Crops
+from virc.solving.ablation import CropAblation
 
 _NAME, _VALUE = 160, 400  # characters shown of a name and of a setting
 _AXIS = '<span class="ends"><span>0</span><span>50</span><span>100%</span></span>'
 _UNKNOWN = '<td class="none">not known</td>'
 
-_SWAPPED: Mapping[Crops, str] = {
+_ABLATIONS: Mapping[CropAblation, str] = {
     "blank": "every crop is white",
-    "twin": "crops are those of a twin with other values, whose answer is right",
+    "counterfactual": "crops are those of a counterfactual with other values, whose answer is right",
 }
 _MEANS = {"turns": "turns", "calls": "looks", "seconds": "seconds", "tokens": "tokens"}  # field -> heading
 
@@ -62,8 +62,8 @@ def render(summary: Summary, results: Sequence[Result]) -> str:
 def _facts(summary: Summary) -> Iterator[str]:
     yield _count(summary.problems, "problem")
     yield _count(len(summary.models), "model")
-    if summary.crops != "shown":
-        yield _SWAPPED[summary.crops]
+    if summary.crop_ablation != "none":
+        yield _ABLATIONS[summary.crop_ablation]
 
 
 def _section(title: str, body: str) -> str:

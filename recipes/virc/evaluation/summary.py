@@ -12,7 +12,7 @@ from virc.evaluation.boxes import BoxScores, Overlap, box_scores
 from virc.evaluation.statistics import Interval, mcnemar, paired, wilson
 from virc.reasoning.trace import FailureKind
 from virc.scoring.score import Decider
-from virc.solving.ablation import Crops
+from virc.solving.ablation import CropAblation
 from virc.solving.evidence import are_seen
 
 SCHEMA = "virc.eval/1"
@@ -218,7 +218,7 @@ class Summary(msgspec.Struct, frozen=True):
 
     Args:
         commonest: problems that the commonest answer alone solves: what guessing is worth.
-        crops: what crops showed.
+        crop_ablation: what crops were cut from.
     """
 
     benchmark: str
@@ -226,7 +226,7 @@ class Summary(msgspec.Struct, frozen=True):
     models: Sequence[ModelSummary]
     pairs: Sequence[Pair]
     commonest: Share
-    crops: Crops = "shown"
+    crop_ablation: CropAblation = "none"
     against: Sequence[Reported] = ()
 
 
@@ -246,14 +246,14 @@ def summarise(
     benchmark: str,
     results: Sequence[Result],
     models: Mapping[str, Mapping[str, Any]],
-    crops: Crops = "shown",
+    crop_ablation: CropAblation = "none",
 ) -> Summary:
     """Count.
 
     Args:
         results: one for each problem.
         models: name -> `protocol` and `settings`, in the order they are shown.
-        crops: what crops showed.
+        crop_ablation: what crops were cut from.
     """
     ((commonest, _),) = Counter(result.reference for result in results).most_common(1) or [("", 0)]
     return Summary(
@@ -262,7 +262,7 @@ def summarise(
         models=[_model(name, results, facts) for name, facts in models.items()],
         pairs=[_pair(one, other, results) for one, other in combinations(models, 2)],
         commonest=share(result.reference == commonest for result in results),
-        crops=crops,
+        crop_ablation=crop_ablation,
     )
 
 

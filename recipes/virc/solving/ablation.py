@@ -1,7 +1,7 @@
-"""What the crops of an evaluation show: whether a model really looks shows when they are cut from something else (D16).
+"""Crop ablation: crops show something else than the image, to measure whether a model reads them.
 
-A model that reads its crops gives the answer of a twin, the same figure with other values, when they are cut from that
-one's picture, and can only guess when they are white. The overview stays as it is.
+A model that reads its crops gives the counterfactual's answer when they are cut from the counterfactual, the same
+figure with other values, and can only guess when they are blank. The image as a whole stays as it is.
 """
 
 from typing import Any, Literal
@@ -13,61 +13,65 @@ from virc.core.errors import DataError
 from virc.reasoning.images import Shown
 from virc.solving.rows import Row
 
-Crops = Literal["shown", "blank", "twin"]
-"""Cut from the picture itself, from white paper, or from the picture of its twin."""
+CropAblation = Literal["none", "blank", "counterfactual"]
+"""Crops are cut from the image itself, from white paper, or from the picture of its counterfactual."""
+_HINT = "`virc data synth --counterfactuals` draws problems that have one"
 
 
-class Twin(msgspec.Struct, frozen=True):
-    """The twin of a problem, as the field `twin` of its row has it.
+class Counterfactual(msgspec.Struct, frozen=True):
+    """The same figure with other values, in the field `counterfactual` of a row.
 
     Args:
-        image: a picture of the same size, named as `image` is.
-        answer: what is right there.
+        image: a picture of the same size; a path or URL, as `image` of the row.
+        answer: the right answer there.
     """
 
     image: str
     answer: str | int | float
 
 
-def twin_of(row: Row) -> Twin:
-    """The twin of a row.
+def counterfactual_of(row: Row) -> Counterfactual:
+    """The counterfactual of a row.
 
     Raises:
-        DataError: it has none, or several images of which nobody says whose it is.
+        DataError: it has none, or several images.
     """
-    hint = "virc data synth --counterfactuals draws problems that have one"
-    if "twin" not in row.passed:
-        raise DataError("it has no twin from which crops could be cut", hint)
+    if "twin" in row.passed:
+        raise DataError("the field `twin` is called `counterfactual` now", _HINT)
+    if "counterfactual" not in row.passed:
+        raise DataError("it has no counterfactual from which crops could be cut", _HINT)
     try:
-        twin = msgspec.convert(row.passed["twin"], Twin)
+        counterfactual = msgspec.convert(row.passed["counterfactual"], Counterfactual)
     except msgspec.ValidationError:
-        raise DataError("its twin is no object with an image and an answer", hint) from None
+        raise DataError("its counterfactual is no object with an image and an answer", _HINT) from None
     if len(row.images) > 1:
-        raise DataError("it has a twin, which only a row of one image can have")
-    return twin
+        raise DataError("it has a counterfactual, which only a row of one image can have")
+    return counterfactual
 
 
-def fields_of(row: Row, crops: Crops) -> dict[str, Any]:
+def ablated_fields(row: Row, ablation: CropAblation) -> dict[str, Any]:
     """The fields by which an answer to the row is scored.
 
     Raises:
-        DataError: as `twin_of`, where crops are the twin's.
+        DataError: as `counterfactual_of`, where crops are cut from the counterfactual.
     """
-    return row.passed | {"answer": twin_of(row).answer} if crops == "twin" else row.passed
+    if ablation == "counterfactual":
+        return row.passed | {"answer": counterfactual_of(row).answer}
+    return row.passed
 
 
-def cut_from_white(shown: Shown) -> Shown:
-    """The image, with white paper in every crop of it."""
+def with_blank_crops(shown: Shown) -> Shown:
+    """The image; every crop of it is white."""
     return shown.over(Image.new("RGB", shown.size, "white"))
 
 
-def cut_from_twin(shown: Shown, twin: Shown) -> Shown:
-    """The image, with what its twin has there in every crop of it.
+def with_counterfactual_crops(shown: Shown, counterfactual: Shown) -> Shown:
+    """The image; every crop of it is cut from its counterfactual.
 
     Raises:
         DataError: they differ in size.
     """
-    if twin.size != shown.size:
-        sizes = " and ".join(f"{width} x {height} px" for width, height in (shown.size, twin.size))
-        raise DataError(f"the image and its twin differ in size: {sizes}")
-    return shown.over(twin.pixels)
+    if counterfactual.size != shown.size:
+        sizes = " and ".join(f"{width} x {height} px" for width, height in (shown.size, counterfactual.size))
+        raise DataError(f"the image and its counterfactual differ in size: {sizes}")
+    return shown.over(counterfactual.pixels)

@@ -25,7 +25,7 @@ from virc.reasoning.calls import View
 from virc.reasoning.images import Shown
 from virc.reasoning.session import show_input
 from virc.solving import evidence
-from virc.solving.ablation import cut_from_twin, cut_from_white, twin_of
+from virc.solving.ablation import counterfactual_of, with_blank_crops, with_counterfactual_crops
 from virc.solving.image_source import open_source
 from virc.solving.one import SCHEMA, Event, OnEvent, SolveConfig, Solved, solve
 from virc.solving.outcome import (
@@ -177,13 +177,13 @@ def shown_images(config: BatchConfig, opened: Opened, row: Row, deadline: Deadli
 
     try:
         images = [seen(source) for source in row.images]
-        match config.solving.crops:
-            case "shown":
+        match config.solving.crop_ablation:
+            case "none":
                 return images
             case "blank":
-                return [cut_from_white(image) for image in images]
-            case "twin":
-                return [cut_from_twin(images[0], seen(twin_of(row).image))]
+                return [with_blank_crops(image) for image in images]
+            case "counterfactual":
+                return [with_counterfactual_crops(images[0], seen(counterfactual_of(row).image))]
     except NetworkError as error:  # not our endpoint's fault, but that of the address in the row
         raise DataError(error.message, error.hint) from error
     except ValueError as error:

@@ -17,7 +17,7 @@ from virc.reasoning.images import Shown
 from virc.reasoning.protocol import USUAL, Drawing, Protocol
 from virc.reasoning.session import SOLVE, Ask, Rejected, Reply, Session, Unit
 from virc.reasoning.trace import FailureKind, RejectionKind, Trace
-from virc.solving.ablation import Crops
+from virc.solving.ablation import CropAblation
 from virc.tools.registry import known
 
 SCHEMA = "virc.solve/1"
@@ -50,7 +50,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
         max_tokens: longest reply, in tokens; None: as the chat protocol says, else 1024.
         keep_images: whether an attempt keeps the images shown in it, as its trace needs them.
         tolerate: the deviations of tool calls that are forgiven.
-        crops: what the crops of a row of a batch show.
+        crop_ablation: what the crops of a row of a batch are cut from.
     """
 
     temperature: float | None = None
@@ -64,7 +64,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
     max_tokens: int | None = None
     keep_images: bool = True
     tolerate: frozenset[str] = SOLVE
-    crops: Crops = "shown"
+    crop_ablation: CropAblation = "none"
 
     def first_temperature(self, usual: Drawing = USUAL) -> float:
         """The temperature of every first try; `usual` is the chat protocol's."""

@@ -37,7 +37,7 @@ def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None 
     """How a problem is solved. `chat_protocol` is a hash of all that is said to the model, None until it is known."""
     protocol = opened and msgspec.json.encode(opened.chat_protocol.protocol)
     usual = opened.chat_protocol.protocol.sampling if opened else USUAL
-    rare: Fields = {} if config.crops == "shown" else {"crops": config.crops}
+    rare: Fields = {} if config.crop_ablation == "none" else {"crop_ablation": config.crop_ablation}
     if opened and opened.backend.grid.longest:
         rare["longest"] = opened.backend.grid.longest
     if usual.repetition_penalty != 1:

@@ -62,7 +62,7 @@ def command(
         PatternName | None,
         typer.Option(help="Of every solution; direct: no tool, all is read in the overview. Default: any."),
     ] = None,
-    twins: Annotated[
+    counterfactuals: Annotated[
         bool,
         typer.Option(
             "--counterfactuals", help="Each problem also gets a picture with other values, and its answer."
@@ -98,7 +98,7 @@ def command(
         to, count, seed, split.value, _numbers(sides), names, embed, workers,
         families=_names(family) if family is not None else (("polygons",) if difficulty else None),
         difficulty=_difficulty(difficulty),
-        paths=paths, refusals=refusals, pattern=_pattern(pattern), twins=twins,
+        paths=paths, refusals=refusals, pattern=_pattern(pattern), counterfactuals=counterfactuals,
     )  # fmt: skip
     with shown() as show:
         folder = write(config, lambda what, done: show(f"{done} of {count} {what}"))

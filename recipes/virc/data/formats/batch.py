@@ -20,7 +20,7 @@ from virc.solving.rows import read_rows
 NAME = "batch"
 SUMMARY = "problems, one a line, as virc solve --batch reads them"
 HOLDS: Holds = "problems"
-LOST = "the trajectory and the images it made, and the twin of a problem; a record without an id gets one"
+LOST = "the trajectory and the images it made, and the counterfactual of a problem; a record without an id gets one"
 
 
 def recognises(path: Path) -> bool:
@@ -63,7 +63,9 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
 
 def _record(problem: Problem, media: Path) -> Record:
     rest = dict(problem.passed)
-    rest.pop("twin", None)  # its picture stays where it is, of the size that the problem's had there
+    rest.pop(
+        "counterfactual", None
+    )  # its picture stays where it is, of the size that the problem's had there
     return Record(
         images=tuple(_picture(name, media) for name in problem.images),
         id=problem.id,

@@ -64,8 +64,8 @@ class SynthConfig(msgspec.Struct, frozen=True):
         refusals: share of problems, 0 to 1, whose picture or question is none of the family's; the answer to them is
             `unreadable`.
         pattern: of every solution; None draws it.
-        twins: every problem gets a picture of its twin, and what the answer is there; they stand in the rows of
-            problems alone.
+        counterfactuals: every problem also gets the same figure with other values, and the answer there; only rows of
+            problems hold them.
     """
 
     to: Path
@@ -81,14 +81,14 @@ class SynthConfig(msgspec.Struct, frozen=True):
     paths: int = 1
     refusals: float = 0.0
     pattern: Pattern | None = None
-    twins: bool = False
+    counterfactuals: bool = False
 
     @property
     def is_plain(self) -> bool:
         """Whether rows are of polygons in one path each, as they were before there were other families."""
         of_polygons = self.families is None and self.difficulty is None
         in_one_path = self.paths == 1 and self.pattern is None
-        return of_polygons and in_one_path and not self.refusals and not self.twins
+        return of_polygons and in_one_path and not self.refusals and not self.counterfactuals
 
 
 Progress = Callable[[str, int], None]
@@ -161,10 +161,12 @@ def _check_of_families(config: SynthConfig) -> None:
         )
     if config.pattern and config.paths > 1:
         raise UsageError("paths of a problem have different patterns", "--pattern or --paths, not both")
-    if config.twins and config.refusals:
-        raise UsageError("a problem that is refused has no twin", "--counterfactuals or --refusals, not both")
-    if config.twins and "batch" not in config.formats:
-        raise UsageError("twins stand in the format batch alone", "--formats batch")
+    if config.counterfactuals and config.refusals:
+        raise UsageError(
+            "a problem that is refused has no counterfactual", "--counterfactuals or --refusals, not both"
+        )
+    if config.counterfactuals and "batch" not in config.formats:
+        raise UsageError("counterfactuals are written in the format batch alone", "--formats batch")
 
 
 def _draw_all(folder: Path, config: SynthConfig, on_progress: Callable[[int], None]) -> None:
@@ -191,7 +193,7 @@ def _draw(config: SynthConfig, number: int) -> list[Drawn]:
     """Draw the problem of that number, which depends on no other, and solve it through Session, path by path."""
     task = _task(config, number)
     name = f"{config.split}-{config.seed}-{number:06d}"
-    twin = f"{_place(number)}/{name}-twin.png"
+    counterfactual = f"{_place(number)}/{name}-counterfactual.png"
     drawn = []
     for path, (pattern, replies) in enumerate(task.paths.items()):
         session = Session(worked.PROTOCOL, task.question, [task.picture], tools=known())
@@ -199,10 +201,10 @@ def _draw(config: SynthConfig, number: int) -> list[Drawn]:
             session.feed(Reply(text))
         own = f"{name}.{path}" if path else name
         names = [f"{_place(number)}/{name if at == 0 else own}-{at}.png" for at in range(len(session.images))]
-        record = _record(task, session, own, pattern, names, twin)
+        record = _record(task, session, own, pattern, names, counterfactual)
         images = {file: shown.png for file, shown in zip(names, session.images, strict=True)}
-        if task.twin:
-            images[twin] = Shown(task.twin.picture).png
+        if task.counterfactual:
+            images[counterfactual] = Shown(task.counterfactual.picture).png
         drawn.append((_encoded(record), images))
     return drawn
 
@@ -215,18 +217,18 @@ def _task(config: SynthConfig, number: int) -> Task:
     family = tasks.chosen(config.families or (polygons.NAME,), rng)
     if rng.random() < config.refusals:
         return tasks.refusal(rng, config.split, family, config.difficulty, direct=config.pattern == "direct")
-    twin_rng = random.Random(f"{key} twin") if config.twins else None
+    counterfactual_rng = random.Random(f"{key} twin") if config.counterfactuals else None
     asked = (rng, config.split, family, config.difficulty, config.paths)
-    return tasks.task(*asked, pattern=config.pattern, twin_rng=twin_rng)
+    return tasks.task(*asked, pattern=config.pattern, counterfactual_rng=counterfactual_rng)
 
 
 def _record(
-    task: Task, session: Session, name: str, pattern: str, images: Iterable[str], twin: str
+    task: Task, session: Session, name: str, pattern: str, images: Iterable[str], counterfactual: str
 ) -> Record:
     """The problem with one of its trajectories; boxes are left, top, right, bottom in px."""
     extra = dict(task.about)
-    if task.twin:
-        extra["twin"] = {"image": twin, "answer": task.twin.answer}
+    if task.counterfactual:
+        extra["counterfactual"] = {"image": counterfactual, "answer": task.counterfactual.answer}
     if "category" in extra:
         extra["category"] = extra["category"] | {"pattern": pattern}
     return Record(
@@ -267,14 +269,14 @@ def _records(folder: Path) -> Iterator[Record]:
 
 
 def _records_of(folder: Path, format: str) -> Iterator[Record]:
-    """The records as a format tells them: rows of problems have the first path alone, other rows no twin."""
+    """The records as a format tells them: rows of problems have the first path alone, other rows no counterfactual."""
     for record in _records(folder):
         if format in _OF_PROBLEMS and not _is_first(record):
             continue
-        if format == "batch" or "twin" not in record.extra:
+        if format == "batch" or "counterfactual" not in record.extra:
             yield record
         else:
-            told = {key: value for key, value in record.extra.items() if key != "twin"}
+            told = {key: value for key, value in record.extra.items() if key != "counterfactual"}
             yield msgspec.structs.replace(record, extra=told)
 
 

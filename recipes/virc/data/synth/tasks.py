@@ -20,7 +20,7 @@ GRID = Grid(max_pixels=LARGEST)
 _SHARES = {"stranger": 0.5, "question": 0.25, "absent": 0.25}  # of the refusals, by what is wrong
 
 
-class Twin(msgspec.Struct, frozen=True):
+class Counterfactual(msgspec.Struct, frozen=True):
     """The same figure and question with other values, so that the answer is another one (D16)."""
 
     picture: Image.Image
@@ -34,7 +34,7 @@ class Task(msgspec.Struct, frozen=True):
         answer: `unreadable` where it has none.
         paths: assistant turns by the name of their pattern; the first is the problem's own.
         about: further fields of its row; those of a family's have a `category` and the exact boxes of all labels, px.
-        twin: None where none is wanted, and of a problem that has no answer.
+        counterfactual: None where none is wanted, and of a problem that has no answer.
     """
 
     question: str
@@ -42,7 +42,7 @@ class Task(msgspec.Struct, frozen=True):
     answer: str
     paths: Mapping[str, Sequence[str]]
     about: Mapping[str, Any]
-    twin: Twin | None = None
+    counterfactual: Counterfactual | None = None
 
 
 def polygon(rng: random.Random, split: Split, sides: Sequence[int]) -> Task:
@@ -72,13 +72,13 @@ def task(
     paths: int = 1,
     *,
     pattern: Pattern | None = None,
-    twin_rng: random.Random | None = None,
+    counterfactual_rng: random.Random | None = None,
 ) -> Task:
     """A problem of a family, solved in so many different paths, at most one a pattern.
 
     Args:
         pattern: of its only path; None: as many are drawn as there are paths.
-        twin_rng: draws its twin, where one is wanted; the problem is the same with it and without.
+        counterfactual_rng: draws its counterfactual, where one is wanted; the problem is the same with it and without.
     """
     problem = family.generate(rng, split, difficulty)
     solution = family.solution(problem)
@@ -89,7 +89,7 @@ def task(
         solution.answer,
         {name: worked.replies(solution, name, rng) for name in patterns},
         _about(family, problem, [spot.box for spot in solution.spots]),
-        _twin(family, problem, twin_rng) if twin_rng else None,
+        _counterfactual(family, problem, counterfactual_rng) if counterfactual_rng else None,
     )
 
 
@@ -130,9 +130,9 @@ def chosen(names: Sequence[str], rng: random.Random) -> Family:
     return families.get(rng.choice(names))
 
 
-def _twin(family: Family, problem: Any, rng: random.Random) -> Twin:
-    other = family.twin(problem, rng)
-    return Twin(family.draw(other), family.solution(other).answer)
+def _counterfactual(family: Family, problem: Any, rng: random.Random) -> Counterfactual:
+    other = family.counterfactual(problem, rng)
+    return Counterfactual(family.draw(other), family.solution(other).answer)
 
 
 def _about(family: Family, problem: Any, looks: Sequence[Sequence[int]]) -> dict[str, Any]:

@@ -73,12 +73,12 @@ class Found(msgspec.Struct, frozen=True):
 
 def names() -> list[str]:
     """The benchmarks there are."""
-    return discovery.names("virc.evaluation.benchmarks")
+    return [name.replace("_", "-") for name in discovery.names("virc.evaluation.benchmarks")]
 
 
 def get(name: str) -> Benchmark:
     """The benchmark of that name, which is one of `names`."""
-    return cast(Benchmark, discovery.module("virc.evaluation.benchmarks", name))
+    return cast(Benchmark, discovery.module("virc.evaluation.benchmarks", name.replace("-", "_")))
 
 
 def find(name: str, workspace: Path, split: str | None = None) -> Found:

@@ -123,7 +123,7 @@ def draw(problem: Chart) -> Image.Image:
     return image.convert("RGB")
 
 
-def twin(problem: Chart, rng: random.Random) -> Chart:
+def counterfactual(problem: Chart, rng: random.Random) -> Chart:
     """The same chart and question with other values, so that the answer is another one (D16).
 
     Values stand in the drawing itself, so the heights change with them.

@@ -118,7 +118,7 @@ def draw(problem: Expressions) -> Image.Image:
     return image.convert("RGB")
 
 
-def twin(problem: Expressions, rng: random.Random) -> Expressions:
+def counterfactual(problem: Expressions, rng: random.Random) -> Expressions:
     """The same figure and question with other expressions, so that the asked angle is another one (D16)."""
     count = len(problem.angles)
     while True:

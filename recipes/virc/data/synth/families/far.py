@@ -122,7 +122,7 @@ def draw(problem: Far) -> Image.Image:
     return image.convert("RGB")
 
 
-def twin(problem: Far, rng: random.Random) -> Far:
+def counterfactual(problem: Far, rng: random.Random) -> Far:
     """The same page and question with other numbers, so that the answer is another one (D16)."""
     while True:
         plates = tuple(

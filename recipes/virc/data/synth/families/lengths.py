@@ -135,7 +135,7 @@ def draw(problem: Lengths) -> Image.Image:
     return image.convert("RGB")
 
 
-def twin(problem: Lengths, rng: random.Random) -> Lengths:
+def counterfactual(problem: Lengths, rng: random.Random) -> Lengths:
     """The same figure and question with other lengths, so that the answer is another one (D16)."""
     while True:
         if problem.kind == "parallel":

@@ -115,7 +115,7 @@ def generate(
             return diagram
 
 
-def twin(diagram: Diagram, rng: random.Random) -> Diagram:
+def counterfactual(diagram: Diagram, rng: random.Random) -> Diagram:
     """The same figure and question with other values printed, so that the asked angle is another one (D16)."""
     count = len(diagram.corners)
     while True:

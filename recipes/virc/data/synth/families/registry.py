@@ -60,7 +60,7 @@ class Family(Protocol):
     def draw(self, problem: Any) -> Image.Image:
         """Its picture, RGB."""
 
-    def twin(self, problem: Any, rng: random.Random) -> Any:
+    def counterfactual(self, problem: Any, rng: random.Random) -> Any:
         """The same figure and question with other values, so that the answer is another one (D16)."""
 
     def spots(self, problem: Any) -> Sequence[Spot]:

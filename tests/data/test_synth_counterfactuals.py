@@ -33,36 +33,49 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*")}
 
 
-def test_problems_with_twins_are_those_without_and_a_picture_more(tmp_path: Path) -> None:
-    plain, twins = (
-        write(SynthConfig(tmp_path / f"{wanted}", 15, 3, "heldout", workers=1, families=ALL, twins=wanted))
+def test_problems_with_counterfactuals_are_those_without_and_a_picture_more(tmp_path: Path) -> None:
+    plain, counterfactuals = (
+        write(
+            SynthConfig(
+                tmp_path / f"{wanted}", 15, 3, "heldout", workers=1, families=ALL, counterfactuals=wanted
+            )
+        )
         for wanted in (False, True)
     )
-    known, found = files(plain), files(twins)
-    assert {name for name in found if name not in known} == {row["twin"]["image"] for row in rows(twins)}
+    known, found = files(plain), files(counterfactuals)
+    assert {name for name in found if name not in known} == {
+        row["counterfactual"]["image"] for row in rows(counterfactuals)
+    }
     assert {name for name in known if found[name] != known[name]} == {"problems.jsonl"}
-    assert [{key: value for key, value in row.items() if key != "twin"} for row in rows(twins)] == rows(plain)
-    assert {row["category"]["family"] for row in rows(twins)} == set(ALL)
-    for row in rows(twins):
-        with Image.open(twins / row["image"]) as image, Image.open(twins / row["twin"]["image"]) as twin:
-            assert image.size == twin.size
-            assert ImageChops.difference(image, twin).getbbox() is not None
-        assert row["twin"]["answer"] != row["answer"]
-    assert virc("data", "check", twins).code == 0
+    assert [
+        {key: value for key, value in row.items() if key != "counterfactual"} for row in rows(counterfactuals)
+    ] == rows(plain)
+    assert {row["category"]["family"] for row in rows(counterfactuals)} == set(ALL)
+    for row in rows(counterfactuals):
+        with (
+            Image.open(counterfactuals / row["image"]) as image,
+            Image.open(counterfactuals / row["counterfactual"]["image"]) as counterfactual,
+        ):
+            assert image.size == counterfactual.size
+            assert ImageChops.difference(image, counterfactual).getbbox() is not None
+        assert row["counterfactual"]["answer"] != row["answer"]
+    assert virc("data", "check", counterfactuals).code == 0
 
 
-def test_no_twin_is_left_without_its_picture(tmp_path: Path) -> None:
-    drawn = write(SynthConfig(tmp_path / "drawn", 2, formats=("batch",), twins=True))
+def test_no_counterfactual_is_left_without_its_picture(tmp_path: Path) -> None:
+    drawn = write(SynthConfig(tmp_path / "drawn", 2, formats=("batch",), counterfactuals=True))
     assert virc("data", "convert", drawn, "--format", "batch", "--to", tmp_path / "other").code == 0
-    assert not any("twin" in row for row in rows(tmp_path / "other"))
+    assert not any("counterfactual" in row for row in rows(tmp_path / "other"))
 
 
-def test_a_twin_is_the_same_with_any_solution_of_its_problem(tmp_path: Path) -> None:
+def test_a_counterfactual_is_the_same_with_any_solution_of_its_problem(tmp_path: Path) -> None:
     made = [
-        write(SynthConfig(tmp_path / pattern, 6, 1, formats=("batch",), pattern=pattern, twins=True))
+        write(SynthConfig(tmp_path / pattern, 6, 1, formats=("batch",), pattern=pattern, counterfactuals=True))
         for pattern in ("look", "direct")
     ]  # fmt: skip
-    told = [[(row["question"], row["answer"], row["twin"]) for row in rows(folder)] for folder in made]
+    told = [
+        [(row["question"], row["answer"], row["counterfactual"]) for row in rows(folder)] for folder in made
+    ]
     assert told[0] == told[1]
 
 
@@ -107,8 +120,8 @@ def test_who_answers_directly_refuses_directly_and_rows_say_what_is_refused(tmp_
     [
         (["--pattern", "look", "--paths", "2"], "paths of a problem have different patterns"),
         (["--pattern", "guess"], "--pattern"),
-        (["--counterfactuals", "--refusals", "0.5"], "a problem that is refused has no twin"),
-        (["--counterfactuals", "--formats", "sft"], "twins stand in the format batch alone"),
+        (["--counterfactuals", "--refusals", "0.5"], "a problem that is refused has no counterfactual"),
+        (["--counterfactuals", "--formats", "sft"], "counterfactuals are written in the format batch alone"),
         (["--counterfactuals", "--sides", "4"], "of polygons alone"),
     ],
 )

@@ -1,6 +1,6 @@
-"""Pictures that no family of ours draws: Matplotlib's charts and pages, spectral textures, static; to be refused.
+"""Out-of-distribution pictures: Matplotlib's charts and pages, spectral textures, static; the answer is to refuse.
 
-They are made by other means than those a model learns to refuse (`data.unfamiliar`): used to measure, never to train.
+They are drawn by other means than those a model learns to refuse (`data.unfamiliar`): used to measure, never to train.
 """
 
 import io
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
 
-NAME = "strangers"
-ABOUT = "200 pictures that are none of ours, from Matplotlib and noise: to be refused"
+NAME = "out-of-distribution"
+ABOUT = "200 pictures from Matplotlib and noise, to be refused"
 HUB = HUB_IDS[NAME]
 SPLITS: tuple[str, ...] = ()
 SEED = 20_002
@@ -48,7 +48,7 @@ def _drawn(rng: random.Random) -> Iterator[Row]:
     for number in range(1, COUNT + 1):
         kind = rng.choice(list(_KINDS))
         fields = {
-            "id": f"stranger-{number:03d}",
+            "id": f"out-of-distribution-{number:03d}",
             "image": Shown(_KINDS[kind](rng)).data_url,
             "question": rng.choice(QUESTIONS),
             "answer": UNREADABLE,

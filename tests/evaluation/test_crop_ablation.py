@@ -27,8 +27,8 @@ from virc.tools.registry import known
 
 pytestmark = pytest.mark.usefixtures("here")
 
-PAGE, TWIN, WHITE = 40, 90, 255
-"""The grey of a picture, of its twin's, and of blank crops."""
+PAGE, COUNTERFACTUAL, WHITE = 40, 90, 255
+"""The grey of a picture, of its counterfactual's, and of blank crops."""
 
 CUT = called("crop_image", bbox_2d=[28, 28, 140, 84])
 GROWN = called("scale_image", scale_factor=2, image_index=1)
@@ -56,14 +56,20 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def problems(here: Path) -> Path:
-    for name, shade in (("page", PAGE), ("twin", TWIN)):
+    for name, shade in (("page", PAGE), ("counterfactual", COUNTERFACTUAL)):
         Image.new("RGB", (112, 84), (shade,) * 3).save(here / f"{name}.png")
     return written(here, [row(at) for at in range(6)])
 
 
 def row(id: int | str, /, **changed: Any) -> dict[str, Any]:
-    twin = {"image": "twin.png", "answer": str(TWIN)}
-    fields = {"id": id, "image": "page.png", "question": f"problem {id}", "answer": str(PAGE), "twin": twin}
+    counterfactual = {"image": "counterfactual.png", "answer": str(COUNTERFACTUAL)}
+    fields = {
+        "id": id,
+        "image": "page.png",
+        "question": f"problem {id}",
+        "answer": str(PAGE),
+        "counterfactual": counterfactual,
+    }
     return {name: value for name, value in (fields | changed).items() if value is not ...}
 
 
@@ -89,23 +95,27 @@ def lines(folder: Path, model: str = "one") -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     ("crops", "folder", "told", "count"),
-    [("shown", "greys", PAGE, 6), ("twin", "greys-twin", TWIN, 6), ("blank", "greys-blank", WHITE, 0)],
+    [
+        ("none", "greys", PAGE, 6),
+        ("counterfactual", "greys-counterfactual", COUNTERFACTUAL, 6),
+        ("blank", "greys-blank", WHITE, 0),
+    ],
 )
-def test_crops_are_those_asked_for_and_a_twins_answer_is_right(
+def test_crops_are_those_asked_for_and_a_counterfactuals_answer_is_right(
     server: Server, problems: Path, here: Path, crops: str, folder: str, told: int, count: int
 ) -> None:
     done = ask(server, problems, "--crop-ablation", crops, "--concurrency", 4)
     assert right(done) == (count, 6)
-    assert (done.json["crops"], done.json["folder"]) == (crops, f"evals/{folder}")
+    assert (done.json["crop_ablation"], done.json["folder"]) == (crops, f"evals/{folder}")
     found = lines(here / "evals" / folder)
     assert {line["answer"] for line in found} == {str(told)}
-    assert {line["settings"].get("crops", "shown") for line in found} == {crops}
+    assert {line["settings"].get("crop_ablation", "none") for line in found} == {crops}
     schema = Path(__file__).parents[2] / "recipes/virc/core/schemas/solve.json"
     for line in found:
         jsonschema.validate(line, json.loads(schema.read_text()))
     page = (here / "evals" / folder / "report.html").read_text()
     assert ("every crop is white" in page) == (crops == "blank")
-    assert ("crops are those of a twin" in page) == (crops == "twin")
+    assert ("crops are those of a counterfactual" in page) == (crops == "counterfactual")
 
 
 def test_a_trace_shows_what_the_model_saw(server: Server, problems: Path, here: Path) -> None:
@@ -116,7 +126,9 @@ def test_a_trace_shows_what_the_model_saw(server: Server, problems: Path, here: 
     assert "blank" in (trace / "trace.json").read_text()
 
 
-@pytest.mark.parametrize(("first", "second"), [("shown", "blank"), ("blank", "shown"), ("twin", "blank")])
+@pytest.mark.parametrize(
+    ("first", "second"), [("none", "blank"), ("blank", "none"), ("counterfactual", "blank")]
+)
 def test_answers_over_other_crops_are_never_mixed(
     server: Server, problems: Path, here: Path, first: str, second: str
 ) -> None:
@@ -126,8 +138,8 @@ def test_answers_over_other_crops_are_never_mixed(
         words = ("eval", problems, "--endpoint", server.url, "--model", model, "--to", "a")
         done = virc(*words, "--crop-ablation", second)
         assert done.code == 3
-        assert f"a/answers/one.jsonl holds answers made with crops {first}, not {second}" in done.err
-        assert f"hint: use another --to, or --crop-ablation {first}" in done.err
+        assert f"a/answers/one.jsonl holds answers of the crop ablation {first}, not {second}" in done.err
+        assert f"hint: --to NEW_FOLDER, or --crop-ablation {first}" in done.err
     assert (len(server.chats()), (here / "a/summary.json").read_bytes()) == (asked, before)
     assert ask(server, problems, "--crop-ablation", first, "--to", "a").code == 0
 
@@ -135,29 +147,32 @@ def test_answers_over_other_crops_are_never_mixed(
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"twin": ...}, "line 2: it has no twin from which crops could be cut"),
-        ({"twin": "twin.png"}, "line 2: its twin is no object with an image and an answer"),
-        ({"twin": {"image": "twin.png"}}, "line 2: its twin is no object"),
-        ({"image": ..., "images": ["page.png", "page.png"]}, "line 2: it has a twin, which only a row of one image"),
+        ({"counterfactual": ...}, "line 2: it has no counterfactual from which crops could be cut"),
+        ({"counterfactual": "c.png"}, "line 2: its counterfactual is no object with an image and an answer"),
+        ({"counterfactual": ..., "twin": {}}, "line 2: the field `twin` is called `counterfactual` now"),
+        ({"counterfactual": {"image": "counterfactual.png"}}, "line 2: its counterfactual is no object"),
+        ({"image": ..., "images": ["page.png", "page.png"]}, "line 2: it has a counterfactual, which only a row"),
     ],
 )  # fmt: skip
-def test_a_row_without_a_twin_is_found_before_anything_is_asked(
+def test_a_row_without_a_counterfactual_is_found_before_anything_is_asked(
     server: Server, problems: Path, here: Path, changed: dict[str, Any], said: str
 ) -> None:
     written(here, [row(0), row(1, **changed)])
-    done = ask(server, problems, "--crop-ablation", "twin")
+    done = ask(server, problems, "--crop-ablation", "counterfactual")
     assert done.code == 5
     assert said in done.err
     assert server.chats() == []
     assert not (here / "evals").exists()
 
 
-def test_a_twin_of_another_size_costs_its_row_alone(server: Server, problems: Path, here: Path) -> None:
+def test_a_counterfactual_of_another_size_costs_its_row_alone(
+    server: Server, problems: Path, here: Path
+) -> None:
     Image.new("RGB", (56, 84)).save(here / "small.png")
-    written(here, [row(0), row(1, twin={"image": "small.png", "answer": "5"})])
-    done = ask(server, problems, "--crop-ablation", "twin")
+    written(here, [row(0), row(1, counterfactual={"image": "small.png", "answer": "5"})])
+    done = ask(server, problems, "--crop-ablation", "counterfactual")
     assert done.code == 1
-    assert "row 1: the image and its twin differ in size: 112 x 84 px and 56 x 84 px" in done.err
+    assert "row 1: the image and its counterfactual differ in size: 112 x 84 px and 56 x 84 px" in done.err
     assert (done.json["models"][0]["score"]["of"], done.json["models"][0]["missing"]) == (1, 1)
 
 
@@ -194,7 +209,7 @@ def told(body: dict[str, Any]) -> str:
 
 def test_a_right_refusal_counts_and_an_unusable_reply_is_none(problems: Path, here: Path) -> None:
     rows = [
-        row(f"{kind} {due}", question=kind, answer=due, twin=...)
+        row(f"{kind} {due}", question=kind, answer=due, counterfactual=...)
         for kind in REPLIES
         for due in ("40", "unreadable")
     ]
@@ -246,7 +261,7 @@ def test_tiny_answers_what_its_crops_show() -> None:
         == 0
     )
     found = {}
-    for crops in ("shown", "twin", "blank"):
+    for crops in ("none", "counterfactual", "blank"):
         done = virc("eval", "drawn", "--model", "tiny", "--device", "cpu", "--crop-ablation", crops, "--json")
         found[crops] = right(done)
-    assert found == {"shown": (1, 1), "twin": (1, 1), "blank": (0, 1)}
+    assert found == {"none": (1, 1), "counterfactual": (1, 1), "blank": (0, 1)}
