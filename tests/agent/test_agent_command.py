@@ -82,7 +82,7 @@ def test_a_judge_is_served_with_room_to_look() -> None:
         (
             ["tiny", "--agent", "--limit-images", "1"],
             2,
-            "--limit-images 1 leaves the model nothing to look at",
+            "--limit-images 1 leaves no room",
         ),
         (["nothing-like-it", "--agent"], 3, "no model 'nothing-like-it'"),
     ],

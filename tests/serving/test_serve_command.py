@@ -13,7 +13,8 @@ from virc.core.errors import SetupError
 from virc.envs.hardware import Gpu, Machine
 from virc.models import registry as models
 from virc.models.registry import EMBEDDED_FOLDER
-from virc.serving.settings import Config, choose_engine, refuse_unfit, weights_gib
+from virc.serving.settings import choose_engine, refuse_unfit, weights_gib
+from virc.stages.serve import Config
 from virc.systems import registry as systems
 
 
@@ -93,7 +94,7 @@ def test_a_port_in_use_is_said_before_anything_is_installed() -> None:
     ("words", "code", "said"),
     [
         (["nothing-like-it"], 3, "no model 'nothing-like-it'"),
-        (["tiny", "--host", "http://localhost"], 3, "no address to listen on"),
+        (["tiny", "--host", "http://localhost"], 3, "not an address to listen on"),
         (["tiny", "--port", "0"], 2, "--port"),
         (["tiny", "--device", "gpu"], 2, "gpu"),
         (["tiny", "--device", "mps"], 2, "vLLM does not run on mps"),
@@ -105,8 +106,8 @@ def test_a_port_in_use_is_said_before_anything_is_installed() -> None:
         ),
         (["tiny", "--engine", "transformers", "--image-cache", "0"], 2, "--image-cache means nothing"),
         (["tiny", "--engine", "transformers", "--gpus", "1"], 2, "--gpus means nothing"),
-        (["tiny", "--gpus", "1,two"], 2, "--gpus 1,two is no list of numbers"),
-        (["tiny", "--gpus", "1,1"], 2, "--gpus 1,1 is no list of numbers"),
+        (["tiny", "--gpus", "1,two"], 2, "--gpus 1,two is not a list of numbers"),
+        (["tiny", "--gpus", "1,1"], 2, "--gpus 1,1 is not a list of numbers"),
         (["tiny", "--max-model-len", "40000"], 3, "takes 32768 tokens, fewer than 40000"),
     ],
 )
@@ -134,25 +135,27 @@ def refused(config: Config, gib: float, here: Machine) -> tuple[str, str | None]
 def test_a_model_that_does_not_fit_is_refused_with_what_does() -> None:
     refuse_unfit(CUDA, "seven", 15.5, machine(24))
     message, hint = refused(CUDA, 136.8, machine(80, 80, 80, 80))
-    assert message == "judge needs 157.3 GiB, and 72.0 GiB may be taken of a GPU"
+    assert message == "judge needs 157.3 GiB, and 72.0 GiB of a GPU may be used"
     assert hint == "--tensor-parallel-size 4"
     assert refused(CUDA, 136.8, machine(80, 80))[1] == "virc serve judge-32b"
     assert refused(CUDA, 136.8, machine(40, 40, 40, 40))[1] == "virc serve judge-32b --tensor-parallel-size 2"
     assert refused(CUDA, 136.8, machine(24))[1] == "virc serve judge-7b"
     assert refused(CUDA, 7, machine(2))[1] == "a smaller model, or a larger machine"
-    two = msgspec.structs.replace(CUDA, tensor=2)
-    assert refused(two, 7, machine(24))[0] == "judge is to be served on 2 GPUs, here are 1"
-    assert "here are none" in refused(CUDA, 7, machine())[0]
+    two = msgspec.structs.replace(CUDA, tensor_parallel_size=2)
+    assert refused(two, 7, machine(24))[0] == "judge needs 2 GPUs, and this machine has 1"
+    assert "this machine has none" in refused(CUDA, 7, machine())[0]
 
 
 def test_gpus_that_are_named_are_those_that_count() -> None:
-    judge = msgspec.structs.replace(CUDA, gpus=(4, 5, 6, 7), tensor=4)
+    judge = msgspec.structs.replace(CUDA, gpus=(4, 5, 6, 7), tensor_parallel_size=4)
     refuse_unfit(judge, "judge", 136.8, machine(*[5] * 4, *[80] * 4))
     message, _ = refused(judge, 136.8, machine(*[80] * 4, *[5] * 4))
-    assert message == "judge needs 39.3 GiB, and 4.5 GiB may be taken of a GPU"
-    assert "on GPU 7, and the last here is 5" in refused(judge, 136.8, machine(*[80] * 6))[0]
+    assert message == "judge needs 39.3 GiB, and 4.5 GiB of a GPU may be used"
+    assert (
+        "needs GPU 7, and the last of this machine is GPU 5" in refused(judge, 136.8, machine(*[80] * 6))[0]
+    )
     few = msgspec.structs.replace(judge, gpus=(4, 5))
-    assert "on 4 GPUs, and 2 are named" in refused(few, 136.8, machine(*[80] * 8))[0]
+    assert "needs 4 GPUs, and --gpus names 2" in refused(few, 136.8, machine(*[80] * 8))[0]
 
 
 def test_named_gpus_share_every_layer_and_are_all_that_vllm_sees(workspace: Path) -> None:
@@ -160,7 +163,7 @@ def test_named_gpus_share_every_layer_and_are_all_that_vllm_sees(workspace: Path
     assert said["environment"]["CUDA_VISIBLE_DEVICES"] == "4,5,6,7"
     command = said["command"]
     assert command[command.index("--tensor-parallel-size") + 1] == "4"
-    words = ("--device", "cuda", "--gpus", "4,5", "--data", 2)
+    words = ("--device", "cuda", "--gpus", "4,5", "--data-parallel-size", 2)
     command = virc("serve", "tiny", "--dry-run", "--json", *words).json["command"]
     assert command[command.index("--tensor-parallel-size") + 1] == "1"
 
@@ -240,7 +243,7 @@ def test_the_command_for_gpus(workspace: Path) -> None:
         "cuda",
         "--tensor-parallel-size",
         4,
-        "--data",
+        "--data-parallel-size",
         2,
         "--gpu-memory-utilization",
         0.85,

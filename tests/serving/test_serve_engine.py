@@ -17,7 +17,7 @@ from real_server import VIRC, free_port, pids
 
 from virc.envs.environment import cache_folder
 from virc.models.registry import EMBEDDED_FOLDER
-from virc_cli import serving_vllm
+from virc.serving.vllm_process import white_png
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 
@@ -177,7 +177,7 @@ def metric(url: str, name: str) -> float:
 
 def test_the_options_it_gets_do_what_they_say(server: tuple[object, str]) -> None:
     url = server[1]
-    white = {"type": "image_url", "image_url": {"url": serving_vllm._white()}}
+    white = {"type": "image_url", "image_url": {"url": white_png()}}
     assert asked(url, "word " * 9000)[0] == 400  # --max-model-len
     status, said = asked(url, [white] * 21)  # --limit-mm-per-prompt
     assert status == 400

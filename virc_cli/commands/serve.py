@@ -1,13 +1,19 @@
 """`virc serve`: an OpenAI-compatible endpoint for a model, by vLLM or in this process."""
 
+import re
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from virc_cli.console.options import Family, Json, MaxTokens, Protocol, System
+from virc_cli.console.options import Family, Json, MaxTokens, Protocol, Quiet, System, Verbose
+
+if TYPE_CHECKING:
+    from virc.serving.start import Agent, ServePlan, Server, ServeRequest
 
 FAILURE: dict[str, object] = {"url": None, "model": None, "log": None}
+_PLAN, _SERVED = "virc.serve.plan/1", "virc.serve/1"
+_NO_COMMAND: dict[str, object] = {"command": None, "environment": {}, "files": {}}
 
 
 class DeviceName(StrEnum):
@@ -32,146 +38,215 @@ def command(
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="Folder, short name, hub id, run, RUN@STEP, adapter or judge; with --endpoint, the name it serves.",
+            help="Model, run, adapter or judge; with --endpoint, a name it lists.",
             show_default=False,
         ),
     ] = None,
     agent: Annotated[
-        bool,
-        typer.Option(
-            "--agent", help="The model looks for itself: any OpenAI client gets thoughts and an answer."
-        ),
+        bool, typer.Option("--agent", help="Run the tool loop in the server, for any OpenAI client.")
     ] = False,
     endpoint: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="--agent: in front of this OpenAI-compatible server; VIRC_API_KEY is sent to it.",
-        ),
+        str | None, typer.Option(metavar="URL", help="--agent: server that draws the replies.")
     ] = None,
     concurrency: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            max=1024,
-            metavar="N",
-            help="--agent: problems at a time. Default 32 on vLLM and SGLang, else 16 on an endpoint, 1 for "
-            "transformers, which takes that many in one batch.",
-        ),
+        typer.Option(min=1, max=1024, metavar="N", help="--agent: problems at a time. Default: by server."),
     ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(
-            metavar="SECONDS", help="--agent: longest time for a problem, its wait included. Default: 600."
-        ),
+        typer.Option(metavar="SECONDS", help="--agent: time limit of a problem. Default: 600."),
     ] = None,
     engine: Annotated[
         Literal["vllm", "transformers"] | None,
-        typer.Option(
-            help="transformers: in this process, one request at a time. Default: vllm, where there is one."
-        ),
+        typer.Option(help="Default: vllm on Linux, else transformers, in process."),
     ] = None,
     host: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Where to listen. Default: 127.0.0.1.")
+        str | None, typer.Option(metavar="ADDRESS", help="Address to listen on. Default: 127.0.0.1.")
     ] = None,
     port: Annotated[
         int | None, typer.Option(min=1, max=65_535, metavar="N", help="Port. Default: 8000.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What clients call the model. Default: its name.")
+        str | None, typer.Option(metavar="NAME", help="Model name for clients. Default: its name.")
     ] = None,
     api_key: Annotated[
         str | None,
-        typer.Option(metavar="KEY", envvar="VIRC_SERVE_KEY", help="Clients must send it.", show_envvar=True),
+        typer.Option(
+            metavar="KEY", envvar="VIRC_SERVE_KEY", help="API key that clients must send.", show_envvar=True
+        ),
     ] = None,
     device: Annotated[DeviceName | None, typer.Option(help="Default: the best found.")] = None,
-    dtype: Annotated[Dtype | None, typer.Option(help="Of weights. Default: auto, as the model says.")] = None,
-    context: Annotated[
-        int | None,
-        typer.Option(
-            "--max-model-len", min=1, metavar="TOKENS", help="Longest conversation. Default: the model's."
-        ),
+    dtype: Annotated[
+        Dtype | None, typer.Option(help="Of weights. Default: as in the model's config.")
     ] = None,
-    images: Annotated[
+    max_model_len: Annotated[
         int | None,
-        typer.Option(
-            "--limit-images",
-            min=1,
-            max=1000,
-            metavar="N",
-            help="Images of one conversation. Default: 20; of a judge: 4.",
-        ),
+        typer.Option(min=1, metavar="TOKENS", help="Longest conversation. Default: the model's."),
     ] = None,
-    tensor: Annotated[
+    limit_images: Annotated[
         int | None,
-        typer.Option(
-            "--tensor-parallel-size",
-            min=1,
-            metavar="N",
-            help="vLLM: GPUs that share every layer. Default: 1.",
-        ),
+        typer.Option(min=1, max=1000, metavar="N", help="Images of a conversation. Default: 20; judges: 4."),
     ] = None,
-    pipeline: Annotated[
+    tensor_parallel_size: Annotated[
         int | None,
-        typer.Option(
-            "--pipeline-parallel-size",
-            min=1,
-            metavar="N",
-            help="vLLM: GPUs that take layers in turn. Default: 1.",
-        ),
+        typer.Option(min=1, metavar="N", help="vLLM: GPUs that share each layer. Default: 1."),
     ] = None,
-    data: Annotated[
+    pipeline_parallel_size: Annotated[
         int | None,
-        typer.Option(
-            "--data-parallel-size", min=1, metavar="N", help="vLLM: copies of the model. Default: 1."
-        ),
+        typer.Option(min=1, metavar="N", help="vLLM: GPUs that split the layers. Default: 1."),
     ] = None,
-    memory: Annotated[
+    data_parallel_size: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="vLLM: copies of the model. Default: 1.")
+    ] = None,
+    gpu_memory_utilization: Annotated[
         float | None,
-        typer.Option(
-            "--gpu-memory-utilization",
-            min=0.05,
-            max=1,
-            metavar="SHARE",
-            help="vLLM: of each GPU's memory. Default: 0.9.",
-        ),
+        typer.Option(min=0.05, max=1, metavar="SHARE", help="vLLM: share of GPU memory. Default: 0.9."),
     ] = None,
     gpus: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N,N",
-            help="vLLM: numbers of the GPUs to take, which share every layer. Default: the first.",
-        ),
+        str | None, typer.Option(metavar="N,N", help="vLLM: GPUs, by number. Default: the first.")
     ] = None,
     image_cache: Annotated[
         float | None,
-        typer.Option(
-            min=0, metavar="GIB", help="vLLM: main memory for images that come again. Default: 4; 0: none."
-        ),
+        typer.Option(min=0, metavar="GIB", help="vLLM: cache for repeated images. Default: 4; 0: off."),
     ] = None,
     system: System = None,
     protocol: Protocol = None,
     family: Family = None,
     max_tokens: MaxTokens = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be started, or served; start nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be started; start nothing.")
     ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """Serve a model until Ctrl-C. Its address is printed when it has given a first answer.
+    """Serve a model at an OpenAI-compatible endpoint.
 
-    The chat protocol the model was trained with is told to clients: virc solve --endpoint needs nothing else. With
-    --agent the server runs the loop itself, and a page to ask it stands at its address.
+    The address is printed when the model has given a first answer; Ctrl-C ends the server. Clients get the model's chat
+    protocol from /v1/models, so `virc solve --endpoint URL` needs nothing else. With --agent the server runs the tool
+    loop itself and has a web page at its address.
     """
-    from virc_cli import serving, serving_agent
-    from virc_cli.serving import Asked
+    from virc.core.events import Reporter
+    from virc.serving import start as serving
+    from virc_cli.console import events
 
-    chosen = {
+    chosen: dict[str, Any] = {
         "host": host, "port": port, "name": name, "api_key": api_key, "device": device and device.value,
-        "dtype": dtype and dtype.value, "context": context, "images": images, "tensor": tensor,
-        "pipeline": pipeline, "data": data, "memory": memory, "image_cache": image_cache,
-        **serving.on_gpus(gpus, tensor, pipeline, data),
+        "dtype": dtype and dtype.value, "max_model_len": max_model_len, "limit_images": limit_images,
+        "tensor_parallel_size": tensor_parallel_size, "pipeline_parallel_size": pipeline_parallel_size,
+        "data_parallel_size": data_parallel_size, "gpu_memory_utilization": gpu_memory_utilization,
+        "image_cache": image_cache,
     }  # fmt: skip
     settings = {key: value for key, value in chosen.items() if value is not None}
-    looking = serving_agent.asked(agent, model, endpoint, concurrency, timeout, max_tokens)
-    serving.run(Asked(model, system, protocol, engine, settings, looking, family), dry_run, as_json)
+    settings = {**settings, **_gpus(gpus, settings)}
+    options = _agent(agent, model, endpoint, concurrency, timeout, max_tokens)
+    request = serving.ServeRequest(model, system, protocol, engine, settings, options, family)
+    with events.printed(quiet, verbose) as on_event:
+        if dry_run:
+            _show(request, serving.prepare(request, Reporter(on_event), dry_run=True), as_json)
+            return
+        server = serving.start(request, on_event)
+    _announce(server, agent, quiet, as_json)
+    server.wait()
+
+
+def _gpus(named: str | None, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings for `--gpus 4,5,6,7`: those GPUs share each layer unless another split was chosen.
+
+    Raises:
+        UsageError: it is not a list of numbers, or names one twice.
+    """
+    from virc.core.errors import UsageError
+
+    if named is None:
+        return {}
+    words = [word.strip() for word in named.split(",")]
+    if not all(re.fullmatch(r"[0-9]{1,4}", word) for word in words) or len({*map(int, words)}) < len(words):
+        raise UsageError(f"--gpus {named[:60]} is not a list of numbers", "for example --gpus 4,5,6,7")
+    split = any(key.endswith("parallel_size") for key in settings)
+    return {"gpus": tuple(map(int, words))} | ({} if split else {"tensor_parallel_size": len(words)})
+
+
+def _agent(
+    agent: bool,
+    model: str | None,
+    endpoint: str | None,
+    concurrency: int | None,
+    timeout: float | None,
+    max_tokens: int | None,
+) -> "Agent | None":
+    """The agent's settings, completed by environment and config file; None without `--agent`.
+
+    Raises:
+        UsageError, ConfigError: an option, a variable or the config file is wrong.
+    """
+    import os
+
+    from virc.config import user
+    from virc.core.errors import UsageError
+    from virc.serving.start import SECONDS, Agent
+
+    if model is None and endpoint is None:
+        raise UsageError("which model?", "virc serve tiny")
+    flags = {"endpoint": endpoint, "timeout": timeout, "max_tokens": max_tokens}
+    if not agent:
+        options = {**flags, "concurrency": concurrency}
+        foreign = [name.replace("_", "-") for name, value in options.items() if value is not None]
+        if foreign:
+            raise UsageError(f"--{foreign[0]} means nothing without --agent", "add --agent")
+        return None
+    found = user.values(user.resolve(flags, os.environ, user.read(user.config_path(os.environ))))
+    behind = (found.endpoint, found.api_key) if endpoint else (None, None)
+    return Agent(*behind, concurrency, found.timeout or SECONDS, found.max_tokens)
+
+
+def _announce(server: "Server", agent: bool, quiet: bool, as_json: bool) -> None:
+    """Print the address of a server that has answered."""
+    from virc_cli.console import output
+
+    if as_json:
+        log = str(server.log) if server.log else None
+        output.emit({"schema": _SERVED, "url": server.url, "model": server.model, "log": log, "error": None})
+        return
+    output.line(server.url)
+    how = f"VIRC_ENDPOINT={server.url} virc solve picture.png 'question'"
+    if agent:
+        how = f"use any OpenAI client, or open {server.url.removesuffix('v1')}"
+    if not quiet:
+        output.note(f"{server.model} is ready; Ctrl-C ends it. {how}")
+
+
+def _show(request: "ServeRequest", plan: "ServePlan", as_json: bool) -> None:
+    """Print what would be served."""
+    from virc.serving import address
+    from virc.serving.settings import turns_and_inputs
+    from virc_cli.console import output, plans
+
+    url = address.url(plan.config)
+    turns, inputs = turns_and_inputs(plan.config.limit_images) if request.agent else (0, 0)
+    if as_json:
+        process = plans.fields(plan.plan) if plan.plan else _NO_COMMAND
+        loop = {"agent": {"url": url, "model": plan.name, "turns": turns, "inputs": inputs}}
+        output.emit(
+            {
+                "schema": _PLAN,
+                "engine": plan.source,
+                **process,
+                **(loop if request.agent else {}),
+                "error": None,
+            }
+        )
+        return
+    if plan.plan:
+        plans.show(plan.plan)
+    if request.agent:
+        output.line(
+            "\n" * bool(plan.plan) + f"# in this process: the tool loop, with replies from {plan.source}"
+        )
+        output.line(f"url={url}")
+        output.line(f"# at most {turns} turns, about {inputs} image{'s' * (inputs > 1)} of a chat")
+    elif plan.weights and not plan.plan:
+        output.line("# no command: served in this process by transformers, one request at a time")
+        output.line(f"{plan.name}={plan.weights.adapter or plan.weights.folder}")
+        output.line(f"url={url}")
+        output.line(f"\n# sent to clients\n{plan.published}")

@@ -115,6 +115,8 @@ RunNames = Annotated[list[str], typer.Argument(metavar="NAME...", help=_RUN, aut
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout; it looks the same on failure.")
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and warnings only.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print what engines write, too.")]
 With = Annotated[
     list[str] | None,
     typer.Option(

@@ -1,1 +1,5 @@
-"""`virc serve`: endpoints for models, with and without the tool loop."""
+"""OpenAI-compatible endpoints for a model: by vLLM, by transformers, or an agent that runs the tool loop."""
+
+from virc.serving.start import Server, serve
+
+__all__ = ["Server", "serve"]

@@ -11,7 +11,7 @@ from virc.core.plan import Plan, Step
 from virc.engines import table as engines
 from virc.models.registry import Weights
 from virc.reasoning.images import MOST_PIXELS
-from virc.serving.settings import Config, served_name
+from virc.stages.serve import Config
 
 PUBLISHED = "published.json"
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -48,25 +48,25 @@ def plan(config: Config, place: Place) -> Plan:
 
 def options(config: Config, place: Place) -> tuple[str, ...]:
     """vLLM's options."""
-    name = served_name(config, place.weights)
+    name = config.served_name(place.weights.name)
     found = [
         ("--model", str(place.weights.folder.absolute())),
         ("--host", config.host),
         ("--port", str(config.port)),
         ("--dtype", config.dtype),
-        ("--tensor-parallel-size", str(config.tensor)),
-        ("--pipeline-parallel-size", str(config.pipeline)),
-        ("--data-parallel-size", str(config.data)),
-        ("--limit-mm-per-prompt", json.dumps({"image": config.images, "video": 0})),
+        ("--tensor-parallel-size", str(config.tensor_parallel_size)),
+        ("--pipeline-parallel-size", str(config.pipeline_parallel_size)),
+        ("--data-parallel-size", str(config.data_parallel_size)),
+        ("--limit-mm-per-prompt", json.dumps({"image": config.limit_images, "video": 0})),
         *(("--middleware", each) for each in _MIDDLEWARE),  # the last is the first to see a request
         ("--mm-processor-cache-gb", f"{config.image_cache:g}"),
         ("--enable-prefix-caching",),  # a conversation grows by a turn at a time
     ]
-    found += [("--max-model-len", str(config.context))] if config.context else []
+    found += [("--max-model-len", str(config.max_model_len))] if config.max_model_len else []
     if config.device == "cpu":
         found += [("--enforce-eager",)]  # compiling takes minutes, and small models gain nothing
     else:
-        found += [("--gpu-memory-utilization", str(config.memory))]
+        found += [("--gpu-memory-utilization", str(config.gpu_memory_utilization))]
     if place.weights.adapter:
         rank = _rank(read_adapter(place.weights.adapter).rank)
         found += [("--served-model-name", f"{name}-base"), ("--enable-lora",), ("--max-lora-rank", str(rank))]

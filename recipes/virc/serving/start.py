@@ -1,0 +1,513 @@
+"""Serves a model at an OpenAI-compatible endpoint: by vLLM, in this process, or as an agent that runs the tool loop."""
+
+import os
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from virc.backends.interface import Backend, Sampling
+from virc.core.errors import EngineError, SetupError, UsageError, VircError
+from virc.core.events import OnEvent, Reporter
+from virc.core.plan import Plan
+from virc.core.processes import Process
+from virc.engines.vllm import plan as vllm
+from virc.envs import environment as environments
+from virc.envs import hardware, making
+from virc.models import load as opened
+from virc.models import registry as models
+from virc.models.load import Choice
+from virc.models.registry import Weights
+from virc.reasoning.protocol import Protocol
+from virc.serving import address, vllm_process
+from virc.serving import settings as serving
+from virc.serving.settings import Engine
+from virc.solving.one import SolveConfig
+from virc.stages.serve import Config
+from virc.systems.registry import Model
+
+if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
+
+    from virc.backends.local import LocalBackend
+    from virc.serving.agent.connections import Server as AgentServer
+
+SECONDS = 600.0
+"""Longest time for a problem of an agent endpoint, in seconds, where none is chosen."""
+_LAST_STEP = 5.0  # seconds that a step of a model may still take when an agent endpoint ends
+_CONNECTIONS, _GRACE = 256, 5  # of the transformers server, and seconds that its replies get to end
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_WITH_ENDPOINT = frozenset({"host", "port", "name", "api_key", "limit_images"})
+
+
+class Agent(msgspec.Struct, frozen=True):
+    """Settings of an agent endpoint.
+
+    Args:
+        endpoint: the server that draws replies; None: the model is served here too.
+        key: sent to that server only.
+        concurrency: problems that are solved at a time; None: as many as suit the engine.
+        timeout: seconds for a problem, its wait included.
+        max_tokens: longest reply in tokens; None: as the model's chat protocol says.
+    """
+
+    endpoint: str | None = None
+    key: str | None = None
+    concurrency: int | None = None
+    timeout: float = SECONDS
+    max_tokens: int | None = None
+
+
+class ServeRequest(msgspec.Struct, frozen=True):
+    """What to serve.
+
+    Args:
+        model: as `virc.models.registry.find` takes it; with `agent.endpoint`, a name which that server lists.
+        system, protocol, family: as in `Choice`.
+        engine: None: vLLM where it has builds.
+        settings: those of `Config` that were chosen.
+        agent: run the tool loop in the server; None: clients run it.
+    """
+
+    model: str | None
+    system: str | None = None
+    protocol: str | None = None
+    engine: Engine | None = None
+    settings: Mapping[str, Any] = {}
+    agent: Agent | None = None
+    family: str | None = None
+
+    def choice(self, **changes: Any) -> Choice:
+        """How the model is spoken to."""
+        return Choice(**{"protocol": self.protocol, "family": self.family, **changes})
+
+
+class ServePlan(msgspec.Struct, frozen=True):
+    """What a request leads to; nothing is started yet.
+
+    Args:
+        config: of the endpoint.
+        name: what clients call the model; None: as the server behind the agent endpoint calls it.
+        source: what draws replies: `vllm`, `transformers` or the address of a server.
+        weights: the model, where it is on this machine.
+        published: the facts about the model that clients get, as JSON.
+        behind: of the vLLM that is started, which is that of the endpoint itself where there is no agent.
+        plan: how that is started.
+        log: the file that it writes to.
+    """
+
+    config: Config
+    name: str | None
+    source: str
+    weights: Weights | None = None
+    published: str = "{}"
+    behind: Config | None = None
+    plan: Plan | None = None
+    log: Path | None = None
+
+
+class Server:
+    """A model that is served. As a context manager it answers in the background, and ends with the block.
+
+    Attributes:
+        url: its address, up to and with `/v1`.
+        model: what clients call the model.
+        log: the file that its engine writes to.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        run: Callable[[], None],
+        stop: Callable[[], None],
+        resources: ExitStack,
+        log: Path | None = None,
+    ) -> None:
+        self.url, self.model, self.log = url, model, log
+        self._run, self._stop, self._resources = run, stop, resources
+        self._thread: threading.Thread | None = None
+
+    def wait(self) -> None:
+        """Answer requests in this thread until a signal comes or the engine ends.
+
+        Raises:
+            EngineError: vLLM ended.
+            KeyboardInterrupt: a signal came, and everything has ended.
+        """
+        try:
+            self._run()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the server and all that was started for it."""
+        self._stop()
+        if self._thread:
+            self._thread.join()
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        """Answer requests in a thread."""
+        self._thread = threading.Thread(target=self._run_in_thread, name="virc-serve", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the server."""
+        self.close()
+
+    def _run_in_thread(self) -> None:
+        with suppress(EngineError):  # clients are refused from then on
+            self._run()
+
+
+def serve(
+    model: str | None = None,
+    *,
+    engine: Engine | None = None,
+    agent: bool = False,
+    endpoint: str | None = None,
+    endpoint_key: str | None = None,
+    system: str | None = None,
+    protocol: str | None = None,
+    family: str | None = None,
+    concurrency: int | None = None,
+    timeout: float = SECONDS,
+    max_tokens: int | None = None,
+    on_event: OnEvent | None = None,
+    **settings: Any,
+) -> Server:
+    """Serve a model; returns when it has given a first answer.
+
+        with virc.serve("ViRC-7B", port=8001) as server:
+            virc.solve("picture.png", "What is x?", endpoint=server.url)
+
+    Args:
+        model: folder, short name, hub id, run, `RUN@STEP`, adapter or judge; with `endpoint`, a name which that lists.
+        engine: `vllm`, or `transformers` for a model in this process; None: vLLM where it has builds.
+        agent: run the tool loop in the server, so that any OpenAI client gets thoughts and an answer.
+        endpoint, endpoint_key: address and API key of a server that draws the replies of the agent.
+        system: the system that the model belongs to, where its name does not say so.
+        protocol: chat protocol file, or `default`.
+        family: family of a stock model.
+        concurrency, timeout, max_tokens: of the agent, as in `Agent`.
+        on_event: gets progress and warnings.
+        settings: fields of `Config`, such as `host` and `port`.
+
+    Raises:
+        UsageError: options that do not go together.
+        ConfigError: no such model or chat protocol, or the port is in use.
+        SetupError: the model does not fit this machine, or something is missing.
+        NetworkError: the endpoint is down.
+        EngineError: vLLM ended.
+    """
+    if endpoint and not agent:
+        raise UsageError("endpoint= needs agent=True", "serve(model, agent=True, endpoint=URL)")
+    looking = Agent(endpoint, endpoint_key, concurrency, timeout, max_tokens) if agent else None
+    request = ServeRequest(model, system, protocol, engine, settings, looking, family)
+    return start(request, on_event)
+
+
+def start(request: ServeRequest, on_event: OnEvent | None = None) -> Server:
+    """Serve what was requested; returns when the model has given a first answer. Errors are those of `serve`."""
+    report = Reporter(on_event)
+    plan = prepare(request, report)
+    with ExitStack() as resources:
+        if request.agent:
+            server = _agent(plan, request, request.agent, report, resources)
+        elif plan.source == "vllm":
+            server = _vllm(plan, report, resources)
+        else:
+            server = _transformers(plan, report, resources)
+        resources.pop_all()
+    return server
+
+
+def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> ServePlan:
+    """Find the model, check that it can be served here, and create vLLM's environment.
+
+    Args:
+        dry_run: create nothing, and leave out what depends on the state of this machine.
+
+    Raises:
+        UsageError, ConfigError, SetupError: see `serve`.
+    """
+    serving.check_address(request.settings.get("host", Config().host))
+    if request.agent and request.agent.endpoint:
+        config = _with_endpoint(request)
+        return ServePlan(config, config.name or request.model, request.agent.endpoint)
+    engine = serving.choose_engine(request.engine)
+    if engine != "vllm" and request.engine is None:
+        report.note("vLLM has no build for this system: transformers serves, one request at a time")
+    if engine == "vllm" and not dry_run:
+        _refuse_large_judge(request)
+    weights = models.find(request.model, Path.cwd(), request.system)
+    if request.agent:
+        weights = msgspec.structs.replace(weights, judge=False)  # it is to call tools
+    config = serving.configure(engine, request.settings, weights)
+    if request.agent:
+        serving.turns_and_inputs(config.limit_images)
+    name = config.served_name(weights.name)
+    if engine == "transformers":
+        return ServePlan(config, name, engine, weights, _published(request, weights, image_ids=False))
+    published = _published(request, weights, image_ids=config.image_cache > 0)
+    config = _with_device(config)
+    environment = making.find("serve", config.device)
+    if not dry_run:
+        address.bound_socket(config).close()  # vLLM would say that it is in use only when the model is loaded
+        gib = serving.weights_gib(weights.folder, config.dtype)
+        serving.refuse_unfit(config, weights.name, gib, hardware.find(Path.cwd()), _other_judges(request))
+        making.made(environment, report.note)
+    files = environments.cache_folder(os.environ) / "serve" / f"{name}-{config.port}"
+    recipes = environments.recipes_place if dry_run else environments.recipes_in
+    python = environments.interpreter(environment) or environment.python
+    behind = _behind_agent(config) if request.agent else config
+    plan = vllm.plan(behind, vllm.Place(weights, published, files, python, recipes(environment)))
+    return ServePlan(config, name, engine, weights, published, behind, plan, files / "server.log")
+
+
+def _with_endpoint(request: ServeRequest) -> Config:
+    """The settings of an agent endpoint whose replies come from a server that runs.
+
+    Raises:
+        UsageError: one of them is for that server.
+    """
+    foreign = ["engine"] * bool(request.engine) + sorted(request.settings.keys() - _WITH_ENDPOINT)
+    if foreign:
+        option = serving.option_of(foreign[0])
+        raise UsageError(f"{option} means nothing with --endpoint", "give it to the server that runs there")
+    config = Config(**request.settings)
+    serving.turns_and_inputs(config.limit_images)
+    return config
+
+
+def _behind_agent(config: Config) -> Config:
+    """Settings of the vLLM behind an agent endpoint: on the loopback interface, with a random key."""
+    key = secrets.token_urlsafe(32)
+    return msgspec.structs.replace(config, host="127.0.0.1", port=address.free_port(), api_key=key)
+
+
+def _published(request: ServeRequest, weights: Weights, image_ids: bool) -> str:
+    """The facts that clients get; a judge is asked in plain chat unless a chat protocol was chosen."""
+    plain = weights.judge and request.protocol is None
+    protocol = None if plain else opened.spoken_here(weights, request.choice()).chat_protocol.protocol
+    return serving.published(weights, protocol, image_ids)
+
+
+def _with_device(config: Config) -> Config:
+    return msgspec.structs.replace(config, device=config.device or environments.default_device())
+
+
+def _other_judges(request: ServeRequest) -> Mapping[str, Model]:
+    return models.judges(request.model or "", request.system)
+
+
+def _refuse_large_judge(request: ServeRequest) -> None:
+    """Refuse a judge that does not fit before it is looked for: the next hint would be to download it."""
+    name, others = request.model or "", _other_judges(request)
+    judge = others.get(name)
+    if judge and judge.gib:
+        config = _with_device(Config(**request.settings))
+        serving.refuse_unfit(config, name, judge.gib, hardware.find(Path.cwd()), others)
+
+
+def _vllm(plan: ServePlan, report: Reporter, resources: ExitStack) -> Server:
+    process = _vllm_process(plan, report, resources)
+    log = plan.log
+    assert log
+    assert plan.name
+
+    def run() -> None:
+        raise vllm_process.ended(log, process.wait())
+
+    return Server(address.url(plan.config), plan.name, run, process.end, resources.pop_all(), log)
+
+
+def _vllm_process(plan: ServePlan, report: Reporter, resources: ExitStack) -> Process:
+    config = plan.behind
+    assert config
+    assert plan.plan
+    assert plan.name
+    assert plan.log
+    url = address.url(config)
+    return resources.enter_context(
+        vllm_process.started(plan.plan, url, plan.name, config.api_key, plan.log, report)
+    )
+
+
+def _transformers(plan: ServePlan, report: Reporter, resources: ExitStack) -> Server:
+    try:
+        import uvicorn
+
+        from virc.serving import transformers_server
+    except ImportError as error:
+        message = f"--engine transformers needs fastapi and uvicorn: {error}"
+        raise SetupError(message, "pip install 'virc[local,serve]'") from None
+    config, name = plan.config, plan.name
+    assert name
+    listening = resources.enter_context(address.bound_socket(config))
+    backend = _loaded(plan, report)
+    facts = msgspec.json.decode(plan.published)
+    app = transformers_server.app(
+        transformers_server.Served(backend, name, facts, config.limit_images, config.api_key)
+    )
+    listening.listen(_CONNECTIONS)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app, lifespan="off", ws="none", access_log=False, log_level=_log_level(), server_header=False,
+            limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_GRACE,
+        )
+    )  # fmt: skip
+    return Server(
+        address.url(config), name, lambda: server.run([listening]), lambda: _end(server), resources.pop_all()
+    )
+
+
+def _loaded(plan: ServePlan, report: Reporter) -> "LocalBackend":
+    """The model in this process, once it has given a first answer."""
+    from PIL import Image
+
+    from virc.backends.local import load
+    from virc.reasoning.images import show
+    from virc.reasoning.session import Ask, Message
+
+    config, weights = plan.config, plan.weights
+    assert weights
+    dtype = None if config.dtype == "auto" else config.dtype
+    backend = load(
+        weights.folder, config.device, dtype, adapter=weights.adapter, context=config.max_model_len
+    )
+    for warning in backend.warnings:
+        report.warn(warning)
+    white = show(Image.new("RGB", (56, 56), "white"), backend.grid)
+    backend.reply(Ask((Message("user", "What is this?", (0,)),), (white,)), Sampling(max_tokens=1))
+    return backend
+
+
+def _agent(
+    plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter, resources: ExitStack
+) -> Server:
+    try:
+        import fastapi  # noqa: F401
+        import httpcore2  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        message = f"--agent needs fastapi, uvicorn and httpcore2: {error}"
+        raise SetupError(message, "pip install 'virc[serve]'") from None
+    from virc.serving.agent import connections, server
+    from virc.serving.agent.desk import Solving
+
+    config = plan.config
+    listening = resources.enter_context(address.bound_socket(config))
+    process = _vllm_process(plan, report, resources) if plan.plan else None
+    found = _agent_model(plan, request, agent, report)
+    turns, inputs = serving.turns_and_inputs(config.limit_images)
+    solving = Solving(
+        found.backend,
+        found.protocol,
+        SolveConfig(timeout=agent.timeout, max_turns=turns, max_tokens=agent.max_tokens),
+        found.at_once,
+    )
+    app = server.app(
+        server.Served(solving, found.name, inputs, found.context, config.api_key, _on_trouble(report))
+    )
+    running = connections.server(app, _on_ending(report), _log_level())
+    if config.host not in _LOOPBACK and not config.api_key:
+        report.warn(f"whoever reaches {config.host} can ask this model", "--api-key KEY")
+    listening.listen(connections.CONNECTIONS)
+    run = _agent_run(running, app, listening, process, plan.log)
+    stop = lambda: _end(running)  # noqa: E731
+    return Server(address.url(config), found.name, run, stop, resources.pop_all(), plan.log)
+
+
+class _AgentModel(msgspec.Struct, frozen=True):
+    """The model of an agent endpoint; `at_once` problems are solved at a time, `context` is in tokens."""
+
+    name: str
+    backend: Backend
+    protocol: Protocol
+    at_once: int
+    context: int | None
+
+
+def _agent_model(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter) -> _AgentModel:
+    if plan.source == "transformers":
+        assert plan.weights
+        assert plan.name
+        protocol = opened.spoken_here(plan.weights, request.choice()).chat_protocol.protocol
+        backend = _loaded(plan, report)
+        if agent.concurrency and agent.concurrency > 1:
+            backend.draw_together()
+        return _AgentModel(plan.name, backend, protocol, agent.concurrency or 1, backend.context)
+    where = {"model": request.model, "endpoint": agent.endpoint, "api_key": agent.key}
+    if plan.behind:
+        where = {"model": plan.name, "endpoint": address.url(plan.behind), "api_key": plan.behind.api_key}
+    found = opened.open_model(request.choice(system=request.system, timeout=agent.timeout, **where))
+    for warning in found.warnings:
+        report.warn(warning)
+    name = found.name if plan.behind else plan.config.name or found.name
+    at_once = agent.concurrency or found.at_once
+    return _AgentModel(name, found.backend, found.chat_protocol.protocol, at_once, found.context)
+
+
+def _agent_run(
+    running: "AgentServer", app: "FastAPI", listening: Any, process: Process | None, log: Path | None
+) -> Callable[[], None]:
+    """What answers the clients of an agent endpoint, until a signal comes or the engine behind it ends."""
+
+    def end_with_engine() -> None:
+        assert process
+        process.wait()
+        running.should_exit = True
+
+    def run() -> None:
+        if process:
+            threading.Thread(target=end_with_engine, daemon=True).start()
+        try:
+            running.run([listening])
+        finally:
+            app.state.desk.wait(0 if running.force_exit else _LAST_STEP)
+        code = process.wait(0) if process else None
+        if code is not None:
+            assert log
+            raise vllm_process.ended(log, code)
+
+    return run
+
+
+def _end(server: "uvicorn.Server") -> None:
+    server.should_exit = True
+
+
+def _log_level() -> str:
+    """Of uvicorn: what goes wrong with a request is sent to its client."""
+    return "error" if os.environ.get("VIRC_DEBUG") else "critical"
+
+
+def _on_ending(report: Reporter) -> Callable[[int], None]:
+    def ending(waiting: int) -> None:
+        answers = "1 answer is" if waiting == 1 else f"{waiting} answers are"
+        report.note(f"ending: {answers} still waited for; Ctrl-C again ends it at once")
+
+    return ending
+
+
+def _on_trouble(report: Reporter) -> Callable[[Exception], None]:
+    """Report the reason of a failed request, which clients do not get."""
+
+    def trouble(error: Exception) -> None:
+        message = (
+            error.message if isinstance(error, VircError) else f"internal: {type(error).__name__}: {error}"
+        )
+        report.warn(f"a request failed: {message}")
+
+    return trouble

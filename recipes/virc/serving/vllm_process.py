@@ -1,0 +1,97 @@
+"""Starts vLLM, waits until it has answered a request, and ends it with all it started."""
+
+import base64
+import io
+import json
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from virc.core import processes
+from virc.core.errors import EngineError
+from virc.core.events import Reporter
+from virc.core.files import write_whole
+from virc.core.plan import Plan
+from virc.core.processes import Process
+from virc.core.text import clause
+from virc.engines.vllm import log as vllm_log
+
+_POLL = 1.0  # seconds
+_FIRST_ANSWER = 300.0  # seconds: kernels are compiled for it
+
+
+@contextmanager
+def started(
+    plan: Plan, url: str, name: str, key: str | None, log: Path, report: Reporter
+) -> Iterator[Process]:
+    """A vLLM that has answered a request with an image; it ends with the block.
+
+    Args:
+        url: its address, up to and with `/v1`.
+        name: what it calls the model.
+        key: its API key.
+
+    Raises:
+        EngineError: it ended, or does not answer.
+    """
+    for path, text in plan.files.items():
+        write_whole(Path(path), text.encode())
+    log.unlink(missing_ok=True)
+    with processes.started(plan.step, log) as process:
+        _await_health(process, url.removesuffix("/v1"), log, report)
+        report.progress("vLLM is up; the first answer takes longest")
+        try:
+            _request_answer(url, name, key)
+        except (OSError, ValueError, KeyError, IndexError) as error:
+            raise EngineError(f"vLLM is up and does not answer: {clause(error)}", f"see {log}") from error
+        yield process
+
+
+def ended(log: Path, code: int | None, when: str = "") -> EngineError:
+    """The error for a vLLM that ended by itself."""
+    with log.open(encoding="utf-8", errors="replace") as file:
+        reason = vllm_log.reason(file) or processes.last_words(log, code)
+    return EngineError(f"vLLM ended{when}: {reason}", f"see {log}")
+
+
+def _await_health(process: Process, root: str, log: Path, report: Reporter) -> None:
+    began = time.monotonic()
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        while not _is_healthy(root):
+            code = process.wait(_POLL)
+            for line in lines:
+                report.log(line.rstrip())
+            if code is not None:
+                raise ended(log, code, " before it was ready")
+            report.progress(f"vLLM is starting, {time.monotonic() - began:.0f} s")
+
+
+def _is_healthy(root: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{root}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _request_answer(url: str, name: str, key: str | None) -> None:
+    content = [
+        {"type": "image_url", "image_url": {"url": white_png()}},
+        {"type": "text", "text": "What is this?"},
+    ]
+    body = {"model": name, "messages": [{"role": "user", "content": content}], "max_tokens": 1}
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+    request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request, timeout=_FIRST_ANSWER) as answer:
+        json.loads(answer.read())["choices"][0]["message"]
+
+
+def white_png() -> str:
+    """A small white picture as a data URL."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("RGB", (56, 56), "white").save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,0 +1,50 @@
+"""The settings of an endpoint; `engines/vllm/plan.py` turns them into the options of vLLM."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=1)]
+TURNS, INPUTS = 16, 4
+"""Turns of a solution, each of which may show one image more, and images of its question."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model is served.
+
+    Args:
+        host, port: where it listens.
+        name: name of the model for clients; None: its own.
+        device: where it runs; None: the best found.
+        dtype: of weights and activations; `auto`: as in the model's config.
+        tensor_parallel_size, pipeline_parallel_size: devices that share each layer, and that split the layers.
+        data_parallel_size: copies of the model.
+        gpu_memory_utilization: share of each GPU's memory that vLLM takes.
+        gpus: numbers of the GPUs that it takes; None: the first ones.
+        cache_gib: GiB of main memory for keys and values, where the device is the CPU.
+        max_model_len: longest conversation in tokens; None: as long as the model takes.
+        limit_images: most images of one conversation.
+        image_cache: GiB of main memory for repeated images, in each of the processes of vLLM; 0: no cache.
+        api_key: clients must send it; it reaches vLLM by its environment, where no list of processes shows it.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65_535)] = 8000
+    name: str | None = None
+    device: Literal["cpu", "cuda", "mps"] | None = None
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    tensor_parallel_size: Count = 1
+    pipeline_parallel_size: Count = 1
+    data_parallel_size: Count = 1
+    gpu_memory_utilization: Annotated[float, Meta(gt=0, le=1)] = 0.9
+    gpus: tuple[Annotated[int, Meta(ge=0)], ...] | None = None
+    cache_gib: Count = 4
+    max_model_len: Count | None = None
+    limit_images: Count = TURNS + INPUTS
+    image_cache: Annotated[float, Meta(ge=0)] = 4.0
+    api_key: str | None = None
+
+    def served_name(self, model: str) -> str:
+        """What clients call the model of this name."""
+        return self.name or model.rstrip("/").rsplit("/", 1)[-1]
