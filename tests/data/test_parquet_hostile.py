@@ -199,7 +199,8 @@ def test_reading_takes_no_more_memory_for_four_times_the_rows(tmp_path: Path) ->
         )
         rl.write(to, "x", found, Writing(PictureStore(to), to, embed=True))
         code = (
-            "import sys, resource; from pathlib import Path; from virc.data.formats.registry import Source, rl\n"
+            "import sys, resource; from pathlib import Path\n"
+            "from virc.data.formats import rl; from virc.data.formats.registry import Source\n"
             "print(sum(r.record is not None for r in rl.read(Source(Path(sys.argv[1]), 'rl', 'x'))),"
             " resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )

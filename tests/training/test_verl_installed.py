@@ -19,7 +19,7 @@ from virc.engines.verl.plan import KEYS, OWN
 from virc.stages.resolve import Resolved
 
 RECIPES = Path(virc.__file__).parents[1]
-KEYS_FILE = Path(verl.__file__).with_name("verl_keys.json")
+KEYS_FILE = Path(verl.__file__).with_name("keys.json")
 
 WITHOUT_EFFECT = {
     "data.reward_fn_key": {"verl/experimental/reward_loop/reward_manager/limited.py"},
@@ -107,7 +107,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import omega_conf_to_dataclass, validate_config
-from virc.engines.table import verl_config
+from virc.engines.verl import config as verl_config
 from virc.core.errors import ConfigError
 
 for file in sys.argv[1:]:

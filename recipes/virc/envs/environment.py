@@ -222,7 +222,8 @@ def _named(file: Path) -> set[str]:
 
 
 def _code(package: Path) -> list[Path]:
-    inside = (file for file in package.rglob("*") if "models" not in file.relative_to(package).parts)
+    weights = {config.parent for config in package.glob("models/*/config.json")}
+    inside = (file for file in package.rglob("*") if not weights.intersection(file.parents))
     return sorted(file for file in inside if file.suffix in _COPIED and file.is_file())
 
 
