@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from virc.systems.catalog import listed
 from virc.systems.catalog import support as state
 from virc_cli.commands.systems.ls import Support
 
@@ -14,7 +15,7 @@ _NAMED = 10
 
 def table() -> str:
     """A line for each state: how many systems, and which."""
-    states = {row.name: state.of(row).kind for row in state.field()}
+    states = {row.name: state.of(row).kind for row in listed.field()}
     lines = ["| state | systems | |", "|---|---|---|"]
     for kind in Support:
         names = [name for name, found in states.items() if found == kind]

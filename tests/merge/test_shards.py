@@ -8,8 +8,8 @@ import pytest
 from sharded import lay_out
 
 from virc.core.errors import ConfigError
-from virc.models import shards
-from virc.models.shards import Adapter
+from virc.runs.checkpoint_formats import shards
+from virc.runs.checkpoint_formats.shards import Adapter
 
 
 def test_a_checkpoint_and_its_actor_are_the_same(tmp_path: Path) -> None:

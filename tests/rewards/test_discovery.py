@@ -13,7 +13,7 @@ from virc.rewards.means import Means
 from virc.rewards.sample import sample
 from virc.systems import files
 from virc.systems import registry as systems
-from virc.systems.lint import check
+from virc.training.system_check import check
 
 SHORT = '''"""The shorter the thought, the better."""
 

@@ -20,9 +20,9 @@ from virc.rewards.registry import Total
 from virc.rewards.rollouts import Known, Last
 from virc.rewards.sample import Prompt, prompt_of, sample
 from virc.systems import registry as systems
-from virc.systems.lint import check
 from virc.systems.registry import Judging, Reward
 from virc.tools import registry as tools
+from virc.training.system_check import check
 
 LOOK, FAR, WIDE = (
     tool(crop(0, 0, side, 98), think) for side, think in ((140, "short"), (70, "look there"), (280, "x"))

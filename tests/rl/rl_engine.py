@@ -9,7 +9,7 @@ from typing import Any
 from engine_python import interpreter
 
 import virc
-from virc.engines import table as engines
+from virc.engines import environment as engines
 from virc.engines.verl.plan import PLUG_INS_CPU
 
 RECIPES = Path(virc.__file__).parents[1]

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from rl_engine import TINY, child
 
-from virc.data.token_lengths import tokenizer
+from virc.backends.tokenizer import tokenizer
 from virc.models.chat_protocol import of_system, written
 from virc.reasoning.protocol import FILE_NAME
 from virc.rewards.verl import Settings

@@ -15,9 +15,9 @@ from virc.models.registry import Weights
 from virc.reasoning.grammar import CallForm, Grammar
 from virc.reasoning.protocol import FILE_NAME, Drawing, Protocol, own_protocol
 from virc.systems import registry as systems
-from virc.systems.lint import check
 from virc.systems.registry import System
 from virc.tools import registry as tools
+from virc.training.system_check import check
 
 MINE = """\
 name: mine

@@ -9,12 +9,12 @@ import pytest
 from house.entry import ROOT
 
 from virc.config import yaml as plain_yaml
-from virc.systems.catalog import support as state
-from virc.systems.catalog.support import Component, Row
+from virc.systems.catalog import listed
+from virc.systems.catalog.listed import Component, Row
 from virc.systems.registry import PACKAGE
 
-FIELD = state.field()
-COMPONENTS = state.components()
+FIELD = listed.field()
+COMPONENTS = listed.components()
 
 # How many of the 71 need each component, counted by hand when the field was read.
 NEEDED = """
@@ -32,7 +32,9 @@ E-bench 12  E-video 10  E-custom 5  E-ground 3  E-gen 1
 
 def test_every_row_is_there_once_and_in_the_file_of_its_name() -> None:
     assert [row.row for row in FIELD] == list(range(1, 72))
-    assert sorted(row.name for row in FIELD) == state.names() == sorted(f.stem for f in state.FIELD.iterdir())
+    assert (
+        sorted(row.name for row in FIELD) == listed.names() == sorted(f.stem for f in listed.FIELD.iterdir())
+    )
     assert len({row.title for row in FIELD}) == 71
     assert {"virc": 70, "virgo": 71, "vlm-r3": 10, "visual-rft": 22}.items() <= {
         row.name: row.row for row in FIELD
@@ -41,7 +43,7 @@ def test_every_row_is_there_once_and_in_the_file_of_its_name() -> None:
 
 @pytest.mark.parametrize("row", FIELD, ids=lambda row: row.name)
 def test_a_row_has_no_key_that_nobody_reads(row: Row) -> None:
-    content = plain_yaml.read(state.FIELD / f"{row.name}.yaml")
+    content = plain_yaml.read(listed.FIELD / f"{row.name}.yaml")
     assert msgspec.convert(content, Row) == row
     assert len(row.about) <= 100
     assert not row.about.endswith(".")
@@ -65,7 +67,7 @@ def test_what_cannot_be_expressed_says_why() -> None:
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_what_provides_a_component_is_there_and_tested(name: str) -> None:
     component = COMPONENTS[name]
-    assert msgspec.convert(plain_yaml.read(state.COMPONENTS)[name], Component) == component
+    assert msgspec.convert(plain_yaml.read(listed.COMPONENTS)[name], Component) == component
     assert component.is_there == bool(component.provided) == bool(component.tests)
     assert all((PACKAGE.parent / file).is_file() for file in component.provided)
     assert all((ROOT / file).is_file() for file in component.tests)

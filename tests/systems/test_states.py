@@ -12,8 +12,10 @@ from called import virc
 from house.entry import ROOT
 
 from virc.systems import registry as systems
+from virc.systems.catalog import listed
 from virc.systems.catalog import support as state
-from virc.systems.catalog.support import Component, Kind, Ran, Record, Row, State
+from virc.systems.catalog.listed import Component, Kind, Row, State
+from virc.systems.catalog.support import Ran, Record
 from virc_cli.commands.systems.ls import Support
 
 SCHEMA = json.loads((ROOT / "recipes" / "virc" / "core" / "schemas" / "systems.json").read_bytes())
@@ -33,7 +35,7 @@ def components(monkeypatch: pytest.MonkeyPatch) -> None:
         "C": Component("c", ("stages/rl.py", "gone.py")),
         "D": Component("d"),
     }
-    monkeypatch.setattr(state, "components", lambda: found)
+    monkeypatch.setattr(listed, "components", lambda: found)
 
 
 @pytest.mark.usefixtures("components")
@@ -51,7 +53,7 @@ def components(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_system_without_a_yaml_lacks_what_is_not_there(fields: dict[str, object], wanted: str) -> None:
-    assert str(state.of_listed(row(**fields))) == wanted
+    assert str(listed.of_listed(row(**fields))) == wanted
 
 
 def ran(*stages: str, digest: str | None = None) -> dict[str, Record]:
@@ -143,7 +145,7 @@ def test_ls_has_a_line_for_each_system_grouped_by_how_far_it_is(
     monkeypatch.setattr(state, "tested", lambda: ran(*ALL))
     done = virc("systems", "ls")
     lines = [line.split(maxsplit=2) for line in done.out.splitlines()]
-    assert sorted(name for _, name, _ in lines) == sorted([*state.names(), "tiny", "mine"])
+    assert sorted(name for _, name, _ in lines) == sorted([*listed.names(), "tiny", "mine"])
     order = [kind for kind, _, _ in lines]
     assert order == sorted(order, key=lambda kind: list(Support).index(Support(kind)))
     what = {name: (kind, text) for kind, name, text in lines}
@@ -176,7 +178,7 @@ def test_json_of_ls_has_all_fields_and_keeps_to_its_schema(
 def test_ls_shows_a_part_alone() -> None:
     unsupported = virc("systems", "ls", "--state", "unsupported").out.splitlines()
     assert [line.split()[1] for line in unsupported] == [
-        each.name for each in state.field() if each.unsupported
+        each.name for each in listed.field() if each.unsupported
     ]
     printed = virc("systems", "ls", "--state", "unsupported", "--json").json
     assert (printed["systems"], len(printed["field"])) == ([], 6)

@@ -10,7 +10,7 @@ from virc.core.errors import ConfigError
 from virc.models.chat_protocol import of_system
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
-from virc.systems.lint import MOST, check
+from virc.training.system_check import MOST, check
 
 STAGE = "name: s\nstages:\n  one:\n    kind: sft\n    settings: {base: b, data: d, learning_rate: 1"
 SMALL = ", devices: 1, zero: 0"

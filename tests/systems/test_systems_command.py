@@ -241,11 +241,10 @@ def test_a_new_system_trains_on_drawn_rows(tmp_path: Path, monkeypatch: pytest.M
     virc("systems", "new", "fresh", "--to", "mine/fresh.yaml")
     done = virc("data", "synth", "--to", "data/polygons", "--count", "2", "--seed", "1", "--formats", "sft")
     assert done.code == 0, done.err
-    from virc.stages import sft
     from virc.training import inputs as training
 
     resolved = stages.resolve(systems.get("mine/fresh.yaml"), "instruct")
-    assert sft.data_name(resolved.config) == "polygons/trajectories"
+    assert resolved.config.data_name() == "polygons/trajectories"
     assert training.base(resolved, tmp_path).folder == EMBEDDED_FOLDER
     assert training.rows(resolved, tmp_path).name == "trajectories"
 

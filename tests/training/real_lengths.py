@@ -36,7 +36,8 @@ def theirs(case: dict[str, Any], output: str) -> list[int]:
 def ours(case: dict[str, Any]) -> list[int]:
     from virc.data.check.engine import file_of
     from virc.data.formats.registry import get, only_source
-    from virc.data.token_lengths import Text, counting, lengths
+    from virc.training.lengths.counted import Text
+    from virc.training.lengths.sft import counting, lengths
 
     rules = counting(Path(case["base"]), case["min_pixels"], case["max_pixels"], 100_000)
     source = only_source(Path(case["folder"]))

@@ -10,8 +10,8 @@ import yaml
 from virc.config import dotted as nested
 from virc.core.plan import Plan
 from virc.data.formats.sft import info
+from virc.engines import registry as engines
 from virc.stages import resolve as stages
-from virc.stages import rl, sft
 from virc.stages.context import Place
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
@@ -59,7 +59,7 @@ def place(resolved: Resolved, folder: Path = WORKSPACE) -> Place:
 
 
 def _sft(resolved: Resolved, data: Path, run: Path) -> dict[str, Any]:
-    rows = data / f"{sft.data_name(resolved.config)}.json"
+    rows = data / f"{resolved.config.data_name()}.json"
     return {"data": rows, "dataset": rows.stem, "entry": info(rows.name), "media": rows.parent}
 
 
@@ -67,12 +67,12 @@ def _rl(resolved: Resolved, data: Path, run: Path) -> dict[str, Any]:
     named = {"protocol": run / "virc_protocol.json", "reward": run / "reward.json"}
     validation = run / "data" / "validation.parquet" if resolved.config.validation else None
     rows = {"data": run / "data" / "train.parquet", "validation": validation}
-    return rows | named | {"media": (data / rl.data_name(resolved.config)).parent}
+    return rows | named | {"media": (data / resolved.config.data_name()).parent}
 
 
 def plan(resolved: Resolved, folder: Path = WORKSPACE) -> Plan:
     """What the engine gets of the case."""
-    engine = stages.engine(resolved.kind)
+    engine = engines.of_kind(resolved.kind).plan
     planned: Plan = engine.plan(
         resolved.config, place(resolved, folder), resolved.published, resolved.origins
     )

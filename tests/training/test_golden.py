@@ -10,6 +10,7 @@ import pytest
 import stage_plans
 from engine_python import interpreter
 
+from virc.engines import registry as engines
 from virc.stages import resolve as stages
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
@@ -49,12 +50,11 @@ def test_every_published_key_is_the_same_or_its_change_has_a_reason(resolved: Re
 @pytest.mark.parametrize("resolved", published_stages(), ids=stage_plans.name)
 def test_what_the_engine_gets_is_ours_alone_and_the_engine_knows_it(resolved: Resolved) -> None:
     ours = stage_plans.engine_keys(stage_plans.plan(resolved))
-    engine = stages.engine(resolved.kind)
+    engine = engines.of_kind(resolved.kind).plan
     unwanted = ("is not taken", "follows from", "is not to be set")  # of a user, but we may
     faults = [fault.message for fault in engine.KEYS.faults(ours, {})]
     assert not [message for message in faults if not any(each in message for each in unwanted)]
-    meant = set(engine.OWN) | set(getattr(engine, "YOURS", ()))
-    assert set(ours) <= meant, "a user could set it over ours"
+    assert set(ours) <= set(engine.REASONS.ours), "a user could set it over ours"
 
 
 def test_an_overlay_that_changes_a_key_is_its_reason() -> None:

@@ -14,10 +14,11 @@ from virc.core.errors import DataError
 from virc.data.check.engine import file_of
 from virc.data.formats.registry import get, only_source
 from virc.data.rows.record import Message
-from virc.data.token_lengths import Counting, Length, Text, counting, image_tokens, lengths
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
+from virc.training.lengths.counted import Length, Text
+from virc.training.lengths.sft import Counting, counting, image_tokens, lengths
 from virc.training.preflight.sft import check
 
 

@@ -9,7 +9,6 @@ import yaml
 
 from virc.engines.verl import plan as verl
 from virc.stages import resolve as stages
-from virc.stages import rl
 from virc.stages.context import Place
 from virc.stages.rl import Config
 from virc.stages.sft import Lora
@@ -214,19 +213,19 @@ def test_the_engine_finds_a_users_code_and_knows_what_is_frozen() -> None:
 def test_settings_that_make_no_sense_together_are_named(
     given: dict[str, Any], setting: str, said: str
 ) -> None:
-    found = {fault.path[0]: fault for fault in rl.contradictions(config(**given)) if said in fault.message}
+    found = {fault.path[0]: fault for fault in verl.faults(config(**given)) if said in fault.message}
     assert list(found) == [setting]
     assert found[setting].hint or setting == "engine"
 
 
 def test_what_a_hint_says_helps() -> None:
     given: dict[str, Any] = {"devices": 6, "tensor_parallel": 4, "batch": 48, "mini_batch": 48}
-    assert [fault.hint for fault in rl.contradictions(config(**given))] == ["tensor_parallel: 6"]
-    assert not list(rl.contradictions(config(**{**given, "tensor_parallel": 6})))
+    assert [fault.hint for fault in verl.faults(config(**given))] == ["tensor_parallel: 6"]
+    assert not list(verl.faults(config(**{**given, "tensor_parallel": 6})))
 
 
 def test_what_is_as_by_default_fits_together() -> None:
-    assert not list(rl.contradictions(config()))
+    assert not list(verl.faults(config()))
 
 
 @pytest.mark.parametrize("name", ["virc", "tiny"])
@@ -234,7 +233,7 @@ def test_every_stage_of_rl_fits_together_alone_and_with_each_overlay(name: str) 
     system = systems.get(name)
     for overlay in ((), *((each,) for each in system.overlays)):
         found = stages.resolve(system, "rl", overlay)
-        assert not list(rl.contradictions(found.config)), overlay
+        assert not list(verl.faults(found.config)), overlay
 
 
 def test_a_systems_reward_is_the_first_layer_of_the_stages() -> None:

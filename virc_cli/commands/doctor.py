@@ -113,7 +113,7 @@ def _fields(machine: "Machine") -> dict[str, Any]:
     import msgspec
 
     from virc.core import extras
-    from virc.engines.table import SILENT
+    from virc.engines.environment import SILENT
     from virc.envs import environment as environments
     from virc.envs import making
     from virc.probing.servers import local_servers

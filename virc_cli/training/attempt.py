@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any
 
 import msgspec
@@ -16,14 +16,16 @@ from virc.core.files import is_folder
 from virc.core.plan import Plan, Step
 from virc.core.processes import start_time
 from virc.core.text import clause
+from virc.engines import registry as engines
+from virc.engines.llamafactory import resume
+from virc.engines.registry import Planner
 from virc.envs import environment as environments
 from virc.envs import making
 from virc.runs import attempts
 from virc.runs import run as runs
 from virc.runs.attempts import Attempt
-from virc.runs.checkpoints import checkpoints, engine_of, step_of
+from virc.runs.checkpoints import checkpoints, format_of, step_of
 from virc.runs.run import Info, Run
-from virc.stages import resolve as stages
 from virc.training import inputs as training
 from virc_cli.console import output, plans, progress
 from virc_cli.training import job as jobs
@@ -93,7 +95,7 @@ def _planned(run: Run, number: int, job: str | None) -> tuple[Plan, int]:
     plan: Plan = _engine(run).plan(config, place, {}, info.origins)
     plan = jobs.placed(plan, run, info, number, place, job)
     if plan.loadable:
-        engine_of(run).loadable(*plan.loadable)
+        resume.loadable(*plan.loadable)
     plans.write(plan)
     step = step_of(run, place.resume) if place.resume else 0
     if step:
@@ -146,7 +148,7 @@ def _watch(run: Run, process: processes.Process, follower: Follower, asked: list
 
 
 def _told(run: Run) -> str:
-    if engine_of(run).SAVES_WHEN_ASKED:
+    if format_of(run).SAVES_WHEN_ASKED:
         return "saving a checkpoint; a second Ctrl-C ends at once and loses what came after the last"
     return f"stopping; {_engine(run).NAME} saves nothing when it is asked to end"
 
@@ -161,22 +163,21 @@ def _conclude(run: Run, number: int, code: int, asked: int | None, follower: Fol
         message, hint = _cause(run, number, code)
         raise EngineError(f"{_engine(run).NAME} failed: {message}", hint or f"see {run.log(number)}")
     lost = max(0, follower.step - last)
-    if code and lost and engine_of(run).SAVES_WHEN_ASKED:
+    if code and lost and format_of(run).SAVES_WHEN_ASKED:
         output.warn(f"step {follower.step} was not saved: {_cause(run, number, code)[0]}")
     _end(run, number, "finished" if finished else "stopped", code, None if finished else unwell, step=last)
     return Ended(finished, last or None, asked, lost, unwell)
 
 
-def _engine(run: Run) -> ModuleType:
-    return stages.engine(runs.info(run).kind)
+def _engine(run: Run) -> Planner:
+    return engines.of_kind(runs.info(run).kind).plan
 
 
 def _cause(run: Run, number: int, code: int) -> tuple[str, str | None]:
     """Why an engine ended by itself, as a clause, and what to do about it."""
     if not code:
         return "it ended before its last step", None
-    found: tuple[str, str | None] = stages.engine(runs.info(run).kind, "log").cause(run.log(number), code)
-    return found
+    return engines.of_kind(runs.info(run).kind).log.cause(run.log(number), code)
 
 
 def _fail(run: Run, number: int, error: BaseException) -> None:

@@ -16,6 +16,7 @@ from virc.core.files import expanded, write_json, write_whole
 from virc.core.locks import held
 from virc.core.parallel import cores
 from virc.data.formats.registry import Source
+from virc.engines import registry as engines
 from virc.envs import environment as environments
 from virc.envs import making
 from virc.envs.hardware import Machine
@@ -31,6 +32,7 @@ from virc.systems import registry as systems
 from virc.tools import registry as tools
 from virc.training import inputs as training
 from virc.training.estimate import fits
+from virc.training.estimate.registry import ESTIMATORS
 from virc.training.estimate.sft import USUAL, Estimate
 from virc.training.inputs import Base
 from virc.training.preflight import process as preflight
@@ -89,9 +91,9 @@ def settings(wanted: Wanted) -> Resolved:
     resolved = stages.resolve(system, wanted.stage, wanted.overlays, wanted.config, wanted.assignments, given)
     if wanted.data:
         resolved = _without_the_systems_validation(resolved)
-    engine = stages.engine(resolved.kind)
+    engine = engines.of_kind(resolved.kind).plan
     checked = engine.check(resolved.config.engine, resolved.origins)
-    for fault in stages.recipe(resolved.kind).contradictions(resolved.config):
+    for fault in engine.faults(resolved.config):
         raise ConfigError(fault.message, fault.hint)
     config = msgspec.structs.replace(resolved.config, engine=checked)
     return msgspec.structs.replace(resolved, config=config)
@@ -281,7 +283,7 @@ def _info(run: Run, partial: Path, found: Found, launcher: str, site: Mapping[st
 
 
 def _check_packages(resolved: Resolved, environment: Environment, python: Path) -> None:
-    needed = stages.engine(environment.engine.name).needs(resolved.config)
+    needed = engines.of_kind(environment.engine.name).plan.needs(resolved.config)
     there = _packages(environment, python) if needed else {}
     for package, setting in needed.items():
         if package not in there:
@@ -323,7 +325,7 @@ def tell(found: Found) -> None:
         f"{result.percentiles[2]}, longest {result.longest}"
     )
     if result.dropped:
-        most = stages.estimates(found.resolved.kind).longest(found.resolved.config)
+        most = ESTIMATORS[found.resolved.kind].longest(found.resolved.config)
         output.warn(f"{result.dropped} rows longer than {most} tokens are left out")
     for kind, count in result.faults.items():
         output.warn(
@@ -336,7 +338,7 @@ def tell(found: Found) -> None:
 def estimated(found: Found, here: Machine) -> Estimate:
     """What the stage needs, counted for its rows."""
     result = found.result
-    estimated: Estimate = stages.estimates(found.resolved.kind).estimate(
+    return ESTIMATORS[found.resolved.kind].estimate(
         found.resolved.config,
         shape.of_folder(found.base.folder),
         result.longest,
@@ -344,7 +346,6 @@ def estimated(found: Found, here: Machine) -> Estimate:
         result.total,
         gpu=here.gpus[0].name if here.gpus else USUAL,
     )
-    return estimated
 
 
 def check_machine(found: Found, here: Machine, launcher: str) -> None:

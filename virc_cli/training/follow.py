@@ -11,10 +11,10 @@ import msgspec
 from virc.core.errors import EngineError
 from virc.core.files import write_whole
 from virc.core.text import clause
+from virc.engines import registry as engines
 from virc.runs import run as runs
 from virc.runs.metrics import Metric, diverged, metrics
 from virc.runs.run import Info, Run
-from virc.stages import resolve as stages
 from virc.training import health, rollout_pages
 from virc_cli.console import output
 from virc_cli.console.progress import room
@@ -41,7 +41,7 @@ class Follower:
         self.step, self.total = step, runs.state(run).total
         self._first = step
         self._run, self._info, self._attempt, self._show = run, info, attempt, show
-        self._log = stages.engine(info.kind, "log")
+        self._log = engines.of_kind(info.kind).log
         self._source = run.folder / self._log.METRICS
         self._offset = 0
         self._rest = b""
@@ -167,7 +167,7 @@ def drop_after(run: Run, step: int) -> None:
 def take_over(run: Run) -> None:
     """Clear up after an attempt that was killed: metrics that nobody took in, what there is of a checkpoint."""
     info = runs.info(run)
-    log = stages.engine(info.kind, "log")
+    log = engines.of_kind(info.kind).log
     source = run.folder / log.METRICS
     if source.is_file():
         known = list(metrics(run))

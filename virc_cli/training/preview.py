@@ -14,6 +14,7 @@ from virc.core.files import DATA, MODELS, is_file
 from virc.core.plan import Plan
 from virc.data.formats import sft as sft_format
 from virc.data.formats.registry import Source
+from virc.engines import registry as engines
 from virc.envs import environment as environments
 from virc.envs.hardware import Machine
 from virc.envs.hardware import find as this_machine
@@ -31,6 +32,7 @@ from virc.stages.context import Place
 from virc.stages.resolve import Resolved
 from virc.training import inputs as training
 from virc.training.estimate import fits
+from virc.training.estimate.registry import ESTIMATORS
 from virc.training.estimate.sft import Estimate
 from virc.training.inputs import Base
 from virc.training.preflight.rl import TRAIN, VALIDATION
@@ -56,7 +58,7 @@ def print_plan(wanted: Wanted, resolved: Resolved, there: Where | None, as_json:
     rewarding.tools_of(resolved, wanted.tools)  # refused as the run would be
     base = _base(resolved, missing)
     place = _place(wanted, resolved, base, missing)
-    engine = stages.engine(resolved.kind)
+    engine = engines.of_kind(resolved.kind).plan
     plan: Plan = engine.plan(resolved.config, place, resolved.published, resolved.origins)
     plan = msgspec.structs.replace(plan, files={**plan.files, **_of_sources(resolved, place)})
     if there:
@@ -169,7 +171,7 @@ def _source(resolved: Resolved, missing: list[VircError]) -> Source:
         return training.rows(resolved, Path.cwd())
     except VircError as error:
         missing.append(error)
-        named = Path(stages.recipe(resolved.kind).data_name(resolved.config))
+        named = Path(resolved.config.data_name())
         suffix = named.suffix or (".parquet" if resolved.kind == "rl" else ".json")
         file = Path.cwd() / DATA / named.parent / f"{named.name.removesuffix(named.suffix)}{suffix}"
         return Source(file, resolved.kind, named.name)
@@ -182,12 +184,12 @@ def _needed(resolved: Resolved, base: Base) -> Estimate | None:
         if is_file(base.folder / "config.json")  # a download that was broken off has none
         else shape.published(stages.root_of(resolved))
     )
-    estimates = stages.estimates(resolved.kind)
+    estimates = ESTIMATORS[resolved.kind]
     return estimates.estimate(resolved.config, known, estimates.longest(resolved.config)) if known else None
 
 
 def _print_needs(needed: Estimate | None, resolved: Resolved, here: Machine | None) -> None:
-    longest = stages.estimates(resolved.kind).longest(resolved.config)
+    longest = ESTIMATORS[resolved.kind].longest(resolved.config)
     output.line(f"\n# what it needs for a row of {longest} tokens (about; --probe measures)")
     if resolved.config.device == "cuda":
         count = f"; here {len(here.gpus)}" if here else ""

@@ -14,9 +14,9 @@ import msgspec
 from virc.core import processes
 from virc.core.errors import EngineError
 from virc.core.locks import held
+from virc.engines import registry as engines
 from virc.envs.hardware import find as this_machine
 from virc.runs.run import FOLDER, Run
-from virc.stages import resolve as stages
 from virc.stages.resolve import Resolved
 from virc.training import inputs as training
 from virc_cli.console import output, plans, progress
@@ -105,9 +105,9 @@ def _measured(found: Found, folder: Path) -> tuple[float, float]:
     resolved, run = found.resolved, Run(folder)
     info = begin.write(run, folder, found, "local", {})
     place = training.place_of(info, run, 1)
-    plan = stages.engine(resolved.kind).plan(resolved.config, place, {}, {})
+    plan = engines.of_kind(resolved.kind).plan.plan(resolved.config, place, {}, {})
     plans.write(plan)
-    engine_log = stages.engine(resolved.kind, "log")
+    engine_log = engines.of_kind(resolved.kind).log
     log, began, most = run.log(1), time.monotonic(), 0.0
     with progress.shown() as show, processes.started(plan.step, log) as process:
         while (code := process.wait(_LOOK)) is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from virc.reasoning.protocol import FILE_NAME
 from virc.runs import run as runs
-from virc.runs.checkpoints import Checkpoint, checkpoints, engine_of, folders
+from virc.runs.checkpoints import Checkpoint, checkpoints, folders, format_of
 from virc.runs.run import Run
 
 _RESUMABLE = 2  # newest checkpoints whose resume state is kept
@@ -35,7 +35,7 @@ class Tender:
         for checkpoint in found:
             if not (checkpoint.folder / FILE_NAME).exists():
                 shutil.copyfile(self._run.folder / FILE_NAME, checkpoint.folder / FILE_NAME)
-        engine = engine_of(self._run)
+        engine = format_of(self._run)
         for checkpoint in found[:-_RESUMABLE]:
             remove(engine.resume_state(checkpoint.folder))
         remove(each.folder for each in self._old(found) if each is not best)
@@ -45,7 +45,7 @@ class Tender:
     def _old(self, found: Sequence[Checkpoint]) -> Sequence[Checkpoint]:
         """Those beyond the setting `keep`, where the engine leaves that to us."""
         keep = runs.info(self._run).settings.get("keep")
-        return found[:-keep] if keep and engine_of(self._run).KEEPS_ALL else ()
+        return found[:-keep] if keep and format_of(self._run).KEEPS_ALL else ()
 
 
 def _best(found: Sequence[Checkpoint], tried: Mapping[int, float]) -> Checkpoint | None:
@@ -59,17 +59,17 @@ def complete(run: Run) -> None:
     base = Path(runs.info(run).base)
     for checkpoint in checkpoints(run):
         shutil.copyfile(run.folder / FILE_NAME, checkpoint.folder / FILE_NAME)
-        engine_of(run).complete(checkpoint.folder, base)
+        format_of(run).complete(checkpoint.folder, base)
 
 
 def forget_halves(run: Run) -> None:
     """Remove what a kill left of checkpoints."""
-    remove(folder for folder in folders(run).values() if not engine_of(run).whole(folder))
+    remove(folder for folder in folders(run).values() if not format_of(run).whole(folder))
 
 
 def forget_spare(run: Run, last: Checkpoint | None) -> None:
     """Remove the second copies of weights that an attempt which has ended leaves."""
-    remove(engine_of(run).spare(run.folder, last and last.step))
+    remove(format_of(run).spare(run.folder, last.step if last else None))
 
 
 def remove(paths: Iterable[Path]) -> None:

@@ -19,7 +19,7 @@ import msgspec
 
 from virc.core.errors import ConfigError, NetworkError, UsageError
 from virc.core.plan import Plan, Step
-from virc.engines import table as engines
+from virc.engines import environment as engines
 from virc.runs.run import Info, Run
 
 NODES = "ray_nodes.json"

@@ -13,7 +13,6 @@ from virc.core.text import did_you_mean, plain
 from virc.data.formats.registry import INFO, MOST_INFO_BYTES, parsed_info
 from virc.download.hub.repository import Listing
 from virc.stages import resolve as stages
-from virc.stages import rl
 from virc.stages.resolve import Resolved
 from virc.systems.registry import System
 
@@ -127,7 +126,7 @@ def _resolved(system: System, overlays: Iterable[str]) -> Iterator[Resolved]:
 
 def _rows_of(resolved: Resolved) -> Iterator[str]:
     """The rows that a stage learns from, and those it is only tried on."""
-    yield stages.recipe(resolved.kind).data_name(resolved.config)
-    validation = rl.validation_name(resolved.config) if resolved.kind == "rl" else None
+    yield resolved.config.data_name()
+    validation = resolved.config.validation_name() if resolved.kind == "rl" else None
     if validation is not None:
         yield validation

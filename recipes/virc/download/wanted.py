@@ -14,12 +14,13 @@ from virc.download.benchmarks import HUB_IDS
 from virc.download.hub.repository import Kind, Repo
 from virc.models import registry as models
 from virc.systems import registry as systems
+from virc.systems.names import HUB_ID
 from virc.systems.registry import Model, System
 
 KINDS = ("dataset", "base", "model", "judge", "eval")
 """Words that stand for what a system needs; `eval` is followed by benchmarks."""
 _ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/", re.ASCII | re.IGNORECASE)
-_HUB_ID = re.compile(rf"(datasets/)?({systems.HUB_ID})")
+_HUB_ID = re.compile(rf"(datasets/)?({HUB_ID})")
 
 
 class DownloadConfig(msgspec.Struct, frozen=True):

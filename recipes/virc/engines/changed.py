@@ -1,11 +1,33 @@
 """Where an engine's keys are not the published ones, and why (D11)."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from virc.core.files import DATA
 from virc.core.plan import Change
+from virc.stages.context import Place
+from virc.stages.sft import StageConfig
+
+
+def place_before(config: StageConfig, run: str, media: Path) -> Place:
+    """What an attempt would work on, before weights and rows are looked for.
+
+    Args:
+        run: name of the run to be.
+    """
+    return Place(
+        base=Path(config.base or f"the newest run of {config.after}"),
+        model_type="qwen2_5_vl",  # that of every published stage
+        data=Path(DATA) / config.data_name(),
+        media=media,
+        output=Path("runs", run, "checkpoints"),
+        files=Path("runs", run, "logs", "attempt_1"),
+        python=Path("python"),
+        recipes=Path(),
+    )
 
 
 class Reasons(msgspec.Struct, frozen=True):

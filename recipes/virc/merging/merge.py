@@ -16,14 +16,14 @@ from virc.core.errors import ConfigError, VircError
 from virc.core.files import MODELS, contents, expanded, is_file, is_folder, write_whole
 from virc.core.plan import Plan, Step
 from virc.core.text import clause, plain
-from virc.engines import table as engines
+from virc.engines import environment as engines
 from virc.merging import card as model_card
 from virc.models import provenance as origin
 from virc.models import registry as models
-from virc.models import shards
 from virc.models.provenance import Kind, Origin
 from virc.reasoning.protocol import FILE_NAME
 from virc.runs import run as runs
+from virc.runs.checkpoint_formats import shards
 from virc.runs.checkpoints import Checkpoint
 from virc.runs.run import Run
 

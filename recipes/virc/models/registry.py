@@ -14,11 +14,12 @@ from virc.core.errors import ConfigError
 from virc.core.files import HIDDEN, MODELS, RECORD, contents, expanded, is_file, is_folder
 from virc.core.text import did_you_mean
 from virc.models import provenance as origin
-from virc.models import shards
 from virc.runs import run as runs
+from virc.runs.checkpoint_formats import shards
 from virc.runs.checkpoints import Checkpoint, checkpoint, checkpoints
 from virc.runs.run import Run
 from virc.systems import registry as systems
+from virc.systems.names import HUB_ID
 from virc.systems.registry import Model, System
 
 PACKAGE = Path(__file__).parent
@@ -279,7 +280,7 @@ def _on_base(found: Weights, workspace: Path) -> Weights:
     name = adapters.read(adapter).base
     base = _lookup(name, workspace, found.system)
     if base is None:
-        fetch = f"virc download {name}" if re.fullmatch(systems.HUB_ID, name) else None
+        fetch = f"virc download {name}" if re.fullmatch(HUB_ID, name) else None
         moved = f"write where it lies now as base_model_name_or_path into {adapter / adapters.SETTINGS}"
         raise ConfigError(
             f"the base of the LoRA adapter {found.name} is not on this machine: {name[:200]}", fetch or moved

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from virc.data.token_lengths import tokenizer
+from virc.backends.tokenizer import tokenizer
 from virc.rewards.judging import Judge
 from virc.scoring.symbolic import Symbolic
 from virc.systems.registry import Judging

@@ -1,11 +1,9 @@
 """One stage's settings, and where each comes from: the system's YAML, overlays, the user's file, `--set`."""
 
-import importlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -15,6 +13,8 @@ from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError, UsageError
 from virc.core.files import is_file
 from virc.core.text import did_you_mean, plain
+from virc.stages import rl, sft
+from virc.stages.sft import StageConfig
 from virc.systems.registry import Reward, Stage, System
 
 ENGINE = "engine"
@@ -30,7 +30,7 @@ class Resolved(msgspec.Struct, frozen=True):
     Args:
         system: whose stage it is.
         stage: name of the stage.
-        config: `Config` of the module of that stage's kind.
+        config: of the type that `CONFIGS` has for the stage's kind.
         origins: setting -> where its value comes from; a nested one has a dotted name. Defaults are not in it.
         overlays: names given with `--with`.
     """
@@ -43,7 +43,7 @@ class Resolved(msgspec.Struct, frozen=True):
 
     @property
     def kind(self) -> str:
-        """The kind of the stage, which names its recipe and its environment."""
+        """The kind of the stage, which selects its settings, its engine and its environment."""
         return self.system.stages[self.stage].kind
 
     @property
@@ -57,27 +57,19 @@ class Resolved(msgspec.Struct, frozen=True):
         return f"{self.system.name}-{self.stage}"
 
 
-def recipe(kind: str) -> ModuleType:
-    """The module that plans stages of that kind; its `Config` says which settings there are."""
-    return importlib.import_module(f"virc.stages.{kind}")
+CONFIGS: Mapping[str, type[StageConfig]] = {"sft": sft.Config, "rl": rl.Config}
+"""Kind of a stage -> its settings."""
 
 
-def engine(kind: str, part: Literal["plan", "log", "checkpoints"] = "plan") -> ModuleType:
-    """The module of `engines/` that runs stages of that kind; or what it knows of that engine's log or checkpoints.
+def config_type(kind: str) -> type[StageConfig]:
+    """The settings of stages of that kind.
 
     Raises:
-        ConfigError: no engine runs such stages.
+        ConfigError: this version has no such kind, which a run of another version may have.
     """
-    try:
-        name = recipe(kind).ENGINE
-    except (ImportError, AttributeError):
-        raise ConfigError(f"stages of kind {plain(kind, 40)!r} are not of this version of virc") from None
-    return importlib.import_module(f"virc.engines.{name}.{part}")
-
-
-def estimates(kind: str) -> ModuleType:
-    """The module that counts what stages of that kind need: `estimate`, and `longest` for rows nobody has looked at."""
-    return importlib.import_module(f"virc.training.estimate.{recipe(kind).ESTIMATE}")
+    if kind not in CONFIGS:
+        raise ConfigError(f"stages of kind {plain(kind, 40)!r} are not of this version of virc")
+    return CONFIGS[kind]
 
 
 def stage(system: System, name: str) -> Stage:
@@ -114,7 +106,7 @@ def resolve(
         ConfigError: a setting is unknown or has a value of the wrong kind, or two overlays exclude one another.
     """
     names = tuple(overlays)
-    kind = recipe(stage(system, stage_name).kind).Config
+    kind = CONFIGS[stage(system, stage_name).kind]
     layers = [*of_system(system, stage_name, names)]
     layers += [(str(file), _of_file(file))] if file else []
     layers += [("--set", assigned(assignment, kind)) for assignment in assignments]
@@ -156,14 +148,13 @@ def of_system(system: System, stage_name: str, overlays: Iterable[str] = ()) -> 
 
 def of_kind(system: System, stage_name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the settings for every stage that are for this one too: others that stages of another kind have go."""
-    others = {name for each in kinds(system) for name in recipe(each).Config.__struct_fields__}
+    others = {name for each in kinds(system) for name in CONFIGS[each].__struct_fields__}
     own = _fields(system, stage_name)
     return {name: value for name, value in settings.items() if name in own or name not in others}
 
 
 def _fields(system: System, stage_name: str) -> tuple[str, ...]:
-    fields: tuple[str, ...] = recipe(stage(system, stage_name).kind).Config.__struct_fields__
-    return fields
+    return CONFIGS[stage(system, stage_name).kind].__struct_fields__
 
 
 def _written_reward(system: System) -> dict[str, Any]:

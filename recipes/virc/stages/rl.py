@@ -1,24 +1,15 @@
-"""Reinforcement learning: the settings of a stage. What verl gets of them is in `engines/verl.py`."""
+"""Reinforcement learning: the settings of a stage. `engines/verl/plan.py` turns them into the engine's keys."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args
 
-import msgspec
-from msgspec import Meta
+from msgspec import Meta, field
 
 from virc.config.placeholders import filled
 from virc.config.validation import Fault
 from virc.core.errors import ConfigError
-from virc.core.files import DATA
-from virc.core.plan import Change
-from virc.stages.sft import Count, Lora, Part
+from virc.stages.sft import Count, Lora, Part, StageConfig
 from virc.systems.registry import Reward
-
-ENGINE = "verl"
-"""The module of `engines/` that runs such a stage."""
-ESTIMATE = "rl"
-"""The module that counts what such a stage needs."""
 
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
@@ -26,7 +17,7 @@ Health = Literal["tools", "variance", "length", "format", "judge", "correlation"
 """What a run is watched for; `health.py` says when each is amiss."""
 
 
-class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A stage of kind `rl`: GRPO (Shao et al., 2024) with the refinements of DAPO (Yu et al., 2025) as knobs.
 
     Args:
@@ -91,11 +82,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         engine: further keys for verl, by its own dotted names.
     """
 
-    base: str | None = None
-    after: str | None = None
-    data: str
     validation: str | None = None
-    variant: dict[str, str] = {}
     rollout: Literal["per_cru", "multi_turn"] = "per_cru"
     sources: tuple[str, ...] = ()
     sampler: Literal["vllm", "transformers"] = "vllm"
@@ -147,7 +134,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     reward: Reward = Reward()
     trackers: tuple[Literal["tensorboard", "wandb", "swanlab"], ...] = ()
     seed: Annotated[int, Meta(ge=0)] = 42
-    engine: dict[str, Any] = {}
+    engine: dict[str, Any] = field(default_factory=dict)
+
+    def validation_name(self) -> str | None:
+        """The setting `validation` with its {…} filled.
+
+        Raises:
+            ConfigError: `variant` lacks a word.
+        """
+        return self.validation and filled(self.validation, self.variant, "validation")
 
     @property
     def stays(self) -> tuple[Part, ...]:
@@ -164,68 +159,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.fidelity == "as_written" and self.device == "cuda"
 
 
-def data_name(config: Config) -> str:
-    """The setting `data` with its {…} filled.
-
-    Raises:
-        ConfigError: `variant` lacks a word.
-    """
-    return filled(config.data, config.variant)
-
-
-def validation_name(config: Config) -> str | None:
-    """The setting `validation` with its {…} filled.
-
-    Raises:
-        ConfigError: `variant` lacks a word.
-    """
-    return config.validation and filled(config.validation, config.variant, "validation")
-
-
-def changes(
-    config: Config, published: Mapping[str, Any], origins: Mapping[str, str], name: str
-) -> tuple[Change, ...]:
-    """Where verl gets other values than the published ones, before weights and rows are looked for.
-
-    Args:
-        name: of the run to be.
-
-    Raises:
-        ConfigError: the settings do not fit together.
-    """
-    from virc.engines.verl import plan as verl
-    from virc.stages.context import Place
-
-    run = Path("runs") / name
-    validation = validation_name(config)
-    place = Place(
-        base=Path(config.base or f"the newest run of {config.after}"),
-        model_type="qwen2_5_vl",  # that of every published stage
-        data=Path(DATA) / data_name(config),
-        media=Path(DATA),
-        validation=Path(DATA) / validation if validation else None,
-        reward=run / "reward.json",
-        protocol=run / "virc_protocol.json",
-        output=run / "checkpoints",
-        files=run / "logs" / "attempt_1",
-        python=Path("python"),
-        recipes=Path(),
-    )
-    return verl.changes(verl.flat(config, place, published), published, origins)
-
-
 def contradictions(config: Config) -> Iterator[Fault]:
     """Settings that each are fine and together make no sense, by the setting to change."""
-    from virc.engines.verl import plan as verl
-
-    for setting, name in (("data", data_name), ("validation", validation_name)):
+    for setting, name in (("data", StageConfig.data_name), ("validation", Config.validation_name)):
         try:
             name(config)
         except ConfigError as error:
             yield Fault((setting,), error.message, error.hint)
     for nonsense in (_of_batches, _of_devices, _of_cpu, _of_sampling, _of_model, _of_run):
         yield from (Fault((setting,), message, hint) for setting, message, hint in nonsense(config))
-    yield from verl.faults(config.engine)
 
 
 _Said = Iterator[tuple[str, str, str]]

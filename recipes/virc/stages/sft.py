@@ -1,7 +1,6 @@
-"""Supervised fine-tuning: the settings of a stage. What LLaMA-Factory gets of them is in `engines/llamafactory.py`."""
+"""Supervised fine-tuning: the settings of a stage. `engines/llamafactory/plan.py` turns them into the engine's keys."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -10,13 +9,6 @@ from msgspec import Meta
 from virc.config.placeholders import filled
 from virc.config.validation import Fault
 from virc.core.errors import ConfigError
-from virc.core.files import DATA
-from virc.core.plan import Change
-
-ENGINE = "llamafactory"
-"""The module of `engines/` that runs such a stage."""
-ESTIMATE = "sft"
-"""The module that counts what such a stage needs."""
 
 Part = Literal["vision", "projector", "language"]
 Count = Annotated[int, Meta(ge=1)]
@@ -39,7 +31,24 @@ class Lora(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     targets: tuple[str, ...] = ("all",)
 
 
-class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The settings that stages of every kind have; each kind documents them."""
+
+    base: str | None = None
+    after: str | None = None
+    data: str
+    variant: dict[str, str] = {}
+
+    def data_name(self) -> str:
+        """The setting `data` with its {…} filled.
+
+        Raises:
+            ConfigError: `variant` lacks a word.
+        """
+        return filled(self.data, self.variant)
+
+
+class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A stage of kind `sft`.
 
     Args:
@@ -79,10 +88,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         engine: further keys for LLaMA-Factory, by its own names.
     """
 
-    base: str | None = None
-    after: str | None = None
-    data: str
-    variant: dict[str, str] = {}
     learning_rate: Annotated[float, Meta(gt=0)]
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup: Annotated[float, Meta(ge=0, lt=1)] = 0.0
@@ -120,60 +125,29 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Rows that all devices of all nodes take at a time."""
         return self.micro_batch * self.devices * self.nodes
 
+    def accumulation(self) -> int:
+        """Micro-batches whose gradients a device adds up for one optimizer step.
 
-def data_name(config: Config) -> str:
-    """The setting `data` with its {…} filled.
-
-    Raises:
-        ConfigError: `variant` lacks a word.
-    """
-    return filled(config.data, config.variant)
-
-
-def changes(
-    config: Config, published: Mapping[str, Any], origins: Mapping[str, str], name: str
-) -> tuple[Change, ...]:
-    """Where the engine gets other values than the published ones, before weights and rows are looked for.
-
-    Args:
-        name: of the run to be.
-
-    Raises:
-        ConfigError: the settings do not fit together.
-    """
-    from virc.engines.llamafactory.changes import changes
-    from virc.engines.llamafactory.plan import settings
-    from virc.stages.context import Place
-
-    folder = Path("runs") / name
-    data = Path(DATA) / data_name(config)
-    place = Place(
-        base=Path(config.base or f"the newest run of {config.after}"),
-        model_type="qwen2_5_vl",  # that of every published stage
-        data=data,
-        media=data.parent,
-        dataset=data.name,
-        entry={},
-        output=folder / "checkpoints",
-        files=folder / "logs" / "attempt_1",
-        python=Path("python"),
-        recipes=Path(),
-    )
-    return changes(settings(config, place), published, origins)
+        Raises:
+            ConfigError: the batch is no multiple of what all devices take at a time.
+        """
+        if self.batch % self.at_a_time:
+            raise ConfigError(
+                f"a batch of {self.batch} rows is no multiple of the {self.at_a_time} that are taken at a time "
+                "(micro_batch x devices x nodes)",
+                f"--set batch={max(1, round(self.batch / self.at_a_time)) * self.at_a_time}",
+            )
+        return self.batch // self.at_a_time
 
 
 def contradictions(config: Config) -> Iterator[Fault]:
     """Settings that each are fine and together make no sense, by the setting to change."""
-    from virc.engines.llamafactory.plan import accumulation, faults
-
-    checks = (("data", data_name), ("batch", accumulation))
-    for setting, check in checks:
+    for setting, check in (("data", StageConfig.data_name), ("batch", Config.accumulation)):
         try:
             check(config)
         except ConfigError as error:
             yield Fault((setting,), error.message, error.hint)
     yield from (Fault((setting,), message, hint) for setting, message, hint in _nonsense(config))
-    yield from faults(config.engine)
 
 
 def _nonsense(config: Config) -> Iterator[tuple[str, str, str]]:

@@ -12,7 +12,8 @@ from virc.core.errors import ConfigError, UsageError
 from virc.core.files import expanded, write_whole
 from virc.core.text import clause
 from virc.systems import registry as systems
-from virc.systems.registry import Name, System
+from virc.systems.names import NAME_PATTERN, Name
+from virc.systems.registry import System
 
 _STARTING = Path(__file__).with_name("starting.txt")
 
@@ -62,7 +63,7 @@ def checked_name(name: str | None, target: Path) -> str:
     if target.suffix not in systems.SUFFIXES:
         raise UsageError(f"{target} does not end in .yaml", f"{target.name}.yaml")
     chosen = name or target.stem
-    if not re.match(systems.NAME_PATTERN, chosen):
+    if not re.match(NAME_PATTERN, chosen):
         raise ConfigError(f"{json.dumps(chosen)} cannot name a system", f"names are {wanted(Name)}")
     if chosen in systems.discover():
         raise ConfigError(

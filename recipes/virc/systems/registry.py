@@ -22,6 +22,7 @@ from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file, is_folder
 from virc.core.text import did_you_mean
 from virc.reasoning.protocol import USUAL, Coordinates, Drawing, Words
+from virc.systems.names import HubId, Name
 from virc.tools import registry as tools
 
 SEARCH_PATH = "VIRC_PATH"
@@ -33,24 +34,10 @@ DEFAULT = "virc"
 PACKAGE = Path(__file__).parent
 _LISTED = "tools"
 SUFFIXES = (".yaml", ".yml")
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,49}\Z"
 
 Kind = Literal["sft", "rl"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """Kinds of stages: modules of `virc`, each with a `Config` and `contradictions(config)`."""
-
-Name = Annotated[
-    str,
-    Meta(
-        pattern=NAME_PATTERN,
-        description="at most 50 letters, digits, `-`, `_`, `.` or `+`, a letter or digit first",
-    ),
-]
-"""Runs and folders are named after systems and stages; commas separate overlays."""
-
-HUB_ID = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}"
-"""What a hub id looks like, as a regular expression."""
-HubId = Annotated[str, Meta(pattern=rf"^{HUB_ID}\Z", description="a hub id, OWNER/NAME")]
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -256,15 +243,15 @@ def get(name: str) -> System:
 
 def _absent(name: str) -> ConfigError:
     """Why there is no system of that name: what is known of it, or which was meant."""
-    from virc.systems.catalog import support as state
+    from virc.systems.catalog import listed
 
     here = next((file for suffix in SUFFIXES if is_file(file := Path(f"{name}{suffix}"))), None)
     if here:
         return ConfigError(f"there is no system {name!r}", f"a file is named by its path: ./{here}")
     absent = [folder for folder in _folders(os.environ.get(SEARCH_PATH, "")) if not is_folder(folder)]
     hint = f"{SEARCH_PATH} names {absent[0]}, which is no folder" if absent else "virc systems ls"
-    near = did_you_mean(name, {*discover(), *state.names()}, hint)
-    return state.refusal(name) or ConfigError(f"there is no system {name!r}", near)
+    near = did_you_mean(name, {*discover(), *listed.names()}, hint)
+    return listed.refusal(name) or ConfigError(f"there is no system {name!r}", near)
 
 
 def is_path(name: str) -> bool:

@@ -20,7 +20,6 @@ from virc.runs.checkpoints import checkpoints
 from virc.runs.metrics import metrics
 from virc.runs.run import Info, Run
 from virc.stages import resolve as stages
-from virc.stages import rl
 from virc.stages.context import Place
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
@@ -82,7 +81,7 @@ def rows(resolved: Resolved, workspace: Path) -> Source:
         ConfigError: `data` has a {…} that `variant` does not fill.
         DataError: there is no such file or dataset, or its format holds no solutions.
     """
-    source = _source(stages.recipe(resolved.kind).data_name(resolved.config), resolved, workspace)
+    source = _source(resolved.config.data_name(), resolved, workspace)
     _check_format(source, resolved)
     return source
 
@@ -93,7 +92,7 @@ def validation(resolved: Resolved, workspace: Path) -> Source | None:
     Raises:
         ConfigError, DataError: as `rows` does.
     """
-    named = rl.validation_name(resolved.config) if resolved.kind == "rl" else None
+    named = resolved.config.validation_name() if resolved.kind == "rl" else None
     if named is None:
         return None
     source = _source(named, resolved, workspace)
@@ -237,7 +236,7 @@ def config_of(info: Info) -> Any:
         ConfigError: they are none of this version.
     """
     try:
-        return msgspec.convert(info.settings, stages.recipe(info.kind).Config, strict=False)
+        return msgspec.convert(info.settings, stages.config_type(info.kind), strict=False)
     except (ImportError, AttributeError, msgspec.ValidationError) as error:
         raise ConfigError(
             f"the settings in the run.json of {info.name} are not of this version of virc: {clause(error)}"

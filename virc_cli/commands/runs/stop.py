@@ -21,7 +21,7 @@ def command(
     """Ask a run to save and end. Waits until it has; Ctrl-C ends the waiting only."""
     from virc.core.errors import EngineError
     from virc.runs import run as runs
-    from virc.runs.checkpoints import engine_of
+    from virc.runs.checkpoints import format_of
     from virc_cli import stopping
     from virc_cli.console.run_lines import ended, next_step, steps
 
@@ -30,7 +30,7 @@ def command(
     (stopping.kill if now else stopping.ask)(run, state)
     try:
         if not now:
-            saves = "save and " * engine_of(run).SAVES_WHEN_ASKED
+            saves = "save and " * format_of(run).SAVES_WHEN_ASKED
             output.note(f"asked {run.name} to {saves}end, at step {steps(state.step, state.total)}")
         last = stopping.wait(run)
     except KeyboardInterrupt:

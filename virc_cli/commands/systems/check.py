@@ -26,7 +26,7 @@ def command(
     from virc.core.errors import ConfigError
     from virc.core.files import expanded
     from virc.systems import registry as systems
-    from virc.systems.lint import MOST, check
+    from virc.training.system_check import MOST, check
 
     file = expanded(system) if systems.is_path(system) else systems.get(system).file
     findings = check(file)

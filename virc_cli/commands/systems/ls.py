@@ -10,7 +10,7 @@ from virc_cli.console import output
 from virc_cli.console.options import Json
 
 if TYPE_CHECKING:
-    from virc.systems.catalog.support import Row
+    from virc.systems.catalog.listed import Row
     from virc.systems.registry import System
 
 FAILURE: dict[str, object] = {"systems": None, "field": None}
@@ -41,10 +41,10 @@ def command(
     or what is not public.
     """
     from virc.systems import registry as systems
-    from virc.systems.catalog import support as state
+    from virc.systems.catalog import listed
     from virc_cli.console.run_lines import table
 
-    field = [_published(row) for row in state.field()]
+    field = [_published(row) for row in listed.field()]
     named = {row["name"] for row in field}
     found = [_found(system) for system in systems.discover().values()]
     found = [row for row in found if not published or row["name"] in named]
@@ -52,10 +52,10 @@ def command(
     if as_json:
         output.emit({"schema": "virc.systems.ls/1", "systems": found, "field": shown, "error": None})
         return
-    listed = {row["name"]: row for row in (*shown, *(() if published else found))}.values()
+    lines = {row["name"]: row for row in (*shown, *(() if published else found))}.values()
     cells = [
         (row["state"], row["name"], row["about"] if published else _said(row))
-        for row in sorted(listed, key=_distance)
+        for row in sorted(lines, key=_distance)
     ]
     for line in table(cells) if cells else ():
         output.line(line)
@@ -79,10 +79,11 @@ def _so_far(rows: list[dict[str, Any]], of: Support | None) -> list[dict[str, An
 
 
 def _found(system: "System") -> dict[str, Any]:
+    from virc.systems.catalog import listed
     from virc.systems.catalog import support as state
     from virc.systems.registry import PACKAGE
 
-    reached = state.of_system(system, state.row(system.name))
+    reached = state.of_system(system, listed.row(system.name))
     return {
         "name": system.name,
         "about": system.about,
@@ -97,10 +98,11 @@ def _found(system: "System") -> dict[str, Any]:
 def _published(row: "Row") -> dict[str, Any]:
     import msgspec
 
+    from virc.systems.catalog import listed
     from virc.systems.catalog import support as state
 
     reached = state.of(row)
-    lacks = state.lacking(row)
+    lacks = listed.lacking(row)
     return {**msgspec.to_builtins(row), "state": reached.kind, "what": reached.what, "lacks": lacks}
 
 

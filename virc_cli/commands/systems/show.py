@@ -10,7 +10,7 @@ from virc_cli.console.options import Json, Set, With, names_of
 
 if TYPE_CHECKING:
     from virc.stages.resolve import Resolved
-    from virc.systems.catalog.support import Row
+    from virc.systems.catalog.listed import Row
     from virc.systems.registry import System
 
 FAILURE: dict[str, object] = {
@@ -39,11 +39,11 @@ def command(
     from virc.core.errors import UsageError
     from virc.stages import resolve as stages
     from virc.systems import registry as systems
-    from virc.systems.catalog import support as state
+    from virc.systems.catalog import listed
 
-    listed = state.row(system)
-    if listed and system not in systems.discover() and stage is None:
-        _show_listed(listed, as_json)
+    published = listed.row(system)
+    if published and system not in systems.discover() and stage is None:
+        _show_listed(published, as_json)
         return
     found = systems.get(system)
     if stage is None and (with_ or set_):
@@ -80,10 +80,10 @@ def _published(row: "Row") -> dict[str, Any]:
     """What is published of a system, and each component it needs: whether it is there, and what of it is not."""
     import msgspec
 
-    from virc.systems.catalog import support as state
+    from virc.systems.catalog import listed
 
-    lacking = state.lacking(row)
-    needs = {each: state.components()[each] for each in row.needs}
+    lacking = listed.lacking(row)
+    needs = {each: listed.components()[each] for each in row.needs}
     return {
         **msgspec.to_builtins(row),
         "needs": {
@@ -96,9 +96,10 @@ def _published(row: "Row") -> dict[str, Any]:
 def _fields(system: "System") -> dict[str, Any]:
     import msgspec
 
+    from virc.systems.catalog import listed
     from virc.systems.catalog import support as state
 
-    published = state.row(system.name)
+    published = listed.row(system.name)
     fields: dict[str, Any] = msgspec.to_builtins(
         {
             name: getattr(system, name)
@@ -140,15 +141,16 @@ def _about_stage(system: "System", name: str) -> dict[str, Any]:
 def _stage_fields(resolved: "Resolved") -> dict[str, Any]:
     import msgspec
 
+    from virc.engines import registry as engines
     from virc.stages import resolve as stages
 
-    kind = stages.recipe(resolved.kind)
+    engine = engines.of_kind(resolved.kind).plan
     changes = (
-        kind.changes(resolved.config, resolved.published, resolved.origins, resolved.name)
+        engine.changes(resolved.config, resolved.published, resolved.origins, resolved.name)
         if resolved.published
         else ()
     )
-    for fault in kind.contradictions(resolved.config):
+    for fault in engine.faults(resolved.config):
         output.warn(fault.message, fault.hint)
     rows = stages.rows(resolved)
     return {

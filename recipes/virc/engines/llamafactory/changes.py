@@ -65,6 +65,4 @@ _WHY: Mapping[str, str] = {
     ),
 }
 
-
-changes = Reasons(OWN, _SEVERAL, _WHY).changes
-"""Where the engine's keys are not the published ones; see `changed.Reasons.changes`."""
+REASONS = Reasons(OWN, _SEVERAL, _WHY)

@@ -8,15 +8,15 @@ import msgspec
 
 from virc.config.validation import Fault
 from virc.core.errors import ConfigError
-from virc.core.plan import Plan, Step
+from virc.core.files import DATA
+from virc.core.plan import Change, Plan, Step
+from virc.engines import environment as engines
 from virc.engines import keys as known
-from virc.engines import table as engines
-from virc.engines.llamafactory.changes import OWN, changes
-from virc.engines.llamafactory.resume import RESUME
+from virc.engines.changed import place_before
+from virc.engines.llamafactory.changes import OWN, REASONS
+from virc.runs.checkpoint_formats.llamafactory import RESUME
 from virc.stages.context import Place
-from virc.stages.sft import Config
-
-__all__ = ["NAME", "OWN", "changes", "check", "faults", "needs", "plan", "settings"]
+from virc.stages.sft import Config, contradictions
 
 NAME = "LLaMA-Factory"
 KEYS = known.Keys("llamafactory", NAME)
@@ -41,9 +41,27 @@ def check(given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any
     return KEYS.check(given, OWN, origins)
 
 
-def faults(given: Mapping[str, Any]) -> Iterator[Fault]:
-    """Everything that is wrong with such keys."""
-    return KEYS.faults(given, OWN)
+def faults(config: Config) -> Iterator[Fault]:
+    """Everything that is wrong with the settings together, and with the keys of `engine`."""
+    yield from contradictions(config)
+    yield from KEYS.faults(config.engine, OWN)
+
+
+def changes(
+    config: Config, published: Mapping[str, Any], origins: Mapping[str, str], name: str
+) -> tuple[Change, ...]:
+    """Where LLaMA-Factory gets other values than the published ones, before weights and rows are looked for.
+
+    Args:
+        name: of the run to be.
+
+    Raises:
+        ConfigError: the settings do not fit together.
+    """
+    data = Path(DATA) / config.data_name()
+    place = place_before(config, name, data.parent)
+    place = msgspec.structs.replace(place, dataset=data.name)
+    return REASONS.changes(settings(config, place), published, origins)
 
 
 def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:
@@ -70,7 +88,7 @@ def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Ma
     return Plan(
         step=_step(config, place),
         files=files,
-        changes=changes(keys, published, origins) if published else (),
+        changes=REASONS.changes(keys, published, origins),
         loadable=(place.resume, folder) if place.resume and folder and folder != place.resume else None,
     )
 
@@ -115,7 +133,7 @@ def settings(config: Config, place: Place) -> dict[str, Any]:
         "report_to": list(config.trackers) or "none",
         "include_num_input_tokens_seen": "non_padding",
         "per_device_train_batch_size": config.micro_batch,
-        "gradient_accumulation_steps": accumulation(config),
+        "gradient_accumulation_steps": config.accumulation(),
         "learning_rate": config.learning_rate,
         **({"max_steps": config.steps} if config.steps else {"num_train_epochs": config.epochs}),
         "lr_scheduler_type": "constant_with_warmup" if config.schedule == "constant" else config.schedule,
@@ -154,22 +172,6 @@ def template(model_type: str) -> str:
             f"models of type {model_type!r} are not trained here", f"known are {', '.join(TEMPLATES)}"
         )
     return TEMPLATES[model_type]
-
-
-def accumulation(config: Config) -> int:
-    """Micro-batches whose gradients a device adds up for one optimizer step.
-
-    Raises:
-        ConfigError: the batch is no multiple of what all devices take at a time.
-    """
-    at_a_time = config.at_a_time
-    if config.batch % at_a_time:
-        raise ConfigError(
-            f"a batch of {config.batch} rows is no multiple of the {at_a_time} that are taken at a time "
-            "(micro_batch x devices x nodes)",
-            f"--set batch={max(1, round(config.batch / at_a_time)) * at_a_time}",
-        )
-    return config.batch // at_a_time
 
 
 def deepspeed(config: Config) -> dict[str, Any]:

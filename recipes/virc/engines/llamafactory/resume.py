@@ -14,9 +14,6 @@ from typing import IO, Any
 
 from virc.core.errors import EngineError
 
-RESUME = "resume"
-"""Folder for that, beside an attempt's files."""
-
 _MOST_HEADER = 100_000_000  # bytes; the limit of safetensors itself
 _PIECE = 2**24
 _WEIGHTS = ("model*.safetensors", "model.safetensors.index.json")

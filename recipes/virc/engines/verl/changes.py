@@ -145,5 +145,4 @@ _WHY: Mapping[str, str] = {
     ),
 }  # fmt: skip
 
-changes = Reasons({**OWN, **YOURS}, _SEVERAL, _WHY).changes
-"""Where verl's keys are not the published ones; see `changed.Reasons.changes`."""
+REASONS = Reasons({**OWN, **YOURS}, _SEVERAL, _WHY)

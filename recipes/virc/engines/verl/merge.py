@@ -18,8 +18,8 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 from virc.core.errors import ConfigError, VircError
 from virc.core.text import clause, plain
 from virc.engines.merge import common as merging
-from virc.models import shards
-from virc.models.shards import Shards
+from virc.runs.checkpoint_formats import shards
+from virc.runs.checkpoint_formats.shards import Shards
 
 _PREFIX = "base_model.model."  # of PEFT, which wraps the network
 _A, _B = ".lora_A.default.weight", ".lora_B.default.weight"

@@ -30,19 +30,22 @@ Of our settings, `max_grad_norm` is `actor.optim.clip_grad`: `actor.grad_clip` i
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from virc.config import dotted as nested
 from virc.config.validation import Fault
-from virc.core.plan import Plan, Step
+from virc.core.files import DATA
+from virc.core.plan import Change, Plan, Step
+from virc.engines import environment as engines
 from virc.engines import keys as known
-from virc.engines import table as engines
-from virc.engines.verl.changes import OWN, YOURS, changes
+from virc.engines.changed import place_before
+from virc.engines.verl.changes import OWN, REASONS
 from virc.stages.context import Place
-from virc.stages.rl import Config
+from virc.stages.rl import Config, contradictions
 from virc.stages.sft import Lora
-
-__all__ = ["NAME", "OWN", "YOURS", "changes", "check", "faults", "flat", "needs", "plan"]
 
 NAME = "verl"
 KEYS = known.Keys("verl", NAME)
@@ -81,9 +84,31 @@ def check(given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any
     return KEYS.check(given, OWN, origins)
 
 
-def faults(given: Mapping[str, Any]) -> Iterator[Fault]:
-    """Everything that is wrong with such keys."""
-    return KEYS.faults(given, OWN)
+def faults(config: Config) -> Iterator[Fault]:
+    """Everything that is wrong with the settings together, and with the keys of `engine`."""
+    yield from contradictions(config)
+    yield from KEYS.faults(config.engine, OWN)
+
+
+def changes(
+    config: Config, published: Mapping[str, Any], origins: Mapping[str, str], name: str
+) -> tuple[Change, ...]:
+    """Where verl gets other values than the published ones, before weights and rows are looked for.
+
+    Args:
+        name: of the run to be.
+
+    Raises:
+        ConfigError: the settings do not fit together.
+    """
+    validation = config.validation_name()
+    place = msgspec.structs.replace(
+        place_before(config, name, Path(DATA)),
+        validation=Path(DATA) / validation if validation else None,
+        reward=Path("runs", name, "reward.json"),
+        protocol=Path("runs", name, "virc_protocol.json"),
+    )
+    return REASONS.changes(flat(config, place, published), published, origins)
 
 
 def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:
@@ -102,7 +127,7 @@ def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Ma
     return Plan(
         step=Step((str(place.python), *module), "train with verl", environment(config, place)),
         files=files,
-        changes=changes(keys, published, origins) if published else (),
+        changes=REASONS.changes(keys, published, origins),
     )
 
 

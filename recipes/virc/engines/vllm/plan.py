@@ -8,7 +8,7 @@ import msgspec
 from virc.backends.lora_config import read as read_adapter
 from virc.core.errors import ConfigError
 from virc.core.plan import Plan, Step
-from virc.engines import table as engines
+from virc.engines import environment as engines
 from virc.models.registry import Weights
 from virc.reasoning.images import MOST_PIXELS
 from virc.stages.serve import Config

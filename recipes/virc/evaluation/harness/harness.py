@@ -23,7 +23,7 @@ from virc.core.errors import ConfigError, EngineError, UsageError, VircError
 from virc.core.files import contents, expanded, is_file
 from virc.core.plan import Plan, Step
 from virc.core.text import clause, plain
-from virc.engines import table as engines
+from virc.engines import environment as engines
 from virc.evaluation import evaluate
 from virc.evaluation.benchmarks import registry as benchmarks
 from virc.evaluation.evaluate import Line, Problem

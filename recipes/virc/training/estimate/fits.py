@@ -11,6 +11,7 @@ from virc.envs.hardware import Machine
 from virc.models.sizes import Shape
 from virc.stages import resolve as stages
 from virc.systems.registry import System
+from virc.training.estimate.registry import ESTIMATORS
 from virc.training.estimate.sft import Estimate, Term
 
 _STATE = {
@@ -80,7 +81,7 @@ def verdict(
         few = _few_gpus(config, machine)
         unknown = f"the base {root} is not on this machine, and its sizes are not known"
         return Verdict(overlays, False if few else None, _devices(config), few.clause if few else unknown)
-    estimates = stages.estimates(resolved.kind)
+    estimates = ESTIMATORS[resolved.kind]
     needed: Estimate = estimates.estimate(config, shape, estimates.longest(config))
     lack = next(lacking(needed, config, machine), None)
     helps = None

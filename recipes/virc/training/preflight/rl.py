@@ -17,9 +17,7 @@ from virc.core.errors import ConfigError, DataError
 from virc.core.files import is_file
 from virc.core.text import clause
 from virc.data.check import engine
-from virc.data.check import lengths as counts
 from virc.data.check.images import look
-from virc.data.check.lengths import Counted
 from virc.data.check.row import check_row, unread
 from virc.data.check.survey import Survey, through
 from virc.data.check.verdict import Fault, Rules
@@ -27,7 +25,6 @@ from virc.data.convert.change import SOURCE, Change, asked_of, changed
 from virc.data.convert.pictures import PictureStore
 from virc.data.formats import prompts, rl
 from virc.data.formats.registry import Row, Source, get
-from virc.data.prompt_lengths import Counting, counting, lengths, shown
 from virc.data.protocol.extract import question_of, study_file
 from virc.data.rows import parquet as parquet_rows
 from virc.data.rows import verl as verl_rows
@@ -38,6 +35,9 @@ from virc.reasoning.protocol import FILE_NAME, Protocol, fill
 from virc.rewards import registry as rewards
 from virc.rewards.needs import Scorable, without_judge
 from virc.rewards.sources import Speaker
+from virc.training.lengths import counted as counts
+from virc.training.lengths.counted import Counted
+from virc.training.lengths.rl import Counting, counting, lengths, shown
 from virc.training.preflight.sft import STOPS, check_coordinates, useless
 from virc.training.preflight.types import Result, RlRequest
 

@@ -13,8 +13,6 @@ from virc.core.errors import DataError, UsageError
 from virc.core.files import fresh_folder, is_file, write_whole
 from virc.core.json_stream import array_rows, line_rows
 from virc.data.check import engine
-from virc.data.check import lengths as counts
-from virc.data.check.lengths import Counted
 from virc.data.check.row import check_row
 from virc.data.check.rules import rules_for
 from virc.data.check.survey import Survey, survey
@@ -25,9 +23,11 @@ from virc.data.formats.registry import INFO, Row, Source, Writing, get, only_sou
 from virc.data.protocol.extract import study
 from virc.data.rows.record import Picture, Record
 from virc.data.rows.sft import guessed
-from virc.data.token_lengths import counting, lengths
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, as_fields
+from virc.training.lengths import counted as counts
+from virc.training.lengths.counted import Counted
+from virc.training.lengths.sft import counting, lengths
 from virc.training.preflight.types import Result, SftRequest
 
 TAKES: dict[str, Coordinates] = {"qwen2_vl": "permille", "qwen2_5_vl": "pixel", "qwen3_vl": "permille"}

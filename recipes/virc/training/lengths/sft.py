@@ -9,30 +9,27 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from PIL import ExifTags, Image
 
 from virc.backends.checkpoint import image_grid, image_settings, read_json
-from virc.core.errors import ConfigError
-from virc.core.files import contents
+from virc.backends.tokenizer import tokenizer
 from virc.core.text import clause, plain
+from virc.data.check.survey import USUAL_SYSTEM
 from virc.data.rows.record import MARK, Message
 from virc.engines.llamafactory.plan import template
 from virc.reasoning.calls import Size
 from virc.reasoning.images import readable
 from virc.reasoning.resize import Grid
+from virc.training.lengths.counted import Length, Text
 
-USUAL_SYSTEM = "You are a helpful assistant."
 _SYSTEMS = {"qwen2_vl": USUAL_SYSTEM}
 """Template -> what it writes where a row has no system message."""
 _IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
-_TOKENS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
 _UNSAID = {"shortest_edge": 56 * 56, "longest_edge": 1280 * 28 * 28}
 """Limits in px of an image processor whose file names none."""
 _SHORTEST, _LONGEST, _CUT = 28, 200, 180  # LLaMA-Factory's: px; times the other side; times it is made then
-_MOST_BYTES = 256 * 2**20
 
 
 class Counting(msgspec.Struct, frozen=True):
@@ -52,33 +49,6 @@ class Counting(msgspec.Struct, frozen=True):
     min_pixels: int
     max_pixels: int
     cutoff: int
-
-
-class Text(msgspec.Struct, frozen=True):
-    """A row to be counted: its messages, and the files of its images in the order of their marks."""
-
-    messages: tuple[Message, ...]
-    files: tuple[str, ...]
-
-
-class Length(msgspec.Struct, frozen=True):
-    """What one row comes to.
-
-    Args:
-        tokens: all of them.
-        images: that it shows.
-        shrunk: of them those over `max_pixels` or the base's own limit.
-        turned: of them those whose file says that it is to be shown turned (EXIF), which LLaMA-Factory does not heed.
-        fits: of a row over the cutoff, the `max_pixels` that makes it fit; 0 where none does.
-        fault: why it cannot be counted.
-    """
-
-    tokens: int = 0
-    images: int = 0
-    shrunk: int = 0
-    turned: int = 0
-    fits: int = 0
-    fault: str = ""
 
 
 def counting(base: Path, min_pixels: int, max_pixels: int, cutoff: int) -> Counting:
@@ -199,32 +169,6 @@ def _turn(role: str, content: str) -> str:
 def _system_tokens(base: Path, system: str) -> int:
     text = f"<|im_start|>system\n{system}<|im_end|>\n"
     return len(tokenizer(base).encode(text, add_special_tokens=False)) if system else 0
-
-
-@lru_cache(1)
-def tokenizer(base: Path) -> Any:
-    """The tokenizer of a base, of the library tokenizers.
-
-    Raises:
-        ConfigError: there is none, or it is no Qwen-VL's.
-    """
-    from tokenizers import Tokenizer
-
-    file = base / "tokenizer.json"
-    try:
-        found = Tokenizer.from_str(contents(file, _MOST_BYTES).decode())
-    except OSError as error:
-        raise ConfigError(f"cannot read {file}: {clause(error)}") from error
-    except Exception as error:  # the library raises nothing more precise
-        raise ConfigError(f"{file} is no tokenizer: {clause(error)}") from error
-    found.no_truncation()
-    found.no_padding()
-    for token in _TOKENS:
-        if len(found.encode(token, add_special_tokens=False)) != 1:
-            raise ConfigError(
-                f"the tokenizer of {base} has no token {token}", "name a Qwen-VL model as the base"
-            )
-    return found
 
 
 def _header(file: str) -> tuple[Size, bool]:

@@ -6,10 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from virc.core.files import contents
-from virc.engines.llamafactory.resume import RESUME, loadable
 
-__all__ = ["KEEPS_ALL", "MERGED", "PREFIX", "SAVES_WHEN_ASKED", "loadable"]
-
+RESUME = "resume"
+"""Folder of the copy that the trainer can load, beside an attempt's files."""
 PREFIX = "checkpoint-"
 """Of the names of its folders; the step follows."""
 MERGED = True

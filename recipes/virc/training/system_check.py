@@ -16,6 +16,7 @@ from virc.config.validation import Fault
 from virc.core.errors import ConfigError
 from virc.core.files import is_file
 from virc.core.text import did_you_mean, plain
+from virc.engines.registry import ENGINES
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.systems import words
@@ -114,7 +115,7 @@ def _layers(content: Mapping[str, Any]) -> Iterator[tuple[nested.Path, Any, froz
     """Where settings stand, the `Config` that says which there are, and those that stages of another kind may have."""
     written = _mappings(content.get("stages"))
     kinds = {
-        name: stages.recipe(stage["kind"]).Config
+        name: stages.CONFIGS[stage["kind"]]
         for name, stage in written.items()
         if stage.get("kind") in systems.KINDS
     }
@@ -267,17 +268,18 @@ def _of_stage(
         wrong: names of settings that were found wrong by themselves and left out.
         told: places and faults that were told of already; those of this stage are added.
     """
-    kind = stages.recipe(system.stages[name].kind)
+    kind = system.stages[name].kind
+    settings = stages.CONFIGS[kind]
     alone: set[str] = set()
     for overlay in (None, *system.overlays):
         values = _values(system, name, overlay)
         faults: list[Fault] = []
-        for fault in fitting.faults(values, kind.Config):
+        for fault in fitting.faults(values, settings):
             if fault.path[-1] not in wrong:
                 faults.append(Fault(fault.path, f"the setting {fault.path[-1]} is missing"))
-            values[fault.path[0]] = _anything(fitting.kind_at(kind.Config, fault.path))
-        config = msgspec.convert(values, kind.Config, strict=False)
-        for fault in (*faults, *_base_and_after(values), *kind.contradictions(config)):
+            values[fault.path[0]] = _anything(fitting.kind_at(settings, fault.path))
+        config = msgspec.convert(values, settings, strict=False)
+        for fault in (*faults, *_base_and_after(values), *ENGINES[kind].plan.faults(config)):
             if overlay and fault.message in alone:
                 continue
             alone |= set() if overlay else {fault.message}

@@ -8,14 +8,15 @@ import msgspec
 
 from virc.backends.chatml import render
 from virc.backends.checkpoint import image_grid, image_settings, read_json
+from virc.backends.tokenizer import tokenizer
 from virc.core.errors import DataError
 from virc.core.text import clause
 from virc.data.rows.record import MARK, Record, images_of
-from virc.data.token_lengths import Length, Text, tokenizer
 from virc.reasoning.calls import Size
 from virc.reasoning.images import SQUARE, image_size
 from virc.reasoning.resize import QWEN2, Grid, smart_resize
 from virc.reasoning.session import Message
+from virc.training.lengths.counted import Length, Text
 
 
 class Counting(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ Its format stands in `shards.py`. Whether saving ended verl notes beside the fol
 
 from pathlib import Path
 
-from virc.models import shards
+from virc.runs.checkpoint_formats import shards
 
 PREFIX = "global_step_"
 """Of the names of its folders; the step follows."""

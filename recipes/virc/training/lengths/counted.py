@@ -11,12 +11,41 @@ from virc.core.errors import DataError
 from virc.core.parallel import in_order
 from virc.data.check import engine
 from virc.data.formats.registry import Row
-from virc.data.token_lengths import Length, Text
+from virc.data.rows.record import Message
 from virc.reasoning.protocol import Coordinates
 
 _AT_ONCE = 64  # rows that a process gets together
 _FEW = 2000  # rows that one process has counted before another has started
 _TOLD = 5
+
+
+class Text(msgspec.Struct, frozen=True):
+    """A row to be counted: its messages, and the files of its images in the order of their marks."""
+
+    messages: tuple[Message, ...]
+    files: tuple[str, ...]
+
+
+class Length(msgspec.Struct, frozen=True):
+    """What one row comes to.
+
+    Args:
+        tokens: all of them.
+        images: that it shows.
+        shrunk: of them those over `max_pixels` or the base's own limit.
+        turned: of them those whose file says that it is to be shown turned (EXIF), which LLaMA-Factory does not heed.
+        fits: of a row over the cutoff, the `max_pixels` that makes it fit; 0 where none does.
+        fault: why it cannot be counted.
+    """
+
+    tokens: int = 0
+    images: int = 0
+    shrunk: int = 0
+    turned: int = 0
+    fits: int = 0
+    fault: str = ""
+
+
 Measure = Callable[[Sequence[Text]], list[Length]]
 
 

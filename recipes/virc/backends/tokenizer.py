@@ -1,0 +1,38 @@
+"""The tokenizer of a Qwen-VL model, read by the library tokenizers; torch is not imported."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from virc.core.errors import ConfigError
+from virc.core.files import contents
+from virc.core.text import clause
+
+_TOKENS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
+_MOST_BYTES = 256 * 2**20
+
+
+@lru_cache(1)
+def tokenizer(base: Path) -> Any:
+    """The tokenizer of a base, of the library tokenizers.
+
+    Raises:
+        ConfigError: there is none, or it is no Qwen-VL's.
+    """
+    from tokenizers import Tokenizer
+
+    file = base / "tokenizer.json"
+    try:
+        found = Tokenizer.from_str(contents(file, _MOST_BYTES).decode())
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {clause(error)}") from error
+    except Exception as error:  # the library raises nothing more precise
+        raise ConfigError(f"{file} is no tokenizer: {clause(error)}") from error
+    found.no_truncation()
+    found.no_padding()
+    for token in _TOKENS:
+        if len(found.encode(token, add_special_tokens=False)) != 1:
+            raise ConfigError(
+                f"the tokenizer of {base} has no token {token}", "name a Qwen-VL model as the base"
+            )
+    return found

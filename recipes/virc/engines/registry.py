@@ -1,0 +1,96 @@
+"""Which engine trains stages of a kind: the module that plans its attempts, and the one that reads its log."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from virc.config.validation import Fault
+from virc.core.errors import ConfigError
+from virc.core.plan import Change, Plan
+from virc.core.text import plain
+from virc.engines.llamafactory import log as llamafactory_log
+from virc.engines.llamafactory import plan as llamafactory
+from virc.engines.verl import log as verl_log
+from virc.engines.verl import plan as verl
+from virc.runs.metrics import Metric
+from virc.runs.run import Info
+from virc.stages.context import Place
+
+
+class Planner(Protocol):
+    """The module `plan` of an engine; `config` is of the type that the stage's kind has."""
+
+    NAME: str
+
+    def check(self, given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
+        """The engine's own keys that a user sets, as the engine gets them."""
+
+    def faults(self, config: Any) -> Iterator[Fault]:
+        """Everything that is wrong with the settings together."""
+
+    def changes(
+        self, config: Any, published: Mapping[str, Any], origins: Mapping[str, str], name: str
+    ) -> tuple[Change, ...]:
+        """Where the engine gets other values than the published ones."""
+
+    def plan(
+        self, config: Any, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]
+    ) -> Plan:
+        """One attempt at a stage."""
+
+    def needs(self, config: Any) -> dict[str, str]:
+        """Packages that the settings need, each with the setting that can do without."""
+
+
+class LogReader(Protocol):
+    """The module `log` of an engine.
+
+    Attributes:
+        METRICS: file of metrics that the engine writes, in the run's folder.
+        STARTING: what it does until its first step.
+    """
+
+    METRICS: str
+    STARTING: str
+
+    def reader(self, info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes], Metric | None]:
+        """What makes a metric of a line of `METRICS`."""
+
+    def started(self, log: Path, info: Info, step: int) -> None:
+        """Refuse an engine that trains on other rows or from another step than it should."""
+
+    def cause(self, log: Path, code: int | None) -> tuple[str, str | None]:
+        """Why the engine ended by itself, and what to do about it."""
+
+    def seconds_a_step(self, output: Path) -> float:
+        """Seconds of a step, after the first."""
+
+    def device_gib(self, output: Path) -> float | None:
+        """GiB of the fullest device; None where none was measured."""
+
+
+class Engine(msgspec.Struct, frozen=True):
+    """The modules of one engine."""
+
+    plan: Planner
+    log: LogReader
+
+
+ENGINES: Mapping[str, Engine] = {
+    "sft": Engine(llamafactory, llamafactory_log),
+    "rl": Engine(verl, verl_log),
+}
+"""Kind of a stage -> its engine."""
+
+
+def of_kind(kind: str) -> Engine:
+    """The engine that trains stages of that kind.
+
+    Raises:
+        ConfigError: this version has no such kind, which a run of another version may have.
+    """
+    if kind not in ENGINES:
+        raise ConfigError(f"stages of kind {plain(kind, 40)!r} are not of this version of virc")
+    return ENGINES[kind]
