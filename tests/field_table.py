@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from virc.systems.catalog import listed
+from virc.systems import published as listed
 from virc.systems.catalog import support as state
 from virc_cli.commands.systems.ls import Support
 

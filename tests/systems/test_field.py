@@ -9,8 +9,8 @@ import pytest
 from house.entry import ROOT
 
 from virc.config import yaml as plain_yaml
-from virc.systems.catalog import listed
-from virc.systems.catalog.listed import Component, Row
+from virc.systems import published as listed
+from virc.systems.published import Component, Row
 from virc.systems.registry import PACKAGE
 
 FIELD = listed.field()

@@ -11,11 +11,11 @@ import tested
 from called import virc
 from house.entry import ROOT
 
+from virc.systems import published as listed
 from virc.systems import registry as systems
-from virc.systems.catalog import listed
 from virc.systems.catalog import support as state
-from virc.systems.catalog.listed import Component, Kind, Row, State
 from virc.systems.catalog.support import Ran, Record
+from virc.systems.published import Component, Kind, Row, State
 from virc_cli.commands.systems.ls import Support
 
 SCHEMA = json.loads((ROOT / "recipes" / "virc" / "core" / "schemas" / "systems.json").read_bytes())

@@ -243,7 +243,7 @@ def get(name: str) -> System:
 
 def _absent(name: str) -> ConfigError:
     """Why there is no system of that name: what is known of it, or which was meant."""
-    from virc.systems.catalog import listed
+    from virc.systems import published as listed
 
     here = next((file for suffix in SUFFIXES if is_file(file := Path(f"{name}{suffix}"))), None)
     if here:

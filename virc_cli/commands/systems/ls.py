@@ -10,7 +10,7 @@ from virc_cli.console import output
 from virc_cli.console.options import Json
 
 if TYPE_CHECKING:
-    from virc.systems.catalog.listed import Row
+    from virc.systems.published import Row
     from virc.systems.registry import System
 
 FAILURE: dict[str, object] = {"systems": None, "field": None}
@@ -40,8 +40,8 @@ def command(
     without one here, a line says what they lack, the nearest first: components that `virc systems show NAME` explains,
     or what is not public.
     """
+    from virc.systems import published as listed
     from virc.systems import registry as systems
-    from virc.systems.catalog import listed
     from virc_cli.console.run_lines import table
 
     field = [_published(row) for row in listed.field()]
@@ -79,7 +79,7 @@ def _so_far(rows: list[dict[str, Any]], of: Support | None) -> list[dict[str, An
 
 
 def _found(system: "System") -> dict[str, Any]:
-    from virc.systems.catalog import listed
+    from virc.systems import published as listed
     from virc.systems.catalog import support as state
     from virc.systems.registry import PACKAGE
 
@@ -98,7 +98,7 @@ def _found(system: "System") -> dict[str, Any]:
 def _published(row: "Row") -> dict[str, Any]:
     import msgspec
 
-    from virc.systems.catalog import listed
+    from virc.systems import published as listed
     from virc.systems.catalog import support as state
 
     reached = state.of(row)

@@ -10,7 +10,7 @@ from virc_cli.console.options import Json, Set, With, names_of
 
 if TYPE_CHECKING:
     from virc.stages.resolve import Resolved
-    from virc.systems.catalog.listed import Row
+    from virc.systems.published import Row
     from virc.systems.registry import System
 
 FAILURE: dict[str, object] = {
@@ -38,8 +38,8 @@ def command(
     """
     from virc.core.errors import UsageError
     from virc.stages import resolve as stages
+    from virc.systems import published as listed
     from virc.systems import registry as systems
-    from virc.systems.catalog import listed
 
     published = listed.row(system)
     if published and system not in systems.discover() and stage is None:
@@ -80,7 +80,7 @@ def _published(row: "Row") -> dict[str, Any]:
     """What is published of a system, and each component it needs: whether it is there, and what of it is not."""
     import msgspec
 
-    from virc.systems.catalog import listed
+    from virc.systems import published as listed
 
     lacking = listed.lacking(row)
     needs = {each: listed.components()[each] for each in row.needs}
@@ -96,7 +96,7 @@ def _published(row: "Row") -> dict[str, Any]:
 def _fields(system: "System") -> dict[str, Any]:
     import msgspec
 
-    from virc.systems.catalog import listed
+    from virc.systems import published as listed
     from virc.systems.catalog import support as state
 
     published = listed.row(system.name)

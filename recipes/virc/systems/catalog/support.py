@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from virc.config import yaml as plain_yaml
-from virc.systems.catalog.listed import PACKAGE, Row, State, lacking, needs, of_listed
+from virc.systems.published import PACKAGE, Row, State, lacking, needs, of_listed
 from virc.systems.registry import System, discover
 
 TESTED = Path(__file__).with_name("tested.json")

@@ -1,6 +1,6 @@
 """The published systems, with a YAML or without: what each is, which components it needs and which of them are there.
 
-`../field/NAME.yaml` is one published system. `components.yaml` names the files of this package that provide each
+`field/NAME.yaml` is one published system. `catalog/components.yaml` names the files of this package that provide each
 component.
 """
 
@@ -15,10 +15,10 @@ from msgspec import Meta
 from virc.core.errors import ConfigError
 from virc.systems.names import HubId, Name
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parent
 """The folder of this package's systems."""
 FIELD = PACKAGE / "field"
-COMPONENTS = Path(__file__).with_name("components.yaml")
+COMPONENTS = PACKAGE / "catalog" / "components.yaml"
 
 Kind = Literal["own", "works", "partly", "to-be-supplied", "planned", "unsupported"]
 """`own` are those of a file that is not of this package: nobody but their owner tests them."""
