@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from virc.core import parallel
 from virc.core.errors import DataError, SetupError
 from virc.core.parallel import LostWorkerError, in_order
 
@@ -125,3 +126,17 @@ def test_ctrl_c_ends_all_without_a_word_of_workers_even_while_they_start(
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate(timeout=240)[1] == ""
     assert process.returncode == 130
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_waits_until_the_semaphores_of_the_pool_have_their_finalizers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def pool(*_: object) -> None:
+        assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        raise DataError("made", "")
+
+    monkeypatch.setattr(parallel, "ProcessPoolExecutor", pool)
+    with pytest.raises(DataError, match="made"):
+        list(in_order(work, [1], 2))
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

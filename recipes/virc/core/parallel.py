@@ -47,7 +47,8 @@ def in_order(
         yield from map(work, items)
         return
     # A forked worker would share the locks of this process and hold them after its death.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _serve)
+    with _interruptions_put_off():  # between a semaphore and its finalizer, one would leak it
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _serve)
     under_way: deque[Future[Result]] = deque()
     try:
         for item in items:
