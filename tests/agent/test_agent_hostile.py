@@ -40,6 +40,8 @@ from virc.reasoning.session import Ask, Reply
 from virc.serving import chat_http
 from virc.serving.agent import connections, desk, wire
 
+pytestmark = pytest.mark.integration
+
 
 class Held:
     """Draws replies when it is let, and sees what is drawn: what no server of another could be made to tell."""

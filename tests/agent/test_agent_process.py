@@ -21,6 +21,8 @@ from agent_process import Process, serving
 from agent_server import ANSWER, LOOK_AT_ALL, chat, noise, received, until
 from called import virc
 
+pytestmark = pytest.mark.integration
+
 TINY = ("tiny", "--engine", "transformers", "--device", "cpu", "--concurrency", "2", "--timeout", "60")
 QUESTION = "How large is angle G?"
 

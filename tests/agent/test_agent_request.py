@@ -141,6 +141,7 @@ NAMES = st.sampled_from(
 )
 
 
+@pytest.mark.integration
 @given(st.dictionaries(NAMES, ANYTHING), st.lists(ANYTHING, max_size=3), st.text(max_size=40))
 def test_any_body_is_taken_or_refused(fields: dict[str, Any], messages: list[Any], url: str) -> None:
     part = {"type": "image_url", "image_url": {"url": url}}

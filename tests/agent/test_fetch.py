@@ -118,6 +118,7 @@ def moved(site: Site, path: str, connection: socket.socket) -> None:
     connection.sendall(body(b"pixels") if step == "0" else body(b"", "302 Found", f"Location: {target}"))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("site", [moved], indirect=True)
 def test_redirects_are_few_and_each_is_checked(site: Site) -> None:
     assert got(site.url("/3"), site.rules()) == b"pixels"
@@ -186,6 +187,7 @@ def test_a_server_that_is_not_who_it_says_is_not_believed(site: Site) -> None:
     assert site.paths == []
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("site", [picture], indirect=True)
 def test_a_name_server_that_never_answers_keeps_nobody_waiting(
     site: Site, monkeypatch: pytest.MonkeyPatch

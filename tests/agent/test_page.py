@@ -20,6 +20,8 @@ from servers import MODEL, error, turn_of
 
 from virc.serving.agent import page
 
+pytestmark = pytest.mark.integration
+
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 PICTURES = Path(__file__).resolve().parents[1] / "pictures"
 WIDTH, HEIGHT = 448, 336

@@ -16,6 +16,8 @@ from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.session import Ask, Reply, Session
 from virc.tools.registry import known
 
+pytestmark = pytest.mark.integration
+
 TRIANGLE = Path(__file__).parents[1] / "pictures" / "triangle.png"
 
 Result = list[Reply] | BaseException

@@ -14,6 +14,8 @@ from virc.core.errors import EngineError
 from virc.reasoning.images import Shown, show
 from virc.reasoning.session import Message
 
+pytestmark = pytest.mark.integration
+
 FAMILIES = pytest.mark.parametrize("family", checkpoint.FAMILIES)
 SIZES = ((230, 170), (60, 90), (150, 31), (90, 90))
 

@@ -13,6 +13,8 @@ from virc.core.errors import EngineError
 from virc.reasoning.images import show
 from virc.reasoning.session import Ask, Message, Reply
 
+pytestmark = pytest.mark.integration
+
 GREEDY = Sampling(max_tokens=12)
 WARM = Sampling(temperature=1.0, top_p=0.95, top_k=50, seed=5, max_tokens=12)
 

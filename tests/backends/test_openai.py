@@ -346,6 +346,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.integration
 def test_ctrl_c_in_the_middle_of_a_reply_leaves_at_once() -> None:
     here = Path(__file__).parent
     with serve(fault=stall) as server:

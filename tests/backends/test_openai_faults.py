@@ -21,6 +21,8 @@ from virc.backends.openai.body import WireError, read_models
 from virc.backends.openai.wire import read_reply
 from virc.core.errors import ConfigError, NetworkError, VircError
 
+pytestmark = pytest.mark.integration
+
 GREEDY = Sampling()
 KEY = "sk-secret-key"
 EVENTS = "text/event-stream"

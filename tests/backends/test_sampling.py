@@ -37,6 +37,7 @@ def test_every_way_to_ask_for_the_likeliest_give_the_likeliest(sampling: Samplin
     assert set(drawn(sampling, 50)) == {1}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_ids_are_drawn_in_proportion_to_the_softmax(temperature: float) -> None:
     import torch

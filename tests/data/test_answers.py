@@ -114,6 +114,7 @@ def _holds(one: str, other: str, choices: list[str]) -> None:
     assert same(one, one, choices) == bool(one.strip())
 
 
+@pytest.mark.integration
 @settings(max_examples=300, deadline=None)
 @given(_TEXTS, _TEXTS, st.lists(_TEXTS, max_size=4))
 def test_which_of_two_is_the_reference_does_not_matter(one: str, other: str, choices: list[str]) -> None:

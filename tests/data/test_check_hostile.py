@@ -24,6 +24,8 @@ from virc.data.check.verdict import Rules
 from virc.data.formats.registry import Row
 from virc.data.rows.record import Message, Picture, Record
 
+pytestmark = pytest.mark.integration
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=20)

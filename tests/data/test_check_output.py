@@ -21,6 +21,7 @@ def faulty(rows: Rows, folder: Path) -> None:
     (folder / rows[3]["images"][0]).unlink()
 
 
+@pytest.mark.integration
 def test_the_output_is_the_same_for_any_number_of_workers(tmp_path: Path) -> None:
     folder = broken(tmp_path / "a", faulty)
     rows = json.loads((folder / FILE).read_text()) * 5  # more than a process gets together

@@ -16,6 +16,7 @@ def scores(seed: int, keys: list[int | str]) -> list[int]:
     return [score(seed, key) for key in keys]
 
 
+@pytest.mark.integration
 @settings(max_examples=200)
 @given(KEYS, SEEDS, st.data())
 def test_a_subset_has_exactly_as_many_rows_and_lies_within_a_larger_one(
@@ -41,6 +42,7 @@ def test_a_number_and_its_text_are_one_key() -> None:
     assert score(1, 7) == score(1, "7")
 
 
+@pytest.mark.integration
 @settings(max_examples=200)
 @given(
     st.lists(st.tuples(st.integers(1, 50), st.integers(0, 200)), min_size=1, max_size=6),
@@ -68,6 +70,7 @@ def test_weights_of_two_to_one_make_sixty_and_thirty_of_ninety() -> None:
 ROWS = st.lists(st.lists(st.integers(0, 25), min_size=1, max_size=3), min_size=1, max_size=40)
 
 
+@pytest.mark.integration
 @settings(max_examples=200)
 @given(ROWS, SEEDS, st.floats(0, 1))
 def test_no_picture_stands_on_both_sides_of_a_split(rows: list[list[int]], seed: int, share: float) -> None:

@@ -110,6 +110,7 @@ ROWS = st.lists(made(), min_size=1, max_size=4, unique_by=lambda record: (record
 HOLDING = st.sampled_from(["sft", "trajectories", "rl"])
 
 
+@pytest.mark.integration
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(ROWS, HOLDING, HOLDING)
 def test_any_trajectory_comes_back_as_it_was(rows: list[Record], there: str, back: str) -> None:
@@ -123,6 +124,7 @@ def test_any_trajectory_comes_back_as_it_was_at_length(rows: list[Record], there
     check_round_trip(rows, there, back)
 
 
+@pytest.mark.integration
 def test_published_rl_files_go_in_and_come_out_as_they_were(published: crux.Crux, tmp_path: Path) -> None:
     assert convert(published.train, "--to", tmp_path / "out", "--format", "rl", "--embed") == 0
     (file,) = (tmp_path / "out").glob("*.parquet")
@@ -246,6 +248,7 @@ def test_a_foreign_chat_protocol_of_other_boxes_has_to_be_named(
     assert {row.messages[0].content for row in rows} == {target["system"]}
 
 
+@pytest.mark.integration
 def test_trajectories_move_onto_square_images_and_back(drawn: Path, tmp_path: Path) -> None:
     assert convert(drawn, "--to", tmp_path / "a", "--format", "sft", "--images", "square_1000") == 0
     (rows,) = records(tmp_path / "a").values()

@@ -15,7 +15,7 @@ from data.converted import convert, tree
 from virc.data.synth.draw import SynthConfig
 from virc.data.synth.draw import write as draw
 
-pytestmark = pytest.mark.usefixtures("capfd")
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("capfd")]
 
 KILLED = """
 import os, signal, sys

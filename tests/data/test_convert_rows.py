@@ -88,6 +88,7 @@ def test_several_datasets_keep_their_names_or_become_one(
     assert "two datasets would be called one" in capfd.readouterr().err
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("format", ["sft", "rl"])
 def test_a_split_never_shows_one_picture_on_both_sides(tmp_path: Path, format: str) -> None:
     """Pictures under two names, alone and beside others; of two datasets at once."""

@@ -63,6 +63,7 @@ def test_every_crop_holds_both_labels_and_lies_on_the_page() -> None:
             assert crop[2] - crop[0] == crop[3] - crop[1] == polygons.CROP
 
 
+@pytest.mark.integration
 def test_no_figure_is_in_both_splits_wherever_its_corners_begin() -> None:
     for split in ("train", "heldout"):
         for diagram in many(100, split):
@@ -163,6 +164,7 @@ def test_both_faces_draw_every_letter_differently() -> None:
         assert len(drawn) == len(LETTERS) + 12
 
 
+@pytest.mark.integration
 def test_unfamiliar_pictures_and_questions_are_seeded_and_differ() -> None:
     for seed in range(60):
         first, again = (unfamiliar.picture(random.Random(seed)) for _ in range(2))

@@ -26,6 +26,8 @@ from virc.reasoning.resize import Grid
 from virc.reasoning.session import Done, Reply, Session, Unit
 from virc.tools.registry import known
 
+pytestmark = pytest.mark.integration
+
 NAMES = families.names()
 NEW = [name for name in NAMES if name != "polygons"]  # which has tests of its own
 COUNT = 25

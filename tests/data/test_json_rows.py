@@ -59,6 +59,7 @@ def said(rows: list[tuple[int, Any]]) -> list[tuple[int, str]]:
     return [(number, row.message) for number, row in rows if isinstance(row, DataError)]
 
 
+@pytest.mark.integration
 @settings(max_examples=200, deadline=None)
 @given(ROWS, st.sampled_from([None, 1, -1]), st.integers(3, 64))
 def test_rows_are_read_as_they_were_written_however_the_file_comes(
@@ -87,6 +88,7 @@ def survives(pieces: list[bytes]) -> None:
         assert [row for _, row in of_array(text)] == strict
 
 
+@pytest.mark.integration
 @settings(max_examples=1000, deadline=None)
 @given(st.lists(PIECE | st.binary(max_size=3), max_size=25))
 def test_no_bytes_make_it_fail(pieces: list[bytes]) -> None:

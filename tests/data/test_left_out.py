@@ -23,6 +23,7 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.integration
 def test_a_set_of_which_some_files_are_here_is_checked_with_one_note(fetched: Path) -> None:
     done = virc("data", "check", fetched)
     assert done.code == 0, done.err

@@ -55,11 +55,13 @@ def test_items_are_taken_no_further_than_the_workers_need() -> None:
     assert len(taken) <= 3 + 4
 
 
+@pytest.mark.integration
 def test_a_killed_worker_is_said() -> None:
     with pytest.raises(SetupError, match="worker process was killed"):
         list(in_order(work, [17], 2))
 
 
+@pytest.mark.integration
 def test_what_came_before_a_worker_was_killed_is_given_even_if_that_shows_at_the_next_item() -> None:
     def items() -> Iterator[int]:
         yield from (3, 17)
@@ -107,6 +109,7 @@ def process(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
         yield program
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_when_their_parent_is_killed(process: "subprocess.Popen[str]", number: int) -> None:
@@ -117,6 +120,7 @@ def test_workers_end_when_their_parent_is_killed(process: "subprocess.Popen[str]
     assert process.returncode == -number
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("moment", [0.0, 0.1, 0.3])
 def test_ctrl_c_ends_all_without_a_word_of_workers_even_while_they_start(

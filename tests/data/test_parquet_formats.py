@@ -88,6 +88,7 @@ def fresh(tmp_path: Path) -> Callable[[], Path]:
     return lambda: tmp_path / str(next(numbers))
 
 
+@pytest.mark.integration
 @given(st.lists(records(), max_size=3), st.booleans())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_trajectories_come_back_exactly(

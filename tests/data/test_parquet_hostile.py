@@ -24,6 +24,8 @@ from virc.data.formats import prompts, rl
 from virc.data.formats.registry import Source, Writing
 from virc.data.rows.record import Message, Picture, Record
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[2]
 
 odd = st.recursive(

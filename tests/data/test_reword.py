@@ -134,6 +134,7 @@ def test_images_that_are_not_made_any_more_are_not_looked_at(tmp_path: Path) -> 
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", GRAMMARS)
 @given(
     think=st.text(max_size=40),
@@ -163,6 +164,7 @@ def test_a_thought_with_a_mark_in_it_cannot_be_written() -> None:
         written(Turn("a", ToolText("crop_image", {"image_index": 0})), LISTED)
 
 
+@pytest.mark.integration
 def test_rows_of_a_system_are_in_its_words_and_pass_its_check(tmp_path: Path) -> None:
     made = ("--count", 6, "--seed", 3, "--workers", 1, "--formats", "sft,batch")
     assert virc("data", "synth", "--to", tmp_path / "own", *made).code == 0
@@ -238,6 +240,7 @@ def bare_rows(tmp_path: Path) -> Path:
     return tmp_path / "bare" / "trajectories.json"
 
 
+@pytest.mark.integration
 def test_units_in_another_grammar_name_the_tool_they_call(bare_rows: Path, tmp_path: Path) -> None:
     done = virc("data", "convert", bare_rows, "--to", tmp_path / "rl", "--format", "rl")
     assert done.code == 0, done.err
@@ -245,6 +248,7 @@ def test_units_in_another_grammar_name_the_tool_they_call(bare_rows: Path, tmp_p
     assert checked.json["faults"] == {}, checked.out
 
 
+@pytest.mark.integration
 def test_answers_in_another_grammar_are_found(bare_rows: Path, tmp_path: Path) -> None:
     problems = (tmp_path / "d" / "problems.jsonl").read_text().splitlines()
     done = virc("data", "convert", bare_rows, "--to", tmp_path / "batch", "--format", "batch")
@@ -254,6 +258,7 @@ def test_answers_in_another_grammar_are_found(bare_rows: Path, tmp_path: Path) -
     assert found == [json.loads(line)["answer"] for line in problems]
 
 
+@pytest.mark.integration
 def test_images_of_rows_in_another_grammar_are_made_anew(bare_rows: Path, tmp_path: Path) -> None:
     words = ("--to", tmp_path / "square", "--format", "sft", "--images", "square_1000")
     done = virc("data", "convert", bare_rows, *words)

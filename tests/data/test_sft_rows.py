@@ -102,6 +102,7 @@ def same_as_llamafactory(entry: dict[str, Any], row: dict[str, Any]) -> bool:
     return bool(read.record and example)
 
 
+@pytest.mark.integration
 @settings(max_examples=1000, deadline=None)
 @given(entries(), ROW)
 def test_a_row_means_what_llamafactory_takes_it_for(entry: dict[str, Any], row: dict[str, Any]) -> None:

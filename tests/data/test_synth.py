@@ -18,7 +18,7 @@ from virc.data.rows.record import Record
 from virc.data.synth.draw import SynthConfig, write
 from virc_cli.main import main
 
-pytestmark = pytest.mark.usefixtures("capfd")
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("capfd")]
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 

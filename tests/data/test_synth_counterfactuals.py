@@ -33,6 +33,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*")}
 
 
+@pytest.mark.integration
 def test_problems_with_counterfactuals_are_those_without_and_a_picture_more(tmp_path: Path) -> None:
     plain, counterfactuals = (
         write(

@@ -17,6 +17,8 @@ from virc.data.synth.families import registry as families
 from virc.data.synth.problem import LARGEST
 from virc.reasoning.messages import parse
 
+pytestmark = pytest.mark.integration
+
 ALL = tuple(families.names())
 FORMATS = ("sft", "rl", "prompts", "batch", "trajectories")
 COUNT = 80

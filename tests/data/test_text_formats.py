@@ -36,6 +36,7 @@ def comes_back(format: ModuleType, records: list[Record]) -> None:
         assert [known(row.record) for row in rows] == [known(record) for record in records]
 
 
+@pytest.mark.integration
 @settings(max_examples=150, deadline=None)
 @given(st.lists(SOLVED, min_size=1, max_size=3))
 def test_trajectories_come_back_from_both_their_format(records: list[Record]) -> None:
@@ -43,6 +44,7 @@ def test_trajectories_come_back_from_both_their_format(records: list[Record]) ->
     comes_back(trajectories, records)
 
 
+@pytest.mark.integration
 @settings(max_examples=150, deadline=None)
 @given(st.lists(PROBLEM, min_size=1, max_size=3))
 def test_problems_come_back_from_a_batch(records: list[Record]) -> None:
@@ -174,6 +176,7 @@ def test_files_are_known_by_their_beginning(tmp_path: Path, name: str, text: str
     assert not any(module.recognises(tmp_path / "none.json") for module in (batch, sft, trajectories))
 
 
+@pytest.mark.integration
 def test_a_set_in_the_shape_of_crux_is_read_and_written_as_it_is(tmp_path: Path) -> None:
     crux = build(tmp_path / "crux", rows=8, unpacked=True)
     published = json.loads(crux.dynamic.read_text())

@@ -10,6 +10,8 @@ from crux import DYNAMIC, FIXED, RL, Crux, build, copy
 
 from virc_cli.main import main
 
+pytestmark = pytest.mark.integration
+
 Rows = list[dict[str, Any]]
 
 

@@ -14,6 +14,8 @@ from virc.data.protocol.extract import extract, question_of
 from virc.data.rows.record import MARK, Message, Record
 from virc.reasoning.protocol import fill
 
+pytestmark = pytest.mark.integration
+
 # what a question may hold to lead astray whoever looks for it
 PIECES = st.sampled_from(
     [

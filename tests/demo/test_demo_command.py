@@ -19,6 +19,8 @@ from virc.core.processes import start_time
 from virc.demo import plan as demo
 from virc.demo.plan import Demo
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -114,6 +114,7 @@ def test_every_step_has_its_command_and_its_time(curve: Curve) -> None:
     assert curve.steps[1].command.startswith("virc train tiny --stage instruct --from ")
 
 
+@pytest.mark.integration
 def test_the_command_prints_the_curve_and_leaves_it_with_a_picture(workspace: Path) -> None:
     finished.finish(workspace / "demo")
     done = virc("demo", "--quick")
@@ -178,6 +179,7 @@ def test_each_panel_draws_its_own_shares(
     assert counterfactuals.get_xydata().tolist() == [[1, 0.15], [2, 0.15], [3, 0.15]]
 
 
+@pytest.mark.integration
 def test_the_picture_has_a_line_for_easy_and_one_for_hard(curve: Curve, workspace: Path) -> None:
     with Image.open(io.BytesIO(demo_curve.draw(curve, workspace / "demo"))) as picture:
         assert picture.format == "PNG"

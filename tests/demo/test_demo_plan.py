@@ -33,6 +33,7 @@ def parsed(words: tuple[str, ...]) -> dict[str, object]:
     return dict(command.make_context(command.name, rest).params)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("begun", PLANS)
 def test_every_command_line_is_one_that_virc_takes(begun: Demo) -> None:
     lines = [step.words for step in demo.plan(begun) if step.words[0] == "virc"]
@@ -77,6 +78,7 @@ def test_only_evaluations_see_what_is_held_out() -> None:
     ]
 
 
+@pytest.mark.integration
 def test_the_control_learns_from_as_many_rows_as_the_stages() -> None:
     taught = {step.makes: parsed(step.words[1:]) for step in demo.plan(PLANS[2]) if "synth" in step.words}
     rows = {name: int(str(words["count"])) for name, words in taught.items()}

@@ -13,6 +13,8 @@ from asked import Asked, ask
 from cases import Case, cases
 from speeches import LOOKING, READING
 
+pytestmark = pytest.mark.integration
+
 CASES = cases()
 """Every dialect, each way that it is sent."""
 

@@ -15,6 +15,8 @@ from virc.core.locks import held
 from virc.envs import pins as envs
 from virc_cli.main import main
 
+pytestmark = pytest.mark.integration
+
 
 def folder_of(cache: Path) -> Path:
     return envs.get("toy", "cpu", cache).folder

@@ -119,6 +119,7 @@ def test_there_are_500_diagrams_drawn_when_they_are_asked_for(monkeypatch: pytes
     assert len(made) == 50
 
 
+@pytest.mark.integration
 def test_out_of_distribution_pictures_are_drawn_alike_of_every_kind_and_to_be_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

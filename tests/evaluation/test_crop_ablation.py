@@ -93,6 +93,7 @@ def lines(folder: Path, model: str = "one") -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "answers" / f"{model}.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("crops", "folder", "told", "count"),
     [
@@ -254,6 +255,7 @@ def test_a_right_refusal_counts_and_an_unusable_reply_is_none(problems: Path, he
     assert len(kept) == 6
 
 
+@pytest.mark.integration
 def test_tiny_answers_what_its_crops_show() -> None:
     words = ("--family", "polygons", "--difficulty", "easy", "--formats", "batch")
     assert (

@@ -366,6 +366,7 @@ def test_hostile_text_stays_text_wherever_it_stands() -> None:
     assert "U+202E\"'><script>U+0007" in Page(text).text
 
 
+@pytest.mark.integration
 @given(st.text(st.characters(), max_size=30))
 def test_any_text_keeps_the_page_in_shape_and_hides_nothing(words: str) -> None:
     text = render(*_everywhere(words))
@@ -383,6 +384,7 @@ def test_long_texts_are_cut_with_a_note_of_their_length() -> None:
     assert max(map(len, re.findall("9+", text))) <= 400
 
 
+@pytest.mark.integration
 def test_ten_thousand_problems_stay_one_small_page() -> None:
     question = (
         "In triangle ABC, AB = AC and the angle at A is 40 degrees. What is the measure of the angle at B?"

@@ -12,7 +12,7 @@ from reported import WRONG, outcomes, result, summary_of
 
 from virc.evaluation.report import render
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
 NAMES = ("one", "other")
 SHOWN = "[...document.querySelectorAll('.list tbody tr')].filter(row => row.offsetHeight).map(row => row.id)"
 

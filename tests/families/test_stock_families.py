@@ -234,6 +234,7 @@ def test_an_unknown_model_is_asked_with_a_warning_that_names_the_probe(image: Pa
         assert "--family NAME" in done.err
 
 
+@pytest.mark.integration
 def test_an_unprobed_server_gets_small_pictures_where_boxes_are_pixels(image: Path, tmp_path: Path) -> None:
     Image.new("RGB", (4032, 3024), "white").save(tmp_path / "large.png")
     with serve(looking(0), models=["qwen2.5vl:7b"], owned_by="someone") as server:
@@ -276,6 +277,7 @@ def test_a_trained_protocol_stays_strict(image: Path) -> None:
     assert "the tags are not one think" in done.err
 
 
+@pytest.mark.integration
 def test_rows_of_a_stock_model_teach_a_strict_protocol_that_lists_its_tools(
     image: Path, tmp_path: Path
 ) -> None:

@@ -40,6 +40,7 @@ def imports(part: str, allowed: tuple[str, ...], folder: Path) -> "subprocess.Co
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("part", [part for part in PARTS if (ROOT / "recipes" / "virc" / part).is_dir()])
 def test_a_bare_copy_imports_only_what_is_allowed(part: str, tmp_path: Path) -> None:
     done = imports(part, PARTS[part], tmp_path)

@@ -18,6 +18,8 @@ from virc.core import errors
 from virc.core.errors import VircError
 from virc_cli.console import output
 
+pytestmark = pytest.mark.integration
+
 CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, VircError)]
 
 

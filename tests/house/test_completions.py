@@ -23,6 +23,7 @@ def test_generated_files_are_fresh() -> None:
         assert path.read_text(encoding="utf-8") == content, "run: python tests/regenerate.py"
 
 
+@pytest.mark.integration
 def test_every_completion_file_is_a_generated_one() -> None:
     assert set(COMPLETIONS.iterdir()) == {
         path for path in regenerate.generated() if path.parent == COMPLETIONS

@@ -15,6 +15,8 @@ from entry import Env
 import virc
 import virc_cli.commands
 
+pytestmark = pytest.mark.integration
+
 HEAVY = {
     *("torch", "transformers", "openai", "pydantic", "numpy", "PIL", "yaml", "rich", "httpx2", "httpx"),
     *("huggingface_hub", "msgspec", "asyncio"),

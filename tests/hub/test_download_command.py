@@ -31,6 +31,8 @@ from virc.core.files import HIDDEN
 from virc.download.hub import fetching, ranged, record
 from virc.reasoning.protocol import FILE_NAME
 
+pytestmark = pytest.mark.integration
+
 VSTAR = {"test_questions.jsonl": b"{}\n", "relative/1.jpg": b"jpg"}
 TAGGED = "v1"
 

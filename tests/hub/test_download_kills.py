@@ -15,6 +15,8 @@ from large_files import NAME, REPO, Place, asked_for, listed, serving
 
 from virc.download.hub import ranged
 
+pytestmark = pytest.mark.integration
+
 PART = 1 << 14
 REQUEST = ranged.ASKED * PART
 UNDER_WAY = ranged.CONNECTIONS * REQUEST

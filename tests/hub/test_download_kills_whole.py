@@ -19,6 +19,8 @@ from virc.download.hub import record
 from virc.download.hub.fetching import LAST
 from virc.download.hub.ranged import CONNECTIONS
 
+pytestmark = pytest.mark.integration
+
 DATA, ARCHIVE = "datasets/someone/pictures", "images.tar.lz4"
 PART = 1 << 18  # as `downloads.start` has it
 IMAGES = {f"images-{number % 2}/{number % 20}/{number}.png": weights(8_000, number) for number in range(1000)}

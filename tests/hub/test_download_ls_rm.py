@@ -14,6 +14,8 @@ from runs import made
 from virc.core.files import HIDDEN
 from virc.download.hub import fetching, ranged
 
+pytestmark = pytest.mark.integration
+
 ROWS = "datasets/someone/rows"
 
 

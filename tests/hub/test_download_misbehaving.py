@@ -33,6 +33,8 @@ from hub_server import (
 
 from virc.download.hub import fetching, link, ranged, record
 
+pytestmark = pytest.mark.integration
+
 MODEL, DATASET, GATED, PRIVATE = "some/model", "datasets/some/rows", "some/gated", "some/private"
 FOLDER, ROWS = Path("models/model"), Path("data/rows")
 MEMBER, STRANGER = "hf_member", "hf_stranger"

@@ -16,6 +16,8 @@ from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.training import inputs as training
 
+pytestmark = pytest.mark.integration
+
 BASE = "Qwen/Qwen2.5-VL-7B-Instruct"
 NEEDED = {
     "dataset_info.json",

@@ -185,6 +185,7 @@ def test_a_date_to_wait_for() -> None:
     assert error.wait == pytest.approx(100, abs=5)
 
 
+@pytest.mark.integration
 def test_the_library_is_silenced_before_it_is_imported(server: Hub, tmp_path: Path) -> None:
     """Also where a model is first looked for in its cache, as a short name is."""
     asked = """

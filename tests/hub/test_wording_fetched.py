@@ -20,6 +20,8 @@ from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
 from virc.systems import registry as systems
 
+pytestmark = pytest.mark.integration
+
 DATASET = "datasets/LeonMiao/CRUX"
 PICTURE = Path(__file__).resolve().parents[1] / "pictures" / "triangle.png"
 ROWS = "ViRC_stage_2_PracSFT_scale_{}_50K.json"

@@ -24,6 +24,7 @@ def test_half_of_the_readings_are_the_one_that_is_needed() -> None:
     assert 160 < found < 240
 
 
+@pytest.mark.integration
 def test_half_of_the_solutions_stop_at_a_printed_angle() -> None:
     rng = random.Random(0)
     ends = [curriculum.stops(rng).messages[-1].text for _ in range(200)]

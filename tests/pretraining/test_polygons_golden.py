@@ -82,6 +82,7 @@ def worded(to: Path) -> Iterator[bytes]:
     yield "\n".join(corpus.words(count=100)).encode()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("made", "digest"),
     [

@@ -20,6 +20,8 @@ from virc.probing import servers
 from virc.probing.result import Probed, kept
 from virc.probing.servers import local_servers
 
+pytestmark = pytest.mark.integration
+
 QWEN25 = Vision("qwen2.5-vl-7b-instruct", "organization_owner", eyes=Eyes(longest=1024))
 ALIAS = Vision("model", "llamacpp", eyes=QWEN3, unit="thousand")
 Photo = Callable[[int, int], Path]

@@ -19,6 +19,8 @@ from virc.probing.scaling import beyond_text
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Reply
 
+pytestmark = pytest.mark.integration
+
 LARGE = Shown(pictures.large()).data_url
 PIXELS = Vision("qwen2.5-vl-7b", "llamacpp", noise=NOISE)
 THOUSANDTHS = Vision("qwen3-vl-8b", "llamacpp", eyes=QWEN3, unit="thousand", noise=NOISE)

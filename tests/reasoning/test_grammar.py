@@ -184,6 +184,7 @@ def pieces(spoken: Grammar) -> list[str]:
     ]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", NAMES)
 @given(st.data())
 def test_no_reply_raises_anything_but_a_format_error(name: str, data: st.DataObject) -> None:
@@ -217,6 +218,7 @@ def calls_made(text: str, spoken: Grammar) -> int:
     return count
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", NAMES)
 def test_work_grows_no_faster_than_a_reply(name: str) -> None:
     case = CASES[name]

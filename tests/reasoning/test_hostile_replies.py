@@ -94,6 +94,7 @@ pieces = st.sampled_from(
 replies = st.lists(pieces | st.text(st.characters(codec=None), max_size=6), max_size=7).map("".join)
 
 
+@pytest.mark.integration
 @given(st.lists(replies, max_size=6), st.sampled_from(["stop", "length"]))
 def test_any_replies_leave_a_trace_that_can_be_written_and_read(
     own: Protocol, texts: list[str], finish: Any

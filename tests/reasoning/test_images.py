@@ -93,6 +93,7 @@ def test_what_is_no_picture_is_named(data: bytes, says: str, hints: str | None) 
     assert error.hint is None if hints is None else hints in (error.hint or "")
 
 
+@pytest.mark.integration
 def test_paths_that_hold_no_picture(tmp_path: Path) -> None:
     assert "there is no file" in refusal(tmp_path / "none.png").message
     assert "is a folder" in refusal(tmp_path).message
@@ -239,6 +240,7 @@ def test_heic_opens_with_its_extra_and_names_it_without() -> None:
     assert "is damaged" in refusal(file.getvalue()[:200]).message
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
 @pytest.mark.parametrize("mode", ["P", "LA", "RGBA", "RGB"])
 def test_the_largest_picture_opens_in_less_than_a_gigabyte(mode: str, tmp_path: Path) -> None:

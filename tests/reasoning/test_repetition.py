@@ -57,6 +57,7 @@ def test_a_limit_under_two_is_off(times: int) -> None:
     assert not repeats("a" * 100, times)
 
 
+@pytest.mark.integration
 def test_hostile_texts_without_repetition_stay_cheap() -> None:
     """Each is answered in well under a second; a quadratic algorithm would meet the suite's time limit."""
     nested, letter = "a", ord("b")

@@ -142,6 +142,7 @@ def test_a_row_whose_answer_is_no_number_cannot_be_scored(name: str) -> None:
         value(name, answer("5"), prompt(right="five", strict="own"))
 
 
+@pytest.mark.integration
 def test_algebra_without_a_judge() -> None:
     known = prompt(right="2x+2", strict="own")
     with Symbolic() as symbolic:
@@ -276,6 +277,7 @@ KNOWN = prompt(
 )
 
 
+@pytest.mark.integration
 @settings(deadline=2000, max_examples=100)
 @given(st.text(max_size=300) | st.text("0123456789.,-+eE[]{}()\"':% /\\", max_size=300))
 def test_any_answer_has_a_finite_number(said: str) -> None:

@@ -18,6 +18,8 @@ from virc.reasoning.images import Shown, open_image
 from virc.rewards.judging import Judge, Verdict
 from virc.rewards.published import read_focus, read_verdict
 
+pytestmark = pytest.mark.integration
+
 PICTURE = Path(__file__).parents[1] / "pictures" / "triangle.png"
 ONE = r"It is right. \boxed{1}"
 

@@ -118,6 +118,7 @@ def test_with_a_judge_all_rows_are_scored(rows: Path, cache: Path) -> None:
     assert any(cache.rglob("*.json"))
 
 
+@pytest.mark.integration
 def test_published_rows_have_their_reply_in_the_next_row(tmp_path: Path) -> None:
     made = crux.build(tmp_path / "crux", rows=3)
     (tmp_path / "s.yaml").write_text("name: s\nreward: {strict: own}\n")

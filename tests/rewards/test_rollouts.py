@@ -228,6 +228,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.integration
 def test_workers_load_the_copies_of_the_users_files(picture: Path, tmp_path: Path) -> None:
     own, run = tmp_path / "own", tmp_path / "run"
     own.mkdir()

@@ -57,6 +57,7 @@ def test_ours_holds_boxes_against_what_was_shown() -> None:
     assert sample(tool(crop(0, 0, 999, 999)), permille).fault is None
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("said", "right", "value", "why"),
     [

@@ -88,6 +88,7 @@ def judge(body: Body) -> str:
     return (r"\boxed{1}", r"\boxed{0.6}", r"\boxed{0.5}")[len(images_of(body))]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("strict", ["own", "published"])
 @pytest.mark.parametrize("kind", ["dynamic", "fixed"])
 def test_published_rows_with_a_judge(strict: Any, kind: str, tmp_path: Path) -> None:

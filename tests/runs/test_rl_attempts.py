@@ -29,6 +29,8 @@ from virc_cli.training import remains
 from virc_cli.training.attempt import attempt
 from virc_cli.training.train import Options, train
 
+pytestmark = pytest.mark.integration
+
 HERE = Path(__file__).parent
 Begin = Callable[..., Run]
 

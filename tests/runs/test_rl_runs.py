@@ -172,6 +172,7 @@ def test_a_reward_that_is_no_number_is_said(workspace: Path) -> None:
     assert "reward nan" in virc("runs", "show", "a").out
 
 
+@pytest.mark.integration
 def test_terms_are_drawn_with_the_reward_and_parts_with_one_another(workspace: Path) -> None:
     run = made(workspace)
     for number in (1, 2):

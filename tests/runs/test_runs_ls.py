@@ -137,6 +137,7 @@ def test_what_names_no_run_is_one_sentence(name: str, workspace: Path) -> None:
     assert "tiny-instruct" in done.err
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("words", ["virc runs show ti", "virc runs rm other ti", "virc runs tail ti"])
 def test_the_shell_completes_the_names_of_runs(words: str, workspace: Path) -> None:
     make(workspace, "tiny-instruct")

@@ -18,6 +18,8 @@ from virc.runs import plots
 from virc.runs.metrics import Metric
 from virc.runs.run import Run
 
+pytestmark = pytest.mark.integration
+
 Colour = tuple[int, int, int]
 BLUE, ORANGE = (31, 119, 180), (255, 127, 14)  # the first two of matplotlib's
 

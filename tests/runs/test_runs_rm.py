@@ -40,6 +40,7 @@ def test_nobody_to_ask_needs_yes(workspace: Path) -> None:
     assert "hint: --yes" in done.err
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("answer", "kept"), [("y", set()), ("n", {"a"}), ("", {"a"}), ("\x04", {"a"})])
 def test_on_a_terminal_it_asks(answer: str, kept: set[str], workspace: Path) -> None:
     make(workspace, "a")

@@ -148,6 +148,7 @@ def test_without_scancel_the_command_for_the_job_is_named(
     assert virc("runs", "stop", "a", "--now").err.endswith("hint: scancel 77\n")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("now", "words"), [([], "--batch --signal=TERM 77"), (["--now"], "77")])
 def test_a_job_of_the_cluster_is_signalled_through_it(
     now: list[str], words: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
@@ -188,6 +189,7 @@ def stubborn() -> "Iterator[subprocess.Popen[str]]":
             process.kill()
 
 
+@pytest.mark.integration
 def test_ctrl_c_ends_the_waiting_only(workspace: Path, stubborn: "subprocess.Popen[str]") -> None:
     process = {**runs.this_process(), "pid": stubborn.pid, "started": start_time(stubborn.pid)}
     runs.write_state(make(workspace, "a"), progress="running", **process)

@@ -16,6 +16,8 @@ from virc.core.files import write_whole
 from virc.runs import run as runs
 from virc.runs.run import Run
 
+pytestmark = pytest.mark.integration
+
 Child = subprocess.Popen[str]
 
 

@@ -168,6 +168,7 @@ def test_all_tries_share_the_time() -> None:
         verdict_of(server.url, timeout=0.5)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("fault", [status(503), status(429), hang_up])
 def test_a_judge_that_is_down_for_a_moment_is_asked_again(fault: Fault) -> None:
     with serve(compares, fault=fault, times=2) as server:

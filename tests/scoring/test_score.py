@@ -186,6 +186,7 @@ PIECES = WORDS.split()
 UNITS = [one + " " + other for one in PIECES for other in PIECES[::2]]
 
 
+@pytest.mark.integration
 def test_time_grows_no_faster_than_answers_may_get_long() -> None:
     began = time.process_time()
     slowest = 0.0
@@ -200,6 +201,7 @@ def test_time_grows_no_faster_than_answers_may_get_long() -> None:
 TEXTS = st.lists(st.sampled_from([*PIECES, " ", "\n", "\ud800", "٣"]), max_size=14).map(" ".join) | st.text()
 
 
+@pytest.mark.integration
 @settings(max_examples=300, deadline=None)
 @given(TEXTS, TEXTS, st.lists(TEXTS, max_size=3), st.integers(0, 100), st.floats(0, 1))
 def test_every_text_has_a_verdict(
@@ -213,6 +215,7 @@ def test_every_text_has_a_verdict(
     assert said is None or said in answer
 
 
+@pytest.mark.integration
 @given(
     st.fractions(-1000, 1000),
     st.fractions(-1000, 1000),

@@ -20,6 +20,8 @@ from virc.scoring import worker as algebra
 from virc.scoring.score import Key, Verdict, score
 from virc.scoring.symbolic import Symbolic, formula
 
+pytestmark = pytest.mark.integration
+
 EQUAL = [
     ("2(x+1)", "2x+2"), (r"\frac{1}{2}x", r"\frac{x}{2}"), ("√12", "2√3"), ("sqrt(12)", r"2\sqrt{3}"),
     ("x^10 + 0", "x^{10}"), ("x**2", "x^2"), ("sin(x)", r"\sin x"), (r"5\pi", "5π cm"), ("x = 2 or x = 3", "3, 2"),

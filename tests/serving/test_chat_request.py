@@ -211,6 +211,7 @@ NAMES = st.sampled_from(
 )
 
 
+@pytest.mark.integration
 @given(st.dictionaries(NAMES, ANYTHING), st.lists(ANYTHING, max_size=3))
 def test_any_body_is_taken_or_refused(fields: dict[str, Any], messages: list[Any]) -> None:
     for body in (asked(**fields), asked(**{**fields, "messages": messages})):

@@ -28,6 +28,8 @@ from virc.serving import chat_http, transformers_server
 from virc.serving.settings import published
 from virc.serving.transformers_server import Served
 
+pytestmark = pytest.mark.integration
+
 PICTURE = Path(__file__).parents[1] / "pictures" / "triangle.png"
 Answer = tuple[int, dict[str, Any]]
 

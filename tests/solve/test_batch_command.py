@@ -243,6 +243,7 @@ def test_an_empty_batch_is_done(batch: Callable[..., Any]) -> None:
         assert batch([], server).code == 0
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("kind", "most"), [("vllm", 32), ("sglang", 32), ("llamacpp", 16)])
 def test_servers_that_compute_replies_together_are_asked_more_at_a_time(
     kind: str, most: int, batch: Callable[..., Any], image: Path

@@ -18,6 +18,8 @@ from solving import answer, ended, start
 
 from virc.solving import retry as outage
 
+pytestmark = pytest.mark.integration
+
 WAITING = "rows in work wait until the endpoint answers"
 
 

@@ -91,6 +91,7 @@ def test_rows_that_fail_for_a_reason_of_their_own_never_end_the_batch(
     assert codes == {0: code, 1: code, 2: code, "good": None}
 
 
+@pytest.mark.integration
 def test_a_row_in_work_when_the_batch_ends_is_not_written(
     batch: Callable[..., Any], image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +163,7 @@ def test_a_name_that_is_no_utf_8_costs_no_line(
     assert line["trace"] == str(tmp_path / "tr\\udcff" / "a")
 
 
+@pytest.mark.integration
 def test_a_picture_that_kills_a_decoder_costs_its_row_alone(
     batch: Callable[..., Any], image: Path, tmp_path: Path
 ) -> None:

@@ -13,6 +13,8 @@ from rollouts import LOOKED, NO_TAGS, RIGHT, SHOWN_AGAIN, WRONG, Rollouts, files
 from servers import Body, Server, serve
 from solving import ended, picture, start
 
+pytestmark = pytest.mark.integration
+
 Env = dict[str, str]
 
 # The process kills itself at the n-th time that it puts something on disk or moves it into place.

@@ -13,6 +13,8 @@ from solving import ended, picture, start
 from virc.core.errors import ConfigError
 from virc.models import registry as models
 
+pytestmark = pytest.mark.integration
+
 WATCHED = '''
 """Ends the process when it opens a connection."""
 import os, socket

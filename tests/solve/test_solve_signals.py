@@ -17,6 +17,8 @@ from batches import asked, problems, read, write
 from servers import CHAT, Body, Server, serve
 from solving import CROP, answer, ended, start
 
+pytestmark = pytest.mark.integration
+
 Env = dict[str, str]
 
 

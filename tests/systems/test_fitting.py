@@ -49,6 +49,7 @@ def fits(value: object, kind: Any) -> bool:
     return True
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kind", [Config, Written, Outer])
 @given(value=st.dictionaries(NAMES, VALUES, max_size=4), whole=st.booleans())
 def test_a_value_has_faults_where_msgspec_refuses_it_or_a_number_has_no_end(

@@ -17,6 +17,7 @@ def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tools, "_CUSTOM", {})
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kind", ["reward", "tool"])
 def test_what_is_written_passes_the_test_that_comes_with_it(kind: str, tmp_path: Path) -> None:
     done = virc("systems", "new", kind, "mine")

@@ -201,6 +201,7 @@ def test_a_system_names_its_tools(own: Path, tmp_path: Path, monkeypatch: pytest
         assert "scale_image" not in str(system)
 
 
+@pytest.mark.integration
 def test_rows_are_sampled_with_it_and_keep_the_chat_protocol(own: Path, tmp_path: Path) -> None:
     picture(tmp_path / "a.png", 112, 56)
     row = {"id": "1", "image": "a.png", "question": "What is it?", "answer": "7"}

@@ -190,6 +190,7 @@ def most_held(config: dict[str, Any], mode: str, checkpointing: bool, tokens: in
             return held.most, held.now
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("mode", "checkpointing", "vocabulary", "layers", "tokens"),
     [
@@ -215,6 +216,7 @@ def test_a_step_holds_what_the_estimate_says(
     assert between == pytest.approx(stays, rel=0.01)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("mode", "checkpointing", "layers", "tokens"),
     [("pure", True, 2, 16_384), ("pure", False, 2, 4096), ("amp", True, 12, 16_384)],
@@ -235,6 +237,7 @@ def added(work: Work) -> float:
     return sum(each.size for each in kept(work)) + max(each.size for each in (logits(work), *moments(work)))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
 @pytest.mark.parametrize("adapter", [True, False])
 def test_a_frozen_vision_tower_holds_what_the_estimate_says(

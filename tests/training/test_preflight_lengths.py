@@ -107,6 +107,7 @@ def test_a_probe_gets_the_longest_rows_that_fit(rows: Path, tmp_path: Path) -> N
     assert sorted((each.tokens for each in by_row(found.file)), reverse=True) == fitting[:5]
 
 
+@pytest.mark.integration
 def test_several_processes_count_what_one_counts(tmp_path: Path) -> None:
     turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "a"}]
     with (tmp_path / "rows.jsonl").open("w") as file:

@@ -35,6 +35,7 @@ def printed(asked: SftRequest) -> str:
     return done.stdout
 
 
+@pytest.mark.integration
 def test_the_process_finds_what_is_found_here(rows: Path) -> None:
     asked = request(rows)
     assert read(printed(asked)) == check(asked)

@@ -70,6 +70,7 @@ def changed(rows: Path, folder: Path, change: Callable[[list[Row]], object]) -> 
     return folder / "rl.parquet"
 
 
+@pytest.mark.integration
 def test_single_units_are_written_as_verl_and_the_reward_read_them(rows: Path, tmp_path: Path) -> None:
     result = check(asked(rows / "rl.parquet", tmp_path / "run"))
     before, after = pq.read_table(rows / "rl.parquet").to_pylist(), written(result)
@@ -88,6 +89,7 @@ def test_single_units_are_written_as_verl_and_the_reward_read_them(rows: Path, t
         assert records[0].extra["tool_info_gt"] == records[1].extra["tool_info_gt"]
 
 
+@pytest.mark.integration
 def test_solutions_become_the_same_units(rows: Path, tmp_path: Path) -> None:
     units = check(asked(rows / "rl.parquet", tmp_path / "units"))
     split = check(asked(rows / "trajectories.json", tmp_path / "split"))
@@ -136,6 +138,7 @@ def test_published_files_work_as_they_are(tmp_path: Path) -> None:
         assert row["prompt"] == before["prompt"]
 
 
+@pytest.mark.integration
 def test_prompts_that_are_too_long_are_left_out_or_refused(rows: Path, tmp_path: Path) -> None:
     all_rows = check(asked(rows / "rl.parquet", tmp_path / "all"))
     limit = all_rows.longest - 1
@@ -150,6 +153,7 @@ def test_prompts_that_are_too_long_are_left_out_or_refused(rows: Path, tmp_path:
     assert f"--set prompt_length={all_rows.longest}" in str(refused.value.hint)
 
 
+@pytest.mark.integration
 def test_a_probe_takes_the_longest(rows: Path, tmp_path: Path) -> None:
     longest = check(asked(rows / "rl.parquet", tmp_path / "probe", probe=4))
     assert longest.rows == 4
@@ -191,6 +195,7 @@ def test_fewer_rows_than_a_step_takes_are_refused(rows: Path, tmp_path: Path) ->
         check(asked(rows / "rl.parquet", tmp_path / "run", batch=512))
 
 
+@pytest.mark.integration
 def test_rows_that_rules_cannot_score_are_counted(rows: Path, tmp_path: Path) -> None:
     def forget(content: list[Row]) -> None:
         for row in content[:3]:
@@ -213,6 +218,7 @@ def test_rows_that_rules_cannot_score_are_counted(rows: Path, tmp_path: Path) ->
     assert check(outcome).by_rules == COUNT
 
 
+@pytest.mark.integration
 def test_ids_that_stand_twice_are_said(rows: Path, tmp_path: Path) -> None:
     file = changed(rows, tmp_path / "changed", lambda content: content.append(content[0]))
     assert check(asked(file, tmp_path / "run")).faults == {"id_repeated": 1}
@@ -225,6 +231,7 @@ def test_boxes_that_the_base_does_not_write_are_refused(rows: Path, tmp_path: Pa
         check(asked(rows / "rl.parquet", tmp_path / "run", protocol=chat_protocol))
 
 
+@pytest.mark.integration
 def test_validation_is_worded_as_the_rows_are(rows: Path, tmp_path: Path) -> None:
     other = crux.build(tmp_path / "crux", rows=4)
     look = asked(rows / "rl.parquet", tmp_path / "run", validation=only_source(other.val), reward=JUDGED)
@@ -252,6 +259,7 @@ def test_the_chat_protocol_of_a_model_that_was_trained_wins_over_that_of_problem
     assert all("Told: " in row["prompt"][1]["content"] for row in written(result))
 
 
+@pytest.mark.integration
 def test_images_of_another_size_than_announced_are_counted(rows: Path, tmp_path: Path) -> None:
     assert check(asked(rows / "rl.parquet", tmp_path / "run")).shrunk == 0
     small = check(asked(rows / "rl.parquet", tmp_path / "small", max_pixels=28 * 28 * 16))

@@ -67,6 +67,7 @@ def test_the_tool_turns_an_image(own: Path) -> None:
     assert [shown.size for shown in session.images] == [(112, 56), (56, 112)]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("line", STAGES)
 def test_a_stage_can_be_planned_as_it_stands_there(line: str, own: Path) -> None:
     done = virc(*shlex.split(line)[1:], "--dry-run", "--json")

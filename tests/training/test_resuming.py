@@ -197,6 +197,7 @@ def test_a_line_of_metrics_cut_short_swallows_none_that_is_taken_over(run: Run) 
     assert steps(run) == [1, 2, 3]
 
 
+@pytest.mark.integration
 def test_a_checkpoint_with_a_long_history_is_whole(run: Run) -> None:
     folder = checkpoint(run, 3)
     (folder / "trainer_state.json").write_text(json.dumps({"log_history": [0.123456789] * 2_000_000}))

@@ -203,6 +203,7 @@ def test_a_job_of_two_nodes_finishes(tmp_path: Path) -> None:
     assert "node 1 meets at 127.0.0.1" in cluster.log
 
 
+@pytest.mark.integration
 def test_a_job_told_to_end_saves_on_every_node_and_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

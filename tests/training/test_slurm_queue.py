@@ -43,6 +43,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return found
 
 
+@pytest.mark.integration
 def test_a_run_is_not_queued_twice(run: Run, spool: Path) -> None:
     first = virc("train", "--resume", "--name", "mine")
     assert (first.code, first.out) == (0, f"{run.folder}\n"), first.err

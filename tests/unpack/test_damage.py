@@ -53,6 +53,7 @@ def test_a_cut_archive_says_where_it_ends_and_leaves_complete_files(form: str, t
     assert counts[-1] > 3
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("form", sorted(ARCHIVES.keys() - {"tar"}))
 def test_a_changed_byte_is_found_and_placed(form: str, tmp_path: Path) -> None:
     data = ARCHIVES[form]

@@ -18,6 +18,8 @@ from virc.core.errors import DataError
 from virc.unpack.archive import formats
 from virc.unpack.unpack import UnpackConfig, unpack
 
+pytestmark = pytest.mark.integration
+
 PARTS = ["a", "b", "c", "l", "..", ".", "", "A", "é", "\udcff", "C:", "x\\y", "\0", "to", "secret", "n" * 90]
 MORE = ["virc-unpack.partial", ".virc-unpack.partial.lock", "0", "archive", "n" * 260]
 KINDS = [*b"0125347LKxgSDMV", 0]

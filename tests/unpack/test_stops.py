@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from archives import Tree, contents, file, lz4ed, many, start, tar, tree
 
+pytestmark = pytest.mark.integration
+
 PARTIAL = "virc-unpack.partial"
 # The large one at the end takes its time, so that a kill meant for the last small ones does not come too late.
 ENTRIES = [*many(1500, seed=7, sizes=(2000, 30_000)), file("last", random.Random(7).randbytes(32 << 20))]

@@ -247,6 +247,7 @@ def test_progress_is_lines_where_stderr_is_no_terminal(
     assert lines[-1] == f"removed {tmp_path / 'a.tar'}"
 
 
+@pytest.mark.integration
 def test_progress_is_one_line_on_a_terminal(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(tar(*many(3000)))
     controller, terminal = pty.openpty()
