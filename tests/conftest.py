@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Fast tests run on all cores; slow ones and those of engines by twos, as a run that starts needs one core.
+    """Tests run on all cores; slow ones and those of engines by twos, as a run that starts needs one core.
 
     By twos even on more cores: each takes gigabytes. What is recorded is written to one file, and an accelerator is
     for one at a time, so those run one by one.
@@ -35,7 +35,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """All but fast tests of one file stay in one process: runs that they share take minutes."""
+    """Slow tests of one file, and those of engines, stay in one process: runs that they share take minutes."""
     if _fast(config):
         return None
     from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
@@ -44,8 +44,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def _fast(config: pytest.Config) -> bool:
-    """Whether only fast tests were asked for, as they are where nothing is said."""
-    return "not slow" in config.getoption("markexpr")
+    """Whether neither slow tests nor those of engines were asked for; none are where no mark is given."""
+    chosen = config.getoption("markexpr")
+    return "not slow" in chosen or "integration" in chosen
 
 
 @pytest.hookimpl(wrapper=True)
