@@ -138,8 +138,8 @@ def test_a_damaged_registration_is_named(tmp_path: Path) -> None:
 def test_engines_get_our_code_alone_and_by_its_content(tmp_path: Path) -> None:
     sft = get("sft", "cpu", tmp_path)
     package = tmp_path / "src" / "virc"
-    (package / "models").mkdir(parents=True)
-    (package / "models" / "weights.json").write_text("{}")
+    (package / "models" / "tiny").mkdir(parents=True)
+    (package / "models" / "tiny" / "config.json").write_text("{}")
     (package / "tools").mkdir()
     (package / "tools" / "crop.py").write_text("ONE = 1\n")
     first = environments.recipes_in(sft, package)
