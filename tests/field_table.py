@@ -1,4 +1,4 @@
-"""The README's table of published systems, as it follows from the files."""
+"""The table of published systems in `docs/systems.md`, as it follows from the files."""
 
 import re
 from pathlib import Path
@@ -7,14 +7,14 @@ from virc.systems import published as listed
 from virc.systems.catalog import support as state
 from virc_cli.commands.systems.ls import Support
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "systems.md"
 _TABLE = re.compile(r"(?<=<!-- systems -->\n).*?(?=<!-- end -->)", re.DOTALL)
 _NAMED = 10
-"""States with at most so many systems name them."""
+"""The systems of a state are named when there are at most so many."""
 
 
 def table() -> str:
-    """A line for each state: how many systems, and which."""
+    """A row for each state: how many systems, and which."""
     states = {row.name: state.of(row).kind for row in listed.field()}
     lines = ["| state | systems | |", "|---|---|---|"]
     for kind in Support:
@@ -24,8 +24,8 @@ def table() -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def readme() -> str:
-    """The README with the table as it should be."""
-    text = README.read_text(encoding="utf-8")
-    assert len(_TABLE.findall(text)) == 1, "the README has no place for the table of systems"
+def page() -> str:
+    """The page with the table as it should be."""
+    text = PAGE.read_text(encoding="utf-8")
+    assert len(_TABLE.findall(text)) == 1, "the page has no place for the table of systems"
     return _TABLE.sub(table(), text)

@@ -26,29 +26,30 @@ def page() -> str:
 def _table(part: Mapping[str, Any]) -> str:
     lines = ["| field | value | default | |", "|---|---|---|---|"]
     for name, field in part["properties"].items():
-        default = "needed" if name in part["required"] else _code(field["default"])
+        default = "needed" if name in part["required"] else code(field["default"])
         lines.append(
-            f"| `{name}` | {_value(field)} | {default} | {field['description'].replace('|', '&#124;')} |"
+            f"| `{name}` | {value(field)} | {default} | {field['description'].replace('|', '&#124;')} |"
         )
     return "".join(f"{line}\n" for line in lines)
 
 
-def _value(field: Mapping[str, Any]) -> str:
-    """What may stand in a field, in words."""
+def value(field: Mapping[str, Any]) -> str:
+    """The values that a field takes, in words."""
     if "$ref" in field:
         return f"[{field['$ref'].rpartition('/')[2]}](#{field['$ref'].rpartition('/')[2].lower()})"
     if "anyOf" in field:
-        return " or ".join(map(_value, field["anyOf"]))
+        return " or ".join(map(value, field["anyOf"]))
     if "enum" in field:
-        return ", ".join(map(_code, field["enum"]))
+        return ", ".join(map(code, field["enum"]))
     if "prefixItems" in field:
         return f"list of {len(field['prefixItems'])} strings"
-    if field["type"] == "array":
-        return f"list of {_value(field['items'])}" + "s" * ("$ref" not in field["items"])
+    if field.get("type") == "array":
+        return f"list of {value(field['items'])}" + "s" * ("type" in field["items"])
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     bounds = ", ".join(f"{sign} {field[key]}" for key, sign in signs.items() if key in field)
-    return f"{field['type']} ({bounds})" if bounds else str(field["type"])
+    kind = str(field.get("type", "any"))
+    return f"{kind} ({bounds})" if bounds else kind
 
 
-def _code(value: object) -> str:
-    return f"`{json.dumps(value, ensure_ascii=False)}`"
+def code(found: object) -> str:
+    return f"`{json.dumps(found, ensure_ascii=False)}`"

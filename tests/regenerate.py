@@ -30,11 +30,10 @@ def completion(shell: str) -> str:
 
 
 def generated() -> dict[Path, str]:
-    """Every generated file and what must stand in it."""
+    """Every generated file and its content."""
     completions = {ROOT / "completions" / name: completion(shell) for shell, name in COMPLETIONS.items()}
-    readme = {field_table.README: field_table.readme()}
-    docs = {protocol_page.PAGE: protocol_page.page()}
-    return completions | slurm_cases.golden() | stage_plans.golden() | readme | docs
+    docs = {module.PAGE: module.page() for module in (field_table, protocol_page)}
+    return completions | slurm_cases.golden() | stage_plans.golden() | docs
 
 
 if __name__ == "__main__":

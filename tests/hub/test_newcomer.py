@@ -1,4 +1,4 @@
-"""The README's way from nothing to checked data, typed as it stands there, against a hub."""
+"""The way from nothing to checked data in docs/data.md, as written there, against a hub."""
 
 import os
 import re
@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def commands() -> list[str]:
-    """The lines of the README's block, without their comments."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    """The lines of the block, without their comments."""
+    text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
     block = re.search(r"<!-- checked-data -->\n```sh\n(.*?)```", text, re.DOTALL)
     assert block
     return [line.partition("#")[0].strip() for line in block[1].splitlines()]

@@ -1,4 +1,4 @@
-"""The README's system, which the package does not know, works as it stands there: checked, asked, planned."""
+"""The system in docs/systems.md, which the package does not know, works as written: checked, asked, planned."""
 
 import json
 import re
@@ -13,8 +13,8 @@ from servers import serve
 from virc.rewards import registry as rewards
 from virc.systems import registry as systems
 
-README = field_table.README.read_text(encoding="utf-8")
-(YAML,) = re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+PAGE = field_table.PAGE.read_text(encoding="utf-8")
+(YAML,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 BOX = {"bbox_2d": [1400, 700, 1960, 980], "label": "sign"}
 CALL = json.dumps({"name": "image_zoom_in_tool", "arguments": BOX})
 LOOK = f"<think>The sign is small.</think>\n<tool_call>{CALL}</tool_call>"
@@ -32,7 +32,7 @@ def deepeyes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_table_of_systems_is_fresh() -> None:
-    assert field_table.readme() == README, "run: python tests/regenerate.py"
+    assert field_table.page() == PAGE, "run: python tests/regenerate.py"
 
 
 def test_it_has_no_fault_and_is_not_one_of_the_field(deepeyes: Path) -> None:

@@ -1,0 +1,100 @@
+"""The code blocks of the pages: README.md, CONTRIBUTING.md, SECURITY.md and docs/.
+
+HTML comments on the lines before a block say how it is tested:
+
+- none: `test_pages.py` runs it (sh, python) in the page's workspace, after the blocks before it;
+- `file: PATH`: it is written to PATH in the workspace, for the blocks behind it;
+- `output`: the block before it prints exactly this;
+- `own server`: addresses in it are those of a server that it starts, not of the scripted one;
+- `dry run: WHY`: it is too large for a test; each `virc train` in it is planned by `test_dry_runs.py`;
+- `run by: PATH`: another test runs it; `install` and `test`: `.ci/run` does;
+- `not run: WHY`: nothing runs it.
+
+All commands and options in it exist, however it is tested.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
+    if path.name != "CHANGELOG.md"
+)
+_MARK = re.compile(r"<!-- ([a-z][a-z -]*?)(?:: (.*))? -->")
+_FENCE = re.compile(r"^(`{3,}|~{3,})(\w*)$")
+
+
+class Block(NamedTuple):
+    """A block, the page and line that it begins at, and its marks: name -> text, or an empty one."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+    marks: dict[str, str]
+
+    @property
+    def place(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+@cache
+def blocks(page: str) -> tuple[Block, ...]:
+    """All code blocks of a page, in order."""
+    found: list[Block] = []
+    lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
+    marks: dict[str, str] = {}
+    number = 0
+    while number < len(lines):
+        line = lines[number]
+        if fence := _FENCE.match(line):
+            end = lines.index(fence[1], number + 1)
+            found.append(Block(page, number + 1, fence[2], "\n".join(lines[number + 1 : end]) + "\n", marks))
+            marks, number = {}, end
+        elif mark := _MARK.fullmatch(line):
+            marks = {**marks, mark[1]: mark[2] or ""}
+        else:
+            assert not line.startswith("```"), f"{page}:{number + 1}: an odd fence"
+            marks = {}
+        number += 1
+    return tuple(found)
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The words of each `virc ...` in lines of a shell."""
+    for line in text.replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars="();<>|&")
+        lexer.whitespace_split = True
+        words: list[str] = []
+        for word in (*lexer, ";"):
+            if set(word) <= set("();<>|&"):
+                yield from _virc(words)
+                words = []
+            else:
+                words.append(word)
+
+
+def _virc(words: list[str]) -> Iterator[list[str]]:
+    """The words of a command without the variables before it and the name of the program."""
+    while words and re.match(r"[A-Za-z_]+=", words[0]):
+        value = words.pop(0).partition("=")[2]
+        if value.startswith("$"):  # answer=$(virc ...): its words begin behind the bracket
+            return
+    if words[:1] == ["virc"]:
+        yield words[1:]
+
+
+def inline(page: str) -> Iterator[tuple[int, str]]:
+    """Line number and text of each inline code span outside of blocks."""
+    inside = False
+    for number, line in enumerate((ROOT / page).read_text(encoding="utf-8").splitlines(), 1):
+        if _FENCE.match(line):
+            inside = not inside
+        elif not inside:
+            yield from ((number, span) for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", line))
