@@ -83,8 +83,8 @@ This page is generated from the code by `python tests/regenerate.py`. It lists [
 
 
 _NOTES = """A batch with failed rows ends with 1. Code 3 includes the endpoint's 400, 401, 403 and 404; 6 includes
-429 and 5xx after retries, and time-outs; 7 means that a model or server failed, or dropped part of the conversation. After
-Ctrl-C or SIGTERM the trace so far is kept.
+429 and 5xx after retries, and time-outs; 7 means that a model or server failed, or dropped part of the conversation.
+After Ctrl-C or SIGTERM the trace so far is kept.
 """
 
 
