@@ -103,7 +103,9 @@ def test_the_sdist_holds_what_its_tests_need(built: Path) -> None:
         names = {name.partition("/")[2] for name in archive.getnames()}
     expected = {f"tests/{file}" for file in shipped(ROOT / "tests")}
     expected |= {f"{part}/{file}" for part in ("completions", "docs") for file in shipped(ROOT / part)}
-    assert expected | {file.name for file in ROOT.glob("*.md")} | {"LICENSE", "CITATION.cff", ".ci/run"} <= names
+    assert (
+        expected | {file.name for file in ROOT.glob("*.md")} | {"LICENSE", "CITATION.cff", ".ci/run"} <= names
+    )
 
 
 def test_the_installed_wheel_runs_outside_the_checkout(installed: Path, bare: Env, tmp_path: Path) -> None:
