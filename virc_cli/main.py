@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -130,7 +130,7 @@ def _command(words: Sequence[str]) -> tuple[list[str], ModuleType | None]:
     module: ModuleType | None = None
     for word in (word for word in words if not word.startswith("-")):
         inner = sys.modules.get(".".join([commands.__name__, *path, word]))
-        if inner is None:
+        if not hasattr(inner, "command"):
             break
         path, module = [*path, word], inner
     return path, module
@@ -168,9 +168,20 @@ def _sigterm() -> Iterator[list[int]]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _closed_pipe() -> TextIO:
+    """File descriptor 1 as a pipe without a reader."""
+    reading, writing = os.pipe()
+    if writing != 1:
+        os.dup2(writing, 1)
+        os.close(writing)
+    if reading != 1:
+        os.close(reading)
+    return os.fdopen(1, "w")
+
+
 def _open_streams() -> None:
-    """UTF-8 for programs that read stdout, whatever the locale; a stream closed at the start swallows all."""
-    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 (open to the end)
+    """UTF-8 for programs that read stdout, whatever the locale; output to a closed stdout fails as to a closed pipe."""
+    sys.stdout = sys.stdout or _closed_pipe()
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         encoding = None if sys.stdout.isatty() else "utf-8"

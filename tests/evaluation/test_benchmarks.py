@@ -31,7 +31,7 @@ from virc.evaluation.benchmarks import diagrams, out_of_distribution
 from virc.evaluation.benchmarks import mathvista as mathvista_module
 from virc.evaluation.benchmarks import registry as benchmarks
 from virc.evaluation.benchmarks import vstar as vstar_module
-from virc.evaluation.benchmarks.registry import Benchmark, Found, category_of, find
+from virc.evaluation.benchmarks.registry import Benchmark, LocalBenchmark, category_of, find
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.images import open_image
 from virc.scoring.score import key_of
@@ -42,7 +42,7 @@ MODULES: list[Benchmark] = [diagrams, mathvista_module, out_of_distribution, vst
 HEAVY = {"PIL", "matplotlib", "numpy", "pyarrow", "torch", "openai", "yaml"}
 
 
-def good(found: Found) -> list[Row]:
+def good(found: LocalBenchmark) -> list[Row]:
     """The rows of a benchmark, each of which can be asked, shown and put into a table; read twice alike."""
     rows = list(found.rows())
     assert [row.fault for row in rows if row.fault] == []
@@ -56,7 +56,7 @@ def good(found: Found) -> list[Row]:
     return rows
 
 
-def shades(found: Found) -> list[int]:
+def shades(found: LocalBenchmark) -> list[int]:
     """The grey of the one image of each row."""
     pixels = [open_source(row.images[0], found.base).getpixel((5, 5)) for row in found.rows()]
     return [pixel[0] for pixel in pixels if isinstance(pixel, tuple)]

@@ -19,9 +19,9 @@ from called import virc
 from servers import Server, dead_url, serve
 from solve.solving import CROP, answer, picture
 
+from virc.evaluation import api
 from virc.scoring.judge import Judge
 from virc.solving import retry as outage
-from virc_cli import evaluating
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -408,7 +408,7 @@ def test_a_judge_without_a_verdict_decides_nothing(server: Server, problems: Pat
 def test_a_judge_that_is_down_is_told_before_anything_is_asked(
     server: Server, problems: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluating, "Judge", partial(Judge, max_retries=0))  # which would take 7 s
+    monkeypatch.setattr(api, "Judge", partial(Judge, max_retries=0))  # which would take 7 s
     done = virc("eval", problems, "--endpoint", server.url, "--model", "bad", "--judge-endpoint", dead_url())
     assert done.code == 6
     assert done.out == ""
@@ -419,7 +419,7 @@ def test_a_judge_that_goes_away_is_waited_for(
     server: Server, problems: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outage, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(evaluating, "Judge", partial(Judge, max_retries=0))
+    monkeypatch.setattr(api, "Judge", partial(Judge, max_retries=0))
     with ExitStack() as stack:
         judge = stack.enter_context(serve(judgement, models=("judge",), fault=faults.hang))
 

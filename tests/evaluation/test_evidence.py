@@ -127,7 +127,7 @@ def test_right_answers_are_told_by_where_was_looked(tmp_path: Path) -> None:
         name: (each.get("count", each.get("right")), each["of"]) for name, each in model["looks"].items()
     }
     assert looks == {"seen": (2, 4), "right_where_seen": (1, 2), "right_elsewhere": (1, 2)}
-    assert "looked at the evidence" in again.out
+    assert "evidence seen" in again.out
     assert "50.0% of 4" in again.out
     (answers,) = (tmp_path / "eval" / "answers").glob("*.jsonl")
     lines = {line["id"]: line for line in map(json.loads, answers.read_text().splitlines())}

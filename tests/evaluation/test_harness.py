@@ -14,11 +14,12 @@ from solve.solving import picture
 
 from virc.backends.interface import Sampling
 from virc.core.errors import ConfigError, DataError, EngineError, UsageError, VircError
-from virc.evaluation import evaluate
 from virc.evaluation.benchmarks.registry import find
 from virc.evaluation.harness import harness
 from virc.evaluation.harness import task as harness_task
-from virc.evaluation.harness.harness import Run, Wanted
+from virc.evaluation.harness.harness import HarnessRun, HarnessSettings
+from virc.evaluation.problems import EvalProblem, problems_of
+from virc.scoring.score import key_of
 from virc.solving.rows import as_row
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -211,7 +212,7 @@ def test_a_name_that_lmms_eval_takes_for_one_of_openais_is_told(problems: Path) 
 
 def test_a_problem_is_asked_as_virc_eval_asks_it(problems: Path, here: Path) -> None:
     found = find(str(problems), here)
-    by_id = evaluate.problems_of(found, None, pytest.fail)
+    by_id = problems_of(found, None, pytest.fail)
     rows = [
         harness.row_of(row, problem, found.base, offline=True)
         for row, problem in zip(found.rows(), by_id.values(), strict=True)
@@ -237,7 +238,7 @@ def test_a_photograph_lies_as_it_was_taken(here: Path) -> None:
     exif[0x0112] = 6  # a quarter turn
     wide.save(here / "turned.jpg", exif=exif)
     row = as_row(1, {"id": 1, "image": "turned.jpg", "question": "?", "answer": "1"})
-    problem = evaluate.Problem(1, 1, "", "?", evaluate.key_of({"answer": "1"}), {})
+    problem = EvalProblem(1, 1, "", "?", key_of({"answer": "1"}), {})
     (shown,) = harness_task.images(harness.row_of(row, problem, here, offline=True))
     assert shown.size == (20, 40)
 
@@ -280,7 +281,7 @@ def test_figures_and_replies_are_read_and_a_request_that_failed_is_no_reply(here
 
 
 def test_replies_are_counted_as_virc_eval_counts(problems: Path, here: Path) -> None:
-    by_id = evaluate.problems_of(find(str(problems), here), None, pytest.fail)
+    by_id = problems_of(find(str(problems), here), None, pytest.fail)
     for texts, right in (
         ({0: "97°", 1: "B", 2: "1/2"}, 3),
         ({0: "97", 1: "11", 2: ""}, 1),
@@ -312,18 +313,18 @@ def test_how_far_it_is_stands_in_its_log() -> None:
         ("ERROR - Error during evaluation: there is no file a.png. Please set `--verbosity=DEBUG`", EngineError,
          "exit code 0, there is no file a.png"),
         ("Traceback\n  File\nImportError: no torch\n", EngineError, "exit code 0, ImportError: no torch"),
-        ("", EngineError, "it said nothing"),
+        ("", EngineError, "it printed nothing"),
     ],
 )  # fmt: skip
 def test_why_there_are_no_results_is_told(here: Path, log: str, kind: type[VircError], said: str) -> None:
-    error = harness.failure(Run(here, "m", "mm"), log, 0)
+    error = harness.failure(HarnessRun(here, "m", "mm"), log, 0)
     assert isinstance(error, kind)
     assert said in error.message
 
 
 def test_the_environment_brings_only_what_it_names(here: Path) -> None:
-    run = Run(here, "m", "mme")
-    wanted = Wanted(ADDRESS, None, Sampling(), own=False)
+    run = HarnessRun(here, "m", "mme")
+    wanted = HarnessSettings(ADDRESS, None, Sampling(), own=False)
     plan = harness.plan(run, wanted, here / "python", here)
     assert plan.step.env["OPENAI_API_KEY"] == "none"  # the client does not start without one
     assert "LMMS_EVAL_DATASETS_CACHE" not in plan.step.env  # what was fetched once is not fetched again

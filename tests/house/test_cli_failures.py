@@ -217,9 +217,12 @@ def test_no_words_are_a_usage_error_also_where_the_help_cannot_be_read(environme
     os.close(writing)
 
 
-def test_streams_that_are_closed_from_the_start_do_no_harm(boom: list[str], environment: Env) -> None:
-    command = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *boom, "say"]
-    assert run(command, environment).returncode == 0
+@pytest.mark.parametrize(("closed", "code"), [("2>&-", 0), (">&-", 141), (">&- 2>&-", 141), ("<&- >&-", 141)])
+def test_a_result_that_cannot_be_printed_is_no_success(
+    closed: str, code: int, boom: list[str], environment: Env
+) -> None:
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", *boom, "say"]
+    assert run(command, environment).returncode == code
 
 
 def test_stdout_is_utf8_whatever_the_locale(boom: list[str], environment: Env) -> None:

@@ -16,8 +16,8 @@ from servers import Body, serve
 from solving import answer, picture
 
 from virc.reasoning.protocol import own_protocol
+from virc.solving import progress
 from virc.tools import registry as tools
-from virc_cli.solving import many
 
 
 def test_every_row_gets_one_line(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_another_chat_protocol_is_refused_for_a_file_that_has_answers(
     with serve(echo) as server:
         assert batch(problems(image, 1), server, "--protocol", tmp_path / "a").code == 0
         done = batch(problems(image, 1, 2), server, "--protocol", tmp_path / "b")
-        assert (done.code, "made with chat protocol " in done.err) == (3, True)
+        assert (done.code, "made with chat_protocol " in done.err) == (3, True)
         assert batch(problems(image, 1, 2), server, "--protocol", tmp_path / "a").code == 0
 
 
@@ -232,7 +232,7 @@ def test_progress_is_told_now_and_then(
 ) -> None:
     with serve(echo) as server:
         quiet = batch(problems(image, *range(4)), server)
-        monkeypatch.setattr(many, "_PROGRESS_SECONDS", 0)
+        monkeypatch.setattr(progress, "_SECONDS", 0)
         told = batch(problems(image, *range(4, 8)), server)
     assert quiet.err.count(" rows: ") == 1
     assert told.err.count(" rows: ") == 5

@@ -9,7 +9,8 @@ from virc.reasoning.calls import Call
 from virc.reasoning.grammar import TAGS, CallForm, Grammar
 from virc.reasoning.session import Rejected, Unit
 from virc.solving.one import Piece
-from virc_cli.solving.narrate import Narrator, Thoughts
+from virc.solving.thoughts import Thoughts
+from virc_cli.commands.solve.run import Narrator
 
 BARE = Grammar(think=None, calls=(CallForm(body="arguments", tool="zoom_image"),))
 PLAIN = Grammar(calls=(), answer=None)

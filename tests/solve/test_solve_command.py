@@ -19,7 +19,7 @@ from virc.core.seeds import derived
 from virc.models.chat_protocol import ChatProtocol
 from virc.models.load import Opened
 from virc.reasoning.protocol import Protocol
-from virc_cli.solving import setup
+from virc.solving import setup
 
 
 @pytest.fixture

@@ -166,7 +166,7 @@ def test_a_fault_in_the_words_is_found_with_its_line(
 
 def test_a_system_without_tools_has_none_and_words_of_its_own(mine: Path) -> None:
     mine.write_text(
-        'name: mine\ntools: none\nwording: {system: "", first: "{question}", grammar: {calls: []}}\n'
+        'name: mine\ntools: none\nchat_protocol: {system: "", first: "{question}", grammar: {calls: []}}\n'
     )
     assert check(mine) == []
     protocol = chat_protocol.of_system(systems.load(mine)).protocol

@@ -43,7 +43,7 @@ def test_page_shows_question_answer_model_and_every_unit_in_order() -> None:
 def test_coordinates_of_the_boxes_and_origin_of_the_chat_protocol_are_stated_whatever_else_is() -> None:
     page = Page(render_page(*solved(), META | {"device": "cpu"}))
     facts = [data for tag, data in page.texts if tag in ("dt", "dd")]
-    assert ("ChatProtocol", "own") in pairwise(facts)
+    assert ("Chat protocol", "own") in pairwise(facts)
     assert ("Coordinates", "pixel") in pairwise(facts)
 
 

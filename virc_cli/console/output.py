@@ -14,38 +14,40 @@ from virc.core.errors import (
     ConfigError,
     DataError,
     EngineError,
+    ErrorFields,
     NetworkError,
     NoAnswerError,
     SetupError,
     UsageError,
     VircError,
+    fields_of,
 )
 
 
 class CancelledError(VircError):
     """Ctrl-C."""
 
-    kind = "interrupted"
+    kind, code = "interrupted", 130
 
 
 class TerminatedError(VircError):
     """SIGTERM."""
 
-    kind = "terminated"
+    kind, code = "terminated", 143
 
 
 EXIT_CODES: dict[type[BaseException], tuple[int, str]] = {
-    VircError: (1, "failure"),
-    UsageError: (2, "wrong usage"),
-    ConfigError: (3, "config, model or protocol"),
-    SetupError: (4, "environment or hardware"),
-    DataError: (5, "data"),
-    NetworkError: (6, "network or checksum"),
-    EngineError: (7, "engine"),
-    NoAnswerError: (8, "no answer"),
-    CancelledError: (130, "Ctrl-C"),
+    VircError: (VircError.code, "failure"),
+    UsageError: (UsageError.code, "wrong usage"),
+    ConfigError: (ConfigError.code, "config, model or protocol"),
+    SetupError: (SetupError.code, "environment or hardware"),
+    DataError: (DataError.code, "data"),
+    NetworkError: (NetworkError.code, "network or checksum"),
+    EngineError: (EngineError.code, "engine"),
+    NoAnswerError: (NoAnswerError.code, "no answer"),
+    CancelledError: (CancelledError.code, "Ctrl-C"),
     BrokenPipeError: (141, "stdout closed by its reader"),
-    TerminatedError: (143, "SIGTERM"),
+    TerminatedError: (TerminatedError.code, "SIGTERM"),
 }
 """Exception class -> exit code and its meaning; `virc --help` prints this table."""
 
@@ -58,15 +60,9 @@ def exit_code(error: BaseException) -> int:
     return next((EXIT_CODES[cls][0] for cls in type(error).__mro__ if cls in EXIT_CODES), 1)
 
 
-def error_class(code: int) -> type[VircError]:
-    """The class of errors with an exit code; `EngineError` for any other code, as of a process that was killed."""
-    classes = {number: kind for kind, (number, _) in EXIT_CODES.items() if issubclass(kind, VircError)}
-    return classes.get(code, EngineError)
-
-
-def error_fields(error: VircError) -> dict[str, object]:
-    """The `error` object of `--json` and of a batch row: code, kind, message, hint."""
-    return {"code": exit_code(error), "kind": error.kind, "message": error.message, "hint": error.hint}
+def error_fields(error: VircError) -> ErrorFields:
+    """The `error` object of `--json`."""
+    return fields_of(error)
 
 
 def know(**fields: object) -> None:
@@ -86,7 +82,7 @@ def emit(fields: Mapping[str, object]) -> None:
 
 def emit_failure(schema: str, error: VircError, fields: Mapping[str, object]) -> None:
     """Print the `--json` object of a failed command: what success looks like, with `error` filled."""
-    emit({"schema": schema, **fields, **_known, "error": error_fields(error)})
+    emit({"schema": schema, **fields, **_known, "error": fields_of(error)})
 
 
 def line(text: str) -> None:

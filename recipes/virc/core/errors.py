@@ -12,6 +12,8 @@ class VircError(Exception):
     """
 
     kind = "failure"
+    code = 1
+    """Exit code of the command that ends with it."""
     everywhere = False
     """Whether any other request would fail alike: the endpoint is down, or refuses the key or the model."""
 
@@ -24,31 +26,31 @@ class VircError(Exception):
 class UsageError(VircError):
     """The command line itself is wrong."""
 
-    kind = "usage"
+    kind, code = "usage", 2
 
 
 class ConfigError(VircError):
     """A setting, model name, protocol or endpoint answer (400, 401, 403, 404) is wrong."""
 
-    kind = "config"
+    kind, code = "config", 3
 
 
 class SetupError(VircError):
     """This machine lacks an extra, a device or the memory."""
 
-    kind = "environment"
+    kind, code = "environment", 4
 
 
 class DataError(VircError):
     """An image, a row or a file given as data is wrong."""
 
-    kind = "data"
+    kind, code = "data", 5
 
 
 class NetworkError(VircError):
     """A server is unreachable, times out, keeps failing or answers garbage."""
 
-    kind = "network"
+    kind, code = "network", 6
     broken = False
     """Whether there was no connection, or it broke before the answer was whole: asked again, it may answer."""
 
@@ -56,26 +58,27 @@ class NetworkError(VircError):
 class EngineError(VircError):
     """A model or engine ran and failed."""
 
-    kind = "engine"
+    kind, code = "engine", 7
 
 
 class NoAnswerError(VircError):
     """The model finished without an answer it stands by."""
 
-    kind = "no_answer"
+    kind, code = "no_answer", 8
 
 
 class ErrorFields(TypedDict):
     """A `VircError` as JSON."""
 
+    code: NotRequired[int]
     kind: str
     message: str
     hint: NotRequired[str | None]
 
 
 def fields_of(error: VircError) -> ErrorFields:
-    """An error as another process gets it."""
-    return {"kind": error.kind, "message": error.message, "hint": error.hint}
+    """The `error` object of `--json`, of a batch row, and of another process."""
+    return {"code": error.code, "kind": error.kind, "message": error.message, "hint": error.hint}
 
 
 def error_of(fields: ErrorFields) -> VircError:

@@ -32,3 +32,23 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) 
     names = sorted(known)
     near = nearest(word, names)
     return f"did you mean {near!r}?" if near else otherwise or f"there are {', '.join(names)}"
+
+
+def sized(count: float) -> str:
+    """A number of bytes in the unit that fits."""
+    for unit in ("bytes", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.4g} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def duration(seconds: float) -> str:
+    """A time in the units that fit."""
+    if seconds < 120:
+        return f"{max(1.0, seconds):.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"

@@ -1,5 +1,1 @@
-"""Makes a model of a checkpoint: shards, an adapter or a whole checkpoint."""
-
-from virc.merging.build import merge
-
-__all__ = ["merge"]
+"""`virc merge`: a checkpoint becomes a model."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from virc.core.errors import DataError, NetworkError, VircError
+from virc.core.errors import DataError, NetworkError, VircError, fields_of
 from virc.core.result_log import Claims
 from virc.core.seeds import derived
 from virc.core.text import clause
@@ -197,19 +197,16 @@ def made_with(known: Fields) -> Fields:
     return shared
 
 
-def as_line(
-    done: RowDone, known: Mapping[str, object], error: Mapping[str, object] | None, schema: str = SCHEMA
-) -> bytes:
+def as_line(done: RowDone, known: Mapping[str, object], schema: str = SCHEMA) -> bytes:
     """A row's line of output, without its newline.
 
     Args:
-        known: what stands in every line.
-        error: `done.error` as an object.
-        schema: what the line calls itself.
+        known: the fields of every line.
+        schema: of the line.
     """
     row = done.row
     fields = {"schema": schema, "id": row.id, "row": row.digest, **known, **done.fields}
-    fields |= {"error": error, "input": row.passed}
+    fields |= {"error": fields_of(done.error) if done.error else None, "input": row.passed}
     text = json.dumps(
         fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=msgspec.to_builtins
     )

@@ -25,21 +25,17 @@ FAILURE: dict[str, object] = {
 def command(
     file: Annotated[
         str,
-        typer.Argument(
-            metavar="FILE", help="JSONL rows: id, image or images, question, answer; - for stdin."
-        ),
+        typer.Argument(metavar="FILE", help="JSONL rows of problems with answers; - for stdin."),
     ],
     to: Annotated[
         str,
-        typer.Option(
-            metavar="DIR|FILE.jsonl", help="Where trajectories go; taken up again where it stopped."
-        ),
+        typer.Option(metavar="DIR|FILE.jsonl", help="Write trajectories here; a rerun resumes."),
     ],
     n: Annotated[
-        int, typer.Option("--samples", min=1, max=1000, metavar="N", help="Rollouts of a problem.")
+        int, typer.Option("--samples", min=1, max=1000, metavar="N", help="Rollouts of each problem.")
     ] = 8,
     keep: Annotated[
-        int, typer.Option(min=1, max=1000, metavar="N", help="Most trajectories kept of a problem.")
+        int, typer.Option(min=1, max=1000, metavar="N", help="Most trajectories kept of each problem.")
     ] = 2,
     model: options.Model = None,
     endpoint: options.Endpoint = None,
@@ -52,19 +48,24 @@ def command(
     max_tokens: options.MaxTokens = None,
     max_turns: options.MaxTurns = 16,
     timeout: options.Timeout = None,
-    temperature: Annotated[float, typer.Option(metavar="T", help="Of every reply.")] = 1.0,
+    temperature: Annotated[float, typer.Option(metavar="T", help="Of every reply; 0 is greedy.")] = 1.0,
     seed: options.Seed = 0,
     device: options.Device = None,
     offline: options.Offline = False,
     concurrency: options.Concurrency = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
 ) -> None:
-    """Let a model solve each problem several times, and keep the solutions whose answer is right to train on.
+    """Sample solutions, and keep the right ones to train on.
 
-    A solution is kept if every turn of it is exact and its answer is the row's, by rule. What there is after a
-    stop is taken up by the same command.
+    A solution is kept if every turn of it is exact and its answer is the row's, by rule. The same command resumes after
+    a stop.
     """
+    from virc.core.events import Reporter
+    from virc.data.sample.run import sample_file
     from virc.solving.one import SolveConfig
-    from virc_cli.solving import sampling, setup
+    from virc.solving.setup import set_up
+    from virc_cli.console import events, output
 
     flags = {
         "model": model,
@@ -77,5 +78,11 @@ def command(
         "timeout": timeout,
     }
     config = SolveConfig(temperature=temperature, seed=seed, samples=n, max_turns=max_turns)
-    chosen = setup.set_up(flags, config, protocol, None, offline, options.names_of(tools))
-    sampling.run(chosen, file, to, keep, concurrency, as_json, FAILURE)
+    setup = set_up(flags, config, protocol, None, offline, options.names_of(tools))
+    with events.printed(quiet, verbose) as on_event:
+        report = Reporter(on_event)
+        fields = sample_file(setup, file, to, keep, concurrency, report, lambda known: output.know(**known))
+    if as_json:
+        output.emit({"schema": "virc.data.sample/1", **FAILURE, **fields, "error": None})
+    else:
+        output.line(fields["to"])

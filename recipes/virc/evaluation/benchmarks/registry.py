@@ -55,7 +55,7 @@ class Benchmark(Protocol):
         """
 
 
-class Found(msgspec.Struct, frozen=True):
+class LocalBenchmark(msgspec.Struct, frozen=True):
     """A benchmark on this machine.
 
     Args:
@@ -81,7 +81,7 @@ def get(name: str) -> Benchmark:
     return cast(Benchmark, discovery.module("virc.evaluation.benchmarks", name.replace("-", "_")))
 
 
-def find(name: str, workspace: Path, split: str | None = None) -> Found:
+def find(name: str, workspace: Path, split: str | None = None) -> LocalBenchmark:
     """Find the problems that a name stands for.
 
     Args:
@@ -179,7 +179,7 @@ def data_url(image: bytes) -> str:
     return f"data:application/octet-stream;base64,{base64.b64encode(image).decode()}"
 
 
-def _published(benchmark: Benchmark, folder: Path, split: str | None) -> Found:
+def _published(benchmark: Benchmark, folder: Path, split: str | None) -> LocalBenchmark:
     if split and split not in benchmark.SPLITS:
         if not benchmark.SPLITS:
             raise UsageError(f"{benchmark.NAME} has no splits", "leave the split away")
@@ -187,7 +187,7 @@ def _published(benchmark: Benchmark, folder: Path, split: str | None) -> Found:
             f"{benchmark.NAME} has no split {plain(split, 80)}", did_you_mean(split, benchmark.SPLITS)
         )
     chosen = split or next(iter(benchmark.SPLITS), None)
-    return Found(benchmark.NAME, folder, partial(benchmark.rows, folder, chosen), published=True)
+    return LocalBenchmark(benchmark.NAME, folder, partial(benchmark.rows, folder, chosen), published=True)
 
 
 def _folder(benchmark: Benchmark, workspace: Path) -> Path:
@@ -215,7 +215,7 @@ def _letters(name: str) -> str:
     return re.sub(r"[-_ ]", "", name).lower()
 
 
-def _own(path: Path, split: str | None) -> Found:
+def _own(path: Path, split: str | None) -> LocalBenchmark:
     """A file of problems, or the one in a folder."""
     from virc.data.formats import batch
     from virc.data.formats.registry import only_source
@@ -234,7 +234,7 @@ def _own(path: Path, split: str | None) -> Found:
         )
     named = path.resolve().name if whole else file.stem
     printable = "".join(character if character.isprintable() else "_" for character in named)
-    return Found(printable.strip(". ") or "problems", file.parent, partial(_lines, file))
+    return LocalBenchmark(printable.strip(". ") or "problems", file.parent, partial(_lines, file))
 
 
 def _lines(file: Path) -> Iterator[Row]:

@@ -1,14 +1,14 @@
-"""Problems asked by a harness that others keep: lmms-eval, in an environment of its own, through any endpoint.
+"""Problems asked by lmms-eval, in an environment of its own, through any endpoint.
 
-Everything lies in the folder of the evaluation:
+Everything is in the folder of the evaluation:
 
     harness/task/               our problems as a task of lmms-eval
-    harness/MODEL.yaml          what it is started with
-    harness/MODEL.log           what it says
+    harness/MODEL.yaml          the configuration it is started with
+    harness/MODEL.log           what it prints
     harness/MODEL/              what it writes: TIME_results.json, TIME_samples_TASK.jsonl
 
-It asks what it is told to ask and counts by its own rules; the answers to our problems are also held against the rows
-as `virc eval` does. Read in lmms-eval 0.7.3: `models/chat/openai.py`, `protocol.py`, `api/task.py`, `__main__.py`.
+lmms-eval counts by its own rules; the answers to our problems are also scored as `virc eval` does. Read in lmms-eval
+0.7.3: `models/chat/openai.py`, `protocol.py`, `api/task.py`, `__main__.py`.
 """
 
 import re
@@ -24,10 +24,11 @@ from virc.core.files import contents, expanded, is_file
 from virc.core.plan import Plan, Step
 from virc.core.text import clause, plain
 from virc.engines import environment as engines
-from virc.evaluation import evaluate
+from virc.evaluation.answers import AnswerLine
 from virc.evaluation.benchmarks import registry as benchmarks
-from virc.evaluation.evaluate import Line, Problem
+from virc.evaluation.problems import EvalProblem
 from virc.evaluation.summary import Score, score
+from virc.evaluation.verdicts import verdicts_by_rule
 from virc.solving.rows import Row, file_name
 
 ENGINE = "eval"
@@ -36,12 +37,13 @@ AT_ONCE = 16
 
 _MOST_RESULTS = 2**30  # bytes
 _FAILED = "[LMMS_EVAL_REQUEST_FAILED"
-# Of lmms-eval; the client below it tries each thrice. How long it waits, 600 s, cannot be said: `timeout` is not used.
+# Of lmms-eval; the client below it tries each three times. Its timeout is 600 s, and cannot be set.
 _TRIES = 2
 _PROGRESS = re.compile(rb"Model Responding:[^\r\n]*?\| (\d+)/(\d+) ")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_URL = re.compile(r"data:|https?://", re.IGNORECASE)
 _OF_OPENAI = re.compile(r"o1|o3|o4|gpt-5")
-# The answer is text, whatever number it looks like: the field is compared as it stands.
+# The answer is text, also where it looks like a number: the field is compared as it is.
 _TASK = """\
 task: {name}
 dataset_path: json
@@ -104,14 +106,14 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What came of a model.
+    """What lmms-eval reports of a model.
 
     Args:
         problems: how many it asked about.
         answered: requests that were answered.
         failures: why the others were not, one for each.
         texts: place in the task -> reply, of a task without parts.
-        results: the harness's own file.
+        results: the file of results.
     """
 
     figures: Sequence[Figure]
@@ -134,7 +136,7 @@ class _Results(msgspec.Struct):
     usage: dict[str, Any] = {}
 
 
-class Run(msgspec.Struct, frozen=True):
+class HarnessRun(msgspec.Struct, frozen=True):
     """One model's part of an evaluation by the harness.
 
     Args:
@@ -149,7 +151,7 @@ class Run(msgspec.Struct, frozen=True):
 
     @property
     def place(self) -> Path:
-        """Where everything of the harness lies."""
+        """The folder of all that is the harness's."""
         return self.folder / "harness"
 
     @property
@@ -159,25 +161,25 @@ class Run(msgspec.Struct, frozen=True):
 
     @property
     def log(self) -> Path:
-        """What it says."""
+        """What it prints."""
         return self.place / f"{file_name(self.model)}.log"
 
     @property
     def config(self) -> Path:
-        """What it is started with."""
+        """Its configuration."""
         return self.place / f"{file_name(self.model)}.yaml"
 
     @property
     def cache(self) -> Path:
-        """Where it keeps our problems in its own form while it runs."""
+        """Its copy of our problems while it runs."""
         return self.place / "cache"
 
     def results(self) -> set[Path]:
-        """The files of results that there are."""
+        """The files of results."""
         return set(self.place.glob("*/*_results.json"))
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class HarnessSettings(msgspec.Struct, frozen=True):
     """What the harness is to do.
 
     Args:
@@ -185,7 +187,7 @@ class Wanted(msgspec.Struct, frozen=True):
         api_key: of the endpoint.
         sampling: of every reply.
         own: whether the task is made of our problems.
-        take: only the first so many, of a task of its own.
+        limit: only the first so many, of a task of its own.
         offline: nothing is fetched.
         hub_token: of the user, for a task of its own that lies on the hub.
     """
@@ -195,7 +197,7 @@ class Wanted(msgspec.Struct, frozen=True):
     sampling: Sampling
     own: bool
     at_once: int = AT_ONCE
-    take: int | None = None
+    limit: int | None = None
     offline: bool = False
     hub_token: str | None = None
 
@@ -227,7 +229,7 @@ def task_of(name: str, own: bool) -> str:
     return name
 
 
-def plan(run: Run, wanted: Wanted, python: Path, recipes: Path) -> Plan:
+def plan(run: HarnessRun, settings: HarnessSettings, python: Path, recipes: Path) -> Plan:
     """The process and its files, but for the problems (`row_of`).
 
     Args:
@@ -235,47 +237,52 @@ def plan(run: Run, wanted: Wanted, python: Path, recipes: Path) -> Plan:
         recipes: folder with the code of this package.
 
     Raises:
-        ConfigError: lmms-eval cannot be told that address, model or folder.
+        ConfigError: lmms-eval cannot take that address, model or folder.
     """
     config = {
         "model": "openai",
         "model_args": _arguments(
-            base_url=wanted.endpoint,
+            base_url=settings.endpoint,
             model_version=run.model,
-            num_concurrent=wanted.at_once,
+            num_concurrent=settings.at_once,
             max_retries=_TRIES,
         ),
         "tasks": run.task,
         "output_path": str(run.place),
         "log_samples": True,
-        # A task of its own bounds a reply by what an answer takes, which no thought or look has room in.
+        # A task of its own limits a reply to the length of an answer, too short for thoughts and tool calls.
         "gen_kwargs": _arguments(
-            max_new_tokens=wanted.sampling.max_tokens,
-            temperature=wanted.sampling.temperature,
-            seed=wanted.sampling.seed,
+            max_new_tokens=settings.sampling.max_tokens,
+            temperature=settings.sampling.temperature,
+            seed=settings.sampling.seed,
         ),
     }
     files = {}
-    if wanted.own:
-        _check_folder(run.problems)
+    if settings.own:
+        if re.search(
+            r"[*?\[\]{}]", str(run.problems)
+        ):  # the library that reads them takes the path for a pattern
+            sentence = f"lmms-eval cannot read a folder with such a name: {run.problems.parent}"
+            raise ConfigError(sentence, "use another --to")
         config["include_path"] = str(run.problems.parent)
         files[str(run.problems.with_name(f"{run.task}.yaml"))] = _TASK.format(name=run.task)
-    elif wanted.take:
-        config["limit"] = wanted.take
+    elif settings.limit:
+        config["limit"] = settings.limit
     files[str(run.config)] = msgspec.yaml.encode(config).decode()
     argv = (str(python), "-m", "lmms_eval", "--config", str(run.config))
-    return Plan(Step(argv, f"have lmms-eval ask {run.model}", _environment(run, wanted, recipes)), files)
+    return Plan(Step(argv, f"have lmms-eval ask {run.model}", _environment(run, settings, recipes)), files)
 
 
 def warnings_of(model: str) -> list[str]:
     """What a user should know of how lmms-eval asks a model of that name."""
-    sentence = (
+    if not _OF_OPENAI.search(model):
+        return []
+    return [
         f"lmms-eval takes {model} for a model of OpenAI's, by its name, and asks it without a temperature"
-    )
-    return [sentence] if _OF_OPENAI.search(model) else []
+    ]
 
 
-def row_of(row: Row, problem: Problem, base: Path, offline: bool) -> dict[str, Any]:
+def row_of(row: Row, problem: EvalProblem, base: Path, offline: bool) -> dict[str, Any]:
     """A problem as it stands in the task.
 
     Args:
@@ -286,7 +293,9 @@ def row_of(row: Row, problem: Problem, base: Path, offline: bool) -> dict[str, A
         "id": str(problem.id),
         "question": row.question,
         "answer": problem.key.answer,
-        "images": [_placed(source, base) for source in row.images],
+        "images": [
+            each if _URL.match(each) else str((base / expanded(each)).absolute()) for each in row.images
+        ],
         "offline": offline,
     }
 
@@ -297,7 +306,7 @@ def progress(log: bytes) -> tuple[int, int] | None:
     return (int(found[-1][0]), int(found[-1][1])) if found else None
 
 
-def failure(run: Run, log: str, code: int | None) -> VircError:
+def failure(run: HarnessRun, log: str, code: int | None) -> VircError:
     """What is raised where it wrote no results; it ends with 0 also then."""
     text = _COLOUR.sub("", log)
     if "Tasks not found: " in text:
@@ -307,7 +316,7 @@ def failure(run: Run, log: str, code: int | None) -> VircError:
         )
     said = re.findall(r"Error during evaluation: (.*?)(?:\. Please set |$)", text, re.MULTILINE)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    reason = said[-1] if said else lines[-1] if lines else "it said nothing"
+    reason = said[-1] if said else lines[-1] if lines else "it printed nothing"
     return EngineError(
         f"lmms-eval wrote no results: exit code {code}, {plain(reason, 300)}", f"see {run.log}"
     )
@@ -336,35 +345,37 @@ def read(results: Path, task: str, secret: str | None = None) -> Outcome:
         ],
         problems=len(samples),
         answered=usage.n_api_calls,
-        failures=[_without(secret, sample.failure) for sample in samples if sample.failure],
+        failures=[
+            failure.replace(secret or "\0", "***") for sample in samples if (failure := sample.failure)
+        ],
         texts={sample.doc_id: sample.text for sample in parts.get(task, [])},
         results=results,
     )
 
 
-def by_rule(problems: Mapping[str, Problem], model: str, texts: Mapping[int, str]) -> Score:
+def by_rule(problems: Mapping[str, EvalProblem], model: str, texts: Mapping[int, str]) -> Score:
     """How many of our problems are right as `virc eval` counts, by rule and algebra.
 
     Args:
         texts: place of a problem, from 0 -> reply; a problem without one is not right.
     """
     lines = {
-        id: Line(id, problem.digest, model, texts.get(at) or None, None)
+        id: AnswerLine(id, problem.digest, model, texts.get(at) or None, None)
         for at, (id, problem) in enumerate(problems.items())
     }
-    verdicts = evaluate.verdicts_by_rule(problems, {model: lines})
+    verdicts = verdicts_by_rule(problems, {model: lines})
     return score((model, id) in verdicts and verdicts[model, id].right for id in problems)
 
 
-def _environment(run: Run, wanted: Wanted, recipes: Path) -> dict[str, str]:
-    fetches = not wanted.own and not wanted.offline
+def _environment(run: HarnessRun, settings: HarnessSettings, recipes: Path) -> dict[str, str]:
+    fetches = not settings.own and not settings.offline
     return {
         **engines.environment(recipes),
-        "OPENAI_API_KEY": wanted.api_key or "none",
+        "OPENAI_API_KEY": settings.api_key or "none",
         # Tasks of its own that have a judge would send it this key; now it goes to the endpoint or nowhere.
-        "OPENAI_BASE_URL": wanted.endpoint,
-        "OPENAI_API_BASE": wanted.endpoint,
-        "OPENAI_API_URL": f"{wanted.endpoint.rstrip('/')}/chat/completions",
+        "OPENAI_BASE_URL": settings.endpoint,
+        "OPENAI_API_BASE": settings.endpoint,
+        "OPENAI_API_URL": f"{settings.endpoint.rstrip('/')}/chat/completions",
         # What the client finds in these it sends too, and they are meant for another service.
         "OPENAI_ORG_ID": "",
         "OPENAI_PROJECT_ID": "",
@@ -372,10 +383,10 @@ def _environment(run: Run, wanted: Wanted, recipes: Path) -> dict[str, str]:
         "PYTHON_DOTENV_DISABLED": "1",  # it reads every .env above its own folder
         # It writes the token that it finds under this name into its log; the hub's library knows the other as well.
         "HF_TOKEN": "",
-        "HUGGING_FACE_HUB_TOKEN": (wanted.hub_token or "") if fetches else "",
+        "HUGGING_FACE_HUB_TOKEN": (settings.hub_token or "") if fetches else "",
         **({"HF_HUB_OFFLINE": "", "TRANSFORMERS_OFFLINE": ""} if fetches else {}),
         # Problems that were changed would be taken from the cache of those before.
-        **({"LMMS_EVAL_DATASETS_CACHE": str(run.cache)} if wanted.own else {}),
+        **({"LMMS_EVAL_DATASETS_CACHE": str(run.cache)} if settings.own else {}),
         "LMMS_IMAGE_ENCODE_FORMAT": "PNG",  # a JPEG of 85 would blur the labels
         "TQDM_MININTERVAL": "2",
         # The model is elsewhere; a GPU, or a job of several processes that virc is a part of, would be waited for.
@@ -394,23 +405,8 @@ def _arguments(**given: object) -> str:
             re.search(r"[,\s\"'{}\[\]]", text) or re.fullmatch(r"(?i)true|false|inf|nan|[-+.\d_e]+", text)
         ):
             what = {"base_url": "the address", "model_version": "the model's name"}[name]
-            raise ConfigError(f"lmms-eval cannot be told {what} {plain(text, 80)}", "serve it under another")
+            raise ConfigError(f"lmms-eval cannot take {what} {plain(text, 80)}", "serve it under another")
     return ",".join(f"{name}={value}" for name, value in given.items())
-
-
-def _check_folder(path: Path) -> None:
-    """The library that reads the problems takes the path for a pattern."""
-    if re.search(r"[*?\[\]{}]", str(path)):
-        raise ConfigError(
-            f"lmms-eval cannot read a folder with such a name: {path.parent}", "use another --to"
-        )
-
-
-def _placed(source: str, base: Path) -> str:
-    """A path from the root on; a URL as it is."""
-    if re.match(r"data:|https?://", source, re.IGNORECASE):
-        return source
-    return str((base / expanded(source)).absolute())
 
 
 def _samples(results: Path, task: str) -> list[Sample]:
@@ -423,19 +419,11 @@ def _figures(found: _Results, task: str, values: Mapping[str, Any]) -> list[Figu
     of = found.samples.get(task, {}).get("effective")
     numbers = {key: value for key, value in values.items() if type(value) in (int, float)}
     return [
-        Figure(task, metric, how, float(value), _number(numbers.get(f"{metric}_stderr,{how}")), of)
+        Figure(task, metric, how, float(value), numbers.get(f"{metric}_stderr,{how}"), of)
         for key, value in numbers.items()
         for metric, comma, how in (key.partition(","),)
         if comma and "_stderr" not in metric
     ]
-
-
-def _without(secret: str | None, text: str) -> str:
-    return text.replace(secret, "***") if secret else text
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
 
 
 def _text(reply: Any) -> str:

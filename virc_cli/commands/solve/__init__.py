@@ -28,9 +28,9 @@ FAILURE: dict[str, object] = {
 
 def explain_usage(args: Sequence[str], error: "UsageError") -> "UsageError | None":
     """A better error for what the shell usually makes of a question."""
-    from virc_cli.solving import hints
+    from virc_cli.commands.solve import hints
 
-    return hints.explain(args, error)
+    return hints.explain(args, error, hints.flags_of(command))
 
 
 def command(
@@ -42,10 +42,10 @@ def command(
         str | None, typer.Argument(metavar="QUESTION", help="In single quotes.", show_default=False)
     ] = None,
     more_images: Annotated[
-        list[str] | None, typer.Option("--image", metavar="FILE", help="One more picture; may be repeated.")
+        list[str] | None, typer.Option("--image", metavar="FILE", help="One more picture; repeatable.")
     ] = None,
     question_file: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Read the question from a file, - for standard input.")
+        str | None, typer.Option(metavar="FILE", help="Read the question from a file; - for stdin.")
     ] = None,
     model: options.Model = None,
     endpoint: options.Endpoint = None,
@@ -54,10 +54,10 @@ def command(
     tools: options.Tools = None,
     as_json: options.Json = False,
     trace: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Keep conversation, images and a page to look at.")
+        str | None, typer.Option(metavar="DIR", help="Write conversation, images and a page here.")
     ] = None,
     samples: Annotated[
-        int, typer.Option(min=1, max=1000, metavar="N", help="Independent answers; the commonest is given.")
+        int, typer.Option(min=1, max=1000, metavar="N", help="Answers; the commonest is given.")
     ] = 1,
     family: options.Family = None,
     max_pixels: options.MaxPixels = None,
@@ -69,21 +69,28 @@ def command(
     device: options.Device = None,
     offline: options.Offline = False,
     batch: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="JSONL rows: id, image or images, question; - for stdin."),
+        str | None, typer.Option(metavar="FILE", help="Solve the rows of a JSONL file; - for stdin.")
     ] = None,
-    out: Annotated[
-        str | None,
-        typer.Option("--to", metavar="FILE", help="Answers to a batch; taken up again where it stopped."),
+    to: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write batch answers here; a rerun resumes.")
     ] = None,
     concurrency: options.Concurrency = None,
+    quiet: options.Quiet = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print tokens and rejected replies, too.")
+    ] = False,
 ) -> None:
-    """Answer a question about a picture: thoughts on stderr, the answer alone on stdout.
+    """Answer a question about a picture.
 
-    The picture goes nowhere but to the endpoint you name. `--endpoint none` asks no endpoint.
+    The answer alone is printed on stdout; thoughts and tool calls are printed on stderr.
+
+    A batch row has id, image or images, and question. The picture is sent to no one but the endpoint that you name.
     """
+    from virc.core.events import Reporter
     from virc.solving.one import SolveConfig
-    from virc_cli.solving import hints, setup
+    from virc.solving.setup import set_up
+    from virc_cli.commands.solve import hints, run
+    from virc_cli.console import events
 
     flags = {
         "model": model,
@@ -99,14 +106,13 @@ def command(
     if batch is not None:
         hints.check_batch(image, question, question_file, more_images, as_json)
     else:
-        hints.check_one(image, question, out, concurrency)
-    chosen = setup.set_up(flags, config, protocol, trace, offline, options.names_of(tools))
-    if batch is not None:
-        from virc_cli.solving import many
-
-        many.run(chosen, batch, out, concurrency, FAILURE)
-    else:
-        from virc_cli.solving import one
-
+        hints.check_one(image, question, to, concurrency)
+    setup = set_up(flags, config, protocol, trace, offline, options.names_of(tools))
+    with events.printed(quiet, verbose) as on_event:
+        report = Reporter(on_event)
+        if batch is not None:
+            run.batch(setup, batch, to, concurrency, FAILURE, report)
+            return
         sources = [str(image), *(more_images or [])]
-        one.run(chosen, sources, one.read_question(question, question_file, sources), as_json, FAILURE)
+        asked = hints.read_question(question, question_file, sources, report)
+        run.one(setup, sources, asked, as_json, FAILURE, report, quiet, verbose)

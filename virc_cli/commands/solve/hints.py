@@ -1,26 +1,32 @@
-"""What the shell made of a command line, and what was meant: one exact hint for each usual mistake."""
+"""One exact hint for each usual mistake on the command line of `virc solve`."""
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 from inspect import signature
 from typing import get_args
 
 from virc.core.errors import UsageError
+from virc.core.events import Reporter
 from virc.core.files import is_file
 
 _URL = re.compile(r"(https?://|data:)", re.IGNORECASE)
 
 
-def explain(words: Sequence[str], error: UsageError) -> UsageError | None:
+def explain(words: Sequence[str], error: UsageError, flags: Set[str]) -> UsageError | None:
     """A better error for a command line that the parser refused, or None.
 
     Args:
-        words: what stands after `virc solve`.
-        error: what the parser said.
+        words: those after `virc solve`.
+        error: of the parser.
+        flags: options that take no value.
     """
-    options, free = split(words)
+    options, free = split(words, flags)
     if error.message.startswith("no such option"):
+        picture = next((word for word in words if word.startswith("-") and is_file(word)), None)
+        if picture is not None:
+            line = ["./" + word if word == picture else word for word in words]
+            return UsageError(f"the picture {picture} looks like an option", _line(line))
         question = next((word for word in words if _is_dashed_text(word)), None)
         if question is None:
             return None
@@ -34,13 +40,13 @@ def explain(words: Sequence[str], error: UsageError) -> UsageError | None:
     return None
 
 
-def check_one(image: str | None, question: str | None, out: str | None, concurrency: int | None) -> None:
+def check_one(image: str | None, question: str | None, to: str | None, concurrency: int | None) -> None:
     """Refuse image and question that were mixed up, and options of a batch.
 
     Raises:
         UsageError: the two are swapped, the question is a second picture, or there is no image.
     """
-    if out is not None or concurrency is not None:
+    if to is not None or concurrency is not None:
         raise UsageError(
             "--to and --concurrency belong to --batch", "virc solve --batch in.jsonl --to out.jsonl"
         )
@@ -70,23 +76,45 @@ def check_batch(
         UsageError: an image, a question or --json is given beside --batch.
     """
     if image is not None or question is not None or question_file is not None or more_images:
-        raise UsageError(
-            "with --batch, images and questions stand in its rows", "virc solve --batch in.jsonl"
-        )
+        raise UsageError("with --batch, images and questions are in its rows", "virc solve --batch in.jsonl")
     if as_json:
-        raise UsageError("--batch writes JSON anyway", "leave --json out")
+        raise UsageError("--batch writes JSON anyway", "virc solve --batch in.jsonl, without --json")
+
+
+def read_question(question: str | None, file: str | None, sources: Sequence[str], report: Reporter) -> str:
+    """The question: as typed, or from `--question-file`.
+
+    Raises:
+        UsageError: there is none, or two.
+        DataError: the file cannot be read or is empty.
+    """
+    from virc.solving import api
+
+    if file is None:
+        if question is None or not question.strip():
+            raise UsageError("there is no question", "virc solve IMAGE 'QUESTION'")
+        if question.count("$") % 2:
+            report.warn(
+                "the question has an odd number of $: the shell may have removed a part of it",
+                "put it in single quotes, or use --question-file FILE",
+            )
+        return question
+    if question is not None:
+        raise UsageError("there are two questions: QUESTION and --question-file", "leave one out")
+    if file == "-" and "-" in sources:
+        raise UsageError("standard input cannot be both image and question", "name a file for one of them")
+    return api.read_question(file)
 
 
 def is_image(word: str) -> bool:
-    """Whether a word can be meant as a picture: a file that is there, a URL, or standard input."""
+    """Whether a word can be a picture: a file that exists, a URL, or `-` for standard input."""
     return word == "-" or bool(_URL.match(word)) or is_file(word)
 
 
-def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
+def split(words: Sequence[str], flags: Set[str]) -> tuple[list[str], list[str]]:
     """The options with their values, and the free words."""
     options: list[str] = []
     free: list[str] = []
-    flags = _flags()
     rest = iter(words)
     for word in rest:
         if word == "--":
@@ -100,10 +128,8 @@ def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return options, free
 
 
-def _flags() -> set[str]:
-    """Options of `virc solve` that take no value."""
-    from virc_cli.commands.solve import command
-
+def flags_of(command: Callable[..., None]) -> set[str]:
+    """Options of a command that take no value."""
     flags = {"--help"}
     for parameter in signature(command).parameters.values():
         kind, *option = get_args(parameter.annotation)
@@ -127,7 +153,7 @@ def _too_many(options: Sequence[str], free: Sequence[str]) -> UsageError | None:
 
 
 def _is_dashed_text(word: str) -> bool:
-    """Whether a word begins with '-' and cannot be meant as an option: those are letters and dashes."""
+    """Whether a word begins with '-' and cannot be an option: those are letters and dashes."""
     return bool(re.match(r"-(?!-)", word)) and len(word) > 1 and not word[1:].replace("-", "").isalpha()
 
 

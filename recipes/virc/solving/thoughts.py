@@ -1,14 +1,7 @@
-"""Tells on stderr, while it happens, what the model thinks and where it looks."""
-
-import re
+"""The thoughts of a model in replies that are streamed."""
 
 from virc.reasoning.bodies import bare_start
 from virc.reasoning.grammar import TAGS, CallForm, Grammar, Mark, marks
-from virc.reasoning.protocol import Protocol
-from virc.reasoning.session import Rejected, Unit
-from virc.solving.one import Event, Look, Piece, Start
-from virc.solving.trace_page import in_words
-from virc_cli.console import output
 
 _BARE = CallForm().open
 """How a call begins that no mark opens."""
@@ -58,7 +51,6 @@ class Thoughts:
         return sorted(found + bare, key=lambda mark: mark.start)
 
     def _half(self, end: str) -> bool:
-        """Whether it may be the beginning of a mark."""
         begun = "".join(end.split())
         return bool(begun) and any(mark.startswith(begun) for mark in self._beginnings)
 
@@ -67,9 +59,7 @@ class Thoughts:
 
 
 class MarkedThoughts:
-    """The thoughts in a streamed reply of a stock model, which marks nothing else: until it is whole, what stands
-    outside of the marks may be its answer.
-    """
+    """The thoughts in a streamed reply of a stock model: text outside of the marks of a thought may be its answer."""
 
     _OPEN, _CLOSE = TAGS.think or ("", "")
 
@@ -101,53 +91,3 @@ class MarkedThoughts:
         """Characters at the end that may be the beginning of the end mark."""
         lengths = range(len(self._CLOSE) - 1, 0, -1)
         return next((length for length in lengths if self._text.endswith(self._CLOSE[:length])), 0)
-
-
-class Narrator:
-    """Told of every event of a problem. Thoughts are dim where there is colour, tool calls stand in words.
-
-    Args:
-        protocol: how replies are written; None: in our usual marks.
-    """
-
-    def __init__(self, protocol: Protocol | None = None) -> None:
-        self._grammar = protocol.grammar if protocol else TAGS
-        self._stock = protocol is not None and protocol.reading == "lenient"
-        self._thoughts = self._fresh()
-        self._line = ""  # what the current line of stderr holds
-
-    def __call__(self, event: Event) -> None:
-        """Tell of one event."""
-        if isinstance(event, Piece):
-            self._say(self._thoughts.feed(event.text))
-            return
-        if isinstance(event, Look):  # its unit has told where
-            return
-        if self._stock and isinstance(event, Unit):
-            self._say(self._thoughts.rest(event.think))
-        self._thoughts = self._fresh()
-        self.end()
-        if isinstance(event, Start):
-            if event.total > 1:
-                output.note(f"-- sample {event.number} of {event.total}")
-        elif isinstance(event, Rejected):
-            output.note(f"-> this reply cannot be used: {event.reason}")
-        elif event.call:
-            output.note(f"-> {in_words(event.call)}: image {event.shown}")
-
-    def _fresh(self) -> "Thoughts | MarkedThoughts":
-        return MarkedThoughts() if self._stock else Thoughts(self._grammar)
-
-    def end(self) -> None:
-        """End the line that was begun, so that what is said next begins one."""
-        if self._line:
-            output.note("")
-            self._line = ""
-
-    def _say(self, text: str) -> None:
-        text = re.sub(r"\n\s*", "\n", text)
-        if not self._line:
-            text = text.lstrip()
-        if text:
-            output.note(text, end="", dim=True)
-            self._line = text if "\n" not in text else text.rpartition("\n")[2]

@@ -41,20 +41,20 @@ class CropAblationName(StrEnum):
 
 
 class AgainstName(StrEnum):
-    """What figures are held against."""
+    """What figures are compared with."""
 
     paper = "paper"
 
 
 def benchmark_names(incomplete: str) -> list[str]:
-    """Benchmarks that begin so, for the shell's completion."""
+    """Names of benchmarks, for the shell's completion."""
     from virc.evaluation.benchmarks import registry as benchmarks
 
     return [name for name in benchmarks.names() if name.startswith(incomplete)]
 
 
 def explain_usage(args: Sequence[str], error: "UsageError") -> "UsageError | None":
-    """Name the benchmarks to who names none."""
+    """Name the benchmarks where none was named."""
     from virc.core.errors import UsageError
     from virc.evaluation.benchmarks import registry as benchmarks
 
@@ -68,46 +68,38 @@ def command(
         str,
         typer.Argument(
             metavar="BENCHMARK|FILE.jsonl",
-            help="A benchmark by its name, or rows of a batch with an answer each: `unreadable` is to be refused.",
+            help="A benchmark, or rows with answers.",
             autocompletion=benchmark_names,
         ),
     ],
     model: Annotated[
         list[str] | None,
-        typer.Option(metavar="MODEL", help="May be repeated; with an endpoint, names it serves."),
+        typer.Option(metavar="MODEL", help="Model; repeatable. With an endpoint, a served name."),
     ] = None,
     endpoint: options.Endpoint = None,
     system: options.System = None,
     protocol: options.Protocol = None,
     to: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR", help="Where answers and report go; default evals/BENCHMARK, or BENCHMARK-ABLATION."
-        ),
+        str | None, typer.Option(metavar="DIR", help="Write here; default evals/BENCHMARK[-ABLATION].")
     ] = None,
-    take: Annotated[
-        int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N problems.")
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Ask only the first N problems.")
     ] = None,
     split: Annotated[str | None, typer.Option(metavar="NAME", help="Part of the benchmark.")] = None,
     judge_endpoint: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL", help="Server asked about answers no rule finds right; its key: VIRC_JUDGE_KEY."
-        ),
+        str | None, typer.Option(metavar="URL", help="Server of a judge; its key is VIRC_JUDGE_KEY.")
     ] = None,
     judge_model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which model there; default: the only one.")
+        str | None, typer.Option(metavar="NAME", help="Model of the judge; default: the only one.")
     ] = None,
-    traces: Annotated[TracesName, typer.Option(help="Answers that keep their trace.")] = TracesName.wrong,
+    traces: Annotated[TracesName, typer.Option(help="Keep the traces of these answers.")] = TracesName.wrong,
     crop_ablation: Annotated[
         CropAblationName,
         typer.Option("--crop-ablation", help="Cut crops from nothing or from the row's counterfactual."),
     ] = CropAblationName.none,
-    against: Annotated[
-        AgainstName | None, typer.Option(help="Also show the published figures, and what differs.")
-    ] = None,
+    against: Annotated[AgainstName | None, typer.Option(help="Compare with the published figures.")] = None,
     samples: Annotated[
-        int, typer.Option(min=1, max=1000, metavar="N", help="Answers of a problem; the commonest counts.")
+        int, typer.Option(min=1, max=1000, metavar="N", help="Answers per problem; the commonest counts.")
     ] = 1,
     family: options.Family = None,
     max_pixels: options.MaxPixels = None,
@@ -123,29 +115,36 @@ def command(
         bool,
         typer.Option(
             "--harness",
-            help="Have lmms-eval ask the endpoint; also a task of its own, in place of BENCHMARK.",
+            help="Have lmms-eval ask; BENCHMARK may be one of its tasks.",
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With --harness: print its command and files, start nothing.")
+        bool, typer.Option("--dry-run", help="With --harness: print its command and files only.")
     ] = False,
     as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
 ) -> None:
-    """Ask models the problems of a benchmark, score their answers, and compare the models.
+    """Ask models a benchmark, and score and compare them.
 
-    Every model that has answered the same problems in the folder stands in the table and in report.html there, where
-    each wrong answer opens as a trace. What there is after a stop is taken up by the same command.
+    Every model with answers to the same problems in the folder is in the table and in report.html there, where each
+    wrong answer opens as a trace. The same command resumes after a stop.
 
-    Whether a model really looks shows when its crops show something else: `virc data synth --counterfactuals` draws
-    problems for it.
+    Rows of a FILE.jsonl are those of a batch, with an answer each; `unreadable` is to be refused.
+
+    `virc data synth --counterfactuals` draws problems for --crop-ablation counterfactual.
     """
     from virc.core.errors import UsageError
+    from virc.core.events import Reporter
+    from virc.evaluation import api as evaluation
     from virc.solving.one import SolveConfig
-    from virc_cli import evaluating, harnessing
-    from virc_cli.solving import setup
+    from virc.solving.setup import set_up
+    from virc_cli.console import events, output
 
     if harness:
-        harnessing.refuse(
+        from virc_cli.commands.eval import harness as lmms_eval
+
+        lmms_eval.refuse(
             {
                 "--system": system is not None,
                 "--protocol": protocol is not None,
@@ -167,7 +166,6 @@ def command(
         raise UsageError(
             "--dry-run is for --harness", "virc eval FILE.jsonl --endpoint URL --harness --dry-run"
         )
-
     config = SolveConfig(
         temperature=temperature,
         seed=seed,
@@ -185,21 +183,32 @@ def command(
         "timeout": timeout,
     }
     names: list[str | None] = [*dict.fromkeys(model)] if model else [None]
-    setups = [setup.set_up({**flags, "model": name}, config, protocol, None, offline) for name in names]
-    asked = evaluating.Asked(
+    request = evaluation.EvalRequest(
         benchmark=benchmark,
-        setups=setups,
+        setups=[set_up({**flags, "model": name}, config, protocol, None, offline) for name in names],
         to=to,
-        take=take,
+        limit=limit,
         split=split,
         judge_endpoint=judge_endpoint,
         judge_model=judge_model,
         traces=traces.value,
         against=against is not None,
         at_once=concurrency,
-        crop_ablation=crop_ablation.value,
     )
-    if harness:
-        harnessing.run(asked, dry_run, as_json)
-    else:
-        evaluating.run(asked, as_json)
+    with events.printed(quiet, verbose) as on_event:
+        report = Reporter(on_event)
+        if harness:
+            lmms_eval.run(request, dry_run, as_json, report)
+            return
+        evaluated = evaluation.run(request, report, lambda fields: output.know(**fields))
+        fields = evaluated.fields
+        output.know(**fields)
+        if not as_json:
+            from virc_cli.commands.eval.figures import lines
+
+            for line in lines(evaluated.summary):
+                output.line(line)
+            report.note(f"each problem and answer: {evaluated.folder.report}")
+    evaluated.check()
+    if as_json:
+        output.emit({"schema": "virc.eval/1", **fields, "error": None})

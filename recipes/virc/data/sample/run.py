@@ -1,31 +1,30 @@
-"""Trajectories by rejection sampling: rows in, a dataset out, progress on stderr."""
-
-from collections.abc import Mapping
+"""Trajectories by rejection sampling: the rows of a file in, a dataset out."""
 
 import msgspec
 
 from virc.core.errors import DataError, NoAnswerError, UsageError
+from virc.core.events import Reporter
 from virc.core.files import expanded
 from virc.data.sample.dataset import SCHEMA, Totals, begun, place_of, publish
 from virc.data.sample.sample import SampleConfig, sample, sampling_facts
 from virc.families.registry import taught
 from virc.models.registry import REAL_MODELS
+from virc.solving.api import open_rows
 from virc.solving.batch import BatchConfig, RowDone, as_line, made_with
+from virc.solving.outcome import Fields
+from virc.solving.progress import Progress
 from virc.solving.rows import read_rows
-from virc_cli.console import output
-from virc_cli.solving.many import Progress, open_rows
-from virc_cli.solving.setup import Setup, open_chosen
+from virc.solving.setup import OnFacts, Setup, open_setup
 
 
-class Tally(Progress):
+class _Rollouts(Progress):
     """How many problems were rolled out in this run."""
 
-    def __init__(self, resumed: int) -> None:
-        super().__init__(resumed)
+    def __init__(self, resumed: int, report: Reporter) -> None:
+        super().__init__(resumed, report)
         self.problems, self.rollouts, self.right, self.kept = 0, 0, 0, 0
 
     def add(self, done: RowDone) -> None:
-        """Count one problem."""
         if not done.error:
             self.problems += 1
             self.rollouts += done.fields["rollouts"]
@@ -35,21 +34,19 @@ class Tally(Progress):
 
     def __str__(self) -> str:
         before = f"; {self.resumed} were done before" if self.resumed else ""
-        counts = (
-            f"{self.right} of {self.rollouts} rollouts right, {self.kept} kept, {self.failed} rows failed"
-        )
-        return f"{self.problems} problems: {counts}{before}"
+        counts = f"{self.right} of {self.rollouts} rollouts right, {self.kept} kept"
+        return f"{self.problems} problems: {counts}, {self.failed} rows failed{before}"
 
 
-def run(
+def sample_file(
     setup: Setup,
     source: str,
     to: str,
     keep: int,
     at_once: int | None,
-    as_json: bool,
-    blank: Mapping[str, object],
-) -> None:
+    report: Reporter,
+    on_facts: OnFacts = lambda _: None,
+) -> Fields:
     """Sample every row of a file.
 
     Args:
@@ -57,10 +54,12 @@ def run(
         to: `NAME.jsonl` or a folder.
         keep: most trajectories of one problem.
         at_once: rows in work at a time; None: as many as suit the model.
-        blank: the fields of `--json` before anything is known.
+
+    Returns:
+        The fields of `virc.data.sample/1`.
 
     Raises:
-        VircError: a row failed, nothing was right, or all of it cannot be done.
+        VircError: a row failed, no rollout was right, or all of it cannot be done.
     """
     if setup.config.first_temperature() == 0 and setup.config.samples > 1:
         raise UsageError(
@@ -70,39 +69,30 @@ def run(
     file, base = open_rows(source)
     config = SampleConfig(BatchConfig(setup.config, base, None, setup.offline, at_once), keep, place)
     with file as rows:
-        opened, known = open_chosen(setup)
-        known = sampling_facts(known, keep)
-        output.know(**known, to=str(place.file))
+        opened, facts = open_setup(setup, report, on_facts)
+        known = sampling_facts(facts, keep)
+        on_facts({**known, "to": str(place.file)})
         with begun(place, taught(opened.chat_protocol.protocol), made_with(known)) as ledger:
-            tally = Tally(ledger.resumed)
+            progress = _Rollouts(ledger.resumed, report)
 
             def on_row(done: RowDone) -> None:
-                error = output.error_fields(done.error) if done.error else None
-                ledger.append(as_line(done, known, error, SCHEMA))
-                tally.add(done)
+                ledger.append(as_line(done, known, SCHEMA))
+                progress.add(done)
 
             finished = False
             try:
-                sample(config, opened, read_rows(rows), ledger, on_row, output.note)
+                sample(config, opened, read_rows(rows), ledger, on_row, report.note)
                 finished = True
             finally:
                 totals = publish(place, finished)
-                fields = _fields(totals)
-                output.know(**fields)
-                output.note(_summary(totals, ledger.resumed))
+                fields = {**msgspec.structs.asdict(totals), "pass_rate": totals.pass_rate}
+                on_facts(fields)
+                report.note(_summary(totals, ledger.resumed))
         opened.backend.close()
-    tally.check()
+    progress.check()
     if not totals.kept:
         raise _nothing(source, totals, opened.embedded)
-    if as_json:
-        all_fields = {**blank, **known, **fields, "to": str(place.file)}
-        output.emit({"schema": "virc.data.sample/1", **all_fields, "error": None})
-    else:
-        output.line(str(place.file))
-
-
-def _fields(totals: Totals) -> dict[str, object]:
-    return {**msgspec.structs.asdict(totals), "pass_rate": totals.pass_rate}
+    return {**known, **fields, "to": str(place.file)}
 
 
 def _summary(totals: Totals, resumed: int) -> str:

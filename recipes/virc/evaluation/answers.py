@@ -1,0 +1,190 @@
+"""The folder of an evaluation, and the answers in it.
+
+    answers/MODEL.jsonl     `virc.solve/1` lines; a rerun resumes
+    traces/MODEL/ID/        pages of the answers
+    judged/JUDGE.jsonl      what a judge said of answers that no rule finds right
+    summary.json            `virc.eval/1`
+    report.html             the same to look at
+    harness/                what lmms-eval was given and wrote
+
+Every model with answers to the same problems in the folder is compared, whichever command asked it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from virc.core.errors import ConfigError, DataError, NoAnswerError
+from virc.core.files import contents
+from virc.core.result_log import Id, Ledger
+from virc.core.text import clause
+from virc.evaluation.problems import EvalProblem
+from virc.reasoning.calls import View
+from virc.reasoning.trace import FailureKind
+from virc.solving.ablation import CropAblation
+from virc.solving.rows import file_name
+
+EVALS = "evals"
+Traces = Literal["wrong", "all", "none"]
+"""Which answers keep their trace."""
+_MOST_TRACE = 256 * 2**20  # bytes
+
+
+class EvalFolder(msgspec.Struct, frozen=True):
+    """The folder of an evaluation."""
+
+    folder: Path
+
+    def answers(self, model: str) -> Path:
+        """The file with a model's answers."""
+        return self.folder / "answers" / f"{file_name(model)}.jsonl"
+
+    def traces(self, model: str) -> Path:
+        """The folder with a folder for each answer."""
+        return self.folder / "traces" / file_name(model)
+
+    def judged(self, judge: str) -> Path:
+        """The file with a judge's verdicts."""
+        return self.folder / "judged" / f"{file_name(judge)}.jsonl"
+
+    @property
+    def summary(self) -> Path:
+        """The figures."""
+        return self.folder / "summary.json"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.folder / "report.html"
+
+
+class AnswerLine(msgspec.Struct, frozen=True):
+    """What an evaluation reads of a line of answers."""
+
+    id: Id | None
+    row: str | None
+    model: str | None
+    answer: str | None
+    error: dict[str, Any] | None
+    protocol: str | None = None
+    device: str | None = None
+    settings: dict[str, Any] | None = None
+    turns: int | None = None
+    calls: dict[str, int] | None = None
+    tokens: dict[str, int | None] | None = None
+    seconds: float | None = None
+    rejected: int = 0
+    failure: FailureKind | None = None
+    view: View | None = None
+    evidence: list[float] | None = None
+
+    @property
+    def crop_ablation(self) -> str:
+        """What its crops were cut from; `crops` was the key of a former version."""
+        settings = self.settings or {}
+        return str(settings.get("crop_ablation", settings.get("crops", "none")))
+
+    def answers(self, problem: EvalProblem | None) -> bool:
+        """Whether it is what the model made of the problem, as that is now."""
+        failed = self.error is not None and self.error.get("kind") != NoAnswerError.kind
+        return problem is not None and self.row == problem.digest and not failed
+
+
+Answers = Mapping[str, Mapping[str, AnswerLine]]
+"""Model -> id -> its line."""
+
+
+class _Traced(msgspec.Struct):
+    answer: str | None = None
+
+
+def default_folder(benchmark: str, crop_ablation: CropAblation) -> Path:
+    """The folder of an evaluation for which none was named."""
+    return Path(EVALS) / (benchmark if crop_ablation == "none" else f"{benchmark}-{crop_ablation}")
+
+
+def check_crop_ablation(folder: EvalFolder, crop_ablation: CropAblation) -> None:
+    """Refuse a folder with answers of another crop ablation: they are no answers to the same problems.
+
+    Raises:
+        ConfigError: there are such answers in the folder.
+        DataError: a file of answers holds something else.
+    """
+    for file in _files(folder):
+        theirs = next((line.crop_ablation for line in _lines(file)), crop_ablation)
+        if theirs != crop_ablation:
+            raise ConfigError(
+                f"{file} holds answers of the crop ablation {theirs}, not {crop_ablation}",
+                "--to NEW_FOLDER"
+                + (f", or --crop-ablation {theirs}" if theirs in get_args(CropAblation) else ""),
+            )
+
+
+def answered_before(model: str, problems: Mapping[str, EvalProblem], ledger: Ledger) -> int:
+    """How many of the problems a former run has answered.
+
+    Raises:
+        DataError: some have changed since.
+    """
+    before = {id: ledger.before(problem.id) for id, problem in problems.items()}
+    changed = [id for id, digest in before.items() if digest not in (None, problems[id].digest)]
+    if changed:
+        raise DataError(
+            f"problems that changed since {model} answered them: {len(changed)}, the first is {changed[0]!r}",
+            f"use another --to, or take their lines out of {ledger.path}",
+        )
+    return sum(digest is not None for digest in before.values())
+
+
+def answers_in(folder: EvalFolder, first: Sequence[str]) -> dict[str, dict[str, AnswerLine]]:
+    """What every model in the folder was asked: model -> id -> line, also of a row that failed.
+
+    Args:
+        first: models that come first, in this order.
+
+    Raises:
+        DataError: a file of answers holds something else.
+    """
+    found = {}
+    for file in _files(folder):
+        lines = list(_lines(file))
+        if lines and lines[0].model is not None:
+            found[lines[0].model] = {str(line.id): line for line in lines}
+    order = [name for name in first if name in found]
+    return {name: found[name] for name in [*order, *(name for name in found if name not in order)]}
+
+
+def trace_of(folder: EvalFolder, line: AnswerLine) -> str | None:
+    """The folder in which an answer opens, relative to the evaluation's: of several samples, the first with it."""
+    trace = folder.traces(line.model or "") / file_name(str(line.id))
+    if not (trace / "index.html").is_file():
+        samples = [page.parent for page in sorted(trace.glob("sample-*/index.html"))]
+        if not samples:
+            return None
+        trace = next((each for each in samples if _traced_answer(each) == line.answer), samples[0])
+    return trace.relative_to(folder.folder).as_posix()
+
+
+def _traced_answer(trace: Path) -> str | None:
+    try:
+        return msgspec.json.decode(contents(trace / "trace.json", _MOST_TRACE), type=_Traced).answer
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _files(folder: EvalFolder) -> list[Path]:
+    return sorted((folder.folder / "answers").glob("*.jsonl"))
+
+
+def _lines(file: Path) -> Iterator[AnswerLine]:
+    with file.open("rb") as lines:
+        for number, text in enumerate(lines, 1):
+            if not text.endswith(b"\n"):  # it is being written, or the process that wrote it was killed
+                return
+            try:
+                yield msgspec.json.decode(text, type=AnswerLine)
+            except (ValueError, RecursionError) as error:
+                sentence = f"{file} holds something else than answers: line {number}: {clause(error)}"
+                raise DataError(sentence, "move it out of that folder") from error

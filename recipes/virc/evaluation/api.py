@@ -1,0 +1,391 @@
+"""An evaluation: models are asked the same problems, and their answers are scored and compared."""
+
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from virc.core.errors import DataError, NetworkError, NoAnswerError, UsageError
+from virc.core.events import OnEvent, Reporter
+from virc.core.files import expanded
+from virc.core.result_log import Ledger
+from virc.core.text import duration
+from virc.evaluation.against import beside, published_for
+from virc.evaluation.answers import (
+    EvalFolder,
+    Traces,
+    answered_before,
+    answers_in,
+    check_crop_ablation,
+    default_folder,
+)
+from virc.evaluation.benchmarks import registry as benchmarks
+from virc.evaluation.benchmarks.registry import LocalBenchmark
+from virc.evaluation.problems import EvalProblem, problems_of, rows_of
+from virc.evaluation.publish import publish, results_of, summary_of
+from virc.evaluation.summary import Reported, Summary
+from virc.evaluation.verdicts import (
+    JUDGED,
+    Judgement,
+    ask_judge,
+    can_do_algebra,
+    doubtful,
+    is_right,
+    judged,
+    verdicts_by_rule,
+    with_judge,
+)
+from virc.models.load import REPLY_SECONDS, Choice
+from virc.rewards.means import JUDGE_KEY
+from virc.scoring.judge import Judge
+from virc.scoring.score import Verdict
+from virc.solving.ablation import CropAblation
+from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, solve_batch
+from virc.solving.one import SCHEMA as SOLVE
+from virc.solving.one import SolveConfig
+from virc.solving.outcome import Fields
+from virc.solving.progress import Progress, failed_rows
+from virc.solving.rows import file_name
+from virc.solving.setup import OnFacts, Setup, block_hub, open_setup
+
+
+class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What is evaluated.
+
+    Args:
+        setups: one for each model; all have the same crop ablation.
+        to: folder of the evaluation; None: that of the benchmark.
+        limit: only the first so many problems.
+        split: part of the benchmark.
+        judge_endpoint: server asked about answers that no rule finds right.
+        judge_model: which model there; None: the only one.
+        traces: which answers keep their trace.
+        against: compare with the published figures.
+        at_once: rows in work at a time; None: as many as suit the model.
+    """
+
+    benchmark: str
+    setups: Sequence[Setup]
+    to: str | None = None
+    limit: int | None = None
+    split: str | None = None
+    judge_endpoint: str | None = None
+    judge_model: str | None = None
+    traces: Traces = "wrong"
+    against: bool = False
+    at_once: int | None = None
+
+    @property
+    def crop_ablation(self) -> CropAblation:
+        """What crops are cut from."""
+        return self.setups[0].config.crop_ablation
+
+
+class Evaluated(msgspec.Struct, frozen=True):
+    """What came of an evaluation.
+
+    Args:
+        failed: rows that failed, and `wrong`, of them those that fail again until they are corrected.
+        undecided: answers that the judge failed on.
+    """
+
+    summary: Summary
+    folder: EvalFolder
+    failed: int
+    wrong: int
+    undecided: int
+
+    @property
+    def fields(self) -> Fields:
+        """The fields of `virc.eval/1`."""
+        return {**msgspec.to_builtins(self.summary), "folder": str(self.folder.folder), "harness": None}
+
+    def check(self) -> None:
+        """Raise where the figures are not of all problems.
+
+        Raises:
+            VircError: rows failed.
+            NetworkError: the judge failed on answers.
+        """
+        if self.failed:
+            raise failed_rows(self.failed, self.wrong)
+        if self.undecided:
+            raise NetworkError(
+                f"the judge failed on {self.undecided} answers", "the same command asks it again"
+            )
+
+
+def evaluate(
+    benchmark: str,
+    models: str | Sequence[str],
+    *,
+    endpoint: str | None = None,
+    api_key: str | None = None,
+    to: str | Path | None = None,
+    limit: int | None = None,
+    split: str | None = None,
+    system: str | None = None,
+    protocol: str | None = None,
+    family: str | None = None,
+    judge_endpoint: str | None = None,
+    judge_model: str | None = None,
+    traces: Traces = "wrong",
+    crop_ablation: CropAblation = "none",
+    against: bool = False,
+    samples: int = 1,
+    temperature: float | None = None,
+    max_pixels: int | None = None,
+    max_tokens: int | None = None,
+    max_turns: int = 16,
+    timeout: float | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    offline: bool = False,
+    concurrency: int | None = None,
+    on_progress: OnEvent | None = None,
+) -> Summary:
+    """Ask models the problems of a benchmark, score their answers, and compare the models.
+
+    Args:
+        benchmark: its name, or a JSONL file of the batch format with an answer in each row.
+        models: as `virc.solving.solve` takes one.
+        endpoint: an OpenAI-compatible server, which serves all models; None: they run in this process.
+        to: folder of the evaluation; None: `evals/BENCHMARK`.
+        limit: only the first so many problems.
+        split: part of the benchmark.
+        judge_endpoint: server asked about answers that no rule finds right; its key is `VIRC_JUDGE_KEY`.
+        traces: which answers keep their trace.
+        crop_ablation: what crops are cut from.
+        against: compare with the published figures.
+        concurrency: rows in work at a time; None: as many as suit the model.
+        on_progress: gets notes, warnings and progress.
+
+    Raises:
+        UsageError, ConfigError, DataError: the benchmark, a model or the folder cannot be used.
+        VircError: rows failed; the other answers are kept, and the same call resumes.
+    """
+    block_hub()
+    names = [models] if isinstance(models, str) else list(models)
+    config = SolveConfig(
+        temperature=temperature,
+        seed=seed,
+        samples=samples,
+        timeout=timeout,
+        max_turns=max_turns,
+        max_tokens=max_tokens,
+        crop_ablation=crop_ablation,
+    )
+    setups = [
+        Setup(
+            Choice(
+                model=name,
+                endpoint=endpoint,
+                api_key=api_key,
+                system=system,
+                protocol=protocol,
+                device=device,
+                max_pixels=max_pixels,
+                timeout=timeout or REPLY_SECONDS,
+                family=family,
+            ),
+            config,
+            offline=offline,
+        )
+        for name in names
+    ]
+    request = EvalRequest(
+        benchmark=benchmark,
+        setups=setups,
+        to=None if to is None else str(to),
+        limit=limit,
+        split=split,
+        judge_endpoint=judge_endpoint,
+        judge_model=judge_model,
+        traces=traces,
+        against=against,
+        at_once=concurrency,
+    )
+    evaluated = run(request, Reporter(on_progress))
+    evaluated.check()
+    return evaluated.summary
+
+
+def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: None) -> Evaluated:
+    """Evaluate; rows that fail do not end it.
+
+    Raises:
+        VircError: all of it cannot be done; answers so far are kept.
+    """
+    if request.judge_model and not request.judge_endpoint:
+        raise UsageError("--judge-model names a model of a judge's endpoint", "--judge-endpoint URL")
+    benchmark = benchmarks.find(request.benchmark, Path.cwd(), request.split)
+    ablation = request.crop_ablation
+    folder = EvalFolder(expanded(request.to) if request.to else default_folder(benchmark.name, ablation))
+    on_facts({"folder": str(folder.folder), "benchmark": benchmark.name})
+    check_crop_ablation(folder, ablation)
+    problems = find_problems(benchmark, request.limit, report, ablation)
+    if request.judge_endpoint:
+        _judge(request).close()  # a judge that cannot be asked fails before the models are asked
+    progress = [_answer(setup, request, benchmark, folder, problems, report) for setup in request.setups]
+    summary, undecided = _score(
+        request, benchmark, folder, problems, [each.model for each in progress], report
+    )
+    failed, wrong = sum(each.failed for each in progress), sum(each.wrong for each in progress)
+    return Evaluated(summary, folder, failed, wrong, undecided)
+
+
+def find_problems(
+    benchmark: LocalBenchmark, limit: int | None, report: Reporter, crop_ablation: CropAblation = "none"
+) -> dict[str, EvalProblem]:
+    """As `problems_of`, with a warning about rows that are left out."""
+    faults: list[DataError] = []
+    problems = problems_of(benchmark, limit, faults.append, crop_ablation)
+    if faults:
+        report.warn(f"rows of {benchmark.name} left out: {len(faults)}; the first: {faults[0].message}")
+    return problems
+
+
+class _ModelProgress(Progress):
+    """How far one model is, and how it does by the rules that take no time."""
+
+    def __init__(
+        self, model: str, problems: Mapping[str, EvalProblem], resumed: int, report: Reporter
+    ) -> None:
+        super().__init__(resumed, report)
+        self.done, self.right, self.unanswered = 0, 0, 0
+        self.model, self._problems, self._began = model, problems, time.monotonic()
+
+    def add(self, done: RowDone) -> None:
+        self.done += 1
+        self.unanswered += isinstance(done.error, NoAnswerError)
+        self.right += is_right(done, self._problems[str(done.row.id)])
+        super().add(done)
+
+    def __str__(self) -> str:
+        counts = f"{self.right} right, {self.unanswered} without an answer, {self.failed} failed"
+        before = f"; {self.resumed} were done before" if self.resumed else ""
+        left = len(self._problems) - self.done - self.resumed
+        rate = (time.monotonic() - self._began) / self.done if self.done else 0
+        ahead = f"; about {duration(left * rate)} left" if left > 0 and rate else ""
+        return f"{self.model}: {self.done} of {len(self._problems)} problems: {counts}{before}{ahead}"
+
+
+class _JudgeProgress(Progress):
+    """How many answers the judge has judged."""
+
+    def __init__(self, judge: str, of: int, resumed: int, report: Reporter) -> None:
+        super().__init__(resumed, report)
+        self.done, self.right = 0, 0
+        self._judge, self._of = judge, of
+
+    def add(self, done: RowDone) -> None:
+        self.done += 1
+        self.right += bool(done.fields.get("same"))
+        super().add(done)
+
+    def __str__(self) -> str:
+        before = f"; {self.resumed} were judged before" if self.resumed else ""
+        counts = f"{self.right} right, {self.failed} failed"
+        return f"{self._judge} has judged {self.done} of {self._of} answers: {counts}{before}"
+
+
+def _answer(
+    setup: Setup,
+    request: EvalRequest,
+    benchmark: LocalBenchmark,
+    folder: EvalFolder,
+    problems: Mapping[str, EvalProblem],
+    report: Reporter,
+) -> _ModelProgress:
+    """Let one model answer what it has not answered yet."""
+    opened, known = open_setup(setup, report, lambda _: None)
+    if request.against:  # what would be refused at the end is refused before anything is asked
+        published_for(opened.name, Path.cwd(), setup.choice.system)
+    traces = None if request.traces == "none" else folder.traces(opened.name)
+    solving = msgspec.structs.replace(setup.config, keep_images=traces is not None)
+    config = BatchConfig(solving, benchmark.base, traces, setup.offline, request.at_once)
+    blank = {"answer": None, "turns": None, "calls": None, "tokens": None, "trace": None}
+    kept = {NoAnswerError.code}
+    with Ledger(folder.answers(opened.name), SOLVE, made_with(known), kept, "--to") as ledger:
+        resumed = answered_before(opened.name, problems, ledger)
+        progress = _ModelProgress(opened.name, problems, resumed, report)
+
+        def on_row(done: RowDone) -> None:
+            if request.traces == "wrong" and is_right(done, problems[str(done.row.id)]):
+                shutil.rmtree(folder.traces(opened.name) / file_name(str(done.row.id)), ignore_errors=True)
+                done = msgspec.structs.replace(done, fields={**done.fields, "trace": None})
+            ledger.append(as_line(done, {**blank, **known}))
+            progress.add(done)
+
+        try:
+            rows = rows_of(benchmark, problems, request.limit)
+            solve_batch(config, opened, rows, ledger, on_row, report.note)
+        finally:
+            report.note(str(progress))
+    opened.backend.close()
+    return progress
+
+
+def _score(
+    request: EvalRequest,
+    benchmark: LocalBenchmark,
+    folder: EvalFolder,
+    problems: Mapping[str, EvalProblem],
+    asked: Sequence[str],
+    report: Reporter,
+) -> tuple[Summary, int]:
+    """The figures, and how many answers the judge failed on."""
+    answers = answers_in(folder, asked)
+    by_rule = verdicts_by_rule(problems, answers)
+    judgements = doubtful(problems, answers, by_rule)
+    verdicts: Mapping[tuple[str, str], Verdict | None] = by_rule
+    if request.judge_endpoint and judgements:
+        verdicts = with_judge(by_rule, judgements, _judged(request, folder, judgements, report))
+    elif judgements and not can_do_algebra():
+        report.warn("answers that are equal by algebra only count as wrong", "pip install 'virc[eval]'")
+    results = results_of(folder, problems, answers, verdicts)
+    summary = summary_of(benchmark.name, answers, results, request.crop_ablation)
+    if request.against:
+        summary = msgspec.structs.replace(summary, against=_against(request, summary, asked))
+    publish(folder, summary, results)
+    return summary, sum(verdict is None for verdict in verdicts.values())
+
+
+def _against(request: EvalRequest, summary: Summary, asked: Sequence[str]) -> list[Reported]:
+    """The models that were asked now beside their published figures."""
+    systems = dict(zip(asked, (setup.choice.system for setup in request.setups), strict=True))
+    return [
+        each
+        for model in summary.models
+        if model.name in systems
+        for each in beside(
+            model, summary.benchmark, published_for(model.name, Path.cwd(), systems[model.name])
+        )
+    ]
+
+
+def _judge(request: EvalRequest) -> Judge:
+    return Judge(str(request.judge_endpoint), request.judge_model, os.environ.get(JUDGE_KEY))
+
+
+def _judged(
+    request: EvalRequest, folder: EvalFolder, judgements: Sequence[Judgement], report: Reporter
+) -> dict[str, bool]:
+    """What the judge says of the answers; those it has judged before it is not asked again."""
+    with _judge(request) as judge:
+        known: Fields = {"model": judge.model, "protocol": None, "settings": {}}
+        with Ledger(folder.judged(judge.model), JUDGED, {"model": judge.model}, (), "--to") as ledger:
+            progress = _JudgeProgress(judge.model, len(judgements), ledger.resumed, report)
+
+            def on_row(done: RowDone) -> None:
+                ledger.append(as_line(done, known, JUDGED))
+                progress.add(done)
+
+            try:
+                ask_judge(judge, judgements, ledger, on_row, report.note)
+            finally:
+                report.note(str(progress))
+        return judged(folder, judge.model)

@@ -1,0 +1,152 @@
+"""Whether answers are right: by rules and algebra, and by a judge where none of them finds an answer right."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import SetupError
+from virc.core.result_log import Claims, Id
+from virc.evaluation.answers import Answers, EvalFolder
+from virc.evaluation.boxes import overlap
+from virc.evaluation.problems import EvalProblem
+from virc.reasoning.calls import View
+from virc.reasoning.trace import FailureKind
+from virc.scoring.judge import Judge
+from virc.scoring.score import Verdict, score
+from virc.scoring.symbolic import Symbolic
+from virc.solving.batch import RowDone, through
+from virc.solving.retry import Outage
+from virc.solving.rows import Row
+
+JUDGED = "virc.judged/1"
+_AT_ONCE = 16  # questions to the judge
+
+Verdicts = Mapping[tuple[str, str], Verdict]
+"""(model, id) -> the verdict."""
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """One answer that a judge is asked about."""
+
+    model: str
+    problem: EvalProblem
+    answer: str
+
+    @property
+    def id(self) -> str:
+        """Its id in the file of verdicts, which changes with the answer."""
+        digest = hashlib.sha256(f"{self.problem.digest}\n{self.answer}".encode(errors="replace")).hexdigest()
+        return f"{self.model}/{self.problem.id}/{digest[:16]}"
+
+
+class _JudgedLine(msgspec.Struct):
+    id: Id | None
+    same: bool | None = None
+    error: dict[str, Any] | None = None
+
+
+def is_right(done: RowDone, problem: EvalProblem) -> bool:
+    """Whether what came of a row is right by the rules that take no time."""
+    answer, failure, view = (done.fields.get(name) for name in ("answer", "failure", "view"))
+    verdict = _verdict(problem, answer, failure, view)
+    return verdict is not None and verdict.right
+
+
+def verdicts_by_rule(problems: Mapping[str, EvalProblem], answers: Answers) -> dict[tuple[str, str], Verdict]:
+    """What the rules say of each answer and of each right refusal.
+
+    Answers are also compared by algebra where math-verify is installed.
+    """
+    with _symbolic() as symbolic:
+        same = symbolic.same if symbolic else None
+        found = {
+            (model, id): _verdict(problems[id], line.answer, line.failure, line.view, same)
+            for model, lines in answers.items()
+            for id, line in lines.items()
+            if line.answers(problems.get(id))
+        }
+    return {key: verdict for key, verdict in found.items() if verdict}
+
+
+def _verdict(
+    problem: EvalProblem,
+    answer: str | None,
+    failure: FailureKind | None,
+    view: View | None,
+    symbolic: Callable[[str, str], bool] | None = None,
+) -> Verdict | None:
+    """The verdict on an answer, or on a refusal where that is right; None where there is neither."""
+    if answer is not None and problem.boxes is not None:
+        return Verdict(overlap(answer, problem.boxes, view).right, "rule")
+    if answer is not None:
+        return score(answer, problem.key, symbolic)
+    return Verdict(True, "rule") if failure == "no_answer" and problem.key.is_refusal else None
+
+
+def can_do_algebra() -> bool:
+    """Whether math-verify is installed."""
+    with _symbolic() as symbolic:
+        return symbolic is not None
+
+
+def _symbolic() -> "Symbolic | nullcontext[None]":
+    try:
+        return Symbolic()
+    except SetupError:
+        return nullcontext()
+
+
+def doubtful(problems: Mapping[str, EvalProblem], answers: Answers, verdicts: Verdicts) -> list[Judgement]:
+    """The answers that no rule finds right; answers that are boxes are decided by rule alone."""
+    return [
+        Judgement(model, problems[id], answers[model][id].answer or "")
+        for (model, id), verdict in verdicts.items()
+        if not verdict.right and problems[id].boxes is None
+    ]
+
+
+def ask_judge(
+    judge: Judge,
+    judgements: Sequence[Judgement],
+    claims: Claims,
+    on_row: Callable[[RowDone], None],
+    on_wait: Callable[[str], None],
+) -> None:
+    """Ask a judge about answers, some at a time; what it fails on has an error and may be asked again.
+
+    Args:
+        on_wait: called when the judge has gone away, and is waited for.
+
+    Raises:
+        VircError: it fails again and again for a reason of its own.
+    """
+    by_id = {each.id: each for each in judgements}
+    rows = [Row(at, each.id, digest=each.problem.digest) for at, each in enumerate(judgements, 1)]
+
+    def work(row: Row, _: object) -> RowDone:
+        each = by_id[str(row.id)]
+        same = judge.same(each.problem.question, each.problem.key.answer, each.answer)
+        return RowDone(row, {"same": same})
+
+    through(rows, claims, work, on_row, _AT_ONCE, Outage(judge.answers, on_wait))
+
+
+def judged(folder: EvalFolder, judge: str) -> dict[str, bool]:
+    """What a judge said: a judgement's id -> whether the answer is right."""
+    with folder.judged(judge).open("rb") as lines:
+        found = [msgspec.json.decode(line, type=_JudgedLine) for line in lines]
+    return {str(each.id): each.same for each in found if each.same is not None and each.error is None}
+
+
+def with_judge(
+    verdicts: Verdicts, judgements: Sequence[Judgement], judged: Mapping[str, bool]
+) -> dict[tuple[str, str], Verdict | None]:
+    """The verdicts, those of the judge in place of doubtful ones; None where it could not be asked."""
+    final: dict[tuple[str, str], Verdict | None] = dict(verdicts)
+    for each in judgements:
+        right = judged.get(each.id)
+        final[each.model, str(each.problem.id)] = None if right is None else Verdict(right, "judge")
+    return final

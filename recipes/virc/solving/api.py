@@ -1,0 +1,305 @@
+"""Solve one problem, or the rows of a file: what `virc solve` and a Python caller run."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import IO
+
+import msgspec
+from PIL import Image
+
+from virc.core.errors import DataError, NoAnswerError, UsageError
+from virc.core.events import OnEvent as OnReport
+from virc.core.events import Reporter
+from virc.core.files import contents
+from virc.core.limits import MOST_QUESTION, check_problem
+from virc.core.result_log import Claims, Ledger
+from virc.core.text import clause, duration
+from virc.core.timeouts import Deadline
+from virc.models.chat_protocol import added
+from virc.models.load import REPLY_SECONDS, Choice, Opened
+from virc.reasoning.resize import smart_resize
+from virc.solving import one
+from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, solve_batch
+from virc.solving.image_source import open_source, standard_input
+from virc.solving.one import SCHEMA, OnEvent, SolveConfig
+from virc.solving.outcome import Fields, failure_of, outcome, trace_folders, write_traces
+from virc.solving.progress import Answers
+from virc.solving.rows import read_rows
+from virc.solving.setup import OnFacts, Setup, block_hub, open_setup
+
+Picture = str | Path | Image.Image
+"""A path, URL or `-` for standard input; or an image."""
+STREAM = "-"
+_SLOW = 60.0  # seconds
+_TOKENS_OF_A_TURN = 200
+
+
+class Solution(msgspec.Struct, frozen=True):
+    """What came of a problem.
+
+    Args:
+        answer: None where the model gave none.
+        fields: of `virc.solve/1`: model, protocol, turns, tool calls, tokens, settings …
+        error: why there is no answer, or why the trace could not be written.
+        trace: the folder of the trace, where one was written.
+    """
+
+    answer: str | None
+    fields: Fields
+    error: BaseException | None = None
+    trace: Path | None = None
+
+
+def solve(
+    image: Picture | Sequence[Picture],
+    question: str,
+    model: str = "tiny",
+    *,
+    endpoint: str | None = None,
+    api_key: str | None = None,
+    system: str | None = None,
+    protocol: str | None = None,
+    family: str | None = None,
+    tools: Iterable[str] = (),
+    device: str | None = None,
+    max_pixels: int | None = None,
+    max_tokens: int | None = None,
+    max_turns: int = 16,
+    timeout: float | None = None,
+    temperature: float | None = None,
+    samples: int = 1,
+    seed: int = 0,
+    trace: str | Path | None = None,
+    offline: bool = False,
+    on_event: OnEvent = lambda _: None,
+    on_progress: OnReport | None = None,
+) -> Solution:
+    """Answer a question about a picture.
+
+    Args:
+        image: a path, URL or image; or several.
+        model: folder, short name, hub id or run; with an endpoint, the name it serves.
+        endpoint: address of an OpenAI-compatible server; None: the model runs in this process.
+        api_key: sent to that endpoint only.
+        system: the system the model belongs to, where its name does not say so.
+        protocol: chat protocol file, or `default`.
+        family: the family of a stock model.
+        tools: custom tools to offer as well.
+        device: cpu, cuda, cuda:N or mps; None: the best found.
+        max_pixels: largest area an image is shown with, in pixels.
+        max_tokens: longest reply, in tokens.
+        timeout: seconds for the whole problem; None: no end.
+        temperature: 0 is greedy; None: 0, or 1 with several samples.
+        samples: independent answers, of which the commonest is given.
+        trace: folder for the conversation, its images and a page.
+        offline: fetch no picture.
+        on_event: gets every piece of text, accepted turn, tool result and rejected reply.
+        on_progress: gets notes and warnings.
+
+    Returns:
+        The answer; where the model gave none, `error` is a `NoAnswerError`.
+
+    Raises:
+        UsageError: there is no question, or the trace folder holds something else.
+        DataError: an image cannot be opened.
+        ConfigError, SetupError: the model cannot be opened.
+        NetworkError, EngineError: the model failed.
+    """
+    block_hub()
+    choice = Choice(
+        model=model,
+        endpoint=endpoint,
+        api_key=api_key,
+        system=system,
+        protocol=protocol,
+        device=device,
+        max_pixels=max_pixels,
+        timeout=timeout or REPLY_SECONDS,
+        tools=added(tools),
+        family=family,
+    )
+    config = SolveConfig(
+        temperature=temperature,
+        seed=seed,
+        samples=samples,
+        timeout=timeout,
+        max_turns=max_turns,
+        max_tokens=max_tokens,
+        keep_images=trace is not None,
+    )
+    setup = Setup(choice, config, Path(trace) if trace else None, offline)
+    pictures = [image] if isinstance(image, Picture) else list(image)
+    solution = solve_images(setup, pictures, question, Reporter(on_progress), on_event=on_event)
+    if solution.answer is None and not isinstance(solution.error, NoAnswerError):
+        assert solution.error
+        raise solution.error
+    return solution
+
+
+def solve_images(
+    setup: Setup,
+    images: Sequence[Picture],
+    question: str,
+    report: Reporter,
+    *,
+    on_facts: OnFacts = lambda _: None,
+    on_open: Callable[[Opened], None] = lambda _: None,
+    on_event: OnEvent = lambda _: None,
+) -> Solution:
+    """Solve one problem with a model that is opened for it; as `solve`, but what broke it off is in `error`.
+
+    Args:
+        on_open: gets the model when it is loaded.
+    """
+    check_problem(["" if isinstance(each, Image.Image) else str(each) for each in images], question)
+    deadline = Deadline(setup.config.timeout)
+    pictures = [
+        each
+        if isinstance(each, Image.Image)
+        else open_source(str(each), offline=setup.offline, seconds=deadline.left())
+        for each in images
+    ]
+    folders = trace_folders(setup.trace, setup.config) if setup.trace else []
+    with deadline.paused():
+        opened, known = open_setup(setup, report, on_facts)
+    try:
+        on_open(opened)
+        _estimate(opened, pictures, report)
+        asked = (setup.config, opened.backend, opened.chat_protocol.protocol, pictures, question)
+        solved = one.solve(*asked, on_event=on_event, deadline=deadline)
+    finally:
+        opened.backend.close()
+    fields = known | outcome(solved)
+    on_facts(fields)
+    untraced = write_traces(folders, solved.attempts, setup.config, known)
+    trace = None if untraced else setup.trace
+    if trace:
+        fields["trace"] = str(trace)
+        on_facts(fields)
+    return Solution(solved.answer, fields, failure_of(solved, opened) or untraced, trace)
+
+
+def read_question(file: str) -> str:
+    """The question in a file, `-` for standard input.
+
+    Raises:
+        DataError: it cannot be read or is empty.
+    """
+    try:
+        content = (
+            standard_input().read(MOST_QUESTION + 1)
+            if file == STREAM
+            else contents(Path(file), MOST_QUESTION)
+        )
+        question = content.decode("utf-8-sig").strip()
+    except OSError as error:
+        raise DataError(f"cannot read the question {file}: {clause(error)}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"the question {file} is no UTF-8 text") from error
+    if not question or len(content) > MOST_QUESTION:
+        raise DataError(f"the question {file} is {'empty' if not question else 'over 1 MiB'}")
+    return question
+
+
+def _estimate(opened: Opened, images: Sequence[Image.Image], report: Reporter) -> None:
+    """On a CPU: how much there is to read, how long the first turn takes, and what would shorten it."""
+    if opened.estimate is None:
+        return
+    grid = opened.backend.grid
+    areas = [math.prod(smart_resize(*image.size, grid)) for image in images]
+    tokens = sum(areas) // grid.factor**2
+    reading, a_token = opened.estimate(tokens)
+    drawing = _TOKENS_OF_A_TURN * a_token
+    text = f"on the CPU: {tokens:,} image tokens, about {duration(reading + drawing)} for the first turn"
+    if reading > _SLOW:
+        pixels = max(int(max(areas) * _SLOW / reading), grid.min_pixels)
+        text += f"; --max-pixels {pixels} would make it about {duration(_SLOW + drawing)}"
+    report.note(text)
+
+
+class _Lines(Claims):
+    """The output of a batch that is not kept: every row is done."""
+
+    resumed = 0
+
+    def __init__(self, on_line: Callable[[str], None]) -> None:
+        super().__init__()
+        self._on_line = on_line
+
+    def append(self, line: bytes) -> None:
+        self._on_line(line.decode())
+
+
+def solve_file(
+    setup: Setup,
+    source: str,
+    to: str | None,
+    at_once: int | None,
+    blank: Mapping[str, object],
+    report: Reporter,
+    *,
+    on_line: Callable[[str], None],
+    on_facts: OnFacts = lambda _: None,
+) -> None:
+    """Solve every row of a file.
+
+    Args:
+        source: JSONL file, or `-` for standard input.
+        to: file the lines go to; None or `-`: to `on_line`.
+        at_once: rows in work at a time; None: as many as suit the model.
+        blank: the fields of a line before anything is known.
+
+    Raises:
+        VircError: a row failed, or all of it cannot be done.
+    """
+    kept = to not in (None, STREAM)
+    if source != STREAM and kept and Path(str(to)).resolve() == Path(source).resolve():
+        raise UsageError("--batch and --to are the same file", "--to answers.jsonl")
+    file, base = open_rows(source)
+    config = BatchConfig(setup.config, base, setup.trace, setup.offline, at_once)
+    with file as rows:
+        opened, known = open_setup(setup, report, on_facts)
+        ledger: AbstractContextManager[Ledger | _Lines] = nullcontext(_Lines(on_line))
+        if kept:
+            ledger = Ledger(Path(str(to)), SCHEMA, made_with(known), {NoAnswerError.code})
+        with ledger as sink:
+            progress = Answers(sink.resumed, report)
+
+            def on_row(done: RowDone) -> None:
+                sink.append(as_line(done, {**blank, **known}))
+                progress.add(done)
+
+            try:
+                solve_batch(config, opened, read_rows(rows), sink, on_row, report.note)
+            except KeyboardInterrupt:
+                report.note("rows in work were broken off: they have no line and no trace")
+                raise
+            finally:
+                report.note(str(progress))
+        opened.backend.close()
+    progress.check(kept)
+
+
+def open_rows(source: str) -> tuple[AbstractContextManager[IO[bytes]], Path]:
+    """The rows, and the folder their image paths start from: that of their file, where it is one.
+
+    Args:
+        source: JSONL file, or `-` for standard input.
+
+    Raises:
+        DataError: the file cannot be opened, or holds one array.
+    """
+    if source == STREAM:
+        return nullcontext(standard_input()), Path()
+    path = Path(source)
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                if file.read(1) == b"[":
+                    hint = f"virc data convert {source} --to DIR --format batch"
+                    raise DataError(f"{source} is an array, where one object a line is due", hint)
+        return path.open("rb"), path.parent if path.is_file() else Path()
+    except OSError as error:
+        raise DataError(f"cannot read the rows {source}: {clause(error)}") from error

@@ -1,0 +1,86 @@
+"""How far the rows of a file are, and what failed in them."""
+
+import time
+
+from virc.core.errors import DataError, NetworkError, NoAnswerError, VircError
+from virc.core.events import Reporter
+from virc.solving.batch import RowDone
+
+_SECONDS = 10.0
+
+
+class Progress:
+    """Counts rows; reports a failed one at once, and `str` of itself every few seconds.
+
+    Args:
+        resumed: rows that a former run has done.
+        report: where to.
+    """
+
+    def __init__(self, resumed: int, report: Reporter) -> None:
+        self.resumed, self.failed, self.wrong = resumed, 0, 0
+        self._report, self._reported = report, time.monotonic()
+
+    def add(self, done: RowDone) -> None:
+        """Count one row."""
+        error = done.error
+        if error and not isinstance(error, NoAnswerError):
+            self.failed += 1
+            # a picture that could not be fetched may be there on the next run
+            self.wrong += isinstance(error, DataError) and not isinstance(error.__cause__, NetworkError)
+            row = "" if done.row.id is None else f"row {done.row.id!r}: "  # else the message names its line
+            self._report.warn(f"{row}{error.message}")
+        if done.untraced:
+            self._report.warn(f"row {done.row.id!r}: {done.untraced.message}")
+        if time.monotonic() - self._reported > _SECONDS:
+            self._reported = time.monotonic()
+            self._report.note(str(self))
+
+    def check(self, kept: bool = True) -> None:
+        """Raise VircError if a row failed.
+
+        Args:
+            kept: whether the others are kept, so that the same command does not do them again.
+        """
+        if self.failed:
+            raise failed_rows(self.failed, self.wrong, kept)
+
+
+def failed_rows(failed: int, wrong: int, kept: bool = True) -> VircError:
+    """The error of a file of which rows failed.
+
+    Args:
+        failed: rows.
+        wrong: of them those that fail again until they are corrected.
+        kept: whether the others are kept.
+    """
+    rows = "1 row" if failed == 1 else f"{failed} rows"
+    if not kept:
+        hint = "--to FILE keeps the others, so that a rerun does the failed rows alone"
+    elif wrong == failed:
+        hint = "correct them; the same command then does only them"
+    elif wrong:
+        hint = f"correct {wrong} of them; the same command does the failed rows again, and only them"
+    else:
+        hint = "the same command does them again, and only them"
+    return VircError(f"{rows} failed", hint)
+
+
+class Answers(Progress):
+    """How many rows have an answer, have none, or failed."""
+
+    def __init__(self, resumed: int, report: Reporter) -> None:
+        super().__init__(resumed, report)
+        self.answered, self.unanswered = 0, 0
+
+    def add(self, done: RowDone) -> None:
+        """Count one row."""
+        self.answered += done.error is None
+        self.unanswered += isinstance(done.error, NoAnswerError)
+        super().add(done)
+
+    def __str__(self) -> str:
+        before = f"; {self.resumed} were done before" if self.resumed else ""
+        rows = self.answered + self.unanswered + self.failed
+        counts = f"{self.answered} answered, {self.unanswered} without an answer, {self.failed} failed"
+        return f"{rows} rows: {counts}{before}"

@@ -1,0 +1,112 @@
+"""The model and the settings of one call, from flags, environment and config file."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from virc.config import user as config
+from virc.config.user import Setting, Value
+from virc.core.errors import UsageError
+from virc.core.events import Reporter
+from virc.models.chat_protocol import added
+from virc.models.load import REPLY_SECONDS, Choice, Opened, open_model
+from virc.reasoning.protocol import FILE_NAME, UNITS
+from virc.solving.one import SolveConfig
+from virc.solving.outcome import Fields, facts, settings
+
+NO_ENDPOINT = "none"
+"""The value of `--endpoint` that overrides an endpoint of the config file."""
+
+OnFacts = Callable[[Fields], None]
+"""Gets fields of the output as soon as they are known, also of a call that fails later."""
+
+_RANKS = ("default", "file", "env", "flag")
+_OFFLINE = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """Which model is asked, and how.
+
+    Args:
+        trace: folder that traces go to; None keeps none.
+        offline: fetch no picture.
+    """
+
+    choice: Choice
+    config: SolveConfig
+    trace: Path | None = None
+    offline: bool = False
+
+
+def set_up(
+    flags: Mapping[str, Value | None],
+    solving: SolveConfig,
+    protocol: str | None,
+    trace: str | None,
+    offline: bool,
+    tools: Iterable[str] = (),
+) -> Setup:
+    """Complete the flags by environment and config file; nothing is loaded yet.
+
+    Raises:
+        UsageError, ConfigError: a flag, a variable or the config file is wrong.
+    """
+    block_hub()
+    if solving.temperature is not None and not 0 <= solving.temperature <= 2:
+        raise UsageError(f"--temperature must be from 0 to 2, not {solving.temperature}")
+    if protocol is not None and flags.get("family") is not None:
+        raise UsageError("--protocol and --family both choose the chat protocol", "leave one out")
+    no_endpoint = flags["endpoint"] == NO_ENDPOINT
+    given = {**flags, "endpoint": None} if no_endpoint else flags
+    found = config.resolve(given, os.environ, config.read(config.config_path(os.environ)))
+    values = config.values(found)
+    endpoint = None if no_endpoint else values.endpoint
+    choice = Choice(
+        model=values.model if endpoint is None or _at_least(found["model"], found["endpoint"]) else None,
+        endpoint=endpoint,
+        api_key=values.api_key,
+        system=values.system,
+        protocol=protocol,
+        device=values.device,
+        max_pixels=values.max_pixels,
+        timeout=values.timeout or REPLY_SECONDS,
+        tools=added(tools),
+        family=values.family,
+    )
+    solving = msgspec.structs.replace(
+        solving, timeout=values.timeout, max_tokens=values.max_tokens, keep_images=trace is not None
+    )
+    return Setup(choice, solving, Path(trace) if trace else None, offline)
+
+
+def block_hub() -> None:
+    """Keep the hub's library off the network; it reads these variables once, when it is imported."""
+    os.environ.update(_OFFLINE)
+
+
+def open_setup(setup: Setup, report: Reporter, on_facts: OnFacts) -> tuple[Opened, Fields]:
+    """Open the model, and report how it is asked.
+
+    Returns:
+        The model, and the fields of the output that describe it.
+    """
+    on_facts({"settings": settings(setup.config, setup.choice.max_pixels), "model": setup.choice.model})
+    opened = open_model(setup.choice)
+    if opened.family:
+        unit = UNITS[opened.chat_protocol.protocol.coordinates]
+        report.note(f"{opened.name} is asked as {opened.family} ({opened.why}): boxes in {unit}")
+    elif opened.why.endswith(FILE_NAME):
+        report.note(f"{opened.name} is asked by the chat protocol {opened.why}")
+    for warning in opened.warnings:
+        report.warn(warning)
+    known = facts(opened, setup.config)
+    on_facts(known)
+    return opened, known
+
+
+def _at_least(one: Setting, other: Setting) -> bool:
+    """Whether a setting was made as near to the command line as another, so that the two belong together."""
+    rank, against = (_RANKS.index(setting.source.partition(" ")[0]) for setting in (one, other))
+    return rank >= against

@@ -1,0 +1,140 @@
+"""The figures of an evaluation as a terminal shows them."""
+
+from collections.abc import Iterator, Sequence
+
+from virc.evaluation.harness.run import ModelOutcome
+from virc.evaluation.summary import ModelSummary, Pair, Reported, Score, Share, Summary
+from virc_cli.console.run_lines import table
+
+_MANY = 24  # parts of a division that are still listed on a terminal
+_HEAD = (
+    "model",
+    "right",
+    "95 % interval",
+    "of",
+    "no answer",
+    "missing",
+    "turns",
+    "calls",
+    "tokens",
+    "seconds",
+)
+_BOXES = ("model", "mean IoU", "mean generalized IoU", "AP50", "mean AP", "rows with boxes")
+_EVIDENCE = ("model", "evidence seen", "right where seen", "right elsewhere")
+_REFUSALS = ("model", "refused", "of those with an answer", "no usable reply", "rejected a turn")
+
+
+def lines(summary: Summary) -> Iterator[str]:
+    """All figures."""
+    ablation = summary.crop_ablation
+    swapped = "" if ablation == "none" else f", crop ablation: {ablation}"
+    yield f"{summary.benchmark}: {summary.problems} problems{swapped}"
+    yield ""
+    yield from table([_HEAD, *(_model(model) for model in summary.models)])
+    yield f"the commonest answer alone: {percent(summary.commonest.share)}"
+    yield ""
+    yield from table([_REFUSALS, *(_refusals(model) for model in summary.models)])
+    boxes = [row for model in summary.models for row in _boxes(model)]
+    if boxes:
+        yield ""
+        yield from table([_BOXES, *boxes])
+    looks = [(model.name, *map(_counted, model.looks.figures)) for model in summary.models if model.looks]
+    if looks:
+        yield ""
+        yield from table([_EVIDENCE, *looks])
+    for pair in summary.pairs:
+        yield ""
+        yield from _pair(pair)
+    for division in dict.fromkeys(name for model in summary.models for name in model.categories):
+        yield ""
+        yield from _division(division, summary.models)
+    for each in summary.against:
+        yield ""
+        yield from _reported(each)
+
+
+def _model(model: ModelSummary) -> tuple[str, ...]:
+    means = model.means
+    return (
+        *(model.name, percent(model.score.share) if model.score.of else "-", interval(model.score)),
+        *(str(count) for count in (model.score.of, model.unanswered, model.missing)),
+        *(_mean(means.turns, 1), _mean(means.calls, 1), _mean(means.tokens, 0), _mean(means.seconds, 2)),
+    )
+
+
+def _refusals(model: ModelSummary) -> tuple[str, ...]:
+    shares = (_counted(model.refusals), _counted(model.false_refusals))
+    return (model.name, *shares, str(model.unusable), _mean(model.format_errors, 3))
+
+
+def _boxes(model: ModelSummary) -> Iterator[tuple[str, ...]]:
+    if model.boxes:
+        precisions = (model.boxes.ap50, model.boxes.mean_ap)
+        means = (_mean(model.boxes.mean_iou, 3), _mean(model.boxes.mean_giou, 3))
+        shown = ("-" if each is None else percent(each) for each in precisions)
+        yield model.name, *means, *shown, str(model.boxes.of)
+
+
+def _pair(pair: Pair) -> Iterator[str]:
+    low, high = pair.interval
+    chance = "p < 0.001" if pair.p < 0.001 else f"p = {pair.p:.3f}"
+    points = f"{100 * pair.difference:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}), {chance}"
+    yield f"{pair.one} less {pair.other}: {points}, on {pair.of} problems"
+    for name, ids in ((pair.one, pair.only_one), (pair.other, pair.only_other)):
+        more = f" … ({len(ids)} in all)" if len(ids) > 8 else ""
+        yield f"  only {name} solves {', '.join(map(str, ids[:8])) or 'none'}{more}"
+
+
+def _division(division: str, models: Sequence[ModelSummary]) -> Iterator[str]:
+    parts = sorted({part for model in models for part in model.categories.get(division, {})})
+    if len(parts) > _MANY:
+        yield f"{division}: {len(parts)} parts, in the report"
+        return
+    rows = [(division, *(model.name for model in models))]
+    for part in parts:
+        scores = [model.categories.get(division, {}).get(part) for model in models]
+        rows.append((part, *(_counted(score) for score in scores)))
+    yield from table(rows)
+
+
+def _reported(each: Reported) -> Iterator[str]:
+    theirs = "no figure" if each.theirs is None else percent(each.theirs)
+    ours = f"{each.model}: {percent(each.ours.share)} ({interval(each.ours)})"
+    yield f"{ours}; {each.published}: {theirs}, {each.source}"
+    for name, (their, our) in each.differs.items():
+        yield f"  {name}: {their} there, {our} here"
+
+
+def percent(share: float) -> str:
+    """`48.2%`."""
+    return f"{100 * share:.1f}%"
+
+
+def interval(score: Score) -> str:
+    """`43.9 to 52.6`, in percent."""
+    low, high = score.interval
+    return f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def _counted(score: Score | Share | None) -> str:
+    return f"{percent(score.share)} of {score.of}" if score and score.of else "-"
+
+
+def _mean(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def harness_table(outcomes: Sequence[ModelOutcome]) -> list[str]:
+    """Every figure of every model that lmms-eval asked; that of `virc eval` has its interval."""
+    rows: list[tuple[str, ...]] = [("model", "task", "metric", "value", "", "of")]
+    for each in outcomes:
+        name = each.run.model
+        for figure in each.outcome.figures:
+            how = "" if figure.filter == "none" else f" ({figure.filter})"
+            error = "" if figure.stderr is None else f"± {figure.stderr:.4f}"
+            value = f"{figure.value:.4f}"
+            rows.append((name, figure.task, figure.metric + how, value, error, str(figure.of or "-")))
+        if score := each.score:
+            counted = (percent(score.share), interval(score), str(score.of))
+            rows.append((name, each.run.task, "right, as virc eval counts", *counted))
+    return table(rows)

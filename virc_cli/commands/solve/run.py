@@ -1,0 +1,155 @@
+"""Prints what solving a problem, or a file of them, gives."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from virc.core.events import Reporter
+from virc.models.load import Opened
+from virc.reasoning.grammar import TAGS
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.session import Rejected, Unit
+from virc.solving.api import solve_file, solve_images
+from virc.solving.one import SCHEMA, Event, Look, Piece, Start
+from virc.solving.setup import Setup
+from virc.solving.thoughts import MarkedThoughts, Thoughts
+from virc.solving.trace_page import in_words
+from virc_cli.console import output
+
+
+def one(
+    setup: Setup,
+    sources: Sequence[str],
+    question: str,
+    as_json: bool,
+    blank: Mapping[str, object],
+    report: Reporter,
+    quiet: bool = False,
+    verbose: bool = False,
+) -> None:
+    """Solve one problem and print its answer.
+
+    Args:
+        sources: paths, URLs or `-`, at least one.
+        blank: the fields of `--json` before anything is known.
+        quiet: print no thoughts and tool calls.
+        verbose: print rejected replies and the tokens of each turn.
+
+    Raises:
+        VircError: there is no answer.
+    """
+    narrator = Narrator(verbose=verbose)
+
+    def on_open(opened: Opened) -> None:
+        narrator.use(opened.chat_protocol.protocol)
+
+    def on_event(event: Event) -> None:
+        if not quiet:
+            narrator(event)
+
+    try:
+        solution = solve_images(
+            setup,
+            sources,
+            question,
+            report,
+            on_facts=lambda fields: output.know(**fields),
+            on_open=on_open,
+            on_event=on_event,
+        )
+    finally:
+        narrator.end()
+    if solution.answer is not None and not as_json:
+        output.line(one_line(solution.answer))
+    if solution.error:
+        raise solution.error
+    if as_json:
+        output.emit({"schema": SCHEMA, **blank, **solution.fields, "error": None})
+
+
+def batch(
+    setup: Setup,
+    source: str,
+    to: str | None,
+    at_once: int | None,
+    blank: Mapping[str, object],
+    report: Reporter,
+) -> None:
+    """Solve every row of a file; as `solve_file`."""
+    solve_file(
+        setup,
+        source,
+        to,
+        at_once,
+        blank,
+        report,
+        on_line=output.line,
+        on_facts=lambda fields: output.know(**fields),
+    )
+
+
+def one_line(answer: str) -> str:
+    """An answer as one line: its line ends become spaces, nothing else changes."""
+    return re.sub(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", " ", answer)
+
+
+class Narrator:
+    """Prints the events of a problem on stderr: thoughts, dim where there is colour, and tool calls in words.
+
+    Args:
+        protocol: how replies are written; None: in our usual marks.
+        verbose: print rejected replies and the tokens of each turn.
+    """
+
+    def __init__(self, protocol: Protocol | None = None, verbose: bool = False) -> None:
+        self._verbose = verbose
+        self._line = ""  # what the current line of stderr holds
+        self.use(protocol)
+
+    def use(self, protocol: Protocol | None) -> None:
+        """Read replies as this protocol writes them."""
+        self._grammar = protocol.grammar if protocol else TAGS
+        self._stock = protocol is not None and protocol.reading == "lenient"
+        self._thoughts = self._fresh()
+
+    def __call__(self, event: Event) -> None:
+        """Print one event."""
+        if isinstance(event, Piece):
+            self._print(self._thoughts.feed(event.text))
+            return
+        if isinstance(event, Look):  # its unit was printed
+            return
+        if self._stock and isinstance(event, Unit):
+            self._print(self._thoughts.rest(event.think))
+        self._thoughts = self._fresh()
+        self.end()
+        if isinstance(event, Start):
+            if event.total > 1:
+                output.note(f"-- sample {event.number} of {event.total}")
+        elif isinstance(event, Rejected):
+            output.note(f"-> this reply cannot be used: {event.reason}")
+            if self._verbose:
+                output.note(event.text, dim=True)
+        else:
+            if event.call:
+                output.note(f"-> {in_words(event.call)}: image {event.shown}")
+            if self._verbose:
+                output.note(
+                    f"   {event.prompt_tokens} prompt tokens, {event.completion_tokens} new", dim=True
+                )
+
+    def _fresh(self) -> Thoughts | MarkedThoughts:
+        return MarkedThoughts() if self._stock else Thoughts(self._grammar)
+
+    def end(self) -> None:
+        """End the current line."""
+        if self._line:
+            output.note("")
+            self._line = ""
+
+    def _print(self, text: str) -> None:
+        text = re.sub(r"\n\s*", "\n", text)
+        if not self._line:
+            text = text.lstrip()
+        if text:
+            output.note(text, end="", dim=True)
+            self._line = text if "\n" not in text else text.rpartition("\n")[2]
