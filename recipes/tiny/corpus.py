@@ -27,7 +27,7 @@ _SOLUTION = (
     '\n{"name": "crop_image", "arguments": {"bbox_2d": [', '], "image_index": ', "}}\n",
     " is ", ". ", ", ", " - ", " = ",
     "I need angle ", ": it is printed, or the others leave it over. ", worked.AGAIN, worked.AGREES,
-    "The sum is ", polygons.FOUND, "I cannot read this picture.", "unreadable", "user\n", "assistant\n",
+    "The sum is ", worked.FOUND, "I cannot read this picture.", "unreadable", "user\n", "assistant\n",
 )  # fmt: skip
 
 

@@ -105,7 +105,7 @@ def sums(rng: random.Random, sides: Sequence[int] = (3, 3, 4)) -> Example:
 
 
 # What follows a reading: look on, stop, or compute. Each is one token of the tokenizer (`corpus`).
-VERDICTS = ("Look at the next corner.", polygons.FOUND, "The sum is ")
+VERDICTS = ("Look at the next corner.", worked.FOUND, "The sum is ")
 
 
 def compare(rng: random.Random) -> Example:
@@ -119,7 +119,7 @@ def compare(rng: random.Random) -> Example:
         worked.Spot(box, box, f"{letter} is {rng.randint(25, 140)}.") for letter in (asked, other)
     )
     looks = [one] if rng.random() < 0.5 else [another, one]
-    solution = worked.Solution(polygons.NOUN, "", looks, polygons.FOUND, "", wanted=polygons.wanted(asked))
+    solution = worked.Solution(polygons.NOUN, "", looks, worked.FOUND, "", wanted=polygons.wanted(asked))
     thought, _, _ = worked.replies(solution)[1].partition("</think>")
     return Example([Message("assistant", thought)], [], VERDICTS)
 

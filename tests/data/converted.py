@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from virc.data.convert.pictures import PictureStore
 from virc.data.formats import registry as formats
 from virc.data.formats import rl
+from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Record
 from virc_cli.main import main
 

@@ -8,9 +8,9 @@ import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from virc.data.convert.pictures import PictureStore
 from virc.data.formats import rl
 from virc.data.formats.registry import Row, Source, Writing
+from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Id, Message, Picture, Record
 
 CALL = '<think>look</think><tool_call>{"name": "crop_image", "arguments": {"image_index": 0}}</tool_call>'

@@ -115,7 +115,7 @@ BROKEN: list[tuple[str, str, int, Change]] = [
         "result_differs", "there are 2 images", 1,
         lambda rows, _: (twice(rows[0]["messages"][3]), rows[0]["images"].append(rows[0]["images"][1])),
     ),
-    ("size_differs", "is said to be 28 x 28", 1, lambda rows, _: content(rows, 0, 1, r"\d+ x \d+", "28 x 28")),
+    ("size_differs", "is announced with 28 x 28", 1, lambda rows, _: content(rows, 0, 1, r"\d+ x \d+", "28 x 28")),
     ("size_differs", "as image 7", 1, lambda rows, _: content(rows, 0, 1, "Image 0:", "Image 7:")),
 ]  # fmt: skip
 

@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from virc.data.check.crowd import verdicts
-from virc.data.check.files import CheckConfig, check
-from virc.data.check.verdict import Rules
+from virc.data.check.result import Rules
+from virc.data.check.run import CheckConfig, check
+from virc.data.check.workers import check_rows
 from virc.data.formats.registry import Row
 from virc.data.rows.record import Message, Picture, Record
 
@@ -138,7 +138,7 @@ def test_a_row_that_ends_its_process_is_a_fault_and_costs_no_other() -> None:
         picture = Deadly("x.png") if number in (3, 14) else Picture("none.png")
         return Row(number, Record((Message("user", "<image>"),), (picture,), id=number))
 
-    found = list(verdicts(map(row, range(1, 21)), Rules("prompts"), 2))
+    found = list(check_rows(map(row, range(1, 21)), Rules("prompts"), 2))
     assert [pair[0].number for pair in found] == [pair[1].number for pair in found] == list(range(1, 21))
     crashed = [verdict.number for _, verdict in found if verdict.faults[0].kind == "crash"]
     assert crashed == [3, 14]
@@ -149,7 +149,7 @@ def test_a_row_that_ends_its_process_is_a_fault_and_costs_no_other() -> None:
 MEASURED = """
 import sys
 from pathlib import Path
-from virc.data.check.files import CheckConfig, check
+from virc.data.check.run import CheckConfig, check
 report = check(CheckConfig([Path(sys.argv[1])]))
 status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
 print(report.rows, report.good, 1024 * int(status["VmHWM"].split()[0]))

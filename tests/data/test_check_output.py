@@ -46,7 +46,7 @@ def test_rows_tell_what_they_hold(tmp_path: Path) -> None:
     [dataset] = report(broken(tmp_path / "a", faulty))["datasets"]
     assert (dataset["name"], dataset["format"], dataset["rows"], dataset["good"]) == (NAME, "sft", 7, 1)
     assert [(each["rows"], each["first"]) for each in dataset["chat_protocols"]] == [(1, 1), (6, 2)]
-    held = dataset["held"]
+    held = dataset["counts"]
     assert (held["images"], held["square"], held["on_grid"] + held["off_grid"]) == (17, 0, 7)
     assert held["boxes"] == held["pixel"] + held["both"] == 6
 
@@ -87,7 +87,10 @@ def test_boxes_that_fit_only_one_way_decide(tmp_path: Path) -> None:
     write(folder / "rows.json", [{"messages": messages, "images": ["i/0.png", "i/1.png"]}] * 3)
     found = report(folder / "rows.json")
     assert found["faults"] == {}
-    assert (found["datasets"][0]["coordinates"], found["datasets"][0]["held"]["permille"]) == ("permille", 3)
+    assert (found["datasets"][0]["coordinates"], found["datasets"][0]["counts"]["permille"]) == (
+        "permille",
+        3,
+    )
     assert report(folder / "rows.json", "--coordinates", "pixel")["faults"] == {"tool": 3}
 
 
@@ -222,7 +225,7 @@ def test_pictures_on_the_network_are_counted_and_not_fetched(batches: Path) -> N
     lines(batches / "train.jsonl", [problem(1, "http://127.0.0.1:9/x.png"), problem(2, "0.png")])
     found = report(batches / "train.jsonl")
     assert found["faults"] == {}
-    assert (found["datasets"][0]["held"]["unseen"], found["datasets"][0]["held"]["images"]) == (1, 2)
+    assert (found["datasets"][0]["counts"]["unseen"], found["datasets"][0]["counts"]["images"]) == (1, 2)
 
 
 def test_nothing_to_check_is_a_mistake_that_looks_like_any_other(tmp_path: Path) -> None:
@@ -252,7 +255,7 @@ def test_the_published_conversation_has_no_fault(tmp_path: Path, sample: Path) -
     found = report(tmp_path / "rows.json")
     assert found["faults"] == {}
     [dataset] = found["datasets"]
-    assert (dataset["chat_protocols"], dataset["held"]["boxes"]) == (
+    assert (dataset["chat_protocols"], dataset["counts"]["boxes"]) == (
         [{"sha256": "", "rows": 1, "first": 1}],
         2,
     )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from virc.data.convert.choose import Groups, score, shares, subset
+from virc.data.convert.subset import Groups, score, shares, subset
 
 KEYS = st.lists(st.one_of(st.integers(), st.text(max_size=3)), max_size=40)
 SEEDS = st.integers(0, 5)

@@ -289,7 +289,7 @@ def test_weights_are_one_for_each_dataset(
     drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert convert(drawn, "--to", tmp_path / "out", "--format", "sft", "--weights", "1,2") == 2
-    assert "--weights needs one number a dataset, and has 2 for trajectories" in capfd.readouterr().err
+    assert "--weights needs one number per dataset, and has 2 for trajectories" in capfd.readouterr().err
 
 
 def test_json_tells_rows_and_sizes(drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

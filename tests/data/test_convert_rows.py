@@ -55,7 +55,7 @@ def test_a_subset_is_exact_ordered_seeded_and_within_a_larger_one(tmp_path: Path
 def test_too_few_rows_are_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     source = dataset(tmp_path / "a", 10)
     assert convert(source, "--to", tmp_path / "b", "--format", "sft", "--limit", 11) == 5
-    assert "rows has 10 rows, and 11 are to be taken of it" in capfd.readouterr().err
+    assert "rows has 10 rows, and 11 are to be taken from it" in capfd.readouterr().err
     assert not (tmp_path / "b").exists()
 
 
@@ -68,7 +68,7 @@ def test_a_mix_has_its_weights_and_one_name(tmp_path: Path, capfd: pytest.Captur
     assert convert(*words, "--to", tmp_path / "all", "--name", "both") == 0
     assert len(ids(tmp_path / "all")["both"]) == 105
     assert convert(*words, "--to", tmp_path / "more", "--limit", 120) == 5
-    assert "rows has 70 rows, and 80 are to be taken of it" in capfd.readouterr().err
+    assert "rows has 70 rows, and 80 are to be taken from it" in capfd.readouterr().err
     assert convert(*sources, "--format", "sft", "--weights", "2", "--to", tmp_path / "more") == 2
     assert convert(*sources, "--format", "sft", "--weights", "2,0", "--to", tmp_path / "more") == 2
 

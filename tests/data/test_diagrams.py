@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from PIL import ImageChops
 
-from virc.data.synth import unfamiliar, worked
+from virc.data.synth import shared, unfamiliar, worked
 from virc.data.synth.families import polygons
 from virc.data.synth.glyphs import LETTERS, Face, mask
 from virc.data.synth.plane import inside
@@ -80,7 +80,7 @@ def test_the_question_names_the_figure_and_looks_vary() -> None:
     named = [d for d in drawn if "triangle" in d.question or "quadrilateral" in d.question]
     assert len(named) > len(drawn) / 3
     for diagram in named:
-        assert polygons.FIGURES[len(diagram.corners)] in diagram.question
+        assert shared.FIGURES[len(diagram.corners)] in diagram.question
     for value in ("kind", "size", "bold", "slant"):
         assert len({getattr(d.look.face, value) for d in drawn}) > 1, value
     for value in ("line", "dashed", "degrees", "arcs", "ink", "paper"):

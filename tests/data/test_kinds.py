@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from virc.data.check.kinds import Kinds
 from virc.data.formats.registry import get, only_source
+from virc.data.rows.kinds import Kinds
 
 TURNS = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
 

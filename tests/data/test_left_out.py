@@ -25,7 +25,7 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.integration
 def test_a_set_of_which_some_files_are_here_is_checked_with_one_note(fetched: Path) -> None:
-    done = virc("data", "check", fetched)
+    done = virc("data", "check", fetched, "--quiet")
     assert done.code == 0, done.err
     assert done.err.count("\n") == 1
     assert done.err.startswith(

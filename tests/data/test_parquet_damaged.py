@@ -11,11 +11,11 @@ from data import crux
 from data.parquet_sets import PROMPT, info, row, source
 
 from virc.core.errors import DataError, SetupError
-from virc.data.convert.pictures import PictureStore
 from virc.data.formats import prompts, rl
 from virc.data.formats import registry as formats
 from virc.data.formats.registry import Source, Writing
 from virc.data.rows import parquet as parquet_rows
+from virc.data.rows.pictures import PictureStore
 
 
 def test_text_that_is_no_utf8_costs_its_row_alone(tmp_path: Path) -> None:

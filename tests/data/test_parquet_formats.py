@@ -23,11 +23,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from virc.core.errors import DataError
-from virc.data.convert.pictures import PictureStore
 from virc.data.formats import prompts, rl
 from virc.data.formats import registry as formats
 from virc.data.formats.registry import Writing
 from virc.data.rows import verl as verl_rows
+from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Message, Picture, Record
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=30).filter(
@@ -214,7 +214,7 @@ def test_a_group_of_rows_is_of_bounded_size(tmp_path: Path, monkeypatch: pytest.
             {"answer": None, "messages": (Message("user", "<image>"), Message("assistant", CALL))},
             "has no answer",
         ),
-        ({"images": (Picture("../../x.png"),)}, "it lies outside the dataset's folder"),
+        ({"images": (Picture("../../x.png"),)}, "it is outside the dataset's folder"),
         ({"images": (Picture("none.png"),)}, "no such file"),
         ({"extra": {"x": float("nan")}}, "a field cannot be JSON"),
         ({"question": "\ud800"}, "cannot be written as parquet"),

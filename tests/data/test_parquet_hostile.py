@@ -19,9 +19,9 @@ from data.parquet_sets import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from virc.data.convert.pictures import PictureStore
 from virc.data.formats import prompts, rl
 from virc.data.formats.registry import Source, Writing
+from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Message, Picture, Record
 
 pytestmark = pytest.mark.integration

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from virc.core.errors import DataError, VircError
-from virc.data.convert.pictures import PictureStore
+from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Picture, Record
 
 PNG, JPEG = b"\x89PNG one", b"\xff\xd8\xff two"

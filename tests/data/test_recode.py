@@ -243,5 +243,5 @@ def test_a_row_that_goes_on_after_its_answer_is_a_fault() -> None:
 def test_an_image_that_is_not_there_is_said(tmp_path: Path) -> None:
     _, record = drawn(0)
     record = msgspec.structs.replace(record, images=(Picture("../a.png", tmp_path), *record.images[1:]))
-    with pytest.raises(DataError, match=r"\.\./a\.png cannot be read: it lies outside"):
+    with pytest.raises(DataError, match=r"\.\./a\.png cannot be read: it is outside"):
         recoded(record, PIXEL, PERMILLE, Boxes())

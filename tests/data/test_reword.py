@@ -210,7 +210,7 @@ def test_a_system_says_itself_what_its_rows_are_like(tmp_path: Path) -> None:
     words = ("--format", "sft", "--system", "virgo", "--coordinates", "permille")
     done = virc("data", "convert", tmp_path / "own", "--to", tmp_path / "new", *words)
     assert done.code == 2
-    assert "a system says itself what its rows are like" in done.err
+    assert "a system decides coordinates, images and chat protocol" in done.err
 
 
 BOXES = """name: bare

@@ -148,7 +148,7 @@ def test_the_unit_of_boxes_is_what_the_caller_the_system_message_or_the_boxes_sa
     wide = reworded(spoken(OWN, "How long?", (CROP, ANSWER)), 2, "[0, 0, 84, 56]", "[0, 0, 500, 900]")
     content = turns((CROP, ANSWER))
     file = saved(tmp_path, content)
-    assert virc("data", "protocol", file).err.count("coordinates: pixel (nothing tells") == 1
+    assert virc("data", "protocol", file).err.count("coordinates: pixel (not known from the rows") == 1
     assert protocol_of(file, "--coordinates", "permille").coordinates == "permille"
     content[1]["content"] = wide.messages[2].content
     file = saved(tmp_path, content)

@@ -17,8 +17,8 @@ from virc.core.errors import DataError
 from virc.data.formats import registry as formats
 from virc.data.formats import sft, trajectories
 from virc.data.formats.registry import Row, Source
+from virc.data.formats.sft import rows
 from virc.data.rows.record import Message, Picture, Record
-from virc.data.rows.sft import rows
 
 STYLES = {"ours": ("role", "content", "user", "assistant"), "default": ("from", "value", "human", "gpt")}
 """Tags of roles and texts, and the names of the two sides."""

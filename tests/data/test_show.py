@@ -172,10 +172,10 @@ def test_images_that_are_missing_or_elsewhere_have_a_placeholder_that_says_so(tm
     file.write_text(text)
     done = virc("data", "show", file, "--html", tmp_path / "page.html")
     assert done.code == 0
-    assert "../secret.png: it lies outside the dataset's folder" in done.out
+    assert "../secret.png: it is outside the dataset's folder" in done.out
     assert "there is no file gone.png" in done.out
     page = Page(tmp_path / "page.html")
-    assert "lies outside the dataset's folder" in page.text
+    assert "is outside the dataset's folder" in page.text
     assert page.tags.count("image") == 4
     images = virc("data", "show", file, "--json").json["images"]
     assert [image["fault"] is None for image in images] == [True, False, False, True]
@@ -241,7 +241,7 @@ def test_a_problem_is_shown_without_turns(tmp_path: Path) -> None:
     done = virc("data", "show", tmp_path / "rows.jsonl", "--html", tmp_path / "page.html")
     assert done.code == 0
     assert "id         7\nquestion   What?\nanswer     42\nimage 0    a.png  56 x 84 px\n" in done.out
-    assert "not fetched" in done.out
+    assert "not downloaded" in done.out
     assert Page(tmp_path / "page.html").tags.count("use") == 2
 
 

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from virc.core.errors import DataError, UsageError
-from virc.data.convert.pictures import PictureStore
 from virc.data.formats import batch, sft, trajectories
 from virc.data.formats import registry as formats
 from virc.data.formats.registry import Writing
+from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Message, Picture, Record, Role, final_answer, inputs_of
 from virc.solving.rows import read_rows
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from virc.core.errors import DataError, VircError
-from virc.data.protocol.extract import extract, question_of
+from virc.data.protocol.extract import extract
+from virc.data.protocol.templates import question_of
 from virc.data.rows.record import MARK, Message, Record
 from virc.reasoning.protocol import fill
 

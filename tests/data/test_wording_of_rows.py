@@ -185,14 +185,14 @@ def unnamed(box: list[int]) -> Record:
 def test_coordinates_are_what_caller_schema_or_boxes_say() -> None:
     permille = own_protocol(tools.schemas(NAMES, "permille"), "permille")
     rows = [spoken(permille, question) for question in QUESTIONS]
-    assert (study(rows).protocol.coordinates, study(rows).told_by) == ("permille", "schema")
+    assert (study(rows).protocol.coordinates, study(rows).coordinates_from) == ("permille", "schema")
     assert extract(rows, coordinates="pixel").coordinates == "pixel"
     for box, told in (
         ([0, 0, 500, 900], ("permille", "boxes")),
         ([0, 0, 50, 60], ("pixel", "nothing")),
     ):
         found = study([unnamed(box)])
-        assert (found.protocol.coordinates, found.told_by) == told
+        assert (found.protocol.coordinates, found.coordinates_from) == told
 
 
 def test_images_are_as_the_caller_or_the_announcements_say() -> None:

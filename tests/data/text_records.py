@@ -7,9 +7,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from virc.data.convert.pictures import PictureStore
 from virc.data.formats import registry as formats
 from virc.data.formats.registry import Row, Writing
+from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Message, Picture, Record
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(

@@ -53,8 +53,8 @@ FIGURES: list[tuple[Fields, str]] = [
     ({"image": None, "decoded_image": None}, "it has no image"),
     ({"image": None, "decoded_image": {"bytes": None, "path": None}}, "it has no image"),
     ({"image": "images/none.jpg", "decoded_image": None}, "the image images/none.jpg cannot be read: no such file"),
-    ({"image": "/etc/passwd", "decoded_image": None}, "it lies outside the dataset's folder"),
-    ({"image": None, "decoded_image": {"path": "../../etc/passwd"}}, "it lies outside the dataset's folder"),
+    ({"image": "/etc/passwd", "decoded_image": None}, "it is outside the dataset's folder"),
+    ({"image": None, "decoded_image": {"path": "../../etc/passwd"}}, "it is outside the dataset's folder"),
 ]  # fmt: skip
 
 
@@ -77,7 +77,7 @@ OBJECTS: list[tuple[Any, str]] = [
     (figure("1", choices="A B"), "expected `array | null`, got `str` - at `$.choices`"),
     (figure("1", precision="1"), "expected `float | null`, got `str` - at `$.precision`"),
     (figure("1", metadata=[]), "expected `object | null`, got `array` - at `$.metadata`"),
-    (figure("1", image="images/../../x.jpg"), "it lies outside the dataset's folder"),
+    (figure("1", image="images/../../x.jpg"), "it is outside the dataset's folder"),
     (figure("1", image="https://example.org/x.jpg"), "it is on the network, not in a file"),
     (figure("1", image="data:image/png;base64,AAAA"), "no such file"),
     (figure("1", image="images"), "it is no file"),
@@ -200,8 +200,8 @@ SEARCHES: list[tuple[Fields, str]] = [
     ({"text": 5}, "expected `str`, got `int` - at `$.text`"),
     ({"text": "\n(A) x\n(B) y"}, "the question is empty"),
     ({"image": 5}, "expected `str | object`, got `int` - at `$.image`"),
-    ({"image": "../x.jpg"}, "the image ../x.jpg cannot be read: it lies outside the dataset's folder"),
-    ({"image": "link.jpg"}, "the image link.jpg cannot be read: it lies outside the dataset's folder"),
+    ({"image": "../x.jpg"}, "the image ../x.jpg cannot be read: it is outside the dataset's folder"),
+    ({"image": "link.jpg"}, "the image link.jpg cannot be read: it is outside the dataset's folder"),
     ({"image": "direct_attributes/none.jpg"}, "cannot be read: no such file"),
     ({"image": "~/x.jpg"}, "the image ~/x.jpg has a name that begins with ~"),
     ({"question_id": None}, "at `$.question_id`"),

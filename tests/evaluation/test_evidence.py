@@ -99,7 +99,7 @@ def test_looks_that_are_no_boxes_are_told() -> None:
         of_fields({"answer": "5", "looks": [[1, 2]]})
 
 
-def test_right_answers_are_told_by_where_was_looked(tmp_path: Path) -> None:
+def test_right_answers_are_coordinates_from_where_was_looked(tmp_path: Path) -> None:
     """Its one look is the left upper quarter of 112 x 112 px, whatever is asked."""
     Image.new("RGB", (112, 112), "white").save(tmp_path / "picture.png")
     rows: list[dict[str, Any]] = [

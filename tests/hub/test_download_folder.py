@@ -181,7 +181,7 @@ def test_what_another_download_recorded_meanwhile_is_seen(tmp_path: Path) -> Non
         assert early.state(wanted) == "whole"
 
 
-def test_files_without_a_hash_are_told_by_size_and_commit(tmp_path: Path) -> None:
+def test_files_without_a_hash_are_coordinates_from_size_and_commit(tmp_path: Path) -> None:
     wanted = File("rows.json", 7)
     with (folder := opened(tmp_path, wanted)).alone():
         put(tmp_path, "rows.json")

@@ -82,7 +82,7 @@ def test_a_drop_where_ranges_are_ignored(server: Hub) -> None:
 
 
 @pytest.mark.parametrize("read", [0, 700, FILE.size])
-def test_wrong_bytes_are_told_by_both_hashes_however_much_was_read(server: Hub, read: int) -> None:
+def test_wrong_bytes_are_coordinates_from_both_hashes_however_much_was_read(server: Hub, read: int) -> None:
     server.misbehave(wrong(FILE.size - 1))
     with opened(REPO, server.commit(REPO.id), FILE) as source:
         source.read(read)

@@ -95,7 +95,7 @@ SPOILT: dict[Callable[[Path], None], str] = {
 
 
 @pytest.mark.parametrize("spoil", SPOILT, ids=lambda spoil: spoil.__name__)
-def test_an_incomplete_checkpoint_is_told_by_what_it_lacks(
+def test_an_incomplete_checkpoint_is_coordinates_from_what_it_lacks(
     tmp_path: Path, spoil: Callable[[Path], None]
 ) -> None:
     actor = lay_out(tmp_path / "global_step_5")

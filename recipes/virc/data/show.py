@@ -1,22 +1,24 @@
-"""One row of a dataset to look at: what it asks, shows and says, turn by turn, and what is wrong with it."""
+"""One row of a dataset as `virc data show` shows it: question, images, turns, and what is wrong with it."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 from PIL import Image, ImageDraw, ImageFont
 
-from virc.core.errors import DataError
-from virc.core.text import plain
-from virc.data.check.images import look
+from virc.core.errors import DataError, VircError
+from virc.core.files import write_whole
+from virc.core.text import clause, plain
+from virc.data.check.coordinates import rules_for
+from virc.data.check.images import all_announced, decoded, sizes_shown
+from virc.data.check.result import Rules
 from virc.data.check.row import check_row
-from virc.data.check.rules import rules_for
-from virc.data.check.sizes import as_shown, stated
-from virc.data.check.verdict import Rules
 from virc.data.formats.registry import Row, Source, get
-from virc.data.protocol.extract import extract, question_of, unit_named
+from virc.data.protocol.extract import extract, unit_named
+from virc.data.protocol.templates import question_of
 from virc.data.rows import parquet as parquet_rows
 from virc.data.rows.record import MARK, Picture, Record, images_of
 from virc.reasoning.calls import Size, ToolError
@@ -31,7 +33,7 @@ _PLACEHOLDER = (448, 224)
 _LETTER = 16  # px
 
 
-class Seen(msgspec.Struct, frozen=True):
+class RowImage(msgspec.Struct, frozen=True):
     """An image of a row.
 
     Args:
@@ -47,13 +49,13 @@ class Seen(msgspec.Struct, frozen=True):
     fault: str | None = None
 
 
-class Told(msgspec.Struct, frozen=True):
+class RowView(msgspec.Struct, frozen=True):
     """A row to look at.
 
     Args:
         number: of the row, from 1.
-        record: what it holds.
-        trace: its conversation as if it had just been had; a reply that cannot be used is a rejected try of its unit.
+        record: what it has.
+        trace: its conversation as a trace; a reply that cannot be used is a rejected try of its unit.
         images: as many as the trace has.
         faults: what a check of the row finds, one clause each.
         why: how it is known what boxes are counted in.
@@ -62,9 +64,25 @@ class Told(msgspec.Struct, frozen=True):
     number: int
     record: Record
     trace: Trace
-    images: list[Seen]
+    images: list[RowImage]
     faults: list[str]
     why: str
+
+    def as_fields(self) -> dict[str, Any]:
+        """The row as JSON objects."""
+        return {
+            "row": self.number,
+            "id": self.record.id,
+            "question": self.trace.question,
+            "answer": self.record.answer,
+            "images": [
+                {"name": each.name, "width": width, "height": height, "fault": each.fault}
+                for each in self.images
+                for width, height in (each.size or (None, None),)
+            ],
+            "messages": [{"role": each.role, "content": each.content} for each in self.record.messages],
+            "faults": self.faults,
+        }
 
 
 def find(source: Source, number: int = 1, id: str | None = None) -> Row:
@@ -73,48 +91,73 @@ def find(source: Source, number: int = 1, id: str | None = None) -> Row:
     Raises:
         DataError: there is none.
     """
-    format = get(source.format)
+    file_format = get(source.format)
     if id is None:
-        row: Row | None = next(format.read(source, number), None)
+        row: Row | None = next(file_format.read(source, number), None)
         if row and row.number == number:  # a blank line has no row
             return row
         raise DataError(f"{source.file} has no row {number}")
-    for row in cast(Iterator[Row], format.read(source)):
+    for row in cast(Iterator[Row], file_format.read(source)):
         if row.record and str(row.record.id) == id:
             return row
     raise DataError(f"{source.file} has no row with the id {plain(id, 80)}")
 
 
 def row_count(source: Source) -> int | None:
-    """How many rows a file has, where it says so itself."""
+    """How many rows a file has, where its header says so."""
     if not parquet_rows.is_parquet(source.file):
         return None
     rows: int = parquet_rows.open_file(source.file).metadata.num_rows
     return rows
 
 
-def tell(source: Source, row: Row) -> Told:
-    """A row that was found, with its images opened.
+def view(source: Source, row: Row) -> RowView:
+    """A row with its images opened.
 
     Raises:
         DataError: it cannot be read.
     """
-    if row.record is None:
-        raise row.fault or DataError(f"row {row.number} cannot be read")
-    record = row.record
+    record = row.known()
     unit = unit_named(record)
     rules, why = rules_for(source, [row], unit or "auto")
     if unit:
         why = "as its system message says"
     if rules.protocol is None:
         rules = msgspec.structs.replace(rules, protocol=_chat_protocol(record, rules))
-    images = seen(record, rules)
+    images = images_to_show(record, rules)
     faults = [fault.message for fault in check_row(rules, row).faults]
-    return Told(row.number, record, trace_of(record, images, rules), images, faults, why)
+    return RowView(row.number, record, trace_of(record, images, rules), images, faults, why)
+
+
+def write_page(view: RowView, source: Source, to: Path) -> Path:
+    """Write the row as an HTML page, to that file or to `row-N.html` in that folder; returns the file.
+
+    Raises:
+        VircError: the disk refuses.
+    """
+    from virc.solving.trace_page import render_page
+
+    path = to if to.suffix.lower() in (".html", ".htm") else to / f"row-{view.number}.html"
+    faults = f" · {len(view.faults)} fault{'s' * (len(view.faults) != 1)}" * bool(view.faults)
+    meta = {
+        "row": f"row {view.number} of {source.file.name}{faults}",
+        "faults": view.faults or None,
+        "id": view.record.id,
+        "reference answer": view.record.answer,
+        "chat_protocol": None,  # that of the row is on the page
+        "coordinates": f"{view.trace.protocol.coordinates}, {view.why}",
+        "format": source.format,
+    }
+    page = render_page(view.trace, [image.shown for image in view.images], meta)
+    try:
+        write_whole(path, page.encode("utf-8", "replace"))
+    except OSError as error:
+        raise VircError(f"cannot write {path}: {clause(error)}") from error
+    return path
 
 
 def _chat_protocol(record: Record, rules: Rules) -> Protocol | None:
-    """What the row itself shows of its chat protocol: all of it, or where turns are wrong, how it begins."""
+    """The chat protocol that the row itself shows: all of it, or where turns are wrong, how it begins."""
     for messages in (record.messages, record.messages[:2]):
         with suppress(DataError):
             known = msgspec.structs.replace(record, messages=messages)
@@ -122,24 +165,20 @@ def _chat_protocol(record: Record, rules: Rules) -> Protocol | None:
     return None
 
 
-def seen(record: Record, rules: Rules) -> list[Seen]:
-    """The images, up to those with which they would be too large together."""
-    looks = [look(picture) for picture in record.images]
-    sizes = as_shown(record, [each.size for each in looks], rules)
-    said = {
-        index: size for message in record.messages for index, size in stated(message.content, rules).items()
-    }
-    images: list[Seen] = []
+def images_to_show(record: Record, rules: Rules) -> list[RowImage]:
+    """The images, up to the one with which they would be too large together."""
+    found = [decoded(picture) for picture in record.images]
+    sizes = sizes_shown(record, [each.size for each in found], rules)
+    announced = all_announced(record, rules)
+    images: list[RowImage] = []
     room = 2 * MOST_PIXELS
     for index, (picture, size) in enumerate(zip(record.images, sizes, strict=True)):
-        fault = looks[index].fault
         if size is None:
-            sentence = fault.message if fault else "it is on the network, and not fetched to be shown"
-            images.append(
-                Seen(picture.name, _placeholder(sentence, said.get(index)), said.get(index), sentence)
-            )
+            fault, said = found[index].fault, announced.get(index)
+            sentence = fault.message if fault else "it is on the network, and is not downloaded to be shown"
+            images.append(RowImage(picture.name, _placeholder(sentence, said), said, sentence))
         else:
-            images.append(Seen(picture.name, _pixels(picture, size), size))
+            images.append(RowImage(picture.name, _pixels(picture, size), size))
         room -= images[-1].shown.width * images[-1].shown.height
         if room < 0:
             break
@@ -152,7 +191,7 @@ def _pixels(picture: Picture, size: Size) -> Shown:
 
 
 def _placeholder(sentence: str, size: Size | None) -> Shown:
-    """An empty picture of that size, if it is one that is shown, with the sentence in it."""
+    """An empty picture with the sentence in it, of that size if images can be shown with it."""
     width, height = size or _PLACEHOLDER
     if not QWEN2.min_pixels <= width * height <= QWEN2.max_pixels:
         width, height = _PLACEHOLDER
@@ -163,8 +202,8 @@ def _placeholder(sentence: str, size: Size | None) -> Shown:
     return Shown(image)
 
 
-def trace_of(record: Record, images: Sequence[Seen], rules: Rules) -> Trace:
-    """A conversation as if it had just been had; a reply that cannot be used is a rejected try of its unit."""
+def trace_of(record: Record, images: Sequence[RowImage], rules: Rules) -> Trace:
+    """The conversation as a trace; a reply that cannot be used is a rejected try of its unit."""
     shown = [tuple(index for index in indices if index < len(images)) for indices in images_of(record)]
     messages = [
         Message(message.role, message.content.removeprefix(MARK * message.content.count(MARK)), indices)
@@ -180,10 +219,10 @@ def trace_of(record: Record, images: Sequence[Seen], rules: Rules) -> Trace:
     question = _question(record, messages, rules.protocol)
     if not messages:
         messages = [Message("user", question, tuple(range(len(images))))]
+    unknown = Protocol("", "", "", "", "", coordinates=rules.coordinates, name="not found")
     return Trace(
         question=question,
-        protocol=rules.protocol
-        or Protocol("", "", "", "", "", coordinates=rules.coordinates, name="not found"),
+        protocol=rules.protocol or unknown,
         images=_image_records(images, units),
         messages=messages,
         units=units,
@@ -192,7 +231,6 @@ def trace_of(record: Record, images: Sequence[Seen], rules: Rules) -> Trace:
 
 
 def _unit(text: str, sizes: Sequence[Size | None], made: int | None, rules: Rules) -> Unit:
-    """A reply as a unit; one that cannot be used has neither call nor answer, and itself as a rejected try."""
     think = ""
     try:
         turn = parse(text, rules.grammar)
@@ -204,14 +242,13 @@ def _unit(text: str, sizes: Sequence[Size | None], made: int | None, rules: Rule
             raise ToolError("an image before it is missing, so that its call is not checked")
         offered = rules.protocol.tools if rules.protocol else None
         checked = tools.get(turn.tool.name, offered).check(turn.tool.arguments, rules.view(known))
-    except FormatError as error:
-        return Unit(text, think, shown=made, rejected=(Rejected(text, error.kind, str(error)),))
-    except ToolError as error:
-        return Unit(text, think, shown=made, rejected=(Rejected(text, "tool", str(error)),))
+    except (FormatError, ToolError) as error:
+        kind = error.kind if isinstance(error, FormatError) else "tool"
+        return Unit(text, think, shown=made, rejected=(Rejected(text, kind, str(error)),))
     return Unit(text, think, checked.call, checked.deviations, shown=made)
 
 
-def _image_records(images: Sequence[Seen], units: Sequence[Unit]) -> list[ImageRecord]:
+def _image_records(images: Sequence[RowImage], units: Sequence[Unit]) -> list[ImageRecord]:
     calls = {unit.shown: unit.call for unit in units if unit.call and unit.shown is not None}
     records = []
     for index, image in enumerate(images):
@@ -226,5 +263,5 @@ def _question(record: Record, messages: Sequence[Message], protocol: Protocol | 
     first = next((message for message in messages if message.role == "user"), None)
     if record.question is not None or first is None:
         return record.question or ""
-    asked = question_of(first.text, protocol, len(first.images) or None) if protocol else None
-    return first.text if asked is None else asked
+    question = question_of(first.text, protocol, len(first.images) or None) if protocol else None
+    return first.text if question is None else question

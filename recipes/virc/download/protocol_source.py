@@ -13,7 +13,7 @@ from virc.core.errors import DataError, VircError
 from virc.core.files import is_file, write_whole
 from virc.core.text import clause, plain
 from virc.data.formats.registry import INFO, Source, get, parsed_info, recognised
-from virc.data.protocol.extract import Found, study_file
+from virc.data.protocol.extract import FoundProtocol, study_file
 from virc.download.data_files import file_of, info_of
 from virc.download.hub.repository import File, Listing, Repo
 from virc.models.chat_protocol import load_tools, written
@@ -59,7 +59,7 @@ def fetch_chat_protocol(system: System | None, model: Model | None, folder: Path
     return target
 
 
-def _found(system: System, coordinates: Coordinates) -> Found:
+def _found(system: System, coordinates: Coordinates) -> FoundProtocol:
     """The chat protocol of the rows that a system names.
 
     Raises:
@@ -101,7 +101,7 @@ def _head(listed: Listing, file: File) -> bytes:
     return bytes(head)
 
 
-def _studied(source: Source, coordinates: Coordinates) -> Found:
+def _studied(source: Source, coordinates: Coordinates) -> FoundProtocol:
     """The chat protocol of the first row; of the others that came along whole too, where they agree with it.
 
     One row rarely shows what follows every tool.

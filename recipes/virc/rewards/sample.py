@@ -9,8 +9,8 @@ import msgspec
 from PIL import Image
 
 from virc.core.errors import DataError
-from virc.data.check.sizes import as_shown
-from virc.data.check.verdict import Rules
+from virc.data.check.images import sizes_shown
+from virc.data.check.result import Rules
 from virc.data.rows.record import Picture, Record, images_of, inputs_of
 from virc.reasoning.calls import Call, Size, ToolError, View
 from virc.reasoning.grammar import TAGS, Grammar
@@ -157,7 +157,7 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         files = [image.size for image in self.images]
         if self.strict == "published" or self.shown:
             return View(files, self.coordinates, self.box, self.files)
-        shown = as_shown(self.record, files, Rules("prompts", self.coordinates))
+        shown = sizes_shown(self.record, files, Rules("prompts", self.coordinates))
         inputs = [files[index] for index in inputs_of(self.record)]
         return View([size for size in shown if size], self.coordinates, self.box, inputs)
 

@@ -8,8 +8,8 @@ from typing import cast
 import msgspec
 
 from virc.core.errors import ConfigError, DataError
-from virc.data.check.rules import rules_for
-from virc.data.convert.change import Wanted, change_for, changed
+from virc.data.check.coordinates import rules_for
+from virc.data.convert.change import Target, change_for, changed
 from virc.data.formats import rl
 from virc.data.formats.registry import Row, Source, get
 from virc.data.rows.record import Message, Record
@@ -118,7 +118,7 @@ def solutions(
     format = get(source.format)
     rules = rules_for(source, format.read(source), "auto", spoken)[0]
     records = (row.record for row in format.read(source) if row.record)
-    change = change_for(source.file, records, ("solutions", "prompts"), Wanted())
+    change = change_for(source.file, records, ("solutions", "prompts"), Target())
     for row in islice(format.read(source), most):
         found = changed(change, row)[0]
         if found.record is None:

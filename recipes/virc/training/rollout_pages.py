@@ -13,7 +13,7 @@ from virc.core.errors import VircError
 from virc.core.files import contents
 from virc.core.text import clause
 from virc.data import show
-from virc.data.check.verdict import Rules
+from virc.data.check.result import Rules
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.reasoning.calls import ToolError
 from virc.reasoning.images import Shown, open_image
@@ -91,7 +91,7 @@ def _one_unit(rollout: Rollout) -> tuple[Trace, list[Shown]]:
     )
     record = Record(messages, tuple(map(_picture, rollout.images)), question=trace.question)
     rules = Rules("prompts", trace.protocol.coordinates, protocol=trace.protocol)
-    seen = show.seen(record, rules)
+    seen = show.images_to_show(record, rules)
     read = show.trace_of(record, seen, rules)
     images = [
         msgspec.structs.replace(each, file=f"image-{index}.png") for index, each in enumerate(read.images)

@@ -1,6 +1,5 @@
-"""`virc data check`: look through rows before a model learns from them."""
+"""`virc data check`: check rows before a model learns from them."""
 
-import time
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -8,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from virc_cli.console import output
-from virc_cli.console.options import Json
+from virc_cli.console import events, left_out, output
+from virc_cli.console.options import Json, Quiet, Verbose
 
 if TYPE_CHECKING:
-    from virc.data.check.report import Dataset, Found, Report
+    from virc.data.check.run import DatasetReport, LocatedFault, Report
 
 FAILURE: dict[str, object] = {
     "rows": None,
@@ -22,7 +21,6 @@ FAILURE: dict[str, object] = {
     "datasets": [],
     "clean": None,
 }
-_PROGRESS_SECONDS = 10.0
 
 
 class CoordinatesName(StrEnum):
@@ -36,130 +34,107 @@ class CoordinatesName(StrEnum):
 def command(
     path: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files of rows, or folders of them.")],
     against: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="VAL", help="Held-out rows, whose pictures must not be in PATH; may be repeated."
-        ),
+        list[Path] | None, typer.Option(metavar="VAL", help="Held-out rows that share no image; repeatable.")
     ] = None,
     coordinates: Annotated[
         CoordinatesName, typer.Option(help="What boxes mean; auto finds out.")
     ] = CoordinatesName.auto,
     system: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SYSTEM", help="Rows in the words of this system, its grammar, tools and boxes."
-        ),
+        str | None, typer.Option(metavar="SYSTEM", help="System whose chat protocol the rows are in.")
     ] = None,
     first: Annotated[int, typer.Option(min=0, metavar="N", help="Faults of each kind to print.")] = 5,
     workers: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Processes; default: one for each core; 1 is this one."),
+        int | None, typer.Option(min=1, metavar="N", help="Processes; default: one per core.")
     ] = None,
     clean: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="New folder for the rows without faults, in their format."),
+        Path | None, typer.Option(metavar="DIR", help="New folder for the rows without faults.")
     ] = None,
     as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Open every picture, parse every turn, carry out every tool call; print what is wrong, and what rows hold.
+    """Check images, turns and tool calls of rows.
 
-    Rows on which LLaMA-Factory or verl would stop, or which they would drop or change in silence, are faults too.
-    Exit code 5 where there are any.
+    What LLaMA-Factory or verl would stop at, drop or change without a word is a fault, too. Exit code 5 if there
+    are any faults.
     """
     from virc.core.errors import DataError
+    from virc.core.events import Event
     from virc.core.parallel import cores
-    from virc.data.check.files import CheckConfig, check
-    from virc_cli.console import left_out
+    from virc.data.check.run import CheckConfig, check
 
     config = CheckConfig(path, against or (), coordinates.value, system, first, workers or cores(), clean)
     left_out.note([*path, *(against or ())])
-    told: list[Found] = []
-    report = check(config, told.append if as_json else _tell, _Progress())
+    found: list[LocatedFault] = []
+    with events.printed(quiet, verbose) as on_event:
+
+        def on_row(report: "Report") -> None:
+            on_event(Event("progress", f"{report.rows} rows, {report.rows - report.good} with faults"))
+
+        report = check(config, found.append if as_json else _print_fault, on_row)
     if clean:
-        output.note(
-            f"{report.kept} rows are in {clean}, {report.rows - report.good} with faults were left out"
-        )
+        left = report.rows - report.good
+        output.note(f"{report.kept} rows are in {clean}, {left} with faults were left out")
     if not as_json:
-        _summarise(report)
-    fields = _fields(report, told, clean)
+        for line in _summary(report):
+            output.line(line)
+    fields = _fields(report, found, clean)
     if report.faults:
         output.know(**fields)
-        raise DataError(_verdict(report), None if clean else "--clean DIR keeps the other rows")
+        raise DataError(report.summary, None if clean else "--clean DIR keeps the other rows")
     if as_json:
         output.emit({"schema": "virc.data.check/1", **fields, "error": None})
 
 
-class _Progress:
-    """Rows and faults so far, every few seconds."""
-
-    def __init__(self) -> None:
-        self._told = time.monotonic()
-
-    def __call__(self, report: "Report") -> None:
-        if time.monotonic() - self._told > _PROGRESS_SECONDS:
-            self._told = time.monotonic()
-            output.note(f"{report.rows} rows, {report.rows - report.good} with faults")
+def _print_fault(fault: "LocatedFault") -> None:
+    place = fault.file if fault.row is None else f"{fault.file}:{fault.row}"
+    row_id = "" if fault.id is None else f" (id {fault.id})"
+    output.line(f"{place}: {fault.kind}: {fault.message}{row_id}")
 
 
-def _tell(found: "Found") -> None:
-    place = found.file if found.row is None else f"{found.file}:{found.row}"
-    of_whom = "" if found.id is None else f" (id {found.id})"
-    output.line(f"{place}: {found.kind}: {found.message}{of_whom}")
-
-
-def _verdict(report: "Report") -> str:
-    bad = report.rows - report.good
-    return (
-        f"{bad} of {report.rows} rows have faults" if bad else "no row has a fault, but dataset_info.json has"
-    )
-
-
-def _summarise(report: "Report") -> None:
+def _summary(report: "Report") -> Iterator[str]:
     for dataset in report.datasets:
-        for text in _lines(dataset):
-            output.line(text)
-    output.line(f"{report.rows} rows, {report.good} good" + (", faults:" if report.faults else ""))
+        yield from _lines(dataset)
+    yield f"{report.rows} rows, {report.good} good" + (", faults:" if report.faults else "")
     for kind, count in report.faults.items():
-        output.line(f"  {kind} {count}")
+        yield f"  {kind} {count}"
 
 
-def _lines(dataset: "Dataset") -> Iterator[str]:
-    held = dataset.held
+def _lines(dataset: "DatasetReport") -> Iterator[str]:
+    counts = dataset.counts
     role = ", held out" if dataset.held_out else ""
     yield f"{dataset.file} ({dataset.format}{role}): {dataset.rows} rows, {dataset.good} good"
-    if held.boxes:
-        neither = held.boxes - held.pixel - held.permille - held.both
+    if counts.boxes:
+        neither = counts.boxes - counts.pixel - counts.permille - counts.both
         yield f"  boxes are {dataset.coordinates}: {dataset.why}"
         yield (
-            f"  of {held.boxes} boxes {held.pixel} fit only as pixels, {held.permille} only as 0..999, "
-            f"{held.both} as either, {neither} as neither"
+            f"  of {counts.boxes} boxes {counts.pixel} fit only as pixels, {counts.permille} only as 0..999, "
+            f"{counts.both} as either, {neither} as neither"
         )
-    unseen = f", {held.unseen} of them on the network and not opened" if held.unseen else ""
-    inputs = (
-        f"{held.square} of 1000 x 1000 px, {held.on_grid} on the patch grid, {held.off_grid} of other sizes"
-    )
-    yield f"  {held.images} images{unseen}; inputs: {inputs}"
+    unseen = f", {counts.unseen} of them on the network and not opened" if counts.unseen else ""
+    sizes = f"{counts.square} of 1000 x 1000 px, {counts.on_grid} on the patch grid, {counts.off_grid} of other sizes"
+    yield f"  {counts.images} images{unseen}; inputs: {sizes}"
     if dataset.chat_protocols:
-        yield f"  system messages: {_chat_protocols(dataset)}"
-    if held.unanswered:
-        yield f"  {held.unanswered} problems have no answer"
+        yield f"  system messages: {_system_messages(dataset)}"
+    if counts.unanswered:
+        yield f"  {counts.unanswered} problems have no answer"
 
 
-def _chat_protocols(dataset: "Dataset") -> str:
+def _system_messages(dataset: "DatasetReport") -> str:
     shown = dataset.chat_protocols[:5]
     texts = [f"{each.sha256 or 'none'} in {each.rows} rows from row {each.first}" for each in shown]
     more = len(dataset.chat_protocols) - len(shown)
     return "; ".join(texts) + (f"; {more}{'+' if dataset.more_chat_protocols else ''} others" if more else "")
 
 
-def _fields(report: "Report", told: "list[Found]", clean: Path | None) -> dict[str, Any]:
+def _fields(report: "Report", found: "list[LocatedFault]", clean: Path | None) -> dict[str, Any]:
     import msgspec
 
     return {
         "rows": report.rows,
         "good": report.good,
         "faults": report.faults,
-        "first": msgspec.to_builtins(told),
+        "first": msgspec.to_builtins(found),
         "datasets": msgspec.to_builtins(report.datasets),
         "clean": str(clean) if clean else None,
     }

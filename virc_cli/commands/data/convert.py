@@ -1,12 +1,12 @@
 """`virc data convert`: rows of one format become rows of another, all of them or some."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virc_cli.console import output
-from virc_cli.console.options import CoordinatesName, ImagesName, Json, Seed
+from virc_cli.console import events, left_out, output
+from virc_cli.console.options import CoordinatesName, ImagesName, Json, Quiet, Seed, Verbose
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -20,147 +20,104 @@ FAILURE: dict[str, object] = {
 
 
 def command(
-    sources: Annotated[
-        list[Path], typer.Argument(metavar="SRC...", help="Files of rows, or folders of them.")
-    ],
-    to: Annotated[Path, typer.Option(metavar="DIR", help="New folder; it appears whole or not at all.")],
-    format: Annotated[
-        str,
-        typer.Option(
-            "--format", metavar="FORMAT", help="sft, trajectories, rl, prompts, batch or conversation."
-        ),
-    ],
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Make one dataset of that name of all sources.")
-    ] = None,
-    embed: Annotated[
-        bool, typer.Option("--embed", help="Put images into the rows (rl, prompts), as published files do.")
-    ] = False,
-    coordinates: Annotated[
-        CoordinatesName | None,
-        typer.Option(
-            help="Count boxes in pixels or 0 to 999. Images of up to 999 px lose nothing on the way there and back, "
-            "on longer sides a box may come back side / 1998 px off."
-        ),
-    ] = None,
-    images: Annotated[
-        ImagesName | None,
-        typer.Option(
-            help="Show inputs on the patch grid, or at 1000 x 1000 px: boxes are scaled, other images and user turns "
-            "made anew. Inputs that are 1000 x 1000 stay so; their proportions are lost."
-        ),
-    ] = None,
+    sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files of rows, or their folders.")],
+    to: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the rows and their images.")],
+    format: Annotated[str, typer.Option(metavar="FORMAT", help="Format to write, see below.")],
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Join all sources to one dataset.")] = None,
+    embed: Annotated[bool, typer.Option("--embed", help="Put images into the rows (rl, prompts).")] = False,
+    coordinates: Annotated[CoordinatesName | None, typer.Option(help="Count boxes in these units.")] = None,
+    images: Annotated[ImagesName | None, typer.Option(help="Show inputs this way.")] = None,
     protocol: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Chat protocol to write where boxes or images change, else that of the rows; `default`: this "
-            "project's own. Without: virc_protocol.json beside SRC, else what the rows show.",
-        ),
+        str | None, typer.Option(metavar="FILE", help="Chat protocol to write, or `default`; see below.")
     ] = None,
     system: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SYSTEM",
-            help="Write trajectories as this system would have had them: in its words, grammar and boxes. Calls that "
-            "it has no tool for are left out. Rows get its name as data_source.",
-        ),
+        str | None, typer.Option(metavar="SYSTEM", help="Write trajectories for this system, see below.")
     ] = None,
-    take: Annotated[
-        int | None,
-        typer.Option(
-            "--limit", min=1, metavar="N", help="Rows of each dataset; a smaller N is within a larger one."
-        ),
-    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Rows of each dataset.")] = None,
     seed: Seed = 0,
     weights: Annotated[
-        str | None,
-        typer.Option(metavar="N,N", help="Mix the sources in these proportions; with --limit N rows in all."),
+        str | None, typer.Option(metavar="N,N", help="Mix the sources in these proportions.")
     ] = None,
     split: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME=SHARE",
-            help="Set rows aside, e.g. val=0.05; no input picture is on both sides.",
-        ),
+        str | None, typer.Option(metavar="NAME=SHARE", help="Set rows aside, e.g. val=0.05.")
     ] = None,
-    skip_faulty: Annotated[
-        bool, typer.Option("--skip-faulty", help="Leave out rows that cannot be read or written.")
-    ] = False,
+    skip_faulty: Annotated[bool, typer.Option("--skip-faulty", help="Leave out faulty rows.")] = False,
     workers: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Processes that make images; default: one for each core."),
+        int | None, typer.Option(min=1, metavar="N", help="Processes; default: one per core.")
     ] = None,
     as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Write rows in another format, for another model, or some of them; images are kept once.
+    """Write rows in another format or chat protocol.
 
-    Formats: sft and trajectories (LLaMA-Factory), rl (verl, a row for each unit), prompts (verl, multi-turn), batch,
-    conversation (one row). The folder is printed.
+    Formats: sft and trajectories (LLaMA-Factory), rl (verl, a row per unit), prompts (verl, multi-turn), batch,
+    conversation (one row). Each image is stored once. The folder is printed.
+
+    --coordinates: images of up to 999 px lose nothing on the way there and back; on longer sides a box may come back
+    side / 1998 px off. --images scales boxes and makes other images and user turns anew; inputs that are 1000 x 1000
+    px stay so. --protocol is the chat protocol to write where boxes or images change, else that of the rows; without
+    it, virc_protocol.json beside SRC, else what the rows show. --system writes turns in the grammar and boxes of that
+    system, leaves out calls that it has no tool for, and puts its name into data_source.
+
+    A smaller --limit is part of a larger one; with --weights it counts all rows. No input image is on both sides of a
+    --split.
     """
+    from virc.core.events import Event
     from virc.core.parallel import cores
-    from virc.data.convert.change import Wanted
+    from virc.data.convert.change import Target
     from virc.data.convert.convert import ConvertConfig, convert
-    from virc_cli.console import left_out
-    from virc_cli.console.progress import shown
 
-    wanted = Wanted(
+    target = Target(
         coordinates.value if coordinates else None, images.value if images else None, protocol, system
     )
     config = ConvertConfig(
-        sources, to, format, name, wanted, embed, take, _weights(weights), seed, _split(split), skip_faulty,
+        sources, to, format, name, target, embed, limit, _weights(weights), seed, _split(split), skip_faulty,
         workers or cores(),
     )  # fmt: skip
     left_out.note(sources)
-    with shown() as show:
-        report = convert(config, lambda rows: show(f"{rows} rows"))
-    _tell(report, coordinates, images)
+    with events.printed(quiet, verbose) as on_event:
+        report = convert(config, lambda rows: on_event(Event("progress", f"{rows} rows")))
+    if not quiet:
+        _print(report, coordinates, images)
+    if report.chat_protocols > 1:
+        output.warn(
+            f"the datasets have {report.chat_protocols} chat protocols, so no virc_protocol.json is written",
+            "virc data protocol FILE finds that of one",
+        )
     if as_json:
-        output.emit({"schema": "virc.data.convert/1", **_fields(report, to, format), "error": None})
+        import msgspec
+
+        fields = {"to": str(to), "format": format, **msgspec.to_builtins(report)}
+        output.emit({"schema": "virc.data.convert/1", **fields, "error": None})
     else:
         output.line(str(to))
 
 
-def _tell(report: "Report", coordinates: CoordinatesName | None, images: ImagesName | None) -> None:
+def _print(report: "Report", units: CoordinatesName | None, shown: ImagesName | None) -> None:
     from virc_cli.console.progress import sized
 
-    if images == ImagesName.smart:
-        output.note(
-            "inputs stay the files they are: those of 1000 x 1000 px do not get their proportions back"
-        )
+    if shown == "smart":
+        output.note("input files stay as they are: those of 1000 x 1000 px do not get their proportions back")
     if report.lost:
         output.note(f"lost in this format: {report.lost}")
     boxes = report.boxes
     if boxes.written:
-        back = (
-            f"{boxes.inexact} of them would come back changed"
-            if boxes.inexact
-            else "all exact on the way back"
-        )
-        most = f", by up to {boxes.error} {'thousandths' if coordinates == 'pixel' else 'px'}"
-        output.note(f"{boxes.written} boxes written anew, {back}{most if boxes.inexact else ''}")
+        exact = "all exact on the way back"
+        if boxes.inexact:
+            unit = "thousandths" if units == "pixel" else "px"
+            exact = f"{boxes.inexact} of them would come back changed, by up to {boxes.error} {unit}"
+        output.note(f"{boxes.written} boxes written anew, {exact}")
     for fault in report.faults:
         output.note(f"left out: {fault}")
     for dataset in report.datasets:
         left = f", {dataset.left_out} left out" if dataset.left_out else ""
         output.note(f"{dataset.name}: {dataset.rows_in} rows read, {dataset.rows_out} written{left}")
-    if report.chat_protocols > 1:
-        output.warn(
-            f"the datasets have {report.chat_protocols} chat protocols, so none lies beside them",
-            "virc data protocol FILE finds that of one",
-        )
-    stored, unshared = sized(report.images_bytes), sized(report.unshared_bytes)
-    within = (
-        f"images {stored}; {unshared} if every row held its own" if report.images_bytes else "images in them"
-    )
-    output.note(f"rows {sized(report.rows_bytes)}, {within}")
-
-
-def _fields(report: "Report", to: Path, format: str) -> dict[str, Any]:
-    import msgspec
-
-    fields: dict[str, Any] = msgspec.to_builtins(report)
-    return {"to": str(to), "format": format, **fields}
+    images = "images in them"
+    if report.images_bytes:
+        unshared = sized(report.unshared_bytes)
+        images = f"images {sized(report.images_bytes)}; {unshared} if every row had its own"
+    output.note(f"rows {sized(report.rows_bytes)}, {images}")
 
 
 def _weights(text: str | None) -> "list[Fraction]":

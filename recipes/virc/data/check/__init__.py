@@ -1,1 +1,1 @@
-"""What `virc data check` looks at in rows, a file per concern."""
+"""The checks of `virc data check`, and of rows before training: `run` for files, `row` for one row."""

@@ -1,4 +1,4 @@
-"""Whether assistant turns say what they must, and what follows a tool call is what it makes.
+"""Whether assistant turns are what they must be, and whether what follows a tool call is what it makes.
 
 The parser and the tool checks are those of inference; here no deviation is forgiven.
 """
@@ -6,13 +6,11 @@ The parser and the tool checks are those of inference; here no deviation is forg
 from collections.abc import Generator, Iterator, Sequence
 from functools import lru_cache
 
-import msgspec
 from PIL import Image
 
 from virc.core.text import plain
-from virc.data.check.problem import choices_of
-from virc.data.check.verdict import Fault, Rules
-from virc.data.rows.record import Message, Record, images_of
+from virc.data.check.result import Fault, Rules
+from virc.data.rows.record import Message, Record, choices_of, images_of
 from virc.reasoning.calls import Call, Size, ToolError, View
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
@@ -34,19 +32,14 @@ _Made = tuple[Size, Size]
 """(width, height) in px of a call's result as shown, and as made: sets without a patch grid show it so."""
 
 
-class Ending(msgspec.Struct, frozen=True):
-    """Which turn of a conversation may answer, from 1 (0: none), and whether it must."""
-
-    turn: int
-    required: bool = False
-
-
-def check(record: Record, sizes: _Sizes, rules: Rules, ending: Ending) -> Iterator[Fault]:
+def check(record: Record, sizes: _Sizes, rules: Rules, answering: int, required: bool) -> Iterator[Fault]:
     """The faults of all turns.
 
     Args:
         sizes: (width, height) in px of the images as shown. After one that does not open (None), calls and what they
             make stay unchecked.
+        answering: the turn that may answer, from 1; 0 for none.
+        required: whether it must.
     """
     number, called, made = 0, False, None
     for message, shown, history in _walk(record, sizes):
@@ -60,8 +53,11 @@ def check(record: Record, sizes: _Sizes, rules: Rules, ending: Ending) -> Iterat
         if turn and turn.tool:
             called = True
             made = yield from _call(turn.tool, number, history, rules)
-        if turn:
-            yield from _answer(turn, number, ending, record)
+        if turn and number != answering:
+            if turn.answer is not None:
+                yield Fault("answer_early", f"turn {number} answers, and is not the last")
+        elif turn:
+            yield from _answer(turn, number, required, record)
 
 
 def boxes(record: Record, sizes: _Sizes, grammar: Grammar = TAGS) -> Iterator[tuple[bool, bool]]:
@@ -106,24 +102,19 @@ def _turn(text: str, number: int, rules: Rules) -> Generator[Fault, None, Turn |
         return None
 
 
-def _answer(turn: Turn, number: int, ending: Ending, record: Record) -> Iterator[Fault]:
-    if number != ending.turn:
-        if turn.answer is not None:
-            yield Fault("answer_early", f"turn {number} answers, and is not the last")
-    elif turn.answer is None:
-        if ending.required:
+def _answer(turn: Turn, number: int, required: bool, record: Record) -> Iterator[Fault]:
+    answer, reference = turn.answer, record.answer
+    if answer is None:
+        if required:
             yield Fault("no_answer", f"the last turn, {number}, calls a tool and does not answer")
-    elif not turn.answer:
+    elif not answer:
         yield Fault("no_answer", f"turn {number} answers nothing")
-    elif record.answer is not None and not _right(turn.answer, record.answer, choices_of(record)):
-        said, wanted = plain(turn.answer, 40), plain(record.answer, 40)
-        yield Fault("answer_differs", f"turn {number} answers {said!r}, the row's answer is {wanted!r}")
-
-
-def _right(answer: str, reference: str, choices: Sequence[str] | None) -> bool:
-    """Whether an answer, or what it ends in, is the reference."""
-    texts = [answer, final(answer)]
-    return any(text is not None and same(text, reference, choices) for text in texts)
+    elif reference is not None:
+        texts = [answer, final(answer)]  # the answer, or what it ends in
+        if not any(text is not None and same(text, reference, choices_of(record)) for text in texts):
+            given, expected = plain(answer, 40), plain(reference, 40)
+            message = f"turn {number} answers {given!r}, the row's answer is {expected!r}"
+            yield Fault("answer_differs", message)
 
 
 def _call(tool: ToolText, number: int, history: _Sizes, rules: Rules) -> Generator[Fault, None, _Made | None]:
@@ -143,16 +134,14 @@ def _call(tool: ToolText, number: int, history: _Sizes, rules: Rules) -> Generat
 
 
 def _result(number: int, shown: _Sizes, made: _Made | None) -> Iterator[Fault]:
-    """What stands after a call: one image, of the size that the call makes."""
+    """The message after a call must show one image, of the size that the call makes."""
     if len(shown) != 1:
-        yield Fault(
-            "result_differs", f"after the call of turn {number} there are {len(shown)} images, not one"
-        )
+        sentence = f"after the call of turn {number} there are {len(shown)} images, not one"
+        yield Fault("result_differs", sentence)
     elif made and shown[0] and shown[0] not in made:
         is_, would = (f"{width} x {height} px" for width, height in (shown[0], made[0]))
-        yield Fault(
-            "result_differs", f"the call of turn {number} makes {would}, the image after it has {is_}"
-        )
+        sentence = f"the call of turn {number} makes {would}, the image after it has {is_}"
+        yield Fault("result_differs", sentence)
 
 
 def _fits(tool: ToolText, history: _Sizes, coordinates: Coordinates) -> bool:
@@ -166,7 +155,6 @@ def _fits(tool: ToolText, history: _Sizes, coordinates: Coordinates) -> bool:
 
 @lru_cache(4096)
 def _made(call: Call, size: Size) -> _Made:
-    made = tools.get(call.name).apply(
-        call, Image.new("1", size)
-    )  # the tool itself, on an image without colours
+    """What the tool makes of an image of that size, found by running it on one without colours."""
+    made = tools.get(call.name).apply(call, Image.new("1", size))
     return smart_resize(*made.size), made.size

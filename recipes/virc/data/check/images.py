@@ -1,69 +1,127 @@
-"""The images of rows: whether each is there and opens, its size, and a hash of what it shows."""
+"""The images of rows: whether each opens, a hash of what it shows, and the size that the text announces."""
 
 import errno
 import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import msgspec
-from PIL import Image
 
 from virc.core.errors import DataError
 from virc.core.text import clause, plain
-from virc.data.check.verdict import Fault
-from virc.data.rows.record import Picture
+from virc.data.check.result import Fault, Rules
+from virc.data.rows.record import Picture, Record, images_of, inputs_of
 from virc.reasoning.calls import Size
-from virc.reasoning.images import open_image
+from virc.reasoning.images import SQUARE, open_image
+from virc.reasoning.resize import smart_resize
 
 _MOST_KNOWN = 2**15
+_LINE = "Image {index}: {width} x {height}"
 
 
-class Look(msgspec.Struct, frozen=True):
-    """A picture that was decoded: its size in px and a hash of its pixels; or why not. On the network: neither."""
+class DecodedImage(msgspec.Struct, frozen=True):
+    """The size in px and a hash of the pixels, or why it does not open; neither of an image on the network."""
 
     size: Size | None = None
     pixels: int = 0
     fault: Fault | None = None
 
 
-_known: dict[tuple[str, ...] | bytes, Look] = {}
+_known: dict[tuple[str, ...] | bytes, DecodedImage] = {}
 
 
-def look(picture: Picture) -> Look:
-    """Decode a picture, once in this process as long as it is among the last some thousand."""
-    key = _key(picture)
+def decoded(picture: Picture) -> DecodedImage:
+    """Decode an image; the last some thousand of this process are remembered."""
+    key: tuple[str, ...] | bytes = str(picture.folder), picture.name, str(picture.confined)
+    if picture.data is not None:
+        key = hashlib.blake2b(picture.data, digest_size=16).digest()
     found = _known.get(key)
     if found is None:
-        found = _look(picture)
+        found = _decoded(picture)
         if len(_known) >= _MOST_KNOWN:
             del _known[next(iter(_known))]
         _known[key] = found
     return found
 
 
-def _key(picture: Picture) -> tuple[str, ...] | bytes:
-    if picture.data is not None:
-        return hashlib.blake2b(picture.data, digest_size=16).digest()
-    return str(picture.folder), picture.name, str(picture.confined)
-
-
-def _look(picture: Picture) -> Look:
+def _decoded(picture: Picture) -> DecodedImage:
     if picture.on_network and not picture.confined:
-        return Look()
+        return DecodedImage()
     name = plain(picture.name, 120) or "an image without a name"
     try:
         image = open_image(picture.read(), name)
     except FileNotFoundError:
         where = " in the dataset's folder, and engines look for it where they are started" * picture.confined
-        return Look(fault=Fault("image_missing", f"there is no file {name}{where}"))
+        return DecodedImage(fault=Fault("image_missing", f"there is no file {name}{where}"))
     except OSError as error:
         kind = "image_outside" if error.errno == errno.EPERM else "image_unreadable"
-        return Look(fault=Fault(kind, f"{name}: {clause(error)}"))
+        return DecodedImage(fault=Fault(kind, f"{name}: {clause(error)}"))
     except DataError as error:
-        return Look(fault=Fault("image_broken", error.message))
-    return Look(image.size, _hash(image))
-
-
-def _hash(image: Image.Image) -> int:
-    """64 bits of what is seen, whatever file it came from."""
+        return DecodedImage(fault=Fault("image_broken", error.message))
     digest = hashlib.blake2b(f"{image.size}".encode(), digest_size=8)
     digest.update(image.tobytes())
-    return int.from_bytes(digest.digest(), "big", signed=True)
+    return DecodedImage(image.size, int.from_bytes(digest.digest(), "big", signed=True))
+
+
+def sizes_shown(record: Record, files: Sequence[Size | None], rules: Rules) -> list[Size | None]:
+    """(width, height) in px of each image as it is shown; None where its file does not open.
+
+    Where no chat protocol says how images are shown, those of 1000 x 1000 px with boxes in permille may be announced
+    as they are: some of these sets were made without a patch grid.
+
+    Args:
+        files: sizes of the images in their files.
+    """
+    inputs = set(inputs_of(record))
+    announced = all_announced(record, rules)
+
+    def is_square(index: int, size: Size) -> bool:
+        if rules.protocol:
+            return rules.protocol.images == "square_1000" and index in inputs
+        return rules.coordinates == "permille" and size == announced.get(index) == SQUARE
+
+    return [
+        size and (SQUARE if is_square(index, size) else smart_resize(*size))
+        for index, size in enumerate(files)
+    ]
+
+
+def check_announced(record: Record, sizes: Sequence[Size | None], rules: Rules) -> Iterator[Fault]:
+    """The lines that announce an image with another number or size than it has."""
+    for message, indices in zip(record.messages, images_of(record), strict=True):
+        said = announced_in(message.content, rules) if message.role == "user" else {}
+        for index in indices if said else ():
+            if index not in said:
+                others = ", ".join(map(str, said))
+                yield Fault("size_differs", f"image {index} is announced as image {others}")
+            elif index < len(sizes) and (size := sizes[index]) and size != said[index]:
+                stated, shown = (f"{width} x {height}" for width, height in (said[index], size))
+                text = f"image {index} is announced with {stated}, and is shown at {shown} px"
+                yield Fault("size_differs", text)
+
+
+def all_announced(record: Record, rules: Rules) -> dict[int, Size]:
+    """The (width, height) that a row states for its images, by their index."""
+    return {at: size for each in record.messages for at, size in announced_in(each.content, rules).items()}
+
+
+def announced_in(text: str, rules: Rules) -> dict[int, Size]:
+    """The (width, height) that a text states for images, by their index."""
+    pattern = _pattern(rules.protocol.image_line if rules.protocol else _LINE)
+    found: dict[int, Size] = {}
+    for match in pattern.finditer(text) if pattern else ():
+        found.setdefault(int(match["index"]), (int(match["width"]), int(match["height"])))
+    return found
+
+
+@lru_cache
+def _pattern(template: str) -> re.Pattern[str] | None:
+    """What finds a line of that template; None where it does not state number and size."""
+    pattern = re.escape(template)
+    for name in ("index", "width", "height"):
+        place = re.escape(f"{{{name}}}")
+        if place not in pattern:
+            return None
+        pattern = pattern.replace(place, rf"(?P<{name}>\d{{1,9}})", 1).replace(place, r"\d{1,9}")
+    return re.compile(pattern)

@@ -1,4 +1,7 @@
-"""One row, checked by all that concerns rows of its kind; it runs in any process."""
+"""One row, checked for all that concerns rows of its kind; it runs in any process.
+
+LLaMA-Factory drops most of what is wrong with a conversation with no more than a warning, or crashes hours later.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -6,85 +9,149 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from virc.core.text import plain
-from virc.data.check import calls, conversation, problem, sizes
-from virc.data.check.images import Look, look
-from virc.data.check.verdict import Fault, Held, Rules, Verdict
-from virc.data.formats.registry import Row
-from virc.data.rows.record import Record, inputs_of
+from virc.data.check import calls, images
+from virc.data.check.images import DecodedImage, decoded
+from virc.data.check.result import Counts, Fault, RowResult, Rules
+from virc.data.formats.registry import Holds, Row
+from virc.data.rows.record import MARK, Record, choices_of, has_reference, inputs_of, system_of
+from virc.data.rows.verl import FOREIGN_MARKS
 from virc.reasoning.calls import Size
 from virc.reasoning.grammar import Grammar
 from virc.reasoning.images import SQUARE
+from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.resize import smart_resize
+from virc.scoring.rules import same
+
+_DROPPED = "LLaMA-Factory drops such a row"
 
 
-def check_row(rules: Rules, row: Row) -> Verdict:
-    """What is wrong with a row, and what it holds."""
+def check_row(rules: Rules, row: Row) -> RowResult:
+    """What is wrong with a row, and what it has."""
     if row.record is None:
-        return Verdict(row.number, faults=(unread(row),))
+        return RowResult(row.number, faults=(unread(row),))
     record = row.record
-    looks = [look(picture) for picture in record.images]
-    shown = sizes.as_shown(record, [each.size for each in looks], rules)
+    found = [decoded(picture) for picture in record.images]
+    shown = images.sizes_shown(record, [each.size for each in found], rules)
     faults = [
         *(Fault("row", plain(flaw)) for flaw in row.flaws),
-        *(each.fault for each in looks if each.fault),
+        *(each.fault for each in found if each.fault),
         *_faults(record, shown, rules),
     ]
-    inputs = [looks[index] for index in inputs_of(record) if index < len(looks)]
-    return Verdict(
+    inputs = [found[index] for index in inputs_of(record) if index < len(found)]
+    return RowResult(
         row.number,
         record.id,
         tuple(faults),
-        _held(record, looks, inputs, shown, rules.grammar),
+        _counts(record, found, inputs, shown, rules.grammar),
         _key(record, rules),
         tuple(dict.fromkeys(each.pixels for each in inputs if each.size)),
-        _system(record),
+        system_of(record) if record.messages else None,
     )
 
 
-def lost(row: Row) -> Verdict:
-    """The verdict on a row whose check ended the process that made it."""
-    fault = Fault("crash", "checking it ends the process: an image that breaks the decoder, or the memory")
-    return Verdict(row.number, row.record.id if row.record else None, (fault,))
-
-
 def unread(row: Row) -> Fault:
-    """The fault of a row that has no record, without its place, which stands beside it."""
+    """The fault of a row that has no record, without its number, which is printed beside it."""
     message = row.fault.message if row.fault else "it cannot be read"
     return Fault("row", plain(re.sub(rf"^(?:row|line) {row.number}: ", "", message)))
 
 
+def check_conversation(record: Record, holds: Holds) -> Iterator[Fault]:
+    """The faults of a row that has, or should have, a conversation: who speaks when, and an image for every mark."""
+    if not record.messages:
+        yield Fault("no_messages", f"it has no messages: {_DROPPED}")
+        return
+    yield from _roles(record, holds)
+    marks = sum(message.content.count(MARK) for message in record.messages)
+    if marks != len(record.images):
+        yield Fault("marks", f"{marks} {MARK} marks for {len(record.images)} images: the engine stops at it")
+    for at, message in enumerate(record.messages, 1):
+        if message.role != "user" and MARK in message.content:
+            sentence = f"message {at}, of {message.role}, holds {MARK}: only users show images"
+            yield Fault("mark_misplaced", sentence)
+        foreign = next((mark for mark in FOREIGN_MARKS if mark in message.content), None)
+        if foreign and holds == "solutions":  # for prompts the reader of the format reports it
+            sentence = f"message {at} holds {foreign}, for which LLaMA-Factory expects a file"
+            yield Fault("mark_foreign", sentence)
+
+
+def _roles(record: Record, holds: Holds) -> Iterator[Fault]:
+    first = int(record.messages[0].role == "system")
+    for at, message in enumerate(record.messages[first:]):
+        expected = ("user", "assistant")[at % 2]
+        if message.role != expected:
+            sentence = f"message {first + at + 1} is of {message.role}, where {expected} is due: {_DROPPED}"
+            yield Fault("roles", sentence)
+            break
+    last = record.messages[-1].role
+    if holds == "solutions" and last != "assistant":
+        yield Fault("end", f"it ends with a message of {last}, not assistant: {_DROPPED}")
+    if holds == "prompts" and last != "user" and not has_reference(record):
+        yield Fault("end", f"it ends with a message of {last}, not user: the model would go on after itself")
+
+
 def _faults(record: Record, shown: Sequence[Size | None], rules: Rules) -> Iterator[Fault]:
     if rules.holds == "problems":
-        yield from problem.check_problem(record)
+        yield from _problem(record)
         return
-    yield from conversation.check(record, rules.holds)
+    yield from check_conversation(record, rules.holds)
     if not record.messages:
         return
-    replies = sum(message.role == "assistant" for message in record.messages)
-    ends = record.messages[-1].role == "assistant"
-    if rules.holds == "solutions":
-        ending = calls.Ending(replies, required=ends)
-    else:
-        ending = calls.Ending(replies if problem.has_reference(record) else 0)
-        yield from problem.check_prompt(record, calls.offered(rules), rules.grammar)
-    yield from sizes.check(record, shown, rules)
-    yield from calls.check(record, shown, rules, ending)
+    answering = sum(message.role == "assistant" for message in record.messages)
+    if rules.holds == "prompts":
+        answering *= has_reference(record)
+        yield from _prompt(record, calls.offered(rules), rules.grammar)
+    yield from images.check_announced(record, shown, rules)
+    required = rules.holds == "solutions" and record.messages[-1].role == "assistant"
+    yield from calls.check(record, shown, rules, answering, required)
 
 
-def _held(
+def _problem(record: Record) -> Iterator[Fault]:
+    """The faults of a row without a conversation, as in batch files."""
+    if not (record.question or "").strip():
+        yield Fault("no_question", "it asks nothing")
+    if not record.images:
+        yield Fault("no_image", "it has no image")
+    answer, choices = record.answer, choices_of(record)
+    if answer is not None and choices and not any(same(answer, each, choices) for each in choices):
+        yield Fault("answer_not_offered", f"its answer {plain(answer, 40)!r} is none of its choices")
+
+
+def _prompt(record: Record, offered: Sequence[str], grammar: Grammar) -> Iterator[Fault]:
+    """The faults in what verl and the reward get of a row."""
+    if not (record.question or "").strip():
+        yield Fault("no_question", "extra_info has no question: the reward shows the judge none")
+    if record.answer is None:
+        yield Fault("no_ground_truth", "reward_model has no ground_truth: verl stops at it")
+    info = record.extra.get("tool_info_gt")
+    tool = info.get("name") if isinstance(info, dict) else None
+    if tool is not None and tool not in offered:
+        sentence = f"tool_info_gt names {plain(tool, 40)!r}, which is not offered: {', '.join(offered)}"
+        yield Fault("tool_info", sentence)
+    elif has_reference(record):
+        try:
+            call = parse(record.messages[-1].content, grammar).tool
+        except FormatError:
+            return  # reported for the turn itself
+        called = plain(call.name, 40) if call else None
+        if called != tool:
+            sentence = f"tool_info_gt names {tool or 'no tool'}, the reference calls {called or 'none'}"
+            yield Fault("tool_info", sentence)
+
+
+def _counts(
     record: Record,
-    looks: Sequence[Look],
-    inputs: Sequence[Look],
+    found: Sequence[DecodedImage],
+    inputs: Sequence[DecodedImage],
     shown: Sequence[Size | None],
     grammar: Grammar,
-) -> Held:
+) -> Counts:
     files = [each.size for each in inputs if each.size]
     square = sum(size == SQUARE for size in files)
     on_grid = sum(size == smart_resize(*size) for size in files)
     fits = list(calls.boxes(record, shown, grammar))
-    return Held(
-        images=len(looks),
-        unseen=sum(each == Look() for each in looks),
+    return Counts(
+        images=len(found),
+        unseen=sum(each == DecodedImage() for each in found),
         square=square,
         on_grid=on_grid,
         off_grid=len(files) - square - on_grid,
@@ -97,14 +164,8 @@ def _held(
 
 
 def _key(record: Record, rules: Rules) -> str | None:
-    """What no other row of the dataset may have: the id, of prompts with the turn."""
+    """The id, of prompts with the turn."""
     if record.id is None:
         return None
     turn = record.extra.get("turn") if rules.holds == "prompts" else None
     return msgspec.json.encode([record.id, str(turn)]).decode()
-
-
-def _system(record: Record) -> str | None:
-    if not record.messages:
-        return None
-    return record.messages[0].content if record.messages[0].role == "system" else ""

@@ -1,14 +1,14 @@
-"""All rows of a file gone through once: what an engine stops at, and some rows to be looked at closely."""
+"""All rows of a file gone through once: what an engine stops at, and some rows to be checked closely."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from virc.data.check import engine
-from virc.data.check.verdict import Fault
+from virc.data.check import llamafactory
+from virc.data.check.result import Fault
 from virc.data.formats.registry import Row, Source, get
-from virc.data.rows.record import Record
+from virc.data.rows.record import system_of
 
 USUAL_SYSTEM = "You are a helpful assistant."
 """What LLaMA-Factory writes where a row for Qwen2-VL has no system message."""
@@ -16,7 +16,7 @@ FIRST = 32
 """Rows at the beginning that are all kept."""
 _SPREAD = 200
 """Fewest rows kept at even distance, where there are so many; there are never twice as many."""
-_TOLD = 5
+_MOST_WRONG = 5
 
 
 class Survey(msgspec.Struct):
@@ -49,47 +49,42 @@ def survey(source: Source, on_row: Callable[[int], None] = lambda number: None) 
     """Go through the rows of a file.
 
     Args:
-        on_row: told after each row how many there were.
+        on_row: called after each row with how many there were.
 
     Raises:
         DataError: it cannot be opened, or its entry in `dataset_info.json` makes no sense of any row.
     """
-    return through(get(source.format).read(source), engine.check, on_row)
+    return through(get(source.format).read(source), llamafactory.check, on_row)
 
 
 def through(
     rows: Iterable[Row], check: Callable[[Row], Iterable[Fault]], on_row: Callable[[int], None]
 ) -> Survey:
-    """Go through rows, each held against `check`; otherwise as `survey`."""
-    found, keeping = Survey(), _Keeping()
+    """Go through rows, each checked by `check`; otherwise as `survey`."""
+    found, sample = Survey(), _Sample()
     for row in rows:
         found.rows += 1
         faults = list(check(row))
         found.faulty += bool(faults)
         found.faults.update({fault.kind for fault in faults})
-        if faults and len(found.wrong) < _TOLD:
+        if faults and len(found.wrong) < _MOST_WRONG:
             found.wrong.append((row.number, faults[0]))
         if row.record:
             found.images += len(row.record.images)
-            found.systems[hash(_system(row.record))] += 1
-        keeping.take(row)
+            found.systems[hash(system_of(row.record))] += 1
+        sample.take(row)
         on_row(found.rows)
-    found.kept = list(keeping.rows())
+    found.kept = list(sample.rows())
     return found
 
 
-def _system(record: Record) -> str:
-    first = record.messages[0] if record.messages else None
-    return first.content if first and first.role == "system" else ""
-
-
-class _Keeping:
+class _Sample:
     """Rows at even distance from a file whose length is not known before its end."""
 
     def __init__(self) -> None:
         self._first: list[Row] = []
         self._spread: list[Row] = []
-        self._last: Row | None = None
+        self._last: list[Row] = []
         self._step, self._seen = 1, 0
 
     def take(self, row: Row) -> None:
@@ -100,9 +95,8 @@ class _Keeping:
         if len(self._spread) == 2 * _SPREAD:
             self._spread, self._step = self._spread[::2], 2 * self._step
         self._seen += 1
-        self._last = row
+        self._last = [row]
 
     def rows(self) -> Iterator[Row]:
-        last = [self._last] if self._last else []
-        kept = {row.number: row for row in (*self._first, *self._spread, *last)}
+        kept = {row.number: row for row in (*self._first, *self._spread, *self._last)}
         yield from (kept[number] for number in sorted(kept))

@@ -1,4 +1,4 @@
-"""Datasets from one format into another: chosen, changed on the way, and there whole or not at all."""
+"""Datasets from one format into another: chosen, changed on the way, and written completely or not at all."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -11,13 +11,13 @@ from virc.core.errors import ConfigError, DataError, UsageError
 from virc.core.files import fresh_folder
 from virc.core.parallel import in_order
 from virc.core.text import plain
-from virc.data.convert.change import Change, Wanted, change_for, changed
-from virc.data.convert.pictures import PictureStore
+from virc.data.convert.change import Change, Target, change_for, changed
 from virc.data.convert.recode import Boxes
-from virc.data.convert.select import Dataset, Part, apart, mixed, taken
+from virc.data.convert.subset import Dataset, Part, limited, mixed, split
 from virc.data.formats import registry as formats
 from virc.data.formats import rl
 from virc.data.formats.registry import Row, Source, Writing
+from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Record
 from virc.reasoning.protocol import FILE_NAME, Protocol, as_fields
 
@@ -40,9 +40,9 @@ class ConvertConfig(msgspec.Struct, frozen=True):
         to: folder to make; it must not exist, or be empty.
         format: of the rows written.
         name: one dataset of that name is made of all sources; None: each keeps its own.
-        wanted: other boxes, images or chat protocol.
+        target: other boxes, images or chat protocol.
         embed: images go into the rows, where the format can hold them.
-        take: so many rows of each dataset; None: all.
+        limit: so many rows of each dataset; None: all.
         weights: of the sources in one mix.
         seed: the same rows are chosen for the same seed.
         split: rows set aside as a dataset beside the other.
@@ -54,9 +54,9 @@ class ConvertConfig(msgspec.Struct, frozen=True):
     to: Path
     format: str
     name: str | None = None
-    wanted: Wanted = Wanted()
+    target: Target = Target()
     embed: bool = False
-    take: int | None = None
+    limit: int | None = None
     weights: Sequence[Fraction] = ()
     seed: int = 0
     split: Split | None = None
@@ -65,7 +65,7 @@ class ConvertConfig(msgspec.Struct, frozen=True):
 
 
 class Written(msgspec.Struct):
-    """What became of the rows of one dataset: in those read, out those written, left out the faulty ones."""
+    """How many rows of one dataset were read, written, and left out as faulty."""
 
     name: str
     rows_in: int = 0
@@ -78,13 +78,13 @@ class Report(msgspec.Struct):
 
     Args:
         datasets: that were written.
-        lost: what the format cannot hold; "" where nothing.
+        lost: what the format cannot hold; "" for nothing.
         faults: why rows were left out, the first of them.
-        boxes: what became of boxes that were written anew.
+        boxes: how exact the boxes are that were written anew.
         images_bytes: size of the images on disk.
-        unshared_bytes: what it would be if every row held its own.
+        unshared_bytes: what it would be if every row had its own.
         rows_bytes: size of the files of rows.
-        chat_protocols: how many chat protocols are known of the rows; the file of one goes with them.
+        chat_protocols: how many chat protocols are known of the rows; if it is one, its file is written.
     """
 
     datasets: list[Written] = []
@@ -98,7 +98,7 @@ class Report(msgspec.Struct):
 
 
 def convert(config: ConvertConfig, on_progress: Callable[[int], None] = lambda done: None) -> Report:
-    """Make the folder, whole or not at all.
+    """Make the folder, completely or not at all.
 
     Raises:
         UsageError: the folder is in use, or names and weights do not fit the datasets.
@@ -115,21 +115,23 @@ def convert(config: ConvertConfig, on_progress: Callable[[int], None] = lambda d
 
 
 def _planned(config: ConvertConfig) -> list[Dataset]:
-    """What is to be written, as far as the sources tell without all their rows."""
-    format = formats.get(config.format)
-    if config.embed and format.HOLDS != "prompts":
+    """What is to be written, as far as it is known without reading all rows."""
+    holds = formats.get(config.format).HOLDS
+    if config.embed and holds != "prompts":
         raise UsageError(f"rows of {config.format} hold no images", "--embed is for rl and prompts")
     parts = [_part(source, config) for path in config.sources for source in formats.sources(path)]
     if config.weights and len(config.weights) != len(parts):
         listed = ", ".join(plain(part.source.name, 60) for part in parts)
-        raise UsageError(f"--weights needs one number a dataset, and has {len(config.weights)} for {listed}")
+        raise UsageError(
+            f"--weights needs one number per dataset, and has {len(config.weights)} for {listed}"
+        )
     datasets = [Dataset(part.source.name, [part]) for part in parts]
     if config.name or config.weights:
         datasets = [Dataset(config.name or MIX, parts)]
-    _check_names(config, datasets)
+    _check_names(datasets)
     for dataset in datasets:
-        if format.HOLDS != "problems" and len(_chat_protocols([dataset])) > 1:
-            sentence = f"the sources of {dataset.name} are worded in different ways"
+        if holds != "problems" and len(_chat_protocols([dataset])) > 1:
+            sentence = f"the sources of {dataset.name} have different chat protocols"
             raise ConfigError(sentence, "make one dataset of each: without --name and --weights")
     return datasets
 
@@ -140,15 +142,15 @@ def _part(source: Source, config: ConvertConfig) -> Part:
     if kinds == ("problems", "solutions"):
         hint = "name the other files alone, or make trajectories first: virc data sample"
         raise DataError(f"{source.file} holds problems without trajectories", hint)
-    # Units that are written as units again may stand in any order; what is not joined need not be found together.
+    # Units that are written as units again may be in any order; what is not joined need not be found together.
     joined = source.format == rl.NAME != config.format
     part = Part(source, Change(kinds[1]), joined, config.skip_faulty)
     records = (row.record for row in part.rows() if row.record)
-    change = change_for(source.file, records, kinds, config.wanted)
+    change = change_for(source.file, records, kinds, config.target)
     return msgspec.structs.replace(part, change=change)
 
 
-def _check_names(config: ConvertConfig, datasets: Sequence[Dataset]) -> None:
+def _check_names(datasets: Sequence[Dataset]) -> None:
     taken = set()
     for dataset in datasets:
         if formats.file_for(Path(), dataset.name, ".json").name in (formats.INFO, FILE_NAME):
@@ -160,25 +162,23 @@ def _check_names(config: ConvertConfig, datasets: Sequence[Dataset]) -> None:
 
 
 def _chat_protocols(datasets: Iterable[Dataset]) -> list[Protocol]:
-    """The distinct chat protocols of what is written, as far as they are known."""
+    """The distinct chat protocols of what is written, as far as they are known; their names do not matter."""
     found: list[Protocol] = []
-    for chat_protocol in (part.change.result for dataset in datasets for part in dataset.parts):
-        names = {each.name for each in found}  # which are no part of how a model is spoken to
-        if chat_protocol and not any(
-            msgspec.structs.replace(chat_protocol, name=name) in found for name in names
-        ):
-            found.append(chat_protocol)
+    for protocol in (part.change.result for dataset in datasets for part in dataset.parts):
+        known = [msgspec.structs.replace(each, name="") for each in found]
+        if protocol and msgspec.structs.replace(protocol, name="") not in known:
+            found.append(protocol)
     return found
 
 
 def _chosen(config: ConvertConfig, datasets: list[Dataset]) -> list[Dataset]:
-    """The datasets with the rows that are wanted of them."""
+    """The datasets with the chosen rows only."""
     if config.weights:
-        datasets = [mixed(dataset, config.seed, config.weights, config.take) for dataset in datasets]
-    elif config.take is not None:
-        datasets = [taken(dataset, config.seed, config.take) for dataset in datasets]
+        datasets = [mixed(dataset, config.seed, config.weights, config.limit) for dataset in datasets]
+    elif config.limit is not None:
+        datasets = [limited(dataset, config.seed, config.limit) for dataset in datasets]
     if config.split:
-        datasets = apart(datasets, config.seed, config.split.name, config.split.share)
+        datasets = split(datasets, config.seed, config.split.name, config.split.share)
     return datasets
 
 
@@ -186,20 +186,20 @@ def _written(
     config: ConvertConfig, folder: Path, datasets: Sequence[Dataset], on_progress: Callable[[int], None]
 ) -> Report:
     """Fill the folder."""
-    format = formats.get(config.format)
+    target = formats.get(config.format)
     store = PictureStore(folder)
     settings = Writing(store, config.to.resolve(), config.embed)
     foreign = any(part.source.format != config.format for dataset in datasets for part in dataset.parts)
-    report = Report(lost=format.LOST if foreign else "")
+    report = Report(lost=target.LOST if foreign else "")
     for dataset in datasets:
         stream = _Stream(config, dataset, report, on_progress)
         if dataset.marks is None or any(map(any, dataset.marks)):
+            protocol = next(iter(_chat_protocols([dataset])), None)
+            its = msgspec.structs.replace(settings, grammar=protocol.grammar) if protocol else settings
             try:
-                spoken = next(iter(_chat_protocols([dataset])), None)
-                its = msgspec.structs.replace(settings, grammar=spoken.grammar) if spoken else settings
-                stream.written.rows_out = format.write(folder, dataset.name, stream, its)
+                stream.written.rows_out = target.write(folder, dataset.name, stream, its)
             except DataError as error:
-                raise stream.placed(error) from None
+                raise stream.located(error) from None
         report.datasets.append(stream.written)
     report.rows_bytes = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     report.images_bytes, report.unshared_bytes = store.stored_bytes, store.shown_bytes
@@ -212,14 +212,14 @@ def _written(
 
 
 class _Stream:
-    """The changed records of a dataset on their way to a format; counts them and says where a fault is."""
+    """The changed records of a dataset on their way to a format; counts them and knows which row is being written."""
 
     def __init__(
         self, config: ConvertConfig, dataset: Dataset, report: Report, on_progress: Callable[[int], None]
     ) -> None:
         self.written = Written(dataset.name)
         self._config, self._dataset, self._report, self._on_progress = config, dataset, report, on_progress
-        self._at: tuple[Part, int] | None = None  # the row that the format has in hand
+        self._at: tuple[Part, int] | None = None  # the row that the format is writing
 
     def __iter__(self) -> Iterator[Record]:
         for part, marks in self._dataset.marked_parts():
@@ -234,19 +234,18 @@ class _Stream:
                     self._leave_out(part, row.fault)
             self._at = None
 
-    def placed(self, error: DataError) -> DataError:
+    def located(self, error: DataError) -> DataError:
         """The error that ended the writing, with the row it belongs to."""
         if self._at is None:
             return error
         part, number = self._at
-        return part.placed(DataError(f"row {number}: {error.message}", error.hint))
+        return part.located(DataError(f"row {number}: {error.message}", error.hint))
 
     def _marked(self, part: Part, marks: bytearray | None) -> Iterator[Row]:
-        """The rows that are wanted, and the faulty ones."""
+        """The chosen rows, and the faulty ones."""
         mark = iter(marks or ())
         for row in part.rows(self._count):
-            wanted = marks is None or bool(next(mark)) if row.record else not self._dataset.aside
-            if wanted:
+            if marks is None or bool(next(mark)) if row.record else not self._dataset.aside:
                 yield row
 
     def _count(self) -> None:
@@ -255,9 +254,9 @@ class _Stream:
 
     def _leave_out(self, part: Part, fault: DataError) -> None:
         self._at = None
-        placed = part.placed(fault)
+        located = part.located(fault)
         if not self._config.skip_faulty:
-            raise placed
+            raise located
         self.written.left_out += 1
         if len(self._report.faults) < _MOST_FAULTS:
-            self._report.faults.append(placed.message)
+            self._report.faults.append(located.message)

@@ -9,10 +9,9 @@ from virc.core.errors import DataError
 from virc.core.files import expanded
 from virc.core.json_stream import one_line
 from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
-from virc.data.formats.sft import opened
+from virc.data.formats.sft import COLUMNS, opened
 from virc.data.formats.trajectories import first_row
 from virc.data.rows.record import Picture, Record, inputs_of
-from virc.data.rows.sft import COLUMNS
 from virc.solving.image_source import data_url_bytes
 from virc.solving.rows import Row as Problem
 from virc.solving.rows import read_rows

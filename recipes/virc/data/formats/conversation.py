@@ -20,9 +20,9 @@ from virc.core.files import contents
 from virc.core.json_stream import MOST_ROW_BYTES, Fields, array_rows
 from virc.core.text import clause
 from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
+from virc.data.formats.sft import rows
 from virc.data.formats.trajectories import holds_conversation
 from virc.data.rows.record import MARK, Record, images_of
-from virc.data.rows.sft import rows
 
 NAME = "conversation"
 SUMMARY = "the messages of one row, as the published script of ViRC saves them"

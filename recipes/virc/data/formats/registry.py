@@ -1,23 +1,23 @@
-"""Formats of rows on disk, one file each; adding one is adding a file here.
+"""Formats of rows on disk, one file each; to add a format, add a file here.
 
 A format module has:
     NAME: str                 what the user calls it (`--format NAME`)
     SUMMARY: str              one line for help
     HOLDS: Holds              what its rows are: "solutions" (conversations up to the answer), "prompts" (where a model
                               goes on) or "problems" (no conversation)
-    LOST: str                 what a record loses when it is written so and read again; "" where nothing
+    LOST: str                 what a record loses when it is written in this format and read again; "" for nothing
     recognises(path: Path) -> bool
                               whether a file is of this format, from its name and its beginning; never raises
     read(source: Source, start: int = 1) -> Iterator[Row]
-                              rows in order, one at a time, in bounded memory; a wrong row comes with its fault; rows
-                              before the number `start` are passed over without being decoded
+                              rows in order, one at a time, in bounded memory; a wrong row has its fault; rows before
+                              the number `start` are skipped without being decoded
     write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int
                               the files of a dataset `name` in an existing folder; returns the rows written
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -28,20 +28,20 @@ from virc.core import discovery
 from virc.core.errors import DataError, UsageError
 from virc.core.files import contents, is_file
 from virc.core.text import clause, did_you_mean, plain
-from virc.data.convert.pictures import PictureStore
+from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Record
 from virc.reasoning.grammar import TAGS, Grammar
 
 Holds = Literal["solutions", "prompts", "problems"]
 INFO = "dataset_info.json"
 MOST_INFO_BYTES = 16 * 2**20
+_MOST_NAMED = 3
 
 
 class Source(msgspec.Struct, frozen=True):
     """One file of rows.
 
     Args:
-        file: where it lies.
         format: name of its format.
         name: of the dataset: its key in `dataset_info.json`, else the file's stem.
         info: its entry in `dataset_info.json` (`formatting`, `columns`, `tags`); empty where there is none.
@@ -61,7 +61,7 @@ class Source(msgspec.Struct, frozen=True):
 class Row(msgspec.Struct, frozen=True):
     """One row: its number in the file, from 1, and its record or why it has none.
 
-    `flaws` are what an engine would stumble over in a row whose record is known all the same.
+    `flaws` are what an engine would stop at in a row whose record is known all the same.
     """
 
     number: int
@@ -69,13 +69,23 @@ class Row(msgspec.Struct, frozen=True):
     fault: DataError | None = None
     flaws: tuple[str, ...] = ()
 
+    def known(self) -> Record:
+        """The record.
+
+        Raises:
+            DataError: there is none.
+        """
+        if self.record is None:
+            raise self.fault or DataError(f"row {self.number} cannot be read")
+        return self.record
+
 
 class Writing(msgspec.Struct, frozen=True):
     """How a format is written.
 
     Args:
         pictures: where images go; gives each its name in the rows.
-        to: where the folder will lie when it is whole (rows of verl name images by absolute path).
+        to: the path of the folder once it is complete (rows of verl name images by absolute path).
         embed: put the images' bytes into the rows, as the published RL files do (D37).
         grammar: how replies in the rows are written.
     """
@@ -107,7 +117,7 @@ def file_for(folder: Path, name: str, ending: str) -> Path:
     """The file that a format writes the rows of dataset `name` to.
 
     Raises:
-        UsageError: no file can be called so everywhere, or it would lie in another folder.
+        UsageError: the name is not valid as a file name on every system, or leads to another folder.
     """
     if not re.fullmatch(r"(?![. ])[^\x00-\x1f\x7f/\\:*?\"<>|\ud800-\udfff]{1,100}", name):
         raise UsageError(f"{name!r} cannot name a dataset", "use letters, digits, - and _")
@@ -116,7 +126,7 @@ def file_for(folder: Path, name: str, ending: str) -> Path:
 
 def sources(path: Path) -> list[Source]:
     """The files of rows at a path: the file itself; of a folder those its `dataset_info.json` names, and its parquet
-    and JSONL files. Files that are named and not there are left out, as who needs only some of a dataset has them.
+    and JSONL files. Named files that are missing are left out: one may have downloaded a part of a dataset.
 
     Raises:
         DataError: there is nothing there, or no format recognises it.
@@ -135,7 +145,7 @@ def sources(path: Path) -> list[Source]:
 
 
 def left_out(path: Path) -> list[str]:
-    """The files that the `dataset_info.json` of a folder names and that are not there, while others are.
+    """The files that the `dataset_info.json` of a folder names and that are missing, while others are there.
 
     Raises:
         DataError: as `sources` does.
@@ -145,6 +155,16 @@ def left_out(path: Path) -> list[str]:
     if gone:
         sources(path)
     return gone
+
+
+def left_out_note(path: Path) -> str | None:
+    """`left_out` as one line to print; None where there are none. Raises as `left_out` does."""
+    gone = left_out(path)
+    if not gone:
+        return None
+    listed = ", ".join(gone[:_MOST_NAMED]) + ", …" * (len(gone) > _MOST_NAMED)
+    files = f"{len(gone)} files that are" if len(gone) > 1 else "a file that is"
+    return f"{path / INFO} names {files} not there: {listed}"
 
 
 def only_source(path: Path) -> Source:
@@ -176,10 +196,7 @@ def read_info(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def parsed_info(text: bytes, place: str) -> dict[str, dict[str, Any]]:
-    """The entries of a `dataset_info.json` by dataset name.
-
-    Args:
-        place: where the text stands, for people.
+    """The entries of a `dataset_info.json` by dataset name; `place` names the file in errors.
 
     Raises:
         DataError: it is no JSON object of objects.
@@ -189,28 +206,33 @@ def parsed_info(text: bytes, place: str) -> dict[str, dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{place} cannot be read: {clause(error)}") from None
     if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
-        raise DataError(f"{place} is not an object with one object a dataset")
+        raise DataError(f"{place} is not an object with one object per dataset")
     return content
+
+
+def recognised(file: Path) -> str | None:
+    """The format of a file, from its name and its beginning; None where it has none that is known.
+
+    Of several that recognise it, the first by name.
+    """
+    return next((name for name in names() if get(name).recognises(file)), None)
 
 
 def _in_folder(folder: Path) -> list[Source]:
     found, gone = [], None
     for name, entry, file in _named(folder):
-        said = f"{folder / INFO} names {plain(file, 80)} for {plain(name, 80)}"
+        named = f"{folder / INFO} names {plain(file, 80)} for {plain(name, 80)}"
         if not is_file(folder / file):
-            gone = gone or f"{said}, which is not there"
+            gone = gone or f"{named}, which is not there"
             continue
         if not (folder / file).resolve().is_relative_to(folder.resolve()):
-            raise DataError(f"{said}, which lies outside the folder", "name the file itself")
+            raise DataError(f"{named}, which is outside the folder", "name the file itself")
         found.append(_source(folder / file, name, entry))
     listed = {source.file for source in found}
-    others = sorted(
-        file for file in folder.iterdir() if file.suffix in (".parquet", ".jsonl") and file.is_file()
-    )
-    rows = ((file, recognised(file)) for file in others if file not in listed)
-    found += [
-        Source(file, format, file.stem) for file, format in rows if format
-    ]  # others are logs and the like
+    for other in sorted(folder.iterdir()):
+        known = other.suffix in (".parquet", ".jsonl") and other.is_file() and other not in listed
+        if known and (format_name := recognised(other)):  # others are logs and the like
+            found.append(Source(other, format_name, other.stem))
     if gone and not found:
         raise DataError(gone)
     return found
@@ -224,16 +246,8 @@ def _named(folder: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
             yield name, entry, file
 
 
-def _source(file: Path, name: str, info: Mapping[str, Any]) -> Source:
-    format = recognised(file)
-    if format is None:
+def _source(file: Path, name: str, info: dict[str, Any]) -> Source:
+    format_name = recognised(file)
+    if format_name is None:
         raise DataError(f"{file} is of no known format", f"formats are {', '.join(names())}")
-    return Source(file, format, name, dict(info))
-
-
-def recognised(file: Path) -> str | None:
-    """The format of a file, from its name and its beginning; None where it has none that is known.
-
-    Of several that recognise it, the first by name.
-    """
-    return next((format for format in names() if get(format).recognises(file)), None)
+    return Source(file, format_name, name, info)

@@ -1,4 +1,4 @@
-"""Supervised trajectories as LLaMA-Factory reads them: a JSON array beside a `dataset_info.json`."""
+"""Trajectories for supervised training as LLaMA-Factory reads them: a JSON array beside a `dataset_info.json`."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -6,17 +6,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import msgspec
+
 from virc.core.errors import DataError
-from virc.core.json_stream import array_rows, one_line
-from virc.core.text import clause
+from virc.core.json_stream import Fields, array_rows, one_line
+from virc.core.text import clause, plain
 from virc.data.formats.registry import INFO, Holds, Row, Source, Writing, file_for, read_info
-from virc.data.rows.record import Record
-from virc.data.rows.sft import TAGS, rows
+from virc.data.rows.kinds import Kinds
+from virc.data.rows.record import Message, Picture, Record, Role
 
 NAME = "sft"
 SUMMARY = "trajectories for supervised training, a JSON array as LLaMA-Factory reads it"
 HOLDS: Holds = "solutions"
 LOST = ""
+
+COLUMNS = ("messages", "conversations")
+"""Names of the column of conversations where no entry names it."""
+_ROLES: tuple[Role, ...] = ("user", "assistant", "system")
+TAGS = {"role_tag": "role", "content_tag": "content"} | {f"{role}_tag": role for role in _ROLES}
+"""How our files name roles and texts."""
+_DEFAULT_TAGS = {
+    "role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt", "system_tag": "system",
+}  # fmt: skip
 
 
 def recognises(path: Path) -> bool:
@@ -32,10 +43,10 @@ def recognises(path: Path) -> bool:
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
-    """The rows of the file, with the columns and tags that its info names.
+    """The rows of the file, with the columns and tags that its entry names.
 
     Raises:
-        DataError: the info makes no sense of any row, or the file cannot be opened.
+        DataError: the entry makes no sense of any row, or the file cannot be opened.
     """
     with opened(source.file) as file:
         yield from rows(source, array_rows(file, start), "row")
@@ -58,15 +69,14 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
 
 
 def line_of(record: Record, settings: Writing) -> str:
-    """The record's row as JSON on one line, its images put where they belong.
+    """The record's row as JSON on one line; its images are put into the dataset's folder.
 
     Raises:
-        DataError: it has no messages, an image cannot be read, or a field holds what JSON has not.
+        DataError: it has no messages, an image cannot be read, or a field has a value that JSON cannot hold.
     """
     if not record.messages:
-        raise DataError(
-            f"row {record.id!r} has no trajectory, only a problem", "virc data sample makes trajectories"
-        )
+        hint = "virc data sample makes trajectories"
+        raise DataError(f"row {record.id!r} has no trajectory, only a problem", hint)
     try:
         return one_line(row_of(record, settings.pictures.names(record)))
     except ValueError as error:
@@ -84,19 +94,15 @@ def row_of(record: Record, image_names: Iterable[str]) -> dict[str, Any]:
 
 def info(file_name: str) -> dict[str, Any]:
     """The entry of such a file in `dataset_info.json`."""
-    return {
-        "file_name": file_name,
-        "formatting": "sharegpt",
-        "columns": {"messages": "messages", "images": "images"},
-        "tags": TAGS,
-    }
+    columns = {"messages": "messages", "images": "images"}
+    return {"file_name": file_name, "formatting": "sharegpt", "columns": columns, "tags": TAGS}
 
 
 def add_info(folder: Path, name: str, entry: Mapping[str, Any]) -> None:
     """Put a dataset's entry into the folder's `dataset_info.json`, beside those that are there.
 
     Raises:
-        DataError: what is there is no such file.
+        DataError: the file that is there cannot be read.
     """
     text = json.dumps(read_info(folder) | {name: entry}, indent=1) + "\n"
     new = folder / f".{INFO}.new"
@@ -117,3 +123,126 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         raise DataError(f"{path} cannot be read: {clause(error)}") from None
     with file:
         yield file
+
+
+class _Columns(msgspec.Struct, frozen=True):
+    """The names of columns and tags; `roles` gives ours for theirs."""
+
+    messages: str
+    role: str
+    content: str
+    roles: dict[str, Role]
+    images: str | None = None
+    system: str | None = None
+
+
+def rows(source: Source, values: Iterable[tuple[int, Fields | DataError]], unit: str) -> Iterator[Row]:
+    """Rows as records; `unit` is what they are counted in: `row` or `line`.
+
+    Raises:
+        DataError: the entry makes no sense of any row.
+    """
+    named = _columns(source.info) if source.info else None
+    kinds = Kinds()
+    for number, value in values:
+        if isinstance(value, DataError):
+            yield Row(number, fault=value)
+            continue
+        try:
+            record = _record(value, named or _columns(guessed(value)), source.media)
+            yield Row(number, record, flaws=tuple(kinds.flaws(number, value)))
+        except DataError as fault:
+            yield Row(number, fault=DataError(f"{unit} {number}: {fault.message}", fault.hint))
+
+
+def guessed(row: Fields) -> dict[str, Any]:
+    """The entry of `dataset_info.json` that a file with such a row needs.
+
+    Raises:
+        DataError: it has no column of conversations.
+    """
+    column = next((name for name in COLUMNS if name in row), None)
+    if column is None:
+        raise DataError(f"it has neither {' nor '.join(COLUMNS)}")
+    first = next(iter(row[column]), None) if isinstance(row[column], list) else None
+    tags = _DEFAULT_TAGS if isinstance(first, dict) and "from" in first else TAGS
+    columns = {"messages": column, "images": "images"}
+    return {"formatting": "sharegpt", "columns": columns, "tags": dict(tags)}
+
+
+def _columns(entry: Mapping[str, Any]) -> _Columns:
+    """What an entry of `dataset_info.json` names, as LLaMA-Factory reads it.
+
+    Where it has columns or tags, what they do not name does not exist; else the defaults apply.
+    """
+    formatting = entry.get("formatting", "alpaca")
+    if formatting not in ("sharegpt", "openai"):
+        sentence = f"the formatting {formatting!r} in {INFO} is not that of conversations"
+        raise DataError(sentence, '"formatting": "sharegpt"')
+    columns = _names(entry, "columns", {"messages": "conversations"})
+    tags = _names(entry, "tags", _DEFAULT_TAGS)
+    for key, names in (("messages", columns), ("role_tag", tags), ("content_tag", tags)):
+        if key not in names:
+            raise DataError(f"the entry in {INFO} has columns or tags, but names no {key}")
+    return _Columns(
+        columns["messages"], tags["role_tag"], tags["content_tag"],
+        {tags[f"{role}_tag"]: role for role in _ROLES if f"{role}_tag" in tags},
+        columns.get("images"), columns.get("system"),
+    )  # fmt: skip
+
+
+def _names(entry: Mapping[str, Any], key: str, default: dict[str, str]) -> dict[str, str]:
+    """The names under a key of an entry, without those that are null."""
+    if key not in entry:
+        return default
+    try:
+        named = msgspec.convert(entry[key], dict[str, str | None])
+    except msgspec.ValidationError:
+        raise DataError(f"{key} in {INFO} is not an object of names") from None
+    return {what: name for what, name in named.items() if name is not None}
+
+
+def _record(row: Fields, columns: _Columns, media: Path) -> Record:
+    rest = dict(row)
+    if columns.messages not in rest:
+        raise DataError(f"it has no {columns.messages}")
+    messages = _messages(rest.pop(columns.messages), columns)
+    images = _images(rest.pop(columns.images, None)) if columns.images else []
+    if columns.system and not (messages and messages[0].role == "system"):
+        system = rest.pop(columns.system, None)
+        if not isinstance(system, str | None):
+            raise DataError(f"its {columns.system} is not text")
+        messages = [Message("system", system), *messages] if system else messages
+    return Record(
+        tuple(messages),
+        tuple(Picture(name, media) for name in images),
+        id=rest.pop("id") if type(rest.get("id")) in (str, int) else None,
+        question=rest.pop("question") if isinstance(rest.get("question"), str) else None,
+        answer=str(rest.pop("answer")) if type(rest.get("answer")) in (str, int, float) else None,
+        extra=rest,
+    )
+
+
+def _messages(value: object, columns: _Columns) -> list[Message]:
+    if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
+        raise DataError(f"its {columns.messages} are not a list of objects")
+    return [_message(message, number, columns) for number, message in enumerate(value, 1)]
+
+
+def _message(message: Fields, number: int, columns: _Columns) -> Message:
+    theirs, content = message.get(columns.role), message.get(columns.content)
+    role = columns.roles.get(theirs) if isinstance(theirs, str) else None
+    if role is None:
+        known = ", ".join(map(plain, columns.roles))
+        found = f"the {columns.role} {plain(repr(theirs), 40)}"
+        raise DataError(f"message {number} has {found}, not one of {known}")
+    if not isinstance(content, str):
+        raise DataError(f"message {number} has no text as {columns.content}")
+    return Message(role, content)
+
+
+def _images(value: object) -> list[str]:
+    names = [value] if isinstance(value, str) else [] if value is None else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError("its images are not a list of names")
+    return names

@@ -1,4 +1,4 @@
-"""Supervised trajectories, one a line: rows can be added at the end, and LLaMA-Factory reads them too."""
+"""Trajectories for supervised training, one a line: rows can be added at the end, and LLaMA-Factory reads them too."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -8,14 +8,11 @@ from virc.core.json_stream import Fields, line_rows
 from virc.data.formats import sft
 from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
 from virc.data.rows.record import Record
-from virc.data.rows.sft import COLUMNS, rows
 
 NAME = "trajectories"
 SUMMARY = "trajectories for supervised training, one a line"
 HOLDS: Holds = "solutions"
 LOST = sft.LOST
-
-row_of = sft.row_of
 
 
 def recognises(path: Path) -> bool:
@@ -36,21 +33,13 @@ def first_row(path: Path) -> Fields | None:
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
-    """The rows of the file, with the columns and tags that its info names.
-
-    Raises:
-        DataError: the info makes no sense of any row, or the file cannot be opened.
-    """
+    """The rows of the file; as `sft.read`."""
     with sft.opened(source.file) as file:
-        yield from rows(source, line_rows(file, start), "line")
+        yield from sft.rows(source, line_rows(file, start), "line")
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
-    """`NAME.jsonl`, and its entry in `dataset_info.json`.
-
-    Raises:
-        DataError: a record has no messages, or an image that cannot be read.
-    """
+    """`NAME.jsonl`, and its entry in `dataset_info.json`; raises as `sft.write`."""
     file = file_for(folder, name, ".jsonl")
     count = 0
     with file.open("w", encoding="utf-8") as out:
@@ -62,8 +51,8 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
 
 
 def holds_conversation(row: Fields) -> bool:
-    """Whether a field of a row is a list of messages, whatever its info calls it."""
-    return any(name in COLUMNS or _is_list_of_objects(value) for name, value in row.items())
+    """Whether a field of a row is a list of messages, whatever its name."""
+    return any(name in sft.COLUMNS or _is_list_of_objects(value) for name, value in row.items())
 
 
 def _is_list_of_objects(value: object) -> bool:

@@ -10,24 +10,26 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from virc.core.errors import DataError
+from virc.core.errors import ConfigError, DataError, VircError
+from virc.core.files import contents, write_whole
 from virc.core.text import clause, did_you_mean, plain
-from virc.data.formats.registry import Row, Source, get
+from virc.data.formats import conversation
+from virc.data.formats.registry import Source, get
 from virc.data.protocol.templates import departure, question_of, read_after, read_first
 from virc.data.protocol.turns import Conversation, gathered
 from virc.data.protocol.votes import After, after_of, first_of, image_line_of
 from virc.data.rows.record import Record
+from virc.models.chat_protocol import written
 from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.coordinates import resolve_box
 from virc.reasoning.images import SQUARE
 from virc.reasoning.protocol import Coordinates, Protocol
 from virc.tools import registry as tools
-
-__all__ = ["NO_SYSTEM", "Found", "extract", "question_of", "study", "study_file", "unit_named"]
 
 Images = Literal["smart", "square_1000"]
 
@@ -37,6 +39,7 @@ NO_SYSTEM = (
 )
 """The note on conversations that were saved without their system message."""
 
+_MOST_SYSTEM_BYTES = 2**20
 _SPACE = re.compile(r"\s*")
 _BLOCK = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
 _UNITS: dict[Coordinates, re.Pattern[str]] = {
@@ -47,7 +50,7 @@ _UNITS: dict[Coordinates, re.Pattern[str]] = {
 }
 
 
-class Found(msgspec.Struct, frozen=True):
+class FoundProtocol(msgspec.Struct, frozen=True):
     """A chat protocol and what it was found in.
 
     Args:
@@ -55,16 +58,22 @@ class Found(msgspec.Struct, frozen=True):
         rows: read.
         units: replies in them.
         calls: how often each tool was called.
-        told_by: what says which coordinates the boxes have: the caller, the tool's `schema`, the `boxes`, or nothing.
-        notes: what could not be seen in these rows, and what stands there instead; one clause each.
+        coordinates_from: where it is known from what boxes mean: the caller, the tool's `schema`, the `boxes`, or
+            nothing.
+        notes: what these rows do not show, and what was taken instead; one clause each.
     """
 
     protocol: Protocol
     rows: int
     units: int
     calls: dict[str, int]
-    told_by: Literal["caller", "schema", "boxes", "nothing"]
+    coordinates_from: Literal["caller", "schema", "boxes", "nothing"]
     notes: tuple[str, ...] = ()
+
+    def as_fields(self) -> dict[str, Any]:
+        """What was found, as JSON objects."""
+        fields = msgspec.to_builtins(self, str_keys=True)
+        return {key: fields[key] for key in ("rows", "units", "calls", "notes", "protocol")}
 
 
 def extract(
@@ -83,7 +92,7 @@ def study(
     images: Images | None = None,
     numbers: Iterable[int] | None = None,
     system: str | None = None,
-) -> Found:
+) -> FoundProtocol:
     """Find the chat protocol of these records, and make sure that it makes every user turn of them exactly.
 
     One record is enough where its question is known, or stands between `Question:` and the last blank line. Files of
@@ -106,7 +115,7 @@ def study(
     offered = _offered(system) if system else _usual(rows)
     protocol, notes = _worded(rows, Protocol(system, "", "", "", "", tools=tuple(offered)))
     sizes = [_held(row, protocol) for row in rows]
-    found, told_by = _coordinates(offered, _fits(rows, sizes), coordinates)
+    found, coordinates_from = _coordinates(offered, _fits(rows, sizes), coordinates)
     inputs = {size for row, shown in zip(rows, sizes, strict=True) for size in shown[: row.first.count]}
     protocol = msgspec.structs.replace(
         protocol,
@@ -115,7 +124,9 @@ def study(
     )
     calls = Counter(call.name for row in rows for call, _ in row.calls)
     notes = notes if system else (NO_SYSTEM, *notes)
-    return Found(protocol, len(rows), sum(row.units for row in rows), dict(calls), told_by, notes)
+    return FoundProtocol(
+        protocol, len(rows), sum(row.units for row in rows), dict(calls), coordinates_from, notes
+    )
 
 
 def study_file(
@@ -124,23 +135,45 @@ def study_file(
     coordinates: Coordinates | None = None,
     images: Images | None = None,
     system: str | None = None,
-) -> Found:
-    """The chat protocol of the first `most` rows of a file; see `study`.
+) -> FoundProtocol:
+    """The chat protocol of the first `most` rows of a file; see `study`. A saved conversation has no system message.
 
     Raises:
         DataError: as `study` does, or one of these rows cannot be read.
         SetupError: an extra is missing.
     """
-    format = get(source.format)
-    if format.HOLDS == "problems":
+    file_format = get(source.format)
+    if file_format.HOLDS == "problems":
         raise DataError(f"{source.file} holds problems, and no conversation that would show a chat protocol")
-    return study(map(_record, islice(format.read(source), most)), coordinates, images, system=system)
+    if system is None and source.format == conversation.NAME:
+        system = ""
+    records = (row.known() for row in islice(file_format.read(source), most))
+    return study(records, coordinates, images, system=system)
 
 
-def _record(row: Row) -> Record:
-    if row.record is None:
-        raise row.fault or DataError(f"row {row.number} cannot be read")
-    return row.record
+def read_system_message(file: Path) -> str:
+    """A system message as its file has it, without the line end that editors put at its end.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        text = contents(file, _MOST_SYSTEM_BYTES).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the system message {file}: {clause(error)}") from error
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def save(protocol: Protocol, to: Path) -> None:
+    """Write a chat protocol as a file.
+
+    Raises:
+        VircError: the disk refuses.
+    """
+    try:
+        write_whole(to, written(protocol))
+    except OSError as error:
+        raise VircError(f"cannot write {to}: {clause(error)}") from error
 
 
 def unit_named(record: Record) -> Coordinates | None:

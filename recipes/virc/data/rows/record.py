@@ -63,7 +63,7 @@ class Picture(msgspec.Struct, frozen=True):
         except (ValueError, RuntimeError) as error:  # a NUL, a loop of links
             raise OSError(errno.EINVAL, "no file can have that name", self.name) from error
         if self.confined and not path.is_relative_to(self.folder.resolve()):
-            raise OSError(errno.EPERM, "it lies outside the dataset's folder", self.name)
+            raise OSError(errno.EPERM, "it is outside the dataset's folder", self.name)
         return path
 
     def file(self) -> Path:
@@ -129,6 +129,24 @@ def inputs_of(record: Record) -> list[int]:
         if message.role == "user":
             return indices
     return []
+
+
+def system_of(record: Record) -> str:
+    """The system message, "" where there is none."""
+    first = record.messages[0] if record.messages else None
+    return first.content if first and first.role == "system" else ""
+
+
+def has_reference(record: Record) -> bool:
+    """Whether the last message of a prompt's record is the reply that is its reference."""
+    replies = sum(message.role == "assistant" for message in record.messages)
+    return record.messages[-1].role == "assistant" and record.extra.get("turn") != replies
+
+
+def choices_of(record: Record) -> list[str]:
+    """The choices of a problem, as text."""
+    choices = record.extra.get("choices")
+    return [str(choice) for choice in choices] if isinstance(choices, list) else []
 
 
 def final_answer(record: Record, grammar: Grammar = TAGS) -> str | None:

@@ -13,10 +13,10 @@ import msgspec
 from virc.core.errors import UsageError
 from virc.core.files import fresh_folder
 from virc.core.parallel import cores, in_order
-from virc.data.convert.pictures import FOLDER, PictureStore
 from virc.data.formats import registry as formats
 from virc.data.formats.registry import Writing
 from virc.data.rows import parquet as parquet_rows
+from virc.data.rows.pictures import FOLDER, PictureStore
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.data.synth import tasks, worked
 from virc.data.synth.families import polygons
@@ -131,7 +131,7 @@ class _InPlace(PictureStore):
 
 def _check(config: SynthConfig) -> None:
     _check_of_families(config)
-    unknown = set(config.sides) - set(polygons.FIGURES)
+    unknown = set(config.sides) - set(SIDES)
     if unknown or not config.sides:
         raise UsageError(
             f"no figure has {', '.join(map(str, sorted(unknown))) or 'no'} sides here", "--sides 3,4"

@@ -1,4 +1,4 @@
-"""Sums as a small model carries them safely: one place of one number a step, written out as sentences."""
+"""Sums as a small model carries them out safely: one place of one number per step, written as sentences."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ def places(number: int) -> list[int]:
 
 
 def moved(value: int, by: Sequence[int]) -> tuple[list[str], int]:
-    """Add numbers of any sign to a value: the steps, and what comes out."""
+    """Add numbers of any sign to a value: the steps, and the result."""
     steps = []
     for number in by:
         sign = "-" if number < 0 else "+"
@@ -21,9 +21,20 @@ def moved(value: int, by: Sequence[int]) -> tuple[list[str], int]:
 
 
 def divided(value: int, by: int) -> list[str]:
-    """Take away the hundreds, the tens and the units of the quotient, each times the divisor."""
+    """Subtract the hundreds, the tens and the units of the quotient, each times the divisor."""
     steps = []
     for part in places(value // by) if by > 1 else ():
         steps += [f"{by} · {part} = {by * part}.", f"{value} - {by * part} = {value - by * part}."]
         value -= by * part
     return steps
+
+
+def combined(values: Sequence[int], difference: bool) -> int:
+    """The sum of some values, or the larger of two less the smaller."""
+    return abs(values[0] - values[1]) if difference else sum(values)
+
+
+def combining(values: Sequence[int], difference: bool) -> list[str]:
+    """The steps to what `combined` gives; none for a single value."""
+    first, *others = [max(values), -min(values)] if difference else values
+    return moved(first, others)[0]

@@ -21,6 +21,10 @@ from virc.tools.registry import schemas
 PROTOCOL = own_protocol(schemas(("crop_image", "scale_image", "display_image")))
 
 CANNOT = "I cannot read this picture."
+AGAIN = "Look again to be sure."
+AGREES = "That agrees."
+SMALL = "It is too small to read."
+FOUND = "That is the one."  # of a value that is printed and asked for
 REFUSAL = f"<think>{CANNOT}</think>\n<answer>{UNREADABLE}</answer>"
 
 Pattern = Literal["look", "plan", "verify", "plan+verify", "direct"]
@@ -93,11 +97,6 @@ def replies(solution: Solution, pattern: Pattern = "look", rng: random.Random | 
         turns += _looks([*said, AGAIN], spot.again, spot.scale, len(turns))
         said = [spot.reads, AGREES, solution.wanted]
     return [*turns, _answer([*said, solution.sums], solution.answer)]
-
-
-AGAIN = "Look again to be sure."
-AGREES = "That agrees."
-SMALL = "It is too small to read."
 
 
 def _looks(said: Sequence[str], box: Box, scale: float | None, made: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""How long all rows of a file are, held in a few bytes a row, and what to say of those that are too long."""
+"""The lengths of all rows of a file, in a few bytes per row, and the error for those that are too long."""
 
 import heapq
 from array import array
@@ -9,14 +9,14 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.parallel import in_order
-from virc.data.check import engine
+from virc.data.check.llamafactory import file_of
 from virc.data.formats.registry import Row
 from virc.data.rows.record import Message
 from virc.reasoning.protocol import Coordinates
 
 _AT_ONCE = 64  # rows that a process gets together
 _FEW = 2000  # rows that one process has counted before another has started
-_TOLD = 5
+_MOST_NAMED = 5
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -49,10 +49,6 @@ class Length(msgspec.Struct, frozen=True):
 Measure = Callable[[Sequence[Text]], list[Length]]
 
 
-def _none_yet() -> "array[int]":
-    return array("q")
-
-
 class Counted(msgspec.Struct):
     """The lengths of all rows.
 
@@ -67,25 +63,25 @@ class Counted(msgspec.Struct):
     """
 
     cutoff: int
-    tokens: "array[int]" = msgspec.field(default_factory=_none_yet)
-    numbers: "array[int]" = msgspec.field(default_factory=_none_yet)
-    images: "array[int]" = msgspec.field(default_factory=_none_yet)
-    shrunk: "array[int]" = msgspec.field(default_factory=_none_yet)
+    tokens: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
+    numbers: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
+    images: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
+    shrunk: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
     turned: int = 0
     fits: int | None = None
 
     @property
     def over(self) -> "array[int]":
-        """Places of the rows longer than the cutoff."""
+        """Indices of the rows longer than the cutoff."""
         return array("q", (at for at, tokens in enumerate(self.tokens) if tokens > self.cutoff))
 
     @property
     def within(self) -> "array[int]":
-        """Places of the other rows."""
+        """Indices of the other rows."""
         return array("q", (at for at, tokens in enumerate(self.tokens) if tokens <= self.cutoff))
 
     def longest(self, most: int) -> list[int]:
-        """Places of the longest rows that are within the cutoff, the longest first."""
+        """Indices of the longest rows that are within the cutoff, the longest first."""
         return heapq.nlargest(most, self.within, key=lambda at: (self.tokens[at], -at))
 
 
@@ -99,7 +95,7 @@ def count(
         cutoff: longest row in tokens.
         read: the rows; `rows` is how many there are.
         workers: most processes to do it with.
-        on_row: told how many are counted, now and then.
+        on_row: called now and then with how many are counted.
 
     Raises:
         DataError: an image cannot be opened.
@@ -130,7 +126,7 @@ def percentiles(tokens: "array[int]") -> tuple[int, int, int]:
 
 
 def too_long(counted: Counted, coordinates: Coordinates, setting: str = "cutoff") -> DataError:
-    """What to say where rows are longer than the cutoff, and what would help.
+    """The error where rows are longer than the cutoff, with what would help.
 
     Args:
         coordinates: what boxes of the rows mean; pixels are those of images that are not made smaller.
@@ -138,7 +134,9 @@ def too_long(counted: Counted, coordinates: Coordinates, setting: str = "cutoff"
     """
     over = counted.over
     longest = max(over, key=lambda at: counted.tokens[at])
-    first = ", ".join(str(counted.numbers[at]) for at in over[:_TOLD]) + ", …" * (len(over) > _TOLD)
+    first = ", ".join(str(counted.numbers[at]) for at in over[:_MOST_NAMED]) + ", …" * (
+        len(over) > _MOST_NAMED
+    )
     tokens = counted.tokens[longest]
     sentence = (
         f"{len(over):,} of {len(counted.tokens):,} rows are longer than the {setting} of {counted.cutoff:,} tokens, "
@@ -155,10 +153,5 @@ def _chunks(rows: Iterable[Row], numbers: "array[int]") -> Iterator[list[Text]]:
     rows = iter(rows)
     while chunk := list(islice(rows, _AT_ONCE)):
         numbers.extend(row.number for row in chunk)
-        yield [_text(row) for row in chunk]
-
-
-def _text(row: Row) -> Text:
-    if row.record is None:
-        raise row.fault or DataError(f"row {row.number} can no longer be read")
-    return Text(row.record.messages, tuple(map(engine.file_of, row.record.images)))
+        records = [row.known() for row in chunk]
+        yield [Text(record.messages, tuple(map(file_of, record.images))) for record in records]

@@ -16,18 +16,19 @@ import msgspec
 from virc.core.errors import ConfigError, DataError
 from virc.core.files import is_file
 from virc.core.text import clause
-from virc.data.check import engine
-from virc.data.check.images import look
+from virc.data.check import llamafactory
+from virc.data.check.images import decoded
+from virc.data.check.result import Fault, Rules
 from virc.data.check.row import check_row, unread
 from virc.data.check.survey import Survey, through
-from virc.data.check.verdict import Fault, Rules
-from virc.data.convert.change import SOURCE, Change, asked_of, changed
-from virc.data.convert.pictures import PictureStore
+from virc.data.convert.change import SOURCE, Change, changed, question_with_choices
 from virc.data.formats import prompts, rl
 from virc.data.formats.registry import Row, Source, get
-from virc.data.protocol.extract import question_of, study_file
+from virc.data.protocol.extract import study_file
+from virc.data.protocol.templates import question_of
 from virc.data.rows import parquet as parquet_rows
 from virc.data.rows import verl as verl_rows
+from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import MARK, Message, Picture, Record, inputs_of
 from virc.models.chat_protocol import offering, read_protocol
 from virc.reasoning.images import SQUARE, image_size
@@ -119,7 +120,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
 
     def _problem(self, record: Record) -> Record:
         """The problem alone: the question with its choices, and its images."""
-        question = asked_of(record)
+        question = question_with_choices(record)
         images = tuple(record.images[at] for at in inputs_of(record))
         if record.messages and self.chat_protocol:
             text = next(each.content for each in record.messages if each.role == "user").replace(MARK, "")
@@ -280,7 +281,7 @@ def _faults(seen: Counter[bytes], row: Row) -> Iterator[Fault]:
         seen[msgspec.json.encode([record.id, record.extra.get("turn")])] += 1
     if not record.images:
         yield Fault("no_image", "it has no image, and verl's Qwen-VL stops at prompts of text alone")
-    for pad in engine.PADS:
+    for pad in llamafactory.PADS:
         if any(pad in message.content for message in record.messages):
             yield Fault(
                 "mark_foreign", f"its text holds {pad}: verl would look for pixels that are not there"
@@ -312,11 +313,11 @@ def _closely(part: _Part, found: Survey) -> tuple[Counter[str], int]:
     for row in found.kept:
         assert row.record
         if part.request.rollout == "per_cru":
-            verdict = check_row(rules, row)
-            its = verdict.faults
-            off_grid += verdict.held.off_grid
+            result = check_row(rules, row)
+            its = result.faults
+            off_grid += result.counts.off_grid
         else:
-            its = tuple(fault for each in row.record.images if (fault := look(each).fault))
+            its = tuple(fault for each in row.record.images if (fault := decoded(each).fault))
         for fault in its:
             if fault.kind in STOPS:
                 raise useless(part.source, "some rows", Counter([fault.kind]), row.number, fault)

@@ -12,17 +12,17 @@ import msgspec
 from virc.core.errors import DataError, UsageError
 from virc.core.files import fresh_folder, is_file, write_whole
 from virc.core.json_stream import array_rows, line_rows
-from virc.data.check import engine
+from virc.data.check import llamafactory
+from virc.data.check.coordinates import rules_for
+from virc.data.check.result import Fault, Rules
 from virc.data.check.row import check_row
-from virc.data.check.rules import rules_for
 from virc.data.check.survey import Survey, survey
-from virc.data.check.verdict import Fault, Rules
-from virc.data.convert.pictures import PictureStore
 from virc.data.formats import sft, trajectories
 from virc.data.formats.registry import INFO, Row, Source, Writing, get, only_source
+from virc.data.formats.sft import guessed
 from virc.data.protocol.extract import study
+from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Picture, Record
-from virc.data.rows.sft import guessed
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, as_fields
 from virc.training.lengths import counted as counts
@@ -91,7 +91,7 @@ def _with_entry(source: Source) -> Source:
             f"{source.file} is of the format {source.format}, which LLaMA-Factory does not read",
             f"virc data convert {source.file} --to DIR --format {sft.NAME}",
         )
-    for fault in engine.check_source(source):
+    for fault in llamafactory.check_source(source):
         raise DataError(f"{source.name} in {INFO}: {fault.message}", f"virc data check {source.file}")
     if source.info:
         return source
@@ -180,7 +180,7 @@ def _chat_protocol_found(source: Source, rows: Sequence[Row]) -> tuple[Protocol,
             f"the chat protocol of {source.file}, which the model is to keep, is not plain: {error.message}"
         )
         raise DataError(sentence, f"put it beside the rows, as {FILE_NAME}") from error
-    return found.protocol, found.told_by != "nothing"
+    return found.protocol, found.coordinates_from != "nothing"
 
 
 def check_coordinates(source: Source, base: str, model_type: str, written: Coordinates) -> None:
@@ -219,7 +219,7 @@ class _InPlace(PictureStore):
 
     def name(self, picture: Picture, record: Record) -> str:
         """Where the file lies."""
-        return str(Path(engine.file_of(picture)).absolute())
+        return str(Path(llamafactory.file_of(picture)).absolute())
 
 
 def _result(

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from virc.data.synth import sketch, sums
+from virc.data.synth import shared, sketch, sums
 from virc.data.synth.glyphs import mask
 from virc.data.synth.plane import around, hull, inside
 from virc.data.synth.problem import LARGEST, Difficulty, Label, Split, settled, split_of
 from virc.data.synth.sketch import Look
-from virc.data.synth.worked import Solution, Spot, searched
+from virc.data.synth.worked import FOUND, Solution, Spot, searched
 from virc.reasoning.calls import Box
 
 NAME = "charts"
@@ -89,8 +89,7 @@ class Chart(msgspec.Struct, frozen=True):
     @property
     def answer(self) -> int:
         """Of the asked columns the value, the sum, or the larger less the smaller."""
-        values = [self.columns[index].value for index in self.asked]
-        return abs(values[0] - values[1]) if self.ask == "difference" else sum(values)
+        return sums.combined([self.columns[index].value for index in self.asked], self.ask == "difference")
 
     @property
     def labels(self) -> Sequence[Label]:
@@ -106,21 +105,15 @@ class Chart(msgspec.Struct, frozen=True):
 
 
 def generate(rng: random.Random, split: Split = "train", difficulty: Difficulty | None = None) -> Chart:
-    """Draw charts until one is legible and falls in the wanted split."""
+    """A legible chart of that split."""
     chosen = settled(difficulty, rng)
     bars = rng.random() < 0.6
-    while True:
-        problem = _generate(rng, chosen, bars)
-        if problem is not None and problem.split() == split:
-            return problem
+    return shared.draw_until_legible(lambda: _generate(rng, chosen, bars), split)
 
 
 def draw(problem: Chart) -> Image.Image:
     """The picture, RGB, `width` x `height` px."""
-    image = _figure(problem)
-    for label in problem.labels:
-        sketch.label(image, label.text, label.box, problem.look)
-    return image.convert("RGB")
+    return shared.with_labels(_figure(problem), problem)
 
 
 def counterfactual(problem: Chart, rng: random.Random) -> Chart:
@@ -146,14 +139,12 @@ def solution(problem: Chart) -> Solution:
     last = max(problem.asked)
     values = [problem.columns[index].value for index in sorted(problem.asked)]
     names = [problem.columns[index].name.text for index in problem.asked]
-    first, *others = [max(values), -min(values)] if problem.ask == "difference" else values
-    steps, _ = sums.moved(first, others)
     axis = _axis(problem)
     seen = [*axis, *(_strip(problem, column) for column in problem.columns[: last + 1])]
     needed = tuple(len(axis) + index for index in problem.asked)
     plan = f"I need {' and '.join(names)}."
-    said = " ".join(steps or ["That is the one."])
-    return Solution(NOUN, plan, seen, said, str(problem.answer), needed)
+    steps = sums.combining(values, problem.ask == "difference") or [FOUND]
+    return Solution(NOUN, plan, seen, " ".join(steps), str(problem.answer), needed)
 
 
 def absent(problem: Chart, rng: random.Random) -> tuple[str, Solution]:
@@ -264,8 +255,7 @@ def _legible(problem: Chart) -> bool:
 def _figure(problem: Chart) -> Image.Image:
     """The picture without its labels."""
     look = problem.look
-    image = Image.new("L", (problem.width, problem.height), look.paper)
-    pencil = ImageDraw.Draw(image)
+    image, pencil = shared.blank(problem.width, problem.height, look)
     base, right = _y(problem, 0), problem.width - 4
     for value in range(problem.step, problem.most + 1, problem.step or problem.most + 1):
         if problem.step:

@@ -9,11 +9,11 @@ import random
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from virc.data.synth import sketch, sums
+from virc.data.synth import shared, sketch, sums
 from virc.data.synth.glyphs import mask
-from virc.data.synth.plane import Point, around, beside, hull, inside, unit, window
+from virc.data.synth.plane import Point, around, hull, unit, window
 from virc.data.synth.problem import LARGEST, Difficulty, Label, Split, settled, split_of
 from virc.data.synth.sketch import Look
 from virc.data.synth.worked import Solution, Spot, searched
@@ -24,7 +24,6 @@ ABOUT = "polygons with angles such as (x + 20)°, of which one is asked"
 NOUN = "corner"
 MOST_PIXELS = LARGEST
 NAMES = "ABCDEFGHJKLMNPQRSTUVWXYZ"
-FIGURES = {3: "triangle", 4: "quadrilateral", 5: "pentagon"}
 QUESTIONS = (
     "In {figure} {name}, find m∠{corner}.",
     "Find the measure of angle {corner} in {figure} {name}.",
@@ -95,37 +94,27 @@ class Expressions(msgspec.Struct, frozen=True):
 
     def split(self) -> Split:
         """Of the figure wherever its corners begin to be counted, and the asked corner."""
-        told = [f"{angle.letter.text}{angle.label.text}" for angle in self.angles]
-        start = told.index(min(told))
-        return split_of("|".join([NAME, *told[start:], *told[:start], self.angles[self.asked].letter.text]))
+        printed = [f"{angle.letter.text}{angle.label.text}" for angle in self.angles]
+        return split_of("|".join([NAME, *shared.from_smallest(printed), self.angles[self.asked].letter.text]))
 
 
 def generate(rng: random.Random, split: Split = "train", difficulty: Difficulty | None = None) -> Expressions:
-    """Draw figures until one is legible and falls in the wanted split."""
+    """A legible figure of that split."""
     chosen = settled(difficulty, rng)
     sides = rng.choice(_SIDES[chosen])
-    while True:
-        problem = _generate(rng, chosen, sides)
-        if problem is not None and problem.split() == split:
-            return problem
+    return shared.draw_until_legible(lambda: _generate(rng, chosen, sides), split)
 
 
 def draw(problem: Expressions) -> Image.Image:
     """The picture, RGB, `width` x `height` px."""
-    image = _figure(problem)
-    for label in problem.labels:
-        sketch.label(image, label.text, label.box, problem.look)
-    return image.convert("RGB")
+    return shared.with_labels(_figure(problem), problem)
 
 
 def counterfactual(problem: Expressions, rng: random.Random) -> Expressions:
     """The same figure and question with other expressions, so that the asked angle is another one (D16)."""
     count = len(problem.angles)
     while True:
-        degrees = [rng.randint(30, 140) for _ in range(count - 1)]
-        degrees.append(180 * (count - 2) - sum(degrees))
-        if not 30 <= degrees[-1] <= 140 or degrees[problem.asked] == problem.answer:
-            continue
+        degrees = shared.other_angles(rng, count, 30, problem.asked, problem.answer)
         found = _printed(rng, degrees, [angle.factor for angle in problem.angles])
         if found is None:
             continue
@@ -144,13 +133,11 @@ def counterfactual(problem: Expressions, rng: random.Random) -> Expressions:
 
 def spots(problem: Expressions) -> Sequence[Spot]:
     """Every corner, in reading order."""
-    page = problem.width, problem.height
-    found = []
-    for angle in problem.reading_order():
-        box = window(angle.box, CROP, page)
-        told = f"{angle.letter.text} is {_sum_of(angle.factor, angle.constant)}."
-        found.append(Spot(box, beside(box, angle.box, page), told))
-    return found
+    readings = (
+        (angle.box, f"{angle.letter.text} is {_sum_of(angle.factor, angle.constant)}.", None)
+        for angle in problem.reading_order()
+    )
+    return shared.spots_of(readings, CROP, (problem.width, problem.height))
 
 
 def solution(problem: Expressions) -> Solution:
@@ -164,9 +151,8 @@ def solution(problem: Expressions) -> Solution:
 
 def absent(problem: Expressions, rng: random.Random) -> tuple[str, Solution]:
     """A question about a corner that the figure does not have, and the search for it."""
-    there = {angle.letter.text for angle in problem.angles}
-    name = "".join(rng.sample([letter for letter in NAMES if letter not in there], len(there)))
-    question = rng.choice(QUESTIONS).format(figure=FIGURES[len(there)], name=name, corner=name[0])
+    present = {angle.letter.text for angle in problem.angles}
+    question, _ = shared.question_about_none(rng, QUESTIONS, NAMES, present)
     return question, searched(NOUN, spots(problem))
 
 
@@ -245,9 +231,7 @@ def _angle(
     points: Sequence[Point], index: int, letter: str, factor: int, constant: int, look: Look
 ) -> Angle | None:
     """Place the letter outside and the expression inside, as near to the corner as it fits; None where it does not."""
-    (x, y), before, after = points[index], points[index - 1], points[(index + 1) % len(points)]
-    one, two = unit((x, y), before), unit((x, y), after)
-    inward = unit((0, 0), (one[0] + two[0], one[1] + two[1]))
+    (x, y), inward = points[index], shared.bisector(points, index)
     name = Label(letter, around((x - 13 * inward[0], y - 13 * inward[1]), mask(letter, look.face).size))
     text = _shown(factor, constant, look)
     size = mask(text, look.face).size
@@ -284,20 +268,13 @@ def _relabelled(angle: Angle, constant: int, text: str, look: Look) -> Angle:
 
 
 def _legible(problem: Expressions) -> bool:
-    page = problem.width, problem.height
-    crops = {window(angle.box, CROP, page) for angle in problem.angles}
-    if len(crops) < len(problem.angles):
-        return False
-    if not all(inside(angle.box, window(angle.box, CROP, page)) for angle in problem.angles):
-        return False
-    return sketch.legible(_figure(problem), [label.box for label in problem.labels], problem.look)
+    return shared.is_legible(problem, _figure(problem), [angle.box for angle in problem.angles], CROP)
 
 
 def _figure(problem: Expressions) -> Image.Image:
     """The picture without its labels."""
     look = problem.look
-    image = Image.new("L", (problem.width, problem.height), look.paper)
-    pencil = ImageDraw.Draw(image)
+    image, pencil = shared.blank(problem.width, problem.height, look)
     points = [angle.point for angle in problem.angles]
     for start, end in zip(points, [*points[1:], points[0]], strict=True):
         sketch.line(pencil, start, end, look)
@@ -310,10 +287,8 @@ def _figure(problem: Expressions) -> Image.Image:
 
 
 def _question(rng: random.Random, letters: Sequence[str], asked: int, answer: int) -> str:
-    """The question names the figure in most cases, and offers choices as published ones do in some."""
-    start, step = rng.randrange(len(letters)), rng.choice((1, -1))
-    name = "".join(letters[(start + step * i) % len(letters)] for i in range(len(letters)))
-    text = rng.choice(QUESTIONS).format(figure=FIGURES[len(letters)], name=name, corner=letters[asked])
+    """The question, which in one case of four offers choices as published ones do."""
+    text = shared.question_about(rng, QUESTIONS, letters, asked)
     if rng.random() < 0.25:
         others = {answer + 5 * away for away in rng.sample([-4, -3, -2, -1, 1, 2, 3, 4], 3)}
         text += f" Choices: {' '.join(map(str, sorted({answer, *others})))}"

@@ -14,14 +14,14 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from virc.data.synth import sketch, sums
+from virc.data.synth import shared, sketch, sums
 from virc.data.synth.glyphs import Face, mask
-from virc.data.synth.plane import Point, around, beside, window
+from virc.data.synth.plane import Point, around, window
 from virc.data.synth.problem import LARGEST, Difficulty, Label, Split, settled, split_of
 from virc.data.synth.sketch import Look
-from virc.data.synth.worked import Solution, Spot, searched
+from virc.data.synth.worked import FOUND, Solution, Spot, searched
 from virc.reasoning.calls import Box
 
 NAME = "far"
@@ -76,8 +76,7 @@ class Far(msgspec.Struct, frozen=True):
     @property
     def answer(self) -> int:
         """The number, the sum, or the larger less the smaller."""
-        numbers = [self.number_at(name) for name in self.asked]
-        return abs(numbers[0] - numbers[1]) if self.ask == "difference" else sum(numbers)
+        return sums.combined([self.number_at(name) for name in self.asked], self.ask == "difference")
 
     @property
     def labels(self) -> Sequence[Label]:
@@ -105,21 +104,15 @@ class Far(msgspec.Struct, frozen=True):
 
 
 def generate(rng: random.Random, split: Split = "train", difficulty: Difficulty | None = None) -> Far:
-    """Strew plates until they lie far enough apart and the problem falls in the wanted split."""
+    """A page of that split whose plates are far enough apart."""
     chosen = settled(difficulty, rng)
     count = rng.choice(_PLATES[chosen])
-    while True:
-        problem = _generate(rng, chosen, count)
-        if problem is not None and problem.split() == split:
-            return problem
+    return shared.draw_until_legible(lambda: _generate(rng, chosen, count), split)
 
 
 def draw(problem: Far) -> Image.Image:
     """The picture, RGB, `width` x `height` px."""
-    image = _figure(problem)
-    for label in problem.labels:
-        sketch.label(image, label.text, label.box, problem.look)
-    return image.convert("RGB")
+    return shared.with_labels(_figure(problem), problem)
 
 
 def counterfactual(problem: Far, rng: random.Random) -> Far:
@@ -136,16 +129,13 @@ def counterfactual(problem: Far, rng: random.Random) -> Far:
 
 def spots(problem: Far) -> Sequence[Spot]:
     """Every plate, in reading order."""
-    page = problem.width, problem.height
-    found = []
-    for plate in problem.reading_order():
-        box = window(plate.box, CROP, page)
-        again = beside(box, plate.box, page)
-        if plate.name and plate.number:
-            found.append(Spot(box, again, f"{plate.name.text} is {plate.number.text}.", SCALE))
-        else:
-            found.append(Spot(box, again, EMPTY))
-    return found
+    readings: list[tuple[Box, str, float | None]] = [
+        (plate.box, f"{plate.name.text} is {plate.number.text}.", SCALE)
+        if plate.name and plate.number
+        else (plate.box, EMPTY, None)
+        for plate in problem.reading_order()
+    ]
+    return shared.spots_of(readings, CROP, (problem.width, problem.height))
 
 
 def solution(problem: Far) -> Solution:
@@ -153,8 +143,7 @@ def solution(problem: Far) -> Solution:
     named = [plate.name.text if plate.name else "" for plate in problem.reading_order()]
     needed = sorted(named.index(name) for name in problem.asked)
     numbers = [problem.number_at(named[at]) for at in needed]
-    first, *others = [max(numbers), -min(numbers)] if problem.ask == "difference" else numbers
-    said = " ".join(sums.moved(first, others)[0] or ["That is the one."])
+    said = " ".join(sums.combining(numbers, problem.ask == "difference") or [FOUND])
     plan = f"I need {' and '.join(problem.asked)}."
     return Solution(NOUN, plan, spots(problem)[: needed[-1] + 1], said, str(problem.answer), needed)
 
@@ -199,18 +188,13 @@ def _plate(middle: Point, name: str, number: int, look: Look) -> Plate:
 
 
 def _legible(problem: Far) -> bool:
-    page = problem.width, problem.height
-    crops = {window(plate.box, CROP, page) for plate in problem.plates}
-    return len(crops) == len(problem.plates) and sketch.legible(
-        _figure(problem), [label.box for label in problem.labels], problem.look
-    )
+    return shared.is_legible(problem, _figure(problem), [plate.box for plate in problem.plates], CROP)
 
 
 def _figure(problem: Far) -> Image.Image:
     """The picture without its labels: plates along a thin path."""
     look = problem.look
-    image = Image.new("L", (problem.width, problem.height), look.paper)
-    pencil = ImageDraw.Draw(image)
+    image, pencil = shared.blank(problem.width, problem.height, look)
     for start, end in zip(problem.plates, problem.plates[1:], strict=False):
         sketch.line(pencil, start.middle, end.middle, msgspec.structs.replace(look, ink=170))
     for plate in problem.plates:

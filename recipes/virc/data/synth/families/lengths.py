@@ -7,15 +7,16 @@ cuts off in proportion.
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import msgspec
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from virc.data.synth import sketch, sums
+from virc.data.synth import shared, sketch, sums
 from virc.data.synth.glyphs import mask
-from virc.data.synth.plane import Point, around, beside, inside, unit, window
+from virc.data.synth.plane import Point, around, unit, window
 from virc.data.synth.problem import LARGEST, Difficulty, Label, Split, settled, split_of
 from virc.data.synth.sketch import Look
 from virc.data.synth.worked import Solution, Spot, searched
@@ -25,7 +26,6 @@ ABOUT = "perimeters, midpoints and parallels, with lengths to be read along the 
 NOUN = "length"
 MOST_PIXELS = LARGEST
 NAMES = "ABCDEFGHKLMNPQRSTVXY"
-FIGURES = {3: "triangle", 4: "quadrilateral", 5: "pentagon"}
 CROP = (84, 84)  # px, a label with what stands around it
 Kind = Literal["perimeter", "midpoints", "left_over", "parallel"]
 KINDS: Mapping[Difficulty, Sequence[Kind]] = {
@@ -119,20 +119,14 @@ class Lengths(msgspec.Struct, frozen=True):
 
 
 def generate(rng: random.Random, split: Split = "train", difficulty: Difficulty | None = None) -> Lengths:
-    """Draw figures until one is legible and falls in the wanted split."""
+    """A legible figure of that split."""
     kind = rng.choice(KINDS[settled(difficulty, rng)])
-    while True:
-        problem = _generate(rng, kind)
-        if problem is not None and problem.split() == split:
-            return problem
+    return shared.draw_until_legible(lambda: _generate(rng, kind), split)
 
 
 def draw(problem: Lengths) -> Image.Image:
     """The picture, RGB, `width` x `height` px."""
-    image = _figure(problem)
-    for label in problem.labels:
-        sketch.label(image, label.text, label.box, problem.look)
-    return image.convert("RGB")
+    return shared.with_labels(_figure(problem), problem)
 
 
 def counterfactual(problem: Lengths, rng: random.Random) -> Lengths:
@@ -144,9 +138,7 @@ def counterfactual(problem: Lengths, rng: random.Random) -> Lengths:
             lengths = _summing(rng, problem.given, len(problem.parts))
         else:
             lengths = [rng.randint(4, 40) for _ in problem.parts]
-        parts = tuple(
-            _relabelled(problem, part, length) for part, length in zip(problem.parts, lengths, strict=True)
-        )
+        parts = tuple(map(partial(_relabelled, problem), problem.parts, lengths))
         other = msgspec.structs.replace(problem, parts=parts)
         if other.answer != problem.answer and _legible(other):
             return other
@@ -154,18 +146,28 @@ def counterfactual(problem: Lengths, rng: random.Random) -> Lengths:
 
 def spots(problem: Lengths) -> Sequence[Spot]:
     """Every length, in reading order."""
-    page = problem.width, problem.height
-    found = []
-    for part in problem.reading_order():
-        box = window(part.label.box, CROP, page)
-        told = f"{problem.name_of(part)} is {part.label.text}."
-        found.append(Spot(box, beside(box, part.label.box, page), told))
-    return found
+    readings = (
+        (part.label.box, f"{problem.name_of(part)} is {part.label.text}.", None)
+        for part in problem.reading_order()
+    )
+    return shared.spots_of(readings, CROP, (problem.width, problem.height))
 
 
 def solution(problem: Lengths) -> Solution:
     """Read every length, then add, double, take away or put in proportion."""
-    plan, steps = _WORKED[problem.kind](problem)
+    printed = [part.length for part in problem.reading_order() if part.label.text != "?"]
+    if problem.kind == "parallel":
+        plan, steps = "I need the parts of both sides: they are in proportion.", _proportional(problem)
+    elif problem.kind == "left_over":
+        plan = "I need the other sides: the perimeter leaves the last one over."
+        taken, _ = sums.moved(problem.given, [-length for length in printed])
+        steps = [f"The sum is {problem.given}.", *taken]
+    else:
+        plan = "I need every side: the perimeter is their sum."
+        steps, total = sums.moved(printed[0], printed[1:])
+        if problem.kind == "midpoints":
+            plan = "I need the halves: the perimeter is twice their sum."
+            steps += sums.moved(total, [total])[0]
     return Solution(NOUN, plan, spots(problem), " ".join(steps), str(problem.answer))
 
 
@@ -177,41 +179,13 @@ def absent(problem: Lengths, rng: random.Random) -> tuple[str, Solution]:
     return question, searched(NOUN, spots(problem))
 
 
-def _perimeter(problem: Lengths) -> tuple[str, list[str]]:
-    first, *others = _told(problem)
-    return "I need every side: the perimeter is their sum.", sums.moved(first, others)[0]
-
-
-def _midpoints(problem: Lengths) -> tuple[str, list[str]]:
-    first, *others = _told(problem)
-    steps, half = sums.moved(first, others)
-    return "I need the halves: the perimeter is twice their sum.", [*steps, *sums.moved(half, [half])[0]]
-
-
-def _left_over(problem: Lengths) -> tuple[str, list[str]]:
-    steps, _ = sums.moved(problem.given, [-length for length in _told(problem)])
-    plan = "I need the other sides: the perimeter leaves the last one over."
-    return plan, [f"The sum is {problem.given}.", *steps]
-
-
-def _parallel(problem: Lengths) -> tuple[str, list[str]]:
+def _proportional(problem: Lengths) -> list[str]:
     """a is to b as c is to d: the product of the known cross pair, divided by the third."""
     lengths = [part.length for part in problem.parts]
     hidden = next(index for index, part in enumerate(problem.parts) if part.label.text == "?")
-    # Parts stand as AD, DB, AE, EC: beside the hidden one on its side, across from it, and the remaining one.
+    # The parts are AD, DB, AE, EC: beside the hidden one on its side, across from it, and the remaining one.
     same, across, third = lengths[hidden ^ 1], lengths[hidden ^ 2], lengths[hidden ^ 3]
-    plan = "I need the parts of both sides: they are in proportion."
-    return plan, [f"{same} · {across} = {same * across}.", f"{same * across} : {third} = {lengths[hidden]}."]
-
-
-_WORKED: Mapping[Kind, Callable[[Lengths], tuple[str, list[str]]]] = {
-    "perimeter": _perimeter, "midpoints": _midpoints, "left_over": _left_over, "parallel": _parallel,
-}  # fmt: skip
-
-
-def _told(problem: Lengths) -> list[int]:
-    """The lengths that are printed, in reading order."""
-    return [part.length for part in problem.reading_order() if part.label.text != "?"]
+    return [f"{same} · {across} = {same * across}.", f"{same * across} : {third} = {lengths[hidden]}."]
 
 
 class _Plan(msgspec.Struct, frozen=True):
@@ -233,7 +207,7 @@ def _around(rng: random.Random, points: Sequence[Point], kind: Kind) -> _Plan:
     lengths = [max(2, round(math.dist(points[a], points[b]) / scale)) for a, b in ends]
     parts = list(zip(ends, lengths, strict=True))
     name = "".join(rng.sample(NAMES, count))
-    figure = f"{FIGURES[count]} {name}"
+    figure = f"{shared.FIGURES[count]} {name}"
     if kind == "perimeter":
         asked = rng.choice((f"What is the perimeter of {figure}?", f"Find the perimeter of {figure}."))
         return _Plan(points, name, ends, parts, asked)
@@ -356,20 +330,12 @@ def _relabelled(problem: Lengths, part: Part, length: int) -> Part:
 
 
 def _legible(problem: Lengths) -> bool:
-    page = problem.width, problem.height
-    crops = [window(part.label.box, CROP, page) for part in problem.parts]
-    if len(set(crops)) < len(crops):
-        return False
-    if not all(inside(part.label.box, crop) for part, crop in zip(problem.parts, crops, strict=True)):
-        return False
-    return sketch.legible(_figure(problem), [label.box for label in problem.labels], problem.look)
+    return shared.is_legible(problem, _figure(problem), [part.label.box for part in problem.parts], CROP)
 
 
 def _figure(problem: Lengths) -> Image.Image:
     """The picture without its labels."""
-    look = problem.look
-    image = Image.new("L", (problem.width, problem.height), look.paper)
-    pencil = ImageDraw.Draw(image)
+    image, pencil = shared.blank(problem.width, problem.height, problem.look)
     for start, end in problem.lines:
-        sketch.line(pencil, problem.points[start], problem.points[end], look)
+        sketch.line(pencil, problem.points[start], problem.points[end], problem.look)
     return image

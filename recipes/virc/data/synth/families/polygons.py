@@ -1,8 +1,8 @@
 """Polygons with named corners and angle values to be read.
 
 Easy are triangles, hard are quadrilaterals.
-Every corner carries its name outside the figure and its angle inside; one angle is `?`. The question asks for that
-one (to be computed from the angle sum) or, in one of five, for one that is printed.
+Every corner has its name outside the figure and its angle inside; one angle is `?`. The question asks for that one (to
+be computed from the angle sum) or, in one case of five, for one that is printed.
 """
 
 import math
@@ -10,14 +10,14 @@ import random
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from virc.data.synth import sketch
+from virc.data.synth import shared, sketch
 from virc.data.synth.glyphs import mask
-from virc.data.synth.plane import Point, around, beside, hull, inside, meet, unit, window
+from virc.data.synth.plane import Point, around, hull, inside, meet, unit, window
 from virc.data.synth.problem import Difficulty, Label, Split, split_of
 from virc.data.synth.sketch import Look, random_look
-from virc.data.synth.worked import Solution, Spot, searched
+from virc.data.synth.worked import FOUND, Solution, Spot, searched
 from virc.reasoning.calls import Box
 
 NAME = "polygons"
@@ -25,7 +25,6 @@ ABOUT = "triangles and quadrilaterals with one hidden angle"
 NOUN = "corner"
 MOST_PIXELS = 252 * 252
 NAMES = "ABCDEFGHKLMPQRXY"
-FIGURES = {3: "triangle", 4: "quadrilateral"}
 QUESTIONS = (
     "In {figure} {name}, find m∠{corner}.",
     "Find the measure of angle {corner} in {figure} {name}.",
@@ -33,7 +32,6 @@ QUESTIONS = (
     "How large is angle {corner}?",
     "Find angle {corner}.",
 )
-FOUND = "That is the one."  # said of a printed angle that is asked for
 CROP = 84  # px, a whole label fits in a crop of this side
 SIDES: Mapping[Difficulty | None, Sequence[int]] = {"easy": (3,), "hard": (4,), None: (3, 3, 4)}
 
@@ -89,10 +87,8 @@ class Diagram(msgspec.Struct, frozen=True):
 
     def split(self) -> Split:
         """Which split this figure belongs to: one in ten is held out, wherever its corners begin to be counted."""
-        around = [f"{corner.letter}{corner.printed}" for corner in self.corners]
-        start = around.index(min(around))
-        key = [*around[start:], *around[:start], self.corners[self.asked].letter]
-        return split_of("|".join(key))
+        printed = [f"{corner.letter}{corner.printed}" for corner in self.corners]
+        return split_of("|".join([*shared.from_smallest(printed), self.corners[self.asked].letter]))
 
 
 def generate(
@@ -102,27 +98,19 @@ def generate(
     *,
     sides: Sequence[int] | None = None,
 ) -> Diagram:
-    """Choose a number of sides, then draw figures until one is legible and falls in the wanted split.
+    """A legible figure of that split.
 
     Args:
         difficulty: None mixes.
         sides: numbers of sides to choose from, whatever the difficulty.
     """
     count = rng.choice(sides or SIDES[difficulty])
-    while True:
-        diagram = _generate(rng, count)
-        if diagram is not None and diagram.split() == split:
-            return diagram
+    return shared.draw_until_legible(lambda: _generate(rng, count), split)
 
 
 def counterfactual(diagram: Diagram, rng: random.Random) -> Diagram:
     """The same figure and question with other values printed, so that the asked angle is another one (D16)."""
-    count = len(diagram.corners)
-    while True:
-        angles = [rng.randint(25, 140) for _ in range(count - 1)]
-        angles.append(180 * (count - 2) - sum(angles))
-        if 25 <= angles[-1] <= 140 and angles[diagram.asked] != diagram.answer:
-            break
+    angles = shared.other_angles(rng, len(diagram.corners), 25, diagram.asked, diagram.answer)
     points = [corner.point for corner in diagram.corners]
     corners = tuple(
         _corner(points, index, corner.letter, angles[index], corner.printed == "?", diagram.look)
@@ -144,8 +132,7 @@ def crop_around(label: Box, width: int, height: int) -> Box:
 def draw(diagram: Diagram) -> Image.Image:
     """The picture, RGB, `width` x `height` px."""
     look = diagram.look
-    image = Image.new("L", (diagram.width, diagram.height), look.paper)
-    pencil = ImageDraw.Draw(image)
+    image, pencil = shared.blank(diagram.width, diagram.height, look)
     points = [corner.point for corner in diagram.corners]
     for start, end in zip(points, [*points[1:], points[0]], strict=True):
         sketch.line(pencil, start, end, look)
@@ -175,15 +162,14 @@ def solution(diagram: Diagram) -> Solution:
 
 def spots(diagram: Diagram) -> Sequence[Spot]:
     """Every corner, in reading order."""
-    return [_spot(corner, diagram) for corner in diagram.reading_order()]
+    readings = ((c.box, f"{c.letter} is {c.printed}.", None) for c in diagram.reading_order())
+    return shared.spots_of(readings, (CROP, CROP), (diagram.width, diagram.height))
 
 
 def absent(diagram: Diagram, rng: random.Random) -> tuple[str, Solution]:
     """A question about a corner that the figure does not have, and the search for it."""
-    there = {corner.letter for corner in diagram.corners}
-    letters = rng.sample([letter for letter in NAMES if letter not in there], len(there))
-    name, corner = "".join(letters), letters[0]
-    question = rng.choice(QUESTIONS).format(figure=FIGURES[len(there)], name=name, corner=corner)
+    present = {corner.letter for corner in diagram.corners}
+    question, corner = shared.question_about_none(rng, QUESTIONS, NAMES, present)
     return question, searched(NOUN, spots(diagram), wanted(corner))
 
 
@@ -203,12 +189,6 @@ def arithmetic(known: Sequence[int]) -> str:
     return " ".join(steps)
 
 
-def _spot(corner: Corner, diagram: Diagram) -> Spot:
-    box = crop_of(corner, diagram.width, diagram.height)
-    again = beside(box, corner.box, (diagram.width, diagram.height))
-    return Spot(box, again, f"{corner.letter} is {corner.printed}.")
-
-
 def _generate(rng: random.Random, sides: int) -> Diagram | None:
     width, height = rng.choice((196, 224, 252)), rng.choice((196, 224, 252))
     points = sketch.polygon(rng, sides, width, height)
@@ -226,15 +206,17 @@ def _generate(rng: random.Random, sides: int) -> Diagram | None:
     if not _legible(corners, width, height):
         return None
     asked = hidden if rng.random() < 0.8 else rng.choice([i for i in range(sides) if i != hidden])
-    question = _question(rng, corners, asked)
+    question = shared.question_about(rng, QUESTIONS, letters, asked)
     return Diagram(width, height, corners, asked, question, look)
 
 
 def _corner(points: Sequence[Point], index: int, letter: str, angle: int, hidden: bool, look: Look) -> Corner:
     """Place the letter outside along the bisector and the value inside."""
-    (x, y), before, after = points[index], points[index - 1], points[(index + 1) % len(points)]
-    one, two = unit((x, y), before), unit((x, y), after)
-    inward = unit((0, 0), (one[0] + two[0], one[1] + two[1]))
+    (x, y), one, inward = (
+        points[index],
+        unit(points[index], points[index - 1]),
+        shared.bisector(points, index),
+    )
     printed = "?" if hidden else str(angle)
     name_size = mask(letter, look.face).size
     value_size = mask(_shown(printed, look), look.face).size
@@ -262,13 +244,6 @@ def _legible(corners: Sequence[Corner], width: int, height: int) -> bool:
     if len(set(crops)) < len(crops):
         return False
     return all(inside(corner.box, crop) for corner, crop in zip(corners, crops, strict=True))
-
-
-def _question(rng: random.Random, corners: Sequence[Corner], asked: int) -> str:
-    """The question names the figure in most cases; the name starts anywhere and runs either way around."""
-    start, step = rng.randrange(len(corners)), rng.choice((1, -1))
-    name = "".join(corners[(start + step * i) % len(corners)].letter for i in range(len(corners)))
-    return rng.choice(QUESTIONS).format(figure=FIGURES[len(corners)], name=name, corner=corners[asked].letter)
 
 
 def _shown(printed: str, look: Look) -> str:

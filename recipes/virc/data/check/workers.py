@@ -1,4 +1,4 @@
-"""Rows checked by several processes, verdicts in order; a row that ends its process costs no other."""
+"""Rows checked by several processes, in order; a row that ends its process costs no other."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -6,16 +6,16 @@ from functools import partial
 from itertools import islice
 
 from virc.core.parallel import LostWorkerError, in_order
-from virc.data.check.row import check_row, lost
-from virc.data.check.verdict import Rules, Verdict
+from virc.data.check.result import Fault, RowResult, Rules
+from virc.data.check.row import check_row
 from virc.data.formats.registry import Row
 
 _AT_ONCE = 8
-"""Rows that a process gets together: enough to outweigh the way there, few enough to stop soon."""
+"""Rows that a process gets together: enough to outweigh the transfer, few enough to stop soon."""
 
 
-def verdicts(rows: Iterable[Row], rules: Rules, workers: int) -> Iterator[tuple[Row, Verdict]]:
-    """Each row with its verdict, in order; with 1 worker they are checked in this process."""
+def check_rows(rows: Iterable[Row], rules: Rules, workers: int) -> Iterator[tuple[Row, RowResult]]:
+    """Each row with its result, in order; with 1 worker they are checked in this process."""
     if workers == 1:
         yield from ((row, check_row(rules, row)) for row in rows)
         return
@@ -30,7 +30,7 @@ def verdicts(rows: Iterable[Row], rules: Rules, workers: int) -> Iterator[tuple[
         except LostWorkerError:
             left = [row for chunk in under_way for row in chunk]
             under_way.clear()
-            yield from zip(left, _carefully(left, rules), strict=True)
+            yield from zip(left, _one_by_one(left, rules), strict=True)
 
 
 def _chunks(rows: Iterator[Row], under_way: deque[list[Row]]) -> Iterator[list[Row]]:
@@ -39,19 +39,21 @@ def _chunks(rows: Iterator[Row], under_way: deque[list[Row]]) -> Iterator[list[R
         yield chunk
 
 
-def _check(rules: Rules, rows: list[Row]) -> list[Verdict]:
+def _check(rules: Rules, rows: list[Row]) -> list[RowResult]:
     return [check_row(rules, row) for row in rows]
 
 
-def _carefully(rows: list[Row], rules: Rules) -> Iterator[Verdict]:
-    """Verdicts of one process, row by row, so that it is known at which it ends; the next begins behind that."""
+def _one_by_one(rows: list[Row], rules: Rules) -> Iterator[RowResult]:
+    """Results of one process, so that it is known at which row it ends; the next process begins behind that."""
     while rows:
         done = 0
         try:
-            for verdict in in_order(partial(check_row, rules), rows, 1, apart=True):
+            for result in in_order(partial(check_row, rules), rows, 1, apart=True):
                 done += 1
-                yield verdict
+                yield result
         except LostWorkerError:
-            yield lost(rows[done])
+            row = rows[done]
+            message = "checking it ends the process: an image that breaks the decoder, or the memory"
+            yield RowResult(row.number, row.record.id if row.record else None, (Fault("crash", message),))
             done += 1
         rows = rows[done:]

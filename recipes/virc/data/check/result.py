@@ -1,4 +1,4 @@
-"""What the check of one row finds: its faults, and what it holds."""
+"""What the check of one row works with and finds: the rules, the faults, and what the row has."""
 
 from collections.abc import Sequence
 
@@ -19,10 +19,10 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What rows are held against.
+    """What rows are checked against.
 
     Args:
-        holds: what rows of that format are.
+        holds: what rows of their format are.
         coordinates: what boxes mean.
         protocol: the chat protocol of the rows, where it is known.
     """
@@ -37,15 +37,15 @@ class Rules(msgspec.Struct, frozen=True):
         return self.protocol.grammar if self.protocol else TAGS
 
     def view(self, sizes: Sequence[Size]) -> View:
-        """What a call is held against that was written when images of these sizes in px had been shown."""
+        """What a call is checked against that was written when images of these sizes in px had been shown."""
         return View(sizes, self.coordinates, self.protocol.box if self.protocol else "corners")
 
 
-class Held(msgspec.Struct, frozen=True):
-    """What rows hold, counted; sums of it are formed with `+`.
+class Counts(msgspec.Struct, frozen=True):
+    """What rows have, counted; `+` adds two of them.
 
     Args:
-        images: shown in the rows; a picture that many rows show counts as often.
+        images: shown in the rows; an image in several rows counts in each.
         unseen: of them those on the network, which are not fetched.
         square: inputs of 1000 x 1000 px.
         on_grid: other inputs whose sides are already those they are shown with.
@@ -68,19 +68,19 @@ class Held(msgspec.Struct, frozen=True):
     both: int = 0
     unanswered: int = 0
 
-    def __add__(self, other: "Held") -> "Held":
-        return Held(*(getattr(self, name) + getattr(other, name) for name in Held.__struct_fields__))
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*(getattr(self, name) + getattr(other, name) for name in Counts.__struct_fields__))
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """One row as it was found.
+class RowResult(msgspec.Struct, frozen=True):
+    """One row after its check.
 
     Args:
         number: of the row in its file, from 1.
         id: as the row has it.
-        faults: in the order they were met.
-        held: what it holds.
-        key: by which the same row is known again; None where rows of this kind have no id.
+        faults: in the order in which they were found.
+        counts: what it has.
+        key: what no other row of its dataset may have; None where rows of this kind have no id.
         inputs: hashes of the pixels of its inputs.
         system: its system message, "" for none; None where the row has no conversation.
     """
@@ -88,7 +88,7 @@ class Verdict(msgspec.Struct, frozen=True):
     number: int
     id: Id | None = None
     faults: tuple[Fault, ...] = ()
-    held: Held = Held()
+    counts: Counts = Counts()
     key: str | None = None
     inputs: tuple[int, ...] = ()
     system: str | None = None

@@ -1,0 +1,98 @@
+"""The rules that the rows of a file are checked against: above all, what their boxes mean."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from itertools import chain, islice
+from typing import Literal
+
+from virc.core.errors import DataError
+from virc.data.check import calls
+from virc.data.check.images import sizes_shown
+from virc.data.check.result import Rules
+from virc.data.formats.registry import Holds, Row, Source, get
+from virc.data.rows.record import Picture, inputs_of, system_of
+from virc.models.chat_protocol import read_protocol
+from virc.reasoning.calls import Size
+from virc.reasoning.images import SQUARE, image_size
+from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol
+
+SURVEYED = 200
+_NAMES: tuple[tuple[str, Coordinates], ...] = (("scale_fixed", "permille"), ("scale_dynamic", "pixel"))
+
+
+def rules_for(
+    source: Source,
+    rows: Iterable[Row],
+    given: Coordinates | Literal["auto"],
+    protocol_given: Protocol | None = None,
+) -> tuple[Rules, str]:
+    """The rules for a file, and why its boxes mean what they do.
+
+    Args:
+        rows: of the file; the first `SURVEYED` of them are read where nothing else says what boxes mean.
+        given: what the user says boxes mean; with `auto` the chat protocol beside the file decides where it is that
+            of the rows, then the file's name, then its boxes.
+        protocol_given: the chat protocol of the rows, where the user names their system.
+
+    Raises:
+        ConfigError: the chat protocol beside the file cannot be read.
+    """
+    holds: Holds = get(source.format).HOLDS
+    rows = iter(rows)
+    first = next(rows, None)
+    protocol = protocol_given or _protocol_beside(source, first)
+    names = f"{source.name} {source.file.name}"
+    named = next((each for word, each in _NAMES if re.search(word, names)), None)
+    coordinates: Coordinates
+    if given != "auto":
+        coordinates, why = given, "as --coordinates says"
+    elif protocol:
+        says = "the system" if protocol_given else FILE_NAME
+        coordinates, why = protocol.coordinates, f"as {says} says"
+    elif named:
+        coordinates, why = named, "as its name says"
+    elif holds == "problems":
+        coordinates, why = "pixel", "no boxes"
+    else:
+        coordinates, why = _from_boxes(chain([first] if first else [], rows))
+    return Rules(holds, coordinates, protocol), why
+
+
+def _protocol_beside(source: Source, first: Row | None) -> Protocol | None:
+    """The chat protocol beside a file, unless the file's first row has another system message."""
+    beside = source.media / FILE_NAME
+    if not beside.is_file():
+        return None
+    protocol = read_protocol(beside)
+    record = first.record if first else None
+    has_system = record and record.messages and record.messages[0].role == "system"
+    return None if record and has_system and system_of(record) != protocol.system else protocol
+
+
+def _from_boxes(rows: Iterable[Row]) -> tuple[Coordinates, str]:
+    """What most of the first boxes can only be; where all may be either, what the size of the inputs suggests."""
+    fits: Counter[tuple[bool, bool]] = Counter()
+    square = inputs = 0
+    for row in islice(rows, SURVEYED):
+        if row.record and row.record.messages:
+            files = [_size(picture) for picture in row.record.images]
+            shown = sizes_shown(row.record, files, Rules("solutions"))
+            fits.update(calls.boxes(row.record, shown))
+            own = [files[index] for index in inputs_of(row.record) if index < len(files)]
+            square, inputs = square + own.count(SQUARE), inputs + len(own)
+    pixel, permille, boxes = fits[True, False], fits[False, True], sum(fits.values())
+    if pixel != permille:
+        least, most = sorted((pixel, permille))
+        why = f"as {most} of the first {boxes} boxes fit nothing else, and {least} the other"
+        return "pixel" if pixel > permille else "permille", why
+    if boxes and 2 * square > inputs:
+        return "permille", "the first boxes fit both, and most inputs are 1000 x 1000 px"
+    return "pixel", "the first boxes fit both" if boxes else "no boxes in the first rows"
+
+
+def _size(picture: Picture) -> Size | None:
+    try:
+        return image_size(picture.read(), "")
+    except (OSError, DataError):
+        return None

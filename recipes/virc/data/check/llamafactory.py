@@ -1,0 +1,111 @@
+"""What LLaMA-Factory 0.9.5 stops at, or drops with no more than a warning; cheap enough for every row."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from virc.core.files import is_file
+from virc.core.text import plain
+from virc.data.check.result import Fault
+from virc.data.check.row import check_conversation, unread
+from virc.data.formats import sft
+from virc.data.formats.registry import Row, Source
+from virc.data.rows.record import Picture
+
+PADS = ("<|image_pad|>", "<|video_pad|>")
+"""What the engine itself writes where pixels go; in a row's text they make it look for pixels that are not there."""
+
+_BOM = b"\xef\xbb\xbf"
+_DROPPED = "LLaMA-Factory drops every row"
+_STOPS = "LLaMA-Factory stops at the first row"
+_TAGS = {
+    "role_tag": _STOPS,
+    "content_tag": _STOPS,
+    "user_tag": _DROPPED,
+    "assistant_tag": _DROPPED,
+    "system_tag": "LLaMA-Factory drops every row with a system message",
+}
+"""What follows where an entry has tags and leaves one out."""
+_ELSEWHERE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
+_FOREIGN = ("tools", "videos", "audios", "chosen", "rejected", "kto_tag")
+
+
+def check_source(source: Source) -> Iterator[Fault]:
+    """What is wrong for all rows of a file."""
+    yield from check_entry(source)
+    with sft.opened(source.file) as file:
+        if source.format == sft.NAME and file.read(3) == _BOM:
+            yield Fault("mark_of_order", "the file begins with a byte order mark: LLaMA-Factory stops at it")
+
+
+def check(row: Row) -> Iterator[Fault]:
+    """What is wrong with one row, as far as that shows without opening its images."""
+    if row.record is None:
+        yield unread(row)
+        return
+    yield from (Fault("row", plain(flaw)) for flaw in row.flaws)
+    yield from check_conversation(row.record, "solutions")
+    found = (
+        (at, pad) for at, each in enumerate(row.record.messages, 1) for pad in PADS if pad in each.content
+    )
+    for number, pad in found:
+        yield Fault("mark_foreign", f"message {number} holds {pad}: training stops where it looks for pixels")
+        break
+    for picture in row.record.images:
+        if not is_file(file_of(picture)):
+            yield Fault("image_missing", f"there is no file {plain(picture.name, 120)}")
+            return
+
+
+def file_of(picture: Picture) -> str:
+    """The file that LLaMA-Factory opens for an image, whose name may be absolute or lead out of the folder."""
+    return str(picture.folder / picture.name)
+
+
+def check_entry(source: Source) -> Iterator[Fault]:
+    """What the entry of a file in `dataset_info.json`, if it has one, makes LLaMA-Factory do with all its rows.
+
+    Where an entry has `columns` or `tags`, LLaMA-Factory ignores whatever they do not name.
+    """
+    if not source.info:
+        return
+    form = source.info.get("formatting")
+    if form == "openai":
+        said = "formatting openai makes LLaMA-Factory write 'detailed thinking off' into every system message"
+        yield Fault("formatting", f"{said}: the model learns another chat protocol; name sharegpt")
+    elif form != "sharegpt":
+        named = f"formatting {plain(form, 40)!r}" if form is not None else "an entry without formatting"
+        yield Fault("formatting", f"{named} is not read as messages, so {_DROPPED} or stops; name sharegpt")
+    columns = source.info.get("columns")
+    yield from _columns(columns)
+    tags = source.info.get("tags")
+    for tag, follows in _TAGS.items():
+        if isinstance(tags, dict) and not tags.get(tag):
+            yield Fault("tags_unnamed", f"tags name no {tag}: {follows}")
+    yield from _others(source.info, columns if isinstance(columns, dict) else {})
+
+
+def _columns(columns: object) -> Iterator[Fault]:
+    if not isinstance(columns, dict):
+        sentence = "no columns are named, so LLaMA-Factory sees no images: name messages and images"
+        yield Fault("columns", sentence)
+        return
+    if not columns.get("messages"):
+        yield Fault("columns", f"columns name no messages: {_STOPS}")
+    if not columns.get("images"):
+        yield Fault("columns", "columns name no images: LLaMA-Factory sees none, and stops at the first mark")
+
+
+def _others(info: Mapping[str, Any], columns: Mapping[str, Any]) -> Iterator[Fault]:
+    """Keys and columns that make LLaMA-Factory train on other things than conversations with images in this file."""
+    for key in _ELSEWHERE:
+        if info.get(key):
+            yield Fault("entry", f"{key} is named, so LLaMA-Factory does not read the file")
+    if info.get("num_samples") is not None:
+        yield Fault("entry", "num_samples makes LLaMA-Factory draw that many rows at random")
+    if info.get("ranking"):
+        yield Fault("entry", "ranking is on: LLaMA-Factory stops, as that is for another kind of training")
+    if info.get("split", "train") != "train":
+        yield Fault("entry", f"there is no split {plain(info['split'], 40)} of a file, only train")
+    for column in _FOREIGN:
+        if columns.get(column):
+            yield Fault("entry", f"columns name {column}, which virc does not support")

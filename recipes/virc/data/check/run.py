@@ -1,0 +1,281 @@
+"""Check files of rows of any size on all cores: what is wrong with each row, and what the rows have together."""
+
+import hashlib
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from virc.core.errors import DataError, UsageError
+from virc.core.files import fresh_folder
+from virc.data.check.coordinates import rules_for
+from virc.data.check.llamafactory import check_entry
+from virc.data.check.result import Counts, Fault, RowResult
+from virc.data.check.seen import Seen, key_of
+from virc.data.check.workers import check_rows
+from virc.data.formats.registry import Row, Source, Writing, get, sources
+from virc.data.rows.pictures import PictureStore
+from virc.data.rows.record import Id, Record
+from virc.models.chat_protocol import of_system
+from virc.reasoning.protocol import FILE_NAME, Coordinates
+from virc.systems import registry as systems
+
+HELD_OUT = re.compile(
+    r"(?<![a-z])(?:val|valid|validation|test|dev|eval|held[-_ ]?out)(?![a-z])", re.IGNORECASE
+)
+"""What the name of a dataset says that is not to be trained on."""
+MOST_PROTOCOLS = 100
+"""Distinct system messages that are told apart in one file."""
+
+
+class CheckConfig(msgspec.Struct, frozen=True):
+    """What to check.
+
+    Args:
+        paths: files, or folders of them.
+        against: files and folders whose inputs must not be in those of `paths`; they are checked as well.
+        coordinates: what boxes mean; `auto` finds out.
+        system: name or file of the system in whose chat protocol and grammar rows are; None: that beside them, else
+            our own.
+        first: faults of each kind that are passed to `on_fault`; all are counted.
+        workers: processes; 1 checks in this one.
+        clean: new folder for the rows of `paths` without faults.
+    """
+
+    paths: Sequence[Path]
+    against: Sequence[Path] = ()
+    coordinates: Coordinates | Literal["auto"] = "auto"
+    system: str | None = None
+    first: int = 5
+    workers: int = 1
+    clean: Path | None = None
+
+
+class LocatedFault(msgspec.Struct, frozen=True):
+    """A fault and where it is; `row` is its number in the file, None where it is of the file as a whole."""
+
+    file: str
+    row: int | None
+    id: Id | None
+    kind: str
+    message: str
+
+
+class SystemMessage(msgspec.Struct):
+    """One system message: a hash of it ("" for none), how many rows have it, and which is the first."""
+
+    sha256: str
+    rows: int
+    first: int
+
+
+class DatasetReport(msgspec.Struct):
+    """What one file has.
+
+    Args:
+        held_out: its inputs must not be among those of the other files.
+        coordinates: what its boxes were taken to mean, and why.
+        chat_protocols: its system messages, the first `MOST_PROTOCOLS` of them.
+        more_chat_protocols: rows with others.
+    """
+
+    name: str
+    file: str
+    format: str
+    held_out: bool
+    coordinates: Coordinates
+    why: str
+    rows: int = 0
+    good: int = 0
+    faults: dict[str, int] = {}
+    counts: Counts = Counts()
+    chat_protocols: list[SystemMessage] = []
+    more_chat_protocols: int = 0
+
+    def add(self, result: RowResult, faults: Sequence[Fault]) -> None:
+        """Count a row with all its faults."""
+        self.rows += 1
+        self.good += not faults
+        self.counts += result.counts
+        self.add_faults(faults)
+        if result.system is not None:
+            self._add_system(result.system, result.number)
+
+    def add_faults(self, faults: Iterable[Fault]) -> None:
+        """Count faults."""
+        self.faults = dict(Counter(self.faults) + Counter(fault.kind for fault in faults))
+
+    def _add_system(self, system: str, row: int) -> None:
+        key = system and hashlib.sha256(system.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        known = next((each for each in self.chat_protocols if each.sha256 == key), None)
+        if known:
+            known.rows += 1
+        elif len(self.chat_protocols) < MOST_PROTOCOLS:
+            self.chat_protocols.append(SystemMessage(key, 1, row))
+        else:
+            self.more_chat_protocols += 1
+
+
+class Report(msgspec.Struct):
+    """All files; `kept` rows were written to a new folder."""
+
+    datasets: list[DatasetReport] = []
+    kept: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows that were read."""
+        return sum(each.rows for each in self.datasets)
+
+    @property
+    def good(self) -> int:
+        """Rows without a fault."""
+        return sum(each.good for each in self.datasets)
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """Faults by their kind, the most frequent first."""
+        total = sum((Counter(each.faults) for each in self.datasets), Counter[str]())
+        return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
+
+    @property
+    def summary(self) -> str:
+        """What is wrong, as a clause."""
+        bad = self.rows - self.good
+        if bad:
+            return f"{bad} of {self.rows} rows have faults"
+        return "no row has a fault, but dataset_info.json has"
+
+
+def check(
+    config: CheckConfig,
+    on_fault: Callable[[LocatedFault], None] = lambda fault: None,
+    on_row: Callable[[Report], None] = lambda report: None,
+) -> Report:
+    """Check all rows.
+
+    Args:
+        on_fault: called with the first faults of each kind, as they are found.
+        on_row: called after each row with the report up to it.
+
+    Raises:
+        DataError: there is nothing to check, or `clean` cannot be written.
+        ConfigError: a chat protocol beside the rows cannot be read.
+        UsageError: `clean` is in use, or two datasets of one name would be in it.
+        VircError: the disk refuses.
+    """
+    own, others = ({each.file.resolve(): each for path in paths for each in sources(path)}
+                   for paths in (config.paths, config.against))  # fmt: skip
+    names = Counter(source.name.casefold() for source in own.values()) if config.clean else {}
+    for name, count in names.items():
+        if count > 1:
+            raise UsageError(f"{count} datasets would be called {name}", "clean them one by one")
+    with Seen() as seen, fresh_folder(config.clean) if config.clean else nullcontext() as folder:
+        run = _Run(config, seen, on_fault, on_row)
+        writing = Writing(PictureStore(folder), config.clean) if folder and config.clean else None
+        for source, held_out in _in_turn(own, others):
+            good = run.through(source, held_out)
+            if writing and source.file.resolve() in own:
+                run.report.kept += _write_clean(source, good, writing)
+            for _ in good:  # what was not written
+                pass
+    return run.report
+
+
+class _Run:
+    """One check, and what was found so far."""
+
+    def __init__(
+        self,
+        config: CheckConfig,
+        seen: Seen,
+        on_fault: Callable[[LocatedFault], None],
+        on_row: Callable[[Report], None],
+    ) -> None:
+        self.report = Report()
+        self._config, self._seen, self._on_fault, self._on_row = config, seen, on_fault, on_row
+        self._reported: Counter[str] = Counter()
+        self._protocol = of_system(systems.get(config.system)).protocol if config.system else None
+
+    def through(self, source: Source, held_out: bool) -> Iterator[Record]:
+        """Check a file; its records without faults, in order."""
+        rules, why = rules_for(source, _rows(source), self._config.coordinates, self._protocol)
+        number = len(self.report.datasets)
+        dataset = DatasetReport(
+            source.name, str(source.file), source.format, held_out, rules.coordinates, why
+        )
+        self.report.datasets.append(dataset)
+        of_entry = list(check_entry(source))
+        dataset.add_faults(of_entry)
+        self._tell(dataset, None, of_entry)
+        for row, result in check_rows(_rows(source), rules, self._config.workers):
+            faults = [*result.faults, *self._repeated(number, result), *self._leaked(number, result)]
+            dataset.add(result, faults)
+            self._tell(dataset, result, faults)
+            self._on_row(self.report)
+            if not faults and row.record:
+                yield row.record
+
+    def _repeated(self, dataset: int, result: RowResult) -> Iterator[Fault]:
+        if result.key is None:
+            return
+        key = key_of("id", dataset, result.key)
+        if first := self._seen.get(key):
+            yield Fault("duplicate_id", f"row {first} has the same id")
+        else:
+            self._seen.add(key, result.number)
+
+    def _leaked(self, dataset: int, result: RowResult) -> Iterator[Fault]:
+        for pixels in result.inputs:
+            key = key_of("input", pixels)
+            if self.report.datasets[dataset].held_out:
+                self._seen.add(key, dataset << 40 | result.number)
+            elif place := self._seen.get(key):
+                other = self.report.datasets[place >> 40]
+                yield Fault("leak", f"an input of it is held out: {other.name}, row {place & 2**40 - 1}")
+
+    def _tell(self, dataset: DatasetReport, result: RowResult | None, faults: Iterable[Fault]) -> None:
+        for fault in faults:
+            self._reported[fault.kind] += 1
+            if self._reported[fault.kind] <= self._config.first:
+                row, row_id = (result.number, result.id) if result else (None, None)
+                self._on_fault(LocatedFault(dataset.file, row, row_id, fault.kind, fault.message))
+
+
+def _write_clean(source: Source, records: Iterator[Record], writing: Writing) -> int:
+    """Write records as a dataset in the format of their source, with its chat protocol; returns how many."""
+    first = next(records, None)
+    if first is None:
+        return 0
+    embed = any(picture.data is not None for picture in first.images)
+    settings = msgspec.structs.replace(writing, embed=embed)
+    folder = writing.pictures.folder
+    written: int = get(source.format).write(folder, source.name, chain([first], records), settings)
+    if (source.media / FILE_NAME).is_file():
+        shutil.copyfile(source.media / FILE_NAME, folder / FILE_NAME)
+    return written
+
+
+def _in_turn(own: dict[Path, Source], others: dict[Path, Source]) -> list[tuple[Source, bool]]:
+    """Files with whether they are held out; those that are come first."""
+    named = {path for path, source in own.items() if HELD_OUT.search(source.name)}
+    held_out = {*others, *(named if len(named) < len(own) else ())}
+    turns = [(source, path in held_out) for path, source in {**own, **others}.items()]
+    return sorted(turns, key=lambda turn: not turn[1])
+
+
+def _rows(source: Source) -> Iterator[Row]:
+    """The rows of a file; what keeps the rest of it from being read is one more row with that fault."""
+    number = 0
+    try:
+        for row in get(source.format).read(source):
+            number = row.number
+            yield row
+    except DataError as fault:
+        yield Row(number + 1, fault=fault)

@@ -1,0 +1,250 @@
+"""Which rows of which files make a dataset: all of them, a seeded subset, a mix, or a split; in a few bytes a row.
+
+A row is chosen by a hash of the seed and its key (its id, else its number), not by its position. So the same seed
+chooses the same rows of the same problems in another format, and a smaller subset is part of a larger one.
+"""
+
+import hashlib
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from fractions import Fraction
+from itertools import accumulate, repeat
+from math import floor
+
+import msgspec
+
+from virc.core.errors import DataError
+from virc.core.text import plain
+from virc.data.convert.change import Change
+from virc.data.formats import registry as formats
+from virc.data.formats import rl
+from virc.data.formats.registry import Row, Source
+from virc.data.rows.record import Id, Picture, Record, inputs_of
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A source within a dataset.
+
+    Args:
+        source: the file.
+        change: what happens to its records.
+        joined: rows of single units become trajectories first.
+        skip_faulty: rows that cannot be read are left out, not an error.
+    """
+
+    source: Source
+    change: Change
+    joined: bool = False
+    skip_faulty: bool = False
+
+    def rows(self, count: Callable[[], None] = lambda: None) -> Iterator[Row]:
+        """The rows in order; `count` is called for each that is read in the file."""
+
+        def counted() -> Iterator[Row]:
+            for row in formats.get(self.source.format).read(self.source):
+                count()
+                yield row
+
+        return rl.merged(counted()) if self.joined else counted()
+
+    def located(self, fault: DataError) -> DataError:
+        """The fault of a row with the name of the file."""
+        return DataError(f"{self.source.file}, {fault.message}", fault.hint)
+
+    def records(self) -> Iterator[tuple[Record, Id]]:
+        """The records in order, each with the key by which it is chosen.
+
+        Raises:
+            DataError: a row cannot be read, and `skip_faulty` is off.
+        """
+        for row in self.rows():
+            if row.record:
+                yield row.record, row.number if row.record.id is None else row.record.id
+            elif row.fault and not self.skip_faulty:
+                raise self.located(row.fault)
+
+    def scores(self, seed: int) -> "array[int]":
+        """The `score` of each record."""
+        return array("Q", (score(seed, key) for _, key in self.records()))
+
+
+class Dataset(msgspec.Struct, frozen=True):
+    """Rows to write under one name.
+
+    Args:
+        name: of the dataset.
+        parts: where they come from, in this order.
+        marks: for each part 1 or 0 for each of its `records`; None: all.
+        aside: whether the other rows of these parts are another dataset.
+    """
+
+    name: str
+    parts: Sequence[Part]
+    marks: Sequence[bytearray] | None = None
+    aside: bool = False
+
+    def marked_parts(self) -> Iterator[tuple[Part, bytearray | None]]:
+        """Each part with its marks."""
+        yield from zip(self.parts, self.marks or repeat(None), strict=False)
+
+
+def limited(dataset: Dataset, seed: int, count: int) -> Dataset:
+    """The dataset with exactly so many of its rows.
+
+    Raises:
+        DataError: it has fewer, or a row cannot be read.
+    """
+    scores = [part.scores(seed) for part in dataset.parts]
+    sizes = [len(each) for each in scores]
+    _check_enough(dataset.name, sum(sizes), count)
+    marks = subset([value for each in scores for value in each], count)
+    ends = zip(accumulate(sizes), sizes, strict=True)
+    return msgspec.structs.replace(dataset, marks=[marks[end - size : end] for end, size in ends])
+
+
+def mixed(dataset: Dataset, seed: int, weights: Sequence[Fraction], count: int | None) -> Dataset:
+    """The dataset with its parts in these weights; without a `count` as large as they allow.
+
+    Raises:
+        DataError: a part has too few rows, or one cannot be read.
+    """
+    scores = [part.scores(seed) for part in dataset.parts]
+    counts = shares(weights, [len(each) for each in scores], count)
+    for part, values, needed in zip(dataset.parts, scores, counts, strict=True):
+        _check_enough(part.source.name, len(values), needed)
+    return msgspec.structs.replace(dataset, marks=list(map(subset, scores, counts)))
+
+
+def split(datasets: Sequence[Dataset], seed: int, name: str, share: float) -> list[Dataset]:
+    """Each dataset as two, NAME_train and NAME_`name`; no input image of any of them is on both sides.
+
+    Raises:
+        DataError: nothing can be set aside, or a row cannot be read.
+    """
+    groups = Groups(seed)
+    marks = [_grouped(groups, part, marks) for dataset in datasets for part, marks in dataset.marked_parts()]
+    flags = groups.part(share)
+    if not any(flags):
+        sentence = f"{share:g} of {len(flags)} rows cannot be set aside"
+        raise DataError(sentence, "there are too few, or too many of them show the same picture")
+    flag, mark = iter(flags), iter(marks)
+    found = []
+    for dataset in datasets:
+        chosen = [next(mark) for _ in dataset.parts]
+        aside = [bytearray(next(flag) if one else 0 for one in each) for each in chosen]
+        rest = [bytearray(map(int.__sub__, *pair)) for pair in zip(chosen, aside, strict=True)]
+        found.append(Dataset(f"{dataset.name}_train", dataset.parts, rest))
+        found.append(Dataset(f"{dataset.name}_{name}", dataset.parts, aside, aside=True))
+    return found
+
+
+def score(seed: int, key: Id) -> int:
+    """A number of 64 bits; the rows with the smallest are chosen first."""
+    text = f"{seed} {key}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+
+
+def subset(scores: Sequence[int], count: int) -> bytearray:
+    """1 for each of the `count` rows with the smallest scores, of equal ones the earlier; 0 for the others."""
+    chosen = bytearray(len(scores))
+    for row in sorted(range(len(scores)), key=scores.__getitem__)[:count]:
+        chosen[row] = 1
+    return chosen
+
+
+def shares(weights: Sequence[Fraction], sizes: Sequence[int], total: int | None = None) -> list[int]:
+    """How many rows of each source make a mix of these weights.
+
+    Args:
+        weights: positive, one for each source.
+        sizes: rows each source has.
+        total: rows of the mix; None: as many as the sources have for it.
+
+    Returns:
+        Numbers that sum up to `total`, each within one row of its exact share (largest remainders first). They may
+        be over `sizes` where a `total` is given.
+    """
+    whole = sum(weights)
+    if total is None:
+        total = floor(
+            whole * min(Fraction(size) / weight for size, weight in zip(sizes, weights, strict=True))
+        )
+    exact = [total * weight / whole for weight in weights]
+    counts = [floor(share) for share in exact]
+    by_rest = sorted(range(len(exact)), key=lambda source: counts[source] - exact[source])
+    for source in by_rest[: total - sum(counts)]:
+        counts[source] += 1
+    return counts
+
+
+class Groups:
+    """Rows that have a key in common, directly or through other rows; a split keeps them together.
+
+    About 120 bytes for each key and 8 for each row.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._node: dict[int, int] = {}  # score of a key -> its node
+        self._parent = array("q")  # of a node; its own where it is the root of its group
+        self._rows = array("q")  # a node of each row
+
+    def add(self, keys: Iterable[Id]) -> None:
+        """Add one row by its keys (at least one), such as the hashes of the pictures it shows."""
+        nodes = [self._root(self._at(score(self._seed, key))) for key in keys]
+        root = min(nodes)
+        for node in nodes:
+            self._parent[node] = root
+        self._rows.append(root)
+
+    def part(self, share: float) -> bytearray:
+        """1 for each row of a part with that share of the rows, or the closest below it that whole groups allow."""
+        sizes = Counter(self._root(node) for node in self._rows)
+        least: dict[int, int] = {}
+        for value, node in self._node.items():
+            root = self._root(node)
+            least[root] = min(value, least.get(root, value))
+        room = round(share * len(self._rows))
+        taken = set()
+        for root in sorted(least, key=least.__getitem__):
+            if sizes[root] <= room:
+                taken.add(root)
+                room -= sizes[root]
+        return bytearray(self._root(node) in taken for node in self._rows)
+
+    def _at(self, value: int) -> int:
+        if value not in self._node:
+            self._node[value] = len(self._parent)
+            self._parent.append(len(self._parent))
+        return self._node[value]
+
+    def _root(self, node: int) -> int:
+        while self._parent[node] != node:
+            self._parent[node] = self._parent[self._parent[node]]
+            node = self._parent[node]
+        return node
+
+
+def _check_enough(name: str, size: int, needed: int) -> None:
+    if needed > size:
+        raise DataError(f"{plain(name, 60)} has {size} rows, and {needed} are to be taken from it")
+
+
+def _grouped(groups: Groups, part: Part, marks: bytearray | None) -> bytearray:
+    """Put the chosen rows of a part into the groups; returns the marks of all its rows."""
+    found = bytearray()
+    for at, (record, key) in enumerate(part.records()):
+        found.append(1 if marks is None else marks[at])
+        if found[-1]:
+            pictures = (record.images[index] for index in inputs_of(record) if index < len(record.images))
+            groups.add([_hash(picture, part) for picture in pictures] or [f"row {key}"])
+    return found
+
+
+def _hash(picture: Picture, part: Part) -> str:
+    """A hash of the bytes; of an image that cannot be read, its name."""
+    try:
+        return hashlib.blake2b(picture.read(), digest_size=16).hexdigest()
+    except OSError:  # on the network, or not there: writing the row reports it
+        return f"{part.source.media} {picture.name}"

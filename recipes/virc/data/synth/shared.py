@@ -1,0 +1,104 @@
+"""What several families share: drawing until a problem is legible, crops of labels, and named corners of polygons."""
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar, cast
+
+from PIL import Image, ImageDraw
+
+from virc.data.synth import sketch
+from virc.data.synth.plane import Point, beside, inside, unit, window
+from virc.data.synth.problem import Split
+from virc.data.synth.sketch import Look
+from virc.data.synth.worked import Spot
+from virc.reasoning.calls import Box
+
+FIGURES = {3: "triangle", 4: "quadrilateral", 5: "pentagon"}
+
+
+P = TypeVar("P")
+"""A problem of any family; see `families.registry.Problem`."""
+
+
+def draw_until_legible(make: Callable[[], P | None], split: Split) -> P:
+    """The first problem that can be drawn legibly (`make` gives None where it cannot) and is of that split."""
+    while True:
+        problem: Any = make()
+        if problem is not None and problem.split() == split:
+            return cast(P, problem)
+
+
+def blank(width: int, height: int, look: Look) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    """An empty page of that size in px, and the pencil to draw on it."""
+    image = Image.new("L", (width, height), look.paper)
+    return image, ImageDraw.Draw(image)
+
+
+def with_labels(figure: Image.Image, problem: Any) -> Image.Image:
+    """The finished picture, RGB."""
+    for label in problem.labels:
+        sketch.label(figure, label.text, label.box, problem.look)
+    return figure.convert("RGB")
+
+
+def is_legible(problem: Any, figure: Image.Image, boxes: Sequence[Box], crop: tuple[int, int]) -> bool:
+    """Whether each box has its own crop that holds it, and every label is free of lines and other labels.
+
+    Args:
+        figure: the picture without its labels.
+        boxes: what is to be read, each in one crop.
+        crop: (width, height) of a crop in px.
+    """
+    crops = [window(box, crop, figure.size) for box in boxes]
+    if len(set(crops)) < len(crops) or not all(map(inside, boxes, crops)):
+        return False
+    return sketch.legible(figure, [label.box for label in problem.labels], problem.look)
+
+
+def spots_of(
+    readings: Iterable[tuple[Box, str, float | None]], crop: tuple[int, int], page: tuple[int, int]
+) -> list[Spot]:
+    """A spot for each box: what its crop shows in words, and the factor by which it is enlarged."""
+    found = []
+    for box, reads, scale in readings:
+        cut = window(box, crop, page)
+        found.append(Spot(cut, beside(cut, box, page), reads, scale))
+    return found
+
+
+def bisector(points: Sequence[Point], index: int) -> Point:
+    """The direction from a corner of a polygon into it, halfway between its sides."""
+    corner = points[index]
+    one, two = unit(corner, points[index - 1]), unit(corner, points[(index + 1) % len(points)])
+    return unit((0, 0), (one[0] + two[0], one[1] + two[1]))
+
+
+def other_angles(rng: random.Random, count: int, least: int, asked: int, answer: int) -> list[int]:
+    """Angles of a polygon from `least` to 140 degrees, of which the asked one is not `answer`."""
+    while True:
+        degrees = [rng.randint(least, 140) for _ in range(count - 1)]
+        degrees.append(180 * (count - 2) - sum(degrees))
+        if least <= degrees[-1] <= 140 and degrees[asked] != answer:
+            return degrees
+
+
+def from_smallest(texts: Sequence[str]) -> list[str]:
+    """Texts around a figure, counted from the smallest, so that it does not matter which corner is the first."""
+    start = texts.index(min(texts))
+    return [*texts[start:], *texts[:start]]
+
+
+def question_about(rng: random.Random, templates: Sequence[str], letters: Sequence[str], asked: int) -> str:
+    """A question about a corner; a name of the figure in it starts at any corner and runs either way around."""
+    start, step = rng.randrange(len(letters)), rng.choice((1, -1))
+    name = "".join(letters[(start + step * i) % len(letters)] for i in range(len(letters)))
+    return rng.choice(templates).format(figure=FIGURES[len(letters)], name=name, corner=letters[asked])
+
+
+def question_about_none(
+    rng: random.Random, templates: Sequence[str], letters: str, present: set[str]
+) -> tuple[str, str]:
+    """A question about a corner that is none of those present, and the letter of that corner."""
+    chosen = rng.sample([letter for letter in letters if letter not in present], len(present))
+    figure, name = FIGURES[len(present)], "".join(chosen)
+    return rng.choice(templates).format(figure=figure, name=name, corner=chosen[0]), chosen[0]
