@@ -6,9 +6,11 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+import msgspec
 import trustme
 
-from virc.serving.agent.fetch import Rules
+from virc.core.fetch import Rules
+from virc.serving.agent.fetch import RULES
 
 Handler = Callable[["Site", str, "socket.socket"], None]
 
@@ -36,7 +38,7 @@ class Site:
         tls = ssl.create_default_context()
         self.authority.configure_trust(tls)
         words = {"permits": lambda address: str(address) == "127.0.0.1", "tls": tls, **words}
-        return Rules(**words)  # type: ignore[arg-type]
+        return msgspec.structs.replace(RULES, **words)
 
     def close(self) -> None:
         self.stop.set()

@@ -112,7 +112,7 @@ def test_the_key_of_the_server_behind_is_sent_to_it(monkeypatch: pytest.MonkeyPa
     assert "serves 2 models" in done.err
 
 
-@pytest.mark.parametrize("missing", ["uvicorn", "httpcore2"])
+@pytest.mark.parametrize("missing", ["uvicorn", "fastapi"])
 def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
     done = virc("serve", "--agent", "--endpoint", servers.dead_url())

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from https_site import Site
 
+from virc.core.fetch import Rules, is_public
 from virc.serving.agent import fetch
-from virc.serving.agent.fetch import Rules, is_public
+from virc.serving.agent.fetch import RULES
 from virc.serving.chat_request import RefusedError
 
 LOCAL = [
@@ -77,7 +78,7 @@ def test_an_image_is_fetched_and_nothing_is_told_of_the_client(
 
 @pytest.mark.parametrize("site", [picture], indirect=True)
 def test_no_way_of_writing_it_leads_to_this_machine(site: Site) -> None:
-    assert "no public server" in refusal(site.url(), Rules())
+    assert "no public server" in refusal(site.url(), RULES)
     for host in ("127.0.0.1", "127.1", "2130706433", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]", "localhost."):
         assert "no public server" in refusal(f"https://{host}:{site.port}/", site.rules(permits=is_public))
     assert site.paths == []
@@ -209,17 +210,17 @@ def test_a_name_server_that_never_answers_keeps_nobody_waiting(
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     lookups = threading.BoundedSemaphore(41)
-    monkeypatch.setattr(fetch, "_LOOKUPS", lookups)
+    monkeypatch.setattr(fetch, "_THREADS", lookups)
     *late, found = asyncio.run(several())  # ends, though no name server has answered
     assert found == b"pixels"
     assert {str(each) for each in late} == {"image 0 did not arrive within 1 s"}
     assert lookups.acquire(blocking=False)  # one place is left
-    with pytest.raises(RefusedError, match="too many names") as caught:
+    with pytest.raises(RefusedError, match="too many images") as caught:
         got(site.url(), site.rules())
     assert caught.value.status == 429
     lookups.release()
     answers.set()
     for thread in threading.enumerate():
-        if thread.name == "agent-name":
+        if thread.name == "agent-fetch":
             thread.join(20)
     assert got(site.url(), site.rules()) == b"pixels"

@@ -30,6 +30,87 @@ def test_a_url_is_fetched_also_through_a_redirect(web: tuple[str, dict[str, Serv
     assert open_source(f"{url}/b").size == (40, 30)
 
 
+def test_a_redirect_to_a_private_address_is_refused_and_named(web: tuple[str, dict[str, Serve]]) -> None:
+    url, pages = web
+    port = int(url.rpartition(":")[2])
+    asked: list[object] = []
+    pages["/secret"] = asked.append
+    for target, named in (
+        ("http://169.254.169.254/latest/meta-data", "169.254.169.254"),
+        (f"http://127.0.0.2:{port}/secret", "127.0.0.2"),
+        (f"http://127.0.0.1:{port ^ 1}/secret", "127.0.0.1"),
+        (f"http://[::ffff:127.0.0.1]:{port}/secret", "::ffff:127.0.0.1"),
+        ("http://10.0.0.1/", "10.0.0.1"),
+    ):
+        pages["/a"] = lambda handler, target=target: send(handler, b"", 302, Location=target)
+        with pytest.raises(DataError, match="this is not a public address") as caught:
+            open_source(f"{url}/a")
+        assert f"{url}/a leads to" in caught.value.message
+        assert named in caught.value.message
+    assert asked == []
+
+
+def test_a_proxy_is_asked_and_redirects_through_it_are_checked(
+    web: tuple[str, dict[str, Serve]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, pages = web
+    heads: list[str] = []
+
+    def proxied(handler: BaseHTTPRequestHandler) -> None:
+        heads.append(f"{handler.headers['Host']} {handler.headers['Proxy-Authorization']}")
+        send(handler, png())
+
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", url.replace("http://", "http://me:se%20cret@"))
+    pages["http://pictures.invalid/a.png"] = proxied
+    target = "http://10.0.0.1/a.png"
+    pages["http://pictures.invalid/b"] = lambda handler: send(handler, b"", 302, Location=target)
+    assert open_source("http://pictures.invalid/a.png").size == (40, 30)
+    assert heads == ["pictures.invalid Basic bWU6c2UgY3JldA=="]
+    with pytest.raises(DataError, match=r"leads to 10\.0\.0\.1"):
+        open_source("http://pictures.invalid/b")
+
+
+@pytest.mark.parametrize("trouble", ["truncated", "busy", "cut"])
+def test_a_download_that_fails_is_tried_again(trouble: str, web: tuple[str, dict[str, Serve]]) -> None:
+    url, pages = web
+    tries: list[str] = []
+
+    def late_good(handler: BaseHTTPRequestHandler) -> None:
+        tries.append(trouble)
+        if len(tries) > 1:
+            send(handler, png())
+        elif trouble == "busy":
+            send(handler, b"", 503)
+        elif trouble == "truncated":
+            handler.send_response(200)
+            handler.send_header("Content-Length", str(len(png())))
+            handler.end_headers()
+            handler.wfile.write(png()[:30])
+
+    pages["/a"] = late_good
+    assert open_source(f"{url}/a").size == (40, 30)
+    assert len(tries) == 2
+
+
+def test_a_download_that_is_always_truncated_is_a_network_error(web: tuple[str, dict[str, Serve]]) -> None:
+    url, pages = web
+    tries: list[int] = []
+
+    def truncated(handler: BaseHTTPRequestHandler) -> None:
+        tries.append(1)
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        handler.wfile.write(png())
+
+    pages["/a"] = truncated
+    with pytest.raises(NetworkError, match=f"{url}/a ended after {len(png())} of 1000 bytes"):
+        open_source(f"{url}/a")
+    assert len(tries) == 3
+
+
 @pytest.mark.parametrize(("status", "kind"), [(404, DataError), (403, DataError), (500, NetworkError)])
 def test_a_refused_url_is_named_with_its_status(
     status: int, kind: type[Exception], web: tuple[str, dict[str, Serve]]

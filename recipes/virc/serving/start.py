@@ -398,10 +398,9 @@ def _agent(
 ) -> Server:
     try:
         import fastapi  # noqa: F401
-        import httpcore2  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        message = f"--agent needs fastapi, uvicorn and httpcore2: {error}"
+        message = f"--agent needs fastapi and uvicorn: {error}"
         raise SetupError(message, "pip install 'virc[serve]'") from None
     from virc.serving.agent import connections, server
     from virc.serving.agent.desk import Solving

@@ -2,38 +2,28 @@
 
 import base64
 import binascii
-import http.client
 import io
 import re
-import string
 import sys
 import time
-import urllib.error
-import urllib.request
+from functools import partial
 from pathlib import Path
-from typing import IO, Protocol
-from urllib.parse import quote, urlsplit, urlunsplit
+from typing import IO
 
 from PIL import Image
 
 from virc.core.errors import DataError, NetworkError
+from virc.core.fetch import Fetch, FetchError, Rules
 from virc.core.files import expanded
-from virc.core.text import clause, plain
+from virc.core.text import clause
 from virc.core.timeouts import LateError, within
 from virc.reasoning.images import MOST_BYTES, open_image
 
 SECONDS = 60.0
 _USER = re.compile(r"//[^/?#]*@")
 _MOST_FETCHED = 64 * 2**20
-_HANDLERS = (
-    urllib.request.ProxyHandler,
-    urllib.request.HTTPHandler,
-    urllib.request.HTTPSHandler,
-    urllib.request.HTTPDefaultErrorHandler,
-    urllib.request.HTTPRedirectHandler,
-    urllib.request.HTTPErrorProcessor,
-    urllib.request.UnknownHandler,
-)
+_PAUSES = (0.3, 1.0)  # seconds before the second and the third try
+_HINTS = {"address": "download the picture first", "redirect": "download the picture first"}
 
 
 def open_source(
@@ -95,45 +85,28 @@ def data_url_bytes(url: str) -> bytes:
 
 
 def _fetch(url: str, seconds: float) -> bytes:
-    """The body behind a URL; left from outside, since no socket time-out ends a server that drips."""
+    """The content of a URL; a connection that fails or ends early is tried again.
+
+    The time is limited from outside, since no time-out of a socket ends a server that drips.
+    """
     end = time.monotonic() + seconds
-    try:
-        address = _ascii(url)
-        return within(end, lambda _: _download(address, end))
-    except LateError:
-        raise NetworkError(f"{url} did not arrive within {round(seconds, 2):g} s") from None
-    except urllib.error.HTTPError as error:
-        kind = DataError if 400 <= error.code < 500 else NetworkError
-        raise kind(f"{url} answers {error.code} {plain(error.reason)}".rstrip()) from None
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        inner = getattr(error, "reason", None)  # urllib wraps the reason, mostly an OSError
-        reason = clause(inner if isinstance(inner, Exception) else error)
-        raise NetworkError(f"cannot fetch {url}: {reason}") from None
+    rules = Rules(trusts_first=True, proxies=True, seconds=SECONDS, most_bytes=_MOST_FETCHED)
+    for pause in (*_PAUSES, None):
+        download = Fetch(url, rules)
+        try:
+            return within(end, partial(_run, download))
+        except LateError:
+            raise NetworkError(f"{url} did not arrive within {round(seconds, 2):g} s") from None
+        except FetchError as error:
+            failing = error.kind == "broken" or error.status == 429 or error.status >= 500
+            if pause is None or not failing or time.monotonic() + pause > end:
+                kind = NetworkError if failing or error.kind == "url" else DataError
+                raise kind(error.message, _HINTS.get(error.kind)) from None
+        finally:
+            download.abort()
+        time.sleep(pause)
+    raise AssertionError
 
 
-def _ascii(url: str) -> str:
-    """A URL as it is sent: names by IDNA, other letters and spaces in percent."""
-    parts = urlsplit(url)
-    path, query = (quote(part, safe=string.punctuation) for part in (parts.path, parts.query))
-    return urlunsplit((parts.scheme, parts.netloc.encode("idna").decode(), path, query, ""))
-
-
-def _download(url: str, end: float) -> bytes:
-    opener = urllib.request.OpenerDirector()  # http and https alone, also after a redirect
-    for handler in _HANDLERS:
-        opener.add_handler(handler())
-    request = urllib.request.Request(url, headers={"User-Agent": "virc"})
-    content = bytearray()
-    with opener.open(request, timeout=SECONDS) as response:
-        body: _Body = response
-        while chunk := body.read1(2**16):
-            content += chunk
-            if len(content) > _MOST_FETCHED:
-                raise DataError(f"{url} is over {_MOST_FETCHED >> 20} MiB")
-            if time.monotonic() > end:  # nobody waits for it any more
-                break
-    return bytes(content)
-
-
-class _Body(Protocol):
-    def read1(self, size: int) -> bytes: ...
+def _run(download: Fetch, _say: object) -> bytes:
+    return download.run()

@@ -11,6 +11,7 @@ import msgspec
 from virc.backends.interface import Backend
 from virc.backends.local import TooLongError
 from virc.core.errors import ConfigError, DataError, VircError
+from virc.core.fetch import Rules
 from virc.core.timeouts import Deadline
 from virc.reasoning.images import Shown, open_image
 from virc.reasoning.protocol import Protocol
@@ -48,7 +49,7 @@ class Solving(msgspec.Struct, frozen=True):
     config: SolveConfig
     at_once: int = 1
     waiting: int = WAITING
-    rules: fetch.Rules = fetch.Rules()
+    rules: Rules = fetch.RULES
 
 
 class LeftError(VircError):
