@@ -8,6 +8,8 @@ import pytest
 import reference_page
 from code_blocks import PAGES, ROOT, Block, blocks, commands, inline
 
+from virc.stages import rl, sft
+
 MARKS = {"file", "output", "own server", "dry run", "run by", "install", "test", "not run", "checked-data"}
 RUNNABLE = {"sh", "python"}
 OTHERS = {
@@ -78,6 +80,14 @@ def test_commands_and_options_in_a_text_exist(page: str) -> None:
         elif re.match(r"--[a-z]", span):
             for word in re.findall(r"(?<!\S)--[a-z][a-z-]*", span):
                 assert word in EVERY, f"{page}:{line}: no command has {word}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_settings_in_a_page_exist(page: str) -> None:
+    settings = {*sft.Config.__struct_fields__, *rl.Config.__struct_fields__}
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(r"--set '?([a-z_]+)[.\w]*=", text) + re.findall(r"`([a-z_]+)[.\w]*=[^`]*`", text)
+    assert set(named) - settings == set()
 
 
 @pytest.mark.parametrize("page", PAGES)
