@@ -13,6 +13,10 @@ from hypothesis import settings
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.tools import registry as tools
 
+# Where it is set, as in many images, each of thousands of processes would compile what it imports anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # A job in the background begins with Ctrl-C ignored, and so would every program that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
