@@ -102,7 +102,7 @@ def settings(folder: Path, data: Path, rollout: str) -> dict[str, Any]:
         },
         "reward": {
             "num_workers": 1,
-            "custom_reward_function": {"path": str(HERE / "rewards.py"), "name": "compute_score"},
+            "custom_reward_function": {"path": str(HERE / "rl_rewards.py"), "name": "compute_score"},
         },
         "trainer": {
             "device": "cpu",
