@@ -228,7 +228,7 @@ def test_a_published_chat_protocol_that_cannot_be_read_is_a_mistake(published: o
         published = {**msgspec.to_builtins(own), **published} if published else {}
     with serve(extra={"virc_protocol": published}) as server:
         backend = OpenAIBackend(server.url)
-        with pytest.raises(ConfigError, match="chat_protocol") as raised:
+        with pytest.raises(ConfigError, match="chat protocol") as raised:
             backend.published_protocol()
     assert raised.value.message.isprintable()
 
