@@ -19,8 +19,8 @@ from virc.demo.curve import Curve, Gain, Scores, Stage
 from virc.demo.plan import Demo, Step, Took
 from virc.envs import environment as environments
 from virc.envs import making
+from virc.evaluation.figures import interval, percent
 from virc.evaluation.summary import Score, Share
-from virc_cli.commands.eval.figures import interval, percent
 from virc_cli.console import output
 from virc_cli.console.progress import duration
 from virc_cli.console.run_lines import table

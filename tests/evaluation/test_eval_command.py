@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import faults
+import msgspec
 import published
 import pytest
 from called import virc
 from servers import Server, dead_url, serve
 from solve.solving import CROP, answer, picture
 
-from virc.evaluation import api
+from virc.core.errors import UsageError
+from virc.core.events import Event
+from virc.evaluation import api, evaluate
 from virc.scoring.judge import Judge
 from virc.solving import retry as outage
 
@@ -494,3 +497,21 @@ def test_an_endpoint_that_is_down_keeps_what_there_is(server: Server, problems: 
     done = virc("eval", problems, "--endpoint", dead_url(), "--model", "bad")
     assert done.code == 6
     assert evaluated(server, problems, "--model", "good")["models"][0]["score"]["of"] == 6
+
+
+def test_a_script_evaluates_as_the_command_does(server: Server, problems: Path, here: Path) -> None:
+    events: list[Event] = []
+    names = ["good", "bad"]
+    summary = evaluate(
+        "sums.jsonl", names, endpoint=server.url, to="mine", limit=4, on_progress=events.append
+    )
+    assert [(each.name, each.score.right, each.score.of) for each in summary.models] == [
+        ("good", 4, 4),
+        ("bad", 1, 4),
+    ]
+    assert any("good: 4 of 4 problems" in event.text for event in events)
+    asked = len(server.chats())
+    found = evaluated(server, problems, *BOTH, "--to", "mine", "--limit", 4)
+    assert (len(server.chats()), found["models"]) == (asked, json.loads(msgspec.json.encode(summary.models)))
+    with pytest.raises(UsageError, match="--judge-model"):
+        evaluate("sums.jsonl", "good", endpoint=server.url, judge_model="m")

@@ -173,3 +173,24 @@ def test_a_picture_that_kills_a_decoder_costs_its_row_alone(
         batch(rows, server)
     codes = {line["id"]: line["error"] and line["error"]["code"] for line in read(tmp_path / "out")}
     assert codes == {"bomb": 5, "a": None}
+
+
+@pytest.mark.parametrize(
+    ("rows", "hint"),
+    [
+        (({"image": "gone.png"},), "correct them; the same command then does only them"),
+        (({"image": "gone.png"}, {"question": "slow"}), "correct 1 of them; the same command does"),
+        (({"question": "slow"},), "the same command does them again, and only them"),
+    ],
+)
+def test_a_rerun_is_only_advised_for_rows_that_can_pass(
+    batch: Callable[..., Any], image: Path, rows: tuple[dict[str, Any], ...], hint: str
+) -> None:
+    known = [{"id": at, "image": str(image), "question": "?", **row} for at, row in enumerate(rows)]
+    with serve(echo) as server:
+        server.script.turns = lambda body: (
+            str(server.stopping.wait(30)) if asked(body) == "slow" else answer("1")
+        )
+        done = batch(known, server, "--timeout", 1)
+    assert done.code == 1
+    assert f"hint: {hint}" in done.err

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from called import virc
 from servers import serve
-from solving import answer, picture
+from solving import CROP, answer, picture
 
 from virc.core.limits import MOST_IMAGES, MOST_QUESTION
 
@@ -68,6 +68,32 @@ def test_a_question_that_looks_like_an_option_gets_a_double_dash(question: str) 
     told = f"virc solve a.png -- {shlex.quote(question)}"
     assert hint("a.png", question) == hint(question, "a.png") == told
     works(told, question=question)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_picture_that_looks_like_an_option_gets_its_folder() -> None:
+    Path("a.png").rename("-dash.png")
+    told = hint("-dash.png", "what is x?", "--max-turns", "3")
+    assert told == "virc solve ./-dash.png 'what is x?' --max-turns 3"
+    works(told)
+
+
+def test_a_pdf_on_standard_input_is_converted_by_a_line_that_works() -> None:
+    done = virc("solve", "-", "q", stdin=b"%PDF-1.7\n")
+    assert done.code == 5
+    assert done.err.endswith("hint: pdftoppm -r 200 -png FILE.pdf page\n")
+
+
+@pytest.mark.usefixtures("here")
+def test_quiet_prints_the_answer_alone_and_verbose_the_rejected_replies() -> None:
+    nonsense = CROP.replace("crop_image", "melt_image")
+    for words, heard in (((), "cannot be used"), (("-q",), ""), (("-v",), "melt_image")):
+        turns = iter([nonsense, answer("1")])
+        with serve(lambda _, turns=turns: next(turns)) as server:
+            done = virc("solve", "--endpoint", server.url, "a.png", "what is x?", *words)
+        assert (done.code, done.out) == (0, "1\n")
+        assert heard in done.err
+        assert ("I look closer." in done.err) == (words != ("-q",))
 
 
 @pytest.mark.usefixtures("here")

@@ -32,6 +32,12 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
 
+def interval(score: Score) -> str:
+    """The 95 % interval of a share in percent, such as `43.9 to 52.6`."""
+    low, high = score.interval
+    return f"{100 * low:.1f} to {100 * high:.1f}"
+
+
 def between(interval: Interval) -> str:
     """An interval of shares, such as `43.9% to 52.6%`."""
     return f"{percent(interval[0])} to {percent(interval[1])}"

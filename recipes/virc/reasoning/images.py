@@ -205,7 +205,13 @@ def _open(data: bytes, name: str) -> Image.Image:
 def _unknown(data: bytes, name: str, error: Exception) -> DataError:
     start = data[:1024].lstrip().lower()
     if start.startswith(b"%pdf"):
-        return DataError(f"{name} is a PDF, not a picture", f"pdftoppm -r 200 -png {shlex.quote(name)} page")
+        convert, file = "pdftoppm -r 200 -png", shlex.quote(name)
+        hint = f"{convert} {file} page"
+        if name in ("standard input", "the data URL"):
+            hint = f"{convert} FILE.pdf page"
+        elif re.match("https?://", name, re.IGNORECASE):
+            hint = f"curl -L {file} | {convert} - page"
+        return DataError(f"{name} is a PDF, not a picture", hint)
     if b"<svg" in start and not start.startswith((b"<!doctype html", b"<html")):
         return DataError(f"{name} is an SVG drawing, not a picture of pixels", "export it as PNG")
     if not isinstance(error, UnidentifiedImageError):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from virc.evaluation.figures import interval, percent
 from virc.evaluation.harness.run import ModelOutcome
 from virc.evaluation.summary import ModelSummary, Pair, Reported, Score, Share, Summary
 from virc_cli.console.run_lines import table
@@ -103,17 +104,6 @@ def _reported(each: Reported) -> Iterator[str]:
     yield f"{ours}; {each.published}: {theirs}, {each.source}"
     for name, (their, our) in each.differs.items():
         yield f"  {name}: {their} there, {our} here"
-
-
-def percent(share: float) -> str:
-    """`48.2%`."""
-    return f"{100 * share:.1f}%"
-
-
-def interval(score: Score) -> str:
-    """`43.9 to 52.6`, in percent."""
-    low, high = score.interval
-    return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def _counted(score: Score | Share | None) -> str:
