@@ -9,15 +9,10 @@ import field_table
 import protocol_page
 from training import slurm_cases, stage_plans
 
+from virc_cli.console.completion import AUTOLOADED
+
 ROOT = Path(__file__).resolve().parent.parent
 COMPLETIONS = {"bash": "virc.bash", "zsh": "_virc", "fish": "virc.fish"}
-
-# Typer's zsh script only registers itself; found through fpath it must also answer the key that loaded it.
-AUTOLOADED = """
-if [[ "$funcstack[1]" == "_virc" ]]; then
-  _virc_completion "$@"
-fi
-"""
 
 
 def completion(shell: str) -> str:

@@ -16,11 +16,9 @@ import typer
 
 from virc.core.errors import SetupError, UsageError, VircError
 from virc_cli import commands
-from virc_cli.console import output
+from virc_cli.console import completion, output
 from virc_cli.console.options import group
 from virc_cli.console.parse_errors import is_usage_error, translate
-
-COMPLETION = "_VIRC_COMPLETE"
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -32,7 +30,10 @@ def main(args: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if args is None else args)
     _open_streams()
     output.forget()
-    name = next((word for word in words if not word.startswith("-")), "")
+    completes = completion.VARIABLE in os.environ
+    name = next(
+        (word for word in (completion.typed() if completes else words) if not word.startswith("-")), ""
+    )
     with _sigterm() as received:
         try:
             return _run(words, name)
@@ -40,6 +41,8 @@ def main(args: Sequence[str] | None = None) -> int:
             output.silence(sys.stdout)
             return output.exit_code(closed)
         except (Exception, KeyboardInterrupt) as error:  # the one place where any failure becomes a sentence
+            if completes:
+                return output.exit_code(error)
             return _report(error, words, name, stopped=bool(received))
 
 
@@ -69,8 +72,7 @@ def _root(
         output.line(f"virc {installed('virc')}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        output.note(context.get_help())
-        raise typer.Exit(output.EXIT_CODES[UsageError][0])
+        output.line(context.get_help())
 
 
 def _exit_codes() -> str:
@@ -82,11 +84,13 @@ def _run(words: Sequence[str], name: str) -> int:
     """Load the command that is named, or all of them for help and completion, and run the line."""
     found = [module.name for module in pkgutil.iter_modules(commands.__path__)]
     modules = {each: _load(each) for each in ([name] if name in found else found)}
-    if COMPLETION in os.environ:
+    if completion.VARIABLE in os.environ:
         # Typer renders the help lines of completions with Rich where it is found; None hides it (170 ms).
         sys.modules["rich"] = None  # type: ignore[assignment]
     try:
-        result = build(modules)(words, prog_name="virc", complete_var=COMPLETION, standalone_mode=False)
+        result = build(modules)(
+            words, prog_name="virc", complete_var=completion.VARIABLE, standalone_mode=False
+        )
         sys.stdout.flush()
     except SystemExit as stop:  # Typer's own answer to a closed pipe
         if isinstance(stop.__context__, BrokenPipeError):
@@ -97,6 +101,9 @@ def _run(words: Sequence[str], name: str) -> int:
             raise
         arguments = words[words.index(name) + 1 :] if name in modules else words
         raise _explained(translate(error), arguments, modules.get(name)) from error
+    finally:
+        if "--install-completion" in words:
+            completion.finish_installation()
     if result == output.EXIT_CODES[output.CancelledError][0]:  # Typer's own answer to Ctrl-C
         raise KeyboardInterrupt
     return result if isinstance(result, int) else 0

@@ -9,6 +9,8 @@ import pytest
 import servers
 from called import virc
 
+from virc.core.extras import install
+
 
 @pytest.fixture(autouse=True)
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,4 +119,4 @@ def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch, missin
     monkeypatch.setitem(sys.modules, missing, None)
     done = virc("serve", "--agent", "--endpoint", servers.dead_url())
     assert done.code == 4
-    assert "hint: pip install 'virc[serve]'" in done.err
+    assert f"hint: {install('serve')}" in done.err

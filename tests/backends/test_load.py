@@ -14,6 +14,7 @@ from virc.backends import checkpoint, devices
 from virc.backends.interface import Sampling
 from virc.backends.local import load
 from virc.core.errors import ConfigError, SetupError
+from virc.core.extras import install
 from virc.reasoning.images import show
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Message
@@ -113,7 +114,7 @@ def test_a_missing_extra_names_both_ways_out(
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(SetupError, match="needs torch and transformers") as caught:
         load(path)
-    assert caught.value.hint == "pip install 'virc[local]', or --endpoint URL of a server"
+    assert caught.value.hint == f"{install('local')}, or --endpoint URL of a server"
 
 
 def no_config(folder: Path) -> None:

@@ -19,7 +19,7 @@ from statistics import median
 import lz4.frame
 
 ROOT = Path(__file__).resolve().parents[2]
-VIRC = [sys.executable, "-m", "virc_cli", "unpack", "--keep"]
+VIRC = [sys.executable, "-m", "virc_cli", "unpack"]
 NAIVE = """
 import lz4.frame, sys, tarfile
 with lz4.frame.open(sys.argv[1]) as content, tarfile.open(fileobj=content, mode="r|") as tar:
@@ -72,7 +72,7 @@ def main(files: int = 20_000, rounds: int = 5) -> None:
         ours = [*VIRC, "--to", str(to), str(path)]
         pairs = [(measured(ours, to), measured(other, to)) for _ in range(rounds)]
         virc, theirs = (median(each[0] for each in column) for column in zip(*pairs, strict=True))
-        print(f"{files} files, {path.stat().st_size / 1e6:.0f} MB: virc unpack --keep {virc:.2f} s, ", end="")
+        print(f"{files} files, {path.stat().st_size / 1e6:.0f} MB: virc unpack {virc:.2f} s, ", end="")
         print(f"{name} {theirs:.2f} s, ratio {virc / theirs:.2f} (aim: 1.00)")
         path.unlink()
         big = archive(folder / "ten.tar.lz4", 10 * files)

@@ -11,6 +11,7 @@ from data import crux
 from data.parquet_sets import PROMPT, info, row, source
 
 from virc.core.errors import DataError, SetupError
+from virc.core.extras import install
 from virc.data.formats import prompts, rl
 from virc.data.formats import registry as formats
 from virc.data.formats.registry import Source, Writing
@@ -130,7 +131,7 @@ def test_without_pyarrow_reading_and_writing_say_what_to_install(
     for act in (lambda: list(rl.read(found)), lambda: rl.write(tmp_path, "set", [], writing)):
         with pytest.raises(SetupError, match="need the extra data") as raised:
             act()
-        assert raised.value.hint == "pip install 'virc[data]'"
+        assert raised.value.hint == install("data")
 
 
 def test_images_that_stand_twice_are_read_once(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from called import virc
 
+from virc.core.extras import install
 from virc.core.locks import held
 from virc.core.processes import start_time
 from virc.demo import plan as demo
@@ -93,7 +94,7 @@ def test_extras_that_are_missing_are_named_before_anything_begins(
     done = virc("demo", "--quick", "--json")
     assert (done.code, files(workspace)) == (4, [])
     assert done.json["error"]["message"] == "a demo needs the extra plot"
-    assert done.json["error"]["hint"] == "pip install 'virc[plot]'"
+    assert done.json["error"]["hint"] == install("plot")
     assert done.json["stages"] is None
 
 

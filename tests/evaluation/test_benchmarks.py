@@ -26,6 +26,7 @@ from evaluation.published import (
 from PIL import Image, ImageChops
 
 from virc.core.errors import ConfigError, DataError, SetupError, UsageError, VircError
+from virc.core.extras import install
 from virc.data.synth.families import polygons as drawn
 from virc.evaluation.benchmarks import diagrams, out_of_distribution
 from virc.evaluation.benchmarks import mathvista as mathvista_module
@@ -136,7 +137,7 @@ def test_out_of_distribution_pictures_without_matplotlib_say_what_to_install(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(SetupError, match="need the extra plot") as caught:
         find("out-of-distribution", Path()).rows()
-    assert caught.value.hint == "pip install 'virc[plot]'"
+    assert caught.value.hint == install("plot")
 
 
 @pytest.mark.parametrize("name", ["mathvista", "MathVista", "AI4Math/MathVista"])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import regenerate
-from entry import ROOT, Env
+from entry import ROOT, Env, Run
 
 COMPLETIONS = ROOT / "completions"
 
@@ -98,6 +98,39 @@ def test_the_tab_key_completes(shell: str, keys: str, expected: str, with_virc: 
     with terminal([need(shell), *options], with_virc, tmp_path) as screen:
         assert "ready" in types(screen, load, "ready\r\n")
         assert expected in types(screen, keys, expected)
+
+
+def test_the_installed_zsh_completion_answers_the_first_tab(with_virc: Env, tmp_path: Path) -> None:
+    shell = need("zsh")
+    install = [shell, "-c", "virc --install-completion; true"]  # Typer asks which program runs it
+    subprocess.run(install, env=with_virc, check=True, capture_output=True)
+    with terminal([shell, "-i"], {**with_virc, "ZDOTDIR": with_virc["HOME"]}, tmp_path) as screen:
+        types(screen, "echo rea''dy\n", "ready\r\n")
+        assert "virc config" in types(screen, "virc conf\t", "virc config")
+
+
+VALUES = {
+    "virc train vl": ["vlm-r3"],
+    "virc train --stage pra": ["practice"],
+    "virc train --with nosuch,3": ["nosuch,3b"],
+    "virc solve --model ViRC-3": ["ViRC-3B"],
+    "virc solve --system vi": ["virc", "virgo", "visual-rft"],
+    "virc eval vst": ["vstar"],
+    "virc runs show my-": ["my-run"],
+    "virc solve --model my-": ["my-run"],
+    "virc config set max_p": ["max_pixels"],
+    "virc systems show vlm-r3 --stage p": [],
+}
+
+
+@pytest.mark.parametrize("line", VALUES)
+def test_values_are_completed(line: str, virc: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "my-run").mkdir(parents=True)
+    (tmp_path / "runs" / "my-run" / "run.json").touch()
+    words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    done = virc(env={"_VIRC_COMPLETE": "complete_bash", **words})
+    assert (done.stdout.split(), done.stderr) == (VALUES[line], "")
 
 
 @pytest.mark.parametrize(

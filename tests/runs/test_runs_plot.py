@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from made import add, make, metric
 from PIL import Image, ImageChops
 
+from virc.core.extras import install
 from virc.runs import curves as courses
 from virc.runs import plots
 from virc.runs.metrics import Metric
@@ -94,7 +95,7 @@ def test_without_matplotlib_the_extra_is_named(workspace: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     done = virc("runs", "plot", "a")
     assert done.code == 4
-    assert done.err.endswith("hint: pip install 'virc[plot]'\n")
+    assert done.err.endswith(f"hint: {install('plot')}\n")
 
 
 HOSTILE = {

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from virc.core.errors import SetupError
+from virc.core.extras import install
 from virc.core.timeouts import Deadline, TimeUp
 from virc.scoring import worker as algebra
 from virc.scoring.score import Key, Verdict, score
@@ -271,7 +272,7 @@ def test_without_math_verify_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "math_verify", None)
     with pytest.raises(SetupError, match="needs the extra eval") as raised:
         Symbolic()
-    assert raised.value.hint == "pip install 'virc[eval]'"
+    assert raised.value.hint == install("eval")
 
 
 def test_a_math_verify_that_does_not_start_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 from called import virc
 from real_server import VIRC, free_port
 
+from virc.core.extras import install
 from virc.serving import settings as serve
 
 HERE = ("serve", "tiny", "--engine", "transformers", "--device", "cpu")
@@ -41,7 +42,7 @@ def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> Non
     done = virc(*HERE, "--port", free_port())
     assert done.code == 4
     assert "needs fastapi and uvicorn" in done.err
-    assert "hint: pip install 'virc[local,serve]'" in done.err
+    assert f"hint: {install('local', 'serve')}" in done.err
 
 
 def test_where_vllm_has_no_build_it_is_the_engine_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 from called import virc
 
 from virc.core.errors import SetupError
+from virc.core.extras import install
 from virc.envs.hardware import Gpu, Machine
 from virc.models import sizes as shape
 from virc.models.sizes import Shape
@@ -213,7 +214,7 @@ def test_json_is_one_object_with_the_same_keys_on_failure(plain: Path) -> None:
     assert good.json["machine"]["gpus"] == []
     extras = {extra["name"]: extra for extra in good.json["extras"]}
     assert extras["local"]["missing"] == []
-    assert extras["heic"]["install"] == "pip install 'virc[heic]'"
+    assert extras["heic"]["install"] == install("heic")
     assert not {"all", "dev"} & extras.keys()
     assert good.json["telemetry"]["variables"]["DO_NOT_TRACK"] == "1"
 

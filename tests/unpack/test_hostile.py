@@ -119,7 +119,7 @@ def check(data: bytes) -> None:
         before = tree(root)
         is_whole = False
         try:
-            unpack(UnpackConfig(root / "archive", root / "to", keep=True))
+            unpack(UnpackConfig(root / "archive", root / "to"))
             is_whole = True
         except DataError:
             pass
@@ -136,7 +136,7 @@ def check(data: bytes) -> None:
             assert not path.lstat().st_mode & 0o6000
             assert path.is_symlink() or path.is_file() or path.is_dir()
         if is_whole:
-            again = unpack(UnpackConfig(root / "archive", root / "to", keep=True))
+            again = unpack(UnpackConfig(root / "archive", root / "to"))
             assert (again.files, tree(root)) == (0, after)
 
 

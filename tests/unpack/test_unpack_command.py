@@ -39,7 +39,7 @@ def test_every_form_of_archive_becomes_its_folder(packed: str, dialect: int, tmp
     ]
     archive = tmp_path / "named as you like"
     archive.write_bytes(PACKED[packed](tar(*entries, dialect=dialect)))
-    done = virc("unpack", archive, "--to", tmp_path / "to")
+    done = virc("unpack", archive, "--to", tmp_path / "to", "--remove")
     assert (done.code, done.out) == (0, f"{tmp_path / 'to'}\n")
     assert tree(tmp_path / "to") == {
         "empty": None,
@@ -84,14 +84,14 @@ def test_frames_and_members_may_follow_each_other(tmp_path: Path) -> None:
         archive.write_bytes(b"".join(parts))
         assert virc("unpack", archive, "--to", tmp_path / f"to-{name}").code == 0
         assert tree(tmp_path / f"to-{name}") == contents(entries)
-        assert not archive.exists()
+        assert archive.exists()
 
 
 def test_the_folder_of_the_archive_is_where_files_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.tar").write_bytes(tar(file("images/1.png")))
     monkeypatch.chdir(tmp_path)
-    assert virc("unpack", "data/a.tar").out == "data\n"
+    assert virc("unpack", "data/a.tar", "--remove").out == "data\n"
     assert tree(tmp_path) == {"data/images/1.png": b"x"}
 
 
@@ -100,11 +100,11 @@ def test_a_second_run_skips_what_is_there_and_json_says_so(tmp_path: Path) -> No
     entries = [*many(20), link("l", "images"), hard_link("h", "images/0/0.png")]
     archive.write_bytes(lz4ed(tar(*entries)))
     size = sum(len(data) for _, data in entries)
-    first = virc("unpack", archive, "--to", tmp_path / "to", "--keep", "--json").json
+    first = virc("unpack", archive, "--to", tmp_path / "to", "--json").json
     fields = {"schema": "virc.unpack/1", "to": str(tmp_path / "to"), "error": None}
     assert first == {**fields, "files": 22, "bytes": size, "skipped": 0, "removed": False}
     before = {path: path.lstat().st_ctime_ns for path in (tmp_path / "to").rglob("*")}
-    second = virc("unpack", archive, "--to", tmp_path / "to", "--json").json
+    second = virc("unpack", archive, "--to", tmp_path / "to", "--remove", "--json").json
     assert second == {**fields, "files": 0, "bytes": 0, "skipped": 22, "removed": True}
     after = {path: path.lstat().st_ctime_ns for path in (tmp_path / "to").rglob("*") if path.is_file()}
     assert after.items() <= before.items()
@@ -121,7 +121,7 @@ def test_json_looks_the_same_on_failure(tmp_path: Path) -> None:
 def test_an_archive_that_is_a_link_stays(tmp_path: Path) -> None:
     (tmp_path / "blob").write_bytes(tar(file("f")))
     (tmp_path / "a.tar").symlink_to("blob")
-    done = virc("unpack", tmp_path / "a.tar", "--to", tmp_path / "to")
+    done = virc("unpack", tmp_path / "a.tar", "--to", tmp_path / "to", "--remove")
     assert (done.code, (tmp_path / "a.tar").exists()) == (0, True)
     assert "it is a link" in done.err
 
@@ -131,15 +131,15 @@ def test_an_archive_with_more_behind_its_end_stays(tmp_path: Path) -> None:
     for name, packed in PACKED.items():
         archive = tmp_path / name
         archive.write_bytes(packed(two))
-        done = virc("unpack", archive, "--to", tmp_path / "to")
+        done = virc("unpack", archive, "--to", tmp_path / "to", "--remove")
         assert (done.code, archive.exists()) == (0, True)
-        assert "follows the end" in done.err
+        assert "follow its last file" in done.err
 
 
 def test_an_archive_without_files_stays(tmp_path: Path) -> None:
     archive = tmp_path / "a.tar.lz4"
     archive.write_bytes(lz4ed(tar(folder("empty"))))
-    done = virc("unpack", archive, "--to", tmp_path / "to")
+    done = virc("unpack", archive, "--to", tmp_path / "to", "--remove")
     assert (done.code, archive.exists(), "no file in it" in done.err) == (0, True, True)
 
 
@@ -153,7 +153,7 @@ def test_a_replaced_archive_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     from virc.unpack import unpack
 
-    config = unpack.UnpackConfig(archive, tmp_path / "to")
+    config = unpack.UnpackConfig(archive, tmp_path / "to", remove=True)
     assert unpack.unpack(config, lambda done, size: replace()).kept == "another file has its name now"
     assert archive.read_bytes() == b"newer"
 
@@ -164,7 +164,9 @@ def test_an_archive_that_another_run_removed_is_no_fault(tmp_path: Path) -> None
 
     from virc.unpack import unpack
 
-    done = unpack.unpack(unpack.UnpackConfig(archive, tmp_path / "to"), lambda at, size: archive.unlink())
+    done = unpack.unpack(
+        unpack.UnpackConfig(archive, tmp_path / "to", remove=True), lambda at, size: archive.unlink()
+    )
     assert (done.files, done.kept) == (1, None)
 
 
@@ -242,7 +244,7 @@ def test_progress_is_lines_where_stderr_is_no_terminal(
 ) -> None:
     monkeypatch.setattr(progress, "_IN_FILES", 0)
     (tmp_path / "a.tar").write_bytes(tar(file("f", bytes(600_000))))
-    lines = virc("unpack", tmp_path / "a.tar").err.splitlines()
+    lines = virc("unpack", tmp_path / "a.tar", "--remove").err.splitlines()
     assert lines[0] == "262.1 KB of 604.2 KB of the archive"
     assert lines[-1] == f"removed {tmp_path / 'a.tar'}"
 
@@ -251,7 +253,7 @@ def test_progress_is_lines_where_stderr_is_no_terminal(
 def test_progress_is_one_line_on_a_terminal(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(tar(*many(3000)))
     controller, terminal = pty.openpty()
-    process = start("unpack", tmp_path / "a.tar", "--json", stderr=terminal)
+    process = start("unpack", tmp_path / "a.tar", "--remove", "--json", stderr=terminal)
     os.close(terminal)
     shown = b""
     while b"removed" not in shown or not shown.endswith(b"\n"):

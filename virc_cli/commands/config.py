@@ -1,28 +1,36 @@
-"""`virc config`: the defaults kept for this user, and where each comes from."""
+"""`virc config`: this user's defaults, and where each comes from."""
 
 import os
 from typing import Annotated
 
 import typer
 
-from virc_cli.console import output
+from virc_cli.console import completion, output
 from virc_cli.console.options import Json, group
 
-command = group("Show or change this user's defaults (model, endpoint, device ...).")
+command = group("Show or change this user's defaults.")
 
 FAILURE: dict[str, object] = {"path": None, "settings": None}
 
-Key = Annotated[str, typer.Argument(metavar="KEY", help="Name of the setting.", show_default=False)]
+Key = Annotated[
+    str,
+    typer.Argument(
+        metavar="KEY", help="Name of the setting.", show_default=False, autocompletion=completion.settings
+    ),
+]
 
 
 @command.command("show")
 def show(as_json: Json = False) -> None:
-    """Print every setting, its value, and where it comes from."""
+    """Print every setting, its value and its source."""
     from virc.config import user as config
+    from virc.models import registry as models
 
     path = config.config_path(os.environ)
     resolved = config.resolve({}, os.environ, config.read(path))
     rows = {key: (_shown(key, setting.value), setting.source) for key, setting in resolved.items()}
+    if resolved["model"].value is None and resolved["endpoint"].value is None:
+        rows["model"] = models.default(config.values(resolved).system), "default"
     if as_json:
         settings = {key: {"value": value, "source": source} for key, (value, source) in rows.items()}
         output.emit({"schema": "virc.config/1", "path": str(path), "settings": settings, "error": None})
@@ -40,7 +48,7 @@ def _shown(key: str, value: object) -> object:
 def set_(
     key: Key, value: Annotated[str, typer.Argument(metavar="VALUE", help="Its value.", show_default=False)]
 ) -> None:
-    """Keep a setting, e.g. `virc config set model ViRC-3B`."""
+    """Set a default, e.g. `virc config set model ViRC-3B`."""
     from virc.config import user as config
     from virc.families import registry as families
 
@@ -52,7 +60,7 @@ def set_(
 
 @command.command("unset")
 def unset(key: Key) -> None:
-    """Forget a setting: its default holds again."""
+    """Remove a setting from the config file."""
     from virc.config import user as config
 
     config.remove(config.config_path(os.environ), key)
@@ -60,7 +68,7 @@ def unset(key: Key) -> None:
 
 @command.command("path")
 def path() -> None:
-    """Print where the config file is, there or not."""
+    """Print the path of the config file."""
     from virc.config import user as config
 
     output.line(str(config.config_path(os.environ)))

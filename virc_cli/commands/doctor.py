@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from virc_cli.console import output
+from virc_cli.console import completion, output
 from virc_cli.console.options import Json, With, names_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ _PLAIN = "no overlay"
 
 
 def command(
-    system: Annotated[str, typer.Argument(metavar="[SYSTEM]", help="A system, or its YAML.")] = "virc",
+    system: Annotated[
+        str,
+        typer.Argument(metavar="[SYSTEM]", help="A system, or its YAML.", autocompletion=completion.systems),
+    ] = "virc",
     stage: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Judge this stage alone; exit 4 where it cannot run here."),

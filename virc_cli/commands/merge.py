@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from virc_cli.console.options import Json, run_names
+from virc_cli.console import completion
+from virc_cli.console.options import Json
 
 FAILURE: dict[str, object] = {
     "to": None, "source": None, "kind": None, "step": None, "parameters": None, "protocol": None, "answer": None,
@@ -19,7 +20,7 @@ def command(
             metavar="RUN|CHECKPOINT",
             help="A run (its newest checkpoint), RUN@STEP, a folder of shards, or an adapter.",
             show_default=False,
-            autocompletion=run_names,
+            autocompletion=completion.runs,
         ),
     ],
     to: Annotated[

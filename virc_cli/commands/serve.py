@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from virc_cli.console import completion
 from virc_cli.console.options import Family, Json, MaxTokens, Protocol, Quiet, System, Verbose
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def command(
             metavar="MODEL",
             help="Model, run, adapter or judge; with --endpoint, a name it lists.",
             show_default=False,
+            autocompletion=completion.models,
         ),
     ] = None,
     agent: Annotated[

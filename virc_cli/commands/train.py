@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from virc_cli.console.options import Json, Set, With, names_of, run_names
+from virc_cli.console import completion
+from virc_cli.console.options import Json, Set, With, names_of
 
 FAILURE: dict[str, object] = {"run": None, "progress": None, "step": None}
 
@@ -29,13 +30,25 @@ class Launcher(StrEnum):
 
 
 def command(
-    system: Annotated[str, typer.Argument(metavar="[SYSTEM]", help="A system, or its YAML.")] = "virc",
+    system: Annotated[
+        str,
+        typer.Argument(metavar="[SYSTEM]", help="A system, or its YAML.", autocompletion=completion.systems),
+    ] = "virc",
     stage: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Stage: instruct, practice or rl.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Stage: instruct, practice or rl.", autocompletion=completion.stages
+        ),
     ] = None,
     overlays: With = None,
     base: Annotated[
-        str | None, typer.Option("--from", metavar="MODEL", help="Start from this model or run instead.")
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Start from this model or run instead.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     data: Annotated[
         Path | None,
@@ -70,7 +83,7 @@ def command(
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Name of the run.", autocompletion=run_names)
+        str | None, typer.Option(metavar="RUN", help="Name of the run.", autocompletion=completion.runs)
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run from its newest checkpoint.")

@@ -1,4 +1,4 @@
-"""`virc unpack`: an archive becomes the folder it was made of."""
+"""`virc unpack`: extract an archive into a folder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,38 +19,39 @@ def command(
         ),
     ],
     to: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where to; default: the folder the archive is in.")
+        Path | None, typer.Option(metavar="DIR", help="Target folder; default: the archive's own.")
     ] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Do not remove the archive.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Delete the archive when all is on disk.")] = False,
     max_ratio: Annotated[
-        float, typer.Option(min=1, metavar="N", help="Content is at most N times as large as the archive.")
+        float, typer.Option(min=1, metavar="N", help="Most bytes unpacked for each byte of the archive.")
     ] = 100,
     max_bytes: Annotated[
         int | None,
-        typer.Option(min=0, metavar="BYTES", help="Most to write; default: what the disk has free."),
+        typer.Option(min=0, metavar="BYTES", help="Most bytes to write; default: the free disk."),
     ] = None,
     max_files: Annotated[
         int, typer.Option(min=1, metavar="N", help="Most files, folders and links.")
     ] = 2_000_000,
     as_json: Json = False,
 ) -> None:
-    """Unpack an archive, and remove it when every file is safe on disk; the folder is printed.
+    """Extract a .tar, .tar.gz or .tar.lz4 archive.
 
-    After an interruption, run it again: what is complete is compared and skipped. Nothing is ever overwritten or
-    written outside the folder.
+    The folder is printed. After an interruption, run it again: what is complete is compared and skipped. Nothing is
+    overwritten, and nothing is written outside the folder.
     """
     from virc.unpack.unpack import UnpackConfig, unpack
     from virc_cli.console.progress import shown, sized
 
-    config = UnpackConfig(archive, to, keep, max_ratio, max_bytes, max_files)
+    config = UnpackConfig(archive, to, remove, max_ratio, max_bytes, max_files)
     with shown() as show:
         done = unpack(config, lambda at, size: show(f"{sized(at)} of {sized(size)} of the archive"))
-    there = f", {done.skipped} were there" if done.skipped else ""
+    there = f", {done.skipped} were already there" if done.skipped else ""
     output.note(f"{done.files} files, {sized(done.bytes)}{there}")
-    output.note(f"kept {archive}: {done.kept}" if done.kept else f"removed {archive}")
+    if remove:
+        output.note(f"kept {archive}: {done.kept}" if done.kept else f"removed {archive}")
     if as_json:
         counts = {"files": done.files, "bytes": done.bytes, "skipped": done.skipped}
-        fields = {"to": str(done.to), **counts, "removed": done.kept is None}
+        fields = {"to": str(done.to), **counts, "removed": done.removed}
         output.emit({"schema": "virc.unpack/1", **fields, "error": None})
     else:
         output.line(str(done.to))

@@ -1,11 +1,12 @@
 """Options that several commands share, so that each reads the same everywhere; the settings of every app."""
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
+
+from virc_cli.console import completion
 
 
 def group(help_text: str, epilog: str | None = None, cls: type[TyperGroup] | None = None) -> typer.Typer:
@@ -19,28 +20,15 @@ def group(help_text: str, epilog: str | None = None, cls: type[TyperGroup] | Non
     )
 
 
-def run_names(incomplete: str) -> list[str]:
-    """Names of this workspace's runs that begin so, for the shell's completion."""
-    names = (path.parent.name for path in Path("runs").glob("[!.]*/run.json"))
-    return sorted(name for name in names if name.startswith(incomplete))
-
-
-def family_names(incomplete: str) -> list[str]:
-    """Families of stock models that begin so, for the shell's completion."""
-    from virc.families import registry as families
-
-    return [name for name in families.discover() if name.startswith(incomplete)]
-
-
 class CoordinatesName(StrEnum):
-    """What boxes are counted in."""
+    """The unit of boxes."""
 
     pixel = "pixel"
     permille = "permille"
 
 
 class ImagesName(StrEnum):
-    """How inputs are shown."""
+    """How input images are resized."""
 
     smart = "smart"
     square_1000 = "square_1000"
@@ -50,71 +38,64 @@ Model = Annotated[
     str | None,
     typer.Option(
         metavar="MODEL",
-        help="Folder, short name, hub id, run or RUN@STEP; with an endpoint, the name it serves.",
+        help="Short name, folder, hub id, run, RUN@STEP or served name.",
+        autocompletion=completion.models,
     ),
 ]
 Endpoint = Annotated[
-    str | None, typer.Option(metavar="URL", help="OpenAI-compatible server, e.g. http://localhost:8000/v1.")
+    str | None, typer.Option(metavar="URL", help="OpenAI-compatible server; `none`: no server.")
 ]
 System = Annotated[
     str | None,
     typer.Option(
+        metavar="SYSTEM", help="System that the model belongs to.", autocompletion=completion.systems
+    ),
+]
+SystemArgument = Annotated[
+    str,
+    typer.Argument(
         metavar="SYSTEM",
-        help="System the model belongs to: what its boxes mean, and whether it needs its own chat protocol.",
+        help="A system, or the path of its YAML.",
+        show_default=False,
+        autocompletion=completion.systems,
     ),
 ]
 Device = Annotated[
     str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:N or mps; default: the best found.")
 ]
-MaxPixels = Annotated[
-    int | None, typer.Option(min=1, metavar="PIXELS", help="Pixels an image is shown with at most.")
-]
-MaxTokens = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Longest reply in tokens, its thought included.")
-]
+MaxPixels = Annotated[int | None, typer.Option(min=1, metavar="PIXELS", help="Most pixels of an image.")]
+MaxTokens = Annotated[int | None, typer.Option(min=1, metavar="N", help="Most tokens of a reply.")]
 Family = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="Family of a stock model, such as qwen3-vl.", autocompletion=family_names
+        metavar="NAME",
+        help="Family of a stock model, such as qwen3-vl.",
+        autocompletion=completion.families,
     ),
 ]
-Timeout = Annotated[
-    float | None, typer.Option(metavar="SECONDS", help="Longest time for a problem, all its turns.")
-]
+Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", help="Longest time for one problem.")]
 Protocol = Annotated[
     str | None,
-    typer.Option(
-        metavar="FILE", help="Chat protocol the model was trained with; `default`: this project's own."
-    ),
+    typer.Option(metavar="FILE", help="Chat protocol of the model; `default`: that of virc."),
 ]
 Tools = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="+NAME", help="A tool of your own, offered beside those of the model's chat protocol."
-    ),
+    typer.Option(metavar="+NAME", help="Offer this custom tool as well; repeatable."),
 ]
-MaxTurns = Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Turns of one solution.")]
+MaxTurns = Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Most turns of one solution.")]
 Temperature = Annotated[
-    float | None, typer.Option(metavar="T", help="0 is greedy; default 0, or 1 with several samples.")
+    float | None, typer.Option(metavar="T", help="0: greedy; default: 0, or 1 with several samples.")
 ]
-Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Of all that is drawn at random.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Fetch no picture from the network.")]
+Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Random seed.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Fetch no image from the network.")]
 Concurrency = Annotated[
     int | None,
-    typer.Option(
-        min=1,
-        max=1024,
-        metavar="N",
-        help="Rows at a time; default 32 on vLLM and SGLang, else 16 on an endpoint, 1 for a model here, which takes "
-        "that many in one batch.",
-    ),
+    typer.Option(min=1, max=1024, metavar="N", help="Rows at a time; default: by the kind of server."),
 ]
 _RUN = "A run, as `virc runs ls` names it."
-RunName = Annotated[str, typer.Argument(metavar="NAME", help=_RUN, autocompletion=run_names)]
-RunNames = Annotated[list[str], typer.Argument(metavar="NAME...", help=_RUN, autocompletion=run_names)]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object on stdout; it looks the same on failure.")
-]
+RunName = Annotated[str, typer.Argument(metavar="NAME", help=_RUN, autocompletion=completion.runs)]
+RunNames = Annotated[list[str], typer.Argument(metavar="NAME...", help=_RUN, autocompletion=completion.runs)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, also on failure.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and warnings only.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print what engines write, too.")]
 With = Annotated[
@@ -122,14 +103,13 @@ With = Annotated[
     typer.Option(
         "--with",
         metavar="NAMES",
-        help="Overlays of the system, separated by commas; `virc systems show SYSTEM` lists them.",
+        help="Overlays of the system, separated by commas.",
+        autocompletion=completion.overlays,
     ),
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="One setting, over all others; a dotted key reaches inside."
-    ),
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; dots reach inside."),
 ]
 
 

@@ -15,6 +15,7 @@ from virc.backends.interface import OnText, Sampling
 from virc.backends.kv_cache import CachedModel
 from virc.backends.sampling import Text, penalised, pick, seeded
 from virc.core.errors import ConfigError, EngineError, SetupError
+from virc.core.extras import install
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message, Reply
 
@@ -269,7 +270,7 @@ def _quiet_torch() -> Any:
         _image_processor()
     except ImportError as error:
         message = f"a model in this process needs torch and transformers 5.16 or newer: {error}"
-        raise SetupError(message, hint="pip install 'virc[local]', or --endpoint URL of a server") from None
+        raise SetupError(message, hint=f"{install('local')}, or --endpoint URL of a server") from None
     logging: Any = transformers.utils.logging
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -21,6 +21,8 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "api_key": ("VIRC_API_KEY", "OPENAI_API_KEY"),
 }
 """Setting -> the variables it is read from, the first that is set and not empty."""
+NO_ENDPOINT = "none"
+"""As the endpoint, of an option or the environment: no server is used, whatever the config file names."""
 
 _SECRET = re.compile(r"(^|(?<!max)[-_.])(api_?key|key|token|secret|password)s?$", re.IGNORECASE)
 """Names of settings whose value nobody would want in a file."""
@@ -186,9 +188,13 @@ def resolve(
 
 
 def _resolved(key: str, flag: Value | None, env: Mapping[str, str], file: Mapping[str, Value]) -> Setting:
+    if key == "endpoint" and flag == NO_ENDPOINT:
+        return Setting(None, "flag")
     if flag is not None:
         return Setting(check(key, flag, f"--{key.replace('_', '-')}", UsageError), "flag")
     for variable in ENVIRONMENT.get(key, ()):
+        if key == "endpoint" and env.get(variable, "?").strip() in ("", NO_ENDPOINT):
+            return Setting(None, f"env {variable}")
         if text := env.get(variable, "").strip():  # a file with Windows line ends leaves a \r
             return Setting(check(key, text, variable), f"env {variable}")
     if key in file:

@@ -1,8 +1,9 @@
 """Which extras of this package are installed; nothing of them is imported."""
 
+import json
 import re
 from collections.abc import Iterator
-from importlib import metadata
+from pathlib import Path
 
 import msgspec
 
@@ -18,8 +19,26 @@ class Extra(msgspec.Struct, frozen=True):
     install: str
 
 
+def install(*names: str) -> str:
+    """The command that installs extras the way this package is installed: from a checkout, or from an index."""
+    from importlib import metadata
+    from urllib.parse import unquote, urlsplit
+
+    chosen = ",".join(names)
+    try:
+        source = json.loads(metadata.distribution(_PACKAGE).read_text("direct_url.json") or "{}")
+    except metadata.PackageNotFoundError:  # in an engine's interpreter
+        source = {}
+    if "dir_info" not in source:
+        return f"pip install '{_PACKAGE}[{chosen}]'"
+    checkout = Path(unquote(urlsplit(source["url"]).path))
+    return f"pip install -e '{'.' if checkout == Path.cwd() else checkout}[{chosen}]'"
+
+
 def discover() -> tuple[Extra, ...]:
-    """Every extra that users choose from."""
+    """Every extra for users."""
+    from importlib import metadata
+
     described = metadata.metadata(_PACKAGE)
     names = [name for name in described.get_all("Provides-Extra") or () if name not in _FOR_DEVELOPERS]
     wanted = described.get_all("Requires-Dist") or []
@@ -27,7 +46,7 @@ def discover() -> tuple[Extra, ...]:
         Extra(
             name,
             tuple(package for package in _packages(wanted, name) if not _installed(package)),
-            f"pip install '{_PACKAGE}[{name}]'",
+            install(name),
         )
         for name in sorted(names)
     )
@@ -42,6 +61,8 @@ def _packages(wanted: list[str], extra: str) -> Iterator[str]:
 
 
 def _installed(package: str) -> bool:
+    from importlib import metadata
+
     try:
         metadata.distribution(package)
     except metadata.PackageNotFoundError:

@@ -10,6 +10,7 @@ import msgspec
 
 from virc.core.errors import DataError, NetworkError, NoAnswerError, UsageError
 from virc.core.events import OnEvent, Reporter
+from virc.core.extras import install
 from virc.core.files import expanded
 from virc.core.result_log import Ledger
 from virc.core.text import duration
@@ -345,7 +346,7 @@ def _score(
     if request.judge_endpoint and judgements:
         verdicts = with_judge(by_rule, judgements, _judged(request, folder, judgements, report))
     elif judgements and not can_do_algebra():
-        report.warn("answers that are equal by algebra only count as wrong", "pip install 'virc[eval]'")
+        report.warn("answers that are equal by algebra only count as wrong", install("eval"))
     results = results_of(folder, problems, answers, verdicts)
     summary = summary_of(benchmark.name, answers, results, request.crop_ablation)
     if request.against:

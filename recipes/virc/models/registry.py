@@ -68,12 +68,20 @@ def find(name: str | None, workspace: Path, system: str | System | None = None) 
             nothing, or not at that step.
     """
     family = _system(system)
-    if not name and family and len(family.models) == 1:
-        (name,) = family.models
-    found = _lookup(name or None, workspace, family)
+    name = name or _only_model(family)
+    found = _lookup(name, workspace, family)
     if found is None:
         raise _missing(name or EMBEDDED, family, workspace)
     return found if is_file(found.folder / _MODEL) else _on_base(found, workspace)
+
+
+def default(system: str | System | None = None) -> str:
+    """The name of the model that is used where none is named."""
+    return _only_model(_system(system)) or EMBEDDED
+
+
+def _only_model(system: System | None) -> str | None:
+    return next(iter(system.models)) if system and len(system.models) == 1 else None
 
 
 def embedded() -> tuple[str, ...]:

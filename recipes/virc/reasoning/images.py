@@ -14,6 +14,7 @@ from typing import cast
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from virc.core.errors import DataError
+from virc.core.extras import install
 from virc.core.files import contents
 from virc.core.text import clause
 from virc.reasoning.calls import Box, Size
@@ -232,9 +233,7 @@ def _open_heif(data: bytes, name: str) -> Image.Image:
     try:
         import pillow_heif  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
-        hint = (
-            f"pip install 'virc[heic]', or on a Mac: sips -s format png {shlex.quote(name)} --to picture.png"
-        )
+        hint = f"{install('heic')}, or on a Mac: sips -s format png {shlex.quote(name)} --to picture.png"
         raise DataError(f"{name} is a HEIC picture, which needs the extra heic", hint) from None
     file = pillow_heif.open_heif(io.BytesIO(data))
     _check_size(file.size, name)

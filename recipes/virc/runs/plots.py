@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc.core.errors import SetupError
+from virc.core.extras import install
 from virc.runs.curves import MAIN, Course, Drawn, Panel, panels, read
 from virc.runs.run import Run
 
@@ -50,7 +51,7 @@ def picture(fill: Callable[["Figure"], None]) -> bytes:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
-        raise SetupError("pictures of metrics need the extra plot", "pip install 'virc[plot]'") from None
+        raise SetupError("pictures of metrics need the extra plot", install("plot")) from None
     with mpl.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # letters that the font lacks are drawn as boxes
         mpl.rcdefaults()

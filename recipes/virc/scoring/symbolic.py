@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from virc.core.errors import SetupError
+from virc.core.extras import install
 from virc.core.timeouts import LateError, within
 from virc.scoring.rules import same_signs, unit_of
 
@@ -44,7 +45,7 @@ class Symbolic:
 
     def __init__(self, seconds: float = 2.0) -> None:
         if importlib.util.find_spec("math_verify") is None:
-            raise SetupError("equality by algebra needs the extra eval", "pip install 'virc[eval]'")
+            raise SetupError("equality by algebra needs the extra eval", install("eval"))
         self._seconds = seconds
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None

@@ -14,6 +14,7 @@ import msgspec
 from virc.backends.interface import Backend, Sampling
 from virc.core.errors import EngineError, SetupError, UsageError, VircError
 from virc.core.events import OnEvent, Reporter
+from virc.core.extras import install
 from virc.core.plan import Plan
 from virc.core.processes import Process
 from virc.engines.vllm import plan as vllm
@@ -351,7 +352,7 @@ def _transformers(plan: ServePlan, report: Reporter, resources: ExitStack) -> Se
         from virc.serving import transformers_server
     except ImportError as error:
         message = f"--engine transformers needs fastapi and uvicorn: {error}"
-        raise SetupError(message, "pip install 'virc[local,serve]'") from None
+        raise SetupError(message, install("local", "serve")) from None
     config, name = plan.config, plan.name
     assert name
     listening = resources.enter_context(address.bound_socket(config))
@@ -401,7 +402,7 @@ def _agent(
         import uvicorn  # noqa: F401
     except ImportError as error:
         message = f"--agent needs fastapi and uvicorn: {error}"
-        raise SetupError(message, "pip install 'virc[serve]'") from None
+        raise SetupError(message, install("serve")) from None
     from virc.serving.agent import connections, server
     from virc.serving.agent.desk import Solving
 

@@ -1,4 +1,4 @@
-"""An archive becomes the folder it was made of; it may come from anybody, and the run may be killed at any moment.
+"""Unpack an archive that nobody vouches for, in a run that may be killed at any moment.
 
 A rerun reads the archive again from its beginning (its checksums allow no other way), compares what is there with
 it and writes what is missing.
@@ -20,7 +20,7 @@ from virc.unpack.archive.members import Kind, Member, members
 from virc.unpack.archive.stream import Stream, ahead
 
 Progress = Callable[[int, int], None]
-"""Told the bytes of the archive that are done, and all of them."""
+"""Called with the bytes of the archive that are done, and all of them."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class UnpackConfig:
     Args:
         archive: a tar archive, plain or in LZ4 or gzip, whatever its name.
         to: folder; None: the one the archive is in.
-        keep: leave the archive where it is when all is unpacked.
+        remove: delete the archive when all is unpacked and safe on the disk.
         max_ratio: content is at most so many times as large as the archive.
         max_bytes: most bytes that are written; None: what the disk has.
         max_files: most files, folders and links.
@@ -38,7 +38,7 @@ class UnpackConfig:
 
     archive: Path
     to: Path | None = None
-    keep: bool = False
+    remove: bool = False
     max_ratio: float = 100
     max_bytes: int | None = None
     max_files: int = 2_000_000
@@ -53,18 +53,20 @@ class Unpacked:
         files: files and links written.
         bytes: their size.
         skipped: files and links that were there already.
-        kept: why the archive is still there; None: it was removed.
+        removed: the archive was deleted.
+        kept: why it was not, although `remove` was set.
     """
 
     to: Path
     files: int = 0
     bytes: int = 0
     skipped: int = 0
+    removed: bool = False
     kept: str | None = None
 
 
 def unpack(config: UnpackConfig, progress: Progress = lambda done, size: None) -> Unpacked:
-    """Unpack an archive, whole or up to its first fault; then remove it, unless it is to be kept.
+    """Unpack an archive, whole or up to its first fault.
 
     Raises:
         DataError: there is no such archive, it is damaged or cut off, or a member is refused. Files that are
@@ -75,7 +77,9 @@ def unpack(config: UnpackConfig, progress: Progress = lambda done, size: None) -
     archive = expanded(config.archive)
     with _opened_archive(archive) as file:
         done, is_whole = pour(file, os.fstat(file.fileno()).st_size, config, progress)
-        done.kept = _why_kept(config, archive, file, is_whole, done) or _removed(archive)
+        if config.remove:
+            done.kept = _why_kept(archive, file, is_whole, done) or _removed(archive)
+            done.removed = done.kept is None
     return done
 
 
@@ -132,16 +136,13 @@ def _put(member: Member, stream: Stream, folder: Folder, done: Unpacked) -> None
         done.skipped += 1
 
 
-def _why_kept(
-    config: UnpackConfig, archive: Path, file: BinaryIO, is_whole: bool, done: Unpacked
-) -> str | None:
+def _why_kept(archive: Path, file: BinaryIO, is_whole: bool, done: Unpacked) -> str | None:
     """Why the archive stays, if it does: where anything is doubtful, it does."""
     if not os.path.lexists(archive):
         return None  # another run unpacked it too, and removed it
     opened_one, there = os.fstat(file.fileno()), os.lstat(archive)
     reasons = {
-        "--keep": config.keep,
-        "more than zeros follows the end of its files": not is_whole,
+        "more than zeros follow its last file": not is_whole,
         "there is no file in it": not done.files + done.skipped,
         "it is a link to another place": stat.S_ISLNK(there.st_mode),
         "another file has its name now": not os.path.samestat(opened_one, there),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virc_cli.console import options
+from virc_cli.console import completion, options
 
 if TYPE_CHECKING:
     from virc.core.errors import UsageError
@@ -46,13 +46,6 @@ class AgainstName(StrEnum):
     paper = "paper"
 
 
-def benchmark_names(incomplete: str) -> list[str]:
-    """Names of benchmarks, for the shell's completion."""
-    from virc.evaluation.benchmarks import registry as benchmarks
-
-    return [name for name in benchmarks.names() if name.startswith(incomplete)]
-
-
 def explain_usage(args: Sequence[str], error: "UsageError") -> "UsageError | None":
     """Name the benchmarks where none was named."""
     from virc.core.errors import UsageError
@@ -69,7 +62,7 @@ def command(
         typer.Argument(
             metavar="BENCHMARK|FILE.jsonl",
             help="A benchmark, or rows with answers.",
-            autocompletion=benchmark_names,
+            autocompletion=completion.benchmarks,
         ),
     ],
     model: Annotated[

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from virc_cli.console import output
-from virc_cli.console.options import Json
+from virc_cli.console.options import Json, SystemArgument
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -21,9 +21,7 @@ _MOST_REPLY = 2**20
 
 
 def command(
-    system: Annotated[
-        str, typer.Argument(metavar="SYSTEM", help="A system, or the path of its YAML.", show_default=False)
-    ],
+    system: SystemArgument,
     data: Annotated[
         Path,
         typer.Option(

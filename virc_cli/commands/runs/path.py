@@ -5,14 +5,15 @@ from typing import Annotated
 
 import typer
 
-from virc_cli.console import output
-from virc_cli.console.options import run_names
+from virc_cli.console import completion, output
 
 
 def command(
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME[@STEP]", help="A run, or a step it saved at.", autocompletion=run_names),
+        typer.Argument(
+            metavar="NAME[@STEP]", help="A run, or a step it saved at.", autocompletion=completion.runs
+        ),
     ],
 ) -> None:
     """Print the folder of a run or checkpoint."""

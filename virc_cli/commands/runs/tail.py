@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virc_cli.console import output
-from virc_cli.console.options import run_names
+from virc_cli.console import completion, output
 
 if TYPE_CHECKING:
     from virc.runs.metrics import Metric
@@ -28,7 +27,7 @@ def command(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="NAME", help="A run; default: the newest that is running.", autocompletion=run_names
+            metavar="NAME", help="A run; default: the newest that is running.", autocompletion=completion.runs
         ),
     ] = None,
     log: Annotated[

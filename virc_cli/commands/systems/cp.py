@@ -6,12 +6,11 @@ from typing import Annotated
 import typer
 
 from virc_cli.console import output
+from virc_cli.console.options import SystemArgument
 
 
 def command(
-    system: Annotated[
-        str, typer.Argument(metavar="NAME", help="A system, or the path of its YAML.", show_default=False)
-    ],
+    system: SystemArgument,
     to: Annotated[Path, typer.Argument(metavar="TO.yaml", help="A new file.", show_default=False)],
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name of the copy; default: that of the file.")

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from virc_cli.console import output
-from virc_cli.console.options import Json, Set, With, names_of
+from virc_cli.console import completion, output
+from virc_cli.console.options import Json, Set, SystemArgument, With, names_of
 
 if TYPE_CHECKING:
     from virc.stages.resolve import Resolved
@@ -21,11 +21,14 @@ FAILURE: dict[str, object] = {
 
 
 def command(
-    system: Annotated[
-        str, typer.Argument(metavar="NAME", help="A system, or the path of its YAML.", show_default=False)
-    ],
+    system: SystemArgument,
     stage: Annotated[
-        str | None, typer.Option(metavar="STAGE", help="Show every setting of this stage instead.")
+        str | None,
+        typer.Option(
+            metavar="STAGE",
+            help="Show every setting of this stage instead.",
+            autocompletion=completion.stages,
+        ),
     ] = None,
     with_: With = None,
     set_: Set = None,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from virc.core.errors import DataError, SetupError
+from virc.core.extras import install
 from virc.core.text import clause
 
 MAGIC = b"PAR1"
@@ -41,7 +42,7 @@ def load() -> Any:
     try:
         import pyarrow.parquet  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
-        raise SetupError("parquet files need the extra data", "pip install 'virc[data]'") from None
+        raise SetupError("parquet files need the extra data", install("data")) from None
     return pyarrow.parquet
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from virc.core.errors import SetupError
+from virc.core.extras import install
 from virc.download.benchmarks import HUB_IDS
 from virc.scoring.score import UNREADABLE
 from virc.solving.rows import Row, as_row
@@ -38,7 +39,7 @@ def rows(folder: Path, split: str | None) -> Iterator[Row]:
         import matplotlib.figure  # noqa: F401
         import numpy  # noqa: F401
     except ModuleNotFoundError:
-        raise SetupError(f"the pictures of {NAME} need the extra plot", "pip install 'virc[plot]'") from None
+        raise SetupError(f"the pictures of {NAME} need the extra plot", install("plot")) from None
     return _drawn(random.Random(SEED))
 
 
