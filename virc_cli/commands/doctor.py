@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from virc_cli.console import completion, output
-from virc_cli.console.options import Json, With, names_of
+from virc_cli.console.options import Json, Quiet, Verbose, With, names_of
 
 if TYPE_CHECKING:
+    from virc.core.events import OnEvent
     from virc.envs.hardware import Machine
+    from virc.probing.result import Probed
     from virc.systems.registry import System
     from virc.training.estimate.fits import Verdict
 
@@ -18,18 +20,35 @@ FAILURE: dict[str, object] = {
     "versions": None, "extras": None, "cache": None, "machine": None, "environments": None, "servers": None,
     "telemetry": None, "system": None, "stages": None, "probe": None,
 }  # fmt: skip
-_SAID = {True: "fits", False: "no", None: "?"}
+_FITS = {True: "fits", False: "no", None: "?"}
 _PLAIN = "no overlay"
+_UNITS = {
+    "pixel": "pixels of the picture",
+    "thousand": "thousandths of the picture's sides, 0 to 1000",
+    "unit": "fractions of the picture's sides, 0 to 1",
+}
+_CALLS = {
+    "text": "as text of the reply",
+    "structured": "structured by the server, which is not told of the tools",
+    "native": "structured, where the server is told of the tools",
+}
+_THOUGHTS = {
+    "apart": "apart from the content",
+    "tags": "in <think> tags within the content",
+    "none": "none were seen",
+}
 
 
 def command(
     system: Annotated[
         str,
-        typer.Argument(metavar="[SYSTEM]", help="A system, or its YAML.", autocompletion=completion.systems),
+        typer.Argument(
+            metavar="[SYSTEM]", help="System, by name or YAML file.", autocompletion=completion.systems
+        ),
     ] = "virc",
     stage: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Judge this stage alone; exit 4 where it cannot run here."),
+        typer.Option(metavar="NAME", help="Check this stage only; exit 4 if it cannot run here."),
     ] = None,
     overlays: With = None,
     endpoint: Annotated[
@@ -37,26 +56,28 @@ def command(
         typer.Option(metavar="URL", help="Probe this server: boxes, pictures, tool calls, limits."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --endpoint: which of its models.")
+        str | None, typer.Option(metavar="NAME", help="With --endpoint: a model which it lists.")
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="With --endpoint: longest wait for a reply.")
+        float | None, typer.Option(metavar="SECONDS", help="With --endpoint: time limit of a reply.")
     ] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """Print what this machine has, and which overlays of a system's stages fit it; for the others, why not.
+    """Print what this machine has, and which training stages fit it.
 
-    Rows as long as a stage's cutoff are assumed; `virc train` counts your own.
+    For each stage of a system: the overlays that fit, and why the others do not. Rows as long as the stage's cutoff are
+    assumed; `virc train` counts your own.
 
-    With --endpoint it finds out, by at most four requests, how a server and its model speak; solve, eval, sample and
-    serve --agent go by what was found.
+    With --endpoint, find out by at most four requests how a server and its model count boxes, call tools and show
+    pictures. solve, eval, sample and serve --agent use the result.
     """
     if endpoint is not None or model is not None:
-        from virc_cli import probing
+        from virc_cli.console import events
 
-        probed = probing.run(endpoint, model, timeout, not as_json)
-        if as_json:
-            output.emit({"schema": "virc.doctor/1", **FAILURE, "probe": probed, "error": None})
+        with events.printed(quiet, verbose) as on_event:
+            _probe(endpoint, model, timeout, as_json, on_event)
         return
     from virc.envs import hardware
     from virc.stages import resolve as stages
@@ -185,7 +206,87 @@ def _stage_lines(system: str, judged: "Mapping[str, Sequence[Verdict]]") -> Iter
         for verdict in sorted(verdicts, key=lambda verdict: verdict.fits is not True):
             chosen = (",".join(verdict.overlays) or _PLAIN).ljust(width)
             said = verdict.why or verdict.needs
-            yield f"  {_SAID[verdict.fits]:<4} {chosen}  {said}{f'; {verdict.helps}' if verdict.helps else ''}"
+            yield f"  {_FITS[verdict.fits]:<4} {chosen}  {said}{f'; {verdict.helps}' if verdict.helps else ''}"
+
+
+def _probe(
+    endpoint: str | None, model: str | None, timeout: float | None, as_json: bool, on_event: "OnEvent"
+) -> None:
+    """Probe an endpoint, and print the result.
+
+    Raises:
+        UsageError: no endpoint was named, here or in the settings.
+    """
+    import os
+
+    import msgspec
+
+    from virc.config import user
+    from virc.core.errors import UsageError
+    from virc.models.probe_endpoint import SECONDS, probe_endpoint
+
+    flags = {"endpoint": endpoint, "model": model, "timeout": timeout}
+    chosen = user.values(user.resolve(flags, os.environ, user.read(user.config_path(os.environ))))
+    if chosen.endpoint is None:
+        raise UsageError("which endpoint?", "virc doctor --endpoint http://localhost:11434/v1")
+    named = model or (chosen.model if endpoint is None else None)
+    seconds = chosen.timeout or SECONDS
+    found, file = probe_endpoint(
+        chosen.endpoint, named, api_key=chosen.api_key, timeout=seconds, on_event=on_event
+    )
+    if as_json:
+        fields = {**msgspec.to_builtins(found), "file": str(file) if file else None}
+        output.emit({"schema": "virc.doctor/1", **FAILURE, "probe": fields, "error": None})
+        return
+    for line in _probe_lines(found):
+        output.line(line)
+
+
+def _probe_lines(found: "Probed") -> Iterator[str]:
+    from virc.families import registry as families
+    from virc.probing.probe import MOST_REQUESTS
+    from virc.probing.servers import server_name
+
+    named = families.get(found.family) if found.family else families.UNKNOWN
+    yield _row("endpoint", found.endpoint)
+    yield _row("model", found.model + (f" on {server_name(found.server)}" if found.server else ""))
+    yield _row("family", f"{named.name}: {named.about}")
+    yield _row("boxes", _boxes(found))
+    yield _row("pictures", _pictures(found))
+    yield _row("order", {True: "as sent", False: "mixed up", None: "nothing tells"}[found.ordered])
+    yield _row("images", _images(found))
+    yield _row("tool calls", _CALLS[found.calls] if found.calls else "none came")
+    yield _row("thoughts", _THOUGHTS[found.thoughts] if found.thoughts else "nothing tells")
+    yield _row("context", f"{found.context:,} tokens" if found.context else "the server does not say")
+    yield _row("refused", ", ".join(found.left_out) or "no parameter")
+    yield _row("requests", f"{found.requests} of at most {MOST_REQUESTS}")
+
+
+def _boxes(found: "Probed") -> str:
+    if found.coordinates is None:
+        return "none came"
+    turned = ", top before left" if found.box == "corners_yx" else ""
+    return f"{_UNITS.get(found.coordinates, found.coordinates)}{turned}"
+
+
+def _pictures(found: "Probed") -> str:
+    shown = {
+        "none": "shown as large as they are sent",
+        "down": f"scaled down to {found.longest} px a side",
+        "fixed": "all shown at one size",
+        None: "nothing tells whether they are scaled down",
+    }[found.scaling]
+    enlarged = (
+        f"; small ones are enlarged to {found.min_pixels / 1e6:.2f} million px" if found.min_pixels else ""
+    )
+    return shown + enlarged
+
+
+def _images(found: "Probed") -> str:
+    if found.images is None:
+        return "nothing tells how many fit"
+    more = found.images == found.asked_images
+    return f"{found.images} in a conversation were taken{', more were not tried' if more else ''}"
 
 
 def _row(name: str, content: str) -> str:

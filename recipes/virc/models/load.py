@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -109,6 +109,22 @@ class Opened(msgspec.Struct, frozen=True):
     context: int | None = None
     why: str = ""
     family: str | None = None
+
+
+def load(model: str | None = None, **options: Any) -> Opened:
+    """Reach an endpoint, or load a model from this machine.
+
+        model = virc.load("ViRC-7B", device="cuda")
+        model = virc.load(endpoint="http://localhost:8000/v1")
+
+    Args:
+        model: folder, short name, hub id, run or `RUN@STEP`; with an endpoint, a name which it lists.
+        options: further fields of `Choice`.
+
+    Raises:
+        ConfigError, SetupError, NetworkError: see `open_model`.
+    """
+    return open_model(Choice(model, **options))
 
 
 def open_model(choice: Choice, workspace: Path = Path()) -> Opened:

@@ -1,0 +1,107 @@
+"""Probes an endpoint and keeps the result, which solving uses from then on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from virc.core.errors import ConfigError
+from virc.core.events import OnEvent, Reporter
+from virc.core.text import clause
+from virc.models.load import Choice, protocol_of
+from virc.probing.probe import MOST_REQUESTS, probe
+from virc.probing.result import Probed, keep, kept, shortcomings
+
+if TYPE_CHECKING:
+    from virc.backends.openai.backend import OpenAIBackend
+
+SECONDS = 300.0
+"""Longest wait for a reply, where none is chosen."""
+
+
+def probe_endpoint(
+    endpoint: str,
+    model: str | None = None,
+    *,
+    api_key: str | None = None,
+    timeout: float = SECONDS,
+    on_event: OnEvent | None = None,
+) -> tuple[Probed, Path | None]:
+    """Find out, by at most four requests, how a server and its model count boxes, call tools and show pictures.
+
+    Args:
+        model: a name which the endpoint lists; None: the only one.
+        timeout: longest wait for a reply, in seconds.
+        on_event: gets progress, and a warning for everything that will go wrong with such an endpoint.
+
+    Returns:
+        The result, and its file; None where it could not be kept.
+
+    Raises:
+        ConfigError: the model has a chat protocol of its own, or the endpoint refuses.
+        NetworkError, EngineError: the endpoint cannot be asked.
+    """
+    from virc.backends.openai.backend import OpenAIBackend
+
+    report = Reporter(on_event)
+    backend = OpenAIBackend(
+        endpoint, model, api_key, timeout=timeout, max_retries=0, counts_image_tokens=False
+    )
+    try:
+        if published := _published(backend):
+            sentence = f"{backend.model} needs no probe: it has a chat protocol of its own"
+            raise ConfigError(f"{sentence} ({published})", f"virc solve {backend.named} IMAGE 'QUESTION'")
+        before = kept(backend.endpoint, backend.model, backend.kind)
+        backend.leave_out(before.left_out if before else ())
+        found = _probed(backend, report)
+    finally:
+        backend.close()
+    file = _keep(found, report)
+    for warning in _warnings(found):
+        report.warn(warning)
+    return found, file
+
+
+def _warnings(found: Probed) -> Iterator[str]:
+    if found.ended:
+        yield f"the probe ended early, and keeps what it found: {found.ended}"
+    if found.coordinates is None:
+        yield "the model gave no box around a red rectangle: crops that it asks for cannot be cut out"
+    elif found.calls is None:
+        yield "the model called no tool: it may answer without looking closer"
+    yield from shortcomings(found)
+
+
+def _published(backend: "OpenAIBackend") -> str | None:
+    """The source of the model's own chat protocol; None for a stock model.
+
+    Raises:
+        ConfigError: the model was trained with a chat protocol that is not on this machine.
+    """
+    if backend.agent:
+        return "the endpoint runs the tool loop itself: use any OpenAI client"
+    _, found, why = protocol_of(backend, Path.cwd(), Choice())
+    return why if found else None
+
+
+def _probed(backend: "OpenAIBackend", report: Reporter) -> Probed:
+    """The result of a probe; parameters that the endpoint refused are kept even if those were all requests."""
+    try:
+        return probe(backend, backend.endpoint, report.note)
+    except ConfigError:
+        if backend.left_out:
+            refused = Probed(endpoint=backend.endpoint, model=backend.model, server=backend.kind)
+            _keep(msgspec.structs.replace(refused, left_out=tuple(sorted(backend.left_out))), report)
+            listed = ", ".join(sorted(backend.left_out))
+            sentence = f"{backend.endpoint} refused {listed} one after the other, and {MOST_REQUESTS} requests are all"
+            raise ConfigError(sentence, "the same command continues from there") from None
+        raise
+
+
+def _keep(found: Probed, report: Reporter) -> Path | None:
+    try:
+        return keep(found)
+    except (OSError, ConfigError) as error:
+        report.warn(f"the result could not be kept, and will not be used: {clause(error)}")
+        return None
