@@ -1,24 +1,31 @@
 """A system's reward on the rows of a file: what their own replies, or one reply, would be given."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, pairwise
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 
-from virc.core.errors import ConfigError, DataError
+from virc.config import user as config
+from virc.core.errors import ConfigError, DataError, UsageError
+from virc.core.events import Reporter
 from virc.data.check.coordinates import rules_for
 from virc.data.convert.change import Target, change_for, changed
 from virc.data.formats import rl
-from virc.data.formats.registry import Row, Source, get
+from virc.data.formats.registry import Row, Source, get, left_out_note, only_source
 from virc.data.rows.record import Message, Record
+from virc.envs.environment import cache_folder
+from virc.models import chat_protocol
 from virc.reasoning.protocol import Protocol
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
-from virc.rewards.means import Means
+from virc.rewards.means import JUDGE_KEY, Means, means_of
 from virc.rewards.registry import Scored, Total
 from virc.rewards.sample import Prompt, prompt_of, sample
+from virc.systems import registry as systems
 from virc.systems.registry import Reward, System
 
 _FORMAT = "rl"
@@ -45,6 +52,110 @@ class Tried(msgspec.Struct, frozen=True):
     prompt: int
     last: rollouts.Last
     compared: float | None = None
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """A reward that was tried on rows."""
+
+    system: str
+    reward: Reward
+    total: Total
+    tried: Sequence[Tried]
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields of `virc.rewards.try/1`."""
+        totals = [each.scored.total for each in self.tried if each.scored.total is not None]
+        rows = [
+            {
+                "row": each.row,
+                "turn": each.turn,
+                **msgspec.to_builtins(each.scored),
+                "prompt": each.prompt,
+                "compared": each.compared,
+            }
+            for each in self.tried
+        ]
+        mean = sum(totals) / len(totals) if totals else None
+        return facts_of(self.system, self.reward, self.total) | {
+            "rows": rows,
+            "scored": len(totals),
+            "mean": mean,
+        }
+
+
+def facts_of(system: str, reward: Reward, total: Total) -> dict[str, Any]:
+    """What is known before rows are scored."""
+    return {
+        "system": system,
+        "total": total.name,
+        "strict": reward.strict,
+        "judge": reward.judge.endpoint,
+    }
+
+
+def try_reward(
+    system: str,
+    data: Path,
+    rows: int = 20,
+    reply: str | None = None,
+    judge_endpoint: str | None = None,
+    judge_model: str | None = None,
+    report: Reporter | None = None,
+    on_facts: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> Trial:
+    """Score replies as RL would.
+
+    Args:
+        system: its name, or the path of its YAML.
+        data: rows of single units (`rl`), or whole solutions.
+        rows: the first so many.
+        reply: score this reply to every row instead of the rows' own.
+        judge_endpoint, judge_model: a judge in place of the system's; its key is `VIRC_JUDGE_KEY`.
+
+    Raises:
+        UsageError: a reward was named, not a system.
+        ConfigError, DataError, NetworkError: the system, the rows or the judge cannot be used.
+    """
+    report = report or Reporter()
+    _check_named(system)
+    named = systems.get(system)
+    reward, total = reward_of(named)
+    spoken = chat_protocol.of_system(named).protocol if named.worded else None
+    reward = _with_judge(reward, judge_endpoint, judge_model)
+    on_facts(facts_of(system, reward, total))
+    if text := left_out_note(data):
+        report.note(text)
+    source = only_source(data)
+    cache = cache_folder(os.environ) / "judged" if reward.judge.endpoint else None
+    means = means_of(reward.judge, os.environ.get(JUDGE_KEY), cache, report.warn)
+    try:
+        if source.format in WHOLE and reply is None:
+            found = [*tried_whole(solutions(source, reward, rows, spoken), total, means)]
+        else:
+            found = [*tried(prompts(source, reward, rows, spoken), reply, total, means)]
+    finally:
+        means.close()
+    return Trial(system, reward, total, compared(found, total))
+
+
+def _check_named(system: str) -> None:
+    """Tell a reward from a system: a reward is tried as a system's, since that says the rest of it."""
+    names = {each.name for each in rewards.discover()[1]} - set(systems.discover())
+    if system in names or system.endswith(".py"):
+        raise UsageError(
+            f"{system} is a reward, and what is tried is a system",
+            f"virc systems cp tiny mine.yaml, in it reward: {{total: {system}}}, then virc rewards try mine.yaml",
+        )
+
+
+def _with_judge(reward: Reward, endpoint: str | None, model: str | None) -> Reward:
+    if endpoint is not None:
+        config.check("endpoint", endpoint, "--judge-endpoint", UsageError)
+    judge = msgspec.structs.replace(
+        reward.judge, endpoint=endpoint or reward.judge.endpoint, model=model or reward.judge.model
+    )
+    return msgspec.structs.replace(reward, judge=judge)
 
 
 def compared(found: Sequence[Tried], total: Total) -> list[Tried]:

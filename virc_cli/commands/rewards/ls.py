@@ -1,4 +1,4 @@
-"""`virc rewards ls`: every reward and term of this package, and what systems name of their own."""
+"""`virc rewards ls`: every built-in reward and term."""
 
 from virc_cli.console import output
 from virc_cli.console.options import Json
@@ -7,10 +7,9 @@ FAILURE: dict[str, object] = {"totals": None, "terms": None}
 
 
 def command(as_json: Json = False) -> None:
-    """Print every total with the terms it reads, and every term.
+    """List totals, the terms they read, and all terms.
 
-    A system names a total as `reward: {total: NAME}`, or a file of its own. `virc rewards try` shows what
-    replies get.
+    A system names a total as `reward: {total: NAME}`, or a custom file. `virc rewards try` scores replies.
     """
     from virc.rewards import registry as rewards
     from virc_cli.console.run_lines import table
