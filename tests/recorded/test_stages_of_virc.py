@@ -19,8 +19,8 @@ from virc.runs.run import Run
 pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
 
 STEPS = 2
-SFT = {"batch": 4, "micro_batch": 2, "cutoff": 2048, "log_every": 1}
-RL = {"batch": 2, "mini_batch": 2, "samples": 4, "prompt_length": 1024, "response_length": 96,
+SFT = {"train_batch_size": 4, "micro_batch_size_per_device": 2, "cutoff_len": 2048, "log_every": 1}
+RL = {"train_batch_size": 2, "ppo_mini_batch_size": 2, "n": 4, "prompt_length": 1024, "response_length": 96,
       "reward.total": "virc"}  # fmt: skip
 
 

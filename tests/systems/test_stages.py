@@ -13,13 +13,13 @@ from virc.systems.registry import Overlay, Stage, System
 SYSTEM = System(
     name="s",
     stages={
-        "instruct": Stage("sft", {"base": "b", "data": "d", "learning_rate": 1e-5, "batch": 3}),
+        "instruct": Stage("sft", {"base": "b", "data": "d", "learning_rate": 1e-5, "train_batch_size": 3}),
         "practice": Stage("sft", {"after": "instruct", "data": "d", "learning_rate": 1e-6}),
     },
-    everywhere={"batch": 2, "cutoff": 100, "variant": {"a": "one", "b": "one"}},
+    everywhere={"train_batch_size": 2, "cutoff_len": 100, "variant": {"a": "one", "b": "one"}},
     overlays={
-        "small": Overlay("", {"cutoff": 50, "variant": {"b": "two"}}, {"practice": {"cutoff": 25}}),
-        "smaller": Overlay("", {"cutoff": 25}),
+        "small": Overlay("", {"cutoff_len": 50, "variant": {"b": "two"}}, {"practice": {"cutoff_len": 25}}),
+        "smaller": Overlay("", {"cutoff_len": 25}),
         "lora": Overlay("", {"lora": {"rank": 8, "alpha": 16}}),
         "whole": Overlay("", {"lora": None}),
     },
@@ -38,17 +38,22 @@ def refusal(*assignments: str, overlays: tuple[str, ...] = (), stage: str = "ins
 
 def test_each_layer_wins_over_those_before_it(tmp_path: Path) -> None:
     file = tmp_path / "more.yaml"
-    file.write_text("max_grad_norm: 3\nepochs: 3\nwarmup: 0.3\n")
+    file.write_text("max_grad_norm: 3\nepochs: 3\nwarmup_ratio: 0.3\n")
     found = stages.resolve(
-        SYSTEM, "instruct", ["small"], file, ["epochs=4", "warmup=0.4"], {"warmup": 0.5, "data": "mine"}
+        SYSTEM,
+        "instruct",
+        ["small"],
+        file,
+        ["epochs=4", "warmup_ratio=0.4"],
+        {"warmup_ratio": 0.5, "data": "mine"},
     )
     rows = {name: (value, origin) for name, value, origin in stages.rows(found)}
     assert rows["nodes"] == (1, "default")
-    assert rows["batch"] == (3, "s")
-    assert rows["cutoff"] == (50, "overlay small")
+    assert rows["train_batch_size"] == (3, "s")
+    assert rows["cutoff_len"] == (50, "overlay small")
     assert rows["max_grad_norm"] == (3.0, str(file))
     assert rows["epochs"] == (4.0, "--set")
-    assert (rows["warmup"], rows["data"]) == ((0.5, "option"), ("mine", "option"))
+    assert (rows["warmup_ratio"], rows["data"]) == ((0.5, "option"), ("mine", "option"))
 
 
 def test_mappings_are_merged_key_by_key() -> None:
@@ -60,7 +65,7 @@ def test_mappings_are_merged_key_by_key() -> None:
 
 
 def test_an_overlay_may_say_more_of_one_stage() -> None:
-    assert value_of(overlays=("small",), stage="practice").cutoff == 25
+    assert value_of(overlays=("small",), stage="practice").cutoff_len == 25
 
 
 def test_a_mapping_that_is_taken_away_leaves_no_origins_behind() -> None:
@@ -99,10 +104,10 @@ def test_resolving_leaves_the_system_as_it_was() -> None:
     [
         ("learning_rate=1e-6", "learning_rate", 1e-6),
         ("learning_rate=1E-6", "learning_rate", 1e-6),
-        ("cutoff=1_000", "cutoff", 1000),
+        ("cutoff_len=1_000", "cutoff_len", 1000),
         ("offload=off", "offload", False),
-        ("liger=no", "liger", False),
-        ("checkpointing=On", "checkpointing", True),
+        ("use_liger=no", "use_liger", False),
+        ("gradient_checkpointing=On", "gradient_checkpointing", True),
         ("steps=null", "steps", None),
         ("base=", "base", None),
         ("base=123", "base", "123"),
@@ -112,11 +117,11 @@ def test_resolving_leaves_the_system_as_it_was() -> None:
         ("data={a}/x", "data", "{a}/x"),
         ("data=rows: [", "data", "rows: ["),
         ("data=a=b", "data", "a=b"),
-        ("save=epoch", "save", "epoch"),
-        ("save=7", "save", 7),
-        ("frozen=[vision]", "frozen", ("vision",)),
+        ("save_steps=epoch", "save_steps", "epoch"),
+        ("save_steps=7", "save_steps", 7),
+        ("frozen_modules=[vision]", "frozen_modules", ("vision",)),
         ("variant.a=50", "variant", {"a": "50", "b": "one"}),
-        (" batch = 8 ", "batch", 8),
+        (" train_batch_size = 8 ", "train_batch_size", 8),
         ("engine.optim=adamw_torch", "engine", {"optim": "adamw_torch"}),
         ("engine.weight_decay=1e-2", "engine", {"weight_decay": 0.01}),
         ("engine.x=2024-01-01", "engine", {"x": "2024-01-01"}),
@@ -134,12 +139,12 @@ def test_an_assignment_is_read_as_its_setting_wants(assignment: str, name: str, 
         ("learning_rate=0", "learning_rate must be a number above 0, not 0 (--set)", None),
         ("learning_rate=.nan", "learning_rate must be a number above 0, not nan (--set)", None),
         ("epochs=.inf", "epochs must be a number with an end, not inf (--set)", None),
-        ("warmup=2", "warmup must be a number of at least 0 and below 1, not 2 (--set)", None),
+        ("warmup_ratio=2", "warmup_ratio must be a number of at least 0 and below 1, not 2 (--set)", None),
         ("lora.dropout=2", "lora.dropout must be a number from 0 to 1, not 2 (--set)", None),
-        ("batch=0", "batch must be a whole number of at least 1, not 0 (--set)", None),
-        ("batch=2.5", "batch must be a whole number of at least 1, not 2.5 (--set)", None),
-        ("batch=", "batch must be a whole number of at least 1, not nothing (--set)", None),
-        ("liger=maybe", "liger must be true or false, not 'maybe' (--set)", None),
+        ("train_batch_size=0", "train_batch_size must be a whole number of at least 1, not 0 (--set)", None),
+        ("train_batch_size=2.5", "train_batch_size must be a whole number of at least 1, not 2.5 (--set)", None),
+        ("train_batch_size=", "train_batch_size must be a whole number of at least 1, not nothing (--set)", None),
+        ("use_liger=maybe", "use_liger must be true or false, not 'maybe' (--set)", None),
         ("zero=off", "zero must be `0`, `2` or `3`, not false (--set)", None),
         (
             "schedule=cosin",
@@ -148,8 +153,8 @@ def test_an_assignment_is_read_as_its_setting_wants(assignment: str, name: str, 
         ),
         ("trackers=[wandbb]", "each of trackers must be `swanlab`, `tensorboard` or `wandb`, not 'wandbb' (--set)",
          "did you mean 'wandb'?"),
-        ("frozen=vision",
-         "frozen must be a list, such as [`language`, `projector`, `vision`], not 'vision' (--set)", None),
+        ("frozen_modules=vision",
+         "frozen_modules must be a list, such as [`language`, `projector`, `vision`], not 'vision' (--set)", None),
         ("lora.rank=x", "lora.rank must be a whole number of at least 1, not 'x' (--set)", None),
         ("lora=yes", "lora must be lines of the form `key: value` (rank, alpha, dropout, targets) or null, not true "
          "(--set)", None),
@@ -194,10 +199,10 @@ def test_a_setting_without_which_nothing_can_be_trained_is_asked_for() -> None:
         "=3",
         "a..b=1",
         ".a=1",
-        "batch=[1",
-        "batch=" + "[" * 5000,
-        "batch=!!python/name:os 1",
-        "batch=9" + "9" * 5000,
+        "train_batch_size=[1",
+        "train_batch_size=" + "[" * 5000,
+        "train_batch_size=!!python/name:os 1",
+        "train_batch_size=9" + "9" * 5000,
     ],
 )
 def test_a_text_that_is_no_assignment_is_wrong_usage(text: str) -> None:
@@ -208,13 +213,13 @@ def test_a_text_that_is_no_assignment_is_wrong_usage(text: str) -> None:
 
 
 def test_two_overlays_may_say_the_same() -> None:
-    assert value_of(overlays=("smaller", "small"), stage="practice").cutoff == 25
+    assert value_of(overlays=("smaller", "small"), stage="practice").cutoff_len == 25
 
 
 @pytest.mark.parametrize(
     ("overlays", "message"),
     [
-        (("small", "smaller"), "overlay small sets cutoff to 50, and overlay smaller to 25"),
+        (("small", "smaller"), "overlay small sets cutoff_len to 50, and overlay smaller to 25"),
         (
             ("lora", "whole"),
             "overlay lora sets lora to lines of the form `key: value`, and overlay whole to nothing",
@@ -273,7 +278,7 @@ def test_a_system_without_stages_says_so() -> None:
         ("a: " + "[" * 50 + "\n", "{file} is nested too deeply at line 1"),
         ("a: " + "x" * 70_000, "cannot read {file}: it is over 64 KiB"),
         ("lora: {<<: {rank: 3}}\n", "unknown setting 'lora.<<' ({file})"),
-        ("batch: 1\nbatch: 2\n", "{file} says 'batch' twice, again at line 2"),
+        ("train_batch_size: 1\ntrain_batch_size: 2\n", "{file} says 'train_batch_size' twice, again at line 2"),
     ],
 )
 def test_a_wrong_file_of_settings_is_one_sentence(text: str, message: str, tmp_path: Path) -> None:

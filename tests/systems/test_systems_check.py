@@ -44,7 +44,7 @@ stages:
     settings: {after: oen, data: x, learning_rate: 1, lerning_rate: 2, zero: 0, devices: 1}
   three:
     settings: {x: 1}
-everywhere: {batch: 7, zero: 0, devices: 2}
+everywhere: {train_batch_size: 7, zero: 0, devices: 2}
 overlays:
   a,b: {about: x}
   c:
@@ -88,12 +88,15 @@ overlays:
         (", zero: 0", None),
         (SMALL + ", offload: true", "offload is done by DeepSpeed ZeRO, and zero is 0"),
         (SMALL + ", device: cpu", "the kernels of liger need a GPU, and device is cpu"),
-        (SMALL + ", device: cpu, liger: false", None),
-        (SMALL + ", device: cpu, liger: false, attention: fa2", "flash-attn needs a GPU, and device is cpu"),
+        (SMALL + ", device: cpu, use_liger: false", None),
+        (
+            SMALL + ", device: cpu, use_liger: false, attention: fa2",
+            "flash-attn needs a GPU, and device is cpu",
+        ),
         (SMALL + ", min_pixels: 10, max_pixels: 9", "min_pixels 10 is over max_pixels 9"),
-        (SMALL + ", frozen: [vision, projector, language]", "every part of the model is frozen"),
-        (SMALL + ", frozen: [language]", None),
-        (SMALL + ", batch: 12, micro_batch: 5", "a batch of 12 rows is no multiple of"),
+        (SMALL + ", frozen_modules: [vision, projector, language]", "every part of the model is frozen"),
+        (SMALL + ", frozen_modules: [language]", None),
+        (SMALL + ", train_batch_size: 12, micro_batch_size_per_device: 5", "a batch of 12 rows is no multiple of"),
         (SMALL + ", after: one", "with `base` the stage does not start from 'one'"),
         (SMALL + ", engine: {per_device_train_batch_size: 2}", "follows from the setting micro_batch"),
     ],
@@ -106,15 +109,17 @@ def test_settings_that_make_no_sense_together_are_faults(
 
 
 def test_a_batch_that_cannot_be_shared_is_told_one_that_can(tmp_path: Path) -> None:
-    ((line, _, hint),) = faults_of(tmp_path, STAGE + ", batch: 100, micro_batch: 4, devices: 6}\n")
-    assert (line, "batch=96" in str(hint)) == (5, True)
+    ((line, _, hint),) = faults_of(
+        tmp_path, STAGE + ", train_batch_size: 100, micro_batch_size_per_device: 4, devices: 6}\n"
+    )
+    assert (line, "train_batch_size=96" in str(hint)) == (5, True)
 
 
 def test_an_overlay_is_tried_with_every_stage_and_named_with_its_line(tmp_path: Path) -> None:
     text = (
         STAGE
         + SMALL
-        + "}\noverlays:\n  two:\n    about: x\n    settings:\n      devices: 3\n      batch: 64\n"
+        + "}\noverlays:\n  two:\n    about: x\n    settings:\n      devices: 3\n      train_batch_size: 64\n"
     )
     ((line, message, _),) = faults_of(tmp_path, text)
     assert (line, message.endswith("(stage one, with the overlay two)")) == (11, True)
@@ -168,7 +173,7 @@ def test_hostile_files_have_bounded_lists_of_faults(tmp_path: Path) -> None:
     wrong = "".join(f"{name}: 1, " for name in names)
     assert len(faults_of(tmp_path, f"name: s\nstages: {{{wrong}}}\n")) == MOST
     alone = "".join(
-        f"{name}: {{kind: sft, settings: {{base: b, batch: 7, devices: 2}}}}, " for name in names[:99]
+        f"{name}: {{kind: sft, settings: {{base: b, train_batch_size: 7, devices: 2}}}}, " for name in names[:99]
     )
     assert len(faults_of(tmp_path, f"name: s\nstages: {{{alone}}}\n")) == MOST
     assert "has at least 100 faults" in virc("systems", "check", tmp_path / "s.yaml").err
@@ -214,9 +219,9 @@ TWO_KINDS = """name: s
 stages:
   one: {kind: sft, settings: {base: b, data: d, learning_rate: 1e-5}}
   two: {kind: rl, settings: {after: one, data: d}}
-everywhere: {cutoff: 100, devices: 4, tensor_parallel: 2, micro_batch: 2}
+everywhere: {cutoff_len: 100, devices: 4, tensor_parallel: 2, micro_batch_size_per_device: 2}
 overlays:
-  o: {about: x, settings: {zero: 2, samples: 4, max_pixels: 5000}}
+  o: {about: x, settings: {zero: 2, n: 4, max_pixels: 5000}}
 """
 
 
@@ -224,16 +229,16 @@ def test_settings_that_one_kind_of_stage_has_are_none_of_the_others_faults(tmp_p
     assert faults_of(tmp_path, TWO_KINDS) == []
     found = systems.load(tmp_path / "s.yaml")
     one, two = (stages.resolve(found, name, ["o"]).config for name in ("one", "two"))
-    assert (one.cutoff, one.zero, one.devices, one.max_pixels) == (100, 2, 4, 5000)
-    assert (two.tensor_parallel, two.samples, two.devices, two.max_pixels) == (2, 4, 4, 5000)
+    assert (one.cutoff_len, one.zero, one.devices, one.max_pixels) == (100, 2, 4, 5000)
+    assert (two.tensor_parallel, two.n, two.devices, two.max_pixels) == (2, 4, 4, 5000)
 
 
 def test_settings_that_no_kind_of_stage_has_are_faults_told_once(tmp_path: Path) -> None:
     faults = faults_of(
-        tmp_path, TWO_KINDS.replace("cutoff: 100", "cutof: 100").replace("zero: 2", "zeroo: 2")
+        tmp_path, TWO_KINDS.replace("cutoff_len: 100", "cutof_len: 100").replace("zero: 2", "zeroo: 2")
     )
     assert [(line, message) for line, message, _ in faults] == [
-        (5, "unknown setting 'cutof'"),
+        (5, "unknown setting 'cutof_len'"),
         (7, "unknown setting 'zeroo'"),
     ]
 

@@ -78,7 +78,7 @@ def test_show_prints_every_setting_of_a_stage_and_where_it_comes_from() -> None:
     assert rows["base"] == ["base", "Qwen/Qwen2.5-VL-3B-Instruct", "overlay", "3b"]
     assert rows["lora.rank"] == ["lora.rank", "16", "overlay", "lora"]
     assert rows["epochs"] == ["epochs", "2.0", "--set"]
-    assert rows["warmup"] == ["warmup", "0.03", "virc"]
+    assert rows["warmup_ratio"] == ["warmup_ratio", "0.03", "virc"]
     assert rows["nodes"] == ["nodes", "1", "default"]
     found = virc(*words, "--json").json["stage"]
     assert found["overlays"] == ["3b", "lora"]

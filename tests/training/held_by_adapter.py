@@ -34,7 +34,7 @@ class Uncomputed(Held):
         return super().__torch_dispatch__(func, types, args, kwargs)
 
 
-def adapted(config: dict[str, Any], checkpointing: bool) -> Any:
+def adapted(config: dict[str, Any], gradient_checkpointing: bool) -> Any:
     """The model with an adapter as LLaMA-Factory makes it."""
     model = Qwen2_5_VLForConditionalGeneration._from_config(
         Qwen2_5_VLConfig.from_dict(config), attn_implementation="sdpa", dtype=torch.bfloat16

@@ -25,7 +25,16 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 ROWS = 64
 LORA = (
     *("train", "tiny", "--stage", "instruct", "--from", "tiny", "--with", "lora"),
-    *("--set", "learning_rate=1e-2", "--set", "steps=20", "--set", "batch=4", "--set", "save=10"),
+    *(
+        "--set",
+        "learning_rate=1e-2",
+        "--set",
+        "steps=20",
+        "--set",
+        "train_batch_size=4",
+        "--set",
+        "save_steps=10",
+    ),
     *("--set", "trackers=[tensorboard]"),
 )
 NAME = "adapter_model.safetensors"

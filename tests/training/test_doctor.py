@@ -151,11 +151,18 @@ def test_a_driver_in_trouble_is_the_hint() -> None:
 
 def test_every_way_out_that_can_be_typed_makes_the_estimate_smaller() -> None:
     """For a stage on which all of it can be asked for."""
-    changes = ["micro_batch=4", "zero=2", "checkpointing=false", "liger=false", "devices=2", "keep=3"]
+    changes = [
+        "micro_batch_size_per_device=4",
+        "zero=2",
+        "gradient_checkpointing=false",
+        "use_liger=false",
+        "devices=2",
+        "save_total_limit=3",
+    ]
     whole, config = sized(changes)
     terms = (*whole.terms, *whole.host, *(whole.disk or ()))
     advice = {word for term in terms for word in fits._cures((term,), config)}
-    assert {"--with lora", "--set checkpointing=true", "--set keep=1"} <= advice
+    assert {"--with lora", "--set gradient_checkpointing=true", "--set save_total_limit=1"} <= advice
     for words in advice - {"a smaller base"}:
         given = [word for word in words.split() if "=" in word]
         less, _ = sized([*changes, *given], ["lora"] if "lora" in words else [])
@@ -167,7 +174,7 @@ def sized(changes: list[str], overlays: Sequence[str] = ()) -> tuple[Estimate, C
     config: Config = stages.resolve(systems.get("virc"), "instruct", overlays, assignments=changes).config
     found = known("Qwen/Qwen2.5-VL-7B-Instruct")
     assert found is not None
-    return estimate(config, found, config.cutoff, rows=9000), config
+    return estimate(config, found, config.cutoff_len, rows=9000), config
 
 
 @pytest.fixture

@@ -145,7 +145,13 @@ def test_rows_split_off_for_evaluation_are_evaluated_and_not_missed(
         virc("data", "synth", "--to", "data/polygons", "--count", 16, "--seed", 1, "--formats", "sft").code
         == 0
     )
-    given = ("steps=2", "batch=4", "engine.val_size=4", "engine.eval_strategy=steps", "engine.eval_steps=1")
+    given = (
+        "steps=2",
+        "train_batch_size=4",
+        "engine.val_size=4",
+        "engine.eval_strategy=steps",
+        "engine.eval_steps=1",
+    )
     sets = [word for each in given for word in ("--set", each)]
     done = virc("train", "tiny", "--stage", "instruct", "--name", "run", *sets)
     assert done.code == 0, done.err

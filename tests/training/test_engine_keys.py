@@ -37,7 +37,7 @@ def refusal(given: dict[str, Any]) -> tuple[str, str | None]:
             "it is a setting of its own: --set learning_rate=VALUE",
         ),
         ("lora_rnk", "has no key 'lora_rnk'", "it is a setting of its own: --set lora.rank=VALUE"),
-        ("batch", "has no key 'batch'", "it is a setting of its own: --set batch=VALUE"),
+        ("train_batch_size", "has no key 'train_batch_size'", "it is a setting of its own: --set train_batch_size=VALUE"),
         ("outputdir", "has no key 'outputdir'", "output_dir is not to be set: it is the run's folder"),
         ("qqqq", "has no key 'qqqq'", f"{RECIPES}/virc/engines/llamafactory/keys.json lists them"),
     ],

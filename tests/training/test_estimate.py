@@ -80,7 +80,14 @@ def parts_of(model: Any) -> dict[str, int]:
 
 
 def settings(**changes: Any) -> Config:
-    plain = {"data": "x", "learning_rate": 1e-5, "liger": False, "zero": 0, "devices": 1, "cutoff": 65_536}
+    plain = {
+        "data": "x",
+        "learning_rate": 1e-5,
+        "use_liger": False,
+        "zero": 0,
+        "devices": 1,
+        "cutoff_len": 65_536,
+    }
     return msgspec.convert(plain | changes, Config)
 
 
@@ -152,10 +159,12 @@ def backward(loss: Any) -> None:
     loss.backward()
 
 
-def most_held(config: dict[str, Any], mode: str, checkpointing: bool, tokens: int) -> tuple[int, int]:
+def most_held(
+    config: dict[str, Any], mode: str, gradient_checkpointing: bool, tokens: int
+) -> tuple[int, int]:
     """Bytes held at most in two steps of training a language model of real width, without computing them; and those
     that stay between steps. What LLaMA-Factory does: trained weights in float32 but for `pure`, mask of a padded row,
-    reentrant checkpointing, gradients of one micro-batch there while the next is computed."""
+    reentrant gradient_checkpointing, gradients of one micro-batch there while the next is computed."""
     import torch
     from held import Held
     from torch._subclasses.fake_tensor import FakeTensorMode
@@ -168,7 +177,7 @@ def most_held(config: dict[str, Any], mode: str, checkpointing: bool, tokens: in
             parameter.data = parameter.data.float()
         model.config.text_config.use_cache = False
         model.train()
-        if checkpointing:
+        if gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": True})
         optimizer = torch.optim.AdamW(trained, fused=True)
 
@@ -192,7 +201,7 @@ def most_held(config: dict[str, Any], mode: str, checkpointing: bool, tokens: in
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    ("mode", "checkpointing", "vocabulary", "layers", "tokens"),
+    ("mode", "gradient_checkpointing", "vocabulary", "layers", "tokens"),
     [
         ("amp", True, 151_936, 4, 4096),
         ("amp", False, 151_936, 2, 2048),
@@ -201,15 +210,17 @@ def most_held(config: dict[str, Any], mode: str, checkpointing: bool, tokens: in
     ],
 )
 def test_a_step_holds_what_the_estimate_says(
-    mode: str, checkpointing: bool, vocabulary: int, layers: int, tokens: int, tmp_path: Path
+    mode: str, gradient_checkpointing: bool, vocabulary: int, layers: int, tokens: int, tmp_path: Path
 ) -> None:
     config = content(THREE_B, num_hidden_layers=layers, vocab_size=vocabulary)
     config["vision_config"]["depth"] = 2
     chosen = settings(
-        precision="bf16" if mode == "amp" else mode, checkpointing=checkpointing, max_pixels=784
+        precision="bf16" if mode == "amp" else mode,
+        gradient_checkpointing=gradient_checkpointing,
+        max_pixels=784,
     )
     found = estimate(chosen, shaped(tmp_path, config), tokens)
-    most, between = most_held(config, mode, checkpointing, tokens)
+    most, between = most_held(config, mode, gradient_checkpointing, tokens)
     estimated = (found.device_gib - OVERHEAD["cuda"]) * GIB
     assert most == pytest.approx(estimated, rel=0.08)
     stays = sum(size for name, size in state(found).items() if name in STAYS)
@@ -218,17 +229,19 @@ def test_a_step_holds_what_the_estimate_says(
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    ("mode", "checkpointing", "layers", "tokens"),
+    ("mode", "gradient_checkpointing", "layers", "tokens"),
     [("pure", True, 2, 16_384), ("pure", False, 2, 4096), ("amp", True, 12, 16_384)],
 )
 def test_a_pass_adds_what_the_estimate_says(
-    mode: str, checkpointing: bool, layers: int, tokens: int, tmp_path: Path
+    mode: str, gradient_checkpointing: bool, layers: int, tokens: int, tmp_path: Path
 ) -> None:
     """`pure`: bf16 as DeepSpeed runs it, whose own partitions are not there."""
     config = content(THREE_B, num_hidden_layers=layers, vocab_size=1000)
-    chosen = settings(zero=3 if mode == "pure" else 0, checkpointing=checkpointing, max_pixels=784)
+    chosen = settings(
+        zero=3 if mode == "pure" else 0, gradient_checkpointing=gradient_checkpointing, max_pixels=784
+    )
     work = Work.of(chosen, shaped(tmp_path, config), tokens, None)
-    most, between = most_held(config, mode, checkpointing, tokens)
+    most, between = most_held(config, mode, gradient_checkpointing, tokens)
     assert most - between == pytest.approx(added(work), rel=0.12)
 
 
@@ -270,7 +283,7 @@ def test_a_frozen_vision_tower_holds_what_the_estimate_says(
         pixels = torch.ones(256, known.vision.pixels)
         result = tower(pixels, grid_thw=torch.tensor([[1, 16, 16]]))
         most = held.most - before
-    work = Work.of(settings(lora=Lora() if adapter else None, checkpointing=True), known, 1024, 64)
+    work = Work.of(settings(lora=Lora() if adapter else None, gradient_checkpointing=True), known, 1024, 64)
     assert work.patches == 256
     assert result is not None
     assert "vision tower" not in {each.name for each in kept(work)}
@@ -278,9 +291,11 @@ def test_a_frozen_vision_tower_holds_what_the_estimate_says(
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("checkpointing", [True, False])
-def test_an_adapter_in_the_engine_holds_what_the_estimate_says(checkpointing: bool, tmp_path: Path) -> None:
-    """Real peft and LLaMA-Factory's own checkpointing; gradients are kept out of the frozen vision tower."""
+@pytest.mark.parametrize("gradient_checkpointing", [True, False])
+def test_an_adapter_in_the_engine_holds_what_the_estimate_says(
+    gradient_checkpointing: bool, tmp_path: Path
+) -> None:
+    """Real peft and LLaMA-Factory's own gradient_checkpointing; gradients are kept out of the frozen vision tower."""
     config = content(THREE_B, num_hidden_layers=2, vocab_size=1000, image_token_id=5, video_token_id=6)
     config |= {"vision_start_token_id": 7, "rope_parameters": ROPE}
     config["vision_config"]["depth"] = 4
@@ -288,10 +303,15 @@ def test_an_adapter_in_the_engine_holds_what_the_estimate_says(checkpointing: bo
     script = Path(__file__).with_name("held_by_adapter.py")
     env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     env["PYTHONPATH"] = os.pathsep.join((str(script.parent), str(Path(virc.__file__).parents[1])))
-    words = [making.ready(making.find("sft", "cpu")), script, tmp_path / "config.json", int(checkpointing)]
+    words = [
+        making.ready(making.find("sft", "cpu")),
+        script,
+        tmp_path / "config.json",
+        int(gradient_checkpointing),
+    ]
     done = subprocess.run(list(map(str, words)), env=env, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
-    work = Work.of(settings(lora=Lora(), checkpointing=checkpointing), known, 512, 256)
+    work = Work.of(settings(lora=Lora(), gradient_checkpointing=gradient_checkpointing), known, 512, 256)
     assert found["trained"] == work.trained
     assert found["added"] == pytest.approx(added(work), rel=0.15)
 
@@ -338,12 +358,12 @@ def test_offloading_moves_the_optimizer_to_main_memory() -> None:
 
 
 def test_liger_and_checkpointing_and_fewer_pixels_take_less() -> None:
-    plain = settings(lora=Lora(), checkpointing=False)
-    for change in ({"liger": True}, {"checkpointing": True, "max_pixels": 784}):
+    plain = settings(lora=Lora(), gradient_checkpointing=False)
+    for change in ({"use_liger": True}, {"gradient_checkpointing": True, "max_pixels": 784}):
         less = msgspec.structs.replace(plain, **change)
         assert estimate(less, base(), 8192).device_gib < estimate(plain, base(), 8192).device_gib - 1
     qwen3 = msgspec.structs.replace(base(), family="qwen3_vl")  # LLaMA-Factory has no kernels for it
-    liger = msgspec.structs.replace(plain, liger=True)
+    liger = msgspec.structs.replace(plain, use_liger=True)
     assert estimate(liger, qwen3, 8192).device_gib == estimate(plain, qwen3, 8192).device_gib
 
 
@@ -368,11 +388,11 @@ def test_the_sums_are_those_of_the_terms() -> None:
 @pytest.mark.parametrize(
     ("changes", "rows", "steps"),
     [
-        ({"batch": 8, "micro_batch": 4, "steps": 12}, 96, 12),
-        ({"batch": 16, "micro_batch": 4, "epochs": 3}, 96, 18),
-        ({"batch": 64, "devices": 8, "epochs": 3}, 50_000, 2346),
-        ({"batch": 64, "epochs": 0.5}, 10, 1),
-        ({"batch": 64}, None, None),
+        ({"train_batch_size": 8, "micro_batch_size_per_device": 4, "steps": 12}, 96, 12),
+        ({"train_batch_size": 16, "micro_batch_size_per_device": 4, "epochs": 3}, 96, 18),
+        ({"train_batch_size": 64, "devices": 8, "epochs": 3}, 50_000, 2346),
+        ({"train_batch_size": 64, "epochs": 0.5}, 10, 1),
+        ({"train_batch_size": 64}, None, None),
     ],
 )
 def test_steps_are_counted_as_the_engine_counts_them(
@@ -384,20 +404,20 @@ def test_steps_are_counted_as_the_engine_counts_them(
 def test_disk_holds_every_checkpoint_and_the_newest_resume_states() -> None:
     trained = base().parameters()["language"]
     frozen = sum(base().parameters().values()) - trained
-    found = estimate(settings(batch=10, save=2, keep=None), base(), 100, rows=100)  # 5 checkpoints
+    found = estimate(settings(train_batch_size=10, save_steps=2, save_total_limit=None), base(), 100, rows=100)  # 5 checkpoints
     assert found.disk is not None
     sizes = {term.name: round(term.gib * GIB) for term in found.disk}
     assert sizes == {"weights": 6 * (4 * trained + 2 * frozen), "resume state": 3 * 8 * trained}
-    kept_two = estimate(settings(batch=10, save=2, keep=2), base(), 100, rows=100)
+    kept_two = estimate(settings(train_batch_size=10, save_steps=2, save_total_limit=2), base(), 100, rows=100)
     assert (kept_two.disk_gib or 0) < (found.disk_gib or 0)
-    assert estimate(settings(save=2), base(), 100).disk is None
-    assert estimate(settings(save="epoch", epochs=3), base(), 100).disk_gib is not None
+    assert estimate(settings(save_steps=2), base(), 100).disk is None
+    assert estimate(settings(save_steps="epoch", epochs=3), base(), 100).disk_gib is not None
 
 
 def test_disk_is_what_the_engine_wrote_for_the_embedded_model() -> None:
     """Sizes of a checkpoint of LLaMA-Factory 0.9.5: model.safetensors and optimizer.pt, in bytes."""
     found = estimate(
-        settings(batch=8, save=1, steps=1, device="cpu"), shape.of_folder(EMBEDDED_FOLDER), 100, rows=8
+        settings(train_batch_size=8, save_steps=1, steps=1, device="cpu"), shape.of_folder(EMBEDDED_FOLDER), 100, rows=8
     )
     assert found.disk is not None
     sizes = {term.name: term.gib * GIB for term in found.disk}
@@ -406,7 +426,7 @@ def test_disk_is_what_the_engine_wrote_for_the_embedded_model() -> None:
 
 
 def test_hours_follow_from_parameters_tokens_and_passes() -> None:
-    one = settings(epochs=1, checkpointing=False, batch=10, max_pixels=784)
+    one = settings(epochs=1, gradient_checkpointing=False, train_batch_size=10, max_pixels=784)
     rows, tokens = 1000, 1_000_000
     found = estimate(one, base(), 1000, rows=rows, total_tokens=tokens)
     language = base().parameters()["language"]
@@ -414,7 +434,7 @@ def test_hours_follow_from_parameters_tokens_and_passes() -> None:
     assert found.gpu_hours is not None
     assert found.assumed == "35% of the 312 TFLOP/s of one A100"
     three = estimate(
-        settings(epochs=3, checkpointing=True, batch=10, max_pixels=784), base(), 1000, rows, tokens
+        settings(epochs=3, gradient_checkpointing=True, train_batch_size=10, max_pixels=784), base(), 1000, rows, tokens
     )
     assert three.gpu_hours is not None
     assert three.gpu_hours / found.gpu_hours == pytest.approx(3 * 8 / 6, rel=0.01)

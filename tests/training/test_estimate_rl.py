@@ -70,7 +70,7 @@ def test_an_adapter_leaves_the_weights_float32_and_nothing_else_of_them() -> Non
     lora = {"rank": 16, "alpha": 32}
     frozen = ["vision", "projector"]
     terms = sizes(
-        estimated(devices=1, tensor_parallel=1, micro_batch=2, lora=lora, frozen=frozen).terms
+        estimated(devices=1, tensor_parallel=1, micro_batch_size_per_device=2, lora=lora, frozen_modules=frozen).terms
     )  # so many rows that learning takes the most
     adapter = 40_370_176  # as peft says of rank 16 on Qwen2.5-7B
     assert terms["frozen weights"] == ALL_OF_7B * 4
@@ -99,7 +99,7 @@ def test_taking_over_weights_needs_both_copies() -> None:
     lora = {"rank": 8, "alpha": 16}
     frozen = ["vision", "projector"]
     found = estimated(
-        64, devices=1, tensor_parallel=1, sampler_memory=0.9, lora=lora, frozen=frozen, **changes
+        64, devices=1, tensor_parallel=1, sampler_memory=0.9, lora=lora, frozen_modules=frozen, **changes
     )
     adapter = 40_370_176 // 2
     count = ALL_OF_7B + adapter
@@ -113,7 +113,7 @@ def test_main_memory_holds_what_waits_while_rollouts_are_written() -> None:
     assert host["offloaded state"] == ALL_OF_7B * 12
     assert host["weights while they are read"] == ALL_OF_7B * 4  # by one process, for its words are not tied
     assert "reference model" not in host
-    assert sizes(estimated(kl=0.01).host)["reference model"] == ALL_OF_7B * 4
+    assert sizes(estimated(kl_loss_coef=0.01).host)["reference model"] == ALL_OF_7B * 4
     assert "offloaded state" not in sizes(estimated(offload=False).host)
     tied = sizes(estimated(of=THREE_B, devices=4).host)
     assert tied["weights while they are read"] == 4 * ALL_OF_3B * 4
@@ -121,7 +121,7 @@ def test_main_memory_holds_what_waits_while_rollouts_are_written() -> None:
 
 
 def test_an_adapter_lets_vllm_keep_its_weights_while_it_sleeps() -> None:
-    lora = {"lora": {"rank": 16, "alpha": 32}, "frozen": ["vision", "projector"]}
+    lora = {"lora": {"rank": 16, "alpha": 32}, "frozen_modules": ["vision", "projector"]}
     host = sizes(estimated(devices=8, tensor_parallel=4, **lora).host)
     assert host["sampler's weights asleep"] == (ALL_OF_7B + 40_370_176) * 2 * 2  # two copies of bf16 weights
     assert "sampler's weights asleep" not in sizes(estimated().host)
@@ -139,7 +139,7 @@ def test_disk_is_every_save_and_the_resume_state_of_three() -> None:
     disk = sizes(found.disk)
     assert disk["weights"] == 10 * ALL_OF_7B * 4
     assert disk["resume state"] == 3 * ALL_OF_7B * 8
-    kept = sizes(estimated(rows=6400, keep=2, validate=10).disk)
+    kept = sizes(estimated(rows=6400, save_total_limit=2, test_freq=10).disk)
     assert kept["weights"] == 4 * ALL_OF_7B * 4  # two, the best, and the one being written
     assert estimated().disk is None
 
@@ -160,7 +160,7 @@ def test_hours_follow_from_steps_and_not_from_passes() -> None:
     assert once.gpu_hours is not None
     assert twice.gpu_hours == pytest.approx(2 * once.gpu_hours)
     assert "a judge nobody waits for" in str(once.assumed)
-    with_reference = estimated(rows=6400, kl=0.1).gpu_hours
+    with_reference = estimated(rows=6400, kl_loss_coef=0.1).gpu_hours
     assert with_reference == pytest.approx(
         once.gpu_hours * 12 / 10
     )  # two forward passes before 8 of learning
@@ -168,7 +168,7 @@ def test_hours_follow_from_steps_and_not_from_passes() -> None:
 
 
 def test_a_cpu_holds_actor_and_sampler_at_the_same_time() -> None:
-    changes = {"device": "cpu", "devices": 2, "precision": "float32", "sampler": "transformers"}
+    changes = {"device": "cpu", "devices": 2, "precision": "float32", "rollout_engine": "transformers"}
     found = estimated(of=THREE_B, **changes)
     terms = sizes(found.terms)
     assert terms["sampler's weights"] == ALL_OF_3B * 4
@@ -180,8 +180,12 @@ def test_a_cpu_holds_actor_and_sampler_at_the_same_time() -> None:
 
 def test_what_is_more_needs_more() -> None:
     """Nothing in an estimate falls where the work grows."""
-    least = estimated(4096, micro_batch=1)
-    for changes in ({"micro_batch": 2}, {"checkpointing": False}, {"response_length": 4096}):
+    least = estimated(4096, micro_batch_size_per_device=1)
+    for changes in (
+        {"micro_batch_size_per_device": 2},
+        {"gradient_checkpointing": False},
+        {"response_length": 4096},
+    ):
         assert estimated(4096, **changes).device_gib > least.device_gib
     assert estimated(8192).device_gib > least.device_gib
     assert estimated(4096, devices=16).device_gib < least.device_gib
@@ -219,7 +223,9 @@ def test_gpus_that_are_named_must_be_there_and_be_large_enough() -> None:
 
 
 def test_every_way_out_that_can_be_typed_makes_the_estimate_smaller() -> None:
-    config = settings(micro_batch=4, checkpointing=False, kl=0.1, keep=3, sampler_memory=0.3)
+    config = settings(
+        micro_batch_size_per_device=4, gradient_checkpointing=False, kl_loss_coef=0.1, save_total_limit=3, sampler_memory=0.3
+    )
     before = estimate_rl.estimate(config, base(), 8192, 6400)
     for term in (*before.terms, *before.host, *(before.disk or ())):
         cure = fits.cure(term.name, config)

@@ -52,7 +52,7 @@ def write(run: Run, **about: Any) -> None:
         ({"adapter": "/gone"}, 3, "mine was begun with /gone/adapter_config.json, which is gone"),
         ({"data": "/gone.json"}, 3, "mine was begun with /gone.json, which is gone"),
         ({"python": "/gone"}, 4, "virc env create sft --device cpu"),
-        ({"settings": {"batch": []}}, 3, "not of this version of virc"),
+        ({"settings": {"train_batch_size": []}}, 3, "not of this version of virc"),
         ({"kind": "unknown"}, 3, "not of this version of virc"),
         ({"kind": "runs"}, 3, "not of this version of virc"),
     ],

@@ -50,7 +50,7 @@ def test_long_rows_are_refused_with_ways_out_that_lead_out(rows: Path) -> None:
     shrunk = check(request(rows, cutoff=cutoff, max_pixels=small))
     assert shrunk.longest <= cutoff
     assert shrunk.shrunk > 0
-    assert "overlong=drop" in hint
+    assert "filter_overlong=true" in hint
 
 
 def test_no_max_pixels_is_promised_where_the_text_alone_is_too_long(rows: Path) -> None:
@@ -65,7 +65,7 @@ def test_dropping_leaves_a_dataset_of_the_other_rows(rows: Path, tmp_path: Path,
     tokens = [each.tokens for each in by_row(file)]
     cutoff = sorted(tokens)[COUNT // 2]
     fitting = [count for count in tokens if count <= cutoff]
-    found = check(request(file, cutoff=cutoff, overlong="drop", folder=tmp_path / "fewer"))
+    found = check(request(file, cutoff=cutoff, filter_overlong=True, folder=tmp_path / "fewer"))
     assert (found.rows, found.dropped) == (len(fitting), COUNT - len(fitting))
     assert (found.longest, found.total) == (max(fitting), sum(fitting))
     assert (found.file.parent, found.file.suffix) == (tmp_path / "fewer", file.suffix)
@@ -85,14 +85,14 @@ def test_dropping_leaves_a_dataset_of_the_other_rows(rows: Path, tmp_path: Path,
 
 
 def test_nothing_is_written_where_all_rows_fit(rows: Path, tmp_path: Path) -> None:
-    found = check(request(rows, overlong="drop", folder=tmp_path / "fewer"))
+    found = check(request(rows, filter_overlong=True, folder=tmp_path / "fewer"))
     assert found.file == rows
     assert not (tmp_path / "fewer").exists()
 
 
 def test_dropping_all_rows_is_an_error(rows: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"{COUNT} of {COUNT} rows"):
-        check(request(rows, cutoff=100, overlong="drop", folder=tmp_path / "fewer"))
+        check(request(rows, cutoff=100, filter_overlong=True, folder=tmp_path / "fewer"))
     assert not (tmp_path / "fewer").exists()
 
 
@@ -100,7 +100,7 @@ def test_a_probe_gets_the_longest_rows_that_fit(rows: Path, tmp_path: Path) -> N
     tokens = [each.tokens for each in by_row(rows)]
     cutoff = sorted(tokens)[-4]
     fitting = sorted((count for count in tokens if count <= cutoff), reverse=True)
-    asked = request(rows, cutoff=cutoff, overlong="drop", probe=5, folder=tmp_path / "probe")
+    asked = request(rows, cutoff=cutoff, filter_overlong=True, probe=5, folder=tmp_path / "probe")
     found = check(asked)
     assert (found.rows, found.total) == (5, sum(fitting[:5]))
     assert found.longest == fitting[0] == tokens[found.longest_rows[0] - 1]

@@ -147,7 +147,7 @@ def test_prompts_that_are_too_long_are_left_out_or_refused(rows: Path, tmp_path:
     assert some.longest <= limit
     assert len(written(some)) == some.rows
     assert [row["extra_info"]["index"] for row in written(some)] == list(range(some.rows))
-    strict = asked(rows / "rl.parquet", tmp_path / "none", prompt_length=limit, overlong="error")
+    strict = asked(rows / "rl.parquet", tmp_path / "none", prompt_length=limit, filter_overlong=False)
     with pytest.raises(DataError, match=f"longer than the prompt_length of {limit} tokens") as refused:
         check(strict)
     assert f"--set prompt_length={all_rows.longest}" in str(refused.value.hint)

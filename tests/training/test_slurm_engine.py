@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 PATIENCE = 900.0
 STAGE = (
     *("train", "tiny", "--stage", "instruct", "--launcher", "slurm", "--site", "site.yaml"),
-    *("--set", "nodes=2", "--set", "zero=3", "--set", "steps=10", "--set", "save=1000"),
+    *("--set", "nodes=2", "--set", "zero=3", "--set", "steps=10", "--set", "save_steps=1000"),
 )
 
 

@@ -58,9 +58,9 @@ def test_gpus_are_counted_before_gigabytes_are_installed(
         (["--stage", "instruct", "--with", "3c"], 2, "no overlay '3c'"),
         (["--stage", "instruct", "--with", "3b,fixed"], 3, "overlay 3b sets base"),
         (["--stage", "instruct", "--set", "lerning_rate=1"], 3, "did you mean 'learning_rate'?"),
-        (["--stage", "instruct", "--set", "engine.warmup_stepz=1"], 3, "warmup"),
+        (["--stage", "instruct", "--set", "engine.warmup_stepz=1"], 3, "warmup_ratio"),
         (["--stage", "instruct", "--set", "engine.learning_rate=1"], 3, "learning_rate"),
-        (["--stage", "instruct", "--set", "batch=30"], 3, "--set batch=32"),
+        (["--stage", "instruct", "--set", "train_batch_size=30"], 3, "--set train_batch_size=32"),
         (
             ["tiny", "--stage", "instruct", "--set", "devices=2"],
             3,

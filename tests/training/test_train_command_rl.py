@@ -149,22 +149,22 @@ def test_a_mistake_is_one_sentence(words: list[str], code: int, said: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("words", "validation", "validate"),
+    ("words", "validation", "test_freq"),
     [
         ([], None, None),
-        (["validate=50", "validation=val.parquet"], "val.parquet", 50),
+        (["test_freq=50", "validation=val.parquet"], "val.parquet", 50),
         (["validation=val.parquet"], "val.parquet", 9999),
     ],
 )
 def test_rows_of_ones_own_are_not_validated_on_the_systems(
-    words: list[str], validation: str | None, validate: int | None
+    words: list[str], validation: str | None, test_freq: int | None
 ) -> None:
     from virc_cli.training import begin
     from virc_cli.training.begin import Wanted
 
     wanted = Wanted(system="virc", stage="rl", data=Path("mine.jsonl"), assignments=tuple(words))
     config = begin.settings(wanted).config
-    assert (config.validation, config.validate) == (validation, validate)  # type: ignore[union-attr]
+    assert (config.validation, config.test_freq) == (validation, test_freq)  # type: ignore[union-attr]
     without = begin.settings(Wanted(system="virc", stage="rl")).config
     assert "CRUX" in (without.validation or "")  # type: ignore[union-attr]
 

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 ROWS = 48
 BASE = PACKAGE / "tiny-base"
-STEPS = ("--set", "steps=10", "--set", "save=4")
+STEPS = ("--set", "steps=10", "--set", "save_steps=4")
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,16 @@ def test_a_run_killed_and_stopped_and_resumed_is_the_run_that_nothing_interrupte
 def test_two_processes_share_the_optimizer_save_when_their_launcher_is_killed_and_go_on(
     workspace: Path,
 ) -> None:
-    steps = ("--set", "steps=30", "--set", "save=60", "--set", "learning_rate=1e-3", "--name", "orphans")
+    steps = (
+        "--set",
+        "steps=30",
+        "--set",
+        "save_steps=60",
+        "--set",
+        "learning_rate=1e-3",
+        "--name",
+        "orphans",
+    )
     process = workspaces.start(workspace, "train", "tiny", "--stage", "instruct", "--with", "2x", *steps)
     run = Run(workspace / "runs" / "orphans")
     workspaces.until_step(process, run.folder, 3)
@@ -144,7 +153,7 @@ def one_mark_more(row: dict[str, Any]) -> None:
     ("spoil", "words", "said"),
     [
         (one_mark_more, (), "marks"),
-        (None, ("--set", "cutoff=200"), "cutoff"),
+        (None, ("--set", "cutoff_len=200"), "cutoff"),
         (None, ("--set", "max_pixels=10000"), "max_pixels"),
     ],
 )

@@ -142,7 +142,7 @@ def test_verl_composes_and_validates_every_golden_file(tmp_path: Path) -> None:
     found = composed(tmp_path, [plan.files[stage_plans.settings(plan)] for plan in planned])
     for resolved, plan, each in zip(stages, planned, found, strict=True):
         # A reference model is held where the loss weighs the distance to it, and nowhere else.
-        assert (each["critic"], each["reference"]) == (False, resolved.config.kl > 0)
+        assert (each["critic"], each["reference"]) == (False, resolved.config.kl_loss_coef > 0)
         for name, value in stage_plans.engine_keys(plan).items():
             assert nested.at(each["config"], tuple(name.split("."))) == value, name
 

@@ -43,18 +43,18 @@ def config(**given: Any) -> Config:
 @pytest.mark.parametrize(
     ("given", "wanted"),
     [
-        ({"mean": "response"}, {f"{ACTOR}.loss_agg_mode": "seq-mean-token-mean", f"{ACTOR}.loss_scale_factor": None}),
+        ({"loss_agg_mode": "seq-mean-token-mean"}, {f"{ACTOR}.loss_agg_mode": "seq-mean-token-mean", f"{ACTOR}.loss_scale_factor": None}),
         (
-            {"mean": "constant", "response_length": 300},
+            {"loss_agg_mode": "seq-mean-token-sum-norm", "response_length": 300},
             {f"{ACTOR}.loss_agg_mode": "seq-mean-token-sum-norm", f"{ACTOR}.loss_scale_factor": 300},
         ),
-        ({"scale": False}, {"algorithm.norm_adv_by_std_in_grpo": False}),
+        ({"norm_adv_by_std": False}, {"algorithm.norm_adv_by_std_in_grpo": False}),
         ({"clip_low": 0.1, "clip_high": 0.3}, {f"{ACTOR}.clip_ratio_low": 0.1, f"{ACTOR}.clip_ratio_high": 0.3}),
         ({"entropy": 0.01}, {f"{ACTOR}.entropy_coeff": 0.01}),
         ({"max_grad_norm": 0.5}, {f"{ACTOR}.optim.clip_grad": 0.5, f"{ACTOR}.grad_clip": None}),
-        ({"warmup": 0.1}, {f"{ACTOR}.optim.lr_warmup_steps_ratio": 0.1}),
+        ({"warmup_ratio": 0.1}, {f"{ACTOR}.optim.lr_warmup_steps_ratio": 0.1}),
         (
-            {"kl": 0.02},
+            {"kl_loss_coef": 0.02},
             {
                 f"{ACTOR}.use_kl_loss": True, f"{ACTOR}.kl_loss_coef": 0.02,
                 "actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu": 1,
@@ -70,20 +70,20 @@ def config(**given: Any) -> Config:
         ({}, {f"{MODEL}.override_config.attn_implementation": "sdpa", PACKED: False}),
         ({"fidelity": "as_written"}, {f"{MODEL}.use_liger": True, f"{MODEL}.external_lib": verl.FREEZE}),
         ({"fidelity": "as_run"}, {f"{MODEL}.use_liger": None, f"{MODEL}.external_lib": None}),
-        ({"frozen": ("projector",)}, {f"{MODEL}.external_lib": verl.FREEZE}),
+        ({"frozen_modules": ("projector",)}, {f"{MODEL}.external_lib": verl.FREEZE}),
         (
             {"precision": "float32"},
             {f"{ACTOR}.fsdp_config.mixed_precision.param_dtype": "fp32", f"{ROLLOUT}.dtype": "float32"},
         ),
         ({"offload": False}, dict.fromkeys((f"{FSDP}.param_offload", f"{FSDP}.optimizer_offload"))),
         ({}, {f"{FSDP}.param_offload": True, f"{FSDP}.optimizer_offload": True}),
-        ({"sampler": "transformers"}, {f"{ROLLOUT}.name": "virc", f"{ROLLOUT}.gpu_memory_utilization": None}),
+        ({"rollout_engine": "transformers"}, {f"{ROLLOUT}.name": "virc", f"{ROLLOUT}.gpu_memory_utilization": None}),
         ({"max_images": 9}, {f"{ROLLOUT}.limit_images": 9}),
         (
             {"prompt_length": 100, "response_length": 28},
             {f"{ROLLOUT}.max_model_len": 128, f"{ROLLOUT}.max_num_batched_tokens": 128},
         ),
-        ({"validate": None}, {"data.val_max_samples": 1, "trainer.val_before_train": False, "trainer.test_freq": None}),
+        ({"test_freq": None}, {"data.val_max_samples": 1, "trainer.val_before_train": False, "trainer.test_freq": None}),
         ({"engine": {ACTOR: {"ppo_epochs": 2}}}, {f"{ACTOR}.ppo_epochs": 2}),
         (
             {"engine": {f"{verl.VLLM}.max_logprobs": 5}},
@@ -98,7 +98,7 @@ def test_a_setting_becomes_verls_key(given: dict[str, Any], wanted: dict[str, An
 
 def test_batches_with_groups_that_differ_are_drawn_by_the_sampler_of_batches() -> None:
     sampler = "trainer.v1.sampler.sampler_kwargs"
-    found = keys(config(dynamic_sampling=True, batch=16))
+    found = keys(config(dynamic_sampling=True, train_batch_size=16))
     assert found["algorithm.filter_groups.enable"] is True
     assert (found[f"{sampler}.filter_groups_metric"], found[f"{sampler}.train_batch_size"]) == ("reward", 16)
     assert not [name for name in keys(config()) if name.startswith((sampler, "algorithm.filter_groups"))]
@@ -111,7 +111,7 @@ def test_an_adapter_is_trained_on_the_language_model_and_goes_on_from_one() -> N
     assert found[f"{MODEL}.exclude_modules"] == r".*visual\..*"
     assert found[f"{MODEL}.lora_adapter_path"] == "/w/adapter"
     assert f"{MODEL}.lora.merge" not in found
-    assert keys(config(lora=lora, sampler="transformers"))[f"{MODEL}.lora.merge"] is True
+    assert keys(config(lora=lora, rollout_engine="transformers"))[f"{MODEL}.lora.merge"] is True
     named = keys(config(lora=msgspec.structs.replace(lora, targets=("q_proj",))))
     assert (named[f"{MODEL}.target_modules"], named.get(f"{MODEL}.exclude_modules")) == (["q_proj"], None)
 
@@ -125,7 +125,7 @@ def test_a_run_goes_on_from_the_checkpoint_it_is_given() -> None:
 
 
 def test_a_step_that_was_validated_is_not_validated_again_where_a_run_goes_on() -> None:
-    known = {"validation": "v", "validate": 5}
+    known = {"validation": "v", "test_freq": 5}
     place = {"validation": RUN / "data/validation.parquet"}
     assert "trainer.val_before_train" not in keys(config(**known), **place)
     again = keys(config(**known), **place, resume=RUN / "checkpoints/global_step_20", untried=False)
@@ -133,7 +133,7 @@ def test_a_step_that_was_validated_is_not_validated_again_where_a_run_goes_on() 
 
 
 def test_validation_looks_at_all_of_its_rows() -> None:
-    found = keys(config(validation="v", validate=5), validation=RUN / "data/validation.parquet")
+    found = keys(config(validation="v", test_freq=5), validation=RUN / "data/validation.parquet")
     assert (found["data.val_files"], found["trainer.test_freq"]) == ("/w/runs/r/data/validation.parquet", 5)
     assert not {"data.val_max_samples", "trainer.val_before_train"} & found.keys()
 
@@ -178,12 +178,20 @@ def test_the_engine_finds_a_users_code_and_knows_what_is_frozen() -> None:
 @pytest.mark.parametrize(
     ("given", "setting", "said"),
     [
-        ({"mini_batch": 48}, "mini_batch", "a batch of 64 prompts is no multiple of mini_batch 48"),
-        ({"mini_batch": 128}, "mini_batch", "a batch of 64 prompts is no multiple of mini_batch 128"),
         (
-            {"micro_batch": 3},
-            "micro_batch",
-            "64 x 8 replies (mini_batch x samples) are no multiple of the 24",
+            {"ppo_mini_batch_size": 48},
+            "ppo_mini_batch_size",
+            "a batch of 64 prompts is no multiple of ppo_mini_batch_size 48",
+        ),
+        (
+            {"ppo_mini_batch_size": 128},
+            "ppo_mini_batch_size",
+            "a batch of 64 prompts is no multiple of ppo_mini_batch_size 128",
+        ),
+        (
+            {"micro_batch_size_per_device": 3},
+            "micro_batch_size_per_device",
+            "64 x 8 replies (ppo_mini_batch_size x n) are no multiple of the 24",
         ),
         (
             {"devices": 6, "tensor_parallel": 4},
@@ -195,18 +203,18 @@ def test_the_engine_finds_a_users_code_and_knows_what_is_frozen() -> None:
         ({"device": "cpu"}, "offload", "offload spares the memory of GPUs"),
         ({"device": "cpu"}, "tensor_parallel", "a sampler on CPUs is not shared"),
         ({"device": "cpu", "attention": "fa2"}, "attention", "flash-attn needs a GPU"),
-        ({"device": "cpu", "liger": True}, "liger", "the kernels of liger need a GPU"),
+        ({"device": "cpu", "use_liger": True}, "use_liger", "the kernels of liger need a GPU"),
         ({"device": "cpu", "judge_gpus": 1}, "judge_gpus", "judge_gpus counts GPUs"),
-        ({"sampler": "transformers"}, "tensor_parallel", "the sampler transformers runs on one device"),
+        ({"rollout_engine": "transformers"}, "tensor_parallel", "the sampler transformers runs on one device"),
         ({"rollout": "multi_turn", "max_images": 16}, "max_images", "16 turns can show 16 images"),
         ({"rollout": "multi_turn", "response_length": 300}, "response_length", "do not fit into 300 tokens"),
         ({"clip_low": 1.0}, "clip_low", "cannot fall by 1 or more"),
-        ({"frozen": ("vision", "projector", "language")}, "frozen", "every part of the model is frozen"),
+        ({"frozen_modules": ("vision", "projector", "language")}, "frozen_modules", "every part of the model is frozen"),
         ({"lora": Lora(dropout=0.1)}, "lora", "verl trains adapters without dropout"),
-        ({"lora": Lora(), "frozen": ("language",)}, "frozen", "an adapter trains the language model"),
-        ({"validate": 5}, "validate", "validate is 5, and there are no rows to validate with"),
+        ({"lora": Lora(), "frozen_modules": ("language",)}, "frozen_modules", "an adapter trains the language model"),
+        ({"test_freq": 5}, "test_freq", "test_freq is 5, and there are no rows to validate with"),
         ({"validation": "v"}, "validation", "validation names rows that are never looked at"),
-        ({"validation": "v_{scale}", "validate": 5}, "validation", "scale"),
+        ({"validation": "v_{scale}", "test_freq": 5}, "validation", "scale"),
         ({"engine": {"trainer": {"use_v1": False}}}, "engine", "engine.trainer.use_v1 is not taken"),
     ],
 )
@@ -219,7 +227,7 @@ def test_settings_that_make_no_sense_together_are_named(
 
 
 def test_what_a_hint_says_helps() -> None:
-    given: dict[str, Any] = {"devices": 6, "tensor_parallel": 4, "batch": 48, "mini_batch": 48}
+    given: dict[str, Any] = {"devices": 6, "tensor_parallel": 4, "train_batch_size": 48, "ppo_mini_batch_size": 48}
     assert [fault.hint for fault in verl.faults(config(**given))] == ["tensor_parallel: 6"]
     assert not list(verl.faults(config(**{**given, "tensor_parallel": 6})))
 

@@ -128,7 +128,7 @@ def _given(wanted: Wanted, kind: str) -> dict[str, Any]:
 def _without_the_systems_validation(resolved: Resolved) -> Resolved:
     """Other rows are not validated on the system's own, which need not even lie here; those that are named stay."""
     of_system = {
-        name for name in ("validation", "validate") if resolved.origins.get(name) == resolved.system.name
+        name for name in ("validation", "test_freq") if resolved.origins.get(name) == resolved.system.name
     }
     if "validation" not in of_system:
         return resolved
@@ -164,10 +164,10 @@ def _preflight(
         source=source,
         base=base.folder,
         name=base.name,
-        cutoff=config.cutoff,
+        cutoff=config.cutoff_len,
         min_pixels=config.min_pixels,
         max_pixels=config.max_pixels,
-        overlong=config.overlong,
+        filter_overlong=config.filter_overlong,
         probe=probe,
         folder=folder,
         mixed_coordinates=config.mixed_coordinates,

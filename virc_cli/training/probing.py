@@ -48,7 +48,7 @@ def probe(wanted: Wanted, as_json: bool) -> None:
         measured = {"longest": longest, "seconds_a_step": seconds, "gib": gib, "estimated_gib": estimated}
         output.emit({"schema": SCHEMA, "rows_a_step": a_step, **measured, "error": None})
         return
-    what = f"{a_step} prompts, {config.samples} replies each" if resolved.kind == "rl" else f"{a_step} rows"
+    what = f"{a_step} prompts, {config.n} replies each" if resolved.kind == "rl" else f"{a_step} rows"
     output.line(f"longest row     {longest} tokens")
     output.line(f"a step          {seconds:.3g} s, of {what} at a time")
     output.line(f"memory          {gib:.3g} GiB, estimated {estimated:.3g}")
@@ -89,10 +89,10 @@ def _folder() -> Iterator[Path]:
 def _shortened(resolved: Resolved, rows: int) -> Resolved:
     """The same stage for two steps of few rows, with nothing saved or tried beside them."""
     config = resolved.config
-    changes: dict[str, Any] = {"steps": _STEPS, "batch": rows, "trackers": ()}
+    changes: dict[str, Any] = {"steps": _STEPS, "train_batch_size": rows, "trackers": ()}
     if resolved.kind == "rl":
         engine = {**config.engine, "trainer.save_freq": -1}
-        changes |= {"mini_batch": rows, "validation": None, "validate": None, "rollouts": None}
+        changes |= {"ppo_mini_batch_size": rows, "validation": None, "test_freq": None, "rollouts": None}
     else:
         engine = {**config.engine, "save_strategy": "no"}
         changes |= {"log_every": 1}

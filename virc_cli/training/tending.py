@@ -43,8 +43,8 @@ class Tender:
             self._done = sorted(folders(self._run).values()), dict(tried)
 
     def _old(self, found: Sequence[Checkpoint]) -> Sequence[Checkpoint]:
-        """Those beyond the setting `keep`, where the engine leaves that to us."""
-        keep = runs.info(self._run).settings.get("keep")
+        """Those beyond the setting `save_total_limit`, where the engine leaves that to us."""
+        keep = runs.info(self._run).settings.get("save_total_limit")
         return found[:-keep] if keep and format_of(self._run).KEEPS_ALL else ()
 
 

@@ -97,12 +97,12 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
     """What a demo is; a folder holds one.
 
     Args:
-        schema: `virc.demo.settings/2`; another one wherever the steps change.
+        schema: `virc.demo.settings/3`; another one wherever the steps change.
         full: the base is made from nothing, too.
         seed: of everything drawn and trained.
     """
 
-    schema: str = "virc.demo.settings/2"
+    schema: str = "virc.demo.settings/3"
     full: bool
     seed: int
     size: Size
@@ -196,7 +196,7 @@ def _drawn(demo: Demo, name: str, offset: int, count: int, *words: str) -> Step:
 
 def _trained(demo: Demo, name: str, start: str, says: str, stage: str | None = None) -> Step:
     stage = stage or name
-    tower = ("--set", "frozen=[]") if demo.size.tower and stage == "instruct" else ()
+    tower = ("--set", "frozen_modules=[]") if demo.size.tower and stage == "instruct" else ()
     line = (
         *("virc", "train", "tiny", "--stage", stage, "--from", start),
         *("--data", f"data/{name}/trajectories.json", *tower, *_CORES),
@@ -206,7 +206,7 @@ def _trained(demo: Demo, name: str, start: str, says: str, stage: str | None = N
 
 
 def _reinforced(demo: Demo) -> Step:
-    sizes = {"steps": demo.size.steps, "batch": demo.size.prompts, "mini_batch": demo.size.prompts}
+    sizes = {"steps": demo.size.steps, "train_batch_size": demo.size.prompts, "ppo_mini_batch_size": demo.size.prompts}
     settings = [word for name, value in sizes.items() for word in ("--set", f"{name}={value}")]
     line = (
         *("virc", "train", "tiny", "--stage", "rl", "--with", "multi-turn", "--from", "practice"),

@@ -1,12 +1,14 @@
 """The interface of a tool: a call, the view it is checked against, and the result of the check."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
-from PIL import Image
 
 from virc.reasoning.protocol import BoxForm, Coordinates
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 AnyTool = TypeVar("AnyTool")
 
@@ -66,7 +68,7 @@ class Tool(Protocol):
     def check(self, arguments: Mapping[str, object], view: View) -> Checked:
         """The checked call; raises ToolError where no reading of the call makes sense."""
 
-    def apply(self, call: Call, source: Image.Image) -> Image.Image:
+    def apply(self, call: Call, source: "Image.Image") -> "Image.Image":
         """The image that the call makes of its source."""
 
 

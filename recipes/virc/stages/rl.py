@@ -30,30 +30,30 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
             `multi_turn`: each row is a problem, and the model solves it with its tools.
         sources: systems beside the stage's own, for `multi_turn`: a row whose `data_source` is the name of one is put
             in its words, solved with its tools in as many turns as its own stage has, and rewarded as it says.
-        sampler: what writes the rollouts: vLLM, or transformers in the process, which is slower and needs nothing.
+        rollout_engine: what writes the rollouts: vLLM, or transformers in the process, which is slower and needs nothing.
         fidelity: `as_run`: what the published program does: it trains the vision tower and fuses no kernels;
             `as_written`: what its script says: the tower is frozen, and liger is on.
-        frozen: parts of the model that stay as they are; None: as `fidelity` says.
-        liger: fused kernels; None: as `fidelity` says, where there is a GPU.
+        frozen_modules: parts of the model that stay as they are; None: as `fidelity` says.
+        use_liger: fused kernels; None: as `fidelity` says, where there is a GPU.
         learning_rate: constant.
-        warmup: share of all steps over which it rises.
+        warmup_ratio: share of all steps over which it rises.
         epochs: passes over the data.
         steps: optimizer steps instead of `epochs`.
-        batch: prompts a step.
-        mini_batch: prompts an update of the weights; a batch of several is partly off-policy.
-        micro_batch: replies a device takes at a time.
-        samples: replies to each prompt: the group whose rewards are compared.
+        train_batch_size: prompts a step.
+        ppo_mini_batch_size: prompts an update of the weights; a batch of several is partly off-policy.
+        micro_batch_size_per_device: replies a device takes at a time.
+        n: replies to each prompt: the group whose rewards are compared.
         temperature, top_p: of the rollouts. `top_k`: 0 is off.
         prompt_length: longest prompt in tokens, images included.
         response_length: longest response in tokens; of several turns together, what tools show included.
         max_turns: units of a solution, for `multi_turn`.
-        overlong: what to do about longer prompts: refuse to start, or leave them out.
+        filter_overlong: leave out longer prompts; else the stage is refused.
         max_pixels: pixels that an image is shown with at most; it lowers the base's own limit.
         clip_low, clip_high: how far the probability ratio may fall or rise before it is clipped.
-        mean: of the loss: over all tokens, over the responses of a token mean each, or of their sums over a fixed
-            length (Dr. GRPO).
-        scale: divide an advantage by the standard deviation of its group.
-        kl: weight of the distance to the base in the loss; 0 is none, and no reference model is held. With an adapter
+        loss_agg_mode: mean of the loss: over all tokens; over responses, each its token mean; or over responses, each its
+            sum divided by `response_length` (Dr. GRPO).
+        norm_adv_by_std: divide an advantage by the standard deviation of its group.
+        kl_loss_coef: weight of the distance to the base in the loss; 0 is none, and no reference model is held. With an adapter
             the base is the weights without it, also where the adapter was trained before.
         entropy: weight of the entropy in the loss.
         dynamic_sampling: draw again until a batch is full of groups whose rewards differ.
@@ -61,7 +61,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         lora: train an adapter instead of the weights.
         precision: of the forward pass.
         attention: `sdpa` is PyTorch's own, `fa2` needs flash-attn in the environment and takes no padding along.
-        checkpointing: recompute activations in the backward pass: less memory, about a third more time.
+        gradient_checkpointing: recompute activations in the backward pass: less memory, about a third more time.
         offload: weights and optimizer wait in main memory while the rollouts are written.
         tensor_parallel: devices that share one copy of the sampler.
         sampler_memory: share of a device's memory that vLLM takes.
@@ -71,9 +71,9 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         nodes: machines.
         gpus: numbers of the GPUs that are taken on each node; None: the first ones.
         judge_gpus: GPUs that the judge takes beside the policy's; they count in what the stage needs.
-        save: steps between checkpoints.
-        keep: newest checkpoints to keep beside the best; None: all. Resume state stays with the newest two only.
-        validate: steps between validations; None: never.
+        save_steps: steps between checkpoints.
+        save_total_limit: newest checkpoints to keep beside the best; None: all. Resume state stays with the newest two only.
+        test_freq: steps between validations; None: never.
         rollouts: steps between two that leave their rollouts as traces in the run's folder; None: none does.
         stop_on: signs of ill health that end the run.
         reward: what replies are rewarded for; it goes over the system's.
@@ -85,38 +85,38 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     validation: str | None = None
     rollout: Literal["per_cru", "multi_turn"] = "per_cru"
     sources: tuple[str, ...] = ()
-    sampler: Literal["vllm", "transformers"] = "vllm"
+    rollout_engine: Literal["vllm", "transformers"] = "vllm"
     fidelity: Literal["as_run", "as_written"] = "as_run"
-    frozen: tuple[Part, ...] | None = None
-    liger: bool | None = None
+    frozen_modules: tuple[Part, ...] | None = None
+    use_liger: bool | None = None
     learning_rate: Positive = 1e-6
-    warmup: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    warmup_ratio: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     epochs: Count = 1
     steps: Count | None = None
-    batch: Count = 64
-    mini_batch: Count = 64
-    micro_batch: Count = 1
-    samples: Annotated[int, Meta(ge=2)] = 8
+    train_batch_size: Count = 64
+    ppo_mini_batch_size: Count = 64
+    micro_batch_size_per_device: Count = 1
+    n: Annotated[int, Meta(ge=2)] = 8
     temperature: Positive = 1.0
     top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
     top_k: Annotated[int, Meta(ge=0)] = 0
     prompt_length: Count = 8_192
     response_length: Count = 512
     max_turns: Count = 16
-    overlong: Literal["error", "drop"] = "drop"
+    filter_overlong: bool = True
     max_pixels: Count = 12_845_056
     clip_low: Positive = 0.2
     clip_high: Positive = 0.28
-    mean: Literal["token", "response", "constant"] = "token"
-    scale: bool = True
-    kl: NotNegative = 0.0
+    loss_agg_mode: Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum-norm"] = "token-mean"
+    norm_adv_by_std: bool = True
+    kl_loss_coef: NotNegative = 0.0
     entropy: float = 0.0
     dynamic_sampling: bool = False
     max_grad_norm: Positive = 1.0
     lora: Lora | None = None
     precision: Literal["bf16", "float32"] = "bf16"
     attention: Literal["sdpa", "fa2"] = "sdpa"
-    checkpointing: bool = True
+    gradient_checkpointing: bool = True
     offload: bool = True
     tensor_parallel: Count = 4
     sampler_memory: Annotated[float, Meta(gt=0, lt=1)] = 0.6
@@ -126,9 +126,9 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     nodes: Count = 1
     gpus: tuple[Annotated[int, Meta(ge=0)], ...] | None = None
     judge_gpus: Annotated[int, Meta(ge=0)] = 0
-    save: Count = 10
-    keep: Count | None = None
-    validate: Count | None = None
+    save_steps: Count = 10
+    save_total_limit: Count | None = None
+    test_freq: Count | None = None
     rollouts: Count | None = 10
     stop_on: tuple[Health, ...] = ()
     reward: Reward = Reward()
@@ -145,17 +145,17 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return self.validation and filled(self.validation, self.variant, "validation")
 
     @property
-    def stays(self) -> tuple[Part, ...]:
+    def frozen(self) -> tuple[Part, ...]:
         """The parts of the model that are frozen."""
-        if self.frozen is not None:
-            return self.frozen
+        if self.frozen_modules is not None:
+            return self.frozen_modules
         return ("vision",) if self.fidelity == "as_written" else ()
 
     @property
-    def fused(self) -> bool:
+    def liger(self) -> bool:
         """Whether liger's kernels are used."""
-        if self.liger is not None:
-            return self.liger
+        if self.use_liger is not None:
+            return self.use_liger
         return self.fidelity == "as_written" and self.device == "cuda"
 
 
@@ -176,19 +176,19 @@ _Said = Iterator[tuple[str, str, str]]
 
 def _of_batches(config: Config) -> _Said:
     """verl fills up what cannot be divided with made-up replies, which count in the loss's mean."""
-    if config.batch % config.mini_batch:
+    if config.train_batch_size % config.ppo_mini_batch_size:
         yield (
-            "mini_batch",
-            f"a batch of {config.batch} prompts is no multiple of mini_batch {config.mini_batch}",
-            f"mini_batch: {config.batch}",
+            "ppo_mini_batch_size",
+            f"a batch of {config.train_batch_size} prompts is no multiple of ppo_mini_batch_size {config.ppo_mini_batch_size}",
+            f"ppo_mini_batch_size: {config.train_batch_size}",
         )
-    at_a_time = config.micro_batch * config.devices * config.nodes
-    if config.mini_batch * config.samples % at_a_time:
+    at_a_time = config.micro_batch_size_per_device * config.devices * config.nodes
+    if config.ppo_mini_batch_size * config.n % at_a_time:
         yield (
-            "micro_batch",
-            f"{config.mini_batch} x {config.samples} replies (mini_batch x samples) are no multiple of the "
-            f"{at_a_time} that are taken at a time (micro_batch x devices x nodes)",
-            "micro_batch: 1, or other devices",
+            "micro_batch_size_per_device",
+            f"{config.ppo_mini_batch_size} x {config.n} replies (ppo_mini_batch_size x n) are no multiple of the "
+            f"{at_a_time} that are taken at a time (micro_batch_size_per_device x devices x nodes)",
+            "micro_batch_size_per_device: 1, or other devices",
         )
 
 
@@ -212,8 +212,8 @@ def _of_cpu(config: Config) -> _Said:
         return
     if config.attention == "fa2":
         yield "attention", "flash-attn needs a GPU, and device is cpu", "attention: sdpa"
-    if config.fused:
-        yield "liger", "the kernels of liger need a GPU, and device is cpu", "liger: false"
+    if config.liger:
+        yield "use_liger", "the kernels of liger need a GPU, and device is cpu", "use_liger: false"
     if config.offload:
         yield "offload", "offload spares the memory of GPUs, and device is cpu", "offload: false"
     if config.tensor_parallel > 1:
@@ -225,7 +225,7 @@ def _of_cpu(config: Config) -> _Said:
 
 
 def _of_sampling(config: Config) -> _Said:
-    if config.sampler == "transformers" and config.tensor_parallel > 1:
+    if config.rollout_engine == "transformers" and config.tensor_parallel > 1:
         yield "tensor_parallel", "the sampler transformers runs on one device", "tensor_parallel: 1"
     if config.clip_low >= 1:
         yield "clip_low", "the probability ratio cannot fall by 1 or more", "clip_low: 0.2"
@@ -253,25 +253,25 @@ _TURN = 32
 
 
 def _of_model(config: Config) -> _Said:
-    if {*config.stays} == {*get_args(Part)}:
-        yield "frozen", "every part of the model is frozen, so nothing is trained", "frozen: [vision]"
+    if {*config.frozen} == {*get_args(Part)}:
+        yield "frozen_modules", "every part of the model is frozen, so nothing is trained", "frozen_modules: [vision]"
     if config.lora:
         if config.lora.dropout:
             yield "lora", "verl trains adapters without dropout", "lora.dropout: 0"
-        if "language" in config.stays:
-            yield "frozen", "an adapter trains the language model, which frozen names", "frozen: [vision]"
+        if "language" in config.frozen:
+            yield "frozen_modules", "an adapter trains the language model, which frozen_modules names", "frozen_modules: [vision]"
 
 
 def _of_run(config: Config) -> _Said:
-    if config.validate and not config.validation:
+    if config.test_freq and not config.validation:
         yield (
-            "validate",
-            f"validate is {config.validate}, and there are no rows to validate with",
-            "validation: FILE, or validate: null",
+            "test_freq",
+            f"test_freq is {config.test_freq}, and there are no rows to validate with",
+            "validation: FILE, or test_freq: null",
         )
-    if config.validation and not config.validate:
+    if config.validation and not config.test_freq:
         yield (
             "validation",
-            "validation names rows that are never looked at, since validate is not set",
-            "validate: 10",
+            "validation names rows that are never looked at, since test_freq is not set",
+            "test_freq: 10",
         )

@@ -58,30 +58,30 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         variant: words for the {…} in `data`, so that overlays can choose one each.
         learning_rate: at its peak.
         schedule: how it falls after the warm-up.
-        warmup: share of all steps over which it rises.
+        warmup_ratio: share of all steps over which it rises.
         epochs: passes over the data.
         steps: optimizer steps instead of `epochs`.
-        batch: rows an optimizer step, over all devices of all nodes.
-        micro_batch: rows a device takes at a time.
+        train_batch_size: rows an optimizer step, over all devices of all nodes.
+        micro_batch_size_per_device: rows a device takes at a time.
         max_grad_norm: longest gradient; longer ones are shortened to it.
-        cutoff: longest row in tokens, images included.
-        overlong: what to do about longer rows: refuse to start, or leave them out.
+        cutoff_len: longest row in tokens, images included.
+        filter_overlong: leave out longer rows; else the stage is refused.
         mixed_coordinates: take rows whose boxes are in units that the base was not trained to write.
-        min_pixels, max_pixels: pixels an image is shown with; `max_pixels` and `cutoff` move together.
-        frozen: parts of the model that stay as they are.
+        min_pixels, max_pixels: pixels an image is shown with; `max_pixels` and `cutoff_len` move together.
+        frozen_modules: parts of the model that stay as they are.
         lora: train an adapter instead of the weights.
         precision: of the forward pass; `bf16` needs half the memory of `float32` for activations.
         attention: `sdpa` is PyTorch's own, `fa2` needs flash-attn in the environment.
-        liger: fused kernels, among them a cross-entropy that never holds all logits.
-        checkpointing: recompute activations in the backward pass: less memory, about a third more time.
+        use_liger: fused kernels, among them a cross-entropy that never holds all logits.
+        gradient_checkpointing: recompute activations in the backward pass: less memory, about a third more time.
         zero: DeepSpeed ZeRO stage; 3 spreads weights, gradients and optimizer over the devices. 0: none.
         offload: ZeRO keeps optimizer and weights in main memory: far less GPU memory, far slower.
         device: where it runs.
         devices: processes a node, one for each GPU.
         nodes: machines.
         loaders: processes that read images, for each device.
-        save: optimizer steps between checkpoints, or `epoch`.
-        keep: newest checkpoints to keep; None: all. Resume state stays with the newest two only.
+        save_steps: optimizer steps between checkpoints, or `epoch`.
+        save_total_limit: newest checkpoints to keep; None: all. Resume state stays with the newest two only.
         log_every: optimizer steps between two lines of metrics.
         trackers: where LLaMA-Factory also reports: tensorboard, wandb, swanlab.
         seed: of the order of rows and of dropout.
@@ -90,31 +90,31 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     learning_rate: Annotated[float, Meta(gt=0)]
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    warmup_ratio: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     epochs: Annotated[float, Meta(gt=0)] = 1.0
     steps: Count | None = None
-    batch: Count = 64
-    micro_batch: Count = 1
+    train_batch_size: Count = 64
+    micro_batch_size_per_device: Count = 1
     max_grad_norm: Annotated[float, Meta(gt=0)] = 1.0
-    cutoff: Count = 65_536
-    overlong: Literal["error", "drop"] = "error"
+    cutoff_len: Count = 65_536
+    filter_overlong: bool = False
     mixed_coordinates: bool = False
     min_pixels: Count = 3_136
     max_pixels: Count = 12_845_056
-    frozen: tuple[Part, ...] = ("vision", "projector")
+    frozen_modules: tuple[Part, ...] = ("vision", "projector")
     lora: Lora | None = None
     precision: Literal["bf16", "float32"] = "bf16"
     attention: Literal["sdpa", "fa2"] = "sdpa"
-    liger: bool = True
-    checkpointing: bool = True
+    use_liger: bool = True
+    gradient_checkpointing: bool = True
     zero: Literal[0, 2, 3] = 3
     offload: bool = False
     device: Literal["cuda", "cpu"] = "cuda"
     devices: Count = 8
     nodes: Count = 1
     loaders: Annotated[int, Meta(ge=0)] = 8
-    save: Count | Literal["epoch"] = "epoch"
-    keep: Count | None = None
+    save_steps: Count | Literal["epoch"] = "epoch"
+    save_total_limit: Count | None = None
     log_every: Count = 10
     trackers: tuple[Literal["tensorboard", "wandb", "swanlab"], ...] = ()
     seed: Annotated[int, Meta(ge=0)] = 42
@@ -123,7 +123,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     @property
     def at_a_time(self) -> int:
         """Rows that all devices of all nodes take at a time."""
-        return self.micro_batch * self.devices * self.nodes
+        return self.micro_batch_size_per_device * self.devices * self.nodes
 
     def accumulation(self) -> int:
         """Micro-batches whose gradients a device adds up for one optimizer step.
@@ -131,18 +131,18 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         Raises:
             ConfigError: the batch is no multiple of what all devices take at a time.
         """
-        if self.batch % self.at_a_time:
+        if self.train_batch_size % self.at_a_time:
             raise ConfigError(
-                f"a batch of {self.batch} rows is no multiple of the {self.at_a_time} that are taken at a time "
-                "(micro_batch x devices x nodes)",
-                f"--set batch={max(1, round(self.batch / self.at_a_time)) * self.at_a_time}",
+                f"a batch of {self.train_batch_size} rows is no multiple of the {self.at_a_time} that are taken at a time "
+                "(micro_batch_size_per_device x devices x nodes)",
+                f"--set train_batch_size={max(1, round(self.train_batch_size / self.at_a_time)) * self.at_a_time}",
             )
-        return self.batch // self.at_a_time
+        return self.train_batch_size // self.at_a_time
 
 
 def contradictions(config: Config) -> Iterator[Fault]:
     """Settings that each are fine and together make no sense, by the setting to change."""
-    for setting, check in (("data", StageConfig.data_name), ("batch", Config.accumulation)):
+    for setting, check in (("data", StageConfig.data_name), ("train_batch_size", Config.accumulation)):
         try:
             check(config)
         except ConfigError as error:
@@ -160,8 +160,8 @@ def _nonsense(config: Config) -> Iterator[tuple[str, str, str]]:
             yield "zero", "several processes on CPUs cannot be resumed without DeepSpeed ZeRO", "zero: 3"
         if config.offload:
             yield "offload", "offload spares the memory of GPUs, and device is cpu", "offload: false"
-        if config.liger:
-            yield "liger", "the kernels of liger need a GPU, and device is cpu", "liger: false"
+        if config.use_liger:
+            yield "use_liger", "the kernels of liger need a GPU, and device is cpu", "use_liger: false"
         if config.attention == "fa2":
             yield "attention", "flash-attn needs a GPU, and device is cpu", "attention: sdpa"
     if config.min_pixels > config.max_pixels:
@@ -170,9 +170,9 @@ def _nonsense(config: Config) -> Iterator[tuple[str, str, str]]:
             f"min_pixels {config.min_pixels} is over max_pixels {config.max_pixels}",
             "min_pixels: 3136",
         )
-    if {*config.frozen} == {*get_args(Part)}:
+    if {*config.frozen_modules} == {*get_args(Part)}:
         yield (
-            "frozen",
+            "frozen_modules",
             "every part of the model is frozen, so nothing is trained",
-            "frozen: [vision, projector]",
+            "frozen_modules: [vision, projector]",
         )

@@ -289,6 +289,6 @@ def place_of(info: Info, run: Run, attempt: int) -> Place:
 
 def _is_untried(run: Run, info: Info, step: int) -> bool:
     """Whether a step was to be validated and was not: verl saves first, and may be ended before it has validated."""
-    every: int = info.settings.get("validate") or 0
+    every: int = info.settings.get("test_freq") or 0
     tried = (each.step == step and each.validation is not None for each in metrics(run))
     return every > 0 and step % every == 0 and not any(tried)

@@ -6,16 +6,16 @@ from virc.engines.changed import Reasons
 
 _OURS: Mapping[str, str] = {
     "model_name_or_path": "base", "adapter_name_or_path": "base", "finetuning_type": "lora",
-    "freeze_vision_tower": "frozen", "freeze_multi_modal_projector": "frozen", "freeze_language_model": "frozen",
+    "freeze_vision_tower": "frozen_modules", "freeze_multi_modal_projector": "frozen_modules", "freeze_language_model": "frozen_modules",
     "lora_rank": "lora.rank", "lora_alpha": "lora.alpha", "lora_dropout": "lora.dropout", "lora_target": "lora.targets",
-    "deepspeed": "zero", "dataset": "data", "dataset_dir": "data", "media_dir": "data", "cutoff_len": "cutoff",
+    "deepspeed": "zero", "dataset": "data", "dataset_dir": "data", "media_dir": "data", "cutoff_len": "cutoff_len",
     "image_min_pixels": "min_pixels", "image_max_pixels": "max_pixels", "preprocessing_num_workers": "loaders",
-    "dataloader_num_workers": "loaders", "logging_steps": "log_every", "save_strategy": "save", "save_steps": "save",
-    "save_total_limit": "keep", "report_to": "trackers", "per_device_train_batch_size": "micro_batch",
-    "gradient_accumulation_steps": "batch", "learning_rate": "learning_rate", "num_train_epochs": "epochs",
-    "max_steps": "steps", "lr_scheduler_type": "schedule", "warmup_steps": "warmup", "warmup_ratio": "warmup",
+    "dataloader_num_workers": "loaders", "logging_steps": "log_every", "save_strategy": "save_steps", "save_steps": "save_steps",
+    "save_total_limit": "save_total_limit", "report_to": "trackers", "per_device_train_batch_size": "micro_batch_size_per_device",
+    "gradient_accumulation_steps": "train_batch_size", "learning_rate": "learning_rate", "num_train_epochs": "epochs",
+    "max_steps": "steps", "lr_scheduler_type": "schedule", "warmup_steps": "warmup_ratio", "warmup_ratio": "warmup_ratio",
     "bf16": "precision", "use_cpu": "device", "max_grad_norm": "max_grad_norm", "flash_attn": "attention",
-    "enable_liger_kernel": "liger", "disable_gradient_checkpointing": "checkpointing", "seed": "seed",
+    "enable_liger_kernel": "use_liger", "disable_gradient_checkpointing": "gradient_checkpointing", "seed": "seed",
 }  # fmt: skip
 _FIXED: Mapping[str, str] = {
     "stage": "a stage of kind sft is sft", "do_train": "a stage trains", "template": "it follows from the base",
@@ -32,7 +32,7 @@ OWN: Mapping[str, str] = {**_OURS, **_FIXED}
 
 _SEVERAL: Mapping[str, tuple[str, ...]] = {
     "dataset": ("data", "variant"),
-    "gradient_accumulation_steps": ("batch", "micro_batch", "devices", "nodes"),
+    "gradient_accumulation_steps": ("train_batch_size", "micro_batch_size_per_device", "devices", "nodes"),
 }
 """Keys that follow from several settings."""
 

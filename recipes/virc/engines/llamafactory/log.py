@@ -26,7 +26,7 @@ _START = 2**22  # bytes of a log's beginning in which all stands that it says be
 _CAUSES: tuple[tuple[str, str, str | None], ...] = (
     (r"OutOfMemoryError|out of memory", "the device ran out of memory",
      "lower cutoff and max_pixels, or train an adapter: --with lora; virc doctor says what fits"),
-    (r"No space left on device", "the disk is full", "make room, or keep fewer checkpoints: --set keep=1"),
+    (r"No space left on device", "the disk is full", "make room, or keep fewer checkpoints: --set save_total_limit=1"),
     (r"Image features and image tokens do not match", "a row longer than the cutoff lost image tokens",
      "raise cutoff, or lower max_pixels"),
     (r"Some (?:specified arguments|keys) are not used[^\n]*", "{0}", "virc systems check"),
@@ -170,7 +170,7 @@ def cause(log: Path, code: int | None) -> tuple[str, str | None]:
     if errors:
         return f"{errors[-1][0].rsplit('.', 1)[-1]}: {plain(errors[-1][1])}", None
     if code == -9:
-        return "it was killed, perhaps for want of memory", "free memory, or lower micro_batch and cutoff"
+        return "it was killed, perhaps for want of memory", "free memory, or lower micro_batch_size_per_device and cutoff_len"
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("$ ")]
     return f"exit code {code}: {plain(lines[-1]) if lines else 'it said nothing'}", None
 

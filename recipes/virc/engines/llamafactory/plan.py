@@ -112,16 +112,16 @@ def settings(config: Config, place: Place) -> dict[str, Any]:
         "stage": "sft",
         "do_train": True,
         "finetuning_type": "lora" if config.lora else "full",
-        "freeze_vision_tower": "vision" in config.frozen,
-        "freeze_multi_modal_projector": "projector" in config.frozen,
-        "freeze_language_model": "language" in config.frozen,
+        "freeze_vision_tower": "vision" in config.frozen_modules,
+        "freeze_multi_modal_projector": "projector" in config.frozen_modules,
+        "freeze_language_model": "language" in config.frozen_modules,
         **_lora(config),
         "deepspeed": str(place.files / DEEPSPEED) if config.zero else None,
         "dataset": place.dataset,
         "dataset_dir": str(place.files),
         "media_dir": str(place.media),
         "template": template(place.model_type),
-        "cutoff_len": config.cutoff,
+        "cutoff_len": config.cutoff_len,
         "overwrite_cache": True,
         "preprocessing_num_workers": 2 * config.loaders or None,
         "dataloader_num_workers": config.loaders,
@@ -132,20 +132,20 @@ def settings(config: Config, place: Place) -> dict[str, Any]:
         **_saving(config),
         "report_to": list(config.trackers) or "none",
         "include_num_input_tokens_seen": "non_padding",
-        "per_device_train_batch_size": config.micro_batch,
+        "per_device_train_batch_size": config.micro_batch_size_per_device,
         "gradient_accumulation_steps": config.accumulation(),
         "learning_rate": config.learning_rate,
         **({"max_steps": config.steps} if config.steps else {"num_train_epochs": config.epochs}),
         "lr_scheduler_type": "constant_with_warmup" if config.schedule == "constant" else config.schedule,
-        "warmup_steps": config.warmup,
+        "warmup_steps": config.warmup_ratio,
         "max_grad_norm": config.max_grad_norm,
         "bf16": config.precision == "bf16",
         # With DeepSpeed this key makes LLaMA-Factory see one process where there are several.
         "use_cpu": True if config.device == "cpu" and not config.zero else None,
         "ddp_timeout": 180_000_000,
         "flash_attn": config.attention,
-        "enable_liger_kernel": config.liger,
-        "disable_gradient_checkpointing": None if config.checkpointing else True,
+        "enable_liger_kernel": config.use_liger,
+        "disable_gradient_checkpointing": None if config.gradient_checkpointing else True,
         "seed": config.seed,
         "resume_from_checkpoint": str(resume_folder(config, place)) if place.resume else None,
         **config.engine,
@@ -203,7 +203,7 @@ def deepspeed(config: Config) -> dict[str, Any]:
 
 def needs(config: Config) -> dict[str, str]:
     """Packages that these settings need in the environment, each with the setting that can do without."""
-    found = {"liger-kernel": "liger=false"} if config.liger else {}
+    found = {"liger-kernel": "use_liger=false"} if config.use_liger else {}
     found |= {"deepspeed": "zero=0"} if config.zero else {}
     found |= {"flash-attn": "attention=sdpa"} if config.attention == "fa2" else {}
     return found | dict.fromkeys(config.trackers, "trackers=[]")
@@ -222,10 +222,10 @@ def _lora(config: Config) -> dict[str, Any]:
 
 def _saving(config: Config) -> dict[str, Any]:
     by_epoch = {"save_strategy": "epoch"}
-    by_steps = {"save_strategy": "steps", "save_steps": config.save}
+    by_steps = {"save_strategy": "steps", "save_steps": config.save_steps}
     return {
-        **(by_epoch if config.save == "epoch" else by_steps),
-        "save_total_limit": config.keep,
+        **(by_epoch if config.save_steps == "epoch" else by_steps),
+        "save_total_limit": config.save_total_limit,
         "save_only_model": False,
     }
 

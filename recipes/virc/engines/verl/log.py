@@ -113,7 +113,7 @@ def reader(info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes
 def steps(info: Info) -> int:
     """Optimizer steps of a run: as many as were asked for, else those of its epochs; verl leaves a last part out."""
     settings = info.settings
-    return int(settings["steps"] or info.rows // settings["batch"] * settings["epochs"])
+    return int(settings["steps"] or info.rows // settings["train_batch_size"] * settings["epochs"])
 
 
 def _parts(numbers: Mapping[str, float]) -> dict[str, float]:
@@ -150,12 +150,12 @@ _CAUSES: tuple[tuple[str, str, str | None], ...] = (
     (r"ray\.exceptions\.OutOfMemoryError|killed due to the node running low on memory",
      "Ray ended a process since the main memory was full", "smaller batches and fewer devices need less"),
     (r"OutOfMemoryError|CUDA out of memory", "a GPU ran out of memory",
-     "lower micro_batch, sampler_memory or response_length, or train an adapter: --with lora"),
+     "lower micro_batch_size_per_device, sampler_memory or response_length, or train an adapter: --with lora"),
     (r"No available memory for the cache blocks|KV cache is needed, which is larger than the available",
      "vLLM has no memory left for its cache", "raise sampler_memory, or lower prompt_length and response_length"),
     (r"[Tt]rain dataloader is empty|num_samples should be a positive integer value, but got num_samples=0",
-     "not enough rows are left for one batch", "lower batch, raise prompt_length, or give more rows"),
-    (r"No space left on device", "the disk is full", "make room, or keep fewer checkpoints: --set keep=1"),
+     "not enough rows are left for one batch", "lower train_batch_size, raise prompt_length, or give more rows"),
+    (r"No space left on device", "the disk is full", "make room, or keep fewer checkpoints: --set save_total_limit=1"),
     (r"Total available GPUs [\d.]+ is less than total desired GPUs [\d.]+",
      "Ray sees too few GPUs", "lower devices, or free the GPUs that others use"),
     (r"EADDRINUSE|[Aa]ddress already in use", "a port that it needs is taken", "start it again"),
@@ -176,7 +176,7 @@ _CARRIES = re.compile(
 _OURS = ("ConfigError", "DataError", "NetworkError", "SetupError", "EngineError")
 _KILLED = (
     "one of its processes was killed, perhaps for want of memory",
-    "free memory, or lower batch and micro_batch",
+    "free memory, or lower train_batch_size and micro_batch_size_per_device",
 )
 
 

@@ -70,10 +70,6 @@ VLLM = f"{ROLLOUT}.engine_kwargs.vllm"
 LOGICAL_CPUS = 16
 """CPUs that Ray believes in where there may be two: each of verl's dozen processes asks for one, and mostly waits."""
 
-MEANS: Mapping[str, str] = {
-    "token": "token-mean", "response": "seq-mean-token-mean", "constant": "seq-mean-token-sum-norm"
-}  # fmt: skip
-
 
 def check(given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
     """Keys that a user gives for verl, by their dotted names, as verl gets them.
@@ -157,7 +153,7 @@ def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[
 
 def needs(config: Config) -> dict[str, str]:
     """Packages that these settings need in the environment, each with the setting that can do without."""
-    found = {"liger-kernel": "liger=false"} if config.fused else {}
+    found = {"liger-kernel": "use_liger=false"} if config.liger else {}
     found |= {"flash-attn": "attention=sdpa"} if config.attention == "fa2" else {}
     return found | dict.fromkeys(config.trackers, "trackers=[]")
 
@@ -179,7 +175,7 @@ def environment(config: Config, place: Place) -> dict[str, str]:
         "SWANLAB_LOG_DIR": str(run / "swanlog") if "swanlab" in config.trackers else None,
         "VIRC_PATH": str(run / "code"),
         "VIRC_ROLLOUTS": f"{config.rollouts}:{run / 'rollouts'}" if config.rollouts else "",
-        "VIRC_FROZEN": ",".join(config.stays),
+        "VIRC_FROZEN": ",".join(config.frozen),
         "CUDA_VISIBLE_DEVICES": ",".join(map(str, config.gpus)) if config.gpus else None,
     }
     if config.device == "cpu":
@@ -208,7 +204,7 @@ def _data(config: Config, place: Place) -> dict[str, Any]:
             "train_files": str(place.data),
             "val_files": str(place.validation or place.data),
             "val_max_samples": None if place.validation else 1,
-            "train_batch_size": config.batch,
+            "train_batch_size": config.train_batch_size,
             "max_prompt_length": config.prompt_length,
             "max_response_length": config.response_length,
             "filter_overlong_prompts": False,
@@ -223,7 +219,7 @@ def _algorithm(config: Config) -> dict[str, Any]:
         {
             "adv_estimator": "grpo",
             "use_kl_in_reward": False,
-            "norm_adv_by_std_in_grpo": config.scale,
+            "norm_adv_by_std_in_grpo": config.norm_adv_by_std,
             "filter_groups.enable": config.dynamic_sampling,
         },
     )
@@ -237,7 +233,7 @@ def _model(config: Config, place: Place) -> dict[str, Any]:
         **_targets(config.lora),
         "lora_adapter_path": str(place.adapter) if place.adapter else None,
         # Only vLLM takes an adapter beside the weights.
-        "lora.merge": config.sampler == "transformers",
+        "lora.merge": config.rollout_engine == "transformers",
     }
     return _under(
         MODEL,
@@ -245,9 +241,9 @@ def _model(config: Config, place: Place) -> dict[str, Any]:
             "path": str(place.base),
             "override_config.attn_implementation": None if packed else "sdpa",
             "use_remove_padding": packed,
-            "enable_gradient_checkpointing": config.checkpointing,
-            "use_liger": config.fused,
-            "external_lib": FREEZE if config.stays else None,
+            "enable_gradient_checkpointing": config.gradient_checkpointing,
+            "use_liger": config.liger,
+            "external_lib": FREEZE if config.frozen else None,
             **(lora or {}),
         },
     )
@@ -264,28 +260,28 @@ def _actor(config: Config) -> dict[str, Any]:
     full = dict.fromkeys((f"mixed_precision.{part}_dtype" for part in ("param", "reduce", "buffer")), "fp32")
     precision = full if config.precision == "float32" else {}
     reference = {
-        "log_prob_micro_batch_size_per_gpu": config.micro_batch,
+        "log_prob_micro_batch_size_per_gpu": config.micro_batch_size_per_device,
         **_under("fsdp_config", precision),
     }
     actor = {
         "strategy": "fsdp2",
-        "ppo_mini_batch_size": config.mini_batch,
-        "ppo_micro_batch_size_per_gpu": config.micro_batch,
+        "ppo_mini_batch_size": config.ppo_mini_batch_size,
+        "ppo_micro_batch_size_per_gpu": config.micro_batch_size_per_device,
         "clip_ratio_low": config.clip_low,
         "clip_ratio_high": config.clip_high,
-        "loss_agg_mode": MEANS[config.mean],
-        "loss_scale_factor": config.response_length if config.mean == "constant" else None,
+        "loss_agg_mode": config.loss_agg_mode,
+        "loss_scale_factor": config.response_length if config.loss_agg_mode == "seq-mean-token-sum-norm" else None,
         "entropy_coeff": config.entropy,
-        "use_kl_loss": config.kl > 0,
-        "kl_loss_coef": config.kl or None,
+        "use_kl_loss": config.kl_loss_coef > 0,
+        "kl_loss_coef": config.kl_loss_coef or None,
         "optim.lr": config.learning_rate,
-        "optim.lr_warmup_steps_ratio": config.warmup,
+        "optim.lr_warmup_steps_ratio": config.warmup_ratio,
         "optim.clip_grad": config.max_grad_norm,
         "fsdp_config.param_offload": config.offload,
         "fsdp_config.optimizer_offload": config.offload,
         **_under("fsdp_config", precision),
     }
-    return {**_under(ACTOR, actor), **(_under("actor_rollout_ref.ref", reference) if config.kl else {})}
+    return {**_under(ACTOR, actor), **(_under("actor_rollout_ref.ref", reference) if config.kl_loss_coef else {})}
 
 
 def _rollout(config: Config, place: Place) -> dict[str, Any]:
@@ -302,16 +298,16 @@ def _rollout(config: Config, place: Place) -> dict[str, Any]:
     return _under(
         ROLLOUT,
         {
-            "name": "vllm" if config.sampler == "vllm" else "virc",
-            "n": config.samples,
+            "name": "vllm" if config.rollout_engine == "vllm" else "virc",
+            "n": config.n,
             "temperature": config.temperature,
             "top_p": config.top_p,
             "top_k": config.top_k or -1,
             "seed": config.seed,
             "dtype": "float32" if config.precision == "float32" else "bfloat16",
             "tensor_model_parallel_size": config.tensor_parallel,
-            "log_prob_micro_batch_size_per_gpu": config.micro_batch,
-            **(vllm if config.sampler == "vllm" else {}),
+            "log_prob_micro_batch_size_per_gpu": config.micro_batch_size_per_device,
+            **(vllm if config.rollout_engine == "vllm" else {}),
             "agent.default_agent_loop": LOOP["name"],
             "agent.agent_loop_config_path": str(place.files / AGENTS),
         },
@@ -353,9 +349,9 @@ def _trainer(config: Config, place: Place) -> dict[str, Any]:
             # An epoch is at least one step, so these epochs are enough.
             "total_epochs": config.steps or config.epochs,
             "total_training_steps": config.steps,
-            "save_freq": config.save,
-            "test_freq": config.validate or -1,
-            "val_before_train": config.validate is not None and place.untried,
+            "save_freq": config.save_steps,
+            "test_freq": config.test_freq or -1,
+            "val_before_train": config.test_freq is not None and place.untried,
             "resume_mode": "resume_path" if place.resume else "disable",
             "resume_from_path": str(place.resume) if place.resume else None,
             "default_local_dir": str(place.output),
@@ -368,7 +364,7 @@ def _sampler(config: Config) -> dict[str, Any]:
     """What gathers a batch; one that is not verl's own must be told by itself which groups are drawn again."""
     again = {
         "filter_groups_metric": "reward",
-        "train_batch_size": config.batch,
+        "train_batch_size": config.train_batch_size,
         "gen_batch_size": 1,
         "max_inflight_gen_batches": 1,
     }

@@ -59,9 +59,9 @@ class Work(msgspec.Struct, frozen=True):
         """
         parts = shape.parameters()
         if config.lora:
-            trained, frozen = shape.adapter(config.lora, config.frozen), sum(parts.values())
+            trained, frozen = shape.adapter(config.lora, config.frozen_modules), sum(parts.values())
         else:
-            trained = sum(count for part, count in parts.items() if part not in config.frozen)
+            trained = sum(count for part, count in parts.items() if part not in config.frozen_modules)
             frozen = sum(parts.values()) - trained
         vision = shape.vision
         one = config.max_pixels // (vision.patch_size**2 * vision.merged)
@@ -70,8 +70,8 @@ class Work(msgspec.Struct, frozen=True):
         casts = width == 2 and not config.zero and not config.lora
         return cls(
             config, shape, trained, frozen,
-            tokens=config.micro_batch * longest,
-            patches=config.micro_batch * images * vision.merged,
+            tokens=config.micro_batch_size_per_device * longest,
+            patches=config.micro_batch_size_per_device * images * vision.merged,
             devices=config.devices * config.nodes,
             width=width, residual=4 if casts else width, casts=casts,
         )  # fmt: skip
@@ -84,12 +84,12 @@ class Work(msgspec.Struct, frozen=True):
     @property
     def fused(self) -> bool:
         """Whether liger's kernels are used."""
-        return self.config.liger and self.shape.family in _LIGER
+        return self.config.use_liger and self.shape.family in _LIGER
 
     @property
     def longest(self) -> int:
         """Tokens of one row."""
-        return self.tokens // self.config.micro_batch
+        return self.tokens // self.config.micro_batch_size_per_device
 
     @property
     def frozen_bytes(self) -> int:
@@ -125,13 +125,13 @@ class Work(msgspec.Struct, frozen=True):
             mean: of a row.
         """
         parts, text = self.shape.parameters(), self.shape.text
-        again = 2 if self.config.checkpointing else 0
-        learns = "language" not in self.config.frozen and self.config.lora is None
+        again = 2 if self.config.gradient_checkpointing else 0
+        learns = "language" not in self.config.frozen_modules and self.config.lora is None
         language = (parts["language"] - text.vocab_size * text.hidden_size * (not self.shape.tied)) * tokens
         attention = 2 * text.num_hidden_layers * text.queries * mean * tokens / 2
         images = self.patches / self.tokens * tokens
         tower = 4 if self.vision_passes else 0
-        tower += 2 if "vision" not in self.config.frozen else 0
+        tower += 2 if "vision" not in self.config.frozen_modules else 0
         vision = (2 + tower) * parts["vision"] * images
         return ((6 if learns else 4) + again) * (language + attention) + vision
 
@@ -139,12 +139,12 @@ class Work(msgspec.Struct, frozen=True):
     def adapter_copies(self) -> int:
         """Bytes a token of one block: every layer with an adapter keeps a copy of its inputs for it."""
         lora = self.config.lora
-        return self.width * self.shape.adapter_inputs(lora, self.config.frozen) if lora else 0
+        return self.width * self.shape.adapter_inputs(lora, self.config.frozen_modules) if lora else 0
 
     @property
     def vision_passes(self) -> bool:
         """Whether gradients pass through the vision tower; `llamafactory_start` keeps them out of a frozen one."""
-        return "vision" not in self.config.frozen
+        return "vision" not in self.config.frozen_modules
 
 
 def kept(work: Work) -> Iterator[Moment]:
@@ -152,7 +152,7 @@ def kept(work: Work) -> Iterator[Moment]:
     text, config = work.shape.text, work.config
     layer, what = _layer(work)
     layers = text.num_hidden_layers
-    if config.checkpointing:
+    if config.gradient_checkpointing:
         size = work.residual * text.hidden_size * layers * work.tokens
         formula = (
             f"input of {layers} layers: {work.tokens:,} tokens x {text.hidden_size} x {work.residual} bytes"
@@ -169,7 +169,7 @@ def kept(work: Work) -> Iterator[Moment]:
     if work.vision_passes:
         yield _vision_kept(work)
     if config.attention == "sdpa":
-        per_layer = 0 if config.checkpointing else layers * work.width
+        per_layer = 0 if config.gradient_checkpointing else layers * work.width
         size = work.tokens * work.longest * (1 + per_layer)
         again = f", and {work.width} in each of {layers} layers" if per_layer else ""
         yield Moment("attention mask", size, f"{work.tokens:,} x {work.longest:,} tokens x 1 byte{again}")
@@ -177,7 +177,7 @@ def kept(work: Work) -> Iterator[Moment]:
 
 def moments(work: Work) -> Iterator[Moment]:
     """What is held for a moment beside the logits; no two of them at the same time, nor with those."""
-    if work.config.checkpointing:
+    if work.config.gradient_checkpointing:
         layer, what = _layer(work)
         mask = work.width * work.tokens * work.longest if work.config.attention == "sdpa" else 0
         copies = work.adapter_copies
@@ -192,7 +192,7 @@ def moments(work: Work) -> Iterator[Moment]:
         yield Moment(
             "vision tower", each * work.patches, f"{work.patches:,} patches x {each:,} bytes in one block"
         )
-    if work.casts and work.config.checkpointing:
+    if work.casts and work.config.gradient_checkpointing:
         logits = 0 if work.fused else 10 * work.tokens * work.shape.text.vocab_size
         what = "trained parameters x 2 bytes, which autocast keeps to the end of forward, and logits"
         yield Moment("bf16 copies", work.trained * work.width + logits, what)
@@ -216,7 +216,7 @@ def _layer(work: Work) -> tuple[int, str]:
 
 def _vision_kept(work: Work) -> Moment:
     vision, depth = work.shape.vision, work.shape.vision.depth
-    if work.config.checkpointing:
+    if work.config.gradient_checkpointing:
         each, why = work.residual * vision.width, "their inputs"
     else:
         wide = 2 * (4 + work.residual) + (4 if work.casts else 2) * work.width + 4 * work.width
@@ -234,7 +234,7 @@ def logits(work: Work) -> Moment:
     text = work.shape.text
     if work.fused:
         head = text.vocab_size * text.hidden_size * work.width
-        learns = "language" not in work.config.frozen and work.config.lora is None
+        learns = "language" not in work.config.frozen_modules and work.config.lora is None
         size = 3 * work.width * text.hidden_size * work.tokens + (head if learns else 0)
         return Moment("logits, a chunk at a time", size, f"{work.tokens:,} tokens x {text.hidden_size} x 3 x "
                       f"{work.width} bytes" + (", and the gradient of the last layer" if learns else ""))  # fmt: skip

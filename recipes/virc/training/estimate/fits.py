@@ -251,32 +251,33 @@ def _cures(terms: tuple[Term, ...], config: Config) -> list[str]:
 def cure(term: str, config: Config) -> str | None:
     """What makes a part of an estimate smaller; None where nothing simple does."""
     ways: Mapping[str, bool] = {}
+    batch, micro = config.train_batch_size, config.micro_batch_size_per_device
     if term in _STATE:
         ways = {"--with lora": config.lora is None, **_apart(config)}
     elif term in _BY_ROWS:
         ways = {
-            "--set checkpointing=true": not config.checkpointing,
-            "--set liger=true": not config.liger and config.device == "cuda" and hasattr(config, "zero"),
-            f"--set micro_batch={config.micro_batch // 2}": config.micro_batch > 1,
+            "--set gradient_checkpointing=true": not config.gradient_checkpointing,
+            "--set use_liger=true": not config.use_liger and config.device == "cuda" and hasattr(config, "zero"),
+            f"--set micro_batch_size_per_device={micro // 2}": micro > 1,
             _shorter(config): True,
         }
     elif term == "vision tower":
         ways = {
-            f"--set max_pixels={config.max_pixels // 2}": hasattr(config, "cutoff"),
+            f"--set max_pixels={config.max_pixels // 2}": hasattr(config, "cutoff_len"),
             _shorter(config): True,
         }
     elif term == "image readers":
         ways = {f"--set loaders={config.loaders // 2}": True}
     elif term == "images of a step":
-        ways = {f"--set batch={config.batch // 2} --set mini_batch={config.batch // 2}": config.batch > 1}
+        ways = {f"--set train_batch_size={batch // 2} --set ppo_mini_batch_size={batch // 2}": batch > 1}
     elif term == "left unused":
         ways = {"--set sampler_memory=0.8": config.sampler_memory < 0.8}
     elif term == "reference model":
-        ways = {"--set kl=0": True}
+        ways = {"--set kl_loss_coef=0": True}
     elif term in _WEIGHTS:
         ways = {"a smaller base": True}
     elif term in {"weights", "resume state"}:
-        ways = {"--set keep=1": config.keep != 1, "--with lora": config.lora is None}
+        ways = {"--set save_total_limit=1": config.save_total_limit != 1, "--with lora": config.lora is None}
     return next((way for way, helps in ways.items() if helps), None)
 
 
@@ -290,7 +291,7 @@ def _apart(config: Config) -> Mapping[str, bool]:
 
 
 def _shorter(config: Config) -> str:
-    length = "cutoff" if hasattr(config, "cutoff") else "prompt_length"
+    length = "cutoff_len" if hasattr(config, "cutoff_len") else "prompt_length"
     return f"--set {length}={getattr(config, length) // 2} --set max_pixels={config.max_pixels // 2}"
 
 

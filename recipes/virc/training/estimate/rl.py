@@ -66,8 +66,8 @@ def estimate(
     device = math.fsum(term.gib for term in terms)
     mean = total_tokens / rows if rows and total_tokens else prompt / 2
     host = largest_first(_host(config, work, device, mean))
-    steps = config.steps or (None if rows is None else rows // config.batch * config.epochs)
-    disk = None if steps is None else _disk(config, work, math.ceil(steps / config.save))
+    steps = config.steps or (None if rows is None else rows // config.train_batch_size * config.epochs)
+    disk = None if steps is None else _disk(config, work, math.ceil(steps / config.save_steps))
     hours = _hours(config, work, steps, mean, gpu)
     assumed = (
         f"{UTILISATION:.0%} of the {PEAK.get(known_gpu(gpu), 0)} TFLOP/s of one {known_gpu(gpu)}, replies half as "
@@ -91,16 +91,17 @@ def judge_calls(config: Config) -> tuple[int, int] | None:
     """Fewest and most questions to the judge in a step: one for an answer, two for a call of a tool."""
     if config.reward.judge.endpoint is None and not config.judge_gpus:
         return None
-    replies = config.batch * config.samples
+    replies = config.train_batch_size * config.n
     return replies, replies * 2 * (config.max_turns if config.rollout == "multi_turn" else 1)
 
 
 def _work(config: Config, shape: Shape, prompt: int, image_tokens: int | None) -> Work:
     """What a device learns from at a time: the same pass as in a stage of kind `sft` under ZeRO-3."""
     same = sft.Config(
-        data=config.data, learning_rate=config.learning_rate, micro_batch=config.micro_batch, frozen=config.stays,
-        lora=config.lora, precision=config.precision, attention=config.attention, liger=config.fused,
-        checkpointing=config.checkpointing, zero=3, device=config.device, devices=config.devices,
+        data=config.data, learning_rate=config.learning_rate, frozen_modules=config.frozen,
+        micro_batch_size_per_device=config.micro_batch_size_per_device,
+        lora=config.lora, precision=config.precision, attention=config.attention, use_liger=config.liger,
+        gradient_checkpointing=config.gradient_checkpointing, zero=3, device=config.device, devices=config.devices,
         nodes=config.nodes, max_pixels=config.max_pixels,
     )  # fmt: skip
     one = config.max_pixels // (shape.vision.patch_size**2 * shape.vision.merged)
@@ -185,7 +186,7 @@ def _sampling(config: Config, work: Work) -> list[Term]:
 
 
 def _sampler(config: Config, work: Work) -> list[Term]:
-    if config.sampler == "transformers":
+    if config.rollout_engine == "transformers":
         room = Term("sampler", SAMPLER["transformers"], "a constant, of one process")
         return [_sampler_weights(config, work), room]
     if config.device == "cpu":
@@ -206,7 +207,7 @@ def _sampler(config: Config, work: Work) -> list[Term]:
 def _sampler_weights(config: Config, work: Work) -> Term:
     parts = work.shape.parameters()
     count = sum(parts.values()) + (work.trained if config.lora else 0)
-    over = config.tensor_parallel if config.sampler == "vllm" else 1
+    over = config.tensor_parallel if config.rollout_engine == "vllm" else 1
     what = f"{people(count)} parameters x {work.width} bytes{_among(config) if over > 1 else ''}"
     return term_of("sampler's weights", count * work.width / over, what)
 
@@ -240,11 +241,11 @@ def _host(config: Config, work: Work, device_gib: float, mean: float) -> list[Te
         terms.append(
             term_of("offloaded state", size, "weights x 4 bytes, and two moments of the trained ones")
         )
-    if config.lora and config.sampler == "vllm":
+    if config.lora and config.rollout_engine == "vllm":
         asleep = config.devices * _sampler_weights(config, work).gib
         what = f"of {config.devices} devices: with an adapter vLLM keeps them while it sleeps"
         terms.append(Term("sampler's weights asleep", asleep, what))
-    if config.kl and not config.lora:
+    if config.kl_loss_coef and not config.lora:
         what = f"{people(count)} parameters x 4 bytes: verl keeps it off the devices"
         terms.append(term_of("reference model", count * 4 / config.nodes, what))
     return terms
@@ -252,9 +253,9 @@ def _host(config: Config, work: Work, device_gib: float, mean: float) -> list[Te
 
 def _images(config: Config, work: Work, mean: float) -> Term:
     """Pixels of a step's images as the model gets them, which wait in Ray's store."""
-    vision, replies = work.shape.vision, config.batch * config.samples
+    vision, replies = work.shape.vision, config.train_batch_size * config.n
     row = (
-        min(mean, work.patches / work.config.micro_batch / vision.merged) * vision.merged * vision.pixels * 4
+        min(mean, work.patches / work.config.micro_batch_size_per_device / vision.merged) * vision.merged * vision.pixels * 4
     )
     what = f"{replies} replies x {row / 2**20:.0f} MiB, images that take a mean prompt"
     return term_of("images of a step", replies * row / config.nodes, what)
@@ -262,12 +263,12 @@ def _images(config: Config, work: Work, mean: float) -> Term:
 
 def _disk(config: Config, work: Work, saves: int) -> tuple[Term, ...]:
     count = work.trained + work.frozen
-    best = 1 if config.validate else 0
-    stay = saves if config.keep is None else min(saves, config.keep + best + 1)
+    best = 1 if config.test_freq else 0
+    stay = saves if config.save_total_limit is None else min(saves, config.save_total_limit + best + 1)
     states = min(saves, 3)
     weights, state = count * 4, work.trained * 8
     which = "the newest two, and the one being written" if states == 3 else "one a checkpoint"
-    kept_in = "checkpoints" if config.keep is None else "those kept, the best, and the one being written"
+    kept_in = "checkpoints" if config.save_total_limit is None else "those kept, the best, and the one being written"
     of_weights = f"{stay} x {weights / GIB:.2f} GiB (all parameters x 4 bytes): {kept_in}"
     of_state = f"{states} x {state / GIB:.2f} GiB (Adam moments, 8 bytes a trained parameter): {which}"
     return largest_first(
@@ -281,7 +282,7 @@ def _hours(config: Config, work: Work, steps: int | None, mean: float, gpu: str)
     if config.device == "cpu" or steps is None or peak is None:
         return None
     row = mean + config.response_length / 2
-    tokens = steps * config.batch * config.samples * row
-    passes = 8 if config.checkpointing else 6
-    more = 2 * (2 if config.kl else 1)
+    tokens = steps * config.train_batch_size * config.n * row
+    passes = 8 if config.gradient_checkpointing else 6
+    more = 2 * (2 if config.kl_loss_coef else 1)
     return 2 * work.flops(tokens, row) * (1 + more / passes) / (peak * 1e12 * UTILISATION) / 3600

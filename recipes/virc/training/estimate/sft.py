@@ -65,7 +65,7 @@ class Estimate(msgspec.Struct, frozen=True):
 
 def longest(config: Config) -> int:
     """Tokens of the longest row that a stage takes."""
-    return config.cutoff
+    return config.cutoff_len
 
 
 def estimate(
@@ -81,13 +81,13 @@ def estimate(
 
     Args:
         shape: of the base.
-        longest_tokens: of the longest row, images included; `config.cutoff` bounds it.
+        longest_tokens: of the longest row, images included; `config.cutoff_len` bounds it.
         rows: to train on; None: not known yet.
         total_tokens: of all those rows.
         image_tokens: of the images of one row; None: one image of `max_pixels`.
         gpu: name of the GPUs, for the hours.
     """
-    work = Work.of(config, shape, min(longest_tokens, config.cutoff), image_tokens)
+    work = Work.of(config, shape, min(longest_tokens, config.cutoff_len), image_tokens)
     terms = largest_first([*_state(work), *_kept(work), _moment(work), _overhead(config)])
     device = math.fsum(term.gib for term in terms)
     host = largest_first(_host(work, device))
@@ -223,23 +223,23 @@ def _steps(config: Config, rows: int | None) -> tuple[int | None, float | None]:
     if rows is None:
         return config.steps, None if config.steps else config.epochs
     an_epoch = max(
-        1, math.ceil(math.ceil(rows / config.at_a_time) / max(1, config.batch // config.at_a_time))
+        1, math.ceil(math.ceil(rows / config.at_a_time) / max(1, config.train_batch_size // config.at_a_time))
     )
     steps = config.steps or math.ceil(config.epochs * an_epoch)
     return steps, steps / an_epoch
 
 
 def _saves(config: Config, steps: int | None, passes: float | None) -> int | None:
-    if config.save == "epoch":
+    if config.save_steps == "epoch":
         return None if passes is None else math.ceil(passes)
-    return None if steps is None else math.ceil(steps / config.save)
+    return None if steps is None else math.ceil(steps / config.save_steps)
 
 
 def _disk(work: Work, saves: int | None) -> tuple[Term, ...] | None:
     if saves is None:
         return None
     config = work.config
-    stay = min(saves, config.keep or saves) + 1
+    stay = min(saves, config.save_total_limit or saves) + 1
     states = min(saves, 3)
     size, formula = work.saved()
     state, why = work.resumed()

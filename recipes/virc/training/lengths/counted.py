@@ -125,7 +125,7 @@ def percentiles(tokens: "array[int]") -> tuple[int, int, int]:
     return half, most, nearly_all
 
 
-def too_long(counted: Counted, coordinates: Coordinates, setting: str = "cutoff") -> DataError:
+def too_long(counted: Counted, coordinates: Coordinates, setting: str = "cutoff_len") -> DataError:
     """The error where rows are longer than the cutoff, with what would help.
 
     Args:
@@ -146,7 +146,7 @@ def too_long(counted: Counted, coordinates: Coordinates, setting: str = "cutoff"
     if counted.fits:
         blurred = " (boxes in pixels then miss)" if coordinates == "pixel" else ""
         ways.append(f"--set max_pixels={counted.fits} shrinks images until all fit{blurred}")
-    return DataError(sentence, "; ".join([*ways, "--set overlong=drop leaves them out"]))
+    return DataError(sentence, "; ".join([*ways, "--set filter_overlong=true leaves them out"]))
 
 
 def _chunks(rows: Iterable[Row], numbers: "array[int]") -> Iterator[list[Text]]:

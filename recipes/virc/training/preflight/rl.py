@@ -164,7 +164,7 @@ def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Re
     if len(trained.chosen) < request.batch:
         raise DataError(
             f"{len(trained.chosen)} rows are fewer than the {request.batch} prompts of a step",
-            f"--set batch={len(trained.chosen)} --set mini_batch={len(trained.chosen)}, or more rows",
+            f"--set train_batch_size={len(trained.chosen)} --set ppo_mini_batch_size={len(trained.chosen)}, or more rows",
         )
     tried = None
     if request.validation:
@@ -200,7 +200,7 @@ def _looked(
         partial(lengths, part.counting), request.prompt_length, part.rows(), found.rows, request.workers,
         lambda number: on_progress(f"row {number} of {found.rows}"),
     )  # fmt: skip
-    if counted.over and (request.overlong == "error" or not counted.within):
+    if counted.over and (not request.filter_overlong or not counted.within):
         raise counts.too_long(counted, part.protocol.coordinates, "prompt_length")
     probed = request.probe and name == TRAIN
     chosen = counted.longest(request.probe) if probed else counted.within

@@ -72,7 +72,7 @@ def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> R
         partial(lengths, rules), request.cutoff, rows, found.rows, request.workers,
         lambda number: on_progress(f"row {number} of {found.rows}"),
     )  # fmt: skip
-    if counted.over and (request.overlong == "error" or not counted.within):
+    if counted.over and (not request.filter_overlong or not counted.within):
         raise counts.too_long(counted, protocol.coordinates)
     chosen = counted.longest(request.probe) if request.probe else counted.within
     if len(chosen) < found.rows:

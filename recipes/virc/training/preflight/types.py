@@ -21,7 +21,7 @@ class SftRequest(msgspec.Struct, frozen=True, kw_only=True, tag="solutions"):
         name: of the base, for people.
         cutoff: longest row in tokens, images included.
         min_pixels, max_pixels: LLaMA-Factory's limits of an image.
-        overlong: what to do about longer rows: refuse them, or leave them out.
+        filter_overlong: leave out longer rows; else they are refused.
         probe: train on this many of the longest rows only; 0: on all.
         folder: new folder for the rows to train on, where those are not all rows of `source`.
         protocol: file of the rows' chat protocol; None: the one beside the rows, else the one they show.
@@ -39,7 +39,7 @@ class SftRequest(msgspec.Struct, frozen=True, kw_only=True, tag="solutions"):
     cutoff: int
     min_pixels: int
     max_pixels: int
-    overlong: Literal["error", "drop"] = "error"
+    filter_overlong: bool = False
     probe: int = 0
     folder: Path | None = None
     protocol: Path | None = None
@@ -55,7 +55,7 @@ class RlRequest(msgspec.Struct, frozen=True, kw_only=True, tag="prompts"):
     Args:
         source: the rows to learn from.
         validation: rows that are only rolled out and scored.
-        base, name, overlong, probe, protocol, workers: as in `SftRequest`.
+        base, name, filter_overlong, probe, protocol, workers: as in `SftRequest`.
         rollout: what a row is: one unit, or a whole problem.
         prompt_length: longest prompt in tokens, images included.
         batch: prompts of a step; fewer rows would make none.
@@ -76,7 +76,7 @@ class RlRequest(msgspec.Struct, frozen=True, kw_only=True, tag="prompts"):
     prompt_length: int
     batch: int
     max_pixels: int
-    overlong: Literal["error", "drop"] = "drop"
+    filter_overlong: bool = True
     probe: int = 0
     folder: Path
     home: Path
