@@ -143,7 +143,8 @@ def test_doctor_counts_a_base_that_only_its_files_describe(
     fetched(workspace / "models" / "Small-VL", "lab/Small-VL")
     (workspace / "mine.yaml").write_text(
         "name: mine\nstages:\n  one:\n    kind: sft\n    settings: {base: lab/Small-VL, data: CRUX/rows, "
-        "learning_rate: 1e-5, device: cpu, devices: 1, zero: 0, use_liger: false, precision: float32, cutoff_len: 512}\n"
+        "learning_rate: 1e-5, device: cpu, devices: 1, zero: 0, use_liger: false, precision: float32, "
+        "cutoff_len: 512}\n"
     )
     (judged,) = virc("doctor", "./mine.yaml", "--json").json["stages"]
     assert judged["combinations"][0]["fits"] is True

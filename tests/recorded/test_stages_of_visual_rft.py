@@ -23,9 +23,11 @@ pytestmark = [pytest.mark.record, pytest.mark.timeout(900)]
 
 STEPS, BATCH, SAMPLES = 1, 2, 8
 TAUGHT = 60  # steps: most replies are in the format then
-SFT = {"steps": TAUGHT, "save_steps": TAUGHT, "train_batch_size": 8, "micro_batch_size_per_device": 8, "warmup_ratio": 0, "cutoff_len": 1024,
+SFT = {"steps": TAUGHT, "save_steps": TAUGHT, "train_batch_size": 8, "micro_batch_size_per_device": 8,
+       "warmup_ratio": 0, "cutoff_len": 1024,
        "learning_rate": 2e-3}  # fmt: skip
-RL = {"steps": STEPS, "save_steps": STEPS, "train_batch_size": BATCH, "ppo_mini_batch_size": BATCH, "n": SAMPLES, "rollouts": 1,
+RL = {"steps": STEPS, "save_steps": STEPS, "train_batch_size": BATCH, "ppo_mini_batch_size": BATCH,
+      "n": SAMPLES, "rollouts": 1,
       "response_length": 64, "trackers": "[]"}  # fmt: skip
 NAME = "visual-rft"
 Row = system_rows.Row

@@ -19,7 +19,8 @@ from virc.systems import registry as systems
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 STEPS, BATCH, SAMPLES = 1, 6, 4
-SETTINGS = {"sources": "[vlm-r3,visual-rft]", "steps": STEPS, "save_steps": STEPS, "train_batch_size": BATCH, "ppo_mini_batch_size": BATCH,
+SETTINGS = {"sources": "[vlm-r3,visual-rft]", "steps": STEPS, "save_steps": STEPS, "train_batch_size": BATCH,
+            "ppo_mini_batch_size": BATCH,
             "micro_batch_size_per_device": BATCH, "n": SAMPLES, "rollouts": 1, "response_length": 256,
             "temperature": 1.5}  # fmt: skip
 """So warm that replies to one problem differ, and not so warm that `tiny` seldom gets to a second turn."""

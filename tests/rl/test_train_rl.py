@@ -40,7 +40,14 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def solved(workspace: Path) -> Path:
     """Four steps on whole problems, with tools, by vLLM; killed in the third, and resumed."""
     run = workspace / "runs" / "solved"
-    settings = {"steps": 4, "save_steps": 2, "train_batch_size": 4, "ppo_mini_batch_size": 4, "n": 4, "rollouts": 1}
+    settings = {
+        "steps": 4,
+        "save_steps": 2,
+        "train_batch_size": 4,
+        "ppo_mini_batch_size": 4,
+        "n": 4,
+        "rollouts": 1,
+    }
     words = ("--with", "vllm,multi-turn", *workspaces.sets(settings))
     first = workspaces.start(workspace, *TINY, *words, "--name", "solved")
     workspaces.until_step(first, run, 3, "reward")
@@ -73,7 +80,8 @@ def bandit(workspace: Path) -> Path:
     assert system.returncode == 0, system.stderr
     text = (workspace / "bandit.yaml").read_text()
     (workspace / "bandit.yaml").write_text(text.replace("total: rules", "total: ./short.py", 1))
-    settings = {"steps": 8, "save_steps": 8, "train_batch_size": 4, "ppo_mini_batch_size": 4, "n": 8, "learning_rate": 1e-3,
+    settings = {"steps": 8, "save_steps": 8, "train_batch_size": 4, "ppo_mini_batch_size": 4, "n": 8,
+                "learning_rate": 1e-3,
                 "temperature": 1.3}  # fmt: skip
     words = ("--from", "tiny", "--data", "data/last.parquet", "--with", "2x", "--name", "bandit")
     return workspaces.trained(workspace, "./bandit.yaml", "rl", *words, **settings)

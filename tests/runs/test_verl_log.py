@@ -98,7 +98,8 @@ def test_what_is_no_step_is_none(workspace: Path, text: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "total"), [({"steps": 7}, 7), ({"epochs": 2}, 40), ({"epochs": 1, "train_batch_size": 3}, 54)]
+    ("settings", "total"),
+    [({"steps": 7}, 7), ({"epochs": 2}, 40), ({"epochs": 1, "train_batch_size": 3}, 54)],
 )
 def test_the_steps_there_are_follow_from_the_settings(
     workspace: Path, settings: dict[str, int], total: int
@@ -166,7 +167,7 @@ LOST = "virc: FileNotFoundError: [Errno 2] No such file or directory: '/x/global
         (NO_JUDGE, "row 3: focus needs a judge", "--judge-endpoint URL"),
         (VLLM, "vLLM has no memory left for its cache", "sampler_memory"),
         (VLLM_OTHERWISE, "vLLM failed: KeyError: 'visual.blocks'", None),
-        ("torch.OutOfMemoryError: CUDA out of memory. Tried to", "a GPU ran out of memory", "micro_batch_size_per_device"),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to", "a GPU ran out of memory", "micro_batch"),
         ("ray.exceptions.OutOfMemoryError: Task was killed", "the main memory was full", "smaller batches"),
         ("ValueError: Total available GPUs 2 is less than total desired GPUs 4", "too few GPUs", "devices"),
         ("AssertionError: Train dataloader is empty!", "not enough rows are left for one batch", "train_batch_size"),

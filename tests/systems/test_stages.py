@@ -278,7 +278,10 @@ def test_a_system_without_stages_says_so() -> None:
         ("a: " + "[" * 50 + "\n", "{file} is nested too deeply at line 1"),
         ("a: " + "x" * 70_000, "cannot read {file}: it is over 64 KiB"),
         ("lora: {<<: {rank: 3}}\n", "unknown setting 'lora.<<' ({file})"),
-        ("train_batch_size: 1\ntrain_batch_size: 2\n", "{file} says 'train_batch_size' twice, again at line 2"),
+        (
+            "train_batch_size: 1\ntrain_batch_size: 2\n",
+            "{file} says 'train_batch_size' twice, again at line 2",
+        ),
     ],
 )
 def test_a_wrong_file_of_settings_is_one_sentence(text: str, message: str, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ overlays:
         (22, "there is no stage 'owt'"),
         (23, "there is no stage 'tow'"),
     ]  # fmt: skip
-    assert "batch of 7" in faults[10][1]
+    assert "train_batch_size 7" in faults[10][1]
     assert [hint for line, _, hint in faults if line in (13, 23)] == [
         "did you mean 'learning_rate'?", "did you mean 'one'?", "did you mean 'two'?",
     ]  # fmt: skip
@@ -96,7 +96,10 @@ overlays:
         (SMALL + ", min_pixels: 10, max_pixels: 9", "min_pixels 10 is over max_pixels 9"),
         (SMALL + ", frozen_modules: [vision, projector, language]", "every part of the model is frozen"),
         (SMALL + ", frozen_modules: [language]", None),
-        (SMALL + ", train_batch_size: 12, micro_batch_size_per_device: 5", "a batch of 12 rows is no multiple of"),
+        (
+            SMALL + ", train_batch_size: 12, micro_batch_size_per_device: 5",
+            "train_batch_size 12 is no multiple of",
+        ),
         (SMALL + ", after: one", "with `base` the stage does not start from 'one'"),
         (SMALL + ", engine: {per_device_train_batch_size: 2}", "follows from the setting micro_batch"),
     ],
@@ -173,7 +176,8 @@ def test_hostile_files_have_bounded_lists_of_faults(tmp_path: Path) -> None:
     wrong = "".join(f"{name}: 1, " for name in names)
     assert len(faults_of(tmp_path, f"name: s\nstages: {{{wrong}}}\n")) == MOST
     alone = "".join(
-        f"{name}: {{kind: sft, settings: {{base: b, train_batch_size: 7, devices: 2}}}}, " for name in names[:99]
+        f"{name}: {{kind: sft, settings: {{base: b, train_batch_size: 7, devices: 2}}}}, "
+        for name in names[:99]
     )
     assert len(faults_of(tmp_path, f"name: s\nstages: {{{alone}}}\n")) == MOST
     assert "has at least 100 faults" in virc("systems", "check", tmp_path / "s.yaml").err

@@ -41,7 +41,7 @@ def adapted(config: dict[str, Any], gradient_checkpointing: bool) -> Any:
     )
     model.config.text_config.use_cache = False
     model.train()
-    if checkpointing:
+    if gradient_checkpointing:
         model.gradient_checkpointing_enable = MethodType(_gradient_checkpointing_enable, model)
         model.gradient_checkpointing_enable({"use_reentrant": True})
     layers = r".*language_model.*(q|k|v|o|gate|up|down)_proj"

@@ -15,7 +15,8 @@ from virc.systems import registry as systems
 
 Row = dict[str, Any]
 FIGURES = {3: "3", 4: "4"}  # by corners; `tiny` taught for a minute misspells longer names
-SFT = {"train_batch_size": 8, "micro_batch_size_per_device": 4, "learning_rate": 1e-3, "warmup_ratio": 0, "gradient_checkpointing": "false",
+SFT = {"train_batch_size": 8, "micro_batch_size_per_device": 4, "learning_rate": 1e-3, "warmup_ratio": 0,
+       "gradient_checkpointing": "false",
        "trackers": "[]"}  # fmt: skip
 """Settings of supervised stages that a few steps on these rows suffice for."""
 SYNTH = ("--count", 8, "--seed", 3, "--workers", 1)

@@ -11,7 +11,8 @@ import virc
 from virc.core.errors import ConfigError
 from virc.engines.llamafactory import write_keys as accepted
 from virc.engines.llamafactory.plan import KEYS as ENGINE
-from virc.engines.llamafactory.plan import OTHER_ROWS, OWN
+from virc.engines.llamafactory.plan import OTHER_ROWS
+from virc.engines.llamafactory.table import OWN
 from virc.envs.pins import FOLDER as PINS
 from virc.stages import sft
 
@@ -37,7 +38,11 @@ def refusal(given: dict[str, Any]) -> tuple[str, str | None]:
             "it is a setting of its own: --set learning_rate=VALUE",
         ),
         ("lora_rnk", "has no key 'lora_rnk'", "it is a setting of its own: --set lora.rank=VALUE"),
-        ("train_batch_size", "has no key 'train_batch_size'", "it is a setting of its own: --set train_batch_size=VALUE"),
+        (
+            "train_batch_size",
+            "has no key 'train_batch_size'",
+            "it is a setting of its own: --set train_batch_size=VALUE",
+        ),
         ("outputdir", "has no key 'outputdir'", "output_dir is not to be set: it is the run's folder"),
         ("qqqq", "has no key 'qqqq'", f"{RECIPES}/virc/engines/llamafactory/keys.json lists them"),
     ],

@@ -404,11 +404,15 @@ def test_steps_are_counted_as_the_engine_counts_them(
 def test_disk_holds_every_checkpoint_and_the_newest_resume_states() -> None:
     trained = base().parameters()["language"]
     frozen = sum(base().parameters().values()) - trained
-    found = estimate(settings(train_batch_size=10, save_steps=2, save_total_limit=None), base(), 100, rows=100)  # 5 checkpoints
+    found = estimate(
+        settings(train_batch_size=10, save_steps=2, save_total_limit=None), base(), 100, rows=100
+    )  # 5 checkpoints
     assert found.disk is not None
     sizes = {term.name: round(term.gib * GIB) for term in found.disk}
     assert sizes == {"weights": 6 * (4 * trained + 2 * frozen), "resume state": 3 * 8 * trained}
-    kept_two = estimate(settings(train_batch_size=10, save_steps=2, save_total_limit=2), base(), 100, rows=100)
+    kept_two = estimate(
+        settings(train_batch_size=10, save_steps=2, save_total_limit=2), base(), 100, rows=100
+    )
     assert (kept_two.disk_gib or 0) < (found.disk_gib or 0)
     assert estimate(settings(save_steps=2), base(), 100).disk is None
     assert estimate(settings(save_steps="epoch", epochs=3), base(), 100).disk_gib is not None
@@ -417,7 +421,10 @@ def test_disk_holds_every_checkpoint_and_the_newest_resume_states() -> None:
 def test_disk_is_what_the_engine_wrote_for_the_embedded_model() -> None:
     """Sizes of a checkpoint of LLaMA-Factory 0.9.5: model.safetensors and optimizer.pt, in bytes."""
     found = estimate(
-        settings(train_batch_size=8, save_steps=1, steps=1, device="cpu"), shape.of_folder(EMBEDDED_FOLDER), 100, rows=8
+        settings(train_batch_size=8, save_steps=1, steps=1, device="cpu"),
+        shape.of_folder(EMBEDDED_FOLDER),
+        100,
+        rows=8,
     )
     assert found.disk is not None
     sizes = {term.name: term.gib * GIB for term in found.disk}
@@ -434,7 +441,11 @@ def test_hours_follow_from_parameters_tokens_and_passes() -> None:
     assert found.gpu_hours is not None
     assert found.assumed == "35% of the 312 TFLOP/s of one A100"
     three = estimate(
-        settings(epochs=3, gradient_checkpointing=True, train_batch_size=10, max_pixels=784), base(), 1000, rows, tokens
+        settings(epochs=3, gradient_checkpointing=True, train_batch_size=10, max_pixels=784),
+        base(),
+        1000,
+        rows,
+        tokens,
     )
     assert three.gpu_hours is not None
     assert three.gpu_hours / found.gpu_hours == pytest.approx(3 * 8 / 6, rel=0.01)

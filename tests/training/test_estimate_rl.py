@@ -70,7 +70,9 @@ def test_an_adapter_leaves_the_weights_float32_and_nothing_else_of_them() -> Non
     lora = {"rank": 16, "alpha": 32}
     frozen = ["vision", "projector"]
     terms = sizes(
-        estimated(devices=1, tensor_parallel=1, micro_batch_size_per_device=2, lora=lora, frozen_modules=frozen).terms
+        estimated(
+            devices=1, tensor_parallel=1, micro_batch_size_per_device=2, lora=lora, frozen_modules=frozen
+        ).terms
     )  # so many rows that learning takes the most
     adapter = 40_370_176  # as peft says of rank 16 on Qwen2.5-7B
     assert terms["frozen weights"] == ALL_OF_7B * 4
@@ -224,7 +226,11 @@ def test_gpus_that_are_named_must_be_there_and_be_large_enough() -> None:
 
 def test_every_way_out_that_can_be_typed_makes_the_estimate_smaller() -> None:
     config = settings(
-        micro_batch_size_per_device=4, gradient_checkpointing=False, kl_loss_coef=0.1, save_total_limit=3, sampler_memory=0.3
+        micro_batch_size_per_device=4,
+        gradient_checkpointing=False,
+        kl_loss_coef=0.1,
+        save_total_limit=3,
+        sampler_memory=0.3,
     )
     before = estimate_rl.estimate(config, base(), 8192, 6400)
     for term in (*before.terms, *before.host, *(before.disk or ())):

@@ -161,7 +161,9 @@ def _of(run: Run, head: str) -> list[dict[str, Any]]:
 
 def test_verl_trains_on_a_cluster_and_its_run_lies_here(head: str, tmp_path: Path) -> None:
     workspaces.synth(tmp_path, 8, "rl")
-    few = workspaces.sets({"steps": 1, "save_steps": 1, "train_batch_size": 2, "ppo_mini_batch_size": 2, "n": 2})
+    few = workspaces.sets(
+        {"steps": 1, "save_steps": 1, "train_batch_size": 2, "ppo_mini_batch_size": 2, "n": 2}
+    )
     done = workspaces.run(
         tmp_path, "train", "tiny", "--stage", "rl", "--from", "tiny", "--name", "far", *few,
         "--launcher", "ray", "--ray-address", head,

@@ -15,7 +15,8 @@ from engine_python import interpreter
 import virc
 from virc.config import dotted as nested
 from virc.engines.verl import plan as verl
-from virc.engines.verl.plan import KEYS, OWN
+from virc.engines.verl.plan import KEYS
+from virc.engines.verl.table import OWN
 from virc.stages.resolve import Resolved
 
 RECIPES = Path(virc.__file__).parents[1]

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from virc.core.errors import ConfigError
-from virc.engines.verl.plan import KEYS, OWN, YOURS, check
+from virc.engines.verl.plan import KEYS, check
+from virc.engines.verl.table import OWN, TABLE
 from virc.envs.pins import FOLDER as PINS
 from virc.stages import rl
 
@@ -14,6 +15,8 @@ KNOWN = KEYS.accepted.keys
 ACTOR, ROLLOUT, MODEL = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model"))
 VLLM = f"{ROLLOUT}.engine_kwargs.vllm"
 BEGINNINGS = {name.rsplit(".", length)[0] for name in KNOWN for length in range(name.count(".") + 1)}
+
+YOURS = {name: key.settings[0] for name, key in TABLE.keys.items() if key.use == "default"}
 
 
 def refusal(given: dict[str, Any]) -> tuple[str, str | None]:

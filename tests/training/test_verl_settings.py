@@ -43,7 +43,8 @@ def config(**given: Any) -> Config:
 @pytest.mark.parametrize(
     ("given", "wanted"),
     [
-        ({"loss_agg_mode": "seq-mean-token-mean"}, {f"{ACTOR}.loss_agg_mode": "seq-mean-token-mean", f"{ACTOR}.loss_scale_factor": None}),
+        ({"loss_agg_mode": "seq-mean-token-mean"}, {f"{ACTOR}.loss_agg_mode": "seq-mean-token-mean",
+        f"{ACTOR}.loss_scale_factor": None}),
         (
             {"loss_agg_mode": "seq-mean-token-sum-norm", "response_length": 300},
             {f"{ACTOR}.loss_agg_mode": "seq-mean-token-sum-norm", f"{ACTOR}.loss_scale_factor": 300},
@@ -83,7 +84,8 @@ def config(**given: Any) -> Config:
             {"prompt_length": 100, "response_length": 28},
             {f"{ROLLOUT}.max_model_len": 128, f"{ROLLOUT}.max_num_batched_tokens": 128},
         ),
-        ({"test_freq": None}, {"data.val_max_samples": 1, "trainer.val_before_train": False, "trainer.test_freq": None}),
+        ({"test_freq": None}, {"data.val_max_samples": 1, "trainer.val_before_train": False,
+        "trainer.test_freq": None}),
         ({"engine": {ACTOR: {"ppo_epochs": 2}}}, {f"{ACTOR}.ppo_epochs": 2}),
         (
             {"engine": {f"{verl.VLLM}.max_logprobs": 5}},
@@ -181,12 +183,12 @@ def test_the_engine_finds_a_users_code_and_knows_what_is_frozen() -> None:
         (
             {"ppo_mini_batch_size": 48},
             "ppo_mini_batch_size",
-            "a batch of 64 prompts is no multiple of ppo_mini_batch_size 48",
+            "train_batch_size 64 is no multiple of ppo_mini_batch_size 48",
         ),
         (
             {"ppo_mini_batch_size": 128},
             "ppo_mini_batch_size",
-            "a batch of 64 prompts is no multiple of ppo_mini_batch_size 128",
+            "train_batch_size 64 is no multiple of ppo_mini_batch_size 128",
         ),
         (
             {"micro_batch_size_per_device": 3},
@@ -205,13 +207,25 @@ def test_the_engine_finds_a_users_code_and_knows_what_is_frozen() -> None:
         ({"device": "cpu", "attention": "fa2"}, "attention", "flash-attn needs a GPU"),
         ({"device": "cpu", "use_liger": True}, "use_liger", "the kernels of liger need a GPU"),
         ({"device": "cpu", "judge_gpus": 1}, "judge_gpus", "judge_gpus counts GPUs"),
-        ({"rollout_engine": "transformers"}, "tensor_parallel", "the sampler transformers runs on one device"),
+        (
+            {"rollout_engine": "transformers"},
+            "tensor_parallel",
+            "the sampler transformers runs on one device",
+        ),
         ({"rollout": "multi_turn", "max_images": 16}, "max_images", "16 turns can show 16 images"),
         ({"rollout": "multi_turn", "response_length": 300}, "response_length", "do not fit into 300 tokens"),
         ({"clip_low": 1.0}, "clip_low", "cannot fall by 1 or more"),
-        ({"frozen_modules": ("vision", "projector", "language")}, "frozen_modules", "every part of the model is frozen"),
+        (
+            {"frozen_modules": ("vision", "projector", "language")},
+            "frozen_modules",
+            "every part of the model is frozen",
+        ),
         ({"lora": Lora(dropout=0.1)}, "lora", "verl trains adapters without dropout"),
-        ({"lora": Lora(), "frozen_modules": ("language",)}, "frozen_modules", "an adapter trains the language model"),
+        (
+            {"lora": Lora(), "frozen_modules": ("language",)},
+            "frozen_modules",
+            "an adapter trains the language model",
+        ),
         ({"test_freq": 5}, "test_freq", "test_freq is 5, and there are no rows to validate with"),
         ({"validation": "v"}, "validation", "validation names rows that are never looked at"),
         ({"validation": "v_{scale}", "test_freq": 5}, "validation", "scale"),
@@ -227,7 +241,12 @@ def test_settings_that_make_no_sense_together_are_named(
 
 
 def test_what_a_hint_says_helps() -> None:
-    given: dict[str, Any] = {"devices": 6, "tensor_parallel": 4, "train_batch_size": 48, "ppo_mini_batch_size": 48}
+    given: dict[str, Any] = {
+        "devices": 6,
+        "tensor_parallel": 4,
+        "train_batch_size": 48,
+        "ppo_mini_batch_size": 48,
+    }
     assert [fault.hint for fault in verl.faults(config(**given))] == ["tensor_parallel: 6"]
     assert not list(verl.faults(config(**{**given, "tensor_parallel": 6})))
 

@@ -206,7 +206,11 @@ def _trained(demo: Demo, name: str, start: str, says: str, stage: str | None = N
 
 
 def _reinforced(demo: Demo) -> Step:
-    sizes = {"steps": demo.size.steps, "train_batch_size": demo.size.prompts, "ppo_mini_batch_size": demo.size.prompts}
+    sizes = {
+        "steps": demo.size.steps,
+        "train_batch_size": demo.size.prompts,
+        "ppo_mini_batch_size": demo.size.prompts,
+    }
     settings = [word for name, value in sizes.items() for word in ("--set", f"{name}={value}")]
     line = (
         *("virc", "train", "tiny", "--stage", "rl", "--with", "multi-turn", "--from", "practice"),

@@ -30,7 +30,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
             `multi_turn`: each row is a problem, and the model solves it with its tools.
         sources: systems beside the stage's own, for `multi_turn`: a row whose `data_source` is the name of one is put
             in its words, solved with its tools in as many turns as its own stage has, and rewarded as it says.
-        rollout_engine: what writes the rollouts: vLLM, or transformers in the process, which is slower and needs nothing.
+        rollout_engine: vLLM, or transformers in the process of the actor, which is slower.
         fidelity: `as_run`: what the published program does: it trains the vision tower and fuses no kernels;
             `as_written`: what its script says: the tower is frozen, and liger is on.
         frozen_modules: parts of the model that stay as they are; None: as `fidelity` says.
@@ -50,11 +50,11 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         filter_overlong: leave out longer prompts; else the stage is refused.
         max_pixels: pixels that an image is shown with at most; it lowers the base's own limit.
         clip_low, clip_high: how far the probability ratio may fall or rise before it is clipped.
-        loss_agg_mode: mean of the loss: over all tokens; over responses, each its token mean; or over responses, each its
-            sum divided by `response_length` (Dr. GRPO).
+        loss_agg_mode: mean of the loss: over all tokens; over responses, each its token mean; or over responses, each
+            its sum divided by `response_length` (Dr. GRPO).
         norm_adv_by_std: divide an advantage by the standard deviation of its group.
-        kl_loss_coef: weight of the distance to the base in the loss; 0 is none, and no reference model is held. With an adapter
-            the base is the weights without it, also where the adapter was trained before.
+        kl_loss_coef: weight of the KL divergence from the base in the loss; 0: none, and no reference model is loaded.
+            With an adapter the base is the weights without it, also where the adapter was trained before.
         entropy: weight of the entropy in the loss.
         dynamic_sampling: draw again until a batch is full of groups whose rewards differ.
         max_grad_norm: longest gradient; longer ones are shortened to it.
@@ -72,7 +72,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         gpus: numbers of the GPUs that are taken on each node; None: the first ones.
         judge_gpus: GPUs that the judge takes beside the policy's; they count in what the stage needs.
         save_steps: steps between checkpoints.
-        save_total_limit: newest checkpoints to keep beside the best; None: all. Resume state stays with the newest two only.
+        save_total_limit: newest checkpoints to keep beside the best; None: all. The newest two can be resumed from.
         test_freq: steps between validations; None: never.
         rollouts: steps between two that leave their rollouts as traces in the run's folder; None: none does.
         stop_on: signs of ill health that end the run.
@@ -179,7 +179,8 @@ def _of_batches(config: Config) -> _Said:
     if config.train_batch_size % config.ppo_mini_batch_size:
         yield (
             "ppo_mini_batch_size",
-            f"a batch of {config.train_batch_size} prompts is no multiple of ppo_mini_batch_size {config.ppo_mini_batch_size}",
+            f"train_batch_size {config.train_batch_size} is no multiple of ppo_mini_batch_size "
+            f"{config.ppo_mini_batch_size}",
             f"ppo_mini_batch_size: {config.train_batch_size}",
         )
     at_a_time = config.micro_batch_size_per_device * config.devices * config.nodes
@@ -254,12 +255,20 @@ _TURN = 32
 
 def _of_model(config: Config) -> _Said:
     if {*config.frozen} == {*get_args(Part)}:
-        yield "frozen_modules", "every part of the model is frozen, so nothing is trained", "frozen_modules: [vision]"
+        yield (
+            "frozen_modules",
+            "every part of the model is frozen, so nothing is trained",
+            "frozen_modules: [vision]",
+        )
     if config.lora:
         if config.lora.dropout:
             yield "lora", "verl trains adapters without dropout", "lora.dropout: 0"
         if "language" in config.frozen:
-            yield "frozen_modules", "an adapter trains the language model, which frozen_modules names", "frozen_modules: [vision]"
+            yield (
+                "frozen_modules",
+                "an adapter trains the language model, which frozen_modules names",
+                "frozen_modules: [vision]",
+            )
 
 
 def _of_run(config: Config) -> _Said:

@@ -81,7 +81,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         nodes: machines.
         loaders: processes that read images, for each device.
         save_steps: optimizer steps between checkpoints, or `epoch`.
-        save_total_limit: newest checkpoints to keep; None: all. Resume state stays with the newest two only.
+        save_total_limit: newest checkpoints to keep; None: all. The newest two can be resumed from.
         log_every: optimizer steps between two lines of metrics.
         trackers: where LLaMA-Factory also reports: tensorboard, wandb, swanlab.
         seed: of the order of rows and of dropout.
@@ -133,8 +133,8 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         """
         if self.train_batch_size % self.at_a_time:
             raise ConfigError(
-                f"a batch of {self.train_batch_size} rows is no multiple of the {self.at_a_time} that are taken at a time "
-                "(micro_batch_size_per_device x devices x nodes)",
+                f"train_batch_size {self.train_batch_size} is no multiple of the {self.at_a_time} rows that are taken "
+                "at a time (micro_batch_size_per_device x devices x nodes)",
                 f"--set train_batch_size={max(1, round(self.train_batch_size / self.at_a_time)) * self.at_a_time}",
             )
         return self.train_batch_size // self.at_a_time

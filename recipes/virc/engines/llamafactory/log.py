@@ -170,7 +170,10 @@ def cause(log: Path, code: int | None) -> tuple[str, str | None]:
     if errors:
         return f"{errors[-1][0].rsplit('.', 1)[-1]}: {plain(errors[-1][1])}", None
     if code == -9:
-        return "it was killed, perhaps for want of memory", "free memory, or lower micro_batch_size_per_device and cutoff_len"
+        return (
+            "it was killed, perhaps for want of memory",
+            "free memory, or lower micro_batch_size_per_device and cutoff_len",
+        )
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("$ ")]
     return f"exit code {code}: {plain(lines[-1]) if lines else 'it said nothing'}", None
 

@@ -12,8 +12,8 @@ from virc.core.files import DATA
 from virc.core.plan import Change, Plan, Step
 from virc.engines import environment as engines
 from virc.engines import keys as known
-from virc.engines.changed import place_before
-from virc.engines.llamafactory.changes import OWN, REASONS
+from virc.engines.llamafactory.table import OWN, TABLE
+from virc.engines.table import place_before
 from virc.runs.checkpoint_formats.llamafactory import RESUME
 from virc.stages.context import Place
 from virc.stages.sft import Config, contradictions
@@ -61,7 +61,7 @@ def changes(
     data = Path(DATA) / config.data_name()
     place = place_before(config, name, data.parent)
     place = msgspec.structs.replace(place, dataset=data.name)
-    return REASONS.changes(settings(config, place), published, origins)
+    return TABLE.changes(settings(config, place), published, origins)
 
 
 def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:
@@ -88,7 +88,7 @@ def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Ma
     return Plan(
         step=_step(config, place),
         files=files,
-        changes=REASONS.changes(keys, published, origins),
+        changes=TABLE.changes(keys, published, origins),
         loadable=(place.resume, folder) if place.resume and folder and folder != place.resume else None,
     )
 
@@ -98,17 +98,16 @@ def _json(content: object) -> str:
 
 
 def settings(config: Config, place: Place) -> dict[str, Any]:
-    """Every key that LLaMA-Factory gets, in the order of its documentation.
+    """Every key that LLaMA-Factory gets, in the order of `TABLE`.
 
     Raises:
         ConfigError: the batch cannot be divided, or no template fits the base.
     """
     keys = {
+        **TABLE.same(config),
         "model_name_or_path": str(place.base if config.lora else place.resume or place.base),
         "adapter_name_or_path": str(place.adapter) if place.adapter else None,
         "trust_remote_code": False,
-        "image_min_pixels": config.min_pixels,
-        "image_max_pixels": config.max_pixels,
         "stage": "sft",
         "do_train": True,
         "finetuning_type": "lora" if config.lora else "full",
@@ -121,36 +120,30 @@ def settings(config: Config, place: Place) -> dict[str, Any]:
         "dataset_dir": str(place.files),
         "media_dir": str(place.media),
         "template": template(place.model_type),
-        "cutoff_len": config.cutoff_len,
         "overwrite_cache": True,
         "preprocessing_num_workers": 2 * config.loaders or None,
-        "dataloader_num_workers": config.loaders,
         "output_dir": str(place.output),
         "overwrite_output_dir": True,
-        "logging_steps": config.log_every,
         "logging_first_step": True,
         **_saving(config),
         "report_to": list(config.trackers) or "none",
         "include_num_input_tokens_seen": "non_padding",
-        "per_device_train_batch_size": config.micro_batch_size_per_device,
         "gradient_accumulation_steps": config.accumulation(),
-        "learning_rate": config.learning_rate,
         **({"max_steps": config.steps} if config.steps else {"num_train_epochs": config.epochs}),
         "lr_scheduler_type": "constant_with_warmup" if config.schedule == "constant" else config.schedule,
-        "warmup_steps": config.warmup_ratio,
-        "max_grad_norm": config.max_grad_norm,
         "bf16": config.precision == "bf16",
         # With DeepSpeed this key makes LLaMA-Factory see one process where there are several.
         "use_cpu": True if config.device == "cpu" and not config.zero else None,
         "ddp_timeout": 180_000_000,
-        "flash_attn": config.attention,
-        "enable_liger_kernel": config.use_liger,
         "disable_gradient_checkpointing": None if config.gradient_checkpointing else True,
-        "seed": config.seed,
         "resume_from_checkpoint": str(resume_folder(config, place)) if place.resume else None,
         **config.engine,
     }  # fmt: skip
-    return {key: value for key, value in keys.items() if value is not None}
+    names = [
+        *(name for name in TABLE.keys if name in keys),
+        *(name for name in keys if name not in TABLE.keys),
+    ]
+    return {name: keys[name] for name in names if keys[name] is not None}
 
 
 def resume_folder(config: Config, place: Place) -> Path | None:
@@ -225,7 +218,6 @@ def _saving(config: Config) -> dict[str, Any]:
     by_steps = {"save_strategy": "steps", "save_steps": config.save_steps}
     return {
         **(by_epoch if config.save_steps == "epoch" else by_steps),
-        "save_total_limit": config.save_total_limit,
         "save_only_model": False,
     }
 

@@ -41,8 +41,8 @@ from virc.core.files import DATA
 from virc.core.plan import Change, Plan, Step
 from virc.engines import environment as engines
 from virc.engines import keys as known
-from virc.engines.changed import place_before
-from virc.engines.verl.changes import OWN, REASONS
+from virc.engines.table import place_before, under
+from virc.engines.verl.table import ACTOR, MODEL, OWN, REF, ROLLOUT, TABLE
 from virc.stages.context import Place
 from virc.stages.rl import Config, contradictions
 from virc.stages.sft import Lora
@@ -65,7 +65,6 @@ PLUG_IN = "virc.engines.verl.positions"
 PLUG_INS_CPU = f"{PLUG_IN},virc.engines.verl.cpu"
 """Modules that verl imports in each of its processes, where there is no accelerator."""
 
-ACTOR, ROLLOUT, MODEL = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model"))
 VLLM = f"{ROLLOUT}.engine_kwargs.vllm"
 LOGICAL_CPUS = 16
 """CPUs that Ray believes in where there may be two: each of verl's dozen processes asks for one, and mostly waits."""
@@ -104,7 +103,7 @@ def changes(
         reward=Path("runs", name, "reward.json"),
         protocol=Path("runs", name, "virc_protocol.json"),
     )
-    return REASONS.changes(flat(config, place, published), published, origins)
+    return TABLE.changes(flat(config, place, published), published, origins)
 
 
 def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:
@@ -123,7 +122,7 @@ def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Ma
     return Plan(
         step=Step((str(place.python), *module), "train with verl", environment(config, place)),
         files=files,
-        changes=REASONS.changes(keys, published, origins),
+        changes=TABLE.changes(keys, published, origins),
     )
 
 
@@ -135,7 +134,9 @@ def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[
     """
     keys = {
         **_data(config, place),
-        **_algorithm(config),
+        **TABLE.same(config),
+        "algorithm.adv_estimator": "grpo",
+        "algorithm.use_kl_in_reward": False,
         **_model(config, place),
         **_actor(config),
         **_rollout(config, place),
@@ -198,29 +199,13 @@ def environment(config: Config, place: Place) -> dict[str, str]:
 
 def _data(config: Config, place: Place) -> dict[str, Any]:
     """Rows; without a validation verl still reads a file of some, so it gets one row of those it learns from."""
-    return _under(
+    return under(
         "data",
         {
             "train_files": str(place.data),
             "val_files": str(place.validation or place.data),
             "val_max_samples": None if place.validation else 1,
-            "train_batch_size": config.train_batch_size,
-            "max_prompt_length": config.prompt_length,
-            "max_response_length": config.response_length,
             "filter_overlong_prompts": False,
-            "seed": config.seed,
-        },
-    )
-
-
-def _algorithm(config: Config) -> dict[str, Any]:
-    return _under(
-        "algorithm",
-        {
-            "adv_estimator": "grpo",
-            "use_kl_in_reward": False,
-            "norm_adv_by_std_in_grpo": config.norm_adv_by_std,
-            "filter_groups.enable": config.dynamic_sampling,
         },
     )
 
@@ -235,13 +220,12 @@ def _model(config: Config, place: Place) -> dict[str, Any]:
         # Only vLLM takes an adapter beside the weights.
         "lora.merge": config.rollout_engine == "transformers",
     }
-    return _under(
+    return under(
         MODEL,
         {
             "path": str(place.base),
             "override_config.attn_implementation": None if packed else "sdpa",
             "use_remove_padding": packed,
-            "enable_gradient_checkpointing": config.gradient_checkpointing,
             "use_liger": config.liger,
             "external_lib": FREEZE if config.frozen else None,
             **(lora or {}),
@@ -261,27 +245,18 @@ def _actor(config: Config) -> dict[str, Any]:
     precision = full if config.precision == "float32" else {}
     reference = {
         "log_prob_micro_batch_size_per_gpu": config.micro_batch_size_per_device,
-        **_under("fsdp_config", precision),
+        **under("fsdp_config", precision),
     }
     actor = {
         "strategy": "fsdp2",
-        "ppo_mini_batch_size": config.ppo_mini_batch_size,
-        "ppo_micro_batch_size_per_gpu": config.micro_batch_size_per_device,
-        "clip_ratio_low": config.clip_low,
-        "clip_ratio_high": config.clip_high,
-        "loss_agg_mode": config.loss_agg_mode,
-        "loss_scale_factor": config.response_length if config.loss_agg_mode == "seq-mean-token-sum-norm" else None,
-        "entropy_coeff": config.entropy,
+        "loss_scale_factor": config.response_length
+        if config.loss_agg_mode == "seq-mean-token-sum-norm"
+        else None,
         "use_kl_loss": config.kl_loss_coef > 0,
         "kl_loss_coef": config.kl_loss_coef or None,
-        "optim.lr": config.learning_rate,
-        "optim.lr_warmup_steps_ratio": config.warmup_ratio,
-        "optim.clip_grad": config.max_grad_norm,
-        "fsdp_config.param_offload": config.offload,
-        "fsdp_config.optimizer_offload": config.offload,
-        **_under("fsdp_config", precision),
+        **under("fsdp_config", precision),
     }
-    return {**_under(ACTOR, actor), **(_under("actor_rollout_ref.ref", reference) if config.kl_loss_coef else {})}
+    return {**under(ACTOR, actor), **(under(REF, reference) if config.kl_loss_coef else {})}
 
 
 def _rollout(config: Config, place: Place) -> dict[str, Any]:
@@ -295,18 +270,12 @@ def _rollout(config: Config, place: Place) -> dict[str, Any]:
         "limit_images": config.max_images,
         "engine_kwargs.vllm.mm_processor_cache_gb": 0,
     }
-    return _under(
+    return under(
         ROLLOUT,
         {
             "name": "vllm" if config.rollout_engine == "vllm" else "virc",
-            "n": config.n,
-            "temperature": config.temperature,
-            "top_p": config.top_p,
             "top_k": config.top_k or -1,
-            "seed": config.seed,
             "dtype": "float32" if config.precision == "float32" else "bfloat16",
-            "tensor_model_parallel_size": config.tensor_parallel,
-            "log_prob_micro_batch_size_per_gpu": config.micro_batch_size_per_device,
             **(vllm if config.rollout_engine == "vllm" else {}),
             "agent.default_agent_loop": LOOP["name"],
             "agent.agent_loop_config_path": str(place.files / AGENTS),
@@ -328,7 +297,7 @@ def _loop(config: Config, place: Place) -> dict[str, Any]:
 
 
 def _reward(config: Config, place: Place) -> dict[str, Any]:
-    return _under(
+    return under(
         "reward",
         {
             "custom_reward_function.path": "pkg://virc.rewards.verl",
@@ -338,24 +307,20 @@ def _reward(config: Config, place: Place) -> dict[str, Any]:
 
 
 def _trainer(config: Config, place: Place) -> dict[str, Any]:
-    return _under(
+    return under(
         "trainer",
         {
             "project_name": "virc",
             "experiment_name": place.output.parent.name,
             "logger": ["console", "file", *config.trackers],
-            "nnodes": config.nodes,
-            "n_gpus_per_node": config.devices,
             # An epoch is at least one step, so these epochs are enough.
             "total_epochs": config.steps or config.epochs,
-            "total_training_steps": config.steps,
-            "save_freq": config.save_steps,
             "test_freq": config.test_freq or -1,
             "val_before_train": config.test_freq is not None and place.untried,
             "resume_mode": "resume_path" if place.resume else "disable",
             "resume_from_path": str(place.resume) if place.resume else None,
             "default_local_dir": str(place.output),
-            **_under("v1.sampler", _sampler(config)),
+            **under("v1.sampler", _sampler(config)),
         },
     ) | {"ray_kwargs.ray_init.include_dashboard": False}
 
@@ -369,8 +334,8 @@ def _sampler(config: Config) -> dict[str, Any]:
         "max_inflight_gen_batches": 1,
     }
     return {
-        **_under("custom_sampler", SAMPLER),
-        **(_under("sampler_kwargs", again) if config.dynamic_sampling else {}),
+        **under("custom_sampler", SAMPLER),
+        **(under("sampler_kwargs", again) if config.dynamic_sampling else {}),
     }
 
 
@@ -386,7 +351,7 @@ def _on_cpu(config: Config) -> dict[str, Any]:
         "trainer.v1.sampler.sampler_kwargs.poll_interval": 0.1,  # seconds; a step may take one
         "data.dataloader_num_workers": 0,
         f"{ACTOR}.fsdp_config.use_torch_compile": False,
-        **_under(ROLLOUT, vllm),
+        **under(ROLLOUT, vllm),
         f"{ROLLOUT}.agent.num_workers": 1,
         f"{ROLLOUT}.checkpoint_engine.update_weights_bucket_megabytes": 64,
         "reward.num_workers": 1,
@@ -394,10 +359,6 @@ def _on_cpu(config: Config) -> dict[str, Any]:
         "ray_kwargs.ray_init.num_cpus": LOGICAL_CPUS,
         "ray_kwargs.ray_init.num_gpus": config.devices,
     }
-
-
-def _under(prefix: str, keys: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"{prefix}.{key}": value for key, value in keys.items()}
 
 
 def _flattened(keys: Mapping[str, Any]) -> dict[str, Any]:

@@ -257,7 +257,9 @@ def cure(term: str, config: Config) -> str | None:
     elif term in _BY_ROWS:
         ways = {
             "--set gradient_checkpointing=true": not config.gradient_checkpointing,
-            "--set use_liger=true": not config.use_liger and config.device == "cuda" and hasattr(config, "zero"),
+            "--set use_liger=true": not config.use_liger
+            and config.device == "cuda"
+            and hasattr(config, "zero"),
             f"--set micro_batch_size_per_device={micro // 2}": micro > 1,
             _shorter(config): True,
         }

@@ -255,7 +255,10 @@ def _images(config: Config, work: Work, mean: float) -> Term:
     """Pixels of a step's images as the model gets them, which wait in Ray's store."""
     vision, replies = work.shape.vision, config.train_batch_size * config.n
     row = (
-        min(mean, work.patches / work.config.micro_batch_size_per_device / vision.merged) * vision.merged * vision.pixels * 4
+        min(mean, work.patches / work.config.micro_batch_size_per_device / vision.merged)
+        * vision.merged
+        * vision.pixels
+        * 4
     )
     what = f"{replies} replies x {row / 2**20:.0f} MiB, images that take a mean prompt"
     return term_of("images of a step", replies * row / config.nodes, what)
@@ -268,7 +271,11 @@ def _disk(config: Config, work: Work, saves: int) -> tuple[Term, ...]:
     states = min(saves, 3)
     weights, state = count * 4, work.trained * 8
     which = "the newest two, and the one being written" if states == 3 else "one a checkpoint"
-    kept_in = "checkpoints" if config.save_total_limit is None else "those kept, the best, and the one being written"
+    kept_in = (
+        "checkpoints"
+        if config.save_total_limit is None
+        else "those kept, the best, and the one being written"
+    )
     of_weights = f"{stay} x {weights / GIB:.2f} GiB (all parameters x 4 bytes): {kept_in}"
     of_state = f"{states} x {state / GIB:.2f} GiB (Adam moments, 8 bytes a trained parameter): {which}"
     return largest_first(

@@ -164,7 +164,8 @@ def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Re
     if len(trained.chosen) < request.batch:
         raise DataError(
             f"{len(trained.chosen)} rows are fewer than the {request.batch} prompts of a step",
-            f"--set train_batch_size={len(trained.chosen)} --set ppo_mini_batch_size={len(trained.chosen)}, or more rows",
+            f"--set train_batch_size={len(trained.chosen)} --set ppo_mini_batch_size={len(trained.chosen)}, "
+            "or more rows",
         )
     tried = None
     if request.validation:
