@@ -55,9 +55,10 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def workspace(tmp_path: Path, drawn: Path) -> Path:
-    """A folder with what the examples name: figure.png and three files of problems."""
+    """A folder with what the examples name: figure.png, three files of problems, and the tests' pictures."""
     folder = tmp_path / "workspace"
     shutil.copytree(drawn, folder)
+    shutil.copytree(ROOT / "tests" / "pictures", folder / "tests" / "pictures")
     shutil.copy(ROOT / "tests" / "pictures" / "triangle.png", folder / "figure.png")
     for name in ("mine.jsonl", "held-out.jsonl"):
         shutil.copy(folder / "problems.jsonl", folder / name)

@@ -18,16 +18,20 @@ PICTURE = ROOT / "docs" / "pictures" / "trace.png"
 QUESTION = "What is m∠B in triangle MBH?"
 WIDTH = 1200
 STYLE = """
-body { max-width: none; padding: 1.5rem; }
-.top { grid-template-columns: 2fr 1fr !important; }
-.folds, .cost, footer, section[aria-labelledby=about] { display: none; }
-section[aria-labelledby=reasoning] { column-gap: 1.5rem; display: grid; grid-template-columns: repeat(4, 1fr); }
-h2 { grid-column: 1 / -1; margin-top: 1.5rem; }
-.unit { align-content: start; display: block; padding: .5rem 0 0; }
+body { max-width: none; padding: 1.25rem 1.5rem; }
+main { display: grid; gap: 0 2rem; grid-template-columns: 1fr 4.2fr; }
+.top { display: block !important; }
+h1 { font-size: 1.4rem; }
+.outcome, .top .pictures { margin-top: 1rem; }
+.folds, .cost, h2, footer, section[aria-labelledby=about] { display: none; }
+section[aria-labelledby=reasoning] { display: grid; gap: 1.5rem; grid-template-columns: repeat(4, 1fr); }
+.unit { align-content: start; display: block; padding: 0; }
 .unit + .unit { border: 0; }
-.thought { margin: .5rem 0; min-height: 3.5rem; }
+h3 { font-size: .875rem; }
+.thought { font-size: 1rem; line-height: 1.45; margin: .4rem 0; min-height: 3rem; }
 .unit .pictures { display: block; }
-.unit figure, .pictures.pair figure { margin-bottom: .75rem; max-width: 100%; }
+.unit figure, .pictures.pair figure { margin-bottom: .6rem; max-width: 12rem; }
+figcaption { margin-top: .2rem; }
 """
 
 
