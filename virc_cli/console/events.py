@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from virc.core.events import Event, OnEvent
 from virc_cli.console import output, progress
+
+if TYPE_CHECKING:
+    from virc.core.events import Event, OnEvent
 
 
 @contextmanager
-def printed(quiet: bool = False, verbose: bool = False) -> Iterator[OnEvent]:
+def printed(quiet: bool = False, verbose: bool = False) -> Iterator["OnEvent"]:
     """A callback that prints events on stderr.
 
     Args:
@@ -17,7 +20,7 @@ def printed(quiet: bool = False, verbose: bool = False) -> Iterator[OnEvent]:
     """
     with progress.shown() as show:
 
-        def on_event(event: Event) -> None:
+        def on_event(event: "Event") -> None:
             if event.kind == "warning":
                 output.warn(event.text, event.hint)
             elif quiet:
