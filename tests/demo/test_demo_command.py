@@ -103,7 +103,7 @@ def test_a_folder_of_something_else_is_left_alone(workspace: Path) -> None:
     (workspace / "demo" / "mine").touch()
     done = virc("demo", "--quick")
     assert (done.code, done.out, files(workspace / "demo")) == (3, "", ["mine"])
-    assert done.err == "error: demo is in use, and by no demo\nhint: another folder: --to DIR\n"
+    assert done.err == "error: demo is not empty and holds no demo\nhint: another folder: --to DIR\n"
 
 
 def test_a_demo_of_other_settings_is_not_gone_on_with(workspace: Path) -> None:
@@ -130,7 +130,7 @@ def test_two_at_once_do_not_share_a_folder(workspace: Path) -> None:
     with held(workspace / "demo" / "demo"):
         done = virc("demo", "--quick")
     assert done.code == 3
-    assert done.err.startswith("error: another virc demo is at work in demo\n")
+    assert done.err.startswith("error: another virc demo runs in demo\n")
 
 
 def test_a_step_that_fails_is_told_once_and_its_exit_code_is_the_demos(
@@ -147,7 +147,7 @@ def test_a_step_that_fails_is_told_once_and_its_exit_code_is_the_demos(
     assert "trajectories.json" in said
     (sentence, hint) = done.err.splitlines()[-2:]
     assert sentence == "error: step 2 of 17, instruct, failed: exit code 5"
-    assert hint == "hint: the same virc demo goes on with it"
+    assert hint == "hint: the same virc demo continues from there"
     assert "step 1 of 17, instruct data: done before\n" in done.err
     (tried,) = demo.took(folder)
     assert (tried.name, tried.code, tried.seconds > 0) == ("instruct", 5, True)
@@ -170,7 +170,7 @@ def test_ctrl_c_reaches_the_step_that_is_at_work(workspace: Path) -> None:
     assert json.loads(printed)["error"]["code"] == 130
     assert "step 10 of 17, heldout data: draw 3000 problems, after " in said
     assert said.count("error: ") == 1
-    assert "\nstep 10 of 17, heldout data, is not done: the same virc demo goes on with it\n" in said
+    assert "\nstep 10 of 17, heldout data, is not done: the same virc demo continues from there\n" in said
     assert not list((folder / "data").glob("*heldout*"))
     assert [each.code for each in demo.took(folder) if each.name == "heldout data"] == [0, 130]
 

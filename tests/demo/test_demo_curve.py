@@ -121,12 +121,12 @@ def test_the_command_prints_the_curve_and_leaves_it_with_a_picture(workspace: Pa
     assert done.code == 0, done.err
     lines = done.out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert lines[0] == "20 problems held out; the commonest answer alone: 15.0%"
+    assert lines[0] == "20 held-out problems; always the most common answer: 15.0%"
     assert "rl        70.0%   48.1 to 85.5   80.0%  60.0%  15.0%           5.0%" in lines
     assert "direct    5.0%    0.9 to 23.6    10.0%  0.0%   -               -" in lines
     assert "rl        45.0%    25.8 to 65.8   80.0%  10.0%" in lines
     assert "rl less practice        greedy   hard  +50.0   +8.2 to +74.6   0.062" in lines
-    assert f"a problem that rl was asked: {Path('demo/evals/pages/traces/rl/12/index.html')}\n" in done.err
+    assert f"a problem of the rl evaluation: {Path('demo/evals/pages/traces/rl/12/index.html')}\n" in done.err
     written = json.loads((workspace / "demo" / "curve.json").read_bytes())
     assert (written["schema"], written["base"], len(written["stages"])) == ("virc.demo/1", QUICK.start, 5)
     again = virc("demo", "--quick", "--json")

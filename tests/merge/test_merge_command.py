@@ -14,7 +14,8 @@ from training import small_lora
 from virc.core.errors import ConfigError
 from virc.envs import environment as environments
 from virc.envs.pins import get
-from virc.merging import merge
+from virc.merging import source as merging
+from virc.merging.build import MergePlan
 from virc.models import provenance as origin
 from virc.models import registry as models
 from virc.models.provenance import Origin
@@ -62,7 +63,7 @@ def test_an_adapter_is_added_in_this_environment(workspace: Path) -> None:
     ]  # fmt: skip
     assert said["to"] == "merged"
     assert virc("merge", "lora", "--dry-run", "--json").json["to"] == "models/lora-merged"
-    assert merge.find("lora", workspace).origin == Origin(kind="adapter", source="lora", root="tiny")
+    assert merging.find("lora", workspace).origin == Origin(kind="adapter", source="lora", root="tiny")
 
 
 def test_without_the_environment_the_command_that_makes_it_is_named(workspace: Path) -> None:
@@ -82,7 +83,7 @@ def test_a_folder_that_is_there_is_never_written_over(workspace: Path) -> None:
     for words in ((), ("--dry-run",), ("--to", "models/global_step_5")):
         done = virc("merge", "global_step_5", *words)
         assert done.code == 3, done.err
-        assert "models/global_step_5 is there already" in done.err
+        assert "models/global_step_5 already exists" in done.err
     assert [path.name for path in kept.parent.iterdir()] == ["kept"]
 
 
@@ -100,9 +101,9 @@ def test_a_step_that_verl_has_not_noted_is_refused_though_every_file_is_there(wo
     lay_out(workspace / "saved" / "global_step_5")
     lay_out(workspace / "saved" / "global_step_10")
     (workspace / "saved" / "latest_checkpointed_iteration.txt").write_text("5")
-    assert merge.find("saved/global_step_5", workspace).origin.step == 5
-    with pytest.raises(ConfigError, match=r"its saving never ended, the last that did was of step 5"):
-        merge.find("saved/global_step_10", workspace)
+    assert merging.find("saved/global_step_5", workspace).origin.step == 5
+    with pytest.raises(ConfigError, match=r"its saving never ended, the last complete step is 5"):
+        merging.find("saved/global_step_10", workspace)
 
 
 def test_a_model_of_another_family_is_refused(workspace: Path) -> None:
@@ -110,14 +111,14 @@ def test_a_model_of_another_family_is_refused(workspace: Path) -> None:
     (actor / "huggingface" / "config.json").write_text('{"model_type": "llama"}')
     done = virc("merge", "global_step_5")
     assert done.code == 3
-    assert "models of type 'llama' are not merged here" in done.err
+    assert "models of type 'llama' cannot be merged" in done.err
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
         ("nothing", "there is no model 'nothing'"),
-        ("tiny", "is a whole model already, there is nothing to merge"),
+        ("tiny", "is a complete model already"),
     ],
 )
 def test_what_is_no_checkpoint_is_refused(workspace: Path, name: str, said: str) -> None:
@@ -141,7 +142,7 @@ def test_shards_of_a_run_bring_its_chat_protocol_base_and_chain(workspace: Path)
     note(run, 5)
     place = "runs/tiny-rl/checkpoints/global_step_5"
     for name in ("tiny-rl", "tiny-rl@5", "runs/tiny-rl", place, f"{place}/actor"):
-        found = merge.find(name, workspace)
+        found = merging.find(name, workspace)
         assert found.name == ("tiny-rl" if name.endswith("tiny-rl") else "tiny-rl@5")
         assert found.origin == Origin(
             kind="shards", source="tiny-rl@5", system="tiny", stage="strategic", step=5, steps=9, root="tiny"
@@ -158,10 +159,10 @@ def test_an_adapter_scaled_otherwise_than_its_shards_say_is_refused(workspace: P
     (actor / "lora_train_meta.json").write_text('{"r": 4, "lora_alpha": 8}')
     note(run, 5)
     if rslora:
-        with pytest.raises(ConfigError, match="use_rslora, whose scale its shards do not say"):
-            merge.find("tiny-rl", workspace)
+        with pytest.raises(ConfigError, match="use_rslora, whose scale is not in its shards"):
+            merging.find("tiny-rl", workspace)
     else:
-        assert merge.find("tiny-rl", workspace).folder == actor
+        assert merging.find("tiny-rl", workspace).folder == actor
 
 
 def note(run: Run, step: int) -> None:
@@ -189,21 +190,22 @@ def test_an_older_checkpoint_is_not_taken_for_the_newest_that_is_damaged(workspa
     for step in (5, 10):
         lay_out(run.checkpoints / f"global_step_{step}")
     note(run, 10)
-    assert merge.find("tiny-rl", workspace).origin.step == 10
+    assert merging.find("tiny-rl", workspace).origin.step == 10
     (run.checkpoints / "global_step_10" / "actor" / "model_world_size_2_rank_1.pt").unlink()
     with pytest.raises(ConfigError, match=r"the newest checkpoint of tiny-rl, of step 10, is gone") as caught:
-        merge.find("tiny-rl", workspace)
+        merging.find("tiny-rl", workspace)
     assert caught.value.hint == "the one before: virc merge tiny-rl@5"
-    assert merge.find("tiny-rl@5", workspace).origin.step == 5
+    assert merging.find("tiny-rl@5", workspace).origin.step == 5
 
 
 def test_a_whole_checkpoint_of_a_run_is_copied(workspace: Path) -> None:
     run = make(workspace, "first", base=str(EMBEDDED_FOLDER))
     shutil.copyfile(EMBEDDED_FOLDER / "config.json", save(run, 8) / "config.json")
-    found = merge.find("first@8", workspace)
+    found = merging.find("first@8", workspace)
     assert (found.origin.kind, found.name, found.bytes) == ("model", "first@8", 3_000)
-    assert merge.plan(found, Path(sys.executable), workspace, workspace / "models" / "first") is None
-    assert merge.find("first", workspace).name == "first"
+    folder = workspace / "models" / "first"
+    assert MergePlan(found, folder, Path(sys.executable), workspace).process(folder) is None
+    assert merging.find("first", workspace).name == "first"
 
 
 def test_a_merged_model_is_of_the_system_and_chain_that_made_it(workspace: Path) -> None:

@@ -1,50 +1,66 @@
 """`virc demo`: the reproduction in small."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virc_cli.console.options import Json, Seed
+from virc_cli.console.options import Json, Quiet, Seed, Verbose
+
+if TYPE_CHECKING:
+    from virc.demo.curve import Curve, Gain, Scores, Stage
+    from virc.demo.plan import Demo
+    from virc.evaluation.summary import Score, Share
 
 FAILURE: dict[str, object] = {
     "folder": None, "plot": None, "base": None, "full": None, "seed": None, "problems": None, "commonest": None,
     "stages": None, "gains": None, "steps": None, "page": None,
 }  # fmt: skip
+_GREEDY = ("stage", "greedy", "95 % interval", "easy", "hard", "counterfactual", "blank")
+_SAMPLED = ("stage", "sampled", "95 % interval", "easy", "hard")
+_BEHAVIOUR = ("stage", "tool calls", "evidence", "format errors", "strange refused", "wrongly refused")
+_GAINS = ("gain", "replies", "on", "points", "95 % interval", "p")
 
 
 def command(
     to: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of the demo; it goes on with what is there.")
+        Path, typer.Option(metavar="DIR", help="Folder of the demo; finished steps are kept.")
     ] = Path("demo"),
     quick: Annotated[
-        bool, typer.Option("--quick", help="A few steps of everything: minutes, and nothing is learnt.")
+        bool, typer.Option("--quick", help="A few steps of everything: minutes, nothing learnt.")
     ] = False,
     large: Annotated[
-        bool, typer.Option("--large", help="48,000 problems, and a control without tools: hours.")
+        bool, typer.Option("--large", help="48,000 problems and a control without tools: hours.")
     ] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="From nothing: first train the base too, which takes hours more.")
+        bool, typer.Option("--full", help="Train the base from scratch first: hours more.")
     ] = False,
     problems: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Problems held out that each stage is asked.")
+        int | None, typer.Option(min=1, metavar="N", help="Held-out problems for each stage.")
     ] = None,
     seed: Seed = 0,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print every command, a script to run by hand; make nothing.")
+        bool, typer.Option("--dry-run", help="Print every command as a script; run nothing.")
     ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """Train the small model through instruct, practice and rl, and show what each stage gains.
+    """Train the small model by SFT and RL, and show what each stage gains.
 
-    Half an hour on two cores, every step a command of its own. Stopped, the same command goes on where it was. The
-    figures are printed; curve.json and curve.png lie in the folder, beside the page of a problem.
+    The stages are instruct, practice and rl: half an hour on two cores. Every step is a command of its own; after an
+    interruption the same command continues. Figures are printed and written to curve.json and curve.png.
     """
+    import sys
+
     import msgspec
 
     from virc.core.errors import UsageError
+    from virc.core.files import expanded
     from virc.demo import plan as demo
-    from virc_cli import demonstrating
+    from virc.demo import run as running
+    from virc_cli.console import events, output
 
     if quick and large:
         raise UsageError("--quick and --large are two sizes", "leave one of them out")
@@ -53,6 +69,99 @@ def command(
         size = msgspec.structs.replace(size, problems=problems)
     begun = demo.Demo(full=full, seed=seed, size=size)
     if dry_run:
-        demonstrating.show(begun, to, as_json)
-    else:
-        demonstrating.run(begun, to, as_json)
+        _show(begun, to, as_json)
+        return
+    output.know(folder=str(expanded(to)))
+    try:
+        with events.printed(quiet, verbose) as on_event:
+            curve = running.run(begun, to, on_event)
+    except running.StepFailedError as error:
+        raise output.error_class(error.code)(error.message, error.hint) from error
+    except running.StepInterrupt:
+        output.silence(sys.stderr)
+        raise
+    _print(curve, to, quiet, as_json)
+
+
+def _show(begun: "Demo", to: Path, as_json: bool) -> None:
+    """Print every command, in order, as a script."""
+    import shlex
+
+    from virc.core.files import expanded
+    from virc.demo import plan as demo
+    from virc_cli.console import output
+
+    steps = demo.plan(begun)
+    if as_json:
+        commands = [{"name": step.name, "command": demo.typed(step.words)} for step in steps]
+        output.emit({"schema": "virc.demo.plan/1", "folder": str(to), "steps": commands, "error": None})
+        return
+    folder = shlex.quote(str(expanded(to)))
+    output.line(f"mkdir -p {folder} && cd {folder}")
+    for step in steps:
+        output.line(f"# {step.says}")
+        output.line(demo.typed(step.words))
+
+
+def _print(curve: "Curve", to: Path, quiet: bool, as_json: bool) -> None:
+    import msgspec
+
+    from virc.core.files import expanded
+    from virc_cli.console import output
+
+    folder = expanded(to)
+    if as_json:
+        known = {"folder": str(folder), "plot": str(folder / "curve.png")}
+        output.emit({**msgspec.to_builtins(curve), **known, "error": None})
+        return
+    for line in lines(curve):
+        output.line(line)
+    if not quiet:
+        output.note(f"the curve: {folder / 'curve.png'}, {folder / 'curve.json'}")
+        if curve.page:
+            output.note(f"a problem of the rl evaluation: {folder / curve.page}")
+
+
+def lines(curve: "Curve") -> Iterator[str]:
+    """The figures as tables of at most 80 columns."""
+    from virc_cli.console.run_lines import table
+
+    share = _share(curve.commonest)
+    yield f"{curve.problems} held-out problems; always the most common answer: {share}"
+    for head, rows in (
+        (_GREEDY, [_greedy(stage) for stage in curve.stages]),
+        (_SAMPLED, [(stage.name, *_scores(stage.sampled)) for stage in curve.stages]),
+        (_BEHAVIOUR, [_behaviour(stage) for stage in curve.stages]),
+        (_GAINS, [_gain(gain) for gain in curve.gains]),
+    ):
+        yield ""
+        yield from table([head, *rows])
+
+
+def _greedy(stage: "Stage") -> tuple[str, ...]:
+    return stage.name, *_scores(stage.greedy), _share(stage.counterfactual), _share(stage.blank)
+
+
+def _scores(scores: "Scores") -> tuple[str, ...]:
+    from virc.evaluation.figures import interval
+
+    return _share(scores.all), interval(scores.all), _share(scores.easy), _share(scores.hard)
+
+
+def _behaviour(stage: "Stage") -> tuple[str, ...]:
+    calls, errors = ("-" if mean is None else f"{mean:.2f}" for mean in (stage.calls, stage.format_errors))
+    return stage.name, calls, _share(stage.looked), errors, _share(stage.strange), _share(stage.refused)
+
+
+def _gain(gain: "Gain") -> tuple[str, ...]:
+    low, high = gain.interval
+    around = f"{100 * low:+.1f} to {100 * high:+.1f}"
+    p = "< 0.001" if gain.p < 0.001 else f"{gain.p:.3f}"
+    name = f"{gain.stage} less {gain.before}"
+    return name, gain.replies, gain.part, f"{100 * gain.difference:+.1f}", around, p
+
+
+def _share(score: "Score | Share | None") -> str:
+    from virc.evaluation.figures import percent
+
+    return percent(score.share) if score and score.of else "-"

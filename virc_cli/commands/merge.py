@@ -1,12 +1,15 @@
-"""`virc merge`: a checkpoint becomes a model that can be loaded, served and published."""
+"""`virc merge`: makes a model of a checkpoint, to load, serve and publish."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from virc_cli.console import completion
-from virc_cli.console.options import Json
+from virc_cli.console.options import Json, Quiet, Verbose
+
+if TYPE_CHECKING:
+    from virc.merging.build import MergePlan
 
 FAILURE: dict[str, object] = {
     "to": None, "source": None, "kind": None, "step": None, "parameters": None, "protocol": None, "answer": None,
@@ -18,7 +21,7 @@ def command(
         str,
         typer.Argument(
             metavar="RUN|CHECKPOINT",
-            help="A run (its newest checkpoint), RUN@STEP, a folder of shards, or an adapter.",
+            help="Run, RUN@STEP, folder of shards, or adapter.",
             show_default=False,
             autocompletion=completion.runs,
         ),
@@ -27,15 +30,50 @@ def command(
         Path | None, typer.Option(metavar="DIR", help="New folder for the model; default: models/RUN.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the exact command and environment; write nothing.")
+        bool, typer.Option("--dry-run", help="Print command and environment; write nothing.")
     ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """Make a model of a checkpoint: one set of weights, with tokenizer, chat protocol and card; the folder is printed.
+    """Make a model of a checkpoint, and print its folder.
 
-    Shards are merged in the environment `rl`, an adapter is added to its base in this one. Nothing in a checkpoint
-    is run. At the end the model is asked about a drawn diagram.
+    The model has one set of weights, a tokenizer, the chat protocol and a card. A run stands for its newest checkpoint.
+    Shards are merged in the environment `rl`, an adapter is added to its base in this one; no code of a checkpoint is
+    run. At the end the model is asked about a drawn diagram.
     """
-    from virc_cli import merging
+    from virc.merging import build
+    from virc_cli.console import events, output
 
-    merging.merge(source, to, dry_run, as_json)
+    plan = build.prepare(source, to)
+    origin, folder = plan.source.origin, str(plan.folder)
+    known = {"to": folder, "source": origin.source, "kind": origin.kind, "step": origin.step}
+    output.know(**known)
+    if dry_run:
+        _show(plan, as_json)
+        return
+    with events.printed(quiet, verbose) as on_event:
+        merged = build.write(plan, on_event)
+    if as_json:
+        trained = plan.source.chat_protocol and "trained"
+        fields = {"parameters": merged.parameters, "protocol": trained, "answer": merged.answer}
+        output.emit({"schema": "virc.merge/1", **known, **fields, "error": None})
+        return
+    output.line(folder)
+    if not quiet:
+        publish = f"to publish it: hf upload USER/{plan.folder.name} {folder}"
+        output.note(f"{merged.parameters:,} parameters; {publish}")
+
+
+def _show(plan: "MergePlan", as_json: bool) -> None:
+    from virc_cli.console import output, plans
+
+    process, origin = plan.process(plan.folder), plan.source.origin
+    if as_json:
+        fields = {"to": str(plan.folder), "source": origin.source, "kind": origin.kind}
+        step = plans.fields(process) if process else None
+        output.emit({"schema": "virc.merge.plan/1", **fields, "plan": step, "error": None})
+    elif process:
+        plans.show(process)
+    else:
+        output.line(f"# the weights of {plan.source.folder} are copied to {plan.folder}")

@@ -60,6 +60,12 @@ def exit_code(error: BaseException) -> int:
     return next((EXIT_CODES[cls][0] for cls in type(error).__mro__ if cls in EXIT_CODES), 1)
 
 
+def error_class(code: int) -> type[VircError]:
+    """The class of errors with an exit code; `EngineError` for any other code, as of a process that was killed."""
+    classes = {number: kind for kind, (number, _) in EXIT_CODES.items() if issubclass(kind, VircError)}
+    return classes.get(code, EngineError)
+
+
 def error_fields(error: VircError) -> ErrorFields:
     """The `error` object of `--json`."""
     return fields_of(error)

@@ -333,7 +333,7 @@ def begin(folder: Path, demo: Demo) -> None:
         return
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ConfigError(f"{folder} is in use, and by no demo", another)
+            raise ConfigError(f"{folder} is not empty and holds no demo", another)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(record, demo)
     except OSError as error:

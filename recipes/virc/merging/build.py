@@ -1,0 +1,256 @@
+"""Makes a model of a checkpoint: weights, tokenizer, image processor, chat protocol, licences and a card."""
+
+import random
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import msgspec
+
+from virc.backends import checkpoint
+from virc.core import extras, processes
+from virc.core.errors import ConfigError, SetupError, VircError
+from virc.core.events import OnEvent, Reporter
+from virc.core.files import MODELS, contents, expanded, fresh_folder, is_file, write_whole
+from virc.core.plan import Plan, Step
+from virc.core.text import clause
+from virc.data.synth.families import polygons
+from virc.engines import environment as engines
+from virc.engines.merge import common
+from virc.envs import environment as environments
+from virc.envs import making
+from virc.envs.pins import DEVICES, Environment
+from virc.merging import card as model_card
+from virc.merging import source as sources
+from virc.merging.source import Source
+from virc.models import provenance
+from virc.models.chat_protocol import DEFAULT
+from virc.models.load import Choice, Opened, open_model
+from virc.reasoning.protocol import FILE_NAME
+from virc.runs import run as runs
+from virc.solving.one import SolveConfig, solve
+
+_PACKAGE = Path(__file__).parents[2]
+_SECONDS = 300.0  # for the one answer
+_MOST_BYTES = 64 * 2**20
+_MERGING = {
+    "shards": "merging the shards of",
+    "adapter": "adding to its base the adapter",
+    "model": "copying",
+}
+_TEXTS = (
+    "added_tokens.json", "chat_template.jinja", "chat_template.json", "generation_config.json", "merges.txt",
+    "preprocessor_config.json", "processor_config.json", "special_tokens_map.json", "tokenizer.json",
+    "tokenizer_config.json", "video_preprocessor_config.json", "vocab.json",
+)  # fmt: skip
+_LICENCES = re.compile(r"(LICEN[CS]E|NOTICE)(\.(txt|md))?", re.IGNORECASE)
+
+
+class MergePlan(msgspec.Struct, frozen=True):
+    """How a checkpoint is merged; nothing is written yet.
+
+    Args:
+        source: the checkpoint.
+        folder: new folder for the model.
+        python: interpreter that writes the weights: of verl's environment for shards, else this one.
+        recipes: folder with the code of this package.
+    """
+
+    source: Source
+    folder: Path
+    python: Path
+    recipes: Path
+
+    def process(self, folder: Path) -> Plan | None:
+        """The process that writes the weights into a folder; None where they are copied."""
+        source = self.source
+        if source.origin.kind == "model":
+            return None
+        module, given = "verl.merge", [source.folder, folder]
+        if source.origin.kind == "adapter":
+            assert source.base
+            module, given = "merge.adapter", [source.base, source.folder, folder]
+        env = {
+            **engines.environment(self.recipes),
+            "TOKENIZERS_PARALLELISM": "false",
+            "CUDA_VISIBLE_DEVICES": "-1",
+        }
+        argv = (
+            str(self.python),
+            "-m",
+            f"virc.engines.{module}",
+            *(str(path.absolute()) for path in given),
+        )
+        return Plan(step=Step(argv, f"merge {source.origin.source}", env), files={})
+
+
+class Merged(msgspec.Struct, frozen=True):
+    """A merged model.
+
+    Args:
+        folder: of the model.
+        parameters: number of its parameters.
+        answer: its answer about a drawn diagram; None where it gave none, or cannot be loaded here.
+    """
+
+    folder: Path
+    parameters: int
+    answer: str | None
+
+
+def merge(source: str, *, to: Path | None = None, on_event: OnEvent | None = None) -> Path:
+    """Make a model of a checkpoint, and ask it about a drawn diagram; returns its folder.
+
+    Args:
+        source: a run (its newest whole checkpoint), `RUN@STEP`, the folder of a checkpoint, or an adapter.
+        to: new folder for the model; None: `models/RUN`.
+        on_event: gets progress and warnings.
+
+    Raises:
+        ConfigError: there is no such checkpoint, it is incomplete, or the folder exists.
+        SetupError: the environment is missing, or the model fits neither disk nor memory.
+        EngineError: the process failed.
+    """
+    return write(prepare(source, to), on_event).folder
+
+
+def prepare(name: str, to: Path | None = None) -> MergePlan:
+    """Find a checkpoint and what merges it.
+
+    Raises:
+        ConfigError, SetupError: see `merge`.
+    """
+    source = sources.find(name, Path())
+    folder = expanded(to) if to else Path(MODELS, source.name)
+    if folder.exists() or folder.is_symlink():
+        raise ConfigError(f"{folder} already exists", "choose another folder with --to")
+    if source.origin.kind == "shards":
+        environment = _verl_environment(runs.info(source.run).device if source.run else None)
+        return MergePlan(source, folder, making.ready(environment), environments.recipes_in(environment))
+    for extra in extras.discover():
+        if extra.name == "local" and extra.missing:
+            raise SetupError(
+                f"merging {source.origin.source} needs {', '.join(extra.missing)}", extra.install
+            )
+    return MergePlan(source, folder, Path(sys.executable), _PACKAGE)
+
+
+def write(plan: MergePlan, on_event: OnEvent | None = None) -> Merged:
+    """Write the model's folder, whole or not at all, and ask the model; see `merge`."""
+    report, source, folder = Reporter(on_event), plan.source, plan.folder
+    origin = source.origin
+    size = f"{source.bytes / 2**30:.1f} GiB"
+    report.note(f"{_MERGING[origin.kind]} {origin.source}, {size}, into {folder}")
+    with fresh_folder(folder) as partial:
+        process = plan.process(partial)
+        parameters = _run(process.step, report) if process else copy_weights(source, partial)
+        complete(source, partial, folder.name, parameters)
+        opened = _opened(source, partial, report)
+    if source.chat_protocol is None:
+        report.warn(
+            f"there is no chat protocol beside {origin.source}: the one it was trained with is unknown",
+            f"put its {FILE_NAME} into {folder}",
+        )
+    return Merged(folder, parameters, _answer(opened, report) if opened else None)
+
+
+def copy_weights(source: Source, folder: Path) -> int:
+    """Copy the weights and config of a source that is a complete model; returns the number of parameters.
+
+    Raises:
+        VircError: the disk refuses.
+    """
+    checkpoint.check(source.folder)
+    free = shutil.disk_usage(folder).free
+    if source.bytes > free:
+        raise VircError(f"the model takes {source.bytes} bytes, and {free} are free in {folder.parent}")
+    files = ("model.safetensors.index.json", "config.json")
+    try:
+        for file in (*source.folder.glob("model*.safetensors"), *(source.folder / each for each in files)):
+            if is_file(file):
+                shutil.copyfile(file, folder / file.name)
+    except OSError as error:
+        raise VircError(f"the model cannot be copied: {clause(error)}") from error
+    return checkpoint.parameters(folder)
+
+
+def complete(source: Source, folder: Path, name: str, parameters: int) -> None:
+    """Add to merged weights the other files of a model: tokenizer, image processor, chat protocol, card, licences.
+
+    Args:
+        name: of the model.
+        parameters: number of its parameters.
+
+    Raises:
+        VircError: a file is missing, or the disk refuses.
+    """
+    checkpoint.image_settings(source.texts)
+    licences = [
+        path
+        for path in sorted(source.base.glob("*") if source.base else ())
+        if _LICENCES.fullmatch(path.name) and is_file(path)
+    ]
+    texts = [source.texts / each for each in _TEXTS if is_file(source.texts / each)]
+    try:
+        for file in (*texts, *licences):
+            write_whole(folder / file.name, contents(file, _MOST_BYTES))
+        if source.chat_protocol:
+            write_whole(folder / FILE_NAME, contents(source.chat_protocol, _MOST_BYTES))
+        info = runs.info(source.run) if source.run else None
+        card = model_card.text(name, source.origin, info, parameters, [file.name for file in licences])
+        write_whole(folder / "README.md", card.encode())
+        provenance.write(folder, source.origin)
+    except OSError as error:
+        raise VircError(f"the merged model cannot be written: {clause(error)}") from error
+    checkpoint.check(folder)
+
+
+def _verl_environment(device: str | None) -> Environment:
+    """verl's environment for a device, else for another: merging needs none."""
+    first = making.find("rl", device)
+    others = [making.find("rl", other) for other in DEVICES]
+    return next((each for each in (first, *others) if environments.interpreter(each)), first)
+
+
+def _run(step: Step, report: Reporter) -> int:
+    """Run the process that merges; returns the number of parameters."""
+
+    def on_line(line: str) -> None:
+        if line.startswith(common.TOLD):
+            report.progress(line.removeprefix(common.TOLD))
+        else:
+            report.log(line)
+
+    return common.read(processes.output(step, on_line))
+
+
+def _opened(source: Source, folder: Path, report: Reporter) -> Opened | None:
+    """The merged model, loaded; None where this machine cannot.
+
+    Raises:
+        ConfigError: nothing can load it.
+    """
+    try:
+        return open_model(Choice(model=str(folder), protocol=None if source.chat_protocol else DEFAULT))
+    except SetupError as error:
+        report.warn(f"the merged model was not tried: {error.message}", "virc solve --model DIR tries it")
+        return None
+
+
+def _answer(opened: Opened, report: Reporter) -> str | None:
+    """The answer of the merged model about a drawn diagram; None where it gives none."""
+    diagram = polygons.generate(random.Random(0), "heldout")
+    picture, question = polygons.draw(diagram), diagram.question
+    try:
+        config = SolveConfig(timeout=_SECONDS)
+        solved = solve(config, opened.backend, opened.chat_protocol.protocol, [picture], question)
+    finally:
+        opened.backend.close()
+    if isinstance(solved.error, KeyboardInterrupt):  # the model stays, it is whole
+        raise solved.error
+    answer = solved.answer or f"nothing ({solved.error})"
+    report.note(
+        f"asked about a drawn diagram, {question!r}, it answers {answer}; the right answer is {diagram.answer}"
+    )
+    return solved.answer

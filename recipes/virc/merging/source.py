@@ -1,0 +1,185 @@
+"""What `virc merge NAME` merges: shards of verl's actor, an adapter on its base, or a whole checkpoint of a run."""
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from virc.backends import checkpoint
+from virc.backends import lora_config as adapters
+from virc.core.errors import ConfigError
+from virc.core.files import expanded, is_file, is_folder
+from virc.core.text import plain
+from virc.models import provenance as origin
+from virc.models import registry as models
+from virc.models.provenance import Kind, Origin
+from virc.reasoning.protocol import FILE_NAME
+from virc.runs import run as runs
+from virc.runs.checkpoint_formats import shards
+from virc.runs.checkpoints import Checkpoint
+from virc.runs.run import Run
+
+_CONFIG = "config.json"
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """What is merged.
+
+    Args:
+        folder: of the shards, the adapter or the model.
+        texts: folder of config, tokenizer and image processor.
+        name: of the merged model, where nobody chooses one.
+        origin: what is recorded beside the merged weights.
+        base: folder of the base of an adapter, or of the weights that a run started from.
+        chat_protocol: file with the chat protocol it was trained with.
+        run: the run of this workspace that saved it.
+        bytes: of the files of its weights.
+    """
+
+    folder: Path
+    texts: Path
+    name: str
+    origin: Origin
+    base: Path | None = None
+    chat_protocol: Path | None = None
+    run: Run | None = None
+    bytes: int = 0
+
+
+def find(name: str, workspace: Path) -> Source:
+    """Find what a name means: a run (its newest whole checkpoint), `RUN@STEP`, a checkpoint folder or an adapter.
+
+    Raises:
+        ConfigError: there is none, or it is incomplete.
+    """
+    saved = models.checkpoint_of(name, workspace)
+    if saved:
+        return _of_run(*saved, name)
+    place = expanded(name)
+    actor = shards.actor_of(place) if is_folder(place) else None
+    if actor:
+        return _of_shards(actor, models.run_of(actor))
+    weights = models.find(name, workspace)
+    if weights.adapter:
+        return _of_adapter(weights.adapter, weights.folder, models.run_of(weights.adapter))
+    return _of_model(weights.folder, models.run_of(weights.folder))
+
+
+def _of_run(run: Run, saved: Checkpoint, name: str) -> Source:
+    is_newest = not name.endswith(f"@{saved.step}")
+    if is_newest:
+        _check_newest(run, saved)
+    actor = shards.actor_of(saved.folder)
+    if actor:
+        found = _of_shards(actor, run)
+    elif is_file(saved.folder / adapters.SETTINGS):
+        base = models.find(str(saved.folder), run.folder.parent.parent)
+        found = _of_adapter(saved.folder, base.folder, run)
+    else:
+        found = _of_model(saved.folder, run)
+    return msgspec.structs.replace(found, name=run.name if is_newest else f"{run.name}@{saved.step}")
+
+
+def _check_newest(run: Run, saved: Checkpoint) -> None:
+    """Refuse an older checkpoint where the newest that verl saved is damaged."""
+    noted = shards.newest(run.checkpoints)
+    if noted is not None and noted > saved.step:
+        sentence = f"the newest checkpoint of {run.name}, of step {noted}, is gone or damaged"
+        raise ConfigError(sentence, f"the one before: virc merge {run.name}@{saved.step}")
+
+
+def _of_shards(actor: Path, run: Run | None) -> Source:
+    """Shards, which are complete only if verl recorded that it saved that step."""
+    folder = actor.parent if actor.name == shards.ACTOR else actor
+    step = _step(folder)
+    noted = shards.newest(folder.parent)
+    if step is not None and noted is not None and step > noted:
+        raise ConfigError(
+            f"{folder} is incomplete: its saving never ended, the last complete step is {noted}",
+            f"virc merge {run.name}@{noted}" if run else None,
+        )
+    found = shards.read(actor)
+    if run and found.adapter:
+        _check_scale(run)
+    _check_family(found.texts)
+    base = Path(runs.info(run).base) if run else None
+    size = sum(file.stat().st_size for file in found.files)
+    return _source("shards", actor, found.texts, base, run, folder, size)
+
+
+def _check_scale(run: Run) -> None:
+    """Refuse an adapter that continues one of another scale: verl records only rank and alpha."""
+    began = runs.info(run).adapter
+    if began and is_file(Path(began) / adapters.SETTINGS) and adapters.read(Path(began)).rslora:
+        raise ConfigError(
+            f"{run.name} went on with an adapter of use_rslora, whose scale is not in its shards"
+        )
+
+
+def _of_adapter(adapter: Path, base: Path, run: Run | None) -> Source:
+    named = adapters.read(adapter).base
+    _check_family(base)
+    size = checkpoint.file_bytes(base)
+    return _source("adapter", adapter, base, base, run, adapter, size, models.root_of(base, named))
+
+
+def _of_model(folder: Path, run: Run | None) -> Source:
+    if run is None:
+        raise ConfigError(
+            f"{folder} is a complete model already",
+            f"virc solve --model {folder} ...",
+        )
+    _check_family(folder)
+    size = checkpoint.file_bytes(folder)
+    return _source("model", folder, folder, Path(runs.info(run).base), run, folder, size)
+
+
+def _source(
+    kind: Kind,
+    folder: Path,
+    texts: Path,
+    base: Path | None,
+    run: Run | None,
+    named: Path,
+    size: int,
+    root: str = "",
+) -> Source:
+    """A source with its origin and chat protocol; `named` is the folder that it is named after."""
+    step = _step(named)
+    info = runs.info(run) if run else None
+    source = f"{run.name}@{step}" if run and step is not None else plain(named.resolve().name)
+    root = info.root if info else root
+    about = Origin(
+        kind=kind,
+        source=source,
+        system=info.system if info else None,
+        stage=info.stage if info else None,
+        step=step,
+        steps=runs.state(run).total if run else None,
+        root=origin.called(root) if root else None,
+    )
+    places = (folder, named, run and run.folder, base)
+    return Source(
+        folder=folder,
+        texts=texts,
+        name=f"{source}-merged" if kind == "adapter" and run is None else source,
+        origin=about,
+        base=base,
+        chat_protocol=next(
+            (place / FILE_NAME for place in places if place and is_file(place / FILE_NAME)), None
+        ),
+        run=run,
+        bytes=size,
+    )
+
+
+def _step(folder: Path) -> int | None:
+    found = re.fullmatch(r"(?:global_step_|checkpoint-)(\d{1,12})", folder.resolve().name)
+    return int(found[1]) if found else None
+
+
+def _check_family(folder: Path) -> None:
+    family = checkpoint.read_json(folder / _CONFIG).get("model_type")
+    if family not in checkpoint.FAMILIES:
+        known = ", ".join(checkpoint.FAMILIES)
+        raise ConfigError(f"models of type {str(family)[:50]!r} cannot be merged", f"supported are {known}")
