@@ -9,10 +9,11 @@ from rows import NOISE, QWEN3, ROWS, SEEDS, Row, at_random, probed, right, truth
 from servers import Body, dead_url
 from vision_server import Eyes, Vision, VisionServer, looks, see
 
+from virc.backends.openai import refusals as limits
 from virc.backends.openai.backend import OpenAIBackend
 from virc.core.errors import VircError
 from virc.families import registry as families
-from virc.probing import limits, pictures
+from virc.probing import pictures
 from virc.probing.probe import MOST_REQUESTS, _box_ask, _order_ask, probe
 from virc.probing.result import Probed
 from virc.probing.scaling import beyond_text

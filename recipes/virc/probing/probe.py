@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from virc.backends.interface import Sampling
+from virc.backends.openai import refusals
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.text import plain
 from virc.families import registry as families
 from virc.families.registry import Family
-from virc.probing import limits, pictures
+from virc.probing import pictures
 from virc.probing.result import Probed
 from virc.probing.scaling import Counts, Shrunk, beyond_text, cached, enlarged, scaling
 from virc.reasoning import lenient
@@ -191,8 +192,8 @@ def _refused(error: VircError, count: int, seen: _Seen) -> int | None:
         VircError: it is about something else.
     """
     said = getattr(error, "said", error.message)
-    allowed, fewer = limits.pictures_allowed(said, count), limits.fewer(said, count)
-    seen.context = seen.context or limits.context(said)
+    allowed, fewer = refusals.pictures_allowed(said, count), refusals.fewer(said, count)
+    seen.context = seen.context or refusals.context(said)
     if allowed is None and fewer is None:
         raise error
     if allowed is not None or fewer == 1:

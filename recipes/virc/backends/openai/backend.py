@@ -16,7 +16,8 @@ from virc.backends.interface import OnText, Sampling
 from virc.backends.openai.body import Served
 from virc.backends.openai.images import AsPart, SentImages, whole
 from virc.backends.openai.link import Link, names_hint
-from virc.backends.openai.request import Habits, RefusedError, completion, shortened
+from virc.backends.openai.refusals import RefusedError, shortened
+from virc.backends.openai.request import Habits, completion
 from virc.backends.prompt_count import PromptCounts
 from virc.core.errors import ConfigError, NetworkError
 from virc.core.timeouts import Deadline

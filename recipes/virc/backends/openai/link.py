@@ -23,7 +23,7 @@ from virc.backends.openai.body import (
     read_models,
 )
 from virc.backends.openai.images import MISSED, MissedError
-from virc.backends.openai.request import RefusedError
+from virc.backends.openai.refusals import RefusedError
 from virc.backends.openai.wire import read_reply
 from virc.config.user import names_user
 from virc.core.errors import ConfigError, NetworkError, VircError

@@ -1,0 +1,123 @@
+"""What a server's refusal says: which parameter it rejects, and how many tokens or pictures fit."""
+
+import re
+from collections.abc import Iterator
+
+from virc.core.errors import ConfigError
+
+LENGTHS = ("max_tokens", "max_completion_tokens")
+OPTIONAL = (
+    "top_k", "seed", "stream_interval", "stream_options", "repetition_penalty", "include_stop_str_in_output",
+    "no_stop_trim", "stop", "temperature", "top_p", "stream", *LENGTHS,
+)  # fmt: skip
+"""What a request can do without: the model then draws by the server's own defaults."""
+_REFUSES = re.compile(
+    r"unsupported|not supported|n.t support|unrecogni[sz]ed|unknown|unexpected|not (permitted|allowed|valid)|forbidden"
+    r"|invalid (param|arg|field)|cannot find field|extra inputs|use '?max_completion_tokens|must be verified",
+    re.IGNORECASE,
+)
+_CONTEXT = re.compile(r"context (?:length|window|size)|maximum length|input tokens", re.IGNORECASE)
+_CONTEXT_IS = re.compile(
+    r"(?:context|kv)[ _](?:length|window|size)\D{0,40}?\b(\d{3,8})\b|max_kv_size is (\d{3,8})\b",
+    re.IGNORECASE,
+)
+_PROMPT_IS = re.compile(
+    r"(\d{1,8}) (?:in the messages|input tokens|prompt tokens|tokens (?:in|from))"
+    r"|prompt (?:contains|has)\D{0,20}(\d{1,8})",
+    re.IGNORECASE,
+)
+_AT_MOST = re.compile(
+    r"(?:at most|between 1 and|max_tokens\b.{0,60}\[1, ?|less than or equal to|expected a value <=) ?(\d{2,7})\b",
+    re.IGNORECASE,
+)
+_LEAST_ROOM = 128
+_WORDS = frozenset({"stream", "stop", "seed", "temperature"})
+_COUNTS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "eight": 8, "ten": 10}
+_NUMBER = rf"(\d{{1,4}}|{'|'.join(_COUNTS)})(?![\d.,]*\d|\s*(?:[kmg]i?b?\b|bytes|px|pixel|mega|tokens|%|seconds|x ?\d))"
+_ALLOWED = re.compile(
+    rf"(?:at most|up to|no more than|maximum|max\b|limit|only|allowed|allows?|exceed\w*|>)\D{{0,40}}?\b{_NUMBER}"
+    rf"|{_NUMBER} images? (?:is|are|per|at most)"
+)
+_PICTURES = re.compile(r"\b(?:images?|pictures?|photos?|multi-?modal|media)\b")
+_MANY = re.compile(r"at most|too many|limit|maximum|max\b|only|exceed|more than|support")
+_IS_FULL = re.compile(r"context|too long|input tokens|prompt tokens|maximum length|token limit")
+
+
+class RefusedError(ConfigError):
+    """The endpoint refuses a request for what stands in it.
+
+    Args:
+        message, hint: as of any error.
+        said: the server's sentence.
+        parameter: which one it names as the cause, if any.
+    """
+
+    def __init__(self, message: str, hint: str | None, said: str, parameter: str | None) -> None:
+        super().__init__(message, hint)
+        self.said, self.parameter = said, parameter
+
+
+def shortened(max_tokens: int, refused: RefusedError) -> int | None:
+    """The limit of tokens that a server would have taken, where it refused one as more than it has room for.
+
+    None: it does not say so, or there is hardly any room.
+    """
+    longest, prompt = context(refused.said), _PROMPT_IS.search(refused.said)
+    most = _AT_MOST.search(refused.said)
+    room = 0
+    if longest and prompt:
+        room = longest - int(prompt[1] or prompt[2])
+    elif most:
+        room = int(most[1])
+    return room if _LEAST_ROOM <= room < max_tokens else None
+
+
+def parameters(refused: RefusedError) -> Iterator[str]:
+    """The parameters that a refusal means."""
+    if refused.parameter in OPTIONAL:
+        yield refused.parameter
+        return
+    if _CONTEXT.search(refused.said) or not _REFUSES.search(refused.said):
+        return
+    places = [(re.search(_mentioned(name), refused.said), name) for name in OPTIONAL]
+    found = [(place.start(), name) for place, name in places if place]
+    # "'max_tokens' is not supported: use 'max_completion_tokens' instead" names what it wants as well.
+    instead = re.search(r"\b(?:use|try)\b", refused.said, re.IGNORECASE)
+    for at, name in sorted(found):
+        if not instead or at < instead.start() or len(found) == 1:
+            yield name
+
+
+def _mentioned(name: str) -> str:
+    """An expression that finds a parameter in a sentence; one whose name is a usual word only where it is marked."""
+    if name not in _WORDS:
+        return rf"\b{name}\b"
+    marked = rf"['\"`]{name}['\"`]"
+    listed = (
+        r"(?i:parameter|argument|field|property|name|supplied)s?:? +(?:[\w'\"`\\]+(?:, *(?:and )?| and +))*"
+    )
+    return rf"{marked}|{listed}['\"`\\]*{name}\b"
+
+
+def pictures_allowed(said: str, count: int) -> int | None:
+    """How many pictures a refusal of `count` names as the most; None: it names no number."""
+    text = said.lower()
+    if not _PICTURES.search(text):
+        return None
+    named = [next(filter(None, found.groups())) for found in _ALLOWED.finditer(text)]
+    fitting = [number for number in (_COUNTS.get(each) or int(each) for each in named) if 0 < number < count]
+    return fitting[0] if fitting else None
+
+
+def fewer(said: str, count: int) -> int | None:
+    """How many pictures to try where `count` were refused; None: that was about something else."""
+    text = said.lower()
+    if (_PICTURES.search(text) and _MANY.search(text)) or _IS_FULL.search(text):
+        return max(1, count // 4)
+    return None
+
+
+def context(said: str) -> int | None:
+    """Tokens of the longest conversation, where a refusal names them."""
+    found = _CONTEXT_IS.search(said)
+    return int(found[1] or found[2]) if found else None
