@@ -110,7 +110,14 @@ def _parameter(each: Any) -> tuple[str, str, str]:
     )
     default = "required" if each.required else _default(each)
     variable = f" Environment variable: `{each.envvar}`." if getattr(each, "envvar", None) else ""
-    return f"`{', '.join(names)}{metavar}`", default, (each.help or "") + variable
+    return f"`{', '.join(names)}{metavar}`", default, (each.help or "") + _range(each.type) + variable
+
+
+def _range(kind: Any) -> str:
+    """The bounds of a number, as text behind the help."""
+    signs = (("≥", getattr(kind, "min", None)), ("≤", getattr(kind, "max", None)))
+    bounds = ", ".join(f"{sign} {bound}" for sign, bound in signs if bound is not None)
+    return f" ({bounds})" if bounds else ""
 
 
 def _context() -> Any:
@@ -227,7 +234,7 @@ def _kinds(field: Mapping[str, Any]) -> str:
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
     yield "| " + " | ".join(head) + " |"
     yield "|" + "---|" * len(head)
-    yield from ("| " + " | ".join(cell.replace("|", "&#124;") for cell in row) + " |" for row in rows)
+    yield from ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
     yield ""
 
 
