@@ -106,10 +106,10 @@ def test_what_nobody_knows_is_said_so() -> None:
 @pytest.mark.parametrize(
     ("interval", "difference", "p", "shown"),
     [
-        ((0.034, 0.1349), 0.085, 0.0019, ["+8.5+3.4 to +13.5", "0.002", "0 lies outside"]),
-        ((-0.545, 0.545), 0.0, 1.0, ["0.0−54.5 to +54.5", "1.000", "0 lies inside"]),
-        ((-0.86, -0.00004), -0.75, 0.0002, ["−75.0−86.0 to 0.0", "< 0.001", "0 lies outside"]),
-        ((0.0, 0.2), 0.1, 0.06, ["+10.00.0 to +20.0", "0.060", "0 lies inside"]),
+        ((0.034, 0.1349), 0.085, 0.0019, ["+8.5+3.4 to +13.5", "0.002", "0 is outside"]),
+        ((-0.545, 0.545), 0.0, 1.0, ["0.0−54.5 to +54.5", "1.000", "0 is inside"]),
+        ((-0.86, -0.00004), -0.75, 0.0002, ["−75.0−86.0 to 0.0", "< 0.001", "0 is outside"]),
+        ((0.0, 0.2), 0.1, 0.06, ["+10.00.0 to +20.0", "0.060", "0 is inside"]),
     ],
 )
 def test_pair_stands_with_difference_interval_and_whether_it_includes_none(
@@ -123,7 +123,7 @@ def test_pair_stands_with_difference_interval_and_whether_it_includes_none(
     assert row[:2] == ["one", "other"]
     assert [*row[3:5], row[2].partition(": ")[2][:-1]] == shown
     assert row[5] == "2"
-    assert ('class="gap open"' in text) == (shown[2] == "0 lies inside")
+    assert ('class="gap open"' in text) == (shown[2] == "0 is inside")
 
 
 def test_shares_and_differences_are_drawn_where_they_lie() -> None:

@@ -8,7 +8,7 @@ from solving import CROP, answer, think
 from virc.reasoning.calls import Call
 from virc.reasoning.grammar import TAGS, CallForm, Grammar
 from virc.reasoning.session import Rejected, Unit
-from virc.solving.one import Piece
+from virc.solving.one import TextDelta
 from virc.solving.thoughts import Thoughts
 from virc_cli.commands.solve.run import Narrator
 
@@ -86,9 +86,9 @@ def test_a_call_stands_in_words(call: Call, words: str, capsys: pytest.CaptureFi
 def test_every_turn_begins_on_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     narrator = Narrator()
     for text in ("<think>\n\n  One\n\n two", "</think><answer>3</answer>"):
-        narrator(Piece(text))
+        narrator(TextDelta(text))
     narrator(Rejected("", "tags", "no end"))
-    narrator(Piece(answer("3", thought="Again")))
+    narrator(TextDelta(answer("3", thought="Again")))
     narrator(Unit("", "", answer="3"))
     told = "One\ntwo\n-> this reply cannot be used: no end\nAgain\n"
     assert capsys.readouterr().err == told

@@ -209,7 +209,7 @@ def _stage(name: str, told: Mapping[str, Told]) -> Stage:
         counterfactual=counterfactual.score if counterfactual else None,
         blank=blank.score if blank else None,
         calls=greedy.means.calls,
-        looked=greedy.looks.seen if greedy.looks else share([]),
+        looked=greedy.evidence.seen if greedy.evidence else share([]),
         format_errors=greedy.format_errors,
         strange=told["strange"][name].score,
         refused=greedy.false_refusals,

@@ -30,11 +30,11 @@ class Published(msgspec.Struct, frozen=True):
 
 
 def published_for(model: str, workspace: Path, system: str | None) -> Published:
-    """The published figures that a model can be held against.
+    """The published figures that a model can be compared with.
 
     Args:
         model: its name.
-        workspace: folder whose `runs/` are looked into.
+        workspace: folder with the `runs/` to search.
         system: the one it belongs to, where its name does not say so.
 
     Raises:
@@ -52,10 +52,10 @@ def published_for(model: str, workspace: Path, system: str | None) -> Published:
 
 
 def beside(model: ModelSummary, benchmark: str, published: Published) -> Iterator[Reported]:
-    """A model beside each figure that it can be held against on this benchmark."""
+    """A model beside each published figure on this benchmark."""
     reported, short, run = published.reported, published.short, published.run
     differs = {key: pair for key, pair in _settings(model, reported.settings, run) if pair[0] != pair[1]}
-    # a model of one's own is held against all that the source has, one with a figure of its own against that
+    # a custom model is compared with all figures of the source, a published one with its own
     names = [name for name in reported.figures if short not in reported.figures or name == short]
     found = {name: reported.figures[name].get(benchmark) for name in names} or {
         short or published.system: None

@@ -7,7 +7,7 @@ from virc.core.html import safe
 from virc.evaluation.statistics import Interval
 from virc.evaluation.summary import Pair, Score
 
-_STEP = 0.05  # to whose multiples the axis of differences is rounded
+_STEP = 0.05  # the axis of differences is rounded to multiples of it
 
 
 def cut(text: str, most: int) -> str:
@@ -69,9 +69,9 @@ def bar(score: Score, theirs: float | None = None) -> str:
         return ""
     low, high = (100 * end for end in score.interval)
     other = "" if theirs is None else f'<path class="theirs" d="M{100 * theirs:.2f} 0V8"/>'
-    said = f"{percent(score.share)}, 95 % interval {between(score.interval)}"
+    label = f"{percent(score.share)}, 95 % interval {between(score.interval)}"
     return (
-        f'<svg class="bar" role="img" aria-label="{said}" viewBox="0 0 100 8" preserveAspectRatio="none">'
+        f'<svg class="bar" role="img" aria-label="{label}" viewBox="0 0 100 8" preserveAspectRatio="none">'
         '<rect class="whole" width="100" height="8"/>'
         f'<rect class="share" width="{100 * score.share:.2f}" height="8"/>{other}'
         f"{_span('halo', low, high)}{_span('span', low, high)}</svg>"
@@ -88,17 +88,17 @@ def gap(pair: Pair, end: float) -> str:
     """A difference as a point with its interval on an axis from `-end` to `end`, 0 in the middle."""
     low, at, high = (50 + 50 * value / end for value in (pair.interval[0], pair.difference, pair.interval[1]))
     crosses = includes_0(pair)
-    said = f"{points(pair.difference)} points, 95 % interval {points_between(pair.interval)}"
+    label = f"{points(pair.difference)} points, 95 % interval {points_between(pair.interval)}"
     return (
         f'<svg class="gap{" open" * crosses}" role="img" viewBox="0 0 100 8" preserveAspectRatio="none" '
-        f'aria-label="{said}: 0 lies {"inside" if crosses else "outside"}">'
+        f'aria-label="{label}: 0 is {"inside" if crosses else "outside"}">'
         f'<path class="axis" d="M0 4H100"/><path class="zero" d="M50 0V8"/>'
         f'{_span("span", low, high)}<path class="point" d="M{at:.2f} 4h0"/></svg>'
     )
 
 
 def includes_0(pair: Pair) -> bool:
-    """Whether no difference at all lies within the interval."""
+    """Whether the interval includes 0, no difference."""
     return pair.interval[0] <= 0 <= pair.interval[1]
 
 

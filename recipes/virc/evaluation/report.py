@@ -23,7 +23,12 @@ _ABLATIONS: Mapping[CropAblation, str] = {
     "blank": "every crop is white",
     "counterfactual": "crops are those of a counterfactual with other values, whose answer is right",
 }
-_MEANS = {"turns": "turns", "calls": "looks", "seconds": "seconds", "tokens": "tokens"}  # field -> heading
+_MEANS = {
+    "turns": "turns",
+    "calls": "tool calls",
+    "seconds": "seconds",
+    "tokens": "tokens",
+}  # field -> heading
 
 
 def render(summary: Summary, results: Sequence[Result]) -> str:
@@ -40,7 +45,7 @@ def render(summary: Summary, results: Sequence[Result]) -> str:
     sections = {
         "Accuracy": _accuracy(summary)
         + _boxes(summary.models)
-        + _looks(summary.models)
+        + _evidence(summary.models)
         + _cost(summary.models)
         + _refusals(summary.models),
         "Model by model": _pairs(summary.pairs, {result.id: at for at, result in enumerate(results)}),
@@ -133,14 +138,14 @@ def _boxes(models: Sequence[ModelSummary]) -> str:
     return _table("Answers that are boxes, and how they overlap", head, iter(rows), "numbers") if rows else ""
 
 
-def _looks(models: Sequence[ModelSummary]) -> str:
+def _evidence(models: Sequence[ModelSummary]) -> str:
     """A table of those whose problems say where the answer is seen."""
     rows = [
         _row_head(model.name)
-        + "".join(map(_share, model.looks.figures))
-        + f"<td>{model.looks.seen.of:,}</td>"
+        + "".join(map(_share, model.evidence.figures))
+        + f"<td>{model.evidence.seen.of:,}</td>"
         for model in models
-        if model.looks
+        if model.evidence
     ]
     head = _heads("Model", "Looked at the evidence", "Right where it did", "Right elsewhere", "Problems")
     return _table("Whether it looked where the answer is seen", head, iter(rows), "numbers") if rows else ""

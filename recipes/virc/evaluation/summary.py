@@ -26,7 +26,7 @@ class Answered(msgspec.Struct, frozen=True):
 
     Args:
         answer: None where it gave none.
-        right: None where nobody could say: the judge failed.
+        right: None where the judge failed.
         by: who decided.
         seconds: from the problem's pictures to its answer.
         tokens: drawn in all tries; None where the server does not tell.
@@ -120,7 +120,7 @@ class Means(msgspec.Struct, frozen=True):
     tokens: float | None
 
 
-class Looks(msgspec.Struct, frozen=True):
+class EvidenceScores(msgspec.Struct, frozen=True):
     """Whether a model looked where the answer is seen, on problems that say where that is.
 
     Args:
@@ -155,7 +155,7 @@ class ModelSummary(msgspec.Struct, frozen=True):
         categories: division -> part -> score.
         settings: what it was asked with.
         boxes: over the problems whose answers are boxes; None where there are none.
-        looks: over the problems that name their evidence; None where there are none.
+        evidence: over the problems that name their evidence; None where there are none.
     """
 
     name: str
@@ -173,7 +173,7 @@ class ModelSummary(msgspec.Struct, frozen=True):
     protocol: str | None = None
     settings: Mapping[str, Any] = {}
     boxes: BoxScores | None = None
-    looks: Looks | None = None
+    evidence: EvidenceScores | None = None
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -200,7 +200,7 @@ class Reported(msgspec.Struct, frozen=True):
 
     Args:
         model: ours; `published` is theirs.
-        source: where theirs stands.
+        source: where theirs is published.
         theirs: share from 0 to 1; None where the source names none for this benchmark.
         differs: setting -> (theirs, ours).
     """
@@ -298,11 +298,11 @@ def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any]) -> Mo
         protocol=facts.get("protocol"),
         settings=facts.get("settings") or {},
         boxes=box_scores([answered.overlap for answered in answers if answered.overlap], _classes(name, met)),
-        looks=_looks(answers),
+        evidence=_evidence(answers),
     )
 
 
-def _looks(answers: Sequence[Answered]) -> Looks | None:
+def _evidence(answers: Sequence[Answered]) -> EvidenceScores | None:
     known = [(are_seen(each.evidence), each.right) for each in answers if each.evidence]
     if not known:
         return None
@@ -310,7 +310,7 @@ def _looks(answers: Sequence[Answered]) -> Looks | None:
         score(right for seen, right in known if seen is wanted and right is not None)
         for wanted in (True, False)
     ]
-    return Looks(share(seen for seen, _ in known), *rights)
+    return EvidenceScores(share(seen for seen, _ in known), *rights)
 
 
 def _classes(name: str, met: Sequence[Result]) -> dict[str, list[Overlap]]:

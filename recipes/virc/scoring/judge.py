@@ -124,8 +124,8 @@ def read_verdict(text: str) -> bool | None:
     """
     lines = [line.strip() for line in text.rpartition("</think>")[2].strip().splitlines()]
     verdicts = [_VERDICT.fullmatch(line) for line in lines]
-    said = {found[1].lower() for found in verdicts if found}
-    return said == {"same"} if lines and verdicts[-1] and len(said) == 1 else None
+    verdict = {found[1].lower() for found in verdicts if found}
+    return verdict == {"same"} if lines and verdicts[-1] and len(verdict) == 1 else None
 
 
 def _shown(question: str, reference: str, answer: str) -> str:

@@ -26,7 +26,7 @@ _KNOWN = 1024
 
 
 class Key(msgspec.Struct, frozen=True):
-    """What stands in a row beside its question, and how an answer is held against it.
+    """The right answer of a row, and how an answer is compared with it.
 
     Args:
         answer: the answer known to be right.
@@ -81,12 +81,12 @@ def score(answer: str, key: Key, symbolic: Callable[[str, str], bool] | None = N
 
     Args:
         answer: what the model answered: a short answer, or a text that ends in one (see `final`).
-        key: what it is held against.
+        key: the right answer.
         symbolic: equality by algebra (`Symbolic.same`). It is asked where all rules failed, there are neither choices
             nor a refusal, and not both sides are numbers: of numbers the rules know all.
     """
-    said = final(answer)
-    texts = [answer] if said is None else [answer, said]
+    short = final(answer)
+    texts = [answer] if short is None else [answer, short]
     if any(_right_by_rule(text, key) for text in texts):
         return Verdict(True, "rule")
     if symbolic is None or key.choices or key.is_refusal or numbers_agree(texts[-1], key.answer) is not None:
@@ -107,8 +107,8 @@ def relative_error(answer: str, key: Key) -> Fraction | None:
         errors.append(away / abs(reference) if reference else Fraction(bool(away)))
         return False
 
-    said = final(answer)
-    for text in [answer] if said is None else [answer, said]:
+    short = final(answer)
+    for text in [answer] if short is None else [answer, short]:
         numbers_agree(text, key.answer, note)
     return min(errors, default=None)
 
@@ -151,7 +151,7 @@ def final(text: str) -> str | None:
 
     Two forms count, whichever is last: the content of `\\boxed{}`, and what follows `answer is`, `answer:` or
     `answer =` up to the end, if that is one line. So `the answer is 97, not 98` ends in `97, not 98`, which is no
-    number. A form does not count where a word such as not, if, or, wrong stands before it in its clause, or after a
+    number. A form does not count where a word such as not, if, or, wrong is before it in its clause, or after a
     box; nor where it is a question. Only the last 2,000 characters are read.
     """
     text = text[-MOST:]

@@ -23,7 +23,7 @@ def main(seconds: float) -> None:
     """Say `ready`, then answer `[answer, reference]`, two texts in LaTeX, with `true` or `false`.
 
     Args:
-        seconds: of CPU that one question may take; then the kernel ends the process, also when nobody is left to.
+        seconds: of CPU that one question may take; then the kernel ends the process, also where its parent is gone.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this one
     verdicts, sys.stdout = sys.stdout, sys.stderr
@@ -97,7 +97,7 @@ def _bound() -> None:
 
 
 def _alarm(seconds: float) -> None:
-    """Let SIGPROF, which nobody handles, end this process after `seconds` of CPU; 0 takes that back."""
+    """Let SIGPROF, which has no handler, end this process after `seconds` of CPU; 0 takes that back."""
     if sys.platform != "win32":
         signal.setitimer(signal.ITIMER_PROF, seconds)
 

@@ -43,7 +43,7 @@ from virc.solving.rows import Row, file_name, in_parallel
 
 HOPELESS_IN_A_ROW = 20
 _TIMES = 3
-"""How often a row is done whose endpoint goes away: one that kills the server must not do so for ever."""
+"""Attempts at a row whose endpoint goes away: a row that crashes the server must not do so forever."""
 
 
 class BatchConfig(msgspec.Struct, frozen=True):
@@ -85,8 +85,8 @@ def solve_batch(
 
     Args:
         claims: which rows are done.
-        on_row: told of every row when it is done, one at a time. A row in work when the batch ends is not told.
-        on_wait: told when the endpoint has gone away, and is waited for.
+        on_row: gets every row when it is done, one at a time; a row in work when the batch ends is not reported.
+        on_wait: called when the endpoint has gone away, and is waited for.
 
     Raises:
         NetworkError: the endpoint went away and did not come back.
@@ -113,7 +113,7 @@ def through(
     """Do `work` on every row that is still to be done, some at a time; what fails in one costs that one.
 
     Args:
-        claims, on_row: as `solve_batch` takes them; nobody is told of a row any more when this returns or raises.
+        claims, on_row: as `solve_batch` takes them; no row is reported after this returns or raises.
         work: gets a function to tell of every event; it breaks the row off when the others have ended.
         workers: rows in work at a time.
         outage: of the endpoint that all rows are asked of; None: what it fails is failed.
@@ -155,7 +155,7 @@ def outage_of(opened: Opened, say: Callable[[str], None]) -> Outage | None:
 def workers_for(at_once: int | None, opened: Opened) -> int:
     """How many rows are in work at a time: as asked, else as many as suit the model, 1 of them in this process.
 
-    A model in this process is told to draw several together.
+    A model in this process generates several replies in one batch.
     """
     workers = at_once or opened.at_once
     if workers > 1 and opened.together:
@@ -240,7 +240,7 @@ def _check_writable(traces: Path) -> None:
 
 
 def _unanswered(rows: Iterable[Row], claims: Claims) -> Iterator[Row]:
-    """The rows still to be done; one whose id was taken comes with that fault."""
+    """The rows still to be done; one with the id of another comes with that fault."""
     for row in rows:
         try:
             if row.id is None or row.digest is None or claims.claim(row.id, row.digest):
@@ -256,7 +256,7 @@ def _done(row: Row, work: Callable[[Row, OnEvent], RowDone], on_event: OnEvent) 
         return work(row, on_event)
     except VircError as error:
         return RowDone(row, {}, error)
-    except KeyboardInterrupt:  # `stop` is set: nobody is told
+    except KeyboardInterrupt:  # `stop` is set: it is not reported
         return RowDone(row, {})
     except Exception as error:  # a fault of ours in one row must not cost the others
         return RowDone(row, {}, VircError(f"internal: {type(error).__name__}: {error}"))

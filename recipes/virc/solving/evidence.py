@@ -2,7 +2,7 @@
 
 The evidence of a row is `looks`, as drawn rows have it; else, beside an answer in words, `boxes` or `box` (as V* has
 it). All are left, top, right, bottom in pixels of the first image's file. Only crops count: what of the evidence is
-legible in the picture as a whole nobody knows.
+legible in the picture as a whole is not known.
 """
 
 from collections.abc import Mapping, Sequence

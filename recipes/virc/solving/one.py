@@ -93,8 +93,8 @@ class SolveConfig(msgspec.Struct, frozen=True):
         )
 
 
-class Piece(msgspec.Struct, frozen=True):
-    """A piece of a reply while it is drawn."""
+class TextDelta(msgspec.Struct, frozen=True):
+    """A piece of a reply while it is generated."""
 
     text: str
 
@@ -125,7 +125,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Solved(msgspec.Struct, frozen=True):
-    """What came of a problem: an answer, or the error that stands for it (KeyboardInterrupt included)."""
+    """What came of a problem: an answer, or the error that ended it (KeyboardInterrupt included)."""
 
     attempts: Sequence[Attempt]
     answer: str | None = None
@@ -148,7 +148,7 @@ class Solved(msgspec.Struct, frozen=True):
         return _total(attempt.completion_tokens for attempt in self.attempts)
 
 
-Event = Start | Piece | Unit | Rejected | Look
+Event = Start | TextDelta | Unit | Rejected | Look
 OnEvent = Callable[[Event], None]
 
 
@@ -166,8 +166,8 @@ def solve(
 
     Args:
         images: upright RGB (`open_image`), at least one; or as a session shows them.
-        on_event: told of every piece, accepted unit, look and rejected try as it comes. What it raises breaks the
-            attempt off as a failure of the backend does.
+        on_event: gets every piece of text, accepted unit, tool result and rejected try as it comes. What it raises
+            ends the attempt as a failure of the backend does.
         deadline: when the time is over, where it began before; None: the config's timeout from now.
 
     Raises:
@@ -234,13 +234,13 @@ def _attempt(
     samplings = config.samplings(session.protocol.sampling)
     broken: BaseException | None = None
 
-    def heard(text: str) -> None:
+    def on_text(text: str) -> None:
         deadline.check()
-        on_event(Piece(text))
+        on_event(TextDelta(text))
 
     def draw(ask: Ask, sampling: Sampling) -> Reply:
         own = msgspec.structs.replace(sampling, seed=derived(config.seed, sample, len(replies)))
-        replies.append(_reply(backend, ask, own, heard, deadline))
+        replies.append(_reply(backend, ask, own, on_text, deadline))
         return replies[-1]
 
     try:
@@ -264,10 +264,10 @@ def _attempt(
     )
 
 
-def _reply(backend: Backend, ask: Ask, sampling: Sampling, heard: OnText, deadline: Deadline) -> Reply:
+def _reply(backend: Backend, ask: Ask, sampling: Sampling, on_text: OnText, deadline: Deadline) -> Reply:
     deadline.check()
     try:
-        return backend.reply(ask, sampling, heard, deadline.left())
+        return backend.reply(ask, sampling, on_text, deadline.left())
     except NetworkError:
         deadline.check()  # it was given up because the time for the problem is over
         raise

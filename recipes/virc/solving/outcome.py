@@ -1,4 +1,4 @@
-"""What is said of a problem that was solved or not: the fields of `virc.solve/1`, and its trace."""
+"""The output of a problem, solved or not: the fields of `virc.solve/1`, and its trace."""
 
 import hashlib
 from collections import Counter
@@ -34,7 +34,7 @@ def facts(opened: Opened, config: SolveConfig) -> Fields:
 
 
 def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None = None) -> Fields:
-    """How a problem is solved. `chat_protocol` is a hash of all that is said to the model, None until it is known."""
+    """How a problem is solved. `chat_protocol` is a hash of the chat protocol, None until it is known."""
     protocol = opened and msgspec.json.encode(opened.chat_protocol.protocol)
     usual = opened.chat_protocol.protocol.sampling if opened else USUAL
     rare: Fields = {} if config.crop_ablation == "none" else {"crop_ablation": config.crop_ablation}
@@ -84,7 +84,7 @@ def chosen(solved: Solved) -> Attempt:
 
 
 def failure_of(solved: Solved, opened: Opened) -> BaseException | None:
-    """The error that stands for an answer, with the way to a real model where it was the embedded one's."""
+    """The error in place of an answer; where the embedded model failed, its hint names real ones."""
     error = solved.error
     if isinstance(error, VircError) and error.kind == "no_answer" and opened.embedded:
         error.hint = REAL_MODELS

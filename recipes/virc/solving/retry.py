@@ -16,11 +16,11 @@ class Outage:
 
     Args:
         answers: asks whether the endpoint can be reached now.
-        say: told once each time it is away, in one sentence.
+        on_wait: gets one sentence each time it is away.
     """
 
-    def __init__(self, answers: Callable[[], bool], say: Callable[[str], None]) -> None:
-        self._answers, self._say = answers, say
+    def __init__(self, answers: Callable[[], bool], on_wait: Callable[[str], None]) -> None:
+        self._answers, self._on_wait = answers, on_wait
         self._lock = threading.Lock()
         self._left: NetworkError | None = None
         self._back = -math.inf  # monotonic time, s
@@ -36,7 +36,7 @@ class Outage:
         Raises:
             NetworkError: the endpoint stayed away.
         """
-        with self._lock:  # one row looks, the others wait for what it sees
+        with self._lock:  # one row checks, the others wait for its result
             if self._left:
                 raise self._left
             if stop.is_set():
@@ -46,7 +46,7 @@ class Outage:
             if self._answers():
                 return error.broken
             longest = f"{MOST_SECONDS / 60:g} minutes"
-            self._say(f"{error.message}; rows in work wait until the endpoint answers, {longest} at most")
+            self._on_wait(f"{error.message}; rows in work wait until the endpoint answers, {longest} at most")
             if not self._awaited(stop):
                 sentence = f"the endpoint did not come back within {longest}: {error.message}"
                 self._left = NetworkError(sentence, error.hint or "the same command goes on from here")

@@ -98,7 +98,7 @@ def in_parallel(
 
 
 def file_name(text: str) -> str:
-    """An id or a model's name as the name of a file or folder, whatever stands in it."""
+    """An id or a model's name as the name of a file or folder, whatever characters it holds."""
     name = quote(text, safe=" ")
     if name.strip(" .") and not name.startswith((".", " ")) and len(name) < 100:
         return name

@@ -39,10 +39,12 @@ def lines(summary: Summary) -> Iterator[str]:
     if boxes:
         yield ""
         yield from table([_BOXES, *boxes])
-    looks = [(model.name, *map(_counted, model.looks.figures)) for model in summary.models if model.looks]
-    if looks:
+    evidence = [
+        (model.name, *map(_counted, model.evidence.figures)) for model in summary.models if model.evidence
+    ]
+    if evidence:
         yield ""
-        yield from table([_EVIDENCE, *looks])
+        yield from table([_EVIDENCE, *evidence])
     for pair in summary.pairs:
         yield ""
         yield from _pair(pair)

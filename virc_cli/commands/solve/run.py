@@ -9,7 +9,7 @@ from virc.reasoning.grammar import TAGS
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Rejected, Unit
 from virc.solving.api import solve_file, solve_images
-from virc.solving.one import SCHEMA, Event, Look, Piece, Start
+from virc.solving.one import SCHEMA, Event, Look, Start, TextDelta
 from virc.solving.setup import Setup
 from virc.solving.thoughts import MarkedThoughts, Thoughts
 from virc.solving.trace_page import in_words
@@ -113,7 +113,7 @@ class Narrator:
 
     def __call__(self, event: Event) -> None:
         """Print one event."""
-        if isinstance(event, Piece):
+        if isinstance(event, TextDelta):
             self._print(self._thoughts.feed(event.text))
             return
         if isinstance(event, Look):  # its unit was printed

@@ -137,7 +137,7 @@ def _image(problem: _Problem, folder: Path) -> str:
 def _question(problem: _Problem) -> str:
     """As it is asked, but for its choices."""
     if not problem.question.strip():
-        return ""  # which nobody is asked
+        return ""  # which is never asked
     text = f"{problem.question} (unit: {problem.unit})" if problem.unit else problem.question
     decimals = None if problem.choices else _decimals(problem)
     if decimals is None:

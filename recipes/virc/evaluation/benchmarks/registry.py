@@ -24,7 +24,7 @@ _MOST_NAME = 100  # characters of a division or a part
 
 Fields = dict[str, Any]
 Placed = tuple[str, Fields | DataError]
-"""Where a problem stands, as the beginning of a sentence, and what stands there or why it cannot be read."""
+"""The place of a problem, as the beginning of a sentence, and its fields or why they cannot be read."""
 
 
 class Benchmark(Protocol):
@@ -46,7 +46,7 @@ class Benchmark(Protocol):
         """The problems in order, one in memory at a time; a wrong one comes with its fault.
 
         Args:
-            folder: where the dataset lies; image paths of the rows start there.
+            folder: of the dataset; image paths of the rows start there.
             split: one of `SPLITS`; None where there are none.
 
         Raises:
@@ -82,12 +82,12 @@ def get(name: str) -> Benchmark:
 
 
 def find(name: str, workspace: Path, split: str | None = None) -> LocalBenchmark:
-    """Find the problems that a name stands for.
+    """Find the problems of a name.
 
     Args:
         name: of a benchmark or its dataset on the hub, a folder called so; or a JSONL file in the batch format, or
             a folder with its `problems.jsonl`. A folder that has a benchmark's name is meant by `./NAME`.
-        workspace: folder whose `data/` is looked into.
+        workspace: folder with the `data/` to search.
         split: part of a benchmark.
 
     Raises:
@@ -119,7 +119,7 @@ def category_of(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Which parts of a benchmark a problem belongs to: division -> parts, from the field `category` of its row.
 
     The field is the name of a part or a list of them, or an object that holds this for each division; numbers are
-    names too, and null stands for none.
+    names too, and null is none.
 
     Raises:
         DataError: it is something else.
@@ -159,7 +159,7 @@ def inside(folder: Path, name: str) -> str:
     """The path of an image that a dataset names, from the dataset's folder on; the file is there.
 
     Raises:
-        DataError: there is none, it lies outside the folder, or it cannot be an image.
+        DataError: there is none, it is outside the folder, or it cannot be an image.
     """
     from virc.data.rows.record import Picture
 
@@ -191,7 +191,7 @@ def _published(benchmark: Benchmark, folder: Path, split: str | None) -> LocalBe
 
 
 def _folder(benchmark: Benchmark, workspace: Path) -> Path:
-    """Where the dataset of a benchmark lies; anywhere for one whose problems are made here."""
+    """The folder of a benchmark's dataset; the workspace for one whose problems are drawn here."""
     if benchmark.HUB is None:
         return workspace
     data = workspace / DATA

@@ -97,7 +97,7 @@ def _as_problem(fields: Fields, folder: Path) -> Fields:
 def _asked(text: str) -> tuple[str, list[str]]:
     """The question and its choices, without the sentence behind them on the form of the answer.
 
-    A text of another form is asked as it stands, without choices.
+    A text of another form is asked as it is, without choices.
     """
     lines = [line.strip() for line in text.splitlines()]
     options = [_OPTION.fullmatch(line) for line in lines]
@@ -116,7 +116,7 @@ def _chosen(label: str, choices: list[str]) -> str:
 
 
 def _boxes(image: Path) -> list[list[_Px]]:
-    """Left, top, right and bottom of what the question asks about, in px of the image; [] where nobody says."""
+    """Left, top, right and bottom of what the question asks about, in px of the image; [] where that is not known."""
     try:
         targets = msgspec.json.decode(contents(image.with_suffix(".json"), _MOST_TARGETS), type=_Targets)
     except (OSError, ValueError, RecursionError):  # the problem can be asked all the same

@@ -189,7 +189,7 @@ class HarnessSettings(msgspec.Struct, frozen=True):
         own: whether the task is made of our problems.
         limit: only the first so many, of a task of its own.
         offline: nothing is fetched.
-        hub_token: of the user, for a task of its own that lies on the hub.
+        hub_token: of the user, for a task of lmms-eval whose data is on the hub.
     """
 
     endpoint: str
@@ -203,7 +203,7 @@ class HarnessSettings(msgspec.Struct, frozen=True):
 
 
 def is_ours(name: str) -> bool:
-    """Whether a name stands for problems of ours, not for a task of the harness's own."""
+    """Whether a name is one of our problems, not a task of lmms-eval."""
     hubs = {(benchmarks.get(each).HUB or each).lower() for each in benchmarks.names()}
     file = expanded(name)
     return (
@@ -283,7 +283,7 @@ def warnings_of(model: str) -> list[str]:
 
 
 def row_of(row: Row, problem: EvalProblem, base: Path, offline: bool) -> dict[str, Any]:
-    """A problem as it stands in the task.
+    """A problem as a row of the task.
 
     Args:
         base: folder that image paths of the row start from.
@@ -314,9 +314,9 @@ def failure(run: HarnessRun, log: str, code: int | None) -> VircError:
             f"lmms-eval has no task {run.task}",
             "its tasks: $(virc env path eval) -m lmms_eval tasks; or name a JSONL file",
         )
-    said = re.findall(r"Error during evaluation: (.*?)(?:\. Please set |$)", text, re.MULTILINE)
+    errors = re.findall(r"Error during evaluation: (.*?)(?:\. Please set |$)", text, re.MULTILINE)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    reason = said[-1] if said else lines[-1] if lines else "it printed nothing"
+    reason = errors[-1] if errors else lines[-1] if lines else "it printed nothing"
     return EngineError(
         f"lmms-eval wrote no results: exit code {code}, {plain(reason, 300)}", f"see {run.log}"
     )
