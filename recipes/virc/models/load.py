@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -110,21 +110,47 @@ class Opened(msgspec.Struct, frozen=True):
     why: str = ""
     family: str | None = None
 
+    def close(self) -> None:
+        """Close the connection to an endpoint."""
+        self.backend.close()
 
-def load(model: str | None = None, **options: Any) -> Opened:
-    """Reach an endpoint, or load a model from this machine.
+    def __enter__(self) -> Self:
+        """The model itself."""
+        return self
 
-        model = virc.load("ViRC-7B", device="cuda")
-        model = virc.load(endpoint="http://localhost:8000/v1")
+    def __exit__(self, *error: object) -> None:
+        """Close it."""
+        self.close()
+
+
+def load(
+    model: str | None = None,
+    *,
+    endpoint: str | None = None,
+    api_key: str | None = None,
+    system: str | None = None,
+    protocol: str | None = None,
+    family: str | None = None,
+    tools: Iterable[str] = (),
+    device: str | None = None,
+    max_pixels: int | None = None,
+) -> Opened:
+    """Load a model, or reach the server that has it, to solve several problems with it.
+
+        with virc.load("tiny") as model:
+            print(virc.solve("picture.png", "How large is angle A?", model).answer)
 
     Args:
-        model: folder, short name, hub id, run or `RUN@STEP`; with an endpoint, a name which it lists.
-        options: further fields of `Choice`.
+        model: folder, short name, hub id, run or `RUN@STEP`, None for `tiny`; with an endpoint, the name it serves, or
+            None for its only one.
 
-    Raises:
-        ConfigError, SetupError, NetworkError: see `open_model`.
+    Further arguments, and what is raised: see `Choice` and `open_model`.
     """
-    return open_model(Choice(model, **options))
+    return open_model(
+        Choice(
+            model, endpoint, api_key, system, protocol, device, max_pixels, tools=tuple(tools), family=family
+        )
+    )
 
 
 def open_model(choice: Choice, workspace: Path = Path()) -> Opened:

@@ -17,8 +17,7 @@ from virc.core.limits import MOST_QUESTION, check_problem
 from virc.core.result_log import Claims, Ledger
 from virc.core.text import clause, duration
 from virc.core.timeouts import Deadline
-from virc.models.chat_protocol import added
-from virc.models.load import REPLY_SECONDS, Choice, Opened
+from virc.models.load import Choice, Opened
 from virc.reasoning.resize import smart_resize
 from virc.solving import one
 from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, solve_batch
@@ -55,7 +54,7 @@ class Solution(msgspec.Struct, frozen=True):
 def solve(
     image: Picture | Sequence[Picture],
     question: str,
-    model: str = "tiny",
+    model: str | Opened | None = None,
     *,
     endpoint: str | None = None,
     api_key: str | None = None,
@@ -80,13 +79,14 @@ def solve(
 
     Args:
         image: a path, URL or image; or several.
-        model: folder, short name, hub id or run; with an endpoint, the name it serves.
+        model: folder, short name, hub id or run, or None for `tiny`; with an endpoint, the name it serves, or None for
+            its only one; or a model that `load` returned, with which no argument up to `max_pixels` goes.
         endpoint: address of an OpenAI-compatible server; None: the model runs in this process.
         api_key: sent to that endpoint only.
         system: the system the model belongs to, where its name does not say so.
         protocol: chat protocol file, or `default`.
         family: the family of a stock model.
-        tools: custom tools to offer as well.
+        tools: names or files of custom tools to offer as well.
         device: cpu, cuda, cuda:N or mps; None: the best found.
         max_pixels: largest area an image is shown with, in pixels.
         max_tokens: longest reply, in tokens.
@@ -102,24 +102,31 @@ def solve(
         The answer; where the model gave none, `error` is a `NoAnswerError`.
 
     Raises:
-        UsageError: there is no question, or the trace folder holds something else.
+        UsageError: there is no question, the trace folder holds something else, or a loaded model is given with
+            arguments that choose one.
         DataError: an image cannot be opened.
         ConfigError, SetupError: the model cannot be opened.
         NetworkError, EngineError: the model failed.
     """
     block_hub()
+    opened = model if isinstance(model, Opened) else None
     choice = Choice(
-        model=model,
-        endpoint=endpoint,
-        api_key=api_key,
-        system=system,
-        protocol=protocol,
-        device=device,
-        max_pixels=max_pixels,
-        timeout=timeout or REPLY_SECONDS,
-        tools=added(tools),
+        None if isinstance(model, Opened) else model,
+        endpoint,
+        api_key,
+        system,
+        protocol,
+        device,
+        max_pixels,
+        tools=tuple(tools),
         family=family,
     )
+    if opened and choice != Choice():
+        raise UsageError(
+            "a loaded model is chosen already", "give endpoint=, protocol= and the like to load()"
+        )
+    if timeout:
+        choice = msgspec.structs.replace(choice, timeout=timeout)
     config = SolveConfig(
         temperature=temperature,
         seed=seed,
@@ -129,7 +136,7 @@ def solve(
         max_tokens=max_tokens,
         keep_images=trace is not None,
     )
-    setup = Setup(choice, config, Path(trace) if trace else None, offline)
+    setup = Setup(choice, config, Path(trace) if trace else None, offline, opened)
     pictures = [image] if isinstance(image, Picture) else list(image)
     solution = solve_images(setup, pictures, question, Reporter(on_progress), on_event=on_event)
     if solution.answer is None and not isinstance(solution.error, NoAnswerError):
@@ -170,7 +177,8 @@ def solve_images(
         asked = (setup.config, opened.backend, opened.chat_protocol.protocol, pictures, question)
         solved = one.solve(*asked, on_event=on_event, deadline=deadline)
     finally:
-        opened.backend.close()
+        if opened is not setup.opened:
+            opened.close()
     fields = known | outcome(solved)
     on_facts(fields)
     untraced = write_traces(folders, solved.attempts, setup.config, known)

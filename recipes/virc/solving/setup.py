@@ -32,12 +32,14 @@ class Setup(msgspec.Struct, frozen=True):
     Args:
         trace: folder that traces go to; None keeps none.
         offline: fetch no picture.
+        opened: a model that is open already, in place of `choice`.
     """
 
     choice: Choice
     config: SolveConfig
     trace: Path | None = None
     offline: bool = False
+    opened: Opened | None = None
 
 
 def set_up(
@@ -93,7 +95,7 @@ def open_setup(setup: Setup, report: Reporter, on_facts: OnFacts) -> tuple[Opene
         The model, and the fields of the output that describe it.
     """
     on_facts({"settings": settings(setup.config, setup.choice.max_pixels), "model": setup.choice.model})
-    opened = open_model(setup.choice)
+    opened = setup.opened or open_model(setup.choice)
     if opened.family:
         unit = UNITS[opened.chat_protocol.protocol.coordinates]
         report.note(f"{opened.name} is asked as {opened.family} ({opened.why}): boxes in {unit}")
