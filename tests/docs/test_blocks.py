@@ -1,6 +1,7 @@
 """What the pages say exists: commands, options, links, rooms; and every code block is tested or says why not."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -122,18 +123,23 @@ def test_the_readme_links_every_page() -> None:
 
 
 def rooms() -> list[str]:
-    package = ROOT / "recipes" / "virc"
-    return sorted(path.name for path in package.iterdir() if path.is_dir() and path.name != "__pycache__")
+    """The rooms of the package, lowest first, as the contract of the imports orders them."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (layers,) = (each["layers"] for each in contracts if each.get("containers") == ["virc"])
+    return list(reversed(layers))
 
 
-def test_the_readme_lists_every_room() -> None:
+def test_the_readme_lists_every_room_in_order() -> None:
     (tree,) = (block.text for block in blocks("README.md") if block.text.startswith("recipes/virc/"))
-    assert sorted(re.findall(r"^  (\w+) ", tree, re.MULTILINE)) == rooms()
+    assert re.findall(r"^  (\w+) ", tree, re.MULTILINE) == rooms()
 
 
 def test_contributing_has_a_row_for_each_room() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    assert [room for room in rooms() if f"`recipes/virc/{room}/`" not in text] == []
+    table = text[text.index("## Where to change what") : text.index("## Add something")]
+    assert re.findall(r"^\|.*?\| `recipes/virc/(\w+)/`", table, re.MULTILINE) == rooms()
     for path in re.findall(r"`((?:recipes|virc_cli|tests)/[\w/.]+)`", text):
         if "NAME" not in path:
             assert (ROOT / path).exists(), path
