@@ -236,7 +236,7 @@ def test_a_unit_that_the_session_rejects_is_a_fault_of_its_row(reply: str, said:
 def test_a_row_that_goes_on_after_its_answer_is_a_fault() -> None:
     _, record = drawn(0)
     record = msgspec.structs.replace(record, messages=(*record.messages, *record.messages[1:3]))
-    with pytest.raises(DataError, match="goes on after its answer"):
+    with pytest.raises(DataError, match="continues after its answer"):
         replayed(record, "?", PIXEL, PIXEL, Boxes())
 
 

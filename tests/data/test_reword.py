@@ -121,7 +121,7 @@ def test_boxes_are_written_as_the_other_system_counts_them(
 def test_images_that_are_not_made_any_more_are_not_looked_at(tmp_path: Path) -> None:
     again = look("Again.", "crop_image", bbox_2d=[0, 0, 56, 56], image_index=2)
     record = told(tmp_path, (*STEPS[:2], again, STEPS[2]))
-    with pytest.raises(DataError, match="it looks at image 2, which this system has no tool to make"):
+    with pytest.raises(DataError, match="it needs image 2, which no tool of this system makes"):
         reworded(record, QUESTION, worked.PROTOCOL, chat_protocol(TAGS, "crop_image"))
     inside = look("In it.", "crop_image", bbox_2d=[0, 0, 28, 28], image_index=1)
     record = told(tmp_path, (STEPS[0], inside, STEPS[2]))

@@ -107,7 +107,7 @@ def test_a_system_message_in_the_file_is_used(tmp_path: Path) -> None:
     (tmp_path / "other.txt").write_text(OWN.system.replace("You answer", "You solve"))
     done = virc("data", "protocol", file, "--system-message", tmp_path / "other.txt")
     assert done.code == 5
-    assert "row 1: it has a system message of its own, which is not the one that is given" in done.err
+    assert "row 1: its system message is not the one that was given" in done.err
 
 
 def test_rows_of_the_other_formats_take_the_system_message_too_and_are_refused_without(
@@ -187,12 +187,12 @@ def changed(change: Callable[[Messages], object]) -> Messages:
 
 BROKEN = {
     "several": ([turns(), turns()], "there are several conversations in it, and a file of this format holds one"),
-    "one after the other": (turns() + turns(), "it goes on after its answer"),
+    "one after the other": (turns() + turns(), "it continues after its answer"),
     "a role of another API": (
         changed(lambda it: it[2].update(role="tool", image=None)),
         "message 3 has the role 'tool', not one of user, assistant, system",
     ),
-    "two users": (changed(lambda it: it.pop(1)), "its turns are not user and assistant one after the other"),
+    "two users": (changed(lambda it: it.pop(1)), "its turns do not alternate between user and assistant"),
     "no role": (changed(lambda it: it[3].pop("role")), "message 4 has the role None"),
     "no text": (changed(lambda it: it[1].pop("content")), "message 2 has no text as content"),
     "parts for text": (changed(lambda it: it[0].update(content=[{"text": "x"}])), "message 1 has no text as content"),

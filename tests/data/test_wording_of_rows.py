@@ -118,7 +118,7 @@ def test_an_odd_row_is_named_with_where_it_differs(at: int) -> None:
         with pytest.raises(DataError) as caught:
             extract(odd)
         assert caught.value.message.startswith(f"row {at + 1}: ")
-        assert "stands where the others have" in caught.value.message
+        assert "is where the others have" in caught.value.message
     assert "task is: What" in caught.value.message or at
 
 
@@ -166,8 +166,8 @@ def test_rows_without_a_conversation_or_with_other_roles_are_refused() -> None:
     record = spoken(OWN, QUESTIONS[0])
     twice = (*record.messages[:2], *record.messages[1:])
     for messages, said in (
-        ((), "no conversation"), (record.messages[1:], "no system"), (twice, "one after the other"),
-        ((*record.messages, record.messages[1], record.messages[2]), "goes on after its answer"),
+        ((), "no conversation"), (record.messages[1:], "no system"), (twice, "do not alternate"),
+        ((*record.messages, record.messages[1], record.messages[2]), "continues after its answer"),
     ):  # fmt: skip
         with pytest.raises(DataError, match=f"row 1: .*{said}"):
             extract([msgspec.structs.replace(record, messages=messages)])

@@ -2,22 +2,18 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from virc_cli.console import output
-from virc_cli.console.options import Json, Seed
-
-if TYPE_CHECKING:
-    from virc.data.synth.problem import Difficulty
-    from virc.data.synth.worked import Pattern
+from virc_cli.console import events, output
+from virc_cli.console.options import Json, Quiet, Seed, Verbose
 
 FAILURE: dict[str, object] = {"to": None, "problems": None}
 
 
 class DifficultyName(StrEnum):
-    """What a family's own page says of each; mixed is half and half."""
+    """The module of each family says what they are; mixed is half and half."""
 
     easy = "easy"
     hard = "hard"
@@ -25,7 +21,7 @@ class DifficultyName(StrEnum):
 
 
 class PatternName(StrEnum):
-    """What a path does; `direct` reads and answers from the overview, without a tool."""
+    """What a solution does; `direct` reads and answers from the overview, without a tool."""
 
     look = "look"
     plan = "plan"
@@ -42,66 +38,53 @@ class SplitName(StrEnum):
 
 
 def command(
-    to: Annotated[
-        Path, typer.Option(metavar="DIR", help="New folder for pictures, questions and trajectories.")
-    ],
+    to: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the dataset.")],
     count: Annotated[int, typer.Option(min=1, help="Problems to draw.")] = 100,
     seed: Seed = 0,
-    split: Annotated[SplitName, typer.Option(help="No figure of one is in the other.")] = SplitName.train,
+    split: Annotated[SplitName, typer.Option(help="Splits share no figure.")] = SplitName.train,
     family: Annotated[
-        str | None,
-        typer.Option(metavar="NAME,NAME", help="Of polygons, expressions, lengths, charts and far."),
+        str | None, typer.Option(metavar="NAME,NAME", help="Families to draw from, see below.")
     ] = None,
-    difficulty: Annotated[
-        DifficultyName | None, typer.Option(help="Of all problems; with a family, mixed where none is said.")
-    ] = None,
-    paths: Annotated[
-        int, typer.Option(min=1, max=4, metavar="N", help="Solutions a problem, in different patterns.")
-    ] = 1,
-    pattern: Annotated[
-        PatternName | None,
-        typer.Option(help="Of every solution; direct: no tool, all is read in the overview. Default: any."),
-    ] = None,
+    difficulty: Annotated[DifficultyName | None, typer.Option(help="Difficulty of all problems.")] = None,
+    paths: Annotated[int, typer.Option(min=1, max=4, metavar="N", help="Solutions per problem.")] = 1,
+    pattern: Annotated[PatternName | None, typer.Option(help="Pattern of every solution.")] = None,
     counterfactuals: Annotated[
-        bool,
-        typer.Option(
-            "--counterfactuals", help="Each problem also gets a picture with other values, and its answer."
-        ),
+        bool, typer.Option("--counterfactuals", help="Also draw each problem with other values.")
     ] = False,
     refusals: Annotated[
-        float,
-        typer.Option(min=0, max=1, metavar="SHARE", help="Of strange pictures and questions: unreadable."),
+        float, typer.Option(min=0, max=1, metavar="SHARE", help="Share of unreadable problems.")
     ] = 0.0,
-    sides: Annotated[
-        str, typer.Option(metavar="N,N", help="Numbers of sides to choose from, where no family is named.")
-    ] = "3,3,4",
-    formats: Annotated[
-        str, typer.Option(metavar="NAME,NAME", help="Of batch, sft, rl, prompts and trajectories.")
-    ] = "batch,sft",
-    embed: Annotated[
-        bool, typer.Option("--embed", help="Parquet files (rl, prompts) hold the images, as published ones.")
-    ] = False,
+    sides: Annotated[str, typer.Option(metavar="N,N", help="Sides of polygons, without --family.")] = "3,3,4",
+    formats: Annotated[str, typer.Option(metavar="NAME,NAME", help="Formats to write.")] = "batch,sft",
+    embed: Annotated[bool, typer.Option("--embed", help="Put images into parquet files.")] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Processes that draw; default: one a core.")
+        int | None, typer.Option(min=1, metavar="N", help="Processes; default: one per core.")
     ] = None,
     as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Draw diagrams and charts to read, with questions, exact boxes and worked trajectories.
+    """Draw problems with exact boxes and solutions.
+
+    Families: polygons, expressions, lengths, charts, far. Formats: batch, sft, rl, prompts, trajectories. With a
+    family, the difficulty is mixed unless one is named; several solutions of a problem have different patterns, and
+    the pattern direct uses no tool. --counterfactuals adds a picture with other values and its answer to each
+    problem. Problems of --refusals have pictures or questions that the answer `unreadable` is right for.
 
     The same seed makes the same folder, and a smaller count the first problems of it.
     """
+    from virc.core.events import Event
     from virc.data.synth.draw import SynthConfig, write
-    from virc_cli.console.progress import shown
 
-    names = _names(formats)
+    chosen = None if difficulty in (None, DifficultyName.mixed) else difficulty
     config = SynthConfig(
-        to, count, seed, split.value, _numbers(sides), names, embed, workers,
+        to, count, seed, split.value, _numbers(sides), _names(formats), embed, workers,
         families=_names(family) if family is not None else (("polygons",) if difficulty else None),
-        difficulty=_difficulty(difficulty),
-        paths=paths, refusals=refusals, pattern=_pattern(pattern), counterfactuals=counterfactuals,
+        difficulty="easy" if chosen is DifficultyName.easy else "hard" if chosen else None,
+        paths=paths, refusals=refusals, pattern=pattern.value if pattern else None, counterfactuals=counterfactuals,
     )  # fmt: skip
-    with shown() as show:
-        folder = write(config, lambda what, done: show(f"{done} of {count} {what}"))
+    with events.printed(quiet, verbose) as on_event:
+        folder = write(config, lambda what, done: on_event(Event("progress", f"{done} of {count} {what}")))
     if as_json:
         output.emit({"schema": "virc.data.synth/1", "to": str(folder), "problems": count, "error": None})
     else:
@@ -113,16 +96,6 @@ def _numbers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no list of numbers such as 3,4") from None
-
-
-def _difficulty(name: DifficultyName | None) -> "Difficulty | None":
-    if name is None or name is DifficultyName.mixed:
-        return None
-    return "easy" if name is DifficultyName.easy else "hard"
-
-
-def _pattern(name: PatternName | None) -> "Pattern | None":
-    return None if name is None else name.value
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -51,9 +51,9 @@ def recoded(record: Record, source: Protocol, target: Protocol, boxes: Boxes) ->
     """
     sizes = shown_sizes(record, source)
     messages = []
-    for number, message, seen in with_seen(record):
+    for number, message, seen in with_images_before(record):
         content = message.content
-        with fault_of(number):
+        with errors_of(number):
             if message.role == "assistant":
                 before, after = View(sizes[:seen], source.coordinates), View(sizes[:seen], target.coordinates)
                 content = rewritten(content, before, after, boxes)
@@ -66,14 +66,14 @@ def recoded(record: Record, source: Protocol, target: Protocol, boxes: Boxes) ->
 
 
 def replayed(record: Record, question: str, source: Protocol, target: Protocol, boxes: Boxes) -> Record:
-    """A trajectory gone through again from its input images: boxes scaled, images and user turns made anew.
+    """A trajectory replayed from its input images: boxes scaled, images and user turns made anew.
 
     Args:
-        record: a trajectory, or a problem alone, which is put in the words of `target`.
+        record: a trajectory, or a problem alone, which is written in the chat protocol `target`.
         question: as the user wrote it.
         source: the chat protocol the record is written in.
-        target: the chat protocol it goes through again in. With `square_1000` its inputs become 1000 x 1000 px; with
-            `smart` they stay the files they are.
+        target: the chat protocol of the replay. With `square_1000` inputs become 1000 x 1000 px; with `smart` their
+            files stay as they are.
         boxes: counts what is done.
 
     Raises:
@@ -81,16 +81,16 @@ def replayed(record: Record, question: str, source: Protocol, target: Protocol, 
     """
     sizes = shown_sizes(record, source)
     session = session_of(record, question, target)
-    for number, message, seen in with_seen(record):
+    for number, message, seen in with_images_before(record):
         if message.role == "assistant":
             before = View(sizes[:seen], source.coordinates)
-            with fault_of(number):
+            with errors_of(number):
                 _feed(session, message.content, before, boxes)
-    return told(session, record)
+    return finished(session, record)
 
 
 def rewritten(text: str, before: View, after: View, boxes: Boxes) -> str:
-    """An assistant turn with its box counted as in `after`; every other byte of it stays.
+    """An assistant turn with its box in the coordinates of `after`; no other byte changes.
 
     Args:
         text: think and tool call or answer.
@@ -102,18 +102,18 @@ def rewritten(text: str, before: View, after: View, boxes: Boxes) -> str:
         FormatError: the turn is not in the three-tag format, or its box is not written plainly.
         ToolError: there is no such image, or the box would hold nothing.
     """
-    turn = parse(text)
-    if turn.tool is None or "bbox_2d" not in turn.tool.arguments:
+    tool = parse(text).tool
+    if tool is None or "bbox_2d" not in tool.arguments:
         return text
-    box = turn.tool.arguments["bbox_2d"]
+    box = tool.arguments["bbox_2d"]
     found = list(_BOX.finditer(text, text.index(_CALL)))
     if len(found) != 1 or [int(number) for number in found[0].groups()] != box:
         raise FormatError("json", "bbox_2d is not written as four whole numbers")
-    index, _ = resolve_index(turn.tool.arguments.get("image_index"), len(before.sizes))
+    index, _ = resolve_index(tool.arguments.get("image_index"), len(before.sizes))
     sides = sides_of(before.sizes[index], before.coordinates)
     onto = sides_of(after.sizes[index], after.coordinates)
     new = _scaled(box, sides, onto, boxes)
-    for place in (4, 3, 2, 1):  # from behind, so that the places before stay
+    for place in (4, 3, 2, 1):  # from the end, so that the positions before stay valid
         text = text[: found[0].start(place)] + str(new[place - 1]) + text[found[0].end(place) :]
     return text
 
@@ -132,11 +132,7 @@ def shown_sizes(record: Record, protocol: Protocol) -> list[Size]:
 
 
 def file_size(picture: Picture) -> Size:
-    """(width, height) in px of an image's file.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+    """(width, height) in px of an image's file; raises DataError where it cannot be read."""
     return image_size(*_file(picture))
 
 
@@ -144,13 +140,13 @@ def _scaled(box: list[int], sides: Size, onto: Size, boxes: Boxes) -> list[int]:
     new = scale_box(box, sides, onto)
     held = box[0] < box[2] and box[1] < box[3]
     if held and (new[0] >= new[2] or new[1] >= new[3]):
-        raise ToolError(f"bbox_2d {box} of {sides[0]} x {sides[1]} holds nothing in {onto[0]} x {onto[1]}")
+        raise ToolError(f"bbox_2d {box} of {sides[0]} x {sides[1]} is empty in {onto[0]} x {onto[1]}")
     error = max(abs(old - back) for old, back in zip(box, scale_box(new, onto, sides), strict=True))
     boxes.add(Boxes(1, int(error > 0), error))
     return new
 
 
-def with_seen(record: Record) -> Iterator[tuple[int, Message, int]]:
+def with_images_before(record: Record) -> Iterator[tuple[int, Message, int]]:
     """Each message with its number, from 1, and how many images were shown before it."""
     seen = 0
     for number, (message, indices) in enumerate(zip(record.messages, images_of(record), strict=True), 1):
@@ -173,7 +169,7 @@ def session_of(record: Record, question: str, target: Protocol) -> Session:
 
 def _feed(session: Session, text: str, before: View, boxes: Boxes) -> None:
     if isinstance(session.next(), Done):
-        raise ToolError("the row goes on after its answer")
+        raise ToolError("the row continues after its answer")
     after = View([shown.size for shown in session.images], session.protocol.coordinates)
     if len(before.sizes) != len(after.sizes):
         shown, made = len(before.sizes), len(after.sizes)
@@ -183,22 +179,22 @@ def _feed(session: Session, text: str, before: View, boxes: Boxes) -> None:
         raise ToolError(outcome.reason)
 
 
-def told(session: Session, record: Record) -> Record:
-    """What the session holds, ending where the record ended."""
-    said = session.trace().messages
-    if said[-1].role == "user" and record.messages and record.messages[-1].role == "assistant":
-        said.pop()
-    messages = tuple(Message(each.role, MARK * len(each.images) + each.text) for each in said)
+def finished(session: Session, record: Record) -> Record:
+    """The record with the messages and images of a session, up to where it ended before."""
+    made = session.trace().messages
+    if made[-1].role == "user" and record.messages and record.messages[-1].role == "assistant":
+        made.pop()
+    messages = tuple(Message(each.role, MARK * len(each.images) + each.text) for each in made)
     kept = record.images if session.protocol.images == "smart" else ()
     images = tuple(
         kept[index] if index < len(inputs_of(record)) and kept else Picture("", data=shown.png)
-        for index, shown in enumerate(session.images[: sum(len(each.images) for each in said)])
+        for index, shown in enumerate(session.images[: sum(len(each.images) for each in made)])
     )
     return msgspec.structs.replace(record, messages=messages, images=images)
 
 
 def _file(picture: Picture) -> tuple[bytes | Path, str]:
-    """The bytes or the place of an image, and what to call it."""
+    """The bytes or the path of an image, and its name for errors."""
     name = picture.name or "an image"
     try:
         return (picture.path() if picture.data is None else picture.data), name
@@ -207,8 +203,8 @@ def _file(picture: Picture) -> tuple[bytes | Path, str]:
 
 
 @contextmanager
-def fault_of(number: int) -> Iterator[None]:
-    """What is wrong with a message names the message."""
+def errors_of(number: int) -> Iterator[None]:
+    """Name the message in errors about it."""
     try:
         yield
     except (FormatError, ToolError) as error:

@@ -1,9 +1,16 @@
-"""Trajectories as another system would have had them: the same looks, thoughts and answer, in its own words."""
+"""Trajectories as another system would have written them: the same tool calls, thoughts and answer."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from virc.data.convert.recode import fault_of, file_size, session_of, shown_sizes, told, with_seen
+from virc.data.convert.recode import (
+    errors_of,
+    file_size,
+    finished,
+    session_of,
+    shown_sizes,
+    with_images_before,
+)
 from virc.data.rows.record import Record, inputs_of
 from virc.reasoning.calls import Call, Size, ToolError, View
 from virc.reasoning.coordinates import sides_of
@@ -15,16 +22,16 @@ from virc.scoring.score import final
 from virc.tools import registry as tools
 
 _CUTS = ("crop_image", "zoom_image")
-"""Tools that cut a box out of an image: where a system has only another of them, that makes the look."""
+"""Tools that cut a box out of an image; a system that has only the other one uses that."""
 _BOXED = r"\boxed{}"
-"""Where the first words of a chat protocol hold it, answers stand in such a box."""
+"""A chat protocol whose first turn has it wants answers in such a box."""
 _DIGITS = 4  # behind the point, of boxes in parts of the sides
 
 
 def reworded(record: Record, question: str, source: Protocol, target: Protocol) -> Record:
-    """A trajectory gone through again as another system would have it.
+    """A trajectory replayed as another system would have it.
 
-    A call that the target has no tool for is left out, and its thought stands before the next. A cut of one kind
+    A call that the target has no tool for is left out, and its thought is put before the next. A cut of one kind
     becomes one of another.
 
     Args:
@@ -35,18 +42,18 @@ def reworded(record: Record, question: str, source: Protocol, target: Protocol) 
 
     Raises:
         DataError: an image cannot be read, a turn is not in the source's grammar, or the target cannot say one: it
-            looks at an image that is not there any more, or at one that its calls cannot name.
+            calls a tool on an image that does not exist there, or that its calls cannot name.
     """
-    way = _Way(record, question, source, target)
-    for number, message, seen in with_seen(record):
+    replay = _Replay(record, question, source, target)
+    for number, message, seen in with_images_before(record):
         if message.role == "assistant":
-            with fault_of(number):
-                way.go(message.content, seen)
-    return told(way.session, record)
+            with errors_of(number):
+                replay.take(message.content, seen)
+    return finished(replay.session, record)
 
 
-class _Way:
-    """A trajectory as far as it has been gone through again."""
+class _Replay:
+    """A trajectory as far as it has been replayed."""
 
     def __init__(self, record: Record, question: str, source: Protocol, target: Protocol) -> None:
         self.session = session_of(record, question, target)
@@ -58,8 +65,8 @@ class _Way:
         ]  # of the record's images in the session
         self._thoughts: list[str] = []
 
-    def go(self, text: str, seen: int) -> None:
-        """Take a turn, written when so many images had been seen."""
+    def take(self, text: str, seen: int) -> None:
+        """Add a turn that was written when so many images had been shown."""
         turn = parse(text, self._source.grammar)
         self._thoughts.append(turn.think)
         if turn.tool is None:
@@ -77,7 +84,7 @@ class _Way:
 
     def _feed(self, tool: ToolText | None, answer: str | None = None) -> None:
         if isinstance(self.session.next(), Done):
-            raise ToolError("the row goes on after its answer")
+            raise ToolError("the row continues after its answer")
         turn = Turn(" ".join(filter(None, self._thoughts)), tool, answer)
         outcome = self.session.feed(Reply(written(turn, self._target.grammar)))
         if isinstance(outcome, Rejected):
@@ -85,10 +92,10 @@ class _Way:
         self._thoughts = []
 
     def _call(self, call: Call, name: str) -> ToolText:
-        """The call in the target's numbers, of its tool `name`."""
+        """The call of the target's tool `name`, with its image numbers and coordinates."""
         index = self._places[call.index]
         if index is None:
-            raise ToolError(f"it looks at image {call.index}, which this system has no tool to make")
+            raise ToolError(f"it needs image {call.index}, which no tool of this system makes")
         arguments: dict[str, Any] = {"image_index": index}
         if call.box is not None:
             arguments["bbox_2d"] = self._box(call.box, self._sizes[call.index], index)
@@ -109,6 +116,6 @@ class _Way:
 
 
 def _tool(name: str, target: Protocol) -> str | None:
-    """The tool of the target that makes such a look; None where it has none."""
+    """The tool of the target for such a call; None where it has none."""
     same = [name, *(_CUTS if name in _CUTS else ())]
     return next((each for each in same if each in target.tools), None)

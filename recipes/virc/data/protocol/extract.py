@@ -1,7 +1,7 @@
-"""The chat protocol a dataset was made with, as data: found in its conversations and held against every one of them.
+"""The chat protocol of a dataset: found in its conversations and checked with every one of them.
 
-A template covers what follows an image's last mark, a line end behind it included, because a Session shows the images
-of a turn one behind the other and then its text, so that nothing may stand between them.
+A template covers all that follows the last mark of a turn, the line end after it included: a Session shows the images
+of a turn and then its text, with nothing between them.
 """
 
 import json
@@ -22,7 +22,7 @@ from virc.data.formats import conversation
 from virc.data.formats.registry import Source, get
 from virc.data.protocol.templates import departure, question_of, read_after, read_first
 from virc.data.protocol.turns import Conversation, gathered
-from virc.data.protocol.votes import After, after_of, first_of, image_line_of
+from virc.data.protocol.votes import ToolTurn, after_of, first_of, image_line_of
 from virc.data.rows.record import Record
 from virc.models.chat_protocol import written
 from virc.reasoning.calls import Size, ToolError, View
@@ -34,7 +34,7 @@ from virc.tools import registry as tools
 Images = Literal["smart", "square_1000"]
 
 NO_SYSTEM = (
-    "there is no system message in it: that of the chat protocol is empty, and its tools are those called here and "
+    "no row has a system message: that of the chat protocol is empty, and its tools are those called here and "
     f"the usual ones, {', '.join(tools.DEFAULT)}"
 )
 """The note on conversations that were saved without their system message."""
@@ -93,10 +93,10 @@ def study(
     numbers: Iterable[int] | None = None,
     system: str | None = None,
 ) -> FoundProtocol:
-    """Find the chat protocol of these records, and make sure that it makes every user turn of them exactly.
+    """Find the chat protocol of these records, and check that it makes every user turn of them exactly.
 
-    One record is enough where its question is known, or stands between `Question:` and the last blank line. Files of
-    images need not be there.
+    One record is enough where its question is known, or is between `Question:` and the last blank line. The files of
+    images are not needed.
 
     Args:
         records: with conversations.
@@ -104,17 +104,17 @@ def study(
         images: how inputs are shown, where the caller knows it; else `square_1000` where every input is announced
             with that size, which no other rule leads to.
         numbers: of the records' rows, for messages; from 1 where none are given.
-        system: the system message of records that were saved without it; empty: nobody knows it, and the tools are
+        system: the system message of records that were saved without it; empty: it is not known, and the tools are
             those that are called and the usual ones. None: a record without it is a fault.
 
     Raises:
-        DataError: there is no one chat protocol, or a turn is worded in another way.
+        DataError: there is no one chat protocol, or it does not make a turn.
     """
     rows = gathered(records, numbers, system)
     system = _one_system(rows)
     offered = _offered(system) if system else _usual(rows)
-    protocol, notes = _worded(rows, Protocol(system, "", "", "", "", tools=tuple(offered)))
-    sizes = [_held(row, protocol) for row in rows]
+    protocol, notes = _with_templates(rows, Protocol(system, "", "", "", "", tools=tuple(offered)))
+    sizes = [_announced_sizes(row, protocol) for row in rows]
     found, coordinates_from = _coordinates(offered, _fits(rows, sizes), coordinates)
     inputs = {size for row, shown in zip(rows, sizes, strict=True) for size in shown[: row.first.count]}
     protocol = msgspec.structs.replace(
@@ -177,7 +177,7 @@ def save(protocol: Protocol, to: Path) -> None:
 
 
 def unit_named(record: Record) -> Coordinates | None:
-    """What the system message of a record says that boxes are counted in; None where it does not say one thing."""
+    """What boxes are counted in by the system message of a record; None where it is not clear."""
     if not record.messages or record.messages[0].role != "system":
         return None
     try:
@@ -212,20 +212,20 @@ def _offered(system: str) -> dict[str, str]:
         if name not in tools.known():
             hint = did_you_mean(name, tools.known(), f"there are {', '.join(tools.known())}")
             raise DataError(
-                f"the system message offers the tool {plain(name, 40)}, which is not there to be called", hint
+                f"the system message offers the tool {plain(name, 40)}, which does not exist", hint
             )
         offered[name] = text
     return offered
 
 
 def _usual(rows: Sequence[Conversation]) -> dict[str, str]:
-    """The tools of rows whose system message is not known, in the form of `_offered`: no schema of them is known."""
+    """The tools of rows without a system message, in the form of `_offered`, without their schemas."""
     called = (call.name for row in rows for call, _ in row.calls)
     return dict.fromkeys([*tools.DEFAULT, *(name for name in called if name in tools.known())], "")
 
 
 def _values(text: str) -> Iterator[tuple[Any, str]]:
-    """JSON values that stand one behind the other, each as a value and as it is written."""
+    """Consecutive JSON values, each as a value and as it is written."""
     decoder, start = json.JSONDecoder(), 0
     try:
         while start < len(text):
@@ -237,7 +237,7 @@ def _values(text: str) -> Iterator[tuple[Any, str]]:
         raise DataError(f"the tools of the system message are not JSON: {clause(error)}") from None
 
 
-def _worded(rows: Sequence[Conversation], protocol: Protocol) -> tuple[Protocol, tuple[str, ...]]:
+def _with_templates(rows: Sequence[Conversation], protocol: Protocol) -> tuple[Protocol, tuple[str, ...]]:
     """The protocol with the templates of most rows, and notes on those that no row shows."""
     firsts = [row.first for row in rows]
     image_line = image_line_of(firsts)
@@ -248,15 +248,15 @@ def _worded(rows: Sequence[Conversation], protocol: Protocol) -> tuple[Protocol,
         sentence = "the first user turns do not show where the question begins and ends"
         raise DataError(sentence, "rows with other questions would show it")
     protocol = msgspec.structs.replace(protocol, first=first, image_line=image_line)
-    afters: dict[str, list[After]] = {"after_image": [], "after_scale": []}
+    afters: dict[str, list[ToolTurn]] = {"after_image": [], "after_scale": []}
     for row in rows:
         question = question_of(row.first.text, protocol, row.first.count) or ""
         for turn in row.turns:
-            afters[turn.kind].append(After(row.number, turn.text, turn.index, question, turn.size))
+            afters[turn.kind].append(msgspec.structs.replace(turn, question=question))
     return _with_afters(protocol, afters)
 
 
-def _with_afters(protocol: Protocol, afters: dict[str, list[After]]) -> tuple[Protocol, tuple[str, ...]]:
+def _with_afters(protocol: Protocol, afters: dict[str, list[ToolTurn]]) -> tuple[Protocol, tuple[str, ...]]:
     """The protocol with the templates after tools; one that no row shows is taken from another."""
     found: dict[str, str] = {}
     for kind, turns in afters.items():
@@ -276,7 +276,7 @@ def _with_afters(protocol: Protocol, afters: dict[str, list[After]]) -> tuple[Pr
     return msgspec.structs.replace(protocol, **found), tuple(notes)
 
 
-def _held(row: Conversation, protocol: Protocol) -> list[Size]:
+def _announced_sizes(row: Conversation, protocol: Protocol) -> list[Size]:
     """The sizes of the row's images in px as they are announced.
 
     Raises:
@@ -286,7 +286,7 @@ def _held(row: Conversation, protocol: Protocol) -> list[Size]:
     if found is None:
         lines = "\n".join([protocol.image_line] * row.first.count)
         where = departure(row.first.text, protocol.first.replace("{images}", lines))
-        raise DataError(f"row {row.number}: the first user turn is not worded as in most rows: {where}")
+        raise DataError(f"row {row.number}: the first user turn differs from that of most rows: {where}")
     question, sizes = found
     for turn in row.turns:
         template: str = getattr(protocol, turn.kind)
@@ -294,7 +294,7 @@ def _held(row: Conversation, protocol: Protocol) -> list[Size]:
         if size is None:
             where = departure(turn.text, template)
             raise DataError(
-                f"row {row.number}: the turn that shows image {turn.index} is not worded as in most rows: {where}"
+                f"row {row.number}: the turn that shows image {turn.index} differs from that of most rows: {where}"
             )
         sizes.append(size)
     return sizes
@@ -328,7 +328,7 @@ def _coordinates(
 
 
 def _named(offered: dict[str, str]) -> Coordinates | None:
-    """What the schemas say that boxes are counted in, if they say one thing."""
+    """What boxes are counted in by the schemas, if they agree."""
     said = "\n".join(schema for schema in offered.values() if "bbox_2d" in schema)
     named = [unit for unit, words in _UNITS.items() if words.search(said)]
     return named[0] if len(named) == 1 else None

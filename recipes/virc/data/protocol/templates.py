@@ -1,4 +1,4 @@
-"""Chat protocol read backwards: the question and the sizes that stand in a text of a known chat protocol."""
+"""Texts of a known chat protocol parsed: the question and the image sizes in them."""
 
 import re
 from functools import lru_cache
@@ -18,13 +18,13 @@ _MOST_SHOWN = 40
 
 
 def question_of(text: str, protocol: Protocol, inputs: int | None = None) -> str | None:
-    """The question inside a first user turn of that chat protocol, exactly; None where the text is not worded so.
+    """The question inside a first user turn of that chat protocol, exactly; None where the text does not match it.
 
     Args:
         text: the turn without its marks.
         protocol: the chat protocol.
-        inputs: how many images it announces. It matters only where nothing stands between announcements and
-            question, and the question itself begins like one; None: as many as there seem to be.
+        inputs: how many images it announces. It matters only where nothing separates announcements and question, and
+            the question itself begins like one; None: as many as there seem to be.
     """
     found = read_first(text, protocol, inputs)
     return found[0] if found else None
@@ -62,8 +62,8 @@ def regex(template: str, **parts: str) -> str:
 
     Args:
         template: any.
-        parts: what a placeholder's value looks like; a named group stands at its first place only, and the same text
-            again at later ones. Other placeholders stand for themselves, as `fill` leaves them.
+        parts: the pattern of a placeholder's value; a named group is used at its first position only, and the same
+            text is matched at later ones. Other placeholders are literal, as `fill` leaves them.
     """
     pieces = []
     for at, piece in enumerate(_PLACEHOLDER.split(template)):
@@ -85,7 +85,7 @@ def block_lines(image_line: str, count: int) -> list[str]:
 
 
 def departure(text: str, template: str) -> str:
-    """Where a text leaves a template, as a clause that shows both; numbers are not looked at."""
+    """Where a text departs from a template, as a clause that shows both; numbers are ignored."""
     head, _, tail = template.partition(QUESTION)
     found, head, tail = squashed(text), squashed(head), squashed(tail)
     if not found.startswith(head):
@@ -98,7 +98,7 @@ def departure(text: str, template: str) -> str:
 
 
 def common_start(one: str, other: str) -> int:
-    """How many characters two texts have in common at their beginning."""
+    """How many characters two texts have in common at their start."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
@@ -109,7 +109,7 @@ def squashed(text: str) -> str:
 
 
 def _instead(found: str, expected: str) -> str:
-    return f"{found[:_MOST_SHOWN]!r} stands where the others have {expected[:_MOST_SHOWN]!r}"
+    return f"{found[:_MOST_SHOWN]!r} is where the others have {expected[:_MOST_SHOWN]!r}"
 
 
 def _named_numbers() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The user turns and tool calls of conversations, as far as the chat protocol shows in them."""
+"""The parts of conversations that show their chat protocol: system message, user turns and tool calls."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -8,7 +8,7 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.text import clause
-from virc.data.protocol.votes import First
+from virc.data.protocol.votes import FirstTurn, ToolTurn
 from virc.data.rows.record import MARK, Record, images_of
 from virc.reasoning.calls import Size, ToolError
 from virc.reasoning.images import image_size
@@ -16,20 +16,11 @@ from virc.reasoning.messages import FormatError, ToolText, parse
 from virc.tools import registry as tools
 
 _MOST_TEXT = 64 * 2**20  # characters of user turns that are kept
-_LOOKED_AT = 8  # rows whose images are looked at, to tell width from height
-
-
-class Turn(msgspec.Struct, frozen=True):
-    """A user turn after a tool; `kind` is the template that makes it."""
-
-    text: str
-    index: int
-    kind: str
-    size: Size | None
+_LOOKED_AT = 8  # rows whose images are read, to tell width from height
 
 
 class Conversation(msgspec.Struct, frozen=True):
-    """What is kept of a record.
+    """The parts of a record.
 
     Args:
         number: of the row, from 1.
@@ -42,8 +33,8 @@ class Conversation(msgspec.Struct, frozen=True):
 
     number: int
     system: str
-    first: First
-    turns: list[Turn]
+    first: FirstTurn
+    turns: list[ToolTurn]
     calls: list[tuple[ToolText, int]]
     units: int
 
@@ -51,11 +42,11 @@ class Conversation(msgspec.Struct, frozen=True):
 def gathered(
     records: Iterable[Record], numbers: Iterable[int] | None = None, system: str | None = None
 ) -> list[Conversation]:
-    """What is kept of these records, of the first of them where their texts are too many to be kept.
+    """The parts of these records; of the first of them where their texts are too long to keep all.
 
     Args:
         numbers: of their rows; from 1 where none are given.
-        system: the system message of records that were saved without it; None: there are none such.
+        system: the system message of records that were saved without it; None: every record must have it.
 
     Raises:
         DataError: there are none, or one is no conversation with images that a session could have shown.
@@ -80,12 +71,12 @@ def _row(number: int, record: Record, given: str | None) -> Conversation:
     system, led = _system(record, given)
     messages, shown = record.messages[led:], images_of(record)[led:]
     if any(message.role != ("user", "assistant")[at % 2] for at, message in enumerate(messages)):
-        raise DataError("its turns are not user and assistant one after the other")
+        raise DataError("its turns do not alternate between user and assistant")
     if not shown[0]:
         raise DataError("its first user turn shows no image")
-    first = First(
+    first = FirstTurn(
         number,
-        _behind_marks(messages[0].content, led + 1),
+        _after_marks(messages[0].content, led + 1),
         len(shown[0]),
         record.question,
         _size(number, record, 0),
@@ -96,21 +87,18 @@ def _row(number: int, record: Record, given: str | None) -> Conversation:
         call, seen = _call(messages[at].content), seen_before[at]
         calls += [(call, seen)] if call else []
         if at + 1 < len(messages):
-            said, shows = led + at + 2, len(shown[at + 1])
-            tool = (call or _said(messages[at].content)).name
-            if shows != 1:
-                raise DataError(f"message {said} shows {shows} images where a tool gives one")
-            text = _behind_marks(messages[at + 1].content, said)
-            turns.append(Turn(text, seen, tools.get(tool).TEMPLATE, _size(number, record, seen)))
+            position, count = led + at + 2, len(shown[at + 1])
+            tool = (call or _required_call(messages[at].content)).name
+            if count != 1:
+                raise DataError(f"message {position} shows {count} images where a tool gives one")
+            text = _after_marks(messages[at + 1].content, position)
+            kind = tools.get(tool).TEMPLATE
+            turns.append(ToolTurn(number, text, seen, kind, _size(number, record, seen)))
     return Conversation(number, system, first, turns, calls, len(messages[1::2]))
 
 
 def _system(record: Record, given: str | None) -> tuple[str, int]:
-    """The system message of a record that has turns, and how many of its messages it takes.
-
-    Raises:
-        DataError: there is none, there are two, or there are no turns.
-    """
+    """The system message of a record that has turns, and how many of its messages it takes."""
     own = next((message.content for message in record.messages[:1] if message.role == "system"), None)
     led = int(own is not None)
     if len(record.messages) <= led:
@@ -118,16 +106,14 @@ def _system(record: Record, given: str | None) -> tuple[str, int]:
     if own is None and given is None:
         raise DataError("it has no system message")
     if own is not None and given and own != given:
-        raise DataError("it has a system message of its own, which is not the one that is given")
+        raise DataError("its system message is not the one that was given")
     return own or given or "", led
 
 
-def _behind_marks(content: str, number: int) -> str:
+def _after_marks(content: str, number: int) -> str:
     count = content.count(MARK)
     if not content.startswith(MARK * count):
-        raise DataError(
-            f"message {number} has an image within its text, where a session shows images before it"
-        )
+        raise DataError(f"message {number} has an image within its text, not before it")
     return content[len(MARK) * count :]
 
 
@@ -138,16 +124,11 @@ def _call(content: str) -> ToolText | None:
     return None
 
 
-def _said(content: str) -> ToolText:
-    """The tool call of a turn that others follow.
-
-    Raises:
-        FormatError: it cannot be read.
-        DataError: it is an answer.
-    """
+def _required_call(content: str) -> ToolText:
+    """The tool call of a turn that others follow; raises FormatError or DataError where it has none."""
     tool = parse(content).tool
     if tool is None:
-        raise DataError("it goes on after its answer")
+        raise DataError("it continues after its answer")
     return tool
 
 

@@ -1,5 +1,5 @@
-"""Which chat protocol made some texts: each text names every template that could have made it, the likeliest first,
-and the template that most of them name wins. So one odd row does not bend it, and shows when all are held against it.
+"""Which templates made some texts, by vote: each text votes for every template that could have made it, the likeliest
+first, and the template with most votes wins. So one odd row does not change it, and fails when all rows are checked.
 """
 
 import re
@@ -28,21 +28,21 @@ _MARKERS = (
 _STARTS = re.compile(r"^|\n|: |\{images\}\s*")
 _ENDS = (re.compile(r"\r\n\r\n\s*|\n[^\S\n]*\n\s*"), re.compile(r"\n"), re.compile(r"\s"))
 _MOST_NUMBERS, _MOST_PLACES, _VOTERS = 64, 8, 200
-_SHORT = 12  # characters up to which a question may stand in a sentence by chance
+_SHORT = 12  # characters up to which a question may be in a sentence by chance
 
-Place = tuple[int, int, str]
+Span = tuple[int, int, str]
 """Start, end and placeholder of a part of a text."""
 
 
-class First(msgspec.Struct, frozen=True):
+class FirstTurn(msgspec.Struct, frozen=True):
     """A first user turn, without its marks.
 
     Args:
         row: the row's number.
-        text: what stands behind the marks.
+        text: what follows the marks.
         count: of images, at least one.
-        question: where the row tells it.
-        size: (width, height) in px of the first image's file, where it was looked at.
+        question: where the row has it.
+        size: (width, height) in px of the first image's file, where it was read.
     """
 
     row: int
@@ -52,48 +52,50 @@ class First(msgspec.Struct, frozen=True):
     size: Size | None = None
 
 
-class After(msgspec.Struct, frozen=True):
+class ToolTurn(msgspec.Struct, frozen=True):
     """A user turn after a tool, without its mark.
 
     Args:
         row: the row's number.
-        text: what stands behind the mark.
+        text: what follows the mark.
         index: of the image it shows.
-        question: of the row.
-        size: (width, height) in px of the image's file, where it was looked at.
+        kind: the field of the chat protocol that is its template.
+        size: (width, height) in px of the image's file, where it was read.
+        question: of the row, once it is known.
     """
 
     row: int
     text: str
     index: int
-    question: str
+    kind: str
     size: Size | None = None
+    question: str = ""
 
 
-def image_line_of(firsts: Sequence[First]) -> str | None:
+def image_line_of(firsts: Sequence[FirstTurn]) -> str | None:
     """The template that announces an input in most of these turns."""
     return _commonest([_lines(first) for first in firsts[:_VOTERS]])
 
 
-def first_of(firsts: Sequence[First], image_line: str) -> str | None:
-    """The template of most of these turns; None where they do not show where the question begins and ends."""
+def first_of(firsts: Sequence[FirstTurn], image_line: str) -> str | None:
+    """The template of most of these turns; None where it is not clear where the question begins and ends."""
     framed = [(_framed(first, image_line), first.question) for first in firsts[:_VOTERS]]
     known = [_around_known(text, question) for text, question in framed if question]
     return _commonest(known, least=0.5) or _around_varied([text for text, _ in framed])
 
 
-def after_of(turns: Sequence[After], reminds: bool) -> str | None:
+def after_of(turns: Sequence[ToolTurn], reminds: bool) -> str | None:
     """The template of most of these turns after a tool.
 
     Args:
         turns: after the same kind of tool.
-        reminds: whether such turns use to repeat the question; else a short one stands in them by chance.
+        reminds: whether such turns usually repeat the question; else a short one is in them by chance.
     """
     return _commonest([_after_templates(turn, reminds) for turn in turns[:_VOTERS]])
 
 
 def _commonest(ballots: Sequence[Iterable[str]], least: float = 0) -> str | None:
-    """What most ballots name, of several the one that was named first; None where no more than `least` of all do."""
+    """The entry of most ballots, of several the one that came first; None where no more than `least` of all have it."""
     counts: Counter[str] = Counter()
     for ballot in ballots:
         counts.update(list(dict.fromkeys(ballot)))
@@ -101,11 +103,11 @@ def _commonest(ballots: Sequence[Iterable[str]], least: float = 0) -> str | None
     return best if best is not None and counts[best] > least * len(ballots) else None
 
 
-def _announcements(text: str, index: int, size: Size | None) -> list[list[Place]]:
-    """Where three numbers in a row may be an image's index and its sides; first where they are those of its file."""
+def _announcements(text: str, index: int, size: Size | None) -> list[list[Span]]:
+    """Where three consecutive numbers may be an image's index and its sides; first where they are those of its file."""
     numbers = list(islice(NUMBER.finditer(text), _MOST_NUMBERS))
     shown = (size, smart_resize(*size), SQUARE) if size else ()
-    found: list[tuple[bool, list[Place]]] = []
+    found: list[tuple[bool, list[Span]]] = []
     for order in _ORDERS:
         for three in zip(numbers, numbers[1:], numbers[2:], strict=False):
             value = {name: int(number[0]) for name, number in zip(order, three, strict=True)}
@@ -117,14 +119,14 @@ def _announcements(text: str, index: int, size: Size | None) -> list[list[Place]
     return [places for _, places in sorted(found, key=lambda each: each[0])][:_MOST_PLACES]
 
 
-def _template(text: str, places: Iterable[Place], offset: int = 0) -> str:
-    for start, end, name in sorted(places, reverse=True):  # from behind, so that the places before stay
+def _template(text: str, places: Iterable[Span], offset: int = 0) -> str:
+    for start, end, name in sorted(places, reverse=True):  # from the end, so that the spans before stay valid
         text = f"{text[: start - offset]}{{{name}}}{text[end - offset :]}"
     return text
 
 
-def _lines(first: First) -> Iterator[str]:
-    """Templates of an announcement: the whole line, and where that may hold more, the line up to its last number."""
+def _lines(first: FirstTurn) -> Iterator[str]:
+    """Templates of an announcement: the whole line, and where it may have more text, the line up to its last number."""
     text = first.text
     for places in _announcements(text, 0, first.size):
         start, last = text.rfind("\n", 0, places[0][0]) + 1, places[-1][1]
@@ -139,19 +141,19 @@ def _lines(first: First) -> Iterator[str]:
             yield _template(text[start:end], places, start)
 
 
-def _block(first: First, image_line: str) -> re.Match[str] | None:
-    """Where the announcements of a turn's images stand."""
+def _block(first: FirstTurn, image_line: str) -> re.Match[str] | None:
+    """Where the announcements of a turn's images are."""
     return re.search(r"\n".join(block_lines(image_line, first.count)), first.text)
 
 
-def _framed(first: First, image_line: str) -> str:
+def _framed(first: FirstTurn, image_line: str) -> str:
     """The turn with {images} for its announcements, where they are found."""
     block = _block(first, image_line)
     return first.text[: block.start()] + _IMAGES + first.text[block.end() :] if block else first.text
 
 
 def _around_known(text: str, question: str) -> Iterator[str]:
-    """Templates in which that question stands at one of its places, those behind a marker first."""
+    """Templates with the question at one of its positions, those after a marker first."""
     marked = {match.end() for marker in _MARKERS for match in marker.finditer(text)}
     for start in sorted(_places(text, question), key=lambda start: start not in marked):
         before, after = text[:start], text[start + len(question) :]
@@ -160,7 +162,7 @@ def _around_known(text: str, question: str) -> Iterator[str]:
 
 
 def _around_varied(texts: Sequence[str]) -> str | None:
-    """The template around what varies; of equal texts, around what stands between marker and last blank line."""
+    """The template around what varies; of equal texts, around what is between marker and last blank line."""
     distinct = list(dict.fromkeys(texts))
     before = _commonest([_opening(*pair) for pair in _pairs(distinct)])
     if before is None:
@@ -175,7 +177,7 @@ def _pairs(texts: Sequence[str]) -> list[tuple[str, str | None]]:
 
 
 def _opening(one: str, other: str | None) -> Iterator[str]:
-    """What stands before the questions of two turns, or before the question of the one there is."""
+    """What precedes the questions of two turns, or the question of the only one."""
     common = one if other is None else one[: common_start(one, other)]
     for marker in _MARKERS:
         if match := marker.search(common):
@@ -186,9 +188,9 @@ def _opening(one: str, other: str | None) -> Iterator[str]:
 
 
 def _closing(one: str, other: str | None, with_images: bool) -> Iterator[str]:
-    """What stands after the questions of two turns: all from the first blank line, line end or space that they share.
+    """What follows the questions of two turns: all from the first blank line, line end or space that they share.
 
-    Of the one turn there is: all from its last blank line or line end.
+    Of a single turn: all from its last blank line or line end.
     """
     common = one if other is None else one[len(one) - common_start(one[::-1], other[::-1]) :]
     stop = common.find(_IMAGES) if with_images else len(common)
@@ -200,7 +202,7 @@ def _closing(one: str, other: str | None, with_images: bool) -> Iterator[str]:
         yield common[stop:]
 
 
-def _after_templates(turn: After, reminds: bool) -> Iterator[str]:
+def _after_templates(turn: ToolTurn, reminds: bool) -> Iterator[str]:
     by_chance = not reminds and len(turn.question) <= _SHORT
     for places in _announcements(turn.text, turn.index, turn.size):
         plain = _template(turn.text, places)
@@ -212,7 +214,7 @@ def _after_templates(turn: After, reminds: bool) -> Iterator[str]:
 
 
 def _places(text: str, question: str, start: int = 0) -> list[int]:
-    """Where a question stands in a text from `start` on; first where it is no part of a longer word."""
+    """Where a question is in a text from `start` on; first where it is no part of a longer word."""
     places: list[int] = []
     at = text.find(question, start) if question else -1
     while at >= 0 and len(places) < _MOST_PLACES:
@@ -222,5 +224,5 @@ def _places(text: str, question: str, start: int = 0) -> list[int]:
 
 
 def _joined(text: str, at: int) -> bool:
-    """Whether a word goes on at this place."""
+    """Whether a word continues at this position."""
     return text[at - 1 : at].isalnum() and text[at : at + 1].isalnum()

@@ -1,8 +1,8 @@
-"""What sampling leaves behind: a dataset that grows by whole problems and survives being killed.
+"""The dataset that sampling writes: it grows by whole problems and survives being killed.
 
-NAME.progress        the truth, a `Ledger`: a line a problem, with its pass rate and the rows kept of it
-NAME.images/         the images of the rows, each once, named by content; there before a line that names them
-NAME.jsonl           the rows in order of the problems, made anew from the truth whenever a run ends
+NAME.progress        the source of all, a `Ledger`: one line per problem, with its pass rate and the rows kept of it
+NAME.images/         the images of the rows, each once, named by content; written before a line that names them
+NAME.jsonl           the rows in order of the problems, made from NAME.progress whenever a run ends
 dataset_info.json    its entry, beside those of other datasets
 virc_protocol.json   the chat protocol of the rows
 """
@@ -29,12 +29,12 @@ from virc.reasoning.protocol import FILE_NAME, Protocol, as_fields
 
 SCHEMA = "virc.sampled/1"
 _NAME = "trajectories"
-_ELSEWHERE = "choose another place with --to"
+_CHOOSE = "choose another path with --to"
 _IMAGE = re.compile(r"[0-9a-f]{32}\.png|\.[0-9a-f]{32}\.png\.\d+")
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where a dataset of that name lies."""
+class Location(msgspec.Struct, frozen=True):
+    """The paths of a dataset of that name."""
 
     folder: Path
     name: str
@@ -46,7 +46,7 @@ class Place(msgspec.Struct, frozen=True):
 
     @property
     def progress(self) -> Path:
-        """What is done; no .jsonl, since every such file in a folder of data is taken for rows."""
+        """What is done; not .jsonl, since every such file in a folder of data is read as rows."""
         return self.folder / f"{self.name}.progress"
 
     @property
@@ -56,7 +56,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Totals(msgspec.Struct):
-    """What all problems of a dataset came to, in this run and those before.
+    """The totals of all problems of a dataset, in this run and those before.
 
     Args:
         problems: that were rolled out.
@@ -91,29 +91,32 @@ class _Kept(msgspec.Struct):
     images: list[str]
 
 
-def place_of(to: Path) -> Place:
-    """The place that a user names: a file `NAME.jsonl`, or a folder.
+def location_of(to: Path) -> Location:
+    """The dataset that a user names by a file `NAME.jsonl` or a folder.
 
     Raises:
-        UsageError: it is another kind of file, or holds what no sampling made.
+        UsageError: it is another kind of file, or has files that sampling did not make.
         DataError: the `dataset_info.json` there cannot be read.
     """
     if to.suffix in (".json", ".parquet"):
         raise UsageError(f"trajectories go to a folder or a .jsonl file, not to {to.name}", "--to traj.jsonl")
-    place = Place(to.parent, to.stem) if to.suffix == ".jsonl" else Place(to, _NAME)
-    file_for(place.folder, place.name, ".jsonl")
-    if place.folder.exists() and not place.folder.is_dir():
-        raise UsageError(f"{place.folder} is no folder", _ELSEWHERE)
-    for path in (place.file, place.images):
-        if path.exists() and not place.progress.exists():
-            raise UsageError(f"{path} is in use", _ELSEWHERE)
-    if read_info(place.folder).get(place.name, {}).get("file_name", place.file.name) != place.file.name:
-        raise UsageError(f"{place.folder / INFO} has another dataset {place.name}", _ELSEWHERE)
-    return place
+    location = Location(to.parent, to.stem) if to.suffix == ".jsonl" else Location(to, _NAME)
+    file_for(location.folder, location.name, ".jsonl")
+    if location.folder.exists() and not location.folder.is_dir():
+        raise UsageError(f"{location.folder} is no folder", _CHOOSE)
+    for path in (location.file, location.images):
+        if path.exists() and not location.progress.exists():
+            raise UsageError(f"{path} is in use", _CHOOSE)
+    if (
+        read_info(location.folder).get(location.name, {}).get("file_name", location.file.name)
+        != location.file.name
+    ):
+        raise UsageError(f"{location.folder / INFO} has another dataset {location.name}", _CHOOSE)
+    return location
 
 
 @contextmanager
-def begun(place: Place, protocol: Protocol, made_with: Mapping[str, object]) -> Iterator[Ledger]:
+def begun(location: Location, protocol: Protocol, made_with: Mapping[str, object]) -> Iterator[Ledger]:
     """Hold the dataset alone, and give its ledger.
 
     Args:
@@ -124,23 +127,23 @@ def begun(place: Place, protocol: Protocol, made_with: Mapping[str, object]) -> 
         ConfigError: another run holds it, or it was made with other settings, or beside rows of other chat protocol.
         VircError: the disk refuses.
     """
-    beside = place.folder / FILE_NAME
-    if beside.is_file() and _words(read_protocol(beside)) != _words(protocol):
-        raise ConfigError(f"{beside} is the chat protocol of other rows than those to be made", _ELSEWHERE)
-    with Ledger(place.progress, SCHEMA, made_with, (), "--to") as ledger:
+    beside = location.folder / FILE_NAME
+    if beside.is_file() and _unnamed(read_protocol(beside)) != _unnamed(protocol):
+        raise ConfigError(f"{beside} is another chat protocol than that of the rows to be made", _CHOOSE)
+    with Ledger(location.progress, SCHEMA, made_with, (), "--to") as ledger:
         if not beside.is_file():
             with _replaced(beside) as file:
                 file.write(msgspec.json.format(msgspec.json.encode(as_fields(protocol)), indent=1) + b"\n")
         yield ledger
 
 
-def store(place: Place, shown: Shown) -> str:
-    """Put an image where the rows' images lie, whole or not at all, and return its name in a row.
+def store(location: Location, shown: Shown) -> str:
+    """Put an image into the folder of the images, completely or not at all, and return its name in a row.
 
     Raises:
         VircError: the disk refuses.
     """
-    path = place.images / f"{shown.digest.hex()[:32]}.png"
+    path = location.images / f"{shown.digest.hex()[:32]}.png"
     try:
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
@@ -151,23 +154,23 @@ def store(place: Place, shown: Shown) -> str:
     return f"{path.parent.name}/{path.name}"
 
 
-def publish(place: Place, finished: bool) -> Totals:
+def publish(location: Location, finished: bool) -> Totals:
     """Make the file of rows and its entry from the ledger, which is held.
 
     Args:
         finished: no row is in work any more: images that no line names are left from runs that were killed, and go.
     """
     totals, named = Totals(), set[str]()
-    with place.progress.open("rb") as lines, _replaced(place.file) as out:
+    with location.progress.open("rb") as lines, _replaced(location.file) as out:
         for offset in _in_order(lines, totals):
             lines.seek(offset)
             for row in msgspec.json.decode(lines.readline(), type=_Line).kept:
                 out.write(bytes(row) + b"\n")
                 named.update(name.rpartition("/")[2] for name in msgspec.json.decode(row, type=_Kept).images)
-    with held(place.folder / INFO):
-        add_info(place.folder, place.name, info(place.file.name))
-    if finished and place.images.is_dir():
-        for path in place.images.iterdir():
+    with held(location.folder / INFO):
+        add_info(location.folder, location.name, info(location.file.name))
+    if finished and location.images.is_dir():
+        for path in location.images.iterdir():
             if path.name not in named and _IMAGE.fullmatch(path.name):
                 path.unlink()
     return totals
@@ -191,14 +194,14 @@ def _in_order(lines: IO[bytes], totals: Totals) -> list[int]:
     return [offset for _, offset in sorted(found)]
 
 
-def _words(protocol: Protocol) -> Protocol:
-    """The protocol without what the file calls itself."""
+def _unnamed(protocol: Protocol) -> Protocol:
+    """The protocol without its name."""
     return msgspec.structs.replace(protocol, name="")
 
 
 @contextmanager
 def _replaced(path: Path, mark: str = ".new") -> Iterator[IO[bytes]]:
-    """A file to write, which then stands at `path`: whole and on disk, or not at all."""
+    """A file to write that replaces `path` once it is complete and on disk."""
     new = path.with_name(f".{path.name}{mark}")
     with new.open("wb") as file:
         yield file

@@ -5,7 +5,7 @@ import msgspec
 from virc.core.errors import DataError, NoAnswerError, UsageError
 from virc.core.events import Reporter
 from virc.core.files import expanded
-from virc.data.sample.dataset import SCHEMA, Totals, begun, place_of, publish
+from virc.data.sample.dataset import SCHEMA, Totals, begun, location_of, publish
 from virc.data.sample.sample import SampleConfig, sample, sampling_facts
 from virc.families.registry import taught
 from virc.models.registry import REAL_MODELS
@@ -65,14 +65,14 @@ def sample_file(
         raise UsageError(
             "at temperature 0 all rollouts of a problem are the same", "--temperature 1, or --samples 1"
         )
-    place = place_of(expanded(to))
+    location = location_of(expanded(to))
     file, base = open_rows(source)
-    config = SampleConfig(BatchConfig(setup.config, base, None, setup.offline, at_once), keep, place)
+    config = SampleConfig(BatchConfig(setup.config, base, None, setup.offline, at_once), keep, location)
     with file as rows:
         opened, facts = open_setup(setup, report, on_facts)
         known = sampling_facts(facts, keep)
-        on_facts({**known, "to": str(place.file)})
-        with begun(place, taught(opened.chat_protocol.protocol), made_with(known)) as ledger:
+        on_facts({**known, "to": str(location.file)})
+        with begun(location, taught(opened.chat_protocol.protocol), made_with(known)) as ledger:
             progress = _Rollouts(ledger.resumed, report)
 
             def on_row(done: RowDone) -> None:
@@ -84,7 +84,7 @@ def sample_file(
                 sample(config, opened, read_rows(rows), ledger, on_row, report.note)
                 finished = True
             finally:
-                totals = publish(place, finished)
+                totals = publish(location, finished)
                 fields = {**msgspec.structs.asdict(totals), "pass_rate": totals.pass_rate}
                 on_facts(fields)
                 report.note(_summary(totals, ledger.resumed))
@@ -92,7 +92,7 @@ def sample_file(
     progress.check()
     if not totals.kept:
         raise _nothing(source, totals, opened.embedded)
-    return {**known, **fields, "to": str(place.file)}
+    return {**known, **fields, "to": str(location.file)}
 
 
 def _summary(totals: Totals, resumed: int) -> str:

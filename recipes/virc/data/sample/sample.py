@@ -1,7 +1,7 @@
-"""Own figures with answers become trajectories: every problem is rolled out several times, what is right is kept.
+"""Problems with answers become trajectories: every problem is rolled out several times, right solutions are kept.
 
-A rollout is drawn as RL draws it: one try a turn, no deviation forgiven. So what is kept holds nothing that a
-reward or a check would refuse, and the share of right ones is the pass rate of the model as it is.
+A rollout is drawn as in RL: one try per turn, no deviation forgiven. So a reward or a check accepts all that is kept,
+and the share of right rollouts is the pass rate of the model.
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
 from virc.data.formats.sft import row_of
 from virc.data.rows.record import MARK, Message, Record
-from virc.data.sample.dataset import Place, store
+from virc.data.sample.dataset import Location, store
 from virc.families.registry import taught
 from virc.models.load import Opened
 from virc.reasoning.trace import Trace
@@ -30,15 +30,15 @@ class SampleConfig(msgspec.Struct, frozen=True):
     """How rows are sampled.
 
     Args:
-        batch: how they are gone through. Of its `solving`, `samples` are the rollouts of a problem; every problem
-            has seeds of its own, derived from `seed` and its id.
+        batch: how they are solved. Of its `solving`, `samples` are the rollouts of a problem; every problem
+            has its own seeds, derived from `seed` and its id.
         keep: most trajectories of one problem.
-        place: where images go.
+        location: where images go.
     """
 
     batch: BatchConfig
     keep: int
-    place: Place
+    location: Location
 
 
 def sample(
@@ -53,13 +53,13 @@ def sample(
 
     Args:
         claims: which problems are done.
-        on_row: told of every problem when it is done, one at a time: its fields are `line`, `rollouts`, `right`,
+        on_row: called with every problem when it is done, one at a time: its fields are `line`, `rollouts`, `right`,
             `pass_rate`, `ended` (how many rollouts ended in which way), `answers` and `kept` (rows of the
-            trajectories format, whose images are in place).
-        on_wait: told when the endpoint has gone away, and is waited for.
+            trajectories format, whose images are in location).
+        on_wait: called when the endpoint is unreachable and is waited for.
 
     Raises:
-        NetworkError: the endpoint went away and did not come back.
+        NetworkError: the endpoint became unreachable and stayed so.
         VircError: the endpoint failed row after row for a reason of its own.
     """
 
@@ -81,18 +81,18 @@ def _sampled(config: SampleConfig, opened: Opened, row: Row, on_event: OnEvent) 
     solving = _solving(config.batch.solving, row)
     deadline = Deadline(solving.timeout)
     images = shown_images(config.batch, opened, row, deadline)
-    asked = (solving, opened.backend, opened.chat_protocol.protocol, images, row.question)
+    arguments = (solving, opened.backend, opened.chat_protocol.protocol, images, row.question)
     ended: Counter[str] = Counter()
     answers: list[str | None] = []
-    kept: dict[tuple[str, ...], Fields] = {}  # by what the model said: the same again teaches nothing
-    for number, attempt in enumerate(attempts(*asked, on_event=on_event, deadline=deadline), 1):
+    kept: dict[tuple[str, ...], Fields] = {}  # by the replies: a repeated solution teaches nothing
+    for number, attempt in enumerate(attempts(*arguments, on_event=on_event, deadline=deadline), 1):
         _check(attempt, last=number == solving.samples and not ended.keys() - {"failed"})
         end = _end(attempt.trace, reference, choices)
         ended[end] += 1
         answers.append(attempt.trace.answer)
-        said = tuple(unit.text for unit in attempt.trace.units)
-        if end == "right" and len(kept) < config.keep and said not in kept:
-            kept[said] = _trajectory(config.place, row, reference, number, attempt)
+        replies = tuple(unit.text for unit in attempt.trace.units)
+        if end == "right" and len(kept) < config.keep and replies not in kept:
+            kept[replies] = _trajectory(config.location, row, reference, number, attempt)
     return {
         "line": row.line,
         "rollouts": solving.samples,
@@ -112,7 +112,7 @@ def _reference(row: Row) -> str:
     """
     answer = row.passed.get("answer")
     if type(answer) not in (str, int, float) or not str(answer).strip():
-        raise DataError(f"line {row.line}: it has no answer to hold the rollouts against")
+        raise DataError(f"line {row.line}: it has no answer to compare the rollouts with")
     if MARK in row.question:
         raise DataError(
             f"line {row.line}: the question holds {MARK}, which stands for an image in training data"
@@ -126,10 +126,10 @@ def _solving(solving: SolveConfig, row: Row) -> SolveConfig:
 
 
 def _check(attempt: Attempt, last: bool) -> None:
-    """Raise what broke a rollout off, if it would break off the others too.
+    """Raise the error of a rollout if the others would fail with it, too.
 
     Args:
-        last: it is the last rollout, and all before it were broken off.
+        last: it is the last rollout, and all before it failed.
     """
     broken = attempt.broken
     if broken is None:
@@ -139,7 +139,7 @@ def _check(attempt: Attempt, last: bool) -> None:
 
 
 def _end(trace: Trace, reference: str, choices: list[str]) -> str:
-    """How a rollout ended: `right`, `wrong`, `failed` where the model did, else what was amiss in it."""
+    """How a rollout ended: `right`, `wrong`, `failed` where the model did, else what was wrong in it."""
     if trace.answer is None:
         assert trace.failure
         kind = trace.failure.kind
@@ -149,8 +149,8 @@ def _end(trace: Trace, reference: str, choices: list[str]) -> str:
     return "right" if same(trace.answer, reference, choices) else "wrong"
 
 
-def _trajectory(place: Place, row: Row, reference: str, number: int, attempt: Attempt) -> Fields:
-    """The row of a rollout in the dataset, its images in place."""
+def _trajectory(location: Location, row: Row, reference: str, number: int, attempt: Attempt) -> Fields:
+    """The row of a rollout in the dataset, its images in location."""
     extra = dict(row.passed)
     question = extra.pop("question")
     extra.pop("answer")
@@ -162,4 +162,4 @@ def _trajectory(place: Place, row: Row, reference: str, number: int, attempt: At
     record = Record(
         tuple(messages), id=f"{row.id}-{number}", question=question, answer=reference, extra=extra
     )
-    return row_of(record, [store(place, shown) for shown in attempt.images])
+    return row_of(record, [store(location, shown) for shown in attempt.images])
