@@ -207,7 +207,7 @@ def test_a_group_of_rows_is_of_bounded_size(tmp_path: Path, monkeypatch: pytest.
         ({"images": ()}, "has 1 image marks and 0 images"),
         (
             {"messages": (Message("user", "<image><audio>"), Message("assistant", "a"))},
-            "for which verl wants",
+            "for which verl expects",
         ),
         ({"question": None}, "has no question apart from its conversation"),
         (

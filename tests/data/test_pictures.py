@@ -184,7 +184,7 @@ def test_a_record_with_an_image_that_cannot_be_read_is_named(source: Path, store
 
 def test_a_disk_that_refuses_is_no_fault_of_the_image(source: Path, store: PictureStore) -> None:
     (store.folder / "images").write_bytes(b"in the way")
-    with pytest.raises(VircError, match="in the way") as raised:
+    with pytest.raises(VircError, match="exists and is not the image") as raised:
         store.names(Record(images=(Picture("images/a.png", source),), id=1))
     assert not isinstance(raised.value, DataError)
 

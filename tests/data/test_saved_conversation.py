@@ -208,7 +208,7 @@ BROKEN = {
     "no image after a tool": (changed(lambda it: it[2].pop("image")), "message 3 shows 0 images"),
     "an image of the model": (changed(lambda it: it[1].update(image="x.png")), "message 2 shows an image"),
     "an image that is no text": (changed(lambda it: it[0].update(image=3)), "message 1 does not name its images"),
-    "marks": (changed(lambda it: it[0].update(content="<image>Image 0")), "message 1 holds <image>"),
+    "marks": (changed(lambda it: it[0].update(content="<image>Image 0")), "message 1 has <image> in its text"),
     "no turn": (turns(system=True)[:1], "it has no conversation"),
     "a list in it": ([*turns(), []], "message 7: it is not an object"),
     "cut off": (json.dumps(turns())[:-9], "message 6: the file ends within it"),

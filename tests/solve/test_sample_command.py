@@ -294,7 +294,7 @@ def test_trajectories_of_two_chat_protocols_do_not_lie_beside_each_other(
         (tmp_path / "other").write_text(json.dumps(words))
         before = files(tmp_path)
         done = sample(source, tmp_path / "c.jsonl", server.url, "--protocol", tmp_path / "other")
-        assert (done.code, "is the chat protocol of other rows" in done.err) == (3, True)
+        assert (done.code, "is another chat protocol" in done.err) == (3, True)
     assert files(tmp_path) == before
     assert set(json.loads((tmp_path / "dataset_info.json").read_text())) == {"a", "b"}
 

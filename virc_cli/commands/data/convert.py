@@ -22,16 +22,16 @@ FAILURE: dict[str, object] = {
 def command(
     sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files of rows, or their folders.")],
     to: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the rows and their images.")],
-    format: Annotated[str, typer.Option(metavar="FORMAT", help="Format to write, see below.")],
+    format: Annotated[str, typer.Option(metavar="FORMAT", help="Format to write, see above.")],
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Join all sources to one dataset.")] = None,
     embed: Annotated[bool, typer.Option("--embed", help="Put images into the rows (rl, prompts).")] = False,
     coordinates: Annotated[CoordinatesName | None, typer.Option(help="Count boxes in these units.")] = None,
     images: Annotated[ImagesName | None, typer.Option(help="Show inputs this way.")] = None,
     protocol: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Chat protocol to write, or `default`; see below.")
+        str | None, typer.Option(metavar="FILE", help="Chat protocol to write, or `default`; see above.")
     ] = None,
     system: Annotated[
-        str | None, typer.Option(metavar="SYSTEM", help="Write trajectories for this system, see below.")
+        str | None, typer.Option(metavar="SYSTEM", help="Write trajectories for this system, see above.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Rows of each dataset.")] = None,
     seed: Seed = 0,

@@ -43,7 +43,7 @@ def command(
     seed: Seed = 0,
     split: Annotated[SplitName, typer.Option(help="Splits share no figure.")] = SplitName.train,
     family: Annotated[
-        str | None, typer.Option(metavar="NAME,NAME", help="Families to draw from, see below.")
+        str | None, typer.Option(metavar="NAME,NAME", help="Families to draw from, see above.")
     ] = None,
     difficulty: Annotated[DifficultyName | None, typer.Option(help="Difficulty of all problems.")] = None,
     paths: Annotated[int, typer.Option(min=1, max=4, metavar="N", help="Solutions per problem.")] = 1,

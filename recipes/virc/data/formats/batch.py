@@ -1,4 +1,4 @@
-"""Problems as `virc solve --batch` reads them: one a line, with the names of their images."""
+"""Problems as `virc solve --batch` reads them: one per line, with the names of their images."""
 
 import io
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from virc.solving.rows import Row as Problem
 from virc.solving.rows import read_rows
 
 NAME = "batch"
-SUMMARY = "problems, one a line, as virc solve --batch reads them"
+SUMMARY = "problems, one per line, as virc solve --batch reads them"
 HOLDS: Holds = "problems"
 LOST = "the trajectory and the images it made, and the counterfactual of a problem; a record without an id gets one"
 
@@ -62,13 +62,11 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
 
 def _record(problem: Problem, media: Path) -> Record:
     rest = dict(problem.passed)
-    rest.pop(
-        "counterfactual", None
-    )  # its picture stays where it is, of the size that the problem's had there
+    rest.pop("counterfactual", None)  # its picture is not copied
     return Record(
         images=tuple(_picture(name, media) for name in problem.images),
         id=problem.id,
-        question=rest.pop("question"),  # as it is written: the problem's has the choices in it
+        question=rest.pop("question"),  # as it is written: that of the problem has the choices in it
         answer=str(rest.pop("answer")) if type(rest.get("answer")) in (str, int, float) else None,
         extra=rest,
     )
@@ -81,7 +79,7 @@ def _picture(name: str, media: Path) -> Picture:
 
 
 def _line(record: Record, new_id: str, settings: Writing) -> str:
-    """The row of a record, read once by those who will read it, so that a wrong one is not written."""
+    """The row of a record, checked by the reader of batch files, so that no wrong row is written."""
     if record.question is None:
         raise DataError(
             f"the question of row {record.id!r} is not known, only the chat protocol around it",

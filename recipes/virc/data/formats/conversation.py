@@ -35,7 +35,7 @@ _ONE_EACH = "a file of this format holds one"
 def recognises(path: Path) -> bool:
     """Whether it is a .json file that holds a list of messages, or a list of such lists, which `read` refuses.
 
-    It is asked before the format sft, whose arrays begin in the same way: formats are asked in order of their names.
+    It is tried before the format sft, whose arrays begin in the same way: formats are tried in order of their names.
     """
     if path.suffix != ".json":
         return False
@@ -76,8 +76,8 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
     """`NAME.json`: the messages of the one record.
 
     Raises:
-        DataError: there are several records; one has no messages, a text that goes on before an image, or an image that
-            cannot be read.
+        DataError: there are several records; one has no messages, text before an image, or an image that cannot be
+            read.
     """
     file = file_for(folder, name, ".json")
     count = 0
@@ -90,20 +90,15 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
 
 
 def _are_several(start: bytes) -> bool:
-    """Whether a file that begins so is a list of lists of objects."""
+    """Whether a file with this start is a list of lists of objects."""
     return b"".join(start.removeprefix(b"\xef\xbb\xbf").split(maxsplit=3)).startswith(b"[[{")
 
 
 def _row(data: bytes) -> Fields:
-    """The messages of a file as a row of the format sft.
-
-    Raises:
-        DataError: it is no list of objects, or a message does not show its images as this format has them.
-    """
+    """The messages of a file as a row of the format sft."""
     if _are_several(data[:4096]):
-        raise DataError(
-            f"there are several conversations in it, and {_ONE_EACH}", "write each to its own file"
-        )
+        hint = "write each to its own file"
+        raise DataError(f"there are several conversations in it, and {_ONE_EACH}", hint)
     messages, images = [], []
     for number, message in array_rows(io.BytesIO(data)):
         if isinstance(message, DataError):
@@ -112,7 +107,9 @@ def _row(data: bytes) -> Fields:
         content = message.get("content")
         if isinstance(content, str):
             if MARK in content:
-                raise DataError(f"message {number} holds {MARK}, where its images have a field of their own")
+                raise DataError(
+                    f"message {number} has {MARK} in its text; images are named in their own field"
+                )
             content = MARK * len(shown) + content
         messages.append({"role": message.get("role"), "content": content})
         images += shown
@@ -131,16 +128,15 @@ def _images(number: int, message: Fields) -> list[str]:
 
 
 def _messages(record: Record, settings: Writing) -> list[dict[str, Any]]:
-    """The messages of a record as they stand in the file."""
+    """The messages of a record as objects of the file."""
     if not record.messages:
-        raise DataError(
-            f"row {record.id!r} has no trajectory, only a problem", "virc data sample makes trajectories"
-        )
+        hint = "virc data sample makes trajectories"
+        raise DataError(f"row {record.id!r} has no trajectory, only a problem", hint)
     names, written = settings.pictures.names(record), []
     for number, (message, shown) in enumerate(zip(record.messages, images_of(record), strict=True), 1):
         text = message.content.removeprefix(MARK * len(shown))
         if MARK in text:
-            raise DataError(f"message {number} of row {record.id!r} shows an image behind its first words")
+            raise DataError(f"message {number} of row {record.id!r} shows an image within its text")
         turn: dict[str, Any] = {"role": message.role, "content": text}
         files = names[shown[0] : shown[-1] + 1] if shown else []
         turn |= {"image": files[0]} if files else {}

@@ -1,4 +1,4 @@
-"""Prompts for multi-turn RL in verl, one row a problem: the conversation up to the first user message."""
+"""Prompts for multi-turn RL in verl, one row per problem: the conversation up to the first user message."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,18 +10,18 @@ from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
 from virc.data.rows.record import MARK, Record
 
 NAME = "prompts"
-SUMMARY = "parquet for verl, one row a problem (multi-turn rollouts)"
+SUMMARY = "parquet for verl, one row per problem (multi-turn rollouts)"
 HOLDS: Holds = "prompts"
 LOST = "the trajectory: all but the question with its images and the answer"
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is parquet with prompts that tell of no unit."""
+    """Whether it is parquet with prompts of whole problems."""
     return rl.kind(path) is False
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
-    """One record a row, whose conversation is the prompt; as `rl.read` does."""
+    """One record per row, whose conversation is the prompt; as `rl.read` does."""
     return map(rl.whole, rl.read(source, start))
 
 

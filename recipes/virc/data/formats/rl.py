@@ -1,6 +1,6 @@
 """RL rows for verl, one reasoning unit each: the conversation before it, the images shown so far, its reference.
 
-Published files have no `extra_info.reference`, so the last unit of every trajectory is not in them.
+Published files have no `extra_info.reference`, so they lack the last unit of every trajectory.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ LOST = ""
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is parquet whose rows tell of one unit each."""
+    """Whether it is parquet whose rows are one unit each."""
     return kind(path) is True
 
 
@@ -59,9 +59,9 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
 
 
 def split(record: Record, grammar: Grammar = TAGS) -> Iterator[Record]:
-    """One record for every reply of a whole trajectory, and for the reply still to be written: what came before it,
-    the reply, the images shown before it; `extra` with its `turn`, from 0, and `tool_info_gt`. A record that has
-    both, as `read` gives it, is such a one already.
+    """One record for every reply of a whole trajectory, and for the reply still to be written: the messages before
+    it, the reply, the images shown before it; `extra` with its `turn`, from 0, and `tool_info_gt`. A record that has
+    both, as from `read`, is given unchanged.
 
     Args:
         grammar: how replies are written.
@@ -110,7 +110,7 @@ def merged(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def whole(row: Row) -> Row:
-    """The row with an `extra` that tells of its trajectory: of the row only the tool of a unit that is not known."""
+    """The row with the `extra` of its trajectory; the tool of a unit that is not known stays."""
     if row.record is None:
         return row
     extra = {key: value for key, value in row.record.extra.items() if key not in verl_rows.OF_ROW}
@@ -173,7 +173,7 @@ def kind(path: Path) -> bool | None:
 
 
 def columns(path: Path) -> list[str]:
-    """What to read. Images stand twice in a row, and once is enough; of other columns no bytes can pass."""
+    """What to read: images, which are in a row twice, only once; other columns only without bytes."""
     names = parquet_rows.column_names(path)
     tops = {name.partition(".")[0] for name in names}
     if "prompt" not in tops:
@@ -203,7 +203,7 @@ def _fault(record: Record, answer: str | None) -> str | None:
         "has an empty reply": not all(replies),
         "has a reply with an image mark": any(MARK in reply for reply in replies),
         f"has {marks} image marks and {len(record.images)} images": marks != len(record.images),
-        f"has {foreign} in its text, for which verl wants a file": bool(foreign and record.images),
+        f"has {foreign} in its text, for which verl expects a file": bool(foreign and record.images),
         "has no question apart from its conversation": record.question is None,
         "has no answer": answer is None,
     }
@@ -215,16 +215,13 @@ def _image(picture: Picture, record: Record, settings: Writing) -> dict[str, Any
         place = settings.to.absolute() / settings.pictures.name(picture, record)
         return {"image": f"file://{place.as_posix()}"}
     try:
-        return {"bytes": picture.read(), "path": _path(picture.name)}
+        data, name = picture.read(), picture.name
     except OSError as error:
         sentence = f"image {plain(picture.name, 80)} of row {record.id!r} cannot be read: {clause(error)}"
         raise DataError(sentence) from None
-
-
-def _path(name: str) -> str | None:
-    """What an image that lies in its row is called: nothing that tells of this machine."""
-    own = PurePosixPath(name).name if "://" in name or Path(name).is_absolute() else name
-    return printable(own) or None
+    if "://" in name or Path(name).is_absolute():  # no path of this machine goes into the row
+        name = PurePosixPath(name).name
+    return {"bytes": data, "path": printable(name) or None}
 
 
 def _continues(row: Record, before: Record) -> bool:
@@ -239,7 +236,7 @@ def _continues(row: Record, before: Record) -> bool:
 
 
 def _tool(reply: str, grammar: Grammar) -> dict[str, str] | None:
-    """`tool_info_gt` of a unit; None where it answers, or is in no format."""
+    """`tool_info_gt` of a unit; None where it answers, or cannot be parsed."""
     try:
         tool = parse(reply, grammar).tool
     except FormatError:

@@ -1,4 +1,4 @@
-"""Whether a field holds values of one kind in every row, which is all that LLaMA-Factory's reader of JSON takes."""
+"""Whether a field has values of one kind in every row, as LLaMA-Factory's reader of JSON requires."""
 
 from collections.abc import Iterator, Mapping
 
@@ -18,24 +18,19 @@ class Kinds:
         self._first: dict[str, tuple[str, int]] = {}
 
     def flaws(self, number: int, row: Fields) -> Iterator[str]:
-        """What the reader would stop at in a row, at most one flaw of each sort; later rows are held against it.
-
-        Args:
-            number: of the row.
-        """
+        """What the reader would stop at in a row, at most one flaw of each sort; later rows are compared with it."""
         found: dict[str, str] = {}
         for path, value in _values(row):
             kind = _NAMES[type(value)]
             first, where = self._first.get(path, (kind, number))
             if first != kind:
-                said = f"{plain(path, 60)} is {kind}, and {first} in row {where}: LLaMA-Factory stops at the file"
-                found.setdefault("kind", said)
+                flaw = f"{plain(path, 60)} is {kind}, and {first} in row {where}: LLaMA-Factory stops at the file"
+                found.setdefault("kind", flaw)
             elif len(self._first) < _MOST_KNOWN:
                 self._first.setdefault(path, (kind, number))
             if kind == "text" and not _is_text(value):
-                found.setdefault(
-                    "half", f"{plain(path, 60)} holds half a character: LLaMA-Factory stops at it"
-                )
+                flaw = f"{plain(path, 60)} holds half a character: LLaMA-Factory stops at it"
+                found.setdefault("half", flaw)
         yield from found.values()
 
 

@@ -25,13 +25,13 @@ _BY_CONTENT = re.compile(rf"{FOLDER}/[0-9a-f]{{24}}(?:\.\w+)?", re.IGNORECASE)
 
 
 class PictureStore:
-    """Puts images into a dataset's folder and says how rows call them.
+    """Puts images into a dataset's folder and gives their names in rows.
 
-    A file keeps its relative name where that can be had, else it is named by its content. Files are linked where
-    the disk allows, so that a converted dataset takes no second room.
+    A file keeps its relative name where possible, else it is named by its content. Files are linked where the disk
+    allows, so that a converted dataset takes no more space.
 
     Args:
-        folder: of the dataset; images whose names say nothing go to `images/` in it.
+        folder: of the dataset; images without a usable name go to `images/` in it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,7 +39,7 @@ class PictureStore:
         self.stored_bytes = 0
         """Size of the distinct images."""
         self.shown_bytes = 0
-        """Size they would have if every row held its own."""
+        """Size they would have if every row had its own."""
         self._names: dict[bytes, str] = {}  # by key of the image
         self._sizes: dict[str, int] = {}  # by name
 
@@ -53,7 +53,7 @@ class PictureStore:
         return [self.name(picture, record) for picture in record.images]
 
     def add(self, picture: Picture) -> str:
-        """The name of an image relative to the folder, in POSIX form; it is put there when it is first met.
+        """The name of an image relative to the folder, in POSIX form; its file is put there the first time.
 
         Raises:
             OSError: it cannot be read.
@@ -87,11 +87,11 @@ class PictureStore:
             return kept
         name = _by_content(picture)
         if not self._holds(self.folder / name, picture):
-            raise VircError(f"{self.folder / name} is in the way of an image")
+            raise VircError(f"{self.folder / name} exists and is not the image to write there")
         return name
 
     def _holds(self, target: Path, picture: Picture) -> bool:
-        """Whether the image lies there now; not so where another was."""
+        """Whether the target is now this image; False where it is another one."""
         if target.exists():
             return _same(target, picture)
         try:
@@ -100,12 +100,12 @@ class PictureStore:
             return False
         except OSError as error:
             raise VircError(f"cannot make {target.parent}: {clause(error)}") from error
-        _place(picture, target)
+        _write(picture, target)
         return True
 
 
 def _key(picture: Picture) -> bytes:
-    """What tells images apart without reading files."""
+    """A key that differs between images, made without reading files."""
     if picture.data is not None:
         return hashlib.blake2b(picture.data, digest_size=16).digest()
     place = f"{picture.confined}\0{picture.folder}\0{picture.name}".encode("utf-8", "surrogatepass")
@@ -113,7 +113,7 @@ def _key(picture: Picture) -> bytes:
 
 
 def _kept(name: str) -> str | None:
-    """The name in its shortest form, if it can stay: no other file of a dataset has such a one."""
+    """The name in its shortest form, if it can be kept: no other file of a dataset has such a name."""
     path = PurePosixPath(name)
     fits = path.suffix.lower() in _ENDINGS and len(path.parts) < 20 and all(map(_PART.fullmatch, path.parts))
     fits = fits and len(str(path).encode()) <= _MOST_NAME and not _BY_CONTENT.fullmatch(str(path))
@@ -135,8 +135,8 @@ def _same(target: Path, picture: Picture) -> bool:
     return target.stat().st_size == len(picture.data) and target.read_bytes() == picture.data
 
 
-def _place(picture: Picture, target: Path) -> None:
-    """Put the image there, whole or not at all."""
+def _write(picture: Picture, target: Path) -> None:
+    """Put the image there, completely or not at all."""
     if picture.data is None:
         try:
             os.link(picture.path(), target)

@@ -1,7 +1,7 @@
-"""One problem and, where it is solved, how: the record that every format is read into and written from.
+"""One problem and, where there is one, its solution: the record that every format is read into and written from.
 
 Text carries `<image>` marks, as LLaMA-Factory and verl both read them: the n-th mark of a record stands for its n-th
-image. Chat protocol, tags and tool calls stay exactly as they were written.
+image. Tags and tool calls stay exactly as they were written.
 """
 
 import errno
@@ -36,8 +36,8 @@ class Picture(msgspec.Struct, frozen=True):
             without a name.
         folder: what a relative name starts from.
         data: the file's bytes, where the row holds them.
-        confined: a file must lie in `folder`. So it is in datasets, which others made; in a batch file the user
-            names what they like.
+        confined: a file must be in `folder`, as in datasets, which others made; in a batch file users may name any
+            file of theirs.
     """
 
     name: str
@@ -51,10 +51,10 @@ class Picture(msgspec.Struct, frozen=True):
         return self.data is None and self.name[:8].lower().startswith(("http://", "https://"))
 
     def path(self) -> Path:
-        """Where the file lies.
+        """The path of the file.
 
         Raises:
-            OSError: it is on the network, it is confined and lies elsewhere, or no file can have that name.
+            OSError: it is on the network, it is confined and elsewhere, or no file can have that name.
         """
         if self.on_network:
             raise OSError(errno.EINVAL, "it is on the network, not in a file", self.name)
@@ -67,11 +67,10 @@ class Picture(msgspec.Struct, frozen=True):
         return path
 
     def file(self) -> Path:
-        """Where the file lies, which is there and can be an image.
+        """The path of the file, which exists and can be an image.
 
         Raises:
-            OSError: as `path` does; there is no such file, it is over `MOST_BYTES`, or it is something that may
-                never end.
+            OSError: as `path` does; there is no such file, it is over `MOST_BYTES`, or it is no regular file.
         """
         path = self.path()
         found = path.stat()
@@ -98,7 +97,7 @@ class Record(msgspec.Struct, frozen=True):
             known (a batch row). Ends with a user message where the next unit is still to be written.
         images: in the order of the marks; those of the question alone where there are no messages.
         id: as the row has it.
-        question: as the user wrote it, without the chat protocol of any protocol.
+        question: as the user wrote it, without a chat protocol around it.
         answer: the reference answer.
         extra: further fields of the row, which pass through every format that can hold them.
     """
@@ -150,7 +149,7 @@ def choices_of(record: Record) -> list[str]:
 
 
 def final_answer(record: Record, grammar: Grammar = TAGS) -> str | None:
-    """The answer that the conversation, whose replies a grammar writes, ends with; None where it ends otherwise."""
+    """The answer at the end of a conversation in that grammar; None where it ends otherwise."""
     if not record.messages or record.messages[-1].role != "assistant":
         return None
     try:

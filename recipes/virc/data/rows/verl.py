@@ -1,7 +1,7 @@
 """Rows as verl's dataset class reads them, and the record of each: the columns of RL files and of prompts.
 
-A row's record has the messages of its prompt, then the reference reply where it is known; `extra` says which turn it
-is and which tool the reference calls.
+A row's record has the messages of its prompt, then the reference reply where it is known; `extra` has the number of
+the turn and the tool that the reference calls.
 """
 
 import json
@@ -19,9 +19,9 @@ from virc.core.text import clause
 from virc.data.rows.record import MARK, Message, Picture, Record
 
 OF_ROW = ("turn", "tool_info_gt", "index")
-"""Fields of `extra` that tell of one row, not of its problem."""
+"""Fields of `extra` that belong to one row, not to its problem."""
 LABELS = {"data_source": "virc", "ability": "math", "style": "rule"}
-"""Columns that every row must have, and what stands there where a record has no field of that name."""
+"""Columns that every row must have, and their values where a record has no field of that name."""
 FOREIGN_MARKS = ("<video>", "<audio>")
 _OBJECTS = ("extra_info", "reward_model")
 
@@ -61,20 +61,24 @@ def fields_of(record: Record, index: int, images: list[dict[str, Any]], turns: b
 
     Args:
         index: the row's number, from 0.
-        images: as the row calls them.
+        images: as in the row.
         turns: as in `schema`.
 
     Raises:
-        DataError: a field of `extra` holds what JSON has not.
+        DataError: a field of `extra` has a value that JSON cannot hold.
     """
     known = turns and record.messages[-1].role == "assistant"
     prompt = msgspec.to_builtins(record.messages[:-1] if known else record.messages)
     carried = {key: value for key, value in record.extra.items() if key not in OF_ROW}
+    try:
+        extra = one_line(carried)
+    except ValueError as error:
+        raise DataError(f"a field cannot be JSON: {clause(error)}") from None
     labels = {key: value if isinstance(value := carried.get(key), str) else LABELS[key] for key in LABELS}
     info = {
         "index": index, "question": record.question, "images": images, "prompt": prompt,
         "id": None if record.id is None else str(record.id), "id_is_int": isinstance(record.id, int),
-        "extra": _as_json(carried),
+        "extra": extra,
     }  # fmt: skip
     if turns:
         tool = record.extra.get("tool_info_gt")
@@ -89,18 +93,11 @@ def fields_of(record: Record, index: int, images: list[dict[str, Any]], turns: b
     }  # fmt: skip
 
 
-def _as_json(extra: Mapping[str, Any]) -> str:
-    try:
-        return one_line(extra)
-    except ValueError as error:
-        raise DataError(f"a field cannot be JSON: {clause(error)}") from None
-
-
 def record_of(fields: Mapping[str, Any], folder: Path) -> Record:
     """The record of a row, ours or published.
 
     Args:
-        folder: of the file; images lie in it.
+        folder: of the file and its images.
 
     Raises:
         DataError: something in the row is not what it has to be.
@@ -117,19 +114,22 @@ def record_of(fields: Mapping[str, Any], folder: Path) -> Record:
     turn, tool = info.pop("turn", None), _tool(info.pop("tool_info_gt", None))
     if reference:
         messages += (Message("assistant", reference),)
+    answer = model.pop("ground_truth", None)
     units = sum(message.role == "assistant" for message in messages) - bool(reference)
     return Record(
         messages,
         pictures,
         _id(info.pop("id", None), info.pop("id_is_int", None)),
         _text(info.pop("question", None), "extra_info.question"),
-        _answer(model.pop("ground_truth", None)),
+        answer
+        if answer is None or isinstance(answer, str)
+        else json.dumps(_plain(answer), ensure_ascii=False),
         {"turn": turn if type(turn) is int else units, "tool_info_gt": tool} | _carried(rest, info, model),
     )
 
 
 def flaws_of(fields: Mapping[str, Any]) -> tuple[str, ...]:
-    """What verl would stumble over in the fields of a row that are readable all the same."""
+    """What verl would fail on in the fields of a readable row."""
     info, prompt, shown = fields.get("extra_info"), fields.get("prompt"), fields.get("images")
     images = shown if isinstance(shown, list) else []
     lists = {"prompt": isinstance(prompt, list), "images": isinstance(shown, list | None)}
@@ -140,13 +140,15 @@ def flaws_of(fields: Mapping[str, Any]) -> tuple[str, ...]:
     }
     text = str(prompt)
     faults |= {
-        f"prompt holds {' or '.join(FOREIGN_MARKS)}, for which verl wants a file": bool(images)
+        f"prompt holds {' or '.join(FOREIGN_MARKS)}, for which verl expects a file": bool(images)
         and any(mark in text for mark in FOREIGN_MARKS),
         "prompt has image marks, and images is empty: verl shows no image": not shown and MARK in text,
         "an image is neither an object nor a name: verl stops at it": not all(
             isinstance(image, dict | str) for image in images
         ),
-        "an image has a path, but neither bytes nor image: verl cannot open it": any(map(_is_unseen, images)),
+        "an image has a path, but neither bytes nor image: verl cannot open it": any(
+            isinstance(image, dict) and not image.get("bytes") and not image.get("image") for image in images
+        ),
         "extra_info.prompt is not the prompt: the reward judges another conversation": isinstance(info, dict)
         and info.get("prompt") not in (None, prompt),
         "there is no data_source: verl's reward stops at it": not fields.get("data_source"),
@@ -154,12 +156,8 @@ def flaws_of(fields: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(fault for fault, found in faults.items() if found)
 
 
-def _is_unseen(image: object) -> bool:
-    return isinstance(image, dict) and not image.get("bytes") and not image.get("image")
-
-
 def _carried(rest: dict[str, Any], info: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
-    """The fields that pass through. Of a row of ours: what the record had, and what others added or changed."""
+    """The fields that pass through; of a row that virc wrote, those of its record and what others added or changed."""
     for key in ("images", "prompt"):
         info.pop(key, None)
     if model.get("style") == LABELS["style"]:
@@ -182,7 +180,7 @@ def _plain_fields(fields: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
-    """As JSON can hold it: dates and decimals as text, numbers that are none as null; bytes stay behind."""
+    """The value as JSON can hold it: dates and decimals as text, NaN and infinity as null, without bytes."""
     if depth > MOST_DEPTH:
         raise DataError("it is nested too deeply")
     if isinstance(value, dict):
@@ -239,13 +237,8 @@ def _picture(value: Any, number: int, folder: Path) -> Picture:
         data = next((value[key] for key in ("bytes", "image") if isinstance(value.get(key), bytes)), None)
         name = next((value[key] for key in ("path", "image") if isinstance(value.get(key), str)), "")
         if name or data is not None:
-            return Picture(_relative(name, folder), folder, data)
+            return Picture(name.removeprefix(_home(folder)) or name, folder, data)  # URLs into the folder
     raise DataError(f"image {number} is neither a file's name nor its bytes")
-
-
-def _relative(name: str, folder: Path) -> str:
-    """The name from the folder on where it is a URL into it, so that other formats can keep it."""
-    return name.removeprefix(_home(folder)) or name
 
 
 @lru_cache(maxsize=16)
@@ -283,9 +276,3 @@ def _text(value: Any, name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise DataError(f"{name} is not text")
     return value
-
-
-def _answer(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(_plain(value), ensure_ascii=False)
