@@ -50,20 +50,20 @@ class SynthConfig(msgspec.Struct, frozen=True):
 
     Args:
         to: folder to make; it must not exist, or be empty.
-        count: problems; the first of them are the same whatever the count.
-        seed: same seed, split and sides: same folder, byte for byte, but for parquet files that name it.
-        split: `train` or `heldout`; no figure of one is in the other.
+        count: problems; the first of them are the same for every count.
+        seed: same seed, split and sides: same folder, byte for byte, except for parquet files that name it.
+        split: `train` or `heldout`; they share no figure.
         sides: numbers of sides to choose from, 3 or 4; a number given twice is drawn twice as often. Only of polygons
             drawn without the options of families.
         formats: names of formats to write.
-        embed: parquet files hold the images, as the published ones do, and do not name files.
-        workers: processes that draw; None is one a core. It changes nothing about the folder.
-        families: to choose from, each as often; None are polygons.
+        embed: parquet files contain the images, as the published ones do, instead of file names.
+        workers: processes that draw; None is one per core. The folder does not depend on it.
+        families: to choose from with equal probability; None are polygons.
         difficulty: of all problems; None mixes them.
-        paths: solutions of each problem, in different patterns; rows of problems hold the first alone.
-        refusals: share of problems, 0 to 1, whose picture or question is none of the family's; the answer to them is
+        paths: solutions of each problem, in different patterns; rows of problems have the first only.
+        refusals: share of problems, 0 to 1, whose picture or question is none of the family's; their answer is
             `unreadable`.
-        pattern: of every solution; None draws it.
+        pattern: of every solution; None chooses at random.
         counterfactuals: every problem also gets the same figure with other values, and the answer there; only rows of
             problems hold them.
     """
@@ -85,21 +85,21 @@ class SynthConfig(msgspec.Struct, frozen=True):
 
     @property
     def is_plain(self) -> bool:
-        """Whether rows are of polygons in one path each, as they were before there were other families."""
+        """Whether rows are polygons in one path each, in the form that they had before there were other families."""
         of_polygons = self.families is None and self.difficulty is None
         in_one_path = self.paths == 1 and self.pattern is None
         return of_polygons and in_one_path and not self.refusals and not self.counterfactuals
 
 
 Progress = Callable[[str, int], None]
-"""Told what is done (`drawn`, `written as sft`) and to how many problems."""
+"""Called with what is done (`drawn`, `written as sft`) and with how many problems."""
 
 
 def write(config: SynthConfig, on_progress: Progress = lambda what, count: None) -> Path:
-    """Make the folder, whole or not at all.
+    """Make the folder, completely or not at all.
 
-    It holds `problems.jsonl` (batch, with boxes), `trajectories.json` with `dataset_info.json` (sft), `rl.parquet`,
-    `prompts.parquet` or `lines.jsonl` (trajectories), as asked for; `virc_protocol.json`, the chat protocol of the
+    It has `problems.jsonl` (batch, with boxes), `trajectories.json` with `dataset_info.json` (sft), `rl.parquet`,
+    `prompts.parquet` or `lines.jsonl` (trajectories), by `formats`; `virc_protocol.json`, the chat protocol of the
     trajectories; and `images/` where files are named.
 
     Raises:
@@ -123,7 +123,7 @@ def write(config: SynthConfig, on_progress: Progress = lambda what, count: None)
 
 
 class _InPlace(PictureStore):
-    """Images that already lie where they belong; it remembers none of them, however many they are."""
+    """Images that are in their folder already; it keeps no list of them."""
 
     def add(self, picture: Picture) -> str:
         return picture.name
@@ -133,17 +133,17 @@ def _check(config: SynthConfig) -> None:
     _check_of_families(config)
     unknown = set(config.sides) - set(SIDES)
     if unknown or not config.sides:
-        raise UsageError(
-            f"no figure has {', '.join(map(str, sorted(unknown))) or 'no'} sides here", "--sides 3,4"
-        )
-    strange = [name for name in config.formats if name not in formats.names()]
-    if strange or not config.formats:
+        raise UsageError(f"no figure has {', '.join(map(str, sorted(unknown))) or 'no'} sides", "--sides 3,4")
+    unknown_formats = [name for name in config.formats if name not in formats.names()]
+    if unknown_formats or not config.formats:
         known = ",".join(formats.names())
-        raise UsageError(f"there is no format {', '.join(strange) or 'to write'}", f"--formats {known}")
+        raise UsageError(
+            f"there is no format {', '.join(unknown_formats) or 'to write'}", f"--formats {known}"
+        )
     if not _PARQUET.isdisjoint(config.formats):
         parquet_rows.load()
     elif config.embed:
-        raise UsageError("only parquet files hold their images", "--formats rl --embed")
+        raise UsageError("only parquet files can contain images", "--formats rl --embed")
 
 
 def _check_of_families(config: SynthConfig) -> None:
@@ -157,7 +157,7 @@ def _check_of_families(config: SynthConfig) -> None:
         1 <= config.paths <= len(worked.PATTERNS) and 0 <= config.refusals <= 1 and config.families != ()
     ):
         raise UsageError(
-            f"there are 1 to {len(worked.PATTERNS)} paths a problem, one family or more, and 0 to 1 of refusals"
+            f"a problem has 1 to {len(worked.PATTERNS)} paths, one family or more, and a share of refusals from 0 to 1"
         )
     if config.pattern and config.paths > 1:
         raise UsageError("paths of a problem have different patterns", "--pattern or --paths, not both")
@@ -170,7 +170,7 @@ def _check_of_families(config: SynthConfig) -> None:
 
 
 def _draw_all(folder: Path, config: SynthConfig, on_progress: Callable[[int], None]) -> None:
-    """Put every image into its place and every record into the spool."""
+    """Write every image into its folder and every record into the spool."""
     chunks = (range(at, min(at + _CHUNK, config.count)) for at in range(0, config.count, _CHUNK))
     workers = min(config.workers or cores(), -(-config.count // (4 * _CHUNK)))
     drawn = chain.from_iterable(in_order(partial(_draw_some, config), chunks, workers))
@@ -190,7 +190,7 @@ def _draw_some(config: SynthConfig, numbers: Sequence[int]) -> list[list[Drawn]]
 
 
 def _draw(config: SynthConfig, number: int) -> list[Drawn]:
-    """Draw the problem of that number, which depends on no other, and solve it through Session, path by path."""
+    """Draw the problem of that number, which depends on no other, and solve it in a Session, path by path."""
     task = _task(config, number)
     name = f"{config.split}-{config.seed}-{number:06d}"
     counterfactual = f"{_place(number)}/{name}-counterfactual.png"
@@ -218,8 +218,8 @@ def _task(config: SynthConfig, number: int) -> Task:
     if rng.random() < config.refusals:
         return tasks.refusal(rng, config.split, family, config.difficulty, direct=config.pattern == "direct")
     counterfactual_rng = random.Random(f"{key} twin") if config.counterfactuals else None
-    asked = (rng, config.split, family, config.difficulty, config.paths)
-    return tasks.task(*asked, pattern=config.pattern, counterfactual_rng=counterfactual_rng)
+    arguments = (rng, config.split, family, config.difficulty, config.paths)
+    return tasks.task(*arguments, pattern=config.pattern, counterfactual_rng=counterfactual_rng)
 
 
 def _record(
@@ -232,7 +232,7 @@ def _record(
     if "category" in extra:
         extra["category"] = extra["category"] | {"pattern": pattern}
     return Record(
-        tuple(Message(said.role, MARK * len(said.images) + said.text) for said in session.trace().messages),
+        tuple(Message(each.role, MARK * len(each.images) + each.text) for each in session.trace().messages),
         tuple(map(Picture, images)),
         name,
         task.question,
@@ -241,18 +241,13 @@ def _record(
     )
 
 
-def _is_first(record: Record) -> bool:
-    """Whether it has the first path of its problem; ids of the others end in a number."""
-    return "." not in str(record.id)
-
-
 def _place(number: int) -> str:
     """The folder of the images of a problem."""
     return f"{FOLDER}/{number // _IN_A_FOLDER:03d}"
 
 
 def _spool(folder: Path) -> Path:
-    """The file where records wait, one a line, until every format has been written."""
+    """The file of all records, one per line, from which every format is written."""
     return folder / ".drawn"
 
 
@@ -260,24 +255,18 @@ _encoded = msgspec.json.Encoder(enc_hook=str).encode
 _decoded = msgspec.json.Decoder(Record, dec_hook=lambda kind, text: kind(text)).decode
 
 
-def _records(folder: Path) -> Iterator[Record]:
+def _records_of(folder: Path, format_name: str) -> Iterator[Record]:
+    """The records for a format: rows of problems have the first path only, other rows no counterfactual."""
     with _spool(folder).open("rb") as spool:
         for line in spool:
             record = _decoded(line)
+            if format_name in _OF_PROBLEMS and "." in str(record.id):  # ids of further paths end in a number
+                continue
+            extra = record.extra
+            if format_name != "batch":
+                extra = {key: value for key, value in extra.items() if key != "counterfactual"}
             images = tuple(Picture(image.name, folder) for image in record.images)
-            yield msgspec.structs.replace(record, images=images)
-
-
-def _records_of(folder: Path, format: str) -> Iterator[Record]:
-    """The records as a format tells them: rows of problems have the first path alone, other rows no counterfactual."""
-    for record in _records(folder):
-        if format in _OF_PROBLEMS and not _is_first(record):
-            continue
-        if format == "batch" or "counterfactual" not in record.extra:
-            yield record
-        else:
-            told = {key: value for key, value in record.extra.items() if key != "counterfactual"}
-            yield msgspec.structs.replace(record, extra=told)
+            yield msgspec.structs.replace(record, images=images, extra=extra)
 
 
 def _counted(records: Iterable[Record], on_progress: Callable[[int], None]) -> Iterator[Record]:

@@ -1,6 +1,6 @@
 """Labels drawn two ways: Pillow's own sans face, and a plotter face whose strokes are defined here.
 
-A font file found on the machine would make the same seed draw another picture elsewhere; these two do not.
+A font file of the machine would make the same seed draw another picture elsewhere.
 """
 
 import math
@@ -31,7 +31,7 @@ SUPER = 4  # labels are drawn this much larger and reduced, so that strokes have
 
 
 class Face(msgspec.Struct, frozen=True):
-    """How labels look: `size` is the height of a capital in px; `slant` leans to the right, in px a px of height."""
+    """The face of labels: `size` is the height of a capital in px; `slant` leans to the right, in px a px of height."""
 
     kind: str = "sans"
     size: int = 13

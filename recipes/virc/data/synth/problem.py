@@ -1,4 +1,4 @@
-"""What drawn problems of every family have in common."""
+"""Types that drawn problems of every family share."""
 
 import hashlib
 import random

@@ -1,6 +1,6 @@
-"""The pencil of drawn figures: how their lines and labels look, and polygons with whole angles.
+"""Drawing of figures: the style of lines and labels, and polygons with whole angles.
 
-Sizes are in px. What is drawn here is what `tiny` was trained on: the same seeds must go on drawing the same.
+Sizes are in px. `tiny` was trained on these drawings: the same seed must always draw the same.
 """
 
 import math
@@ -77,7 +77,7 @@ def angles(points: Sequence[Point]) -> list[int] | None:
 
 
 def line(pencil: ImageDraw.ImageDraw, start: Point, end: Point, look: Look) -> None:
-    """A straight line, dashed where the look says so."""
+    """A straight line, dashed if the style is."""
     if not look.dashed:
         pencil.line((start, end), fill=look.ink, width=look.line)
         return
@@ -85,16 +85,8 @@ def line(pencil: ImageDraw.ImageDraw, start: Point, end: Point, look: Look) -> N
     along = unit(start, end)
     for at in range(0, int(length), 10):
         stop = min(at + 6, length)
-        pencil.line(
-            (
-                start[0] + at * along[0],
-                start[1] + at * along[1],
-                start[0] + stop * along[0],
-                start[1] + stop * along[1],
-            ),
-            fill=look.ink,
-            width=look.line,
-        )
+        ends = [(start[0] + far * along[0], start[1] + far * along[1]) for far in (at, stop)]
+        pencil.line(ends, fill=look.ink, width=look.line)
 
 
 def arc(pencil: ImageDraw.ImageDraw, points: Sequence[Point], index: int, look: Look) -> None:
@@ -106,7 +98,7 @@ def arc(pencil: ImageDraw.ImageDraw, points: Sequence[Point], index: int, look: 
 
 
 def label(image: Image.Image, text: str, box: Box, look: Look) -> None:
-    """Put a text where its box begins."""
+    """Draw a text at the start of its box."""
     image.paste(look.ink, (box[0], box[1]), mask(text, look.face))
 
 
@@ -121,7 +113,7 @@ def arrow(pencil: ImageDraw.ImageDraw, start: Point, end: Point, look: Look) -> 
 
 
 def legible(figure: Image.Image, boxes: Sequence[Box], look: Look) -> bool:
-    """Whether labels may stand there: on the page, apart from each other, and 1 px or more from every line."""
+    """Whether labels can be read: on the page, apart from each other, and 1 px or more from every line."""
     width, height = figure.size
     for index, box in enumerate(boxes):
         free = grown(box, 1)

@@ -1,4 +1,4 @@
-"""One drawn problem with the paths that solve it, or refuse it: what a row of a synthetic dataset is made from."""
+"""One drawn problem with its solutions, or its refusal: the content of a row of a synthetic dataset."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,11 @@ from virc.reasoning.resize import Grid, smart_resize
 from virc.scoring.score import UNREADABLE
 
 GRID = Grid(max_pixels=LARGEST)
-_SHARES = {"stranger": 0.5, "question": 0.25, "absent": 0.25}  # of the refusals, by what is wrong
+_SHARES = {
+    "stranger": 0.5,
+    "question": 0.25,
+    "absent": 0.25,
+}  # of the refusals, by reason; the names are in rows
 
 
 class Counterfactual(msgspec.Struct, frozen=True):
@@ -28,12 +32,12 @@ class Counterfactual(msgspec.Struct, frozen=True):
 
 
 class Task(msgspec.Struct, frozen=True):
-    """A problem to be asked.
+    """A problem and its solutions.
 
     Args:
         answer: `unreadable` where it has none.
         paths: assistant turns by the name of their pattern; the first is the problem's own.
-        about: further fields of its row; those of a family's have a `category` and the exact boxes of all labels, px.
+        about: further fields of its row; those of a family have a `category` and the exact boxes of all labels, px.
         counterfactual: None where none is wanted, and of a problem that has no answer.
     """
 
@@ -74,7 +78,7 @@ def task(
     pattern: Pattern | None = None,
     counterfactual_rng: random.Random | None = None,
 ) -> Task:
-    """A problem of a family, solved in so many different paths, at most one a pattern.
+    """A problem of a family, solved in so many different paths, at most one per pattern.
 
     Args:
         pattern: of its only path; None: as many are drawn as there are paths.
@@ -104,25 +108,25 @@ def refusal(
     """A picture or a question from outside the family, or about what the picture does not show.
 
     Args:
-        direct: what is not there is looked for in the overview alone.
+        direct: what the picture lacks is searched in the overview only.
     """
     problem = family.generate(rng, split, difficulty)
     wrong = rng.choices(list(_SHARES), list(_SHARES.values()))[0]
     about = _about(family, problem, [])
     about["category"]["refusal"] = wrong
     if wrong == "absent":
-        asked, search = family.absent(problem, rng)
+        question, search = family.absent(problem, rng)
         replies = worked.replies(search, "direct" if direct else "look")
         about["looks"] = [spot.box for spot in search.spots]
-        return Task(asked, family.draw(problem), UNREADABLE, {"search": replies}, about)
+        return Task(question, family.draw(problem), UNREADABLE, {"search": replies}, about)
     refused = {"refuse": [worked.REFUSAL]}
     if wrong == "question":
         return Task(unfamiliar.question(rng), family.draw(problem), UNREADABLE, refused, about)
     picture = unfamiliar.picture(rng)
     size = smart_resize(*picture.size, Grid(max_pixels=family.MOST_PIXELS))
     picture = picture.resize(size, Image.Resampling.BICUBIC)
-    asked = problem.question if rng.random() < 0.6 else unfamiliar.question(rng)
-    return Task(asked, picture, UNREADABLE, refused, {"category": about["category"]})
+    question = problem.question if rng.random() < 0.6 else unfamiliar.question(rng)
+    return Task(question, picture, UNREADABLE, refused, {"category": about["category"]})
 
 
 def chosen(names: Sequence[str], rng: random.Random) -> Family:

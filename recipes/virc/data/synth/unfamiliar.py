@@ -1,6 +1,6 @@
-"""Pictures and questions outside the family `polygons`: what `tiny` must answer `unreadable` to (C1).
+"""Pictures and questions outside the family `polygons`, which `tiny` must answer with `unreadable` (C1).
 
-Sizes are in px. Everything is drawn from a seed; nothing is photographed or downloaded.
+Sizes are in px. Everything is drawn from a seed.
 """
 
 import math
@@ -23,7 +23,7 @@ _WORDS = (
 
 
 def question(rng: random.Random) -> str:
-    """A question no diagram answers: loose words, sometimes with numbers and letters."""
+    """A question that no diagram answers: random words, sometimes with numbers and letters."""
     words = rng.choices(_WORDS, k=rng.randint(2, 12))
     if rng.random() < 0.4:
         words.insert(rng.randrange(len(words)), str(rng.randint(0, 999)))
@@ -89,7 +89,7 @@ def _gradient(rng: random.Random, width: int, height: int) -> Image.Image:
 
 
 def _photo(rng: random.Random, width: int, height: int) -> Image.Image:
-    """Texture on every scale, as photographs of grass, walls or clouds have it."""
+    """Texture on every scale, as in photographs of grass, walls or clouds."""
     image = Image.new("RGB", (width, height), _shade(rng))
     scale, strength = rng.choice((2, 3, 4)), rng.uniform(0.4, 0.7)
     while scale < max(width, height):
@@ -160,7 +160,7 @@ def _chart(rng: random.Random, width: int, height: int) -> Image.Image:
 
 
 def _shapes(rng: random.Random, width: int, height: int) -> Image.Image:
-    """Circles, boxes and lines with a few loose labels: nearly a diagram, but no polygon with angles."""
+    """Circles, boxes and lines with a few labels: similar to a diagram, but no polygon with angles."""
     image = Image.new("RGB", (width, height), _pale(rng))
     pencil = ImageDraw.Draw(image)
     for _ in range(rng.randint(1, 6)):
@@ -192,13 +192,12 @@ def _bare(rng: random.Random, width: int, height: int) -> Image.Image:
     face = Face(rng.choice(("sans", "plotter")), rng.choice((9, 11, 13)), rng.random() < 0.3)
     style = rng.choice(("none", "letters", "expressions", "expressions"))
     for x, y in points if style != "none" else ():
-        image.paste(ink, (round(x + (x - middle[0]) * 0.12) - 5, round(y + (y - middle[1]) * 0.12) - 5),
-                    mask(rng.choice(LETTERS), face))  # fmt: skip
+        dx, dy = x - middle[0], y - middle[1]
+        outside = round(x + dx * 0.12) - 5, round(y + dy * 0.12) - 5
+        image.paste(ink, outside, mask(rng.choice(LETTERS), face))
         if style == "expressions":
-            inside = mask(f"{rng.choice('XY')}{rng.randint(1, 90)}°", face)
-            image.paste(
-                ink, (round(x - (x - middle[0]) * 0.3) - 12, round(y - (y - middle[1]) * 0.3) - 5), inside
-            )
+            inside = round(x - dx * 0.3) - 12, round(y - dy * 0.3) - 5
+            image.paste(ink, inside, mask(f"{rng.choice('XY')}{rng.randint(1, 90)}°", face))
     return image
 
 
@@ -217,7 +216,7 @@ def _scatter(rng: random.Random, image: Image.Image, count: int) -> None:
 
 
 def _spoilt(rng: random.Random, width: int, height: int) -> Image.Image:
-    """A family diagram one cannot read: blurred, shrunk, cut, turned or covered."""
+    """A diagram of the family that cannot be read: blurred, shrunk, cut, turned or inverted."""
     image = polygons.draw(polygons.generate(rng))
     kind = rng.randrange(5)
     if kind == 0:

@@ -1,7 +1,7 @@
-"""How a careful reader solves a drawn problem: look at one place after the other, say what each shows, then compute.
+"""Worked solutions of drawn problems: crop one spot after the other, state what each shows, then compute.
 
-The acts are those of the published data: plan, look, look again to verify, answer. A pattern says which of them a path
-has; every path of a problem reads the same labels and ends in the same sums. One that is `direct` reads them in the
+The steps are those of the published data: plan, crop, crop again to verify, answer. A pattern says which of them a
+path has; every path of a problem reads the same labels and ends in the same sums. The path `direct` reads them in the
 overview: what a control without tools learns (D16).
 """
 
@@ -29,15 +29,15 @@ REFUSAL = f"<think>{CANNOT}</think>\n<answer>{UNREADABLE}</answer>"
 
 Pattern = Literal["look", "plan", "verify", "plan+verify", "direct"]
 PATTERNS: tuple[Pattern, ...] = tuple(name for name in get_args(Pattern) if name != "direct")
-"""Looks and an answer; with a plan before them; with a second look at one place after them; with both."""
+"""Crops and an answer; with a plan before; with a second crop of one spot at the end; with both."""
 
 
 class Spot(msgspec.Struct, frozen=True):
-    """A place to be looked at.
+    """A place of the picture that has to be read.
 
     Args:
-        box: what is cut out of the picture, px.
-        again: another box around the same label, for a second look.
+        box: the crop, px.
+        again: another box around the same label, for a second crop.
         reads: what the crop shows, in words.
         scale: factor by which the crop is enlarged to be read; None where it can be read as it is.
     """
@@ -49,17 +49,17 @@ class Spot(msgspec.Struct, frozen=True):
 
 
 class Solution(msgspec.Struct, frozen=True):
-    """What every path of a problem is made of.
+    """The content of every path of a problem.
 
     Args:
         noun: what the spots are, in the singular.
         plan: what is needed and how the answer follows from it.
-        spots: in the order in which they are looked at; as many as are needed.
-        sums: how the answer comes out of what was read.
-        answer: as it is answered.
-        needed: indices of the spots that the answer rests on; None for all.
-        wanted: what is asked for, said again in every reply: a small model compares what stands side by side, not a
-            reading with a question ten turns before it. Empty where the readings need no such comparison.
+        spots: in the order in which they are cropped; as many as are needed.
+        sums: the computation of the answer.
+        answer: of the problem.
+        needed: indices of the spots that the answer depends on; None for all.
+        wanted: what the question needs, repeated in every reply: a small model compares texts that are side by side,
+            not a reading with a question ten turns before it. Empty where no comparison is needed.
     """
 
     noun: str
@@ -72,7 +72,7 @@ class Solution(msgspec.Struct, frozen=True):
 
 
 def searched(noun: str, spots: Sequence[Spot], wanted: str = "") -> Solution:
-    """Where the question is about what the picture does not show: look everywhere, then give up."""
+    """The solution where the picture does not show what the question is about: read every spot, then refuse."""
     return Solution(noun, "", spots, CANNOT, UNREADABLE, wanted=wanted)
 
 
@@ -80,41 +80,41 @@ def replies(solution: Solution, pattern: Pattern = "look", rng: random.Random | 
     """The assistant turns of one path.
 
     Args:
-        rng: chooses the spot that is looked at again, where the pattern has such a look; None: the last.
+        rng: chooses the spot of the second crop, where the pattern has one; None: the last.
     """
     if pattern == "direct":
         seen = [spot.reads for spot in solution.spots]
         return [_answer([*seen, solution.wanted, solution.sums], solution.answer)]
     turns: list[str] = []
-    said = [solution.plan if "plan" in pattern else solution.wanted]
+    thoughts = [solution.plan if "plan" in pattern else solution.wanted]
     for number, spot in enumerate(solution.spots):
-        said.append(f"Look at the {'next' if number else 'first'} {solution.noun}.")
-        turns += _looks(said, spot.box, spot.scale, len(turns))
-        said = [spot.reads, solution.wanted]
+        thoughts.append(f"Look at the {'next' if number else 'first'} {solution.noun}.")
+        turns += _crops(thoughts, spot.box, spot.scale, len(turns))
+        thoughts = [spot.reads, solution.wanted]
     if "verify" in pattern:
         needed = solution.spots if solution.needed is None else [solution.spots[at] for at in solution.needed]
         spot = rng.choice(needed) if rng else needed[-1]
-        turns += _looks([*said, AGAIN], spot.again, spot.scale, len(turns))
-        said = [spot.reads, AGREES, solution.wanted]
-    return [*turns, _answer([*said, solution.sums], solution.answer)]
+        turns += _crops([*thoughts, AGAIN], spot.again, spot.scale, len(turns))
+        thoughts = [spot.reads, AGREES, solution.wanted]
+    return [*turns, _answer([*thoughts, solution.sums], solution.answer)]
 
 
-def _looks(said: Sequence[str], box: Box, scale: float | None, made: int) -> list[str]:
-    """A crop and, where it has to be, its enlargement; `made` turns went before, each with an image."""
-    turns = [_call(said, "crop_image", bbox_2d=list(box), image_index=0)]
+def _crops(thoughts: Sequence[str], box: Box, scale: float | None, made: int) -> list[str]:
+    """A crop and, where needed, its enlargement, after `made` turns, each with an image."""
+    turns = [_call(thoughts, "crop_image", bbox_2d=list(box), image_index=0)]
     if scale is not None:
         turns.append(_call([SMALL], "scale_image", scale_factor=scale, image_index=made + 1))
     return turns
 
 
-def _call(said: Sequence[str], name: str, **arguments: object) -> str:
+def _call(thoughts: Sequence[str], name: str, **arguments: object) -> str:
     call = json.dumps({"name": name, "arguments": arguments})
-    return f"{_thought(said)}\n<tool_call>\n{call}\n</tool_call>"
+    return f"{_thought(thoughts)}\n<tool_call>\n{call}\n</tool_call>"
 
 
-def _answer(said: Sequence[str], answer: str) -> str:
-    return f"{_thought(said)}\n<answer>{answer}</answer>"
+def _answer(thoughts: Sequence[str], answer: str) -> str:
+    return f"{_thought(thoughts)}\n<answer>{answer}</answer>"
 
 
-def _thought(said: Sequence[str]) -> str:
-    return f"<think>{' '.join(filter(None, said))}</think>"
+def _thought(thoughts: Sequence[str]) -> str:
+    return f"<think>{' '.join(filter(None, thoughts))}</think>"
