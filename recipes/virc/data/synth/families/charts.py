@@ -1,7 +1,7 @@
 """Bars and lines over named columns: values to be read and compared or added.
 
 Easy prints every value above its column. Hard prints none: values are read at numbered grid lines, and up to three of
-more columns are asked for.
+more columns are needed for the answer.
 """
 
 import random
@@ -88,7 +88,7 @@ class Chart(msgspec.Struct, frozen=True):
 
     @property
     def answer(self) -> int:
-        """Of the asked columns the value, the sum, or the larger less the smaller."""
+        """The value, the sum, or the difference of the asked columns."""
         return sums.combined([self.columns[index].value for index in self.asked], self.ask == "difference")
 
     @property
@@ -98,10 +98,10 @@ class Chart(msgspec.Struct, frozen=True):
         return [*self.ticks, *(column.name for column in self.columns), *printed]
 
     def split(self) -> Split:
-        """Of the columns and what is asked of them."""
-        told = [f"{column.name.text}{column.value}" for column in self.columns]
+        """By the columns and the question."""
+        columns = [f"{column.name.text}{column.value}" for column in self.columns]
         asked = sorted(self.columns[index].name.text for index in self.asked)
-        return split_of("|".join([NAME, self.ask, str(self.step), *told, *asked]))
+        return split_of("|".join([NAME, self.ask, str(self.step), *columns, *asked]))
 
 
 def generate(rng: random.Random, split: Split = "train", difficulty: Difficulty | None = None) -> Chart:
@@ -119,7 +119,7 @@ def draw(problem: Chart) -> Image.Image:
 def counterfactual(problem: Chart, rng: random.Random) -> Chart:
     """The same chart and question with other values, so that the answer is another one (D16).
 
-    Values stand in the drawing itself, so the heights change with them.
+    The drawing depends on the values, so the heights change with them.
     """
     while True:
         values = _values(rng, problem.step, problem.most, len(problem.columns))
@@ -135,7 +135,7 @@ def spots(problem: Chart) -> Sequence[Spot]:
 
 
 def solution(problem: Chart) -> Solution:
-    """Go through the columns until the asked ones are read, then add or compare."""
+    """Read the columns up to the last asked one, then add or compare."""
     last = max(problem.asked)
     values = [problem.columns[index].value for index in sorted(problem.asked)]
     names = [problem.columns[index].name.text for index in problem.asked]
@@ -149,10 +149,10 @@ def solution(problem: Chart) -> Solution:
 
 def absent(problem: Chart, rng: random.Random) -> tuple[str, Solution]:
     """A question about a column that the chart does not have, and the search for it."""
-    there = {column.name.text for column in problem.columns}
-    names = next(names for names in NAMES if there <= set(names))
-    missing = rng.choice([name for name in names if name not in there])
-    asked = [missing, rng.choice(sorted(there))]
+    present = {column.name.text for column in problem.columns}
+    names = next(names for names in NAMES if present <= set(names))
+    missing = rng.choice([name for name in names if name not in present])
+    asked = [missing, rng.choice(sorted(present))]
     question = rng.choice((*QUESTIONS["value"], *QUESTIONS["sum"], *QUESTIONS["difference"])).format(*asked)
     return question, searched(NOUN, spots(problem))
 
@@ -195,13 +195,13 @@ def _values(rng: random.Random, step: int, most: int, count: int) -> list[int]:
 
 
 def _y(problem: Chart, value: float) -> int:
-    """Where a value stands, px from the top."""
+    """The position of a value, px from the top."""
     room = problem.height - _TOP - _FOOT
     return problem.height - _FOOT - round(room * value / problem.most)
 
 
 def _columns(problem: Chart, names: Sequence[str], values: list[int]) -> tuple[Column, ...]:
-    """Columns with their labels placed: a value stands over its bar, and on a line where the line leaves room."""
+    """Columns with their labels placed: a value is over its bar, and on a line where there is room."""
     face, found = problem.look.face, []
     for index, (name, value) in enumerate(zip(names, values, strict=True)):
         x, y = PITCH * (index + 1) + PITCH // 2, _y(problem, value)
@@ -225,7 +225,7 @@ def _ticks(problem: Chart) -> tuple[Label, ...]:
 
 
 def _axis(problem: Chart) -> list[Spot]:
-    """The look at the numbers of the grid lines: what one line is worth."""
+    """The crop of the numbers of the grid lines, which shows what one line is worth."""
     if not problem.step:
         return []
     box = 0, 0, PITCH, problem.height
@@ -233,14 +233,14 @@ def _axis(problem: Chart) -> list[Spot]:
 
 
 def _strip(problem: Chart, column: Column) -> Spot:
-    """The look at a whole column; again, it is a little wider where the page allows."""
+    """The crop of a whole column; the second one is wider where the page allows."""
     left = column.x - PITCH // 2
     again = left - 14, 0, min(problem.width, left + PITCH + 14), problem.height
-    told = f"{column.name.text} is {column.value}."
+    reads = f"{column.name.text} is {column.value}."
     if problem.step:
         lines = column.value // problem.step
-        told = f"{column.name.text} is at line {lines}. {lines} · {problem.step} = {column.value}."
-    return Spot((left, 0, left + PITCH, problem.height), again, told)
+        reads = f"{column.name.text} is at line {lines}. {lines} · {problem.step} = {column.value}."
+    return Spot((left, 0, left + PITCH, problem.height), again, reads)
 
 
 def _legible(problem: Chart) -> bool:

@@ -1,4 +1,4 @@
-"""Polygons whose angles are expressions in x: x comes from the angle sum, the asked angle from x.
+"""Polygons whose angles are expressions in x: the angle sum gives x, and x gives the asked angle.
 
 Easy are triangles and quadrilaterals in which every angle is x plus or minus something. Hard are quadrilaterals and
 pentagons with multiples of x and plain numbers among them. Where a label does not fit its corner an arrow points there.
@@ -93,7 +93,7 @@ class Expressions(msgspec.Struct, frozen=True):
         return sorted(self.angles, key=lambda angle: window(angle.box, CROP, (self.width, self.height)))
 
     def split(self) -> Split:
-        """Of the figure wherever its corners begin to be counted, and the asked corner."""
+        """By the figure, whichever corner is the first, and the asked corner."""
         printed = [f"{angle.letter.text}{angle.label.text}" for angle in self.angles]
         return split_of("|".join([NAME, *shared.from_smallest(printed), self.angles[self.asked].letter.text]))
 
@@ -251,7 +251,7 @@ def _arrow(inward: Point, depth: float, size: tuple[int, int]) -> float:
 
 
 def _within(box: Box, points: Sequence[Point]) -> bool:
-    """Whether a box lies inside a convex polygon, 4 px or more from its sides."""
+    """Whether a box is inside a convex polygon, 4 px or more from its sides."""
     for start, end in zip(points, [*points[1:], points[0]], strict=True):
         along = unit(start, end)
         for x, y in ((box[0], box[1]), (box[2], box[1]), (box[0], box[3]), (box[2], box[3])):
@@ -300,7 +300,7 @@ def _times(factor: int) -> str:
 
 
 def _sum_of(factor: int, constant: int) -> str:
-    """An expression as it is said: `2x - 5`."""
+    """An expression as text: `2x - 5`."""
     if not factor:
         return str(constant)
     if not constant:
@@ -309,7 +309,7 @@ def _sum_of(factor: int, constant: int) -> str:
 
 
 def _shown(factor: int, constant: int, look: Look) -> str:
-    """An expression as it is printed: `(2x - 5)°`, without spaces by the plotter, whose letters stand wide."""
+    """An expression as it is printed: `(2x - 5)°`, without spaces by the plotter, whose letters are wide."""
     text = _sum_of(factor, constant)
     text = f"({text})°" if " " in text else f"{text}°"
     return text.replace(" ", "") if look.face.kind == "plotter" else text

@@ -1,9 +1,9 @@
 """Small plates far apart on a large page, each with a name and a number too small for the overview.
 
-The overview shows where plates are, not what they say: their characters are 6 px high, under half a patch of 14 px,
-and the two lines of a plate share one image token of 28 px. A crop is cut from what was shown, so it alone shows
-nothing more; enlarged, its characters are as large as those of the other families. Which plate is the one that is
-asked about only looking tells.
+The overview shows where plates are, not their text: the characters are 6 px high, under half a patch of 14 px, and the
+two lines of a plate share one image token of 28 px. A crop is cut from what was shown, so it alone shows nothing more;
+enlarged, its characters are as large as those of the other families. Only zooming in shows which plate the question is
+about.
 
 Easy has two or three plates on a page of medium size. Hard has four to six on the largest, one or two of them empty.
 """
@@ -96,11 +96,11 @@ class Far(msgspec.Struct, frozen=True):
         return sorted(self.plates, key=lambda plate: window(plate.box, CROP, (self.width, self.height)))
 
     def split(self) -> Split:
-        """Of what is written on the plates and asked."""
-        told = sorted(
+        """By the text on the plates and the question."""
+        texts = sorted(
             f"{plate.name.text}{plate.number.text}" for plate in self.plates if plate.name and plate.number
         )
-        return split_of("|".join([NAME, self.ask, *told, *sorted(self.asked)]))
+        return split_of("|".join([NAME, self.ask, *texts, *sorted(self.asked)]))
 
 
 def generate(rng: random.Random, split: Split = "train", difficulty: Difficulty | None = None) -> Far:
@@ -139,21 +139,21 @@ def spots(problem: Far) -> Sequence[Spot]:
 
 
 def solution(problem: Far) -> Solution:
-    """Look at one plate after the other until those that are asked for are read, then add or compare."""
+    """Read one plate after the other up to the last asked one, then add or compare."""
     named = [plate.name.text if plate.name else "" for plate in problem.reading_order()]
     needed = sorted(named.index(name) for name in problem.asked)
     numbers = [problem.number_at(named[at]) for at in needed]
-    said = " ".join(sums.combining(numbers, problem.ask == "difference") or [FOUND])
+    steps = " ".join(sums.combining(numbers, problem.ask == "difference") or [FOUND])
     plan = f"I need {' and '.join(problem.asked)}."
-    return Solution(NOUN, plan, spots(problem)[: needed[-1] + 1], said, str(problem.answer), needed)
+    return Solution(NOUN, plan, spots(problem)[: needed[-1] + 1], steps, str(problem.answer), needed)
 
 
 def absent(problem: Far, rng: random.Random) -> tuple[str, Solution]:
     """A question about a plate that the page does not have, and the search for it."""
-    there = [plate.name.text for plate in problem.plates if plate.name]
-    missing = rng.choice([name for name in NAMES if name not in there])
+    present = [plate.name.text for plate in problem.plates if plate.name]
+    missing = rng.choice([name for name in NAMES if name not in present])
     questions = [question for ask in QUESTIONS for question in QUESTIONS[ask]]
-    question = rng.choice(questions).format(missing, rng.choice(there))
+    question = rng.choice(questions).format(missing, rng.choice(present))
     return question, searched(NOUN, spots(problem))
 
 

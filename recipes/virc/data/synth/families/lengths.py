@@ -26,7 +26,7 @@ ABOUT = "perimeters, midpoints and parallels, with lengths to be read along the 
 NOUN = "length"
 MOST_PIXELS = LARGEST
 NAMES = "ABCDEFGHKLMNPQRSTVXY"
-CROP = (84, 84)  # px, a label with what stands around it
+CROP = (84, 84)  # px, a label with what is around it
 Kind = Literal["perimeter", "midpoints", "left_over", "parallel"]
 KINDS: Mapping[Difficulty, Sequence[Kind]] = {
     "easy": ("perimeter", "midpoints"),
@@ -65,9 +65,9 @@ class Lengths(msgspec.Struct, frozen=True):
 
     Args:
         points: of the figure; their names are `names`. Of triangles with a cut, the first three are the corners A, B
-            and C, the fourth lies on AB, the fifth on AC.
+            and C, the fourth is on AB, the fifth on AC.
         lines: pairs of points to be joined.
-        given: a number the question tells, 0 where it tells none.
+        given: a number in the question, 0 for none.
     """
 
     width: int
@@ -83,7 +83,7 @@ class Lengths(msgspec.Struct, frozen=True):
 
     @property
     def difficulty(self) -> Difficulty:
-        """By what is asked."""
+        """By the kind of question."""
         return "easy" if self.kind in KINDS["easy"] else "hard"
 
     @property
@@ -93,10 +93,10 @@ class Lengths(msgspec.Struct, frozen=True):
 
     @property
     def answer(self) -> int:
-        """The length that is asked for."""
-        told = [part.length for part in self.parts if part.label.text != "?"]
+        """The asked length."""
+        printed = [part.length for part in self.parts if part.label.text != "?"]
         hidden = [part.length for part in self.parts if part.label.text == "?"]
-        return hidden[0] if hidden else sum(told) * (2 if self.kind == "midpoints" else 1)
+        return hidden[0] if hidden else sum(printed) * (2 if self.kind == "midpoints" else 1)
 
     @property
     def labels(self) -> Sequence[Label]:
@@ -113,9 +113,9 @@ class Lengths(msgspec.Struct, frozen=True):
         return self.names[part.start].text + self.names[part.end].text
 
     def split(self) -> Split:
-        """Of what is printed along the figure, and the kind."""
-        told = sorted(f"{''.join(sorted(self.name_of(part)))}{part.label.text}" for part in self.parts)
-        return split_of("|".join([NAME, self.kind, str(self.given), *told]))
+        """By what is printed along the figure, and the kind."""
+        texts = sorted(f"{''.join(sorted(self.name_of(part)))}{part.label.text}" for part in self.parts)
+        return split_of("|".join([NAME, self.kind, str(self.given), *texts]))
 
 
 def generate(rng: random.Random, split: Split = "train", difficulty: Difficulty | None = None) -> Lengths:
@@ -173,8 +173,8 @@ def solution(problem: Lengths) -> Solution:
 
 def absent(problem: Lengths, rng: random.Random) -> tuple[str, Solution]:
     """A question about a side that the figure does not have, and the search for it."""
-    there = {label.text for label in problem.names}
-    one, two = rng.sample([name for name in NAMES if name not in there], 2)
+    present = {label.text for label in problem.names}
+    one, two = rng.sample([name for name in NAMES if name not in present], 2)
     question = rng.choice(("How long is {}?", "Find {}.", "What is the length of {}?")).format(one + two)
     return question, searched(NOUN, spots(problem))
 
@@ -316,7 +316,7 @@ def _named(point: Point, middle: Point, name: str, look: Look) -> Label:
 
 
 def _relabelled(problem: Lengths, part: Part, length: int) -> Part:
-    """A part with another length; its label stands beside the middle of the line, away from that of the figure."""
+    """A part with another length; its label is beside the middle of the line, away from that of the figure."""
     text = part.label.text if part.label.text == "?" else str(length)
     (ax, ay), (bx, by) = problem.points[part.start], problem.points[part.end]
     dx, dy = unit((ax, ay), (bx, by))

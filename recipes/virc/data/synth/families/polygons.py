@@ -146,18 +146,15 @@ def draw(diagram: Diagram) -> Image.Image:
 
 
 def solution(diagram: Diagram) -> Solution:
-    """One crop a corner until the asked angle is known.
-
-    Stops early where the asked angle is printed; otherwise looks at every corner before computing.
-    """
+    """Read corners up to the asked one where its angle is printed; else read all of them, then compute."""
     asked, corners = diagram.corners[diagram.asked], diagram.reading_order()
-    seen, said = spots(diagram), wanted(asked.letter)
+    crops, needs = spots(diagram), wanted(asked.letter)
     plan = f"I need angle {asked.letter}: it is printed, or the others leave it over."
     if asked.printed != "?":
         at = corners.index(asked)
-        return Solution(NOUN, plan, seen[: at + 1], FOUND, str(asked.angle), (at,), said)
+        return Solution(NOUN, plan, crops[: at + 1], FOUND, str(asked.angle), (at,), needs)
     sums = arithmetic([corner.angle for corner in corners if corner is not asked])
-    return Solution(NOUN, plan, seen, sums, str(asked.angle), wanted=said)
+    return Solution(NOUN, plan, crops, sums, str(asked.angle), wanted=needs)
 
 
 def spots(diagram: Diagram) -> Sequence[Spot]:
@@ -174,7 +171,7 @@ def absent(diagram: Diagram, rng: random.Random) -> tuple[str, Solution]:
 
 
 def wanted(letter: str) -> str:
-    """What every reply says again, where the angle of this corner is asked for."""
+    """What every reply repeats, where the question is about the angle of this corner."""
     return f"I need angle {letter}."
 
 

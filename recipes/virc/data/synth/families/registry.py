@@ -1,8 +1,8 @@
-"""Families of drawn problems, one file each; adding one is adding a file here.
+"""Families of drawn problems, one file each; to add a family, add a file here.
 
-A family module has what `Family` lists. Whatever it draws is drawn from a seed: no font, picture or word comes from
-the machine it runs on. Its pictures need no more pixels than `problem.LARGEST`, and its sides are multiples of 28, so
-that a model of that limit sees them as they are.
+A family module has what `Family` lists. All of it is drawn from a seed: fonts, pictures and words do not depend on the
+machine. Its pictures need no more pixels than `problem.LARGEST`, and their sides are multiples of 28, so that a model
+with that limit sees them unchanged.
 """
 
 import random
@@ -19,7 +19,7 @@ from virc.data.synth.worked import Solution, Spot
 
 
 class Problem(Protocol):
-    """What a problem of any family says of itself; it is a frozen msgspec struct."""
+    """A problem of any family; it is a frozen msgspec struct."""
 
     question: str
 
@@ -29,23 +29,23 @@ class Problem(Protocol):
 
     @property
     def difficulty(self) -> Difficulty:
-        """What it means stands at the top of the family's module."""
+        """The docstring of the family's module says what it means."""
 
     @property
     def labels(self) -> Sequence[Label]:
         """Every text of the picture with the exact box of its ink, px."""
 
     def split(self) -> Split:
-        """By what is printed and asked alone: the same problem is never in both, however it is drawn."""
+        """By what is printed and the question only: the same problem is never in both, however it is drawn."""
 
 
 class Family(Protocol):
-    """What a family module has.
+    """A family module.
 
     Args:
-        NAME: what the user calls it; the file is called so too.
+        NAME: what the user calls it; the name of its file, too.
         ABOUT: one line for help.
-        MOST_PIXELS: area of its largest picture, px; strange pictures beside it are no larger.
+        MOST_PIXELS: area of its largest picture, px; the unfamiliar pictures of refusals are no larger.
     """
 
     NAME: str
@@ -64,7 +64,7 @@ class Family(Protocol):
         """The same figure and question with other values, so that the answer is another one (D16)."""
 
     def spots(self, problem: Any) -> Sequence[Spot]:
-        """Every place that tells something, in reading order."""
+        """Every place with something to read, in reading order."""
 
     def solution(self, problem: Any) -> Solution:
         """How it is solved."""
