@@ -14,12 +14,12 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from PIL import Image
+from support.loopback import Connection, Loopback
 
 MODEL = "virc-scripted"
 CHAT = "/v1/chat/completions"
@@ -55,40 +55,25 @@ class Script:
     kept: dict[str, Body] | None = None
 
 
-class Server(ThreadingHTTPServer):
+class Server(Loopback):
     """The running server: `url`, `requests`, `wait_for(n)`."""
 
-    daemon_threads = True
-    request_queue_size = 64
-
     def __init__(self, script: Script, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), Exchange)
+        super().__init__(Exchange, port)
         self.script = script
         self.requests: list[Request] = []
-        self.connections: set[socket.socket] = set()
-        self.accepted = 0
-        self.stopping = threading.Event()
         self._changed = threading.Condition()
         self._faults_left = script.times
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+        return f"{self.address}/v1"
 
     def chats(self) -> list[Body]:
         """The bodies of all completion requests so far."""
         return [
             request.body for request in self.requests if request.path == CHAT and request.body is not None
         ]
-
-    def die(self) -> None:
-        """End as a killed process does: nothing listens any more, and every connection is cut."""
-        self.shutdown()
-        self.server_close()
-        for connection in list(self.connections):
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        self.stopping.set()
 
     def record(self, request: Request) -> None:
         with self._changed:
@@ -111,32 +96,16 @@ class Server(ThreadingHTTPServer):
                 self._faults_left -= 1
             return True
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Clients that hang up are part of the tests."""
 
-
-class Exchange(BaseHTTPRequestHandler):
+class Exchange(Connection):
     """One connection; faults get it to write on."""
 
-    protocol_version = "HTTP/1.1"
     server: Server
 
-    def setup(self) -> None:
-        self.server.connections.add(self.request)
-        self.server.accepted += 1
-        super().setup()
-
-    def finish(self) -> None:
-        self.server.connections.discard(self.request)
-        super().finish()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep the test output clean."""
-
-    def do_GET(self) -> None:
+    def get(self) -> None:
         self._handle(None)
 
-    def do_POST(self) -> None:
+    def post(self) -> None:
         self._handle(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
     def _handle(self, body: Body | None) -> None:
@@ -212,11 +181,6 @@ class Exchange(BaseHTTPRequestHandler):
         self.send_chunk(b"data: [DONE]\n\n")
         self.send_chunk(b"")
 
-    def hang_up(self) -> None:
-        """Close the connection in the middle of whatever was being sent."""
-        self.close_connection = True
-        self.connection.shutdown(socket.SHUT_RDWR)
-
 
 Fault = Callable[[Exchange], None]
 
@@ -235,13 +199,8 @@ def serve(turns: Turns = (), *, port: int = 0, **options: Any) -> Iterator[Serve
             images by id as vLLM does, and says so in /v1/models.
     """
     server = Server(Script(turns, **options), port)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with server.running():
         yield server
-    finally:
-        server.die()
-        thread.join()
 
 
 def dead_url() -> str:

@@ -11,17 +11,16 @@ the newest picture: it answers 73 where that shows the place alone, and WRONG CR
 import base64
 import json
 import re
-import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, cast
 
 import targets
 from PIL import Image
 from speeches import Speech
+from support.loopback import Connection, Loopback
 from wires import Call, Counts, Json, Listed, OllamaNative, Said, Wire
 
 RIGHT, WRONG = "73", "WRONG CROP"
@@ -81,20 +80,17 @@ class BadRequestError(Exception):
     """The request is not as the API has it."""
 
 
-class Player(ThreadingHTTPServer):
+class Player(Loopback):
     """The running server: `url`, `scene`, `chats`. Another `scene` may be put in at any time."""
 
-    daemon_threads = True
-
     def __init__(self, scene: Scene, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), _Exchange)
+        super().__init__(_Exchange, port)
         self.scene = scene
         self.chats: list[Json] = []
         self.answered: list[Json] = []
         self.refused: list[Json] = []
         self.faults: list[str] = []
         self.before: Callable[[Player], None] = lambda server: None
-        self._connections: set[socket.socket] = set()
         self._changed = threading.Condition()
 
     @property
@@ -103,7 +99,7 @@ class Player(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"{self.address}/v1"
 
     def wait_for(self, count: int) -> bool:
         """Wait until as many chats have come; False after 30 s without them."""
@@ -117,53 +113,19 @@ class Player(ThreadingHTTPServer):
             self._changed.notify_all()
         self.before(self)
 
-    def die(self) -> None:
-        """End as a killed process does."""
-        self.shutdown()
-        self.server_close()
-        for connection in list(self._connections):
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def connected(self, connection: socket.socket, there: bool) -> None:
-        """Note a connection that begins or ends."""
-        (self._connections.add if there else self._connections.discard)(connection)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client may hang up."""
-
 
 @contextmanager
 def play(scene: Scene, port: int = 0) -> Iterator[Player]:
     """Serve a scene on the loopback until the block ends."""
     server = Player(scene, port)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
+    with server.running():
         yield server
-    finally:
-        server.die()
-        thread.join()
 
 
-class _Exchange(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # a pause of 40 ms between headers and body
+class _Exchange(Connection):
     server: Player
 
-    def setup(self) -> None:
-        super().setup()
-        self.server.connected(self.connection, True)
-
-    def finish(self) -> None:
-        self.server.connected(self.connection, False)
-        with suppress(OSError):
-            super().finish()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep the output of the tests clean."""
-
-    def do_GET(self) -> None:
+    def get(self) -> None:
         scene = self.server.scene
         wire = scene.wire
         if self.path == "/v1/models":
@@ -173,7 +135,7 @@ class _Exchange(BaseHTTPRequestHandler):
         else:
             self._json({"detail": "Not Found"}, 404)
 
-    def do_POST(self) -> None:
+    def post(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path in CHATS:
             self.server.heard(body)

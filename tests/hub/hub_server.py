@@ -28,11 +28,12 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from support.loopback import Connection, Loopback
 
 Content = bytes | Path
 Files = Mapping[str, Content]
@@ -262,12 +263,12 @@ class Hub:
     @property
     def url(self) -> str:
         """What HF_ENDPOINT is to say."""
-        return self._front.url
+        return self._front.address
 
     @property
     def storage_url(self) -> str:
         """By another name of this machine: some clients take two ports of one host for the same place."""
-        return self._storage.url.replace("127.0.0.1", "localhost")
+        return self._storage.address.replace("127.0.0.1", "localhost")
 
     def env(self, home: Path, token: str | None = None) -> dict[str, str]:
         """The variables of a process that uses this hub, and none of the user's own settings."""
@@ -336,7 +337,7 @@ class Hub:
         """End: nothing listens any more, and what is under way breaks."""
         self.stopping.set()
         for listener in (self._front, self._storage):
-            listener.end()
+            listener.die()
 
     # What the listeners call.
 
@@ -483,49 +484,18 @@ def git_id(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-class _Listener(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-
+class _Listener(Loopback):
     def __init__(self, owner: Hub, answer: Callable[[Request], Reply]) -> None:
-        super().__init__(("127.0.0.1", 0), _Exchange)
+        super().__init__(_Exchange)
         self.owner = owner
         self.answer = answer
-        self.connections: set[socket.socket] = set()
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def end(self) -> None:
-        self.shutdown()
-        self.server_close()
-        for connection in list(self.connections):
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Clients that hang up are part of the tests."""
-
-
-class _Exchange(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # headers and body leave apart: else the second waits 40 ms
+class _Exchange(Connection):
     server: _Listener
 
-    def setup(self) -> None:
-        self.server.connections.add(self.request)
-        super().setup()
-
-    def finish(self) -> None:
-        self.server.connections.discard(self.request)
-        super().finish()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep the test output clean."""
-
-    def do_GET(self) -> None:
+    def get(self) -> None:
         request = Request(
             self.command, self.path, {name.lower(): value for name, value in self.headers.items()}
         )
@@ -539,8 +509,7 @@ class _Exchange(BaseHTTPRequestHandler):
         if self.command == "GET":
             self._body(request, reply, start, stop)
 
-    def do_HEAD(self) -> None:
-        self.do_GET()
+    head = get
 
     def _head(self, request: Request, reply: Reply) -> tuple[int, int]:
         """Send status and headers; returns the bytes of the content that follow."""
@@ -586,13 +555,12 @@ class _Exchange(BaseHTTPRequestHandler):
             self._hang_up(reply.reset)
 
     def _hang_up(self, reset: bool) -> None:
-        self.close_connection = True
-        if reset:  # closed with nothing to linger for, a socket is reset
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
-        else:
-            with suppress(OSError):
-                self.connection.shutdown(socket.SHUT_RDWR)
+        if not reset:
+            self.hang_up()
+            return
+        self.close_connection = True  # closed with nothing to linger for, a socket is reset
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
 
 
 @contextmanager

@@ -169,18 +169,12 @@ class VisionServer(Server):
 def see(vision: Vision, port: int = 0) -> Iterator[VisionServer]:
     """Serve such a model until the block ends."""
     server = VisionServer(vision, port)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with server.running():
         yield server
-    finally:
-        server.die()
-        thread.join()
 
 
 class _VisionExchange(Exchange):
     server: VisionServer
-    disable_nagle_algorithm = True  # small pieces would each wait for an acknowledgement
 
     def _handle(self, body: Body | None) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}

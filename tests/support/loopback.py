@@ -1,0 +1,89 @@
+"""A server on the loopback that can be cut off: what all scripted servers of the tests share."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Loopback(ThreadingHTTPServer):
+    """A server on a port of 127.0.0.1, a free one where 0 is given."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, connection: "type[Connection]", port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), connection)
+        self.connections: set[socket.socket] = set()
+        self.accepted = 0
+        self.stopping = threading.Event()
+
+    @property
+    def address(self) -> str:
+        """The URL of the root."""
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def die(self) -> None:
+        """End as a killed process does: nothing listens any more, and every connection is cut."""
+        self.shutdown()
+        self.server_close()
+        for connection in list(self.connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.stopping.set()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Serve until the block ends."""
+        thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.die()
+            thread.join()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that hang up are part of the tests."""
+
+
+class Connection(BaseHTTPRequestHandler):
+    """One connection to such a server."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body leave apart: else the second waits 40 ms
+    server: Loopback
+
+    def setup(self) -> None:
+        self.server.connections.add(self.request)
+        self.server.accepted += 1
+        super().setup()
+
+    def finish(self) -> None:
+        self.server.connections.discard(self.request)
+        with suppress(OSError):
+            super().finish()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the output of the tests clean."""
+
+    def do_GET(self) -> None:
+        self.get()
+
+    def do_HEAD(self) -> None:
+        self.head()
+
+    def do_POST(self) -> None:
+        self.post()
+
+    def get(self) -> None:
+        self.send_error(501)
+
+    head = post = get
+
+    def hang_up(self) -> None:
+        """Close the connection in the middle of whatever is being sent."""
+        self.close_connection = True
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
