@@ -13,6 +13,9 @@ from hypothesis import settings
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.tools import registry as tools
 
+# The tests' own files and names are UTF-8 in any locale: the workers, and what they start, run in UTF-8 mode.
+os.environ["PYTHONUTF8"] = "1"
+
 # Where it is set, as in many images, each of thousands of processes would compile what it imports anew.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
