@@ -1,13 +1,20 @@
-"""Python of the user's own, rewards and tools: found in folders that the user names, loaded where it is named (D8)."""
+"""Custom systems, rewards and tools: found in folders that the user names or in installed packages (D8).
+
+An installed package names them by entry points of the groups `virc.systems` (a package or module; systems are the YAML
+files in its folder), `virc.tools` and `virc.rewards` (a module with the members of a file of that kind). A module is
+loaded where a system, an option or a chat protocol names it, and not before.
+"""
 
 import importlib.util
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file
@@ -15,6 +22,9 @@ from virc.core.text import clause
 
 SEARCH_PATH = "VIRC_PATH"
 """The variable that names folders of systems, rewards and tools, separated as in PATH."""
+Group = Literal["virc.systems", "virc.tools", "virc.rewards"]
+"""Groups of entry points."""
+_MODULES: dict[Path, str] = {}  # file -> the name that its package imports it by
 
 
 def folders(beside: Path | None) -> list[Path]:
@@ -28,19 +38,76 @@ def is_path(name: str) -> bool:
     return name.endswith(".py") or "/" in name
 
 
-def file_of(name: str, places: Sequence[Path]) -> Path | None:
-    """`NAME.py` in the first folder that has it; None where none has."""
-    files = (folder / f"{name}.py" for folder in places) if name.isidentifier() else iter(())
-    return next((file for file in files if is_file(file)), None)
+def file_of(name: str, places: Sequence[Path], group: Group) -> Path | None:
+    """`NAME.py` in the first folder that has it, else the module that an installed package has by that name."""
+    if not name.isidentifier():
+        return None
+    files = (folder / f"{name}.py" for folder in places)
+    return next((file for file in files if is_file(file)), None) or installed(group).get(name)
+
+
+@cache
+def installed(group: Group) -> Mapping[str, Path]:
+    """The files of the modules in a group, by the names of their entry points.
+
+    Raises:
+        ConfigError: an installed package names a module that cannot be found.
+    """
+    found = {name: (spec.name, Path(spec.origin)) for name, spec in _specs(group) if spec.origin}
+    _MODULES.update((file, module) for module, file in found.values())
+    return {name: file for name, (_, file) in found.items()}
+
+
+@cache
+def system_folders() -> Sequence[Path]:
+    """The folders of systems in installed packages.
+
+    Raises:
+        ConfigError: an installed package names a module that cannot be found.
+    """
+    return [
+        Path(folder)
+        for _, spec in _specs("virc.systems")
+        for folder in spec.submodule_search_locations or [str(Path(spec.origin or "").parent)]
+    ]
+
+
+def _specs(group: Group) -> Iterator[tuple[str, ModuleSpec]]:
+    files = (file for folder in sys.path for file in Path(folder).glob("*-info/entry_points.txt"))
+    if not any(f"[{group}]".encode() in file.read_bytes() for file in files):
+        return  # importlib.metadata takes ten times as long to import
+    from importlib.metadata import entry_points
+
+    for each in entry_points(group=group):
+        package = each.dist.name if each.dist else each.value
+        try:
+            spec = importlib.util.find_spec(each.module)
+        except Exception as error:  # it imports the package around it, which may fail in any way
+            raise _unusable(package, each.module, f"{type(error).__name__}: {clause(error)}") from error
+        if spec is None:
+            raise _unusable(package, each.module, "there is no such module")
+        yield each.name, spec
+
+
+def _unusable(package: str, module: str, reason: str) -> ConfigError:
+    return ConfigError(
+        f"the installed package {package} names {module}, which cannot be found: {reason}",
+        f"update the package, or pip uninstall {package}",
+    )
 
 
 @cache
 def loaded(file: Path) -> ModuleType:
-    """The module that a file is.
+    """The module that a file is; that of an installed package is imported by its name.
 
     Raises:
         ConfigError: it is no Python, or raises.
     """
+    if file in _MODULES:
+        try:
+            return importlib.import_module(_MODULES[file])
+        except Exception as error:
+            raise _failed(file, error) from error
     name = f"virc_own_{sha256(str(file).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
@@ -51,5 +118,9 @@ def loaded(file: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:  # it is the user's own code, and may fail in any way
         del sys.modules[name]
-        raise ConfigError(f"{file} cannot be loaded: {type(error).__name__}: {clause(error)}") from error
+        raise _failed(file, error) from error
     return module
+
+
+def _failed(file: Path, error: Exception) -> ConfigError:
+    return ConfigError(f"{file} cannot be loaded: {type(error).__name__}: {clause(error)}")

@@ -24,7 +24,8 @@ of which `rollouts` says more. The total `weighted` takes its weights from the s
 A term may also be a function in the file of the total that reads it.
 
 Built-in ones are found first, then files beside the YAML of the system that names them, then in the folders of
-`VIRC_PATH`; Python from outside this package is loaded only where a system names it.
+`VIRC_PATH`, then in installed packages (`core.plugins`); Python from outside this package is loaded only where a
+system names it.
 """
 
 import asyncio
@@ -166,7 +167,7 @@ def find(name: str, beside: Path | None = None) -> Total:
     folders = own_code.folders(beside)
     if name in _total_names():
         return _total(discovery.module(_TOTALS, name), name, folders)
-    file = Path(name) if own_code.is_path(name) else own_code.file_of(name, folders)
+    file = Path(name) if own_code.is_path(name) else own_code.file_of(name, folders, "virc.rewards")
     assert file
     return _total(own_code.loaded(file), Path(name).stem, folders)
 
@@ -175,7 +176,7 @@ def missing(name: str, beside: Path | None = None) -> ConfigError | None:
     """Why there is no total of that name, None where there is one; nothing outside this package is loaded for it."""
     if own_code.is_path(name):
         return None if is_file(name) else ConfigError(f"there is no file {name}", "virc rewards ls")
-    if name in _total_names() or own_code.file_of(name, own_code.folders(beside)):
+    if name in _total_names() or own_code.file_of(name, own_code.folders(beside), "virc.rewards"):
         return None
     return ConfigError(f"there is no reward {name!r}", did_you_mean(name, _total_names()))
 
@@ -194,7 +195,11 @@ def lacking(reward: Reward, beside: Path | None = None) -> ConfigError | None:
     if not reward.weights:
         return ConfigError(f"the total {WEIGHTED} has no weights", "weights: {answer: 0.8, format: 0.2}")
     known, folders = _term_names(), own_code.folders(beside)
-    absent = [name for name in _weighed(reward) if name not in known and not own_code.file_of(name, folders)]
+    absent = [
+        name
+        for name in _weighed(reward)
+        if name not in known and not own_code.file_of(name, folders, "virc.rewards")
+    ]
     return ConfigError(f"there is no term {absent[0]!r}", did_you_mean(absent[0], known)) if absent else None
 
 
@@ -304,7 +309,7 @@ def _term(name: str, folders: Sequence[Path]) -> Term | None:
     """The term of that name: of this package, else the file in the first folder that has it."""
     if name in _term_names():
         return _built_in(name)
-    file = own_code.file_of(name, folders)
+    file = own_code.file_of(name, folders, "virc.rewards")
     if file is None:
         return None
     module = own_code.loaded(file)

@@ -1,7 +1,8 @@
 """Systems, one YAML each: the models that belong together, how they are spoken to, and the stages that train them.
 
-A system is found by being a file here or in a folder of `VIRC_PATH`; a file may also be named by its path. There is
-no second list. In its settings, a text that begins with `./` or `../` is a path, counted from the folder of the file.
+A system is found by being a file here, in an installed package (`core.plugins`) or in a folder of `VIRC_PATH`; a file
+may also be named by its path. There is no second list. In its settings, a text that begins with `./` or `../` is a
+path, counted from the folder of the file.
 """
 
 import os
@@ -18,6 +19,7 @@ from virc.config import dotted as nested
 from virc.config import validation as fitting
 from virc.config import yaml as plain_yaml
 from virc.config.user import Seconds, Text, Url
+from virc.core import plugins
 from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file, is_folder
 from virc.core.text import did_you_mean
@@ -220,7 +222,7 @@ class System(Written, frozen=True, forbid_unknown_fields=True):
 
 
 def discover() -> Mapping[str, System]:
-    """Every system by name: those of this package, then those of the folders in `VIRC_PATH`.
+    """Every system by name: those of this package, of installed packages, and of the folders in `VIRC_PATH`.
 
     Raises:
         ConfigError: a file is wrong, or takes a name that is taken without `replace: true`.
@@ -355,7 +357,7 @@ def _folders(search_path: str) -> list[Path]:
 @cache
 def _discovered(search_path: str) -> Mapping[str, System]:
     found: dict[str, System] = {}
-    for folder in (PACKAGE, *_folders(search_path)):
+    for folder in (PACKAGE, *plugins.system_folders(), *_folders(search_path)):
         for file in sorted(path for path in folder.glob("*") if path.suffix in SUFFIXES):
             system = load(file)
             if system.name in found and not system.replace:

@@ -3,8 +3,9 @@
 `check` is the one check for inference, reward and data: what it tolerates it names as a deviation, and each
 caller states which deviations it accepts (D4).
 
-A custom tool is such a file beside the YAML of a system that names it, or in a folder of `VIRC_PATH`; it is
-loaded where a system, `--tools` or a chat protocol names it, and offered to models whose chat protocol has it (B2).
+A custom tool is such a file beside the YAML of a system that names it, in a folder of `VIRC_PATH`, or in an
+installed package (`core.plugins`); it is loaded where a system, `--tools` or a chat protocol names it, and offered to
+models whose chat protocol has it (B2).
 """
 
 import inspect
@@ -89,7 +90,7 @@ def file_of(name: str, beside: Path | None = None) -> Path | None:
     if plugins.is_path(name):
         path = expanded(name).absolute()
         return path if is_file(path) else None
-    return None if name in discover() else plugins.file_of(name, plugins.folders(beside))
+    return None if name in discover() else plugins.file_of(name, plugins.folders(beside), "virc.tools")
 
 
 def get(name: str, offered: Collection[str] | None = None) -> Tool:
