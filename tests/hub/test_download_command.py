@@ -78,11 +78,11 @@ def test_bare_brings_what_the_stages_lack_and_nothing_twice(server: Hub, publish
     assert all(there[name] == published[name].read_bytes() for name in rows)
     assert len(there) > len(rows), "the images are not unpacked"
     assert not list(folder.rglob("parts"))
-    assert "asked for by name: virc download judge" in done.err
+    assert "on request: virc download judge" in done.err
     sent = server.sent()
     again = virc("download")  # nothing is missing, so nobody has to be asked
     assert (again.code, again.out) == (0, done.out)
-    assert "nothing is lacking" in again.err
+    assert "nothing is missing" in again.err
     assert server.sent() - sent == len(there["dataset_info.json"])
 
 
@@ -102,7 +102,7 @@ def test_nobody_to_ask_needs_yes_but_for_what_is_named(server: Hub) -> None:
 
 def test_the_embedded_system_lacks_nothing(server: Hub) -> None:
     done = virc("download", "--system", "tiny")
-    assert (done.code, "nothing is lacking" in done.err, server.requests) == (0, True, [])
+    assert (done.code, "nothing is missing" in done.err, server.requests) == (0, True, [])
 
 
 def test_a_dry_run_prints_the_table_and_fetches_nothing(server: Hub) -> None:
@@ -157,11 +157,11 @@ def test_a_model_comes_with_its_chat_protocol_and_the_line_that_makes_it_the_def
     done = virc("download", "model")
     assert (done.code, done.out) == (0, "models/ViRC-7B\n")
     written, came, last = done.err.splitlines()[-3:]
-    assert written == f"written: models/ViRC-7B/{FILE_NAME}, the chat protocol it was trained in"
+    assert written == f"written: models/ViRC-7B/{FILE_NAME}, the chat protocol of the model"
     assert re.fullmatch(r"fetched and verified: 4\.719 MB in \d+ s(, [\d.]+ MB/s)?", came)
     assert last == "virc config set model ViRC-7B"
     again = virc("download", "model").err.splitlines()
-    assert again[-2].startswith("nothing is lacking")
+    assert again[-2].startswith("nothing is missing")
     assert again[-1] == last
     assert (Path("models/ViRC-7B") / FILE_NAME).is_file()
     assert held(Path("models/ViRC-7B")).items() >= model(seed=5).items()
@@ -600,7 +600,7 @@ def test_what_is_shared_and_whole_need_not_be_written(sealed: Path, server: Hub)
     assert virc("download", "vstar", "base").code == 0
     seal(sealed)
     code, err = download_sealed("vstar", "base")
-    assert (code, "nothing is lacking" in err) == (0, True)
+    assert (code, "nothing is missing" in err) == (0, True)
 
 
 def test_a_model_in_the_cache_of_the_hub_has_the_size_of_what_its_links_lead_to(

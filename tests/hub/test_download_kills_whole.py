@@ -164,7 +164,7 @@ def test_a_signal_ends_it_soon_and_says_what_goes_on(
     out, err = process.communicate(timeout=60)
     assert time.monotonic() - began < 3
     assert (process.returncode, out) == (code, b"")
-    assert b"the same command goes on" in err
+    assert b"the same command resumes" in err
     assert b"Traceback" not in err
     sound(words[0])
     server.behave()

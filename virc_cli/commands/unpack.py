@@ -39,8 +39,9 @@ def command(
     The folder is printed. After an interruption, run it again: what is complete is compared and skipped. Nothing is
     overwritten, and nothing is written outside the folder.
     """
+    from virc.core.text import sized
     from virc.unpack.unpack import UnpackConfig, unpack
-    from virc_cli.console.progress import shown, sized
+    from virc_cli.console.progress import shown
 
     config = UnpackConfig(archive, to, remove, max_ratio, max_bytes, max_files)
     with shown() as show:

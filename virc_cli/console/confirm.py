@@ -16,7 +16,7 @@ def agree(names: Sequence[str], size: int) -> None:
         VircError: the answer is no.
     """
     from virc.core.errors import UsageError, VircError
-    from virc_cli.console.progress import sized
+    from virc.core.text import sized
 
     listed = ", ".join(names)
     agreed = output.confirmed(f"delete {listed}, {sized(size)}?")

@@ -1,4 +1,4 @@
-"""How far a long command is, as a line on stderr; sizes as people read them."""
+"""How far a long command is, as a line on stderr."""
 
 import os
 import sys
@@ -43,23 +43,3 @@ def room(stream: TextIO | None = None) -> int:
     except (OSError, ValueError):
         columns = 0
     return columns - 1 if columns > 1 else 79  # some terminals do not know how wide they are
-
-
-def sized(count: float) -> str:
-    """A number of bytes in the unit that fits."""
-    for unit in ("bytes", "KB", "MB"):
-        if count < 1000:
-            return f"{count:.4g} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
-
-
-def duration(seconds: float) -> str:
-    """A time in the units that fit."""
-    if seconds < 120:
-        return f"{max(1.0, seconds):.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"

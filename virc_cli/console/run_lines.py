@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import nan
+from typing import TextIO
 
+from virc.core.text import duration
 from virc.runs.metrics import Metric, diverged
 from virc.runs.run import Run, State
-from virc_cli.console.progress import duration
+from virc_cli.console.progress import room
 
 
 def step_line(metric: Metric, left: float | None) -> str:
@@ -74,6 +76,22 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
+
+
+def folded(rows: Sequence[tuple[str, ...]], stream: TextIO) -> list[str]:
+    """A table for a stream: where its lines are wider than the terminal, the last column goes below its row.
+
+    Args:
+        rows: the first is the head.
+    """
+    lines = table(rows)
+    if not stream.isatty() or max(map(len, lines)) <= room(stream):
+        return lines
+    head, *shorter = table([row[:-1] for row in rows])
+    lines = [head]
+    for line, row in zip(shorter, rows[1:], strict=True):
+        lines += [line, f"  {rows[0][-1]} {row[-1]}"] if row[-1] != "-" else [line]
+    return lines
 
 
 def ended(run: Run, state: State) -> str:

@@ -7,6 +7,7 @@ import difflib
 import fnmatch
 import os
 import shutil
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,8 +15,9 @@ from typing import Literal
 import msgspec
 
 from virc.core.errors import ConfigError, DataError, SetupError
+from virc.core.events import Reporter
 from virc.core.files import IN_THE_WAY, contents, is_file
-from virc.core.text import plain
+from virc.core.text import duration, plain, sized
 from virc.data.formats.registry import INFO
 from virc.download import data_files
 from virc.download.hub import fetching, record
@@ -23,6 +25,7 @@ from virc.download.hub.fetching import Watch, ordered
 from virc.download.hub.folder import Folder, State
 from virc.download.hub.record import is_archive
 from virc.download.hub.repository import File, Listing
+from virc.download.meter import Meter, per_second
 from virc.download.protocol_source import Warn, fetch_chat_protocol
 from virc.download.wanted import Want
 from virc.models import registry as models
@@ -89,6 +92,11 @@ class Item(msgspec.Struct, frozen=True):
         return "missing" if all(part.state == "absent" and not part.kept for part in self.parts) else "partly"
 
     @property
+    def is_model(self) -> bool:
+        """Whether all of a model of a system is meant; the bases of its stages are for training."""
+        return self.want.model is not None and self.want.name != "base" and not self.want.include
+
+    @property
     def unpacks(self) -> int:
         """Bytes of its archives that are still to be unpacked."""
         if self.listing is None:
@@ -152,7 +160,7 @@ def check_room(items: Iterable[Item], stream: bool = False) -> None:
         free = shutil.disk_usage(places[disk]).free
         if count and count + _SPARE > free:
             raise SetupError(
-                f"{places[disk]} has {_gb(free)} free, and {_gb(count + _SPARE)} are needed",
+                f"{places[disk]} has {sized(free)} free, and {sized(count + _SPARE)} are needed",
                 "make room, choose another disk with --to, or less with --include",
             )
 
@@ -181,6 +189,50 @@ def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool
     if not item.want.model or left_out or is_file(item.folder / FILE_NAME):
         return None
     return fetch_chat_protocol(item.want.system, item.want.model, item.folder, warn)
+
+
+def fetch_all(items: Sequence[Item], report: Reporter, keep: bool = False, stream: bool = False) -> None:
+    """Fetch what is missing of all items, with a report of how far it is; raises as `fetch`."""
+    missing, begun = sum(item.missing for item in items), time.monotonic()
+    meter = Meter(missing, report)
+    with meter.running():
+        protocols = [fetch(item, meter, report.warn, keep, stream) for item in items]
+    for protocol in filter(None, protocols):
+        report.note(f"written: {relative(protocol)}, the chat protocol of the model")
+    if missing:
+        seconds = time.monotonic() - begun
+        rate = f", {per_second(missing / seconds)}" if seconds >= 1 else ""
+        report.note(f"fetched and verified: {sized(missing)} in {duration(seconds)}{rate}")
+
+
+def fields(items: Sequence[Item]) -> dict[str, object]:
+    """Items, and the free disk of the working folder, as plain values for JSON."""
+    return {"items": [_fields(item) for item in items], "free": free(Path.cwd())}
+
+
+def relative(folder: Path) -> str:
+    """A path as seen from the working folder, where it is inside it."""
+    here = Path.cwd()
+    return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
+
+
+def _fields(item: Item) -> dict[str, object]:
+    want = item.want
+    return {
+        "name": want.name,
+        "kind": want.repo.kind if want.repo else "model",
+        "repo": want.repo.id if want.repo else None,
+        "revision": want.revision,
+        "commit": item.commit,
+        "folder": str(item.folder.absolute()),
+        "bytes": item.size,
+        "missing": item.missing,
+        "state": item.state,
+        "files": [
+            {"name": part.file.name, "bytes": part.file.size, "missing": part.missing, "state": part.state}
+            for part in item.parts
+        ],
+    }
 
 
 def _found(want: Want, workspace: Path) -> Path | None:
@@ -290,7 +342,3 @@ def _standing(folder: Path) -> Path:
     while not os.path.lexists(place):
         place = place.parent
     return place
-
-
-def _gb(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

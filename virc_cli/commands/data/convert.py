@@ -95,7 +95,7 @@ def command(
 
 
 def _print(report: "Report", units: CoordinatesName | None, shown: ImagesName | None) -> None:
-    from virc_cli.console.progress import sized
+    from virc.core.text import sized
 
     if shown == "smart":
         output.note("input files stay as they are: those of 1000 x 1000 px do not get their proportions back")

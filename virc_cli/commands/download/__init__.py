@@ -21,7 +21,7 @@ class _Download(TyperGroup):
         return self.commands[_GET].make_context(info_name, args, parent, **extra)
 
 
-command = group("Bring datasets, models, judges and benchmarks from the hub.", cls=_Download)
+command = group("Download datasets, models, judges and benchmarks.", cls=_Download)
 
 for _found in pkgutil.iter_modules(__path__):
     _module = importlib.import_module(f"{__name__}.{_found.name}")

@@ -1,17 +1,17 @@
 """`virc download [NAME...]`: from the hub to the workspace."""
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from virc_cli.console import output
+from virc_cli.console import completion, output
 from virc_cli.console.options import Json, With, names_of
 
 if TYPE_CHECKING:
     from virc.download.fetch import Item
-    from virc.download.wanted import Want
 
 FAILURE: dict[str, object] = {"items": None, "free": None}
 EPILOG = """\b
@@ -23,78 +23,67 @@ virc download datasets/LeonMiao/CRUX --include '*.parquet'
 virc download ls                    what was downloaded here
 virc download rm NAME               delete it
 """
-
-
-def names_to_download(context: typer.Context, incomplete: str) -> list[str]:
-    """Names that begin so, for the shell's completion."""
-    from virc.download import wanted as wants
-
-    given = context.params.get("names") or ()
-    known = set(wants.published())
-    if "eval" not in given:
-        known |= {*wants.KINDS, *wants.short_names()} | (set() if given else {"ls", "rm"})
-    return sorted(name for name in known - set(given) if name.startswith(incomplete))
+_HEAD = ("what", "size", "missing", "state", "folder", "from")
 
 
 def command(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]...", help="See above.", show_default=False, autocompletion=names_to_download
+            metavar="[NAME]...", help="See above.", show_default=False, autocompletion=completion.downloads
         ),
     ] = None,
     system: Annotated[
-        str, typer.Option(metavar="SYSTEM", help="Whose stages, models and judges are meant.")
+        str,
+        typer.Option(
+            metavar="SYSTEM", help="System whose stages need it.", autocompletion=completion.systems
+        ),
     ] = "virc",
     overlays: With = None,
     revision: Annotated[
-        str | None,
-        typer.Option(metavar="REVISION", help="Branch, tag or commit; default: the newest of main."),
+        str | None, typer.Option(metavar="REVISION", help="Branch, tag or commit; default: main.")
     ] = None,
     include: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GLOB", help="Only files whose names match, e.g. '*.json'; may be given again."),
+        list[str] | None, typer.Option(metavar="GLOB", help="Only files that match; repeatable.")
     ] = None,
     to: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the one thing that is named.")
+        Path | None, typer.Option(metavar="DIR", help="Target folder, where one thing is named.")
     ] = None,
     stream: Annotated[
-        bool,
-        typer.Option(
-            "--stream",
-            help="Unpack archives while they come, so that they never lie on the disk; an interruption restarts them.",
-        ),
+        bool, typer.Option("--stream", help="Unpack archives while they download; not resumable.")
     ] = False,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave archives beside what was in them.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep archives beside what was in them.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be fetched, and end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be fetched.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring datasets, models, judges and benchmarks from the hub; their folders are printed.
+    """Download datasets, models, judges and benchmarks.
 
     NAME is a hub id (OWNER/NAME, or datasets/OWNER/NAME), a short name (ViRC-3B, judge-7b, CRUX), the name of a
     benchmark, or one of
 
     \b
     dataset   the rows that the stages need, and all images
-    base      the models that the stages begin with
+    base      the models that the stages start from
     model     the first released model
     judge     the first judge
     eval      the benchmarks that follow it
 
-    Without NAME: base and dataset, as far as they are lacking. Models come into models/, data into data/.
+    Without NAME: base and dataset, as far as they are missing. Models go into models/, data into data/; the folders
+    are printed.
 
-    After an interruption, type the same again: it goes on inside the file. All is verified before it has its name;
-    archives are unpacked, then removed.
+    After an interruption, run the same command again: it resumes inside the file. Each file is verified before it
+    gets its name; archives are unpacked, then removed.
     """
     from virc.core.errors import UsageError
+    from virc.core.events import Reporter
     from virc.download import fetch as download
-    from virc.download import wanted as wants
-    from virc_cli import downloading
+    from virc.download.wanted import DownloadConfig, wanted
+    from virc_cli.console import events
 
     if stream and keep:
         raise UsageError("--stream and --keep exclude one another: a stream leaves no archive")
-    config = wants.DownloadConfig(
+    config = DownloadConfig(
         names=tuple(names or ()),
         system=system,
         overlays=names_of(overlays),
@@ -102,39 +91,97 @@ def command(
         include=tuple(include or ()),
         to=to,
     )
-    items = [_looked(want) for want in wants.wanted(config)]
-    output.know(**downloading.fields(items))
+    items = [download.look(want, Path.cwd()) for want in wanted(config)]
+    output.know(**download.fields(items))
     if dry_run:
         _print_plan(items, as_json)
         return
-    for line in downloading.table(items, downloading.width(sys.stderr)):
+    for line in _table(items, sys.stderr):
         output.note(line)
     asked = [item for item in items if not item.want.told]
     download.check_room(asked, stream)
-    if any(item.state != "present" for item in asked):
-        downloading.agree(asked, yes, bare=not names)
-    downloading.fetch(asked, keep, stream)
+    if any(item.state != "present" for item in asked) and not yes:
+        _agree(asked, bare=not names)
+    try:
+        with events.printed(verbose=not sys.stderr.isatty()) as on_event:
+            download.fetch_all(asked, Reporter(on_event), keep, stream)
+    except KeyboardInterrupt:
+        restarts = " (archives of --stream begin anew)" * stream
+        output.note(f"what came is kept: the same command resumes{restarts}")
+        raise
     if as_json:
-        again = [item if item.want.told else _looked(item.want) for item in items]
-        output.emit({"schema": "virc.download/1", **downloading.fields(again), "error": None})
+        again = [item if item.want.told else download.look(item.want, Path.cwd()) for item in items]
+        output.emit({"schema": "virc.download/1", **download.fields(again), "error": None})
         return
     for item in asked:
         output.line(str(item.folder))
-    for item in filter(downloading.is_askable, asked):
-        output.note(f"virc config set model {downloading.called(item)}")
+    for item in asked:
+        if item.is_model:
+            output.note(f"virc config set model {_called(item)}")
 
 
-def _looked(want: "Want") -> "Item":
-    from virc.download.fetch import look
-
-    return look(want, Path.cwd())
-
-
-def _print_plan(items: "list[Item]", as_json: bool) -> None:
-    from virc_cli import downloading
+def _print_plan(items: "Sequence[Item]", as_json: bool) -> None:
+    from virc.download.fetch import fields
 
     if as_json:
-        output.emit({"schema": "virc.download/1", **downloading.fields(items), "error": None})
+        output.emit({"schema": "virc.download/1", **fields(items), "error": None})
         return
-    for line in downloading.table(items, downloading.width(sys.stdout)):
+    for line in _table(items, sys.stdout):
         output.line(line)
+
+
+def _agree(items: "Sequence[Item]", bare: bool) -> None:
+    """Ask whether to fetch; without a terminal, what was named is fetched.
+
+    Raises:
+        UsageError: there is no terminal, and nothing was named.
+        VircError: the answer is no.
+    """
+    from virc.core.errors import UsageError, VircError
+    from virc.core.text import sized
+
+    missing = sum(item.missing for item in items)
+    agreed = output.confirmed(f"fetch {sized(missing)}?" if missing else "unpack, and check what is there?")
+    if agreed is None and bare:
+        raise UsageError(f"nobody is here to be asked whether to fetch {sized(missing)}", "--yes fetches it")
+    if agreed is False:
+        raise VircError("nothing was fetched")
+
+
+def _called(item: "Item") -> str:
+    """The model as other commands take it, as a word of the shell."""
+    import shlex
+
+    from virc.core.files import MODELS
+
+    in_models = item.folder.parent == Path(MODELS)
+    short = item.want.known_as or (item.folder.name if in_models else None)
+    return short or shlex.quote(str(item.folder.absolute()))
+
+
+def _table(items: "Sequence[Item]", stream: TextIO) -> Iterator[str]:
+    from virc.core.text import sized
+    from virc.download.fetch import free
+    from virc_cli.console.run_lines import folded
+
+    yield from folded([_HEAD, *map(_cells, items)], stream)
+    asked = [item for item in items if not item.want.told]
+    missing = f"{sized(sum(item.missing for item in asked))} to fetch"
+    present = all(item.state == "present" for item in asked)
+    yield f"{'nothing is missing' if present else missing}; {sized(free(Path.cwd()))} are free here"
+
+
+def _cells(item: "Item") -> tuple[str, ...]:
+    from virc.core.text import sized
+    from virc.download.fetch import relative
+
+    want = item.want
+    optional = want.told and not item.here
+    return (
+        want.name,
+        sized(item.size) if item.size is not None else "-",
+        sized(item.missing) if item.missing else "-",
+        item.state,
+        f"on request: virc download {want.name}" if optional else relative(item.folder),
+        want.repo.id if want.repo else "-",
+    )

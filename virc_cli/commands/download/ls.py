@@ -15,7 +15,7 @@ _HEAD = ("folder", "kind", "state", "size", "commit", "from")
 
 
 def command(as_json: Json = False) -> None:
-    """Print what was downloaded into this folder's models/ and data/. Whether it is whole, its size, and where from."""
+    """List what was downloaded into models/ and data/ here."""
     from virc.download.workspace import discover
 
     found = discover(Path.cwd())
@@ -24,12 +24,12 @@ def command(as_json: Json = False) -> None:
             {"schema": "virc.download.ls/1", "downloads": [_fields(each) for each in found], "error": None}
         )
     elif found:
-        from virc_cli.downloading import folded, width
+        from virc_cli.console.run_lines import folded
 
-        for line in folded([_HEAD, *map(_cells, found)], width(sys.stdout)):
+        for line in folded([_HEAD, *map(_cells, found)], sys.stdout):
             output.line(line)
     else:
-        output.note(f"nothing was downloaded into {Path.cwd()}: virc download begins")
+        output.note(f"nothing was downloaded into {Path.cwd()}: try virc download")
 
 
 def _fields(found: "Downloaded") -> dict[str, object]:
@@ -47,8 +47,8 @@ def _fields(found: "Downloaded") -> dict[str, object]:
 
 
 def _cells(found: "Downloaded") -> tuple[str, ...]:
-    from virc_cli.console.progress import sized
-    from virc_cli.downloading import part_of
+    from virc.core.text import sized
+    from virc.download.meter import part_of
 
     record, there = found.record, found.size
     return (

@@ -5,18 +5,11 @@ from typing import Annotated
 
 import typer
 
-from virc_cli.console import output
+from virc_cli.console import completion, output
 from virc_cli.console.confirm import agree, check_unused
 from virc_cli.console.options import Json
 
 FAILURE: dict[str, object] = {"removed": None, "bytes": None}
-
-
-def downloaded_names(incomplete: str) -> list[str]:
-    """Names of what was downloaded here that begin so, for the shell's completion."""
-    from virc.download.workspace import discover
-
-    return [each.name for each in discover(Path.cwd()) if each.name.startswith(incomplete)]
 
 
 def command(
@@ -25,18 +18,19 @@ def command(
         typer.Argument(
             metavar="NAME...",
             help="As `virc download ls` names it, or its folder.",
-            autocompletion=downloaded_names,
+            autocompletion=completion.downloaded,
         ),
     ],
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask, not even about what runs started from.")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, not even about models of runs.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Delete what was downloaded. Folders that held files of your own before are refused."""
+    """Delete what was downloaded.
+
+    Folders that held your own files before are refused.
+    """
     from virc.core.files import size_of
+    from virc.core.text import sized
     from virc.download import workspace as downloaded
-    from virc_cli.console.progress import sized
 
     workspace = Path.cwd()
     chosen = list(

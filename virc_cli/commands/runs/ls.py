@@ -70,7 +70,7 @@ def _fields(run: "Run") -> dict[str, object]:
 
 
 def _cells(row: dict[str, object]) -> tuple[str, ...]:
-    from virc_cli.console.progress import duration
+    from virc.core.text import duration
     from virc_cli.console.run_lines import age, number, steps
 
     step, total, left = row["step"], row["total"], row["seconds_left"]

@@ -21,9 +21,9 @@ def command(
 ) -> None:
     """Delete runs. All their checkpoints, logs and metrics go; a run that is running is refused."""
     from virc.core.files import size_of
+    from virc.core.text import sized
     from virc.runs import delete as removal
     from virc.runs import run as runs
-    from virc_cli.console.progress import sized
 
     workspace = Path.cwd()
     chosen = [runs.find(workspace, name) for name in dict.fromkeys(names)]

@@ -62,7 +62,7 @@ def _about(info: "Info", state: "State") -> Iterator[str]:
 
 
 def _progress(run: "Run", info: "Info", state: "State", left: float | None) -> Iterator[str]:
-    from virc_cli.console.progress import duration
+    from virc.core.text import duration
     from virc_cli.console.run_lines import age, ended, next_step, number, steps
 
     parts = [
@@ -122,7 +122,7 @@ def _exit(code: int | None) -> str:
 
 def _checkpoints(run: "Run", state: "State", saved: "list[Checkpoint]") -> Iterator[str]:
     from virc.core.files import size_of
-    from virc_cli.console.progress import sized
+    from virc.core.text import sized
 
     rows = [
         (str(each.folder), sized(size_of(each.folder)), ", ".join(_of_checkpoint(run, state, each)))

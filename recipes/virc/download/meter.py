@@ -1,0 +1,104 @@
+"""How far a download is: what came, how fast, and how long the rest takes."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from virc.core.events import Reporter
+from virc.core.text import duration, sized
+from virc.download.hub.fetching import Doing
+from virc.download.hub.repository import File, Told
+
+_EVERY = 0.2  # seconds between two reports
+_WINDOW = 10.0  # seconds over which the rate is averaged
+_NAME = 34  # characters of a file's name
+_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "KB"))
+_PAST = {"fetching": "fetched", "checking": "checked", "unpacking": "unpacked"}
+
+
+class Meter:
+    """Progress of a download; a `Watch` that reports five times a second, also while nothing comes.
+
+    Args:
+        missing: bytes to be fetched in all.
+        report: receives progress, and a log line for each file.
+    """
+
+    def __init__(self, missing: int, report: Reporter) -> None:
+        self._missing, self._come, self._report = missing, 0, report
+        self._file, self._doing, self._done = "", "fetching", 0
+        self._size, self._lock = 0, threading.Lock()
+        self._past: deque[tuple[float, int]] = deque()
+
+    def begin(self, doing: Doing, file: File) -> Told:
+        """Another file, or another step with it."""
+        if doing != self._doing:
+            self._past.clear()
+        self._file, self._doing, self._size, self._done = file.name, doing, file.size, 0
+        return self._fetched if doing == "fetching" else self._worked
+
+    def end(self, doing: Doing, file: File) -> None:
+        """The step with that file is done."""
+        self._report.log(f"{_PAST[doing]} {file.name}, {sized(file.size)}")
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Report while the block lasts."""
+        ended = threading.Event()
+
+        def tick() -> None:
+            while not ended.wait(_EVERY):
+                if self._file:
+                    self._report.progress(self.line(time.monotonic()))
+
+        thread = threading.Thread(target=tick, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def line(self, now: float) -> str:
+        """The line at a time of the clock, in seconds."""
+        fetching = self._doing == "fetching"
+        done, size = (self._come, self._missing) if fetching else (self._done, self._size)
+        rate = self._rate(now, done)
+        parts = [part_of(done, size), per_second(rate) if rate else "waiting"]
+        if rate:
+            parts.append(f"{duration((size - done) / rate)} left")
+        name = self._file if fetching else f"{self._doing} {self._file}"
+        return f"{name if len(name) <= _NAME else f'…{name[1 - _NAME :]}'}  {', '.join(parts)}"
+
+    def _fetched(self, count: int) -> None:
+        with self._lock:  # several files may come at a time
+            self._come += count
+
+    def _worked(self, count: int) -> None:
+        self._done += count
+
+    def _rate(self, now: float, done: int) -> float:
+        """Bytes per second over the last seconds."""
+        self._past.append((now, done))
+        while len(self._past) > 2 and now - self._past[0][0] > _WINDOW:
+            self._past.popleft()
+        then, before = self._past[0]
+        return max(0.0, (done - before) / (now - then)) if now > then else 0.0
+
+
+def part_of(done: int, size: int) -> str:
+    """`3.1 of 16.6 GB`, of the same width however far it is."""
+    unit, name = _unit(size)
+    return f"{done / unit:.1f} of {size / unit:.1f} {name}"
+
+
+def per_second(rate: float) -> str:
+    """`112 MB/s`, `2.9 MB/s`."""
+    unit, name = _unit(rate)
+    return f"{rate / unit:.{0 if rate >= 10 * unit else 1}f} {name}/s"
+
+
+def _unit(count: float) -> tuple[float, str]:
+    return next((each for each in _UNITS if count >= each[0]), _UNITS[-1])
