@@ -2,10 +2,13 @@
 
 import asyncio
 import hmac
-from collections.abc import Callable
+import json
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
@@ -15,6 +18,72 @@ MOST_BODY = 64 * 2**20
 NOBODY = Response(status_code=499)
 """For a client that hung up, by nginx's number: nobody reads it."""
 _BODY_SECONDS = 120.0
+
+
+def new_app(
+    health: Callable[..., Awaitable[Response]],
+    models: Callable[[Request], Awaitable[dict[str, Any]]],
+    chat: Callable[[Request], Awaitable[Response]],
+    refusal: Callable[[Request, Exception], Awaitable[Response]],
+    *guards: Callable[[Request], Awaitable[None]],
+) -> FastAPI:
+    """An ASGI app with /health, /v1/models and /v1/chat/completions.
+
+    Args:
+        refusal: answers a request that ended with an error.
+        guards: run before each request but /health; they may raise `RefusedError`.
+    """
+    made = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    guarded = [Depends(guard) for guard in guards]
+    made.add_api_route("/health", health, methods=["GET"])
+    made.add_api_route("/v1/models", models, methods=["GET"], dependencies=guarded)
+    made.add_api_route("/v1/chat/completions", chat, methods=["POST"], dependencies=guarded)
+    made.add_exception_handler(RefusedError, refusal)
+    made.add_exception_handler(HTTPException, refusal)
+    return made
+
+
+def model_list(name: str, context: int | None, **fields: Any) -> dict[str, Any]:
+    """The answer of /v1/models."""
+    model = {"id": name, "object": "model", "created": 0, "owned_by": "virc", **fields}
+    return {"object": "list", "data": [model | ({"max_model_len": context} if context else {})]}
+
+
+def check_model(requested: str, served: str) -> None:
+    """Refuse a request for another model.
+
+    Raises:
+        RefusedError: the names differ.
+    """
+    if requested != served:
+        message = f"there is no model {requested[:200]!r}, served is {served!r}"
+        raise RefusedError(message, "model", "model_not_found", 404)
+
+
+async def disconnected(request: Request) -> None:
+    """Return when the client has hung up."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def frame(model: str) -> dict[str, Any]:
+    """The fields that all parts of one answer share."""
+    return {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
+
+
+def event(value: Mapping[str, Any]) -> str:
+    """A server-sent event."""
+    return f"data: {json.dumps(value)}\n\n"
+
+
+def chunk(framed: Mapping[str, Any], index: int, delta: Mapping[str, Any], finish: str | None = None) -> str:
+    """An event with a piece of one choice."""
+    return event({**framed, "choices": [{"index": index, "delta": delta, "finish_reason": finish}]})
+
+
+def usage(prompt: int, completion: int) -> dict[str, int]:
+    """The `usage` object."""
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
 def check_key(request: Request, key: str | None) -> None:

@@ -5,20 +5,16 @@ Requests are hostile: all of one is bounded, its pictures travel inside it, and 
 """
 
 import asyncio
-import json
 import threading
-import time
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from typing import Any
 
 import msgspec
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from PIL import Image
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from virc.backends.local import LocalBackend, TooLongError
@@ -26,7 +22,21 @@ from virc.core.errors import DataError, VircError
 from virc.reasoning.images import Shown, open_image
 from virc.reasoning.resize import Grid, smart_resize
 from virc.reasoning.session import Ask, Reply
-from virc.serving.chat_http import NOBODY, body_of, check_key, error_fields, error_response
+from virc.serving.chat_http import (
+    NOBODY,
+    body_of,
+    check_key,
+    check_model,
+    chunk,
+    disconnected,
+    error_fields,
+    error_response,
+    event,
+    frame,
+    model_list,
+    new_app,
+    usage,
+)
 from virc.serving.chat_request import ChatRequest, RefusedError, read
 from virc.solving.image_source import data_url_bytes
 
@@ -60,15 +70,8 @@ _Said = str | Reply | Exception
 
 def app(served: Served) -> FastAPI:
     """The ASGI app, with a thread that draws replies in the order they were asked for."""
-    made = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    made.state.served = served
-    made.state.work = ThreadPoolExecutor(1)
-    made.add_api_route("/health", _health, methods=["GET"])
-    guarded = [Depends(_check_key)]
-    made.add_api_route("/v1/models", _models, methods=["GET"], dependencies=guarded)
-    made.add_api_route("/v1/chat/completions", _chat, methods=["POST"], dependencies=guarded)
-    made.add_exception_handler(RefusedError, _refusal)
-    made.add_exception_handler(HTTPException, _refusal)
+    made = new_app(_health, _models, _chat, _refusal, _check_key)
+    made.state.served, made.state.work = served, ThreadPoolExecutor(1)
     return made
 
 
@@ -78,11 +81,7 @@ async def _health() -> Response:
 
 async def _models(request: Request) -> dict[str, Any]:
     served: Served = request.app.state.served
-    model = {"id": served.name, "object": "model", "created": 0, "owned_by": "virc"}
-    return {
-        "object": "list",
-        "data": [{**model, "max_model_len": served.backend.context, **served.published}],
-    }
+    return model_list(served.name, served.backend.context, **served.published)
 
 
 async def _chat(request: Request) -> Response:
@@ -90,19 +89,16 @@ async def _chat(request: Request) -> Response:
     served: Served = request.app.state.served
     try:
         asked = read(await body_of(request), served.images, served.backend.context * _CHARACTERS_PER_TOKEN)
-        if asked.model != served.name:
-            raise RefusedError(
-                f"there is no model {asked.model[:200]!r}, served is {served.name!r}", "model", "model_not_found", 404
-            )  # fmt: skip
+        check_model(asked.model, served.name)
         drawn = _drawn(request, asked)
         first = await anext(drawn)
-        frame = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": served.name}
+        framed = frame(served.name)
         if asked.streamed:
-            return StreamingResponse(_events(frame, asked, first, drawn), media_type="text/event-stream")
+            return StreamingResponse(_events(framed, asked, first, drawn), media_type="text/event-stream")
         async with aclosing(drawn):
             while not isinstance(first, Reply):
                 first = await anext(drawn)
-        return JSONResponse(_whole(frame, first))
+        return JSONResponse(_whole(framed, first))
     except (ClientDisconnect, _LeftError):
         return NOBODY
 
@@ -157,8 +153,7 @@ async def _drawn(request: Request, asked: ChatRequest) -> AsyncGenerator[str | R
             tell(error)
 
     async def watch() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
+        await disconnected(request)
         left.set()
         tell(_LeftError())
 
@@ -207,45 +202,33 @@ def _fitted(picture: Image.Image, grid: Grid, resample: Image.Resampling) -> Ima
     return picture.resize(smart_resize(width, height, grid), resample)
 
 
-def _whole(frame: dict[str, Any], reply: Reply) -> dict[str, Any]:
-    choice = {
-        "index": 0,
-        "message": {"role": "assistant", "content": reply.text},
-        "finish_reason": reply.finish,
-    }
-    return {**frame, "object": "chat.completion", "choices": [choice], "usage": _usage(reply)}
+def _whole(framed: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    message = {"role": "assistant", "content": reply.text}
+    choice = {"index": 0, "message": message, "finish_reason": reply.finish}
+    return {**framed, "object": "chat.completion", "choices": [choice], "usage": _usage(reply)}
 
 
 def _usage(reply: Reply) -> dict[str, int]:
-    read_, said = reply.prompt_tokens or 0, reply.completion_tokens or 0
-    return {"prompt_tokens": read_, "completion_tokens": said, "total_tokens": read_ + said}
+    return usage(reply.prompt_tokens or 0, reply.completion_tokens or 0)
 
 
 async def _events(
-    frame: dict[str, Any], asked: ChatRequest, first: str | Reply, drawn: AsyncGenerator[str | Reply, None]
+    framed: dict[str, Any], asked: ChatRequest, first: str | Reply, drawn: AsyncGenerator[str | Reply, None]
 ) -> AsyncIterator[str]:
     """A reply as server-sent events; a failure on the way is the last of them, without `[DONE]`."""
-    frame = {**frame, "object": "chat.completion.chunk"}
+    framed = {**framed, "object": "chat.completion.chunk"}
     try:
-        yield _chunk(frame, {"role": "assistant", "content": ""})
+        yield chunk(framed, 0, {"role": "assistant", "content": ""})
         while not isinstance(first, Reply):
-            yield _chunk(frame, {"content": first})
+            yield chunk(framed, 0, {"content": first})
             first = await anext(drawn)
-        yield _chunk(frame, {}, first.finish)
+        yield chunk(framed, 0, {}, first.finish)
         if asked.counted:
-            yield _event({**frame, "choices": [], "usage": _usage(first)})
+            yield event({**framed, "choices": [], "usage": _usage(first)})
         yield "data: [DONE]\n\n"
     except RefusedError as refused:
-        yield _event({"error": error_fields(refused)})
+        yield event({"error": error_fields(refused)})
     except _LeftError:
         return
     finally:
         await drawn.aclose()
-
-
-def _chunk(frame: dict[str, Any], delta: dict[str, str], finish: str | None = None) -> str:
-    return _event({**frame, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
-
-
-def _event(value: dict[str, Any]) -> str:
-    return f"data: {json.dumps(value)}\n\n"

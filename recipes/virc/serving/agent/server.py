@@ -12,9 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
@@ -23,7 +22,19 @@ from virc.core.timeouts import Deadline
 from virc.serving.agent import connections, page, wire
 from virc.serving.agent.desk import Desk, Hold, LeftError, Ping, Said, Solving, is_too_long, weight
 from virc.serving.agent.request import Problem, read
-from virc.serving.chat_http import NOBODY, body_of, check_key, error_fields, error_response
+from virc.serving.chat_http import (
+    NOBODY,
+    body_of,
+    check_key,
+    check_model,
+    disconnected,
+    error_fields,
+    error_response,
+    event,
+    frame,
+    model_list,
+    new_app,
+)
 from virc.serving.chat_request import RefusedError
 from virc.solving.one import Attempt
 
@@ -55,16 +66,10 @@ class Served(msgspec.Struct, frozen=True):
 
 def app(served: Served) -> FastAPI:
     """The ASGI app; its `state.desk` is where problems are taken in."""
-    made = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    made = new_app(_health, _models, _chat, _refusal, _check_site, _check_key)
     made.state.served, made.state.desk = served, Desk(served.solving)
     for path, (kind, content) in page.files().items():
         made.add_api_route(path, _file(kind, content), methods=["GET"])
-    made.add_api_route("/health", _health, methods=["GET"])
-    guarded = [Depends(_check_site), Depends(_check_key)]
-    made.add_api_route("/v1/models", _models, methods=["GET"], dependencies=guarded)
-    made.add_api_route("/v1/chat/completions", _chat, methods=["POST"], dependencies=guarded)
-    made.add_exception_handler(RefusedError, _refusal)
-    made.add_exception_handler(HTTPException, _refusal)
     return made
 
 
@@ -81,16 +86,7 @@ async def _health(request: Request) -> Response:
 
 async def _models(request: Request) -> dict[str, Any]:
     served: Served = request.app.state.served
-    model: dict[str, Any] = {
-        "id": served.name,
-        "object": "model",
-        "created": 0,
-        "owned_by": "virc",
-        "virc_agent": True,
-    }
-    if served.context:
-        model["max_model_len"] = served.context
-    return {"object": "list", "data": [model]}
+    return model_list(served.name, served.context, virc_agent=True)
 
 
 async def _check_site(request: Request) -> None:
@@ -152,15 +148,12 @@ async def _chat(request: Request) -> Response:
 async def _answered(request: Request, desk: Desk, hold: Hold) -> Response:
     served: Served = request.app.state.served
     problem, pictures = read(await body_of(request, hold.add), served.inputs, _CHARACTERS)
-    if problem.model != served.name:
-        raise RefusedError(
-            f"there is no model {problem.model[:200]!r}, served is {served.name!r}", "model", "model_not_found", 404
-        )  # fmt: skip
+    check_model(problem.model, served.name)
     deadline = Deadline(served.solving.config.timeout)
-    happening = desk.solve(problem, pictures, hold, deadline, partial(_gone, request))
+    happening = desk.solve(problem, pictures, hold, deadline, partial(disconnected, request))
     while isinstance(first := await anext(happening), Ping) and not problem.streamed:
         pass  # until the first sample begins; a stream begins sooner, lest a proxy takes it for dead
-    framed = wire.frame(served.name)
+    framed = frame(served.name)
     if problem.streamed:
         events = _events(framed, problem, first, happening, hold, served)
         return _Delivery(events, hold, deadline, headers=_UNBUFFERED, media_type="text/event-stream")
@@ -209,11 +202,6 @@ async def _one(content: bytes) -> AsyncGenerator[bytes, None]:
     yield content
 
 
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
 async def _whole(framed: dict[str, Any], happening: AsyncGenerator[Said, None]) -> bytes:
     """The answers as one JSON object."""
     attempts: list[Attempt] = []
@@ -241,20 +229,20 @@ async def _events(
     """The answers as server-sent events; a failure on the way is the last of them, without `[DONE]`."""
     told = wire.Events(framed, problem)
 
-    def event(thing: Said) -> bytes:
+    def encoded(thing: Said) -> bytes:
         return (wire.PING if isinstance(thing, Ping) else told.event(thing)).encode()
 
     try:
         async with aclosing(happening):
-            yield event(first)
+            yield encoded(first)
             async for thing in happening:
-                yield event(thing)
+                yield encoded(thing)
                 hold.release(weight(thing))
         yield told.ended().encode()
     except LeftError:
         return
     except Exception as error:
-        yield wire.event({"error": error_fields(failure(error, served))}).encode()
+        yield event({"error": error_fields(failure(error, served))}).encode()
 
 
 def failure(error: Exception, served: Served) -> RefusedError:

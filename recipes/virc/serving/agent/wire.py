@@ -2,9 +2,6 @@
 
 import base64
 import io
-import json
-import time
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,6 +10,7 @@ from PIL import Image
 
 from virc.reasoning.session import Unit
 from virc.reasoning.trace import Trace
+from virc.serving import chat_http
 from virc.serving.agent.request import Problem
 from virc.solving.one import Attempt, Look, Start
 
@@ -68,11 +66,6 @@ def annotation(look: Looked) -> dict[str, Any]:
     return {"type": "virc_look", "virc_look": msgspec.to_builtins(look)}
 
 
-def frame(model: str) -> dict[str, Any]:
-    """What all parts of one answer have in common."""
-    return {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
-
-
 def thoughts(units: Iterable[Unit]) -> str:
     """The thoughts of a sample."""
     return "\n\n".join(unit.think for unit in units)
@@ -119,8 +112,7 @@ def whole(
 def usage(attempts: Iterable[Attempt]) -> dict[str, int]:
     """Tokens of all turns of all samples."""
     counts = [(attempt.prompt_tokens or 0, attempt.completion_tokens or 0) for attempt in attempts]
-    read, drawn = (sum(count[side] for count in counts) for side in (0, 1))
-    return {"prompt_tokens": read, "completion_tokens": drawn, "total_tokens": read + drawn}
+    return chat_http.usage(*(sum(count[side] for count in counts) for side in (0, 1)))
 
 
 class Events:
@@ -161,15 +153,9 @@ class Events:
 
     def ended(self) -> str:
         """What comes last: the usage where it was asked for, and the end."""
-        counted = event({**self._framed, "choices": [], "usage": usage(self._attempts)})
+        counted = chat_http.event({**self._framed, "choices": [], "usage": usage(self._attempts)})
         return (counted if self._problem.counted else "") + "data: [DONE]\n\n"
 
     def _chunk(self, delta: Mapping[str, Any], ended: Finish | None = None) -> str:
         """A piece of the choice that is being drawn."""
-        part = {"index": len(self._attempts), "delta": delta, "finish_reason": ended}
-        return event({**self._framed, "choices": [part]})
-
-
-def event(value: Mapping[str, Any]) -> str:
-    """A server-sent event."""
-    return f"data: {json.dumps(value)}\n\n"
+        return chat_http.chunk(self._framed, len(self._attempts), delta, ended)
