@@ -91,7 +91,7 @@ def test_no_text_leaves_its_quotation() -> None:
 def test_a_failure_is_no_score_and_is_tried_again(fault: Fault) -> None:
     said: list[str] = []
     with serve(lambda body: ONE, fault=fault, times=2) as server:
-        assert ask(server.url, say=said.append)[0].value == 1.0
+        assert ask(server.url, on_wait=said.append)[0].value == 1.0
         assert len(server.chats()) == 3
     assert said == []  # it was there all the time
 
@@ -133,7 +133,7 @@ def test_down_pauses_everybody_once_and_back_goes_on() -> None:
     url = dead_url()
 
     async def through_an_outage() -> list[Verdict]:
-        judge = Judge(url, say=said.append, patience=60)
+        judge = Judge(url, on_wait=said.append, patience=60)
         questions = [asked(judge, str(number)) for number in range(12)]
         await asyncio.sleep(1.2)
         assert not any(question.done() for question in questions)
@@ -154,7 +154,7 @@ def test_killed_in_the_midst_and_back() -> None:
     url, said = dead_url(), list[str]()
 
     async def through_a_kill() -> list[Verdict]:
-        judge = Judge(url, say=said.append, patience=60)
+        judge = Judge(url, on_wait=said.append, patience=60)
         with serve_at(url, ONE):
             first = await asked(judge, "first")
         questions = [asked(judge, str(number)) for number in range(6)]
@@ -172,7 +172,7 @@ def test_down_too_long_stops_all_questions() -> None:
     said: list[str] = []
     began = time.monotonic()
     with pytest.raises(NetworkError, match=r"the judge gave no answer for 1\.5 s: .* cannot be reached"):
-        ask(dead_url(), *map(str, range(20)), patience=1.5, say=said.append)
+        ask(dead_url(), *map(str, range(20)), patience=1.5, on_wait=said.append)
     assert time.monotonic() - began < 15
     assert len(said) == 1
 
@@ -234,7 +234,7 @@ def test_a_disk_that_refuses_costs_only_the_keeping(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     said: list[str] = []
     with serve(lambda body: ONE) as server:
-        found = ask(server.url, "5", "6", "7", kept=tmp_path / "file", say=said.append, at_once=1)
+        found = ask(server.url, "5", "6", "7", kept=tmp_path / "file", on_wait=said.append, at_once=1)
     assert [verdict.value for verdict in found] == [1.0] * 3
     assert said
     assert all(sentence.startswith("the judge's replies are not kept: ") for sentence in said)

@@ -248,11 +248,11 @@ def test_a_tool_that_the_chat_protocol_does_not_offer_is_not_taken() -> None:
     zoom = tool(call("zoom_image", bbox_2d=[0, 0, 99, 99], image_index=0))
     spoken = own_protocol(tools.schemas(tools.DEFAULT))
     assert sample(zoom, prompt_of(record)).call
-    found = sample(zoom, prompt_of(record, spoken=spoken))
+    found = sample(zoom, prompt_of(record, protocol=spoken))
     assert (found.fault or "").startswith(
         "there is no tool 'zoom_image'; there are: crop_image, display_image"
     )
-    assert sample(tool(crop(0, 0, 99, 99)), prompt_of(record, spoken=spoken)).fault is None
+    assert sample(tool(crop(0, 0, 99, 99)), prompt_of(record, protocol=spoken)).fault is None
 
 
 def test_the_action_log_holds_calls_faults_and_what_was_shown() -> None:

@@ -133,7 +133,7 @@ def test_a_row_that_rules_cannot_score_is_not_zero(drawn: list[Row], tmp_path: P
 def test_images_elsewhere_are_not_opened(drawn: list[Row], tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     file = settings(tmp_path, QUIET, tmp_path / "other")
-    with pytest.raises(DataError, match="it lies outside the dataset's folder"):
+    with pytest.raises(DataError, match="it is outside the dataset's folder"):
         rewarded(drawn[0], drawn[0]["extra_info"]["reference"], file)
 
 

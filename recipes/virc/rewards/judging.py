@@ -46,7 +46,7 @@ _T = TypeVar("_T")
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """A judge's score, and what it said."""
+    """A judge's score, and the end of its reply."""
 
     value: float
     why: str
@@ -115,7 +115,7 @@ class Judge:
         timeout: seconds after which one reply is given up, and drawn again.
         patience: seconds after which a question that finds the judge away, or fails all the time, is given up.
         kept: folder for replies; None keeps none.
-        say: told in one sentence when the judge is away, and when it is back.
+        on_wait: gets one sentence when the judge is away, and when it is back.
 
     Raises:
         ConfigError: the address or the key cannot be used.
@@ -131,11 +131,11 @@ class Judge:
         timeout: float = 120.0,
         patience: float = 600.0,
         kept: Path | None = None,
-        say: Callable[[str], None] = lambda sentence: None,
+        on_wait: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self._place = endpoint, model, api_key, timeout
         self._link = Link(endpoint, api_key, timeout, 0)
-        self._patience, self._kept, self._say = patience, kept, say
+        self._patience, self._kept, self._on_wait = patience, kept, on_wait
         self._slots, self._looking, self._making = asyncio.Semaphore(at_once), asyncio.Lock(), asyncio.Lock()
         self._backend: OpenAIBackend | None = None
         self._left: NetworkError | None = None
@@ -175,10 +175,10 @@ class Judge:
         waited = WAITED.get() or Waited()
         with waited.asking():
             for number in range(TRIES):
-                said = await self._reply(ask, number)
-                value = read(said)
+                reply = await self._reply(ask, number)
+                value = read(reply)
                 if value is not None:
-                    return Verdict(value, f"the judge: {plain(said[-200:], 160)}")
+                    return Verdict(value, f"the judge: {plain(reply[-200:], 160)}")
         self.counts.unread += 1
         waited.unread += 1
         return Verdict(0.0, f"the judge gave no score in {TRIES} tries")
@@ -200,7 +200,7 @@ class Judge:
         end: float | None = None
         pause = 0.5
         while True:
-            async with self._looking:  # while it is away, one looks for it and the others stand here
+            async with self._looking:  # while it is away, one checks and the others wait here
                 if self._left:
                     raise self._left
             try:
@@ -228,7 +228,7 @@ class Judge:
             if await _apart(self._link.answers):
                 return
             began, pause = time.monotonic(), 0.5
-            self._say(
+            self._on_wait(
                 f"{error.message}; questions to the judge wait until it answers, {self._patience:g} s at most"
             )
             while not await _apart(self._link.answers):
@@ -238,7 +238,7 @@ class Judge:
                     raise self._left
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE, max(0.1, began + self._patience - time.monotonic()))
-            self._say(f"the judge answers again, after {time.monotonic() - began:.0f} s")
+            self._on_wait(f"the judge answers again, after {time.monotonic() - began:.0f} s")
 
     def _given_up(self, error: VircError) -> NetworkError:
         sentence = f"the judge gave no answer for {self._patience:g} s: {error.message}"
@@ -249,7 +249,7 @@ class Judge:
         return self._backend.reply(ask, SAMPLING).text
 
     async def _file(self, ask: Ask, number: int) -> Path | None:
-        """Where the reply to a try is kept: a name made of all that it depends on."""
+        """The file of the reply to a try, named by a hash of all that it depends on."""
         async with self._making:
             if self._backend is None:
                 self._backend = await self._insisting(self._opened)
@@ -279,13 +279,13 @@ class Judge:
             finally:
                 Path(new).unlink(missing_ok=True)
         except OSError as error:
-            self._say(f"the judge's replies are not kept: {clause(error)}")
+            self._on_wait(f"the judge's replies are not kept: {clause(error)}")
             self._kept = None
 
 
 @cache
 def questions() -> Mapping[str, str]:
-    """What a judge is told and asked: `system`, and the terms' questions by their names, with {data} for the texts."""
+    """The prompts of a judge: `system`, and the terms' questions by their names, with {data} for the texts."""
     found: Mapping[str, str] = plain_yaml.read(_QUESTIONS)  # type: ignore[assignment]
     return found
 

@@ -22,7 +22,7 @@ _PACKAGE = Path(rewards.__file__).parents[1]
 
 
 def own_files(reward: Reward, beside: Path | None, names: Iterable[str]) -> dict[str, Path]:
-    """The files outside this package that a reward and tools stand in, by the names their copies are found by.
+    """The files outside this package of a reward and tools, by the names of their copies.
 
     Args:
         beside: folder of the system's YAML.

@@ -60,7 +60,7 @@ def means_of(
     asked: Judging,
     key: str | None,
     kept: Path | None,
-    say: Callable[[str], None],
+    on_wait: Callable[[str], None],
     base: Path | None = None,
 ) -> Means:
     """The means that a system's `reward` names; algebra where math-verify is installed.
@@ -69,7 +69,7 @@ def means_of(
         asked: which judge, and how.
         key: of its endpoint.
         kept: folder for its replies.
-        say: told when it is away, and when it is back.
+        on_wait: gets a sentence when it is away, and when it is back.
         base: folder of the weights, whose tokenizer counts tokens where a term asks for that.
 
     Raises:
@@ -83,7 +83,7 @@ def means_of(
         timeout=asked.timeout,
         patience=asked.patience,
         kept=kept,
-        say=say,
+        on_wait=on_wait,
     )
     algebra = Symbolic() if find_spec("math_verify") else None
     return Means(judge or None, algebra, partial(_tokens, base) if base else None)

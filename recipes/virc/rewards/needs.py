@@ -82,7 +82,7 @@ def without_judge(
 
 
 def _lacking(scored: Scored, reply: Sample, total: Total, had: Collection[str]) -> Mapping[str, str]:
-    """What a reply lacks for its reward, whatever the means that there will be say: 1 stands for that."""
+    """What a reply lacks for its reward; terms whose means are only missing here count as 1."""
     lacking = {name: why for name, why in scored.unscored.items() if why not in had}
     judged = dict.fromkeys(scored.unscored.keys() - lacking.keys(), 1.0)
     try:

@@ -1,7 +1,7 @@
-r"""The verdicts of the published reward, quirks included: what `strict: published` stands for.
+r"""The verdicts of the published reward, quirks included: `strict: published`.
 
 Source of all of it: Leon-LihongWang/ViRC, src/train/reward_for_scale_dynamic.py and reward_for_scale_fixed.py, read
-at commit e080c15. The code here is our own; each quirk stands once, in `QUIRKS`.
+at commit e080c15. The code here is our own; each quirk is listed once, in `QUIRKS`.
 """
 
 import json
@@ -18,16 +18,16 @@ from virc.reasoning.messages import FormatError, ToolText, Turn
 from virc.reasoning.resize import smart_resize, too_long
 
 QUIRKS = {
-    "repeat_in_line": "a pattern that stands 8 times in a row is found within one line only",
+    "repeat_in_line": "a pattern that is repeated 8 times in a row is found within one line only",
     "repeat_of_anything": "eight spaces or dashes are such a pattern",
-    "text_around_tags": "what stands before, between and after the two pairs of tags is ignored",
-    "repeated_key": "of a key that stands twice in a call the last counts",
+    "text_around_tags": "text before, between and after the two pairs of tags is ignored",
+    "repeated_key": "of a repeated key in a call the last counts",
     "true_is_one": "true is a whole number, 1, where an index or a coordinate is meant",
     "float_box": "coordinates of a box may be fractions",
     "index_from_end": "a negative image_index counts from the end",
     "factor_between": "a factor of 0.25 to 0.5 or 1.5 to 4 counts that no tool offers",
-    "permille_as_pixels": "a box in thousandths is held against the width and height of the file in pixels",
-    "sizes_of_files": "boxes are held against the size of the file, whatever size it was shown at",
+    "permille_as_pixels": "a box in thousandths is checked against the width and height of the file in pixels",
+    "sizes_of_files": "boxes are checked against the size of the file, whatever size it was shown at",
     "last_box_counts": r"of several \boxed{} the last counts, and of nested ones the innermost",
     "range_for_reasoning": "of a range a-b the reasoning score is a; outside 0 to 1 it is 0, and not asked again",
     "range_for_focus": "a range is no focus score: the judge is asked again",
@@ -108,7 +108,7 @@ def apply(call: Call, image: Image.Image) -> Shown:
 
 
 def boxed(text: str) -> str | None:
-    r"""What stands in the last `\boxed{}`, without the space around it; None where there is none, or it has no end."""
+    r"""The content of the last `\boxed{}`, stripped; None where there is none, or it has no end."""
     start = text.rfind(_BOXED) + len(_BOXED)
     if start < len(_BOXED):
         return None
@@ -121,7 +121,7 @@ def boxed(text: str) -> str | None:
 
 
 def read_verdict(text: str) -> float | None:
-    """1.0 or 0.0, as a judge of an answer said; None where it said neither."""
+    """1.0 or 0.0, the verdict of a judge of an answer; None where it gave neither."""
     return {"1": 1.0, "0": 0.0}.get(boxed(text) or "")
 
 
@@ -132,19 +132,19 @@ def read_focus(text: str) -> float | None:
 
 def read_reasoning(text: str) -> float | None:
     """As `read_focus`; of a range, its lower end, or 0 where that is no score."""
-    said = boxed(text)
-    if said is None or "-" not in said:
-        return _score(said)
+    grade = boxed(text)
+    if grade is None or "-" not in grade:
+        return _score(grade)
     try:
-        lower = float(said.split("-")[0])
+        lower = float(grade.split("-")[0])
     except ValueError:
         return None
     return lower if 0 <= lower <= 1 else 0.0
 
 
-def _score(said: str | None) -> float | None:
+def _score(grade: str | None) -> float | None:
     try:
-        value = float(said or "")
+        value = float(grade or "")
     except ValueError:
         return None
     return value if 0 <= value <= 1 else None

@@ -108,7 +108,7 @@ class Scored(msgspec.Struct, frozen=True):
     Args:
         total: None where a term that it needs could not be had.
         terms: their values; None where one does not apply, or could not be had.
-        why: what terms say of their values, by their names.
+        why: the reasons of terms for their values, by their names.
         unscored: terms that could not be had, and why.
     """
 
@@ -156,7 +156,7 @@ def find(name: str, beside: Path | None = None) -> Total:
     """A total by its name, with its terms; `of` is for what a system says.
 
     Args:
-        name: as it stands in the system's YAML; a path is absolute there.
+        name: as in the system's YAML; a path is absolute there.
         beside: the folder of that file.
 
     Raises:
@@ -270,7 +270,7 @@ async def _values(
         except Exception as error:
             raise _broken(term.file, error) from error
 
-    # a task for each costs more than the terms themselves, where nobody is waited for
+    # a task for each costs more than the terms themselves, where none waits for a judge
     found = await asyncio.gather(*map(value, terms)) if means.judge else [await value(term) for term in terms]
     return {term.name: each for term, each in zip(terms, found, strict=True)}
 

@@ -1,4 +1,4 @@
-"""The reward of a whole rollout: its units as a total scores them, and what is made of those.
+"""The reward of a whole rollout: the rewards of its units, combined.
 
 A total file may define
 
@@ -9,7 +9,7 @@ A total file may define
     group(rewards, ts) -> list[float]   the rewards of all rollouts of one prompt as they are compared, in the place
                                     of `rewards`; `ts` are the last units' of each
 
-Where it defines no `whole`, the one here stands for it; where it defines no `group`, rewards stay as they are.
+Where it defines no `whole`, the one here is used; where it defines no `group`, rewards stay as they are.
 """
 
 import asyncio
@@ -186,15 +186,15 @@ def _prompt(record: Record, session: Session, files: Sequence[Size]) -> Prompt:
     trace = session.trace()
     messages = tuple(Message(each.role, MARK * len(each.images) + each.text) for each in trace.messages)
     known = msgspec.structs.replace(record, messages=messages, images=())
-    spoken = session.protocol
+    protocol = session.protocol
     return Prompt(
         known,
-        spoken.coordinates,
+        protocol.coordinates,
         shown=tuple(session.images),
-        offered=spoken.tools,
-        grammar=spoken.grammar,
+        offered=protocol.tools,
+        grammar=protocol.grammar,
         files=files,
-        box=spoken.box,
+        box=protocol.box,
     )
 
 

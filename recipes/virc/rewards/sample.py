@@ -121,7 +121,7 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def reference_tool(self) -> str | None:
-        """The name of the tool that the reference calls; None where it answers, or nobody knows."""
+        """The name of the tool that the reference calls; None where it answers, or that is not known."""
         named = self.record.extra.get("tool_info_gt")
         return str(named["name"]) if isinstance(named, dict) and named.get("name") else None
 
@@ -153,7 +153,7 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def view(self) -> View:
-        """What tool calls are held against: the sizes as shown; the published program takes those of the files."""
+        """What tool calls are checked against: the sizes as shown; the published program takes those of the files."""
         files = [image.size for image in self.images]
         if self.strict == "published" or self.shown:
             return View(files, self.coordinates, self.box, self.files)
@@ -179,7 +179,7 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def made_by(self) -> Sequence[Call | None]:
-        """For each image of the history the call that made it; None for inputs, and for what nobody can read."""
+        """For each image of the history the call that made it; None for inputs, and for what cannot be read."""
         made: list[Call | None] = [None] * len(self.view.sizes)
         for action, images in self._log:
             for image in images:
@@ -226,12 +226,12 @@ def prompt_of(
     record: Record,
     coordinates: Coordinates = "pixel",
     strict: Strict = "own",
-    spoken: Protocol | None = None,
+    protocol: Protocol | None = None,
 ) -> Prompt:
     """The prompt of a row of single units; the reply that its record ends with, where it does, is the reference.
 
     Args:
-        spoken: the chat protocol, which says how replies and boxes are written, and which tools may be called; None:
+        protocol: the chat protocol, which says how replies and boxes are written, and which tools may be called; None:
             as in our own, and all of them.
     """
     reference = None
@@ -239,9 +239,9 @@ def prompt_of(
         reference = record.messages[-1].content
         record = msgspec.structs.replace(record, messages=record.messages[:-1])
     known = Prompt(record, coordinates, strict, reference)
-    if spoken is None:
+    if protocol is None:
         return known
-    return msgspec.structs.replace(known, offered=spoken.tools, grammar=spoken.grammar, box=spoken.box)
+    return msgspec.structs.replace(known, offered=protocol.tools, grammar=protocol.grammar, box=protocol.box)
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -254,7 +254,7 @@ class Sample(msgspec.Struct, frozen=True):
         call: its tool call, with the box in pixels of the image it is of, as that was shown.
         fault: why the reply is not taken; None where it is.
         group: the other replies to the same prompt, where they are known.
-        why: what terms say about their values, each under its name.
+        why: the reasons of terms for their values, each under its name.
         asked: what terms find that others need too, each under its name, so that a judge is asked once.
     """
 

@@ -1,4 +1,4 @@
-"""Files to begin a reward or a tool of one's own with: the code, and its test."""
+"""Templates of a custom reward or tool: the code, and its test."""
 
 import os
 from pathlib import Path

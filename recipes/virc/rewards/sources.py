@@ -22,7 +22,7 @@ REWARD = "reward.json"
 
 
 class Speaker(msgspec.Struct, frozen=True):
-    """How rows of one system are spoken to, and what replies to them are rewarded for.
+    """The chat protocol and the reward of the rows of one system.
 
     Args:
         protocol: its chat protocol.
@@ -63,19 +63,19 @@ def speakers(config: Config) -> dict[str, Speaker]:
 
 
 def folders(run: Path) -> Mapping[str, Path]:
-    """The settings of rewards that lie in a run's folder, by the names of their systems."""
+    """The settings of rewards in a run's folder, by the names of their systems."""
     place = run / FOLDER
     names = sorted(each.name for each in place.iterdir()) if place.is_dir() else ()
     return {name: settings_of(run, name) for name in names}
 
 
 def settings_of(run: Path, name: str) -> Path:
-    """Where the settings of a system's reward lie in a run's folder; its chat protocol lies beside them."""
+    """The settings of a system's reward in a run's folder; its chat protocol is beside them."""
     return run / FOLDER / name / REWARD
 
 
 def chat_protocol_of(run: Path, name: str) -> Path:
-    """Where the chat protocol of a system lies in a run's folder."""
+    """The chat protocol of a system in a run's folder."""
     return run / FOLDER / name / FILE_NAME
 
 

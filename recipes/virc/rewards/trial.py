@@ -121,7 +121,7 @@ def try_reward(
     _check_named(system)
     named = systems.get(system)
     reward, total = reward_of(named)
-    spoken = chat_protocol.of_system(named).protocol if named.worded else None
+    protocol = chat_protocol.of_system(named).protocol if named.worded else None
     reward = _with_judge(reward, judge_endpoint, judge_model)
     on_facts(facts_of(system, reward, total))
     if text := left_out_note(data):
@@ -131,9 +131,9 @@ def try_reward(
     means = means_of(reward.judge, os.environ.get(JUDGE_KEY), cache, report.warn)
     try:
         if source.format in WHOLE and reply is None:
-            found = [*tried_whole(solutions(source, reward, rows, spoken), total, means)]
+            found = [*tried_whole(solutions(source, reward, rows, protocol), total, means)]
         else:
-            found = [*tried(prompts(source, reward, rows, spoken), reply, total, means)]
+            found = [*tried(prompts(source, reward, rows, protocol), reply, total, means)]
     finally:
         means.close()
     return Trial(system, reward, total, compared(found, total))
@@ -186,14 +186,14 @@ def reward_of(system: System) -> tuple[Reward, Total]:
 
 
 def prompts(
-    source: Source, reward: Reward, most: int, spoken: Protocol | None = None
+    source: Source, reward: Reward, most: int, protocol: Protocol | None = None
 ) -> Iterator[tuple[int, Prompt]]:
     """The first rows as prompts, each with its number; their references as far as they are known.
 
-    A published row holds none: there it stands in the row after it, where that continues the same solution.
+    A published row holds none: there it is in the row after it, where that continues the same solution.
 
     Args:
-        spoken: the chat protocol of the rows, where it is known; else that beside them counts.
+        protocol: the chat protocol of the rows, where it is known; else that beside them counts.
 
     Raises:
         DataError: they are no rows of single units, or one of them cannot be read.
@@ -205,7 +205,7 @@ def prompts(
             f"rows of the format {_FORMAT} have single units, those of {' and '.join(WHOLE)} whole solutions",
         )
     format = get(source.format)
-    rules = rules_for(source, format.read(source), "auto", spoken)[0]
+    rules = rules_for(source, format.read(source), "auto", protocol)[0]
     rows = cast(Iterator[Row], format.read(source))
     for row, following in islice(pairwise(chain(rows, [None])), most):
         assert row
@@ -216,18 +216,18 @@ def prompts(
 
 
 def solutions(
-    source: Source, reward: Reward, most: int, spoken: Protocol | None = None
+    source: Source, reward: Reward, most: int, protocol: Protocol | None = None
 ) -> Iterator[tuple[int, list[Prompt]]]:
     """The first whole solutions as the prompts of their units, each with its number; their references are the replies.
 
     Args:
-        spoken: as in `prompts`.
+        protocol: as in `prompts`.
 
     Raises:
         DataError: one of them cannot be read, or its question is not known.
     """
     format = get(source.format)
-    rules = rules_for(source, format.read(source), "auto", spoken)[0]
+    rules = rules_for(source, format.read(source), "auto", protocol)[0]
     records = (row.record for row in format.read(source) if row.record)
     change = change_for(source.file, records, ("solutions", "prompts"), Target())
     for row in islice(format.read(source), most):

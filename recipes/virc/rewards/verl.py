@@ -38,7 +38,7 @@ LAST = "last"
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a run's workers are told of its reward; a JSON file that every node sees.
+    """The settings of a run's reward for its workers; a JSON file that every node sees.
 
     Args:
         reward: as in the system's YAML, paths absolute.
@@ -143,8 +143,8 @@ async def compute_score(
     )
 
 
-def compared(file: str, said: Sequence[Mapping[str, Any]]) -> list[float]:
-    """The rewards of all rollouts of one prompt as they are compared, of what `compute_score` said of each.
+def compared(file: str, scored: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The rewards of all rollouts of one prompt as they are compared, by the results of `compute_score`.
 
     Args:
         file: of the settings.
@@ -152,10 +152,10 @@ def compared(file: str, said: Sequence[Mapping[str, Any]]) -> list[float]:
     Raises:
         ConfigError: the total's `group` fails.
     """
-    lasts = [msgspec.json.decode(each[LAST], type=tuple[str, rollouts.Known]) for each in said]
+    lasts = [msgspec.json.decode(each[LAST], type=tuple[str, rollouts.Known]) for each in scored]
     total = total_for(file, lasts[0][0])
     return rollouts.grouped(
-        total, [each["score"] for each in said], [rollouts.Last(each) for _, each in lasts]
+        total, [each["score"] for each in scored], [rollouts.Last(each) for _, each in lasts]
     )
 
 

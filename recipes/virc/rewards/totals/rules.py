@@ -1,4 +1,4 @@
-"""The reward of ViRC as far as rules can give it, without a judge: thoughts and boxes are held against a reference.
+"""The reward of ViRC as far as rules can give it, without a judge: thoughts and boxes are compared with a reference.
 
 Its own reward, not a published one: rows must have boxes (see `overlap`), and thoughts count where they have a
 reference reply. From -1 to 1.

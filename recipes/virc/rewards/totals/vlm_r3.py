@@ -2,8 +2,8 @@ r"""The reward of VLM-R3: the answer, the format, a look where the answer is rig
 
     right + 0.5 * format + 0.5 * looked, where right is 1, + min(0.1, 0.01 * characters of the shortest piece of text)
 
-All of it is of the whole completion: the format is an answer at its end, and pieces are what stands between the looks;
-behind a look that ends it stands an empty one.
+All of it is of the whole completion: the format is an answer at its end, and pieces are the texts between the looks;
+after a look that ends it, the last piece is empty.
 From 0 to 2.1. Source: justgogorunrun/VLM-R3, src/r1-v/src/open_r1/rgrpo.py and trainer/vllm_rgrpo_trainer.py. Where
 what is published disagrees:
 
