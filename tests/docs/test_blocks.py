@@ -1,5 +1,7 @@
 """What the pages say exists: commands, options, links, rooms; and every code block is tested or says why not."""
 
+import ast
+import inspect
 import re
 import tomllib
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 import reference_page
 from code_blocks import PAGES, ROOT, Block, blocks, commands, inline
 
+import virc
 from virc.stages import rl, sft
 
 MARKS = {"file", "output", "own server", "dry run", "run by", "install", "test", "not run", "checked-data"}
@@ -83,11 +86,23 @@ def test_commands_and_options_in_a_text_exist(page: str) -> None:
                 assert word in EVERY, f"{page}:{line}: no command has {word}"
 
 
+@pytest.mark.parametrize(
+    "block", [each for each in ALL if each.language == "python"], ids=lambda block: block.place
+)
+def test_calls_of_the_api_have_arguments_that_exist(block: Block) -> None:
+    for call in (node for node in ast.walk(ast.parse(block.text)) if isinstance(node, ast.Call)):
+        if ast.unparse(call.func).startswith("virc."):
+            function = getattr(virc, ast.unparse(call.func).removeprefix("virc."))
+            inspect.signature(function).bind(
+                *call.args, **{each.arg: each.value for each in call.keywords if each.arg}
+            )
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_settings_in_a_page_exist(page: str) -> None:
     settings = {*sft.Config.__struct_fields__, *rl.Config.__struct_fields__}
-    text = (ROOT / page).read_text(encoding="utf-8")
-    named = re.findall(r"--set '?([a-z_]+)[.\w]*=", text) + re.findall(r"`([a-z_]+)[.\w]*=[^`]*`", text)
+    lines = [line for line in (ROOT / page).read_text(encoding="utf-8").splitlines() if "--set " in line]
+    named = re.findall(r"(?:--set '?|`)([a-z_]+)[.\w]*=", "\n".join(lines))
     assert set(named) - settings == set()
 
 
