@@ -39,6 +39,7 @@ class Tried(msgspec.Struct, frozen=True):
 
     Args:
         row: its number, from 1.
+        reply: its text; of a whole solution, all of them.
         turn: what it does (None: it is not taken); of a whole solution, how it ends.
         scored: its reward; of a whole solution, terms are means over units.
         prompt: the first row with the same prompt.
@@ -47,6 +48,7 @@ class Tried(msgspec.Struct, frozen=True):
     """
 
     row: int
+    reply: str
     turn: str | None
     scored: Scored
     prompt: int
@@ -257,7 +259,10 @@ def tried_whole(rows: Iterable[tuple[int, Sequence[Prompt]]], total: Total, mean
             units = ", ".join("?" if unit.total is None else f"{unit.total:.4g}" for unit in found.units)
             why = {"units": units} | (dict(found.units[-1].why) if ended == "format" else {})
             same = first.setdefault(_asked(prompts[0]), number)
-            yield Tried(number, ended, Scored(found.total, found.terms, why, unscored), same, found.last)
+            replies = "\n".join(each.text for each in samples)
+            yield Tried(
+                number, replies, ended, Scored(found.total, found.terms, why, unscored), same, found.last
+            )
 
 
 def tried(
@@ -277,7 +282,7 @@ def tried(
             read = sample(text, prompt)
             scored = await rewards.score(read, total, means)
             last = rollouts.last_of([read], scored, rollouts.ends(read))
-            return Tried(number, read.kind, scored, first.setdefault(_asked(prompt), number), last)
+            return Tried(number, text, read.kind, scored, first.setdefault(_asked(prompt), number), last)
         except DataError as error:
             raise DataError(f"row {number}: {error.message}", error.hint) from error
 

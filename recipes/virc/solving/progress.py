@@ -32,6 +32,8 @@ class Progress:
             self._report.warn(f"{row}{error.message}")
         if done.untraced:
             self._report.warn(f"row {done.row.id!r}: {done.untraced.message}")
+        if "answer" in done.fields:
+            self._report.log(f"row {done.row.id!r}: {done.fields['answer']}")
         if time.monotonic() - self._reported > _SECONDS:
             self._reported = time.monotonic()
             self._report.note(str(self))

@@ -88,7 +88,7 @@ def command(
     traces: Annotated[TracesName, typer.Option(help="Keep the traces of these answers.")] = TracesName.wrong,
     crop_ablation: Annotated[
         CropAblationName,
-        typer.Option("--crop-ablation", help="Cut crops from nothing or from the row's counterfactual."),
+        typer.Option("--crop-ablation", help="Cut crops from blank paper or from the counterfactual."),
     ] = CropAblationName.none,
     against: Annotated[AgainstName | None, typer.Option(help="Compare with the published figures.")] = None,
     samples: Annotated[
@@ -116,7 +116,7 @@ def command(
     ] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print each answer, too.")] = False,
 ) -> None:
     """Ask models a benchmark, and score and compare them.
 

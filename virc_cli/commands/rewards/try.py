@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from virc_cli.console import events, output
-from virc_cli.console.options import Json, Quiet, SystemArgument, Verbose
+from virc_cli.console.options import Json, Quiet, SystemArgument
 
 if TYPE_CHECKING:
     from virc.rewards.trial import Trial
@@ -35,7 +35,7 @@ def command(
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
-    verbose: Verbose = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print the replies, too.")] = False,
 ) -> None:
     """Score replies as RL would, term by term.
 
@@ -60,6 +60,8 @@ def command(
             Reporter(on_event),
             lambda known: output.know(**known),
         )
+        for each in trial.tried if verbose else ():
+            output.note(f"row {each.row}: {each.reply}", dim=True)
     fields = trial.fields
     if as_json:
         output.emit({"schema": "virc.rewards.try/1", **fields, "error": None})

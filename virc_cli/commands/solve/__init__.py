@@ -77,7 +77,7 @@ def command(
     concurrency: options.Concurrency = None,
     quiet: options.Quiet = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print tokens and rejected replies, too.")
+        bool, typer.Option("--verbose", "-v", help="Print tokens, rejected replies and batch answers, too.")
     ] = False,
 ) -> None:
     """Answer a question about a picture.
