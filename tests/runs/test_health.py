@@ -6,14 +6,15 @@ from typing import Any
 import msgspec
 import pytest
 from made import add, make
+from reported import show_event
 
+from virc.core.events import Reporter
 from virc.runs import run as runs
 from virc.runs.metrics import Metric, metrics
 from virc.runs.run import Run
 from virc.stages import rl
 from virc.training import health
-from virc.training.health import Note
-from virc_cli.training.watching import Watch
+from virc.training.health import Note, Watch
 
 
 def step(number: int, **fields: Any) -> Metric:
@@ -36,7 +37,9 @@ def run(workspace: Path) -> Run:
 def watch(run: Run, *stop_on: str) -> Watch:
     info = runs.info(run)
     settings = {**info.settings, "stop_on": list(stop_on)}
-    return Watch(run, msgspec.structs.replace(info, settings=settings), list(metrics(run)))
+    return Watch(
+        run, msgspec.structs.replace(info, settings=settings), list(metrics(run)), Reporter(show_event)
+    )
 
 
 def test_a_healthy_run_has_no_sign() -> None:
@@ -85,15 +88,15 @@ def test_a_sign_is_said_and_noted_when_it_begins_and_when_it_ends(
     seen.take([step(1), step(2, correlation=0.5), step(3, correlation=0.4), step(4), step(5)])
     said = capsys.readouterr().err.splitlines()
     assert [line for line in said if "correlate" in line] == [
-        "warning: correlation: the sampler's probabilities correlate with the trainer's at 0.5000: it samples from "
+        "warning: correlation: the rollout engine's probabilities correlate with the trainer's at 0.5000: it uses "
         "other weights"
     ]
-    assert "correlation: no longer amiss at step 4" in said
+    assert "note: correlation: normal again at step 4" in said
     assert [(note.step, note.sign, note.begins) for note in health.notes(run)] == [
         (2, "correlation", True),
         (4, "correlation", False),
     ]
-    assert (health.amiss(run), seen.reason) == ({}, None)
+    assert (health.active(run), seen.reason) == ({}, None)
 
 
 def test_a_sign_of_stop_on_is_the_reason_to_end_and_others_are_not(run: Run) -> None:

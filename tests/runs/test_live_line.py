@@ -10,7 +10,7 @@ import termios
 
 import pytest
 
-from virc_cli.training import follow
+from virc_cli.commands.train.live import sparkline
 
 _SHOW = """
 import sys, time
@@ -58,5 +58,5 @@ def test_what_is_told_meanwhile_leaves_nothing_of_the_line() -> None:
 
 def test_the_newest_losses_are_drawn_where_there_is_room_for_few() -> None:
     falling = [float(each) for each in range(100, 0, -1)]
-    assert [len(follow._picture(falling, room)) for room in (-3, 0, 1, 5, 40)] == [0, 0, 0, 5, 40]
-    assert follow._picture([*falling, 500.0], 5)[-1] == "█"
+    assert [len(sparkline(falling, room)) for room in (-3, 0, 1, 5, 40)] == [0, 0, 0, 5, 40]
+    assert sparkline([*falling, 500.0], 5)[-1] == "█"

@@ -11,9 +11,10 @@ import pytest
 from made import make
 
 from virc.core import processes
+from virc.core.events import Reporter
 from virc.core.plan import Step
+from virc.runs import leftovers
 from virc.runs.run import Run
-from virc_cli.training import remains
 
 SLEEPS = "import time; time.sleep(600)"
 LEAVES = f"""
@@ -33,7 +34,7 @@ def run(workspace: Path) -> Run:
 @pytest.fixture
 def stranger() -> Iterator["subprocess.Popen[bytes]"]:
     """A process of another run."""
-    env = {**os.environ, remains.MARK: "/somewhere/runs/a"}
+    env = {**os.environ, leftovers.MARK: "/somewhere/runs/a"}
     with subprocess.Popen([sys.executable, "-c", SLEEPS], env=env) as child:
         yield child
         child.kill()
@@ -41,7 +42,7 @@ def stranger() -> Iterator["subprocess.Popen[bytes]"]:
 
 def wait_for(run: Run, count: int) -> None:
     end = time.monotonic() + 20
-    while len(remains.processes(run)) != count:
+    while len(leftovers.processes(run)) != count:
         assert time.monotonic() < end
         time.sleep(0.05)
 
@@ -49,25 +50,25 @@ def wait_for(run: Run, count: int) -> None:
 def test_what_an_engine_started_and_left_is_ended_with_it(
     run: Run, stranger: "subprocess.Popen[bytes]"
 ) -> None:
-    step = Step((sys.executable, "-c", LEAVES), "leave a process", remains.mark(run))
-    with remains.none_after(run), processes.started(step, run.log(1)) as process:
+    step = Step((sys.executable, "-c", LEAVES), "leave a process", leftovers.mark(run))
+    with leftovers.none_after(run, Reporter()), processes.started(step, run.log(1)) as process:
         assert process.wait(20) == 0
         wait_for(run, 1)
-    assert remains.processes(run) == []
+    assert leftovers.processes(run) == []
     assert stranger.poll() is None
 
 
 def test_what_a_kill_left_is_cleared_up_before_the_next_attempt(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remains, "_TEMPORARY", run.folder)
-    env = {**os.environ, **remains.mark(run)}
+    monkeypatch.setattr(leftovers, "_TEMPORARY", run.folder)
+    env = {**os.environ, **leftovers.mark(run)}
     subprocess.run([sys.executable, "-c", LEAVES], env=env, stdout=subprocess.DEVNULL, check=True)
     wait_for(run, 1)
-    own = run.folder / f"virc-ray-{remains._short(run)}-x1"
+    own = run.folder / f"virc-ray-{leftovers._short(run)}-x1"
     other = run.folder / "virc-ray-00000000-x1"
     for folder in (own / "session", other):
         folder.mkdir(parents=True)
-    remains.clear(run)
-    assert remains.processes(run) == []
+    leftovers.clear(run, Reporter())
+    assert leftovers.processes(run) == []
     assert (own.exists(), other.exists()) == (False, True)

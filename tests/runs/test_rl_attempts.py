@@ -13,21 +13,22 @@ from typing import Any
 import msgspec
 import pytest
 from made import make
+from reported import show_event
 
 from virc.core.errors import EngineError
+from virc.core.events import Reporter
 from virc.core.plan import Plan, Step
 from virc.engines.verl import plan as verl
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
+from virc.runs import leftovers
 from virc.runs import run as runs
 from virc.runs.metrics import metrics
 from virc.runs.run import Run
 from virc.stages import rl
 from virc.stages.context import Place
-from virc.training import health
-from virc_cli.training import remains
-from virc_cli.training.attempt import attempt
-from virc_cli.training.train import Options, train
+from virc.training import health, train
+from virc.training.attempt import attempt
 
 pytestmark = pytest.mark.integration
 
@@ -76,7 +77,7 @@ def logged(run: Run) -> list[tuple[int, int]]:
 
 def test_a_run_ends_with_its_last_step(begin: Begin) -> None:
     run = begin()
-    ended = attempt(run)
+    ended = attempt(run, Reporter())
     assert (ended.finished, ended.step, ended.lost) == (True, 6, 0)
     state = runs.state(run)
     assert (state.progress, state.step, state.total, state.reward, state.loss) == (
@@ -97,17 +98,17 @@ def test_asked_to_end_it_says_what_is_saved_and_lost_and_goes_on_from_there(
 ) -> None:
     run = begin(last=16, steps=16)
     with signals_at(run, 3, signal.SIGINT), pytest.raises(KeyboardInterrupt):
-        train(None, run.name, Options(resume=True))
+        train(name=run.name, resume=True, on_progress=show_event)
     *_, last = metrics(run)
     step = int((run.checkpoints / "latest_checkpointed_iteration.txt").read_text())
     lost = f", {last.step - step} step" if last.step > step else "; "
     said = capsys.readouterr().err
     assert "stopping; verl saves nothing when it is asked to end" in said
     assert f"stopped, saved at step {step}{lost}" in said
-    assert "virc train --resume --name a goes on" in said
+    assert "virc train --resume --name a resumes it" in said
     assert runs.state(run).progress == "stopped"
-    assert remains.processes(run) == []
-    ended = attempt(run)
+    assert leftovers.processes(run) == []
+    ended = attempt(run, Reporter())
     assert (ended.finished, ended.step) == (True, 16)
     assert logged(run) == [(each, 1 if each <= step else 2) for each in range(1, 17)]
 
@@ -115,10 +116,10 @@ def test_asked_to_end_it_says_what_is_saved_and_lost_and_goes_on_from_there(
 def test_a_checkpoint_that_was_cut_short_is_not_gone_on_from(begin: Begin) -> None:
     run = begin(last=4)
     with pytest.raises(EngineError, match="verl failed: it ended before its last step"):
-        attempt(run)
+        attempt(run, Reporter())
     (run.checkpoints / "global_step_4" / "actor" / "model_world_size_2_rank_0.pt").write_bytes(b"PK\3\4 half")
     with pytest.raises(EngineError):
-        attempt(run)
+        attempt(run, Reporter())
     assert logged(run) == [(1, 1), (2, 1), (3, 2), (4, 2)]
 
 
@@ -127,23 +128,23 @@ def test_a_sign_of_stop_on_ends_the_run_and_says_why(
 ) -> None:
     run = begin(correlation=0.5, last=60, steps=60, stop_on=["correlation"])
     with pytest.raises(
-        EngineError, match=r"stopped: the sampler's probabilities .*; saved at step \d+"
+        EngineError, match=r"stopped: the rollout engine's probabilities .*; saved at step \d+"
     ) as caught:
-        train(None, run.name, Options(resume=True))
-    assert caught.value.hint == "virc train --resume --name a goes on"
+        train(name=run.name, resume=True, on_progress=show_event)
+    assert caught.value.hint == "virc train --resume --name a resumes it"
     state = runs.state(run)
     assert state.progress == "stopped"
     assert state.step < 60
     assert "correlate" in (state.error or "")
     assert [(note.step, note.sign) for note in health.notes(run)] == [(4, "correlation")]
     assert "warning: correlation: " in capsys.readouterr().err
-    assert remains.processes(run) == []
+    assert leftovers.processes(run) == []
 
 
 def test_a_sign_that_is_none_of_stop_on_ends_nothing(begin: Begin) -> None:
     run = begin(correlation=0.5, stop_on=["length"])
-    assert attempt(run).finished
-    assert list(health.amiss(run)) == ["correlation"]
+    assert attempt(run, Reporter()).finished
+    assert list(health.active(run)) == ["correlation"]
 
 
 def test_metrics_that_a_killed_virc_did_not_take_in_are_taken_over(begin: Begin) -> None:
@@ -155,6 +156,6 @@ def test_metrics_that_a_killed_virc_did_not_take_in_are_taken_over(begin: Begin)
     )
     runs.write_state(run, progress="running", attempt=1, pid=1, started=1, host=runs.this_process()["host"])
     began = time.monotonic()
-    assert attempt(run).finished
+    assert attempt(run, Reporter()).finished
     assert logged(run) == [(step, 2) for step in range(1, 7)]  # none was saved, so that all are done again
     assert time.monotonic() - began < 30

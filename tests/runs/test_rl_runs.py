@@ -13,13 +13,12 @@ from test_health import step
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.runs import curves as courses
 from virc.runs import run as runs
-from virc.runs.checkpoints import checkpoints
+from virc.runs.checkpoints import Keeper, checkpoints, remove_partial
 from virc.runs.run import Run
 from virc.stages import rl
 from virc.training import health
 from virc.training import inputs as training
 from virc.training.health import Note
-from virc_cli.training.tending import Tender, forget_halves
 
 
 def made(workspace: Path, **settings: object) -> Run:
@@ -57,7 +56,7 @@ def test_a_checkpoint_is_whole_once_verl_has_noted_it(workspace: Path) -> None:
     save(run, 10)
     cut = save(run, 20, ended=False)
     assert saved(run) == [(10, True)]
-    forget_halves(run)
+    remove_partial(run)
     assert not cut.exists()
 
 
@@ -67,7 +66,7 @@ def test_a_checkpoint_is_whole_once_verl_has_noted_it(workspace: Path) -> None:
 def test_a_step_is_validated_where_a_run_goes_on_if_that_was_due_and_never_done(
     workspace: Path, saved_at: int, tried: int | None, untried: bool
 ) -> None:
-    run = made(workspace, validate=10)
+    run = made(workspace, test_freq=10)
     info = msgspec.structs.replace(runs.info(run), base=str(EMBEDDED_FOLDER))
     add(run, *(step(at, validation=0.5 if at == tried else None) for at in (10, 20, 25)))
     assert training.place_of(info, run, 1).untried
@@ -83,7 +82,7 @@ def test_checkpoints_outlive_a_note_that_a_kill_left_empty(workspace: Path, note
     (save(run, 30, ended=False) / "data.pt").unlink()
     tracker = run.checkpoints / "latest_checkpointed_iteration.txt"
     tracker.unlink() if noted is None else tracker.write_text(noted)
-    forget_halves(run)
+    remove_partial(run)
     assert saved(run) == [(10, True), (20, True)]
 
 
@@ -109,7 +108,7 @@ def test_resume_state_stays_with_the_newest_two_and_weights_with_all(workspace: 
     run = made(workspace)
     for number in (10, 20, 30):
         save(run, number)
-    Tender(run).tend({})
+    Keeper(run).update({})
     assert saved(run) == [(10, False), (20, True), (30, True)]
     assert {each.folder / "virc_protocol.json" for each in checkpoints(run)} == set(
         run.checkpoints.glob("*/virc_protocol.json")
@@ -117,16 +116,16 @@ def test_resume_state_stays_with_the_newest_two_and_weights_with_all(workspace: 
 
 
 def test_keep_forgets_older_ones_but_for_the_best(workspace: Path) -> None:
-    run = made(workspace, keep=1)
-    tender = Tender(run)
+    run = made(workspace, save_total_limit=1)
+    keeper = Keeper(run)
     tried = {}
     for number, reward in ((10, 0.4), (20, 0.6), (30, 0.5), (40, 0.6)):
         save(run, number)
         tried[number] = reward
-        tender.tend(tried)
+        keeper.update(tried)
     assert saved(run) == [(20, False), (40, True)]
     assert (runs.state(run).best, runs.state(run).best_validation) == (20, 0.6)
-    tender.tend({**tried, 15: 0.9})  # nothing was saved then
+    keeper.update({**tried, 15: 0.9})  # nothing was saved then
     assert runs.state(run).best == 20
 
 

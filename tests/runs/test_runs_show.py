@@ -56,7 +56,7 @@ def test_settings_that_are_no_defaults_come_with_their_origin(workspace: Path) -
 def test_a_failed_run_says_why_and_where_its_log_is(workspace: Path) -> None:
     run = failed(workspace)
     out = virc("runs", "show", "a").out
-    assert "a ended at step 60/100: the disk is full" in out
+    assert "a failed at step 60/100: the disk is full" in out
     (first,) = lines(out, "1")
     (second,) = lines(out, "2")
     assert first[2:] == ["ended", "by", "SIGKILL", str(run.log(1))]

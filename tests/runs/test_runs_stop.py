@@ -66,7 +66,7 @@ def test_a_run_that_fails_while_it_ends_is_an_error(workspace: Path) -> None:
 
 @pytest.mark.parametrize("now", [[], ["--now"]])
 @pytest.mark.parametrize(
-    ("progress", "says"), [("new", "not begun"), ("finished", "finished"), ("failed", "full")]
+    ("progress", "says"), [("new", "not started"), ("finished", "finished"), ("failed", "full")]
 )
 def test_what_is_not_running_is_not_stopped(
     progress: str, says: str, now: list[str], workspace: Path
@@ -136,7 +136,7 @@ def test_a_run_on_another_machine_is_stopped_there(workspace: Path) -> None:
     elsewhere(workspace)
     done = virc("runs", "stop", "a")
     assert done.code == 3
-    assert done.err == "error: a runs on elsewhere\nhint: there: virc runs stop a\n"
+    assert done.err == "error: a runs on elsewhere\nhint: on that machine: virc runs stop a\n"
 
 
 def test_without_scancel_the_command_for_the_job_is_named(
@@ -200,6 +200,6 @@ def test_ctrl_c_ends_the_waiting_only(workspace: Path, stubborn: "subprocess.Pop
         assert child.stderr is not None
         assert child.stderr.readline().startswith("asked a to save")
         child.send_signal(signal.SIGINT)
-        assert "a has been told, and ends without being waited for" in child.stderr.read()
+        assert "a has been asked to stop, and ends in the background" in child.stderr.read()
     assert child.returncode == 130
     assert stubborn.poll() is None

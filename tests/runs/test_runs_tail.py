@@ -55,7 +55,7 @@ def test_steps_come_until_the_run_ends(workspace: Path) -> None:
         holder.terminate()
         code, out, err = end(child)
     assert (code, out) == (0, "step 4/100  loss 0.25  lr 5e-6  4.1k tok/s  3 min left\n")
-    assert err == "a was stopped at step 4/100\nvirc train --resume --name a goes on with it\n"
+    assert err == "a was stopped at step 4/100\nvirc train --resume --name a resumes it\n"
 
 
 def test_a_resumed_run_repeats_no_line(workspace: Path) -> None:

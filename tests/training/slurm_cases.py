@@ -15,7 +15,7 @@ WORKSPACE = Path("/scratch/ann/figures")
 SETTINGS = {"nodes": 2, "devices": 8, "loaders": 8, "device": "cuda"}
 RL_SETTINGS = {"nodes": 2, "devices": 8, "device": "cuda"}
 RL_ENGINE = (
-    "/scratch/env/bin/python", "-m", "virc.cluster.ray_nodes", "/scratch/ann/my figures/ray_nodes.json", "--",
+    "/scratch/env/bin/python", "-m", "virc.cluster.ray.nodes", "/scratch/ann/my figures/ray_nodes.json", "--",
     "/scratch/env/bin/python", "-m", "virc.engines.verl.start", "/scratch/ann/my figures/engine.yaml",
 )  # fmt: skip
 RL_SMALL = {"nodes": 2, "devices": 1, "device": "cpu"}

@@ -8,8 +8,8 @@ from pathlib import Path
 import ray_cluster
 import slurm_cases
 
-from virc.cluster import ray as ray_job
 from virc.cluster import slurm
+from virc.cluster.ray import job as ray_job
 from virc.cluster.slurm import Site
 from virc.core import processes
 from virc.core.files import write_whole
@@ -26,8 +26,8 @@ engine = Step(
     (python, str(Path(__file__).with_name("ray_toy_engine.py")), str(run.folder), steps, each), "count",
     {"PYTHONPATH": paths, "NOTE": "it's mine", "RAY_worker_niceness": "0"},
 )  # fmt: skip
-asked_of_nodes = ray_job.asked_of(slurm_cases.RL_SMALL, {"the run": run.folder}, {})
-plan = ray_job.checked(Plan(engine, {}), run.attempt(number), asked_of_nodes)
+required_of_nodes = ray_job.requirements(slurm_cases.RL_SMALL, {"the run": run.folder}, {})
+plan = ray_job.checked(Plan(engine, {}), run.attempt(number), required_of_nodes)
 plan = slurm.on_nodes(plan, run.attempt(number), slurm_cases.RL_SMALL, Site(cpus=8), "rl")
 for path, text in plan.files.items():
     write_whole(Path(path), text.encode())

@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from reported import show_event
 from servers import dead_url, serve
 from stage_rows import drawn
 
 from virc.core.errors import ConfigError, DataError, NetworkError, UsageError
+from virc.core.events import Reporter
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
@@ -19,9 +21,9 @@ from virc.runs.run import Run
 from virc.stages.resolve import Resolved
 from virc.tools import registry as tools
 from virc.training import inputs as training
+from virc.training import rl_setup
 from virc.training.preflight.types import Result
-from virc_cli.training import begin, rewarding
-from virc_cli.training.begin import Wanted
+from virc.training.request import TrainRequest
 
 REWARD = '''"""Short thoughts."""
 
@@ -53,7 +55,7 @@ def workspace(drawn_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def resolved(*sets: str, system: str = "tiny", **wanted: Any) -> Resolved:
-    return begin.settings(Wanted(system=system, stage="rl", base="tiny", assignments=sets, **wanted))
+    return TrainRequest(system=system, stage="rl", base="tiny", assignments=sets, **wanted).resolve()
 
 
 def result(**values: Any) -> Result:
@@ -96,7 +98,7 @@ def test_a_reward_without_its_judge_is_refused_with_the_ways_to_one(
     asked = resolved("reward.total=virc", f"data={drawn_rows / 'rl.parquet'}")
     source = training.rows(asked, workspace)
     with pytest.raises(ConfigError, match="the reward virc asks a judge, and none is named") as refused:
-        rewarding.check_judge(asked, source, here=True)
+        rl_setup.check_judge(asked, source, here=True, report=Reporter())
     hint = str(refused.value.hint)
     assert all(way in hint for way in ("--judge-endpoint URL", "--with judge-split", "judge-72b-awq"))
     assert "(100% of the first " in hint
@@ -105,7 +107,7 @@ def test_a_reward_without_its_judge_is_refused_with_the_ways_to_one(
 def test_rewards_by_rules_ask_nobody(workspace: Path) -> None:
     for total in ("rules", "outcome"):
         asked = resolved(f"reward.total={total}", f"reward.judge.endpoint={dead_url()}")
-        rewarding.check_judge(asked, training.rows(asked, workspace), here=True)
+        rl_setup.check_judge(asked, training.rows(asked, workspace), here=True, report=Reporter())
 
 
 def test_a_judge_is_asked_once_whether_it_is_there(
@@ -113,13 +115,18 @@ def test_a_judge_is_asked_once_whether_it_is_there(
 ) -> None:
     source = training.rows(resolved(), workspace)
     with serve(models=["Qwen2.5-VL-72B"]) as server:
-        rewarding.check_judge(resolved("reward.total=virc", judge_endpoint=server.url), source, here=True)
+        rl_setup.check_judge(
+            resolved("reward.total=virc", judge_endpoint=server.url),
+            source,
+            here=True,
+            report=Reporter(show_event),
+        )
         assert f"the judge is Qwen2.5-VL-72B, at {server.url}" in capsys.readouterr().err
         assert server.chats() == []
     away = resolved("reward.total=virc", judge_endpoint=dead_url())
     with pytest.raises(NetworkError):
-        rewarding.check_judge(away, source, here=True)
-    rewarding.check_judge(away, source, here=False)  # a job may bring its judge along
+        rl_setup.check_judge(away, source, here=True, report=Reporter(show_event))
+    rl_setup.check_judge(away, source, here=False, report=Reporter())  # a job may bring its judge along
 
 
 def test_a_run_keeps_copies_of_what_the_system_names(workspace: Path) -> None:
@@ -136,7 +143,7 @@ def test_a_run_keeps_copies_of_what_the_system_names(workspace: Path) -> None:
     run, partial = Run(workspace / "runs" / "one"), workspace / "runs" / ".one.new"
     partial.mkdir(parents=True)
     base = training.base(asked, workspace)
-    code = rewarding.write(run, partial, asked, base, result())
+    code = rl_setup.write(run, partial, asked, base, result())
     assert code.keys() == {"short.py"}
     partial.rename(run.folder)
     shutil.rmtree(own)
@@ -152,20 +159,21 @@ def test_published_checks_are_kept_only_where_files_are_as_shown(
 ) -> None:
     published = resolved("reward.strict=published")
     reward = published.config.reward
-    assert rewarding.strict_of(reward, published, result()) == "published"
-    assert rewarding.strict_of(reward, published, result(off_grid=3)) == "own"
-    assert "3 of the images looked at closely are shown at another size" in capsys.readouterr().err
+    assert rl_setup.strict_of(reward, published, result()) == "published"
+    assert rl_setup.strict_of(reward, published, result(off_grid=3)) == "own"
+    rl_setup.check(result(off_grid=3), published, Reporter(show_event))
+    assert "3 of the images checked closely are shown at another size" in capsys.readouterr().err
 
 
 def test_rows_that_cannot_be_rewarded_are_refused() -> None:
     lacking = result(lacking={"overlap": 3}, lacks="overlap the row has no box")
     with pytest.raises(DataError, match="3 rows cannot be rewarded by rules: overlap the row has no box"):
-        rewarding.check(lacking, resolved().config.reward)
+        rl_setup.check(lacking, resolved(), Reporter())
 
 
 def test_tools_are_added_by_name(workspace: Path) -> None:
-    assert rewarding.tools_of(resolved(), ("+scale_image",)) == ("scale_image",)
+    assert rl_setup.tools_of(resolved(), ("+scale_image",)) == ("scale_image",)
     with pytest.raises(UsageError, match=r"--tools scale_image is not \+NAME"):
-        rewarding.tools_of(resolved(), ("scale_image",))
+        rl_setup.tools_of(resolved(), ("scale_image",))
     with pytest.raises(ConfigError, match="there is no tool 'turn'"):
-        rewarding.tools_of(resolved(), ("+turn",))
+        rl_setup.tools_of(resolved(), ("+turn",))

@@ -10,14 +10,16 @@ from typing import Any
 import msgspec
 import pytest
 from called import virc
+from reported import show_event
 
+from virc.core.events import Reporter
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.runs import attempts
 from virc.runs import run as runs
 from virc.runs.run import Info, Run
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
-from virc_cli.training import attempt
+from virc.training import attempt
 
 
 @pytest.fixture
@@ -70,7 +72,7 @@ def test_what_is_gone_is_said_before_an_engine_starts(
 
 def test_code_that_is_gone_is_replaced_by_that_of_today(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     write(run, recipes="/gone")
-    begun = attempt._begun_with(run)
+    begun = attempt._info_with_code(run, Reporter(show_event))
     assert (Path(begun.recipes) / "virc" / "runs" / "run.py").is_file()
     assert "the code that mine was begun with is gone" in capsys.readouterr().err
 

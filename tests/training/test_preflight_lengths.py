@@ -41,7 +41,7 @@ def test_long_rows_are_refused_with_ways_out_that_lead_out(rows: Path) -> None:
     with pytest.raises(DataError) as error:
         check(request(rows, cutoff=cutoff))
     message, hint = error.value.message, error.value.hint or ""
-    assert f"{len(over)} of {COUNT} rows are longer than the cutoff of {cutoff} tokens" in message
+    assert f"{len(over)} of {COUNT} rows are longer than the cutoff_len of {cutoff} tokens" in message
     assert f"rows {', '.join(map(str, over))};" in message
     assert f"has {max(tokens)}" in message
     enough = int(re.findall(r"cutoff=(\d+)", hint)[0])

@@ -11,7 +11,7 @@ import pytest
 import ray_cluster
 import workspaces
 
-from virc.cluster import ray as ray_job
+from virc.cluster.ray import job as ray_job
 from virc.core import processes
 from virc.core.files import write_whole
 from virc.core.plan import Plan, Step

@@ -13,17 +13,17 @@ import msgspec
 import pytest
 import slurm_cases
 
-from virc.cluster import ray as ray_job
+from virc.cluster import jobs
+from virc.cluster.ray import job as ray_job
 from virc.cluster.slurm import Site
 from virc.core.errors import ConfigError, NetworkError, UsageError
 from virc.core.files import write_json, write_whole
 from virc.core.plan import Plan, Step
 from virc.core.processes import start_time
 from virc.runs import run as runs
+from virc.runs import stopping
 from virc.runs.run import Run
 from virc.stages.context import Place
-from virc_cli import stopping
-from virc_cli.training import job as jobs
 
 PYTHON = "/shared/env/bin/python"
 ENGINE = Step(
@@ -40,7 +40,7 @@ def job(plan: Plan) -> dict[str, object]:
 
 
 def test_the_job_is_the_engines_command_after_a_look_at_the_nodes() -> None:
-    asked = ray_job.asked_of(
+    asked = ray_job.requirements(
         {"nodes": 2, "devices": 8}, {"the data": "/w/rows", "the adapter": None}, {"ray": "2", "x": "1"}
     )
     assert asked == {"nodes": 2, "gpus": 8, "paths": {"the data": "/w/rows"}, "versions": {"ray": "2"}}
@@ -53,7 +53,7 @@ def test_the_job_is_the_engines_command_after_a_look_at_the_nodes() -> None:
     assert json.loads(plan.files[entry[3]]) == asked
     assert plan.files["/w/engine.yaml"] == "x"
     assert job(plan)["address"] == "http://head:8265"
-    assert plan.step.argv == (PYTHON, "-m", "virc.cluster.ray_submit", str(folder / ray_job.JOB))
+    assert plan.step.argv == (PYTHON, "-m", "virc.cluster.ray.submit", str(folder / ray_job.JOB))
     assert plan.step.saves_on == ENGINE.saves_on
 
 

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from reported import show_event
 
 from virc.core.errors import EngineError
+from virc.core.events import Reporter
 from virc.engines.llamafactory.resume import loadable
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.runs import run as runs
-from virc.runs.checkpoints import checkpoints
+from virc.runs.checkpoints import checkpoints, remove_spare
 from virc.runs.metrics import Metric, metrics
 from virc.runs.run import Info, Run
-from virc_cli.training import attempt, follow, tending
+from virc.training import attempt, follow
 
 
 @pytest.fixture
@@ -88,7 +90,7 @@ def test_half_a_checkpoint_is_removed_and_a_whole_one_is_completed(run: Run) -> 
 
 def test_resume_state_stays_with_the_newest_two(run: Run) -> None:
     folders = [checkpoint(run, step) for step in (1, 2, 3)]
-    follow.Follower(run, runs.info(run), 1, 0, lambda text: None).tend()
+    follow.Follower(run, runs.info(run), 1, 0, Reporter()).tend()
     assert [(folder / "optimizer.pt").exists() for folder in folders] == [False, True, True]
     assert [(folder / "global_step1").exists() for folder in folders] == [False, True, True]
     assert all((folder / "model.safetensors").exists() for folder in folders)
@@ -100,10 +102,10 @@ def test_the_engines_second_copy_of_the_last_checkpoint_goes(run: Run) -> None:
     copy.write_bytes(b"the same again")
     state = run.checkpoints / "trainer_state.json"
     state.write_text(json.dumps({"global_step": 2}))
-    tending.forget_spare(run, checkpoints(run)[-1])
+    remove_spare(run, checkpoints(run)[-1])
     assert copy.exists()  # it is of another step
     state.write_text(json.dumps({"global_step": 3}))
-    tending.forget_spare(run, checkpoints(run)[-1])
+    remove_spare(run, checkpoints(run)[-1])
     assert [path.name for path in run.checkpoints.iterdir()] == ["checkpoint-3"]
 
 
@@ -112,7 +114,7 @@ def test_other_rows_than_were_checked_end_the_run(run: Run) -> None:
     run.log(1).write_text("  Num examples = 3\n")
     (run.checkpoints / "trainer_log.jsonl").write_text(said(1))
     with pytest.raises(EngineError, match="trains on 3 rows, and 4 were checked"):
-        follow.Follower(run, runs.info(run), 1, 0, lambda text: None).look()
+        follow.Follower(run, runs.info(run), 1, 0, Reporter()).poll()
 
 
 def test_a_checkpoint_is_written_again_under_the_models_own_names(tmp_path: Path) -> None:
@@ -161,7 +163,7 @@ def test_weights_that_are_no_safetensors_are_refused(tmp_path: Path) -> None:
 def follower(run: Run) -> follow.Follower:
     run.attempt(1).mkdir(parents=True, exist_ok=True)
     run.log(1).write_text("  Num examples = 4\n")
-    return follow.Follower(run, runs.info(run), 1, 0, lambda text: None)
+    return follow.Follower(run, runs.info(run), 1, 0, Reporter(show_event))
 
 
 def test_a_disk_that_is_full_for_a_while_costs_neither_the_run_nor_a_line(
@@ -170,13 +172,13 @@ def test_a_disk_that_is_full_for_a_while_costs_neither_the_run_nor_a_line(
     seen = follower(run)
     (run.checkpoints / "trainer_log.jsonl").write_text(said(1))
     run.metrics.symlink_to("/dev/full")
-    seen.look()
-    seen.look()
+    seen.poll()
+    seen.poll()
     assert capsys.readouterr().err.count("no space left on device") == 1
     run.metrics.unlink()
     with (run.checkpoints / "trainer_log.jsonl").open("a") as file:
         file.write(said(2))
-    seen.look()
+    seen.poll()
     assert steps(run) == [1, 2]
     assert runs.state(run).step == 2
 
@@ -185,7 +187,7 @@ def test_a_loss_that_is_no_number_from_the_first_step_on_is_said_and_ends_nothin
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (run.checkpoints / "trainer_log.jsonl").write_text(said(1).replace('"loss": 0.1', '"loss": NaN'))
-    follower(run).look()
+    follower(run).poll()
     assert "the loss at step 1 is not a number" in capsys.readouterr().err
     assert steps(run) == [1]
 
@@ -224,12 +226,12 @@ def test_a_second_copy_of_weights_that_a_killed_attempt_was_resumed_from_goes(ru
 
 def test_the_speed_of_a_resumed_attempt_is_without_the_tokens_of_those_before(run: Run) -> None:
     run.metrics.write_bytes(msgspec.json.encode(Metric(step=1, tokens=900)) + b"\n")
-    seen = follow.Follower(run, runs.info(run), 2, 1, lambda text: None)
+    seen = follow.Follower(run, runs.info(run), 2, 1, Reporter(show_event))
     run.attempt(2).mkdir(parents=True)
     run.log(2).touch()
     more = '"throughput": 5000, "total_tokens": 1000}'  # 100 tokens in 0.2 seconds
     (run.checkpoints / "trainer_log.jsonl").write_text(said(2).replace("}", f", {more}"))
-    seen.look()
+    seen.poll()
     assert list(metrics(run))[-1].tokens_per_second == pytest.approx(500)
 
 
@@ -239,8 +241,8 @@ def test_an_engine_that_was_asked_to_save_and_could_not_is_said(
     checkpoint(run, 1)
     seen = follower(run)
     (run.checkpoints / "trainer_log.jsonl").write_text(said(3))
-    seen.look()
+    seen.poll()
     run.log(1).write_text("OSError: [Errno 28] No space left on device\n")
-    ended = attempt._conclude(run, 1, 1, signal.SIGINT, seen)
+    ended = attempt._conclude(run, 1, 1, signal.SIGINT, seen, Reporter(show_event))
     assert (ended.finished, ended.step) == (False, 1)
     assert "step 3 was not saved: the disk is full" in capsys.readouterr().err

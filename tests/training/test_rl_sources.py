@@ -27,10 +27,10 @@ from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
 from virc.tools.registry import known
 from virc.training import inputs as training
+from virc.training import rl_setup
 from virc.training.preflight.rl import check
 from virc.training.preflight.types import RlRequest
-from virc_cli.training import begin, rewarding
-from virc_cli.training.begin import Wanted
+from virc.training.request import TrainRequest
 
 SYSTEM = """name: brief
 about: short answers in two turns
@@ -84,7 +84,7 @@ def workspace(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def resolved(*sets: str) -> Resolved:
-    return begin.settings(Wanted(system="tiny", stage="rl", base="tiny", assignments=(*SET, *sets)))
+    return TrainRequest(system="tiny", stage="rl", base="tiny", assignments=(*SET, *sets)).resolve()
 
 
 def asked(folder: Path, stage: Resolved) -> RlRequest:
@@ -152,7 +152,7 @@ def test_each_row_is_rewarded_by_its_system(workspace: Path, tmp_path: Path) -> 
     run, partial = Run(tmp_path / "run"), tmp_path / ".run.new"
     partial.mkdir()
     (partial / FILE_NAME).write_bytes(msgspec.json.encode(result.protocol))
-    code = rewarding.write(run, partial, stage, training.base(stage, workspace), result)
+    code = rl_setup.write(run, partial, stage, training.base(stage, workspace), result)
     assert code.keys() == {"sources/brief/brief.py"}
     partial.rename(run.folder)
     settings = msgspec.json.decode((run.folder / training.REWARD).read_bytes(), type=Settings)

@@ -10,14 +10,14 @@ import slurm_cases
 import slurm_cluster
 from called import virc
 
-from virc.cluster import slurm
+from virc.cluster import jobs, slurm
 from virc.cluster.slurm import Site
 from virc.core.errors import ConfigError, EngineError, SetupError
+from virc.core.events import Reporter
 from virc.runs import attempts
 from virc.runs import run as runs
 from virc.runs.attempts import Attempt
 from virc.runs.run import Run
-from virc_cli.training import job
 
 
 @pytest.fixture
@@ -79,24 +79,22 @@ def test_what_sbatch_refuses_is_said(run: Run, spool: Path) -> None:
     script = run.folder / slurm.SCRIPT
     script.write_text(script.read_text().replace("--requeue", "--reqeue"))
     with pytest.raises(EngineError, match="unrecognized arguments: --reqeue"):
-        job.submit(run)
+        jobs.submit(run, Reporter())
 
 
 def test_a_job_that_came_further_goes_back(run: Run, spool: Path) -> None:
     (spool / "7.pid").touch()
     for number, saved in enumerate([0, 0, 0, 5], 1):
         attempts.write(run, Attempt(number=number, saved=saved))
-    job.requeue(run, "7")
+    jobs.requeue(run, "7", Reporter())
     assert (spool / "7.requeue").exists()
 
 
 def test_a_job_that_came_no_further_for_three_times_does_not(run: Run, spool: Path) -> None:
     for number in range(1, 5):
         attempts.write(run, Attempt(number=number, saved=5))
-    with pytest.raises(
-        EngineError, match="3 times the job's time was over before it came further than step 5"
-    ):
-        job.requeue(run, "7")
+    with pytest.raises(EngineError, match="3 times the job's time was over before it passed step 5"):
+        jobs.requeue(run, "7", Reporter())
     assert not list(spool.iterdir())
 
 
@@ -104,7 +102,7 @@ def test_the_first_job_may_fail_to_save_a_few_times(run: Run, spool: Path) -> No
     (spool / "7.pid").touch()
     for number in range(1, 4):
         attempts.write(run, Attempt(number=number, saved=0))
-    job.requeue(run, "7")
+    jobs.requeue(run, "7", Reporter())
     assert (spool / "7.requeue").exists()
 
 
@@ -130,7 +128,13 @@ def test_a_dry_run_prints_the_job(spool: Path, tmp_path: Path, monkeypatch: pyte
 def test_a_run_whose_images_the_nodes_do_not_see_is_refused(run: Run, tmp_path: Path) -> None:
     info = slurm_cases.info(Site(), python="/usr/bin/python", media=str(tmp_path / "elsewhere"))
     with pytest.raises(SetupError, match="the nodes do not see the images"):
-        job.write(run, run.folder, info, Site(shared=("/usr", "/scratch", str(Path(sys.executable).parent))))
+        jobs.write(
+            run,
+            run.folder,
+            info,
+            Site(shared=("/usr", "/scratch", str(Path(sys.executable).parent))),
+            Reporter(),
+        )
 
 
 def test_a_wrong_site_file_is_refused_before_anything_is_looked_at(tmp_path: Path) -> None:

@@ -72,9 +72,9 @@ def test_gpus_are_counted_before_gigabytes_are_installed(
         (["tiny", "--stage", "instruct", "--from", "nothing-like-it"], 3, "no model 'nothing-like-it'"),
         (["--stage", "instruct", "--launcher", "slurm", "--site", "absent.yaml"], 3, "absent.yaml"),
         (["--resume"], 2, "--name RUN"),
-        (["--resume", "--name", "absent", "--set", "steps=9"], 2, "it takes no settings"),
+        (["--resume", "--name", "absent", "--set", "steps=9"], 2, "--resume takes no settings"),
         (["--resume", "--name", "absent"], 3, "no run 'absent'"),
-        (["tiny", "--stage", "instruct", "--resume"], 3, "no run of tiny instruct"),
+        (["tiny", "--stage", "instruct", "--resume"], 3, "tiny instruct has no run to resume"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_leaves_nothing(
@@ -192,14 +192,14 @@ def test_an_adapter_named_by_a_relative_path_is_found_from_everywhere(workspace:
 def test_a_run_that_another_process_began_meanwhile_is_not_begun_again(
     workspace: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from virc_cli.training import begin
+    from virc.training import prepare
 
     @contextmanager
     def held(folder: Path) -> Iterator[None]:
         (folder / "checkpoints").mkdir(parents=True)
         yield
 
-    monkeypatch.setattr(begin, "held", held)
+    monkeypatch.setattr(prepare, "held", held)
     done = virc("train", "tiny", "--stage", "instruct", "--name", "mine")
     assert done.code == 3
     assert "there is a run mine already" in done.err

@@ -98,7 +98,7 @@ def test_on_slurm_ray_runs_on_every_node_and_the_engine_on_the_first(workspace: 
     assert "VIRC_RAY_PORT" in script
     assert "devices=8\n" in node
     engine = next(line for line in node.splitlines() if line.startswith("engine=("))
-    assert "virc.cluster.ray_nodes" in engine
+    assert "virc.cluster.ray.nodes" in engine
     assert "virc.engines.verl.start" in engine
     asked = json.loads(file_of(said, "ray_nodes.json"))
     assert (asked["nodes"], asked["gpus"]) == (2, 8)
@@ -109,7 +109,7 @@ def test_on_slurm_ray_runs_on_every_node_and_the_engine_on_the_first(workspace: 
 def test_on_ray_the_same_command_is_a_job(workspace: Path) -> None:
     words = ("--launcher", "ray", "--ray-address", "http://head:8265", "--name", "far")
     said = planned("--stage", "rl", "--with", "rules", *words)
-    assert said["command"][1:3] == ["-m", "virc.cluster.ray_submit"]
+    assert said["command"][1:3] == ["-m", "virc.cluster.ray.submit"]
     job = json.loads(said["files"][said["command"][3]])
     assert job["address"] == "http://head:8265"
     entry = shlex.split(job["entrypoint"])
@@ -136,7 +136,7 @@ def test_on_ray_the_same_command_is_a_job(workspace: Path) -> None:
         (["--stage", "rl", "--tools", "+zoom", "--dry-run"], 3, "there is no tool 'zoom'"),
         (["--stage", "rl", "--launcher", "ray", "--ray-address", NOBODY], 6, "no Ray cluster answers at"),
         (["--stage", "rl", "--judge-endpoint", "judge:8000"], 3, "reward.judge.endpoint"),
-        (["--resume", "--name", "x", "--stop-on", "tools"], 2, "it takes no settings"),
+        (["--resume", "--name", "x", "--stop-on", "tools"], 2, "--resume takes no settings"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence(words: list[str], code: int, said: str) -> None:
@@ -159,13 +159,12 @@ def test_a_mistake_is_one_sentence(words: list[str], code: int, said: str) -> No
 def test_rows_of_ones_own_are_not_validated_on_the_systems(
     words: list[str], validation: str | None, test_freq: int | None
 ) -> None:
-    from virc_cli.training import begin
-    from virc_cli.training.begin import Wanted
+    from virc.training.request import TrainRequest
 
-    wanted = Wanted(system="virc", stage="rl", data=Path("mine.jsonl"), assignments=tuple(words))
-    config = begin.settings(wanted).config
+    wanted = TrainRequest(system="virc", stage="rl", data=Path("mine.jsonl"), assignments=tuple(words))
+    config = wanted.resolve().config
     assert (config.validation, config.test_freq) == (validation, test_freq)  # type: ignore[union-attr]
-    without = begin.settings(Wanted(system="virc", stage="rl")).config
+    without = TrainRequest(system="virc", stage="rl").resolve().config
     assert "CRUX" in (without.validation or "")  # type: ignore[union-attr]
 
 
@@ -184,8 +183,7 @@ def test_rows_that_are_not_there_are_named_with_where_to_get_them(words: list[st
 def test_signs_that_end_a_run_go_into_its_settings() -> None:
     done = virc("train", "--stage", "rl", "--with", "rules", "--stop-on", "tools,length", "--dry-run")
     assert done.code == 0, done.err
-    from virc_cli.training import begin
-    from virc_cli.training.begin import Wanted
+    from virc.training.request import TrainRequest
 
-    wanted = Wanted(system="virc", stage="rl", overlays=("rules",), stop_on=("tools", "length"))
-    assert begin.settings(wanted).config.stop_on == ("tools", "length")
+    wanted = TrainRequest(system="virc", stage="rl", overlays=("rules",), stop_on=("tools", "length"))
+    assert wanted.resolve().config.stop_on == ("tools", "length")

@@ -124,7 +124,7 @@ def _print(curve: "Curve", to: Path, quiet: bool, as_json: bool) -> None:
 
 def lines(curve: "Curve") -> Iterator[str]:
     """The figures as tables of at most 80 columns."""
-    from virc_cli.console.run_lines import table
+    from virc_cli.console.tables import table
 
     share = _share(curve.commonest)
     yield f"{curve.problems} held-out problems; always the most common answer: {share}"

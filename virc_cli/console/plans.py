@@ -1,21 +1,13 @@
 """A plan as a dry run shows it: exactly what a process would get, but for secrets."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from virc.core.files import write_whole
 from virc.core.plan import Plan
 from virc_cli.console import output
-from virc_cli.console.run_lines import table, value_text
+from virc_cli.console.tables import table, value_text
 
 _SECRET = ("KEY", "TOKEN", "PASSWORD")
-
-
-def write(plan: Plan) -> None:
-    """Write its files, each whole or not at all."""
-    for path, text in plan.files.items():
-        write_whole(Path(path), text.encode())
 
 
 def show(plan: Plan) -> None:

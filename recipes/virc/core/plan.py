@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from virc.core.files import write_whole
+
 
 class Step(msgspec.Struct, frozen=True):
     """One process.
@@ -55,3 +57,9 @@ class Plan(msgspec.Struct, frozen=True):
     files: Mapping[str, str]
     changes: tuple[Change, ...] = ()
     loadable: tuple[Path, Path] | None = None
+
+
+def write_files(plan: Plan) -> None:
+    """Write the files of a plan, each whole or not at all."""
+    for path, text in plan.files.items():
+        write_whole(Path(path), text.encode())

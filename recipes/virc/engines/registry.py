@@ -1,6 +1,6 @@
 """Which engine trains stages of a kind: the module that plans its attempts, and the one that reads its log."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from virc.engines.llamafactory import log as llamafactory_log
 from virc.engines.llamafactory import plan as llamafactory
 from virc.engines.verl import log as verl_log
 from virc.engines.verl import plan as verl
-from virc.runs.metrics import Metric
+from virc.runs.metrics import Metric, Phase
 from virc.runs.run import Info
 from virc.stages.context import Place
 
@@ -49,11 +49,11 @@ class LogReader(Protocol):
 
     Attributes:
         METRICS: file of metrics that the engine writes, in the run's folder.
-        STARTING: what it does until its first step.
+        STARTUP: the phases until its first step.
     """
 
     METRICS: str
-    STARTING: str
+    STARTUP: Sequence[Phase]
 
     def reader(self, info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes], Metric | None]:
         """What makes a metric of a line of `METRICS`."""

@@ -1,6 +1,7 @@
-"""A run's checkpoints, whatever engine saved them: which of them are whole, and which can be resumed from."""
+"""A run's checkpoints, whatever engine saved them: which are whole, which can be resumed, which are kept."""
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -8,9 +9,12 @@ import msgspec
 
 from virc.core.errors import ConfigError
 from virc.core.text import plain
+from virc.reasoning.protocol import FILE_NAME
 from virc.runs import run as runs
 from virc.runs.checkpoint_formats import llamafactory, verl
 from virc.runs.run import Run
+
+_RESUMABLE = 2  # newest checkpoints whose resume state is kept
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -110,3 +114,72 @@ def checkpoint(run: Run, step: str) -> Checkpoint:
     raise ConfigError(
         f"{run.name} has no checkpoint of step {step[:20]!r}", f"there are {steps}" if found else None
     )
+
+
+class Keeper:
+    """Completes new checkpoints and removes old ones while an engine trains; cheap when there is nothing new."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._done: tuple[list[Path], dict[int, float]] | None = None
+
+    def update(self, validated: Mapping[int, float]) -> None:
+        """Copy the chat protocol to new checkpoints; remove old ones, and the resume state of all but the newest.
+
+        Args:
+            validated: step -> mean reward of the validation rows.
+        """
+        now = sorted(folders(self._run).values()), dict(validated)
+        if self._done == now:  # whether one is whole costs reading it
+            return
+        found = checkpoints(self._run)
+        best = _best(found, validated)
+        if best:
+            runs.write_state(self._run, best=best.step, best_validation=validated[best.step])
+        for each in found:
+            if not (each.folder / FILE_NAME).exists():
+                shutil.copyfile(self._run.folder / FILE_NAME, each.folder / FILE_NAME)
+        engine = format_of(self._run)
+        for each in found[:-_RESUMABLE]:
+            remove(engine.resume_state(each.folder))
+        remove(each.folder for each in self._old(found) if each is not best)
+        if len(found) == len(now[0]):
+            self._done = sorted(folders(self._run).values()), dict(validated)
+
+    def _old(self, found: Sequence[Checkpoint]) -> Sequence[Checkpoint]:
+        """Those beyond the run's limit, where the engine does not remove them itself."""
+        keep = runs.info(self._run).settings.get("save_total_limit")
+        return found[:-keep] if keep and format_of(self._run).KEEPS_ALL else ()
+
+
+def _best(found: Sequence[Checkpoint], validated: Mapping[int, float]) -> Checkpoint | None:
+    """Of the checkpoints of a step with a validation the one with the highest reward, the earlier of two."""
+    judged = [each for each in found if each.step in validated]
+    return max(judged, key=lambda each: (validated[each.step], -each.step), default=None)
+
+
+def complete(run: Run) -> None:
+    """Add, once the engine has ended, what checkpoints may lack: the chat protocol, and what a kill left out."""
+    base = Path(runs.info(run).base)
+    for each in checkpoints(run):
+        shutil.copyfile(run.folder / FILE_NAME, each.folder / FILE_NAME)
+        format_of(run).complete(each.folder, base)
+
+
+def remove_partial(run: Run) -> None:
+    """Remove checkpoints that a kill left half-written."""
+    remove(folder for folder in folders(run).values() if not format_of(run).whole(folder))
+
+
+def remove_spare(run: Run, last: Checkpoint | None) -> None:
+    """Remove the second copies of weights that an attempt leaves when it ends."""
+    remove(format_of(run).spare(run.folder, last.step if last else None))
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files and folders; of a link, the link alone."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

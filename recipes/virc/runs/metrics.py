@@ -11,6 +11,14 @@ LONGEST_LINE = 2**16
 """Bytes of a line of metrics."""
 
 
+class Phase(msgspec.Struct, frozen=True):
+    """A part of an engine's start: its name, the pattern of the log line that ends it, how long it usually takes."""
+
+    name: str
+    ends: str
+    usual: str
+
+
 class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of `metrics.jsonl`, the same for all engines; what an engine does not measure is left out.
 

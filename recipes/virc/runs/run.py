@@ -138,6 +138,11 @@ class Run(msgspec.Struct, frozen=True):
         return self.folder.name
 
     @property
+    def workspace(self) -> Path:
+        """The folder whose `runs/` it is in."""
+        return self.folder.absolute().parents[1]
+
+    @property
     def checkpoints(self) -> Path:
         """Where the engine saves."""
         return self.folder / "checkpoints"

@@ -1,22 +1,23 @@
-"""Signs that a run of RL goes wrong, told from its metrics alone; `health.jsonl` says when each began and ended."""
+"""Signs that a run of RL goes wrong, found in its metrics; `health.jsonl` records when each began and ended."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import fmean
 
 import msgspec
 
+from virc.core.events import Reporter
 from virc.core.files import write_whole
 from virc.runs.metrics import LONGEST_LINE, Metric
-from virc.runs.run import Run
+from virc.runs.run import Info, Run
 from virc.stages.rl import Health
 
 FILE = "health.jsonl"
-_FIRST, _RECENT = 5, 3  # steps that later ones are held against, and steps whose mean that is
+_FIRST, _RECENT = 5, 3  # steps that later ones are compared with, and the newest steps whose mean is compared
 _RISE = 0.1
 
 
 class Note(msgspec.Struct, frozen=True):
-    """A sign that began at a step, and what it says; or that ended."""
+    """A sign that began at a step, and a sentence about it; or that ended."""
 
     step: int
     sign: Health
@@ -25,7 +26,7 @@ class Note(msgspec.Struct, frozen=True):
 
 
 def notes(run: Run) -> Iterator[Note]:
-    """What was noted of a run; a line that a kill cut short is left out."""
+    """The notes of a run; a line that a kill cut short is skipped."""
     try:
         file = (run.folder / FILE).open("rb")
     except OSError:
@@ -38,7 +39,7 @@ def notes(run: Run) -> Iterator[Note]:
                 continue
 
 
-def amiss(run: Run) -> dict[Health, str]:
+def active(run: Run) -> dict[Health, str]:
     """The signs that have begun and not ended."""
     found: dict[Health, str] = {}
     for note in notes(run):
@@ -54,7 +55,7 @@ def write(run: Run, new: Iterable[Note]) -> None:
 
 
 def drop_after(run: Run, step: int) -> None:
-    """Forget what was noted after a step: the attempt that goes on from there notes it anew."""
+    """Drop the notes after a step: the attempt that resumes there writes them again."""
     if (run.folder / FILE).exists():
         _write(run, [note for note in notes(run) if note.step <= step])
 
@@ -64,13 +65,13 @@ def _write(run: Run, all_notes: Iterable[Note]) -> None:
 
 
 def signs(metrics: Sequence[Metric]) -> dict[Health, str]:
-    """What is amiss after the last step, each with a sentence that says how much.
+    """The signs after the last step, each with a sentence that gives numbers.
 
     Args:
         metrics: of a run, in the order of its steps.
     """
     steps = [metric for metric in metrics if metric.response_length is not None]
-    found = {name: look(steps) for name, look in _LOOKS.items()} if steps else {}
+    found = {name: check(steps) for name, check in _CHECKS.items()} if steps else {}
     return {name: sentence for name, sentence in found.items() if sentence}
 
 
@@ -85,7 +86,7 @@ def _variance(steps: Sequence[Metric]) -> str | None:
     same = _recent(steps, "same")
     if same is None or same <= 0.8:
         return None
-    return f"in {same:.0%} of groups all replies have the same reward, and nothing is learnt from those"
+    return f"in {same:.0%} of groups all replies have the same reward, so nothing is learned from them"
 
 
 def _length(steps: Sequence[Metric]) -> str | None:
@@ -111,10 +112,12 @@ def _correlation(steps: Sequence[Metric]) -> str | None:
     now = steps[-1].correlation
     if now is None or now >= 0.99:
         return None
-    return f"the sampler's probabilities correlate with the trainer's at {now:.4f}: it samples from other weights"
+    return (
+        f"the rollout engine's probabilities correlate with the trainer's at {now:.4f}: it uses other weights"
+    )
 
 
-_LOOKS: dict[Health, Callable[[Sequence[Metric]], str | None]] = {
+_CHECKS: dict[Health, Callable[[Sequence[Metric]], str | None]] = {
     "tools": _tools,
     "variance": _variance,
     "length": _length,
@@ -125,7 +128,7 @@ _LOOKS: dict[Health, Callable[[Sequence[Metric]], str | None]] = {
 
 
 def _first(steps: Sequence[Metric], field: str) -> float | None:
-    """The mean over the first steps; None as long as no later ones are held against it."""
+    """The mean over the first steps; None as long as there are no later ones."""
     return _mean(steps[:_FIRST], field) if len(steps) > _FIRST else None
 
 
@@ -138,3 +141,44 @@ def _recent(steps: Sequence[Metric], field: str) -> float | None:
 def _mean(steps: Sequence[Metric], field: str) -> float | None:
     values = [value for step in steps if (value := getattr(step, field)) is not None]
     return fmean(values) if values else None
+
+
+class Watch:
+    """Watches the metrics of an attempt: each sign is reported once when it begins and once when it ends.
+
+    Args:
+        known: the run's metrics so far.
+
+    Attributes:
+        reason: why the run must end, once a sign began that its setting `stop_on` names.
+    """
+
+    def __init__(self, run: Run, info: Info, known: Sequence[Metric], report: Reporter) -> None:
+        self._run, self._stop_on, self._report = run, info.settings.get("stop_on") or (), report
+        self._metrics = list(known)
+        self._active = active(run)
+        self.reason: str | None = None
+
+    def take(self, new: Iterable[Metric]) -> None:
+        """Take in further steps."""
+        for metric in new:
+            self._metrics.append(metric)
+            if metric.response_length is not None:
+                self._check(metric.step)
+
+    def _check(self, step: int) -> None:
+        found = signs(self._metrics)
+        begun = {sign: says for sign, says in found.items() if sign not in self._active}
+        over = [sign for sign in self._active if sign not in found]
+        new = [Note(step, sign, True, says) for sign, says in begun.items()]
+        new += [Note(step, sign, False, "") for sign in over]
+        if new:
+            write(self._run, new)
+        for sign, says in begun.items():
+            stops = sign in self._stop_on
+            self._report.warn(f"{sign}: {says}", None if stops else f"--stop-on {sign} ends such a run")
+            if stops:
+                self.reason = self.reason or says
+        for sign in over:
+            self._report.note(f"{sign}: normal again at step {step}")
+        self._active = found

@@ -2,7 +2,7 @@
 export PYTHONPATH=/scratch/recipes
 export NOTE='it'"'"'s $HOME'
 unset PYTHONDONTWRITEBYTECODE
-engine=(/scratch/env/bin/python -m virc.cluster.ray_nodes '/scratch/ann/my figures/ray_nodes.json' -- /scratch/env/bin/python -m virc.engines.verl.start '/scratch/ann/my figures/engine.yaml')
+engine=(/scratch/env/bin/python -m virc.cluster.ray.nodes '/scratch/ann/my figures/ray_nodes.json' -- /scratch/env/bin/python -m virc.engines.verl.start '/scratch/ann/my figures/engine.yaml')
 devices=8
 cores=96
 saves_on=TERM

@@ -162,7 +162,7 @@ def _called(item: "Item") -> str:
 def _table(items: "Sequence[Item]", stream: TextIO) -> Iterator[str]:
     from virc.core.text import sized
     from virc.download.fetch import free
-    from virc_cli.console.run_lines import folded
+    from virc_cli.console.tables import folded
 
     yield from folded([_HEAD, *map(_cells, items)], stream)
     asked = [item for item in items if not item.want.told]

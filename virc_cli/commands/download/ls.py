@@ -24,7 +24,7 @@ def command(as_json: Json = False) -> None:
             {"schema": "virc.download.ls/1", "downloads": [_fields(each) for each in found], "error": None}
         )
     elif found:
-        from virc_cli.console.run_lines import folded
+        from virc_cli.console.tables import folded
 
         for line in folded([_HEAD, *map(_cells, found)], sys.stdout):
             output.line(line)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from virc.evaluation.figures import interval, percent
 from virc.evaluation.harness.run import ModelOutcome
 from virc.evaluation.summary import ModelSummary, Pair, Reported, Score, Share, Summary
-from virc_cli.console.run_lines import table
+from virc_cli.console.tables import table
 
 _MANY = 24  # parts of a division that are still listed on a terminal
 _HEAD = (

@@ -12,7 +12,7 @@ def command(as_json: Json = False) -> None:
     A system names a total as `reward: {total: NAME}`, or a custom file. `virc rewards try` scores replies.
     """
     from virc.rewards import registry as rewards
-    from virc_cli.console.run_lines import table
+    from virc_cli.console.tables import table
 
     terms, totals = rewards.discover()
     if as_json:

@@ -82,7 +82,8 @@ def _reply(file: Path) -> str:
 
 
 def _lines(trial: "Trial", fields: dict[str, Any]) -> Iterator[str]:
-    from virc_cli.console.run_lines import number, table
+    from virc.runs.status import number
+    from virc_cli.console.tables import table
 
     def value(each: float | None) -> str:
         return "-" if each is None else number(each)

@@ -16,7 +16,7 @@ _HEAD = ("name", "state", "step", "loss", "reward", "begun")
 def command(as_json: Json = False) -> None:
     """Print every run in this folder's runs/. How far it is, its last loss or reward, its age or the time left."""
     from virc.runs.run import FOLDER, discover
-    from virc_cli.console.run_lines import table
+    from virc_cli.console.tables import table
 
     rows = [_fields(run) for run in discover(Path.cwd())]
     for row in rows:
@@ -71,7 +71,7 @@ def _fields(run: "Run") -> dict[str, object]:
 
 def _cells(row: dict[str, object]) -> tuple[str, ...]:
     from virc.core.text import duration
-    from virc_cli.console.run_lines import age, number, steps
+    from virc.runs.status import age, number, steps
 
     step, total, left = row["step"], row["total"], row["seconds_left"]
     return (

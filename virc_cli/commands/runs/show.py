@@ -63,7 +63,7 @@ def _about(info: "Info", state: "State") -> Iterator[str]:
 
 def _progress(run: "Run", info: "Info", state: "State", left: float | None) -> Iterator[str]:
     from virc.core.text import duration
-    from virc_cli.console.run_lines import age, ended, next_step, number, steps
+    from virc.runs.status import age, ended, next_step, number, steps
 
     parts = [
         steps(state.step, state.total),
@@ -84,7 +84,7 @@ def _progress(run: "Run", info: "Info", state: "State", left: float | None) -> I
 
 
 def _settings(info: "Info") -> Iterator[str]:
-    from virc_cli.console.run_lines import value_text
+    from virc_cli.console.tables import value_text
 
     rows = [
         (name, value_text(_setting(info.settings, name)), f"({origin})")
@@ -132,7 +132,7 @@ def _checkpoints(run: "Run", state: "State", saved: "list[Checkpoint]") -> Itera
 
 
 def _of_checkpoint(run: "Run", state: "State", saved: "Checkpoint") -> Iterator[str]:
-    from virc_cli.console.run_lines import number
+    from virc.runs.status import number
 
     yield "can be resumed" if saved.resumable else "weights alone"
     if saved.step == state.best and state.best_validation is not None:
@@ -142,7 +142,7 @@ def _of_checkpoint(run: "Run", state: "State", saved: "Checkpoint") -> Iterator[
 
 
 def _metrics(last: "list[Metric]") -> Iterator[str]:
-    from virc_cli.console.run_lines import step_line
+    from virc.runs.status import step_line
 
     yield from _section("metrics", [(step_line(metric, None),) for metric in last])
 
@@ -150,7 +150,7 @@ def _metrics(last: "list[Metric]") -> Iterator[str]:
 def _health(run: "Run") -> Iterator[str]:
     from virc.training import health
 
-    yield from _section("amiss", sorted(health.amiss(run).items()))
+    yield from _section("amiss", sorted(health.active(run).items()))
 
 
 def _rollouts(run: "Run") -> Iterator[str]:
@@ -165,7 +165,7 @@ def _rollout_folders(run: "Run") -> list[Path]:
 
 
 def _section(title: str, rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    from virc_cli.console.run_lines import table
+    from virc_cli.console.tables import table
 
     if rows:
         yield title

@@ -21,9 +21,9 @@ def command(
     """Ask a run to save and end. Waits until it has; Ctrl-C ends the waiting only."""
     from virc.core.errors import EngineError
     from virc.runs import run as runs
+    from virc.runs import stopping
     from virc.runs.checkpoints import format_of
-    from virc_cli import stopping
-    from virc_cli.console.run_lines import ended, next_step, steps
+    from virc.runs.status import ended, next_step, steps
 
     run = runs.find(Path.cwd(), name)
     state = runs.state(run)
@@ -34,7 +34,7 @@ def command(
             output.note(f"asked {run.name} to {saves}end, at step {steps(state.step, state.total)}")
         last = stopping.wait(run)
     except KeyboardInterrupt:
-        output.note(f"{run.name} has been told, and ends without being waited for")
+        output.note(f"{run.name} has been asked to stop, and ends in the background")
         raise
     if last.progress in ("failed", "died"):
         raise EngineError(ended(run, last), next_step(run, last))

@@ -40,7 +40,7 @@ def command(
     """Follow a run until it ends. Prints one line for each step; Ctrl-C ends the following only."""
     from virc.core.errors import EngineError, UsageError
     from virc.runs import run as runs
-    from virc_cli.console.run_lines import ended, next_step
+    from virc.runs.status import ended, next_step
 
     if log and as_json:
         raise UsageError("--log and --json exclude one another: the engine's log is text")
@@ -76,7 +76,7 @@ def _follow_metrics(run: "Run", as_json: bool) -> "State":
 
     from virc.runs.follow import Mark, mark, seconds_left
     from virc.runs.metrics import as_metric
-    from virc_cli.console.run_lines import step_line
+    from virc.runs.status import step_line
 
     shown: Mark | None = None
     first: Metric | None = None

@@ -42,7 +42,7 @@ def command(
     """
     from virc.systems import published as listed
     from virc.systems import registry as systems
-    from virc_cli.console.run_lines import table
+    from virc_cli.console.tables import table
 
     field = [_published(row) for row in listed.field()]
     named = {row["name"] for row in field}

@@ -167,7 +167,7 @@ def _stage_fields(resolved: "Resolved") -> dict[str, Any]:
 
 
 def _stage_lines(stage: dict[str, Any]) -> Iterator[str]:
-    from virc_cli.console.run_lines import table, value_text
+    from virc_cli.console.tables import table, value_text
 
     yield from table(
         [(name, value_text(row["value"]), row["from"]) for name, row in stage["settings"].items()]
@@ -187,7 +187,7 @@ def _stage_lines(stage: dict[str, Any]) -> Iterator[str]:
 
 
 def _lines(fields: dict[str, Any]) -> Iterator[str]:
-    from virc_cli.console.run_lines import table
+    from virc_cli.console.tables import table
 
     yield f"{fields['name']}: {fields['about']}" if fields["about"] else fields["name"]
     yield f"state        {fields['state']}"
@@ -235,7 +235,7 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
 
 
 def _published_lines(published: dict[str, Any]) -> Iterator[str]:
-    from virc_cli.console.run_lines import table
+    from virc_cli.console.tables import table
 
     yield f"published    {published['title']}, number {published['row']} of the field"
     yield f"  training   {published['stages']}"

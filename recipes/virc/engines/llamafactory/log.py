@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ import msgspec
 from virc.core.errors import EngineError
 from virc.core.text import plain
 from virc.engines.llamafactory.plan import OTHER_ROWS
-from virc.runs.metrics import Metric
+from virc.runs.metrics import Metric, Phase
 from virc.runs.run import Info
 
 METRICS = "checkpoints/trainer_log.jsonl"
 """The file in the run's folder that it adds a line to at each logged step."""
-STARTING = "LLaMA-Factory reads the rows and loads the model"
+STARTUP: Sequence[Phase] = (Phase("reading the rows and loading the model", r"(?!)", "1 to 5 min"),)
 """What it does before its first step."""
 
 _END = 2**16  # bytes of a log's end in which the reason of a failure stands

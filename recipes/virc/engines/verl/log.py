@@ -1,7 +1,7 @@
 """What verl 0.9.1 says while it runs: its metrics, how many rows it took, and why it ended."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,17 @@ import msgspec
 
 from virc.core.errors import EngineError
 from virc.core.text import plain
-from virc.runs.metrics import Metric
+from virc.runs.metrics import Metric, Phase
 from virc.runs.run import Info
 
 METRICS = "logs/verl.jsonl"
 """The file in the run's folder that verl's `file` logger writes a line to after each step."""
-STARTING = "verl starts Ray, reads the rows and loads the model"
+STARTUP: Sequence[Phase] = (
+    Phase("starting Ray and reading the rows", r"dataset len: \d", "20 s to 1 min"),
+    Phase("loading the model", r"\((?:vLLMHttpServer|Server)\b[^)\n]* pid=|LLMServerManager: ", "1 to 5 min"),
+    Phase("starting the rollout server", r"LLMServerManager: ", "1 to 4 min"),
+    Phase("first batch: rollouts, rewards, update", r"(?!)", "as long as a step"),
+)
 """What it does before its first step."""
 
 _START, _END = (

@@ -148,10 +148,10 @@ def lacking(needed: Estimate, config: Config, machine: Machine, free: bool = Fal
     memory = machine.free_gib if free else machine.memory_gib
     if needed.host_gib > memory:
         terms = needed.host if config.device == "cuda" else needed.terms
-        clause = f"needs {_gib(needed.host_gib)} of main memory, {'free' if free else 'here'} {_gib(memory)}"
+        clause = f"needs {size_text(needed.host_gib)} of main memory, {'free' if free else 'here'} {size_text(memory)}"
         yield Lack("memory", clause, terms)
     if needed.disk_gib is not None and needed.disk_gib > machine.disk_gib:
-        clause = f"needs {_gib(needed.disk_gib)} of disk, free {_gib(machine.disk_gib)}"
+        clause = f"needs {size_text(needed.disk_gib)} of disk, free {size_text(machine.disk_gib)}"
         yield Lack("disk", clause, needed.disk or ())
 
 
@@ -201,7 +201,7 @@ def _small_gpus(needed: Estimate, config: Config, machine: Machine, free: bool) 
     if needed.device_gib > least:
         alone = "that" if chosen else "the largest here"
         there = f"{alone} has" if config.devices == 1 else "one of those here has"
-        clause = f"needs {_gib(needed.device_gib)} a device, {there} {_gib(least)}{' free' if free else ''}"
+        clause = f"needs {size_text(needed.device_gib)} a device, {there} {size_text(least)}{' free' if free else ''}"
         yield Lack("device", clause, needed.terms)
 
 
@@ -228,7 +228,7 @@ def refuse_unfit(needed: Estimate, config: Config, machine: Machine) -> None:
         return
     cures = _cures(lack.terms[:2], config) or _cures(lack.terms, config)[:1]
     hint = " or ".join(cures) or machine.trouble or "virc doctor says what fits here"
-    parts = " and ".join(f"{term.name} {_gib(term.gib)}" for term in lack.terms[:2])
+    parts = " and ".join(f"{term.name} {size_text(term.gib)}" for term in lack.terms[:2])
     raise SetupError(f"this stage {lack.clause}{f'; most of it: {parts}' if parts else ''}", hint)
 
 
@@ -306,12 +306,13 @@ def _devices(config: Config) -> str:
 
 def _needs(needed: Estimate, config: Config) -> str:
     if config.device == "cuda":
-        return (
-            f"{_devices(config)} with {_gib(needed.device_gib)} each, {_gib(needed.host_gib)} of main memory"
-        )
-    return f"{_devices(config)}, {_gib(needed.host_gib)} of main memory"
+        each = f"{_devices(config)} with {size_text(needed.device_gib)} each"
+        return f"{each}, {size_text(needed.host_gib)} of main memory"
+    return f"{_devices(config)}, {size_text(needed.host_gib)} of main memory"
 
 
-def _gib(size: float) -> str:
-    """A size as people read it, never rounded to a number that another is compared with."""
-    return f"{size:.0f} GiB" if size >= 100 else f"{size:.1f} GiB"
+def size_text(gib: float) -> str:
+    """A size for people: MB below 1 GiB, so that no two sizes that are compared read `0.0`."""
+    if gib < 1:
+        return f"{gib * 1024:.3g} MiB"
+    return f"{gib:.0f} GiB" if gib >= 100 else f"{gib:.1f} GiB"

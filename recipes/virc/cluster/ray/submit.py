@@ -1,6 +1,6 @@
 """Hands a job to a Ray cluster, writes what it writes, and ends it when this process is ended.
 
-`python -m virc.cluster.ray_submit FILE.json`, in the engine's environment; the file is `ray_job.on_cluster`'s.
+`python -m virc.cluster.ray.submit FILE.json`, in the engine's environment; the file is `ray_job.on_cluster`'s.
 It does what `ray job submit` and `ray job stop` do, by the same interface, and ends with the job's own exit code.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from virc.cluster.ray import KEYS
+from virc.cluster.ray.job import KEYS
 from virc.core.orphans import end_with_parent
 
 _STOPPING = 60.0  # seconds that a job gets to end

@@ -1,4 +1,4 @@
-"""Stops runs: signals to processes of this machine, `scancel` for those of a cluster's job."""
+"""Stops runs: signals to processes of this machine, `scancel` for a Slurm job."""
 
 import os
 import shutil
@@ -7,14 +7,15 @@ import time
 
 from virc.core import processes
 from virc.core.errors import ConfigError, SetupError
+from virc.core.events import Reporter
 from virc.core.plan import Step
+from virc.runs import leftovers
 from virc.runs import run as runs
 from virc.runs.run import Run, State
-from virc_cli.console.run_lines import ended
-from virc_cli.training import remains
+from virc.runs.status import ended
 
-_EVERY = 0.2  # seconds between two looks
-_JOB = 70.0  # seconds that a Ray job gets to end
+_EVERY = 0.2  # seconds between two checks
+_JOB = 70.0  # seconds for a Ray job to end
 
 
 def ask(run: Run, state: State) -> None:
@@ -22,7 +23,7 @@ def ask(run: Run, state: State) -> None:
 
     Raises:
         ConfigError: it is not running, or runs where this machine cannot reach it.
-        SetupError: it is another user's.
+        SetupError: it belongs to another user.
     """
     if state.progress != "running":
         raise _not_running(run, state)
@@ -38,42 +39,35 @@ def kill(run: Run, state: State) -> None:
     Raises:
         ConfigError, SetupError: as `ask`.
     """
-    if not runs.here(state) and state.progress == "running":
+    running = state.progress == "running"
+    if running and not runs.here(state):
         _scancel(run, state)
         return
     engine = state.engine if runs.engine_lives(state) else None
-    if state.progress != "running" and engine is None:
+    if not running and engine is None:
         raise _not_running(run, state)
-    if state.progress == "running":  # first, or it would say that its engine failed
+    if running:  # first, or it would report that its engine failed
         _signal(run, state.pid, signal.SIGKILL)
     if engine is not None:
-        _end_job(run, state)
+        if (
+            runs.info(run).launcher == "ray"
+        ):  # the process here ends the job on the cluster, and must live until then
+            _signal(run, engine, signal.SIGTERM)
+            end = time.monotonic() + _JOB
+            while runs.engine_lives(state) and time.monotonic() < end:
+                time.sleep(_EVERY)
         processes.kill(engine)
-    remains.clear(run)
-    _wait_for_processes(state)
+    leftovers.clear(run, Reporter())
+    while runs.there(state.pid, state.started) or runs.engine_lives(state):
+        time.sleep(_EVERY)
     runs.write_state(run, progress="stopped", pid=None, engine=None)
 
 
-def _end_job(run: Run, state: State) -> None:
-    """What runs on a Ray cluster is ended by the process here that handed it over, which must live until it has."""
-    if runs.info(run).launcher != "ray":
-        return
-    _signal(run, state.engine, signal.SIGTERM)
-    end = time.monotonic() + _JOB
-    while runs.engine_lives(state) and time.monotonic() < end:
-        time.sleep(_EVERY)
-
-
 def wait(run: Run) -> State:
-    """Wait until a run goes on no longer; returns how it ended."""
+    """Wait until a run is not running; returns how it ended."""
     while (state := runs.state(run)).progress == "running":
         time.sleep(_EVERY)
     return state
-
-
-def _wait_for_processes(state: State) -> None:
-    while runs.there(state.pid, state.started) or runs.engine_lives(state):
-        time.sleep(_EVERY)
 
 
 def _signal(run: Run, pid: int | None, number: signal.Signals) -> None:
@@ -88,7 +82,7 @@ def _signal(run: Run, pid: int | None, number: signal.Signals) -> None:
 
 def _scancel(run: Run, state: State, *options: str) -> None:
     if state.job is None:
-        raise ConfigError(f"{run.name} runs on {state.host}", f"there: virc runs stop {run.name}")
+        raise ConfigError(f"{run.name} runs on {state.host}", f"on that machine: virc runs stop {run.name}")
     words = ("scancel", *options, state.job)
     if shutil.which("scancel") is None:
         raise ConfigError(f"{run.name} runs on {state.host} in the job {state.job}", " ".join(words))

@@ -1,0 +1,166 @@
+"""A run on a cluster: its process there, the job's script, and its way into the queue and back into it."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.cluster import slurm
+from virc.cluster.ray import job as ray_job
+from virc.cluster.ray.job import Cluster
+from virc.cluster.slurm import Site
+from virc.core import processes
+from virc.core.errors import ConfigError, EngineError, UsageError
+from virc.core.events import Reporter
+from virc.core.files import contents, write_json, write_whole
+from virc.core.plan import Plan
+from virc.runs import attempts
+from virc.runs import run as runs
+from virc.runs.run import Info, Run
+from virc.stages.context import Place
+from virc.stages.resolve import Resolved
+
+_MOST_BYTES = 2**20
+_FRUITLESS = 3  # attempts in a row that saved nothing new
+
+Target = Site | Cluster
+"""The cluster that a run is for: a Slurm cluster, or a Ray cluster that is already running."""
+
+
+def target(launcher: str, kind: str, site: Path | None, ray_address: str | None) -> Target | None:
+    """The cluster to run on; None: this machine.
+
+    Args:
+        kind: of the stage.
+        site: site file of a Slurm cluster; None: this user's own.
+        ray_address: where a Ray cluster takes jobs.
+
+    Raises:
+        UsageError: an option does not apply, or one is missing.
+        ConfigError: the site file is wrong.
+    """
+    if launcher == "slurm":
+        return slurm.read_site(site, os.environ)
+    if launcher != "ray":
+        return None
+    if kind != "rl":
+        raise UsageError(f"Ray runs stages of kind rl, and this one is of kind {kind}", "--launcher slurm")
+    return ray_job.cluster(ray_address)
+
+
+def preview(
+    plan: Plan, run: Run, resolved: Resolved, place: Place, versions: Mapping[str, str], target: Target
+) -> Plan:
+    """The plan as the cluster gets it, the job's script among its files if there is one."""
+    settings = msgspec.to_builtins(resolved.config)
+    plan = _on_target(plan, run, 1, resolved.kind, settings, place, versions, target)
+    if isinstance(target, Cluster):
+        return plan
+    script = {str(run.folder / slurm.SCRIPT): _script(run, resolved.kind, settings, target)}
+    return msgspec.structs.replace(plan, files={**script, **plan.files})
+
+
+def write(run: Run, folder: Path, info: Info, target: Target, report: Reporter) -> None:
+    """Write the script of a run into its future folder; a Ray job has none, its nodes are checked when it starts.
+
+    Raises:
+        SetupError: the nodes do not see what the run needs.
+    """
+    (folder / slurm.LOGS).mkdir(exist_ok=True)
+    if isinstance(target, Cluster):
+        return
+    named = {
+        "the model": info.base, "the adapter": info.adapter, "the data": info.data, "the images": info.media,
+        "virc's code": info.recipes, "the workspace": run.workspace, "the environment": Path(info.python).parent,
+        "virc": Path(sys.executable).parent,
+    }  # fmt: skip
+    doubt = slurm.check_paths({what: Path(path) for what, path in named.items() if path}, target)
+    if doubt:
+        report.warn(doubt)
+    write_whole(folder / slurm.SCRIPT, _script(run, info.kind, info.settings, target).encode())
+
+
+def move(run: Run, ray_address: str) -> None:
+    """Let a run on a Ray cluster resume on another one that sees its folder too; other runs stay where they are.
+
+    Raises:
+        UsageError: no cluster takes jobs at such an address.
+    """
+    info = runs.info(run)
+    if info.launcher == "ray":
+        site = msgspec.to_builtins(ray_job.cluster(ray_address))
+        write_json(run.folder / "run.json", msgspec.structs.replace(info, site=site))
+
+
+def placed(plan: Plan, run: Run, info: Info, number: int, place: Place, job: str | None) -> Plan:
+    """The plan of an attempt with its process where the run belongs: here, on a Ray cluster, or on a job's nodes.
+
+    Args:
+        number: of the attempt.
+        job: id of the Slurm job this process is in.
+
+    Raises:
+        ConfigError: the run's `run.json` does not name its cluster.
+    """
+    if not job and info.launcher != "ray":
+        return plan
+    target = slurm.site_of(info) if job else ray_job.cluster_of(info)
+    lines = contents(run.folder / "environment.txt", _MOST_BYTES).decode().splitlines()
+    versions = dict(line.split("==", 1) for line in lines if "==" in line)
+    return _on_target(plan, run, number, info.kind, info.settings, place, versions, target)
+
+
+def _on_target(
+    plan: Plan, run: Run, number: int, kind: str, settings: Mapping[str, Any], place: Place,
+    versions: Mapping[str, str], target: Target,
+) -> Plan:  # fmt: skip
+    folder = run.attempt(number).absolute()
+    if kind == "rl":
+        paths = {
+            "the model": place.base, "the adapter": place.adapter, "the data": place.data,
+            "the images": place.media, "virc's code": place.recipes, "the run": place.output.parent,
+        }  # fmt: skip
+        plan = ray_job.checked(plan, folder, ray_job.requirements(settings, paths, versions))
+    if isinstance(target, Cluster):
+        return ray_job.on_cluster(plan, run, number, target)
+    return slurm.on_nodes(plan, folder, settings, target, kind)
+
+
+def _script(run: Run, kind: str, settings: Mapping[str, Any], site: Site) -> str:
+    return slurm.job_script(run, settings, run.workspace, site, sys.executable, kind)
+
+
+def submit(run: Run, report: Reporter) -> None:
+    """Submit a run's script to Slurm.
+
+    Raises:
+        ConfigError: its job is in the queue, or runs.
+        EngineError: Slurm refuses it.
+    """
+    former = runs.state(run).job
+    if former and former in processes.output(slurm.queue_step()).split():
+        raise ConfigError(
+            f"{run.name} is job {former} already", f"virc runs tail {run.name}, or scancel {former}"
+        )
+    job = slurm.job_id(processes.output(slurm.submit_step(run)))
+    runs.write_state(run, job=job)
+    report.note(f"job {job} was submitted; virc runs tail {run.name} follows it")
+
+
+def requeue(run: Run, job: str, report: Reporter) -> None:
+    """Put the job, whose time is nearly over, back into the queue.
+
+    Raises:
+        EngineError: the last attempts saved nothing new, and neither would the next.
+    """
+    saved = [each.saved for each in attempts.attempts(run)[-_FRUITLESS - 1 :]]
+    if len(saved) > _FRUITLESS and len(set(saved)) == 1:
+        raise EngineError(
+            f"{_FRUITLESS} times the job's time was over before it passed step {saved[0]}",
+            "set a longer time in the site file",
+        )
+    report.note(f"saved at step {saved[-1]}; job {job} goes back into the queue")
+    processes.output(slurm.requeue_step(job))

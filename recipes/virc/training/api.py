@@ -1,0 +1,187 @@
+"""Trains a stage: begins a run or resumes one, on this machine or as a job of a cluster."""
+
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from virc.cluster import jobs, slurm
+from virc.cluster.jobs import Target
+from virc.cluster.ray import job as ray_job
+from virc.core.errors import ConfigError, EngineError, UsageError
+from virc.core.events import Event, Reporter
+from virc.envs import hardware
+from virc.runs import run as runs
+from virc.runs.run import Run
+from virc.stages import resolve as stages
+from virc.systems import registry as systems
+from virc.training import prepare
+from virc.training.attempt import Ended, attempt
+from virc.training.request import TrainRequest
+
+Launcher = Literal["local", "slurm", "ray"]
+
+
+class RunEvent(Event, frozen=True, kw_only=True):
+    """The run that is trained is known from here on."""
+
+    run: Run
+
+
+def train(
+    system: str = systems.DEFAULT,
+    stage: str | None = None,
+    *,
+    overlays: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    data: str | Path | None = None,
+    base: str | None = None,
+    name: str | None = None,
+    resume: bool = False,
+    folder: str | Path | None = None,
+    on_progress: Callable[[Event], None] | None = None,
+    launcher: Launcher = "local",
+    site: Path | None = None,
+    submit: bool = True,
+    ray_address: str | None = None,
+    **options: Any,
+) -> Run:
+    """Train a stage of a system until it is finished. Ctrl-C saves a checkpoint, if the engine can, and stops.
+
+    Args:
+        system: a system's name, or its YAML.
+        stage: of the system; without it a run is resumed by its name.
+        overlays: of the system, as `--with` takes them.
+        settings: of the stage, such as `{"learning_rate": 1e-5}`; a dotted key reaches inside.
+        data: file of rows to train on instead.
+        base: a model or run to start from instead.
+        name: of the run.
+        resume: resume the run of that name, else the newest of the stage that has not finished.
+        folder: the workspace, with `runs/`, `models/` and `data/`; default: the current folder.
+        on_progress: gets every event, among them a `RunEvent` and a `StepEvent` for each logged step.
+        launcher: `slurm` submits a job, `ray` runs on a Ray cluster.
+        site: what a Slurm cluster needs; default: this user's site file.
+        submit: False: write the job's script only.
+        ray_address: where a Ray cluster takes jobs.
+        options: further fields of `TrainRequest`.
+
+    Returns:
+        The run: finished, or with its job submitted.
+
+    Raises:
+        UsageError: options exclude one another.
+        VircError: something is missing or wrong, or the engine failed.
+        KeyboardInterrupt: it was stopped; `resume=True` goes on.
+    """
+    report, workspace = Reporter(on_progress), Path(folder) if folder else Path.cwd()
+    if resume:
+        run = _to_resume(system, stage, name, workspace)
+        report.send(RunEvent("note", f"resuming {run.name}", run=run))
+        if ray_address:
+            jobs.move(run, ray_address)
+    elif stage is None:
+        raise UsageError("no stage is named", f"virc systems show {system}")
+    else:
+        rows = Path(data) if data else None
+        request = TrainRequest(
+            system=system, stage=stage, overlays=tuple(overlays), settings=settings or {}, data=rows, base=base,
+            name=name, workspace=workspace, **options,
+        )  # fmt: skip
+        run = _begin(request, launcher, site, ray_address, report)
+    inside = slurm.in_job(os.environ)
+    if runs.info(run).launcher != "slurm" or inside:
+        _train(run, inside, report)
+    elif submit:
+        jobs.submit(run, report)
+    return run
+
+
+def _to_resume(system_name: str, stage: str | None, name: str | None, workspace: Path) -> Run:
+    """The run to resume: the named one, else the newest of the stage that has not finished.
+
+    Raises:
+        UsageError: neither a name nor a stage is given.
+        ConfigError: there is none.
+    """
+    if name:
+        return runs.find(workspace, name)
+    if stage is None:
+        raise UsageError("no run is named to resume", "--name RUN; virc runs ls lists them")
+    system = systems.get(system_name)
+    stages.stage(system, stage)
+    for run in reversed(runs.discover(workspace)):
+        about = runs.info(run)
+        of_stage = (about.system, about.stage) == (system.name, stage)
+        if of_stage and runs.state(run).progress in {"new", "stopped", "failed", "died"}:
+            return run
+    raise ConfigError(f"{system.name} {stage} has no run to resume", "virc runs ls")
+
+
+def _begin(
+    request: TrainRequest, launcher: Launcher, site: Path | None, ray_address: str | None, report: Reporter
+) -> Run:
+    resolved = request.resolve()
+    target: Target | None = jobs.target(launcher, resolved.kind, site, ray_address)
+    if isinstance(target, ray_job.Cluster):
+        ray_job.check_answers(target)
+    with prepare.new_run(request, resolved) as (run, partial):
+        here = hardware.find(request.workspace)
+        found = prepare.prepare(
+            request, resolved, partial / "data", None if target else here, report, home=run.folder / "data"
+        )
+        prepare.check_rows(found, report)
+        prepare.check_machine(found, here, launcher, report)
+        info = prepare.write(run, partial, found, launcher, msgspec.to_builtins(target) if target else {})
+        if target:
+            jobs.write(run, partial, info, target, report)
+    text = f"{run.name}: {found.result.rows} rows, from {found.base.name}, in {run.folder}"
+    report.send(RunEvent("note", text, run=run))
+    return run
+
+
+def _train(run: Run, job: str | None, report: Reporter) -> None:
+    """One attempt at a run, on the nodes of the job that this process is in if there is one."""
+    if job:
+        runs.write_state(run, job=job)
+    ended = attempt(run, report, job)
+    if ended.finished:
+        return
+    if job and ended.signal == signal.SIGUSR1:
+        jobs.requeue(run, job, report)
+        return
+    saved, again = _how_it_ended(run, ended)
+    if ended.unhealthy and ended.signal is None:
+        raise EngineError(f"stopped: {ended.unhealthy}; {saved}", again)
+    report.note(f"stopped, {saved}; {again}")
+    if ended.signal == signal.SIGTERM:
+        signal.raise_signal(signal.SIGTERM)  # the caller's handler tells it from Ctrl-C
+    raise KeyboardInterrupt
+
+
+def _how_it_ended(run: Run, ended: Ended) -> tuple[str, str]:
+    saved = f"saved at step {ended.step}" if ended.step else "nothing was saved yet"
+    lost = f", {ended.lost} step{'s' * (ended.lost > 1)} lost" if ended.lost else ""
+    again = f"virc train --resume --name {run.name} " + ("resumes it" if ended.step else "starts again")
+    return saved + lost, again
+
+
+def next_commands(run: Run) -> list[str]:
+    """What to type after a run has finished: merge it if it needs that, train the next stage, ask the model."""
+    from virc.runs.checkpoints import checkpoints
+
+    info, saved = runs.info(run), checkpoints(run)
+    if saved and not saved[-1].merged:
+        return [f"virc merge {run.name}"]
+    commands = []
+    try:
+        names = list(systems.get(info.system).stages)
+    except ConfigError:  # its YAML is gone
+        names = []
+    if info.stage in names[:-1]:
+        following = names[names.index(info.stage) + 1]
+        named = "" if info.system == systems.DEFAULT else f" {info.system}"
+        commands.append(f"virc train{named} --stage {following} --from {run.name}")
+    return [*commands, f"virc solve --model {run.name} IMAGE 'QUESTION'"]

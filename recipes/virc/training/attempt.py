@@ -1,0 +1,236 @@
+"""One attempt at a run: starts the engine, follows it, and records how it ended."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
+
+import msgspec
+
+from virc.cluster import jobs
+from virc.core import processes
+from virc.core.errors import ConfigError, EngineError, VircError
+from virc.core.events import Reporter
+from virc.core.files import is_folder
+from virc.core.plan import Plan, write_files
+from virc.core.processes import start_time
+from virc.core.text import clause
+from virc.engines import registry as engines
+from virc.engines.llamafactory import resume
+from virc.engines.registry import Planner
+from virc.envs import environment as environments
+from virc.envs import making
+from virc.runs import attempts, leftovers
+from virc.runs import run as runs
+from virc.runs.attempts import Attempt
+from virc.runs.checkpoints import checkpoints, complete, format_of, remove_spare, step_of
+from virc.runs.run import Info, Run
+from virc.training import inputs
+from virc.training.follow import Follower, drop_after, take_over
+
+_POLL = 1.0  # seconds
+_FORMER_ENGINE = 120.0  # seconds that the engine of a killed attempt gets to save and end
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How an attempt ended that did not fail.
+
+    Args:
+        finished: every step was done.
+        step: of the newest whole checkpoint.
+        signal: the signal that asked it to end before.
+        lost: optimizer steps that were done and not saved.
+        unhealthy: the sign of ill health that ended it.
+    """
+
+    finished: bool
+    step: int | None
+    signal: int | None = None
+    lost: int = 0
+    unhealthy: str | None = None
+
+
+def attempt(run: Run, report: Reporter, job: str | None = None) -> Ended:
+    """Train until the run ends, or until Ctrl-C, SIGTERM, SIGUSR1 or a closed terminal asks it to save and end.
+
+    Args:
+        job: id of the Slurm job this process is in: the engine is started on all its nodes.
+
+    Raises:
+        ConfigError: another process works on the run, or it has finished.
+        EngineError: the engine failed, or trains on other rows than were checked.
+        KeyboardInterrupt: it was interrupted a second time and ended at once.
+    """
+    with attempts.alone(run):
+        state = runs.state(run)
+        if state.progress == "finished":
+            raise ConfigError(f"the run {run.name} has finished", f"virc runs show {run.name}")
+        _await_former_engine(run, state, report)
+        leftovers.clear(run, report)
+        number = state.attempt + 1
+        take_over(run)
+        plan, step = _planned(run, number, job, report)
+        drop_after(run, step)
+        process = runs.this_process()
+        runs.write_state(run, progress="running", attempt=number, step=step, error=None, **process)
+        try:
+            code, asked, follower = _trained(run, plan, number, step, report)
+            return _conclude(run, number, code, asked, follower, report)
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt)
+            text = error.message if isinstance(error, VircError) else clause(error)
+            with suppress(OSError, VircError):
+                remove_spare(run, None)
+                _record_end(
+                    run, number, "stopped" if stopped else "failed", None, "interrupted" if stopped else text
+                )
+            raise
+
+
+def _planned(run: Run, number: int, job: str | None, report: Reporter) -> tuple[Plan, int]:
+    """The plan of the next attempt, its files written; and the step it resumes from."""
+    info = _info_with_code(run, report)
+    config = inputs.config_of(info)
+    place = inputs.place_of(info, run, number)
+    plan: Plan = _engine(run).plan(config, place, {}, info.origins)
+    plan = jobs.placed(plan, run, info, number, place, job)
+    if plan.loadable:
+        resume.loadable(*plan.loadable)
+    write_files(plan)
+    step = step_of(run, place.resume) if place.resume else 0
+    if step:
+        report.note(f"resuming from step {step}")
+    attempts.write(run, Attempt(number=number, began=_now()))
+    return plan, step
+
+
+def _info_with_code(run: Run, report: Reporter) -> Info:
+    """What the run was begun with, all of it still there; in place of code that is gone, today's."""
+    info = runs.info(run)
+    inputs.still_there(run, info)
+    if is_folder(info.recipes):
+        return info
+    report.warn(f"the code that {run.name} was begun with is gone: this version's is used instead")
+    recipes = environments.recipes_in(making.find(info.kind, info.device))
+    return msgspec.structs.replace(info, recipes=str(recipes))
+
+
+def _trained(
+    run: Run, plan: Plan, number: int, step: int, report: Reporter
+) -> tuple[int, int | None, Follower]:
+    """Run the engine; returns its exit code, the signal that asked it to end, and its follower."""
+    marked = msgspec.structs.replace(plan.step, env={**plan.step.env, **leftovers.mark(run)})
+    follower = Follower(run, runs.info(run), number, step, report)
+    with _signals() as asked:
+        with leftovers.none_after(run, report), processes.started(marked, run.log(number)) as process:
+            runs.write_state(run, engine=process.pid, engine_started=start_time(process.pid))
+            code = _watch(run, process, follower, asked, report)
+        follower.poll()
+        follower.tend()
+        complete(run)
+    return code, next(iter(asked), None), follower
+
+
+def _watch(
+    run: Run, process: processes.Process, follower: Follower, asked: list[int], report: Reporter
+) -> int:
+    ending = False
+    while (code := process.wait(_POLL)) is None:
+        follower.poll()
+        if (asked or follower.watch.reason) and not ending:
+            ending = True
+            process.ask_to_save()
+            if format_of(run).SAVES_WHEN_ASKED:
+                report.note(
+                    "saving a checkpoint; a second Ctrl-C ends at once and loses the steps since the last one"
+                )
+            else:
+                report.note(f"stopping; {_engine(run).NAME} saves nothing when it is asked to end")
+        if signal.SIGINT in asked[1:]:
+            raise KeyboardInterrupt
+    return code
+
+
+def _conclude(
+    run: Run, number: int, code: int, asked: int | None, follower: Follower, report: Reporter
+) -> Ended:
+    whole = checkpoints(run)
+    last = whole[-1].step if whole else 0
+    remove_spare(run, whole[-1] if whole else None)
+    finished = code == 0 and last > 0 and follower.total is not None and last >= follower.total
+    unhealthy = follower.watch.reason
+    if not finished and asked is None and unhealthy is None:
+        message, hint = _cause(run, number, code)
+        raise EngineError(f"{_engine(run).NAME} failed: {message}", hint or f"see {run.log(number)}")
+    lost = max(0, follower.step - last)
+    if code and lost and format_of(run).SAVES_WHEN_ASKED:
+        report.warn(f"step {follower.step} was not saved: {_cause(run, number, code)[0]}")
+    progress: runs.Progress = "finished" if finished else "stopped"
+    _record_end(run, number, progress, code, None if finished else unhealthy, step=last)
+    return Ended(finished, last or None, asked, lost, unhealthy)
+
+
+def _engine(run: Run) -> Planner:
+    return engines.of_kind(runs.info(run).kind).plan
+
+
+def _cause(run: Run, number: int, code: int) -> tuple[str, str | None]:
+    """Why an engine ended by itself, as a clause, and what to do about it."""
+    if not code:
+        return "it ended before its last step", None
+    return engines.of_kind(runs.info(run).kind).log.cause(run.log(number), code)
+
+
+def _record_end(
+    run: Run, number: int, state: runs.Progress, code: int | None, error: str | None, **fields: Any
+) -> None:
+    began = next((each.began for each in attempts.attempts(run) if each.number == number), None)
+    saved = fields.get("step")
+    attempts.write(
+        run, Attempt(number=number, began=began, ended=_now(), exit=code, error=error, saved=saved)
+    )
+    runs.write_state(run, progress=state, error=error, pid=None, engine=None, **fields)
+
+
+def _await_former_engine(run: Run, state: runs.State, report: Reporter) -> None:
+    """If virc was killed its engine saves and ends by itself; two engines must not train in one folder."""
+    end = time.monotonic() + _FORMER_ENGINE
+    if runs.engine_lives(state):
+        report.note("waiting for the engine of the previous attempt to save and end")
+    while runs.engine_lives(state):
+        if time.monotonic() > end:
+            raise ConfigError(
+                f"the engine of the previous attempt is still running (process {state.engine})",
+                f"virc runs stop {run.name} --now",
+            )
+        time.sleep(_POLL)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect the signals that ask to end; in another thread than the main one, where Python takes none, nothing."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        numbers.append(signal.SIGHUP)
+    before = [signal.signal(number, ask) for number in numbers]
+    try:
+        yield asked
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,187 @@
+"""Follows an engine while it trains: its metrics, its log, its checkpoints, its health."""
+
+import errno
+import os
+import re
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from virc.core.errors import EngineError
+from virc.core.events import Event, Reporter
+from virc.core.files import write_whole
+from virc.core.text import clause, duration
+from virc.engines import registry as engines
+from virc.runs import run as runs
+from virc.runs.checkpoints import Keeper, complete, remove_partial, remove_spare
+from virc.runs.follow import lines
+from virc.runs.metrics import Metric, diverged, metrics
+from virc.runs.run import Info, Run
+from virc.runs.status import step_line
+from virc.training import health, rollout_pages
+from virc.training.health import Watch
+
+
+class StepEvent(Event, frozen=True):
+    """Progress of a run by one logged step or more.
+
+    Args:
+        metric: the newest.
+        history: losses, or rewards, of the run so far.
+    """
+
+    metric: Metric = Metric(step=0)
+    history: Sequence[float] = ()
+
+
+class Follower:
+    """Follows one attempt. `poll` is called about every second and costs next to nothing when nothing is new.
+
+    Attributes:
+        step, total: optimizer steps done and to do, as far as the engine has logged them.
+        watch: over the run's health.
+    """
+
+    def __init__(self, run: Run, info: Info, attempt: int, step: int, report: Reporter) -> None:
+        state, known = runs.state(run), list(metrics(run))
+        self.step, self.total = step, state.total
+        self._first = step
+        self._run, self._info, self._attempt, self._report = run, info, attempt, report
+        self._log = engines.of_kind(info.kind).log
+        self._metric_lines = lines(run.folder / self._log.METRICS)
+        self._log_lines = lines(run.log(attempt))
+        self._startup = list(self._log.STARTUP)
+        self._history = [each.main for each in known if each.main is not None]
+        self._read = self._log.reader(info, attempt, known)
+        self._newest: dict[str, float] = {}
+        self._new: list[Metric] = []
+        self._validated = {each.step: each.validation for each in known if each.validation is not None}
+        self._keeper = Keeper(run)
+        self.watch = Watch(run, info, known, report)
+        self._began = self._alive = self._phase_began = time.monotonic()
+        self._before = state.seconds
+        self._checked = self._failing = self._started = False
+
+    def poll(self) -> None:
+        """Take in what is new; what cannot be written, on a full disk say, is tried again at the next poll.
+
+        Raises:
+            EngineError: it trains on other rows than were checked.
+        """
+        try:
+            self._poll()
+        except OSError as error:  # the engine goes on: hours of its work are worth more than a line of ours
+            if not self._failing:
+                self._report.warn(f"the progress of {self._run.name} cannot be written now: {clause(error)}")
+            self._failing = True
+        else:
+            self._failing = False
+
+    def _poll(self) -> None:
+        while (line := next(self._log_lines)) is not None:
+            self._take_log(line.decode("utf-8", "replace").rstrip())
+        while (line := next(self._metric_lines)) is not None:
+            if (metric := self._read(line)) is not None:
+                self._new.append(metric)
+        now = time.monotonic()
+        if self._new:
+            self._take()
+        elif now - self._alive < runs.SIGN_OF_LIFE:
+            self._show_start(now)
+            return
+        runs.write_state(self._run, step=self.step, total=self.total, seconds=self.seconds, **self._newest)
+        self._alive = now
+        self.tend()
+
+    def _take_log(self, line: str) -> None:
+        self._report.log(line)
+        done = next((at for at, phase in enumerate(self._startup, 1) if re.search(phase.ends, line)), 0)
+        if done and not self._started:
+            names = " and ".join(phase.name for phase in self._startup[:done])
+            self._startup, now = self._startup[done:], time.monotonic()
+            self._report.note(f"{names}: done in {duration(now - self._phase_began)}")
+            self._phase_began = now
+
+    def _show_start(self, now: float) -> None:
+        if self._startup and not self._started:
+            phase, seconds = self._startup[0], now - self._phase_began
+            self._report.progress(f"{phase.name}, {seconds:.0f} s; usually {phase.usual}")
+
+    def tend(self) -> None:
+        """Look after checkpoints, and make pages of rollouts that the engine has left."""
+        self._keeper.update(self._validated)
+        for fault in rollout_pages.render(self._run.rollouts, self._run.name):
+            self._report.warn(f"a rollout cannot be shown as a page: {fault}")
+
+    @property
+    def seconds(self) -> float:
+        """Of all attempts so far, without the time between them."""
+        return self._before + time.monotonic() - self._began
+
+    def _take(self) -> None:
+        new, self._started = self._new, True
+        if not self._checked:
+            self._check_start(new[0])
+        _append(self._run.metrics, _encoded(new))
+        self._new = []
+        last = new[-1]
+        self.step, self.total = last.step, last.total
+        self._history += [each.main for each in new if each.main is not None]
+        for each in new:
+            measured = {"loss": each.loss, "reward": each.reward}
+            self._newest |= {name: value for name, value in measured.items() if value is not None}
+        self._validated |= {each.step: each.validation for each in new if each.validation is not None}
+        if any(map(diverged, new)):
+            what = "reward or gradient" if last.response_length is not None else "loss"
+            self._report.warn(f"the {what} at step {self.step} is not a number", "lower learning_rate")
+        left = None
+        if last.total and last.seconds and last.step > self._first:
+            left = last.seconds / (last.step - self._first) * (last.total - last.step)
+        text = step_line(last, left)
+        self._report.send(StepEvent("progress", text, metric=last, history=self._history))
+        self.watch.take(new)
+
+    def _check_start(self, first: Metric) -> None:
+        log = self._run.log(self._attempt)
+        self._log.started(log, self._info, self._first)
+        if first.step <= self._first and not first.aside:
+            raise EngineError(f"the engine did not resume from step {self._first}", f"see {log}")
+        self._checked = True
+
+
+def _encoded(found: Iterable[Metric]) -> bytes:
+    return b"".join(msgspec.json.encode(each) + b"\n" for each in found)
+
+
+def _append(path: Path, data: bytes) -> None:
+    """Add to a file all or nothing."""
+    with path.open("ab", buffering=0) as file:
+        end = file.tell()
+        if file.write(data) < len(data):
+            file.truncate(end)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def drop_after(run: Run, step: int) -> None:
+    """Drop the metrics after a step: the attempt that resumes there writes them again; from 0, all of them."""
+    write_whole(run.metrics, _encoded(each for each in metrics(run) if step and each.step <= step))
+    health.drop_after(run, step)
+
+
+def take_over(run: Run) -> None:
+    """Clean up after an attempt that was killed: metrics that were not taken in, checkpoints that are half-written."""
+    info = runs.info(run)
+    log = engines.of_kind(info.kind).log
+    source = run.folder / log.METRICS
+    if source.is_file():
+        known = list(metrics(run))
+        last = max((each.step for each in known), default=-1)  # a validation may come before the first step
+        found = map(log.reader(info, runs.state(run).attempt, known), source.read_bytes().splitlines())
+        known += [each for each in found if each is not None and each.step > last]
+        write_whole(run.metrics, _encoded(known))  # not added: the last line may be cut short
+        source.unlink()
+    remove_partial(run)
+    remove_spare(run, None)
+    complete(run)

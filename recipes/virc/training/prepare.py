@@ -1,0 +1,269 @@
+"""Prepares a run: everything is found and checked first, then its folder appears as a whole."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.core import processes
+from virc.core.errors import DataError, SetupError
+from virc.core.events import Reporter
+from virc.core.files import expanded, write_json, write_whole
+from virc.core.locks import held
+from virc.core.parallel import cores
+from virc.data.formats.registry import Source, left_out
+from virc.engines import registry as engines
+from virc.envs import environment as environments
+from virc.envs import making
+from virc.envs.hardware import Machine
+from virc.envs.pins import Environment, pinned
+from virc.models import chat_protocol, sizes
+from virc.reasoning.protocol import FILE_NAME
+from virc.runs import run as runs
+from virc.runs.run import Info, Run
+from virc.stages.resolve import Resolved
+from virc.tools import registry as tools
+from virc.training import inputs, rl_setup
+from virc.training.estimate import fits
+from virc.training.estimate.registry import ESTIMATORS
+from virc.training.estimate.sft import USUAL, Estimate
+from virc.training.inputs import Base
+from virc.training.preflight import process as preflight
+from virc.training.preflight.types import Result, RlRequest, SftRequest
+from virc.training.request import TrainRequest
+
+
+class PreparedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stage needs, found and checked on this machine."""
+
+    resolved: Resolved
+    base: Base
+    result: Result
+    environment: Environment
+    python: Path
+
+
+def environment_of(resolved: Resolved) -> Environment:
+    """The environment that the stage's engine runs in."""
+    return making.find(resolved.kind, resolved.config.device)
+
+
+def prepare(
+    request: TrainRequest, resolved: Resolved, folder: Path, here: Machine | None, report: Reporter,
+    probe: int = 0, home: Path | None = None,
+) -> PreparedRun:  # fmt: skip
+    """Find and check everything the stage needs; cheap checks come before gigabytes are installed.
+
+    Args:
+        folder: for the rows to train on, if those are not all; for RL, always.
+        here: this machine, if the stage is to run on it.
+        probe: train on this many of the longest rows only.
+        home: where that folder will be in the end, if elsewhere.
+
+    Raises:
+        VircError: something is missing or wrong; nothing was begun.
+    """
+    config, is_rl = resolved.config, resolved.kind == "rl"
+    fits.refuse_no_judge(config)
+    base = inputs.base(resolved, request.workspace)
+    if gone := left_out(Path(config.data)):
+        report.note(
+            f"{config.data}: {len(gone)} files are not here: {', '.join(gone[:3])}{', …' * (len(gone) > 3)}"
+        )
+    source = inputs.rows(resolved, request.workspace)
+    if here:
+        fits.refuse_few_gpus(config, here)
+    if is_rl:
+        rl_setup.check_judge(resolved, source, here is not None, report)
+    environment = environment_of(resolved)
+    python = making.made(environment, report.note)
+    _check_packages(resolved, environment, python)
+    beside = resolved.system.file.parent
+    loads = tuple(str(file) for name in resolved.system.offered if (file := tools.file_of(name, beside)))
+    asked: SftRequest | RlRequest
+    if is_rl:
+        asked = rl_setup.rows_request(request, resolved, base, source, (folder, home or folder), probe, loads)
+    else:
+        asked = _rows_request(request, resolved, base, source, folder, probe, loads)
+    step = preflight.step(asked, python, environments.recipes_in(environment))
+    result = preflight.read(processes.output(step, report.progress))
+    return PreparedRun(resolved=resolved, base=base, result=result, environment=environment, python=python)
+
+
+def _rows_request(
+    request: TrainRequest, resolved: Resolved, base: Base, source: Source, folder: Path, probe: int,
+    loads: tuple[str, ...],
+) -> SftRequest:  # fmt: skip
+    config, system = resolved.config, resolved.system
+    return SftRequest(
+        source=source,
+        base=base.folder,
+        name=base.name,
+        cutoff=config.cutoff_len,
+        min_pixels=config.min_pixels,
+        max_pixels=config.max_pixels,
+        filter_overlong=config.filter_overlong,
+        probe=probe,
+        folder=folder,
+        mixed_coordinates=config.mixed_coordinates,
+        protocol=request.protocol and expanded(request.protocol).absolute(),
+        chat_protocol=chat_protocol.of_system(system).protocol if system.worded else None,
+        loads=loads,
+        workers=cores(),
+    )
+
+
+@contextmanager
+def new_run(request: TrainRequest, resolved: Resolved) -> Iterator[tuple[Run, Path]]:
+    """A run to be, and a folder that becomes the run's when the block ends without an error; else nothing is left.
+
+    Raises:
+        ConfigError: the name is taken.
+    """
+    run = runs.new(request.workspace, request.name, resolved.name)
+    all_runs = run.folder.parent
+    all_runs.mkdir(parents=True, exist_ok=True)
+    partial = run.folder.with_name(f".{run.name}.new")
+    try:
+        with held(run.folder):
+            runs.new(
+                request.workspace, run.name, resolved.name
+            )  # another process may have begun it meanwhile
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            try:
+                yield run, partial
+                partial.rename(run.folder)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    finally:
+        with suppress(OSError):  # runs are in it
+            all_runs.rmdir()
+
+
+def write(run: Run, partial: Path, prepared: PreparedRun, launcher: str, site: Mapping[str, Any]) -> Info:
+    """Write what the run is into its future folder."""
+    info = _info(run, partial, prepared, launcher, site)
+    if prepared.resolved.kind == "rl":
+        code = rl_setup.write(run, partial, prepared.resolved, prepared.base, prepared.result)
+        info = msgspec.structs.replace(info, code=code)
+    write_json(partial / "run.json", info)
+    write_whole(partial / "settings.yaml", inputs.settings_text(prepared.resolved).encode())
+    write_json(partial / FILE_NAME, prepared.result.protocol)
+    packages = _packages(prepared.environment, prepared.python)
+    lines = [f"{name}=={version}\n" for name, version in sorted(packages.items())]
+    write_whole(partial / "environment.txt", "".join(lines).encode())
+    return info
+
+
+def _info(run: Run, partial: Path, prepared: PreparedRun, launcher: str, site: Mapping[str, Any]) -> Info:
+    resolved, base, result = prepared.resolved, prepared.base, prepared.result
+
+    def moved(path: Path) -> str:
+        return str(run.folder / path.relative_to(partial) if path.is_relative_to(partial) else path)
+
+    return Info(
+        name=run.name, system=resolved.system.name, stage=resolved.stage,
+        kind=resolved.kind, overlays=resolved.overlays,
+        created=datetime.now(UTC).isoformat(timespec="seconds"), base=str(base.folder),
+        adapter=str(base.adapter) if base.adapter else None, root=base.root, data=moved(result.file),
+        dataset=result.dataset, entry=result.entry, media=moved(result.media), rows=result.rows,
+        longest=result.longest, validation=moved(result.validation) if result.validation else None,
+        settings=msgspec.to_builtins(resolved.config), origins=dict(resolved.origins),
+        environment=prepared.environment.name, device=prepared.environment.device, python=str(prepared.python),
+        recipes=str(environments.recipes_in(prepared.environment)), launcher=launcher, site=dict(site),
+    )  # fmt: skip
+
+
+def _check_packages(resolved: Resolved, environment: Environment, python: Path) -> None:
+    needed = engines.of_kind(environment.engine.name).plan.needs(resolved.config)
+    there = _packages(environment, python) if needed else {}
+    for package, setting in needed.items():
+        if package not in there:
+            raise SetupError(
+                f"{resolved.name} needs {package}, which the environment {environment.name} does not have",
+                f"--set {setting}, or your own environment that has it: virc env use {environment.engine.name}",
+            )
+
+
+def _packages(environment: Environment, python: Path) -> dict[str, str]:
+    if environments.registered(environment) is None and not environment.extra:
+        return pinned(environment)
+    found: dict[str, str] = json.loads(processes.output(environments.versions_step(python)))
+    return found
+
+
+def check_rows(prepared: PreparedRun, report: Reporter) -> None:
+    """Report what the check of the rows found, before hours of training.
+
+    Raises:
+        DataError: a reward cannot score rows, or images would not be shown as the rows' boxes say.
+    """
+    result, config = prepared.result, prepared.resolved.config
+    if prepared.resolved.kind == "rl":
+        rl_setup.check(result, prepared.resolved, report)
+    if result.turned:
+        raise DataError(
+            f"{result.turned} images are stored turned (EXIF orientation), and LLaMA-Factory would show them so",
+            "store them upright: mogrify -auto-orient FILES",
+        )
+    if result.shrunk and result.protocol.coordinates == "pixel":
+        raise DataError(
+            f"{result.shrunk} of {result.images} images are over max_pixels ({config.max_pixels}) or the base's own "
+            "limit: they would be shown smaller, and boxes in pixels would not fit them",
+            "--set max_pixels=N, or rows with smaller images: virc data sample --max-pixels N",
+        )
+    report.note(
+        f"{result.rows} rows, {result.images} images; tokens a row: mean {result.mean:.0f}, 99 % at most "
+        f"{result.percentiles[2]}, longest {result.longest}"
+    )
+    if result.dropped:
+        most = ESTIMATORS[prepared.resolved.kind].longest(config)
+        report.warn(f"{result.dropped} rows longer than {most} tokens are left out")
+    for kind, count in result.faults.items():
+        report.warn(
+            f"{count} of {result.looked_at} rows checked closely have the fault {kind}", "virc data check"
+        )
+    if result.otherwise:
+        report.warn(f"{result.otherwise} rows have another system message than the chat protocol's")
+
+
+def estimated(prepared: PreparedRun, here: Machine) -> Estimate:
+    """What the stage needs, counted for its rows."""
+    return ESTIMATORS[prepared.resolved.kind].estimate(
+        prepared.resolved.config,
+        sizes.of_folder(prepared.base.folder),
+        prepared.result.longest,
+        prepared.result.rows,
+        prepared.result.total,
+        gpu=here.gpus[0].name if here.gpus else USUAL,
+    )
+
+
+def check_machine(prepared: PreparedRun, here: Machine, launcher: str, report: Reporter) -> None:
+    """Report what the stage needs, and refuse what does not fit this machine, unless another one runs it.
+
+    Raises:
+        SetupError: too few devices, too little memory or disk.
+    """
+    needed, config = estimated(prepared, here), prepared.resolved.config
+    device, size = "a GPU", needed.device_gib
+    if config.device == "cpu":
+        device, size = "of main memory", needed.host_gib
+    parts = [f"about {fits.size_text(size)} {device}"]
+    if needed.disk_gib is not None:
+        parts.append(f"{fits.size_text(needed.disk_gib)} of disk")
+    if needed.steps is not None:
+        parts.append(f"{needed.steps} step{'s' * (needed.steps > 1)}")
+    if needed.judge_calls:
+        parts.append(f"{needed.judge_calls[0]:,} to {needed.judge_calls[1]:,} questions to the judge a step")
+    if needed.gpu_hours is not None:
+        parts.append(f"{needed.gpu_hours:.3g} GPU-hours at {needed.assumed}")
+    report.note(", ".join(parts))
+    if launcher == "local":
+        fits.refuse_unfit(needed, config, here)

@@ -1,0 +1,126 @@
+"""Two optimizer steps on the longest rows of a stage, and what they took. No run is left."""
+
+import resource
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.core import processes
+from virc.core.errors import EngineError
+from virc.core.events import Reporter
+from virc.core.locks import held
+from virc.core.plan import write_files
+from virc.engines import registry as engines
+from virc.envs import hardware
+from virc.envs.hardware import Machine
+from virc.runs.run import FOLDER, Run
+from virc.stages.resolve import Resolved
+from virc.training import inputs, prepare
+from virc.training.estimate.sft import Estimate
+from virc.training.prepare import PreparedRun
+from virc.training.request import TrainRequest
+
+_STEPS = 2
+_POLL = 1.0  # seconds
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """What was measured beside what was estimated.
+
+    Args:
+        longest: tokens of the longest row.
+        rows_a_step: rows, or prompts, of a step.
+        seconds_a_step: of the last step.
+        gib: memory of the fullest device; on a CPU of the largest process, for RL of all processes together.
+        estimated_gib: the same, as estimated.
+    """
+
+    resolved: Resolved
+    here: Machine
+    needed: Estimate
+    longest: int
+    rows_a_step: int
+    seconds_a_step: float
+    gib: float
+    estimated_gib: float
+
+
+def probe(request: TrainRequest, report: Reporter) -> Probe:
+    """Train two steps on the longest rows; measure memory and time.
+
+    Raises:
+        VircError: something is missing or wrong, or the engine failed: then it does not fit.
+    """
+    resolved = request.resolve()
+    config = resolved.config
+    # As few rows as all devices take: the memory of a device does not depend on that number.
+    rows = int(getattr(config, "at_a_time", config.devices * config.nodes))
+    here = hardware.find(request.workspace)
+    with _folder(request.workspace) as folder:
+        short = _shortened(resolved, rows)
+        prepared = prepare.prepare(request, short, folder / "data", here, report, probe=_STEPS * rows)
+        seconds, gib = _measured(prepared, folder, report)
+    needed = prepare.estimated(msgspec.structs.replace(prepared, resolved=resolved), here)
+    estimated = needed.host_gib if config.device == "cpu" else needed.device_gib
+    return Probe(resolved, here, needed, prepared.result.longest, rows, seconds, gib, estimated)
+
+
+@contextmanager
+def _folder(workspace: Path) -> Iterator[Path]:
+    """A folder on the disk where a run would save, since the engine saves at the end of a probe too.
+
+    Raises:
+        ConfigError: another probe uses it.
+    """
+    folder = workspace / FOLDER / ".probe"
+    folder.parent.mkdir(exist_ok=True)
+    try:
+        with held(folder):
+            shutil.rmtree(folder, ignore_errors=True)  # what a killed probe left
+            folder.mkdir()
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        with suppress(OSError):  # runs are in it
+            folder.parent.rmdir()
+
+
+def _shortened(resolved: Resolved, rows: int) -> Resolved:
+    """The same stage for two steps of few rows, without saving or validation."""
+    config = resolved.config
+    changes: dict[str, Any] = {"steps": _STEPS, "train_batch_size": rows, "trackers": ()}
+    if resolved.kind == "rl":
+        engine = {**config.engine, "trainer.save_freq": -1}
+        changes |= {"ppo_mini_batch_size": rows, "validation": None, "test_freq": None, "rollouts": None}
+    else:
+        engine = {**config.engine, "save_strategy": "no"}
+        changes |= {"log_every": 1}
+    short = msgspec.structs.replace(config, **changes, engine=engine)
+    return msgspec.structs.replace(resolved, config=short)
+
+
+def _measured(prepared: PreparedRun, folder: Path, report: Reporter) -> tuple[float, float]:
+    """Seconds a step, and GiB as in `Probe`."""
+    kind, run = prepared.resolved.kind, Run(folder)
+    info = prepare.write(run, folder, prepared, "local", {})
+    place = inputs.place_of(info, run, 1)
+    plan = engines.of_kind(kind).plan.plan(prepared.resolved.config, place, {}, {})
+    write_files(plan)
+    engine_log = engines.of_kind(kind).log
+    log, began, most = run.log(1), time.monotonic(), 0.0
+    with processes.started(plan.step, log) as process:
+        while (code := process.wait(_POLL)) is None:
+            report.progress(f"{_STEPS} steps on the longest rows, {time.monotonic() - began:.0f} s")
+            most = max(most, processes.memory_of_tree(process.pid) if kind == "rl" else 0.0)
+    if code:
+        message, hint = engine_log.cause(log, code)
+        raise EngineError(f"the probe failed: {message}", hint)
+    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    return engine_log.seconds_a_step(place.output), engine_log.device_gib(place.output) or most or largest

@@ -1,0 +1,105 @@
+"""What a user asks to be trained, and the settings that follow from it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.config import dotted
+from virc.core.errors import ConfigError, UsageError
+from virc.core.files import expanded
+from virc.engines import registry as engines
+from virc.models import chat_protocol
+from virc.stages import resolve as stages
+from virc.stages.resolve import Resolved
+from virc.systems import registry as systems
+
+
+class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A stage to train, and what replaces parts of it.
+
+    Args:
+        system: a system's name, or its YAML.
+        base: a model or run to start from.
+        data: file of rows to train on; the system's validation rows are then left out.
+        config: YAML of settings; `assignments` are `KEY=VALUE`, `settings` the same as a mapping. Later ones win.
+        protocol: file with the chat protocol of the rows.
+        name: of the run.
+        judge_endpoint: address of the reward's judge, which then takes no GPU of this stage.
+        stop_on: signs of ill health that end the run.
+        tools: `+NAME` each: tools to add to those of the rows' chat protocol.
+        workspace: folder with `runs/`, `models/` and `data/`.
+    """
+
+    system: str
+    stage: str
+    overlays: tuple[str, ...] = ()
+    base: str | None = None
+    data: Path | None = None
+    config: Path | None = None
+    assignments: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = {}
+    protocol: Path | None = None
+    name: str | None = None
+    judge_endpoint: str | None = None
+    stop_on: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    workspace: Path = msgspec.field(default_factory=Path.cwd)
+
+    def resolve(self) -> Resolved:
+        """The stage's settings, its engine's own keys and its system's chat protocol checked too.
+
+        Raises:
+            UsageError, ConfigError: as `stages.resolve`, the engine's `check` and `chat_protocol.of_system` do.
+        """
+        system = systems.get(self.system)
+        chat_protocol.of_system(system)
+        given = self._given(stages.stage(system, self.stage).kind)
+        found = stages.resolve(system, self.stage, self.overlays, self.config, self.assignments, given)
+        if self.data:
+            found = _without_validation_of_system(found)
+        engine = engines.of_kind(found.kind).plan
+        checked = engine.check(found.config.engine, found.origins)
+        for fault in engine.faults(found.config):
+            raise ConfigError(fault.message, fault.hint)
+        return msgspec.structs.replace(found, config=msgspec.structs.replace(found.config, engine=checked))
+
+    def _given(self, kind: str) -> dict[str, Any]:
+        """The settings that are options of their own.
+
+        Raises:
+            UsageError: one of them does not apply to stages of that kind.
+        """
+        of_rl = {
+            "--judge-endpoint": self.judge_endpoint,
+            "--stop-on": self.stop_on,
+            "--tools": self.tools,
+        }
+        foreign = next((name for name, value in of_rl.items() if value and kind != "rl"), None)
+        if foreign:
+            raise UsageError(f"{foreign} is for stages of kind rl, and {self.stage} is of kind {kind}")
+        given: dict[str, Any] = {}
+        for key, value in self.settings.items():
+            dotted.put(given, tuple(key.split(".")), value)
+        if self.base:
+            given |= {"base": self.base, "after": None}
+        if self.data:
+            given |= {"data": str(expanded(self.data).absolute())}
+        if self.judge_endpoint:
+            given |= {"reward": {"judge": {"endpoint": self.judge_endpoint}}, "judge_gpus": 0}
+        if self.stop_on:
+            given |= {"stop_on": list(self.stop_on)}
+        return given
+
+
+def _without_validation_of_system(resolved: Resolved) -> Resolved:
+    """Other rows are not validated on the system's own, which may not be here; validation rows that are named stay."""
+    of_system = {
+        name for name in ("validation", "test_freq") if resolved.origins.get(name) == resolved.system.name
+    }
+    if "validation" not in of_system:
+        return resolved
+    config = msgspec.structs.replace(resolved.config, **dict.fromkeys(of_system))
+    origins = {**resolved.origins, **dict.fromkeys(of_system, "option")}
+    return msgspec.structs.replace(resolved, config=config, origins=origins)

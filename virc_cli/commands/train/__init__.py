@@ -1,0 +1,210 @@
+"""`virc train`: one stage of a system, in its engine, as a run that can be stopped and resumed."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from virc_cli.console import completion, output
+from virc_cli.console.options import Json, Quiet, Set, Verbose, With, names_of
+
+if TYPE_CHECKING:
+    from virc.runs.run import Run
+
+FAILURE: dict[str, object] = {"run": None, "progress": None, "step": None}
+_SCHEMA = "virc.train/1"
+
+
+def signs(incomplete: str) -> list[str]:
+    """Signs of ill health that begin so, for the shell's completion."""
+    from typing import get_args
+
+    from virc.stages.rl import Health
+
+    return [name for name in get_args(Health) if name.startswith(incomplete)]
+
+
+class Launcher(StrEnum):
+    """What starts the engine."""
+
+    local = "local"
+    slurm = "slurm"
+    ray = "ray"
+
+
+def command(
+    system: Annotated[
+        str,
+        typer.Argument(metavar="[SYSTEM]", help="A system, or its YAML.", autocompletion=completion.systems),
+    ] = "virc",
+    stage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Stage, such as instruct, practice or rl.", autocompletion=completion.stages
+        ),
+    ] = None,
+    overlays: With = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="MODEL", help="Model or run to start from.", autocompletion=completion.models
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Rows to train on, without the system's validation.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML of settings, after overlays.")
+    ] = None,
+    assignments: Set = None,
+    protocol: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Chat protocol of the rows. Default: found with them.")
+    ] = None,
+    tools: Annotated[
+        list[str] | None, typer.Option(metavar="+NAME", help="rl: tool to add to the chat protocol's.")
+    ] = None,
+    judge_endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="rl: server of the reward's judge.")
+    ] = None,
+    stop_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SIGNS", help="rl: signs that end the run, such as length,judge.", autocompletion=signs
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Name of the run.", autocompletion=completion.runs)
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume a run from its newest checkpoint.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print command and files; start nothing.")
+    ] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Measure two steps on the longest rows; no run.")
+    ] = False,
+    launcher: Annotated[
+        Launcher, typer.Option(help="Here, as a Slurm job, or (rl) on a Ray cluster.")
+    ] = Launcher.local,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="RAY_API_SERVER_ADDRESS",
+            show_envvar=True,
+            help="ray: dashboard, such as http://head:8265.",
+        ),
+    ] = None,
+    site: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="slurm: site file. Default: your slurm.yaml.")
+    ] = None,
+    no_submit: Annotated[
+        bool, typer.Option("--no-submit", help="slurm: write the job's script only.")
+    ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: Json = False,
+) -> None:
+    """Train one stage, or resume a run.
+
+    Without --from, a stage starts from the newest finished run of the stage before it. Ctrl-C saves a checkpoint (rl:
+    keeps the last one) and stops. The run's folder is printed.
+    """
+    from virc.core.errors import UsageError
+    from virc.systems import registry as systems
+
+    if resume and (dry_run or probe):
+        raise UsageError("--resume takes the run as it was begun", "virc runs show prints its settings")
+    if resume and any((overlays, base, data, config, assignments, protocol, tools, judge_endpoint, stop_on)):
+        raise UsageError(
+            "--resume takes no settings: a run keeps those it was begun with", "virc runs show prints them"
+        )
+    if not stage and not resume:
+        names = ", then ".join(f"--stage {name}" for name in systems.get(system).stages)
+        raise UsageError("no stage is named", names or None)
+    options: dict[str, Any] = {"launcher": launcher.value, "site": site, "ray_address": ray_address}
+    request: dict[str, Any] = {
+        "system": system, "stage": stage, "overlays": names_of(overlays), "base": base, "data": data, "name": name,
+    }  # fmt: skip
+    more: dict[str, Any] = {
+        "config": config, "assignments": tuple(assignments or ()), "protocol": protocol,
+        "judge_endpoint": judge_endpoint, "stop_on": names_of(stop_on), "tools": names_of(tools),
+    }  # fmt: skip
+    if dry_run or probe:
+        from virc.training.request import TrainRequest
+        from virc_cli.commands.train import print_plan, print_probe
+
+        asked = TrainRequest(**request, **more)
+        if dry_run:
+            print_plan.run(asked, **options, as_json=as_json)
+        else:
+            print_probe.run(asked, quiet, as_json)
+        return
+    run = _train({**request, **options, **more, "resume": resume, "submit": not no_submit}, quiet, verbose)
+    _print(run, no_submit, as_json)
+
+
+def _train(options: dict[str, Any], quiet: bool, verbose: bool) -> "Run":
+    """Train, and show how far it is; what is known of the run is in the `--json` object also if it fails."""
+    from virc.core.events import Event
+    from virc.runs import run as runs
+    from virc.training import train
+    from virc.training.api import RunEvent
+    from virc.training.follow import StepEvent
+    from virc_cli.commands.train.live import with_history
+    from virc_cli.console import events
+
+    found: list[Run] = []
+    with events.printed(quiet, verbose) as show:
+
+        def on_progress(event: Event) -> None:
+            if isinstance(event, RunEvent):
+                found.append(event.run)
+                output.know(run=str(event.run.folder))
+            show(with_history(event) if isinstance(event, StepEvent) else event)
+
+        try:
+            return train(**options, on_progress=on_progress)
+        finally:
+            if found and runs.state(found[-1]).progress != "new":
+                state = runs.state(found[-1])
+                output.know(progress=state.progress, step=state.step)
+
+
+def _print(run: "Run", no_submit: bool, as_json: bool) -> None:
+    from virc.cluster import slurm
+    from virc.runs import run as runs
+    from virc.training.api import next_commands
+
+    state, info = runs.state(run), runs.info(run)
+    if state.progress == "stopped" and state.job:  # its job is back in the queue
+        return
+    if state.progress == "finished":
+        _plot(run)
+    if as_json:
+        fields = {"run": str(run.folder), "progress": state.progress, "step": state.step, "error": None}
+        output.emit({"schema": _SCHEMA, **fields})
+    else:
+        output.line(str(run.folder / slurm.SCRIPT if info.launcher == "slurm" and no_submit else run.folder))
+    if state.progress == "finished":
+        output.note("next: " + ", or ".join(next_commands(run)))
+
+
+def _plot(run: "Run") -> None:
+    """Draw the metrics in a process of its own: matplotlib takes seconds to import."""
+    import sys
+    from importlib.util import find_spec
+
+    from virc.core import processes
+    from virc.core.errors import EngineError
+    from virc.core.plan import Step
+
+    if find_spec("matplotlib"):
+        try:
+            processes.output(
+                Step((sys.executable, "-m", "virc_cli", "runs", "plot", run.name), "draw the metrics")
+            )
+        except EngineError as error:  # a picture is no reason to fail a run that has finished
+            output.warn(error.message, error.hint)

@@ -1,0 +1,70 @@
+"""`virc train --dry-run`: all that the engine would get, on stdout."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.cluster import jobs
+from virc.training.estimate import fits
+from virc.training.estimate.registry import ESTIMATORS
+from virc.training.preview import Preview, preview
+from virc.training.request import TrainRequest
+from virc_cli.console import output, plans
+
+
+def run(
+    request: TrainRequest, launcher: str, site: Path | None, ray_address: str | None, as_json: bool
+) -> None:
+    """Print the plan of a stage's first attempt, and what it needs."""
+    resolved = request.resolve()
+    found = preview(request, resolved, jobs.target(launcher, resolved.kind, site, ray_address))
+    if as_json:
+        output.emit(_as_json(found))
+        return
+    plans.show(found.plan)
+    _print_needs(found)
+    for error in found.missing:
+        output.warn(error.message, error.hint)
+
+
+def _print_needs(found: Preview) -> None:
+    resolved, needed = found.resolved, found.needed
+    longest = ESTIMATORS[resolved.kind].longest(resolved.config)
+    output.line(f"\n# estimate for rows of {longest} tokens; --probe measures")
+    if resolved.config.device == "cuda":
+        output.line(fits.gpus(resolved.config) + (f"; here {len(found.here.gpus)}" if found.here else ""))
+    if needed is None:
+        output.line("not known: the sizes of the base are not here")
+        return
+    host = needed.host if resolved.kind == "rl" else ()
+    sections = (
+        ("a device", needed.device_gib, needed.terms),
+        ("main memory of a machine", needed.host_gib, host),
+    )
+    for title, gib, terms in sections:
+        output.line(f"{gib:8.3g} GiB  {title}")
+        for term in terms:
+            output.line(f"{term.gib:8.3g} GiB    {term.name}: {term.formula}")
+    for term in needed.disk or ():
+        output.line(f"{term.gib:8.3g} GiB  disk, {term.name}: {term.formula}")
+    if needed.judge_calls:
+        fewest, most = needed.judge_calls
+        output.line(f"{fewest:,} to {most:,} questions to the judge a step")
+
+
+def _as_json(found: Preview) -> dict[str, Any]:
+    config = found.resolved.config
+    return {
+        "schema": "virc.train.plan/1",
+        **plans.fields(found.plan),
+        "changes": [msgspec.to_builtins(change) for change in found.plan.changes],
+        "estimate": None if found.needed is None else msgspec.to_builtins(found.needed),
+        "gpus": {
+            "policy": config.devices if config.device == "cuda" else 0,
+            "judge": getattr(config, "judge_gpus", 0),
+            "here": None if found.here is None else len(found.here.gpus),
+        },
+        "missing": [output.error_fields(error) for error in found.missing],
+        "error": None,
+    }

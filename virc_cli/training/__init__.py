@@ -1,1 +1,0 @@
-"""`virc train`: begins a run, starts attempts at it and looks after them."""
