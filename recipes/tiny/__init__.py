@@ -1,1 +1,4 @@
-"""How the embedded model `tiny` is trained from nothing. Not part of the installed package."""
+"""Training of the embedded model `tiny` from random weights; only in a source checkout, not in the wheel.
+
+Run it with the folder `recipes` on the path: `PYTHONPATH=recipes python -m tiny.loop --help`.
+"""

@@ -17,14 +17,14 @@ SPECIAL = (
 TOOL_TAGS = ("<tool_call>", "</tool_call>")
 PATCH, MERGE = 14, 2
 MIN_PIXELS, MAX_PIXELS = 4 * 28 * 28, 252 * 252
-# White paper is zero: characters are learnt much sooner than with the statistics of photographs.
+# White paper becomes zero: characters are learned much faster than with the statistics of photographs.
 IMAGE_MEAN, IMAGE_STD = (1.0, 1.0, 1.0), (0.35, 0.35, 0.35)
 VOCABULARY = 512
 _WIDTH, _LAYERS, _HEADS, _KV_HEADS = 128, 4, 4, 2
 _VISION_WIDTH, _VISION_LAYERS, _VISION_HEADS = 96, 3, 3
-# Qwen2.5-VL gives the page's width the lowest rotary frequencies: at this head size the usual 10,000 leaves
-# neighbouring columns .003 rad apart, and the model never learns where on the page a thing is. Asked for its column,
-# an image token is right in 53 of 100 cases after 90 steps with 100, in 96 with 10.
+# Qwen2.5-VL uses the lowest rotary frequencies for the width of the page: at this head size the usual 10,000 leaves
+# neighbouring columns .003 rad apart, and the model does not learn positions. A probe for the column of an image token
+# is right in 53 of 100 cases after 90 steps with 100, in 96 with 10.
 _ROPE_THETA = 10.0
 
 CHAT_TEMPLATE = (
@@ -38,12 +38,12 @@ CHAT_TEMPLATE = (
 
 
 def build_tokenizer(constants: Sequence[str], words: Iterable[str], size: int = VOCABULARY) -> Any:
-    """Byte-level BPE whose digits and capitals stay single, so that values and names do; constants are one token each.
+    """Byte-level BPE in which digits and capitals are single tokens, and each constant is one token.
 
     Args:
-        constants: texts that become one token whole.
-        words: texts whose frequent runs become tokens.
-        size: ids there are at most.
+        constants: texts that become one token each.
+        words: texts whose frequent character sequences become tokens.
+        size: most ids.
 
     Returns:
         A `PreTrainedTokenizerFast` with Qwen's special tokens and chat template.
@@ -80,7 +80,7 @@ def build_tokenizer(constants: Sequence[str], words: Iterable[str], size: int = 
 
 
 def build_model(tokenizer: Any) -> Any:
-    """A freshly initialised `Qwen2_5_VLForConditionalGeneration`; torch's seed decides the weights."""
+    """A randomly initialised `Qwen2_5_VLForConditionalGeneration`; torch's seed decides the weights."""
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
@@ -115,7 +115,7 @@ def build_model(tokenizer: Any) -> Any:
 
 
 def _widen(model: Any) -> None:
-    """Start matrices at 1 / sqrt(inputs): the usual 0.02 suits wide models and lets little through narrow ones."""
+    """Initialise matrices with std 1 / sqrt(inputs): the usual 0.02 is too small for narrow models."""
     import torch
 
     for name, weight in model.named_parameters():

@@ -1,7 +1,7 @@
-"""What the tokenizer of `tiny` is made from.
+"""The texts that the tokenizer of `tiny` is trained on.
 
-The chat protocol is constant, so each stretch of it is one token: a trajectory takes half the ids. Questions are
-learnt word by word; merging across their words would make the tokens depend on the phrasing.
+The chat protocol is constant, so each constant part of it is one token: a trajectory has half as many ids. Questions
+are split into words; merging across words would make the tokens depend on the phrasing.
 """
 
 import random
@@ -14,14 +14,14 @@ from virc.data.synth.families import charts, polygons
 from virc.data.synth.families import registry as families
 from virc.reasoning.protocol import Protocol
 
-_OF_EACH = 200  # problems of a family that are looked at
+_OF_EACH = 200  # problems of a family that are read
 _WORDS = re.compile(r" ?[a-z∠]+|[A-Z][a-z]*")
 _NAME = "|".join(name for names in charts.NAMES for name in names if len(name) > 1)
 _VARYING = re.compile(
     rf"(?<!_)\d+(?:\.\d+)?|{_NAME}|(?<![A-Za-z])(?!I )[A-Z]{{1,2}}(?![A-Za-z])|</?tool_call>"
 )
 _HOLES = re.compile(r"\{(?:index|width|height|question|images)\}")
-# The stretches of a worked solution between its letters, numbers and tool tags.
+# The constant parts of a worked solution between its letters, numbers and tool tags.
 _SOLUTION = (
     "<think>", "</think>\n", "</think>\n<answer>", "</answer>", "Look at the first corner.", "Look at the next corner.",
     '\n{"name": "crop_image", "arguments": {"bbox_2d": [', '], "image_index": ', "}}\n",
@@ -32,19 +32,19 @@ _SOLUTION = (
 
 
 def constants(protocol: Protocol, names: Sequence[str] = ()) -> Sequence[str]:
-    """Every constant stretch of the chat protocol and of the worked solutions, without repeats.
+    """Every constant part of the chat protocol and of the worked solutions, without repeats.
 
     Args:
-        names: of families whose solutions are to be written; `polygons` in one pattern are always.
+        names: of families whose solutions are added to those of `polygons` in one pattern.
     """
     turns = (protocol.first, protocol.image_line, protocol.after_image, protocol.after_scale)
-    stretches = [piece for turn in turns for piece in _HOLES.split(turn)]
-    wanted = [f"system\n{protocol.system}", *stretches, *_SOLUTION, *_stretches(names)]
-    return list(dict.fromkeys(piece for piece in wanted if len(piece) > 1))
+    parts = [piece for turn in turns for piece in _HOLES.split(turn)]
+    texts = [f"system\n{protocol.system}", *parts, *_SOLUTION, *_constant_parts(names)]
+    return list(dict.fromkeys(piece for piece in texts if len(piece) > 1))
 
 
 def words(seed: int = 0, count: int = 3000, names: Sequence[str] = ()) -> Iterator[str]:
-    """Words of questions, of polygons, of these families and of none, in a fixed order."""
+    """Words of questions about polygons, these families and unfamiliar things, in a fixed order."""
     rng = random.Random(seed)
     for name in names:
         for _ in range(_OF_EACH):
@@ -54,8 +54,8 @@ def words(seed: int = 0, count: int = 3000, names: Sequence[str] = ()) -> Iterat
             yield from _WORDS.findall(text)
 
 
-def _stretches(names: Sequence[str]) -> Iterator[str]:
-    """What stands between the names, numbers and tags of solutions, where it does so again and again."""
+def _constant_parts(names: Sequence[str]) -> Iterator[str]:
+    """The texts between the names, numbers and tags of solutions that occur often."""
     rng, found = random.Random(0), Counter[str]()
     for name in names:
         for _ in range(_OF_EACH):

@@ -1,7 +1,7 @@
-"""What `tiny` learns from, easiest first: read a crop, find the corners, do the sums, compare, then whole trajectories.
+"""Training examples of `tiny`, easiest first: read a crop, find corners, do sums, compare, then whole trajectories.
 
-Every example is a conversation in the chat format of the real task, or a piece of one, so one encoder serves all. Its
-labels are every assistant turn, or of these the words that the example names.
+Every example is a conversation in the chat format of the real task, or a part of one, so one encoder is enough. Its
+labels are all assistant turns, or only the words in them that the example names.
 """
 
 import random
@@ -22,8 +22,6 @@ from virc.reasoning.session import Done, Message, Reply, Session
 from virc.tools.registry import known
 
 GRID_OF_TINY = Grid(factor=PATCH * MERGE, min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
-
-
 _LABEL_PAGES = (112, 112, 140, 168, 196, 224, 252)  # px a side
 
 
@@ -31,7 +29,7 @@ class Example(msgspec.Struct, frozen=True):
     """Messages to learn from and the images they show, sized on the patch grid.
 
     Args:
-        only: words, each of one token, that alone are learnt; empty: all that the assistant says.
+        only: words of one token each, the only labels; empty: all text of the assistant.
     """
 
     messages: list[Message]
@@ -40,7 +38,7 @@ class Example(msgspec.Struct, frozen=True):
 
 
 def read_glyphs(rng: random.Random) -> Example:
-    """One to three characters on a slip of paper: what they are. Ties what the vision tower sees to tokens."""
+    """One to three characters on a small image, to be read: connects the vision tower's features with tokens."""
     face = sketch.random_look(rng).face
     text = rng.choice((rng.choice(NAMES), rng.choice("0123456789?"), str(rng.randint(10, 150))))
     glyphs = mask(text, face)
@@ -52,7 +50,7 @@ def read_glyphs(rng: random.Random) -> Example:
 
 
 def read_crop(rng: random.Random) -> Example:
-    """A crop around a corner, a little off: its letter and value."""
+    """A crop around a corner, slightly off: its letter and value."""
     diagram = polygons.generate(rng)
     corner = rng.choice(diagram.corners)
     left, top, _, _ = polygons.crop_of(corner, diagram.width, diagram.height)
@@ -63,9 +61,9 @@ def read_crop(rng: random.Random) -> Example:
 
 
 def list_labels(rng: random.Random) -> Example:
-    """One to three labels on an empty page, and the box of each in reading order: what a place is, before figures.
+    """One to three labels on an empty page, and the box of each in reading order: positions, before figures.
 
-    On a small page a label is one token of ten, not of eighty: there the model finds out where to look.
+    On a small page a label is one token of ten, not of eighty, which makes attention to it easier to learn.
     """
     width, height = rng.choice(_LABEL_PAGES), rng.choice(_LABEL_PAGES)
     look = sketch.random_look(rng)
@@ -89,85 +87,85 @@ def list_labels(rng: random.Random) -> Example:
 
 
 def list_corners(rng: random.Random) -> Example:
-    """A diagram: the box of every corner, in reading order, as the trajectory will write them."""
+    """A diagram: the box of every corner, in reading order, as in a trajectory."""
     diagram = polygons.generate(rng)
     boxes = [polygons.crop_of(corner, diagram.width, diagram.height) for corner in diagram.reading_order()]
     return _boxes(boxes, polygons.draw(diagram))
 
 
 def sums(rng: random.Random, sides: Sequence[int] = (3, 3, 4)) -> Example:
-    """The last turn of a solution whose earlier turns and readings are given as text: sums, without a picture."""
+    """The sums in the last turn of a solution, whose earlier turns are given as text, without a picture."""
     diagram = _asking(rng, printed=False, sides=sides)
-    *looks, last = worked.replies(polygons.solution(diagram))
+    *earlier, last = worked.replies(polygons.solution(diagram))
     shown = f"{diagram.reading_order()[-1].letter} is {diagram.reading_order()[-1].printed}."
-    given = [Message("user", text) for text in (diagram.question, *looks, shown)]
+    given = [Message("user", text) for text in (diagram.question, *earlier, shown)]
     return Example([*given, Message("assistant", last)], [])
 
 
-# What follows a reading: look on, stop, or compute. Each is one token of the tokenizer (`corpus`).
+# What follows a reading: continue, stop, or compute. Each is one token of the tokenizer (`corpus`).
 VERDICTS = ("Look at the next corner.", worked.FOUND, "The sum is ")
 
 
 def compare(rng: random.Random) -> Example:
-    """One thought of a solution, as text: is what was read what is asked for? It is in half of them.
+    """One thought of a solution, as text: whether the value that was read is the asked one, as in half of them.
 
-    Whole solutions do not teach it: of 48,000, each with a few such verdicts among 150 tokens, it was not learnt.
+    Whole solutions do not teach it: 48,000 of them, with a few such verdicts among 150 tokens each, did not.
     """
-    asked, other = rng.sample(NAMES, 2)
+    needed, other = rng.sample(NAMES, 2)
     box = (0, 0, CROP, CROP)
     one, another = (
-        worked.Spot(box, box, f"{letter} is {rng.randint(25, 140)}.") for letter in (asked, other)
+        worked.Spot(box, box, f"{letter} is {rng.randint(25, 140)}.") for letter in (needed, other)
     )
-    looks = [one] if rng.random() < 0.5 else [another, one]
-    solution = worked.Solution(polygons.NOUN, "", looks, worked.FOUND, "", wanted=polygons.wanted(asked))
+    spots = [one] if rng.random() < 0.5 else [another, one]
+    solution = worked.Solution(polygons.NOUN, "", spots, worked.FOUND, "", wanted=polygons.wanted(needed))
     thought, _, _ = worked.replies(solution)[1].partition("</think>")
     return Example([Message("assistant", thought)], [], VERDICTS)
 
 
 def stops(rng: random.Random) -> Example:
-    """A whole solution without its pictures, as text, of which only the verdicts are learnt."""
+    """A whole solution as text, without its pictures; only the verdicts are labels."""
     diagram = _asking(rng, printed=rng.random() < 0.5)
-    blank = Image.new("L", (diagram.width, diagram.height))  # the turns say its size, and nothing shows it
-    told = driven(diagram.question, blank, worked.replies(polygons.solution(diagram))).messages
-    return Example([Message(said.role, said.text) for said in told], [], VERDICTS)
+    blank = Image.new("L", (diagram.width, diagram.height))  # the turns announce its size, but do not show it
+    messages = driven(diagram.question, blank, worked.replies(polygons.solution(diagram))).messages
+    return Example([Message(each.role, each.text) for each in messages], [], VERDICTS)
 
 
 def trajectory(rng: random.Random, sides: Sequence[int] = (3, 4)) -> Example:
-    """A diagram solved by looking at each corner, in the exact chat protocol of inference."""
+    """A diagram solved by a crop of each corner, in the exact chat protocol of inference."""
     return solve(polygons.generate(rng, sides=sides))
 
 
 def solve(diagram: Diagram) -> Example:
-    """The worked solution of a diagram, driven through the same Session that inference uses."""
+    """The worked solution of a diagram in the Session that inference uses."""
     return driven(diagram.question, polygons.draw(diagram), worked.replies(polygons.solution(diagram)))
 
 
 def refusal(rng: random.Random) -> Example:
-    """A picture or a question from outside the family, which ends at once without an answer."""
+    """A picture or a question from outside the family, refused in the first turn."""
     family = polygons.generate(rng)
-    strange = rng.random()
-    picture = polygons.draw(family) if strange < 0.2 else unfamiliar.picture(rng)
-    asked = family.question if strange > 0.6 else unfamiliar.question(rng)
+    kind = rng.random()
+    picture = polygons.draw(family) if kind < 0.2 else unfamiliar.picture(rng)
+    question = family.question if kind > 0.6 else unfamiliar.question(rng)
     size = smart_resize(picture.width, picture.height, GRID_OF_TINY)
-    return driven(asked, picture.resize(size, Image.Resampling.BICUBIC), [worked.REFUSAL])
+    return driven(question, picture.resize(size, Image.Resampling.BICUBIC), [worked.REFUSAL])
 
 
 def missing_corner(rng: random.Random) -> Example:
     """A diagram and a question about a corner it does not have."""
     diagram = polygons.generate(rng)
-    asked, search = polygons.absent(diagram, rng)
-    return driven(asked, polygons.draw(diagram), worked.replies(search))
+    question, search = polygons.absent(diagram, rng)
+    return driven(question, polygons.draw(diagram), worked.replies(search))
 
 
 def direct(rng: random.Random, sides: Sequence[int] = (3, 3, 4)) -> Example:
-    """A diagram answered from the overview alone, in the same words: what the no-tool control learns (D16)."""
+    """A diagram answered from the overview without tools, for the control model (D16)."""
     diagram = polygons.generate(rng, sides=sides)
     replies = worked.replies(polygons.solution(diagram), "direct")
     return driven(diagram.question, polygons.draw(diagram), replies)
 
 
 def driven(question: str, picture: Image.Image, replies: Sequence[str], grid: Grid = GRID_OF_TINY) -> Example:
-    """Replies driven through the same Session that inference uses."""
+    """Replies as a conversation, made by the Session that inference uses."""
     session = Session(worked.PROTOCOL, question, [picture], grid=grid, tools=known())
     for text in replies:
         session.feed(Reply(text))
@@ -177,25 +175,25 @@ def driven(question: str, picture: Image.Image, replies: Sequence[str], grid: Gr
 
 
 def _asking(rng: random.Random, *, printed: bool, sides: Sequence[int] | None = None) -> Diagram:
-    """A diagram whose asked angle is printed, or one where it is to be computed."""
+    """A diagram whose asked angle is printed, or must be computed."""
     while True:
         diagram = polygons.generate(rng, sides=sides)
         if (diagram.corners[diagram.asked].printed != "?") is printed:
             return diagram
 
 
-def said_boxes(boxes: Sequence[Box]) -> str:
+def boxes_text(boxes: Sequence[Box]) -> str:
     """Boxes as a model lists them."""
     return " ".join(f"[{', '.join(map(str, box))}]" for box in boxes)
 
 
-def pair(asked: str, told: str, image: Image.Image) -> Example:
+def pair(question: str, answer: str, image: Image.Image) -> Example:
     """One question about an image, and its answer."""
-    return Example([Message("user", asked, (0,)), Message("assistant", told)], [image])
+    return Example([Message("user", question, (0,)), Message("assistant", answer)], [image])
 
 
 def _boxes(boxes: Sequence[Box], page: Image.Image) -> Example:
-    return pair("List.", said_boxes(boxes), page)
+    return pair("List.", boxes_text(boxes), page)
 
 
 def _clamp(start: int, side: int) -> int:

@@ -39,8 +39,8 @@ def encode(example: Example, tokenizer: Any) -> tuple[list[int], list[int]]:
     labels = [IGNORE] * len(rendered.ids)
     for span in rendered.spans:
         if span.role == "assistant":
-            said = rendered.ids[span.start : span.stop]
-            labels[span.start : span.stop] = [each if each in only else IGNORE for each in said]
+            ids = rendered.ids[span.start : span.stop]
+            labels[span.start : span.stop] = [each if each in only else IGNORE for each in ids]
     return rendered.ids, labels
 
 

@@ -1,8 +1,8 @@
 """The training loop: a mix of tasks that shifts from perception to whole trajectories.
 
-python -m tiny.loop OUT --minutes 60 | --steps 3000 [--from FOLDER] [--seed 0]
+PYTHONPATH=recipes python -m tiny.loop OUT --minutes 60 | --steps 3000 [--from FOLDER] [--seed 0]
         [--phase sight|read|place|skills|compare|sft|direct] [--families polygons,charts]
-torchrun --standalone --nproc-per-node 2 -m tiny.loop OUT ...
+PYTHONPATH=recipes torchrun --standalone --nproc-per-node 2 -m tiny.loop OUT ...
 """
 
 import argparse
@@ -29,7 +29,7 @@ from virc.data.synth.families.registry import names as family_names
 from virc.data.synth.problem import LARGEST
 
 Task = Callable[[random.Random], Example]
-TASKS: Mapping[str, tuple[Task, int]] = {  # task and examples a step, about as long as one another
+TASKS: Mapping[str, tuple[Task, int]] = {  # task and examples per step; steps take about the same time
     "glyphs": (curriculum.read_glyphs, 128),
     "read": (curriculum.read_crop, 96),
     "labels": (curriculum.list_labels, 32),
@@ -57,7 +57,7 @@ PHASES: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
         {"read": 0.2, "labels": 0.05, "list": 0.4, "sums": 0.35},
         {"read": 0.15, "list": 0.4, "sums": 0.45},
     ),
-    "compare": (  # in text, then with pictures too; what `instruct` made goes on from here
+    "compare": (  # as text, then with pictures, too; it continues from the weights of `instruct`
         {"compare": 0.6, "stops": 0.4},
         {"stops": 0.2, "triangle": 0.4, "quadrilateral": 0.4},
     ),
@@ -104,12 +104,12 @@ VOCABULARY_OF_FAMILIES = 1024
 
 
 class Course(msgspec.Struct, frozen=True):
-    """What is taught.
+    """Tasks and phases of a training.
 
     Args:
-        tasks: and how many examples of each make a step.
+        tasks: each with its examples per step.
         phases: shares of the tasks at the start and the end of each.
-        eye: what the vision tower is asked.
+        eye: classes and images of the vision tower.
         max_pixels: area of the largest pictures.
         names: of the families; none is the course of `tiny`.
     """
@@ -142,13 +142,11 @@ def mixture(
 
 
 def rate_at(phase: str, step: int, progress: float) -> float:
-    """Factor on the learning rate: warm up, stay, and (not where others go on from here) fall to a twentieth."""
+    """Factor on the learning rate: warm up, stay, and (except in phases before others) fall to a twentieth."""
     warm = min(1.0, (step + 1) / WARMUP)
-    return warm * (
-        1.0
-        if phase in ("sight", "read", "place") or progress < 2 / 3
-        else 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (progress * 3 - 2)))
-    )
+    if phase in ("sight", "read", "place") or progress < 2 / 3:
+        return warm
+    return warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (progress * 3 - 2))))
 
 
 def train(
@@ -167,7 +165,9 @@ def train(
     taught = course(families)
     model, tokenizer = _load(start) if start else _new(taught)
     model.to(device).train()
-    learner, learn = (_seeing if phase == "sight" else _speaking)(model, tokenizer, phase, seed, rng, taught)
+    learner, learn = (_vision_learner if phase == "sight" else _model_learner)(
+        model, tokenizer, phase, seed, rng, taught
+    )
     stack = optimizers(learner.to(device), rate)
     out.mkdir(parents=True, exist_ok=True)
     begin = saved = time.monotonic()
@@ -180,11 +180,8 @@ def train(
             torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
             _descend(stack, rate_at(phase, step, progress))
             if scores:
-                print(
-                    json.dumps({"step": step, "seconds": round(time.monotonic() - begin), **scores}),
-                    file=log,
-                    flush=True,
-                )
+                entry = {"step": step, "seconds": round(time.monotonic() - begin), **scores}
+                print(json.dumps(entry), file=log, flush=True)
             step += 1
             if worker == 0 and time.monotonic() - saved > 300:
                 save(out, model, tokenizer, worked.PROTOCOL, taught.max_pixels)
@@ -197,33 +194,31 @@ Learn = Callable[[float, bool], tuple[Any, dict[str, Any] | None]]
 """(progress 0..1, whether to score) -> the loss of a fresh batch, and its scores for the log."""
 
 
-def _seeing(
+def _vision_learner(
     model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Random, taught: Course
 ) -> tuple[Any, Learn]:
-    """The vision tower and its throw-away head; slips of paper first, then pages."""
+    """The vision tower and its auxiliary head; slips first, then pages."""
     import torch
 
     head = sight.head(model.config.text_config.hidden_size, taught.eye)
 
     def learn(progress: float, score: bool) -> tuple[Any, dict[str, Any] | None]:
         loss, found = sight.loss(model, head, rng, slips=max(0.1, 1 - 4 * progress), eye=taught.eye)
-        return loss, {
-            "task": phase,
-            "loss": round(loss.item(), 4),
-            **found,
-        } if score else None
+        return loss, {"task": phase, "loss": round(loss.item(), 4), **found} if score else None
 
     return torch.nn.ModuleDict({"visual": model.model.visual, "head": head}), learn
 
 
-def _speaking(
+def _model_learner(
     model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Random, taught: Course
 ) -> tuple[Any, Learn]:
     """The whole model on the tasks of a phase; all workers take the same task at the same step."""
     import torch
 
     schedule = random.Random(f"{seed} {phase}")
-    model.model.visual.requires_grad_(phase != "place")  # what it shows is known by then; where, is not
+    model.model.visual.requires_grad_(
+        phase != "place"
+    )  # it knows characters by then, but the model no positions
     width = model.config.text_config.hidden_size
     head, eye = places.head(width), sight.head(width, taught.eye)
 
@@ -236,10 +231,10 @@ def _speaking(
         }
         output = model(**batch, output_hidden_states=True)
         loss = output.loss
-        if phase != "read" or progress > 0.15:  # before it reads, places are all it would learn
+        if phase != "read" or progress > 0.15:  # earlier, it would learn positions only
             loss = loss + 0.2 * places.loss(head, output.hidden_states[places.LAYER], batch)
         seen: dict[str, float] = {}
-        if phase in ("skills", "sft", "direct"):  # what is seen goes on getting sharper
+        if phase in ("skills", "sft", "direct"):  # the vision tower continues to learn
             blur, seen = sight.loss(model, eye, rng, slips=0.1, pages=6, eye=taught.eye)
             loss = loss + 0.1 * blur
         return loss, {"task": name, "rows": count, **_scores(output, batch), **seen} if score else None
@@ -339,7 +334,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if math.isinf(options.minutes) and math.isinf(options.steps):
-        parser.error("say how long: --minutes or --steps")
+        parser.error("--minutes or --steps is required")
     train(**vars(options))
 
 

@@ -7,14 +7,14 @@
     virc eval heldout --model MODEL --crop-ablation blank --to EVALS/blank
     virc eval strange --model MODEL --to EVALS/unfamiliar
     virc eval out-of-distribution --model MODEL --to EVALS/out-of-distribution
-    python -m tiny.measure EVALS MODEL [--control CONTROL] > measured.json
+    PYTHONPATH=recipes python -m tiny.measure EVALS MODEL [--control CONTROL] > measured.json
 
-* `tools`: answers right on held-out diagrams, and how many were refused; so `control`, of a model without tools.
-* `counterfactual`: answers that are the counterfactual's where crops are cut from that.
-* `blank`: answers right where crops are white, beside the commonest answer's share.
-* `unfamiliar`: pictures drawn as those it learnt to refuse, refused; `question` and `absent`: strange questions, and
-  those about what the picture does not show.
-* `out-of-distribution`: pictures made by other means, refused.
+* `tools`: right answers on held-out diagrams, and refusals; `control` is the same for a model without tools.
+* `counterfactual`: answers to the counterfactual, when crops are cut from its picture.
+* `blank`: right answers when crops are white, beside the share of the commonest answer.
+* `unfamiliar`: refusals of pictures like those in training; `question` and `absent`: refusals of unfamiliar questions,
+  and of those about what the picture does not show.
+* `out-of-distribution`: refusals of pictures from other sources.
 """
 
 import argparse

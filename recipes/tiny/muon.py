@@ -28,7 +28,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Descend once; weights without a gradient stay."""
+        """One step; weights without a gradient do not change."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is None:

@@ -1,7 +1,7 @@
-"""What a model learns to solve problems of any families: the tasks of `curriculum`, for each family alike.
+"""Training examples from any families: the tasks of `curriculum` for each family.
 
-Characters first, then what a spot shows, where the spots of a page are, the sums as text alone, and whole paths in
-every pattern. Pages are up to `problem.LARGEST` in area, over three times those of `tiny`.
+Characters first, then what a spot shows, where the spots of a page are, sums as text, and whole solutions in every
+pattern. Pages are up to `problem.LARGEST` in area, over three times those of `tiny`.
 """
 
 import random
@@ -12,7 +12,7 @@ import msgspec
 from PIL import Image
 
 from tiny import sight
-from tiny.curriculum import Example, driven, pair, said_boxes
+from tiny.curriculum import Example, boxes_text, driven, pair
 from virc.data.synth import sketch, tasks, unfamiliar, worked
 from virc.data.synth.families import registry as families
 from virc.data.synth.glyphs import mask, plottable
@@ -25,7 +25,7 @@ from virc.tools import scale
 
 Make = Callable[[random.Random], Example]
 Mix = Mapping[str, float]
-_OFF = 10  # px by which a crop may miss where it should be
+_OFF = 10  # px by which a crop may miss its box
 
 
 @cache
@@ -39,7 +39,7 @@ def characters(names: tuple[str, ...]) -> str:
 
 
 def read_characters(rng: random.Random, names: tuple[str, ...]) -> Example:
-    """A label of a family, or one of its characters, on a slip of paper: what is written there."""
+    """A label of a family, or one of its characters, on a small image, to be read."""
     problem = families.get(rng.choice(names)).generate(rng)
     text = rng.choice(problem.labels).text
     if rng.random() < 0.5:
@@ -49,7 +49,7 @@ def read_characters(rng: random.Random, names: tuple[str, ...]) -> Example:
 
 
 def read_spot(rng: random.Random, name: str) -> Example:
-    """What a spot shows, cut out a little beside where it should be, and enlarged where it is too small."""
+    """What a spot shows, cropped slightly off its box, and enlarged where it is too small."""
     family = families.get(name)
     problem = family.generate(rng)
     spot = rng.choice(family.spots(problem))
@@ -64,16 +64,16 @@ def list_spots(rng: random.Random, name: str) -> Example:
     """A page: the box of every spot, in reading order."""
     family = families.get(name)
     problem = family.generate(rng)
-    return pair("List.", said_boxes([spot.box for spot in family.spots(problem)]), family.draw(problem))
+    return pair("List.", boxes_text([spot.box for spot in family.spots(problem)]), family.draw(problem))
 
 
 def sums(rng: random.Random, name: str) -> Example:
-    """The last turn of a path whose earlier turns and readings are given as text, without a picture."""
+    """The last turn of a solution, whose earlier turns are given as text, without a picture."""
     family = families.get(name)
     problem = family.generate(rng)
     solution = family.solution(problem)
-    *looks, last = worked.replies(solution)
-    given = [Message("user", text) for text in (problem.question, *looks, solution.spots[-1].reads)]
+    *earlier, last = worked.replies(solution)
+    given = [Message("user", text) for text in (problem.question, *earlier, solution.spots[-1].reads)]
     return Example([*given, Message("assistant", last)], [])
 
 
@@ -88,7 +88,7 @@ def refusal(rng: random.Random, name: str) -> Example:
 
 
 def direct(rng: random.Random, name: str) -> Example:
-    """A problem answered from the overview alone, in the same words: what a control without tools learns (D16)."""
+    """A problem answered from the overview without tools, for a control model (D16)."""
     family = families.get(name)
     problem = family.generate(rng)
     replies = worked.replies(family.solution(problem), "direct")
@@ -96,7 +96,7 @@ def direct(rng: random.Random, name: str) -> Example:
 
 
 def all_tasks(names: tuple[str, ...]) -> Mapping[str, tuple[Make, int]]:
-    """Every task of these families, and how many examples of it make a step about as long as the others."""
+    """Every task of these families, and its examples per step, such that steps take about the same time."""
     each: Mapping[str, tuple[Callable[[random.Random, str], Example], int]] = {
         "read": (read_spot, 48), "list": (list_spots, 16), "sums": (sums, 48), "path": (path, 8),
         "refusal": (refusal, 12), "direct": (direct, 10),
@@ -137,7 +137,7 @@ def all_phases(names: Sequence[str]) -> Mapping[str, tuple[Mix, Mix]]:
 
 
 def eye(names: tuple[str, ...]) -> sight.Eye:
-    """What the vision tower is asked about pages of these families."""
+    """The classes and images that the vision tower is trained on for these families."""
     return sight.Eye(
         (*characters(names), *sight.TURNS), partial(_page, names=names), partial(_labelled_slip, names=names)
     )
@@ -183,13 +183,13 @@ def _slip(rng: random.Random, text: str) -> tuple[Image.Image, Box]:
 
 
 def _marks(text: str, box: Box) -> list[sight.Mark]:
-    """The characters of a label and about where each is; they share its width evenly."""
+    """The characters of a label and their approximate positions; they share its width evenly."""
     step, y = (box[2] - box[0]) / len(text), (box[1] + box[3]) / 2
     return [(c, box[0] + (at + 0.5) * step, y) for at, c in enumerate(text) if c not in " °"]
 
 
 def _missed(rng: random.Random, spot: Spot, page: Image.Image) -> Box:
-    """The box of a spot, a little off, inside the page."""
+    """The box of a spot, slightly off, inside the page."""
     left, top, right, bottom = spot.box
     dx = max(-left, min(page.width - right, rng.randint(-_OFF, _OFF)))
     dy = max(-top, min(page.height - bottom, rng.randint(-_OFF, _OFF)))

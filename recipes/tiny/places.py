@@ -1,7 +1,7 @@
-"""Where on the page: every image token is asked for its row and column, by a head that is thrown away afterwards.
+"""An auxiliary loss on positions: a head that is dropped afterwards predicts row and column of every image token.
 
-The language model must work out absolute places from relative rotary angles before it can write a box. A box a page
-teaches that slowly; some sixty answers a page teach it in two minutes.
+The language model must derive absolute positions from relative rotary angles before it can write a box. One box per
+page teaches that slowly; some sixty labels per page teach it in two minutes.
 """
 
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ from typing import Any
 
 from tiny.architecture import MERGE
 
-LAYER = 2  # of the hidden states: late enough to know, early enough for the layers after it to use
-_MOST = 36  # rows and columns told apart; those beyond count as the last
+LAYER = 2  # of the hidden states: late enough to have the position, early enough for later layers to use it
+_MOST = 36  # rows and columns that are distinguished; those beyond count as the last
 
 
 def head(width: int) -> Any:
@@ -33,9 +33,9 @@ def loss(classifier: Any, hidden: Any, batch: Mapping[str, Any]) -> Any:
     if "image_grid_thw" not in batch:
         return classifier.bias.sum() * 0
     cells = [(rows // MERGE, columns // MERGE) for _, rows, columns in batch["image_grid_thw"].tolist()]
-    wanted = torch.cat(
+    cells_of_tokens = torch.cat(
         [torch.cartesian_prod(torch.arange(r), torch.arange(c)).reshape(-1, 2) for r, c in cells]
     )
-    wanted = wanted.clamp(max=_MOST - 1).to(hidden.device)
-    told = classifier(rms_norm(hidden[batch["mm_token_type_ids"].bool()], hidden.shape[-1:]))
-    return cross_entropy(told[:, :_MOST], wanted[:, 0]) + cross_entropy(told[:, _MOST:], wanted[:, 1])
+    labels = cells_of_tokens.clamp(max=_MOST - 1).to(hidden.device)
+    logits = classifier(rms_norm(hidden[batch["mm_token_type_ids"].bool()], hidden.shape[-1:]))
+    return cross_entropy(logits[:, :_MOST], labels[:, 0]) + cross_entropy(logits[:, _MOST:], labels[:, 1])

@@ -1,8 +1,8 @@
-"""Sight before speech: the vision tower learns which character stands where, by dense labels on every patch.
+"""Training of the vision tower before the language model: dense labels of characters on every patch.
 
-A character that the tower cannot tell apart no language loss will teach soon; asked directly, on every image token at
-once, it is learnt in minutes. So is where the crop of each corner lies and when its turn comes: the language model,
-which reads the page once from top to bottom, finds that out slowly. The head is thrown away afterwards.
+A language loss teaches characters slowly; with a label on every image token they are learned in minutes. So are the
+position and the order of the crops, which the language model, reading the page once from top to bottom, learns slowly.
+The head is dropped afterwards.
 """
 
 import random
@@ -22,7 +22,7 @@ from virc.data.synth.families.polygons import CROP, NAMES, Diagram, crop_of
 from virc.data.synth.glyphs import mask
 
 CHARACTERS = f"0123456789?{NAMES}"
-TURNS = ("1st", "2nd", "3rd", "4th")  # the middle of the crop that a careful reader cuts then
+TURNS = ("1st", "2nd", "3rd", "4th")  # the middle of the crop that a solution makes in that turn
 CLASSES = (*CHARACTERS, *TURNS)
 _TALL, _WIDE = PATCH, PATCH // 2  # px of a label cell: two digits of a number stand in two cells
 _TOKEN = PATCH * MERGE
@@ -32,7 +32,7 @@ Sample = tuple[Image.Image, NDArray[np.float32]]  # an image and its `labels`
 
 
 class Eye(msgspec.Struct, frozen=True):
-    """What is asked and where it is drawn: the classes (TURNS last), pages or crops, and slips of paper."""
+    """The classes (TURNS last), and what draws pages or crops, and small images of characters (slips)."""
 
     classes: Sequence[str]
     page: Callable[[random.Random], Sample]
@@ -40,7 +40,7 @@ class Eye(msgspec.Struct, frozen=True):
 
 
 def marks(diagram: Diagram) -> list[Mark]:
-    """Every character of a diagram and where its middle is; those of one label share its width evenly."""
+    """Every character of a diagram and its middle; those of one label share its width evenly."""
     found = []
     for corner in diagram.corners:
         for text, box in ((corner.letter, corner.letter_box), (corner.printed, corner.value_box)):
@@ -51,7 +51,7 @@ def marks(diagram: Diagram) -> list[Mark]:
 
 
 def turns(diagram: Diagram) -> list[Mark]:
-    """The middle of every corner's crop, by the turn in which it is cut."""
+    """The middle of every corner's crop, by the turn of its call."""
     crops = (crop_of(corner, diagram.width, diagram.height) for corner in diagram.reading_order())
     return [
         (turn, left + CROP / 2, top + CROP / 2) for turn, (left, top, _, _) in zip(TURNS, crops, strict=False)
@@ -61,7 +61,7 @@ def turns(diagram: Diagram) -> list[Mark]:
 def labels(
     found: Sequence[Mark], width: int, height: int, classes: Sequence[str] = CLASSES
 ) -> NDArray[np.float32]:
-    """Where each thing is: shape (image tokens, CELLS * classes), 1.0 where its middle lies in that cell."""
+    """Labels of shape (image tokens, CELLS * classes): 1.0 where the middle of a mark is in that cell."""
     page = np.zeros((height // _TALL, width // _WIDE, len(classes)), np.float32)
     for seen, x, y in found:
         if 0 <= x < width and 0 <= y < height:
@@ -90,7 +90,7 @@ def sample(rng: random.Random) -> Sample:
 
 
 def slip(rng: random.Random) -> Sample:
-    """One or two characters on a slip of paper, anywhere on it."""
+    """One or two characters anywhere on a small image."""
     face = sketch.random_look(rng).face
     text = rng.choice((rng.choice(CHARACTERS), str(rng.randint(10, 99))))
     glyphs = mask(text, face)
@@ -107,7 +107,7 @@ POLYGONS = Eye(CLASSES, sample, slip)
 
 
 def head(width: int, eye: Eye = POLYGONS) -> Any:
-    """The throw-away classifier on image tokens of `width` features; starts from 'nothing here'."""
+    """The classifier on image tokens of `width` features; it starts from the prediction that nothing is there."""
     import torch
 
     layer = torch.nn.Linear(width, CELLS * len(eye.classes))
@@ -118,10 +118,10 @@ def head(width: int, eye: Eye = POLYGONS) -> Any:
 def loss(
     model: Any, classifier: Any, rng: random.Random, slips: float, pages: int = 24, eye: Eye = POLYGONS
 ) -> tuple[Any, dict[str, float]]:
-    """Binary cross-entropy a true mark on fresh samples, and the share of characters and turns found where they are.
+    """Binary cross-entropy per mark on fresh samples, and the share of characters and turns found in their cells.
 
     Args:
-        slips: how often slips of paper are drawn instead of pages and crops.
+        slips: how often slips are drawn instead of pages and crops.
         pages: how many pages and crops are drawn, or four times as many slips.
     """
     import torch
@@ -135,11 +135,11 @@ def loss(
     device = classifier.weight.device
     pixels = torch.from_numpy(np.concatenate([array for array, _ in cut])).to(device)
     grid = torch.tensor([shape for _, shape in cut]).to(device)
-    wanted = torch.from_numpy(np.concatenate([truth for _, truth in drawn])).to(device)
-    told = classifier(model.model.visual(pixels, grid_thw=grid).pooler_output)
-    total = torch.nn.functional.binary_cross_entropy_with_logits(told, wanted, reduction="sum")
-    hit = ((told > 0) & (wanted > 0)).reshape(-1, CELLS, len(eye.classes)).sum((0, 1))
-    there = wanted.reshape(-1, CELLS, len(eye.classes)).sum((0, 1)).clamp(min=1e-6)
+    targets = torch.from_numpy(np.concatenate([truth for _, truth in drawn])).to(device)
+    logits = classifier(model.model.visual(pixels, grid_thw=grid).pooler_output)
+    total = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
+    hit = ((logits > 0) & (targets > 0)).reshape(-1, CELLS, len(eye.classes)).sum((0, 1))
+    there = targets.reshape(-1, CELLS, len(eye.classes)).sum((0, 1)).clamp(min=1e-6)
     parts = {"found": slice(-len(TURNS)), "turns_found": slice(-len(TURNS), None)}
     shares = {name: round((hit[part].sum() / there[part].sum()).item(), 3) for name, part in parts.items()}
-    return total / wanted.sum().clamp(min=1), shares
+    return total / targets.sum().clamp(min=1), shares

@@ -52,8 +52,17 @@ def test_a_dry_run_needs_no_environment(workspace: Path, monkeypatch: pytest.Mon
         "skills",
         "instruct data",
     ]
-    assert done.json["steps"][3]["command"].startswith("torchrun --standalone --nproc-per-node 2 -m tiny.")
+    command = done.json["steps"][3]["command"]
+    assert command.startswith(f"PYTHONPATH={demo.SOURCES} torchrun --standalone --nproc-per-node 2 -m tiny.")
     assert files(workspace) == []
+
+
+def test_a_full_demo_needs_a_source_checkout(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "SOURCES", workspace)
+    done = virc("demo", "--dry-run", "--full")
+    assert (done.code, done.out) == (4, "")
+    assert "virc demo --full needs a source checkout" in done.err
+    assert virc("demo", "--dry-run").code == 0
 
 
 def test_a_large_one_draws_more(workspace: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from virc.core.errors import ConfigError, VircError
+from virc.core.errors import ConfigError, SetupError, VircError
 from virc.core.files import contents, is_file, is_folder, write_json
 from virc.core.text import clause
 from virc.evaluation.summary import Summary
@@ -38,6 +38,8 @@ _PAGES = 10  # problems held out that become pages, one of which is shown
 _LIKE = ("--family", "polygons", "--difficulty", "mixed")
 _AT_ONCE = ("--concurrency", "16")
 _CORES = ("--with", "2x", "--set", "loaders=1")
+SOURCES = Path(__file__).resolve().parents[2]
+"""The folder `recipes` of a source checkout."""
 _LOOP = ("torchrun", "--standalone", "--nproc-per-node", "2", "-m", "tiny.loop")
 _PHASES = {
     "sight": "the vision tower learns what stands where",
@@ -148,12 +150,21 @@ class Took(msgspec.Struct, frozen=True):
 
 
 def plan(demo: Demo) -> list[Step]:
-    """Every command of a demo, in order."""
+    """Every command of a demo, in order.
+
+    Raises:
+        SetupError: a full demo, and this is no source checkout.
+    """
     return [*(_course(demo) if demo.full else ()), *_stages(demo), *_control(demo), *_evaluations(demo)]
 
 
 def _course(demo: Demo) -> list[Step]:
     """The base from nothing: each phase goes on from the one before."""
+    if not is_file(SOURCES / "tiny" / "loop.py"):
+        raise SetupError(
+            "virc demo --full needs a source checkout: it trains the base with recipes/tiny, which is not installed",
+            "virc demo, or clone the repository and pip install -e '.[all]' there",
+        )
     found: list[Step] = []
     for phase, says in _PHASES.items():
         start = ("--from", found[-1].makes) if found else ()
@@ -260,7 +271,8 @@ def _evaluated(
 
 def typed(words: Sequence[str]) -> str:
     """A command line as one types it."""
-    return shlex.join(words)
+    source = f"PYTHONPATH={shlex.quote(str(SOURCES))} " if words[0] == _LOOP[0] else ""
+    return source + shlex.join(words)
 
 
 def rest(step: Step, folder: Path, ended: Sequence[Took]) -> tuple[str, ...] | None:

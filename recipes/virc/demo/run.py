@@ -1,5 +1,6 @@
 """Runs the steps of a demo that are not done, each in a process of its own, and writes the learning curve."""
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -23,7 +24,9 @@ _CONTINUE = "the same virc demo continues from there"
 _MODULES = {"virc": "virc_cli", "torchrun": "torch.distributed.run"}
 """First word of a command line -> the module of this environment that it is."""
 _SAVES_ON = {"virc": "SIGINT", "torchrun": ""}  # a phase of the course starts again
-_ENV = {"virc": {}, "torchrun": {"OMP_NUM_THREADS": "1"}}  # as torchrun sets it anyway, with a long warning
+_PATH = os.pathsep.join(filter(None, (str(demo.SOURCES), os.environ.get("PYTHONPATH"))))
+_ENV = {"virc": {}, "torchrun": {"OMP_NUM_THREADS": "1", "PYTHONPATH": _PATH}}
+"""Variables of each program; torchrun sets the number of threads anyway, with a long warning."""
 
 
 class StepFailedError(EngineError):
@@ -55,6 +58,7 @@ def run(begun: Demo, to: Path, on_event: OnEvent | None = None) -> Curve:
         VircError: the curve cannot be written.
     """
     check()
+    demo.plan(begun)  # refuses a full demo without its sources before anything is written
     folder, report = expanded(to), Reporter(on_event)
     demo.begin(folder, begun)
     with held(folder / "demo", ConfigError(f"another virc demo runs in {folder}", "wait for it")):
