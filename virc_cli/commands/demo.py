@@ -47,7 +47,7 @@ def command(
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """Train the small model by SFT and RL, and show what each stage gains.
+    """Train the small model by SFT and RL on this machine.
 
     The stages are instruct, practice and rl: half an hour on two cores. Every step is a command of its own; after an
     interruption the same command continues. Figures are printed and written to curve.json and curve.png.

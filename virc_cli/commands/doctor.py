@@ -65,7 +65,7 @@ def command(
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """Print what this machine has, and which training stages fit it.
+    """Print what this machine has, and which stages fit it.
 
     For each stage of a system: the overlays that fit, and why the others do not. Rows as long as the stage's cutoff are
     assumed; `virc train` counts your own.

@@ -27,7 +27,9 @@ def create(
         typer.Option("--with", metavar="PKG", help="One more package, for rewards and tools of your own."),
     ] = None,
 ) -> None:
-    """Install an engine with every version pinned, and check that it starts; gigabytes are downloaded.
+    """Install an engine and its pinned dependencies.
+
+    Gigabytes are downloaded; at the end the engine is started once.
 
     Packages of --with are remembered: later calls make the environment with them too, until it is removed.
     """
@@ -64,7 +66,10 @@ def use(
     python: Annotated[Path, typer.Argument(metavar="PYTHON", help="Its interpreter.", show_default=False)],
     device: Device = None,
 ) -> None:
-    """Use an environment of your own: checked, and its versions compared with the tested ones."""
+    """Use an existing environment.
+
+    It is checked, and its versions are compared with the tested ones.
+    """
     from virc.envs import making
 
     environment = making.find(engine, device)
@@ -75,7 +80,7 @@ def use(
 
 @command.command("remove")
 def remove(engine: Engine, device: Device = None) -> None:
-    """Delete an environment; one of your own is only forgotten."""
+    """Delete an environment; your own is only unregistered."""
     from virc.envs import making
 
     for path in making.remove(making.find(engine, device)):

@@ -39,7 +39,7 @@ def command(
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="Model, run, adapter or judge; with --endpoint, a name it lists.",
+            help="Model, run, adapter or judge, or a served name.",
             show_default=False,
             autocompletion=completion.models,
         ),

@@ -292,7 +292,7 @@ def job_id(printed: str) -> str:
     last = printed.strip().rpartition("\n")[2]
     found = re.fullmatch(r"(\d+)(;.*)?", last)
     if not found:
-        raise EngineError(f"sbatch named no job: {plain(printed) or 'it said nothing'}")
+        raise EngineError(f"sbatch named no job: {plain(printed) or 'it printed nothing'}")
     return found[1]
 
 

@@ -155,7 +155,7 @@ def output(step: Step, on_line: Callable[[str], None] = lambda line: None) -> st
         Process(step, popen).end()
         raise
     if popen.returncode:
-        raise EngineError(f"could not {step.says}: exit code {popen.returncode}, {last or 'no word'}")
+        raise EngineError(f"could not {step.says}: exit code {popen.returncode}, {last or 'no output'}")
     return out.decode("utf-8", "replace")
 
 

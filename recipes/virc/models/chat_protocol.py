@@ -148,8 +148,8 @@ def _absent_here(served: Served, system: System) -> ConfigError:
     if system.called != DEFAULT_SYSTEM:
         fetch += f" --system {system.called}"
     return ConfigError(
-        f"{served.name} is a model of {system.name}, which was trained with a chat protocol of its own: the endpoint "
-        "publishes none, and none lies on this machine",
+        f"{served.name} is a model of {system.name}, which was trained with its own chat protocol: the endpoint "
+        "publishes none, and there is none on this machine",
         fetch,
     )
 

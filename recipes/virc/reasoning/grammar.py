@@ -30,7 +30,7 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     Args:
         open, close: the marks around it. Without `close` it goes on to the end of the reply. Without both it is bare:
             the first JSON object of the reply, with nothing behind it.
-        body: what stands there: `call`, a JSON object with name and arguments; `arguments`, a JSON object of the
+        body: the content: `call`, a JSON object with name and arguments; `arguments`, a JSON object of the
             arguments alone; `list`, a JSON list, the value of one argument; `actions`, {"thought", "actions": [CALL]},
             where the action Terminate is the answer; `function`, what stands behind NAME( with NAME( in `open`: values
             separated by commas, as in NAME(a, b) or NAME(a) = b; `text`, the value of one argument as it is.

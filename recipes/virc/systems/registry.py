@@ -138,10 +138,10 @@ class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What replies are rewarded for in RL.
 
     Args:
-        total: name of a total, as `virc rewards ls` lists them, or a file of one's own; None: it is not public.
+        total: name of a total, as `virc rewards ls` lists them, or a custom file; None: it is not public.
         strict: whose checks decide what is well-formed: our own, or the published ones with their quirks.
         judge: who gives the scores that no rule gives.
-        supply: what is not public of it; a stage starts when a total stands in its place.
+        supply: what is not public of it; a stage starts when a total replaces it.
         weights: of the total `weighted`: term -> what its value is multiplied by.
         gate: of the total `weighted`: the term without which there is no reward.
     """

@@ -14,7 +14,10 @@ _HEAD = ("name", "state", "step", "loss", "reward", "begun")
 
 
 def command(as_json: Json = False) -> None:
-    """Print every run in this folder's runs/. How far it is, its last loss or reward, its age or the time left."""
+    """List the runs in runs/.
+
+    How far each is, its last loss or reward, its age or the time left.
+    """
     from virc.runs.run import FOLDER, discover
     from virc_cli.console.tables import table
 

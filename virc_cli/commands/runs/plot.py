@@ -16,12 +16,13 @@ def command(
     names: RunNames,
     to: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE.png", help="Where the picture goes; default: plots/ in the first run's folder."
-        ),
+        typer.Option(metavar="FILE.png", help="Target file; default: plots/ in the first run."),
     ] = None,
 ) -> None:
-    """Draw what runs measured as a PNG. Loss or reward with its terms, lengths, speed, several runs over each other."""
+    """Plot the metrics of runs as a PNG.
+
+    Loss or reward with its terms, lengths and speed; several runs go into the same axes.
+    """
     from virc.core.errors import UsageError, VircError
     from virc.core.files import write_whole
     from virc.core.text import clause

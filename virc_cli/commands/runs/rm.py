@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 def command(
     names: RunNames,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask, not even about runs that later ones started from.")
+        bool, typer.Option("--yes", help="Do not ask, not even about bases of later runs.")
     ] = False,
 ) -> None:
-    """Delete runs. All their checkpoints, logs and metrics go; a run that is running is refused."""
+    """Delete runs with their checkpoints, logs and metrics.
+
+    A run that is running is refused.
+    """
     from virc.core.files import size_of
     from virc.core.text import sized
     from virc.runs import delete as removal

@@ -23,7 +23,7 @@ _LAST = 5  # lines of metrics
 
 
 def command(name: RunName, as_json: Json = False) -> None:
-    """Show all about a run. What it trains from what and how, how far it is, its attempts and checkpoints."""
+    """Show a run: settings, progress, attempts and checkpoints."""
     from virc.runs import attempts
     from virc.runs import run as runs
     from virc.runs.checkpoints import checkpoints

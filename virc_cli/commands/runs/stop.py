@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 def command(
     name: RunName,
-    now: Annotated[
-        bool, typer.Option("--now", help="End it at once; what it did since its last checkpoint is lost.")
-    ] = False,
+    now: Annotated[bool, typer.Option("--now", help="End it at once, without a checkpoint.")] = False,
 ) -> None:
-    """Ask a run to save and end. Waits until it has; Ctrl-C ends the waiting only."""
+    """Ask a run to save and end, and wait for it.
+
+    Ctrl-C ends the waiting only.
+    """
     from virc.core.errors import EngineError
     from virc.runs import run as runs
     from virc.runs import stopping

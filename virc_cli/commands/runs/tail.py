@@ -34,10 +34,13 @@ def command(
         bool, typer.Option("--log", help="What the engine writes instead of the metrics.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print every line of metrics as a JSON object, from the first on.")
+        bool, typer.Option("--json", help="Print all metrics, one JSON object per step.")
     ] = False,
 ) -> None:
-    """Follow a run until it ends. Prints one line for each step; Ctrl-C ends the following only."""
+    """Follow a run until it ends.
+
+    One line is printed for each step; Ctrl-C ends the following only.
+    """
     from virc.core.errors import EngineError, UsageError
     from virc.runs import run as runs
     from virc.runs.status import ended, next_step

@@ -5,7 +5,7 @@ import pkgutil
 
 from virc_cli.console.options import group
 
-command = group("List, show, copy, check and begin systems: the YAMLs that say what is trained, and how.")
+command = group("List, show, copy, check and create systems.")
 
 for _found in pkgutil.iter_modules(__path__):
     command.command(_found.name)(importlib.import_module(f"{__name__}.{_found.name}").command)

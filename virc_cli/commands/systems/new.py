@@ -18,7 +18,7 @@ def command(
         Path | None, typer.Option(metavar="FILE.yaml", help="A system's new file; default: NAME.yaml.")
     ] = None,
 ) -> None:
-    """Write a system's YAML to begin with; or a reward or a tool of your own, and its test.
+    """Create the files of a system, a reward or a tool.
 
     The YAML has an example of every section and what that costs, and trains the embedded model.
     """
