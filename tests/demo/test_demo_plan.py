@@ -94,7 +94,7 @@ def test_another_seed_is_another_seed_everywhere() -> None:
 
 def test_only_a_large_one_trains_the_tower_from_the_start_and_that_of_the_control_too() -> None:
     plans = [demo.plan(Demo(full=False, seed=0, size=size)) for size in (QUICK, USUAL, LARGE)]
-    trained = [[each.name for each in steps if "frozen=[]" in each.words] for steps in plans]
+    trained = [[each.name for each in steps if "frozen_modules=[]" in each.words] for steps in plans]
     assert trained == [[], [], ["instruct", "direct"]]
 
 

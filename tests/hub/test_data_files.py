@@ -96,7 +96,7 @@ def test_names_stand_for_files_by_the_info_or_by_themselves() -> None:
         ("one", info(one="../../etc/passwd"), "../../etc/passwd for one, which is not there", None),
         ("one", info(one=["a.json"]), "for one, which is not there", None),
         ("one", info(one=None), "for one, which is not there", None),
-        ("one", b"[1]", "dataset_info.json of x/rows is not an object with one object a dataset", None),
+        ("one", b"[1]", "dataset_info.json of x/rows is not an object with one object per dataset", None),
         ("one", b"\xff{}", "dataset_info.json of x/rows cannot be read", None),
         ("one", b"[" * 10**6, "dataset_info.json of x/rows cannot be read", None),
         ("\x1b[2J", info(one="a.json"), "x/rows has no rows", None),
