@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from virc.models.load import load
     from virc.serving.start import serve
     from virc.solving.api import solve
+    from virc.training.api import train
 
 _MODULES = {
     "VircError": "virc.core.errors",
@@ -25,8 +26,9 @@ _MODULES = {
     "merge": "virc.merging.build",
     "serve": "virc.serving.start",
     "solve": "virc.solving.api",
+    "train": "virc.training.api",
 }
-__all__ = ["VircError", "evaluate", "load", "merge", "serve", "solve"]
+__all__ = ["VircError", "evaluate", "load", "merge", "serve", "solve", "train"]
 
 
 def __getattr__(name: str) -> object:

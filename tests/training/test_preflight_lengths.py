@@ -44,7 +44,7 @@ def test_long_rows_are_refused_with_ways_out_that_lead_out(rows: Path) -> None:
     assert f"{len(over)} of {COUNT} rows are longer than the cutoff_len of {cutoff} tokens" in message
     assert f"rows {', '.join(map(str, over))};" in message
     assert f"has {max(tokens)}" in message
-    enough = int(re.findall(r"cutoff=(\d+)", hint)[0])
+    enough = int(re.findall(r"cutoff_len=(\d+)", hint)[0])
     assert check(request(rows, cutoff=enough)).longest == max(tokens) == enough
     small = int(re.findall(r"max_pixels=(\d+)", hint)[0])
     shrunk = check(request(rows, cutoff=cutoff, max_pixels=small))
