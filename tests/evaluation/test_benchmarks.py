@@ -171,7 +171,7 @@ def test_a_folder_with_the_name_of_a_benchmark_may_lie_anywhere(tmp_path: Path) 
         ("mine.jsonl", None, DataError, "there is no file mine.jsonl", "benchmarks are"),
         ("a\0.jsonl", None, DataError, "there is no file a .jsonl", "benchmarks are"),
         ("-", None, UsageError, "read more than once", "name a file"),
-        ("diagrams", "test", UsageError, "diagrams has no splits", "leave the split away"),
+        ("diagrams", "test", UsageError, "diagrams has no splits", "leave --split out"),
     ],
 )  # fmt: skip
 def test_what_is_not_there_says_what_to_do(

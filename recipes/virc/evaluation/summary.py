@@ -226,7 +226,7 @@ class Summary(msgspec.Struct, frozen=True):
     models: Sequence[ModelSummary]
     pairs: Sequence[Pair]
     commonest: Share
-    crop_ablation: CropAblation = "none"
+    crop_ablation: CropAblation
     against: Sequence[Reported] = ()
 
 

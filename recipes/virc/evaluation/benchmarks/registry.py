@@ -182,7 +182,7 @@ def data_url(image: bytes) -> str:
 def _published(benchmark: Benchmark, folder: Path, split: str | None) -> LocalBenchmark:
     if split and split not in benchmark.SPLITS:
         if not benchmark.SPLITS:
-            raise UsageError(f"{benchmark.NAME} has no splits", "leave the split away")
+            raise UsageError(f"{benchmark.NAME} has no splits", "leave --split out")
         raise UsageError(
             f"{benchmark.NAME} has no split {plain(split, 80)}", did_you_mean(split, benchmark.SPLITS)
         )
@@ -221,7 +221,7 @@ def _own(path: Path, split: str | None) -> LocalBenchmark:
     from virc.data.formats.registry import only_source
 
     if split:
-        raise UsageError("a file has no splits", "leave the split away")
+        raise UsageError("a file has no splits", "leave --split out")
     whole = is_folder(path)
     if whole and not is_file(path / PROBLEMS):
         raise DataError(f"{path} is no benchmark: it holds no {PROBLEMS}", "name a JSONL file")
