@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 import toys
 
+from virc.core.events import Event
 from virc.core.locks import held
+from virc.envs import making
 from virc.envs import pins as envs
 from virc_cli.main import main
 
@@ -37,6 +40,28 @@ def test_a_made_environment_imports_its_engine_and_nothing_of_ours(
     assert main(["env", "ls", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["environments"]
     assert [(row["device"], row["state"]) for row in rows] == [("cpu", "ready"), ("cuda", "not made")]
+
+
+def test_what_uv_writes_is_printed_when_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toys.install_engine(tmp_path, monkeypatch)
+    assert main(["env", "create", "toy", "--device", "cpu", "-v"]) == 0
+    assert "Installed 1 package" in capsys.readouterr().err
+    assert main(["env", "remove", "toy", "--device", "cpu"]) == 0
+    capsys.readouterr()
+    assert main(["env", "create", "toy", "--device", "cpu", "-q"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_long_installation_shows_its_time_and_last_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toys.install_engine(tmp_path, monkeypatch)
+    found: list[Event] = []
+    making.create(envs.get("toy", "cpu", tmp_path / "cache"), found.append)
+    progress = [each.text for each in found if each.kind == "progress"]
+    assert any(re.match(r"install 1 packages: \d+ s  .*toy==1.0", text) for text in progress), progress
 
 
 def test_making_it_again_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

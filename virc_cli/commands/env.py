@@ -1,20 +1,20 @@
-"""`virc env`: environments for the engines, one each, because their versions exclude one another."""
+"""`virc env`: one environment for each engine, since their versions conflict."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from virc_cli.console import output
-from virc_cli.console.options import Json, group
+from virc_cli.console import events, output
+from virc_cli.console.options import Json, Quiet, Verbose, group
 
-command = group("Make, list and remove the environments that engines run in.")
+command = group("Install, list and remove the environments of the engines.")
 
 FAILURE: dict[str, object] = {"environments": None}
 
 Engine = Annotated[str, typer.Argument(metavar="ENGINE", help="sft, rl, serve or eval.", show_default=False)]
 Device = Annotated[
-    str | None, typer.Option(metavar="DEVICE", help="cpu or cuda; default: cuda where a driver is loaded.")
+    str | None, typer.Option(metavar="DEVICE", help="cpu or cuda; default: cuda where there is a driver.")
 ]
 
 
@@ -24,30 +24,27 @@ def create(
     device: Device = None,
     packages: Annotated[
         list[str] | None,
-        typer.Option("--with", metavar="PKG", help="One more package, for rewards and tools of your own."),
+        typer.Option("--with", metavar="PKG", help="One more package, for custom rewards and tools."),
     ] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Install an engine and its pinned dependencies.
 
-    Gigabytes are downloaded; at the end the engine is started once.
-
-    Packages of --with are remembered: later calls make the environment with them too, until it is removed.
+    Gigabytes are downloaded; at the end the engine is imported once. Packages of --with are kept:
+    later calls install them too, until the environment is removed. -v prints the lines of uv.
     """
     from virc.envs import making
 
     environment = making.with_packages(making.find(engine, device), packages or ())
-    if not environment.marker.exists():
-        size = environment.engine.gib[environment.device]
-        output.note(
-            f"{environment.engine.what} for {environment.device}: about {size} GiB in {environment.folder}"
-        )
-        making.create(environment, output.note)
+    with events.printed(quiet, verbose) as on_event:
+        making.create(environment, on_event)
     output.line(str(environment.folder))
 
 
 @command.command("ls")
 def ls(as_json: Json = False) -> None:
-    """Print every environment, made or not."""
+    """Print every environment, installed or not."""
     from virc.envs import making
 
     rows = making.all_rows()
@@ -75,7 +72,7 @@ def use(
     environment = making.find(engine, device)
     for difference in making.register(environment, python):
         output.warn(f"not the tested version: {difference}")
-    output.note(f"{environment.name} is now {python}")
+    output.note(f"{environment.name} now uses {python}")
 
 
 @command.command("remove")

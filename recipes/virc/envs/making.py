@@ -1,18 +1,23 @@
-"""Creates, registers and removes the engines' environments."""
+"""Creates, registers and removes the environments of the engines."""
 
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from virc.core import processes
 from virc.core.errors import EngineError, SetupError
+from virc.core.events import OnEvent, Reporter
 from virc.core.files import write_whole
 from virc.core.locks import held
+from virc.core.plan import Step
 from virc.envs import environment as environments
 from virc.envs.pins import Environment, discover, everywhere, get, requirement
+
+_LOOK = 0.2  # seconds
 
 
 def find(engine: str, device: str | None) -> Environment:
@@ -37,7 +42,7 @@ def with_packages(environment: Environment, packages: Iterable[str]) -> Environm
     return get(environment.engine.name, environment.device, cache, [*map(requirement, packages)])
 
 
-def create(environment: Environment, on_progress: Callable[[str], None] = lambda _: None) -> None:
+def create(environment: Environment, on_event: OnEvent | None = None) -> None:
     """Make an environment, whole or not at all; what a killed run left is cleared first.
 
     Raises:
@@ -45,6 +50,8 @@ def create(environment: Environment, on_progress: Callable[[str], None] = lambda
         EngineError: a package could not be installed, or the import that matters fails.
         ConfigError: another run is making it.
     """
+    if environment.marker.exists():
+        return
     from uv import find_uv_bin
 
     environments.check_machine(environment)
@@ -55,11 +62,14 @@ def create(environment: Environment, on_progress: Callable[[str], None] = lambda
             return
         shutil.rmtree(environment.folder, ignore_errors=True)
         log.unlink(missing_ok=True)
+        engine, report = environment.engine, Reporter(on_event)
+        size = engine.gib[environment.device]
+        report.note(f"making the environment of {engine.what}, about {size} GiB, in {environment.folder}")
         try:
             for step in environments.steps(environment, find_uv_bin()):
-                on_progress(step.says)
-                processes.run(step, log)
-            _remember(environment)
+                _run(step, log, report)
+            if environment.extra:
+                write_whole(environment.record, "".join(f"{each}\n" for each in environment.extra).encode())
             made_of = {"pins": environment.pins.name, "with": list(environment.extra)}
             environment.marker.write_text(json.dumps(made_of) + "\n")
         except BaseException:
@@ -67,14 +77,29 @@ def create(environment: Environment, on_progress: Callable[[str], None] = lambda
             raise
 
 
-def _remember(environment: Environment) -> None:
-    """Note the user's own packages, once it has turned out that they can be installed."""
-    if environment.extra:
-        write_whole(environment.record, "".join(f"{each}\n" for each in environment.extra).encode())
+def _run(step: Step, log: Path, report: Reporter) -> None:
+    """Run a step; what it writes goes to `log` and is reported, with the time that has passed.
+
+    Raises:
+        EngineError: it failed.
+    """
+    report.note(step.says)
+    began, last = time.monotonic(), ""
+    with processes.started(step, log) as process, log.open(encoding="utf-8", errors="replace") as written:
+        written.seek(0, os.SEEK_END)
+        code: int | None = None
+        while code is None:
+            code = process.wait(_LOOK)
+            for line in written.read().splitlines():
+                report.log(line)
+                last = line.strip() or last
+            report.progress(f"{step.says}: {time.monotonic() - began:.0f} s  {last}")
+    if code:
+        raise EngineError(f"could not {step.says}: {processes.last_words(log, code)}", f"see {log}")
 
 
 def register(environment: Environment, python: Path) -> list[str]:
-    """Let somebody's own interpreter stand for an environment; returns where its versions differ from the tested.
+    """Use another interpreter for an environment; returns where its versions differ from the tested ones.
 
     Raises:
         EngineError: it does not run, or the import that matters fails in it.
@@ -107,21 +132,15 @@ def remove(environment: Environment) -> list[Path]:
     return found
 
 
-def made(environment: Environment, on_progress: Callable[[str], None] = lambda _: None) -> Path:
+def made(environment: Environment, on_event: OnEvent | None = None) -> Path:
     """The interpreter of an environment, which is created first where it is missing.
-
-    Args:
-        on_progress: gets one line for each step, the size of the environment first.
 
     Raises:
         SetupError: it cannot work on this machine.
         EngineError: it could not be made.
     """
     if environments.interpreter(environment) is None:
-        size = environment.engine.gib[environment.device]
-        what = environment.engine.what
-        on_progress(f"making the environment of {what}, about {size} GiB, in {environment.folder}")
-        create(environment, on_progress)
+        create(environment, on_event)
     return ready(environment)
 
 
@@ -139,5 +158,5 @@ def ready(environment: Environment) -> Path:
 
 
 def log_of(environment: Environment) -> Path:
-    """What the making of it wrote."""
+    """The log of the installation."""
     return environment.folder.with_name(f"{environment.name}.log")

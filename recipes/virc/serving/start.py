@@ -267,7 +267,7 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
         address.bound_socket(config).close()  # vLLM would say that it is in use only when the model is loaded
         gib = serving.weights_gib(weights.folder, config.dtype)
         serving.refuse_unfit(config, weights.name, gib, hardware.find(Path.cwd()), _other_judges(request))
-        making.made(environment, report.note)
+        making.made(environment, report.send)
     files = environments.cache_folder(os.environ) / "serve" / f"{name}-{config.port}"
     recipes = environments.recipes_place if dry_run else environments.recipes_in
     python = environments.interpreter(environment) or environment.python

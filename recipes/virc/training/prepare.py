@@ -81,7 +81,7 @@ def prepare(
     if is_rl:
         rl_setup.check_judge(resolved, source, here is not None, report)
     environment = environment_of(resolved)
-    python = making.made(environment, report.note)
+    python = making.made(environment, report.send)
     _check_packages(resolved, environment, python)
     beside = resolved.system.file.parent
     loads = tuple(str(file) for name in resolved.system.offered if (file := tools.file_of(name, beside)))

@@ -117,7 +117,7 @@ def run(prepared: PreparedHarness, report: Reporter) -> tuple[str, list[ModelOut
         VircError: it could not ask everything; what it wrote is kept.
     """
     environment = making.find(ENGINE, None)
-    making.made(environment, report.note)
+    making.made(environment, report.send)
     environments.recipes_in(environment)
     outcomes = []
     for each, plan, setup in prepared.runs:
