@@ -12,15 +12,17 @@ from PIL import Image
 from servers import MODEL, Server, dead_url, serve
 from solve.solving import picture
 
-from virc.backends.interface import Sampling
 from virc.core.errors import ConfigError, DataError, EngineError, UsageError, VircError
 from virc.evaluation.benchmarks.registry import find
 from virc.evaluation.harness import harness
 from virc.evaluation.harness import task as harness_task
-from virc.evaluation.harness.harness import HarnessRun, HarnessSettings
+from virc.evaluation.harness.harness import HarnessRun
 from virc.evaluation.problems import EvalProblem, problems_of
+from virc.models.load import Choice
 from virc.scoring.score import key_of
+from virc.solving.one import SolveConfig
 from virc.solving.rows import as_row
+from virc.solving.setup import Setup
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -324,7 +326,7 @@ def test_why_there_are_no_results_is_told(here: Path, log: str, kind: type[VircE
 
 def test_the_environment_brings_only_what_it_names(here: Path) -> None:
     run = HarnessRun(here, "m", "mme")
-    wanted = HarnessSettings(ADDRESS, None, Sampling(), own=False)
-    plan = harness.plan(run, wanted, here / "python", here)
+    setup = Setup(Choice(endpoint=ADDRESS), SolveConfig())
+    plan = harness.plan(run, setup, False, here / "python", here)
     assert plan.step.env["OPENAI_API_KEY"] == "none"  # the client does not start without one
     assert "LMMS_EVAL_DATASETS_CACHE" not in plan.step.env  # what was fetched once is not fetched again

@@ -32,13 +32,16 @@ class Filter(msgspec.Struct, frozen=True):
 def filters(names: Sequence[str]) -> list[Filter]:
     """What can be chosen between models of these names."""
     several = len(names) > 1
-    found = [Filter("all", "all"), Filter("wrong", "wrong by any" if several else "wrong", _any_wrong)]
+    found = [
+        Filter("all", "all"),
+        Filter("wrong", "wrong by any" if several else "wrong", lambda rights: False in rights),
+    ]
     if several:
-        found.append(Filter("hard", "wrong by all", _all_wrong))
+        found.append(Filter("hard", "wrong by all", lambda rights: set(rights) == {False}))
         found += [
             Filter(f"only{at}", f"only {short(name)} right", _only(at)) for at, name in enumerate(names)
         ]
-    return [*found, Filter("open", "without a verdict", _undecided)]
+    return [*found, Filter("open", "without a verdict", lambda rights: None in rights)]
 
 
 def rules(names: Sequence[str]) -> str:
@@ -127,18 +130,6 @@ def _linked(shown: str, trace: str | None) -> str:
 def _rights(result: Result, names: Sequence[str]) -> Rights:
     answers = [result.answers.get(name) for name in names]
     return [answered.right if answered else None for answered in answers]
-
-
-def _any_wrong(rights: Rights) -> bool:
-    return False in rights
-
-
-def _all_wrong(rights: Rights) -> bool:
-    return set(rights) == {False}
-
-
-def _undecided(rights: Rights) -> bool:
-    return None in rights
 
 
 def _only(at: int) -> Callable[[Rights], bool]:

@@ -30,6 +30,7 @@ from virc.evaluation.problems import EvalProblem
 from virc.evaluation.summary import Score, score
 from virc.evaluation.verdicts import verdicts_by_rule
 from virc.solving.rows import Row, file_name
+from virc.solving.setup import Setup
 
 ENGINE = "eval"
 AT_ONCE = 16
@@ -179,29 +180,6 @@ class HarnessRun(msgspec.Struct, frozen=True):
         return set(self.place.glob("*/*_results.json"))
 
 
-class HarnessSettings(msgspec.Struct, frozen=True):
-    """What the harness is to do.
-
-    Args:
-        endpoint: address up to and with /v1.
-        api_key: of the endpoint.
-        sampling: of every reply.
-        own: whether the task is made of our problems.
-        limit: only the first so many, of a task of its own.
-        offline: nothing is fetched.
-        hub_token: of the user, for a task of lmms-eval whose data is on the hub.
-    """
-
-    endpoint: str
-    api_key: str | None
-    sampling: Sampling
-    own: bool
-    at_once: int = AT_ONCE
-    limit: int | None = None
-    offline: bool = False
-    hub_token: str | None = None
-
-
 def is_ours(name: str) -> bool:
     """Whether a name is one of our problems, not a task of lmms-eval."""
     hubs = {(benchmarks.get(each).HUB or each).lower() for each in benchmarks.names()}
@@ -229,22 +207,36 @@ def task_of(name: str, own: bool) -> str:
     return name
 
 
-def plan(run: HarnessRun, settings: HarnessSettings, python: Path, recipes: Path) -> Plan:
+def plan(
+    run: HarnessRun,
+    setup: Setup,
+    own: bool,
+    python: Path,
+    recipes: Path,
+    at_once: int = AT_ONCE,
+    limit: int | None = None,
+    hub_token: str | None = None,
+) -> Plan:
     """The process and its files, but for the problems (`row_of`).
 
     Args:
+        setup: the endpoint, and how it is asked.
+        own: whether the task has our problems.
         python: of the environment `eval`.
         recipes: folder with the code of this package.
+        limit: only the first so many, of a task of lmms-eval.
+        hub_token: of the user, for a task of lmms-eval whose data is on the hub.
 
     Raises:
         ConfigError: lmms-eval cannot take that address, model or folder.
     """
+    endpoint, sampling = str(setup.choice.endpoint), Sampling(setup.config.first_temperature())
     config = {
         "model": "openai",
         "model_args": _arguments(
-            base_url=settings.endpoint,
+            base_url=endpoint,
             model_version=run.model,
-            num_concurrent=settings.at_once,
+            num_concurrent=at_once,
             max_retries=_TRIES,
         ),
         "tasks": run.task,
@@ -252,13 +244,13 @@ def plan(run: HarnessRun, settings: HarnessSettings, python: Path, recipes: Path
         "log_samples": True,
         # A task of its own limits a reply to the length of an answer, too short for thoughts and tool calls.
         "gen_kwargs": _arguments(
-            max_new_tokens=settings.sampling.max_tokens,
-            temperature=settings.sampling.temperature,
-            seed=settings.sampling.seed,
+            max_new_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            seed=setup.config.seed,
         ),
     }
     files = {}
-    if settings.own:
+    if own:
         if re.search(
             r"[*?\[\]{}]", str(run.problems)
         ):  # the library that reads them takes the path for a pattern
@@ -266,11 +258,12 @@ def plan(run: HarnessRun, settings: HarnessSettings, python: Path, recipes: Path
             raise ConfigError(sentence, "use another --to")
         config["include_path"] = str(run.problems.parent)
         files[str(run.problems.with_name(f"{run.task}.yaml"))] = _TASK.format(name=run.task)
-    elif settings.limit:
-        config["limit"] = settings.limit
+    elif limit:
+        config["limit"] = limit
     files[str(run.config)] = msgspec.yaml.encode(config).decode()
     argv = (str(python), "-m", "lmms_eval", "--config", str(run.config))
-    return Plan(Step(argv, f"have lmms-eval ask {run.model}", _environment(run, settings, recipes)), files)
+    env = engines.environment(recipes) | _environment(run, setup, own, hub_token)
+    return Plan(Step(argv, f"have lmms-eval ask {run.model}", env), files)
 
 
 def warnings_of(model: str) -> list[str]:
@@ -367,15 +360,14 @@ def by_rule(problems: Mapping[str, EvalProblem], model: str, texts: Mapping[int,
     return score((model, id) in verdicts and verdicts[model, id].right for id in problems)
 
 
-def _environment(run: HarnessRun, settings: HarnessSettings, recipes: Path) -> dict[str, str]:
-    fetches = not settings.own and not settings.offline
+def _environment(run: HarnessRun, setup: Setup, own: bool, hub_token: str | None) -> dict[str, str]:
+    endpoint, fetches = str(setup.choice.endpoint), not own and not setup.offline
     return {
-        **engines.environment(recipes),
-        "OPENAI_API_KEY": settings.api_key or "none",
+        "OPENAI_API_KEY": setup.choice.api_key or "none",
         # Tasks of its own that have a judge would send it this key; now it goes to the endpoint or nowhere.
-        "OPENAI_BASE_URL": settings.endpoint,
-        "OPENAI_API_BASE": settings.endpoint,
-        "OPENAI_API_URL": f"{settings.endpoint.rstrip('/')}/chat/completions",
+        "OPENAI_BASE_URL": endpoint,
+        "OPENAI_API_BASE": endpoint,
+        "OPENAI_API_URL": f"{endpoint.rstrip('/')}/chat/completions",
         # What the client finds in these it sends too, and they are meant for another service.
         "OPENAI_ORG_ID": "",
         "OPENAI_PROJECT_ID": "",
@@ -383,10 +375,10 @@ def _environment(run: HarnessRun, settings: HarnessSettings, recipes: Path) -> d
         "PYTHON_DOTENV_DISABLED": "1",  # it reads every .env above its own folder
         # It writes the token that it finds under this name into its log; the hub's library knows the other as well.
         "HF_TOKEN": "",
-        "HUGGING_FACE_HUB_TOKEN": (settings.hub_token or "") if fetches else "",
+        "HUGGING_FACE_HUB_TOKEN": (hub_token or "") if fetches else "",
         **({"HF_HUB_OFFLINE": "", "TRANSFORMERS_OFFLINE": ""} if fetches else {}),
         # Problems that were changed would be taken from the cache of those before.
-        **({"LMMS_EVAL_DATASETS_CACHE": str(run.cache)} if settings.own else {}),
+        **({"LMMS_EVAL_DATASETS_CACHE": str(run.cache)} if own else {}),
         "LMMS_IMAGE_ENCODE_FORMAT": "PNG",  # a JPEG of 85 would blur the labels
         "TQDM_MININTERVAL": "2",
         # The model is elsewhere; a GPU, or a job of several processes that virc is a part of, would be waited for.

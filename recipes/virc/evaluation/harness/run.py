@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from virc.backends.interface import Sampling
 from virc.core.errors import DataError, EngineError, NetworkError, UsageError
 from virc.core.events import Reporter
 from virc.core.files import expanded, write_whole
@@ -25,7 +24,7 @@ from virc.evaluation.api import EvalRequest, find_problems
 from virc.evaluation.benchmarks import registry as benchmarks
 from virc.evaluation.benchmarks.registry import LocalBenchmark
 from virc.evaluation.harness import harness
-from virc.evaluation.harness.harness import ENGINE, HarnessRun, HarnessSettings, Outcome
+from virc.evaluation.harness.harness import ENGINE, HarnessRun, Outcome
 from virc.evaluation.problems import EvalProblem, rows_of
 from virc.evaluation.summary import Score
 from virc.solving.setup import Setup
@@ -93,17 +92,9 @@ def prepare(request: EvalRequest, dry_run: bool, report: Reporter) -> PreparedHa
     runs = []
     for setup in request.setups:
         run = HarnessRun(folder, _served(setup, dry_run, report), task)
-        settings = HarnessSettings(
-            endpoint=str(setup.choice.endpoint),
-            api_key=setup.choice.api_key,
-            sampling=Sampling(setup.config.first_temperature(), seed=setup.config.seed),
-            own=own is not None,
-            at_once=request.at_once or harness.AT_ONCE,
-            limit=request.limit,
-            offline=setup.offline,
-            hub_token=os.environ.get("HF_TOKEN"),
-        )
-        runs.append((run, harness.plan(run, settings, python, recipes), setup))
+        at_once, token = request.at_once or harness.AT_ONCE, os.environ.get("HF_TOKEN")
+        plan = harness.plan(run, setup, own is not None, python, recipes, at_once, request.limit, token)
+        runs.append((run, plan, setup))
     return PreparedHarness(name, folder, own, runs)
 
 
