@@ -427,7 +427,7 @@ def test_a_silent_stream_is_pinged_also_while_it_waits_for_its_turn(
     ("failure", "status", "said"),
     [
         (RuntimeError("key sesame at /root/weights"), 500, "internal: RuntimeError"),
-        (EngineError("the key sesame at 10.0.0.1"), 502, "the model could not be asked"),
+        (EngineError("the key sesame at 10.0.0.1"), 502, "the model did not answer"),
         (ConfigError("http://10.0.0.1 refuses the request (400): maximum context length"), 400, "the conversation is"),
     ],
 )  # fmt: skip

@@ -128,7 +128,7 @@ def test_a_demo_of_other_settings_is_not_gone_on_with(workspace: Path) -> None:
 def test_a_demo_of_another_version_is_not_gone_on_with(workspace: Path) -> None:
     finished.finish(workspace / "demo")
     record = workspace / "demo" / "demo.json"
-    record.write_text(record.read_text().replace("settings/2", "settings/1"))
+    record.write_text(record.read_text().replace("settings/3", "settings/2"))
     done = virc("demo", "--quick")
     assert (done.code, done.out) == (3, "")
     assert done.err == "error: demo holds a demo of another version of virc\nhint: another folder: --to DIR\n"

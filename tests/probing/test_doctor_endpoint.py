@@ -137,7 +137,7 @@ def test_what_was_found_of_another_server_is_not_used(photo: Photo) -> None:
     with see(replace(ALIAS, unit="pixel", owned_by="vllm"), port) as server:
         assert kept(server.url, "model", "vllm") is None
         _, said = solved(server, photo(800, 400))
-        assert "nobody says how this model counts boxes" in said
+        assert "it is not known how this model counts boxes" in said
         doctor(server)
         _, said = solved(server, photo(800, 400))
         assert "boxes by the probe of the endpoint" in said

@@ -215,7 +215,7 @@ def test_no_endpoint_can_be_asked_for_against_the_config_file(
 def test_a_model_of_no_family_is_one_warning_and_insisting_is_none(server: Server, image: Path) -> None:
     done = virc("solve", image, "q", "--endpoint", server.url)
     assert done.err.count("warning: ") == 1
-    assert "nobody says how this model counts boxes" in done.err
+    assert "it is not known how this model counts boxes" in done.err
     assert "warning" not in virc("solve", image, "q", "--endpoint", server.url, "--protocol", "default").err
 
 

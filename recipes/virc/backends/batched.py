@@ -29,7 +29,7 @@ class Piece(msgspec.Struct, frozen=True, eq=False):
     """What is new in one conversation.
 
     Args:
-        seat: whose it is.
+        seat: of the reply.
         start: ids that its row of the cache holds, and keeps.
         ids: at least one.
         positions: rotary positions of the ids, shape (3, 1, ids).
@@ -71,7 +71,7 @@ class Batch:
     Steps are taken in a thread of their own: torch keeps a pool of threads for every thread that computes.
 
     Args:
-        model: whose network, image processor and grid are used; its own conversation is left alone.
+        model: its network, image processor and grid are used, not its own conversation.
     """
 
     def __init__(self, model: CachedModel) -> None:

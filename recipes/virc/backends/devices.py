@@ -63,8 +63,8 @@ def _unusable(name: str) -> str | None:
             torch.zeros(1, device=name).add_(1).item()
     except (RuntimeError, AssertionError) as error:
         wheel = torch.version.cuda and f"torch {torch.__version__} needs CUDA {torch.version.cuda}"
-        said = str(error).strip().partition("\n")[0]
-        return f"driver {_driver()}, {wheel or f'torch {torch.__version__} is built without CUDA'} ({said})"
+        reason = str(error).strip().partition("\n")[0]
+        return f"driver {_driver()}, {wheel or f'torch {torch.__version__} is built without CUDA'} ({reason})"
     return None
 
 

@@ -56,7 +56,7 @@ class CachedModel:
         """Feed what is new of a conversation, at least its last id.
 
         Args:
-            conversation: ids and image places; `image_tokens` told how many ids each image takes.
+            conversation: ids and image places; `image_tokens` gives the number of ids of each image.
             images: the history that its image spans index.
 
         Returns:
@@ -173,11 +173,11 @@ def _same(old: Shown, new: Shown) -> bool:
 
 def failed(error: Exception, count: int, hint: str) -> EngineError:
     """What the network raised while it read `count` tokens; the hint is for where memory ran out."""
-    said = str(error).strip().partition("\n")[0]
-    memory = any(word in said.lower() for word in ("out of memory", "not enough memory", "allocate memory"))
+    reason = str(error).strip().partition("\n")[0]
+    memory = any(word in reason.lower() for word in ("out of memory", "not enough memory", "allocate memory"))
     if memory:
-        return EngineError(f"out of memory while reading {count} tokens: {said}", hint)
-    return EngineError(f"the model failed: {said}")
+        return EngineError(f"out of memory while reading {count} tokens: {reason}", hint)
+    return EngineError(f"the model failed: {reason}")
 
 
 def no_number() -> EngineError:

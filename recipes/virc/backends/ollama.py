@@ -22,7 +22,7 @@ OWNER = "library"
 CHAT = "/api/chat"
 
 CONTEXT = 32_768
-"""Tokens of context that are asked for where the model has as many: its default of 4,096 on small machines holds one
+"""Tokens of context to request where the model has as many: its default of 4,096 on small machines holds one
 large picture, and what does not fit is dropped without an error.
 """
 
@@ -69,8 +69,8 @@ def context_of(shown: Mapping[str, Any], running: Mapping[str, Any], model: str)
         and each.get("model") in (model, f"{model}:latest")
         and type(each.get("context_length")) is int
     ]
-    said = re.search(r"^num_ctx\s+(\d{1,8})$", str(shown.get("parameters") or ""), re.MULTILINE)
-    wanted = max([CONTEXT, *loaded, int(said[1]) if said else 0])
+    found = re.search(r"^num_ctx\s+(\d{1,8})$", str(shown.get("parameters") or ""), re.MULTILINE)
+    wanted = max([CONTEXT, *loaded, int(found[1]) if found else 0])
     return int(min(wanted, trained)) if type(trained) is int and trained > 0 else int(wanted)
 
 
@@ -116,7 +116,7 @@ def read(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None] | No
         message = line.message or _Message()
         gathered.ended(line.done_reason)
         gathered.thought(message.thinking or "")
-        gathered.said(message.content or "")
+        gathered.content(message.content or "")
         for position, call in enumerate(message.tool_calls or ()):
             gathered.call(position, call)
         if line.done:
@@ -127,9 +127,9 @@ def read(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None] | No
 
 
 def _messages(position: int, message: Message, ask: Ask) -> list[dict[str, Any]]:
-    said = ask.called.get(position)
-    if said:
-        text, call = said
+    found = ask.called.get(position)
+    if found:
+        text, call = found
         function = {"name": call.name, "arguments": call.arguments}
         return [
             {"role": "assistant", "content": text, "tool_calls": [{"function": function}]},

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SCHEMA = "virc.demo/1"
 
 PARTS = ("easy", "hard")
-"""What problems are told apart by."""
+"""Difficulties of problems."""
 REPLIES = ("greedy", "sampled")
 """How answers are drawn, and the evaluations of them: the likeliest, or at temperature 1 from the nucleus that `virc
 solve` draws from. What rl rewards are replies that are drawn. A reply that is rejected is drawn again in both, warm."""
@@ -53,8 +53,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
         name: `base`, the stage, or `direct`, which learnt to answer without tools.
         greedy: right answers.
         sampled: the same, drawn at temperature 1.
-        counterfactual: answers that are the counterfactual's, from which crops were cut; None: it was not asked so.
-        blank: right answers although every crop is white; None: it was not asked so.
+        counterfactual: answers that are the counterfactual's, from which crops were cut; None: not evaluated.
+        blank: right answers although every crop is white; None: not evaluated.
         calls: tool calls an answer.
         looked: problems of which its crops showed all that is to be seen.
         format_errors: replies that were not accepted, a turn.
@@ -109,7 +109,7 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     """All of it.
 
     Args:
-        commonest: problems whose answer is the commonest one; what looks at nothing reaches as many.
+        commonest: problems with the most common answer: the score of a model that sees nothing.
         page: of one problem, which the last stage solved if it solved any, relative to the demo's folder.
     """
 
@@ -139,37 +139,37 @@ class _Answer(msgspec.Struct, frozen=True):
     trace: str | None = None
 
 
-Told = Mapping[str, ModelSummary]
+ByStage = Mapping[str, ModelSummary]
 """What an evaluation says of each stage."""
 Runs = Mapping[str, Mapping[str, Course]]
-"""What each run said, field by field."""
+"""Metrics of each run, by field."""
 Row = TypeVar("Row")
 
 
 def read(folder: Path, begun: Demo) -> Curve:
-    """What came of a demo all of whose steps are done.
+    """The curve of a demo whose steps are all done.
 
     Raises:
         ConfigError, DataError: a file of it cannot be read.
     """
     heldout = folder / "data" / "heldout"
     problems = _rows(heldout / "problems.jsonl", Problem, heldout)
-    summaries = {
+    found = {
         name: demo.summary(folder / "evals" / name)
         for name in (*REPLIES, "counterfactual", "blank", "strange")
     }
-    told = {name: _by_stage(summary, begun, folder / "evals" / name) for name, summary in summaries.items()}
+    summaries = {name: _by_stage(summary, begun, folder / "evals" / name) for name, summary in found.items()}
     return Curve(
         base=begun.base,
         full=begun.full,
         seed=begun.seed,
         problems=len(problems),
-        commonest=summaries["greedy"].commonest,
-        stages=[_stage(name, told) for name in begun.compared],
+        commonest=found["greedy"].commonest,
+        stages=[_stage(name, summaries) for name in begun.compared],
         gains=[
             gain
             for replies in REPLIES
-            for gain in _gains(replies, told[replies], summaries[replies].pairs, problems)
+            for gain in _gains(replies, summaries[replies], found[replies].pairs, problems)
         ],
         steps=_spent(folder, begun),
         page=_page(folder, problems),
@@ -184,8 +184,8 @@ def _rows(file: Path, kind: type[Row], made: Path) -> list[Row]:
         raise DataError(f"{file} cannot be read: {clause(error)}", f"remove {made}") from error
 
 
-def _by_stage(summary: Summary, begun: Demo, place: Path) -> Told:
-    """Raises ConfigError where a stage was asked at two of its checkpoints: which of them is meant, nobody knows."""
+def _by_stage(summary: Summary, begun: Demo, place: Path) -> ByStage:
+    """Raises ConfigError where a stage was evaluated at two of its checkpoints."""
     found: dict[str, ModelSummary] = {}
     for each in summary.models:
         name = demo.called(each.name)
@@ -196,35 +196,37 @@ def _by_stage(summary: Summary, begun: Demo, place: Path) -> Told:
     return found
 
 
-def _stage(name: str, told: Mapping[str, Told]) -> Stage:
+def _stage(name: str, summaries: Mapping[str, ByStage]) -> Stage:
     greedy, counterfactual, blank = (
-        told["greedy"][name],
-        told["counterfactual"].get(name),
-        told["blank"].get(name),
+        summaries["greedy"][name],
+        summaries["counterfactual"].get(name),
+        summaries["blank"].get(name),
     )
     return Stage(
         name=name,
         greedy=_scores(greedy),
-        sampled=_scores(told["sampled"][name]),
+        sampled=_scores(summaries["sampled"][name]),
         counterfactual=counterfactual.score if counterfactual else None,
         blank=blank.score if blank else None,
         calls=greedy.means.calls,
         looked=greedy.evidence.seen if greedy.evidence else share([]),
         format_errors=greedy.format_errors,
-        strange=told["strange"][name].score,
+        strange=summaries["strange"][name].score,
         refused=greedy.false_refusals,
     )
 
 
-def _scores(told: ModelSummary) -> Scores:
-    parts = told.categories.get(_DIVISION, {})
-    return Scores(told.score, *(parts.get(part, score([])) for part in PARTS))
+def _scores(summaries: ModelSummary) -> Scores:
+    parts = summaries.categories.get(_DIVISION, {})
+    return Scores(summaries.score, *(parts.get(part, score([])) for part in PARTS))
 
 
-def _gains(replies: str, told: Told, pairs: Sequence[Pair], problems: Sequence[Problem]) -> Iterator[Gain]:
+def _gains(
+    replies: str, summaries: ByStage, pairs: Sequence[Pair], problems: Sequence[Problem]
+) -> Iterator[Gain]:
     for before, stage in pairwise(STAGES):
-        only = _only(pairs, told[before].name, told[stage].name)
-        scores = _scores(told[before])
+        only = _only(pairs, summaries[before].name, summaries[stage].name)
+        scores = _scores(summaries[before])
         for part in ("all", *PARTS):
             ids = {each.id for each in problems if part in ("all", each.category.get(_DIVISION))}
             lost, won = (len(ids.intersection(side)) for side in only)
@@ -276,7 +278,7 @@ def _page(folder: Path, problems: Sequence[Problem]) -> str | None:
 
 
 def draw(curve: Curve, folder: Path) -> bytes:
-    """A PNG: right answers by stage, and what each stage's training said meanwhile.
+    """A PNG: right answers by stage, and the metrics of each stage's training.
 
     Args:
         folder: of the demo, for its runs.
@@ -347,7 +349,7 @@ def _points(axes: "Axes", at: Sequence[float], scores: Sequence[Score], **look: 
 
 
 def _training(axes: "Axes", name: str, drawn: Sequence[tuple[str, Course]], colours: Sequence[str]) -> None:
-    """What runs said of themselves, step by step."""
+    """Metrics of runs, step by step."""
     plots.plain(axes, name)
     axes.set_xlabel("step", fontsize="small")
     for (run, course), colour in zip(drawn, colours, strict=True):

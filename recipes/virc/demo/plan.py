@@ -255,7 +255,7 @@ def _evaluations(demo: Demo) -> list[Step]:
         _evaluated(
             demo, "blank", "heldout", trained, "the same, with blank crops", "--crop-ablation", "blank"
         ),
-        _evaluated(demo, "strange", "strange", models, "every stage is asked what it is to refuse"),
+        _evaluated(demo, "strange", "strange", models, "every stage gets problems that it is to refuse"),
         _evaluated(demo, "pages", "heldout", ("rl",), "answers of rl as pages", *pages, traces="all"),
     ]
 
@@ -263,9 +263,9 @@ def _evaluations(demo: Demo) -> list[Step]:
 def _evaluated(
     demo: Demo, name: str, data: str, models: Sequence[str], says: str, *words: str, traces: str = "none"
 ) -> Step:
-    asked = tuple(word for model in models for word in ("--model", model))
+    chosen = tuple(word for model in models for word in ("--model", model))
     how = (*words, *_AT_ONCE, "--seed", str(demo.seed), "--traces", traces)
-    line = ("virc", "eval", f"data/{data}/problems.jsonl", *asked, *how, "--to", f"evals/{name}")
+    line = ("virc", "eval", f"data/{data}/problems.jsonl", *chosen, *how, "--to", f"evals/{name}")
     return Step(f"eval {name}", says, line, f"evals/{name}")
 
 
@@ -308,13 +308,13 @@ def _is_evaluated(step: Step, folder: Path) -> bool:
     """Whether every model that a step asks has a result for every problem."""
     if not is_file(folder / "summary.json"):
         return False
-    asked = {word for before, word in zip(step.words, step.words[1:], strict=False) if before == "--model"}
+    chosen = {word for before, word in zip(step.words, step.words[1:], strict=False) if before == "--model"}
     whole = {called(each.name) for each in summary(folder).models if not each.missing}
-    return asked <= whole
+    return chosen <= whole
 
 
 def called(model: str) -> str:
-    """The name a model was asked for by: of a run it is answered as `RUN@STEP`."""
+    """The name of a model in a command: the results of a run have `RUN@STEP`."""
     return model.partition("@")[0]
 
 

@@ -59,7 +59,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         name: as `--family` takes it.
         about: what it is, one line.
-        like: another family, whose values hold where this one says nothing.
+        like: another family, for values that this one leaves out.
         sources: where these facts were read.
         model_types: `model_type` in the `config.json` of its models.
         names: a regular expression that is found in the names that servers give its models, in lower case.
@@ -94,7 +94,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 UNKNOWN = Family("unknown", "a model of no family that is known here", by_area=False, max_tokens=4096)
-"""What is assumed of a model whose name and files say nothing."""
+"""What is assumed of a model without a known name or model type."""
 
 
 @cache
@@ -117,7 +117,7 @@ def get(name: str) -> Family:
 
 
 def by_model_type(model_type: object) -> Family | None:
-    """The family whose models have that `model_type` in their `config.json`."""
+    """The family of models with that `model_type` in their `config.json`."""
     return next((family for family in discover().values() if model_type in family.model_types), None)
 
 

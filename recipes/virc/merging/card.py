@@ -39,14 +39,14 @@ def _body(
     name: str, origin: Origin, info: Info | None, parameters: int, licences: Sequence[str]
 ) -> Iterator[str]:
     yield from ("Merged by `virc merge`.", "", "| what | |", "|---|---|")
-    yield from (f"| {what} | {_cell(said)} |" for what, said in _facts(origin, info, parameters))
+    yield from (f"| {what} | {_cell(fact)} |" for what, fact in _facts(origin, info, parameters))
     if info:
         yield from ("", "## Settings of its last stage", "", "| key | value |", "|---|---|")
-        told = {key: value for key, value in info.settings.items() if _tells(value)}
-        yield from (f"| {_cell(key)} | {_cell(value)} |" for key, value in told.items())
+        settings = {key: value for key, value in info.settings.items() if _tells(value)}
+        yield from (f"| {_cell(key)} | {_cell(value)} |" for key, value in settings.items())
     yield from ("", "## How to use it", "", "```", f"virc solve --model {plain(name)} IMAGE 'QUESTION'")
     yield from (f"virc serve {plain(name)} --agent", "```", "")
-    yield "The chat protocol it was trained with is in `virc_protocol.json`; asked in other words it answers worse."
+    yield "The chat protocol it was trained with is in `virc_protocol.json`; with another one it answers worse."
     yield from ("", "## Licence", "")
     beside = f" ({', '.join(map(plain, licences))} beside this file)" if licences else ""
     base = called(origin.root) if origin.root else "its base"

@@ -111,9 +111,7 @@ def _check_scale(run: Run) -> None:
     """Refuse an adapter that continues one of another scale: verl records only rank and alpha."""
     began = runs.info(run).adapter
     if began and is_file(Path(began) / adapters.SETTINGS) and adapters.read(Path(began)).rslora:
-        raise ConfigError(
-            f"{run.name} went on with an adapter of use_rslora, whose scale is not in its shards"
-        )
+        raise ConfigError(f"{run.name} continued an adapter of use_rslora, whose scale is not in its shards")
 
 
 def _of_adapter(adapter: Path, base: Path, run: Run | None) -> Source:

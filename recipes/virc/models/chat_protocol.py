@@ -95,7 +95,7 @@ def of_endpoint(
 
 
 def _left(served: Served, workspace: Path) -> tuple[Protocol | None, str]:
-    """The chat protocol that lies beside the weights of a served model on this machine, and its file.
+    """The chat protocol beside the weights of a served model on this machine, and its file.
 
     Raises:
         ConfigError: it cannot be read; or the server says which system's model it serves, and not which of them, and
@@ -123,8 +123,8 @@ def _left(served: Served, workspace: Path) -> tuple[Protocol | None, str]:
 
 
 def _alike(served: Served, system: System) -> list[str]:
-    """The models of a system that were trained with the chat protocol of a served one, itself first: those whose boxes
-    mean the same, as the protocol comes from rows of that kind. All of them, where the server does not say which it is.
+    """The models of a system that were trained with the chat protocol of a served one, itself first: those with boxes
+    of the same unit, as the protocol comes from such rows. All of them, where the server does not say which it is.
     """
     if served.model is None:
         return list(system.models)
@@ -176,7 +176,7 @@ def read_protocol(path: Path, beside: Path | None = None) -> Protocol:
     """Read a chat protocol file; tools of one's own that it names are loaded where they are found.
 
     Args:
-        beside: a folder where they may lie, beside those of `VIRC_PATH`.
+        beside: a further folder to look in, beside those of `VIRC_PATH`.
 
     Raises:
         ConfigError: it is missing, over 16 MiB, no JSON, or not of the schema `virc.protocol/1`; or a tool's file
@@ -233,13 +233,13 @@ def offering(protocol: Protocol, names: Iterable[str], beside: Path | None = Non
 def _absent(weights: Weights, system: System) -> ConfigError:
     ways = [
         f"put {FILE_NAME} into {weights.adapter or weights.folder}",
-        f"or insist on other chat protocol: --protocol {DEFAULT}",
+        f"or use this project's own: --protocol {DEFAULT}",
     ]
     named = known(weights.name, system)[1]  # what a run made of it is no such model
     hub_id = named and named.hub
     if hub_id and system.protocol_source:
         ways.insert(0, f"`{download_of(hub_id, system)}` brings it")
-    message = f"no chat protocol for {weights.name}: what it was trained with does not lie beside its weights"
+    message = f"no chat protocol for {weights.name}: there is none beside its weights"
     return ConfigError(message, ", ".join(ways))
 
 

@@ -1,4 +1,4 @@
-"""A model ready to be asked: found or reached, loaded, with the chat protocol it is spoken to in."""
+"""Opens a model: on this machine or at an endpoint, with its chat protocol."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -34,7 +34,7 @@ CAUTIOUS_PIXELS, CAUTIOUS_SIDE = 1280 * 28 * 28, 1024
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """Which model is asked, and how.
+    """Which model to open, and how.
 
     Args:
         model: what `models.find` takes; with an endpoint, the name it serves.
@@ -80,7 +80,7 @@ class Spoken(msgspec.Struct, frozen=True):
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """A model ready to be asked.
+    """An open model.
 
     Args:
         name: what it is called in output.
@@ -88,7 +88,7 @@ class Opened(msgspec.Struct, frozen=True):
         warnings: what the user should know, one line each.
         embedded: whether it is a model inside the package.
         estimate: on a CPU, seconds to read that many image tokens and seconds a token drawn.
-        at_once: problems it is asked at a time where nobody says how many.
+        at_once: problems at a time, where no number is chosen.
         together: has a model in this process draw the replies of several threads in one batch; None on an endpoint.
         answers: asks whether the endpoint can be reached now; None in this process.
         context: longest conversation in tokens, where an endpoint tells it.
@@ -246,16 +246,19 @@ def _family_of(option: str | None, names: Iterable[str | None]) -> tuple[Family,
 
 def _of_family(family: Family, probed: Probed | None, where: str) -> tuple[str, ...]:
     """What the user should know of a stock model that is behind an endpoint, or in a folder."""
-    said = (*(shortcomings(probed) if probed else ()), *family.notes)
+    notes = (*(shortcomings(probed) if probed else ()), *family.notes)
     if probed and probed.coordinates:
-        return said
+        return notes
     names = ", ".join(families.discover())
     if family is families.UNKNOWN:
         how = f"`virc doctor {where}` finds out, or --family NAME of {names}"
-        return (*said, f"nobody says how this model counts boxes: they are taken for pixels as sent; {how}")
+        return (
+            *notes,
+            f"it is not known how this model counts boxes: pixels of the sent picture are assumed; {how}",
+        )
     if family.coordinates is None:
-        return (*said, f"nobody says how {family.name} counts boxes: `virc doctor {where}` finds out")
-    return said
+        return (*notes, f"it is not known how {family.name} counts boxes: `virc doctor {where}` finds out")
+    return notes
 
 
 def _counted(family: Family, probed: Probed | None) -> Coordinates:
@@ -287,11 +290,11 @@ def _grid_on(
     finds = f"`virc doctor {backend.named}` finds out"
     if choice.max_pixels:
         return grid, (f"boxes are wrong where this server scales pictures down: {finds}",)
-    told = (
+    sentence = (
         f"pictures are sent with at most {CAUTIOUS_SIDE} pixels a side, in case this server scales them down"
     )
     small = msgspec.structs.replace(grid.limited(CAUTIOUS_PIXELS), longest=CAUTIOUS_SIDE)
-    return small, (f"{told}: {finds}",)
+    return small, (f"{sentence}: {finds}",)
 
 
 def _as_probed(grid: Grid, probed: Probed, counted: Coordinates) -> Grid:
@@ -356,4 +359,4 @@ def _untrained(spoken: ChatProtocol, name: str, choice: Choice) -> tuple[str, ..
         return (f"the chat protocol of {name} offers {', '.join(lacking)}, which is not here to be called",)
     if spoken.origin != "own" or choice.protocol:
         return ()
-    return (f"{name} is asked in this project's own chat protocol, not in what it was trained with",)
+    return (f"{name} gets this project's own chat protocol, not the one it was trained with",)

@@ -41,7 +41,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def called(model: str) -> str:
-    """A hub id as it is, of a path its last part: a merged model may be published, and paths tell of a machine."""
+    """A hub id as it is, of a path its last part: a merged model may be published, and paths are private."""
     return plain(model if re.fullmatch(HUB_ID, model) else model.rstrip("/").rsplit("/", 1)[-1])
 
 

@@ -39,7 +39,7 @@ class Weights(msgspec.Struct, frozen=True):
     """A model on this machine.
 
     Args:
-        name: as asked for; of a run, `NAME@STEP`.
+        name: as given; of a run, `NAME@STEP`.
         folder: its weights; of an adapter, those of its base.
         system, model: what it belongs to, if anything.
         adapter: folder of a LoRA adapter on these weights.
@@ -55,12 +55,12 @@ class Weights(msgspec.Struct, frozen=True):
 
 
 def find(name: str | None, workspace: Path, system: str | System | None = None) -> Weights:
-    """Find the weights a name stands for.
+    """Find the weights that a name means.
 
     Args:
-        name: folder, short name, name under the workspace's `models/`, or hub id; or a run, which stands for its
+        name: folder, short name, name under the workspace's `models/`, or hub id; or a run, which means its
             newest whole checkpoint, or `RUN@STEP`. None: the only model of `system`, else the embedded one.
-        workspace: folder whose `models/` and `runs/` are looked into.
+        workspace: folder with `models/` and `runs/`.
         system: the one the model belongs to, or its name or file, where the model's name does not say so.
 
     Raises:
@@ -129,7 +129,7 @@ def download_of(hub_id: str, system: System | None) -> str:
 
 
 def run_of(folder: Path) -> Run | None:
-    """The run whose folder, or one of whose checkpoints, or the actor of one, a folder is."""
+    """The run that a folder is of: the run's own, one of its checkpoints, or the actor of one."""
     place = folder.resolve()
     if place.name == shards.ACTOR:
         place = place.parent
@@ -156,7 +156,7 @@ def root_of(folder: Path, name: str) -> str:
 
 
 def known(name: str, system: str | System | None = None) -> tuple[System | None, Model | None]:
-    """The system and model that a short name, a hub id or a path ending in a short name stands for.
+    """The system and model that a short name, a hub id or a path ending in a short name means.
 
     Raises:
         ConfigError: there is no system of the given name.
@@ -236,7 +236,7 @@ def _lookup(name: str | None, workspace: Path, system: System | None) -> Weights
 
 
 def _origin(folder: Path, family: System | None, model: Model | None) -> tuple[System | None, Model | None]:
-    """The system and model of a folder whose name says one of them or neither: those of the run that made it."""
+    """The system and model of a folder: by its name, else those of the run that made it."""
     if model is not None:
         return family, model
     run = run_of(folder)
@@ -249,7 +249,7 @@ def _origin(folder: Path, family: System | None, model: Model | None) -> tuple[S
 
 
 def checkpoint_of(name: str, workspace: Path) -> tuple[Run, Checkpoint] | None:
-    """The run and the whole checkpoint of it that a name stands for: a run, its newest, or `RUN@STEP`.
+    """The run and its whole checkpoint that a name means: the newest of a run, or `RUN@STEP`.
 
     Raises:
         ConfigError: the run has saved nothing whole, or not at that step.
@@ -289,7 +289,7 @@ def _on_base(found: Weights, workspace: Path) -> Weights:
     base = _lookup(name, workspace, found.system)
     if base is None:
         fetch = f"virc download {name}" if re.fullmatch(HUB_ID, name) else None
-        moved = f"write where it lies now as base_model_name_or_path into {adapter / adapters.SETTINGS}"
+        moved = f"write its folder as base_model_name_or_path into {adapter / adapters.SETTINGS}"
         raise ConfigError(
             f"the base of the LoRA adapter {found.name} is not on this machine: {name[:200]}", fetch or moved
         )
@@ -302,7 +302,7 @@ def _on_base(found: Weights, workspace: Path) -> Weights:
 
 
 def _places(name: str | None, model: Model | None, workspace: Path) -> list[Path]:
-    """Where the weights of that name may lie, the likeliest first."""
+    """Where the weights of that name may be, the likeliest first."""
     if name is None:
         return [EMBEDDED_FOLDER]
     places = [expanded(name)]
@@ -322,7 +322,7 @@ def _in_workspace(name: str, model: Model | None) -> bool:
 
 
 def _hub_id(name: str, model: Model | None) -> str | None:
-    """The hub id a name stands for: itself if it looks like one, else that of its short name."""
+    """The hub id that a name means: itself if it looks like one, else that of its short name."""
     if "/" not in name:
         return model.hub if model else None
     return name if name.count("/") == 1 and name[0] not in "./~" else None

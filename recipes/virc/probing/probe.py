@@ -62,10 +62,10 @@ def probe(backend: "OpenAIBackend", endpoint: str, say: Say = lambda _: None) ->
     Args:
         backend: of the endpoint and model; it makes no tries of its own.
         endpoint: its address.
-        say: told what is asked, one line each.
+        say: gets one line for each request.
 
     Raises:
-        ConfigError, NetworkError, EngineError: the endpoint cannot be asked at all.
+        ConfigError, NetworkError, EngineError: the endpoint does not answer at all.
     """
     named = families.by_name(backend.model) or (families.by_name(backend.root) if backend.root else None)
     family = named or families.UNKNOWN
@@ -123,7 +123,7 @@ def _shrunk(named: Family | None, seen: _Seen) -> Shrunk:
 
 
 def _ask_box(backend: "OpenAIBackend", family: Family, seen: _Seen, say: Say) -> None:
-    """Have the model call its tool on the rectangle: told of the tool in words, then by the server."""
+    """Have the model call its tool on the rectangle: the tool in the system message, then in the request's `tools`."""
     say("a picture with a red rectangle: how are boxes counted, how do calls come?")
     protocol = families.protocol(family)
     ask = _box_ask(protocol, Shown(pictures.large()))
@@ -131,7 +131,7 @@ def _ask_box(backend: "OpenAIBackend", family: Family, seen: _Seen, say: Say) ->
     _take_box(reply, protocol, seen)
     seen.counts.large = beyond_text(reply, ask)
     if seen.calls is None and backend.requests < MOST_REQUESTS:
-        say("no call came: the same, with the tool told to the server")
+        say("no call came: the same, with the tool in the request")
         native = families.protocol(family, native=True)
         with suppress(VircError):  # many servers and models know no tools
             _take_box(_reply(backend, _box_ask(native, Shown(pictures.large()))), native, seen)

@@ -28,7 +28,7 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
     """What was found out.
 
     Args:
-        endpoint, model: which were asked.
+        endpoint, model: that were probed.
         server: how the server calls itself, in lower case; what is found of another server does not hold.
         family: of the model, by its name.
         coordinates, box: how its boxes are counted, and in which order their numbers come; None: it gave no box.
@@ -39,15 +39,15 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
         scaling: whether pictures are scaled down: `none`, `down` to `longest`, `fixed` to one size; None: nothing
             tells.
         ordered: whether pictures of several messages come in their order; None: nothing tells.
-        calls: how tool calls come: as `text` of the reply, `structured` by the server, or only where the server is told
-            of the tools (`native`); None: it made none.
+        calls: how tool calls come: as `text` of the reply, `structured` by the server, or only where the request lists
+            the tools (`native`); None: it made none.
         images: most pictures of a conversation that were taken and seen, up to `asked_images`; None: nothing tells.
         asked_images: how many were tried.
         context: longest conversation in tokens, where the server tells.
         thoughts: whether they come `apart` from the content, in `tags` within it, or not at all (`none`).
         left_out: parameters that the server refuses.
         requests: how many it took.
-        ended: why it came to an end before all was asked; None: it did not.
+        ended: why it ended early; None: it did not.
     """
 
     endpoint: str

@@ -40,7 +40,7 @@ _NARROW, _WIDE = 1.05, 1.15
 
 
 class Counts(msgspec.Struct):
-    """How many tokens a server counted of each request beyond its text, which is estimated; None: it said nothing.
+    """How many tokens a server counted of each request beyond its text, which is estimated; None: it gave none.
 
     Args:
         large: of the request with the large picture.
@@ -56,12 +56,12 @@ class Counts(msgspec.Struct):
 
 
 class Shrunk(msgspec.Struct, frozen=True):
-    """What the counts tell.
+    """What the counts show.
 
     Args:
         kind: whether pictures are scaled down; None: nothing tells.
         longest: pixels of the longest side of the large picture as it is seen, where it is scaled down.
-        sure: the count of the small picture would tell no more.
+        sure: the count of the small picture adds nothing.
     """
 
     kind: Scaling | None = None
@@ -113,7 +113,7 @@ def enlarged(family: Family | None, counts: Counts, scale: float | None) -> int 
     Args:
         family: of the model, where its name says which.
         counts: of tokens.
-        scale: of the large picture as it was seen, where a box in its pixels told it.
+        scale: of the large picture as it was seen, where a box in its pixels shows it.
     """
     if counts.large is None or counts.several is None:
         return None

@@ -21,7 +21,7 @@ PORTS = {
     23333: "LMDeploy",
     30000: "SGLang",
 }
-"""Port -> whose default it is."""
+"""Port -> server that listens there by default."""
 
 _SECONDS = 0.5
 _MOST_BYTES = 2**20
@@ -50,7 +50,7 @@ class LocalServer(msgspec.Struct, frozen=True):
 
     Args:
         endpoint: its address, up to and with /v1.
-        server: what it is, as it says, else whose port that is.
+        server: its name by its answer, else by the port.
         models: their names, the first few.
     """
 

@@ -87,7 +87,7 @@ def usage(prompt: int, completion: int) -> dict[str, int]:
 
 
 def check_key(request: Request, key: str | None) -> None:
-    """Refuse a request without the key; None: nobody is asked.
+    """Refuse a request without the key; None: no key is needed.
 
     Raises:
         RefusedError: it has none, or another.
@@ -104,7 +104,7 @@ async def body_of(request: Request, hold: Callable[[int], None] = lambda _: None
     """The body, bounded in size and time.
 
     Args:
-        hold: told of the bytes of every piece that has come; may refuse more.
+        hold: gets the size of every piece that came; may refuse more.
 
     Raises:
         RefusedError: it is over `MOST_BODY` bytes, or takes too long.
@@ -131,7 +131,7 @@ def error_response(error: Exception, failure: Callable[[Exception], RefusedError
     """An error as the API has it.
 
     Args:
-        failure: what a client is told of an error that is no refusal.
+        failure: the refusal for any other error.
     """
     match error:
         case RefusedError():

@@ -1,7 +1,7 @@
 """The body of a chat completion request, read with nothing believed (OpenAI API reference, "Create chat completion").
 
-What a server of ours cannot honour is refused, never ignored: an answer to another question than the one that was asked
-would look like a right one. `read` is for a model in this process; an agent endpoint puts the parts together otherwise.
+What a server of ours cannot honour is refused, never ignored: an answer to another request would look
+right. `read` is for a model in this process; an agent endpoint puts the parts together otherwise.
 """
 
 import re
@@ -38,7 +38,7 @@ class RefusedError(Exception):
         param: the part of the request that is wrong.
         code: OpenAI's word for it, where it has one.
         status: of the HTTP answer.
-        wait: seconds after which it may be asked again, where that helps.
+        wait: seconds after which the client may try again.
     """
 
     def __init__(
@@ -173,17 +173,17 @@ def read(body: bytes, most_images: int, most_characters: int) -> ChatRequest:
     Raises:
         RefusedError: it is no such request, or cannot be honoured.
     """
-    asked = read_body(body, _Plain, NEUTRAL)
-    messages, pictures = conversation(asked, _data_url, most_images, most_characters)
+    request = read_body(body, _Plain, NEUTRAL)
+    messages, pictures = conversation(request, _data_url, most_images, most_characters)
     sampling = Sampling(
-        temperature=asked.temperature,
-        top_p=asked.top_p,
-        top_k=asked.top_k if asked.top_k > 0 else None,
-        max_tokens=asked.longest or 2**31,
-        seed=asked.seed,
-        repetition_penalty=asked.repetition_penalty,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        top_k=request.top_k if request.top_k > 0 else None,
+        max_tokens=request.longest or 2**31,
+        seed=request.seed,
+        repetition_penalty=request.repetition_penalty,
     )
-    return ChatRequest(asked.model, messages, pictures, sampling, asked.stream, asked.counted)
+    return ChatRequest(request.model, messages, pictures, sampling, request.stream, request.counted)
 
 
 def read_body(body: bytes, kind: type[_B], neutral: Mapping[str, object]) -> _B:
@@ -208,7 +208,7 @@ def read_body(body: bytes, kind: type[_B], neutral: Mapping[str, object]) -> _B:
 
 
 def conversation(
-    asked: Body, url_of: Callable[[Picture, str], str], most_images: int, most_characters: int
+    request: Body, url_of: Callable[[Picture, str], str], most_images: int, most_characters: int
 ) -> tuple[tuple[Message, ...], tuple[str, ...]]:
     """The messages of a request, and the addresses of its images, which count through the conversation.
 
@@ -217,11 +217,11 @@ def conversation(
         most_images, most_characters: as `read` takes them.
 
     Raises:
-        RefusedError: there are more, or an image stands where none can be.
+        RefusedError: there are more, or an image is where none can be.
     """
     messages: list[Message] = []
     pictures: list[str] = []
-    for number, message in enumerate(asked.messages):
+    for number, message in enumerate(request.messages):
         messages.append(_message(message, f"messages[{number}]", pictures, url_of))
     if len(pictures) > most_images:
         raise RefusedError(
@@ -285,9 +285,9 @@ def _decoded(raw: msgspec.Raw, kind: Any, name: str) -> Any:
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
-        said, _, where = str(error).partition(" - at `$")
+        reason, _, where = str(error).partition(" - at `$")
         place = name + where.strip("`")
-        sentence = re.sub(r"`(\w+)`", r"\1", said[:1].lower() + said[1:])
+        sentence = re.sub(r"`(\w+)`", r"\1", reason[:1].lower() + reason[1:])
         raise RefusedError(f"{place}: {sentence}", place) from None
     except (ValueError, RecursionError):
         raise RefusedError("the body is no JSON") from None

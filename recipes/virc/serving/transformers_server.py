@@ -49,9 +49,9 @@ class Served(msgspec.Struct, frozen=True):
     Args:
         backend: the model.
         name: what clients call it.
-        published: what clients are told of it in /v1/models.
+        published: further fields of /v1/models.
         images: most images of one conversation.
-        api_key: clients must send it; None: nobody is asked.
+        api_key: clients must send it; None: no key is needed.
     """
 
     backend: LocalBackend
@@ -65,11 +65,11 @@ class _LeftError(Exception):
     """The client hung up."""
 
 
-_Said = str | Reply | Exception
+_Report = str | Reply | Exception
 
 
 def app(served: Served) -> FastAPI:
-    """The ASGI app, with a thread that draws replies in the order they were asked for."""
+    """The ASGI app, with a thread that draws replies in the order of the requests."""
     made = new_app(_health, _models, _chat, _refusal, _check_key)
     made.state.served, made.state.work = served, ThreadPoolExecutor(1)
     return made
@@ -85,16 +85,16 @@ async def _models(request: Request) -> dict[str, Any]:
 
 
 async def _chat(request: Request) -> Response:
-    """Answer a chat completion request; what is wrong with it is said before an answer begins."""
+    """Answer a chat completion request; errors of the request come before an answer begins."""
     served: Served = request.app.state.served
     try:
-        asked = read(await body_of(request), served.images, served.backend.context * _CHARACTERS_PER_TOKEN)
-        check_model(asked.model, served.name)
-        drawn = _drawn(request, asked)
+        chat = read(await body_of(request), served.images, served.backend.context * _CHARACTERS_PER_TOKEN)
+        check_model(chat.model, served.name)
+        drawn = _drawn(request, chat)
         first = await anext(drawn)
         framed = frame(served.name)
-        if asked.streamed:
-            return StreamingResponse(_events(framed, asked, first, drawn), media_type="text/event-stream")
+        if chat.streamed:
+            return StreamingResponse(_events(framed, chat, first, drawn), media_type="text/event-stream")
         async with aclosing(drawn):
             while not isinstance(first, Reply):
                 first = await anext(drawn)
@@ -112,7 +112,7 @@ async def _refusal(_: Request, error: Exception) -> Response:
 
 
 def _failure(error: Exception) -> RefusedError:
-    """What a client is told of a reply that could not be drawn."""
+    """The error that a client gets for a reply that could not be drawn."""
     match error:
         case RefusedError():
             return error
@@ -125,7 +125,7 @@ def _failure(error: Exception) -> RefusedError:
     return RefusedError(f"internal: {type(error).__name__}", status=500)
 
 
-async def _drawn(request: Request, asked: ChatRequest) -> AsyncGenerator[str | Reply, None]:
+async def _drawn(request: Request, chat: ChatRequest) -> AsyncGenerator[str | Reply, None]:
     """The reply piece by piece, and last as a whole; the model stops when the client hangs up.
 
     Raises:
@@ -133,34 +133,34 @@ async def _drawn(request: Request, asked: ChatRequest) -> AsyncGenerator[str | R
         _LeftError: nobody listens any more.
     """
     loop = asyncio.get_running_loop()
-    said: asyncio.Queue[_Said] = asyncio.Queue()
+    reports: asyncio.Queue[_Report] = asyncio.Queue()
     left = threading.Event()
 
-    def tell(thing: _Said) -> None:
+    def send(thing: _Report) -> None:
         with suppress(RuntimeError):  # the server has ended
-            loop.call_soon_threadsafe(said.put_nowait, thing)
+            loop.call_soon_threadsafe(reports.put_nowait, thing)
 
-    def hear(text: str) -> None:
+    def on_text(text: str) -> None:
         if left.is_set():
             raise _LeftError
-        tell(text)
+        send(text)
 
     def draw() -> None:
         try:
             if not left.is_set():
-                tell(_reply(request.app.state.served.backend, asked, hear))
+                send(_reply(request.app.state.served.backend, chat, on_text))
         except Exception as error:
-            tell(error)
+            send(error)
 
     async def watch() -> None:
         await disconnected(request)
         left.set()
-        tell(_LeftError())
+        send(_LeftError())
 
     watching = asyncio.create_task(watch())
     request.app.state.work.submit(draw)
     try:
-        while not isinstance(thing := await said.get(), Reply):
+        while not isinstance(thing := await reports.get(), Reply):
             if isinstance(thing, _LeftError):
                 raise thing
             if isinstance(thing, Exception):
@@ -172,13 +172,13 @@ async def _drawn(request: Request, asked: ChatRequest) -> AsyncGenerator[str | R
         watching.cancel()
 
 
-def _reply(backend: LocalBackend, asked: ChatRequest, hear: Callable[[str], None]) -> Reply:
+def _reply(backend: LocalBackend, chat: ChatRequest, on_text: Callable[[str], None]) -> Reply:
     processor = backend.cached.processor
     pictures = (
-        open_image(_bytes(url, number), f"image {number}") for number, url in enumerate(asked.pictures)
+        open_image(_bytes(url, number), f"image {number}") for number, url in enumerate(chat.pictures)
     )
     shown = [Shown(_fitted(picture, backend.grid, processor.resample)) for picture in pictures]
-    return backend.reply(Ask(asked.messages, shown), asked.sampling, hear)
+    return backend.reply(Ask(chat.messages, shown), chat.sampling, on_text)
 
 
 def _bytes(url: str, number: int) -> bytes:
@@ -189,9 +189,9 @@ def _bytes(url: str, number: int) -> bytes:
 
 
 def _fitted(picture: Image.Image, grid: Grid, resample: Image.Resampling) -> Image.Image:
-    """A picture as the model sees it: as it is where it lies on the grid, else resized by the model's own processor.
+    """A picture as the model sees it: unchanged where it is on the grid, else resized by the model's own processor.
 
-    What `show` made lies on the grid: a client that shows images itself gets what this process would.
+    What `show` made is on the grid: a client that shows images itself gets what this process would.
     """
     width, height = picture.size
     on_grid = width % grid.factor == 0 and height % grid.factor == 0
@@ -213,7 +213,7 @@ def _usage(reply: Reply) -> dict[str, int]:
 
 
 async def _events(
-    framed: dict[str, Any], asked: ChatRequest, first: str | Reply, drawn: AsyncGenerator[str | Reply, None]
+    framed: dict[str, Any], chat: ChatRequest, first: str | Reply, drawn: AsyncGenerator[str | Reply, None]
 ) -> AsyncIterator[str]:
     """A reply as server-sent events; a failure on the way is the last of them, without `[DONE]`."""
     framed = {**framed, "object": "chat.completion.chunk"}
@@ -223,7 +223,7 @@ async def _events(
             yield chunk(framed, 0, {"content": first})
             first = await anext(drawn)
         yield chunk(framed, 0, {}, first.finish)
-        if asked.counted:
+        if chat.counted:
             yield event({**framed, "choices": [], "usage": _usage(first)})
         yield "data: [DONE]\n\n"
     except RefusedError as refused:

@@ -28,7 +28,7 @@ from virc.reasoning.session import Ask, Reply
 _SAMPLING_SERVERS = frozenset({"virc", "vllm", "sglang"})
 _BATCHING_SERVERS = frozenset({"vllm", "sglang"})
 _KEEPS_STOP = {"vllm": "include_stop_str_in_output", "sglang": "no_stop_trim"}
-"""What has a server leave the text that ended a reply in it. Others cut it off, and nobody could tell which it was."""
+"""What has a server leave the text that ended a reply in it. Others cut it off, and it is not known which it was."""
 _GRID_FAMILIES = ("qwen", "virc")
 _TOGETHER = 16
 """Tokens that a server sends at once while several replies are drawn: nobody reads along, and each piece costs both."""
@@ -37,7 +37,7 @@ UNSCALED = frozenset({"vllm", "sglang", "virc"})
 _LOOK_SECONDS, _LOOK_AGAIN_SECONDS = 5.0, 30.0
 """Longest wait for a list of models in the midst of work; and how long a server is taken for the same at least."""
 _BLIND = re.compile(r"embed|rerank|whisper|tts", re.IGNORECASE)
-"""What stands in the names of models that see nothing, which some servers list beside the one that does."""
+"""Names of models that take no pictures, which some servers list beside the one that does."""
 _MOST_LESSONS = 12
 _SCALED_TOKENS = 64
 """What a picture costs at least behind a server that scales it down to 500 pixels a side, as some do."""
@@ -51,7 +51,7 @@ class _Server(msgspec.Struct, frozen=True):
         kind: who it says owns the model, in lower case: most servers name themselves there.
         root: what it calls the weights; vLLM names their folder or hub id.
         context: longest conversation in tokens, where it tells.
-        sends_together: whether it sends several tokens at once where it is asked to.
+        sends_together: whether it sends several tokens at once on request.
         keeps_images: whether it keeps images by id.
         native: the context to ask Ollama's own API for, where it has one.
     """
@@ -81,7 +81,7 @@ class OpenAIBackend:
             decides by the model's name (qwen or virc in it).
 
     Attributes:
-        at_once: conversations it is asked at a time where nobody says how many: servers that compute many replies
+        at_once: conversations at a time, where no number is chosen: servers that compute many replies
             together are kept busy.
         agent: whether the endpoint runs the loop itself, as `virc serve --agent` does.
         grid: the patch grid of its images; who knows the model's family may set it.
@@ -210,13 +210,13 @@ class OpenAIBackend:
                 "serve it with a longer context (llama.cpp: -c 32768), or send smaller images: --max-pixels",
             )
         if reply.refusal:
-            reply = msgspec.structs.replace(reply, refusal=self._link.said(reply.refusal))
+            reply = msgspec.structs.replace(reply, refusal=self._link.quoted(reply.refusal))
         if self._counts:
             self._counts.check(ask, reply, self._link.endpoint)
         return reply
 
     def answers(self) -> bool:
-        """Whether the endpoint can be asked now."""
+        """Whether the endpoint answers now."""
         return self._link.answers()
 
     def published_protocol(self) -> Protocol | None:
@@ -230,7 +230,9 @@ class OpenAIBackend:
         try:
             return msgspec.convert(self._published, Protocol)
         except (ValueError, RecursionError) as error:
-            sentence = f"{self._link.endpoint} publishes a chat protocol that cannot be read: {self._link.said(error)}"
+            sentence = (
+                f"{self._link.endpoint} publishes an unreadable chat protocol: {self._link.quoted(error)}"
+            )
             raise ConfigError(sentence, "give the chat protocol yourself: --protocol FILE") from None
 
     def _published_grid(self, served: Served, otherwise: Grid) -> Grid:
@@ -304,9 +306,9 @@ class OpenAIBackend:
         Raises:
             ConfigError: boxes in pixels were right for the server before, and are not known to be for this one.
         """
-        asked = self._server
+        before = self._server
         with self._looking:
-            if self._server != asked:  # another thread has looked meanwhile
+            if self._server != before:  # another thread has looked meanwhile
                 return True
             if not self._link.stale and time.monotonic() - self._looked < _LOOK_AGAIN_SECONDS:
                 return False
@@ -316,11 +318,11 @@ class OpenAIBackend:
                 same = next((each for each in listed if each.id == self.model), Served(self.model))
                 self._server = self._found(same)
             self._looked = time.monotonic()
-            changed = self._server != asked
+            changed = self._server != before
             if failed or changed:
                 self._habits.forget()
-        if self._server.kind != asked.kind:
-            self._meet(asked.kind)
+        if self._server.kind != before.kind:
+            self._meet(before.kind)
         return changed
 
     def _meet(self, before: str) -> None:

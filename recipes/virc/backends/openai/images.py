@@ -36,7 +36,7 @@ class SentImages:
     """Which images one endpoint keeps. Threads may share it.
 
     An id is a hash of the image's bytes under a key of this object: no other client of the server can compute it,
-    and put a picture of its own there, or learn which pictures are asked about.
+    and put a picture of its own there, or learn which pictures are used.
     """
 
     def __init__(self) -> None:

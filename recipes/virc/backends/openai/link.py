@@ -72,15 +72,15 @@ _HEADERS = frozenset(
 _SEES_NOTHING = re.compile(
     rb"image input is not supported|required for image input|not support image", re.IGNORECASE
 )
-"""What a server says whose model takes no pictures."""
+"""The error of a server with a model that takes no pictures."""
 _T = TypeVar("_T")
 
 
 class Link:
     """A connection pool to one endpoint; threads may share it.
 
-    Its `names` are the models that were listed, its `model` the one that is asked: both are for hints. It is `stale`
-    where another server may have come in place of the one that was asked before: a connection failed, or the server
+    Its `names` are the models that were listed, its `model` the one in use: both are for hints. It is `stale`
+    where another server may have come in place of the one before: a connection failed, or the server
     calls itself otherwise; `reconnected` where a connection is new, as it then is too.
 
     Args:
@@ -110,7 +110,7 @@ class Link:
         self._http = openai.DefaultHttpxClient(
             # Pictures go to the endpoint that was named and to no other.
             follow_redirects=False,
-            # To read whom this machine trusts takes longer than a short answer; without TLS nobody is asked.
+            # To read the trusted certificates takes longer than a short answer; without TLS none are needed.
             verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if self.endpoint.startswith("http:") else True,
             event_hooks={"request": [self._before], "response": [self._after]},
         )
@@ -125,7 +125,7 @@ class Link:
         )
 
     def answers(self) -> bool:
-        """Whether it can be asked now: /v1/models answers within seconds, if only with a refusal."""
+        """Whether it answers now: /v1/models answers within seconds, if only with a refusal."""
         try:
             self._listed(self._client.with_options(max_retries=0), _LOOK_SECONDS)
         except NetworkError:
@@ -135,7 +135,7 @@ class Link:
         return True
 
     def models(self, seconds: float | None = None) -> list[Served]:
-        """What /v1/models lists; asked once where only so many seconds are for it.
+        """What /v1/models lists; one try where the seconds are limited.
 
         Raises:
             ConfigError, NetworkError: it could not be had.
@@ -156,7 +156,7 @@ class Link:
         """Draw one completion, streamed where the server can; given up after `seconds`, if they are fewer.
 
         Args:
-            address: of Ollama's own API, where that is asked.
+            address: of Ollama's own API, where that is used.
 
         Raises:
             ConfigError: the endpoint refuses the request (400, 401, 403, 404 and the like).
@@ -166,7 +166,7 @@ class Link:
         model, stream = request["model"], request.get("stream", False)
 
         def send() -> AbstractContextManager[Any]:
-            # What the client is told as messages it goes through part by part, which takes longer than to send it.
+            # The client goes through messages part by part, which takes longer than to send it.
             sent: AbstractContextManager[Any] = create(
                 model=model, messages=(), stream=stream, extra_body=request
             )
@@ -184,10 +184,10 @@ class Link:
         return self._answer(sent, read, max_tokens * _BYTES_PER_TOKEN + 2**20, on_text, seconds)
 
     def json_object(self, address: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """A JSON object from another address of the same server, asked once, within seconds.
+        """A JSON object from another address of the same server, one try, within seconds.
 
         Args:
-            body: what is posted; None: it is only asked for.
+            body: what is posted; None: a GET.
 
         Raises:
             ConfigError, NetworkError: it could not be had.
@@ -248,10 +248,10 @@ class Link:
         send: Callable[[], AbstractContextManager[Any]],
         read: Callable[[str, Iterator[bytes], Callable[[str], None]], _T],
         most: int,
-        hear: Callable[[str], None] | None = None,
+        on_text: Callable[[str], None] | None = None,
         seconds: float | None = None,
     ) -> _T:
-        """What `read` makes of the response's type, its body of up to `most` bytes, and `hear`."""
+        """What `read` makes of the response's type, its body of up to `most` bytes, and `on_text`."""
         import openai
 
         seconds = self.timeout if seconds is None else min(seconds, self.timeout)
@@ -269,7 +269,7 @@ class Link:
             return answer
 
         try:
-            return within(until, work, hear or (lambda _: None), afterwards.close)
+            return within(until, work, on_text or (lambda _: None), afterwards.close)
         # `from None`: these errors quote the server, which may quote the key.
         except LateError:
             raise self._silent(seconds) from None
@@ -280,7 +280,7 @@ class Link:
         except openai.OpenAIError as error:
             raise self._unreached(error, seconds) from None
         except WireError as error:
-            quoted = self.said(error.quoted)
+            quoted = self.quoted(error.quoted)
             failed = NetworkError(f"{self.endpoint} {error}{quoted and ': ' + quoted}", self._address_hint())
             failed.broken = error.broken
             self.stale |= error.broken
@@ -346,23 +346,23 @@ class Link:
             return self._silent(seconds)
         cause = re.sub(r"^\[Errno -?\d+\] ", "", str(error.__cause__ or error))
         hint = f"is it running? curl {self.endpoint}/models"
-        unreached = NetworkError(f"{self.endpoint} cannot be reached: {self.said(cause)}", hint)
+        unreached = NetworkError(f"{self.endpoint} cannot be reached: {self.quoted(cause)}", hint)
         unreached.everywhere = unreached.broken = self.stale = True
         return unreached
 
     def _refusal(self, error: "openai.APIStatusError") -> VircError:
         """The sentence for an HTTP error (D29)."""
         code = error.status_code
-        said = self.said(error_text(error.body))
-        tail = f" ({code}): {said}" if said else f" ({code})"
-        if (code in _BUSY or code >= 500) and not _SEES_NOTHING.search(said.encode()):
+        answer = self.quoted(error_text(error.body))
+        tail = f" ({code}): {answer}" if answer else f" ({code})"
+        if (code in _BUSY or code >= 500) and not _SEES_NOTHING.search(answer.encode()):
             wait = error.response.headers.get("retry-after")
-            hint = next((hint for pattern, hint in _HINTS if re.search(pattern, said.lower())), None)
+            hint = next((hint for pattern, hint in _HINTS if re.search(pattern, answer.lower())), None)
             if wait and _seconds(wait) < math.inf:
                 hint = f"it asks to be left alone for {wait} s"
             return NetworkError(f"{self.endpoint} {'is too busy' if code in _BUSY else 'fails'}{tail}", hint)
         if code < 400:
-            target = self.said(error.response.headers.get("location", "nowhere"))
+            target = self.quoted(error.response.headers.get("location", "nowhere"))
             return ConfigError(
                 f"{self.endpoint} redirects to {target}", "give --endpoint the address it moved to"
             )
@@ -371,16 +371,16 @@ class Link:
                 f"{self.endpoint} refuses the key{tail}", "set VIRC_API_KEY to a key it accepts"
             )
         if code == 404:
-            sentence = f"{self.endpoint} does not know what was asked for{tail}"
-            return RefusedError(sentence, self._missing_hint(), said, None)
-        hints = [hint for pattern, hint in _HINTS if re.search(pattern, said.lower())]
-        if re.search(r"invalid model|model.{0,40}(not found|not exist)", said.lower()):
+            sentence = f"{self.endpoint} does not know what was requested{tail}"
+            return RefusedError(sentence, self._missing_hint(), answer, None)
+        hints = [hint for pattern, hint in _HINTS if re.search(pattern, answer.lower())]
+        if re.search(r"invalid model|model.{0,40}(not found|not exist)", answer.lower()):
             hints.insert(0, self._missing_hint())
         sentence, hint = f"{self.endpoint} refuses the request{tail}", hints[0] if hints else None
-        if MISSED in said.lower():
+        if MISSED in answer.lower():
             return MissedError(sentence, hint)
         parameter = error_fields(error.body).get("param")
-        return RefusedError(sentence, hint, said, parameter if isinstance(parameter, str) else None)
+        return RefusedError(sentence, hint, answer, parameter if isinstance(parameter, str) else None)
 
     def _missing_hint(self) -> str:
         if self.model and is_folder(expanded(self.model)):
@@ -396,7 +396,7 @@ class Link:
         root = re.sub(r"(/v1)?(/chat/completions|/completions|/models|/api/chat|/api|/)?$", "", self.endpoint)
         return None if self.endpoint.endswith("/v1") else f"most endpoints end in /v1: --endpoint {root}/v1"
 
-    def said(self, text: object) -> str:
+    def quoted(self, text: object) -> str:
         """A server's text as part of a printed line, without the key."""
         return plain(str(text).replace(self._key, "***") if self._key else text)
 

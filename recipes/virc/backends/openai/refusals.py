@@ -44,7 +44,7 @@ _IS_FULL = re.compile(r"context|too long|input tokens|prompt tokens|maximum leng
 
 
 class RefusedError(ConfigError):
-    """The endpoint refuses a request for what stands in it.
+    """The endpoint refuses a request because of its content.
 
     Args:
         message, hint: as of any error.
@@ -89,7 +89,7 @@ def parameters(refused: RefusedError) -> Iterator[str]:
 
 
 def _mentioned(name: str) -> str:
-    """An expression that finds a parameter in a sentence; one whose name is a usual word only where it is marked."""
+    """An expression that finds a parameter in a sentence; one with a usual word as name only where it is quoted."""
     if name not in _WORDS:
         return rf"\b{name}\b"
     marked = rf"['\"`]{name}['\"`]"

@@ -68,11 +68,11 @@ class Habits:
 def messages(ask: Ask, as_part: AsPart) -> Iterator[dict[str, Any]]:
     """The conversation as the API has it; calls of a server that makes them itself as such, each with its result."""
     for position, message in enumerate(ask.messages):
-        said = ask.called.get(position)
-        if said is None:
+        call_made = ask.called.get(position)
+        if call_made is None:
             yield _message(message, ask, as_part)
             continue
-        text, call = said
+        text, call = call_made
         id = f"call_{position:08d}"
         function = {"name": call.name, "arguments": json.dumps(call.arguments)}
         yield {

@@ -151,7 +151,7 @@ class Gathered:
             self._thought.append(text)
             self._thinking = True
 
-    def said(self, text: str) -> None:
+    def content(self, text: str) -> None:
         """Take a piece of the content."""
         if text:
             self._count(text, f"</think>\n{text}" if self._thinking else text)
@@ -196,13 +196,13 @@ class Gathered:
 
     def _content(self, content: _Content | str) -> None:
         if isinstance(content, str):
-            self.said(content)
+            self.content(content)
         elif content.thinking is not None or _THINKS.search(content.type or ""):
             self.thought(_texts(content.thinking) or content.text or "")
         elif _CALLS.search(content.type or ""):
             self._lost_call = True
         else:
-            self.said(content.text or "")
+            self.content(content.text or "")
 
     def _count(self, text: str, shown: str) -> None:
         self._size += len(text)

@@ -78,8 +78,8 @@ class Server(uvicorn.Server):
     A second signal ends it at once.
 
     Args:
-        config: whose app has a desk.
-        ending: told of how many answers are waited for.
+        config: of the app.
+        ending: gets the number of answers that clients wait for.
     """
 
     def __init__(self, config: uvicorn.Config, desk: Desk, ending: Callable[[int], None]) -> None:
@@ -110,8 +110,8 @@ def server(made: FastAPI, ending: Callable[[int], None] = lambda _: None, level:
     """A server for what `virc.serving.agent.server.app` made; its `run([place])` serves on a listening socket.
 
     Args:
-        ending: told of how many answers are waited for when it is to end.
-        level: of uvicorn's log; what goes wrong with a request is told to its client.
+        ending: gets the number of answers that clients wait for when the server is to end.
+        level: of uvicorn's log; clients get the errors of their requests.
     """
     config = uvicorn.Config(
         made, lifespan="off", ws="none", http=Patient, access_log=False, log_level=level, server_header=False,

@@ -60,8 +60,8 @@ class Ping(msgspec.Struct, frozen=True):
     """Nothing has happened for a while."""
 
 
-Said = Start | Unit | wire.Looked | Attempt | Ping
-"""What is said of a problem on its way: a sample begins; a thought, and what was looked at; a sample's end."""
+Report = Start | Unit | wire.Looked | Attempt | Ping
+"""What happens to a problem on its way: a sample begins; a thought; a tool call; a sample's end; nothing."""
 
 
 class _Job:
@@ -86,7 +86,7 @@ class _Job:
             raise LeftError(_LEFT)
 
 
-_Queue = asyncio.Queue[Said | Exception | None]
+_Queue = asyncio.Queue[Report | Exception | None]
 
 
 class Hold:
@@ -163,32 +163,32 @@ class Desk:
         hold: Hold,
         deadline: Deadline,
         gone: Callable[[], Awaitable[None]],
-    ) -> AsyncGenerator[Said, None]:
+    ) -> AsyncGenerator[Report, None]:
         """What happens on the way to the answers; closed before its end, the model stops.
 
         Args:
             pictures: addresses of its images; they are taken out, so that nobody else keeps them.
-            hold: what the request holds; released when it is needed no longer. Then it counts what is said, by
-                `weight`, which is released by who hears it.
+            hold: what the request holds; released when it is needed no longer. Then it counts reports, by
+                `weight`; the receiver releases them.
             deadline: of the answer.
             gone: returns when the client hung up.
 
         Raises:
             RefusedError: there is no place for it, its time is over, or an image cannot be had.
             LeftError: the client hung up.
-            VircError: the model could not be asked.
+            VircError: the model did not answer.
         """
         self.check()
         job = _Job(problem, pictures, deadline)
         pictures.clear()
-        said: _Queue = asyncio.Queue()
+        reports: _Queue = asyncio.Queue()
         self.taken += 1
         self.answers.add(hold)
-        working = asyncio.create_task(self._work(job, hold, said))
+        working = asyncio.create_task(self._work(job, hold, reports))
         working.add_done_callback(self._give_back)
-        watching = asyncio.create_task(_watch(gone, said))
+        watching = asyncio.create_task(_watch(gone, reports))
         try:
-            while (thing := await _next(said)) is not None:
+            while (thing := await _next(reports)) is not None:
                 if isinstance(thing, Exception):
                     raise thing
                 yield thing
@@ -200,17 +200,17 @@ class Desk:
         """The place of a problem is free, whether or not its answer is taken."""
         self.taken -= 1
 
-    async def _work(self, job: _Job, hold: Hold, said: _Queue) -> None:
+    async def _work(self, job: _Job, hold: Hold, reports: _Queue) -> None:
         """Say all that happens, and last None or what went wrong."""
         limit = asyncio.timeout(job.deadline.left())
         try:
             async with limit:
                 await self._fetch(job, hold)
-                await self._in_turn(job, hold, said)
-            said.put_nowait(None)
+                await self._in_turn(job, hold, reports)
+            reports.put_nowait(None)
         except Exception as error:
             late = limit.expired() or job.deadline.left() == 0
-            said.put_nowait(_late(job.deadline) if late else error)
+            reports.put_nowait(_late(job.deadline) if late else error)
 
     async def _fetch(self, job: _Job, hold: Hold) -> None:
         """Fetch the images that did not come with the request."""
@@ -219,21 +219,21 @@ class Desk:
                 found = await fetch.fetch(picture, f"image {number}", self.solving.rules, hold.add)
                 job.pictures[number] = found
 
-    async def _in_turn(self, job: _Job, hold: Hold, said: _Queue) -> None:
+    async def _in_turn(self, job: _Job, hold: Hold, reports: _Queue) -> None:
         """Solve in a thread when it is this problem's turn, which lasts until that thread has ended."""
         loop = asyncio.get_running_loop()
 
-        def tell(do: Callable[..., object], *words: object) -> None:
+        def send(do: Callable[..., object], *words: object) -> None:
             with suppress(RuntimeError):  # the server has ended
                 loop.call_soon_threadsafe(do, *words)
 
-        def hear(thing: Said) -> None:
+        def receive(thing: Report) -> None:
             try:
                 hold.add(weight(thing))
-                said.put_nowait(thing)
+                reports.put_nowait(thing)
             except (RefusedError, LeftError) as error:
                 job.left.set()
-                said.put_nowait(error)
+                reports.put_nowait(error)
 
         done: asyncio.Future[None] = loop.create_future()
 
@@ -247,18 +247,18 @@ class Desk:
                 done.set_result(None)
 
         await self._turns.acquire()
-        solve = partial(self._solve, job, partial(tell, hear), partial(tell, hold.release))
-        self._workers.do(solve, partial(tell, ended))
+        solve = partial(self._solve, job, partial(send, receive), partial(send, hold.release))
+        self._workers.do(solve, partial(send, ended))
         try:
             await done
         finally:
             job.left.set()
 
-    def _solve(self, job: _Job, tell: Callable[[Said], None], opened: Callable[[], None]) -> None:
+    def _solve(self, job: _Job, send: Callable[[Report], None], opened: Callable[[], None]) -> None:
         """Solve a problem in this thread.
 
         Args:
-            tell: told of all that happens.
+            send: gets all that happens.
             opened: called when the pictures are no longer needed as they came.
         """
         shown = []
@@ -269,27 +269,27 @@ class Desk:
         opened()
         units = 0
 
-        def heard(event: Event) -> None:
+        def on_event(event: Event) -> None:
             nonlocal units
             job.check()
             match event:
                 case Start():
                     units = 0
-                    tell(event)
+                    send(event)
                 case Unit():
                     units += 1
-                    tell(event)
+                    send(event)
                 case Look():
-                    tell(wire.looked(event, units - 1))
+                    send(wire.looked(event, units - 1))
 
         solving, problem = self.solving, job.problem
         config = _asked(solving.config, problem, solving.protocol)
         for attempt in attempts(
-            config, solving.backend, solving.protocol, shown, problem.question, on_event=heard, deadline=job.deadline
+            config, solving.backend, solving.protocol, shown, problem.question, on_event=on_event, deadline=job.deadline
         ):  # fmt: skip
             if attempt.broken and not (attempt.trace.units and is_too_long(attempt.broken)):
                 raise attempt.broken
-            tell(attempt)
+            send(attempt)
 
     def _shown(self, picture: str | bytes, name: str) -> Shown:
         with self._opening:
@@ -303,8 +303,8 @@ class Desk:
                 raise DataError(f"{name}: {error}") from None
 
 
-def weight(thing: Said) -> int:
-    """Bytes that are kept of what was said until it is taken, about."""
+def weight(thing: Report) -> int:
+    """About as many bytes as a report takes in memory."""
     match thing:
         case Unit():
             return len(thing.think)
@@ -329,15 +329,15 @@ def is_too_long(error: BaseException) -> bool:
     )
 
 
-async def _watch(gone: Callable[[], Awaitable[None]], said: _Queue) -> None:
+async def _watch(gone: Callable[[], Awaitable[None]], reports: _Queue) -> None:
     await gone()
-    said.put_nowait(LeftError(_LEFT))
+    reports.put_nowait(LeftError(_LEFT))
 
 
-async def _next(said: _Queue) -> Said | Exception | None:
+async def _next(reports: _Queue) -> Report | Exception | None:
     try:
         async with asyncio.timeout(_PING):
-            return await said.get()
+            return await reports.get()
     except TimeoutError:
         return Ping()
 

@@ -1,4 +1,4 @@
-"""A chat as a problem: what is asked, about which images, and how it is drawn."""
+"""A chat as a problem: question, images and sampling."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ class Problem(msgspec.Struct, frozen=True):
 
     Args:
         model: the name it asks for.
-        question: as the model is asked it, what was said before included.
+        question: for the model, the earlier messages included.
         samples: independent answers.
         temperature: of every first try; None: as `virc solve` has it.
         top_p, top_k: of every try that is not greedy; None: as `virc solve` has it.
@@ -66,26 +66,26 @@ def read(body: bytes, most_images: int, most_characters: int) -> tuple[Problem, 
     Raises:
         RefusedError: it is no such request, or cannot be honoured.
     """
-    asked = read_body(body, _Body, _NEUTRAL)
-    messages, pictures = conversation(asked, _url, most_images, most_characters)
+    request = read_body(body, _Body, _NEUTRAL)
+    messages, pictures = conversation(request, _url, most_images, most_characters)
     question = _question(messages)
     if not pictures:
         raise RefusedError("the chat has no image: this model answers questions about pictures", "messages")
     problem = Problem(
-        asked.model, question, asked.n, asked.temperature, asked.top_p, asked.top_k, asked.seed or 0, asked.longest,
-        asked.stream, asked.counted,
+        request.model, question, request.n, request.temperature, request.top_p, request.top_k, request.seed or 0,
+        request.longest, request.stream, request.counted,
     )  # fmt: skip
     return problem, list(pictures)
 
 
 def _question(messages: Sequence[Message]) -> str:
-    """The last text of the user; what was said before it stands before it, in order."""
-    said = [message for message in messages if message.role != "system"]
-    if not said or said[-1].role != "user":
-        raise RefusedError("the last message must be of role user: it is what is answered", "messages")
-    last = said[-1]
+    """The last text of the user, after the earlier messages in order."""
+    spoken = [message for message in messages if message.role != "system"]
+    if not spoken or spoken[-1].role != "user":
+        raise RefusedError("the last message must be of role user: that is the question", "messages")
+    last = spoken[-1]
     if not last.text.strip():
-        raise RefusedError("the last message has no text: what is asked about the image?", "messages")
+        raise RefusedError("the last message has no text: it must hold the question", "messages")
     before = [
         f"{_NAMES[each.role]}{each.text}" for each in messages if each is not last and each.text.strip()
     ]

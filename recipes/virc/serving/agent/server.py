@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from virc.core.errors import DataError, NetworkError, VircError
 from virc.core.timeouts import Deadline
 from virc.serving.agent import connections, page, wire
-from virc.serving.agent.desk import Desk, Hold, LeftError, Ping, Said, Solving, is_too_long, weight
+from virc.serving.agent.desk import Desk, Hold, LeftError, Ping, Report, Solving, is_too_long, weight
 from virc.serving.agent.request import Problem, read
 from virc.serving.chat_http import (
     NOBODY,
@@ -41,7 +41,7 @@ from virc.solving.one import Attempt
 _CHARACTERS = 200_000  # of a chat's texts, as many as a reply may have
 _UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nor by a proxy before it
 _PIECE = 2**16  # bytes
-_WAIT = 10  # seconds after which a model that is down may be asked again
+_WAIT = 10  # seconds after which a client may try again where the model is down
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -52,8 +52,8 @@ class Served(msgspec.Struct, frozen=True):
         name: what clients call it.
         inputs: most images of a chat.
         context: longest conversation in tokens, where that is known.
-        api_key: clients must send it; None: nobody is asked.
-        trouble: told of what went wrong behind this server, of which its clients are told no more than that.
+        api_key: clients must send it; None: no key is needed.
+        trouble: gets errors behind this server, of which clients learn no more than that there was one.
     """
 
     solving: Solving
@@ -92,7 +92,7 @@ async def _models(request: Request) -> dict[str, Any]:
 async def _check_site(request: Request) -> None:
     """Refuse what a browser sends for a page of another site: it may reach this machine where its author does not.
 
-    Browsers tell it in `Sec-Fetch-Site`, to sites that they trust, or in `Origin`. A page whose name was made to lead
+    Browsers send that in `Sec-Fetch-Site`, to sites that they trust, or in `Origin`. A page whose name was made to lead
     here (DNS rebinding) is known by that name; with a key, no such page has it.
     """
     origin, host = request.headers.get("origin"), request.headers.get("host", "")
@@ -101,7 +101,7 @@ async def _check_site(request: Request) -> None:
         raise RefusedError("a page of another site may not ask this server", status=403)
     here, _ = request.scope["server"]
     if not request.app.state.served.api_key and _is_loopback(here) and not _is_loopback(_name(host)):
-        raise RefusedError("without an API key this server is asked as localhost only", status=403)
+        raise RefusedError("without an API key this server answers requests to localhost only", status=403)
 
 
 def _place(url: str) -> str:
@@ -130,7 +130,7 @@ async def _refusal(request: Request, error: Exception) -> Response:
 
 
 async def _chat(request: Request) -> Response:
-    """Answer a chat completion request; what is wrong with it is said before an answer begins."""
+    """Answer a chat completion request; errors of the request come before an answer begins."""
     desk: Desk = request.app.state.desk
     desk.check()
     hold = Hold(desk)
@@ -202,7 +202,7 @@ async def _one(content: bytes) -> AsyncGenerator[bytes, None]:
     yield content
 
 
-async def _whole(framed: dict[str, Any], happening: AsyncGenerator[Said, None]) -> bytes:
+async def _whole(framed: dict[str, Any], happening: AsyncGenerator[Report, None]) -> bytes:
     """The answers as one JSON object."""
     attempts: list[Attempt] = []
     choices: list[dict[str, Any]] = []
@@ -221,16 +221,16 @@ async def _whole(framed: dict[str, Any], happening: AsyncGenerator[Said, None]) 
 async def _events(
     framed: dict[str, Any],
     problem: Problem,
-    first: Said,
-    happening: AsyncGenerator[Said, None],
+    first: Report,
+    happening: AsyncGenerator[Report, None],
     hold: Hold,
     served: Served,
 ) -> AsyncGenerator[bytes, None]:
     """The answers as server-sent events; a failure on the way is the last of them, without `[DONE]`."""
-    told = wire.Events(framed, problem)
+    stream = wire.Events(framed, problem)
 
-    def encoded(thing: Said) -> bytes:
-        return (wire.PING if isinstance(thing, Ping) else told.event(thing)).encode()
+    def encoded(thing: Report) -> bytes:
+        return (wire.PING if isinstance(thing, Ping) else stream.event(thing)).encode()
 
     try:
         async with aclosing(happening):
@@ -238,7 +238,7 @@ async def _events(
             async for thing in happening:
                 yield encoded(thing)
                 hold.release(weight(thing))
-        yield told.ended().encode()
+        yield stream.ended().encode()
     except LeftError:
         return
     except Exception as error:
@@ -246,7 +246,7 @@ async def _events(
 
 
 def failure(error: Exception, served: Served) -> RefusedError:
-    """What a client is told of an error: of those behind this server no more than that they are."""
+    """The error that a client gets: no details of errors behind this server."""
     match error:
         case RefusedError():
             return error
@@ -258,5 +258,5 @@ def failure(error: Exception, served: Served) -> RefusedError:
     if isinstance(error, NetworkError) and error.broken:
         return RefusedError("the model cannot be reached: ask again later", status=503, wait=_WAIT)
     if isinstance(error, VircError):
-        return RefusedError("the model could not be asked", status=502)
+        return RefusedError("the model did not answer", status=502)
     return RefusedError(f"internal: {type(error).__name__}", status=500)

@@ -19,7 +19,7 @@ _EDGE = 1568  # pixels of its longest side
 PING = ": ping\n\n"
 """A comment among the events: a client that is gone is noticed when it is sent."""
 TOO_LONG = "the conversation is longer than the model's context length"
-"""What a client is told where the engine takes no more; of a sample that had begun, it is the reason of its end."""
+"""The message where the context is full; of a sample that had begun, the reason of its end."""
 
 Finish = Literal["stop", "length"]
 
@@ -38,7 +38,7 @@ class Looked(msgspec.Struct, frozen=True):
 
 
 def looked(look: Look, unit: int) -> Looked:
-    """What a client is told of a look.
+    """A tool call as clients get it.
 
     Args:
         unit: number of the unit in its sample, from 0.
@@ -71,7 +71,7 @@ def thoughts(units: Iterable[Unit]) -> str:
     return "\n\n".join(unit.think for unit in units)
 
 
-def said(trace: Trace) -> dict[str, str]:
+def ending(trace: Trace) -> dict[str, str]:
     """How a sample ended: `content`, and `refusal` where there is no answer."""
     if trace.answer is not None:
         return {"content": trace.answer}
@@ -95,7 +95,7 @@ def choice(index: int, attempt: Attempt, looks: Sequence[Looked]) -> dict[str, A
     """A finished sample."""
     message = {
         "role": "assistant",
-        **said(attempt.trace),
+        **ending(attempt.trace),
         "reasoning_content": thoughts(attempt.trace.units),
         "annotations": [annotation(look) for look in looks],
     }
@@ -120,7 +120,7 @@ class Events:
 
     Args:
         framed: what all its parts have in common.
-        problem: what was asked.
+        problem: the request.
     """
 
     def __init__(self, framed: Mapping[str, Any], problem: Problem) -> None:
@@ -147,12 +147,12 @@ class Events:
             case Looked():
                 return self._chunk({"annotations": [annotation(thing)]})
             case Attempt():
-                told = self._chunk(said(thing.trace)) + self._chunk({}, finish(thing.trace))
+                pieces = self._chunk(ending(thing.trace)) + self._chunk({}, finish(thing.trace))
                 self._attempts.append(thing)
-                return told
+                return pieces
 
     def ended(self) -> str:
-        """What comes last: the usage where it was asked for, and the end."""
+        """What comes last: the usage where it was requested, and the end."""
         counted = chat_http.event({**self._framed, "choices": [], "usage": usage(self._attempts)})
         return (counted if self._problem.counted else "") + "data: [DONE]\n\n"
 

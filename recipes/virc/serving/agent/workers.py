@@ -20,7 +20,7 @@ class Workers:
         """Have something done when a thread is free.
 
         Args:
-            ended: told in that thread when it is done, or what went wrong.
+            ended: called in that thread when it is done, with the error if there was one.
         """
         done: Future[None] = Future()
         done.add_done_callback(self._pending.discard)
