@@ -11,6 +11,7 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.text import clause, plain
 from virc.data.check.result import Fault, Rules
+from virc.data.protocol.templates import NUMBERS, named_numbers, regex
 from virc.data.rows.record import Picture, Record, images_of, inputs_of
 from virc.reasoning.calls import Size
 from virc.reasoning.images import SQUARE, open_image
@@ -117,11 +118,7 @@ def announced_in(text: str, rules: Rules) -> dict[int, Size]:
 
 @lru_cache
 def _pattern(template: str) -> re.Pattern[str] | None:
-    """What finds a line of that template; None where it does not state number and size."""
-    pattern = re.escape(template)
-    for name in ("index", "width", "height"):
-        place = re.escape(f"{{{name}}}")
-        if place not in pattern:
-            return None
-        pattern = pattern.replace(place, rf"(?P<{name}>\d{{1,9}})", 1).replace(place, r"\d{1,9}")
-    return re.compile(pattern)
+    """The pattern of a line of that template; None where it does not state number and size."""
+    if not all(f"{{{name}}}" in template for name in NUMBERS):
+        return None
+    return re.compile(regex(template, **named_numbers()))

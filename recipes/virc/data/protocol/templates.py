@@ -38,7 +38,7 @@ def read_first(text: str, protocol: Protocol, inputs: int | None = None) -> tupl
     if not match:
         return None
     question, block = match.groupdict().get("question", ""), match.groupdict().get("images", "")
-    announced = re.compile(regex(protocol.image_line, **_named_numbers()))
+    announced = re.compile(regex(protocol.image_line, **named_numbers()))
     sizes = [_size(found) for found in announced.finditer(block)]
     lines = "\n".join(
         fill(protocol.image_line, index=index, width=width, height=height)
@@ -112,7 +112,8 @@ def _instead(found: str, expected: str) -> str:
     return f"{found[:_MOST_SHOWN]!r} is where the others have {expected[:_MOST_SHOWN]!r}"
 
 
-def _named_numbers() -> dict[str, str]:
+def named_numbers() -> dict[str, str]:
+    """Patterns of the numbers in an announcement, each in a group of its name."""
     return {name: f"(?P<{name}>{_DIGITS})" for name in NUMBERS}
 
 
@@ -126,7 +127,7 @@ def _first_pattern(first: str, image_line: str, inputs: int | None) -> re.Patter
 
 @lru_cache(maxsize=64)
 def _after_pattern(template: str) -> re.Pattern[str]:
-    return re.compile(regex(template, **_named_numbers(), question=_ANY), re.DOTALL)
+    return re.compile(regex(template, **named_numbers(), question=_ANY), re.DOTALL)
 
 
 def _size(match: re.Match[str]) -> Size:

@@ -84,15 +84,15 @@ def _row(number: int, record: Record, given: str | None) -> Conversation:
     turns, calls = [], []
     seen_before = list(accumulate(map(len, shown), initial=0))
     for at in range(1, len(messages), 2):
-        call, seen = _call(messages[at].content), seen_before[at]
+        followed = at + 1 < len(messages)
+        call, seen = _call(messages[at].content, followed), seen_before[at]
         calls += [(call, seen)] if call else []
-        if at + 1 < len(messages):
+        if call and followed:
             position, count = led + at + 2, len(shown[at + 1])
-            tool = (call or _required_call(messages[at].content)).name
             if count != 1:
                 raise DataError(f"message {position} shows {count} images where a tool gives one")
             text = _after_marks(messages[at + 1].content, position)
-            kind = tools.get(tool).TEMPLATE
+            kind = tools.get(call.name).TEMPLATE
             turns.append(ToolTurn(number, text, seen, kind, _size(number, record, seen)))
     return Conversation(number, system, first, turns, calls, len(messages[1::2]))
 
@@ -117,17 +117,15 @@ def _after_marks(content: str, number: int) -> str:
     return content[len(MARK) * count :]
 
 
-def _call(content: str) -> ToolText | None:
-    """The tool call of a turn, where it can be read and there is one."""
-    with suppress(FormatError):
-        return parse(content).tool
-    return None
-
-
-def _required_call(content: str) -> ToolText:
-    """The tool call of a turn that others follow; raises FormatError or DataError where it has none."""
-    tool = parse(content).tool
-    if tool is None:
+def _call(content: str, required: bool) -> ToolText | None:
+    """The tool call of a turn; None where it has none or cannot be read, unless a call is required."""
+    try:
+        tool = parse(content).tool
+    except FormatError:
+        if required:
+            raise
+        return None
+    if tool is None and required:
         raise DataError("it continues after its answer")
     return tool
 

@@ -130,43 +130,34 @@ class _InPlace(PictureStore):
 
 
 def _check(config: SynthConfig) -> None:
-    _check_of_families(config)
-    unknown = set(config.sides) - set(SIDES)
-    if unknown or not config.sides:
-        raise UsageError(f"no figure has {', '.join(map(str, sorted(unknown))) or 'no'} sides", "--sides 3,4")
-    unknown_formats = [name for name in config.formats if name not in formats.names()]
-    if unknown_formats or not config.formats:
-        known = ",".join(formats.names())
-        raise UsageError(
-            f"there is no format {', '.join(unknown_formats) or 'to write'}", f"--formats {known}"
-        )
-    if not _PARQUET.isdisjoint(config.formats):
-        parquet_rows.load()
-    elif config.embed:
-        raise UsageError("only parquet files can contain images", "--formats rl --embed")
-
-
-def _check_of_families(config: SynthConfig) -> None:
     for name in config.families or ():
         families.get(name)
-    if not config.is_plain and config.sides != SIDES:
-        raise UsageError(
-            "sides are chosen of polygons alone", "--family polygons --difficulty easy: triangles"
-        )
-    if not (
-        1 <= config.paths <= len(worked.PATTERNS) and 0 <= config.refusals <= 1 and config.families != ()
-    ):
-        raise UsageError(
-            f"a problem has 1 to {len(worked.PATTERNS)} paths, one family or more, and a share of refusals from 0 to 1"
-        )
-    if config.pattern and config.paths > 1:
-        raise UsageError("paths of a problem have different patterns", "--pattern or --paths, not both")
-    if config.counterfactuals and config.refusals:
-        raise UsageError(
-            "a problem that is refused has no counterfactual", "--counterfactuals or --refusals, not both"
-        )
-    if config.counterfactuals and "batch" not in config.formats:
-        raise UsageError("counterfactuals are written in the format batch alone", "--formats batch")
+    sides = ", ".join(map(str, sorted(set(config.sides) - set(SIDES)))) or "no"
+    unknown = ", ".join(name for name in config.formats if name not in formats.names()) or "to write"
+    most, parquet = len(worked.PATTERNS), not _PARQUET.isdisjoint(config.formats)
+    in_range = 1 <= config.paths <= most and 0 <= config.refusals <= 1 and config.families != ()
+    faults = (
+        (not config.is_plain and config.sides != SIDES,
+         "sides are chosen of polygons alone", "--family polygons --difficulty easy: triangles"),
+        (not in_range,
+         f"a problem has 1 to {most} paths, one family or more, and a share of refusals from 0 to 1", None),
+        (config.pattern and config.paths > 1,
+         "paths of a problem have different patterns", "--pattern or --paths, not both"),
+        (config.counterfactuals and config.refusals,
+         "a problem that is refused has no counterfactual", "--counterfactuals or --refusals, not both"),
+        (config.counterfactuals and "batch" not in config.formats,
+         "counterfactuals are written in the format batch alone", "--formats batch"),
+        (not set(config.sides) <= set(SIDES) or not config.sides,
+         f"no figure has {sides} sides", "--sides 3,4"),
+        (not set(config.formats) <= set(formats.names()) or not config.formats,
+         f"there is no format {unknown}", f"--formats {','.join(formats.names())}"),
+        (config.embed and not parquet, "only parquet files can contain images", "--formats rl --embed"),
+    )  # fmt: skip
+    for wrong, message, hint in faults:
+        if wrong:
+            raise UsageError(message, hint)
+    if parquet:
+        parquet_rows.load()
 
 
 def _draw_all(folder: Path, config: SynthConfig, on_progress: Callable[[int], None]) -> None:

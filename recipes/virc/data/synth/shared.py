@@ -7,8 +7,9 @@ from typing import Any, TypeVar, cast
 from PIL import Image, ImageDraw
 
 from virc.data.synth import sketch
-from virc.data.synth.plane import Point, beside, inside, unit, window
-from virc.data.synth.problem import Split
+from virc.data.synth.glyphs import mask
+from virc.data.synth.plane import Point, around, beside, inside, unit, window
+from virc.data.synth.problem import Label, Split
 from virc.data.synth.sketch import Look
 from virc.data.synth.worked import Spot
 from virc.reasoning.calls import Box
@@ -39,6 +40,11 @@ def with_labels(figure: Image.Image, problem: Any) -> Image.Image:
     for label in problem.labels:
         sketch.label(figure, label.text, label.box, problem.look)
     return figure.convert("RGB")
+
+
+def placed(text: str, middle: Point, look: Look) -> Label:
+    """A label around a point."""
+    return Label(text, around(middle, mask(text, look.face).size))
 
 
 def is_legible(problem: Any, figure: Image.Image, boxes: Sequence[Box], crop: tuple[int, int]) -> bool:

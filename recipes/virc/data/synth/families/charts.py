@@ -13,7 +13,7 @@ from PIL import Image
 
 from virc.data.synth import shared, sketch, sums
 from virc.data.synth.glyphs import mask
-from virc.data.synth.plane import around, hull, inside
+from virc.data.synth.plane import hull, inside
 from virc.data.synth.problem import LARGEST, Difficulty, Label, Split, settled, split_of
 from virc.data.synth.sketch import Look
 from virc.data.synth.worked import FOUND, Solution, Spot, searched
@@ -202,14 +202,13 @@ def _y(problem: Chart, value: float) -> int:
 
 def _columns(problem: Chart, names: Sequence[str], values: list[int]) -> tuple[Column, ...]:
     """Columns with their labels placed: a value is over its bar, and on a line where there is room."""
-    face, found = problem.look.face, []
+    found = []
     for index, (name, value) in enumerate(zip(names, values, strict=True)):
         x, y = PITCH * (index + 1) + PITCH // 2, _y(problem, value)
-        named = Label(name, around((x, problem.height - _FOOT + 15), mask(name, face).size))
+        named = shared.placed(name, (x, problem.height - _FOOT + 15), problem.look)
         beside = values[max(0, index - 1) : index] + values[index + 1 : index + 2]
         over = problem.bars or value * len(beside) >= sum(beside)
-        text = str(value)
-        printed = Label(text, around((x, y - 13 if over else y + 13), mask(text, face).size))
+        printed = shared.placed(str(value), (x, y - 13 if over else y + 13), problem.look)
         found.append(Column(x, value, named, None if problem.step else printed))
     return tuple(found)
 

@@ -144,8 +144,11 @@ def solution(problem: Expressions) -> Solution:
     """Read every corner, solve for x, and put it in."""
     whole = 180 * (len(problem.angles) - 2)
     plan = f"I need every angle: their sum is {whole}, which gives x."
-    asked = problem.angles[problem.asked]
-    steps = [f"The sum is {whole}.", *_collected(problem, whole), *_inserted(asked, problem.x)]
+    asked, x = problem.angles[problem.asked], problem.x
+    inserted = [f"{asked.letter.text} is {asked.constant}."]  # an angle without x was read
+    if asked.factor:
+        inserted, _ = sums.moved(x, [*[x] * (asked.factor - 1), asked.constant])
+    steps = [f"The sum is {whole}.", *_collected(problem, whole), *inserted]
     return Solution(NOUN, plan, spots(problem), " ".join(steps), str(problem.answer))
 
 
@@ -167,14 +170,6 @@ def _collected(problem: Expressions, whole: int) -> list[str]:
     taken, rest = sums.moved(whole, [-angle.constant for angle in order])
     divided = [f"{_times(count)} = {rest}.", *sums.divided(rest, count)] if count > 1 else []
     return [*steps, *taken, *divided, f"x = {problem.x}."]
-
-
-def _inserted(asked: Angle, x: int) -> list[str]:
-    """The asked angle from x; a plain one was read."""
-    if not asked.factor:
-        return [f"{asked.letter.text} is {asked.constant}."]
-    steps, _ = sums.moved(x, [*[x] * (asked.factor - 1), asked.constant])
-    return steps
 
 
 def _generate(rng: random.Random, difficulty: Difficulty, sides: int) -> Expressions | None:
@@ -232,7 +227,7 @@ def _angle(
 ) -> Angle | None:
     """Place the letter outside and the expression inside, as near to the corner as it fits; None where it does not."""
     (x, y), inward = points[index], shared.bisector(points, index)
-    name = Label(letter, around((x - 13 * inward[0], y - 13 * inward[1]), mask(letter, look.face).size))
+    name = shared.placed(letter, (x - 13 * inward[0], y - 13 * inward[1]), look)
     text = _shown(factor, constant, look)
     size = mask(text, look.face).size
     for depth in range(12, _FAR, 2):
@@ -263,8 +258,8 @@ def _within(box: Box, points: Sequence[Point]) -> bool:
 def _relabelled(angle: Angle, constant: int, text: str, look: Look) -> Angle:
     """The corner with another expression in the same place."""
     (x, y), (dx, dy), depth = angle.point, angle.inward, angle.depth
-    box = around((x + depth * dx, y + depth * dy), mask(text, look.face).size)
-    return msgspec.structs.replace(angle, constant=constant, label=Label(text, box))
+    label = shared.placed(text, (x + depth * dx, y + depth * dy), look)
+    return msgspec.structs.replace(angle, constant=constant, label=label)
 
 
 def _legible(problem: Expressions) -> bool:

@@ -17,7 +17,7 @@ import msgspec
 from PIL import Image
 
 from virc.data.synth import shared, sketch, sums
-from virc.data.synth.glyphs import Face, mask
+from virc.data.synth.glyphs import Face
 from virc.data.synth.plane import Point, around, window
 from virc.data.synth.problem import LARGEST, Difficulty, Label, Split, settled, split_of
 from virc.data.synth.sketch import Look
@@ -177,18 +177,14 @@ def _generate(rng: random.Random, difficulty: Difficulty, count: int) -> Far | N
     asked = tuple(rng.sample(names, 1 if ask == "value" else 2))
     question = rng.choice(QUESTIONS[ask]).format(*asked)
     problem = Far(width, height, tuple(plates), ask, asked, question, look, difficulty)
-    return problem if problem.answer and _legible(problem) else None
+    boxes = [plate.box for plate in plates]
+    legible = problem.answer and shared.is_legible(problem, _figure(problem), boxes, CROP)
+    return problem if legible else None
 
 
 def _plate(middle: Point, name: str, number: int, look: Look) -> Plate:
     x, y = middle
-    over = Label(name, around((x, y - 5), mask(name, look.face).size))
-    under = Label(str(number), around((x, y + 5), mask(str(number), look.face).size))
-    return Plate(middle, over, under)
-
-
-def _legible(problem: Far) -> bool:
-    return shared.is_legible(problem, _figure(problem), [plate.box for plate in problem.plates], CROP)
+    return Plate(middle, shared.placed(name, (x, y - 5), look), shared.placed(str(number), (x, y + 5), look))
 
 
 def _figure(problem: Far) -> Image.Image:

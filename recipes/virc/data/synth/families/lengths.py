@@ -291,11 +291,21 @@ def _generate(rng: random.Random, kind: Kind) -> Lengths | None:
         return None
     look = msgspec.structs.replace(sketch.random_look(rng), degrees=False, arcs=False)
     middle = _middle(plan.points)
-    names = tuple(
-        _named(point, middle, name, look) for point, name in zip(plan.points, plan.names, strict=True)
-    )
+    names = []
+    for (x, y), name in zip(plan.points, plan.names, strict=True):
+        dx, dy = unit(middle, (x, y))  # away from the middle of the figure
+        names.append(shared.placed(name, (x + 13 * dx, y + 13 * dy), look))
     problem = Lengths(
-        width, height, kind, tuple(plan.points), names, tuple(plan.lines), (), plan.given, plan.template, look
+        width,
+        height,
+        kind,
+        tuple(plan.points),
+        tuple(names),
+        tuple(plan.lines),
+        (),
+        plan.given,
+        plan.template,
+        look,
     )
     parts = tuple(
         _relabelled(problem, Part(*ends, length, Label("?" if index == plan.hidden else "", (0, 0, 0, 0))), length)
@@ -307,12 +317,6 @@ def _generate(rng: random.Random, kind: Kind) -> Lengths | None:
 
 def _middle(points: Sequence[Point]) -> Point:
     return sum(x for x, _ in points) / len(points), sum(y for _, y in points) / len(points)
-
-
-def _named(point: Point, middle: Point, name: str, look: Look) -> Label:
-    """The name of a point, away from the middle of the figure."""
-    out = unit(middle, point)
-    return Label(name, around((point[0] + 13 * out[0], point[1] + 13 * out[1]), mask(name, look.face).size))
 
 
 def _relabelled(problem: Lengths, part: Part, length: int) -> Part:
