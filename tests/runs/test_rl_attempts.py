@@ -12,11 +12,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from called import virc
 from made import make
 from reported import show_event
 
 from virc.core.errors import EngineError
-from virc.core.events import Reporter
+from virc.core.events import Event, Reporter
 from virc.core.plan import Plan, Step
 from virc.engines.verl import plan as verl
 from virc.models.registry import EMBEDDED_FOLDER
@@ -28,11 +29,14 @@ from virc.runs.run import Run
 from virc.stages import rl
 from virc.stages.context import Place
 from virc.training import health, train
+from virc.training.api import RunEvent
 from virc.training.attempt import attempt
+from virc.training.follow import Follower, StepEvent
 
 pytestmark = pytest.mark.integration
 
 HERE = Path(__file__).parent
+NEXT = "virc merge a"
 Begin = Callable[..., Run]
 
 
@@ -159,3 +163,38 @@ def test_metrics_that_a_killed_virc_did_not_take_in_are_taken_over(begin: Begin)
     assert attempt(run, Reporter()).finished
     assert logged(run) == [(step, 2) for step in range(1, 7)]  # none was saved, so that all are done again
     assert time.monotonic() - began < 30
+
+
+def test_a_python_caller_gets_the_run_and_each_step(begin: Begin) -> None:
+    run, events = begin(), list[Event]()
+    assert train(name=run.name, resume=True, on_progress=events.append) == run
+    assert runs.state(run).progress == "finished"
+    assert [event.run for event in events if isinstance(event, RunEvent)] == [run]
+    assert [event.metric.step for event in events if isinstance(event, StepEvent)][-1] == 6
+    assert "log" in {event.kind for event in events}
+
+
+@pytest.mark.parametrize(("option", "shown"), [("-q", (False, False)), ("-v", (True, True))])
+def test_quiet_shows_no_progress_and_verbose_the_engines_lines(
+    begin: Begin, option: str, shown: tuple[bool, bool]
+) -> None:
+    done = virc("train", "--resume", "--name", begin().name, option)
+    assert done.code == 0, done.err
+    assert ("resuming a\n" in done.err, "$ " in done.err) == shown
+    assert f"next: {NEXT}" in done.err
+
+
+def test_the_start_shows_its_phases(begin: Begin) -> None:
+    run, events = begin(), list[Event]()
+    run.attempt(1).mkdir(parents=True)
+    seen = Follower(run, runs.info(run), 1, 0, Reporter(events.append))
+    seen.poll()
+    run.log(1).write_text("dataset len: 6\nLLMServerManager: ['127.0.0.1:1']\n")
+    seen.poll()
+    shown = [event.text for event in events if event.kind in ("progress", "note")]
+    assert [text.split(",")[0] for text in shown] == [
+        "1/4 starting Ray and reading the rows",
+        "starting Ray and reading the rows: done in 1 s",
+        "loading the model and starting the rollout server: done in 1 s",
+        "4/4 first batch: rollouts",
+    ]

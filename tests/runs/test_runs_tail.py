@@ -102,14 +102,17 @@ def test_without_a_running_run_a_name_is_asked_for(workspace: Path) -> None:
     make(workspace, "done", 3)
     done = virc("runs", "tail")
     assert (done.code, done.out) == (3, "")
-    assert done.err == "error: no run is running here\nhint: virc runs tail done shows how the newest ended\n"
+    assert (
+        done.err
+        == "error: no run of this workspace is running\nhint: virc runs tail done shows how the newest ended\n"
+    )
 
 
 def test_a_run_that_has_not_begun_is_waited_for(workspace: Path) -> None:
     run = make(workspace, "a")
     with tailing("a") as child:
         assert child.stderr is not None
-        assert child.stderr.readline() == "a has not begun; waiting for it\n"
+        assert child.stderr.readline() == "a has not started; waiting for it\n"
         with running(run):
             add(run, metric(1))
             assert steps(child, 1) == ["1/100"]

@@ -107,7 +107,9 @@ class Follower:
     def _show_start(self, now: float) -> None:
         if self._startup and not self._started:
             phase, seconds = self._startup[0], now - self._phase_began
-            self._report.progress(f"{phase.name}, {seconds:.0f} s; usually {phase.usual}")
+            count = len(self._log.STARTUP)
+            place = f"{count - len(self._startup) + 1}/{count} " if count > 1 else ""
+            self._report.progress(f"{place}{phase.name}, {seconds:.0f} s; usually {phase.usual}")
 
     def tend(self) -> None:
         """Look after checkpoints, and make pages of rollouts that the engine has left."""

@@ -31,7 +31,7 @@ def command(as_json: Json = False) -> None:
         for line in table(_without_empty([_HEAD, *map(_cells, rows)])):
             output.line(line)
     else:
-        output.note(f"no run is in {Path.cwd() / FOLDER}: virc train begins one")
+        output.note(f"{Path.cwd() / FOLDER} has no runs; virc train begins one")
 
 
 def _without_empty(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:

@@ -90,7 +90,7 @@ def _settings(info: "Info") -> Iterator[str]:
         (name, value_text(_setting(info.settings, name)), f"({origin})")
         for name, origin in info.origins.items()
     ]
-    yield from _section("settings that are no defaults", rows)
+    yield from _section("settings that differ from the defaults", rows)
 
 
 def _setting(settings: Any, name: str) -> Any:
@@ -150,12 +150,12 @@ def _metrics(last: "list[Metric]") -> Iterator[str]:
 def _health(run: "Run") -> Iterator[str]:
     from virc.training import health
 
-    yield from _section("amiss", sorted(health.active(run).items()))
+    yield from _section("health", sorted(health.active(run).items()))
 
 
 def _rollouts(run: "Run") -> Iterator[str]:
     rows = [(str(folder / "*" / "index.html"),) for folder in _rollout_folders(run)]
-    yield from _section("rollouts to look at", rows[-_LAST:])
+    yield from _section("rollouts", rows[-_LAST:])
 
 
 def _rollout_folders(run: "Run") -> list[Path]:

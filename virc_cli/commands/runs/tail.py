@@ -1,4 +1,4 @@
-"""`virc runs tail`: a run's steps, or its engine's words, as they come."""
+"""`virc runs tail`: a run's steps, or its engine's log, as they come."""
 
 import re
 import time
@@ -31,7 +31,7 @@ def command(
         ),
     ] = None,
     log: Annotated[
-        bool, typer.Option("--log", help="What the engine writes instead of the metrics.")
+        bool, typer.Option("--log", help="Print the engine's log instead of the metrics.")
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all metrics, one JSON object per step.")
@@ -50,7 +50,7 @@ def command(
     run = runs.find(Path.cwd(), name) if name else _newest_running(Path.cwd())
     output.know(name=run.name)
     if runs.state(run).progress == "new":
-        output.note(f"{run.name} has not begun; waiting for it")
+        output.note(f"{run.name} has not started; waiting for it")
     last = _follow_log(run) if log else _follow_metrics(run, as_json)
     if last.progress in ("failed", "died"):
         raise EngineError(ended(run, last), next_step(run, last))
@@ -71,7 +71,7 @@ def _newest_running(workspace: Path) -> "Run":
         except ConfigError:
             continue
     hint = f"virc runs tail {found[-1].name} shows how the newest ended" if found else "virc train begins one"
-    raise ConfigError("no run is running here", hint)
+    raise ConfigError("no run of this workspace is running", hint)
 
 
 def _follow_metrics(run: "Run", as_json: bool) -> "State":
@@ -84,7 +84,7 @@ def _follow_metrics(run: "Run", as_json: bool) -> "State":
     shown: Mark | None = None
     first: Metric | None = None
 
-    def said(line: bytes) -> str | None:
+    def text_of(line: bytes) -> str | None:
         nonlocal shown, first
         metric = as_metric(line)
         if metric is None or (shown is not None and mark(metric) <= shown):
@@ -96,30 +96,30 @@ def _follow_metrics(run: "Run", as_json: bool) -> "State":
             return msgspec.json.encode(metric).decode()
         return step_line(metric, seconds_left(first, metric))
 
-    return _follow(run, lambda _: run.metrics, said, None, None if as_json else _BEFORE)
+    return _follow(run, lambda _: run.metrics, text_of, None, None if as_json else _BEFORE)
 
 
 def _follow_log(run: "Run") -> "State":
-    def said(line: bytes) -> str | None:
-        # Of a progress bar that was drawn over and over, what is left standing.
+    def text_of(line: bytes) -> str | None:
+        # Of a progress bar, the last state.
         text = _COLOURS.sub("", line.decode("utf-8", "replace").rstrip()).rsplit("\r", 1)[-1]
         return text or None
 
-    return _follow(run, run.log, said, _BEFORE_BYTES, _BEFORE)
+    return _follow(run, run.log, text_of, _BEFORE_BYTES, _BEFORE)
 
 
 def _follow(
     run: "Run",
     path_of: Callable[[int], Path],
-    said: Callable[[bytes], str | None],
+    text_of: Callable[[bytes], str | None],
     last: int | None,
     before: int | None,
 ) -> "State":
-    """Print what is said of each line until the run has ended; returns how it ended.
+    """Print the new lines until the run has ended; returns how it ended.
 
     Args:
         path_of: the file to follow in an attempt.
-        said: what to print of a line, if anything.
+        text_of: what to print of a line, if anything.
         last: bytes of the file's end to begin with; None: all of it.
         before: how many of the lines that are there already are printed; None: all.
     """
@@ -136,7 +136,7 @@ def _follow(
         if path != path_of(state.attempt):
             path = path_of(state.attempt)
             lines = following.lines(path, last)
-        new = (said(line) for line in iter(partial(next, lines), None))
+        new = (text_of(line) for line in iter(partial(next, lines), None))
         for text in deque((text for text in new if text is not None), before):
             output.line(text)
         before = None
