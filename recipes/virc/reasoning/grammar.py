@@ -32,7 +32,7 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
             the first JSON object of the reply, with nothing behind it.
         body: the content: `call`, a JSON object with name and arguments; `arguments`, a JSON object of the
             arguments alone; `list`, a JSON list, the value of one argument; `actions`, {"thought", "actions": [CALL]},
-            where the action Terminate is the answer; `function`, what stands behind NAME( with NAME( in `open`: values
+            where the action Terminate is the answer; `function`, the text after NAME( with NAME( in `open`: values
             separated by commas, as in NAME(a, b) or NAME(a) = b; `text`, the value of one argument as it is.
         tool: the tool that is meant where the body names none.
         names: name of a tool as it is written -> the tool.
