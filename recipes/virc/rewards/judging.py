@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -189,7 +189,9 @@ class Judge:
         if file and (known := _read(file)) is not None:
             self.counts.kept += 1
             return known
-        text = await self._insisting(lambda: self._drawn(ask))
+        assert self._backend
+        draw = partial(self._backend.reply, ask, SAMPLING)
+        text = (await self._insisting(draw)).text
         self.counts.asked += 1
         if file:
             self._keep(file, text)
@@ -243,10 +245,6 @@ class Judge:
     def _given_up(self, error: VircError) -> NetworkError:
         sentence = f"the judge gave no answer for {self._patience:g} s: {error.message}"
         return NetworkError(sentence, error.hint or "the same command goes on from here when it is back")
-
-    def _drawn(self, ask: Ask) -> str:
-        assert self._backend
-        return self._backend.reply(ask, SAMPLING).text
 
     async def _file(self, ask: Ask, number: int) -> Path | None:
         """The file of the reply to a try, named by a hash of all that it depends on."""

@@ -17,12 +17,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
-from PIL import Image
 
 from virc.core.errors import DataError
-from virc.data.rows.record import MARK, Message, Picture, Record
+from virc.data.rows.record import MARK, Message, Record
 from virc.reasoning.calls import Size
-from virc.reasoning.images import open_image
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Done, Reply, Session
@@ -30,7 +28,7 @@ from virc.reasoning.trace import Trace
 from virc.rewards import registry as rewards
 from virc.rewards.means import Means, UnscoredError
 from virc.rewards.registry import Scored, Terms, Total
-from virc.rewards.sample import Prompt, Sample, sample
+from virc.rewards.sample import Prompt, Sample, Seen, sample
 from virc.tools.registry import known
 
 Ended = Literal["answer", "format", "length"]
@@ -152,7 +150,7 @@ def samples_of(
     Raises:
         DataError: an image of the problem cannot be read.
     """
-    images = [_opened(picture) for picture in record.images]
+    images = [Seen(picture).pixels().pixels for picture in record.images]
     files = [image.size for image in images]
     session = Session(
         protocol,
@@ -172,13 +170,6 @@ def samples_of(
     if not samples:
         raise DataError("the rollout holds no reply")
     return samples, _ended(trace)
-
-
-def _opened(picture: Picture) -> Image.Image:
-    try:
-        return open_image(picture.read(), picture.name or "an image")
-    except OSError as error:
-        raise DataError(f"image {picture.name} cannot be read: {error.strerror}") from None
 
 
 def _prompt(record: Record, session: Session, files: Sequence[Size]) -> Prompt:
