@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from PIL import Image
 from servers import image_bytes, serve
+from support.replay import Recorded, read_conversation
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
-from virc.backends.replay import Recorded, read_conversation
 from virc.reasoning.images import open_image
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Done, Session

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from asks import ANSWER, LOOK, ask, further
+from support.replay import ReplayBackend, read_conversation, replay_file
 
 from virc.backends.interface import Sampling
-from virc.backends.replay import ReplayBackend, read_conversation, replay_file
 from virc.core.errors import DataError, EngineError
 
 GREEDY = Sampling()
@@ -69,7 +69,7 @@ def test_a_file_that_cannot_be_read_is_a_data_error(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_too_large_is_a_data_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("virc.backends.replay._MOST_BYTES", 100)
+    monkeypatch.setattr("support.replay._MOST_BYTES", 100)
     path = tmp_path / "conversation.json"
     path.write_text(json.dumps([{"role": "assistant", "content": "x" * 200}]), encoding="utf-8")
     with pytest.raises(DataError, match="over"):

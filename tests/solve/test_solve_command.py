@@ -13,8 +13,8 @@ from called import virc
 from PIL import Image
 from servers import Body, Server, dead_url, image_bytes, serve
 from solving import CROP, Serve, answer, call, picture, send
+from support.replay import ReplayBackend
 
-from virc.backends.replay import ReplayBackend
 from virc.core.seeds import derived
 from virc.models.chat_protocol import ChatProtocol
 from virc.models.load import Opened

@@ -44,7 +44,7 @@ def choose(wanted: str | None = None) -> Choice:
             return Choice(torch.device(name), refused and f"{refused}; using {name}")
         if wanted:
             raise SetupError(f"device {name} cannot be used: {reason}", hint="--device cpu")
-        if name == "cuda" and _gpu_present():
+        if name == "cuda" and any((_NVIDIA / "gpus").glob("*")):
             refused = f"there is an NVIDIA GPU that cannot be used: {reason}"
     raise AssertionError("the CPU is always usable")
 
@@ -66,10 +66,6 @@ def _unusable(name: str) -> str | None:
         reason = str(error).strip().partition("\n")[0]
         return f"driver {_driver()}, {wheel or f'torch {torch.__version__} is built without CUDA'} ({reason})"
     return None
-
-
-def _gpu_present() -> bool:
-    return (_NVIDIA / "gpus").is_dir() and any((_NVIDIA / "gpus").iterdir())
 
 
 def _driver() -> str:

@@ -1,4 +1,4 @@
-"""Who produces the next turn: `openai` (any compatible endpoint), `local` (transformers in-process), `replay`."""
+"""What draws the next turn: `openai` (any compatible endpoint) or `local` (transformers in this process)."""
 
 from collections.abc import Callable
 from typing import Protocol

@@ -250,24 +250,19 @@ def _given(body: bytes, known: Collection[str]) -> dict[str, msgspec.Raw]:
         name = re.fullmatch(r"Object contains unknown field `(.*)`", str(error), re.DOTALL)
         if not name:
             raise RefusedError("the body is no JSON object") from None
-        raise _unknown(name[1][:200], known) from None
+        unknown = name[1][:200]
+        near = did_you_mean(unknown, known, "it is not honoured here")
+        raise RefusedError(f"unknown parameter {unknown!r}: {near}", unknown) from None
     except (ValueError, RecursionError):
         raise RefusedError("the body is no JSON") from None
     values = {name: getattr(given, name) for name in known}
-    return {name: raw for name, raw in values.items() if raw is not none and not _is_null(raw)}
-
-
-def _is_null(raw: msgspec.Raw) -> bool:
-    return _size(raw) == 4 and bytes(raw) == b"null"
+    return {
+        name: raw for name, raw in values.items() if raw is not none and bytes(memoryview(raw)[:5]) != b"null"
+    }
 
 
 def _size(raw: msgspec.Raw) -> int:
     return len(memoryview(raw))
-
-
-def _unknown(name: str, known: Collection[str]) -> RefusedError:
-    near = did_you_mean(name, known, "it is not honoured here")
-    return RefusedError(f"unknown parameter {name!r}: {near}", name)
 
 
 def _is_honoured(name: str, raw: msgspec.Raw, neutral: Mapping[str, object], known: bool) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from virc.backends.interface import Backend, Sampling
+from virc.backends.interface import Sampling
 from virc.core.errors import EngineError, SetupError, UsageError, VircError
 from virc.core.events import OnEvent, Reporter
 from virc.core.extras import install
@@ -22,9 +22,8 @@ from virc.envs import environment as environments
 from virc.envs import hardware, making
 from virc.models import load as opened
 from virc.models import registry as models
-from virc.models.load import Choice
+from virc.models.load import Choice, Opened
 from virc.models.registry import Weights
-from virc.reasoning.protocol import Protocol
 from virc.serving import address, vllm_process
 from virc.serving import settings as serving
 from virc.serving.settings import Engine
@@ -271,7 +270,10 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
     files = environments.cache_folder(os.environ) / "serve" / f"{name}-{config.port}"
     recipes = environments.recipes_place if dry_run else environments.recipes_in
     python = environments.interpreter(environment) or environment.python
-    behind = _behind_agent(config) if request.agent else config
+    behind = config
+    if request.agent:  # nobody else reaches the vLLM behind the agent
+        key, port = secrets.token_urlsafe(32), address.free_port()
+        behind = msgspec.structs.replace(config, host="127.0.0.1", port=port, api_key=key)
     plan = vllm.plan(behind, vllm.Place(weights, published, files, python, recipes(environment)))
     return ServePlan(config, name, engine, weights, published, behind, plan, files / "server.log")
 
@@ -289,12 +291,6 @@ def _with_endpoint(request: ServeRequest) -> Config:
     config = Config(**request.settings)
     serving.turns_and_inputs(config.limit_images)
     return config
-
-
-def _behind_agent(config: Config) -> Config:
-    """Settings of the vLLM behind an agent endpoint: on the loopback interface, with a random key."""
-    key = secrets.token_urlsafe(32)
-    return msgspec.structs.replace(config, host="127.0.0.1", port=address.free_port(), api_key=key)
 
 
 def _published(request: ServeRequest, weights: Weights, image_ids: bool) -> str:
@@ -413,7 +409,7 @@ def _agent(
     turns, inputs = serving.turns_and_inputs(config.limit_images)
     solving = Solving(
         found.backend,
-        found.protocol,
+        found.chat_protocol.protocol,
         SolveConfig(timeout=agent.timeout, max_turns=turns, max_tokens=agent.max_tokens),
         found.at_once,
     )
@@ -429,25 +425,16 @@ def _agent(
     return Server(address.url(config), found.name, run, stop, resources.pop_all(), plan.log)
 
 
-class _AgentModel(msgspec.Struct, frozen=True):
-    """The model of an agent endpoint; `at_once` problems are solved at a time, `context` is in tokens."""
-
-    name: str
-    backend: Backend
-    protocol: Protocol
-    at_once: int
-    context: int | None
-
-
-def _agent_model(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter) -> _AgentModel:
+def _agent_model(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter) -> Opened:
     if plan.source == "transformers":
         assert plan.weights
         assert plan.name
-        protocol = opened.spoken_here(plan.weights, request.choice()).chat_protocol.protocol
+        spoken = opened.spoken_here(plan.weights, request.choice())
         backend = _loaded(plan, report)
         if agent.concurrency and agent.concurrency > 1:
             backend.draw_together()
-        return _AgentModel(plan.name, backend, protocol, agent.concurrency or 1, backend.context)
+        at_once = agent.concurrency or 1
+        return Opened(plan.name, backend, spoken.chat_protocol, at_once=at_once, context=backend.context)
     where = {"model": request.model, "endpoint": agent.endpoint, "api_key": agent.key}
     if plan.behind:
         where = {"model": plan.name, "endpoint": address.url(plan.behind), "api_key": plan.behind.api_key}
@@ -455,8 +442,7 @@ def _agent_model(plan: ServePlan, request: ServeRequest, agent: Agent, report: R
     for warning in found.warnings:
         report.warn(warning)
     name = found.name if plan.behind else plan.config.name or found.name
-    at_once = agent.concurrency or found.at_once
-    return _AgentModel(name, found.backend, found.chat_protocol.protocol, at_once, found.context)
+    return msgspec.structs.replace(found, name=name, at_once=agent.concurrency or found.at_once)
 
 
 def _agent_run(

@@ -182,11 +182,16 @@ class Desk:
         job = _Job(problem, pictures, deadline)
         pictures.clear()
         reports: _Queue = asyncio.Queue()
+
+        async def watch() -> None:
+            await gone()
+            reports.put_nowait(LeftError(_LEFT))
+
         self.taken += 1
         self.answers.add(hold)
         working = asyncio.create_task(self._work(job, hold, reports))
         working.add_done_callback(self._give_back)
-        watching = asyncio.create_task(_watch(gone, reports))
+        watching = asyncio.create_task(watch())
         try:
             while (thing := await _next(reports)) is not None:
                 if isinstance(thing, Exception):
@@ -210,7 +215,8 @@ class Desk:
             reports.put_nowait(None)
         except Exception as error:
             late = limit.expired() or job.deadline.left() == 0
-            reports.put_nowait(_late(job.deadline) if late else error)
+            timed_out = RefusedError(f"no answer within {job.deadline.seconds:g} s", status=504)
+            reports.put_nowait(timed_out if late else error)
 
     async def _fetch(self, job: _Job, hold: Hold) -> None:
         """Fetch the images that did not come with the request."""
@@ -329,21 +335,12 @@ def is_too_long(error: BaseException) -> bool:
     )
 
 
-async def _watch(gone: Callable[[], Awaitable[None]], reports: _Queue) -> None:
-    await gone()
-    reports.put_nowait(LeftError(_LEFT))
-
-
 async def _next(reports: _Queue) -> Report | Exception | None:
     try:
         async with asyncio.timeout(_PING):
             return await reports.get()
     except TimeoutError:
         return Ping()
-
-
-def _late(deadline: Deadline) -> RefusedError:
-    return RefusedError(f"no answer within {deadline.seconds:g} s", status=504)
 
 
 def _busy(message: str) -> RefusedError:
