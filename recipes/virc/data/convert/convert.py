@@ -19,7 +19,8 @@ from virc.data.formats import rl
 from virc.data.formats.registry import Row, Source, Writing
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Record
-from virc.reasoning.protocol import FILE_NAME, Protocol, as_fields
+from virc.models.chat_protocol import written
+from virc.reasoning.protocol import FILE_NAME, Protocol
 
 MIX = "mix"
 _MOST_FAULTS = 20
@@ -206,8 +207,7 @@ def _written(
     chat_protocols = _chat_protocols(datasets)
     report.chat_protocols = len(chat_protocols)
     if len(chat_protocols) == 1:
-        text = msgspec.json.format(msgspec.json.encode(as_fields(chat_protocols[0])), indent=1)
-        (folder / FILE_NAME).write_bytes(text + b"\n")
+        (folder / FILE_NAME).write_bytes(written(chat_protocols[0]))
     return report
 
 

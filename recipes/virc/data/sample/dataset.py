@@ -23,9 +23,9 @@ from virc.core.result_log import Ledger
 from virc.core.text import clause
 from virc.data.formats.registry import INFO, file_for, read_info
 from virc.data.formats.sft import add_info, info
-from virc.models.chat_protocol import read_protocol
+from virc.models.chat_protocol import read_protocol, written
 from virc.reasoning.images import Shown
-from virc.reasoning.protocol import FILE_NAME, Protocol, as_fields
+from virc.reasoning.protocol import FILE_NAME, Protocol
 
 SCHEMA = "virc.sampled/1"
 _NAME = "trajectories"
@@ -78,7 +78,7 @@ class Totals(msgspec.Struct):
 
 
 class _Line(msgspec.Struct):
-    """What is read of a line of progress."""
+    """The fields of a line of progress that are used."""
 
     line: int = 0
     rollouts: int = 0
@@ -107,24 +107,22 @@ def location_of(to: Path) -> Location:
     for path in (location.file, location.images):
         if path.exists() and not location.progress.exists():
             raise UsageError(f"{path} is in use", _CHOOSE)
-    if (
-        read_info(location.folder).get(location.name, {}).get("file_name", location.file.name)
-        != location.file.name
-    ):
+    entry = read_info(location.folder).get(location.name, {})
+    if entry.get("file_name", location.file.name) != location.file.name:
         raise UsageError(f"{location.folder / INFO} has another dataset {location.name}", _CHOOSE)
     return location
 
 
 @contextmanager
 def begun(location: Location, protocol: Protocol, made_with: Mapping[str, object]) -> Iterator[Ledger]:
-    """Hold the dataset alone, and give its ledger.
+    """Lock the dataset, and give its ledger.
 
     Args:
         protocol: the chat protocol of the rows.
         made_with: the settings that all rows share.
 
     Raises:
-        ConfigError: another run holds it, or it was made with other settings, or beside rows of other chat protocol.
+        ConfigError: another run has locked it, or it was made with other settings or another chat protocol.
         VircError: the disk refuses.
     """
     beside = location.folder / FILE_NAME
@@ -133,7 +131,7 @@ def begun(location: Location, protocol: Protocol, made_with: Mapping[str, object
     with Ledger(location.progress, SCHEMA, made_with, (), "--to") as ledger:
         if not beside.is_file():
             with _replaced(beside) as file:
-                file.write(msgspec.json.format(msgspec.json.encode(as_fields(protocol)), indent=1) + b"\n")
+                file.write(written(protocol))
         yield ledger
 
 
@@ -158,7 +156,7 @@ def publish(location: Location, finished: bool) -> Totals:
     """Make the file of rows and its entry from the ledger, which is held.
 
     Args:
-        finished: no row is in work any more: images that no line names are left from runs that were killed, and go.
+        finished: no row is being sampled: images that no line names are from killed runs, and are deleted.
     """
     totals, named = Totals(), set[str]()
     with location.progress.open("rb") as lines, _replaced(location.file) as out:
@@ -177,7 +175,7 @@ def publish(location: Location, finished: bool) -> Totals:
 
 
 def _in_order(lines: IO[bytes], totals: Totals) -> list[int]:
-    """Where the lines with rows begin, in the order of the problems' own file; all lines are counted."""
+    """Offsets of the lines with rows, in the order of the file of problems; all lines are counted."""
     found: list[tuple[int, int]] = []
     offset = 0
     for text in lines:

@@ -1,6 +1,5 @@
 """A folder of synthetic problems: pictures, questions with exact boxes, and worked trajectories, in any format."""
 
-import json
 import random
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,8 +23,9 @@ from virc.data.synth.families import registry as families
 from virc.data.synth.problem import Difficulty, Split
 from virc.data.synth.tasks import Task
 from virc.data.synth.worked import Pattern
+from virc.models.chat_protocol import written
 from virc.reasoning.images import Shown
-from virc.reasoning.protocol import FILE_NAME, as_fields
+from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.session import Reply, Session
 from virc.tools.registry import known
 
@@ -117,8 +117,7 @@ def write(config: SynthConfig, on_progress: Progress = lambda what, count: None)
         _spool(folder).unlink()
         if config.embed and _PARQUET.issuperset(config.formats):
             shutil.rmtree(folder / FOLDER)
-        chat_protocol = json.dumps(as_fields(worked.PROTOCOL), ensure_ascii=False, indent=1)
-        (folder / FILE_NAME).write_text(chat_protocol + "\n", encoding="utf-8")
+        (folder / FILE_NAME).write_bytes(written(worked.PROTOCOL))
     return config.to
 
 
