@@ -16,7 +16,7 @@ from virc.reasoning.images import Shown
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Rejected, Reply, Unit
-from virc.solving.one import Event, Look, SolveConfig, Solved, Start, TextDelta, solve
+from virc.solving.one import Event, SampleStart, SolveConfig, Solved, TextDelta, ToolResult, solve
 
 Act = Callable[[], str]
 
@@ -244,7 +244,7 @@ def test_events_tell_every_piece_unit_and_rejected_try(own: Protocol) -> None:
     told: list[Event] = []
     run(own, "no", CROP, answer("97"), told=told)
     kinds = [type(event) for event in told]
-    assert kinds == [Start, TextDelta, Rejected, TextDelta, Unit, Look, TextDelta, Unit]
+    assert kinds == [SampleStart, TextDelta, Rejected, TextDelta, Unit, ToolResult, TextDelta, Unit]
 
 
 def test_tokens_count_every_try(own: Protocol) -> None:

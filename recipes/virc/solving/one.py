@@ -99,14 +99,14 @@ class TextDelta(msgspec.Struct, frozen=True):
     text: str
 
 
-class Start(msgspec.Struct, frozen=True):
+class SampleStart(msgspec.Struct, frozen=True):
     """A sample begins, the `number`th of `total`, counted from 1."""
 
     number: int
     total: int
 
 
-class Look(msgspec.Struct, frozen=True):
+class ToolResult(msgspec.Struct, frozen=True):
     """What the tool call of an accepted unit made, and of which image."""
 
     unit: Unit
@@ -148,7 +148,7 @@ class Solved(msgspec.Struct, frozen=True):
         return _total(attempt.completion_tokens for attempt in self.attempts)
 
 
-Event = Start | TextDelta | Unit | Rejected | Look
+Event = SampleStart | TextDelta | Unit | Rejected | ToolResult
 OnEvent = Callable[[Event], None]
 
 
@@ -217,7 +217,7 @@ def attempts(
         except ValueError as error:
             raise DataError(str(error)) from error
         given = session.images[: len(images)]  # resized and encoded once for all samples
-        on_event(Start(sample + 1, config.samples))
+        on_event(SampleStart(sample + 1, config.samples))
         yield _attempt(session, backend, config, sample, deadline, on_event)
 
 
@@ -288,7 +288,7 @@ def _turn(
         if isinstance(verdict, Unit):
             if verdict.shown is not None:
                 shown = session.images[verdict.shown]
-                on_event(Look(verdict, shown, session.images[shown.parent or 0]))
+                on_event(ToolResult(verdict, shown, session.images[shown.parent or 0]))
             return
         reason, tried = verdict.reason, tried + 1
         cut = cut + 1 if verdict.kind == "length" else 0

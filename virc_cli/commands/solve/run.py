@@ -9,7 +9,7 @@ from virc.reasoning.grammar import TAGS
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Rejected, Unit
 from virc.solving.api import solve_file, solve_images
-from virc.solving.one import SCHEMA, Event, Look, Start, TextDelta
+from virc.solving.one import SCHEMA, Event, SampleStart, TextDelta, ToolResult
 from virc.solving.setup import Setup
 from virc.solving.thoughts import MarkedThoughts, Thoughts
 from virc.solving.trace_page import in_words
@@ -116,13 +116,13 @@ class Narrator:
         if isinstance(event, TextDelta):
             self._print(self._thoughts.feed(event.text))
             return
-        if isinstance(event, Look):  # its unit was printed
+        if isinstance(event, ToolResult):  # its unit was printed
             return
         if self._stock and isinstance(event, Unit):
             self._print(self._thoughts.rest(event.think))
         self._thoughts = self._fresh()
         self.end()
-        if isinstance(event, Start):
+        if isinstance(event, SampleStart):
             if event.total > 1:
                 output.note(f"-- sample {event.number} of {event.total}")
         elif isinstance(event, Rejected):

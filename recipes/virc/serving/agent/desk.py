@@ -21,7 +21,7 @@ from virc.serving.agent.request import Problem
 from virc.serving.agent.workers import Workers
 from virc.serving.chat_request import RefusedError
 from virc.solving.image_source import data_url_bytes
-from virc.solving.one import Attempt, Event, Look, SolveConfig, Start, attempts
+from virc.solving.one import Attempt, Event, SampleStart, SolveConfig, ToolResult, attempts
 
 MOST_HELD = 256 * 2**20
 """Bytes of requests and their images that are held at a time, all clients together."""
@@ -60,7 +60,7 @@ class Ping(msgspec.Struct, frozen=True):
     """Nothing has happened for a while."""
 
 
-Report = Start | Unit | wire.Looked | Attempt | Ping
+Report = SampleStart | Unit | wire.Looked | Attempt | Ping
 """What happens to a problem on its way: a sample begins; a thought; a tool call; a sample's end; nothing."""
 
 
@@ -279,13 +279,13 @@ class Desk:
             nonlocal units
             job.check()
             match event:
-                case Start():
+                case SampleStart():
                     units = 0
                     send(event)
                 case Unit():
                     units += 1
                     send(event)
-                case Look():
+                case ToolResult():
                     send(wire.looked(event, units - 1))
 
         solving, problem = self.solving, job.problem

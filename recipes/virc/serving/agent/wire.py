@@ -12,7 +12,7 @@ from virc.reasoning.session import Unit
 from virc.reasoning.trace import Trace
 from virc.serving import chat_http
 from virc.serving.agent.request import Problem
-from virc.solving.one import Attempt, Look, Start
+from virc.solving.one import Attempt, SampleStart, ToolResult
 
 _QUALITY = 90  # of JPEG
 _EDGE = 1568  # pixels of its longest side
@@ -37,7 +37,7 @@ class Looked(msgspec.Struct, frozen=True):
     url: str
 
 
-def looked(look: Look, unit: int) -> Looked:
+def looked(look: ToolResult, unit: int) -> Looked:
     """A tool call as clients get it.
 
     Args:
@@ -134,10 +134,10 @@ class Events:
         self._thoughts = 0
         return self._chunk({"role": "assistant", "content": ""})
 
-    def event(self, thing: Start | Unit | Looked | Attempt) -> str:
+    def event(self, thing: SampleStart | Unit | Looked | Attempt) -> str:
         """Something has happened."""
         match thing:
-            case Start():
+            case SampleStart():
                 return self.begun()
             case Unit():
                 self._thoughts += 1
