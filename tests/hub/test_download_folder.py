@@ -34,7 +34,7 @@ def put(root: Path, name: str, content: bytes = b"content") -> Path:
 
 
 def nothing(count: int) -> None:
-    """Told of bytes."""
+    """OnBytes of bytes."""
 
 
 def test_a_file_is_known_by_its_record_until_it_is_touched(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from virc.core.errors import ConfigError, SetupError, UsageError
 from virc.download.fetch import Item, Part, check_room
 from virc.download.hub.folder import State
 from virc.download.hub.repository import File, Listing, Repo
-from virc.download.wanted import DownloadConfig, Want, wanted
+from virc.download.wanted import DownloadConfig, DownloadRequest, wanted
 from virc.systems import registry as systems
 
 CRUX = Repo("LeonMiao/CRUX", "dataset")
@@ -35,7 +35,7 @@ def test_bare_is_what_the_stages_need_and_tells_of_the_judge() -> None:
     assert (base.name, base.folder, base.repo) == ("base", Path("models/Qwen2.5-VL-7B-Instruct"), Repo(QWEN))
     assert (data.name, data.folder, data.repo) == ("dataset", Path("data/CRUX"), CRUX)
     assert data.rows[0] == "ViRC_stage_1_InstrSFT_scale_dynamic_50K"
-    assert (judge.name, judge.told, judge.gib) == ("judge", True, 136.8)
+    assert (judge.name, judge.optional, judge.gib) == ("judge", True, 136.8)
 
 
 def test_overlays_choose_others() -> None:
@@ -132,7 +132,7 @@ stages:
 def item(tmp_path: Path, sizes: dict[str, tuple[int, State, int]], folder: str = "data/x") -> Item:
     parts = tuple(Part(File(name, size), state, kept) for name, (size, state, kept) in sizes.items())
     listing = Listing(CRUX, "1" * 40, tuple(part.file for part in parts))
-    want = Want("x", tmp_path / folder, CRUX)
+    want = DownloadRequest("x", tmp_path / folder, CRUX)
     return Item(want, want.folder, 0, listing=listing, parts=parts)
 
 
@@ -181,7 +181,7 @@ def test_room_is_for_what_comes_and_for_what_archives_hold(
 
 def test_wants_are_values_that_can_be_printed() -> None:
     want = wanted(DownloadConfig(("datasets/me/x",), revision="v1", include=("*.json",)))[0]
-    assert want == Want("me/x", Path("data/x"), Repo("me/x", "dataset"), "v1", ("*.json",))
+    assert want == DownloadRequest("me/x", Path("data/x"), Repo("me/x", "dataset"), "v1", ("*.json",))
     assert msgspec.structs.replace(want, system=systems.get("tiny")).system is not None
     with pytest.raises(AttributeError):
         want.name = "y"  # type: ignore[misc]

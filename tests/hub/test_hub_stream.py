@@ -17,7 +17,7 @@ from virc.core.errors import NetworkError
 from virc.download.hub.link import ChangedError, StoppedError
 from virc.download.hub.repository import File
 from virc.download.hub.stream import opened
-from virc.unpack.archive.formats import pieces
+from virc.unpack.archive.formats import chunks
 
 FILE = listed(CONTENT)
 
@@ -125,5 +125,5 @@ def test_an_archive_is_unpacked_from_it(server: Hub) -> None:
     commit = server.put(REPO.id, {NAME: archive})
     server.misbehave(drop(400_000), times=None)
     with opened(REPO, commit, listed(archive)) as source:
-        assert b"".join(piece.data for piece in pieces(source, Path(NAME))) == plain.getvalue()
+        assert b"".join(piece.data for piece in chunks(source, Path(NAME))) == plain.getvalue()
         source.verify()

@@ -169,9 +169,9 @@ def test_tiny_pieces_cost_the_same_however_many_there_are(
     count = 3000
     monkeypatch.setattr(Counted, "asked", 0)
     monkeypatch.setattr(formats, "_plain", lambda source: made)
-    made = (formats.Piece(Counted(content), at, at + 1) for at in range(count))
-    found = list(formats.pieces(io.BytesIO(tar(file("f"))), Path("a.tar")))
-    assert [(len(piece.data), piece.begins, piece.ends) for piece in found] == [
+    made = (formats.Chunk(Counted(content), at, at + 1) for at in range(count))
+    found = list(formats.chunks(io.BytesIO(tar(file("f"))), Path("a.tar")))
+    assert [(len(chunk.data), chunk.begins, chunk.ends) for chunk in found] == [
         (count * len(content), 0, count)
     ]
     assert Counted.asked <= 4 * count
@@ -183,7 +183,7 @@ def test_empty_frames_are_not_held(tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         with (tmp_path / "a").open("rb") as opened:
-            assert sum(len(piece.data) for piece in formats.pieces(opened, tmp_path / "a")) == 10_240
+            assert sum(len(chunk.data) for chunk in formats.chunks(opened, tmp_path / "a")) == 10_240
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()

@@ -27,7 +27,7 @@ from virc.download.hub.record import is_archive
 from virc.download.hub.repository import File, Listing
 from virc.download.meter import Meter, per_second
 from virc.download.protocol_source import Warn, fetch_chat_protocol
-from virc.download.wanted import Want
+from virc.download.wanted import DownloadRequest
 from virc.models import registry as models
 from virc.reasoning.protocol import FILE_NAME
 
@@ -67,7 +67,7 @@ class Item(msgspec.Struct, frozen=True):
         parts: its files, in the order they are fetched.
     """
 
-    want: Want
+    want: DownloadRequest
     folder: Path
     size: int | None
     commit: str | None = None
@@ -78,14 +78,14 @@ class Item(msgspec.Struct, frozen=True):
     @property
     def missing(self) -> int:
         """Bytes that are still to be fetched."""
-        if self.want.told and not self.here:
+        if self.want.optional and not self.here:
             return self.size or 0
         return sum(part.missing for part in self.parts)
 
     @property
     def state(self) -> Literal["present", "partly", "missing"]:
         """How much of it is there."""
-        if self.want.told and not self.here:
+        if self.want.optional and not self.here:
             return "missing"
         if all(part.state == "whole" for part in self.parts):
             return "present"
@@ -109,7 +109,7 @@ class Item(msgspec.Struct, frozen=True):
         )
 
 
-def look(want: Want, workspace: Path) -> Item:
+def look(want: DownloadRequest, workspace: Path) -> Item:
     """Find what of a want is there, and what its repository holds.
 
     Raises:
@@ -125,7 +125,7 @@ def look(want: Want, workspace: Path) -> Item:
     if found:
         known = record.read(found)
         return Item(want, found, _size(found), known.commit if known else None, here=True)
-    if want.told:
+    if want.optional:
         return Item(want, want.folder, int(want.gib * 2**30) if want.gib else None)
     if want.repo is None:
         raise ConfigError(f"{want.name} is not on this machine, and its system names no place on the hub")
@@ -174,7 +174,7 @@ def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool
     """Fetch what is missing, of a system's model its chat protocol too; raises as `fetching.fetch`.
 
     Args:
-        warn: told why a model comes without its chat protocol, which does its weights no harm.
+        warn: called with why a model comes without its chat protocol, which does its weights no harm.
 
     Returns:
         The file of the chat protocol, where it is new.
@@ -235,7 +235,7 @@ def _fields(item: Item) -> dict[str, object]:
     }
 
 
-def _found(want: Want, workspace: Path) -> Path | None:
+def _found(want: DownloadRequest, workspace: Path) -> Path | None:
     """The folder of a model that is whole somewhere."""
     if want.known_as is None:
         return None
@@ -298,7 +298,7 @@ def _part(folder: Folder, file: File) -> Part:
     return Part(file, state, partial)
 
 
-def _chosen(want: Want, listing: Listing) -> tuple[File, ...]:
+def _chosen(want: DownloadRequest, listing: Listing) -> tuple[File, ...]:
     """The files of a repository that are wanted."""
     files = listing.files
     if want.rows:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from virc.core.events import Reporter
 from virc.core.text import duration, sized
 from virc.download.hub.fetching import Doing
-from virc.download.hub.repository import File, Told
+from virc.download.hub.repository import File, OnBytes
 
 _EVERY = 0.2  # seconds between two reports
 _WINDOW = 10.0  # seconds over which the rate is averaged
@@ -32,7 +32,7 @@ class Meter:
         self._size, self._lock = 0, threading.Lock()
         self._past: deque[tuple[float, int]] = deque()
 
-    def begin(self, doing: Doing, file: File) -> Told:
+    def begin(self, doing: Doing, file: File) -> OnBytes:
         """Another file, or another step with it."""
         if doing != self._doing:
             self._past.clear()

@@ -25,7 +25,7 @@ MOST_BYTES = 2**20
 _MOST_ROWS = 1000
 
 Warn = Callable[[str, str | None], None]
-"""Told a warning, and what to do about it."""
+"""OnBytes a warning, and what to do about it."""
 
 
 def fetch_chat_protocol(system: System | None, model: Model | None, folder: Path, warn: Warn) -> Path | None:
@@ -34,7 +34,7 @@ def fetch_chat_protocol(system: System | None, model: Model | None, folder: Path
     Args:
         system, model: what the weights are of, as `models.known` tells.
         folder: with the weights.
-        warn: told what the rows do not show; or why there is no chat protocol, which does the weights no harm.
+        warn: called with what the rows do not show; or why there is no chat protocol, which does the weights no harm.
 
     Returns:
         Its file; None where there is none to be had.

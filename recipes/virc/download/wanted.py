@@ -45,7 +45,7 @@ class DownloadConfig(msgspec.Struct, frozen=True):
     workspace: Path = Path()
 
 
-class Want(msgspec.Struct, frozen=True):
+class DownloadRequest(msgspec.Struct, frozen=True):
     """Something to be there.
 
     Args:
@@ -56,7 +56,7 @@ class Want(msgspec.Struct, frozen=True):
         rows: names of the datasets in it that stages need, archives apart; none: all its files.
         known_as: what `models.find` may know it by, wherever it lies; None: it has to be in the folder.
         system, model: what its weights are of, for their chat protocol.
-        told: it is only told of, as it is fetched when it is asked for by name.
+        optional: it is only listed; it is fetched when it is named.
         gib: of its weights, where its system's file says.
     """
 
@@ -69,11 +69,11 @@ class Want(msgspec.Struct, frozen=True):
     known_as: str | None = None
     system: System | None = None
     model: Model | None = None
-    told: bool = False
+    optional: bool = False
     gib: float | None = None
 
 
-def wanted(config: DownloadConfig) -> tuple[Want, ...]:
+def wanted(config: DownloadConfig) -> tuple[DownloadRequest, ...]:
     """What a call asks for; nothing is looked at but the files of systems.
 
     Raises:
@@ -112,16 +112,16 @@ def published() -> dict[str, str]:
     return {name: hub for name, hub in HUB_IDS.items() if hub}
 
 
-def _needed(config: DownloadConfig, system: System) -> Iterator[Want]:
+def _needed(config: DownloadConfig, system: System) -> Iterator[DownloadRequest]:
     """What the stages of a system need, and its judge to tell of."""
     yield from _bases(config, system)
     yield from _datasets(config, system)
     for name, judge in list(system.judges.items())[:1]:
         if any(stage.kind == "rl" for stage in system.stages.values()):
-            yield msgspec.structs.replace(_weights(config, name, judge), told=True)
+            yield msgspec.structs.replace(_weights(config, name, judge), optional=True)
 
 
-def _named(config: DownloadConfig, system: System) -> Iterator[Want]:
+def _named(config: DownloadConfig, system: System) -> Iterator[DownloadRequest]:
     after_eval = False
     for name in config.names:
         if after_eval:
@@ -134,7 +134,7 @@ def _named(config: DownloadConfig, system: System) -> Iterator[Want]:
         raise UsageError("eval is followed by benchmarks", f"virc download eval {next(iter(published()))}")
 
 
-def _of_name(config: DownloadConfig, system: System, name: str) -> Iterator[Want]:
+def _of_name(config: DownloadConfig, system: System, name: str) -> Iterator[DownloadRequest]:
     match name:
         case "dataset":
             yield from _some(_datasets(config, system), "its stages need no dataset of the hub", system)
@@ -152,7 +152,7 @@ def _of_name(config: DownloadConfig, system: System, name: str) -> Iterator[Want
             yield _of_own_name(config, system, name)
 
 
-def _of_own_name(config: DownloadConfig, system: System, name: str) -> Want:
+def _of_own_name(config: DownloadConfig, system: System, name: str) -> DownloadRequest:
     """What a short name, a benchmark or a hub id stands for."""
     owner, kind = next(
         ((each, kind) for each, kind in _owners(system, name)),
@@ -211,7 +211,7 @@ def _owners(system: System, name: str) -> Iterator[tuple[System, Kind | None]]:
         yield system, None
 
 
-def _of_hub_id(config: DownloadConfig, hub_id: str, kind: Kind | None) -> Want:
+def _of_hub_id(config: DownloadConfig, hub_id: str, kind: Kind | None) -> DownloadRequest:
     for system in systems.discover().values() if kind is None else ():
         for short, model in system.models.items():
             if model.hub == hub_id:
@@ -230,7 +230,7 @@ def _of_hub_id(config: DownloadConfig, hub_id: str, kind: Kind | None) -> Want:
     return _repo(config, Repo(hub_id, kind or "model"), known.get(hub_id, hub_id.rpartition("/")[2]), hub_id)
 
 
-def _bases(config: DownloadConfig, system: System) -> Iterator[Want]:
+def _bases(config: DownloadConfig, system: System) -> Iterator[DownloadRequest]:
     for base in data_files.bases(system, config.overlays):
         family, model = models.known(base, system)
         if family and model:
@@ -241,25 +241,27 @@ def _bases(config: DownloadConfig, system: System) -> Iterator[Want]:
             )
 
 
-def _datasets(config: DownloadConfig, system: System) -> Iterator[Want]:
+def _datasets(config: DownloadConfig, system: System) -> Iterator[DownloadRequest]:
     for needed in data_files.data_files(system, config.overlays):
         want = _repo(config, Repo(needed.hub, "dataset"), needed.dataset, "dataset")
         yield msgspec.structs.replace(want, rows=needed.names)
 
 
-def _model(config: DownloadConfig, system: System, short: str, model: Model) -> Want:
+def _model(config: DownloadConfig, system: System, short: str, model: Model) -> DownloadRequest:
     return msgspec.structs.replace(_weights(config, short, model), system=system, model=model)
 
 
-def _weights(config: DownloadConfig, name: str, model: Model) -> Want:
+def _weights(config: DownloadConfig, name: str, model: Model) -> DownloadRequest:
     """A model or a judge that a system's file names."""
     folder = Path(MODELS) / Path(model.hub or name).name
     repo = Repo(model.hub) if model.hub else None
     known_as = None if config.revision or config.include else name
-    return Want(name, folder, repo, config.revision, config.include, known_as=known_as, gib=model.gib)
+    return DownloadRequest(
+        name, folder, repo, config.revision, config.include, known_as=known_as, gib=model.gib
+    )
 
 
-def _benchmark(config: DownloadConfig, name: str) -> Want:
+def _benchmark(config: DownloadConfig, name: str) -> DownloadRequest:
     known = published()
     found = next((each for each, hub in known.items() if name.lower() in (each, hub.lower())), None)
     if found is None and name.lower() in HUB_IDS:
@@ -269,12 +271,12 @@ def _benchmark(config: DownloadConfig, name: str) -> Want:
     return _repo(config, Repo(known[found], "dataset"), found)
 
 
-def _repo(config: DownloadConfig, repo: Repo, folder: str, name: str | None = None) -> Want:
+def _repo(config: DownloadConfig, repo: Repo, folder: str, name: str | None = None) -> DownloadRequest:
     place = Path(MODELS if repo.kind == "model" else DATA) / folder
-    return Want(name or folder, place, repo, config.revision, config.include)
+    return DownloadRequest(name or folder, place, repo, config.revision, config.include)
 
 
-def _some(found: Iterator[Want], otherwise: str, system: System) -> Iterator[Want]:
+def _some(found: Iterator[DownloadRequest], otherwise: str, system: System) -> Iterator[DownloadRequest]:
     wants = list(found)
     if not wants:
         raise ConfigError(
@@ -283,9 +285,9 @@ def _some(found: Iterator[Want], otherwise: str, system: System) -> Iterator[Wan
     yield from wants
 
 
-def _merged(wants: Sequence[Want]) -> Iterator[Want]:
+def _merged(wants: Sequence[DownloadRequest]) -> Iterator[DownloadRequest]:
     """Each folder once: what is asked for by two names comes once, and a whole repository holds its parts."""
-    chosen: dict[Path, Want] = {}
+    chosen: dict[Path, DownloadRequest] = {}
     for want in wants:
         other = chosen.get(want.folder)
         if other and other.repo != want.repo:
@@ -293,6 +295,6 @@ def _merged(wants: Sequence[Want]) -> Iterator[Want]:
                 f"{other.name} and {want.name} would both come into {want.folder}",
                 "fetch one of them with --to",
             )
-        if other is None or other.told or (other.rows and not want.rows and not want.told):
+        if other is None or other.optional or (other.rows and not want.rows and not want.optional):
             chosen[want.folder] = want
     yield from chosen.values()

@@ -28,7 +28,7 @@ from virc.reasoning.grammar import CallForm, Grammar, marks
 from virc.reasoning.messages import Turn
 from virc.reasoning.writing import written
 
-__all__ = ["Said", "Sent", "apart", "canonical", "read"]
+__all__ = ["ParsedReply", "Sent", "apart", "canonical", "read"]
 
 _THOUGHTS = (
     ("<think>", "</think>"),
@@ -80,15 +80,15 @@ class Sent(msgspec.Struct, frozen=True):
     called: Called | None = None
 
 
-class Said(msgspec.Struct, frozen=True):
+class ParsedReply(msgspec.Struct, frozen=True):
     """What a reply says, and of a stock model how it gets that back."""
 
     turn: Turn
     sent: Sent | None = None
 
-    def calling(self, tool: ToolText) -> "Said":
+    def calling(self, tool: ToolText) -> "ParsedReply":
         """The same with another call."""
-        return Said(msgspec.structs.replace(self.turn, tool=tool), self.sent)
+        return ParsedReply(msgspec.structs.replace(self.turn, tool=tool), self.sent)
 
 
 class _Rules(msgspec.Struct, frozen=True):
@@ -119,7 +119,7 @@ def read(
     thought: str | None = None,
     calls: tuple[Called, ...] = (),
     cut: bool = False,
-) -> Said:
+) -> ParsedReply:
     """Read a reply.
 
     Args:
@@ -155,7 +155,7 @@ def read(
         before, written_so = _without_marks(rest[: found.start]), rest[: found.end].strip()
         return _calling(thoughts, before, _readable(found, rules), rules, written_so)
     answer = _answer(rest, rules)
-    return Said(Turn(_joined(thoughts, _before_answer(rest)), answer=answer), Sent(rest.strip()))
+    return ParsedReply(Turn(_joined(thoughts, _before_answer(rest)), answer=answer), Sent(rest.strip()))
 
 
 def canonical(turn: Turn, grammar: Grammar) -> str:
@@ -190,7 +190,7 @@ def _marked_before_close(text: str) -> bool:
 
 def _calling(
     thoughts: str, before: str, called: Called, rules: _Rules, written_so: str | None = None
-) -> Said:
+) -> ParsedReply:
     """What a reply with a call says.
 
     Args:
@@ -205,7 +205,7 @@ def _calling(
     if written_so is None:
         call = f'{{"name": {json.dumps(called.name)}, "arguments": {json.dumps(arguments)}}}'
         written_so = _joined(before, f"{rules.form.open}\n{call}\n{rules.form.close}")
-    return Said(
+    return ParsedReply(
         Turn(_joined(thoughts, before), _tool(called.name, arguments, rules)),
         Sent(written_so, before, called),
     )
@@ -215,7 +215,7 @@ def _cut_in_call() -> FormatError:
     return FormatError("length", "the token limit cut the reply within its tool call")
 
 
-def _unsaid(thought: str, rules: _Rules) -> Said:
+def _unsaid(thought: str, rules: _Rules) -> ParsedReply:
     """The turn of a reply that is a thought alone: a marked call or answer in it counts."""
     found = next(marked(thought, rules.cut), None)
     if found:
@@ -224,7 +224,7 @@ def _unsaid(thought: str, rules: _Rules) -> Said:
     answers = [answer for answer in _ANSWER.finditer(thought) if answer[2]]
     if answers and not rules.cut:
         answer = _plain(answers[-1][1])
-        return Said(Turn(thought[: answers[-1].start()].strip(), answer=answer), Sent(answer))
+        return ParsedReply(Turn(thought[: answers[-1].start()].strip(), answer=answer), Sent(answer))
     if rules.cut:
         raise FormatError("length", "the token limit cut the reply within its thought")
     raise FormatError(

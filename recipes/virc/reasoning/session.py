@@ -45,7 +45,7 @@ class Ask(msgspec.Struct, frozen=True):
         stop: texts that end the reply and stay in it. A backend that cannot stop there draws on; a Session cuts what
             it then gets.
         schemas: function schemas for the server to offer as `tools`; empty: the system message lists the tools.
-        called: with `schemas`, position of an assistant message -> what it said beside its call, and that call.
+        called: with `schemas`, position of an assistant message -> its text beside the call, and that call.
     """
 
     messages: Sequence[Message]
@@ -65,7 +65,7 @@ class Reply(msgspec.Struct, frozen=True):
         prompt_tokens, completion_tokens: as the backend counted.
         thought: what the server took out of the content as the thought; None: it took nothing.
         calls: the tool calls that the server took out of the content.
-        refusal: what the model said, where the server calls that a refusal.
+        refusal: the text that the server marks as a refusal.
     """
 
     text: str
@@ -165,17 +165,17 @@ class Session:
         if text != printable(reply.text):
             reply = msgspec.structs.replace(reply, token_ids=None)
         try:
-            said = self._read(text, reply)
-            kept = self._kept(said) if said.sent else text
-            checked = self._check(said.turn.tool) if said.turn.tool else None
+            parsed = self._read(text, reply)
+            kept = self._kept(parsed) if parsed.sent else text
+            checked = self._check(parsed.turn.tool) if parsed.turn.tool else None
             shown = self._apply(checked) if checked else None
         except _RefusalError as refused:
             rejected = Rejected(text, refused.kind, refused.reason)
             self._pending.append(rejected)
             return rejected
-        if said.sent:
-            self._sent[len(self._messages)] = said.sent
-        return self._accept(reply, kept, said.turn, checked, shown)
+        if parsed.sent:
+            self._sent[len(self._messages)] = parsed.sent
+        return self._accept(reply, kept, parsed.turn, checked, shown)
 
     def stop(self, kind: FailureKind, message: str) -> None:
         """End without an answer, for a reason outside the conversation; what is over stays as it is."""
@@ -216,7 +216,7 @@ class Session:
             tuple(self.images),
             self.protocol.grammar.stop,
             schemas,
-            {at: (said.before, said.called) for at, said in sent.items() if said.called},
+            {at: (parsed.before, parsed.called) for at, parsed in sent.items() if parsed.called},
         )
 
     def _given_back(self) -> Iterator[Message]:
@@ -242,7 +242,7 @@ class Session:
         text = fill(self.protocol.first, images="\n".join(lines), question=self.question)
         return Message("user", text, tuple(range(len(self.images))))
 
-    def _read(self, text: str, reply: Reply) -> lenient.Said:
+    def _read(self, text: str, reply: Reply) -> lenient.ParsedReply:
         if reply.refusal is not None:
             raise _RefusalError("refusal", f"the model does not answer: {reply.refusal[:200]}")
         if len(reply.text) + len(reply.thought or "") > _MOST_CHARACTERS:
@@ -252,8 +252,8 @@ class Session:
             raise _RefusalError("repetition", f"the reply repeats a pattern {times} times in a row")
         try:
             if self.protocol.reading == "strict":
-                return lenient.Said(parse(text, self.protocol.grammar))
-            said = lenient.read(
+                return lenient.ParsedReply(parse(text, self.protocol.grammar))
+            parsed = lenient.read(
                 text,
                 self.protocol.grammar,
                 self.protocol.tools,
@@ -265,14 +265,14 @@ class Session:
             if reply.finish == "length" and error.kind == "tags":
                 raise _RefusalError("length", "the token limit cut the reply before its last tag") from None
             raise _RefusalError(error.kind, str(error)) from None
-        if reply.finish == "call" and not said.turn.tool:
+        if reply.finish == "call" and not parsed.turn.tool:
             raise _RefusalError("json", "the server says that the reply calls a tool, and sent no call")
-        return said.calling(self._settled(said.turn.tool)) if said.turn.tool else said
+        return parsed.calling(self._settled(parsed.turn.tool)) if parsed.turn.tool else parsed
 
-    def _kept(self, said: lenient.Said) -> str:
+    def _kept(self, parsed: lenient.ParsedReply) -> str:
         """What the trace holds of a stock model's reply: its turn as the grammar writes it."""
         try:
-            return lenient.canonical(said.turn, self.protocol.grammar)
+            return lenient.canonical(parsed.turn, self.protocol.grammar)
         except FormatError as error:
             raise _RefusalError(error.kind, str(error)) from None
 

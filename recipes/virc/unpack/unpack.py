@@ -15,7 +15,7 @@ from virc.core.errors import DataError
 from virc.core.files import expanded, is_file
 from virc.core.text import clause
 from virc.unpack.archive.folder import Folder, opened
-from virc.unpack.archive.formats import Readable, pieces
+from virc.unpack.archive.formats import Readable, chunks
 from virc.unpack.archive.members import Kind, Member, members
 from virc.unpack.archive.stream import Stream, ahead
 
@@ -105,7 +105,7 @@ def pour(
     """
     archive = expanded(config.archive)
     done = Unpacked(expanded(config.to) if config.to else archive.parent)
-    found = pieces(source, archive)
+    found = chunks(source, archive)
     with opened(done.to, config.max_bytes, config.max_files) as folder, ahead(found) as coming:
         stream = Stream(coming, size, config.max_ratio, lambda at: progress(at, size))
         try:

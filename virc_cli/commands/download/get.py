@@ -98,7 +98,7 @@ def command(
         return
     for line in _table(items, sys.stderr):
         output.note(line)
-    asked = [item for item in items if not item.want.told]
+    asked = [item for item in items if not item.want.optional]
     download.check_room(asked, stream)
     if any(item.state != "present" for item in asked) and not yes:
         _agree(asked, bare=not names)
@@ -110,7 +110,7 @@ def command(
         output.note(f"what came is kept: the same command resumes{restarts}")
         raise
     if as_json:
-        again = [item if item.want.told else download.look(item.want, Path.cwd()) for item in items]
+        again = [item if item.want.optional else download.look(item.want, Path.cwd()) for item in items]
         output.emit({"schema": "virc.download/1", **download.fields(again), "error": None})
         return
     for item in asked:
@@ -165,7 +165,7 @@ def _table(items: "Sequence[Item]", stream: TextIO) -> Iterator[str]:
     from virc_cli.console.tables import folded
 
     yield from folded([_HEAD, *map(_cells, items)], stream)
-    asked = [item for item in items if not item.want.told]
+    asked = [item for item in items if not item.want.optional]
     missing = f"{sized(sum(item.missing for item in asked))} to fetch"
     present = all(item.state == "present" for item in asked)
     yield f"{'nothing is missing' if present else missing}; {sized(free(Path.cwd()))} are free here"
@@ -176,7 +176,7 @@ def _cells(item: "Item") -> tuple[str, ...]:
     from virc.download.fetch import relative
 
     want = item.want
-    optional = want.told and not item.here
+    optional = want.optional and not item.here
     return (
         want.name,
         sized(item.size) if item.size is not None else "-",

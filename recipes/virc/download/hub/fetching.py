@@ -16,7 +16,7 @@ from virc.core.files import HIDDEN
 from virc.download.hub.folder import Folder, State
 from virc.download.hub.moving import move_in
 from virc.download.hub.record import is_archive
-from virc.download.hub.repository import FULL, File, Listing, Told
+from virc.download.hub.repository import FULL, File, Listing, OnBytes
 from virc.download.hub.together import together
 from virc.unpack.archive.formats import ArchiveError
 from virc.unpack.unpack import UnpackConfig, pour
@@ -32,10 +32,10 @@ Doing = Literal["fetching", "checking", "unpacking"]
 
 
 class Watch(Protocol):
-    """Who is told how far it is."""
+    """Receives how far the work is."""
 
-    def begin(self, doing: Doing, file: File) -> Told:
-        """Something is begun, perhaps beside others; what is returned is told how many bytes more are done."""
+    def begin(self, doing: Doing, file: File) -> OnBytes:
+        """Something is begun, perhaps beside others; what is returned is called with how many bytes more are done."""
 
     def end(self, doing: Doing, file: File) -> None:
         """It is done."""
@@ -108,8 +108,8 @@ def _bring_small(folder: Folder, files: Sequence[File], watch: Watch) -> None:
     lacking = [file for file in files if _is_small(file, listing) and folder.state(file) in ("old", "absent")]
 
     def get(file: File) -> None:
-        told = watch.begin("fetching", file)
-        fetch_small(listing.repo, listing.commit, file, _made_place(folder, file), folder.parts, told)
+        on_bytes = watch.begin("fetching", file)
+        fetch_small(listing.repo, listing.commit, file, _made_place(folder, file), folder.parts, on_bytes)
 
     for file in together(get, lacking, AT_ONCE):
         folder.came(file)
@@ -143,19 +143,19 @@ def _download(folder: Folder, file: File, watch: Watch) -> None:
     from virc.download.hub.ranged import fetch_large
     from virc.download.hub.small import fetch_small
 
-    to, told = _made_place(folder, file), watch.begin("fetching", file)
+    to, on_bytes = _made_place(folder, file), watch.begin("fetching", file)
     get = fetch_large if file.size >= LARGE else fetch_small
-    get(folder.listing.repo, folder.listing.commit, file, to, folder.parts, told)
+    get(folder.listing.repo, folder.listing.commit, file, to, folder.parts, on_bytes)
     watch.end("fetching", file)
 
 
 def _unpack(folder: Folder, file: File, watch: Watch, keep: bool) -> None:
     path = folder.path(file)
-    told, behind = watch.begin("unpacking", file), 0
+    on_bytes, behind = watch.begin("unpacking", file), 0
 
     def progress(at: int, size: int) -> None:
         nonlocal behind
-        told(at - behind)
+        on_bytes(at - behind)
         behind = at
 
     try:
@@ -188,9 +188,9 @@ def _stream(folder: Folder, file: File, watch: Watch) -> None:
 def _pour_from_hub(folder: Folder, file: File, watch: Watch, staged: Path) -> None:
     from virc.download.hub import stream
 
-    told = watch.begin("fetching", file)
+    on_bytes = watch.begin("fetching", file)
     listing = folder.listing
-    with stream.opened(listing.repo, listing.commit, file, told) as source:
+    with stream.opened(listing.repo, listing.commit, file, on_bytes) as source:
         try:
             pour(source, file.size, UnpackConfig(Path(file.name), staged), stop=source.stop)
         except DataError as error:

@@ -19,7 +19,7 @@ from virc.core.locks import held
 from virc.core.text import plain
 from virc.download.hub import record
 from virc.download.hub.record import BUSY, PARTS, Kept, Record, is_archive, mark_of
-from virc.download.hub.repository import File, Listing, Told
+from virc.download.hub.repository import File, Listing, OnBytes
 
 State = Literal["whole", "packed", "unsure", "old", "absent"]
 """Of a file: there and known; an archive that is there and known, to be unpacked; there, to be hashed; ours of an
@@ -163,11 +163,11 @@ class Folder:
             raise self.foreign(file)
         return "unsure"
 
-    def is_same(self, file: File, told: Told) -> bool:
+    def is_same(self, file: File, on_bytes: OnBytes) -> bool:
         """Whether a file that is there, and not known, is the wanted one.
 
         Args:
-            told: of bytes that were looked at.
+            on_bytes: called with bytes that were read.
 
         Returns:
             Whether it is; else it is one that was fetched from an earlier commit.
@@ -176,7 +176,7 @@ class Folder:
             DataError: it is neither.
         """
         known = self._known(file)
-        found = digest(self.path(file), self.mark(file), told)
+        found = digest(self.path(file), self.mark(file), on_bytes)
         if found == self.mark(file):
             return True
         if (
@@ -230,7 +230,7 @@ class Folder:
         self._unwritten, self._written = False, time.monotonic()
 
 
-def digest(path: Path, mark: str, told: Told) -> str:
+def digest(path: Path, mark: str, on_bytes: OnBytes) -> str:
     """The mark of a file's content, of the kind that `mark` is; of a file without a hash, `mark` itself.
 
     Raises:
@@ -246,7 +246,7 @@ def digest(path: Path, mark: str, told: Told) -> str:
         )
         while piece := file.read(_PIECE):
             sha.update(piece)
-            told(len(piece))
+            on_bytes(len(piece))
     return f"{kind}:{sha.hexdigest()}"
 
 

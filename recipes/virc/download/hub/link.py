@@ -24,7 +24,7 @@ from virc.core.errors import NetworkError, VircError
 from virc.core.text import clause, plain
 from virc.download.hub import library
 from virc.download.hub.refusals import AGAIN, PASSING, PassingError, by_status, retry_after
-from virc.download.hub.repository import File, Repo, Told, endpoint
+from virc.download.hub.repository import File, OnBytes, Repo, endpoint
 
 SECONDS = 30.0
 """Longest wait for a connection, and for the next byte."""
@@ -142,7 +142,9 @@ class Link:
         home = _origin(self._url)
         is_home = True
         for _ in range(_MOST_REDIRECTS):
-            is_home = is_home and _origin(url) == home  # who once led away is not told the token again
+            is_home = (
+                is_home and _origin(url) == home
+            )  # the token is not sent again after a redirect to elsewhere
             known = self._headers if is_home else _without_token(self._headers)
             request = urllib.request.Request(url, headers={**known, **asked})
             response: http.client.HTTPResponse = self._opener.open(request, timeout=SECONDS)
@@ -217,15 +219,15 @@ class Reader:
         link: the file.
         begins: first byte.
         ends: byte behind the last.
-        told: told how many bytes came.
+        on_bytes: called with how many bytes came.
         skips: where the server ignores ranges, read what stands before and drop it; else NoRangesError.
     """
 
     def __init__(
-        self, link: Link, begins: int, ends: int, told: Told = lambda _: None, skips: bool = True
+        self, link: Link, begins: int, ends: int, on_bytes: OnBytes = lambda _: None, skips: bool = True
     ) -> None:
         self._link, self._at, self._ends = link, begins, ends
-        self._told, self._skips = told, skips
+        self._on_bytes, self._skips = on_bytes, skips
         self._response: http.client.HTTPResponse | None = None
         self._failures = self._since = 0
 
@@ -258,7 +260,7 @@ class Reader:
                 continue
             self._at += len(data)
             self._since += len(data)
-            self._told(len(data))
+            self._on_bytes(len(data))
             return data
         return b""
 

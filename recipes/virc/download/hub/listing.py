@@ -107,18 +107,18 @@ def _fetched(repo: Repo, revision: str | None) -> bytes:
     return bytes(content)
 
 
-def _file(told: _Sibling) -> File:
+def _file(listed: _Sibling) -> File:
     """A file whose name is harmless by itself, whatever folder it is put into."""
-    name = told.name
+    name = listed.name
     if plain_name(name, name) != name or not name.isprintable():
         refuse(name, "it is no name of a file")
     if any(part.casefold() in _OURS for part in name.split("/")):
         refuse(name, "virc or git itself uses that name")
-    if told.lfs is None:
-        return File(name, told.size, git=told.git)
-    if told.lfs.size != told.size:
-        refuse(name, f"its size is {told.size} bytes, and {told.lfs.size} too")
-    return File(name, told.size, sha256=told.lfs.sha256)
+    if listed.lfs is None:
+        return File(name, listed.size, git=listed.git)
+    if listed.lfs.size != listed.size:
+        refuse(name, f"its size is {listed.size} bytes, and {listed.lfs.size} too")
+    return File(name, listed.size, sha256=listed.lfs.sha256)
 
 
 def _check_places(names: Collection[str]) -> None:

@@ -19,7 +19,7 @@ from virc.core.text import plain
 from virc.download.hub import journal
 from virc.download.hub.link import ChangedError, Link, NoRangesError, Reader, StoppedError, wrong
 from virc.download.hub.record import sync
-from virc.download.hub.repository import FULL, File, Repo, Told
+from virc.download.hub.repository import FULL, File, OnBytes, Repo
 
 PART = 1 << 20
 """Bytes of a part, the last one aside."""
@@ -39,7 +39,7 @@ def fetch_large(
     file: File,
     to: Path,
     work: Path,
-    told: Told = lambda _: None,
+    on_bytes: OnBytes = lambda _: None,
     part: int | None = None,
     connections: int = CONNECTIONS,
 ) -> None:
@@ -53,7 +53,7 @@ def fetch_large(
         file: as the hub lists it. Without `sha256` only its size is checked.
         to: its place, on the same disk as `work`; what is there is replaced.
         work: folder for the parts and their journal; nothing of the file stays there when it is done.
-        told: told of bytes that come, not of those `kept` from an earlier run; one call at a time, from any thread.
+        on_bytes: called with bytes that come, without those `kept` from an earlier run; one call at a time.
         part: bytes of a part; None: PART. With another size than before it begins anew.
         connections: how many requests are under way at a time.
 
@@ -66,7 +66,7 @@ def fetch_large(
     parts = _Parts(work, file, part)
     try:
         work.mkdir(parents=True, exist_ok=True)
-        _complete(repo, commit, parts, told, connections)
+        _complete(repo, commit, parts, on_bytes, connections)
         to.parent.mkdir(parents=True, exist_ok=True)
         parts.data.replace(to)  # nothing is copied, however large; the journal alone is of no use
         sync(to.parent)  # else a loss of power might leave the old name and no journal
@@ -83,10 +83,10 @@ def kept(work: Path, file: File, part: int | None = None) -> int:
     return _Parts(work, file, part).bytes_noted()
 
 
-def _complete(repo: Repo, commit: str, parts: "_Parts", told: Told, connections: int) -> None:
+def _complete(repo: Repo, commit: str, parts: "_Parts", on_bytes: OnBytes, connections: int) -> None:
     """Fetch until all parts are there and the hash of the whole is right."""
     file = parts.file
-    count = _Count(told, parts.bytes_noted())
+    count = _Count(on_bytes, parts.bytes_noted())
     in_one = was_changed = False
     while True:
         count.settle(parts.bytes_noted())
@@ -143,19 +143,19 @@ class _Parts:
 
 
 class _Count:
-    """Tells the caller of bytes, one at a time; `there` is what it has been told so far."""
+    """Reports bytes to the caller, one call at a time; `there` is what it reported so far."""
 
-    def __init__(self, told: Told, there: int) -> None:
+    def __init__(self, on_bytes: OnBytes, there: int) -> None:
         self.there = there
-        self._told, self._lock = told, threading.Lock()
+        self._on_bytes, self._lock = on_bytes, threading.Lock()
 
     def add(self, count: int) -> None:
         with self._lock:
             self.there += count
-            self._told(count)
+            self._on_bytes(count)
 
     def settle(self, there: int) -> None:
-        """Take back what was told of, and is not there."""
+        """Take back what was reported, and is not there."""
         if there != self.there:
             self.add(there - self.there)
 

@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 
 Kind = Literal["model", "dataset"]
-Told = Callable[[int], None]
-"""Is told how many bytes came; a negative number where such bytes were thrown away again."""
+OnBytes = Callable[[int], None]
+"""Called with how many bytes came; with a negative number where such bytes were thrown away again."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Numbers of the errors of a disk that takes no more, or no file as large."""
 _DEFAULT = "https://huggingface.co"

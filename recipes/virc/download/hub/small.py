@@ -13,7 +13,7 @@ from virc.download.hub.folder import digest
 from virc.download.hub.library import session, silence
 from virc.download.hub.record import mark_of
 from virc.download.hub.refusals import AGAIN, PassingError, as_error, host
-from virc.download.hub.repository import File, Repo, Told, endpoint
+from virc.download.hub.repository import File, OnBytes, Repo, endpoint
 from virc.download.hub.tries import tried
 
 SECONDS = 900.0
@@ -21,7 +21,7 @@ SECONDS = 900.0
 
 
 def fetch_small(
-    repo: Repo, commit: str, file: File, to: Path, work: Path, told: Told = lambda _: None
+    repo: Repo, commit: str, file: File, to: Path, work: Path, on_bytes: OnBytes = lambda _: None
 ) -> None:
     """Fetch a file; it is there whole and verified or not at all. Without a hash, its size alone is checked.
 
@@ -29,7 +29,7 @@ def fetch_small(
         commit: at which the file was listed.
         to: where it goes; its folder is there.
         work: a folder on the same disk, for the partial file.
-        told: of bytes that came.
+        on_bytes: called with bytes that came.
 
     Raises:
         ConfigError: the hub refuses it.
@@ -41,10 +41,10 @@ def fetch_small(
     folder = work / hashlib.sha256(file.name.encode()).hexdigest()[:32]
     try:
         for _ in range(2):  # a bit may have flipped on the way
-            path = tried(lambda: _fetched(repo, commit, file, folder, told))
+            path = tried(lambda: _fetched(repo, commit, file, folder, on_bytes))
             if path.stat().st_size == file.size and digest(path, mark, lambda _: None) == mark:
                 break
-            told(-file.size)
+            on_bytes(-file.size)
         else:
             raise NetworkError(f"{plain(file.name, 100)} came with another hash than {host()} lists", AGAIN)
         with path.open("rb+") as whole:
@@ -54,7 +54,7 @@ def fetch_small(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _fetched(repo: Repo, commit: str, file: File, folder: Path, told: Told) -> Path:
+def _fetched(repo: Repo, commit: str, file: File, folder: Path, on_bytes: OnBytes) -> Path:
     """The file as it came, in a folder that is made anew."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -63,18 +63,18 @@ def _fetched(repo: Repo, commit: str, file: File, folder: Path, told: Told) -> P
     def hear(count: int) -> None:
         nonlocal came
         came += count
-        told(count)
+        on_bytes(count)
 
     shutil.rmtree(folder, ignore_errors=True)
     try:
         end = time.monotonic() + SECONDS
         path = within(end, lambda say: _downloaded(repo, commit, file, folder, say), hear)
     except LateError:
-        told(-came)
+        on_bytes(-came)
         name, minutes = plain(file.name, 100), f"{SECONDS / 60:g} minutes"
         raise NetworkError(f"{name} did not come within {minutes}", AGAIN) from None
     except Exception as error:
-        told(-came)
+        on_bytes(-came)
         failure = as_error(error, repo, commit)
         if isinstance(error, LocalEntryNotFoundError) and isinstance(failure, PassingError):
             # The library tried again, for half a minute.
@@ -82,15 +82,15 @@ def _fetched(repo: Repo, commit: str, file: File, folder: Path, told: Told) -> P
         if failure is error:
             raise
         raise failure from error
-    told(file.size - came)
+    on_bytes(file.size - came)
     return path
 
 
-def _downloaded(repo: Repo, commit: str, file: File, folder: Path, say: Told) -> Path:
+def _downloaded(repo: Repo, commit: str, file: File, folder: Path, say: OnBytes) -> Path:
     """The file as the library downloads it.
 
     Args:
-        say: told of bytes that came.
+        say: called with bytes that came.
     """
     from huggingface_hub import hf_hub_download
 

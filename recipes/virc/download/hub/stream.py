@@ -6,23 +6,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from virc.download.hub.link import Link, Reader, wrong
-from virc.download.hub.repository import File, Repo, Told
+from virc.download.hub.repository import File, OnBytes, Repo
 
 _HEAD = 512  # bytes that can be read twice, as a reader does who first looks what it is
 
 
 @contextmanager
-def opened(repo: Repo, commit: str, file: File, told: Told = lambda _: None) -> Iterator["Stream"]:
+def opened(repo: Repo, commit: str, file: File, on_bytes: OnBytes = lambda _: None) -> Iterator["Stream"]:
     """A file as a stream that goes on by a range where a connection breaks.
 
     Args:
         repo: where it is.
         commit: of which state.
         file: as the hub lists it.
-        told: told of bytes as they come, from the thread that reads.
+        on_bytes: called with bytes as they come, from the thread that reads.
     """
     link = Link(repo, commit, file)
-    with Reader(link, 0, file.size, told) as reader:
+    with Reader(link, 0, file.size, on_bytes) as reader:
         yield Stream(file, link, reader)
 
 

@@ -1,4 +1,4 @@
-"""What an archive is, by its first bytes, and its content a piece at a time: LZ4 frames, gzip, or as it is."""
+"""What an archive is, by its first bytes, and its content a chunk at a time: LZ4 frames, gzip, or as it is."""
 
 import shlex
 import zlib
@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from virc.core.errors import DataError
 
 ENOUGH = 1 << 18
-"""Bytes of a piece, about; smaller ones are joined. Much larger ones cost more: their memory is mapped anew each."""
+"""Bytes of a chunk, about; smaller ones are joined. Much larger ones cost more: their memory is mapped anew each."""
 _LZ4, _GZIP = b"\x04\x22\x4d\x18", b"\x1f\x8b"
 _OTHERS = {
     b"\x02\x21\x4c\x18": ("an LZ4 archive of the old form", "lz4 -dc {} | tar -xf -"),
@@ -35,7 +35,7 @@ class Readable(Protocol):
         """Back to the beginning, once, after the first bytes."""
 
 
-class Piece(NamedTuple):
+class Chunk(NamedTuple):
     """Some content, and the bytes of the archive that it was made of; `plain` where they are the same bytes."""
 
     data: bytes
@@ -44,8 +44,8 @@ class Piece(NamedTuple):
     plain: bool = False
 
 
-def pieces(file: Readable, path: Path) -> Iterator[Piece]:
-    """The content of an archive in pieces of about 256 KiB, at most twice that.
+def chunks(file: Readable, path: Path) -> Iterator[Chunk]:
+    """The content of an archive in chunks of about 256 KiB, at most twice that.
 
     What stands before a fault is given before the fault is raised, so that all of it can be used.
 
@@ -105,7 +105,7 @@ class _Source:
             count -= len(self.exactly(min(count, ENOUGH)))
 
 
-def _reader(head: bytes, path: Path) -> Callable[[_Source], Iterator[Piece]]:
+def _reader(head: bytes, path: Path) -> Callable[[_Source], Iterator[Chunk]]:
     if head.startswith(_LZ4) or _is_skippable(head[:4]):
         return _lz4
     if head.startswith(_GZIP):
@@ -121,39 +121,39 @@ def _reader(head: bytes, path: Path) -> Callable[[_Source], Iterator[Piece]]:
     raise ArchiveError(f"{path} is no tar archive, plain or in LZ4 or gzip")
 
 
-def _gathered(found: Iterator[Piece]) -> Iterator[Piece]:
-    """Join small pieces that follow each other; a fault comes after all that is good.
+def _gathered(found: Iterator[Chunk]) -> Iterator[Chunk]:
+    """Join small chunks that follow each other; a fault comes after all that is good.
 
     However many are tiny or empty, each is looked at once and no empty ones are held: a bomb may be made of them.
     """
-    held: list[Piece] = []
+    held: list[Chunk] = []
     size, fault = 0, None
     while True:
         try:
-            piece = next(found, None)
+            chunk = next(found, None)
         except DataError as error:
-            piece, fault = None, error
-        if held and piece is not None and not piece.data:
-            held[-1] = held[-1]._replace(ends=piece.ends)
-        elif piece is not None:
-            held.append(piece)
-            size += len(piece.data)
-        if held and (piece is None or size >= ENOUGH):
+            chunk, fault = None, error
+        if held and chunk is not None and not chunk.data:
+            held[-1] = held[-1]._replace(ends=chunk.ends)
+        elif chunk is not None:
+            held.append(chunk)
+            size += len(chunk.data)
+        if held and (chunk is None or size >= ENOUGH):
             data = held[0].data if len(held) == 1 else b"".join(each.data for each in held)
-            yield Piece(data, held[0].begins, held[-1].ends, held[0].plain)
+            yield Chunk(data, held[0].begins, held[-1].ends, held[0].plain)
             held, size = [], 0
         if fault is not None:
             raise fault
-        if piece is None:
+        if chunk is None:
             return
 
 
-def _plain(source: _Source) -> Iterator[Piece]:
+def _plain(source: _Source) -> Iterator[Chunk]:
     while data := source.some(ENOUGH):
-        yield Piece(data, source.at - len(data), source.at, plain=True)
+        yield Chunk(data, source.at - len(data), source.at, plain=True)
 
 
-def _gzip(source: _Source) -> Iterator[Piece]:
+def _gzip(source: _Source) -> Iterator[Chunk]:
     """Member after member; zeros may follow each, as some programs fill a file up to whole blocks."""
     packed = source.some(ENOUGH)
     while packed:
@@ -169,13 +169,13 @@ def _gzip(source: _Source) -> Iterator[Piece]:
                 reason = str(error).rpartition(": ")[2]
                 raise damaged(f"between bytes {begins} and {source.at}", reason) from None
             packed = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
-            yield Piece(data, begins, source.at - len(packed))
+            yield Chunk(data, begins, source.at - len(packed))
         packed = packed.lstrip(b"\0")
         while not packed and (more := source.some(ENOUGH)):
             packed = more.lstrip(b"\0")
 
 
-def _lz4(source: _Source) -> Iterator[Piece]:
+def _lz4(source: _Source) -> Iterator[Chunk]:
     """Frame after frame."""
     import lz4.frame  # type: ignore[import-untyped]
 
@@ -204,15 +204,15 @@ def _lz4(source: _Source) -> Iterator[Piece]:
             raise damaged(f"at byte {source.at - 4}", "no LZ4 frame begins there")
 
 
-def _lz4_frame(source: _Source, feed: Callable[[bytes], Iterator[bytes]]) -> Iterator[Piece]:
+def _lz4_frame(source: _Source, feed: Callable[[bytes], Iterator[bytes]]) -> Iterator[Chunk]:
     """A frame behind its first four bytes; read by its own lengths, so that a fault is at known bytes."""
 
-    def fed(count: int) -> Iterator[Piece]:
+    def fed(count: int) -> Iterator[Chunk]:
         while count:
             packed = source.exactly(min(count, ENOUGH))
             count -= len(packed)
             for data in feed(packed):
-                yield Piece(data, source.at - len(packed), source.at)
+                yield Chunk(data, source.at - len(packed), source.at)
 
     head = source.exactly(3)
     flags = head[0]
