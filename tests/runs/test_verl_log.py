@@ -175,7 +175,7 @@ LOST = "virc: FileNotFoundError: [Errno 2] No such file or directory: '/x/global
         (LOST, "FileNotFoundError: [Errno 2] No such file or directory", None),
         (DIED, "one of its processes was killed", "memory"),
         ("nothing of use", "exit code 1: nothing of use", None),
-        ("", "it said nothing", None),
+        ("", "no output", None),
     ],
 )  # fmt: skip
 def test_the_reason_of_a_failure_is_found_in_the_noise(

@@ -340,4 +340,4 @@ def test_calls_are_written_where_there_are_tools(tmp_path: Path) -> None:
 
 def test_the_first_words_ask_the_question(tmp_path: Path) -> None:
     found = faults_of(tmp_path, 'name: s\nchat_protocol:\n  first: "{qestion}"\n')
-    assert found == [(3, "`first` asks no question", "{question} stands for it")]
+    assert found == [(3, "`first` has no question", "{question} is replaced by it")]

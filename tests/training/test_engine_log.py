@@ -53,7 +53,7 @@ def test_what_is_no_step_is_none(text: bytes) -> None:
         (ELASTIC, 1, "Some keys are not used by the HfArgumentParser: ['learnin_rate']"),
         ("KeyError: 'messages'\nValueError: second\n", 1, "ValueError: second"),
         ("nothing of use", 3, "exit code 3: nothing of use"),
-        ("", 1, "it said nothing"),
+        ("", 1, "no output"),
         ("loading\n", -9, "killed"),
     ],
 )

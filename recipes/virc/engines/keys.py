@@ -31,7 +31,7 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         type: names of Python's types for its value, with ` | ` between them; empty: no plain value is one.
-        group: the class that declares it; empty where it is told by the key's name.
+        group: the class that declares it; empty where the key's name has it.
         none: whether null is a value.
         choices: all its values but null, where they are listed.
         default: where it is plain; null also where it is not.
@@ -157,21 +157,21 @@ class Keys(msgspec.Struct, frozen=True):
         leaves = self.leaves(given)
         for name, value in leaves.items():
             path = (ENGINE, name)
-            said = ".".join(path)
+            shown = ".".join(path)
             inner, gone = _inner(name, value, ours), _inner(name, value, self.refused.gone)
             if name not in self.accepted.keys:
                 yield self._unknown(name, ours)
             elif name in ours:
-                yield Fault(path, *_not_yours(said, ours[name]))
+                yield Fault(path, *_not_yours(shown, ours[name]))
             elif inner:
                 yield Fault((ENGINE, inner), *_not_yours(f"{ENGINE}.{inner}", ours[inner]))
             elif gone:
                 yield Fault((ENGINE, gone), self._has_no(gone), self.refused.gone[gone])
             elif verdict := self.verdict(name):
-                yield Fault(path, *_not_taken(said, *verdict))
+                yield Fault(path, *_not_taken(shown, *verdict))
             elif off := self._switches_off(name, value, leaves):
                 on = "true" if self.accepted.keys[off[0]].type == "bool" else "VALUE"
-                without = f"{said} does nothing without {' or '.join(off)}"
+                without = f"{shown} does nothing without {' or '.join(off)}"
                 yield Fault(path, without, f"--set {ENGINE}.{off[0]}={on}")
             else:
                 yield from _misfits(self.accepted.keys[name], value, path)
@@ -181,7 +181,7 @@ class Keys(msgspec.Struct, frozen=True):
         return self.refused.verdict(self._names(name))
 
     def is_default(self, name: str, value: Any) -> bool:
-        """Whether a key has that value where nobody sets it."""
+        """Whether that is the key's default value."""
         key = self.accepted.keys.get(name)
         return key is not None and key.default == value and (value is not None or key.none)
 
@@ -219,14 +219,14 @@ class Keys(msgspec.Struct, frozen=True):
             return Fault((ENGINE, name), message, gone)
         likely = [each for each in known if each in ours or not self.verdict(each)]
         near = nearest(name, likely) or _elsewhere(name, likely) or nearest(name, known)
-        whose = name if name in ours.values() else ours.get(near or "")
-        if whose is None:
+        source = name if name in ours.values() else ours.get(near or "")
+        if source is None:
             listed = f"{_FOLDER / self.package / 'keys.json'} lists them"
             hint = f"did you mean {near!r}?" if near else listed
-        elif _is_setting(whose):
-            hint = f"it is a setting of its own: --set {whose}=VALUE"
+        elif _is_setting(source):
+            hint = f"it is a setting of its own: --set {source}=VALUE"
         else:
-            hint = f"{near} is not to be set: {whose}"
+            hint = f"{near} is not to be set: {source}"
         return Fault((ENGINE, name), message, hint)
 
     def _has_no(self, name: str) -> str:
@@ -244,7 +244,7 @@ class Keys(msgspec.Struct, frozen=True):
 
 
 def _elsewhere(name: str, known: Iterable[str]) -> str | None:
-    """The only key whose last part is nearest, where the beginning was left out or is another."""
+    """The key with the nearest last part, where the beginning is missing or wrong and only one is near."""
     ending: dict[str, list[str]] = {}
     for each in known:
         ending.setdefault(each.rsplit(".", 1)[-1], []).append(each)
@@ -268,18 +268,18 @@ def _is_setting(text: str) -> bool:
     return " " not in text
 
 
-def _not_yours(said: str, whose: str) -> tuple[str, str | None]:
-    """Message and hint for a key that something of ours stands for."""
-    if _is_setting(whose):
-        return f"{said} follows from the setting {whose}", f"--set {whose}=VALUE"
-    return f"{said} is not to be set: {whose}", None
+def _not_yours(shown: str, source: str) -> tuple[str, str | None]:
+    """Message and hint for a key that virc sets."""
+    if _is_setting(source):
+        return f"{shown} follows from the setting {source}", f"--set {source}=VALUE"
+    return f"{shown} is not to be set: {source}", None
 
 
-def _not_taken(said: str, table: str, text: str) -> tuple[str, str | None]:
+def _not_taken(shown: str, table: str, text: str) -> tuple[str, str | None]:
     if table == "instead":
-        return _not_yours(said, text)
+        return _not_yours(shown, text)
     return (
-        f"{said} does nothing in a stage: {text}" if table == "dead" else f"{said} is not taken: {text}",
+        f"{shown} does nothing in a stage: {text}" if table == "dead" else f"{shown} is not taken: {text}",
         None,
     )
 

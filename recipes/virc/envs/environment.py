@@ -30,7 +30,7 @@ _LIST_VERSIONS = (
 
 
 class Registered(msgspec.Struct, frozen=True):
-    """Somebody's own interpreter for an engine."""
+    """An interpreter that a user registered for an engine."""
 
     python: str
 
@@ -201,7 +201,7 @@ def removable(environment: Environment) -> list[Path]:
 
 
 def as_row(environment: Environment) -> dict[str, Any]:
-    """What `virc env ls` says of it."""
+    """What `virc env ls` prints of it."""
     own = registered(environment)
     state = "registered" if own else "ready" if environment.marker.exists() else "not made"
     return {

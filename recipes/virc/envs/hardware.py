@@ -39,7 +39,7 @@ class Machine(msgspec.Struct, frozen=True):
     Args:
         cores: that this process may run on.
         memory_gib, free_gib: main memory, in all and free; where a cgroup limits it, of that.
-        disk_gib: free at the path that was asked about.
+        disk_gib: free at the path.
         gpus: those the driver answers for.
         trouble: why there are no GPUs although a driver is loaded.
     """
@@ -103,7 +103,7 @@ def here(disk: Path, gpus: Sequence[Gpu] = (), trouble: str | None = None, root:
 
     Args:
         disk: path whose free disk counts; it need not exist yet.
-        root: folder that stands for the whole file system.
+        root: root of the file system.
     """
     total, free = _memory(root)
     place = next(parent for parent in (disk.absolute(), *disk.absolute().parents) if parent.exists())
@@ -158,7 +158,7 @@ def _limits(root: Path) -> list[tuple[int, int]]:
 
 
 def _read_ahead(group: Path) -> int:
-    """Bytes of files that the group holds only because nobody needed the room yet."""
+    """Bytes of files that the group holds that can be freed."""
     found = re.search(r"(?m)^(?:total_)?inactive_file (\d+)$", _text(group / "memory.stat"))
     return int(found[1]) if found else 0
 

@@ -18,7 +18,7 @@ def lock(name: str) -> None:
     """Resolve `NAME.in`, with `NAME.override` where there is one, and write `NAME.txt`.
 
     Raises:
-        subprocess.CalledProcessError: it cannot be resolved; uv has said why.
+        subprocess.CalledProcessError: it cannot be resolved; uv prints the reason.
     """
     override = FOLDER / f"{name}.override"
     resolve = [

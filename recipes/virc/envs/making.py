@@ -28,7 +28,7 @@ def find(engine: str, device: str | None) -> Environment:
 
 
 def all_rows() -> list[dict[str, Any]]:
-    """What is said of every environment, made or not."""
+    """What `virc env ls` prints of every environment."""
     return [environments.as_row(each) for each in everywhere(environments.cache_folder(os.environ))]
 
 

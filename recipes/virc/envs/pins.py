@@ -83,7 +83,7 @@ class Environment(msgspec.Struct, frozen=True):
 
     @property
     def registration(self) -> Path:
-        """The file that names somebody's own interpreter to be used instead."""
+        """The file that names another interpreter to use instead."""
         return self.folder.with_name(f"{self.name}.json")
 
     @property

@@ -202,7 +202,7 @@ def rows(resolved: Resolved) -> list[tuple[str, Any, str]]:
 
 
 def assigned(text: str, kind: Any) -> dict[str, Any]:
-    """The settings that `KEY=VALUE` stands for: the value is YAML, but plain text where only text is wanted.
+    """The settings that `KEY=VALUE` stands for: the value is YAML, but plain text where the setting takes text only.
 
     Args:
         kind: the `Config` whose setting it is.
@@ -278,9 +278,9 @@ def _refuse_conflict(one: str, first: Mapping[str, Any], other: str, second: Map
             if (part in mine and part in theirs and mine[part] != theirs[part]) or (
                 length < len(path) and (part in mine or part in theirs)
             ):
-                told = [fitting.shown(nested.at(settings, part)) for settings in (first, second)]
+                values = [fitting.shown(nested.at(settings, part)) for settings in (first, second)]
                 raise ConfigError(
-                    f"{one} sets {'.'.join(part)} to {told[0]}, and {other} to {told[1]}",
+                    f"{one} sets {'.'.join(part)} to {values[0]}, and {other} to {values[1]}",
                     "choose one of them, and set the rest with --set",
                 )
 

@@ -170,11 +170,11 @@ def contradictions(config: Config) -> Iterator[Fault]:
         yield from (Fault((setting,), message, hint) for setting, message, hint in nonsense(config))
 
 
-_Said = Iterator[tuple[str, str, str]]
+_Faults = Iterator[tuple[str, str, str]]
 """The setting to change, what is wrong, what to do."""
 
 
-def _of_batches(config: Config) -> _Said:
+def _of_batches(config: Config) -> _Faults:
     """verl fills up what cannot be divided with made-up replies, which count in the loss's mean."""
     if config.train_batch_size % config.ppo_mini_batch_size:
         yield (
@@ -193,7 +193,7 @@ def _of_batches(config: Config) -> _Said:
         )
 
 
-def _of_devices(config: Config) -> _Said:
+def _of_devices(config: Config) -> _Faults:
     if config.devices % config.tensor_parallel:
         yield (
             "tensor_parallel",
@@ -208,7 +208,7 @@ def _of_devices(config: Config) -> _Said:
         )
 
 
-def _of_cpu(config: Config) -> _Said:
+def _of_cpu(config: Config) -> _Faults:
     if config.device != "cpu":
         return
     if config.attention == "fa2":
@@ -225,7 +225,7 @@ def _of_cpu(config: Config) -> _Said:
         yield "gpus", "gpus names GPUs, and device is cpu", "gpus: null"
 
 
-def _of_sampling(config: Config) -> _Said:
+def _of_sampling(config: Config) -> _Faults:
     if config.rollout_engine == "transformers" and config.tensor_parallel > 1:
         yield "tensor_parallel", "the sampler transformers runs on one device", "tensor_parallel: 1"
     if config.clip_low >= 1:
@@ -253,7 +253,7 @@ _TURN = 32
 """Tokens of the shortest turn: a thought, a call, and a small image in return."""
 
 
-def _of_model(config: Config) -> _Said:
+def _of_model(config: Config) -> _Faults:
     if {*config.frozen} == {*get_args(Part)}:
         yield (
             "frozen_modules",
@@ -271,7 +271,7 @@ def _of_model(config: Config) -> _Said:
             )
 
 
-def _of_run(config: Config) -> _Said:
+def _of_run(config: Config) -> _Faults:
     if config.test_freq and not config.validation:
         yield (
             "test_freq",

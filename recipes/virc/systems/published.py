@@ -21,7 +21,7 @@ FIELD = PACKAGE / "field"
 COMPONENTS = PACKAGE / "catalog" / "components.yaml"
 
 Kind = Literal["own", "works", "partly", "to-be-supplied", "planned", "unsupported"]
-"""`own` are those of a file that is not of this package: nobody but their owner tests them."""
+"""`own`: of a file outside this package, which no test of this package runs."""
 Line = Annotated[str, Meta(min_length=1, pattern=r"\A[^\n]+\Z")]
 
 

@@ -47,7 +47,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         hub: its hub id; None when its weights travel in this package.
-        folder: where its weights lie on this machine; in the file, counted from the file's own folder.
+        folder: folder of its weights; in the file, relative to that file.
         coordinates: what its boxes mean where that differs from its system's.
         gib: GiB of its weights, to tell whether it fits a machine before it is downloaded.
     """
@@ -101,11 +101,11 @@ class Overlay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Figures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What somebody published about a system's models.
+    """Published figures of a system's models.
 
     Args:
-        source: where it stands.
-        settings: what the models were asked with, by the names of `virc.solve/1`.
+        source: the publication.
+        settings: settings of the evaluation, by the names of `virc.solve/1`.
         figures: model -> benchmark -> right answers in percent.
         notes: what one should know of them.
     """
@@ -117,7 +117,7 @@ class Figures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Judging(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The judge of a reward, and how it is asked.
+    """The judge of a reward, and how requests are sent.
 
     Args:
         endpoint: its address, up to and with /v1; None: there is none, and rules give what they can.
@@ -168,7 +168,7 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tools: names of the tools that its chat protocol offers, or files of one's own beside it; empty: those of ViRC;
             `none`: it calls no tools.
         chat_protocol: how it is spoken to, and how it answers, where that is not our own chat protocol.
-        sampling: how its models are sampled where nobody says.
+        sampling: default sampling of its models.
         stages: by name, in the order they are run.
         everywhere: settings of every stage whose kind has them; what a stage itself sets wins over them.
         overlays: by name.
@@ -314,7 +314,7 @@ def _is_relative_file(text: str) -> bool:
 def relative_paths(content: Mapping[str, Any]) -> Iterator[tuple[nested.Path, str]]:
     """Every text in a system's YAML that is a path counted from the folder of the file, and its keys.
 
-    In a list, its number stands for a key.
+    In a list, its index is the key.
     """
     listed = content.get(_LISTED)
     for number, tool in enumerate(listed if isinstance(listed, list) else ()):

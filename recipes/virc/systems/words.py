@@ -24,7 +24,7 @@ def faults(words: Words, offered: Collection[str], known: Mapping[str, Tool]) ->
         known: the tools whose files are loaded; a system with another is not looked at for what its calls name.
     """
     if words.first is not UNSET and _QUESTION not in words.first:
-        yield Fault(("chat_protocol", "first"), "`first` asks no question", f"{_QUESTION} stands for it")
+        yield Fault(("chat_protocol", "first"), "`first` has no question", f"{_QUESTION} is replaced by it")
     if words.grammar is UNSET or not set(offered) <= set(known):
         return
     for number, form in enumerate(words.grammar.calls):

@@ -75,14 +75,14 @@ def _faults(content: Mapping[str, Any], path: Path) -> Iterator[Fault]:
     if "tools" not in wrong:  # what its calls may name is not known then
         yield from _of_words(system)
     yield from _of_protocol_source(system)
-    told: set[tuple[nested.Path, str]] = set()
+    seen: set[tuple[nested.Path, str]] = set()
     if len(system.stages) * len(system.overlays) > _MOST_TRIES:
         yield Fault(
             ("overlays",), f"there are over {_MOST_TRIES} pairs of a stage and an overlay: too many to try"
         )
         return
     for name in system.stages:
-        yield from _of_stage(system, name, wrong, told)
+        yield from _of_stage(system, name, wrong, seen)
 
 
 def _sound(content: Mapping[str, Any], faults: list[Fault]) -> tuple[dict[str, Any], set[str]]:
@@ -100,14 +100,14 @@ def _sound(content: Mapping[str, Any], faults: list[Fault]) -> tuple[dict[str, A
 def _of_single_keys(content: Mapping[str, Any]) -> Iterator[Fault]:
     """What is unknown or of the wrong type, each key by itself."""
     yield from fitting.faults(content, Written)
-    told: set[tuple[nested.Path, str]] = set()
+    seen: set[tuple[nested.Path, str]] = set()
     for path, kind, others in _layers(content):
         settings = nested.at(content, path)
         for fault in fitting.faults(settings, kind, noun="setting") if isinstance(settings, Mapping) else ():
             foreign = isinstance(fault, fitting.Unknown) and fault.path[1:] == () and fault.path[0] in others
             where = (*path, *fault.path)
-            if not isinstance(fault, fitting.Missing) and not foreign and (where, fault.message) not in told:
-                told.add((where, fault.message))
+            if not isinstance(fault, fitting.Missing) and not foreign and (where, fault.message) not in seen:
+                seen.add((where, fault.message))
                 yield Fault(where, fault.message, stages.hint_for(fault))
 
 
@@ -260,13 +260,13 @@ def _values(system: System, stage: str, overlay: str | None = None) -> dict[str,
 
 
 def _of_stage(
-    system: System, name: str, wrong: set[str], told: set[tuple[nested.Path, str]]
+    system: System, name: str, wrong: set[str], seen: set[tuple[nested.Path, str]]
 ) -> Iterator[Fault]:
     """What is wrong with the settings of a stage together: alone, and with each overlay where that is new.
 
     Args:
         wrong: names of settings that were found wrong by themselves and left out.
-        told: places and faults that were told of already; those of this stage are added.
+        told: places and faults that were seen of already; those of this stage are added.
     """
     kind = system.stages[name].kind
     settings = stages.CONFIGS[kind]
@@ -284,8 +284,8 @@ def _of_stage(
                 continue
             alone |= set() if overlay else {fault.message}
             path = _place(fault, system, name, overlay)
-            if (path, fault.message) not in told:
-                told.add((path, fault.message))
+            if (path, fault.message) not in seen:
+                seen.add((path, fault.message))
                 where = f"stage {name}" + (f", with the overlay {overlay}" if overlay else "")
                 yield Fault(path, f"{fault.message} ({where})", fault.hint)
 
@@ -306,7 +306,7 @@ def _base_and_after(values: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _place(fault: Fault, system: System, stage: str, overlay: str | None) -> nested.Path:
-    """Where the setting stands that is to be changed, nearest to what was chosen."""
+    """The place of the setting to change, nearest to what was chosen."""
     places: list[tuple[nested.Path, Mapping[str, Any]]] = [
         (("stages", stage, "settings"), system.stages[stage].settings),
         (("everywhere",), system.everywhere),

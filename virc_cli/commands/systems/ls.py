@@ -54,7 +54,7 @@ def command(
         return
     lines = {row["name"]: row for row in (*shown, *(() if published else found))}.values()
     cells = [
-        (row["state"], row["name"], row["about"] if published else _said(row))
+        (row["state"], row["name"], row["about"] if published else _summary(row))
         for row in sorted(lines, key=_distance)
     ]
     for line in table(cells) if cells else ():
@@ -67,8 +67,8 @@ def _distance(row: dict[str, Any]) -> tuple[int, int]:
     return list(Support).index(row["state"]), len(row["lacks"]) if row["state"] == Support.planned else 0
 
 
-def _said(row: dict[str, Any]) -> str:
-    """What stands behind a system's name: its stages where it works, else what it lacks, in short."""
+def _summary(row: dict[str, Any]) -> str:
+    """The stages of a system that works, else what it lacks."""
     if row["state"] == "planned" and row["lacks"]:
         return f"needs {', '.join(row['lacks'])}"
     return row["what"] or ", ".join(f"{name} ({kind})" for name, kind in row["stages"].items())

@@ -289,4 +289,4 @@ def _nameless(name: str) -> str:
 
 
 def _verified(overlay: dict[str, Any]) -> str:
-    return "; ".join(f"{stage}: {said}" for stage, said in overlay["verified"].items()) or "never run"
+    return "; ".join(f"{stage}: {result}" for stage, result in overlay["verified"].items()) or "never run"

@@ -20,8 +20,8 @@ METRICS = "checkpoints/trainer_log.jsonl"
 STARTUP: Sequence[Phase] = (Phase("reading the rows and loading the model", r"(?!)", "1 to 5 min"),)
 """What it does before its first step."""
 
-_END = 2**16  # bytes of a log's end in which the reason of a failure stands
-_START = 2**22  # bytes of a log's beginning in which all stands that it says before the first step
+_END = 2**16  # bytes of a log's end with the reason of a failure
+_START = 2**22  # bytes of a log's beginning with all lines before the first step
 
 _CAUSES: tuple[tuple[str, str, str | None], ...] = (
     (r"OutOfMemoryError|out of memory", "the device ran out of memory",
@@ -73,29 +73,29 @@ def metric(line: bytes, attempt: int, before: int = 0) -> Metric | None:
         before: tokens of the attempts before, which it counts into the throughput of this one.
     """
     try:
-        said = msgspec.json.decode(_NO_NUMBER.sub(b"null", line), type=_Line)
+        row = msgspec.json.decode(_NO_NUMBER.sub(b"null", line), type=_Line)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    if said.lr is None and said.eval_loss is None:  # the last line, which sums up
+    if row.lr is None and row.eval_loss is None:  # the last line, which sums up
         return None
     return Metric(
-        step=said.current_steps,
+        step=row.current_steps,
         attempt=attempt,
-        total=said.total_steps,
-        epoch=said.epoch,
-        loss=said.loss,
-        eval_loss=said.eval_loss,
-        learning_rate=said.lr,
-        tokens=None if said.total_tokens is None else int(said.total_tokens),
-        tokens_per_second=_throughput(said, before),
-        seconds=_seconds(said.elapsed_time),
+        total=row.total_steps,
+        epoch=row.epoch,
+        loss=row.loss,
+        eval_loss=row.eval_loss,
+        learning_rate=row.lr,
+        tokens=None if row.total_tokens is None else int(row.total_tokens),
+        tokens_per_second=_throughput(row, before),
+        seconds=_seconds(row.elapsed_time),
     )
 
 
-def _throughput(said: _Line, before: int) -> float | None:
-    if said.throughput is None or not said.total_tokens:
-        return said.throughput
-    return said.throughput * max(0.0, 1 - before / said.total_tokens)
+def _throughput(row: _Line, before: int) -> float | None:
+    if row.throughput is None or not row.total_tokens:
+        return row.throughput
+    return row.throughput * max(0.0, 1 - before / row.total_tokens)
 
 
 def started(log: Path, info: Info, step: int) -> None:
@@ -120,7 +120,7 @@ def started(log: Path, info: Info, step: int) -> None:
 
 
 def rows(log: Path) -> int | None:
-    """The number of rows it trains on; None where it has not said so yet."""
+    """The number of rows it trains on; None where it is not written yet."""
     with log.open("rb") as file:
         found = re.search(rb"Num examples = ([\d,]+)", file.read(_START))
     return int(found[1].replace(b",", b"")) if found else None
@@ -140,14 +140,14 @@ def seconds_a_step(output: Path) -> float:
     Args:
         output: its folder of checkpoints.
     """
-    said = json.loads((output / "train_results.json").read_bytes())
-    return 1 / float(said["train_steps_per_second"])
+    row = json.loads((output / "train_results.json").read_bytes())
+    return 1 / float(row["train_steps_per_second"])
 
 
 def device_gib(output: Path) -> float | None:
     """The most memory that was reserved on its GPU; None where it used none."""
     lines = (output / Path(METRICS).name).read_bytes().splitlines()
-    found = [float(said["vram_reserved"]) for said in map(json.loads, lines) if "vram_reserved" in said]
+    found = [float(row["vram_reserved"]) for row in map(json.loads, lines) if "vram_reserved" in row]
     return max(found, default=0) or None
 
 
@@ -161,11 +161,11 @@ def cause(log: Path, code: int | None) -> tuple[str, str | None]:
     text = _end_of(log)
     for pattern, clause, hint in _CAUSES:
         if found := re.search(pattern, text):
-            said = [plain(found[0], 200), *(plain(group, 200) for group in found.groups())]
+            parts = [plain(found[0], 200), *(plain(group, 200) for group in found.groups())]
             errors = _ERROR.findall(text)
             if clause == "one of its processes ended" and errors:
                 return f"{errors[0][0].rsplit('.', 1)[-1]}: {plain(errors[0][1])}", None
-            return clause.format(*said), hint
+            return clause.format(*parts), hint
     errors = _ERROR.findall(text)
     if errors:
         return f"{errors[-1][0].rsplit('.', 1)[-1]}: {plain(errors[-1][1])}", None
@@ -175,7 +175,7 @@ def cause(log: Path, code: int | None) -> tuple[str, str | None]:
             "free memory, or lower micro_batch_size_per_device and cutoff_len",
         )
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("$ ")]
-    return f"exit code {code}: {plain(lines[-1]) if lines else 'it said nothing'}", None
+    return f"exit code {code}: {plain(lines[-1]) if lines else 'no output'}", None
 
 
 def _end_of(log: Path) -> str:

@@ -1,4 +1,4 @@
-"""LLaMA-Factory 0.9.5: what it gets of a stage of supervised fine-tuning: its keys, its files, its command."""
+"""LLaMA-Factory 0.9.5: the keys, files and command of a stage of supervised fine-tuning."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

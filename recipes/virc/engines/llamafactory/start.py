@@ -21,10 +21,10 @@ _ASKS = "make_inputs_require_grads"  # the hook of transformers' enable_input_re
 
 
 class SavesWhenTold(TrainerCallback):
-    """Stops at the end of the step in which any process was told to."""
+    """Stops at the end of the step in which any process got the signal."""
 
     def __init__(self) -> None:
-        self._told = self._stops = False
+        self._stopping = self._stops = False
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -35,8 +35,8 @@ class SavesWhenTold(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Have the trainer save and stop, if any process was told."""
-        self._stops = self._any_told(args.device)
+        """Have the trainer save and stop, if any process got the signal."""
+        self._stops = self._any_stopping(args.device)
         if self._stops:
             control.should_save = control.should_training_stop = True
 
@@ -48,14 +48,14 @@ class SavesWhenTold(TrainerCallback):
             control.should_save = False
 
     def _tell(self, number: int, frame: FrameType | None) -> None:
-        self._told = True
+        self._stopping = True
 
-    def _any_told(self, device: torch.device) -> bool:
+    def _any_stopping(self, device: torch.device) -> bool:
         if not torch.distributed.is_initialized():
-            return self._told
-        told = torch.tensor(int(self._told), device=device)
-        torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
-        return bool(told.item())
+            return self._stopping
+        stopping = torch.tensor(int(self._stopping), device=device)
+        torch.distributed.all_reduce(stopping, torch.distributed.ReduceOp.MAX)
+        return bool(stopping.item())
 
 
 class Prepares(TrainerCallback):

@@ -63,7 +63,7 @@ def _members(kind: Any) -> list[Any]:
 
 
 def _plain(kind: Any) -> type | None:
-    """The type of a value in YAML that stands for one of that type; None: nothing in YAML does."""
+    """The type of a value in YAML for one of that type; None: there is none."""
     if typing.get_origin(kind) is typing.Literal:
         return type(typing.get_args(kind)[0])
     found = typing.get_origin(kind) or kind

@@ -29,7 +29,7 @@ MARGIN = 2**26
 _FILE = "4GB"
 
 
-class Said(msgspec.Struct, frozen=True):
+class Output(msgspec.Struct, frozen=True):
     """What a process prints."""
 
     parameters: int = 0
@@ -41,10 +41,10 @@ def run(merge: Callable[[Sequence[str]], int]) -> int:
     quiet()
     try:
         with redirect_stdout(sys.stderr):  # what libraries print is not the result
-            said = Said(merge(sys.argv[1:]))
+            output = Output(merge(sys.argv[1:]))
     except VircError as error:
-        said = Said(error=fields_of(error))
-    print(msgspec.json.encode(said).decode())
+        output = Output(error=fields_of(error))
+    print(msgspec.json.encode(output).decode())
     return 0
 
 
@@ -56,12 +56,12 @@ def read(stdout: str) -> int:
         EngineError: it printed something else.
     """
     try:
-        said = msgspec.json.decode(stdout, type=Said)
+        output = msgspec.json.decode(stdout, type=Output)
     except msgspec.MsgspecError as error:
         raise EngineError("the merge ended without a word that makes sense") from error
-    if said.error:
-        raise error_of(said.error)
-    return said.parameters
+    if output.error:
+        raise error_of(output.error)
+    return output.parameters
 
 
 def quiet() -> None:

@@ -42,8 +42,8 @@ class Strict(ReplayBuffer):  # type: ignore[misc]
     def _sync_metadata_from_transfer_queue(self) -> None:
         super()._sync_metadata_from_transfer_queue()
         if any(self.failure_keys.values()):
-            told = internal_kv._internal_kv_get(_key())
-            reason = told.decode() if told else "its log stands above"
+            noted = internal_kv._internal_kv_get(_key())
+            reason = noted.decode() if noted else "see its log above"
             raise RuntimeError(f"a rollout or its reward failed: {reason}")
 
     def _evict_terminal_groups(self, global_steps: int, *more: Any) -> Any:

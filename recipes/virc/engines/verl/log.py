@@ -176,7 +176,7 @@ _ERROR = re.compile(_PREFIX + r"((?:\w+\.)*\w*(?:Error|Exception|Interrupt)): (\
 _LAST = re.compile(r"^virc: (\w+): (\S.*)$", re.MULTILINE)  # what verl_start says at its end
 _ROLLOUT = re.compile(r"a rollout or its reward failed: (\w+): (.+)")
 _CARRIES = re.compile(
-    r"RayTaskError|ActorDiedError|RayActorError|ActorUnavailableError|stands above$|root cause above"
+    r"RayTaskError|ActorDiedError|RayActorError|ActorUnavailableError|see its log above$|root cause above"
 )
 _OURS = ("ConfigError", "DataError", "NetworkError", "SetupError", "EngineError")
 _KILLED = (
@@ -237,7 +237,7 @@ def cause(log: Path, code: int | None) -> tuple[str, str | None]:
     if code == -9 or _CARRIES.search(text):
         return _KILLED
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("$ ")]
-    return f"exit code {code}: {plain(lines[-1]) if lines else 'it said nothing'}", None
+    return f"exit code {code}: {plain(lines[-1]) if lines else 'no output'}", None
 
 
 def _errors(text: str) -> list[tuple[str, str]]:

@@ -1,32 +1,7 @@
-"""verl 0.9.1: what it gets of a stage of reinforcement learning: its keys, its files, its command.
+"""verl 0.9.1: the keys, files and command of a stage of reinforcement learning.
 
-The published script is for verl 0.5. What became of its keys; the rest of them are as they were.
-
-=============================================  ==========================================  ==========================
-published                                      here                                        why
-=============================================  ==========================================  ==========================
-+actor.freeze_vision_tower=True                model.external_lib, where parts are frozen  no code of 0.5 or 0.9.1
-                                                                                           reads the key
-+model.use_liger=True                          actor_rollout_ref.model.use_liger, where    nothing reads the key
-                                               liger is on
-model.use_remove_padding=True                  false, with attn_implementation sdpa; true  flash-attn is in no tested
-                                               where `attention` is fa2                    environment
-actor.strategy fsdp, by default                fsdp2                                       fsdp does not run without
-                                                                                           GPUs
-rollout.max_num_batched_tokens=8192            what a prompt and its response need         verl would raise it, to the
-                                                                                           model's 128,000
-engine_kwargs.vllm.                            engine_kwargs.vllm.mm_processor_cache_gb=0  renamed by vLLM
-disable_mm_preprocessor_cache=True
-reward_model.reward_manager=prime              reward.reward_manager.name=naive, which is  prime is gone; the function
-                                               the default                                 asked is the same
-reward_model.launch_reward_fn_async=True       none                                        it always is
-a file written over verl's own reward          reward.custom_reward_function               verl finds it by its name
-data.filter_overlong_prompts=True              false                                       virc has left them out
-data.truncation=error                          none                                        nothing reads it
-=============================================  ==========================================  ==========================
-
-Of our settings, `max_grad_norm` is `actor.optim.clip_grad`: `actor.grad_clip` is read by nothing. `dynamic_sampling` is
-`algorithm.filter_groups`, told to the sampler of batches too.
+`table.py` says why they differ from those of the published script, which is for verl 0.5. The setting `max_grad_norm`
+is `actor.optim.clip_grad`: nothing reads `actor.grad_clip`.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -185,7 +160,7 @@ def environment(config: Config, place: Place) -> dict[str, str]:
             "VERL_PLATFORM": "cpu",
             # The name under which verl registers FSDP; the processes still compute on CPUs.
             "VERL_ENGINE_DEVICE": "cuda",
-            # One for each GPU that Ray is told of: it counts them.
+            # One for each GPU of `num_gpus`: Ray counts them.
             "CUDA_VISIBLE_DEVICES": ",".join(["-1"] * config.devices),
             # A second thread makes a step of a small model ten times slower where other work runs beside it.
             "OMP_NUM_THREADS": "1",
@@ -284,7 +259,7 @@ def _rollout(config: Config, place: Place) -> dict[str, Any]:
 
 
 def _loop(config: Config, place: Place) -> dict[str, Any]:
-    """What our agent loop is told. verl's own encodes a conversation with other ids than `virc solve`."""
+    """The settings of the agent loop; verl's own gives a conversation other token ids than `virc solve`."""
     whole = {"max_turns": config.max_turns, "max_tokens": REPLY} if config.rollout == "multi_turn" else {}
     return {
         "protocol": str(place.protocol),
@@ -326,7 +301,7 @@ def _trainer(config: Config, place: Place) -> dict[str, Any]:
 
 
 def _sampler(config: Config) -> dict[str, Any]:
-    """What gathers a batch; one that is not verl's own must be told by itself which groups are drawn again."""
+    """What gathers a batch; a custom one gets its own settings of which groups are drawn again."""
     again = {
         "filter_groups_metric": "reward",
         "train_batch_size": config.train_batch_size,
@@ -362,7 +337,7 @@ def _on_cpu(config: Config) -> dict[str, Any]:
 
 
 def _flattened(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys with what stands in free mappings by names of their own, beside ours in the same mappings."""
+    """Keys with the members of free mappings as keys of their own."""
     return {".".join(path): value for path, value in nested.leaves(keys)}
 
 

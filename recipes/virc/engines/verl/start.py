@@ -25,7 +25,7 @@ _FOR_WORKERS = ("VERL_", "VIRC_", "VLLM_", "HF_H", "TRANSFORMERS_", "WANDB_", "M
                 "PYTHON", "DO_NOT_TRACK")  # fmt: skip
 _GRACE = 10.0  # seconds
 _CODES: list[int] = []
-"""The exit code, where a signal has asked for the end: Ray, while it waits, makes 1 of every other."""
+"""The exit code, after a signal: Ray, while it waits, makes 1 of every other."""
 
 
 def run(config: Any, folder: str) -> None:
@@ -131,7 +131,7 @@ def main(file: str) -> int:
     adopt_orphans()
     _heed_signals()
     folder = tempfile.mkdtemp(prefix=folder_prefix(), dir="/tmp")
-    said = None
+    message = None
     try:
         from virc.engines.verl.config import composed
 
@@ -142,13 +142,13 @@ def main(file: str) -> int:
         return _CODES[0]
     except Exception as error:
         traceback.print_exc()
-        said = f"virc: {cause(error)}"
+        message = f"virc: {cause(error)}"
     finally:
         _heed_signals(False)  # it is ending
         stop_ray(folder)
-    if said:  # last of all, after what Ray still passes on from other processes
-        print(said, file=sys.stderr, flush=True)
-    return int(said is not None)
+    if message:  # last of all, after what Ray still passes on from other processes
+        print(message, file=sys.stderr, flush=True)
+    return int(message is not None)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
 def regroup(keys: list[str], partition: str, settings: str) -> None:
     """Write what rewards of a prompt's replies are compared by in their place, on their last tokens.
 
-    It is made of what `compute_score` said, so that to do it again changes nothing.
+    It is computed from the results of `compute_score`, so that a repetition changes nothing.
 
     Args:
         keys: of all replies to some prompts.

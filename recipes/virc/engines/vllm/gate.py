@@ -1,6 +1,6 @@
 """In vLLM's process: what a chat endpoint needs is open, and nothing else.
 
-vLLM's other routes speak other dialects of the same, without the key (/invocations), abort what others asked for, or
+vLLM's other routes take the same requests without the key (/invocations), abort requests of others, or
 change how many copies of the model there are (/scale_elastic_ep).
 """
 

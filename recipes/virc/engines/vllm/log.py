@@ -16,8 +16,8 @@ _LAST_LINES = 2000
 def reason(lines: Iterable[str]) -> str | None:
     """The last error that was raised in a log, without those that only repeat another; None where none was.
 
-    vLLM's own last line is often a link, or says that the reason stands above.
+    vLLM's own last line is often a link, or refers to lines above.
     """
     found = (_RAISED.match(line) for line in deque(lines, _LAST_LINES))
-    said = [match[1] for match in found if match and not match[1].startswith(_SECOND_HAND)]
-    return clause(ValueError(said[-1])) if said else None
+    errors = [match[1] for match in found if match and not match[1].startswith(_SECOND_HAND)]
+    return clause(ValueError(errors[-1])) if errors else None

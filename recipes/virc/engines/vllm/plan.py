@@ -25,7 +25,7 @@ class Place(msgspec.Struct, frozen=True):
 
     Args:
         weights: the model.
-        published: what clients are told of it, as JSON: `virc_protocol`, its chat protocol, and `virc_grid`, its
+        published: what clients can read of it, as JSON: `virc_protocol`, its chat protocol, and `virc_grid`, its
             image sizes.
         files: folder for that, and for vLLM's own caches.
         python: the engine's interpreter.

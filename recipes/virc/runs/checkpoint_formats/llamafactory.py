@@ -12,7 +12,7 @@ RESUME = "resume"
 PREFIX = "checkpoint-"
 """Of the names of its folders; the step follows."""
 MERGED = True
-"""Whether a folder is a model as it lies there."""
+"""Whether a folder is a model as it is."""
 KEEPS_ALL = False
 """Whether the engine leaves older checkpoints to us."""
 SAVES_WHEN_ASKED = True
@@ -79,7 +79,7 @@ def complete(folder: Path, base: Path) -> None:
 
 
 def spare(run: Path, last: int | None) -> list[Path]:
-    """What an attempt that has ended leaves and nobody needs: second copies of weights.
+    """Second copies of weights, which an attempt that has ended leaves.
 
     Args:
         run: the run's folder.

@@ -74,7 +74,7 @@ def actor_of(checkpoint: Path) -> Path | None:
 
 
 def read(folder: Path) -> Shards:
-    """What lies in an actor's folder; no tensor is read.
+    """The contents of an actor's folder; no tensor is read.
 
     Raises:
         ConfigError: it is incomplete: a settings file, a process' shards or the model's config is missing, or a
@@ -120,7 +120,7 @@ def _name(world_size: int, rank: int) -> str:
 
 
 def _check_whole(file: Path) -> None:
-    """A torch archive is a zip, whose table of contents stands at its end."""
+    """A torch archive is a zip, with its table of contents at the end."""
     try:
         with zipfile.ZipFile(file) as archive:
             archive.namelist()

@@ -1,6 +1,6 @@
 """A checkpoint as verl leaves it, `global_step_N/`: the actor's shards, and beside them what resuming needs.
 
-Its format stands in `shards.py`. Whether saving ended verl notes beside the folders, in one file for all.
+`shards.py` reads it. Whether saving ended verl notes beside the folders, in one file for all.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from virc.runs.checkpoint_formats import shards
 PREFIX = "global_step_"
 """Of the names of its folders; the step follows."""
 MERGED = False
-"""Whether a folder is a model as it lies there; of shards `virc merge` makes one."""
+"""Whether a folder is a model as it is; of shards `virc merge` makes one."""
 KEEPS_ALL = True
 """Whether the engine leaves older checkpoints to us: verl would forget them by age, the best one too."""
 SAVES_WHEN_ASKED = False

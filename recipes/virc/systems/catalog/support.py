@@ -54,7 +54,7 @@ def of_system(system: System, published: Row | None) -> State:
     """The state of a system that has a YAML.
 
     Args:
-        published: what it stands for; None where nobody has published it.
+        published: the published system; None where there is none.
     """
     if system.file.parent != PACKAGE:
         return State("own", str(system.file))
