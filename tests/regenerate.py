@@ -7,7 +7,8 @@ from pathlib import Path
 
 import field_table
 import protocol_page
-from training import slurm_cases, stage_plans
+from cluster import slurm_cases
+from training import stage_plans
 
 from virc_cli.console.completion import AUTOLOADED
 

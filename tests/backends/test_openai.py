@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 from asks import ANSWER, LOOK, ask, further
-from faults import body, stall, status
 from PIL import Image, ImageDraw
-from servers import MODELS, Body, error, image_bytes, serve
+from support.faults import body, stall, status
+from support.servers import MODELS, Body, error, image_bytes, serve
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend

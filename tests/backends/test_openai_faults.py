@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from agent.https_site import Site
 from asks import ANSWER, ask
-from faults import body, cut, drip, endless, hang, stall, status, unfinished
 from hypothesis import given
 from hypothesis import strategies as st
-from servers import CHAT, MODELS, Exchange, Fault, dead_url, error, piece, serve
+from support.faults import body, cut, drip, endless, hang, stall, status, unfinished
+from support.https_site import Site
+from support.servers import CHAT, MODELS, Exchange, Fault, dead_url, error, piece, serve
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend

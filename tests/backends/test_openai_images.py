@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from asks import ANSWER, LOOK, ask, further
-from faults import status
 from PIL import Image
-from servers import Body, Exchange, Server, error, images_of, serve
+from support.faults import status
+from support.servers import Body, Exchange, Server, error, images_of, serve
 
 from virc.backends.interface import Sampling
 from virc.backends.openai import images as openai_images

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from asks import ANSWER, LOOK, ask, further
-from servers import MODEL, serve
+from support.servers import MODEL, serve
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend

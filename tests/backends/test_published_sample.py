@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from servers import image_bytes, serve
 from support.replay import Recorded, read_conversation
+from support.servers import image_bytes, serve
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend

@@ -4,7 +4,6 @@ A photo-like picture of 2 megapixels is looked at 1, 4 and 16 times. A server in
 count, says where to look; it keeps images by their ids, or it does not, and then every turn sends all of them again.
 """
 
-import os
 import subprocess
 import sys
 import time
@@ -26,8 +25,8 @@ TURNS = (1, 4, 16)
 SERVER = """
 import sys
 sys.path[:0] = sys.argv[1].split(":")
-from servers import serve, turn_of
-from solving import answer, call
+from support.servers import serve, turn_of
+from support.solving import answer, call
 kept, turns = {"ids": {}, "data": None}[sys.argv[2]], int(sys.argv[3])
 def turn(body):
     at = turn_of(body)
@@ -50,8 +49,7 @@ def photo() -> Image.Image:
 @contextmanager
 def server(kind: str, turns: int) -> Iterator[str]:
     """The server in its process: its address."""
-    places = os.pathsep.join((str(TESTS), str(TESTS / "solve")))
-    words = [sys.executable, "-c", SERVER, places, kind, str(turns)]
+    words = [sys.executable, "-c", SERVER, str(TESTS), kind, str(turns)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip()

@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import crux
-from called import Done, virc
+from support import crux
+from support.called import Done, virc
 
 Rows = list[dict[str, Any]]
 NAME = "ViRC_scale_dynamic"

@@ -5,11 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import crux
 import pytest
-from called import virc
 from checking import FILE, NAME, Rows, broken, checked, good_set, report, whole, write
 from PIL import Image
+from support import crux
+from support.called import virc
 
 
 def faulty(rows: Rows, folder: Path) -> None:

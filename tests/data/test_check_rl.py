@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from called import virc
 from checking import FILE, Rows, checked, good_set, report, whole
+from support.called import virc
 from test_check_output import reencoded
 
 Change = Callable[[Rows], object]

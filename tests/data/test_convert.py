@@ -8,11 +8,11 @@ from tempfile import TemporaryDirectory
 import msgspec
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from data import crux
 from data.converted import bare, convert, records, told, tree, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support import crux
 
 from virc.data.formats import prompts
 from virc.data.formats import registry as formats

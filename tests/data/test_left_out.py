@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-import crux
 import pytest
-from called import virc
+from support import crux
+from support.called import virc
 
 from virc.core.errors import DataError
 from virc.data.formats import registry as formats

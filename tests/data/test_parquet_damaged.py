@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from data import crux
 from data.parquet_sets import PROMPT, info, row, source
+from support import crux
 
 from virc.core.errors import DataError, SetupError
 from virc.core.extras import install

@@ -9,7 +9,6 @@ import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from data import crux
 from data.parquet_sets import (
     ANSWER,
     CALL,
@@ -21,6 +20,7 @@ from data.parquet_sets import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import crux
 
 from virc.core.errors import DataError
 from virc.data.formats import prompts, rl

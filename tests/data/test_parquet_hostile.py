@@ -11,13 +11,13 @@ from typing import Any
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from data import crux
 from data.parquet_sets import (
     IMAGE,
     PROMPT,
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import crux
 
 from virc.data.formats import prompts, rl
 from virc.data.formats.registry import Source, Writing

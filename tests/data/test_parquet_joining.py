@@ -4,8 +4,8 @@ from pathlib import Path
 
 import msgspec
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
-from data import crux
 from data.parquet_sets import example, known, written
+from support import crux
 
 from virc.core.errors import DataError
 from virc.data.formats import registry as formats

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-import crux
 import pytest
-from called import virc
-from servers import Body, serve
+from support import crux
+from support.called import virc
+from support.servers import Body, serve
 
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.protocol import Protocol

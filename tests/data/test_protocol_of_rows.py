@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import crux
 import msgspec
 import pytest
 from chat_protocols import (
@@ -19,6 +18,7 @@ from chat_protocols import (
     spoken,
     trained,
 )
+from support import crux
 
 from virc.core.errors import DataError
 from virc.data.formats import registry as formats

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from called import virc
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from support.called import virc
 
 from virc.core.errors import DataError
 from virc.data.convert.reword import reworded

@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import crux
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from chat_protocols import OWN, QUESTIONS, spoken
+from support import crux
 
 from virc.core import json_stream as json_rows
 from virc.data.formats import registry as formats

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from called import virc
 from chat_protocols import ANSWER, CROP, OWN, SCALE, reworded, spoken, trained
 from data.converted import records
 from PIL import Image
-from servers import serve
+from support.called import virc
+from support.servers import serve
 
 from virc.core.json_stream import MOST_ROW_BYTES
 from virc.data.formats.registry import recognised

@@ -8,13 +8,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import crux
 import jsonschema
 import pytest
-from called import virc
 from chat_protocols import CROP, OWN, QUESTIONS, look, spoken, trained
 from PIL import Image
 from pyarrow import parquet  # type: ignore[import-untyped]
+from support import crux
+from support.called import virc
 
 from virc.data.rows.record import Record
 from virc.solving.rows import read_rows

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from called import virc
 from PIL import Image, ImageChops
 from plans import planned
+from support.called import virc
 
 from tiny import curriculum, of_families
 from virc.data.synth import tasks, worked

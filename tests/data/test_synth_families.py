@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from called import virc
 from PIL import Image
 from plans import planned
+from support.called import virc
 
 from virc.data.synth import tasks, worked
 from virc.data.synth.draw import SynthConfig, write

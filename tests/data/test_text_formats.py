@@ -9,10 +9,10 @@ from types import ModuleType
 
 import msgspec
 import pytest
-from data.crux import build
 from data.text_records import PROBLEM, SOLVED, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.crux import build
 
 from virc.core.errors import DataError, UsageError
 from virc.data.formats import batch, sft, trajectories

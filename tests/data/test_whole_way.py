@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from crux import DYNAMIC, FIXED, RL, Crux, build, copy
+from support.crux import DYNAMIC, FIXED, RL, Crux, build, copy
 
 from virc_cli.main import main
 

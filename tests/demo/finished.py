@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
-from runs.made import add, make, metric
+from support.made import add, make, metric
 
 from virc.demo import plan as demo
 from virc.demo.plan import ENVIRONMENTS, STAGES, Demo, Took

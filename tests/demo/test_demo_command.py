@@ -12,7 +12,7 @@ from pathlib import Path
 import finished
 import msgspec
 import pytest
-from called import virc
+from support.called import virc
 
 from virc.core.extras import install
 from virc.core.locks import held

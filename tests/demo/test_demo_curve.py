@@ -7,8 +7,8 @@ from pathlib import Path
 import finished
 import msgspec
 import pytest
-from called import virc
 from PIL import Image
+from support.called import virc
 
 from virc.demo import curve as demo_curve
 from virc.demo.curve import Curve, Gain, Scores

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tested
-from engine_python import interpreter
-from training import workspaces
+from support import tested, workspaces
+from support.engine_python import interpreter
 
 from virc.demo import plan as demo
 from virc.demo.plan import CONTROL, QUICK, STAGES

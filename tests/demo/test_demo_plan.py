@@ -6,7 +6,7 @@ from pathlib import Path
 import finished
 import msgspec
 import pytest
-from runs.made import make
+from support.made import make
 from typer.main import get_command
 
 from virc.core.errors import ConfigError

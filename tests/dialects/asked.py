@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from called import Done, virc
 from server import Player, Scene, play
+from support.called import Done, virc
 from wires import Json
 
 QUESTION = "Which number stands in the coloured place?"

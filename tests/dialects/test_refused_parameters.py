@@ -12,10 +12,10 @@ import pytest
 import refusals
 import targets
 from asked import QUESTION, Asked, ask
-from called import Done, virc
 from refusals import CONTEXTS
 from server import Player, Refusal, Refusing, Scene, asks, play
 from speeches import apart, hermes, in_text, structured
+from support.called import Done, virc
 from wires import (
     Gemini,
     Groq,

@@ -5,10 +5,10 @@ import shlex
 from pathlib import Path
 
 import pytest
-from called import virc
 from code_blocks import PAGES, blocks
 from PIL import Image
-from solve.solving import call
+from support.called import virc
+from support.solving import call
 
 from virc.models.chat_protocol import offering, read_protocol
 from virc.models.registry import EMBEDDED_FOLDER

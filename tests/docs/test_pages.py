@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from code_blocks import PAGES, ROOT, Block, blocks
-from servers import Body, Server, serve
+from support.servers import Body, Server, serve
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-import browser  # noqa: E402
+from support import browser  # noqa: E402
 
 PICTURE = ROOT / "docs" / "pictures" / "trace.png"
 QUESTION = "What is m∠B in triangle MBH?"

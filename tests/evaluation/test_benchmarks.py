@@ -12,7 +12,6 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
-from called import virc
 from evaluation.published import (
     choice,
     figure,
@@ -24,6 +23,7 @@ from evaluation.published import (
     vstar_parquet,
 )
 from PIL import Image, ImageChops
+from support.called import virc
 
 from virc.core.errors import ConfigError, DataError, SetupError, UsageError, VircError
 from virc.core.extras import install

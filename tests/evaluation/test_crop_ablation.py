@@ -11,13 +11,13 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
-from called import Done, virc
 from PIL import Image
-from reasoning.replies import answer as answered
-from reasoning.replies import call as called
-from reasoning.replies import picture
-from servers import Server, image_bytes, images_of, serve
-from solve.solving import CROP, answer
+from support.called import Done, virc
+from support.replies import answer as answered
+from support.replies import call as called
+from support.replies import picture
+from support.servers import Server, image_bytes, images_of, serve
+from support.solving import CROP, answer
 
 from virc.reasoning.images import show
 from virc.reasoning.protocol import Protocol

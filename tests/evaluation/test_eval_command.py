@@ -12,13 +12,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import faults
 import msgspec
 import published
 import pytest
-from called import virc
-from servers import Server, dead_url, serve
-from solve.solving import CROP, answer, picture
+from support import faults
+from support.called import virc
+from support.servers import Server, dead_url, serve
+from support.solving import CROP, answer, picture
 
 from virc.core.errors import UsageError
 from virc.core.events import Event

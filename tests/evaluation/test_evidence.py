@@ -7,9 +7,9 @@ from typing import Any
 
 import jsonschema
 import pytest
-from called import virc
 from PIL import Image
-from servers import serve
+from support.called import virc
+from support.servers import serve
 
 from virc.core.errors import DataError
 from virc.reasoning.trace import ImageRecord

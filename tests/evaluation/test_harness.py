@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from called import virc
 from PIL import Image
-from servers import MODEL, Server, dead_url, serve
-from solve.solving import picture
+from support.called import virc
+from support.servers import MODEL, Server, dead_url, serve
+from support.solving import picture
 
 from virc.core.errors import ConfigError, DataError, EngineError, UsageError, VircError
 from virc.evaluation.benchmarks.registry import find

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import faults
 import pytest
-from called import virc
-from engine_python import interpreter
 from PIL import Image
-from servers import Body, image_bytes, images_of, serve
-from serving.real_server import VIRC, free_port
+from support import faults
+from support.called import virc
+from support.engine_python import interpreter
+from support.real_server import VIRC, free_port
+from support.servers import Body, image_bytes, images_of, serve
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200), pytest.mark.usefixtures("here", "lmms_eval")]
 COUNT = 8

@@ -14,9 +14,9 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from parsed import HOSTILE, Page
 from PIL import Image
 from reported import NONE, RIGHT, UNSAID, WRONG, outcomes, result, summary_of
+from support.parsed import HOSTILE, Page
 
 from virc.evaluation.report import render
 from virc.evaluation.summary import Answered, Reported, Result, Summary

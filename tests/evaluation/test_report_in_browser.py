@@ -6,9 +6,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from browser import CHROMIUM, Tab, assert_fits, tab
-from parsed import HOSTILE
 from reported import WRONG, outcomes, result, summary_of
+from support.browser import CHROMIUM, Tab, assert_fits, tab
+from support.parsed import HOSTILE
 
 from virc.evaluation.report import render
 

@@ -13,8 +13,8 @@ from typing import Literal
 
 import msgspec
 import pytest
-from called import Done, virc
-from servers import dead_url
+from support.called import Done, virc
+from support.servers import dead_url
 
 from virc.envs import environment as environments
 from virc.envs import making

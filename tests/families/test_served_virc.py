@@ -5,9 +5,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from called import virc
 from PIL import Image
-from servers import Server, serve
+from support.called import virc
+from support.servers import Server, serve
 
 from virc.models.chat_protocol import written
 from virc.reasoning.protocol import FILE_NAME, Protocol

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from called import virc
 from PIL import Image
-from servers import Body, image_bytes, images_of, serve, turn_of
+from support.called import virc
+from support.servers import Body, image_bytes, images_of, serve, turn_of
 
 from virc.core.errors import ConfigError
 from virc.families import registry as families

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from called import virc
 from rows import QWEN3
-from servers import Body, dead_url, serve
+from support.called import virc
+from support.servers import Body, dead_url, serve
 from vision_server import Eyes, Vision, VisionServer, pixels, see, sizes
 
 from virc.probing import servers

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from rows import NOISE, QWEN3, ROWS, SEEDS, Row, at_random, probed, right, truth
-from servers import Body, dead_url
+from support.servers import Body, dead_url
 from vision_server import Eyes, Vision, VisionServer, looks, see
 
 from virc.backends.openai import refusals as limits

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from PIL import Image, ImageChops
-from servers import CHAT, MODELS, Body, Exchange, Request, Script, Server
+from support.servers import CHAT, MODELS, Body, Exchange, Request, Script, Server
 
 OLLAMA_CHAT = "/api/chat"
 COLORS = {

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import protocol_page
 import pytest
-from called import virc
 from jsonschema import Draft202012Validator
+from support.called import virc
 
 from virc.core.errors import ConfigError
 from virc.models.chat_protocol import of_system, read_protocol, written

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 from PIL import Image
-from replies import answer, asked, call, finished, picture
+from support.replies import answer, asked, call, finished, picture
 
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid

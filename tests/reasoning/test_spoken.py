@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from grammars import CASES
 from PIL import Image
-from replies import asked, finished, picture
+from support.replies import asked, finished, picture
 
 from virc.models import chat_protocol
 from virc.reasoning.calls import Box

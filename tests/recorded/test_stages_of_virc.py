@@ -8,9 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import tested
-from servers import serve
-from training import workspaces
+from support import tested, workspaces
+from support.servers import serve
 
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.runs.metrics import metrics

@@ -4,8 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
-import tested
-from training import system_rows, workspaces
+from support import system_rows, tested, workspaces
 
 pytestmark = [pytest.mark.record, pytest.mark.timeout(900)]
 

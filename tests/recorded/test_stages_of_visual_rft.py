@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tested
+from engines.verl.rl_engine import child
 from PIL import Image
-from rl.rl_engine import child
-from training import system_rows, workspaces
+from support import system_rows, tested, workspaces
 
 from virc.models.chat_protocol import of_system
 from virc.systems import registry as systems

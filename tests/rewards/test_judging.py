@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from faults import body, cut, hang, status
-from servers import MODELS, Body, Fault, Server, dead_url, images_of, serve
+from support.faults import body, cut, hang, status
+from support.servers import MODELS, Body, Fault, Server, dead_url, images_of, serve
 
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.reasoning.images import Shown, open_image

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from rewards.prompts import prompt
 from rewards.published_cases import CASES, Case
-from servers import Body, Server, images_of, serve
+from support.servers import Body, Server, images_of, serve
 
 from virc.rewards import registry as rewards
 from virc.rewards.judging import Judge

@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from called import virc
-from data import crux
 from rewards.test_discovery import SHORT
 from rewards.test_verl import judge
-from servers import dead_url, serve
+from support import crux
+from support.called import virc
+from support.servers import dead_url, serve
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from PIL import Image
 from rewards.prompts import answer, crop, scale, tool
-from servers import Body, images_of, serve
+from support.servers import Body, images_of, serve
 
 import virc
 from virc.data.rows.record import Picture, Record

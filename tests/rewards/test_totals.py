@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from rewards.prompts import answer, call, crop, prompt, scale, tool
-from servers import Body, serve
+from support.servers import Body, serve
 
 from virc.core.errors import ConfigError
 from virc.data.rows.record import MARK, Message

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from called import virc
-from data import crux
-from servers import Body, dead_url, images_of, serve
+from support import crux
+from support.called import virc
+from support.servers import Body, dead_url, images_of, serve
 
 from virc.core.errors import ConfigError, DataError, NetworkError
 from virc.reasoning.protocol import Coordinates

@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from made import add, make
-from reported import show_event
+from support.made import add, make
+from support.reported import show_event
 
 from virc.core.events import Reporter
 from virc.runs import run as runs

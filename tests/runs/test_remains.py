@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from made import make
+from support.made import make
 
 from virc.core import processes
 from virc.core.events import Reporter

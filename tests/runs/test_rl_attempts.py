@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from called import virc
-from made import make
-from reported import show_event
+from support.called import virc
+from support.made import make
+from support.reported import show_event
 
 from virc.core.errors import EngineError
 from virc.core.events import Event, Reporter

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from called import virc
-from made import add, make
+from support.called import virc
+from support.made import add, make
 from test_health import step
 
 from virc.models.registry import EMBEDDED_FOLDER

@@ -6,7 +6,7 @@ from itertools import takewhile
 from pathlib import Path
 
 import pytest
-from made import metric
+from support.made import metric
 
 from virc.core.files import write_whole
 from virc.runs.follow import lines, mark, seconds_left

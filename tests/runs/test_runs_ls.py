@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from called import virc
-from made import add, make, metric, running, save
+from support.called import virc
+from support.made import add, make, metric, running, save
 
 from virc.runs import run as runs
 

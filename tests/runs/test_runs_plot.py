@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from called import virc
 from hypothesis import given
 from hypothesis import strategies as st
-from made import add, make, metric
 from PIL import Image, ImageChops
+from support.called import virc
+from support.made import add, make, metric
 
 from virc.core.extras import install
 from virc.runs import curves as courses

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from called import virc
-from made import make, running, save
+from support.called import virc
+from support.made import make, running, save
 
 from virc.core.locks import held
 from virc.runs import run as runs

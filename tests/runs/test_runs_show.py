@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from called import virc
-from made import add, make, metric, running, save, write_log
+from support.called import virc
+from support.made import add, make, metric, running, save, write_log
 
 from virc.runs import attempts
 from virc.runs import run as runs

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from called import virc
-from made import make, running, save
+from support.called import virc
+from support.made import make, running, save
 
 from virc.core.processes import start_time
 from virc.runs import run as runs

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from called import virc
-from made import add, make, metric, running, write_log
+from support.called import virc
+from support.made import add, make, metric, running, write_log
 
 from virc.core.files import write_whole
 from virc.runs import run as runs

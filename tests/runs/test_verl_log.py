@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from made import make
+from support.made import make
 
 from virc.core.errors import EngineError
 from virc.engines.verl import log as verl_log

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from faults import body, cut, drip, hang, stall, status, unfinished
 from hypothesis import given
 from hypothesis import strategies as st
-from servers import Body, Exchange, Fault, dead_url, serve
+from support.faults import body, cut, drip, hang, stall, status, unfinished
+from support.servers import Body, Exchange, Fault, dead_url, serve
 
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.scoring.judge import Judge, read_verdict

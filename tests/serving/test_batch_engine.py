@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from real_server import VIRC, Real, real_server
+from support.real_server import VIRC, Real, real_server
 
 from virc.backends.openai.backend import OpenAIBackend
 from virc.reasoning.session import Message

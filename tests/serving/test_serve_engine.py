@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_server import VIRC, free_port, pids
+from support.real_server import VIRC, free_port, pids
 
 from virc.envs.environment import cache_folder
 from virc.models.registry import EMBEDDED_FOLDER

@@ -6,7 +6,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-import servers
+from support import servers
 
 from virc.core.errors import ConfigError, UsageError
 from virc.core.events import Event

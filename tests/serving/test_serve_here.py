@@ -9,8 +9,8 @@ import urllib.request
 from functools import partial
 
 import pytest
-from called import virc
-from real_server import VIRC, free_port
+from support.called import virc
+from support.real_server import VIRC, free_port
 
 from virc.core.extras import install
 from virc.serving import settings as serve

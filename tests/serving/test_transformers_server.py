@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import uvicorn
-from called import virc
 from PIL import Image
+from support.called import virc
 
 from virc.backends.interface import Sampling
 from virc.backends.local import LocalBackend, load

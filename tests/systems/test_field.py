@@ -6,7 +6,7 @@ from collections import Counter
 
 import msgspec
 import pytest
-from house.entry import ROOT
+from support.entry import ROOT
 
 from virc.config import yaml as plain_yaml
 from virc.systems import published as listed

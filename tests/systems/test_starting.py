@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from called import virc
+from support.called import virc
 
 from virc.rewards import registry as rewards
 from virc.tools import registry as tools

@@ -7,9 +7,9 @@ from typing import get_args
 import jsonschema
 import msgspec
 import pytest
-import tested
-from called import virc
-from house.entry import ROOT
+from support import tested
+from support.called import virc
+from support.entry import ROOT
 
 from virc.systems import published as listed
 from virc.systems import registry as systems

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import field_table
 import pytest
-from called import virc
 from PIL import Image
-from servers import serve
+from support.called import virc
+from support.servers import serve
 
 from virc.rewards import registry as rewards
 from virc.systems import registry as systems

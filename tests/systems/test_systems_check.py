@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from called import virc
+from support.called import virc
 
 from virc.core.errors import ConfigError
 from virc.models.chat_protocol import of_system

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from called import virc
+from support.called import virc
 
 from virc.core.errors import ConfigError
 from virc.models import registry as models

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from called import virc
 from PIL import Image
-from servers import images_of, serve
-from solve.solving import answer, call, picture
+from support.called import virc
+from support.servers import images_of, serve
+from support.solving import answer, call, picture
 
 from virc.core.errors import ConfigError, UsageError
 from virc.families import registry as families

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from called import virc
+from support.called import virc
 
 from virc.data.formats.registry import only_source
 from virc.models.chat_protocol import read_protocol

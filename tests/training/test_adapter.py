@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import workspaces
 import yaml
-from engine_python import interpreter
+from support import workspaces
+from support.engine_python import interpreter
 
 from virc.backends.interface import Sampling
 from virc.backends.local import LocalBackend, load

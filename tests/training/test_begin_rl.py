@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from reported import show_event
-from servers import dead_url, serve
 from stage_rows import drawn
+from support.reported import show_event
+from support.servers import dead_url, serve
 
 from virc.core.errors import ConfigError, DataError, NetworkError, UsageError
 from virc.core.events import Reporter

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from called import virc
+from support.called import virc
 
 from virc.core.errors import SetupError
 from virc.core.extras import install

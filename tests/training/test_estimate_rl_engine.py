@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import ray_cluster
+from cluster import ray_cluster
 
 from virc.models import sizes as shape
 from virc.stages.rl import Config

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from called import virc
-from reported import show_event
+from support.called import virc
+from support.reported import show_event
 
 from virc.core.events import Reporter
 from virc.models.registry import EMBEDDED_FOLDER

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import stage_plans
-from engine_python import interpreter
+from support.engine_python import interpreter
 
 from virc.engines import registry as engines
 from virc.stages import resolve as stages

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small_lora
-from small_lora import ALPHA, LAYER, PREFIX, RANK, tensors
+from support import small_lora
+from support.small_lora import ALPHA, LAYER, PREFIX, RANK, tensors
 
 from virc.backends import checkpoint, devices
 from virc.backends.local import LocalBackend, load

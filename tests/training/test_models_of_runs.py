@@ -5,9 +5,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import small_lora
-from called import virc
-from runs.made import make, running, save
+from support import small_lora
+from support.called import virc
+from support.made import make, running, save
 
 from virc.core.errors import ConfigError
 from virc.models import chat_protocol

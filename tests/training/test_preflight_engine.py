@@ -8,8 +8,8 @@ from typing import Any
 
 import odd_rows
 import pytest
-from engine_python import interpreter
 from stage_rows import COUNT, drawn, request
+from support.engine_python import interpreter
 
 import virc
 from virc.models.registry import EMBEDDED_FOLDER

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-import workspaces
+from support import workspaces
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 

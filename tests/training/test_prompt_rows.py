@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from data import crux
 from PIL import Image
 from stage_rows import COUNT, drawn
+from support import crux
 
 from virc.core.errors import DataError
 from virc.data.formats.registry import Source, only_source

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from reported import show_event
+from support.reported import show_event
 
 from virc.core.errors import EngineError
 from virc.core.events import Reporter

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from called import virc
 from stage_rows import drawn
+from support.called import virc
 
 from virc.core.errors import ConfigError
 from virc.data.formats.registry import only_source

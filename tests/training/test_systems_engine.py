@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import system_rows
-import tested
-import workspaces
+from support import system_rows, tested, workspaces
 
 from virc.models.chat_protocol import of_system, read_protocol
 from virc.models.registry import EMBEDDED_FOLDER

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import small_lora
-from called import virc
+from support import small_lora
+from support.called import virc
 
 from virc.models.registry import EMBEDDED_FOLDER
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from called import virc
-from servers import dead_url
+from support.called import virc
+from support.servers import dead_url
 
 NOBODY = dead_url().removesuffix("/v1")
 SITE = "account: geometry\nshared: [/]\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import workspaces
+from support import workspaces
 
 from virc.models.registry import PACKAGE
 from virc.runs.checkpoints import checkpoints

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from archives import PACKED, file, lz4ed, many, tar, tree
-from called import virc
+from support.called import virc
 
 from virc.core.errors import DataError
 from virc.unpack.unpack import UnpackConfig, unpack

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from archives import PACKED, contents, file, folder, hard_link, link, lz4ed, many, start, tar, tree
-from called import virc
+from support.called import virc
 
 from virc.core.locks import held
 from virc_cli.console import progress

@@ -1,0 +1,201 @@
+"""The package as users get it: sdist to wheel, installed outside the checkout, on every platform we name."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from support.entry import ROOT, Done, Env
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+CACHE = re.compile(r"(^|/)(\.|__pycache__)")
+
+PLATFORMS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-apple-darwin")
+TEST_TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonschema")
+OF_THE_LOCAL_BACKEND = [f"tests/backends/test_{name}.py" for name in ("local", "load", "kv_cache", "chatml")]
+PACKAGES = {"virc_cli": ROOT / "virc_cli", "virc": ROOT / "recipes" / "virc"}
+
+
+def run(command: Sequence[str | Path], folder: Path, env: Env | None = None) -> Done:
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=800)
+
+
+@cache
+def links() -> str:
+    """Where wheels lie beside the index, such as the CPU build of torch: uv does not read pip's settings."""
+    said = run([sys.executable, "-m", "pip", "config", "get", "global.find-links"], ROOT).stdout
+    of_pip = os.environ.get("PIP_FIND_LINKS", said)
+    return os.environ.get("UV_FIND_LINKS", ",".join(of_pip.split()))
+
+
+def uv(*words: str | Path, folder: Path = ROOT) -> str:
+    done = run([sys.executable, "-m", "uv", *words], folder, {**os.environ, "UV_FIND_LINKS": links()})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def environment(folder: Path, *wanted: str) -> Path:
+    """The programs of a new environment with the torch of this one, which is linked from uv's cache."""
+    uv("venv", "--python", sys.executable, folder / "venv", folder=folder)
+    torch = f"torch=={version('torch')}"
+    uv("pip", "install", "--python", folder / "venv", torch, *wanted, folder=folder)
+    return folder / "venv" / "bin"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist of this checkout and the wheel built from that sdist."""
+    folder = tmp_path_factory.mktemp("dist")
+    uv("build", ROOT, "--out-dir", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of a new environment into which only the wheel was installed, base dependencies only."""
+    folder = tmp_path_factory.mktemp("user")
+    uv("venv", "--python", sys.executable, folder / "venv", folder=folder)
+    uv("pip", "install", "--python", folder / "venv", *built.glob("*.whl"), folder=folder)
+    return folder / "venv" / "bin"
+
+
+@pytest.fixture(scope="module")
+def complete(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of a new environment with the wheel, its extra `local` and what runs our tests."""
+    (wheel,) = built.glob("*.whl")
+    return environment(tmp_path_factory.mktemp("complete"), f"virc[local] @ {wheel.as_uri()}", *TEST_TOOLS)
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Env:
+    return {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LANG": "C.UTF-8"}
+
+
+def shipped(folder: Path) -> set[str]:
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and not CACHE.search(path.relative_to(folder).as_posix())
+    }
+
+
+def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    listed = zipfile.ZipFile(wheel).namelist()
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in listed)
+    names = {name for name in listed if ".dist-info/" not in name}
+    assert names == {f"{package}/{file}" for package, folder in PACKAGES.items() for file in shipped(folder)}
+
+
+def test_the_sdist_holds_what_its_tests_need(built: Path) -> None:
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    expected = {f"tests/{file}" for file in shipped(ROOT / "tests")}
+    expected |= {f"{part}/{file}" for part in ("completions", "docs") for file in shipped(ROOT / part)}
+    assert (
+        expected | {file.name for file in ROOT.glob("*.md")} | {"LICENSE", "CITATION.cff", ".ci/run"} <= names
+    )
+
+
+def test_the_installed_wheel_runs_outside_the_checkout(installed: Path, bare: Env, tmp_path: Path) -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert run([installed / "virc", "--version"], tmp_path, bare).stdout == f"virc {version}\n"
+    assert "Exit codes: 0 done" in run([installed / "virc", "--help"], tmp_path, bare).stdout
+    where = run([installed / "python", "-c", "import virc; print(virc.__file__)"], tmp_path, bare)
+    assert where.stdout.startswith(str(installed.parent))
+
+
+@pytest.mark.parametrize("model", [(), ("--model", "mine")], ids=["tiny", "mine"])
+def test_solve_on_the_base_install_names_the_missing_extra(
+    model: tuple[str, ...], installed: Path, bare: Env, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (280, 280), "white").save(tmp_path / "picture.png")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
+    words = ["solve", "picture.png", "How large is angle A?", *model]
+    done = run([installed / "virc", *words], tmp_path, bare)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "pip install 'virc[local]'" in done.stderr
+    assert "--endpoint" in done.stderr
+
+
+def test_the_installed_wheel_solves_a_diagram_of_its_own_with_the_embedded_model(
+    complete: Path, bare: Env, tmp_path: Path
+) -> None:
+    virc, env = complete / "virc", bare | {"OMP_NUM_THREADS": "1"}
+    done = run([virc, "data", "synth", "--to", "drawn", "--count", "1", "--split", "heldout"], tmp_path, env)
+    assert done.returncode == 0, done.stderr
+    row = json.loads((tmp_path / "drawn" / "problems.jsonl").read_text())
+    words = [tmp_path / "drawn" / row["image"], row["question"], "--trace", "trace"]
+    done = run([virc, "solve", *words], tmp_path, env)
+    assert done.returncode in (0, 8), done.stderr
+    trace = json.loads((tmp_path / "trace" / "trace.json").read_text())
+    assert (trace["model"], trace["protocol"]["name"]) == ("tiny", "trained")
+    assert done.stdout == (f"{trace['answer']}\n" if done.returncode == 0 else "")
+    assert ("error: " in done.stderr) == (done.returncode == 8)
+    assert "Traceback" not in done.stderr
+    assert "\x1b" not in done.stderr
+    assert (tmp_path / "trace" / "index.html").read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize("end", ["oldest", "newest"])
+def test_the_local_backend_stands_on_both_ends_of_the_transformers_we_allow(
+    end: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    (oldest,) = re.findall(r'"transformers>=([\d.]+),', (ROOT / "pyproject.toml").read_text())
+    if end == "newest":
+        python = request.getfixturevalue("complete") / "python"
+    elif version("transformers").startswith(f"{oldest}."):
+        python = Path(sys.executable)
+    else:
+        python = (
+            environment(tmp_path, "-e", f"{ROOT}[local]", f"transformers=={oldest}.*", *TEST_TOOLS) / "python"
+        )
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *OF_THE_LOCAL_BACKEND], ROOT, env)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.parametrize(
+    "extra", [(), ("--extra", "local"), ("--extra", "all")], ids=["base", "local", "all"]
+)
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_dependencies_resolve_on_every_platform_we_name(platform: str, extra: tuple[str, ...]) -> None:
+    target = ("--python-platform", platform, "--python-version", "3.11")
+    pinned = uv("pip", "compile", "pyproject.toml", *extra, *target, "--quiet")
+    assert ("torch==" in pinned) is bool(extra)
+    assert "typer==" in pinned
+
+
+def test_all_but_torch_stands_on_the_oldest_versions_we_allow(tmp_path: Path) -> None:
+    uv("venv", "--python", sys.executable, tmp_path / "venv", folder=tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    uv("pip", "install", "--python", python, "--resolution", "lowest-direct", "-e", ROOT, folder=tmp_path)
+    uv("pip", "install", "--python", python, *TEST_TOOLS, folder=tmp_path)
+    oldest = {"typer": "0.24.0", "msgspec": "0.21.0", "pillow": "11.0.0", "pyyaml": "6.0"}
+    frozen = uv("pip", "freeze", "--python", python, folder=tmp_path)
+    assert {f"{name}=={version}" for name, version in oldest.items()} <= set(frozen.splitlines())
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    without_torch = ("tests/cli", "tests/reasoning", "tests/solving/trace")
+    done = run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *without_torch], ROOT, env)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_the_license_is_the_whole_standard_text() -> None:
+    text = (ROOT / "LICENSE").read_text()
+    assert "Version 2.0, January 2004" in text
+    assert text.rstrip().endswith("limitations under the License.")
+    assert len(text.splitlines()) > 200

@@ -1,0 +1,97 @@
+"""What a call imports before it has work to do."""
+
+import ast
+import json
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from support.entry import Env
+
+import virc
+import virc_cli.commands
+
+pytestmark = pytest.mark.integration
+
+HEAVY = {
+    *("torch", "transformers", "openai", "pydantic", "numpy", "PIL", "yaml", "rich", "httpx2", "httpx"),
+    *("huggingface_hub", "msgspec", "asyncio"),
+}
+
+PROBE = """
+import json, sys
+from virc_cli.main import main
+try:
+    code = main(sys.argv[1:])
+except SystemExit as stop:
+    code = stop.code
+modules = [name for name, found in sys.modules.items() if found]
+print(json.dumps({"code": code, "modules": modules}), file=sys.stderr)
+"""
+
+
+def imported(words: list[str], env: Env) -> tuple[object, set[str], str]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *words], env=env, capture_output=True, text=True, timeout=60
+    )
+    report = json.loads(done.stderr.splitlines()[-1])
+    return report["code"], set(report["modules"]), done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(["--help"], 0), (["--version"], 0), (["config", "--help"], 0), (["config", "path"], 0)],
+)
+def test_help_and_version_import_nothing_heavy(words: list[str], code: int, environment: Env) -> None:
+    heavy = HEAVY - {"msgspec"} if words == ["config", "path"] else HEAVY
+    returned, modules, printed = imported(words, environment)
+    assert (returned, bool(printed)) == (code, True)
+    assert modules & heavy == set()
+
+
+def test_every_command_shows_its_help_without_heavy_imports(environment: Env) -> None:
+    for module in pkgutil.iter_modules(virc_cli.commands.__path__):
+        returned, modules, _ = imported([module.name, "--help"], environment)
+        assert (module.name, returned, modules & HEAVY) == (module.name, 0, set())
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_imports_nothing_heavy(shell: str, environment: Env) -> None:
+    asked = {
+        "_VIRC_COMPLETE": f"complete_{shell}",
+        "_TYPER_COMPLETE_ARGS": "virc conf",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        "COMP_WORDS": "virc conf",
+        "COMP_CWORD": "1",
+    }
+    _, modules, printed = imported([], {**environment, **asked})
+    assert "config" in printed
+    assert modules & HEAVY == set()
+
+
+def imports_of(package: ModuleType) -> dict[Path, set[str]]:
+    """Every name that each file of a package imports."""
+    found: dict[Path, set[str]] = {}
+    for source in Path(package.__path__[0]).rglob("*.py"):
+        names = found.setdefault(source, set())
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    assert len(found) > 5
+    return found
+
+
+def test_the_command_line_knows_its_parser_by_typer_alone() -> None:
+    for source, names in imports_of(virc_cli).items():
+        assert not [name for name in names if re.match(r"(click|typer\._)", name)], source
+
+
+def test_recipes_know_nothing_of_the_command_line() -> None:
+    for source, names in imports_of(virc).items():
+        assert not {name.partition(".")[0] for name in names} & {"virc_cli", "typer", "click"}, source

@@ -1,0 +1,297 @@
+"""The user's config: which value wins, what may stand in the file, and that a hostile file costs nothing."""
+
+import json
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.entry import Run
+
+from virc.config import user as config
+from virc.config import yaml as plain_yaml
+from virc.core.errors import ConfigError, UsageError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "config.yaml"
+
+
+@pytest.mark.parametrize(
+    ("env", "platform", "expected"),
+    [
+        ({"HOME": "/h"}, "linux", "/h/.config/virc/config.yaml"),
+        ({"HOME": "/h", "XDG_CONFIG_HOME": "/x"}, "linux", "/x/virc/config.yaml"),
+        ({"HOME": "/h", "XDG_CONFIG_HOME": "relative"}, "linux", "/h/.config/virc/config.yaml"),
+        ({"HOME": "/h"}, "darwin", "/h/Library/Application Support/virc/config.yaml"),
+        ({"HOME": "/h", "APPDATA": "/a"}, "win32", "/a/virc/config.yaml"),
+        ({"HOME": "/h", "VIRC_CONFIG": "/mine.yaml", "XDG_CONFIG_HOME": "/x"}, "linux", "/mine.yaml"),
+    ],
+)
+def test_the_file_lies_where_the_platform_keeps_settings(
+    env: dict[str, str], platform: str, expected: str
+) -> None:
+    assert str(config.config_path(env, platform)) == expected
+
+
+def test_flags_beat_the_environment_which_beats_the_file_which_beats_defaults() -> None:
+    env = {"VIRC_MODEL": "from-env", "VIRC_ENDPOINT": "http://env/v1"}
+    file: dict[str, config.Value] = {"model": "from-file", "endpoint": "http://file/v1", "timeout": 7.0}
+    resolved = config.resolve({"model": "from-flag", "timeout": None}, env, file)
+    assert resolved["model"] == config.Setting("from-flag", "flag")
+    assert resolved["endpoint"] == config.Setting("http://env/v1", "env VIRC_ENDPOINT")
+    assert resolved["timeout"] == config.Setting(7.0, "file")
+    assert resolved["device"] == config.Setting(None, "default")
+
+
+def test_an_empty_variable_is_not_set() -> None:
+    assert config.resolve({}, {"VIRC_MODEL": ""}, {"model": "m"})["model"].source == "file"
+
+
+def test_the_other_api_key_is_read_only_when_ours_is_unset() -> None:
+    both = {"VIRC_API_KEY": "ours", "OPENAI_API_KEY": "theirs"}
+    assert config.resolve({}, both, {})["api_key"] == config.Setting("ours", "env VIRC_API_KEY")
+    del both["VIRC_API_KEY"]
+    assert config.resolve({}, both, {})["api_key"] == config.Setting("theirs", "env OPENAI_API_KEY")
+
+
+def test_a_wrong_flag_is_a_usage_error_that_names_it() -> None:
+    with pytest.raises(UsageError, match="--max-pixels must be a whole number of pixels"):
+        config.resolve({"max_pixels": -1}, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "value"),
+    [
+        ("timeout: 1e-6", "timeout", 1e-6),  # YAML 1.1 reads this as text
+        ("timeout: 30", "timeout", 30.0),
+        ("max_pixels: 1_000", "max_pixels", 1000),
+        ('max_pixels: "1_000"', "max_pixels", 1000),
+        ("model: 'off'", "model", "off"),
+        ("device: cuda:1", "device", "cuda:1"),
+    ],
+)
+def test_a_value_means_what_its_setting_says(line: str, key: str, value: object, file: Path) -> None:
+    file.write_text(line + "\n")
+    assert config.read(file) == {key: value}
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "hint"),
+    [
+        ("model: off", "model in .* must be .*, not False", "quotes"),
+        ("model: 7", "model in .* must be .*, not 7", "quotes"),
+        ("timeout: soon", "must be a number of seconds above 0.*, not 'soon'", None),
+        ("timeout: .nan", "must be a number of seconds", None),
+        ("timeout: .inf", "must be a number of seconds", None),
+        ("timeout: off", "must be a number of seconds.*, not False", None),
+        ("max_pixels: 2.5", "whole number", None),
+        ("max_pixels: [1, 2]", "not a list", None),
+        ("endpoint: localhost:8000", "a URL like", None),
+        ("endpoint: http://me:sk-1@h/v1", "must hold no user and password", "VIRC_API_KEY"),
+        ("endpoint: me:sk-1@h", "must hold no user and password", "VIRC_API_KEY"),
+        ("device: gpu", "cpu, cuda, cuda:N or mps", None),
+        ('model: "a\\nb"', "must be one line of text", None),
+        ("modle: x", "unknown key 'modle'", "'model'"),
+        ("api_key: sk-1", "secrets are not kept", "VIRC_API_KEY"),
+        ("openai_token: sk-1", "secrets are not kept", "VIRC_API_KEY"),
+    ],
+)
+def test_a_wrong_line_is_named_with_what_to_do(line: str, message: str, hint: str | None, file: Path) -> None:
+    file.write_text(line + "\n")
+    with pytest.raises(ConfigError, match=message) as caught:
+        config.read(file)
+    assert "sk-1" not in str(caught.value)
+    assert hint is None or hint in str(caught.value.hint)
+
+
+BOMB = "a: &a [x, x]\n" + "".join(f"{c}: &{c} [*{p}, *{p}, *{p}]\n" for p, c in pairwise("abcdefghijk"))
+MERGES = "a: &a {k: 1}\n" + "".join(
+    f"{c}: &{c} {{<<: [{', '.join([f'*{p}'] * 30)}]}}\n" for p, c in pairwise("abcdefghijk")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BOMB, "using anchors.* at line 2"),
+        (MERGES, "using anchors.* at line 2"),
+        ("a: " + "[" * 5000, "nested too deeply"),
+        ("a: " + "{b: " * 5000, "nested too deeply"),
+        ("a: " + "9" * 50_000, "a value cannot be read"),
+        ("# " + "x" * 70_000, "over 64 KiB"),
+        ("- 1\n- 2\n", "lines of the form"),
+        ("just text", "lines of the form"),
+        ("1: 2", "lines of the form"),
+        ("model: a\nmodel: b\n", "'model' twice, again at line 2"),
+        ("model: [\n", "not YAML at line 2"),
+        ("a: !!python/object/apply:os.system [x]", "using tags.* at line 1"),
+        ("model: !!bool foo", "using tags.* at line 1"),
+        ("\ntimeout: !!int ''", "using tags.* at line 2"),
+        ("timeout: !!float ''", "using tags"),
+        ("timeout: !!timestamp foo", "using tags"),
+        ("timeout: !mine 3", "using tags"),
+        ("timeout: " + "1:" * 200 + "1.0", "a value cannot be read"),
+        ("? [a]\n: b\n", "not YAML at line 1"),
+        ("a: \x07", "not YAML"),
+        ("--- 1\n--- 2\n", "not YAML"),
+    ],
+)
+def test_hostile_yaml_is_refused_with_its_line(text: str, message: str, file: Path) -> None:
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        plain_yaml.read(file)
+
+
+def test_a_file_that_is_no_text_or_no_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        plain_yaml.read(tmp_path / "binary")
+    with pytest.raises(ConfigError, match=r"is a directory|permission denied"):
+        plain_yaml.read(tmp_path)
+
+
+@given(st.text(alphabet=":-{}[]&*!|>'\"#%@`?,.<=~ \n\tab1_\ue000\ufeff", max_size=60))
+def test_any_text_is_a_mapping_or_a_config_error(text: str) -> None:
+    with suppress(ConfigError):
+        assert isinstance(plain_yaml.parse(text, "t"), dict)
+
+
+SCALARS = st.one_of(st.integers(), st.text(max_size=20).filter(str.isprintable), st.floats(allow_nan=False))
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b", "c"]), SCALARS), st.sampled_from(["a", "b", "d"]), SCALARS)
+def test_changing_one_key_changes_nothing_else(
+    content: dict[str, object], key: str, value: str | int | float
+) -> None:
+    import yaml
+
+    text = yaml.safe_dump(content, allow_unicode=True)
+    content = plain_yaml.parse(text, "t")  # type: ignore[assignment]
+    assert plain_yaml.parse(plain_yaml.changed(text, key, value), "t") == {**content, key: value}
+    if key in content:
+        rest = {name: each for name, each in content.items() if name != key}
+        assert plain_yaml.parse(plain_yaml.changed(text, key, None), "t") == rest
+
+
+def test_comments_and_order_survive_a_change() -> None:
+    text = "# mine\ntimeout: 3  # patient\nmodel: a\n"
+    assert plain_yaml.changed(text, "timeout", 4) == "# mine\ntimeout: 4  # patient\nmodel: a\n"
+    assert plain_yaml.changed(text, "timeout", None) == "# mine\nmodel: a\n"
+    assert plain_yaml.changed(text, "device", "cpu") == text + "device: cpu\n"
+    assert plain_yaml.changed("{model: a}", "device", "cpu") == "model: a\ndevice: cpu\n"
+
+
+def test_the_file_is_replaced_whole_with_its_mode_and_through_a_link(tmp_path: Path) -> None:
+    real = tmp_path / "dotfiles" / "virc.yaml"
+    real.parent.mkdir()
+    real.write_text("model: a\n")
+    real.chmod(0o640)
+    link = tmp_path / "config.yaml"
+    link.symlink_to(real)
+    config.store(link, "model", "b")
+    assert link.is_symlink()
+    assert (real.read_text(), real.stat().st_mode & 0o777) == ("model: b\n", 0o640)
+    assert [path.name for path in real.parent.iterdir()] == ["virc.yaml"]
+
+
+def test_a_change_after_which_the_file_could_not_be_read_is_refused(file: Path) -> None:
+    file.write_text("model: a\n")
+    with pytest.raises(ConfigError, match="over 64 KiB"):
+        config.store(file, "model", "x" * 70_000)
+    assert config.read(file) == {"model": "a"}
+
+
+def test_a_word_of_the_shell_that_is_no_text_is_kept_as_it_is(file: Path) -> None:
+    config.store(file, "model", "caf\udce9")
+    assert config.read(file) == {"model": "caf\udce9"}
+
+
+def test_a_key_never_stops_a_call_and_is_stripped() -> None:
+    found = config.resolve({}, {"VIRC_API_KEY": "sk-1\r\n"}, {})
+    assert found["api_key"].value == "sk-1"
+    assert config.resolve({}, {"VIRC_API_KEY": "sk-\r1"}, {})["api_key"].source == "env VIRC_API_KEY"
+
+
+def test_without_a_home_the_file_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda _: (_ for _ in ()).throw(KeyError("uid")))
+    with pytest.raises(ConfigError, match="no home folder") as caught:
+        config.config_path({})
+    assert "VIRC_CONFIG" in str(caught.value.hint)
+    assert config.config_path({"XDG_CONFIG_HOME": "/x"}, "linux") == Path("/x/virc/config.yaml")
+    assert config.config_path({"APPDATA": "/a"}, "win32") == Path("/a/virc/config.yaml")
+    assert config.config_path({"VIRC_CONFIG": "~nobody-here/c"}) == Path("~nobody-here/c")
+
+
+def test_a_refused_value_leaves_the_file_alone(file: Path) -> None:
+    file.write_text("model: a\n")
+    with pytest.raises(ConfigError):
+        config.store(file, "timeout", "soon")
+    assert file.read_text() == "model: a\n"
+
+
+# The command, through the real entry point.
+
+
+def test_set_show_and_unset_go_together(virc: Run, environment: dict[str, str]) -> None:
+    path = Path(virc("config", "path").stdout.strip())
+    assert path == Path(environment["HOME"]) / ".config" / "virc" / "config.yaml"
+    assert virc("config", "set", "model", "ViRC-3B").returncode == 0
+    assert path.read_text() == "model: ViRC-3B\n"
+    shown = virc("config", "show", env={"VIRC_ENDPOINT": "http://h/v1", "VIRC_API_KEY": "sk-1"}).stdout
+    rows = {line.split(maxsplit=2)[0]: line.split(maxsplit=2)[1:] for line in shown.splitlines()}
+    assert rows["model"] == ["ViRC-3B", f"file {path}"]
+    assert rows["endpoint"] == ["http://h/v1", "env VIRC_ENDPOINT"]
+    assert rows["timeout"] == ["-", "default"]
+    assert rows["api_key"] == ["set", "env VIRC_API_KEY"]
+    assert virc("config", "unset", "model").returncode == 0
+    assert path.read_text() == ""
+
+
+def test_show_as_json_names_each_source(virc: Run) -> None:
+    printed = json.loads(virc("config", "show", "--json", env={"VIRC_MODEL": "m"}).stdout)
+    assert (printed["schema"], printed["error"]) == ("virc.config/1", None)
+    assert printed["settings"]["model"] == {"value": "m", "source": "env VIRC_MODEL"}
+
+
+def test_a_broken_file_is_one_sentence_also_as_json(virc: Run, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("modle: x\n")
+    done = virc("config", "show", "--json", env={"VIRC_CONFIG": str(tmp_path / "c.yaml")})
+    printed = json.loads(done.stdout)
+    assert done.returncode == 3
+    assert (printed["settings"], printed["error"]["hint"]) == (None, "did you mean 'model'?")
+
+
+def test_unset_mends_a_file_that_show_refuses(virc: Run, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("modle: x\nmodel: y\n")
+    assert virc("config", "unset", "modle", env={"VIRC_CONFIG": str(tmp_path / "c.yaml")}).returncode == 0
+    assert (tmp_path / "c.yaml").read_text() == "model: y\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["set", "modle", "x"], "error: unknown key 'modle'\nhint: did you mean 'model'?\n"),
+        (
+            ["set", "timeout", "-3"],
+            "error: timeout must be a number of seconds above 0, at most a million, not '-3'\n",
+        ),
+        (
+            ["set", "api_key", "sk-1"],
+            "error: api_key: secrets are not kept in files\nhint: export VIRC_API_KEY=...\n",
+        ),
+        (
+            ["set", "endpoint", "https://me:secret@host/v1"],
+            "error: endpoint must hold no user and password\nhint: export VIRC_API_KEY=...\n",
+        ),
+        (["unset", "model"], "error: model is not set in "),
+    ],
+)
+def test_what_cannot_be_set_is_said(words: list[str], message: str, virc: Run) -> None:
+    done = virc("config", *words)
+    assert done.returncode == 3
+    assert done.stderr.startswith(message)

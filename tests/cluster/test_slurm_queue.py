@@ -1,0 +1,147 @@
+"""A run's way into the queue and back into it, and what is said of it before."""
+
+import json
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+import slurm_cases
+import slurm_cluster
+from support.called import virc
+
+from virc.cluster import jobs, slurm
+from virc.cluster.slurm import Site
+from virc.core.errors import ConfigError, EngineError, SetupError
+from virc.core.events import Reporter
+from virc.runs import attempts
+from virc.runs import run as runs
+from virc.runs.attempts import Attempt
+from virc.runs.run import Run
+
+
+@pytest.fixture
+def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The jobs of a cluster on this machine."""
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    for name, value in slurm_cluster.environment(folder).items():
+        monkeypatch.setenv(name, value)
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run that is to be a job; its script waits until it is told to end."""
+    monkeypatch.chdir(tmp_path)
+    found = Run(tmp_path / "runs" / "mine")
+    (found.folder / slurm.LOGS).mkdir(parents=True)
+    info = slurm_cases.info(Site(), name="mine", settings=slurm_cases.SMALL)
+    (found.folder / "run.json").write_bytes(msgspec.json.encode(info))
+    script = slurm.job_script(found, slurm_cases.SMALL, tmp_path, Site(), "unused")
+    (found.folder / slurm.SCRIPT).write_text(script.replace("exec unused", "exec sleep 60 #"))
+    return found
+
+
+@pytest.mark.integration
+def test_a_run_is_not_queued_twice(run: Run, spool: Path) -> None:
+    first = virc("train", "--resume", "--name", "mine")
+    assert (first.code, first.out) == (0, f"{run.folder}\n"), first.err
+    number = runs.state(run).job
+    assert f"job {number} was submitted" in first.err
+    second = virc("train", "--resume", "--name", "mine", "--json")
+    assert second.code == 3
+    assert f"mine is job {number} already" in second.json["error"]["message"]
+    slurm_cluster.until((spool / f"{number}.pid").exists, lambda: "the job did not start")
+    slurm_cluster.tell(spool, str(number))  # nobody listens: it ends
+    slurm_cluster.ended(spool, str(number), lambda: "the job did not end")
+    assert virc("train", "--resume", "--name", "mine").code == 0
+    again = runs.state(run).job
+    assert again != number
+    slurm_cluster.until((spool / f"{again}.pid").exists, lambda: "the job did not start")
+    slurm_cluster.tell(spool, str(again))
+
+
+def test_without_submit_the_script_is_named(run: Run, spool: Path) -> None:
+    done = virc("train", "--resume", "--name", "mine", "--no-submit")
+    assert (done.code, done.out) == (0, f"{run.folder / slurm.SCRIPT}\n")
+    assert not list(spool.iterdir())
+
+
+def test_a_cluster_without_slurm_is_one_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    done = virc("train", "--resume", "--name", "mine")
+    assert done.code == 4
+    assert "sbatch cannot be started" in done.err
+
+
+def test_what_sbatch_refuses_is_said(run: Run, spool: Path) -> None:
+    script = run.folder / slurm.SCRIPT
+    script.write_text(script.read_text().replace("--requeue", "--reqeue"))
+    with pytest.raises(EngineError, match="unrecognized arguments: --reqeue"):
+        jobs.submit(run, Reporter())
+
+
+def test_a_job_that_came_further_goes_back(run: Run, spool: Path) -> None:
+    (spool / "7.pid").touch()
+    for number, saved in enumerate([0, 0, 0, 5], 1):
+        attempts.write(run, Attempt(number=number, saved=saved))
+    jobs.requeue(run, "7", Reporter())
+    assert (spool / "7.requeue").exists()
+
+
+def test_a_job_that_came_no_further_for_three_times_does_not(run: Run, spool: Path) -> None:
+    for number in range(1, 5):
+        attempts.write(run, Attempt(number=number, saved=5))
+    with pytest.raises(EngineError, match="3 times the job's time was over before it passed step 5"):
+        jobs.requeue(run, "7", Reporter())
+    assert not list(spool.iterdir())
+
+
+def test_the_first_job_may_fail_to_save_a_few_times(run: Run, spool: Path) -> None:
+    (spool / "7.pid").touch()
+    for number in range(1, 4):
+        attempts.write(run, Attempt(number=number, saved=0))
+    jobs.requeue(run, "7", Reporter())
+    assert (spool / "7.requeue").exists()
+
+
+def test_a_dry_run_prints_the_job(spool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    site = tmp_path / "site.yaml"
+    site.write_text('account: geometry\ntime: "8:00:00"\n')
+    words = ("train", "--stage", "instruct", "--launcher", "slurm", "--site", site, "--dry-run")
+    done = virc(*words, "--set", "nodes=2", "--json")
+    assert done.code == 0, done.err
+    run = tmp_path / "runs" / "virc-instruct"
+    script = done.json["files"][str(run / "slurm.sh")]
+    assert {"#SBATCH --nodes=2", "#SBATCH --account=geometry", "#SBATCH --gres=gpu:8"} <= set(
+        script.split("\n")
+    )
+    assert done.json["command"][0] == "srun"
+    assert "torch.distributed.run" in done.json["files"][str(run / "logs" / "attempt_1" / "node.sh")]
+    assert "#SBATCH --account=geometry" in virc(*words).out
+    assert not run.exists()
+    assert not list(spool.iterdir())
+
+
+def test_a_run_whose_images_the_nodes_do_not_see_is_refused(run: Run, tmp_path: Path) -> None:
+    info = slurm_cases.info(Site(), python="/usr/bin/python", media=str(tmp_path / "elsewhere"))
+    with pytest.raises(SetupError, match="the nodes do not see the images"):
+        jobs.write(
+            run,
+            run.folder,
+            info,
+            Site(shared=("/usr", "/scratch", str(Path(sys.executable).parent))),
+            Reporter(),
+        )
+
+
+def test_a_wrong_site_file_is_refused_before_anything_is_looked_at(tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text("accout: geometry\n")
+    done = virc("train", "tiny", "--stage", "instruct", "--launcher", "slurm", "--site", site, "--json")
+    assert done.code == 3
+    assert json.loads(done.out)["error"]["hint"] == "did you mean 'account'?"
+    with pytest.raises(ConfigError):
+        slurm.read_site(site, {})

@@ -1,0 +1,164 @@
+"""`virc download ls` and `rm`: what was downloaded here, and nothing else."""
+
+import os
+import pty
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from downloads import BASE, MODEL, held, model, serving, start
+from hub_server import Hub, slow
+from support import made
+from support.called import virc
+
+from virc.core.files import HIDDEN
+from virc.download.hub import fetching, ranged
+
+pytestmark = pytest.mark.integration
+
+ROWS = "datasets/someone/rows"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    monkeypatch.setattr(fetching, "LARGE", 1 << 20)
+    monkeypatch.setattr(ranged, "PART", 1 << 18)
+    repos = {MODEL: model(), BASE: model(seed=3), ROWS: {"rows.jsonl": b"{}\n"}}
+    with serving(monkeypatch, tmp_path, repos) as running:
+        yield running
+
+
+def there() -> set[str]:
+    return {path.as_posix() for place in ("models", "data") for path in Path(place).glob("*")}
+
+
+def test_nothing_is_said_so(server: Hub) -> None:
+    done = virc("download", "ls")
+    assert (done.code, done.out) == (0, "")
+    assert "nothing was downloaded" in done.err
+    assert virc("download", "ls", "--json").json["downloads"] == []
+
+
+def test_whole_and_partial_ones_are_listed_and_others_are_not(server: Hub) -> None:
+    assert virc("download", MODEL, ROWS).code == 0
+    Path("models/mine").mkdir()
+    Path("models/mine/config.json").touch()
+    server.misbehave(slow(300_000), name="model-1.safetensors", times=None)
+    process = start(BASE)
+    assert server.until(
+        lambda: server.sent("model-1.safetensors") > len(model()["model-1.safetensors"]) + 100_000
+    )
+    process.kill()
+    process.communicate()
+    done = virc("download", "ls")
+    head, *lines = [line.split("  ") for line in done.out.splitlines()]
+    cells = [[cell.strip() for cell in line if cell] for line in lines]
+    assert head[0].strip() == "folder"
+    commits = {name: server.commit(name)[:7] for name in (BASE, MODEL, ROWS)}
+    assert [line[:3] for line in cells] == [
+        ["models/Qwen2.5-VL-7B-Instruct", "model", "partly"],
+        ["models/ViRC-7B", "model", "present"],
+        ["data/rows", "dataset", "present"],
+    ]
+    assert cells[0][3].endswith(" of 4.7 MB")
+    assert [line[4:] for line in cells] == [
+        [commits[BASE], BASE],
+        [commits[MODEL], MODEL],
+        [commits[ROWS], "someone/rows"],
+    ]
+    partial, whole, _ = virc("download", "ls", "--json").json["downloads"]
+    assert (partial["state"], "config.json" in partial["lacking"]) == ("partly", True)
+    assert (whole["state"], whole["lacking"], whole["commit"]) == ("present", [], server.commit(MODEL))
+
+
+def test_what_is_named_goes_whole_or_partial_and_the_rest_stays(server: Hub) -> None:
+    assert virc("download", MODEL, ROWS, BASE).code == 0
+    for name, left in (
+        ("ViRC-7B", {"models/Qwen2.5-VL-7B-Instruct", "data/rows"}),
+        ("data/rows", {"models/Qwen2.5-VL-7B-Instruct"}),
+        (BASE, set()),
+    ):
+        done = virc("download", "rm", name, "--yes")
+        assert (done.code, there(), "removed " in done.err) == (0, left, True)
+    assert virc("download", ROWS).code == 0
+    done = virc("download", "rm", "rows", "--yes", "--json")
+    assert (done.json["removed"], done.json["error"]) == ([str(Path("data/rows").absolute())], None)
+    assert virc("download", "rm", "rows", "--json").json["error"]["code"] == 3
+
+
+def test_nobody_to_ask_needs_yes_and_a_terminal_is_asked(server: Hub) -> None:
+    assert virc("download", ROWS).code == 0
+    done = virc("download", "rm", "rows")
+    assert (done.code, there(), "hint: --yes" in done.err) == (2, {"data/rows"}, True)
+    for answer, code, left in ((b"n\n", 1, {"data/rows"}), (b"y\n", 0, set())):
+        ours, theirs = pty.openpty()
+        with start("rm", "rows", stdin=theirs, stdout=theirs, stderr=theirs) as child:
+            os.close(theirs)
+            shown = b""
+            while b"[y/N]" not in shown:
+                shown += os.read(ours, 1000)
+            assert b"delete rows, " in shown
+            os.write(ours, answer)
+            assert (child.wait(60), there()) == (code, left)
+        os.close(ours)
+
+
+def test_a_folder_that_virc_did_not_make_is_refused(server: Hub) -> None:
+    folder = Path("models/ViRC-7B")
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("mine")
+    assert virc("download", MODEL).code == 0
+    done = virc("download", "rm", "ViRC-7B", "--yes")
+    assert (done.code, "held files before" in done.err) == (3, True)
+    assert held(folder).items() >= {"notes.txt": b"mine"}.items()
+    Path("models/mine").mkdir()
+    done = virc("download", "rm", "models/mine", "--yes")
+    assert (done.code, "was not made by virc download" in done.err) == (3, True)
+    done = virc("download", "rm", "ViRC-B", "--yes")
+    assert (done.code, "did you mean 'ViRC-7B'?" in done.err) == (3, True)
+    assert there() == {"models/ViRC-7B", "models/mine"}
+
+
+def test_a_link_to_another_place_is_refused(server: Hub, tmp_path: Path) -> None:
+    assert virc("download", MODEL, "--to", tmp_path / "elsewhere").code == 0
+    Path("models").mkdir()
+    Path("models/ViRC-7B").symlink_to(tmp_path / "elsewhere")
+    done = virc("download", "rm", "ViRC-7B", "--yes")
+    assert (done.code, "is a link to" in done.err) == (3, True)
+    assert held(tmp_path / "elsewhere").items() >= model().items()
+    assert virc("download", "rm", tmp_path / "elsewhere", "--yes").code == 0
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_links_in_it_are_not_followed(server: Hub, tmp_path: Path) -> None:
+    assert virc("download", ROWS).code == 0
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").touch()
+    Path("data/rows/link").symlink_to(tmp_path / "precious")
+    assert virc("download", "rm", "rows", "--yes").code == 0
+    assert (tmp_path / "precious" / "file").exists()
+
+
+def test_what_runs_started_from_is_refused_without_yes(server: Hub) -> None:
+    assert virc("download", BASE, ROWS).code == 0
+    base = Path("models/Qwen2.5-VL-7B-Instruct").absolute()
+    made.make(Path.cwd(), "first", base=str(base))
+    made.make(Path.cwd(), "second", data=str(Path("data/rows/rows.jsonl").absolute()))
+    for name, run in ((base.name, "first"), ("rows", "second")):
+        done = virc("download", "rm", name)
+        assert (done.code, f"{run} started from {name}" in done.err, len(there())) == (3, True, 2)
+    assert virc("download", "rm", base.name, "rows", "--yes").code == 0
+    assert there() == set()
+
+
+def test_a_removal_that_is_killed_leaves_no_half_model(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert virc("download", MODEL, ROWS).code == 0
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert virc("download", "rm", "ViRC-7B", "--yes").code == 130
+    assert there() == {"models/.ViRC-7B.removed", "data/rows"}
+    assert [each["name"] for each in virc("download", "ls", "--json").json["downloads"]] == ["rows"]
+    assert virc("download", MODEL).code == 0
+    assert virc("download", "rm", "rows", "--yes").code == 0
+    assert there() == {"models/ViRC-7B"}
+    assert not (Path("models/ViRC-7B") / HIDDEN / "parts").exists()

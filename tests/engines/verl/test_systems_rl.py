@@ -1,0 +1,169 @@
+"""Rows of `tiny`, VLM-R3 and Visual-RFT in one run of the real verl, on `tiny`: each rewarded as its system says."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rl_engine import TINY, child
+from support import system_rows, tested, workspaces
+
+from virc.models.chat_protocol import of_system
+from virc.reasoning.messages import parse
+from virc.systems import registry as systems
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
+
+STEPS, BATCH, SAMPLES = 1, 6, 4
+SETTINGS = {"sources": "[vlm-r3,visual-rft]", "steps": STEPS, "save_steps": STEPS, "train_batch_size": BATCH,
+            "ppo_mini_batch_size": BATCH,
+            "micro_batch_size_per_device": BATCH, "n": SAMPLES, "rollouts": 1, "response_length": 256,
+            "temperature": 1.5}  # fmt: skip
+"""So warm that replies to one problem differ, and not so warm that `tiny` seldom gets to a second turn."""
+Trace = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("workspace")
+
+
+@pytest.fixture(scope="module")
+def rows(workspace: Path) -> list[system_rows.Row]:
+    return system_rows.problems(workspace / "data")
+
+
+@pytest.fixture(scope="module")
+def run(workspace: Path, rows: list[system_rows.Row]) -> Path:
+    words = ("--from", "tiny", "--with", "multi-turn", "--data", "data/mixed.jsonl")
+    return workspaces.trained(workspace, "tiny", "rl", *words, **SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def traces(run: Path) -> list[Trace]:
+    """The rollouts that the run left."""
+    return [json.loads(file.read_bytes()) for file in sorted((run / "rollouts").glob("step_*/*/trace.json"))]
+
+
+def system_of(trace: Trace) -> str:
+    """Whose words a rollout is in."""
+    named = {name: of_system(systems.get(name)).protocol.first for name in ("vlm-r3", "visual-rft")}
+    first = trace["protocol"]["first"]
+    return next((name for name, text in named.items() if text == first), "tiny")
+
+
+def means(units: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
+    """The mean of each term over the units that it applies to."""
+    values = {name: [unit[name] for unit in units] for name in units[0]}
+    known = {name: [value for value in each if value is not None] for name, each in values.items()}
+    return {name: sum(each) / len(each) for name, each in known.items() if each}
+
+
+def texts_of(trace: Trace) -> list[str]:
+    return [each["text"] for each in (*trace["units"], *trace["pending"])]
+
+
+def of_tiny(trace: Trace, right: bool) -> tuple[float, dict[str, float]]:
+    """The total `outcome`: format, and whether the answer is right."""
+    refused = len(trace["pending"])
+    units: list[dict[str, float | None]] = [
+        {"format": 1.0, "answer": None if unit["answer"] is None else float(right)} for unit in trace["units"]
+    ] + [{"format": 0.0, "answer": None}] * refused
+    return float(right and not refused), means(units)
+
+
+def of_vlm_r3(trace: Trace, right: bool) -> tuple[float, dict[str, float]]:
+    """The total `vlm_r3`: right + 0.5 of an answer + 0.5 of a look where right + 0.01 a character, 0.1 at most."""
+    units: list[dict[str, float | None]] = []
+    said: list[str] = []
+    looks = 0
+    for unit in (*trace["units"], *trace["pending"]):
+        refused = "answer" not in unit
+        looks += not refused and unit["call"] is not None
+        unread = unit["text"].partition("<answer>")[0].replace("<think>", "").replace("</think>", "")
+        said.append(unread if refused else unit["think"])
+        lengths = [len(" ".join(each.split())) for each in said]
+        answered = not refused and unit["answer"] is not None
+        lengths += [] if refused or answered else [0]  # behind a look
+        pieces = [length for at, length in enumerate(lengths) if length or at in (0, len(lengths) - 1)]
+        units.append({
+            "answer": float(right) if answered else None,
+            "looked": float(looks > 0 and not refused),
+            "shortest": min(0.1, 0.01 * min(pieces)),
+        })  # fmt: skip
+    last = units[-1]
+    answered = last["answer"] is not None
+    hit = 1.0 if answered and right else 0.0
+    total = hit + 0.5 * answered + 0.5 * (last["looked"] or 0.0) * hit + (last["shortest"] or 0.0)
+    return total, means(units)
+
+
+def of_visual_rft(trace: Trace, right: bool) -> tuple[float, dict[str, float]]:
+    """The total `visual_rft`, of answers without a box: the format alone."""
+    answered = bool(trace["units"])
+    terms = {"format": float(answered), **({"matching": 0.0, "confidence": 0.0} if answered else {})}
+    return float(answered), terms
+
+
+RECOMPUTED = {"tiny": of_tiny, "vlm-r3": of_vlm_r3, "visual-rft": of_visual_rft}
+
+
+def test_every_reward_is_that_of_its_rows_system(traces: list[Trace], rows: list[system_rows.Row]) -> None:
+    answers = {(row["question"], row.get("data_source", "tiny")): row["answer"] for row in rows}
+    left = Counter(map(system_of, traces))  # of each system two prompts, where a step had two
+    assert left.keys() == RECOMPUTED.keys()
+    assert {count % SAMPLES for count in left.values()} == {0}
+    assert sum(left.values()) >= (BATCH - 1) * SAMPLES
+    for trace in traces:
+        system = system_of(trace)
+        right = trace["answer"] == answers[trace["question"], system]
+        reward, terms = RECOMPUTED[system](trace, right)
+        if system == "visual-rft":
+            assert not any("Position" in text for text in texts_of(trace))
+        assert trace["terms"] == pytest.approx(terms), (system, texts_of(trace))
+        assert trace["reward"] == pytest.approx(reward), (system, texts_of(trace))
+
+
+def test_each_system_answers_in_its_own_grammar_and_turns(traces: list[Trace]) -> None:
+    turns: Counter[str] = Counter()
+    for trace in traces:
+        system = system_of(trace)
+        name = "virc" if system == "tiny" else system
+        protocol = of_system(systems.get(name)).protocol
+        for unit in trace["units"]:
+            read = parse(unit["text"], protocol.grammar)
+            assert (read.think, read.answer) == (unit["think"], unit["answer"])
+            assert read.tool is None or read.tool.name in protocol.tools
+        turns[system] = max(turns[system], len(texts_of(trace)))
+    assert turns["visual-rft"] == 1
+    assert turns["tiny"] > 1
+
+
+def test_learning_is_finite_and_changes_the_weights(run: Path) -> None:
+    steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [each["step"] for each in steps] == [*range(1, STEPS + 1)]
+    for each in steps:
+        assert all(math.isfinite(value) for value in each.values() if isinstance(value, float))
+        assert each["correlation"] > 0.99
+        assert each["grad_norm"] > 0
+        assert {"answer", "format", "looked", "shortest", "matching", "confidence"} >= set(each["terms"])
+    changed = child("weights_child.py", TINY, run / "checkpoints" / f"global_step_{STEPS}")
+    assert changed["parts"]["language"]["change"] > 0
+
+
+def test_the_run_keeps_the_chat_protocol_and_the_reward_of_each(run: Path) -> None:
+    for name, total in (("vlm-r3", "vlm_r3"), ("visual-rft", "visual_rft")):
+        folder = run / "sources" / name
+        told = json.loads((folder / "reward.json").read_bytes())
+        assert told["reward"]["total"] == total
+        spoken = json.loads((folder / "virc_protocol.json").read_bytes())
+        assert spoken["first"] == of_system(systems.get(name)).protocol.first
+
+
+def test_the_stages_are_recorded_as_run(run: Path) -> None:
+    """Their words, grammar, turns and rewards ran, under the learning settings of `tiny`."""
+    for system, stage in (("vlm-r3", "rl"), ("visual-rft", "detect")):
+        tested.record(system, stage, tested.engine("rl"), STEPS)

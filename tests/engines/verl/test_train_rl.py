@@ -1,0 +1,161 @@
+"""Stage `rl` of `tiny` in the real verl, through `virc train`: rewards, weights and processes, not exit codes."""
+
+import json
+import math
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import workspaces
+from verl_runs import ray_folders
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
+
+TINY = ("train", "tiny", "--stage", "rl", "--from", "tiny")
+SHORT = '''"""Shorter thoughts are better."""
+
+TERMS = ("short",)
+
+
+def short(sample, means):
+    """One for no thought at all, a half for one of 25 characters."""
+    return 1 / (1 + len(sample.turn.think) / 25) if sample.turn else 0.0
+
+
+def total(t):
+    return t.short
+'''
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("workspace")
+    workspaces.synth(folder, 24, "sft,rl,prompts")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def solved(workspace: Path) -> Path:
+    """Four steps on whole problems, with tools, by vLLM; killed in the third, and resumed."""
+    run = workspace / "runs" / "solved"
+    settings = {
+        "steps": 4,
+        "save_steps": 2,
+        "train_batch_size": 4,
+        "ppo_mini_batch_size": 4,
+        "n": 4,
+        "rollouts": 1,
+    }
+    words = ("--with", "vllm,multi-turn", *workspaces.sets(settings))
+    first = workspaces.start(workspace, *TINY, *words, "--name", "solved")
+    workspaces.until_step(first, run, 3, "reward")
+    assert left_of(run)
+    assert ray_folders(str(run))
+    first.kill()
+    first.communicate()
+    end = time.monotonic() + 120
+    while left_of(run) or ray_folders(str(run)):
+        assert time.monotonic() < end, left_of(run)
+        time.sleep(0.5)
+    assert "died" in workspaces.run(workspace, "runs", "ls").stdout
+    done = workspaces.run(workspace, "train", "--resume", "--name", "solved")
+    assert done.returncode == 0, done.stderr
+    assert "going on from step 2" in done.stderr
+    return run
+
+
+@pytest.fixture(scope="module")
+def bandit(workspace: Path) -> Path:
+    """Eight steps for shorter thoughts, by a reward outside the package, in two processes."""
+    from pyarrow import parquet
+
+    file = workspace / "data" / "polygons" / "rl.parquet"
+    rows = parquet.read_table(file)
+    last = [at for at, row in enumerate(rows.to_pylist()) if "answer>" in row["extra_info"]["reference"]]
+    parquet.write_table(rows.take(last[:4]), workspace / "data" / "last.parquet")
+    (workspace / "short.py").write_text(SHORT)
+    system = workspaces.run(workspace, "systems", "cp", "tiny", "bandit.yaml")
+    assert system.returncode == 0, system.stderr
+    text = (workspace / "bandit.yaml").read_text()
+    (workspace / "bandit.yaml").write_text(text.replace("total: rules", "total: ./short.py", 1))
+    settings = {"steps": 8, "save_steps": 8, "train_batch_size": 4, "ppo_mini_batch_size": 4, "n": 8,
+                "learning_rate": 1e-3,
+                "temperature": 1.3}  # fmt: skip
+    words = ("--from", "tiny", "--data", "data/last.parquet", "--with", "2x", "--name", "bandit")
+    return workspaces.trained(workspace, "./bandit.yaml", "rl", *words, **settings)
+
+
+def steps(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def left_of(run: Path) -> list[str]:
+    """Command lines of processes that still know of the run."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(run).encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:  # it has ended, or is another user's
+            continue
+    return found
+
+
+def test_every_step_of_a_run_that_was_killed_is_there_once(solved: Path) -> None:
+    found = steps(solved)
+    assert [each["step"] for each in found] == [1, 2, 3, 4]
+    assert [each.get("attempt", 1) for each in found] == [1, 1, 2, 2]
+
+
+def test_rollouts_are_drawn_from_the_weights_that_learn(solved: Path, bandit: Path) -> None:
+    assert all(each["correlation"] > 0.99 for run in (solved, bandit) for each in steps(run))
+
+
+def test_terms_of_the_reward_are_logged(solved: Path, bandit: Path) -> None:
+    for each in steps(solved):
+        assert -1 <= each["reward"] <= 1
+        assert each["response_length"] > 0
+        assert each["entropy"] >= 0
+    assert all(each["terms"]["short"] == pytest.approx(each["reward"]) for each in steps(bandit))
+
+
+def test_nothing_of_ray_is_left(solved: Path, bandit: Path) -> None:
+    for run in (solved, bandit):
+        assert not left_of(run)
+
+
+def test_rollouts_with_tools_have_several_turns_and_can_be_looked_at(solved: Path) -> None:
+    for each in steps(solved):
+        assert each["turns"] > 1
+        assert each["tool_calls"] > 0
+    pages = list((solved / "rollouts").glob("step_*/*/index.html"))
+    assert pages
+    traces = [json.loads((page.parent / "trace.json").read_bytes()) for page in pages]
+    assert any(len(trace["images"]) > 1 for trace in traces)
+
+
+def test_a_reward_outside_the_package_rises(bandit: Path) -> None:
+    """By more than five standard errors, from the first two steps to the last two."""
+    found = steps(bandit)
+    first, last = found[:2], found[-2:]
+
+    def error(part: list[dict[str, Any]]) -> float:
+        """Standard error of the mean over 4 prompts x 8 samples a step."""
+        return math.sqrt(sum(each["reward_std"] ** 2 / 32 for each in part)) / len(part)
+
+    rise = statistics.fmean(each["reward"] for each in last) - statistics.fmean(
+        each["reward"] for each in first
+    )
+    assert rise > 5 * math.hypot(error(first), error(last))
+
+
+def test_the_own_reward_is_kept_with_the_run(bandit: Path) -> None:
+    (kept,) = (bandit / "code").rglob("short.py")
+    assert kept.read_text() == SHORT
+
+
+def test_two_processes_save_a_shard_each(bandit: Path) -> None:
+    shards = list((bandit / "checkpoints" / "global_step_8" / "actor").glob("model_world_size_2_rank_*.pt"))
+    assert len(shards) == 2

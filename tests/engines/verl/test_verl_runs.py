@@ -1,0 +1,152 @@
+"""verl itself, on `tiny`, with rollouts by transformers: what is learnt, what stays, and what a run leaves behind."""
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rl_engine import TINY, child, environment
+from support.called import virc
+from support.engine_python import interpreter
+from verl_runs import Ended, Started, changed, free_port, settings, wait_for
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
+
+FREEZES = {"actor_rollout_ref__model__external_lib": "virc.engines.verl.model"}
+PEARSON = "training/rollout_actor_probs_pearson_corr"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rows") / "data"
+    made = virc("data", "synth", "--to", folder, "--count", 16, "--formats", "rl,prompts")
+    assert made.code == 0, made.err
+    return folder
+
+
+@pytest.fixture(scope="module")
+def frozen(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """Two steps of whole problems, vision tower and projector frozen, with a KL loss and validation."""
+    folder = tmp_path_factory.mktemp("frozen")
+    config = changed(
+        settings(folder, data, "multi_turn"),
+        **FREEZES,
+        actor_rollout_ref__actor__use_kl_loss=True,
+        trainer__test_freq=2,
+    )
+    run = Started(folder, config, VIRC_FROZEN="vision,projector")
+    ended = run.ended()
+    assert ended.code == 0, ended.log[-5000:]
+    assert run.left() == []
+    assert run.folders() == []
+    return ended
+
+
+@pytest.fixture(scope="module")
+def resumed(frozen: Ended, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """The second of two steps, from the checkpoint of the first; nothing frozen, groups without variance dropped."""
+    folder = tmp_path_factory.mktemp("resumed")
+    config = changed(
+        settings(folder, data, "multi_turn"),
+        trainer__resume_mode="resume_path",
+        trainer__resume_from_path=str(frozen.checkpoints / "global_step_1"),
+        algorithm__filter_groups={"enable": True, "metric": "reward"},
+        trainer__v1__sampler__sampler_kwargs={
+            "poll_interval": 0.1,
+            "filter_groups_metric": "reward",
+            "train_batch_size": 2,
+            "gen_batch_size": 1,
+        },
+    )
+    ended = Started(folder, config).ended()
+    assert ended.code == 0, ended.log[-5000:]
+    return ended
+
+
+def weights(run: Ended, step: int) -> Any:
+    return child("weights_child.py", TINY, run.checkpoints / f"global_step_{step}")
+
+
+def test_rollouts_are_of_the_weights_that_learn(frozen: Ended, resumed: Ended) -> None:
+    assert sorted(frozen.steps) == [1, 2]
+    for step in (*frozen.steps.values(), *resumed.steps.values()):
+        assert step[PEARSON] > 0.99
+        assert step["training/rollout_probs_diff_max"] < 1e-3
+        assert step["actor/grad_norm"] > 0
+
+
+def test_rollouts_have_several_turns(frozen: Ended) -> None:
+    assert max(step["num_turns/max"] for step in frozen.steps.values()) >= 4
+
+
+def test_frozen_parts_stay_bit_equal(frozen: Ended) -> None:
+    found = weights(frozen, 2)
+    for part in ("vision", "projector"):
+        assert found["parts"][part]["equal"] == found["parts"][part]["weights"] > 0
+    assert found["parts"]["language"]["change"] > 1e-6
+    assert found["steps"] == [2]
+
+
+def test_a_reference_model_gives_a_kl_loss(frozen: Ended) -> None:
+    assert all("actor/kl_loss" in step for step in frozen.steps.values())
+    assert frozen.steps[2]["actor/kl_loss"] > 0
+
+
+def test_validation_is_logged(frozen: Ended) -> None:
+    assert "val-core" in " ".join(frozen.steps[2])
+
+
+def test_a_resumed_run_goes_on_with_its_optimizer(frozen: Ended, resumed: Ended) -> None:
+    """And nothing is frozen without being asked: all parts have changed."""
+    assert sorted(resumed.steps) == [2]
+    found = weights(resumed, 2)
+    assert found["steps"] == [1, 2]  # the language model's second step, the first of what was frozen
+    assert all(found["parts"][part]["change"] > 0 for part in ("vision", "projector", "language"))
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A cluster of one node that runs already; its `args` end with its address."""
+    folder, address = Path(f"/tmp/virc-test-{os.getpid()}"), f"127.0.0.1:{free_port()}"
+    ray = [str(interpreter("rl").parent / "ray"), "start", "--head", "--block", "--include-dashboard=false"]
+    sizes = ["--num-cpus=6", "--num-gpus=1", f"--temp-dir={folder}", f"--port={address.partition(':')[2]}"]
+    with (tmp_path / "cluster.log").open("wb") as log:
+        node = subprocess.Popen(
+            [*ray, *sizes], env=environment(RAY_AUTH_MODE="disabled"), stdout=log, stderr=log
+        )
+    node.args = address
+    try:
+        wait_for(lambda: answers(address))
+        yield node
+    finally:
+        node.terminate()
+        node.wait(60)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def answers(address: str) -> bool:
+    host, _, port = address.partition(":")
+    with suppress(OSError), socket.create_connection((host, int(port)), 1):
+        return True
+    return False
+
+
+def test_a_failed_reward_stops_the_run_but_not_the_cluster_it_joined(
+    data: Path, tmp_path: Path, cluster: "subprocess.Popen[bytes]"
+) -> None:
+    """verl alone would put empty rows in the place of failed rollouts and go on."""
+    config = changed(settings(tmp_path, data, "per_cru"), reward__custom_reward_function__name="fails")
+    run = Started(tmp_path, config, RAY_ADDRESS=str(cluster.args), RAY_AUTH_MODE="disabled")
+    ended = run.ended()
+    assert ended.code == 1
+    said = "a rollout or its reward failed: ConnectionError: the judge does not answer"
+    assert ended.log.rstrip().splitlines()[-1] == f"virc: RuntimeError: {said}"
+    assert ended.steps == {}
+    wait_for(lambda: not run.left())
+    assert cluster.poll() is None
+    assert answers(str(cluster.args))

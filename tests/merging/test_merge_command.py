@@ -1,0 +1,231 @@
+"""`virc merge` before anything is merged: what a name stands for, what is refused, what would be started."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from sharded import lay_out
+from support import small_lora
+from support.called import virc
+from support.made import make, save
+
+from virc.core.errors import ConfigError
+from virc.envs import environment as environments
+from virc.envs.pins import get
+from virc.merging import source as merging
+from virc.merging.build import MergePlan
+from virc.models import provenance as origin
+from virc.models import registry as models
+from virc.models.provenance import Origin
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.runs.run import Run
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, and a cache with an environment of verl that only seems to be made."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
+    environment = get("rl", "cpu", tmp_path / "cache")
+    environment.marker.parent.mkdir(parents=True)
+    environment.marker.write_text("{}")
+    monkeypatch.setattr(environments, "default_device", lambda: "cpu")
+    return folder
+
+
+def test_a_folder_of_shards_is_merged_in_the_environment_of_verl(workspace: Path) -> None:
+    actor = lay_out(workspace / "global_step_5")
+    done = virc("merge", "global_step_5", "--dry-run")
+    assert done.code == 0, done.err
+    words = [line.strip(" \\") for line in done.out.split("# command\n")[1].splitlines()]
+    python = str(get("rl", "cpu", workspace.parent / "cache").python)
+    assert words[:3] == [python, "-m", "virc.engines.verl.merge"]
+    assert words[3:] == [str(actor), str(workspace / "models" / "global_step_5")]
+    assert "CUDA_VISIBLE_DEVICES=-1" in done.out
+    assert not (workspace / "models").exists()
+    said = virc("merge", "global_step_5/actor", "--dry-run", "--json").json
+    assert said["plan"]["command"] == words
+    assert (said["kind"], said["source"], said["error"]) == ("shards", "global_step_5", None)
+
+
+def test_an_adapter_is_added_in_this_environment(workspace: Path) -> None:
+    adapter = small_lora.describe(workspace / "lora")
+    (adapter / "adapter_model.safetensors").write_bytes(bytes(9))
+    said = virc("merge", "lora", "--to", "merged", "--dry-run", "--json").json
+    assert said["plan"]["command"] == [
+        sys.executable, "-m", "virc.engines.merge.adapter", str(EMBEDDED_FOLDER), str(adapter),
+        str(workspace / "merged"),
+    ]  # fmt: skip
+    assert said["to"] == "merged"
+    assert virc("merge", "lora", "--dry-run", "--json").json["to"] == "models/lora-merged"
+    assert merging.find("lora", workspace).origin == Origin(kind="adapter", source="lora", root="tiny")
+
+
+def test_without_the_environment_the_command_that_makes_it_is_named(workspace: Path) -> None:
+    shutil.rmtree(workspace.parent / "cache")
+    lay_out(workspace / "global_step_5")
+    done = virc("merge", "global_step_5")
+    assert done.code == 4
+    assert "hint: virc env create rl --device cpu" in done.err
+    assert not (workspace / "models").exists()
+
+
+def test_a_folder_that_is_there_is_never_written_over(workspace: Path) -> None:
+    lay_out(workspace / "global_step_5")
+    kept = workspace / "models" / "global_step_5" / "kept"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    for words in ((), ("--dry-run",), ("--to", "models/global_step_5")):
+        done = virc("merge", "global_step_5", *words)
+        assert done.code == 3, done.err
+        assert "models/global_step_5 already exists" in done.err
+    assert [path.name for path in kept.parent.iterdir()] == ["kept"]
+
+
+def test_incomplete_shards_are_refused_in_one_sentence(workspace: Path) -> None:
+    actor = lay_out(workspace / "global_step_5")
+    (actor / "model_world_size_2_rank_0.pt").unlink()
+    done = virc("merge", "global_step_5", "--json")
+    assert done.code == 3
+    assert "is incomplete: the shards of 1 of 2 processes are missing" in done.json["error"]["message"]
+    assert done.json["schema"] == "virc.merge/1"
+    assert done.json["parameters"] is None
+
+
+def test_a_step_that_verl_has_not_noted_is_refused_though_every_file_is_there(workspace: Path) -> None:
+    lay_out(workspace / "saved" / "global_step_5")
+    lay_out(workspace / "saved" / "global_step_10")
+    (workspace / "saved" / "latest_checkpointed_iteration.txt").write_text("5")
+    assert merging.find("saved/global_step_5", workspace).origin.step == 5
+    with pytest.raises(ConfigError, match=r"its saving never ended, the last complete step is 5"):
+        merging.find("saved/global_step_10", workspace)
+
+
+def test_a_model_of_another_family_is_refused(workspace: Path) -> None:
+    actor = lay_out(workspace / "global_step_5")
+    (actor / "huggingface" / "config.json").write_text('{"model_type": "llama"}')
+    done = virc("merge", "global_step_5")
+    assert done.code == 3
+    assert "models of type 'llama' cannot be merged" in done.err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nothing", "there is no model 'nothing'"),
+        ("tiny", "is a complete model already"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused(workspace: Path, name: str, said: str) -> None:
+    done = virc("merge", name)
+    assert done.code == 3
+    assert said in done.err
+    assert done.err.count("error:") == 1
+
+
+def test_a_model_named_by_its_shards_is_refused_with_the_command_that_merges_it(workspace: Path) -> None:
+    lay_out(workspace / "global_step_5")
+    with pytest.raises(ConfigError, match="is saved in shards") as caught:
+        models.find("global_step_5", workspace)
+    assert caught.value.hint == "virc merge global_step_5"
+
+
+def test_shards_of_a_run_bring_its_chat_protocol_base_and_chain(workspace: Path) -> None:
+    run = make(workspace, "tiny-rl", 9, kind="rl", stage="strategic", base=str(EMBEDDED_FOLDER), root="tiny")
+    (run.folder / "virc_protocol.json").write_bytes((EMBEDDED_FOLDER / "virc_protocol.json").read_bytes())
+    lay_out(run.checkpoints / "global_step_5")
+    note(run, 5)
+    place = "runs/tiny-rl/checkpoints/global_step_5"
+    for name in ("tiny-rl", "tiny-rl@5", "runs/tiny-rl", place, f"{place}/actor"):
+        found = merging.find(name, workspace)
+        assert found.name == ("tiny-rl" if name.endswith("tiny-rl") else "tiny-rl@5")
+        assert found.origin == Origin(
+            kind="shards", source="tiny-rl@5", system="tiny", stage="strategic", step=5, steps=9, root="tiny"
+        )
+        assert (found.run, found.base) == (run, EMBEDDED_FOLDER)
+        assert found.chat_protocol == run.folder / "virc_protocol.json"
+
+
+@pytest.mark.parametrize("rslora", [True, False])
+def test_an_adapter_scaled_otherwise_than_its_shards_say_is_refused(workspace: Path, rslora: bool) -> None:
+    began = small_lora.describe(workspace / "lora", use_rslora=rslora)
+    run = make(workspace, "tiny-rl", 9, kind="rl", base=str(EMBEDDED_FOLDER), adapter=str(began))
+    actor = lay_out(run.checkpoints / "global_step_5")
+    (actor / "lora_train_meta.json").write_text('{"r": 4, "lora_alpha": 8}')
+    note(run, 5)
+    if rslora:
+        with pytest.raises(ConfigError, match="use_rslora, whose scale is not in its shards"):
+            merging.find("tiny-rl", workspace)
+    else:
+        assert merging.find("tiny-rl", workspace).folder == actor
+
+
+def note(run: Run, step: int) -> None:
+    """Say that saving ended, as verl says it."""
+    (run.checkpoints / "latest_checkpointed_iteration.txt").write_text(str(step))
+
+
+def test_a_run_saved_in_shards_is_a_model_once_it_is_merged(workspace: Path) -> None:
+    run = make(workspace, "tiny-rl", 9, kind="rl", base=str(EMBEDDED_FOLDER))
+    lay_out(run.checkpoints / "global_step_5")
+    note(run, 5)
+    for name in ("tiny-rl", "tiny-rl@5", "runs/tiny-rl"):
+        with pytest.raises(ConfigError, match=r"tiny-rl@5 is saved in shards") as caught:
+            models.find(name, workspace)
+        assert caught.value.hint == f"virc merge {name}"
+    for name in ("tiny-rl", "tiny-rl@5"):
+        folder = workspace / "models" / name
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+        assert models.find(name, workspace).folder == folder
+
+
+def test_an_older_checkpoint_is_not_taken_for_the_newest_that_is_damaged(workspace: Path) -> None:
+    run = make(workspace, "tiny-rl", 9, kind="rl", base=str(EMBEDDED_FOLDER))
+    for step in (5, 10):
+        lay_out(run.checkpoints / f"global_step_{step}")
+    note(run, 10)
+    assert merging.find("tiny-rl", workspace).origin.step == 10
+    (run.checkpoints / "global_step_10" / "actor" / "model_world_size_2_rank_1.pt").unlink()
+    with pytest.raises(ConfigError, match=r"the newest checkpoint of tiny-rl, of step 10, is gone") as caught:
+        merging.find("tiny-rl", workspace)
+    assert caught.value.hint == "the one before: virc merge tiny-rl@5"
+    assert merging.find("tiny-rl@5", workspace).origin.step == 5
+
+
+def test_a_whole_checkpoint_of_a_run_is_copied(workspace: Path) -> None:
+    run = make(workspace, "first", base=str(EMBEDDED_FOLDER))
+    shutil.copyfile(EMBEDDED_FOLDER / "config.json", save(run, 8) / "config.json")
+    found = merging.find("first@8", workspace)
+    assert (found.origin.kind, found.name, found.bytes) == ("model", "first@8", 3_000)
+    folder = workspace / "models" / "first"
+    assert MergePlan(found, folder, Path(sys.executable), workspace).process(folder) is None
+    assert merging.find("first", workspace).name == "first"
+
+
+def test_a_merged_model_is_of_the_system_and_chain_that_made_it(workspace: Path) -> None:
+    folder = workspace / "models" / "merged"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    origin.write(folder, Origin(kind="shards", source="tiny-rl@5", system="tiny", root="tiny"))
+    found = models.find("merged", workspace)
+    assert found.system is not None
+    assert (found.system.name, models.root_of(folder, "merged")) == ("tiny", "tiny")
+    for text in ("{", json.dumps({"schema": "virc.origin/1", "kind": "shards", "source": "a\nb"}), "[]"):
+        (folder / origin.FILE_NAME).write_text(text)
+        assert models.find("merged", workspace).system is None
+        assert models.root_of(folder, "merged") == "merged"
+
+
+def test_what_a_killed_merge_left_is_no_model(workspace: Path) -> None:
+    folder = workspace / "models" / ".merged.partial"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(ConfigError) as caught:
+        models.find("merged", workspace)
+    assert "partial" not in str(caught.value.hint)

@@ -1,0 +1,154 @@
+"""An agent endpoint in a thread of the test, in front of a scripted server, and clients for it."""
+
+import base64
+import http.client
+import io
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from support import servers
+
+from virc.backends.openai.backend import OpenAIBackend
+from virc.models import chat_protocol
+from virc.models.registry import Weights
+from virc.reasoning.protocol import Protocol
+from virc.serving.agent import connections, server
+from virc.serving.agent.desk import Desk, Solving
+from virc.serving.agent.server import Served
+from virc.solving.one import SolveConfig
+
+OWN = chat_protocol.of_weights(Weights("m", Path()), "default").protocol
+CALL = '{"name": "crop_image", "arguments": {"image_index": 0, "bbox_2d": [0, 0, 100, 60]}}'
+LOOK = f"<think>I look.</think><tool_call>{CALL}</tool_call>"
+LOOK_AT_ALL = LOOK.replace("[0, 0, 100, 60]", "[0, 0, 1000, 1000]")
+ANSWER = "<think>It reads 97.</think><answer>97</answer>"
+MODEL = servers.MODEL
+Answer = tuple[int, dict[str, Any]]
+
+
+def data_url(size: tuple[int, int] = (280, 140), colour: str = "white") -> str:
+    """A picture of one colour."""
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def noise() -> dict[str, Any]:
+    """A picture of which a look takes a megabyte."""
+    file = io.BytesIO()
+    Image.effect_noise((1000, 1000), 100).convert("RGB").save(file, "JPEG")
+    url = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": data_url()}}
+
+
+def chat(text: str = "What does it read?", *pictures: Any, **fields: Any) -> dict[str, Any]:
+    """A request about pictures; a white one where none is given."""
+    content = [*(pictures or (PICTURE,)), {"type": "text", "text": text}]
+    return {"model": MODEL, "messages": [{"role": "user", "content": content}], **fields}
+
+
+@contextmanager
+def listening(
+    backend: Any,
+    *,
+    served: dict[str, Any] | None = None,
+    config: dict[str, Any] | None = None,
+    protocol: Protocol = OWN,
+    **solving: Any,
+) -> Iterator["Running"]:
+    """An agent endpoint; the words are those of `Served`, `SolveConfig` and `Solving`."""
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        place.listen(512)
+        how = Solving(backend, protocol, SolveConfig(**{"timeout": 30, **(config or {})}), **solving)
+        made = server.app(Served(how, **{"name": MODEL, "inputs": 4, **(served or {})}))
+        running = connections.server(made)
+        thread = threading.Thread(target=running.run, args=([place],))
+        thread.start()
+        try:
+            yield Running(place.getsockname()[1], made.state.desk, running)
+        finally:
+            running.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+@contextmanager
+def scripted(
+    turns: servers.Turns = (LOOK, ANSWER), upstream: dict[str, Any] | None = None, **words: Any
+) -> Iterator["Running"]:
+    """An agent endpoint in front of a server that answers from a script."""
+    with servers.serve(turns, **(upstream or {})) as behind:
+        backend = OpenAIBackend(behind.url, max_retries=0, timeout=30)
+        try:
+            with listening(backend, **words) as running:
+                running.behind = behind
+                yield running
+        finally:
+            backend.close()
+
+
+class Running:
+    """A running endpoint."""
+
+    behind: servers.Server
+
+    def __init__(self, port: int, desk: Desk, running: connections.Server) -> None:
+        self.port, self.desk, self.running = port, desk, running
+        self.url = f"http://127.0.0.1:{port}/v1"
+
+    def send(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
+        """The status of a request, and the object in its answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            content = response.read()
+            return response.status, json.loads(content) if content else {}
+        finally:
+            connection.close()
+
+    def ask(self, text: str = "What does it read?", *pictures: Any, **fields: Any) -> Answer:
+        """What a question is answered."""
+        return self.send("POST", "/v1/chat/completions", json.dumps(chat(text, *pictures, **fields)).encode())
+
+    def start(self, **fields: Any) -> socket.socket:
+        """A question that was sent, and whose answer is not read."""
+        connection = socket.create_connection(("127.0.0.1", self.port), 60)
+        connection.sendall(raw(chat(**fields)))
+        return connection
+
+
+def raw(body: dict[str, Any]) -> bytes:
+    """A request as it stands on the wire."""
+    content = json.dumps(body).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
+    return head.encode() + content
+
+
+def received(connection: socket.socket, end: bytes = b"0\r\n\r\n") -> bytes:
+    """All that comes up to that end."""
+    found = bytearray()
+    while not found.endswith(end):
+        piece = connection.recv(2**16)
+        assert piece, bytes(found[-2000:])
+        found += piece
+    return bytes(found)
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for something to become true."""
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)

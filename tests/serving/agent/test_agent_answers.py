@@ -1,0 +1,220 @@
+"""What a client gets from an agent endpoint: thoughts, looks, answers and counts, whole and streamed."""
+
+import base64
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from agent_server import ANSWER, LOOK, MODEL, Running, chat, data_url, scripted
+from PIL import Image
+from support.called import virc
+from support.servers import Body, turn_of
+
+from virc.core.seeds import derived
+
+REFUSED = "<think>Too small.</think><answer>unreadable</answer>"
+CALL = '{"name": "scale_image", "arguments": {"image_index": 1, "scale_factor": 2}}'
+SCALE = f"<think>Larger.</think><tool_call>{CALL}</tool_call>"
+SCRIPTS = {
+    "two looks": [LOOK, SCALE, ANSWER],
+    "refuse": [REFUSED],
+    "look on": [LOOK] * 3,
+    "chatter": ["I cannot say."],
+}
+
+
+def turns(body: Body) -> str:
+    """The script that the question names; a look and an answer where it names none."""
+    question = body["messages"][1]["content"][-1]["text"]
+    if "by seed" in question and turn_of(body):
+        return f"<think>s</think><answer>{body['seed']}</answer>"
+    if "at first wrong" in question:
+        return ANSWER if body["temperature"] else "<think>rejected"
+    script = next((script for name, script in SCRIPTS.items() if name in question), [LOOK, ANSWER])
+    return script[turn_of(body)]
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Running]:
+    with scripted(turns, config={"max_turns": 3}) as found:
+        yield found
+
+
+@pytest.fixture
+def running(endpoint: Running) -> Running:
+    endpoint.behind.requests.clear()
+    return endpoint
+
+
+@pytest.fixture(scope="module")
+def client(endpoint: Running) -> Any:
+    return openai.OpenAI(base_url=endpoint.url, api_key="none", max_retries=0).chat.completions
+
+
+def test_the_official_client_gets_answer_thoughts_looks_and_the_sum_of_all_tokens(
+    running: Running, client: Any
+) -> None:
+    said = client.create(**chat("two looks"))
+    message = said.choices[0].message
+    assert (message.content, message.refusal, said.choices[0].finish_reason) == ("97", None, "stop")
+    assert message.reasoning_content == "I look.\n\nLarger.\n\nIt reads 97."
+    first, second = (each.virc_look for each in message.annotations)
+    assert {**first, "url": ""} == {
+        "unit": 0, "tool": "crop_image", "source": 0, "source_size": [280, 140], "box": [0, 0, 100, 60], "image": 1,
+        "size": [112, 56], "url": "",
+    }  # fmt: skip
+    assert (second["unit"], second["tool"], second["source"], second["box"]) == (1, "scale_image", 1, None)
+    assert (second["source_size"], second["size"]) == ([112, 56], [224, 112])
+    kind, _, content = second["url"].partition(",")
+    assert kind == "data:image/jpeg;base64"
+    assert Image.open(io.BytesIO(base64.b64decode(content))).size == (224, 112)
+    assert [turn_of(body) for body in running.behind.chats()] == [0, 1, 2]
+    usage = said.usage
+    assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
+    assert usage.completion_tokens > 3 * 5
+    assert usage.prompt_tokens > 3 * 280 * 140 // 28**2  # the picture is read in every turn
+
+
+@pytest.mark.parametrize("form", [lambda message: message, lambda message: message.to_dict()])
+def test_an_answer_is_fed_back_as_it_came(
+    running: Running, client: Any, form: Callable[[Any], dict[str, Any]]
+) -> None:
+    first = chat("How long is AB?")
+    answer = client.create(**first).choices[0].message
+    assert answer.annotations
+    second = [*first["messages"], form(answer), {"role": "user", "content": "And BC?"}]
+    assert client.create(**{**first, "messages": second}).choices[0].message.content == "97"
+    asked = running.behind.chats()[-1]["messages"][1]["content"][-1]["text"]
+    assert "User: How long is AB?\n\nAssistant: 97\n\nAnd BC?" in asked
+
+
+def test_what_it_is_drawn_from_is_as_it_was_asked_or_as_virc_solve_has_it(running: Running) -> None:
+    for fields in ({}, {"top_p": 1, "top_k": -1}, {"top_p": 0.5, "top_k": 7}):
+        assert running.ask(temperature=1, **fields)[0] == 200
+    drawn = [(body.get("top_p", 1), body.get("top_k")) for body in running.behind.chats()[::2]]
+    assert drawn[0] == (0.95, 50)
+    assert drawn[1][0] == 1
+    assert drawn[1][1] in (None, -1)
+    assert drawn[2] == (0.5, 7)
+
+
+def test_what_is_streamed_is_the_whole_answer_piece_by_piece(client: Any) -> None:
+    whole = client.create(**chat())
+    pieces = list(client.create(**chat(stream=True, stream_options={"include_usage": True})))
+    deltas = [piece.choices[0].delta for piece in pieces[:-1]]
+    assert (deltas[0].role, deltas[0].content) == ("assistant", "")
+    thoughts = [delta.reasoning_content for delta in deltas if hasattr(delta, "reasoning_content")]
+    assert thoughts == ["I look.", "\n\nIt reads 97."]
+    message = whole.choices[0].message
+    assert "".join(thoughts) == message.reasoning_content
+    looks = [look for delta in deltas for look in getattr(delta, "annotations", [])]
+    assert looks == [look.model_dump(exclude_unset=True) for look in message.annotations]
+    assert "".join(delta.content or "" for delta in deltas) == "97"
+    assert pieces[-2].choices[0].finish_reason == "stop"
+    assert pieces[-1].usage == whole.usage
+    assert len({piece.id for piece in pieces}) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_samples_are_choices_each_with_its_own_seed_and_looks(
+    running: Running, client: Any, stream: bool
+) -> None:
+    said = client.create(**chat("by seed", n=3, seed=5, max_tokens=77, stream=stream))
+    answers, looks = [""] * 3, [0] * 3
+    for choice in [each for piece in said for each in piece.choices] if stream else said.choices:
+        part = choice.delta if stream else choice.message
+        answers[choice.index] += part.content or ""
+        looks[choice.index] += len(getattr(part, "annotations", None) or [])
+    assert (answers, looks) == ([str(derived(5, sample, 1)) for sample in range(3)], [1, 1, 1])
+    bodies = running.behind.chats()
+    assert {body["temperature"] for body in bodies} == {1}  # several samples, as virc solve draws them
+    assert {body["max_tokens"] for body in bodies} == {77}
+
+
+def test_without_a_temperature_it_asks_as_virc_solve_does(running: Running, tmp_path: Path) -> None:
+    assert running.ask("What does it read?")[0] == 200
+    asked = running.behind.chats()
+    picture = tmp_path / "white.png"
+    Image.new("RGB", (280, 140), "white").save(picture)
+    done = virc(
+        "solve", picture, "What does it read?", "--endpoint", running.behind.url, "--protocol", "default"
+    )
+    assert done.out == "97\n", done.err
+    solved = running.behind.chats()[len(asked) :]
+    assert [body["temperature"] for body in asked] == [0, 0]
+    assert asked == solved
+
+
+def test_a_chat_is_one_question_about_all_its_images(running: Running) -> None:
+    red, blue = (
+        {"type": "image_url", "image_url": {"url": data_url((56, 56), each)}} for each in ("red", "blue")
+    )
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [red, {"type": "text", "text": "What colour?"}]},
+        {"role": "assistant", "content": "red"},
+        {"role": "user", "content": [{"type": "text", "text": "And here?"}, {**blue, "uuid": "poison"}]},
+    ]
+    body = json.dumps({"model": MODEL, "messages": messages}).encode()
+    status, _ = running.send("POST", "/v1/chat/completions", body)
+    asked = running.behind.chats()[0]
+    assert status == 200
+    assert "poison" not in json.dumps(asked)
+    first = asked["messages"][1]["content"]
+    assert [part["type"] for part in first] == ["image_url", "image_url", "text"]
+    assert "Be brief.\n\nUser: What colour?\n\nAssistant: red\n\nAnd here?" in first[2]["text"]
+
+
+@pytest.mark.parametrize(
+    ("script", "content", "why"),
+    [
+        ("refuse", "unreadable", "the model answered 'unreadable'"),
+        ("look on", "", "no answer after 3 turns"),
+        ("chatter", "", "4 replies in a row could not be used"),
+    ],
+)
+def test_without_an_answer_there_is_a_refusal_that_says_why(
+    running: Running, client: Any, script: str, content: str, why: str
+) -> None:
+    status, said = running.ask(script)
+    choice = said["choices"][0]
+    assert (status, choice["finish_reason"], choice["message"]["content"]) == (200, "stop", content)
+    assert choice["message"]["refusal"].startswith(why)
+    streamed = [piece.choices[0].delta for piece in client.create(**chat(script, stream=True))]
+    assert "".join(delta.refusal or "" for delta in streamed) == choice["message"]["refusal"]
+    assert "".join(delta.content or "" for delta in streamed) == content
+
+
+def test_a_rejected_reply_is_not_shown_and_counts(client: Any) -> None:
+    pieces = list(
+        client.create(**chat("at first wrong", stream=True, stream_options={"include_usage": True}))
+    )
+    assert "rejected" not in "".join(piece.model_dump_json() for piece in pieces)
+    assert pieces[-3].choices[0].delta.content == "97"
+    alone = client.create(**chat("at first wrong", temperature=1)).usage.completion_tokens
+    assert pieces[-1].usage.completion_tokens > alone
+
+
+def test_a_reply_that_was_cut_ends_by_its_length(running: Running) -> None:
+    script = running.behind.script
+    script.fault = lambda exchange: exchange.send_events("<think>half", None, "length")
+    running.behind._faults_left = 4
+    _, said = running.ask()
+    assert said["choices"][0]["finish_reason"] == "length"
+    assert "token limit" in said["choices"][0]["message"]["refusal"]
+
+
+def test_it_is_listed_as_what_runs_the_loop_and_solve_says_so(running: Running, tmp_path: Path) -> None:
+    status, said = running.send("GET", "/v1/models")
+    (model,) = said["data"]
+    assert (status, model["id"], model["virc_agent"]) == (200, MODEL, True)
+    assert "virc_protocol" not in model
+    picture = tmp_path / "white.png"
+    Image.new("RGB", (280, 140), "white").save(picture)
+    done = virc("solve", picture, "?", "--endpoint", running.url)
+    assert done.code == 3
+    assert "runs the loop itself (virc serve --agent)" in done.err

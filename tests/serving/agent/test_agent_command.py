@@ -1,0 +1,122 @@
+"""`virc serve --agent` up to the moment it would answer."""
+
+import json
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from support import servers
+from support.called import virc
+
+from virc.core.extras import install
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_dry_run_shows_the_engine_on_the_loopback_with_a_key_of_its_own(tmp_path: Path) -> None:
+    words = (
+        "serve",
+        "tiny",
+        "--agent",
+        "--device",
+        "cpu",
+        "--host",
+        "0.0.0.0",
+        "--port",
+        8123,
+        "--api-key",
+        "abc123",
+    )
+    done = virc(*words, "--dry-run", "--json")
+    assert done.code == 0, done.err
+    said = done.json
+    command = said["command"]
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert command[command.index("--port") + 1] != "8123"
+    assert json.loads(command[command.index("--limit-mm-per-prompt") + 1])["image"] == 20
+    assert said["environment"]["VLLM_API_KEY"] == "***"
+    assert "abc123" not in done.out
+    assert said["agent"] == {"url": "http://127.0.0.1:8123/v1", "model": "tiny", "turns": 16, "inputs": 4}
+    done = virc(*words, "--dry-run", "--limit-images", 5)
+    assert "url=http://127.0.0.1:8123/v1\n# at most 4 turns, about 1 image of a chat\n" in done.out
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_dry_run_without_an_engine_says_where_replies_come_from() -> None:
+    said = virc("serve", "tiny", "--agent", "--engine", "transformers", "--dry-run", "--json").json
+    assert (said["engine"], said["command"], said["agent"]["model"]) == ("transformers", None, "tiny")
+    words = ("serve", "--agent", "--endpoint", "http://127.0.0.1:9/v1", "--name", "mine", "--dry-run")
+    said = virc(*words, "--json").json
+    assert (said["engine"], said["agent"]["model"]) == ("http://127.0.0.1:9/v1", "mine")
+    assert "with replies from http://127.0.0.1:9/v1\n" in virc(*words).out
+
+
+def test_a_judge_is_served_with_room_to_look() -> None:
+    said = virc("serve", "judge-3b", "--agent", "--device", "cpu", "--dry-run").err
+    assert "judge-3b" in said  # it is not on this machine: what would fetch it is named
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ([], 2, "which model?"),
+        (["--agent"], 2, "which model?"),
+        (["tiny", "--endpoint", "http://127.0.0.1:9/v1"], 2, "--endpoint means nothing without --agent"),
+        (["tiny", "--concurrency", "2"], 2, "--concurrency means nothing without --agent"),
+        (["tiny", "--timeout", "2"], 2, "--timeout means nothing without --agent"),
+        (["tiny", "--agent", "--timeout", "0"], 2, "--timeout must be a number of seconds above 0"),
+        (["--agent", "--endpoint", "localhost"], 2, "--endpoint must be a URL"),
+        (
+            ["--agent", "--endpoint", "http://x/v1", "--device", "cpu"],
+            2,
+            "--device means nothing with --endpoint",
+        ),
+        (
+            ["--agent", "--endpoint", "http://x/v1", "--engine", "vllm"],
+            2,
+            "--engine means nothing with --endpoint",
+        ),
+        (
+            ["tiny", "--agent", "--limit-images", "1"],
+            2,
+            "--limit-images 1 leaves no room",
+        ),
+        (["nothing-like-it", "--agent"], 3, "no model 'nothing-like-it'"),
+    ],
+)
+def test_a_mistake_is_one_sentence(words: list[str], code: int, said: str) -> None:
+    done = virc("serve", *words)
+    assert done.code == code, done.err
+    assert said in done.err
+
+
+def test_a_port_in_use_is_said_before_anything_is_asked() -> None:
+    with servers.serve() as behind, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = virc("serve", "--agent", "--endpoint", behind.url, "--port", taken.getsockname()[1])
+        assert behind.requests == []
+    assert done.code == 3
+    assert "is in use" in done.err
+
+
+def test_the_key_of_the_server_behind_is_sent_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIRC_API_KEY", "sesame")
+    with servers.serve(models=("one", "two")) as behind:
+        done = virc("serve", "--agent", "--endpoint", behind.url)
+        assert behind.requests[0].headers["authorization"] == "Bearer sesame"
+    assert done.code == 3
+    assert "serves 2 models" in done.err
+
+
+@pytest.mark.parametrize("missing", ["uvicorn", "fastapi"])
+def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    done = virc("serve", "--agent", "--endpoint", servers.dead_url())
+    assert done.code == 4
+    assert f"hint: {install('serve')}" in done.err

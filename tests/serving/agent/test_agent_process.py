@@ -1,0 +1,177 @@
+"""`virc serve --agent` as a process of its own: real clients, two hundred bad ones, and how it ends."""
+
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from agent_process import Process, serving
+from agent_server import ANSWER, LOOK_AT_ALL, chat, noise, received, until
+from support import faults, servers
+from support.called import virc
+
+pytestmark = pytest.mark.integration
+
+TINY = ("tiny", "--engine", "transformers", "--device", "cpu", "--concurrency", "2", "--timeout", "60")
+QUESTION = "How large is angle G?"
+
+
+HEAD = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Iterator[Process]:
+    with serving(*TINY, "--api-key", "sesame") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("held")
+    words = ("--count", 1, "--seed", 30_000, "--split", "heldout", "--formats", "batch")
+    assert virc("data", "synth", "--to", folder, *words).code == 0
+    row = json.loads((folder / "problems.jsonl").read_text())
+    assert row["question"] == QUESTION
+    return folder / str(row["image"])
+
+
+def asked(tiny: Process, picture: Path) -> Any:
+    """What the official client gets."""
+    url = f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+    client = openai.OpenAI(base_url=tiny.url, api_key="sesame", max_retries=0)
+    request: Any = {**chat(QUESTION, {"type": "image_url", "image_url": {"url": url}}), "model": "tiny"}
+    return client.chat.completions.create(**request)
+
+
+@pytest.mark.slow
+def test_the_official_client_gets_thoughts_looks_and_an_answer(tiny: Process, picture: Path) -> None:
+    said = asked(tiny, picture)
+    message = said.choices[0].message
+    assert message.content.isdigit()
+    thoughts = message.reasoning_content.split("\n\n")
+    assert [look.virc_look["unit"] for look in message.annotations] == list(range(len(thoughts) - 1))
+    assert {look.virc_look["tool"] for look in message.annotations} == {"crop_image"}
+    assert said.usage.completion_tokens > 10 * len(thoughts)
+
+
+@pytest.mark.slow
+def test_the_official_client_gets_what_virc_solve_gets(tiny: Process, picture: Path) -> None:
+    message = asked(tiny, picture).choices[0].message
+    done = virc("solve", picture, QUESTION, "--model", "tiny", "--device", "cpu", "--json")
+    assert message.content == done.json["answer"]
+    assert len(message.annotations) == sum(done.json["calls"].values())
+    for thought in message.reasoning_content.split("\n\n"):
+        assert thought in done.err
+
+
+MODELS = """
+- model_id: looking
+  model_name: tiny
+  api_base: {url}
+  api_key_name: virc
+  vision: true
+"""
+
+
+@pytest.mark.slow
+def test_the_llm_command_gets_an_answer(tiny: Process, picture: Path, tmp_path: Path) -> None:
+    (tmp_path / "extra-openai-models.yaml").write_text(MODELS.format(url=tiny.url))
+    llm = Path(sys.executable).with_name("llm")
+    words = ("-m", "looking", "--key", "sesame", QUESTION, "-a", str(picture))
+    env = {**os.environ, "LLM_USER_PATH": str(tmp_path)}
+    done = subprocess.run([llm, *words], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == asked(tiny, picture).choices[0].message.content + "\n"
+
+
+def resident(pid: int) -> int:
+    """MiB of memory that a process has."""
+    words = Path(f"/proc/{pid}/status").read_text().split()
+    return int(words[words.index("VmRSS:") + 1]) // 1024
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs /proc to count memory")
+def test_two_hundred_slow_and_dead_clients_cost_a_bounded_memory_and_others_are_answered() -> None:
+    """Heads that never end, megabytes of looks that nobody takes, and 1.6 GiB of bodies that never end."""
+    block = bytes(2**20)
+    unread = json.dumps(chat("?", noise(), stream=True, n=8))
+
+    def offer(number: int, client: socket.socket) -> None:
+        if number % 4 == 0:
+            client.sendall(HEAD.encode()[:50])
+        elif number % 4 == 1:
+            client.sendall(f"{HEAD}Content-Length: {len(unread)}\r\n\r\n{unread}".encode())
+        else:
+            client.sendall(f"{HEAD}Content-Length: {60 * 2**20}\r\n\r\n".encode())
+            for _ in range(16):
+                client.sendall(block)
+
+    with (
+        servers.serve([*[LOOK_AT_ALL] * 8, ANSWER]) as behind,
+        serving("--endpoint", behind.url, "--concurrency", "2") as process,
+    ):
+        before, clients = resident(process.popen.pid), []
+        for number in range(200):
+            client = socket.create_connection(("127.0.0.1", process.port), 60)
+            client.settimeout(1)
+            clients.append(client)
+            with suppress(OSError):  # it was refused, or no more of it is taken
+                offer(number, client)
+        grown = resident(process.popen.pid) - before
+        official = openai.OpenAI(base_url=process.url, api_key="none", max_retries=0)
+        assert official.models.list().data[0].id == servers.MODEL
+        for client in clients:
+            client.close()
+        until(
+            lambda: (
+                behind.chats() and official.with_options(max_retries=9).chat.completions.create(**chat()).id
+            )
+        )
+    assert 200 < grown < 600
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_lets_what_runs_end_and_turns_the_new_away(number: signal.Signals, code: int) -> None:
+    go = threading.Event()
+    with (
+        servers.serve(lambda _: ANSWER if go.wait(60) else "") as behind,
+        serving("--endpoint", behind.url) as process,
+    ):
+        running = process.connected(chat())
+        assert behind.wait_for(1)
+        process.popen.send_signal(number)
+        until(lambda: received(process.connected(chat()), b"}}").startswith(b"HTTP/1.1 503"))
+        go.set()
+        assert b'"content":"97"' in received(running, b"}}")
+        assert process.popen.wait(20) == code
+        assert process.popen.stderr is not None
+        err = process.popen.stderr.read()
+    assert "ending: 1 answer is still waited for" in err
+    assert "Traceback" not in err
+
+
+def test_a_second_signal_ends_it_at_once() -> None:
+    with (
+        servers.serve(fault=faults.hang) as behind,
+        serving("--endpoint", behind.url) as process,
+        process.connected(chat(stream=True)),
+    ):
+        assert behind.wait_for(1)
+        process.popen.send_signal(signal.SIGINT)
+        assert process.popen.stderr is not None
+        while "ending" not in process.popen.stderr.readline():
+            pass
+        process.popen.send_signal(signal.SIGINT)
+        assert process.popen.wait(20) == 130
+        assert "Traceback" not in process.popen.stderr.read()

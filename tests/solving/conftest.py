@@ -1,0 +1,105 @@
+"""An environment of its own for every test, so that no config file or variable of the machine is read."""
+
+import importlib
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batches import Rows, write
+from support.called import virc
+from support.servers import Server
+from support.solving import ROOT, Serve, picture
+
+from virc.systems import registry as systems
+from virc.systems.registry import System
+
+OURS = ("VIRC_MODEL", "VIRC_ENDPOINT", "VIRC_API_KEY", "OPENAI_API_KEY", "HF_HUB_OFFLINE", "DO_NOT_TRACK")
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A working folder without models, an empty config, and the environment put back afterwards."""
+    for name in OURS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")  # set by the command; this puts it back
+    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    monkeypatch.chdir(workspace)
+    return workspace
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """What a process of its own sees: PATH, an empty home, and this checkout importable."""
+    paths = os.pathsep.join((str(ROOT), str(ROOT / "recipes")))
+    home = {"HOME": str(tmp_path), "VIRC_CONFIG": str(tmp_path / "config.yaml")}
+    return {
+        "PATH": os.environ["PATH"],
+        "LANG": "C.UTF-8",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": paths,
+        **home,
+    }
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A picture of 112 x 84 px."""
+    return picture(tmp_path / "figure.png")
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> Callable[..., Any]:
+    """Run a batch over rows against a server."""
+
+    def run(rows: Rows, server: Server, *words: object, out: object = None) -> Any:
+        source = write(tmp_path / "in.jsonl", rows)
+        return virc(
+            "solve", "--batch", source, "--to", out or tmp_path / "out", "--endpoint", server.url, *words
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the real architecture with random weights: loads in a moment, never says anything sensible."""
+    sys.path.insert(0, str(ROOT / "tests" / "backends"))
+    factory = importlib.import_module("tiny_factory")
+    return Path(factory.build(tmp_path_factory.mktemp("models") / "random"))
+
+
+@pytest.fixture
+def virc_system() -> System:
+    """The system of the released models."""
+    return systems.get("virc")
+
+
+@pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, dict[str, Serve]]]:
+    """A web server on the loopback: its address, and what it does on each path."""
+    pages: dict[str, Serve] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with suppress(OSError):
+                pages[self.path](self)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    monkeypatch.setenv("no_proxy", "*")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", pages
+    server.shutdown()
+    server.server_close()

@@ -1,0 +1,201 @@
+"""Batches whose endpoint goes away: nothing is lost, nothing is done twice, and they go on by themselves."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batches import asked, echo, problems, read, write
+from rollouts import RIGHT, Rollouts, progress, sample
+from support import faults
+from support.called import virc
+from support.servers import MODELS, Body, Fault, Server, Turns, serve
+from support.solving import answer, ended, start
+
+from virc.solving import retry as outage
+
+pytestmark = pytest.mark.integration
+
+WAITING = "rows in work wait until the endpoint answers"
+
+
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outage, "LOOK_SECONDS", 0.05)
+
+
+@contextmanager
+def dying(
+    turns: Turns, requests: int, fault: Fault, away: float | None = 0.5, done: int = 0
+) -> Iterator[list[Server]]:
+    """A server that dies with so many requests in work, and is started again on its port.
+
+    Args:
+        turns: of both servers.
+        requests: at which it dies; they meet the fault.
+        away: seconds until it is back; None: it stays away.
+        done: requests before them, which are answered.
+
+    Yields:
+        The server and, when it is back, the second.
+    """
+    with ExitStack() as stack:
+        first = stack.enter_context(serve(turns, fault=fault if not done else None))
+        servers = [first]
+
+        def die_and_come_back() -> None:
+            if done and first.wait_for(done):
+                first.script.fault = fault
+            first.wait_for(done + requests)
+            time.sleep(0.1)  # what they are sent before it dies arrives
+            first.die()
+            if away is not None:
+                time.sleep(away)
+                servers.append(stack.enter_context(serve(turns, port=first.server_address[1])))
+
+        thread = threading.Thread(target=die_and_come_back)
+        thread.start()
+        try:
+            yield servers
+        finally:
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("fault", "away"), [(faults.hang, 2.5), (faults.stall, 0.5)], ids=["before its answer", "within it"]
+)
+def test_rows_in_work_are_done_again_when_the_server_is_back(
+    fault: Fault, away: float, batch: Callable[..., Any], image: Path, tmp_path: Path
+) -> None:
+    names = list(range(9))
+    with dying(echo, 3, fault, away) as servers:
+        done = batch(problems(image, *names), servers[0], "--concurrency", 3)
+    assert done.code == 0
+    assert done.err.count(WAITING) == 1
+    lines = read(tmp_path / "out")
+    assert sorted(line["id"] for line in lines) == names
+    assert {line["answer"] for line in lines} == {f"q {name}" for name in names}
+    assert "9 rows: 9 answered, 0 without an answer, 0 failed" in done.err
+
+
+def test_what_was_answered_before_is_not_asked_again(
+    batch: Callable[..., Any], image: Path, tmp_path: Path
+) -> None:
+    with dying(echo, 1, faults.stall, done=4) as servers:
+        assert batch(problems(image, *range(8)), servers[0], "--concurrency", 1).code == 0
+        before, after = ([asked(body) for body in server.chats()] for server in servers)
+    lines = read(tmp_path / "out")
+    assert sorted(line["id"] for line in lines) == list(range(8))
+    assert len(before) == 5  # the last of them had no answer
+    assert after == [f"q {name}" for name in range(4, 8)]
+
+
+def test_the_time_a_row_waited_is_not_its_own(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
+    with dying(echo, 2, faults.hang, away=2.5) as servers:
+        done = batch(problems(image, 1, 2), servers[0], "--timeout", 1.5)
+    assert done.code == 0
+    assert [line["error"] for line in read(tmp_path / "out")] == [None, None]
+
+
+def test_a_server_that_stays_away_ends_the_batch_and_the_same_command_takes_it_up(
+    batch: Callable[..., Any], image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outage, "MOST_SECONDS", 0.3)
+    rows = problems(image, *range(6))
+    with dying(echo, 1, faults.stall, away=None, done=2) as (first,):
+        done = batch(rows, first, "--concurrency", 1)
+    assert done.code == 6
+    assert "error: the endpoint did not come back within" in done.err
+    assert [line["id"] for line in read(tmp_path / "out")] == [0, 1]
+    with serve(echo, port=first.server_address[1]) as again:
+        done = batch(rows, again)
+        assert (done.code, len(again.chats())) == (0, 4)
+    assert sorted(line["id"] for line in read(tmp_path / "out")) == list(range(6))
+
+
+def test_all_rows_give_up_together(
+    batch: Callable[..., Any], image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outage, "MOST_SECONDS", 1.0)
+    with dying(echo, 8, faults.stall, away=None) as (first,):
+        began = time.monotonic()
+        done = batch(problems(image, *range(8)), first, "--concurrency", 8)
+    assert done.code == 6
+    assert time.monotonic() - began < 6  # not one wait after the other
+    assert (done.err.count(WAITING), read(tmp_path / "out")) == (1, [])
+
+
+def test_ctrl_c_ends_the_wait(image: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+    source = write(tmp_path / "in.jsonl", problems(image, *range(4)))
+    with dying(echo, 4, faults.stall, away=None) as (first,):
+        words = ("solve", "--batch", source, "--to", tmp_path / "out", "--endpoint", first.url)
+        process = start(*words, env=environment)
+        assert process.stderr is not None
+        while WAITING not in (line := process.stderr.readline().decode()):
+            assert line, "it ended without waiting"
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        assert ended(process).code == 130
+        assert time.monotonic() - began < 10
+    assert read(tmp_path / "out") == []
+
+
+def test_a_row_that_breaks_every_connection_fails_alone(
+    batch: Callable[..., Any], image: Path, tmp_path: Path
+) -> None:
+    def poisonous(body: Body) -> str:
+        if asked(body) == "q bad":
+            raise ConnectionError  # the server hangs up
+        return answer("1")
+
+    with serve(poisonous) as server:
+        done = batch(problems(image, "bad", *range(5)), server)
+        tries = sum(asked(body) == "q bad" for body in server.chats())
+    assert done.code == 1
+    assert WAITING not in done.err
+    codes = {line["id"]: line["error"] and line["error"]["code"] for line in read(tmp_path / "out")}
+    assert codes == {"bad": 6, **dict.fromkeys(range(5))}
+    assert tries == 3 * 3  # the client's tries of each of ours
+
+
+def test_a_proxy_that_answers_for_a_server_that_is_away_is_waited_for_too(
+    batch: Callable[..., Any], image: Path, tmp_path: Path
+) -> None:
+    with serve(echo) as server:
+        backs = threading.Timer(3, lambda: setattr(server.script, "fault", None))
+
+        def away(body: Body) -> str:
+            server.script.turns = echo
+            server.script.fault = server_away
+            backs.start()
+            raise ConnectionError
+
+        server_away = faults.status(502, "bad gateway")
+        server.takes_fault = lambda path: server.script.fault is not None  # type: ignore[method-assign]
+        server.script.turns = away
+        done = batch(problems(image, 1, 2), server, "--concurrency", 1)
+        assert sum(request.path == MODELS for request in server.requests) > 2
+    assert (done.code, done.err.count(WAITING)) == (0, 1)
+    assert [line["answer"] for line in read(tmp_path / "out")] == ["q 1", "q 2"]
+
+
+def test_sampling_outlives_its_server_too(image: Path, tmp_path: Path) -> None:
+    names = list("abcd")
+    source = write(tmp_path / "in.jsonl", [row for name in names for row in problems(image, name, answer=97)])
+    scripts = Rollouts({f"q {name}": [RIGHT, RIGHT] for name in names})
+    with dying(scripts, 4, faults.stall) as servers:
+        done = sample(source, tmp_path / "made.jsonl", servers[0].url, "--samples", 2)
+    assert (done.code, done.err.count(WAITING)) == (0, 1)
+    lines = progress(tmp_path / "made.progress")
+    assert {id: line["right"] for id, line in lines.items()} == dict.fromkeys(names, 2)
+    assert len(lines) == len((tmp_path / "made.progress").read_bytes().splitlines())
+
+
+def test_without_a_batch_nothing_waits(image: Path) -> None:
+    with dying(echo, 1, faults.stall, away=None) as (first,):
+        done = virc("solve", image, "q", "--endpoint", first.url)
+    assert (done.code, WAITING in done.err) == (6, False)

@@ -1,0 +1,196 @@
+"""Rows that fail, are slow or large, endpoints that fail, and traces that cannot be kept: what each costs."""
+
+import shutil
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batches import asked, echo, problems, read
+from PIL import Image
+from support import faults
+from support.servers import Body, dead_url, serve
+from support.solving import CROP, Serve, answer, late
+
+from virc.solving import batch as solve_batch
+from virc.solving import image_source as sources
+
+
+def test_every_row_has_its_own_time(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
+    with serve(echo) as server:
+        server.script.turns = lambda body: (
+            str(server.stopping.wait(30)) if asked(body) == "q slow" else answer("1")
+        )
+        done = batch(problems(image, "slow", "fast"), server, "--timeout", 1)
+    assert done.code == 1
+    codes = {line["id"]: line["error"] and line["error"]["code"] for line in read(tmp_path / "out")}
+    assert codes == {"slow": 6, "fast": None}
+
+
+def test_the_time_of_a_row_also_ends_a_fetch(
+    batch: Callable[..., Any], image: Path, tmp_path: Path, web: tuple[str, dict[str, Serve]]
+) -> None:
+    url, pages = web
+    pages["/a.png"] = late(image.read_bytes())
+    with serve(echo) as server:
+        batch([{"id": 1, "image": f"{url}/a.png", "question": "q"}], server, "--timeout", 1)
+        assert server.chats() == []
+    (line,) = read(tmp_path / "out")
+    assert "did not arrive within 1 s" in line["error"]["message"]
+
+
+def test_a_row_has_one_picture_at_its_full_size_in_memory(
+    batch: Callable[..., Any], image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[weakref.ref[Image.Image]] = []
+    held: list[int] = []
+
+    def watched(*args: Any, **options: Any) -> Image.Image:
+        held.append(sum(picture() is not None for picture in opened))
+        picture = sources.open_source(*args, **options)
+        opened.append(weakref.ref(picture))
+        return picture
+
+    monkeypatch.setattr(solve_batch, "open_source", watched)
+    rows = [{"id": 1, "images": [str(image)] * 4, "question": "q"}]
+    with serve(echo) as server:
+        assert batch(rows, server, "--max-pixels", 6000).code == 0
+    assert held == [0] * 4
+
+
+def test_row_after_row_failing_alike_ends_the_batch(
+    batch: Callable[..., Any], image: Path, tmp_path: Path
+) -> None:
+    with serve(echo, fault=faults.status(401)) as server:
+        done = batch(problems(image, *range(500)), server, "--concurrency", 2)
+        assert len(server.chats()) < 50
+    assert done.code == 3
+    assert "20 rows in a row failed" in done.err
+
+
+@pytest.mark.parametrize("reason", ["refused", "late", "dead address", "offline"])
+def test_rows_that_fail_for_a_reason_of_their_own_never_end_the_batch(
+    reason: str, batch: Callable[..., Any], image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(solve_batch, "HOPELESS_IN_A_ROW", 2)
+    bad = problems(image, 0, 1, 2)
+    if reason in ("dead address", "offline"):
+        bad = [{**row, "image": dead_url() + "/a.png"} for row in bad]
+    words: dict[str, list[object]] = {
+        "late": ["--timeout", 2, "--concurrency", 3],
+        "offline": ["--offline"],
+    }
+    fault = {"refused": faults.status(400, "maximum context length"), "late": faults.hang}.get(reason)
+    with serve(echo, fault=fault, times=3) as server:
+        done = batch([*bad, *problems(image, "good")], server, *words.get(reason, ["--concurrency", 1]))
+    assert done.code == 1
+    codes = {line["id"]: line["error"] and line["error"]["code"] for line in read(tmp_path / "out")}
+    code = {"refused": 3, "late": 6}.get(reason, 5)
+    assert codes == {0: code, 1: code, 2: code, "good": None}
+
+
+@pytest.mark.integration
+def test_a_row_in_work_when_the_batch_ends_is_not_written(
+    batch: Callable[..., Any], image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(solve_batch, "HOPELESS_IN_A_ROW", 1)
+    out = tmp_path / "out"
+
+    def turn(body: Body) -> str:
+        if asked(body) == "q bad":
+            raise ConnectionError  # the server hangs up
+        end = time.monotonic() + 20
+        while not out.read_bytes() and time.monotonic() < end:
+            time.sleep(0.05)
+        time.sleep(0.2)
+        return answer("1")
+
+    with serve(turn) as server:
+        assert batch(problems(image, "bad", "slow"), server).code == 6
+    assert [line["id"] for line in read(out)] == ["bad"]
+
+
+def test_traces_lie_in_a_folder_a_row(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
+    with serve([CROP, answer("1")]) as server:
+        batch(problems(image, "a", "../b"), server, "--trace", tmp_path / "traces")
+    lines = {line["id"]: line["trace"] for line in read(tmp_path / "out")}
+    assert lines["a"] == str(tmp_path / "traces" / "a")
+    for folder in lines.values():
+        assert Path(folder).parent == tmp_path / "traces"
+        assert (Path(folder) / "index.html").is_file()
+
+
+def test_a_folder_of_traces_that_cannot_be_is_known_before_a_model_is_paid_for(
+    batch: Callable[..., Any], image: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with serve(echo) as server:
+        for traces in (tmp_path / "file", tmp_path / "file" / "traces"):
+            done = batch(problems(image, "a"), server, "--trace", traces)
+            assert (done.code, "cannot write traces to" in done.err) == (1, True)
+        assert server.chats() == []
+
+
+def test_an_answer_whose_trace_cannot_be_kept_is_an_answer(
+    batch: Callable[..., Any], image: Path, tmp_path: Path
+) -> None:
+    traces = tmp_path / "traces"
+
+    def spoil(body: Body) -> str:
+        shutil.rmtree(traces)
+        traces.write_text("")
+        return answer("1")
+
+    with serve(spoil) as server:
+        done = batch(problems(image, "a"), server, "--trace", traces)
+        assert (done.code, "row 'a': cannot write the trace" in done.err) == (0, True)
+        assert batch(problems(image, "a"), server).code == 0
+        assert len(server.chats()) == 1
+    (line,) = read(tmp_path / "out")
+    assert (line["answer"], line["error"], line["trace"]) == ("1", None, None)
+
+
+def test_a_name_that_is_no_utf_8_costs_no_line(
+    batch: Callable[..., Any], image: Path, tmp_path: Path
+) -> None:
+    with serve(echo) as server:
+        for _ in range(2):
+            assert batch(problems(image, "a"), server, "--trace", tmp_path / "tr\udcff").code == 0
+        assert len(server.chats()) == 1
+    (line,) = read(tmp_path / "out")
+    assert line["trace"] == str(tmp_path / "tr\\udcff" / "a")
+
+
+@pytest.mark.integration
+def test_a_picture_that_kills_a_decoder_costs_its_row_alone(
+    batch: Callable[..., Any], image: Path, tmp_path: Path
+) -> None:
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
+    rows = [{"id": "bomb", "image": "bomb.png", "question": "q"}, *problems(image, "a")]
+    with serve(echo) as server:
+        batch(rows, server)
+    codes = {line["id"]: line["error"] and line["error"]["code"] for line in read(tmp_path / "out")}
+    assert codes == {"bomb": 5, "a": None}
+
+
+@pytest.mark.parametrize(
+    ("rows", "hint"),
+    [
+        (({"image": "gone.png"},), "correct them; the same command then does only them"),
+        (({"image": "gone.png"}, {"question": "slow"}), "correct 1 of them; the same command does"),
+        (({"question": "slow"},), "the same command does them again, and only them"),
+    ],
+)
+def test_a_rerun_is_only_advised_for_rows_that_can_pass(
+    batch: Callable[..., Any], image: Path, rows: tuple[dict[str, Any], ...], hint: str
+) -> None:
+    known = [{"id": at, "image": str(image), "question": "?", **row} for at, row in enumerate(rows)]
+    with serve(echo) as server:
+        server.script.turns = lambda body: (
+            str(server.stopping.wait(30)) if asked(body) == "slow" else answer("1")
+        )
+        done = batch(known, server, "--timeout", 1)
+    assert done.code == 1
+    assert f"hint: {hint}" in done.err

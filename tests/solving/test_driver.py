@@ -1,0 +1,300 @@
+"""The driver: what it draws again, when it gives up, and that whatever happened is kept."""
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import pytest
+from PIL import Image
+from support.solving import CROP, answer, call
+
+from virc.backends.interface import OnText, Sampling
+from virc.core.errors import ConfigError, DataError, EngineError, NetworkError, NoAnswerError
+from virc.reasoning.images import Shown
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.resize import Grid
+from virc.reasoning.session import Ask, Rejected, Reply, Unit
+from virc.solving.one import Event, SampleStart, SolveConfig, Solved, TextDelta, ToolResult, solve
+
+Act = Callable[[], str]
+
+
+class Scripted:
+    """Plays replies in the order they are asked for, and remembers how; a callable is run for its text."""
+
+    model = "scripted"
+    grid = Grid()
+
+    def __init__(self, *replies: str | Act) -> None:
+        self.replies = iter(replies)
+        self.samplings: list[Sampling] = []
+        self.asks: list[Ask] = []
+        self.seconds: list[float | None] = []
+
+    def reply(
+        self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None
+    ) -> Reply:
+        self.asks.append(ask)
+        self.seconds.append(seconds)
+        self.samplings.append(sampling)
+        reply = next(self.replies)
+        text = reply if isinstance(reply, str) else reply()
+        if on_text:
+            on_text(text)
+        return Reply(text, prompt_tokens=100, completion_tokens=len(text))
+
+    def close(self) -> None:
+        pass
+
+
+def failing(error: BaseException) -> Act:
+    def act() -> str:
+        raise error
+
+    return act
+
+
+def run(
+    protocol: Protocol, *replies: str | Act, config: SolveConfig | None = None, told: Sequence[Event] = ()
+) -> tuple[Solved, Scripted]:
+    backend = Scripted(*replies)
+    image = Image.new("RGB", (112, 84), "white")
+    heard = told.append if isinstance(told, list) else lambda _: None
+    return solve(config or SolveConfig(), backend, protocol, [image], "Find x", on_event=heard), backend
+
+
+def test_an_answer_comes_with_its_trace_and_images(own: Protocol) -> None:
+    solved, _ = run(own, CROP, answer("97"))
+    assert (solved.answer, solved.error) == ("97", None)
+    (attempt,) = solved.attempts
+    assert [unit.answer for unit in attempt.trace.units] == [None, "97"]
+    assert [image.size for image in attempt.images] == [(112, 84), (56, 56)]
+    assert attempt.trace.failure is None
+
+
+def test_a_picture_is_encoded_once_for_all_samples(own: Protocol) -> None:
+    replies = (call("display_image", image_index=0), answer("97")) * 4
+    solved, backend = run(own, *replies, config=SolveConfig(samples=4))
+    shown = {id(image): image for ask in backend.asks for image in ask.images}.values()
+    assert len({image.data_url for image in shown}) == 1
+    assert sum(image.encodings for image in shown) == 1
+    assert [len(attempt.images) for attempt in solved.attempts] == [2] * 4
+
+
+def test_images_of_a_finished_sample_are_let_go_where_nobody_wants_them(own: Protocol) -> None:
+    made: list[weakref.ref[Shown]] = []
+
+    def begun() -> str:
+        alive.append(sum(image() is not None for image in made))
+        return CROP
+
+    def seen() -> str:
+        made.append(weakref.ref(backend.asks.pop().images[1]))
+        backend.asks.clear()
+        return answer("97")
+
+    alive: list[int] = []
+    backend = Scripted(*(begun, seen) * 3)
+    config = SolveConfig(samples=3, keep_images=False)
+    solved = solve(config, backend, own, [Image.new("RGB", (112, 84), "white")], "Find x")
+    assert (solved.answer, alive) == ("97", [0, 0, 0])
+    assert [attempt.images for attempt in solved.attempts] == [()] * 3
+    assert [len(attempt.trace.images) for attempt in solved.attempts] == [2] * 3
+
+
+def test_the_first_try_is_greedy_and_every_further_one_warmer_from_another_seed(own: Protocol) -> None:
+    _, backend = run(own, "no", "no", "no", answer("1"), config=SolveConfig(seed=7))
+    temperatures = [sampling.temperature for sampling in backend.samplings]
+    assert temperatures[0] == 0
+    assert temperatures == sorted(set(temperatures))
+    assert len({sampling.seed for sampling in backend.samplings}) == 4
+    assert backend.samplings[0].top_k is None
+
+
+def test_tries_are_never_colder_than_asked(own: Protocol) -> None:
+    _, backend = run(own, "no", "no", "no", answer("1"), config=SolveConfig(temperature=0.9))
+    assert [sampling.temperature for sampling in backend.samplings] == [0.9, 0.9, 0.9, 1.0]
+
+
+def test_a_turn_after_a_rejected_try_starts_greedy_again(own: Protocol) -> None:
+    _, backend = run(own, "no", CROP, answer("1"))
+    assert [sampling.temperature for sampling in backend.samplings] == [0.0, 0.5, 0.0]
+
+
+def test_a_retry_sees_the_same_conversation(own: Protocol) -> None:
+    _, backend = run(own, "no", answer("1"))
+    assert backend.asks[0].messages == backend.asks[1].messages
+
+
+def test_it_gives_up_after_four_tries_and_says_why(own: Protocol) -> None:
+    solved, backend = run(own, CROP, "no", "no", "no", "nothing")
+    assert solved.answer is None
+    assert isinstance(solved.error, NoAnswerError)
+    trace = solved.attempts[0].trace
+    assert trace.failure
+    assert trace.failure.kind == "tries"
+    assert trace.pending[-1].reason in trace.failure.message
+    assert (len(backend.samplings), len(trace.units), len(trace.pending)) == (5, 1, 4)
+
+
+def test_it_ends_after_the_last_turn(own: Protocol) -> None:
+    crop = call("crop_image", bbox_2d=[0, 0, 28, 28], image_index=0)
+    solved, backend = run(own, *[crop] * 5, config=SolveConfig(max_turns=3))
+    trace = solved.attempts[0].trace
+    assert trace.failure
+    assert (trace.failure.kind, len(backend.samplings)) == ("turns", 3)
+    assert isinstance(solved.error, NoAnswerError)
+
+
+def test_a_refusal_is_no_answer(own: Protocol) -> None:
+    solved, _ = run(own, answer("Unreadable"))
+    assert solved.answer is None
+    assert isinstance(solved.error, NoAnswerError)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (NetworkError("gone"), "network"),
+        (EngineError("broke"), "engine"),
+        (ConfigError("key refused"), "engine"),
+        (KeyboardInterrupt(), "interrupted"),
+    ],
+)
+def test_what_breaks_it_off_leaves_the_trace_up_to_there(
+    error: BaseException, kind: str, own: Protocol
+) -> None:
+    solved, _ = run(own, CROP, "no", failing(error))
+    assert (solved.error, solved.answer) == (error, None)
+    trace = solved.attempts[0].trace
+    assert trace.failure
+    assert trace.failure.kind == kind
+    assert (len(trace.units), len(trace.pending)) == (1, 1)
+
+
+def test_a_backend_that_hangs_is_left_when_the_time_is_over(own: Protocol) -> None:
+    forever = threading.Event()
+    solved, _ = run(own, CROP, lambda: str(forever.wait(60)), config=SolveConfig(timeout=0.2))
+    assert isinstance(solved.error, NetworkError)
+    assert "0.2 s" in solved.error.message
+    assert len(solved.attempts[0].trace.units) == 1
+
+
+def test_no_handler_of_exceptions_swallows_the_end_of_the_time(own: Protocol) -> None:
+    def stubborn() -> str:
+        while True:
+            with suppress(Exception):  # as clients with retries of their own do
+                time.sleep(10)
+
+    solved, _ = run(own, stubborn, config=SolveConfig(timeout=0.2))
+    assert isinstance(solved.error, NetworkError)
+
+
+def test_outside_the_main_thread_the_time_is_checked_with_every_piece(own: Protocol) -> None:
+    def slow() -> str:
+        time.sleep(0.3)
+        return CROP
+
+    results: list[Solved] = []
+    thread = threading.Thread(
+        target=lambda: results.append(run(own, slow, answer("1"), config=SolveConfig(timeout=0.1))[0])
+    )
+    thread.start()
+    thread.join()
+    assert isinstance(results[0].error, NetworkError)
+    assert results[0].attempts[0].trace.units == []  # left at the piece, not at the end of the turn
+
+
+def test_every_reply_gets_the_time_that_is_left(own: Protocol) -> None:
+    _, backend = run(own, "no", CROP, answer("1"), answer("1"), config=SolveConfig(timeout=30, samples=2))
+    times = [seconds for seconds in backend.seconds if seconds is not None]
+    assert len(times) == 4
+    assert 30 >= times[0] > times[1] > times[2] > times[3] > 0
+    _, backend = run(own, answer("1"))
+    assert backend.seconds == [None]
+
+
+def test_a_reply_given_up_at_the_end_of_the_time_is_the_end_of_the_time(own: Protocol) -> None:
+    def late() -> str:
+        time.sleep(0.2)
+        raise NetworkError("gave no whole answer in 0.1 s")
+
+    results: list[Solved] = []
+    thread = threading.Thread(  # where the time is not rung in
+        target=lambda: results.append(run(own, late, config=SolveConfig(timeout=0.1))[0])
+    )
+    thread.start()
+    thread.join()
+    assert "no answer within 0.1 s" in str(results[0].error)
+
+
+def test_a_fast_problem_is_not_touched_by_its_time(own: Protocol) -> None:
+    import signal
+
+    before = signal.getsignal(signal.SIGALRM)
+    solved, _ = run(own, CROP, answer("97"), config=SolveConfig(timeout=30))
+    assert solved.answer == "97"
+    assert signal.getsignal(signal.SIGALRM) == before
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def test_events_tell_every_piece_unit_and_rejected_try(own: Protocol) -> None:
+    told: list[Event] = []
+    run(own, "no", CROP, answer("97"), told=told)
+    kinds = [type(event) for event in told]
+    assert kinds == [SampleStart, TextDelta, Rejected, TextDelta, Unit, ToolResult, TextDelta, Unit]
+
+
+def test_tokens_count_every_try(own: Protocol) -> None:
+    solved, _ = run(own, "no", "12345", answer("97"))
+    assert solved.attempts[0].prompt_tokens == 300
+    assert solved.attempts[0].completion_tokens == len("no" + "12345" + answer("97"))
+
+
+def test_the_commonest_answer_of_several_samples_is_given(own: Protocol) -> None:
+    answers = [answer(text) for text in ("1", "2", "2", "unreadable", "3")]
+    solved, backend = run(own, *answers, config=SolveConfig(samples=5))
+    assert solved.answer == "2"
+    assert len(solved.attempts) == 5
+    assert {sampling.temperature for sampling in backend.samplings} == {1.0}
+    assert len({sampling.seed for sampling in backend.samplings}) == 5
+
+
+def test_of_two_equally_common_answers_the_earlier_is_given(own: Protocol) -> None:
+    solved, _ = run(own, *map(answer, "2112"), config=SolveConfig(samples=4))
+    assert solved.answer == "2"
+
+
+def test_every_turn_is_drawn_from_a_seed_of_its_own(own: Protocol) -> None:
+    """From one seed, replies take the same way wherever shares are alike, and err together."""
+    drawn = [
+        [sampling.seed for sampling in run(own, CROP, CROP, answer("1"), config=config)[1].samplings]
+        for config in (SolveConfig(), SolveConfig(), SolveConfig(seed=1))
+    ]
+    assert drawn[0] == drawn[1]
+    assert len({*drawn[0], *drawn[2]}) == 6
+
+
+def test_no_seed_is_used_twice_among_samples_and_their_tries(own: Protocol) -> None:
+    replies = ["no", "no", "no", answer("1")] * 3
+    _, backend = run(own, *replies, config=SolveConfig(samples=3))
+    assert len({sampling.seed for sampling in backend.samplings}) == 12
+
+
+def test_samples_without_any_answer_are_no_answer(own: Protocol) -> None:
+    solved, _ = run(own, *[answer("unreadable")] * 2, config=SolveConfig(samples=2))
+    assert isinstance(solved.error, NoAnswerError)
+    assert "none of 2 samples" in solved.error.message
+
+
+def test_a_failure_in_one_sample_keeps_the_samples_before_it(own: Protocol) -> None:
+    solved, _ = run(own, answer("1"), failing(NetworkError("gone")), config=SolveConfig(samples=3))
+    assert isinstance(solved.error, NetworkError)
+    assert [attempt.trace.answer for attempt in solved.attempts] == ["1", None]
+
+
+def test_an_image_that_cannot_be_shown_is_a_data_error(own: Protocol) -> None:
+    with pytest.raises(DataError, match="200 times"):
+        solve(SolveConfig(), Scripted(), own, [Image.new("RGB", (3000, 10))], "q")

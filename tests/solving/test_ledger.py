@@ -1,0 +1,222 @@
+"""The output file of a batch: nothing in it is lost, done twice, or anybody else's."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from support.solving import ROOT
+
+from virc.core.errors import ConfigError, DataError, VircError
+from virc.core.result_log import Claims, Ledger
+
+SCHEMA = "virc.solve/1"
+
+
+def ledger(path: Path, **made_with: object) -> Ledger:
+    return Ledger(path, SCHEMA, {"model": "m", "protocol": "own", "seed": 0, **made_with}, {8})
+
+
+def line(id: str | int, row: str = "r", code: int | None = None, **fields: Any) -> bytes:
+    return msgspec.json.encode(
+        {
+            "schema": SCHEMA,
+            "id": id,
+            "row": row,
+            "answer": None if code else "97",
+            "model": "m",
+            "protocol": "own",
+            "settings": {"seed": 0},
+            "error": code and {"code": code, "kind": "x", "message": "m", "hint": None},
+            **fields,
+        }
+    )
+
+
+def written(path: Path, *lines: bytes) -> None:
+    with ledger(path) as out:
+        for each in lines:
+            out.append(each)
+
+
+def test_what_was_appended_is_done_the_next_time(tmp_path: Path) -> None:
+    written(tmp_path / "out", line("a"), line(2))
+    with ledger(tmp_path / "out") as out:
+        assert out.resumed == 2
+        assert (out.claim("a", "r"), out.claim(2, "r"), out.claim("c", "r")) == (False, False, True)
+
+
+def test_every_id_of_a_line_is_known_again_also_an_empty_one(tmp_path: Path) -> None:
+    written(tmp_path / "out", line(""))
+    with ledger(tmp_path / "out") as out:
+        assert (out.claim("", "r"), out.claim(0, "r")) == (False, True)
+
+
+def test_a_torn_last_line_is_cut_wherever_it_was_torn(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    first, second = line("a", text="∠"), line("b", text="é")
+    whole = first + b"\n" + second + b"\n"
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with ledger(path) as out:
+            assert out.claim("a", "r") == (length <= len(first))
+            assert out.claim("b", "r")
+            out.append(second)
+        assert path.read_bytes() == (b"" if length <= len(first) else first + b"\n") + second + b"\n"
+
+
+def test_failed_rows_are_dropped_and_no_answers_kept(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    written(path, line("a"), line("b", code=6), line("c", code=8), line("d", code=5), line("e"))
+    with ledger(path) as out:
+        assert [out.claim(id, "r") for id in "abcde"] == [False, True, False, True, False]
+    assert path.read_bytes().splitlines() == [line("a"), line("c", code=8), line("e")]
+
+
+def test_a_file_of_something_else_is_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    for content in (
+        b"my thesis",
+        b'{"a": 1}\n',
+        line("a") + b"\nnot json\n",
+        line("a", model="x").replace(b'"x"', b'"\xe9"') + b"\n",
+        b'{"settings": ' + b'{"a": ' * 5000 + b"\n",
+        b"\x00\x00",
+        line("a", schema="x/1") + b"\n",
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match="no output of a batch"), ledger(path):
+            pass
+        assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(("key", "value"), [("model", "other"), ("protocol", "trained"), ("seed", 1)])
+def test_answers_made_otherwise_are_not_mixed_in(key: str, value: object, tmp_path: Path) -> None:
+    written(tmp_path / "out", line("a"))
+    with pytest.raises(ConfigError, match=f"made with {key} "), ledger(tmp_path / "out", **{key: value}):
+        pass
+
+
+def test_settings_of_failed_rows_do_not_matter(tmp_path: Path) -> None:
+    written(tmp_path / "out", line("a", code=6))
+    with ledger(tmp_path / "out", seed=1) as out:
+        assert out.resumed == 0
+
+
+def test_a_row_that_changed_since_is_an_error_and_its_answer_stays(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    written(path, line("a"))
+    with ledger(path) as out, pytest.raises(DataError, match="changed since it was answered"):
+        out.claim("a", "other")
+    assert path.read_bytes() == line("a") + b"\n"
+
+
+def test_an_id_comes_once() -> None:
+    claims = Claims()
+    assert claims.claim(1, "r")
+    for id in (1, "1"):
+        with pytest.raises(DataError, match="comes twice"):
+            claims.claim(id, "r")
+
+
+def test_two_runs_never_write_one_file(tmp_path: Path, environment: dict[str, str]) -> None:
+    path = tmp_path / "out"
+    hold = (
+        "import sys, pathlib; from virc.core.result_log import Ledger\n"
+        f"with Ledger(pathlib.Path({str(path)!r}), {SCHEMA!r}, {{}}, {{8}}):\n"
+        "    print('held', flush=True); sys.stdin.read()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd=ROOT
+    )
+    assert process.stdout
+    assert process.stdout.readline() == b"held\n"
+    (tmp_path / "link").symlink_to(path)
+    for name in ("out", "link"):
+        with pytest.raises(ConfigError, match="another run is writing"), ledger(tmp_path / name):
+            pass
+    process.kill()
+    process.communicate()
+    with ledger(path) as out:
+        assert out.claim("a", "r")
+
+
+def test_a_finished_run_leaves_nothing_but_its_file(tmp_path: Path) -> None:
+    written(tmp_path / "deep" / "out", line("a"), line("b", code=6))
+    written(tmp_path / "deep" / "out", line("b"))
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of a file")
+def test_a_disk_that_is_full_is_one_sentence_and_leaves_whole_lines_and_no_lock(tmp_path: Path) -> None:
+    import resource
+
+    path = tmp_path / "full" / "out"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def overfill() -> None:
+        with ledger(path) as out:
+            out.append(line("a"))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, before[1]))
+            out.append(line("b"))
+
+    try:
+        with pytest.raises(VircError, match="cannot write"):
+            overfill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == line("a") + b"\n"
+    assert [each.name for each in path.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no open file")
+def test_a_lock_whose_file_was_taken_away_meanwhile_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    taken: list[Path] = []
+    flock = fcntl.flock
+
+    def late(file: Any, how: int) -> None:
+        if not taken:  # the run that held it ends between our opening and locking
+            taken.append(Path(file.name))
+            taken[0].unlink()
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with (
+        ledger(tmp_path / "out"),
+        pytest.raises(ConfigError, match="another run is writing"),
+        ledger(tmp_path / "out"),
+    ):
+        pass
+    assert taken
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+def test_who_may_read_the_file_does_not_change_when_failed_rows_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    written(path, line("a"), line("b", code=6))
+    path.chmod(0o600)
+    written(path)
+    assert path.read_bytes() == line("a") + b"\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    written(tmp_path / "link", line("a"), line("b", code=6))
+    written(tmp_path / "link", line("b"))
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "out").read_bytes().splitlines() == [line("a"), line("b")]
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(VircError, match="cannot write"), ledger(tmp_path / "file" / "out"):
+        pass
+    with pytest.raises(ConfigError, match="is no file"), ledger(tmp_path):
+        pass

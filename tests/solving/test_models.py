@@ -1,0 +1,262 @@
+"""What a model name means, and that nothing is ever downloaded to find out."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from support.called import virc
+
+from virc.core.errors import ConfigError
+from virc.core.files import HIDDEN
+from virc.models import registry as models
+
+
+def model_at(folder: Path, name: str = "config.json") -> Path:
+    folder.mkdir(parents=True)
+    (folder / name).write_text("{}")
+    return folder
+
+
+def cached(hub: Path, repo: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Lay a model into the hub's cache, as a download leaves it."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(hub))
+    home = hub / f"models--{repo.replace('/', '--')}"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs" / "main").write_text("0123abc")
+    return model_at(home / "snapshots" / "0123abc")
+
+
+@pytest.fixture(autouse=True)
+def no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
+
+
+def test_a_folder_is_itself(tmp_path: Path) -> None:
+    folder = model_at(tmp_path / "mine")
+    found = models.find(str(folder), tmp_path)
+    assert (found.folder, found.system) == (folder, None)
+
+
+def test_a_short_name_is_found_in_the_workspace_and_knows_its_system(tmp_path: Path) -> None:
+    folder = model_at(tmp_path / "models" / "ViRC-7B")
+    found = models.find("ViRC-7B", tmp_path)
+    assert found.folder == folder
+    assert found.system
+    assert found.system.name == "virc"
+
+
+def test_any_name_under_models_is_found(tmp_path: Path) -> None:
+    folder = model_at(tmp_path / "models" / "mine")
+    assert models.find("mine", tmp_path).folder == folder
+
+
+@pytest.mark.parametrize("name", ["ViRC-3B", "LeonMiao/ViRC-3B"])
+def test_a_model_in_the_hub_cache_is_found(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = cached(tmp_path / "cache", "LeonMiao/ViRC-3B", monkeypatch)
+    found = models.find(name, tmp_path)
+    assert found.folder == folder
+    assert found.system
+    assert found.system.name == "virc"
+
+
+def test_a_copy_by_someone_else_is_not_the_released_model(tmp_path: Path) -> None:
+    model_at(tmp_path / "models" / "ViRC-7B")
+    with pytest.raises(ConfigError, match="someone/ViRC-7B is not on this machine"):
+        models.find("someone/ViRC-7B", tmp_path)
+
+
+def test_a_path_that_is_not_there_is_not_looked_for_elsewhere(tmp_path: Path) -> None:
+    model_at(tmp_path / "models" / "ViRC-7B")
+    with pytest.raises(ConfigError):
+        models.find("./runs/ViRC-7B", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ViRC-7B", "LeonMiao/ViRC-7B"])
+def test_a_model_not_here_names_the_command_that_fetches_it(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not on this machine") as caught:
+        models.find(name, tmp_path)
+    assert caught.value.hint == "virc download ViRC-7B"
+
+
+def test_a_misspelt_name_gets_the_nearest(tmp_path: Path) -> None:
+    model_at(tmp_path / "models" / "household")
+    for typed, meant in (("virc7b", "ViRC-7B"), ("ViRC-8B", "ViRC-"), ("househld", "household")):
+        with pytest.raises(ConfigError, match="there is no model") as caught:
+            models.find(typed, tmp_path)
+        assert f"did you mean '{meant}" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "~nobody-has-this-name/m", "~nobody-has-this-name", "a\0b"])
+def test_a_name_that_no_folder_can_have_is_no_model(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no model|not on this machine"):
+        models.find(name, tmp_path)
+
+
+def test_a_home_that_is_not_known_matters_only_where_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as where the account has no entry
+    folder = model_at(tmp_path / "mine")
+    assert models.find(str(folder), tmp_path).folder == folder
+    with pytest.raises(ConfigError, match="no model"):
+        models.find("~/models/mine/deep", tmp_path)
+
+
+def test_an_adapter_names_its_base(tmp_path: Path) -> None:
+    folder = model_at(tmp_path / "lora", "adapter_config.json")
+    settings = {"peft_type": "LORA", "base_model_name_or_path": "some/base"}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    with pytest.raises(
+        ConfigError, match=r"base of the LoRA adapter .* is not on this machine: some/base"
+    ) as caught:
+        models.find(str(folder), tmp_path)
+    assert caught.value.hint == "virc download some/base"
+
+
+def test_a_folder_without_a_model_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"holds no config\.json"):
+        models.find(str(tmp_path), tmp_path)
+
+
+def test_no_name_is_the_embedded_model_whatever_lies_around(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded = model_at(tmp_path / "package" / "tiny")
+    monkeypatch.setattr(models, "EMBEDDED_FOLDER", embedded)
+    monkeypatch.setattr(models, "PACKAGE", embedded.parent)
+    monkeypatch.chdir(tmp_path)
+    assert models.find("tiny", tmp_path).folder == embedded
+    other = model_at(tmp_path / "tiny")
+    assert models.find(None, tmp_path).folder == embedded
+    assert models.find("tiny", tmp_path).folder.resolve() == other
+
+
+def test_an_installation_without_its_model_names_the_ways_to_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "EMBEDDED_FOLDER", tmp_path / "gone")
+    with pytest.raises(ConfigError, match="embedded model") as caught:
+        models.find(None, tmp_path)
+    assert caught.value.hint == models.REAL_MODELS
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A second model in the package, and a system with both."""
+    base = model_at(tmp_path / "package" / "tiny-base")
+    model_at(tmp_path / "package" / "tiny")
+    monkeypatch.setattr(models, "EMBEDDED_FOLDER", base.parent / "tiny")
+    monkeypatch.setattr(models, "PACKAGE", base.parent)
+    (tmp_path / "two.yaml").write_text("name: tiny\nreplace: true\nmodels: {tiny: {}, tiny-base: {}}\n")
+    monkeypatch.setenv("VIRC_PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return base
+
+
+def test_another_model_of_the_package_is_found_by_its_name(base: Path, tmp_path: Path) -> None:
+    found = models.find("tiny-base", tmp_path)
+    assert (found.folder, found.system and found.system.name) == (base, "tiny")
+    assert (
+        models.find(None, tmp_path).folder
+        == models.find(None, tmp_path, "tiny").folder
+        == base.parent / "tiny"
+    )
+    own = model_at(tmp_path / "models" / "tiny-base")
+    assert models.find("tiny-base", tmp_path).folder == own
+
+
+@pytest.mark.parametrize("name", ["someone/tiny-base", "./tiny-base", "x/tiny-base/", "../tiny", ".."])
+def test_a_path_or_hub_id_that_ends_like_a_model_of_the_package_is_none(
+    name: str, base: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError):
+        models.find(name, tmp_path)
+
+
+def test_a_misspelt_model_of_the_package_gets_the_nearest(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no model") as caught:
+        models.find("tiny-bse", tmp_path)
+    assert "did you mean 'tiny-base'" in str(caught.value.hint)
+
+
+def test_a_model_that_its_system_alone_knows_is_put_where_it_is_looked_for(
+    base: Path, tmp_path: Path
+) -> None:
+    (base / "config.json").unlink()
+    with pytest.raises(ConfigError, match="tiny-base is not on this machine") as caught:
+        models.find("tiny-base", tmp_path)
+    assert "put it into models/tiny-base" in str(caught.value.hint)
+    put = model_at(tmp_path / "models" / "tiny-base")
+    assert models.find("tiny-base", tmp_path).folder == put
+
+
+def test_commands_know_every_model_of_the_package(base: Path) -> None:
+    (base / "model.safetensors").touch()
+    done = virc("download", "tiny-base", "--json")
+    assert (done.code, [item["state"] for item in done.json["items"]]) == (0, ["present"])
+    rows = virc("systems", "show", "tiny").out.splitlines()
+    assert [row.split() for row in rows if row.startswith("  tiny")] == [
+        ["tiny", "in", "this", "package"], ["tiny-base", "in", "this", "package"],
+    ]  # fmt: skip
+
+
+def fetched(workspace: Path, repo: str) -> Path:
+    """A model as `virc download` leaves it in a workspace."""
+    from virc.download.hub import record
+
+    folder = model_at(workspace / "models" / repo.rpartition("/")[2])
+    (folder / HIDDEN).mkdir()
+    record.write(folder, record.Record(repo, "model", "0123abc"))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["judge-7b", "Qwen/Qwen2.5-VL-7B-Instruct", "Qwen2.5-VL-7B-Instruct"])
+def test_a_judge_is_found_where_a_base_of_the_same_hub_id_was_fetched_to(name: str, tmp_path: Path) -> None:
+    folder = fetched(tmp_path, "Qwen/Qwen2.5-VL-7B-Instruct")
+    found = models.find(name, tmp_path)
+    assert (found.folder, found.judge) == (folder, name == "judge-7b")
+
+
+def test_a_judge_that_was_put_there_by_hand_is_found_by_both_its_names(tmp_path: Path) -> None:
+    by_hub_id = model_at(tmp_path / "models" / "Qwen2.5-VL-3B-Instruct")
+    assert models.find("judge-3b", tmp_path).folder == by_hub_id
+    by_name = model_at(tmp_path / "models" / "judge-3b")
+    assert models.find("judge-3b", tmp_path).folder == by_name
+
+
+def test_a_model_that_no_system_knows_is_found_by_the_hub_id_it_was_fetched_by(tmp_path: Path) -> None:
+    folder = fetched(tmp_path, "someone/theirs")
+    assert models.find("someone/theirs", tmp_path).folder == folder
+    with pytest.raises(ConfigError, match="another/theirs is not on this machine") as caught:
+        models.find("another/theirs", tmp_path)
+    assert caught.value.hint == "virc download another/theirs"
+
+
+def test_a_copy_that_was_fetched_from_someone_else_is_not_the_released_model(tmp_path: Path) -> None:
+    folder = fetched(tmp_path, "someone/Qwen2.5-VL-7B-Instruct")
+    assert models.find("someone/Qwen2.5-VL-7B-Instruct", tmp_path).folder == folder
+    with pytest.raises(ConfigError, match=r"judge-7b, which is .* is not on this machine"):
+        models.find("judge-7b", tmp_path)
+
+
+def test_a_model_of_a_system_of_ones_own_is_fetched_with_that_system(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\nmodels: {big: {hub: me/big-1}}\njudges: {strict: {hub: me/strict-1}}\n")
+    for name, fetch in (
+        ("big", f"virc download big --system {file}"),
+        ("me/big-1", f"virc download big --system {file}"),
+        ("strict", "`virc download me/strict-1`, then virc serve strict"),
+    ):
+        with pytest.raises(ConfigError, match="not on this machine") as caught:
+            models.find(name, tmp_path, str(file))
+        assert caught.value.hint == fetch
+    folder = fetched(tmp_path, "me/big-1")
+    assert models.find("big", tmp_path, str(file)).folder == folder

@@ -1,0 +1,94 @@
+"""What is told on stderr: thoughts without their tags, however a reply is cut into pieces."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.solving import CROP, answer, think
+
+from virc.reasoning.calls import Call
+from virc.reasoning.grammar import TAGS, CallForm, Grammar
+from virc.reasoning.session import Rejected, Unit
+from virc.solving.one import TextDelta
+from virc.solving.thoughts import Thoughts
+from virc_cli.commands.solve.run import Narrator
+
+BARE = Grammar(think=None, calls=(CallForm(body="arguments", tool="zoom_image"),))
+PLAIN = Grammar(calls=(), answer=None)
+
+
+def shown(*pieces: str, grammar: Grammar = TAGS) -> str:
+    thoughts = Thoughts(grammar)
+    return "".join(thoughts.feed(piece) for piece in pieces)
+
+
+def test_tags_tool_calls_and_answers_are_left_out() -> None:
+    assert shown(think("Look: a < b.", "<answer>97</answer>")).split() == ["Look:", "a", "<", "b."]
+    assert "crop_image" not in shown(CROP)
+
+
+def test_text_of_a_model_without_tags_is_shown() -> None:
+    assert shown("I would say 97.") == "I would say 97."
+
+
+@pytest.mark.parametrize(
+    ("grammar", "text", "seen"),
+    [
+        (BARE, 'Half, \\frac{1}{2}.\n{"bbox_2d": [1, 2, 3, 4]}', "Half, \\frac{1}{2}.\n"),
+        (BARE, "It is 7.\n<answer>7</answer>", "It is 7.\n"),
+        (PLAIN, "<think>one</think>\n97", "one\n97"),
+        (Grammar(answer=("FINAL:", "")), "<think>a</think>FINAL: B. <think>", "a"),
+        (
+            Grammar(calls=(CallForm("Action: map ```json", "```", "list", "m", unnamed=("a",)),)),
+            "b Action: map\n```json\n[1]\n```",
+            "b ",
+        ),
+    ],
+)
+def test_what_is_left_out_is_what_the_grammar_says(grammar: Grammar, text: str, seen: str) -> None:
+    assert shown(text + "  .", grammar=grammar).removesuffix("  .") == seen
+    assert shown(*text, "  .", grammar=grammar).removesuffix("  .") == seen
+
+
+@given(st.data())
+def test_the_cut_into_pieces_changes_nothing(data: st.DataObject) -> None:
+    parts = [
+        "<think>",
+        "</think>",
+        "<tool_call>",
+        "</tool_call>",
+        "<answer>",
+        "</answer>",
+        "<",
+        "</",
+        "a b",
+        "\n",
+        ">",
+    ]
+    text = "".join(data.draw(st.lists(st.sampled_from(parts), max_size=12))) + "."
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
+    pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    assert shown(*pieces) == shown(text)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (Call("crop_image", 0, box=(1, 2, 30, 40)), "crop 1,2–30,40 of image 0: image 3"),
+        (Call("scale_image", 2, factor=2.5), "scale image 2 by 2.5: image 3"),
+        (Call("display_image", 1), "display image 1: image 3"),
+    ],
+)
+def test_a_call_stands_in_words(call: Call, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Narrator()(Unit("", "", call=call, shown=3))
+    assert capsys.readouterr().err == f"-> {words}\n"
+
+
+def test_every_turn_begins_on_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    narrator = Narrator()
+    for text in ("<think>\n\n  One\n\n two", "</think><answer>3</answer>"):
+        narrator(TextDelta(text))
+    narrator(Rejected("", "tags", "no end"))
+    narrator(TextDelta(answer("3", thought="Again")))
+    narrator(Unit("", "", answer="3"))
+    told = "One\ntwo\n-> this reply cannot be used: no end\nAgain\n"
+    assert capsys.readouterr().err == told

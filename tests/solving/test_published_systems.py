@@ -1,0 +1,91 @@
+"""The published systems on a scripted endpoint: each is spoken to in its words, sampled as it says, and read so."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from PIL import Image
+from support.called import virc
+from support.servers import serve
+
+from virc.models.chat_protocol import of_system
+from virc.systems import registry as systems
+
+QUESTION = "How large is A?"
+THOUGHT = "Wait, A is read again. It is 40."
+
+
+class Case(NamedTuple):
+    """What a model of the system says, its answer, how many images it then has seen, and what is sent beside."""
+
+    replies: tuple[str, ...]
+    answer: str
+    images: int
+    sent: dict[str, Any]
+
+
+CASES = {
+    "vlm-r3": Case(
+        ('A is small.\n{"bbox_2d": [0, 0, 56, 56]}', "It reads 40.\n<answer>40</answer>"),
+        "40",
+        2,
+        {"stop": ["]}", "</answer>"]},
+    ),
+    "virgo": Case(
+        (
+            f"<|begin_of_thought|>{THOUGHT}<|end_of_thought|>\n<|begin_of_solution|>So $m∠A$ is "
+            r"\boxed{40}.<|end_of_solution|>",
+        ),
+        r"So $m∠A$ is \boxed{40}.",
+        1,
+        {"temperature": 0, "repetition_penalty": 1.05},
+    ),
+    "visual-rft": Case(
+        ('<think>It is left.</think>\n<answer>[{"Position": [0, 0, 500, 500], "Confidence": 0.9}]</answer>',),
+        '[{"Position": [0, 0, 500, 500], "Confidence": 0.9}]',
+        1,
+        {},
+    ),
+}
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    Image.new("RGB", (112, 84), "white").save(tmp_path / "picture.png")
+    return tmp_path / "picture.png"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_system_is_spoken_to_and_read_in_its_own_way(name: str, image: Path, tmp_path: Path) -> None:
+    case, protocol = CASES[name], of_system(systems.get(name)).protocol
+    with serve(case.replies) as server:
+        words = ("--endpoint", server.url, "--system", name, "--json", "--trace", tmp_path / "trace")
+        done = virc("solve", image, QUESTION, *words)
+        asked = server.chats()
+    assert done.code == 0, done.err
+    assert done.json["answer"] == case.answer
+    assert len(asked) == len(case.replies)
+    assert asked[0]["messages"][0] == {"role": "system", "content": protocol.system}
+    said = [part["text"] for part in asked[0]["messages"][1]["content"] if part["type"] == "text"]
+    assert "".join(said) == protocol.first.replace("{question}", QUESTION)
+    assert {key: asked[0].get(key) for key in case.sent} == case.sent
+    trace = json.loads((tmp_path / "trace" / "trace.json").read_bytes())
+    assert len(trace["images"]) == case.images
+    if (
+        name == "vlm-r3"
+    ):  # 56 x 56 of 112 x 84 px are a third of it: 2 - (1/3 - 1/8) / (3/8) times, 80 px, then 84
+        assert (trace["images"][1]["width"], trace["images"][1]["height"]) == (84, 84)
+        assert trace["images"][1]["box"] == [0, 0, 56, 56]
+
+
+@pytest.mark.parametrize("name", ["vlm-r3", "virgo"])
+def test_a_system_is_evaluated_by_what_its_answer_ends_in(name: str, image: Path, tmp_path: Path) -> None:
+    rows = [{"id": at, "image": image.name, "question": QUESTION, "answer": at} for at in ("40", "41")]
+    problems = tmp_path / "problems.jsonl"
+    problems.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with serve(CASES[name].replies) as server:
+        done = virc("eval", problems, "--endpoint", server.url, "--system", name, "--json")
+    assert done.code == 0, done.err
+    score = done.json["models"][0]["score"]
+    assert (score["right"], score["of"]) == (1, 2)

@@ -1,0 +1,330 @@
+"""`virc data sample` by its real entry point on a scripted endpoint: what is kept, counted, refused and taken up."""
+
+import json
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from batches import asked, problems, read, write
+from PIL import Image
+from rollouts import (
+    BAD_JSON,
+    LATE,
+    LOOKED,
+    MARKED,
+    NO_TAGS,
+    OUTSIDE,
+    REFUSED,
+    RIGHT,
+    SHOWN_AGAIN,
+    WRONG,
+    Rollouts,
+    files,
+    progress,
+    sample,
+)  # fmt: skip
+from support import faults
+from support.called import virc
+from support.servers import serve
+from support.solving import answer
+
+from virc.data.formats.registry import get, sources
+from virc.data.rows.record import Record, inputs_of
+from virc.reasoning.images import open_image
+from virc.reasoning.protocol import FILE_NAME, Protocol
+from virc.reasoning.session import Reply, Session
+from virc.scoring.rules import same
+from virc.solving import batch as solve_batch
+from virc.tools.registry import known
+
+MIXED = [WRONG, RIGHT, NO_TAGS, LOOKED, RIGHT, SHOWN_AGAIN, OUTSIDE, LATE]
+NEVER = [WRONG, REFUSED, BAD_JSON, MARKED, WRONG, OUTSIDE, NO_TAGS, WRONG]
+
+
+def records(path: Path) -> list[Record]:
+    (source,) = sources(path)
+    rows = list(get(source.format).read(source))
+    assert not any(row.fault or row.flaws for row in rows)
+    return [row.record for row in rows]
+
+
+def assert_replays(record: Record, protocol: Protocol) -> None:
+    """Every turn of a kept record is accepted as it is, and asks and shows what the record has."""
+    images = [open_image(record.images[at].read(), "image") for at in inputs_of(record)]
+    extra = record.extra.get("choices")
+    assert record.question
+    question = record.question + (f" Choices: {' '.join(map(str, extra))}" if extra else "")
+    session = Session(protocol, question, images, tolerate=(), tools=known())
+    for message in record.messages:
+        if message.role == "assistant":
+            verdict = session.feed(Reply(message.content))
+            assert not isinstance(verdict, str)
+            assert getattr(verdict, "deviations", None) == ()
+    trace = session.trace()
+    assert trace.answer is not None
+    assert same(trace.answer, str(record.answer), extra and [str(choice) for choice in extra])
+    assert [(m.role, m.content.replace("<image>", "")) for m in record.messages] == [
+        (m.role, m.text) for m in trace.messages
+    ]
+    assert [picture.read() for picture in record.images] == [shown.png for shown in session.images]
+
+
+@pytest.fixture
+def source(image: Path, tmp_path: Path) -> Path:
+    """Two problems with the answer 97, one with choices, and fields that pass through."""
+    rows = [
+        *problems(image, "a", answer=97, level={"grade": 4}),
+        *problems(image, "b", answer="97", choices=[97, 102]),
+    ]
+    return write(tmp_path / "in.jsonl", rows)
+
+
+def scripts(a: Sequence[Sequence[str]] = MIXED, b: Sequence[Sequence[str]] = NEVER) -> Rollouts:
+    return Rollouts({"q a": a, "q b Choices: 97 102": b})
+
+
+def test_exactly_the_right_and_exact_ones_are_kept_and_all_are_counted(source: Path, tmp_path: Path) -> None:
+    to = tmp_path / "out" / "traj.jsonl"
+    with serve(scripts()) as server:
+        done = sample(source, to, server.url, "--keep", 3, "--json")
+        assert {body["temperature"] for body in server.chats()} == {1.0}
+    assert done.code == 0
+    counts = ("problems", "rollouts", "right", "kept", "without", "failed", "pass_rate")
+    assert [done.json[key] for key in counts] == [2, 16, 4, 3, 1, 0, 0.25]
+    assert done.json["settings"]["n"] == 8
+    assert (
+        "2 problems: 4 of 16 rollouts right (25.0%), 3 trajectories kept, 1 problems without one" in done.err
+    )
+    assert [row["id"] for row in read(to)] == ["a-2", "a-4", "a-6"]
+    lines = progress(to.with_suffix(".progress"))
+    assert [lines["a"][key] for key in ("rollouts", "right", "pass_rate")] == [8, 4, 0.5]
+    assert lines["a"]["ended"] == {"wrong": 1, "right": 4, "tags": 2, "deviation": 1}
+    assert lines["b"]["ended"] == {
+        "wrong": 3, "no_answer": 1, "json": 1, "marks": 1, "deviation": 1, "tags": 1
+    }  # fmt: skip
+    assert lines["b"]["answers"] == ["98", None, None, "97", "98", None, None, "98"]
+    assert (lines["b"]["kept"], lines["b"]["pass_rate"]) == ([], 0)
+
+
+def test_what_is_kept_is_a_dataset_that_replays_without_a_deviation(source: Path, tmp_path: Path) -> None:
+    to = tmp_path / "out"
+    with serve(scripts(b=[LOOKED, [answer("A")], *NEVER[2:]])) as server:
+        assert sample(source, to, server.url, "--keep", 4).out == f"{to / 'trajectories.jsonl'}\n"
+    protocol = msgspec.json.decode((to / FILE_NAME).read_bytes(), type=Protocol)
+    found = records(to)
+    assert found == records(to / "trajectories.jsonl")
+    assert [record.id for record in found] == ["a-2", "a-4", "a-6", "b-1", "b-2"]
+    assert (found[0].question, found[0].answer, found[0].extra) == ("q a", "97", {"level": {"grade": 4}})
+    assert found[3].extra == {"choices": [97, 102]}
+    for record in found:
+        assert_replays(record, protocol)
+
+
+def test_an_image_is_encoded_and_stored_once_for_all_rollouts_and_problems(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[tuple[int, int]] = []
+    save = Image.Image.save
+
+    def counted(image: Image.Image, file: Any, *words: Any, **options: Any) -> None:
+        if isinstance(file, BytesIO):
+            encoded.append(image.size)
+        save(image, file, *words, **options)
+
+    monkeypatch.setattr(Image.Image, "save", counted)
+    looks = [[LOOKED[0], answer("97", f"Look {number}.")] for number in range(8)]
+    with serve(scripts(looks, looks)) as server:
+        assert sample(source, tmp_path / "out", server.url, "--keep", 8).code == 0
+    assert encoded.count((112, 84)) == 2  # once a problem
+    assert encoded.count((56, 56)) == 16  # every rollout cuts its own
+    rows = records(tmp_path / "out")
+    assert (len(rows), sum(len(row.images) for row in rows)) == (16, 32)
+    assert len(list((tmp_path / "out" / "trajectories.images").iterdir())) == 2
+
+
+def test_as_many_at_a_time_as_there_are_make_the_same_file(image: Path, tmp_path: Path) -> None:
+    names = list("abcdefgh")
+    source = write(tmp_path / "in.jsonl", problems(image, *names, answer="97"))
+    made = []
+    for at_once in (1, 8):
+        with serve(Rollouts({f"q {name}": [RIGHT, LOOKED, WRONG] for name in names})) as server:
+            to = tmp_path / f"out{at_once}"
+            assert sample(source, to, server.url, "--samples", 3, "--concurrency", at_once).code == 0
+        made.append(files(to))
+    first, second = made
+    assert sorted(first.pop("trajectories.progress").splitlines()) == sorted(
+        second.pop("trajectories.progress").splitlines()
+    )
+    assert first == second
+
+
+def test_seeds_are_those_of_the_problem_and_the_same_again(source: Path, tmp_path: Path) -> None:
+    def seeds(to: str, *words: object) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        with serve([answer("97")]) as server:
+            assert sample(source, tmp_path / to, server.url, "--samples", 4, *words).code == 0
+            for body in server.chats():
+                found.setdefault(asked(body), []).append(body["seed"])
+        return found
+
+    first, again, other = seeds("a"), seeds("b"), seeds("c", "--seed", 1)
+    assert first == again
+    drawn = [seed for found in (first, other) for each in found.values() for seed in each]
+    assert len(set(drawn)) == len(drawn) == 16
+
+
+def test_what_is_done_is_not_done_again(source: Path, image: Path, tmp_path: Path) -> None:
+    with serve(scripts()) as server:
+        assert sample(source, tmp_path / "out", server.url).code == 0
+        before, asked_for = files(tmp_path / "out"), len(server.chats())
+        done = sample(source, tmp_path / "out", server.url, "--json")
+        assert (done.code, done.json["rollouts"], done.json["kept"]) == (0, 16, 2)
+        assert (files(tmp_path / "out"), len(server.chats())) == (before, asked_for)
+        write(source, [*read(source), *problems(image, "c", answer=1)])
+        server.script.turns = [answer("1")]
+        assert sample(source, tmp_path / "out", server.url).code == 0
+    assert [row["id"] for row in read(tmp_path / "out" / "trajectories.jsonl")] == ["a-2", "a-4", "c-1"]
+
+
+def test_rows_that_cannot_be_sampled_are_named_and_counted_and_the_others_are_done(
+    image: Path, tmp_path: Path
+) -> None:
+    rows = [
+        *problems(image, "none"),
+        *problems(image, "empty", answer=" "),
+        *problems(image, "list", answer=[97]),
+        {"id": "marked", "image": str(image), "question": "q <image>", "answer": 1},
+        {"id": "gone", "image": "gone.png", "question": "q", "answer": 1},
+        "text",
+        *problems(image, "good", answer=97),
+        *problems(image, "good", answer=97),
+    ]
+    source = write(tmp_path / "in.jsonl", rows)
+    with serve([answer("97")]) as server:
+        for _ in range(2):
+            done = sample(source, tmp_path / "out", server.url, "--samples", 2, "--json")
+            assert done.code == 1
+            assert [done.json[key] for key in ("problems", "failed", "kept")] == [1, 7, 1]
+            for sentence in (
+                "row 'none': line 1: it has no answer", "row 'empty': line 2: it has no answer",
+                "row 'list': line 3: it has no answer", "line 4: the question holds <image>", "no file gone.png",
+                "warning: line 6", "the id 'good' comes twice", "7 rows failed",
+            ):  # fmt: skip
+                assert sentence in done.err
+        assert len(server.chats()) == 2
+
+
+def test_nothing_right_is_no_dataset(source: Path, tmp_path: Path) -> None:
+    with serve([answer("98")]) as server:
+        done = sample(source, tmp_path / "out", server.url, "--samples", 2, "--json")
+    assert (done.code, done.json["rollouts"], done.json["right"], done.json["pass_rate"]) == (8, 4, 0, 0)
+    assert "none of 4 rollouts is right" in done.err
+
+
+def test_an_array_of_rows_is_refused_with_the_way_to_lines(source: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.json"
+    rows.write_text(json.dumps(read(source), indent=1))
+    with serve([RIGHT[0]]) as server:
+        done = sample(rows, tmp_path / "out", server.url)
+        assert not server.chats()
+    assert done.code == 5
+    assert f"virc data convert {rows} --to DIR --format batch" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_without_rows_is_an_error_of_data(tmp_path: Path) -> None:
+    with serve([]) as server:
+        done = sample(write(tmp_path / "in.jsonl", []), tmp_path / "out", server.url)
+    assert (done.code, "has no rows" in done.err) == (5, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--samples", 3], "n 2, not 3"), (["--keep", 1], "keep 2, not 1"), (["--seed", 1], "seed 0, not 1"),
+        (["--temperature", 0.5], "temperature 1.0, not 0.5"), (["--max-turns", 3], "max_turns 16, not 3"),
+        (["--max-pixels", 6000], "max_pixels"),
+    ],
+)  # fmt: skip
+def test_other_settings_are_refused_by_name_for_a_place_that_has_trajectories(
+    words: Sequence[object], named: str, source: Path, tmp_path: Path
+) -> None:
+    with serve([answer("97")]) as server:
+        assert sample(source, tmp_path / "out", server.url, "--samples", 2).code == 0
+        before = files(tmp_path / "out")
+        done = sample(source, tmp_path / "out", server.url, *(["--samples", 2, *words]))
+    assert (done.code, named in done.err, "use another --to" in done.err) == (3, True, True)
+    assert files(tmp_path / "out") == before
+
+
+def test_places_in_use_are_left_as_they_are_before_a_model_is_asked(source: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "taken"
+    (folder / "pictures.images").mkdir(parents=True)
+    (folder / "rows.jsonl").write_text("{}\n")
+    (folder / "dataset_info.json").write_text(json.dumps({"other": {"file_name": "x.json"}}))
+    (folder / "file").write_text("")
+    before = files(folder)
+    cases = {
+        source: "is in use",
+        folder / "rows.jsonl": "is in use",
+        folder / "pictures.jsonl": "is in use",
+        folder / "other.jsonl": "has another dataset other",
+        folder / "file": "is no folder",
+        folder / "rows.parquet": "go to a folder or a .jsonl file",
+        folder / "a:b.jsonl": "cannot name a dataset",
+    }
+    with serve([answer("97")]) as server:
+        for to, reason in cases.items():
+            done = sample(source, to, server.url)
+            assert (done.code, reason in done.err) == (2, True), done.err
+        assert server.requests == []
+    assert files(folder) == before
+
+
+def test_trajectories_of_two_chat_protocols_do_not_lie_beside_each_other(
+    source: Path, tmp_path: Path
+) -> None:
+    with serve([answer("97")]) as server:
+        assert sample(source, tmp_path / "a.jsonl", server.url, "--samples", 1).code == 0
+        assert sample(source, tmp_path / "b.jsonl", server.url, "--samples", 1).code == 0
+        words = json.loads((tmp_path / FILE_NAME).read_bytes()) | {"system": "Look."}
+        (tmp_path / "other").write_text(json.dumps(words))
+        before = files(tmp_path)
+        done = sample(source, tmp_path / "c.jsonl", server.url, "--protocol", tmp_path / "other")
+        assert (done.code, "is another chat protocol" in done.err) == (3, True)
+    assert files(tmp_path) == before
+    assert set(json.loads((tmp_path / "dataset_info.json").read_text())) == {"a", "b"}
+
+
+def test_the_command_line_is_that_of_solve(source: Path, tmp_path: Path) -> None:
+    assert virc("data", "sample", source, "--to", tmp_path / "o", "--model", "no/such/model").code == 3
+    assert virc("data", "sample", source, "--to", tmp_path / "o", "--endpoint", "gopher://x").code in (2, 3)
+    greedy = virc("data", "sample", source, "--to", tmp_path / "o", "--temperature", 0)
+    assert (greedy.code, "the same" in greedy.err) == (2, True)
+    assert virc("data", "sample", tmp_path / "gone", "--to", tmp_path / "p").code == 5
+
+
+def test_an_endpoint_that_refuses_every_row_ends_it_and_a_later_run_takes_it_up(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(solve_batch, "HOPELESS_IN_A_ROW", 3)
+    source = write(tmp_path / "in.jsonl", problems(image, *range(9), answer=97))
+    with serve([answer("97")], fault=faults.status(401)) as server:
+        done = sample(source, tmp_path / "out", server.url, "--concurrency", 1, "--json")
+        assert (done.code, done.json["failed"], done.json["kept"]) == (3, 3, 0)
+        server.script.fault = None
+        assert sample(source, tmp_path / "out", server.url, "--samples", 8).code == 0
+    assert len(read(tmp_path / "out" / "trajectories.jsonl")) == 9
+
+
+def test_a_rollout_the_endpoint_refuses_costs_itself_and_all_of_them_the_row(
+    source: Path, tmp_path: Path
+) -> None:
+    with serve([answer("97")], fault=faults.status(400, "maximum context length"), times=6) as server:
+        done = sample(source, tmp_path / "out", server.url, "--samples", 4, "--concurrency", 1)
+    assert (done.code, "row 'a':" in done.err) == (1, True)
+    line = progress(tmp_path / "out" / "trajectories.progress")["b"]
+    assert line["ended"] == {"failed": 2, "right": 2}

@@ -1,0 +1,418 @@
+"""`virc solve` by its real entry point: every option, on a scripted endpoint."""
+
+import io
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from PIL import Image
+from support.called import virc
+from support.replay import ReplayBackend
+from support.servers import Body, Server, dead_url, image_bytes, serve
+from support.solving import CROP, Serve, answer, call, picture, send
+
+from virc.core.seeds import derived
+from virc.models.chat_protocol import ChatProtocol
+from virc.models.load import Opened
+from virc.reasoning.protocol import Protocol
+from virc.solving import setup
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """Crops once, then answers 97."""
+    with serve([CROP, answer("97")]) as server:
+        yield server
+
+
+def sent_images(server: Server) -> list[tuple[int, int]]:
+    """Sizes of the images in the last request."""
+    parts = [part for message in server.chats()[-1]["messages"] for part in message["content"]]
+    shown = [part for part in parts if isinstance(part, dict) and part["type"] == "image_url"]
+    return [Image.open(io.BytesIO(image_bytes(part))).size for part in shown]
+
+
+def question_of(server: Server) -> str:
+    return str(server.chats()[0]["messages"][1]["content"][-1]["text"])
+
+
+def test_the_answer_alone_is_on_stdout_and_the_thoughts_on_stderr(server: Server, image: Path) -> None:
+    done = virc("solve", image, "Find $x$", "--endpoint", server.url)
+    assert (done.code, done.out) == (0, "97\n")
+    assert "I look closer.\n-> crop 0,0–56,56 of image 0: image 1\nNow it is clear.\n" in done.err
+    assert "<" not in done.err
+    assert "\x1b" not in done.err
+
+
+@pytest.mark.parametrize("text", ["1\n2", "1\r\n2", "1\u20282", "1\x0b2"])
+def test_an_answer_is_one_line(text: str, image: Path) -> None:
+    with serve([answer(text)]) as server:
+        assert virc("solve", image, "q", "--endpoint", server.url).out == "1 2\n"
+
+
+def test_nothing_but_line_ends_changes_in_an_answer(image: Path) -> None:
+    text = r"\frac{1}{2}   ∠ \n  <b>"
+    with serve([answer(text)]) as server:
+        assert virc("solve", image, "q", "--endpoint", server.url).out == text + "\n"
+        assert virc("solve", image, "q", "--endpoint", server.url, "--json").json["answer"] == text
+
+
+def test_json_says_what_was_asked_and_how(server: Server, image: Path) -> None:
+    done = virc("solve", image, "q", "--endpoint", server.url, "--json")
+    found = done.json
+    assert found["tokens"]["prompt"] > found["tokens"]["completion"] > 0
+    del found["tokens"]
+    assert re.fullmatch("[0-9a-f]{16}", found["settings"].pop("chat_protocol"))
+    assert found == {
+        "schema": "virc.solve/1",
+        "answer": "97",
+        "error": None,
+        "model": "virc-scripted",
+        "protocol": "stock",
+        "family": "unknown",
+        "coordinates": "pixel",
+        "protocol_from": "its name tells nothing",
+        "device": None,
+        "turns": 2,
+        "calls": {"crop_image": 1},
+        "settings": {
+            "max_pixels": 12845056,
+            "max_turns": 16,
+            "max_tokens": 4096,
+            "timeout": None,
+            "temperature": 0.0,
+            "seed": 0,
+            "samples": 1,
+        },
+        "trace": None,
+    }
+    assert "I look closer." in done.err
+
+
+def test_every_setting_is_echoed_and_reaches_the_server(server: Server, image: Path) -> None:
+    words = "--max-pixels 6000 --max-turns 3 --max-tokens 77 --timeout 50 --temperature 0.7 --seed 9".split()
+    found = virc("solve", image, "q", "--endpoint", server.url, "--json", *words).json
+    assert found["settings"] | {"chat_protocol": None} == {
+        "max_pixels": 6000,
+        "max_turns": 3,
+        "max_tokens": 77,
+        "timeout": 50,
+        "temperature": 0.7,
+        "seed": 9,
+        "samples": 1,
+        "chat_protocol": None,
+    }
+    request = server.chats()[0]
+    assert (request["temperature"], request["seed"]) == (0.7, derived(9, 0, 0))
+    assert sent_images(server)[0] == (84, 56)
+
+
+def test_a_longer_time_for_the_problem_is_one_for_each_reply(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(_: Body) -> str:
+        time.sleep(1)
+        return answer("97")
+
+    monkeypatch.setattr(setup, "REPLY_SECONDS", 0.3)
+    with serve(slow) as server:
+        for words, code in ((["--timeout", 30], 0), ([], 6)):
+            assert virc("solve", image, "q", "--endpoint", server.url, *words).code == code
+
+
+def test_images_come_from_files_urls_and_standard_input(
+    server: Server, image: Path, web: tuple[str, dict[str, Serve]]
+) -> None:
+    content = image.read_bytes()
+    url, pages = web
+    pages["/figure.png"] = lambda handler: send(handler, content)
+    for words, stdin in ((["-"], content), ([image], b""), ([f"{url}/figure.png"], b"")):
+        assert virc("solve", *words, "q", "--endpoint", server.url, stdin=stdin).out == "97\n"
+        assert sent_images(server)[0] == (112, 84)
+
+
+def test_further_images_stand_in_order(server: Server, image: Path, tmp_path: Path) -> None:
+    other, third = picture(tmp_path / "b.png", 56, 84), picture(tmp_path / "c.png", 84, 56)
+    virc("solve", image, "q", "--image", other, "--image", third, "--endpoint", server.url)
+    assert sent_images(server)[:3] == [(112, 84), (56, 84), (84, 56)]
+
+
+def test_the_question_comes_from_a_file_or_standard_input(
+    server: Server, image: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "q.txt").write_text("Find $m\\angle H$\n", encoding="utf-8")
+    for words, stdin in (([tmp_path / "q.txt"], b""), (["-"], b"Find $m\\angle H$\n")):
+        done = virc("solve", image, "--question-file", *words, "--endpoint", server.url, stdin=stdin)
+        assert done.out == "97\n"
+        assert "Question: Find $m\\angle H$\n" in question_of(server)
+        assert "odd number" not in done.err
+
+
+def test_the_model_is_named_to_the_endpoint(image: Path) -> None:
+    with serve([answer("1")], models=["a", "b"]) as server:
+        assert (
+            virc("solve", image, "q", "--endpoint", server.url, "--model", "b", "--json").json["model"] == "b"
+        )
+        assert server.chats()[0]["model"] == "b"
+        done = virc("solve", image, "q", "--endpoint", server.url)
+        assert done.code == 3
+        assert "--model a" in done.err
+
+
+def test_endpoint_and_key_come_from_the_environment(
+    server: Server, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIRC_ENDPOINT", server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
+    done = virc("solve", image, "q", "--json")
+    assert done.json["answer"] == "97"
+    assert server.requests[-1].headers["authorization"] == "Bearer secret-key"
+    assert "secret-key" not in done.out + done.err
+
+
+def test_the_model_of_the_config_file_is_not_asked_of_an_endpoint_from_the_command_line(
+    server: Server, image: Path
+) -> None:
+    assert virc("config", "set", "model", "ViRC-7B").code == 0
+    assert virc("solve", image, "q", "--endpoint", server.url, "--json").json["model"] == "virc-scripted"
+
+
+def test_the_config_file_names_model_and_endpoint_together(image: Path) -> None:
+    with serve([answer("1")], models=["a", "b"]) as server:
+        virc("config", "set", "model", "b")
+        virc("config", "set", "endpoint", server.url)
+        assert virc("solve", image, "q", "--json").json["model"] == "b"
+        assert virc("solve", image, "q", "--json", "--model", "a").json["model"] == "a"
+
+
+def test_a_folder_asked_of_an_endpoint_names_the_way_to_run_it_here(
+    server: Server, image: Path, clean: Path
+) -> None:
+    virc("config", "set", "endpoint", server.url)
+    (clean / "mine").mkdir()
+    done = virc("solve", image, "q", "--model", "./mine")
+    assert (done.code, "hint: --endpoint none runs the folder ./mine on this machine" in done.err) == (
+        3,
+        True,
+    )
+    assert "--endpoint none" not in virc("solve", image, "q", "--model", "./yours").err
+
+
+def test_no_endpoint_can_be_asked_for_against_the_config_file(
+    server: Server, image: Path, clean: Path
+) -> None:
+    virc("config", "set", "endpoint", server.url)
+    done = virc("solve", image, "q", "--endpoint", "none", "--model", "ViRC-7B")
+    assert done.code == 3
+    assert "not on this machine" in done.err
+    assert server.requests == []
+
+
+def test_a_model_of_no_family_is_one_warning_and_insisting_is_none(server: Server, image: Path) -> None:
+    done = virc("solve", image, "q", "--endpoint", server.url)
+    assert done.err.count("warning: ") == 1
+    assert "it is not known how this model counts boxes" in done.err
+    assert "warning" not in virc("solve", image, "q", "--endpoint", server.url, "--protocol", "default").err
+
+
+def test_a_chat_protocol_file_is_what_the_server_hears(
+    server: Server, image: Path, own: Protocol, tmp_path: Path
+) -> None:
+    protocol = msgspec.structs.replace(own, system="Look well.", name="trained")
+    (tmp_path / "p.json").write_bytes(msgspec.json.encode(protocol))
+    done = virc("solve", image, "q", "--endpoint", server.url, "--protocol", tmp_path / "p.json", "--json")
+    assert done.json["protocol"] == "trained"
+    assert "warning" not in done.err
+    assert server.chats()[0]["messages"][0]["content"] == "Look well."
+
+
+def test_a_published_chat_protocol_is_used_without_a_word(image: Path, own: Protocol) -> None:
+    protocol = msgspec.structs.replace(own, system="As trained.", name="trained")
+    with serve([answer("1")], extra={"virc_protocol": msgspec.to_builtins(protocol)}) as server:
+        done = virc("solve", image, "q", "--endpoint", server.url, "--json")
+        assert (done.json["protocol"], done.err.count("warning")) == ("trained", 0)
+        assert server.chats()[0]["messages"][0]["content"] == "As trained."
+
+
+def test_the_system_says_what_boxes_mean(image: Path) -> None:
+    crop = call("crop_image", bbox_2d=[0, 0, 499, 999], image_index=0)
+    with serve([crop, answer("1")], models=["ViRC-Qwen2VL-7B"]) as server:
+        virc("solve", image, "q", "--endpoint", server.url, "--system", "virc", "--protocol", "default")
+        assert "thousandths" in server.chats()[0]["messages"][0]["content"]
+        assert sent_images(server)[1] == (56, 84)
+
+
+def test_an_unknown_system_gets_the_nearest(server: Server, image: Path) -> None:
+    done = virc("solve", image, "q", "--endpoint", server.url, "--system", "vric")
+    assert (done.code, "did you mean 'virc'?" in done.err) == (3, True)
+
+
+def test_a_trace_is_written_and_named(server: Server, image: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "trace"
+    found = virc("solve", image, "q", "--endpoint", server.url, "--trace", folder, "--json").json
+    assert found["trace"] == str(folder)
+    names = {"conversation.json", "trace.json", "index.html", "image-0.png", "image-1.png"}
+    assert {path.name for path in folder.iterdir()} == names
+    record = json.loads((folder / "trace.json").read_text())
+    assert (record["answer"], record["model"]) == ("97", "virc-scripted")
+    assert [each["temperature"] for each in record["sampling"]["tries"]] == [0.0, 0.5, 0.8, 1.0]
+    assert record["versions"]["virc"]
+
+
+def test_a_folder_of_something_else_is_refused_before_anything_is_asked(
+    server: Server, image: Path, tmp_path: Path
+) -> None:
+    done = virc("solve", image, "q", "--endpoint", server.url, "--trace", tmp_path)
+    assert (done.code, server.requests) == (2, [])
+
+
+def test_samples_vote(image: Path, tmp_path: Path) -> None:
+    texts = iter(["1", "2", "2", "unreadable"])
+    with serve(lambda _: answer(next(texts))) as server:
+        words = ("--endpoint", server.url, "--samples", 4, "--trace", tmp_path / "t", "--json")
+        done = virc("solve", image, "q", *words)
+    assert done.json["answer"] == "2"
+    assert done.json["votes"] == [
+        {"answer": "2", "count": 2},
+        {"answer": "1", "count": 1},
+        {"answer": None, "count": 1},
+    ]
+    assert done.json["settings"]["temperature"] == 1.0
+    assert [path.name for path in sorted((tmp_path / "t").iterdir())] == [f"sample-{n}" for n in range(1, 5)]
+    assert "-- sample 4 of 4" in done.err
+
+
+def test_no_answer_prints_nothing_and_exits_8(image: Path) -> None:
+    with serve([answer("unreadable")]) as server:
+        done = virc("solve", image, "q", "--endpoint", server.url)
+        assert (done.code, done.out) == (8, "")
+        found = virc("solve", image, "q", "--endpoint", server.url, "--json").json
+    assert (found["answer"], found["error"]["code"], found["error"]["kind"]) == (None, 8, "no_answer")
+    assert (found["turns"], found["model"]) == (1, "virc-scripted")
+
+
+def test_a_refusal_of_the_embedded_model_names_three_ways_to_a_real_one(
+    image: Path, own: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Opened("tiny", ReplayBackend([answer("unreadable")]), ChatProtocol(own), "cpu", embedded=True)
+    monkeypatch.setattr(setup, "open_model", lambda _: opened)
+    done = virc("solve", image, "q", "--json")
+    assert (done.code, done.json["answer"]) == (8, None)
+    for way in (
+        "virc config set endpoint",
+        "--model FOLDER",
+        "`virc download ViRC-7B` and `--model ViRC-7B`",
+    ):
+        assert way in done.json["error"]["hint"]
+
+
+def test_a_long_wait_on_a_cpu_names_the_pixels_that_cut_it(
+    tmp_path: Path, own: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def estimate(tokens: int) -> tuple[float, float]:
+        return tokens * 0.06, 0.1  # 1,000 tokens a minute
+
+    backend = ReplayBackend([answer("97")])
+    opened = Opened("m", backend, ChatProtocol(own), "cpu", estimate=estimate)
+    monkeypatch.setattr(setup, "open_model", lambda _: opened)
+    large, small = picture(tmp_path / "l.png", 2800, 1400), picture(tmp_path / "s.png")
+    told = virc("solve", large, "q", "--image", small).err
+    assert "on the CPU: 5,012 image tokens, about 5 min for the first turn; --max-pixels " in told
+    pixels = int(told.partition("--max-pixels ")[2].split()[0])
+    assert 0.9 < pixels / 28**2 / 1000 < 1.1
+    assert "--max-pixels" not in virc("solve", small, "q").err
+
+
+def test_a_refusal_of_another_model_names_none(image: Path) -> None:
+    with serve([answer("unreadable")]) as server:
+        assert virc("solve", image, "q", "--endpoint", server.url, "--json").json["error"]["hint"] is None
+
+
+def test_the_last_turn_ends_it_with_exit_8(image: Path) -> None:
+    crop = call("crop_image", bbox_2d=[0, 0, 28, 28], image_index=0)
+    with serve([crop] * 20) as server:
+        done = virc("solve", image, "q", "--endpoint", server.url, "--max-turns", 2)
+        assert (done.code, len(server.chats())) == (8, 2)
+    assert "no answer after 2 turns" in done.err
+
+
+def test_a_server_that_stalls_is_left_at_the_time_out_with_what_there_is(image: Path, tmp_path: Path) -> None:
+    with serve([CROP]) as server:
+        server.script.turns = lambda body: (
+            CROP if len(body["messages"]) < 4 else str(server.stopping.wait(60))
+        )
+        words = ("--endpoint", server.url, "--timeout", 1.5, "--trace", tmp_path / "t", "--json")
+        done = virc("solve", image, "q", *words)
+        assert done.code == 6
+        assert "no answer within 1.5 s" in done.json["error"]["message"]
+        assert (done.json["turns"], done.json["trace"]) == (1, str(tmp_path / "t"))
+        assert json.loads((tmp_path / "t" / "trace.json").read_text())["failure"]["kind"] == "network"
+
+
+def test_a_dead_endpoint_exits_6_and_json_looks_the_same(image: Path) -> None:
+    done = virc("solve", image, "q", "--endpoint", dead_url(), "--json")
+    assert done.code == done.json["error"]["code"] == 6
+    assert (done.json["answer"], done.json["turns"]) == (None, None)
+
+
+def test_an_endpoint_that_fails_midway_keeps_the_trace(image: Path, tmp_path: Path) -> None:
+    with serve([CROP]) as server:  # it hangs up when the second turn is asked for
+        done = virc("solve", image, "q", "--endpoint", server.url, "--trace", tmp_path / "t", "--json")
+    assert (done.code, done.json["turns"], done.json["trace"]) == (6, 1, str(tmp_path / "t"))
+    record = json.loads((tmp_path / "t" / "trace.json").read_text())
+    assert (len(record["units"]), record["failure"]["kind"]) == (1, "network")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--samples", 0),
+        ("--max-turns", 0),
+        ("--max-pixels", 0),
+        ("--seed", -1),
+        ("--timeout", 0),
+        ("--timeout", "nan"),
+        ("--temperature", -1),
+        ("--temperature", "nan"),
+        ("--temperature", "inf"),
+        ("--device", "tpu"),
+        ("--endpoint", "ftp://x"),
+        ("--max-pixels", "many"),
+        ("--to", "x.jsonl"),
+        ("--concurrency", 2),
+        ("--sampels", 2),
+    ],
+    ids=lambda words: " ".join(map(str, words)),
+)
+def test_a_wrong_value_is_a_usage_error_in_text_and_json(words: tuple[object, ...], image: Path) -> None:
+    done = virc("solve", image, "q", *words, "--json")
+    assert (done.code, done.json["error"]["code"], done.json["schema"]) == (2, 2, "virc.solve/1")
+    assert done.err.startswith("error: ")
+    assert "Traceback" not in done.err
+
+
+def test_pixels_under_the_smallest_image_are_refused(server: Server, image: Path) -> None:
+    done = virc("solve", image, "q", "--endpoint", server.url, "--max-pixels", 100)
+    assert (done.code, "3136" in done.err) == (3, True)
+
+
+def test_nothing_in_an_answer_or_a_thought_drives_the_terminal(image: Path) -> None:
+    with serve([answer("97", thought="a\x1b[2Jb\x07")]) as server:
+        done = virc("solve", image, "q", "--endpoint", server.url)
+    assert "\x1b" not in done.err
+    assert "\x07" not in done.err
+
+
+def test_an_answer_survives_a_trace_that_cannot_be_written(
+    server: Server, image: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    words = ("solve", image, "q", "--endpoint", server.url, "--trace", tmp_path / "file" / "t")
+    plain, as_json = virc(*words), virc(*words, "--json")
+    assert (plain.code, plain.out) == (as_json.code, "97\n")
+    assert plain.code != 0
+    assert (as_json.json["answer"], as_json.json["trace"]) == ("97", None)

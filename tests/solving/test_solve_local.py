@@ -1,0 +1,117 @@
+"""`virc solve` with a model in this process: of the real architecture, its weights random."""
+
+import json
+import os
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from support.called import Done, virc
+from support.solving import ended, picture, start
+
+from virc.core.errors import ConfigError
+from virc.models import registry as models
+
+pytestmark = pytest.mark.integration
+
+WATCHED = '''
+"""Ends the process when it opens a connection."""
+import os, socket
+def refuse(*args): os.write(2, b"a connection was opened"); os._exit(99)
+socket.socket.connect = socket.socket.connect_ex = refuse
+socket.getaddrinfo = refuse
+'''
+
+SILENT = ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_OFFLINE", "DO_NOT_TRACK")
+
+
+@pytest.fixture
+def local(random_model: Path) -> Path:
+    """The random model; its replies are never well-formed, so that every run ends by its time or its tries."""
+    return random_model
+
+
+def ask(image: Path, model: Path, *words: object) -> Done:
+    return virc("solve", image, "q", "--model", model, "--device", "cpu", "--timeout", 1, "--json", *words)
+
+
+def test_it_runs_here_and_says_how_long_a_turn_takes(image: Path, local: Path) -> None:
+    done = ask(image, local)
+    assert done.code in (0, 6, 8)  # a random model may end, and what it wrote is an answer
+    assert (done.json["device"], done.json["model"], done.json["protocol"]) == ("cpu", str(local), "stock")
+    assert "on the CPU: 12 image tokens, about " in done.err
+    assert "is asked as qwen2.5-vl (by config.json: qwen2_5_vl): boxes in pixels" in done.err
+
+
+def test_fewer_pixels_are_fewer_tokens(tmp_path: Path, local: Path) -> None:
+    image = picture(tmp_path / "large.png", 280, 280)
+    told = [ask(image, local, *words).err for words in ([], ["--max-pixels", 78_400 // 4])]
+    assert "100 image tokens" in told[0]
+    assert "25 image tokens" in told[1]
+
+
+def test_a_released_model_without_its_chat_protocol_is_refused_before_it_is_loaded(
+    image: Path, local: Path, clean: Path
+) -> None:
+    shutil.copytree(local, clean / "models" / "ViRC-7B")
+    (clean / "models" / "ViRC-7B" / "model.safetensors").write_bytes(b"")
+    done = ask(image, Path("ViRC-7B"))
+    assert (done.code, "no chat protocol for ViRC-7B" in done.err) == (3, True)
+    assert "--protocol default" in done.err
+    done = ask(image, Path("ViRC-7B"), "--protocol", "default")
+    assert (done.code, "safetensors" in done.err) == (3, True)
+
+
+@pytest.mark.parametrize("name", ["ViRC-7B", "LeonMiao/ViRC-7B", "someone/ViRC-7B", "someone/model"])
+def test_following_the_hint_of_a_model_that_is_not_here_asks_it(
+    name: str, image: Path, local: Path, clean: Path
+) -> None:
+    fetch, _, again = ask(image, Path(name)).json["error"]["hint"].partition(", then ")
+    shutil.copytree(
+        local, clean / shlex.split(fetch.strip("`"))[-1]
+    )  # as it lies on the hub: no chat protocol
+    done = virc("solve", image, "q", "--device", "cpu", "--timeout", 1, *shlex.split(again))
+    assert done.code in (0, 6, 8)  # a random model may end, and what it wrote is an answer
+
+
+def test_a_model_here_does_as_many_rows_at_a_time_as_asked(image: Path, clean: Path) -> None:
+    rows = [{"id": number, "image": str(image), "question": f"Is it {number}?"} for number in range(6)]
+    (clean / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ("solve", "--batch", "in.jsonl", "--model", "tiny", "--device", "cpu", "--max-turns", 2)
+    alone, together = virc(*words), virc(*words, "--concurrency", 4)
+
+    def said(done: Done) -> dict[int, object]:
+        return {line["id"]: (line["answer"], line["tokens"], line["error"]) for line in done.lines}
+
+    assert len(said(alone)) == 6
+    assert said(together) == said(alone)
+    assert together.lines[0]["device"] == "cpu"
+
+
+def test_nothing_leaves_the_machine(
+    image: Path, local: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    watch = tmp_path / "watch"
+    watch.mkdir()
+    (watch / "sitecustomize.py").write_text(WATCHED)
+    env = {**environment, "PYTHONPATH": f"{watch}:{environment['PYTHONPATH']}"}
+    done = ended(start("solve", image, "q", "--model", local, "--timeout", 1, env=env))
+    assert done.code in (0, 6, 8), done.err  # a random model may end, and what it wrote is an answer
+    assert ended(start("solve", image, "q", "--endpoint", "http://127.0.0.1:9/v1", env=env)).code == 99
+
+
+def test_telemetry_is_off_before_anything_could_send_it(
+    image: Path, local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in SILENT:
+        monkeypatch.delenv(name, raising=False)
+    seen: dict[str, str] = {}
+
+    def find(*_: object) -> None:
+        seen.update(os.environ)
+        raise ConfigError("far enough")
+
+    monkeypatch.setattr(models, "find", find)
+    assert virc("solve", image, "q", "--model", local).code == 3
+    assert [seen.get(name) for name in SILENT] == ["1"] * 3

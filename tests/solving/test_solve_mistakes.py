@@ -1,0 +1,249 @@
+"""What people type by mistake, each with one sentence and the line they meant, by the real entry point."""
+
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from support.called import virc
+from support.servers import serve
+from support.solving import CROP, answer, picture
+
+from virc.core.limits import MOST_IMAGES, MOST_QUESTION
+
+
+def hint(*words: object, stdin: bytes = b"") -> str:
+    """What a wrong command line is told, after checking that it is a usage error in one sentence."""
+    done = virc("solve", *words, stdin=stdin)
+    assert (done.code, done.out) == (2, "")
+    sentence, told = done.err.splitlines()
+    assert sentence.startswith("error: ")
+    assert not sentence.endswith(".")
+    return told.removeprefix("hint: ")
+
+
+def works(line: str, question: str = "what is x?") -> None:
+    """A line from a hint, pasted, gives an answer."""
+    with serve([answer("1")]) as server:
+        program, command, *rest = shlex.split(line)
+        assert (program, command) == ("virc", "solve")
+        done = virc("solve", "--endpoint", server.url, *rest)
+        assert (done.code, done.out) == (0, "1\n"), done.err
+        text = server.chats()[0]["messages"][1]["content"][-1]["text"]
+        assert f"Question: {question}\n" in text
+
+
+@pytest.fixture
+def here(clean: Path) -> Path:
+    """The working folder, with a.png and b.png."""
+    picture(clean / "a.png")
+    picture(clean / "b.png")
+    return clean
+
+
+@pytest.mark.usefixtures("here")
+def test_a_question_without_quotes_gets_them() -> None:
+    told = hint("a.png", "what", "is", "x?")
+    assert told == "virc solve a.png 'what is x?'"
+    works(told)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_question_without_quotes_keeps_the_options_around_it() -> None:
+    told = hint("--max-turns", "3", "a.png", "what", "is", "x?", "--offline")
+    assert told == "virc solve --max-turns 3 --offline a.png 'what is x?'"
+    works(told)
+
+
+@pytest.mark.usefixtures("here")
+def test_image_and_question_swapped_are_put_right() -> None:
+    told = hint("what is x?", "a.png")
+    assert told == "virc solve a.png 'what is x?'"
+    works(told)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("question", ["-3x+2=0, x?", "-x=3", "- x = 3", "-x+3", "-∠A?"])
+def test_a_question_that_looks_like_an_option_gets_a_double_dash(question: str) -> None:
+    told = f"virc solve a.png -- {shlex.quote(question)}"
+    assert hint("a.png", question) == hint(question, "a.png") == told
+    works(told, question=question)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_picture_that_looks_like_an_option_gets_its_folder() -> None:
+    Path("a.png").rename("-dash.png")
+    told = hint("-dash.png", "what is x?", "--max-turns", "3")
+    assert told == "virc solve ./-dash.png 'what is x?' --max-turns 3"
+    works(told)
+
+
+def test_a_pdf_on_standard_input_is_converted_by_a_line_that_works() -> None:
+    done = virc("solve", "-", "q", stdin=b"%PDF-1.7\n")
+    assert done.code == 5
+    assert done.err.endswith("hint: pdftoppm -r 200 -png FILE.pdf page\n")
+
+
+@pytest.mark.usefixtures("here")
+def test_quiet_prints_the_answer_alone_and_verbose_the_rejected_replies() -> None:
+    nonsense = CROP.replace("crop_image", "melt_image")
+    for words, heard in (((), "cannot be used"), (("-q",), ""), (("-v",), "melt_image")):
+        turns = iter([nonsense, answer("1")])
+        with serve(lambda _, turns=turns: next(turns)) as server:
+            done = virc("solve", "--endpoint", server.url, "a.png", "what is x?", *words)
+        assert (done.code, done.out) == (0, "1\n")
+        assert heard in done.err
+        assert ("I look closer." in done.err) == (words != ("-q",))
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("word", ["-h", "-json", "--jsn"])
+def test_a_wrong_option_is_not_taken_for_a_question(word: str) -> None:
+    assert " -- " not in hint("a.png", "q", word)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_misspelt_option_is_not_taken_for_a_question() -> None:
+    assert hint("a.png", "q", "--sampels", "3") == "did you mean '--samples'?"
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("words", [["a.png", "b.png", "what is x?"], ["a.png", "b.png", "what", "is", "x?"]])
+def test_several_images_get_a_loop_and_the_batch(words: list[str]) -> None:
+    told = hint(*words)
+    loop = "for f in a.png b.png; do virc solve \"$f\" 'what is x?'; done"
+    assert told.startswith(loop)
+    assert "--batch" in told
+
+
+@pytest.mark.usefixtures("here")
+def test_two_images_and_no_question_are_not_taken_for_a_question() -> None:
+    assert hint("a.png", "b.png").startswith("virc solve a.png 'QUESTION' --image b.png")
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("words", [["a.png"], ["a.png", " "], []])
+def test_something_missing_shows_the_whole_line(words: list[str]) -> None:
+    assert hint(*words) == "virc solve IMAGE 'QUESTION'"
+
+
+@pytest.mark.parametrize(
+    ("question", "warned"), [("Find \\angle H$", True), ("Find $x$", False), ("3", False)]
+)
+def test_an_odd_number_of_dollars_is_a_warning(question: str, warned: bool, image: Path) -> None:
+    with serve([answer("1")]) as server:
+        done = virc("solve", image, question, "--endpoint", server.url)
+    assert (done.code, done.out) == (0, "1\n")
+    assert ("--question-file" in done.err) == warned
+
+
+def test_two_questions_are_refused(image: Path) -> None:
+    hint(image, "q", "--question-file", image)
+
+
+def test_standard_input_is_one_thing() -> None:
+    assert "name a file" in hint("-", "--question-file", "-", stdin=b"x")
+
+
+@pytest.mark.parametrize(
+    "words", [["a.png", "q"], ["--question-file", "q.txt"], ["--image", "a.png"], ["--json"]]
+)
+def test_a_batch_takes_nothing_that_stands_in_its_rows(words: list[str], clean: Path) -> None:
+    (clean / "rows.jsonl").write_text("")
+    done = virc("solve", "--batch", "rows.jsonl", *words)
+    assert done.code == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "is empty"),
+        (b"   \n", "is empty"),
+        (b"\xff\xfe\xff", "no UTF-8"),
+        (b"x" * (2**20 + 1), "over 1 MiB"),
+    ],
+)
+def test_a_question_file_that_is_no_question_is_a_data_error(
+    content: bytes, sentence: str, image: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "q").write_bytes(content)
+    for words, stdin in (([tmp_path / "q"], b""), (["-"], content)):
+        done = virc("solve", image, "--question-file", *words, stdin=stdin)
+        assert (done.code, sentence in done.err) == (5, True)
+    assert virc("solve", image, "--question-file", tmp_path / "gone").code == 5
+
+
+def test_a_problem_has_its_limits(image: Path) -> None:
+    more = ["--image", image] * MOST_IMAGES
+    done = virc("solve", image, "q", *more)
+    assert (done.code, "17 images are too many" in done.err) == (5, True)
+    assert virc("solve", image, "q", *more[2:], "--model", "nothing").code == 3
+    assert virc("solve", image, "x" * (MOST_QUESTION + 1)).code == 5
+
+
+def test_empty_standard_input_is_a_data_error() -> None:
+    done = virc("solve", "-", "q")
+    assert done.code == 5
+    assert done.err.startswith("error: standard input is empty\nhint: virc solve - ")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("gone.png", None, "there is no file"),
+        ("words.png", b"hello", "not a picture"),
+        ("empty.png", b"", "is empty"),
+        ("photo.heic", b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", "sips -s format png"),
+        ("sheet.pdf", b"%PDF-1.7\n", "pdftoppm -r 200 -png"),
+    ],
+)
+def test_what_is_no_picture_is_said_before_any_model_is_loaded(
+    name: str, content: bytes | None, told: str, clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # the extra may be here
+    if content is not None:
+        (clean / name).write_bytes(content)
+    done = virc("solve", name, "q", "--model", "there-is-no-such-model", "--json")
+    assert (done.code, done.json["error"]["kind"]) == (5, "data")
+    assert name in done.json["error"]["message"]
+    assert told in done.err
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3000, 10)])
+def test_a_picture_of_an_impossible_shape_is_a_data_error(size: tuple[int, int], clean: Path) -> None:
+    picture(clean / "odd.png", *size)
+    assert virc("solve", "odd.png", "q").code == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["--model", "ViRC-7B"], 3, "virc download ViRC-7B"),
+        (["--model", "ViRC7B"], 3, "did you mean 'ViRC-7B'?"),
+        (["--model", "x" * 5000], 3, "there is no model"),
+        (["--protocol", "gone.json", "--model", "."], 3, "holds no config.json"),
+    ],
+)
+def test_a_model_that_is_not_there_is_one_sentence(
+    words: list[str], code: int, told: str, image: Path
+) -> None:
+    done = virc("solve", image, "q", *words)
+    assert (done.code, done.out, told in done.err) == (code, "", True), done.err
+
+
+def test_a_key_that_is_none_is_shown_nowhere_and_stops_only_what_needs_it(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIRC_API_KEY", "sk-one\rsk-two\r\n")
+    done = virc("solve", image, "q", "--endpoint", "http://127.0.0.1:9/v1", "--json")
+    assert (done.code, done.json["error"]["kind"]) == (3, "config")
+    assert "sk-" not in done.out + done.err
+    shown = virc("config", "show")
+    assert (shown.code, "sk-" in shown.out + shown.err) == (0, False)
+
+
+@pytest.mark.parametrize("flag", ["https://me:secret-word@host/v1", "me:secret-word@host"])
+def test_a_password_in_an_address_is_shown_nowhere(flag: str, image: Path) -> None:
+    done = virc("solve", image, "q", "--endpoint", flag, "--json")
+    assert (done.code, "VIRC_API_KEY" in done.err) == (2, True)
+    assert "secret-word" not in done.out + done.err

@@ -1,0 +1,89 @@
+"""Every object that solve prints, in success and in every kind of failure, is as its JSON schema says."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from support.called import Done, virc
+from support.servers import dead_url, serve
+from support.solving import CROP, answer
+
+from virc.core import errors
+from virc.core.errors import VircError
+from virc_cli.console import output
+
+SCHEMA: dict[str, Any] = json.loads(
+    files("virc").joinpath("core", "schemas", "solve.json").read_text(encoding="utf-8")
+)
+
+
+def check(value: object) -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.validate(value, SCHEMA, cls=jsonschema.Draft202012Validator)
+
+
+def solved(image: Path, *words: object) -> Done:
+    with serve([CROP, answer("97")]) as server:
+        return virc("solve", image, "q", "--endpoint", server.url, "--json", *words)
+
+
+def test_an_answer(image: Path, tmp_path: Path) -> None:
+    check(solved(image).json)
+    check(solved(image, "--samples", 2, "--trace", tmp_path / "t", "--timeout", 50).json)
+
+
+@pytest.mark.parametrize(
+    "words", [["--bad"], ["--model", "nothing"], ["--samples", "x"], ["--protocol", "gone"]]
+)
+def test_a_failure_before_anything_is_known(words: list[str], image: Path) -> None:
+    done = virc("solve", image, "q", "--json", *words)
+    assert done.json["error"]["code"] == done.code != 0
+    check(done.json)
+
+
+def test_failures_of_every_later_kind(image: Path, tmp_path: Path) -> None:
+    for done in (
+        virc("solve", tmp_path / "gone.png", "q", "--json"),
+        virc("solve", image, "q", "--json", "--endpoint", dead_url()),
+        solved(image, "--max-turns", 1),
+        solved(image, "--max-pixels", 5),
+    ):
+        assert done.json["error"]["code"] == done.code != 0
+        check(done.json)
+
+
+def test_every_kind_of_error_is_in_the_schema() -> None:
+    classes = [cls for cls in output.EXIT_CODES if issubclass(cls, VircError)]
+    kinds = SCHEMA["properties"]["error"]["anyOf"][1]["properties"]["kind"]["enum"]
+    assert {cls.kind for cls in classes} == set(kinds)
+    assert errors.NoAnswerError in classes
+
+
+def test_every_line_of_a_batch(image: Path, tmp_path: Path) -> None:
+    rows: list[object] = [
+        {"id": 1, "image": str(image), "question": "q", "answer": "97", "n": [1.5, None]},
+        {"id": "b", "image": "gone.png", "question": "q"},
+        {"id": "b"},
+        [],
+    ]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with serve([CROP, answer("97")]) as server:
+        done = virc("solve", "--batch", tmp_path / "in.jsonl", "--endpoint", server.url)
+    assert len(done.lines) == 4
+    for line in done.lines:
+        check(line)
+        assert "id" in line
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"answer": 97}, {"error": {"code": 8}}, {"more": 1}, {"protocol": "other"}, {"id": 1}, {"votes": []}],
+)
+def test_the_schema_refuses_another_shape(change: dict[str, object], image: Path) -> None:
+    value = solved(image).json
+    check(value)
+    with pytest.raises(jsonschema.ValidationError):
+        check(value | change)

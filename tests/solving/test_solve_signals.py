@@ -1,0 +1,188 @@
+"""Ctrl-C, SIGTERM, kill -9 and a closed stdout, on a process of its own: what was done is kept."""
+
+import json
+import os
+import pty
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from batches import asked, problems, read, write
+from support.servers import CHAT, Body, Server, serve
+from support.solving import CROP, answer, ended, start
+
+pytestmark = pytest.mark.integration
+
+Env = dict[str, str]
+
+
+def waiting_server(body: Body, server: Server) -> str:
+    """Answers the first turn at once, the second never."""
+    return CROP if len(body["messages"]) < 4 else str(server.stopping.wait(60))
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "kind"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_midway_keeps_the_trace(
+    number: int, code: int, kind: str, image: Path, tmp_path: Path, environment: Env
+) -> None:
+    with serve([]) as server:
+        server.script.turns = lambda body: waiting_server(body, server)
+        words = ("--endpoint", server.url, "--json", "--trace", tmp_path / "t")
+        process = start("solve", image, "q", *words, env=environment)
+        assert server.wait_for(2)
+        process.send_signal(number)
+        done = ended(process)
+    assert done.code == code == done.json["error"]["code"]
+    assert (done.json["error"]["kind"], done.json["turns"], done.json["answer"]) == (kind, 1, None)
+    assert "Traceback" not in done.err
+    record = json.loads((tmp_path / "t" / "trace.json").read_text())
+    assert (len(record["units"]), record["failure"]["kind"]) == (1, "interrupted")
+    assert done.json["trace"] == str(tmp_path / "t")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_batch_and_the_next_run_does_the_rest(
+    number: int, code: int, image: Path, tmp_path: Path, environment: Env
+) -> None:
+    source = write(tmp_path / "in.jsonl", problems(image, *range(6)))
+    with serve([]) as server:
+        server.script.turns = lambda body: (
+            answer("1") if asked(body) in ("q 0", "q 1") else str(server.stopping.wait(60))
+        )
+        words = ("solve", "--batch", source, "--to", tmp_path / "out", "--endpoint", server.url)
+        process = start(*words, "--concurrency", 2, "--trace", tmp_path / "t", env=environment)
+        assert server.wait_for(4)
+        process.send_signal(number)
+        done = ended(process)
+        assert (done.code, "Traceback" in done.err) == (code, False)
+        assert "rows in work were broken off: they have no line and no trace\n2 rows: 2 answered" in done.err
+        assert {path.name for path in (tmp_path / "t").iterdir()} == {"0", "1"}
+        assert {line["id"] for line in read(tmp_path / "out")} == {0, 1}
+        server.script.turns = lambda body: answer("2")
+        assert ended(start(*words, env=environment)).code == 0
+    assert {line["id"]: line["answer"] for line in read(tmp_path / "out")} == dict(
+        enumerate(["1", "1", "2", "2", "2", "2"])
+    )
+
+
+def test_a_closed_stdout_is_no_traceback(image: Path, tmp_path: Path, environment: Env) -> None:
+    source = write(tmp_path / "in.jsonl", problems(image, *range(3)))
+    with serve([answer("1")]) as server:
+        for words in ((image, "q"), (image, "q", "--json"), ("--batch", source)):
+            reading, writing = os.pipe()
+            os.close(reading)
+            process = start("solve", *words, "--endpoint", server.url, env=environment, stdout=writing)
+            os.close(writing)
+            done = ended(process)
+            assert done.code == 141
+            assert "Traceback" not in done.err
+            assert "Broken" not in done.err
+
+
+def test_a_closed_stdout_keeps_the_trace(image: Path, tmp_path: Path, environment: Env) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with serve([CROP, answer("1")]) as server:
+        words = ("--endpoint", server.url, "--trace", tmp_path / "t")
+        process = start("solve", image, "q", *words, env=environment, stdout=writing)
+        os.close(writing)
+        assert ended(process).code == 141
+    assert json.loads((tmp_path / "t" / "trace.json").read_text())["answer"] == "1"
+
+
+def test_a_stdin_that_is_closed_is_an_empty_one(image: Path, environment: Env) -> None:
+    command = f"exec {sys.executable} -m virc_cli solve - q <&-"
+    done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "standard input is empty" in done.stderr) == (5, True)
+
+
+def test_thoughts_are_dim_on_a_terminal_and_plain_where_no_colour_is_wanted(
+    image: Path, environment: Env
+) -> None:
+    seen = []
+    with serve([answer("97", thought="I look.")]) as server:
+        for extra in ({}, {"NO_COLOR": "1"}):
+            master, slave = pty.openpty()
+            env = {**environment, "TERM": "xterm", **extra}
+            process = start("solve", image, "q", "--endpoint", server.url, env=env, stderr=slave)
+            os.close(slave)
+            assert ended(process).out == "97\n"
+            seen.append(os.read(master, 10_000).decode())
+            os.close(master)
+    assert "\x1b[2mI look." in seen[0]
+    assert "I look." in seen[1]
+    assert "\x1b" not in seen[1]
+
+
+def kill_after(process: subprocess.Popen[bytes], server: Server, requests: int, seconds: float) -> None:
+    """Kill -9 a moment after that many further requests have come."""
+    server.wait_for(sum(request.path == CHAT for request in server.requests) + requests)
+    time.sleep(seconds)
+    process.kill()
+    process.communicate()
+
+
+def killed_and_resumed(kills: int, seed: int, image: Path, tmp_path: Path, env: Env) -> None:
+    """Kill a batch again and again, then let it finish; look at every line it has written on the way."""
+    chance = random.Random(seed)
+    ids = list(range(kills * 6))
+    source, out = write(tmp_path / "in.jsonl", problems(image, *ids)), tmp_path / "out"
+    counts: Counter[str] = Counter()
+    lock = threading.Lock()
+
+    def count(body: Body) -> str:
+        with lock:
+            counts[asked(body)] += 1
+        return answer(asked(body))
+
+    with serve(count) as server:
+        words = ("solve", "--batch", source, "--to", out, "--endpoint", server.url, "--concurrency", 3)
+        safe: dict[int, int] = {}
+        for _ in range(kills):
+            process = start(*words, env=env)
+            kill_after(process, server, chance.randint(1, 5), chance.random() * 0.03)
+            whole = out.read_bytes().rpartition(b"\n")[0] if out.exists() else b""
+            done = [json.loads(line)["id"] for line in whole.splitlines()]
+            assert len(set(done)) == len(done)
+            assert set(safe) <= set(done), "a row that was done is lost"
+            safe |= {id: counts[f"q {id}"] for id in done if id not in safe}
+        assert ended(start(*words, env=env)).code == 0
+    assert sorted(line["id"] for line in read(out)) == ids
+    assert all(line["answer"] == f"q {line['id']}" for line in read(out))
+    assert {id: counts[f"q {id}"] for id in safe} == safe, "a row that was done is done again"
+    assert safe, "the kills came before anything was done"
+
+
+def test_a_batch_killed_anywhere_loses_nothing_and_does_nothing_twice(
+    image: Path, tmp_path: Path, environment: Env
+) -> None:
+    killed_and_resumed(5, 1, image, tmp_path, environment)
+
+
+@pytest.mark.slow
+def test_a_batch_killed_fifty_times_loses_nothing_and_does_nothing_twice(
+    image: Path, tmp_path: Path, environment: Env
+) -> None:
+    killed_and_resumed(50, 2, image, tmp_path, environment)
+
+
+def test_rows_are_answered_while_more_are_still_to_come(image: Path, environment: Env) -> None:
+    with serve([answer("1")]) as server:
+        process = start(
+            "solve", "--batch", "-", "--endpoint", server.url, env=environment, stdin=subprocess.PIPE
+        )
+        assert process.stdin
+        assert process.stdout
+        for row in problems(image, 1, 2, 3):
+            process.stdin.write(json.dumps(row).encode() + b"\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["id"] == row["id"]
+        assert ended(process).code == 0

@@ -1,0 +1,253 @@
+"""Where pictures come from: what is fetched, how much of it, how long, and from where not."""
+
+import base64
+import io
+import time
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from support.called import virc
+from support.solving import Serve, late, send
+
+from virc.core.errors import DataError, NetworkError
+from virc.solving import image_source as sources
+from virc.solving.image_source import open_source
+
+
+def png() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (40, 30), "red").save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_url_is_fetched_also_through_a_redirect(web: tuple[str, dict[str, Serve]]) -> None:
+    url, pages = web
+    pages["/a.png"] = lambda handler: send(handler, png())
+    pages["/b"] = lambda handler: send(handler, b"", 302, Location="/a.png")
+    assert open_source(f"{url}/a.png").size == (40, 30)
+    assert open_source(f"{url}/b").size == (40, 30)
+
+
+def test_a_redirect_to_a_private_address_is_refused_and_named(web: tuple[str, dict[str, Serve]]) -> None:
+    url, pages = web
+    port = int(url.rpartition(":")[2])
+    asked: list[object] = []
+    pages["/secret"] = asked.append
+    for target, named in (
+        ("http://169.254.169.254/latest/meta-data", "169.254.169.254"),
+        (f"http://127.0.0.2:{port}/secret", "127.0.0.2"),
+        (f"http://127.0.0.1:{port ^ 1}/secret", "127.0.0.1"),
+        (f"http://[::ffff:127.0.0.1]:{port}/secret", "::ffff:127.0.0.1"),
+        ("http://10.0.0.1/", "10.0.0.1"),
+    ):
+        pages["/a"] = lambda handler, target=target: send(handler, b"", 302, Location=target)
+        with pytest.raises(DataError, match="this is not a public address") as caught:
+            open_source(f"{url}/a")
+        assert f"{url}/a leads to" in caught.value.message
+        assert named in caught.value.message
+    assert asked == []
+
+
+def test_a_proxy_is_asked_and_redirects_through_it_are_checked(
+    web: tuple[str, dict[str, Serve]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, pages = web
+    heads: list[str] = []
+
+    def proxied(handler: BaseHTTPRequestHandler) -> None:
+        heads.append(f"{handler.headers['Host']} {handler.headers['Proxy-Authorization']}")
+        send(handler, png())
+
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", url.replace("http://", "http://me:se%20cret@"))
+    pages["http://pictures.invalid/a.png"] = proxied
+    target = "http://10.0.0.1/a.png"
+    pages["http://pictures.invalid/b"] = lambda handler: send(handler, b"", 302, Location=target)
+    assert open_source("http://pictures.invalid/a.png").size == (40, 30)
+    assert heads == ["pictures.invalid Basic bWU6c2UgY3JldA=="]
+    with pytest.raises(DataError, match=r"leads to 10\.0\.0\.1"):
+        open_source("http://pictures.invalid/b")
+
+
+@pytest.mark.parametrize("trouble", ["truncated", "busy", "cut"])
+def test_a_download_that_fails_is_tried_again(trouble: str, web: tuple[str, dict[str, Serve]]) -> None:
+    url, pages = web
+    tries: list[str] = []
+
+    def late_good(handler: BaseHTTPRequestHandler) -> None:
+        tries.append(trouble)
+        if len(tries) > 1:
+            send(handler, png())
+        elif trouble == "busy":
+            send(handler, b"", 503)
+        elif trouble == "truncated":
+            handler.send_response(200)
+            handler.send_header("Content-Length", str(len(png())))
+            handler.end_headers()
+            handler.wfile.write(png()[:30])
+
+    pages["/a"] = late_good
+    assert open_source(f"{url}/a").size == (40, 30)
+    assert len(tries) == 2
+
+
+def test_a_download_that_is_always_truncated_is_a_network_error(web: tuple[str, dict[str, Serve]]) -> None:
+    url, pages = web
+    tries: list[int] = []
+
+    def truncated(handler: BaseHTTPRequestHandler) -> None:
+        tries.append(1)
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        handler.wfile.write(png())
+
+    pages["/a"] = truncated
+    with pytest.raises(NetworkError, match=f"{url}/a ended after {len(png())} of 1000 bytes"):
+        open_source(f"{url}/a")
+    assert len(tries) == 3
+
+
+@pytest.mark.parametrize(("status", "kind"), [(404, DataError), (403, DataError), (500, NetworkError)])
+def test_a_refused_url_is_named_with_its_status(
+    status: int, kind: type[Exception], web: tuple[str, dict[str, Serve]]
+) -> None:
+    url, pages = web
+    pages["/a"] = lambda handler: send(handler, b"no", status)
+    with pytest.raises(kind, match=f"{url}/a answers {status}"):
+        open_source(f"{url}/a")
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:image/png;base64,AAAA"])
+def test_a_redirect_leads_to_http_alone(target: str, web: tuple[str, dict[str, Serve]]) -> None:
+    url, pages = web
+    pages["/a"] = lambda handler: send(handler, b"", 302, Location=target)
+    with pytest.raises((NetworkError, DataError)) as caught:
+        open_source(f"{url}/a")
+    assert f"{url}/a" in str(caught.value)
+
+
+def test_a_server_that_sends_too_much_is_left(
+    web: tuple[str, dict[str, Serve]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, pages = web
+    monkeypatch.setattr(sources, "_MOST_FETCHED", 2**20)
+    sent: list[int] = []
+
+    def endless(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        while True:
+            sent.append(handler.wfile.write(b"x" * 2**16))
+
+    pages["/a"] = endless
+    with pytest.raises(DataError, match="over 1 MiB"):
+        open_source(f"{url}/a")
+    assert sum(sent) < 16 * 2**20
+
+
+@pytest.mark.parametrize("where", ["body", "head"])
+def test_a_server_that_drips_is_left(
+    where: str, web: tuple[str, dict[str, Serve]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, pages = web
+    monkeypatch.setattr(sources, "SECONDS", 0.5)
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        if where == "body":
+            handler.send_response(200)
+            handler.end_headers()
+        while True:
+            handler.wfile.write(b"x" if where == "body" else b"HTTP/1.0 200 OK\r\nX: 1\r\n")
+            time.sleep(0.1)
+
+    pages["/a"] = drip
+    with pytest.raises(NetworkError, match="did not arrive"):
+        open_source(f"{url}/a")
+
+
+def test_an_address_where_nobody_is_is_a_network_error() -> None:
+    with pytest.raises(NetworkError, match="cannot fetch http://127"):
+        open_source("http://127.0.0.1:9/a.png")
+
+
+@pytest.mark.parametrize("url", ["http://", "https://[::1/x", "http://a b/c", "http://127.0.0.1:99999/"])
+def test_a_broken_url_is_a_network_error(url: str) -> None:
+    with pytest.raises(NetworkError, match="cannot fetch"):
+        open_source(url)
+
+
+def test_a_url_may_hold_any_letters(web: tuple[str, dict[str, Serve]]) -> None:
+    url, pages = web
+    pages["/%C3%A4%20b%2F.png?q=%C3%A9%7C&a=b"] = lambda handler: send(handler, png())
+    assert open_source(f"{url}/ä b%2F.png?q=é%7C&a=b#ü").size == (40, 30)
+    with pytest.raises(NetworkError, match=r"cannot fetch http://ä\.invalid/a: "):
+        open_source("http://ä.invalid/a")
+
+
+def test_a_password_in_a_url_is_neither_sent_nor_shown(web: tuple[str, dict[str, Serve]]) -> None:
+    url, pages = web
+    asked: list[object] = []
+    pages["/a"] = asked.append
+    for words in ([], ["--offline"]):
+        done = virc("solve", url.replace("http://", "HTTP://me:se@cret@") + "/a", "q", "--json", *words)
+        assert (done.code, done.json["error"]["kind"]) == (5, "data")
+        assert f"{url.removeprefix('http://')}/a holds a user and password" in done.err
+        assert "cret" not in done.out + done.err
+    assert asked == []
+
+
+def test_the_time_of_a_problem_also_ends_a_fetch(image: Path, web: tuple[str, dict[str, Serve]]) -> None:
+    url, pages = web
+    pages["/a"] = late(image.read_bytes())
+    done = virc("solve", f"{url}/a", "q", "--timeout", 1)
+    assert (done.code, "did not arrive within 1 s" in done.err) == (6, True)
+
+
+def test_offline_fetches_nothing(web: tuple[str, dict[str, Serve]], monkeypatch: pytest.MonkeyPatch) -> None:
+    url, pages = web
+    asked: list[object] = []
+    pages["/a"] = asked.append
+    done = virc("solve", f"{url}/a", "q", "--offline")
+    assert (done.code, asked) == (6, [])
+    assert "--offline forbids it" in done.err
+
+
+def test_a_data_url_is_read(tmp_path: Path) -> None:
+    url = "data:image/png;base64," + base64.b64encode(png()).decode()
+    assert open_source(url).size == (40, 30)
+
+
+@pytest.mark.parametrize(
+    "url", ["data:image/png,abc", "data:image/png;base64,a*b", "data:;base64,é", "data:"]
+)
+def test_a_broken_data_url_is_a_data_error(url: str) -> None:
+    with pytest.raises(DataError, match="data URL"):
+        open_source(url)
+
+
+def test_paths_start_from_the_given_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    assert open_source("a.png", tmp_path).size == (40, 30)
+    with pytest.raises(DataError, match=r"no file a\.png"):
+        open_source("a.png")
+
+
+def test_what_a_server_says_with_its_status_is_one_line(web: tuple[str, dict[str, Serve]]) -> None:
+    url, pages = web
+
+    def refuse(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.0 404 \x1b[31mnot\x0bhere.\r\n\r\n")
+
+    pages["/a"] = refuse
+    with pytest.raises(DataError) as caught:
+        open_source(f"{url}/a")
+    assert caught.value.message == f"{url}/a answers 404 [31mnot here"
+
+
+def test_a_home_that_is_not_there_is_no_file() -> None:
+    with pytest.raises(DataError, match=r"no file ~there-is-no-such-user/a\.png"):
+        open_source("~there-is-no-such-user/a.png")

@@ -1,0 +1,219 @@
+"""A system's file says how its models are spoken to, how they answer and how they are sampled."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.called import virc
+from support.servers import serve
+from support.solving import picture
+
+from virc.core.errors import ConfigError
+from virc.models import chat_protocol
+from virc.models.registry import Weights
+from virc.reasoning.grammar import CallForm, Grammar
+from virc.reasoning.protocol import FILE_NAME, Drawing, Protocol, own_protocol
+from virc.systems import registry as systems
+from virc.systems.registry import System
+from virc.tools import registry as tools
+from virc.training.system_check import check
+
+MINE = """\
+name: mine
+coordinates: thousand
+tools: [zoom_image]
+models: {m: {folder: ./m}}
+chat_protocol:
+  system: "Look well.\\n<tools>\\n{tools}\\n</tools>"
+  first: "{question}"
+  image_line: ""
+  after_image: ""
+  box: center
+  grammar:
+    think: null
+    calls:
+      - {body: arguments, tool: zoom_image, given: {image_index: 0}}
+    stop: ["]}"]
+sampling: {temperature: 0.3, repetition_penalty: 1.05}
+"""
+BOX = 'Closer.\n{"bbox_2d": [250, 500, 500, 1000]}'  # the left half, by its centre
+SEEN = "It reads 97.\n<answer>97</answer>"
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    file = tmp_path / "mine.yaml"
+    file.write_text(MINE)
+    return file
+
+
+@pytest.fixture
+def system(mine: Path) -> System:
+    return systems.load(mine)
+
+
+def test_a_file_words_a_protocol(system: System) -> None:
+    protocol = chat_protocol.of_system(system).protocol
+    (schema,) = tools.schemas(["zoom_image"], "thousand")
+    assert protocol.system == f"Look well.\n<tools>\n{json.dumps(schema)}\n</tools>"
+    assert (protocol.name, protocol.tools, protocol.box) == ("system", ("zoom_image",), "center")
+    assert (protocol.first, protocol.after_scale) == ("{question}", own_protocol([]).after_scale)
+    form = CallForm(body="arguments", tool="zoom_image", given={"image_index": 0})
+    assert protocol.grammar == Grammar(think=None, calls=(form,), stop=("]}",))
+    assert protocol.sampling == Drawing(0.3, 1.05)
+    assert "zoom_image" in chat_protocol.offering(protocol, ["crop_image"]).system
+
+
+def test_the_order_is_the_option_then_beside_the_weights_then_the_system_then_ours(
+    system: System, tmp_path: Path
+) -> None:
+    weights = Weights("m", tmp_path, system)
+    assert chat_protocol.of_weights(weights).protocol.system.startswith("Look well.")
+    assert chat_protocol.of_weights(weights).origin == "system"
+    beside = msgspec.structs.replace(own_protocol([]), system="beside")
+    (tmp_path / FILE_NAME).write_bytes(msgspec.json.encode(beside))
+    found = chat_protocol.of_weights(weights)
+    assert (found.protocol.system, found.origin) == ("beside", "trained")
+    assert found.protocol.sampling == Drawing(0.3, 1.05)  # the chat protocol beside says nothing of it
+    assert chat_protocol.of_weights(weights, "default").origin == "own"
+    for published, words, origin in ((beside, "beside", "trained"), (None, "Look well.", "system")):
+        served, _ = chat_protocol.of_endpoint(chat_protocol.Served("m", None, published, system), tmp_path)
+        assert served
+        assert (served.protocol.system[: len(words)], served.origin) == (words, origin)
+    assert chat_protocol.of_stage(system, weights).origin == "system"
+
+
+def test_a_stage_of_a_system_without_words_speaks_those_of_the_model(
+    virc_system: System, tmp_path: Path
+) -> None:
+    (tmp_path / FILE_NAME).write_bytes(msgspec.json.encode(own_protocol([])))
+    assert chat_protocol.of_stage(virc_system, Weights("m", tmp_path, virc_system)).origin == "trained"
+    (tmp_path / FILE_NAME).unlink()
+    with pytest.raises(ConfigError, match="no chat protocol for m"):
+        chat_protocol.of_stage(virc_system, Weights("m", tmp_path, virc_system))
+
+
+def test_a_chat_protocol_is_the_same_once_written_and_read(system: System, tmp_path: Path) -> None:
+    protocol = chat_protocol.of_system(system).protocol
+    (tmp_path / FILE_NAME).write_bytes(chat_protocol.written(protocol))
+    assert chat_protocol.read_protocol(tmp_path / FILE_NAME) == protocol
+
+
+def test_a_chat_protocol_without_news_says_none(own: Protocol) -> None:
+    written = json.loads(chat_protocol.written(own))
+    assert (written["grammar"], written["sampling"], written["box"]) == ({}, {}, "corners")
+    assert (
+        msgspec.convert({key: written[key] for key in written if key not in ("grammar", "box")}, Protocol)
+        == own
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "says", "hint"),
+    [
+        ("first:", "frist:", 7, "unknown key 'chat_protocol.frist'", "did you mean 'first'?"),
+        (
+            "body: arguments",
+            "body: argument",
+            14,
+            "chat_protocol.grammar.calls.0.body must be `actions`",
+            "did you mean",
+        ),
+        ("think:", "thnik:", 12, "unknown key 'chat_protocol.grammar.thnik'", "did you mean 'think'?"),
+        (
+            "tool: zoom_image, ",
+            "",
+            13,
+            "chat_protocol.grammar.calls.0: the body `arguments` names no tool",
+            None,
+        ),
+        (
+            "box: center",
+            "box: centre",
+            10,
+            "chat_protocol.box must be `center`, `corners` or `corners_yx`",
+            "did you mean 'center'?",
+        ),
+        ("1.05", "0", 16, "sampling.repetition_penalty must be a number above 0", None),
+        (
+            "temperature: 0.3",
+            "temperature: hot",
+            16,
+            "sampling.temperature must be a number from 0 to 2",
+            None,
+        ),
+        (
+            "[zoom_image]",
+            "nnoe",
+            3,
+            "tools must be a list, such as [one line of text] or `none`",
+            "did you mean 'none'?",
+        ),
+    ],
+)
+def test_a_fault_in_the_words_is_found_with_its_line(
+    mine: Path, old: str, new: str, line: int, says: str, hint: str | None
+) -> None:
+    mine.write_text(MINE.replace(old, new, 1))
+    (found,) = [each for each in check(mine) if each.where.startswith(("chat_protocol", "sampling", "tools"))]
+    assert found.line == line
+    assert says in found.message
+    assert hint is None or hint in str(found.hint)
+    with pytest.raises(ConfigError, match=f"{line}: "):
+        systems.load(mine)
+
+
+def test_a_system_without_tools_has_none_and_words_of_its_own(mine: Path) -> None:
+    mine.write_text(
+        'name: mine\ntools: none\nchat_protocol: {system: "", first: "{question}", grammar: {calls: []}}\n'
+    )
+    assert check(mine) == []
+    protocol = chat_protocol.of_system(systems.load(mine)).protocol
+    assert (protocol.tools, protocol.system, protocol.grammar.calls) == ((), "", ())
+    mine.write_text("name: mine\ntools: none\n")
+    (found,) = check(mine)
+    assert "without tools a system needs words of its own" in found.message
+
+
+def test_what_names_no_tools_offers_those_of_virc() -> None:
+    assert chat_protocol.of_system(systems.get("tiny")).protocol.tools == tools.DEFAULT
+
+
+def test_solve_speaks_reads_and_samples_as_the_system_says(mine: Path, image: Path, tmp_path: Path) -> None:
+    with serve([f"{BOX} and on", SEEN]) as server:
+        words = ("--endpoint", server.url, "--system", mine, "--json", "--trace", tmp_path / "trace")
+        done = virc("solve", image, "What does it read?", *words)
+        found = done.json
+        assert (found["answer"], found["protocol"], found["calls"]) == ("97", "system", {"zoom_image": 1})
+        assert (found["settings"]["temperature"], found["settings"]["repetition_penalty"]) == (0.3, 1.05)
+        first, second = server.chats()
+    assert "warning" not in done.err
+    assert '{"bbox_2d"' not in done.err
+    assert "-> zoom 0,0–56,84 of image 0: image 1" in done.err
+    assert (first["temperature"], first["repetition_penalty"]) == (0.3, 1.05)
+    assert (first["stop"], first["include_stop_str_in_output"]) == (["]}"], True)
+    assert first["messages"][1]["content"][-1]["text"] == "What does it read?"
+    assert second["messages"][2]["content"] == BOX  # what came after it was cut off
+    trace = json.loads((tmp_path / "trace" / "trace.json").read_text())
+    assert [each["temperature"] for each in trace["sampling"]["tries"]] == [0.3, 0.5, 0.8, 1.0]
+    assert {each["repetition_penalty"] for each in trace["sampling"]["tries"]} == {1.05}
+    page = (tmp_path / "trace" / "index.html").read_text()
+    assert "Zoom 0,0–56,84 of image 0" in page
+    assert "It reads 97." in page
+
+
+def test_what_is_asked_for_goes_before_what_the_system_says(mine: Path, image: Path) -> None:
+    with serve([SEEN]) as server:
+        words = ("--endpoint", server.url, "--system", mine, "--temperature", "0.9", "--json")
+        assert virc("solve", image, "q", *words).json["settings"]["temperature"] == 0.9
+
+
+def test_an_evaluation_reads_its_replies_so_too(mine: Path, tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    rows = [{"id": "1", "image": "a.png", "question": "What does it read?", "answer": "97"}]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with serve([BOX, SEEN]) as server:
+        done = virc("eval", tmp_path / "rows.jsonl", "--endpoint", server.url, "--system", mine, "--json")
+    assert done.code == 0, done.err
+    assert [model["score"]["right"] for model in done.json["models"]] == [1]

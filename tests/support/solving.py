@@ -1,0 +1,72 @@
+"""What the tests of solve share: scripted turns, pictures, and the entry point in this process or its own."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from support.called import Done
+
+Serve = Callable[[BaseHTTPRequestHandler], None]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def think(thought: str, then: str) -> str:
+    """One turn in the three-tag format."""
+    return f"<think>\n{thought}\n</think>\n{then}"
+
+
+def answer(text: str, thought: str = "Now it is clear.") -> str:
+    """A turn that ends the problem."""
+    return think(thought, f"<answer>\n{text}\n</answer>")
+
+
+def call(name: str, thought: str = "I look closer.", **arguments: object) -> str:
+    """A turn that calls a tool."""
+    return think(thought, f"<tool_call>\n{json.dumps({'name': name, 'arguments': arguments})}\n</tool_call>")
+
+
+CROP = call("crop_image", bbox_2d=[0, 0, 56, 56], image_index=0)
+
+
+def picture(path: Path, width: int = 112, height: int = 84) -> Path:
+    """Write a small picture with something on it."""
+    image = Image.radial_gradient("L").resize((width, height)).convert("RGB")
+    image.save(path)
+    return path
+
+
+def start(*words: object, env: dict[str, str], **streams: Any) -> subprocess.Popen[bytes]:
+    """Start the real entry point in a process of its own."""
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+    return subprocess.Popen([sys.executable, "-m", "virc_cli", *map(str, words)], env=env, **streams)
+
+
+def ended(process: subprocess.Popen[bytes]) -> Done:
+    """Wait for a process and take what it said."""
+    out, err = process.communicate(timeout=60)
+    return Done(process.returncode, (out or b"").decode(), (err or b"").decode())
+
+
+def late(body: bytes) -> Serve:
+    """Answer with it after 20 s."""
+
+    def serve(handler: BaseHTTPRequestHandler) -> None:
+        time.sleep(20)
+        send(handler, body)
+
+    return serve
+
+
+def send(handler: BaseHTTPRequestHandler, body: bytes, status: int = 200, **headers: str) -> None:
+    """Answer one request of the web server."""
+    handler.send_response(status)
+    for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    handler.wfile.write(body)
