@@ -39,7 +39,7 @@ class Example(msgspec.Struct, frozen=True):
 
 def read_glyphs(rng: random.Random) -> Example:
     """One to three characters on a small image, to be read: connects the vision tower's features with tokens."""
-    face = sketch.random_look(rng).face
+    face = sketch.random_style(rng).face
     text = rng.choice((rng.choice(NAMES), rng.choice("0123456789?"), str(rng.randint(10, 150))))
     glyphs = mask(text, face)
     width, height = 28 if glyphs.width < 20 else 56, 28
@@ -66,12 +66,12 @@ def list_labels(rng: random.Random) -> Example:
     On a small page a label is one token of ten, not of eighty, which makes attention to it easier to learn.
     """
     width, height = rng.choice(_LABEL_PAGES), rng.choice(_LABEL_PAGES)
-    look = sketch.random_look(rng)
-    page = Image.new("L", (width, height), look.paper)
+    style = sketch.random_style(rng)
+    page = Image.new("L", (width, height), style.paper)
     boxes: list[Box] = []
     for _ in range(rng.choice((1, 1, 2, 3))):
         glyphs = [
-            mask(text, look.face)
+            mask(text, style.face)
             for text in (rng.choice(NAMES), rng.choice(("?", str(rng.randint(24, 150)))))
         ]
         wide, high = max(glyph.width for glyph in glyphs), sum(glyph.height for glyph in glyphs) + 8
@@ -81,8 +81,8 @@ def list_labels(rng: random.Random) -> Example:
             continue
         boxes.append(label)
         rng.shuffle(glyphs)
-        page.paste(look.ink, (left, top), glyphs[0])
-        page.paste(look.ink, (left, top + high - glyphs[1].height), glyphs[1])
+        page.paste(style.ink, (left, top), glyphs[0])
+        page.paste(style.ink, (left, top + high - glyphs[1].height), glyphs[1])
     return _boxes(sorted(polygons.crop_around(box, width, height) for box in boxes), page.convert("RGB"))
 
 

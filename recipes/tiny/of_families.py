@@ -171,7 +171,7 @@ def _labelled_slip(rng: random.Random, names: tuple[str, ...]) -> sight.Sample:
 
 def _slip(rng: random.Random, text: str) -> tuple[Image.Image, Box]:
     """A text anywhere on a slip of paper that holds it, and its box."""
-    face = sketch.random_look(rng).face
+    face = sketch.random_style(rng).face
     if not plottable(text):
         face = msgspec.structs.replace(face, kind="sans")
     glyphs = mask(text, face)

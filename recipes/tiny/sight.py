@@ -44,7 +44,7 @@ def marks(diagram: Diagram) -> list[Mark]:
     found = []
     for corner in diagram.corners:
         for text, box in ((corner.letter, corner.letter_box), (corner.printed, corner.value_box)):
-            shown = len(text) + (0.6 if diagram.look.degrees and text.isdigit() else 0)
+            shown = len(text) + (0.6 if diagram.style.degrees and text.isdigit() else 0)
             step = (box[2] - box[0]) / shown
             found += [(c, box[0] + (i + 0.5) * step, (box[1] + box[3]) / 2) for i, c in enumerate(text)]
     return found
@@ -91,7 +91,7 @@ def sample(rng: random.Random) -> Sample:
 
 def slip(rng: random.Random) -> Sample:
     """One or two characters anywhere on a small image."""
-    face = sketch.random_look(rng).face
+    face = sketch.random_style(rng).face
     text = rng.choice((rng.choice(CHARACTERS), str(rng.randint(10, 99))))
     glyphs = mask(text, face)
     width = _TOKEN * rng.randint(1, 2)

@@ -82,9 +82,9 @@ def test_the_question_names_the_figure_and_looks_vary() -> None:
     for diagram in named:
         assert shared.FIGURES[len(diagram.corners)] in diagram.question
     for value in ("kind", "size", "bold", "slant"):
-        assert len({getattr(d.look.face, value) for d in drawn}) > 1, value
+        assert len({getattr(d.style.face, value) for d in drawn}) > 1, value
     for value in ("line", "dashed", "degrees", "arcs", "ink", "paper"):
-        assert len({getattr(d.look, value) for d in drawn}) > 1, value
+        assert len({getattr(d.style, value) for d in drawn}) > 1, value
     assert len({(d.width, d.height) for d in drawn}) > 4
 
 

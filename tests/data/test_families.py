@@ -99,13 +99,13 @@ def test_a_label_box_holds_the_ink_of_its_label_and_no_other(name: str, difficul
     for problem in drawn(name, difficulty):
         page = families.get(name).draw(problem).convert("L")
         for label in problem.labels:
-            glyphs = mask(label.text, problem.look.face)
-            alone = Image.new("L", glyphs.size, problem.look.paper)
-            alone.paste(problem.look.ink, (0, 0), glyphs)
+            glyphs = mask(label.text, problem.style.face)
+            alone = Image.new("L", glyphs.size, problem.style.paper)
+            alone.paste(problem.style.ink, (0, 0), glyphs)
             there = page.crop(label.box)
             assert there.size == alone.size
             assert ImageChops.difference(there, alone).getbbox() is None, label
-            ink = ImageChops.difference(there, Image.new("L", there.size, problem.look.paper)).getbbox()
+            ink = ImageChops.difference(there, Image.new("L", there.size, problem.style.paper)).getbbox()
             assert ink is not None
             assert all(abs(edge - side) <= 1 for edge, side in zip(ink, (0, 0, *there.size), strict=True))
 
@@ -114,7 +114,7 @@ def test_a_label_box_holds_the_ink_of_its_label_and_no_other(name: str, difficul
 def test_both_faces_have_every_character(name: str, difficulty: Difficulty) -> None:
     """A character that a face lacks is drawn as a box, the same for all of them."""
     for problem in drawn(name, difficulty):
-        face = msgspec.structs.replace(problem.look.face, size=20)
+        face = msgspec.structs.replace(problem.style.face, size=20)
         for character in set("".join(label.text for label in problem.labels)) - {" "}:
             if face.kind == "sans":
                 assert mask(character, face).tobytes() != mask("\uffff", face).tobytes(), character
@@ -190,9 +190,9 @@ def column_value(problem: Problem, name: Label) -> int:
     if told:
         return int(min(told, key=lambda label: abs(middle(label.box)[0] - x)).text)
     ticks = sorted(numbers(problem.labels), key=lambda label: int(label.text))
-    look = problem.look  # type: ignore[attr-defined]
+    style = problem.style  # type: ignore[attr-defined]
     page = families.get("charts").draw(problem).convert("L")
-    top = next(y for y in range(page.height) if page.getpixel((x, y)) == look.ink)
+    top = next(y for y in range(page.height) if page.getpixel((x, y)) == style.ink)
     top += 0 if problem.bars else 3  # type: ignore[attr-defined]
     low, high = ticks[0], ticks[-1]
     span = middle(low.box)[1] - middle(high.box)[1]
@@ -244,8 +244,8 @@ def test_the_answer_follows_from_what_is_printed(name: str, difficulty: Difficul
 def test_a_split_is_of_what_is_printed_and_asked_not_of_how(name: str, difficulty: Difficulty) -> None:
     for split in get_args(Split):
         for problem in drawn(name, difficulty, split, 10):
-            look = msgspec.structs.replace(problem.look, face=Face("plotter", 9), ink=80, paper=245)
-            again = msgspec.structs.replace(problem, look=look)
+            style = msgspec.structs.replace(problem.style, face=Face("plotter", 9), ink=80, paper=245)
+            again = msgspec.structs.replace(problem, style=style)
             if name != "lengths":  # whose question has the names in it
                 again = msgspec.structs.replace(again, question="In other words?")
             assert again.split() == problem.split() == split

@@ -15,9 +15,9 @@ import msgspec
 from virc.core.errors import DataError, UsageError
 from virc.core.files import fresh_folder
 from virc.data.check.coordinates import rules_for
+from virc.data.check.keys import KeyStore, key_of
 from virc.data.check.llamafactory import check_entry
 from virc.data.check.result import Counts, Fault, RowResult
-from virc.data.check.seen import Seen, key_of
 from virc.data.check.workers import check_rows
 from virc.data.formats.registry import Row, Source, Writing, get, sources
 from virc.data.rows.pictures import PictureStore
@@ -176,7 +176,7 @@ def check(
     for name, count in names.items():
         if count > 1:
             raise UsageError(f"{count} datasets would be called {name}", "clean them one by one")
-    with Seen() as seen, fresh_folder(config.clean) if config.clean else nullcontext() as folder:
+    with KeyStore() as seen, fresh_folder(config.clean) if config.clean else nullcontext() as folder:
         run = _Run(config, seen, on_fault, on_row)
         writing = Writing(PictureStore(folder), config.clean) if folder and config.clean else None
         for source, held_out in _in_turn(own, others):
@@ -194,7 +194,7 @@ class _Run:
     def __init__(
         self,
         config: CheckConfig,
-        seen: Seen,
+        seen: KeyStore,
         on_fault: Callable[[LocatedFault], None],
         on_row: Callable[[Report], None],
     ) -> None:

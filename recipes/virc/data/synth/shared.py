@@ -10,7 +10,7 @@ from virc.data.synth import sketch
 from virc.data.synth.glyphs import mask
 from virc.data.synth.plane import Point, around, beside, inside, unit, window
 from virc.data.synth.problem import Label, Split
-from virc.data.synth.sketch import Look
+from virc.data.synth.sketch import Style
 from virc.data.synth.worked import Spot
 from virc.reasoning.calls import Box
 
@@ -29,22 +29,22 @@ def draw_until_legible(make: Callable[[], P | None], split: Split) -> P:
             return cast(P, problem)
 
 
-def blank(width: int, height: int, look: Look) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+def blank(width: int, height: int, style: Style) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     """An empty page of that size in px, and the pencil to draw on it."""
-    image = Image.new("L", (width, height), look.paper)
+    image = Image.new("L", (width, height), style.paper)
     return image, ImageDraw.Draw(image)
 
 
 def with_labels(figure: Image.Image, problem: Any) -> Image.Image:
     """The finished picture, RGB."""
     for label in problem.labels:
-        sketch.label(figure, label.text, label.box, problem.look)
+        sketch.label(figure, label.text, label.box, problem.style)
     return figure.convert("RGB")
 
 
-def placed(text: str, middle: Point, look: Look) -> Label:
+def placed(text: str, middle: Point, style: Style) -> Label:
     """A label around a point."""
-    return Label(text, around(middle, mask(text, look.face).size))
+    return Label(text, around(middle, mask(text, style.face).size))
 
 
 def is_legible(problem: Any, figure: Image.Image, boxes: Sequence[Box], crop: tuple[int, int]) -> bool:
@@ -58,7 +58,7 @@ def is_legible(problem: Any, figure: Image.Image, boxes: Sequence[Box], crop: tu
     crops = [window(box, crop, figure.size) for box in boxes]
     if len(set(crops)) < len(crops) or not all(map(inside, boxes, crops)):
         return False
-    return sketch.legible(figure, [label.box for label in problem.labels], problem.look)
+    return sketch.legible(figure, [label.box for label in problem.labels], problem.style)
 
 
 def spots_of(

@@ -15,7 +15,7 @@ from virc.data.synth.plane import Point, grown, inside, meet, unit
 from virc.reasoning.calls import Box
 
 
-class Look(msgspec.Struct, frozen=True):
+class Style(msgspec.Struct, frozen=True):
     """How a diagram is drawn: face of the labels, line width in px, dashes, degree signs, shades of grey (0..255)."""
 
     face: Face
@@ -27,7 +27,7 @@ class Look(msgspec.Struct, frozen=True):
     paper: int
 
 
-def random_look(rng: random.Random) -> Look:
+def random_style(rng: random.Random) -> Style:
     """How one diagram is drawn."""
     face = Face(
         kind=rng.choice(("sans", "sans", "plotter")),
@@ -35,7 +35,7 @@ def random_look(rng: random.Random) -> Look:
         bold=rng.random() < 0.3,
         slant=rng.choice((0.0, 0.0, 0.2)),
     )
-    return Look(
+    return Style(
         face=face,
         line=rng.choice((1, 1, 2)),
         dashed=rng.random() < 0.15,
@@ -76,49 +76,49 @@ def angles(points: Sequence[Point]) -> list[int] | None:
     return whole
 
 
-def line(pencil: ImageDraw.ImageDraw, start: Point, end: Point, look: Look) -> None:
+def line(pencil: ImageDraw.ImageDraw, start: Point, end: Point, style: Style) -> None:
     """A straight line, dashed if the style is."""
-    if not look.dashed:
-        pencil.line((start, end), fill=look.ink, width=look.line)
+    if not style.dashed:
+        pencil.line((start, end), fill=style.ink, width=style.line)
         return
     length = math.dist(start, end)
     along = unit(start, end)
     for at in range(0, int(length), 10):
         stop = min(at + 6, length)
         ends = [(start[0] + far * along[0], start[1] + far * along[1]) for far in (at, stop)]
-        pencil.line(ends, fill=look.ink, width=look.line)
+        pencil.line(ends, fill=style.ink, width=style.line)
 
 
-def arc(pencil: ImageDraw.ImageDraw, points: Sequence[Point], index: int, look: Look) -> None:
+def arc(pencil: ImageDraw.ImageDraw, points: Sequence[Point], index: int, style: Style) -> None:
     """The arc of 9 px inside the corner of that index."""
     (x, y), before, after = points[index], points[index - 1], points[(index + 1) % len(points)]
     start = math.degrees(math.atan2(after[1] - y, after[0] - x))
     end = math.degrees(math.atan2(before[1] - y, before[0] - x))
-    pencil.arc((x - 9, y - 9, x + 9, y + 9), start, end, fill=look.ink)
+    pencil.arc((x - 9, y - 9, x + 9, y + 9), start, end, fill=style.ink)
 
 
-def label(image: Image.Image, text: str, box: Box, look: Look) -> None:
+def label(image: Image.Image, text: str, box: Box, style: Style) -> None:
     """Draw a text at the start of its box."""
-    image.paste(look.ink, (box[0], box[1]), mask(text, look.face))
+    image.paste(style.ink, (box[0], box[1]), mask(text, style.face))
 
 
-def arrow(pencil: ImageDraw.ImageDraw, start: Point, end: Point, look: Look) -> None:
+def arrow(pencil: ImageDraw.ImageDraw, start: Point, end: Point, style: Style) -> None:
     """A thin line with a small head at its end."""
-    pencil.line((start, end), fill=look.ink)
+    pencil.line((start, end), fill=style.ink)
     back = unit(end, start)
     for side in (0.5, -0.5):
         x = back[0] * math.cos(side) - back[1] * math.sin(side)
         y = back[0] * math.sin(side) + back[1] * math.cos(side)
-        pencil.line((end, (end[0] + 5 * x, end[1] + 5 * y)), fill=look.ink)
+        pencil.line((end, (end[0] + 5 * x, end[1] + 5 * y)), fill=style.ink)
 
 
-def legible(figure: Image.Image, boxes: Sequence[Box], look: Look) -> bool:
+def legible(figure: Image.Image, boxes: Sequence[Box], style: Style) -> bool:
     """Whether labels can be read: on the page, apart from each other, and 1 px or more from every line."""
     width, height = figure.size
     for index, box in enumerate(boxes):
         free = grown(box, 1)
         if not inside(free, (0, 0, width, height)) or any(meet(free, other) for other in boxes[:index]):
             return False
-        if figure.crop(free).getextrema() != (look.paper, look.paper):
+        if figure.crop(free).getextrema() != (style.paper, style.paper):
             return False
     return True

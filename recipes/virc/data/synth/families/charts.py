@@ -15,7 +15,7 @@ from virc.data.synth import shared, sketch, sums
 from virc.data.synth.glyphs import mask
 from virc.data.synth.plane import hull, inside
 from virc.data.synth.problem import LARGEST, Difficulty, Label, Split, settled, split_of
-from virc.data.synth.sketch import Look
+from virc.data.synth.sketch import Style
 from virc.data.synth.worked import FOUND, Solution, Spot, searched
 from virc.reasoning.calls import Box
 
@@ -79,7 +79,7 @@ class Chart(msgspec.Struct, frozen=True):
     ask: Ask
     asked: tuple[int, ...]
     question: str
-    look: Look
+    style: Style
 
     @property
     def difficulty(self) -> Difficulty:
@@ -166,27 +166,27 @@ def _generate(rng: random.Random, difficulty: Difficulty, bars: bool) -> Chart |
     else:
         step, most = 0, rng.choice((20, 50, 100))
     names = rng.choice([names for names in NAMES if len(names) >= count])
-    look = _look(rng, names)
+    style = _style(rng, names)
     start = rng.randrange(len(names) - count + 1)
     chosen = rng.sample(names, count) if len(names[0]) == 1 else names[start : start + count]
     ask = rng.choice(ASKS[difficulty])
     asked = tuple(rng.sample(range(count), {"value": 1, "total": 3}.get(ask, 2)))
     question = rng.choice(QUESTIONS[ask]).format(*(chosen[index] for index in asked))
-    fill = rng.choice((look.paper, 225, 200))
-    problem = Chart(width, height, (), step, (), most, bars, fill, ask, asked, question, look)
+    fill = rng.choice((style.paper, 225, 200))
+    problem = Chart(width, height, (), step, (), most, bars, fill, ask, asked, question, style)
     values = _values(rng, step, most, count)
     columns = _columns(problem, chosen, values)
     problem = msgspec.structs.replace(problem, columns=columns, ticks=_ticks(problem))
     return problem if problem.answer and _legible(problem) else None
 
 
-def _look(rng: random.Random, names: Sequence[str]) -> Look:
-    look = sketch.random_look(rng)
+def _style(rng: random.Random, names: Sequence[str]) -> Style:
+    style = sketch.random_style(rng)
     # The plotter has capitals and digits alone.
-    kind = look.face.kind if len(names[0]) == 1 else "sans"
-    size = min(look.face.size, 12)
-    face = msgspec.structs.replace(look.face, kind=kind, size=size)
-    return msgspec.structs.replace(look, face=face, dashed=False)
+    kind = style.face.kind if len(names[0]) == 1 else "sans"
+    size = min(style.face.size, 12)
+    face = msgspec.structs.replace(style.face, kind=kind, size=size)
+    return msgspec.structs.replace(style, face=face, dashed=False)
 
 
 def _values(rng: random.Random, step: int, most: int, count: int) -> list[int]:
@@ -205,10 +205,10 @@ def _columns(problem: Chart, names: Sequence[str], values: list[int]) -> tuple[C
     found = []
     for index, (name, value) in enumerate(zip(names, values, strict=True)):
         x, y = PITCH * (index + 1) + PITCH // 2, _y(problem, value)
-        named = shared.placed(name, (x, problem.height - _FOOT + 15), problem.look)
+        named = shared.placed(name, (x, problem.height - _FOOT + 15), problem.style)
         beside = values[max(0, index - 1) : index] + values[index + 1 : index + 2]
         over = problem.bars or value * len(beside) >= sum(beside)
-        printed = shared.placed(str(value), (x, y - 13 if over else y + 13), problem.look)
+        printed = shared.placed(str(value), (x, y - 13 if over else y + 13), problem.style)
         found.append(Column(x, value, named, None if problem.step else printed))
     return tuple(found)
 
@@ -217,7 +217,7 @@ def _ticks(problem: Chart) -> tuple[Label, ...]:
     """The numbers at the grid lines, right-aligned before the axis."""
     found = []
     for value in range(0, problem.most + 1, problem.step or problem.most + 1):
-        width, height = mask(str(value), problem.look.face).size
+        width, height = mask(str(value), problem.style.face).size
         left, top = PITCH - 8 - width, _y(problem, value) - height // 2
         found.append(Label(str(value), (left, top, left + width, top + height)))
     return tuple(found) if problem.step else ()
@@ -248,13 +248,13 @@ def _legible(problem: Chart) -> bool:
         label = hull(column.name.box, column.printed.box) if column.printed else column.name.box
         if not inside(label, strip):
             return False
-    return sketch.legible(_figure(problem), [label.box for label in problem.labels], problem.look)
+    return sketch.legible(_figure(problem), [label.box for label in problem.labels], problem.style)
 
 
 def _figure(problem: Chart) -> Image.Image:
     """The picture without its labels."""
-    look = problem.look
-    image, pencil = shared.blank(problem.width, problem.height, look)
+    style = problem.style
+    image, pencil = shared.blank(problem.width, problem.height, style)
     base, right = _y(problem, 0), problem.width - 4
     for value in range(problem.step, problem.most + 1, problem.step or problem.most + 1):
         if problem.step:
@@ -262,11 +262,11 @@ def _figure(problem: Chart) -> Image.Image:
     if problem.bars:
         for column in problem.columns:
             box = column.x - 13, _y(problem, column.value), column.x + 13, base
-            pencil.rectangle(box, fill=problem.fill, outline=look.ink, width=look.line)
+            pencil.rectangle(box, fill=problem.fill, outline=style.ink, width=style.line)
     else:
         points = [(column.x, _y(problem, column.value)) for column in problem.columns]
-        pencil.line(points, fill=look.ink, width=look.line)
+        pencil.line(points, fill=style.ink, width=style.line)
         for x, y in points:
-            pencil.ellipse((x - 3, y - 3, x + 3, y + 3), fill=look.ink)
-    pencil.line((PITCH - 2, _TOP - 8, PITCH - 2, base, right, base), fill=look.ink, width=look.line)
+            pencil.ellipse((x - 3, y - 3, x + 3, y + 3), fill=style.ink)
+    pencil.line((PITCH - 2, _TOP - 8, PITCH - 2, base, right, base), fill=style.ink, width=style.line)
     return image

@@ -15,7 +15,7 @@ from virc.data.synth import shared, sketch, sums
 from virc.data.synth.glyphs import mask
 from virc.data.synth.plane import Point, around, hull, unit, window
 from virc.data.synth.problem import LARGEST, Difficulty, Label, Split, settled, split_of
-from virc.data.synth.sketch import Look
+from virc.data.synth.sketch import Style
 from virc.data.synth.worked import Solution, Spot, searched
 from virc.reasoning.calls import Box
 
@@ -75,7 +75,7 @@ class Expressions(msgspec.Struct, frozen=True):
     x: int
     asked: int
     question: str
-    look: Look
+    style: Style
     difficulty: Difficulty
 
     @property
@@ -120,12 +120,12 @@ def counterfactual(problem: Expressions, rng: random.Random) -> Expressions:
             continue
         x, constants = found
         texts = [
-            _shown(angle.factor, constant, problem.look)
+            _shown(angle.factor, constant, problem.style)
             for angle, constant in zip(problem.angles, constants, strict=True)
         ]
         if any(len(text) > len(angle.label.text) for text, angle in zip(texts, problem.angles, strict=True)):
             continue  # it would hardly fit
-        angles = tuple(map(_relabelled, problem.angles, constants, texts, [problem.look] * count))
+        angles = tuple(map(_relabelled, problem.angles, constants, texts, [problem.style] * count))
         other = msgspec.structs.replace(problem, angles=angles, x=x)
         if _legible(other):
             return other
@@ -185,17 +185,17 @@ def _generate(rng: random.Random, difficulty: Difficulty, sides: int) -> Express
     if found is None:
         return None
     x, constants = found
-    look = msgspec.structs.replace(sketch.random_look(rng), dashed=False)
+    style = msgspec.structs.replace(sketch.random_style(rng), dashed=False)
     letters = rng.sample(NAMES, sides)
     angles = []
     for index, letter in enumerate(letters):
-        angle = _angle(points, index, letter, factors[index], constants[index], look)
+        angle = _angle(points, index, letter, factors[index], constants[index], style)
         if angle is None:
             return None
         angles.append(angle)
     asked = rng.choice([index for index, factor in enumerate(factors) if factor])
     question = _question(rng, letters, asked, degrees[asked])
-    problem = Expressions(width, height, tuple(angles), x, asked, question, look, difficulty)
+    problem = Expressions(width, height, tuple(angles), x, asked, question, style, difficulty)
     return problem if _legible(problem) else None
 
 
@@ -223,13 +223,13 @@ def _printed(
 
 
 def _angle(
-    points: Sequence[Point], index: int, letter: str, factor: int, constant: int, look: Look
+    points: Sequence[Point], index: int, letter: str, factor: int, constant: int, style: Style
 ) -> Angle | None:
     """Place the letter outside and the expression inside, as near to the corner as it fits; None where it does not."""
     (x, y), inward = points[index], shared.bisector(points, index)
-    name = shared.placed(letter, (x - 13 * inward[0], y - 13 * inward[1]), look)
-    text = _shown(factor, constant, look)
-    size = mask(text, look.face).size
+    name = shared.placed(letter, (x - 13 * inward[0], y - 13 * inward[1]), style)
+    text = _shown(factor, constant, style)
+    size = mask(text, style.face).size
     for depth in range(12, _FAR, 2):
         box = around((x + depth * inward[0], y + depth * inward[1]), size)
         if _within(box, points):
@@ -255,10 +255,10 @@ def _within(box: Box, points: Sequence[Point]) -> bool:
     return True
 
 
-def _relabelled(angle: Angle, constant: int, text: str, look: Look) -> Angle:
+def _relabelled(angle: Angle, constant: int, text: str, style: Style) -> Angle:
     """The corner with another expression in the same place."""
     (x, y), (dx, dy), depth = angle.point, angle.inward, angle.depth
-    label = shared.placed(text, (x + depth * dx, y + depth * dy), look)
+    label = shared.placed(text, (x + depth * dx, y + depth * dy), style)
     return msgspec.structs.replace(angle, constant=constant, label=label)
 
 
@@ -268,16 +268,16 @@ def _legible(problem: Expressions) -> bool:
 
 def _figure(problem: Expressions) -> Image.Image:
     """The picture without its labels."""
-    look = problem.look
-    image, pencil = shared.blank(problem.width, problem.height, look)
+    style = problem.style
+    image, pencil = shared.blank(problem.width, problem.height, style)
     points = [angle.point for angle in problem.angles]
     for start, end in zip(points, [*points[1:], points[0]], strict=True):
-        sketch.line(pencil, start, end, look)
+        sketch.line(pencil, start, end, style)
     for angle in problem.angles:
         if angle.arrow:
             (x, y), (dx, dy) = angle.point, angle.inward
             start = x + angle.arrow * dx, y + angle.arrow * dy
-            sketch.arrow(pencil, start, (x + _TIP * dx, y + _TIP * dy), look)
+            sketch.arrow(pencil, start, (x + _TIP * dx, y + _TIP * dy), style)
     return image
 
 
@@ -303,8 +303,8 @@ def _sum_of(factor: int, constant: int) -> str:
     return f"{_times(factor)} {'-' if constant < 0 else '+'} {abs(constant)}"
 
 
-def _shown(factor: int, constant: int, look: Look) -> str:
+def _shown(factor: int, constant: int, style: Style) -> str:
     """An expression as it is printed: `(2x - 5)°`, without spaces by the plotter, whose letters are wide."""
     text = _sum_of(factor, constant)
     text = f"({text})°" if " " in text else f"{text}°"
-    return text.replace(" ", "") if look.face.kind == "plotter" else text
+    return text.replace(" ", "") if style.face.kind == "plotter" else text

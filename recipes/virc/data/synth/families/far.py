@@ -20,7 +20,7 @@ from virc.data.synth import shared, sketch, sums
 from virc.data.synth.glyphs import Face
 from virc.data.synth.plane import Point, around, window
 from virc.data.synth.problem import LARGEST, Difficulty, Label, Split, settled, split_of
-from virc.data.synth.sketch import Look
+from virc.data.synth.sketch import Style
 from virc.data.synth.worked import FOUND, Solution, Spot, searched
 from virc.reasoning.calls import Box
 
@@ -70,7 +70,7 @@ class Far(msgspec.Struct, frozen=True):
     ask: Ask
     asked: tuple[str, ...]
     question: str
-    look: Look
+    style: Style
     difficulty: Difficulty
 
     @property
@@ -119,7 +119,7 @@ def counterfactual(problem: Far, rng: random.Random) -> Far:
     """The same page and question with other numbers, so that the answer is another one (D16)."""
     while True:
         plates = tuple(
-            _plate(plate.middle, plate.name.text, rng.randint(10, 99), problem.look) if plate.name else plate
+            _plate(plate.middle, plate.name.text, rng.randint(10, 99), problem.style) if plate.name else plate
             for plate in problem.plates
         )
         other = msgspec.structs.replace(problem, plates=plates)
@@ -162,13 +162,13 @@ def _generate(rng: random.Random, difficulty: Difficulty, count: int) -> Far | N
     middles = [(rng.randint(30, width - 30), rng.randint(30, height - 30)) for _ in range(count)]
     if min(math.dist(one, other) for one in middles for other in middles if one is not other) < _APART:
         return None
-    look = msgspec.structs.replace(sketch.random_look(rng), line=1)
+    style = msgspec.structs.replace(sketch.random_style(rng), line=1)
     face = Face("sans", HEIGHT)  # bold letters and those of the plotter close up at this size
-    look = msgspec.structs.replace(look, face=face, ink=min(look.ink, 40))
+    style = msgspec.structs.replace(style, face=face, ink=min(style.ink, 40))
     empty = rng.choice((1, 2)) if difficulty == "hard" else 0
     names = rng.sample(NAMES, count - empty)
     plates = [
-        _plate(middle, name, rng.randint(10, 99), look)
+        _plate(middle, name, rng.randint(10, 99), style)
         for middle, name in zip(middles[empty:], names, strict=True)
     ]
     plates += [Plate(middle) for middle in middles[:empty]]
@@ -176,23 +176,25 @@ def _generate(rng: random.Random, difficulty: Difficulty, count: int) -> Far | N
     ask: Ask = rng.choice(("value", "sum", "difference"))
     asked = tuple(rng.sample(names, 1 if ask == "value" else 2))
     question = rng.choice(QUESTIONS[ask]).format(*asked)
-    problem = Far(width, height, tuple(plates), ask, asked, question, look, difficulty)
+    problem = Far(width, height, tuple(plates), ask, asked, question, style, difficulty)
     boxes = [plate.box for plate in plates]
     legible = problem.answer and shared.is_legible(problem, _figure(problem), boxes, CROP)
     return problem if legible else None
 
 
-def _plate(middle: Point, name: str, number: int, look: Look) -> Plate:
+def _plate(middle: Point, name: str, number: int, style: Style) -> Plate:
     x, y = middle
-    return Plate(middle, shared.placed(name, (x, y - 5), look), shared.placed(str(number), (x, y + 5), look))
+    return Plate(
+        middle, shared.placed(name, (x, y - 5), style), shared.placed(str(number), (x, y + 5), style)
+    )
 
 
 def _figure(problem: Far) -> Image.Image:
     """The picture without its labels: plates along a thin path."""
-    look = problem.look
-    image, pencil = shared.blank(problem.width, problem.height, look)
+    style = problem.style
+    image, pencil = shared.blank(problem.width, problem.height, style)
     for start, end in zip(problem.plates, problem.plates[1:], strict=False):
-        sketch.line(pencil, start.middle, end.middle, msgspec.structs.replace(look, ink=170))
+        sketch.line(pencil, start.middle, end.middle, msgspec.structs.replace(style, ink=170))
     for plate in problem.plates:
-        pencil.rectangle(plate.box, fill=look.paper, outline=look.ink)
+        pencil.rectangle(plate.box, fill=style.paper, outline=style.ink)
     return image

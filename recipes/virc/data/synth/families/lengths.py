@@ -18,7 +18,7 @@ from virc.data.synth import shared, sketch, sums
 from virc.data.synth.glyphs import mask
 from virc.data.synth.plane import Point, around, unit, window
 from virc.data.synth.problem import LARGEST, Difficulty, Label, Split, settled, split_of
-from virc.data.synth.sketch import Look
+from virc.data.synth.sketch import Style
 from virc.data.synth.worked import Solution, Spot, searched
 
 NAME = "lengths"
@@ -79,7 +79,7 @@ class Lengths(msgspec.Struct, frozen=True):
     parts: tuple[Part, ...]
     given: int
     template: str
-    look: Look
+    style: Style
 
     @property
     def difficulty(self) -> Difficulty:
@@ -289,12 +289,12 @@ def _generate(rng: random.Random, kind: Kind) -> Lengths | None:
         plan = _cut(rng, corners) if kind == "parallel" else _around(rng, corners, kind)
     if any(length > _LONGEST for _, length in plan.parts):
         return None
-    look = msgspec.structs.replace(sketch.random_look(rng), degrees=False, arcs=False)
+    style = msgspec.structs.replace(sketch.random_style(rng), degrees=False, arcs=False)
     middle = _middle(plan.points)
     names = []
     for (x, y), name in zip(plan.points, plan.names, strict=True):
         dx, dy = unit(middle, (x, y))  # away from the middle of the figure
-        names.append(shared.placed(name, (x + 13 * dx, y + 13 * dy), look))
+        names.append(shared.placed(name, (x + 13 * dx, y + 13 * dy), style))
     problem = Lengths(
         width,
         height,
@@ -305,7 +305,7 @@ def _generate(rng: random.Random, kind: Kind) -> Lengths | None:
         (),
         plan.given,
         plan.template,
-        look,
+        style,
     )
     parts = tuple(
         _relabelled(problem, Part(*ends, length, Label("?" if index == plan.hidden else "", (0, 0, 0, 0))), length)
@@ -327,7 +327,7 @@ def _relabelled(problem: Lengths, part: Part, length: int) -> Part:
     x, y = (ax + bx) / 2, (ay + by) / 2
     cx, cy = _middle(problem.points)
     side = 1.0 if (x - cx) * -dy + (y - cy) * dx > 0 else -1.0
-    size = mask(text, problem.look.face).size
+    size = mask(text, problem.style.face).size
     away = 5 + (abs(dy) * size[0] + abs(dx) * size[1]) / 2
     box = around((x - side * dy * away, y + side * dx * away), size)
     return msgspec.structs.replace(part, length=length, label=Label(text, box))
@@ -339,7 +339,7 @@ def _legible(problem: Lengths) -> bool:
 
 def _figure(problem: Lengths) -> Image.Image:
     """The picture without its labels."""
-    image, pencil = shared.blank(problem.width, problem.height, problem.look)
+    image, pencil = shared.blank(problem.width, problem.height, problem.style)
     for start, end in problem.lines:
-        sketch.line(pencil, problem.points[start], problem.points[end], problem.look)
+        sketch.line(pencil, problem.points[start], problem.points[end], problem.style)
     return image

@@ -16,7 +16,7 @@ from virc.data.synth import shared, sketch
 from virc.data.synth.glyphs import mask
 from virc.data.synth.plane import Point, around, hull, inside, meet, unit, window
 from virc.data.synth.problem import Difficulty, Label, Split, split_of
-from virc.data.synth.sketch import Look, random_look
+from virc.data.synth.sketch import Style, random_style
 from virc.data.synth.worked import FOUND, Solution, Spot, searched
 from virc.reasoning.calls import Box
 
@@ -60,7 +60,7 @@ class Diagram(msgspec.Struct, frozen=True):
     corners: tuple[Corner, ...]
     asked: int
     question: str
-    look: Look
+    style: Style
 
     @property
     def answer(self) -> int:
@@ -113,7 +113,7 @@ def counterfactual(diagram: Diagram, rng: random.Random) -> Diagram:
     angles = shared.other_angles(rng, len(diagram.corners), 25, diagram.asked, diagram.answer)
     points = [corner.point for corner in diagram.corners]
     corners = tuple(
-        _corner(points, index, corner.letter, angles[index], corner.printed == "?", diagram.look)
+        _corner(points, index, corner.letter, angles[index], corner.printed == "?", diagram.style)
         for index, corner in enumerate(diagram.corners)
     )
     return msgspec.structs.replace(diagram, corners=corners)
@@ -131,17 +131,17 @@ def crop_around(label: Box, width: int, height: int) -> Box:
 
 def draw(diagram: Diagram) -> Image.Image:
     """The picture, RGB, `width` x `height` px."""
-    look = diagram.look
-    image, pencil = shared.blank(diagram.width, diagram.height, look)
+    style = diagram.style
+    image, pencil = shared.blank(diagram.width, diagram.height, style)
     points = [corner.point for corner in diagram.corners]
     for start, end in zip(points, [*points[1:], points[0]], strict=True):
-        sketch.line(pencil, start, end, look)
-    if look.arcs:
+        sketch.line(pencil, start, end, style)
+    if style.arcs:
         for index in range(len(points)):
-            sketch.arc(pencil, points, index, look)
+            sketch.arc(pencil, points, index, style)
     for corner in diagram.corners:
-        sketch.label(image, corner.letter, corner.letter_box, look)
-        sketch.label(image, _shown(corner.printed, look), corner.value_box, look)
+        sketch.label(image, corner.letter, corner.letter_box, style)
+        sketch.label(image, _shown(corner.printed, style), corner.value_box, style)
     return image.convert("RGB")
 
 
@@ -194,20 +194,23 @@ def _generate(rng: random.Random, sides: int) -> Diagram | None:
     angles = sketch.angles(points)
     if angles is None:
         return None
-    look = random_look(rng)
+    style = random_style(rng)
     letters = rng.sample(NAMES, sides)
     hidden = rng.randrange(sides)
     corners = tuple(
-        _corner(points, index, letters[index], angles[index], index == hidden, look) for index in range(sides)
+        _corner(points, index, letters[index], angles[index], index == hidden, style)
+        for index in range(sides)
     )
     if not _legible(corners, width, height):
         return None
     asked = hidden if rng.random() < 0.8 else rng.choice([i for i in range(sides) if i != hidden])
     question = shared.question_about(rng, QUESTIONS, letters, asked)
-    return Diagram(width, height, corners, asked, question, look)
+    return Diagram(width, height, corners, asked, question, style)
 
 
-def _corner(points: Sequence[Point], index: int, letter: str, angle: int, hidden: bool, look: Look) -> Corner:
+def _corner(
+    points: Sequence[Point], index: int, letter: str, angle: int, hidden: bool, style: Style
+) -> Corner:
     """Place the letter outside along the bisector and the value inside."""
     (x, y), one, inward = (
         points[index],
@@ -215,8 +218,8 @@ def _corner(points: Sequence[Point], index: int, letter: str, angle: int, hidden
         shared.bisector(points, index),
     )
     printed = "?" if hidden else str(angle)
-    name_size = mask(letter, look.face).size
-    value_size = mask(_shown(printed, look), look.face).size
+    name_size = mask(letter, style.face).size
+    value_size = mask(_shown(printed, style), style.face).size
     # A sharp corner leaves room for its value only further in; half of it is what the bisector makes with a side.
     half = math.acos(max(-1.0, min(1.0, inward[0] * one[0] + inward[1] * one[1])))
     depth = 8 + 0.35 * math.hypot(*value_size) / math.sin(half)
@@ -243,5 +246,5 @@ def _legible(corners: Sequence[Corner], width: int, height: int) -> bool:
     return all(inside(corner.box, crop) for corner, crop in zip(corners, crops, strict=True))
 
 
-def _shown(printed: str, look: Look) -> str:
-    return f"{printed}°" if look.degrees and printed != "?" else printed
+def _shown(printed: str, style: Style) -> str:
+    return f"{printed}°" if style.degrees and printed != "?" else printed

@@ -16,7 +16,7 @@ BEGIN;
 """
 
 
-class Seen:
+class KeyStore:
     """A set of keys, each with the number it first came with; kept in a file that ends with the process.
 
     `get` and `add` raise VircError where the disk refuses.
@@ -26,7 +26,7 @@ class Seen:
         self._base = sqlite3.connect("", isolation_level=None)  # "": a file that no other process can open
         self._base.executescript(_SETUP)
 
-    def __enter__(self) -> "Seen":
+    def __enter__(self) -> "KeyStore":
         return self
 
     def __exit__(self, *_: object) -> None:
