@@ -1,11 +1,10 @@
-"""The rows of a stage of RL as verl is going to roll them out: looked through, counted, and written for it.
+"""Checks, counts and writes the rows that verl is going to roll out.
 
-verl filters, resizes and fails on its own terms, most of them hours later or without a word. What it reads is therefore
-written here: every row has an image, a question, an answer and no more tokens than there is room for.
+verl filters, resizes and fails by its own rules, hours later or without a message. What it reads is therefore written
+here: every row has an image, a question, an answer and no more tokens than there is room for.
 """
 
 import os
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -39,7 +38,14 @@ from virc.rewards.sources import Speaker
 from virc.training.lengths import counted as counts
 from virc.training.lengths.counted import Counted
 from virc.training.lengths.rl import Counting, counting, lengths, shown
-from virc.training.preflight.sft import STOPS, check_coordinates, useless
+from virc.training.preflight.sft import (
+    STOPS,
+    check_coordinates,
+    check_found,
+    counted_fields,
+    no_protocol,
+    useless,
+)
 from virc.training.preflight.types import Result, RlRequest
 
 OnProgress = Callable[[str], None]
@@ -75,7 +81,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
             raise found.fault or DataError("it cannot be read")
         record = self._placed(found.record)
         if self.request.rollout == "multi_turn":
-            yield prompts.opening(self._worded(record))
+            yield prompts.opening(self._prompted(record))
             return
         for unit in rl.split(record, self.protocol.grammar):
             yield self._with_tools(unit)
@@ -93,8 +99,8 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
             self.places[key] = str(picture.file())
         return self.places[key]
 
-    def _worded(self, record: Record) -> Record:
-        """The problem in the words that the model is spoken to with, sizes as it is going to see them."""
+    def _prompted(self, record: Record) -> Record:
+        """The problem as the chat protocol puts it to the model, with the sizes that the model sees."""
         protocol, record = self.speaker_of(record).protocol, self._problem(record)
         sizes = [
             SQUARE if self.counting.square else shown(image_size(Path(each.name), each.name), self.counting)
@@ -110,7 +116,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(record, messages=messages)
 
     def speaker_of(self, record: Record) -> Speaker:
-        """How a row is spoken to, and what replies to it are rewarded for."""
+        """The chat protocol of a row, and its reward."""
         return self.request.sources.get(str(record.extra.get(SOURCE)), self.own)
 
     @property
@@ -135,7 +141,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(unit, messages=(system, *unit.messages[1:]))
 
 
-class _Looked(msgspec.Struct, frozen=True):
+class _Checked(msgspec.Struct, frozen=True):
     """What was found in a part, and where its rows were written."""
 
     part: _Part
@@ -150,17 +156,17 @@ class _Looked(msgspec.Struct, frozen=True):
 
 
 def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Result:
-    """Look at all rows, and write those to be rolled out.
+    """Check all rows, and write those to be rolled out.
 
     Raises:
         DataError: verl would stop at a row or lose it, the reward lacks what a row must have, or the rows have no
-            one chat protocol, or boxes that the base does not write.
+            single chat protocol, or boxes that the base does not write.
         ConfigError: a file of the base, a chat protocol or a reward makes no sense.
     """
     counts_by = counting(request.base, request.max_pixels)
     request.folder.mkdir(parents=True, exist_ok=True)
     store = PictureStore(request.folder)
-    trained = _looked(request, request.source, TRAIN, counts_by, store, on_progress)
+    trained = _checked(request, request.source, TRAIN, counts_by, store, on_progress)
     if len(trained.chosen) < request.batch:
         raise DataError(
             f"{len(trained.chosen)} rows are fewer than the {request.batch} prompts of a step",
@@ -169,30 +175,30 @@ def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Re
         )
     tried = None
     if request.validation:
-        tried = _looked(request, request.validation, VALIDATION, counts_by, store, on_progress)
+        tried = _checked(request, request.validation, VALIDATION, counts_by, store, on_progress)
         if tried.part.protocol.system != trained.part.protocol.system:
             raise DataError(
-                f"{request.validation.file} is worded in another way than {request.source.file}",
-                "choose rows made alike, or --set validation=null",
+                f"{request.validation.file} has another chat protocol than {request.source.file}",
+                "choose rows with the same one, or --set validation=null",
             )
     return _result(request, trained, tried)
 
 
-def _looked(
+def _checked(
     request: RlRequest,
     source: Source,
     name: str,
     rules: Counting,
     store: PictureStore,
     on_progress: OnProgress,
-) -> _Looked:
+) -> _Checked:
     part = _part(request, source, rules, store)
     if part.chat_protocol is not None:
         check_coordinates(source, request.name, rules.model_type, part.protocol.coordinates)
     seen: Counter[bytes] = Counter()
     faults_of = partial(_faults, seen)
-    found = through(part.rows(), faults_of, lambda number: on_progress(f"row {number} looked at"))
-    _check_rows(source, found)
+    found = through(part.rows(), faults_of, lambda number: on_progress(f"row {number} checked"))
+    check_found(source, found)
     faults, off_grid = _closely(part, found)
     repeated = sum(count - 1 for count in seen.values())
     faults.update({"id_repeated": repeated} if repeated else {})
@@ -207,7 +213,7 @@ def _looked(
     chosen = counted.longest(request.probe) if probed else counted.within
     media: set[str] = set()
     _write(request.folder / name, part, set(chosen), media)
-    return _Looked(part, request.folder / name, found, counted, chosen, faults, off_grid, scorable, media)
+    return _Checked(part, request.folder / name, found, counted, chosen, faults, off_grid, scorable, media)
 
 
 def _part(request: RlRequest, source: Source, rules: Counting, store: PictureStore) -> _Part:
@@ -266,10 +272,7 @@ def _shown(source: Source) -> Protocol:
     try:
         return study_file(source, _READ).protocol
     except DataError as error:
-        sentence = (
-            f"the chat protocol of {source.file}, which the model is to keep, is not plain: {error.message}"
-        )
-        raise DataError(sentence, f"put it beside the rows, as {FILE_NAME}") from error
+        raise no_protocol(source, error) from error
 
 
 def _faults(seen: Counter[bytes], row: Row) -> Iterator[Fault]:
@@ -289,14 +292,6 @@ def _faults(seen: Counter[bytes], row: Row) -> Iterator[Fault]:
             )
     if not (record.answer or "").strip():
         yield Fault("no_answer", "it has no answer to hold replies against")
-
-
-def _check_rows(source: Source, found: Survey) -> None:
-    if not found.rows:
-        raise DataError(f"{source.file} holds no rows")
-    if found.wrong:
-        number, fault = found.wrong[0]
-        raise useless(source, f"{found.faulty:,} of {found.rows:,} rows", found.faults, number, fault)
 
 
 def _closely(part: _Part, found: Survey) -> tuple[Counter[str], int]:
@@ -327,7 +322,7 @@ def _closely(part: _Part, found: Survey) -> tuple[Counter[str], int]:
 
 
 def _scorable(part: _Part, request: RlRequest) -> Scorable:
-    """How many rows can be scored, whatever a judge says, where there is one: a run would stop at the first other."""
+    """How many rows can be scored, whatever the judge answers: a run would stop at the first other row."""
     judged = request.reward.judge.endpoint is not None
     found = Scorable()
     for each in (part.own, *request.sources.values()):
@@ -360,25 +355,15 @@ def _write(file: Path, part: _Part, places: set[int], media: set[str]) -> None:
     new.replace(file)
 
 
-def _result(request: RlRequest, trained: _Looked, tried: _Looked | None) -> Result:
+def _result(request: RlRequest, trained: _Checked, tried: _Checked | None) -> Result:
     counted, chosen = trained.counted, trained.chosen
-    tokens = array("q", (counted.tokens[at] for at in chosen))
     spoken = {each.protocol.system for each in (trained.part.own, *request.sources.values())}
     systems = sum(map(trained.found.with_system, spoken))
     both = [each for each in (trained, tried) if each]
     return Result(
-        rows=len(tokens),
-        dropped=len(counted.over),
-        longest=max(tokens),
-        mean=sum(tokens) / len(tokens),
-        total=sum(tokens),
-        percentiles=counts.percentiles(tokens),
-        longest_rows=tuple(counted.numbers[at] for at in counted.longest(_LONGEST)),
-        images=sum(counted.images[at] for at in chosen),
+        **counted_fields(trained.found, counted, chosen, trained.faults),
         shrunk=sum(counted.shrunk[at] for at in chosen) if request.rollout == "per_cru" else 0,
         turned=0,  # images are shown upright
-        looked_at=len(trained.found.kept),
-        faults=dict(trained.faults.most_common()),
         otherwise=trained.found.rows - systems,
         protocol=trained.part.protocol,
         file=request.home / TRAIN,

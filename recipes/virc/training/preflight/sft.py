@@ -1,4 +1,4 @@
-"""The rows of a stage as LLaMA-Factory is going to train on them: looked through, counted, and where asked fewer."""
+"""Checks and counts the rows that LLaMA-Factory is going to train on, and leaves some out if that was asked."""
 
 from array import array
 from collections import Counter
@@ -32,40 +32,39 @@ from virc.training.preflight.types import Result, SftRequest
 
 TAKES: dict[str, Coordinates] = {"qwen2_vl": "permille", "qwen2_5_vl": "pixel", "qwen3_vl": "permille"}
 """What models of a type were trained to count boxes in."""
-_IN_WORDS: dict[Coordinates, str] = {
+_UNITS: dict[Coordinates, str] = {
     "pixel": "pixels",
     "permille": "thousandths of the sides",
     "thousand": "thousandths of the sides",
 }
-"""What models come from their makers with; other boxes are for a system to teach."""
+"""The coordinates that stock models use; other ones are for a system to teach."""
 STOPS = {"row", "image_missing", "image_unreadable", "image_broken"}
-"""Faults of a row looked at closely that keep it from being trained on, or shown to the trained model."""
+"""Faults of a row checked closely that keep it from training or inference."""
 _LONGEST = 16
 
 OnProgress = Callable[[str], None]
 
 
 def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> Result:
-    """Look at all rows.
+    """Check all rows.
 
     Args:
-        on_progress: told how far it is, after every row.
+        on_progress: gets the progress, after every row.
 
     Raises:
-        DataError: LLaMA-Factory would stop at a row, drop it or cut it; the rows have no one chat protocol, or boxes
-        that
-            the base does not write.
+        DataError: LLaMA-Factory would stop at a row, drop it or cut it; the rows have no single chat protocol, or boxes
+            that the base does not write.
         ConfigError: a file of the base or a chat protocol makes no sense.
         UsageError: fewer rows are to be written, and `folder` is missing or in use.
     """
     rules = counting(request.base, request.min_pixels, request.max_pixels, request.cutoff)
     source = _with_entry(request.source)
-    found = survey(source, lambda rows: on_progress(f"row {rows} looked at"))
-    _check_rows(source, found)
+    found = survey(source, lambda rows: on_progress(f"row {rows} checked"))
+    check_found(source, found)
     given = _chat_protocol_given(request, source, found)
     good, faults = _closely(source, found, given)
-    protocol, told = (given, True) if given else _chat_protocol_found(source, good)
-    if told and protocol.tools and not request.mixed_coordinates:
+    protocol, certain = (given, True) if given else _chat_protocol_found(source, good)
+    if certain and protocol.tools and not request.mixed_coordinates:
         check_coordinates(request.source, request.name, rules.model_type, protocol.coordinates)
     rows = get(source.format).read(source)
     counted = counts.count(
@@ -101,7 +100,12 @@ def _with_entry(source: Source) -> Source:
     return msgspec.structs.replace(source, info=guessed(first)) if first else source
 
 
-def _check_rows(source: Source, found: Survey) -> None:
+def check_found(source: Source, found: Survey) -> None:
+    """Refuse a file without rows, or with rows that cannot be trained on.
+
+    Raises:
+        DataError: so it is.
+    """
     if not found.rows:
         raise DataError(f"{source.file} holds no rows")
     if found.wrong:
@@ -110,7 +114,7 @@ def _check_rows(source: Source, found: Survey) -> None:
 
 
 def useless(source: Source, rows: str, kinds: Counter[str], number: int, fault: Fault) -> DataError:
-    """What to say where rows cannot be trained on.
+    """The error for rows that cannot be trained on.
 
     Args:
         rows: how many; `kinds` are their faults, `fault` that of row `number`.
@@ -176,11 +180,16 @@ def _chat_protocol_found(source: Source, rows: Sequence[Row]) -> tuple[Protocol,
     try:
         found = study(records, numbers=[row.number for row in rows])
     except DataError as error:
-        sentence = (
-            f"the chat protocol of {source.file}, which the model is to keep, is not plain: {error.message}"
-        )
-        raise DataError(sentence, f"put it beside the rows, as {FILE_NAME}") from error
+        raise no_protocol(source, error) from error
     return found.protocol, found.coordinates_from != "nothing"
+
+
+def no_protocol(source: Source, error: DataError) -> DataError:
+    """The error for rows that show no chat protocol, or several."""
+    return DataError(
+        f"the rows of {source.file} do not show one chat protocol, which the model needs: {error.message}",
+        f"put it beside the rows, as {FILE_NAME}",
+    )
 
 
 def check_coordinates(source: Source, base: str, model_type: str, written: Coordinates) -> None:
@@ -190,10 +199,10 @@ def check_coordinates(source: Source, base: str, model_type: str, written: Coord
         DataError: so it is.
     """
     taken = TAKES[model_type]
-    if written in _IN_WORDS and _IN_WORDS[written] != _IN_WORDS[taken]:
+    if written in _UNITS and _UNITS[written] != _UNITS[taken]:
         raise DataError(
-            f"boxes of {source.name} are counted in {_IN_WORDS[written]}, and {base}, of type {model_type}, counts "
-            f"in {_IN_WORDS[taken]}",
+            f"boxes of {source.name} are counted in {_UNITS[written]}, and {base}, of type {model_type}, counts "
+            f"in {_UNITS[taken]}",
             f"choose another base, or virc data convert {source.file} --to DIR --coordinates {taken}",
         )
 
@@ -230,20 +239,10 @@ def _result(
     protocol: Protocol,
     faults: Counter[str],
 ) -> Result:
-    tokens = array("q", (counted.tokens[at] for at in chosen))
     return Result(
-        rows=len(tokens),
-        dropped=len(counted.over),
-        longest=max(tokens),
-        mean=sum(tokens) / len(tokens),
-        total=sum(tokens),
-        percentiles=counts.percentiles(tokens),
-        longest_rows=tuple(counted.numbers[at] for at in counted.longest(_LONGEST)),
-        images=sum(counted.images[at] for at in chosen),
+        **counted_fields(found, counted, chosen, faults),
         shrunk=sum(counted.shrunk[at] for at in chosen),
         turned=counted.turned,
-        looked_at=len(found.kept),
-        faults=dict(faults.most_common()),
         otherwise=found.rows - found.with_system(protocol.system),
         protocol=protocol,
         file=source.file.absolute(),
@@ -251,6 +250,29 @@ def _result(
         entry=_entry(source, found.images),
         media=source.media.absolute(),
     )
+
+
+def counted_fields(
+    found: Survey, counted: Counted, chosen: Sequence[int], faults: Counter[str]
+) -> dict[str, Any]:
+    """The fields of `Result` that are counted the same way for every kind of stage.
+
+    Args:
+        chosen: places of the rows to train on.
+    """
+    tokens = array("q", (counted.tokens[at] for at in chosen))
+    return {
+        "rows": len(tokens),
+        "dropped": len(counted.over),
+        "longest": max(tokens),
+        "mean": sum(tokens) / len(tokens),
+        "total": sum(tokens),
+        "percentiles": counts.percentiles(tokens),
+        "longest_rows": tuple(counted.numbers[at] for at in counted.longest(_LONGEST)),
+        "images": sum(counted.images[at] for at in chosen),
+        "looked_at": len(found.kept),
+        "faults": dict(faults.most_common()),
+    }
 
 
 def _entry(source: Source, images: int) -> dict[str, Any]:
