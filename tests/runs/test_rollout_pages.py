@@ -52,7 +52,9 @@ def session(chat_protocol: Protocol, picture: Path, *replies: str) -> Trace:
 
 def rollout(trace: Trace, group: str = "a", reward: float = 0.5, **fields: Any) -> Rollout:
     said = {"score": reward, "format": 1.0, "judge_seconds": 2.0, "units": 1.0, **fields.pop("said", {})}
-    return Rollout(**{"group": group, "reward": reward, "said": said, "tokens": 20, "trace": trace, **fields})
+    return Rollout(
+        **{"group": group, "reward": reward, "values": said, "tokens": 20, "trace": trace, **fields}
+    )
 
 
 def measures(rollouts_: Sequence[Rollout], limit: int = 100) -> dict[str, float]:
@@ -65,9 +67,9 @@ def test_a_term_is_averaged_over_the_replies_that_it_applies_to(
     trace = session(chat_protocol, picture, ANSWER)
     found = measures(
         [
-            rollout(trace, said={"answer": 1.0, "overlap": nan}),
-            rollout(trace, said={"answer": 0.0, "overlap": 0.25}),
-            rollout(trace, said={"answer": 0.5, "overlap": None}),
+            rollout(trace, values={"answer": 1.0, "overlap": nan}),
+            rollout(trace, values={"answer": 0.0, "overlap": 0.25}),
+            rollout(trace, values={"answer": 0.5, "overlap": None}),
         ]
     )
     assert {name: value for name, value in found.items() if name.startswith("terms/")} == {
@@ -110,7 +112,7 @@ def test_replies_cut_and_refused_and_calls_are_counted_from_the_traces(
 def test_of_a_single_unit_the_reward_says_what_it_is(chat_protocol: Protocol, picture: Path) -> None:
     trace = msgspec.structs.replace(session(chat_protocol, picture, ANSWER), units=[])
     found = measures(
-        [rollout(trace, said={"taken": 0.0}), rollout(trace, said={"taken": 1.0, "tool_calls": 1.0})]
+        [rollout(trace, values={"taken": 0.0}), rollout(trace, values={"taken": 1.0, "tool_calls": 1.0})]
     )
     assert (found["malformed"], found["tool_calls"], found["units"]) == (0.5, 0.5, 1.0)
 
@@ -167,7 +169,7 @@ def test_a_single_unit_after_a_stored_conversation_is_a_page_too(
     talk.feed(Reply(ANSWER))
     folder = tmp_path / "rollouts"
     names = [f"file://{picture}", f"file://{crop}"]
-    rollouts.leave(folder, 1, [rollout(talk.trace(), images=names, said={"answer": 1.0, "focus": nan})])
+    rollouts.leave(folder, 1, [rollout(talk.trace(), images=names, values={"answer": 1.0, "focus": nan})])
     assert rollout_pages.render(folder, "mine") == []
     said = json.loads((folder / "step_1" / "1-1" / "trace.json").read_text())
     assert [unit["answer"] for unit in said["units"]] == [None, "7"]

@@ -126,7 +126,7 @@ def test_on_ray_the_same_command_is_a_job(workspace: Path) -> None:
     [
         (["--stage", "rl"], 3, "the reward asks a judge, and none is named"),
         (["--stage", "rl", "--launcher", "ray"], 2, "--ray-address http://HEAD:8265"),
-        (["--stage", "rl", "--launcher", "ray", "--ray-address", "auto"], 2, "not where a Ray cluster takes jobs"),
+        (["--stage", "rl", "--launcher", "ray", "--ray-address", "auto"], 2, "not the address of a Ray dashboard"),
         (["--stage", "instruct", "--launcher", "ray", "--ray-address", "http://h:1"], 2, "Ray runs stages of kind rl"),
         (["--stage", "instruct", "--judge-endpoint", "http://h:1/v1"], 2, "--judge-endpoint is for stages of kind rl"),
         (["--stage", "practice", "--stop-on", "tools"], 2, "--stop-on is for stages of kind rl"),

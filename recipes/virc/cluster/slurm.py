@@ -2,8 +2,8 @@
 
 On the first node the job's script becomes `virc train --resume`, which starts a script on every node by one `srun`: the
 engine itself, whose processes torchrun brings together; or Ray, which the engine then joins on the first node. The
-batch step alone is told of the end, by USR1. `srun` hands USR1 on to those scripts, which tell the engine; a TERM it
-answers by killing all of them.
+batch step alone is notified of the end, by USR1. `srun` forwards USR1 to those scripts, which notify the engine; on a
+TERM it kills all of them.
 """
 
 import re
@@ -63,12 +63,12 @@ Cores = Annotated[int, Meta(ge=1, description="a number of cores, 1 or more")]
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How jobs are asked for on a cluster; what is None is not asked for.
+    """The options of jobs on a cluster; None leaves an option out.
 
     Args:
         account, partition, qos, constraint: as sbatch takes them.
         time: longest time of one job; the run itself may take longer.
-        gres: what stands for the GPUs of a node; `{devices}` is their number.
+        gres: the GPUs of a node; `{devices}` is their number.
         cpus: cores of a node; None: as many as processes read images.
         memory: of a node, such as `200G`.
         container: what runs `container_image`.
@@ -133,13 +133,13 @@ def _site(content: Mapping[str, Any], place: str) -> Site:
 
 
 def check_paths(paths: Mapping[str, Path], site: Site) -> str | None:
-    """Whether every node sees what a run needs; asked before a job waits for hours.
+    """Check that every node sees what a run needs, before a job waits for hours.
 
     Args:
-        paths: what lies there (`the data`) -> the path; links are followed.
+        paths: what it is (`the data`) -> the path; links are followed.
 
     Returns:
-        What cannot be told, where the site does not say which folders are shared.
+        A warning, if the site does not list the shared folders.
 
     Raises:
         SetupError: a path is in no shared folder.
@@ -236,7 +236,7 @@ def on_nodes(plan: Plan, folder: Path, settings: Mapping[str, Any], site: Site, 
 
 
 def node_script(step: Step, kind: str = "sft", devices: int = 1, cores: int = 1) -> str:
-    """What runs on each node: the step's process, and how it is asked to save; for RL also what Ray is told it has."""
+    """What runs on each node: the step's process, and how it is asked to save; and for RL the resources of Ray."""
     variables = [
         f"export {name}={shlex.quote(value)}" if value else f"unset {name}"
         for name, value in step.env.items()
@@ -298,7 +298,7 @@ def job_id(printed: str) -> str:
 
 def queue_step() -> Step:
     """What prints the ids of this user's jobs that wait or run."""
-    return Step(("squeue", "--me", "--noheader", "--format=%A"), "look into the queue")
+    return Step(("squeue", "--me", "--noheader", "--format=%A"), "list the queue")
 
 
 def requeue_step(job: str) -> Step:

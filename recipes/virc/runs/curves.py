@@ -10,7 +10,7 @@ from virc.runs.metrics import Metric, diverged, metrics
 from virc.runs.run import Run
 
 MAIN = ("loss", "reward")
-"""What a run is told to go well by."""
+"""The panels that show whether a run goes well."""
 
 _AXES = ("step", "attempt", "total", "tokens", "seconds", "epoch")  # what metrics are drawn over, not drawn
 _NOT_DRAWN = ("reward_min", "reward_max", "reward_std", "advantage", "advantage_min", "advantage_max", "prompt_length",
@@ -23,7 +23,7 @@ _TOGETHER: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "parts": ("seconds of a step", ("parts.*",)),
     "reward": ("reward", ("reward", "terms.*")),
 }
-"""First field of a panel -> its title and all that is in it; `.*` stands for every name of a mapping."""
+"""First field of a panel -> its title and all that is in it; `.*` is every name of a mapping."""
 _LARGEST = 1e30  # numbers beyond are as good as infinite
 
 

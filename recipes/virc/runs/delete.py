@@ -18,7 +18,7 @@ def started_from(run: Run, workspace: Path) -> list[Run]:
 
 
 def begun_in(folder: Path, workspace: Path) -> list[Run]:
-    """The runs whose weights began in a folder, or whose rows lie there."""
+    """The runs whose weights began in a folder, or whose rows are there."""
     place = os.path.realpath(folder)
     return [run for run in runs.discover(workspace) if any(_lies_in(path, place) for path in _sources(run))]
 

@@ -29,7 +29,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         seconds: since the attempt began to train.
         reward: mean over the replies of a step; `terms` are the means of what it is made of, each over the replies
             that it applies to.
-        validation: mean reward of the rows that are only tried; it may stand in a line of its own.
+        validation: mean reward of the validation rows; it may have its own line.
         advantage: mean over the tokens of all replies.
         response_length, prompt_length: mean, in tokens.
         cut: share of replies that end at the length limit.
@@ -43,7 +43,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         grad_norm: before it was shortened.
         correlation: Pearson's, between the probabilities of sampled tokens as the sampler and the trainer have them.
         judge_wait: how long a reply waited for its judge on average, as a share of the step's time.
-        judge_failures: questions that a judge was asked and gave no verdict on.
+        judge_failures: questions to the judge without a verdict.
         parts: seconds of a step by what it was spent on.
     """
 
@@ -85,12 +85,12 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def main(self) -> float | None:
-        """The number by which a run is told to go well: the reward, else the loss."""
+        """The number that shows whether a run goes well: the reward, else the loss."""
         return self.loss if self.reward is None else self.reward
 
     @property
     def aside(self) -> bool:
-        """Whether it is a line of its own about rows that are not learnt from."""
+        """Whether it is about validation rows only."""
         return self.eval_loss is not None or (self.validation is not None and self.reward is None)
 
 

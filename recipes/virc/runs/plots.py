@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _EXACT = ("learning_rate",)  # what is set, not measured, and so needs no mean
-_FEW = 30  # points that are told apart
+_FEW = 30  # points that can be told apart
 _MEAN = 50  # running means that stand side by side in a picture
 _ROBUST = 200  # points from which on outliers do not decide the axis
 _NAME = 48  # characters of a name
@@ -112,7 +112,7 @@ def _panel(axes: "Axes", panel: Panel, drawn: Sequence[Drawn]) -> None:
     for index, run in enumerate(drawn):
         for step, _ in run.resumed:
             axes.axvline(step, color=colours[index] if several else "0.4", linestyle=":", linewidth=1)
-        for number, name in reversed(list(enumerate(names))):  # so that the first lies on top
+        for number, name in reversed(list(enumerate(names))):  # so that the first is on top
             if name in run.courses:
                 colour = colours[index if several else number]
                 marked |= draw_course(axes, run.courses[name], colour, ends, smooth=name not in _EXACT)

@@ -14,9 +14,9 @@ from virc.reasoning.trace import Trace
 GROUPS, REPLIES = 2, 8
 """The most groups of a step that are left as traces, of each chat protocol, and the most replies of each."""
 OUT_OF_TOKENS = "no answer within the tokens of a rollout"
-"""What a trace says that ended where a rollout had no room for another unit."""
+"""The failure of a trace that ended because a rollout had no tokens for another unit."""
 
-_BESIDE = ("score", "units", "tool_calls", "answered", "taken")  # what a reward says that is no term of it
+_BESIDE = ("score", "units", "tool_calls", "answered", "taken")  # values of a reward that are not its terms
 _JUDGE = "judge_"
 _EQUAL = 1e-9
 
@@ -27,7 +27,7 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         group: the prompt that it is to; replies to one prompt are compared.
         reward: its total.
-        said: what the reward says beside: its terms by their names, None or NaN where one does not apply.
+        values: further values of the reward: its terms by name, None or NaN where one does not apply.
         tokens: of the reply, what tools showed in it included.
         trace: its conversation; with no units where the reply is one unit after a conversation that was there.
         images: files of the row's images.
@@ -35,7 +35,7 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
 
     group: str
     reward: float
-    said: Mapping[str, float | None]
+    values: Mapping[str, float | None]
     tokens: int
     trace: Trace
     images: Sequence[str] = ()
@@ -43,7 +43,7 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def terms(self) -> dict[str, float]:
         """The terms of the reward that apply."""
-        named = {name: value for name, value in self.said.items() if _is_term(name)}
+        named = {name: value for name, value in self.values.items() if _is_term(name)}
         return {name: value for name, value in named.items() if value is not None and math.isfinite(value)}
 
 
@@ -66,7 +66,7 @@ def measures(rollouts: Sequence[Rollout], limit: int) -> dict[str, float]:
     terms = [each.terms for each in rollouts]
     names = sorted({name for each in terms for name in each})
     rewards = _by_group(rollouts)
-    waits = [each.said.get(f"{_JUDGE}seconds") for each in rollouts]
+    waits = [each.values.get(f"{_JUDGE}seconds") for each in rollouts]
     judged = [wait for wait in waits if wait is not None]
     return {
         **{f"virc/terms/{name}": fmean(each[name] for each in terms if name in each) for name in names},
@@ -77,7 +77,7 @@ def measures(rollouts: Sequence[Rollout], limit: int) -> dict[str, float]:
         "virc/units": fmean(max(1, len(each.trace.units) + len(each.trace.pending)) for each in rollouts),
         "virc/tool_calls": fmean(_calls(each) for each in rollouts),
         **({"virc/judge_seconds": fmean(judged)} if judged else {}),
-        "virc/judge_failures": sum(each.said.get(f"{_JUDGE}failed") or 0.0 for each in rollouts),
+        "virc/judge_failures": sum(each.values.get(f"{_JUDGE}failed") or 0.0 for each in rollouts),
     }
 
 
@@ -100,16 +100,16 @@ def _is_cut(rollout: Rollout, limit: int) -> bool:
 
 
 def _is_malformed(rollout: Rollout) -> bool:
-    """Whether its last reply was not taken; of a single unit its reward says so, where it says so at all."""
+    """Whether its last reply was not taken; for a single unit its reward may tell."""
     if rollout.trace.units or rollout.trace.pending:
         return bool(rollout.trace.pending)
-    return rollout.said.get("taken", rollout.said.get("format")) == 0
+    return rollout.values.get("taken", rollout.values.get("format")) == 0
 
 
 def _calls(rollout: Rollout) -> float:
     if rollout.trace.units or rollout.trace.pending:
         return sum(unit.call is not None for unit in rollout.trace.units)
-    return rollout.said.get("tool_calls") or 0.0
+    return rollout.values.get("tool_calls") or 0.0
 
 
 def leave(folder: Path, step: int, rollouts: Sequence[Rollout]) -> None:

@@ -12,7 +12,7 @@ environment.txt     every package of the engine's environment
 logs/attempt_N/     the engine's files, the exact command, and what the engine wrote
 checkpoints/        a folder for each step that was saved, as the engine leaves it
 rollouts/           of RL: `step_N/`, some replies of that step as traces
-health.jsonl        of RL: what was amiss, from when to when
+health.jsonl        of RL: signs of ill health, from when to when
 plots/              pictures of the metrics
 """
 
@@ -32,7 +32,7 @@ from virc.core.text import clause, did_you_mean
 
 FOLDER = "runs"
 SIGN_OF_LIFE = 30.0
-"""Seconds after which a running attempt writes its state anew."""
+"""Seconds after which a running attempt writes its state again."""
 
 _MOST_BYTES = 16 * 2**20
 
@@ -49,10 +49,10 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
         overlays: as chosen by `--with`.
         created: UTC, ISO 8601.
         base: folder of the weights it starts from.
-        adapter: folder of a LoRA adapter on `base` that it goes on with.
+        adapter: folder of a LoRA adapter on `base` that it continues.
         root: name of the model at the beginning of its chain of stages; a later stage looks for it.
         data: the file of rows; `dataset` is its name, `entry` its columns and tags in a `dataset_info.json`.
-        validation: file of rows that are only tried.
+        validation: file of validation rows.
         media: folder that names of images start from.
         rows, longest: number of rows, and tokens of the longest.
         settings, origins: every setting of the stage, and where those that are no default come from.
@@ -104,7 +104,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         seconds: over all attempts.
         error: the sentence a failed attempt ended with.
         pid, host, started: the process of the running attempt; `started` is that of /proc, in clock ticks.
-        engine, engine_started: the engine's process, which leads a process group of its own; as `pid` and `started`.
+        engine, engine_started: the engine's process, which leads its own process group; as `pid` and `started`.
         job: id of the cluster's job.
     """
 
@@ -177,7 +177,7 @@ def new(workspace: Path, name: str | None, stem: str) -> Run:
             raise ConfigError(f"{name!r} cannot name a run", "use letters, digits, - and _")
         if (workspace / FOLDER / name).exists():
             raise ConfigError(
-                f"there is a run {name} already", f"--resume goes on with it, virc runs rm {name} removes it"
+                f"there is a run {name} already", f"--resume resumes it; virc runs rm {name} removes it"
             )
         return Run(workspace / FOLDER / name)
     number = 1

@@ -74,7 +74,7 @@ def train(
     Raises:
         UsageError: options exclude one another.
         VircError: something is missing or wrong, or the engine failed.
-        KeyboardInterrupt: it was stopped; `resume=True` goes on.
+        KeyboardInterrupt: it was stopped; `resume=True` continues it.
     """
     report, workspace = Reporter(on_progress), Path(folder) if folder else Path.cwd()
     if resume:

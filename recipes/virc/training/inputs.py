@@ -38,9 +38,9 @@ class Base(msgspec.Struct, frozen=True):
 
     Args:
         name: as people know it: a hub id, a folder or a run.
-        folder: where they lie.
+        folder: where they are.
         model_type: as in their config.json.
-        adapter: folder of a LoRA adapter on them that training goes on with.
+        adapter: folder of a LoRA adapter on them that training continues.
         root: name of the model at the beginning of the chain of stages.
     """
 
@@ -176,7 +176,7 @@ def _base_of(name: str, workspace: Path, system: System) -> Base:
 
 
 def _weights(name: str, workspace: Path, system: System) -> Weights:
-    """A base lies in the workspace under the last part of its hub id, however it came there."""
+    """A base is in the workspace under the last part of its hub id, however it was downloaded."""
     written_so = name.count("/") == 1 and name[0] not in "./~" and not name.startswith(f"{MODELS}/")
     is_hub_id = written_so and not is_folder(expanded(name))
     fetched = models.folder_of(name, workspace, by_hand=True) if is_hub_id else None
@@ -230,7 +230,7 @@ def _data_hint(named: str, resolved: Resolved) -> str:
 
 
 def config_of(info: Info) -> Any:
-    """The settings a run was begun with, whatever the system's file says by now.
+    """The settings a run was begun with, whatever is in the system's file now.
 
     Raises:
         ConfigError: they are none of this version.
@@ -263,7 +263,7 @@ def still_there(run: Run, info: Info) -> None:
 
 
 def place_of(info: Info, run: Run, attempt: int) -> Place:
-    """What an attempt of a run works on; it goes on from the newest checkpoint that can be resumed, if there is one."""
+    """What an attempt of a run works on; it resumes from the newest checkpoint that can be resumed, if there is one."""
     resumable = [checkpoint for checkpoint in checkpoints(run) if checkpoint.resumable]
     newest = resumable[-1] if resumable else None
     return Place(

@@ -30,7 +30,7 @@ def render(folder: Path, model: str) -> list[str]:
     """Make traces of what an engine's process has left, and take that away.
 
     Args:
-        folder: `rollouts/` of the run, beside which its copies of tools of the user's own lie.
+        folder: `rollouts/` of the run, next to its copies of the user's tools.
         model: as the page is to name it.
 
     Returns:
@@ -84,7 +84,7 @@ def shown(rollout: Rollout) -> tuple[Trace, list[Shown]]:
 
 
 def _one_unit(rollout: Rollout) -> tuple[Trace, list[Shown]]:
-    """A conversation of a row and the one unit after it; its replies are read as those of a row that is looked at."""
+    """A conversation of a row and the one unit after it; its replies are parsed as `virc data show` does."""
     trace = rollout.trace
     messages = tuple(
         Message(each.role, MARK * len(each.images) + each.text.replace(MARK, "")) for each in trace.messages

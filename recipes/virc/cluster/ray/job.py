@@ -1,7 +1,7 @@
 """Ray: a run as a job of a cluster that runs already, or on one that the nodes of a Slurm job make.
 
-Whoever made the cluster, its nodes are looked at before the engine starts: whether all are there, see the run's paths
-and have the versions it was begun with (`ray/nodes.py`). Everything lies on storage that every node sees.
+The nodes of either cluster are checked before the engine starts (`ray/nodes.py`): whether all are there, see the run's
+paths and have its versions. Everything is on storage that every node sees.
 """
 
 import http.client
@@ -44,23 +44,23 @@ def cluster(address: str | None) -> Cluster:
     """The cluster at an address.
 
     Raises:
-        UsageError: there is none, or it is that of something else.
+        UsageError: there is none, or it is not a dashboard's.
     """
     if not address:
-        raise UsageError("--launcher ray: which cluster?", "--ray-address http://HEAD:8265")
+        raise UsageError("--launcher ray needs the address of a cluster", "--ray-address http://HEAD:8265")
     if not re.fullmatch(r"https?://[^\s/]+/?", address):
         raise UsageError(
-            f"{address[:100]} is not where a Ray cluster takes jobs",
+            f"{address[:100]} is not the address of a Ray dashboard",
             "--ray-address http://HEAD:8265, its dashboard",
         )
     return Cluster(address=address.rstrip("/"))
 
 
 def check_answers(where: Cluster) -> None:
-    """Look whether anything answers at a cluster's address, before a run is begun for it.
+    """Check that a Ray cluster answers at an address, before a run is begun for it.
 
     Raises:
-        NetworkError: nothing does, or something else. A refusal is an answer: a token is asked for later.
+        NetworkError: nothing does, or something else. A refusal is an answer: a token is required for later.
     """
     try:
         with urllib.request.urlopen(f"{where.address}/api/version", timeout=_ANSWER):
@@ -87,17 +87,17 @@ def cluster_of(info: Info) -> Cluster:
         raise ConfigError(f"run.json of {info.name} does not say where its cluster is") from error
 
 
-def checked(plan: Plan, folder: Path, asked: Mapping[str, Any]) -> Plan:
+def checked(plan: Plan, folder: Path, required: Mapping[str, Any]) -> Plan:
     """The same attempt, its process joining a cluster whose nodes have been looked at.
 
     Args:
         folder: of the attempt's files.
-        asked: as `requirements` makes it.
+        required: as `requirements` makes it.
     """
     file = folder / NODES
     argv = (plan.step.argv[0], "-m", _CHECK, str(file), "--", *plan.step.argv)
     step = msgspec.structs.replace(plan.step, argv=argv)
-    return msgspec.structs.replace(plan, step=step, files={**plan.files, str(file): _json(asked)})
+    return msgspec.structs.replace(plan, step=step, files={**plan.files, str(file): _json(required)})
 
 
 def requirements(
@@ -107,7 +107,7 @@ def requirements(
 
     Args:
         settings: of the run's stage.
-        paths: what lies there (`the data`) -> the path.
+        paths: what it is (`the data`) -> the path.
         versions: of the packages of the run's environment.
     """
     return {
@@ -128,7 +128,7 @@ def on_cluster(plan: Plan, run: Run, number: int, where: Cluster) -> Plan:
     folder, step = run.attempt(number).absolute(), plan.step
     python, file = step.argv[0], folder / JOB
     variables = {name: value for name, value in step.env.items() if value}
-    asked = {
+    required = {
         "address": where.address,
         "run": str(run.folder.absolute()),
         "entrypoint": shlex.join(step.argv),
@@ -147,7 +147,7 @@ def on_cluster(plan: Plan, run: Run, number: int, where: Cluster) -> Plan:
         "RAY_API_SERVER_ADDRESS": "",
     }
     here = Step((python, "-m", _SUBMIT, str(file)), "train on the Ray cluster", env, saves_on=step.saves_on)
-    return msgspec.structs.replace(plan, step=here, files={**plan.files, str(file): _json(asked)})
+    return msgspec.structs.replace(plan, step=here, files={**plan.files, str(file): _json(required)})
 
 
 def _json(content: Mapping[str, Any]) -> str:

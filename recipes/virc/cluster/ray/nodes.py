@@ -21,12 +21,12 @@ JOINING, ANSWERING = 300.0, 120.0
 _LOOK = 1.0  # seconds
 
 
-def faults(asked: Mapping[str, Any]) -> list[str]:
+def faults(required: Mapping[str, Any]) -> list[str]:
     """What this node lacks, as clauses."""
     found = [
-        f"does not see {what}: {path}" for what, path in asked["paths"].items() if not Path(path).exists()
+        f"does not see {what}: {path}" for what, path in required["paths"].items() if not Path(path).exists()
     ]
-    for name, version in asked["versions"].items():
+    for name, version in required["versions"].items():
         try:
             here = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -47,9 +47,9 @@ def joined(nodes: int, gpus: int) -> list[dict[str, Any]]:
         time.sleep(_LOOK)
 
 
-def refusal(asked: Mapping[str, Any]) -> str | None:
-    """Why the cluster cannot run it, in one sentence; None where it can."""
-    nodes, gpus = asked["nodes"], asked["gpus"]
+def refusal(required: Mapping[str, Any]) -> str | None:
+    """Why the cluster cannot run it, in one error_text; None where it can."""
+    nodes, gpus = required["nodes"], required["gpus"]
     there = joined(nodes, gpus)
     if len(there) < nodes:
         return f"the cluster has {len(there)} nodes with {gpus} GPUs or more, and the run needs {nodes}"
@@ -58,7 +58,7 @@ def refusal(asked: Mapping[str, Any]) -> str | None:
         where = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
         name = node["NodeManagerAddress"]
         try:
-            found = ray.get(look.options(scheduling_strategy=where).remote(dict(asked)), timeout=ANSWERING)
+            found = ray.get(look.options(scheduling_strategy=where).remote(dict(required)), timeout=ANSWERING)
         except ray.exceptions.GetTimeoutError:
             return f"the node {name} starts no process by {sys.executable}: does it see that?"
         except ray.exceptions.RayError as error:
@@ -74,13 +74,13 @@ def main(file: str) -> int:
     Returns:
         0 where none lacks anything.
     """
-    asked: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
+    required: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
     ray.init(address=os.environ["RAY_ADDRESS"], log_to_driver=False, logging_level="warning")
-    sentence = refusal(asked)
+    error_text = refusal(required)
     ray.shutdown()
-    if sentence:
-        print(f"virc: SetupError: {sentence}", file=sys.stderr, flush=True)
-    return int(sentence is not None)
+    if error_text:
+        print(f"virc: SetupError: {error_text}", file=sys.stderr, flush=True)
+    return int(error_text is not None)
 
 
 if __name__ == "__main__":

@@ -27,34 +27,34 @@ def main(file: str) -> int:
     """Run a job to its end.
 
     Returns:
-        The exit code of its process; 128 and the signal's number where this process was asked to end it.
+        The exit code of its process; 128 and the signal's number where this process was job_request to end it.
     """
     end_with_parent()
-    asked: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
+    job_request: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
     if any(os.environ.get(name) for name in _TOKENS) or (Path.home() / ".ray" / "auth_token").exists():
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # or Ray, when it is imported, would not send it
     from ray.exceptions import AuthenticationError  # type: ignore[import-not-found]
     from ray.job_submission import JobSubmissionClient  # type: ignore[import-not-found]
 
     try:
-        client = JobSubmissionClient(asked["address"])
+        client = JobSubmissionClient(job_request["address"])
     except AuthenticationError:
-        return _refused(f"the Ray cluster at {asked['address']} wants its token: RAY_AUTH_TOKEN")
+        return _refused(f"the Ray cluster at {job_request['address']} wants its token: RAY_AUTH_TOKEN")
     except (ConnectionError, RuntimeError) as error:
-        return _refused(f"no Ray cluster answers at {asked['address']}: {_line(error)}")
-    _end_former(client, asked["run"])
-    runtime: dict[str, Any] = asked["runtime_env"]
+        return _refused(f"no Ray cluster answers at {job_request['address']}: {_line(error)}")
+    _end_former(client, job_request["run"])
+    runtime: dict[str, Any] = job_request["runtime_env"]
     runtime["env_vars"] |= {name: os.environ[name] for name in KEYS if os.environ.get(name)}
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     try:
         job = client.submit_job(
-            entrypoint=asked["entrypoint"], runtime_env=runtime, metadata={_RUN: asked["run"]}
+            entrypoint=job_request["entrypoint"], runtime_env=runtime, metadata={_RUN: job_request["run"]}
         )
     except RuntimeError as error:
         return _refused(f"the Ray cluster takes no job: {_line(error)}")
     try:
-        print(f"virc: Ray job {job} at {asked['address']}", flush=True)
+        print(f"virc: Ray job {job} at {job_request['address']}", flush=True)
         _follow(client, job)
     except BaseException:
         _end(client, job)
@@ -111,8 +111,8 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(128 + number)
 
 
-def _refused(sentence: str) -> int:
-    print(f"virc: SetupError: {sentence}", file=sys.stderr, flush=True)
+def _refused(error_text: str) -> int:
+    print(f"virc: SetupError: {error_text}", file=sys.stderr, flush=True)
     return 1
 
 

@@ -127,7 +127,7 @@ def _rollouts(batch: Any) -> list[Rollout]:
                 Rollout(
                     group=_group(key),
                     reward=float(scores.sum()),
-                    said=_numbers(extra.get("reward_extra_info", {})),
+                    values=_numbers(extra.get("reward_extra_info", {})),
                     tokens=len(response),
                     trace=msgspec.json.decode(extra["rollout"], type=Trace),
                     images=[image["image"] for image in info.get("images") or [] if image.get("image")],

@@ -209,7 +209,7 @@ def refuse_few_gpus(config: Config, machine: Machine) -> None:
     """Refuse a stage whose GPUs are not here; that is known before anything is read or installed.
 
     Raises:
-        SetupError: there are fewer than it needs.
+        SetupError: there are fewer GPUs than it needs.
     """
     lack = _few_gpus(config, machine)
     if lack:

@@ -48,7 +48,7 @@ class Estimate(msgspec.Struct, frozen=True):
         gpu_hours: of all GPUs together; None without rows, without a GPU, or where its speed is not known.
         assumed: what the hours assume.
         steps: optimizer steps; None where the rows are not known.
-        judge_calls: fewest and most questions to the judge in a step; None where none is asked.
+        judge_calls: fewest and most questions to the judge in a step; None if there is no judge.
     """
 
     terms: tuple[Term, ...]

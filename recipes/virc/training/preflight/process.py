@@ -27,7 +27,7 @@ class _Reply(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def step(request: SftRequest | RlRequest, python: Path, recipes: Path) -> Step:
-    """The process that looks.
+    """The process that checks.
 
     Args:
         python: the engine's interpreter.

@@ -50,7 +50,7 @@ from virc.training.preflight.types import Result, RlRequest
 
 OnProgress = Callable[[str], None]
 TRAIN, VALIDATION = "train.parquet", "validation.parquet"
-_READ = 200  # rows in which a chat protocol is looked for
+_READ = 200  # rows in which a chat protocol is searched for
 _LONGEST = 16
 
 
@@ -87,7 +87,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
             yield self._with_tools(unit)
 
     def _placed(self, record: Record) -> Record:
-        """The record with images by absolute path; those that lie in the row are put into the run's folder."""
+        """The record with images by absolute path; those stored in the row are written to the run's folder."""
         pictures = tuple(Picture(self._place(each), confined=False) for each in record.images)
         return msgspec.structs.replace(record, images=pictures)
 
@@ -95,7 +95,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
         if picture.data is not None:
             return str(self.store.folder / self.store.add(picture))
         key = str(picture.folder), picture.name
-        if key not in self.places:  # to find where a file lies costs more than all else of a row
+        if key not in self.places:  # finding a file costs more than the rest of a row
             self.places[key] = str(picture.file())
         return self.places[key]
 
@@ -134,7 +134,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(record, messages=(), images=images, question=question)
 
     def _with_tools(self, unit: Record) -> Record:
-        """The unit under the system message that offers the tools asked for."""
+        """The unit with a system message that offers the added tools."""
         if not self.request.tools or unit.messages[0].role != "system":
             return unit
         system = msgspec.structs.replace(unit.messages[0], content=self.protocol.system)

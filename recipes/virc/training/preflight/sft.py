@@ -208,7 +208,7 @@ def check_coordinates(source: Source, base: str, model_type: str, written: Coord
 
 
 def _fewer(source: Source, places: Collection[int], folder: Path | None, protocol: Protocol) -> Source:
-    """The rows at some places of a file as a dataset of its own, whose images stay where they are.
+    """The rows at some places of a file as a separate dataset, whose images stay where they are.
 
     Raises:
         UsageError: the folder is missing or in use.
@@ -227,7 +227,7 @@ class _InPlace(PictureStore):
     """Gives images the names by which LLaMA-Factory finds them from anywhere."""
 
     def name(self, picture: Picture, record: Record) -> str:
-        """Where the file lies."""
+        """The path of the file."""
         return str(Path(llamafactory.file_of(picture)).absolute())
 
 

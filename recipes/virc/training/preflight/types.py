@@ -60,10 +60,10 @@ class RlRequest(msgspec.Struct, frozen=True, kw_only=True, tag="prompts"):
         prompt_length: longest prompt in tokens, images included.
         batch: prompts of a step; fewer rows would make none.
         max_pixels: lowers the base's own limit of an image.
-        folder: new folder for the rows that verl reads; `home` is where it will lie.
+        folder: new folder for the rows that verl reads; `home` is where it will be.
         chat_protocol: of the base, for rows that are problems.
         tools: names or files of tools to offer beside those of the chat protocol; `loads` as in `SftRequest`.
-        reward: what replies are rewarded for; `beside` is the folder where its own files lie.
+        reward: what replies are rewarded for; `beside` is the folder with its own files.
         sources: what holds in place of `chat_protocol`, `reward` and `beside` for rows of other systems, by their
             names.
     """
@@ -109,9 +109,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         file, dataset, entry: file of rows to train on, a name for it, and what `dataset_info.json` is to say of it.
         media: folder that names of images start from; of RL: that holds them all.
         validation, validation_rows: file of rows that are only tried, and how many.
-        off_grid: of RL, inputs looked at closely that are not shown at the size of their file.
-        by_rules: of RL: rows whose reward can be had, whatever is replied and whatever a judge says.
-        lacking: term -> rows that lack something for it; `lacks` says what, as a clause.
+        off_grid: of RL, inputs checked closely that are not shown at the size of their file.
+        by_rules: of RL: rows that can be rewarded, whatever the reply and the judge's answer.
+        lacking: term -> rows that lack something for it; `lacks` describes it, as a clause.
     """
 
     rows: int
