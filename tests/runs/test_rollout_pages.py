@@ -51,7 +51,7 @@ def session(chat_protocol: Protocol, picture: Path, *replies: str) -> Trace:
 
 
 def rollout(trace: Trace, group: str = "a", reward: float = 0.5, **fields: Any) -> Rollout:
-    said = {"score": reward, "format": 1.0, "judge_seconds": 2.0, "units": 1.0, **fields.pop("said", {})}
+    said = {"score": reward, "format": 1.0, "judge_seconds": 2.0, "units": 1.0, **fields.pop("values", {})}
     return Rollout(
         **{"group": group, "reward": reward, "values": said, "tokens": 20, "trace": trace, **fields}
     )
