@@ -33,7 +33,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(workspace: Path, stage: str, start: str, rows: str, *words: str, **settings: object) -> Path:
     """The run of a stage from a model or an earlier run."""
     given = ("--with", "cpu", "--from", start, "--data", f"data/polygons/{rows}", *words)
-    return workspaces.trained(workspace, "virc", stage, *given, steps=STEPS, save=STEPS, **settings)
+    return workspaces.trained(workspace, "virc", stage, *given, steps=STEPS, save_steps=STEPS, **settings)
 
 
 @pytest.fixture(scope="module")

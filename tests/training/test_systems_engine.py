@@ -33,7 +33,7 @@ def run(workspace: Path, rows: list[system_rows.Row]) -> Path:
     """The first stage of VLM-R3 on rows of every system."""
     words = ("--from", "tiny", "--data", "data/mixed.json", "--with", "cpu")
     run = workspaces.trained(
-        workspace, "vlm-r3", "instruct", *words, **system_rows.SFT, steps=STEPS, save=STEPS
+        workspace, "vlm-r3", "instruct", *words, **system_rows.SFT, steps=STEPS, save_steps=STEPS
     )
     tested.record("vlm-r3", "instruct", tested.engine("sft"), STEPS)
     return run
