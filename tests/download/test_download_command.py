@@ -549,7 +549,7 @@ def test_a_file_where_the_folder_is_to_be_is_said_before_anything_is_asked(to: s
     in_the_way = Path.cwd() / to.partition("/")[0]
     assert done.code == 3
     assert done.err.startswith(
-        f"error: {in_the_way} is no folder\nhint: move it away, or choose another folder"
+        f"error: {in_the_way} is not a folder\nhint: move it away, or choose another folder"
     )
     assert not server.requests
 

@@ -64,7 +64,7 @@ def fetched(server_url: str, to: Path, repo: str = MODEL, name: str = "config.js
         (PRIVATE, None, STRANGER, ConfigError, "the hub has no model some/private, or it is private"),
         (MODEL, "v9", "", ConfigError, "LeonMiao/ViRC-3B has no revision 'v9'"),
         (MODEL, None, "hf_unknown", ConfigError, "refuses the token"),
-        ("x" * 200, None, "", ConfigError, "is no hub id"),
+        ("x" * 200, None, "", ConfigError, "is not a hub id"),
     ],
 )
 def test_listings_that_are_refused(

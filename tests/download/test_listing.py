@@ -111,8 +111,8 @@ def test_nobody_waits_for_hours(server: Hub) -> None:
         (PRIVATE, None, None, "the hub has no model some/private, or it is private", "hf auth login"),
         (MODEL, "v9", None, "LeonMiao/ViRC-3B has no revision 'v9'", "/LeonMiao/ViRC-3B/commits/main"),
         (MODEL, None, "hf_wrong", "refuses the token", "`hf auth login`, or mend HF_TOKEN"),
-        ("a/b/c", None, None, "'a/b/c' is no hub id", "owner/name"),
-        ("../../x", None, None, "'../../x' is no hub id", "owner/name"),
+        ("a/b/c", None, None, "'a/b/c' is not a hub id", "OWNER/NAME"),
+        ("../../x", None, None, "'../../x' is not a hub id", "OWNER/NAME"),
     ],
 )
 def test_refusals_say_what_to_do(
@@ -165,7 +165,7 @@ def test_a_hub_that_hangs_is_left(server: Hub, monkeypatch: pytest.MonkeyPatch) 
 )
 def test_an_endpoint_that_is_no_address(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("HF_ENDPOINT", address)
-    with pytest.raises(ConfigError, match="HF_ENDPOINT is no http"):
+    with pytest.raises(ConfigError, match="HF_ENDPOINT is not an http"):
         listing(Wanted(MODEL))
 
 
@@ -264,7 +264,7 @@ def test_names_that_a_disk_takes_for_one(
     "content", [b"", b"<html>log in</html>", b"\x1f\x8b", b'{"sha": "\xff"}', told(sibling("\ud800"))]
 )
 def test_what_is_no_listing(server: Hub, content: bytes) -> None:
-    assert "no listing of LeonMiao/ViRC-3B" in refused(server, content, NetworkError).message
+    assert "not a listing of LeonMiao/ViRC-3B" in refused(server, content, NetworkError).message
 
 
 @pytest.mark.parametrize("content", [b"[1]", b"[" * 10**6, b'{"siblings": []}', b'{"x": ' * 10**5])

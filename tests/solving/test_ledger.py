@@ -87,7 +87,7 @@ def test_a_file_of_something_else_is_not_touched(tmp_path: Path) -> None:
         line("a", schema="x/1") + b"\n",
     ):
         path.write_bytes(content)
-        with pytest.raises(ConfigError, match="no output of a batch"), ledger(path):
+        with pytest.raises(ConfigError, match="not the output of a batch"), ledger(path):
             pass
         assert path.read_bytes() == content
 
@@ -218,5 +218,5 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(VircError, match="cannot write"), ledger(tmp_path / "file" / "out"):
         pass
-    with pytest.raises(ConfigError, match="is no file"), ledger(tmp_path):
+    with pytest.raises(ConfigError, match="is not a file"), ledger(tmp_path):
         pass

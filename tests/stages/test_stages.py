@@ -271,8 +271,8 @@ def test_a_system_without_stages_says_so() -> None:
     [
         ("learning_rate: x\n", "learning_rate must be a number above 0, not 'x' ({file})"),
         ("lerning_rate: 1\n", "unknown setting 'lerning_rate' ({file})"),
-        ("variant: {1: a}\n", "{file} has the key 1, which is no text"),
-        ("variant: {on: a}\n", "{file} has the key True, which is no text"),
+        ("variant: {1: a}\n", "{file} has the key 1, which is not text"),
+        ("variant: {on: a}\n", "{file} has the key True, which is not text"),
         ("variant: {a: 50}\n", "variant.a must be text, not 50 ({file})"),
         ("a: &a [1]\nb: *a\n", "{file} is using anchors, which are not read here at line 2"),
         ("a: " + "[" * 50 + "\n", "{file} is nested too deeply at line 1"),

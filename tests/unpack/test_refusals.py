@@ -46,14 +46,14 @@ REFUSED: dict[str, tuple[list[Entry], str]] = {
     "file over a folder": ([folder("a"), file("a")], "something else is there"),
     "folder over a file": ([file("a"), folder("a")], "where it needs a folder"),
     "in a file": ([file("a"), file("a/b")], "where it needs a folder"),
-    "through a link": ([folder("d"), link("a", "d"), file("a/b")], "through the link a"),
-    "folder through a link": ([folder("d"), link("a", "d"), folder("a/b/c")], "through the link a"),
+    "through a link": ([folder("d"), link("a", "d"), file("a/b")], "contains the link a"),
+    "folder through a link": ([folder("d"), link("a", "d"), folder("a/b/c")], "contains the link a"),
     "absolute link": ([link("a", "/etc/passwd")], "out of the folder"),
     "link to the parent": ([link("a", "..")], "out of the folder"),
     "link to the parent and back": ([link("a", "../to/b")], "out of the folder"),
     "deep link": ([link("a/b/l", "../../../x")], "out of the folder"),
-    "empty link": ([link("a", "")], "no name"),
-    "link with a backslash": ([link("a", "..\\x")], "no name"),
+    "empty link": ([link("a", "")], "not a name"),
+    "link with a backslash": ([link("a", "..\\x")], "not a name"),
     "chain that looks harmless": (
         [folder("a/b"), link("a/b/l1", "../.."), link("l2", "a/b/l1/../x")],
         "out of the folder",
@@ -67,10 +67,10 @@ REFUSED: dict[str, tuple[list[Entry], str]] = {
     "chain closed later": ([link("l", "q/../x"), link("q", ".")], "not there"),
     "hard link outside": ([hard_link("a", "../secret")], "leads out of the folder"),
     "absolute hard link": ([hard_link("a", "/etc/passwd")], "is absolute"),
-    "hard link to nothing": ([hard_link("a", "b")], "no file that came before"),
-    "hard link to a link": ([link("l", "b"), hard_link("a", "l")], "no file that came before"),
-    "hard link to a folder": ([folder("d"), hard_link("a", "d")], "no file that came before"),
-    "hard link to itself": ([hard_link("a", "a")], "no file that came before"),
+    "hard link to nothing": ([hard_link("a", "b")], "not an earlier file"),
+    "hard link to a link": ([link("l", "b"), hard_link("a", "l")], "not an earlier file"),
+    "hard link to a folder": ([folder("d"), hard_link("a", "d")], "not an earlier file"),
+    "hard link to itself": ([hard_link("a", "a")], "not an earlier file"),
     "our own name": ([file("virc-unpack.partial/0")], "virc itself"),
     "our lock": ([file("./.VIRC-unpack.partial.lock")], "virc itself"),
 }
@@ -139,7 +139,7 @@ def test_nothing_goes_through_a_link_that_is_in_the_folder_already(tmp_path: Pat
 def test_a_file_that_the_archive_did_not_bring_gets_no_second_name(tmp_path: Path) -> None:
     (tmp_path / "to").mkdir()
     (tmp_path / "to" / "mine").write_bytes(b"mine")
-    with pytest.raises(DataError, match="no file that came before"):
+    with pytest.raises(DataError, match="not an earlier file"):
         unpacked(tar(hard_link("theirs", "mine")), tmp_path)
     assert tree(tmp_path / "to") == {"mine": b"mine"}
 

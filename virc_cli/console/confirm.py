@@ -21,9 +21,7 @@ def agree(names: Sequence[str], size: int) -> None:
     listed = ", ".join(names)
     agreed = output.confirmed(f"delete {listed}, {sized(size)}?")
     if agreed is None:
-        raise UsageError(
-            f"nobody is here to be asked whether to delete {listed}", "--yes deletes without asking"
-        )
+        raise UsageError(f"no terminal to ask on whether to delete {listed}", "--yes deletes without asking")
     if not agreed:
         raise VircError("nothing was deleted")
 

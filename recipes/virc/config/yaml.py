@@ -168,7 +168,7 @@ def _refuse_keys(content: object, name: str) -> None:
             _refuse_keys(inner, name)
     for key, inner in content.items() if isinstance(content, dict) else ():
         if not isinstance(key, str):
-            raise ConfigError(f"{name} has the key {key!r}, which is no text", "put it in quotes")
+            raise ConfigError(f"{name} has the key {key!r}, which is not text", "put it in quotes")
         _refuse_keys(inner, name)
 
 

@@ -117,7 +117,7 @@ class Ledger(Claims):
         with _disk(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.exists() and not self.path.is_file():
-                raise ConfigError(f"{self.path} is no file", self._elsewhere)
+                raise ConfigError(f"{self.path} is not a file", self._elsewhere)
             self._lock = lock(self.path)
             try:
                 self._take_up()
@@ -214,7 +214,7 @@ class Ledger(Claims):
         new.replace(self.path)
 
     def _foreign(self, reason: str) -> ConfigError:
-        return ConfigError(f"{self.path} is no output of a batch: {reason}", self._elsewhere)
+        return ConfigError(f"{self.path} is not the output of a batch: {reason}", self._elsewhere)
 
 
 @contextmanager

@@ -287,7 +287,7 @@ def _check_place(folder: Path) -> None:
     """That no file is where the folder, or one around it, is to be."""
     place = _standing(folder)
     if not place.is_dir():
-        raise ConfigError(f"{place} is no folder", IN_THE_WAY)
+        raise ConfigError(f"{place} is not a folder", IN_THE_WAY)
 
 
 def _part(folder: Folder, file: File) -> Part:

@@ -173,7 +173,7 @@ def _of_own_name(config: DownloadConfig, system: System, name: str) -> DownloadR
 
 
 def _is_folder_of(hub_id: str) -> bool:
-    """Whether it is no hub id but the folder of a thing: nobody on the hub can be called `models` or `datasets`."""
+    """Whether it is not a hub id but the folder of a thing: nobody on the hub can be called `models` or `datasets`."""
     owner, _, name = hub_id.partition("/")
     return owner in (MODELS, "datasets") or (owner == DATA and name in _known())
 

@@ -128,5 +128,5 @@ def _checked(module: ModuleType, file: Path) -> Tool:
     }
     lacking = [part for part, is_wrong in wrong.items() if is_wrong]
     if lacking:
-        raise ConfigError(f"{file} is no tool: it has no {'; no '.join(lacking)}")
+        raise ConfigError(f"{file} is not a tool: it has no {'; no '.join(lacking)}")
     return cast(Tool, module)

@@ -143,7 +143,7 @@ def _agree(items: "Sequence[Item]", bare: bool) -> None:
     missing = sum(item.missing for item in items)
     agreed = output.confirmed(f"fetch {sized(missing)}?" if missing else "unpack, and check what is there?")
     if agreed is None and bare:
-        raise UsageError(f"nobody is here to be asked whether to fetch {sized(missing)}", "--yes fetches it")
+        raise UsageError(f"no terminal to ask on whether to fetch {sized(missing)}", "--yes fetches it")
     if agreed is False:
         raise VircError("nothing was fetched")
 

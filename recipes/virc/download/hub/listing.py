@@ -70,7 +70,7 @@ def listing(repo: Repo, revision: str | None = None) -> Listing:
     except msgspec.ValidationError as error:
         raise DataError(f"the listing of {repo.id} makes no sense: {clause(error)}") from None
     except (msgspec.DecodeError, RecursionError, UnicodeError):
-        raise NetworkError(f"{host()} answers with something that is no listing of {repo.id}") from None
+        raise NetworkError(f"{host()} answers with something that is not a listing of {repo.id}") from None
     if len(info.siblings) > _MOST_FILES:
         raise DataError(f"{repo.id} lists {len(info.siblings)} files; at most {_MOST_FILES} are taken")
     files = tuple(_file(each) for each in info.siblings)
@@ -111,7 +111,7 @@ def _file(listed: _Sibling) -> File:
     """A file whose name is harmless by itself, whatever folder it is put into."""
     name = listed.name
     if plain_name(name, name) != name or not name.isprintable():
-        refuse(name, "it is no name of a file")
+        refuse(name, "it is not the name of a file")
     if any(part.casefold() in _OURS for part in name.split("/")):
         refuse(name, "virc or git itself uses that name")
     if listed.lfs is None:

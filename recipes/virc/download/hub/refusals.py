@@ -59,7 +59,7 @@ def as_error(error: Exception, repo: Repo, revision: str | None = None) -> VircE
         case errors.HfHubHTTPError():
             ours = by_status(error.response.status_code, error.response.headers, repo, revision)
         case errors.HFValidationError():
-            ours = ConfigError(f"{plain(repr(repo.id), 100)} is no hub id", "one looks like owner/name")
+            ours = ConfigError(f"{plain(repr(repo.id), 100)} is not a hub id", "a hub id is OWNER/NAME")
         case errors.FileMetadataError():
             ours = NetworkError(f"{host()} does not answer as a hub does", _mend())
         case errors.HTTPError():  # type: ignore[attr-defined]  # of httpx or httpx2, as the version may be
@@ -126,7 +126,9 @@ def check_endpoint() -> None:
     except ValueError:
         is_address = False
     if not is_address:
-        raise ConfigError(f"HF_ENDPOINT is no http(s) address: {plain(endpoint(), 100)}", "unset HF_ENDPOINT")
+        raise ConfigError(
+            f"HF_ENDPOINT is not an http(s) address: {plain(endpoint(), 100)}", "unset HF_ENDPOINT"
+        )
 
 
 def host() -> str:

@@ -104,7 +104,7 @@ class Folder:
         except FileExistsError:
             mode = os.lstat(path).st_mode
             if stat.S_ISLNK(mode):
-                refuse(member, f"its path goes through the link {plain(name)}")
+                refuse(member, f"its path contains the link {plain(name)}")
             if not stat.S_ISDIR(mode):
                 refuse(member, f"there is a file {plain(name)} where it needs a folder")
             return False
@@ -140,7 +140,7 @@ class Folder:
         whole = f"{self._root}/{name}"
         source = _lstat(whole) if self._key(name) in self._met else None
         if source is None or not stat.S_ISREG(source.st_mode):
-            refuse(member.name, f"it links to {plain(name)}, which is no file that came before it")
+            refuse(member.name, f"it links to {plain(name)}, which is not an earlier file of the archive")
         there = _lstat(path)
         if there is None:
             os.link(whole, path, follow_symlinks=False)
@@ -190,7 +190,7 @@ def opened(root: Path, room: int | None, most: int) -> Iterator[Folder]:
         ConfigError: another run unpacks into it.
     """
     if root.exists() and not root.is_dir():
-        raise UsageError(f"{root} is no folder", "choose a folder with --to")
+        raise UsageError(f"{root} is not a folder", "choose a folder with --to")
     root.mkdir(parents=True, exist_ok=True)
     root = root.resolve()
     try:

@@ -118,7 +118,7 @@ def _reader(head: bytes, path: Path) -> Callable[[_Source], Iterator[Chunk]]:
         return _plain
     if not head:
         raise ArchiveError(f"{path} is empty", "get the archive again")
-    raise ArchiveError(f"{path} is no tar archive, plain or in LZ4 or gzip")
+    raise ArchiveError(f"{path} is not a tar archive, plain or in LZ4 or gzip")
 
 
 def _gathered(found: Iterator[Chunk]) -> Iterator[Chunk]:

@@ -24,7 +24,7 @@ def why_not(root: str, name: str, target: str) -> str | None:
         target: what the link says.
     """
     if not target or len(target) > _LONGEST or set(target) & {"\0", "\\"}:
-        return "what it links to is no name"
+        return "its target is not a name"
     here, ahead, links = name.split("/")[:-1], _steps(target), 0
     is_there = True
     while ahead:

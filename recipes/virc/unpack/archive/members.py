@@ -206,7 +206,7 @@ def _member(info: _Header, fields: dict[str, str]) -> Member:
     if kind is Kind.file:
         _check_file(raw, name, info.mode)
     elif size:
-        refuse(raw, "it has content, and is no file")
+        refuse(raw, "it has content and is not a file")
     elif not name and kind is not Kind.folder:
         refuse(raw, "it has no name")
     mtime = _seconds(fields.get("mtime"), info.mtime)
