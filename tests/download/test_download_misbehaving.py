@@ -190,7 +190,7 @@ LASTING: dict[str, tuple[Fault, str, str, int, str, str]] = {
     "listing fails": (status(500), "api", "*", 6, "answers 500: scripted", "goes on"),
     "listing is busy": (status(429), "api", "*", 6, "answers 429: too many requests", "hf auth login"),
     "listing drops": (drop(5), "api", "*", 6, "cannot reach 127.0.0.1", "HF_ENDPOINT"),
-    "listing is a page": (body(b"<html>"), "api", "*", 6, "no listing of some/model", ""),
+    "listing is a page": (body(b"<html>"), "api", "*", 6, "not a listing of some/model", ""),
     "listing is another": (body(b'{"sha": 1}'), "api", "*", 5, "the listing of some/model makes no sense", ""),
     "token": (
         status(401, "Invalid credentials in Authorization header"), "api", "*", 3, "refuses the token", "HF_TOKEN",
