@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from virc.backends import ollama
 from virc.backends.interface import OnText, Sampling
+from virc.backends.openai import ollama
 from virc.backends.openai.body import Served
 from virc.backends.openai.images import AsPart, SentImages, whole
 from virc.backends.openai.link import Link, names_hint

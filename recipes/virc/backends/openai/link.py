@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from virc.backends import ollama
+from virc.backends.openai import ollama
 from virc.backends.openai.body import (
     Served,
     WireError,
