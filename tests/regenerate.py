@@ -7,6 +7,7 @@ from pathlib import Path
 
 import field_table
 import protocol_page
+import reference_page
 from cluster import slurm_cases
 from training import stage_plans
 
@@ -28,7 +29,7 @@ def completion(shell: str) -> str:
 def generated() -> dict[Path, str]:
     """Every generated file and its content."""
     completions = {ROOT / "completions" / name: completion(shell) for shell, name in COMPLETIONS.items()}
-    docs = {module.PAGE: module.page() for module in (field_table, protocol_page)}
+    docs = {module.PAGE: module.page() for module in (field_table, protocol_page, reference_page)}
     return completions | slurm_cases.golden() | stage_plans.golden() | docs
 
 

@@ -37,7 +37,7 @@ figcaption { margin-top: .2rem; }
 
 def main() -> None:
     """Solve, open the page, and save what it shows."""
-    with tempfile.TemporaryDirectory() as work:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work:
         command = [sys.executable, "-m", "virc_cli", "solve", "--model", "tiny"]
         image = ROOT / "tests" / "pictures" / "triangle.png"
         subprocess.run([*command, image, QUESTION, "--trace", work], check=True)
