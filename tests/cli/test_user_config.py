@@ -295,3 +295,16 @@ def test_what_cannot_be_set_is_said(words: list[str], message: str, virc: Run) -
     done = virc("config", *words)
     assert done.returncode == 3
     assert done.stderr.startswith(message)
+
+
+@pytest.mark.parametrize("none", ["none", "", " "])
+def test_an_endpoint_of_none_is_no_endpoint(none: str, virc: Run) -> None:
+    assert virc("config", "set", "endpoint", "http://localhost:8000/v1").returncode == 0
+    shown = json.loads(virc("config", "show", "--json", env={"VIRC_ENDPOINT": none}).stdout)["settings"]
+    assert shown["endpoint"] == {"value": None, "source": "env VIRC_ENDPOINT"}
+    assert shown["model"] == {"value": "tiny", "source": "default"}
+
+
+def test_most_tokens_are_no_secret(virc: Run) -> None:
+    assert virc("config", "set", "max_tokens", "4096").returncode == 0
+    assert json.loads(virc("config", "show", "--json").stdout)["settings"]["max_tokens"]["value"] == 4096
