@@ -66,9 +66,7 @@ def pytest_make_collect_report(
     heavy = sorted({"torch", "transformers"} & (sys.modules.keys() - before))
     if heavy and report.passed:
         report.outcome = "failed"
-        report.longrepr = (
-            f"{collector.nodeid} imports {' and '.join(heavy)}: import in the test or the fixture"
-        )
+        report.longrepr = f"{collector.nodeid} imports {' and '.join(heavy)}: import in the test or the fixture"
     return report
 
 

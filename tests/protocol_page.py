@@ -27,9 +27,7 @@ def _table(part: Mapping[str, Any]) -> str:
     lines = ["| field | value | default | |", "|---|---|---|---|"]
     for name, field in part["properties"].items():
         default = "needed" if name in part["required"] else code(field["default"])
-        lines.append(
-            f"| `{name}` | {value(field)} | {default} | {field['description'].replace('|', '&#124;')} |"
-        )
+        lines.append(f"| `{name}` | {value(field)} | {default} | {field['description'].replace('|', '&#124;')} |")
     return "".join(f"{line}\n" for line in lines)
 
 

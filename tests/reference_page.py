@@ -43,14 +43,7 @@ VARIABLES = {
 }
 """Variables that a user sets. The test of this page compares the `VIRC_` ones with the code."""
 
-INTERNAL = {
-    "VIRC_RUN",
-    "VIRC_JOB",
-    "VIRC_FROZEN",
-    "VIRC_PUBLISHED",
-    "VIRC_ROLLOUTS",
-    "VIRC_CPU_VISIBLE_DEVICES",
-}
+INTERNAL = {"VIRC_RUN", "VIRC_JOB", "VIRC_FROZEN", "VIRC_PUBLISHED", "VIRC_ROLLOUTS", "VIRC_CPU_VISIBLE_DEVICES"}
 """Variables that virc sets for processes that it starts."""
 
 
@@ -105,9 +98,7 @@ def _commands() -> Iterator[str]:
 
 def _parameter(each: Any) -> tuple[str, str, str]:
     names = each.opts if each.param_type_name == "option" else [each.make_metavar(_context())]
-    metavar = (
-        "" if each.param_type_name == "argument" or each.is_flag else f" {each.make_metavar(_context())}"
-    )
+    metavar = "" if each.param_type_name == "argument" or each.is_flag else f" {each.make_metavar(_context())}"
     default = "required" if each.required else _default(each)
     variable = f" Environment variable: `{each.envvar}`." if getattr(each, "envvar", None) else ""
     return f"`{', '.join(names)}{metavar}`", default, (each.help or "") + _range(each.type) + variable
@@ -243,9 +234,7 @@ def _prose(text: str) -> str:
     paragraphs = []
     for paragraph in inspect.cleandoc(text).split("\n\n"):
         if paragraph.startswith("\b"):
-            paragraphs.append(
-                "<!-- not run: from the help -->\n```text\n" + paragraph.removeprefix("\b\n") + "\n```"
-            )
+            paragraphs.append("<!-- not run: from the help -->\n```text\n" + paragraph.removeprefix("\b\n") + "\n```")
         else:
             paragraphs.append(" ".join(paragraph.split()))
     return "\n\n".join(paragraphs)

@@ -31,9 +31,7 @@ def main(args: Sequence[str] | None = None) -> int:
     _open_streams()
     output.forget()
     completes = completion.VARIABLE in os.environ
-    name = next(
-        (word for word in (completion.typed() if completes else words) if not word.startswith("-")), ""
-    )
+    name = next((word for word in (completion.typed() if completes else words) if not word.startswith("-")), "")
     with _sigterm() as received:
         try:
             return _run(words, name)
@@ -63,8 +61,7 @@ def _load(name: str) -> ModuleType:
 
 
 def _root(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
 ) -> None:
     if version:
         from importlib.metadata import version as installed
@@ -88,9 +85,7 @@ def _run(words: Sequence[str], name: str) -> int:
         # Typer renders the help lines of completions with Rich where it is found; None hides it (170 ms).
         sys.modules["rich"] = None  # type: ignore[assignment]
     try:
-        result = build(modules)(
-            words, prog_name="virc", complete_var=completion.VARIABLE, standalone_mode=False
-        )
+        result = build(modules)(words, prog_name="virc", complete_var=completion.VARIABLE, standalone_mode=False)
         sys.stdout.flush()
     except SystemExit as stop:  # Typer's own answer to a closed pipe
         if isinstance(stop.__context__, BrokenPipeError):

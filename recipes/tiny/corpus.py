@@ -17,9 +17,7 @@ from virc.reasoning.protocol import Protocol
 _OF_EACH = 200  # problems of a family that are read
 _WORDS = re.compile(r" ?[a-z∠]+|[A-Z][a-z]*")
 _NAME = "|".join(name for names in charts.NAMES for name in names if len(name) > 1)
-_VARYING = re.compile(
-    rf"(?<!_)\d+(?:\.\d+)?|{_NAME}|(?<![A-Za-z])(?!I )[A-Z]{{1,2}}(?![A-Za-z])|</?tool_call>"
-)
+_VARYING = re.compile(rf"(?<!_)\d+(?:\.\d+)?|{_NAME}|(?<![A-Za-z])(?!I )[A-Z]{{1,2}}(?![A-Za-z])|</?tool_call>")
 _HOLES = re.compile(r"\{(?:index|width|height|question|images)\}")
 # The constant parts of a worked solution between its letters, numbers and tool tags.
 _SOLUTION = (

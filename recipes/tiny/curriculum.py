@@ -70,10 +70,7 @@ def list_labels(rng: random.Random) -> Example:
     page = Image.new("L", (width, height), style.paper)
     boxes: list[Box] = []
     for _ in range(rng.choice((1, 1, 2, 3))):
-        glyphs = [
-            mask(text, style.face)
-            for text in (rng.choice(NAMES), rng.choice(("?", str(rng.randint(24, 150)))))
-        ]
+        glyphs = [mask(text, style.face) for text in (rng.choice(NAMES), rng.choice(("?", str(rng.randint(24, 150)))))]
         wide, high = max(glyph.width for glyph in glyphs), sum(glyph.height for glyph in glyphs) + 8
         left, top = rng.randint(2, width - wide - 2), rng.randint(2, height - high - 2)
         label = (left, top, left + wide, top + high)
@@ -113,9 +110,7 @@ def compare(rng: random.Random) -> Example:
     """
     needed, other = rng.sample(NAMES, 2)
     box = (0, 0, CROP, CROP)
-    one, another = (
-        worked.Spot(box, box, f"{letter} is {rng.randint(25, 140)}.") for letter in (needed, other)
-    )
+    one, another = (worked.Spot(box, box, f"{letter} is {rng.randint(25, 140)}.") for letter in (needed, other))
     spots = [one] if rng.random() < 0.5 else [another, one]
     solution = worked.Solution(polygons.NOUN, "", spots, worked.FOUND, "", wanted=polygons.wanted(needed))
     thought, _, _ = worked.replies(solution)[1].partition("</think>")

@@ -55,12 +55,7 @@ def collate(examples: Sequence[Example], tokenizer: Any) -> dict[str, Any]:
     labels = torch.tensor([row + [IGNORE] * (longest - len(row)) for _, row in encoded])
     mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row, _ in encoded])
     image_id = tokenizer.convert_tokens_to_ids("<|image_pad|>")
-    batch = {
-        "input_ids": ids,
-        "labels": labels,
-        "attention_mask": mask,
-        "mm_token_type_ids": (ids == image_id).int(),
-    }
+    batch = {"input_ids": ids, "labels": labels, "attention_mask": mask, "mm_token_type_ids": (ids == image_id).int()}
     drawn = [patches(image) for example in examples for image in example.images]
     if drawn:
         batch["pixel_values"] = torch.from_numpy(np.concatenate([pixels for pixels, _ in drawn]))

@@ -45,18 +45,9 @@ TASKS: Mapping[str, tuple[Task, int]] = {  # task and examples per step; steps t
 }
 # Share of steps of each task: from the first row at the start of a phase to the second at its end.
 PHASES: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
-    "read": (
-        {"glyphs": 0.4, "read": 0.5, "sums": 0.1},
-        {"glyphs": 0.1, "read": 0.6, "list": 0.2, "sums": 0.1},
-    ),
-    "place": (
-        {"read": 0.1, "labels": 0.85, "sums": 0.05},
-        {"read": 0.1, "labels": 0.2, "list": 0.6, "sums": 0.1},
-    ),
-    "skills": (
-        {"read": 0.2, "labels": 0.05, "list": 0.4, "sums": 0.35},
-        {"read": 0.15, "list": 0.4, "sums": 0.45},
-    ),
+    "read": ({"glyphs": 0.4, "read": 0.5, "sums": 0.1}, {"glyphs": 0.1, "read": 0.6, "list": 0.2, "sums": 0.1}),
+    "place": ({"read": 0.1, "labels": 0.85, "sums": 0.05}, {"read": 0.1, "labels": 0.2, "list": 0.6, "sums": 0.1}),
+    "skills": ({"read": 0.2, "labels": 0.05, "list": 0.4, "sums": 0.35}, {"read": 0.15, "list": 0.4, "sums": 0.45}),
     "compare": (  # as text, then with pictures, too; it continues from the weights of `instruct`
         {"compare": 0.6, "stops": 0.4},
         {"stops": 0.2, "triangle": 0.4, "quadrilateral": 0.4},
@@ -130,15 +121,11 @@ def course(names: tuple[str, ...]) -> Course:
 
 
 def mixture(
-    phase: str,
-    progress: float,
-    phases: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = PHASES,
+    phase: str, progress: float, phases: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = PHASES
 ) -> dict[str, float]:
     """The share of each task at a point of a phase, `progress` 0..1."""
     start, end = phases[phase]
-    return {
-        task: (1 - progress) * start.get(task, 0) + progress * end.get(task, 0) for task in {**start, **end}
-    }
+    return {task: (1 - progress) * start.get(task, 0) + progress * end.get(task, 0) for task in {**start, **end}}
 
 
 def rate_at(phase: str, step: int, progress: float) -> float:
@@ -216,9 +203,7 @@ def _model_learner(
     import torch
 
     schedule = random.Random(f"{seed} {phase}")
-    model.model.visual.requires_grad_(
-        phase != "place"
-    )  # it knows characters by then, but the model no positions
+    model.model.visual.requires_grad_(phase != "place")  # it knows characters by then, but the model no positions
     width = model.config.text_config.hidden_size
     head, eye = places.head(width), sight.head(width, taught.eye)
 
@@ -226,9 +211,7 @@ def _model_learner(
         shares = mixture(phase, progress, taught.phases)
         name = schedule.choices(list(shares), list(shares.values()))[0]
         task, count = taught.tasks[name]
-        batch = {
-            k: v.to(model.device) for k, v in collate([task(rng) for _ in range(count)], tokenizer).items()
-        }
+        batch = {k: v.to(model.device) for k, v in collate([task(rng) for _ in range(count)], tokenizer).items()}
         output = model(**batch, output_hidden_states=True)
         loss = output.loss
         if phase != "read" or progress > 0.15:  # earlier, it would learn positions only
@@ -311,9 +294,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
     import torch
     from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-        folder, dtype=torch.float32, local_files_only=True
-    )
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     return model, PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
 
 

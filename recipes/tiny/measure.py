@@ -62,11 +62,7 @@ def _summary(folder: Path, model: str) -> tuple[Summary, ModelSummary]:
 
 
 def _share(found: Score | Share) -> dict[str, Any]:
-    return {
-        "share": round(found.share, 3),
-        "of": found.of,
-        "interval_95": _rounded(found.interval),
-    }
+    return {"share": round(found.share, 3), "of": found.of, "interval_95": _rounded(found.interval)}
 
 
 def _rounded(interval: Interval) -> Interval:
@@ -75,9 +71,7 @@ def _rounded(interval: Interval) -> Interval:
 
 def main() -> None:
     """Parse the command line, gather, and print the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("model")
     parser.add_argument("--control")

@@ -120,10 +120,7 @@ def all_phases(names: Sequence[str]) -> Mapping[str, tuple[Mix, Mix]]:
                 {"characters": 0.35, "read": 0.45, "list": 0.1, "sums": 0.1},
                 {"characters": 0.05, "read": 0.2, "list": 0.25, "sums": 0.1, "path": 0.35, "refusal": 0.05},
             ),
-            "place": (
-                {"read": 0.2, "list": 0.75, "sums": 0.05},
-                {"read": 0.1, "list": 0.6, "sums": 0.1, "path": 0.2},
-            ),
+            "place": ({"read": 0.2, "list": 0.75, "sums": 0.05}, {"read": 0.1, "list": 0.6, "sums": 0.1, "path": 0.2}),
             "sft": (
                 {"read": 0.15, "list": 0.2, "sums": 0.2, "path": 0.35, "refusal": 0.1},
                 {"read": 0.05, "list": 0.05, "sums": 0.1, "path": 0.65, "refusal": 0.15},

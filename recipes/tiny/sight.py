@@ -53,14 +53,10 @@ def marks(diagram: Diagram) -> list[Mark]:
 def turns(diagram: Diagram) -> list[Mark]:
     """The middle of every corner's crop, by the turn of its call."""
     crops = (crop_of(corner, diagram.width, diagram.height) for corner in diagram.reading_order())
-    return [
-        (turn, left + CROP / 2, top + CROP / 2) for turn, (left, top, _, _) in zip(TURNS, crops, strict=False)
-    ]
+    return [(turn, left + CROP / 2, top + CROP / 2) for turn, (left, top, _, _) in zip(TURNS, crops, strict=False)]
 
 
-def labels(
-    found: Sequence[Mark], width: int, height: int, classes: Sequence[str] = CLASSES
-) -> NDArray[np.float32]:
+def labels(found: Sequence[Mark], width: int, height: int, classes: Sequence[str] = CLASSES) -> NDArray[np.float32]:
     """Labels of shape (image tokens, CELLS * classes): 1.0 where the middle of a mark is in that cell."""
     page = np.zeros((height // _TALL, width // _WIDE, len(classes)), np.float32)
     for seen, x, y in found:
@@ -84,9 +80,7 @@ def sample(rng: random.Random) -> Sample:
     left, top, _, _ = polygons.crop_of(corner, diagram.width, diagram.height)
     x = max(0, min(page.width - CROP, left + rng.randint(-14, 14)))
     y = max(0, min(page.height - CROP, top + rng.randint(-14, 14)))
-    return page.crop((x, y, x + CROP, y + CROP)), labels(
-        [(c, mx - x, my - y) for c, mx, my in found], CROP, CROP
-    )
+    return page.crop((x, y, x + CROP, y + CROP)), labels([(c, mx - x, my - y) for c, mx, my in found], CROP, CROP)
 
 
 def slip(rng: random.Random) -> Sample:
@@ -126,11 +120,7 @@ def loss(
     """
     import torch
 
-    drawn = (
-        [eye.slip(rng) for _ in range(4 * pages)]
-        if rng.random() < slips
-        else [eye.page(rng) for _ in range(pages)]
-    )
+    drawn = [eye.slip(rng) for _ in range(4 * pages)] if rng.random() < slips else [eye.page(rng) for _ in range(pages)]
     cut = [patches(image) for image, _ in drawn]
     device = classifier.weight.device
     pixels = torch.from_numpy(np.concatenate([array for array, _ in cut])).to(device)

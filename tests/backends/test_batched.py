@@ -115,9 +115,7 @@ def test_a_conversation_costs_its_length_and_its_images_once(backend: LocalBacke
 
 def test_steps_are_shared_and_the_text_streams(backend: LocalBackend) -> None:
     steps: list[int] = []
-    hook = backend.cached.network.lm_head.register_forward_pre_hook(
-        lambda _, given: steps.append(len(given[0]))
-    )
+    hook = backend.cached.network.lm_head.register_forward_pre_hook(lambda _, given: steps.append(len(given[0])))
     pieces: list[list[str]] = [[] for _ in range(6)]
     works = [lambda seed=seed: talk(backend, 0, GREEDY, 1, pieces[seed].append) for seed in range(6)]  # type: ignore[misc]
     found = together(works)
@@ -129,9 +127,7 @@ def test_steps_are_shared_and_the_text_streams(backend: LocalBackend) -> None:
         assert len(said) > 1
 
 
-def test_what_the_listener_raises_ends_that_reply_alone(
-    backend: LocalBackend, tiny: Callable[..., Path]
-) -> None:
+def test_what_the_listener_raises_ends_that_reply_alone(backend: LocalBackend, tiny: Callable[..., Path]) -> None:
     said: list[str] = []
 
     def interrupt(piece: str) -> None:
@@ -152,9 +148,7 @@ def test_what_the_listener_raises_ends_that_reply_alone(
 
 
 @pytest.mark.parametrize("said", ["CUDA out of memory. Tried", "shape mismatch"])
-def test_a_failing_row_costs_itself_alone(
-    backend: LocalBackend, tiny: Callable[..., Path], said: str
-) -> None:
+def test_a_failing_row_costs_itself_alone(backend: LocalBackend, tiny: Callable[..., Path], said: str) -> None:
     expected = [talk(load(tiny(), device="cpu"), seed, GREEDY) for seed in range(3)]
     long = first(backend, 3, question="long " * 200)
     assert len(rendered(backend, long.messages, long.images).ids) > 400

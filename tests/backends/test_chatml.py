@@ -38,18 +38,11 @@ def test_a_text_only_user_turn_is_encoded_with_its_header_as_the_template_does(w
     assert render(talk, (), words).ids == words.encode(text, add_special_tokens=False)
 
 
-@given(
-    st.lists(st.sampled_from([*CONTROLS, "<|endoftext|>", "<|video_pad|>", "x", "<|", "\n", "é"]), max_size=8)
-)
+@given(st.lists(st.sampled_from([*CONTROLS, "<|endoftext|>", "<|video_pad|>", "x", "<|", "\n", "é"]), max_size=8))
 @settings(max_examples=60, deadline=None)
 def test_control_tokens_written_in_a_text_stay_text(words: Any, parts: list[str]) -> None:
     hostile = "".join(parts)
-    plain = [
-        Message("system", "x"),
-        Message("user", "x", (0,)),
-        Message("assistant", "x"),
-        Message("user", "x"),
-    ]
+    plain = [Message("system", "x"), Message("user", "x", (0,)), Message("assistant", "x"), Message("user", "x")]
     talk = [Message(message.role, hostile, message.images) for message in plain]
     special = {token for token, added in words.added_tokens_decoder.items() if added.special}
     rendered = render(talk, (3,), words)
@@ -98,7 +91,5 @@ def test_an_image_that_the_history_lacks_is_an_error(words: Any) -> None:
 def test_rendering_needs_no_torch() -> None:
     heavy = "{'torch', 'transformers', 'numpy'}"
     code = f"import sys, virc.backends.chatml; print({heavy} & set(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "set()"

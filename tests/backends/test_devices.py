@@ -7,9 +7,7 @@ from virc.core.errors import ConfigError, SetupError
 
 NO_CUDA = pytest.mark.usefixtures("_no_cuda")
 NO_MPS = pytest.mark.usefixtures("_no_mps")
-VERSION = (
-    "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\nGCC version:\n"
-)
+VERSION = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\nGCC version:\n"
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build  (build@host)\n"
 
 
@@ -50,9 +48,7 @@ def test_without_a_gpu_the_cpu_is_taken_in_silence(tmp_path: Path, monkeypatch: 
 
 @NO_CUDA
 @NO_MPS
-@pytest.mark.parametrize(
-    ("written", "driver"), [(VERSION, "535.104.05"), (OPEN, "580.65.06"), ("?", "unknown")]
-)
+@pytest.mark.parametrize(("written", "driver"), [(VERSION, "535.104.05"), (OPEN, "580.65.06"), ("?", "unknown")])
 def test_a_gpu_that_cannot_be_used_is_one_warning_with_driver_and_wheel(
     nvidia: Path, written: str, driver: str
 ) -> None:

@@ -125,9 +125,7 @@ def test_a_larger_picture_in_the_same_place_is_read_whole(backend: LocalBackend)
 
 @pytest.mark.parametrize("layer", [0, 1])
 @pytest.mark.parametrize("step", ["read", "append"])
-def test_an_interrupt_in_any_layer_leaves_the_cache_right(
-    backend: LocalBackend, layer: int, step: str
-) -> None:
+def test_an_interrupt_in_any_layer_leaves_the_cache_right(backend: LocalBackend, layer: int, step: str) -> None:
     import torch
 
     cached = backend.cached

@@ -47,9 +47,7 @@ def test_a_model_without_limits_does_not_inherit_those_of_the_model_before(folde
 
 def test_settings_inside_the_processor_config_are_found(folder: Path) -> None:
     settings = json.loads((folder / "preprocessor_config.json").read_text())
-    (folder / "processor_config.json").write_text(
-        json.dumps({"image_processor": settings | {"min_pixels": 784}})
-    )
+    (folder / "processor_config.json").write_text(json.dumps({"image_processor": settings | {"min_pixels": 784}}))
     (folder / "preprocessor_config.json").unlink()
     assert load(folder, device="cpu").grid.min_pixels == 784
 
@@ -215,9 +213,7 @@ FAULTS: dict[Callable[[Path], None], str] = {
 
 
 @pytest.mark.parametrize("spoil", FAULTS, ids=lambda spoil: spoil.__name__)
-def test_a_folder_that_is_no_whole_model_is_refused_in_one_line(
-    folder: Path, spoil: Callable[[Path], None]
-) -> None:
+def test_a_folder_that_is_no_whole_model_is_refused_in_one_line(folder: Path, spoil: Callable[[Path], None]) -> None:
     spoil(folder)
     with pytest.raises(ConfigError) as caught:
         load(folder, device="cpu")

@@ -43,18 +43,8 @@ def test_greedy_ids_equal_those_of_generate_at_every_turn(tiny: Callable[..., Pa
 
     backend = load(tiny(family), device="cpu")
     network, words = backend.cached.network, backend._tokenizer
-    unsaid = [
-        "<|im_start|>",
-        "<|vision_start|>",
-        "<|vision_end|>",
-        "<|vision_pad|>",
-        "<|image_pad|>",
-        "<|video_pad|>",
-    ]
-    suppressed = [
-        *words.convert_tokens_to_ids(unsaid),
-        *range(len(words), network.config.get_text_config().vocab_size),
-    ]
+    unsaid = ["<|im_start|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"]
+    suppressed = [*words.convert_tokens_to_ids(unsaid), *range(len(words), network.config.get_text_config().vocab_size)]
     said: set[int] = set()
     ask = first(backend)
     for turn in range(4):
@@ -85,9 +75,7 @@ def test_a_repetition_penalty_draws_what_generate_draws(backend: LocalBackend) -
     output = network.generate(
         input_ids=tokens,
         mm_token_type_ids=(tokens == network.config.image_token_id).int(),
-        **backend.cached.processor(
-            images=[shown.pixels for shown in ask.images], do_resize=False, return_tensors="pt"
-        ),
+        **backend.cached.processor(images=[shown.pixels for shown in ask.images], do_resize=False, return_tensors="pt"),
         do_sample=False,
         max_new_tokens=12,
         repetition_penalty=1.3,

@@ -164,8 +164,7 @@ def test_a_model_that_is_not_served_is_a_mistake_that_names_those_that_are() -> 
 
 
 @pytest.mark.parametrize(
-    "endpoint",
-    ["localhost:8000", "ftp://host/v1", "http://", "http://[::1/v1", "http://h:99999/v1", "http://a b/v1"],
+    "endpoint", ["localhost:8000", "ftp://host/v1", "http://", "http://[::1/v1", "http://h:99999/v1", "http://a b/v1"]
 )
 def test_an_address_that_is_none_is_a_mistake(endpoint: str) -> None:
     with pytest.raises(ConfigError, match="no address") as raised:
@@ -173,9 +172,7 @@ def test_an_address_that_is_none_is_a_mistake(endpoint: str) -> None:
     assert "http://localhost:8000/v1" in str(raised.value.hint)
 
 
-def test_the_key_goes_to_the_endpoint_and_nothing_from_the_environment_does(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_key_goes_to_the_endpoint_and_nothing_from_the_environment_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
     monkeypatch.setenv("OPENAI_ORG_ID", "org-environment")
     monkeypatch.setenv("OPENAI_PROJECT_ID", "project-environment")
@@ -212,16 +209,7 @@ def test_a_published_chat_protocol_is_read_and_none_is_none(own: Protocol) -> No
 
 @pytest.mark.parametrize(
     "published",
-    [
-        "text",
-        7,
-        [],
-        {},
-        {"system": 1},
-        {"schema": "virc.protocol/9"},
-        {"coordinates": "\x1b[31mmiles"},
-        {"more": 1},
-    ],
+    ["text", 7, [], {}, {"system": 1}, {"schema": "virc.protocol/9"}, {"coordinates": "\x1b[31mmiles"}, {"more": 1}],
 )
 def test_a_published_chat_protocol_that_cannot_be_read_is_a_mistake(published: object, own: Protocol) -> None:
     if isinstance(published, dict):
@@ -251,14 +239,9 @@ def test_each_image_is_encoded_once_in_a_conversation(own: Protocol) -> None:
     assert step.trace.answer == "97"
     assert [shown.encodings for shown in session.images] == [1, 1, 1, 1]
     parts = [
-        part
-        for message in last["messages"]
-        if isinstance(message["content"], list)
-        for part in message["content"]
+        part for message in last["messages"] if isinstance(message["content"], list) for part in message["content"]
     ]
-    assert [image_bytes(part) for part in parts if part["type"] == "image_url"] == [
-        s.png for s in session.images
-    ]
+    assert [image_bytes(part) for part in parts if part["type"] == "image_url"] == [s.png for s in session.images]
 
 
 def test_conversations_in_parallel_get_their_own_replies() -> None:
@@ -304,9 +287,7 @@ def test_a_reply_is_there_when_it_is_whole_even_if_its_body_never_ends() -> None
     [("vllm", {"factor": 28}, True), ("vllm", None, False), ("virc", {"factor": 28}, False)],
     ids=["vLLM of virc serve", "another vLLM", "virc serve without vLLM"],
 )
-def test_tokens_come_together_where_several_replies_are_drawn(
-    owner: str, grid: object, together: bool
-) -> None:
+def test_tokens_come_together_where_several_replies_are_drawn(owner: str, grid: object, together: bool) -> None:
     both = threading.Barrier(2, timeout=30)
 
     def turn(sent: Body) -> str:
@@ -398,9 +379,7 @@ def test_a_thought_nested_without_end_is_no_traceback() -> None:
     nested: Any = "I look."
     for _ in range(900):
         nested = [nested]
-    told = {
-        "choices": [{"index": 0, "message": {"content": "97", "reasoning": nested}, "finish_reason": "stop"}]
-    }
+    told = {"choices": [{"index": 0, "message": {"content": "97", "reasoning": nested}, "finish_reason": "stop"}]}
     with serve(fault=lambda exchange: exchange.send_json(told)) as server:
         assert OpenAIBackend(server.url).reply(ask(), GREEDY).text == "97"
 

@@ -114,9 +114,7 @@ def told(exchange: Exchange) -> None:
     ],
     ids=["no answer", "cut", "unfinished", "aborted", "engine died", "500", "429", "garbage", "endless"],
 )
-def test_what_a_server_that_is_ended_does_is_told_from_what_a_bad_one_does(
-    fault: Fault, broken: bool
-) -> None:
+def test_what_a_server_that_is_ended_does_is_told_from_what_a_bad_one_does(fault: Fault, broken: bool) -> None:
     failed, _ = failure(fault)
     assert isinstance(failed, NetworkError)
     assert failed.broken == broken
@@ -268,9 +266,7 @@ def test_a_page_for_browsers_is_not_printed() -> None:
 
 KEY_AT_A_CUT = {
     "an HTTP error": status(400, "x " * 145 + KEY),
-    "an error in the stream": body(
-        b"data: " + json.dumps(error("x " * 145 + KEY)).encode() + b"\n\n", EVENTS
-    ),
+    "an error in the stream": body(b"data: " + json.dumps(error("x " * 145 + KEY)).encode() + b"\n\n", EVENTS),
     "a web page": body(b"<html>" + b"x" * 46 + KEY.encode()),
     "a long web page": body(b"<html>" + b"x " * 142 + KEY.encode()),
 }
@@ -339,9 +335,7 @@ def test_a_stream_means_the_same_wherever_it_is_split(cuts: Sequence[int]) -> No
     assert (reply.text, reply.prompt_tokens, reply.completion_tokens) == ("<think>\u00e9</think>", 5, 2)
 
 
-SCRAPS = st.sampled_from(
-    [b'{"choices":[{"delta":{"content":"a"}}]}', b"data: ", b"\n", b"[DONE]", b'"', b"{", b"null"]
-)
+SCRAPS = st.sampled_from([b'{"choices":[{"delta":{"content":"a"}}]}', b"data: ", b"\n", b"[DONE]", b'"', b"{", b"null"])
 
 
 @given(st.lists(st.one_of(st.binary(max_size=20), SCRAPS)), st.booleans())

@@ -27,10 +27,7 @@ def honest(side: int, thoughts: bool = True) -> Count:
     """A server that counts all, one token per `side` x `side` px; some templates drop earlier `thoughts`."""
 
     def count(step: Ask) -> int:
-        texts = [
-            m.text if thoughts or m.role == "user" else m.text.rpartition("</think>")[2]
-            for m in step.messages
-        ]
+        texts = [m.text if thoughts or m.role == "user" else m.text.rpartition("</think>")[2] for m in step.messages]
         images = [step.images[index] for message in step.messages for index in message.images]
         return sum(map(words, texts)) + sum(image.width * image.height // side**2 for image in images)
 
@@ -40,15 +37,11 @@ def honest(side: int, thoughts: bool = True) -> Count:
 def converse(counts: PromptCounts, count: Count, first: Ask, turns: int = 6) -> None:
     step = first
     for _ in range(turns):
-        counts.check(
-            step, Reply(LONG_LOOK, prompt_tokens=count(step), completion_tokens=words(LONG_LOOK)), "it"
-        )
+        counts.check(step, Reply(LONG_LOOK, prompt_tokens=count(step), completion_tokens=words(LONG_LOOK)), "it")
         step = further(step, LONG_LOOK, "Go on; look again wherever that helps.", (448, 336))
 
 
-@pytest.mark.parametrize(
-    "count", [honest(28), honest(32), honest(28, thoughts=False), honest(32, thoughts=False)]
-)
+@pytest.mark.parametrize("count", [honest(28), honest(32), honest(28, thoughts=False), honest(32, thoughts=False)])
 @pytest.mark.parametrize("size", [(28, 28), (336, 252), (2800, 1400)])
 def test_a_server_that_reads_all_is_never_accused(count: Count, size: tuple[int, int]) -> None:
     converse(PromptCounts(images=True), count, ask("What is it? " + "- " * 50, size))

@@ -47,11 +47,7 @@ def solved(sample: Path) -> tuple[Session, list[dict[str, Any]], list[Recorded]]
 def test_the_sample_is_answered_with_97(solved: Any) -> None:
     trace = solved[0].trace()
     assert trace.answer == "97"
-    assert [unit.call.name if unit.call else None for unit in trace.units] == [
-        "crop_image",
-        "crop_image",
-        None,
-    ]
+    assert [unit.call.name if unit.call else None for unit in trace.units] == ["crop_image", "crop_image", None]
     assert [unit.deviations for unit in trace.units] == [(), (), ()]
 
 

@@ -95,10 +95,7 @@ def _model(family: str, ids: dict[str, int], vocabulary: int) -> Any:
         name, vision = "Qwen2_5_VL", vision | sizes | {"window_size": 56, "fullatt_block_indexes": [1]}
     else:
         sizes = {"hidden_size": 32, "intermediate_size": 64, "out_hidden_size": 64, "patch_size": 16}
-        name, vision = (
-            "Qwen3VL",
-            vision | sizes | {"num_position_embeddings": 64, "deepstack_visual_indexes": [0]},
-        )
+        name, vision = ("Qwen3VL", vision | sizes | {"num_position_embeddings": 64, "deepstack_visual_indexes": [0]})
         text |= {"head_dim": 16}
     config = getattr(transformers, f"{name}Config")(
         text_config=text,

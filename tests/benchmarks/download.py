@@ -72,12 +72,7 @@ def served(folder: Path, mebibytes: int) -> Iterator[Served]:
 
 def environment(**more: str) -> dict[str, str]:
     places = (ROOT, ROOT / "recipes", ROOT / "tests" / "hub")
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(map(str, places)),
-        "NO_PROXY": "127.0.0.1,localhost",
-        **more,
-    }
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places)), "NO_PROXY": "127.0.0.1,localhost", **more}
 
 
 def new_file(hub: Served) -> Path:
@@ -91,9 +86,7 @@ def ours(hub: Served) -> tuple[float, float]:
     what = [REPO, NAME, hub.commit, str(hub.large.stat().st_size), hub.sha256, str(to)]
     env = environment(HF_ENDPOINT=hub.url)
     os.sync()  # what the one before left is no burden of this one
-    process = subprocess.Popen(
-        [sys.executable, "-c", OURS, *what], env=env, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", OURS, *what], env=env, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     said = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)

@@ -118,14 +118,10 @@ def main(gib: float = 2) -> None:
             idle, _ = measured([python, "-c", IMPORTS[module]])
             took, peak[module] = measured([python, "-m", module, *words])
             seconds[module] = took - idle
-            print(
-                f"{module}: {seconds[module]:.1f} s and {idle:.1f} s of imports, peak {peak[module]:.1f} GiB"
-            )
+            print(f"{module}: {seconds[module]:.1f} s and {idle:.1f} s of imports, peak {peak[module]:.1f} GiB")
         plain = copied(actor, copy)
         print(f"copying {size:.2f} GiB: {plain:.1f} s")
-        same = all(
-            (ours / file.name).read_bytes() == file.read_bytes() for file in theirs.glob("*.safetensors")
-        )
+        same = all((ours / file.name).read_bytes() == file.read_bytes() for file in theirs.glob("*.safetensors"))
         print(f"ours / verl's {seconds[OURS] / seconds[VERL]:.2f} in time, ", end="")
         print(f"{peak[OURS] / peak[VERL]:.2f} in memory; ours / copy {seconds[OURS] / plain:.2f}; ", end="")
         print("the same bytes" if same else "NOT the same bytes")

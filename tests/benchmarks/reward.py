@@ -56,9 +56,7 @@ def main() -> None:
             box = (rng.randrange(90), rng.randrange(90), 100 + rng.randrange(90), 100 + rng.randrange(90))
             said = thought(rng, length)
             replies.append(answer("5", said) if number % 4 == 0 else tool(crop(*box, index=number % 2), said))
-        of_rules, of_all = (
-            asyncio.run(rewarded(replies, known, total)) for total in (rewards.find("rules"), every)
-        )
+        of_rules, of_all = (asyncio.run(rewarded(replies, known, total)) for total in (rewards.find("rules"), every))
         print(
             f"thoughts of {length} characters: {of_rules:,.0f} replies/s of a core by the total rules, "
             f"{of_all:,.0f} by all {len(terms)} terms"

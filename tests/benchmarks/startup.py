@@ -24,9 +24,7 @@ def main() -> None:
     seconds("virc"), seconds("hf")  # fill the file cache
     pairs = [(seconds("virc"), seconds("hf")) for _ in range(ROUNDS)]
     virc, hf = (median(column) for column in zip(*pairs, strict=True))
-    print(
-        f"virc --help {virc * 1000:.0f} ms, hf --help {hf * 1000:.0f} ms, ratio {virc / hf:.2f} (aim: 0.50)"
-    )
+    print(f"virc --help {virc * 1000:.0f} ms, hf --help {hf * 1000:.0f} ms, ratio {virc / hf:.2f} (aim: 0.50)")
 
 
 if __name__ == "__main__":

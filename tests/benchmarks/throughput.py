@@ -152,9 +152,7 @@ def replay(conversations: Sequence[Conversation], url: str, mark: str) -> Done:
             here.connection = http.client.HTTPConnection(str(place.hostname), place.port)
         tokens = 0
         for body in conversation:
-            here.connection.request(
-                "POST", "/v1/chat/completions", body, {"Content-Type": "application/json"}
-            )
+            here.connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
             answer = here.connection.getresponse()
             content = answer.read()
             assert answer.status == 200, content
@@ -175,9 +173,7 @@ def since(idle: Done, run: Done) -> Done:
 class Naive(OpenAIBackend):
     """Encodes and sends every image with every request."""
 
-    def reply(
-        self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None
-    ) -> Reply:
+    def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
         """As the parent does."""
         self._server = msgspec.structs.replace(self._server, keeps_images=False)
         return super().reply(
@@ -210,10 +206,7 @@ def main(problems: int = 256, rounds: int = 3) -> None:
         none.touch()
         conversations = recorded(rows, out)  # also warms the server up
         requests = sum(map(len, conversations))
-        print(
-            f"{problems} problems in {requests} requests, tiny in float32 on {os.cpu_count()} cores",
-            flush=True,
-        )
+        print(f"{problems} problems in {requests} requests, tiny in float32 on {os.cpu_count()} cores", flush=True)
         ratios: dict[str, list[float]] = {"ceiling": [], "naive": []}
         for number in range(rounds):
             found: dict[str, Done] = {}

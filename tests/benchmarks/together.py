@@ -52,9 +52,7 @@ def main(problems: int = 256, rounds: int = 1) -> None:
             print(f"answers as of one at a time: {alike} of {problems}", flush=True)
         for at_once, rates in found.items():
             ratio = median(rates) / median(found[1])
-            print(
-                f"{at_once:3} at a time: {median(rates):6.2f} problems/s of one core, {ratio:.1f} times one"
-            )
+            print(f"{at_once:3} at a time: {median(rates):6.2f} problems/s of one core, {ratio:.1f} times one")
 
 
 if __name__ == "__main__":

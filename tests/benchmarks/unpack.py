@@ -31,10 +31,7 @@ def archive(path: Path, files: int) -> Path:
     """A .tar.lz4 of that many files, 256 to a folder."""
     chance = random.Random(files)
     block = chance.randbytes(1 << 20)
-    with (
-        lz4.frame.open(path, "wb", content_checksum=True) as out,
-        tarfile.open(fileobj=out, mode="w|") as tar,
-    ):
+    with lz4.frame.open(path, "wb", content_checksum=True) as out, tarfile.open(fileobj=out, mode="w|") as tar:
         for number in range(files):
             info = tarfile.TarInfo(f"images/{number // 256:04}/{number:07}.png")
             info.size, info.mtime = chance.randint(5000, 60_000), 1_700_000_000

@@ -38,9 +38,7 @@ def test_a_subclass_takes_the_code_of_its_nearest_class() -> None:
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-def test_an_error_is_a_sentence_a_hint_and_its_code(
-    cls: type[VircError], boom: list[str], environment: Env
-) -> None:
+def test_an_error_is_a_sentence_a_hint_and_its_code(cls: type[VircError], boom: list[str], environment: Env) -> None:
     done = run([*boom, cls.__name__], environment)
     assert (done.returncode, done.stdout) == (output.EXIT_CODES[cls][0], "")
     assert done.stderr == "error: it broke\nhint: mend it\n"
@@ -64,9 +62,7 @@ def test_json_is_printed_when_the_command_line_is_wrong(boom: list[str], environ
     assert (printed["answer"], printed["model"], printed["error"]["code"]) == (None, None, 2)
 
 
-@pytest.mark.parametrize(
-    ("words", "schema"), [([], "virc/1"), (["nosuch"], "virc/1"), (["config"], "virc.config/1")]
-)
+@pytest.mark.parametrize(("words", "schema"), [([], "virc/1"), (["nosuch"], "virc/1"), (["config"], "virc.config/1")])
 def test_the_schema_names_a_command_that_is_there(words: list[str], schema: str, virc: Run) -> None:
     assert json.loads(virc(*words, "--json").stdout)["schema"] == schema
 
@@ -112,9 +108,7 @@ def test_debug_shows_the_traceback(boom: list[str], environment: Env) -> None:
         (["config", "set", "model"], "missing argument 'VALUE'", "virc config set --help"),
     ],
 )
-def test_a_wrong_command_line_gets_the_right_name(
-    words: list[str], sentence: str, hint: str, virc: Run
-) -> None:
+def test_a_wrong_command_line_gets_the_right_name(words: list[str], sentence: str, hint: str, virc: Run) -> None:
     done = virc(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: {sentence}\nhint: {hint}\n"
@@ -157,9 +151,7 @@ def test_an_interrupted_command_keeps_its_work(
     number: signal.Signals, code: int, boom: list[str], environment: Env
 ) -> None:
     pipe = subprocess.PIPE
-    with subprocess.Popen(
-        [*boom, "wait", "--json"], env=environment, stdout=pipe, stderr=pipe, text=True
-    ) as child:
+    with subprocess.Popen([*boom, "wait", "--json"], env=environment, stdout=pipe, stderr=pipe, text=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
         child.send_signal(number)
@@ -188,9 +180,7 @@ def test_a_full_disk_is_one_sentence(boom: list[str], environment: Env) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
-@pytest.mark.parametrize(
-    "words", [["say"], ["NoAnswerError", "--json"], ["bug"], ["--nosuch"], ["wait", "--json"]]
-)
+@pytest.mark.parametrize("words", [["say"], ["NoAnswerError", "--json"], ["bug"], ["--nosuch"], ["wait", "--json"]])
 def test_a_stderr_that_takes_nothing_changes_neither_data_nor_code(
     words: list[str], boom: list[str], environment: Env
 ) -> None:
@@ -240,12 +230,9 @@ def test_data_cannot_drive_a_terminal_and_json_stays_what_it_is(boom: list[str],
 
 
 @pytest.mark.parametrize(
-    ("extra", "coloured"),
-    [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False), ({"NO_COLOR": ""}, True)],
+    ("extra", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False), ({"NO_COLOR": ""}, True)]
 )
-def test_colour_only_on_a_terminal_that_wants_it(
-    extra: Env, coloured: bool, boom: list[str], environment: Env
-) -> None:
+def test_colour_only_on_a_terminal_that_wants_it(extra: Env, coloured: bool, boom: list[str], environment: Env) -> None:
     controller, terminal = pty.openpty()
     env = {**environment, "TERM": "xterm", **extra}
     done = subprocess.run([*boom, "DataError"], env=env, stdout=subprocess.PIPE, stderr=terminal, check=False)

@@ -25,9 +25,7 @@ def test_generated_files_are_fresh() -> None:
 
 @pytest.mark.integration
 def test_every_completion_file_is_a_generated_one() -> None:
-    assert set(COMPLETIONS.iterdir()) == {
-        path for path in regenerate.generated() if path.parent == COMPLETIONS
-    }
+    assert set(COMPLETIONS.iterdir()) == {path for path in regenerate.generated() if path.parent == COMPLETIONS}
 
 
 def need(shell: str) -> str:
@@ -76,10 +74,7 @@ def types(screen: int, keys: str, expected: str) -> str:
 
 STARTS = {
     "bash": (["--norc", "--noprofile", "-i"], f"source {COMPLETIONS}/virc.bash; echo rea''dy\n"),
-    "zsh": (
-        ["-f", "-i"],
-        f"fpath=({COMPLETIONS} $fpath); autoload -Uz compinit; compinit -u -D; echo rea''dy\n",
-    ),
+    "zsh": (["-f", "-i"], f"fpath=({COMPLETIONS} $fpath); autoload -Uz compinit; compinit -u -D; echo rea''dy\n"),
 }
 
 
@@ -133,9 +128,7 @@ def test_values_are_completed(line: str, virc: Run, tmp_path: Path, monkeypatch:
     assert (done.stdout.split(), done.stderr) == (VALUES[line], "")
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"), [("virc conf", "config"), ("virc config show --js", "--json")]
-)
+@pytest.mark.parametrize(("words", "expected"), [("virc conf", "config"), ("virc config show --js", "--json")])
 def test_fish_completes(words: str, expected: str, with_virc: Env, tmp_path: Path) -> None:
     command = [need("fish"), "--no-config", "-c", f"source {COMPLETIONS}/virc.fish; complete -C '{words}'"]
     done = subprocess.run(command, env=with_virc, cwd=tmp_path, capture_output=True, text=True, timeout=60)

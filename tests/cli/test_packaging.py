@@ -103,9 +103,7 @@ def test_the_sdist_holds_what_its_tests_need(built: Path) -> None:
         names = {name.partition("/")[2] for name in archive.getnames()}
     expected = {f"tests/{file}" for file in shipped(ROOT / "tests")}
     expected |= {f"{part}/{file}" for part in ("completions", "docs") for file in shipped(ROOT / part)}
-    assert (
-        expected | {file.name for file in ROOT.glob("*.md")} | {"LICENSE", "CITATION.cff", ".ci/run"} <= names
-    )
+    assert expected | {file.name for file in ROOT.glob("*.md")} | {"LICENSE", "CITATION.cff", ".ci/run"} <= names
 
 
 def test_the_installed_wheel_runs_outside_the_checkout(installed: Path, bare: Env, tmp_path: Path) -> None:
@@ -161,17 +159,13 @@ def test_the_local_backend_stands_on_both_ends_of_the_transformers_we_allow(
     elif version("transformers").startswith(f"{oldest}."):
         python = Path(sys.executable)
     else:
-        python = (
-            environment(tmp_path, "-e", f"{ROOT}[local]", f"transformers=={oldest}.*", *TEST_TOOLS) / "python"
-        )
+        python = environment(tmp_path, "-e", f"{ROOT}[local]", f"transformers=={oldest}.*", *TEST_TOOLS) / "python"
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *OF_THE_LOCAL_BACKEND], ROOT, env)
     assert done.returncode == 0, done.stdout[-3000:]
 
 
-@pytest.mark.parametrize(
-    "extra", [(), ("--extra", "local"), ("--extra", "all")], ids=["base", "local", "all"]
-)
+@pytest.mark.parametrize("extra", [(), ("--extra", "local"), ("--extra", "all")], ids=["base", "local", "all"])
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_dependencies_resolve_on_every_platform_we_name(platform: str, extra: tuple[str, ...]) -> None:
     target = ("--python-platform", platform, "--python-version", "3.11")

@@ -35,16 +35,13 @@ print(json.dumps({"code": code, "modules": modules}), file=sys.stderr)
 
 
 def imported(words: list[str], env: Env) -> tuple[object, set[str], str]:
-    done = subprocess.run(
-        [sys.executable, "-c", PROBE, *words], env=env, capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", PROBE, *words], env=env, capture_output=True, text=True, timeout=60)
     report = json.loads(done.stderr.splitlines()[-1])
     return report["code"], set(report["modules"]), done.stdout
 
 
 @pytest.mark.parametrize(
-    ("words", "code"),
-    [(["--help"], 0), (["--version"], 0), (["config", "--help"], 0), (["config", "path"], 0)],
+    ("words", "code"), [(["--help"], 0), (["--version"], 0), (["config", "--help"], 0), (["config", "path"], 0)]
 )
 def test_help_and_version_import_nothing_heavy(words: list[str], code: int, environment: Env) -> None:
     heavy = HEAVY - {"msgspec"} if words == ["config", "path"] else HEAVY

@@ -31,9 +31,7 @@ def file(tmp_path: Path) -> Path:
         ({"HOME": "/h", "VIRC_CONFIG": "/mine.yaml", "XDG_CONFIG_HOME": "/x"}, "linux", "/mine.yaml"),
     ],
 )
-def test_the_file_lies_where_the_platform_keeps_settings(
-    env: dict[str, str], platform: str, expected: str
-) -> None:
+def test_the_file_lies_where_the_platform_keeps_settings(env: dict[str, str], platform: str, expected: str) -> None:
     assert str(config.config_path(env, platform)) == expected
 
 
@@ -164,9 +162,7 @@ SCALARS = st.one_of(st.integers(), st.text(max_size=20).filter(str.isprintable),
 
 
 @given(st.dictionaries(st.sampled_from(["a", "b", "c"]), SCALARS), st.sampled_from(["a", "b", "d"]), SCALARS)
-def test_changing_one_key_changes_nothing_else(
-    content: dict[str, object], key: str, value: str | int | float
-) -> None:
+def test_changing_one_key_changes_nothing_else(content: dict[str, object], key: str, value: str | int | float) -> None:
     import yaml
 
     text = yaml.safe_dump(content, allow_unicode=True)
@@ -276,14 +272,8 @@ def test_unset_mends_a_file_that_show_refuses(virc: Run, tmp_path: Path) -> None
     ("words", "message"),
     [
         (["set", "modle", "x"], "error: unknown key 'modle'\nhint: did you mean 'model'?\n"),
-        (
-            ["set", "timeout", "-3"],
-            "error: timeout must be a number of seconds above 0, at most a million, not '-3'\n",
-        ),
-        (
-            ["set", "api_key", "sk-1"],
-            "error: api_key: secrets are not kept in files\nhint: export VIRC_API_KEY=...\n",
-        ),
+        (["set", "timeout", "-3"], "error: timeout must be a number of seconds above 0, at most a million, not '-3'\n"),
+        (["set", "api_key", "sk-1"], "error: api_key: secrets are not kept in files\nhint: export VIRC_API_KEY=...\n"),
         (
             ["set", "endpoint", "https://me:secret@host/v1"],
             "error: endpoint must hold no user and password\nhint: export VIRC_API_KEY=...\n",

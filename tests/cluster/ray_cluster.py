@@ -55,9 +55,7 @@ def running() -> Iterator[str]:
             patch.delenv(name)
         patch.setenv(TOKEN, secrets.token_hex(32))
         with Path(folder, "start.log").open("wb") as log:
-            head = subprocess.Popen(
-                argv, env={**os.environ, "RAY_worker_niceness": "0"}, stdout=log, stderr=log
-            )
+            head = subprocess.Popen(argv, env={**os.environ, "RAY_worker_niceness": "0"}, stdout=log, stderr=log)
         url = f"http://127.0.0.1:{port}"
         try:
             _await(f"{url}/api/version", Path(folder, "start.log"))

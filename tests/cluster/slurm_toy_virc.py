@@ -14,19 +14,12 @@ from virc.core.plan import Plan, Step
 from virc.runs.run import Run
 
 assert sys.argv[1:] == ["-m", "virc_cli", "train", "--resume", "--name", "toy"], sys.argv
-folder, nodes, steps, each = (
-    Path.cwd(),
-    int(os.environ["TOY_NODES"]),
-    os.environ["TOY_STEPS"],
-    os.environ["TOY_EACH"],
-)
+folder, nodes, steps, each = (Path.cwd(), int(os.environ["TOY_NODES"]), os.environ["TOY_STEPS"], os.environ["TOY_EACH"])
 here = Path(__file__).parent
 run = Run(folder / "runs" / "toy")
 settings, site = {**slurm_cases.SMALL, "nodes": nodes}, slurm_cases.SITES["bare"]
 argv = (sys.executable, here / "slurm_toy_launcher.py", here / "slurm_toy_worker.py", folder, steps, each)
-plan = slurm.on_nodes(
-    Plan(Step(tuple(map(str, argv)), "count", through=True), {}), run.attempt(1), settings, site
-)
+plan = slurm.on_nodes(Plan(Step(tuple(map(str, argv)), "count", through=True), {}), run.attempt(1), settings, site)
 for path, text in plan.files.items():
     write_whole(Path(path), text.encode())
 

@@ -43,9 +43,7 @@ def planned(run: Run, head: str, steps: int, number: int = 1, **asked: Any) -> S
     python = str(ray_cluster.python())
     paths = os.pathsep.join((str(ray_cluster.recipes()), str(run.folder / "code")))
     engine = Step(
-        (python, str(TOY), str(run.folder), str(steps), "0.1"),
-        "train",
-        {"PYTHONPATH": paths, "NOTE": "it's mine"},
+        (python, str(TOY), str(run.folder), str(steps), "0.1"), "train", {"PYTHONPATH": paths, "NOTE": "it's mine"}
     )
     needs = {"nodes": 1, "gpus": 1, "paths": {"the run": str(run.folder)}, "versions": {}} | asked
     plan = ray_job.checked(Plan(engine, {}), run.attempt(number), needs)
@@ -80,9 +78,7 @@ def test_workers_get_the_plans_code_interpreter_and_variables(
     assert not any("secret" in path.read_text() for path in run.attempt(1).glob("*.json"))
 
 
-def test_a_job_is_stopped_with_the_process_that_handed_it_over_and_goes_on_in_the_next(
-    head: str, run: Run
-) -> None:
+def test_a_job_is_stopped_with_the_process_that_handed_it_over_and_goes_on_in_the_next(head: str, run: Run) -> None:
     step = planned(run, head, 600)
     with processes.started(step, run.log(1)) as process:
         _until(run, process, "from step 0")
@@ -161,9 +157,7 @@ def _of(run: Run, head: str) -> list[dict[str, Any]]:
 
 def test_verl_trains_on_a_cluster_and_its_run_lies_here(head: str, tmp_path: Path) -> None:
     workspaces.synth(tmp_path, 8, "rl")
-    few = workspaces.sets(
-        {"steps": 1, "save_steps": 1, "train_batch_size": 2, "ppo_mini_batch_size": 2, "n": 2}
-    )
+    few = workspaces.sets({"steps": 1, "save_steps": 1, "train_batch_size": 2, "ppo_mini_batch_size": 2, "n": 2})
     done = workspaces.run(
         tmp_path, "train", "tiny", "--stage", "rl", "--from", "tiny", "--name", "far", *few,
         "--launcher", "ray", "--ray-address", head,

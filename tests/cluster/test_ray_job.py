@@ -27,9 +27,7 @@ from virc.stages.context import Place
 
 PYTHON = "/shared/env/bin/python"
 ENGINE = Step(
-    (PYTHON, "-m", "engine", "/w/it's mine/engine.yaml"),
-    "train",
-    {"PYTHONPATH": "/shared/recipes", "A": "", "B": "1"},
+    (PYTHON, "-m", "engine", "/w/it's mine/engine.yaml"), "train", {"PYTHONPATH": "/shared/recipes", "A": "", "B": "1"}
 )
 RUN = Run(Path("/w/it's mine/runs/toy"))
 
@@ -58,9 +56,7 @@ def test_the_job_is_the_engines_command_after_a_look_at_the_nodes() -> None:
 
 
 def test_the_job_gets_the_plans_variables_and_its_interpreter() -> None:
-    runtime = job(ray_job.on_cluster(Plan(ENGINE, {}), RUN, 2, ray_job.Cluster(address="http://h")))[
-        "runtime_env"
-    ]
+    runtime = job(ray_job.on_cluster(Plan(ENGINE, {}), RUN, 2, ray_job.Cluster(address="http://h")))["runtime_env"]
     assert isinstance(runtime, dict)
     assert runtime["py_executable"] == PYTHON
     variables = runtime["env_vars"]
@@ -69,9 +65,7 @@ def test_the_job_gets_the_plans_variables_and_its_interpreter() -> None:
     assert not set(ray_job.KEYS) & set(variables)
 
 
-@pytest.mark.parametrize(
-    "address", [None, "", "auto", "head:6379", "ray://head:10001", "http://head:8265/api jobs"]
-)
+@pytest.mark.parametrize("address", [None, "", "auto", "head:6379", "ray://head:10001", "http://head:8265/api jobs"])
 def test_an_address_that_takes_no_jobs_is_refused(address: str | None) -> None:
     with pytest.raises(UsageError) as refused:
         ray_job.cluster(address)
@@ -146,9 +140,7 @@ def test_a_run_that_is_killed_ends_its_job_first(tmp_path: Path) -> None:
         assert process.stdout is not None
         process.stdout.readline()
         here = {**runs.this_process(), "pid": 2**22 - 1, "started": 1}  # virc itself is gone
-        runs.write_state(
-            run, progress="running", engine=process.pid, engine_started=start_time(process.pid), **here
-        )
+        runs.write_state(run, progress="running", engine=process.pid, engine_started=start_time(process.pid), **here)
         stopping.kill(run, runs.state(run))
     assert done.exists()
     assert runs.state(run).progress == "stopped"

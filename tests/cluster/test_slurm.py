@@ -71,11 +71,7 @@ def test_a_node_runs_arguments_and_variables_as_they_are(argument: str, value: s
     head = slurm.node_script(step).split("\n\n")[0]
     shown = 'printf "%s\\0" "${engine[@]}" "$KEPT" "${GONE-unset}"'
     done = subprocess.run(
-        ["bash"],
-        input=f"{head}\n{shown}",
-        env={"GONE": "here", "LC_ALL": "C.UTF-8"},
-        capture_output=True,
-        text=True,
+        ["bash"], input=f"{head}\n{shown}", env={"GONE": "here", "LC_ALL": "C.UTF-8"}, capture_output=True, text=True
     )
     assert done.stdout.split("\0")[:-1] == [sys.executable, argument, value, "unset"]
 
@@ -168,9 +164,7 @@ class Cluster:
     def submit(self) -> str:
         """Hand the run's script over; its program is the toy in place of virc."""
         virc = self.folder / "python"
-        virc.write_text(
-            f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("slurm_toy_virc.py")} "$@"\n'
-        )
+        virc.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("slurm_toy_virc.py")} "$@"\n')
         virc.chmod(0o755)
         settings, site = {**slurm_cases.SMALL, "nodes": self.nodes}, Site(setup=("export SITE=loopback",))
         script = slurm.job_script(self.run, settings, self.folder, site, str(virc))
@@ -204,9 +198,7 @@ def test_a_job_of_two_nodes_finishes(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_a_job_told_to_end_saves_on_every_node_and_resumes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_told_to_end_saves_on_every_node_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where slurm is set to signal all that a task started (SignalChildrenProcesses)."""
     monkeypatch.setenv("SLURM_STUB_SIGNALS", "everything")
     cluster = Cluster(tmp_path, nodes=2, steps=30, each=0.1)
@@ -236,10 +228,7 @@ def test_an_engine_that_saves_by_itself_is_told_itself() -> None:
     engine = f"import signal, sys; {ended}; print(flush=True); signal.pause()"
     script = slurm.node_script(Step((sys.executable, "-c", engine), "wait"))
     process = subprocess.Popen(
-        ["bash", "-c", script],
-        env={**os.environ, "SLURM_NODEID": "0"},
-        stdout=subprocess.PIPE,
-        start_new_session=True,
+        ["bash", "-c", script], env={**os.environ, "SLURM_NODEID": "0"}, stdout=subprocess.PIPE, start_new_session=True
     )
     assert process.stdout is not None
     process.stdout.readline()
@@ -252,9 +241,7 @@ def test_a_launcher_without_workers_is_ended() -> None:
     launcher = "import signal; print(flush=True); signal.pause()"
     step = Step((sys.executable, "-c", launcher), "wait", through=True)
     process = subprocess.Popen(
-        ["bash", "-c", slurm.node_script(step)],
-        env={**os.environ, "SLURM_NODEID": "0"},
-        stdout=subprocess.PIPE,
+        ["bash", "-c", slurm.node_script(step)], env={**os.environ, "SLURM_NODEID": "0"}, stdout=subprocess.PIPE
     )
     assert process.stdout is not None
     process.stdout.readline()

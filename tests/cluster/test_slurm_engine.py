@@ -62,10 +62,7 @@ def test_a_job_told_to_end_goes_on_to_the_losses_of_one_that_was_not(cluster: Pa
     step = re.search(r"going on from step (\d+)", log)
     assert step, log
     assert 3 < int(step[1]) < 10
-    assert {path.name for path in (cut / "checkpoints").iterdir()} == {
-        f"checkpoint-{step[1]}",
-        "checkpoint-10",
-    }
+    assert {path.name for path in (cut / "checkpoints").iterdir()} == {f"checkpoint-{step[1]}", "checkpoint-10"}
     assert workspaces.losses(cut) == workspaces.losses(whole)
     state = workspaces.state(cut)
     assert (state["progress"], state["attempt"], state["job"]) == ("finished", 2, job)

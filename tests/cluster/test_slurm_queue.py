@@ -115,9 +115,7 @@ def test_a_dry_run_prints_the_job(spool: Path, tmp_path: Path, monkeypatch: pyte
     assert done.code == 0, done.err
     run = tmp_path / "runs" / "virc-instruct"
     script = done.json["files"][str(run / "slurm.sh")]
-    assert {"#SBATCH --nodes=2", "#SBATCH --account=geometry", "#SBATCH --gres=gpu:8"} <= set(
-        script.split("\n")
-    )
+    assert {"#SBATCH --nodes=2", "#SBATCH --account=geometry", "#SBATCH --gres=gpu:8"} <= set(script.split("\n"))
     assert done.json["command"][0] == "srun"
     assert "torch.distributed.run" in done.json["files"][str(run / "logs" / "attempt_1" / "node.sh")]
     assert "#SBATCH --account=geometry" in virc(*words).out
@@ -129,11 +127,7 @@ def test_a_run_whose_images_the_nodes_do_not_see_is_refused(run: Run, tmp_path: 
     info = slurm_cases.info(Site(), python="/usr/bin/python", media=str(tmp_path / "elsewhere"))
     with pytest.raises(SetupError, match="the nodes do not see the images"):
         jobs.write(
-            run,
-            run.folder,
-            info,
-            Site(shared=("/usr", "/scratch", str(Path(sys.executable).parent))),
-            Reporter(),
+            run, run.folder, info, Site(shared=("/usr", "/scratch", str(Path(sys.executable).parent))), Reporter()
         )
 
 

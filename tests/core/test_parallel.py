@@ -133,9 +133,7 @@ def test_ctrl_c_ends_all_without_a_word_of_workers_even_while_they_start(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_ctrl_c_waits_until_the_semaphores_of_the_pool_have_their_finalizers(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_ctrl_c_waits_until_the_semaphores_of_the_pool_have_their_finalizers(monkeypatch: pytest.MonkeyPatch) -> None:
     def pool(*_: object) -> None:
         assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
         raise DataError("made", "")

@@ -48,8 +48,7 @@ def spoken(
     for text in replies:
         session.feed(Reply(text))
     messages = tuple(
-        Message(message.role, MARK * len(message.images) + message.text)
-        for message in session.trace().messages
+        Message(message.role, MARK * len(message.images) + message.text) for message in session.trace().messages
     )
     return Record(messages, tuple(Picture("", data=shown.png) for shown in session.images))
 

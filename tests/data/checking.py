@@ -29,9 +29,7 @@ def whole() -> crux.Crux:
 def good_set(folder: Path) -> Path:
     """Its trajectories in pixels, with their images, in a folder of their own."""
     folder.mkdir()
-    shutil.copytree(
-        whole().folder / crux.IMAGES / "dynamic", folder / crux.IMAGES / "dynamic", copy_function=os.link
-    )
+    shutil.copytree(whole().folder / crux.IMAGES / "dynamic", folder / crux.IMAGES / "dynamic", copy_function=os.link)
     info = json.loads((whole().folder / "dataset_info.json").read_text())[crux.DYNAMIC]
     write(folder / "dataset_info.json", {NAME: info | {"file_name": FILE}})
     write(folder / FILE, json.loads(whole().dynamic.read_text()))

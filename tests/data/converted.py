@@ -47,11 +47,7 @@ def bare(record: Record) -> Record:
 
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file of a folder and its bytes."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def told(out: str) -> dict[str, Any]:

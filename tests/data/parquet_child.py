@@ -25,13 +25,9 @@ def outcome(path: Path) -> str:
     except DataError as error:
         return f"refused: {error.message}"
     numbers = [row.number for row in rows]
-    if numbers != sorted(set(numbers)) or any(
-        (row.record is None) is (row.fault is None) for row in rows + joined
-    ):
+    if numbers != sorted(set(numbers)) or any((row.record is None) is (row.fault is None) for row in rows + joined):
         return f"broken: rows {numbers}"
-    if [row.number for row in opened] != numbers or sum(row.fault is not None for row in joined) != faults(
-        rows
-    ):
+    if [row.number for row in opened] != numbers or sum(row.fault is not None for row in joined) != faults(rows):
         return f"broken: {len(rows)} rows read, {len(joined)} joined, {len(opened)} prompts"
     return f"read: {len(rows)} rows, {faults(rows)} faulty"
 

@@ -101,9 +101,7 @@ def test_no_answer_breaks_the_rule(text: str) -> None:
 
 
 # what answers are made of, so that chance meets the rules
-_WORDS = (
-    r"1 2 0 5 . , / - % ° e x = ( ) A B b. cm ^2 m ½ \frac { } \text{ \sqrt $ \ ^{\circ} \, * ∠ ٣".split()
-)
+_WORDS = r"1 2 0 5 . , / - % ° e x = ( ) A B b. cm ^2 m ½ \frac { } \text{ \sqrt $ \ ^{\circ} \, * ∠ ٣".split()
 _PIECES = st.sampled_from([*_WORDS, " ", "\n", "\ud800"])
 _TEXTS = st.lists(_PIECES, max_size=12).map("".join)
 

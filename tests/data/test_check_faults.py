@@ -56,9 +56,7 @@ def swap_image(rows: Rows, folder: Path) -> None:
 
 def twice(message: dict[str, str]) -> None:
     """Show another image of the same size with the one that is due."""
-    message["content"] += "<image>" + message["content"].replace("<image>", "").replace(
-        "Image 1:", "Image 2:"
-    )
+    message["content"] += "<image>" + message["content"].replace("<image>", "").replace("Image 1:", "Image 2:")
 
 
 CALL = '<think>t</think><tool_call>{"name": "display_image", "arguments": {"image_index": 0}}</tool_call>'
@@ -121,9 +119,7 @@ BROKEN: list[tuple[str, str, int, Change]] = [
 
 
 @pytest.mark.parametrize(("kind", "said", "row", "change"), BROKEN)
-def test_one_fault_is_found_named_and_placed(
-    tmp_path: Path, kind: str, said: str, row: int, change: Change
-) -> None:
+def test_one_fault_is_found_named_and_placed(tmp_path: Path, kind: str, said: str, row: int, change: Change) -> None:
     found = report(broken(tmp_path / "a", change))
     assert found["faults"] == {kind: 1}
     [first] = found["first"]
@@ -163,11 +159,7 @@ INFO: list[tuple[str, str, dict[str, Any]]] = [
     ("entry", "at random", {"num_samples": 3}),
     ("entry", "another kind of training", {"ranking": True}),
     ("entry", "only train", {"split": "test"}),
-    (
-        "entry",
-        "columns name tools",
-        {"columns": {"messages": "messages", "images": "images", "tools": "tools"}},
-    ),
+    ("entry", "columns name tools", {"columns": {"messages": "messages", "images": "images", "tools": "tools"}}),
 ]
 
 

@@ -175,9 +175,7 @@ def test_a_row_takes_at_most_100_bytes(folder: Path) -> None:
     for rows in (few, many):
         with (folder / f"{rows}.jsonl").open("w") as file:
             for number in range(rows):
-                file.write(
-                    json.dumps({"id": f"row {number}", "image": "0.png", "question": f"{number}?"}) + "\n"
-                )
+                file.write(json.dumps({"id": f"row {number}", "image": "0.png", "question": f"{number}?"}) + "\n")
     growth = memory(folder / f"{many}.jsonl", many) - memory(folder / f"{few}.jsonl", few)
     assert growth <= 100 * (many - few)
 
@@ -193,12 +191,7 @@ def many_rows(folder: Path) -> Path:
 def started(source: Path, clean: Path) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "virc_cli", "data", "check", source, "--clean", clean, "--workers", "2"]
     process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=environment(),
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment()
     )
     while process.poll() is None and not list(clean.parent.glob(".*.partial")):
         time.sleep(0.005)

@@ -75,9 +75,7 @@ def test_boxes_that_fit_only_one_way_decide(tmp_path: Path) -> None:
     (folder / "i").mkdir(parents=True)
     Image.new("RGB", (280, 280), "white").save(folder / "i/0.png")
     Image.new("RGB", (112, 112), "white").save(folder / "i/1.png")
-    call = json.dumps(
-        {"name": "crop_image", "arguments": {"bbox_2d": [600, 600, 999, 999], "image_index": 0}}
-    )
+    call = json.dumps({"name": "crop_image", "arguments": {"bbox_2d": [600, 600, 999, 999], "image_index": 0}})
     messages = [
         {"role": "user", "content": "<image>Image 0: 280 x 280.\nQuestion: q"},
         {"role": "assistant", "content": f"<think>t</think><tool_call>{call}</tool_call>"},
@@ -87,10 +85,7 @@ def test_boxes_that_fit_only_one_way_decide(tmp_path: Path) -> None:
     write(folder / "rows.json", [{"messages": messages, "images": ["i/0.png", "i/1.png"]}] * 3)
     found = report(folder / "rows.json")
     assert found["faults"] == {}
-    assert (found["datasets"][0]["coordinates"], found["datasets"][0]["counts"]["permille"]) == (
-        "permille",
-        3,
-    )
+    assert (found["datasets"][0]["coordinates"], found["datasets"][0]["counts"]["permille"]) == ("permille", 3)
     assert report(folder / "rows.json", "--coordinates", "pixel")["faults"] == {"tool": 3}
 
 
@@ -98,12 +93,7 @@ def protocol(**fields: Any) -> dict[str, Any]:
     """A chat protocol of the good set: its rows have that system message."""
     system = json.loads(whole().dynamic.read_text())[0]["messages"][0]["content"]
     texts = {"system": system, "first": "{images} {question}", "after_image": "a", "after_scale": "a"}
-    return {
-        **texts,
-        "image_line": "Image {index}: {width} x {height}.",
-        "schema": "virc.protocol/1",
-        **fields,
-    }
+    return {**texts, "image_line": "Image {index}: {width} x {height}.", "schema": "virc.protocol/1", **fields}
 
 
 @pytest.mark.parametrize(
@@ -248,15 +238,10 @@ def test_the_published_conversation_has_no_fault(tmp_path: Path, sample: Path) -
     names = [f"image-{index}.png" for index in range(3)]
     for name in names:
         (tmp_path / name).write_bytes((sample / name).read_bytes())
-    messages = [
-        {"role": turn["role"], "content": "<image>" * ("image" in turn) + turn["content"]} for turn in turns
-    ]
+    messages = [{"role": turn["role"], "content": "<image>" * ("image" in turn) + turn["content"]} for turn in turns]
     write(tmp_path / "rows.json", [{"messages": messages, "images": names, "answer": "97"}])
     found = report(tmp_path / "rows.json")
     assert found["faults"] == {}
     [dataset] = found["datasets"]
-    assert (dataset["chat_protocols"], dataset["counts"]["boxes"]) == (
-        [{"sha256": "", "rows": 1, "first": 1}],
-        2,
-    )
+    assert (dataset["chat_protocols"], dataset["counts"]["boxes"]) == ([{"sha256": "", "rows": 1, "first": 1}], 2)
     assert dataset["coordinates"] == "pixel"

@@ -46,12 +46,7 @@ BROKEN: list[tuple[str, str, int, Change]] = [
     ("no_question", "no question", 1, lambda rows: rows[0]["extra_info"].update(question=None)),
     ("no_ground_truth", "no ground_truth", 1, lambda rows: rows[0]["reward_model"].update(ground_truth=None)),
     ("row", "no data_source", 1, lambda rows: rows[0].update(data_source=None)),
-    (
-        "row",
-        "extra_info.prompt is not",
-        1,
-        lambda rows: rows[0]["extra_info"]["prompt"][1].update(content="x"),
-    ),
+    ("row", "extra_info.prompt is not", 1, lambda rows: rows[0]["extra_info"]["prompt"][1].update(content="x")),
     ("tool_info", "'rotate'", 1, lambda rows: rows[0]["extra_info"].update(tool_info_gt={"name": "rotate"})),
     ("marks", "2 <image> marks for 1", 2, lambda rows: rows[1]["images"].pop()),
     ("image_broken", "not a picture", 1, lambda rows: rows[0]["images"][0].update(bytes=b"hello")),
@@ -61,9 +56,7 @@ BROKEN: list[tuple[str, str, int, Change]] = [
 
 
 @pytest.mark.parametrize(("kind", "said", "row", "change"), BROKEN)
-def test_one_fault_is_found_named_and_placed(
-    tmp_path: Path, kind: str, said: str, row: int, change: Change
-) -> None:
+def test_one_fault_is_found_named_and_placed(tmp_path: Path, kind: str, said: str, row: int, change: Change) -> None:
     found = report(published(tmp_path / "train.parquet", change))
     assert found["faults"] == {kind: 1}
     assert said in found["first"][0]["message"]
@@ -94,11 +87,7 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 OURS: list[tuple[str, str, Change]] = [
-    (
-        "tool_info",
-        "the reference calls crop_image",
-        lambda rows: rows[0]["extra_info"].update(tool_info_gt=None),
-    ),
+    ("tool_info", "the reference calls crop_image", lambda rows: rows[0]["extra_info"].update(tool_info_gt=None)),
     (
         "tool_info",
         "calls none",

@@ -149,9 +149,7 @@ def test_published_rl_files_without_their_last_replies_are_no_trajectories(
     assert not list(tmp_path.iterdir())
 
 
-def test_questions_are_taken_out_of_a_chat_protocol_that_nobody_told(
-    published: crux.Crux, tmp_path: Path
-) -> None:
+def test_questions_are_taken_out_of_a_chat_protocol_that_nobody_told(published: crux.Crux, tmp_path: Path) -> None:
     """The SFT file holds the questions within its turns alone; the RL file of the same problems tells them."""
     assert convert(published.dynamic, "--to", tmp_path / "sft", "--format", "batch") == 0
     assert convert(published.train, "--to", tmp_path / "rl", "--format", "batch") == 0
@@ -161,10 +159,7 @@ def test_questions_are_taken_out_of_a_chat_protocol_that_nobody_told(
 
 @pytest.mark.parametrize("line", ["Question: What is {x}?", "Question: 已知 ∠A"])
 def test_without_any_chat_protocol_the_question_is_the_line_that_says_so(tmp_path: Path, line: str) -> None:
-    messages = (
-        Message("user", f"{MARK}{line}\nThink."),
-        Message("assistant", "<think>a</think><answer>7</answer>"),
-    )
+    messages = (Message("user", f"{MARK}{line}\nThink."), Message("assistant", "<think>a</think><answer>7</answer>"))
     write(tmp_path / "a", "sft", [Record(messages, (Picture("", data=DATA[0]),))])
     assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "batch") == 0
     (row,) = records(tmp_path / "b")["rows"]
@@ -182,11 +177,7 @@ def test_problems_become_prompts_in_a_chat_protocol_that_is_named(
     everywhere: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lone = tmp_path / "lone"
-    write(
-        lone,
-        "batch",
-        [msgspec.structs.replace(row, messages=()) for row in records(everywhere["batch"])["rows"]],
-    )
+    write(lone, "batch", [msgspec.structs.replace(row, messages=()) for row in records(everywhere["batch"])["rows"]])
     assert convert(lone, "--to", tmp_path / "out", "--format", "prompts") == 3
     assert "--protocol default" in capfd.readouterr().err
     assert convert(lone, "--to", tmp_path / "out", "--format", "prompts", "--protocol", "default") == 0
@@ -200,17 +191,13 @@ def test_choices_are_asked_with_the_question(tmp_path: Path) -> None:
     Image.new("RGB", (56, 56)).save(image, "PNG")
     record = Record((), (Picture("", data=image.getvalue()),), 1, "Which?", "b", {"choices": ["a", "b"]})
     write(tmp_path / "a", "batch", [record])
-    assert (
-        convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "prompts", "--protocol", "default") == 0
-    )
+    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "prompts", "--protocol", "default") == 0
     (row,) = records(tmp_path / "b")["rows"]
     assert "Question: Which? Choices: a b\n" in row.messages[1].content
     assert (row.question, row.extra["choices"]) == ("Which?", ["a", "b"])
 
 
-def test_boxes_go_to_permille_and_back_with_the_chat_protocol_beside_them(
-    drawn: Path, tmp_path: Path
-) -> None:
+def test_boxes_go_to_permille_and_back_with_the_chat_protocol_beside_them(drawn: Path, tmp_path: Path) -> None:
     assert convert(drawn, "--to", tmp_path / "a", "--format", "sft", "--coordinates", "permille") == 0
     chat_protocol = json.loads((tmp_path / "a" / FILE_NAME).read_text())
     assert chat_protocol["coordinates"] == "permille"
@@ -257,9 +244,7 @@ def test_trajectories_move_onto_square_images_and_back(drawn: Path, tmp_path: Pa
         assert sizes[0] == (1000, 1000)
         assert all(side > 200 for size in sizes[1:] for side in size)
     assert json.loads((tmp_path / "a" / FILE_NAME).read_text())["images"] == "square_1000"
-    assert (
-        convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "trajectories", "--images", "smart") == 0
-    )
+    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "trajectories", "--images", "smart") == 0
     (back,) = records(tmp_path / "b").values()
     assert all("1008 x 1008" in row.messages[1].content for row in back)
 
@@ -285,9 +270,7 @@ def test_formats_and_what_is_said_about_them(capfd: pytest.CaptureFixture[str]) 
     assert "sft" in capfd.readouterr().err
 
 
-def test_weights_are_one_for_each_dataset(
-    drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_weights_are_one_for_each_dataset(drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert convert(drawn, "--to", tmp_path / "out", "--format", "sft", "--weights", "1,2") == 2
     assert "--weights needs one number per dataset, and has 2 for trajectories" in capfd.readouterr().err
 

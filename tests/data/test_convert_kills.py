@@ -46,17 +46,7 @@ def check_kills(tmp_path: Path, moments: int) -> None:
     home = tmp_path / "home"
     home.mkdir()
     source = str(tmp_path / "set/trajectories.json")
-    words = [
-        "data",
-        "convert",
-        source,
-        "--to",
-        str(home / "out"),
-        "--format",
-        "sft",
-        "--coordinates",
-        "permille",
-    ]
+    words = ["data", "convert", source, "--to", str(home / "out"), "--format", "sft", "--coordinates", "permille"]
     undisturbed = killed(10**9, words)
     assert undisturbed.returncode == 0, undisturbed.stderr
     calls, whole = int(undisturbed.stdout.split()[-1]), tree(home / "out")

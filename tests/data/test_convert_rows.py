@@ -45,10 +45,7 @@ def test_a_subset_is_exact_ordered_seeded_and_within_a_larger_one(tmp_path: Path
     assert half == [id for id in range(100) if id in half]
     assert set(half) < set(more)
     assert set(half) != set(other)
-    assert (
-        convert(tmp_path / "out-1", "--to", tmp_path / "again", "--format", "sft", "--limit", 50, "--seed", 7)
-        == 0
-    )
+    assert convert(tmp_path / "out-1", "--to", tmp_path / "again", "--format", "sft", "--limit", 50, "--seed", 7) == 0
     assert ids(tmp_path / "again")["rows"] == half
 
 
@@ -73,14 +70,10 @@ def test_a_mix_has_its_weights_and_one_name(tmp_path: Path, capfd: pytest.Captur
     assert convert(*sources, "--format", "sft", "--weights", "2,0", "--to", tmp_path / "more") == 2
 
 
-def test_several_datasets_keep_their_names_or_become_one(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_several_datasets_keep_their_names_or_become_one(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "a", "sft", [row(1)], "one")
     write(tmp_path / "b", "sft", [row(2)], "two")
-    assert (
-        convert(tmp_path / "a", tmp_path / "b", "--to", tmp_path / "apart", "--format", "trajectories") == 0
-    )
+    assert convert(tmp_path / "a", tmp_path / "b", "--to", tmp_path / "apart", "--format", "trajectories") == 0
     assert ids(tmp_path / "apart") == {"one": [1], "two": [2]}
     assert convert(tmp_path / "apart", "--to", tmp_path / "joined", "--format", "sft", "--name", "all") == 0
     assert ids(tmp_path / "joined") == {"all": [1, 2]}
@@ -126,10 +119,7 @@ def test_rows_of_one_picture_cannot_be_split(tmp_path: Path, capfd: pytest.Captu
 def test_size_grows_with_images_not_with_turns(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     asked, said = f"{MARK}Question: why?", "<think>look</think><answer>7</answer>"
     turns = [Message("user", asked), Message("assistant", said)] * 8
-    rows = [
-        Record(tuple(turns), tuple(picture(number) for number in range(8)), id, "Why?", "7")
-        for id in range(5)
-    ]
+    rows = [Record(tuple(turns), tuple(picture(number) for number in range(8)), id, "Why?", "7") for id in range(5)]
     write(tmp_path / "a", "sft", rows)
     assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "rl", "--json") == 0
     fields = told(capfd.readouterr().out)
@@ -152,16 +142,11 @@ def spoil(folder: Path, changes: dict[int, object]) -> Path:
 FAULTS: dict[int, object] = {
     2: "no JSON",
     4: {"messages": [{"role": "user", "content": "only"}], "images": []},
-    5: {
-        "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
-        "images": ["no.png"],
-    },
+    5: {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "images": ["no.png"]},
 }
 
 
-def test_a_faulty_row_is_an_error_before_anything_is_there(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_faulty_row_is_an_error_before_anything_is_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for number, what in ((2, "JSON"), (4, "last message"), (5, "no.png cannot be read")):
         source = spoil(dataset(tmp_path / f"a{number}", 6), {number: FAULTS[number]})
         assert convert(source, "--to", tmp_path / "out", "--format", "sft") == 5
@@ -195,10 +180,7 @@ def test_a_subset_of_rows_with_faults_is_of_the_others(tmp_path: Path) -> None:
 def test_half_a_character_stays_in_json_and_is_a_fault_of_its_row_in_parquet(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    messages = (
-        Message("user", f"{MARK}why \ud83d?"),
-        Message("assistant", "<think>a</think><answer>7</answer>"),
-    )
+    messages = (Message("user", f"{MARK}why \ud83d?"), Message("assistant", "<think>a</think><answer>7</answer>"))
     odd = Record(messages, (picture(0),), 3, "why?", "7")
     write(tmp_path / "a", "trajectories", [row(1), odd, row(2)])
     assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "sft") == 0
@@ -216,16 +198,7 @@ def test_no_row_left_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "../secret.png",
-        "/etc/passwd",
-        "file:///etc/passwd",
-        "images/../../secret.png",
-        "a\0b",
-        "link.png",
-        "~/x",
-    ],
+    "name", ["../secret.png", "/etc/passwd", "file:///etc/passwd", "images/../../secret.png", "a\0b", "link.png", "~/x"]
 )
 def test_images_from_elsewhere_never_come_in(tmp_path: Path, name: str) -> None:
     (tmp_path / "secret.png").write_bytes(b"secret")

@@ -65,9 +65,7 @@ def test_a_family_is_called_as_its_file_and_says_what_it_is() -> None:
 
 
 @every
-def test_the_same_seed_draws_the_same_problem_and_another_seed_another(
-    name: str, difficulty: Difficulty
-) -> None:
+def test_the_same_seed_draws_the_same_problem_and_another_seed_another(name: str, difficulty: Difficulty) -> None:
     family = families.get(name)
     first, again, other = (family.generate(random.Random(seed), difficulty=difficulty) for seed in (1, 1, 2))
     assert first == again != other
@@ -212,8 +210,7 @@ def strewn(problem: Problem) -> Fraction:
     names = {label.text: label for label in problem.labels if label.text.isalpha()}
     asked = re.findall(r"\b([A-Z])\b", problem.question)
     return combined(
-        problem.question,
-        [int(nearest(numbers(problem.labels), middle(names[name].box)).text) for name in asked],
+        problem.question, [int(nearest(numbers(problem.labels), middle(names[name].box)).text) for name in asked]
     )
 
 
@@ -276,10 +273,7 @@ def test_a_counterfactual_has_another_answer_and_the_same_figure_and_question(
             sorted(label.text for label in each.labels if label.text.isalpha()) for each in (problem, other)
         )
         assert ours == theirs
-        if name in (
-            "charts",
-            "polygons",
-        ):  # a chart's values are its drawing; polygons may cross their labels
+        if name in ("charts", "polygons"):  # a chart's values are its drawing; polygons may cross their labels
             continue
         pages = [family.draw(each) for each in (problem, other)]
         for label in (*problem.labels, *other.labels):
@@ -326,8 +320,7 @@ def test_spots_hold_whole_labels_and_what_they_read_stands_there(name: str, diff
             assert inside(spot.box, page)
             assert inside(spot.again, page)
             seen, again = (
-                {label.text for label in problem.labels if inside(label.box, box)}
-                for box in (spot.box, spot.again)
+                {label.text for label in problem.labels if inside(label.box, box)} for box in (spot.box, spot.again)
             )
             if name in ("polygons", "far") and spot.reads != far.EMPTY:
                 letter, value = spot.reads.removesuffix(".").split(" is ")
@@ -435,10 +428,7 @@ def test_the_overview_of_far_gives_no_answer_away(difficulty: Difficulty) -> Non
     rng = random.Random(7)
     for problem in drawn("far", difficulty)[:10]:
         pages = [far.draw(each) for each in (problem, far.counterfactual(problem, rng))]
-        cells = [
-            page.convert("L").resize((page.width // 7, page.height // 14), Image.Resampling.BOX)
-            for page in pages
-        ]
+        cells = [page.convert("L").resize((page.width // 7, page.height // 14), Image.Resampling.BOX) for page in pages]
         assert max(ImageChops.difference(*cells).tobytes()) <= 28  # of 255
         assert all(label.box[3] - label.box[1] <= 8 for label in problem.labels)
         middles = [plate.middle for plate in problem.plates]

@@ -35,8 +35,7 @@ def test_a_field_of_two_kinds_is_a_flaw_of_the_second_row(first: Any, second: An
 
 
 @pytest.mark.parametrize(
-    ("first", "second"),
-    [(1, 1.5), (None, "x"), ([], [1]), ({"a": 1}, {"b": "x"}), ("x", None), ("数学", "🙂")],
+    ("first", "second"), [(1, 1.5), (None, "x"), ([], [1]), ({"a": 1}, {"b": "x"}), ("x", None), ("数学", "🙂")]
 )
 def test_what_the_reader_takes_is_none(first: Any, second: Any) -> None:
     assert flaws({"field": first}, {"field": second}, {}) == [[], [], []]

@@ -25,24 +25,7 @@ VALUE = st.recursive(
 )
 ROWS = st.lists(st.dictionaries(TEXT, VALUE, max_size=3), max_size=4)
 PIECE = st.sampled_from(
-    [
-        b"{",
-        b"}",
-        b"[",
-        b"]",
-        b",",
-        b":",
-        b'"',
-        b"\\",
-        b" ",
-        b"\n",
-        b"NaN",
-        b"1e999",
-        b'"a":1',
-        b"\xff",
-        BOM,
-        b"{}",
-    ]
+    [b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b" ", b"\n", b"NaN", b"1e999", b'"a":1', b"\xff", BOM, b"{}"]
 )
 
 
@@ -167,9 +150,7 @@ def peak(rows: Iterable[tuple[int, Any]]) -> tuple[list[str], int]:
         tracemalloc.stop()
 
 
-def test_a_row_over_the_limit_is_a_fault_and_does_not_fill_the_memory(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_row_over_the_limit_is_a_fault_and_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_rows, "MOST_ROW_BYTES", 2**20)
     long = b'{"a":"' + b"x" * 2**24 + b'"}'
     faults, memory = peak(array_rows(io.BytesIO(b'[{"b":1},' + long + b"]")))
@@ -191,9 +172,7 @@ def test_a_long_file_takes_the_memory_of_a_few_rows() -> None:
     assert memory < 2**23
 
 
-def test_a_long_row_is_not_looked_through_again_for_every_piece_of_the_file(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_long_row_is_not_looked_through_again_for_every_piece_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_rows, "_CHUNK", 1024)
 
     class Counted(io.BytesIO):

@@ -28,9 +28,7 @@ def test_a_set_of_which_some_files_are_here_is_checked_with_one_note(fetched: Pa
     done = virc("data", "check", fetched, "--quiet")
     assert done.code == 0, done.err
     assert done.err.count("\n") == 1
-    assert done.err.startswith(
-        f"{fetched / 'dataset_info.json'} names 6 files that are not there: ViRC_stage_1_"
-    )
+    assert done.err.startswith(f"{fetched / 'dataset_info.json'} names 6 files that are not there: ViRC_stage_1_")
     assert done.err.endswith(", …\n")
     checked = virc("data", "check", fetched, "--json")
     assert len(checked.json["datasets"]) == 6

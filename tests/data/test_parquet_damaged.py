@@ -36,9 +36,7 @@ def test_a_damaged_group_of_rows_costs_that_group_alone(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     rows = [row(images=[{"bytes": os.urandom(500), "path": None}]) for _ in range(30)]
     pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=10, compression="zstd")
-    column = next(
-        index for index in range(20) if pq.read_metadata(path).schema.column(index).path.endswith("bytes")
-    )
+    column = next(index for index in range(20) if pq.read_metadata(path).schema.column(index).path.endswith("bytes"))
     start = pq.read_metadata(path).row_group(1).column(column).data_page_offset
     data = bytearray(path.read_bytes())
     data[start : start + 60] = bytes(60)
@@ -83,9 +81,7 @@ def test_more_rows_than_bytes_are_not_believed(tmp_path: Path) -> None:
         (b'[{"id": 1}]', "cannot be read as parquet"),
     ],
 )
-def test_what_is_no_parquet_is_neither_recognised_nor_read(
-    tmp_path: Path, content: bytes, sentence: str
-) -> None:
+def test_what_is_no_parquet_is_neither_recognised_nor_read(tmp_path: Path, content: bytes, sentence: str) -> None:
     path = tmp_path / "x.parquet"
     path.write_bytes(content)
     assert not rl.recognises(path)

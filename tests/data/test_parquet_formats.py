@@ -9,15 +9,7 @@ import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from data.parquet_sets import (
-    ANSWER,
-    CALL,
-    example,
-    known,
-    placed,
-    with_bytes,
-    written,
-)
+from data.parquet_sets import ANSWER, CALL, example, known, placed, with_bytes, written
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import crux
@@ -54,9 +46,7 @@ def records(draw: st.DrawFn) -> Record:
         messages.pop()
     images = tuple(Picture(f"images/{draw(st.integers(0, 5))}.png") for _ in range(sum(shown)))
     extra = draw(st.dictionaries(names, values, max_size=3))
-    return Record(
-        tuple(messages), images, draw(st.none() | st.integers() | words), draw(words), draw(words), extra
-    )
+    return Record(tuple(messages), images, draw(st.none() | st.integers() | words), draw(words), draw(words), extra)
 
 
 @pytest.fixture(scope="module")
@@ -189,9 +179,7 @@ def test_a_group_of_rows_is_of_bounded_size(tmp_path: Path, monkeypatch: pytest.
     for index in range(metadata.num_row_groups):
         rows = groups.read_row_group(index).to_pylist()
         assert sum(2 * len(image["bytes"]) for row in rows for image in row["images"]) <= 500_000
-    assert [with_bytes(record) for record in known(list(rl.merged(rl.read(source))))] == list(
-        map(with_bytes, found)
-    )
+    assert [with_bytes(record) for record in known(list(rl.merged(rl.read(source))))] == list(map(with_bytes, found))
 
 
 @pytest.mark.parametrize(
@@ -205,15 +193,9 @@ def test_a_group_of_rows_is_of_bounded_size(tmp_path: Path, monkeypatch: pytest.
         ({"messages": (Message("user", "<image>"), Message("assistant", ""))}, "has an empty reply"),
         ({"messages": (Message("user", ""), Message("assistant", "<image>"))}, "a reply with an image mark"),
         ({"images": ()}, "has 1 image marks and 0 images"),
-        (
-            {"messages": (Message("user", "<image><audio>"), Message("assistant", "a"))},
-            "for which verl expects",
-        ),
+        ({"messages": (Message("user", "<image><audio>"), Message("assistant", "a"))}, "for which verl expects"),
         ({"question": None}, "has no question apart from its conversation"),
-        (
-            {"answer": None, "messages": (Message("user", "<image>"), Message("assistant", CALL))},
-            "has no answer",
-        ),
+        ({"answer": None, "messages": (Message("user", "<image>"), Message("assistant", CALL))}, "has no answer"),
         ({"images": (Picture("../../x.png"),)}, "it is outside the dataset's folder"),
         ({"images": (Picture("none.png"),)}, "no such file"),
         ({"extra": {"x": float("nan")}}, "a field cannot be JSON"),

@@ -11,10 +11,7 @@ from typing import Any
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from data.parquet_sets import (
-    IMAGE,
-    PROMPT,
-)
+from data.parquet_sets import IMAGE, PROMPT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import crux
@@ -61,9 +58,7 @@ def value_of(kind: Any) -> Any:
     st.sampled_from(["images", "extra_info", "reward_model", "data_source", "ability", "other", "a.b"]), odd, max_size=4
 ), st.none() | odd)  # fmt: skip
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_columns_of_any_type_give_a_record_or_a_fault(
-    tmp_path: Path, kinds: dict[str, Any], prompt: Any
-) -> None:
+def test_columns_of_any_type_give_a_record_or_a_fault(tmp_path: Path, kinds: dict[str, Any], prompt: Any) -> None:
     message = pa.struct([("role", pa.string()), ("content", pa.string())])
     schema = pa.schema([("prompt", prompt or pa.list_(message)), *kinds.items()])
     values = [{name: value_of(kind) for name, kind in kinds.items()}, {}]
@@ -84,9 +79,7 @@ def child() -> Iterator[Callable[[Path], str]]:
     """Reads a file in another process, of bounded memory; gives what became of it."""
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "recipes"), str(ROOT)])}
     command = [sys.executable, str(ROOT / "tests/data/parquet_child.py")]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
-    ) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as process:
         assert process.stdin
         assert process.stdout
 
@@ -109,18 +102,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     folder = tmp_path_factory.mktemp("sound")
     made = crux.build(folder / "crux", rows=1, unpacked=True)
     found = [made.val.read_bytes()]
-    unit = Record(
-        (Message("user", "<image>q"), Message("assistant", "a")), (Picture("a.png", folder),), 1, "q", "1"
-    )
+    unit = Record((Message("user", "<image>q"), Message("assistant", "a")), (Picture("a.png", folder),), 1, "q", "1")
     (folder / "a.png").write_bytes(IMAGE)
     for number, (module, embed) in enumerate(((rl, False), (rl, True), (prompts, True))):
         to = folder / str(number)
         to.mkdir()
         module.write(to, "x", [unit] * 3, Writing(PictureStore(to), to, embed))
         found.append((to / "x.parquet").read_bytes())
-        pq.write_table(
-            pq.read_table(to / "x.parquet"), folder / "plain", compression="none", use_dictionary=False
-        )
+        pq.write_table(pq.read_table(to / "x.parquet"), folder / "plain", compression="none", use_dictionary=False)
         found.append((folder / "plain").read_bytes())
     return found
 
@@ -142,9 +131,7 @@ def mutated(data: bytes, changes: list[tuple[str, float, bool, bytes]]) -> bytes
     for kind, share, in_footer, new in changes:
         start = max(0, len(data) - 8 - int.from_bytes(data[-8:-4], "little")) if in_footer else 0
         at = int(start + share * (len(data) - start))
-        tail = {"set": data[at + len(new) :], "add": data[at:], "drop": data[at + len(new) :], "cut": b""}[
-            kind
-        ]
+        tail = {"set": data[at + len(new) :], "add": data[at:], "drop": data[at + len(new) :], "cut": b""}[kind]
         data = data[:at] + (new if kind in ("set", "add") else b"") + tail
     return data
 
@@ -179,9 +166,7 @@ def test_ten_thousand_mutations_do_not_crash_the_reader(
     survives(child, tmp_path / "x.parquet", mutated(files[which], changes))
 
 
-def test_the_sound_files_are_read_in_the_other_process(
-    child: Any, files: list[bytes], tmp_path: Path
-) -> None:
+def test_the_sound_files_are_read_in_the_other_process(child: Any, files: list[bytes], tmp_path: Path) -> None:
     said = []
     for data in files:
         (tmp_path / "x.parquet").write_bytes(data)
@@ -196,9 +181,7 @@ def test_reading_takes_no_more_memory_for_four_times_the_rows(tmp_path: Path) ->
         to = tmp_path / str(number)
         to.mkdir()
         talk = (Message("user", "<image>q"), Message("assistant", "a"))
-        found = (
-            Record(talk, (Picture("", to, os.urandom(100_000)),), at, "q", "1") for at in range(problems)
-        )
+        found = (Record(talk, (Picture("", to, os.urandom(100_000)),), at, "q", "1") for at in range(problems))
         rl.write(to, "x", found, Writing(PictureStore(to), to, embed=True))
         code = (
             "import sys, resource; from pathlib import Path\n"
@@ -208,9 +191,7 @@ def test_reading_takes_no_more_memory_for_four_times_the_rows(tmp_path: Path) ->
         )
         env = os.environ | {"PYTHONPATH": str(ROOT / "recipes")}
         command = [sys.executable, "-c", code, str(to / "x.parquet")]
-        rows, peak = subprocess.run(
-            command, env=env, capture_output=True, text=True, check=True
-        ).stdout.split()
+        rows, peak = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.split()
         assert int(rows) == problems
         peaks.append(int(peak))
     assert peaks[1] < 1.25 * peaks[0]

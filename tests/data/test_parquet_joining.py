@@ -66,10 +66,7 @@ def test_rows_are_joined_only_where_one_continues_the_other() -> None:
     unsolved = msgspec.structs.replace(units[0], messages=units[0].messages[:-1])
     assert [found.number for found in rl.merged([row(1, unsolved), row(2, units[0])])] == [1, 2]
     swapped = list(rl.merged([row(1, units[1]), row(2, units[0])]))
-    assert [found.record.messages for found in swapped if found.record] == [
-        units[1].messages,
-        units[0].messages,
-    ]
+    assert [found.record.messages for found in swapped if found.record] == [units[1].messages, units[0].messages]
 
 
 def test_the_tool_of_an_unknown_unit_survives_joining() -> None:

@@ -6,14 +6,7 @@ from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
-from data.parquet_sets import (
-    IMAGE,
-    PROMPT,
-    info,
-    only,
-    read,
-    row,
-)
+from data.parquet_sets import IMAGE, PROMPT, info, only, read, row
 
 from virc.data.rows.record import Message, Picture
 
@@ -26,11 +19,7 @@ from virc.data.rows.record import Message, Picture
         ([{"bytes": IMAGE}], [""], [IMAGE]),
         ([{"bytes": None, "path": "i/a.png"}], ["i/a.png"], [None]),
         ([{"path": "i/a.png"}], ["i/a.png"], [None]),
-        (
-            [{"image": "i/a.png"}, {"image": "file:///else/b.png"}],
-            ["i/a.png", "file:///else/b.png"],
-            [None, None],
-        ),
+        ([{"image": "i/a.png"}, {"image": "file:///else/b.png"}], ["i/a.png", "file:///else/b.png"], [None, None]),
         ([{"image": IMAGE}], [""], [IMAGE]),
         ([IMAGE, IMAGE + b"2"], ["", ""], [IMAGE, IMAGE + b"2"]),
         (["i/a.png"], ["i/a.png"], [None]),
@@ -40,9 +29,7 @@ from virc.data.rows.record import Message, Picture
         (..., [], []),
     ],
 )
-def test_images_are_read_in_every_form(
-    tmp_path: Path, images: Any, names: list[str], data: list[Any]
-) -> None:
+def test_images_are_read_in_every_form(tmp_path: Path, images: Any, names: list[str], data: list[Any]) -> None:
     record = only(read(tmp_path, row(images=images)))
     assert [picture.name for picture in record.images] == names
     assert [picture.data for picture in record.images] == data
@@ -100,10 +87,7 @@ def test_the_reference_tool_is_read_in_every_form(tmp_path: Path, tool: Any, rea
         (info(id="x"), {"id": "x"}),
         (info(id=12), {"id": 12}),
         (info(id="12", id_is_int=True), {"id": 12}),
-        (
-            info(reference="said"),
-            {"messages": (Message("user", "<image>Find it."), Message("assistant", "said"))},
-        ),
+        (info(reference="said"), {"messages": (Message("user", "<image>Find it."), Message("assistant", "said"))}),
     ],
 )
 def test_a_row_is_read_whichever_optional_parts_it_has(
@@ -137,13 +121,7 @@ def test_text_without_a_text_type_is_refused_row_by_row(tmp_path: Path) -> None:
 
 def test_further_columns_pass_and_their_bytes_stay_behind(tmp_path: Path) -> None:
     day = datetime.datetime(2024, 5, 6, 7, 8)
-    added = {
-        "level": 3,
-        "made": day,
-        "thumbnail": b"abc",
-        "parts": [{"a": b"x", "b": float("inf")}],
-        "split": "train",
-    }
+    added = {"level": 3, "made": day, "thumbnail": b"abc", "parts": [{"a": b"x", "b": float("inf")}], "split": "train"}
     record = only(read(tmp_path, row(**added, **info(seen=True, choices=["1", "2"]))))
     assert record.extra == {
         "turn": 0, "tool_info_gt": None, "data_source": "virc", "ability": "math", "index": 0, "level": 3,
@@ -194,10 +172,7 @@ def test_a_wrong_row_says_what_is_wrong(tmp_path: Path, changed: dict[str, Any],
         ({"images": [IMAGE]}, "an image is neither an object nor a name"),
         ({"images": [{"path": "a.png"}]}, "an image has a path, but neither"),
         ({"images": [{"bytes": None, "path": "a.png"}]}, "an image has a path, but neither"),
-        (
-            info(prompt=[{"role": "user", "content": "<image>Another."}]),
-            "extra_info.prompt is not the prompt",
-        ),
+        (info(prompt=[{"role": "user", "content": "<image>Another."}]), "extra_info.prompt is not the prompt"),
         (info(prompt=PROMPT), None),
         ({"data_source": None}, "there is no data_source"),
         ({"data_source": ...}, "there is no data_source"),

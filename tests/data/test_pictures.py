@@ -31,9 +31,7 @@ def store(tmp_path: Path) -> PictureStore:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-    }
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_file_keeps_its_name_and_is_linked(source: Path, store: PictureStore) -> None:
@@ -43,14 +41,8 @@ def test_a_file_keeps_its_name_and_is_linked(source: Path, store: PictureStore) 
     assert (store.folder / "images/a.png").samefile(source / "images/a.png")
 
 
-def test_images_are_counted_once_on_disk_and_each_time_they_are_shown(
-    source: Path, store: PictureStore
-) -> None:
-    shown = [
-        Picture("images/a.png", source),
-        Picture("images/../images/a.png", source),
-        Picture("", data=JPEG),
-    ]
+def test_images_are_counted_once_on_disk_and_each_time_they_are_shown(source: Path, store: PictureStore) -> None:
+    shown = [Picture("images/a.png", source), Picture("images/../images/a.png", source), Picture("", data=JPEG)]
     for picture in [*shown, *shown, Picture("images/a.png", data=PNG)]:
         store.add(picture)
     assert store.stored_bytes == sum(map(len, files(store.folder).values()))
@@ -78,9 +70,7 @@ def test_a_name_that_is_not_one_of_an_image_everywhere_gives_way_to_one_by_conte
     assert store.add(Picture("", data=PNG)) == called
 
 
-def test_equal_names_of_other_content_are_told_apart(
-    tmp_path: Path, source: Path, store: PictureStore
-) -> None:
+def test_equal_names_of_other_content_are_told_apart(tmp_path: Path, source: Path, store: PictureStore) -> None:
     other = tmp_path / "other/images"
     other.mkdir(parents=True)
     (other / "a.png").write_bytes(JPEG)
@@ -174,9 +164,7 @@ def test_what_a_killed_run_left_of_a_copy_is_written_over(store: PictureStore) -
 
 def test_a_record_with_an_image_that_cannot_be_read_is_named(source: Path, store: PictureStore) -> None:
     record = Record(images=(Picture("images/a.png", source), Picture("no\n.png", source)), id="row 7")
-    with pytest.raises(
-        DataError, match=r"image no \.png of row 'row 7' cannot be read: no such file"
-    ) as raised:
+    with pytest.raises(DataError, match=r"image no \.png of row 'row 7' cannot be read: no such file") as raised:
         store.names(record)
     assert store.names(Record(images=record.images[:1])) == ["images/a.png"]
     assert "\n" not in raised.value.message

@@ -43,9 +43,7 @@ def test_a_solution_in_the_chat_protocol_found_is_the_row_it_was_found_in(
     assert [text_of(message) for message in server.chats()[-1]["messages"]] == told[:-1]
 
 
-def test_without_a_file_the_chat_protocol_is_all_that_stands_on_stdout(
-    published: crux.Crux, tmp_path: Path
-) -> None:
+def test_without_a_file_the_chat_protocol_is_all_that_stands_on_stdout(published: crux.Crux, tmp_path: Path) -> None:
     done = virc("data", "protocol", published.fixed, "--rows", "3")
     file = tmp_path / "virc_protocol.json"
     file.write_text(done.out)
@@ -93,9 +91,7 @@ def test_rows_after_the_last_that_is_read_do_not_matter(published: crux.Crux, tm
     assert done.json["protocol"] is None
 
 
-def test_a_file_that_cannot_be_written_is_one_sentence_and_leaves_nothing(
-    published: crux.Crux, tmp_path: Path
-) -> None:
+def test_a_file_that_cannot_be_written_is_one_sentence_and_leaves_nothing(published: crux.Crux, tmp_path: Path) -> None:
     (tmp_path / "there").write_text("")
     done = virc("data", "protocol", published.dynamic, "--to", tmp_path / "there" / "x.json")
     assert done.code == 1

@@ -43,8 +43,7 @@ def test_the_question_comes_back_whatever_stands_in_it(cases: int) -> None:
 def question_comes_back(name: str, question: str, inputs: int) -> None:
     chat_protocol = WORDINGS[name]
     lines = "\n".join(
-        fill(chat_protocol.image_line, index=index, width=28 * index + 28, height=56)
-        for index in range(inputs)
+        fill(chat_protocol.image_line, index=index, width=28 * index + 28, height=56) for index in range(inputs)
     )
     text = fill(chat_protocol.first, images=lines, question=question)
     assert question_of(text, chat_protocol, inputs) == question
@@ -78,10 +77,7 @@ def chat_protocol_makes_every_row(name: str, questions: list[str]) -> None:
         question = question_of(text, found, 1)
         assert question is not None
         assert (
-            fill(
-                found.first, images=fill(found.image_line, index=0, width=168, height=112), question=question
-            )
-            == text
+            fill(found.first, images=fill(found.image_line, index=0, width=168, height=112), question=question) == text
         )
         again = fill(found.after_scale, index=1, width=84, height=56, question=question)
         assert MARK + again == row.messages[3].content

@@ -5,19 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from chat_protocols import (
-    ANSWER,
-    CROP,
-    DISPLAY,
-    NAMES,
-    OWN,
-    QUESTIONS,
-    SCALE,
-    WORDINGS,
-    reworded,
-    spoken,
-    trained,
-)
+from chat_protocols import ANSWER, CROP, DISPLAY, NAMES, OWN, QUESTIONS, SCALE, WORDINGS, reworded, spoken, trained
 from support import crux
 
 from virc.core.errors import DataError
@@ -109,11 +97,7 @@ def test_a_question_that_rows_tell_in_other_words_does_not_matter() -> None:
 @pytest.mark.parametrize("at", [0, 3, 5])
 def test_an_odd_row_is_named_with_where_it_differs(at: int) -> None:
     rows = [spoken(OWN, question) for question in QUESTIONS]
-    for number, old, new in (
-        (1, "Reason in", "Argue in"),
-        (3, "Go on;", "Carry on;"),
-        (5, "question was", "task is"),
-    ):
+    for number, old, new in ((1, "Reason in", "Argue in"), (3, "Go on;", "Carry on;"), (5, "question was", "task is")):
         odd = [reworded(row, number, old, new) if each == at else row for each, row in enumerate(rows)]
         with pytest.raises(DataError) as caught:
             extract(odd)
@@ -187,10 +171,7 @@ def test_coordinates_are_what_caller_schema_or_boxes_say() -> None:
     rows = [spoken(permille, question) for question in QUESTIONS]
     assert (study(rows).protocol.coordinates, study(rows).coordinates_from) == ("permille", "schema")
     assert extract(rows, coordinates="pixel").coordinates == "pixel"
-    for box, told in (
-        ([0, 0, 500, 900], ("permille", "boxes")),
-        ([0, 0, 50, 60], ("pixel", "nothing")),
-    ):
+    for box, told in (([0, 0, 500, 900], ("permille", "boxes")), ([0, 0, 50, 60], ("pixel", "nothing"))):
         found = study([unnamed(box)])
         assert (found.protocol.coordinates, found.coordinates_from) == told
 
@@ -209,12 +190,7 @@ def test_a_turn_is_held_against_the_tool_that_came_before_it() -> None:
     cut = [row.messages[3].content for row in rows]
     swapped = [
         msgspec.structs.replace(
-            row,
-            messages=(
-                *row.messages[:5],
-                Message("user", text.replace("Image 1", "Image 2")),
-                *row.messages[6:],
-            ),
+            row, messages=(*row.messages[:5], Message("user", text.replace("Image 1", "Image 2")), *row.messages[6:])
         )
         for row, text in zip(rows, cut, strict=True)
     ]

@@ -76,9 +76,7 @@ def test_up_to_999_px_every_box_comes_back_from_permille(drawn: tuple[Size, list
 @pytest.mark.slow
 @settings(max_examples=10_000, deadline=None)
 @given(boxes_on(999), st.sampled_from(["", " ", "\n  "]))
-def test_up_to_999_px_every_box_comes_back_from_permille_at_length(
-    drawn: tuple[Size, list[int]], space: str
-) -> None:
+def test_up_to_999_px_every_box_comes_back_from_permille_at_length(drawn: tuple[Size, list[int]], space: str) -> None:
     check_exact(drawn, space)
 
 
@@ -170,9 +168,7 @@ def test_sides_are_those_of_the_image_as_shown() -> None:
     _, record = drawn(0)
     small = Picture("", data=png(Image.new("RGB", (250, 210))))
     record = msgspec.structs.replace(
-        record,
-        messages=(*record.messages[:2], Message("assistant", turn("[0, 0, 126, 112]"))),
-        images=(small,),
+        record, messages=(*record.messages[:2], Message("assistant", turn("[0, 0, 126, 112]"))), images=(small,)
     )
     there = recoded(record, PIXEL, PERMILLE, Boxes())
     assert "[0, 0, 500, 500]" in there.messages[2].content
@@ -181,9 +177,7 @@ def test_sides_are_those_of_the_image_as_shown() -> None:
 @pytest.mark.parametrize("coordinates", ["pixel", "permille"])
 def test_on_square_images_the_crops_hold_the_same_part_of_the_picture(coordinates: Coordinates) -> None:
     session, record = drawn(1)
-    target = msgspec.structs.replace(
-        own_protocol(tools.schemas(NAMES, coordinates), coordinates), images="square_1000"
-    )
+    target = msgspec.structs.replace(own_protocol(tools.schemas(NAMES, coordinates), coordinates), images="square_1000")
     assert record.question is not None
     there = replayed(record, record.question, PIXEL, target, Boxes())
     sizes = [Image.open(io.BytesIO(picture.data or b"")).size for picture in there.images]

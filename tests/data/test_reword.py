@@ -66,9 +66,7 @@ def told(folder: Path, replies: tuple[str, ...]) -> Record:
         session.feed(Reply(reply))
     for at, shown in enumerate(session.images[1:], 1):
         (folder / f"{at}.png").write_bytes(shown.png)
-    messages = tuple(
-        Message(each.role, "<image>" * len(each.images) + each.text) for each in session.trace().messages
-    )
+    messages = tuple(Message(each.role, "<image>" * len(each.images) + each.text) for each in session.trace().messages)
     pictures = tuple(Picture(f"{at}.png", folder) for at in range(len(session.images)))
     return Record(messages, pictures, "one", QUESTION, "40")
 
@@ -106,9 +104,7 @@ def test_an_answer_is_boxed_where_the_chat_protocol_asks_for_it(record: Record) 
         ({"coordinates": "original"}, "[28, 14, 84, 70]"),
     ],
 )
-def test_boxes_are_written_as_the_other_system_counts_them(
-    more: dict[str, Any], box: str, record: Record
-) -> None:
+def test_boxes_are_written_as_the_other_system_counts_them(more: dict[str, Any], box: str, record: Record) -> None:
     found = reworded(record, QUESTION, worked.PROTOCOL, chat_protocol(BARE, "crop_image", **more))
     assert replies(found) == [
         f'Look at A.\n{{"bbox_2d": {box}}}',
@@ -129,17 +125,14 @@ def test_images_that_are_not_made_any_more_are_not_looked_at(tmp_path: Path) -> 
         reworded(record, QUESTION, worked.PROTOCOL, chat_protocol(BARE, "crop_image"))
     kept = reworded(record, QUESTION, worked.PROTOCOL, chat_protocol(CALLED, "crop_image"))
     assert replies(kept)[1] == (
-        "<think>In it.</think>\n"
-        'Action:\n{"name": "look", "arguments": {"image_index": 2, "area": [0, 0, 28, 28]}}'
+        '<think>In it.</think>\nAction:\n{"name": "look", "arguments": {"image_index": 2, "area": [0, 0, 28, 28]}}'
     )
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("name", GRAMMARS)
 @given(
-    think=st.text(max_size=40),
-    answer=st.text(max_size=20),
-    box=st.lists(st.integers(0, 999), min_size=4, max_size=4),
+    think=st.text(max_size=40), answer=st.text(max_size=20), box=st.lists(st.integers(0, 999), min_size=4, max_size=4)
 )
 def test_what_is_written_is_read_again(name: str, think: str, answer: str, box: list[int]) -> None:
     grammar = GRAMMARS[name]
@@ -178,9 +171,7 @@ def test_rows_of_a_system_are_in_its_words_and_pass_its_check(tmp_path: Path) ->
     assert {row["data_source"] for row in content} == {"virgo"}
     for row in content:  # long thoughts in text alone have no image, and often no system message
         row["images"] = []
-        row["messages"] = [
-            each | {"content": each["content"].replace("<image>", "")} for each in row["messages"][1:]
-        ]
+        row["messages"] = [each | {"content": each["content"].replace("<image>", "")} for each in row["messages"][1:]]
     (alone / "text.json").write_text(json.dumps(content))
     checked = virc("data", "check", alone / "text.json", "--system", "virgo", "--json")
     assert (checked.code, checked.json["good"]) == (0, 6), checked.err

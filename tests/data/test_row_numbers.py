@@ -44,9 +44,7 @@ def test_every_format_starts_where_it_is_told(published: crux.Crux, tmp_path: Pa
     pq.write_table(pq.read_table(published.val), tmp_path / "groups.parquet", row_group_size=3)
     check(tmp_path / "groups.parquet")
     lines = [
-        json.dumps(
-            {"messages": [{"role": m.role, "content": m.content} for m in spoken(OWN, question).messages]}
-        )
+        json.dumps({"messages": [{"role": m.role, "content": m.content} for m in spoken(OWN, question).messages]})
         for question in QUESTIONS
     ]
     lines[2:2] = ["", "{"]  # a line that is blank, and one that is a fault
@@ -59,9 +57,7 @@ def test_every_format_starts_where_it_is_told(published: crux.Crux, tmp_path: Pa
 
 def test_rows_that_are_passed_over_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     schema = pa.schema([("text", pa.string())])
-    pq.write_table(
-        pa.table({"text": [str(at) for at in range(100)]}, schema), tmp_path / "x", row_group_size=10
-    )
+    pq.write_table(pa.table({"text": [str(at) for at in range(100)]}, schema), tmp_path / "x", row_group_size=10)
     groups, group = [], parquet_rows._group
 
     def seen(file: object, compact: object, index: int, *rest: object) -> object:

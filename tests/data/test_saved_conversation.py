@@ -29,9 +29,7 @@ def saved(folder: Path, content: object, name: str = "conversation.json") -> Pat
     return file
 
 
-def turns(
-    replies: tuple[str, ...] = (CROP, SCALE, ANSWER), inputs: int = 1, system: bool = False
-) -> Messages:
+def turns(replies: tuple[str, ...] = (CROP, SCALE, ANSWER), inputs: int = 1, system: bool = False) -> Messages:
     """A conversation in our own chat protocol as it is saved."""
     found: Messages = []
     shown = 0
@@ -110,9 +108,7 @@ def test_a_system_message_in_the_file_is_used(tmp_path: Path) -> None:
     assert "row 1: its system message is not the one that was given" in done.err
 
 
-def test_rows_of_the_other_formats_take_the_system_message_too_and_are_refused_without(
-    tmp_path: Path,
-) -> None:
+def test_rows_of_the_other_formats_take_the_system_message_too_and_are_refused_without(tmp_path: Path) -> None:
     content = [{**turn, "content": "<image>" * ("image" in turn) + turn["content"]} for turn in turns()]
     row = {"messages": content, "images": [f"image-{at}.png" for at in range(3)]}
     file = saved(tmp_path, [row], "rows.json")
@@ -254,7 +250,5 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
         ("a.jsonl", '{"role": "user", "content": "x"}', None),
     ],
 )  # fmt: skip
-def test_saved_conversations_are_told_from_rows(
-    tmp_path: Path, name: str, text: str, format: str | None
-) -> None:
+def test_saved_conversations_are_told_from_rows(tmp_path: Path, name: str, text: str, format: str | None) -> None:
     assert recognised(saved(tmp_path, text, name)) == format

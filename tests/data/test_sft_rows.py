@@ -113,9 +113,7 @@ def test_a_row_means_what_llamafactory_takes_it_for(entry: dict[str, Any], row: 
 @pytest.mark.timeout(1800)
 @settings(max_examples=10_000, deadline=None)
 @given(entries(), ROW)
-def test_a_row_means_what_llamafactory_takes_it_for_in_many_tries(
-    entry: dict[str, Any], row: dict[str, Any]
-) -> None:
+def test_a_row_means_what_llamafactory_takes_it_for_in_many_tries(entry: dict[str, Any], row: dict[str, Any]) -> None:
     same_as_llamafactory(entry, row)
 
 
@@ -151,9 +149,7 @@ def test_without_an_info_both_usual_shapes_are_read(tmp_path: Path) -> None:
     for shape in shapes:
         record = read_one(tmp_path, [{**shape, "images": ["a.png"], "level": 3}]).record
         assert record == Record(
-            (Message("user", "<image>q"), Message("assistant", "a")),
-            (Picture("a.png", tmp_path),),
-            extra={"level": 3},
+            (Message("user", "<image>q"), Message("assistant", "a")), (Picture("a.png", tmp_path),), extra={"level": 3}
         )
 
 
@@ -162,9 +158,7 @@ def test_fields_of_other_kinds_than_ours_stay_as_they_are(tmp_path: Path) -> Non
     record = read_one(tmp_path, [{"messages": [], **odd}]).record
     assert record == Record(extra=odd)
     for answer, text in ((3, "3"), (2.5, "2.5"), ("x", "x")):
-        assert read_one(tmp_path, [{"messages": [], "answer": answer, "id": 7}]).record == Record(
-            id=7, answer=text
-        )
+        assert read_one(tmp_path, [{"messages": [], "answer": answer, "id": 7}]).record == Record(id=7, answer=text)
 
 
 @pytest.mark.parametrize(
@@ -201,9 +195,7 @@ def test_a_row_that_cannot_be_understood_is_a_fault(tmp_path: Path, row: object,
         ({"formatting": "sharegpt", "tags": "role"}, "tags in dataset_info.json is not"),
     ],
 )
-def test_an_info_that_llamafactory_could_not_use_is_refused(
-    tmp_path: Path, entry: dict[str, Any], reason: str
-) -> None:
+def test_an_info_that_llamafactory_could_not_use_is_refused(tmp_path: Path, entry: dict[str, Any], reason: str) -> None:
     with pytest.raises(DataError, match=re.escape(reason)):
         read_one(tmp_path, [{"messages": []}], entry)
 

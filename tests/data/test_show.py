@@ -132,9 +132,7 @@ def test_the_page_shows_every_turn_and_draws_the_boxes_cut(published: crux.Crux,
     assert "script" not in page.tags
 
 
-def test_a_folder_for_pages_gets_one_by_number_and_a_page_is_replaced(
-    published: crux.Crux, tmp_path: Path
-) -> None:
+def test_a_folder_for_pages_gets_one_by_number_and_a_page_is_replaced(published: crux.Crux, tmp_path: Path) -> None:
     for row in (1, 3, 3):
         assert virc("data", "show", published.dynamic, "--row", row, "--html", tmp_path / "pages").code == 0
     assert sorted(path.name for path in (tmp_path / "pages").iterdir()) == ["row-1.html", "row-3.html"]
@@ -142,10 +140,7 @@ def test_a_folder_for_pages_gets_one_by_number_and_a_page_is_replaced(
 
 
 def test_hostile_text_is_shown_and_does_nothing(tmp_path: Path) -> None:
-    replies = [
-        f"<think>{EVIL}{CROP.partition('look.')[2]}",
-        f"<think>{EVIL}</think><answer>{EVIL}</answer>",
-    ]
+    replies = [f"<think>{EVIL}{CROP.partition('look.')[2]}", f"<think>{EVIL}</think><answer>{EVIL}</answer>"]
     file = saved(tmp_path, spoken(OWN, EVIL, replies), answer=EVIL)
     assert virc("data", "show", file, "--html", tmp_path / "page.html").code == 0
     page = Page(tmp_path / "page.html")
@@ -191,9 +186,7 @@ def test_images_that_are_missing_or_elsewhere_have_a_placeholder_that_says_so(tm
         (look("crop_image", bbox_2d=[900, 0, 990, 56], image_index=0), "holds no pixel"),
     ],
 )
-def test_a_reply_that_breaks_the_protocol_is_shown_with_its_fault(
-    tmp_path: Path, reply: str, said: str
-) -> None:
+def test_a_reply_that_breaks_the_protocol_is_shown_with_its_fault(tmp_path: Path, reply: str, said: str) -> None:
     record = spoken(OWN, QUESTIONS[0])
     messages = [{"role": message.role, "content": message.content} for message in record.messages]
     messages[2]["content"] = reply
@@ -217,9 +210,7 @@ def test_a_chat_protocol_that_no_code_here_knows_is_read(tmp_path: Path) -> None
         image_line="{width} by {height} px, no. {index}",
         after_image="{width} by {height} px, no. {index}: go on.",
     )
-    file = saved(
-        tmp_path, spoken(chat_protocol, QUESTIONS[0], (CROP, "<think>Yes.</think><answer>1</answer>"))
-    )
+    file = saved(tmp_path, spoken(chat_protocol, QUESTIONS[0], (CROP, "<think>Yes.</think><answer>1</answer>")))
     done = virc("data", "show", file)
     assert f"question   {QUESTIONS[0]}\n" in done.out
     assert "fault" not in done.out

@@ -44,18 +44,13 @@ def test_a_number_and_its_text_are_one_key() -> None:
 
 @pytest.mark.integration
 @settings(max_examples=200)
-@given(
-    st.lists(st.tuples(st.integers(1, 50), st.integers(0, 200)), min_size=1, max_size=6),
-    st.integers(0, 500),
-)
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 200)), min_size=1, max_size=6), st.integers(0, 500))
 def test_a_mix_has_its_weights_to_within_a_row(pairs: list[tuple[int, int]], total: int) -> None:
     weights = [Fraction(weight, 7) for weight, _ in pairs]
     sizes = [size for _, size in pairs]
     counts = shares(weights, sizes, total)
     assert sum(counts) == total
-    assert all(
-        abs(count - total * weight / sum(weights)) < 1 for count, weight in zip(counts, weights, strict=True)
-    )
+    assert all(abs(count - total * weight / sum(weights)) < 1 for count, weight in zip(counts, weights, strict=True))
     largest = shares(weights, sizes)
     assert all(count <= size for count, size in zip(largest, sizes, strict=True))
     one_more = shares(weights, sizes, sum(largest) + len(weights) + int(sum(weights) / min(weights)) + 1)

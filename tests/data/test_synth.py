@@ -67,9 +67,7 @@ def test_images_of_so_many_problems_lie_in_a_folder_of_their_own(
     monkeypatch.setattr("virc.data.synth.draw._IN_A_FOLDER", 5)
     write(SynthConfig(tmp_path / "a", count=11))
     assert sorted(path.name for path in (tmp_path / "a/images").iterdir()) == ["000", "001", "002"]
-    images = {
-        Path(image.name) for record in records(tmp_path / "a/trajectories.json") for image in record.images
-    }
+    images = {Path(image.name) for record in records(tmp_path / "a/trajectories.json") for image in record.images}
     assert images == {path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.png")}
     assert {image.parent.name for image in images if "-000009-" in image.name} == {"001"}
 
@@ -86,9 +84,7 @@ def test_the_formats_of_all_stages_tell_of_the_same_problems(tmp_path: Path) -> 
     assert [row.messages for row in prompts] == [row.messages[:2] for row in solved]
     units = records(tmp_path / "a/rl.parquet")
     assert [(row.id, row.messages, row.answer) for row in units] == [
-        (row.id, row.messages[:end], row.answer)
-        for row in solved
-        for end in range(3, len(row.messages) + 1, 2)
+        (row.id, row.messages[:end], row.answer) for row in solved for end in range(3, len(row.messages) + 1, 2)
     ]
     ours = (tmp_path / "a").resolve()
     assert all(image.path().is_relative_to(ours) and image.read() for row in units for image in row.images)
@@ -181,10 +177,7 @@ def test_of_two_runs_into_one_folder_the_second_is_refused(tmp_path: Path) -> No
 
     write(SynthConfig(tmp_path / "a", count=2), other)
     assert refused
-    assert [record.id for record in records(tmp_path / "a/problems.jsonl")] == [
-        "train-0-000000",
-        "train-0-000001",
-    ]
+    assert [record.id for record in records(tmp_path / "a/problems.jsonl")] == ["train-0-000000", "train-0-000001"]
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
@@ -196,18 +189,7 @@ def test_json_says_where_and_how_many(tmp_path: Path, capfd: pytest.CaptureFixtu
 
 def started(to: Path, count: int) -> "subprocess.Popen[str]":
     """The real command with workers, as it runs in a terminal."""
-    words = [
-        "data",
-        "synth",
-        "--to",
-        str(to),
-        "--count",
-        str(count),
-        "--workers",
-        "2",
-        "--formats",
-        "batch,sft,rl",
-    ]
+    words = ["data", "synth", "--to", str(to), "--count", str(count), "--workers", "2", "--formats", "batch,sft,rl"]
     program = "import sys; from virc_cli.main import main; sys.exit(main())"
     return subprocess.Popen(
         [sys.executable, "-c", program, *words],

@@ -36,11 +36,7 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.mark.integration
 def test_problems_with_counterfactuals_are_those_without_and_a_picture_more(tmp_path: Path) -> None:
     plain, counterfactuals = (
-        write(
-            SynthConfig(
-                tmp_path / f"{wanted}", 15, 3, "heldout", workers=1, families=ALL, counterfactuals=wanted
-            )
-        )
+        write(SynthConfig(tmp_path / f"{wanted}", 15, 3, "heldout", workers=1, families=ALL, counterfactuals=wanted))
         for wanted in (False, True)
     )
     known, found = files(plain), files(counterfactuals)
@@ -74,9 +70,7 @@ def test_a_counterfactual_is_the_same_with_any_solution_of_its_problem(tmp_path:
         write(SynthConfig(tmp_path / pattern, 6, 1, formats=("batch",), pattern=pattern, counterfactuals=True))
         for pattern in ("look", "direct")
     ]  # fmt: skip
-    told = [
-        [(row["question"], row["answer"], row["counterfactual"]) for row in rows(folder)] for folder in made
-    ]
+    told = [[(row["question"], row["answer"], row["counterfactual"]) for row in rows(folder)] for folder in made]
     assert told[0] == told[1]
 
 
@@ -126,9 +120,7 @@ def test_who_answers_directly_refuses_directly_and_rows_say_what_is_refused(tmp_
         (["--counterfactuals", "--sides", "4"], "of polygons alone"),
     ],
 )
-def test_what_does_not_go_together_is_said_and_leaves_nothing(
-    tmp_path: Path, options: list[str], said: str
-) -> None:
+def test_what_does_not_go_together_is_said_and_leaves_nothing(tmp_path: Path, options: list[str], said: str) -> None:
     done = virc("data", "synth", "--to", tmp_path / "a", *options)
     assert (done.code, done.out) == (2, "")
     assert said in done.err

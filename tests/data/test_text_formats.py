@@ -80,9 +80,7 @@ def test_a_batch_holds_the_problem_of_a_trajectory(tmp_path: Path) -> None:
         ("assistant", "x"),
         ("user", "<image>go on"),
     ]
-    record = Record(
-        tuple(Message(role, text) for role, text in talk), pictures, None, "q?", "3", {"choices": [1, 2]}
-    )  # type: ignore[arg-type]
+    record = Record(tuple(Message(role, text) for role, text in talk), pictures, None, "q?", "3", {"choices": [1, 2]})  # type: ignore[arg-type]
     (row,) = written(batch, [record], tmp_path)
     text = (tmp_path / "rows.jsonl").read_text()
     assert json.loads(text) == {

@@ -30,9 +30,7 @@ def virc(*words: str | Path) -> None:
 
 
 def rows_of(file: Path) -> Rows:
-    loaded = (
-        pq.read_table(file).to_pylist() if file.suffix == ".parquet" else json.loads(file.read_text("utf-8"))
-    )
+    loaded = pq.read_table(file).to_pylist() if file.suffix == ".parquet" else json.loads(file.read_text("utf-8"))
     assert isinstance(loaded, list)
     return loaded
 
@@ -40,9 +38,7 @@ def rows_of(file: Path) -> Rows:
 def images_under(folder: Path) -> dict[str, bytes]:
     kinds = (".png", ".jpg")
     return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.suffix in kinds
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.suffix in kinds
     }
 
 
@@ -53,9 +49,7 @@ def test_the_archive_becomes_the_images_that_rows_name(set_: Crux, tmp_path: Pat
     assert not set_.archive.exists()
 
 
-def test_the_set_has_no_fault_and_its_rows_say_what_they_hold(
-    set_: Crux, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_set_has_no_fault_and_its_rows_say_what_they_hold(set_: Crux, capsys: pytest.CaptureFixture[str]) -> None:
     virc("data", "check", set_.folder, "--json")
     told = json.loads(capsys.readouterr().out)
     assert (told["faults"], told["rows"]) == ({}, told["good"])
@@ -88,9 +82,7 @@ def test_one_damaged_row_is_found_and_left_out(
     assert main(words) == 5
     assert f"{broken.dynamic}:2: " in capsys.readouterr().out
     (kept,) = (tmp_path / "clean").glob(f"{DYNAMIC}*.json")
-    assert [row["messages"] for row in rows_of(kept)] == [
-        row["messages"] for at, row in enumerate(rows) if at != 1
-    ]
+    assert [row["messages"] for row in rows_of(kept)] == [row["messages"] for at, row in enumerate(rows) if at != 1]
     virc("data", "check", tmp_path / "clean")
 
 
@@ -132,12 +124,7 @@ def test_units_of_the_trajectories_are_the_published_rl_rows(set_: Crux, tmp_pat
     ours, published = rows_of(tmp_path / "rl" / f"{DYNAMIC}.parquet"), rows_of(set_.train)
     assert [_essence(row) for row in ours] == [_essence(row) for row in published]
     replies = [row["extra_info"]["reference"] for row in ours]
-    said = [
-        text["content"]
-        for row in rows_of(set_.dynamic)
-        for text in row["messages"]
-        if text["role"] == "assistant"
-    ]
+    said = [text["content"] for row in rows_of(set_.dynamic) for text in row["messages"] if text["role"] == "assistant"]
     assert replies == said
 
 
@@ -185,19 +172,13 @@ def test_published_rl_rows_become_problems(set_: Crux, tmp_path: Path, format: s
         rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
         found = [(row["question"], row["answer"]) for row in rows]
     else:
-        found = [
-            (row["extra_info"]["question"], row["reward_model"]["ground_truth"]) for row in rows_of(file)
-        ]
-    units = [
-        (row["extra_info"]["question"], row["reward_model"]["ground_truth"]) for row in rows_of(set_.train)
-    ]
+        found = [(row["extra_info"]["question"], row["reward_model"]["ground_truth"]) for row in rows_of(file)]
+    units = [(row["extra_info"]["question"], row["reward_model"]["ground_truth"]) for row in rows_of(set_.train)]
     assert found == list(dict.fromkeys(units))
     assert len(found) == len(rows_of(set_.dynamic))
 
 
-def test_pixels_become_thousandths_in_the_other_chat_protocol_and_pixels_again(
-    set_: Crux, tmp_path: Path
-) -> None:
+def test_pixels_become_thousandths_in_the_other_chat_protocol_and_pixels_again(set_: Crux, tmp_path: Path) -> None:
     pixel, permille = tmp_path / "pixel.json", tmp_path / "permille.json"
     virc("data", "protocol", set_.dynamic, "--to", pixel)
     virc("data", "protocol", set_.fixed, "--to", permille)
@@ -219,25 +200,13 @@ def test_parts_share_no_picture_and_smaller_takes_lie_in_larger(set_: Crux, tmp_
     assert rows_of(val)
     taken = {}
     for count in (2, 5):
-        virc(
-            "data",
-            "convert",
-            set_.dynamic,
-            "--format",
-            "sft",
-            "--limit",
-            str(count),
-            "--to",
-            tmp_path / str(count),
-        )
+        virc("data", "convert", set_.dynamic, "--format", "sft", "--limit", str(count), "--to", tmp_path / str(count))
         taken[count] = [json.dumps(row) for row in rows_of(tmp_path / str(count) / f"{DYNAMIC}.json")]
     assert [len(rows) for rows in taken.values()] == [2, 5]
     assert set(taken[2]) < set(taken[5])
 
 
-def test_train_and_val_share_no_picture_and_sharing_is_a_fault(
-    set_: Crux, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_train_and_val_share_no_picture_and_sharing_is_a_fault(set_: Crux, capsys: pytest.CaptureFixture[str]) -> None:
     virc("data", "check", set_.train, "--against", set_.val)
     assert main(["data", "check", str(set_.dynamic), "--against", str(set_.train), "--workers", "1"]) == 5
     assert "leak" in capsys.readouterr().out
@@ -254,9 +223,7 @@ def test_a_row_is_shown_as_text_and_as_a_page(
     question = first.partition("Question: ")[2].partition("\n\n")[0]
     assert question in said
     assert "fault" not in said
-    assert (tmp_path / "page.html").read_text("utf-8").count("data:image/png;base64,") >= first.count(
-        "<image>"
-    )
+    assert (tmp_path / "page.html").read_text("utf-8").count("data:image/png;base64,") >= first.count("<image>")
 
 
 def test_what_synth_draws_goes_the_same_way(tmp_path: Path) -> None:

@@ -12,12 +12,8 @@ from virc.data.formats.registry import Row, Writing
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Message, Picture, Record
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
-    ["<image>\n<image>", 'a "b" \\']
-)
-HALVES = st.text(st.characters(), max_size=8).filter(
-    lambda text: not re.search("[\ud800-\udbff][\udc00-\udfff]", text)
-)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(["<image>\n<image>", 'a "b" \\'])
+HALVES = st.text(st.characters(), max_size=8).filter(lambda text: not re.search("[\ud800-\udbff][\udc00-\udfff]", text))
 OURS = {"id", "messages", "conversations", "images", "image", "question", "answer", "choices"}
 PICTURES = st.builds(
     Picture,
@@ -27,13 +23,9 @@ PICTURES = st.builds(
 
 
 def values(text: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
-    plain = (
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text
-    )
+    plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text
     return st.recursive(
-        plain,
-        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(text, inner, max_size=2),
-        max_leaves=4,
+        plain, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(text, inner, max_size=2), max_leaves=4
     )
 
 
@@ -42,9 +34,7 @@ def extras(text: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 MESSAGES = st.lists(
-    st.builds(Message, st.sampled_from(["system", "user", "assistant"]), HALVES | TEXT),
-    min_size=1,
-    max_size=5,
+    st.builds(Message, st.sampled_from(["system", "user", "assistant"]), HALVES | TEXT), min_size=1, max_size=5
 )
 SOLVED = st.builds(
     Record,
@@ -63,9 +53,7 @@ PROBLEM = st.builds(
     question=TEXT.filter(str.strip),
     answer=st.none() | TEXT,
     extra=st.builds(
-        lambda extra, choices: extra | choices,
-        extras(TEXT),
-        st.fixed_dictionaries({}, optional={"choices": CHOICES}),
+        lambda extra, choices: extra | choices, extras(TEXT), st.fixed_dictionaries({}, optional={"choices": CHOICES})
     ),
 )
 

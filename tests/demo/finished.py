@@ -50,9 +50,7 @@ def finish(folder: Path, begun: Demo = QUICK) -> None:
         {"id": id, "question": "?", "answer": str(id % 7), "category": {"difficulty": _difficulty(id)}}
         for id in (*EASY, *HARD)
     ]
-    (folder / "data" / "heldout" / "problems.jsonl").write_text(
-        "".join(json.dumps(row) + "\n" for row in rows)
-    )
+    (folder / "data" / "heldout" / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     every = {name: RIGHT[name] for name in begun.compared}
     evaluate(folder, begun, "greedy", every)
     evaluate(folder, begun, "sampled", {name: DRAWN[name] for name in every})
@@ -99,11 +97,7 @@ def pages(folder: Path, begun: Demo, ids: Sequence[int]) -> None:
     place = folder / "evals" / "pages" / "answers"
     place.mkdir(parents=True)
     lines = [
-        {
-            "id": id,
-            "answer": str(id % 7) if id in RIGHT["rl"] else "50",
-            "trace": f"evals/pages/traces/rl/{id}",
-        }
+        {"id": id, "answer": str(id % 7) if id in RIGHT["rl"] else "50", "trace": f"evals/pages/traces/rl/{id}"}
         for id in ids
     ]
     (place / "rl.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

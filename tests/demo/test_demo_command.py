@@ -45,13 +45,7 @@ def test_a_dry_run_needs_no_environment(workspace: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("VIRC_CACHE", str(workspace / "none"))
     done = virc("demo", "--dry-run", "--full", "--json")
     assert done.json["schema"] == "virc.demo.plan/1"
-    assert [step["name"] for step in done.json["steps"]][:5] == [
-        "sight",
-        "read",
-        "place",
-        "skills",
-        "instruct data",
-    ]
+    assert [step["name"] for step in done.json["steps"]][:5] == ["sight", "read", "place", "skills", "instruct data"]
     command = done.json["steps"][3]["command"]
     assert command.startswith(f"PYTHONPATH={demo.SOURCES} torchrun --standalone --nproc-per-node 2 -m tiny.")
     assert files(workspace) == []

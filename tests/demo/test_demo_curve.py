@@ -24,9 +24,7 @@ def curve(workspace: Path) -> Curve:
 
 
 def gain(curve: Curve, stage: str, part: str, replies: str = "greedy") -> Gain:
-    (found,) = (
-        each for each in curve.gains if (each.stage, each.part, each.replies) == (stage, part, replies)
-    )
+    (found,) = (each for each in curve.gains if (each.stage, each.part, each.replies) == (stage, part, replies))
     return found
 
 
@@ -51,9 +49,7 @@ def test_sampled_answers_have_shares_and_gains_of_their_own(curve: Curve) -> Non
 
 
 def test_what_was_not_asked_is_not_said(curve: Curve) -> None:
-    counterfactuals = {
-        stage.name: stage.counterfactual and stage.counterfactual.right for stage in curve.stages
-    }
+    counterfactuals = {stage.name: stage.counterfactual and stage.counterfactual.right for stage in curve.stages}
     assert counterfactuals == {"base": None, "instruct": 3, "practice": 3, "rl": 3, "direct": None}
     assert [stage.blank and stage.blank.right for stage in curve.stages] == [None, 1, 1, 1, None]
 
@@ -76,9 +72,7 @@ def test_how_the_answers_came_about(curve: Curve) -> None:
         ("rl", "hard", 10, 0.5, 2 / 32),
     ],
 )
-def test_gains_are_on_the_same_problems(
-    curve: Curve, stage: str, part: str, of: int, points: float, p: float
-) -> None:
+def test_gains_are_on_the_same_problems(curve: Curve, stage: str, part: str, of: int, points: float, p: float) -> None:
     found = gain(curve, stage, part)
     assert (found.of, found.p) == (of, pytest.approx(p))
     assert found.difference == pytest.approx(points)
@@ -131,10 +125,7 @@ def test_the_command_prints_the_curve_and_leaves_it_with_a_picture(workspace: Pa
     assert (written["schema"], written["base"], len(written["stages"])) == ("virc.demo/1", QUICK.start, 5)
     again = virc("demo", "--quick", "--json")
     assert again.json == {**written, "folder": "demo", "plot": "demo/curve.png", "error": None}
-    assert set(again.json) - {"schema", "error"} == set(virc("demo", "--nosuch", "--json").json) - {
-        "schema",
-        "error",
-    }
+    assert set(again.json) - {"schema", "error"} == set(virc("demo", "--nosuch", "--json").json) - {"schema", "error"}
 
 
 def test_pairs_come_in_any_order(workspace: Path) -> None:
@@ -159,9 +150,7 @@ def test_two_checkpoints_of_a_stage_are_one_too_many(workspace: Path) -> None:
     assert done.err.endswith(sentence)
 
 
-def test_each_panel_draws_its_own_shares(
-    curve: Curve, workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_panel_draws_its_own_shares(curve: Curve, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure()
@@ -173,9 +162,7 @@ def test_each_panel_draws_its_own_shares(
     assert greedy["hard"] == pytest.approx([0, 0, 0.1, 0.6])
     assert sampled["easy"] == pytest.approx([0, 0.1, 0.2, 0.8])
     assert sampled["hard"] == pytest.approx([0, 0, 0, 0.1])
-    counterfactuals = next(
-        line for line in figure.axes[0].get_lines() if str(line.get_label()).startswith("crops of")
-    )
+    counterfactuals = next(line for line in figure.axes[0].get_lines() if str(line.get_label()).startswith("crops of"))
     assert counterfactuals.get_xydata().tolist() == [[1, 0.15], [2, 0.15], [3, 0.15]]
 
 

@@ -52,9 +52,7 @@ def test_every_stage_changes_the_weights(workspace: Path) -> None:
     chain = [weights(folder, name) for name in (QUICK.start, *STAGES[1:])]
     for before, after in (*pairwise(chain), (chain[0], weights(folder, CONTROL))):
         assert before.keys() == after.keys()
-        same = [
-            (before[name].to(after[name].dtype) == after[name]).all() for name in before
-        ]  # merging rounds
+        same = [(before[name].to(after[name].dtype) == after[name]).all() for name in before]  # merging rounds
         assert not all(same)
 
 
@@ -87,9 +85,7 @@ def test_every_stage_logs_what_it_learns_by(workspace: Path) -> None:
 def test_the_curve_has_every_stage(workspace: Path) -> None:
     curve = json.loads((workspace / "printed.json").read_bytes())
     assert [stage["name"] for stage in curve["stages"]] == [*STAGES, CONTROL]
-    assert {
-        stage[replies]["all"]["of"] for replies in ("greedy", "sampled") for stage in curve["stages"]
-    } == {8}
+    assert {stage[replies]["all"]["of"] for replies in ("greedy", "sampled") for stage in curve["stages"]} == {8}
     assert [stage["blank"] is not None for stage in curve["stages"]] == [False, True, True, True, False]
     assert {gain["stage"] for gain in curve["gains"]} == set(STAGES[1:])
     assert all(step["seconds"] > 0 for step in curve["steps"])
@@ -104,11 +100,7 @@ def test_the_curve_has_every_stage(workspace: Path) -> None:
 
 def test_a_second_call_does_nothing_again(workspace: Path) -> None:
     def there() -> Iterator[tuple[Path, int]]:
-        return (
-            (file, file.stat().st_mtime_ns)
-            for file in (workspace / "demo").rglob("*")
-            if file.suffix != ".lock"
-        )
+        return ((file, file.stat().st_mtime_ns) for file in (workspace / "demo").rglob("*") if file.suffix != ".lock")
 
     before = dict(there())
     done = workspaces.run(workspace, *WORDS)

@@ -51,13 +51,9 @@ def test_every_step_reads_what_an_earlier_one_makes(begun: Demo) -> None:
     made = set() if begun.full else {begun.size.start}
     for step in demo.plan(begun):
         read = {
-            after
-            for before, after in zip(step.words, step.words[1:], strict=False)
-            if before in ("--from", "--model")
+            after for before, after in zip(step.words, step.words[1:], strict=False) if before in ("--from", "--model")
         }
-        read |= {
-            str(Path(word).parent) for word in step.words if word.endswith((".json", ".jsonl", ".parquet"))
-        }
+        read |= {str(Path(word).parent) for word in step.words if word.endswith((".json", ".jsonl", ".parquet"))}
         assert read <= made, step
         if step.words[:2] == ("virc", "merge"):
             assert step.words[2] in made
@@ -72,9 +68,7 @@ def test_only_evaluations_see_what_is_held_out() -> None:
     heldout = {step.makes for step in steps if "heldout" in step.words}
     assert heldout == {"data/heldout", "data/strange"}
     assert not [
-        step
-        for step in steps
-        if "train" in step.words and heldout & {str(Path(word).parent) for word in step.words}
+        step for step in steps if "train" in step.words and heldout & {str(Path(word).parent) for word in step.words}
     ]
 
 
@@ -168,10 +162,7 @@ def test_a_folder_of_another_start_or_of_the_other_kind_is_not_gone_on_with(tmp_
     begun = Demo(full=False, seed=0, size=QUICK)
     demo.begin(tmp_path / "demo", begun)
     for other, sentence in (
-        (
-            msgspec.structs.replace(begun, size=msgspec.structs.replace(QUICK, start="other")),
-            "start tiny, not other",
-        ),
+        (msgspec.structs.replace(begun, size=msgspec.structs.replace(QUICK, start="other")), "start tiny, not other"),
         (msgspec.structs.replace(begun, full=True), "without --full, not with it"),
     ):
         with pytest.raises(ConfigError, match=sentence):

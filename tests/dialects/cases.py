@@ -5,20 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from server import Scene, Unit
-from speeches import (
-    Speech,
-    apart,
-    bare,
-    fenced,
-    gemma,
-    glm,
-    hermes,
-    in_text,
-    several,
-    structured,
-    with_arguments,
-    xml,
-)
+from speeches import Speech, apart, bare, fenced, gemma, glm, hermes, in_text, several, structured, with_arguments, xml
 from wires import (
     Call,
     Gemini,

@@ -14,9 +14,7 @@ def openai_unsupported(sent: Sent) -> Refusal:
     (name,) = sent
     instead = " Use 'max_completion_tokens' instead." if name == "max_tokens" else ""
     return _openai(
-        f"Unsupported parameter: '{name}' is not supported with this model.{instead}",
-        name,
-        "unsupported_parameter",
+        f"Unsupported parameter: '{name}' is not supported with this model.{instead}", name, "unsupported_parameter"
     )
 
 
@@ -112,12 +110,7 @@ def gemini(sent: Sent) -> Refusal:
 def vllm_old(sent: Sent) -> Refusal:
     """vLLM up to 0.6, which forbade what it did not know."""
     found = [
-        {
-            "type": "extra_forbidden",
-            "loc": ("body", name),
-            "msg": "Extra inputs are not permitted",
-            "input": value,
-        }
+        {"type": "extra_forbidden", "loc": ("body", name), "msg": "Extra inputs are not permitted", "input": value}
         for name, value in sent.items()
     ]
     told = {"type": "BadRequestError", "param": None, "code": 400}
@@ -143,11 +136,7 @@ def litellm_quoting(sent: Sent) -> Refusal:
 def openrouter(sent: Sent) -> Refusal:
     """OpenRouter, which quotes the server behind it in a field of its own."""
     raw = json.dumps(openai_unsupported(sent).body)
-    error = {
-        "message": "Provider returned error",
-        "code": 400,
-        "metadata": {"raw": raw, "provider_name": "OpenAI"},
-    }
+    error = {"message": "Provider returned error", "code": 400, "metadata": {"raw": raw, "provider_name": "OpenAI"}}
     return Refusal(400, {"error": error, "user_id": "user_1"})
 
 
@@ -168,9 +157,7 @@ def most_vllm(most: int, value: int, prompt: int) -> Refusal:
         f"'max_tokens' or 'max_completion_tokens' is too large: {value}. This model's maximum context length is "
         f"{context} tokens and your request has {prompt} input tokens ({value} > {context} - {prompt})."
     )
-    return Refusal(
-        400, {"error": {"message": message, "type": "BadRequestError", "param": None, "code": 400}}
-    )
+    return Refusal(400, {"error": {"message": message, "type": "BadRequestError", "param": None, "code": 400}})
 
 
 def most_vllm_old(most: int, value: int, prompt: int) -> Refusal:
@@ -206,9 +193,7 @@ def most_dashscope(most: int, value: int, prompt: int) -> Refusal:
 def most_deepseek(most: int, value: int, prompt: int) -> Refusal:
     """DeepSeek's service (DeepSeek-V3 issue 69)."""
     message = f"Invalid max_tokens value, the valid range of max_tokens is [1, {most}]"
-    return Refusal(
-        400, {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
-    )
+    return Refusal(400, {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}})
 
 
 def most_groq(most: int, value: int, prompt: int) -> Refusal:
@@ -315,9 +300,7 @@ CONTEXTS: Mapping[str, Refusal] = {
     ),
     "mlx": Refusal(
         400,
-        {
-            "detail": "Request needs 9000 context tokens (8488 prompt + 512 max generation), but MAX_KV_SIZE is 8192."
-        },
+        {"detail": "Request needs 9000 context tokens (8488 prompt + 512 max generation), but MAX_KV_SIZE is 8192."},
     ),
 }
 """Prompts that are too long, as servers say it."""
@@ -330,11 +313,6 @@ def _openai(message: str, param: str | None, code: str | None) -> Refusal:
 
 def _extra(sent: Sent) -> list[dict[str, Any]]:
     return [
-        {
-            "type": "extra_forbidden",
-            "loc": ["body", name],
-            "msg": "Extra inputs are not permitted",
-            "input": value,
-        }
+        {"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted", "input": value}
         for name, value in sent.items()
     ]

@@ -221,9 +221,7 @@ def _openai(body: Json) -> list[Heard]:
             called.add(call["id"])
         if role == "tool":
             _hold(message.get("tool_call_id") in called, "tool_call_id of no call")
-        parts: list[Json] = (
-            [{"type": "text", "text": content or ""}] if not isinstance(content, list) else content
-        )
+        parts: list[Json] = [{"type": "text", "text": content or ""}] if not isinstance(content, list) else content
         images = [_of_url(part["image_url"]["url"]) for part in parts if part["type"] == "image_url"]
         _hold(role == "user" or not images, f"images in a message of {role}")
         text = "".join(part["text"] for part in parts if part["type"] == "text")

@@ -61,14 +61,10 @@ def fenced(call: Call) -> str:
 
 def with_arguments(speech: Speech, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Speech:
     """The same speech with other arguments of each call."""
-    return Speech(
-        lambda call: speech.call(Call(call.name, change(dict(call.arguments)))), speech.answer, speech.thinks
-    )
+    return Speech(lambda call: speech.call(Call(call.name, change(dict(call.arguments)))), speech.answer, speech.thinks)
 
 
-def in_text(
-    write: Callable[[Call], str], before: str = "", answer: str = "{answer}", thinks: bool = False
-) -> Speech:
+def in_text(write: Callable[[Call], str], before: str = "", answer: str = "{answer}", thinks: bool = False) -> Speech:
     """Calls in the content, `before` in front of them; `answer` is the content of the last turn.
 
     Both name the thought of their turn as {thought}.

@@ -94,9 +94,7 @@ def overlap(image: Image.Image) -> float:
     across, down = (inner[2] - inner[0]) / SHARE, (inner[3] - inner[1]) / SHARE
     x, y = (inner[0] + inner[2]) / 2, (inner[1] + inner[3]) / 2
     target = Box(x - across / 2, y - down / 2, x + across / 2, y + down / 2)
-    both = Box(
-        max(0.0, target.left), max(0.0, target.top), min(width, target.right), min(height, target.bottom)
-    )
+    both = Box(max(0.0, target.left), max(0.0, target.top), min(width, target.right), min(height, target.bottom))
     return both.area / (target.area + width * height - both.area)
 
 

@@ -111,9 +111,7 @@ UNFINISHED: Sequence[tuple[str, Said]] = (
 
 
 @pytest.mark.parametrize(
-    ("at", "said"),
-    [(at, row[1]) for at, row in enumerate(UNFINISHED)],
-    ids=[row[0] for row in UNFINISHED],
+    ("at", "said"), [(at, row[1]) for at, row in enumerate(UNFINISHED)], ids=[row[0] for row in UNFINISHED]
 )
 def test_a_reply_that_is_no_answer_is_not_printed_as_one(at: int, said: Said, small: Path) -> None:
     asked = ask(says(said, streamed=at % 2 == 0), small)
@@ -143,10 +141,7 @@ def test_a_filtered_reply_is_no_answer(wire: Wire, streamed: bool, small: Path) 
 def test_a_refusal_is_no_answer(small: Path) -> None:
     refused = {"role": "assistant", "content": None, "refusal": "I'm sorry, I can't assist with that."}
     chunk = {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": refused}]}
-    ended = {
-        "object": "chat.completion.chunk",
-        "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
-    }
+    ended = {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
     asked = ask(Scene(OpenAi(), QWEN, TEXT, cut=lambda turn: event(chunk) + event(ended) + DONE), small)
     has_no_answer(asked)
     assert "I'm sorry" in asked.errors
@@ -262,18 +257,14 @@ SLIGHT: Sequence[tuple[str, Listed, Unit, Callable[[list[float]], list[float]]]]
 )
 
 
-@pytest.mark.parametrize(
-    ("model", "unit", "change"), [row[1:] for row in SLIGHT], ids=[row[0] for row in SLIGHT]
-)
+@pytest.mark.parametrize(("model", "unit", "change"), [row[1:] for row in SLIGHT], ids=[row[0] for row in SLIGHT])
 def test_a_box_that_leaves_the_picture_by_little_is_cut(
     model: Listed, unit: Unit, change: Callable[[list[float]], list[float]], tmp_path: Path
 ) -> None:
     picture = targets.write_picture(tmp_path / "picture.png", (420, 308), Place(0.7, 0.7, 1, 1))
 
     def wider(call: Call) -> Said:
-        arguments = {
-            key: change(value) if isinstance(value, list) else value for key, value in call.arguments.items()
-        }
+        arguments = {key: change(value) if isinstance(value, list) else value for key, value in call.arguments.items()}
         return TEXT.call(Call(call.name, arguments))
 
     asked = ask(Scene(Vllm(), model, Speech(wider, TEXT.answer, False), unit), picture)

@@ -114,9 +114,7 @@ def is_right_without(asked: Asked, refusing: Refusing) -> None:
     assert sorted(refusing.seen) == sorted(set(refusing.names)), refusing.seen
 
 
-@pytest.mark.parametrize(
-    ("wire", "names", "how"), [row[1:] for row in PARAMETERS], ids=[row[0] for row in PARAMETERS]
-)
+@pytest.mark.parametrize(("wire", "names", "how"), [row[1:] for row in PARAMETERS], ids=[row[0] for row in PARAMETERS])
 def test_a_refused_parameter_is_left_out_once_and_for_all(
     wire: Wire, names: tuple[str, ...], how: How, small: Path
 ) -> None:
@@ -128,9 +126,7 @@ def test_a_refused_parameter_is_left_out_once_and_for_all(
         assert [body.get("max_completion_tokens") for body in asked.answered] == [sent, sent]
 
 
-@pytest.mark.parametrize(
-    ("wire", "names", "how"), [row[1:] for row in TOGETHER], ids=[row[0] for row in TOGETHER]
-)
+@pytest.mark.parametrize(("wire", "names", "how"), [row[1:] for row in TOGETHER], ids=[row[0] for row in TOGETHER])
 def test_parameters_that_are_refused_together_cost_one_request(
     wire: Wire, names: tuple[str, ...], how: How, small: Path
 ) -> None:
@@ -177,8 +173,7 @@ def batch(server: Player, picture: Path, tmp_path: Path, rows: int) -> tuple[Don
     lines = [{"id": row, "image": str(picture), "question": QUESTION} for row in range(rows)]
     source.write_text("".join(json.dumps(line) + "\n" for line in lines))
     done = virc(
-        *("solve", "--batch", source, "--to", out, "--endpoint", server.url, "--concurrency", 1),
-        *("--model", QWEN.id),
+        *("solve", "--batch", source, "--to", out, "--endpoint", server.url, "--concurrency", 1), *("--model", QWEN.id)
     )
     return done, [json.loads(line) for line in out.read_text().splitlines()]
 

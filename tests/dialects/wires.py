@@ -213,10 +213,7 @@ class OllamaNative(OllamaV1):
             "modelfile": f"FROM {model.id}",
             "parameters": "temperature 1\ntop_k 20",
             "details": {"parent_model": "", "format": "gguf", "family": self.architecture},
-            "model_info": {
-                "general.architecture": self.architecture,
-                f"{self.architecture}.context_length": 262_144,
-            },
+            "model_info": {"general.architecture": self.architecture, f"{self.architecture}.context_length": 262_144},
             "capabilities": ["completion", "vision", "tools", "thinking"],
             "modified_at": "2026-01-02T03:04:05.678Z",
         }
@@ -260,10 +257,7 @@ class OllamaNative(OllamaV1):
         if self.bare:
             return [{"function": {"name": call.name, "arguments": call.arguments}} for call in said.calls]
         return [
-            {
-                "id": f"call_ab12cd3{at}",
-                "function": {"index": at, "name": call.name, "arguments": call.arguments},
-            }
+            {"id": f"call_ab12cd3{at}", "function": {"index": at, "name": call.name, "arguments": call.arguments}}
             for at, call in enumerate(said.calls)
         ]
 
@@ -309,12 +303,7 @@ class LlamaCpp(Wire):
         for piece in pieces(said.content):
             yield self._event(model, {"content": piece})
         for at, call in enumerate(said.calls):
-            named = {
-                "index": at,
-                "id": f"k3V9{at:028d}",
-                "type": "function",
-                "function": {"name": call.name},
-            }
+            named = {"index": at, "id": f"k3V9{at:028d}", "type": "function", "function": {"name": call.name}}
             yield self._event(model, {"tool_calls": [named]})
             yield b":\n\n"
             for part in self.in_pieces(call):
@@ -405,9 +394,7 @@ class Vllm(Wire):
             "root": model.root or model.id,
             "parent": None,
             "max_model_len": model.context,
-            "permission": [
-                {"id": "modelperm-1", "object": "model_permission", "allow_sampling": True, "group": None}
-            ],
+            "permission": [{"id": "modelperm-1", "object": "model_permission", "allow_sampling": True, "group": None}],
         }
         return {"object": "list", "data": [entry]}
 
@@ -671,9 +658,7 @@ class LiteLlm(Wire):
         ]
 
     def _event(self, model: Listed, delta: Json, finish: str | None = None) -> bytes:
-        keys = dict.fromkeys(
-            ("provider_specific_fields", "content", "role", "function_call", "tool_calls", "audio")
-        )
+        keys = dict.fromkeys(("provider_specific_fields", "content", "role", "function_call", "tool_calls", "audio"))
         choice = {"index": 0, "finish_reason": finish, "delta": {**keys, **delta}, "logprobs": None}
         return event(_chunk(model, "chatcmpl-5", [choice]))
 
@@ -784,9 +769,7 @@ class Gemini(Wire):
             for at, call in enumerate(said.calls)
         ]
 
-    def _event(
-        self, model: Listed, delta: Json, finish: str | None = None, counts: Counts | None = None
-    ) -> bytes:
+    def _event(self, model: Listed, delta: Json, finish: str | None = None, counts: Counts | None = None) -> bytes:
         choice: Json = {"delta": delta, "index": 0} | ({"finish_reason": finish} if finish else {})
         return event(_chunk(model, "c1", [choice]) | ({"usage": counts.usage} if counts else {}))
 
@@ -837,11 +820,7 @@ class Mistral(Wire):
 
     def _calls(self, said: Said) -> list[Json]:
         return [
-            {
-                "id": f"D681PevK{at}",
-                "function": {"name": call.name, "arguments": self.written(call)},
-                "index": at,
-            }
+            {"id": f"D681PevK{at}", "function": {"name": call.name, "arguments": self.written(call)}, "index": at}
             for at, call in enumerate(said.calls)
         ]
 
@@ -867,11 +846,7 @@ class OpenAi(Wire):
             message["function_call"] = self._function(said.calls[0], self.written(said.calls[0]))
         elif said.calls:
             message["tool_calls"] = [
-                {
-                    "id": f"call_oOWW{at}",
-                    "type": "function",
-                    "function": self._function(call, self.written(call)),
-                }
+                {"id": f"call_oOWW{at}", "type": "function", "function": self._function(call, self.written(call))}
                 for at, call in enumerate(said.calls)
             ]
         message["annotations"] = []

@@ -16,14 +16,7 @@ from virc.stages import rl, sft
 
 MARKS = {"file", "output", "own server", "dry run", "run by", "install", "test", "not run", "checked-data"}
 RUNNABLE = {"sh", "python"}
-OTHERS = {
-    "--torch-backend",
-    "--jinja",
-    "--image-max-tokens",
-    "--mmproj",
-    "--reasoning-parser",
-    "--tool-call-parser",
-}
+OTHERS = {"--torch-backend", "--jinja", "--image-max-tokens", "--mmproj", "--reasoning-parser", "--tool-call-parser"}
 OTHERS |= {"--served-model-name", "--max-model-len", "--help", "--install-completion", "--version"}
 """Options of other programs that the pages name alone."""
 
@@ -67,9 +60,7 @@ def test_every_block_is_tested_or_says_why_not() -> None:
             assert (ROOT / path).exists(), f"{block.place}: {path}"
 
 
-@pytest.mark.parametrize(
-    "block", [each for each in ALL if each.language == "sh"], ids=lambda block: block.place
-)
+@pytest.mark.parametrize("block", [each for each in ALL if each.language == "sh"], ids=lambda block: block.place)
 def test_commands_and_options_of_a_block_exist(block: Block) -> None:
     for words in commands(block.text):
         assert known(words) is None, f"{block.place}: virc {' '.join(words)}: {known(words)}"
@@ -86,16 +77,12 @@ def test_commands_and_options_in_a_text_exist(page: str) -> None:
                 assert word in EVERY, f"{page}:{line}: no command has {word}"
 
 
-@pytest.mark.parametrize(
-    "block", [each for each in ALL if each.language == "python"], ids=lambda block: block.place
-)
+@pytest.mark.parametrize("block", [each for each in ALL if each.language == "python"], ids=lambda block: block.place)
 def test_calls_of_the_api_have_arguments_that_exist(block: Block) -> None:
     for call in (node for node in ast.walk(ast.parse(block.text)) if isinstance(node, ast.Call)):
         if ast.unparse(call.func).startswith("virc."):
             function = getattr(virc, ast.unparse(call.func).removeprefix("virc."))
-            inspect.signature(function).bind(
-                *call.args, **{each.arg: each.value for each in call.keywords if each.arg}
-            )
+            inspect.signature(function).bind(*call.args, **{each.arg: each.value for each in call.keywords if each.arg})
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -162,7 +149,5 @@ def test_contributing_has_a_row_for_each_room() -> None:
 
 def test_the_reference_lists_every_variable() -> None:
     sources = (*ROOT.glob("recipes/virc/**/*.py"), *ROOT.glob("virc_cli/**/*.py"))
-    named = {
-        name for file in sources for name in re.findall(r'"(VIRC_[A-Z_]+)"', file.read_text(encoding="utf-8"))
-    }
+    named = {name for file in sources for name in re.findall(r'"(VIRC_[A-Z_]+)"', file.read_text(encoding="utf-8"))}
     assert named - set(reference_page.VARIABLES) - reference_page.INTERNAL == set()

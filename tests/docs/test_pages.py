@@ -36,19 +36,7 @@ def reply(body: Body) -> str:
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few drawn problems with answers."""
     folder = tmp_path_factory.mktemp("drawn") / "figures"
-    command = [
-        sys.executable,
-        "-m",
-        "virc_cli",
-        "data",
-        "synth",
-        "--to",
-        folder,
-        "--count",
-        "3",
-        "--seed",
-        "5",
-    ]
+    command = [sys.executable, "-m", "virc_cli", "data", "synth", "--to", folder, "--count", "3", "--seed", "5"]
     subprocess.run(command, check=True, capture_output=True)
     return folder
 
@@ -71,9 +59,7 @@ def environment(tmp_path: Path, workspace: Path) -> dict[str, str]:
     """A fresh account, whose `virc` and `python` are those of this checkout."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    of_json = (
-        "-c 'import json, sys; print(json.load(sys.stdin)[sys.argv[2][1:]])'"  # not every machine has jq
-    )
+    of_json = "-c 'import json, sys; print(json.load(sys.stdin)[sys.argv[2][1:]])'"  # not every machine has jq
     for name, words in (("virc", "-m virc_cli"), ("python", ""), ("jq", of_json)):
         (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
         (programs / name).chmod(0o755)
@@ -119,9 +105,7 @@ def written(block: Block, number: int, folder: Path, ports: Mapping[str, str]) -
 
 
 @pytest.mark.parametrize("page", TESTED)
-def test_the_examples_of_a_page_run(
-    page: str, workspace: Path, environment: dict[str, str], server: Server
-) -> None:
+def test_the_examples_of_a_page_run(page: str, workspace: Path, environment: dict[str, str], server: Server) -> None:
     ports = {"scripted": server.url.split("/")[2], "own": str(free_port())}
     script = ["set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"]
     expected: list[tuple[Block, Path]] = []
@@ -133,12 +117,7 @@ def test_the_examples_of_a_page_run(
             script.append(written(block, number, workspace, ports))
             last = workspace.parent / f"{number}.{block.language}.out"
     done = subprocess.run(
-        ["bash", "-c", "".join(script)],
-        cwd=workspace,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=570,
+        ["bash", "-c", "".join(script)], cwd=workspace, env=environment, stderr=subprocess.PIPE, text=True, timeout=570
     )
     assert done.returncode == 0, done.stderr
     for block, file in expected:

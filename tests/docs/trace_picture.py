@@ -43,9 +43,7 @@ def main() -> None:
         subprocess.run([*command, image, QUESTION, "--trace", work], check=True)
         with browser.tab(Path(work) / "profile") as tab:
             tab.open(Path(work) / "index.html", WIDTH)
-            tab.value(
-                f"(s => {{ s.replaceSync({STYLE!r}); document.adoptedStyleSheets = [s] }})(new CSSStyleSheet())"
-            )
+            tab.value(f"(s => {{ s.replaceSync({STYLE!r}); document.adoptedStyleSheets = [s] }})(new CSSStyleSheet())")
             height = tab.value("document.querySelector('main').getBoundingClientRect().bottom")
             clip = {"x": 0, "y": 0, "width": WIDTH, "height": int(height) + 16, "scale": 1}
             shot = tab.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)["data"]

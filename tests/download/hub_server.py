@@ -362,9 +362,7 @@ class Hub:
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
         sha256 = _sha256(content)
         large = size >= self.large or any(fnmatch.fnmatchcase(name, glob) for glob in _LARGE_NAMES)
-        return _Entry(
-            content, size, sha256, git_id(_pointer(sha256, size) if large else _bytes(content)), large
-        )
+        return _Entry(content, size, sha256, git_id(_pointer(sha256, size) if large else _bytes(content)), large)
 
     def _front_answer(self, request: Request) -> Reply:
         parts = urlsplit(request.path)
@@ -379,9 +377,7 @@ class Hub:
             return self._file(request, _key(match[1], match[2]), unquote(match[3]))
         return _refusal(404, "Not Found")
 
-    def _found(
-        self, request: Request, key: str, revision: str, files: bool
-    ) -> tuple[str, dict[str, _Entry]] | Reply:
+    def _found(self, request: Request, key: str, revision: str, files: bool) -> tuple[str, dict[str, _Entry]] | Reply:
         """The commit of a revision and its files, or the refusal the real hub would give."""
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         if token and token not in self.tokens:
@@ -433,9 +429,7 @@ class Hub:
             return refusal
         linked = entry.sha256 if entry.large else entry.git
         if cached:
-            return Reply(
-                content=entry.content, etag=f'"{linked}"', ranges=True, headers={"X-Repo-Commit": commit}
-            )
+            return Reply(content=entry.content, etag=f'"{linked}"', ranges=True, headers={"X-Repo-Commit": commit})
         kind = "datasets" if key.startswith("datasets/") else "models"
         here = f"/api/resolve-cache/{kind}/{key.removeprefix('datasets/')}/{commit}/{quote(request.name)}"
         headers = {
@@ -462,9 +456,7 @@ class Hub:
         if address.uses is not None and request.method == "GET":
             address.uses -= 1
         entry = address.entry
-        return Reply(
-            content=entry.content, etag=f'"{entry.sha256}"', ranges=True, cut=address.bytes, address=address
-        )
+        return Reply(content=entry.content, etag=f'"{entry.sha256}"', ranges=True, cut=address.bytes, address=address)
 
 
 @contextmanager
@@ -496,9 +488,7 @@ class _Exchange(Connection):
     server: _Listener
 
     def get(self) -> None:
-        request = Request(
-            self.command, self.path, {name.lower(): value for name, value in self.headers.items()}
-        )
+        request = Request(self.command, self.path, {name.lower(): value for name, value in self.headers.items()})
         reply = self.server.answer(request)
         self.server.owner.arrived(request, reply)
         if reply.silent:
@@ -519,17 +509,10 @@ class _Exchange(Connection):
         if reply.etag is not None:
             headers = {"ETag": reply.etag, "Accept-Ranges": "bytes" if reply.ranges else "none"}
         part = _range(request.headers.get("range", ""), size)
-        if (
-            reply.code == 200
-            and reply.ranges
-            and part
-            and request.headers.get("if-range", reply.etag) == reply.etag
-        ):
+        if reply.code == 200 and reply.ranges and part and request.headers.get("if-range", reply.etag) == reply.etag:
             start, stop = part
             request.code = 206 if start < stop else 416
-            headers["Content-Range"] = (
-                f"bytes {start}-{stop - 1}/{size}" if start < stop else f"bytes */{size}"
-            )
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}" if start < stop else f"bytes */{size}"
         stop = max(start, stop - reply.missing)
         headers["Content-Length"] = str(stop - start)
         self.send_response(request.code)

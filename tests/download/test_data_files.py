@@ -38,9 +38,7 @@ def test_the_embedded_model_needs_nothing_from_a_hub() -> None:
     assert bases(systems.get("tiny")) == ("tiny-base",)
 
 
-def test_a_new_system_names_a_dataset_and_needs_nothing_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_system_names_a_dataset_and_needs_nothing_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from support.called import virc
 
     monkeypatch.chdir(tmp_path)
@@ -102,9 +100,7 @@ def test_names_stand_for_files_by_the_info_or_by_themselves() -> None:
         ("\x1b[2J", info(one="a.json"), "x/rows has no rows", None),
     ],
 )
-def test_what_stands_for_no_file_is_one_sentence(
-    name: str, entries: bytes, message: str, hint: str | None
-) -> None:
+def test_what_stands_for_no_file_is_one_sentence(name: str, entries: bytes, message: str, hint: str | None) -> None:
     with pytest.raises(DataError) as caught:
         files_of([name], entries, listed("a.json", "b.parquet"))
     assert message in caught.value.message

@@ -10,19 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from downloads import (
-    BASE,
-    CONFIG,
-    CRUX,
-    MODEL,
-    bound_by_permissions,
-    held,
-    model,
-    packed,
-    serving,
-    start,
-    weights,
-)
+from downloads import BASE, CONFIG, CRUX, MODEL, bound_by_permissions, held, model, packed, serving, start, weights
 from hub_server import Hub, Repo, drop, slow, status, wrong
 from support import crux
 from support.called import virc
@@ -132,23 +120,14 @@ def test_json_says_the_same_before_after_and_on_failure(server: Hub) -> None:
         "state": "missing",
         "files": item["files"],
     }
-    assert item["files"][-1] == {
-        "name": "config.json",
-        "bytes": len(CONFIG),
-        "missing": len(CONFIG),
-        "state": "absent",
-    }
+    assert item["files"][-1] == {"name": "config.json", "bytes": len(CONFIG), "missing": len(CONFIG), "state": "absent"}
     after = virc("download", "ViRC-7B", "--json").json
     assert after["schema"] == before["schema"] == "virc.download/1"
     assert (after["items"][0]["state"], after["items"][0]["missing"]) == ("present", 0)
     assert after["items"][0]["commit"] == server.commit(MODEL)
     failed = virc("download", "someone/closed", "--json")
     assert failed.json.keys() == before.keys()
-    assert (failed.code, failed.json["schema"], failed.json["items"][0]["state"]) == (
-        3,
-        "virc.download/1",
-        "missing",
-    )
+    assert (failed.code, failed.json["schema"], failed.json["items"][0]["state"]) == (3, "virc.download/1", "missing")
     unknown = virc("download", "nothing", "--json").json
     assert unknown.keys() == before.keys()
 
@@ -263,9 +242,7 @@ def test_an_archive_that_was_published_damaged_need_not_come_again(
     server.add("datasets/someone/bad", {"a.tar.gz": content, "rows.json": b"[]"})
     done = virc("download", "datasets/someone/bad", *words)
     assert done.code == 5
-    assert done.err.endswith(
-        "\nhint: it is as the hub lists it: tell its owner, or leave it out by --include\n"
-    )
+    assert done.err.endswith("\nhint: it is as the hub lists it: tell its owner, or leave it out by --include\n")
     assert virc("download", "datasets/someone/bad", "--include", "*.json").code == 0
 
 
@@ -343,9 +320,7 @@ def test_offline_says_so(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (done.code, "HF_HUB_OFFLINE" in done.err) == (6, True)
 
 
-def test_too_little_disk_is_said_before_anything_is_fetched(
-    server: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_little_disk_is_said_before_anything_is_fetched(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     class Usage:
         free = (1 << 30) + (1 << 20)
 
@@ -378,9 +353,7 @@ def test_without_a_terminal_each_finished_file_is_a_line(server: Hub) -> None:
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 1)])
-def test_a_terminal_is_asked_and_shows_one_line_that_is_rewritten(
-    answer: str, code: int, server: Hub
-) -> None:
+def test_a_terminal_is_asked_and_shows_one_line_that_is_rewritten(answer: str, code: int, server: Hub) -> None:
     server.misbehave(slow(600_000), name="model-1.safetensors", times=None)
     ours, theirs = pty.openpty()
     process = start(MODEL, stdin=theirs, stderr=theirs)
@@ -441,7 +414,7 @@ def test_the_shell_completes_names(
         return set(capsys.readouterr().out.split())
 
     assert completed("virc download ") >= {
-        *("dataset", "base", "model", "judge", "eval", "ls", "rm", "ViRC-3B", "judge-7b", "CRUX", "vstar"),
+        *("dataset", "base", "model", "judge", "eval", "ls", "rm", "ViRC-3B", "judge-7b", "CRUX", "vstar")
     }
     assert completed("virc download ViRC-Q") == {"ViRC-Qwen2VL-7B", "ViRC-Qwen2VL-2B"}
     assert completed("virc download base ") >= {"dataset", "CRUX"}
@@ -462,9 +435,7 @@ def test_help_says_what_may_be_named(server: Hub) -> None:
     assert max(map(len, told.splitlines())) <= 80
 
 
-def test_names_that_a_hostile_hub_lists_stay_in_the_folder(
-    server: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_names_that_a_hostile_hub_lists_stay_in_the_folder(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("../evil", "/tmp/evil", "a/../../evil", ".virc-download/record.json", "a\\..\\evil"):
         server.add("someone/hostile", {"config.json": b"{}", name: b"evil"})
         assert virc("download", "someone/hostile").code == 5
@@ -479,9 +450,7 @@ def test_names_that_a_hostile_hub_lists_stay_in_the_folder(
 
 
 def test_a_missing_list_of_datasets_is_no_hindrance(server: Hub) -> None:
-    server.add(
-        "datasets/someone/plain", {"rows.jsonl": b"{}\n", "deep/images.tar": packed({"1.png": weights(10)})}
-    )
+    server.add("datasets/someone/plain", {"rows.jsonl": b"{}\n", "deep/images.tar": packed({"1.png": weights(10)})})
     done = virc("download", "datasets/someone/plain")
     assert (done.code, done.out) == (0, "data/plain\n")
     assert held(Path("data/plain")).keys() == {"rows.jsonl", "1.png"}
@@ -548,9 +517,7 @@ def test_a_file_where_the_folder_is_to_be_is_said_before_anything_is_asked(to: s
     done = virc("download", "ViRC-7B", "--to", to)
     in_the_way = Path.cwd() / to.partition("/")[0]
     assert done.code == 3
-    assert done.err.startswith(
-        f"error: {in_the_way} is not a folder\nhint: move it away, or choose another folder"
-    )
+    assert done.err.startswith(f"error: {in_the_way} is not a folder\nhint: move it away, or choose another folder")
     assert not server.requests
 
 
@@ -591,9 +558,7 @@ def test_a_folder_that_may_not_be_written_is_said_before_anything_comes(sealed: 
     seal(sealed)
     code, err = download_sealed("vstar")
     assert (code, server.sent()) == (4, 0)
-    assert err.endswith(
-        f"error: nothing can be written into {sealed}\nhint: choose another folder with --to\n"
-    )
+    assert err.endswith(f"error: nothing can be written into {sealed}\nhint: choose another folder with --to\n")
 
 
 def test_what_is_shared_and_whole_need_not_be_written(sealed: Path, server: Hub) -> None:
@@ -603,9 +568,7 @@ def test_what_is_shared_and_whole_need_not_be_written(sealed: Path, server: Hub)
     assert (code, "nothing is missing" in err) == (0, True)
 
 
-def test_a_model_in_the_cache_of_the_hub_has_the_size_of_what_its_links_lead_to(
-    server: Hub, tmp_path: Path
-) -> None:
+def test_a_model_in_the_cache_of_the_hub_has_the_size_of_what_its_links_lead_to(server: Hub, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     kept.write_bytes(weights(5000))
     folder = Path("models/ViRC-7B")

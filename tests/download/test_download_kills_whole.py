@@ -153,9 +153,7 @@ def test_a_stream_comes_again_only_before_it_is_verified(server: Hub) -> None:
         pytest.param(signal.SIGTERM, 143, [DATA, "--stream"], marks=pytest.mark.slow),
     ],
 )
-def test_a_signal_ends_it_soon_and_says_what_goes_on(
-    number: int, code: int, words: list[str], server: Hub
-) -> None:
+def test_a_signal_ends_it_soon_and_says_what_goes_on(number: int, code: int, words: list[str], server: Hub) -> None:
     server.misbehave(slow(1_200_000), name="*", times=None)
     process = start(*words)
     assert server.until(lambda: server.sent() > 1_000_000)

@@ -45,9 +45,7 @@ def test_whole_and_partial_ones_are_listed_and_others_are_not(server: Hub) -> No
     Path("models/mine/config.json").touch()
     server.misbehave(slow(300_000), name="model-1.safetensors", times=None)
     process = start(BASE)
-    assert server.until(
-        lambda: server.sent("model-1.safetensors") > len(model()["model-1.safetensors"]) + 100_000
-    )
+    assert server.until(lambda: server.sent("model-1.safetensors") > len(model()["model-1.safetensors"]) + 100_000)
     process.kill()
     process.communicate()
     done = virc("download", "ls")

@@ -302,9 +302,7 @@ def test_who_may_not_read_it_is_told_what_to_do(
     assert not token or token not in failed.out + failed.err
 
 
-def test_who_may_read_it_gets_it_and_the_token_stays_at_the_hub(
-    server: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_may_read_it_gets_it_and_the_token_stays_at_the_hub(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", MEMBER)
     goes_on(GATED, folder=Path("models/gated"))
     assert no_token_left_the_hub(server)
@@ -312,9 +310,7 @@ def test_who_may_read_it_gets_it_and_the_token_stays_at_the_hub(
 
 @pytest.mark.parametrize("on", ["api", "resolve"])
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-def test_a_hub_that_sends_everybody_elsewhere(
-    server: Hub, monkeypatch: pytest.MonkeyPatch, on: str, code: int
-) -> None:
+def test_a_hub_that_sends_everybody_elsewhere(server: Hub, monkeypatch: pytest.MonkeyPatch, on: str, code: int) -> None:
     monkeypatch.setenv("HF_TOKEN", MEMBER)
     for host in ("localhost", "127.0.0.1"):  # there the port alone is another
         place = server.storage_url.replace("localhost", host)
@@ -357,9 +353,7 @@ def test_nobody_listens_there(server: Hub, monkeypatch: pytest.MonkeyPatch) -> N
     assert not FOLDER.exists()
 
 
-def test_a_proxy_that_is_away_is_named_without_its_password(
-    server: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxy_that_is_away_is_named_without_its_password(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a process of its own: the library's session keeps the proxies it began with."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"

@@ -41,10 +41,7 @@ def test_bare_is_what_the_stages_need_and_tells_of_the_judge() -> None:
 def test_overlays_choose_others() -> None:
     base, data, _ = wanted(DownloadConfig(overlays=("3b", "100k")))
     assert base.folder == Path("models/Qwen2.5-VL-3B-Instruct")
-    assert data.rows[:2] == (
-        "ViRC_stage_1_InstrSFT_scale_dynamic_100K",
-        "ViRC_stage_2_PracSFT_scale_dynamic_100K",
-    )
+    assert data.rows[:2] == ("ViRC_stage_1_InstrSFT_scale_dynamic_100K", "ViRC_stage_2_PracSFT_scale_dynamic_100K")
     assert wanted(DownloadConfig(overlays=("fixed",)))[0].repo == Repo("Qwen/Qwen2-VL-7B-Instruct")
 
 
@@ -87,8 +84,7 @@ def test_several_names_in_their_order_each_folder_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["", " ", "a b", "a/b/c", "/etc/passwd", "./models/x", "a/..", "../a", "a/.b", "datasets/CRUX/", "a\n/b"],
+    "name", ["", " ", "a b", "a/b/c", "/etc/passwd", "./models/x", "a/..", "../a", "a/.b", "datasets/CRUX/", "a\n/b"]
 )
 def test_what_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="nothing to download is called"):
@@ -114,10 +110,7 @@ stages:
   first: {kind: sft, settings: {base: me/base, data: pictures/rows, learning_rate: 1e-5}}
 """)
     own = {"system": str(file)}
-    assert found(**own) == [
-        ("base", "models/base", "me/base"),
-        ("dataset", "data/pictures", "me/pictures"),
-    ]
+    assert found(**own) == [("base", "models/base", "me/base"), ("dataset", "data/pictures", "me/pictures")]
     assert found("ViRC-7B", **own) == [("ViRC-7B", "models/ViRC-7B", "me/ViRC-7B")]
     assert found("ViRC-7B") == [("ViRC-7B", "models/ViRC-7B", "LeonMiao/ViRC-7B")]
     assert found("critic", "pictures", **own) == [
@@ -149,9 +142,7 @@ def test_the_state_of_a_thing_is_that_of_its_files(tmp_path: Path) -> None:
     assert state(a=(10, "whole", 0)) == ("present", 0)
 
 
-def test_room_is_for_what_comes_and_for_what_archives_hold(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_room_is_for_what_comes_and_for_what_archives_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gib = 1 << 30
 
     class Usage:

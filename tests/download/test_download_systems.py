@@ -30,10 +30,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 @pytest.mark.parametrize(
     ("system", "name", "repo", "folder"),
     [
-        *(
-            (system, name, repo, f"models/{repo.partition('/')[2]}")
-            for system, (name, repo) in MODELS.items()
-        ),
+        *((system, name, repo, f"models/{repo.partition('/')[2]}") for system, (name, repo) in MODELS.items()),
         *((system, name, repo, f"data/{name}") for system, (name, repo) in DATASETS.items()),
     ],
 )

@@ -122,9 +122,7 @@ def test_every_stage_finds_its_rows(stage: str, workspace: Path) -> None:
         (("--stage", "instruct", "--with", "3b"), "virc download Qwen/Qwen2.5-VL-3B-Instruct"),
     ],
 )
-def test_what_other_overlays_need_is_fetched_by_name(
-    words: tuple[str, ...], fetch: str, workspace: Path
-) -> None:
+def test_what_other_overlays_need_is_fetched_by_name(words: tuple[str, ...], fetch: str, workspace: Path) -> None:
     done = virc("train", *words, "--dry-run")
     assert f"\nhint: {fetch}\n" in done.err
 
@@ -136,9 +134,7 @@ def test_a_base_that_was_fetched_from_someone_else_is_not_the_published_one(work
     assert f"\nhint: virc download {BASE}\n" in done.err
 
 
-def test_doctor_counts_a_base_that_only_its_files_describe(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doctor_counts_a_base_that_only_its_files_describe(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (workspace / "models" / "Qwen2.5-VL-7B-Instruct").rename(workspace / "models" / "Small-VL")
     fetched(workspace / "models" / "Small-VL", "lab/Small-VL")
     (workspace / "mine.yaml").write_text(

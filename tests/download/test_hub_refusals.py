@@ -150,9 +150,7 @@ def test_nobody_listens_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert listed(url).hint == "the same command goes on from here"
 
 
-@pytest.mark.parametrize(
-    "error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("x"), KeyError("y")]
-)
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("x"), KeyError("y")])
 def test_what_is_no_error_of_the_client_stays_what_it_is(error: Exception) -> None:
     with pytest.raises(type(error)) as raised:
         as_error(error, Wanted(MODEL))
@@ -194,21 +192,10 @@ main(["download", "ViRC-7B"])
 from huggingface_hub import constants
 print(constants.HF_HUB_DISABLE_TELEMETRY, constants.HF_HUB_DISABLE_XET, constants.HF_HUB_DISABLE_PROGRESS_BARS)
 """
-    env = {
-        **os.environ,
-        **server.env(tmp_path),
-        "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "recipes"))),
-    }
-    for name in (
-        "HF_HUB_DISABLE_TELEMETRY",
-        "HF_HUB_DISABLE_XET",
-        "HF_HUB_DISABLE_PROGRESS_BARS",
-        "DO_NOT_TRACK",
-    ):
+    env = {**os.environ, **server.env(tmp_path), "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "recipes")))}
+    for name in ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_PROGRESS_BARS", "DO_NOT_TRACK"):
         env.pop(name, None)
-    done = subprocess.run(
-        [sys.executable, "-c", asked], cwd=tmp_path, env=env, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", asked], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.stdout == "True True True\n", done.stderr
     (agent,) = {request.headers["user-agent"] for request in server.asked("api")}
     assert not re.search("torch|agent", agent)

@@ -28,9 +28,7 @@ def server(tmp_path: Path) -> Iterator[Hub]:
     large = tmp_path / "images.tar.lz4"
     large.write_bytes(WEIGHTS[:5000])
     repos = {
-        MODEL: Repo(
-            {"config.json": CONFIG, "sub/model.safetensors": WEIGHTS}, {"v 1/x": {"config.json": b"{}"}}
-        ),
+        MODEL: Repo({"config.json": CONFIG, "sub/model.safetensors": WEIGHTS}, {"v 1/x": {"config.json": b"{}"}}),
         f"datasets/{DATASET}": Repo({"images.tar.lz4": large, "dataset_info.json": b"{}"}),
         GATED: Repo({"config.json": CONFIG}, gated=True, members=[MEMBER]),
         PRIVATE: Repo({"config.json": CONFIG, "model.safetensors": WEIGHTS}, private=True, members=[MEMBER]),
@@ -76,9 +74,7 @@ def test_an_earlier_commit_stays(server: Hub, tmp_path: Path) -> None:
     before = server.commit(MODEL)
     after = server.put(MODEL, {"config.json": b'{"new": 1}'})
     assert before != after == HfApi(endpoint=server.url, token=False).repo_info(MODEL).sha
-    path = hf_hub_download(
-        MODEL, "config.json", revision=before, endpoint=server.url, local_dir=tmp_path / "to"
-    )
+    path = hf_hub_download(MODEL, "config.json", revision=before, endpoint=server.url, local_dir=tmp_path / "to")
     assert Path(path).read_bytes() == CONFIG
 
 
@@ -110,9 +106,7 @@ def test_the_client_goes_on_after_a_drop(server: Hub, tmp_path: Path) -> None:
     content = WEIGHTS[: 2**20] * 12
     server.add("some/large", {"model.safetensors": content})
     server.misbehave(drop(piece + 5), name="*.safetensors")
-    path = hf_hub_download(
-        "some/large", "model.safetensors", endpoint=server.url, token=False, local_dir=tmp_path
-    )
+    path = hf_hub_download("some/large", "model.safetensors", endpoint=server.url, token=False, local_dir=tmp_path)
     assert Path(path).read_bytes() == content
     first, second = (request for request in server.asked("storage") if request.method == "GET")
     assert (first.sent, second.headers["range"], second.code) == (piece + 5, f"bytes={piece}-", 206)

@@ -64,9 +64,7 @@ def test_the_token_goes_to_the_hub_alone(server: Hub, monkeypatch: pytest.Monkey
     server.misbehave(moved(f"{server.storage_url}/away/x"), on="api")
     with pytest.raises(ConfigError):
         listing(Wanted(PRIVATE))
-    assert [request.headers.get("authorization") for request in server.asked("api")] == [
-        f"Bearer {TOKEN}"
-    ] * 2
+    assert [request.headers.get("authorization") for request in server.asked("api")] == [f"Bearer {TOKEN}"] * 2
     (away,) = server.asked("storage")
     assert "authorization" not in away.headers
 
@@ -160,9 +158,7 @@ def test_a_hub_that_hangs_is_left(server: Hub, monkeypatch: pytest.MonkeyPatch) 
         listing(Wanted(MODEL))
 
 
-@pytest.mark.parametrize(
-    "address", ["nonsense", "ftp://x", "file:///etc", "http://[", "http://x:99999", "http://"]
-)
+@pytest.mark.parametrize("address", ["nonsense", "ftp://x", "file:///etc", "http://[", "http://x:99999", "http://"])
 def test_an_endpoint_that_is_no_address(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("HF_ENDPOINT", address)
     with pytest.raises(ConfigError, match="HF_ENDPOINT is not an http"):
@@ -201,17 +197,7 @@ def refused(server: Hub, listed: bytes, kind: type[VircError] = DataError) -> Vi
     "name",
     [
         *("", ".", "..", "../x", "a/../b", "a/..", "/etc/passwd", "//x", "./a", "a//b", "a/", "a/./b"),
-        *(
-            "a\\b",
-            "C:/x",
-            "c:x",
-            "a\0b",
-            "a\nb",
-            "a\x1b[2Jb",
-            "\u202egpj.exe",
-            "a" * 5000,
-            "a/" * 200 + "b",
-        ),
+        *("a\\b", "C:/x", "c:x", "a\0b", "a\nb", "a\x1b[2Jb", "\u202egpj.exe", "a" * 5000, "a/" * 200 + "b"),
         *(".virc-download/record.json", ".VIRC-Download/x", ".git/config", "sub/.Git/hooks/post-checkout"),
     ],
 )
@@ -226,10 +212,7 @@ def test_names_that_do_harm_are_refused(server: Hub, name: str) -> None:
         *(sibling(name) for name in (None, 1, ["a"])),
         {"rfilename": "a", "blobId": COMMIT},
         *(sibling("a", blobId=value) for value in ("zz", COMMIT + "\n", COMMIT.upper().replace("0", "A"), 1)),
-        *(
-            sibling("a", lfs={"sha256": sha, "size": 1})
-            for sha in ("", "f" * 63, "g" * 64, "f" * 64 + "\n", None)
-        ),
+        *(sibling("a", lfs={"sha256": sha, "size": 1}) for sha in ("", "f" * 63, "g" * 64, "f" * 64 + "\n", None)),
         sibling("a", lfs={"sha256": "f" * 64, "size": 2}),
         sibling("a", lfs={"sha256": "f" * 64}),
         sibling("a", lfs=[]),
@@ -250,9 +233,7 @@ def test_two_files_cannot_have_one_place(server: Hub, names: tuple[str, ...]) ->
 
 
 @pytest.mark.parametrize("names", [("a", "A"), ("Straße", "STRASSE"), ("\u00e9", "e\u0301"), ("A", "a/b")])
-def test_names_that_a_disk_takes_for_one(
-    server: Hub, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
-) -> None:
+def test_names_that_a_disk_takes_for_one(server: Hub, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]) -> None:
     monkeypatch.setattr(listing_module, "_FOLDS", False)
     server.misbehave(body(told(*(sibling(name) for name in names))), on="api")
     assert [file.name for file in listing(Wanted(MODEL)).files] == list(names)

@@ -12,18 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hub_server import (
-    Fault,
-    Reply,
-    becomes,
-    drop,
-    etag,
-    ignore_range,
-    short,
-    slow,
-    status,
-    wrong,
-)
+from hub_server import Fault, Reply, becomes, drop, etag, ignore_range, short, slow, status, wrong
 from large_files import CONTENT, NAME, PART, REPO, Place, asked_for, listed, serving
 
 from virc.core.errors import ConfigError, NetworkError, SetupError

@@ -90,12 +90,9 @@ def test_the_token_stays_at_the_hub(place: Place, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    "fault",
-    [wrong(7), becomes(CONFIG.upper()), short(5), drop(9), status(500), status(503), drop(0, reset=True)],
+    "fault", [wrong(7), becomes(CONFIG.upper()), short(5), drop(9), status(500), status(503), drop(0, reset=True)]
 )
-def test_what_goes_wrong_once_is_fetched_again(
-    place: Place, fault: Fault, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_goes_wrong_once_is_fetched_again(place: Place, fault: Fault, capfd: pytest.CaptureFixture[str]) -> None:
     place.server.misbehave(fault, on="resolve")
     assert place.fetch("config.json").read_bytes() == CONFIG
     assert sum(place.told) == len(CONFIG)

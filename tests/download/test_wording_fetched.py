@@ -251,16 +251,7 @@ def test_a_model_is_solved_with_in_its_own_chat_protocol_once_it_was_fetched(
     """tiny's weights stand for those of ViRC-3B: the way to the chat protocol is the same."""
     folder = tmp_path / "models" / "ViRC-3B"
     shutil.copytree(EMBEDDED_FOLDER, folder, ignore=shutil.ignore_patterns(FILE_NAME))
-    words = (
-        "solve",
-        PICTURE,
-        "In triangle BLA, find m∠L.",
-        "--model",
-        "ViRC-3B",
-        "--json",
-        "--device",
-        "cpu",
-    )
+    words = ("solve", PICTURE, "In triangle BLA, find m∠L.", "--model", "ViRC-3B", "--json", "--device", "cpu")
     refused = virc(*words)
     assert refused.code == 3
     assert refused.json["error"]["message"].startswith("no chat protocol for ViRC-3B: ")

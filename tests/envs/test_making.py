@@ -54,9 +54,7 @@ def test_what_uv_writes_is_printed_when_asked_for(
     assert capsys.readouterr().err == ""
 
 
-def test_a_long_installation_shows_its_time_and_last_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_installation_shows_its_time_and_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toys.install_engine(tmp_path, monkeypatch)
     found: list[Event] = []
     making.create(envs.get("toy", "cpu", tmp_path / "cache"), found.append)
@@ -124,9 +122,7 @@ def test_two_runs_do_not_make_one_environment(
     assert "another run" in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_what_was_started_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_ends_what_was_started_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toys.install_engine(tmp_path, monkeypatch, code="import time; open('started', 'w'); time.sleep(60)")
     folder = folder_of(tmp_path / "cache")
     driver = (
@@ -194,16 +190,12 @@ def test_an_interpreter_without_the_engine_is_refused(
     assert main(["env", "path", "toy", "--device", "cpu"]) == 4
 
 
-def test_remove_takes_former_pins_too_and_leaves_other_engines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_remove_takes_former_pins_too_and_leaves_other_engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pins = toys.install_engine(tmp_path, monkeypatch)
     assert main(["env", "create", "toy", "--device", "cpu"]) == 0
     pins.write_text("# changed\ntoy==1.0\n")
     assert main(["env", "create", "toy", "--device", "cpu"]) == 0
-    others = [
-        tmp_path / "cache" / "envs" / name for name in ("toy-cuda-0123456789", "toyland-cpu-0123456789")
-    ]
+    others = [tmp_path / "cache" / "envs" / name for name in ("toy-cuda-0123456789", "toyland-cpu-0123456789")]
     for other in others:
         other.mkdir()
     assert main(["env", "remove", "toy", "--device", "cpu"]) == 0

@@ -18,9 +18,7 @@ EVERY = everywhere(Path("/cache"))
 def test_every_package_is_pinned_as_its_source_asks(environment: Environment) -> None:
     lines = environment.pins.read_text().splitlines()
     assert all(re.match(r"#|[\w.-]+(\[[\w,.-]+\])?==\S+", line) for line in lines)
-    asked = dict(
-        re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)$", sources(environment.pins.with_suffix(".in")), re.M)
-    )
+    asked = dict(re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)$", sources(environment.pins.with_suffix(".in")), re.M))
     assert asked
     assert {name: pinned(environment).get(name) for name in asked} == asked
     assert {"msgspec", "pillow", "pyyaml"} <= pinned(environment).keys()
@@ -49,16 +47,13 @@ def test_the_steps_install_the_pins_and_import_what_matters() -> None:
     assert make.argv[-1] == str(rl.folder)
     assert install.argv[-2:] == ("-r", str(FOLDER / "rl-cpu.txt"))
     assert install.argv[install.argv.index("--override") + 1] == str(FOLDER / "rl-cpu.override")
-    assert (
-        install.argv[install.argv.index("--python") + 1] == check.argv[0] == str(rl.folder / "bin" / "python")
-    )
+    assert install.argv[install.argv.index("--python") + 1] == check.argv[0] == str(rl.folder / "bin" / "python")
     assert check.argv[1:] == ("-c", "import verl.trainer.main_ppo")
     assert check.env["PYTHONPATH"] == ""
 
 
 @pytest.mark.parametrize(
-    ("engine", "device", "hint"),
-    [("sfd", "cpu", "'sft'"), ("sft", "cudo", "'cuda'"), ("x", "cpu", "rl, serve, sft")],
+    ("engine", "device", "hint"), [("sfd", "cpu", "'sft'"), ("sft", "cudo", "'cuda'"), ("x", "cpu", "rl, serve, sft")]
 )
 def test_a_misspelt_name_gets_the_nearest(engine: str, device: str, hint: str) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -66,9 +61,7 @@ def test_a_misspelt_name_gets_the_nearest(engine: str, device: str, hint: str) -
     assert hint in str(caught.value.hint)
 
 
-def test_an_engine_that_computes_nothing_has_no_environment_for_a_gpu(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_engine_that_computes_nothing_has_no_environment_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environments, "default_device", lambda: "cuda")
     assert making.find("eval", None).device == "cpu"
     assert making.find("serve", None).device == "cuda"
@@ -86,9 +79,7 @@ def test_an_engine_that_computes_nothing_has_no_environment_for_a_gpu(
         ({"HOME": "/h", "VIRC_CACHE": "/scratch"}, "linux", "/scratch"),
     ],
 )
-def test_the_cache_lies_where_the_platform_keeps_caches(
-    env: Mapping[str, str], platform: str, expected: str
-) -> None:
+def test_the_cache_lies_where_the_platform_keeps_caches(env: Mapping[str, str], platform: str, expected: str) -> None:
     assert str(environments.cache_folder(env, platform)) == expected
 
 
@@ -105,9 +96,7 @@ def test_versions_that_differ_are_named_and_local_builds_are_the_same() -> None:
 
 def test_a_driver_that_is_too_old_is_refused_before_the_download(tmp_path: Path) -> None:
     driver = tmp_path / "version"
-    driver.write_text(
-        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.161.08  Wed Jan 1 2025\nGCC version: 12\n"
-    )
+    driver.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.161.08  Wed Jan 1 2025\nGCC version: 12\n")
     cuda, cpu = (get("sft", device, tmp_path) for device in ("cuda", "cpu"))
     assert driver_needed(cuda) == 580
     assert driver_needed(cpu) is None

@@ -38,9 +38,7 @@ MATHVISTA = pa.schema(
         ("query", pa.string()),
     ]
 )
-VSTAR = pa.schema(
-    [("image", _IMAGE), *((name, pa.string()) for name in ("text", "category", "label", "question_id"))]
-)
+VSTAR = pa.schema([("image", _IMAGE), *((name, pa.string()) for name in ("text", "category", "label", "question_id"))])
 ENDING = "Answer with the option's letter from the given choices directly."
 
 
@@ -76,13 +74,10 @@ def choice(pid: str, /, **changed: Any) -> Fields:
     return figure(pid, **chosen | changed)
 
 
-def mathvista(
-    folder: Path, rows: Iterable[Fields], name: str = "testmini-00000-of-00001-7256", group: int = 2
-) -> Path:
+def mathvista(folder: Path, rows: Iterable[Fields], name: str = "testmini-00000-of-00001-7256", group: int = 2) -> Path:
     """Write rows as parquet that holds their images; returns the file."""
     held = [
-        {"decoded_image": {"bytes": picture(at), "path": f"{row.get('pid')}.jpg"}} | row
-        for at, row in enumerate(rows)
+        {"decoded_image": {"bytes": picture(at), "path": f"{row.get('pid')}.jpg"}} | row for at, row in enumerate(rows)
     ]
     known = {name for row in held for name in row}
     file = folder / "data" / f"{name}.parquet"

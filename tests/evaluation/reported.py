@@ -11,10 +11,7 @@ UNSAID = Answered("four", None, turns=2, calls=1, seconds=1.0)
 
 
 def result(
-    id: str | int,
-    answers: Mapping[str, Answered],
-    question: str = "How many?",
-    categories: Categories | None = None,
+    id: str | int, answers: Mapping[str, Answered], question: str = "How many?", categories: Categories | None = None
 ) -> Result:
     return Result(id, question, "4", {"kind": ("count",)} if categories is None else categories, answers)
 

@@ -121,10 +121,7 @@ def test_a_broken_file_of_mathvista_says_so(tmp_path: Path, content: str, senten
 
 
 def test_a_folder_without_its_files_says_what_to_type(tmp_path: Path) -> None:
-    for name, message in (
-        ("mathvista", "holds neither data/testmini-"),
-        ("vstar", "holds no test_questions"),
-    ):
+    for name, message in (("mathvista", "holds neither data/testmini-"), ("vstar", "holds no test_questions")):
         (tmp_path / name).mkdir()
         with pytest.raises(DataError, match=message) as caught:
             rows(tmp_path / name)
@@ -144,12 +141,8 @@ def test_columns_of_another_type_cost_their_rows(tmp_path: Path) -> None:
     file = mathvista(tmp_path / "mathvista", [figure("1")])
     pq.write_table(pa.table({"pid": [1, 2], "question": ["?", "?"], "answer": ["a", "b"]}), file)
     assert [
-        row.fault and "expected `str`, got `int` - at `$.pid`" in row.fault.message
-        for row in rows(file.parents[1])
-    ] == [
-        True,
-        True,
-    ]
+        row.fault and "expected `str`, got `int` - at `$.pid`" in row.fault.message for row in rows(file.parents[1])
+    ] == [True, True]
 
 
 def test_half_a_file_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
@@ -177,14 +170,8 @@ def test_a_damaged_group_costs_its_rows_and_is_not_read_ahead(tmp_path: Path) ->
 
 def test_a_broken_image_is_a_fault_of_its_row(tmp_path: Path) -> None:
     whole = picture(3)
-    for name, data in (
-        ("half", whole[: len(whole) // 2]),
-        ("text", b"no image"),
-        ("bomb", b"\x89PNG" + b"\xff" * 99),
-    ):
-        mathvista(
-            tmp_path / name / "mathvista", [figure("1", decoded_image={"bytes": data, "path": "1.jpg"})]
-        )
+    for name, data in (("half", whole[: len(whole) // 2]), ("text", b"no image"), ("bomb", b"\x89PNG" + b"\xff" * 99)):
+        mathvista(tmp_path / name / "mathvista", [figure("1", decoded_image={"bytes": data, "path": "1.jpg"})])
         found = find(str(tmp_path / name / "mathvista"), Path())
         (row,) = found.rows()
         assert row.fault is None  # it is opened when it is asked about
@@ -223,9 +210,7 @@ def test_a_wrong_row_of_vstar_says_what_is_wrong(tmp_path: Path, at: int) -> Non
     assert "line 1" not in said
 
 
-@pytest.mark.parametrize(
-    "line", ["{", "[]", '"a"', '{"image": 1e999}', "\xff", '{"a": 1, "a": 2}', "[" * 10**5]
-)
+@pytest.mark.parametrize("line", ["{", "[]", '"a"', '{"image": 1e999}', "\xff", '{"a": 1, "a": 2}', "[" * 10**5])
 def test_a_wrong_line_of_vstar_costs_itself(tmp_path: Path, line: str) -> None:
     folder = tmp_path / "vstar"
     file = vstar(folder, [search(0), search(1)])

@@ -12,16 +12,7 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
-from evaluation.published import (
-    choice,
-    figure,
-    mathvista,
-    mathvista_json,
-    picture,
-    search,
-    vstar,
-    vstar_parquet,
-)
+from evaluation.published import choice, figure, mathvista, mathvista_json, picture, search, vstar, vstar_parquet
 from PIL import Image, ImageChops
 from support.called import virc
 
@@ -131,9 +122,7 @@ def test_out_of_distribution_pictures_are_drawn_alike_of_every_kind_and_to_be_re
     assert all(key_of(row.passed).is_refusal for row in rows)
 
 
-def test_out_of_distribution_pictures_without_matplotlib_say_what_to_install(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_out_of_distribution_pictures_without_matplotlib_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(SetupError, match="need the extra plot") as caught:
         find("out-of-distribution", Path()).rows()
@@ -279,11 +268,7 @@ def test_both_forms_of_mathvista_are_the_same_problems(tmp_path: Path) -> None:
         (row.id, row.question, row.passed) for row in good(other)
     ]
     assert shades(one) == shades(other) == [0, 1, 2]
-    assert [row.images for row in other.rows()] == [
-        ("images/1.jpg",),
-        ("images/2.jpg",),
-        ("images/10.jpg",),
-    ]
+    assert [row.images for row in other.rows()] == [("images/1.jpg",), ("images/2.jpg",), ("images/10.jpg",)]
 
 
 @pytest.mark.parametrize("make", [mathvista, mathvista_json])
@@ -307,20 +292,13 @@ def test_vstar_is_asked_with_its_choices(tmp_path: Path) -> None:
         "What is the material of glove 1? Choices: left of it; right of it",
         "What is it made of?",
     ]
-    assert [(row.id, row.passed["answer"]) for row in asked] == [
-        (0, "cotton"),
-        (1, "right of it"),
-        (2, "wool"),
-    ]
+    assert [(row.id, row.passed["answer"]) for row in asked] == [(0, "cotton"), (1, "right of it"), (2, "wool")]
     assert [row.passed.get("choices") for row in asked] == [
         ["rubber", "cotton", "kevlar (woven)", "leather"],
         ["left of it", "right of it"],
         None,
     ]
-    assert [category_of(row.passed)["type"] for row in asked][:2] == [
-        ("direct attributes",),
-        ("relative position",),
-    ]
+    assert [category_of(row.passed)["type"] for row in asked][:2] == [("direct attributes",), ("relative position",)]
     assert [row.passed["boxes"] for row in asked] == [[[10, 20, 15, 26], [1.5, 2, 4.5, 6]]] * 3
     assert shades(find(str(folder), Path())) == [0, 1, 2]
 
@@ -329,17 +307,12 @@ def test_vstar_may_hold_its_images(tmp_path: Path) -> None:
     vstar_parquet(tmp_path / "data" / "vstar-bench", 3)
     found = find("vstar", tmp_path)
     asked = good(found)
-    assert [(row.id, row.passed["answer"]) for row in asked] == [
-        ("0", "cotton"),
-        ("1", "right of it"),
-        ("2", "cotton"),
-    ]
+    assert [(row.id, row.passed["answer"]) for row in asked] == [("0", "cotton"), ("1", "right of it"), ("2", "cotton")]
     assert shades(found) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
-    "content",
-    [None, "", "[]", "{}", '{"bbox": [[1, 2, 3]]}', '{"bbox": [[1, 2, 3, "x"]]}', '{"x": ' + "[" * 10**5],
+    "content", [None, "", "[]", "{}", '{"bbox": [[1, 2, 3]]}', '{"bbox": [[1, 2, 3, "x"]]}', '{"x": ' + "[" * 10**5]
 )
 def test_vstar_without_boxes_is_asked_all_the_same(tmp_path: Path, content: str | None) -> None:
     folder = tmp_path / "vstar"

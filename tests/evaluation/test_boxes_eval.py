@@ -12,13 +12,7 @@ from support.called import virc
 from support.servers import serve
 
 from virc.core.errors import DataError
-from virc.evaluation.boxes import (
-    Overlap,
-    average_precision,
-    box_scores,
-    mean_average_precision,
-    overlap,
-)
+from virc.evaluation.boxes import Overlap, average_precision, box_scores, mean_average_precision, overlap
 from virc.reasoning.calls import View
 from virc.scoring.boxes import Box, reference_boxes
 
@@ -137,11 +131,7 @@ def test_precision_is_the_best_at_that_recall_or_a_higher_one() -> None:
 
 def test_rows_are_ranked_together_and_their_order_decides_nothing() -> None:
     """0.9 right, 0.6 wrong, 0.6 right, of three boxes: 1/3 at precision 1, 1/3 at 2/3; no answer misses one."""
-    rows = [
-        held(boxes((LEFT, 0.9)), LEFT),
-        held(boxes((RIGHT, 0.6), (LEFT, 0.6)), LEFT),
-        held(None, LEFT),
-    ]
+    rows = [held(boxes((LEFT, 0.9)), LEFT), held(boxes((RIGHT, 0.6), (LEFT, 0.6)), LEFT), held(None, LEFT)]
     assert average_precision(rows) == pytest.approx(1 / 3 + 1 / 3 * 2 / 3)
     assert average_precision(rows[::-1]) == average_precision(rows)
 
@@ -154,11 +144,7 @@ def test_a_box_is_found_once() -> None:
 
 def test_precision_over_classes_and_thresholds() -> None:
     """A: found exactly, at all ten thresholds. B: at an IoU of 0.5, at one of them. C has no box to find."""
-    classes = {
-        "A": [held("[0, 0, 10, 10]", LEFT)],
-        "B": [held("[0, 5, 10, 10]", LEFT)],
-        "C": [held("[0, 0, 10, 10]")],
-    }
+    classes = {"A": [held("[0, 0, 10, 10]", LEFT)], "B": [held("[0, 5, 10, 10]", LEFT)], "C": [held("[0, 0, 10, 10]")]}
     assert mean_average_precision(classes) == pytest.approx((1 + 1 / 10) / 2)
     assert mean_average_precision({"C": classes["C"]}) is None
 

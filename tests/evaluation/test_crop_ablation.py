@@ -127,9 +127,7 @@ def test_a_trace_shows_what_the_model_saw(server: Server, problems: Path, here: 
     assert "blank" in (trace / "trace.json").read_text()
 
 
-@pytest.mark.parametrize(
-    ("first", "second"), [("none", "blank"), ("blank", "none"), ("counterfactual", "blank")]
-)
+@pytest.mark.parametrize(("first", "second"), [("none", "blank"), ("blank", "none"), ("counterfactual", "blank")])
 def test_answers_over_other_crops_are_never_mixed(
     server: Server, problems: Path, here: Path, first: str, second: str
 ) -> None:
@@ -166,9 +164,7 @@ def test_a_row_without_a_counterfactual_is_found_before_anything_is_asked(
     assert not (here / "evals").exists()
 
 
-def test_a_counterfactual_of_another_size_costs_its_row_alone(
-    server: Server, problems: Path, here: Path
-) -> None:
+def test_a_counterfactual_of_another_size_costs_its_row_alone(server: Server, problems: Path, here: Path) -> None:
     Image.new("RGB", (56, 84)).save(here / "small.png")
     written(here, [row(0), row(1, counterfactual={"image": "small.png", "answer": "5"})])
     done = ask(server, problems, "--crop-ablation", "counterfactual")
@@ -220,16 +216,7 @@ def test_a_right_refusal_counts_and_an_unusable_reply_is_none(problems: Path, he
         assert right(done) == (2, 8)
         assert right(ask(server, problems, "--max-turns", 2, "--protocol", "default")) == (2, 8)
         shown = virc(
-            "eval",
-            problems,
-            "--endpoint",
-            server.url,
-            "--model",
-            "one",
-            "--max-turns",
-            2,
-            "--protocol",
-            "default",
+            "eval", problems, "--endpoint", server.url, "--model", "one", "--max-turns", 2, "--protocol", "default"
         )
     model = done.json["models"][0]
     assert (model["refusals"]["count"], model["refusals"]["of"]) == (2, 8)
@@ -238,12 +225,7 @@ def test_a_right_refusal_counts_and_an_unusable_reply_is_none(problems: Path, he
     assert model["format_errors"] == pytest.approx(2 * 4 / (4 * 1 + 2 * 1 + 2 * 2))
     assert model["deciders"] == {"rule": 3}
     failures = {line["id"]: line["failure"] for line in lines(here / "evals/greys")}
-    for kind, failure in (
-        ("answered", None),
-        ("refused", "no_answer"),
-        ("unusable", "tries"),
-        ("circling", "turns"),
-    ):
+    for kind, failure in (("answered", None), ("refused", "no_answer"), ("unusable", "tries"), ("circling", "turns")):
         assert failures[f"{kind} 40"] == failures[f"{kind} unreadable"] == failure
     assert re.search(r"^one +25\.0% of 8 +25\.0% of 4 +2 +0\.800$", shown.out, re.MULTILINE)
     assert re.search(r"^the commonest answer alone: 50\.0%$", shown.out, re.MULTILINE)
@@ -258,10 +240,7 @@ def test_a_right_refusal_counts_and_an_unusable_reply_is_none(problems: Path, he
 @pytest.mark.integration
 def test_tiny_answers_what_its_crops_show() -> None:
     words = ("--family", "polygons", "--difficulty", "easy", "--formats", "batch")
-    assert (
-        virc("data", "synth", "--to", "drawn", "--count", 1, "--seed", 4, *words, "--counterfactuals").code
-        == 0
-    )
+    assert virc("data", "synth", "--to", "drawn", "--count", 1, "--seed", 4, *words, "--counterfactuals").code == 0
     found = {}
     for crops in ("none", "counterfactual", "blank"):
         done = virc("eval", "drawn", "--model", "tiny", "--device", "cpu", "--crop-ablation", crops, "--json")

@@ -63,9 +63,7 @@ def problems(here: Path) -> Path:
          "category": {"parity": "odd" if int(id) % 2 else "even", "size": ["small", "all"]}}
         for id in "12345"
     ]  # fmt: skip
-    rows.append(
-        {"id": "6", "image": "a.png", "question": "problem 6", "answer": "12", "choices": ["11", "12"]}
-    )
+    rows.append({"id": "6", "image": "a.png", "question": "problem 6", "answer": "12", "choices": ["11", "12"]})
     file = here / "sums.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return file
@@ -83,12 +81,7 @@ BOTH = ("--model", "good", "--model", "bad")
 def test_two_models_are_scored_and_compared(server: Server, problems: Path) -> None:
     found = evaluated(server, problems, *BOTH)
     good, bad = found["models"]
-    assert (good["name"], good["score"]["right"], good["score"]["of"], good["unanswered"]) == (
-        "good",
-        5,
-        6,
-        0,
-    )
+    assert (good["name"], good["score"]["right"], good["score"]["of"], good["unanswered"]) == ("good", 5, 6, 0)
     assert (bad["name"], bad["score"]["right"], bad["score"]["of"], bad["unanswered"]) == ("bad", 2, 6, 1)
     assert good["means"]["turns"] == 2
     assert good["means"]["calls"] == 1
@@ -154,16 +147,12 @@ def test_of_several_samples_one_opens_that_came_to_the_answer(problems: Path, he
 
 
 @pytest.mark.parametrize(("kind", "count"), [("all", 12), ("none", 0)])
-def test_which_traces_are_kept_can_be_chosen(
-    server: Server, problems: Path, here: Path, kind: str, count: int
-) -> None:
+def test_which_traces_are_kept_can_be_chosen(server: Server, problems: Path, here: Path, kind: str, count: int) -> None:
     evaluated(server, problems, *BOTH, "--traces", kind)
     assert len(list(here.glob("evals/sums/traces/*/*/index.html"))) == count
 
 
-def test_the_same_command_asks_nothing_again_and_another_model_joins_the_table(
-    server: Server, problems: Path
-) -> None:
+def test_the_same_command_asks_nothing_again_and_another_model_joins_the_table(server: Server, problems: Path) -> None:
     first = evaluated(server, problems, "--model", "good")
     asked = len(server.chats())
     assert evaluated(server, problems, "--model", "good") == first
@@ -180,10 +169,7 @@ def test_other_settings_need_another_folder(server: Server, problems: Path) -> N
     done = virc("eval", problems, "--endpoint", server.url, "--model", "good", "--max-turns", 3)
     assert done.code == 3
     assert "--to" in done.err
-    assert (
-        evaluated(server, problems, "--model", "good", "--max-turns", 3, "--to", "evals/short")["problems"]
-        == 6
-    )
+    assert evaluated(server, problems, "--model", "good", "--max-turns", 3, "--to", "evals/short")["problems"] == 6
 
 
 def test_only_the_first_problems(server: Server, problems: Path) -> None:
@@ -199,10 +185,7 @@ def test_only_the_first_problems(server: Server, problems: Path) -> None:
         ({"id": 1, "image": "a.png", "question": "q"}, "line 2: .*answer"),
         ({"id": 1, "question": "q", "answer": "2"}, "line 2: .*image"),
         ({"id": "1", "image": "a.png", "question": "q", "answer": "2"}, "line 2: the id '1' comes twice"),
-        (
-            {"id": 1, "image": "a.png", "question": "q", "answer": "2", "category": [1.5]},
-            "line 2: .*category",
-        ),
+        ({"id": 1, "image": "a.png", "question": "q", "answer": "2", "category": [1.5]}, "line 2: .*category"),
     ],
     ids=["no answer", "no image", "twice", "category"],
 )
@@ -248,9 +231,7 @@ def test_a_failed_row_is_not_counted_as_wrong(server: Server, problems: Path, he
     assert evaluated(server, problems, "--model", "good")["models"][0]["score"]["of"] == 6
 
 
-def test_a_model_all_of_whose_rows_failed_stands_in_the_table_without_a_share(
-    server: Server, problems: Path
-) -> None:
+def test_a_model_all_of_whose_rows_failed_stands_in_the_table_without_a_share(server: Server, problems: Path) -> None:
     problems.write_text(problems.read_text().replace("a.png", "gone.png"))
     done = virc("eval", problems, "--endpoint", server.url, "--model", "good")
     assert done.code == 1
@@ -265,9 +246,7 @@ def test_what_was_not_asked_is_missing_and_no_failure(server: Server, problems: 
     assert (good["score"]["of"], good["missing"]) == (2, 4)
 
 
-def test_a_problem_that_changed_is_found_before_anything_is_asked(
-    server: Server, problems: Path, here: Path
-) -> None:
+def test_a_problem_that_changed_is_found_before_anything_is_asked(server: Server, problems: Path, here: Path) -> None:
     evaluated(server, problems, "--model", "good", "--limit", 5)
     answers = here / "evals" / "sums" / "answers" / "good.jsonl"
     before, asked = answers.read_bytes(), len(server.chats())
@@ -289,9 +268,7 @@ def test_a_line_that_another_run_is_writing_is_not_read(server: Server, problems
     assert (good["missing"], bad["missing"], bad["score"]["of"]) == (0, 1, 5)
 
 
-def test_a_file_of_something_else_among_the_answers_is_named(
-    server: Server, problems: Path, here: Path
-) -> None:
+def test_a_file_of_something_else_among_the_answers_is_named(server: Server, problems: Path, here: Path) -> None:
     evaluated(server, problems, "--model", "good")
     (here / "evals/sums/answers/notes.jsonl").write_text('{"a": 1}\n')
     done = virc("eval", problems, "--endpoint", server.url, "--model", "good")
@@ -345,9 +322,7 @@ def test_a_model_of_no_known_system_has_nothing_to_be_held_against(server: Serve
     assert server.chats() == []
 
 
-def test_only_models_that_are_asked_stand_beside_published_figures(
-    server: Server, problems: Path, here: Path
-) -> None:
+def test_only_models_that_are_asked_stand_beside_published_figures(server: Server, problems: Path, here: Path) -> None:
     evaluated(server, problems, "--model", "bad")
     (here / "mine.yaml").write_text(
         "name: mine\nmodels: {good: {hub: a/good}}\nreported: {source: a paper, figures: {good: {sums: 70}}}\n"
@@ -400,8 +375,7 @@ def test_a_judge_without_a_verdict_decides_nothing(server: Server, problems: Pat
 
     with serve(sometimes, models=("judge",)) as judge:
         done = virc(
-            *("eval", problems, "--endpoint", server.url, "--model", "bad", "--json"),
-            *("--judge-endpoint", judge.url),
+            *("eval", problems, "--endpoint", server.url, "--model", "bad", "--json"), *("--judge-endpoint", judge.url)
         )
     assert done.code == 6
     model = done.json["models"][0]
@@ -502,13 +476,8 @@ def test_an_endpoint_that_is_down_keeps_what_there_is(server: Server, problems: 
 def test_a_script_evaluates_as_the_command_does(server: Server, problems: Path, here: Path) -> None:
     events: list[Event] = []
     names = ["good", "bad"]
-    summary = evaluate(
-        "sums.jsonl", names, endpoint=server.url, to="mine", limit=4, on_progress=events.append
-    )
-    assert [(each.name, each.score.right, each.score.of) for each in summary.models] == [
-        ("good", 4, 4),
-        ("bad", 1, 4),
-    ]
+    summary = evaluate("sums.jsonl", names, endpoint=server.url, to="mine", limit=4, on_progress=events.append)
+    assert [(each.name, each.score.right, each.score.of) for each in summary.models] == [("good", 4, 4), ("bad", 1, 4)]
     assert any("good: 4 of 4 problems" in event.text for event in events)
     asked = len(server.chats())
     found = evaluated(server, problems, *BOTH, "--to", "mine", "--limit", 4)

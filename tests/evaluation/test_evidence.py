@@ -123,9 +123,7 @@ def test_right_answers_are_coordinates_from_where_was_looked(tmp_path: Path) -> 
         again = virc("eval", problems, "--endpoint", server.url, *words)
     assert done.code == 0, done.err
     (model,) = done.json["models"]
-    looks = {
-        name: (each.get("count", each.get("right")), each["of"]) for name, each in model["evidence"].items()
-    }
+    looks = {name: (each.get("count", each.get("right")), each["of"]) for name, each in model["evidence"].items()}
     assert looks == {"seen": (2, 4), "right_where_seen": (1, 2), "right_elsewhere": (1, 2)}
     assert "evidence seen" in again.out
     assert "50.0% of 4" in again.out

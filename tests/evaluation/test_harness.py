@@ -284,18 +284,11 @@ def test_figures_and_replies_are_read_and_a_request_that_failed_is_no_reply(here
 
 def test_replies_are_counted_as_virc_eval_counts(problems: Path, here: Path) -> None:
     by_id = problems_of(find(str(problems), here), None, pytest.fail)
-    for texts, right in (
-        ({0: "97°", 1: "B", 2: "1/2"}, 3),
-        ({0: "97", 1: "11", 2: ""}, 1),
-        ({1: "12"}, 1),
-        ({}, 0),
-    ):
+    for texts, right in (({0: "97°", 1: "B", 2: "1/2"}, 3), ({0: "97", 1: "11", 2: ""}, 1), ({1: "12"}, 1), ({}, 0)):
         assert (harness.by_rule(by_id, "m", texts).right, harness.by_rule(by_id, "m", texts).of) == (right, 3)
 
 
-@pytest.mark.parametrize(
-    "results", [[], {"results": 3}, {**RESULTS, "n-samples": {"other": {"effective": 1}}}]
-)
+@pytest.mark.parametrize("results", [[], {"results": 3}, {**RESULTS, "n-samples": {"other": {"effective": 1}}}])
 def test_other_files_are_no_results(here: Path, results: object) -> None:
     with pytest.raises(EngineError, match="holds other results than lmms-eval's"):
         harness.read(written(here, results), "virc_sums")

@@ -37,17 +37,7 @@ def problems(here: Path) -> Path:
 @contextmanager
 def agent() -> Iterator[str]:
     """The endpoint that runs the loop, in a process of its own; gives its address."""
-    words = (
-        "serve",
-        "tiny",
-        "--engine",
-        "transformers",
-        "--device",
-        "cpu",
-        "--agent",
-        "--port",
-        str(free_port()),
-    )
+    words = ("serve", "tiny", "--engine", "transformers", "--device", "cpu", "--agent", "--port", str(free_port()))
     process = subprocess.Popen([*VIRC, *words], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -79,9 +69,7 @@ def test_the_harness_gets_the_answers_and_the_score_that_virc_eval_gets(problems
     assert (figure["metric"], figure["value"], figure["of"]) == ("exact_match", score["right"] / COUNT, COUNT)
     assert (part["answered"], part["failed"]) == (COUNT, 0)
     results = Path(part["results"])
-    assert json.loads(results.read_text())["n-samples"] == {
-        "virc_problems": {"original": COUNT, "effective": COUNT}
-    }
+    assert json.loads(results.read_text())["n-samples"] == {"virc_problems": {"original": COUNT, "effective": COUNT}}
     samples = lines(results.with_name(results.name.replace("results.json", "samples_virc_problems.jsonl")))
     answers = {line["id"]: line["answer"] for line in lines(Path("evals/problems/answers/tiny.jsonl"))}
     rows = lines(Path("evals/problems/harness/task/problems.jsonl"))

@@ -72,9 +72,7 @@ class Tables(HTMLParser):
     @property
     def problems(self) -> list[tuple[dict[str, str | None], list[list[str]]]]:
         """The rows of the list of problems."""
-        return self.found[
-            [name for name, _ in self.found].index("Every answer with a trace is a link to it.")
-        ][1][1:]
+        return self.found[[name for name, _ in self.found].index("Every answer with a trace is a link to it.")][1][1:]
 
 
 def page_of(*lines: str, names: tuple[str, ...] = ("one", "other")) -> str:
@@ -135,9 +133,7 @@ def test_shares_and_differences_are_drawn_where_they_lie() -> None:
     shares = re.findall(r'class="span" d="M([\d.]+) 4H([\d.]+)', text)
     assert shares[1] == ("5.67", "50.98")
     assert "<span>−95</span><span>0</span><span>+95</span>" in text
-    assert [float(end) for end in shares[2]] == pytest.approx(
-        [50 + 50 * at / 0.95 for at in (0.3, 0.91)], abs=0.01
-    )
+    assert [float(end) for end in shares[2]] == pytest.approx([50 + 50 * at / 0.95 for at in (0.3, 0.91)], abs=0.01)
     assert f'class="point" d="M{50 + 50 * 0.8 / 0.95:.2f} 4h0"' in text
 
 
@@ -238,12 +234,8 @@ def test_filters_choose_and_count_the_problems_they_name() -> None:
         expected = [holds(kinds) for kinds in lines]
         assert shown[key] == str(sum(expected))
         if key != "all":
-            assert [
-                key in (row["class"] or "").split() if "class" in row else False for row, _ in rows
-            ] == expected
-            assert (
-                f"body:has(#{key}:checked) .list tbody tr:not(.{key}, :target) {{ display: none; }}" in text
-            )
+            assert [key in (row["class"] or "").split() if "class" in row else False for row, _ in rows] == expected
+            assert f"body:has(#{key}:checked) .list tbody tr:not(.{key}, :target) {{ display: none; }}" in text
     assert shown.keys() == HOLDS.keys()
     assert re.findall(r'id="(\w+)"[^>]* checked', text) == ["wrong"]
 
@@ -281,9 +273,7 @@ def test_every_wrong_answer_opens_as_its_trace_whatever_it_is_called(tmp_path: P
     assert all(link.startswith("./traces/") and not set("?# ") & set(link) for link in links)
 
 
-@pytest.mark.parametrize(
-    "trace", ["javascript:alert(1)", "//host/x", "\\\\host\\x", 'a"b', "\ud800", "a?b#c"]
-)
+@pytest.mark.parametrize("trace", ["javascript:alert(1)", "//host/x", "\\\\host\\x", 'a"b', "\ud800", "a?b#c"])
 def test_link_leads_nowhere_but_below_the_page(trace: str) -> None:
     results = [result(1, {"one": msgspec.structs.replace(WRONG, trace=trace)})]
     link = Tables(render(summary_of(results, "one"), results)).problems[0][1][3][3]
@@ -294,9 +284,7 @@ def test_link_leads_nowhere_but_below_the_page(trace: str) -> None:
 def test_page_runs_and_loads_nothing_and_forbids_it() -> None:
     page = Page(page_of("rw", "wr", "nr"))
     policy = next(
-        found["content"] or ""
-        for found in page.all("meta")
-        if "Content-Security" in (found.get("http-equiv") or "")
+        found["content"] or "" for found in page.all("meta") if "Content-Security" in (found.get("http-equiv") or "")
     )
     style = next(data for tag, data in page.texts if tag == "style")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -340,9 +328,7 @@ def _everywhere(words: str) -> tuple[Summary, list[Result]]:
     summary = summary_of(results, *names, benchmark=f"b {words}")
     settings = {"k": words, "deep": {"k": [words]}}
     reported = Reported(words, words, words, 0.5, summary.models[0].score, {f"s {words}": (words, [words])})
-    models = [
-        msgspec.structs.replace(each, settings=settings, protocol=f"w {words}") for each in summary.models
-    ]
+    models = [msgspec.structs.replace(each, settings=settings, protocol=f"w {words}") for each in summary.models]
     return msgspec.structs.replace(summary, models=models, against=[reported]), results
 
 
@@ -386,15 +372,10 @@ def test_long_texts_are_cut_with_a_note_of_their_length() -> None:
 
 @pytest.mark.integration
 def test_ten_thousand_problems_stay_one_small_page() -> None:
-    question = (
-        "In triangle ABC, AB = AC and the angle at A is 40 degrees. What is the measure of the angle at B?"
-    )
+    question = "In triangle ABC, AB = AC and the angle at A is 40 degrees. What is the measure of the angle at B?"
     names = ("one", "other")
     kinds = [(RIGHT, RIGHT), (RIGHT, WRONG), (WRONG, RIGHT), (NONE, WRONG)]
-    results = [
-        result(f"crux-{at:05}", dict(zip(names, kinds[at % 4], strict=True)), question)
-        for at in range(10_000)
-    ]
+    results = [result(f"crux-{at:05}", dict(zip(names, kinds[at % 4], strict=True)), question) for at in range(10_000)]
     text = render(summary_of(results, *names), results)
     assert len(Tables(text).problems) == 10_000
     assert len(text) < 6e6

@@ -45,22 +45,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 
 
 @pytest.mark.parametrize("width", [360, 700, 1400])
-def test_nothing_is_wider_than_the_window_and_nothing_is_refused(
-    browser: Tab, crowded: Path, width: int
-) -> None:
+def test_nothing_is_wider_than_the_window_and_nothing_is_refused(browser: Tab, crowded: Path, width: int) -> None:
     assert_fits(browser, crowded, width)
 
 
 def test_filters_show_what_they_name_by_click_and_by_key(browser: Tab, page: Path) -> None:
     browser.open(page, 1400)
     assert browser.value(SHOWN) == ["p1", "p2", "p3"]
-    expected = {
-        "all": ["p0", "p1", "p2", "p3", "p4"],
-        "hard": ["p3"],
-        "only0": ["p1"],
-        "only1": ["p2"],
-        "open": ["p4"],
-    }
+    expected = {"all": ["p0", "p1", "p2", "p3", "p4"], "hard": ["p3"], "only0": ["p1"], "only1": ["p2"], "open": ["p4"]}
     for key, rows in expected.items():
         browser.value(f"document.querySelector('label[for={key}]').click()")
         assert browser.value(SHOWN) == rows
@@ -83,9 +75,7 @@ def test_link_to_a_problem_shows_it_whatever_the_filter(browser: Tab, page: Path
 @pytest.mark.parametrize("width", [360, 1400])
 def test_list_is_a_table_to_a_screen_reader_at_every_width(browser: Tab, page: Path, width: int) -> None:
     browser.open(page, width)
-    browser.value(
-        "document.getElementById('p2').scrollIntoView()"
-    )  # rows far from the window are not laid out
+    browser.value("document.getElementById('p2').scrollIntoView()")  # rows far from the window are not laid out
     wanted = {("rowheader", "2"), ("cell", "wrong: 5 judge"), ("radio", "only one right 1")}
     browser.call("Accessibility.enable")
     for _ in range(100):

@@ -52,9 +52,7 @@ def test_a_difference_lies_in_its_interval_which_turns_with_the_models(
 
 
 @pytest.mark.parametrize("shares", [(0.4, 0.1, 0.05), (0.0, 0.1, 0.02), (0.9, 0.04, 0.04), (0.3, 0.3, 0.2)])
-def test_intervals_of_differences_hold_the_truth_as_often_as_they_say(
-    shares: tuple[float, float, float],
-) -> None:
+def test_intervals_of_differences_hold_the_truth_as_often_as_they_say(shares: tuple[float, float, float]) -> None:
     """Samples of 100 problems, of which each is solved by both, by one, by the other, or by none."""
     rng, held, rounds = random.Random(7), 0, 4000
     truth = shares[1] - shares[2]

@@ -5,9 +5,7 @@ from virc.evaluation.summary import Answered, Result, summarise
 
 def result(id: str, right: dict[str, bool | None], **categories: tuple[str, ...]) -> Result:
     answers = {
-        model: Answered(
-            "7" if value is not False else None, value, "rule", turns=2, calls=1, seconds=0.5, tokens=10
-        )
+        model: Answered("7" if value is not False else None, value, "rule", turns=2, calls=1, seconds=0.5, tokens=10)
         for model, value in right.items()
     }
     return Result(id, "q", "7", categories, answers)
@@ -25,13 +23,7 @@ RESULTS = [
 def test_a_model_is_counted_over_what_was_decided() -> None:
     one, other = summarise("bench", RESULTS, {"A": {"protocol": "own"}, "B": {}}).models
     assert (one.score.right, one.score.of, one.unanswered, one.missing, one.undecided) == (3, 5, 2, 0, 0)
-    assert (other.score.right, other.score.of, other.unanswered, other.missing, other.undecided) == (
-        2,
-        3,
-        1,
-        1,
-        1,
-    )
+    assert (other.score.right, other.score.of, other.unanswered, other.missing, other.undecided) == (2, 3, 1, 1, 1)
     assert one.protocol == "own"
     assert one.means.turns == 2
     assert one.means.tokens == 10

@@ -110,10 +110,7 @@ def test_virc_is_asked_by_what_lies_beside_the_weights_that_vllm_names(
 
 @pytest.mark.parametrize("reading", ["strict", "lenient"])
 def test_calls_that_vllm_parses_itself_are_carried_out(
-    reading: Literal["strict", "lenient"],
-    served: tuple[str, Path],
-    asked: Callable[..., Done],
-    tmp_path: Path,
+    reading: Literal["strict", "lenient"], served: tuple[str, Path], asked: Callable[..., Done], tmp_path: Path
 ) -> None:
     own = read_protocol(served[1] / FILE_NAME)
     schemas = tuple(dict(schema) for schema in tools.schemas(own.tools))

@@ -79,10 +79,7 @@ def test_the_option_system_asks_for_its_protocol_too(image: Path) -> None:
         assert done.code == 3
         assert "virc download ViRC-7B --include" in done.err
         assert (
-            virc(
-                "solve", "--endpoint", server.url, "--system", "virc", "--protocol", "default", image, "?"
-            ).code
-            == 0
+            virc("solve", "--endpoint", server.url, "--system", "virc", "--protocol", "default", image, "?").code == 0
         )
 
 
@@ -98,16 +95,10 @@ def test_a_name_that_fits_models_with_other_boxes_is_refused(image: Path, own: P
         assert spoken(server) == "Other words."
 
 
-def test_thoughts_and_calls_that_vllm_took_out_of_a_trained_reply_are_put_back(
-    image: Path, own: Protocol
-) -> None:
+def test_thoughts_and_calls_that_vllm_took_out_of_a_trained_reply_are_put_back(image: Path, own: Protocol) -> None:
     left(own, Path("models/ViRC-7B"))
     call = {"name": "crop_image", "arguments": '{"bbox_2d": [0, 0, 28, 28], "image_index": 0}'}
-    first = {
-        "content": None,
-        "reasoning": "I look.",
-        "tool_calls": [{"index": 0, "id": "a", "function": call}],
-    }
+    first = {"content": None, "reasoning": "I look.", "tool_calls": [{"index": 0, "id": "a", "function": call}]}
     second = {"content": "<answer>97</answer>", "reasoning": "I see."}
 
     def send(exchange: object) -> None:

@@ -31,12 +31,7 @@ NAMES = {
         "Qwen/Qwen3-VL-30B-A3B-Thinking",
     ],
     "qwen3.5": ["qwen3.5:9b", "Qwen/Qwen3.5-27B", "qwen3.6-35b-a3b"],
-    "qwen2.5-vl": [
-        "qwen2.5vl:7b",
-        "Qwen/Qwen2.5-VL-7B-Instruct",
-        "qwen2_5_vl_7b",
-        "qwen2.5-vl-7b-instruct-awq",
-    ],
+    "qwen2.5-vl": ["qwen2.5vl:7b", "Qwen/Qwen2.5-VL-7B-Instruct", "qwen2_5_vl_7b", "qwen2.5-vl-7b-instruct-awq"],
     "qwen2-vl": ["Qwen/Qwen2-VL-7B-Instruct", "qwen2-vl-2b", "QVQ-72B-Preview"],
     "internvl3": ["OpenGVLab/InternVL3-8B", "internvl3_5-8b"],
     "glm-4v": ["zai-org/GLM-4.1V-9B-Thinking", "glm-4.6v-flash", "glm-4.5v"],
@@ -102,9 +97,7 @@ def test_a_family_of_ones_own_is_one_file(tmp_path: Path) -> None:
 
 # What a stock model writes around the lower right quarter of a picture of 980 x 700, by its family.
 QUARTERS = {
-    "qwen3-vl": ToolText(
-        "image_zoom_in_tool", {"bbox_2d": [500, 500, 1000, 1000], "label": "it", "img_idx": 0}
-    ),
+    "qwen3-vl": ToolText("image_zoom_in_tool", {"bbox_2d": [500, 500, 1000, 1000], "label": "it", "img_idx": 0}),
     "qwen3.5": ToolText("image_zoom_in_tool", {"bbox_2d": [500.4, 499.8, 1000, 1000], "label": "it"}),
     "qwen2.5-vl": ToolText("crop_image", {"bbox_2d": [490, 350, 980, 700], "image_index": 0}),
     "qwen2-vl": ToolText("crop_image", {"bbox_2d": [500, 500, 1000, 1000], "image_index": 0}),
@@ -131,9 +124,7 @@ def test_a_box_is_cut_in_the_unit_of_the_family(name: str) -> None:
 
 
 def test_top_and_left_of_gemma_are_not_mixed_up() -> None:
-    session = Session(
-        families.protocol(families.get("gemma4")), "?", [Image.new("RGB", (960, 480))], tools=known()
-    )
+    session = Session(families.protocol(families.get("gemma4")), "?", [Image.new("RGB", (960, 480))], tools=known())
     unit = session.feed(
         Reply('<tool_call>{"name": "crop_image", "arguments": {"box_2d": [0, 500, 250, 1000]}}</tool_call>')
     )
@@ -141,9 +132,7 @@ def test_top_and_left_of_gemma_are_not_mixed_up() -> None:
     assert unit.call.box == (width // 2, 0, width, height // 4)  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize(
-    "box", [[500, 500, 900, 2400], [0.1, 0.2, 0.5, 0.7], [3, 4, 5], [1, 2, 3, float("nan")]]
-)
+@pytest.mark.parametrize("box", [[500, 500, 900, 2400], [0.1, 0.2, 0.5, 0.7], [3, 4, 5], [1, 2, 3, float("nan")]])
 def test_a_box_in_another_unit_is_never_cut(box: list[float]) -> None:
     protocol = families.protocol(families.get("qwen2.5-vl"))
     session = Session(protocol, "?", [Image.new("RGB", (1400, 1008))], tools=known())
@@ -198,16 +187,9 @@ def test_solve_says_which_family_it_took_and_why(image: Path) -> None:
     with serve(looking(1000), models=["qwen3-vl:8b"], owned_by="someone") as server:
         done = virc("solve", "--endpoint", server.url, "--json", image, "?")
     assert done.json["answer"] == "97"
-    assert (done.json["protocol"], done.json["family"], done.json["coordinates"]) == (
-        "stock",
-        "qwen3-vl",
-        "thousand",
-    )
+    assert (done.json["protocol"], done.json["family"], done.json["coordinates"]) == ("stock", "qwen3-vl", "thousand")
     assert "qwen3-vl:8b" in done.json["protocol_from"]
-    assert (
-        "asked as qwen3-vl (by the name qwen3-vl:8b): boxes in thousandths of the sides, 0 to 1000\n"
-        in done.err
-    )
+    assert "asked as qwen3-vl (by the name qwen3-vl:8b): boxes in thousandths of the sides, 0 to 1000\n" in done.err
 
 
 def test_a_family_is_found_behind_an_alias_by_the_root_of_its_weights(image: Path) -> None:
@@ -278,36 +260,16 @@ def test_a_trained_protocol_stays_strict(image: Path) -> None:
 
 
 @pytest.mark.integration
-def test_rows_of_a_stock_model_teach_a_strict_protocol_that_lists_its_tools(
-    image: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "in.jsonl").write_text(
-        json.dumps({"id": 1, "image": str(image), "question": "?", "answer": "97"})
-    )
+def test_rows_of_a_stock_model_teach_a_strict_protocol_that_lists_its_tools(image: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text(json.dumps({"id": 1, "image": str(image), "question": "?", "answer": "97"}))
     for native in (False, True):
         to = tmp_path / f"out-{native}"
         with serve(looking(0), models=["qwen2.5-vl"], owned_by="vllm") as server:
             if native:
                 keep(
-                    Probed(
-                        endpoint=server.url,
-                        model="qwen2.5-vl",
-                        server="vllm",
-                        coordinates="pixel",
-                        calls="native",
-                    )
+                    Probed(endpoint=server.url, model="qwen2.5-vl", server="vllm", coordinates="pixel", calls="native")
                 )
-            words = (
-                "data",
-                "sample",
-                tmp_path / "in.jsonl",
-                "--endpoint",
-                server.url,
-                "--to",
-                to,
-                "--samples",
-                1,
-            )
+            words = ("data", "sample", tmp_path / "in.jsonl", "--endpoint", server.url, "--to", to, "--samples", 1)
             done = virc(*words)
             assert done.code == 0, done.err
             assert bool(server.chats()[0].get("tools")) == native

@@ -36,14 +36,10 @@ def weights(folder: Path) -> dict[str, Any]:
 def answer(model: str) -> tuple[str, list[str]]:
     """What `virc solve` says, and its thoughts, without how long it expects to take."""
     done = virc("solve", "--device", "cpu", "--model", model, PICTURE, QUESTION)
-    return done.out, [
-        line for line in done.err.splitlines() if model not in line and "image tokens" not in line
-    ]
+    return done.out, [line for line in done.err.splitlines() if model not in line and "image tokens" not in line]
 
 
-def test_what_an_adapter_adds_is_in_the_weights_and_the_model_says_what_the_adapter_says(
-    workspace: Path,
-) -> None:
+def test_what_an_adapter_adds_is_in_the_weights_and_the_model_says_what_the_adapter_says(workspace: Path) -> None:
     import torch
 
     small_lora.write(workspace / "lora", lora_alpha=1)
@@ -75,9 +71,7 @@ def test_a_merged_folder_has_all_that_a_model_needs(workspace: Path) -> None:
     assert (said["kind"], said["error"], said["parameters"]) == ("adapter", None, 1_527_424)
     names = {path.name for path in folder.iterdir()}
     assert {"model.safetensors", "config.json", "tokenizer.json", "README.md", "virc_origin.json"} < names
-    assert (folder / "virc_protocol.json").read_bytes() == (
-        EMBEDDED_FOLDER / "virc_protocol.json"
-    ).read_bytes()
+    assert (folder / "virc_protocol.json").read_bytes() == (EMBEDDED_FOLDER / "virc_protocol.json").read_bytes()
     assert (folder / "tokenizer.json").read_bytes() == (EMBEDDED_FOLDER / "tokenizer.json").read_bytes()
     assert "made from | lora: the adapter was added" in (folder / "README.md").read_text()
     assert [path.name for path in (workspace / "models").iterdir()] == [folder.name]

@@ -115,11 +115,7 @@ def test_a_model_of_another_family_is_refused(workspace: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("nothing", "there is no model 'nothing'"),
-        ("tiny", "is a complete model already"),
-    ],
+    ("name", "said"), [("nothing", "there is no model 'nothing'"), ("tiny", "is a complete model already")]
 )
 def test_what_is_no_checkpoint_is_refused(workspace: Path, name: str, said: str) -> None:
     done = virc("merge", name)

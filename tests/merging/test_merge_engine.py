@@ -125,14 +125,7 @@ def test_what_an_adapter_learnt_is_in_the_weights(saved: dict[str, Path], merged
 
 def test_a_run_is_merged_found_by_its_name_and_answers(saved: dict[str, Path], workspace: Path) -> None:
     run = make(
-        workspace,
-        "tiny-rl",
-        5,
-        kind="rl",
-        stage="rl",
-        base=str(EMBEDDED_FOLDER),
-        root="tiny",
-        environment="rl-cpu",
+        workspace, "tiny-rl", 5, kind="rl", stage="rl", base=str(EMBEDDED_FOLDER), root="tiny", environment="rl-cpu"
     )
     shutil.copyfile(PROTOCOL, run.folder / PROTOCOL.name)
     shutil.copytree(saved["two"], run.checkpoints / "global_step_5" / "actor")
@@ -164,9 +157,7 @@ def test_shards_that_are_not_right_are_refused(said: dict[str, str | None], way:
     assert REFUSED[way] in str(said[way])
 
 
-def test_code_in_shards_is_refused_by_the_command_too_and_never_run(
-    saved: dict[str, Path], workspace: Path
-) -> None:
+def test_code_in_shards_is_refused_by_the_command_too_and_never_run(saved: dict[str, Path], workspace: Path) -> None:
     import torch
 
     actor = workspace / "hostile"

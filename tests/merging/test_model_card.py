@@ -35,16 +35,9 @@ def test_it_says_what_the_model_was_made_from_and_how_to_use_it(tmp_path: Path) 
 
 
 def test_it_tells_nothing_of_the_machine(tmp_path: Path) -> None:
-    settings = {
-        "data": "/home/someone/rows.json",
-        "base": "~/x",
-        "judge": "http://10.0.0.7:8000/v1",
-        "epochs": 3,
-    }
+    settings = {"data": "/home/someone/rows.json", "base": "~/x", "judge": "http://10.0.0.7:8000/v1", "epochs": 3}
     info = runs.info(make(tmp_path, "run", settings=settings, data="/home/someone/rows.json"))
-    card = model_card.text(
-        "run", Origin(kind="model", source="run@3", root="/home/someone/base"), info, 1, []
-    )
+    card = model_card.text("run", Origin(kind="model", source="run@3", root="/home/someone/base"), info, 1, [])
     assert "base_model" not in head_of(card)
     assert "| epochs | 3 |" in card
     assert not [word for word in ("someone", "10.0.0.7", "/home", "~") if word in card]

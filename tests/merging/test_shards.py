@@ -115,9 +115,7 @@ def test_shards_of_nobody_get_no_hint_of_others(tmp_path: Path) -> None:
     assert caught.value.hint is None
 
 
-@pytest.mark.parametrize(
-    ("text", "step"), [("20", 20), ("20\n", 20), ("", None), ("-1", None), ("x" * 99, None)]
-)
+@pytest.mark.parametrize(("text", "step"), [("20", 20), ("20\n", 20), ("", None), ("-1", None), ("x" * 99, None)])
 def test_the_step_that_was_noted_last(tmp_path: Path, text: str, step: int | None) -> None:
     assert shards.newest(tmp_path) is None
     (tmp_path / "latest_checkpointed_iteration.txt").write_text(text)

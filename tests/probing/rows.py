@@ -43,9 +43,7 @@ class Row:
     """Nothing that it sends tells how pictures are scaled."""
 
 
-def row(
-    name: str, model: str, owner: str, also: dict[str, Any], *, blind: bool = False, **server: Any
-) -> Row:
+def row(name: str, model: str, owner: str, also: dict[str, Any], *, blind: bool = False, **server: Any) -> Row:
     """A row with the noise of all rows."""
     vision = Vision(model=model, owned_by=owner, noise=NOISE, **server)
     return Row(name, vision, {"images": 17, "ordered": True, "thoughts": "none", **also}, blind)
@@ -206,9 +204,7 @@ def at_random(seed: int) -> tuple[Vision, Truth]:
             eyes,
             longest={"side": rng.choice((500, 1024, 2048)), "any side": rng.randrange(480, 2100)}.get(limit),
             most={
-                "area": rng.choice(
-                    (2_097_152, 4096 * factor**2, *(() if raised else (1_003_520, 1_310_720)))
-                ),
+                "area": rng.choice((2_097_152, 4096 * factor**2, *(() if raised else (1_003_520, 1_310_720)))),
                 "any area": rng.randrange(200_000, 3_000_000),
             }.get(limit, 12_845_056),
         )

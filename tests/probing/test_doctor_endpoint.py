@@ -102,9 +102,7 @@ def test_without_a_probe_the_unit_of_an_alias_is_wrong(photo: Photo) -> None:
 
 @pytest.mark.parametrize("longest", [500, 1024, 2048])
 @pytest.mark.parametrize("size", [(3000, 1500), (1500, 3000), (2600, 2600)])
-def test_no_picture_is_larger_than_the_server_shows(
-    longest: int, size: tuple[int, int], photo: Photo
-) -> None:
+def test_no_picture_is_larger_than_the_server_shows(longest: int, size: tuple[int, int], photo: Photo) -> None:
     with see(replace(QWEN25, eyes=Eyes(longest=longest))) as server:
         assert doctor(server)["longest"] == longest
         asked, _ = solved(server, photo(*size))

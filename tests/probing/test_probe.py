@@ -74,12 +74,8 @@ def test_the_unit_of_random_servers_is_always_found_and_their_scaling_mostly(
 
 @pytest.mark.parametrize("noise", [0.0, NOISE, 0.03])
 @pytest.mark.parametrize("longest", [None, 448, 700, 1333, 2048])
-@pytest.mark.parametrize(
-    ("unit", "yx"), [("pixel", False), ("pixel", True), ("thousand", True), ("unit", True)]
-)
-def test_no_box_is_taken_for_one_of_another_unit(
-    unit: Any, yx: bool, longest: int | None, noise: float
-) -> None:
+@pytest.mark.parametrize(("unit", "yx"), [("pixel", False), ("pixel", True), ("thousand", True), ("unit", True)])
+def test_no_box_is_taken_for_one_of_another_unit(unit: Any, yx: bool, longest: int | None, noise: float) -> None:
     """Even where a box is twice as far off as models are."""
     vision = Vision(eyes=Eyes(longest=longest), unit=unit, yx=yx, noise=noise, calls="json")
     ask = {"messages": [{"content": [{"type": "image_url", "image_url": {"url": LARGE}}]}]}
@@ -337,10 +333,7 @@ def test_what_is_no_number_is_no_side(side: object) -> None:
         ("<box>[[1, 2, 3, 4]]</box>", [1, 2, 3, 4]),
         ("<|box_start|>(1,2),(3,4)<|box_end|>", [1, 2, 3, 4]),
         ("<box>1 2 3 4</box>", [1, 2, 3, 4]),
-        (
-            'first [9, 9, 9, 9], then {"bbox_2d": [0.25, .5, 1, 1], "l": [0.5, 0.25, 1.0, 1]}',
-            [0.5, 0.25, 1, 1],
-        ),
+        ('first [9, 9, 9, 9], then {"bbox_2d": [0.25, .5, 1, 1], "l": [0.5, 0.25, 1.0, 1]}', [0.5, 0.25, 1, 1]),
         ("[1234, 5, 6]", None),
         ("[1, 2, 3, 4, 5]", None),
         ("1, 2, 3, 4", None),

@@ -231,8 +231,7 @@ class _VisionExchange(Exchange):
         if said.get("tool_calls"):
             functions = [call["function"] for call in said["tool_calls"]]
             message["tool_calls"] = [
-                {"function": {"name": each["name"], "arguments": json.loads(each["arguments"])}}
-                for each in functions
+                {"function": {"name": each["name"], "arguments": json.loads(each["arguments"])}} for each in functions
             ]
         last: Body = {"message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "stop"}
         last |= {"prompt_eval_count": counted, "eval_count": 20} if counted is not None else {}
@@ -248,9 +247,7 @@ def _settings(vision: Vision, path: str) -> Body | None:
     held = vision.context
     if path == MODELS:
         entry |= {"max_model_len": held} if held and vision.context_in == "models" else {}
-        entry |= (
-            {"meta": {"n_ctx": held, "n_ctx_train": 262_144}} if held and vision.context_in == "meta" else {}
-        )
+        entry |= {"meta": {"n_ctx": held, "n_ctx_train": 262_144}} if held and vision.context_in == "meta" else {}
         return {"object": "list", "data": [entry]}
     if path == "/props" and vision.context_in == "props":
         return {"default_generation_settings": {"n_ctx": held}, "total_slots": 1}
@@ -339,9 +336,7 @@ def looks(body: Body, vision: Vision, rng: random.Random) -> Body:
         case "native":
             text = "It stands right of the middle; no function was given to me."
         case "xml":
-            pairs = "".join(
-                f"<parameter={key}>\n{_plain(value)}\n</parameter>\n" for key, value in arguments.items()
-            )
+            pairs = "".join(f"<parameter={key}>\n{_plain(value)}\n</parameter>\n" for key, value in arguments.items())
             text = f"<tool_call>\n<function={name}>\n{pairs}</function>\n</tool_call>"
         case "glm":
             pairs = "".join(
@@ -502,11 +497,7 @@ def _deltas(said: Body) -> Iterator[Body]:
         yield {"content": content[start : start + 4096]}
     for position, call in enumerate(said.get("tool_calls") or ()):
         function: dict[str, Any] = call["function"]
-        yield {
-            "tool_calls": [
-                call | {"index": position, "function": {"name": function["name"], "arguments": ""}}
-            ]
-        }
+        yield {"tool_calls": [call | {"index": position, "function": {"name": function["name"], "arguments": ""}}]}
         half = len(function["arguments"]) // 2
         for piece in (function["arguments"][:half], function["arguments"][half:]):
             yield {"tool_calls": [{"index": position, "function": {"arguments": piece}}]}

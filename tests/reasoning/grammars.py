@@ -84,10 +84,7 @@ CASES = {
         ),
         'The fraction \\frac{1}{2} stands at the left.\n{"bbox_2d": [135, 114, 1016, 672]}',
         call(
-            "The fraction \\frac{1}{2} stands at the left.",
-            "zoom_image",
-            bbox_2d=[135, 114, 1016, 672],
-            image_index=0,
+            "The fraction \\frac{1}{2} stands at the left.", "zoom_image", bbox_2d=[135, 114, 1016, 672], image_index=0
         ),
         "It reads 7.\n<answer> 7 </answer>",
         Turn("It reads 7.", answer="7"),
@@ -145,13 +142,7 @@ CASES = {
     "ViLaSR": Case(
         grammar(
             calls=[
-                {
-                    "open": f"Action: {tool} ```json",
-                    "close": "```",
-                    "body": "list",
-                    "tool": name,
-                    "unnamed": ["items"],
-                }
+                {"open": f"Action: {tool} ```json", "close": "```", "body": "list", "tool": name, "unnamed": ["items"]}
                 for tool, name in (("Object Mapper", "draw_boxes"), ("Path Tracer", "draw_lines"))
             ]
         ),
@@ -183,12 +174,7 @@ CASES = {
         grammar(
             think=None,
             calls=[
-                {
-                    "open": f"{name.upper()}(",
-                    "body": "function",
-                    "tool": name,
-                    "unnamed": ["phrase", argument],
-                }
+                {"open": f"{name.upper()}(", "body": "function", "tool": name, "unnamed": ["phrase", argument]}
                 for name, argument in (
                     ("find_segment", "segments"),
                     ("find_frame", "frame"),

@@ -21,16 +21,8 @@ def view(coordinates: Coordinates, box: BoxForm = "corners", size: Size = SIZE) 
     ("written", "seen", "pixels"),
     [
         ([500, 500, 1000, 1000], view("thousand"), (168, 126, 336, 252)),
-        (
-            [125, 0, 375, 1000],
-            view("thousand", size=(84, 84)),
-            (10, 0, 32, 84),
-        ),  # 10.5 and 31.5: ties to even
-        (
-            [45, 0, 1000, 1000],
-            view("thousand", size=(100, 100)),
-            (4, 0, 100, 100),
-        ),  # 4.5, where c / 1000 * 100 is less
+        ([125, 0, 375, 1000], view("thousand", size=(84, 84)), (10, 0, 32, 84)),  # 10.5 and 31.5: ties to even
+        ([45, 0, 1000, 1000], view("thousand", size=(100, 100)), (4, 0, 100, 100)),  # 4.5, where c / 1000 * 100 is less
         ([0.25, 0.5, 1, 1.0], view("unit"), (84, 126, 336, 252)),
         ([0, 0.1, 0.5, 0.9], view("unit"), (0, 25, 168, 227)),  # 25.2 and 226.8
         ([500, 375, 1000, 750], view("original"), (168, 126, 336, 252)),
@@ -42,9 +34,7 @@ def view(coordinates: Coordinates, box: BoxForm = "corners", size: Size = SIZE) 
         ([500, 500, 999, 999], view("permille"), (168, 126, 336, 252)),
     ],
 )
-def test_a_box_is_read_in_its_count(
-    written: list[float], seen: View, pixels: tuple[int, int, int, int]
-) -> None:
+def test_a_box_is_read_in_its_count(written: list[float], seen: View, pixels: tuple[int, int, int, int]) -> None:
     assert resolve_box(written, seen, 0) == (pixels, ())
 
 
@@ -100,9 +90,7 @@ def test_pixels_written_in_any_count_come_back_exactly(
 ) -> None:
     """No side here is longer than what it is counted in, so that every pixel has a number of its own."""
     size = (units[0] * 14, units[1] * 14)
-    counts = {"thousand": (1000, 1000), "unit": (1, 1), "original": (1000, 900), "permille": (999, 999)}[
-        coordinates
-    ]
+    counts = {"thousand": (1000, 1000), "unit": (1, 1), "original": (1000, 900), "permille": (999, 999)}[coordinates]
     left, top = data.draw(st.integers(0, size[0] - 1)), data.draw(st.integers(0, size[1] - 1))
     right, bottom = data.draw(st.integers(left + 1, size[0])), data.draw(st.integers(top + 1, size[1]))
     box = (left, top, right, bottom)
@@ -126,9 +114,7 @@ def test_the_newest_image_is_meant_by_a_grammar_alone() -> None:
 
 def test_every_count_is_told_to_the_model() -> None:
     described = {
-        coordinates: tools.schemas(["crop_image"], coordinates)[0]["function"]["parameters"]["properties"][
-            "bbox_2d"
-        ]
+        coordinates: tools.schemas(["crop_image"], coordinates)[0]["function"]["parameters"]["properties"]["bbox_2d"]
         for coordinates in ("pixel", "permille", "thousand", "unit", "original")
     }
     assert len({str(each) for each in described.values()}) == 5

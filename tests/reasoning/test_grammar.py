@@ -77,11 +77,7 @@ def test_the_newest_image_is_none_that_can_be_written() -> None:
         ("VLM-R3", "I see", "tags: the tags are not one JSON object or answer, but none"),
         ("VLM-R3", 'a {"bbox_2d": [1, 2, 3, 4]} b', "tags: the reply goes on behind its tool call"),
         ("VLM-R3", '{"bbox_2d": [1, 2, 3, 4', "json: the tool call is not JSON: Expecting ',' delimiter"),
-        (
-            "VLM-R3",
-            '{"bbox_2d": [1], "image_index": 1}',
-            "json: the tool call repeats image_index, or nobody",
-        ),
+        ("VLM-R3", '{"bbox_2d": [1], "image_index": 1}', "json: the tool call repeats image_index, or nobody"),
         ("DeepEyes", CASES["DeepEyes"].call.replace("label", "image_index"), "json: the tool call repeats"),
         ("Pixel-Reasoner", CASES["Pixel-Reasoner"].call.replace('": 1', '": 0'), "but the first image is 1"),
         ("Pixel-Reasoner", CASES["Pixel-Reasoner"].call.replace('": 1', '": -1'), "but the first image is 1"),
@@ -169,19 +165,7 @@ def test_parts_that_cannot_be_told_apart_are_no_grammar(fields: dict[str, Any]) 
 def pieces(spoken: Grammar) -> list[str]:
     """What replies by a grammar are made of, and what breaks them."""
     marks = [mark for part in spoken.parts() for mark in part]
-    return [
-        *marks,
-        *"{}[]()=,: \n\"'\\",
-        "1",
-        "-1e999",
-        "NaN",
-        "é",
-        "\ud800",
-        '{"',
-        '"name"',
-        '"arguments"',
-        "```",
-    ]
+    return [*marks, *"{}[]()=,: \n\"'\\", "1", "-1e999", "NaN", "é", "\ud800", '{"', '"name"', '"arguments"', "```"]
 
 
 @pytest.mark.integration
@@ -222,16 +206,7 @@ def calls_made(text: str, spoken: Grammar) -> int:
 @pytest.mark.parametrize("name", NAMES)
 def test_work_grows_no_faster_than_a_reply(name: str) -> None:
     case = CASES[name]
-    for piece in (
-        *pieces(case.grammar),
-        '{"a":',
-        '{"a":1,',
-        "Action:  ",
-        "<action>  ",
-        "[1,",
-        case.call,
-        case.answer,
-    ):
+    for piece in (*pieces(case.grammar), '{"a":', '{"a":1,', "Action:  ", "<action>  ", "[1,", case.call, case.answer):
         few, many = (calls_made(piece * count, case.grammar) for count in (500, 2000))
         assert many <= 4 * few + 100, (piece, few, many)
         assert many <= 20_000, piece

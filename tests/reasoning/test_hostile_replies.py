@@ -96,9 +96,7 @@ replies = st.lists(pieces | st.text(st.characters(codec=None), max_size=6), max_
 
 @pytest.mark.integration
 @given(st.lists(replies, max_size=6), st.sampled_from(["stop", "length"]))
-def test_any_replies_leave_a_trace_that_can_be_written_and_read(
-    own: Protocol, texts: list[str], finish: Any
-) -> None:
+def test_any_replies_leave_a_trace_that_can_be_written_and_read(own: Protocol, texts: list[str], finish: Any) -> None:
     session = Session(own, "?", [picture(56, 56)], max_turns=3, tools=known())
     fed = 0
     for text in texts:

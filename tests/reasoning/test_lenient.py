@@ -90,9 +90,7 @@ def test_a_structured_call_is_carried_out_whatever_stands_beside_it(call: Called
 def test_the_zoom_of_qwen_is_a_crop_of_the_first_image_where_it_names_none() -> None:
     for index in ({}, {"img_idx": 0}, {"img_idx": 0.0}, {"img_idx": "0"}):
         arguments = {"bbox_2d": [1, 2, 30, 40], "label": "corner", **index}
-        text = (
-            f'<tool_call>{{"name": "image_zoom_in_tool", "arguments": {json.dumps(arguments)}}}</tool_call>'
-        )
+        text = f'<tool_call>{{"name": "image_zoom_in_tool", "arguments": {json.dumps(arguments)}}}</tool_call>'
         assert read(text, QWEN, NAMES).turn.tool == CROP
 
 
@@ -210,8 +208,7 @@ def test_what_is_neither_a_call_nor_an_answer_is_refused(text: str, kind: str) -
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["It is", "<answer>9", "<think>It", '<tool_call>{"name": "crop_image", "arguments": {"bbox_2d": [1', ""],
+    "text", ["It is", "<answer>9", "<think>It", '<tool_call>{"name": "crop_image", "arguments": {"bbox_2d": [1', ""]
 )
 def test_a_reply_cut_by_the_limit_is_no_answer_and_no_call(text: str) -> None:
     with pytest.raises(FormatError) as refused:
@@ -242,9 +239,7 @@ MARKS = [
     "crop_image(",
     BODY,
 ]
-PIECES = st.sampled_from(
-    [*MARKS, "{", "}", "[1,2,3,4]", '"', " a ", "<function=crop_image>", "<|tool_call>call:"]
-)
+PIECES = st.sampled_from([*MARKS, "{", "}", "[1,2,3,4]", '"', " a ", "<function=crop_image>", "<|tool_call>call:"])
 
 
 @given(st.lists(PIECES, max_size=12).map("".join), st.booleans(), st.sampled_from([None, "hm", BODY]))
@@ -259,15 +254,7 @@ def test_any_reply_is_a_turn_or_one_sentence(text: str, cut: bool, thought: str 
         assert "</think>" not in turn.answer
 
 
-HOSTILE = [
-    "<tool_call>",
-    '{"name": "crop_image", ',
-    "crop_image(",
-    "<think>",
-    "```\n",
-    "[" * 9,
-    "<parameter=a>",
-]
+HOSTILE = ["<tool_call>", '{"name": "crop_image", ', "crop_image(", "<think>", "```\n", "[" * 9, "<parameter=a>"]
 
 
 @pytest.mark.parametrize("piece", HOSTILE)

@@ -105,9 +105,7 @@ def test_what_is_written_in_the_format_is_read_back(think: str, name: str, key: 
     assert turn == Turn(think.strip(), ToolText(name, arguments))
 
 
-pieces = st.sampled_from(
-    ["<think>", "</think>", "<answer>", "</answer>", "<tool_call>", "</tool_call>", CALL, "a"]
-)
+pieces = st.sampled_from(["<think>", "</think>", "<answer>", "</answer>", "<tool_call>", "</tool_call>", CALL, "a"])
 
 
 @given(st.lists(pieces | st.text(max_size=5), max_size=8))

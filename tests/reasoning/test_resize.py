@@ -13,10 +13,7 @@ from virc.tools.registry import get
 # unit (the first of .25 and .5) is enlarged to one, the whole image with it, and ties go to the even unit.
 TABLE = {
     0.25: "1 1 1 1 1 2 2 2 2 2 3 3 3 4 4 4 4 4 5 5 5 6 6 6 6 6 7 7 7 8 8 8 8 8 9 9 9 10 10 10",
-    0.5: (
-        "1 1 2 2 2 3 4 4 4 5 6 6 6 7 8 8 8 9 10 10 10 11 12 12 12 13 14 14 14 15 16 16 16 17 18 18 18 19 "
-        "20 20"
-    ),
+    0.5: ("1 1 2 2 2 3 4 4 4 5 6 6 6 7 8 8 8 9 10 10 10 11 12 12 12 13 14 14 14 15 16 16 16 17 18 18 18 19 20 20"),
     1.5: (
         "2 3 4 6 8 9 10 12 14 15 16 18 20 21 22 24 26 27 28 30 32 33 34 36 38 39 40 42 44 45 46 48 50 51 "
         "52 54 56 57 58 60"
@@ -79,9 +76,7 @@ grids = st.sampled_from([Grid(), Grid(32, 4 * 1024, 16384 * 1024), Grid(28, 784,
 
 
 @given(sides, sides, grids)
-def test_what_is_shown_lies_on_the_grid_within_the_limits_and_stays(
-    width: int, height: int, grid: Grid
-) -> None:
+def test_what_is_shown_lies_on_the_grid_within_the_limits_and_stays(width: int, height: int, grid: Grid) -> None:
     if max(width, height) > 200 * min(width, height):
         width = height
     shown = smart_resize(width, height, grid)

@@ -16,9 +16,7 @@ from virc.tools.registry import known
 @pytest.fixture(scope="module")
 def replayed(sample: Path, own: Protocol) -> tuple[Session, list[dict[str, str]]]:
     recorded = json.loads((sample / "conversation.json").read_text(encoding="utf-8"))
-    session = Session(
-        own, r"Find $m\angle H$", [open_image(sample / "image.png", "image.png")], tools=known()
-    )
+    session = Session(own, r"Find $m\angle H$", [open_image(sample / "image.png", "image.png")], tools=known())
     for message in recorded:
         if message["role"] == "assistant":
             assert isinstance(session.feed(Reply(message["content"])), Unit)
@@ -29,11 +27,7 @@ def test_the_answer_is_the_recorded_one(replayed: tuple[Session, list[dict[str, 
     done = replayed[0].next()
     assert isinstance(done, Done)
     assert done.trace.answer == "97"
-    assert [unit.call.name if unit.call else None for unit in done.trace.units] == [
-        "crop_image",
-        "crop_image",
-        None,
-    ]
+    assert [unit.call.name if unit.call else None for unit in done.trace.units] == ["crop_image", "crop_image", None]
     assert all(unit.deviations == () for unit in done.trace.units)
 
 

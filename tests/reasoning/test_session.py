@@ -31,9 +31,7 @@ def test_a_problem_runs_from_question_to_answer(own: Protocol) -> None:
 
     grown = session.feed(call("scale_image", scale_factor=2, image_index=1))
     assert isinstance(grown, Unit)
-    assert (
-        asked(session).messages[5].text.startswith(f"Image 2: 224 x 112. The question was: {QUESTION} Go on;")
-    )
+    assert asked(session).messages[5].text.startswith(f"Image 2: 224 x 112. The question was: {QUESTION} Go on;")
     session.feed(call("display_image", image_index=0))
     assert asked(session).images[3].pixels.tobytes() == first.images[0].pixels.tobytes()
 
@@ -171,9 +169,7 @@ def test_an_image_shown_again_is_encoded_once_for_all_its_showings(own: Protocol
     session = Session(own, "?", [picture()], tools=known())
     for index in (0, 1, 0):
         assert isinstance(session.feed(call(image_index=index)), Unit)
-    assert (
-        len({shown.data_url for shown in session.images}) == len({shown.png for shown in session.images}) == 1
-    )
+    assert len({shown.data_url for shown in session.images}) == len({shown.png for shown in session.images}) == 1
     assert sum(shown.encodings for shown in session.images) == 1
     assert [shown.parent for shown in session.images] == [None, 0, 1, 0]
 
@@ -183,10 +179,7 @@ def test_sessions_on_one_problem_share_its_pictures_and_nothing_else(own: Protoc
     first.feed(call())
     second = Session(own, "?", first.images[:2], tools=known())
     assert [shown is other for shown, other in zip(second.images, first.images, strict=False)] == [True, True]
-    assert (
-        asked(second).messages
-        == asked(Session(own, "?", [picture(400, 100), picture()], tools=known())).messages
-    )
+    assert asked(second).messages == asked(Session(own, "?", [picture(400, 100), picture()], tools=known())).messages
     second.feed(call("scale_image", scale_factor=2))
     assert (len(first.images), len(second.images)) == (3, 3)
 

@@ -68,9 +68,7 @@ def test_a_zoom_is_always_of_the_picture_itself(vlm_r3: Protocol) -> None:
 
 def test_a_model_without_tools_thinks_and_answers(plain: Protocol) -> None:
     session = Session(plain, "Which flower?", [picture()], tools=known())
-    rejected = session.feed(
-        Reply('<think>a</think><tool_call>{"name": "crop_image", "arguments": {}}</tool_call>')
-    )
+    rejected = session.feed(Reply('<think>a</think><tool_call>{"name": "crop_image", "arguments": {}}</tool_call>'))
     assert isinstance(rejected, Rejected)
     assert rejected.kind == "tags"
     assert "not one think and one answer" in rejected.reason
@@ -132,14 +130,9 @@ def test_of_what_a_tool_made_the_file_is_what_was_shown(own: Protocol) -> None:
 
 
 def test_the_image_shown_last_can_be_the_one_that_is_meant(own: Protocol) -> None:
-    form = CallForm(
-        "<bbox>", "</bbox>", "list", "crop_image", unnamed=("bbox_2d",), given={"image_index": "last"}
-    )
+    form = CallForm("<bbox>", "</bbox>", "list", "crop_image", unnamed=("bbox_2d",), given={"image_index": "last"})
     session = Session(
-        msgspec.structs.replace(own, grammar=Grammar(calls=(form,))),
-        "?",
-        [picture(), picture(168, 168)],
-        tools=known(),
+        msgspec.structs.replace(own, grammar=Grammar(calls=(form,))), "?", [picture(), picture(168, 168)], tools=known()
     )
     for place in (1, 2):
         unit = taken(session, "<think></think><bbox>[0, 0, 84, 84]</bbox>")

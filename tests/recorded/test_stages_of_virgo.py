@@ -21,9 +21,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("stage", ["text", "visual"])
 def test_a_stage_learns(stage: str, workspace: Path) -> None:
     words = ("--from", "tiny", "--data", f"data/{stage}.json", "--with", "cpu")
-    run = workspaces.trained(
-        workspace, "virgo", stage, *words, **system_rows.SFT, steps=STEPS, save_steps=STEPS
-    )
+    run = workspaces.trained(workspace, "virgo", stage, *words, **system_rows.SFT, steps=STEPS, save_steps=STEPS)
     losses = workspaces.losses(run)
     assert all(map(math.isfinite, losses.values()))
     assert losses[STEPS] < losses[1]

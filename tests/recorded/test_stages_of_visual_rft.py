@@ -45,9 +45,7 @@ def rows(workspace: Path) -> dict[str, list[Row]]:
 @pytest.fixture(scope="module")
 def base(workspace: Path, rows: dict[str, list[Row]]) -> Path:
     """`tiny` that answers in the chat protocol of Visual-RFT."""
-    return workspaces.trained(
-        workspace, "tiny", "instruct", "--from", "tiny", "--data", "data/taught.json", **SFT
-    )
+    return workspaces.trained(workspace, "tiny", "instruct", "--from", "tiny", "--data", "data/taught.json", **SFT)
 
 
 def named(trace: dict[str, Any], row: Row) -> dict[str, float]:

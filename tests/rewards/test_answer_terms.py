@@ -22,17 +22,7 @@ from virc.systems.registry import Judging
 
 TERMS = {term.name: term for term in rewards.discover()[0]}
 OF_ANSWERS = [
-    *(
-        "anls",
-        "choice",
-        "closeness",
-        "exact",
-        "number",
-        "relative_accuracy",
-        "rouge",
-        "symbolic",
-        "tool_bonus",
-    ),
+    *("anls", "choice", "closeness", "exact", "number", "relative_accuracy", "rouge", "symbolic", "tool_bonus"),
     *("iou", "giou", "ciou", "matching", "confidence", "point_in_box"),
 ]
 
@@ -62,8 +52,7 @@ async def _one(term: Term, reply: str, known: Prompt) -> float | None:
 
 
 @pytest.mark.parametrize(
-    ("said", "right", "same"),
-    [("Red Car", "red  car", 1), ("red cars", "red car", 0), ("5.0", "5", 0), ("", "5", 0)],
+    ("said", "right", "same"), [("Red Car", "red  car", 1), ("red cars", "red car", 0), ("5.0", "5", 0), ("", "5", 0)]
 )
 def test_exact_is_of_texts_but_for_case_and_space(said: str, right: str, same: int) -> None:
     assert value("exact", answer(said), prompt(right=right, strict="own")) == same
@@ -170,11 +159,7 @@ def test_rouge_l(said: str, right: str, f1: float) -> None:
 @pytest.mark.parametrize(
     ("said", "right", "f1"),
     [
-        (
-            "The quick brown fox, jumped over 2 dogs.",
-            "a quick fox jumped over the 2 lazy dogs",
-            0.7058823529411765,
-        ),
+        ("The quick brown fox, jumped over 2 dogs.", "a quick fox jumped over the 2 lazy dogs", 0.7058823529411765),
         ("x-ray of café no. 7", "X ray of the cafe no 7", 0.7692307692307692),
         ("to be or not to be", "not to be or to be that is", 0.7142857142857143),
         ("sum = 3.14 cm^2", "the sum is 3.14 cm", 0.7272727272727272),
@@ -269,11 +254,7 @@ def test_keywords_are_found_in_the_reply_without_case() -> None:
 
 RULES = sorted(set(TERMS) - {"symbolic", "focus", "reasoning", "length"})
 KNOWN = prompt(
-    right="100",
-    strict="own",
-    boxes=[[0, 0, 140, 98], [140, 0, 280, 98]],
-    keywords=["a"],
-    choices=["1", "100"],
+    right="100", strict="own", boxes=[[0, 0, 140, 98], [140, 0, 280, 98]], keywords=["a"], choices=["1", "100"]
 )
 
 

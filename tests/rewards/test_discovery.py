@@ -59,18 +59,14 @@ def test_one_file_is_a_reward(tmp_path: Path) -> None:
     assert value(total, "no tags") == -1.0
 
 
-def test_terms_are_found_beside_the_yaml_and_in_the_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_terms_are_found_beside_the_yaml_and_in_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     beside, path = tmp_path / "beside", tmp_path / "path"
     for folder in (beside, path):
         folder.mkdir()
         text = f'NAME = "{folder.name}"\n\nasync def score(sample, means):\n    return {len(folder.name)}\n'
         (folder / f"{folder.name}.py").write_text(text)
     monkeypatch.setenv("VIRC_PATH", str(path))
-    (beside / "both.py").write_text(
-        'TERMS = ("beside", "path")\n\ndef total(t):\n    return t.beside + t.path\n'
-    )
+    (beside / "both.py").write_text('TERMS = ("beside", "path")\n\ndef total(t):\n    return t.beside + t.path\n')
     assert value(rewards.find("both", beside), answer("5")) == 10.0
 
 

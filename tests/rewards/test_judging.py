@@ -104,10 +104,7 @@ def test_a_slow_reply_is_given_up_and_drawn_again() -> None:
 @pytest.mark.parametrize("fault", [status(500), hang, body(b"{}")], ids=["500", "hang", "garbage"])
 def test_one_that_always_fails_stops_the_run(fault: Fault) -> None:
     began = time.monotonic()
-    with (
-        serve(lambda body: ONE, fault=fault) as server,
-        pytest.raises(NetworkError, match="no answer for 1 s: "),
-    ):
+    with serve(lambda body: ONE, fault=fault) as server, pytest.raises(NetworkError, match="no answer for 1 s: "):
         ask(server.url, timeout=0.3, patience=1.0)
     assert time.monotonic() - began < 20
 
@@ -217,9 +214,7 @@ def test_another_answer_or_model_is_another_question(tmp_path: Path) -> None:
         assert len(server.chats()) == 3
 
 
-@pytest.mark.parametrize(
-    "damage", [b"", b"{", b'{"reply": 1}', b"\xff" * 9], ids=["empty", "cut", "type", "bytes"]
-)
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"reply": 1}', b"\xff" * 9], ids=["empty", "cut", "type", "bytes"])
 def test_a_damaged_file_is_drawn_again(damage: bytes, tmp_path: Path) -> None:
     with serve(replies(r"\boxed{0}", ONE)) as server:
         assert ask(server.url, kept=tmp_path)[0].value == 0.0

@@ -15,10 +15,7 @@ from support.servers import dead_url, serve
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rows") / "polygons"
-    assert (
-        virc("data", "synth", "--to", folder, "--count", 3, "--seed", 1, "--formats", "rl,sft,prompts").code
-        == 0
-    )
+    assert virc("data", "synth", "--to", folder, "--count", 3, "--seed", 1, "--formats", "rl,sft,prompts").code == 0
     return folder
 
 
@@ -140,9 +137,7 @@ def test_published_checks_hold_boxes_against_files(tmp_path: Path) -> None:
 
 def test_one_reply_to_every_row(rows: Path, tmp_path: Path) -> None:
     (tmp_path / "reply.txt").write_text("<think>so</think><answer>80</answer>")
-    done = virc(
-        "rewards", "try", "virc", "--data", rows / "rl.parquet", "--reply", tmp_path / "reply.txt", "--json"
-    )
+    done = virc("rewards", "try", "virc", "--data", rows / "rl.parquet", "--reply", tmp_path / "reply.txt", "--json")
     assert done.code == 0
     assert {row["turn"] for row in done.json["rows"]} == {"answer"}
     assert {row["total"] for row in done.json["rows"]} == {0.0, 0.8}
@@ -163,29 +158,15 @@ def test_a_reward_of_ones_own(rows: Path, tmp_path: Path) -> None:
         (["vric", "--data", "none.parquet"], 3, "there is no system 'vric'"),
         (["rules", "--data", "none.parquet"], 2, "rules is a reward, and what is tried is a system"),
         (["./mine.py", "--data", "none.parquet"], 2, "./mine.py is a reward, and what is tried is a system"),
-        (
-            ["virc", "--data", "{rows}/prompts.parquet"],
-            5,
-            "is of the format prompts, which has no replies to score",
-        ),
+        (["virc", "--data", "{rows}/prompts.parquet"], 5, "is of the format prompts, which has no replies to score"),
         (["{bare}", "--data", "{rows}/rl.parquet"], 3, "the system bare has no reward"),
-        (
-            ["virc", "--data", "{rows}/rl.parquet", "--reply", "none.txt"],
-            5,
-            "the reply none.txt cannot be read",
-        ),
-        (
-            ["virc", "--data", "{rows}/rl.parquet", "--judge-endpoint", "here"],
-            2,
-            "--judge-endpoint must be a URL",
-        ),
+        (["virc", "--data", "{rows}/rl.parquet", "--reply", "none.txt"], 5, "the reply none.txt cannot be read"),
+        (["virc", "--data", "{rows}/rl.parquet", "--judge-endpoint", "here"], 2, "--judge-endpoint must be a URL"),
         (["virc"], 2, "--data"),
     ],
     ids=["file", "system", "total", "total_file", "format", "no_reward", "reply", "url", "missing"],
 )
-def test_mistakes_are_one_sentence(
-    words: list[str], code: int, message: str, rows: Path, tmp_path: Path
-) -> None:
+def test_mistakes_are_one_sentence(words: list[str], code: int, message: str, rows: Path, tmp_path: Path) -> None:
     (tmp_path / "bare.yaml").write_text("name: bare\n")
     filled = [word.format(rows=rows, bare=tmp_path / "bare.yaml") for word in words]
     done = virc("rewards", "try", *filled, "--json")

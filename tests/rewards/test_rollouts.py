@@ -52,9 +52,7 @@ def picture(tmp_path: Path) -> Path:
 def trace_of(replies: Sequence[str], picture: Path, most: int = 16) -> str:
     """What a rollout of these replies leaves, as the agent loop hands it over."""
     with Image.open(picture) as image:
-        session = Session(
-            TEMPLATE, QUESTION, [image.convert("RGB")], tolerate=(), max_turns=most, tools=known()
-        )
+        session = Session(TEMPLATE, QUESTION, [image.convert("RGB")], tolerate=(), max_turns=most, tools=known())
     for reply in replies:
         if isinstance(session.feed(Reply(reply)), Rejected) or isinstance(session.next(), Done):
             break
@@ -64,9 +62,7 @@ def trace_of(replies: Sequence[str], picture: Path, most: int = 16) -> str:
 def scored(
     replies: Sequence[str], picture: Path, total: str = "outcome", means: Means | None = None, **columns: Any
 ) -> rollouts.Rollout:
-    record = Record(
-        (), (Picture(picture.name, picture.parent),), question=QUESTION, answer="5", extra=columns
-    )
+    record = Record((), (Picture(picture.name, picture.parent),), question=QUESTION, answer="5", extra=columns)
     trace = msgspec.json.decode(trace_of(replies, picture), type=rollouts.Trace)
     samples, ended = rollouts.samples_of(record, trace, TEMPLATE, QWEN2, 16)
     assert [sample.text for sample in samples] == list(replies)
@@ -135,12 +131,7 @@ def settings(folder: Path, reward: Reward, **more: Any) -> str:
     file.write_bytes(
         msgspec.json.encode(
             Settings(
-                reward,
-                str(folder),
-                rollout="multi_turn",
-                protocol=chat_protocol,
-                base=str(EMBEDDED_FOLDER),
-                **more,
+                reward, str(folder), rollout="multi_turn", protocol=chat_protocol, base=str(EMBEDDED_FOLDER), **more
             )
         )
     )

@@ -42,9 +42,7 @@ def scored(reply: str, known: Prompt, total: str = "rules", means: Means | None 
         *("line", "lines", "rule"),
     ],
 )
-def test_ours_forgives_nothing_that_the_published_checks_let_pass(
-    reply: str, own: bool, published: bool
-) -> None:
+def test_ours_forgives_nothing_that_the_published_checks_let_pass(reply: str, own: bool, published: bool) -> None:
     taken = [sample(reply, prompt(TWO, strict=strict)).fault is None for strict in ("own", "published")]
     assert taken == [own, published]
 
@@ -103,17 +101,7 @@ def test_a_row_without_an_answer_is_a_fault_of_the_row() -> None:
         ([0, 0, 140, 98], crop(0, 0, 84, 84, index=1), 1.0),
         ([0, 0, 140, 98], crop(0, 0, 42, 84, index=1), 0.5),
     ],
-    ids=[
-        "same",
-        "third",
-        "quarter",
-        "apart",
-        "display",
-        "scale",
-        "crop_again",
-        "crop_of_crop",
-        "half_of_crop",
-    ],
+    ids=["same", "third", "quarter", "apart", "display", "scale", "crop_again", "crop_of_crop", "half_of_crop"],
 )
 def test_overlap_is_iou_on_the_input_through_all_crops(box: list[int], reply: str, iou: float) -> None:
     known = prompt(TWO, before=[tool(crop(0, 0, 140, 98))], strict="own", box=box)
@@ -185,8 +173,6 @@ def test_without_a_judge_its_terms_are_not_zero_but_not_there() -> None:
 def test_an_image_that_is_gone_is_a_fault_of_the_row_and_not_of_the_reply() -> None:
     known = prompt(strict="own")
     picture = known.record.images[0]
-    gone = msgspec.structs.replace(
-        known.record, images=(msgspec.structs.replace(picture, name="x.png", data=None),)
-    )
+    gone = msgspec.structs.replace(known.record, images=(msgspec.structs.replace(picture, name="x.png", data=None),))
     with pytest.raises(DataError, match=r"image x\.png cannot be read"):
         scored(tool(display()), Prompt(gone))

@@ -31,9 +31,7 @@ RIGHT, WRONG = answer("5", "AB is 5 cm long"), answer("6", "AB is 6 cm long")
 SIZES = ((280, 196), (140, 112), (84, 112))
 
 
-def rolled(
-    replies: Sequence[str], total: Total | str, means: Means | None = None, **columns: Any
-) -> rollouts.Rollout:
+def rolled(replies: Sequence[str], total: Total | str, means: Means | None = None, **columns: Any) -> rollouts.Rollout:
     """The reward of a rollout, each reply of it after those before."""
     samples = [
         sample(reply, prompt(SIZES[: at + 1], before=replies[:at], strict="own", **columns))
@@ -231,10 +229,7 @@ def test_what_is_not_public_is_refused_with_what_to_supply(tmp_path: Path) -> No
         ("{total: weighted}", "the total weighted has no weights"),
         ("{total: virc, gate: format}", "reward.gate is of the total weighted, not of virc"),
         ("{total: virc, weights: {answer: 1}}", "reward.weights is of the total weighted, not of virc"),
-        (
-            "{total: weighted, weights: {answer: much, format: 1}}",
-            "reward.weights.answer must be a number, not 'much'",
-        ),
+        ("{total: weighted, weights: {answer: much, format: 1}}", "reward.weights.answer must be a number, not 'much'"),
     ],
 )
 def test_rewards_that_lack_something_are_refused(text: str, message: str, tmp_path: Path) -> None:
@@ -249,9 +244,7 @@ def test_a_tool_that_the_chat_protocol_does_not_offer_is_not_taken() -> None:
     spoken = own_protocol(tools.schemas(tools.DEFAULT))
     assert sample(zoom, prompt_of(record)).call
     found = sample(zoom, prompt_of(record, protocol=spoken))
-    assert (found.fault or "").startswith(
-        "there is no tool 'zoom_image'; there are: crop_image, display_image"
-    )
+    assert (found.fault or "").startswith("there is no tool 'zoom_image'; there are: crop_image, display_image")
     assert sample(tool(crop(0, 0, 99, 99)), prompt_of(record, protocol=spoken)).fault is None
 
 
@@ -271,9 +264,7 @@ def test_the_action_log_holds_calls_faults_and_what_was_shown() -> None:
 def test_images_in_several_messages_behind_a_call_are_all_of_it() -> None:
     seen = prompt(SIZES[:2], before=[LOOK], strict="own").record
     more = msgspec.structs.replace(
-        seen,
-        messages=(*seen.messages, Message("user", f"{MARK}Go on.")),
-        images=(*seen.images, seen.images[1]),
+        seen, messages=(*seen.messages, Message("user", f"{MARK}Go on.")), images=(*seen.images, seen.images[1])
     )
     known = Prompt(more)
     assert known.made_by == [None, known.calls[0].call, known.calls[0].call]

@@ -43,9 +43,7 @@ def settings(
     folder: Path, reward: Reward, images: Path | None = None, coordinates: Coordinates = "pixel", **more: Any
 ) -> str:
     file = folder / "reward.json"
-    file.write_bytes(
-        msgspec.json.encode(Settings(reward, str(images or folder), coordinates=coordinates, **more))
-    )
+    file.write_bytes(msgspec.json.encode(Settings(reward, str(images or folder), coordinates=coordinates, **more)))
     return str(file)
 
 
@@ -124,9 +122,7 @@ def test_a_judge_that_stays_away_stops_the_run(
 
 def test_a_row_that_rules_cannot_score_is_not_zero(drawn: list[Row], tmp_path: Path) -> None:
     file = settings(tmp_path, Reward("virc"), place_of(drawn[0]))
-    with pytest.raises(
-        ConfigError, match="row 0 cannot be scored: reasoning needs a judge; focus needs a judge"
-    ):
+    with pytest.raises(ConfigError, match="row 0 cannot be scored: reasoning needs a judge; focus needs a judge"):
         rewarded(drawn[0], drawn[0]["extra_info"]["reference"], file)
 
 

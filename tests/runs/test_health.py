@@ -37,9 +37,7 @@ def run(workspace: Path) -> Run:
 def watch(run: Run, *stop_on: str) -> Watch:
     info = runs.info(run)
     settings = {**info.settings, "stop_on": list(stop_on)}
-    return Watch(
-        run, msgspec.structs.replace(info, settings=settings), list(metrics(run)), Reporter(show_event)
-    )
+    return Watch(run, msgspec.structs.replace(info, settings=settings), list(metrics(run)), Reporter(show_event))
 
 
 def test_a_healthy_run_has_no_sign() -> None:
@@ -59,9 +57,7 @@ def test_a_healthy_run_has_no_sign() -> None:
         ("correlation", {"correlation": 0.9899}, {"correlation": 0.99}, "at 0.9899"),
     ],
 )  # fmt: skip
-def test_each_sign_has_its_threshold(
-    sign: str, bad: dict[str, float], good: dict[str, float], says: str
-) -> None:
+def test_each_sign_has_its_threshold(sign: str, bad: dict[str, float], good: dict[str, float], says: str) -> None:
     before = steps(5)
     found = health.signs([*before, *(step(number, **bad) for number in (6, 7, 8))])
     assert list(found) == [sign]
@@ -81,9 +77,7 @@ def test_a_number_that_is_not_measured_is_no_sign() -> None:
     assert health.signs([step(number, correlation=None, tool_calls=None) for number in range(1, 9)]) == {}
 
 
-def test_a_sign_is_said_and_noted_when_it_begins_and_when_it_ends(
-    run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_sign_is_said_and_noted_when_it_begins_and_when_it_ends(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     seen = watch(run)
     seen.take([step(1), step(2, correlation=0.5), step(3, correlation=0.4), step(4), step(5)])
     said = capsys.readouterr().err.splitlines()
@@ -107,9 +101,7 @@ def test_a_sign_of_stop_on_is_the_reason_to_end_and_others_are_not(run: Run) -> 
     assert seen.reason == "50% of replies are cut at the length limit"  # of both steps
 
 
-def test_a_resumed_run_goes_on_past_a_sign_that_has_begun(
-    run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_resumed_run_goes_on_past_a_sign_that_has_begun(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     add(run, step(1, correlation=0.5))
     health.write(run, [Note(1, "correlation", True, "it is low")])
     seen = watch(run, "correlation")

@@ -47,9 +47,7 @@ def wait_for(run: Run, count: int) -> None:
         time.sleep(0.05)
 
 
-def test_what_an_engine_started_and_left_is_ended_with_it(
-    run: Run, stranger: "subprocess.Popen[bytes]"
-) -> None:
+def test_what_an_engine_started_and_left_is_ended_with_it(run: Run, stranger: "subprocess.Popen[bytes]") -> None:
     step = Step((sys.executable, "-c", LEAVES), "leave a process", leftovers.mark(run))
     with leftovers.none_after(run, Reporter()), processes.started(step, run.log(1)) as process:
         assert process.wait(20) == 0
@@ -58,9 +56,7 @@ def test_what_an_engine_started_and_left_is_ended_with_it(
     assert stranger.poll() is None
 
 
-def test_what_a_kill_left_is_cleared_up_before_the_next_attempt(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_kill_left_is_cleared_up_before_the_next_attempt(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leftovers, "_TEMPORARY", run.folder)
     env = {**os.environ, **leftovers.mark(run)}
     subprocess.run([sys.executable, "-c", LEAVES], env=env, stdout=subprocess.DEVNULL, check=True)

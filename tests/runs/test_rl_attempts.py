@@ -84,13 +84,7 @@ def test_a_run_ends_with_its_last_step(begin: Begin) -> None:
     ended = attempt(run, Reporter())
     assert (ended.finished, ended.step, ended.lost) == (True, 6, 0)
     state = runs.state(run)
-    assert (state.progress, state.step, state.total, state.reward, state.loss) == (
-        "finished",
-        6,
-        6,
-        0.6,
-        None,
-    )
+    assert (state.progress, state.step, state.total, state.reward, state.loss) == ("finished", 6, 6, 0.6, None)
     assert logged(run) == [(step, 1) for step in range(1, 7)]
     assert sorted(path.parent.name for path in run.checkpoints.glob(f"*/{FILE_NAME}")) == [
         "global_step_2", "global_step_4", "global_step_6",
@@ -127,9 +121,7 @@ def test_a_checkpoint_that_was_cut_short_is_not_gone_on_from(begin: Begin) -> No
     assert logged(run) == [(1, 1), (2, 1), (3, 2), (4, 2)]
 
 
-def test_a_sign_of_stop_on_ends_the_run_and_says_why(
-    begin: Begin, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_sign_of_stop_on_ends_the_run_and_says_why(begin: Begin, capsys: pytest.CaptureFixture[str]) -> None:
     run = begin(correlation=0.5, last=60, steps=60, stop_on=["correlation"])
     with pytest.raises(
         EngineError, match=r"stopped: the rollout engine's probabilities .*; saved at step \d+"
@@ -155,9 +147,7 @@ def test_metrics_that_a_killed_virc_did_not_take_in_are_taken_over(begin: Begin)
     run = begin()
     (run.folder / "logs").mkdir()
     lines = [{"step": step, "data": {"critic/score/mean": 0.5}} for step in (1, 2, 3)]
-    (run.folder / "logs" / "verl.jsonl").write_text(
-        "".join(json.dumps(each) + "\n" for each in lines) + '{"st'
-    )
+    (run.folder / "logs" / "verl.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines) + '{"st')
     runs.write_state(run, progress="running", attempt=1, pid=1, started=1, host=runs.this_process()["host"])
     began = time.monotonic()
     assert attempt(run, Reporter()).finished

@@ -52,18 +52,14 @@ def session(chat_protocol: Protocol, picture: Path, *replies: str) -> Trace:
 
 def rollout(trace: Trace, group: str = "a", reward: float = 0.5, **fields: Any) -> Rollout:
     said = {"score": reward, "format": 1.0, "judge_seconds": 2.0, "units": 1.0, **fields.pop("values", {})}
-    return Rollout(
-        **{"group": group, "reward": reward, "values": said, "tokens": 20, "trace": trace, **fields}
-    )
+    return Rollout(**{"group": group, "reward": reward, "values": said, "tokens": 20, "trace": trace, **fields})
 
 
 def measures(rollouts_: Sequence[Rollout], limit: int = 100) -> dict[str, float]:
     return {name.removeprefix("virc/"): value for name, value in rollouts.measures(rollouts_, limit).items()}
 
 
-def test_a_term_is_averaged_over_the_replies_that_it_applies_to(
-    chat_protocol: Protocol, picture: Path
-) -> None:
+def test_a_term_is_averaged_over_the_replies_that_it_applies_to(chat_protocol: Protocol, picture: Path) -> None:
     trace = session(chat_protocol, picture, ANSWER)
     found = measures(
         [
@@ -88,9 +84,7 @@ def test_groups_alike_are_counted_whatever_the_order(chat_protocol: Protocol, pi
     assert found["reward_std"] == pytest.approx(0.3131, abs=1e-4)
 
 
-def test_replies_cut_and_refused_and_calls_are_counted_from_the_traces(
-    chat_protocol: Protocol, picture: Path
-) -> None:
+def test_replies_cut_and_refused_and_calls_are_counted_from_the_traces(chat_protocol: Protocol, picture: Path) -> None:
     solved = session(chat_protocol, picture, CROP, CROP, ANSWER)
     refused = session(chat_protocol, picture, CROP, "no tags")
     cut = msgspec.structs.replace(refused, pending=(Rejected("x", "length", "cut"),))
@@ -111,9 +105,7 @@ def test_replies_cut_and_refused_and_calls_are_counted_from_the_traces(
 
 def test_of_a_single_unit_the_reward_says_what_it_is(chat_protocol: Protocol, picture: Path) -> None:
     trace = msgspec.structs.replace(session(chat_protocol, picture, ANSWER), units=[])
-    found = measures(
-        [rollout(trace, values={"taken": 0.0}), rollout(trace, values={"taken": 1.0, "tool_calls": 1.0})]
-    )
+    found = measures([rollout(trace, values={"taken": 0.0}), rollout(trace, values={"taken": 1.0, "tool_calls": 1.0})])
     assert (found["malformed"], found["tool_calls"], found["units"]) == (0.5, 0.5, 1.0)
 
 
@@ -126,9 +118,7 @@ def test_a_few_groups_become_pages_with_reward_and_terms(
 ) -> None:
     trace = session(chat_protocol, picture, CROP, ANSWER)
     folder = tmp_path / "rollouts"
-    several = [
-        rollout(trace, group, 0.75, images=[f"file://{picture}"]) for group in "abcd" for _ in range(9)
-    ]
+    several = [rollout(trace, group, 0.75, images=[f"file://{picture}"]) for group in "abcd" for _ in range(9)]
     rollouts.leave(folder, 10, several)
     assert [path.name for path in folder.iterdir()] == ["step_10.json"]
     assert rollout_pages.render(folder, "mine") == []
@@ -162,9 +152,7 @@ def test_a_single_unit_after_a_stored_conversation_is_a_page_too(
         Message("assistant", CROP),
         Message("user", f"{MARK}Image 1"),
     )
-    record = Record(
-        messages, tuple(Picture(str(path), tmp_path) for path in (picture, crop)), question="How many?"
-    )
+    record = Record(messages, tuple(Picture(str(path), tmp_path) for path in (picture, crop)), question="How many?")
     talk = Prefix(record, chat_protocol, QWEN2)
     talk.feed(Reply(ANSWER))
     folder = tmp_path / "rollouts"
@@ -188,9 +176,7 @@ def test_a_tool_of_ones_own_is_found_among_the_runs_copies(
     source = Path(tools.get("display_image").__file__ or "").read_text()
     (code / "peek.py").write_text(source.replace("display_image", "peek"))
     offered = offering(chat_protocol, ["peek"], code)
-    trace = session(
-        offered, picture, CROP.replace("crop_image", "peek").replace(', "bbox_2d": [0, 0, 56, 84]', "")
-    )
+    trace = session(offered, picture, CROP.replace("crop_image", "peek").replace(', "bbox_2d": [0, 0, 56, 84]', ""))
     assert [unit.call and unit.call.name for unit in trace.units] == ["peek"]
     tools._CUSTOM.clear()
     rollouts.leave(tmp_path / "rollouts", 1, [rollout(trace, images=[str(picture)])])

@@ -127,7 +127,5 @@ def test_marks_grow_along_a_run() -> None:
         (metric(1, seconds=9.0), metric(2, seconds=1.0), None),
     ],
 )
-def test_the_time_left_follows_the_pace_of_the_attempt(
-    first: Metric, last: Metric, left: float | None
-) -> None:
+def test_the_time_left_follows_the_pace_of_the_attempt(first: Metric, last: Metric, left: float | None) -> None:
     assert seconds_left(first, last) == left

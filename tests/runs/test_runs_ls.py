@@ -70,18 +70,10 @@ def test_a_run_that_cannot_be_read_hides_no_other(workspace: Path) -> None:
     done = virc("runs", "ls")
     assert done.code == 0
     found = rows(done.out)
-    assert (found["whole"][0], found["broken"][0], found["lost"][0]) == (
-        "finished",
-        "unreadable",
-        "unreadable",
-    )
+    assert (found["whole"][0], found["broken"][0], found["lost"][0]) == ("finished", "unreadable", "unreadable")
     assert "broken/run.json cannot be read" in done.err
     listed = virc("runs", "ls", "--json").json["runs"]
-    assert {row["name"]: row["error"] is None for row in listed} == {
-        "broken": False,
-        "lost": False,
-        "whole": True,
-    }
+    assert {row["name"]: row["error"] is None for row in listed} == {"broken": False, "lost": False, "whole": True}
 
 
 def test_the_newest_finished_run_is_found_beside_one_that_cannot_be_read(workspace: Path) -> None:

@@ -20,14 +20,7 @@ def failed(workspace: Path) -> Run:
     save(run, 20, resumable=False)
     save(run, 40)
     runs.write_state(
-        run,
-        progress="failed",
-        attempt=2,
-        step=60,
-        total=100,
-        loss=0.5,
-        seconds=4000.0,
-        error="the disk is full",
+        run, progress="failed", attempt=2, step=60, total=100, loss=0.5, seconds=4000.0, error="the disk is full"
     )
     return run
 
@@ -92,10 +85,7 @@ def test_json_holds_the_same(workspace: Path) -> None:
     shown = virc("runs", "show", "a", "--json").json
     assert shown["schema"] == "virc.runs.show/1"
     assert (shown["info"]["rows"], shown["state"]["progress"]) == (1234, "failed")
-    assert [(each["exit"], each["log"]) for each in shown["attempts"]] == [
-        (-9, str(run.log(1))),
-        (1, str(run.log(2))),
-    ]
+    assert [(each["exit"], each["log"]) for each in shown["attempts"]] == [(-9, str(run.log(1))), (1, str(run.log(2)))]
     assert [(each["step"], each["bytes"], each["resumable"]) for each in shown["checkpoints"]] == [
         (20, 3023, False),
         (40, 3523, True),
@@ -117,9 +107,7 @@ def test_json_looks_the_same_where_the_run_cannot_be_read(workspace: Path) -> No
 def test_a_step_without_a_number_does_not_break_the_json(workspace: Path) -> None:
     run = make(workspace, "a")
     run.metrics.write_text('{"step": 1, "loss": NaN, "learning_rate": 1e-5}\n{"step": 2, "los')
-    assert virc("runs", "show", "a", "--json").json["metrics"] == [
-        {"step": 1, "loss": None, "learning_rate": 1e-5}
-    ]
+    assert virc("runs", "show", "a", "--json").json["metrics"] == [{"step": 1, "loss": None, "learning_rate": 1e-5}]
     assert "step 1  loss nan  lr 1e-5" in virc("runs", "show", "a").out
 
 

@@ -65,12 +65,8 @@ def test_a_run_that_fails_while_it_ends_is_an_error(workspace: Path) -> None:
 
 
 @pytest.mark.parametrize("now", [[], ["--now"]])
-@pytest.mark.parametrize(
-    ("progress", "says"), [("new", "not started"), ("finished", "finished"), ("failed", "full")]
-)
-def test_what_is_not_running_is_not_stopped(
-    progress: str, says: str, now: list[str], workspace: Path
-) -> None:
+@pytest.mark.parametrize(("progress", "says"), [("new", "not started"), ("finished", "finished"), ("failed", "full")])
+def test_what_is_not_running_is_not_stopped(progress: str, says: str, now: list[str], workspace: Path) -> None:
     runs.write_state(make(workspace, "a"), progress=progress, error="the disk is full", attempt=1)
     done = virc("runs", "stop", "a", *now)
     assert (done.code, done.out) == (3, "")
@@ -78,9 +74,7 @@ def test_what_is_not_running_is_not_stopped(
     assert says in done.err
 
 
-def test_now_ends_the_attempt_and_all_its_engine_started(
-    workspace: Path, engine: "subprocess.Popen[bytes]"
-) -> None:
+def test_now_ends_the_attempt_and_all_its_engine_started(workspace: Path, engine: "subprocess.Popen[bytes]") -> None:
     assert engine.stdout is not None
     grandchild = int(engine.stdout.readline())
     run = make(workspace, "a")
@@ -109,18 +103,14 @@ def test_an_engine_left_by_a_run_that_died_is_named_and_ended(
     assert engine.wait(60) == -signal.SIGKILL
 
 
-def test_processes_that_took_over_an_id_are_left_alone(
-    workspace: Path, engine: "subprocess.Popen[bytes]"
-) -> None:
+def test_processes_that_took_over_an_id_are_left_alone(workspace: Path, engine: "subprocess.Popen[bytes]") -> None:
     run = make(workspace, "a")
     other = of_engine(engine)
     with running(run):
         runs.write_state(run, engine=engine.pid, engine_started=other["engine_started"] - 1)
         assert virc("runs", "stop", "a", "--now").code == 0
     runs.write_state(
-        run,
-        progress="running",
-        **{**runs.this_process(), "pid": engine.pid, "started": other["engine_started"] - 1},
+        run, progress="running", **{**runs.this_process(), "pid": engine.pid, "started": other["engine_started"] - 1}
     )
     assert virc("runs", "stop", "a").code == 3
     assert engine.poll() is None
@@ -139,9 +129,7 @@ def test_a_run_on_another_machine_is_stopped_there(workspace: Path) -> None:
     assert done.err == "error: a runs on elsewhere\nhint: on that machine: virc runs stop a\n"
 
 
-def test_without_scancel_the_command_for_the_job_is_named(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_scancel_the_command_for_the_job_is_named(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere(workspace, job="77")
     monkeypatch.setenv("PATH", str(workspace))
     assert virc("runs", "stop", "a").err.endswith("hint: scancel --batch --signal=TERM 77\n")

@@ -103,8 +103,7 @@ def test_without_a_running_run_a_name_is_asked_for(workspace: Path) -> None:
     done = virc("runs", "tail")
     assert (done.code, done.out) == (3, "")
     assert (
-        done.err
-        == "error: no run of this workspace is running\nhint: virc runs tail done shows how the newest ended\n"
+        done.err == "error: no run of this workspace is running\nhint: virc runs tail done shows how the newest ended\n"
     )
 
 
@@ -166,9 +165,7 @@ def log_lines(run: Run, *texts: str) -> list[str]:
 
 def test_the_log_comes_without_colours_and_drawn_over_bars(workspace: Path) -> None:
     run = make(workspace, "a", 1)
-    shown = log_lines(
-        run, "\x1b[31;1mred\x1b[0m", "\r 5%|#\r 10%|##", "", "é".encode("latin-1").decode("latin-1")
-    )
+    shown = log_lines(run, "\x1b[31;1mred\x1b[0m", "\r 5%|#\r 10%|##", "", "é".encode("latin-1").decode("latin-1"))
     assert shown == ["loading the model", "red", " 10%|##", "é"]
 
 

@@ -39,16 +39,8 @@ def test_a_step_becomes_the_metric_of_all_engines(workspace: Path) -> None:
     )
     assert (first.reward, first.reward_min, first.reward_max) == pytest.approx((0.288546, 0.0, 0.8), abs=1e-6)
     assert (first.response_length, first.response_length_max, first.prompt_length) == (31.8125, 60.0, 183.125)
-    assert (first.cut, first.same, first.malformed, first.turns, first.tool_calls) == (
-        0.0,
-        0.25,
-        0.0,
-        1.0,
-        0.75,
-    )
-    assert (first.entropy, first.clip_fraction, first.grad_norm) == pytest.approx(
-        (0.0775, 0, 0.2592), abs=1e-4
-    )
+    assert (first.cut, first.same, first.malformed, first.turns, first.tool_calls) == (0.0, 0.25, 0.0, 1.0, 0.75)
+    assert (first.entropy, first.clip_fraction, first.grad_norm) == pytest.approx((0.0775, 0, 0.2592), abs=1e-4)
     assert (first.correlation, first.learning_rate, first.kl, first.validation) == (1.0, 1e-5, None, None)
     assert sum(first.parts.values()) == pytest.approx(14.174008)
     assert second.parts["save"] == pytest.approx(0.0688386)
@@ -58,9 +50,7 @@ def test_a_step_becomes_the_metric_of_all_engines(workspace: Path) -> None:
 
 
 def test_tokens_go_on_in_a_resumed_attempt_and_its_speed_does_not(workspace: Path) -> None:
-    read = reader(
-        workspace, 2, Metric(step=1, attempt=1, tokens=1000), Metric(step=9, attempt=2, tokens=5000)
-    )
+    read = reader(workspace, 2, Metric(step=1, attempt=1, tokens=1000), Metric(step=9, attempt=2, tokens=5000))
     found = read(RECORDED.read_bytes().splitlines()[0])
     assert found is not None
     assert (found.tokens, found.attempt) == (1000 + 6878, 2)
@@ -72,44 +62,31 @@ def line(**data: object) -> bytes:
 
 
 def test_validation_is_the_mean_reward_over_the_kinds_of_rows(workspace: Path) -> None:
-    said = {
-        "val-core/virc/reward/mean@1": 0.25,
-        "val-core/other/reward/mean@1": 0.75,
-        "val-aux/virc/format/mean@1": 1,
-    }
+    said = {"val-core/virc/reward/mean@1": 0.25, "val-core/other/reward/mean@1": 0.75, "val-aux/virc/format/mean@1": 1}
     found = reader(workspace)(line(**said))
     assert found is not None
     assert (found.validation, found.aside, found.reward) == (0.5, True, None)
 
 
 def test_a_number_that_is_none_is_left_out(workspace: Path) -> None:
-    found = reader(workspace)(
-        line(**{"critic/score/mean": None, "actor/grad_norm": None, "response_length/mean": 3})
-    )
+    found = reader(workspace)(line(**{"critic/score/mean": None, "actor/grad_norm": None, "response_length/mean": 3}))
     assert found is not None
     assert (found.reward, found.grad_norm, found.aside) == (None, None, False)
 
 
-@pytest.mark.parametrize(
-    "text", [b"", b'{"step": 4, "data": {"a"', b"[1]", b"\xff", b'{"step": "x", "data": {}}']
-)
+@pytest.mark.parametrize("text", [b"", b'{"step": 4, "data": {"a"', b"[1]", b"\xff", b'{"step": "x", "data": {}}'])
 def test_what_is_no_step_is_none(workspace: Path, text: bytes) -> None:
     assert reader(workspace)(text) is None
 
 
 @pytest.mark.parametrize(
-    ("settings", "total"),
-    [({"steps": 7}, 7), ({"epochs": 2}, 40), ({"epochs": 1, "train_batch_size": 3}, 54)],
+    ("settings", "total"), [({"steps": 7}, 7), ({"epochs": 2}, 40), ({"epochs": 1, "train_batch_size": 3}, 54)]
 )
-def test_the_steps_there_are_follow_from_the_settings(
-    workspace: Path, settings: dict[str, int], total: int
-) -> None:
+def test_the_steps_there_are_follow_from_the_settings(workspace: Path, settings: dict[str, int], total: int) -> None:
     assert verl_log.steps(info(workspace, **settings)) == total
 
 
-LENGTHS = (
-    "(Runner pid=1) dataset len: {}\n(Runner pid=1) Using dataset class\n(Runner pid=1) dataset len: 1\n"
-)
+LENGTHS = "(Runner pid=1) dataset len: {}\n(Runner pid=1) Using dataset class\n(Runner pid=1) dataset len: 1\n"
 FILTERED = (
     "(Runner pid=1) dataset len: 200\n(Runner pid=1) filter dataset len: {}\n"
     "(Runner pid=1) dataset len: 9\n(Runner pid=1) filter dataset len: 8\n"

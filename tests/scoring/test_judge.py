@@ -142,9 +142,7 @@ def test_a_judge_without_a_verdict_is_a_failure_not_a_wrong_answer() -> None:
         assert len(server.chats()) == 4
 
 
-@pytest.mark.parametrize(
-    "fault", [cut, unfinished, body(b"<html>"), body(b'{"choices": []}'), status(500), hang_up]
-)
+@pytest.mark.parametrize("fault", [cut, unfinished, body(b"<html>"), body(b'{"choices": []}'), status(500), hang_up])
 def test_a_judge_that_fails_is_a_network_error(fault: Fault) -> None:
     with serve(compares, fault=fault) as server, pytest.raises(NetworkError):
         verdict_of(server.url, max_retries=0)
@@ -152,10 +150,7 @@ def test_a_judge_that_fails_is_a_network_error(fault: Fault) -> None:
 
 @pytest.mark.parametrize("fault", [hang, stall, drip])
 def test_a_judge_that_is_slow_is_given_up_when_the_time_is_over(fault: Fault) -> None:
-    with (
-        serve(compares, fault=fault) as server,
-        pytest.raises(NetworkError, match=r"no whole answer in 0\.\d+ s"),
-    ):
+    with serve(compares, fault=fault) as server, pytest.raises(NetworkError, match=r"no whole answer in 0\.\d+ s"):
         verdict_of(server.url, timeout=0.5)
 
 

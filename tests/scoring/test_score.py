@@ -97,9 +97,7 @@ def test_these_are_not(answer: str, key: Key) -> None:
         ("x+x", Key("2x", ("2x", "3x")), []),  # a choice is named, not calculated
     ],
 )
-def test_algebra_is_asked_only_where_rules_cannot_tell(
-    answer: str, key: Key, asked: list[tuple[str, str]]
-) -> None:
+def test_algebra_is_asked_only_where_rules_cannot_tell(answer: str, key: Key, asked: list[tuple[str, str]]) -> None:
     questions = []
 
     def symbolic(one: str, other: str) -> bool:
@@ -155,12 +153,7 @@ def test_a_row_without_a_key_is_a_fault_of_the_data(fields: dict[str, Any], word
     assert raised.value.message[0].islower()
 
 
-HARD_KEYS = [
-    Key("97", decimals=2, tolerance=0.1),
-    Key("B", ("97", "98")),
-    Key("x" * 5000),
-    Key("1/0", decimals=100),
-]
+HARD_KEYS = [Key("97", decimals=2, tolerance=0.1), Key("B", ("97", "98")), Key("x" * 5000), Key("1/0", decimals=100)]
 
 
 @pytest.mark.parametrize(
@@ -179,9 +172,7 @@ def test_no_answer_breaks_the_scoring(text: str) -> None:
         assert not score(text, key).right
 
 
-WORDS = (
-    "answer is Answer: = \\boxed{ { } not or 97 98 . .. ? * ** _ ' \\text{ \\sqrt $ , 1 e9 % cm x - ( ) ^ √"
-)
+WORDS = "answer is Answer: = \\boxed{ { } not or 97 98 . .. ? * ** _ ' \\text{ \\sqrt $ , 1 e9 % cm x - ( ) ^ √"
 PIECES = WORDS.split()
 UNITS = [one + " " + other for one in PIECES for other in PIECES[::2]]
 
@@ -216,12 +207,7 @@ def test_every_text_has_a_verdict(
 
 
 @pytest.mark.integration
-@given(
-    st.fractions(-1000, 1000),
-    st.fractions(-1000, 1000),
-    st.integers(0, 3),
-    st.sampled_from([0.0, 0.01, 0.05, 0.5]),
-)
+@given(st.fractions(-1000, 1000), st.fractions(-1000, 1000), st.integers(0, 3), st.sampled_from([0.0, 0.01, 0.05, 0.5]))
 def test_numbers_are_near_by_exact_arithmetic(
     one: Fraction, reference: Fraction, decimals: int, tolerance: float
 ) -> None:

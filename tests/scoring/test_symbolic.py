@@ -148,9 +148,7 @@ put(after)
 def test_the_process_runs_no_text_even_if_it_gets_it(tmp_path: Path) -> None:
     for folder in ("before", "after"):
         (tmp_path / folder).mkdir()
-    texts = [
-        "\0".join(text.format(tmp_path / when / "made") for text in CODE) for when in ("before", "after")
-    ]
+    texts = ["\0".join(text.format(tmp_path / when / "made") for text in CODE) for when in ("before", "after")]
     done = subprocess.run(
         [sys.executable, "-c", PROBE], input="\0\0".join(texts), text=True, stderr=subprocess.DEVNULL, timeout=120,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -203,9 +201,7 @@ def test_an_interruption_leaves_no_answer_for_the_next_question(symbolic: Symbol
 def test_memory_is_bounded_and_a_process_that_keeps_much_ends(symbolic: Symbolic) -> None:
     limits = Path(f"/proc/{process_of(symbolic).pid}/limits").read_text()
     assert int(limits.split("Max address space")[1].split()[0]) == algebra._MOST_BYTES
-    program = (
-        "import sys; sys.path.append(sys.argv[1]); import worker; worker._MOST_KEPT = 0; worker.main(2.0)"
-    )
+    program = "import sys; sys.path.append(sys.argv[1]); import worker; worker._MOST_KEPT = 0; worker.main(2.0)"
     done = subprocess.run(
         [sys.executable, "-c", program, str(Path(algebra.__file__).parent)],
         input=b'["x+1", "1+x"]\n["x+1", "1+x"]\n', stdout=subprocess.PIPE, timeout=120,

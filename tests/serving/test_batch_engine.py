@@ -31,17 +31,7 @@ def answers(file: Path) -> dict[str, tuple[object, ...]]:
 
 
 def batch(folder: Path, server: Real, out: str) -> "subprocess.Popen[str]":
-    words = (
-        "solve",
-        "--batch",
-        "held/problems.jsonl",
-        "--to",
-        out,
-        "--endpoint",
-        server.url,
-        "--temperature",
-        "0",
-    )
+    words = ("solve", "--batch", "held/problems.jsonl", "--to", out, "--endpoint", server.url, "--temperature", "0")
     return subprocess.Popen([*VIRC, *words], cwd=folder, stderr=subprocess.PIPE, text=True)
 
 
@@ -79,18 +69,7 @@ def restarted_in_its_midst(running: "subprocess.Popen[str]", server: Real, out: 
 
 
 def test_a_batch_outlives_vllm_and_images_by_id_change_nothing(tmp_path: Path) -> None:
-    synth: Any = (
-        "data",
-        "synth",
-        "--to",
-        "held",
-        "--count",
-        str(COUNT),
-        "--seed",
-        "20000",
-        "--split",
-        "heldout",
-    )
+    synth: Any = ("data", "synth", "--to", "held", "--count", str(COUNT), "--seed", "20000", "--split", "heldout")
     subprocess.run([*VIRC, *synth, "--formats", "batch"], cwd=tmp_path, check=True, capture_output=True)
     with real_server() as server:
         assert said(server, tmp_path, by_id=True) == said(server, tmp_path, by_id=False)

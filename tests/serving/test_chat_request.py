@@ -58,9 +58,7 @@ def test_what_is_not_said_is_as_the_api_has_it() -> None:
 
 def test_what_is_said_is_honoured() -> None:
     said = {"temperature": 0.5, "top_p": 0.9, "top_k": 20, "seed": -3, "stream": True, "user": "me"}
-    request = taken(
-        asked(**said, max_tokens=9, max_completion_tokens=7, stream_options={"include_usage": True})
-    )
+    request = taken(asked(**said, max_tokens=9, max_completion_tokens=7, stream_options={"include_usage": True}))
     assert request.sampling == Sampling(temperature=0.5, top_p=0.9, top_k=20, seed=-3, max_tokens=7)
     assert (request.streamed, request.counted) == (True, True)
     assert taken(asked(repetition_penalty=1.05)).sampling.repetition_penalty == 1.05
@@ -82,13 +80,7 @@ def test_parameters_that_ask_for_nothing_are_taken(neutral: dict[str, Any]) -> N
 
 
 def test_nulls_inside_a_message_are_as_if_they_were_not_there() -> None:
-    message = {
-        "role": "assistant",
-        "content": "Yes.",
-        "refusal": None,
-        "tool_calls": None,
-        "annotations": None,
-    }
+    message = {"role": "assistant", "content": "Yes.", "refusal": None, "tool_calls": None, "annotations": None}
     assert taken(asked(messages=[message])).messages == (Message("assistant", "Yes."),)
     message = {"role": "user", "content": "Yes?", "refusal": None, "name": None}
     assert taken(asked(messages=[message])).messages == (Message("user", "Yes?"),)
@@ -110,10 +102,7 @@ EMPTY = ",".join(["{}"] * 200_000)
         (f'{{"n": [{EMPTY}]}}', "n cannot be honoured"),
         (f'{{"model": [{EMPTY}]}}', "model: the value is over"),
         (f'{{"messages": [{EMPTY}]}}', "messages[0]: object missing"),
-        (
-            f'{{"messages": [{{"role": "user", "content": [{EMPTY}]}}]}}',
-            "messages[0].content[0]: object missing",
-        ),
+        (f'{{"messages": [{{"role": "user", "content": [{EMPTY}]}}]}}', "messages[0].content[0]: object missing"),
         (f'{{"mesages": [{EMPTY}]}}', "unknown parameter 'mesages': did you mean 'messages'?"),
         ("{" + ",".join(f'"n{number}":0' for number in range(200_000)) + "}", "unknown parameter 'n0'"),
         (f'{{"messages": [{EMPTY},{EMPTY}]}}', "the body holds too many objects"),
@@ -176,14 +165,7 @@ def test_what_cannot_be_honoured_is_refused_by_name(fields: dict[str, Any], para
 
 @pytest.mark.parametrize(
     "url",
-    [
-        "http://127.0.0.1/x.png",
-        "https://example.org/x.png",
-        "file:///etc/hostname",
-        "/etc/hostname",
-        "ftp://x",
-        "",
-    ],
+    ["http://127.0.0.1/x.png", "https://example.org/x.png", "file:///etc/hostname", "/etc/hostname", "ftp://x", ""],
 )
 def test_a_picture_that_does_not_travel_with_the_request_is_refused(url: str) -> None:
     content = [{"type": "image_url", "image_url": {"url": url}}]
@@ -206,9 +188,7 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
     max_leaves=9,
 )
-NAMES = st.sampled_from(
-    ["messages", "model", "stop", "temperature", "stream_options", "n", "seed", "tools", "user"]
-)
+NAMES = st.sampled_from(["messages", "model", "stop", "temperature", "stream_options", "n", "seed", "tools", "user"])
 
 
 @pytest.mark.integration

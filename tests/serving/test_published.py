@@ -41,11 +41,7 @@ def answered(path: str, status: int = 200, pieces: int = 1) -> tuple[dict[str, A
 @pytest.fixture(autouse=True)
 def protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "virc_protocol.json"
-    told = {
-        "virc_protocol": {"system": "Look closer. ∠"},
-        "virc_grid": {"factor": 28},
-        "virc_image_ids": True,
-    }
+    told = {"virc_protocol": {"system": "Look closer. ∠"}, "virc_grid": {"factor": 28}, "virc_image_ids": True}
     file.write_text(json.dumps(told))
     monkeypatch.setenv("VIRC_PUBLISHED", str(file))
 
@@ -53,9 +49,7 @@ def protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("pieces", [1, 3])
 def test_every_model_of_the_list_has_the_chat_protocol(pieces: int) -> None:
     start, body = answered("/v1/models", pieces=pieces)
-    assert [model["virc_protocol"] for model in json.loads(body)["data"]] == [
-        {"system": "Look closer. ∠"}
-    ] * 2
+    assert [model["virc_protocol"] for model in json.loads(body)["data"]] == [{"system": "Look closer. ∠"}] * 2
     assert [model["virc_grid"]["factor"] for model in json.loads(body)["data"]] == [28, 28]
     assert [model["virc_image_ids"] for model in json.loads(body)["data"]] == [True, True]
     assert [model["id"] for model in json.loads(body)["data"]] == ["one", "two"]

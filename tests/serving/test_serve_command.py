@@ -65,12 +65,7 @@ def test_a_dry_run_is_the_exact_command_and_shows_no_key(workspace: Path) -> Non
 def test_an_adapter_is_served_under_its_name_beside_its_base(workspace: Path) -> None:
     adapter = workspace / "mine"
     adapter.mkdir()
-    settings = {
-        "peft_type": "LORA",
-        "base_model_name_or_path": str(EMBEDDED_FOLDER),
-        "r": 12,
-        "lora_alpha": 24,
-    }
+    settings = {"peft_type": "LORA", "base_model_name_or_path": str(EMBEDDED_FOLDER), "r": 12, "lora_alpha": 24}
     (adapter / "adapter_config.json").write_text(json.dumps(settings))
     (adapter / "adapter_model.safetensors").write_bytes(b"")
     shutil.copy(EMBEDDED_FOLDER / "virc_protocol.json", adapter)
@@ -151,9 +146,7 @@ def test_gpus_that_are_named_are_those_that_count() -> None:
     refuse_unfit(judge, "judge", 136.8, machine(*[5] * 4, *[80] * 4))
     message, _ = refused(judge, 136.8, machine(*[80] * 4, *[5] * 4))
     assert message == "judge needs 39.3 GiB, and 4.5 GiB of a GPU may be used"
-    assert (
-        "needs GPU 7, and the last of this machine is GPU 5" in refused(judge, 136.8, machine(*[80] * 6))[0]
-    )
+    assert "needs GPU 7, and the last of this machine is GPU 5" in refused(judge, 136.8, machine(*[80] * 6))[0]
     few = msgspec.structs.replace(judge, gpus=(4, 5))
     assert "needs 4 GPUs, and --gpus names 2" in refused(few, 136.8, machine(*[80] * 8))[0]
 
@@ -173,10 +166,7 @@ def test_main_memory_holds_the_weights_and_the_cache_where_there_is_no_gpu() -> 
     message, hint = refused(CPU, 136.8, machine(memory=13))
     assert message == "judge needs 161.3 GiB, and 13.0 GiB of main memory are free"
     assert hint == "virc serve judge-3b"
-    assert (
-        "of main memory are free"
-        in refused(msgspec.structs.replace(CPU, cache_gib=8), 7, machine(memory=13))[0]
-    )
+    assert "of main memory are free" in refused(msgspec.structs.replace(CPU, cache_gib=8), 7, machine(memory=13))[0]
 
 
 def test_quantised_weights_count_as_they_lie_in_their_files(tmp_path: Path) -> None:
@@ -264,16 +254,7 @@ def test_the_command_for_gpus(workspace: Path) -> None:
             "--host",
             "127.0.0.1",
         ),
-        *(
-            "--port",
-            "8000",
-            "--dtype",
-            "auto",
-            "--tensor-parallel-size",
-            "4",
-            "--pipeline-parallel-size",
-            "1",
-        ),
+        *("--port", "8000", "--dtype", "auto", "--tensor-parallel-size", "4", "--pipeline-parallel-size", "1"),
         *("--data-parallel-size", "2", "--limit-mm-per-prompt", '{"image": 20, "video": 0}'),
         *("--middleware", "virc.engines.vllm.published.Published"),
         *("--middleware", "virc.engines.vllm.gate.Gate"),

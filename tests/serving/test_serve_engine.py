@@ -43,19 +43,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def here(workspace: Path) -> Iterator["subprocess.Popen[str]"]:
     """The same evaluation in a process without vLLM, in work while vLLM starts."""
-    words = (
-        "eval",
-        "diagrams",
-        "--limit",
-        str(TAKEN),
-        "--json",
-        "--to",
-        "here",
-        "--model",
-        "tiny",
-        "--device",
-        "cpu",
-    )
+    words = ("eval", "diagrams", "--limit", str(TAKEN), "--json", "--to", "here", "--model", "tiny", "--device", "cpu")
     with subprocess.Popen(
         [*VIRC, *words], cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -77,9 +65,7 @@ def server() -> Iterator[tuple["subprocess.Popen[str]", str]]:
     process.communicate()
 
 
-def test_the_official_client_gets_an_answer_with_the_key_only(
-    here: object, server: tuple[object, str]
-) -> None:
+def test_the_official_client_gets_an_answer_with_the_key_only(here: object, server: tuple[object, str]) -> None:
     import openai
 
     messages = [{"role": "user", "content": "What is this?"}]
@@ -95,10 +81,7 @@ def test_the_official_client_gets_an_answer_with_the_key_only(
 
 
 def test_an_evaluation_has_the_answers_of_the_model_in_this_process(
-    here: "subprocess.Popen[str]",
-    server: tuple[object, str],
-    workspace: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    here: "subprocess.Popen[str]", server: tuple[object, str], workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """100 held-out diagrams at temperature 0 in float32: the same answers, turns and calls, one by one."""
     monkeypatch.setenv("VIRC_API_KEY", "sesame")
@@ -155,13 +138,7 @@ def test_it_fetches_nothing_and_reads_no_file_for_a_client(server: tuple[object,
 
 def test_what_it_serves_is_a_chat_and_nothing_else(server: tuple[object, str]) -> None:
     root = server[1].removesuffix("/v1")
-    for path in (
-        "/invocations",
-        "/scale_elastic_ep",
-        "/v1/responses",
-        "/tokenize",
-        "/inference/v1/abort_requests",
-    ):
+    for path in ("/invocations", "/scale_elastic_ep", "/v1/responses", "/tokenize", "/inference/v1/abort_requests"):
         request = urllib.request.Request(root + path, b"{}", {"Authorization": "Bearer sesame"})
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(request, timeout=60)
@@ -182,10 +159,7 @@ def test_the_options_it_gets_do_what_they_say(server: tuple[object, str]) -> Non
     status, said = asked(url, [white] * 21)  # --limit-mm-per-prompt
     assert status == 400
     assert "20 image" in said["error"]["message"]
-    for name in (
-        "prefix_cache_hits_total",
-        "mm_cache_hits_total",
-    ):  # --enable-prefix-caching, --mm-processor-cache-gb
+    for name in ("prefix_cache_hits_total", "mm_cache_hits_total"):  # --enable-prefix-caching, --mm-processor-cache-gb
         before = metric(url, name)
         for _ in range(2):
             assert asked(url, [white, {"type": "text", "text": f"{name}? " * 40}])[0] == 200
@@ -194,9 +168,7 @@ def test_the_options_it_gets_do_what_they_say(server: tuple[object, str]) -> Non
 
 def test_a_port_that_a_server_has_is_refused(server: tuple[object, str]) -> None:
     port = server[1].split(":")[2].split("/")[0]
-    done = subprocess.run(
-        [*VIRC, "serve", "tiny", "--port", port], capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([*VIRC, "serve", "tiny", "--port", port], capture_output=True, text=True, timeout=60)
     assert done.returncode == 3
     assert "is in use" in done.stderr
 
@@ -212,9 +184,7 @@ def test_it_ends_with_all_it_started(server: tuple["subprocess.Popen[str]", str]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_nothing_stays_when_it_ends_while_the_engine_starts(
-    number: signal.Signals,
-) -> None:
+def test_nothing_stays_when_it_ends_while_the_engine_starts(number: signal.Signals) -> None:
     port = free_port()
     words = ("serve", "tiny", "--device", "cpu", "--port", str(port))
     process = subprocess.Popen([*VIRC, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -40,9 +40,7 @@ def listening(served: Served) -> Iterator[int]:
     place = socket.socket()
     place.bind(("127.0.0.1", 0))
     place.listen()
-    server = uvicorn.Server(
-        uvicorn.Config(transformers_server.app(served), lifespan="off", log_level="critical")
-    )
+    server = uvicorn.Server(uvicorn.Config(transformers_server.app(served), lifespan="off", log_level="critical"))
     thread = threading.Thread(target=server.run, args=([place],))
     thread.start()
     try:
@@ -158,9 +156,7 @@ def test_a_batch_on_it_has_the_answers_of_the_model_in_this_process(
     assert answers["served"] == answers["here"]
 
 
-def test_a_picture_off_the_grid_is_resized_as_the_models_own_processor_does(
-    port: int, backend: LocalBackend
-) -> None:
+def test_a_picture_off_the_grid_is_resized_as_the_models_own_processor_does(port: int, backend: LocalBackend) -> None:
     picture = open_image(PICTURE, "a picture").resize((301, 199))
     fitted = transformers_server._fitted(picture, backend.grid, backend.cached.processor.resample)
     assert fitted.size[0] % 28 == fitted.size[1] % 28 == 0
@@ -177,13 +173,9 @@ def test_what_is_wrong_with_a_request_is_told_in_the_apis_shape(port: int) -> No
     png = data_url(Image.new("RGB", (56, 56), "white"))
     cases = {
         ("there is no model 'other', served is 'tiny'", 404, "model_not_found"): asked(port, model="other"),
-        ("image 0 is not a picture that can be read", 400, None): asked(
-            port, about("data:image/png;base64,AAAA")
-        ),
+        ("image 0 is not a picture that can be read", 400, None): asked(port, about("data:image/png;base64,AAAA")),
         ("image 0: the data URL is no base64", 400, None): asked(port, about("data:image/png;base64,A_A")),
-        ("at most 20 images are taken in a conversation, not 21", 400, None): asked(
-            port, about(png)[:1] * 21
-        ),
+        ("at most 20 images are taken in a conversation, not 21", 400, None): asked(port, about(png)[:1] * 21),
         ("n cannot be honoured by this server: leave it out", 400, None): asked(port, n=2),
         ("the conversation has", 400, "context_length_exceeded"): asked(port, "a b " * 40_000),
         ("not found", 404, None): sent(port, "GET", "/v1/embeddings"),
@@ -261,9 +253,7 @@ def held(port: int, text: str, stream: bool) -> socket.socket:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_requests_take_turns_and_one_who_hangs_up_is_not_computed(
-    backend: LocalBackend, stream: bool
-) -> None:
+def test_requests_take_turns_and_one_who_hangs_up_is_not_computed(backend: LocalBackend, stream: bool) -> None:
     slow = Slow(backend)
     with listening(Served(slow, "tiny", {}, images=2)) as port:  # type: ignore[arg-type]
         first = held(port, "first", stream)

@@ -24,10 +24,7 @@ pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig
         ),
         (UNKNOWN, "the checkpoint has model type `nonesuch` but Transformers does not recognize it"),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried 2 GiB.\n", "CUDA out of memory. Tried 2 GiB"),
-        (
-            f"OSError: first\n{MISSING}\n  File 'x'",
-            "there is no module or parameter named 'head.weight' in Qwen2Model",
-        ),
+        (f"OSError: first\n{MISSING}\n  File 'x'", "there is no module or parameter named 'head.weight' in Qwen2Model"),
         ("INFO: all is well\nError: \n", None),
         ("", None),
     ],

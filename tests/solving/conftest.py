@@ -41,13 +41,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     """What a process of its own sees: PATH, an empty home, and this checkout importable."""
     paths = os.pathsep.join((str(ROOT), str(ROOT / "recipes")))
     home = {"HOME": str(tmp_path), "VIRC_CONFIG": str(tmp_path / "config.yaml")}
-    return {
-        "PATH": os.environ["PATH"],
-        "LANG": "C.UTF-8",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": paths,
-        **home,
-    }
+    return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **home}
 
 
 @pytest.fixture
@@ -62,9 +56,7 @@ def batch(tmp_path: Path) -> Callable[..., Any]:
 
     def run(rows: Rows, server: Server, *words: object, out: object = None) -> Any:
         source = write(tmp_path / "in.jsonl", rows)
-        return virc(
-            "solve", "--batch", source, "--to", out or tmp_path / "out", "--endpoint", server.url, *words
-        )
+        return virc("solve", "--batch", source, "--to", out or tmp_path / "out", "--endpoint", server.url, *words)
 
     return run
 

@@ -29,9 +29,7 @@ def test_every_row_gets_one_line(batch: Callable[..., Any], image: Path, tmp_pat
     assert "3 rows: 3 answered, 0 without an answer, 0 failed" in done.err
 
 
-def test_every_row_is_drawn_from_a_seed_of_its_own(
-    batch: Callable[..., Any], image: Path, tmp_path: Path
-) -> None:
+def test_every_row_is_drawn_from_a_seed_of_its_own(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
     """From one seed all rows would succeed or fail together, and no interval over them would hold."""
     drawn = []
     for out in ("once", "again"):
@@ -69,15 +67,12 @@ def test_image_paths_start_from_the_file(batch: Callable[..., Any], tmp_path: Pa
     with serve(echo) as server:
         assert batch(rows, server).code == 0
         counts = [
-            sum(part["type"] == "image_url" for part in body["messages"][1]["content"])
-            for body in server.chats()
+            sum(part["type"] == "image_url" for part in body["messages"][1]["content"]) for body in server.chats()
         ]
     assert sorted(counts) == [1, 2]
 
 
-def test_other_fields_pass_through_under_input(
-    batch: Callable[..., Any], image: Path, tmp_path: Path
-) -> None:
+def test_other_fields_pass_through_under_input(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
     with serve(echo) as server:
         batch(problems(image, 1, answer="97", choices=[97, 102], level={"a": 1}), server)
     (line,) = read(tmp_path / "out")
@@ -85,9 +80,7 @@ def test_other_fields_pass_through_under_input(
     assert line["answer"] == "q 1 Choices: 97 102"
 
 
-def test_bad_rows_become_lines_and_the_batch_goes_on(
-    batch: Callable[..., Any], image: Path, tmp_path: Path
-) -> None:
+def test_bad_rows_become_lines_and_the_batch_goes_on(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
     rows = [*problems(image, "a"), {"id": "b"}, "text", {"id": "c", "image": "gone.png", "question": "q"}]
     with serve(echo) as server:
         done = batch([*rows, *problems(image, "d")], server)
@@ -98,9 +91,7 @@ def test_bad_rows_become_lines_and_the_batch_goes_on(
     assert "warning: row 'c': there is no file gone.png" in done.err
 
 
-def test_no_answers_are_counted_and_the_exit_is_0(
-    batch: Callable[..., Any], image: Path, tmp_path: Path
-) -> None:
+def test_no_answers_are_counted_and_the_exit_is_0(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
     with serve(lambda body: answer("unreadable" if asked(body) == "q b" else "1")) as server:
         done = batch(problems(image, "a", "b"), server)
         assert (done.code, "1 answered, 1 without an answer" in done.err) == (0, True)
@@ -153,10 +144,7 @@ def test_other_settings_are_refused_for_a_file_that_has_answers(
     with serve(echo) as server:
         batch(problems(image, "a"), server)
         before = (tmp_path / "out").read_bytes()
-        for words, named in (
-            (["--seed", 4], "seed 0, not 4"),
-            (["--temperature", 1], "temperature 0.0, not 1.0"),
-        ):
+        for words, named in ((["--seed", 4], "seed 0, not 4"), (["--temperature", 1], "temperature 0.0, not 1.0")):
             done = batch(problems(image, "a", "b"), server, *words)
             assert (done.code, named in done.err) == (3, True)
         assert (tmp_path / "out").read_bytes() == before
@@ -227,9 +215,7 @@ def test_a_missing_batch_file_is_a_data_error(tmp_path: Path) -> None:
         assert virc("solve", "--batch", source).code == 5
 
 
-def test_progress_is_told_now_and_then(
-    batch: Callable[..., Any], image: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_progress_is_told_now_and_then(batch: Callable[..., Any], image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serve(echo) as server:
         quiet = batch(problems(image, *range(4)), server)
         monkeypatch.setattr(progress, "_SECONDS", 0)

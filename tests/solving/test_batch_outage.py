@@ -29,9 +29,7 @@ def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def dying(
-    turns: Turns, requests: int, fault: Fault, away: float | None = 0.5, done: int = 0
-) -> Iterator[list[Server]]:
+def dying(turns: Turns, requests: int, fault: Fault, away: float | None = 0.5, done: int = 0) -> Iterator[list[Server]]:
     """A server that dies with so many requests in work, and is started again on its port.
 
     Args:
@@ -82,9 +80,7 @@ def test_rows_in_work_are_done_again_when_the_server_is_back(
     assert "9 rows: 9 answered, 0 without an answer, 0 failed" in done.err
 
 
-def test_what_was_answered_before_is_not_asked_again(
-    batch: Callable[..., Any], image: Path, tmp_path: Path
-) -> None:
+def test_what_was_answered_before_is_not_asked_again(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
     with dying(echo, 1, faults.stall, done=4) as servers:
         assert batch(problems(image, *range(8)), servers[0], "--concurrency", 1).code == 0
         before, after = ([asked(body) for body in server.chats()] for server in servers)
@@ -144,9 +140,7 @@ def test_ctrl_c_ends_the_wait(image: Path, tmp_path: Path, environment: dict[str
     assert read(tmp_path / "out") == []
 
 
-def test_a_row_that_breaks_every_connection_fails_alone(
-    batch: Callable[..., Any], image: Path, tmp_path: Path
-) -> None:
+def test_a_row_that_breaks_every_connection_fails_alone(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
     def poisonous(body: Body) -> str:
         if asked(body) == "q bad":
             raise ConnectionError  # the server hangs up

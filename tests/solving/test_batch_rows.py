@@ -33,12 +33,7 @@ def test_several_images_keep_their_order() -> None:
 
 @pytest.mark.parametrize(
     ("choices", "question"),
-    [
-        ([97, "102"], "q Choices: 97 102"),
-        (["red car", "bus"], "q Choices: red car; bus"),
-        ([], "q"),
-        (None, "q"),
-    ],
+    [([97, "102"], "q Choices: 97 102"), (["red car", "bus"], "q Choices: red car; bus"), ([], "q"), (None, "q")],
 )
 def test_choices_stand_behind_the_question(choices: object, question: str) -> None:
     (row,) = rows({"id": 1, "image": "a", "question": "q", "choices": choices})
@@ -224,7 +219,5 @@ def test_an_interruption_while_rows_are_read_does_not_wait_for_the_work() -> Non
 
 
 def test_numbers_pass_through_as_they_came() -> None:
-    passed: dict[str, Any] = rows(b'{"id":1,"image":"a","question":"q","n":12345678901234567890,"f":1.5}')[
-        0
-    ].passed
+    passed: dict[str, Any] = rows(b'{"id":1,"image":"a","question":"q","n":12345678901234567890,"f":1.5}')[0].passed
     assert (passed["n"], passed["f"]) == (12345678901234567890, 1.5)

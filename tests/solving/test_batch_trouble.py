@@ -20,9 +20,7 @@ from virc.solving import image_source as sources
 
 def test_every_row_has_its_own_time(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
     with serve(echo) as server:
-        server.script.turns = lambda body: (
-            str(server.stopping.wait(30)) if asked(body) == "q slow" else answer("1")
-        )
+        server.script.turns = lambda body: str(server.stopping.wait(30)) if asked(body) == "q slow" else answer("1")
         done = batch(problems(image, "slow", "fast"), server, "--timeout", 1)
     assert done.code == 1
     codes = {line["id"]: line["error"] and line["error"]["code"] for line in read(tmp_path / "out")}
@@ -60,9 +58,7 @@ def test_a_row_has_one_picture_at_its_full_size_in_memory(
     assert held == [0] * 4
 
 
-def test_row_after_row_failing_alike_ends_the_batch(
-    batch: Callable[..., Any], image: Path, tmp_path: Path
-) -> None:
+def test_row_after_row_failing_alike_ends_the_batch(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
     with serve(echo, fault=faults.status(401)) as server:
         done = batch(problems(image, *range(500)), server, "--concurrency", 2)
         assert len(server.chats()) < 50
@@ -78,10 +74,7 @@ def test_rows_that_fail_for_a_reason_of_their_own_never_end_the_batch(
     bad = problems(image, 0, 1, 2)
     if reason in ("dead address", "offline"):
         bad = [{**row, "image": dead_url() + "/a.png"} for row in bad]
-    words: dict[str, list[object]] = {
-        "late": ["--timeout", 2, "--concurrency", 3],
-        "offline": ["--offline"],
-    }
+    words: dict[str, list[object]] = {"late": ["--timeout", 2, "--concurrency", 3], "offline": ["--offline"]}
     fault = {"refused": faults.status(400, "maximum context length"), "late": faults.hang}.get(reason)
     with serve(echo, fault=fault, times=3) as server:
         done = batch([*bad, *problems(image, "good")], server, *words.get(reason, ["--concurrency", 1]))
@@ -152,9 +145,7 @@ def test_an_answer_whose_trace_cannot_be_kept_is_an_answer(
     assert (line["answer"], line["error"], line["trace"]) == ("1", None, None)
 
 
-def test_a_name_that_is_no_utf_8_costs_no_line(
-    batch: Callable[..., Any], image: Path, tmp_path: Path
-) -> None:
+def test_a_name_that_is_no_utf_8_costs_no_line(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
     with serve(echo) as server:
         for _ in range(2):
             assert batch(problems(image, "a"), server, "--trace", tmp_path / "tr\udcff").code == 0
@@ -188,9 +179,7 @@ def test_a_rerun_is_only_advised_for_rows_that_can_pass(
 ) -> None:
     known = [{"id": at, "image": str(image), "question": "?", **row} for at, row in enumerate(rows)]
     with serve(echo) as server:
-        server.script.turns = lambda body: (
-            str(server.stopping.wait(30)) if asked(body) == "slow" else answer("1")
-        )
+        server.script.turns = lambda body: str(server.stopping.wait(30)) if asked(body) == "slow" else answer("1")
         done = batch(known, server, "--timeout", 1)
     assert done.code == 1
     assert f"hint: {hint}" in done.err

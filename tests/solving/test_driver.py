@@ -33,9 +33,7 @@ class Scripted:
         self.asks: list[Ask] = []
         self.seconds: list[float | None] = []
 
-    def reply(
-        self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None
-    ) -> Reply:
+    def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
         self.asks.append(ask)
         self.seconds.append(seconds)
         self.samplings.append(sampling)
@@ -163,9 +161,7 @@ def test_a_refusal_is_no_answer(own: Protocol) -> None:
         (KeyboardInterrupt(), "interrupted"),
     ],
 )
-def test_what_breaks_it_off_leaves_the_trace_up_to_there(
-    error: BaseException, kind: str, own: Protocol
-) -> None:
+def test_what_breaks_it_off_leaves_the_trace_up_to_there(error: BaseException, kind: str, own: Protocol) -> None:
     solved, _ = run(own, CROP, "no", failing(error))
     assert (solved.error, solved.answer) == (error, None)
     trace = solved.attempts[0].trace

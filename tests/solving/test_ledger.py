@@ -172,9 +172,7 @@ def test_a_disk_that_is_full_is_one_sentence_and_leaves_whole_lines_and_no_lock(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no open file")
-def test_a_lock_whose_file_was_taken_away_meanwhile_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_whose_file_was_taken_away_meanwhile_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import fcntl
 
     taken: list[Path] = []
@@ -187,11 +185,7 @@ def test_a_lock_whose_file_was_taken_away_meanwhile_is_none(
         flock(file, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    with (
-        ledger(tmp_path / "out"),
-        pytest.raises(ConfigError, match="another run is writing"),
-        ledger(tmp_path / "out"),
-    ):
+    with ledger(tmp_path / "out"), pytest.raises(ConfigError, match="another run is writing"), ledger(tmp_path / "out"):
         pass
     assert taken
 

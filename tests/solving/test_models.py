@@ -56,9 +56,7 @@ def test_any_name_under_models_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["ViRC-3B", "LeonMiao/ViRC-3B"])
-def test_a_model_in_the_hub_cache_is_found(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_in_the_hub_cache_is_found(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = cached(tmp_path / "cache", "LeonMiao/ViRC-3B", monkeypatch)
     found = models.find(name, tmp_path)
     assert found.folder == folder
@@ -114,9 +112,7 @@ def test_an_adapter_names_its_base(tmp_path: Path) -> None:
     folder = model_at(tmp_path / "lora", "adapter_config.json")
     settings = {"peft_type": "LORA", "base_model_name_or_path": "some/base"}
     (folder / "adapter_config.json").write_text(json.dumps(settings))
-    with pytest.raises(
-        ConfigError, match=r"base of the LoRA adapter .* is not on this machine: some/base"
-    ) as caught:
+    with pytest.raises(ConfigError, match=r"base of the LoRA adapter .* is not on this machine: some/base") as caught:
         models.find(str(folder), tmp_path)
     assert caught.value.hint == "virc download some/base"
 
@@ -126,9 +122,7 @@ def test_a_folder_without_a_model_says_so(tmp_path: Path) -> None:
         models.find(str(tmp_path), tmp_path)
 
 
-def test_no_name_is_the_embedded_model_whatever_lies_around(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_name_is_the_embedded_model_whatever_lies_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     embedded = model_at(tmp_path / "package" / "tiny")
     monkeypatch.setattr(models, "EMBEDDED_FOLDER", embedded)
     monkeypatch.setattr(models, "PACKAGE", embedded.parent)
@@ -164,19 +158,13 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_another_model_of_the_package_is_found_by_its_name(base: Path, tmp_path: Path) -> None:
     found = models.find("tiny-base", tmp_path)
     assert (found.folder, found.system and found.system.name) == (base, "tiny")
-    assert (
-        models.find(None, tmp_path).folder
-        == models.find(None, tmp_path, "tiny").folder
-        == base.parent / "tiny"
-    )
+    assert models.find(None, tmp_path).folder == models.find(None, tmp_path, "tiny").folder == base.parent / "tiny"
     own = model_at(tmp_path / "models" / "tiny-base")
     assert models.find("tiny-base", tmp_path).folder == own
 
 
 @pytest.mark.parametrize("name", ["someone/tiny-base", "./tiny-base", "x/tiny-base/", "../tiny", ".."])
-def test_a_path_or_hub_id_that_ends_like_a_model_of_the_package_is_none(
-    name: str, base: Path, tmp_path: Path
-) -> None:
+def test_a_path_or_hub_id_that_ends_like_a_model_of_the_package_is_none(name: str, base: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         models.find(name, tmp_path)
 
@@ -187,9 +175,7 @@ def test_a_misspelt_model_of_the_package_gets_the_nearest(base: Path, tmp_path: 
     assert "did you mean 'tiny-base'" in str(caught.value.hint)
 
 
-def test_a_model_that_its_system_alone_knows_is_put_where_it_is_looked_for(
-    base: Path, tmp_path: Path
-) -> None:
+def test_a_model_that_its_system_alone_knows_is_put_where_it_is_looked_for(base: Path, tmp_path: Path) -> None:
     (base / "config.json").unlink()
     with pytest.raises(ConfigError, match="tiny-base is not on this machine") as caught:
         models.find("tiny-base", tmp_path)

@@ -51,19 +51,7 @@ def test_what_is_left_out_is_what_the_grammar_says(grammar: Grammar, text: str, 
 
 @given(st.data())
 def test_the_cut_into_pieces_changes_nothing(data: st.DataObject) -> None:
-    parts = [
-        "<think>",
-        "</think>",
-        "<tool_call>",
-        "</tool_call>",
-        "<answer>",
-        "</answer>",
-        "<",
-        "</",
-        "a b",
-        "\n",
-        ">",
-    ]
+    parts = ["<think>", "</think>", "<tool_call>", "</tool_call>", "<answer>", "</answer>", "<", "</", "a b", "\n", ">"]
     text = "".join(data.draw(st.lists(st.sampled_from(parts), max_size=12))) + "."
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]

@@ -72,9 +72,7 @@ def test_a_system_is_spoken_to_and_read_in_its_own_way(name: str, image: Path, t
     assert {key: asked[0].get(key) for key in case.sent} == case.sent
     trace = json.loads((tmp_path / "trace" / "trace.json").read_bytes())
     assert len(trace["images"]) == case.images
-    if (
-        name == "vlm-r3"
-    ):  # 56 x 56 of 112 x 84 px are a third of it: 2 - (1/3 - 1/8) / (3/8) times, 80 px, then 84
+    if name == "vlm-r3":  # 56 x 56 of 112 x 84 px are a third of it: 2 - (1/3 - 1/8) / (3/8) times, 80 px, then 84
         assert (trace["images"][1]["width"], trace["images"][1]["height"]) == (84, 84)
         assert trace["images"][1]["box"] == [0, 0, 56, 56]
 

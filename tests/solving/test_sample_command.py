@@ -75,10 +75,7 @@ def assert_replays(record: Record, protocol: Protocol) -> None:
 @pytest.fixture
 def source(image: Path, tmp_path: Path) -> Path:
     """Two problems with the answer 97, one with choices, and fields that pass through."""
-    rows = [
-        *problems(image, "a", answer=97, level={"grade": 4}),
-        *problems(image, "b", answer="97", choices=[97, 102]),
-    ]
+    rows = [*problems(image, "a", answer=97, level={"grade": 4}), *problems(image, "b", answer="97", choices=[97, 102])]
     return write(tmp_path / "in.jsonl", rows)
 
 
@@ -95,9 +92,7 @@ def test_exactly_the_right_and_exact_ones_are_kept_and_all_are_counted(source: P
     counts = ("problems", "rollouts", "right", "kept", "without", "failed", "pass_rate")
     assert [done.json[key] for key in counts] == [2, 16, 4, 3, 1, 0, 0.25]
     assert done.json["settings"]["n"] == 8
-    assert (
-        "2 problems: 4 of 16 rollouts right (25.0%), 3 trajectories kept, 1 problems without one" in done.err
-    )
+    assert "2 problems: 4 of 16 rollouts right (25.0%), 3 trajectories kept, 1 problems without one" in done.err
     assert [row["id"] for row in read(to)] == ["a-2", "a-4", "a-6"]
     lines = progress(to.with_suffix(".progress"))
     assert [lines["a"][key] for key in ("rollouts", "right", "pass_rate")] == [8, 4, 0.5]
@@ -189,9 +184,7 @@ def test_what_is_done_is_not_done_again(source: Path, image: Path, tmp_path: Pat
     assert [row["id"] for row in read(tmp_path / "out" / "trajectories.jsonl")] == ["a-2", "a-4", "c-1"]
 
 
-def test_rows_that_cannot_be_sampled_are_named_and_counted_and_the_others_are_done(
-    image: Path, tmp_path: Path
-) -> None:
+def test_rows_that_cannot_be_sampled_are_named_and_counted_and_the_others_are_done(image: Path, tmp_path: Path) -> None:
     rows = [
         *problems(image, "none"),
         *problems(image, "empty", answer=" "),
@@ -284,9 +277,7 @@ def test_places_in_use_are_left_as_they_are_before_a_model_is_asked(source: Path
     assert files(folder) == before
 
 
-def test_trajectories_of_two_chat_protocols_do_not_lie_beside_each_other(
-    source: Path, tmp_path: Path
-) -> None:
+def test_trajectories_of_two_chat_protocols_do_not_lie_beside_each_other(source: Path, tmp_path: Path) -> None:
     with serve([answer("97")]) as server:
         assert sample(source, tmp_path / "a.jsonl", server.url, "--samples", 1).code == 0
         assert sample(source, tmp_path / "b.jsonl", server.url, "--samples", 1).code == 0
@@ -320,9 +311,7 @@ def test_an_endpoint_that_refuses_every_row_ends_it_and_a_later_run_takes_it_up(
     assert len(read(tmp_path / "out" / "trajectories.jsonl")) == 9
 
 
-def test_a_rollout_the_endpoint_refuses_costs_itself_and_all_of_them_the_row(
-    source: Path, tmp_path: Path
-) -> None:
+def test_a_rollout_the_endpoint_refuses_costs_itself_and_all_of_them_the_row(source: Path, tmp_path: Path) -> None:
     with serve([answer("97")], fault=faults.status(400, "maximum context length"), times=6) as server:
         done = sample(source, tmp_path / "out", server.url, "--samples", 4, "--concurrency", 1)
     assert (done.code, "row 'a':" in done.err) == (1, True)

@@ -43,19 +43,7 @@ SCRIPTS = {
 
 
 def words(source: Path, to: Path, server: Server) -> list[str]:
-    given = [
-        "data",
-        "sample",
-        source,
-        "--to",
-        to,
-        "--endpoint",
-        server.url,
-        "--samples",
-        3,
-        "--concurrency",
-        1,
-    ]
+    given = ["data", "sample", source, "--to", to, "--endpoint", server.url, "--samples", 3, "--concurrency", 1]
     return list(map(str, given))
 
 
@@ -98,9 +86,7 @@ def assert_killed_runs_lose_nothing(moments: list[int], source: Path, environmen
     return kills
 
 
-def test_killed_at_any_moment_nothing_is_lost_done_twice_or_left_lying(
-    source: Path, environment: Env
-) -> None:
+def test_killed_at_any_moment_nothing_is_lost_done_twice_or_left_lying(source: Path, environment: Env) -> None:
     seeded = random.Random(3)
     moments = [seeded.randint(1, 12) for _ in range(5)]
     assert assert_killed_runs_lose_nothing(moments, source, environment) == 5
@@ -116,9 +102,7 @@ def test_killed_at_each_of_its_writes_nothing_is_lost(first: int, tmp_path: Path
         assert assert_killed_runs_lose_nothing(moments, source, environment) == len(moments)
 
 
-def test_a_run_that_is_stopped_leaves_a_dataset_of_what_was_done(
-    image: Path, tmp_path: Path, environment: Env
-) -> None:
+def test_a_run_that_is_stopped_leaves_a_dataset_of_what_was_done(image: Path, tmp_path: Path, environment: Env) -> None:
     source = write(tmp_path / "in.jsonl", problems(image, "a", "b", answer=97))
     with serve([]) as server:
 
@@ -149,23 +133,13 @@ def test_images_that_no_row_names_go_and_other_files_stay(source: Path, tmp_path
 @pytest.mark.slow
 def test_the_embedded_model_makes_what_it_says_it_makes(tmp_path: Path) -> None:
     assert virc("data", "synth", "--to", tmp_path / "in", "--count", 2, "--sides", "3").code == 0
-    command = (
-        "data",
-        "sample",
-        tmp_path / "in" / "problems.jsonl",
-        "--to",
-        tmp_path / "out",
-        "--model",
-        "tiny",
-    )
+    command = ("data", "sample", tmp_path / "in" / "problems.jsonl", "--to", tmp_path / "out", "--model", "tiny")
     done = virc(*command, "--samples", 2, "--concurrency", 2, "--json")
     assert done.code == (0 if done.json["kept"] else 8)
     assert (done.json["problems"], done.json["rollouts"], done.json["failed"]) == (2, 4, 0)
     lines = progress(tmp_path / "out" / "trajectories.progress")
     rows = read(tmp_path / "out" / "trajectories.jsonl")
-    assert (
-        sum(line["right"] for line in lines.values()) == done.json["right"] >= len(rows) == done.json["kept"]
-    )
+    assert sum(line["right"] for line in lines.values()) == done.json["right"] >= len(rows) == done.json["kept"]
     for row in rows:
         assert row["messages"][-1]["content"].rstrip().endswith("</answer>")
         assert len(row["images"]) == sum(message["content"].count("<image>") for message in row["messages"])

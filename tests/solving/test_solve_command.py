@@ -111,9 +111,7 @@ def test_every_setting_is_echoed_and_reaches_the_server(server: Server, image: P
     assert sent_images(server)[0] == (84, 56)
 
 
-def test_a_longer_time_for_the_problem_is_one_for_each_reply(
-    image: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_longer_time_for_the_problem_is_one_for_each_reply(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(_: Body) -> str:
         time.sleep(1)
         return answer("97")
@@ -141,9 +139,7 @@ def test_further_images_stand_in_order(server: Server, image: Path, tmp_path: Pa
     assert sent_images(server)[:3] == [(112, 84), (56, 84), (84, 56)]
 
 
-def test_the_question_comes_from_a_file_or_standard_input(
-    server: Server, image: Path, tmp_path: Path
-) -> None:
+def test_the_question_comes_from_a_file_or_standard_input(server: Server, image: Path, tmp_path: Path) -> None:
     (tmp_path / "q.txt").write_text("Find $m\\angle H$\n", encoding="utf-8")
     for words, stdin in (([tmp_path / "q.txt"], b""), (["-"], b"Find $m\\angle H$\n")):
         done = virc("solve", image, "--question-file", *words, "--endpoint", server.url, stdin=stdin)
@@ -154,9 +150,7 @@ def test_the_question_comes_from_a_file_or_standard_input(
 
 def test_the_model_is_named_to_the_endpoint(image: Path) -> None:
     with serve([answer("1")], models=["a", "b"]) as server:
-        assert (
-            virc("solve", image, "q", "--endpoint", server.url, "--model", "b", "--json").json["model"] == "b"
-        )
+        assert virc("solve", image, "q", "--endpoint", server.url, "--model", "b", "--json").json["model"] == "b"
         assert server.chats()[0]["model"] == "b"
         done = virc("solve", image, "q", "--endpoint", server.url)
         assert done.code == 3
@@ -189,22 +183,15 @@ def test_the_config_file_names_model_and_endpoint_together(image: Path) -> None:
         assert virc("solve", image, "q", "--json", "--model", "a").json["model"] == "a"
 
 
-def test_a_folder_asked_of_an_endpoint_names_the_way_to_run_it_here(
-    server: Server, image: Path, clean: Path
-) -> None:
+def test_a_folder_asked_of_an_endpoint_names_the_way_to_run_it_here(server: Server, image: Path, clean: Path) -> None:
     virc("config", "set", "endpoint", server.url)
     (clean / "mine").mkdir()
     done = virc("solve", image, "q", "--model", "./mine")
-    assert (done.code, "hint: --endpoint none runs the folder ./mine on this machine" in done.err) == (
-        3,
-        True,
-    )
+    assert (done.code, "hint: --endpoint none runs the folder ./mine on this machine" in done.err) == (3, True)
     assert "--endpoint none" not in virc("solve", image, "q", "--model", "./yours").err
 
 
-def test_no_endpoint_can_be_asked_for_against_the_config_file(
-    server: Server, image: Path, clean: Path
-) -> None:
+def test_no_endpoint_can_be_asked_for_against_the_config_file(server: Server, image: Path, clean: Path) -> None:
     virc("config", "set", "endpoint", server.url)
     done = virc("solve", image, "q", "--endpoint", "none", "--model", "ViRC-7B")
     assert done.code == 3
@@ -302,11 +289,7 @@ def test_a_refusal_of_the_embedded_model_names_three_ways_to_a_real_one(
     monkeypatch.setattr(setup, "open_model", lambda _: opened)
     done = virc("solve", image, "q", "--json")
     assert (done.code, done.json["answer"]) == (8, None)
-    for way in (
-        "virc config set endpoint",
-        "--model FOLDER",
-        "`virc download ViRC-7B` and `--model ViRC-7B`",
-    ):
+    for way in ("virc config set endpoint", "--model FOLDER", "`virc download ViRC-7B` and `--model ViRC-7B`"):
         assert way in done.json["error"]["hint"]
 
 
@@ -342,9 +325,7 @@ def test_the_last_turn_ends_it_with_exit_8(image: Path) -> None:
 
 def test_a_server_that_stalls_is_left_at_the_time_out_with_what_there_is(image: Path, tmp_path: Path) -> None:
     with serve([CROP]) as server:
-        server.script.turns = lambda body: (
-            CROP if len(body["messages"]) < 4 else str(server.stopping.wait(60))
-        )
+        server.script.turns = lambda body: CROP if len(body["messages"]) < 4 else str(server.stopping.wait(60))
         words = ("--endpoint", server.url, "--timeout", 1.5, "--trace", tmp_path / "t", "--json")
         done = virc("solve", image, "q", *words)
         assert done.code == 6
@@ -407,9 +388,7 @@ def test_nothing_in_an_answer_or_a_thought_drives_the_terminal(image: Path) -> N
     assert "\x07" not in done.err
 
 
-def test_an_answer_survives_a_trace_that_cannot_be_written(
-    server: Server, image: Path, tmp_path: Path
-) -> None:
+def test_an_answer_survives_a_trace_that_cannot_be_written(server: Server, image: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     words = ("solve", image, "q", "--endpoint", server.url, "--trace", tmp_path / "file" / "t")
     plain, as_json = virc(*words), virc(*words, "--json")

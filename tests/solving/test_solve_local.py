@@ -68,9 +68,7 @@ def test_following_the_hint_of_a_model_that_is_not_here_asks_it(
     name: str, image: Path, local: Path, clean: Path
 ) -> None:
     fetch, _, again = ask(image, Path(name)).json["error"]["hint"].partition(", then ")
-    shutil.copytree(
-        local, clean / shlex.split(fetch.strip("`"))[-1]
-    )  # as it lies on the hub: no chat protocol
+    shutil.copytree(local, clean / shlex.split(fetch.strip("`"))[-1])  # as it lies on the hub: no chat protocol
     done = virc("solve", image, "q", "--device", "cpu", "--timeout", 1, *shlex.split(again))
     assert done.code in (0, 6, 8)  # a random model may end, and what it wrote is an answer
 
@@ -89,9 +87,7 @@ def test_a_model_here_does_as_many_rows_at_a_time_as_asked(image: Path, clean: P
     assert together.lines[0]["device"] == "cpu"
 
 
-def test_nothing_leaves_the_machine(
-    image: Path, local: Path, tmp_path: Path, environment: dict[str, str]
-) -> None:
+def test_nothing_leaves_the_machine(image: Path, local: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     watch = tmp_path / "watch"
     watch.mkdir()
     (watch / "sitecustomize.py").write_text(WATCHED)

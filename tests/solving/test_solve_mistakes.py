@@ -127,9 +127,7 @@ def test_something_missing_shows_the_whole_line(words: list[str]) -> None:
     assert hint(*words) == "virc solve IMAGE 'QUESTION'"
 
 
-@pytest.mark.parametrize(
-    ("question", "warned"), [("Find \\angle H$", True), ("Find $x$", False), ("3", False)]
-)
+@pytest.mark.parametrize(("question", "warned"), [("Find \\angle H$", True), ("Find $x$", False), ("3", False)])
 def test_an_odd_number_of_dollars_is_a_warning(question: str, warned: bool, image: Path) -> None:
     with serve([answer("1")]) as server:
         done = virc("solve", image, question, "--endpoint", server.url)
@@ -145,9 +143,7 @@ def test_standard_input_is_one_thing() -> None:
     assert "name a file" in hint("-", "--question-file", "-", stdin=b"x")
 
 
-@pytest.mark.parametrize(
-    "words", [["a.png", "q"], ["--question-file", "q.txt"], ["--image", "a.png"], ["--json"]]
-)
+@pytest.mark.parametrize("words", [["a.png", "q"], ["--question-file", "q.txt"], ["--image", "a.png"], ["--json"]])
 def test_a_batch_takes_nothing_that_stands_in_its_rows(words: list[str], clean: Path) -> None:
     (clean / "rows.jsonl").write_text("")
     done = virc("solve", "--batch", "rows.jsonl", *words)
@@ -156,12 +152,7 @@ def test_a_batch_takes_nothing_that_stands_in_its_rows(words: list[str], clean: 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [
-        (b"", "is empty"),
-        (b"   \n", "is empty"),
-        (b"\xff\xfe\xff", "no UTF-8"),
-        (b"x" * (2**20 + 1), "over 1 MiB"),
-    ],
+    [(b"", "is empty"), (b"   \n", "is empty"), (b"\xff\xfe\xff", "no UTF-8"), (b"x" * (2**20 + 1), "over 1 MiB")],
 )
 def test_a_question_file_that_is_no_question_is_a_data_error(
     content: bytes, sentence: str, image: Path, tmp_path: Path
@@ -224,9 +215,7 @@ def test_a_picture_of_an_impossible_shape_is_a_data_error(size: tuple[int, int],
         (["--protocol", "gone.json", "--model", "."], 3, "holds no config.json"),
     ],
 )
-def test_a_model_that_is_not_there_is_one_sentence(
-    words: list[str], code: int, told: str, image: Path
-) -> None:
+def test_a_model_that_is_not_there_is_one_sentence(words: list[str], code: int, told: str, image: Path) -> None:
     done = virc("solve", image, "q", *words)
     assert (done.code, done.out, told in done.err) == (code, "", True), done.err
 

@@ -15,9 +15,7 @@ from virc.core import errors
 from virc.core.errors import VircError
 from virc_cli.console import output
 
-SCHEMA: dict[str, Any] = json.loads(
-    files("virc").joinpath("core", "schemas", "solve.json").read_text(encoding="utf-8")
-)
+SCHEMA: dict[str, Any] = json.loads(files("virc").joinpath("core", "schemas", "solve.json").read_text(encoding="utf-8"))
 
 
 def check(value: object) -> None:
@@ -35,9 +33,7 @@ def test_an_answer(image: Path, tmp_path: Path) -> None:
     check(solved(image, "--samples", 2, "--trace", tmp_path / "t", "--timeout", 50).json)
 
 
-@pytest.mark.parametrize(
-    "words", [["--bad"], ["--model", "nothing"], ["--samples", "x"], ["--protocol", "gone"]]
-)
+@pytest.mark.parametrize("words", [["--bad"], ["--model", "nothing"], ["--samples", "x"], ["--protocol", "gone"]])
 def test_a_failure_before_anything_is_known(words: list[str], image: Path) -> None:
     done = virc("solve", image, "q", "--json", *words)
     assert done.json["error"]["code"] == done.code != 0
@@ -79,8 +75,7 @@ def test_every_line_of_a_batch(image: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"answer": 97}, {"error": {"code": 8}}, {"more": 1}, {"protocol": "other"}, {"id": 1}, {"votes": []}],
+    "change", [{"answer": 97}, {"error": {"code": 8}}, {"more": 1}, {"protocol": "other"}, {"id": 1}, {"votes": []}]
 )
 def test_the_schema_refuses_another_shape(change: dict[str, object], image: Path) -> None:
     value = solved(image).json

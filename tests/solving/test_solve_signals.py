@@ -104,9 +104,7 @@ def test_a_stdin_that_is_closed_is_an_empty_one(image: Path, environment: Env) -
     assert (done.returncode, "standard input is empty" in done.stderr) == (5, True)
 
 
-def test_thoughts_are_dim_on_a_terminal_and_plain_where_no_colour_is_wanted(
-    image: Path, environment: Env
-) -> None:
+def test_thoughts_are_dim_on_a_terminal_and_plain_where_no_colour_is_wanted(image: Path, environment: Env) -> None:
     seen = []
     with serve([answer("97", thought="I look.")]) as server:
         for extra in ({}, {"NO_COLOR": "1"}):
@@ -176,9 +174,7 @@ def test_a_batch_killed_fifty_times_loses_nothing_and_does_nothing_twice(
 
 def test_rows_are_answered_while_more_are_still_to_come(image: Path, environment: Env) -> None:
     with serve([answer("1")]) as server:
-        process = start(
-            "solve", "--batch", "-", "--endpoint", server.url, env=environment, stdin=subprocess.PIPE
-        )
+        process = start("solve", "--batch", "-", "--endpoint", server.url, env=environment, stdin=subprocess.PIPE)
         assert process.stdin
         assert process.stdout
         for row in problems(image, 1, 2, 3):

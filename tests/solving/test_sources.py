@@ -221,9 +221,7 @@ def test_a_data_url_is_read(tmp_path: Path) -> None:
     assert open_source(url).size == (40, 30)
 
 
-@pytest.mark.parametrize(
-    "url", ["data:image/png,abc", "data:image/png;base64,a*b", "data:;base64,é", "data:"]
-)
+@pytest.mark.parametrize("url", ["data:image/png,abc", "data:image/png;base64,a*b", "data:;base64,é", "data:"])
 def test_a_broken_data_url_is_a_data_error(url: str) -> None:
     with pytest.raises(DataError, match="data URL"):
         open_source(url)

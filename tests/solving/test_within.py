@@ -19,9 +19,7 @@ def test_what_is_said_is_heard_in_order_in_the_callers_thread_before_the_result(
             say(number)
         return "done"
 
-    result = within(
-        time.monotonic() + FAR, work, lambda number: heard.append((number, threading.current_thread()))
-    )
+    result = within(time.monotonic() + FAR, work, lambda number: heard.append((number, threading.current_thread())))
     assert result == "done"
     assert heard == [(number, threading.current_thread()) for number in range(100)]
 

@@ -90,9 +90,7 @@ def test_an_unknown_key_in_a_chat_protocol_is_refused(tmp_path: Path) -> None:
         chat_protocol.read_protocol(tmp_path / "p.json")
 
 
-def test_chat_protocol_beside_weights_is_what_they_were_trained_with_whatever_it_calls_itself(
-    tmp_path: Path,
-) -> None:
+def test_chat_protocol_beside_weights_is_what_they_were_trained_with_whatever_it_calls_itself(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(msgspec.json.encode(own_protocol([])))
     assert chat_protocol.of_weights(Weights("mine", tmp_path)).origin == "trained"
 

@@ -84,9 +84,7 @@ def test_the_order_is_the_option_then_beside_the_weights_then_the_system_then_ou
     assert chat_protocol.of_stage(system, weights).origin == "system"
 
 
-def test_a_stage_of_a_system_without_words_speaks_those_of_the_model(
-    virc_system: System, tmp_path: Path
-) -> None:
+def test_a_stage_of_a_system_without_words_speaks_those_of_the_model(virc_system: System, tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(msgspec.json.encode(own_protocol([])))
     assert chat_protocol.of_stage(virc_system, Weights("m", tmp_path, virc_system)).origin == "trained"
     (tmp_path / FILE_NAME).unlink()
@@ -103,10 +101,7 @@ def test_a_chat_protocol_is_the_same_once_written_and_read(system: System, tmp_p
 def test_a_chat_protocol_without_news_says_none(own: Protocol) -> None:
     written = json.loads(chat_protocol.written(own))
     assert (written["grammar"], written["sampling"], written["box"]) == ({}, {}, "corners")
-    assert (
-        msgspec.convert({key: written[key] for key in written if key not in ("grammar", "box")}, Protocol)
-        == own
-    )
+    assert msgspec.convert({key: written[key] for key in written if key not in ("grammar", "box")}, Protocol) == own
 
 
 @pytest.mark.parametrize(
@@ -121,13 +116,7 @@ def test_a_chat_protocol_without_news_says_none(own: Protocol) -> None:
             "did you mean",
         ),
         ("think:", "thnik:", 12, "unknown key 'chat_protocol.grammar.thnik'", "did you mean 'think'?"),
-        (
-            "tool: zoom_image, ",
-            "",
-            13,
-            "chat_protocol.grammar.calls.0: the body `arguments` names no tool",
-            None,
-        ),
+        ("tool: zoom_image, ", "", 13, "chat_protocol.grammar.calls.0: the body `arguments` names no tool", None),
         (
             "box: center",
             "box: centre",
@@ -136,13 +125,7 @@ def test_a_chat_protocol_without_news_says_none(own: Protocol) -> None:
             "did you mean 'center'?",
         ),
         ("1.05", "0", 16, "sampling.repetition_penalty must be a number above 0", None),
-        (
-            "temperature: 0.3",
-            "temperature: hot",
-            16,
-            "sampling.temperature must be a number from 0 to 2",
-            None,
-        ),
+        ("temperature: 0.3", "temperature: hot", 16, "sampling.temperature must be a number from 0 to 2", None),
         (
             "[zoom_image]",
             "nnoe",
@@ -165,9 +148,7 @@ def test_a_fault_in_the_words_is_found_with_its_line(
 
 
 def test_a_system_without_tools_has_none_and_words_of_its_own(mine: Path) -> None:
-    mine.write_text(
-        'name: mine\ntools: none\nchat_protocol: {system: "", first: "{question}", grammar: {calls: []}}\n'
-    )
+    mine.write_text('name: mine\ntools: none\nchat_protocol: {system: "", first: "{question}", grammar: {calls: []}}\n')
     assert check(mine) == []
     protocol = chat_protocol.of_system(systems.load(mine)).protocol
     assert (protocol.tools, protocol.system, protocol.grammar.calls) == ((), "", ())

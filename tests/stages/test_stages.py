@@ -40,12 +40,7 @@ def test_each_layer_wins_over_those_before_it(tmp_path: Path) -> None:
     file = tmp_path / "more.yaml"
     file.write_text("max_grad_norm: 3\nepochs: 3\nwarmup_ratio: 0.3\n")
     found = stages.resolve(
-        SYSTEM,
-        "instruct",
-        ["small"],
-        file,
-        ["epochs=4", "warmup_ratio=0.4"],
-        {"warmup_ratio": 0.5, "data": "mine"},
+        SYSTEM, "instruct", ["small"], file, ["epochs=4", "warmup_ratio=0.4"], {"warmup_ratio": 0.5, "data": "mine"}
     )
     rows = {name: (value, origin) for name, value, origin in stages.rows(found)}
     assert rows["nodes"] == (1, "default")
@@ -71,16 +66,12 @@ def test_an_overlay_may_say_more_of_one_stage() -> None:
 def test_a_mapping_that_is_taken_away_leaves_no_origins_behind() -> None:
     found = stages.resolve(SYSTEM, "instruct", ["lora"], assignments=["lora=null"])
     assert found.config.lora is None
-    assert {name: origin for name, origin in found.origins.items() if name.startswith("lora")} == {
-        "lora": "--set"
-    }
+    assert {name: origin for name, origin in found.origins.items() if name.startswith("lora")} == {"lora": "--set"}
 
 
 def test_what_becomes_a_mapping_again_has_the_origins_of_its_parts() -> None:
     found = stages.resolve(SYSTEM, "instruct", ["whole"], assignments=["lora.rank=4"])
-    assert {name: origin for name, origin in found.origins.items() if name.startswith("lora")} == {
-        "lora.rank": "--set"
-    }
+    assert {name: origin for name, origin in found.origins.items() if name.startswith("lora")} == {"lora.rank": "--set"}
     assert [origin for name, _, origin in stages.rows(found) if name == "lora.alpha"] == ["default"]
 
 
@@ -220,14 +211,8 @@ def test_two_overlays_may_say_the_same() -> None:
     ("overlays", "message"),
     [
         (("small", "smaller"), "overlay small sets cutoff_len to 50, and overlay smaller to 25"),
-        (
-            ("lora", "whole"),
-            "overlay lora sets lora to lines of the form `key: value`, and overlay whole to nothing",
-        ),
-        (
-            ("whole", "lora"),
-            "overlay whole sets lora to nothing, and overlay lora to lines of the form `key: value`",
-        ),
+        (("lora", "whole"), "overlay lora sets lora to lines of the form `key: value`, and overlay whole to nothing"),
+        (("whole", "lora"), "overlay whole sets lora to nothing, and overlay lora to lines of the form `key: value`"),
     ],
 )
 def test_overlays_that_exclude_one_another_are_refused(overlays: tuple[str, ...], message: str) -> None:
@@ -278,10 +263,7 @@ def test_a_system_without_stages_says_so() -> None:
         ("a: " + "[" * 50 + "\n", "{file} is nested too deeply at line 1"),
         ("a: " + "x" * 70_000, "cannot read {file}: it is over 64 KiB"),
         ("lora: {<<: {rank: 3}}\n", "unknown setting 'lora.<<' ({file})"),
-        (
-            "train_batch_size: 1\ntrain_batch_size: 2\n",
-            "{file} says 'train_batch_size' twice, again at line 2",
-        ),
+        ("train_batch_size: 1\ntrain_batch_size: 2\n", "{file} says 'train_batch_size' twice, again at line 2"),
     ],
 )
 def test_a_wrong_file_of_settings_is_one_sentence(text: str, message: str, tmp_path: Path) -> None:

@@ -66,11 +66,7 @@ class Tab:
     def resize(self, width: int) -> None:
         """Make the window that wide, in CSS px; a narrow one is a phone's."""
         self.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=900,
-            deviceScaleFactor=1,
-            mobile=width < 500,
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500
         )
 
     def value(self, expression: str) -> Any:

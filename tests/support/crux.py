@@ -136,9 +136,7 @@ def _problem(seed: int, number: int, *, fixed: bool) -> Problem:
     messages = [_message("system", _system(fixed)), _message("user", first)]
     for tool, index, value in plan:
         arguments, image = _carry_out(tool, shown[index], value, fixed)
-        call = json.dumps(
-            {"name": tool, "arguments": {**arguments, "image_index": index}}, ensure_ascii=False
-        )
+        call = json.dumps({"name": tool, "arguments": {**arguments, "image_index": index}}, ensure_ascii=False)
         messages.append(_turn(rng, "tool_call", call))
         between = f" Remember: {question}" if tool == _SCALE else ""
         messages.append(_message("user", f"<image>{_line(len(shown), image)}{between} {_NEXT}"))
@@ -204,13 +202,7 @@ def _carry_out(tool: str, image: Image.Image, value: Any, fixed: bool) -> tuple[
 
 def _system(fixed: bool) -> str:
     index = {"type": "integer", "minimum": 0, "description": "number of the image"}
-    box = {
-        "type": "array",
-        "items": {"type": "integer"},
-        "minItems": 4,
-        "maxItems": 4,
-        "description": _UNITS[fixed],
-    }
+    box = {"type": "array", "items": {"type": "integer"}, "minItems": 4, "maxItems": 4, "description": _UNITS[fixed]}
     factor = {"type": "number", "minimum": 0.25, "maximum": 4.0}
     tools = (
         (_CROP, "Take a region out of an image.", {"bbox_2d": box, "image_index": index}),
@@ -263,8 +255,7 @@ def _units(problems: Iterable[Problem], named: bool) -> list[dict[str, Any]]:
             prompt = problem.messages[:at]
             shown = sum(message["content"].count("<image>") for message in prompt)
             images = [
-                {"bytes": data, "path": Path(name).name if named else None}
-                for name, data in problem.images[:shown]
+                {"bytes": data, "path": Path(name).name if named else None} for name, data in problem.images[:shown]
             ]
             rows.append(
                 {

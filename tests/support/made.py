@@ -35,9 +35,7 @@ while True:
 """
 
 
-def make(
-    workspace: Path, name: str, steps: int = 0, created: str = "2026-03-01T10:00:00+00:00", **about: Any
-) -> Run:
+def make(workspace: Path, name: str, steps: int = 0, created: str = "2026-03-01T10:00:00+00:00", **about: Any) -> Run:
     """A run with metrics of that many steps, of which none has been trained yet where there are none."""
     run = runs.new(workspace, name, "")
     resolved = stages.resolve(systems.get("tiny"), "instruct", ["lora"], None, ["seed=7"])

@@ -2,9 +2,7 @@
 
 from html.parser import HTMLParser
 
-HOSTILE = (
-    "</title></pre></svg><script>alert(1)</script><img src=x onerror='x'> \"&amp; ${style} \u202e\u0007 "
-)
+HOSTILE = "</title></pre></svg><script>alert(1)</script><img src=x onerror='x'> \"&amp; ${style} \u202e\u0007 "
 
 
 class Page(HTMLParser):

@@ -37,9 +37,7 @@ class ReplayBackend:
         self.grid = grid
         self._turns = tuple(turns)
 
-    def reply(
-        self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None
-    ) -> Reply:
+    def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
         """The recorded turn; neither the sampling nor the time changes it.
 
         Raises:

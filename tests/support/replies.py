@@ -19,9 +19,7 @@ def answer(text: str, **more: Any) -> Reply:
 
 def call(name: str = "display_image", **arguments: object) -> Reply:
     arguments.setdefault("image_index", 0)
-    return Reply(
-        f"<think>look</think><tool_call>{json.dumps({'name': name, 'arguments': arguments})}</tool_call>"
-    )
+    return Reply(f"<think>look</think><tool_call>{json.dumps({'name': name, 'arguments': arguments})}</tool_call>")
 
 
 def finished(session: Session) -> Trace:

@@ -71,9 +71,7 @@ class Server(Loopback):
 
     def chats(self) -> list[Body]:
         """The bodies of all completion requests so far."""
-        return [
-            request.body for request in self.requests if request.path == CHAT and request.body is not None
-        ]
+        return [request.body for request in self.requests if request.path == CHAT and request.body is not None]
 
     def record(self, request: Request) -> None:
         with self._changed:
@@ -83,9 +81,7 @@ class Server(Loopback):
     def wait_for(self, count: int, path: str = CHAT) -> bool:
         """Wait until `count` requests for `path` have arrived; False after a minute without them."""
         with self._changed:
-            return self._changed.wait_for(
-                lambda: sum(r.path == path for r in self.requests) >= count, timeout=60
-            )
+            return self._changed.wait_for(lambda: sum(r.path == path for r in self.requests) >= count, timeout=60)
 
     def takes_fault(self, path: str) -> bool:
         """Whether the request now at hand is one that shall go wrong."""
@@ -146,9 +142,7 @@ class Exchange(Connection):
             self.send_json({"object": "chat.completion", "choices": [choice], "usage": usage})
 
     def send_json(self, value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
-        self.send_body(
-            json.dumps(value).encode(), status, {"Content-Type": "application/json", **(headers or {})}
-        )
+        self.send_body(json.dumps(value).encode(), status, {"Content-Type": "application/json", **(headers or {})})
 
     def send_body(self, body: bytes, status: int, headers: Mapping[str, str]) -> None:
         self.start(status, {"Content-Length": str(len(body)), **headers})

@@ -30,9 +30,7 @@ def synth(folder: Path, count: int, formats: str = "sft", *words: str) -> None:
 
 def run(folder: Path, *words: str, cpu: Path | None = None) -> "subprocess.CompletedProcess[str]":
     """Run `virc` to its end in a workspace; `cpu` gets the seconds of CPU that it used itself."""
-    return subprocess.run(
-        _argv(words, cpu), cwd=folder, env=_env(), capture_output=True, text=True, timeout=_PATIENCE
-    )
+    return subprocess.run(_argv(words, cpu), cwd=folder, env=_env(), capture_output=True, text=True, timeout=_PATIENCE)
 
 
 def trained(folder: Path, system: str, stage: str, *words: str, **settings: object) -> Path:
@@ -96,11 +94,7 @@ def _argv(words: tuple[str, ...], cpu: Path | None) -> list[str]:
 
 
 def _env() -> dict[str, str]:
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("VIRC_") or name == "VIRC_CACHE"
-    }
+    return {name: value for name, value in os.environ.items() if not name.startswith("VIRC_") or name == "VIRC_CACHE"}
 
 
 def weights(run_folder: Path, step: int, name: str = "model.safetensors") -> dict[str, Any]:

@@ -32,9 +32,7 @@ E-bench 12  E-video 10  E-custom 5  E-ground 3  E-gen 1
 
 def test_every_row_is_there_once_and_in_the_file_of_its_name() -> None:
     assert [row.row for row in FIELD] == list(range(1, 72))
-    assert (
-        sorted(row.name for row in FIELD) == listed.names() == sorted(f.stem for f in listed.FIELD.iterdir())
-    )
+    assert sorted(row.name for row in FIELD) == listed.names() == sorted(f.stem for f in listed.FIELD.iterdir())
     assert len({row.title for row in FIELD}) == 71
     assert {"virc": 70, "virgo": 71, "vlm-r3": 10, "visual-rft": 22}.items() <= {
         row.name: row.row for row in FIELD
@@ -76,9 +74,7 @@ def test_what_provides_a_component_is_there_and_tested(name: str) -> None:
 
 
 def test_a_system_is_read_without_the_field() -> None:
-    code = (
-        "import sys; from virc.systems import registry as systems; systems.get('tiny'); print(*sys.modules)"
-    )
+    code = "import sys; from virc.systems import registry as systems; systems.get('tiny'); print(*sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "virc.systems.registry" in said.stdout.split()
     assert "virc.systems.catalog" not in said.stdout.split()

@@ -35,9 +35,7 @@ NAMES = st.sampled_from(
     [*Config.__struct_fields__, *Written.__struct_fields__, "rank", "kind", "settings", "about", "a b", "hub"]
 )
 VALUES = st.recursive(
-    LEAVES,
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner, max_size=3),
-    max_leaves=8,
+    LEAVES, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=8
 )
 
 

@@ -156,9 +156,7 @@ def test_ls_has_a_line_for_each_system_grouped_by_how_far_it_is(
     assert sum(map(int, (word for word in done.err.split() if word.isdigit()))) == 71 + 71
 
 
-def test_json_of_ls_has_all_fields_and_keeps_to_its_schema(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_json_of_ls_has_all_fields_and_keeps_to_its_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.yaml").write_text("name: mine\nabout: b\nmodels: {m: {}}\nstages: {one: {kind: sft}}\n")
     monkeypatch.setenv("VIRC_PATH", str(tmp_path))
     printed = virc("systems", "ls", "--json").json
@@ -177,9 +175,7 @@ def test_json_of_ls_has_all_fields_and_keeps_to_its_schema(
 
 def test_ls_shows_a_part_alone() -> None:
     unsupported = virc("systems", "ls", "--state", "unsupported").out.splitlines()
-    assert [line.split()[1] for line in unsupported] == [
-        each.name for each in listed.field() if each.unsupported
-    ]
+    assert [line.split()[1] for line in unsupported] == [each.name for each in listed.field() if each.unsupported]
     printed = virc("systems", "ls", "--state", "unsupported", "--json").json
     assert (printed["systems"], len(printed["field"])) == ([], 6)
     field = virc("systems", "ls", "--field").out.splitlines()

@@ -27,9 +27,7 @@ def test_short_names_stand_for_one_model_of_one_system() -> None:
 
 def test_the_released_models_have_their_hub_ids_and_coordinates() -> None:
     models = systems.get("virc").models
-    assert {name: model.hub for name, model in models.items()} == {
-        name: f"LeonMiao/{name}" for name in models
-    }
+    assert {name: model.hub for name, model in models.items()} == {name: f"LeonMiao/{name}" for name in models}
     assert {name for name, model in models.items() if model.coordinates == "permille"} == {
         "ViRC-Qwen2VL-7B",
         "ViRC-Qwen2VL-2B",
@@ -92,9 +90,7 @@ def test_a_misspelt_system_gets_the_right_name() -> None:
     assert caught.value.hint == "did you mean 'virc'?"
 
 
-def test_systems_of_the_folders_of_the_search_path_are_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_systems_of_the_folders_of_the_search_path_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path / "one" / "a.yaml", "name: mine\n")
     written(tmp_path / "two" / "b.yml", "name: yours\n")
     written(tmp_path / "two" / "notes.txt", "no system\n")
@@ -134,9 +130,7 @@ def test_a_system_may_be_named_by_its_file(tmp_path: Path, monkeypatch: pytest.M
             systems.get(name)
 
 
-def test_a_command_names_a_system_so_that_it_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_command_names_a_system_so_that_it_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = written(tmp_path / "mine.yaml", "name: mine\n")
     assert (systems.get("virc").called, systems.load(file).called) == ("virc", str(file))
     monkeypatch.setenv("VIRC_PATH", str(tmp_path))
@@ -146,9 +140,7 @@ def test_a_command_names_a_system_so_that_it_is_found(
     assert systems.load(file).called == str(file)
 
 
-def test_paths_are_counted_from_the_file_wherever_one_stands(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_are_counted_from_the_file_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = """
 name: mine
 models: {a: {folder: weights}, b: {folder: /weights}, c: {hub: ./x}}
@@ -164,11 +156,7 @@ overlays:
     written(tmp_path / "folder" / "mine.yaml", text)
     monkeypatch.chdir(tmp_path)
     found = systems.get("folder/mine.yaml")
-    assert [model.folder for model in found.models.values()] == [
-        f"{tmp_path}/folder/weights",
-        "/weights",
-        None,
-    ]
+    assert [model.folder for model in found.models.values()] == [f"{tmp_path}/folder/weights", "/weights", None]
     assert found.everywhere == {"engine": {"x": f"{tmp_path}/folder/../y"}}
     assert found.stages["one"].settings == {"base": f"{tmp_path}/folder/weights", "data": "CRUX/rows"}
     assert found.stages["one"].published == {"media_dir": "./data"}

@@ -89,24 +89,16 @@ overlays:
         (SMALL + ", offload: true", "offload is done by DeepSpeed ZeRO, and zero is 0"),
         (SMALL + ", device: cpu", "the kernels of liger need a GPU, and device is cpu"),
         (SMALL + ", device: cpu, use_liger: false", None),
-        (
-            SMALL + ", device: cpu, use_liger: false, attention: fa2",
-            "flash-attn needs a GPU, and device is cpu",
-        ),
+        (SMALL + ", device: cpu, use_liger: false, attention: fa2", "flash-attn needs a GPU, and device is cpu"),
         (SMALL + ", min_pixels: 10, max_pixels: 9", "min_pixels 10 is over max_pixels 9"),
         (SMALL + ", frozen_modules: [vision, projector, language]", "every part of the model is frozen"),
         (SMALL + ", frozen_modules: [language]", None),
-        (
-            SMALL + ", train_batch_size: 12, micro_batch_size_per_device: 5",
-            "train_batch_size 12 is no multiple of",
-        ),
+        (SMALL + ", train_batch_size: 12, micro_batch_size_per_device: 5", "train_batch_size 12 is no multiple of"),
         (SMALL + ", after: one", "with `base` the stage does not start from 'one'"),
         (SMALL + ", engine: {per_device_train_batch_size: 2}", "follows from the setting micro_batch"),
     ],
 )
-def test_settings_that_make_no_sense_together_are_faults(
-    settings: str, fault: str | None, tmp_path: Path
-) -> None:
+def test_settings_that_make_no_sense_together_are_faults(settings: str, fault: str | None, tmp_path: Path) -> None:
     messages = [message for _, message, _ in faults_of(tmp_path, STAGE + settings + "}\n")]
     assert messages == [] if fault is None else any(fault in message for message in messages), messages
 
@@ -176,8 +168,7 @@ def test_hostile_files_have_bounded_lists_of_faults(tmp_path: Path) -> None:
     wrong = "".join(f"{name}: 1, " for name in names)
     assert len(faults_of(tmp_path, f"name: s\nstages: {{{wrong}}}\n")) == MOST
     alone = "".join(
-        f"{name}: {{kind: sft, settings: {{base: b, train_batch_size: 7, devices: 2}}}}, "
-        for name in names[:99]
+        f"{name}: {{kind: sft, settings: {{base: b, train_batch_size: 7, devices: 2}}}}, " for name in names[:99]
     )
     assert len(faults_of(tmp_path, f"name: s\nstages: {{{alone}}}\n")) == MOST
     assert "has at least 100 faults" in virc("systems", "check", tmp_path / "s.yaml").err
@@ -238,9 +229,7 @@ def test_settings_that_one_kind_of_stage_has_are_none_of_the_others_faults(tmp_p
 
 
 def test_settings_that_no_kind_of_stage_has_are_faults_told_once(tmp_path: Path) -> None:
-    faults = faults_of(
-        tmp_path, TWO_KINDS.replace("cutoff_len: 100", "cutof_len: 100").replace("zero: 2", "zeroo: 2")
-    )
+    faults = faults_of(tmp_path, TWO_KINDS.replace("cutoff_len: 100", "cutof_len: 100").replace("zero: 2", "zeroo: 2"))
     assert [(line, message) for line, message, _ in faults] == [
         (5, "unknown setting 'cutof_len'"),
         (7, "unknown setting 'zeroo'"),
@@ -251,10 +240,7 @@ def test_a_tool_that_there_is_not_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "zoom.py").write_text("raise SystemExit  # a check runs no code of others")
     faults = faults_of(tmp_path, TWO_KINDS + "tools: [crop_image, ./zoom.py, crop_imag, ./gone.py]\n")
     gone = tmp_path / "gone.py"
-    assert [message for _, message, _ in faults] == [
-        "there is no tool 'crop_imag'",
-        f"there is no file {gone}",
-    ]
+    assert [message for _, message, _ in faults] == ["there is no tool 'crop_imag'", f"there is no file {gone}"]
     assert faults[0][2] == "did you mean 'crop_image'?"
 
 
@@ -324,9 +310,7 @@ chat_protocol:
         ),
     ],
 )  # fmt: skip
-def test_calls_of_what_no_tool_takes_are_faults(
-    form: str, fault: str, hint: str | None, tmp_path: Path
-) -> None:
+def test_calls_of_what_no_tool_takes_are_faults(form: str, fault: str, hint: str | None, tmp_path: Path) -> None:
     assert faults_of(tmp_path, CALLS % form) == [(6, fault, hint)]
     with pytest.raises(ConfigError, match=re.escape(fault)):
         of_system(systems.load(tmp_path / "s.yaml"))

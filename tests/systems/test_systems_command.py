@@ -147,9 +147,7 @@ def test_a_copy_is_another_system_with_the_same_comments_that_passes_check(tmp_p
     assert virc("systems", "check", target).code == 0
 
 
-def test_paths_in_a_copy_still_lead_to_the_same(
-    mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_in_a_copy_still_lead_to_the_same(mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert virc("systems", "cp", "systems/mine.yaml", "deep/er/copy.yaml", "--name", "other").code == 0
     text = Path("deep/er/copy.yaml").read_text()
@@ -169,14 +167,9 @@ def test_paths_in_a_copy_still_lead_to_the_same(
 
 def test_tools_of_ones_own_are_found_from_a_copy(mine: Path, tmp_path: Path) -> None:
     file = mine / "tools.yaml"
-    file.write_text(
-        f"{MINE}tools: [crop_image, ./zoom.py]   # one of them my own\n".replace("name: mine", "name: own")
-    )
+    file.write_text(f"{MINE}tools: [crop_image, ./zoom.py]   # one of them my own\n".replace("name: mine", "name: own"))
     assert virc("systems", "cp", file, tmp_path / "copy.yaml").code == 0
-    assert (
-        "tools: [crop_image, ./systems/zoom.py]   # one of them my own"
-        in (tmp_path / "copy.yaml").read_text()
-    )
+    assert "tools: [crop_image, ./systems/zoom.py]   # one of them my own" in (tmp_path / "copy.yaml").read_text()
     for system in (file, tmp_path / "copy.yaml"):
         crop, zoom = systems.load(system).tools
         assert (crop, Path(zoom).resolve()) == ("crop_image", mine / "zoom.py")
@@ -219,9 +212,7 @@ def test_nothing_is_written_over_and_no_name_taken(
     assert Path("there.yaml").read_text() == "mine"
 
 
-def test_a_new_system_passes_check_and_its_stages_resolve(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_system_passes_check_and_its_stages_resolve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     done = virc("systems", "new", "fresh")
     assert (done.code, "virc train ./fresh.yaml --stage instruct" in done.err) == (0, True)

@@ -58,12 +58,7 @@ def test_every_model_of_the_package_is_small_licensed_and_speaks_as_drawn_rows_d
 
 def test_the_systems_of_the_package_name_every_model_in_it() -> None:
     of_package = [system for system in systems.discover().values() if system.file.parent == systems.PACKAGE]
-    named = {
-        name
-        for system in of_package
-        for name, model in system.models.items()
-        if not (model.hub or model.folder)
-    }
+    named = {name for system in of_package for name, model in system.models.items() if not (model.hub or model.folder)}
     assert named == set(models.embedded())
 
 
@@ -95,11 +90,7 @@ def evaluate(to: Path, counts: dict[str, int], seed: int) -> dict[str, Any]:
     words = ("data", "synth", "--split", "heldout", "--formats", "batch", "--count", max(counts.values()))
     assert virc(*words, "--to", to / "heldout", "--seed", seed, "--counterfactuals").code == 0
     assert virc(*words, "--to", to / "strange", "--seed", seed + 1, "--refusals", 1).code == 0
-    problems = {
-        "tools": "diagrams",
-        "unfamiliar": to / "strange",
-        "out-of-distribution": "out-of-distribution",
-    }
+    problems = {"tools": "diagrams", "unfamiliar": to / "strange", "out-of-distribution": "out-of-distribution"}
     for name, count in counts.items():
         ablation = name if name in ("counterfactual", "blank") else "none"
         how = (
@@ -149,8 +140,7 @@ def test_figures_in_the_readmes_are_the_measured_ones(card: dict[str, Any]) -> N
 @pytest.mark.timeout(1800)
 def test_every_figure_of_the_card_comes_out_again(tmp_path: Path, card: dict[str, Any]) -> None:
     counts = {
-        name: card[name]["of"]
-        for name in ("tools", "counterfactual", "blank", "unfamiliar", "out-of-distribution")
+        name: card[name]["of"] for name in ("tools", "counterfactual", "blank", "unfamiliar", "out-of-distribution")
     }
     counts["unfamiliar"] *= 2  # half of what is to be refused is a question, or about what is not there
     again = evaluate(tmp_path, counts, diagrams.SEED)

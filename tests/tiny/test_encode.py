@@ -26,21 +26,14 @@ def test_patches_equal_those_of_the_image_processor(size: tuple[int, int]) -> No
 
     image = Image.frombytes("RGB", size, random.Random(0).randbytes(size[0] * size[1] * 3))
     theirs = Qwen2VLImageProcessorPil(
-        image_mean=IMAGE_MEAN,
-        image_std=IMAGE_STD,
-        patch_size=14,
-        merge_size=2,
-        temporal_patch_size=2,
-        do_resize=False,
+        image_mean=IMAGE_MEAN, image_std=IMAGE_STD, patch_size=14, merge_size=2, temporal_patch_size=2, do_resize=False
     )(images=[image], return_tensors="np")
     ours, grid = patches(image)
     assert tuple(theirs["image_grid_thw"][0]) == grid
     np.testing.assert_allclose(ours, theirs["pixel_values"], atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "task", [curriculum.trajectory, curriculum.refusal, curriculum.direct, curriculum.read_crop]
-)
+@pytest.mark.parametrize("task", [curriculum.trajectory, curriculum.refusal, curriculum.direct, curriculum.read_crop])
 def test_only_assistant_turns_are_learnt_and_all_of_them(task, tokenizer) -> None:  # type: ignore[no-untyped-def]
     example = task(random.Random(1))
     ids, labels = encode(example, tokenizer)
@@ -61,9 +54,7 @@ def test_digits_and_capitals_stay_single_tokens(tokenizer) -> None:  # type: ign
     for text in ("BLA 138 is 51", "Q is 107", "[14, 0, 98, 84]"):
         pieces = [tokenizer.decode([token]) for token in tokenizer.encode(text)]
         assert "".join(pieces) == text
-        assert all(
-            len(piece.strip()) == 1 for piece in pieces if any(c.isdigit() or c.isupper() for c in piece)
-        )
+        assert all(len(piece.strip()) == 1 for piece in pieces if any(c.isdigit() or c.isupper() for c in piece))
 
 
 def test_the_constant_chat_protocol_is_one_token(tokenizer) -> None:  # type: ignore[no-untyped-def]
@@ -74,10 +65,7 @@ def test_sight_labels_name_the_cell_a_character_stands_in() -> None:
     labels = sight.labels([("7", 30.0, 5.0), ("A", 3.0, 50.0), ("B", 99.0, 5.0)], 56, 56)
     found = [(token, *divmod(place, len(sight.CLASSES))) for token, place in np.argwhere(labels).tolist()]
     # Tokens run along rows of 28 px; in each, cells of 7 x 14 px do. What lies off the page has no label.
-    assert [(token, cell, sight.CLASSES[code]) for token, cell, code in found] == [
-        (1, 0, "7"),
-        (2, 4, "A"),
-    ]
+    assert [(token, cell, sight.CLASSES[code]) for token, cell, code in found] == [(1, 0, "7"), (2, 4, "A")]
 
 
 def test_sight_marks_lie_inside_the_label_boxes() -> None:

@@ -26,9 +26,7 @@ TASKS = of_families.all_tasks(ALL)
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    return build_tokenizer(
-        constants(worked.PROTOCOL, SOME), words(count=100, names=SOME), loop.VOCABULARY_OF_FAMILIES
-    )
+    return build_tokenizer(constants(worked.PROTOCOL, SOME), words(count=100, names=SOME), loop.VOCABULARY_OF_FAMILIES)
 
 
 @pytest.mark.parametrize("task", TASKS)

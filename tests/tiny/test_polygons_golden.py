@@ -44,9 +44,7 @@ def folder(config: SynthConfig) -> Iterator[bytes]:
 
 
 def drawn(to: Path) -> Iterator[bytes]:
-    yield from folder(
-        SynthConfig(to / "a", count=40, seed=3, formats=("batch", "sft", "trajectories"), workers=1)
-    )
+    yield from folder(SynthConfig(to / "a", count=40, seed=3, formats=("batch", "sft", "trajectories"), workers=1))
 
 
 def heldout(to: Path) -> Iterator[bytes]:
@@ -94,9 +92,7 @@ def worded(to: Path) -> Iterator[bytes]:
         (worded, "c0d22a04e4cc683df527ce47f21e0fd3e87d67b15c5cfaa71e1507f4c714fd5c"),
     ],
 )
-def test_polygons_are_what_they_were(
-    tmp_path: Path, made: Callable[[Path], Iterator[bytes]], digest: str
-) -> None:
+def test_polygons_are_what_they_were(tmp_path: Path, made: Callable[[Path], Iterator[bytes]], digest: str) -> None:
     whole = hashlib.sha256()
     for part in made(tmp_path):
         whole.update(part)

@@ -139,10 +139,7 @@ def test_factors_snap_to_the_nearest_offered(asked: float, factor: float) -> Non
     )
 
 
-@pytest.mark.parametrize(
-    "factor",
-    [0, 0.2499, 4.0001, -2, float("nan"), float("inf"), True, "2", None, [2], 2 + 0j],
-)
+@pytest.mark.parametrize("factor", [0, 0.2499, 4.0001, -2, float("nan"), float("inf"), True, "2", None, [2], 2 + 0j])
 def test_factors_out_of_reach_are_refused(factor: object) -> None:
     assert "scale_factor" in refused("scale_image", scale_factor=factor, image_index=0)
 
@@ -230,9 +227,7 @@ def test_shrinking_averages_areas_and_enlarging_is_lanczos() -> None:
     assert large.tobytes() == source.resize((10, 10), Image.Resampling.LANCZOS).tobytes()
 
 
-@pytest.mark.parametrize(
-    ("side", "factor", "scaled"), [(30, 0.25, 7), (31, 1.5, 46), (33, 2.5, 82), (3, 0.25, 1)]
-)
+@pytest.mark.parametrize(("side", "factor", "scaled"), [(30, 0.25, 7), (31, 1.5, 46), (33, 2.5, 82), (3, 0.25, 1)])
 def test_sides_are_cut_to_whole_pixels(side: int, factor: float, scaled: int) -> None:
     call = Call("scale_image", 0, factor=factor)
     assert tools.get("scale_image").apply(call, Image.new("1", (side, side))).size == (scaled, scaled)

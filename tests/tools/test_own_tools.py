@@ -85,10 +85,7 @@ def test_a_session_offers_and_carries_out_an_own_tool(own: Path) -> None:
     protocol = offering(TEMPLATE, ["rotate_image"])
     assert protocol.tools == (*TEMPLATE.tools, "rotate_image")
     session = Session(
-        protocol,
-        "What is it?",
-        [Image.radial_gradient("L").resize((112, 56)).convert("RGB")],
-        tools=tools.known(),
+        protocol, "What is it?", [Image.radial_gradient("L").resize((112, 56)).convert("RGB")], tools=tools.known()
     )
     assert isinstance(session.feed(Reply(TURN)), Unit)
     assert [shown.size for shown in session.images] == [(112, 56), (56, 112)]
@@ -147,10 +144,7 @@ def test_a_chat_protocol_loads_no_file_by_its_path(
     [
         ("x = 1", "it has no NAME of its own, which the model writes; no SCHEMA"),
         (ROTATE.replace("def check(", "def chek("), r"it has no check\(arguments, view\)"),
-        (
-            ROTATE.replace('"after_image"', '"after"'),
-            "it has no TEMPLATE, one of after_image and after_scale",
-        ),
+        (ROTATE.replace('"after_image"', '"after"'), "it has no TEMPLATE, one of after_image and after_scale"),
         (ROTATE.replace('NAME = "rotate_image"', 'NAME = "crop_image"'), "it has no NAME of its own"),
         ("import no_such_module", "cannot be loaded: ModuleNotFoundError"),
     ],
@@ -180,9 +174,7 @@ def test_solve_offers_it_where_it_is_asked_for(own: Path, tmp_path: Path) -> Non
         done = virc(*words, "--json")
         assert (done.code, done.json["answer"]) == (0, "7")
         first, second = server.chats()
-        assert '"name": "rotate_image"' in json.dumps(first["messages"][0]).replace('\\\\"', '"').replace(
-            '\\"', '"'
-        )
+        assert '"name": "rotate_image"' in json.dumps(first["messages"][0]).replace('\\\\"', '"').replace('\\"', '"')
         assert len(images_of(second)) == 2
     with serve([TURN, TURN, TURN, TURN]) as server:
         refused = virc("solve", image, "What is it?", "--endpoint", server.url)

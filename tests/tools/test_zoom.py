@@ -52,9 +52,7 @@ def test_what_is_no_crop_is_no_zoom(arguments: dict[str, object], says: str) -> 
 
 
 @given(st.tuples(st.integers(1, 500), st.integers(1, 500)), st.tuples(*[st.floats(0, 1)] * 4))
-def test_nothing_shrinks_and_nothing_is_more_than_doubled(
-    size: Size, parts: tuple[float, float, float, float]
-) -> None:
+def test_nothing_shrinks_and_nothing_is_more_than_doubled(size: Size, parts: tuple[float, float, float, float]) -> None:
     across, down = sorted(parts[:2]), sorted(parts[2:])
     left, right = (int(part * (size[0] - 1)) for part in across)
     top, bottom = (int(part * (size[1] - 1)) for part in down)

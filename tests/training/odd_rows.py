@@ -58,11 +58,7 @@ def _row(chance: random.Random, number: int, names: list[str]) -> dict[str, Any]
     for turn in range(chance.randint(1, 4)):
         count = chance.choice([0, 1, 1, 1, 2]) if turn else 1
         picked = [names[(3 * number + turn + at) % len(names)] for at in range(count)]
-        pieces = [
-            _text(chance, chance.randint(0, 30)),
-            *["<image>"] * count,
-            _text(chance, chance.randint(0, 9)),
-        ]
+        pieces = [_text(chance, chance.randint(0, 30)), *["<image>"] * count, _text(chance, chance.randint(0, 9))]
         chance.shuffle(pieces)
         messages.append({"role": "user", "content": "".join(pieces)})
         messages.append({"role": "assistant", "content": _text(chance, chance.randint(1, 30))})

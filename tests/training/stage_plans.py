@@ -73,18 +73,13 @@ def _rl(resolved: Resolved, data: Path, run: Path) -> dict[str, Any]:
 def plan(resolved: Resolved, folder: Path = WORKSPACE) -> Plan:
     """What the engine gets of the case."""
     engine = engines.of_kind(resolved.kind).plan
-    planned: Plan = engine.plan(
-        resolved.config, place(resolved, folder), resolved.published, resolved.origins
-    )
+    planned: Plan = engine.plan(resolved.config, place(resolved, folder), resolved.published, resolved.origins)
     return planned
 
 
 def engine_keys(planned: Plan) -> dict[str, Any]:
     """The engine's keys and values; nested ones by dotted names."""
-    return {
-        ".".join(path): value
-        for path, value in nested.leaves(yaml.safe_load(planned.files[settings(planned)]))
-    }
+    return {".".join(path): value for path, value in nested.leaves(yaml.safe_load(planned.files[settings(planned)]))}
 
 
 def settings(planned: Plan) -> str:

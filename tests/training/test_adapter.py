@@ -25,16 +25,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 ROWS = 64
 LORA = (
     *("train", "tiny", "--stage", "instruct", "--from", "tiny", "--with", "lora"),
-    *(
-        "--set",
-        "learning_rate=1e-2",
-        "--set",
-        "steps=20",
-        "--set",
-        "train_batch_size=4",
-        "--set",
-        "save_steps=10",
-    ),
+    *("--set", "learning_rate=1e-2", "--set", "steps=20", "--set", "train_batch_size=4", "--set", "save_steps=10"),
     *("--set", "trackers=[tensorboard]"),
 )
 NAME = "adapter_model.safetensors"
@@ -79,10 +70,7 @@ def merged(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("merged")
     base = Path(shutil.copytree(EMBEDDED_FOLDER, folder / "base"))
     load(EMBEDDED_FOLDER, device="cpu", dtype="float32").cached.network.save_pretrained(base)
-    places = {
-        "adapter_name_or_path": str(trained.checkpoints / "checkpoint-20"),
-        "export_dir": str(folder / "whole"),
-    }
+    places = {"adapter_name_or_path": str(trained.checkpoints / "checkpoint-20"), "export_dir": str(folder / "whole")}
     llamafactory("export", folder / "export.yaml", model_name_or_path=str(base), **EXPORT, **places)
     return folder / "whole"
 

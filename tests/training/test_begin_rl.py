@@ -86,15 +86,11 @@ def test_rows_are_named_as_files_under_data(workspace: Path) -> None:
 )
 def test_rows_of_the_wrong_kind_name_the_command(data: str, rollout: str, hint: str, workspace: Path) -> None:
     with pytest.raises(DataError, match=rf"is of the format \w+, which has .*rollout: {rollout}") as refused:
-        training.rows(
-            resolved(f"data=data/polygons/{data}", f"rollout={rollout}", "response_length=768"), workspace
-        )
+        training.rows(resolved(f"data=data/polygons/{data}", f"rollout={rollout}", "response_length=768"), workspace)
     assert str(refused.value.hint).startswith(hint)
 
 
-def test_a_reward_without_its_judge_is_refused_with_the_ways_to_one(
-    drawn_rows: Path, workspace: Path
-) -> None:
+def test_a_reward_without_its_judge_is_refused_with_the_ways_to_one(drawn_rows: Path, workspace: Path) -> None:
     asked = resolved("reward.total=virc", f"data={drawn_rows / 'rl.parquet'}")
     source = training.rows(asked, workspace)
     with pytest.raises(ConfigError, match="the reward virc asks a judge, and none is named") as refused:
@@ -110,16 +106,11 @@ def test_rewards_by_rules_ask_nobody(workspace: Path) -> None:
         rl_setup.check_judge(asked, training.rows(asked, workspace), here=True, report=Reporter())
 
 
-def test_a_judge_is_asked_once_whether_it_is_there(
-    workspace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_judge_is_asked_once_whether_it_is_there(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = training.rows(resolved(), workspace)
     with serve(models=["Qwen2.5-VL-72B"]) as server:
         rl_setup.check_judge(
-            resolved("reward.total=virc", judge_endpoint=server.url),
-            source,
-            here=True,
-            report=Reporter(show_event),
+            resolved("reward.total=virc", judge_endpoint=server.url), source, here=True, report=Reporter(show_event)
         )
         assert f"the judge is Qwen2.5-VL-72B, at {server.url}" in capsys.readouterr().err
         assert server.chats() == []

@@ -87,12 +87,7 @@ def test_combinations_name_every_hardware_base_and_adapter_once() -> None:
     names = list(fits.combinations(systems.get("virc"), "practice"))
     assert len(names) == len(set(names)) == 4 * 2 * 2
     assert ("3b", "lora", "1x24g") in names
-    assert list(fits.combinations(systems.get("tiny"), "instruct")) == [
-        (),
-        ("lora",),
-        ("2x",),
-        ("lora", "2x"),
-    ]
+    assert list(fits.combinations(systems.get("tiny"), "instruct")) == [(), ("lora",), ("2x",), ("lora", "2x")]
 
 
 def test_what_does_not_fit_is_refused_with_its_largest_parts_and_a_way_out() -> None:
@@ -112,11 +107,7 @@ def test_what_does_not_fit_is_refused_with_its_largest_parts_and_a_way_out() -> 
         (("7b",), machine(LARGE), "needs 8 GPUs, here 1"),
         (("7b",), machine(), "needs 8 GPUs, here none"),
         (("7b",), machine(*[LARGE] * 8, disk=50), "of disk, free 50.0 GiB; most of it: resume state"),
-        (
-            ("7b",),
-            machine(*[LARGE] * 8, memory=40),
-            "of main memory, free 40.0 GiB; most of it: training processes",
-        ),
+        (("7b",), machine(*[LARGE] * 8, memory=40), "of main memory, free 40.0 GiB; most of it: training processes"),
         (("3b", "cpu"), machine(memory=20), "of main memory, free 20.0 GiB; most of it: Adam moments"),
     ],
 )
@@ -189,15 +180,7 @@ def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_doctor_prints_what_is_here(plain: Path) -> None:
     done = virc("doctor", "tiny")
     assert (done.code, done.err) == (0, "")
-    for word in (
-        "Python 3.",
-        "cores",
-        "GPUs          none",
-        str(plain / "cache"),
-        "sft-cpu",
-        "not made",
-        "telemetry",
-    ):
+    for word in ("Python 3.", "cores", "GPUs          none", str(plain / "cache"), "sft-cpu", "not made", "telemetry"):
         assert word in done.out
     assert "tiny instruct\n  fits no overlay" in done.out
 

@@ -80,14 +80,7 @@ def parts_of(model: Any) -> dict[str, int]:
 
 
 def settings(**changes: Any) -> Config:
-    plain = {
-        "data": "x",
-        "learning_rate": 1e-5,
-        "use_liger": False,
-        "zero": 0,
-        "devices": 1,
-        "cutoff_len": 65_536,
-    }
+    plain = {"data": "x", "learning_rate": 1e-5, "use_liger": False, "zero": 0, "devices": 1, "cutoff_len": 65_536}
     return msgspec.convert(plain | changes, Config)
 
 
@@ -118,9 +111,7 @@ def test_the_nested_form_of_config_json_says_the_same(name: str, tmp_path: Path)
 
 
 def test_the_embedded_model_is_counted_too() -> None:
-    assert (
-        sum(shape.of_folder(EMBEDDED_FOLDER).parameters().values()) == 1_527_424
-    )  # as LLaMA-Factory logs it
+    assert sum(shape.of_folder(EMBEDDED_FOLDER).parameters().values()) == 1_527_424  # as LLaMA-Factory logs it
 
 
 @pytest.mark.parametrize(
@@ -159,9 +150,7 @@ def backward(loss: Any) -> None:
     loss.backward()
 
 
-def most_held(
-    config: dict[str, Any], mode: str, gradient_checkpointing: bool, tokens: int
-) -> tuple[int, int]:
+def most_held(config: dict[str, Any], mode: str, gradient_checkpointing: bool, tokens: int) -> tuple[int, int]:
     """Bytes held at most in two steps of training a language model of real width, without computing them; and those
     that stay between steps. What LLaMA-Factory does: trained weights in float32 but for `pure`, mask of a padded row,
     reentrant gradient_checkpointing, gradients of one micro-batch there while the next is computed."""
@@ -215,9 +204,7 @@ def test_a_step_holds_what_the_estimate_says(
     config = content(THREE_B, num_hidden_layers=layers, vocab_size=vocabulary)
     config["vision_config"]["depth"] = 2
     chosen = settings(
-        precision="bf16" if mode == "amp" else mode,
-        gradient_checkpointing=gradient_checkpointing,
-        max_pixels=784,
+        precision="bf16" if mode == "amp" else mode, gradient_checkpointing=gradient_checkpointing, max_pixels=784
     )
     found = estimate(chosen, shaped(tmp_path, config), tokens)
     most, between = most_held(config, mode, gradient_checkpointing, tokens)
@@ -237,9 +224,7 @@ def test_a_pass_adds_what_the_estimate_says(
 ) -> None:
     """`pure`: bf16 as DeepSpeed runs it, whose own partitions are not there."""
     config = content(THREE_B, num_hidden_layers=layers, vocab_size=1000)
-    chosen = settings(
-        zero=3 if mode == "pure" else 0, gradient_checkpointing=gradient_checkpointing, max_pixels=784
-    )
+    chosen = settings(zero=3 if mode == "pure" else 0, gradient_checkpointing=gradient_checkpointing, max_pixels=784)
     work = Work.of(chosen, shaped(tmp_path, config), tokens, None)
     most, between = most_held(config, mode, gradient_checkpointing, tokens)
     assert most - between == pytest.approx(added(work), rel=0.12)
@@ -253,9 +238,7 @@ def added(work: Work) -> float:
 @pytest.mark.integration
 @pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
 @pytest.mark.parametrize("adapter", [True, False])
-def test_a_frozen_vision_tower_holds_what_the_estimate_says(
-    family: str, adapter: bool, tmp_path: Path
-) -> None:
+def test_a_frozen_vision_tower_holds_what_the_estimate_says(family: str, adapter: bool, tmp_path: Path) -> None:
     """On the CPU. For an adapter peft asks for gradients of all embeddings; the engine's process takes that back."""
     import torch
     from held import Held
@@ -292,9 +275,7 @@ def test_a_frozen_vision_tower_holds_what_the_estimate_says(
 
 @pytest.mark.engine
 @pytest.mark.parametrize("gradient_checkpointing", [True, False])
-def test_an_adapter_in_the_engine_holds_what_the_estimate_says(
-    gradient_checkpointing: bool, tmp_path: Path
-) -> None:
+def test_an_adapter_in_the_engine_holds_what_the_estimate_says(gradient_checkpointing: bool, tmp_path: Path) -> None:
     """Real peft and LLaMA-Factory's own gradient_checkpointing; gradients are kept out of the frozen vision tower."""
     config = content(THREE_B, num_hidden_layers=2, vocab_size=1000, image_token_id=5, video_token_id=6)
     config |= {"vision_start_token_id": 7, "rope_parameters": ROPE}
@@ -303,12 +284,7 @@ def test_an_adapter_in_the_engine_holds_what_the_estimate_says(
     script = Path(__file__).with_name("held_by_adapter.py")
     env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     env["PYTHONPATH"] = os.pathsep.join((str(script.parent), str(Path(virc.__file__).parents[1])))
-    words = [
-        making.ready(making.find("sft", "cpu")),
-        script,
-        tmp_path / "config.json",
-        int(gradient_checkpointing),
-    ]
+    words = [making.ready(making.find("sft", "cpu")), script, tmp_path / "config.json", int(gradient_checkpointing)]
     done = subprocess.run(list(map(str, words)), env=env, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     work = Work.of(settings(lora=Lora(), gradient_checkpointing=gradient_checkpointing), known, 512, 256)
@@ -340,15 +316,11 @@ def test_zero_divides_what_it_divides() -> None:
 
 def test_without_zero_every_device_holds_everything() -> None:
     alone, eight = (estimate(settings(devices=count), base(), 4096) for count in (1, 8))
-    assert eight.device_gib - alone.device_gib == pytest.approx(
-        state(eight)["gradient buckets"] / GIB, rel=1e-6
-    )
+    assert eight.device_gib - alone.device_gib == pytest.approx(state(eight)["gradient buckets"] / GIB, rel=1e-6)
 
 
 def test_offloading_moves_the_optimizer_to_main_memory() -> None:
-    plain, offloaded = (
-        estimate(settings(zero=3, devices=2, offload=each), base(), 4096) for each in (False, True)
-    )
+    plain, offloaded = (estimate(settings(zero=3, devices=2, offload=each), base(), 4096) for each in (False, True))
     trained = base().parameters()["language"]
     assert "Adam moments" not in state(offloaded)
     moved = {term.name: term.gib for term in offloaded.host}
@@ -375,11 +347,7 @@ def test_the_logits_are_three_copies_of_tokens_times_vocabulary() -> None:
 def test_the_sums_are_those_of_the_terms() -> None:
     found = estimate(settings(zero=3, devices=8, offload=True), base(), 4096, rows=1000, total_tokens=10**6)
     assert found.disk is not None
-    for terms, whole in (
-        (found.terms, found.device_gib),
-        (found.host, found.host_gib),
-        (found.disk, found.disk_gib),
-    ):
+    for terms, whole in ((found.terms, found.device_gib), (found.host, found.host_gib), (found.disk, found.disk_gib)):
         assert whole == pytest.approx(sum(term.gib for term in terms))
         assert [term.gib for term in terms] == sorted((term.gib for term in terms), reverse=True)
         assert all(term.formula for term in terms)
@@ -410,9 +378,7 @@ def test_disk_holds_every_checkpoint_and_the_newest_resume_states() -> None:
     assert found.disk is not None
     sizes = {term.name: round(term.gib * GIB) for term in found.disk}
     assert sizes == {"weights": 6 * (4 * trained + 2 * frozen), "resume state": 3 * 8 * trained}
-    kept_two = estimate(
-        settings(train_batch_size=10, save_steps=2, save_total_limit=2), base(), 100, rows=100
-    )
+    kept_two = estimate(settings(train_batch_size=10, save_steps=2, save_total_limit=2), base(), 100, rows=100)
     assert (kept_two.disk_gib or 0) < (found.disk_gib or 0)
     assert estimate(settings(save_steps=2), base(), 100).disk is None
     assert estimate(settings(save_steps="epoch", epochs=3), base(), 100).disk_gib is not None
@@ -421,10 +387,7 @@ def test_disk_holds_every_checkpoint_and_the_newest_resume_states() -> None:
 def test_disk_is_what_the_engine_wrote_for_the_embedded_model() -> None:
     """Sizes of a checkpoint of LLaMA-Factory 0.9.5: model.safetensors and optimizer.pt, in bytes."""
     found = estimate(
-        settings(train_batch_size=8, save_steps=1, steps=1, device="cpu"),
-        shape.of_folder(EMBEDDED_FOLDER),
-        100,
-        rows=8,
+        settings(train_batch_size=8, save_steps=1, steps=1, device="cpu"), shape.of_folder(EMBEDDED_FOLDER), 100, rows=8
     )
     assert found.disk is not None
     sizes = {term.name: term.gib * GIB for term in found.disk}
@@ -441,11 +404,7 @@ def test_hours_follow_from_parameters_tokens_and_passes() -> None:
     assert found.gpu_hours is not None
     assert found.assumed == "35% of the 312 TFLOP/s of one A100"
     three = estimate(
-        settings(epochs=3, gradient_checkpointing=True, train_batch_size=10, max_pixels=784),
-        base(),
-        1000,
-        rows,
-        tokens,
+        settings(epochs=3, gradient_checkpointing=True, train_batch_size=10, max_pixels=784), base(), 1000, rows, tokens
     )
     assert three.gpu_hours is not None
     assert three.gpu_hours / found.gpu_hours == pytest.approx(3 * 8 / 6, rel=0.01)

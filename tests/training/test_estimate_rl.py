@@ -70,9 +70,7 @@ def test_an_adapter_leaves_the_weights_float32_and_nothing_else_of_them() -> Non
     lora = {"rank": 16, "alpha": 32}
     frozen = ["vision", "projector"]
     terms = sizes(
-        estimated(
-            devices=1, tensor_parallel=1, micro_batch_size_per_device=2, lora=lora, frozen_modules=frozen
-        ).terms
+        estimated(devices=1, tensor_parallel=1, micro_batch_size_per_device=2, lora=lora, frozen_modules=frozen).terms
     )  # so many rows that learning takes the most
     adapter = 40_370_176  # as peft says of rank 16 on Qwen2.5-7B
     assert terms["frozen weights"] == ALL_OF_7B * 4
@@ -100,9 +98,7 @@ def test_taking_over_weights_needs_both_copies() -> None:
     changes = {"prompt_length": 64, "response_length": 64, "max_pixels": 12_544}
     lora = {"rank": 8, "alpha": 16}
     frozen = ["vision", "projector"]
-    found = estimated(
-        64, devices=1, tensor_parallel=1, sampler_memory=0.9, lora=lora, frozen_modules=frozen, **changes
-    )
+    found = estimated(64, devices=1, tensor_parallel=1, sampler_memory=0.9, lora=lora, frozen_modules=frozen, **changes)
     adapter = 40_370_176 // 2
     count = ALL_OF_7B + adapter
     assert sizes(found.terms) == {
@@ -163,9 +159,7 @@ def test_hours_follow_from_steps_and_not_from_passes() -> None:
     assert twice.gpu_hours == pytest.approx(2 * once.gpu_hours)
     assert "a judge nobody waits for" in str(once.assumed)
     with_reference = estimated(rows=6400, kl_loss_coef=0.1).gpu_hours
-    assert with_reference == pytest.approx(
-        once.gpu_hours * 12 / 10
-    )  # two forward passes before 8 of learning
+    assert with_reference == pytest.approx(once.gpu_hours * 12 / 10)  # two forward passes before 8 of learning
     assert estimated(rows=6400, device="cpu", devices=1).gpu_hours is None
 
 
@@ -183,11 +177,7 @@ def test_a_cpu_holds_actor_and_sampler_at_the_same_time() -> None:
 def test_what_is_more_needs_more() -> None:
     """Nothing in an estimate falls where the work grows."""
     least = estimated(4096, micro_batch_size_per_device=1)
-    for changes in (
-        {"micro_batch_size_per_device": 2},
-        {"gradient_checkpointing": False},
-        {"response_length": 4096},
-    ):
+    for changes in ({"micro_batch_size_per_device": 2}, {"gradient_checkpointing": False}, {"response_length": 4096}):
         assert estimated(4096, **changes).device_gib > least.device_gib
     assert estimated(8192).device_gib > least.device_gib
     assert estimated(4096, devices=16).device_gib < least.device_gib
@@ -237,13 +227,10 @@ def test_every_way_out_that_can_be_typed_makes_the_estimate_smaller() -> None:
         cure = fits.cure(term.name, config)
         if cure is None or not cure.startswith("--set"):
             continue
-        given = dict(
-            part.removeprefix("--set ").split("=") for part in cure.replace(" --set", "|--set").split("|")
-        )
+        given = dict(part.removeprefix("--set ").split("=") for part in cure.replace(" --set", "|--set").split("|"))
         cured = msgspec.convert({**msgspec.to_builtins(config), **given}, Config, strict=False)
         after = estimate_rl.estimate(cured, base(), 8192, 6400)
         parts = (before.device_gib, before.host_gib, before.disk_gib or 0)
         assert any(
-            now < then
-            for now, then in zip((after.device_gib, after.host_gib, after.disk_gib or 0), parts, strict=True)
+            now < then for now, then in zip((after.device_gib, after.host_gib, after.disk_gib or 0), parts, strict=True)
         ), cure

@@ -30,9 +30,7 @@ def copies() -> dict[str, float]:
 
 @pytest.mark.parametrize("entropy", [False, True])
 @pytest.mark.parametrize("precision", ["bf16", "float32"])
-def test_logits_are_held_in_as_many_copies_as_in_verl(
-    copies: dict[str, float], precision: str, entropy: bool
-) -> None:
+def test_logits_are_held_in_as_many_copies_as_in_verl(copies: dict[str, float], precision: str, entropy: bool) -> None:
     known = shape.published("Qwen/Qwen2.5-VL-3B-Instruct")
     assert known is not None
     config = msgspec.convert({"data": "x", "precision": precision, "entropy": 0.01 * entropy}, Config)

@@ -60,9 +60,7 @@ def write(run: Run, **about: Any) -> None:
         ({"kind": "runs"}, 3, "not of this version of virc"),
     ],
 )
-def test_what_is_gone_is_said_before_an_engine_starts(
-    run: Run, about: dict[str, Any], code: int, said: str
-) -> None:
+def test_what_is_gone_is_said_before_an_engine_starts(run: Run, about: dict[str, Any], code: int, said: str) -> None:
     write(run, **about)
     done = virc("train", "--resume", "--name", "mine")
     assert done.code == code, done.err

@@ -15,9 +15,7 @@ from virc.stages import resolve as stages
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
 
-SYSTEMS = [
-    system for system in systems.discover().values() if any(s.published for s in system.stages.values())
-]
+SYSTEMS = [system for system in systems.discover().values() if any(s.published for s in system.stages.values())]
 
 
 def test_the_golden_files_are_what_the_engine_gets() -> None:
@@ -112,13 +110,7 @@ def test_llamafactory_takes_every_golden_file(spread: bool, tmp_path: Path) -> N
     chosen = [resolved for resolved in sft if bool(resolved.config.zero) == spread]
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
-    rank = {
-        "RANK": "0",
-        "LOCAL_RANK": "0",
-        "WORLD_SIZE": "1",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port,
-    }
+    rank = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "-1"}
     environment |= {"DS_ACCELERATOR": "cpu", **(rank if spread else {})}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -108,10 +108,7 @@ def that_would_fill_the_memory(drawn: Weights) -> Weights:
     import torch
 
     key = PREFIX + LAYER.format(0)
-    return {
-        f"{key}.lora_A.weight": torch.zeros(1, 2_000_000),
-        f"{key}.lora_B.weight": torch.zeros(2_000_000, 1),
-    }
+    return {f"{key}.lora_A.weight": torch.zeros(1, 2_000_000), f"{key}.lora_B.weight": torch.zeros(2_000_000, 1)}
 
 
 def of_other_ranks(drawn: Weights) -> Weights:
@@ -119,11 +116,7 @@ def of_other_ranks(drawn: Weights) -> Weights:
 
 
 def of_no_rank(drawn: Weights) -> Weights:
-    cut = {
-        key: value[:0] if "lora_A" in key else value[:, :0]
-        for key, value in drawn.items()
-        if "layers.0" in key
-    }
+    cut = {key: value[:0] if "lora_A" in key else value[:, :0] for key, value in drawn.items() if "layers.0" in key}
     return drawn | cut
 
 
@@ -157,9 +150,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("change", WRONG, ids=lambda change: change.__name__)
-def test_weights_that_are_not_for_this_base_are_refused(
-    tmp_path: Path, change: Callable[[Weights], Weights]
-) -> None:
+def test_weights_that_are_not_for_this_base_are_refused(tmp_path: Path, change: Callable[[Weights], Weights]) -> None:
     adapter = small_lora.write(tmp_path / "lora", change(tensors()))
     with pytest.raises(ConfigError) as caught:
         opened(adapter)

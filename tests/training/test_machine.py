@@ -41,18 +41,11 @@ def test_gpus_are_read_from_the_drivers_own_program(tmp_path: Path, monkeypatch:
     assert found.gpus[1].free_gib == 1.0
     assert found.trouble is None
     asked = said.read_text().split()
-    assert asked == [
-        "--query-gpu=name,memory.total,memory.free,driver_version",
-        "--format=csv,noheader,nounits",
-    ]
+    assert asked == ["--query-gpu=name,memory.total,memory.free,driver_version", "--format=csv,noheader,nounits"]
 
 
-@pytest.mark.parametrize(
-    "script", ["echo No devices were found; exit 6", "echo what", "echo 'x, [N/A], 3, 5'"]
-)
-def test_a_program_that_names_no_gpu_is_no_gpu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
-) -> None:
+@pytest.mark.parametrize("script", ["echo No devices were found; exit 6", "echo what", "echo 'x, [N/A], 3, 5'"])
+def test_a_program_that_names_no_gpu_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     answering(tmp_path, monkeypatch, script)
     assert machine.find(tmp_path).gpus == ()
 
@@ -86,9 +79,7 @@ def test_memory_is_the_machines(tmp_path: Path) -> None:
 def test_the_narrowest_cgroup_counts(tmp_path: Path, line: str) -> None:
     one = line.startswith("0")
     top = "sys/fs/cgroup" if one else "sys/fs/cgroup/memory"
-    limit, used = (
-        ("memory.max", "memory.current") if one else ("memory.limit_in_bytes", "memory.usage_in_bytes")
-    )
+    limit, used = ("memory.max", "memory.current") if one else ("memory.limit_in_bytes", "memory.usage_in_bytes")
     files = {
         "proc/self/cgroup": f"1:cpu:/\n{line}\n",
         f"{top}/job/step/{limit}": "max" if one else str(2**63 - 4096),

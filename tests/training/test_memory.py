@@ -19,9 +19,7 @@ with subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE, stdo
 
 
 def test_a_childs_memory_counts_to_its_parent() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as parent:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         parent.stdout.readline()
         held = processes.memory_of_tree(parent.pid)

@@ -258,9 +258,7 @@ def test_an_adapter_of_the_model_of_this_package_is_not_that_model(workspace: Pa
 
 
 @pytest.mark.parametrize("way", ["flag", "variable", "config"])
-def test_a_run_is_a_model_however_it_is_named(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch, way: str
-) -> None:
+def test_a_run_is_a_model_however_it_is_named(workspace: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     make(workspace, "first")
     words = ["--model", "first"] if way == "flag" else []
     if way == "variable":

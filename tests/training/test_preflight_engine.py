@@ -24,9 +24,7 @@ def ran(*words: str, **env: str) -> str:
     """What a program prints that the engine's interpreter runs."""
     there = {**os.environ, "PYTHONPATH": str(RECIPES), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **env}
     there.pop("PYTHONDONTWRITEBYTECODE", None)
-    done = subprocess.run(
-        (str(interpreter("sft")), *words), env=there, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run((str(interpreter("sft")), *words), env=there, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 

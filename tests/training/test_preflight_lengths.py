@@ -115,9 +115,7 @@ def test_several_processes_count_what_one_counts(tmp_path: Path) -> None:
             turns[1]["content"] = "word " * (number % 37)
             file.write(json.dumps({"messages": turns}) + "\n\n" * (number % 2) + "\n")
     protocol = chat_protocol(tmp_path, system="")
-    one, two = (
-        check(request(tmp_path / "rows.jsonl", protocol=protocol, workers=workers)) for workers in (1, 2)
-    )
+    one, two = (check(request(tmp_path / "rows.jsonl", protocol=protocol, workers=workers)) for workers in (1, 2))
     assert one == two
     assert one.rows == 4100
 

@@ -71,9 +71,7 @@ def test_what_the_engine_drops_or_stops_at_is_one_sentence(
     assert "--clean" in (error.value.hint or "")
 
 
-def test_the_number_of_rows_that_would_be_lost_is_that_of_rows_not_of_faults(
-    rows: Path, tmp_path: Path
-) -> None:
+def test_the_number_of_rows_that_would_be_lost_is_that_of_rows_not_of_faults(rows: Path, tmp_path: Path) -> None:
     def change(rows: Rows) -> None:
         for row in rows[4:11]:
             row["messages"].pop()
@@ -83,9 +81,7 @@ def test_the_number_of_rows_that_would_be_lost_is_that_of_rows_not_of_faults(
         check(request(copied(rows, tmp_path / "a", change)))
 
 
-def test_an_image_that_does_not_decode_is_found_among_the_rows_looked_at_closely(
-    rows: Path, tmp_path: Path
-) -> None:
+def test_an_image_that_does_not_decode_is_found_among_the_rows_looked_at_closely(rows: Path, tmp_path: Path) -> None:
     file = copied(rows, tmp_path / "a")
     image = file.parent / json.loads(file.read_text())[3]["images"][0]
     image.write_bytes(image.read_bytes()[:200])
@@ -217,8 +213,7 @@ def test_rows_with_another_system_message_are_counted(rows: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("written", "model_type"),
-    [("permille", "qwen2_5_vl"), ("pixel", "qwen2_vl"), ("pixel", "qwen3_vl")],
+    ("written", "model_type"), [("permille", "qwen2_5_vl"), ("pixel", "qwen2_vl"), ("pixel", "qwen3_vl")]
 )
 def test_boxes_that_the_base_does_not_write_are_refused(
     rows: Path, tmp_path: Path, written: str, model_type: str

@@ -12,9 +12,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 def test_two_steps_are_measured_beside_the_estimate_and_leave_no_run(tmp_path: Path) -> None:
     workspaces.synth(tmp_path, 8, "rl")
     chosen = workspaces.sets({"n": 4, "devices": 1})
-    done = workspaces.run(
-        tmp_path, "train", "tiny", "--stage", "rl", "--from", "tiny", "--probe", "--json", *chosen
-    )
+    done = workspaces.run(tmp_path, "train", "tiny", "--stage", "rl", "--from", "tiny", "--probe", "--json", *chosen)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["rows_a_step"] == 1

@@ -48,9 +48,7 @@ def asked(source: Path | Source, folder: Path, **values: Any) -> RlRequest:
         "max_pixels": 12_845_056, "folder": folder, "home": folder, "chat_protocol": TEMPLATE,
         "reward": Reward("rules"),
     }  # fmt: skip
-    return RlRequest(
-        **{"source": only_source(source) if isinstance(source, Path) else source, **usual, **values}
-    )
+    return RlRequest(**{"source": only_source(source) if isinstance(source, Path) else source, **usual, **values})
 
 
 def written(result: Result) -> list[Row]:
@@ -81,9 +79,7 @@ def test_single_units_are_written_as_verl_and_the_reward_read_them(rows: Path, t
     assert result.protocol.system == TEMPLATE.system
     for one, other in zip(before, after, strict=True):
         records = [verl_rows.record_of(row, result.media) for row in (one, other)]
-        assert [picture.read() for picture in records[0].images] == [
-            each.read() for each in records[1].images
-        ]
+        assert [picture.read() for picture in records[0].images] == [each.read() for each in records[1].images]
         assert records[0].answer == records[1].answer
         assert records[0].messages == records[1].messages
         assert records[0].extra["tool_info_gt"] == records[1].extra["tool_info_gt"]
@@ -97,9 +93,7 @@ def test_solutions_become_the_same_units(rows: Path, tmp_path: Path) -> None:
     assert split.total == units.total
     one, other = (written(each) for each in (units, split))
     assert [row["prompt"] for row in one] == [row["prompt"] for row in other]
-    assert [row["extra_info"]["reference"] for row in one] == [
-        row["extra_info"]["reference"] for row in other
-    ]
+    assert [row["extra_info"]["reference"] for row in one] == [row["extra_info"]["reference"] for row in other]
 
 
 @pytest.mark.parametrize("file", ["prompts.parquet", "problems.jsonl", "trajectories.json"])
@@ -212,9 +206,7 @@ def test_rows_that_rules_cannot_score_are_counted(rows: Path, tmp_path: Path) ->
     assert (judged.lacking, judged.by_rules) == (result.lacking, result.by_rules)
     published = asked(tmp_path / "changed" / "rl.parquet", tmp_path / "published", reward=JUDGED)
     assert check(published).by_rules == result.rows
-    outcome = asked(
-        rows / "prompts.parquet", tmp_path / "all", rollout="multi_turn", reward=Reward("outcome")
-    )
+    outcome = asked(rows / "prompts.parquet", tmp_path / "all", rollout="multi_turn", reward=Reward("outcome"))
     assert check(outcome).by_rules == COUNT
 
 
@@ -244,17 +236,13 @@ def spoken(chat_protocol: Protocol, file: Path) -> Path:
     return file
 
 
-def test_the_chat_protocol_of_a_model_that_was_trained_wins_over_that_of_problems(
-    rows: Path, tmp_path: Path
-) -> None:
+def test_the_chat_protocol_of_a_model_that_was_trained_wins_over_that_of_problems(rows: Path, tmp_path: Path) -> None:
     trained = msgspec.structs.replace(TEMPLATE, first="{images}\nAsked: {question}", name="trained")
     look = partial(asked, rows / "trajectories.json", rollout="multi_turn", reward=Reward("outcome"))
     result = check(look(tmp_path / "run", chat_protocol=trained))
     assert result.protocol.first == trained.first
     assert all("Asked: " in row["prompt"][1]["content"] for row in written(result))
-    given = spoken(
-        msgspec.structs.replace(trained, first="{images}\nTold: {question}"), tmp_path / "given.json"
-    )
+    given = spoken(msgspec.structs.replace(trained, first="{images}\nTold: {question}"), tmp_path / "given.json")
     result = check(look(tmp_path / "other", chat_protocol=trained, protocol=given))
     assert all("Told: " in row["prompt"][1]["content"] for row in written(result))
 

@@ -71,9 +71,7 @@ def test_metrics_after_the_checkpoint_are_dropped(run: Run) -> None:
 
 
 @pytest.mark.parametrize(("step", "left"), [(2, [0, 1, 2]), (0, [])])
-def test_a_validation_before_the_first_step_stays_unless_all_begins_anew(
-    run: Run, step: int, left: list[int]
-) -> None:
+def test_a_validation_before_the_first_step_stays_unless_all_begins_anew(run: Run, step: int, left: list[int]) -> None:
     lines = ['{"step":0,"validation":0.5}\n', *(f'{{"step":{each},"reward":1.0}}\n' for each in (1, 2, 3))]
     run.metrics.write_text("".join(lines))
     follow.drop_after(run, step)
@@ -128,15 +126,10 @@ def test_a_checkpoint_is_written_again_under_the_models_own_names(tmp_path: Path
         "model.language_model.y": "model.language_model.y",
         "lm_head.weight": "lm_head.weight",
     }
-    tensors = {
-        name: torch.randn(3, 5).to(torch.bfloat16 if "visual" in name else torch.float32) for name in names
-    }
+    tensors = {name: torch.randn(3, 5).to(torch.bfloat16 if "visual" in name else torch.float32) for name in names}
     saved = tmp_path / "checkpoint-7"
     saved.mkdir()
-    parts = {
-        "model-00001-of-00002.safetensors": list(names)[:3],
-        "model-00002-of-00002.safetensors": list(names)[3:],
-    }
+    parts = {"model-00001-of-00002.safetensors": list(names)[:3], "model-00002-of-00002.safetensors": list(names)[3:]}
     for file, inside in parts.items():
         save_file({name: tensors[name] for name in inside}, saved / file, metadata={"format": "pt"})
     index = {"metadata": {}, "weight_map": {name: file for file, inside in parts.items() for name in inside}}
@@ -235,9 +228,7 @@ def test_the_speed_of_a_resumed_attempt_is_without_the_tokens_of_those_before(ru
     assert list(metrics(run))[-1].tokens_per_second == pytest.approx(500)
 
 
-def test_an_engine_that_was_asked_to_save_and_could_not_is_said(
-    run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_engine_that_was_asked_to_save_and_could_not_is_said(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint(run, 1)
     seen = follower(run)
     (run.checkpoints / "trainer_log.jsonl").write_text(said(3))

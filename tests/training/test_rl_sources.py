@@ -124,11 +124,7 @@ def rolled_out(row: Row, replies: Sequence[str], settings: Settings) -> dict[str
     file = Path(settings.beside or "").parent / training.REWARD
     return asyncio.run(
         compute_score(
-            row["data_source"],
-            "",
-            row["reward_model"]["ground_truth"],
-            {**info, "rollout": trace},
-            settings=str(file),
+            row["data_source"], "", row["reward_model"]["ground_truth"], {**info, "rollout": trace}, settings=str(file)
         )
     )
 

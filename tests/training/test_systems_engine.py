@@ -32,9 +32,7 @@ def rows(workspace: Path) -> list[system_rows.Row]:
 def run(workspace: Path, rows: list[system_rows.Row]) -> Path:
     """The first stage of VLM-R3 on rows of every system."""
     words = ("--from", "tiny", "--data", "data/mixed.json", "--with", "cpu")
-    run = workspaces.trained(
-        workspace, "vlm-r3", "instruct", *words, **system_rows.SFT, steps=STEPS, save_steps=STEPS
-    )
+    run = workspaces.trained(workspace, "vlm-r3", "instruct", *words, **system_rows.SFT, steps=STEPS, save_steps=STEPS)
     tested.record("vlm-r3", "instruct", tested.engine("sft"), STEPS)
     return run
 
@@ -53,9 +51,7 @@ def test_losses_fall_and_weights_change(run: Path) -> None:
     assert not same & {name for name in before if "layers" in name and "visual" not in name}
 
 
-def test_every_row_is_trained_on_and_of_each_what_the_model_says(
-    run: Path, rows: list[system_rows.Row]
-) -> None:
+def test_every_row_is_trained_on_and_of_each_what_the_model_says(run: Path, rows: list[system_rows.Row]) -> None:
     told: dict[str, Any] = json.loads((run / "run.json").read_bytes())
     assert told["rows"] == len(rows) == 32
     assert {tuple(row["images"]) for row in rows} > {()}

@@ -61,11 +61,7 @@ def test_gpus_are_counted_before_gigabytes_are_installed(
         (["--stage", "instruct", "--set", "engine.warmup_stepz=1"], 3, "warmup_ratio"),
         (["--stage", "instruct", "--set", "engine.learning_rate=1"], 3, "learning_rate"),
         (["--stage", "instruct", "--set", "train_batch_size=30"], 3, "--set train_batch_size=32"),
-        (
-            ["tiny", "--stage", "instruct", "--set", "devices=2"],
-            3,
-            "cannot be resumed without DeepSpeed ZeRO",
-        ),
+        (["tiny", "--stage", "instruct", "--set", "devices=2"], 3, "cannot be resumed without DeepSpeed ZeRO"),
         (["tiny", "--stage", "practice"], 3, "virc train tiny --stage instruct"),
         (["tiny", "--stage", "instruct"], 5, "virc data synth"),
         (["tiny", "--stage", "instruct", "--data", "absent.json"], 5, "there is no file"),
@@ -77,9 +73,7 @@ def test_gpus_are_counted_before_gigabytes_are_installed(
         (["tiny", "--stage", "instruct", "--resume"], 3, "tiny instruct has no run to resume"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_leaves_nothing(
-    workspace: Path, words: list[str], code: int, said: str
-) -> None:
+def test_a_mistake_is_one_sentence_and_leaves_nothing(workspace: Path, words: list[str], code: int, said: str) -> None:
     done = virc("train", *words)
     assert done.code == code, done.err
     assert said in done.err
@@ -94,20 +88,14 @@ def test_a_dry_run_says_what_is_missing_and_writes_nothing(workspace: Path) -> N
     said = done.json
     assert said["schema"] == "virc.train.plan/1"
     assert [error["kind"] for error in said["missing"]] == ["config", "environment", "data"]
-    assert {change["key"] for change in said["changes"]} >= {
-        "flash_attn",
-        "save_only_model",
-        "trust_remote_code",
-    }
+    assert {change["key"] for change in said["changes"]} >= {"flash_attn", "save_only_model", "trust_remote_code"}
     assert "--nproc-per-node" in said["command"]
     assert said["command"][-1] in said["files"]
     assert not everything(workspace)
 
 
 def test_a_dry_run_is_the_plan_of_this_workspace(workspace: Path, rows: Path) -> None:
-    done = virc(
-        "train", "tiny", "--stage", "instruct", "--dry-run", "--json", "--set", "steps=7", "--name", "mine"
-    )
+    done = virc("train", "tiny", "--stage", "instruct", "--dry-run", "--json", "--set", "steps=7", "--name", "mine")
     said = done.json
     import yaml
 

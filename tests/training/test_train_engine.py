@@ -60,9 +60,7 @@ def test_a_cpu_computes_in_float32_and_what_is_frozen_stays_as_it_was(instruct: 
 
 
 def test_weights_stay_at_every_save_and_resume_state_with_the_newest_two(instruct: Path) -> None:
-    saved = {
-        folder.name: (folder / "optimizer.pt").exists() for folder in (instruct / "checkpoints").iterdir()
-    }
+    saved = {folder.name: (folder / "optimizer.pt").exists() for folder in (instruct / "checkpoints").iterdir()}
     assert saved == {"checkpoint-4": False, "checkpoint-8": True, "checkpoint-10": True}
     assert all((folder / "virc_protocol.json").exists() for folder in (instruct / "checkpoints").iterdir())
 
@@ -100,19 +98,8 @@ def test_a_run_killed_and_stopped_and_resumed_is_the_run_that_nothing_interrupte
     assert workspaces.same(found, wanted)
 
 
-def test_two_processes_share_the_optimizer_save_when_their_launcher_is_killed_and_go_on(
-    workspace: Path,
-) -> None:
-    steps = (
-        "--set",
-        "steps=30",
-        "--set",
-        "save_steps=60",
-        "--set",
-        "learning_rate=1e-3",
-        "--name",
-        "orphans",
-    )
+def test_two_processes_share_the_optimizer_save_when_their_launcher_is_killed_and_go_on(workspace: Path) -> None:
+    steps = ("--set", "steps=30", "--set", "save_steps=60", "--set", "learning_rate=1e-3", "--name", "orphans")
     process = workspaces.start(workspace, "train", "tiny", "--stage", "instruct", "--with", "2x", *steps)
     run = Run(workspace / "runs" / "orphans")
     workspaces.until_step(process, run.folder, 3)
@@ -134,9 +121,7 @@ def test_two_processes_share_the_optimizer_save_when_their_launcher_is_killed_an
 
 
 def test_a_probe_measures_and_leaves_no_run(workspace: Path) -> None:
-    before = (
-        {path.name for path in (workspace / "runs").iterdir()} if (workspace / "runs").exists() else set()
-    )
+    before = {path.name for path in (workspace / "runs").iterdir()} if (workspace / "runs").exists() else set()
     done = workspaces.run(workspace, "train", "tiny", "--stage", "instruct", "--probe", "--json")
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
@@ -158,11 +143,7 @@ def one_mark_more(row: dict[str, Any]) -> None:
     ],
 )
 def test_rows_that_the_engine_would_drop_cut_or_stop_at_are_refused_before_it_starts(
-    workspace: Path,
-    tmp_path: Path,
-    spoil: Callable[[dict[str, Any]], None] | None,
-    words: tuple[str, ...],
-    said: str,
+    workspace: Path, tmp_path: Path, spoil: Callable[[dict[str, Any]], None] | None, words: tuple[str, ...], said: str
 ) -> None:
     folder = tmp_path / "rows"
     shutil.copytree(workspace / "data" / "polygons", folder)

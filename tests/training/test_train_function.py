@@ -28,8 +28,6 @@ def test_a_stage_must_be_named() -> None:
         train(systems.DEFAULT)
 
 
-@pytest.mark.parametrize(
-    ("gib", "text"), [(0.01, "10.2 MiB"), (0.5, "512 MiB"), (2, "2.0 GiB"), (140, "140 GiB")]
-)
+@pytest.mark.parametrize(("gib", "text"), [(0.01, "10.2 MiB"), (0.5, "512 MiB"), (2, "2.0 GiB"), (140, "140 GiB")])
 def test_sizes_below_a_gib_are_in_mib(gib: float, text: str) -> None:
     assert size_text(gib) == text

@@ -85,8 +85,7 @@ def many(count: int, seed: int = 0, sizes: tuple[int, int] = (0, 3000)) -> list[
     """Files in folders, with content of their own."""
     chance = random.Random(seed)
     return [
-        file(f"images/{number % 7}/{number}.png", chance.randbytes(chance.randint(*sizes)))
-        for number in range(count)
+        file(f"images/{number % 7}/{number}.png", chance.randbytes(chance.randint(*sizes))) for number in range(count)
     ]
 
 

@@ -45,12 +45,8 @@ def entries(draw: st.DrawFn) -> Entry:
         case 2:
             return hard_link(name, target)
         case 3:
-            pax = draw(
-                st.dictionaries(st.sampled_from(PAX), st.one_of(paths, st.just("-1"), st.just("9" * 30)))
-            )
-            info, _ = other(
-                name, bytes([draw(st.sampled_from(KINDS))]), target, draw(st.integers(0, 0o7777)), **pax
-            )
+            pax = draw(st.dictionaries(st.sampled_from(PAX), st.one_of(paths, st.just("-1"), st.just("9" * 30))))
+            info, _ = other(name, bytes([draw(st.sampled_from(KINDS))]), target, draw(st.integers(0, 0o7777)), **pax)
             data = draw(st.binary(max_size=600))
             info.size = draw(st.sampled_from([len(data), len(data), 1 << 40]))
             return info, data
@@ -63,18 +59,13 @@ dialects = st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 
 def as_tar(made: list[Entry], dialect: int) -> bytes:
     """An archive of members whose sizes may be wrong."""
-    blocks = [
-        info.tobuf(dialect, "utf-8", "surrogateescape") + data + bytes(-len(data) % 512)
-        for info, data in made
-    ]
+    blocks = [info.tobuf(dialect, "utf-8", "surrogateescape") + data + bytes(-len(data) % 512) for info, data in made]
     return b"".join(blocks) + bytes(1024)
 
 
 hostile = st.builds(as_tar, st.lists(entries(), min_size=1, max_size=10), dialects)
 VALID = [
-    pack(
-        tar(*many(8, sizes=(0, 700)), link("l", "images"), hard_link("h", "images/0/0.png"), dialect=dialect)
-    )
+    pack(tar(*many(8, sizes=(0, 700)), link("l", "images"), hard_link("h", "images/0/0.png"), dialect=dialect))
     for pack in PACKED.values()
     for dialect in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
 ]
@@ -163,17 +154,13 @@ class Counted(bytes):
 
 
 @pytest.mark.parametrize("content", [b"", b"x"])
-def test_tiny_pieces_cost_the_same_however_many_there_are(
-    content: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tiny_pieces_cost_the_same_however_many_there_are(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     count = 3000
     monkeypatch.setattr(Counted, "asked", 0)
     monkeypatch.setattr(formats, "_plain", lambda source: made)
     made = (formats.Chunk(Counted(content), at, at + 1) for at in range(count))
     found = list(formats.chunks(io.BytesIO(tar(file("f"))), Path("a.tar")))
-    assert [(len(chunk.data), chunk.begins, chunk.ends) for chunk in found] == [
-        (count * len(content), 0, count)
-    ]
+    assert [(len(chunk.data), chunk.begins, chunk.ends) for chunk in found] == [(count * len(content), 0, count)]
     assert Counted.asked <= 4 * count
 
 

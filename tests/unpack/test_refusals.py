@@ -86,9 +86,7 @@ def test_a_member_is_refused_by_its_name(what: str, tmp_path: Path) -> None:
     assert (done.code, done.out, archive.exists()) == (5, "", True)
     error = next(line for line in done.err.splitlines() if line.startswith("error: "))
     assert sentence in error
-    names = [
-        name for info, _ in entries for name in (info.name, info.name + "/", os.path.normpath(info.name))
-    ]
+    names = [name for info, _ in entries for name in (info.name, info.name + "/", os.path.normpath(info.name))]
     given = [info.pax_headers["path"] for info, _ in entries if "path" in info.pax_headers]
     assert any(error.startswith(f"error: refused {name!r}"[:200]) for name in [*names, *given])
     assert tree(to)["before"] == b"good"
@@ -225,15 +223,7 @@ def test_a_refused_name_cannot_drive_the_terminal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "records",
-    [
-        b"garbage",
-        b"9999 path=a\n",
-        b"0 path=a\n",
-        b"10 path\n",
-        b"8 path=a\n",
-        b"-5 path=a\n",
-        b"-7 a=b\n-7 a=b\n",
-    ],
+    [b"garbage", b"9999 path=a\n", b"0 path=a\n", b"10 path\n", b"8 path=a\n", b"-5 path=a\n", b"-7 a=b\n-7 a=b\n"],
 )
 def test_pax_fields_that_cannot_be_read_are_damage(records: bytes, tmp_path: Path) -> None:
     info = tarfile.TarInfo("extra")

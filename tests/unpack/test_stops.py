@@ -27,9 +27,7 @@ def packed() -> bytes:
 
 def files(to: Path) -> Tree:
     """What is there under final names."""
-    return {
-        name: data for name, data in tree(to).items() if not name.lstrip(".").startswith(PARTIAL) and data
-    }
+    return {name: data for name, data in tree(to).items() if not name.lstrip(".").startswith(PARTIAL) and data}
 
 
 def stopped(archive: Path, to: Path, share: float, number: int) -> subprocess.Popen[bytes]:
@@ -78,9 +76,7 @@ def test_a_run_killed_fifty_times_is_completed_by_the_next(packed: bytes, tmp_pa
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_midway_leaves_complete_files_only(
-    number: int, code: int, packed: bytes, tmp_path: Path
-) -> None:
+def test_a_signal_midway_leaves_complete_files_only(number: int, code: int, packed: bytes, tmp_path: Path) -> None:
     archive, to = tmp_path / "a.tar.lz4", tmp_path / "to"
     archive.write_bytes(packed)
     out, err = (process := stopped(archive, to, 0.2, number)).communicate()

@@ -164,9 +164,7 @@ def test_an_archive_that_another_run_removed_is_no_fault(tmp_path: Path) -> None
 
     from virc.unpack import unpack
 
-    done = unpack.unpack(
-        unpack.UnpackConfig(archive, tmp_path / "to", remove=True), lambda at, size: archive.unlink()
-    )
+    done = unpack.unpack(unpack.UnpackConfig(archive, tmp_path / "to", remove=True), lambda at, size: archive.unlink())
     assert (done.files, done.kept) == (1, None)
 
 
@@ -239,9 +237,7 @@ def test_a_second_run_on_the_folder_is_refused(tmp_path: Path) -> None:
     assert tree(to) == {"f": b"x"}
 
 
-def test_progress_is_lines_where_stderr_is_no_terminal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_progress_is_lines_where_stderr_is_no_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_IN_FILES", 0)
     (tmp_path / "a.tar").write_bytes(tar(file("f", bytes(600_000))))
     lines = virc("unpack", tmp_path / "a.tar", "--remove").err.splitlines()

@@ -14,9 +14,7 @@ FAILURE: dict[str, object] = {"path": None, "settings": None}
 
 Key = Annotated[
     str,
-    typer.Argument(
-        metavar="KEY", help="Name of the setting.", show_default=False, autocompletion=completion.settings
-    ),
+    typer.Argument(metavar="KEY", help="Name of the setting.", show_default=False, autocompletion=completion.settings),
 ]
 
 

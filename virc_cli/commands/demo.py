@@ -24,25 +24,15 @@ _GAINS = ("gain", "replies", "on", "points", "95 % interval", "p")
 
 
 def command(
-    to: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of the demo; finished steps are kept.")
-    ] = Path("demo"),
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A few steps of everything: minutes, nothing learnt.")
-    ] = False,
-    large: Annotated[
-        bool, typer.Option("--large", help="48,000 problems and a control without tools: hours.")
-    ] = False,
-    full: Annotated[
-        bool, typer.Option("--full", help="Train the base from scratch first: hours more.")
-    ] = False,
-    problems: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Held-out problems for each stage.")
-    ] = None,
+    to: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the demo; finished steps are kept.")] = Path(
+        "demo"
+    ),
+    quick: Annotated[bool, typer.Option("--quick", help="A few steps of everything: minutes, nothing learnt.")] = False,
+    large: Annotated[bool, typer.Option("--large", help="48,000 problems and a control without tools: hours.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Train the base from scratch first: hours more.")] = False,
+    problems: Annotated[int | None, typer.Option(min=1, metavar="N", help="Held-out problems for each stage.")] = None,
     seed: Seed = 0,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print every command as a script; run nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print every command as a script; run nothing.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     as_json: Json = False,

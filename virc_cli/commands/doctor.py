@@ -32,32 +32,21 @@ _CALLS = {
     "structured": "structured by the server, which is not told of the tools",
     "native": "structured, where the server is told of the tools",
 }
-_THOUGHTS = {
-    "apart": "apart from the content",
-    "tags": "in <think> tags within the content",
-    "none": "none were seen",
-}
+_THOUGHTS = {"apart": "apart from the content", "tags": "in <think> tags within the content", "none": "none were seen"}
 
 
 def command(
     system: Annotated[
-        str,
-        typer.Argument(
-            metavar="[SYSTEM]", help="System, by name or YAML file.", autocompletion=completion.systems
-        ),
+        str, typer.Argument(metavar="[SYSTEM]", help="System, by name or YAML file.", autocompletion=completion.systems)
     ] = "virc",
     stage: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Check this stage only; exit 4 if it cannot run here."),
+        str | None, typer.Option(metavar="NAME", help="Check this stage only; exit 4 if it cannot run here.")
     ] = None,
     overlays: With = None,
     endpoint: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Probe this server: boxes, pictures, tool calls, limits."),
+        str | None, typer.Option(metavar="URL", help="Probe this server: boxes, pictures, tool calls, limits.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --endpoint: a model which it lists.")
-    ] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="With --endpoint: a model which it lists.")] = None,
     timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="With --endpoint: time limit of a reply.")
     ] = None,
@@ -124,9 +113,7 @@ def _refuse(system: str, stage: str | None, judged: "Mapping[str, Sequence[Verdi
     alone = verdicts[0] if len(verdicts) == 1 else None
     why = alone.why if alone else "no combination of its overlays fits this machine"
     helps = alone and alone.helps
-    raise SetupError(
-        f"{system} {stage} cannot run here: {why}", helps or "train on a cluster: --launcher slurm"
-    )
+    raise SetupError(f"{system} {stage} cannot run here: {why}", helps or "train on a cluster: --launcher slurm")
 
 
 def _fields(machine: "Machine") -> dict[str, Any]:
@@ -156,9 +143,7 @@ def _fields(machine: "Machine") -> dict[str, Any]:
 def _stage_fields(judged: "Mapping[str, Sequence[Verdict]]") -> list[dict[str, Any]]:
     import msgspec
 
-    return [
-        {"stage": name, "combinations": msgspec.to_builtins(verdicts)} for name, verdicts in judged.items()
-    ]
+    return [{"stage": name, "combinations": msgspec.to_builtins(verdicts)} for name, verdicts in judged.items()]
 
 
 def _lines(fields: Mapping[str, Any]) -> Iterator[str]:
@@ -178,9 +163,7 @@ def _lines(fields: Mapping[str, Any]) -> Iterator[str]:
     yield from _gpu_lines(machine)
     for index, row in enumerate(fields["environments"]):
         state = f"{row['state']}, about {row['gib']} GiB" if row["state"] == "not made" else row["state"]
-        yield _row(
-            "" if index else "environments", f"{row['engine']}-{row['device']}".ljust(11) + f" {state}"
-        )
+        yield _row("" if index else "environments", f"{row['engine']}-{row['device']}".ljust(11) + f" {state}")
     for index, server in enumerate(fields["servers"]):
         models = ", ".join(server["models"])
         listed = f": {models}" if models else ""
@@ -209,9 +192,7 @@ def _stage_lines(system: str, judged: "Mapping[str, Sequence[Verdict]]") -> Iter
             yield f"  {_FITS[verdict.fits]:<4} {chosen}  {said}{f'; {verdict.helps}' if verdict.helps else ''}"
 
 
-def _probe(
-    endpoint: str | None, model: str | None, timeout: float | None, as_json: bool, on_event: "OnEvent"
-) -> None:
+def _probe(endpoint: str | None, model: str | None, timeout: float | None, as_json: bool, on_event: "OnEvent") -> None:
     """Probe an endpoint, and print the result.
 
     Raises:
@@ -231,9 +212,7 @@ def _probe(
         raise UsageError("which endpoint?", "virc doctor --endpoint http://localhost:11434/v1")
     named = model or (chosen.model if endpoint is None else None)
     seconds = chosen.timeout or SECONDS
-    found, file = probe_endpoint(
-        chosen.endpoint, named, api_key=chosen.api_key, timeout=seconds, on_event=on_event
-    )
+    found, file = probe_endpoint(chosen.endpoint, named, api_key=chosen.api_key, timeout=seconds, on_event=on_event)
     if as_json:
         fields = {**msgspec.to_builtins(found), "file": str(file) if file else None}
         output.emit({"schema": "virc.doctor/1", **FAILURE, "probe": fields, "error": None})
@@ -276,9 +255,7 @@ def _pictures(found: "Probed") -> str:
         "fixed": "all shown at one size",
         None: "nothing tells whether they are scaled down",
     }[found.scaling]
-    enlarged = (
-        f"; small ones are enlarged to {found.min_pixels / 1e6:.2f} million px" if found.min_pixels else ""
-    )
+    enlarged = f"; small ones are enlarged to {found.min_pixels / 1e6:.2f} million px" if found.min_pixels else ""
     return shown + enlarged
 
 

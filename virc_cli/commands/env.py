@@ -23,8 +23,7 @@ def create(
     engine: Engine,
     device: Device = None,
     packages: Annotated[
-        list[str] | None,
-        typer.Option("--with", metavar="PKG", help="One more package, for custom rewards and tools."),
+        list[str] | None, typer.Option("--with", metavar="PKG", help="One more package, for custom rewards and tools.")
     ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,

@@ -29,9 +29,7 @@ def command(
     to: Annotated[
         Path | None, typer.Option(metavar="DIR", help="New folder for the model; default: models/RUN.")
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print command and environment; write nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print command and environment; write nothing.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     as_json: Json = False,

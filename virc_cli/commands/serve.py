@@ -47,16 +47,12 @@ def command(
     agent: Annotated[
         bool, typer.Option("--agent", help="Run the tool loop in the server, for any OpenAI client.")
     ] = False,
-    endpoint: Annotated[
-        str | None, typer.Option(metavar="URL", help="--agent: server that draws the replies.")
-    ] = None,
+    endpoint: Annotated[str | None, typer.Option(metavar="URL", help="--agent: server that draws the replies.")] = None,
     concurrency: Annotated[
-        int | None,
-        typer.Option(min=1, max=1024, metavar="N", help="--agent: problems at a time. Default: by server."),
+        int | None, typer.Option(min=1, max=1024, metavar="N", help="--agent: problems at a time. Default: by server.")
     ] = None,
     timeout: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="--agent: time limit of a problem. Default: 600."),
+        float | None, typer.Option(metavar="SECONDS", help="--agent: time limit of a problem. Default: 600.")
     ] = None,
     engine: Annotated[
         Literal["vllm", "transformers"] | None,
@@ -65,59 +61,41 @@ def command(
     host: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Address to listen on. Default: 127.0.0.1.")
     ] = None,
-    port: Annotated[
-        int | None, typer.Option(min=1, max=65_535, metavar="N", help="Port. Default: 8000.")
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Model name for clients. Default: its name.")
-    ] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65_535, metavar="N", help="Port. Default: 8000.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Model name for clients. Default: its name.")] = None,
     api_key: Annotated[
         str | None,
-        typer.Option(
-            metavar="KEY", envvar="VIRC_SERVE_KEY", help="API key that clients must send.", show_envvar=True
-        ),
+        typer.Option(metavar="KEY", envvar="VIRC_SERVE_KEY", help="API key that clients must send.", show_envvar=True),
     ] = None,
     device: Annotated[DeviceName | None, typer.Option(help="Default: the best found.")] = None,
-    dtype: Annotated[
-        Dtype | None, typer.Option(help="Of weights. Default: as in the model's config.")
-    ] = None,
+    dtype: Annotated[Dtype | None, typer.Option(help="Of weights. Default: as in the model's config.")] = None,
     max_model_len: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="TOKENS", help="Longest conversation. Default: the model's."),
+        int | None, typer.Option(min=1, metavar="TOKENS", help="Longest conversation. Default: the model's.")
     ] = None,
     limit_images: Annotated[
-        int | None,
-        typer.Option(min=1, max=1000, metavar="N", help="Images of a conversation. Default: 20; judges: 4."),
+        int | None, typer.Option(min=1, max=1000, metavar="N", help="Images of a conversation. Default: 20; judges: 4.")
     ] = None,
     tensor_parallel_size: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="vLLM: GPUs that share each layer. Default: 1."),
+        int | None, typer.Option(min=1, metavar="N", help="vLLM: GPUs that share each layer. Default: 1.")
     ] = None,
     pipeline_parallel_size: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="vLLM: GPUs that split the layers. Default: 1."),
+        int | None, typer.Option(min=1, metavar="N", help="vLLM: GPUs that split the layers. Default: 1.")
     ] = None,
     data_parallel_size: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="vLLM: copies of the model. Default: 1.")
     ] = None,
     gpu_memory_utilization: Annotated[
-        float | None,
-        typer.Option(min=0.05, max=1, metavar="SHARE", help="vLLM: share of GPU memory. Default: 0.9."),
+        float | None, typer.Option(min=0.05, max=1, metavar="SHARE", help="vLLM: share of GPU memory. Default: 0.9.")
     ] = None,
-    gpus: Annotated[
-        str | None, typer.Option(metavar="N,N", help="vLLM: GPUs, by number. Default: the first.")
-    ] = None,
+    gpus: Annotated[str | None, typer.Option(metavar="N,N", help="vLLM: GPUs, by number. Default: the first.")] = None,
     image_cache: Annotated[
-        float | None,
-        typer.Option(min=0, metavar="GIB", help="vLLM: cache for repeated images. Default: 4; 0: off."),
+        float | None, typer.Option(min=0, metavar="GIB", help="vLLM: cache for repeated images. Default: 4; 0: off.")
     ] = None,
     system: System = None,
     protocol: Protocol = None,
     family: Family = None,
     max_tokens: MaxTokens = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be started; start nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be started; start nothing.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     as_json: Json = False,
@@ -230,21 +208,13 @@ def _show(request: "ServeRequest", plan: "ServePlan", as_json: bool) -> None:
         process = plans.fields(plan.plan) if plan.plan else _NO_COMMAND
         loop = {"agent": {"url": url, "model": plan.name, "turns": turns, "inputs": inputs}}
         output.emit(
-            {
-                "schema": _PLAN,
-                "engine": plan.source,
-                **process,
-                **(loop if request.agent else {}),
-                "error": None,
-            }
+            {"schema": _PLAN, "engine": plan.source, **process, **(loop if request.agent else {}), "error": None}
         )
         return
     if plan.plan:
         plans.show(plan.plan)
     if request.agent:
-        output.line(
-            "\n" * bool(plan.plan) + f"# in this process: the tool loop, with replies from {plan.source}"
-        )
+        output.line("\n" * bool(plan.plan) + f"# in this process: the tool loop, with replies from {plan.source}")
         output.line(f"url={url}")
         output.line(f"# at most {turns} turns, about {inputs} image{'s' * (inputs > 1)} of a chat")
     elif plan.weights and not plan.plan:

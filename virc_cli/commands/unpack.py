@@ -14,24 +14,17 @@ FAILURE: dict[str, object] = {"to": None, "files": None, "bytes": None, "skipped
 def command(
     archive: Annotated[
         Path,
-        typer.Argument(
-            metavar="ARCHIVE", help=".tar.lz4, .tar.gz or .tar, whatever its name.", show_default=False
-        ),
+        typer.Argument(metavar="ARCHIVE", help=".tar.lz4, .tar.gz or .tar, whatever its name.", show_default=False),
     ],
-    to: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Target folder; default: the archive's own.")
-    ] = None,
+    to: Annotated[Path | None, typer.Option(metavar="DIR", help="Target folder; default: the archive's own.")] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Delete the archive when all is on disk.")] = False,
     max_ratio: Annotated[
         float, typer.Option(min=1, metavar="N", help="Most bytes unpacked for each byte of the archive.")
     ] = 100,
     max_bytes: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="BYTES", help="Most bytes to write; default: the free disk."),
+        int | None, typer.Option(min=0, metavar="BYTES", help="Most bytes to write; default: the free disk.")
     ] = None,
-    max_files: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Most files, folders and links.")
-    ] = 2_000_000,
+    max_files: Annotated[int, typer.Option(min=1, metavar="N", help="Most files, folders and links.")] = 2_000_000,
     as_json: Json = False,
 ) -> None:
     """Extract a .tar, .tar.gz or .tar.lz4 archive.

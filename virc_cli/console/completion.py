@@ -118,7 +118,5 @@ def _system(context: typer.Context) -> "System":
     from virc.systems import registry
 
     # Before an option whose value is being completed, Typer leaves all words unparsed.
-    named = context.params.get("system") or next(
-        (w for w in context.args if w in registry.discover()), "virc"
-    )
+    named = context.params.get("system") or next((w for w in context.args if w in registry.discover()), "virc")
     return registry.get(named)

@@ -11,13 +11,7 @@ from virc_cli.console import completion
 
 def group(help_text: str, epilog: str | None = None, cls: type[TyperGroup] | None = None) -> typer.Typer:
     """A Typer app without Rich (its import triples the start-up) and without Typer's traceback printer."""
-    return typer.Typer(
-        cls=cls,
-        help=help_text,
-        epilog=epilog,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-    )
+    return typer.Typer(cls=cls, help=help_text, epilog=epilog, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 class CoordinatesName(StrEnum):
@@ -42,14 +36,10 @@ Model = Annotated[
         autocompletion=completion.models,
     ),
 ]
-Endpoint = Annotated[
-    str | None, typer.Option(metavar="URL", help="OpenAI-compatible server; `none`: no server.")
-]
+Endpoint = Annotated[str | None, typer.Option(metavar="URL", help="OpenAI-compatible server; `none`: no server.")]
 System = Annotated[
     str | None,
-    typer.Option(
-        metavar="SYSTEM", help="System that the model belongs to.", autocompletion=completion.systems
-    ),
+    typer.Option(metavar="SYSTEM", help="System that the model belongs to.", autocompletion=completion.systems),
 ]
 SystemArgument = Annotated[
     str,
@@ -67,21 +57,13 @@ MaxPixels = Annotated[int | None, typer.Option(min=1, metavar="PIXELS", help="Mo
 MaxTokens = Annotated[int | None, typer.Option(min=1, metavar="N", help="Most tokens of a reply.")]
 Family = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Family of a stock model, such as qwen3-vl.",
-        autocompletion=completion.families,
-    ),
+    typer.Option(metavar="NAME", help="Family of a stock model, such as qwen3-vl.", autocompletion=completion.families),
 ]
 Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", help="Longest time for one problem.")]
 Protocol = Annotated[
-    str | None,
-    typer.Option(metavar="FILE", help="Chat protocol of the model; `default`: that of virc."),
+    str | None, typer.Option(metavar="FILE", help="Chat protocol of the model; `default`: that of virc.")
 ]
-Tools = Annotated[
-    list[str] | None,
-    typer.Option(metavar="+NAME", help="Offer this custom tool as well; repeatable."),
-]
+Tools = Annotated[list[str] | None, typer.Option(metavar="+NAME", help="Offer this custom tool as well; repeatable.")]
 MaxTurns = Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Most turns of one solution.")]
 Temperature = Annotated[
     float | None, typer.Option(metavar="T", help="0: greedy; default: 0, or 1 with several samples.")
@@ -89,8 +71,7 @@ Temperature = Annotated[
 Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Random seed.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Fetch no image from the network.")]
 Concurrency = Annotated[
-    int | None,
-    typer.Option(min=1, max=1024, metavar="N", help="Rows at a time; default: by the kind of server."),
+    int | None, typer.Option(min=1, max=1024, metavar="N", help="Rows at a time; default: by the kind of server.")
 ]
 _RUN = "A run, as `virc runs ls` names it."
 RunName = Annotated[str, typer.Argument(metavar="NAME", help=_RUN, autocompletion=completion.runs)]
@@ -108,8 +89,7 @@ With = Annotated[
     ),
 ]
 Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; dots reach inside."),
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; dots reach inside.")
 ]
 
 

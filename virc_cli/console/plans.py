@@ -22,20 +22,14 @@ def show(plan: Plan) -> None:
         output.line(text.rstrip("\n"))
     if plan.changes:
         output.line("\n# changed from published")
-        rows = [
-            (each.key, value_text(each.published), value_text(each.ours), each.why) for each in plan.changes
-        ]
+        rows = [(each.key, value_text(each.published), value_text(each.ours), each.why) for each in plan.changes]
         for line in table([("key", "published", "here", "why"), *rows]):
             output.line(line)
 
 
 def fields(plan: Plan) -> dict[str, Any]:
     """It as a part of a JSON object."""
-    return {
-        "command": list(plan.step.argv),
-        "environment": _shown(plan.step.env),
-        "files": dict(plan.files),
-    }
+    return {"command": list(plan.step.argv), "environment": _shown(plan.step.env), "files": dict(plan.files)}
 
 
 def _shown(env: Mapping[str, str]) -> dict[str, str]:

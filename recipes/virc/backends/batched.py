@@ -166,10 +166,7 @@ class Batch:
         pieces = {piece.seat.number: piece for piece in group}
         rows = _rows(list(pieces), width)
         fed = [pieces.get(row) for row in rows]
-        starts = [
-            piece.start if piece else self._cache.ends.get(row, 0)
-            for row, piece in zip(rows, fed, strict=True)
-        ]
+        starts = [piece.start if piece else self._cache.ends.get(row, 0) for row, piece in zip(rows, fed, strict=True)]
         ids = [piece.ids + [0] * (width - len(piece.ids)) if piece else [0] * width for piece in fed]
         nowhere = torch.zeros(3, 1, width, dtype=torch.long)
         positions = [pad(p.positions, (0, width - len(p.ids))) if p else nowhere for p in fed]

@@ -52,9 +52,7 @@ def _weights(folder: Path) -> list[str]:
         if not isinstance(listed, Mapping) or not all(isinstance(name, str) for name in listed.values()):
             raise ConfigError(f"{index} has no weight_map")
         return sorted(set(listed.values()))
-    if not (folder / "model.safetensors").is_file() and (
-        any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))
-    ):
+    if not (folder / "model.safetensors").is_file() and (any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))):
         raise ConfigError(
             f"{folder} has pickled weights only, and unpickling runs code",
             hint="convert them to safetensors where you trust them",
@@ -130,9 +128,7 @@ def image_grid(settings: Mapping[str, object], max_pixels: int | None = None) ->
     patch, merge = settings.get("patch_size", 14), settings.get("merge_size", 2)
     numbers = [number for number in (patch, merge, least, most) if type(number) is int and number > 0]
     if len(numbers) < 4:
-        raise ConfigError(
-            f"the model's image settings hold no whole numbers: {patch}, {merge}, {least}, {most}"
-        )
+        raise ConfigError(f"the model's image settings hold no whole numbers: {patch}, {merge}, {least}, {most}")
     patch, merge, least, most = numbers
     if least > most:
         raise ConfigError(f"the model's smallest image, {least} pixels, is over its largest, {most}")

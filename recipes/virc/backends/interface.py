@@ -36,9 +36,7 @@ class Backend(Protocol):
     model: str
     grid: Grid
 
-    def reply(
-        self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None
-    ) -> Reply:
+    def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
         """Draw one assistant turn; `on_text` gets the text piece by piece as it is drawn.
 
         A backend that waits for others gives up after `seconds`; where nothing is waited for, what `on_text`

@@ -152,9 +152,7 @@ class CachedModel:
         patch = self.processor.patch_size
         wanted = [[1, picture.height // patch, picture.width // patch] for picture in pictures]
         if batch["image_grid_thw"].tolist() != wanted:
-            raise EngineError(
-                f"the image processor made {batch['image_grid_thw'].tolist()} of {wanted} patches"
-            )
+            raise EngineError(f"the image processor made {batch['image_grid_thw'].tolist()} of {wanted} patches")
         return {name: batch[name].to(self.network.device) for name in ("pixel_values", "image_grid_thw")}
 
     def _size(self, shown: Shown) -> tuple[int, int]:

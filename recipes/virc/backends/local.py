@@ -68,9 +68,7 @@ class LocalBackend:
         self.context = min(context or longest, longest)
         self._never = never_said(tokenizer, config.get_text_config().vocab_size)
 
-    def reply(
-        self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None
-    ) -> Reply:
+    def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
         """Draw one assistant turn.
 
         Args:
@@ -165,9 +163,7 @@ class LocalBackend:
         while len(ids) < most and not text.stopped:
             logits = cached.append(ids[-1]) if ids else cached.read(conversation, images)
             logits = penalised(logits, [*conversation.ids, *ids], sampling.repetition_penalty)
-            token = pick(
-                logits.index_fill(0, self._never.to(logits.device), float("-inf")), sampling, generator
-            )
+            token = pick(logits.index_fill(0, self._never.to(logits.device), float("-inf")), sampling, generator)
             if token in self._ends:
                 return ids, True
             ids.append(token)

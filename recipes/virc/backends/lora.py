@@ -108,11 +108,7 @@ def _changed(file: Any, key: str, weight: "torch.Tensor", adapter: Adapter) -> "
         return given.to(weight.dtype) if given.shape == weight.shape else None
     down, up = given.float(), file.get_tensor(key.removesuffix(_A) + _B).to(weight.device).float()
     rank = up.shape[-1] if up.dim() == 2 else 0
-    if (
-        not rank
-        or weight.dim() != 2
-        or (*up.shape, *down.shape) != (len(weight), rank, rank, weight.shape[1])
-    ):
+    if not rank or weight.dim() != 2 or (*up.shape, *down.shape) != (len(weight), rank, rank, weight.shape[1]):
         return None
     scale = adapter.alpha / (rank**0.5 if adapter.rslora else rank)
     return torch.addmm(weight.float(), up, down, alpha=scale).to(weight.dtype)

@@ -38,9 +38,7 @@ class Adapter(msgspec.Struct, frozen=True):
     """
 
     method: Literal["LORA"] = msgspec.field(name="peft_type")
-    base: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,4096}\Z")] = msgspec.field(
-        name="base_model_name_or_path"
-    )
+    base: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,4096}\Z")] = msgspec.field(name="base_model_name_or_path")
     alpha: float = msgspec.field(name="lora_alpha", default=8.0)
     rank: Annotated[int, Meta(ge=1, le=4096)] = msgspec.field(name="r", default=8)
     rslora: bool = msgspec.field(name="use_rslora", default=False)

@@ -55,9 +55,7 @@ class PromptCounts:
 
     def least(self, ask: Ask) -> int:
         """Tokens that a prompt with all of `ask` has at least."""
-        known = max(
-            (i + 1 for i, message in enumerate(ask.messages) if message.role == "assistant"), default=0
-        )
+        known = max((i + 1 for i, message in enumerate(ask.messages) if message.role == "assistant"), default=0)
         with self._lock:
             before = self._least.get(_key(ask.messages[:known], ask), 0)
         whole = self._bound(ask.messages, ask)
@@ -65,9 +63,7 @@ class PromptCounts:
         return max(whole, before + self._bound(ask.messages[max(known - 1, 0) :], ask)) if before else whole
 
     def _bound(self, messages: Sequence[Message], ask: Ask) -> int:
-        images = (
-            [ask.images[index] for message in messages for index in message.images] if self._images else []
-        )
+        images = [ask.images[index] for message in messages for index in message.images] if self._images else []
         return sum(map(_half_words, messages)) + sum(map(self._tokens, images))
 
     def _tokens(self, image: Shown) -> int:
@@ -95,11 +91,7 @@ def _key(messages: Sequence[Message], ask: Ask) -> bytes:
     That may come back in other words: without its thought, or as a call that the server took out of it.
     """
     shape = [
-        (
-            message.role,
-            message.role != "assistant" and message.text,
-            [ask.images[i].size for i in message.images],
-        )
+        (message.role, message.role != "assistant" and message.text, [ask.images[i].size for i in message.images])
         for message in messages
     ]
     return hashlib.sha256(repr(shape).encode(errors="surrogatepass")).digest()

@@ -32,7 +32,5 @@ def tokenizer(base: Path) -> Any:
     found.no_padding()
     for token in _TOKENS:
         if len(found.encode(token, add_special_tokens=False)) != 1:
-            raise ConfigError(
-                f"the tokenizer of {base} has no token {token}", "name a Qwen-VL model as the base"
-            )
+            raise ConfigError(f"the tokenizer of {base} has no token {token}", "name a Qwen-VL model as the base")
     return found

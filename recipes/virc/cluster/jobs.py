@@ -142,9 +142,7 @@ def submit(run: Run, report: Reporter) -> None:
     """
     former = runs.state(run).job
     if former and former in processes.output(slurm.queue_step()).split():
-        raise ConfigError(
-            f"{run.name} is job {former} already", f"virc runs tail {run.name}, or scancel {former}"
-        )
+        raise ConfigError(f"{run.name} is job {former} already", f"virc runs tail {run.name}, or scancel {former}")
     job = slurm.job_id(processes.output(slurm.submit_step(run)))
     runs.write_state(run, job=job)
     report.note(f"job {job} was submitted; virc runs tail {run.name} follows it")

@@ -47,17 +47,10 @@ _MEETING = {
     ),
 }
 _RAY_CORES = 8  # for each device: its actor, its sampler, and their share of verl's helpers
-_ASKED_FOR = (
-    16,
-    4,
-)  # cores that verl's processes ask Ray for, and more of them for each device; most only wait
+_ASKED_FOR = (16, 4)  # cores that verl's processes ask Ray for, and more of them for each device; most only wait
 
-Time = Annotated[
-    str, Meta(pattern=r"^(\d+-)?\d+(:\d+){0,2}\Z", description='a time like "24:00:00" or "2-00:00:00"')
-]
-Option = Annotated[
-    str, Meta(pattern=r"^-[^\x00-\x1f\x7f]+\Z", description="an option of sbatch, like --nice=10")
-]
+Time = Annotated[str, Meta(pattern=r"^(\d+-)?\d+(:\d+){0,2}\Z", description='a time like "24:00:00" or "2-00:00:00"')]
+Option = Annotated[str, Meta(pattern=r"^-[^\x00-\x1f\x7f]+\Z", description="an option of sbatch, like --nice=10")]
 Folder = Annotated[str, Meta(pattern=r"^/[^\x00-\x1f\x7f]*\Z", description="a folder from the root on")]
 Cores = Annotated[int, Meta(ge=1, description="a number of cores, 1 or more")]
 
@@ -200,9 +193,7 @@ def _options(run: Run, settings: Mapping[str, Any], site: Site) -> list[str]:
         "open-mode": "append",
         "signal": f"B:USR1@{_NOTICE}",
     }
-    return [f"--{key}={_quoted(str(value))}" for key, value in values.items() if value is not None] + [
-        "--requeue"
-    ]
+    return [f"--{key}={_quoted(str(value))}" for key, value in values.items() if value is not None] + ["--requeue"]
 
 
 def _cpus(settings: Mapping[str, Any], site: Site) -> int:
@@ -228,18 +219,14 @@ def on_nodes(plan: Plan, folder: Path, settings: Mapping[str, Any], site: Site, 
     """
     script = folder / NODE_SCRIPT
     step = _srun_step(script, settings, site)
-    files = {
-        **plan.files,
-        str(script): node_script(plan.step, kind, settings["devices"], _cpus(settings, site)),
-    }
+    files = {**plan.files, str(script): node_script(plan.step, kind, settings["devices"], _cpus(settings, site))}
     return msgspec.structs.replace(plan, step=step, files=files)
 
 
 def node_script(step: Step, kind: str = "sft", devices: int = 1, cores: int = 1) -> str:
     """What runs on each node: the step's process, and how it is asked to save; and for RL the resources of Ray."""
     variables = [
-        f"export {name}={shlex.quote(value)}" if value else f"unset {name}"
-        for name, value in step.env.items()
+        f"export {name}={shlex.quote(value)}" if value else f"unset {name}" for name, value in step.env.items()
     ]
     always, each = _ASKED_FOR
     of_ray = [f"devices={devices}", f"cores={max(cores, always + each * devices)}"]
@@ -270,10 +257,7 @@ def _container(site: Site, device: str) -> tuple[str, ...]:
         return ()
     mounts = ",".join(site.container_mounts)
     if site.container == "pyxis":
-        return (
-            f"--container-image={site.container_image}",
-            *((f"--container-mounts={mounts}",) if mounts else ()),
-        )
+        return (f"--container-image={site.container_image}", *((f"--container-mounts={mounts}",) if mounts else ()))
     gpu = ("--nv",) if device == "cuda" else ()
     return ("apptainer", "exec", *gpu, *(("--bind", mounts) if mounts else ()), site.container_image)
 

@@ -36,9 +36,7 @@ def put(values: dict[str, Any], path: Path, value: Any) -> bool:
 
 def without(values: Mapping[str, Any], paths: set[Path], at: Path = ()) -> dict[str, Any]:
     """A copy of nested mappings without what stands under these keys; in a list, its number stands for a key."""
-    return {
-        key: _without(value, paths, (*at, key)) for key, value in values.items() if (*at, key) not in paths
-    }
+    return {key: _without(value, paths, (*at, key)) for key, value in values.items() if (*at, key) not in paths}
 
 
 def _without(value: Any, paths: set[Path], at: Path) -> Any:

@@ -28,12 +28,8 @@ _SECRET = re.compile(r"(^|(?<!max)[-_.])(api_?key|key|token|secret|password)s?$"
 """Names of settings whose value nobody would want in a file."""
 
 Text = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]+\Z", description="one line of text")]
-Url = Annotated[
-    str, Meta(pattern=r"^https?://[^\s/@]+(/\S*)?\Z", description="a URL like http://localhost:8000/v1")
-]
-Secret = Annotated[
-    str, Meta(description="a key")
-]  # refused where it is used, by a sentence that shows none of it
+Url = Annotated[str, Meta(pattern=r"^https?://[^\s/@]+(/\S*)?\Z", description="a URL like http://localhost:8000/v1")]
+Secret = Annotated[str, Meta(description="a key")]  # refused where it is used, by a sentence that shows none of it
 Device = Annotated[str, Meta(pattern=r"^(cpu|mps|cuda(:\d+)?)\Z", description="cpu, cuda, cuda:N or mps")]
 Pixels = Annotated[int, Meta(gt=0, le=2**31, description="a whole number of pixels, 1 or more")]
 Tokens = Annotated[int, Meta(ge=1, le=2**20, description="a whole number of tokens, 1 or more")]
@@ -170,9 +166,7 @@ def _shortened(value: object) -> str:
     return f"a {'list' if isinstance(value, list) else type(value).__name__}"
 
 
-def resolve(
-    flags: Mapping[str, Value | None], env: Mapping[str, str], file: Mapping[str, Value]
-) -> dict[str, Setting]:
+def resolve(flags: Mapping[str, Value | None], env: Mapping[str, str], file: Mapping[str, Value]) -> dict[str, Setting]:
     """Find every setting: flag, then environment, then file, then default.
 
     Args:

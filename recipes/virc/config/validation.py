@@ -154,9 +154,7 @@ def shown(value: object) -> str:
         case bool():
             return str(value).lower()
         case int() | float():
-            return (
-                plain(value, 40) if isinstance(value, float) or abs(value) < 10**40 else "an endless number"
-            )
+            return plain(value, 40) if isinstance(value, float) or abs(value) < 10**40 else "an endless number"
         case str():
             return repr(plain(value, 60))
         case Mapping():

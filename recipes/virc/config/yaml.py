@@ -223,9 +223,7 @@ def changed(text: str, key: str, value: str | int | float | None) -> str:
     line = (
         ""
         if value is None
-        else yaml.dump(
-            {key: value}, Dumper=_reading_1_2(yaml.SafeDumper), allow_unicode=True, width=LIMIT
-        ).strip()
+        else yaml.dump({key: value}, Dumper=_reading_1_2(yaml.SafeDumper), allow_unicode=True, width=LIMIT).strip()
     )
     edited = _edited(text, key, line)
     try:

@@ -43,11 +43,7 @@ def discover() -> tuple[Extra, ...]:
     names = [name for name in described.get_all("Provides-Extra") or () if name not in _FOR_DEVELOPERS]
     wanted = described.get_all("Requires-Dist") or []
     return tuple(
-        Extra(
-            name,
-            tuple(package for package in _packages(wanted, name) if not _installed(package)),
-            install(name),
-        )
+        Extra(name, tuple(package for package in _packages(wanted, name) if not _installed(package)), install(name))
         for name in sorted(names)
     )
 

@@ -133,9 +133,7 @@ class Fetch:
             parts = urlsplit(url)
             if not location or parts.scheme not in self._rules.schemes or "@" in parts.netloc:
                 allowed = " or ".join(self._rules.schemes)
-                raise FetchError(
-                    "redirect", f"{self._url} is redirected to something else than an {allowed} URL"
-                )
+                raise FetchError("redirect", f"{self._url} is redirected to something else than an {allowed} URL")
         raise FetchError("redirect", f"{self._url} is redirected more than {self._rules.redirects} times")
 
     def _connection(self, url: str, hop: int) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
@@ -154,9 +152,7 @@ class Fetch:
             self._check_behind_proxy(host, port, hop)
         connection = self._http(parts.scheme, str(proxy.hostname), proxy.port or _PORTS["http"])
         login = f"{unquote(proxy.username or '')}:{unquote(proxy.password or '')}".encode()
-        identity = (
-            {"Proxy-Authorization": f"Basic {base64.b64encode(login).decode()}"} if proxy.username else {}
-        )
+        identity = {"Proxy-Authorization": f"Basic {base64.b64encode(login).decode()}"} if proxy.username else {}
         if parts.scheme == "https":
             connection.set_tunnel(host, port, identity)
             return connection, target, _HEADERS

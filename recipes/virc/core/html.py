@@ -50,9 +50,7 @@ def safe(text: str, mark: str = '<span class="char">{}</span>') -> str:
 def in_line(value: object) -> str:
     """A plain value as a phrase, still to be escaped."""
     if isinstance(value, Mapping):
-        return ", ".join(
-            f"{key_name(key)} {in_line(item)}" for key, item in value.items() if item is not None
-        )
+        return ", ".join(f"{key_name(key)} {in_line(item)}" for key, item in value.items() if item is not None)
     if isinstance(value, list | tuple):
         return ", ".join(map(in_line, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -131,9 +131,7 @@ class _Text:
             return None
         if not first:
             if symbol != b",":
-                raise DataError(
-                    "the file ends within the array" if not symbol else "there is no comma before it"
-                )
+                raise DataError("the file ends within the array" if not symbol else "there is no comma before it")
             symbol = self._symbol()
         if symbol != b"{":
             raise DataError("the file ends within the array" if not symbol else "it is not an object")

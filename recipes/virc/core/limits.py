@@ -16,9 +16,7 @@ def check_problem(sources: Sequence[str], question: str) -> None:
         DataError: over `MOST_IMAGES` images, or a question that is empty or over `MOST_QUESTION`.
     """
     if len(sources) > MOST_IMAGES:
-        raise DataError(
-            f"{len(sources)} images are too many for one problem, which has at most {MOST_IMAGES}"
-        )
+        raise DataError(f"{len(sources)} images are too many for one problem, which has at most {MOST_IMAGES}")
     if not question.strip():
         raise DataError("the question is empty")
     if len(question.encode(errors="surrogatepass")) > MOST_QUESTION:

@@ -41,9 +41,7 @@ def lock(path: Path, busy: ConfigError | None = None) -> IO[bytes]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             file.close()
-            raise busy or ConfigError(
-                f"another run is writing {path}", "wait for it, or choose another name"
-            ) from None
+            raise busy or ConfigError(f"another run is writing {path}", "wait for it, or choose another name") from None
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), place.stat()):
                 return file

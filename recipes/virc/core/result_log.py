@@ -101,12 +101,7 @@ class Ledger(Claims):
     """
 
     def __init__(
-        self,
-        path: Path,
-        schema: str,
-        made_with: Mapping[str, object],
-        results: Collection[int],
-        option: str = "--to",
+        self, path: Path, schema: str, made_with: Mapping[str, object], results: Collection[int], option: str = "--to"
     ) -> None:
         super().__init__(option)
         self.path = path.resolve()  # through a link, the file it leads to

@@ -32,10 +32,7 @@ REPLIES = ("greedy", "sampled")
 solve` draws from. What rl rewards are replies that are drawn. A reply that is rejected is drawn again in both, warm."""
 
 _DIVISION = "difficulty"
-_COLOURS = {
-    "easy": ("tab:blue", -0.03),
-    "hard": ("tab:orange", 0.03),
-}  # colour, and how far aside: bars stay apart
+_COLOURS = {"easy": ("tab:blue", -0.03), "hard": ("tab:orange", 0.03)}  # colour, and how far aside: bars stay apart
 
 
 class Scores(msgspec.Struct, frozen=True):
@@ -154,10 +151,7 @@ def read(folder: Path, begun: Demo) -> Curve:
     """
     heldout = folder / "data" / "heldout"
     problems = _rows(heldout / "problems.jsonl", Problem, heldout)
-    found = {
-        name: demo.summary(folder / "evals" / name)
-        for name in (*REPLIES, "counterfactual", "blank", "strange")
-    }
+    found = {name: demo.summary(folder / "evals" / name) for name in (*REPLIES, "counterfactual", "blank", "strange")}
     summaries = {name: _by_stage(summary, begun, folder / "evals" / name) for name, summary in found.items()}
     return Curve(
         base=begun.base,
@@ -167,9 +161,7 @@ def read(folder: Path, begun: Demo) -> Curve:
         commonest=found["greedy"].commonest,
         stages=[_stage(name, summaries) for name in begun.compared],
         gains=[
-            gain
-            for replies in REPLIES
-            for gain in _gains(replies, summaries[replies], found[replies].pairs, problems)
+            gain for replies in REPLIES for gain in _gains(replies, summaries[replies], found[replies].pairs, problems)
         ],
         steps=_spent(folder, begun),
         page=_page(folder, problems),
@@ -221,9 +213,7 @@ def _scores(summaries: ModelSummary) -> Scores:
     return Scores(summaries.score, *(parts.get(part, score([])) for part in PARTS))
 
 
-def _gains(
-    replies: str, summaries: ByStage, pairs: Sequence[Pair], problems: Sequence[Problem]
-) -> Iterator[Gain]:
+def _gains(replies: str, summaries: ByStage, pairs: Sequence[Pair], problems: Sequence[Problem]) -> Iterator[Gain]:
     for before, stage in pairwise(STAGES):
         only = _only(pairs, summaries[before].name, summaries[stage].name)
         scores = _scores(summaries[before])
@@ -333,12 +323,8 @@ def _other_crops(axes: "Axes", curve: Curve) -> None:
         ("counterfactual", "crops of a counterfactual: its answer", "--"),
         ("blank", "crops blank", ":"),
     ):
-        shares = {
-            at: getattr(stage, name).share for at, stage in enumerate(curve.stages) if getattr(stage, name)
-        }
-        axes.plot(
-            list(shares), list(shares.values()), color="0.4", linestyle=line, linewidth=1.4, label=label
-        )
+        shares = {at: getattr(stage, name).share for at, stage in enumerate(curve.stages) if getattr(stage, name)}
+        axes.plot(list(shares), list(shares.values()), color="0.4", linestyle=line, linewidth=1.4, label=label)
 
 
 def _points(axes: "Axes", at: Sequence[float], scores: Sequence[Score], **look: Any) -> None:

@@ -217,11 +217,7 @@ def _trained(demo: Demo, name: str, start: str, says: str, stage: str | None = N
 
 
 def _reinforced(demo: Demo) -> Step:
-    sizes = {
-        "steps": demo.size.steps,
-        "train_batch_size": demo.size.prompts,
-        "ppo_mini_batch_size": demo.size.prompts,
-    }
+    sizes = {"steps": demo.size.steps, "train_batch_size": demo.size.prompts, "ppo_mini_batch_size": demo.size.prompts}
     settings = [word for name, value in sizes.items() for word in ("--set", f"{name}={value}")]
     line = (
         *("virc", "train", "tiny", "--stage", "rl", "--with", "multi-turn", "--from", "practice"),
@@ -252,9 +248,7 @@ def _evaluations(demo: Demo) -> list[Step]:
             "--crop-ablation",
             "counterfactual",
         ),
-        _evaluated(
-            demo, "blank", "heldout", trained, "the same, with blank crops", "--crop-ablation", "blank"
-        ),
+        _evaluated(demo, "blank", "heldout", trained, "the same, with blank crops", "--crop-ablation", "blank"),
         _evaluated(demo, "strange", "strange", models, "every stage gets problems that it is to refuse"),
         _evaluated(demo, "pages", "heldout", ("rl",), "answers of rl as pages", *pages, traces="all"),
     ]

@@ -106,9 +106,7 @@ def file_of(name: str, entries: Mapping[str, Mapping[str, Any]], held: Collectio
     if name in entries:
         file = entries[name].get("file_name")
         if not isinstance(file, str) or file not in held:
-            raise DataError(
-                f"{INFO} of {whose} names {plain(file, 80)} for {plain(name, 80)}, which is not there"
-            )
+            raise DataError(f"{INFO} of {whose} names {plain(file, 80)} for {plain(name, 80)}, which is not there")
         return str(file)
     file = next((each for each in (name, f"{name}.parquet") if each in held), None)
     if file is None:

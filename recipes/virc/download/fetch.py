@@ -102,11 +102,7 @@ class Item(msgspec.Struct, frozen=True):
         if self.listing is None:
             return 0
         kind = self.listing.repo.kind
-        return sum(
-            each.file.size
-            for each in self.parts
-            if each.state != "whole" and is_archive(each.file.name, kind)
-        )
+        return sum(each.file.size for each in self.parts if each.state != "whole" and is_archive(each.file.name, kind))
 
 
 def look(want: DownloadRequest, workspace: Path) -> Item:
@@ -133,9 +129,7 @@ def look(want: DownloadRequest, workspace: Path) -> Item:
     held = listing(want.repo, want.revision)
     folder = Folder(want.folder, held)
     parts = tuple(_part(folder, file) for file in ordered(_chosen(want, held), held))
-    return Item(
-        want, want.folder, sum(part.file.size for part in parts), held.commit, listing=held, parts=parts
-    )
+    return Item(want, want.folder, sum(part.file.size for part in parts), held.commit, listing=held, parts=parts)
 
 
 def check_room(items: Iterable[Item], stream: bool = False) -> None:
@@ -179,9 +173,7 @@ def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool
     Returns:
         The file of the chat protocol, where it is new.
     """
-    if item.listing and (
-        item.state != "present" or _is_writable(item.folder)
-    ):  # it may be shared, all of it there
+    if item.listing and (item.state != "present" or _is_writable(item.folder)):  # it may be shared, all of it there
         files = [part.file for part in item.parts]
         if files:
             fetching.fetch(item.folder, item.listing, files, watch, keep, stream)
@@ -252,9 +244,7 @@ def _found(want: DownloadRequest, workspace: Path) -> Path | None:
 def _is_whole(folder: Path) -> bool:
     """Whether a model folder has all its weights: a copy that was broken off has not, nor one that was changed."""
     kept = record.read(folder)
-    if kept and (
-        kept.lacking or not all(_has(folder / name, each.size) for name, each in kept.files.items())
-    ):
+    if kept and (kept.lacking or not all(_has(folder / name, each.size) for name, each in kept.files.items())):
         return False
     index = folder / _INDEX
     if not is_file(index):

@@ -70,9 +70,7 @@ def _found(system: System, coordinates: Coordinates) -> FoundProtocol:
     if dataset not in system.datasets:
         raise DataError(f"{system.file} names no dataset {plain(dataset, 60)!r}")
     with TemporaryDirectory(prefix="virc-") as work:
-        return _studied(
-            _beginning(Repo(system.datasets[dataset].hub, "dataset"), name, Path(work)), coordinates
-        )
+        return _studied(_beginning(Repo(system.datasets[dataset].hub, "dataset"), name, Path(work)), coordinates)
 
 
 def _beginning(repo: Repo, name: str, work: Path) -> Source:

@@ -82,9 +82,7 @@ def wanted(config: DownloadConfig) -> tuple[DownloadRequest, ...]:
     """
     system = systems.get(config.system)
     found = list(_named(config, system)) if config.names else list(_needed(config, system))
-    wants = tuple(
-        msgspec.structs.replace(want, folder=config.workspace / want.folder) for want in _merged(found)
-    )
+    wants = tuple(msgspec.structs.replace(want, folder=config.workspace / want.folder) for want in _merged(found))
     if config.revision and len(wants) > 1:
         raise UsageError("--revision is of one repository", "name the one that is meant")
     if config.to is None:
@@ -154,10 +152,7 @@ def _of_name(config: DownloadConfig, system: System, name: str) -> Iterator[Down
 
 def _of_own_name(config: DownloadConfig, system: System, name: str) -> DownloadRequest:
     """What a short name, a benchmark or a hub id stands for."""
-    owner, kind = next(
-        ((each, kind) for each, kind in _owners(system, name)),
-        short_names().get(name, (None, None)),
-    )
+    owner, kind = next(((each, kind) for each, kind in _owners(system, name)), short_names().get(name, (None, None)))
     if owner and kind == "model":
         return _model(config, owner, name, owner.models[name])
     if owner and kind == "dataset":
@@ -215,18 +210,14 @@ def _of_hub_id(config: DownloadConfig, hub_id: str, kind: Kind | None) -> Downlo
     for system in systems.discover().values() if kind is None else ():
         for short, model in system.models.items():
             if model.hub == hub_id:
-                return msgspec.structs.replace(
-                    _model(config, system, short, model), name=hub_id, known_as=None
-                )
+                return msgspec.structs.replace(_model(config, system, short, model), name=hub_id, known_as=None)
         for short, dataset in system.datasets.items():
             if dataset.hub == hub_id:
                 return _repo(config, Repo(hub_id, "dataset"), short, hub_id)
     benchmark = next((name for name, hub in published().items() if hub == hub_id), None)
     if benchmark and kind != "model":
         return _benchmark(config, benchmark)
-    known = {
-        each.hub: short for system in systems.discover().values() for short, each in system.datasets.items()
-    }
+    known = {each.hub: short for system in systems.discover().values() for short, each in system.datasets.items()}
     return _repo(config, Repo(hub_id, kind or "model"), known.get(hub_id, hub_id.rpartition("/")[2]), hub_id)
 
 
@@ -236,9 +227,7 @@ def _bases(config: DownloadConfig, system: System) -> Iterator[DownloadRequest]:
         if family and model:
             yield msgspec.structs.replace(_model(config, family, base, model), name="base")
         elif _HUB_ID.fullmatch(base) and not base.startswith(("datasets/", f"{MODELS}/", "runs/")):
-            yield msgspec.structs.replace(
-                _repo(config, Repo(base), base.rpartition("/")[2], "base"), known_as=base
-            )
+            yield msgspec.structs.replace(_repo(config, Repo(base), base.rpartition("/")[2], "base"), known_as=base)
 
 
 def _datasets(config: DownloadConfig, system: System) -> Iterator[DownloadRequest]:
@@ -256,9 +245,7 @@ def _weights(config: DownloadConfig, name: str, model: Model) -> DownloadRequest
     folder = Path(MODELS) / Path(model.hub or name).name
     repo = Repo(model.hub) if model.hub else None
     known_as = None if config.revision or config.include else name
-    return DownloadRequest(
-        name, folder, repo, config.revision, config.include, known_as=known_as, gib=model.gib
-    )
+    return DownloadRequest(name, folder, repo, config.revision, config.include, known_as=known_as, gib=model.gib)
 
 
 def _benchmark(config: DownloadConfig, name: str) -> DownloadRequest:
@@ -279,9 +266,7 @@ def _repo(config: DownloadConfig, repo: Repo, folder: str, name: str | None = No
 def _some(found: Iterator[DownloadRequest], otherwise: str, system: System) -> Iterator[DownloadRequest]:
     wants = list(found)
     if not wants:
-        raise ConfigError(
-            f"the system {system.name} has nothing of that to download: {otherwise}", "virc systems ls"
-        )
+        raise ConfigError(f"the system {system.name} has nothing of that to download: {otherwise}", "virc systems ls")
     yield from wants
 
 
@@ -292,8 +277,7 @@ def _merged(wants: Sequence[DownloadRequest]) -> Iterator[DownloadRequest]:
         other = chosen.get(want.folder)
         if other and other.repo != want.repo:
             raise UsageError(
-                f"{other.name} and {want.name} would both come into {want.folder}",
-                "fetch one of them with --to",
+                f"{other.name} and {want.name} would both come into {want.folder}", "fetch one of them with --to"
             )
         if other is None or other.optional or (other.rows and not want.rows and not want.optional):
             chosen[want.folder] = want

@@ -57,9 +57,7 @@ def find(name: str, workspace: Path) -> Downloaded:
     known = discover(workspace)
     found = [each for each in known if name in (each.name, each.record.repo, f"datasets/{each.record.repo}")]
     if len(found) > 1:
-        raise ConfigError(
-            f"several are called {plain(name, 80)}", f"say {' or '.join(str(e.folder) for e in found)}"
-        )
+        raise ConfigError(f"several are called {plain(name, 80)}", f"say {' or '.join(str(e.folder) for e in found)}")
     here = expanded(name)
     at_path = _in(here) if is_folder(here) else None
     if found or at_path:
@@ -78,13 +76,10 @@ def check_removable(found: Downloaded) -> None:
     """
     if found.folder.is_symlink():
         raise ConfigError(
-            f"{found.folder} is a link to {found.folder.readlink()}",
-            "delete what it leads to by hand, then the link",
+            f"{found.folder} is a link to {found.folder.readlink()}", "delete what it leads to by hand, then the link"
         )
     if not found.record.ours:
-        raise ConfigError(
-            f"{found.folder} held files before virc download fetched some into it", "delete it by hand"
-        )
+        raise ConfigError(f"{found.folder} held files before virc download fetched some into it", "delete it by hand")
 
 
 def remove(found: Downloaded) -> None:

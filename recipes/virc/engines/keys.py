@@ -127,9 +127,7 @@ class Keys(msgspec.Struct, frozen=True):
         """What of it is not taken."""
         return _refused(self.package)
 
-    def check(
-        self, given: Mapping[str, Any], ours: Mapping[str, str], origins: Mapping[str, str]
-    ) -> dict[str, Any]:
+    def check(self, given: Mapping[str, Any], ours: Mapping[str, str], origins: Mapping[str, str]) -> dict[str, Any]:
         """Check keys that a user gives for the engine.
 
         Args:
@@ -148,9 +146,7 @@ class Keys(msgspec.Struct, frozen=True):
             name = ".".join(fault.path)
             origin = next((of for each, of in origins.items() if f"{each}.".startswith(f"{name}.")), None)
             raise ConfigError(f"{fault.message} ({origin})" if origin else fault.message, fault.hint)
-        return {
-            name: _converted(self.accepted.keys[name], value) for name, value in self.leaves(given).items()
-        }
+        return {name: _converted(self.accepted.keys[name], value) for name, value in self.leaves(given).items()}
 
     def faults(self, given: Mapping[str, Any], ours: Mapping[str, str]) -> Iterator[Fault]:
         """Everything that is wrong with such keys; arguments as of `check`."""
@@ -278,10 +274,7 @@ def _not_yours(shown: str, source: str) -> tuple[str, str | None]:
 def _not_taken(shown: str, table: str, text: str) -> tuple[str, str | None]:
     if table == "instead":
         return _not_yours(shown, text)
-    return (
-        f"{shown} does nothing in a stage: {text}" if table == "dead" else f"{shown} is not taken: {text}",
-        None,
-    )
+    return (f"{shown} does nothing in a stage: {text}" if table == "dead" else f"{shown} is not taken: {text}", None)
 
 
 def _off(value: Any) -> bool:

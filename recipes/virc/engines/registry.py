@@ -35,9 +35,7 @@ class Planner(Protocol):
     ) -> tuple[Change, ...]:
         """Where the engine gets other values than the published ones."""
 
-    def plan(
-        self, config: Any, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]
-    ) -> Plan:
+    def plan(self, config: Any, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:
         """One attempt at a stage."""
 
     def needs(self, config: Any) -> dict[str, str]:
@@ -78,10 +76,7 @@ class Engine(msgspec.Struct, frozen=True):
     log: LogReader
 
 
-ENGINES: Mapping[str, Engine] = {
-    "sft": Engine(llamafactory, llamafactory_log),
-    "rl": Engine(verl, verl_log),
-}
+ENGINES: Mapping[str, Engine] = {"sft": Engine(llamafactory, llamafactory_log), "rl": Engine(verl, verl_log)}
 """Kind of a stage -> its engine."""
 
 

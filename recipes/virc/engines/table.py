@@ -98,9 +98,7 @@ class Table(msgspec.Struct, frozen=True):
 
     def same(self, config: StageConfig) -> dict[str, Any]:
         """The keys with the value of a setting."""
-        return {
-            name: getattr(config, key.settings[0]) for name, key in self.keys.items() if key.use == "same"
-        }
+        return {name: getattr(config, key.settings[0]) for name, key in self.keys.items() if key.use == "same"}
 
     def changes(
         self, keys: Mapping[str, Any], published: Mapping[str, Any], origins: Mapping[str, str]
@@ -128,10 +126,6 @@ class Table(msgspec.Struct, frozen=True):
             for setting, origin in origins.items()
             if setting.split(".")[0] in settings or f"{setting}.".startswith(f"engine.{name}.")
         )
-        chosen = [
-            origin for origin in found if origin.startswith(("overlay", "--", "option")) or "." in origin
-        ]
-        otherwise = (
-            next(iter(found), "as by default") if is_published else "the published script does not name it"
-        )
+        chosen = [origin for origin in found if origin.startswith(("overlay", "--", "option")) or "." in origin]
+        otherwise = next(iter(found), "as by default") if is_published else "the published script does not name it"
         return ", ".join(chosen) or key.why or key.fixed or otherwise

@@ -81,11 +81,7 @@ def steps(environment: Environment, uv: str) -> list[Step]:
 def check_step(environment: Environment, python: Path) -> Step:
     """The import that matters, in an interpreter."""
     module = environment.engine.check
-    return Step(
-        (str(python), "-c", f"import {module}"),
-        f"import {module}",
-        {"OMP_NUM_THREADS": "1", "PYTHONPATH": ""},
-    )
+    return Step((str(python), "-c", f"import {module}"), f"import {module}", {"OMP_NUM_THREADS": "1", "PYTHONPATH": ""})
 
 
 def versions_step(python: Path) -> Step:
@@ -118,9 +114,7 @@ def check_machine(environment: Environment, driver: Path = DRIVER) -> None:
     needed = environment.engine.gib[environment.device]
     free = shutil.disk_usage(_existing(environment.folder)).free / 2**30
     if free < needed + 1:
-        sentence = (
-            f"{environment.name} needs about {needed} GiB, and {free:.1f} are free at {environment.folder}"
-        )
+        sentence = f"{environment.name} needs about {needed} GiB, and {free:.1f} are free at {environment.folder}"
         raise SetupError(sentence, "make room, or move virc's cache with VIRC_CACHE")
     branch, wanted = driver_branch(driver), driver_needed(environment)
     if wanted and branch is not None and branch < wanted:
@@ -194,9 +188,7 @@ def recipes_place(environment: Environment, package: Path = _PACKAGE) -> Path:
 def removable(environment: Environment) -> list[Path]:
     """Every folder of that engine and device in the cache, those of former pins too, and the registration."""
     folder = environment.folder.parent
-    found = [
-        path for path in folder.glob(f"{environment.name}-*") if re.fullmatch(r".*-[0-9a-f]{10}", path.name)
-    ]
+    found = [path for path in folder.glob(f"{environment.name}-*") if re.fullmatch(r".*-[0-9a-f]{10}", path.name)]
     return sorted(found) + [file for file in (environment.registration, environment.record) if file.exists()]
 
 

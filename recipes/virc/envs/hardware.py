@@ -93,9 +93,7 @@ def trouble(failure: VircError | None, gpus: Sequence[Gpu], driver: Path = DRIVE
     """
     if gpus or not driver.exists():
         return None
-    return (
-        f"an NVIDIA driver is loaded, but no GPU answers: {failure.message if failure else 'it names none'}"
-    )
+    return f"an NVIDIA driver is loaded, but no GPU answers: {failure.message if failure else 'it names none'}"
 
 
 def here(disk: Path, gpus: Sequence[Gpu] = (), trouble: str | None = None, root: Path = Path("/")) -> Machine:

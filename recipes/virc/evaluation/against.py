@@ -57,9 +57,7 @@ def beside(model: ModelSummary, benchmark: str, published: Published) -> Iterato
     differs = {key: pair for key, pair in _settings(model, reported.settings, run) if pair[0] != pair[1]}
     # a custom model is compared with all figures of the source, a published one with its own
     names = [name for name in reported.figures if short not in reported.figures or name == short]
-    found = {name: reported.figures[name].get(benchmark) for name in names} or {
-        short or published.system: None
-    }
+    found = {name: reported.figures[name].get(benchmark) for name in names} or {short or published.system: None}
     for name, percent in found.items():
         theirs = None if percent is None else percent / 100
         yield Reported(model.name, name, reported.source, theirs, model.score, differs)
@@ -81,9 +79,7 @@ def _weights(name: str, workspace: Path, asked: str | None) -> Weights | None:
         return None
 
 
-def _settings(
-    model: ModelSummary, theirs: Mapping[str, Any], run: Run | None
-) -> Iterator[tuple[str, tuple[Any, Any]]]:
+def _settings(model: ModelSummary, theirs: Mapping[str, Any], run: Run | None) -> Iterator[tuple[str, tuple[Any, Any]]]:
     for key, value in theirs.items():
         yield key, (value, model.settings.get(key))
     if run:

@@ -117,8 +117,7 @@ def check_crop_ablation(folder: EvalFolder, crop_ablation: CropAblation) -> None
         if theirs != crop_ablation:
             raise ConfigError(
                 f"{file} holds answers of the crop ablation {theirs}, not {crop_ablation}",
-                "--to NEW_FOLDER"
-                + (f", or --crop-ablation {theirs}" if theirs in get_args(CropAblation) else ""),
+                "--to NEW_FOLDER" + (f", or --crop-ablation {theirs}" if theirs in get_args(CropAblation) else ""),
             )
 
 

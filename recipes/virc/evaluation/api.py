@@ -15,14 +15,7 @@ from virc.core.files import expanded
 from virc.core.result_log import Ledger
 from virc.core.text import duration
 from virc.evaluation.against import beside, published_for
-from virc.evaluation.answers import (
-    EvalFolder,
-    Traces,
-    answered_before,
-    answers_in,
-    check_crop_ablation,
-    default_folder,
-)
+from virc.evaluation.answers import EvalFolder, Traces, answered_before, answers_in, check_crop_ablation, default_folder
 from virc.evaluation.benchmarks import registry as benchmarks
 from virc.evaluation.benchmarks.registry import LocalBenchmark
 from virc.evaluation.problems import EvalProblem, problems_of, rows_of
@@ -114,9 +107,7 @@ class Evaluated(msgspec.Struct, frozen=True):
         if self.failed:
             raise failed_rows(self.failed, self.wrong)
         if self.undecided:
-            raise NetworkError(
-                f"the judge failed on {self.undecided} answers", "the same command asks it again"
-            )
+            raise NetworkError(f"the judge failed on {self.undecided} answers", "the same command asks it again")
 
 
 def evaluate(
@@ -231,9 +222,7 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
     if request.judge_endpoint:
         _judge(request).close()  # a judge that cannot be asked fails before the models are asked
     progress = [_answer(setup, request, benchmark, folder, problems, report) for setup in request.setups]
-    summary, undecided = _score(
-        request, benchmark, folder, problems, [each.model for each in progress], report
-    )
+    summary, undecided = _score(request, benchmark, folder, problems, [each.model for each in progress], report)
     failed, wrong = sum(each.failed for each in progress), sum(each.wrong for each in progress)
     return Evaluated(summary, folder, failed, wrong, undecided)
 
@@ -252,9 +241,7 @@ def find_problems(
 class _ModelProgress(Progress):
     """How far one model is, and how it does by the rules that take no time."""
 
-    def __init__(
-        self, model: str, problems: Mapping[str, EvalProblem], resumed: int, report: Reporter
-    ) -> None:
+    def __init__(self, model: str, problems: Mapping[str, EvalProblem], resumed: int, report: Reporter) -> None:
         super().__init__(resumed, report)
         self.done, self.right, self.unanswered = 0, 0, 0
         self.model, self._problems, self._began = model, problems, time.monotonic()
@@ -362,9 +349,7 @@ def _against(request: EvalRequest, summary: Summary, asked: Sequence[str]) -> li
         each
         for model in summary.models
         if model.name in systems
-        for each in beside(
-            model, summary.benchmark, published_for(model.name, Path.cwd(), systems[model.name])
-        )
+        for each in beside(model, summary.benchmark, published_for(model.name, Path.cwd(), systems[model.name]))
     ]
 
 

@@ -85,9 +85,7 @@ def overlap(answer: str | None, annotated: Sequence[Box], view: View | None) -> 
     )
 
 
-def box_scores(
-    overlaps: Sequence[Overlap], classes: Mapping[str, Sequence[Overlap]] | None = None
-) -> BoxScores | None:
+def box_scores(overlaps: Sequence[Overlap], classes: Mapping[str, Sequence[Overlap]] | None = None) -> BoxScores | None:
     """The figures of a model, an overlap a row; None of no rows.
 
     Args:
@@ -122,12 +120,7 @@ def mean_average_precision(classes: Mapping[str, Sequence[Overlap]]) -> float | 
     cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py accumulates it; of boxes of equal confidence see
     `average_precision`.
     """
-    found = [
-        _at_recalls(rows, steps / 20)
-        for rows in classes.values()
-        if _annotated(rows)
-        for steps in range(10, 20)
-    ]
+    found = [_at_recalls(rows, steps / 20) for rows in classes.values() if _annotated(rows) for steps in range(10, 20)]
     return sum(found) / len(found) if found else None
 
 

@@ -38,9 +38,7 @@ def filters(names: Sequence[str]) -> list[Filter]:
     ]
     if several:
         found.append(Filter("hard", "wrong by all", lambda rights: set(rights) == {False}))
-        found += [
-            Filter(f"only{at}", f"only {short(name)} right", _only(at)) for at, name in enumerate(names)
-        ]
+        found += [Filter(f"only{at}", f"only {short(name)} right", _only(at)) for at, name in enumerate(names)]
     return [*found, Filter("open", "without a verdict", lambda rights: None in rights)]
 
 

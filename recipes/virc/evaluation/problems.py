@@ -68,9 +68,7 @@ def problems_of(
     return problems
 
 
-def rows_of(
-    benchmark: LocalBenchmark, problems: Mapping[str, EvalProblem], limit: int | None
-) -> Iterator[Row]:
+def rows_of(benchmark: LocalBenchmark, problems: Mapping[str, EvalProblem], limit: int | None) -> Iterator[Row]:
     """The rows of the problems, read anew."""
     lines = {problem.line for problem in problems.values()}  # an id that was left out may be one of them
     return (row for row in islice(benchmark.rows(), limit) if row.line in lines)

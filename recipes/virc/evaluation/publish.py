@@ -40,9 +40,7 @@ def results_of(
     ]
 
 
-def _answered(
-    folder: EvalFolder, line: AnswerLine, verdict: Verdict | None, problem: EvalProblem
-) -> Answered:
+def _answered(folder: EvalFolder, line: AnswerLine, verdict: Verdict | None, problem: EvalProblem) -> Answered:
     return Answered(
         answer=line.answer,
         right=verdict.right if verdict else False if line.answer is None else None,

@@ -23,12 +23,7 @@ _ABLATIONS: Mapping[CropAblation, str] = {
     "blank": "every crop is white",
     "counterfactual": "crops are those of a counterfactual with other values, whose answer is right",
 }
-_MEANS = {
-    "turns": "turns",
-    "calls": "tool calls",
-    "seconds": "seconds",
-    "tokens": "tokens",
-}  # field -> heading
+_MEANS = {"turns": "turns", "calls": "tool calls", "seconds": "seconds", "tokens": "tokens"}  # field -> heading
 
 
 def render(summary: Summary, results: Sequence[Result]) -> str:
@@ -141,9 +136,7 @@ def _boxes(models: Sequence[ModelSummary]) -> str:
 def _evidence(models: Sequence[ModelSummary]) -> str:
     """A table of those whose problems say where the answer is seen."""
     rows = [
-        _row_head(model.name)
-        + "".join(map(_share, model.evidence.figures))
-        + f"<td>{model.evidence.seen.of:,}</td>"
+        _row_head(model.name) + "".join(map(_share, model.evidence.figures)) + f"<td>{model.evidence.seen.of:,}</td>"
         for model in models
         if model.evidence
     ]
@@ -178,9 +171,7 @@ def _refusals(models: Sequence[ModelSummary]) -> str:
         + (_UNKNOWN if model.format_errors is None else f"<td>{model.format_errors:.3f}</td>")
         for model in models
     )
-    head = _heads(
-        "Model", "Refused", "Refused, of those with an answer", "No usable reply", "Rejected a turn"
-    )
+    head = _heads("Model", "Refused", "Refused, of those with an answer", "No usable reply", "Rejected a turn")
     return _table("What was refused, and what could not be used", head, rows, "numbers")
 
 
@@ -256,9 +247,7 @@ def _categories(models: Sequence[ModelSummary]) -> str:
     """A table for each division with a row for each of its parts."""
     divisions = list(dict.fromkeys(division for model in models for division in model.categories))
     head = "".join(_heads(short(model.name)) for model in models)
-    return "".join(
-        _table(division, _heads("Part") + head, _parts(division, models), "parts") for division in divisions
-    )
+    return "".join(_table(division, _heads("Part") + head, _parts(division, models), "parts") for division in divisions)
 
 
 def _parts(division: str, models: Sequence[ModelSummary]) -> Iterator[str]:

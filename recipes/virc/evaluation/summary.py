@@ -306,10 +306,7 @@ def _evidence(answers: Sequence[Answered]) -> EvidenceScores | None:
     known = [(are_seen(each.evidence), each.right) for each in answers if each.evidence]
     if not known:
         return None
-    rights = [
-        score(right for seen, right in known if seen is wanted and right is not None)
-        for wanted in (True, False)
-    ]
+    rights = [score(right for seen, right in known if seen is wanted and right is not None) for wanted in (True, False)]
     return EvidenceScores(share(seen for seen, _ in known), *rights)
 
 

@@ -44,8 +44,7 @@ _FIRST = (
     "you are sure, finish with <answer>...</answer>, which holds the answer alone."
 )
 _AFTER = (
-    "Image {index}: {width} x {height}. Go on; look again wherever that helps, or finish "
-    "with <answer>...</answer>."
+    "Image {index}: {width} x {height}. Go on; look again wherever that helps, or finish with <answer>...</answer>."
 )
 _AFTER_SCALE = (
     "Image {index}: {width} x {height}. The question was: {question} Go on; look again wherever that helps, or finish "
@@ -124,9 +123,7 @@ def by_model_type(model_type: object) -> Family | None:
 def by_name(name: str) -> Family | None:
     """The family that a name means which a server, a hub or a folder gives a model."""
     text = name.lower()
-    return next(
-        (family for family in discover().values() if family.names and re.search(family.names, text)), None
-    )
+    return next((family for family in discover().values() if family.names and re.search(family.names, text)), None)
 
 
 def protocol(
@@ -141,9 +138,7 @@ def protocol(
     unit = coordinates or family.coordinates or "pixel"
     schemas = family.schemas or tuple(dict(schema) for schema in tools.schemas(_OFFERED, unit))
     listed = "\n".join(map(json.dumps, schemas))
-    call = CallForm(
-        "<tool_call>", "</tool_call>", names=family.tools, keys=family.arguments, default=family.given
-    )
+    call = CallForm("<tool_call>", "</tool_call>", names=family.tools, keys=family.arguments, default=family.given)
     return Protocol(
         system=_NATIVE_SYSTEM if native else _SYSTEM.replace(TOOLS, listed),
         first=_FIRST,

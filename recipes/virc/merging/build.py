@@ -34,11 +34,7 @@ from virc.solving.one import SolveConfig, solve
 _PACKAGE = Path(__file__).parents[2]
 _SECONDS = 300.0  # for the one answer
 _MOST_BYTES = 64 * 2**20
-_MERGING = {
-    "shards": "merging the shards of",
-    "adapter": "adding to its base the adapter",
-    "model": "copying",
-}
+_MERGING = {"shards": "merging the shards of", "adapter": "adding to its base the adapter", "model": "copying"}
 _TEXTS = (
     "added_tokens.json", "chat_template.jinja", "chat_template.json", "generation_config.json", "merges.txt",
     "preprocessor_config.json", "processor_config.json", "special_tokens_map.json", "tokenizer.json",
@@ -71,17 +67,8 @@ class MergePlan(msgspec.Struct, frozen=True):
         if source.origin.kind == "adapter":
             assert source.base
             module, given = "merge.adapter", [source.base, source.folder, folder]
-        env = {
-            **engines.environment(self.recipes),
-            "TOKENIZERS_PARALLELISM": "false",
-            "CUDA_VISIBLE_DEVICES": "-1",
-        }
-        argv = (
-            str(self.python),
-            "-m",
-            f"virc.engines.{module}",
-            *(str(path.absolute()) for path in given),
-        )
+        env = {**engines.environment(self.recipes), "TOKENIZERS_PARALLELISM": "false", "CUDA_VISIBLE_DEVICES": "-1"}
+        argv = (str(self.python), "-m", f"virc.engines.{module}", *(str(path.absolute()) for path in given))
         return Plan(step=Step(argv, f"merge {source.origin.source}", env), files={})
 
 
@@ -130,9 +117,7 @@ def prepare(name: str, to: Path | None = None) -> MergePlan:
         return MergePlan(source, folder, making.ready(environment), environments.recipes_in(environment))
     for extra in extras.discover():
         if extra.name == "local" and extra.missing:
-            raise SetupError(
-                f"merging {source.origin.source} needs {', '.join(extra.missing)}", extra.install
-            )
+            raise SetupError(f"merging {source.origin.source} needs {', '.join(extra.missing)}", extra.install)
     return MergePlan(source, folder, Path(sys.executable), _PACKAGE)
 
 
@@ -250,7 +235,5 @@ def _answer(opened: Opened, report: Reporter) -> str | None:
     if isinstance(solved.error, KeyboardInterrupt):  # the model stays, it is whole
         raise solved.error
     answer = solved.answer or f"nothing ({solved.error})"
-    report.note(
-        f"asked about a drawn diagram, {question!r}, it answers {answer}; the right answer is {diagram.answer}"
-    )
+    report.note(f"asked about a drawn diagram, {question!r}, it answers {answer}; the right answer is {diagram.answer}")
     return solved.answer

@@ -24,9 +24,7 @@ def text(name: str, origin: Origin, info: Info | None, parameters: int, licences
         parameters: how many numbers its weights are.
         licences: names of the licence files of its base that lie beside it.
     """
-    return "\n".join(
-        [*_head(origin), f"# {plain(name)}", "", *_body(name, origin, info, parameters, licences)]
-    )
+    return "\n".join([*_head(origin), f"# {plain(name)}", "", *_body(name, origin, info, parameters, licences)])
 
 
 def _head(origin: Origin) -> list[str]:
@@ -35,9 +33,7 @@ def _head(origin: Origin) -> list[str]:
     return ["---", "library_name: transformers", "pipeline_tag: image-text-to-text", *base, "---", ""]
 
 
-def _body(
-    name: str, origin: Origin, info: Info | None, parameters: int, licences: Sequence[str]
-) -> Iterator[str]:
+def _body(name: str, origin: Origin, info: Info | None, parameters: int, licences: Sequence[str]) -> Iterator[str]:
     yield from ("Merged by `virc merge`.", "", "| what | |", "|---|---|")
     yield from (f"| {what} | {_cell(fact)} |" for what, fact in _facts(origin, info, parameters))
     if info:

@@ -123,24 +123,14 @@ def _of_adapter(adapter: Path, base: Path, run: Run | None) -> Source:
 
 def _of_model(folder: Path, run: Run | None) -> Source:
     if run is None:
-        raise ConfigError(
-            f"{folder} is a complete model already",
-            f"virc solve --model {folder} ...",
-        )
+        raise ConfigError(f"{folder} is a complete model already", f"virc solve --model {folder} ...")
     _check_family(folder)
     size = checkpoint.file_bytes(folder)
     return _source("model", folder, folder, Path(runs.info(run).base), run, folder, size)
 
 
 def _source(
-    kind: Kind,
-    folder: Path,
-    texts: Path,
-    base: Path | None,
-    run: Run | None,
-    named: Path,
-    size: int,
-    root: str = "",
+    kind: Kind, folder: Path, texts: Path, base: Path | None, run: Run | None, named: Path, size: int, root: str = ""
 ) -> Source:
     """A source with its origin and chat protocol; `named` is the folder that it is named after."""
     step = _step(named)
@@ -163,9 +153,7 @@ def _source(
         name=f"{source}-merged" if kind == "adapter" and run is None else source,
         origin=about,
         base=base,
-        chat_protocol=next(
-            (place / FILE_NAME for place in places if place and is_file(place / FILE_NAME)), None
-        ),
+        chat_protocol=next((place / FILE_NAME for place in places if place and is_file(place / FILE_NAME)), None),
         run=run,
         bytes=size,
     )

@@ -69,9 +69,7 @@ class Served(msgspec.Struct, frozen=True):
     model: Model | None = None
 
 
-def of_endpoint(
-    served: Served, workspace: Path, option: str | None = None
-) -> tuple[ChatProtocol | None, str]:
+def of_endpoint(served: Served, workspace: Path, option: str | None = None) -> tuple[ChatProtocol | None, str]:
     """The chat protocol of a served model, and where it is from: `--protocol`, what the endpoint publishes, what
     `virc download` left on this machine, the words of its system; None for a model of no system.
 
@@ -130,9 +128,7 @@ def _alike(served: Served, system: System) -> list[str]:
         return list(system.models)
     units = {short: model.coordinates or system.coordinates for short, model in system.models.items()}
     own = served.model.coordinates or system.coordinates
-    return sorted(
-        (short for short in units if units[short] == own), key=lambda s: system.models[s] != served.model
-    )
+    return sorted((short for short in units if units[short] == own), key=lambda s: system.models[s] != served.model)
 
 
 def _beside_of(short: str, workspace: Path, system: System) -> Path | None:
@@ -260,11 +256,7 @@ def _spoken(
     if option == DEFAULT:
         return _own(system, model)
     given = read_protocol(expanded(option)) if option else trained
-    return (
-        _drawn(msgspec.structs.replace(given, name=_kind(given)), system)
-        if given
-        else _of_system(system, model)
-    )
+    return _drawn(msgspec.structs.replace(given, name=_kind(given)), system) if given else _of_system(system, model)
 
 
 def _kind(given: Protocol) -> str:

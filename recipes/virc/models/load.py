@@ -23,9 +23,7 @@ from virc.tools import registry as tools
 if TYPE_CHECKING:
     from virc.backends.openai.backend import OpenAIBackend
 
-DEMONSTRATION = (
-    "no model was chosen: tiny, in the package, only shows how it works and is often wrong (README)"
-)
+DEMONSTRATION = "no model was chosen: tiny, in the package, only shows how it works and is often wrong (README)"
 REPLY_SECONDS = 120.0
 """Longest wait for one reply of an endpoint."""
 
@@ -147,9 +145,7 @@ def load(
     Further arguments, and what is raised: see `Choice` and `open_model`.
     """
     return open_model(
-        Choice(
-            model, endpoint, api_key, system, protocol, device, max_pixels, tools=tuple(tools), family=family
-        )
+        Choice(model, endpoint, api_key, system, protocol, device, max_pixels, tools=tuple(tools), family=family)
     )
 
 
@@ -252,10 +248,7 @@ def _of_family(family: Family, probed: Probed | None, where: str) -> tuple[str, 
     names = ", ".join(families.discover())
     if family is families.UNKNOWN:
         how = f"`virc doctor {where}` finds out, or --family NAME of {names}"
-        return (
-            *notes,
-            f"it is not known how this model counts boxes: pixels of the sent picture are assumed; {how}",
-        )
+        return (*notes, f"it is not known how this model counts boxes: pixels of the sent picture are assumed; {how}")
     if family.coordinates is None:
         return (*notes, f"it is not known how {family.name} counts boxes: `virc doctor {where}` finds out")
     return notes
@@ -290,9 +283,7 @@ def _grid_on(
     finds = f"`virc doctor {backend.named}` finds out"
     if choice.max_pixels:
         return grid, (f"boxes are wrong where this server scales pictures down: {finds}",)
-    sentence = (
-        f"pictures are sent with at most {CAUTIOUS_SIDE} pixels a side, in case this server scales them down"
-    )
+    sentence = f"pictures are sent with at most {CAUTIOUS_SIDE} pixels a side, in case this server scales them down"
     small = msgspec.structs.replace(grid.limited(CAUTIOUS_PIXELS), longest=CAUTIOUS_SIDE)
     return small, (f"{sentence}: {finds}",)
 

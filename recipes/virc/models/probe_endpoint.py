@@ -45,9 +45,7 @@ def probe_endpoint(
     from virc.backends.openai.backend import OpenAIBackend
 
     report = Reporter(on_event)
-    backend = OpenAIBackend(
-        endpoint, model, api_key, timeout=timeout, max_retries=0, counts_image_tokens=False
-    )
+    backend = OpenAIBackend(endpoint, model, api_key, timeout=timeout, max_retries=0, counts_image_tokens=False)
     try:
         if published := _published(backend):
             sentence = f"{backend.model} needs no probe: it has a chat protocol of its own"

@@ -276,8 +276,7 @@ def _run(name: str, workspace: Path) -> Run | None:
 def _nothing_saved(run: Run) -> ConfigError:
     if runs.state(run).progress == "running":
         return ConfigError(
-            f"the run {run.name} has saved no whole checkpoint yet",
-            f"it is running: virc runs tail {run.name}",
+            f"the run {run.name} has saved no whole checkpoint yet", f"it is running: virc runs tail {run.name}"
         )
     return ConfigError(f"the run {run.name} has saved no whole checkpoint", f"virc runs show {run.name}")
 
@@ -362,9 +361,7 @@ def _missing(name: str, system: System | None, workspace: Path) -> ConfigError:
 
 
 def _in_shards(what: str, name: str) -> ConfigError:
-    return ConfigError(
-        f"{what} is saved in shards, which nothing but its own training loads", f"virc merge {name}"
-    )
+    return ConfigError(f"{what} is saved in shards, which nothing but its own training loads", f"virc merge {name}")
 
 
 def _missing_by_hand(name: str, model: Model, family: System) -> ConfigError:

@@ -181,8 +181,7 @@ class Shape(msgspec.Struct, frozen=True):
     def adapter(self, lora: Lora, frozen: tuple[Part, ...]) -> int:
         """Number of parameters of a LoRA adapter, which LLaMA-Factory lays on layers by parts of their names."""
         return sum(
-            linear.count * lora.rank * (linear.inputs + linear.outputs)
-            for linear in self._adapted(lora, frozen)
+            linear.count * lora.rank * (linear.inputs + linear.outputs) for linear in self._adapted(lora, frozen)
         )
 
     def adapter_inputs(self, lora: Lora, frozen: tuple[Part, ...]) -> int:
@@ -195,9 +194,7 @@ class Shape(msgspec.Struct, frozen=True):
         if targets == {"all"}:
             offered = (each for each in linears if each.name != "lm_head" and each.part != "projector")
             targets = {
-                each.name.rsplit(".", 1)[-1]
-                for each in offered
-                if not ("vision" in frozen and each.part == "vision")
+                each.name.rsplit(".", 1)[-1] for each in offered if not ("vision" in frozen and each.part == "vision")
             }
         for linear in linears:
             if linear.part not in frozen and any(target in linear.name for target in targets):
@@ -244,9 +241,7 @@ def _read(file: Path) -> Shape:
         family = msgspec.convert(config.get("model_type"), Family)
         text = msgspec.convert({**config, **nested}, Text)
         vision = msgspec.convert(config.get("vision_config"), Vision)
-        tied = msgspec.convert(
-            config.get("tie_word_embeddings", nested.get("tie_word_embeddings", False)), bool
-        )
+        tied = msgspec.convert(config.get("tie_word_embeddings", nested.get("tie_word_embeddings", False)), bool)
     except (OSError, msgspec.MsgspecError, RecursionError) as error:
         raise ConfigError(f"{file} does not say how large the model is: {clause(error)}") from error
     kind = config.get("dtype") or config.get("torch_dtype") or nested.get("dtype")

@@ -78,9 +78,7 @@ def probe(backend: "OpenAIBackend", endpoint: str, say: Say = lambda _: None) ->
     except VircError as error:
         seen.ended = plain(error.message)
     if backend.requests >= MOST_REQUESTS and seen.images is None:
-        seen.ended = (
-            f"{(backend.left_out and 'parameters were refused, and ') or ''}{MOST_REQUESTS} requests are all"
-        )
+        seen.ended = f"{(backend.left_out and 'parameters were refused, and ') or ''}{MOST_REQUESTS} requests are all"
     return _result(backend, endpoint, named, seen)
 
 
@@ -147,9 +145,7 @@ def _take_box(reply: Reply, protocol: Protocol, seen: _Seen) -> None:
     _take_thought(reply, seen)
     text, box = reply.text[:_MOST_CHARACTERS], None
     with suppress(FormatError):
-        turn = lenient.read(
-            text, protocol.grammar, protocol.tools, thought=reply.thought, calls=reply.calls
-        ).turn
+        turn = lenient.read(text, protocol.grammar, protocol.tools, thought=reply.thought, calls=reply.calls).turn
         if turn.tool:
             seen.calls = "native" if protocol.schemas else "structured" if reply.calls else "text"
             box = turn.tool.arguments.get(BOX)

@@ -161,9 +161,7 @@ def _off(grid: Grid, counts: Counts) -> tuple[int, float] | None:
     if off <= seen.slack:
         return off, small
     possible = seen.usual and counts.pictures > _FEW
-    return (
-        (_MEASURED, small) if possible and any(abs(each - seen.large) <= 1 for each in _possible()) else None
-    )
+    return (_MEASURED, small) if possible and any(abs(each - seen.large) <= 1 for each in _possible()) else None
 
 
 def _sizes(grid: Grid) -> Iterator[tuple[int, int]]:
@@ -171,9 +169,7 @@ def _sizes(grid: Grid) -> Iterator[tuple[int, int]]:
     for side in (*COMMON, LARGE[0]):
         yield side, _tokens((side, side * LARGE[1] // LARGE[0]), grid)
     for area in _AREAS:
-        width, height = smart_resize(
-            *LARGE, msgspec.structs.replace(grid, max_pixels=max(area, grid.min_pixels))
-        )
+        width, height = smart_resize(*LARGE, msgspec.structs.replace(grid, max_pixels=max(area, grid.min_pixels)))
         yield width, width * height // grid.factor**2
 
 

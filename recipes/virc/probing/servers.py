@@ -84,9 +84,7 @@ def _asked(port: int) -> LocalServer | None:
         connection.request("GET", "/v1/models")
         response = connection.getresponse()
         if response.status in (401, 403):
-            return LocalServer(
-                f"http://127.0.0.1:{port}/v1", f"{PORTS.get(port, 'a server')}, which wants a key", ()
-            )
+            return LocalServer(f"http://127.0.0.1:{port}/v1", f"{PORTS.get(port, 'a server')}, which wants a key", ())
         listed = msgspec.json.decode(response.read(_MOST_BYTES), type=_Listing).data
     except (OSError, HTTPException, ValueError, RecursionError):
         return None
@@ -96,9 +94,7 @@ def _asked(port: int) -> LocalServer | None:
     if not listed:
         return None
     server = _OWNERS.get(str(listed[0].owned_by).lower(), PORTS.get(port, "a server"))
-    return LocalServer(
-        f"http://127.0.0.1:{port}/v1", server, tuple(plain(each.id, 80) for each in listed[:8])
-    )
+    return LocalServer(f"http://127.0.0.1:{port}/v1", server, tuple(plain(each.id, 80) for each in listed[:8]))
 
 
 def _cut(connection: HTTPConnection) -> None:

@@ -129,9 +129,7 @@ def _decoded(decode: Callable[[], Any]) -> Any:
     except RecursionError:
         raise FormatError("json", "the tool call is nested too deeply") from None
     except json.JSONDecodeError as error:
-        raise FormatError(
-            "json", f"the tool call is not JSON: {error.msg} at character {error.pos}"
-        ) from None
+        raise FormatError("json", f"the tool call is not JSON: {error.msg} at character {error.pos}") from None
 
 
 def _named(value: object, form: CallForm) -> ToolText:
@@ -197,10 +195,7 @@ def _translated(arguments: dict[str, Any], form: CallForm) -> dict[str, Any]:
             raise FormatError("json", f"the tool call repeats {name}, or nobody writes it")
         if name is not None:
             read[name] = _zero_based(value, form) if name == INDEX else value
-    given = {
-        name: Index.LAST if name == INDEX and value == Index.LAST else value
-        for name, value in form.given.items()
-    }
+    given = {name: Index.LAST if name == INDEX and value == Index.LAST else value for name, value in form.given.items()}
     return read | given
 
 
@@ -244,6 +239,4 @@ def _finite(digits: str) -> float:
     return value
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_constant=_refuse, parse_int=_whole, parse_float=_finite
-)
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse, parse_int=_whole, parse_float=_finite)

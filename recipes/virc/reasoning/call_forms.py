@@ -69,9 +69,7 @@ def call_of(text: str, cut: bool) -> Called | None:
     behind = text[name.end() :].lstrip()
     if pairs := _GLM.findall(behind):
         return Called(name[0], {key.strip(): value.strip() for key, value in pairs})
-    behind = re.sub(
-        r"\A(?:\[ARGS\]|:\d+\s*<\|tool_call_argument_begin\|>|Action Input:)", "", behind
-    ).lstrip()
+    behind = re.sub(r"\A(?:\[ARGS\]|:\d+\s*<\|tool_call_argument_begin\|>|Action Input:)", "", behind).lstrip()
     if behind.startswith("{"):
         value = object_of(behind, cut)
         called = name[0].removeprefix("functions.")

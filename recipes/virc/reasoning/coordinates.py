@@ -13,11 +13,7 @@ _OVER, _OVER_PIXELS = 0.05, 28
 """How far outside a coordinate of a stock model may be before its unit is doubted: parts of the side; or pixels, since
 boxes in pixels of a picture of about a thousand pixels and boxes in its thousandths look alike.
 """
-_SIDES: dict[Coordinates, Size] = {
-    "permille": (PERMILLE, PERMILLE),
-    "thousand": (1000, 1000),
-    "unit": (1, 1),
-}
+_SIDES: dict[Coordinates, Size] = {"permille": (PERMILLE, PERMILLE), "thousand": (1000, 1000), "unit": (1, 1)}
 
 
 class UnitError(ToolError):
@@ -93,9 +89,7 @@ def settled_box(value: object, view: View, index: int) -> list[float]:
     empty = any(inside[at] >= inside[at + 2] and corners[at] < corners[at + 2] for at in (0, 1))
     if over > allowed or empty:
         counted = f"{view.coordinates}: {sides[0]} x {sides[1]}"
-        raise UnitError(
-            f"bbox_2d {_short(value)} reaches far outside of image {index} as counted in {counted}"
-        )
+        raise UnitError(f"bbox_2d {_short(value)} reaches far outside of image {index} as counted in {counted}")
     return [round(side) for side in written]
 
 

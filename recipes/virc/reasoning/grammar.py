@@ -134,9 +134,7 @@ def marks(text: str, grammar: Grammar) -> list[Mark]:
     pattern, known = _pattern(tuple(mark for part in grammar.parts() for mark in part))
     if not known:
         return []
-    return [
-        Mark(known[found.lastindex - 1], *found.span()) for found in pattern.finditer(text) if found.lastindex
-    ]
+    return [Mark(known[found.lastindex - 1], *found.span()) for found in pattern.finditer(text) if found.lastindex]
 
 
 @cache

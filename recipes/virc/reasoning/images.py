@@ -27,9 +27,7 @@ MOST_PIXELS = 100_000_000
 FEWEST_PIXELS = 16
 SQUARE = (1000, 1000)
 _STRIP = 256  # rows
-_LEVEL = (
-    1  # of zlib: a photograph takes half the time of level 6 and a seventh more bytes, which are sent once
-)
+_LEVEL = 1  # of zlib: a photograph takes half the time of level 6 and a seventh more bytes, which are sent once
 _TURN = re.compile(rb"exif|orientation", re.IGNORECASE)
 
 # A fault below is one sentence of ours; Pillow's warnings (odd metadata, large sizes) would stand beside it.

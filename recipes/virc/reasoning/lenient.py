@@ -14,16 +14,7 @@ from typing import Any
 import msgspec
 
 from virc.reasoning.bodies import BOX, INDEX, Called, FormatError, ToolText, decoded
-from virc.reasoning.call_forms import (
-    MARKS,
-    MOST_CALL,
-    MOST_OBJECTS,
-    Found,
-    call_of,
-    function_of,
-    marked,
-    object_of,
-)
+from virc.reasoning.call_forms import MARKS, MOST_CALL, MOST_OBJECTS, Found, call_of, function_of, marked, object_of
 from virc.reasoning.grammar import CallForm, Grammar, marks
 from virc.reasoning.messages import Turn
 from virc.reasoning.writing import written
@@ -58,9 +49,7 @@ _ALIASES = {
     "factor": "scale_factor", "scale": "scale_factor",
 }  # fmt: skip
 """Other names of our tools' arguments, as models that know a similar tool write them."""
-_TOOLS = dict.fromkeys(
-    ("image_zoom_in_tool", "zoom_in", "zoom", "zoom_image", "crop", "image_crop"), "crop_image"
-)
+_TOOLS = dict.fromkeys(("image_zoom_in_tool", "zoom_in", "zoom", "zoom_image", "crop", "image_crop"), "crop_image")
 """Names of tools that cut out a box, as models know them that were trained with one; ours is not among them."""
 _HERMES = CallForm("<tool_call>", "</tool_call>")
 _SIDES = (("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"), ("xmin", "ymin", "xmax", "ymax"))
@@ -188,9 +177,7 @@ def _marked_before_close(text: str) -> bool:
     return bool(close and starts and min(starts) < close.start())
 
 
-def _calling(
-    thoughts: str, before: str, called: Called, rules: _Rules, written_so: str | None = None
-) -> ParsedReply:
+def _calling(thoughts: str, before: str, called: Called, rules: _Rules, written_so: str | None = None) -> ParsedReply:
     """What a reply with a call says.
 
     Args:
@@ -206,8 +193,7 @@ def _calling(
         call = f'{{"name": {json.dumps(called.name)}, "arguments": {json.dumps(arguments)}}}'
         written_so = _joined(before, f"{rules.form.open}\n{call}\n{rules.form.close}")
     return ParsedReply(
-        Turn(_joined(thoughts, before), _tool(called.name, arguments, rules)),
-        Sent(written_so, before, called),
+        Turn(_joined(thoughts, before), _tool(called.name, arguments, rules)), Sent(written_so, before, called)
     )
 
 
@@ -227,9 +213,7 @@ def _unsaid(thought: str, rules: _Rules) -> ParsedReply:
         return ParsedReply(Turn(thought[: answers[-1].start()].strip(), answer=answer), Sent(answer))
     if rules.cut:
         raise FormatError("length", "the token limit cut the reply within its thought")
-    raise FormatError(
-        "tags", "the reply is a thought without a call or an answer" if thought else "the reply is empty"
-    )
+    raise FormatError("tags", "the reply is a thought without a call or an answer" if thought else "the reply is empty")
 
 
 def _calls(text: str, rules: _Rules) -> Iterator[Found]:
@@ -321,8 +305,7 @@ def _answer(text: str, rules: _Rules) -> str:
     if rules.cut and not (answers and answers[-1][2]):
         raise FormatError("length", "the token limit cut the reply before its answer was whole")
     named = next(
-        (name for name in (*rules.names, *rules.form.names) if re.search(rf"\b{re.escape(name)}\b", text)),
-        None,
+        (name for name in (*rules.names, *rules.form.names) if re.search(rf"\b{re.escape(name)}\b", text)), None
     )
     if named and not answers and _ARGUMENTS.search(text):
         raise FormatError("json", f"the reply writes a call of {named} that cannot be read")

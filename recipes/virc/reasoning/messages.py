@@ -92,9 +92,7 @@ def _bare_call(text: str, grammar: Grammar) -> bool:
 
 def _unlike(found: list[Mark], grammar: Grammar) -> FormatError:
     """The fault of marks that are not those of one turn."""
-    behind = [
-        mark.strip("<>") or "JSON object" for mark in dict.fromkeys(form.open for form in grammar.calls)
-    ]
+    behind = [mark.strip("<>") or "JSON object" for mark in dict.fromkeys(form.open for form in grammar.calls)]
     behind += [grammar.answer[0].strip("<>")] if grammar.answer else []
     wanted = [grammar.think[0].strip("<>")] if grammar.think else []
     wanted += [" or ".join(behind)] if behind else []

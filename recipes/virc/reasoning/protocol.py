@@ -157,8 +157,7 @@ def own_protocol(schemas: Sequence[Mapping[str, object]], coordinates: Coordinat
         image_line="Image {index}: {width} x {height}.",
         after_image="Image {index}: {width} x {height}. Go on; look again wherever that helps.",
         after_scale=(
-            "Image {index}: {width} x {height}. The question was: {question} Go on; "
-            "look again wherever that helps."
+            "Image {index}: {width} x {height}. The question was: {question} Go on; look again wherever that helps."
         ),
         tools=tuple(str(_function(schema)["name"]) for schema in schemas),
         coordinates=coordinates,

@@ -19,16 +19,7 @@ from virc.reasoning.messages import FormatError, ToolText, Turn, parse, printabl
 from virc.reasoning.protocol import Protocol, fill
 from virc.reasoning.repetition import repeats
 from virc.reasoning.resize import QWEN2, Grid
-from virc.reasoning.trace import (
-    Failure,
-    FailureKind,
-    ImageRecord,
-    Message,
-    Rejected,
-    RejectionKind,
-    Trace,
-    Unit,
-)
+from virc.reasoning.trace import Failure, FailureKind, ImageRecord, Message, Rejected, RejectionKind, Trace, Unit
 from virc.reasoning.writing import assembled
 
 __all__ = ["SOLVE", "Ask", "Done", "Message", "Rejected", "Reply", "Session", "Unit"]
@@ -134,16 +125,12 @@ class Session:
             raise ValueError("a problem needs at least one image")
         self.protocol, self.question, self.grid = protocol, printable(question), grid
         self.tools, self.tolerate, self.max_turns = tools, tolerate, max_turns
-        self.images = [
-            image if isinstance(image, Shown) else show_input(image, protocol, grid) for image in images
-        ]
+        self.images = [image if isinstance(image, Shown) else show_input(image, protocol, grid) for image in images]
         system = [Message("system", protocol.system)] if protocol.system else []
         self._messages = [*system, self._first()]
         self._units: list[Unit] = []
         self._pending: list[Rejected] = []
-        self._sent: dict[
-            int, lenient.Sent
-        ] = {}  # position of an assistant message -> how a stock model gets it back
+        self._sent: dict[int, lenient.Sent] = {}  # position of an assistant message -> how a stock model gets it back
         self._answer: str | None = None
         self._failure: Failure | None = None
 
@@ -229,9 +216,7 @@ class Session:
         """A reply as one text, up to what ends it."""
         text = printable(reply.text[:_MOST_CHARACTERS])
         if self.protocol.reading == "strict":
-            text = assembled(
-                text, reply.thought and printable(reply.thought), reply.calls, self.protocol.grammar
-            )
+            text = assembled(text, reply.thought and printable(reply.thought), reply.calls, self.protocol.grammar)
         return stopped(text, self.protocol.grammar)
 
     def _first(self) -> Message:
@@ -329,9 +314,7 @@ class Session:
         shown = show(apply(call, source.pixels), self.grid, call.index)
         return Shown(shown.pixels, call.index, beneath=beneath.pixels)
 
-    def _accept(
-        self, reply: Reply, text: str, turn: Turn, checked: Checked | None, shown: Shown | None
-    ) -> Unit:
+    def _accept(self, reply: Reply, text: str, turn: Turn, checked: Checked | None, shown: Shown | None) -> Unit:
         unit = Unit(
             text=text,
             think=turn.think,

@@ -18,9 +18,7 @@ def written(turn: Turn, grammar: Grammar) -> str:
     """
     text = _text(turn, grammar)
     if parse(text, grammar) != turn:
-        raise FormatError(
-            "tags", "the turn cannot be written by this grammar: it would be read in another way"
-        )
+        raise FormatError("tags", "the turn cannot be written by this grammar: it would be read in another way")
     return text
 
 
@@ -37,9 +35,7 @@ def assembled(text: str, thought: str | None, calls: Sequence[Called], grammar: 
         text = f"{thought.join(grammar.think)}{space}{text}"
     for call in calls:
         arguments = call.arguments if isinstance(call.arguments, str) else _json(call.arguments)
-        form = next(
-            (form for form in grammar.calls if form.body == "call"), CallForm("<tool_call>", "</tool_call>")
-        )
+        form = next((form for form in grammar.calls if form.body == "call"), CallForm("<tool_call>", "</tool_call>"))
         space = "" if not text or text.endswith("\n") else "\n"
         text += f'{space}{form.open}\n{{"name": {_json(call.name)}, "arguments": {arguments}}}\n{form.close}'
     return text

@@ -148,11 +148,7 @@ class Judge:
             self._backend.close()
 
     async def ask(
-        self,
-        name: str,
-        texts: Mapping[str, str],
-        images: Sequence[Shown],
-        read: Callable[[str], float | None],
+        self, name: str, texts: Mapping[str, str], images: Sequence[Shown], read: Callable[[str], float | None]
     ) -> Verdict:
         """A score; 0 where the judge answers and gives none in any try, as published.
 
@@ -168,10 +164,7 @@ class Judge:
             EngineError: it read only a part of it.
         """
         user = _asked(name, texts)
-        ask = Ask(
-            (Message("system", questions()["system"]), Message("user", user, tuple(range(len(images))))),
-            images,
-        )
+        ask = Ask((Message("system", questions()["system"]), Message("user", user, tuple(range(len(images))))), images)
         waited = WAITED.get() or Waited()
         with waited.asking():
             for number in range(TRIES):

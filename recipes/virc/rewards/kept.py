@@ -36,9 +36,7 @@ def own_files(reward: Reward, beside: Path | None, names: Iterable[str]) -> dict
     offered = tuple(names)
     loaded = tools.load(offered, beside, of_chat_protocol=True)
     if lacking := [name for name in offered if name not in loaded]:
-        sentence = (
-            f"the chat protocol offers the tool {plain(lacking[0], 40)}, and there is none of that name"
-        )
+        sentence = f"the chat protocol offers the tool {plain(lacking[0], 40)}, and there is none of that name"
         raise ConfigError(sentence, f"its file beside the system's YAML or in {own_code.SEARCH_PATH}")
     files += [(f"{name}.py", Path(vars(tools.known()[name])["__file__"])) for name in loaded]
     own: dict[str, Path] = {}

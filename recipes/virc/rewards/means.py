@@ -57,11 +57,7 @@ class Means(msgspec.Struct, frozen=True):
 
 
 def means_of(
-    asked: Judging,
-    key: str | None,
-    kept: Path | None,
-    on_wait: Callable[[str], None],
-    base: Path | None = None,
+    asked: Judging, key: str | None, kept: Path | None, on_wait: Callable[[str], None], base: Path | None = None
 ) -> Means:
     """The means that a system's `reward` names; algebra where math-verify is installed.
 

@@ -52,11 +52,7 @@ class Scorable(msgspec.Struct):
 
 
 def without_judge(
-    records: Iterable[Record],
-    total: Total,
-    coordinates: Coordinates,
-    strict: Strict = "own",
-    judged: bool = False,
+    records: Iterable[Record], total: Total, coordinates: Coordinates, strict: Strict = "own", judged: bool = False
 ) -> Scorable:
     """Try a total on rows without asking a judge.
 

@@ -89,9 +89,7 @@ class Terms:
         unscored: terms that could not be had, and why; a total that reads one ends there.
     """
 
-    def __init__(
-        self, turn: str | None, values: Mapping[str, float | None], unscored: Mapping[str, str]
-    ) -> None:
+    def __init__(self, turn: str | None, values: Mapping[str, float | None], unscored: Mapping[str, str]) -> None:
         self.turn, self._values, self._unscored = turn, values, unscored
 
     def __getattr__(self, name: str) -> Any:
@@ -196,9 +194,7 @@ def lacking(reward: Reward, beside: Path | None = None) -> ConfigError | None:
         return ConfigError(f"the total {WEIGHTED} has no weights", "weights: {answer: 0.8, format: 0.2}")
     known, folders = _term_names(), own_code.folders(beside)
     absent = [
-        name
-        for name in _weighed(reward)
-        if name not in known and not own_code.file_of(name, folders, "virc.rewards")
+        name for name in _weighed(reward) if name not in known and not own_code.file_of(name, folders, "virc.rewards")
     ]
     return ConfigError(f"there is no term {absent[0]!r}", did_you_mean(absent[0], known)) if absent else None
 
@@ -256,9 +252,7 @@ def called_for_all(
     return [cast(float, _number(each, "group", file)) for each in found]
 
 
-async def _values(
-    sample: Sample, terms: Sequence[Term], means: Means
-) -> dict[str, float | UnscoredError | None]:
+async def _values(sample: Sample, terms: Sequence[Term], means: Means) -> dict[str, float | UnscoredError | None]:
     async def value(term: Term) -> float | UnscoredError | None:
         try:
             found = term.score(sample, means)
@@ -329,9 +323,7 @@ def _total(module: ModuleType, name: str, folders: Sequence[Path]) -> Total:
     file = module.__file__ or ""
     named = isinstance(names, tuple | list) and all(isinstance(each, str) for each in names)
     if not named or names is None or not callable(function):
-        raise ConfigError(
-            f"{file} has no TERMS, a tuple of names, and total(t)", "virc rewards ls shows some"
-        )
+        raise ConfigError(f"{file} has no TERMS, a tuple of names, and total(t)", "virc rewards ls shows some")
     more = {each: getattr(module, each, None) for each in _MORE}
     for each, use in _MORE.items():
         if more[each] is not None and not callable(more[each]):

@@ -152,15 +152,7 @@ def samples_of(
     """
     images = [Seen(picture).pixels().pixels for picture in record.images]
     files = [image.size for image in images]
-    session = Session(
-        protocol,
-        record.question or "",
-        images,
-        grid,
-        tolerate=(),
-        max_turns=max_turns,
-        tools=known(),
-    )
+    session = Session(protocol, record.question or "", images, grid, tolerate=(), max_turns=max_turns, tools=known())
     samples = []
     for text in (*(unit.text for unit in trace.units), *(each.text for each in trace.pending)):
         if isinstance(session.next(), Done):

@@ -223,10 +223,7 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
 
 
 def prompt_of(
-    record: Record,
-    coordinates: Coordinates = "pixel",
-    strict: Strict = "own",
-    protocol: Protocol | None = None,
+    record: Record, coordinates: Coordinates = "pixel", strict: Strict = "own", protocol: Protocol | None = None
 ) -> Prompt:
     """The prompt of a row of single units; the reply that its record ends with, where it does, is the reference.
 

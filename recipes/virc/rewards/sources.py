@@ -50,9 +50,7 @@ def speakers(config: Config) -> dict[str, Speaker]:
             raise ConfigError(f"two systems of `sources` are called {system.name}", "give one another name")
         own = _settings(system)
         if own.max_turns >= config.max_images:
-            sentence = (
-                f"{own.max_turns} turns of {system.name} can show as many images beside that of the problem"
-            )
+            sentence = f"{own.max_turns} turns of {system.name} can show as many images beside that of the problem"
             raise ConfigError(
                 f"{sentence}, and max_images is {config.max_images}", f"--set max_images={own.max_turns + 1}"
             )
@@ -85,6 +83,4 @@ def _settings(system: System) -> Config:
         if stage.kind == "rl":
             config: Config = stages.resolve(system, name).config
             return config
-    raise ConfigError(
-        f"{system.name} has no stage of kind rl, so what its rows are rewarded for is not known"
-    )
+    raise ConfigError(f"{system.name} has no stage of kind rl, so what its rows are rewarded for is not known")

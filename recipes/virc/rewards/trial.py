@@ -79,21 +79,12 @@ class Trial(msgspec.Struct, frozen=True):
             for each in self.tried
         ]
         mean = sum(totals) / len(totals) if totals else None
-        return facts_of(self.system, self.reward, self.total) | {
-            "rows": rows,
-            "scored": len(totals),
-            "mean": mean,
-        }
+        return facts_of(self.system, self.reward, self.total) | {"rows": rows, "scored": len(totals), "mean": mean}
 
 
 def facts_of(system: str, reward: Reward, total: Total) -> dict[str, Any]:
     """What is known before rows are scored."""
-    return {
-        "system": system,
-        "total": total.name,
-        "strict": reward.strict,
-        "judge": reward.judge.endpoint,
-    }
+    return {"system": system, "total": total.name, "strict": reward.strict, "judge": reward.judge.endpoint}
 
 
 def try_reward(
@@ -237,10 +228,7 @@ def solutions(
         if found.record is None:
             raise found.fault or DataError(f"row {row.number} cannot be read")
         units = rl.split(found.record)
-        yield (
-            row.number,
-            [prompt_of(unit, rules.coordinates, reward.strict, rules.protocol) for unit in units],
-        )
+        yield (row.number, [prompt_of(unit, rules.coordinates, reward.strict, rules.protocol) for unit in units])
 
 
 def tried_whole(rows: Iterable[tuple[int, Sequence[Prompt]]], total: Total, means: Means) -> Iterator[Tried]:
@@ -260,14 +248,10 @@ def tried_whole(rows: Iterable[tuple[int, Sequence[Prompt]]], total: Total, mean
             why = {"units": units} | (dict(found.units[-1].why) if ended == "format" else {})
             same = first.setdefault(_asked(prompts[0]), number)
             replies = "\n".join(each.text for each in samples)
-            yield Tried(
-                number, replies, ended, Scored(found.total, found.terms, why, unscored), same, found.last
-            )
+            yield Tried(number, replies, ended, Scored(found.total, found.terms, why, unscored), same, found.last)
 
 
-def tried(
-    rows: Iterable[tuple[int, Prompt]], reply: str | None, total: Total, means: Means
-) -> Iterator[Tried]:
+def tried(rows: Iterable[tuple[int, Prompt]], reply: str | None, total: Total, means: Means) -> Iterator[Tried]:
     """The rewards of the rows' references, or of one reply to each row; rows without a reference are passed over.
 
     Raises:

@@ -132,11 +132,7 @@ async def compute_score(
         {"score": total}
         | dict.fromkeys(_ready(settings).terms, nan)
         | {name: each for name, each in terms.items() if each is not None}
-        | {
-            "judge_seconds": waited.seconds,
-            "judge_asked": float(waited.asked),
-            "judge_failed": float(waited.unread),
-        }
+        | {"judge_seconds": waited.seconds, "judge_asked": float(waited.asked), "judge_failed": float(waited.unread)}
         | {"units": float(len(kinds) - kinds.count(None)), "tool_calls": float(kinds.count("tool"))}
         | {"answered": float("answer" in kinds), "taken": float(None not in kinds)}
         | {LAST: msgspec.json.encode((str(data_source), last.known)).decode()}
@@ -154,9 +150,7 @@ def compared(file: str, scored: Sequence[Mapping[str, Any]]) -> list[float]:
     """
     lasts = [msgspec.json.decode(each[LAST], type=tuple[str, rollouts.Known]) for each in scored]
     total = total_for(file, lasts[0][0])
-    return rollouts.grouped(
-        total, [each["score"] for each in scored], [rollouts.Last(each) for _, each in lasts]
-    )
+    return rollouts.grouped(total, [each["score"] for each in scored], [rollouts.Last(each) for _, each in lasts])
 
 
 async def _of_rollout(

@@ -111,9 +111,7 @@ def checkpoint(run: Run, step: str) -> Checkpoint:
         if str(each.step) == step:
             return each
     steps = ", ".join(str(each.step) for each in found)
-    raise ConfigError(
-        f"{run.name} has no checkpoint of step {step[:20]!r}", f"there are {steps}" if found else None
-    )
+    raise ConfigError(f"{run.name} has no checkpoint of step {step[:20]!r}", f"there are {steps}" if found else None)
 
 
 class Keeper:

@@ -109,9 +109,7 @@ def panels(drawn: Sequence[Drawn]) -> list[Panel]:
     grouped = {name for _, names in _TOGETHER.values() for name in names}
     found = []
     for field in Metric.__struct_fields__:
-        title, names = _TOGETHER.get(
-            field, (field, () if field in grouped or field in _NOT_DRAWN else (field,))
-        )
+        title, names = _TOGETHER.get(field, (field, () if field in grouped or field in _NOT_DRAWN else (field,)))
         inside = [name for pattern in names for name in _matching(pattern, there)]
         if inside:
             found.append(Panel(title, inside))

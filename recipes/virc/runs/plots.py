@@ -75,9 +75,7 @@ def _fill(figure: "Figure", drawn: Sequence[Drawn], title: str) -> None:
     """Draw the panels: the loss or reward across the picture, the others in pairs below."""
     shown = panels(drawn)
     wide = [panel for panel in shown if panel.title in MAIN]
-    crowded = [
-        panel for panel in shown if len(panel.names) > _CROWD and panel not in wide and len(drawn) == 1
-    ]
+    crowded = [panel for panel in shown if len(panel.names) > _CROWD and panel not in wide and len(drawn) == 1]
     pairs = [panel for panel in shown if panel not in wide and panel not in crowded]
     heights = [2.0] * len(wide) + [1.0] * (-(-len(pairs) // 2) + len(crowded))
     figure.set_figheight(max(_INCHES[1], _ROW * sum(heights)))
@@ -187,14 +185,9 @@ def draw_course(
     within = [(step, value) for step, value in zip(course.steps, course.values, strict=True) if value <= high]
     if smooth and within:
         axes.plot(
-            [step for step, _ in within],
-            running_mean([value for _, value in within]),
-            color=colour,
-            linewidth=1.8,
+            [step for step, _ in within], running_mean([value for _, value in within]), color=colour, linewidth=1.8
         )
-    beyond = course.bad + [
-        step for step, value in zip(course.steps, course.values, strict=True) if value > high
-    ]
+    beyond = course.bad + [step for step, value in zip(course.steps, course.values, strict=True) if value > high]
     if beyond:
         marks = axes.plot(
             beyond, [1.0] * len(beyond), "^", color=colour, markersize=5, clip_on=False, zorder=5,

@@ -87,10 +87,7 @@ def _is_term(name: str) -> bool:
 
 def _by_group(rollouts: Iterable[Rollout]) -> dict[str, list[float]]:
     ordered = sorted(rollouts, key=lambda each: each.group)
-    return {
-        group: [each.reward for each in replies]
-        for group, replies in groupby(ordered, lambda each: each.group)
-    }
+    return {group: [each.reward for each in replies] for group, replies in groupby(ordered, lambda each: each.group)}
 
 
 def _is_cut(rollout: Rollout, limit: int) -> bool:

@@ -176,9 +176,7 @@ def new(workspace: Path, name: str | None, stem: str) -> Run:
         if not re.fullmatch(r"[A-Za-z0-9][\w.+-]{0,99}", name):
             raise ConfigError(f"{name!r} cannot name a run", "use letters, digits, - and _")
         if (workspace / FOLDER / name).exists():
-            raise ConfigError(
-                f"there is a run {name} already", f"--resume resumes it; virc runs rm {name} removes it"
-            )
+            raise ConfigError(f"there is a run {name} already", f"--resume resumes it; virc runs rm {name} removes it")
         return Run(workspace / FOLDER / name)
     number = 1
     while (workspace / FOLDER / _numbered(stem, number)).exists():
@@ -224,9 +222,7 @@ def newest_finished(workspace: Path, system: str, stage: str, root: str) -> Run 
         if not _created(run):
             break
         about = info(run)
-        if (about.system, about.stage, about.root) == (system, stage, root) and state(
-            run
-        ).progress == "finished":
+        if (about.system, about.stage, about.root) == (system, stage, root) and state(run).progress == "finished":
             return run
     return None
 

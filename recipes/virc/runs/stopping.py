@@ -49,9 +49,7 @@ def kill(run: Run, state: State) -> None:
     if running:  # first, or it would report that its engine failed
         _signal(run, state.pid, signal.SIGKILL)
     if engine is not None:
-        if (
-            runs.info(run).launcher == "ray"
-        ):  # the process here ends the job on the cluster, and must live until then
+        if runs.info(run).launcher == "ray":  # the process here ends the job on the cluster, and must live until then
             _signal(run, engine, signal.SIGTERM)
             end = time.monotonic() + _JOB
             while runs.engine_lives(state) and time.monotonic() < end:

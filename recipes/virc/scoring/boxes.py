@@ -137,9 +137,7 @@ def ciou(one: Box, other: Box) -> float:
     return overlap - (away / diagonal if diagonal else 0.0) - weight * aspect
 
 
-def match(
-    found: Sequence[PredictedBox], right: Sequence[Box], least: float
-) -> list[tuple[PredictedBox, float]]:
+def match(found: Sequence[PredictedBox], right: Sequence[Box], least: float) -> list[tuple[PredictedBox, float]]:
     """Each box of an answer, highest confidence first, with its IoU to its match in the row, 0 without one.
 
     Greedy: each takes, of the boxes not yet taken, the one it overlaps most, if that IoU is over `least`.

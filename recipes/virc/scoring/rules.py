@@ -197,26 +197,11 @@ def unit_of(text: str) -> tuple[str, int] | None:
 
 _ALIKE_CHARACTERS = str.maketrans(
     {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
-    | {
-        fraction: " " + unicodedata.normalize("NFKC", fraction).replace("⁄", "/")
-        for fraction in "¼½¾⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
-    }
+    | {fraction: " " + unicodedata.normalize("NFKC", fraction).replace("⁄", "/") for fraction in "¼½¾⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
     | dict.fromkeys("−–—‐‑", "-")
     | dict.fromkeys("º˚", "°")
     | dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff", "")
-    | {
-        "⁄": "/",
-        "∕": "/",
-        "×": "*",
-        "·": "*",
-        "⋅": "*",
-        "∗": "*",
-        "÷": "/",
-        "²": "^2",
-        "³": "^3",
-        "’": "'",
-        "。": ".",
-    }
+    | {"⁄": "/", "∕": "/", "×": "*", "·": "*", "⋅": "*", "∗": "*", "÷": "/", "²": "^2", "³": "^3", "’": "'", "。": "."}
 )
 _WORDS = {
     "pi": "π", "theta": "θ", "alpha": "α", "beta": "β", "gamma": "γ", "infty": "∞", "angle": "∠", "triangle": "△",
@@ -224,9 +209,7 @@ _WORDS = {
     "leq": "≤", "le": "≤", "geq": "≥", "ge": "≥", "left": "", "right": "", "displaystyle": "", "quad": " ",
 }  # fmt: skip
 _WRAPPED = re.compile(r"\\(?:text|mathrm|mbox)\s*\{([^{}\\]*)\}")
-_STYLED = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf)|math(?:bf|it|sf|bb)|boldsymbol|operatorname|boxed)\s*\{([^{}]*)\}"
-)
+_STYLED = re.compile(r"\\(?:text(?:bf|it|rm|sf)|math(?:bf|it|sf|bb)|boldsymbol|operatorname|boxed)\s*\{([^{}]*)\}")
 _FRACTION = re.compile(r"\\[dtc]?frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))")
 _ROOT = re.compile(r"(?:\\sqrt\s*\{([^{}]*)\}|√\(([^()]*)\)|(?<![a-z\\])sqrt\s*\(([^()]*)\))")
 _POWER = re.compile(r"\^\s*\{(-?\d+|\w|\\circ)\}")

@@ -126,9 +126,7 @@ def _near(key: Key, number: Fraction, reference: Fraction) -> bool:
     if key.decimals is not None and _rounded(number, key.decimals) == _rounded(reference, key.decimals):
         return True
     # by its digits: 0.05 is not the nearest binary fraction here, so that 95 of 100 is within
-    return key.tolerance is not None and abs(number - reference) <= Fraction(str(key.tolerance)) * abs(
-        reference
-    )
+    return key.tolerance is not None and abs(number - reference) <= Fraction(str(key.tolerance)) * abs(reference)
 
 
 def _rounded(number: Fraction, decimals: int) -> int:
@@ -140,8 +138,7 @@ _SAID = re.compile(r"\banswer[*_`\"' ]{0,6}(?:\bis\b|[:：=])[:：*_`\"\s]{0,9}"
 _BOX = re.compile(r"\\boxed\s{0,3}\{")
 _CLAUSE = re.compile(r"[.!?;](?=\s)|\n")
 _DENIED = re.compile(
-    r"\b(?:not|never|cannot|wrong|incorrect|if|unless|whether|either|or|but|however)\b|n['’]t\b|\\boxed",
-    re.IGNORECASE,
+    r"\b(?:not|never|cannot|wrong|incorrect|if|unless|whether|either|or|but|however)\b|n['’]t\b|\\boxed", re.IGNORECASE
 )
 _PUT_RIGHT = re.compile(r"\A\W*(?:but|however)\b", re.IGNORECASE)
 

@@ -81,9 +81,7 @@ class Symbolic:
     def _decide(self, answer: str, reference: str) -> bool:
         question = json.dumps([answer, reference]).encode() + b"\n"
         with self._lock:
-            for _ in range(
-                2
-            ):  # a process that was killed by others, or by this very question, is replaced once
+            for _ in range(2):  # a process that was killed by others, or by this very question, is replaced once
                 try:
                     verdict = self._ask(question)
                 except LateError:
@@ -102,9 +100,7 @@ class Symbolic:
         try:
             end = time.monotonic() + _PATIENCE * self._seconds
             verdict = within(end, lambda _: _exchange(process, question))
-        except (
-            BaseException
-        ):  # also an interruption: its answer must not be taken for that to the next question
+        except BaseException:  # also an interruption: its answer must not be taken for that to the next question
             self._end()
             raise
         if not verdict and _was_late(self._end()):
@@ -174,9 +170,7 @@ _COMMANDS = frozenset(
     "cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp left right infty circ le leq ge geq lt gt ne neq cup "
     "cap in begin end quad mathbb binom".split()
 )
-_FUNCTIONS = (
-    "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|theta|alpha|beta|gamma"
-)
+_FUNCTIONS = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|theta|alpha|beta|gamma"
 _SIGNS = {
     "π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "∞": r"\infty ", "°": r"^\circ ",
     "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "±": r"\pm ", "∪": r"\cup ", "∩": r"\cap ", "**": "^",
@@ -195,9 +189,7 @@ _WRITTEN = tuple(
         (r"\^\s?\(([^()]*)\)", r"^{(\1)}"),
     )
 )
-_UNIT = re.compile(
-    r"(?P<of>.*[^\s\\])(?P<unit>(?:\s|\\[,;: ])+[a-zA-Z][a-zA-Z./ ]{0,24}(?:\^\{?[23]\}?)?)\s*"
-)
+_UNIT = re.compile(r"(?P<of>.*[^\s\\])(?P<unit>(?:\s|\\[,;: ])+[a-zA-Z][a-zA-Z./ ]{0,24}(?:\^\{?[23]\}?)?)\s*")
 _COMMAND = re.compile(r"\\(?:([a-zA-Z]+)|[{}|,;:! \\])")
 _PLAIN = re.compile(r"[0-9a-zA-Z\s.,;:!|+*/^_=<>()\[\]{}'&-]*")
 _WORD = re.compile(r"[a-zA-Z]{4}|(?<!\S)[a-zA-Z]{2,}(?!\S)")

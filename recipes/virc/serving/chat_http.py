@@ -93,9 +93,7 @@ def check_key(request: Request, key: str | None) -> None:
         RefusedError: it has none, or another.
     """
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    same = hmac.compare_digest(
-        given.strip().encode("latin-1"), (key or "").encode()
-    )  # headers are decoded so
+    same = hmac.compare_digest(given.strip().encode("latin-1"), (key or "").encode())  # headers are decoded so
     if key and not (scheme.lower() == "bearer" and same):
         raise RefusedError("the API key is missing or wrong", code="invalid_api_key", status=401)
 

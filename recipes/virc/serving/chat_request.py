@@ -224,9 +224,7 @@ def conversation(
     for number, message in enumerate(request.messages):
         messages.append(_message(message, f"messages[{number}]", pictures, url_of))
     if len(pictures) > most_images:
-        raise RefusedError(
-            f"at most {most_images} images are taken in a conversation, not {len(pictures)}", "messages"
-        )
+        raise RefusedError(f"at most {most_images} images are taken in a conversation, not {len(pictures)}", "messages")
     characters = sum(len(message.text) for message in messages)
     if characters > most_characters:
         raise RefusedError(
@@ -241,9 +239,7 @@ def _given(body: bytes, known: Collection[str]) -> dict[str, msgspec.Raw]:
     if body.count(b"{") > _MOST_BRACES:
         raise RefusedError("the body holds too many objects", _LONG)
     none = msgspec.Raw()
-    kind = msgspec.defstruct(
-        "Given", [(name, msgspec.Raw, none) for name in known], forbid_unknown_fields=True
-    )
+    kind = msgspec.defstruct("Given", [(name, msgspec.Raw, none) for name in known], forbid_unknown_fields=True)
     try:
         given = msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
@@ -256,9 +252,7 @@ def _given(body: bytes, known: Collection[str]) -> dict[str, msgspec.Raw]:
     except (ValueError, RecursionError):
         raise RefusedError("the body is no JSON") from None
     values = {name: getattr(given, name) for name in known}
-    return {
-        name: raw for name, raw in values.items() if raw is not none and bytes(memoryview(raw)[:5]) != b"null"
-    }
+    return {name: raw for name, raw in values.items() if raw is not none and bytes(memoryview(raw)[:5]) != b"null"}
 
 
 def _size(raw: msgspec.Raw) -> int:
@@ -288,9 +282,7 @@ def _decoded(raw: msgspec.Raw, kind: Any, name: str) -> Any:
         raise RefusedError("the body is no JSON") from None
 
 
-def _message(
-    message: _Message, place: str, pictures: list[str], url_of: Callable[[Picture, str], str]
-) -> Message:
+def _message(message: _Message, place: str, pictures: list[str], url_of: Callable[[Picture, str], str]) -> Message:
     """One message as the model is shown it: images before the text, as these families were trained.
 
     Args:

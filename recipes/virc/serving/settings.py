@@ -73,8 +73,7 @@ def configure(engine: Engine, chosen: Mapping[str, Any], weights: Weights) -> Co
     longest = _context(weights.folder)
     if longest and chosen.get("max_model_len", 1) > longest:
         raise ConfigError(
-            f"{weights.name} takes {longest} tokens, fewer than {chosen['max_model_len']}",
-            f"--max-model-len {longest}",
+            f"{weights.name} takes {longest} tokens, fewer than {chosen['max_model_len']}", f"--max-model-len {longest}"
         )
     defaults = dict(OF_A_JUDGE) if weights.judge else {}
     if weights.judge and longest:
@@ -132,9 +131,7 @@ def refuse_unfit(
     """
     misfit = _misfit(config, gib, here)
     if misfit:
-        hint = _what_fits(config, gib, here, others or {}) or (
-            here.trouble if config.device == "cuda" else None
-        )
+        hint = _what_fits(config, gib, here, others or {}) or (here.trouble if config.device == "cuda" else None)
         raise SetupError(f"{name} {misfit}", hint or "a smaller model, or a larger machine")
 
 
@@ -144,9 +141,7 @@ def _misfit(config: Config, gib: float, here: Machine) -> str | None:
     devices = shards * config.data_parallel_size
     if config.device != "cuda":
         needed, free = size * config.data_parallel_size + config.cache_gib, here.free_gib
-        return (
-            f"needs {needed:.1f} GiB, and {free:.1f} GiB of main memory are free" if needed > free else None
-        )
+        return f"needs {needed:.1f} GiB, and {free:.1f} GiB of main memory are free" if needed > free else None
     if len(here.gpus) < devices:
         return f"needs {devices} GPU{'s' * (devices > 1)}, and this machine has {len(here.gpus) or 'none'}"
     chosen = config.gpus or range(len(here.gpus))
@@ -187,6 +182,4 @@ def check_address(host: str) -> None:
         ConfigError: it is a URL, or empty.
     """
     if not host or "/" in host:
-        raise ConfigError(
-            f"{host!r} is not an address to listen on", "--host 127.0.0.1, or 0.0.0.0 for other machines"
-        )
+        raise ConfigError(f"{host!r} is not an address to listen on", "--host 127.0.0.1, or 0.0.0.0 for other machines")

@@ -336,9 +336,7 @@ def _vllm_process(plan: ServePlan, report: Reporter, resources: ExitStack) -> Pr
     assert plan.name
     assert plan.log
     url = address.url(config)
-    return resources.enter_context(
-        vllm_process.started(plan.plan, url, plan.name, config.api_key, plan.log, report)
-    )
+    return resources.enter_context(vllm_process.started(plan.plan, url, plan.name, config.api_key, plan.log, report))
 
 
 def _transformers(plan: ServePlan, report: Reporter, resources: ExitStack) -> Server:
@@ -354,9 +352,7 @@ def _transformers(plan: ServePlan, report: Reporter, resources: ExitStack) -> Se
     listening = resources.enter_context(address.bound_socket(config))
     backend = _loaded(plan, report)
     facts = msgspec.json.decode(plan.published)
-    app = transformers_server.app(
-        transformers_server.Served(backend, name, facts, config.limit_images, config.api_key)
-    )
+    app = transformers_server.app(transformers_server.Served(backend, name, facts, config.limit_images, config.api_key))
     listening.listen(_CONNECTIONS)
     server = uvicorn.Server(
         uvicorn.Config(
@@ -364,9 +360,7 @@ def _transformers(plan: ServePlan, report: Reporter, resources: ExitStack) -> Se
             limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_GRACE,
         )
     )  # fmt: skip
-    return Server(
-        address.url(config), name, lambda: server.run([listening]), lambda: _end(server), resources.pop_all()
-    )
+    return Server(address.url(config), name, lambda: server.run([listening]), lambda: _end(server), resources.pop_all())
 
 
 def _loaded(plan: ServePlan, report: Reporter) -> "LocalBackend":
@@ -380,9 +374,7 @@ def _loaded(plan: ServePlan, report: Reporter) -> "LocalBackend":
     config, weights = plan.config, plan.weights
     assert weights
     dtype = None if config.dtype == "auto" else config.dtype
-    backend = load(
-        weights.folder, config.device, dtype, adapter=weights.adapter, context=config.max_model_len
-    )
+    backend = load(weights.folder, config.device, dtype, adapter=weights.adapter, context=config.max_model_len)
     for warning in backend.warnings:
         report.warn(warning)
     white = show(Image.new("RGB", (56, 56), "white"), backend.grid)
@@ -390,9 +382,7 @@ def _loaded(plan: ServePlan, report: Reporter) -> "LocalBackend":
     return backend
 
 
-def _agent(
-    plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter, resources: ExitStack
-) -> Server:
+def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter, resources: ExitStack) -> Server:
     try:
         import fastapi  # noqa: F401
         import uvicorn  # noqa: F401
@@ -413,9 +403,7 @@ def _agent(
         SolveConfig(timeout=agent.timeout, max_turns=turns, max_tokens=agent.max_tokens),
         found.at_once,
     )
-    app = server.app(
-        server.Served(solving, found.name, inputs, found.context, config.api_key, _on_trouble(report))
-    )
+    app = server.app(server.Served(solving, found.name, inputs, found.context, config.api_key, _on_trouble(report)))
     running = connections.server(app, _on_ending(report), _log_level())
     if config.host not in _LOOPBACK and not config.api_key:
         report.warn(f"whoever reaches {config.host} can ask this model", "--api-key KEY")
@@ -491,9 +479,7 @@ def _on_trouble(report: Reporter) -> Callable[[Exception], None]:
     """Report the reason of a failed request, which clients do not get."""
 
     def trouble(error: Exception) -> None:
-        message = (
-            error.message if isinstance(error, VircError) else f"internal: {type(error).__name__}: {error}"
-        )
+        message = error.message if isinstance(error, VircError) else f"internal: {type(error).__name__}: {error}"
         report.warn(f"a request failed: {message}")
 
     return trouble

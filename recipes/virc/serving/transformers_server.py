@@ -174,9 +174,7 @@ async def _drawn(request: Request, chat: ChatRequest) -> AsyncGenerator[str | Re
 
 def _reply(backend: LocalBackend, chat: ChatRequest, on_text: Callable[[str], None]) -> Reply:
     processor = backend.cached.processor
-    pictures = (
-        open_image(_bytes(url, number), f"image {number}") for number, url in enumerate(chat.pictures)
-    )
+    pictures = (open_image(_bytes(url, number), f"image {number}") for number, url in enumerate(chat.pictures))
     shown = [Shown(_fitted(picture, backend.grid, processor.resample)) for picture in pictures]
     return backend.reply(Ask(chat.messages, shown), chat.sampling, on_text)
 

@@ -23,9 +23,7 @@ _FIRST_ANSWER = 300.0  # seconds: kernels are compiled for it
 
 
 @contextmanager
-def started(
-    plan: Plan, url: str, name: str, key: str | None, log: Path, report: Reporter
-) -> Iterator[Process]:
+def started(plan: Plan, url: str, name: str, key: str | None, log: Path, report: Reporter) -> Iterator[Process]:
     """A vLLM that has answered a request with an image; it ends with the block.
 
     Args:
@@ -77,10 +75,7 @@ def _is_healthy(root: str) -> bool:
 
 
 def _request_answer(url: str, name: str, key: str | None) -> None:
-    content = [
-        {"type": "image_url", "image_url": {"url": white_png()}},
-        {"type": "text", "text": "What is this?"},
-    ]
+    content = [{"type": "image_url", "image_url": {"url": white_png()}}, {"type": "text", "text": "What is this?"}]
     body = {"model": name, "messages": [{"role": "user", "content": content}], "max_tokens": 1}
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
     request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), headers)

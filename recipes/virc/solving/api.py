@@ -122,9 +122,7 @@ def solve(
         family=family,
     )
     if opened and choice != Choice():
-        raise UsageError(
-            "a loaded model is chosen already", "give endpoint=, protocol= and the like to load()"
-        )
+        raise UsageError("a loaded model is chosen already", "give endpoint=, protocol= and the like to load()")
     if timeout:
         choice = msgspec.structs.replace(choice, timeout=timeout)
     config = SolveConfig(
@@ -196,11 +194,7 @@ def read_question(file: str) -> str:
         DataError: it cannot be read or is empty.
     """
     try:
-        content = (
-            standard_input().read(MOST_QUESTION + 1)
-            if file == STREAM
-            else contents(Path(file), MOST_QUESTION)
-        )
+        content = standard_input().read(MOST_QUESTION + 1) if file == STREAM else contents(Path(file), MOST_QUESTION)
         question = content.decode("utf-8-sig").strip()
     except OSError as error:
         raise DataError(f"cannot read the question {file}: {clause(error)}") from error

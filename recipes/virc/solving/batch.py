@@ -28,16 +28,7 @@ from virc.solving import evidence
 from virc.solving.ablation import counterfactual_of, with_blank_crops, with_counterfactual_crops
 from virc.solving.image_source import open_source
 from virc.solving.one import SCHEMA, Event, OnEvent, SolveConfig, Solved, solve
-from virc.solving.outcome import (
-    Fields,
-    chosen,
-    conduct,
-    facts,
-    failure_of,
-    outcome,
-    trace_folders,
-    write_traces,
-)
+from virc.solving.outcome import Fields, chosen, conduct, facts, failure_of, outcome, trace_folders, write_traces
 from virc.solving.retry import Outage
 from virc.solving.rows import Row, file_name, in_parallel
 
@@ -207,9 +198,7 @@ def as_line(done: RowDone, known: Mapping[str, object], schema: str = SCHEMA) ->
     row = done.row
     fields = {"schema": schema, "id": row.id, "row": row.digest, **known, **done.fields}
     fields |= {"error": fields_of(done.error) if done.error else None, "input": row.passed}
-    text = json.dumps(
-        fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=msgspec.to_builtins
-    )
+    text = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=msgspec.to_builtins)
     # half a character, as in a file name that is no UTF-8, cannot stand in JSON that everyone reads
     return re.sub("[\ud800-\udfff]", lambda half: rf"\\u{ord(half[0]):04x}", text).encode()
 

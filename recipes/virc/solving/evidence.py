@@ -44,8 +44,7 @@ def shown(evidence: Sequence[Box], size: Size, images: Sequence[ImageRecord]) ->
     """
     width, height = size
     crops = [
-        (left * width, top * height, right * width, bottom * height)
-        for left, top, right, bottom in _crops(images)
+        (left * width, top * height, right * width, bottom * height) for left, top, right, bottom in _crops(images)
     ]
     return [max((_part(box, crop) for crop in crops), default=0.0) for box in evidence]
 

@@ -26,9 +26,7 @@ _PAUSES = (0.3, 1.0)  # seconds before the second and the third try
 _HINTS = {"address": "download the picture first", "redirect": "download the picture first"}
 
 
-def open_source(
-    source: str, base: Path = Path(), offline: bool = False, seconds: float | None = None
-) -> Image.Image:
+def open_source(source: str, base: Path = Path(), offline: bool = False, seconds: float | None = None) -> Image.Image:
     """Open a picture named by a user, as upright RGB.
 
     Args:
@@ -49,9 +47,7 @@ def open_source(
         return open_image(base / expanded(source), source)
     if _USER.search(source):
         place = _USER.sub("//", source)
-        raise DataError(
-            f"{place} holds a user and password, which are not sent", "download the picture first"
-        )
+        raise DataError(f"{place} holds a user and password, which are not sent", "download the picture first")
     if offline:
         raise NetworkError(f"{source} is on the network, and --offline forbids it")
     return open_image(_fetch(source, SECONDS if seconds is None else min(SECONDS, seconds)), source)

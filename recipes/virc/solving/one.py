@@ -174,9 +174,7 @@ def solve(
         DataError: an image cannot be shown to this model.
     """
     done: list[Attempt] = []
-    for attempt in attempts(
-        config, backend, protocol, images, question, on_event=on_event, deadline=deadline
-    ):
+    for attempt in attempts(config, backend, protocol, images, question, on_event=on_event, deadline=deadline):
         done.append(attempt)
         if attempt.broken:
             return Solved(done, error=attempt.broken)
@@ -222,12 +220,7 @@ def attempts(
 
 
 def _attempt(
-    session: Session,
-    backend: Backend,
-    config: SolveConfig,
-    sample: int,
-    deadline: Deadline,
-    on_event: OnEvent,
+    session: Session, backend: Backend, config: SolveConfig, sample: int, deadline: Deadline, on_event: OnEvent
 ) -> Attempt:
     """Run one session to its end, or to what breaks it off; the trace is kept either way."""
     replies: list[Reply] = []
@@ -250,9 +243,7 @@ def _attempt(
     except (VircError, KeyboardInterrupt) as error:
         broken = error
     except TimeUp:
-        broken = NetworkError(
-            f"no answer within {deadline.seconds:g} s", "a longer --timeout, or fewer --max-pixels"
-        )
+        broken = NetworkError(f"no answer within {deadline.seconds:g} s", "a longer --timeout, or fewer --max-pixels")
     if broken:
         session.stop(_failure(broken), str(broken) or "interrupted")
     return Attempt(
@@ -274,11 +265,7 @@ def _reply(backend: Backend, ask: Ask, sampling: Sampling, on_text: OnText, dead
 
 
 def _turn(
-    session: Session,
-    ask: Ask,
-    draw: Callable[[Ask, Sampling], Reply],
-    samplings: Sequence[Sampling],
-    on_event: OnEvent,
+    session: Session, ask: Ask, draw: Callable[[Ask, Sampling], Reply], samplings: Sequence[Sampling], on_event: OnEvent
 ) -> None:
     """Draw one turn until a try is accepted; without one, the session ends."""
     reason, tried, cut = "", 0, 0

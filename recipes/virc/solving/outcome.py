@@ -61,10 +61,7 @@ def outcome(solved: Solved) -> Fields:
         "answer": solved.answer,
         "turns": len(sample.trace.units),
         "calls": dict(Counter(unit.call.name for unit in sample.trace.units if unit.call)),
-        "tokens": {
-            "prompt": solved.prompt_tokens,
-            "completion": solved.completion_tokens,
-        },
+        "tokens": {"prompt": solved.prompt_tokens, "completion": solved.completion_tokens},
     }
     if len(solved.attempts) > 1:
         fields["votes"] = [{"answer": answer, "count": count} for answer, count in solved.votes]

@@ -57,9 +57,7 @@ def read_rows(file: IO[bytes], start: int = 1) -> Iterator[Row]:
         yield Row(number, fault=text) if isinstance(text, DataError) else _row(number, text)
 
 
-def in_parallel(
-    rows: Iterable[Row], work: Callable[[Row], None], workers: int, stop: threading.Event
-) -> None:
+def in_parallel(rows: Iterable[Row], work: Callable[[Row], None], workers: int, stop: threading.Event) -> None:
     """Do `work` on every row, `workers` of them at a time.
 
     Rows are read no further ahead than the workers need. What `work` raises sets `stop`, ends the rest and is

@@ -60,11 +60,7 @@ def check_folder(folder: Path) -> None:
     """
     try:
         fault = _fault(folder.resolve())
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:  # no right to look, a loop of links, a NUL in the name
+    except (OSError, RuntimeError, ValueError) as error:  # no right to look, a loop of links, a NUL in the name
         fault = f"cannot be looked into: {clause(error)}"
     if fault:
         raise UsageError(f"{folder} {fault}", hint="name a new folder: --trace NEW_FOLDER")
@@ -106,9 +102,7 @@ def _contents(trace: Trace, images: Sequence[Shown], meta: Mapping[str, object])
 
 def _json(value: object) -> bytes:
     # a lone surrogate, which UTF-8 cannot hold, becomes its JSON escape: nothing is lost
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2).encode(
-        "utf-8", "backslashreplace"
-    )
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2).encode("utf-8", "backslashreplace")
 
 
 def _fault(folder: Path) -> str | None:
@@ -122,9 +116,7 @@ def _fault(folder: Path) -> str | None:
     others = [path.name for path in entries if not (_OURS.fullmatch(path.name) and path.is_file())]
     if others:
         return f"holds something else than a trace: {others[0]}"
-    return (
-        None if not entries or _is_trace(folder / "trace.json") else "holds files that are no trace of virc"
-    )
+    return None if not entries or _is_trace(folder / "trace.json") else "holds files that are no trace of virc"
 
 
 def _is_trace(path: Path) -> bool:

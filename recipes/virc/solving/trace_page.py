@@ -15,10 +15,7 @@ from virc.reasoning.trace import FailureKind, ImageRecord, Rejected, Trace, Unit
 
 _LONG_TEXT = 160  # characters from which a question or answer is set small
 _WIDEST, _TALLEST = 560, 420  # px on the page of a large picture, before the page narrows it
-_SMALL, _MOST_ENLARGED = (
-    240,
-    4,
-)  # px on the page of a small picture's longer side, and how far that may enlarge it
+_SMALL, _MOST_ENLARGED = (240, 4)  # px on the page of a small picture's longer side, and how far that may enlarge it
 _FAILURES: Mapping[FailureKind, str] = {
     "no_answer": "Cannot tell",
     "turns": "Out of turns",

@@ -234,14 +234,10 @@ def _of_file(file: Path) -> dict[str, object]:
     return plain_yaml.read(file)
 
 
-def _refused(
-    fault: fitting.Fault, origins: Mapping[str, str], system: System, stage_name: str
-) -> ConfigError:
+def _refused(fault: fitting.Fault, origins: Mapping[str, str], system: System, stage_name: str) -> ConfigError:
     name = ".".join(fault.path)
     if isinstance(fault, fitting.Missing):
-        return ConfigError(
-            f"{system.name}-{stage_name} lacks the setting {name}", f"for example --set {name}=VALUE"
-        )
+        return ConfigError(f"{system.name}-{stage_name} lacks the setting {name}", f"for example --set {name}=VALUE")
     origin = next((of for each, of in origins.items() if f"{each}.".startswith(f"{name}.")), None)
     return ConfigError(f"{fault.message} ({origin})" if origin else fault.message, hint_for(fault))
 

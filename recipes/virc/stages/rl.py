@@ -255,11 +255,7 @@ _TURN = 32
 
 def _of_model(config: Config) -> _Faults:
     if {*config.frozen} == {*get_args(Part)}:
-        yield (
-            "frozen_modules",
-            "every part of the model is frozen, so nothing is trained",
-            "frozen_modules: [vision]",
-        )
+        yield ("frozen_modules", "every part of the model is frozen, so nothing is trained", "frozen_modules: [vision]")
     if config.lora:
         if config.lora.dropout:
             yield "lora", "verl trains adapters without dropout", "lora.dropout: 0"

@@ -7,10 +7,7 @@ from msgspec import Meta
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,49}\Z"
 Name = Annotated[
     str,
-    Meta(
-        pattern=NAME_PATTERN,
-        description="at most 50 letters, digits, `-`, `_`, `.` or `+`, a letter or digit first",
-    ),
+    Meta(pattern=NAME_PATTERN, description="at most 50 letters, digits, `-`, `_`, `.` or `+`, a letter or digit first"),
 ]
 """Runs and folders are named after systems and stages; commas separate overlays."""
 

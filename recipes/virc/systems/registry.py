@@ -326,11 +326,7 @@ def relative_paths(content: Mapping[str, Any]) -> Iterator[tuple[nested.Path, st
                 relative = isinstance(value, str) and not expanded(value).is_absolute()
             case ("reward", "total"):
                 relative = isinstance(value, str) and _is_relative_file(value)
-            case (
-                ("everywhere", *_)
-                | ("stages", _, "settings", *_)
-                | ("overlays", _, "settings" | "stages", *_)
-            ):
+            case ("everywhere", *_) | ("stages", _, "settings", *_) | ("overlays", _, "settings" | "stages", *_):
                 relative = isinstance(value, str) and value.startswith(("./", "../"))
             case _:
                 relative = False

@@ -32,9 +32,7 @@ def faults(words: Words, offered: Collection[str], known: Mapping[str, Tool]) ->
         if not offered:
             yield Fault(path, "a call is written, and there are no tools", "calls: []")
             return
-        yield from (
-            Fault((*path, *each.path), each.message, each.hint) for each in _of_form(form, offered, known)
-        )
+        yield from (Fault((*path, *each.path), each.message, each.hint) for each in _of_form(form, offered, known))
 
 
 def _of_form(form: CallForm, offered: Collection[str], known: Mapping[str, Tool]) -> Iterator[Fault]:

@@ -31,10 +31,7 @@ _UNITS: Mapping[Coordinates, str] = {
     "original": "pixels of that image's file",
 }
 
-_WHOLE, _ANY = (
-    '"items": {"type": "integer"}',
-    '"items": {"type": "number"}',
-)  # of boxes; fractions are not whole
+_WHOLE, _ANY = ('"items": {"type": "integer"}', '"items": {"type": "number"}')  # of boxes; fractions are not whole
 
 DEFAULT = ("crop_image", "display_image", "scale_image")
 """Those of ViRC, which a chat protocol offers where nobody names any."""
@@ -107,9 +104,7 @@ def schemas(names: Iterable[str], coordinates: Coordinates = "pixel") -> Sequenc
 def _absent(name: str) -> ConfigError:
     if plugins.is_path(name):
         return ConfigError(f"there is no file {name}")
-    hint = did_you_mean(
-        name, known(), f"a file {name}.py beside the system's YAML or in {plugins.SEARCH_PATH}"
-    )
+    hint = did_you_mean(name, known(), f"a file {name}.py beside the system's YAML or in {plugins.SEARCH_PATH}")
     return ConfigError(f"there is no tool {name!r}", hint)
 
 
@@ -120,8 +115,7 @@ def _checked(module: ModuleType, file: Path) -> Tool:
         "NAME of its own, which the model writes": not isinstance(name, str)
         or not name.isidentifier()
         or name in discover(),
-        "SCHEMA, the schema of a function of that name": not isinstance(function, dict)
-        or function.get("name") != name,
+        "SCHEMA, the schema of a function of that name": not isinstance(function, dict) or function.get("name") != name,
         f"TEMPLATE, one of {' and '.join(_TURNS)}": getattr(module, "TEMPLATE", None) not in _TURNS,
         "check(arguments, view)": not inspect.isfunction(getattr(module, "check", None)),
         "apply(call, source)": not inspect.isfunction(getattr(module, "apply", None)),

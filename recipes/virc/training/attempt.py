@@ -85,9 +85,7 @@ def attempt(run: Run, report: Reporter, job: str | None = None) -> Ended:
             text = error.message if isinstance(error, VircError) else clause(error)
             with suppress(OSError, VircError):
                 remove_spare(run, None)
-                _record_end(
-                    run, number, "stopped" if stopped else "failed", None, "interrupted" if stopped else text
-                )
+                _record_end(run, number, "stopped" if stopped else "failed", None, "interrupted" if stopped else text)
             raise
 
 
@@ -119,9 +117,7 @@ def _info_with_code(run: Run, report: Reporter) -> Info:
     return msgspec.structs.replace(info, recipes=str(recipes))
 
 
-def _trained(
-    run: Run, plan: Plan, number: int, step: int, report: Reporter
-) -> tuple[int, int | None, Follower]:
+def _trained(run: Run, plan: Plan, number: int, step: int, report: Reporter) -> tuple[int, int | None, Follower]:
     """Run the engine; returns its exit code, the signal that asked it to end, and its follower."""
     marked = msgspec.structs.replace(plan.step, env={**plan.step.env, **leftovers.mark(run)})
     follower = Follower(run, runs.info(run), number, step, report)
@@ -135,9 +131,7 @@ def _trained(
     return code, next(iter(asked), None), follower
 
 
-def _watch(
-    run: Run, process: processes.Process, follower: Follower, asked: list[int], report: Reporter
-) -> int:
+def _watch(run: Run, process: processes.Process, follower: Follower, asked: list[int], report: Reporter) -> int:
     ending = False
     while (code := process.wait(_POLL)) is None:
         follower.poll()
@@ -145,9 +139,7 @@ def _watch(
             ending = True
             process.ask_to_save()
             if format_of(run).SAVES_WHEN_ASKED:
-                report.note(
-                    "saving a checkpoint; a second Ctrl-C ends at once and loses the steps since the last one"
-                )
+                report.note("saving a checkpoint; a second Ctrl-C ends at once and loses the steps since the last one")
             else:
                 report.note(f"stopping; {_engine(run).NAME} saves nothing when it is asked to end")
         if signal.SIGINT in asked[1:]:
@@ -155,9 +147,7 @@ def _watch(
     return code
 
 
-def _conclude(
-    run: Run, number: int, code: int, asked: int | None, follower: Follower, report: Reporter
-) -> Ended:
+def _conclude(run: Run, number: int, code: int, asked: int | None, follower: Follower, report: Reporter) -> Ended:
     whole = checkpoints(run)
     last = whole[-1].step if whole else 0
     remove_spare(run, whole[-1] if whole else None)
@@ -190,9 +180,7 @@ def _record_end(
 ) -> None:
     began = next((each.began for each in attempts.attempts(run) if each.number == number), None)
     saved = fields.get("step")
-    attempts.write(
-        run, Attempt(number=number, began=began, ended=_now(), exit=code, error=error, saved=saved)
-    )
+    attempts.write(run, Attempt(number=number, began=began, ended=_now(), exit=code, error=error, saved=saved))
     runs.write_state(run, progress=state, error=error, pid=None, engine=None, **fields)
 
 

@@ -112,9 +112,7 @@ def _correlation(steps: Sequence[Metric]) -> str | None:
     now = steps[-1].correlation
     if now is None or now >= 0.99:
         return None
-    return (
-        f"the rollout engine's probabilities correlate with the trainer's at {now:.4f}: it uses other weights"
-    )
+    return f"the rollout engine's probabilities correlate with the trainer's at {now:.4f}: it uses other weights"
 
 
 _CHECKS: dict[Health, Callable[[Sequence[Metric]], str | None]] = {

@@ -121,18 +121,12 @@ def _check_format(source: Source, resolved: Resolved) -> None:
     elif resolved.config.rollout == "per_cru":
         takes, whose, convert = _UNITS, "has no single units to go on from (rollout: per_cru)", "rl"
     else:
-        takes, whose, convert = (
-            _PROBLEMS,
-            "has single units, not whole problems (rollout: multi_turn)",
-            "prompts",
-        )
+        takes, whose, convert = (_PROBLEMS, "has single units, not whole problems (rollout: multi_turn)", "prompts")
     if source.format in takes:
         return
     hint = f"virc data convert {source.file} --to DIR --format {convert}"
     if convert == "rl":
-        hint = (
-            f"--set rollout=multi_turn, or solve them first: virc data sample {source.file} --to FILE.jsonl"
-        )
+        hint = f"--set rollout=multi_turn, or solve them first: virc data sample {source.file} --to FILE.jsonl"
     raise DataError(f"{source.file} is of the format {source.format}, which {whose}", hint)
 
 
@@ -142,9 +136,7 @@ def settings_text(resolved: Resolved) -> str:
 
     lines = [f"# {resolved.name}; virc train {resolved.system.called} --stage {resolved.stage} --config THIS"]
     for key, value in msgspec.to_builtins(resolved.config).items():
-        text = yaml.safe_dump(
-            value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6
-        )
+        text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6)
         text = f"{key}: {text.strip().removesuffix('...').strip()}"
         found = sorted({of for name, of in resolved.origins.items() if name.split(".")[0] == key})
         lines.append(text + (f"  # {', '.join(found)}" if found else ""))
@@ -220,9 +212,7 @@ def _data_hint(named: str, resolved: Resolved) -> str:
     if folder in system.datasets:
         of_system = f" --system {system.called}" if system.called != systems.DEFAULT else ""
         chosen = f" --with {','.join(resolved.overlays)}" if resolved.overlays else ""
-        needed = next(
-            (each for each in data_files(system, resolved.overlays) if each.dataset == folder), None
-        )
+        needed = next((each for each in data_files(system, resolved.overlays) if each.dataset == folder), None)
         if needed and named.partition("/")[2] in needed.names:  # all of it has the rows of every other stage
             return f"virc download dataset{of_system}{chosen}"
         return f"virc download {folder}{of_system}"

@@ -72,9 +72,7 @@ def prepare(
     fits.refuse_no_judge(config)
     base = inputs.base(resolved, request.workspace)
     if gone := left_out(Path(config.data)):
-        report.note(
-            f"{config.data}: {len(gone)} files are not here: {', '.join(gone[:3])}{', …' * (len(gone) > 3)}"
-        )
+        report.note(f"{config.data}: {len(gone)} files are not here: {', '.join(gone[:3])}{', …' * (len(gone) > 3)}")
     source = inputs.rows(resolved, request.workspace)
     if here:
         fits.refuse_few_gpus(config, here)
@@ -131,9 +129,7 @@ def new_run(request: TrainRequest, resolved: Resolved) -> Iterator[tuple[Run, Pa
     partial = run.folder.with_name(f".{run.name}.new")
     try:
         with held(run.folder):
-            runs.new(
-                request.workspace, run.name, resolved.name
-            )  # another process may have begun it meanwhile
+            runs.new(request.workspace, run.name, resolved.name)  # another process may have begun it meanwhile
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
             try:
@@ -226,9 +222,7 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
         most = ESTIMATORS[prepared.resolved.kind].longest(config)
         report.warn(f"{result.dropped} rows longer than {most} tokens are left out")
     for kind, count in result.faults.items():
-        report.warn(
-            f"{count} of {result.looked_at} rows checked closely have the fault {kind}", "virc data check"
-        )
+        report.warn(f"{count} of {result.looked_at} rows checked closely have the fault {kind}", "virc data check")
     if result.otherwise:
         report.warn(f"{result.otherwise} rows have another system message than the chat protocol's")
 

@@ -91,12 +91,7 @@ def preview(request: TrainRequest, resolved: Resolved, target: Target | None) ->
 
 
 def _place(
-    request: TrainRequest,
-    resolved: Resolved,
-    base: Base,
-    source: Source,
-    python: Path,
-    missing: list[VircError],
+    request: TrainRequest, resolved: Resolved, base: Base, source: Source, python: Path, missing: list[VircError]
 ) -> Place:
     run = runs.new(request.workspace, request.name, resolved.name)
     place = Place(
@@ -160,9 +155,7 @@ def _base(request: TrainRequest, resolved: Resolved, missing: list[VircError]) -
     except VircError as error:
         missing.append(error)
         name = resolved.config.base or f"RUN-OF-{resolved.config.after}"
-        return Base(
-            name=name, folder=request.workspace / MODELS / Path(name).name, model_type="qwen2_vl", root=name
-        )
+        return Base(name=name, folder=request.workspace / MODELS / Path(name).name, model_type="qwen2_vl", root=name)
 
 
 def _source(request: TrainRequest, resolved: Resolved, missing: list[VircError]) -> Source:

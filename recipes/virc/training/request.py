@@ -71,11 +71,7 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             UsageError: one of them does not apply to stages of that kind.
         """
-        of_rl = {
-            "--judge-endpoint": self.judge_endpoint,
-            "--stop-on": self.stop_on,
-            "--tools": self.tools,
-        }
+        of_rl = {"--judge-endpoint": self.judge_endpoint, "--stop-on": self.stop_on, "--tools": self.tools}
         foreign = next((name for name, value in of_rl.items() if value and kind != "rl"), None)
         if foreign:
             raise UsageError(f"{foreign} is for stages of kind rl, and {self.stage} is of kind {kind}")
@@ -95,9 +91,7 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 def _without_validation_of_system(resolved: Resolved) -> Resolved:
     """Other rows are not validated on the system's own, which may not be here; validation rows that are named stay."""
-    of_system = {
-        name for name in ("validation", "test_freq") if resolved.origins.get(name) == resolved.system.name
-    }
+    of_system = {name for name in ("validation", "test_freq") if resolved.origins.get(name) == resolved.system.name}
     if "validation" not in of_system:
         return resolved
     config = msgspec.structs.replace(resolved.config, **dict.fromkeys(of_system))

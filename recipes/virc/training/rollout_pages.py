@@ -93,9 +93,7 @@ def _one_unit(rollout: Rollout) -> tuple[Trace, list[Shown]]:
     rules = Rules("prompts", trace.protocol.coordinates, protocol=trace.protocol)
     seen = show.images_to_show(record, rules)
     read = show.trace_of(record, seen, rules)
-    images = [
-        msgspec.structs.replace(each, file=f"image-{index}.png") for index, each in enumerate(read.images)
-    ]
+    images = [msgspec.structs.replace(each, file=f"image-{index}.png") for index, each in enumerate(read.images)]
     return msgspec.structs.replace(read, images=images), [each.shown for each in seen]
 
 

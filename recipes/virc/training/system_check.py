@@ -57,8 +57,7 @@ def check(path: Path) -> list[Finding]:
     found = list(islice(_faults(content, path), MOST))
     lines = plain_yaml.lines(text)
     findings = [
-        Finding(systems.line_of(fault.path, lines), ".".join(fault.path), fault.message, fault.hint)
-        for fault in found
+        Finding(systems.line_of(fault.path, lines), ".".join(fault.path), fault.message, fault.hint) for fault in found
     ]
     return sorted(dict.fromkeys(findings), key=lambda each: each.line)
 
@@ -77,9 +76,7 @@ def _faults(content: Mapping[str, Any], path: Path) -> Iterator[Fault]:
     yield from _of_protocol_source(system)
     seen: set[tuple[nested.Path, str]] = set()
     if len(system.stages) * len(system.overlays) > _MOST_TRIES:
-        yield Fault(
-            ("overlays",), f"there are over {_MOST_TRIES} pairs of a stage and an overlay: too many to try"
-        )
+        yield Fault(("overlays",), f"there are over {_MOST_TRIES} pairs of a stage and an overlay: too many to try")
         return
     for name in system.stages:
         yield from _of_stage(system, name, wrong, seen)
@@ -115,17 +112,13 @@ def _layers(content: Mapping[str, Any]) -> Iterator[tuple[nested.Path, Any, froz
     """Where settings stand, the `Config` that says which there are, and those that stages of another kind may have."""
     written = _mappings(content.get("stages"))
     kinds = {
-        name: stages.CONFIGS[stage["kind"]]
-        for name, stage in written.items()
-        if stage.get("kind") in systems.KINDS
+        name: stages.CONFIGS[stage["kind"]] for name, stage in written.items() if stage.get("kind") in systems.KINDS
     }
     everywhere = list(dict.fromkeys(kinds.values()))
     every = frozenset(field for kind in everywhere for field in kind.__struct_fields__)
     none: frozenset[str] = frozenset()
     yield from (
-        (("stages", name, "settings"), kind, none)
-        for name, kind in kinds.items()
-        if "settings" in written[name]
+        (("stages", name, "settings"), kind, none) for name, kind in kinds.items() if "settings" in written[name]
     )
     if "everywhere" in content:
         yield from ((("everywhere",), kind, every) for kind in everywhere)
@@ -157,11 +150,7 @@ def _of_names(content: Mapping[str, Any]) -> Iterator[Fault]:
     used = {word for value in named for word in re.findall(r"\{(\w+)\}", value)}
     for path, _ in leaves:
         if path[-2:-1] == ("variant",) and path[-1] not in used:
-            yield Fault(
-                path,
-                f"no `data` has a {{{path[-1]}}} to be filled",
-                did_you_mean(path[-1], used, "remove it"),
-            )
+            yield Fault(path, f"no `data` has a {{{path[-1]}}} to be filled", did_you_mean(path[-1], used, "remove it"))
 
 
 def _of_reward(system: System) -> Iterator[Fault]:
@@ -181,9 +170,7 @@ def _of_tools(system: System) -> Iterator[Fault]:
 
     if system.tools == "none" and UNSET in (system.chat_protocol.system, system.chat_protocol.first):
         yield Fault(
-            ("tools",),
-            "without tools a system needs words of its own",
-            "chat_protocol: {system: TEXT, first: TEXT}",
+            ("tools",), "without tools a system needs words of its own", "chat_protocol: {system: TEXT, first: TEXT}"
         )
     for name in system.offered:
         if name in tools.discover() or tools.file_of(name, system.file.parent):
@@ -209,13 +196,9 @@ def _of_protocol_source(system: System) -> Iterator[Fault]:
         path = ("protocol_source", coordinates)
         dataset, slash, name = source.partition("/")
         if not slash or not name:
-            yield Fault(
-                path, f"{plain(source, 60)!r} is not DATASET/NAME", "NAME is of its dataset_info.json"
-            )
+            yield Fault(path, f"{plain(source, 60)!r} is not DATASET/NAME", "NAME is of its dataset_info.json")
         elif dataset not in system.datasets:
-            hint = (
-                did_you_mean(dataset, system.datasets) if system.datasets else "datasets: {NAME: {hub: ID}}"
-            )
+            hint = did_you_mean(dataset, system.datasets) if system.datasets else "datasets: {NAME: {hub: ID}}"
             yield Fault(path, f"there is no dataset {plain(dataset, 60)!r}", hint)
 
 
@@ -233,16 +216,12 @@ def _of_order(system: System) -> Iterator[Fault]:
                 )
         elif after not in system.stages:
             others = [each for each in before if each != name]
-            yield Fault(
-                path, f"there is no stage {after!r}", did_you_mean(after, others) if others else "base: MODEL"
-            )
+            yield Fault(path, f"there is no stage {after!r}", did_you_mean(after, others) if others else "base: MODEL")
         else:
             circle = _circle(name, before)
             if circle and name == min(circle):
                 yield Fault(
-                    path,
-                    f"{' after '.join((*circle, name))}: stages in a circle",
-                    "base: MODEL in one of them",
+                    path, f"{' after '.join((*circle, name))}: stages in a circle", "base: MODEL in one of them"
                 )
 
 
@@ -259,9 +238,7 @@ def _values(system: System, stage: str, overlay: str | None = None) -> dict[str,
     return stages.merged(stages.of_system(system, stage, (overlay,) if overlay else ()))[0]
 
 
-def _of_stage(
-    system: System, name: str, wrong: set[str], seen: set[tuple[nested.Path, str]]
-) -> Iterator[Fault]:
+def _of_stage(system: System, name: str, wrong: set[str], seen: set[tuple[nested.Path, str]]) -> Iterator[Fault]:
     """What is wrong with the settings of a stage together: alone, and with each overlay where that is new.
 
     Args:

@@ -23,9 +23,7 @@ _OTHER_CODE = (
     "llamafactory/hparams/parser.py:_verify_trackio_args",
     "transformers/integrations/integration_utils.py:TrackioCallback.",
 )
-_HOLDERS = {"args", "processor", "pa"} | {
-    f"{part}_args" for part in ("model", "data", "training", "finetuning")
-}
+_HOLDERS = {"args", "processor", "pa"} | {f"{part}_args" for part in ("model", "data", "training", "finetuning")}
 _HOLDERS |= {"generating_args", "ray_args", "profiler_args"}
 _DECLARING = ("llamafactory/hparams/", "transformers/training_args")
 
@@ -73,9 +71,7 @@ def _read(node: ast.AST, declaring: bool) -> str:
 def stored(file: str, function: str) -> dict[str, object]:
     """What a function sets attributes to, where that is a constant: attribute -> value."""
     tree = ast.parse((packages() / file).read_bytes())
-    body = next(
-        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == function
-    )
+    body = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == function)
     found = [node for node in ast.walk(body) if isinstance(node, ast.Assign)]
     return {
         target.attr: node.value.value

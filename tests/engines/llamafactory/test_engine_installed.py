@@ -90,17 +90,9 @@ def test_every_key_that_no_stage_reads_is_called_dead_or_refused(readers: dict[s
 
 @pytest.mark.engine
 def test_the_table_of_places_holds_no_more_than_there_is(readers: dict[str, set[str]]) -> None:
-    found = {
-        (place, each)
-        for name in dead()
-        for place in readers.get(name, ())
-        for each in (name, KEYS[name].group)
-    }
+    found = {(place, each) for name in dead() for place in readers.get(name, ()) for each in (name, KEYS[name].group)}
     assert not [
-        (place, each)
-        for place, names in WITHOUT_EFFECT.items()
-        for each in names
-        if (place, each) not in found
+        (place, each) for place, names in WITHOUT_EFFECT.items() for each in names if (place, each) not in found
     ]
 
 
@@ -130,9 +122,7 @@ def test_the_list_is_what_the_engine_accepts(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(RECIPES), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     env.pop("PYTHONDONTWRITEBYTECODE", None)
     subprocess.run(command, env=env, check=True, timeout=240)
-    assert (tmp_path / "keys.json").read_bytes() == accepted.FILE.read_bytes(), (
-        f"write it anew: {accepted.__doc__}"
-    )
+    assert (tmp_path / "keys.json").read_bytes() == accepted.FILE.read_bytes(), f"write it anew: {accepted.__doc__}"
 
 
 @pytest.mark.engine
@@ -141,17 +131,8 @@ def test_rows_split_off_for_evaluation_are_evaluated_and_not_missed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-    assert (
-        virc("data", "synth", "--to", "data/polygons", "--count", 16, "--seed", 1, "--formats", "sft").code
-        == 0
-    )
-    given = (
-        "steps=2",
-        "train_batch_size=4",
-        "engine.val_size=4",
-        "engine.eval_strategy=steps",
-        "engine.eval_steps=1",
-    )
+    assert virc("data", "synth", "--to", "data/polygons", "--count", 16, "--seed", 1, "--formats", "sft").code == 0
+    given = ("steps=2", "train_batch_size=4", "engine.val_size=4", "engine.eval_strategy=steps", "engine.eval_steps=1")
     sets = [word for each in given for word in ("--set", each)]
     done = virc("train", "tiny", "--stage", "instruct", "--name", "run", *sets)
     assert done.code == 0, done.err

@@ -32,11 +32,7 @@ def refusal(given: dict[str, Any]) -> tuple[str, str | None]:
     ("given", "message", "hint"),
     [
         ("weight_deca", "has no key 'weight_deca' (--set)", "did you mean 'weight_decay'?"),
-        (
-            "lerning_rate",
-            "has no key 'lerning_rate'",
-            "it is a setting of its own: --set learning_rate=VALUE",
-        ),
+        ("lerning_rate", "has no key 'lerning_rate'", "it is a setting of its own: --set learning_rate=VALUE"),
         ("lora_rnk", "has no key 'lora_rnk'", "it is a setting of its own: --set lora.rank=VALUE"),
         (
             "train_batch_size",
@@ -95,17 +91,10 @@ def test_nothing_that_runs_code_of_strangers_or_uploads_can_be_turned_on(name: s
         ("optim", None, "must be text, not nothing", None),
         ("optim", "sdg", "cannot be 'sdg'", "did you mean 'sgd'?"),
         ("optim", "paged_adamw", "cannot be 'paged_adamw'", "there are paged_adamw_32bit, paged_adamw_8bit"),
-        (
-            "log_level",
-            "loud",
-            "cannot be 'loud'",
-            "there are critical, debug, detail, error, info, passive, warning",
-        ),
+        ("log_level", "loud", "cannot be 'loud'", "there are critical, debug, detail, error, info, passive, warning"),
     ],
 )
-def test_a_value_that_the_key_does_not_take_is_refused(
-    name: str, value: Any, message: str, hint: str | None
-) -> None:
+def test_a_value_that_the_key_does_not_take_is_refused(name: str, value: Any, message: str, hint: str | None) -> None:
     assert refusal({name: value}) == (f"engine.{name} {message} (--set)", hint)
 
 
@@ -131,19 +120,13 @@ def test_no_without_quotes_is_the_word() -> None:
         ({"galore_rank": 4}, "use_galore", "--set engine.use_galore=true"),
         ({"galore_rank": 4, "use_galore": False}, "use_galore", "--set engine.use_galore=true"),
         ({"val_size": 0.1}, "eval_strategy or do_eval", "--set engine.eval_strategy=VALUE"),
-        (
-            {"val_size": 0.1, "eval_strategy": False},
-            "eval_strategy or do_eval",
-            "--set engine.eval_strategy=VALUE",
-        ),
+        ({"val_size": 0.1, "eval_strategy": False}, "eval_strategy or do_eval", "--set engine.eval_strategy=VALUE"),
         ({"eval_strategy": "steps"}, "val_size", "--set engine.val_size=VALUE"),
         ({"ref_model": "x"}, "use_asft_loss", "--set engine.use_asft_loss=true"),
         ({"quantization_type": "nf4"}, "quantization_bit", "--set engine.quantization_bit=VALUE"),
     ],
 )
-def test_a_key_that_does_nothing_alone_names_the_other(
-    given: dict[str, Any], without: str, hint: str
-) -> None:
+def test_a_key_that_does_nothing_alone_names_the_other(given: dict[str, Any], without: str, hint: str) -> None:
     message, hinted = refusal(given)
     assert message.endswith(f"does nothing without {without} (--set)")
     assert hinted == hint
@@ -156,11 +139,7 @@ def test_the_origin_of_a_key_of_several_parts_is_named() -> None:
 
 def test_every_fault_is_found_at_once() -> None:
     found = list(ENGINE.faults({"nonsense": 1, "seed": 1, "optim": "sdg", "weight_decay": 0.1}, OWN))
-    assert [fault.path for fault in found] == [
-        ("engine", "nonsense"),
-        ("engine", "seed"),
-        ("engine", "optim"),
-    ]
+    assert [fault.path for fault in found] == [("engine", "nonsense"), ("engine", "seed"), ("engine", "optim")]
 
 
 def test_the_tables_name_only_what_there_is() -> None:

@@ -66,10 +66,7 @@ def trainer_of(settings: str) -> Trainer:
             "trainer": {
                 "v1": {
                     "sampler": {
-                        "custom_sampler": {
-                            "path": "pkg://virc.engines.verl.agent_failures",
-                            "name": "Strict",
-                        },
+                        "custom_sampler": {"path": "pkg://virc.engines.verl.agent_failures", "name": "Strict"},
                         "max_off_policy_threshold": None,
                         "max_off_policy_strategy": "drop",
                         "sampler_kwargs": {"filter_groups_metric": "reward", "train_batch_size": 2},
@@ -93,9 +90,7 @@ def made_of(settings: str, said: Said) -> list[Any]:
         data = transfer_queue.kv_batch_get(
             keys=batch.keys, partition_id="train", select_fields=["advantages", "rm_scores"]
         )
-        found.append(
-            {name: [row.tolist() for row in data[name].unbind()] for name in ("advantages", "rm_scores")}
-        )
+        found.append({name: [row.tolist() for row in data[name].unbind()] for name in ("advantages", "rm_scores")})
     transfer_queue.kv_clear(keys=batch.keys, partition_id="train")
     return [*found, sorted(equal)]
 

@@ -56,9 +56,7 @@ print(
             "device": platform.get_platform().device_name,
             "device functions": sorted(vars(platform.get_platform().device_module)),
             "wanted of a platform": sorted(platform.PlatformBase.__abstractmethods__),
-            "unknown to a platform": sorted(
-                name for name in cpu if not name.startswith("_") and name not in base
-            ),
+            "unknown to a platform": sorted(name for name in cpu if not name.startswith("_") and name not in base),
             "other parameters": sorted(
                 name
                 for name, own in cpu.items()
@@ -70,9 +68,7 @@ print(
             "wanted of a replica": sorted(RolloutReplica.__abstractmethods__),
             "a reply": sorted(TokenOutput.model_fields),
             "patched": sorted(
-                name
-                for name, what in PATCHED.items()
-                if str(getattr(what, "__module__", None)).startswith("virc")
+                name for name, what in PATCHED.items() if str(getattr(what, "__module__", None)).startswith("virc")
             ),
             "vllm": "vllm" in LOADED,
             "engines of weights": sorted(CheckpointEngineRegistry._registry),

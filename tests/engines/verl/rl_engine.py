@@ -15,19 +15,13 @@ from virc.engines.verl.plan import PLUG_INS_CPU
 RECIPES = Path(virc.__file__).parents[1]
 TINY = RECIPES / "virc" / "models" / "tiny"
 HERE = Path(__file__).parent
-_PLATFORM = {
-    "VERL_PLATFORM": "cpu",
-    "VERL_ENGINE_DEVICE": "cuda",
-    "VERL_USE_EXTERNAL_MODULES": PLUG_INS_CPU,
-}
+_PLATFORM = {"VERL_PLATFORM": "cpu", "VERL_ENGINE_DEVICE": "cuda", "VERL_USE_EXTERNAL_MODULES": PLUG_INS_CPU}
 _PATIENCE = 600.0  # seconds
 
 
 def environment(**more: str) -> dict[str, str]:
     """Variables of the engine's process, on a machine without an accelerator."""
-    outside = {
-        key: value for key, value in os.environ.items() if not key.startswith(("VERL_", "RAY_", "VIRC_"))
-    }
+    outside = {key: value for key, value in os.environ.items() if not key.startswith(("VERL_", "RAY_", "VIRC_"))}
     return {
         **outside,
         **engines.environment(RECIPES),

@@ -14,8 +14,6 @@ def compute_score(
     return {"score": answered + 1 / (1 + length), "answered": answered}
 
 
-def fails(
-    data_source: str, solution_str: str, ground_truth: str, extra_info: dict[str, Any], **_: Any
-) -> float:
+def fails(data_source: str, solution_str: str, ground_truth: str, extra_info: dict[str, Any], **_: Any) -> float:
     """As a judge that stays away."""
     raise ConnectionError("the judge does not answer")

@@ -34,12 +34,7 @@ def test_a_prompt_that_changes_is_refused(tiny: Speech) -> None:
 def test_what_was_not_sampled_is_masked(tiny: Speech) -> None:
     ids = Ids([1, 2, 3], tiny, 20)
     reply = ids.reply([4, 5, tiny.end], [-1.0, -2.0, -3.0])
-    assert (reply.finish, reply.token_ids, reply.prompt_tokens, reply.completion_tokens) == (
-        "stop",
-        (4, 5),
-        3,
-        3,
-    )
+    assert (reply.finish, reply.token_ids, reply.prompt_tokens, reply.completion_tokens) == ("stop", (4, 5), 3, 3)
     assert ids.go_on([1, 2, 3, 4, 5, tiny.end, 6, 7])
     reply = ids.reply([8], [-4.0])
     assert (reply.finish, reply.prompt_tokens) == ("length", 8)
@@ -128,7 +123,5 @@ def test_a_run_finds_its_folders_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIRC_RUN", "/a/run")
     assert folder_prefix() == f"virc-ray-{hashlib.blake2s(b'/a/run').hexdigest()[:8]}-"
     # The longest socket of Ray lies at FOLDER/session_DATE_TIME_MICROSECONDS_PID/sockets/plasma_store.7
-    longest = (
-        f"/tmp/{folder_prefix()}12345678/session_2026-11-20_22-24-33_123456_1234567/sockets/plasma_store.7"
-    )
+    longest = f"/tmp/{folder_prefix()}12345678/session_2026-11-20_22-24-33_123456_1234567/sockets/plasma_store.7"
     assert len(longest) <= 107

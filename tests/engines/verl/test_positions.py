@@ -16,8 +16,6 @@ def test_sequences_of_one_length_come_apart() -> None:
 
 def test_verl_itself_cannot_take_them_apart() -> None:
     """Else the module, and every place that names it, can go."""
-    found = child(
-        "positions_child.py", VERL_USE_EXTERNAL_MODULES=verl.PLUG_INS_CPU.removeprefix(f"{verl.PLUG_IN},")
-    )
+    found = child("positions_child.py", VERL_USE_EXTERNAL_MODULES=verl.PLUG_INS_CPU.removeprefix(f"{verl.PLUG_IN},"))
     assert found["differ"] == "same"
     assert "split_with_sizes" in found["equal"]

@@ -42,10 +42,7 @@ def backend() -> LocalBackend:
 @pytest.fixture(scope="module")
 def ask() -> Ask:
     session = Session(
-        read_protocol(TINY / FILE_NAME),
-        "In triangle BLA, find m∠L.",
-        [open_image(PICTURE, "it")],
-        tools=known(),
+        read_protocol(TINY / FILE_NAME), "In triangle BLA, find m∠L.", [open_image(PICTURE, "it")], tools=known()
     )
     asked = session.next()
     assert isinstance(asked, Ask)
@@ -60,11 +57,7 @@ def drawn(backend: LocalBackend, ask: Ask, tmp_path_factory: pytest.TempPathFact
     text = backend._tokenizer.encode("What is this?", add_special_tokens=False)
     requests = {
         "greedy": (ids, 1, {"temperature": 0, "max_tokens": 120, "top_p": 1.0, "top_k": -1}),
-        "sampled": (
-            ids,
-            1,
-            {"temperature": 1.0, "max_tokens": 120, "logprobs": True, "repetition_penalty": 1.0},
-        ),
+        "sampled": (ids, 1, {"temperature": 1.0, "max_tokens": 120, "logprobs": True, "repetition_penalty": 1.0}),
         "warm": (ids, 1, {"temperature": 1.0, "max_tokens": 7}),
         "text": (text, 0, {"temperature": 1.0, "max_tokens": 20}),
         "stopped": (ids, 1, {"temperature": 0, "max_tokens": 120, "stop": ["</think>"]}),
@@ -75,9 +68,7 @@ def drawn(backend: LocalBackend, ask: Ask, tmp_path_factory: pytest.TempPathFact
     file.write_text(
         json.dumps([{"ids": each[0], "images": each[1], "sampling": each[2]} for each in requests.values()])
     )
-    return Drawn(
-        list(requests), child("rollout_child.py", peculiar(folder / "model"), folder / "picture.png", file)
-    )
+    return Drawn(list(requests), child("rollout_child.py", peculiar(folder / "model"), folder / "picture.png", file))
 
 
 def peculiar(folder: Path) -> Path:

@@ -175,9 +175,7 @@ def test_crops_are_of_other_sizes_than_their_boxes(scene: Scene) -> None:
 def test_the_processor_changes_no_image(scene: Scene, name: str, backend: Scripted) -> None:
     done = scene.done[name]
     assert done["grids"] == [[1, height // 14, width // 14] for width, height in done["sizes"]]
-    pads = (done["prompt"] + done["response"]).count(
-        backend._tokenizer.convert_tokens_to_ids("<|image_pad|>")
-    )
+    pads = (done["prompt"] + done["response"]).count(backend._tokenizer.convert_tokens_to_ids("<|image_pad|>"))
     assert pads == sum(rows * columns // 4 for _, rows, columns in done["grids"])
 
 
@@ -188,11 +186,7 @@ def test_an_end_that_was_not_drawn_is_fed_and_not_learnt(scene: Scene) -> None:
     whole, start = done["prompt"] + done["response"], len(done["prompt"])
     for turn in (0, 1):
         place = len(scene.fed[turn]) + len(scene.ids[turn])
-        assert (whole[place], done["mask"][place - start], done["chances"][place - start]) == (
-            scene.end,
-            0,
-            0,
-        )
+        assert (whole[place], done["mask"][place - start], done["chances"][place - start]) == (scene.end, 0, 0)
     assert (whole[-1], done["mask"][-1]) == (scene.other, 1)
 
 
@@ -206,10 +200,7 @@ def test_a_refused_reply_ends_the_rollout(scene: Scene) -> None:
 def test_a_rollout_stays_within_its_tokens(scene: Scene) -> None:
     done = scene.done["no room for a turn"]
     assert (len(done["asked"]), done["extra"]["ended"]) == (1, "length")
-    assert done["response"] == [
-        *scene.ids[0],
-        scene.end,
-    ]  # a tool result that nothing follows is no part of it
+    assert done["response"] == [*scene.ids[0], scene.end]  # a tool result that nothing follows is no part of it
     assert len(done["sizes"]) == 1
     done = scene.done["room for five"]
     room = len(scene.fed[1]) - len(scene.fed[0]) + 5

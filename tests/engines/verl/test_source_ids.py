@@ -28,9 +28,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     Image.new("RGB", (112, 84), "white").save(folder / "picture.png")
     chat_protocol = folder / FILE_NAME
     chat_protocol.write_bytes(written(of_system(systems.get("vlm-r3")).protocol))
-    told = Settings(
-        Reward("vlm_r3"), str(folder), protocol=str(chat_protocol), max_turns=2, rollout="multi_turn"
-    )
+    told = Settings(Reward("vlm_r3"), str(folder), protocol=str(chat_protocol), max_turns=2, rollout="multi_turn")
     (folder / "reward.json").write_bytes(msgspec.json.encode(told))
     sources = {"vlm-r3": str(folder / "reward.json")}
     loop = {"protocol": str(TINY / FILE_NAME), "folder": str(folder), "sources": sources}
@@ -85,10 +83,7 @@ def test_turns_are_those_of_the_source(done: dict[str, Any]) -> None:
 
 
 def test_a_row_is_spoken_to_in_its_systems_words(done: dict[str, Any]) -> None:
-    prompts = {
-        name: tokenizer(TINY).decode(found["prompt"], skip_special_tokens=False)
-        for name, found in done.items()
-    }
+    prompts = {name: tokenizer(TINY).decode(found["prompt"], skip_special_tokens=False) for name, found in done.items()}
     first = of_system(systems.get("vlm-r3")).protocol.first
     wanted = first.replace("{question}", "How large is A?")
     assert f"<|vision_end|>{wanted}<|im_end|>" in prompts["exact"]

@@ -40,14 +40,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def solved(workspace: Path) -> Path:
     """Four steps on whole problems, with tools, by vLLM; killed in the third, and resumed."""
     run = workspace / "runs" / "solved"
-    settings = {
-        "steps": 4,
-        "save_steps": 2,
-        "train_batch_size": 4,
-        "ppo_mini_batch_size": 4,
-        "n": 4,
-        "rollouts": 1,
-    }
+    settings = {"steps": 4, "save_steps": 2, "train_batch_size": 4, "ppo_mini_batch_size": 4, "n": 4, "rollouts": 1}
     words = ("--with", "vllm,multi-turn", *workspaces.sets(settings))
     first = workspaces.start(workspace, *TINY, *words, "--name", "solved")
     workspaces.until_step(first, run, 3, "reward")
@@ -145,9 +138,7 @@ def test_a_reward_outside_the_package_rises(bandit: Path) -> None:
         """Standard error of the mean over 4 prompts x 8 samples a step."""
         return math.sqrt(sum(each["reward_std"] ** 2 / 32 for each in part)) / len(part)
 
-    rise = statistics.fmean(each["reward"] for each in last) - statistics.fmean(
-        each["reward"] for each in first
-    )
+    rise = statistics.fmean(each["reward"] for each in last) - statistics.fmean(each["reward"] for each in first)
     assert rise > 5 * math.hypot(error(first), error(last))
 
 

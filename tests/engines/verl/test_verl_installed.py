@@ -57,9 +57,7 @@ def test_dead_keys_are_read_nowhere_in_a_stage() -> None:
 def test_every_key_that_can_be_set_is_read_in_a_stage() -> None:
     readers = verl_source.readers()
     open_to_all = [name for name in KEYS.accepted.keys if not KEYS.verdict(name) and name not in OWN]
-    unread = [
-        name for name in open_to_all if not {last(name), last(name.rpartition(".")[0])} & readers.keys()
-    ]
+    unread = [name for name in open_to_all if not {last(name), last(name.rpartition(".")[0])} & readers.keys()]
     assert len(open_to_all) > 100
     assert not unread
 
@@ -67,9 +65,7 @@ def test_every_key_that_can_be_set_is_read_in_a_stage() -> None:
 @pytest.mark.engine
 def test_every_key_that_a_stage_gets_is_read() -> None:
     readers = verl_source.readers()
-    given = {
-        name for resolved in stages_of_rl() for name in stage_plans.engine_keys(stage_plans.plan(resolved))
-    }
+    given = {name for resolved in stages_of_rl() for name in stage_plans.engine_keys(stage_plans.plan(resolved))}
     handed_on = ("ray_kwargs.ray_init.", f"{verl.VLLM}.", "trainer.v1.sampler.sampler_kwargs.")
     unread = [name for name in given if last(name) not in readers and not name.startswith(handed_on)]
     assert len(given) > 50
@@ -176,8 +172,7 @@ def test_verl_refuses_an_unknown_key_and_takes_those_of_its_classes(tmp_path: Pa
 @pytest.mark.engine
 def test_the_list_of_keys_is_that_of_the_installed_engine(tmp_path: Path) -> None:
     done = in_engine(
-        "import sys; from virc.engines.verl.write_keys import main; main(sys.argv[1:])",
-        str(tmp_path / "keys.json"),
+        "import sys; from virc.engines.verl.write_keys import main; main(sys.argv[1:])", str(tmp_path / "keys.json")
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "keys.json").read_bytes() == KEYS_FILE.read_bytes()

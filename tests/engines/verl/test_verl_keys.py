@@ -37,10 +37,7 @@ def refusal(given: dict[str, Any]) -> tuple[str, str | None]:
         ("actor_rollout_ref", "there are keys that begin with actor_rollout_ref."),
         ("model.use_liger", "it is a setting of its own: --set use_liger=true"),
         ("reward_model.launch_reward_fn_async", "rewards are always found beside the rollouts, leave it out"),
-        (
-            f"{VLLM}.disable_mm_preprocessor_cache",
-            "vLLM calls it mm_processor_cache_gb, and virc sets it to 0",
-        ),
+        (f"{VLLM}.disable_mm_preprocessor_cache", "vLLM calls it mm_processor_cache_gb, and virc sets it to 0"),
         ("qqqq", "verl/keys.json lists them"),
     ],
 )
@@ -101,9 +98,7 @@ def test_a_refusal_says_what_helps(name: str, said: str) -> None:
         (VLLM, 5, "must be lines of the form `key: value`, not 5", None),
     ],
 )
-def test_a_value_that_the_key_does_not_take_is_refused(
-    name: str, value: Any, message: str, hint: str | None
-) -> None:
+def test_a_value_that_the_key_does_not_take_is_refused(name: str, value: Any, message: str, hint: str | None) -> None:
     assert refusal({name: value}) == (f"engine.{name} {message} (--set)", hint)
 
 
@@ -133,9 +128,7 @@ def test_a_key_that_does_nothing_alone_names_the_other(name: str, switch: str) -
     message, hint = refusal({name: value})
     assert message == f"engine.{name} does nothing without {switch} (--set)"
     assert str(hint).startswith(f"--set engine.{switch}=")
-    on = {"global_profiler.tool": "torch", "algorithm.rollout_correction.rollout_is": "token"}.get(
-        switch, True
-    )
+    on = {"global_profiler.tool": "torch", "algorithm.rollout_correction.rollout_is": "token"}.get(switch, True)
     assert check({name: value, switch: on}, {}) == {name: value, switch: on}
 
 
@@ -164,6 +157,4 @@ def test_what_our_settings_stand_for_is_known_on_both_sides() -> None:
 def test_the_list_is_of_the_pinned_version() -> None:
     for device in ("cpu", "cuda"):
         pins = (PINS / f"rl-{device}.txt").read_text()
-        assert f"\nverl=={KEYS.accepted.versions['verl']}\n" in pins, (
-            "after new pins: engines/verl_accepted.py"
-        )
+        assert f"\nverl=={KEYS.accepted.versions['verl']}\n" in pins, "after new pins: engines/verl_accepted.py"

@@ -116,9 +116,7 @@ def cluster(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
     ray = [str(interpreter("rl").parent / "ray"), "start", "--head", "--block", "--include-dashboard=false"]
     sizes = ["--num-cpus=6", "--num-gpus=1", f"--temp-dir={folder}", f"--port={address.partition(':')[2]}"]
     with (tmp_path / "cluster.log").open("wb") as log:
-        node = subprocess.Popen(
-            [*ray, *sizes], env=environment(RAY_AUTH_MODE="disabled"), stdout=log, stderr=log
-        )
+        node = subprocess.Popen([*ray, *sizes], env=environment(RAY_AUTH_MODE="disabled"), stdout=log, stderr=log)
     node.args = address
     try:
         wait_for(lambda: answers(address))

@@ -152,11 +152,7 @@ def test_the_loop_is_told_the_chat_protocol_and_how_far_a_rollout_goes() -> None
 
 def test_nothing_leaves_the_machine_unless_a_tracker_is_asked_for() -> None:
     env = verl.environment(config(), place())
-    assert (env["RAY_USAGE_STATS_ENABLED"], env["VLLM_NO_USAGE_STATS"], env["DO_NOT_TRACK"]) == (
-        "0",
-        "1",
-        "1",
-    )
+    assert (env["RAY_USAGE_STATS_ENABLED"], env["VLLM_NO_USAGE_STATS"], env["DO_NOT_TRACK"]) == ("0", "1", "1")
     assert "wandb" not in keys(config())["trainer.logger"]
     assert not [name for name in env if name.startswith(("WANDB", "SWANLAB", "TENSORBOARD"))]
     asked = verl.environment(config(trackers=("tensorboard", "wandb", "swanlab")), place())
@@ -167,11 +163,7 @@ def test_nothing_leaves_the_machine_unless_a_tracker_is_asked_for() -> None:
 
 def test_the_engine_finds_a_users_code_and_knows_what_is_frozen() -> None:
     env = verl.environment(config(fidelity="as_written", gpus=(2, 3), devices=2), place())
-    assert (env["VIRC_PATH"], env["VIRC_FROZEN"], env["CUDA_VISIBLE_DEVICES"]) == (
-        "/w/runs/r/code",
-        "vision",
-        "2,3",
-    )
+    assert (env["VIRC_PATH"], env["VIRC_FROZEN"], env["CUDA_VISIBLE_DEVICES"]) == ("/w/runs/r/code", "vision", "2,3")
     assert env["VERL_FILE_LOGGER_PATH"] == "/w/runs/r/logs/verl.jsonl"
     assert "VERL_PLATFORM" not in env
     assert verl.environment(config(device="cpu"), place())["VERL_PLATFORM"] == "cpu"
@@ -195,11 +187,7 @@ def test_the_engine_finds_a_users_code_and_knows_what_is_frozen() -> None:
             "micro_batch_size_per_device",
             "64 x 8 replies (ppo_mini_batch_size x n) are no multiple of the 24",
         ),
-        (
-            {"devices": 6, "tensor_parallel": 4},
-            "tensor_parallel",
-            "6 devices are no multiple of tensor_parallel 4",
-        ),
+        ({"devices": 6, "tensor_parallel": 4}, "tensor_parallel", "6 devices are no multiple of tensor_parallel 4"),
         ({"gpus": (0, 1)}, "gpus", "gpus names 2 different GPUs, and devices is 8"),
         ({"gpus": (0,) * 8}, "gpus", "gpus names 1 different GPUs, and devices is 8"),
         ({"device": "cpu"}, "offload", "offload spares the memory of GPUs"),
@@ -207,11 +195,7 @@ def test_the_engine_finds_a_users_code_and_knows_what_is_frozen() -> None:
         ({"device": "cpu", "attention": "fa2"}, "attention", "flash-attn needs a GPU"),
         ({"device": "cpu", "use_liger": True}, "use_liger", "the kernels of liger need a GPU"),
         ({"device": "cpu", "judge_gpus": 1}, "judge_gpus", "judge_gpus counts GPUs"),
-        (
-            {"rollout_engine": "transformers"},
-            "tensor_parallel",
-            "the sampler transformers runs on one device",
-        ),
+        ({"rollout_engine": "transformers"}, "tensor_parallel", "the sampler transformers runs on one device"),
         ({"rollout": "multi_turn", "max_images": 16}, "max_images", "16 turns can show 16 images"),
         ({"rollout": "multi_turn", "response_length": 300}, "response_length", "do not fit into 300 tokens"),
         ({"clip_low": 1.0}, "clip_low", "cannot fall by 1 or more"),
@@ -221,32 +205,21 @@ def test_the_engine_finds_a_users_code_and_knows_what_is_frozen() -> None:
             "every part of the model is frozen",
         ),
         ({"lora": Lora(dropout=0.1)}, "lora", "verl trains adapters without dropout"),
-        (
-            {"lora": Lora(), "frozen_modules": ("language",)},
-            "frozen_modules",
-            "an adapter trains the language model",
-        ),
+        ({"lora": Lora(), "frozen_modules": ("language",)}, "frozen_modules", "an adapter trains the language model"),
         ({"test_freq": 5}, "test_freq", "test_freq is 5, and there are no rows to validate with"),
         ({"validation": "v"}, "validation", "validation names rows that are never looked at"),
         ({"validation": "v_{scale}", "test_freq": 5}, "validation", "scale"),
         ({"engine": {"trainer": {"use_v1": False}}}, "engine", "engine.trainer.use_v1 is not taken"),
     ],
 )
-def test_settings_that_make_no_sense_together_are_named(
-    given: dict[str, Any], setting: str, said: str
-) -> None:
+def test_settings_that_make_no_sense_together_are_named(given: dict[str, Any], setting: str, said: str) -> None:
     found = {fault.path[0]: fault for fault in verl.faults(config(**given)) if said in fault.message}
     assert list(found) == [setting]
     assert found[setting].hint or setting == "engine"
 
 
 def test_what_a_hint_says_helps() -> None:
-    given: dict[str, Any] = {
-        "devices": 6,
-        "tensor_parallel": 4,
-        "train_batch_size": 48,
-        "ppo_mini_batch_size": 48,
-    }
+    given: dict[str, Any] = {"devices": 6, "tensor_parallel": 4, "train_batch_size": 48, "ppo_mini_batch_size": 48}
     assert [fault.hint for fault in verl.faults(config(**given))] == ["tensor_parallel: 6"]
     assert not list(verl.faults(config(**{**given, "tensor_parallel": 6})))
 

@@ -76,12 +76,7 @@ def settings(folder: Path, data: Path, rollout: str) -> dict[str, Any]:
                 "enable_gradient_checkpointing": False,
                 "override_config": {"attn_implementation": "sdpa"},
             },
-            "actor": {
-                **_ENGINE,
-                "optim": {"lr": 1e-4},
-                "ppo_mini_batch_size": 2,
-                "ppo_micro_batch_size_per_gpu": 4,
-            },
+            "actor": {**_ENGINE, "optim": {"lr": 1e-4}, "ppo_mini_batch_size": 2, "ppo_micro_batch_size_per_gpu": 4},
             "ref": {**_ENGINE, "log_prob_micro_batch_size_per_gpu": 8},
             "rollout": {
                 "name": "virc",
@@ -116,10 +111,7 @@ def settings(folder: Path, data: Path, rollout: str) -> dict[str, Any]:
             "default_local_dir": str(folder / "checkpoints"),
             "v1": {
                 "sampler": {
-                    "custom_sampler": {
-                        "path": "pkg://virc.engines.verl.agent_failures",
-                        "name": "Strict",
-                    },
+                    "custom_sampler": {"path": "pkg://virc.engines.verl.agent_failures", "name": "Strict"},
                     "sampler_kwargs": {"poll_interval": 0.1},
                 }
             },

@@ -19,12 +19,7 @@ from virc.core.seeds import derived
 REFUSED = "<think>Too small.</think><answer>unreadable</answer>"
 CALL = '{"name": "scale_image", "arguments": {"image_index": 1, "scale_factor": 2}}'
 SCALE = f"<think>Larger.</think><tool_call>{CALL}</tool_call>"
-SCRIPTS = {
-    "two looks": [LOOK, SCALE, ANSWER],
-    "refuse": [REFUSED],
-    "look on": [LOOK] * 3,
-    "chatter": ["I cannot say."],
-}
+SCRIPTS = {"two looks": [LOOK, SCALE, ANSWER], "refuse": [REFUSED], "look on": [LOOK] * 3, "chatter": ["I cannot say."]}
 
 
 def turns(body: Body) -> str:
@@ -80,9 +75,7 @@ def test_the_official_client_gets_answer_thoughts_looks_and_the_sum_of_all_token
 
 
 @pytest.mark.parametrize("form", [lambda message: message, lambda message: message.to_dict()])
-def test_an_answer_is_fed_back_as_it_came(
-    running: Running, client: Any, form: Callable[[Any], dict[str, Any]]
-) -> None:
+def test_an_answer_is_fed_back_as_it_came(running: Running, client: Any, form: Callable[[Any], dict[str, Any]]) -> None:
     first = chat("How long is AB?")
     answer = client.create(**first).choices[0].message
     assert answer.annotations
@@ -120,9 +113,7 @@ def test_what_is_streamed_is_the_whole_answer_piece_by_piece(client: Any) -> Non
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_samples_are_choices_each_with_its_own_seed_and_looks(
-    running: Running, client: Any, stream: bool
-) -> None:
+def test_samples_are_choices_each_with_its_own_seed_and_looks(running: Running, client: Any, stream: bool) -> None:
     said = client.create(**chat("by seed", n=3, seed=5, max_tokens=77, stream=stream))
     answers, looks = [""] * 3, [0] * 3
     for choice in [each for piece in said for each in piece.choices] if stream else said.choices:
@@ -140,9 +131,7 @@ def test_without_a_temperature_it_asks_as_virc_solve_does(running: Running, tmp_
     asked = running.behind.chats()
     picture = tmp_path / "white.png"
     Image.new("RGB", (280, 140), "white").save(picture)
-    done = virc(
-        "solve", picture, "What does it read?", "--endpoint", running.behind.url, "--protocol", "default"
-    )
+    done = virc("solve", picture, "What does it read?", "--endpoint", running.behind.url, "--protocol", "default")
     assert done.out == "97\n", done.err
     solved = running.behind.chats()[len(asked) :]
     assert [body["temperature"] for body in asked] == [0, 0]
@@ -150,9 +139,7 @@ def test_without_a_temperature_it_asks_as_virc_solve_does(running: Running, tmp_
 
 
 def test_a_chat_is_one_question_about_all_its_images(running: Running) -> None:
-    red, blue = (
-        {"type": "image_url", "image_url": {"url": data_url((56, 56), each)}} for each in ("red", "blue")
-    )
+    red, blue = ({"type": "image_url", "image_url": {"url": data_url((56, 56), each)}} for each in ("red", "blue"))
     messages = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": [red, {"type": "text", "text": "What colour?"}]},
@@ -190,9 +177,7 @@ def test_without_an_answer_there_is_a_refusal_that_says_why(
 
 
 def test_a_rejected_reply_is_not_shown_and_counts(client: Any) -> None:
-    pieces = list(
-        client.create(**chat("at first wrong", stream=True, stream_options={"include_usage": True}))
-    )
+    pieces = list(client.create(**chat("at first wrong", stream=True, stream_options={"include_usage": True})))
     assert "rejected" not in "".join(piece.model_dump_json() for piece in pieces)
     assert pieces[-3].choices[0].delta.content == "97"
     alone = client.create(**chat("at first wrong", temperature=1)).usage.completion_tokens

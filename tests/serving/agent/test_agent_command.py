@@ -19,19 +19,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_dry_run_shows_the_engine_on_the_loopback_with_a_key_of_its_own(tmp_path: Path) -> None:
-    words = (
-        "serve",
-        "tiny",
-        "--agent",
-        "--device",
-        "cpu",
-        "--host",
-        "0.0.0.0",
-        "--port",
-        8123,
-        "--api-key",
-        "abc123",
-    )
+    words = ("serve", "tiny", "--agent", "--device", "cpu", "--host", "0.0.0.0", "--port", 8123, "--api-key", "abc123")
     done = virc(*words, "--dry-run", "--json")
     assert done.code == 0, done.err
     said = done.json
@@ -71,21 +59,9 @@ def test_a_judge_is_served_with_room_to_look() -> None:
         (["tiny", "--timeout", "2"], 2, "--timeout means nothing without --agent"),
         (["tiny", "--agent", "--timeout", "0"], 2, "--timeout must be a number of seconds above 0"),
         (["--agent", "--endpoint", "localhost"], 2, "--endpoint must be a URL"),
-        (
-            ["--agent", "--endpoint", "http://x/v1", "--device", "cpu"],
-            2,
-            "--device means nothing with --endpoint",
-        ),
-        (
-            ["--agent", "--endpoint", "http://x/v1", "--engine", "vllm"],
-            2,
-            "--engine means nothing with --endpoint",
-        ),
-        (
-            ["tiny", "--agent", "--limit-images", "1"],
-            2,
-            "--limit-images 1 leaves no room",
-        ),
+        (["--agent", "--endpoint", "http://x/v1", "--device", "cpu"], 2, "--device means nothing with --endpoint"),
+        (["--agent", "--endpoint", "http://x/v1", "--engine", "vllm"], 2, "--engine means nothing with --endpoint"),
+        (["tiny", "--agent", "--limit-images", "1"], 2, "--limit-images 1 leaves no room"),
         (["nothing-like-it", "--agent"], 3, "no model 'nothing-like-it'"),
     ],
 )

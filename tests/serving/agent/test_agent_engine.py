@@ -25,17 +25,7 @@ PROBLEMS = 6
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[Process]:
-    words = (
-        "tiny",
-        "--device",
-        "cpu",
-        "--dtype",
-        "float32",
-        "--max-model-len",
-        "8192",
-        "--api-key",
-        "sesame",
-    )
+    words = ("tiny", "--device", "cpu", "--dtype", "float32", "--max-model-len", "8192", "--api-key", "sesame")
     with serving(*words) as found:
         yield found
 

@@ -55,9 +55,7 @@ class Held:
         self.after = 0
         self.look = LOOK
 
-    def reply(
-        self, ask: Ask, sampling: Sampling, on_text: Callable[[str], None], seconds: float | None
-    ) -> Reply:
+    def reply(self, ask: Ask, sampling: Sampling, on_text: Callable[[str], None], seconds: float | None) -> Reply:
         name = ask.messages[1].text.partition("Question: ")[2].partition("\n")[0]
         self.begun.append(name)
         try:
@@ -65,9 +63,7 @@ class Held:
                 on_text("…")
             if self.error and len(self.begun) > self.after:
                 raise self.error
-            return Reply(
-                self.look if len(ask.messages) == 2 else ANSWER, prompt_tokens=1, completion_tokens=1
-            )
+            return Reply(self.look if len(ask.messages) == 2 else ANSWER, prompt_tokens=1, completion_tokens=1)
         finally:
             self.ended.append(name)
 
@@ -99,9 +95,7 @@ def test_the_key_is_asked_of_all_but_the_page_and_health(held: Held) -> None:
                 assert (status, said["error"]["code"]) == (401, "invalid_api_key")
                 assert "same" not in error(said)
         key = "Bearer sésame".encode().decode("latin-1")
-        status, said = running.send(
-            "POST", "/v1/chat/completions", json.dumps(chat()).encode(), Authorization=key
-        )
+        status, said = running.send("POST", "/v1/chat/completions", json.dumps(chat()).encode(), Authorization=key)
         assert (status, said["choices"][0]["message"]["content"]) == (200, "97")
 
 
@@ -152,9 +146,7 @@ def bomb() -> bytes:
     """A PNG that claims 30,000 x 30,000 px in a hundred bytes."""
 
     def part(kind: bytes, content: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-        )
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     head = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(b"")) + part(b"IEND", b"")
@@ -204,9 +196,7 @@ def endpoint() -> Iterator[tuple[Running, Held]]:
 def test_what_is_wrong_with_a_request_is_told_in_the_apis_shape(endpoint: tuple[Running, Held]) -> None:
     running, _ = endpoint
     cases = {
-        ("there is no model 'other', served is 'virc-scripted'", 404, "model_not_found"): running.ask(
-            model="other"
-        ),
+        ("there is no model 'other', served is 'virc-scripted'", 404, "model_not_found"): running.ask(model="other"),
         ("at most 2 images are taken in a conversation, not 3", 400, None): running.ask("?", *[PICTURE] * 3),
         ("the texts have 200001 characters", 400, "context_length_exceeded"): running.ask("a" * 200_001),
         ("the body is no JSON", 400, None): running.send("POST", "/v1/chat/completions", b"{"),
@@ -221,9 +211,7 @@ def test_what_is_wrong_with_a_request_is_told_in_the_apis_shape(endpoint: tuple[
         assert error(said).startswith(message)
         assert (said["error"]["type"], said["error"]["code"]) == ("invalid_request_error", code)
     assert running.ask()[0] == 200
-    until(
-        lambda: (running.desk.taken, running.desk.held) == (0, 0)
-    )  # an answer is there before its place is free
+    until(lambda: (running.desk.taken, running.desk.held) == (0, 0))  # an answer is there before its place is free
 
 
 def test_all_requests_together_hold_a_bounded_number_of_bytes(
@@ -296,9 +284,7 @@ def test_one_who_takes_no_answer_is_cut_and_keeps_no_place_and_no_bytes(
         until(lambda: (running.desk.taken, running.desk.held) == (0, 0))
 
 
-def test_one_who_takes_his_time_has_the_deadline_and_no_more(
-    large: Held, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_who_takes_his_time_has_the_deadline_and_no_more(large: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "PATIENCE", 0.5)
     with listening(large, config={"timeout": 1.5}) as running, deaf(running, n=8, stream=True) as client:
         until(lambda: bool(running.desk.answers))

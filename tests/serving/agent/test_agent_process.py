@@ -133,21 +133,14 @@ def test_two_hundred_slow_and_dead_clients_cost_a_bounded_memory_and_others_are_
         assert official.models.list().data[0].id == servers.MODEL
         for client in clients:
             client.close()
-        until(
-            lambda: (
-                behind.chats() and official.with_options(max_retries=9).chat.completions.create(**chat()).id
-            )
-        )
+        until(lambda: behind.chats() and official.with_options(max_retries=9).chat.completions.create(**chat()).id)
     assert 200 < grown < 600
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_lets_what_runs_end_and_turns_the_new_away(number: signal.Signals, code: int) -> None:
     go = threading.Event()
-    with (
-        servers.serve(lambda _: ANSWER if go.wait(60) else "") as behind,
-        serving("--endpoint", behind.url) as process,
-    ):
+    with servers.serve(lambda _: ANSWER if go.wait(60) else "") as behind, serving("--endpoint", behind.url) as process:
         running = process.connected(chat())
         assert behind.wait_for(1)
         process.popen.send_signal(number)

@@ -52,9 +52,7 @@ def test_what_was_said_before_stands_before_the_question_in_order() -> None:
 
 def test_what_is_said_is_honoured() -> None:
     said = {"n": 8, "temperature": 0.5, "top_p": 0.9, "top_k": 20, "seed": -3, "stream": True, "user": "me"}
-    problem, _ = taken(
-        asked(**said, max_tokens=9, max_completion_tokens=7, stream_options={"include_usage": True})
-    )
+    problem, _ = taken(asked(**said, max_tokens=9, max_completion_tokens=7, stream_options={"include_usage": True}))
     assert problem == Problem("tiny", "What is it?", 8, 0.5, 0.9, 20, -3, 7, True, True)
 
 
@@ -74,9 +72,7 @@ def test_a_picture_may_lie_at_an_https_address_and_its_id_goes_no_further() -> N
     ],
 )  # fmt: skip
 def test_other_addresses_are_refused(url: str) -> None:
-    refused = refusal(
-        asked({"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}, TEXT]})
-    )
+    refused = refusal(asked({"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}, TEXT]}))
     assert "https URL" in refused.message
     assert refused.param == "messages[0].content[0].image_url"
 
@@ -115,14 +111,7 @@ def test_what_cannot_be_honoured_is_refused_by_name(
 @pytest.mark.parametrize(
     "neutral",
     [
-        {
-            "n": 1,
-            "reasoning_effort": "none",
-            "logprobs": False,
-            "stop": [],
-            "tools": [],
-            "presence_penalty": 0.0,
-        },
+        {"n": 1, "reasoning_effort": "none", "logprobs": False, "stop": [], "tools": [], "presence_penalty": 0.0},
         {"n": None, "temperature": None, "seed": None, "stop": None, "max_tokens": None, "stream": None},
         {"response_format": {"type": "text"}, "logit_bias": {}, "service_tier": None, "top_p": None},
     ],
@@ -136,9 +125,7 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
     max_leaves=9,
 )
-NAMES = st.sampled_from(
-    ["messages", "model", "n", "temperature", "stream_options", "top_p", "seed", "max_tokens"]
-)
+NAMES = st.sampled_from(["messages", "model", "n", "temperature", "stream_options", "top_p", "seed", "max_tokens"])
 
 
 @pytest.mark.integration

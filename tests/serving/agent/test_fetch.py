@@ -30,9 +30,7 @@ def test_what_is_no_address_of_the_public_internet_is_not_connected_to(address: 
     assert not is_public(ip_address(address))
 
 
-@pytest.mark.parametrize(
-    "address", ["8.8.8.8", "1.1.1.1", "172.32.0.1", "2606:4700::1111", "2a00:1450:4001::200e"]
-)
+@pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "172.32.0.1", "2606:4700::1111", "2a00:1450:4001::200e"])
 def test_public_addresses_are(address: str) -> None:
     assert is_public(ip_address(address))
 
@@ -65,9 +63,7 @@ def picture(site: Site, path: str, connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("site", [picture], indirect=True)
-def test_an_image_is_fetched_and_nothing_is_told_of_the_client(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_image_is_fetched_and_nothing_is_told_of_the_client(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there
     assert got(site.url("/a/b.png?c=d%20e"), site.rules()) == b"pixels"
@@ -85,23 +81,13 @@ def test_no_way_of_writing_it_leads_to_this_machine(site: Site) -> None:
 
 
 @pytest.mark.parametrize("site", [picture], indirect=True)
-def test_the_address_that_was_checked_is_what_is_connected_to(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_address_that_was_checked_is_what_is_connected_to(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that has a permitted address when it is looked up first, and this site's ever after (DNS rebinding)."""
     asked: list[str] = []
 
     def rebound(host: str, port: int, **_: int) -> object:
         asked.append(host)
-        return [
-            (
-                socket.AF_INET,
-                socket.SOCK_STREAM,
-                6,
-                "",
-                ("127.0.0.2" if len(asked) == 1 else "127.0.0.1", port),
-            )
-        ]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.2" if len(asked) == 1 else "127.0.0.1", port))]
 
     monkeypatch.setattr(socket, "getaddrinfo", rebound)
     rules = site.rules(permits=lambda address: str(address) == "127.0.0.2")
@@ -124,19 +110,10 @@ def moved(site: Site, path: str, connection: socket.socket) -> None:
 def test_redirects_are_few_and_each_is_checked(site: Site) -> None:
     assert got(site.url("/3"), site.rules()) == b"pixels"
     assert "redirected more than 3 times" in refusal(site.url("/4"), site.rules())
-    for target in (
-        "http://example.org/",
-        "file:///etc/hostname",
-        "https://a@localhost/",
-        "ftp://x/",
-    ):
+    for target in ("http://example.org/", "file:///etc/hostname", "https://a@localhost/", "ftp://x/"):
         assert "something else than an https URL" in refusal(site.url(f"/?{target}"), site.rules())
     before = len(site.paths)
-    for target in (
-        f"https://127.0.0.2:{site.port}/0",
-        f"https://[::1]:{site.port}/0",
-        "https://169.254.169.254/",
-    ):
+    for target in (f"https://127.0.0.2:{site.port}/0", f"https://[::1]:{site.port}/0", "https://169.254.169.254/"):
         assert "no public server" in refusal(site.url(f"/?{target}"), site.rules())
     assert len(site.paths) == before + 3
 
@@ -182,17 +159,13 @@ def test_what_a_server_does_is_bounded_and_not_quoted(site: Site, said: str) -> 
 @pytest.mark.parametrize("site", [picture], indirect=True)
 def test_a_server_that_is_not_who_it_says_is_not_believed(site: Site) -> None:
     assert "no public server" in refusal(site.url(), site.rules(tls=None))
-    assert "no public server" in refusal(
-        f"https://127.0.0.1:{site.port}/", site.rules()
-    )  # the name is another
+    assert "no public server" in refusal(f"https://127.0.0.1:{site.port}/", site.rules())  # the name is another
     assert site.paths == []
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("site", [picture], indirect=True)
-def test_a_name_server_that_never_answers_keeps_nobody_waiting(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_server_that_never_answers_keeps_nobody_waiting(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     answers, real = threading.Event(), socket.getaddrinfo
 
     def slow(host: str, *words: Any, **more: Any) -> Any:
@@ -204,9 +177,7 @@ def test_a_name_server_that_never_answers_keeps_nobody_waiting(
         rules = site.rules(seconds=1)
         names = [f"https://{number}.example/" for number in range(40)]  # more than asyncio has threads
         urls = [*names, site.url()]
-        return await asyncio.gather(
-            *(fetch.fetch(url, "image 0", rules) for url in urls), return_exceptions=True
-        )
+        return await asyncio.gather(*(fetch.fetch(url, "image 0", rules) for url in urls), return_exceptions=True)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     lookups = threading.BoundedSemaphore(41)

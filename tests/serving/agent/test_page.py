@@ -129,9 +129,7 @@ def finish(browser: Tab) -> None:
 
 
 def texts(browser: Tab, selector: str) -> list[str]:
-    found: list[str] = browser.value(
-        f"[...document.querySelectorAll({selector!r})].map(each => each.textContent)"
-    )
+    found: list[str] = browser.value(f"[...document.querySelectorAll({selector!r})].map(each => each.textContent)")
     return found
 
 
@@ -207,10 +205,7 @@ def test_thoughts_and_crops_appear_as_they_come_and_the_answer_last(
     model.go.set()
     finish(browser)
     assert texts(browser, ".thought") == ["I look at the middle.", "I look closer.", "Now it is clear."]
-    assert texts(browser, ".cut figcaption") == [
-        "1 crop 56,28–280,196 of image 0",
-        "2 crop 28,56–140,140 of image 1",
-    ]
+    assert texts(browser, ".cut figcaption") == ["1 crop 56,28–280,196 of image 0", "2 crop 28,56–140,140 of image 1"]
     assert texts(browser, ".answer") == ["97"]
     assert re.fullmatch(r"2 looks · \d+ tokens( · \d+ s)?", texts(browser, ".cost")[0])
     assert browser.complaints == []
@@ -291,9 +286,7 @@ def test_policy_forbids_scripts_and_html_made_of_text(browser: Tab, site: str) -
 
 @in_browser
 @pytest.mark.parametrize(("width", "scheme"), [(320, "light"), (390, "dark"), (1400, "dark")])
-def test_nothing_is_wider_than_the_window(
-    browser: Tab, site: str, picture: Path, width: int, scheme: str
-) -> None:
+def test_nothing_is_wider_than_the_window(browser: Tab, site: str, picture: Path, width: int, scheme: str) -> None:
     browser.open(site, width, scheme)
     ground = browser.value("getComputedStyle(document.documentElement).backgroundColor")
     assert ground == {"light": "rgb(252, 252, 250)", "dark": "rgb(21, 23, 27)"}[scheme]
@@ -306,9 +299,7 @@ def test_nothing_is_wider_than_the_window(
 
 
 @in_browser
-def test_picture_that_is_looked_at_comes_into_sight_on_a_phone(
-    browser: Tab, site: str, picture: Path
-) -> None:
+def test_picture_that_is_looked_at_comes_into_sight_on_a_phone(browser: Tab, site: str, picture: Path) -> None:
     browser.open(site, 390)
     choose(browser, picture, picture, picture)
     place = "document.querySelectorAll('#pictures .frame')[2].getBoundingClientRect()"
@@ -345,10 +336,7 @@ def test_api_key_is_asked_for_until_it_is_right(browser: Tab, picture: Path) -> 
 @in_browser
 @pytest.mark.parametrize(
     ("question", "why"),
-    [
-        ("useless", r"4 replies in a row could not be used; the last: .+\."),
-        ("unsure", r"The model answered ''\."),
-    ],
+    [("useless", r"4 replies in a row could not be used; the last: .+\."), ("unsure", r"The model answered ''\.")],
 )
 def test_no_answer_is_one_sentence(browser: Tab, ask: Callable[[str], None], question: str, why: str) -> None:
     ask(question)
@@ -414,9 +402,7 @@ def test_pictures_are_pasted_and_dropped(browser: Tab, site: str, picture: Path)
         "document.querySelector('.drop').dispatchEvent(new DragEvent('drop', {dataTransfer: held, ...more})) })()"
     )
     browser.until("document.querySelectorAll('#pictures img').length === 2")
-    assert texts(browser, "#pictures figcaption") == [
-        f"Image {at} · held.png · {WIDTH} × {HEIGHT} px" for at in (0, 1)
-    ]
+    assert texts(browser, "#pictures figcaption") == [f"Image {at} · held.png · {WIDTH} × {HEIGHT} px" for at in (0, 1)]
 
 
 @in_browser
@@ -433,9 +419,7 @@ def test_file_that_is_no_picture_is_said(browser: Tab, site: str, tmp_path: Path
 
 
 @in_browser
-def test_keyboard_reaches_everything_and_everything_has_a_name(
-    browser: Tab, ask: Callable[[str], None]
-) -> None:
+def test_keyboard_reaches_everything_and_everything_has_a_name(browser: Tab, ask: Callable[[str], None]) -> None:
     browser.type("How")
     browser.press("Enter", shift=True)
     browser.type("large?")

@@ -31,9 +31,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 
 
 @pytest.mark.parametrize("width", [360, 700, 1400])
-def test_nothing_is_wider_than_the_window_and_nothing_is_refused(
-    browser: Tab, page: Path, width: int
-) -> None:
+def test_nothing_is_wider_than_the_window_and_nothing_is_refused(browser: Tab, page: Path, width: int) -> None:
     assert_fits(browser, page, width)
 
 
@@ -46,9 +44,7 @@ def test_box_lies_where_it_was_cut_at_every_width(browser: Tab, page: Path) -> N
             "return [(box.left - picture.left) / picture.width, (box.top - picture.top) / picture.height,"
             "(box.right - picture.left) / picture.width, (box.bottom - picture.top) / picture.height] })()"
         )
-        assert [left, top, right, bottom] == pytest.approx(
-            [140 / 224, 56 / 168, 224 / 224, 140 / 168], abs=0.01
-        )
+        assert [left, top, right, bottom] == pytest.approx([140 / 224, 56 / 168, 224 / 224, 140 / 168], abs=0.01)
 
 
 @pytest.mark.parametrize("width", [360, 1400])

@@ -26,10 +26,7 @@ def write(folder: Path, problem: Problem) -> None:
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-        for path in folder.rglob("*")
-    }
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 def read(path: Path) -> Any:
@@ -64,9 +61,7 @@ def test_conversation_has_the_published_layout(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [solved, interrupted])
-def test_record_follows_its_schema_and_gives_the_trace_back(
-    tmp_path: Path, make: Callable[[], Problem]
-) -> None:
+def test_record_follows_its_schema_and_gives_the_trace_back(tmp_path: Path, make: Callable[[], Problem]) -> None:
     trace, images = make()
     write(tmp_path / "t", (trace, images))
     record = read(tmp_path / "t" / "trace.json")
@@ -176,12 +171,8 @@ def _image_folder(folder: Path) -> None:
     (folder / "image-7.png" / "precious").write_text("mine")
 
 
-@pytest.mark.parametrize(
-    "prepare", [_file, _others, _trace_and_notes, _names_of_a_trace, _deep, _image_folder]
-)
-def test_anything_but_a_former_trace_is_refused_and_untouched(
-    tmp_path: Path, prepare: Callable[[Path], None]
-) -> None:
+@pytest.mark.parametrize("prepare", [_file, _others, _trace_and_notes, _names_of_a_trace, _deep, _image_folder])
+def test_anything_but_a_former_trace_is_refused_and_untouched(tmp_path: Path, prepare: Callable[[Path], None]) -> None:
     prepare(tmp_path / "t")
     before = snapshot(tmp_path)
     with pytest.raises(UsageError, match=r"t (holds|is a file)") as refusal:
@@ -191,9 +182,7 @@ def test_anything_but_a_former_trace_is_refused_and_untouched(
 
 
 @pytest.mark.parametrize("name", [".", "..", "inner/.."])
-def test_current_folder_and_those_above_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_current_folder_and_those_above_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     (tmp_path / "here" / "inner").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(UsageError, match="current folder"):

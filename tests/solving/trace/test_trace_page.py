@@ -28,12 +28,7 @@ def test_page_shows_question_answer_model_and_every_unit_in_order() -> None:
     assert ("strong", "42") in page.texts
     assert "some/model · 4 units · 172 new tokens" in page.text
     headings = re.findall(r"\d(?:Crop|Scale|Display|Answer)[^\n]*?(?=1,5)", page.text)
-    assert headings == [
-        "1Crop 140,56–224,140 of image 0",
-        "2Scale image 2 by 2",
-        "3Display image 1",
-        "4Answer",
-    ]
+    assert headings == ["1Crop 140,56–224,140 of image 0", "2Scale image 2 by 2", "3Display image 1", "4Answer"]
     assert page.text.count("A thought of mine.") == 6  # three units, each with its reply as written
     assert "1,503 prompt + 43 new tokens" in page.text
     assert "temperature 0, top p 1, max tokens 1024, seed 3" in page.text
@@ -168,9 +163,7 @@ def test_any_text_keeps_the_page_in_shape_and_hides_nothing(words: str) -> None:
         msgspec.structs.replace(trace, question=words, answer=words, units=units), images, {"model": words}
     )
     assert Page(text).skeleton == SKELETON
-    odd = {
-        character for character in text if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
-    }
+    odd = {character for character in text if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}}
     assert odd <= set("\n\t\u200c\u200d")
     text.encode("utf-8")
 
@@ -182,9 +175,7 @@ SKELETON = Page(render_page(*EXAMPLE, {"model": "m"})).skeleton
 def test_page_runs_and_loads_nothing_and_forbids_it() -> None:
     page = Page(render_page(*solved(), META))
     policy = next(
-        found["content"] or ""
-        for found in page.all("meta")
-        if "Content-Security" in (found.get("http-equiv") or "")
+        found["content"] or "" for found in page.all("meta") if "Content-Security" in (found.get("http-equiv") or "")
     )
     style = next(data for tag, data in page.texts if tag == "style")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -198,9 +189,7 @@ def test_page_runs_and_loads_nothing_and_forbids_it() -> None:
     assert not {"script", "link", "iframe", "object", "form", "img"} & {tag for tag, _ in page.elements}
     attributes = [(name, value or "") for _, found in page.elements for name, value in found.items()]
     assert not [name for name, _ in attributes if name.startswith("on") or name in ("style", "src")]
-    assert all(
-        value.startswith(("#image-", "data:image/png;")) for name, value in attributes if name == "href"
-    )
+    assert all(value.startswith(("#image-", "data:image/png;")) for name, value in attributes if name == "href")
     assert "url(" not in style
     assert "@import" not in style
 

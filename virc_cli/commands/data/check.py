@@ -13,14 +13,7 @@ from virc_cli.console.options import Json, Quiet, Verbose
 if TYPE_CHECKING:
     from virc.data.check.run import DatasetReport, LocatedFault, Report
 
-FAILURE: dict[str, object] = {
-    "rows": None,
-    "good": None,
-    "faults": None,
-    "first": [],
-    "datasets": [],
-    "clean": None,
-}
+FAILURE: dict[str, object] = {"rows": None, "good": None, "faults": None, "first": [], "datasets": [], "clean": None}
 
 
 class CoordinatesName(StrEnum):
@@ -43,12 +36,8 @@ def command(
         str | None, typer.Option(metavar="SYSTEM", help="System whose chat protocol the rows are in.")
     ] = None,
     first: Annotated[int, typer.Option(min=0, metavar="N", help="Faults of each kind to print.")] = 5,
-    workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Processes; default: one per core.")
-    ] = None,
-    clean: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="New folder for the rows without faults.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes; default: one per core.")] = None,
+    clean: Annotated[Path | None, typer.Option(metavar="DIR", help="New folder for the rows without faults.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

@@ -35,16 +35,10 @@ def command(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Rows of each dataset.")] = None,
     seed: Seed = 0,
-    weights: Annotated[
-        str | None, typer.Option(metavar="N,N", help="Mix the sources in these proportions.")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(metavar="NAME=SHARE", help="Set rows aside, e.g. val=0.05.")
-    ] = None,
+    weights: Annotated[str | None, typer.Option(metavar="N,N", help="Mix the sources in these proportions.")] = None,
+    split: Annotated[str | None, typer.Option(metavar="NAME=SHARE", help="Set rows aside, e.g. val=0.05.")] = None,
     skip_faulty: Annotated[bool, typer.Option("--skip-faulty", help="Leave out faulty rows.")] = False,
-    workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Processes; default: one per core.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes; default: one per core.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -68,9 +62,7 @@ def command(
     from virc.data.convert.change import Target
     from virc.data.convert.convert import ConvertConfig, convert
 
-    target = Target(
-        coordinates.value if coordinates else None, images.value if images else None, protocol, system
-    )
+    target = Target(coordinates.value if coordinates else None, images.value if images else None, protocol, system)
     config = ConvertConfig(
         sources, to, format, name, target, embed, limit, _weights(weights), seed, _split(split), skip_faulty,
         workers or cores(),

@@ -35,9 +35,7 @@ def command(
     system_message: Annotated[
         Path | None, typer.Option(metavar="FILE", help="System message of rows saved without it.")
     ] = None,
-    to: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write it to a file, not to stdout.")
-    ] = None,
+    to: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it to a file, not to stdout.")] = None,
     as_json: Json = False,
 ) -> None:
     """Find the chat protocol of conversations.
@@ -63,9 +61,7 @@ def command(
         save(found.protocol, to)
     if as_json:
         fields = {"file": str(source.file), **found.as_fields(), "to": str(to) if to else None}
-        output.emit(
-            {"schema": "virc.data.protocol/1", **{key: fields[key] for key in FAILURE}, "error": None}
-        )
+        output.emit({"schema": "virc.data.protocol/1", **{key: fields[key] for key in FAILURE}, "error": None})
     elif to:
         output.line(str(to))
     else:

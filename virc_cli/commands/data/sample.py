@@ -23,17 +23,9 @@ FAILURE: dict[str, object] = {
 
 
 def command(
-    file: Annotated[
-        str,
-        typer.Argument(metavar="FILE", help="JSONL rows of problems with answers; - for stdin."),
-    ],
-    to: Annotated[
-        str,
-        typer.Option(metavar="DIR|FILE.jsonl", help="Write trajectories here; a rerun resumes."),
-    ],
-    n: Annotated[
-        int, typer.Option("--samples", min=1, max=1000, metavar="N", help="Rollouts of each problem.")
-    ] = 8,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="JSONL rows of problems with answers; - for stdin.")],
+    to: Annotated[str, typer.Option(metavar="DIR|FILE.jsonl", help="Write trajectories here; a rerun resumes.")],
+    n: Annotated[int, typer.Option("--samples", min=1, max=1000, metavar="N", help="Rollouts of each problem.")] = 8,
     keep: Annotated[
         int, typer.Option(min=1, max=1000, metavar="N", help="Most trajectories kept of each problem.")
     ] = 2,

@@ -31,9 +31,7 @@ def command(
     path: Annotated[Path | None, typer.Argument(metavar="PATH", help="File of rows, or its folder.")] = None,
     row: Annotated[int, typer.Option(min=1, metavar="N", help="Number of the row in the file.")] = 1,
     id: Annotated[str | None, typer.Option(metavar="X", help="Id of the row, instead of --row.")] = None,
-    html: Annotated[
-        Path | None, typer.Option(metavar="FILE|DIR", help="Also write it as an HTML page.")
-    ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE|DIR", help="Also write it as an HTML page.")] = None,
     schema: Annotated[SchemaName | None, typer.Option(help="Print a JSON schema; needs no PATH.")] = None,
     as_json: Json = False,
 ) -> None:

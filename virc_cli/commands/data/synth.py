@@ -42,24 +42,18 @@ def command(
     count: Annotated[int, typer.Option(min=1, help="Problems to draw.")] = 100,
     seed: Seed = 0,
     split: Annotated[SplitName, typer.Option(help="Splits share no figure.")] = SplitName.train,
-    family: Annotated[
-        str | None, typer.Option(metavar="NAME,NAME", help="Families to draw from, see above.")
-    ] = None,
+    family: Annotated[str | None, typer.Option(metavar="NAME,NAME", help="Families to draw from, see above.")] = None,
     difficulty: Annotated[DifficultyName | None, typer.Option(help="Difficulty of all problems.")] = None,
     paths: Annotated[int, typer.Option(min=1, max=4, metavar="N", help="Solutions per problem.")] = 1,
     pattern: Annotated[PatternName | None, typer.Option(help="Pattern of every solution.")] = None,
     counterfactuals: Annotated[
         bool, typer.Option("--counterfactuals", help="Also draw each problem with other values.")
     ] = False,
-    refusals: Annotated[
-        float, typer.Option(min=0, max=1, metavar="SHARE", help="Share of unreadable problems.")
-    ] = 0.0,
+    refusals: Annotated[float, typer.Option(min=0, max=1, metavar="SHARE", help="Share of unreadable problems.")] = 0.0,
     sides: Annotated[str, typer.Option(metavar="N,N", help="Sides of polygons, without --family.")] = "3,3,4",
     formats: Annotated[str, typer.Option(metavar="NAME,NAME", help="Formats to write.")] = "batch,sft",
     embed: Annotated[bool, typer.Option("--embed", help="Put images into parquet files.")] = False,
-    workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Processes; default: one per core.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes; default: one per core.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

@@ -29,15 +29,10 @@ _HEAD = ("what", "size", "missing", "state", "folder", "from")
 def command(
     names: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[NAME]...", help="See above.", show_default=False, autocompletion=completion.downloads
-        ),
+        typer.Argument(metavar="[NAME]...", help="See above.", show_default=False, autocompletion=completion.downloads),
     ] = None,
     system: Annotated[
-        str,
-        typer.Option(
-            metavar="SYSTEM", help="System whose stages need it.", autocompletion=completion.systems
-        ),
+        str, typer.Option(metavar="SYSTEM", help="System whose stages need it.", autocompletion=completion.systems)
     ] = "virc",
     overlays: With = None,
     revision: Annotated[
@@ -46,9 +41,7 @@ def command(
     include: Annotated[
         list[str] | None, typer.Option(metavar="GLOB", help="Only files that match; repeatable.")
     ] = None,
-    to: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Target folder, where one thing is named.")
-    ] = None,
+    to: Annotated[Path | None, typer.Option(metavar="DIR", help="Target folder, where one thing is named.")] = None,
     stream: Annotated[
         bool, typer.Option("--stream", help="Unpack archives while they download; not resumable.")
     ] = False,

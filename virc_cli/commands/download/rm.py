@@ -33,9 +33,7 @@ def command(
     from virc.download import workspace as downloaded
 
     workspace = Path.cwd()
-    chosen = list(
-        {found.folder: found for found in (downloaded.find(name, workspace) for name in names)}.values()
-    )
+    chosen = list({found.folder: found for found in (downloaded.find(name, workspace) for name in names)}.values())
     for found in chosen:
         downloaded.check_removable(found)
         if not yes:

@@ -66,8 +66,7 @@ def command(
         ),
     ],
     model: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MODEL", help="Model; repeatable. With an endpoint, a served name."),
+        list[str] | None, typer.Option(metavar="MODEL", help="Model; repeatable. With an endpoint, a served name.")
     ] = None,
     endpoint: options.Endpoint = None,
     system: options.System = None,
@@ -75,9 +74,7 @@ def command(
     to: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write here; default evals/BENCHMARK[-ABLATION].")
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Ask only the first N problems.")
-    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Ask only the first N problems.")] = None,
     split: Annotated[str | None, typer.Option(metavar="NAME", help="Part of the benchmark.")] = None,
     judge_endpoint: Annotated[
         str | None, typer.Option(metavar="URL", help="Server of a judge; its key is VIRC_JUDGE_KEY.")
@@ -87,8 +84,7 @@ def command(
     ] = None,
     traces: Annotated[TracesName, typer.Option(help="Keep the traces of these answers.")] = TracesName.wrong,
     crop_ablation: Annotated[
-        CropAblationName,
-        typer.Option("--crop-ablation", help="Cut crops from blank paper or from the counterfactual."),
+        CropAblationName, typer.Option("--crop-ablation", help="Cut crops from blank paper or from the counterfactual.")
     ] = CropAblationName.none,
     against: Annotated[AgainstName | None, typer.Option(help="Compare with the published figures.")] = None,
     samples: Annotated[
@@ -105,11 +101,7 @@ def command(
     offline: options.Offline = False,
     concurrency: options.Concurrency = None,
     harness: Annotated[
-        bool,
-        typer.Option(
-            "--harness",
-            help="Have lmms-eval ask; BENCHMARK may be one of its tasks.",
-        ),
+        bool, typer.Option("--harness", help="Have lmms-eval ask; BENCHMARK may be one of its tasks.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="With --harness: print its command and files only.")
@@ -156,15 +148,9 @@ def command(
             }
         )
     elif dry_run:
-        raise UsageError(
-            "--dry-run is for --harness", "virc eval FILE.jsonl --endpoint URL --harness --dry-run"
-        )
+        raise UsageError("--dry-run is for --harness", "virc eval FILE.jsonl --endpoint URL --harness --dry-run")
     config = SolveConfig(
-        temperature=temperature,
-        seed=seed,
-        samples=samples,
-        max_turns=max_turns,
-        crop_ablation=crop_ablation.value,
+        temperature=temperature, seed=seed, samples=samples, max_turns=max_turns, crop_ablation=crop_ablation.value
     )
     flags = {
         "endpoint": endpoint,

@@ -8,18 +8,7 @@ from virc.evaluation.summary import ModelSummary, Pair, Reported, Score, Share, 
 from virc_cli.console.tables import table
 
 _MANY = 24  # parts of a division that are still listed on a terminal
-_HEAD = (
-    "model",
-    "right",
-    "95 % interval",
-    "of",
-    "no answer",
-    "missing",
-    "turns",
-    "calls",
-    "tokens",
-    "seconds",
-)
+_HEAD = ("model", "right", "95 % interval", "of", "no answer", "missing", "turns", "calls", "tokens", "seconds")
 _BOXES = ("model", "mean IoU", "mean generalized IoU", "AP50", "mean AP", "rows with boxes")
 _EVIDENCE = ("model", "evidence seen", "right where seen", "right elsewhere")
 _REFUSALS = ("model", "refused", "of those with an answer", "no usable reply", "rejected a turn")
@@ -39,9 +28,7 @@ def lines(summary: Summary) -> Iterator[str]:
     if boxes:
         yield ""
         yield from table([_BOXES, *boxes])
-    evidence = [
-        (model.name, *map(_counted, model.evidence.figures)) for model in summary.models if model.evidence
-    ]
+    evidence = [(model.name, *map(_counted, model.evidence.figures)) for model in summary.models if model.evidence]
     if evidence:
         yield ""
         yield from table([_EVIDENCE, *evidence])

@@ -68,8 +68,7 @@ def run(request: EvalRequest, dry_run: bool, as_json: bool, report: Reporter) ->
 def _fields(version: str, outcomes: list[ModelOutcome]) -> dict[str, Any]:
     return {
         "models": [
-            {"name": each.run.model, "score": each.score and msgspec.to_builtins(each.score)}
-            for each in outcomes
+            {"name": each.run.model, "score": each.score and msgspec.to_builtins(each.score)} for each in outcomes
         ],
         "harness": [
             {
@@ -89,9 +88,7 @@ def _fields(version: str, outcomes: list[ModelOutcome]) -> dict[str, Any]:
 
 def _show(prepared: PreparedHarness, known: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
-        shown = [
-            {"model": run.model, "task": run.task, **plans.fields(plan)} for run, plan, _ in prepared.runs
-        ]
+        shown = [{"model": run.model, "task": run.task, **plans.fields(plan)} for run, plan, _ in prepared.runs]
         fields = {**known, "models": None, "harness": shown, **_UNMEASURED}
         output.emit({"schema": SCHEMA, **fields, "error": None})
         return

@@ -17,8 +17,7 @@ def command(as_json: Json = False) -> None:
     terms, totals = rewards.discover()
     if as_json:
         listed = [
-            {"name": each.name, "terms": [term.name for term in each.terms], "about": each.about}
-            for each in totals
+            {"name": each.name, "terms": [term.name for term in each.terms], "about": each.about} for each in totals
         ]
         named = [{"name": each.name, "about": each.about} for each in terms]
         output.emit({"schema": "virc.rewards.ls/1", "totals": listed, "terms": named, "error": None})

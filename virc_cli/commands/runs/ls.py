@@ -48,19 +48,7 @@ def _fields(run: "Run") -> dict[str, object]:
     from virc.runs.follow import time_left
 
     fields: dict[str, object] = dict.fromkeys(
-        (
-            "system",
-            "stage",
-            "progress",
-            "step",
-            "total",
-            "loss",
-            "reward",
-            "created",
-            "seconds",
-            "seconds_left",
-            "job",
-        )
+        ("system", "stage", "progress", "step", "total", "loss", "reward", "created", "seconds", "seconds_left", "job")
     )
     try:
         info, state = runs.info(run), runs.state(run)

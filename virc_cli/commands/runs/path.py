@@ -10,10 +10,7 @@ from virc_cli.console import completion, output
 
 def command(
     name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME[@STEP]", help="A run, or a step it saved at.", autocompletion=completion.runs
-        ),
+        str, typer.Argument(metavar="NAME[@STEP]", help="A run, or a step it saved at.", autocompletion=completion.runs)
     ],
 ) -> None:
     """Print the folder of a run or checkpoint."""

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 def command(
     names: RunNames,
     to: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.png", help="Target file; default: plots/ in the first run."),
+        Path | None, typer.Option(metavar="FILE.png", help="Target file; default: plots/ in the first run.")
     ] = None,
 ) -> None:
     """Plot the metrics of runs as a PNG.

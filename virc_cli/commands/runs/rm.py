@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 def command(
     names: RunNames,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask, not even about bases of later runs.")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, not even about bases of later runs.")] = False,
 ) -> None:
     """Delete runs with their checkpoints, logs and metrics.
 

@@ -86,10 +86,7 @@ def _progress(run: "Run", info: "Info", state: "State", left: float | None) -> I
 def _settings(info: "Info") -> Iterator[str]:
     from virc_cli.console.tables import value_text
 
-    rows = [
-        (name, value_text(_setting(info.settings, name)), f"({origin})")
-        for name, origin in info.origins.items()
-    ]
+    rows = [(name, value_text(_setting(info.settings, name)), f"({origin})") for name, origin in info.origins.items()]
     yield from _section("settings that differ from the defaults", rows)
 
 
@@ -105,9 +102,7 @@ def _attempts(run: "Run", state: "State", tried: "list[Attempt]") -> Iterator[st
         newest = attempt.number == state.attempt
         error = attempt.error or (state.error if newest else None)
         how = "running" if newest and state.progress == "running" else _exit(attempt.exit)
-        rows.append(
-            (str(attempt.number), attempt.began or "-", how, str(run.log(attempt.number)), error or "")
-        )
+        rows.append((str(attempt.number), attempt.began or "-", how, str(run.log(attempt.number)), error or ""))
     yield from _section("attempts", rows)
 
 
@@ -125,8 +120,7 @@ def _checkpoints(run: "Run", state: "State", saved: "list[Checkpoint]") -> Itera
     from virc.core.text import sized
 
     rows = [
-        (str(each.folder), sized(size_of(each.folder)), ", ".join(_of_checkpoint(run, state, each)))
-        for each in saved
+        (str(each.folder), sized(size_of(each.folder)), ", ".join(_of_checkpoint(run, state, each))) for each in saved
     ]
     yield from _section("checkpoints", rows)
 

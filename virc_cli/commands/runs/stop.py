@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    name: RunName,
-    now: Annotated[bool, typer.Option("--now", help="End it at once, without a checkpoint.")] = False,
+    name: RunName, now: Annotated[bool, typer.Option("--now", help="End it at once, without a checkpoint.")] = False
 ) -> None:
     """Ask a run to save and end, and wait for it.
 

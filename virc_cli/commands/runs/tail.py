@@ -30,12 +30,8 @@ def command(
             metavar="NAME", help="A run; default: the newest that is running.", autocompletion=completion.runs
         ),
     ] = None,
-    log: Annotated[
-        bool, typer.Option("--log", help="Print the engine's log instead of the metrics.")
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print all metrics, one JSON object per step.")
-    ] = False,
+    log: Annotated[bool, typer.Option("--log", help="Print the engine's log instead of the metrics.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all metrics, one JSON object per step.")] = False,
 ) -> None:
     """Follow a run until it ends.
 

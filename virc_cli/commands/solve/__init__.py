@@ -35,8 +35,7 @@ def explain_usage(args: Sequence[str], error: "UsageError") -> "UsageError | Non
 
 def command(
     image: Annotated[
-        str | None,
-        typer.Argument(metavar="IMAGE", help="Path, URL, or - for standard input.", show_default=False),
+        str | None, typer.Argument(metavar="IMAGE", help="Path, URL, or - for standard input.", show_default=False)
     ] = None,
     question: Annotated[
         str | None, typer.Argument(metavar="QUESTION", help="In single quotes.", show_default=False)
@@ -56,9 +55,7 @@ def command(
     trace: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write conversation, images and a page here.")
     ] = None,
-    samples: Annotated[
-        int, typer.Option(min=1, max=1000, metavar="N", help="Answers; the commonest is given.")
-    ] = 1,
+    samples: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Answers; the commonest is given.")] = 1,
     family: options.Family = None,
     max_pixels: options.MaxPixels = None,
     max_tokens: options.MaxTokens = None,
@@ -71,9 +68,7 @@ def command(
     batch: Annotated[
         str | None, typer.Option(metavar="FILE", help="Solve the rows of a JSONL file; - for stdin.")
     ] = None,
-    to: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write batch answers here; a rerun resumes.")
-    ] = None,
+    to: Annotated[str | None, typer.Option(metavar="FILE", help="Write batch answers here; a rerun resumes.")] = None,
     concurrency: options.Concurrency = None,
     quiet: options.Quiet = False,
     verbose: Annotated[

@@ -32,8 +32,7 @@ def explain(words: Sequence[str], error: UsageError, flags: Set[str]) -> UsageEr
             return None
         others = [word for word in words if word not in (question, "--")]
         return UsageError(
-            "a question that begins with '-' looks like an option",
-            f"{_line(others)} -- {shlex.quote(question)}",
+            "a question that begins with '-' looks like an option", f"{_line(others)} -- {shlex.quote(question)}"
         )
     if "unexpected extra argument" in error.message:
         return _too_many(options, free)
@@ -47,9 +46,7 @@ def check_one(image: str | None, question: str | None, to: str | None, concurren
         UsageError: the two are swapped, the question is a second picture, or there is no image.
     """
     if to is not None or concurrency is not None:
-        raise UsageError(
-            "--to and --concurrency belong to --batch", "virc solve --batch in.jsonl --to out.jsonl"
-        )
+        raise UsageError("--to and --concurrency belong to --batch", "virc solve --batch in.jsonl --to out.jsonl")
     if image is None:
         raise UsageError("there is no image", "virc solve IMAGE 'QUESTION'")
     if question is None or not is_file(question):
@@ -64,11 +61,7 @@ def check_one(image: str | None, question: str | None, to: str | None, concurren
 
 
 def check_batch(
-    image: str | None,
-    question: str | None,
-    question_file: str | None,
-    more_images: Sequence[str] | None,
-    as_json: bool,
+    image: str | None, question: str | None, question_file: str | None, more_images: Sequence[str] | None, as_json: bool
 ) -> None:
     """Refuse what a batch has in its rows.
 

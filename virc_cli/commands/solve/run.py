@@ -67,23 +67,11 @@ def one(
 
 
 def batch(
-    setup: Setup,
-    source: str,
-    to: str | None,
-    at_once: int | None,
-    blank: Mapping[str, object],
-    report: Reporter,
+    setup: Setup, source: str, to: str | None, at_once: int | None, blank: Mapping[str, object], report: Reporter
 ) -> None:
     """Solve every row of a file; as `solve_file`."""
     solve_file(
-        setup,
-        source,
-        to,
-        at_once,
-        blank,
-        report,
-        on_line=output.line,
-        on_facts=lambda fields: output.know(**fields),
+        setup, source, to, at_once, blank, report, on_line=output.line, on_facts=lambda fields: output.know(**fields)
     )
 
 
@@ -133,9 +121,7 @@ class Narrator:
             if event.call:
                 output.note(f"-> {in_words(event.call)}: image {event.shown}")
             if self._verbose:
-                output.note(
-                    f"   {event.prompt_tokens} prompt tokens, {event.completion_tokens} new", dim=True
-                )
+                output.note(f"   {event.prompt_tokens} prompt tokens, {event.completion_tokens} new", dim=True)
 
     def _fresh(self) -> Thoughts | MarkedThoughts:
         return MarkedThoughts() if self._stock else Thoughts(self._grammar)

@@ -29,9 +29,7 @@ class Support(StrEnum):
 
 def command(
     of: Annotated[Support | None, typer.Option("--state", help="Those that are so far alone.")] = None,
-    published: Annotated[
-        bool, typer.Option("--field", help="The published ones alone, each with what it is.")
-    ] = False,
+    published: Annotated[bool, typer.Option("--field", help="The published ones alone, each with what it is.")] = False,
     as_json: Json = False,
 ) -> None:
     """Print every system and how far it is supported.

@@ -9,10 +9,7 @@ from virc_cli.console import output
 
 
 def command(
-    what: Annotated[
-        str,
-        typer.Argument(metavar="[reward|tool] NAME", help="What it is called.", show_default=False),
-    ],
+    what: Annotated[str, typer.Argument(metavar="[reward|tool] NAME", help="What it is called.", show_default=False)],
     name: Annotated[str | None, typer.Argument(hidden=True)] = None,
     to: Annotated[
         Path | None, typer.Option(metavar="FILE.yaml", help="A system's new file; default: NAME.yaml.")

@@ -25,9 +25,7 @@ def command(
     stage: Annotated[
         str | None,
         typer.Option(
-            metavar="STAGE",
-            help="Show every setting of this stage instead.",
-            autocompletion=completion.stages,
+            metavar="STAGE", help="Show every setting of this stage instead.", autocompletion=completion.stages
         ),
     ] = None,
     with_: With = None,
@@ -50,9 +48,7 @@ def command(
         return
     found = systems.get(system)
     if stage is None and (with_ or set_):
-        raise UsageError(
-            "--with and --set choose settings of a stage", f"--stage {next(iter(found.stages), 'STAGE')}"
-        )
+        raise UsageError("--with and --set choose settings of a stage", f"--stage {next(iter(found.stages), 'STAGE')}")
     fields = _fields(found)
     output.know(**fields)
     resolved = stages.resolve(found, stage, names_of(with_), assignments=set_ or ()) if stage else None
@@ -169,9 +165,7 @@ def _stage_fields(resolved: "Resolved") -> dict[str, Any]:
 def _stage_lines(stage: dict[str, Any]) -> Iterator[str]:
     from virc_cli.console.tables import table, value_text
 
-    yield from table(
-        [(name, value_text(row["value"]), row["from"]) for name, row in stage["settings"].items()]
-    )
+    yield from table([(name, value_text(row["value"]), row["from"]) for name, row in stage["settings"].items()])
     yield from (f"note: {note}" for note in stage["notes"])
     if not stage["published"]:
         return
@@ -179,10 +173,7 @@ def _stage_lines(stage: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield f"changed from published ({same} of {len(stage['published'])} keys are the same)"
     head = ("key", "published", "here", "why")
-    rows = [
-        (row["key"], value_text(row["published"]), value_text(row["ours"]), row["why"])
-        for row in stage["changed"]
-    ]
+    rows = [(row["key"], value_text(row["published"]), value_text(row["ours"]), row["why"]) for row in stage["changed"]]
     yield from (f"  {line}" for line in table([head, *rows]))
 
 
@@ -252,13 +243,7 @@ def _published_lines(published: dict[str, Any]) -> Iterator[str]:
 
 
 def _needed(name: str, component: dict[str, Any]) -> tuple[str, str, str]:
-    there = (
-        "partly"
-        if component["there"] and component["lacks"]
-        else "there"
-        if component["there"]
-        else "missing"
-    )
+    there = "partly" if component["there"] and component["lacks"] else "there" if component["there"] else "missing"
     lacks = f"; not {component['lacks']}" if component["lacks"] else ""
     return name, there, component["about"] + lacks
 

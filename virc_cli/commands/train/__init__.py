@@ -35,28 +35,21 @@ class Launcher(StrEnum):
 
 def command(
     system: Annotated[
-        str,
-        typer.Argument(metavar="[SYSTEM]", help="A system, or its YAML.", autocompletion=completion.systems),
+        str, typer.Argument(metavar="[SYSTEM]", help="A system, or its YAML.", autocompletion=completion.systems)
     ] = "virc",
     stage: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="Stage, such as instruct, practice or rl.", autocompletion=completion.stages
-        ),
+        typer.Option(metavar="NAME", help="Stage, such as instruct, practice or rl.", autocompletion=completion.stages),
     ] = None,
     overlays: With = None,
     base: Annotated[
         str | None,
-        typer.Option(
-            "--from", metavar="MODEL", help="Model or run to start from.", autocompletion=completion.models
-        ),
+        typer.Option("--from", metavar="MODEL", help="Model or run to start from.", autocompletion=completion.models),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Rows to train on, without the system's validation.")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="YAML of settings, after overlays.")
-    ] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="YAML of settings, after overlays.")] = None,
     assignments: Set = None,
     protocol: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Chat protocol of the rows. Default: found with them.")
@@ -64,27 +57,17 @@ def command(
     tools: Annotated[
         list[str] | None, typer.Option(metavar="+NAME", help="rl: tool to add to the chat protocol's.")
     ] = None,
-    judge_endpoint: Annotated[
-        str | None, typer.Option(metavar="URL", help="rl: server of the reward's judge.")
-    ] = None,
+    judge_endpoint: Annotated[str | None, typer.Option(metavar="URL", help="rl: server of the reward's judge.")] = None,
     stop_on: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="SIGNS", help="rl: signs that end the run, such as length,judge.", autocompletion=signs
-        ),
+        typer.Option(metavar="SIGNS", help="rl: signs that end the run, such as length,judge.", autocompletion=signs),
     ] = None,
     name: Annotated[
         str | None, typer.Option(metavar="RUN", help="Name of the run.", autocompletion=completion.runs)
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Resume a run from its newest checkpoint.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print command and files; start nothing.")
-    ] = False,
-    probe: Annotated[
-        bool, typer.Option("--probe", help="Measure two steps on the longest rows; no run.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume a run from its newest checkpoint.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print command and files; start nothing.")] = False,
+    probe: Annotated[bool, typer.Option("--probe", help="Measure two steps on the longest rows; no run.")] = False,
     launcher: Annotated[
         Launcher, typer.Option(help="Here, as a Slurm job, or (rl) on a Ray cluster.")
     ] = Launcher.local,
@@ -100,9 +83,7 @@ def command(
     site: Annotated[
         Path | None, typer.Option(metavar="FILE", help="slurm: site file. Default: your slurm.yaml.")
     ] = None,
-    no_submit: Annotated[
-        bool, typer.Option("--no-submit", help="slurm: write the job's script only.")
-    ] = False,
+    no_submit: Annotated[bool, typer.Option("--no-submit", help="slurm: write the job's script only.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     as_json: Json = False,
@@ -203,8 +184,6 @@ def _plot(run: "Run") -> None:
 
     if find_spec("matplotlib"):
         try:
-            processes.output(
-                Step((sys.executable, "-m", "virc_cli", "runs", "plot", run.name), "draw the metrics")
-            )
+            processes.output(Step((sys.executable, "-m", "virc_cli", "runs", "plot", run.name), "draw the metrics"))
         except EngineError as error:  # a picture is no reason to fail a run that has finished
             output.warn(error.message, error.hint)

@@ -13,9 +13,7 @@ from virc.training.request import TrainRequest
 from virc_cli.console import output, plans
 
 
-def run(
-    request: TrainRequest, launcher: str, site: Path | None, ray_address: str | None, as_json: bool
-) -> None:
+def run(request: TrainRequest, launcher: str, site: Path | None, ray_address: str | None, as_json: bool) -> None:
     """Print the plan of a stage's first attempt, and what it needs."""
     resolved = request.resolve()
     found = preview(request, resolved, jobs.target(launcher, resolved.kind, site, ray_address))
@@ -38,10 +36,7 @@ def _print_needs(found: Preview) -> None:
         output.line("not known: the sizes of the base are not here")
         return
     host = needed.host if resolved.kind == "rl" else ()
-    sections = (
-        ("a device", needed.device_gib, needed.terms),
-        ("main memory of a machine", needed.host_gib, host),
-    )
+    sections = (("a device", needed.device_gib, needed.terms), ("main memory of a machine", needed.host_gib, host))
     for title, gib, terms in sections:
         output.line(f"{gib:8.3g} GiB  {title}")
         for term in terms:

@@ -184,9 +184,7 @@ class OpenAIBackend:
         """A JSON object from another path of the same server; see `Link.json_object`."""
         return self._link.json_object(ollama.root_of(self._link.endpoint) + path, body)
 
-    def reply(
-        self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None
-    ) -> Reply:
+    def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
         """Draw one assistant turn; `on_text` gets it as it streams in.
 
         Args:
@@ -230,9 +228,7 @@ class OpenAIBackend:
         try:
             return msgspec.convert(self._published, Protocol)
         except (ValueError, RecursionError) as error:
-            sentence = (
-                f"{self._link.endpoint} publishes an unreadable chat protocol: {self._link.quoted(error)}"
-            )
+            sentence = f"{self._link.endpoint} publishes an unreadable chat protocol: {self._link.quoted(error)}"
             raise ConfigError(sentence, "give the chat protocol yourself: --protocol FILE") from None
 
     def _published_grid(self, served: Served, otherwise: Grid) -> Grid:
@@ -253,12 +249,7 @@ class OpenAIBackend:
 
     def _is_full(self, reply: Reply, sampling: Sampling) -> bool:
         """Whether a reply was cut because there was no more context, not by its own limit."""
-        if (
-            reply.finish != "length"
-            or not self.context
-            or not reply.prompt_tokens
-            or not reply.completion_tokens
-        ):
+        if reply.finish != "length" or not self.context or not reply.prompt_tokens or not reply.completion_tokens:
             return False
         used = reply.prompt_tokens + reply.completion_tokens
         return reply.completion_tokens < sampling.max_tokens and used >= self.context - 1
@@ -376,18 +367,14 @@ class OpenAIBackend:
                 raise
             listed = []
         if model is not None:
-            return next(
-                (served for served in listed if served.id in (model, f"{model}:latest")), Served(model)
-            )
+            return next((served for served in listed if served.id in (model, f"{model}:latest")), Served(model))
         seeing = [served for served in listed if not _BLIND.search(served.id)]
         if len(seeing) == 1:
             return seeing[0]
         if not listed:
             raise ConfigError(f"{self._link.endpoint} serves no model", "name one: --model NAME")
         sentence = f"{self._link.endpoint} serves {len(listed)} models and none was chosen"
-        raise ConfigError(
-            f"{sentence}: {names_hint(self._link.names)}", f"--model {(seeing or listed)[0].id}"
-        )
+        raise ConfigError(f"{sentence}: {names_hint(self._link.names)}", f"--model {(seeing or listed)[0].id}")
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

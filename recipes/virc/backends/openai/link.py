@@ -13,15 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from virc.backends.openai import ollama
-from virc.backends.openai.body import (
-    Served,
-    WireError,
-    bounded,
-    decoded,
-    error_fields,
-    error_text,
-    read_models,
-)
+from virc.backends.openai.body import Served, WireError, bounded, decoded, error_fields, error_text, read_models
 from virc.backends.openai.images import MISSED, MissedError
 from virc.backends.openai.refusals import RefusedError
 from virc.backends.openai.wire import read_reply
@@ -69,9 +61,7 @@ _HEADERS = frozenset(
         *("content-type", "content-length", "transfer-encoding", "x-stainless-raw-response"),
     }
 )
-_SEES_NOTHING = re.compile(
-    rb"image input is not supported|required for image input|not support image", re.IGNORECASE
-)
+_SEES_NOTHING = re.compile(rb"image input is not supported|required for image input|not support image", re.IGNORECASE)
 """The error of a server with a model that takes no pictures."""
 _T = TypeVar("_T")
 
@@ -167,18 +157,12 @@ class Link:
 
         def send() -> AbstractContextManager[Any]:
             # The client goes through messages part by part, which takes longer than to send it.
-            sent: AbstractContextManager[Any] = create(
-                model=model, messages=(), stream=stream, extra_body=request
-            )
+            sent: AbstractContextManager[Any] = create(model=model, messages=(), stream=stream, extra_body=request)
             return sent
 
         def read(kind: str, pieces: Iterator[bytes], say: Callable[[str], None]) -> Reply:
             most = max_tokens * _CHARACTERS_PER_TOKEN
-            return (
-                ollama.read(pieces, most, say)
-                if address
-                else read_reply(pieces, "json" not in kind, most, say)
-            )
+            return ollama.read(pieces, most, say) if address else read_reply(pieces, "json" not in kind, most, say)
 
         sent = send if address is None else lambda: self._sent(address, request)
         return self._answer(sent, read, max_tokens * _BYTES_PER_TOKEN + 2**20, on_text, seconds)
@@ -209,11 +193,7 @@ class Link:
 
         headers = {"Accept-Encoding": "identity"}
         request = self._http.build_request(
-            "GET" if body is None else "POST",
-            address,
-            json=body,
-            headers=headers,
-            timeout=self._client.timeout,
+            "GET" if body is None else "POST", address, json=body, headers=headers, timeout=self._client.timeout
         )
         for pause in (*self._pauses, None):
             try:
@@ -326,17 +306,13 @@ class Link:
         self.stale |= self._server not in (None, server)
         self._server = server
         port = 0
-        with suppress(
-            OSError, AttributeError, TypeError, KeyError
-        ):  # no socket, or one that is closed already
+        with suppress(OSError, AttributeError, TypeError, KeyError):  # no socket, or one that is closed already
             port = response.extensions["network_stream"].get_extra_info("client_addr")[1]
         self.reconnected |= bool(self._ports) and port not in self._ports
         self._ports.add(port)
 
     def _silent(self, seconds: float) -> NetworkError:
-        return NetworkError(
-            f"{self.endpoint} gave no whole answer in {math.ceil(seconds * 10) / 10:g} s", _PATIENCE
-        )
+        return NetworkError(f"{self.endpoint} gave no whole answer in {math.ceil(seconds * 10) / 10:g} s", _PATIENCE)
 
     def _unreached(self, error: "openai.OpenAIError", seconds: float) -> NetworkError:
         import openai
@@ -363,13 +339,9 @@ class Link:
             return NetworkError(f"{self.endpoint} {'is too busy' if code in _BUSY else 'fails'}{tail}", hint)
         if code < 400:
             target = self.quoted(error.response.headers.get("location", "nowhere"))
-            return ConfigError(
-                f"{self.endpoint} redirects to {target}", "give --endpoint the address it moved to"
-            )
+            return ConfigError(f"{self.endpoint} redirects to {target}", "give --endpoint the address it moved to")
         if code in {401, 403}:
-            return ConfigError(
-                f"{self.endpoint} refuses the key{tail}", "set VIRC_API_KEY to a key it accepts"
-            )
+            return ConfigError(f"{self.endpoint} refuses the key{tail}", "set VIRC_API_KEY to a key it accepts")
         if code == 404:
             sentence = f"{self.endpoint} does not know what was requested{tail}"
             return RefusedError(sentence, self._missing_hint(), answer, None)

@@ -18,8 +18,7 @@ _REFUSES = re.compile(
 )
 _CONTEXT = re.compile(r"context (?:length|window|size)|maximum length|input tokens", re.IGNORECASE)
 _CONTEXT_IS = re.compile(
-    r"(?:context|kv)[ _](?:length|window|size)\D{0,40}?\b(\d{3,8})\b|max_kv_size is (\d{3,8})\b",
-    re.IGNORECASE,
+    r"(?:context|kv)[ _](?:length|window|size)\D{0,40}?\b(\d{3,8})\b|max_kv_size is (\d{3,8})\b", re.IGNORECASE
 )
 _PROMPT_IS = re.compile(
     r"(\d{1,8}) (?:in the messages|input tokens|prompt tokens|tokens (?:in|from))"
@@ -93,9 +92,7 @@ def _mentioned(name: str) -> str:
     if name not in _WORDS:
         return rf"\b{name}\b"
     marked = rf"['\"`]{name}['\"`]"
-    listed = (
-        r"(?i:parameter|argument|field|property|name|supplied)s?:? +(?:[\w'\"`\\]+(?:, *(?:and )?| and +))*"
-    )
+    listed = r"(?i:parameter|argument|field|property|name|supplied)s?:? +(?:[\w'\"`\\]+(?:, *(?:and )?| and +))*"
     return rf"{marked}|{listed}['\"`\\]*{name}\b"
 
 

@@ -50,8 +50,7 @@ def cluster(address: str | None) -> Cluster:
         raise UsageError("--launcher ray needs the address of a cluster", "--ray-address http://HEAD:8265")
     if not re.fullmatch(r"https?://[^\s/]+/?", address):
         raise UsageError(
-            f"{address[:100]} is not the address of a Ray dashboard",
-            "--ray-address http://HEAD:8265, its dashboard",
+            f"{address[:100]} is not the address of a Ray dashboard", "--ray-address http://HEAD:8265, its dashboard"
         )
     return Cluster(address=address.rstrip("/"))
 
@@ -141,11 +140,7 @@ def on_cluster(plan: Plan, run: Run, number: int, where: Cluster) -> Plan:
             },
         },
     }
-    env = {
-        **engines.environment(Path(variables["PYTHONPATH"])),
-        "RAY_ADDRESS": "",
-        "RAY_API_SERVER_ADDRESS": "",
-    }
+    env = {**engines.environment(Path(variables["PYTHONPATH"])), "RAY_ADDRESS": "", "RAY_API_SERVER_ADDRESS": ""}
     here = Step((python, "-m", _SUBMIT, str(file)), "train on the Ray cluster", env, saves_on=step.saves_on)
     return msgspec.structs.replace(plan, step=here, files={**plan.files, str(file): _json(required)})
 

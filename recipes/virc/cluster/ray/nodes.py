@@ -23,9 +23,7 @@ _LOOK = 1.0  # seconds
 
 def faults(required: Mapping[str, Any]) -> list[str]:
     """What this node lacks, as clauses."""
-    found = [
-        f"does not see {what}: {path}" for what, path in required["paths"].items() if not Path(path).exists()
-    ]
+    found = [f"does not see {what}: {path}" for what, path in required["paths"].items() if not Path(path).exists()]
     for name, version in required["versions"].items():
         try:
             here = metadata.version(name)

@@ -22,10 +22,7 @@ _NAMES: tuple[tuple[str, Coordinates], ...] = (("scale_fixed", "permille"), ("sc
 
 
 def rules_for(
-    source: Source,
-    rows: Iterable[Row],
-    given: Coordinates | Literal["auto"],
-    protocol_given: Protocol | None = None,
+    source: Source, rows: Iterable[Row], given: Coordinates | Literal["auto"], protocol_given: Protocol | None = None
 ) -> tuple[Rules, str]:
     """The rules for a file, and why its boxes mean what they do.
 

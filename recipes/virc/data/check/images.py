@@ -82,10 +82,7 @@ def sizes_shown(record: Record, files: Sequence[Size | None], rules: Rules) -> l
             return rules.protocol.images == "square_1000" and index in inputs
         return rules.coordinates == "permille" and size == announced.get(index) == SQUARE
 
-    return [
-        size and (SQUARE if is_square(index, size) else smart_resize(*size))
-        for index, size in enumerate(files)
-    ]
+    return [size and (SQUARE if is_square(index, size) else smart_resize(*size)) for index, size in enumerate(files)]
 
 
 def check_announced(record: Record, sizes: Sequence[Size | None], rules: Rules) -> Iterator[Fault]:

@@ -44,9 +44,7 @@ def check(row: Row) -> Iterator[Fault]:
         return
     yield from (Fault("row", plain(flaw)) for flaw in row.flaws)
     yield from check_conversation(row.record, "solutions")
-    found = (
-        (at, pad) for at, each in enumerate(row.record.messages, 1) for pad in PADS if pad in each.content
-    )
+    found = ((at, pad) for at, each in enumerate(row.record.messages, 1) for pad in PADS if pad in each.content)
     for number, pad in found:
         yield Fault("mark_foreign", f"message {number} holds {pad}: training stops where it looks for pixels")
         break

@@ -26,9 +26,7 @@ from virc.models.chat_protocol import of_system
 from virc.reasoning.protocol import FILE_NAME, Coordinates
 from virc.systems import registry as systems
 
-HELD_OUT = re.compile(
-    r"(?<![a-z])(?:val|valid|validation|test|dev|eval|held[-_ ]?out)(?![a-z])", re.IGNORECASE
-)
+HELD_OUT = re.compile(r"(?<![a-z])(?:val|valid|validation|test|dev|eval|held[-_ ]?out)(?![a-z])", re.IGNORECASE)
 """What the name of a dataset says that is not to be trained on."""
 MOST_PROTOCOLS = 100
 """Distinct system messages that are told apart in one file."""
@@ -207,9 +205,7 @@ class _Run:
         """Check a file; its records without faults, in order."""
         rules, why = rules_for(source, _rows(source), self._config.coordinates, self._protocol)
         number = len(self.report.datasets)
-        dataset = DatasetReport(
-            source.name, str(source.file), source.format, held_out, rules.coordinates, why
-        )
+        dataset = DatasetReport(source.name, str(source.file), source.format, held_out, rules.coordinates, why)
         self.report.datasets.append(dataset)
         of_entry = list(check_entry(source))
         dataset.add_faults(of_entry)

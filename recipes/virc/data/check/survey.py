@@ -57,9 +57,7 @@ def survey(source: Source, on_row: Callable[[int], None] = lambda number: None) 
     return through(get(source.format).read(source), llamafactory.check, on_row)
 
 
-def through(
-    rows: Iterable[Row], check: Callable[[Row], Iterable[Fault]], on_row: Callable[[int], None]
-) -> Survey:
+def through(rows: Iterable[Row], check: Callable[[Row], Iterable[Fault]], on_row: Callable[[int], None]) -> Survey:
     """Go through rows, each checked by `check`; otherwise as `survey`."""
     found, sample = Survey(), _Sample()
     for row in rows:

@@ -123,9 +123,7 @@ def change_for(file: Path, records: Iterable[Record], kinds: tuple[Holds, Holds]
         except DataError as error:
             if changes:
                 hint = f"put the chat protocol they are written in beside them, as {FILE_NAME}"
-                raise DataError(
-                    f"the chat protocol of {file} cannot be found: {error.message}", hint
-                ) from None
+                raise DataError(f"the chat protocol of {file} cannot be found: {error.message}", hint) from None
             # else the question may still have a line of its own
     goal = _goal(file, protocol, given, target) if protocol and changes else None
     return Change(holds, protocol, goal)
@@ -152,9 +150,7 @@ def changed(change: Change, row: Row) -> tuple[Row, Boxes]:
 def _changed(change: Change, record: Record, boxes: Boxes) -> Record:
     here, goal = change.chat_protocol, change.goal
     if change.holds != "solutions":
-        answer = (
-            final_answer(record, here.grammar if here else TAGS) if record.answer is None else record.answer
-        )
+        answer = final_answer(record, here.grammar if here else TAGS) if record.answer is None else record.answer
         question = _question(record, here) if record.question is None else record.question
         record = msgspec.structs.replace(record, question=question, answer=answer)
     if change.system:
@@ -253,9 +249,7 @@ def _beside(file: Path) -> Protocol | None:
 def _goal(file: Path, here: Protocol, given: Protocol | None, target: Target) -> Protocol | None:
     """The chat protocol to write; None where the rows have it already."""
     goal = given or msgspec.structs.replace(
-        here,
-        coordinates=target.coordinates or here.coordinates,
-        images=target.images or here.images,
+        here, coordinates=target.coordinates or here.coordinates, images=target.images or here.images
     )
     if given is None and goal.coordinates != here.coordinates:
         if here.system != _own_system(here.tools, here.coordinates):

@@ -123,9 +123,7 @@ def _planned(config: ConvertConfig) -> list[Dataset]:
     parts = [_part(source, config) for path in config.sources for source in formats.sources(path)]
     if config.weights and len(config.weights) != len(parts):
         listed = ", ".join(plain(part.source.name, 60) for part in parts)
-        raise UsageError(
-            f"--weights needs one number per dataset, and has {len(config.weights)} for {listed}"
-        )
+        raise UsageError(f"--weights needs one number per dataset, and has {len(config.weights)} for {listed}")
     datasets = [Dataset(part.source.name, [part]) for part in parts]
     if config.name or config.weights:
         datasets = [Dataset(config.name or MIX, parts)]

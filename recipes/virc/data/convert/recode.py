@@ -126,8 +126,7 @@ def shown_sizes(record: Record, protocol: Protocol) -> list[Size]:
     """
     inputs = inputs_of(record) if protocol.images == "square_1000" else ()
     return [
-        SQUARE if index in inputs else smart_resize(*file_size(picture))
-        for index, picture in enumerate(record.images)
+        SQUARE if index in inputs else smart_resize(*file_size(picture)) for index, picture in enumerate(record.images)
     ]
 
 

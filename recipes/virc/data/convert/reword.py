@@ -3,14 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from virc.data.convert.recode import (
-    errors_of,
-    file_size,
-    finished,
-    session_of,
-    shown_sizes,
-    with_images_before,
-)
+from virc.data.convert.recode import errors_of, file_size, finished, session_of, shown_sizes, with_images_before
 from virc.data.rows.record import Record, inputs_of
 from virc.reasoning.calls import Call, Size, ToolError, View
 from virc.reasoning.coordinates import sides_of
@@ -60,9 +53,7 @@ class _Replay:
         self._source, self._target = source, target
         self._sizes = shown_sizes(record, source)
         self._files = [file_size(record.images[index]) for index in inputs_of(record)]
-        self._places: list[int | None] = [
-            *range(len(self.session.images))
-        ]  # of the record's images in the session
+        self._places: list[int | None] = [*range(len(self.session.images))]  # of the record's images in the session
         self._thoughts: list[str] = []
 
     def take(self, text: str, seen: int) -> None:

@@ -167,9 +167,7 @@ def shares(weights: Sequence[Fraction], sizes: Sequence[int], total: int | None 
     """
     whole = sum(weights)
     if total is None:
-        total = floor(
-            whole * min(Fraction(size) / weight for size, weight in zip(sizes, weights, strict=True))
-        )
+        total = floor(whole * min(Fraction(size) / weight for size, weight in zip(sizes, weights, strict=True)))
     exact = [total * weight / whole for weight in weights]
     counts = [floor(share) for share in exact]
     by_rest = sorted(range(len(exact)), key=lambda source: counts[source] - exact[source])

@@ -101,8 +101,5 @@ def _line(record: Record, new_id: str, settings: Writing) -> str:
 
 def _images(record: Record, settings: Writing) -> dict[str, Any]:
     pictures = [record.images[index] for index in inputs_of(record) if index < len(record.images)]
-    names = [
-        picture.name if picture.on_network else settings.pictures.name(picture, record)
-        for picture in pictures
-    ]
+    names = [picture.name if picture.on_network else settings.pictures.name(picture, record) for picture in pictures]
     return {"image": names[0]} if len(names) == 1 else {"images": names}

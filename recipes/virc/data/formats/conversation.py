@@ -107,9 +107,7 @@ def _row(data: bytes) -> Fields:
         content = message.get("content")
         if isinstance(content, str):
             if MARK in content:
-                raise DataError(
-                    f"message {number} has {MARK} in its text; images are named in their own field"
-                )
+                raise DataError(f"message {number} has {MARK} in its text; images are named in their own field")
             content = MARK * len(shown) + content
         messages.append({"role": message.get("role"), "content": content})
         images += shown

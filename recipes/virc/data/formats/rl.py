@@ -144,9 +144,7 @@ def write_as(file: Path, records: Iterable[Record], settings: Writing, turns: bo
     """
     parquet_rows.load()
     rows = (
-        verl_rows.fields_of(
-            record, index, [_image(picture, record, settings) for picture in record.images], turns
-        )
+        verl_rows.fields_of(record, index, [_image(picture, record, settings) for picture in record.images], turns)
         for index, record in enumerate(records)
     )
     return parquet_rows.write_rows(file, verl_rows.schema(settings.embed, turns), rows)
@@ -192,11 +190,7 @@ def _fault(record: Record, answer: str | None) -> str | None:
     roles = [message.role for message in record.messages]
     turns = roles[1:] if roles[:1] == ["system"] else roles
     marks = sum(map(len, images_of(record)))
-    foreign = [
-        mark
-        for mark in verl_rows.FOREIGN_MARKS
-        if any(mark in message.content for message in record.messages)
-    ]
+    foreign = [mark for mark in verl_rows.FOREIGN_MARKS if any(mark in message.content for message in record.messages)]
     faults = {
         "has no conversation": not turns,
         "has roles that do not alternate": turns != (["user", "assistant"] * len(turns))[: len(turns)],

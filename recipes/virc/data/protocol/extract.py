@@ -44,9 +44,7 @@ _SPACE = re.compile(r"\s*")
 _BLOCK = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
 _UNITS: dict[Coordinates, re.Pattern[str]] = {
     "pixel": re.compile(r"pixel|\bpx\b|absolute", re.IGNORECASE),
-    "permille": re.compile(
-        r"per ?mille|thousandth|‰|normali[sz]ed|relative|\b0\D{1,5}(?:999|1000)\b", re.IGNORECASE
-    ),
+    "permille": re.compile(r"per ?mille|thousandth|‰|normali[sz]ed|relative|\b0\D{1,5}(?:999|1000)\b", re.IGNORECASE),
 }
 
 
@@ -118,15 +116,11 @@ def study(
     found, coordinates_from = _coordinates(offered, _fits(rows, sizes), coordinates)
     inputs = {size for row, shown in zip(rows, sizes, strict=True) for size in shown[: row.first.count]}
     protocol = msgspec.structs.replace(
-        protocol,
-        coordinates=found,
-        images=images or ("square_1000" if inputs == {SQUARE} else "smart"),
+        protocol, coordinates=found, images=images or ("square_1000" if inputs == {SQUARE} else "smart")
     )
     calls = Counter(call.name for row in rows for call, _ in row.calls)
     notes = notes if system else (NO_SYSTEM, *notes)
-    return FoundProtocol(
-        protocol, len(rows), sum(row.units for row in rows), dict(calls), coordinates_from, notes
-    )
+    return FoundProtocol(protocol, len(rows), sum(row.units for row in rows), dict(calls), coordinates_from, notes)
 
 
 def study_file(
@@ -211,9 +205,7 @@ def _offered(system: str) -> dict[str, str]:
             raise DataError("a tool of the system message has no name")
         if name not in tools.known():
             hint = did_you_mean(name, tools.known(), f"there are {', '.join(tools.known())}")
-            raise DataError(
-                f"the system message offers the tool {plain(name, 40)}, which does not exist", hint
-            )
+            raise DataError(f"the system message offers the tool {plain(name, 40)}, which does not exist", hint)
         offered[name] = text
     return offered
 
@@ -264,9 +256,7 @@ def _with_afters(protocol: Protocol, afters: dict[str, list[ToolTurn]]) -> tuple
         if template:
             found[kind] = template
         elif turns:
-            raise DataError(
-                f"row {turns[0].row}: no turn after a tool announces the image with number and size"
-            )
+            raise DataError(f"row {turns[0].row}: no turn after a tool announces the image with number and size")
     notes = []
     for kind, tool in (("after_image", "cuts or displays"), ("after_scale", "scales")):
         if kind not in found:

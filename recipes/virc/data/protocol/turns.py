@@ -75,11 +75,7 @@ def _row(number: int, record: Record, given: str | None) -> Conversation:
     if not shown[0]:
         raise DataError("its first user turn shows no image")
     first = FirstTurn(
-        number,
-        _after_marks(messages[0].content, led + 1),
-        len(shown[0]),
-        record.question,
-        _size(number, record, 0),
+        number, _after_marks(messages[0].content, led + 1), len(shown[0]), record.question, _size(number, record, 0)
     )
     turns, calls = [], []
     seen_before = list(accumulate(map(len, shown), initial=0))

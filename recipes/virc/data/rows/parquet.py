@@ -130,9 +130,7 @@ def write_rows(path: Path, schema: Any, rows: Iterable[Fields]) -> int:
     """
     parquet = load()
     written, size, group = 0, 0, list[Fields]()
-    with parquet.ParquetWriter(
-        path, schema, compression="zstd", dictionary_pagesize_limit=_DICTIONARY_BYTES
-    ) as writer:
+    with parquet.ParquetWriter(path, schema, compression="zstd", dictionary_pagesize_limit=_DICTIONARY_BYTES) as writer:
         for fields in rows:
             more = size_of(fields)
             if more > MOST_ROW_BYTES:
@@ -172,9 +170,7 @@ def _columns(metadata: Any) -> list[Any]:
     return [metadata.schema.column(index) for index in range(metadata.num_columns)]
 
 
-def _group(
-    file: Any, compact: Any, index: int, columns: list[str] | None, skip: int
-) -> Iterator[Fields | DataError]:
+def _group(file: Any, compact: Any, index: int, columns: list[str] | None, skip: int) -> Iterator[Fields | DataError]:
     """The rows of one row group but for the first `skip`; DataError where its bytes are damaged."""
     try:
         group = file.metadata.row_group(index)

@@ -121,9 +121,7 @@ def record_of(fields: Mapping[str, Any], folder: Path) -> Record:
         pictures,
         _id(info.pop("id", None), info.pop("id_is_int", None)),
         _text(info.pop("question", None), "extra_info.question"),
-        answer
-        if answer is None or isinstance(answer, str)
-        else json.dumps(_plain(answer), ensure_ascii=False),
+        answer if answer is None or isinstance(answer, str) else json.dumps(_plain(answer), ensure_ascii=False),
         {"turn": turn if type(turn) is int else units, "tool_info_gt": tool} | _carried(rest, info, model),
     )
 
@@ -135,8 +133,7 @@ def flaws_of(fields: Mapping[str, Any]) -> tuple[str, ...]:
     lists = {"prompt": isinstance(prompt, list), "images": isinstance(shown, list | None)}
     faults = {f"{name} is no list: verl stops at it": not fine for name, fine in lists.items()}
     faults |= {
-        f"{name} is text, not an object: verl stops at it": isinstance(fields.get(name), str)
-        for name in _OBJECTS
+        f"{name} is text, not an object: verl stops at it": isinstance(fields.get(name), str) for name in _OBJECTS
     }
     text = str(prompt)
     faults |= {

@@ -62,9 +62,7 @@ def sample_file(
         VircError: a row failed, no rollout was right, or all of it cannot be done.
     """
     if setup.config.first_temperature() == 0 and setup.config.samples > 1:
-        raise UsageError(
-            "at temperature 0 all rollouts of a problem are the same", "--temperature 1, or --samples 1"
-        )
+        raise UsageError("at temperature 0 all rollouts of a problem are the same", "--temperature 1, or --samples 1")
     location = location_of(expanded(to))
     file, base = open_rows(source)
     config = SampleConfig(BatchConfig(setup.config, base, None, setup.offline, at_once), keep, location)

@@ -114,9 +114,7 @@ def _reference(row: Row) -> str:
     if type(answer) not in (str, int, float) or not str(answer).strip():
         raise DataError(f"line {row.line}: it has no answer to compare the rollouts with")
     if MARK in row.question:
-        raise DataError(
-            f"line {row.line}: the question holds {MARK}, which stands for an image in training data"
-        )
+        raise DataError(f"line {row.line}: the question holds {MARK}, which stands for an image in training data")
     return str(answer)
 
 
@@ -159,7 +157,5 @@ def _trajectory(location: Location, row: Row, reference: str, number: int, attem
         Message(said.role, system if said.role == "system" else MARK * len(said.images) + said.text)
         for said in attempt.trace.messages
     )
-    record = Record(
-        tuple(messages), id=f"{row.id}-{number}", question=question, answer=reference, extra=extra
-    )
+    record = Record(tuple(messages), id=f"{row.id}-{number}", question=question, answer=reference, extra=extra)
     return row_of(record, [store(location, shown) for shown in attempt.images])

@@ -31,11 +31,7 @@ from virc.tools.registry import known
 
 DEFAULT_FORMATS = ("batch", "sft")
 SIDES = (3, 3, 4)
-_NAMES = {
-    "batch": "problems",
-    "sft": "trajectories",
-    "trajectories": "lines",
-}  # of datasets; else as the format
+_NAMES = {"batch": "problems", "sft": "trajectories", "trajectories": "lines"}  # of datasets; else as the format
 _PARQUET = {"rl", "prompts"}
 _OF_PROBLEMS = {"batch", "prompts"}  # one row a problem, however many paths solve it
 _CHUNK = 25  # problems a worker draws at once; a worker that draws fewer than four times as many is not worth its start

@@ -60,9 +60,7 @@ def mask(text: str, face: Face) -> Image.Image:
         large = large.transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
     box = large.getbbox()
     tight = large.crop(box) if box else large
-    return tight.resize(
-        (max(1, round(tight.width / SUPER)), max(1, round(tight.height / SUPER))), Image.Resampling.BOX
-    )
+    return tight.resize((max(1, round(tight.width / SUPER)), max(1, round(tight.height / SUPER))), Image.Resampling.BOX)
 
 
 def _printed(text: str, face: Face) -> Image.Image:
@@ -82,8 +80,7 @@ def _plotted(text: str, face: Face) -> Image.Image:
     for place, letter in enumerate(text):
         for line in filter(None, _STROKES[letter].split("|")):
             points = [
-                (pen + (int(x) + 5.6 * place) * unit * 0.9, pen + int(y) * unit)
-                for x, y in map(tuple, line.split())
+                (pen + (int(x) + 5.6 * place) * unit * 0.9, pen + int(y) * unit) for x, y in map(tuple, line.split())
             ]
             pencil.line(points, fill=255, width=round(pen), joint="curve")
             for x, y in (points[0], points[-1]):

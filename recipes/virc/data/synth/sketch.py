@@ -49,9 +49,7 @@ def random_style(rng: random.Random) -> Style:
 def polygon(rng: random.Random, sides: int, width: int, height: int) -> list[Point] | None:
     """Corners of a convex polygon, counted clockwise on the page; None where the draw is too thin or not convex."""
     margin = 30
-    points = [
-        (rng.uniform(margin, width - margin), rng.uniform(margin, height - margin)) for _ in range(sides)
-    ]
+    points = [(rng.uniform(margin, width - margin), rng.uniform(margin, height - margin)) for _ in range(sides)]
     middle = (sum(x for x, _ in points) / sides, sum(y for _, y in points) / sides)
     points.sort(key=lambda p: math.atan2(p[1] - middle[1], p[0] - middle[0]))
     apart = min(math.dist(points[i], points[j]) for i in range(sides) for j in range(i))

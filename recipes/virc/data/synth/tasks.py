@@ -17,11 +17,7 @@ from virc.reasoning.resize import Grid, smart_resize
 from virc.scoring.score import UNREADABLE
 
 GRID = Grid(max_pixels=LARGEST)
-_SHARES = {
-    "stranger": 0.5,
-    "question": 0.25,
-    "absent": 0.25,
-}  # of the refusals, by reason; the names are in rows
+_SHARES = {"stranger": 0.5, "question": 0.25, "absent": 0.25}  # of the refusals, by reason; the names are in rows
 
 
 class Counterfactual(msgspec.Struct, frozen=True):
@@ -63,9 +59,7 @@ def polygon(rng: random.Random, split: Split, sides: Sequence[int]) -> Task:
         for corner in diagram.reading_order()
     ]
     replies = worked.replies(polygons.solution(diagram))
-    return Task(
-        diagram.question, polygons.draw(diagram), str(diagram.answer), {"look": replies}, {"corners": corners}
-    )
+    return Task(diagram.question, polygons.draw(diagram), str(diagram.answer), {"look": replies}, {"corners": corners})
 
 
 def task(
@@ -98,12 +92,7 @@ def task(
 
 
 def refusal(
-    rng: random.Random,
-    split: Split,
-    family: Family,
-    difficulty: Difficulty | None = None,
-    *,
-    direct: bool = False,
+    rng: random.Random, split: Split, family: Family, difficulty: Difficulty | None = None, *, direct: bool = False
 ) -> Task:
     """A picture or a question from outside the family, or about what the picture does not show.
 

@@ -29,9 +29,7 @@ def question(rng: random.Random) -> str:
         words.insert(rng.randrange(len(words)), str(rng.randint(0, 999)))
     if rng.random() < 0.4:
         words.insert(rng.randrange(len(words)), "".join(rng.choices(LETTERS, k=rng.randint(1, 4))))
-    start = rng.choice(
-        ("What is", "Find", "How many", "Which", "Where is", "Is", "Read", "Describe", "Why does", "")
-    )
+    start = rng.choice(("What is", "Find", "How many", "Which", "Where is", "Is", "Read", "Describe", "Why does", ""))
     return f"{start} {' '.join(words)}{rng.choice(('?', '.', ''))}".strip()
 
 
@@ -225,9 +223,7 @@ def _spoilt(rng: random.Random, width: int, height: int) -> Image.Image:
         small = image.resize((image.width // 4, image.height // 4), Image.Resampling.BOX)
         return small.resize(image.size, Image.Resampling.BICUBIC)
     if kind == 2:
-        return image.crop((0, 0, image.width // 2, image.height // 2)).resize(
-            image.size, Image.Resampling.BICUBIC
-        )
+        return image.crop((0, 0, image.width // 2, image.height // 2)).resize(image.size, Image.Resampling.BICUBIC)
     if kind == 3:
         return image.rotate(rng.choice((90, 180, 270)), expand=True)
     return Image.eval(image, lambda value: 255 - value)

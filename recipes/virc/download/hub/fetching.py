@@ -48,12 +48,7 @@ def ordered(files: Sequence[File], listing: Listing) -> tuple[File, ...]:
 
 
 def fetch(
-    root: Path,
-    listing: Listing,
-    files: Sequence[File],
-    watch: Watch,
-    keep: bool = False,
-    stream: bool = False,
+    root: Path, listing: Listing, files: Sequence[File], watch: Watch, keep: bool = False, stream: bool = False
 ) -> None:
     """Fetch files into a folder; those that are there stay as they are.
 

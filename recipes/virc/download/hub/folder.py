@@ -136,9 +136,7 @@ class Folder:
         for part in file.name.split("/")[:-1]:
             place /= part
             if place.is_symlink() or (place.exists() and not place.is_dir()):
-                raise DataError(
-                    f"{plain(file.name)} needs a folder where a link or a file is: {place}", IN_THE_WAY
-                )
+                raise DataError(f"{plain(file.name)} needs a folder where a link or a file is: {place}", IN_THE_WAY)
         return self.root / file.name
 
     def state(self, file: File) -> State:
@@ -179,11 +177,7 @@ class Folder:
         found = digest(self.path(file), self.mark(file), on_bytes)
         if found == self.mark(file):
             return True
-        if (
-            known is None
-            or _is_unsure(known)
-            or digest(self.path(file), known.mark, lambda _: None) != known.mark
-        ):
+        if known is None or _is_unsure(known) or digest(self.path(file), known.mark, lambda _: None) != known.mark:
             raise self.foreign(file)
         return False
 
@@ -241,9 +235,7 @@ def digest(path: Path, mark: str, on_bytes: OnBytes) -> str:
         return mark
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        sha = (
-            hashlib.sha256() if kind == "sha256" else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-        )
+        sha = hashlib.sha256() if kind == "sha256" else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
         while piece := file.read(_PIECE):
             sha.update(piece)
             on_bytes(len(piece))

@@ -54,9 +54,7 @@ class StoppedError(Exception):
 
 def wrong(file: File, found: str) -> NetworkError:
     """The file is whole and has another SHA-256 than it should."""
-    sentence = (
-        f"{plain(file.name, 100)} came with SHA-256 {found}, but the hub lists {plain(file.sha256, 64)}"
-    )
+    sentence = f"{plain(file.name, 100)} came with SHA-256 {found}, but the hub lists {plain(file.sha256, 64)}"
     return NetworkError(sentence, "once more; if it stays so, tell its owner")
 
 
@@ -142,9 +140,7 @@ class Link:
         home = _origin(self._url)
         is_home = True
         for _ in range(_MOST_REDIRECTS):
-            is_home = (
-                is_home and _origin(url) == home
-            )  # the token is not sent again after a redirect to elsewhere
+            is_home = is_home and _origin(url) == home  # the token is not sent again after a redirect to elsewhere
             known = self._headers if is_home else _without_token(self._headers)
             request = urllib.request.Request(url, headers={**known, **asked})
             response: http.client.HTTPResponse = self._opener.open(request, timeout=SECONDS)
@@ -201,9 +197,7 @@ class Link:
             return StoppedError()
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         # What else is wrong with HTTP names addresses or headers in full, and those are secrets.
-        said = (
-            clause(reason) if isinstance(reason, OSError) else f"no proper answer ({type(reason).__name__})"
-        )
+        said = clause(reason) if isinstance(reason, OSError) else f"no proper answer ({type(reason).__name__})"
         kind = NetworkError if isinstance(reason, ssl.SSLCertVerificationError) else PassingError
         return kind(f"cannot fetch {self._name} from {_host(self._signed or self._url)}: {said}", AGAIN)
 

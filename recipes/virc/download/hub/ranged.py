@@ -181,8 +181,7 @@ class _Attempt:
         self._buffer = memoryview(bytearray(_PIECE))
         self._done: queue.SimpleQueue[range | BaseException] = queue.SimpleQueue()
         self._threads = [
-            threading.Thread(target=self._work, daemon=True)
-            for _ in range(min(connections, len(self._to_do)))
+            threading.Thread(target=self._work, daemon=True) for _ in range(min(connections, len(self._to_do)))
         ]
 
     def sha256(self) -> str:

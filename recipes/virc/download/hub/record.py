@@ -72,9 +72,7 @@ class Record(msgspec.Struct, frozen=True):
 def wanted_file(name: str, kept: Kept) -> File:
     """The file as the hub listed it when it was asked for."""
     kind, _, value = kept.mark.partition(":")
-    return File(
-        name, kept.size, sha256=value if kind == "sha256" else None, git=value if kind == "git" else None
-    )
+    return File(name, kept.size, sha256=value if kind == "sha256" else None, git=value if kind == "git" else None)
 
 
 def is_archive(name: str, kind: Kind) -> bool:

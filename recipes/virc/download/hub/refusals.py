@@ -51,9 +51,7 @@ def as_error(error: Exception, repo: Repo, revision: str | None = None) -> VircE
         case errors.LocalEntryNotFoundError(__cause__=Exception() as cause):  # so it wraps any reason
             ours = as_error(cause, repo, revision)
         case errors.OfflineModeIsEnabled() | errors.LocalEntryNotFoundError():
-            ours = NetworkError(
-                f"{repo.id} is on the network, and HF_HUB_OFFLINE forbids it", "unset HF_HUB_OFFLINE"
-            )
+            ours = NetworkError(f"{repo.id} is on the network, and HF_HUB_OFFLINE forbids it", "unset HF_HUB_OFFLINE")
         case RefusedError():
             ours = by_status(error.status, error.headers, repo, revision)
         case errors.HfHubHTTPError():
@@ -126,9 +124,7 @@ def check_endpoint() -> None:
     except ValueError:
         is_address = False
     if not is_address:
-        raise ConfigError(
-            f"HF_ENDPOINT is not an http(s) address: {plain(endpoint(), 100)}", "unset HF_ENDPOINT"
-        )
+        raise ConfigError(f"HF_ENDPOINT is not an http(s) address: {plain(endpoint(), 100)}", "unset HF_ENDPOINT")
 
 
 def host() -> str:
@@ -146,9 +142,7 @@ def _gated(status: int, repo: Repo) -> ConfigError:
 
 def _passing(status: int, headers: Mapping[str, str], reason: str) -> NetworkError:
     wait = retry_after(headers)
-    sentence = (
-        f"{host()} answers 429: too many requests" if status == 429 else f"{host()} answers {status}{reason}"
-    )
+    sentence = f"{host()} answers 429: too many requests" if status == 429 else f"{host()} answers {status}{reason}"
     if wait is not None and wait > _MOST_WAIT:
         return NetworkError(sentence, f"it asks to wait {wait / 60:.0f} minutes; then {AGAIN}")
     return PassingError(sentence, f"wait, or {_LOGIN}; {AGAIN}" if status == 429 else AGAIN, wait)

@@ -20,9 +20,7 @@ SECONDS = 900.0
 """Longest time for one file, whatever waits the server asks the library for."""
 
 
-def fetch_small(
-    repo: Repo, commit: str, file: File, to: Path, work: Path, on_bytes: OnBytes = lambda _: None
-) -> None:
+def fetch_small(repo: Repo, commit: str, file: File, to: Path, work: Path, on_bytes: OnBytes = lambda _: None) -> None:
     """Fetch a file; it is there whole and verified or not at all. Without a hash, its size alone is checked.
 
     Args:

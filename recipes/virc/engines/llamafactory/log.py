@@ -114,8 +114,7 @@ def started(log: Path, info: Info, step: int) -> None:
     taken = None if OTHER_ROWS & info.settings["engine"].keys() else rows(log)
     if taken is not None and taken != info.rows:
         raise EngineError(
-            f"LLaMA-Factory trains on {taken} rows, and {info.rows} were checked",
-            f"virc data check {info.data}",
+            f"LLaMA-Factory trains on {taken} rows, and {info.rows} were checked", f"virc data check {info.data}"
         )
 
 

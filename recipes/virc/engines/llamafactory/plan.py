@@ -47,9 +47,7 @@ def faults(config: Config) -> Iterator[Fault]:
     yield from KEYS.faults(config.engine, OWN)
 
 
-def changes(
-    config: Config, published: Mapping[str, Any], origins: Mapping[str, str], name: str
-) -> tuple[Change, ...]:
+def changes(config: Config, published: Mapping[str, Any], origins: Mapping[str, str], name: str) -> tuple[Change, ...]:
     """Where LLaMA-Factory gets other values than the published ones, before weights and rows are looked for.
 
     Args:
@@ -139,10 +137,7 @@ def settings(config: Config, place: Place) -> dict[str, Any]:
         "resume_from_checkpoint": str(resume_folder(config, place)) if place.resume else None,
         **config.engine,
     }  # fmt: skip
-    names = [
-        *(name for name in TABLE.keys if name in keys),
-        *(name for name in keys if name not in TABLE.keys),
-    ]
+    names = [*(name for name in TABLE.keys if name in keys), *(name for name in keys if name not in TABLE.keys)]
     return {name: keys[name] for name in names if keys[name] is not None}
 
 
@@ -161,9 +156,7 @@ def template(model_type: str) -> str:
         ConfigError: there is none that writes what `virc` reads.
     """
     if model_type not in TEMPLATES:
-        raise ConfigError(
-            f"models of type {model_type!r} are not trained here", f"known are {', '.join(TEMPLATES)}"
-        )
+        raise ConfigError(f"models of type {model_type!r} are not trained here", f"known are {', '.join(TEMPLATES)}")
     return TEMPLATES[model_type]
 
 
@@ -216,10 +209,7 @@ def _lora(config: Config) -> dict[str, Any]:
 def _saving(config: Config) -> dict[str, Any]:
     by_epoch = {"save_strategy": "epoch"}
     by_steps = {"save_strategy": "steps", "save_steps": config.save_steps}
-    return {
-        **(by_epoch if config.save_steps == "epoch" else by_steps),
-        "save_only_model": False,
-    }
+    return {**(by_epoch if config.save_steps == "epoch" else by_steps), "save_only_model": False}
 
 
 def _step(config: Config, place: Place) -> Step:
@@ -242,9 +232,5 @@ def environment(config: Config, place: Place) -> dict[str, str]:
     }
     if config.device == "cpu":
         # A second thread makes a step of a small model ten times slower where other work runs beside it.
-        env |= {
-            "CUDA_VISIBLE_DEVICES": "-1",
-            "OMP_NUM_THREADS": "1",
-            "DS_ACCELERATOR": "cpu" if config.zero else "",
-        }
+        env |= {"CUDA_VISIBLE_DEVICES": "-1", "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu" if config.zero else ""}
     return env

@@ -26,23 +26,17 @@ class SavesWhenTold(TrainerCallback):
     def __init__(self) -> None:
         self._stopping = self._stops = False
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Listen from here on; before, there is nothing to save."""
         signal.signal(signal.SIGTERM, self._tell)
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Have the trainer save and stop, if any process got the signal."""
         self._stops = self._any_stopping(args.device)
         if self._stops:
             control.should_save = control.should_training_stop = True
 
-    def on_epoch_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """The trainer comes by here also when it stops within an epoch; it has saved then."""
         if self._stops:
             control.should_save = False
@@ -62,12 +56,7 @@ class Prepares(TrainerCallback):
     """Makes the model ready to be trained, where LLaMA-Factory and peft leave it slower or larger than it need be."""
 
     def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: Any = None,
-        **_: Any,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any
     ) -> None:
         """Once, before the first step."""
         keep_gradients_out(model)

@@ -46,9 +46,7 @@ def _described(part: type, field: "dataclasses.Field[Any]", members: list[Any]) 
     none = type(None) in members or value is None
     return {
         "type": " | ".join(plain.__name__ for plain in _PLAIN if plain in map(_plain, members)),
-        "group": next(
-            each.__name__ for each in part.__mro__ if field.name in vars(each).get("__annotations__", {})
-        ),
+        "group": next(each.__name__ for each in part.__mro__ if field.name in vars(each).get("__annotations__", {})),
         **({"none": True} if none else {}),
         **({"choices": choices} if choices else {}),
         **({"default": value} if isinstance(value, _PLAIN) else {}),
@@ -76,9 +74,7 @@ def _choices(members: list[Any]) -> list[Any]:
     """The values that there are, where the type lists them."""
     named = [kind for kind in members if isinstance(kind, type) and issubclass(kind, Enum)]
     found = [each.value for kind in named for each in kind]
-    if (
-        str not in members
-    ):  # beside it, a Literal is one text or number of many; an Enum is still all there is
+    if str not in members:  # beside it, a Literal is one text or number of many; an Enum is still all there is
         literal = [kind for kind in members if typing.get_origin(kind) is typing.Literal]
         found += [value for kind in literal for value in typing.get_args(kind)]
     return found

@@ -27,8 +27,7 @@ class Prefix:
         known = record.messages[-1].role == "assistant"  # the reference, which nobody may see
         before = zip(record.messages, images_of(record), strict=True)
         self._messages = [
-            Message(message.role, message.content.replace(MARK, ""), tuple(shown))
-            for message, shown in before
+            Message(message.role, message.content.replace(MARK, ""), tuple(shown)) for message, shown in before
         ][: -1 if known else None]
         self._images = [
             show_input(open_image(picture.read(), picture.name or "an image"), protocol, grid)

@@ -22,10 +22,7 @@ STARTUP: Sequence[Phase] = (
 )
 """What it does before its first step."""
 
-_START, _END = (
-    2**24,
-    2**18,
-)  # bytes of a log in which all stands that it says before the first step, and of its end
+_START, _END = (2**24, 2**18)  # bytes of a log in which all stands that it says before the first step, and of its end
 _FIELDS: Mapping[str, str] = {
     "learning_rate": "actor/lr",
     "reward": "critic/score/mean",
@@ -100,9 +97,7 @@ def reader(info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes
             attempt=attempt,
             total=total,
             epoch=numbers.get("training/epoch"),
-            terms={
-                name.removeprefix(_TERMS): value for name, value in numbers.items() if name.startswith(_TERMS)
-            },
+            terms={name.removeprefix(_TERMS): value for name, value in numbers.items() if name.startswith(_TERMS)},
             validation=sum(tried) / len(tried) if tried else None,
             judge_wait=wait / spent if wait is not None and spent else None,
             parts=_parts(numbers),
@@ -122,13 +117,8 @@ def steps(info: Info) -> int:
 
 
 def _parts(numbers: Mapping[str, float]) -> dict[str, float]:
-    found = {
-        part: sum(numbers.get(f"timing_s/{timer}", 0.0) for timer in timers)
-        for part, timers in _PARTS.items()
-    }
-    rest = (
-        numbers.get("timing_s/step", 0.0) - sum(found.values()) + found["validation"]
-    )  # which is beside the step
+    found = {part: sum(numbers.get(f"timing_s/{timer}", 0.0) for timer in timers) for part, timers in _PARTS.items()}
+    rest = numbers.get("timing_s/step", 0.0) - sum(found.values()) + found["validation"]  # which is beside the step
     return {part: seconds for part, seconds in {**found, "other": rest}.items() if seconds > 0}
 
 
@@ -229,9 +219,7 @@ def cause(log: Path, code: int | None) -> tuple[str, str | None]:
     told = "\n".join(f"{kind}: {said}" for kind, said in _ERROR.findall(text))
     for pattern, clause, hint in _CAUSES:
         if found := re.search(pattern, told):
-            return clause.format(
-                plain(found[0], 200), first=_named(first) if first else "its log says why"
-            ), hint
+            return clause.format(plain(found[0], 200), first=_named(first) if first else "its log says why"), hint
     if first:
         return _named(first), None
     if code == -9 or _CARRIES.search(text):

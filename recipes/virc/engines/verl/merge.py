@@ -96,9 +96,7 @@ def joined(states: Sequence[State], network: Any, found: Shards) -> dict[str, to
         elif not any(_saved(twin, states[0]) for twin in twins.get(name, ())):
             raise ConfigError(f"{found.folder} is incomplete: it has no {name}")
     if left:
-        raise ConfigError(
-            f"{found.folder} does not belong to its config, which has no {plain(min(left), 100)}"
-        )
+        raise ConfigError(f"{found.folder} does not belong to its config, which has no {plain(min(left), 100)}")
     for name, group in twins.items():  # saved under one of its names only
         weights.setdefault(name, next(weights[twin] for twin in group if twin in weights))
     return weights
@@ -123,15 +121,11 @@ def whole(saved: str, states: Sequence[State], shape: Sequence[int], found: Shar
         raise ConfigError(f"{found.folder} is not of FSDP alone: {plain(saved, 100)} is spread otherwise")
     dim, ranks = where
     if any(rank >= len(pieces) for rank in ranks):
-        raise ConfigError(
-            f"{found.folder} contradicts itself: {plain(saved, 100)} has shards of more processes"
-        )
+        raise ConfigError(f"{found.folder} contradicts itself: {plain(saved, 100)} has shards of more processes")
     local = [_local(piece) for piece in pieces]
     chosen = [local[rank] for rank in ranks]
     if not _fit(chosen, dim, shape):
-        raise ConfigError(
-            f"{found.folder} does not belong to its config: {plain(saved, 100)} is of another size"
-        )
+        raise ConfigError(f"{found.folder} does not belong to its config: {plain(saved, 100)} is of another size")
     if dim is not None:
         return torch.cat(chosen, dim)
     if not all(merging.same(piece, local[0]) for piece in local[1:]):
@@ -174,9 +168,7 @@ def _fit(pieces: Sequence[torch.Tensor], dim: int | None, shape: Sequence[int]) 
     return stored and sum(piece.shape[dim] for piece in pieces) == shape[dim] and set(others) == {rest}
 
 
-def _adapted(
-    saved: str, states: Sequence[State], shape: Sequence[int], found: Shards, left: set[str]
-) -> torch.Tensor:
+def _adapted(saved: str, states: Sequence[State], shape: Sequence[int], found: Shards, left: set[str]) -> torch.Tensor:
     """A weight with what an adapter adds to it: W + alpha / rank B A (Hu et al., 2021)."""
     weight = whole(saved, states, shape, found)
     stem = saved.removesuffix(".base_layer.weight")

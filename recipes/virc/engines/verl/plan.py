@@ -60,9 +60,7 @@ def faults(config: Config) -> Iterator[Fault]:
     yield from KEYS.faults(config.engine, OWN)
 
 
-def changes(
-    config: Config, published: Mapping[str, Any], origins: Mapping[str, str], name: str
-) -> tuple[Change, ...]:
+def changes(config: Config, published: Mapping[str, Any], origins: Mapping[str, str], name: str) -> tuple[Change, ...]:
     """Where verl gets other values than the published ones, before weights and rows are looked for.
 
     Args:
@@ -224,9 +222,7 @@ def _actor(config: Config) -> dict[str, Any]:
     }
     actor = {
         "strategy": "fsdp2",
-        "loss_scale_factor": config.response_length
-        if config.loss_agg_mode == "seq-mean-token-sum-norm"
-        else None,
+        "loss_scale_factor": config.response_length if config.loss_agg_mode == "seq-mean-token-sum-norm" else None,
         "use_kl_loss": config.kl_loss_coef > 0,
         "kl_loss_coef": config.kl_loss_coef or None,
         **under("fsdp_config", precision),
@@ -308,19 +304,12 @@ def _sampler(config: Config) -> dict[str, Any]:
         "gen_batch_size": 1,
         "max_inflight_gen_batches": 1,
     }
-    return {
-        **under("custom_sampler", SAMPLER),
-        **(under("sampler_kwargs", again) if config.dynamic_sampling else {}),
-    }
+    return {**under("custom_sampler", SAMPLER), **(under("sampler_kwargs", again) if config.dynamic_sampling else {})}
 
 
 def _on_cpu(config: Config) -> dict[str, Any]:
     """What a machine without GPUs needs, and one with little memory: one process of each kind instead of eight."""
-    vllm = {
-        "free_cache_engine": False,
-        "enable_sleep_mode": False,
-        "enforce_eager": True,
-    }
+    vllm = {"free_cache_engine": False, "enable_sleep_mode": False, "enforce_eager": True}
     return {
         "trainer.device": "cpu",
         "trainer.v1.sampler.sampler_kwargs.poll_interval": 0.1,  # seconds; a step may take one

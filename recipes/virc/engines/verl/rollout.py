@@ -191,9 +191,7 @@ class Server:
         room = self._config.prompt_length + self._config.response_length - len(prompt_ids)
         most = max(1, min(most or self._config.response_length, room))
         reply = asyncio.get_running_loop().create_future()
-        self._waiting.append(
-            Request(list(prompt_ids), image_data or [], sampling_of(sampling_params), most, reply)
-        )
+        self._waiting.append(Request(list(prompt_ids), image_data or [], sampling_of(sampling_params), most, reply))
         if self._drawing is None or self._drawing.done():
             self._drawing = asyncio.create_task(self._draw_all())
         return await reply

@@ -70,9 +70,7 @@ def ray_arguments(config: Any, folder: str) -> dict[str, Any]:
         arguments = {key: value for key, value in arguments.items() if key not in _OF_A_START}
         runtime["env_vars"] |= {key: os.environ[key] for key in os.environ if key.startswith(_FOR_WORKERS)}
     else:  # workers inherit the environment
-        os.environ.setdefault(
-            "RAY_AUTH_TOKEN", secrets.token_hex(32)
-        )  # Ray would keep one in the user's home
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # Ray would keep one in the user's home
         os.environ.setdefault("TQ_NUM_THREADS", str(_threads()))  # TransferQueue warns at every call of more
         arguments |= {"_temp_dir": folder, "include_dashboard": False}
     variables = runtime["env_vars"] | (own.get("env_vars") or {})

@@ -30,19 +30,13 @@ CHOICES = {
 
 def main(arguments: list[str]) -> None:
     """Write the list to the named file, else over the one of this package."""
-    write_whole(
-        Path(arguments[0]) if arguments else FILE, text(accepted(), {"verl": version("verl")}).encode()
-    )
+    write_whole(Path(arguments[0]) if arguments else FILE, text(accepted(), {"verl": version("verl")}).encode())
 
 
 def accepted() -> dict[str, dict[str, Any]]:
     """Every key by its dotted name: what `keys.Key` holds of it."""
     config = verl_config.default()
-    found = {
-        name: _described(name, value, hint)
-        for path, value, hint in _all(config, ())
-        if (name := ".".join(path))
-    }
+    found = {name: _described(name, value, hint) for path, value, hint in _all(config, ()) if (name := ".".join(path))}
     found |= {name: {"type": "dict"} for name in verl_config.FREE}
     inside = tuple(f"{name}." for name in verl_config.FREE)
     return {name: key for name, key in sorted(found.items()) if not name.startswith(inside)}
@@ -68,11 +62,7 @@ def _hint(field: "dataclasses.Field[Any] | None") -> str:
     """The type of a field as its class writes it; empty for none."""
     if field is None:
         return ""
-    return (
-        field.type
-        if isinstance(field.type, str)
-        else re.sub(r"<class '(\w+)'>|typing\.", r"\1", str(field.type))
-    )
+    return field.type if isinstance(field.type, str) else re.sub(r"<class '(\w+)'>|typing\.", r"\1", str(field.type))
 
 
 def _default(field: "dataclasses.Field[Any]") -> Any:
@@ -96,9 +86,7 @@ def _types(value: Any, hint: str) -> list[str]:
     found = [kind for kind in kinds if re.match(rf"(Optional\[)?{kind}\b", hint)]
     if not found:
         found = [*kinds] if value is None or "Any" in hint else [type(value).__name__]
-    texts = hint.endswith("list[str]") or (
-        isinstance(value, list) and any(isinstance(each, str) for each in value)
-    )
+    texts = hint.endswith("list[str]") or (isinstance(value, list) and any(isinstance(each, str) for each in value))
     named = {"int": "float" if isinstance(value, float) else "int", "list": "list" if texts else "values"}
     return [named.get(kind, kind) for kind in found]
 

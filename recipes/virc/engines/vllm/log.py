@@ -6,9 +6,7 @@ from collections.abc import Iterable
 
 from virc.core.text import clause
 
-_RAISED = re.compile(
-    r"^(?:\(\w+ pid=\d+\) ERROR .*?\] )?(?:  Value error, |[\w.]*(?:Error|Exception): )(\S.*)"
-)
+_RAISED = re.compile(r"^(?:\(\w+ pid=\d+\) ERROR .*?\] )?(?:  Value error, |[\w.]*(?:Error|Exception): )(\S.*)")
 _SECOND_HAND = ("Engine core initialization failed", "1 validation error for")
 _LAST_LINES = 2000
 

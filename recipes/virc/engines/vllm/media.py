@@ -33,7 +33,5 @@ class DataUrls(MediaConnector):  # type: ignore[misc, unused-ignore]
 
 def _check(url: str) -> None:
     if url[:5].lower() != "data:":
-        sentence = (
-            "an image must be a data URL, such as data:image/png;base64,...; this server fetches nothing"
-        )
+        sentence = "an image must be a data URL, such as data:image/png;base64,...; this server fetches nothing"
         raise VLLMValidationError(sentence, parameter="image_url")

@@ -39,10 +39,7 @@ def _row(number: int, diagram: "Diagram") -> Row:
     from virc.reasoning.images import Shown
 
     asked = diagram.corners[diagram.asked]
-    category = {
-        "sides": f"{len(diagram.corners)} sides",
-        "angle": "computed" if asked.printed == "?" else "printed",
-    }
+    category = {"sides": f"{len(diagram.corners)} sides", "angle": "computed" if asked.printed == "?" else "printed"}
     return as_row(
         number,
         {

@@ -30,16 +30,7 @@ _MOST_JSON = 256 * 2**20  # bytes
 _MOST_DECIMALS = 15
 _DIVISIONS = ("task", "skills", "context", "grade", "source")
 _NEEDED = ("pid", "question", "answer")
-_OPTIONAL = (
-    "image",
-    "decoded_image",
-    "choices",
-    "unit",
-    "precision",
-    "question_type",
-    "answer_type",
-    "metadata",
-)
+_OPTIONAL = ("image", "decoded_image", "choices", "unit", "precision", "question_type", "answer_type", "metadata")
 
 
 class _Image(msgspec.Struct, rename={"data": "bytes"}):
@@ -101,10 +92,7 @@ def _from_json(file: Path) -> Iterator[Placed]:
         raise DataError(f"{file} is not an object with one object a problem")
     for pid, fields in content.items():
         wrong = DataError("it is not an object")
-        yield (
-            f"{file.name}, problem {plain(pid, 40)}",
-            {"pid": pid} | fields if isinstance(fields, dict) else wrong,
-        )
+        yield (f"{file.name}, problem {plain(pid, 40)}", {"pid": pid} | fields if isinstance(fields, dict) else wrong)
 
 
 def _as_problem(fields: Fields, folder: Path) -> Fields:
@@ -148,9 +136,7 @@ def _question(problem: _Problem) -> str:
 def _decimals(problem: _Problem) -> int | None:
     """How many decimals of the answer count; None where it is no decimal number."""
     precision = problem.precision
-    if (
-        problem.answer_type != "float" or precision is None or math.isnan(precision)
-    ):  # NaN: none, in parquet too
+    if problem.answer_type != "float" or precision is None or math.isnan(precision):  # NaN: none, in parquet too
         return None
     if precision not in range(_MOST_DECIMALS + 1):
         raise DataError(f"its precision {precision:g} is no number of decimals from 0 to {_MOST_DECIMALS}")

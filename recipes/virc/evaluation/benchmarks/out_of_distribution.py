@@ -95,9 +95,7 @@ def _texture(rng: random.Random) -> "Image.Image":
     noise = np.random.default_rng(rng.randrange(2**32))
     down, across = np.meshgrid(np.fft.fftfreq(height), np.fft.fftfreq(width), indexing="ij")
     spectrum = 1 / np.maximum(np.hypot(down, across), 1 / max(width, height)) ** rng.uniform(0.8, 1.8)
-    bands = [
-        np.fft.ifft2(np.fft.fft2(noise.standard_normal((height, width))) * spectrum).real for _ in range(3)
-    ]
+    bands = [np.fft.ifft2(np.fft.fft2(noise.standard_normal((height, width))) * spectrum).real for _ in range(3)]
     pixels = np.stack([np.interp(band, (band.min(), band.max()), (0, 255)) for band in bands], axis=-1)
     return Image.fromarray(pixels.astype(np.uint8))
 

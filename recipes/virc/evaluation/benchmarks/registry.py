@@ -183,9 +183,7 @@ def _published(benchmark: Benchmark, folder: Path, split: str | None) -> LocalBe
     if split and split not in benchmark.SPLITS:
         if not benchmark.SPLITS:
             raise UsageError(f"{benchmark.NAME} has no splits", "leave --split out")
-        raise UsageError(
-            f"{benchmark.NAME} has no split {plain(split, 80)}", did_you_mean(split, benchmark.SPLITS)
-        )
+        raise UsageError(f"{benchmark.NAME} has no split {plain(split, 80)}", did_you_mean(split, benchmark.SPLITS))
     chosen = split or next(iter(benchmark.SPLITS), None)
     return LocalBenchmark(benchmark.NAME, folder, partial(benchmark.rows, folder, chosen), published=True)
 
@@ -199,8 +197,7 @@ def _folder(benchmark: Benchmark, workspace: Path) -> Path:
     found = next((folder for folder in folders if _is_called(folder.name, benchmark)), None)
     if found is None:
         raise ConfigError(
-            f"the benchmark {benchmark.NAME} is not on this machine",
-            f"virc download eval {benchmark.NAME}",
+            f"the benchmark {benchmark.NAME} is not on this machine", f"virc download eval {benchmark.NAME}"
         )
     return found
 

@@ -79,9 +79,7 @@ def _from_parquet(files: list[Path]) -> Iterator[Placed]:
 def _as_problem(fields: Fields, folder: Path) -> Fields:
     problem = msgspec.convert(fields, _Problem)
     within = isinstance(problem.image, _Image)
-    image = (
-        data_url(problem.image.data) if isinstance(problem.image, _Image) else inside(folder, problem.image)
-    )
+    image = data_url(problem.image.data) if isinstance(problem.image, _Image) else inside(folder, problem.image)
     boxes = [] if within else _boxes(folder / image)
     question, choices = _asked(problem.text)
     made: dict[str, Any] = {

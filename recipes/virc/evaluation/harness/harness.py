@@ -234,26 +234,19 @@ def plan(
     config = {
         "model": "openai",
         "model_args": _arguments(
-            base_url=endpoint,
-            model_version=run.model,
-            num_concurrent=at_once,
-            max_retries=_TRIES,
+            base_url=endpoint, model_version=run.model, num_concurrent=at_once, max_retries=_TRIES
         ),
         "tasks": run.task,
         "output_path": str(run.place),
         "log_samples": True,
         # A task of its own limits a reply to the length of an answer, too short for thoughts and tool calls.
         "gen_kwargs": _arguments(
-            max_new_tokens=sampling.max_tokens,
-            temperature=sampling.temperature,
-            seed=setup.config.seed,
+            max_new_tokens=sampling.max_tokens, temperature=sampling.temperature, seed=setup.config.seed
         ),
     }
     files = {}
     if own:
-        if re.search(
-            r"[*?\[\]{}]", str(run.problems)
-        ):  # the library that reads them takes the path for a pattern
+        if re.search(r"[*?\[\]{}]", str(run.problems)):  # the library that reads them takes the path for a pattern
             sentence = f"lmms-eval cannot read a folder with such a name: {run.problems.parent}"
             raise ConfigError(sentence, "use another --to")
         config["include_path"] = str(run.problems.parent)
@@ -270,9 +263,7 @@ def warnings_of(model: str) -> list[str]:
     """What a user should know of how lmms-eval asks a model of that name."""
     if not _OF_OPENAI.search(model):
         return []
-    return [
-        f"lmms-eval takes {model} for a model of OpenAI's, by its name, and asks it without a temperature"
-    ]
+    return [f"lmms-eval takes {model} for a model of OpenAI's, by its name, and asks it without a temperature"]
 
 
 def row_of(row: Row, problem: EvalProblem, base: Path, offline: bool) -> dict[str, Any]:
@@ -286,9 +277,7 @@ def row_of(row: Row, problem: EvalProblem, base: Path, offline: bool) -> dict[st
         "id": str(problem.id),
         "question": row.question,
         "answer": problem.key.answer,
-        "images": [
-            each if _URL.match(each) else str((base / expanded(each)).absolute()) for each in row.images
-        ],
+        "images": [each if _URL.match(each) else str((base / expanded(each)).absolute()) for each in row.images],
         "offline": offline,
     }
 
@@ -310,9 +299,7 @@ def failure(run: HarnessRun, log: str, code: int | None) -> VircError:
     errors = re.findall(r"Error during evaluation: (.*?)(?:\. Please set |$)", text, re.MULTILINE)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     reason = errors[-1] if errors else lines[-1] if lines else "it printed nothing"
-    return EngineError(
-        f"lmms-eval wrote no results: exit code {code}, {plain(reason, 300)}", f"see {run.log}"
-    )
+    return EngineError(f"lmms-eval wrote no results: exit code {code}, {plain(reason, 300)}", f"see {run.log}")
 
 
 def read(results: Path, task: str, secret: str | None = None) -> Outcome:
@@ -333,14 +320,10 @@ def read(results: Path, task: str, secret: str | None = None) -> Outcome:
         raise EngineError(f"{results} holds other results than lmms-eval's: {clause(error)}") from error
     samples = [sample for part in parts.values() for sample in part]
     return Outcome(
-        figures=[
-            figure for part, values in found.results.items() for figure in _figures(found, part, values)
-        ],
+        figures=[figure for part, values in found.results.items() for figure in _figures(found, part, values)],
         problems=len(samples),
         answered=usage.n_api_calls,
-        failures=[
-            failure.replace(secret or "\0", "***") for sample in samples if (failure := sample.failure)
-        ],
+        failures=[failure.replace(secret or "\0", "***") for sample in samples if (failure := sample.failure)],
         texts={sample.doc_id: sample.text for sample in parts.get(task, [])},
         results=results,
     )

@@ -128,9 +128,7 @@ def check(outcomes: Sequence[ModelOutcome]) -> None:
     """
     for each in outcomes:
         if each.outcome.failures:
-            count = (
-                f"{len(each.outcome.failures)} of {each.outcome.problems} requests to {each.run.model} failed"
-            )
+            count = f"{len(each.outcome.failures)} of {each.outcome.problems} requests to {each.run.model} failed"
             first = each.outcome.failures[0]
             sentence = f"{count}, which lmms-eval counts as wrong answers; the first: {first}"
             raise NetworkError(sentence, f"the same command asks all again; see {each.run.log}")
@@ -145,9 +143,7 @@ def _own_task(request: EvalRequest, report: Reporter) -> OwnTask | None:
     benchmark = benchmarks.find(request.benchmark, Path.cwd(), request.split)
     problems = find_problems(benchmark, request.limit, report)
     if any(problem.boxes is not None for problem in problems.values()):
-        raise DataError(
-            f"{benchmark.name} asks for boxes, which the harness cannot score", "leave --harness out"
-        )
+        raise DataError(f"{benchmark.name} asks for boxes, which the harness cannot score", "leave --harness out")
     return OwnTask(benchmark, problems, request.limit)
 
 
@@ -164,9 +160,7 @@ def _served(setup: Setup, dry_run: bool, report: Reporter) -> str:
     backend = OpenAIBackend(choice.endpoint, choice.model, choice.api_key)
     backend.close()
     if backend.published_protocol() and not dry_run:  # it is for a client that runs the tool loop
-        sentence = (
-            f"{choice.endpoint} writes the replies of {backend.model} and carries out none of its calls"
-        )
+        sentence = f"{choice.endpoint} writes the replies of {backend.model} and carries out none of its calls"
         report.warn(sentence, "virc serve --agent runs the tool loop")
     for warning in harness.warnings_of(backend.model):
         report.warn(warning)

@@ -88,9 +88,6 @@ def spare(run: Path, last: int | None) -> list[Path]:
     found = list((run / "logs").glob(f"attempt_*/{RESUME}"))
     output = run / "checkpoints"
     with suppress(OSError, ValueError, KeyError):
-        if (
-            last is not None
-            and json.loads((output / "trainer_state.json").read_bytes())["global_step"] == last
-        ):
+        if last is not None and json.loads((output / "trainer_state.json").read_bytes())["global_step"] == last:
             found += [path for path in output.iterdir() if path.is_file()]
     return found

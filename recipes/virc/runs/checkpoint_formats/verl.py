@@ -40,9 +40,7 @@ def resumable(folder: Path) -> bool:
     """Whether a whole checkpoint holds the optimizer's state of every process too, and that of the data."""
     weights = sorted(path.name for path in (folder / shards.ACTOR).glob("model_world_size_*.pt"))
     states = [
-        folder / shards.ACTOR / name.replace("model", kind, 1)
-        for name in weights
-        for kind in ("optim", "extra_state")
+        folder / shards.ACTOR / name.replace("model", kind, 1) for name in weights for kind in ("optim", "extra_state")
     ]
     return bool(states) and all(path.is_file() for path in (*states, folder / _DATA))
 

@@ -157,12 +157,7 @@ class Desk:
         self._workers.wait(seconds)
 
     async def solve(
-        self,
-        problem: Problem,
-        pictures: list[str],
-        hold: Hold,
-        deadline: Deadline,
-        gone: Callable[[], Awaitable[None]],
+        self, problem: Problem, pictures: list[str], hold: Hold, deadline: Deadline, gone: Callable[[], Awaitable[None]]
     ) -> AsyncGenerator[Report, None]:
         """What happens on the way to the answers; closed before its end, the model stops.
 
@@ -330,9 +325,7 @@ def _asked(config: SolveConfig, problem: Problem, protocol: Protocol) -> SolveCo
 
 def is_too_long(error: BaseException) -> bool:
     """Whether a conversation was longer than the model takes, as it says or its server."""
-    return isinstance(error, TooLongError) or (
-        isinstance(error, ConfigError) and "context" in error.message.lower()
-    )
+    return isinstance(error, TooLongError) or (isinstance(error, ConfigError) and "context" in error.message.lower())
 
 
 async def _next(reports: _Queue) -> Report | Exception | None:

@@ -86,9 +86,7 @@ def _question(messages: Sequence[Message]) -> str:
     last = spoken[-1]
     if not last.text.strip():
         raise RefusedError("the last message has no text: it must hold the question", "messages")
-    before = [
-        f"{_NAMES[each.role]}{each.text}" for each in messages if each is not last and each.text.strip()
-    ]
+    before = [f"{_NAMES[each.role]}{each.text}" for each in messages if each is not last and each.text.strip()]
     return "\n\n".join([*before, last.text])
 
 

@@ -172,9 +172,7 @@ class _Delivery(StreamingResponse):
         deadline: after which the client has `connections.PATIENCE` seconds.
     """
 
-    def __init__(
-        self, content: AsyncGenerator[bytes, None], hold: Hold, deadline: Deadline, **words: Any
-    ) -> None:
+    def __init__(self, content: AsyncGenerator[bytes, None], hold: Hold, deadline: Deadline, **words: Any) -> None:
         super().__init__(_pieces(content), **words)
         self._content, self._hold, self._deadline = content, hold, deadline
 

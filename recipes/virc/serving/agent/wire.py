@@ -77,9 +77,7 @@ def ending(trace: Trace) -> dict[str, str]:
         return {"content": trace.answer}
     content = (trace.units[-1].answer if trace.units else None) or ""
     assert trace.failure
-    why = (
-        TOO_LONG if trace.failure.kind == "engine" else trace.failure.message
-    )  # the engine's own words stay here
+    why = TOO_LONG if trace.failure.kind == "engine" else trace.failure.message  # the engine's own words stay here
     return {"content": content, "refusal": why}
 
 
@@ -102,9 +100,7 @@ def choice(index: int, attempt: Attempt, looks: Sequence[Looked]) -> dict[str, A
     return {"index": index, "message": message, "finish_reason": finish(attempt.trace)}
 
 
-def whole(
-    framed: Mapping[str, Any], choices: Sequence[dict[str, Any]], attempts: Iterable[Attempt]
-) -> dict[str, Any]:
+def whole(framed: Mapping[str, Any], choices: Sequence[dict[str, Any]], attempts: Iterable[Attempt]) -> dict[str, Any]:
     """A whole completion."""
     return {**framed, "object": "chat.completion", "choices": choices, "usage": usage(attempts)}
 
@@ -141,9 +137,7 @@ class Events:
                 return self.begun()
             case Unit():
                 self._thoughts += 1
-                return self._chunk(
-                    {"reasoning_content": ("\n\n" if self._thoughts > 1 else "") + thing.think}
-                )
+                return self._chunk({"reasoning_content": ("\n\n" if self._thoughts > 1 else "") + thing.think})
             case Looked():
                 return self._chunk({"annotations": [annotation(thing)]})
             case Attempt():

@@ -154,18 +154,14 @@ def kept(work: Work) -> Iterator[Moment]:
     layers = text.num_hidden_layers
     if config.gradient_checkpointing:
         size = work.residual * text.hidden_size * layers * work.tokens
-        formula = (
-            f"input of {layers} layers: {work.tokens:,} tokens x {text.hidden_size} x {work.residual} bytes"
-        )
+        formula = f"input of {layers} layers: {work.tokens:,} tokens x {text.hidden_size} x {work.residual} bytes"
         yield Moment("activations", size, formula)
     else:
         formula = f"{layers} layers x {work.tokens:,} tokens x {layer:,} bytes ({what})"
         yield Moment("activations", layers * work.tokens * layer, formula)
         if work.casts:
             size = work.trained * work.width
-            yield Moment(
-                "bf16 copies", size, "trained parameters x 2 bytes: autocast keeps them for backward"
-            )
+            yield Moment("bf16 copies", size, "trained parameters x 2 bytes: autocast keeps them for backward")
     if work.vision_passes:
         yield _vision_kept(work)
     if config.attention == "sdpa":
@@ -189,9 +185,7 @@ def moments(work: Work) -> Iterator[Moment]:
     vision = work.shape.vision
     if not work.vision_passes:
         each = _PASSING * work.width * vision.width + 6 * vision.pixels
-        yield Moment(
-            "vision tower", each * work.patches, f"{work.patches:,} patches x {each:,} bytes in one block"
-        )
+        yield Moment("vision tower", each * work.patches, f"{work.patches:,} patches x {each:,} bytes in one block")
     if work.casts and work.config.gradient_checkpointing:
         logits = 0 if work.fused else 10 * work.tokens * work.shape.text.vocab_size
         what = "trained parameters x 2 bytes, which autocast keeps to the end of forward, and logits"
@@ -223,9 +217,7 @@ def _vision_kept(work: Work) -> Moment:
         inner = (4 if work.shape.family == "qwen2_5_vl" else 3) * work.width
         each, why = wide * vision.width + inner * vision.inner, "all they compute"
     patch = depth * each + 6 * vision.pixels
-    formula = (
-        f"{work.patches:,} patches x ({depth} blocks x {each:,} bytes ({why}), and {6 * vision.pixels:,})"
-    )
+    formula = f"{work.patches:,} patches x ({depth} blocks x {each:,} bytes ({why}), and {6 * vision.pixels:,})"
     return Moment("vision tower", work.patches * patch, formula)
 
 

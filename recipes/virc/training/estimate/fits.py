@@ -69,9 +69,7 @@ def judge(system: System, stage: str, machine: Machine, shape_of: ShapeOf) -> li
     return [_with_way_out(each, fitting) for each in found]
 
 
-def verdict(
-    system: System, stage: str, overlays: tuple[str, ...], machine: Machine, shape_of: ShapeOf
-) -> Verdict:
+def verdict(system: System, stage: str, overlays: tuple[str, ...], machine: Machine, shape_of: ShapeOf) -> Verdict:
     """Judge one combination of overlays."""
     resolved = stages.resolve(system, stage, overlays)
     config = resolved.config
@@ -92,12 +90,7 @@ def verdict(
     if lack and lack.terms:
         helps = next((f"less with {each}" for each in _cures(lack.terms, config)), None)
     return Verdict(
-        overlays,
-        lack is None,
-        _needs(needed, config),
-        lack.clause if lack else None,
-        helps,
-        needed.device_gib,
+        overlays, lack is None, _needs(needed, config), lack.clause if lack else None, helps, needed.device_gib
     )
 
 
@@ -257,17 +250,12 @@ def cure(term: str, config: Config) -> str | None:
     elif term in _BY_ROWS:
         ways = {
             "--set gradient_checkpointing=true": not config.gradient_checkpointing,
-            "--set use_liger=true": not config.use_liger
-            and config.device == "cuda"
-            and hasattr(config, "zero"),
+            "--set use_liger=true": not config.use_liger and config.device == "cuda" and hasattr(config, "zero"),
             f"--set micro_batch_size_per_device={micro // 2}": micro > 1,
             _shorter(config): True,
         }
     elif term == "vision tower":
-        ways = {
-            f"--set max_pixels={config.max_pixels // 2}": hasattr(config, "cutoff_len"),
-            _shorter(config): True,
-        }
+        ways = {f"--set max_pixels={config.max_pixels // 2}": hasattr(config, "cutoff_len"), _shorter(config): True}
     elif term == "image readers":
         ways = {f"--set loaders={config.loaders // 2}": True}
     elif term == "images of a step":

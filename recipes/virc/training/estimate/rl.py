@@ -223,9 +223,7 @@ def _overhead(config: Config) -> Term:
 def _host(config: Config, work: Work, device_gib: float, mean: float) -> list[Term]:
     count = work.trained + work.frozen
     helpers = HELPERS[config.device]
-    terms = [
-        Term("helpers", helpers * HELPER, f"{helpers} processes of Ray and verl x {HELPER} GiB, a constant")
-    ]
+    terms = [Term("helpers", helpers * HELPER, f"{helpers} processes of Ray and verl x {HELPER} GiB, a constant")]
     if config.device == "cpu":
         each = f"{config.devices} x what one of them needs, with its sampler"
         return [*terms, Term("training processes", config.devices * device_gib, each)]
@@ -238,9 +236,7 @@ def _host(config: Config, work: Work, device_gib: float, mean: float) -> list[Te
     ]  # fmt: skip
     if config.offload:
         size = (count * 4 + work.trained * 8) / config.nodes
-        terms.append(
-            term_of("offloaded state", size, "weights x 4 bytes, and two moments of the trained ones")
-        )
+        terms.append(term_of("offloaded state", size, "weights x 4 bytes, and two moments of the trained ones"))
     if config.lora and config.rollout_engine == "vllm":
         asleep = config.devices * _sampler_weights(config, work).gib
         what = f"of {config.devices} devices: with an adapter vLLM keeps them while it sleeps"
@@ -271,11 +267,7 @@ def _disk(config: Config, work: Work, saves: int) -> tuple[Term, ...]:
     states = min(saves, 3)
     weights, state = count * 4, work.trained * 8
     which = "the newest two, and the one being written" if states == 3 else "one a checkpoint"
-    kept_in = (
-        "checkpoints"
-        if config.save_total_limit is None
-        else "those kept, the best, and the one being written"
-    )
+    kept_in = "checkpoints" if config.save_total_limit is None else "those kept, the best, and the one being written"
     of_weights = f"{stay} x {weights / GIB:.2f} GiB (all parameters x 4 bytes): {kept_in}"
     of_state = f"{states} x {state / GIB:.2f} GiB (Adam moments, 8 bytes a trained parameter): {which}"
     return largest_first(

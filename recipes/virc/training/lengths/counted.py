@@ -134,9 +134,7 @@ def too_long(counted: Counted, coordinates: Coordinates, setting: str = "cutoff_
     """
     over = counted.over
     longest = max(over, key=lambda at: counted.tokens[at])
-    first = ", ".join(str(counted.numbers[at]) for at in over[:_MOST_NAMED]) + ", …" * (
-        len(over) > _MOST_NAMED
-    )
+    first = ", ".join(str(counted.numbers[at]) for at in over[:_MOST_NAMED]) + ", …" * (len(over) > _MOST_NAMED)
     tokens = counted.tokens[longest]
     sentence = (
         f"{len(over):,} of {len(counted.tokens):,} rows are longer than the {setting} of {counted.cutoff:,} tokens, "

@@ -71,9 +71,7 @@ def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
     spoken.encode_special_tokens = False
     encoded = spoken.encode_batch_fast([part for each in parts for part in each], add_special_tokens=False)
     counts = iter(map(len, encoded))
-    return [
-        _length(counting, row, sum(next(counts) for _ in each)) for row, each in zip(rows, parts, strict=True)
-    ]
+    return [_length(counting, row, sum(next(counts) for _ in each)) for row, each in zip(rows, parts, strict=True)]
 
 
 def image_tokens(size: Size, counting: Counting) -> int:
@@ -153,9 +151,7 @@ def _fitting(counting: Counting, text: int, sizes: Sequence[Size]) -> int:
 def _parts(messages: Sequence[Message]) -> list[str]:
     """What the tokenizer gets of user and assistant turns, with one token in the place of each image's."""
     return [
-        _turn(message.role, message.content.replace(MARK, _IMAGE))
-        for message in messages
-        if message.role != "system"
+        _turn(message.role, message.content.replace(MARK, _IMAGE)) for message in messages if message.role != "system"
     ]
 
 

@@ -40,9 +40,7 @@ def step(request: SftRequest | RlRequest, python: Path, recipes: Path) -> Step:
         "TOKENIZERS_PARALLELISM": "false",  # there are several processes already
     }
     return Step(
-        (str(python), "-m", "virc.training.preflight.process", _encoded(request).decode()),
-        "check the rows",
-        env,
+        (str(python), "-m", "virc.training.preflight.process", _encoded(request).decode()), "check the rows", env
     )
 
 

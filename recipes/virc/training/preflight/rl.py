@@ -38,14 +38,7 @@ from virc.rewards.sources import Speaker
 from virc.training.lengths import counted as counts
 from virc.training.lengths.counted import Counted
 from virc.training.lengths.rl import Counting, counting, lengths, shown
-from virc.training.preflight.sft import (
-    STOPS,
-    check_coordinates,
-    check_found,
-    counted_fields,
-    no_protocol,
-    useless,
-)
+from virc.training.preflight.sft import STOPS, check_coordinates, check_found, counted_fields, no_protocol, useless
 from virc.training.preflight.types import Result, RlRequest
 
 OnProgress = Callable[[str], None]
@@ -185,12 +178,7 @@ def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Re
 
 
 def _checked(
-    request: RlRequest,
-    source: Source,
-    name: str,
-    rules: Counting,
-    store: PictureStore,
-    on_progress: OnProgress,
+    request: RlRequest, source: Source, name: str, rules: Counting, store: PictureStore, on_progress: OnProgress
 ) -> _Checked:
     part = _part(request, source, rules, store)
     if part.chat_protocol is not None:
@@ -221,9 +209,7 @@ def _part(request: RlRequest, source: Source, rules: Counting, store: PictureSto
     holds = get(source.format).HOLDS
     given = request.protocol and read_protocol(request.protocol)
     own = None if holds == "problems" else given or _beside(source)
-    if (
-        own is None and holds != "problems" and not request.sources
-    ):  # rows of several systems show no one chat protocol
+    if own is None and holds != "problems" and not request.sources:  # rows of several systems show no one chat protocol
         own = _shown(source)
     if request.rollout == "multi_turn":  # it is the model that is spoken to, whatever the rows were made with
         trained = request.chat_protocol if request.chat_protocol.name != "own" else None
@@ -247,9 +233,7 @@ def _check_images(protocol: Protocol, request: RlRequest) -> None:
     for name, speaker in request.sources.items():
         if speaker.protocol.images != protocol.images:
             shown_so = f"images: {speaker.protocol.images}, and the stage itself {protocol.images}"
-            raise ConfigError(
-                f"the source {name} has {shown_so}", "train on its rows in a stage of their own"
-            )
+            raise ConfigError(f"the source {name} has {shown_so}", "train on its rows in a stage of their own")
 
 
 def _beside(source: Source) -> Protocol | None:
@@ -287,9 +271,7 @@ def _faults(seen: Counter[bytes], row: Row) -> Iterator[Fault]:
         yield Fault("no_image", "it has no image, and verl's Qwen-VL stops at prompts of text alone")
     for pad in llamafactory.PADS:
         if any(pad in message.content for message in record.messages):
-            yield Fault(
-                "mark_foreign", f"its text holds {pad}: verl would look for pixels that are not there"
-            )
+            yield Fault("mark_foreign", f"its text holds {pad}: verl would look for pixels that are not there")
     if not (record.answer or "").strip():
         yield Fault("no_answer", "it has no answer to hold replies against")
 

@@ -232,12 +232,7 @@ class _InPlace(PictureStore):
 
 
 def _result(
-    source: Source,
-    found: Survey,
-    counted: Counted,
-    chosen: Sequence[int],
-    protocol: Protocol,
-    faults: Counter[str],
+    source: Source, found: Survey, counted: Counted, chosen: Sequence[int], protocol: Protocol, faults: Counter[str]
 ) -> Result:
     return Result(
         **counted_fields(found, counted, chosen, faults),
@@ -252,9 +247,7 @@ def _result(
     )
 
 
-def counted_fields(
-    found: Survey, counted: Counted, chosen: Sequence[int], faults: Counter[str]
-) -> dict[str, Any]:
+def counted_fields(found: Survey, counted: Counted, chosen: Sequence[int], faults: Counter[str]) -> dict[str, Any]:
     """The fields of `Result` that are counted the same way for every kind of stage.
 
     Args:
@@ -277,9 +270,7 @@ def counted_fields(
 
 def _entry(source: Source, images: int) -> dict[str, Any]:
     """What LLaMA-Factory is to know of the rows; a column that no row has would stop it."""
-    entry: dict[str, Any] = {
-        key: source.info[key] for key in ("formatting", "columns", "tags") if key in source.info
-    }
+    entry: dict[str, Any] = {key: source.info[key] for key in ("formatting", "columns", "tags") if key in source.info}
     if not images:
         entry["columns"] = {key: name for key, name in entry["columns"].items() if key != "images"}
     return entry

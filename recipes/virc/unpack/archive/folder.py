@@ -74,9 +74,7 @@ class Folder:
     def _count(self, name: str) -> None:
         self._entries += 1
         if self._entries > self._most:
-            refuse(
-                name, f"it is one more than {self._most} files and folders", f"--max-files {10 * self._most}"
-            )
+            refuse(name, f"it is one more than {self._most} files and folders", f"--max-files {10 * self._most}")
 
     def _key(self, name: str) -> int:
         return hash(unicodedata.normalize("NFC", name).casefold() if self._folds else name)

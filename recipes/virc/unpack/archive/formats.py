@@ -219,9 +219,7 @@ def _lz4_frame(source: _Source, feed: Callable[[bytes], Iterator[bytes]]) -> Ite
     has_dictionary = flags & 1
     list(feed(_LZ4 + head + source.exactly(8 * (flags >> 3 & 1) + 4 * has_dictionary)))
     if has_dictionary:
-        raise DataError(
-            "the archive was packed with an LZ4 dictionary", "lz4 -dc -D DICTIONARY ARCHIVE | tar -xf -"
-        )
+        raise DataError("the archive was packed with an LZ4 dictionary", "lz4 -dc -D DICTIONARY ARCHIVE | tar -xf -")
     while True:
         size = source.exactly(4)
         list(feed(size))

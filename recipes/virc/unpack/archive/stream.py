@@ -22,9 +22,7 @@ class Stream:
         seen: told how many bytes of the archive are behind, whenever a chunk comes.
     """
 
-    def __init__(
-        self, chunks: Iterator[Chunk], packed: int, most_ratio: float, seen: Callable[[int], None]
-    ) -> None:
+    def __init__(self, chunks: Iterator[Chunk], packed: int, most_ratio: float, seen: Callable[[int], None]) -> None:
         self._chunks, self._packed, self._ratio, self._seen = chunks, packed, most_ratio, seen
         self._most = max(_SMALL, most_ratio * packed)
         self._chunk = Chunk(b"", 0, 0)

@@ -15,9 +15,7 @@ from virc.unpack.archive.members import Member, naming
 _THREADS = 2
 _WAITING = 8  # batches
 _BATCH = 1 << 18  # bytes of files, or
-_FILES = (
-    32  # files that are written in one go: handing each to a thread alone would cost as much as writing it
-)
+_FILES = 32  # files that are written in one go: handing each to a thread alone would cost as much as writing it
 _SMALL = 1 << 20  # bytes of a file that may wait in memory
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 

@@ -210,9 +210,7 @@ def _polygon(rng: random.Random, sides: int, width: int, height: int) -> list[Po
     return points
 
 
-def _printed(
-    rng: random.Random, degrees: Sequence[int], factors: Sequence[int]
-) -> tuple[int, list[int]] | None:
+def _printed(rng: random.Random, degrees: Sequence[int], factors: Sequence[int]) -> tuple[int, list[int]] | None:
     """An x and the number that each expression adds to its multiple of x; None where a number would be too large."""
     even = sum(degrees) / sum(factors)
     x = round(even * rng.uniform(0.6, 1.1) if len(set(factors)) > 1 else even + rng.randint(-15, 15))
@@ -222,9 +220,7 @@ def _printed(
     return x, constants
 
 
-def _angle(
-    points: Sequence[Point], index: int, letter: str, factor: int, constant: int, style: Style
-) -> Angle | None:
+def _angle(points: Sequence[Point], index: int, letter: str, factor: int, constant: int, style: Style) -> Angle | None:
     """Place the letter outside and the expression inside, as near to the corner as it fits; None where it does not."""
     (x, y), inward = points[index], shared.bisector(points, index)
     name = shared.placed(letter, (x - 13 * inward[0], y - 13 * inward[1]), style)

@@ -86,9 +86,7 @@ class Far(msgspec.Struct, frozen=True):
     def number_at(self, name: str) -> int:
         """What the plate of that name says."""
         return next(
-            int(plate.number.text)
-            for plate in self.plates
-            if plate.name and plate.number and plate.name.text == name
+            int(plate.number.text) for plate in self.plates if plate.name and plate.number and plate.name.text == name
         )
 
     def reading_order(self) -> Sequence[Plate]:
@@ -97,9 +95,7 @@ class Far(msgspec.Struct, frozen=True):
 
     def split(self) -> Split:
         """By the text on the plates and the question."""
-        texts = sorted(
-            f"{plate.name.text}{plate.number.text}" for plate in self.plates if plate.name and plate.number
-        )
+        texts = sorted(f"{plate.name.text}{plate.number.text}" for plate in self.plates if plate.name and plate.number)
         return split_of("|".join([NAME, self.ask, *texts, *sorted(self.asked)]))
 
 
@@ -168,8 +164,7 @@ def _generate(rng: random.Random, difficulty: Difficulty, count: int) -> Far | N
     empty = rng.choice((1, 2)) if difficulty == "hard" else 0
     names = rng.sample(NAMES, count - empty)
     plates = [
-        _plate(middle, name, rng.randint(10, 99), style)
-        for middle, name in zip(middles[empty:], names, strict=True)
+        _plate(middle, name, rng.randint(10, 99), style) for middle, name in zip(middles[empty:], names, strict=True)
     ]
     plates += [Plate(middle) for middle in middles[:empty]]
     rng.shuffle(plates)
@@ -184,9 +179,7 @@ def _generate(rng: random.Random, difficulty: Difficulty, count: int) -> Far | N
 
 def _plate(middle: Point, name: str, number: int, style: Style) -> Plate:
     x, y = middle
-    return Plate(
-        middle, shared.placed(name, (x, y - 5), style), shared.placed(str(number), (x, y + 5), style)
-    )
+    return Plate(middle, shared.placed(name, (x, y - 5), style), shared.placed(str(number), (x, y + 5), style))
 
 
 def _figure(problem: Far) -> Image.Image:

@@ -28,27 +28,14 @@ MOST_PIXELS = LARGEST
 NAMES = "ABCDEFGHKLMNPQRSTVXY"
 CROP = (84, 84)  # px, a label with what is around it
 Kind = Literal["perimeter", "midpoints", "left_over", "parallel"]
-KINDS: Mapping[Difficulty, Sequence[Kind]] = {
-    "easy": ("perimeter", "midpoints"),
-    "hard": ("left_over", "parallel"),
-}
+KINDS: Mapping[Difficulty, Sequence[Kind]] = {"easy": ("perimeter", "midpoints"), "hard": ("left_over", "parallel")}
 _SIDES: Mapping[Kind, Sequence[int]] = {
     "perimeter": (3, 4), "midpoints": (3,), "left_over": (4, 5), "parallel": (3,),
 }  # fmt: skip
 _PAGES = (224, 252, 280)
 _LONGEST = 99
 _CUT_SIDE = 110  # px, so that its parts have room for labels
-_RATIOS = (
-    (1, 2),
-    (2, 1),
-    (1, 3),
-    (3, 1),
-    (2, 3),
-    (3, 2),
-    (1, 1),
-    (3, 4),
-    (4, 3),
-)  # of the parts of a cut side
+_RATIOS = ((1, 2), (2, 1), (1, 3), (3, 1), (2, 3), (3, 2), (1, 1), (3, 4), (4, 3))  # of the parts of a cut side
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -147,8 +134,7 @@ def counterfactual(problem: Lengths, rng: random.Random) -> Lengths:
 def spots(problem: Lengths) -> Sequence[Spot]:
     """Every length, in reading order."""
     readings = (
-        (part.label.box, f"{problem.name_of(part)} is {part.label.text}.", None)
-        for part in problem.reading_order()
+        (part.label.box, f"{problem.name_of(part)} is {part.label.text}.", None) for part in problem.reading_order()
     )
     return shared.spots_of(readings, CROP, (problem.width, problem.height))
 
@@ -296,16 +282,7 @@ def _generate(rng: random.Random, kind: Kind) -> Lengths | None:
         dx, dy = unit(middle, (x, y))  # away from the middle of the figure
         names.append(shared.placed(name, (x + 13 * dx, y + 13 * dy), style))
     problem = Lengths(
-        width,
-        height,
-        kind,
-        tuple(plan.points),
-        tuple(names),
-        tuple(plan.lines),
-        (),
-        plan.given,
-        plan.template,
-        style,
+        width, height, kind, tuple(plan.points), tuple(names), tuple(plan.lines), (), plan.given, plan.template, style
     )
     parts = tuple(
         _relabelled(problem, Part(*ends, length, Label("?" if index == plan.hidden else "", (0, 0, 0, 0))), length)

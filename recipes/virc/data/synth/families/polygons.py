@@ -198,8 +198,7 @@ def _generate(rng: random.Random, sides: int) -> Diagram | None:
     letters = rng.sample(NAMES, sides)
     hidden = rng.randrange(sides)
     corners = tuple(
-        _corner(points, index, letters[index], angles[index], index == hidden, style)
-        for index in range(sides)
+        _corner(points, index, letters[index], angles[index], index == hidden, style) for index in range(sides)
     )
     if not _legible(corners, width, height):
         return None
@@ -208,15 +207,9 @@ def _generate(rng: random.Random, sides: int) -> Diagram | None:
     return Diagram(width, height, corners, asked, question, style)
 
 
-def _corner(
-    points: Sequence[Point], index: int, letter: str, angle: int, hidden: bool, style: Style
-) -> Corner:
+def _corner(points: Sequence[Point], index: int, letter: str, angle: int, hidden: bool, style: Style) -> Corner:
     """Place the letter outside along the bisector and the value inside."""
-    (x, y), one, inward = (
-        points[index],
-        unit(points[index], points[index - 1]),
-        shared.bisector(points, index),
-    )
+    (x, y), one, inward = (points[index], unit(points[index], points[index - 1]), shared.bisector(points, index))
     printed = "?" if hidden else str(angle)
     name_size = mask(letter, style.face).size
     value_size = mask(_shown(printed, style), style.face).size

@@ -52,9 +52,7 @@ class Family(Protocol):
     ABOUT: str
     MOST_PIXELS: int
 
-    def generate(
-        self, rng: random.Random, split: Split = "train", difficulty: Difficulty | None = None
-    ) -> Any:
+    def generate(self, rng: random.Random, split: Split = "train", difficulty: Difficulty | None = None) -> Any:
         """A problem of that split; None mixes difficulties."""
 
     def draw(self, problem: Any) -> Image.Image:
