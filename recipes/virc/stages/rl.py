@@ -43,7 +43,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         ppo_mini_batch_size: prompts an update of the weights; a batch of several is partly off-policy.
         micro_batch_size_per_device: replies a device takes at a time.
         n: replies to each prompt: the group whose rewards are compared.
-        temperature, top_p: of the rollouts. `top_k`: 0 is off.
+        temperature, top_p, top_k: of the rollouts; a `top_k` of 0 is off.
         prompt_length: longest prompt in tokens, images included.
         response_length: longest response in tokens; of several turns together, what tools show included.
         max_turns: units of a solution, for `multi_turn`.
