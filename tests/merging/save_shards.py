@@ -13,9 +13,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from transformers import AutoModelForImageTextToText, AutoProcessor
-from verl.utils.checkpoint.fsdp_checkpoint_manager import (  # type: ignore[import-not-found]
-    FSDPCheckpointManager,
-)
+from verl.utils.checkpoint.fsdp_checkpoint_manager import FSDPCheckpointManager  # type: ignore[import-not-found]
 
 
 def main(model: str, folder: str, rank: int = 0, alpha: int = 0) -> None:

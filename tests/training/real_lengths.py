@@ -12,10 +12,7 @@ from typing import Any
 
 
 def theirs(case: dict[str, Any], output: str) -> list[int]:
-    from llamafactory.data import (  # type: ignore[import-not-found]
-        get_dataset,
-        get_template_and_fix_tokenizer,
-    )
+    from llamafactory.data import get_dataset, get_template_and_fix_tokenizer  # type: ignore[import-not-found]
     from llamafactory.hparams import get_train_args  # type: ignore[import-not-found]
     from llamafactory.model import load_tokenizer  # type: ignore[import-not-found]
 

@@ -8,10 +8,7 @@ import sys
 from pathlib import Path
 
 import torch
-from verl.utils.torch_functional import (  # type: ignore[import-not-found]
-    entropy_from_logits,
-    logprobs_from_logits_v2,
-)
+from verl.utils.torch_functional import entropy_from_logits, logprobs_from_logits_v2  # type: ignore[import-not-found]
 
 sys.path.insert(0, str(Path(__file__).parent))
 from held import Held

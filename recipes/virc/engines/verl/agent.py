@@ -13,11 +13,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 import msgspec
-from verl.experimental.agent_loop.agent_loop import (  # type: ignore[import-not-found]
-    AgentLoopBase,
-    AgentLoopMetrics,
-    AgentLoopOutput,
-)
+from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput  # type: ignore[import-not-found]
 
 from virc.core.errors import DataError
 from virc.data.rows import verl as verl_rows

@@ -6,10 +6,7 @@ vLLM of itself fetches any http address that a client names, those of its own ma
 from typing import Any
 
 from vllm.exceptions import VLLMValidationError  # type: ignore[import-not-found, unused-ignore]
-from vllm.multimodal.media import (  # type: ignore[import-not-found, unused-ignore]
-    MEDIA_CONNECTOR_REGISTRY,
-    MediaConnector,
-)
+from vllm.multimodal.media import MEDIA_CONNECTOR_REGISTRY, MediaConnector  # type: ignore[import-not-found, unused-ignore]
 
 
 @MEDIA_CONNECTOR_REGISTRY.register(__name__)  # type: ignore[untyped-decorator, unused-ignore]
