@@ -97,7 +97,7 @@ def test_it_trains_and_goes_on_where_it_was_killed(trained: Run, workspace: Path
     workspaces.kill_all(first, run)
     second = workspaces.run(workspace, "train", "--resume", "--name", "again")
     assert second.returncode == 0, second.stderr
-    assert "going on from step 10" in second.stderr
+    assert "resuming from step 10" in second.stderr
     assert workspaces.losses(run) == loss
     assert workspaces.same(*(workspaces.weights(each, 20, NAME) for each in (run, trained.folder)))
 

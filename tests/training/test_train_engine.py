@@ -84,7 +84,7 @@ def test_a_run_killed_and_stopped_and_resumed_is_the_run_that_nothing_interrupte
     second.send_signal(signal.SIGTERM)
     said = second.communicate()[1]
     assert second.returncode == 143, said
-    assert "going on from step 4" in said
+    assert "resuming from step 4" in said
     assert workspaces.state(run)["progress"] == "stopped"
     saved = workspaces.state(run)["step"]
     assert saved >= 6
@@ -92,7 +92,7 @@ def test_a_run_killed_and_stopped_and_resumed_is_the_run_that_nothing_interrupte
 
     third = workspaces.run(workspace, "train", "--resume", "--name", "again")
     assert third.returncode == 0, third.stderr
-    assert f"going on from step {saved}" in third.stderr
+    assert f"resuming from step {saved}" in third.stderr
     assert workspaces.losses(run) == workspaces.losses(instruct)
     found, wanted = (workspaces.weights(each, 10) for each in (run, instruct))
     assert workspaces.same(found, wanted)
@@ -113,7 +113,7 @@ def test_two_processes_share_the_optimizer_save_when_their_launcher_is_killed_an
     assert len(list(saved.folder.glob("global_step*/*zero_pp_rank_*_optim_states.pt"))) == 2
     done = workspaces.run(workspace, "train", "--resume", "--name", "orphans")
     assert done.returncode == 0, done.stderr
-    assert f"going on from step {saved.step}" in done.stderr
+    assert f"resuming from step {saved.step}" in done.stderr
     loss = workspaces.losses(run.folder)
     assert loss[3] < loss[1]
     assert loss[saved.step + 1] < loss[1]

@@ -97,7 +97,7 @@ class Follower:
 
     def _take_log(self, line: str) -> None:
         self._report.log(line)
-        done = next((at for at, phase in enumerate(self._startup, 1) if re.search(phase.ends, line)), 0)
+        done = max((at for at, phase in enumerate(self._startup, 1) if re.search(phase.ends, line)), default=0)
         if done and not self._started:
             names = " and ".join(phase.name for phase in self._startup[:done])
             self._startup, now = self._startup[done:], time.monotonic()

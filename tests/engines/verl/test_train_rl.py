@@ -55,7 +55,7 @@ def solved(workspace: Path) -> Path:
     assert "died" in workspaces.run(workspace, "runs", "ls").stdout
     done = workspaces.run(workspace, "train", "--resume", "--name", "solved")
     assert done.returncode == 0, done.stderr
-    assert "going on from step 2" in done.stderr
+    assert "resuming from step 2" in done.stderr
     return run
 
 
