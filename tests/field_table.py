@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 from virc.systems import published as listed
 from virc.systems.catalog import support as state
@@ -17,7 +18,7 @@ def table() -> str:
     """A row for each state: how many systems, and which."""
     states = {row.name: state.of(row).kind for row in listed.field()}
     lines = ["| state | systems | |", "|---|---|---|"]
-    for kind in Support:
+    for kind in get_args(Support):
         names = [name for name, found in states.items() if found == kind]
         named = ", ".join(names) if len(names) <= _NAMED else f"`virc systems ls --state {kind}`"
         lines += [f"| {kind.replace('-', ' ')} | {len(names)} | {named} |"] * bool(names)

@@ -4,6 +4,7 @@ import importlib
 import io
 import os
 import pkgutil
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,10 +16,14 @@ from typing import Annotated, TextIO
 import typer
 
 from virc.core.errors import SetupError, UsageError, VircError
+from virc.core.text import did_you_mean
 from virc_cli import commands
 from virc_cli.console import completion, output
 from virc_cli.console.options import group
-from virc_cli.console.parse_errors import is_usage_error, translate
+
+# Typer exports only this one class of its parser's errors; its base is what they all share.
+_PARSER_ERROR: type[BaseException] = typer.BadParameter.__mro__[1]
+_UNKNOWN = re.compile(r"No such (command|option):? '?(.+?)'?(?:\.|$| \()")
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -46,7 +51,9 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def build(modules: dict[str, ModuleType]) -> typer.Typer:
     """The app with these commands; a command's name is its file's name."""
-    app = group("Ask a picture, and watch the model look closer.", epilog=_exit_codes())
+    codes = "; ".join(f"{code} {meaning}" for code, meaning in output.EXIT_CODES.values())
+    epilog = f"Exit codes: 0 done; {codes}. VIRC_DEBUG=1 shows the traceback of an error."
+    app = group("Ask a picture, and watch the model look closer.", epilog=epilog)
     app.callback(invoke_without_command=True)(_root)
     for name, module in modules.items():
         if isinstance(module.command, typer.Typer):
@@ -54,10 +61,6 @@ def build(modules: dict[str, ModuleType]) -> typer.Typer:
         else:
             app.command(name)(module.command)
     return app
-
-
-def _load(name: str) -> ModuleType:
-    return importlib.import_module(f"{commands.__name__}.{name}")
 
 
 def _root(
@@ -72,15 +75,12 @@ def _root(
         output.line(context.get_help())
 
 
-def _exit_codes() -> str:
-    listed = "; ".join(f"{code} {meaning}" for code, meaning in output.EXIT_CODES.values())
-    return f"Exit codes: 0 done; {listed}. VIRC_DEBUG=1 shows the traceback of an error."
-
-
 def _run(words: Sequence[str], name: str) -> int:
     """Load the command that is named, or all of them for help and completion, and run the line."""
     found = [module.name for module in pkgutil.iter_modules(commands.__path__)]
-    modules = {each: _load(each) for each in ([name] if name in found else found)}
+    modules = {
+        each: importlib.import_module(f"{commands.__name__}.{each}") for each in ([name] if name in found else found)
+    }
     if completion.VARIABLE in os.environ:
         # Typer renders the help lines of completions with Rich where it is found; None hides it (170 ms).
         sys.modules["rich"] = None  # type: ignore[assignment]
@@ -92,10 +92,11 @@ def _run(words: Sequence[str], name: str) -> int:
             raise stop.__context__ from None
         raise
     except Exception as error:
-        if not is_usage_error(error):
+        if not isinstance(error, _PARSER_ERROR):
             raise
-        arguments = words[words.index(name) + 1 :] if name in modules else words
-        raise _explained(translate(error), arguments, modules.get(name)) from error
+        usage = _translated(error)
+        explain = getattr(modules.get(name), "explain_usage", None)
+        raise (explain and explain(words[words.index(name) + 1 :], usage)) or usage from error
     finally:
         if "--install-completion" in words:
             completion.finish_installation()
@@ -104,13 +105,23 @@ def _run(words: Sequence[str], name: str) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _explained(error: UsageError, arguments: Sequence[str], module: ModuleType | None) -> VircError:
-    explain = getattr(module, "explain_usage", None)
-    return (explain and explain(arguments, error)) or error
+def _translated(error: Exception) -> UsageError:
+    """Our error for one of the parser's, with the nearest name or the help command as the hint."""
+    context: typer.Context | None = getattr(error, "ctx", None)
+    message = str(getattr(error, "format_message", error.__str__)())
+    help_hint = f"{context.command_path if context else 'virc'} --help"
+    if not (unknown := _UNKNOWN.match(message)):
+        return UsageError(message[:1].lower() + message[1:].rstrip("."), help_hint)
+    kind, word = unknown.groups()
+    names: list[str] = []
+    if context:
+        options = (name for parameter in context.command.params for name in parameter.opts if name.startswith("-"))
+        names = list(getattr(context.command, "commands", {}) if kind == "command" else options)
+    return UsageError(f"no such {kind} '{word}'", did_you_mean(word, names, help_hint))
 
 
 def _report(error: Exception | KeyboardInterrupt, words: Sequence[str], name: str, stopped: bool) -> int:
-    """Print an error on stderr, and as JSON on stdout where `--json` was asked; return its exit code."""
+    """Print an error on stderr, and as JSON on stdout with `--json`; return its exit code."""
     if os.environ.get("VIRC_DEBUG"):
         import traceback
 

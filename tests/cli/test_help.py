@@ -2,13 +2,14 @@
 
 import pkgutil
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import typer
 from support.entry import Run
 
 from virc_cli import commands
-from virc_cli.main import _load, build
+from virc_cli.main import build
 
 MOST = 60
 OF_TYPER = {"--install-completion", "--show-completion", "--help"}
@@ -25,7 +26,7 @@ def summaries(command: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def every_summary() -> dict[str, str]:
-    app = build({found.name: _load(found.name) for found in pkgutil.iter_modules(commands.__path__)})
+    app = build({found.name: import_module(f"{commands.__name__}.{found.name}") for found in pkgutil.iter_modules(commands.__path__)})
     return dict(summaries(typer.main.get_command(app), "virc"))
 
 

@@ -15,8 +15,8 @@ from virc_cli.commands.train.live import sparkline
 
 _SHOW = """
 import sys, time
-from virc_cli.console import progress
-with progress.shown() as show:
+from virc_cli.console import events
+with events.shown() as show:
     for length in (30, 300):
         time.sleep(0.15)
         show("x" * length)
@@ -41,8 +41,8 @@ def test_a_line_never_reaches_the_end_of_the_terminal(columns: int) -> None:
 
 _TOLD = """
 import time
-from virc_cli.console import output, progress
-with progress.shown() as show:
+from virc_cli.console import events, output
+with events.shown() as show:
     time.sleep(0.15)
     show("x" * 30)
     output.note("stopping")

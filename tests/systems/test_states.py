@@ -147,7 +147,7 @@ def test_ls_has_a_line_for_each_system_grouped_by_how_far_it_is(
     lines = [line.split(maxsplit=2) for line in done.out.splitlines()]
     assert sorted(name for _, name, _ in lines) == sorted([*listed.names(), "tiny", "mine"])
     order = [kind for kind, _, _ in lines]
-    assert order == sorted(order, key=lambda kind: list(Support).index(Support(kind)))
+    assert order == sorted(order, key=lambda kind: get_args(Support).index(kind))
     what = {name: (kind, text) for kind, name, text in lines}
     assert what["mine"] == ("own", str(tmp_path / "mine.yaml"))
     assert what["virc"] == ("works", "instruct (sft), practice (sft), rl (rl)")
@@ -170,7 +170,7 @@ def test_json_of_ls_has_all_fields_and_keeps_to_its_schema(tmp_path: Path, monke
     (reasoner,) = (each for each in printed["field"] if each["name"] == "pixel-reasoner")
     assert (reasoner["repo"], reasoner["state"]) == ("TIGER-AI-Lab/Pixel-Reasoner", "planned")
     assert reasoner["lacks"]["T-video"] == ""
-    assert set(SCHEMA["$defs"]["state"]["enum"]) == set(Support) == set(get_args(Kind))
+    assert set(SCHEMA["$defs"]["state"]["enum"]) == set(get_args(Support)) == set(get_args(Kind))
 
 
 def test_ls_shows_a_part_alone() -> None:

@@ -18,7 +18,7 @@ from archives import PACKED, contents, file, folder, hard_link, link, lz4ed, man
 from support.called import virc
 
 from virc.core.locks import held
-from virc_cli.console import progress
+from virc_cli.console import events
 
 DIALECTS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
 LONG = "/".join(["a folder with a long name"] * 6) + "/é.png"
@@ -238,7 +238,7 @@ def test_a_second_run_on_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_progress_is_lines_where_stderr_is_no_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "_IN_FILES", 0)
+    monkeypatch.setattr(events, "_IN_FILES", 0)
     (tmp_path / "a.tar").write_bytes(tar(file("f", bytes(600_000))))
     lines = virc("unpack", tmp_path / "a.tar", "--remove").err.splitlines()
     assert lines[0] == "262.1 KB of 604.2 KB of the archive"

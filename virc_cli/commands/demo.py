@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from virc.demo.plan import Demo
     from virc.evaluation.summary import Score, Share
 
-FAILURE: dict[str, object] = {
-    "folder": None, "plot": None, "base": None, "full": None, "seed": None, "problems": None, "commonest": None,
-    "stages": None, "gains": None, "steps": None, "page": None,
-}  # fmt: skip
+FAILURE: dict[str, object] = dict.fromkeys(
+    "folder plot base full seed problems commonest stages gains steps page".split()
+)
 _GREEDY = ("stage", "greedy", "95 % interval", "easy", "hard", "counterfactual", "blank")
 _SAMPLED = ("stage", "sampled", "95 % interval", "easy", "hard")
 _BEHAVIOUR = ("stage", "tool calls", "evidence", "format errors", "strange refused", "wrongly refused")
@@ -104,8 +103,7 @@ def _print(curve: "Curve", to: Path, quiet: bool, as_json: bool) -> None:
         known = {"folder": str(folder), "plot": str(folder / "curve.png")}
         output.emit({**msgspec.to_builtins(curve), **known, "error": None})
         return
-    for line in lines(curve):
-        output.line(line)
+    output.lines(lines(curve))
     if not quiet:
         output.note(f"the curve: {folder / 'curve.png'}, {folder / 'curve.json'}")
         if curve.page:

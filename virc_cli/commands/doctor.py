@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from virc.systems.registry import System
     from virc.training.estimate.fits import Verdict
 
-FAILURE: dict[str, object] = {
-    "versions": None, "extras": None, "cache": None, "machine": None, "environments": None, "servers": None,
-    "telemetry": None, "system": None, "stages": None, "probe": None,
-}  # fmt: skip
+FAILURE: dict[str, object] = dict.fromkeys(
+    "versions extras cache machine environments servers telemetry system stages probe".split()
+)
 _FITS = {True: "fits", False: "no", None: "?"}
 _PLAIN = "no overlay"
 _UNITS = {
@@ -82,8 +81,7 @@ def command(
     fields |= {"system": found.name, "stages": _stage_fields(judged)}
     output.know(**fields)
     if not as_json:
-        for line in (*_lines(fields), *_stage_lines(found.name, judged)):
-            output.line(line)
+        output.lines((*_lines(fields), *_stage_lines(found.name, judged)))
     _refuse(found.name, stage, judged)
     if as_json:
         output.emit({"schema": "virc.doctor/1", **FAILURE, **fields, "error": None})
@@ -217,8 +215,7 @@ def _probe(endpoint: str | None, model: str | None, timeout: float | None, as_js
         fields = {**msgspec.to_builtins(found), "file": str(file) if file else None}
         output.emit({"schema": "virc.doctor/1", **FAILURE, "probe": fields, "error": None})
         return
-    for line in _probe_lines(found):
-        output.line(line)
+    output.lines(_probe_lines(found))
 
 
 def _probe_lines(found: "Probed") -> Iterator[str]:

@@ -11,9 +11,7 @@ from virc_cli.console.options import Json, Quiet, Verbose
 if TYPE_CHECKING:
     from virc.merging.build import MergePlan
 
-FAILURE: dict[str, object] = {
-    "to": None, "source": None, "kind": None, "step": None, "parameters": None, "protocol": None, "answer": None,
-}  # fmt: skip
+FAILURE: dict[str, object] = dict.fromkeys("to source kind step parameters protocol answer".split())
 
 
 def command(

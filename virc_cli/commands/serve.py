@@ -1,7 +1,6 @@
 """`virc serve`: an OpenAI-compatible endpoint for a model, by vLLM or in this process."""
 
 import re
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -15,23 +14,6 @@ if TYPE_CHECKING:
 FAILURE: dict[str, object] = {"url": None, "model": None, "log": None}
 _PLAN, _SERVED = "virc.serve.plan/1", "virc.serve/1"
 _NO_COMMAND: dict[str, object] = {"command": None, "environment": {}, "files": {}}
-
-
-class DeviceName(StrEnum):
-    """Where an engine runs."""
-
-    cpu = "cpu"
-    cuda = "cuda"
-    mps = "mps"
-
-
-class Dtype(StrEnum):
-    """Of weights and activations."""
-
-    auto = "auto"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
-    float32 = "float32"
 
 
 def command(
@@ -67,8 +49,11 @@ def command(
         str | None,
         typer.Option(metavar="KEY", envvar="VIRC_SERVE_KEY", help="API key that clients must send.", show_envvar=True),
     ] = None,
-    device: Annotated[DeviceName | None, typer.Option(help="Default: the best found.")] = None,
-    dtype: Annotated[Dtype | None, typer.Option(help="Of weights. Default: as in the model's config.")] = None,
+    device: Annotated[Literal["cpu", "cuda", "mps"] | None, typer.Option(help="Default: the best found.")] = None,
+    dtype: Annotated[
+        Literal["auto", "bfloat16", "float16", "float32"] | None,
+        typer.Option(help="Of weights. Default: as in the model's config."),
+    ] = None,
     max_model_len: Annotated[
         int | None, typer.Option(min=1, metavar="TOKENS", help="Longest conversation. Default: the model's.")
     ] = None,
@@ -111,8 +96,8 @@ def command(
     from virc_cli.console import events
 
     chosen: dict[str, Any] = {
-        "host": host, "port": port, "name": name, "api_key": api_key, "device": device and device.value,
-        "dtype": dtype and dtype.value, "max_model_len": max_model_len, "limit_images": limit_images,
+        "host": host, "port": port, "name": name, "api_key": api_key, "device": device,
+        "dtype": dtype, "max_model_len": max_model_len, "limit_images": limit_images,
         "tensor_parallel_size": tensor_parallel_size, "pipeline_parallel_size": pipeline_parallel_size,
         "data_parallel_size": data_parallel_size, "gpu_memory_utilization": gpu_memory_utilization,
         "image_cache": image_cache,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from virc_cli.console import output
+from virc_cli.console import events, output
 from virc_cli.console.options import Json
 
 FAILURE: dict[str, object] = {"to": None, "files": None, "bytes": None, "skipped": None, "removed": None}
@@ -34,10 +34,9 @@ def command(
     """
     from virc.core.text import sized
     from virc.unpack.unpack import UnpackConfig, unpack
-    from virc_cli.console.progress import shown
 
     config = UnpackConfig(archive, to, remove, max_ratio, max_bytes, max_files)
-    with shown() as show:
+    with events.shown() as show:
         done = unpack(config, lambda at, size: show(f"{sized(at)} of {sized(size)} of the archive"))
     there = f", {done.skipped} were already there" if done.skipped else ""
     output.note(f"{done.files} files, {sized(done.bytes)}{there}")

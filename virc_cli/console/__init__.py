@@ -1,1 +1,1 @@
-"""What commands share: output, progress, options, confirmation and parse errors."""
+"""What commands share: output, progress, options and confirmation."""

@@ -1,7 +1,9 @@
 """Options that several commands share, so that each reads the same everywhere; the settings of every app."""
 
-from enum import StrEnum
-from typing import Annotated
+import importlib
+import pkgutil
+import sys
+from typing import Annotated, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -14,18 +16,20 @@ def group(help_text: str, epilog: str | None = None, cls: type[TyperGroup] | Non
     return typer.Typer(cls=cls, help=help_text, epilog=epilog, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-class CoordinatesName(StrEnum):
-    """The unit of boxes."""
+def folder(package: str, help_text: str, cls: type[TyperGroup] | None = None) -> typer.Typer:
+    """The app of a package of commands: every module in it is a subcommand of the same name."""
+    app = group(help_text, cls=cls)
+    for found in pkgutil.iter_modules(sys.modules[package].__path__):
+        module = importlib.import_module(f"{package}.{found.name}")
+        app.command(found.name, epilog=getattr(module, "EPILOG", None))(module.command)
+    return app
 
-    pixel = "pixel"
-    permille = "permille"
 
+CoordinatesName = Literal["pixel", "permille"]
+"""The unit of boxes."""
 
-class ImagesName(StrEnum):
-    """How input images are resized."""
-
-    smart = "smart"
-    square_1000 = "square_1000"
+ImagesName = Literal["smart", "square_1000"]
+"""How input images are resized."""
 
 
 Model = Annotated[

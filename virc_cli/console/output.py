@@ -7,7 +7,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TextIO
 
 from virc.core.errors import (
@@ -72,7 +73,7 @@ def error_fields(error: VircError) -> ErrorFields:
 
 
 def know(**fields: object) -> None:
-    """Say what is known so far (model, protocol …): it stands in the `--json` object if the command fails."""
+    """Keep what is known so far (model, protocol …), for the `--json` object if the command fails."""
     _known.update(fields)
 
 
@@ -96,9 +97,28 @@ def line(text: str) -> None:
     print(clean(text) if sys.stdout.isatty() else text, flush=True)
 
 
+def lines(texts: Iterable[str]) -> None:
+    """Print lines of data on stdout, as `line` does."""
+    for text in texts:
+        line(text)
+
+
 def note(text: str, end: str = "\n", dim: bool = False) -> None:
     """Print progress or thoughts on stderr, at once; control characters are made visible."""
     _stderr((style(clean(text), "2") if dim else clean(text)) + end)
+
+
+def note_left_out(paths: Iterable[Path]) -> None:
+    """Print on stderr which files the `dataset_info.json` of folders names that are not there, one line a folder.
+
+    Raises:
+        DataError: there are no rows at a path.
+    """
+    from virc.data.formats.registry import left_out_note
+
+    for path in dict.fromkeys(paths):
+        if text := left_out_note(path):
+            note(text)
 
 
 def warn(message: str, hint: str | None = None) -> None:
@@ -114,7 +134,7 @@ def confirmed(question: str) -> bool | None:
         note(f"{question} [y/N] ", end="")
         return sys.stdin.readline().strip().lower() in ("y", "yes")
     except KeyboardInterrupt:
-        note("")  # what is said next begins a line
+        note("")  # the next text begins a line
         raise
 
 
@@ -135,7 +155,7 @@ _rewritten = 0
 def _stderr(text: str) -> None:
     """Thoughts and sentences are not the data: where nobody can read them, the command goes on.
 
-    A text that ends with a carriage return is to be written over: what stands after the next one goes with it.
+    A text that ends with a carriage return is to be written over: the next text blanks the rest of its line.
     """
     global _rewritten  # noqa: PLW0603 (stderr is one, and so is the line it shows)
     rewrites = text.endswith("\r")

@@ -23,8 +23,7 @@ def show(plan: Plan) -> None:
     if plan.changes:
         output.line("\n# changed from published")
         rows = [(each.key, value_text(each.published), value_text(each.ours), each.why) for each in plan.changes]
-        for line in table([("key", "published", "here", "why"), *rows]):
-            output.line(line)
+        output.lines(table([("key", "published", "here", "why"), *rows]))
 
 
 def fields(plan: Plan) -> dict[str, Any]:

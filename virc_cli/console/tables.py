@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TextIO
 
-from virc_cli.console.progress import room
+from virc_cli.console.events import room
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

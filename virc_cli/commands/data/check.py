@@ -1,13 +1,12 @@
 """`virc data check`: check rows before a model learns from them."""
 
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from virc_cli.console import events, left_out, output
+from virc_cli.console import events, output
 from virc_cli.console.options import Json, Quiet, Verbose
 
 if TYPE_CHECKING:
@@ -16,22 +15,14 @@ if TYPE_CHECKING:
 FAILURE: dict[str, object] = {"rows": None, "good": None, "faults": None, "first": [], "datasets": [], "clean": None}
 
 
-class CoordinatesName(StrEnum):
-    """What boxes mean."""
-
-    auto = "auto"
-    pixel = "pixel"
-    permille = "permille"
-
-
 def command(
     path: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files of rows, or folders of them.")],
     against: Annotated[
         list[Path] | None, typer.Option(metavar="VAL", help="Held-out rows that share no image; repeatable.")
     ] = None,
     coordinates: Annotated[
-        CoordinatesName, typer.Option(help="What boxes mean; auto finds out.")
-    ] = CoordinatesName.auto,
+        Literal["auto", "pixel", "permille"], typer.Option(help="What boxes mean; auto finds out.")
+    ] = "auto",
     system: Annotated[
         str | None, typer.Option(metavar="SYSTEM", help="System whose chat protocol the rows are in.")
     ] = None,
@@ -52,8 +43,8 @@ def command(
     from virc.core.parallel import cores
     from virc.data.check.run import CheckConfig, check
 
-    config = CheckConfig(path, against or (), coordinates.value, system, first, workers or cores(), clean)
-    left_out.note([*path, *(against or ())])
+    config = CheckConfig(path, against or (), coordinates, system, first, workers or cores(), clean)
+    output.note_left_out([*path, *(against or ())])
     found: list[LocatedFault] = []
     with events.printed(quiet, verbose) as on_event:
 
@@ -65,8 +56,7 @@ def command(
         left = report.rows - report.good
         output.note(f"{report.kept} rows are in {clean}, {left} with faults were left out")
     if not as_json:
-        for line in _summary(report):
-            output.line(line)
+        output.lines(_summary(report))
     fields = _fields(report, found, clean)
     if report.faults:
         output.know(**fields)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virc_cli.console import events, left_out, output
+from virc_cli.console import events, output
 from virc_cli.console.options import CoordinatesName, ImagesName, Json, Quiet, Seed, Verbose
 
 if TYPE_CHECKING:
@@ -62,12 +62,12 @@ def command(
     from virc.data.convert.change import Target
     from virc.data.convert.convert import ConvertConfig, convert
 
-    target = Target(coordinates.value if coordinates else None, images.value if images else None, protocol, system)
+    target = Target(coordinates, images, protocol, system)
     config = ConvertConfig(
         sources, to, format, name, target, embed, limit, _weights(weights), seed, _split(split), skip_faulty,
         workers or cores(),
     )  # fmt: skip
-    left_out.note(sources)
+    output.note_left_out(sources)
     with events.printed(quiet, verbose) as on_event:
         report = convert(config, lambda rows: on_event(Event("progress", f"{rows} rows")))
     if not quiet:

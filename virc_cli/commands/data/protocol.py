@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virc_cli.console import left_out, output
+from virc_cli.console import output
 from virc_cli.console.options import CoordinatesName, ImagesName, Json
 
 if TYPE_CHECKING:
@@ -46,15 +46,11 @@ def command(
     from virc.data.protocol.extract import read_system_message, save, study_file
     from virc.models.chat_protocol import written
 
-    left_out.note([file])
+    output.note_left_out([file])
     source = only_source(file)
     output.know(file=str(source.file))
     found = study_file(
-        source,
-        rows,
-        coordinates.value if coordinates else None,
-        images.value if images else None,
-        read_system_message(system_message) if system_message else None,
+        source, rows, coordinates, images, read_system_message(system_message) if system_message else None
     )
     _print(found, str(source.file))
     if to:

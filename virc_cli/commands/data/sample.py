@@ -6,20 +6,9 @@ import typer
 
 from virc_cli.console import options
 
-FAILURE: dict[str, object] = {
-    "to": None,
-    "model": None,
-    "protocol": None,
-    "device": None,
-    "settings": None,
-    "problems": None,
-    "rollouts": None,
-    "right": None,
-    "pass_rate": None,
-    "kept": None,
-    "without": None,
-    "failed": None,
-}
+FAILURE: dict[str, object] = dict.fromkeys(
+    "to model protocol device settings problems rollouts right pass_rate kept without failed".split()
+)
 
 
 def command(

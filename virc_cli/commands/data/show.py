@@ -1,13 +1,12 @@
 """`virc data show`: one row of a dataset, in the terminal or as a page."""
 
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from virc_cli.console import left_out, output
+from virc_cli.console import output
 from virc_cli.console.options import Json
 
 if TYPE_CHECKING:
@@ -20,19 +19,14 @@ FAILURE: dict[str, object] = {"file": None, "format": None, "row": None, "rows":
 _LABEL = 10  # characters
 
 
-class SchemaName(StrEnum):
-    """What has a JSON schema: rows of the format batch, and the file of a chat protocol."""
-
-    batch = "batch"
-    protocol = "protocol"
-
-
 def command(
     path: Annotated[Path | None, typer.Argument(metavar="PATH", help="File of rows, or its folder.")] = None,
     row: Annotated[int, typer.Option(min=1, metavar="N", help="Number of the row in the file.")] = 1,
     id: Annotated[str | None, typer.Option(metavar="X", help="Id of the row, instead of --row.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE|DIR", help="Also write it as an HTML page.")] = None,
-    schema: Annotated[SchemaName | None, typer.Option(help="Print a JSON schema; needs no PATH.")] = None,
+    schema: Annotated[
+        Literal["batch", "protocol"] | None, typer.Option(help="Print a JSON schema; needs no PATH.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show one row: question, images, turns and faults.
@@ -49,7 +43,7 @@ def command(
     from virc.data.formats.registry import only_source
     from virc.data.show import find, row_count, view, write_page
 
-    left_out.note([path])
+    output.note_left_out([path])
     source = only_source(path)
     where = {"file": str(source.file), "format": source.format}
     output.know(**where)
@@ -60,17 +54,16 @@ def command(
         fields = {**where, **found.as_fields(), "rows": count, "html": page}
         output.emit({"schema": "virc.data.show/1", **{key: fields[key] for key in FAILURE}, "error": None})
         return
-    for line in _lines(found, source, count):
-        output.line(line)
+    output.lines(_lines(found, source, count))
     if page:
         output.note(f"page: {page}")
 
 
-def _schema(name: SchemaName) -> str:
+def _schema(name: str) -> str:
     import json
     from importlib.resources import files
 
-    if name == SchemaName.protocol:
+    if name == "protocol":
         from virc.reasoning import protocol_schema
 
         return json.dumps(protocol_schema.schema(), indent=2, ensure_ascii=False)

@@ -1,8 +1,7 @@
 """`virc data synth`: draw problems, with boxes and worked trajectories."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,40 +11,20 @@ from virc_cli.console.options import Json, Quiet, Seed, Verbose
 FAILURE: dict[str, object] = {"to": None, "problems": None}
 
 
-class DifficultyName(StrEnum):
-    """The module of each family says what they are; mixed is half and half."""
-
-    easy = "easy"
-    hard = "hard"
-    mixed = "mixed"
-
-
-class PatternName(StrEnum):
-    """What a solution does; `direct` reads and answers from the overview, without a tool."""
-
-    look = "look"
-    plan = "plan"
-    verify = "verify"
-    plan_verify = "plan+verify"
-    direct = "direct"
-
-
-class SplitName(StrEnum):
-    """The two disjoint splits."""
-
-    train = "train"
-    heldout = "heldout"
-
-
 def command(
     to: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the dataset.")],
     count: Annotated[int, typer.Option(min=1, help="Problems to draw.")] = 100,
     seed: Seed = 0,
-    split: Annotated[SplitName, typer.Option(help="Splits share no figure.")] = SplitName.train,
+    split: Annotated[Literal["train", "heldout"], typer.Option(help="Splits share no figure.")] = "train",
     family: Annotated[str | None, typer.Option(metavar="NAME,NAME", help="Families to draw from, see above.")] = None,
-    difficulty: Annotated[DifficultyName | None, typer.Option(help="Difficulty of all problems.")] = None,
+    difficulty: Annotated[
+        Literal["easy", "hard", "mixed"] | None, typer.Option(help="Difficulty of all problems.")
+    ] = None,
     paths: Annotated[int, typer.Option(min=1, max=4, metavar="N", help="Solutions per problem.")] = 1,
-    pattern: Annotated[PatternName | None, typer.Option(help="Pattern of every solution.")] = None,
+    pattern: Annotated[
+        Literal["look", "plan", "verify", "plan+verify", "direct"] | None,
+        typer.Option(help="Pattern of every solution."),
+    ] = None,
     counterfactuals: Annotated[
         bool, typer.Option("--counterfactuals", help="Also draw each problem with other values.")
     ] = False,
@@ -70,12 +49,11 @@ def command(
     from virc.core.events import Event
     from virc.data.synth.draw import SynthConfig, write
 
-    chosen = None if difficulty in (None, DifficultyName.mixed) else difficulty
     config = SynthConfig(
-        to, count, seed, split.value, _numbers(sides), _names(formats), embed, workers,
+        to, count, seed, split, _numbers(sides), _names(formats), embed, workers,
         families=_names(family) if family is not None else (("polygons",) if difficulty else None),
-        difficulty="easy" if chosen is DifficultyName.easy else "hard" if chosen else None,
-        paths=paths, refusals=refusals, pattern=pattern.value if pattern else None, counterfactuals=counterfactuals,
+        difficulty=None if difficulty == "mixed" else difficulty,
+        paths=paths, refusals=refusals, pattern=pattern, counterfactuals=counterfactuals,
     )  # fmt: skip
     with events.printed(quiet, verbose) as on_event:
         folder = write(config, lambda what, done: on_event(Event("progress", f"{done} of {count} {what}")))

@@ -1,13 +1,11 @@
 """`virc download`: the hub to the workspace. `get.py` is the command itself; the other files are its subcommands."""
 
-import importlib
-import pkgutil
 from typing import Any
 
 from typer.core import TyperGroup
 
 from virc_cli.commands.download.get import FAILURE as FAILURE
-from virc_cli.console.options import group
+from virc_cli.console.options import folder
 
 _GET = "get"
 
@@ -21,8 +19,4 @@ class _Download(TyperGroup):
         return self.commands[_GET].make_context(info_name, args, parent, **extra)
 
 
-command = group("Download datasets, models, judges and benchmarks.", cls=_Download)
-
-for _found in pkgutil.iter_modules(__path__):
-    _module = importlib.import_module(f"{__name__}.{_found.name}")
-    command.command(_found.name, epilog=getattr(_module, "EPILOG", None))(_module.command)
+command = folder(__name__, "Download datasets, models, judges and benchmarks.", cls=_Download)

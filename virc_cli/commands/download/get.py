@@ -119,8 +119,7 @@ def _print_plan(items: "Sequence[Item]", as_json: bool) -> None:
     if as_json:
         output.emit({"schema": "virc.download/1", **fields(items), "error": None})
         return
-    for line in _table(items, sys.stdout):
-        output.line(line)
+    output.lines(_table(items, sys.stdout))
 
 
 def _agree(items: "Sequence[Item]", bare: bool) -> None:

@@ -24,8 +24,7 @@ def command(as_json: Json = False) -> None:
     elif found:
         from virc_cli.console.tables import folded
 
-        for line in folded([_HEAD, *map(_cells, found)], sys.stdout):
-            output.line(line)
+        output.lines(folded([_HEAD, *map(_cells, found)], sys.stdout))
     else:
         output.note(f"nothing was downloaded into {Path.cwd()}: try virc download")
 

@@ -1,8 +1,7 @@
 """`virc eval`: how many problems models solve, and which."""
 
 from collections.abc import Sequence
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,39 +10,9 @@ from virc_cli.console import completion, options
 if TYPE_CHECKING:
     from virc.core.errors import UsageError
 
-FAILURE: dict[str, object] = {
-    "folder": None,
-    "benchmark": None,
-    "problems": None,
-    "models": None,
-    "pairs": None,
-    "commonest": None,
-    "crop_ablation": None,
-    "against": None,
-    "harness": None,
-}
-
-
-class TracesName(StrEnum):
-    """Which answers keep their trace."""
-
-    wrong = "wrong"
-    all = "all"
-    none = "none"
-
-
-class CropAblationName(StrEnum):
-    """What crops are cut from."""
-
-    none = "none"
-    blank = "blank"
-    counterfactual = "counterfactual"
-
-
-class AgainstName(StrEnum):
-    """What figures are compared with."""
-
-    paper = "paper"
+FAILURE: dict[str, object] = dict.fromkeys(
+    "folder benchmark problems models pairs commonest crop_ablation against harness".split()
+)
 
 
 def explain_usage(args: Sequence[str], error: "UsageError") -> "UsageError | None":
@@ -82,11 +51,14 @@ def command(
     judge_model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Model of the judge; default: the only one.")
     ] = None,
-    traces: Annotated[TracesName, typer.Option(help="Keep the traces of these answers.")] = TracesName.wrong,
+    traces: Annotated[
+        Literal["wrong", "all", "none"], typer.Option(help="Keep the traces of these answers.")
+    ] = "wrong",
     crop_ablation: Annotated[
-        CropAblationName, typer.Option("--crop-ablation", help="Cut crops from blank paper or from the counterfactual.")
-    ] = CropAblationName.none,
-    against: Annotated[AgainstName | None, typer.Option(help="Compare with the published figures.")] = None,
+        Literal["none", "blank", "counterfactual"],
+        typer.Option("--crop-ablation", help="Cut crops from blank paper or from the counterfactual."),
+    ] = "none",
+    against: Annotated[Literal["paper"] | None, typer.Option(help="Compare with the published figures.")] = None,
     samples: Annotated[
         int, typer.Option(min=1, max=1000, metavar="N", help="Answers per problem; the commonest counts.")
     ] = 1,
@@ -135,8 +107,8 @@ def command(
                 "--protocol": protocol is not None,
                 "--judge-endpoint": judge_endpoint is not None,
                 "--judge-model": judge_model is not None,
-                "--traces": traces is not TracesName.wrong,
-                "--crop-ablation": crop_ablation is not CropAblationName.none,
+                "--traces": traces != "wrong",
+                "--crop-ablation": crop_ablation != "none",
                 "--against": against is not None,
                 "--samples": samples != 1,
                 "--max-pixels": max_pixels is not None,
@@ -150,7 +122,7 @@ def command(
     elif dry_run:
         raise UsageError("--dry-run is for --harness", "virc eval FILE.jsonl --endpoint URL --harness --dry-run")
     config = SolveConfig(
-        temperature=temperature, seed=seed, samples=samples, max_turns=max_turns, crop_ablation=crop_ablation.value
+        temperature=temperature, seed=seed, samples=samples, max_turns=max_turns, crop_ablation=crop_ablation
     )
     flags = {
         "endpoint": endpoint,
@@ -170,7 +142,7 @@ def command(
         split=split,
         judge_endpoint=judge_endpoint,
         judge_model=judge_model,
-        traces=traces.value,
+        traces=traces,
         against=against is not None,
         at_once=concurrency,
     )
@@ -185,8 +157,7 @@ def command(
         if not as_json:
             from virc_cli.commands.eval.figures import lines
 
-            for line in lines(evaluated.summary):
-                output.line(line)
+            output.lines(lines(evaluated.summary))
             report.note(f"each problem and answer: {evaluated.folder.report}")
     evaluated.check()
     if as_json:

@@ -59,8 +59,7 @@ def run(request: EvalRequest, dry_run: bool, as_json: bool, report: Reporter) ->
         return
     output.line(f"{prepared.name}: {outcomes[0].outcome.problems} problems, asked by {version}")
     output.line("")
-    for line in harness_table(outcomes):
-        output.line(line)
+    output.lines(harness_table(outcomes))
     for each in outcomes:
         report.note(f"results of lmms-eval: {each.outcome.results}")
 

@@ -23,5 +23,4 @@ def command(as_json: Json = False) -> None:
         output.emit({"schema": "virc.rewards.ls/1", "totals": listed, "terms": named, "error": None})
         return
     rows = [("total", each.name, each.about) for each in totals]
-    for line in table(rows + [("term", each.name, each.about) for each in terms]):
-        output.line(line)
+    output.lines(table(rows + [("term", each.name, each.about) for each in terms]))

@@ -12,9 +12,7 @@ from virc_cli.console.options import Json, Quiet, SystemArgument
 if TYPE_CHECKING:
     from virc.rewards.trial import Trial
 
-FAILURE: dict[str, object] = {
-    "system": None, "total": None, "strict": None, "judge": None, "rows": None, "scored": None, "mean": None,
-}  # fmt: skip
+FAILURE: dict[str, object] = dict.fromkeys("system total strict judge rows scored mean".split())
 _MOST_REPLY = 2**20
 
 
@@ -66,8 +64,7 @@ def command(
     if as_json:
         output.emit({"schema": "virc.rewards.try/1", **fields, "error": None})
         return
-    for line in _lines(trial, fields):
-        output.line(line)
+    output.lines(_lines(trial, fields))
 
 
 def _reply(file: Path) -> str:

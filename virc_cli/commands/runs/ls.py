@@ -28,8 +28,7 @@ def command(as_json: Json = False) -> None:
     if as_json:
         output.emit({"schema": "virc.runs.ls/1", "runs": rows, "error": None})
     elif rows:
-        for line in table(_without_empty([_HEAD, *map(_cells, rows)])):
-            output.line(line)
+        output.lines(table(_without_empty([_HEAD, *map(_cells, rows)])))
     else:
         output.note(f"{Path.cwd() / FOLDER} has no runs; virc train begins one")
 

@@ -10,20 +10,9 @@ from virc_cli.console import options
 if TYPE_CHECKING:
     from virc.core.errors import UsageError
 
-FAILURE: dict[str, object] = {
-    "answer": None,
-    "model": None,
-    "protocol": None,
-    "family": None,
-    "coordinates": None,
-    "protocol_from": None,
-    "device": None,
-    "turns": None,
-    "calls": None,
-    "tokens": None,
-    "settings": None,
-    "trace": None,
-}
+FAILURE: dict[str, object] = dict.fromkeys(
+    "answer model protocol family coordinates protocol_from device turns calls tokens settings trace".split()
+)
 
 
 def explain_usage(args: Sequence[str], error: "UsageError") -> "UsageError | None":

@@ -1,8 +1,7 @@
 """`virc systems ls`: every system that is found, and every one that is published, with how far each is supported."""
 
 from collections.abc import Iterable
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
@@ -16,15 +15,8 @@ if TYPE_CHECKING:
 FAILURE: dict[str, object] = {"systems": None, "field": None}
 
 
-class Support(StrEnum):
-    """How far a system is supported, from the best on."""
-
-    own = "own"
-    works = "works"
-    partly = "partly"
-    supplied = "to-be-supplied"
-    planned = "planned"
-    unsupported = "unsupported"
+Support = Literal["own", "works", "partly", "to-be-supplied", "planned", "unsupported"]
+"""How far a system is supported, from the best on."""
 
 
 def command(
@@ -55,14 +47,13 @@ def command(
         (row["state"], row["name"], row["about"] if published else _summary(row))
         for row in sorted(lines, key=_distance)
     ]
-    for line in table(cells) if cells else ():
-        output.line(line)
+    output.lines(table(cells))
     output.note(_counts(field))
 
 
 def _distance(row: dict[str, Any]) -> tuple[int, int]:
     """How far a system is from working: by its state; of those that are planned, by how many components they lack."""
-    return list(Support).index(row["state"]), len(row["lacks"]) if row["state"] == Support.planned else 0
+    return get_args(Support).index(row["state"]), len(row["lacks"]) if row["state"] == "planned" else 0
 
 
 def _summary(row: dict[str, Any]) -> str:
@@ -106,5 +97,5 @@ def _published(row: "Row") -> dict[str, Any]:
 
 def _counts(field: Iterable[dict[str, Any]]) -> str:
     states = [row["state"] for row in field]
-    counted = [(states.count(each), each.replace("-", " ")) for each in Support]
+    counted = [(states.count(each), each.replace("-", " ")) for each in get_args(Support)]
     return f"of {len(states)} published systems: " + ", ".join(f"{n} {what}" for n, what in counted if n)

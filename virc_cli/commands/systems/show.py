@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from virc.systems.published import Row
     from virc.systems.registry import System
 
-FAILURE: dict[str, object] = {
-    "name": None, "about": None, "state": None, "published": None, "file": None, "coordinates": None, "images": None,
-    "models": None, "judges": None, "datasets": None, "protocol_source": None, "tools": None, "chat_protocol": None,
-    "sampling": None, "stages": None, "overlays": None, "reward": None, "reported": None, "stage": None,
-}  # fmt: skip
+FAILURE: dict[str, object] = dict.fromkeys(
+    "name about state published file coordinates images models judges "
+    "datasets protocol_source tools chat_protocol sampling stages overlays reward reported stage".split()
+)
 
 
 def command(
@@ -56,8 +55,7 @@ def command(
     if as_json:
         output.emit({"schema": "virc.systems.show/1", **fields, "stage": of_stage, "error": None})
         return
-    for line in _stage_lines(of_stage) if of_stage else _lines(fields):
-        output.line(line)
+    output.lines(_stage_lines(of_stage) if of_stage else _lines(fields))
 
 
 def _show_listed(row: "Row", as_json: bool) -> None:
@@ -71,8 +69,7 @@ def _show_listed(row: "Row", as_json: bool) -> None:
         return
     output.line(f"{row.name}: {row.about}")
     output.line(f"state        {reached}")
-    for line in _published_lines(published):
-        output.line(line)
+    output.lines(_published_lines(published))
 
 
 def _published(row: "Row") -> dict[str, Any]:

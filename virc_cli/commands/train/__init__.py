@@ -1,8 +1,7 @@
 """`virc train`: one stage of a system, in its engine, as a run that can be stopped and resumed."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -23,14 +22,6 @@ def signs(incomplete: str) -> list[str]:
     from virc.stages.rl import Health
 
     return [name for name in get_args(Health) if name.startswith(incomplete)]
-
-
-class Launcher(StrEnum):
-    """What starts the engine."""
-
-    local = "local"
-    slurm = "slurm"
-    ray = "ray"
 
 
 def command(
@@ -69,8 +60,8 @@ def command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print command and files; start nothing.")] = False,
     probe: Annotated[bool, typer.Option("--probe", help="Measure two steps on the longest rows; no run.")] = False,
     launcher: Annotated[
-        Launcher, typer.Option(help="Here, as a Slurm job, or (rl) on a Ray cluster.")
-    ] = Launcher.local,
+        Literal["local", "slurm", "ray"], typer.Option(help="Here, as a Slurm job, or (rl) on a Ray cluster.")
+    ] = "local",
     ray_address: Annotated[
         str | None,
         typer.Option(
@@ -105,7 +96,7 @@ def command(
     if not stage and not resume:
         names = ", then ".join(f"--stage {name}" for name in systems.get(system).stages)
         raise UsageError("no stage is named", names or None)
-    options: dict[str, Any] = {"launcher": launcher.value, "site": site, "ray_address": ray_address}
+    options: dict[str, Any] = {"launcher": launcher, "site": site, "ray_address": ray_address}
     request: dict[str, Any] = {
         "system": system, "stage": stage, "overlays": names_of(overlays), "base": base, "data": data, "name": name,
     }  # fmt: skip

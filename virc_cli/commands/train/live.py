@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from virc_cli.console.progress import room
+from virc_cli.console.events import room
 
 if TYPE_CHECKING:
     from virc.training.follow import StepEvent
