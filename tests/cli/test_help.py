@@ -26,7 +26,12 @@ def summaries(command: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def every_summary() -> dict[str, str]:
-    app = build({found.name: import_module(f"{commands.__name__}.{found.name}") for found in pkgutil.iter_modules(commands.__path__)})
+    app = build(
+        {
+            found.name: import_module(f"{commands.__name__}.{found.name}")
+            for found in pkgutil.iter_modules(commands.__path__)
+        }
+    )
     return dict(summaries(typer.main.get_command(app), "virc"))
 
 
