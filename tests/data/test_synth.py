@@ -139,7 +139,7 @@ def test_sides_are_chosen_from_those_asked_for(tmp_path: Path) -> None:
         (["--count", "0"], 2, "count"),
         (["--formats", "sft,parket"], 2, "no format parket"),
         (["--formats", ","], 2, "no format to write"),
-        (["--embed"], 2, "only parquet files hold their images"),
+        (["--embed"], 2, "only parquet files can contain images"),
         (["--workers", "0"], 2, "workers"),
     ],
 )

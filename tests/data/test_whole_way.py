@@ -19,7 +19,7 @@ Rows = list[dict[str, Any]]
 def set_(tmp_path_factory: pytest.TempPathFactory) -> Crux:
     """The set with its archive unpacked by `virc unpack`; to be read only."""
     made = build(tmp_path_factory.mktemp("way") / "crux")
-    assert main(["unpack", str(made.archive)]) == 0
+    assert main(["unpack", str(made.archive), "--remove"]) == 0
     return made
 
 

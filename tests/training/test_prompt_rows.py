@@ -227,7 +227,7 @@ def test_boxes_that_the_base_does_not_write_are_refused(rows: Path, tmp_path: Pa
 def test_validation_is_worded_as_the_rows_are(rows: Path, tmp_path: Path) -> None:
     other = crux.build(tmp_path / "crux", rows=4)
     look = asked(rows / "rl.parquet", tmp_path / "run", validation=only_source(other.val), reward=JUDGED)
-    with pytest.raises(DataError, match="is worded in another way than"):
+    with pytest.raises(DataError, match="has another chat protocol than"):
         check(look)
 
 
