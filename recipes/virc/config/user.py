@@ -118,11 +118,7 @@ def read(path: Path) -> dict[str, Value]:
 
 
 def check_key(key: str, place: str = "") -> None:
-    """Refuse a key that the config file does not take.
-
-    Raises:
-        ConfigError: the key is unknown or a secret.
-    """
+    """Refuse a key that the config file does not take. Raises ConfigError: the key is unknown or a secret."""
     if key in KEPT:
         return
     if _SECRET.search(key):

@@ -52,15 +52,10 @@ def _packages(wanted: list[str], extra: str) -> Iterator[str]:
     for line in wanted:
         package, _, marker = line.partition(";")
         if re.search(rf"\bextra\s*==\s*['\"]{re.escape(extra)}['\"]", marker):
-            name = re.match(r"[\w.-]+", package.strip())
-            yield name[0] if name else package.strip()
+            yield re.split(r"[^\w.-]", package.strip())[0]
 
 
 def _installed(package: str) -> bool:
     from importlib import metadata
 
-    try:
-        metadata.distribution(package)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+    return any(metadata.Distribution.discover(name=package))

@@ -101,11 +101,7 @@ class Fetch:
         self._first: tuple[str, int] | None = None
 
     def run(self) -> bytes:
-        """The content of the file.
-
-        Raises:
-            FetchError: it cannot be fetched.
-        """
+        """The content of the file. Raises FetchError: it cannot be fetched."""
         try:
             return self._followed(_ascii(self._url))
         except (OSError, http.client.HTTPException) as error:

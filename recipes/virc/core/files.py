@@ -107,6 +107,7 @@ def fresh_folder(to: Path) -> Iterator[Path]:
         ConfigError: another run is making it.
         VircError: the disk refuses.
     """
+    taken = UsageError(f"{to} is in use", "choose another folder with --to")
     with _disk(to):
         whole = to.resolve()
         whole.parent.mkdir(parents=True, exist_ok=True)
@@ -115,30 +116,22 @@ def fresh_folder(to: Path) -> Iterator[Path]:
     try:
         with _disk(to):
             if to.exists() and (not to.is_dir() or any(to.iterdir())):
-                raise _taken(to)
+                raise taken
             if partial.exists():
                 shutil.rmtree(partial)
             partial.mkdir()
         yield partial
-        _put(partial, whole, to)
+        try:
+            if whole.is_dir():
+                shutil.copymode(whole, partial)
+                with suppress(OSError):
+                    whole.rmdir()  # Windows replaces no folder, not even an empty one
+            partial.replace(whole)
+        except OSError as error:  # somebody else filled it meanwhile
+            raise taken from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         unlock(file)
-
-
-def _put(partial: Path, whole: Path, to: Path) -> None:
-    try:
-        if whole.is_dir():
-            shutil.copymode(whole, partial)
-            with suppress(OSError):
-                whole.rmdir()  # Windows replaces no folder, not even an empty one
-        partial.replace(whole)
-    except OSError as error:  # somebody else filled it meanwhile
-        raise _taken(to) from error
-
-
-def _taken(to: Path) -> UsageError:
-    return UsageError(f"{to} is in use", "choose another folder with --to")
 
 
 @contextmanager

@@ -13,21 +13,16 @@ _HIDING = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode categories: control, format,
 
 
 def fill(name: str, rules: str = "", **parts: str) -> str:
-    """A page of a template.
+    """One HTML document, from `NAME.html` and `NAME.css`; a policy inside it keeps it from running or loading anything.
 
     Args:
-        name: of `NAME.html`, which says `$style`, `$style_hash` and the parts, and of the `NAME.css` beside it, which
-            follows the style that all pages have.
+        name: of the files; the HTML names `$style`, `$style_hash` and the parts, the style follows that of all pages.
         rules: further style, of this page alone.
         parts: HTML in which foreign text is `safe`.
-
-    Returns:
-        One HTML document that a policy inside it keeps from running or loading anything.
     """
     style = asset("core/page.css") + asset(f"{name}.css") + rules
-    return Template(asset(f"{name}.html")).substitute(
-        style=style, style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(), **parts
-    )
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return Template(asset(f"{name}.html")).substitute(style=style, style_hash=digest, **parts)
 
 
 def asset(name: str) -> str:

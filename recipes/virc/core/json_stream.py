@@ -72,7 +72,8 @@ def lines(file: IO[bytes], most: int, start: int = 1) -> Iterator[tuple[int, byt
     while text := file.readline(most):
         number += 1
         if len(text) == most and not text.endswith(b"\n"):
-            _skip_line(file)
+            while (rest := file.readline(2**20)) and not rest.endswith(b"\n"):
+                pass
             text = b""
         if number < start:
             continue
@@ -105,21 +106,14 @@ class _Text:
         self._at = 0
 
     def begin(self) -> None:
-        """Read up to the first row.
-
-        Raises:
-            DataError: the file begins otherwise than an array.
-        """
+        """Read up to the first row. Raises DataError: the file begins otherwise than an array."""
         self._more()
         self._at = len(_BOM) * self._held.startswith(_BOM)
         if self._symbol() != b"[":
             raise DataError("the file does not begin with [, as an array does")
 
     def next_object(self, first: bool) -> bytes | None:
-        """The next row as it is written; None behind the last.
-
-        Args:
-            first: no row came before it, so no comma does.
+        """The next row as it is written; None behind the last. All but the `first` follow a comma.
 
         Raises:
             DataError: there is neither a row nor the end.
@@ -222,8 +216,3 @@ def _finite(digits: str) -> float:
     if not math.isfinite(value):
         raise ValueError("it holds a number that is too large")
     return value
-
-
-def _skip_line(file: IO[bytes]) -> None:
-    while (text := file.readline(2**20)) and not text.endswith(b"\n"):
-        pass

@@ -82,18 +82,13 @@ def _specs(group: Group) -> Iterator[tuple[str, ModuleSpec]]:
         package = each.dist.name if each.dist else each.value
         try:
             spec = importlib.util.find_spec(each.module)
+            reason = "there is no such module"
         except Exception as error:  # it imports the package around it, which may fail in any way
-            raise _unusable(package, each.module, f"{type(error).__name__}: {clause(error)}") from error
+            spec, reason = None, f"{type(error).__name__}: {clause(error)}"
         if spec is None:
-            raise _unusable(package, each.module, "there is no such module")
+            sentence = f"the installed package {package} names {each.module}, which cannot be found: {reason}"
+            raise ConfigError(sentence, f"update the package, or pip uninstall {package}")
         yield each.name, spec
-
-
-def _unusable(package: str, module: str, reason: str) -> ConfigError:
-    return ConfigError(
-        f"the installed package {package} names {module}, which cannot be found: {reason}",
-        f"update the package, or pip uninstall {package}",
-    )
 
 
 @cache
@@ -103,24 +98,17 @@ def loaded(file: Path) -> ModuleType:
     Raises:
         ConfigError: it is no Python, or raises.
     """
-    if file in _MODULES:
-        try:
-            return importlib.import_module(_MODULES[file])
-        except Exception as error:
-            raise _failed(file, error) from error
     name = f"virc_own_{sha256(str(file).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{file} is no Python")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
     try:
+        if file in _MODULES:
+            return importlib.import_module(_MODULES[file])
+        sys.modules[name] = module
         spec.loader.exec_module(module)
     except Exception as error:  # it is the user's own code, and may fail in any way
-        del sys.modules[name]
-        raise _failed(file, error) from error
+        sys.modules.pop(name, None)
+        raise ConfigError(f"{file} cannot be loaded: {type(error).__name__}: {clause(error)}") from error
     return module
-
-
-def _failed(file: Path, error: Exception) -> ConfigError:
-    return ConfigError(f"{file} cannot be loaded: {type(error).__name__}: {clause(error)}")

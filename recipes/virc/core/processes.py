@@ -58,11 +58,14 @@ class Process:
 
     def _gone_within(self, seconds: float) -> bool:
         end = time.monotonic() + seconds
-        while self.wait(0) is None or _group_lives(self.pid):
-            if time.monotonic() > end:
-                return False
+        while time.monotonic() <= end:
+            if self.wait(0) is not None:
+                try:
+                    os.killpg(self.pid, 0)
+                except (ProcessLookupError, PermissionError):
+                    return True
             time.sleep(_LOOK)
-        return True
+        return False
 
 
 def kill(group: int) -> None:
@@ -188,11 +191,7 @@ def start_time(pid: int) -> int | None:
 
 
 def memory_of_tree(pid: int, root: Path = Path("/proc")) -> float:
-    """GiB of main memory of a process and its descendants, each shared page counted once (PSS); 0 without /proc.
-
-    Args:
-        root: the folder to read in place of /proc.
-    """
+    """GiB of main memory of a process and its descendants, each shared page counted once (PSS); 0 without /proc."""
     parents = _parents(root)
     found = [pid]
     for each in found:
@@ -249,11 +248,3 @@ def _stat(file: Path) -> list[str] | None:
         return file.read_text().rsplit(")", 1)[1].split()
     except (OSError, IndexError):
         return None
-
-
-def _group_lives(pid: int) -> bool:
-    try:
-        os.killpg(pid, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True

@@ -9,7 +9,6 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self
 
 import msgspec
@@ -49,10 +48,7 @@ class Claims:
         self._answered: dict[bytes, str | None] = {}  # None: met in this run
 
     def claim(self, id: Id, row: str) -> bool:
-        """Whether that row is still to be done.
-
-        Args:
-            row: hash of the row's content.
+        """Whether that row, known by the hash of its content, is still to be done.
 
         Raises:
             DataError: the id came before, or has an answer to a row of another content.
@@ -64,10 +60,8 @@ class Claims:
             return not known
         if before is None:
             raise DataError(f"the id {id!r} comes twice", "give every row an id of its own")
-        raise DataError(
-            f"the row {id!r} has changed since it was answered",
-            f"take its line out of the output, or {self._elsewhere}",
-        )
+        sentence = f"the row {id!r} has changed since it was answered"
+        raise DataError(sentence, f"take its line out of the output, or {self._elsewhere}")
 
     def before(self, id: Id) -> str | None:
         """The hash of the row that a former run answered under that id; None where none did."""
@@ -122,9 +116,7 @@ class Ledger(Claims):
                 raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             with _disk(self.path):
                 self._file.close()
@@ -194,10 +186,8 @@ class Ledger(Claims):
         theirs = {"model": line.model, "protocol": line.protocol, **(line.settings or {})}
         for key, value in self._made_with.items():
             if theirs.get(key) != value:
-                raise ConfigError(
-                    f"{self.path} holds answers made with {key} {theirs.get(key)}, not {value}",
-                    f"{self._elsewhere}, or the same settings",
-                )
+                sentence = f"{self.path} holds answers made with {key} {theirs.get(key)}, not {value}"
+                raise ConfigError(sentence, f"{self._elsewhere}, or the same settings")
 
     def _drop_failed(self) -> None:
         new = self.path.with_name(f".{self.path.name}.new")  # nobody else writes it: the lock is ours

@@ -40,8 +40,10 @@ def data_files(system: System, overlays: Iterable[str] = ()) -> tuple[Needed, ..
     """
     found: dict[str, dict[str, None]] = {}
     for resolved in _resolved(system, overlays):
-        for named in _rows_of(resolved):
-            dataset, _, name = named.partition("/")
+        config = resolved.config
+        validation = config.validation_name() if resolved.kind == "rl" else None
+        for named in (config.data_name(), validation):
+            dataset, _, name = (named or "").partition("/")
             if name and dataset in system.datasets:
                 found.setdefault(dataset, {})[name] = None
     return tuple(Needed(each, system.datasets[each].hub, tuple(names)) for each, names in found.items())
@@ -93,38 +95,24 @@ def info_of(listing: Listing) -> bytes:
 
 
 def file_of(name: str, entries: Mapping[str, Mapping[str, Any]], held: Collection[str], whose: str) -> str:
-    """The file that holds the rows of that name.
-
-    Args:
-        entries: of `dataset_info.json`.
-        held: the files there are.
-        whose: hub id of the dataset.
+    """The file of a dataset (`whose` hub id) that holds the rows of that name, by the entries of its info.
 
     Raises:
         DataError: none of `held` does.
     """
     if name in entries:
-        file = entries[name].get("file_name")
-        if not isinstance(file, str) or file not in held:
-            raise DataError(f"{INFO} of {whose} names {plain(file, 80)} for {plain(name, 80)}, which is not there")
-        return str(file)
+        named = entries[name].get("file_name")
+        if not isinstance(named, str) or named not in held:
+            raise DataError(f"{INFO} of {whose} names {plain(named, 80)} for {plain(name, 80)}, which is not there")
+        return named
     file = next((each for each in (name, f"{name}.parquet") if each in held), None)
     if file is None:
-        rows = {each for each in held if each.endswith((".parquet", ".jsonl"))}
-        known = {*entries, *rows}
-        hint = did_you_mean(name, known) if known else None
-        raise DataError(f"{whose} has no rows {plain(name, 80)!r}", hint)
+        known = {*entries, *(each for each in held if each.endswith((".parquet", ".jsonl")))}
+        raise DataError(f"{whose} has no rows {plain(name, 80)!r}", did_you_mean(name, known) if known else None)
     return file
 
 
 def _resolved(system: System, overlays: Iterable[str]) -> Iterator[Resolved]:
+    """The stages of a system with these overlays."""
     chosen = tuple(overlays)
     return (stages.resolve(system, stage, chosen) for stage in system.stages)
-
-
-def _rows_of(resolved: Resolved) -> Iterator[str]:
-    """The rows that a stage learns from, and those it is only tried on."""
-    yield resolved.config.data_name()
-    validation = resolved.config.validation_name() if resolved.kind == "rl" else None
-    if validation is not None:
-        yield validation

@@ -97,12 +97,10 @@ class Item(msgspec.Struct, frozen=True):
         return self.want.model is not None and self.want.name != "base" and not self.want.include
 
     @property
-    def unpacks(self) -> int:
-        """Bytes of its archives that are still to be unpacked."""
-        if self.listing is None:
-            return 0
-        kind = self.listing.repo.kind
-        return sum(each.file.size for each in self.parts if each.state != "whole" and is_archive(each.file.name, kind))
+    def archives(self) -> tuple[Part, ...]:
+        """Its archives that are still to be unpacked."""
+        kind = self.listing.repo.kind if self.listing else "model"
+        return tuple(each for each in self.parts if each.state != "whole" and is_archive(each.file.name, kind))
 
 
 def look(want: DownloadRequest, workspace: Path) -> Item:
@@ -115,21 +113,29 @@ def look(want: DownloadRequest, workspace: Path) -> Item:
     """
     from virc.download.hub.library import silence
     from virc.download.hub.listing import listing
+    from virc.download.hub.ranged import kept
 
     silence()
     found = _found(want, workspace)
     if found:
         known = record.read(found)
-        return Item(want, found, _size(found), known.commit if known else None, here=True)
+        size = sum(path.stat().st_size for path in found.rglob("*") if is_file(path))  # in the hub's cache, of links
+        return Item(want, found, size, known.commit if known else None, here=True)
     if want.optional:
         return Item(want, want.folder, int(want.gib * 2**30) if want.gib else None)
     if want.repo is None:
         raise ConfigError(f"{want.name} is not on this machine, and its system names no place on the hub")
-    _check_place(want.folder)
+    place = _standing(want.folder)
+    if not place.is_dir():
+        raise ConfigError(f"{place} is not a folder", IN_THE_WAY)
     held = listing(want.repo, want.revision)
     folder = Folder(want.folder, held)
-    parts = tuple(_part(folder, file) for file in ordered(_chosen(want, held), held))
-    return Item(want, want.folder, sum(part.file.size for part in parts), held.commit, listing=held, parts=parts)
+    parts = []
+    for file in ordered(_chosen(want, held), held):
+        state = folder.state(file)
+        is_partial = state in ("absent", "old") and file.size >= fetching.LARGE
+        parts.append(Part(file, state, kept(folder.parts, file) if is_partial else 0))
+    return Item(want, want.folder, sum(part.file.size for part in parts), held.commit, False, held, tuple(parts))
 
 
 def check_room(items: Iterable[Item], stream: bool = False) -> None:
@@ -148,8 +154,9 @@ def check_room(items: Iterable[Item], stream: bool = False) -> None:
             raise SetupError(f"nothing can be written into {place}", "choose another folder with --to")
         disk = place.stat().st_dev
         places.setdefault(disk, place)
-        streamed = _streamed(item) if stream else 0
-        needed[disk] = needed.get(disk, 0) + item.missing - streamed + item.unpacks
+        streamed = sum(part.missing for part in item.archives) if stream else 0
+        unpacked = sum(part.file.size for part in item.archives)
+        needed[disk] = needed.get(disk, 0) + item.missing - streamed + unpacked
     for disk, count in needed.items():
         free = shutil.disk_usage(places[disk]).free
         if count and count + _SPARE > free:
@@ -244,7 +251,9 @@ def _found(want: DownloadRequest, workspace: Path) -> Path | None:
 def _is_whole(folder: Path) -> bool:
     """Whether a model folder has all its weights: a copy that was broken off has not, nor one that was changed."""
     kept = record.read(folder)
-    if kept and (kept.lacking or not all(_has(folder / name, each.size) for name, each in kept.files.items())):
+    files = kept.files.items() if kept else ()
+    has_all = all(is_file(path := folder / name) and path.stat().st_size == each.size for name, each in files)
+    if not has_all or (kept and kept.lacking):
         return False
     index = folder / _INDEX
     if not is_file(index):
@@ -256,36 +265,8 @@ def _is_whole(folder: Path) -> bool:
         return False
 
 
-def _has(file: Path, size: int) -> bool:
-    """Whether a file of that many bytes is there."""
-    try:
-        return file.stat().st_size == size
-    except OSError:
-        return False
-
-
-def _size(model: Path) -> int:
-    """Bytes of its files; in the hub's own cache they are links."""
-    return sum(path.stat().st_size for path in model.rglob("*") if is_file(path))
-
-
 def _is_writable(place: Path) -> bool:
     return os.access(place, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
-
-
-def _check_place(folder: Path) -> None:
-    """That no file is where the folder, or one around it, is to be."""
-    place = _standing(folder)
-    if not place.is_dir():
-        raise ConfigError(f"{place} is not a folder", IN_THE_WAY)
-
-
-def _part(folder: Folder, file: File) -> Part:
-    from virc.download.hub.ranged import kept
-
-    state = folder.state(file)
-    partial = kept(folder.parts, file) if state in ("absent", "old") and file.size >= fetching.LARGE else 0
-    return Part(file, state, partial)
 
 
 def _chosen(want: DownloadRequest, listing: Listing) -> tuple[File, ...]:
@@ -298,7 +279,11 @@ def _chosen(want: DownloadRequest, listing: Listing) -> tuple[File, ...]:
     globs = [glob for glob in want.include if glob != FILE_NAME or not want.model]
     for glob in globs:
         if not any(_matches(file, glob) for file in files):
-            raise _unmatched(glob, files, listing)
+            names = [file.name for file in files]
+            bare = glob.translate(str.maketrans("", "", "*?[]"))
+            near = difflib.get_close_matches(bare, names, n=3, cutoff=0.3) or names[:3]
+            sentence = f"no file of {listing.repo.url} matches {plain(glob, 80)}"
+            raise DataError(sentence, f"there {'is' if len(near) == 1 else 'are'} {plain(', '.join(near))}")
     if want.include:
         files = tuple(file for file in files if any(_matches(file, glob) for glob in globs))
     if not files and len(globs) == len(want.include):
@@ -308,22 +293,6 @@ def _chosen(want: DownloadRequest, listing: Listing) -> tuple[File, ...]:
 
 def _matches(file: File, glob: str) -> bool:
     return fnmatch.fnmatchcase(file.name, f"{glob}*" if glob.endswith("/") else glob)
-
-
-def _unmatched(glob: str, files: Sequence[File], listing: Listing) -> DataError:
-    names = [file.name for file in files]
-    bare = glob.translate(str.maketrans("", "", "*?[]"))
-    near = difflib.get_close_matches(bare, names, n=3, cutoff=0.3) or names[:3]
-    return DataError(
-        f"no file of {listing.repo.url} matches {plain(glob, 80)}",
-        f"there {'is' if len(near) == 1 else 'are'} {plain(', '.join(near))}",
-    )
-
-
-def _streamed(item: Item) -> int:
-    """Bytes of archives that are unpacked while they come, and so never lie on the disk."""
-    kind = item.listing.repo.kind if item.listing else "model"
-    return sum(part.missing for part in item.parts if is_archive(part.file.name, kind))
 
 
 def _standing(folder: Path) -> Path:

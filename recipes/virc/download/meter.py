@@ -66,11 +66,9 @@ class Meter:
         fetching = self._doing == "fetching"
         done, size = (self._come, self._missing) if fetching else (self._done, self._size)
         rate = self._rate(now, done)
-        parts = [part_of(done, size), per_second(rate) if rate else "waiting"]
-        if rate:
-            parts.append(f"{duration((size - done) / rate)} left")
+        rest = f"{per_second(rate)}, {duration((size - done) / rate)} left" if rate else "waiting"
         name = self._file if fetching else f"{self._doing} {self._file}"
-        return f"{name if len(name) <= _NAME else f'…{name[1 - _NAME :]}'}  {', '.join(parts)}"
+        return f"{name if len(name) <= _NAME else f'…{name[1 - _NAME :]}'}  {part_of(done, size)}, {rest}"
 
     def _fetched(self, count: int) -> None:
         with self._lock:  # several files may come at a time

@@ -25,7 +25,7 @@ MOST_BYTES = 2**20
 _MOST_ROWS = 1000
 
 Warn = Callable[[str, str | None], None]
-"""OnBytes a warning, and what to do about it."""
+"""Called with a warning, and what to do about it."""
 
 
 def fetch_chat_protocol(system: System | None, model: Model | None, folder: Path, warn: Warn) -> Path | None:
@@ -60,11 +60,7 @@ def fetch_chat_protocol(system: System | None, model: Model | None, folder: Path
 
 
 def _found(system: System, coordinates: Coordinates) -> FoundProtocol:
-    """The chat protocol of the rows that a system names.
-
-    Raises:
-        VircError: they cannot be fetched or read, or show none.
-    """
+    """The chat protocol of the rows that a system names."""
     load_tools(system)
     dataset, _, name = system.protocol_source[coordinates].partition("/")
     if dataset not in system.datasets:
@@ -92,11 +88,8 @@ def _beginning(repo: Repo, name: str, work: Path) -> Source:
 def _head(listed: Listing, file: File) -> bytes:
     from virc.download.hub.link import Link, Reader
 
-    head = bytearray()
     with Reader(Link(listed.repo, listed.commit, file), 0, min(file.size, MOST_BYTES)) as reader:
-        while piece := reader.read():
-            head += piece
-    return bytes(head)
+        return b"".join(iter(reader.read, b""))
 
 
 def _studied(source: Source, coordinates: Coordinates) -> FoundProtocol:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -92,10 +93,10 @@ def wanted(config: DownloadConfig) -> tuple[DownloadRequest, ...]:
     return (msgspec.structs.replace(wants[0], folder=expanded(config.to), known_as=None),)
 
 
-def short_names() -> dict[str, tuple[System, Kind | None]]:
-    """Every short name of a system, whose it is, and its kind where it is no judge."""
+def short_names(first: System | None = None) -> dict[str, tuple[System, Kind | None]]:
+    """Every short name of a system, its system (of several `first`), and its kind where it is no judge."""
     found: dict[str, tuple[System, Kind | None]] = {}
-    for system in systems.discover().values():
+    for system in (*([first] if first else ()), *systems.discover().values()):
         kinds: tuple[tuple[Kind | None, Sequence[str]], ...] = (
             ("model", tuple(system.models)), ("dataset", tuple(system.datasets)), (None, tuple(system.judges)),
         )  # fmt: skip
@@ -114,8 +115,8 @@ def _needed(config: DownloadConfig, system: System) -> Iterator[DownloadRequest]
     """What the stages of a system need, and its judge to tell of."""
     yield from _bases(config, system)
     yield from _datasets(config, system)
-    for name, judge in list(system.judges.items())[:1]:
-        if any(stage.kind == "rl" for stage in system.stages.values()):
+    if any(stage.kind == "rl" for stage in system.stages.values()):
+        for name, judge in islice(system.judges.items(), 1):
             yield msgspec.structs.replace(_weights(config, name, judge), optional=True)
 
 
@@ -139,20 +140,18 @@ def _of_name(config: DownloadConfig, system: System, name: str) -> Iterator[Down
         case "base":
             yield from _some(_bases(config, system), "its stages begin with no model of the hub", system)
         case "model":
-            short = next(iter(system.models), None)
-            found = [_model(config, system, short, system.models[short])] if short else []
-            yield from _some(iter(found), "it has no models", system)
+            first = islice(system.models.items(), 1)
+            yield from _some((_model(config, system, *each) for each in first), "it has no models", system)
         case "judge":
-            short = next(iter(system.judges), None)
-            found = [_weights(config, short, system.judges[short])] if short else []
-            yield from _some(iter(found), "it has no judges", system)
+            first = islice(system.judges.items(), 1)
+            yield from _some((_weights(config, *each) for each in first), "it has no judges", system)
         case _:
             yield _of_own_name(config, system, name)
 
 
 def _of_own_name(config: DownloadConfig, system: System, name: str) -> DownloadRequest:
     """What a short name, a benchmark or a hub id stands for."""
-    owner, kind = next(((each, kind) for each, kind in _owners(system, name)), short_names().get(name, (None, None)))
+    owner, kind = short_names(system).get(name, (None, None))
     if owner and kind == "model":
         return _model(config, owner, name, owner.models[name])
     if owner and kind == "dataset":
@@ -161,27 +160,19 @@ def _of_own_name(config: DownloadConfig, system: System, name: str) -> DownloadR
         return _weights(config, name, owner.judges[name])
     if name.lower() in HUB_IDS:
         return _benchmark(config, name)
-    match = _HUB_ID.fullmatch(_pasted(name))
-    if match is None or ".." in name or _is_folder_of(match[2]):
+    page = _ADDRESS.match(name)  # as a browser gives it
+    bare = name[page.end() :].partition("?")[0].partition("#")[0] if page else name
+    match = _HUB_ID.fullmatch(bare.rstrip("/").removesuffix("/tree/main"))
+    if match is None or ".." in name:
+        raise _nothing_called(name)
+    account, _, repo = match[2].partition("/")
+    if account in (MODELS, "datasets") or (account == DATA and repo in _known()):  # a folder: no account has that name
         raise _nothing_called(name)
     return _of_hub_id(config, match[2], "dataset" if match[1] else None)
 
 
-def _is_folder_of(hub_id: str) -> bool:
-    """Whether it is not a hub id but the folder of a thing: nobody on the hub can be called `models` or `datasets`."""
-    owner, _, name = hub_id.partition("/")
-    return owner in (MODELS, "datasets") or (owner == DATA and name in _known())
-
-
 def _known() -> set[str]:
     return {*KINDS, *short_names(), *published(), "ls", "rm"}
-
-
-def _pasted(name: str) -> str:
-    """A hub id as it is, or that of the page whose address a browser gave."""
-    page = _ADDRESS.match(name)
-    bare = name[page.end() :].partition("?")[0].partition("#")[0] if page else name
-    return bare.rstrip("/").removesuffix("/tree/main")
 
 
 def _nothing_called(name: str) -> ConfigError:
@@ -194,16 +185,6 @@ def _nothing_called(name: str) -> ConfigError:
         f"nothing to download is called {plain(name, 80)!r}",
         plain(hint, 200) if hint else did_you_mean(word, _known(), otherwise),
     )
-
-
-def _owners(system: System, name: str) -> Iterator[tuple[System, Kind | None]]:
-    """The chosen system, where it calls something so: it comes before others."""
-    if name in system.models:
-        yield system, "model"
-    if name in system.datasets:
-        yield system, "dataset"
-    if name in system.judges:
-        yield system, None
 
 
 def _of_hub_id(config: DownloadConfig, hub_id: str, kind: Kind | None) -> DownloadRequest:
@@ -276,9 +257,8 @@ def _merged(wants: Sequence[DownloadRequest]) -> Iterator[DownloadRequest]:
     for want in wants:
         other = chosen.get(want.folder)
         if other and other.repo != want.repo:
-            raise UsageError(
-                f"{other.name} and {want.name} would both come into {want.folder}", "fetch one of them with --to"
-            )
+            both = f"{other.name} and {want.name} would both come into {want.folder}"
+            raise UsageError(both, "fetch one of them with --to")
         if other is None or other.optional or (other.rows and not want.rows and not want.optional):
             chosen[want.folder] = want
     yield from chosen.values()

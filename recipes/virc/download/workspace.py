@@ -40,11 +40,11 @@ class Downloaded(msgspec.Struct, frozen=True):
 def discover(workspace: Path) -> list[Downloaded]:
     """All in a workspace's `models/` and `data/`, in the order of their names."""
     return [
-        found
+        Downloaded(folder, found)
         for place in (MODELS, DATA)
         if is_folder(workspace / place)
         for folder in sorted((workspace / place).iterdir())
-        if not folder.name.startswith(".") and (found := _in(folder))
+        if not folder.name.startswith(".") and (found := record.read(folder))
     ]
 
 
@@ -59,10 +59,11 @@ def find(name: str, workspace: Path) -> Downloaded:
     if len(found) > 1:
         raise ConfigError(f"several are called {plain(name, 80)}", f"say {' or '.join(str(e.folder) for e in found)}")
     here = expanded(name)
-    at_path = _in(here) if is_folder(here) else None
-    if found or at_path:
-        return found[0] if found else Downloaded(here.absolute(), at_path.record)  # type: ignore[union-attr]
+    if found:
+        return found[0]
     if is_folder(here):
+        if at_path := record.read(here):
+            return Downloaded(here.absolute(), at_path)
         raise ConfigError(f"{here} was not made by virc download", "delete it by hand")
     hint = did_you_mean(name, {each.name for each in known}) if known else "virc download ls"
     raise ConfigError(f"nothing that was downloaded is called {plain(name, 80)}", hint)
@@ -75,9 +76,8 @@ def check_removable(found: Downloaded) -> None:
         ConfigError: it is a link, or held files before anything was fetched into it.
     """
     if found.folder.is_symlink():
-        raise ConfigError(
-            f"{found.folder} is a link to {found.folder.readlink()}", "delete what it leads to by hand, then the link"
-        )
+        sentence = f"{found.folder} is a link to {found.folder.readlink()}"
+        raise ConfigError(sentence, "delete what it leads to by hand, then the link")
     if not found.record.ours:
         raise ConfigError(f"{found.folder} held files before virc download fetched some into it", "delete it by hand")
 
@@ -100,12 +100,6 @@ def sweep(workspace: Path) -> None:
         removal.sweep(workspace / place)
 
 
-def _in(folder: Path) -> Downloaded | None:
-    found = record.read(folder)
-    return Downloaded(folder, found) if found else None
-
-
 def used_by(found: Downloaded, workspace: Path) -> Iterator[str]:
     """Names of runs whose weights began as these."""
-    for run in removal.begun_in(found.folder, workspace):
-        yield run.name
+    return (run.name for run in removal.begun_in(found.folder, workspace))

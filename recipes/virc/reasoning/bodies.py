@@ -77,11 +77,7 @@ def tool_of(text: str, form: CallForm) -> ToolText:
 
 
 def actions_of(text: str, form: CallForm) -> Acted:
-    """What an object of a thought and one action says.
-
-    Raises:
-        FormatError: it is no such object.
-    """
+    """What an object of a thought and one action says. Raises FormatError: it is no such object."""
     value = _object_of(_json(text))
     listed, think = value.get("actions"), value.get("thought", "")
     if set(value) - {"thought"} != {"actions"} or not isinstance(listed, list) or not isinstance(think, str):
@@ -101,11 +97,7 @@ def bare_start(text: str, behind: int) -> int | None:
 
 
 def bare_end(text: str, start: int) -> int:
-    """Where the JSON object that begins at `start` ends.
-
-    Raises:
-        FormatError: it does not.
-    """
+    """Where the JSON object that begins at `start` ends. Raises FormatError: it does not."""
     end: int = _decoded(lambda: _DECODER.raw_decode(text, start))[1]
     return end
 

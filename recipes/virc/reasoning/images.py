@@ -118,11 +118,7 @@ class Shown:
 
 
 def show(image: Image.Image, grid: Grid, parent: int | None = None, box: Box | None = None) -> Shown:
-    """The image at its smart-resize size, by Lanczos.
-
-    Raises:
-        ValueError: one side is over 200 times the other.
-    """
+    """The image at its smart-resize size, by Lanczos. Raises ValueError: one side is over 200 times the other."""
     original = image.size if parent is None else None
     return Shown(_resized(image, smart_resize(*image.size, grid)), parent, box, original=original)
 

@@ -14,9 +14,9 @@ from typing import BinaryIO
 from virc.core.errors import DataError
 from virc.core.files import expanded, is_file
 from virc.core.text import clause
-from virc.unpack.archive.folder import Folder, opened
+from virc.unpack.archive.folder import opened
 from virc.unpack.archive.formats import Readable, chunks
-from virc.unpack.archive.members import Kind, Member, members
+from virc.unpack.archive.members import Kind, members
 from virc.unpack.archive.stream import Stream, ahead
 
 Progress = Callable[[int, int], None]
@@ -75,7 +75,9 @@ def unpack(config: UnpackConfig, progress: Progress = lambda done, size: None) -
         OSError: the disk refuses.
     """
     archive = expanded(config.archive)
-    with _opened_archive(archive) as file:
+    if not is_file(archive):
+        raise DataError(f"there is no archive {archive}", "virc unpack ARCHIVE, as it came from the hub")
+    with archive.open("rb") as file:
         done, is_whole = pour(file, os.fstat(file.fileno()).st_size, config, progress)
         if config.remove:
             done.kept = _why_kept(archive, file, is_whole, done) or _removed(archive)
@@ -110,30 +112,17 @@ def pour(
         stream = Stream(coming, size, config.max_ratio, lambda at: progress(at, size))
         try:
             for member in members(stream):
-                _put(member, stream, folder, done)
+                is_new = folder.put(member, stream)
+                if member.kind is not Kind.folder:
+                    done.files += is_new
+                    done.bytes += member.size * is_new
+                    done.skipped += not is_new
             return done, stream.is_blank_to_its_end()
         except DataError:
             raise
         except BaseException:
             stop()
             raise
-
-
-def _opened_archive(path: Path) -> BinaryIO:
-    if not is_file(path):
-        raise DataError(f"there is no archive {path}", "virc unpack ARCHIVE, as it came from the hub")
-    return path.open("rb")
-
-
-def _put(member: Member, stream: Stream, folder: Folder, done: Unpacked) -> None:
-    is_new = folder.put(member, stream)
-    if member.kind is Kind.folder:
-        return
-    if is_new:
-        done.files += 1
-        done.bytes += member.size
-    else:
-        done.skipped += 1
 
 
 def _why_kept(archive: Path, file: BinaryIO, is_whole: bool, done: Unpacked) -> str | None:

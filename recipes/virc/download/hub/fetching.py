@@ -100,7 +100,13 @@ def _bring_small(folder: Folder, files: Sequence[File], watch: Watch) -> None:
     from virc.download.hub.small import fetch_small
 
     listing = folder.listing
-    lacking = [file for file in files if _is_small(file, listing) and folder.state(file) in ("old", "absent")]
+    lacking = [
+        file
+        for file in files
+        if file.size < LARGE
+        and not (Path(file.name).name in LAST or is_archive(file.name, listing.repo.kind))
+        and folder.state(file) in ("old", "absent")
+    ]
 
     def get(file: File) -> None:
         on_bytes = watch.begin("fetching", file)
@@ -109,12 +115,6 @@ def _bring_small(folder: Folder, files: Sequence[File], watch: Watch) -> None:
     for file in together(get, lacking, AT_ONCE):
         folder.came(file)
         watch.end("fetching", file)
-
-
-def _is_small(file: File, listing: Listing) -> bool:
-    """Whether it can come at any time, and beside others."""
-    comes_late = Path(file.name).name in LAST or is_archive(file.name, listing.repo.kind)
-    return file.size < LARGE and not comes_late
 
 
 def _made_place(folder: Folder, file: File) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from virc.core.errors import ConfigError, DataError
-from virc.core.files import HIDDEN, IN_THE_WAY
+from virc.core.files import HIDDEN, IN_THE_WAY, RECORD
 from virc.core.locks import held
 from virc.core.text import plain
 from virc.download.hub import record
@@ -73,7 +73,7 @@ class Folder:
                     yield
                 except BaseException:
                     if self._is_bare():
-                        record.remove(self.root)
+                        (hidden / RECORD).unlink(missing_ok=True)
                         self._unwritten = False
                     raise
                 finally:
@@ -127,11 +127,7 @@ class Folder:
         return mark_of(file, self.listing.commit)
 
     def path(self, file: File) -> Path:
-        """Where a file goes.
-
-        Raises:
-            DataError: a link, or a file, is on the way there.
-        """
+        """Where a file goes. Raises DataError: a link, or a file, is on the way there."""
         place = self.root
         for part in file.name.split("/")[:-1]:
             place /= part
@@ -140,11 +136,7 @@ class Folder:
         return self.root / file.name
 
     def state(self, file: File) -> State:
-        """What is there of a file.
-
-        Raises:
-            DataError: something else has its name.
-        """
+        """What is there of a file. Raises DataError: something else has its name."""
         kept = self._kept(file)
         if kept and kept.unpacked:
             return "whole"
@@ -152,7 +144,7 @@ class Folder:
         there = _stat(path)
         if there is None:
             return "absent"
-        known = self._known(file)
+        known = self._files.get(file.name)  # of whatever content
         if known and stat.S_ISREG(there.st_mode) and _is_as_recorded(there, known):
             if kept is None:
                 return "old"
@@ -164,20 +156,21 @@ class Folder:
     def is_same(self, file: File, on_bytes: OnBytes) -> bool:
         """Whether a file that is there, and not known, is the wanted one.
 
-        Args:
-            on_bytes: called with bytes that were read.
-
         Returns:
             Whether it is; else it is one that was fetched from an earlier commit.
 
         Raises:
             DataError: it is neither.
         """
-        known = self._known(file)
+        known = self._files.get(file.name)
         found = digest(self.path(file), self.mark(file), on_bytes)
         if found == self.mark(file):
             return True
-        if known is None or _is_unsure(known) or digest(self.path(file), known.mark, lambda _: None) != known.mark:
+        if (
+            known is None
+            or known.mark.startswith("commit:")
+            or digest(self.path(file), known.mark, lambda _: None) != known.mark
+        ):
             raise self.foreign(file)
         return False
 
@@ -192,26 +185,21 @@ class Folder:
             if kept.unpacked and not kept.keep and (there := _stat(path)) and _is_as_recorded(there, kept):
                 path.unlink()
 
-    def _known(self, file: File) -> Kept | None:
-        """What is recorded under the name of a file, of whatever content."""
-        return self._files.get(file.name)
-
     def _kept(self, file: File) -> Kept | None:
         """What is recorded of the wanted content."""
-        known = self._known(file)
+        known = self._files.get(file.name)
         return known if known and (known.size, known.mark) == (file.size, self.mark(file)) else None
 
     def _begin(self) -> None:
         """Read the record, or begin one."""
         found, repo = record.read(self.root), self.listing.repo
         if found and found.source != repo:
-            raise DataError(
-                f"{self.root} holds files of {found.source.url}",
-                "choose another folder with --to, or virc download rm it",
-            )
+            sentence = f"{self.root} holds files of {found.source.url}"
+            raise DataError(sentence, "choose another folder with --to, or virc download rm it")
         self._files = dict(found.files) if found else {}
         self._commit = found.commit if found else self.listing.commit
-        self._ours = found.ours if found else _is_empty(self.root)
+        is_empty = not self.root.exists() or all(entry.name == HIDDEN for entry in os.scandir(self.root))
+        self._ours = found.ours if found else is_empty
         self._unwritten, self._written = False, time.monotonic()
 
     @property
@@ -242,11 +230,6 @@ def digest(path: Path, mark: str, on_bytes: OnBytes) -> str:
     return f"{kind}:{sha.hexdigest()}"
 
 
-def _is_unsure(kept: Kept) -> bool:
-    """Whether there is no hash to tell it by."""
-    return kept.mark.startswith("commit:")
-
-
 def _is_as_recorded(there: os.stat_result, kept: Kept) -> bool:
     return (there.st_size, there.st_mtime_ns) == (kept.size, kept.mtime_ns)
 
@@ -257,10 +240,3 @@ def _stat(path: Path) -> os.stat_result | None:
         with suppress(FileNotFoundError):
             return look()
     return None
-
-
-def _is_empty(folder: Path) -> bool:
-    try:
-        return not any(entry.name != HIDDEN for entry in os.scandir(folder))
-    except FileNotFoundError:
-        return True

@@ -5,6 +5,7 @@ One line a part; the last one of a part counts.
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -46,11 +47,8 @@ def read(path: Path) -> list[Part]:
         lines = path.read_bytes().splitlines()
     except FileNotFoundError:
         return []
-    return [part for line in lines if (part := _decoded(line))]
-
-
-def _decoded(line: bytes) -> Part | None:
-    try:
-        return msgspec.json.decode(line, type=Part)
-    except (ValueError, RecursionError):  # ValueError: msgspec's, and bytes of no UTF-8
-        return None
+    found = []
+    for line in lines:
+        with suppress(ValueError, RecursionError):  # ValueError: msgspec's, and bytes of no UTF-8
+            found.append(msgspec.json.decode(line, type=Part))
+    return found

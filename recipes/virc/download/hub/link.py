@@ -15,7 +15,6 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from types import TracebackType
 from typing import Any, cast
 from urllib.parse import quote, urljoin, urlsplit
 from weakref import WeakSet
@@ -141,7 +140,7 @@ class Link:
         is_home = True
         for _ in range(_MOST_REDIRECTS):
             is_home = is_home and _origin(url) == home  # the token is not sent again after a redirect to elsewhere
-            known = self._headers if is_home else _without_token(self._headers)
+            known = {name: value for name, value in self._headers.items() if is_home or name.lower() == "user-agent"}
             request = urllib.request.Request(url, headers={**known, **asked})
             response: http.client.HTTPResponse = self._opener.open(request, timeout=SECONDS)
             place = response.headers.get("Location")
@@ -159,21 +158,19 @@ class Link:
         if response.status == 200:
             at, total = 0, headers.get("Content-Length") or str(size)
         else:
-            at, total = _content_range(headers.get("Content-Range", ""))
+            found = re.fullmatch(r"bytes (\d{1,15})-\d{1,15}/(\d{1,15}|\*)", headers.get("Content-Range", "").strip())
+            at, total = (int(found[1]), found[2]) if found else (-1, "*")
             if at != begins:
                 raise PassingError(f"{self._name} came with another range than was asked for", AGAIN)
         if total not in (str(size), "*"):
             said = plain(total, 20)
             raise ChangedError(f"{self._name} has {said} bytes on the server, not {size} as the hub lists it")
-        self._check_etag(headers.get("ETag"))
-        return begins - at
-
-    def _check_etag(self, said: str | None) -> None:
-        etag = said.removeprefix("W/")[:1000] if said else None
+        etag = (headers.get("ETag") or "").removeprefix("W/")[:1000] or None
         with self._resolving:
             self.etag = self.etag or etag
             if etag not in (None, self.etag):
                 raise ChangedError(f"{self._name} changed on the server while it was fetched", AGAIN)
+        return begins - at
 
     def _refusal(self, response: http.client.HTTPResponse, url: str | None, signed: str | None) -> VircError:
         """Why there is no file; a storage often says 403 where the address it was asked at has expired."""
@@ -228,9 +225,7 @@ class Reader:
     def __enter__(self) -> "Reader":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._close()
 
     def read(self, most: int = _AT_ONCE) -> bytes:
@@ -340,13 +335,3 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 def _host(url: str) -> str:
     """Where an address leads, for people; the rest of a signed one is a secret."""
     return plain(urlsplit(url).hostname, 100)
-
-
-def _without_token(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower() == "user-agent"}
-
-
-def _content_range(header: str) -> tuple[int, str]:
-    """First byte of the part that came, and the size of the whole as it is said; -1 where there is neither."""
-    match = re.fullmatch(r"bytes (\d{1,15})-\d{1,15}/(\d{1,15}|\*)", header.strip())
-    return (int(match[1]), match[2]) if match else (-1, "*")

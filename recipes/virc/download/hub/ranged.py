@@ -180,9 +180,8 @@ class _Attempt:
         self._to_do = deque(_grouped(missing, most))
         self._buffer = memoryview(bytearray(_PIECE))
         self._done: queue.SimpleQueue[range | BaseException] = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._work, daemon=True) for _ in range(min(connections, len(self._to_do)))
-        ]
+        count_of_threads = min(connections, len(self._to_do))
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(count_of_threads)]
 
     def sha256(self) -> str:
         """Hash of the whole, once it is there and safe on the disk."""
@@ -222,17 +221,17 @@ class _Attempt:
                         whole = both
                         continue
                     self._count.add(-len(span))
-                    self._fetch_again(span, file)
+                    with Reader(self._link, span.start, span.stop, self._count.add) as reader:
+                        self._fetch(reader, [span], file)
                 while not (span in self._kept or span in come):
-                    come.add(self._next_done())
+                    done = self._done.get()
+                    if isinstance(done, BaseException):
+                        raise done
+                    come.add(done)
                 for piece in self._pieces(span, file):
                     whole.update(piece)
             os.fsync(file.fileno())  # before it gets its name
         return whole.hexdigest()
-
-    def _fetch_again(self, span: range, file: FileIO) -> None:
-        with Reader(self._link, span.start, span.stop, self._count.add) as reader:
-            self._fetch(reader, [span], file)
 
     def _pieces(self, span: range, file: FileIO) -> Iterator[memoryview]:
         """What stands in the file, each piece until the next one; less where the file ends before."""
@@ -241,12 +240,6 @@ class _Attempt:
         while left and (count := file.readinto(self._buffer[:left])):
             left -= count
             yield self._buffer[:count]
-
-    def _next_done(self) -> range:
-        done = self._done.get()
-        if isinstance(done, BaseException):
-            raise done
-        return done
 
     def _work(self) -> None:
         """What each thread does: fetch parts until there are none, or all are to stop."""

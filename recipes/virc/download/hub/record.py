@@ -58,10 +58,11 @@ class Record(msgspec.Struct, frozen=True):
     @property
     def lacking(self) -> tuple[str, ...]:
         """Names of the files that did not come yet, and of archives that are not unpacked yet."""
-        return tuple(name for name, kept in self.files.items() if not self._is_done(name, kept))
-
-    def _is_done(self, name: str, kept: Kept) -> bool:
-        return kept.unpacked if is_archive(name, self.kind) else kept.mtime_ns is not None
+        return tuple(
+            name
+            for name, kept in self.files.items()
+            if not (kept.unpacked if is_archive(name, self.kind) else kept.mtime_ns is not None)
+        )
 
     @property
     def size(self) -> int:
@@ -109,11 +110,6 @@ def write(folder: Path, record: Record) -> None:
         os.fsync(out.fileno())
     new.replace(file)
     sync(file.parent)
-
-
-def remove(folder: Path) -> None:
-    """Remove the record, if there is one."""
-    (folder / HIDDEN / RECORD).unlink(missing_ok=True)
 
 
 def sync(folder: Path) -> None:

@@ -113,11 +113,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def check_endpoint() -> None:
-    """Refuse an `HF_ENDPOINT` that is no address.
-
-    Raises:
-        ConfigError: it is none.
-    """
+    """Refuse an `HF_ENDPOINT` that is no address. Raises ConfigError: it is none."""
     try:
         parts = urlsplit(endpoint())
         is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

@@ -16,9 +16,9 @@ from typing import NoReturn
 
 from virc.core.errors import ConfigError, UsageError
 from virc.core.files import HIDDEN, IN_THE_WAY
-from virc.core.locks import lock, unlock
+from virc.core.locks import held
 from virc.core.text import plain
-from virc.unpack.archive.links import PARTIAL, why_not
+from virc.unpack.archive.links import PARTIAL, lstat, why_not
 from virc.unpack.archive.members import Kind, Member, naming, plain_name, refuse
 from virc.unpack.archive.stream import Stream
 from virc.unpack.archive.writers import Writers, writers
@@ -31,14 +31,7 @@ _MORE_ROOM = "make room, or choose another disk with --to; --max-bytes sets the 
 
 
 class Folder:
-    """The folder; see `opened`.
-
-    Args:
-        root: its path, without links.
-        writers: what writes its files.
-        room: bytes that may be written.
-        most: files, folders and links there may be.
-    """
+    """The folder, of a path without links; see `opened`."""
 
     def __init__(self, root: Path, writers: Writers, room: int, most: int) -> None:
         self._root, self._writers = str(root), writers
@@ -110,7 +103,7 @@ class Folder:
         return True
 
     def _put_file(self, path: str, member: Member, stream: Stream) -> bool:
-        there = _lstat(path)
+        there = lstat(path)
         if there is not None:
             same = stat.S_ISREG(there.st_mode) and there.st_size == member.size
             if not (same and _holds(path, stream.spans(member.size))):
@@ -125,7 +118,7 @@ class Folder:
     def _put_link(self, path: str, member: Member) -> bool:
         if why := why_not(self._root, member.name, member.target):
             refuse(member.name, why)
-        there = _lstat(path)
+        there = lstat(path)
         if there is None:
             os.symlink(member.target, path)  # noqa: PTH211
             return True
@@ -136,10 +129,10 @@ class Folder:
     def _put_hard_link(self, path: str, member: Member) -> bool:
         name = plain_name(member.target, member.name)
         whole = f"{self._root}/{name}"
-        source = _lstat(whole) if self._key(name) in self._met else None
+        source = lstat(whole) if self._key(name) in self._met else None
         if source is None or not stat.S_ISREG(source.st_mode):
             refuse(member.name, f"it links to {plain(name)}, which is not an earlier file of the archive")
-        there = _lstat(path)
+        there = lstat(path)
         if there is None:
             os.link(whole, path, follow_symlinks=False)
             return True
@@ -149,13 +142,6 @@ class Folder:
 
     def _refuse_other(self, member: Member) -> NoReturn:
         refuse(member.name, f"something else is there already: {self._root}/{plain(member.name)}", IN_THE_WAY)
-
-
-def _lstat(path: str) -> os.stat_result | None:
-    try:
-        return os.lstat(path)
-    except FileNotFoundError:
-        return None
 
 
 def _holds(path: str, spans: Iterator[memoryview]) -> bool:
@@ -191,15 +177,8 @@ def opened(root: Path, room: int | None, most: int) -> Iterator[Folder]:
         raise UsageError(f"{root} is not a folder", "choose a folder with --to")
     root.mkdir(parents=True, exist_ok=True)
     root = root.resolve()
-    try:
-        held = lock(root / PARTIAL)
-    except ConfigError:
-        hint = "wait for it, or choose another folder with --to"
-        raise ConfigError(f"another run is unpacking into {root}", hint) from None
-    try:
-        with writers(root / PARTIAL) as threads:
-            folder = Folder(root, threads, shutil.disk_usage(root).free if room is None else room, most)
-            yield folder
-            threads.settle()
-    finally:
-        unlock(held)
+    hint = "wait for it, or choose another folder with --to"
+    busy = ConfigError(f"another run is unpacking into {root}", hint)
+    with held(root / PARTIAL, busy), writers(root / PARTIAL) as threads:
+        yield Folder(root, threads, shutil.disk_usage(root).free if room is None else room, most)
+        threads.settle()

@@ -13,6 +13,7 @@ from virc.core.errors import DataError
 ENOUGH = 1 << 18
 """Bytes of a chunk, about; smaller ones are joined. Much larger ones cost more: their memory is mapped anew each."""
 _LZ4, _GZIP = b"\x04\x22\x4d\x18", b"\x1f\x8b"
+_AGAIN = "get the archive again; files that are complete stay, and are not unpacked again"
 _OTHERS = {
     b"\x02\x21\x4c\x18": ("an LZ4 archive of the old form", "lz4 -dc {} | tar -xf -"),
     b"\x28\xb5\x2f\xfd": ("a Zstandard archive", "zstd -dc {} | tar -xf -"),
@@ -71,15 +72,8 @@ def damaged(where: str, why: str) -> ArchiveError:
 
 
 def cut_off(end: int) -> ArchiveError:
-    """The archive ends too early.
-
-    Args:
-        end: its size, bytes.
-    """
+    """The archive ends too early, after `end` bytes."""
     return ArchiveError(f"the archive is cut off: it ends at byte {end}, too early", _AGAIN)
-
-
-_AGAIN = "get the archive again; files that are complete stay, and are not unpacked again"
 
 
 class _Source:

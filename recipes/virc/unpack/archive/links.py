@@ -40,14 +40,14 @@ def why_not(root: str, name: str, target: str) -> str | None:
             continue
         here.append(step)
         stays = is_there and [part.casefold() for part in here] != [PARTIAL]
-        mode = _mode("/".join([root, *here])) if stays else None
-        if mode is None:
+        there = lstat("/".join([root, *here])) if stays else None
+        if there is None:
             is_there = False
-        elif stat.S_ISLNK(mode):
+        elif stat.S_ISLNK(there.st_mode):
             links += 1
             ahead += _steps(os.readlink("/".join([root, *here])))  # noqa: PTH115
             here.pop()
-        elif ahead and not stat.S_ISDIR(mode):
+        elif ahead and not stat.S_ISDIR(there.st_mode):
             # Through a file it leads nowhere, as it would where the file came after it; but `..` is no way back.
             return f"it links to {plain(target)}, and steps back from a file" if ".." in ahead else None
     return None
@@ -59,8 +59,9 @@ def _steps(target: str) -> list[str]:
     return parts[::-1] + ["/"] * target.startswith("/")
 
 
-def _mode(path: str) -> int | None:
+def lstat(path: str) -> os.stat_result | None:
+    """What is at a path, links not followed; None: nothing."""
     try:
-        return os.lstat(path).st_mode
+        return os.lstat(path)
     except FileNotFoundError:
         return None

@@ -103,10 +103,7 @@ def naming(member: Member) -> Iterator[None]:
 
 
 def plain_name(name: str, member: str) -> str:
-    """A name in an archive as plain parts joined by `/`: no `.`, no empty ones.
-
-    Args:
-        member: name of the member that gives it, for sentences.
+    """A name in an archive, given by `member`, as plain parts joined by `/`: no `.`, no empty ones.
 
     Raises:
         DataError: it is empty, absolute, a name of Windows, or leads out of its folder.
@@ -202,32 +199,19 @@ def _member(info: _Header, fields: dict[str, str]) -> Member:
         refuse(raw, f"it is {_REFUSED.get(info.kind, f'of a kind that is not unpacked ({info.kind!r})')}")
     if "sparse" in fields:
         refuse(raw, "it is a sparse file")
-    size = _number(fields.get("size"), info.size, raw)
-    if kind is Kind.file:
-        _check_file(raw, name, info.mode)
-    elif size:
+    if not re.fullmatch("[0-9]{1,19}", fields.get("size", "0")):
+        refuse(raw, "its size cannot be read")
+    size = int(fields.get("size", info.size))
+    if size and kind is not Kind.file:
         refuse(raw, "it has content and is not a file")
-    elif not name and kind is not Kind.folder:
+    if not name and kind is not Kind.folder:
         refuse(raw, "it has no name")
+    if kind is Kind.file and raw.endswith("/"):
+        refuse(raw, "its name is that of a folder, and it is a file")
+    if kind is Kind.file and info.mode & 0o6000:
+        refuse(raw, "it would run as another user (setuid or setgid)")
     mtime = _seconds(fields.get("mtime"), info.mtime)
     return Member(name, kind, size, info.mode & 0o777, mtime, fields.get("linkpath", info.target))
-
-
-def _check_file(raw: str, name: str, mode: int) -> None:
-    if not name:
-        refuse(raw, "it has no name")
-    if raw.endswith("/"):
-        refuse(raw, "its name is that of a folder, and it is a file")
-    if mode & 0o6000:
-        refuse(raw, "it would run as another user (setuid or setgid)")
-
-
-def _number(text: str | None, otherwise: int, member: str) -> int:
-    if text is None:
-        return otherwise
-    if not re.fullmatch("[0-9]{1,19}", text):
-        refuse(member, "its size cannot be read")
-    return int(text)
 
 
 def _seconds(text: str | None, otherwise: float) -> int:

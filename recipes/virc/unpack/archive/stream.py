@@ -31,11 +31,7 @@ class Stream:
         self._unpacked = 0
 
     def take(self, count: int) -> bytes:
-        """The next `count` bytes.
-
-        Raises:
-            DataError: the archive ends before, is damaged, or is a bomb.
-        """
+        """The next `count` bytes. Raises DataError: the archive ends before, is damaged, or is a bomb."""
         if self._at + count <= len(self._view):
             self._at += count
             return bytes(self._view[self._at - count : self._at])

@@ -68,12 +68,9 @@ class Writers:
 
 @contextmanager
 def writers(partial: Path) -> Iterator[Writers]:
-    """Start the threads; what an earlier run or this one left half-written goes.
+    """Start the threads, with a folder of ours on the disk of the files; what any run left half-written is deleted.
 
     Left by an error, they still write the files that are whole.
-
-    Args:
-        partial: a folder of ours on the disk of the files.
     """
     _clear(partial)
     partial.mkdir()
