@@ -59,7 +59,7 @@ def killed_and_completed(kills: int, seed: int, packed: bytes, tmp_path: Path) -
         kept = found
         assert archive.exists()
     assert 0 < len(kept) < len(WHOLE)
-    out, _ = start("unpack", archive, "--to", to, "--json").communicate()
+    out, _ = start("unpack", archive, "--to", to, "--remove", "--json").communicate()
     done = json.loads(out)
     assert (done["skipped"], done["files"], done["removed"]) == (len(kept), len(WHOLE) - len(kept), True)
     assert tree(to) == WHOLE, "something is left over"
